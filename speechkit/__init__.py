@@ -1,0 +1,1 @@
+"""Raw speech into aligned data, representations, units and systems, measured honestly."""

@@ -1,0 +1,67 @@
+"""What a recogniser gives back: characters with times and, for CTC, its emissions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Emissions:
+    """Frame-wise log-probabilities of a CTC model.
+
+    ``log_probs`` (T, V) float16 natural logarithms; frame ``t`` covers ``[t, t + 1) * hop_seconds``.
+    ``vocabulary`` has V symbols: the blank at ``blank``, the word separator written as a space, no other multi-use.
+    """
+
+    log_probs: NDArray[np.float16]
+    hop_seconds: float
+    vocabulary: tuple[str, ...]
+    blank: int
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """Recognised characters of one recording, in time order.
+
+    ``text[i]`` is spoken from ``starts[i]`` to ``ends[i]`` seconds (float64, shape ``(len(text),)``, from the start
+    of the recording); spaces separate words and have the time of the gap. ``scores[i]`` is the recogniser's own
+    log-probability of the character, 0 where it gives none.
+    """
+
+    text: str
+    starts: NDArray[np.float64]
+    ends: NDArray[np.float64]
+    scores: NDArray[np.float32]
+    emissions: Emissions | None = None
+
+
+@dataclass(frozen=True)
+class RecognizerSpec:
+    """Which recogniser made a hypothesis, as fingerprints see it."""
+
+    name: str
+    model: str
+    weights_hash: str
+    lang: str
+
+
+class Recognizer(Protocol):
+    """Anything that turns a recording into timed characters."""
+
+    @property
+    def spec(self) -> RecognizerSpec:
+        """What stages after this one must agree with."""
+
+    def recognize(
+        self, path: str, speech: list[tuple[int, int]] | None = None
+    ) -> Hypothesis:
+        """Recognise one recording.
+
+        Args:
+            path: the audio file; it is read piece by piece, never whole.
+            speech: regions to recognise as (start, end) in 16 kHz samples; the whole recording when absent.
+        """

@@ -1,0 +1,77 @@
+"""The manifest record: one utterance a line, a superset of NeMo's fields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+def seconds(samples: int, sample_rate: int) -> float:
+    """Samples as seconds: the only place where one becomes the other."""
+    return samples / sample_rate
+
+
+class AlignmentItem(msgspec.Struct, frozen=True, array_like=True):
+    """One symbol with its time: ``[symbol, start, duration, score]``, seconds from the start of the cut."""
+
+    symbol: str
+    start: float
+    duration: float
+    score: float | None = None
+
+
+class Source(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a text came from: characters ``begin`` to ``end`` of the document's text, on a 1-based page."""
+
+    document: str
+    begin: int
+    end: int
+    page: int | None = None
+
+
+class Utterance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A cut of a recording and what is known about it.
+
+    ``offset`` and ``duration`` are seconds, as in NeMo; they are exact multiples of ``1 / sample_rate`` and
+    `offset_samples` and `num_samples` give the integers back without loss. Build one with `from_samples`.
+    ``audio_filepath`` is relative to the manifest. ``alignment`` maps a tier ("word", "char", "phone") to its items.
+    """
+
+    id: str
+    audio_filepath: str
+    duration: float
+    sample_rate: int
+    offset: float = 0.0
+    channel: int = 0
+    text: str | None = None
+    speaker: str | None = None
+    lang: str | None = None
+    alignment: dict[str, list[AlignmentItem]] | None = None
+    units: list[int] | None = None
+    features: str | None = None
+    score: float | None = None
+    source: Source | None = None
+    custom: dict[str, Any] | None = None
+
+    @property
+    def offset_samples(self) -> int:
+        """First sample of the cut, in the file's own sample rate."""
+        return round(self.offset * self.sample_rate)
+
+    @property
+    def num_samples(self) -> int:
+        """Length of the cut, in the file's own sample rate."""
+        return round(self.duration * self.sample_rate)
+
+    @classmethod
+    def from_samples(
+        cls, *, offset_samples: int = 0, num_samples: int, sample_rate: int, **fields: Any
+    ) -> Utterance:
+        """An utterance from integer samples, the truth behind its seconds."""
+        return cls(
+            offset=seconds(offset_samples, sample_rate),
+            duration=seconds(num_samples, sample_rate),
+            sample_rate=sample_rate,
+            **fields,
+        )

@@ -1,0 +1,135 @@
+"""What the mining stages hand to one another, a JSON line each."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+RejectReason = Literal[
+    "not_found",  # no place in any paired recording resembles the sentence
+    "low_confidence",  # found, but its probability of being right is under the threshold
+    "overlaps_better",  # another sentence with a higher probability claims the same audio
+    "too_short",  # fewer characters or less audio than the configuration asks for
+    "too_long",  # longer audio than the configuration asks for
+    "no_speech_characters",  # nothing in the sentence can be spoken, for example a table rule
+    "no_recording",  # the document was paired with no recording
+]
+UnmatchedReason = Literal[
+    "silence",  # the voice activity detector found no speech
+    "untranscribed",  # speech that no sentence of the paired documents covers
+    "rejected_sentence",  # a sentence was found here and rejected
+    "no_document",  # the recording was paired with no document
+]
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Characters ``begin`` to ``end`` of the document's text stand on this 1-based page."""
+
+    number: int
+    begin: int
+    end: int
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """A line that was taken out of the text, and why: nothing is dropped silently."""
+
+    page: int
+    text: str
+    reason: Literal["header", "footer", "page_number"]
+
+
+class Sentence(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``document.text[begin:end]`` is ``text``; the id is ``<document>-<index padded to 5>``."""
+
+    id: str
+    index: int
+    text: str
+    begin: int
+    end: int
+    page: int = 1
+
+
+class Document(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A document as clean text with its sentences; ``id`` is unique in the run, ``path`` relative to the input folder."""
+
+    id: str
+    path: str
+    kind: str  # pdf, scan, image, html, docx, epub, text, subtitles
+    lang: str
+    text: str
+    pages: list[Page]
+    sentences: list[Sentence]
+    removed: list[Removed] = []
+
+
+class Recording(msgspec.Struct, frozen=True):
+    """A recording and where it holds speech; ``speech`` is (start, end) in 16 kHz samples, ordered, disjoint."""
+
+    id: str
+    audio_filepath: str
+    sample_rate: int
+    num_samples: int
+    channels: int
+    speech: list[tuple[int, int]]
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """A document that a recording may read, with how well it fits and how much better than the next document."""
+
+    recording: str
+    document: str
+    score: float
+    margin: float
+
+
+class WordTime(msgspec.Struct, frozen=True, array_like=True):
+    """A word of the sentence as written, seconds from the start of the recording, mean log-probability a frame."""
+
+    word: str
+    start: float
+    end: float
+    score: float
+
+
+class SentenceMatch(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A sentence's place in a recording and the evidence for it.
+
+    ``start`` and ``end`` are seconds in the recording. ``similarity`` is 1 - edits / characters (0 to 1);
+    ``edge_cer`` the error rate of the first and last five characters; ``margin`` is ``similarity`` less that of the
+    second-best place; ``ctc_mean`` and ``ctc_worst`` are log-probabilities a frame (absent without emissions).
+    """
+
+    sentence: str
+    recording: str
+    document: str
+    start: float
+    end: float
+    similarity: float
+    edge_cer: float
+    margin: float
+    characters_per_second: float
+    ctc_mean: float | None = None
+    ctc_worst: float | None = None
+    words: list[WordTime] = []
+    probability: float | None = None
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """A stretch that only one side has: text that was not read, or speech that was not written down."""
+
+    kind: Literal["unread", "untranscribed"]
+    document_begin: int
+    document_end: int
+    start: float
+    end: float
+
+
+class PairAlignment(msgspec.Struct, frozen=True):
+    """One recording against one document: the path for the picture, the gaps, and a match for each found sentence."""
+
+    recording: str
+    document: str
+    path: list[tuple[int, float]]  # (character of the document, seconds in the recording)
+    gaps: list[Gap]
+    matches: list[SentenceMatch]
