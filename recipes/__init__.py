@@ -1,0 +1,1 @@
+"""Numbered recipes, a folder each."""

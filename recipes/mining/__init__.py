@@ -1,0 +1,1 @@
+"""Mine aligned audio and text from recordings and documents."""
