@@ -1,0 +1,119 @@
+"""A recipe: stages in order, checked when it is made."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import msgspec
+
+from speechkit.errors import UserError
+from speechkit.pipeline.stage import Model, Stage, StageInput
+
+NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Stages in the order of their numbers, under one name.
+
+    ``defaults`` are config values of this recipe that differ from the defaults in code, as in a YAML file:
+    ``{"features": {"layer": 9}, "lang": "en"}``.
+
+    Raises:
+        UserError: if the stages contradict one another; every contradiction is listed.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    description: str = ""
+    defaults: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        problems = _problems(self)
+        if problems:
+            raise UserError(f"recipe {self.name}: " + "; ".join(problems))
+
+    def stage(self, name_or_number: str | int) -> Stage:
+        """The stage of that name or number.
+
+        Raises:
+            UserError: if there is none; the stages are listed.
+        """
+        text = str(name_or_number)
+        for stage in self.stages:
+            if text == stage.name or (text.isdecimal() and int(text) == stage.number):
+                return stage
+        known = ", ".join(f"{stage.number} {stage.name}" for stage in self.stages)
+        raise UserError(f"recipe {self.name} has no stage {text}; it has {known}")
+
+
+def _problems(recipe: Recipe) -> list[str]:
+    problems: list[str] = []
+    seen: dict[str, Stage] = {}
+    last = -1
+    if not recipe.stages:
+        problems.append("it has no stages")
+    for stage in recipe.stages:
+        where = f"stage {stage.number} {stage.name}"
+        if not NAME.match(stage.name):
+            problems.append(f"{where}: a name is lower-case letters, digits and _")
+        if stage.name in seen:
+            problems.append(f"{where}: the name is taken by stage {seen[stage.name].number}")
+        if stage.number <= last:
+            problems.append(f"{where}: numbers must rise, and {last} came before")
+        last = max(last, stage.number)
+        problems += [f"{where}: {problem}" for problem in _stage_problems(stage, seen)]
+        seen[stage.name] = stage
+    return problems
+
+
+def _stage_problems(stage: Stage, earlier: dict[str, Stage]) -> list[str]:
+    problems: list[str] = []
+    if not (isinstance(stage.config, type) and issubclass(stage.config, msgspec.Struct)):
+        return ["its config must be a msgspec.Struct type"]
+    if not stage.config.__struct_config__.frozen:
+        problems.append(f"config {stage.config.__name__} must be frozen")
+    fields = {field.name for field in msgspec.structs.fields(stage.config)}
+    names = [input_.name for input_ in stage.inputs]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        problems.append(f"two inputs are called {name}; give one of them name=")
+    for input_ in stage.inputs:
+        if isinstance(input_, StageInput):
+            if input_.stage not in earlier:
+                problems.append(f"its input {input_.stage!r} is no earlier stage")
+            elif input_.file is not None and not _has(earlier[input_.stage], input_.file):
+                problems.append(f"stage {input_.stage} has no output {input_.file!r}")
+        elif input_.key not in fields:
+            problems.append(f"its input reads config field {input_.key!r}, which {stage.config.__name__} lacks")
+    if not stage.outputs:
+        problems.append("it has no outputs")
+    if len({output.path for output in stage.outputs}) < len(stage.outputs):
+        problems.append("two outputs have one path")
+    for output in stage.outputs:
+        parts = output.path.split("/")
+        if "" in parts or ".." in parts or "." in parts or parts[0] in ("_stage.json", "drops.jsonl", "arrays"):
+            problems.append(f"output {output.path!r} is no path inside the stage's folder, or a reserved one")
+    if stage.is_worker:
+        problems += _worker_problems(stage)
+    return problems
+
+
+def _worker_problems(stage: Stage) -> list[str]:
+    problems = []
+    if not callable(getattr(stage.run, "process", None)):
+        problems.append(f"{getattr(stage.run, '__name__', stage.run)} has no process(batch)")
+    if not stage.inputs or isinstance(stage.inputs[0], Model):
+        problems.append("a worker stage needs a JSON-lines file as its first input")
+    elif isinstance(stage.inputs[0], StageInput) and not (stage.inputs[0].file or "").endswith(".jsonl"):
+        problems.append(f"a worker stage reads a .jsonl file, not {stage.inputs[0].file}")
+    if len(stage.outputs) != 1 or not stage.outputs[0].path.endswith(".jsonl"):
+        problems.append("a worker stage has one output, a .jsonl file")
+    if stage.part_records < 1 or stage.batch_size < 1:
+        problems.append("part_records and batch_size must be at least 1")
+    return problems
+
+
+def _has(stage: Stage, file: str) -> bool:
+    # A file inside an output folder is fine too: what it holds is the stage's own business.
+    return any(file == path or file.startswith(path + "/") for path in stage.files)
