@@ -1,5 +1,7 @@
 # Everything runs inside .venv; PYTHON names the interpreter that makes it (3.10 to 3.12).
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.10 || command -v python3)
+FITS := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.10 python3; do \
+	$$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -10,6 +12,7 @@ help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 $(BIN)/python:
+	@test -n "$(PYTHON)" || { echo 'no Python 3.10 to 3.12 found; install one or run: make PYTHON=/path/to/python3.11'; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip uv
 
