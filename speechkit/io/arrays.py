@@ -1,0 +1,83 @@
+"""Named arrays in one safetensors file: no pickle, memory-mapped when read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from speechkit.errors import UserError
+from speechkit.io.atomic import atomic_path
+
+
+def write_arrays(
+    path: Path | str, arrays: Mapping[str, npt.NDArray[np.generic]], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write named arrays and text metadata as safetensors, atomically.
+
+    Arrays may have any shape; those that are not contiguous are copied.
+
+    Raises:
+        UserError: if an array holds Python objects, or the file cannot be written.
+    """
+    from safetensors.numpy import save_file
+
+    for name, array in arrays.items():
+        if array.dtype.hasobject or array.dtype.kind in "USVMm":
+            raise UserError(f"{path}: array {name!r} has dtype {array.dtype}; only numbers and booleans can be stored")
+    # save_file would keep the bytes of a view's owner: contiguous in native byte order is what a reader expects.
+    ready = {
+        name: np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")).reshape(array.shape)
+        for name, array in arrays.items()
+    }
+    with atomic_path(path) as temporary:
+        try:
+            save_file(ready, str(temporary), metadata=dict(metadata) if metadata else None)
+        except OSError:
+            raise
+        except Exception as error:
+            raise UserError(f"{path}: cannot be written: {error}") from error
+
+
+def read_arrays(path: Path | str, names: Iterable[str] | None = None) -> dict[str, npt.NDArray[np.generic]]:
+    """Read all arrays, or those of ``names``; only their pages are read from the disk.
+
+    Raises:
+        UserError: if the file is missing, damaged or lacks a name.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    _must_exist(path)
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            known = list(file.keys())
+            chosen = known if names is None else list(names)
+            missing = sorted(set(chosen) - set(known))
+            if missing:
+                raise UserError(f"{path}: holds no array named {', '.join(map(repr, missing[:5]))}")
+            return {name: file.get_tensor(name) for name in chosen}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: is not a readable safetensors file: {error}; make it again") from error
+
+
+def read_metadata(path: Path | str) -> dict[str, str]:
+    """The text metadata of a file of `write_arrays`; no array is read.
+
+    Raises:
+        UserError: if the file is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    _must_exist(path)
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: is not a readable safetensors file: {error}; make it again") from error
+
+
+def _must_exist(path: Path | str) -> None:
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file of arrays")
