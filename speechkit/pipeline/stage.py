@@ -47,10 +47,14 @@ class Value:
 
 @dataclass(frozen=True)
 class Drop:
-    """A final no: the record is left out and listed in ``drops.jsonl``. The reason is one of the stage's own."""
+    """A final no: the record is left out and listed in ``drops.jsonl``. The reason is one of the stage's own.
+
+    ``id`` is the input record's unless given; a list answer may hold a Drop for each part of the record that is left out.
+    """
 
     reason: str
     detail: str = ""
+    id: str | None = None
 
 
 @dataclass(frozen=True)

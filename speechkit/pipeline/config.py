@@ -1,0 +1,243 @@
+"""Stage configs from defaults in code, YAML files and ``key=value``; every mistake is reported at once.
+
+The order, later wins: the struct's defaults, ``Recipe.defaults``, YAML files in the order given, the command line.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from speechkit.errors import ConfigError
+from speechkit.pipeline.recipe import Recipe
+from speechkit.pipeline.stage import NEUTRAL, SHARED, Stage
+from speechkit.pipeline.yaml_data import parse_scalar, read_yaml
+
+
+@dataclass
+class Settings:
+    """What was set by whom: ``values["features.layer"] == (12, "conf/x.yaml:3")``."""
+
+    recipe: Recipe
+    seed: int = 1
+    values: dict[str, tuple[Any, str]] = field(default_factory=dict)
+
+    def config(self, stage: Stage) -> msgspec.Struct:
+        """The stage's config.
+
+        Raises:
+            ConfigError: if a field without a default was not given, or the struct rejects the combination.
+        """
+        try:
+            return _build(stage.config, stage.name, self.values)
+        except _ConfigProblemsError as error:
+            raise ConfigError("; ".join(error.problems)) from error
+
+
+class _ConfigProblemsError(Exception):
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def read_settings(recipe: Recipe, files: Sequence[Path] = (), overrides: Sequence[str] = ()) -> Settings:
+    """Everything that was set for a recipe, checked against the configs of its stages.
+
+    Raises:
+        ConfigError: with all unknown keys, wrong types and bad choices, one a line.
+    """
+    settings = Settings(recipe)
+    known = _types(recipe)
+    problems: list[str] = []
+    layers: list[tuple[Any, dict[str, int] | None, str]] = [(recipe.defaults, None, f"recipe {recipe.name}")]
+    for path in files:
+        try:
+            found = read_yaml(path)
+        except ConfigError as error:
+            problems.append(str(error))
+            continue
+        layers.append((found.data, found.lines, str(path)))
+    for data, lines, where in layers:
+        for key, value in _leaves(data, recipe, known):
+            line = (lines or {}).get(key)
+            _set(settings, known, key, value, f"{where}:{line}" if line else where, problems)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            problems.append(f"{override!r} is no key=value")
+            continue
+        _set(settings, known, key.strip(), text, "command line", problems, is_text=True)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return settings
+
+
+def is_neutral(config: type[msgspec.Struct], name: str) -> bool:
+    """Whether the field is marked as not changing the result."""
+    return NEUTRAL in _marks(config, name)
+
+
+def known_keys(recipe: Recipe) -> list[str]:
+    """Every key that the recipe's config answers to."""
+    return list(_types(recipe))
+
+
+def _types(recipe: Recipe) -> dict[str, list[Any]]:
+    """Key to the types it must satisfy (several where stages share it)."""
+    found: dict[str, list[Any]] = {"seed": [Annotated[int, msgspec.Meta(ge=0, lt=2**63)]]}
+    for stage in recipe.stages:
+        for key, annotation in _struct_types(stage.config, stage.name):
+            found.setdefault(key, []).append(annotation)
+        for name, annotation in get_type_hints(stage.config, include_extras=True).items():
+            if SHARED in _marks(stage.config, name):
+                found.setdefault(name, []).append(annotation)
+    return found
+
+
+def _struct_types(config: type[msgspec.Struct], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, annotation in get_type_hints(config, include_extras=True).items():
+        if name.startswith("__"):
+            continue
+        yield f"{prefix}.{name}", annotation
+        inner = _struct_of(annotation)
+        if inner is not None:
+            yield from _struct_types(inner, f"{prefix}.{name}")
+
+
+def _struct_of(annotation: Any) -> type[msgspec.Struct] | None:
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    return annotation if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct) else None
+
+
+def _marks(config: type[msgspec.Struct], name: str) -> tuple[Any, ...]:
+    return getattr(get_type_hints(config, include_extras=True)[name], "__metadata__", ())
+
+
+def _leaves(
+    data: dict[str, Any], recipe: Recipe, known: dict[str, list[Any]], prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """Mappings are opened as far as the configs have structs; a dict-typed field stays one value."""
+    sections = {stage.name for stage in recipe.stages}
+    for key, value in data.items():
+        path = f"{prefix}.{key}" if prefix else str(key)
+        is_open = path in sections if not prefix else path in known and _struct_of(known[path][0]) is not None
+        if isinstance(value, dict) and is_open:
+            yield from _leaves(value, recipe, known, path)
+        elif value is None and path in sections and not prefix:
+            continue  # a section with nothing under it
+        else:
+            yield path, value
+
+
+def _set(
+    settings: Settings,
+    known: dict[str, list[Any]],
+    key: str,
+    value: Any,
+    where: str,
+    problems: list[str],
+    *,
+    is_text: bool = False,
+) -> None:
+    if key not in known or (_struct_of(known[key][0]) is not None):
+        problems.append(f"{where}: {_unknown(key, known)}")
+        return
+    for annotation in known[key]:
+        try:
+            converted = _convert_text(value, annotation) if is_text else msgspec.convert(value, annotation, strict=True)
+        except (msgspec.ValidationError, ValueError) as error:
+            problems.append(f"{where}: {key}: {_complaint(value, annotation, error)}")
+            return
+    if key == "seed":
+        settings.seed = converted
+    settings.values[key] = (converted, where)
+
+
+def _unknown(key: str, known: dict[str, list[Any]]) -> str:
+    close = get_close_matches(key, known, n=1, cutoff=0.6)
+    if not close:
+        close = [name for name in known if name.endswith("." + key)][:1]
+    if not close and "." in key:
+        section = key.split(".")[0] + "."
+        close = get_close_matches(key.split(".")[-1], [k[len(section) :] for k in known if k.startswith(section)], n=1)
+        close = [section + name for name in close]
+    if close:
+        return f"unknown key {key!r}; did you mean {close[0]!r}?"
+    if "." in key and (siblings := [name for name in known if name.startswith(key.split(".")[0] + ".")]):
+        return f"unknown key {key!r}; there are {', '.join(siblings)}"
+    tops = sorted({name.split(".")[0] for name in known})
+    return f"unknown key {key!r}; the top-level keys are {', '.join(tops)}"
+
+
+def _convert_text(text: str, annotation: Any) -> Any:
+    """A command-line value: as YAML reads it, or as the plain text where the field takes text."""
+    value = parse_scalar(text)
+    try:
+        return msgspec.convert(value, annotation, strict=True)
+    except (msgspec.ValidationError, ValueError):
+        if value is not None:
+            try:
+                return msgspec.convert(text, annotation, strict=True)
+            except (msgspec.ValidationError, ValueError):
+                pass
+        raise
+
+
+def _complaint(value: Any, annotation: Any, error: Exception) -> str:
+    choices = _choices(annotation)
+    if choices and not isinstance(value, (dict, list)):
+        close = get_close_matches(str(value), [str(choice) for choice in choices], n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        return f"{value!r} is no choice of {', '.join(str(choice) for choice in choices)}{hint}"
+    text = str(error).split(" - at ")[0].replace("`", "")
+    hint = ""
+    if isinstance(value, (int, float, bool)) and "str" in text:
+        hint = "; put it in quotes"
+    return f"{text[0].lower()}{text[1:]}: {value!r}{hint}"
+
+
+def _choices(annotation: Any) -> list[Any]:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _choices(get_args(annotation)[0])
+    if origin is Literal:
+        return list(get_args(annotation))
+    if origin in (Union, types.UnionType):
+        members = [member for member in get_args(annotation) if member is not type(None)]
+        found = [_choices(member) for member in members]
+        return [choice for group in found for choice in group] if all(found) else []
+    return []
+
+
+def _build(config: type[msgspec.Struct], prefix: str, values: dict[str, tuple[Any, str]]) -> msgspec.Struct:
+    arguments: dict[str, Any] = {}
+    problems: list[str] = []
+    hints = get_type_hints(config, include_extras=True)
+    for info in msgspec.structs.fields(config):
+        key = f"{prefix}.{info.name}"
+        inner = _struct_of(hints[info.name])
+        shared = info.name if SHARED in getattr(hints[info.name], "__metadata__", ()) else None
+        if inner is not None and any(name.startswith(key + ".") for name in values):
+            try:
+                arguments[info.name] = _build(inner, key, values)
+            except _ConfigProblemsError as error:
+                problems += error.problems
+        elif key in values:
+            arguments[info.name] = values[key][0]
+        elif shared and shared in values:
+            arguments[info.name] = values[shared][0]
+        elif info.required:
+            problems.append(f"{key} is missing; give it as {shared or key}=… or in a config file")
+    if problems:
+        raise _ConfigProblemsError(problems)
+    try:
+        return config(**arguments)
+    except ValueError as error:
+        raise _ConfigProblemsError([f"{prefix}: {error}"]) from error

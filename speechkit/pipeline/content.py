@@ -1,0 +1,107 @@
+"""Digests of what the user points at: a file's bytes, or a folder's names and bytes; never its path.
+
+Reading a terabyte again to learn that nothing changed would make ``speechkit status`` useless. A digest is therefore
+kept with a listing of what it covers (sizes, change times, inodes) and used again while the listing is the same. As
+git does, a listing that is younger than the clock's grain is not trusted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from speechkit.errors import UserError
+from speechkit.io.atomic import write_json
+from speechkit.io.hashing import DIGEST_BYTES, digest_file
+
+SETTLED_NANOSECONDS = 2 * 10**9  # no file system in use has a coarser clock than FAT's two seconds
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    listing: str
+    digest: str
+
+
+class ContentDigests:
+    """Digests by content, with a small memory on disk that is only ever a shortcut."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._kept: dict[str, _Kept] = {}
+        try:
+            self._kept = msgspec.json.decode(cache.read_bytes(), type=dict[str, _Kept])
+        except (OSError, msgspec.DecodeError):
+            pass  # it is a shortcut: without it everything is read once
+
+    def digest(self, path: Path) -> str:
+        """Digest of a file or folder.
+
+        Raises:
+            UserError: if it is missing or cannot be read.
+        """
+        full = Path(os.path.realpath(path))
+        if not full.exists():
+            raise UserError(f"{path}: no such file or folder")
+        began = time.time_ns()
+        listing, newest = _listing(full)
+        kept = self._kept.get(str(full))
+        if kept is not None and kept.listing == listing:
+            return kept.digest
+        digest = digest_tree(full) if full.is_dir() else digest_file(full)
+        if newest < began - SETTLED_NANOSECONDS:
+            self._kept[str(full)] = _Kept(listing, digest)
+            self._save()
+        return digest
+
+    def _save(self) -> None:
+        try:
+            write_json(self._cache, self._kept)
+        except (OSError, UserError):
+            pass  # a read-only folder can still be asked for its status
+
+
+def digest_tree(folder: Path) -> str:
+    """Digest of a folder: the names and bytes of its files, in the order of their names."""
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for name, path in walk(folder):
+        digest.update(f"{name}\0{digest_file(path)}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def walk(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Every file under ``folder`` as (name with ``/``, path), in one order everywhere; links are followed once."""
+    yield from _walk(folder, "", frozenset())
+
+
+def _walk(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, Path]]:
+    try:
+        status = folder.stat()
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read: {error.strerror}") from error
+    identity = (status.st_dev, status.st_ino)
+    if identity in above:
+        raise UserError(f"{folder}: the link leads back to a folder above it; remove it")
+    for entry in entries:
+        if entry.is_dir():
+            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", above | {identity})
+        elif entry.is_file():
+            yield prefix + entry.name, Path(entry.path)
+        elif entry.is_symlink():
+            raise UserError(f"{entry.path}: the link leads nowhere; mend or remove it")
+
+
+def _listing(path: Path) -> tuple[str, int]:
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    newest = 0
+    for name, file in walk(path) if path.is_dir() else [("", path)]:
+        status = file.stat()
+        newest = max(newest, status.st_mtime_ns, status.st_ctime_ns)
+        line = f"{name}\0{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest(), newest

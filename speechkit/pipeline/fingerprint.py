@@ -1,0 +1,118 @@
+"""What a stage's result depends on, as a flat record that can be hashed and compared key by key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from speechkit.errors import UserError
+from speechkit.io.hashing import digest_obj
+from speechkit.pipeline.config import is_neutral
+from speechkit.pipeline.content import ContentDigests
+from speechkit.pipeline.stage import External, Model, Stage, StageInput
+
+Identity = dict[str, Any]
+"""For example ``{"version": 1, "config.layer": 9, "input.cuts": "3f9c…", "seed": 1, …}``."""
+
+FOLDER_DIGITS = 16
+
+
+def fingerprint(identity: Identity) -> str:
+    """The hash of an identity: 32 hexadecimal digits; folders carry the first 16."""
+    return digest_obj(identity)
+
+
+def identity_of(stage: Stage, config: msgspec.Struct, seed: int, inputs: dict[str, str]) -> Identity:
+    """Everything that may change the stage's bytes.
+
+    Paths are left out (what lies there is in ``inputs``), as are NEUTRAL fields.
+    """
+    paths = {input_.key for input_ in stage.inputs if not isinstance(input_, StageInput)}
+    identity: Identity = {"stage": stage.name, "version": stage.version, "seed": seed}
+    if stage.is_worker:
+        identity["part_records"] = stage.part_records  # names the array shards
+    for key, value in _flat(config, "config"):
+        if key.removeprefix("config.") not in paths:
+            identity[key] = value
+    identity.update(inputs)
+    return identity
+
+
+def differences(old: Identity, new: Identity) -> list[str]:
+    """Why two identities differ, one sentence a key."""
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        before, after = old.get(key), new.get(key)
+        if before == after:
+            continue
+        if key.startswith(("input.", "model.")):
+            found.append(f"{key} changed: {_short(before)} -> {_short(after)}")
+        else:
+            found.append(f"{key}: {_shown(old, key)} -> {_shown(new, key)}")
+    return found
+
+
+def own_input_digests(stage: Stage, config: msgspec.Struct, contents: ContentDigests) -> dict[str, str]:
+    """Digests of the inputs that come from outside the recipe, by their key in the identity."""
+    digests: dict[str, str] = {}
+    for input_ in stage.inputs:
+        if isinstance(input_, StageInput):
+            continue
+        value = getattr(config, input_.key)
+        if value is None:
+            continue
+        try:
+            if isinstance(input_, Model):
+                digests[f"model.{input_.name}"] = _model_digest(input_, str(value), contents)
+            else:
+                digests[f"input.{input_.name}"] = contents.digest(Path(value))
+        except UserError as error:
+            raise UserError(f"{stage.name}.{input_.key}: {error}") from error
+    return digests
+
+
+def input_paths(stage: Stage, config: msgspec.Struct, folders: dict[str, Path]) -> dict[str, Path]:
+    """Where the stage's inputs lie, by name; models are the config's business and absent ones are left out."""
+    paths: dict[str, Path] = {}
+    for input_ in stage.inputs:
+        if isinstance(input_, StageInput):
+            folder = folders[input_.stage]
+            paths[input_.name] = folder / input_.file if input_.file else folder
+        elif isinstance(input_, External) and (value := getattr(config, input_.key)) is not None:
+            paths[input_.name] = Path(value).absolute()
+    return paths
+
+
+def _model_digest(input_: Model, value: str, contents: ContentDigests) -> str:
+    if input_.digest is not None:
+        return input_.digest(value)
+    path = Path(value)
+    return contents.digest(path) if path.exists() else f"name:{value}"
+
+
+def _flat(value: msgspec.Struct, prefix: str) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for field in msgspec.structs.fields(value):
+        if is_neutral(type(value), field.name):
+            continue
+        inner = getattr(value, field.name)
+        key = f"{prefix}.{field.name}"
+        if isinstance(inner, msgspec.Struct):
+            found += _flat(inner, key)
+        else:
+            # Through JSON, so that what is compared is what _stage.json gives back (tuples become lists).
+            found.append((key, msgspec.json.decode(msgspec.json.encode(inner))))
+    return found
+
+
+def _short(digest: Any) -> str:
+    if digest is None:
+        return "absent"
+    text = str(digest)
+    return text if text.startswith("name:") else text[:8]
+
+
+def _shown(identity: Identity, key: str) -> str:
+    return msgspec.json.encode(identity[key]).decode() if key in identity else "absent"

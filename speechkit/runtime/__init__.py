@@ -1,0 +1,15 @@
+"""Device, threads and seeds: the one place that decides them."""
+
+from speechkit.runtime.device import autocast_dtype, choose_device, describe_devices
+from speechkit.runtime.seeds import item_seed, seed_everything
+from speechkit.runtime.threads import available_cpus, limit_threads
+
+__all__ = [
+    "autocast_dtype",
+    "available_cpus",
+    "choose_device",
+    "describe_devices",
+    "item_seed",
+    "limit_threads",
+    "seed_everything",
+]

@@ -1,0 +1,86 @@
+"""Which device and which number format: measured policy, not taste.
+
+On the CPU, encoders of the wav2vec 2.0 family are fastest one utterance at a time in bfloat16 autocast where the
+processor multiplies bfloat16 (17 to 20 times real time for a base model on 2 cores, 9 to 11 in float32); elsewhere
+bfloat16 is emulated and slower, so float32 is kept. On a GPU, bfloat16 where it has it, else float16.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speechkit.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+DEVICE = re.compile(r"(auto|cpu|mps|cuda(:\d+)?)\Z")
+
+
+def choose_device(name: str = "auto") -> str:
+    """The device to use: "cpu", "cuda:0" or "mps".
+
+    "auto" takes the first GPU if there is one. torch is loaded only where a GPU may be asked for.
+
+    Raises:
+        UserError: if the device does not exist here; the message says what does.
+    """
+    if not DEVICE.match(name):
+        raise UserError(f"{name!r} is no device; use auto, cpu, cuda, cuda:N or mps")
+    if name == "cpu":
+        return name
+    import torch
+
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        if gpus:
+            return "cuda:0"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    if name == "mps":
+        if not torch.backends.mps.is_available():
+            raise UserError("device mps needs an Apple GPU, and there is none; use auto or cpu")
+        return name
+    index = int(name.partition(":")[2] or 0)
+    if index >= gpus:
+        raise UserError(f"device {name}: torch sees {gpus} CUDA GPUs here; use auto or cpu")
+    return f"cuda:{index}"
+
+
+def autocast_dtype(device: str) -> torch.dtype | None:
+    """The dtype for ``torch.autocast`` on ``device``, or None where float32 is the faster or only one."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if device == "cpu" and has_native_bfloat16():
+        return torch.bfloat16
+    return None
+
+
+def has_native_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor multiplies bfloat16 itself (AVX512-BF16, AMX or Arm BF16)."""
+    try:
+        with cpuinfo.open(encoding="utf-8") as lines:
+            for line in lines:
+                if line.lower().startswith(("flags", "features")):
+                    flags = set(line.partition(":")[2].split())
+                    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+    except OSError:
+        pass
+    return False
+
+
+def describe_devices() -> list[str]:
+    """Every device that torch sees, in words."""
+    import torch
+
+    found = [f"cpu: {torch.get_num_threads()} threads, bfloat16 {'native' if has_native_bfloat16() else 'emulated'}"]
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(index)
+            found.append(f"cuda:{index}: {properties.name}, {properties.total_memory / 2**30:.0f} GiB")
+    if torch.backends.mps.is_available():
+        found.append("mps: Apple GPU")
+    return found

@@ -1,0 +1,38 @@
+"""How many threads the numeric libraries may use."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def available_cpus() -> int:
+    """CPUs that this process may run on, which in a container or a SLURM job are fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def limit_threads(count: int) -> None:
+    """Let NumPy, numba, torch and OpenMP use ``count`` threads, in this process and those it starts.
+
+    Libraries that are already loaded are told directly where they listen (torch, numba); the others read the
+    environment when they load, so call this early.
+
+    Raises:
+        ValueError: if ``count`` is less than 1.
+    """
+    if count < 1:
+        raise ValueError(f"a thread count is at least 1, not {count}")
+    for variable in VARIABLES:
+        os.environ[variable] = str(count)
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(count)
+    if "numba" in sys.modules:
+        import numba
+
+        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
