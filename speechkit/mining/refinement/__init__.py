@@ -1,0 +1,16 @@
+"""Exact sentence, word and token times from CTC emissions, and boundaries moved to quiet places. No torch."""
+
+from speechkit.mining.refinement.quiet import frame_energies, quietest, snap_to_quiet
+from speechkit.mining.refinement.refine import Refined, refine, refine_all, word_frames
+from speechkit.mining.refinement.viterbi import WILDCARD
+
+__all__ = [
+    "WILDCARD",
+    "Refined",
+    "frame_energies",
+    "quietest",
+    "refine",
+    "refine_all",
+    "snap_to_quiet",
+    "word_frames",
+]
