@@ -1,0 +1,240 @@
+"""Waveforms in and out: float32 in [-1, 1], shape (samples,), mono, resampled to the rate that is asked for."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from speechkit.errors import AudioError
+from speechkit.io.atomic import atomic_path
+from speechkit.io.decoding import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, decode, layout
+
+FloatArray = npt.NDArray[np.float32]
+
+RESAMPLE_CONTEXT_SECONDS = 0.1
+FORMATS = {
+    "WAV": ("WAV", "PCM_16"),
+    "FLAC": ("FLAC", "PCM_16"),
+    "OGG": ("OGG", "VORBIS"),
+    "OPUS": ("OGG", "OPUS"),
+    "MP3": ("MP3", "MPEG_LAYER_III"),
+}
+OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+WRITE_BLOCK = 1 << 16
+
+
+class AudioInfo(msgspec.Struct, frozen=True):
+    """What the headers of a file say: ``num_samples`` per channel at its own ``sample_rate`` in Hz."""
+
+    path: str
+    sample_rate: int
+    num_samples: int
+    channels: int
+    format: str
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.num_samples / self.sample_rate
+
+
+def audio_info(path: Path | str) -> AudioInfo:
+    """Length, rate and channels of an audio file, from its headers.
+
+    An MP3 without a length tag and a FLAC written to a pipe are decoded once to count their samples.
+
+    Raises:
+        AudioError: if the file is missing, empty, shorter than its header says, or not audio.
+    """
+    found = layout(path)
+    return AudioInfo(os.fspath(path), found.sample_rate, found.num_samples, found.channels, found.format)
+
+
+def read_audio(
+    path: Path | str,
+    *,
+    offset_samples: int = 0,
+    num_samples: int | None = None,
+    sample_rate: int | None = 16000,
+    channel: int | None = None,
+) -> FloatArray:
+    """A piece of a recording as float32 (samples,).
+
+    Args:
+        path: WAV, FLAC, OGG, Opus or MP3; other containers through the ffmpeg program.
+        offset_samples: first sample, in the file's own rate.
+        num_samples: length in the file's own rate; None reads to the end.
+        sample_rate: rate of the result in Hz; None keeps the file's own.
+        channel: which channel, from 0; None averages all of them.
+
+    The result is the same part of the whole file's waveform: pieces that meet in the file meet in the result, also
+    after resampling, where the piece is read with some context and output sample ``k`` of the whole file belongs to
+    the piece when ``round(begin * ratio) <= k < round(end * ratio)``.
+
+    Raises:
+        AudioError: if the file cannot be read, the piece or channel lies outside it, or samples are not finite.
+    """
+    found = layout(path)
+    _check_channel(path, channel, found.channels)
+    end = found.num_samples if num_samples is None else offset_samples + num_samples
+    if offset_samples < 0 or end < offset_samples or end > found.num_samples:
+        raise AudioError(
+            f"{path}: samples {offset_samples} to {end} were asked for and it holds {found.num_samples} "
+            f"({found.num_samples / found.sample_rate:.2f} s); mend the offset or duration"
+        )
+    target = _target_rate(path, sample_rate, found.sample_rate)
+    if target == found.sample_rate:
+        return _mono(path, offset_samples, end, channel)
+    # Whole periods of both rates, so that the output samples of the piece are output samples of the whole file.
+    period = found.sample_rate // math.gcd(found.sample_rate, target)
+    context = int(RESAMPLE_CONTEXT_SECONDS * found.sample_rate)
+    begin_read = max(0, (offset_samples - context) // period * period)
+    end_read = min(found.num_samples, end + context)
+    resampled = _resample(_mono(path, begin_read, end_read, channel), found.sample_rate, target)
+    origin = begin_read // period * (target // math.gcd(found.sample_rate, target))
+    begin_kept = _scaled(offset_samples, target, found.sample_rate) - origin
+    length = _scaled(end, target, found.sample_rate) - origin - begin_kept
+    kept = resampled[begin_kept : begin_kept + length]
+    return _with_length(kept, length)
+
+
+def stream_audio(
+    path: Path | str, *, sample_rate: int | None = 16000, block_seconds: float = 30.0, channel: int | None = None
+) -> Iterator[FloatArray]:
+    """The whole recording in blocks of ``block_seconds`` (the last may be shorter), in memory of a few blocks.
+
+    The blocks joined equal `read_audio` of the whole file: resampling knows no block edges.
+
+    Raises:
+        AudioError: as `read_audio`; a truncated file yields what it holds before the error.
+    """
+    import soxr
+
+    found = layout(path)
+    _check_channel(path, channel, found.channels)
+    if not block_seconds > 0:
+        raise AudioError(f"{path}: block_seconds is {block_seconds}; give a positive number")
+    target = _target_rate(path, sample_rate, found.sample_rate)
+    size = max(1, round(block_seconds * target))
+    total = _scaled(found.num_samples, target, found.sample_rate)
+    stream = None if target == found.sample_rate else soxr.ResampleStream(found.sample_rate, target, 1, dtype="float32")
+    waiting: list[FloatArray] = []
+    held = given = 0
+    for block in decode(path):
+        mono = _one_channel(block, channel)
+        ready = mono if stream is None else np.asarray(stream.resample_chunk(mono), np.float32)
+        ready = ready[: total - given - held]
+        waiting.append(ready)
+        held += len(ready)
+        while held >= size:
+            joined = np.concatenate(waiting)
+            yield joined[:size].copy()
+            waiting, held, given = [joined[size:]], held - size, given + size
+    if stream is not None:
+        last = np.asarray(stream.resample_chunk(np.zeros(0, np.float32), last=True), np.float32)
+        waiting.append(last[: total - given - held])
+    rest = _with_length(np.concatenate(waiting), total - given)
+    for begin in range(0, len(rest), size):
+        yield rest[begin : begin + size]
+
+
+def write_audio(path: Path | str, waveform: npt.ArrayLike, sample_rate: int, format: str | None = None) -> None:  # noqa: A002
+    """Write a mono waveform atomically, clipped to [-1, 1].
+
+    Args:
+        path: its suffix chooses the format when ``format`` is None.
+        waveform: (samples,), floats in [-1, 1].
+        sample_rate: in Hz; Opus takes 8, 12, 16, 24 and 48 kHz, MP3 the usual rates up to 48 kHz.
+        format: WAV and FLAC (16 bits), OGG (Vorbis), OPUS or MP3.
+
+    Raises:
+        AudioError: if the waveform is empty, not mono or not finite, or the format cannot hold it.
+        UserError: if the file cannot be written.
+    """
+    import soundfile
+
+    samples = np.asarray(waveform, dtype=np.float32)
+    name = (format or Path(path).suffix.lstrip(".")).upper()
+    if name not in FORMATS:
+        raise AudioError(f"{path}: format {name!r} is not known; choose one of {', '.join(FORMATS)}")
+    if samples.ndim != 1:
+        raise AudioError(f"{path}: the waveform has shape {samples.shape}; give one channel, (samples,)")
+    if samples.size == 0:
+        raise AudioError(f"{path}: the waveform is empty; nothing was written")
+    if not np.isfinite(samples).all():
+        raise AudioError(
+            f"{path}: sample {int(np.argmin(np.isfinite(samples)))} is NaN or infinite; nothing was written"
+        )
+    rates = {"OPUS": OPUS_RATES, "MP3": MP3_RATES}.get(name)
+    if rates and sample_rate not in rates:
+        raise AudioError(f"{path}: {name} cannot hold {sample_rate} Hz; choose one of {', '.join(map(str, rates))}")
+    if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
+        raise AudioError(f"{path}: a sample rate of {sample_rate} Hz is not possible; give Hz, such as 16000")
+    samples = np.clip(samples, -1.0, 1.0)
+    container, subtype = FORMATS[name]
+    with atomic_path(path) as temporary:
+        try:
+            with soundfile.SoundFile(temporary, "w", sample_rate, 1, subtype, format=container) as file:
+                # In blocks: the Vorbis and Opus encoders of libsndfile overflow their stack on long single writes.
+                for begin in range(0, len(samples), WRITE_BLOCK):
+                    file.write(samples[begin : begin + WRITE_BLOCK])
+            written = soundfile.info(temporary).frames
+        except (soundfile.SoundFileError, RuntimeError) as error:
+            raise AudioError(f"{path}: cannot be written ({error}); check the free space of the disk") from error
+        # libsndfile does not report a failed flush at the end of a file.
+        if container != "MP3" and written != len(samples):
+            raise AudioError(f"{path}: cannot be written: {written} of {len(samples)} samples fit; free some space")
+
+
+def _mono(path: Path | str, begin: int, end: int, channel: int | None) -> FloatArray:
+    blocks = [_one_channel(block, channel) for block in decode(path, begin, end - begin)]
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+
+
+def _one_channel(block: FloatArray, channel: int | None) -> FloatArray:
+    """(samples, channels) to (samples,)."""
+    if block.shape[1] == 1:
+        return np.ascontiguousarray(block[:, 0])
+    if channel is not None:
+        return np.ascontiguousarray(block[:, channel])
+    return block.mean(axis=1, dtype=np.float32)
+
+
+def _resample(waveform: FloatArray, source: int, target: int) -> FloatArray:
+    import soxr
+
+    if not len(waveform):
+        return waveform
+    return np.asarray(soxr.resample(waveform, source, target), np.float32)
+
+
+def _scaled(samples: int, target: int, source: int) -> int:
+    """``round(samples * target / source)`` in integers, halves upwards."""
+    return (2 * samples * target + source) // (2 * source)
+
+
+def _with_length(waveform: FloatArray, length: int) -> FloatArray:
+    """The resampler may give one sample more or less at the end of a file."""
+    if len(waveform) < length:
+        return np.pad(waveform, (0, length - len(waveform)), mode="edge" if len(waveform) else "constant")
+    return waveform[:length]
+
+
+def _target_rate(path: Path | str, sample_rate: int | None, own: int) -> int:
+    if sample_rate is None:
+        return own
+    if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
+        raise AudioError(f"{path}: a sample rate of {sample_rate} Hz is not possible; give Hz, such as 16000")
+    return sample_rate
+
+
+def _check_channel(path: Path | str, channel: int | None, channels: int) -> None:
+    if channel is not None and not 0 <= channel < channels:
+        raise AudioError(f"{path}: has {channels} channel{'s'[: channels > 1]}, and channel {channel} was asked for")
