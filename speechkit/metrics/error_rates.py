@@ -1,0 +1,229 @@
+"""Word and character error rates with counts, alignments and intervals, and the normaliser that made them.
+
+Words are what `str.split` gives; characters are counted after spaces are collapsed, one space between words included,
+as jiwer counts them. Rates are corpus rates: all errors over all reference tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from speechkit.errors import UserError
+from speechkit.metrics.bootstrap import DEFAULT_RESAMPLES, Interval, bootstrap_ratio, ratio
+from speechkit.text.normalizers import NormalizerSpec, get_normalizer
+
+Texts = Mapping[str, str] | Iterable[tuple[str, str]] | Sequence[str]
+Unit = Literal["word", "character"]
+OperationKind = Literal["equal", "substitute", "delete", "insert"]
+
+
+class Operation(msgspec.Struct, frozen=True, array_like=True):
+    """Reference tokens ``reference_begin`` to ``reference_end`` became hypothesis tokens, half-open ranges."""
+
+    kind: OperationKind
+    reference_begin: int
+    reference_end: int
+    hypothesis_begin: int
+    hypothesis_end: int
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """Hits and errors; ``rate`` is errors over reference tokens."""
+
+    hits: int
+    substitutions: int
+    deletions: int
+    insertions: int
+
+    @property
+    def errors(self) -> int:
+        """Substitutions, deletions and insertions."""
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def reference_tokens(self) -> int:
+        """Tokens of the reference."""
+        return self.hits + self.substitutions + self.deletions
+
+    @property
+    def rate(self) -> float:
+        """Errors over reference tokens: 0 or more; infinite when there is no reference token to insert beside."""
+        return float(ratio(self.errors, self.reference_tokens))
+
+    def __add__(self, other: Counts) -> Counts:
+        """Counts of both together."""
+        return Counts(
+            self.hits + other.hits,
+            self.substitutions + other.substitutions,
+            self.deletions + other.deletions,
+            self.insertions + other.insertions,
+        )
+
+
+class UtteranceErrors(msgspec.Struct, frozen=True):
+    """One utterance: normalised tokens of both sides, how they align, and the counts."""
+
+    id: str
+    reference: list[str]
+    hypothesis: list[str]
+    operations: list[Operation]
+    counts: Counts
+    speaker: str | None = None
+
+
+class ErrorResult(msgspec.Struct, frozen=True):
+    """The errors of a test set with what made them: the token unit and the normaliser."""
+
+    unit: Unit
+    normalizer: NormalizerSpec
+    utterances: list[UtteranceErrors]
+
+    @property
+    def counts(self) -> Counts:
+        """Counts of the whole set."""
+        return sum((u.counts for u in self.utterances), Counts(0, 0, 0, 0))
+
+    @property
+    def rate(self) -> float:
+        """The corpus error rate: 0.05 is 5 %."""
+        return self.counts.rate
+
+    def interval(
+        self,
+        by: Literal["utterance", "speaker"] = "utterance",
+        *,
+        confidence: float = 0.95,
+        resamples: int = DEFAULT_RESAMPLES,
+        seed: int = 0,
+    ) -> Interval:
+        """Bootstrap interval of the rate, over utterances or over whole speakers.
+
+        Raises:
+            UserError: if speakers are asked for and an utterance has none.
+        """
+        groups: list[str] | None = None
+        if by == "speaker":
+            groups = []
+            for utterance in self.utterances:
+                if utterance.speaker is None:
+                    raise UserError(
+                        f"{utterance.id}: has no speaker; give every utterance a speaker or resample by utterance"
+                    )
+                groups.append(utterance.speaker)
+        elif by != "utterance":
+            raise UserError(f'by is {by!r}; choose "utterance" or "speaker"')
+        errors = [u.counts.errors for u in self.utterances]
+        tokens = [u.counts.reference_tokens for u in self.utterances]
+        return bootstrap_ratio(errors, tokens, groups=groups, confidence=confidence, resamples=resamples, seed=seed)
+
+    def by_speaker(self) -> dict[str, Counts]:
+        """Counts of every speaker, sorted by name; utterances without a speaker count under the empty name."""
+        sums: dict[str, Counts] = {}
+        for utterance in self.utterances:
+            name = utterance.speaker or ""
+            sums[name] = sums.get(name, Counts(0, 0, 0, 0)) + utterance.counts
+        return dict(sorted(sums.items()))
+
+
+def word_errors(
+    references: Texts,
+    hypotheses: Texts,
+    *,
+    normalizer: str = "none",
+    speakers: Mapping[str, str] | None = None,
+) -> ErrorResult:
+    """Align words and count hits, substitutions, deletions and insertions.
+
+    Args:
+        references: what was said: id to text, pairs of id and text, or plain texts that stand in the same order.
+        hypotheses: what was recognised, in the same form. Its ids must be those of the references.
+        normalizer: name of a normaliser of `speechkit.text`, applied to both sides and recorded in the result.
+        speakers: speaker of each id, for `ErrorResult.interval`.
+
+    The result is in the order of the references. Either text of an utterance may be empty.
+
+    Raises:
+        UserError: if an id is missing on one side or stands twice, with the first such ids.
+        ConfigError: if the normaliser's name is not known.
+    """
+    return _errors("word", references, hypotheses, normalizer, speakers)
+
+
+def character_errors(
+    references: Texts,
+    hypotheses: Texts,
+    *,
+    normalizer: str = "none",
+    speakers: Mapping[str, str] | None = None,
+) -> ErrorResult:
+    """Align characters and count, as `word_errors`; one space between words is a character too."""
+    return _errors("character", references, hypotheses, normalizer, speakers)
+
+
+def _errors(
+    unit: Unit, references: Texts, hypotheses: Texts, normalizer: str, speakers: Mapping[str, str] | None
+) -> ErrorResult:
+    # jiwer is imported here so that reading a result loads no scoring engine.
+    from jiwer import process_characters, process_words
+
+    normalize = get_normalizer(normalizer)
+    truth, guess = _paired(references, hypotheses)
+    ids = list(truth)
+    left = [" ".join(normalize.normalize(truth[i]).text.split()) for i in ids]
+    right = [" ".join(normalize.normalize(guess[i]).text.split()) for i in ids]
+    utterances: list[UtteranceErrors] = []
+    if ids:
+        output = process_words(left, right) if unit == "word" else process_characters(left, right)
+        for i, name in enumerate(ids):
+            operations = [
+                Operation(c.type, c.ref_start_idx, c.ref_end_idx, c.hyp_start_idx, c.hyp_end_idx)
+                for c in output.alignments[i]
+            ]
+            utterances.append(
+                UtteranceErrors(
+                    id=name,
+                    reference=left[i].split(" ") if unit == "word" and left[i] else list(left[i]),
+                    hypothesis=right[i].split(" ") if unit == "word" and right[i] else list(right[i]),
+                    operations=operations,
+                    counts=_count(operations),
+                    speaker=None if speakers is None else speakers.get(name),
+                )
+            )
+    return ErrorResult(unit, normalize.spec, utterances)
+
+
+def _count(operations: Sequence[Operation]) -> Counts:
+    totals = {"equal": 0, "substitute": 0, "delete": 0, "insert": 0}
+    for o in operations:
+        totals[o.kind] += max(o.reference_end - o.reference_begin, o.hypothesis_end - o.hypothesis_begin)
+    return Counts(totals["equal"], totals["substitute"], totals["delete"], totals["insert"])
+
+
+def _paired(references: Texts, hypotheses: Texts) -> tuple[dict[str, str], dict[str, str]]:
+    truth, guess = _by_id(references, "reference"), _by_id(hypotheses, "hypothesis")
+    for here, there, where in ((truth, guess, "hypotheses"), (guess, truth, "references")):
+        missing = [i for i in here if i not in there]
+        if missing:
+            shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
+            raise UserError(
+                f"{len(missing)} of {len(here)} utterances are missing among the {where} ({shown}); "
+                f"give every utterance a text on both sides, an empty one where nothing was said"
+            )
+    return truth, guess
+
+
+def _by_id(texts: Texts, side: str) -> dict[str, str]:
+    if isinstance(texts, str):
+        raise UserError(f"the {side} is one text; give a list of texts or a mapping from id to text")
+    if isinstance(texts, Mapping):
+        return dict(texts)
+    named: dict[str, str] = {}
+    for number, item in enumerate(texts):
+        name, text = (str(number), item) if isinstance(item, str) else item
+        if name in named:
+            raise UserError(f"{name}: stands twice among the {side} texts; every id must be unique")
+        named[name] = text
+    return named
