@@ -204,7 +204,8 @@ def _one_channel(block: FloatArray, channel: int | None) -> FloatArray:
         return np.ascontiguousarray(block[:, 0])
     if channel is not None:
         return np.ascontiguousarray(block[:, channel])
-    return block.mean(axis=1, dtype=np.float32)
+    mean: FloatArray = block.mean(axis=1, dtype=np.float32)
+    return mean
 
 
 def _resample(waveform: FloatArray, source: int, target: int) -> FloatArray:
