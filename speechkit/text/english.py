@@ -1,0 +1,192 @@
+"""English written forms as they are spoken: numbers, money, times, percentages and common abbreviations.
+
+Left as they are: contractions, spelling variants, Roman numerals other than those after "chapter", "part" and the like,
+and dates written with slashes.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from speechkit.text.english_numbers import cardinal, decimal, digits_in_words, is_year, ordinal, plural, year
+from speechkit.text.normalized import Normalized, map_characters, replace_matches
+
+ABBREVIATIONS = {
+    "Mr.": "mister", "Mrs.": "missus", "Ms.": "miz", "Dr.": "doctor", "Prof.": "professor", "Rev.": "reverend",
+    "Hon.": "honorable", "Gen.": "general", "Col.": "colonel", "Capt.": "captain", "Lieut.": "lieutenant",
+    "Lt.": "lieutenant", "Sgt.": "sergeant", "Maj.": "major", "Gov.": "governor", "Sen.": "senator",
+    "Rep.": "representative", "St.": "saint", "Jr.": "junior", "Sr.": "senior", "Messrs.": "messieurs",
+    "Mt.": "mount", "Ft.": "fort", "Esq.": "esquire", "Jan.": "january", "Feb.": "february", "Aug.": "august",
+    "Sept.": "september", "Oct.": "october", "Nov.": "november", "Dec.": "december", "etc.": "et cetera",
+    "vs.": "versus", "approx.": "approximately", "dept.": "department", "Dept.": "department", "govt.": "government",
+    "Inc.": "incorporated", "Ltd.": "limited", "Corp.": "corporation", "Bros.": "brothers",
+}  # fmt: skip
+BEFORE_NUMBERS = {"No.": "number", "no.": "number", "Nos.": "numbers", "Vol.": "volume", "vol.": "volume",
+                  "Ch.": "chapter", "ch.": "chapter", "pp.": "pages", "p.": "page", "Fig.": "figure",
+                  "fig.": "figure", "Sec.": "section", "sec.": "section", "Art.": "article"}  # fmt: skip
+CURRENCIES = {
+    "$": ("dollar", "dollars", "cent", "cents"),
+    "£": ("pound", "pounds", "penny", "pence"),
+    "€": ("euro", "euros", "cent", "cents"),
+    "₹": ("rupee", "rupees", "paisa", "paise"),
+    "¥": ("yen", "yen", "sen", "sen"),
+}
+SCALES = {"k": "thousand", "m": "million", "mn": "million", "bn": "billion", "b": "billion", "tn": "trillion"}
+UNITS = {
+    "km": "kilometers", "kg": "kilograms", "cm": "centimeters", "mm": "millimeters", "mph": "miles per hour",
+    "lbs": "pounds", "hrs": "hours", "mins": "minutes", "°c": "degrees celsius", "°f": "degrees fahrenheit",
+    "°": "degrees",
+}  # fmt: skip
+FRACTIONS = {"½": "one half", "¼": "one quarter", "¾": "three quarters", "⅓": "one third", "⅔": "two thirds"}
+_LETTERS = {"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"}
+_SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
+
+_NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
+_WRITTEN_NUMBER = re.compile(
+    rf"""
+      (?P<currency>[$£€₹¥])\s?(?P<amount>{_NUMBER})(?:\.(?P<cents>[0-9]+))?
+        (?:\s?(?P<scale>(?i:hundred|thousand|million|billion|trillion|mn|bn|tn|[mbk]))\b)?
+    | (?P<hour>(?<![0-9])(?:[01]?[0-9]|2[0-3])):(?P<minute>[0-5][0-9])(?![0-9:])(?P<half>\s?(?i:[ap]\.?m\b))?
+    | (?P<ordinal>{_NUMBER})(?i:st|nd|rd|th)\b
+    | (?P<decade>(?:1[1-9]|20)?[2-9]0)'?s\b
+    | (?P<range_from>(?<![0-9.,:-])[0-9]{{1,4}})\s?[-\u2013]\s?(?P<range_to>[0-9]{{1,4}})(?![0-9.,:-]*[0-9]|(?i:st|nd|rd|th))
+    | (?P<dotted>[0-9]+(?:\.[0-9]+){{2,}})
+    | (?P<sign>(?<![^\s(])[-\u2212])?(?P<whole>{_NUMBER})?\.(?P<decimals>[0-9]+)
+    | (?P<minus>(?<![^\s(])[-\u2212])?(?P<cardinal>{_NUMBER})(?P<fraction>[½¼¾⅓⅔])?
+    | (?P<vulgar>[½¼¾⅓⅔])
+    """,
+    re.VERBOSE,
+)
+_AFTER_NUMBER = re.compile(
+    r"(?P<number>[0-9½¼¾⅓⅔])\s?(?P<unit>%|(?i:per\ cent)\b|(?i:km|kg|cm|mm|mph|lbs|hrs|mins|°c|°f)\b|°)", re.X
+)
+_ABBREVIATION = re.compile(r"(?<!\w)(?:%s)" % "|".join(map(re.escape, sorted(ABBREVIATIONS, key=len, reverse=True))))
+_BEFORE_NUMBER = re.compile(
+    r"(?<!\w)(%s)(?=\s?[0-9])" % "|".join(map(re.escape, sorted(BEFORE_NUMBERS, key=len, reverse=True)))
+)
+_ROMAN = re.compile(
+    r"\b(?P<word>(?i:chapter|book|part|volume|act|scene|section|canto))\s+"
+    r"(?P<roman>(?=[XVIL])(?:X[LC]|L?X{0,3})(?:I[XV]|V?I{0,3}))\b"
+)
+_SPOKEN_VARIANT = re.compile(
+    r"\b(?:(?P<scale>hundred|thousand|million|billion)\ and(?=\ (?:one|two|three|four|five|six|seven|eight|nine|ten|eleven"
+    r"|twelve|\w{3,5}teen|\w{3,5}ty)\b)|(?P<one>a)(?=\ (?:hundred|thousand|million|billion)\b)|(?P<percent>per\ cent)"
+    r"|(?P<okay>ok)|(?P<zero>o)(?=\ (?:one|two|three|four|five|six|seven|eight|nine)\b))\b",
+    re.VERBOSE,
+)
+
+
+def _plain_digits(number: str) -> str:
+    return number.replace(",", "")
+
+
+def _money(match: re.Match[str]) -> str:
+    one, many, small_one, small_many = CURRENCIES[match["currency"]]
+    amount, cents, scale = _plain_digits(match["amount"]), match["cents"], match["scale"]
+    if scale:
+        scale = SCALES.get(scale.lower(), scale.lower())
+        return f"{decimal(amount, cents) if cents else cardinal(amount)} {scale} {many}"
+    if cents and len(cents) != 2:
+        return f"{decimal(amount, cents)} {many}"
+    whole = f"{cardinal(amount)} {one if amount == '1' else many}"
+    if not cents or cents == "00":
+        return whole
+    small = f"{cardinal(str(int(cents)))} {small_one if cents == '01' else small_many}"
+    return small if amount == "0" else f"{whole} and {small}"
+
+
+def _time(match: re.Match[str]) -> str:
+    hour, minute = cardinal(str(int(match["hour"]))), match["minute"]
+    half = f" {match['half'].strip()[0].lower()} m" if match["half"] else ""
+    if minute == "00":
+        return hour + (half or " o'clock")
+    return f"{hour} {'oh ' + cardinal(minute[1]) if minute[0] == '0' else cardinal(minute)}{half}"
+
+
+def _bare(number: str) -> str:
+    return year(number) if is_year(number) else cardinal(_plain_digits(number))
+
+
+def _range(first: str, last: str) -> str:
+    if len(first) == 3 and len(last) == 4:  # a telephone number
+        return f"{digits_in_words(first)} {digits_in_words(last)}"
+    return f"{_bare(first)} to {_bare(last)}"
+
+
+def _in_words(match: re.Match[str]) -> str:
+    if match["currency"]:
+        words = _money(match)
+    elif match["hour"]:
+        words = _time(match)
+    elif match["ordinal"]:
+        words = ordinal(_plain_digits(match["ordinal"]))
+    elif match["decade"]:
+        words = plural(year(match["decade"]) if len(match["decade"]) == 4 else cardinal(match["decade"]))
+    elif match["range_from"]:
+        words = _range(match["range_from"], match["range_to"])
+    elif match["dotted"]:
+        words = " point ".join(cardinal(part) for part in match["dotted"].split("."))
+    elif match["decimals"]:
+        whole = _plain_digits(match["whole"] or "")
+        words = ("minus " if match["sign"] else "") + decimal(whole, match["decimals"])
+    elif match["cardinal"]:
+        words = ("minus " if match["minus"] else "") + _bare(match["cardinal"])
+        if match["fraction"]:
+            words += f" and {FRACTIONS[match['fraction']]}"
+    else:
+        words = FRACTIONS[match["vulgar"]]
+    return f" {words} "
+
+
+def numbers_to_words(text: str) -> Normalized:
+    """Numbers in ASCII digits, with their currency, percent sign, unit, ordinal ending or clock colon, in words."""
+    with_units = replace_matches(
+        text, _AFTER_NUMBER, lambda m: f"{m['number']} {UNITS.get(m['unit'].lower(), 'percent')} "
+    )
+    return with_units.then(lambda inner: replace_matches(inner, _WRITTEN_NUMBER, _in_words))
+
+
+def expand_abbreviations(text: str) -> Normalized:
+    """Titles, months, "No. 5", "Chapter IV" and "&" in full."""
+    spelled = replace_matches(text, _ABBREVIATION, lambda match: f"{ABBREVIATIONS[match.group()]} ")
+    spelled = spelled.then(
+        lambda inner: replace_matches(inner, _BEFORE_NUMBER, lambda match: f"{BEFORE_NUMBERS[match.group()]} ")
+    )
+    spelled = spelled.then(
+        lambda inner: replace_matches(inner, _ROMAN, lambda match: f"{match['word']} {_roman_value(match['roman'])}")
+    )
+    return spelled.then(lambda inner: map_characters(inner, lambda c: " and " if c == "&" else c))
+
+
+def _roman_value(numeral: str) -> int:
+    values = [{"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}[letter] for letter in numeral]
+    following = [*values[1:], 0]
+    return sum(-value if value < after else value for value, after in zip(values, following, strict=True))
+
+
+def fold_latin_letters(text: str) -> Normalized:
+    """Latin letters without diacritics, as English is usually recognised; superscript digits (note marks) removed."""
+
+    def fold(character: str) -> str:
+        if character < "\x80":
+            return character
+        if character in _SUPERSCRIPTS or "\u0300" <= character <= "\u036f":
+            return ""
+        if character in _LETTERS:
+            return _LETTERS[character]
+        base = unicodedata.normalize("NFD", character)[0]
+        return base if base.isascii() and base.isalpha() else character
+
+    return map_characters(text, fold)
+
+
+def unify_spoken_variants(text: str) -> Normalized:
+    """One form for what is said in two ways: "hundred and two", "a hundred", "per cent", "ok", "nineteen o five"."""
+
+    def unify(match: re.Match[str]) -> str:
+        if match["scale"]:
+            return match["scale"]
+        return {"one": "one", "percent": "percent", "okay": "okay", "zero": "oh"}[match.lastgroup or "okay"]
+
+    return replace_matches(text, _SPOKEN_VARIANT, unify)

@@ -1,0 +1,132 @@
+"""Where sentences begin and end, for Latin, Indic, Arabic, Armenian, Ethiopic and Chinese writing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from speechkit.text.abbreviations import ABBREVIATIONS, BEFORE_NUMBERS, STARTERS
+
+MAX_CHARACTERS = 400
+
+_CLOSERS = "\"'”’»›)\\]}」』】〉》）"
+_PARAGRAPH = re.compile(r"[^\S\n]*\n[^\S\n]*(?:\n\s*|\f\s*)|\f\s*")
+# Marks that end a sentence wherever they stand; a full stop, question or exclamation mark needs white space after it.
+_END = re.compile(rf"[।॥۔؟。！？｡։።፧᙮؛]+[{_CLOSERS}]*|[.!?…]+[{_CLOSERS}]*(?=\s|$)|[.!?…]+(?=[\"“«‘]?[A-Z][a-z]{{2}})")
+_LAST_WORD = re.compile(r"[^\s\"'“‘«(\[{—–]*$")
+_INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]$")
+_ENUMERATOR = re.compile(r"(?:\d{1,3}|[ivxlc]{1,5}|[IVXLC]{1,5}|[A-Za-z])$")
+_NEXT = re.compile(r"\s*[\"'“‘«‹(\[{¿¡—–-]*")
+_CLAUSES = (
+    re.compile(r"[;；؛][\"'”’»)\]]*(?=\s)|；|:(?=\s)|："),
+    re.compile(r"[,，、،؍](?=\s)|[，、،]|\s[—–]\s|—"),
+    re.compile(r"\s"),
+)
+
+
+def split_sentences(
+    text: str, lang: str | None = "en", *, max_characters: int = MAX_CHARACTERS
+) -> list[tuple[int, int]]:
+    """Half-open character ranges of the sentences, in order, disjoint, without white space at their ends.
+
+    A blank line or a form feed always ends a sentence, so that headings and list items without a full stop stand alone;
+    a single line end does not. A sentence longer than ``max_characters`` is cut at semicolons and colons, else at
+    commas and dashes, else between words, else anywhere. Everything outside the ranges is white space.
+
+    Raises:
+        ValueError: if ``max_characters`` is less than 1.
+    """
+    if max_characters < 1:
+        raise ValueError(f"max_characters is {max_characters}; it must be at least 1")
+    primary = (lang or "").replace("_", "-").split("-")[0].lower()
+    spans: list[tuple[int, int]] = []
+    for begin, end in _paragraphs(text):
+        for first, last in _sentences(text, begin, end, primary):
+            spans.extend(_pieces(text, first, last, max_characters))
+    return spans
+
+
+def _paragraphs(text: str) -> Iterator[tuple[int, int]]:
+    cursor = 0
+    for gap in _PARAGRAPH.finditer(text):
+        yield cursor, gap.start()
+        cursor = gap.end()
+    yield cursor, len(text)
+
+
+def _strip(text: str, begin: int, end: int) -> tuple[int, int]:
+    while begin < end and text[begin].isspace():
+        begin += 1
+    while end > begin and text[end - 1].isspace():
+        end -= 1
+    return begin, end
+
+
+def _sentences(text: str, begin: int, end: int, lang: str) -> Iterator[tuple[int, int]]:
+    cursor = begin
+    for mark in _END.finditer(text, begin, end):
+        if mark.end() > cursor and _ends_sentence(text, cursor, mark, end, lang):
+            first, last = _strip(text, cursor, mark.end())
+            if first < last:
+                yield first, last
+            cursor = mark.end()
+    first, last = _strip(text, cursor, end)
+    if first < last:
+        yield first, last
+
+
+def _ends_sentence(text: str, sentence: int, mark: re.Match[str], end: int, lang: str) -> bool:
+    """Whether the mark ends the sentence that began at ``sentence``; it looks at one word on either side."""
+    marks = mark.group().rstrip("\"'”’»›)]}」』】〉》）")
+    if marks[0] not in ".…!?":
+        return True
+    following = _NEXT.match(text, mark.end(), end)
+    after = following.end() if following else mark.end()
+    if after >= end:
+        return True
+    if text[after].islower():  # "Stop!" he cried; and so on ... but; e.g. this
+        return False
+    if marks[0] in "!?":
+        return True
+    if len(marks) > 1 or marks == "…":
+        return True
+    word = _LAST_WORD.search(text, max(sentence, mark.start() - 40), mark.start())
+    before = word.group() if word else ""
+    if not before:
+        return True
+    if before in BEFORE_NUMBERS and text[after].isdigit():
+        return False
+    if before.casefold() in ABBREVIATIONS.get(lang, ABBREVIATIONS["en"]):
+        return False
+    if word is not None and word.start() <= sentence + 1 and _ENUMERATOR.match(before):  # "1. First point"
+        return False
+    if before.isdigit() and lang in ("de", "da", "nb", "no", "fi", "cs", "hu"):  # an ordinal: "3. Oktober"
+        return len(before) > 2
+    if _INITIALS.match(before):  # "J. Smith"; after "U.S." a new sentence begins only with a usual first word
+        next_word = re.compile(r"[^\W\d_]+").match(text, after, end)
+        return "." in before and next_word is not None and next_word.group() in STARTERS
+    return True
+
+
+def _pieces(text: str, begin: int, end: int, longest: int) -> Iterator[tuple[int, int]]:
+    """The sentence itself, or pieces of at most ``longest`` characters cut at the best marks, the later the better."""
+    while end - begin > longest:
+        cut = begin + longest
+        for marks in _CLAUSES:
+            places = [match.end() for match in marks.finditer(text, begin + longest // 3, begin + longest)]
+            if places:
+                cut = places[-1]
+                break
+        else:
+            while cut > begin + 1 and not _may_part(text[cut]):  # a vowel sign stays with its consonant
+                cut -= 1
+        first, last = _strip(text, begin, cut)
+        if first < last:
+            yield first, last
+        begin, _ = _strip(text, cut, end)
+    if begin < end:
+        yield begin, end
+
+
+def _may_part(following: str) -> bool:
+    return following.isalnum() or following.isspace()
