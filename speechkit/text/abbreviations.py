@@ -16,6 +16,7 @@ _SPANISH = "sr sra srta dr dra prof d dña ud uds av avda cap fig núm pág pág
 _ITALIAN = "sig sig.ra sig.na dr dott dott.ssa prof avv ing on pag pagg vol cap fig art ecc gen feb mar apr giu lug ago"
 _PORTUGUESE = "sr sra srta dr dra prof profa av cap fig núm pág págs vol art ed aprox jan fev abr ago set out nov dez"
 _DUTCH = "dhr mevr mr dr drs prof ing st nr blz bijv bv d.w.z enz vgl ca jan feb mrt apr aug sept okt nov dec"
+_HINDI = "डॉ श्री सुश्री प्रो पं मो चौ कु ई स्व एड लि कि.मी रु ए.के उ.प्र"
 
 ABBREVIATIONS = {
     lang: frozenset(words.split())
@@ -27,12 +28,17 @@ ABBREVIATIONS = {
         "it": _ITALIAN,
         "pt": _PORTUGUESE,
         "nl": _DUTCH,
+        "hi": _HINDI,
+        "mr": _HINDI,
+        "ne": _HINDI,
     }.items()
 }
 # Abbreviations only where a number follows: "No. 5", but "He said no. Then he left."
-BEFORE_NUMBERS = frozenset("No no Nos nos Nr nr Art art Sec sec Ch ch Fig fig Vol vol p pp P Núm núm n".split())
+_BEFORE_NUMBERS = "No no Nos nos Nr nr Art art Sec sec Ch ch Fig fig Vol vol p pp P Núm núm n"
+BEFORE_NUMBERS = frozenset(_BEFORE_NUMBERS.split())
 # Words that usually begin an English sentence: after "U.S." they show that one ended.
-STARTERS = frozenset(
-    "A After All An And As At But By For From He Her His How However I If In It Its My No On One Our She So Some That The "
-    "Their Then There These They This Those Though To Under We What When Where While Who Why With You Your".split()
-)
+_STARTERS = """
+A After All An And As At But By For From He Her His How However I If In It Its My No On One Our She So Some That The
+Their Then There These They This Those Though To Under We What When Where While Who Why With You Your
+"""
+STARTERS = frozenset(_STARTERS.split())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 from speechkit.text.english_numbers import cardinal, decimal, digits_in_words, is_year, ordinal, plural, year
 from speechkit.text.normalized import Normalized, map_characters, replace_matches
@@ -42,6 +43,11 @@ FRACTIONS = {"½": "one half", "¼": "one quarter", "¾": "three quarters", "⅓
 _LETTERS = {"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"}
 _SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 
+
+def _any_of(words: Iterable[str]) -> str:
+    return "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+
+
 _NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
 _WRITTEN_NUMBER = re.compile(
     rf"""
@@ -50,7 +56,8 @@ _WRITTEN_NUMBER = re.compile(
     | (?P<hour>(?<![0-9])(?:[01]?[0-9]|2[0-3])):(?P<minute>[0-5][0-9])(?![0-9:])(?P<half>\s?(?i:[ap]\.?m\b))?
     | (?P<ordinal>{_NUMBER})(?i:st|nd|rd|th)\b
     | (?P<decade>(?:1[1-9]|20)?[2-9]0)'?s\b
-    | (?P<range_from>(?<![0-9.,:-])[0-9]{{1,4}})\s?[-\u2013]\s?(?P<range_to>[0-9]{{1,4}})(?![0-9.,:-]*[0-9]|(?i:st|nd|rd|th))
+    | (?P<range_from>(?<![0-9.,:-])[0-9]{{1,4}})\s?[-\u2013]\s?(?P<range_to>[0-9]{{1,4}})
+        (?![0-9.,:-]*[0-9]|(?i:st|nd|rd|th))
     | (?P<dotted>[0-9]+(?:\.[0-9]+){{2,}})
     | (?P<sign>(?<![^\s(])[-\u2212])?(?P<whole>{_NUMBER})?\.(?P<decimals>[0-9]+)
     | (?P<minus>(?<![^\s(])[-\u2212])?(?P<cardinal>{_NUMBER})(?P<fraction>[½¼¾⅓⅔])?
@@ -61,18 +68,16 @@ _WRITTEN_NUMBER = re.compile(
 _AFTER_NUMBER = re.compile(
     r"(?P<number>[0-9½¼¾⅓⅔])\s?(?P<unit>%|(?i:per\ cent)\b|(?i:km|kg|cm|mm|mph|lbs|hrs|mins|°c|°f)\b|°)", re.X
 )
-_ABBREVIATION = re.compile(r"(?<!\w)(?:%s)" % "|".join(map(re.escape, sorted(ABBREVIATIONS, key=len, reverse=True))))
-_BEFORE_NUMBER = re.compile(
-    r"(?<!\w)(%s)(?=\s?[0-9])" % "|".join(map(re.escape, sorted(BEFORE_NUMBERS, key=len, reverse=True)))
-)
+_ABBREVIATION = re.compile(rf"(?<!\w)(?:{_any_of(ABBREVIATIONS)})")
+_BEFORE_NUMBER = re.compile(rf"(?<!\w)(?:{_any_of(BEFORE_NUMBERS)})(?=\s?[0-9])")
 _ROMAN = re.compile(
     r"\b(?P<word>(?i:chapter|book|part|volume|act|scene|section|canto))\s+"
     r"(?P<roman>(?=[XVIL])(?:X[LC]|L?X{0,3})(?:I[XV]|V?I{0,3}))\b"
 )
 _SPOKEN_VARIANT = re.compile(
-    r"\b(?:(?P<scale>hundred|thousand|million|billion)\ and(?=\ (?:one|two|three|four|five|six|seven|eight|nine|ten|eleven"
-    r"|twelve|\w{3,5}teen|\w{3,5}ty)\b)|(?P<one>a)(?=\ (?:hundred|thousand|million|billion)\b)|(?P<percent>per\ cent)"
-    r"|(?P<okay>ok)|(?P<zero>o)(?=\ (?:one|two|three|four|five|six|seven|eight|nine)\b))\b",
+    r"\b(?:(?P<scale>hundred|thousand|million|billion)\ and(?=\ (?:one|two|three|four|five|six|seven|eight|nine|ten"
+    r"|eleven|twelve|\w{3,5}teen|\w{3,5}ty)\b)|(?P<one>a)(?=\ (?:hundred|thousand|million|billion)\b)"
+    r"|(?P<percent>per\ cent)|(?P<okay>ok)|(?P<zero>o)(?=\ (?:one|two|three|four|five|six|seven|eight|nine)\b))\b",
     re.VERBOSE,
 )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-).split()
-TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
+_ONES = """
+zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
+nineteen
+"""
+_TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety"
+ONES = tuple(_ONES.split())
+TENS = tuple(_TENS.split())
 SCALES = ("", "thousand", "million", "billion", "trillion")
 _IRREGULAR_ORDINALS = {
     "one": "first",

@@ -18,17 +18,17 @@ _LANGUAGE_OF_SCRIPT = {
 }  # fmt: skip
 _STOP_WORDS = {
     "LATIN": {
-        "en": "the of and to in a is that it was for on are with as his they be at this have from or had by not but what",
-        "de": "der die das und in zu den mit nicht ist von sie es ein ich auf dem sich er eine auch als an war wie hat so",
-        "fr": "le la les de des et un une est que il dans qui pour pas sur au plus par je avec se ce ne en du elle nous",
-        "es": "el la los las de que y en un una es se no por con para su al lo como más pero sus le ya o este del había",
-        "it": "il la di che e un una è in per non con si le da del i della dei sono gli al come più ma nel anche questo",
-        "pt": "o a os as de que e em um uma é do da no na não se por com para mais dos como mas ao ele foi das seu sua",
-        "nl": "de het een en van in is dat op te zijn met voor niet aan er die hij was ook als maar om bij dan nog naar",
+        "en": "the of and to in a is that it was for on are with as his they be at this have from or had by not",
+        "de": "der die das und in zu den mit nicht ist von sie es ein ich auf dem sich er eine auch als an war wie hat",
+        "fr": "le la les de des et un une est que il dans qui pour pas sur au plus par je avec se ce ne en du elle",
+        "es": "el la los las de que y en un una es se no por con para su al lo como más pero sus le ya o este del",
+        "it": "il la di che e un una è in per non con si le da del i della dei sono gli al come più ma nel anche",
+        "pt": "o a os as de que e em um uma é do da no na não se por com para mais dos como mas ao ele foi das seu",
+        "nl": "de het een en van in is dat op te zijn met voor niet aan er die hij was ook als maar om bij dan nog",
         "sv": "och i att det som en på är av för med den till inte om ett han men var jag sig från vi så kan hade de",
         "pl": "i w na z się nie do to że jest o jak za co po ale tak od jego przez był dla jej być już tym który tego",
         "tr": "ve bir bu da de için ile çok olarak daha ne gibi kadar en olan ama var her o sonra ben mi ki değil",
-        "id": "yang dan di ini itu dengan untuk tidak dari dalam akan pada juga ke karena ada oleh saya mereka kami bisa",
+        "id": "yang dan di ini itu dengan untuk tidak dari dalam akan pada juga ke karena ada oleh saya mereka kami",
     },
     "DEVANAGARI": {
         "hi": "है के में की का और से को पर ने हैं यह कि नहीं एक भी था वह ही जो हो तो कर इस लिए थी गया",

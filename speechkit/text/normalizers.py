@@ -70,8 +70,9 @@ CHAINS: dict[str, tuple[int, tuple[Step, ...]]] = {
     "match-cjk": (1, (steps.fold_width, *_SIMPLE, steps.fold_digits, steps.drop_spaces)),
     "match-simple": (1, (steps.fold_width, *_SIMPLE, steps.fold_digits)),
 }
-INDIC_LANGUAGES = frozenset("as bn brx doi gom gu hi kn kok ks mai ml mni mr ne or pa sa sat sd ta te".split())
-CJK_LANGUAGES = frozenset("zh yue ja cmn".split())
+_INDIC_LANGUAGES = "as bn brx doi gom gu hi kn kok ks mai ml mni mr ne or pa sa sat sd ta te"
+INDIC_LANGUAGES = frozenset(_INDIC_LANGUAGES.split())
+CJK_LANGUAGES = frozenset(("zh", "yue", "ja", "cmn"))
 
 
 class NormalizerSpec(msgspec.Struct, frozen=True):
