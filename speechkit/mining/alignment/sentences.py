@@ -71,23 +71,27 @@ def locate_sentences(
     document = " ".join(sentences)
     (a, b), alphabet = encode([document, hypothesis])
     coded = spread(costs, alphabet)
-    lengths = np.array([len(sentence) for sentence in sentences], np.int64)
-    begins = np.concatenate([[0], np.cumsum(lengths + 1)])[: len(lengths)].astype(np.int64)
-    ends = begins + lengths
+    begins, ends = sentence_borders(sentences)
     boundaries = np.unique(np.concatenate([begins, ends, [0, len(a)]]))
-    boundaries = boundaries[boundaries <= len(a)]
     path = align_texts(a, b, gap_costs(costs, coded, len(a), boundaries))
-    anchors, support = _project(path, begins, ends)
+    anchors, _ = _project(path, begins, ends)
     matches: list[Match | None] = []
     floor = np.concatenate([[0], np.maximum.accumulate(anchors[:, 1])])
     ceiling = np.concatenate([np.minimum.accumulate(anchors[::-1, 0])[::-1], [len(b)]])
+    spaces = np.flatnonzero(b == alphabet.find(" "))
     for index in range(len(sentences)):
         low = max(int(floor[index]) - 20, 0)
         high = min(int(ceiling[index + 1]) + 20, len(b))
-        matches.append(
-            _place(a[begins[index] : ends[index]], b, low, high, anchors[index], coded, costs, min_similarity)
-        )
+        sentence = a[begins[index] : ends[index]]
+        matches.append(_place(sentence, b, spaces, low, high, anchors[index], coded, costs, min_similarity))
     return Located(matches, _corners(path, len(a), len(b)), _gaps(path))
+
+
+def sentence_borders(sentences: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First character of every sentence and one past its last, in the sentences joined by single spaces."""
+    lengths = np.array([len(sentence) for sentence in sentences], np.int64)
+    begins = np.cumsum(lengths + 1) - lengths - 1
+    return begins, begins + lengths
 
 
 def _project(
@@ -119,6 +123,7 @@ def _project(
 def _place(
     sentence: NDArray[np.int32],
     b: NDArray[np.int32],
+    spaces: NDArray[np.int64],
     low: int,
     high: int,
     anchor: NDArray[np.int64],
@@ -144,7 +149,11 @@ def _place(
     start = int(starts[stop])
     if stop <= start:
         return None
-    found = window[start:stop]
+    start, stop = _to_words(low + start, low + stop, spaces, len(b))
+    start, stop = start - low, stop - low
+    if stop <= start:
+        return None
+    found = b[low + start : low + stop]
     similarity = 1 - edit_distance(sentence, found) / max(len(sentence), len(found))
     if similarity < min_similarity:
         return None
@@ -157,6 +166,25 @@ def _place(
             second = 1 - edit_distance(sentence, other) / max(len(sentence), len(other))
     edges = _edge_error(sentence[:5], found[:8]) + _edge_error(sentence[-5:][::-1], found[-8:][::-1])
     return Match(low + start, low + stop, similarity, edges / 2, similarity - second)
+
+
+def _to_words(begin: int, end: int, spaces: NDArray[np.int64], length: int) -> tuple[int, int]:
+    """Move both ends to the border of a word: a word belongs to the sentence if at least half of it does.
+
+    Words over 24 characters are left alone: the script writes no spaces.
+    """
+
+    def word(position: int) -> tuple[int, int]:
+        after = int(np.searchsorted(spaces, position, "left"))
+        return int(spaces[after - 1]) + 1 if after else 0, int(spaces[after]) if after < len(spaces) else length
+
+    first, last = word(begin)
+    if last - first <= 24:
+        begin = first if 2 * (last - begin) >= last - first > 0 else last + 1
+    first, last = word(end)
+    if last - first <= 24:
+        end = last if 2 * (end - first) >= last - first > 0 else first - 1
+    return min(begin, length), max(min(end, length), 0)
 
 
 def _edge_error(expected: NDArray[np.int32], heard: NDArray[np.int32]) -> float:

@@ -15,11 +15,13 @@ WILDCARD = -1
 
 @dataclass(frozen=True, eq=False)
 class StateSequence:
-    """States of a CTC alignment: ``symbols`` (S,) columns of the emissions, V for the star; ``token_of`` (S,) index
-    of the token or -1; ``skips`` (S,) 0 where the state before may be left out, very negative elsewhere."""
+    """States of a CTC alignment.
+
+    ``symbols`` (S,) columns of the emissions, V for the star; odd states are tokens. ``skips`` (S,) is 0 where the
+    state before may be left out and very negative elsewhere.
+    """
 
     symbols: NDArray[np.int32]
-    token_of: NDArray[np.int64]
     skips: NDArray[np.float32]
 
 
@@ -49,12 +51,10 @@ def state_sequence(
     symbols[[0, -1]] = vocabulary_size
     if star_before is not None:
         symbols[2 * star_before] = vocabulary_size
-    token_of = np.full(2 * count + 1, -1, np.int64)
-    token_of[1::2] = np.arange(count)
     skips = np.full(2 * count + 1, -1e30, np.float32)
     different = (tokens[1:] != tokens[:-1]) | (tokens[1:] == WILDCARD)
     skips[3::2][different] = 0
-    return StateSequence(symbols, token_of, skips)
+    return StateSequence(symbols, skips)
 
 
 def star_scores(emissions: NDArray[np.float32], blank: int, penalty: float) -> NDArray[np.float32]:
@@ -112,7 +112,7 @@ def best_path(
         return row
 
     for index in range(len(starts) - 1):
-        rows.append(forward(index, none))
+        rows.append(forward(index, none))  # noqa: PERF401, each row starts from the one before
     path = np.empty(frames, np.int64)
     pointers = np.empty((block, pointer_width), np.uint8)
     state = -1
