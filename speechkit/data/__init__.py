@@ -1,1 +1,17 @@
 """Manifests: the record of an utterance, and reading, writing, checking, splitting and converting them."""
+
+from speechkit.data.manifest import audio_path, read_jsonl, read_manifest, rebase, write_jsonl, write_manifest
+from speechkit.data.records import AlignmentItem, Source, Utterance, seconds
+
+__all__ = [
+    "AlignmentItem",
+    "Source",
+    "Utterance",
+    "audio_path",
+    "read_jsonl",
+    "read_manifest",
+    "rebase",
+    "seconds",
+    "write_jsonl",
+    "write_manifest",
+]

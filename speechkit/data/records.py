@@ -65,9 +65,7 @@ class Utterance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, f
         return round(self.duration * self.sample_rate)
 
     @classmethod
-    def from_samples(
-        cls, *, offset_samples: int = 0, num_samples: int, sample_rate: int, **fields: Any
-    ) -> Utterance:
+    def from_samples(cls, *, offset_samples: int = 0, num_samples: int, sample_rate: int, **fields: Any) -> Utterance:
         """An utterance from integer samples, the truth behind its seconds."""
         return cls(
             offset=seconds(offset_samples, sample_rate),

@@ -1,0 +1,220 @@
+"""Manifests as JSON lines: streamed, typed, strict, and written whole or not at all."""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import io
+import os
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, TypeVar, cast
+
+import msgspec
+
+from speechkit.data.records import Utterance
+from speechkit.errors import ManifestError
+from speechkit.io.atomic import atomic_path
+
+T = TypeVar("T")
+
+MAX_LINE_BYTES = 256 << 20  # a line of one utterance is some hundred bytes; this much means it is no JSON lines file
+BUFFER_BYTES = 1 << 18
+GZIP_LEVEL = 5
+
+
+def read_jsonl(path: Path | str, type: type[T], *, on_torn: Callable[[str], None] | None = None) -> Iterator[T]:  # noqa: A002
+    """The records of a JSON lines file (``.gz`` too), one at a time.
+
+    Args:
+        path: the file; blank lines are passed over.
+        type: a msgspec record, or anything msgspec decodes; unknown fields are errors where the record forbids them.
+        on_torn: None makes a torn last line (cut off by a crash or a full disk) an error; otherwise it is called
+            with the message, the torn line is left out, and reading ends well.
+
+    Raises:
+        ManifestError: with ``file:line:`` and what is wrong there.
+    """
+    decoder = msgspec.json.Decoder(type)
+    decode = decoder.decode
+    number = 0
+    with _reading(path) as file:
+        while True:
+            try:
+                line = file.readline(MAX_LINE_BYTES)
+            except (EOFError, zlib.error, gzip.BadGzipFile, OSError) as error:
+                if not isinstance(error, EOFError):
+                    raise ManifestError(f"{path}:{number + 1}: cannot be read further: {error}") from error
+                _torn(f"{path}:{number + 1}: the compressed file ends early", number, on_torn, error)
+                return
+            if not line:
+                return
+            number += 1
+            try:
+                yield decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                if number == 1 and line.startswith(b"\xef\xbb\xbf"):
+                    try:
+                        yield decode(line[3:])
+                    except (msgspec.DecodeError, UnicodeDecodeError) as second:
+                        raise _bad_line(path, number, second, type) from second
+                    continue
+                if not line.strip():
+                    continue
+                cut_off = not line.endswith(b"\n") and not isinstance(error, msgspec.ValidationError)
+                if cut_off and len(line) < MAX_LINE_BYTES and line.lstrip()[:1] in (b"{", b"[", b"\0"):
+                    _torn(f"{path}:{number}: the last line is torn ({len(line)} bytes)", number - 1, on_torn, error)
+                    return
+                raise _bad_line(path, number, error, type) from error
+
+
+def write_jsonl(path: Path | str, items: Iterable[Any]) -> int:
+    """Write one JSON value a line, atomically and streamed; gzip when the name ends in ``.gz``. Returns the count.
+
+    The same items give the same bytes, compressed or not.
+
+    Raises:
+        ManifestError: if an item cannot be encoded, with its number.
+        UserError: if the file cannot be written.
+    """
+    return _write_lines(path, items, None)
+
+
+def read_manifest(
+    path: Path | str,
+    type: type[T] = Utterance,  # type: ignore[assignment]  # noqa: A002
+    *,
+    on_torn: Callable[[str], None] | None = None,
+) -> Iterator[T]:
+    """The utterances of a manifest, streamed; see `read_jsonl`."""
+    return read_jsonl(path, type, on_torn=on_torn)
+
+
+def write_manifest(path: Path | str, records: Iterable[Any]) -> int:
+    """Write a manifest atomically; each line is read back before it counts as written. Returns the count.
+
+    Raises:
+        ManifestError: if a record breaks its own type (a NaN, a string for a number), with its number and id;
+            nothing is written then.
+        UserError: if the file cannot be written.
+    """
+    decoders: dict[Any, Callable[[bytes], Any]] = {}
+
+    def verify(record: Any, line: bytes) -> None:
+        decode = decoders.get(record.__class__)
+        if decode is None:
+            known = record.__class__ if isinstance(record, msgspec.Struct) else Any
+            decode = decoders[record.__class__] = msgspec.json.Decoder(known).decode
+        decode(line)
+
+    return _write_lines(path, records, verify)
+
+
+def audio_path(manifest: Path | str, utterance: Utterance) -> Path:
+    """Where the audio of an utterance lies: its path is relative to the folder of the manifest."""
+    return Path(manifest).parent / utterance.audio_filepath
+
+
+def rebase(records: Iterable[Utterance], source: Path | str, target: Path | str) -> Iterator[Utterance]:
+    """The same utterances for a manifest in folder ``target`` instead of ``source``; absolute paths stay."""
+    source_folder, target_folder = os.path.realpath(source), os.path.realpath(target)
+    if source_folder == target_folder:
+        yield from records
+        return
+    known: dict[str, str] = {}
+
+    def moved(path: str) -> str:
+        new = known.get(path)
+        if new is None:
+            if len(known) > 10_000:
+                known.clear()
+            absolute = os.path.isabs(path)  # noqa: PTH117 - one call a row, as text
+            joined = os.path.join(source_folder, path)  # noqa: PTH118
+            new = known[path] = path if absolute else Path(os.path.relpath(joined, target_folder)).as_posix()
+        return new
+
+    for record in records:
+        features = None if record.features is None else moved(record.features)
+        yield msgspec.structs.replace(record, audio_filepath=moved(record.audio_filepath), features=features)
+
+
+@contextmanager
+def _reading(path: Path | str) -> Iterator[IO[bytes]]:
+    try:
+        file: IO[bytes] = Path(path).open("rb", buffering=BUFFER_BYTES)  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be read: {error.strerror or error}; check the path") from error
+    with file:
+        try:
+            packed = cast("io.BufferedReader", file).peek(2)[:2] == b"\x1f\x8b"
+        except OSError as error:
+            raise ManifestError(f"{path}: cannot be read: {error.strerror or error}; check the path") from error
+        if packed:  # known by its first bytes: a renamed file reads as well
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                yield cast("IO[bytes]", io.BufferedReader(cast("io.RawIOBase", unpacked), BUFFER_BYTES))
+        else:
+            yield file
+
+
+@contextmanager
+def _writing(path: Path | str) -> Iterator[IO[bytes]]:
+    with atomic_path(path) as temporary, temporary.open("wb", buffering=BUFFER_BYTES) as file:
+        if str(path).endswith(".gz"):
+            # Neither name nor time goes into the header, so that equal content gives equal bytes.
+            with gzip.GzipFile(filename="", mode="wb", compresslevel=GZIP_LEVEL, fileobj=file, mtime=0) as packed:
+                yield cast("IO[bytes]", packed)
+        else:
+            yield file
+
+
+def _write_lines(path: Path | str, items: Iterable[Any], verify: Callable[[Any, bytes], None] | None) -> int:
+    encode = msgspec.json.Encoder().encode
+    count = 0
+    with _writing(path) as file:
+        write = file.write
+        for item in items:
+            count += 1
+            try:
+                line = encode(item)
+                if verify is not None:
+                    verify(item, line)
+            except (msgspec.MsgspecError, TypeError, ValueError) as error:
+                name = getattr(item, "id", None)
+                shown = f"record {count}" + (f" (id {name!r})" if name is not None else "")
+                cause = _message(error, item.__class__).replace("got `null`", "got a NaN, an infinity or None")
+                raise ManifestError(f"{path}: {shown}: {cause}; nothing was written") from error
+            write(line)
+            write(b"\n")
+    return count
+
+
+def _torn(message: str, whole: int, on_torn: Callable[[str], None] | None, cause: Exception) -> None:
+    if on_torn is None:
+        raise ManifestError(
+            f"{message}: its writer was interrupted; write it again, or keep the {whole} whole lines before it "
+            "(--recover, or on_torn= in Python)"
+        ) from cause
+    on_torn(f"{message}; it is left out and the {whole} whole lines before it are kept")
+
+
+def _bad_line(path: Path | str, number: int, error: Exception, wanted: Any) -> ManifestError:
+    return ManifestError(f"{path}:{number}: {_message(error, wanted)}")
+
+
+def _message(error: Exception, wanted: Any) -> str:
+    """The decoder's message with a near field name where one was mistyped."""
+    text = str(error)
+    unknown = re.search(r"unknown field `([^`]*)`", text)
+    fields = getattr(wanted, "__struct_encode_fields__", ())
+    if unknown and " - at " not in text:
+        near = difflib.get_close_matches(unknown[1], fields, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "put it under 'custom' or remove it"
+        return f"unknown field {unknown[1]!r}; {hint}"
+    if isinstance(error, UnicodeError):
+        return f"is not UTF-8 text ({error}); convert the file to UTF-8"
+    if isinstance(error, msgspec.DecodeError) and not isinstance(error, msgspec.ValidationError):
+        return f"is not one JSON value a line ({text}); mend or remove the line"
+    return text
