@@ -111,8 +111,8 @@ def damaged_document(real: list[Sentence], other: list[Sentence], seed: int, ocr
         document.extend(block)
         if rng.random() < 0.7:
             begin = rng.randrange(max(1, len(other) - 15))
-            for sentence in other[begin : begin + rng.randint(4, 14)]:
-                document.append(Sentence(sentence.text, None, None, real=False))
+            unread = other[begin : begin + rng.randint(4, 14)]
+            document.extend(Sentence(sentence.text, None, None, real=False) for sentence in unread)
         if rng.random() < 0.5:
             document.append(Sentence(HEADER.format(company="Example Corp", page=page), None, None, real=False))
             page += 1

@@ -11,16 +11,31 @@ Symbols below ``len(table)`` score by the table, others ``match`` or ``mismatch`
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numpy.typing import NDArray
+
+from speechkit.mining.compiled import compiled
 
 NEGATIVE = -1e30
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def align_with_trace(
-    a, b, table, match, mismatch, delete, insert, short_open, long_open_a, long_close_a, long_open_b, long_extend,
-    start_state, end_state, trace,
-):  # fmt: skip
+    a: NDArray[np.int32],
+    b: NDArray[np.int32],
+    table: NDArray[np.float64],
+    match: float,
+    mismatch: float,
+    delete: NDArray[np.float64],
+    insert: NDArray[np.float64],
+    short_open: float,
+    long_open_a: NDArray[np.float64],
+    long_close_a: NDArray[np.float64],
+    long_open_b: NDArray[np.float64],
+    long_extend: float,
+    start_state: int,
+    end_state: int,
+    trace: NDArray[np.uint8],
+) -> tuple[float, NDArray[np.uint8]]:
     """Fill the matrix, keep one byte a cell in ``trace`` ((n + 1) * (m + 1), uint8) and walk back.
 
     ``delete`` (n,) and ``insert`` (m,) are the scores of a symbol in a short gap; ``long_open_a`` (n + 1,) and
@@ -144,11 +159,24 @@ def align_with_trace(
     return score, operations[:count][::-1].copy()
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def crossing_of_row(
-    a, b, table, match, mismatch, delete, insert, short_open, long_open_a, long_close_a, long_open_b, long_extend,
-    start_state, end_state, row,
-):  # fmt: skip
+    a: NDArray[np.int32],
+    b: NDArray[np.int32],
+    table: NDArray[np.float64],
+    match: float,
+    mismatch: float,
+    delete: NDArray[np.float64],
+    insert: NDArray[np.float64],
+    short_open: float,
+    long_open_a: NDArray[np.float64],
+    long_close_a: NDArray[np.float64],
+    long_open_b: NDArray[np.float64],
+    long_extend: float,
+    start_state: int,
+    end_state: int,
+    row: int,
+) -> tuple[float, int, int]:
     """Where the best path leaves ``row`` of the matrix: (score, column, state), in memory linear in m.
 
     Every state carries the column and state in which its path left the row, so one forward pass suffices.
@@ -255,8 +283,17 @@ def crossing_of_row(
     return best[m], from_best[m] // 3, from_best[m] % 3
 
 
-@njit(cache=True, nogil=True)
-def infix_scores(a, b, table, match, mismatch, delete, insert, short_open):
+@compiled
+def infix_scores(
+    a: NDArray[np.int32],
+    b: NDArray[np.int32],
+    table: NDArray[np.float64],
+    match: float,
+    mismatch: float,
+    delete: NDArray[np.float64],
+    insert: NDArray[np.float64],
+    short_open: float,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Best place of all of ``a`` inside ``b`` for every end column, with short gaps only.
 
     Returns:

@@ -17,10 +17,11 @@ def window_hashes(codes: NDArray[np.int32], k: int) -> NDArray[np.uint64]:
         return np.zeros(0, np.uint64)
     spread_codes = (codes.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     spread_codes ^= spread_codes >> np.uint64(29)
-    hashes = np.zeros(count, np.uint64)
+    hashes: NDArray[np.uint64] = np.zeros(count, np.uint64)
     for offset in range(k):
         hashes = hashes * np.uint64(0x100000001B3) + spread_codes[offset : offset + count]
-    return hashes ^ (hashes >> np.uint64(31))
+    hashes ^= hashes >> np.uint64(31)
+    return hashes
 
 
 def shared_windows(a: NDArray[np.int32], b: NDArray[np.int32], k: int, max_occurrences: int = 4) -> NDArray[np.int64]:
@@ -47,11 +48,11 @@ def shared_windows(a: NDArray[np.int32], b: NDArray[np.int32], k: int, max_occur
     start = np.repeat(first[here], times_b)
     within = np.arange(len(i)) - np.repeat(np.cumsum(times_b) - times_b, times_b)
     j = order_b[start + within]
-    pairs = np.stack([i, j], 1).astype(np.int64)
+    pairs: NDArray[np.int64] = np.stack([i, j], 1).astype(np.int64)
     # A hash may lie; the first and last symbol and one between are compared, the gap alignment forgives the rest.
     same = (a[i] == b[j]) & (a[i + k - 1] == b[j + k - 1]) & (a[i + k // 2] == b[j + k // 2])
     pairs = pairs[same]
-    return pairs[np.lexsort((-pairs[:, 1], pairs[:, 0]))]
+    return np.take(pairs, np.lexsort((-pairs[:, 1], pairs[:, 0])), axis=0)
 
 
 def chain(pairs: NDArray[np.int64], k: int, jump: float = 24.0) -> NDArray[np.int64]:
@@ -73,7 +74,7 @@ def chain(pairs: NDArray[np.int64], k: int, jump: float = 24.0) -> NDArray[np.in
     if not len(pairs):
         return pairs
     chosen = best_chain(np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1]), k, jump)
-    return pairs[chosen]
+    return np.take(pairs, chosen, axis=0)
 
 
 def runs(chained: NDArray[np.int64], k: int) -> NDArray[np.int64]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numpy.typing import NDArray
+
+from speechkit.mining.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
-def best_chain(first, second, k, jump):
+@compiled
+def best_chain(first: NDArray[np.int64], second: NDArray[np.int64], k: int, jump: float) -> NDArray[np.int64]:
     """Indices of the best chain; see :func:`speechkit.mining.alignment.anchors.chain`."""
     count = len(first)
     score = np.empty(count)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numpy.typing import NDArray
+
+from speechkit.mining.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
-def _last_row(a, b):
+@compiled
+def _last_row(a: NDArray[np.int32], b: NDArray[np.int32]) -> NDArray[np.int64]:
     row = np.arange(len(b) + 1)
     for i in range(1, len(a) + 1):
         diagonal = row[0]
@@ -24,13 +26,13 @@ def _last_row(a, b):
     return row
 
 
-@njit(cache=True, nogil=True)
-def edit_distance(a, b):
+@compiled
+def edit_distance(a: NDArray[np.int32], b: NDArray[np.int32]) -> int:
     """Insertions, deletions and substitutions between two coded sequences."""
-    return _last_row(a, b)[len(b)]
+    return _last_row(a, b)[len(b)]  # type: ignore[no-any-return]
 
 
-@njit(cache=True, nogil=True)
-def prefix_distance(a, b):
+@compiled
+def prefix_distance(a: NDArray[np.int32], b: NDArray[np.int32]) -> int:
     """Edits between ``a`` and the prefix of ``b`` that is nearest to it."""
-    return _last_row(a, b).min()
+    return _last_row(a, b).min()  # type: ignore[no-any-return]

@@ -63,7 +63,7 @@ def _count(
     inserted: NDArray[np.float64],
 ) -> None:
     """Add the confusions of one path to the counts, where at least half of the surroundings agree."""
-    kind, a0, a1, b0, _ = path.stretches.T
+    kind = path.stretches[:, 0]
     agreed = np.zeros(len(a) + 1)
     paired = path.stretches[kind == PAIR]
     lengths = paired[:, 2] - paired[:, 1]

@@ -191,7 +191,7 @@ def _edge_error(expected: NDArray[np.int32], heard: NDArray[np.int32]) -> float:
     """Edits between the first characters of the sentence and the best prefix of what was heard, per character."""
     from speechkit.mining.alignment.edit_kernels import prefix_distance
 
-    return min(1.0, prefix_distance(expected, heard) / max(len(expected), 1))
+    return float(min(1.0, prefix_distance(expected, heard) / max(len(expected), 1)))
 
 
 def _corners(path: TextPath, a_length: int, b_length: int) -> NDArray[np.int64]:

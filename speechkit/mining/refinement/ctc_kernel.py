@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numpy.typing import NDArray
+
+from speechkit.mining.compiled import compiled
 
 IMPOSSIBLE = np.float32(-1e30)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def advance(emissions, star, symbols, skips, band, row, band_before, first_frame, pointers):
+@compiled
+def advance(
+    emissions: NDArray[np.float32],
+    star: NDArray[np.float32],
+    symbols: NDArray[np.int32],
+    skips: NDArray[np.float32],
+    band: NDArray[np.int64],
+    row: NDArray[np.float32],
+    band_before: int,
+    first_frame: bool,
+    pointers: NDArray[np.uint8],
+) -> None:
     """Advance ``row`` over a block of frames.
 
     Shapes: emissions (T, V) float32; star (T,) float32; symbols (S,) int32 with V for the star; skips (S,) float32, 0
@@ -77,8 +89,8 @@ def advance(emissions, star, symbols, skips, band, row, band_before, first_frame
     row[:] = new
 
 
-@njit(cache=True, nogil=True)
-def walk_back(pointers, band, state, path):
+@compiled
+def walk_back(pointers: NDArray[np.uint8], band: NDArray[np.int64], state: int, path: NDArray[np.int64]) -> int:
     """Fill ``path`` (T,) with the state of each frame, ending in ``state``; returns the state before the block."""
     for t in range(len(path) - 1, -1, -1):
         path[t] = state

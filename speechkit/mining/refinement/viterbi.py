@@ -61,7 +61,8 @@ def star_scores(emissions: NDArray[np.float32], blank: int, penalty: float) -> N
     """Score of "any speech or none" in each frame: the blank, or the best other symbol less ``penalty``; (T,)."""
     others = np.delete(emissions, blank, axis=1)
     best = others.max(1) if others.shape[1] else np.full(len(emissions), -1e30, np.float32)
-    return np.maximum(emissions[:, blank], best - penalty).astype(np.float32)
+    scores: NDArray[np.float32] = np.maximum(emissions[:, blank], best - penalty).astype(np.float32)
+    return scores
 
 
 def best_path(
@@ -104,7 +105,7 @@ def best_path(
     def forward(index: int, pointers: NDArray[np.uint8]) -> NDArray[np.float32]:
         begin = starts[index]
         part = slice(begin, begin + block)
-        row = rows[index].copy()
+        row: NDArray[np.float32] = rows[index].copy()
         before = int(band[begin - 1]) if begin else 0
         advance(
             emissions[part], star[part], states.symbols, states.skips, band[part], row, before, begin == 0, pointers
