@@ -1,0 +1,44 @@
+"""Public corpora as downloaded, turned into manifests: one module a corpus.
+
+`load_corpus` finds a module by its corpus's name; ``python -m data_prep.librispeech SRC OUT`` and
+``speechkit prepare librispeech SRC --out OUT`` run it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from data_prep.corpus import Corpus
+
+CORPORA = (
+    "librispeech",
+    "ljspeech",
+    "common_voice",
+    "speechocean762",
+    "shrutilipi",
+    "fleurs",
+    "kathbath",
+    "mucs",
+    "aishell1",
+    "tedlium3",
+    "audio_text_folder",
+    "audio_labels",
+    "recordings_documents",
+)
+
+
+def load_corpus(name: str) -> Corpus:
+    """The corpus of that name; ``-`` and ``_`` are the same.
+
+    Raises:
+        UserError: if there is no such corpus, with the names that there are.
+    """
+    from speechkit.errors import UserError
+
+    known = name.replace("-", "_").lower()
+    if known not in CORPORA:
+        raise UserError(f"corpus {name!r} is not known; choose one of {', '.join(CORPORA)}")
+    corpus: Corpus = importlib.import_module(f"data_prep.{known}").CORPUS
+    return corpus

@@ -1,0 +1,78 @@
+"""The command line of a corpus module, and the table that it prints."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from data_prep.corpus import Corpus
+from data_prep.driver import Summary, prepare
+from speechkit.errors import SpeechkitError
+
+HEADER = ("split", "utterances", "hours", "speakers", "left out")
+
+
+def rows(summary: Summary) -> list[tuple[str, ...]]:
+    """One row a split: name, utterances, hours, speakers, reasons with their counts."""
+    return [
+        (
+            s.split,
+            f"{s.utterances:,}",
+            f"{s.hours:.2f}",
+            f"{s.speakers:,}",
+            ", ".join(f"{reason} {count:,}" for reason, count in s.left_out.items()) or "none",
+        )
+        for s in summary.splits
+    ]
+
+
+def table(summary: Summary) -> str:
+    """The summary as aligned plain text, with the notes and the licence under it."""
+    lines = [HEADER, *rows(summary)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADER))]
+    numeric = (1, 2, 3)
+    text = [
+        "  ".join(c.rjust(w) if i in numeric else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
+        for line in lines
+    ]
+    text += [f"note ({s.split}): {note} ({count:,})" for s in summary.splits for note, count in s.notes.items()]
+    text.append(f"licence: {summary.licence}; cite {summary.citation}; {summary.homepage}")
+    return "\n".join(line.rstrip() for line in text)
+
+
+def run_module(corpus: Corpus, arguments: Sequence[str] | None = None) -> None:
+    """Run ``python -m data_prep.<corpus> SRC OUT`` and end with the exit code of the outcome."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m data_prep.{corpus.name}", description=f"{corpus.title} to manifests ({corpus.homepage})"
+    )
+    parser.add_argument("source", type=Path, help="the corpus folder as downloaded")
+    parser.add_argument("out", type=Path, help="folder of the manifests")
+    parser.add_argument("--splits", help="names or patterns, with commas between them")
+    parser.add_argument("--lang", help="language code, where the corpus does not say it")
+    parser.add_argument("--speaker", help="the one reader, where the corpus does not name them")
+    parser.add_argument("--jobs", type=int, default=4, help="threads that read audio headers")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    given = parser.parse_args(arguments)
+    try:
+        summary = prepare(
+            corpus,
+            given.source,
+            given.out,
+            splits=split_names(given.splits),
+            lang=given.lang,
+            speaker=given.speaker,
+            jobs=given.jobs,
+        )
+    except SpeechkitError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from error
+    print(msgspec.json.encode(summary).decode() if given.json else table(summary))
+
+
+def split_names(text: str | None) -> list[str] | None:
+    """``a,b`` as a list; None stays None."""
+    return [name.strip() for name in text.split(",") if name.strip()] if text else None

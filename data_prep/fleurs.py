@@ -1,0 +1,94 @@
+"""FLEURS: sentences of FLoRes read in 102 languages, about ten hours each.
+
+Layout, as in its Hugging Face repository: ``data/<language>/{train,dev,test}.tsv`` without header (sentence id, file
+name, raw transcription, transcription, characters, samples, gender) and ``data/<language>/audio/<split>.tar.gz``, or
+that archive unpacked as ``audio/<split>/``. Archives are unpacked below the output folder. The text is the normalised
+transcription; the raw one is in ``custom``. Speakers are not published.
+
+Licence: CC BY 4.0. Homepage: https://huggingface.co/datasets/google/fleurs
+Citation: Conneau et al. 2022, FLEURS: few-shot learning evaluation of universal representations of speech.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from data_prep.archives import unpacked
+from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
+from data_prep.tables import read_fields, subfolders
+from speechkit.errors import UserError
+
+SPLITS = ("train", "dev", "test")
+FIELDS = 7
+
+
+def splits(request: Request) -> list[str]:
+    """``<language>-<split>`` of every table."""
+    return list(_tables(request.source))
+
+
+def read(request: Request, split: str) -> Iterator[Item]:
+    """Clips in the order of the published table."""
+    table = _tables(request.source)[split]
+    language = table.parent.resolve().name
+    folder = _audio_folder(table, request.unpacked / split)
+    for row in read_fields(table, FIELDS):
+        if isinstance(row, LeftOut):
+            yield row
+            continue
+        number, (sentence, name, raw, text, _, samples, gender) = row
+        if not name or not (samples.isascii() and samples.isdigit()):
+            yield LeftOut(name[:80], "bad_line", f"{table}:{number}: lacks a file name or a number of samples")
+            continue
+        yield Clip(
+            f"{language}-{Path(name).stem}",
+            folder / name,
+            " ".join(text.split()),
+            lang=language.split("_")[0],
+            expected_samples=int(samples),
+            custom={"sentence": sentence, "raw_text": raw, "gender": gender.lower(), "locale": language},
+        )
+
+
+def _tables(source: Path) -> dict[str, Path]:
+    top = source / "data" if (source / "data").is_dir() else source
+    folders = [source] if any((source / f"{s}.tsv").is_file() for s in SPLITS) else subfolders(top)
+    found = {
+        f"{folder.resolve().name}-{name}": folder / f"{name}.tsv"
+        for folder in folders
+        for name in SPLITS
+        if (folder / f"{name}.tsv").is_file()
+    }
+    if not found:
+        raise UserError(f"{source}: holds no data/<language>/train.tsv; give the folder of the FLEURS repository")
+    return found
+
+
+def _audio_folder(table: Path, target: Path) -> Path:
+    split = table.stem
+    folder = table.parent / "audio" / split
+    if folder.is_dir():
+        return folder
+    archive = table.parent / "audio" / f"{split}.tar.gz"
+    if not archive.is_file():
+        raise UserError(f"{archive}: is missing; download the audio of {table.parent.name} too")
+    content = unpacked(archive, target)
+    inner = content / split
+    return inner if inner.is_dir() else content
+
+
+CORPUS = Corpus(
+    name="fleurs",
+    title="FLEURS",
+    licence="CC BY 4.0",
+    homepage="https://huggingface.co/datasets/google/fleurs",
+    citation="Conneau et al. 2022",
+    splits=splits,
+    read=read,
+)
+
+if __name__ == "__main__":
+    from data_prep.command import run_module
+
+    run_module(CORPUS)

@@ -1,0 +1,95 @@
+"""Kathbath, the read speech of IndicSUPERB: 1,684 hours in 12 languages of India.
+
+Layout: ``kb_data_{clean,noisy}_{m4a,wav}/<language>/<split>/`` with ``transcription_n2w.txt`` (file name, tab, text
+with numbers in words) and the audio in ``audio/`` or beside it, as the archives of audio and transcripts unpack into
+one folder. ``<language>/<split>`` without the upper folder, or below ``data``, is read too. File names are
+``<number>-<speaker>-<f or m>.m4a``; a WAV copy of the same stem is preferred. m4a needs the program ffmpeg.
+
+Licence: CC0 for the packaging, as the release says. Homepage: https://github.com/AI4Bharat/IndicSUPERB
+Citation: Javed et al. 2022, IndicSUPERB: a speech processing universal performance benchmark for Indian languages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
+from data_prep.languages import CODES
+from data_prep.tables import read_keyed, subfolders
+from speechkit.errors import UserError
+
+TRANSCRIPT = "transcription_n2w.txt"
+SUFFIXES = (".wav", ".flac", ".m4a")
+SEXES = {"f": "F", "m": "M"}
+
+
+def splits(request: Request) -> list[str]:
+    """``<language>-<split>``, with ``clean`` or ``noisy`` between them where the upper folder says it."""
+    return list(_folders(request.source))
+
+
+def read(request: Request, split: str) -> Iterator[Item]:
+    """Clips in the order of the transcripts, then audio that they do not name."""
+    folder = _folders(request.source)[split]
+    table = folder / TRANSCRIPT
+    place = folder / "audio" if (folder / "audio").is_dir() else folder
+    # WAV first: the first suffix that a stem has is the one that is read.
+    audio: dict[str, Path] = {}
+    for suffix in SUFFIXES:
+        for path in sorted(place.glob(f"*{suffix}")):
+            audio.setdefault(path.stem, path)
+    language = folder.parent.resolve().name
+    named: set[str] = set()
+    for number, name, text in read_keyed(table):
+        stem = Path(name).stem
+        named.add(stem)
+        if stem not in audio:
+            yield LeftOut(stem, "audio_missing", f"{table}:{number}: {place} holds no audio of {name}")
+            continue
+        parts = stem.split("-")
+        speaker = f"{language}-{parts[1]}" if len(parts) == 3 else None
+        sex = SEXES.get(parts[2].lower()) if len(parts) == 3 else None
+        yield Clip(
+            f"{language}-{stem}",
+            audio[stem],
+            text,
+            speaker=speaker,
+            lang=CODES.get(language, request.lang),
+            custom={"sex": sex} if sex else None,
+        )
+    for stem in sorted(audio.keys() - named):
+        yield LeftOut(stem, "transcript_missing", f"{audio[stem]}: {table.name} does not name it")
+
+
+def _folders(source: Path) -> dict[str, Path]:
+    tops = [source, *(p for p in subfolders(source) if p.name == "data" or p.name.startswith("kb_data_"))]
+    found: dict[str, Path] = {}
+    for top in tops:
+        condition = next((c for c in ("clean", "noisy") if c in top.resolve().name.split("_")), None)
+        for language in subfolders(top):
+            for folder in subfolders(language):
+                if (folder / TRANSCRIPT).is_file():
+                    names = (language.name, condition, folder.name)
+                    found["-".join(n for n in names if n)] = folder
+    if not found:
+        raise UserError(
+            f"{source}: holds no <language>/<split>/{TRANSCRIPT}; unpack transcripts_n2w.tar and audio into one folder"
+        )
+    return found
+
+
+CORPUS = Corpus(
+    name="kathbath",
+    title="Kathbath (IndicSUPERB)",
+    licence="CC0 packaging, as the release says",
+    homepage="https://github.com/AI4Bharat/IndicSUPERB",
+    citation="Javed et al. 2022",
+    splits=splits,
+    read=read,
+)
+
+if __name__ == "__main__":
+    from data_prep.command import run_module
+
+    run_module(CORPUS)

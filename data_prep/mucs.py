@@ -1,0 +1,148 @@
+"""MUCS 2021: Hindi, Marathi, Odia and others, and Hindi-English and Bengali-English lectures that switch codes.
+
+Layouts, each as its archive unpacks, anywhere up to three folders below the source:
+one file an utterance (subtask 1): ``transcription.txt`` (id and text) beside ``audio/`` or ``Audios/`` or the audio;
+Kaldi (subtask 2): ``transcripts/{text,segments,wav.scp,utt2spk}`` beside the recordings. Entries of wav.scp are found
+by their file name next to ``transcripts``; commands in it are never run. A split is named after its folders.
+
+Licence: CC BY-SA 4.0 (subtask 2), research licence of the data owners (subtask 1). Homepages:
+https://www.openslr.org/103 and https://www.openslr.org/104
+Citation: Diwan et al. 2021, MUCS 2021: multilingual and code-switching ASR challenges for low resource languages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
+from data_prep.languages import CODES
+from data_prep.tables import read_keyed, read_map, require_file, subfolders
+from speechkit.errors import UserError
+
+AUDIO_FOLDERS = ("audio", "Audios", "audios", "Audio")
+SUFFIXES = (".wav", ".flac")
+SHORT_NAMES = {f"{code}-in": code for code in CODES.values()}
+
+
+def splits(request: Request) -> list[str]:
+    """The folders that hold one of the two layouts."""
+    return list(_folders(request.source))
+
+
+def read(request: Request, split: str) -> Iterator[Item]:
+    """Utterances sorted as the published tables are."""
+    folder = _folders(request.source)[split]
+    lang = request.lang or _language(folder)
+    if (folder / "transcription.txt").is_file():
+        return _files(folder, lang)
+    return _segments(folder, lang)
+
+
+def _folders(source: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    level = [source]
+    for _ in range(4):
+        for folder in level:
+            if (folder / "transcription.txt").is_file() or (folder / "transcripts" / "wav.scp").is_file():
+                parts = folder.relative_to(source).parts or (folder.resolve().name,)
+                found["-".join(parts)] = folder
+        level = [p for folder in level for p in subfolders(folder) if p.name not in AUDIO_FOLDERS]
+    if not found:
+        raise UserError(
+            f"{source}: holds neither transcription.txt nor transcripts/wav.scp; give the folder of unpacked archives"
+        )
+    return found
+
+
+def _language(folder: Path) -> str | None:
+    """The language that a folder name says, the lowest first; two of them for lectures that switch."""
+    for name in (folder.resolve().name, folder.resolve().parent.name):
+        lower = name.lower().replace("_", "-")
+        for short, code in SHORT_NAMES.items():
+            if lower.startswith(short):
+                return code
+        words = lower.split("-")
+        for word in words:
+            if word in CODES:
+                return f"{CODES[word]}-en" if "english" in words else CODES[word]
+    return None
+
+
+def _files(folder: Path, lang: str | None) -> Iterator[Item]:
+    table = folder / "transcription.txt"
+    place = next((folder / name for name in AUDIO_FOLDERS if (folder / name).is_dir()), folder)
+    audio: dict[str, Path] = {}
+    for suffix in SUFFIXES:
+        for path in sorted(place.glob(f"*{suffix}")):
+            audio.setdefault(path.stem, path)
+    named: set[str] = set()
+    for number, name, text in read_keyed(table):
+        named.add(name)
+        if name in audio:
+            yield Clip(name, audio[name], text, lang=lang)
+        else:
+            yield LeftOut(name, "audio_missing", f"{table}:{number}: {place} holds no audio of {name}")
+    for name in sorted(audio.keys() - named):
+        yield LeftOut(name, "transcript_missing", f"{audio[name]}: transcription.txt does not name it")
+
+
+def _segments(folder: Path, lang: str | None) -> Iterator[Item]:
+    home = folder / "transcripts"
+    texts, repeated = read_map(require_file(home / "text", "unpack the archive whole"))
+    yield from repeated
+    speakers = read_map(home / "utt2spk")[0] if (home / "utt2spk").is_file() else {}
+    recordings = _recordings(home / "wav.scp", folder)
+    segments = require_file(home / "segments", "unpack the archive whole")
+    named: set[str] = set()
+    for number, name, rest in read_keyed(segments):
+        named.add(name)
+        place = f"{segments}:{number}"
+        try:
+            recording, begin, end = rest.split()
+            times = float(begin), float(end)
+        except ValueError:
+            yield LeftOut(name, "bad_line", f"{place}: is not: utterance, recording, start, end")
+            continue
+        if name not in texts:
+            yield LeftOut(name, "transcript_missing", f"{place}: text has no line for {name}")
+        elif recording not in recordings:
+            yield LeftOut(name, "audio_missing", f"{place}: wav.scp has no recording {recording}")
+        else:
+            yield Clip(
+                name,
+                recordings[recording],
+                texts[name],
+                speaker=speakers.get(name),
+                lang=lang,
+                start_seconds=times[0],
+                end_seconds=times[1],
+            )
+    for name in sorted(texts.keys() - named):
+        yield LeftOut(name, "audio_missing", f"{segments}: has no line for {name}")
+
+
+def _recordings(scp: Path, folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for number, name, path in read_keyed(scp):
+        if not path or path.endswith("|"):
+            raise UserError(f"{scp}:{number}: names no file; commands are never run, write the file name there")
+        candidates = (folder / path, folder / Path(path).name)
+        found[name] = next((p for p in candidates if p.is_file()), candidates[0])
+    return found
+
+
+CORPUS = Corpus(
+    name="mucs",
+    title="MUCS 2021",
+    licence="CC BY-SA 4.0 (code switching); see the homepage for the others",
+    homepage="https://www.openslr.org/103 and https://www.openslr.org/104",
+    citation="Diwan et al. 2021",
+    splits=splits,
+    read=read,
+)
+
+if __name__ == "__main__":
+    from data_prep.command import run_module
+
+    run_module(CORPUS)

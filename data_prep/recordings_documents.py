@@ -1,0 +1,113 @@
+"""Long recordings and the documents that they may read: what `speechkit mine` starts from.
+
+Layout: audio and documents anywhere below the folder, and, where known, ``pairs.tsv`` with a recording and a document a
+line (paths below the folder, a tab between them). The manifest has one line a recording, without text; ``custom`` lists
+its documents, relative to the corpus folder, when there is a list. Nothing is paired by guessing from names:
+without a list, mining finds the pairs by content. Documents that no pair names are counted.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
+from data_prep.folders import files_below, is_audio
+from data_prep.tables import read_lines
+from speechkit.errors import UserError
+from speechkit.io.paths import inside, safe_id
+
+PAIRS = "pairs.tsv"
+DOCUMENT_SUFFIXES = frozenset(
+    (
+        ".pdf",
+        ".html",
+        ".htm",
+        ".xhtml",
+        ".docx",
+        ".epub",
+        ".txt",
+        ".srt",
+        ".vtt",
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".tif",
+        ".tiff",
+    )
+)
+
+
+def splits(request: Request) -> list[str]:
+    """One split, recordings."""
+    kinds = {_kind(path) for path in files_below(request.source)}
+    for kind, advice in (("recording", "audio files"), ("document", "PDF, HTML, DOCX, EPUB, text or image files")):
+        if kind not in kinds:
+            raise UserError(f"{request.source}: holds no {kind}; put {advice} below it")
+    return ["recordings"]
+
+
+def read(request: Request, split: str) -> Iterator[Item]:
+    """Recordings in sorted order."""
+    source = request.source
+    pairs = _pairs(source)
+    paired = {document for documents in pairs.values() for document in documents}
+    if not pairs:
+        request.notes["pairs.tsv is absent: mining pairs recordings and documents by content"] += 1
+    for path in files_below(source):
+        kind, relative = _kind(path), path.relative_to(source).as_posix()
+        if kind == "recording":
+            documents = pairs.get(relative)
+            custom = {"documents": documents} if documents else None
+            if pairs and not documents:
+                request.notes["recordings in no pair"] += 1
+            name = safe_id(Path(relative).with_suffix("").as_posix())
+            yield Clip(name, path, None, speaker=request.speaker, lang=request.lang, custom=custom)
+        elif kind == "document" and pairs and relative not in paired:
+            request.notes["documents in no pair"] += 1
+        elif kind is None and relative != PAIRS:
+            yield LeftOut(relative, "audio_unreadable", f"{path}: is neither audio nor a document by its suffix")
+
+
+def _kind(path: Path) -> str | None:
+    if is_audio(path):
+        return "recording"
+    return "document" if path.suffix.lower() in DOCUMENT_SUFFIXES else None
+
+
+def _pairs(source: Path) -> dict[str, list[str]]:
+    """Recording to its documents, in the order of the list."""
+    path = source / PAIRS
+    pairs: defaultdict[str, list[str]] = defaultdict(list)
+    if not path.is_file():
+        return pairs
+    for number, line in read_lines(path):
+        fields = [f.strip() for f in line.split("\t")]
+        if len(fields) != 2 or not all(fields):
+            raise UserError(
+                f"{path}:{number}: is not a recording and a document with a tab between them; mend the line"
+            )
+        for field, kind in zip(fields, ("recording", "document"), strict=True):
+            if not inside(source, field).is_file() or _kind(Path(field)) != kind:
+                raise UserError(f"{path}:{number}: {field} is no {kind} below {source}; mend the path")
+        recording, document = (Path(f).as_posix() for f in fields)
+        if document not in pairs[recording]:
+            pairs[recording].append(document)
+    return pairs
+
+
+CORPUS = Corpus(
+    name="recordings_documents",
+    title="a folder of recordings and documents",
+    licence="that of its files",
+    homepage="none",
+    citation="its makers",
+    splits=splits,
+    read=read,
+)
+
+if __name__ == "__main__":
+    from data_prep.command import run_module
+
+    run_module(CORPUS)

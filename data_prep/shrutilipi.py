@@ -1,0 +1,138 @@
+"""Shrutilipi: 6,400 hours of All India Radio bulletins in 12 languages, mined from audio and PDF transcripts.
+
+Layout: ``<language>/<bulletin>/sent_<k>.wav`` as unpacked from ``<language>.zip``, and the fairseq manifests of
+``shrutilipi_fairseq.zip``: ``<language>/train.tsv`` (a header with a folder of the publishers, then path and samples),
+``train.wrd`` and ``train.ltr``, line for line. Both may lie anywhere below the source folder. The folder in the header
+is ignored. Lengths are compared with the audio and words with letters, because a shifted line would give every later
+sentence a wrong text. Bulletins name no speaker.
+
+Licence: the corpus page says MIT. Homepage: https://ai4bharat.iitm.ac.in/shrutilipi
+Citation: Bhogale et al. 2022, Effectiveness of mining audio and text pairs from public data (arXiv 2208.12666).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+
+from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
+from data_prep.languages import CODES
+from data_prep.tables import require_file, subfolders
+from speechkit.errors import UserError
+from speechkit.io.paths import safe_id
+
+TABLES = ("train", "valid", "test")
+MAX_LINE_BYTES = 1 << 20
+
+
+def splits(request: Request) -> list[str]:
+    """``<language>-<table>`` of every fairseq manifest."""
+    return list(_tables(request.source))
+
+
+def read(request: Request, split: str) -> Iterator[Item]:
+    """Sentences in the order of the fairseq manifest."""
+    table = _tables(request.source)[split]
+    words = require_file(table.with_suffix(".wrd"), "unpack shrutilipi_fairseq.zip whole")
+    letters = table.with_suffix(".ltr")
+    language = table.parent.name
+    root: Path | None = None
+    for number, (row, text, spelled) in enumerate(_together(table, words, letters), 2):
+        name, _, samples = row.partition("\t")
+        if not name or not (samples.isascii() and samples.isdigit()):
+            yield LeftOut(name[:80], "bad_line", f"{table}:{number}: is not a path and a number of samples")
+            continue
+        root = root or _audio_root(request.source, table, name)
+        sentence = safe_id(f"{language}-{Path(name).with_suffix('').as_posix().replace('/', '-')}")
+        if spelled is not None and _joined(spelled) != " ".join(text.split()):
+            yield LeftOut(sentence, "transcripts_disagree", f"{letters}:{number - 1}: spells other words than .wrd")
+            continue
+        yield Clip(
+            sentence,
+            root / name,
+            " ".join(text.split()),
+            lang=CODES.get(language, request.lang),
+            expected_samples=int(samples),
+            custom={"bulletin": Path(name).parent.name},
+        )
+
+
+def _tables(source: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    level = [source]
+    for _ in range(4):
+        for folder in level:
+            for name in TABLES:
+                if (folder / f"{name}.tsv").is_file():
+                    found.setdefault(f"{folder.resolve().name}-{name}", folder / f"{name}.tsv")
+        # Bulletin folders are many; the folders of languages are reached without listing what is inside bulletins.
+        level = [p for folder in level if len(level) < 200 for p in subfolders(folder)]
+    if not found:
+        raise UserError(f"{source}: holds no train.tsv; unpack shrutilipi_fairseq.zip below it, and <language>.zip")
+    return dict(sorted(found.items()))
+
+
+def _audio_root(source: Path, table: Path, first: str) -> Path:
+    """Where the paths of the manifest begin: the first place that holds its first file."""
+    language = table.parent.name
+    places = [table.parent, source, source / language, source / "data" / language, source / "newsonair_v5" / language]
+    for place in places:
+        if (place / first).is_file():
+            return place
+    # With its first file missing the language's folder still tells where the others are.
+    for place in places[2:]:
+        if place.is_dir() and place != table.parent:
+            return place
+    return table.parent
+
+
+def _together(table: Path, words: Path, letters: Path) -> Iterator[tuple[str, str, str | None]]:
+    """Lines that belong together.
+
+    Raises:
+        UserError: if one file has more lines than the others: nothing tells which line is the one too many.
+    """
+    streams = [_all_lines(table), _all_lines(words)]
+    next(streams[0], None)
+    if letters.is_file():
+        streams.append(_all_lines(letters))
+    for number, lines in enumerate(zip_longest(*streams), 2):
+        if None in lines:
+            raise UserError(f"{table}:{number}: .tsv, .wrd and .ltr do not have the same lines; download them again")
+        yield lines[0], lines[1], lines[2] if len(lines) == 3 else None
+
+
+def _all_lines(path: Path) -> Iterator[str]:
+    """Lines with the empty ones, since the position of a line says what it belongs to."""
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            try:
+                if len(line) > MAX_LINE_BYTES:
+                    raise UserError(f"{path}:{number}: is longer than 1 MiB; this is no manifest")
+                yield line.decode("utf-8").rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                raise UserError(f"{path}:{number}: byte {error.start} is not UTF-8; download it again") from error
+
+
+def _joined(letters: str) -> str:
+    """``h e | y o u |`` as words."""
+    return " ".join("".join(letters.split()).replace("|", " ").split())
+
+
+CORPUS = Corpus(
+    name="shrutilipi",
+    title="Shrutilipi",
+    licence="MIT, as the corpus page says",
+    homepage="https://ai4bharat.iitm.ac.in/shrutilipi",
+    citation="Bhogale et al. 2022",
+    splits=splits,
+    read=read,
+)
+
+if __name__ == "__main__":
+    from data_prep.command import run_module
+
+    run_module(CORPUS)
