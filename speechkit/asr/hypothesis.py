@@ -56,9 +56,7 @@ class Recognizer(Protocol):
     def spec(self) -> RecognizerSpec:
         """What stages after this one must agree with."""
 
-    def recognize(
-        self, path: str, speech: list[tuple[int, int]] | None = None
-    ) -> Hypothesis:
+    def recognize(self, path: str, speech: list[tuple[int, int]] | None = None) -> Hypothesis:
         """Recognise one recording.
 
         Args:

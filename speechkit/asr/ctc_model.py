@@ -1,0 +1,263 @@
+"""The embedded CTC character model: a Whisper-shaped encoder, conformer blocks above it, and a linear output.
+
+One file holds the whole model. Source: Radford et al. 2022 (encoder), Gulati et al. 2020 (convolution block),
+Nozaki and Komatsu 2021 (self-conditioned CTC: the intermediate prediction is fed back into the later blocks).
+
+Notation used for tensor shapes:
+    B batch, S samples at 16 kHz, M mel frames (10 ms), T output frames (20 ms), C mel channels, D width, H heads,
+    V vocabulary
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SAMPLE_RATE = 16_000
+MEL_HOP_SAMPLES = 160
+FRAME_SAMPLES = 2 * MEL_HOP_SAMPLES
+ENGLISH_VOCABULARY = ("<blank>", " ", "'", *"abcdefghijklmnopqrstuvwxyz")
+
+
+class CtcConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that rebuilds the model; `vocabulary[0]` is the blank.
+
+    The defaults have the shape of Whisper tiny, so that its encoder fits in.
+    """
+
+    vocabulary: tuple[str, ...] = ENGLISH_VOCABULARY
+    lang: str = "en"
+    mel_channels: int = 80
+    width: int = 384
+    heads: int = 6
+    encoder_layers: int = 4
+    top_layers: int = 2
+    kernel_frames: int = 15
+    max_frames: int = 1500
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+        if self.kernel_frames % 2 == 0:
+            raise ValueError(f"kernel_frames must be odd, got {self.kernel_frames}")
+        if len(set(self.vocabulary)) != len(self.vocabulary):
+            raise ValueError("vocabulary holds a symbol twice")
+
+
+def mel_filters(channels: int = 80, fft_samples: int = 400, sample_rate: int = SAMPLE_RATE) -> Tensor:
+    """Triangular filters of equal area on Slaney's mel scale (linear to 1 kHz, logarithmic above).
+
+    Returns:
+        float32 (channels, fft_samples // 2 + 1)
+    """
+
+    def to_mel(hertz: np.ndarray) -> np.ndarray:
+        linear = hertz * 3.0 / 200.0
+        return np.where(hertz < 1000.0, linear, 15.0 + 27.0 * np.log(np.maximum(hertz, 1.0) / 1000.0) / np.log(6.4))
+
+    def to_hertz(mel: np.ndarray) -> np.ndarray:
+        return np.where(mel < 15.0, mel * 200.0 / 3.0, 1000.0 * np.exp((mel - 15.0) * np.log(6.4) / 27.0))
+
+    bins = np.linspace(0.0, sample_rate / 2, fft_samples // 2 + 1)
+    edges = to_hertz(np.linspace(0.0, float(to_mel(np.array(sample_rate / 2))), channels + 2))
+    rising = (bins[None] - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    falling = (edges[2:, None] - bins[None]) / (edges[2:] - edges[1:-1])[:, None]
+    area = 2.0 / (edges[2:] - edges[:-2])
+    return torch.from_numpy(np.maximum(0.0, np.minimum(rising, falling)) * area[:, None]).float()
+
+
+class LogMel(nn.Module):
+    """Whisper's features of one waveform: log-mel, floored 8 decades (80 dB) below the loudest value, shifted to about [-1, 1]."""
+
+    def __init__(self, channels: int = 80):
+        super().__init__()
+        self.register_buffer("filters", mel_filters(channels), persistent=False)
+        self.register_buffer("window", torch.hann_window(400), persistent=False)
+
+    @torch.no_grad()
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(S,) float32 -> (M, C) float32 with M = S // 160; a waveform shorter than 201 samples is zero-padded."""
+        frames = waveform.shape[0] // MEL_HOP_SAMPLES
+        if waveform.shape[0] < 201:
+            waveform = F.pad(waveform, (0, 201 - waveform.shape[0]))
+        spectrum = torch.stft(waveform, 400, MEL_HOP_SAMPLES, window=self.window, return_complex=True)  # (201, M + 1)
+        power = spectrum.real.square() + spectrum.imag.square()
+        mel = (self.filters @ power[:, :frames]).clamp_min(1e-10).log10()  # (C, M)
+        if frames:
+            mel = torch.maximum(mel, mel.max() - 8.0)
+        return ((mel + 4.0) / 4.0).T.contiguous()
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention; queries, keys and values come from one matrix."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.scale = (width // heads) ** -0.5
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, T, D); mask (B, 1, 1, T), true where a frame is real."""
+        batch, frames, width = x.shape
+        qkv = self.qkv(x).view(batch, frames, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        if self.training:
+            # On CPUs the plain products are twice as fast, forward and backward, as the fused kernel at these lengths.
+            scores = (qkv[0] * self.scale) @ qkv[1].transpose(-1, -2)  # (B, H, T, T)
+            mixed = (scores if mask is None else scores.masked_fill(~mask, -1e4)).softmax(-1) @ qkv[2]
+        else:
+            mixed = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], attn_mask=mask)  # (B, H, T, D / H)
+        return self.out(mixed.transpose(1, 2).reshape(batch, frames, width))
+
+
+class EncoderLayer(nn.Module):
+    """Pre-norm transformer layer as in Whisper."""
+
+    def __init__(self, width: int, heads: int, dropout: float):
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.feed_norm = nn.LayerNorm(width)
+        self.feed_in = nn.Linear(width, 4 * width)
+        self.feed_out = nn.Linear(4 * width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None, keep: Tensor | None) -> Tensor:
+        """(B, T, D) -> (B, T, D); `keep` (B, T, 1) is unused here and only makes the layers alike."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), mask))
+        return x + self.dropout(self.feed_out(F.gelu(self.feed_in(self.feed_norm(x)))))
+
+
+class ConformerLayer(EncoderLayer):
+    """A transformer layer with a gated depthwise convolution between attention and feed-forward."""
+
+    def __init__(self, width: int, heads: int, kernel_frames: int, dropout: float):
+        super().__init__(width, heads, dropout)
+        self.conv_norm = nn.LayerNorm(width)
+        self.conv_in = nn.Linear(width, 2 * width)
+        self.depthwise = nn.Conv1d(width, width, kernel_frames, padding=kernel_frames // 2, groups=width)
+        self.depthwise_norm = nn.LayerNorm(width)
+        self.conv_out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, mask: Tensor | None, keep: Tensor | None) -> Tensor:
+        """(B, T, D) -> (B, T, D); frames where `keep` (B, T, 1) is zero do not reach their neighbours."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), mask))
+        gated = F.glu(self.conv_in(self.conv_norm(x)), dim=-1)
+        if keep is not None:
+            gated = gated * keep
+        local = self.depthwise(gated.transpose(1, 2)).transpose(1, 2)
+        x = x + self.dropout(self.conv_out(F.silu(self.depthwise_norm(local))))
+        return x + self.dropout(self.feed_out(F.gelu(self.feed_in(self.feed_norm(x)))))
+
+
+def sinusoids(frames: int, width: int) -> Tensor:
+    """Whisper's fixed positions: (frames, width), sines then cosines of geometrically spaced periods."""
+    rates = torch.exp(-math.log(10_000.0) / (width // 2 - 1) * torch.arange(width // 2))
+    angles = torch.arange(frames)[:, None] * rates[None]
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class CtcModel(nn.Module):
+    """Log-mel features to CTC log-probabilities, one frame every 20 ms."""
+
+    def __init__(self, config: CtcConfig):
+        super().__init__()
+        self.config = config
+        width, vocabulary = config.width, len(config.vocabulary)
+        self.log_mel = LogMel(config.mel_channels)
+        self.conv1 = nn.Conv1d(config.mel_channels, width, 3, padding=1)
+        self.conv2 = nn.Conv1d(width, width, 3, stride=2, padding=1)
+        self.register_buffer("positions", sinusoids(config.max_frames, width), persistent=False)
+        self.layers = nn.ModuleList(
+            EncoderLayer(width, config.heads, config.dropout) for _ in range(config.encoder_layers)
+        )
+        self.encoder_norm = nn.LayerNorm(width)
+        self.top = nn.ModuleList(
+            ConformerLayer(width, config.heads, config.kernel_frames, config.dropout) for _ in range(config.top_layers)
+        )
+        self.top_norm = nn.LayerNorm(width)
+        self.output = nn.Linear(width, vocabulary)
+        self.feedback = nn.Linear(vocabulary, width)
+        nn.init.zeros_(self.feedback.weight)
+
+    @property
+    def hop_seconds(self) -> float:
+        """Seconds from one output frame to the next."""
+        return FRAME_SAMPLES / SAMPLE_RATE
+
+    @staticmethod
+    def output_frames(mel_frames: int) -> int:
+        """Output frames of `mel_frames` input frames: half of them, rounded up."""
+        return (mel_frames + 1) // 2
+
+    def forward(self, mel: Tensor, mel_frames: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Log-probabilities and the intermediate predictions that training also scores.
+
+        Args:
+            mel: (B, M, C); what stands behind an item's length must be zero.
+            mel_frames: (B,) valid frames of each item; all when absent.
+
+        Returns:
+            (B, T, V) float32 natural logarithms, and a list of such tensors, one before each top layer.
+
+        Raises:
+            ValueError: if there are more frames than positions, with both counts.
+        """
+        frames = self.output_frames(mel.shape[1])
+        if frames > self.config.max_frames:
+            raise ValueError(f"{frames} frames are more than the {self.config.max_frames} positions of the model")
+        mask = keep = None
+        x = F.gelu(self.conv1(mel.transpose(1, 2)))  # (B, D, M)
+        if mel_frames is not None and int(mel_frames.min()) < mel.shape[1]:
+            # The single item sees zeros beyond its end; the padded one must see the same zeros after every convolution.
+            inside = torch.arange(mel.shape[1], device=mel.device)[None] < mel_frames[:, None]  # (B, M)
+            x = x * inside[:, None]
+            inside = torch.arange(frames, device=mel.device)[None] < (mel_frames[:, None] + 1) // 2  # (B, T)
+            mask, keep = inside[:, None, None], inside[:, :, None].to(x.dtype)
+        x = F.gelu(self.conv2(x)).transpose(1, 2) + self.positions[:frames].to(x.dtype)  # (B, T, D)
+        for layer in self.layers:
+            x = layer(x, mask, keep)
+        return self.classify(self.encoder_norm(x), mask, keep)
+
+    def classify(self, x: Tensor, mask: Tensor | None, keep: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+        """The layers above the encoder: (B, T, D) to what `forward` returns."""
+        intermediate = []
+        for layer in self.top:
+            logits = self.output(self.top_norm(x)).float()
+            intermediate.append(logits.log_softmax(-1))
+            x = layer(x + self.feedback(logits.softmax(-1).to(x.dtype)), mask, keep)
+        return self.output(self.top_norm(x)).float().log_softmax(-1), intermediate
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors` (float16) into `folder`."""
+        from safetensors.torch import save
+
+        from speechkit.io.atomic import write_bytes
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {
+            name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in self.state_dict().items()
+        }
+        config = msgspec.json.format(msgspec.json.encode(self.config), indent=2) + b"\n"
+        write_bytes(folder / "model.safetensors", save(weights))
+        write_bytes(folder / "config.json", config)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> CtcModel:
+        """Read a folder that `save_pretrained` wrote; weights become float32."""
+        from safetensors.torch import load_file
+
+        folder = Path(folder)
+        model = cls(msgspec.json.decode((folder / "config.json").read_bytes(), type=CtcConfig))
+        weights = load_file(str(folder / "model.safetensors"))
+        model.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+        return model.eval()

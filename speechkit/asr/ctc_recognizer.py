@@ -1,0 +1,118 @@
+"""Recognise recordings of any length with a CTC model: windows in, one stream of emissions out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.asr.ctc_decoding import greedy_decode
+from speechkit.asr.hypothesis import Emissions, Hypothesis, RecognizerSpec
+from speechkit.asr.windows import Window, merge_regions, plan_windows, quiet_cut, stream_windows
+from speechkit.io.audio import audio_info
+
+# Log-probability of a symbol in frames that nobody listened to; the blank has 0 there.
+UNHEARD = -20.0
+
+
+class Emitter(Protocol):
+    """A CTC model as the windows see it."""
+
+    vocabulary: tuple[str, ...]
+    blank: int
+    silent: frozenset[int]
+    frame_samples: int
+    batch_size: int
+
+    def emit(self, waveforms: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Log-probabilities (len(waveform) // frame_samples rounded up, V) of each waveform (samples,) at 16 kHz."""
+
+
+class CtcRecognizer:
+    """Windows with context over a CTC model.
+
+    Args:
+        emitter: the model.
+        spec: what fingerprints see.
+        window_seconds: longest stretch whose frames are kept from one window.
+        context_seconds: what each window hears more on both sides.
+        margin_seconds: by how much speech regions are widened; a detector cuts soft beginnings.
+    """
+
+    def __init__(
+        self,
+        emitter: Emitter,
+        spec: RecognizerSpec,
+        window_seconds: float = 20.0,
+        context_seconds: float = 2.0,
+        margin_seconds: float = 0.2,
+    ):
+        self._emitter = emitter
+        self._spec = spec
+        self._hop_seconds = emitter.frame_samples / 16_000
+        self._window_frames = max(1, round(window_seconds / self._hop_seconds))
+        self._context_frames = round(context_seconds / self._hop_seconds)
+        self._margin_frames = round(margin_seconds / self._hop_seconds)
+
+    @property
+    def spec(self) -> RecognizerSpec:
+        """What stages after this one must agree with."""
+        return self._spec
+
+    def recognize(self, path: str, speech: list[tuple[int, int]] | None = None) -> Hypothesis:
+        """Characters and emissions of one recording; see `speechkit.asr.hypothesis.Recognizer`."""
+        return greedy_decode(self.emissions(path, speech), self._emitter.silent)
+
+    def emissions(self, path: str, speech: list[tuple[int, int]] | None = None) -> Emissions:
+        """Log-probabilities (T, V) float16 of a whole recording; outside ``speech`` the blank is certain.
+
+        Memory: the result, 2 * V bytes a frame, and one batch of windows.
+        """
+        hop = self._emitter.frame_samples
+        info = audio_info(path)
+        frames = -(-round(info.num_samples * 16_000 / info.sample_rate) // hop)
+        log_probs = np.full((frames, len(self._emitter.vocabulary)), UNHEARD, np.float16)
+        log_probs[:, self._emitter.blank] = 0.0
+        spans = [(0, frames)]
+        if speech is not None:
+            margin = self._margin_frames
+            widened = [
+                (min(frames, max(0, begin // hop - margin)), min(frames, -(-end // hop) + margin))
+                for begin, end in speech
+            ]
+            spans = merge_regions(widened, gap=self._context_frames)
+        windows = plan_windows(frames, spans, self._window_frames, self._context_frames)
+        last: tuple[Window, NDArray[np.float32]] | None = None
+        for window, emitted in self._emit(path, windows):
+            end = min(window.begin + len(emitted), window.keep_end)
+            begin = window.keep_begin
+            if window.joined and last is not None:
+                begin = self._join(*last, window, emitted)
+            log_probs[begin:end] = np.maximum(emitted[begin - window.begin : end - window.begin], -1e4)
+            last = window, emitted
+        return Emissions(log_probs, self._hop_seconds, self._emitter.vocabulary, self._emitter.blank)
+
+    def _emit(self, path: str, windows: Iterator[Window]) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+        hop = self._emitter.frame_samples
+        stream = stream_windows(path, windows, hop)
+        while batch := list(islice(stream, self._emitter.batch_size)):
+            heard = [(window, waveform) for window, waveform in batch if len(waveform)]
+            if heard:
+                emitted = self._emitter.emit([waveform for _, waveform in heard])
+                yield from zip([window for window, _ in heard], emitted, strict=True)
+
+    def _join(self, earlier: Window, before: NDArray[np.float32], later: Window, after: NDArray[np.float32]) -> int:
+        """First frame of the recording to take from ``later``.
+
+        It never lies behind the boundary: the frames behind it were not kept from the earlier window.
+        """
+        blank = self._emitter.blank
+        begin = max(later.begin, earlier.keep_begin)
+        boundary = later.keep_begin
+        count = min(boundary, earlier.begin + len(before)) - begin
+        left = before[begin - earlier.begin :][:count, blank]
+        right = after[begin - later.begin :][:count, blank]
+        return begin + quiet_cut(left, right, count, self._context_frames // 2)

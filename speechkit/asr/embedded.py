@@ -1,0 +1,78 @@
+"""The CTC character model that the package carries, as an emitter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.errors import UserError
+
+MODELS = Path(__file__).parent / "models"
+
+
+def embedded_folder(lang: str) -> Path:
+    """Folder of the embedded model for a language.
+
+    Raises:
+        UserError: if the package carries none, with what to do.
+    """
+    folder = MODELS / lang
+    if not (folder / "model.safetensors").is_file():
+        known = sorted(path.parent.name for path in MODELS.glob("*/model.safetensors"))
+        raise UserError(
+            f"no embedded recogniser for lang {lang!r} (there is {', '.join(known) or 'none'}); "
+            "name a Hugging Face CTC checkpoint or folder, faster-whisper:MODEL or words:FILE as the recogniser"
+        )
+    return folder
+
+
+class EmbeddedEmitter:
+    """`CtcModel` on a device; bfloat16 products where the processor computes them natively."""
+
+    silent: frozenset[int] = frozenset()
+    blank = 0
+
+    def __init__(self, folder: str | Path, device: str = "cpu", batch_size: int | None = None):
+        import torch
+
+        from speechkit.asr.ctc_model import FRAME_SAMPLES, CtcModel
+
+        self._torch = torch
+        self._device = device
+        self._model = CtcModel.from_pretrained(folder).to(device)
+        self.vocabulary = self._model.config.vocabulary
+        self.frame_samples = FRAME_SAMPLES
+        # On a CPU padded batches are slower than one window at a time.
+        self.batch_size = batch_size or (1 if device == "cpu" else 16)
+        self._half = native_bfloat16(device)
+
+    def emit(self, waveforms: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Log-probabilities (frames, V) float32 of each waveform (samples,) at 16 kHz."""
+        torch = self._torch
+        with torch.inference_mode(), torch.autocast(self._device.split(":")[0], torch.bfloat16, enabled=self._half):
+            samples = [-(-len(waveform) // 320) * 320 for waveform in waveforms]
+            mels = []
+            for waveform, length in zip(waveforms, samples, strict=True):
+                padded = np.zeros(length, np.float32)
+                padded[: len(waveform)] = waveform
+                mels.append(self._model.log_mel(torch.from_numpy(padded).to(self._device)))
+            lengths = torch.tensor([len(mel) for mel in mels], device=self._device)
+            batch = torch.nn.utils.rnn.pad_sequence(mels, batch_first=True)
+            log_probs, _ = self._model(batch, lengths)
+            return [
+                item[: length // 320].float().cpu().numpy() for item, length in zip(log_probs, samples, strict=True)
+            ]
+
+
+def native_bfloat16(device: str) -> bool:
+    """Whether bfloat16 products are faster than float32 ones on this device."""
+    import torch
+
+    if device == "cpu":
+        try:
+            return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and bool(torch.cpu._is_avx512_bf16_supported())
+        except (AttributeError, RuntimeError):
+            return False
+    return device.startswith("cuda") and bool(torch.cuda.is_bf16_supported())

@@ -1,0 +1,77 @@
+"""Choose a recogniser by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from speechkit.asr.hypothesis import Recognizer, RecognizerSpec
+from speechkit.errors import UserError
+
+
+def load_recognizer(name_or_path: str = "auto", lang: str = "en", device: str = "auto", **options: Any) -> Recognizer:
+    """A recogniser by name.
+
+    Args:
+        name_or_path: ``embedded`` (also ``auto``): the model inside the package; a folder of ours or of Hugging Face,
+            or a hub id: any CTC checkpoint; ``faster-whisper:MODEL``: a name or folder; ``words:FILE``: a CTM or JSON
+            file, or a folder with one a recording.
+        lang: language of the recordings.
+        device: ``auto``, ``cpu``, ``cuda`` …
+        options: of CTC models: ``window_seconds`` (20), ``context_seconds`` (2), ``margin_seconds`` (0.2) and
+            ``batch_size``; of faster-whisper: ``beam_size`` (5).
+
+    Raises:
+        UserError: if there is no such recogniser or option, or it cannot be loaded.
+    """
+    if name_or_path.startswith("words:"):
+        from speechkit.asr.words import WordsRecognizer
+
+        _only(options, set(), "words")
+        return WordsRecognizer(name_or_path.removeprefix("words:"), lang)
+
+    from speechkit.runtime import choose_device
+
+    chosen = choose_device(device)
+    if name_or_path.startswith("faster-whisper:"):
+        from speechkit.asr.whisper import WhisperRecognizer
+
+        _only(options, {"beam_size"}, "faster-whisper")
+        return WhisperRecognizer(name_or_path.removeprefix("faster-whisper:"), lang, chosen, **options)
+
+    from speechkit.asr.ctc_recognizer import CtcRecognizer
+
+    _only(options, {"window_seconds", "context_seconds", "margin_seconds", "batch_size"}, "a CTC model")
+    batch_size = options.pop("batch_size", None)
+    if name_or_path in ("auto", "embedded") or is_own_model(Path(name_or_path)):
+        from speechkit.asr.ctc_model import SAMPLE_RATE, CtcConfig
+        from speechkit.asr.embedded import EmbeddedEmitter, embedded_folder
+        from speechkit.io.hashing import digest_file
+
+        inside = name_or_path in ("auto", "embedded")
+        folder = embedded_folder(lang) if inside else Path(name_or_path)
+        longest = CtcConfig().max_frames * 320 / SAMPLE_RATE
+        window = options.get("window_seconds", 20.0) + 2 * options.get("context_seconds", 2.0)
+        if window > longest:
+            raise UserError(f"a window of {window:g} s with its context is longer than the model's {longest:g} s")
+        name = "embedded" if inside else "speechkit-ctc"
+        spec = RecognizerSpec(name, folder.name, digest_file(folder / "model.safetensors"), lang)
+        return CtcRecognizer(EmbeddedEmitter(folder, chosen, batch_size), spec, **options)
+
+    from speechkit.asr.huggingface import HuggingFaceEmitter
+
+    emitter = HuggingFaceEmitter(name_or_path, chosen, batch_size)
+    spec = RecognizerSpec("huggingface", Path(name_or_path).name, emitter.weights_hash(), lang)
+    return CtcRecognizer(emitter, spec, **options)
+
+
+def is_own_model(folder: Path) -> bool:
+    """Whether a folder holds a `CtcModel` rather than a Hugging Face checkpoint."""
+    config = folder / "config.json"
+    return config.is_file() and b'"mel_channels"' in config.read_bytes()[:65_536]
+
+
+def _only(options: dict[str, Any], known: set[str], what: str) -> None:
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise UserError(f"{what} has no option {', '.join(unknown)}; it knows {', '.join(sorted(known)) or 'none'}")

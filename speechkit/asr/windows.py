@@ -1,0 +1,107 @@
+"""Cut a recording of any length into windows with context, so that no window edge shows in the result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.io.audio import stream_audio
+
+
+@dataclass(frozen=True)
+class Window:
+    """Frames ``keep_begin`` to ``keep_end`` are wanted; ``begin`` to ``end`` are heard. All count frames of the recording.
+
+    ``joined`` says that the window before this one continues here: frames of the two overlap by their context.
+    """
+
+    begin: int
+    end: int
+    keep_begin: int
+    keep_end: int
+    joined: bool
+
+
+def merge_regions(regions: Iterable[tuple[int, int]], gap: int) -> list[tuple[int, int]]:
+    """Sort regions and join those that overlap or lie less than ``gap`` apart; empty ones vanish."""
+    merged: list[tuple[int, int]] = []
+    for begin, end in sorted(regions):
+        if end <= begin:
+            continue
+        if merged and begin - merged[-1][1] < gap:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((begin, end))
+    return merged
+
+
+def plan_windows(
+    frames: int, spans: list[tuple[int, int]], window_frames: int, context_frames: int
+) -> Iterator[Window]:
+    """Windows over disjoint, sorted spans of frames.
+
+    A span longer than ``window_frames`` is divided evenly, so that no window is a mere rest; every window hears
+    ``context_frames`` more on both sides, as far as the recording goes.
+    """
+    for span_begin, span_end in spans:
+        count = -(-(span_end - span_begin) // window_frames)
+        for index in range(count):
+            keep_begin = span_begin + (span_end - span_begin) * index // count
+            keep_end = span_begin + (span_end - span_begin) * (index + 1) // count
+            yield Window(
+                max(0, keep_begin - context_frames),
+                min(frames, keep_end + context_frames),
+                keep_begin,
+                keep_end,
+                index > 0,
+            )
+
+
+def stream_windows(
+    path: str, windows: Iterable[Window], frame_samples: int, block_seconds: float = 30.0
+) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+    """Each window with its waveform at 16 kHz; memory is a block and a window, whatever the recording's length.
+
+    Windows must begin in increasing order.
+    """
+    blocks = stream_audio(path, sample_rate=16_000, block_seconds=block_seconds)
+    held = np.zeros(0, np.float32)
+    origin = 0
+    for window in windows:
+        begin, end = window.begin * frame_samples, window.end * frame_samples
+        while origin + len(held) < end:
+            block = next(blocks, None)
+            if block is None:
+                break
+            passed = min(max(begin - origin, 0), len(held))
+            held, origin = np.concatenate([held[passed:], block]), origin + passed
+        yield window, held[begin - origin : end - origin]
+
+
+def quiet_cut(before: NDArray[np.float32], after: NDArray[np.float32], nominal: int, reach: int) -> int:
+    """Where to change from one window to the next inside their overlap.
+
+    Args:
+        before: (N,) blank log-probability of the overlapping frames as the earlier window has them.
+        after: (N,) the same frames as the later window has them.
+        nominal: the frame to stay near, 0..N.
+        reach: how far the cut may move.
+
+    Returns:
+        the frame where the later window takes over: the one, nearest to ``nominal``, around which both are surest of
+        blank, so that no character is lost or doubled.
+    """
+    count = len(before)
+    if count < 2:
+        return min(nominal, count)
+    worst = np.minimum(before, after)
+    both_sides = np.minimum(worst[:-1], worst[1:])  # a cut at k lies between frames k - 1 and k
+    cuts = np.arange(1, count)
+    near = np.abs(cuts - nominal) <= reach
+    if not near.any():
+        return min(nominal, count)
+    cuts, both_sides = cuts[near], both_sides[near]
+    return int(cuts[np.argmax(both_sides - 1e-4 * np.abs(cuts - nominal))])
