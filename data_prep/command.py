@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from data_prep import CORPORA, load_corpus
 from data_prep.corpus import Corpus
 from data_prep.driver import Summary, prepare
 from speechkit.errors import SpeechkitError
@@ -42,6 +43,12 @@ def table(summary: Summary) -> str:
     text += [f"note ({s.split}): {note} ({count:,})" for s in summary.splits for note, count in s.notes.items()]
     text.append(f"licence: {summary.licence}; cite {summary.citation}; {summary.homepage}")
     return "\n".join(line.rstrip() for line in text)
+
+
+def corpora() -> list[dict[str, str]]:
+    """Name, title, licence, homepage and citation of every corpus that can be prepared."""
+    fields = ("name", "title", "licence", "homepage", "citation")
+    return [{f: getattr(load_corpus(name), f) for f in fields} for name in CORPORA]
 
 
 def run_module(corpus: Corpus, arguments: Sequence[str] | None = None) -> None:

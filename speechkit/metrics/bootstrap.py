@@ -76,7 +76,8 @@ def bootstrap(
         drawn = random.multinomial(n, repeats / n, size=end - begin)
         sums[begin:end] = drawn @ table
     tail = (1 - confidence) / 2
-    low, high = np.quantile(statistic(sums), [tail, 1 - tail])
+    # Order statistics as they are: interpolating between infinite rates would give no number.
+    low, high = np.quantile(statistic(sums), [tail, 1 - tail], method="nearest")
     return Interval(float(low), float(high), confidence, resamples, n)
 
 

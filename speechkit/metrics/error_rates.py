@@ -13,7 +13,7 @@ import msgspec
 
 from speechkit.errors import UserError
 from speechkit.metrics.bootstrap import DEFAULT_RESAMPLES, Interval, bootstrap_ratio, ratio
-from speechkit.text.normalizers import NormalizerSpec, get_normalizer
+from speechkit.text import NormalizerSpec, get_normalizer
 
 Texts = Mapping[str, str] | Iterable[tuple[str, str]] | Sequence[str]
 Unit = Literal["word", "character"]

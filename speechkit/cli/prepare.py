@@ -1,0 +1,58 @@
+"""`speechkit prepare`: a public corpus as downloaded into manifests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLES = """
+Write one manifest a split, with every clip checked and what is left out counted by reason.
+
+"speechkit prepare list" names the corpora. The corpus folder is only read; archives are unpacked below --out.
+
+Examples:
+
+  speechkit prepare librispeech LibriSpeech --out data/librispeech --splits dev-clean,test-clean
+
+  speechkit prepare common-voice cv-corpus-6.1 --out data/cv --splits 'hi-*'
+
+  speechkit prepare audio-text-folder recordings --out data/mine --lang hi --json
+"""
+
+
+def prepare(
+    corpus: Annotated[str, typer.Argument(metavar="CORPUS", help="Name of the corpus, or list.")],
+    source: Annotated[Path | None, typer.Argument(metavar="SRC", help="The corpus folder as downloaded.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the manifests.")] = None,
+    splits: Annotated[str | None, typer.Option(help="Names or patterns, with commas between them.")] = None,
+    lang: Annotated[str | None, typer.Option(help="Language code, where the corpus does not say it.")] = None,
+    speaker: Annotated[str | None, typer.Option(help="The one reader, where the corpus does not name them.")] = None,
+    jobs: Annotated[int, typer.Option(help="Threads that read audio headers; the result is the same.")] = 4,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Prepare CORPUS from SRC."""
+    import msgspec
+
+    from data_prep import load_corpus
+    from data_prep.command import corpora, split_names, table
+    from data_prep.driver import prepare as prepare_corpus
+    from speechkit.errors import UserError
+
+    if corpus == "list":
+        typer.echo(msgspec.json.encode(corpora()).decode() if json else _list(corpora()))
+        return
+    found = load_corpus(corpus)
+    if source is None or out is None:
+        raise UserError(f"give the folder of {found.title} and --out: speechkit prepare {found.name} SRC --out DIR")
+    summary = prepare_corpus(found, source, out, splits=split_names(splits), lang=lang, speaker=speaker, jobs=jobs)
+    typer.echo(msgspec.json.encode(summary).decode() if json else table(summary))
+
+
+prepare.__doc__ = EXAMPLES
+
+
+def _list(corpora: list[dict[str, str]]) -> str:
+    width = max(len(c["name"]) for c in corpora)
+    return "\n".join(f"{c['name']:<{width}}  {c['title']}; {c['licence']}; {c['homepage']}" for c in corpora)
