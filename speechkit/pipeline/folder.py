@@ -1,0 +1,234 @@
+"""A stage's folder: what is committed there, what is in work, and the one rename between the two."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from speechkit.errors import SpeechkitError
+from speechkit.io.atomic import write_error, write_json
+from speechkit.io.hashing import DIGEST_BYTES, digest_file, digest_obj
+from speechkit.pipeline.content import digest_tree, walk
+from speechkit.pipeline.fingerprint import FOLDER_DIGITS
+from speechkit.pipeline.stage import Output, Stage
+
+RECORD = "_stage.json"
+CURRENT = "current"
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """One committed output. ``records`` is given for JSON lines, ``bytes`` covers arrays too."""
+
+    digest: str
+    bytes: int
+    records: int | None = None
+
+
+class StageRecord(msgspec.Struct, frozen=True):
+    """The content of ``_stage.json``. All but ``run`` is the same whoever made the stage."""
+
+    recipe: str
+    number: int
+    stage: str
+    fingerprint: str
+    identity: dict[str, Any]
+    outputs: dict[str, Committed]
+    output_digest: str
+    records_in: int | None
+    dropped: dict[str, int]
+    run: dict[str, Any]
+
+
+class StageFolder:
+    """``exp/<recipe>/<NN-name>`` for one fingerprint."""
+
+    def __init__(self, exp: Path, stage: Stage, fingerprint: str) -> None:
+        self.root = exp / stage.folder_name
+        self.fingerprint = fingerprint
+        self.final = self.root / fingerprint[:FOLDER_DIGITS]
+        self.work = self.root / f"{fingerprint[:FOLDER_DIGITS]}.work"
+
+    def make_work(self) -> None:
+        """The folder for unfinished work."""
+        try:
+            self.work.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_error(self.work, error) from error
+
+    def clear_temporaries(self) -> None:
+        """Remove what killed runs left in work; only the holder of the run lock may."""
+        for folder in (self.work, self.work / "arrays"):
+            for path in folder.glob(".tmp-*"):
+                path.unlink(missing_ok=True)
+        for path in self.work.glob("commit-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def new_staging(self) -> Path:
+        """A folder of one's own, to be committed; several shards may each have one."""
+        staging = self.work / f"commit-{secrets.token_hex(6)}"
+        try:
+            staging.mkdir(parents=True)
+        except OSError as error:
+            raise write_error(staging, error) from error
+        return staging
+
+    def commit(self, staging: Path, record: StageRecord, *, replace: bool) -> bool:
+        """Rename ``staging`` into place; False if another shard was first (its bytes are the same).
+
+        ``replace`` puts an older folder of the same fingerprint aside, for a forced run or a damaged result.
+        """
+        try:
+            write_json(staging / RECORD, record)
+            for folder in sorted({staging, *(path.parent for _, path in walk(staging))}):
+                _sync(folder)
+            if replace and self.final.exists():
+                self.final.rename(self.work / f"commit-old-{secrets.token_hex(6)}")
+            try:
+                staging.rename(self.final)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                return False
+        except OSError as error:
+            raise write_error(self.final, error) from error
+        _sync(self.root)
+        return True
+
+    def remove_work(self) -> None:
+        """Drop the work folder after its commit; what cannot be removed is harmless."""
+        shutil.rmtree(self.work, ignore_errors=True)
+
+
+def read_record(folder: Path) -> StageRecord | None:
+    """The record of a committed folder, or None where there is none."""
+    try:
+        return msgspec.json.decode((folder / RECORD).read_bytes(), type=StageRecord)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def damage(folder: Path, record: StageRecord) -> list[str]:
+    """What is missing from a committed folder, or has another size than when it was committed."""
+    found = []
+    for name, committed in record.outputs.items():
+        path = folder / name
+        if not path.exists():
+            found.append(f"{name} is missing")
+            continue
+        size = size_of(path) + (size_of(folder / "arrays") if _has_arrays(folder, name) else 0)
+        if size != committed.bytes:
+            found.append(f"{name} has {size} bytes where {committed.bytes} were committed")
+    return found
+
+
+def current_record(root: Path) -> StageRecord | None:
+    """The record of a stage's current result."""
+    folder = current_folder(root)
+    return None if folder is None else read_record(folder)
+
+
+def current_folder(root: Path) -> Path | None:
+    """Where a stage's current result lies, by the pointer that the last run left."""
+    pointer = root / CURRENT
+    try:
+        name = os.readlink(pointer) if pointer.is_symlink() else pointer.read_text(encoding="utf-8").strip()  # noqa: PTH115
+    except (OSError, UnicodeDecodeError):
+        return None
+    folder = root / Path(name).name
+    return folder if folder.is_dir() else None
+
+
+def point_to(folder: Path) -> None:
+    """Make ``current`` lead to a committed folder: a relative link, so that a moved exp/ keeps it."""
+    pointer = folder.parent / CURRENT
+    if current_folder(folder.parent) == folder:
+        return
+    temporary = folder.parent / f".tmp-{secrets.token_hex(6)}"
+    try:
+        try:
+            temporary.symlink_to(folder.name, target_is_directory=True)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            temporary.write_text(folder.name + "\n", encoding="utf-8")  # a file system without links
+        temporary.replace(pointer)
+    except OSError as error:
+        raise write_error(pointer, error) from error
+
+
+def measure_output(folder: Path, output: Output, records: int | None = None, digest: str | None = None) -> Committed:
+    """Check one output and measure it; ``records`` and ``digest`` where they are known already.
+
+    Raises:
+        SpeechkitError: if the output is missing, empty, or holds lines that its schema rejects.
+    """
+    path = folder / output.path
+    if not path.exists():
+        raise SpeechkitError(f"{output.path} was not written")
+    if path.is_dir():
+        digest, size = digest_tree(path), size_of(path)
+        if output.min_records and not size:
+            raise SpeechkitError(f"{output.path} is an empty folder")
+        return Committed(digest, size)
+    if output.path.endswith(".jsonl") and records is None:
+        records = _check_lines(path, output)
+    size = path.stat().st_size
+    if records is None:
+        if output.min_records and not size:
+            raise SpeechkitError(f"{output.path} is empty")
+    elif records < output.min_records:
+        raise SpeechkitError(f"{output.path} has {records} records where at least {output.min_records} are needed")
+    if digest is None:
+        digest = digest_file(path)
+    if _has_arrays(folder, output.path):
+        # The arrays belong to the records: a later stage is stale when they change, though the references do not.
+        digest = hashlib.blake2b((digest + digest_tree(folder / "arrays")).encode(), digest_size=DIGEST_BYTES).hexdigest()
+        size += size_of(folder / "arrays")
+    return Committed(digest, size, records)
+
+
+def digest_outputs(outputs: dict[str, Committed]) -> str:
+    """One digest for everything that a stage committed."""
+    return digest_obj({name: committed.digest for name, committed in outputs.items()})
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    return sum(file.stat().st_size for _, file in walk(path)) if path.is_dir() else path.stat().st_size
+
+
+def _has_arrays(folder: Path, name: str) -> bool:
+    return name.endswith(".jsonl") and name != "drops.jsonl" and (folder / "arrays").is_dir()
+
+
+def _check_lines(path: Path, output: Output) -> int:
+    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(output.schema if output.schema is not None else Any)
+    records = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                decoder.decode(line)
+            except msgspec.DecodeError as error:
+                raise SpeechkitError(f"{output.path}:{number} is no valid record: {error}") from error
+            records += 1
+    return records
+
+
+def _sync(folder: Path) -> None:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # not every file system can sync a folder
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,92 @@
+"""From finished parts to the folder that is committed: streamed, in the order of the input."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from speechkit.errors import SpeechkitError
+from speechkit.io.atomic import atomic_path
+from speechkit.io.hashing import DIGEST_BYTES
+from speechkit.pipeline.folder import Committed, measure_output
+from speechkit.pipeline.job import Job
+from speechkit.pipeline.parts import PartIndex
+from speechkit.pipeline.stage import DropRecord, Output, Stage
+
+BLOCK_BYTES = 1 << 20
+NO_HARD_LINKS = (errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
+
+
+def merge_parts(stage: Stage, job: Job, index: PartIndex, staging: Path) -> tuple[dict[str, Committed], dict[str, int]]:
+    """Write the stage's outputs into ``staging``; the parts stay, so that a killed commit can be done again.
+
+    Returns:
+        The outputs by path, and the drops by reason.
+
+    Raises:
+        SpeechkitError: if too few records were written.
+        FileNotFoundError: if a part is gone, because another shard has committed.
+    """
+    output = stage.outputs[0]
+    records, digest = _concatenate(staging / output.path, job, index, "jsonl")
+    for part in range(index.parts):
+        shard = job.shard_path(part, index.parts)
+        if shard.exists():
+            _link(shard, staging / "arrays" / shard.name)
+    outputs: dict[str, Committed] = {}
+    dropped: dict[str, int] = {}
+    if stage.drop_reasons:
+        count, drops_digest = _concatenate(staging / "drops.jsonl", job, index, "drops.jsonl")
+        dropped = count_reasons(staging / "drops.jsonl")
+        drops = Output("drops.jsonl", DropRecord, min_records=0)
+        outputs["drops.jsonl"] = measure_output(staging, drops, count, drops_digest)
+    try:
+        outputs[output.path] = measure_output(staging, output, records, digest)
+    except SpeechkitError as error:
+        reasons = ", ".join(f"{reason} {number}" for reason, number in dropped.items())
+        why = f"; dropped: {reasons}" if reasons else ""
+        raise SpeechkitError(f"{error} ({index.records} records were read{why})") from error
+    return outputs, dropped
+
+
+def count_reasons(path: Path) -> dict[str, int]:
+    """How often each reason stands in a drops.jsonl, most frequent first."""
+    import msgspec
+
+    decoder = msgspec.json.Decoder(DropRecord)
+    counts: dict[str, int] = {}
+    with path.open("rb") as file:
+        for line in file:
+            reason = decoder.decode(line).reason
+            counts[reason] = counts.get(reason, 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _concatenate(target: Path, job: Job, index: PartIndex, suffix: str) -> tuple[int, str]:
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    lines = 0
+    with atomic_path(target) as temporary, temporary.open("wb") as file:
+        for part in range(index.parts):
+            path = job.part_path(part, index.parts, suffix)
+            if suffix != "jsonl" and not path.exists():
+                continue  # most parts drop nothing
+            with path.open("rb") as source:
+                while block := source.read(BLOCK_BYTES):
+                    file.write(block)
+                    digest.update(block)
+                    lines += block.count(b"\n")
+    return lines, digest.hexdigest()
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(exist_ok=True)
+    try:
+        os.link(source, target)  # noqa: PTH200 - Path.hardlink_to reads backwards
+    except OSError as error:
+        if error.errno not in NO_HARD_LINKS:
+            raise
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
