@@ -36,7 +36,7 @@ class Removed(msgspec.Struct, frozen=True):
 
     page: int
     text: str
-    reason: Literal["header", "footer", "page_number"]
+    reason: Literal["header", "footer", "page_number", "navigation"]
 
 
 class Sentence(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -61,10 +61,23 @@ class Document(msgspec.Struct, frozen=True, omit_defaults=True):
     pages: list[Page]
     sentences: list[Sentence]
     removed: list[Removed] = []
+    warnings: list[str] = []  # what was uncertain: a guessed encoding, an unreadable page, another language
 
 
-class Recording(msgspec.Struct, frozen=True):
-    """A recording and where it holds speech; ``speech`` is (start, end) in 16 kHz samples, ordered, disjoint."""
+class SourceFile(msgspec.Struct, frozen=True):
+    """An input file: ``path`` relative to its folder, with the digest of its bytes."""
+
+    id: str
+    path: str
+    digest: str
+    size_bytes: int
+
+
+class Recording(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A recording and where it holds speech; ``speech`` is (start, end) in 16 kHz samples, ordered, disjoint.
+
+    ``features`` refers to the array ``levels``: its loudness every 10 ms in decibels.
+    """
 
     id: str
     audio_filepath: str
@@ -72,6 +85,28 @@ class Recording(msgspec.Struct, frozen=True):
     num_samples: int
     channels: int
     speech: list[tuple[int, int]]
+    features: str | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Length of the recording."""
+        return self.num_samples / self.sample_rate
+
+
+class RecognizedText(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a recogniser heard in a recording.
+
+    ``features`` refers to the arrays ``starts`` and ``ends`` (float64 seconds, one a character), ``scores`` and, for
+    CTC recognisers, ``log_probs`` (T, V) float16 with ``hop_seconds``, ``vocabulary`` and ``blank``.
+    """
+
+    recording: str
+    text: str
+    recognizer: str
+    features: str | None = None
+    hop_seconds: float | None = None
+    vocabulary: list[str] | None = None
+    blank: int | None = None
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -133,3 +168,42 @@ class PairAlignment(msgspec.Struct, frozen=True):
     path: list[tuple[int, float]]  # (character of the document, seconds in the recording)
     gaps: list[Gap]
     matches: list[SentenceMatch]
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of one sentence: kept, or rejected for a reason; ``match`` is absent if it was never found.
+
+    Every sentence of every document has one. A sentence that is kept in several recordings shows its best match.
+    """
+
+    sentence: str
+    document: str
+    text: str
+    begin: int
+    end: int
+    kept: bool
+    page: int = 1
+    reason: RejectReason | None = None
+    match: SentenceMatch | None = None
+
+
+class UnmatchedStretch(msgspec.Struct, frozen=True):
+    """Audio that no kept sentence covers, from ``start`` to ``end`` seconds, and why."""
+
+    recording: str
+    start: float
+    end: float
+    reason: UnmatchedReason
+
+
+class SelectionSummary(msgspec.Struct, frozen=True):
+    """What selection did: the probability asked of each sentence, the precision expected of what is kept, and sums."""
+
+    threshold: float
+    min_precision: float
+    expected_precision: float | None
+    kept: int
+    kept_seconds: float
+    rejected: dict[str, int]
+    unmatched_seconds: dict[str, float]
+    audio_seconds: float

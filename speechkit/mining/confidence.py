@@ -1,0 +1,167 @@
+"""The probability that a sentence and its place belong together: a small logistic model over the evidence.
+
+Two sets of coefficients are shipped, with and without emissions. They are fitted by ``python -m
+recipes.mining.calibrate`` on simulated documents with known truth; ``calibration/README.md`` says on what and how well
+they hold on speakers and calls that were left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.errors import UserError
+from speechkit.mining.records import SentenceMatch
+
+Matrix = NDArray[np.float64]
+
+SHIPPED = Path(__file__).parent / "calibration" / "en.json"
+TEXT_FEATURES = (
+    "similarity",
+    "similarity_squared",
+    "edge_cer",
+    "margin",
+    "log_characters",
+    "pace_deviation",
+    "neighbours",
+    "neighbour_similarity",
+)
+EMISSION_FEATURES = (*TEXT_FEATURES, "ctc_mean", "ctc_worst")
+_NEIGHBOUR_SECONDS = 15.0
+
+
+class LogisticModel(msgspec.Struct, frozen=True):
+    """``1 / (1 + exp(-(bias + sum(weight * (feature - mean) / scale))))``."""
+
+    features: list[str]
+    mean: list[float]
+    scale: list[float]
+    weights: list[float]
+    bias: float
+
+    def probability(self, rows: Matrix) -> NDArray[np.float64]:
+        """Probabilities (n,) of feature rows (n, f)."""
+        logit = ((rows - np.array(self.mean)) / np.array(self.scale)) @ np.array(self.weights) + self.bias
+        probability: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(logit, -40, 40)))
+        return probability
+
+
+class Calibration(msgspec.Struct, frozen=True):
+    """The shipped coefficients with what they were fitted on."""
+
+    text: LogisticModel
+    emissions: LogisticModel
+    provenance: dict[str, str]
+
+
+@lru_cache(maxsize=4)
+def load_calibration(path: Path | str | None = None) -> Calibration:
+    """Read coefficients; the shipped ones when no file is named.
+
+    Raises:
+        UserError: if the file is missing or not a calibration.
+    """
+    chosen = Path(path) if path else SHIPPED
+    try:
+        return msgspec.json.decode(chosen.read_bytes(), type=Calibration)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise UserError(
+            f"{chosen}: not a calibration ({error}); make one with: python -m recipes.mining.calibrate"
+        ) from error
+
+
+def feature_rows(matches: Sequence[SentenceMatch], characters: Sequence[int], order: Sequence[int], with_emissions: bool) -> Matrix:
+    """Evidence (n, f) of the matches of one recording and document.
+
+    Args:
+        matches: any order.
+        characters: length of each sentence's matching key.
+        order: each sentence's index in its document; neighbours are the sentences that were found before and after.
+        with_emissions: whether to add the two CTC columns; every match must have them then.
+    """
+    names = EMISSION_FEATURES if with_emissions else TEXT_FEATURES
+    rows = np.zeros((len(matches), len(names)))
+    if not matches:
+        return rows
+    pace = np.log(np.maximum([match.characters_per_second for match in matches], 0.1))
+    sure = np.array([match.similarity >= 0.6 for match in matches])
+    usual = float(np.median(pace[sure] if sure.sum() >= 3 else pace))
+    by_place = np.argsort(np.array(order), kind="stable")
+    neighbours, support = np.zeros(len(matches)), np.zeros(len(matches))
+    for rank, item in enumerate(by_place):
+        for step in (-1, 1):
+            if not 0 <= rank + step < len(by_place):
+                continue
+            other = by_place[rank + step]
+            first, second = (item, other) if step > 0 else (other, item)
+            pause = matches[second].start - matches[first].end
+            if abs(order[other] - order[item]) <= 2 and -0.5 <= pause <= _NEIGHBOUR_SECONDS:
+                neighbours[item] += 0.5
+                support[item] += 0.5 * matches[other].similarity
+    for row, match in enumerate(matches):
+        values = {
+            "similarity": match.similarity,
+            "similarity_squared": match.similarity**2,
+            "edge_cer": match.edge_cer,
+            "margin": match.margin,
+            "log_characters": float(np.log(max(characters[row], 1))),
+            "pace_deviation": min(abs(float(pace[row]) - usual), 2.0),
+            "neighbours": neighbours[row],
+            "neighbour_similarity": support[row],
+        }
+        if with_emissions:
+            values["ctc_mean"] = max(match.ctc_mean if match.ctc_mean is not None else -5.0, -5.0)
+            values["ctc_worst"] = max(match.ctc_worst if match.ctc_worst is not None else -8.0, -8.0)
+        rows[row] = [values[name] for name in names]
+    return rows
+
+
+def probabilities(
+    matches: Sequence[SentenceMatch], characters: Sequence[int], order: Sequence[int], calibration: Calibration
+) -> NDArray[np.float64]:
+    """Calibrated probabilities (n,) that each match of one recording and document is right.
+
+    A match with emissions is judged with them, one without (for example because it did not fit) by its text.
+    """
+    text = calibration.text.probability(feature_rows(matches, characters, order, False))
+    heard = np.array([match.ctc_mean is not None for match in matches], bool)
+    if not heard.any():
+        return text
+    with_emissions = calibration.emissions.probability(feature_rows(matches, characters, order, True))
+    return np.where(heard, with_emissions, text)
+
+
+def threshold_for(probability: NDArray[np.float64], min_precision: float) -> float:
+    """The lowest probability to keep so that the mean probability of what is kept is at least ``min_precision``.
+
+    Returns 1.01, which keeps nothing, if even the surest item does not reach it.
+    """
+    ranked = np.sort(probability)[::-1]
+    if not len(ranked):
+        return 1.01
+    mean = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
+    enough = np.flatnonzero(mean >= min_precision)
+    return float(ranked[enough[-1]]) if len(enough) else 1.01
+
+
+def fit_logistic(rows: Matrix, right: NDArray[np.bool_], names: Sequence[str], ridge: float = 1.0) -> LogisticModel:
+    """Maximum-likelihood weights with a ridge penalty, by Newton's method on standardised features."""
+    mean, scale = rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-6)
+    design = np.column_stack([(rows - mean) / scale, np.ones(len(rows))])
+    penalty = np.diag([ridge] * rows.shape[1] + [1e-6])
+    weights = np.zeros(design.shape[1])
+    target = right.astype(np.float64)
+    for _ in range(60):
+        predicted = 1 / (1 + np.exp(-np.clip(design @ weights, -40, 40)))
+        gradient = design.T @ (target - predicted) - penalty @ weights
+        curvature = (design * (predicted * (1 - predicted))[:, None]).T @ design + penalty
+        step = np.linalg.solve(curvature, gradient)
+        weights += step
+        if np.abs(step).max() < 1e-9:
+            break
+    return LogisticModel(list(names), mean.tolist(), scale.tolist(), weights[:-1].tolist(), float(weights[-1]))

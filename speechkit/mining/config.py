@@ -1,0 +1,112 @@
+"""One typed section a stage of the mining recipe; every default stands here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from speechkit.pipeline.stage import NEUTRAL, SHARED
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Seconds = Annotated[float, Meta(ge=0)]
+
+
+class FilesConfig(msgspec.Struct, frozen=True):
+    """Stage 0: where the inputs lie."""
+
+    audio: Annotated[str, SHARED] = "audio"
+    documents: Annotated[str, SHARED] = "documents"
+
+
+class DocumentsConfig(msgspec.Struct, frozen=True):
+    """Stage 1: documents into clean sentences."""
+
+    documents: Annotated[str, SHARED, NEUTRAL] = "documents"
+    lang: Annotated[str, SHARED] = "en"
+    ocr: Literal["auto", "always", "never"] = "auto"
+
+
+class RegionsConfig(msgspec.Struct, frozen=True):
+    """Stage 2: where recordings hold speech. ``channel`` -1 averages the channels."""
+
+    audio: Annotated[str, SHARED, NEUTRAL] = "audio"
+    vad: Literal["silero", "energy", "none"] = "silero"
+    channel: Annotated[int, Meta(ge=-1)] = -1
+    threshold: Share = 0.5
+    min_speech_seconds: Seconds = 0.1
+    min_silence_seconds: Seconds = 0.4
+    pad_seconds: Seconds = 0.2
+
+
+class HypothesesConfig(msgspec.Struct, frozen=True):
+    """Stage 3: timed characters. ``recognizer``: auto, embedded, a Hugging Face name or folder, faster-whisper:…, words:…."""
+
+    audio: Annotated[str, SHARED, NEUTRAL] = "audio"
+    recognizer: Annotated[str, SHARED] = "auto"
+    lang: Annotated[str, SHARED] = "en"
+
+
+class PairingConfig(msgspec.Struct, frozen=True):
+    """Stage 4: which document belongs to which recording; ``pairs`` names a TSV or CSV list that decides instead."""
+
+    pairs: str | None = None
+    lang: Annotated[str, SHARED] = "en"
+    kgram: Annotated[int, Meta(ge=4, le=32)] = 8
+    window_characters: Annotated[int, Meta(ge=100)] = 1500
+    passage_characters: Annotated[int, Meta(ge=200)] = 3000
+    min_score: Share = 0.018
+    min_share_of_best: Share = 0.35
+    max_kgrams: Annotated[int, Meta(ge=1000)] = 20_000_000
+
+
+class AlignmentConfig(msgspec.Struct, frozen=True):
+    """Stage 5: which sentence was read where."""
+
+    lang: Annotated[str, SHARED] = "en"
+    min_similarity: Share = 0.3
+
+
+class RefinementConfig(msgspec.Struct, frozen=True):
+    """Stage 6: exact times from emissions, then the quietest place nearby."""
+
+    lang: Annotated[str, SHARED] = "en"
+    window_seconds: Seconds = 2.0
+    star_penalty: Annotated[float, Meta(ge=0)] = 0.5
+    quiet_outward_seconds: Seconds = 0.25
+    quiet_inward_seconds: Seconds = 0.06
+    quiet_pad_seconds: Seconds = 0.04
+
+
+class SelectionConfig(msgspec.Struct, frozen=True):
+    """Stage 7: what is kept. ``calibration`` names a JSON file instead of the shipped one."""
+
+    audio: Annotated[str, SHARED, NEUTRAL] = "audio"
+    lang: Annotated[str, SHARED] = "en"
+    min_precision: Annotated[Share, SHARED] = 0.98
+    min_characters: Annotated[int, Meta(ge=1)] = 5
+    min_seconds: Seconds = 0.3
+    max_seconds: Seconds = 60.0
+    max_overlap_seconds: Seconds = 0.1
+    calibration: str | None = None
+
+
+class ExportConfig(msgspec.Struct, frozen=True):
+    """Stage 8: the manifest's other forms."""
+
+    audio: Annotated[str, SHARED, NEUTRAL] = "audio"
+    lang: Annotated[str, SHARED] = "en"
+    formats: list[Literal["lhotse", "kaldi", "parquet", "fairseq", "ctm", "textgrid", "srt"]] = []
+    clips: Literal["none", "flac", "opus"] = "none"
+    dev_share: Share = 0.05
+    test_share: Share = 0.05
+
+
+class ReportConfig(msgspec.Struct, frozen=True):
+    """Stage 9: the page to look at."""
+
+    audio: Annotated[str, SHARED, NEUTRAL] = "audio"
+    lang: Annotated[str, SHARED] = "en"
+    title: str = "Mined speech"
+    min_precision: Annotated[Share, SHARED] = 0.98

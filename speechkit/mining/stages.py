@@ -1,0 +1,476 @@
+"""The thin adapter from mining to the pipeline: stages 0 to 7. Stages 8 and 9 stand in ``recipes/mining``."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from speechkit.asr.hypothesis import Emissions, Hypothesis
+from speechkit.errors import AudioError, DocumentError, UserError
+from speechkit.io.audio import audio_info
+from speechkit.io.hashing import digest_bytes, digest_file
+from speechkit.io.paths import safe_id
+from speechkit.mining.confidence import load_calibration, probabilities
+from speechkit.mining.config import (
+    AlignmentConfig,
+    DocumentsConfig,
+    FilesConfig,
+    HypothesesConfig,
+    PairingConfig,
+    RefinementConfig,
+    RegionsConfig,
+    SelectionConfig,
+)
+from speechkit.mining.lookup import RecordLookup
+from speechkit.mining.pairing import pair_all, read_pairs
+from speechkit.mining.placement import KeyedDocument, KeyedHypothesis, align, refine_alignment
+from speechkit.mining.records import (
+    Document,
+    Outcome,
+    Pair,
+    PairAlignment,
+    RecognizedText,
+    Recording,
+    SelectionSummary,
+    SentenceMatch,
+    SourceFile,
+    UnmatchedStretch,
+)
+from speechkit.mining.regions import find_speech
+from speechkit.mining.selection import decide, outcomes_of, unmatched_stretches, utterance_of
+from speechkit.mining.voice_activity import SileroDetector
+from speechkit.pipeline import Context, Drop, Output, Resources, Stage, Value, Worker, external, model, stage
+from speechkit.pipeline.arrays import read_record_arrays
+from speechkit.data.records import Utterance
+from speechkit.text import normalizer_for
+
+AUDIO_SUFFIXES = frozenset(
+    ".wav .flac .ogg .oga .opus .mp3 .m4a .mp4 .aac .webm .mkv .mov .wma .aif .aiff .au .sph".split()
+)
+
+
+def input_file(folder: Path | str, relative: str) -> Path:
+    """A file of an input folder, or the input itself when a single file was given."""
+    base = Path(folder)
+    return base if base.is_file() else base / relative
+
+
+def list_files(context: Context[FilesConfig]) -> None:
+    """Stage 0: name every input file, with a digest, so that later stages notice what changed."""
+    from speechkit.mining.documents import find_documents
+
+    audio, documents = Path(context.config.audio), Path(context.config.documents)
+    for path, what in ((audio, "audio"), (documents, "documents")):
+        if not path.exists():
+            raise UserError(f"{path}: no such file or folder; give the folder that holds the {what}")
+    found = [audio] if audio.is_file() else sorted(
+        path for path in audio.rglob("*") if path.is_file() and path.suffix.lower() in AUDIO_SUFFIXES
+    )
+    if not found:
+        raise UserError(f"{audio}: holds no audio files; the suffixes looked for are {' '.join(sorted(AUDIO_SUFFIXES))}")
+    context.write("audio_files.jsonl", _named(found, audio))
+    papers = [documents] if documents.is_file() else find_documents(documents)
+    if not papers:
+        raise UserError(f"{documents}: holds no documents that can be read (PDF, HTML, DOCX, EPUB, TXT, SRT, VTT, images)")
+    context.write("document_files.jsonl", _named(papers, documents))
+
+
+def _named(paths: list[Path], folder: Path) -> Iterator[SourceFile]:
+    relative = [path.name if folder.is_file() else path.relative_to(folder).as_posix() for path in paths]
+    stems = Counter(str(Path(name).with_suffix("")) for name in relative)
+    taken: set[str] = set()
+    for path, name in zip(paths, relative, strict=True):
+        stem = str(Path(name).with_suffix(""))
+        identifier = safe_id((stem if stems[stem] == 1 else name).replace("/", "-"))
+        while identifier in taken:
+            identifier = safe_id(f"{identifier}-{digest_bytes(name.encode())[:6]}")
+        taken.add(identifier)
+        yield SourceFile(identifier, name, digest_file(path), path.stat().st_size)
+
+
+class ReadDocuments(Worker):
+    """Stage 1: one file into clean sentences; a file that cannot be read is dropped with the reason."""
+
+    config: DocumentsConfig
+
+    def process(self, batch: list[SourceFile]) -> list[Document | Drop]:
+        """A document for each file."""
+        import msgspec
+
+        from speechkit.mining.documents import read_document
+
+        answers: list[Document | Drop] = []
+        for file in batch:
+            path = input_file(self.config.documents, file.path)
+            root = path.parent if Path(self.config.documents).is_file() else Path(self.config.documents)
+            try:
+                document = read_document(path, root=root, lang=self.config.lang, ocr=self.config.ocr)
+            except DocumentError as error:
+                answers.append(Drop("unreadable_document", str(error)))
+                continue
+            if not document.sentences:
+                answers.append(Drop("no_sentences", f"{file.path}: holds no text"))
+                continue
+            sentences = [
+                msgspec.structs.replace(sentence, id=f"{file.id}-{sentence.index:05d}") for sentence in document.sentences
+            ]
+            answers.append(msgspec.structs.replace(document, id=file.id, path=file.path, sentences=sentences))
+        return answers
+
+
+class FindSpeech(Worker):
+    """Stage 2: speech regions and loudness of one recording; a file that is no sound audio is dropped with the reason."""
+
+    config: RegionsConfig
+    detector: SileroDetector | None = None
+
+    def setup(self, device: str) -> None:
+        """Read the detector's weights."""
+        if self.config.vad == "silero":
+            self.detector = SileroDetector()
+
+    def process(self, batch: list[SourceFile]) -> list[Value | Drop]:
+        """A recording for each file; a silent one has no regions."""
+        answers: list[Value | Drop] = []
+        for file in batch:
+            path = input_file(self.config.audio, file.path)
+            try:
+                info = audio_info(path)
+                speech, levels = find_speech(path, self.config, self.detector)
+            except AudioError as error:
+                answers.append(Drop("unreadable_audio", str(error)))
+                continue
+            recording = Recording(file.id, file.path, info.sample_rate, info.num_samples, info.channels, speech)
+            answers.append(Value(recording, {"levels": levels.astype(np.float16)}))
+        return answers
+
+
+class Recognize(Worker):
+    """Stage 3: timed characters and emissions of one recording."""
+
+    config: HypothesesConfig
+
+    def setup(self, device: str) -> None:
+        """Load the recogniser."""
+        from speechkit.asr import load_recognizer
+
+        self.recognizer = load_recognizer(self.config.recognizer, lang=self.config.lang, device=device)
+
+    def audio_seconds(self, record: Recording) -> float:
+        """Length of the recording, for the progress line."""
+        return record.seconds
+
+    def process(self, batch: list[Recording]) -> list[Value | Drop]:
+        """Recognised text for each recording; a silent one is not sent to the recogniser."""
+        answers: list[Value | Drop] = []
+        for recording in batch:
+            if not recording.speech:
+                answers.append(Value(RecognizedText(recording.id, "", self.recognizer.spec.name), {}))
+                continue
+            path = input_file(self.config.audio, recording.audio_filepath)
+            try:
+                heard = self.recognizer.recognize(str(path), recording.speech)
+            except AudioError as error:
+                answers.append(Drop("unreadable_audio", str(error)))
+                continue
+            answers.append(recognized_value(recording.id, heard, self.recognizer.spec.name))
+        return answers
+
+
+def recognized_value(recording: str, heard: Hypothesis, recognizer: str) -> Value:
+    """A hypothesis as a record with its arrays."""
+    arrays: dict[str, np.ndarray] = {"starts": heard.starts, "ends": heard.ends, "scores": heard.scores}
+    emissions = heard.emissions
+    if emissions is None:
+        return Value(RecognizedText(recording, heard.text, recognizer), arrays)
+    arrays["log_probs"] = emissions.log_probs
+    record = RecognizedText(
+        recording,
+        heard.text,
+        recognizer,
+        hop_seconds=emissions.hop_seconds,
+        vocabulary=list(emissions.vocabulary),
+        blank=emissions.blank,
+    )
+    return Value(record, arrays)
+
+
+def read_hypothesis(path: Path, record: RecognizedText) -> Hypothesis:
+    """The hypothesis behind a record of stage 3, with its emissions if there are any."""
+    if record.features is None or not record.text:
+        return Hypothesis("", np.zeros(0), np.zeros(0), np.zeros(0, np.float32))
+    arrays = read_record_arrays(path, record.features)
+    emissions = None
+    if "log_probs" in arrays and record.vocabulary is not None and record.hop_seconds is not None:
+        emissions = Emissions(arrays["log_probs"], record.hop_seconds, tuple(record.vocabulary), record.blank or 0)
+    return Hypothesis(record.text, arrays["starts"], arrays["ends"], arrays["scores"], emissions)
+
+
+def pair(context: Context[PairingConfig]) -> None:
+    """Stage 4: pairs from the list, or by what the texts share; what stays alone is dropped with the reason."""
+    normalizer = normalizer_for(context.config.lang)
+    recordings: list[tuple[str, str]] = []
+    documents: list[tuple[str, str]] = []
+    document_names: dict[str, str] = {}
+    for document in context.read("documents"):
+        documents.append((document.id, " ".join(normalizer.normalize(s.text).text for s in document.sentences)))
+        document_names |= {document.path: document.id, Path(document.path).name: document.id, document.id: document.id}
+    for heard in context.read("hypotheses"):
+        recordings.append((heard.recording, normalizer.normalize(heard.text).text))
+    if context.config.pairs is None:
+        pairs = pair_all(recordings, documents, context.config)
+    else:
+        recording_names: dict[str, str] = {}
+        for recording in context.read("recordings"):
+            path = recording.audio_filepath
+            recording_names |= {path: recording.id, Path(path).name: recording.id, recording.id: recording.id}
+        pairs = read_pairs(context.inputs["pairs"], recording_names, document_names)
+    context.write("pairs.jsonl", pairs)
+    heard_ids, paper_ids = {found.recording for found in pairs}, {found.document for found in pairs}
+    for name, text in recordings:
+        if name not in heard_ids:
+            why = "resembles no document" if text else "holds no recognised speech"
+            context.drop(name, "no_document", f"recording {name} {why}")
+    for name, _ in documents:
+        if name not in paper_ids:
+            context.drop(name, "no_recording", f"document {name} resembles no recording")
+
+
+class _PairWorker(Worker):
+    """Reads the document and the hypothesis of a pair."""
+
+    def setup(self, device: str) -> None:
+        """Index the documents and hypotheses; keep the last of each."""
+        self.documents = RecordLookup(self.inputs["documents"], Document)
+        self.hypotheses = RecordLookup(self.inputs["hypotheses"], RecognizedText, "recording")
+        self.normalizer = normalizer_for(self.config.lang)
+        self._heard: tuple[str, Hypothesis, KeyedHypothesis] | None = None
+        self._paper: tuple[str, KeyedDocument] | None = None
+
+    def heard(self, recording: str) -> tuple[Hypothesis, KeyedHypothesis]:
+        """The hypothesis of a recording, plain and as a key."""
+        if self._heard is None or self._heard[0] != recording:
+            hypothesis = read_hypothesis(self.inputs["hypotheses"], self.hypotheses[recording])
+            self._heard = (recording, hypothesis, KeyedHypothesis.of(hypothesis, self.normalizer))
+        return self._heard[1], self._heard[2]
+
+    def paper(self, document: str) -> KeyedDocument:
+        """A document with its keys."""
+        if self._paper is None or self._paper[0] != document:
+            self._paper = (document, KeyedDocument.of(self.documents[document], self.normalizer))
+        return self._paper[1]
+
+
+class Align(_PairWorker):
+    """Stage 5: one document against one recording."""
+
+    config: AlignmentConfig
+
+    def process(self, batch: list[Pair]) -> list[PairAlignment]:
+        """An alignment for each pair."""
+        return [
+            align(item.recording, self.paper(item.document), self.heard(item.recording)[1], self.config.min_similarity)
+            for item in batch
+        ]
+
+
+class Refine(_PairWorker):
+    """Stage 6: exact times of one alignment."""
+
+    config: RefinementConfig
+
+    def setup(self, device: str) -> None:
+        """Index the recordings too, for their loudness."""
+        super().setup(device)
+        self.recordings = RecordLookup(self.inputs["recordings"], Recording)
+
+    def process(self, batch: list[PairAlignment]) -> list[PairAlignment]:
+        """The alignment with exact times."""
+        answers = []
+        for item in batch:
+            recording = self.recordings[item.recording]
+            levels = np.zeros(0, np.float32)
+            if recording.features is not None:
+                levels = read_record_arrays(self.inputs["recordings"], recording.features)["levels"].astype(np.float32)
+            emissions = self.heard(item.recording)[0].emissions
+            answers.append(refine_alignment(item, self.paper(item.document), emissions, levels, self.config))
+        return answers
+
+
+def select(context: Context[SelectionConfig]) -> None:
+    """Stage 7: probabilities, overlaps, the threshold, and a reason for everything that is not kept."""
+    import msgspec
+
+    config = context.config
+    normalizer = normalizer_for(config.lang)
+    calibration = load_calibration(config.calibration)
+    documents = RecordLookup(context.inputs["documents"], Document)
+    lengths: dict[str, int] = {}
+    matches: list[SentenceMatch] = []
+    recording_pairs: set[str] = set()
+    paired_documents: set[str] = set()
+    for alignment in context.read("alignments"):
+        recording_pairs.add(alignment.recording)
+        paired_documents.add(alignment.document)
+        paper = KeyedDocument.of(documents[alignment.document], normalizer)
+        sizes = {s.id: len(key.text) for s, key in zip(paper.document.sentences, paper.keys, strict=True)}
+        order = {s.id: s.index for s in paper.document.sentences}
+        found = alignment.matches
+        lengths.update((match.sentence, sizes[match.sentence]) for match in found)
+        probability = probabilities(
+            found, [sizes[match.sentence] for match in found], [order[match.sentence] for match in found], calibration
+        )
+        matches += [
+            msgspec.structs.replace(match, probability=round(float(value), 6))
+            for match, value in zip(found, probability, strict=True)
+        ]
+    decision = decide(matches, lengths, config)
+    kept: dict[str, list[SentenceMatch]] = defaultdict(list)
+    refused: dict[str, list] = defaultdict(list)
+    for match in decision.kept:
+        kept[match.sentence].append(match)
+    for match, reason in decision.rejected:
+        refused[match.sentence].append((match, reason))
+    rejected_counts: Counter[str] = Counter()
+
+    def all_outcomes() -> Iterator[Outcome]:
+        for document in context.read("documents"):
+            keys = [normalizer.normalize(sentence.text).text for sentence in document.sentences]
+            for outcome in outcomes_of(document, keys, kept, refused, document.id in paired_documents):
+                if outcome.reason is not None:
+                    rejected_counts[outcome.reason] += 1
+                yield outcome
+
+    context.write("outcomes.jsonl", all_outcomes())
+    in_order = sorted(decision.kept, key=lambda match: (match.recording, match.start, match.sentence))
+    recordings = RecordLookup(context.inputs["recordings"], Recording)
+    sentences = _SentenceLookup(documents)
+    context.write(
+        "utterances.jsonl",
+        (
+            utterance_of(match, sentences.of(match), recordings[match.recording], documents[match.document].lang)
+            for match in in_order
+        ),
+    )
+    unmatched_seconds: Counter[str] = Counter()
+    audio_seconds = 0.0
+    kept_in = {name: list(group) for name, group in itertools.groupby(in_order, key=lambda match: match.recording)}
+    refused_in: dict[str, list[SentenceMatch]] = defaultdict(list)
+    for match, _ in decision.rejected:
+        refused_in[match.recording].append(match)
+
+    def all_stretches() -> Iterator[UnmatchedStretch]:
+        nonlocal audio_seconds
+        for recording in context.read("recordings"):
+            audio_seconds += recording.seconds
+            name = recording.id
+            for stretch in unmatched_stretches(recording, kept_in.get(name, []), refused_in[name], name in recording_pairs):
+                unmatched_seconds[stretch.reason] += stretch.end - stretch.start
+                yield stretch
+
+    context.write("unmatched.jsonl", all_stretches())
+    summary = SelectionSummary(
+        threshold=decision.threshold,
+        min_precision=config.min_precision,
+        expected_precision=float(np.mean([m.probability or 0.0 for m in in_order])) if in_order else None,
+        kept=len(in_order),
+        kept_seconds=sum(match.end - match.start for match in in_order),
+        rejected=dict(rejected_counts),
+        unmatched_seconds=dict(unmatched_seconds),
+        audio_seconds=audio_seconds,
+    )
+    context.write("summary.jsonl", [summary])
+
+
+class _SentenceLookup:
+    """Sentences by match, a document at a time."""
+
+    def __init__(self, documents: RecordLookup[Document]) -> None:
+        self.documents = documents
+        self.cached: dict[str, dict] = {}
+
+    def of(self, match: SentenceMatch):  # noqa: ANN201
+        """The sentence of a match."""
+        if match.document not in self.cached:
+            if len(self.cached) > 8:
+                self.cached.clear()
+            self.cached[match.document] = {s.id: s for s in self.documents[match.document].sentences}
+        return self.cached[match.document][match.sentence]
+
+
+def recognizer_digest(name: str) -> str:
+    """What a recogniser's name stands for: the weights of the embedded model, a file's content, or the name itself."""
+    import speechkit.asr
+
+    kind, _, rest = name.partition(":")
+    if name in {"auto", "embedded"}:
+        weights = sorted(Path(speechkit.asr.__file__).parent.glob("models/*/model.safetensors"))
+        return "embedded " + " ".join(digest_file(path) for path in weights)
+    path = Path(rest or name)
+    if path.is_file():
+        return f"{kind} {digest_file(path)}"
+    if path.is_dir():
+        return f"{kind} " + " ".join(digest_file(item) for item in sorted(path.rglob("*")) if item.is_file())
+    return name
+
+
+DOCUMENT_FILES = stage("files", "document_files.jsonl")
+AUDIO_FILES = stage("files", "audio_files.jsonl")
+DOCUMENTS = stage("documents", "documents.jsonl")
+RECORDINGS = stage("regions", "recordings.jsonl")
+HYPOTHESES = stage("hypotheses", "hypotheses.jsonl")
+
+MINING_STAGES = (
+    Stage(
+        number=0, name="files", run=list_files, config=FilesConfig,
+        inputs=(external("audio"), external("documents")),
+        outputs=(Output("audio_files.jsonl", SourceFile), Output("document_files.jsonl", SourceFile)),
+    ),
+    Stage(
+        number=1, name="documents", run=ReadDocuments, config=DocumentsConfig, inputs=(DOCUMENT_FILES,),
+        outputs=(Output("documents.jsonl", Document),), drop_reasons=("unreadable_document", "no_sentences"),
+        part_records=8, batch_size=1,
+    ),
+    Stage(
+        number=2, name="regions", run=FindSpeech, config=RegionsConfig, inputs=(AUDIO_FILES,),
+        outputs=(Output("recordings.jsonl", Recording),), drop_reasons=("unreadable_audio",),
+        part_records=1, batch_size=1,
+    ),
+    Stage(
+        number=3, name="hypotheses", run=Recognize, config=HypothesesConfig,
+        inputs=(RECORDINGS, model("recognizer", digest=recognizer_digest)),
+        outputs=(Output("hypotheses.jsonl", RecognizedText),), drop_reasons=("unreadable_audio",),
+        part_records=1, batch_size=1, resources=Resources(cpus=2),
+    ),
+    Stage(
+        number=4, name="pairing", run=pair, config=PairingConfig,
+        inputs=(DOCUMENTS, HYPOTHESES, RECORDINGS, external("pairs")),
+        outputs=(Output("pairs.jsonl", Pair, min_records=0),), drop_reasons=("no_document", "no_recording"),
+    ),
+    Stage(
+        number=5, name="alignment", run=Align, config=AlignmentConfig,
+        inputs=(stage("pairing", "pairs.jsonl"), DOCUMENTS, HYPOTHESES),
+        outputs=(Output("alignments.jsonl", PairAlignment, min_records=0),),
+        part_records=4, batch_size=1, key=("recording", "document"),
+    ),
+    Stage(
+        number=6, name="refinement", run=Refine, config=RefinementConfig,
+        inputs=(stage("alignment", "alignments.jsonl"), DOCUMENTS, HYPOTHESES, RECORDINGS),
+        outputs=(Output("alignments.jsonl", PairAlignment, min_records=0),),
+        part_records=4, batch_size=1, key=("recording", "document"),
+    ),
+    Stage(
+        number=7, name="selection", run=select, config=SelectionConfig,
+        inputs=(stage("refinement", "alignments.jsonl"), DOCUMENTS, RECORDINGS, external("calibration")),
+        outputs=(
+            Output("utterances.jsonl", Utterance, min_records=0),
+            Output("outcomes.jsonl", Outcome, min_records=0),
+            Output("unmatched.jsonl", UnmatchedStretch, min_records=0),
+            Output("summary.jsonl", SelectionSummary),
+        ),
+    ),
+)  # fmt: skip
