@@ -189,7 +189,9 @@ def measure_output(folder: Path, output: Output, records: int | None = None, dig
         digest = digest_file(path)
     if _has_arrays(folder, output.path):
         # The arrays belong to the records: a later stage is stale when they change, though the references do not.
-        digest = hashlib.blake2b((digest + digest_tree(folder / "arrays")).encode(), digest_size=DIGEST_BYTES).hexdigest()
+        digest = hashlib.blake2b(
+            (digest + digest_tree(folder / "arrays")).encode(), digest_size=DIGEST_BYTES
+        ).hexdigest()
         size += size_of(folder / "arrays")
     return Committed(digest, size, records)
 

@@ -208,5 +208,3 @@ def _type_of(name: str) -> Any:
     for attribute in qualified.split("."):
         found = getattr(found, attribute)
     return found
-
-

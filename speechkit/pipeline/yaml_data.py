@@ -96,7 +96,9 @@ def _compose(text: str) -> yaml.Node | None:
     try:
         for event in _events(text):
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                raise yaml.MarkedYAMLError(problem="anchors are not data; write the value out", problem_mark=event.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem="anchors are not data; write the value out", problem_mark=event.start_mark
+                )
             if getattr(event, "tag", None):
                 raise yaml.MarkedYAMLError(
                     problem=f"tag {event.tag} is not data; write a plain value", problem_mark=event.start_mark

@@ -1,0 +1,25 @@
+"""Parts one after another in this process: what a debugger wants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from speechkit.pipeline.job import Job, PartResult
+from speechkit.pipeline.work import make_worker, process_part
+
+
+class InlineBackend:
+    """No other process."""
+
+    def run(
+        self, job: Job, parts: Iterator[int], on_result: Callable[[PartResult], None], stop: Callable[[], bool]
+    ) -> None:
+        """As `Backend.run`."""
+        worker = None
+        index = job.index()
+        for part in parts:
+            if stop():
+                return
+            if worker is None:  # a resume with nothing left loads no model
+                worker = make_worker(job, job.device)
+            on_result(process_part(job, worker, index, part))

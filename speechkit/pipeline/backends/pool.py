@@ -1,0 +1,229 @@
+"""Parts in spawned processes. Never forked: a fork after torch has started its threads deadlocks."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import msgspec
+
+from speechkit.errors import SpeechkitError, UserError
+from speechkit.pipeline.backends import ATTEMPTS
+from speechkit.pipeline.job import Job, PartResult, decode_job, encode_job
+
+POLL_SECONDS = 0.2  # how soon a request to stop is noticed; results wake the loop at once
+TAIL_BYTES = 2000
+
+
+class Failure(msgspec.Struct, frozen=True, tag=True):
+    """A worker that cannot go on, as it says itself."""
+
+    message: str
+    exit_code: int
+    trace: str
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    """A part's result."""
+
+    result: PartResult
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """The worker is set up."""
+
+
+@dataclass
+class _Hand:
+    process: BaseProcess
+    pipe: Connection
+    log: Path
+    part: int | None = None
+
+
+class PoolBackend:
+    """``workers`` processes, each with its own worker; one that dies is replaced and its part done again."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+
+    def run(
+        self, job: Job, parts: Iterator[int], on_result: Callable[[PartResult], None], stop: Callable[[], bool]
+    ) -> None:
+        """As `Backend.run`."""
+        message = encode_job(job)
+        again: deque[int] = deque()
+        deaths: dict[int, int] = {}
+        hands: list[_Hand] = []
+        exhausted = False
+        number = 0
+        try:
+            while True:
+                for hand in hands:
+                    if hand.part is None and not stop():
+                        part = again.popleft() if again else next(parts, None)
+                        if part is None:
+                            exhausted = True
+                        else:
+                            _give(hand, part)
+                # A new process only for a part that waits: short inputs start few.
+                while not stop() and len(hands) < self._workers and (again or not exhausted):
+                    part = again.popleft() if again else next(parts, None)
+                    if part is None:
+                        exhausted = True
+                        break
+                    hands.append(_start(job, message, number))
+                    number += 1
+                    hands[-1].part = part  # sent at once; the process reads it when it is set up
+                    _give(hands[-1], part)
+                busy = [hand for hand in hands if hand.part is not None]
+                if not busy:
+                    return
+                for ready in wait([hand.pipe for hand in busy], POLL_SECONDS):
+                    hand = next(hand for hand in busy if hand.pipe is ready)
+                    answer = _receive(hand)
+                    if isinstance(answer, Failure):
+                        raise _failed(answer)
+                    if isinstance(answer, Done):
+                        hand.part = None
+                        on_result(answer.result)
+                    elif answer is None:
+                        hands.remove(hand)
+                        again.append(_bury(job, hand, deaths))
+        finally:
+            _end(hands)
+
+
+def _start(job: Job, message: bytes, number: int) -> _Hand:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    log = job.work / f"worker-{number}.log"
+    device = job.device
+    if device.startswith("cuda"):
+        device = f"cuda:{number % _gpus()}"
+    process = context.Process(target=serve, args=(theirs, message, device, str(log)), daemon=True)
+    process.start()
+    theirs.close()
+    return _Hand(process, ours, log)
+
+
+def _gpus() -> int:
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def serve(pipe: Connection, message: bytes, device: str, log: str) -> None:
+    """A worker process: parts in, results out, until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _write_to(log)
+    from speechkit.pipeline.work import make_worker, process_part
+
+    try:
+        job = decode_job(message)
+        worker = make_worker(job, device)
+        index = job.index()
+        pipe.send_bytes(msgspec.json.encode(Ready()))
+        while True:
+            part = int.from_bytes(pipe.recv_bytes(), "big")
+            pipe.send_bytes(msgspec.json.encode(Done(process_part(job, worker, index, part))))
+    except (EOFError, BrokenPipeError):
+        return  # the parent has ended, and so do we
+    except Exception as error:
+        code = error.exit_code if isinstance(error, SpeechkitError) else 1
+        text = str(error) if isinstance(error, SpeechkitError) else f"{type(error).__name__}: {error}"
+        traceback.print_exc()
+        try:
+            pipe.send_bytes(msgspec.json.encode(Failure(text, code, traceback.format_exc())))
+        except OSError:
+            pass
+
+
+def _write_to(log: str) -> None:
+    """Send this process's output to a file, so that its last words outlive it."""
+    try:
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    except OSError:
+        return  # nowhere to write: the parts will say so
+    for stream in (1, 2):
+        os.dup2(descriptor, stream)
+    os.close(descriptor)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+
+
+def _give(hand: _Hand, part: int) -> None:
+    hand.part = part
+    try:
+        hand.pipe.send_bytes(part.to_bytes(8, "big"))
+    except OSError:
+        pass  # it is dead; the next wait finds the closed pipe
+
+
+def _receive(hand: _Hand) -> Done | Failure | Ready | None:
+    try:
+        return msgspec.json.decode(hand.pipe.recv_bytes(), type=Done | Failure | Ready)
+    except (EOFError, OSError):
+        return None
+
+
+def _failed(failure: Failure) -> SpeechkitError:
+    error = (UserError if failure.exit_code == UserError.exit_code else SpeechkitError)(failure.message)
+    error.__cause__ = RuntimeError(f"in a worker process:\n{failure.trace}")
+    return error
+
+
+def _bury(job: Job, hand: _Hand, deaths: dict[int, int]) -> int:
+    part = hand.part
+    assert part is not None
+    hand.process.join()
+    hand.pipe.close()
+    deaths[part] = deaths.get(part, 0) + 1
+    if deaths[part] >= ATTEMPTS:
+        raise crash_error(job, part, deaths[part], _cause(hand.process.exitcode), _tail(hand.log))
+    return part
+
+
+def crash_error(job: Job, part: int, times: int, cause: str, tail: str) -> SpeechkitError:
+    """The error for a part that takes its worker down again and again."""
+    words = f"; its last words: {tail}" if tail else ""
+    return SpeechkitError(
+        f"{job.name}: part {part} of {job.index().parts} ended its worker {times} times ({cause}){words}"
+    )
+
+
+def _cause(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        return f"{name}, as when memory runs out" if name == "SIGKILL" else name
+    return f"exit code {exit_code}"
+
+
+def _tail(log: Path) -> str:
+    try:
+        text = log.read_bytes()[-TAIL_BYTES:].decode("utf-8", "replace")
+    except OSError:
+        return ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " | ".join(lines[-3:])
+
+
+def _end(hands: list[_Hand]) -> None:
+    for hand in hands:
+        hand.pipe.close()
+        if hand.part is not None:
+            hand.process.terminate()
+    for hand in hands:
+        hand.process.join(5)
+        if hand.process.is_alive():
+            hand.process.kill()
+            hand.process.join()

@@ -1,0 +1,154 @@
+"""Parts on a ray cluster: tasks for stateless workers, actors for those with a ``setup``, GPUs by ray's count.
+
+Part numbers and counts go through ray, records and audio never do: workers read and write the shared folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from speechkit.errors import SpeechkitError, UserError, require
+from speechkit.pipeline.backends import ATTEMPTS
+from speechkit.pipeline.backends.pool import crash_error
+from speechkit.pipeline.job import Job, PartResult, decode_job, encode_job
+from speechkit.pipeline.work import make_worker, process_part
+
+OBJECT_STORE_BYTES = 80 * 1024 * 1024  # ray's minimum is 75 MB, and only counts go through it
+POLL_SECONDS = 0.2
+
+
+class PartActor:
+    """A worker that lives in the cluster; also used for one part by a task."""
+
+    def __init__(self, message: bytes) -> None:
+        self._job = decode_job(message)
+        device = self._job.device
+        # ray shows a worker only the GPUs that are its own, counted from 0.
+        self._worker = make_worker(self._job, "cuda:0" if device.startswith("cuda") else device)
+        self._index = self._job.index()
+
+    def run(self, part: int) -> bytes:
+        """Do one part; the result is JSON."""
+        return msgspec.json.encode(process_part(self._job, self._worker, self._index, part))
+
+
+def _run_once(message: bytes, part: int) -> bytes:
+    return PartActor(message).run(part)
+
+
+class RayBackend:
+    """``workers`` parts at a time, on the cluster of RAY_ADDRESS or on one started here for the run."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+
+    def run(
+        self, job: Job, parts: Iterator[int], on_result: Callable[[PartResult], None], stop: Callable[[], bool]
+    ) -> None:
+        """As `Backend.run`."""
+        ray: Any = require("ray")
+        ours = not ray.is_initialized()
+        if ours:
+            _connect(ray, self._workers * job.cpus)
+        try:
+            self._hand_out(ray, job, parts, on_result, stop)
+        finally:
+            if ours:
+                ray.shutdown()
+
+    def _hand_out(
+        self,
+        ray: Any,
+        job: Job,
+        parts: Iterator[int],
+        on_result: Callable[[PartResult], None],
+        stop: Callable[[], bool],
+    ) -> None:
+        needs = {"num_cpus": job.cpus, "num_gpus": job.gpus}
+        message = encode_job(job)
+        actor_type = ray.remote(**needs, max_restarts=0)(PartActor)
+        # Deaths are counted here for tasks and actors alike, so ray itself tries nothing again.
+        task = ray.remote(**needs, max_retries=0)(_run_once)
+        again: deque[int] = deque()
+        deaths: dict[int, int] = {}
+        idle: list[Any] = []
+        pending: dict[Any, tuple[int, Any]] = {}
+        try:
+            while True:
+                while len(pending) < self._workers and not stop():
+                    part = again.popleft() if again else next(parts, None)
+                    if part is None:
+                        break
+                    actor = None
+                    if job.has_setup:
+                        actor = idle.pop() if idle else actor_type.remote(message)
+                        reference = actor.run.remote(part)
+                    else:
+                        reference = task.remote(message, part)
+                    pending[reference] = (part, actor)
+                if not pending:
+                    return
+                ready, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
+                for reference in ready:
+                    part, actor = pending.pop(reference)
+                    result = _result(ray, reference)
+                    if isinstance(result, str):  # the process died with its part
+                        deaths[part] = deaths.get(part, 0) + 1
+                        if deaths[part] >= ATTEMPTS:
+                            raise crash_error(job, part, deaths[part], result, "")
+                        again.append(part)
+                        continue
+                    if actor is not None:
+                        idle.append(actor)
+                    on_result(result)
+        finally:
+            for reference, (_, actor) in pending.items():
+                if actor is None:
+                    ray.cancel(reference, force=True)
+                else:
+                    ray.kill(actor)
+            for actor in idle:
+                ray.kill(actor)
+
+
+def _connect(ray: Any, cpus: int) -> None:
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=False, logging_level="ERROR")
+        return
+    ray.init(
+        num_cpus=cpus,
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
+
+
+def _result(ray: Any, reference: Any) -> PartResult | str:
+    try:
+        return msgspec.json.decode(ray.get(reference), type=PartResult)
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError) as error:
+        return type(error).__name__
+    except ray.exceptions.ActorDiedError as error:
+        cause = _cause_of(error)
+        if isinstance(cause, SpeechkitError):  # its constructor failed: a setup that cannot work
+            raise type(cause)(str(cause)) from error
+        if "creation task" in str(error) and "Error" in str(error) and "worker process" not in str(error).lower():
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            code = UserError if "UserError" in lines[-1] else SpeechkitError
+            raise code(lines[-1]) from error
+        return type(error).__name__
+    except ray.exceptions.RayTaskError as error:
+        cause = _cause_of(error)
+        if isinstance(cause, SpeechkitError):
+            raise type(cause)(str(cause)) from error
+        raise SpeechkitError(f"{type(cause).__name__}: {cause}") from error
+
+
+def _cause_of(error: BaseException) -> BaseException:
+    return getattr(error, "cause", None) or error

@@ -1,0 +1,117 @@
+"""What a whole-set stage sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from speechkit.errors import UserError
+from speechkit.io.atomic import atomic_path, write_error
+from speechkit.pipeline.interrupt import StopRequest
+from speechkit.pipeline.parts import decode_line
+from speechkit.pipeline.progress import Progress
+from speechkit.pipeline.stage import DropRecord, Stage
+
+
+class Context:
+    """Inputs, outputs and settings of a stage that is a function.
+
+    Attributes:
+        inputs: paths by name.
+        config: the stage's config.
+        seed: the stage's seed, derived from the recipe's.
+        device: where to compute, "cpu" or "cuda:0".
+        scratch: a folder that survives an interruption and is gone after the commit.
+        progress: ``progress.update(done, total)``.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        config: Any,
+        *,
+        inputs: Mapping[str, Path],
+        schemas: Mapping[str, type | None],
+        staging: Path,
+        scratch: Path,
+        seed: int,
+        device: str,
+        progress: Progress,
+        stop: StopRequest,
+    ) -> None:
+        self.inputs = inputs
+        self.config = config
+        self.seed = seed
+        self.device = device
+        self.scratch = scratch
+        self.progress = progress
+        self._stage = stage
+        self._schemas = schemas
+        self._staging = staging
+        self._stop = stop
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the user asked to stop: save to `scratch` and raise `Interrupted`."""
+        return bool(self._stop)
+
+    def output(self, path: str) -> Path:
+        """Where to write a declared output; its parent folder exists.
+
+        Raises:
+            UserError: if the stage does not declare it.
+        """
+        declared = [output.path for output in self._stage.outputs]
+        if path not in declared:
+            raise UserError(f"stage {self._stage.name} declares no output {path!r}; it has {', '.join(declared)}")
+        target = self._staging / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
+
+    def read(self, name: str) -> Iterator[Any]:
+        """The records of a JSON-lines input, streamed and typed by its schema."""
+        if name not in self.inputs:
+            raise UserError(f"stage {self._stage.name} has no input {name!r}; it has {', '.join(self.inputs)}")
+        path, schema = self.inputs[name], self._schemas.get(name)
+        decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(schema if schema is not None else Any)
+        try:
+            file = path.open("rb")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+        with file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield decode_line(decoder, path, number, line)
+
+    def write(self, path: str, records: Iterable[Any]) -> int:
+        """Stream records to a JSON-lines output; returns how many there were."""
+        encode = msgspec.json.Encoder().encode
+        count = 0
+        with atomic_path(self.output(path)) as temporary, temporary.open("wb") as file:
+            for record in records:
+                file.write(encode(record) + b"\n")
+                count += 1
+        return count
+
+    def drop(self, id: str, reason: str, detail: str = "") -> None:  # noqa: A002 - the record's own word
+        """List an item that the stage leaves out.
+
+        Raises:
+            UserError: if the stage does not declare the reason.
+        """
+        if reason not in self._stage.drop_reasons:
+            known = ", ".join(self._stage.drop_reasons) or "none"
+            raise UserError(f"stage {self._stage.name}: drop reason {reason!r} is not declared ({known})")
+        path = self._staging / "drops.jsonl"
+        try:
+            with path.open("ab") as file:
+                file.write(msgspec.json.encode(DropRecord(id, reason, detail)) + b"\n")
+        except OSError as error:
+            raise write_error(path, error) from error
+
+    def log(self, line: str) -> None:
+        """Write a line to the run's log."""
+        self.progress.log(line)

@@ -1,0 +1,233 @@
+"""Runs a recipe: looks at each stage, does what is stale, commits it."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from speechkit.errors import SpeechkitError, UserError
+from speechkit.pipeline.backends import make_backend
+from speechkit.pipeline.config import Settings, read_settings
+from speechkit.pipeline.folder import point_to
+from speechkit.pipeline.interrupt import Interrupted, StopRequest, listen
+from speechkit.pipeline.lock import run_lock
+from speechkit.pipeline.progress import Progress
+from speechkit.pipeline.recipe import Recipe
+from speechkit.pipeline.stage import Stage, StageInput
+from speechkit.pipeline.stage_run import Options, run_stage
+from speechkit.pipeline.state import Inspector, StageState
+
+LOG = "run.log"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which stages a run is about: ``start`` to ``stop``, by number."""
+
+    start: int | None = None
+    stop: int | None = None
+
+    def of(self, recipe: Recipe) -> list[Stage]:
+        """The selected stages.
+
+        Raises:
+            UserError: if a number belongs to no stage, or none is left.
+        """
+        numbers = [stage.number for stage in recipe.stages]
+        for number in (self.start, self.stop):
+            if number is not None and number not in numbers:
+                recipe.stage(number)
+        start = numbers[0] if self.start is None else self.start
+        stop = numbers[-1] if self.stop is None else self.stop
+        chosen = [stage for stage in recipe.stages if start <= stage.number <= stop]
+        if not chosen:
+            raise UserError(f"--stage {start} --stop-stage {stop} selects no stage of recipe {recipe.name}")
+        return chosen
+
+
+def run_recipe(
+    recipe: Recipe,
+    exp_dir: Path | str,
+    overrides: Sequence[str] = (),
+    backend: str = "inline",
+    start: int | None = None,
+    stop: int | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    *,
+    config_files: Sequence[Path | str] = (),
+    workers: int = 1,
+    shard: tuple[int, int] | None = None,
+    device: str = "auto",
+    recipe_file: Path | None = None,
+    quiet: bool = False,
+) -> int:
+    """Run the stages ``start`` to ``stop`` of a recipe in the folder ``exp_dir``; what is fresh is left alone.
+
+    Args:
+        overrides: ``key=value`` each, over ``config_files``, over the defaults.
+        backend: "inline", "pool" or "ray", with ``workers`` workers.
+        force: do the selected stages again although they are fresh.
+        dry_run: only say what would be done and why.
+        shard: ``(i, n)``: do every n-th part, from the i-th; i counts from 1.
+        device: "auto", "cpu", "cuda", … for stages that ask for a GPU.
+        recipe_file: the recipe.py, where the recipe is not importable by name.
+
+    Returns:
+        0 when done, 130 when interrupted after the part in hand.
+
+    Raises:
+        UserError: for what the user can mend.
+        SpeechkitError: when a stage failed; the run's log has the traceback.
+    """
+    exp = Path(exp_dir)
+    settings = read_settings(recipe, [Path(path) for path in config_files], overrides)
+    chosen = Selection(start, stop).of(recipe)
+    inspector = Inspector(settings, exp)
+    if shard is not None and (shard[1] < 1 or not 1 <= shard[0] <= shard[1]):
+        raise UserError(f"--shard {shard[0]}/{shard[1]}: the first number goes from 1 to the second")
+    if shard is not None and force:
+        raise UserError("--force and --shard do not go together: a shard cannot take back what another has done")
+    if dry_run:
+        for line in plan(inspector, chosen, force=force):
+            print(line)
+        return 0
+    options = Options(make_backend(backend, workers), backend, workers, shard, device, recipe_file)
+    with run_lock(exp, shard), listen() as request:
+        progress = Progress(exp / LOG, quiet=quiet)
+        progress.start(recipe.name, len(chosen))
+        try:
+            return _run_stages(settings, inspector, chosen, options, progress, request, force=force)
+        except Interrupted as error:
+            progress.say(f"interrupted: {error}")
+            return Interrupted.exit_code
+        except KeyboardInterrupt:
+            progress.say("stopped at once; the next run goes on from the last finished part")
+            return Interrupted.exit_code
+        except BaseException:
+            progress.log(traceback.format_exc())
+            raise
+        finally:
+            progress.close()
+
+
+def outputs(recipe: Recipe, exp_dir: Path | str, stage: str) -> Path:
+    """The folder of a stage's current result.
+
+    Raises:
+        UserError: if the stage has none yet.
+    """
+    from speechkit.pipeline.folder import current_folder
+
+    folder = current_folder(Path(exp_dir) / recipe.stage(stage).folder_name)
+    if folder is None:
+        raise UserError(f"{exp_dir}: stage {stage} has no result yet; run the recipe first")
+    return folder
+
+
+def plan(inspector: Inspector, stages: Sequence[Stage], *, force: bool = False) -> list[str]:
+    """What a run would do and why, a line for each stage."""
+    lines = []
+    for stage in stages:
+        state = inspector.state(stage)
+        if state.condition == "fresh":
+            word, reasons = ("run", ("forced",)) if force else ("fresh", ())
+        elif state.condition == "waits":
+            word, reasons = "run", state.reasons
+        else:
+            word, reasons = state.condition, state.reasons
+        why = f": {'; '.join(reasons)}" if reasons else ""
+        lines.append(f"{stage.number:2d} {stage.name:20s} {word}{why}")
+    return lines
+
+
+def _run_stages(
+    settings: Settings,
+    inspector: Inspector,
+    chosen: list[Stage],
+    options: Options,
+    progress: Progress,
+    request: StopRequest,
+    *,
+    force: bool,
+) -> int:
+    for stage in chosen:
+        _check_earlier(settings.recipe, inspector, stage, chosen)
+        state = inspector.state(stage)
+        label = f"stage {stage.number} {stage.name}"
+        if state.condition == "fresh" and not force:
+            progress.say(f"{label}: fresh")
+            if state.folder is not None:
+                point_to(state.folder.final)
+        else:
+            if state.condition in ("not configured", "waits"):
+                raise UserError("; ".join(state.reasons))
+            why = f" ({'; '.join(state.reasons)})" if state.reasons else ""
+            progress.log(f"{label}: {state.condition}{why}")
+            began = time.monotonic()
+            if not _run_one(settings, inspector, state, options, progress, request, force=force):
+                return 0  # other shards still have parts of this stage
+            inspector.forget(stage)
+            state = inspector.state(stage)
+            if state.record is None or state.folder is None:
+                # The digests were taken before the run; an input that changed meanwhile makes the result stale.
+                raise SpeechkitError(f"{label}: {'; '.join(state.reasons)} while it ran; run again")
+            point_to(state.folder.final)
+            progress.say(f"{label}: {_counts(state)} in {time.monotonic() - began:.1f} s")
+        progress.advance_run()
+        if request and stage is not chosen[-1]:
+            raise Interrupted(f"after {label}; the next run goes on from there")
+    return 0
+
+
+def _run_one(
+    settings: Settings,
+    inspector: Inspector,
+    state: StageState,
+    options: Options,
+    progress: Progress,
+    request: StopRequest,
+    *,
+    force: bool,
+) -> bool:
+    try:
+        return run_stage(settings, inspector, state, options, progress, request, force=force)
+    except SpeechkitError as error:
+        name = f"stage {state.stage.number} {state.stage.name}"
+        if isinstance(error, Interrupted) or name in str(error):
+            raise
+        named = type(error)(f"{name}: {error}")
+        raise named from error
+    finally:
+        progress.end_stage()
+
+
+def _check_earlier(recipe: Recipe, inspector: Inspector, stage: Stage, chosen: list[Stage]) -> None:
+    """Stages before the first chosen one are taken as they are, but only while they are fresh: never stale data."""
+    for input_ in stage.inputs:
+        if not isinstance(input_, StageInput):
+            continue
+        earlier = recipe.stage(input_.stage)
+        if earlier in chosen:
+            continue
+        _check_earlier(recipe, inspector, earlier, chosen)
+        state = inspector.state(earlier)
+        if state.condition != "fresh":
+            why = f" ({'; '.join(state.reasons)})" if state.reasons else ""
+            raise UserError(
+                f"stage {stage.number} {stage.name} needs stage {earlier.number} {earlier.name}, which is "
+                f"{state.condition}{why}; run from there: --stage {earlier.number}"
+            )
+
+
+def _counts(state: StageState) -> str:
+    record = state.record
+    assert record is not None
+    counts = [f"{done.records} records" for done in record.outputs.values() if done.records is not None][:1]
+    dropped = sum(record.dropped.values())
+    if dropped:
+        counts.append(f"{dropped} dropped")
+    return ", ".join(counts) or "done"

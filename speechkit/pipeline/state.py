@@ -1,0 +1,131 @@
+"""Is a stage fresh, and if not, why not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from speechkit.errors import UserError
+from speechkit.pipeline.config import Settings
+from speechkit.pipeline.content import ContentDigests
+from speechkit.pipeline.fingerprint import (
+    Identity,
+    differences,
+    fingerprint,
+    identity_of,
+    own_input_digests,
+)
+from speechkit.pipeline.folder import StageFolder, StageRecord, current_record, damage, read_record
+from speechkit.pipeline.parts import INDEX, PartIndex
+from speechkit.pipeline.stage import Stage, StageInput
+
+Condition = Literal["fresh", "stale", "part done", "not run", "waits", "not configured"]
+
+
+@dataclass(frozen=True)
+class StageState:
+    """What the runner knows of a stage before it runs.
+
+    ``waits``: an earlier stage must run first, so that the fingerprint is not known yet.
+    """
+
+    stage: Stage
+    condition: Condition
+    reasons: tuple[str, ...] = ()
+    config: msgspec.Struct | None = None
+    identity: Identity = field(default_factory=dict)
+    folder: StageFolder | None = None
+    record: StageRecord | None = None
+    parts_done: int = 0
+    parts: int = 0
+
+
+class Inspector:
+    """Looks at the stages of one recipe in one output folder; asks each earlier stage only once."""
+
+    def __init__(self, settings: Settings, exp: Path) -> None:
+        self.settings = settings
+        self.exp = exp
+        self.contents = ContentDigests(exp / ".digests.json")
+        self._known: dict[str, StageState] = {}
+
+    def forget(self, stage: Stage) -> None:
+        """The stage has run: look again."""
+        self._known.pop(stage.name, None)
+
+    def state(self, stage: Stage) -> StageState:
+        """The stage's state; digests of its inputs are taken now."""
+        if stage.name not in self._known:
+            state = self._look(stage)
+            # Later stages may ask again about one that is settled; an unsettled one may change.
+            if state.condition != "fresh":
+                return state
+            self._known[stage.name] = state
+        return self._known[stage.name]
+
+    def folders(self, stage: Stage) -> dict[str, Path]:
+        """The committed folders of the earlier stages that a stage reads."""
+        found = {}
+        for input_ in stage.inputs:
+            if isinstance(input_, StageInput):
+                earlier = self.state(self.settings.recipe.stage(input_.stage))
+                if earlier.folder is not None:
+                    found[input_.stage] = earlier.folder.final
+        return found
+
+    def _look(self, stage: Stage) -> StageState:
+        last = current_record(self.exp / stage.folder_name)
+        try:
+            config = self.settings.config(stage)
+            inputs = own_input_digests(stage, config, self.contents)
+        except UserError as error:
+            return StageState(stage, "not configured", (str(error),))
+        waiting = []
+        for input_ in stage.inputs:
+            if not isinstance(input_, StageInput):
+                continue
+            earlier = self.state(self.settings.recipe.stage(input_.stage))
+            if earlier.condition != "fresh" or earlier.record is None or earlier.folder is None:
+                waiting.append(f"stage {earlier.stage.number} {input_.stage} runs first")
+                continue
+            inputs[f"input.{input_.name}"] = _digest_of(input_, earlier.record, earlier.folder.final, self.contents)
+        if waiting:
+            return StageState(stage, "waits", tuple(dict.fromkeys(waiting)), config)
+        identity = identity_of(stage, config, self.settings.seed, inputs)
+        folder = StageFolder(self.exp, stage, fingerprint(identity))
+        record = read_record(folder.final)
+        if record is not None and record.fingerprint == folder.fingerprint:
+            broken = damage(folder.final, record)
+            if not broken:
+                return StageState(stage, "fresh", (), config, identity, folder, record)
+            return StageState(stage, "stale", tuple(broken), config, identity, folder)
+        done, parts = count_parts(folder.work)
+        why: tuple[str, ...] = ()
+        if last is not None:
+            why = tuple(differences(last.identity, identity))
+        if folder.work.is_dir():
+            progress = f"{done} of {parts} parts done" if parts else "begun"
+            return StageState(stage, "part done", (progress, *why), config, identity, folder, None, done, parts)
+        return StageState(stage, "stale" if last else "not run", why, config, identity, folder)
+
+
+def count_parts(work: Path) -> tuple[int, int]:
+    """Finished parts and all parts of a work folder; 0 of 0 where it has none."""
+    index = work / INDEX
+    if not index.is_file():
+        return 0, 0
+    parts = PartIndex(index, work).parts
+    ending = f"-of-{parts:05d}.jsonl"
+    done = sum(1 for path in work.iterdir() if path.name.startswith("part-") and path.name.endswith(ending))
+    return done, parts
+
+
+def _digest_of(input_: StageInput, record: StageRecord, folder: Path, contents: ContentDigests) -> str:
+    if input_.file is None:
+        return record.output_digest
+    if input_.file in record.outputs:
+        return record.outputs[input_.file].digest
+    return contents.digest(folder / input_.file)
