@@ -1,0 +1,69 @@
+"""What every format's reader hands over, and the limits that it must respect."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import msgspec
+
+from speechkit.mining.records import Removed
+
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f\ufeff\ufffe\uffff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+class DocumentLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds on one document, so that a hostile or broken file ends in a sentence and not in a full memory."""
+
+    max_file_bytes: int = 500_000_000
+    max_pages: int = 5_000
+    max_characters: int = 20_000_000
+    max_member_bytes: int = 100_000_000  # one unpacked member of a DOCX or EPUB
+    max_members: int = 20_000
+    max_seconds: float = 300.0  # reading a text layer
+    max_memory_bytes: int = 2_000_000_000  # the process that reads a PDF
+    ocr_seconds_per_page: float = 60.0
+    ocr_dots_per_inch: int = 300
+    max_sentence_characters: int = 400
+
+
+@dataclass(frozen=True)
+class Line:
+    """A printed line. ``top`` grows downwards (points or pixels); 0 stands for unknown, as it does for ``size``."""
+
+    text: str
+    top: float = 0.0
+    size: float = 0.0
+
+
+@dataclass
+class PrintedPage:
+    """The lines of a page in reading order; an empty line marks a paragraph break that the reader saw."""
+
+    number: int
+    lines: list[Line]
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """A paragraph of a format that knows its paragraphs; ``page`` is 1-based."""
+
+    text: str
+    page: int = 1
+
+
+@dataclass
+class Extracted:
+    """A document as its format gives it: printed pages whose lines must be joined, or paragraphs."""
+
+    kind: str
+    pages: list[PrintedPage] = field(default_factory=list)
+    paragraphs: list[Paragraph] = field(default_factory=list)
+    removed: list[Removed] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def printable(text: str) -> str:
+    """The text without control characters; halves of broken surrogate pairs become the replacement character."""
+    return _SURROGATE.sub("\ufffd", _UNPRINTABLE.sub("", text))

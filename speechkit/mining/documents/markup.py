@@ -1,0 +1,250 @@
+"""HTML, DOCX and EPUB: markup that knows its paragraphs. Nothing is fetched, no entity is expanded."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import unquote
+
+from speechkit.errors import DocumentError
+from speechkit.mining.documents.extracted import DocumentLimits, Extracted, Paragraph, printable
+from speechkit.mining.documents.plain_text import decode
+from speechkit.mining.records import Removed
+
+_BLOCK_TAGS = """
+address article blockquote body caption center dd details dialog div dl dt fieldset figcaption figure h1 h2 h3 h4 h5 h6
+header hgroup hr html legend li main ol p pre section summary table tbody tfoot thead title tr ul
+"""
+_UNSPOKEN_TAGS = """
+script style noscript template head svg math object embed iframe canvas audio video select button input textarea form
+datalist rp rt link meta
+"""
+_BLOCKS = frozenset(_BLOCK_TAGS.split())
+_UNSPOKEN = frozenset(_UNSPOKEN_TAGS.split())
+_NAVIGATION = {"nav": "navigation", "menu": "navigation", "aside": "navigation", "footer": "footer"}
+_CHARSET = re.compile(
+    rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]+)|<\?xml[^>]{0,100}?encoding=[\"']([\w.:-]+)", re.I
+)
+_WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
+
+
+def read_html(path: Path, limits: DocumentLimits) -> Extracted:
+    """The paragraphs of a web page as it stands on disk.
+
+    Raises:
+        DocumentError: if it cannot be parsed at all.
+    """
+    extracted = Extracted("html")
+    data = path.read_bytes()
+    declared = _CHARSET.search(data[:4096])
+    encoding = (declared[1] or declared[2]).decode("ascii") if declared else None
+    text, warnings = decode(data, encoding)
+    extracted.warnings += warnings
+    _add_html(extracted, text, 1, path)
+    return extracted
+
+
+def _add_html(extracted: Extracted, text: str, page: int, where: Path) -> None:
+    """Append the paragraphs of an HTML text; navigation and footers are kept as removed."""
+    from lxml import etree
+
+    content = printable(text).encode("utf-8")
+    if not content.strip():
+        return
+    parser = etree.HTMLParser(encoding="utf-8", no_network=True, remove_pis=True, recover=True, huge_tree=True)
+    try:
+        root = etree.fromstring(content, parser)
+    except etree.LxmlError as error:
+        raise DocumentError(f"{where}: is not readable HTML ({error}); save it anew") from error
+    if root is None:
+        return
+    for reason, block in _html_blocks(root):
+        if reason:
+            extracted.removed.append(Removed(page, block, reason))  # type: ignore[arg-type]
+        else:
+            extracted.paragraphs.append(Paragraph(block, page))
+
+
+def _html_blocks(root: Any) -> Iterator[tuple[str, str]]:
+    """(reason to remove or "", text) of every block, in document order, without recursion."""
+    from lxml import etree
+
+    pending: list[str] = []
+    removing: list[str] = []
+
+    def flush() -> Iterator[tuple[str, str]]:
+        text = "".join(pending)
+        pending.clear()
+        for block in re.split(r"\n\s*\n", text):
+            joined = " ".join(block.split())
+            if joined:
+                yield (removing[-1] if removing else "", joined)
+
+    walk = etree.iterwalk(root, events=("start", "end", "comment", "pi"))
+    skipped: Any = None
+    for event, element in walk:
+        tag = element.tag if isinstance(element.tag, str) else ""
+        if event == "start":
+            if tag in _UNSPOKEN or element.get("hidden") is not None or element.get("aria-hidden") == "true":
+                walk.skip_subtree()
+                skipped = element
+                continue
+            if tag in _BLOCKS or tag in _NAVIGATION:
+                yield from flush()
+            if tag in _NAVIGATION:
+                removing.append(_NAVIGATION[tag])
+            if tag in ("td", "th"):
+                pending.append(" ")
+            pending.append(_inline(element.text, element))
+            continue
+        if event == "end" and element is not skipped:
+            if tag == "br":
+                pending.append("\n")
+            if tag in _BLOCKS or tag in _NAVIGATION:
+                yield from flush()
+            if tag in _NAVIGATION:
+                removing.pop()
+        pending.append(_inline(element.tail, element))
+    yield from flush()
+
+
+def _inline(text: str | None, element: Any) -> str:
+    """Text in which a line end is only a space: in HTML a paragraph ends where a block does."""
+    return re.sub(r"\s+", " ", text) if text else ""
+
+
+def _parse_xml(data: bytes, where: str) -> Any:
+    from lxml import etree
+
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, recover=False)
+    try:
+        return etree.fromstring(data, parser)
+    except etree.LxmlError as error:
+        raise DocumentError(f"{where}: is not well-formed XML ({' '.join(str(error).split())[:150]})") from error
+
+
+class _Package:
+    """A zip file with bounds: members are looked up by name and never written to disk."""
+
+    def __init__(self, path: Path, limits: DocumentLimits) -> None:
+        self.path, self.limits = path, limits
+        self.room = limits.max_file_bytes
+        try:
+            self.archive = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise DocumentError(f"{path}: is not a readable {path.suffix[1:].upper()} file ({error})") from error
+        self.names = set(self.archive.namelist())
+        if len(self.names) > limits.max_members:
+            raise DocumentError(f"{path}: holds {len(self.names)} members, more than {limits.max_members}")
+
+    def read(self, name: str) -> bytes:
+        if name not in self.names:
+            raise DocumentError(f"{self.path}: lacks the member {name}; save it anew")
+        bound = min(self.limits.max_member_bytes, self.room)
+        try:
+            with self.archive.open(name) as member:
+                data = _read_at_most(member, bound)
+        except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError, NotImplementedError) as error:
+            raise DocumentError(f"{self.path}: the member {name} cannot be unpacked ({error})") from error
+        except Exception as error:
+            if type(error).__name__ in ("error", "LZMAError"):  # zlib.error and its kind
+                raise DocumentError(f"{self.path}: the member {name} is damaged ({error})") from error
+            raise
+        if data is None:
+            raise DocumentError(f"{self.path}: the member {name} unpacks to more than {bound} bytes; is it a zip bomb?")
+        self.room -= len(data)
+        return data
+
+
+def _read_at_most(member: IO[bytes], bound: int) -> bytes | None:
+    data = member.read(bound + 1)
+    return None if len(data) > bound else data
+
+
+def read_docx(path: Path, limits: DocumentLimits) -> Extracted:
+    """The paragraphs of the main text, tables and text boxes included; deleted text, notes and headers are not read.
+
+    Raises:
+        DocumentError: if it is not a DOCX file, is damaged, or unpacks to too much.
+    """
+    package = _Package(path, limits)
+    with package.archive:
+        root = _parse_xml(package.read("word/document.xml"), f"{path}: word/document.xml")
+    extracted = Extracted("docx")
+    extracted.paragraphs += [Paragraph(text) for text in _word_paragraphs(root)]
+    return extracted
+
+
+def _word_paragraphs(root: Any) -> Iterator[str]:
+    from lxml import etree
+
+    open_paragraphs: list[list[str]] = []
+    walk = etree.iterwalk(root, events=("start", "end"))
+    for event, element in walk:
+        name = element.tag.removeprefix(_WORD)
+        if event == "start":
+            if element.tag == _FALLBACK or name in ("del", "moveFrom", "instrText", "delText"):
+                walk.skip_subtree()
+            elif name == "p":
+                open_paragraphs.append([])
+            elif open_paragraphs:
+                if name == "t":
+                    open_paragraphs[-1].append(element.text or "")
+                elif name in ("tab", "br", "cr"):
+                    open_paragraphs[-1].append(" ")
+                elif name == "noBreakHyphen":
+                    open_paragraphs[-1].append("-")
+        elif name == "p" and open_paragraphs:
+            text = " ".join(printable("".join(open_paragraphs.pop())).split())
+            if text:
+                yield text
+
+
+def read_epub(path: Path, limits: DocumentLimits) -> Extracted:
+    """The paragraphs of the chapters in reading (spine) order; a page is a chapter.
+
+    Raises:
+        DocumentError: if it is not an EPUB, is protected, damaged, or unpacks to too much.
+    """
+    package = _Package(path, limits)
+    extracted = Extracted("epub")
+    with package.archive:
+        container = _parse_xml(package.read("META-INF/container.xml"), f"{path}: META-INF/container.xml")
+        rootfile = next((node.get("full-path") for node in container.iter("{*}rootfile")), None)
+        if not rootfile:
+            raise DocumentError(f"{path}: names no content in META-INF/container.xml; save it anew")
+        book = _parse_xml(package.read(rootfile), f"{path}: {rootfile}")
+        items = {node.get("id"): node for node in book.iter("{*}item")}
+        locked = _encrypted_members(package)
+        for reference in book.iter("{*}itemref"):
+            item = items.get(reference.get("idref"))
+            href = item.get("href") if item is not None else None
+            if item is None or not href:
+                extracted.warnings.append(f"the spine names {reference.get('idref')!r}, which is not in the book")
+                continue
+            if "nav" in (item.get("properties") or "").split():
+                continue  # the table of contents
+            name = posixpath.normpath(posixpath.join(posixpath.dirname(rootfile), unquote(href.split("#")[0])))
+            if name in locked:
+                raise DocumentError(f"{path}: is copy-protected; use a copy without protection")
+            if name not in package.names:
+                extracted.warnings.append(f"the chapter {name!r} is missing from the book")
+                continue
+            data = package.read(name)
+            declared = _CHARSET.search(data[:4096])
+            text, warnings = decode(data, (declared[1] or declared[2]).decode("ascii") if declared else None)
+            extracted.warnings += warnings
+            _add_html(extracted, text, len(extracted.pages) + 1, path)
+    return extracted
+
+
+def _encrypted_members(package: _Package) -> set[str]:
+    if "META-INF/encryption.xml" not in package.names:
+        return set()
+    root = _parse_xml(package.read("META-INF/encryption.xml"), f"{package.path}: META-INF/encryption.xml")
+    return {unquote(node.get("URI") or "") for node in root.iter("{*}CipherReference")}

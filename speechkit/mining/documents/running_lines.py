@@ -1,0 +1,122 @@
+"""Headers, footers and page numbers: lines at the edge of a page that its neighbours repeat.
+
+Digits are masked, so that "Chapter 3, page 17" repeats; lines are compared by similarity, so that a header which OCR
+misread on some pages is found on all of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Literal
+
+from speechkit.mining.documents.extracted import PrintedPage
+from speechkit.mining.records import Removed
+
+EDGE_LINES = 3
+SIMILARITY = 0.75  # two copies that OCR garbled independently at about 10 % of the characters still reach it
+FEWEST_PAGES = 3
+REACH = 2  # pages: left and right headers alternate
+
+_PAGE_NUMBER = re.compile(
+    r"^[\W_]*(?:(?:page|pg|p|seite|página|pagina|पृष्ठ)\b\.?\s*)?(\d{1,4}|[ivxlc]{1,7})(?:\s*(?:/|of|von|de)\s*\d{1,4})?[\W_]*$",
+    re.I,
+)
+_LETTERS_OR_DIGITS = re.compile(r"[\W_]+")
+_Place = tuple[int, int]  # index of the page, index of the line in it
+
+
+def remove_running_lines(pages: list[PrintedPage]) -> tuple[list[PrintedPage], list[Removed]]:
+    """The pages without their running lines, and what was taken out.
+
+    A line goes if it stands among the first or last `EDGE_LINES` of its page and resembles such lines of neighbouring
+    pages on at least `FEWEST_PAGES` pages (both of two), or if it is a bare number that counts up with the pages.
+    """
+    if len(pages) < 2:
+        return pages, []
+    edges = {side: [_edge(page, side) for page in pages] for side in ("header", "footer")}
+    reasons: dict[_Place, Literal["header", "footer", "page_number"]] = {}
+    for side, lines in edges.items():
+        for place in _repeated(pages, lines):
+            reasons[place] = "header" if side == "header" else "footer"
+    for place in _counting(pages, edges):
+        reasons[place] = "page_number"
+    kept, removed = [], []
+    for number, page in enumerate(pages):
+        kept.append(PrintedPage(page.number, [line for i, line in enumerate(page.lines) if (number, i) not in reasons]))
+        removed += [
+            Removed(page.number, line.text, reasons[number, i])
+            for i, line in enumerate(page.lines)
+            if (number, i) in reasons
+        ]
+    return kept, removed
+
+
+def _edge(page: PrintedPage, side: str) -> list[int]:
+    """Indices of the lines at the top or the bottom, outermost first; by position where the page knows it."""
+    places = [index for index, line in enumerate(page.lines) if line.text]
+    if any(page.lines[index].top for index in places):
+        places.sort(key=lambda index: page.lines[index].top)
+    if side == "footer":
+        places.reverse()
+    # On a page of few lines a line is at one edge only.
+    return places[: min(EDGE_LINES, (len(places) + 1) // 2)]
+
+
+def _key(text: str) -> str:
+    return _LETTERS_OR_DIGITS.sub(" ", re.sub(r"\d+", "#", text).replace("#", "0").casefold()).strip()
+
+
+def _alike(first: str, second: str) -> bool:
+    if first == second:
+        return True
+    if min(len(first), len(second)) < 6 or abs(len(first) - len(second)) > 0.3 * max(len(first), len(second)):
+        return False
+    matcher = difflib.SequenceMatcher(None, first[:200], second[:200], autojunk=False)
+    return matcher.quick_ratio() >= SIMILARITY and matcher.ratio() >= SIMILARITY
+
+
+def _repeated(pages: list[PrintedPage], edges: list[list[int]]) -> list[_Place]:
+    """Places of the lines that neighbouring pages repeat at the same edge."""
+    keys = {
+        (number, index): key
+        for number, lines in enumerate(edges)
+        for index in lines
+        if sum(map(str.isalpha, key := _key(pages[number].lines[index].text))) >= 3
+    }
+    leader = {place: place for place in keys}
+
+    def find(place: _Place) -> _Place:
+        while leader[place] != place:
+            leader[place] = leader[leader[place]]
+            place = leader[place]
+        return place
+
+    for number, lines in enumerate(edges):
+        for other in range(number + 1, min(number + 1 + REACH, len(pages))):
+            for index in lines:
+                for candidate in edges[other]:
+                    first, second = (number, index), (other, candidate)
+                    if first in keys and second in keys and _alike(keys[first], keys[second]):
+                        leader[find(second)] = find(first)
+    groups: dict[_Place, list[_Place]] = {}
+    for place in keys:
+        groups.setdefault(find(place), []).append(place)
+    enough = min(FEWEST_PAGES, len(pages))
+    return [place for group in groups.values() if len({page for page, _ in group}) >= enough for place in group]
+
+
+def _counting(pages: list[PrintedPage], edges: dict[str, list[list[int]]]) -> list[_Place]:
+    """Places of bare numbers at an edge whose distance to the page's index is shared with another page's number."""
+    found: dict[int, list[_Place]] = {}
+    roman: list[_Place] = []
+    for sides in edges.values():
+        for number, lines in enumerate(sides):
+            for index in lines:
+                match = _PAGE_NUMBER.match(pages[number].lines[index].text)
+                if match and match[1].isdigit():
+                    found.setdefault(int(match[1]) - number, []).append((number, index))
+                elif (match and len(match[1]) > 1) or (match and match[1].lower() in "ivx"):
+                    roman.append((number, index))
+    counted = [place for places in found.values() if len({page for page, _ in places}) >= 2 for place in places]
+    return counted + (roman if len({page for page, _ in roman}) >= 2 else [])
