@@ -24,8 +24,17 @@ def window_hashes(codes: NDArray[np.int32], k: int) -> NDArray[np.uint64]:
     return hashes
 
 
-def shared_windows(a: NDArray[np.int32], b: NDArray[np.int32], k: int, max_occurrences: int = 4) -> NDArray[np.int64]:
+def shared_windows(
+    a: NDArray[np.int32],
+    b: NDArray[np.int32],
+    k: int,
+    max_occurrences: int = 4,
+    use_a: NDArray[np.bool_] | None = None,
+    use_b: NDArray[np.bool_] | None = None,
+) -> NDArray[np.int64]:
     """Positions (i, j) with ``a[i:i+k] == b[j:j+k]`` for windows that make at most ``max_occurrences`` such pairs.
+
+    ``use_a`` and ``use_b`` say which windows count, one value a window; all when absent.
 
     Returns:
         (p, 2) int64, sorted by i and then by descending j.
@@ -33,8 +42,12 @@ def shared_windows(a: NDArray[np.int32], b: NDArray[np.int32], k: int, max_occur
     hash_a, hash_b = window_hashes(a, k), window_hashes(b, k)
     if not len(hash_a) or not len(hash_b):
         return np.zeros((0, 2), np.int64)
+    from_a = np.arange(len(hash_a)) if use_a is None else np.flatnonzero(use_a)
+    from_b = np.arange(len(hash_b)) if use_b is None else np.flatnonzero(use_b)
+    hash_a, hash_b = hash_a[from_a], hash_b[from_b]
     order_b = np.argsort(hash_b, kind="stable")
     sorted_b = hash_b[order_b]
+    order_b = from_b[order_b]
     first = np.searchsorted(sorted_b, hash_a, "left")
     last = np.searchsorted(sorted_b, hash_a, "right")
     here = np.flatnonzero(last > first)
@@ -44,7 +57,7 @@ def shared_windows(a: NDArray[np.int32], b: NDArray[np.int32], k: int, max_occur
     _, inverse, times = np.unique(hash_a[here], return_inverse=True, return_counts=True)
     rare = times_b * times[inverse] <= max_occurrences
     here, times_b = here[rare], times_b[rare]
-    i = np.repeat(here, times_b)
+    i = np.repeat(from_a[here], times_b)
     start = np.repeat(first[here], times_b)
     within = np.arange(len(i)) - np.repeat(np.cumsum(times_b) - times_b, times_b)
     j = order_b[start + within]

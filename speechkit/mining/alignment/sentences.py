@@ -9,25 +9,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.mining.alignment.costs import CodedCosts, Costs, encode, spread
+from speechkit.mining.alignment.costs import Costs, encode, spread
+from speechkit.mining.alignment.moved import place_moved
+from speechkit.mining.alignment.placement import Heard, Match, place
 from speechkit.mining.alignment.text_path import A_LONG, B_LONG, PAIR, TextPath, align_texts, gap_costs
 
 GapKind = Literal["unread", "untranscribed"]
-
-
-@dataclass(frozen=True)
-class Match:
-    """A sentence's place: ``hypothesis[begin:end]``.
-
-    ``similarity`` is 1 - edits / longer length (0 to 1); ``edge_cer`` the error rate of the first and last five
-    characters (0 to 1); ``margin`` is ``similarity`` less that of the second-best place nearby that does not overlap.
-    """
-
-    begin: int
-    end: int
-    similarity: float
-    edge_cer: float
-    margin: float
+OVERLAP = 20  # characters by which a window reaches into the neighbours, whose ends may be wrong
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +44,10 @@ def locate_sentences(
 ) -> Located:
     """Find every sentence of a document in the text that a recogniser heard.
 
-    The document may hold sentences that nobody read, the recording speech that nobody wrote down.
+    The document may hold sentences that nobody read, the recording speech that nobody wrote down. The order of the
+    document decides between places that are alike; a sentence or paragraph that was moved is found where it fits,
+    if the place is free and at least 0.7 similar, so matches need not increase. A place may overlap the next
+    sentence's by a few characters; the caller decides which of two sentences keeps audio that both claim.
 
     Args:
         sentences: normalised matching keys, in the document's order; empty ones are never found.
@@ -75,15 +66,12 @@ def locate_sentences(
     boundaries = np.unique(np.concatenate([begins, ends, [0, len(a)]]))
     path = align_texts(a, b, gap_costs(costs, coded, len(a), boundaries))
     anchors, _ = _project(path, begins, ends)
-    matches: list[Match | None] = []
-    floor = np.concatenate([[0], np.maximum.accumulate(anchors[:, 1])])
-    ceiling = np.concatenate([np.minimum.accumulate(anchors[::-1, 0])[::-1], [len(b)]])
-    spaces = np.flatnonzero(b == alphabet.find(" "))
-    for index in range(len(sentences)):
-        low = max(int(floor[index]) - 20, 0)
-        high = min(int(ceiling[index + 1]) + 20, len(b))
-        sentence = a[begins[index] : ends[index]]
-        matches.append(_place(sentence, b, spaces, low, high, anchors[index], coded, costs, min_similarity))
+    heard = Heard(b, np.flatnonzero(b == alphabet.find(" ")), coded, costs)
+    matches = [
+        place(a[begins[index] : ends[index]], heard, low, high, min_similarity)
+        for index, (low, high) in enumerate(_windows(anchors, ends - begins, len(b)))
+    ]
+    matches = place_moved(a, begins, ends, heard, matches, min_similarity)
     return Located(matches, _corners(path, len(a), len(b)), _gaps(path))
 
 
@@ -120,78 +108,21 @@ def _project(
     return anchors, support
 
 
-def _place(
-    sentence: NDArray[np.int32],
-    b: NDArray[np.int32],
-    spaces: NDArray[np.int64],
-    low: int,
-    high: int,
-    anchor: NDArray[np.int64],
-    coded: CodedCosts,
-    costs: Costs,
-    min_similarity: float,
-) -> Match | None:
-    from speechkit.mining.alignment.affine_kernels import infix_scores
-    from speechkit.mining.alignment.edit_kernels import edit_distance
+def _windows(anchors: NDArray[np.int64], lengths: NDArray[np.int64], heard: int) -> list[tuple[int, int]]:
+    """Where each sentence may be: between its located neighbours, or around its own place if those are far apart.
 
-    if not len(sentence) or high <= low:
-        return None
-    if high - low > 20 * len(sentence) + 4000:
-        if anchor[1] < 0:
-            return None
-        low, high = max(low, int(anchor[0]) - len(sentence)), min(high, int(anchor[1]) + len(sentence))
-    window = b[low:high]
-    scores, starts = infix_scores(
-        sentence, window, coded.table, costs.match, costs.mismatch, coded.delete[sentence], coded.insert[window],
-        costs.short_open,
-    )  # fmt: skip
-    stop = int(np.argmax(scores))
-    start = int(starts[stop])
-    if stop <= start:
-        return None
-    start, stop = _to_words(low + start, low + stop, spaces, len(b))
-    start, stop = start - low, stop - low
-    if stop <= start:
-        return None
-    found = b[low + start : low + stop]
-    similarity = 1 - edit_distance(sentence, found) / max(len(sentence), len(found))
-    if similarity < min_similarity:
-        return None
-    apart = (np.arange(len(scores)) <= start) | (starts >= stop)
-    second = 0.0
-    if apart.any():
-        other_stop = int(np.argmax(np.where(apart, scores, -np.inf)))
-        other = window[int(starts[other_stop]) : other_stop]
-        if len(other):
-            second = 1 - edit_distance(sentence, other) / max(len(sentence), len(other))
-    edges = _edge_error(sentence[:5], found[:8]) + _edge_error(sentence[-5:][::-1], found[-8:][::-1])
-    return Match(low + start, low + stop, similarity, edges / 2, similarity - second)
-
-
-def _to_words(begin: int, end: int, spaces: NDArray[np.int64], length: int) -> tuple[int, int]:
-    """Move both ends to the border of a word: a word belongs to the sentence if at least half of it does.
-
-    Words over 24 characters are left alone: the script writes no spaces.
+    A sentence without a place of its own between far neighbours gets an empty window; votes look for it later.
     """
-
-    def word(position: int) -> tuple[int, int]:
-        after = int(np.searchsorted(spaces, position, "left"))
-        return int(spaces[after - 1]) + 1 if after else 0, int(spaces[after]) if after < len(spaces) else length
-
-    first, last = word(begin)
-    if last - first <= 24:
-        begin = first if 2 * (last - begin) >= last - first > 0 else last + 1
-    first, last = word(end)
-    if last - first <= 24:
-        end = last if 2 * (end - first) >= last - first > 0 else first - 1
-    return min(begin, length), max(min(end, length), 0)
-
-
-def _edge_error(expected: NDArray[np.int32], heard: NDArray[np.int32]) -> float:
-    """Edits between the first characters of the sentence and the best prefix of what was heard, per character."""
-    from speechkit.mining.alignment.edit_kernels import prefix_distance
-
-    return float(min(1.0, prefix_distance(expected, heard) / max(len(expected), 1)))
+    floor = np.concatenate([[0], np.maximum.accumulate(anchors[:, 1])])
+    ceiling = np.concatenate([np.minimum.accumulate(anchors[::-1, 0])[::-1], [heard]])
+    windows = []
+    for index, length in enumerate(lengths.tolist()):
+        low, high = int(floor[index]) - OVERLAP, int(ceiling[index + 1]) + OVERLAP
+        if high - low > 20 * length + 4000:
+            own_low, own_high = anchors[index].tolist()
+            low, high = (max(low, own_low - length), min(high, own_high + length)) if own_high >= 0 else (0, 0)
+        windows.append((max(low, 0), min(high, heard)))
+    return windows
 
 
 def _corners(path: TextPath, a_length: int, b_length: int) -> NDArray[np.int64]:

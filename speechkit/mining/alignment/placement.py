@@ -1,0 +1,109 @@
+"""The place of one sentence inside a window of recognised text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.mining.alignment.costs import CodedCosts, Costs
+
+LONGEST_WORD = 24  # characters; longer ones mean that the script writes no spaces
+EDGE = 5
+
+
+@dataclass(frozen=True)
+class Match:
+    """A sentence's place: ``hypothesis[begin:end]``.
+
+    Attributes:
+        begin: first character of the hypothesis.
+        end: one past the last.
+        similarity: 1 - edits / length of the longer side, 0 to 1.
+        edge_cer: error rate of the sentence's first and last five characters, 0 to 1.
+        margin: ``similarity`` less that of the best place that does not overlap, among those that the neighbouring
+            sentences leave open; equal to ``similarity`` when they leave no other.
+    """
+
+    begin: int
+    end: int
+    similarity: float
+    edge_cer: float
+    margin: float
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """Coded recognised text with what a placement needs to know about it; ``spaces`` are positions, increasing."""
+
+    codes: NDArray[np.int32]
+    spaces: NDArray[np.int64]
+    coded: CodedCosts
+    costs: Costs
+
+
+def place(sentence: NDArray[np.int32], heard: Heard, low: int, high: int, min_similarity: float) -> Match | None:
+    """Best place of a coded sentence inside ``heard.codes[low:high]``, its ends moved to the borders of words.
+
+    Time is O(len(sentence) * (high - low)); None if nothing there is at least ``min_similarity`` alike.
+    """
+    from speechkit.mining.alignment.affine_kernels import infix_scores
+
+    low, high = max(low, 0), min(high, len(heard.codes))
+    if not len(sentence) or high <= low:
+        return None
+    window = heard.codes[low:high]
+    coded, costs = heard.coded, heard.costs
+    scores, starts = infix_scores(
+        sentence, window, coded.table, costs.match, costs.mismatch, coded.delete[sentence], coded.insert[window],
+        costs.short_open,
+    )  # fmt: skip
+    stop = int(np.argmax(scores))
+    start = int(starts[stop])
+    if stop <= start:
+        return None
+    begin, end = to_words(low + start, low + stop, heard.spaces, len(heard.codes))
+    if end <= begin:
+        return None
+    found = heard.codes[begin:end]
+    similarity = _similarity(sentence, found)
+    if similarity < min_similarity:
+        return None
+    apart = (np.arange(len(scores)) <= start) | (starts >= stop)
+    second = 0.0
+    if apart.any():
+        other_stop = int(np.argmax(np.where(apart, scores, -np.inf)))
+        second = _similarity(sentence, window[int(starts[other_stop]) : other_stop])
+    edges = _edge_error(sentence[:EDGE], found[: EDGE + 3])
+    edges += _edge_error(sentence[-EDGE:][::-1], found[-EDGE - 3 :][::-1])
+    return Match(begin, end, similarity, edges / 2, similarity - second)
+
+
+def to_words(begin: int, end: int, spaces: NDArray[np.int64], length: int) -> tuple[int, int]:
+    """Move both ends to the border of a word: a word belongs to the sentence if at least half of it does."""
+
+    def word(position: int) -> tuple[int, int]:
+        after = int(np.searchsorted(spaces, position, "left"))
+        return int(spaces[after - 1]) + 1 if after else 0, int(spaces[after]) if after < len(spaces) else length
+
+    first, last = word(begin)
+    if last - first <= LONGEST_WORD:
+        begin = first if 2 * (last - begin) >= last - first > 0 else last + 1
+    first, last = word(end)
+    if last - first <= LONGEST_WORD:
+        end = last if 2 * (end - first) >= last - first > 0 else first - 1
+    return min(begin, length), max(min(end, length), 0)
+
+
+def _similarity(sentence: NDArray[np.int32], found: NDArray[np.int32]) -> float:
+    from speechkit.mining.alignment.edit_kernels import edit_distance
+
+    return 1 - edit_distance(sentence, found) / max(len(sentence), len(found))
+
+
+def _edge_error(expected: NDArray[np.int32], heard: NDArray[np.int32]) -> float:
+    """Edits between the first characters of the sentence and the best prefix of what was heard, per character."""
+    from speechkit.mining.alignment.edit_kernels import prefix_distance
+
+    return float(min(1.0, prefix_distance(expected, heard) / max(len(expected), 1)))
