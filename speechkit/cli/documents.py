@@ -1,0 +1,110 @@
+"""`speechkit documents`: a folder of PDFs, scans, web pages and texts into sentences that know their place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from speechkit.mining.documents import Unreadable
+    from speechkit.mining.records import Document
+
+EXAMPLES = """
+Turn a folder of documents into clean text with sentences, a JSON line each.
+
+PDF, scans and pictures (with the extra "ocr"), HTML, DOCX, EPUB, TXT, SRT and VTT. Headers, footers and page numbers
+are taken out and listed in the record. A file that cannot be read is reported and does not stop the others; the
+command then ends with 2.
+
+Examples:
+
+  speechkit documents bulletins --out documents.jsonl
+
+  speechkit documents scans --out documents.jsonl --lang hi --ocr always
+
+  speechkit documents report.pdf --out report.jsonl --json
+"""
+
+
+def documents(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of documents, or one document.")],
+    out: Annotated[Path, typer.Option(help="The JSON-lines file to write.")],
+    lang: Annotated[str | None, typer.Option(help="Language of the texts; guessed for each if not given.")] = None,
+    ocr: Annotated[str, typer.Option(help="auto: pages without a text layer; always; never.")] = "auto",
+    max_pages: Annotated[int, typer.Option(help="Most pages of one document.")] = 5000,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Read the documents of FOLDER."""
+    from speechkit.data.manifest import write_jsonl
+    from speechkit.errors import DocumentError, UserError
+    from speechkit.mining.documents import DocumentLimits, DocumentReader, Unreadable, scan_folder
+
+    if ocr not in ("auto", "always", "never"):
+        raise UserError(f"--ocr {ocr}: choose auto, always or never")
+    found = scan_folder(folder)
+    if not found.documents:
+        raise DocumentError(f"{folder}: holds no document; give a folder of PDF, HTML, DOCX, EPUB, TXT, SRT or images")
+    rows: list[dict[str, Any]] = []
+    reader = DocumentReader(folder, lang=lang, ocr=ocr, limits=DocumentLimits(max_pages=max_pages))  # type: ignore[arg-type]
+
+    def read() -> Any:
+        for path, result in zip(found.documents, reader.read_all(found.documents), strict=True):
+            rows.append(_row(path, result))
+            if not isinstance(result, Unreadable):
+                yield result
+
+    write_jsonl(out, read())
+    skipped = [{"path": str(item.path), "reason": item.reason} for item in found.skipped]
+    typer.echo(_json(rows, skipped) if json else _table(rows, skipped))
+    failed = sum("error" in row for row in rows)
+    if failed:
+        raise DocumentError(f"{failed} of {len(rows)} documents could not be read; the others are in {out}")
+
+
+documents.__doc__ = EXAMPLES
+
+
+def _row(path: Path, result: Document | Unreadable) -> dict[str, Any]:
+    from speechkit.mining.documents import Unreadable
+
+    if isinstance(result, Unreadable):
+        return {"id": result.id, "path": str(path), "error": result.reason}
+    return {
+        "id": result.id,
+        "path": str(path),
+        "kind": result.kind,
+        "lang": result.lang,
+        "pages": len(result.pages),
+        "sentences": len(result.sentences),
+        "characters": len(result.text),
+        "removed_lines": len(result.removed),
+        "warnings": result.warnings,
+    }
+
+
+def _json(rows: list[dict[str, Any]], skipped: list[dict[str, str]]) -> str:
+    import msgspec
+
+    return msgspec.json.encode({"documents": rows, "skipped": skipped}).decode()
+
+
+def _table(rows: list[dict[str, Any]], skipped: list[dict[str, str]]) -> str:
+    columns = ("id", "kind", "lang", "pages", "sentences", "characters", "removed_lines")
+    read = [row for row in rows if "error" not in row]
+    cells = [[column.replace("_", " ") for column in columns]] + [
+        [str(row[column]) for column in columns] for row in read
+    ]
+    widths = [max(len(line[place]) for line in cells) for place in range(len(columns))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if place < 3 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in cells
+    ]
+    lines += [f"warning  {row['path']}: {warning}" for row in read for warning in row["warnings"]]
+    lines += [f"error    {row['error']}" for row in rows if "error" in row]
+    lines += [f"skipped  {item['path']}: {item['reason']}" for item in skipped]
+    return "\n".join(lines)
