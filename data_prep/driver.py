@@ -6,9 +6,11 @@ import fnmatch
 import hashlib
 import math
 import os
+import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,10 +22,13 @@ from speechkit.data.records import Utterance
 from speechkit.errors import AudioError, UserError
 from speechkit.io.atomic import atomic_path, write_json
 from speechkit.io.audio import AudioInfo, audio_info
+from speechkit.io.containers import sniff
 from speechkit.io.paths import inside
 
 # As Kaldi's extract-segments: a segment may end this much after its recording and is cut to it.
 MAX_OVERSHOOT_SECONDS = 0.5
+# Of m4a and video, speechkit.io keeps two decoded copies at a time: threads would take them from one another.
+CONTAINERS = threading.Lock()
 
 
 class SplitSummary(msgspec.Struct, frozen=True):
@@ -189,7 +194,8 @@ def _audio(clip: Clip, roots: Sequence[Path]) -> AudioInfo | LeftOut:
             return left_out("audio_missing", f"{clip.audio}: is not there")
         if size == 0:
             return left_out("audio_empty", f"{clip.audio}: is empty (0 bytes)")
-        return audio_info(real)
+        with CONTAINERS if sniff(real) else nullcontext():
+            return audio_info(real)
     except (AudioError, OSError) as error:
         empty = "holds no samples" in str(error)
         return left_out("audio_empty" if empty else "audio_unreadable", str(error))

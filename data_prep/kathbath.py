@@ -3,7 +3,8 @@
 Layout: ``kb_data_{clean,noisy}_{m4a,wav}/<language>/<split>/`` with ``transcription_n2w.txt`` (file name, tab, text
 with numbers in words) and the audio in ``audio/`` or beside it, as the archives of audio and transcripts unpack into
 one folder. ``<language>/<split>`` without the upper folder, or below ``data``, is read too. File names are
-``<number>-<speaker>-<f or m>.m4a``; a WAV copy of the same stem is preferred. m4a needs the program ffmpeg.
+``<number>-<speaker>-<f or m>.m4a``; a WAV copy of the same stem is preferred: the length of
+an m4a is known only after the program ffmpeg has decoded it, one file at a time.
 
 Licence: CC0 for the packaging, as the release says. Homepage: https://github.com/AI4Bharat/IndicSUPERB
 Citation: Javed et al. 2022, IndicSUPERB: a speech processing universal performance benchmark for Indian languages.

@@ -10,6 +10,8 @@ import pytest
 
 from speechkit.errors import UserError
 
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="m4a is decoded by the program ffmpeg")
+
 
 @pytest.fixture
 def shrutilipi(tmp_path, tone, text):
@@ -106,7 +108,7 @@ def kathbath(tmp_path, tone, text, suffix):
     return tmp_path / "kathbath"
 
 
-@pytest.mark.parametrize("suffix", [".wav", ".m4a"])
+@pytest.mark.parametrize("suffix", [".wav", pytest.param(".m4a", marks=needs_ffmpeg)])
 def test_kathbath_takes_speaker_and_sex_from_the_file_name(run, tmp_path, tone, text, suffix):
     done = run("kathbath", kathbath(tmp_path, tone, text, suffix))
     utterances = done.utterances("tamil-clean-test_known")
@@ -117,6 +119,18 @@ def test_kathbath_takes_speaker_and_sex_from_the_file_name(run, tmp_path, tone, 
     assert utterances[0].text == "வணக்கம் உலகம்"
     assert all(u.num_samples / u.sample_rate == pytest.approx(0.5, abs=0.1) for u in utterances)
     assert done.split("tamil-clean-test_known").left_out == {"audio_missing": 1, "transcript_missing": 1}
+
+
+@needs_ffmpeg
+def test_no_m4a_is_lost_to_threads(run, tmp_path, tone, text):
+    folder = tmp_path / "kathbath" / "odia" / "valid"
+    wave = tone(tmp_path / "x.wav", 8000)
+    subprocess.run(["ffmpeg", "-v", "error", "-i", wave, wave.with_suffix(".m4a")], check=True)
+    folder.mkdir(parents=True)
+    for k in range(24):
+        shutil.copy(wave.with_suffix(".m4a"), folder / f"{k}-7-m.m4a")
+    text(folder / "transcription_n2w.txt", "".join(f"{k}-7-m.m4a\tଏକ\n" for k in range(24)))
+    assert run("kathbath", tmp_path / "kathbath", jobs=8).split("odia-valid").left_out == {}
 
 
 def test_mucs_reads_one_file_an_utterance(run, tmp_path, tone, text):
