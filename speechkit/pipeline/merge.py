@@ -8,6 +8,8 @@ import os
 import shutil
 from pathlib import Path
 
+import msgspec
+
 from speechkit.errors import SpeechkitError
 from speechkit.io.atomic import atomic_path
 from speechkit.io.hashing import DIGEST_BYTES
@@ -54,8 +56,6 @@ def merge_parts(stage: Stage, job: Job, index: PartIndex, staging: Path) -> tupl
 
 def count_reasons(path: Path) -> dict[str, int]:
     """How often each reason stands in a drops.jsonl, most frequent first."""
-    import msgspec
-
     decoder = msgspec.json.Decoder(DropRecord)
     counts: dict[str, int] = {}
     with path.open("rb") as file:
@@ -84,7 +84,7 @@ def _concatenate(target: Path, job: Job, index: PartIndex, suffix: str) -> tuple
 def _link(source: Path, target: Path) -> None:
     target.parent.mkdir(exist_ok=True)
     try:
-        os.link(source, target)  # noqa: PTH200 - Path.hardlink_to reads backwards
+        os.link(source, target)
     except OSError as error:
         if error.errno not in NO_HARD_LINKS:
             raise

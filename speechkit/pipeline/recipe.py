@@ -76,8 +76,8 @@ def _stage_problems(stage: Stage, earlier: dict[str, Stage]) -> list[str]:
         problems.append(f"config {stage.config.__name__} must be frozen")
     fields = {field.name for field in msgspec.structs.fields(stage.config)}
     names = [input_.name for input_ in stage.inputs]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        problems.append(f"two inputs are called {name}; give one of them name=")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    problems += [f"two inputs are called {name}; give one of them name=" for name in twice]
     for input_ in stage.inputs:
         if isinstance(input_, StageInput):
             if input_.stage not in earlier:

@@ -68,13 +68,20 @@ def run_recipe(
     """Run the stages ``start`` to ``stop`` of a recipe in the folder ``exp_dir``; what is fresh is left alone.
 
     Args:
+        recipe: the stages.
+        exp_dir: the folder that holds the stages' folders; made if absent.
         overrides: ``key=value`` each, over ``config_files``, over the defaults.
         backend: "inline", "pool" or "ray", with ``workers`` workers.
+        start: number of the first stage, the recipe's first unless given.
+        stop: number of the last stage, the recipe's last unless given.
         force: do the selected stages again although they are fresh.
         dry_run: only say what would be done and why.
+        config_files: YAML files, later ones over earlier ones.
+        workers: processes of a pool, or parts at a time on ray.
         shard: ``(i, n)``: do every n-th part, from the i-th; i counts from 1.
         device: "auto", "cpu", "cuda", … for stages that ask for a GPU.
         recipe_file: the recipe.py, where the recipe is not importable by name.
+        quiet: show no progress.
 
     Returns:
         0 when done, 130 when interrupted after the part in hand.
@@ -107,9 +114,15 @@ def run_recipe(
         except KeyboardInterrupt:
             progress.say("stopped at once; the next run goes on from the last finished part")
             return Interrupted.exit_code
-        except BaseException:
+        except UserError:
             progress.log(traceback.format_exc())
             raise
+        except SpeechkitError as error:
+            progress.log(traceback.format_exc())
+            raise type(error)(f"{error}; log: {exp / LOG}") from error
+        except Exception as error:
+            progress.log(traceback.format_exc())
+            raise SpeechkitError(f"{type(error).__name__}: {error}; log: {exp / LOG}") from error
         finally:
             progress.close()
 

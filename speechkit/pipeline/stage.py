@@ -49,7 +49,7 @@ class Value:
 class Drop:
     """A final no: the record is left out and listed in ``drops.jsonl``. The reason is one of the stage's own.
 
-    ``id`` is the input record's unless given; a list answer may hold a Drop for each part of the record that is left out.
+    ``id`` is the input record's unless given; a list answer may hold a Drop for each piece that is left out.
     """
 
     reason: str

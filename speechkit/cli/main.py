@@ -1,0 +1,155 @@
+"""The `speechkit` command: a static table of commands, each loaded when it runs, and the one place for errors.
+
+Exit codes: 0 done; 2 the user can mend it (one line says how); 1 the system failed (one line and the log's path);
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+import typer.core
+
+from speechkit.errors import SpeechkitError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "mine": ("speechkit.cli.mine:mine", "Turn recordings and documents into an aligned data set."),
+    "run": ("speechkit.cli.run:run", "Run the numbered stages of a recipe."),
+    "status": ("speechkit.cli.run:status", "Show which stages of a recipe are fresh, stale or part done."),
+    "explain": ("speechkit.cli.run:explain", "Say why a stage is stale: which key, from what to what."),
+    "list": ("speechkit.cli.run:list_recipes", "List the recipes that can be found from here."),
+    "new": ("speechkit.cli.run:new", "Write the skeleton of a recipe, which runs at once."),
+    "prepare": ("speechkit.cli.prepare:prepare", "Turn a public corpus as downloaded into manifests."),
+    "score": ("speechkit.cli.score:score", "Word and character error rates with confidence intervals."),
+    "doctor": ("speechkit.cli.doctor:doctor", "Check the installation and say what mends it."),
+}
+"""Name to (``module:function`` or ``module:typer app``, one line for the help)."""
+
+Command = Any  # click's, which newer typers carry inside themselves under another name
+
+
+class LazyGroup(typer.core.TyperGroup):
+    """Shows the table without loading it, and loads the one command that runs."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Every name, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Command:
+        """A command that has its name and help line only: enough for a list."""
+        if cmd_name not in COMMANDS:
+            return None
+        return typer.core.TyperCommand(cmd_name, help=COMMANDS[cmd_name][1], short_help=COMMANDS[cmd_name][1])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Command, list[str]]:
+        """The command itself, now that it runs."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load_command(name) if name in COMMANDS else command, rest
+
+
+def load_command(name: str) -> Command:
+    """The command of a name, from its module."""
+    module_name, _, attribute = COMMANDS[name][0].partition(":")
+    found = getattr(importlib.import_module(module_name), attribute)
+    if not isinstance(found, typer.Typer):
+        wrapped = typer.Typer(add_completion=False, rich_markup_mode=None)
+        wrapped.command(name)(found)
+        found = wrapped
+    command = typer.main.get_command(found)
+    command.name = name
+    return command
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Turn raw speech into data, representations and systems, and measure them.\n\n"
+    "Every command has examples in its help: speechkit COMMAND --help. With --debug an error shows its traceback.",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"speechkit {version('speechkit')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Print the version."),
+) -> None:
+    """The options of the command itself."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and end the process with its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    code = call([argument for argument in given if argument != "--debug"], debug=debug)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (head, less) has what it wanted. Python would complain once more at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def call(arguments: list[str], *, debug: bool = False) -> int:
+    """Run the command line; every failure becomes one line on stderr and an exit code."""
+    try:
+        code = typer.main.get_command(app).main(arguments, prog_name="speechkit", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except SpeechkitError as error:
+        if debug:
+            traceback.print_exc()
+        return _tell(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _tell("interrupted", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if hasattr(error, "format_message"):  # click's usage errors, of whichever click
+            return _tell(error.format_message(), 2)
+        if debug:
+            traceback.print_exc()
+        return _tell(f"{type(error).__name__}: {_first_line(error)}{_log(error)}", 1)
+
+
+def _tell(message: str, code: int) -> int:
+    print(f"speechkit: {message}", file=sys.stderr)
+    return code
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else "no message"
+
+
+def _log(error: Exception) -> str:
+    """Keep the traceback of a failure that nobody foresaw, and say where."""
+    path = Path(tempfile.gettempdir()) / f"speechkit-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write("".join(traceback.format_exception(error)))
+    except OSError:
+        return "; --debug shows the traceback"
+    return f"; traceback in {path}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""`speechkit run`, `status`, `explain`, `list` and `new`: recipes from the shell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from speechkit.errors import UserError
+
+if TYPE_CHECKING:
+    from speechkit.pipeline.recipe import Recipe
+    from speechkit.pipeline.state import Inspector
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A recipe's name, its folder, or a recipe.py.")]
+Settings = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Config, over all files.")]
+Exp = Annotated[Path | None, typer.Option("--exp", help="Output folder; exp/NAME unless given.")]
+Config = Annotated[list[Path] | None, typer.Option("--config", help="A YAML file over conf/default.yaml; repeatable.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def run(
+    name: Name,
+    settings: Settings = None,
+    stage: Annotated[int | None, typer.Option("--stage", help="First stage.")] = None,
+    stop_stage: Annotated[int | None, typer.Option("--stop-stage", "--stop_stage", help="Last stage.")] = None,
+    only: Annotated[int | None, typer.Option("--only", help="This stage alone.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Do the stages again although they are fresh.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "--dry_run", help="Only say what would run, and why.")] = False,
+    backend: Annotated[str, typer.Option(help="inline, pool or ray.")] = "",
+    workers: Annotated[int, typer.Option(help="Worker processes.")] = 1,
+    shard: Annotated[str | None, typer.Option(metavar="I/N", help="Do the I-th of N shares; the last commits.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps, for stages that use a GPU.")] = "auto",
+    config: Config = None,
+    exp: Exp = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+) -> None:
+    """Run a recipe: what is fresh is left alone, what was begun is finished.
+
+    Examples:
+
+      speechkit run mining documents.folder=docs regions.audio=audio
+
+      speechkit run asr_ctc --stage 2 --stop-stage 4 train.steps=2000 --config recipes/asr_ctc/conf/small.yaml
+
+      speechkit run mining --only 5 --force --backend pool --workers 4
+
+      speechkit run mining --dry-run
+
+      speechkit run mining --only 3 --shard 2/8
+    """
+    from speechkit.pipeline.runner import run_recipe
+
+    file, recipe = _load(name)
+    if only is not None and (stage is not None or stop_stage is not None):
+        raise UserError("--only N means --stage N --stop-stage N; give one or the other")
+    code = run_recipe(
+        recipe,
+        exp or Path("exp") / recipe.name,
+        settings or [],
+        backend or ("pool" if workers > 1 else "inline"),
+        stage if only is None else only,
+        stop_stage if only is None else only,
+        force,
+        dry_run,
+        config_files=_config_files(file, config),
+        workers=workers,
+        shard=_shard(shard),
+        device=device,
+        recipe_file=file,
+        quiet=quiet,
+    )
+    raise typer.Exit(code)
+
+
+def status(name: Name, settings: Settings = None, config: Config = None, exp: Exp = None, json: Json = False) -> None:
+    """Show each stage of a recipe: fresh, stale and why, part done.
+
+    Examples:
+
+      speechkit status mining
+
+      speechkit status mining alignment.window=20 --json
+    """
+    recipe, inspector = _inspector(name, settings, config, exp)
+    rows = []
+    for stage in recipe.stages:
+        state = inspector.state(stage)
+        counts = None if state.record is None else {k: v.records for k, v in state.record.outputs.items()}
+        rows.append(
+            {
+                "stage": stage.number,
+                "name": stage.name,
+                "state": state.condition,
+                "reasons": list(state.reasons),
+                "parts_done": state.parts_done,
+                "parts": state.parts,
+                "records": counts,
+                "dropped": None if state.record is None else state.record.dropped,
+                "folder": None if state.record is None or state.folder is None else str(state.folder.final),
+            }
+        )
+    if json:
+        return _print_json(rows)
+    for row in rows:
+        facts = "; ".join(row["reasons"])
+        if row["records"]:
+            facts = ", ".join(f"{path} {count}" for path, count in row["records"].items() if count is not None)
+        typer.echo(f"{row['stage']:3d} {row['name']:16s} {row['state']:10s} {facts}".rstrip())
+    return None
+
+
+def explain(
+    name: Name,
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="Number or name of the stage.")],
+    settings: Settings = None,
+    config: Config = None,
+    exp: Exp = None,
+    json: Json = False,
+) -> None:
+    """Say why a stage would run: every key that changed, its old and new value.
+
+    Examples:
+
+      speechkit explain mining alignment
+
+      speechkit explain mining 5 alignment.window=20
+    """
+    recipe, inspector = _inspector(name, settings, config, exp)
+    state = inspector.state(recipe.stage(stage))
+    if json:
+        facts = {"stage": state.stage.number, "state": state.condition, "reasons": list(state.reasons)}
+        return _print_json({**facts, "identity": state.identity})
+    typer.echo(f"stage {state.stage.number} {state.stage.name} is {state.condition}")
+    for reason in state.reasons:
+        typer.echo(f"  {reason}")
+    if state.condition == "fresh" and state.folder is not None:
+        typer.echo(f"  {state.folder.final}")
+        for key, value in sorted(state.identity.items()):
+            typer.echo(f"  {key} = {value}")
+    return None
+
+
+def list_recipes(json: Json = False) -> None:
+    """List the recipes in recipes/ of this folder and of the project.
+
+    Examples:
+
+      speechkit list
+
+      speechkit list --json
+    """
+    from speechkit.pipeline.discover import load_recipe, recipe_names
+
+    rows = []
+    for name, path in recipe_names().items():
+        recipe = load_recipe(path)
+        stages = [f"{stage.number} {stage.name}" for stage in recipe.stages]
+        rows.append({"name": name, "description": recipe.description, "stages": stages, "path": str(path)})
+    if json:
+        return _print_json(rows)
+    for row in rows:
+        typer.echo(f"{row['name']:16s} {row['description']}\n{'':16s} {', '.join(row['stages'])}".rstrip())
+    if not rows:
+        typer.echo("no recipes here; speechkit new NAME makes one")
+    return None
+
+
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the recipe: lower-case letters, digits and _.")],
+) -> None:
+    """Write recipes/NAME, a recipe that runs at once, to be changed from there.
+
+    Examples:
+
+      speechkit new my_corpus
+
+      recipes/my_corpus/run.sh
+    """
+    from speechkit.pipeline.skeleton import write_skeleton
+
+    folder = write_skeleton(Path("recipes"), name)
+    typer.echo(f"{folder} is ready; run it: speechkit run {name}")
+
+
+def _load(name: str) -> tuple[Path, Recipe]:
+    from speechkit.pipeline.discover import find_recipe, load_recipe
+
+    file = find_recipe(name)
+    return file, load_recipe(file)
+
+
+def _config_files(file: Path, given: list[Path] | None) -> list[Path]:
+    default = file.parent / "conf" / "default.yaml"
+    return [*([default] if default.is_file() else []), *(given or [])]
+
+
+def _inspector(
+    name: str, settings: list[str] | None, config: list[Path] | None, exp: Path | None
+) -> tuple[Recipe, Inspector]:
+    from speechkit.pipeline.config import read_settings
+    from speechkit.pipeline.state import Inspector
+
+    file, recipe = _load(name)
+    found = read_settings(recipe, _config_files(file, config), settings or [])
+    return recipe, Inspector(found, exp or Path("exp") / recipe.name)
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    first, slash, second = text.partition("/")
+    if not slash or not first.isdecimal() or not second.isdecimal():
+        raise UserError(f"--shard {text}: write it as I/N, for example 2/8")
+    return int(first), int(second)
+
+
+def _print_json(value: Any) -> None:
+    import msgspec
+
+    typer.echo(msgspec.json.encode(value).decode())
