@@ -24,6 +24,7 @@ from speechkit.io.paths import safe_id
 
 TABLES = ("train", "valid", "test")
 MAX_LINE_BYTES = 1 << 20
+MAX_FOLDERS = 100
 
 
 def splits(request: Request) -> list[str]:
@@ -36,7 +37,7 @@ def read(request: Request, split: str) -> Iterator[Item]:
     table = _tables(request.source)[split]
     words = require_file(table.with_suffix(".wrd"), "unpack shrutilipi_fairseq.zip whole")
     letters = table.with_suffix(".ltr")
-    language = table.parent.name
+    language = table.parent.resolve().name
     root: Path | None = None
     for number, (row, text, spelled) in enumerate(_together(table, words, letters), 2):
         name, _, samples = row.partition("\t")
@@ -66,8 +67,9 @@ def _tables(source: Path) -> dict[str, Path]:
             for name in TABLES:
                 if (folder / f"{name}.tsv").is_file():
                     found.setdefault(f"{folder.resolve().name}-{name}", folder / f"{name}.tsv")
-        # Bulletin folders are many; the folders of languages are reached without listing what is inside bulletins.
-        level = [p for folder in level if len(level) < 200 for p in subfolders(folder)]
+        below = [subfolders(folder) for folder in level]
+        # A folder of very many folders holds bulletins, and no manifest is inside a bulletin.
+        level = [folder for folders in below if len(folders) <= MAX_FOLDERS for folder in folders]
     if not found:
         raise UserError(f"{source}: holds no train.tsv; unpack shrutilipi_fairseq.zip below it, and <language>.zip")
     return dict(sorted(found.items()))
@@ -75,7 +77,7 @@ def _tables(source: Path) -> dict[str, Path]:
 
 def _audio_root(source: Path, table: Path, first: str) -> Path:
     """Where the paths of the manifest begin: the first place that holds its first file."""
-    language = table.parent.name
+    language = table.parent.resolve().name
     places = [table.parent, source, source / language, source / "data" / language, source / "newsonair_v5" / language]
     for place in places:
         if (place / first).is_file():

@@ -45,6 +45,22 @@ def test_shrutilipi_checks_lengths_and_letters_of_every_line(run, shrutilipi):
     assert done.split("hindi-train").left_out == {"audio_missing": 1, "length_differs": 1, "transcripts_disagree": 1}
 
 
+@pytest.mark.parametrize("place", ["hindi", "data/hindi", "newsonair_v5/hindi", "shrutilipi_fairseq/hindi"])
+def test_shrutilipi_finds_manifests_and_audio_wherever_they_were_unpacked(run, shrutilipi, place):
+    for k in range(150):
+        (shrutilipi / "hindi" / f"bulletin-{k}").mkdir()
+    nested = shrutilipi / "shrutilipi_fairseq" / "shrutilipi_fairseq"
+    nested.mkdir()
+    (shrutilipi / "shrutilipi_fairseq" / "hindi").rename(nested / "hindi")
+    if place == "shrutilipi_fairseq/hindi":
+        shutil.copytree(shrutilipi / "hindi", nested / "hindi", dirs_exist_ok=True)
+        shutil.rmtree(shrutilipi / "hindi")
+    elif place != "hindi":
+        (shrutilipi / place).parent.mkdir()
+        (shrutilipi / "hindi").rename(shrutilipi / place)
+    assert run("shrutilipi", shrutilipi).split("hindi-train").utterances == 3
+
+
 @pytest.mark.parametrize("name", ["train.wrd", "train.ltr", "train.tsv"])
 def test_shrutilipi_refuses_files_whose_lines_do_not_match(run, shrutilipi, name):
     path = shrutilipi / "shrutilipi_fairseq" / "hindi" / name
