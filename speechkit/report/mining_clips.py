@@ -1,0 +1,76 @@
+"""The audio of a mining page: the listed pairs first, then the sentences of the plots, until the page is full."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.errors import AudioError, UserError
+from speechkit.io.paths import inside
+from speechkit.mining.records import Outcome
+from speechkit.report.markup import Markup
+from speechkit.report.mining_data import MiningReport
+from speechkit.report.player import CLIP_RATE, clip_block, encode_clip, wave_outline
+
+
+class Clips:
+    """The audio that goes into the page, until its size is used up."""
+
+    def __init__(self, data: MiningReport, max_megabytes: float) -> None:
+        self.root = Path(data.audio_root)
+        self.files = {row.recording.id: row.recording.audio_filepath for row in data.views}
+        self.files |= data.audio_files
+        # What is not audio comes to about this much; base64 makes three bytes four characters.
+        marks = sum(len(view.outcomes) * 900 + len(view.path) * 30 for view in data.views)
+        self.left = int(max_megabytes * 1e6) - marks - 120_000
+        self.names: dict[tuple[str, str], str] = {}  # by recording and sentence
+        self.outlines: dict[str, str] = {}
+        self.blocks: list[Markup] = []
+        self.failures: dict[str, str] = {}
+
+    def add(self, outcome: Outcome) -> str | None:
+        """The name of the sentence's audio block, or None where there is no room or no audio."""
+        match = outcome.match
+        if match is not None and (name := self.names.get((match.recording, outcome.sentence))):
+            return name
+        if match is None or match.recording in self.failures or self.left <= 0:
+            return None
+        waveform = self._waveform(match.recording, match.start, match.end)
+        if waveform is None:
+            return None
+        encoded = encode_clip(waveform)
+        size = len(encoded) * 4 // 3 + 80
+        if size > self.left:
+            return None
+        self.left -= size
+        name = f"clip-{len(self.names) + 1}"
+        self.names[match.recording, outcome.sentence] = name
+        self.outlines[name] = wave_outline(waveform)
+        self.blocks.append(clip_block(name, encoded))
+        return name
+
+    def _waveform(self, recording: str, start: float, end: float) -> NDArray[np.float32] | None:
+        from speechkit.io.audio import audio_info, read_audio
+
+        try:
+            path = self.root if self.root.is_file() else inside(self.root, self.files[recording])
+            info = audio_info(path)
+            first = max(0, round(start * info.sample_rate))
+            last = min(info.num_samples, round(end * info.sample_rate))
+            if last <= first:
+                return None
+            return read_audio(path, offset_samples=first, num_samples=last - first, sample_rate=CLIP_RATE)
+        except (AudioError, UserError, KeyError) as error:
+            self.failures[recording] = str(error)
+            return None
+
+    def fill(self, data: MiningReport) -> None:
+        """Spend what is left on the plots, one sentence of each in turn, so that none is silent."""
+        queues = [[outcome for outcome in view.outcomes if outcome.match] for view in data.views]
+        longest = max((len(queue) for queue in queues), default=0)
+        for rank in range(longest):
+            for queue in queues:
+                if rank < len(queue) and self.left > 0:
+                    self.add(queue[rank])
