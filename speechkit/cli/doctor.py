@@ -39,7 +39,6 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
     Ends with 1 if something is wrong; an absent extra is not wrong.
 
     Examples:
-
       speechkit doctor
 
       speechkit doctor --json

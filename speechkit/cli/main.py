@@ -13,13 +13,14 @@ import tempfile
 import time
 import traceback
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import typer
 import typer.core
 
-from speechkit.errors import SpeechkitError
+from speechkit.errors import SpeechkitError, UserError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "mine": ("speechkit.cli.mine:mine", "Turn recordings and documents into an aligned data set."),
@@ -52,6 +53,10 @@ class LazyGroup(typer.core.TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Command, list[str]]:
         """The command itself, now that it runs."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            close = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean {close[0]}?" if close else "speechkit --help lists them"
+            raise UserError(f"no command {args[0]!r}; {hint}")
         name, command, rest = super().resolve_command(ctx, args)
         return name, load_command(name) if name in COMMANDS else command, rest
 

@@ -39,7 +39,6 @@ def run(
     """Run a recipe: what is fresh is left alone, what was begun is finished.
 
     Examples:
-
       speechkit run mining documents.folder=docs regions.audio=audio
 
       speechkit run asr_ctc --stage 2 --stop-stage 4 train.steps=2000 --config recipes/asr_ctc/conf/small.yaml
@@ -78,13 +77,12 @@ def status(name: Name, settings: Settings = None, config: Config = None, exp: Ex
     """Show each stage of a recipe: fresh, stale and why, part done.
 
     Examples:
-
       speechkit status mining
 
       speechkit status mining alignment.window=20 --json
     """
     recipe, inspector = _inspector(name, settings, config, exp)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for stage in recipe.stages:
         state = inspector.state(stage)
         counts = None if state.record is None else {k: v.records for k, v in state.record.outputs.items()}
@@ -122,7 +120,6 @@ def explain(
     """Say why a stage would run: every key that changed, its old and new value.
 
     Examples:
-
       speechkit explain mining alignment
 
       speechkit explain mining 5 alignment.window=20
@@ -146,7 +143,6 @@ def list_recipes(json: Json = False) -> None:
     """List the recipes in recipes/ of this folder and of the project.
 
     Examples:
-
       speechkit list
 
       speechkit list --json
@@ -173,7 +169,6 @@ def new(
     """Write recipes/NAME, a recipe that runs at once, to be changed from there.
 
     Examples:
-
       speechkit new my_corpus
 
       recipes/my_corpus/run.sh

@@ -113,7 +113,7 @@ def _open(path: Path, modified: int, size: int) -> tuple[Any, dict[str, list[str
     from safetensors import SafetensorError, safe_open
 
     try:
-        opened = safe_open(str(path), framework="numpy")
+        opened: Any = safe_open(str(path), framework="numpy")
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: is not a readable safetensors file: {error}") from error
     names: dict[str, list[str]] = {}

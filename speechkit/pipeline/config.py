@@ -90,7 +90,7 @@ def known_keys(recipe: Recipe) -> list[str]:
 
 def _types(recipe: Recipe) -> dict[str, list[Any]]:
     """Key to the types it must satisfy (several where stages share it)."""
-    found: dict[str, list[Any]] = {"seed": [Annotated[int, msgspec.Meta(ge=0, lt=2**63)]]}
+    found: dict[str, list[Any]] = {"seed": [Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]]}
     for stage in recipe.stages:
         for key, annotation in _struct_types(stage.config, stage.name):
             found.setdefault(key, []).append(annotation)

@@ -7,6 +7,7 @@ git does, a listing that is younger than the clock's grain is not trusted.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
@@ -33,10 +34,8 @@ class ContentDigests:
     def __init__(self, cache: Path) -> None:
         self._cache = cache
         self._kept: dict[str, _Kept] = {}
-        try:
+        with contextlib.suppress(OSError, msgspec.DecodeError):  # without it everything is read once
             self._kept = msgspec.json.decode(cache.read_bytes(), type=dict[str, _Kept])
-        except (OSError, msgspec.DecodeError):
-            pass  # it is a shortcut: without it everything is read once
 
     def digest(self, path: Path) -> str:
         """Digest of a file or folder.
@@ -59,10 +58,8 @@ class ContentDigests:
         return digest
 
     def _save(self) -> None:
-        try:
+        with contextlib.suppress(OSError, UserError):  # a read-only folder can still be asked for its status
             write_json(self._cache, self._kept)
-        except (OSError, UserError):
-            pass  # a read-only folder can still be asked for its status
 
 
 def digest_tree(folder: Path) -> str:

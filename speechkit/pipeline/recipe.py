@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -70,7 +71,8 @@ def _problems(recipe: Recipe) -> list[str]:
 
 def _stage_problems(stage: Stage, earlier: dict[str, Stage]) -> list[str]:
     problems: list[str] = []
-    if not (isinstance(stage.config, type) and issubclass(stage.config, msgspec.Struct)):
+    config: Any = stage.config
+    if not (isinstance(config, type) and issubclass(config, msgspec.Struct)):
         return ["its config must be a msgspec.Struct type"]
     if not stage.config.__struct_config__.frozen:
         problems.append(f"config {stage.config.__name__} must be frozen")

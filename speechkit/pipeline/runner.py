@@ -146,12 +146,12 @@ def plan(inspector: Inspector, stages: Sequence[Stage], *, force: bool = False) 
     lines = []
     for stage in stages:
         state = inspector.state(stage)
-        if state.condition == "fresh":
-            word, reasons = ("run", ("forced",)) if force else ("fresh", ())
+        word: str = state.condition
+        reasons = state.reasons
+        if state.condition == "fresh" and force:
+            word, reasons = "run", ("forced",)
         elif state.condition == "waits":
-            word, reasons = "run", state.reasons
-        else:
-            word, reasons = state.condition, state.reasons
+            word = "run"
         why = f": {'; '.join(reasons)}" if reasons else ""
         lines.append(f"{stage.number:2d} {stage.name:20s} {word}{why}")
     return lines

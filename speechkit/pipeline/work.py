@@ -121,7 +121,7 @@ class _PartWriter:
         self._shard_path = job.shard_path(part, parts)
         self._drops: list[DropRecord] = []
         self._shard: ShardWriter | None = None
-        self._check = None if job.record_out is None else msgspec.json.Decoder(job.record_out).decode
+        self._check: Any = None if job.record_out is None else msgspec.json.Decoder(job.record_out).decode
         self._records = self._written = 0
         self._audio_seconds = 0.0
         self._trace = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -143,10 +144,8 @@ def serve(pipe: Connection, message: bytes, device: str, log: str) -> None:
         code = error.exit_code if isinstance(error, SpeechkitError) else 1
         text = str(error) if isinstance(error, SpeechkitError) else f"{type(error).__name__}: {error}"
         traceback.print_exc()
-        try:
+        with contextlib.suppress(OSError):  # nobody listens any more
             pipe.send_bytes(msgspec.json.encode(Failure(text, code, traceback.format_exc())))
-        except OSError:
-            pass
 
 
 def _write_to(log: str) -> None:
@@ -163,10 +162,8 @@ def _write_to(log: str) -> None:
 
 def _give(hand: _Hand, part: int) -> None:
     hand.part = part
-    try:
+    with contextlib.suppress(OSError):  # it is dead; the next wait finds the closed pipe
         hand.pipe.send_bytes(part.to_bytes(8, "big"))
-    except OSError:
-        pass  # it is dead; the next wait finds the closed pipe
 
 
 def _receive(hand: _Hand) -> Done | Failure | Ready | None:

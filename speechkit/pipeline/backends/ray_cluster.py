@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from speechkit.errors import SpeechkitError, UserError, require
+from speechkit.errors import SpeechkitError, require
 from speechkit.pipeline.backends import ATTEMPTS
 from speechkit.pipeline.backends.pool import crash_error
 from speechkit.pipeline.job import Job, PartResult, decode_job, encode_job
@@ -26,15 +26,19 @@ class PartActor:
     """A worker that lives in the cluster; also used for one part by a task."""
 
     def __init__(self, message: bytes) -> None:
-        self._job = decode_job(message)
-        device = self._job.device
-        # ray shows a worker only the GPUs that are its own, counted from 0.
-        self._worker = make_worker(self._job, "cuda:0" if device.startswith("cuda") else device)
-        self._index = self._job.index()
+        self._message = message
+        self._ready: tuple[Job, Any] | None = None
 
     def run(self, part: int) -> bytes:
         """Do one part; the result is JSON."""
-        return msgspec.json.encode(process_part(self._job, self._worker, self._index, part))
+        if self._ready is None:
+            # Not in the constructor: what fails here travels back as the error that it is.
+            job = decode_job(self._message)
+            # ray shows a worker only the GPUs that are its own, counted from 0.
+            device = "cuda:0" if job.device.startswith("cuda") else job.device
+            self._ready = (job, make_worker(job, device))
+        job, worker = self._ready
+        return msgspec.json.encode(process_part(job, worker, job.index(), part))
 
 
 def _run_once(message: bytes, part: int) -> bytes:
@@ -132,23 +136,16 @@ def _connect(ray: Any, cpus: int) -> None:
 def _result(ray: Any, reference: Any) -> PartResult | str:
     try:
         return msgspec.json.decode(ray.get(reference), type=PartResult)
-    except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError) as error:
-        return type(error).__name__
-    except ray.exceptions.ActorDiedError as error:
-        cause = _cause_of(error)
-        if isinstance(cause, SpeechkitError):  # its constructor failed: a setup that cannot work
-            raise type(cause)(str(cause)) from error
-        if "creation task" in str(error) and "Error" in str(error) and "worker process" not in str(error).lower():
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            code = UserError if "UserError" in lines[-1] else SpeechkitError
-            raise code(lines[-1]) from error
+    except (
+        ray.exceptions.ActorDiedError,
+        ray.exceptions.ActorUnavailableError,
+        ray.exceptions.WorkerCrashedError,
+        ray.exceptions.NodeDiedError,
+        ray.exceptions.OutOfMemoryError,
+    ) as error:
         return type(error).__name__
     except ray.exceptions.RayTaskError as error:
-        cause = _cause_of(error)
+        cause = getattr(error, "cause", None) or error
         if isinstance(cause, SpeechkitError):
             raise type(cause)(str(cause)) from error
         raise SpeechkitError(f"{type(cause).__name__}: {cause}") from error
-
-
-def _cause_of(error: BaseException) -> BaseException:
-    return getattr(error, "cause", None) or error

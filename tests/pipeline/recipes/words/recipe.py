@@ -51,6 +51,7 @@ class CaseConfig(msgspec.Struct, frozen=True):
 
 class NoiseConfig(msgspec.Struct, frozen=True):
     size: int = 3
+    crash_file: Annotated[str | None, NEUTRAL] = None
 
 
 def prepare(context: Context) -> None:
@@ -62,18 +63,21 @@ def prepare(context: Context) -> None:
     context.write("rows.jsonl", rows())
 
 
+def crash(file: str | None) -> None:
+    if file and Path(file).exists():
+        left = int(Path(file).read_text())
+        if left > 0:
+            Path(file).write_text(str(left - 1))
+            print("the worker says goodbye", flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 class ChangeCase:
     def __init__(self, config: CaseConfig) -> None:
         self.config = config
 
     def process(self, batch: list[Row]) -> list[object]:
-        crash = self.config.crash_file
-        if crash and Path(crash).exists():
-            left = int(Path(crash).read_text())
-            if left > 0:
-                Path(crash).write_text(str(left - 1))
-                print("the worker says goodbye", flush=True)
-                os.kill(os.getpid(), signal.SIGKILL)
+        crash(self.config.crash_file)
         failing = Path(self.config.fail_file).read_text().split() if self.config.fail_file else []
         answers: list[object] = []
         for row in batch:
@@ -91,6 +95,7 @@ class AddNoise(Worker):
         self.device = device
 
     def process(self, batch: list[Row]) -> list[Value]:
+        crash(self.config.crash_file)
         return [
             Value(row, {"noise": np.random.default_rng(item_seed(self.seed, row.id)).random(self.config.size)})
             for row in batch
