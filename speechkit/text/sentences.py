@@ -12,7 +12,8 @@ MAX_CHARACTERS = 400
 _CLOSERS = "\"'”’»›)\\]}」』】〉》）"
 _PARAGRAPH = re.compile(r"[^\S\n]*\n[^\S\n]*(?:\n\s*|\f\s*)|\f\s*")
 # Marks that end a sentence wherever they stand; a full stop, question or exclamation mark needs white space after it.
-_END = re.compile(rf"[।॥۔؟。！？｡։።፧᙮؛]+[{_CLOSERS}]*|[.!?…]+[{_CLOSERS}]*(?=\s|$)|[.!?…]+(?=[\"“«‘]?[A-Z][a-z]{{2}})")
+_AROUND = rf"(?:[{_CLOSERS}]|[ \u00a0\u202f]»)*"  # French puts a space before its closing quotation mark
+_END = re.compile(rf"[।॥۔؟。！？｡։።፧᙮؛]+{_AROUND}|[.!?…]+{_AROUND}(?=\s|$)|[.!?…]+(?=[\"“«‘]?[A-Z][a-z]{{2}})")
 _LAST_WORD = re.compile(r"[^\s\"'“‘«(\[{—–]*$")
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]$")
 _ENUMERATOR = re.compile(r"(?:\d{1,3}|[ivxlc]{1,5}|[IVXLC]{1,5}|[A-Za-z])$")
@@ -77,7 +78,7 @@ def _sentences(text: str, begin: int, end: int, lang: str) -> Iterator[tuple[int
 
 def _ends_sentence(text: str, sentence: int, mark: re.Match[str], end: int, lang: str) -> bool:
     """Whether the mark ends the sentence that began at ``sentence``; it looks at one word on either side."""
-    marks = mark.group().rstrip("\"'”’»›)]}」』】〉》）")
+    marks = mark.group().rstrip("\"'”’»›)]}」』】〉》） \u00a0\u202f")
     if marks[0] not in ".…!?":
         return True
     following = _NEXT.match(text, mark.end(), end)
