@@ -1,0 +1,140 @@
+"""Manifests from one format into another, with what the target cannot hold counted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from speechkit.data.formats.losses import OPTIONAL, Losses, Written
+from speechkit.data.manifest import read_jsonl, read_manifest, rebase, write_manifest
+from speechkit.data.records import Utterance
+from speechkit.errors import ManifestError, UserError
+
+Reader = Callable[[Path, Path], Iterator[Utterance]]
+
+
+class Format(msgspec.Struct, frozen=True):
+    """A format: the module of ``read_NAME(path, folder)`` and ``write_NAME(records, path, folder)``, and its limits."""
+
+    module: str
+    description: str
+    cannot_hold: str
+
+
+FORMATS = {
+    "speechkit": Format("speechkit.data.convert", "JSON lines, .jsonl or .jsonl.gz", "nothing"),
+    "nemo": Format("speechkit.data.formats.nemo", "NeMo manifest, .json or .jsonl", "a missing text (written empty)"),
+    "lhotse": Format("speechkit.data.formats.lhotse", "CutSet, .jsonl or .jsonl.gz", "nothing"),
+    "shar": Format("speechkit.data.formats.lhotse", "Shar folder (extra lhotse)", "offset, channel, file names"),
+    "kaldi": Format(
+        "speechkit.data.formats.kaldi", "data directory", "alignment, units, features, score, source, custom"
+    ),
+    "parquet": Format("speechkit.data.formats.parquet", "Hugging Face .parquet (extra parquet)", "nothing"),
+    "fairseq": Format(
+        "speechkit.data.formats.fairseq",
+        ".tsv with .ltr and .wrd",
+        "speaker, lang, alignment, units, features, score, source, custom; cuts become clips",
+    ),
+    "csv": Format("speechkit.data.formats.table", ".csv with a header", "an empty string apart from none"),
+}
+
+
+def convert(
+    source: Path | str,
+    target: Path | str,
+    *,
+    source_format: str | None = None,
+    target_format: str | None = None,
+    **options: Any,
+) -> Written:
+    """Convert a manifest; formats that are not given are told from the names and the first line.
+
+    Paths relative to the source are re-based to the target. ``options`` go to the writer (Parquet: ``embed``).
+
+    Raises:
+        UserError: if a format cannot be told, or is not known.
+        ManifestError: if the source cannot be read.
+    """
+    source, target = Path(source), Path(target)
+    reading = _known(source_format or detect_format(source))
+    writing = _known(target_format or format_of_name(target))
+    if os.path.realpath(source) == os.path.realpath(target):
+        raise UserError(f"{target}: is the source itself; choose another target")
+    folder = target if writing in ("kaldi", "shar") else target.parent
+    records = read_format(source, reading, folder)
+    return write_format(records, target, writing, folder, **options)
+
+
+def read_format(source: Path | str, name: str, folder: Path | str) -> Iterator[Utterance]:
+    """The utterances of ``source`` in format ``name``, their audio paths relative to ``folder``."""
+    name = _known(name)
+    reader: Reader = getattr(import_module(FORMATS[name].module), f"read_{name}")
+    return reader(Path(source), Path(folder))
+
+
+def write_format(
+    records: Iterable[Utterance], target: Path | str, name: str, folder: Path | str, **options: Any
+) -> Written:
+    """Write utterances whose audio paths are relative to ``folder`` in format ``name``."""
+    name = _known(name)
+    writer: Callable[..., Written] = getattr(import_module(FORMATS[name].module), f"write_{name}")
+    return writer(records, Path(target), Path(folder), **options)
+
+
+def read_speechkit(path: Path, folder: Path) -> Iterator[Utterance]:
+    """A manifest of our own, with its paths seen from ``folder``."""
+    return rebase(read_manifest(path), path.parent, folder)
+
+
+def write_speechkit(records: Iterable[Utterance], path: Path, folder: Path) -> Written:
+    """A manifest of our own; nothing is lost."""
+    losses = Losses(OPTIONAL)
+    write_manifest(path, losses.passing(rebase(records, folder, path.parent)))
+    return losses.written(path)
+
+
+def format_of_name(path: Path) -> str:
+    """The format that a target's name stands for.
+
+    Raises:
+        UserError: if the name stands for none or for several.
+    """
+    name = path.name.lower()
+    endings = {".parquet": "parquet", ".csv": "csv", ".tsv": "fairseq", ".jsonl": "speechkit", ".jsonl.gz": "speechkit"}
+    for ending, known in endings.items():
+        if name.endswith(ending):
+            return known
+    raise UserError(f"{path}: its format cannot be told from its name; add --to with one of {', '.join(FORMATS)}")
+
+
+def detect_format(path: Path) -> str:
+    """The format of a source, by its name, its folder's files or its first line.
+
+    Raises:
+        UserError: if it cannot be told.
+    """
+    if path.is_dir():
+        if (path / "wav.scp").is_file():
+            return "kaldi"
+        if any(path.glob("cuts.*.jsonl*")):
+            return "shar"
+        raise UserError(f"{path}: is neither a Kaldi directory (wav.scp) nor Shar (cuts.000000.jsonl.gz)")
+    if path.suffix.lower() in (".parquet", ".csv", ".tsv"):
+        return format_of_name(path)
+    first = next(iter(read_jsonl(path, dict[str, Any])), None)
+    if first is None:
+        raise ManifestError(f"{path}: is empty, so its format cannot be told; add --from")
+    if "recording" in first or "supervisions" in first or first.get("type") in ("MonoCut", "MixedCut", "MultiCut"):
+        return "lhotse"
+    return "speechkit" if "id" in first and "sample_rate" in first else "nemo"
+
+
+def _known(name: str) -> str:
+    if name not in FORMATS:
+        raise UserError(f"format {name!r} is not known; choose one of {', '.join(FORMATS)}")
+    return name

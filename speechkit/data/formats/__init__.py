@@ -1,0 +1,1 @@
+"""Other formats for manifests; each module says what its format cannot hold."""

@@ -1,0 +1,125 @@
+"""fairseq's wav2vec manifests: NAME.tsv (root folder, then path and length in samples), NAME.ltr and NAME.wrd.
+
+fairseq reads whole mono files, so a cut out of a longer recording is written as a FLAC clip of its own beside the
+manifest. It holds text on one line; it does not hold speaker, language, alignment, units, features, score, source or
+custom. ``NAME.id`` keeps the identifiers; fairseq passes over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from itertools import repeat
+from pathlib import Path
+from typing import TextIO
+
+from speechkit.data.formats.identity import Identifiers, absolute_audio, relative_audio
+from speechkit.data.formats.losses import Losses, Written
+from speechkit.data.records import Utterance
+from speechkit.errors import ManifestError
+from speechkit.io.atomic import atomic_path
+from speechkit.io.audio import audio_info, read_audio, write_audio
+from speechkit.io.paths import safe_id
+
+HELD = frozenset({"offset", "channel", "text"})
+
+
+def write_fairseq(records: Iterable[Utterance], path: Path, folder: Path) -> Written:
+    """Write ``path`` (``.tsv``), its ``.ltr``, ``.wrd``, ``.id``, and clips in the folder ``NAME-clips`` beside it."""
+    losses = Losses(HELD)
+    root = Path(path.parent).resolve()
+    clips = path.with_name(f"{path.stem}-clips")
+    others = [path.with_suffix(suffix) for suffix in (".ltr", ".wrd", ".id")]
+    with ExitStack() as stack:
+        table, letters, words, names = (
+            stack.enter_context(stack.enter_context(atomic_path(file)).open("w", encoding="utf-8", newline="\n"))
+            for file in (path, *others)
+        )
+        table.write(f"{root}\n")
+        for record in losses.passing(records):
+            audio = absolute_audio(folder, record)
+            found = audio_info(audio)
+            whole = record.offset_samples == 0 and record.num_samples == found.num_samples and found.channels == 1
+            if not whole:
+                waveform = read_audio(
+                    audio,
+                    offset_samples=record.offset_samples,
+                    num_samples=record.num_samples,
+                    sample_rate=None,
+                    channel=record.channel,
+                )
+                audio = str(clips.resolve() / f"{safe_id(record.id)}.flac")
+                write_audio(audio, waveform, found.sample_rate)
+                losses.changed["cuts of longer or multi-channel recordings, written as clips"] += 1
+            if "\t" in audio or "\n" in audio:
+                raise ManifestError(f"{audio!r}: a tsv cannot hold a path with a tab or line end; rename the file")
+            table.write(f"{relative_audio(root, audio)}\t{record.num_samples}\n")
+            if record.text is None:
+                losses.changed["text missing, written as an empty line"] += 1
+            text = " ".join((record.text or "").split())
+            if record.text is not None and text != record.text:
+                losses.changed["text, spaces and line ends"] += 1
+            letters.write(f"{' '.join(text.replace(' ', '|'))} |\n" if text else "\n")
+            words.write(f"{text}\n")
+            names.write(f"{' '.join(record.id.splitlines())}\n")
+    return losses.written(path, *others)
+
+
+def read_fairseq(path: Path, folder: Path) -> Iterator[Utterance]:
+    """The rows of a ``.tsv`` and its ``.wrd`` (or ``.ltr``) as utterances for a manifest in ``folder``.
+
+    Raises:
+        ManifestError: with ``file:line`` if a row is malformed or the files differ in length.
+    """
+    identifiers = Identifiers()
+    with ExitStack() as stack:
+        table = stack.enter_context(_lines(path))
+        texts, names = _beside(stack, path, (".wrd", ".ltr")), _beside(stack, path, (".id",))
+        root = path.parent / table.readline().rstrip("\n")
+        number = 1
+        for number, line in enumerate(table, 2):
+            place = f"{path}:{number}"
+            audio, _, length = line.rstrip("\n").partition("\t")
+            if not length.isdigit():
+                raise ManifestError(f"{place}: is not 'path<tab>samples'; mend the line")
+            full = root / audio
+            found = audio_info(full)
+            if found.num_samples != int(length):
+                raise ManifestError(
+                    f"{place}: gives {length} samples and {full} holds {found.num_samples}; make the tsv again"
+                )
+            text, name = next(texts, ""), next(names, "")
+            if text is None or name is None:
+                raise ManifestError(f"{place}: the text or id file beside it has fewer lines; make them again")
+            yield Utterance.from_samples(
+                num_samples=int(length),
+                sample_rate=found.sample_rate,
+                id=name or identifiers.give(audio, 0),
+                audio_filepath=relative_audio(folder, full),
+                text=text or None,
+            )
+        if next(texts, None) or next(names, None):
+            raise ManifestError(f"{path}:{number}: the text or id file beside it has more lines; make them again")
+
+
+def _beside(stack: ExitStack, path: Path, suffixes: tuple[str, ...]) -> Iterator[str | None]:
+    """Lines of the first file that exists, then None; nothing but empty text when there is none."""
+    for suffix in suffixes:
+        file = path.with_suffix(suffix)
+        if file.is_file():
+            lines = (line.rstrip("\n") for line in stack.enter_context(_lines(file)))
+            plain = (line.replace(" ", "").replace("|", " ").strip() if suffix == ".ltr" else line for line in lines)
+            return _then_none(plain)
+    return iter(())
+
+
+def _then_none(lines: Iterator[str]) -> Iterator[str | None]:
+    yield from lines
+    yield from repeat(None)
+
+
+def _lines(path: Path) -> TextIO:
+    try:
+        return path.open(encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be read: {error.strerror or error}; check the path") from error

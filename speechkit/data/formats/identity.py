@@ -1,0 +1,77 @@
+"""Utterances from formats that have no identifier, sample rate or exact times of their own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from speechkit.data.records import Utterance
+from speechkit.errors import ManifestError
+from speechkit.io.audio import audio_info
+from speechkit.io.paths import safe_id
+
+# Other tools round seconds to two or three digits; a cut may end this much after its file and is shortened to it.
+ROUNDING_SECONDS = 0.05
+
+
+class Identifiers:
+    """Gives each row without an identifier one made of its audio file and offset, and a number if that repeats."""
+
+    def __init__(self) -> None:
+        self.times_seen: dict[str, int] = {}
+
+    def give(self, audio: str, offset_samples: int) -> str:
+        """An identifier that was not given before."""
+        name = safe_id(Path(audio).with_suffix("").as_posix().strip("./").replace("/", "-"))
+        if offset_samples:
+            name = f"{name}-{offset_samples:09d}"
+        count = self.times_seen.get(name, 0)
+        self.times_seen[name] = count + 1
+        return f"{name}-{count + 1}" if count else name
+
+
+def utterance_from_seconds(
+    place: str,
+    audio: Path,
+    *,
+    offset: float = 0.0,
+    duration: float | None = None,
+    sample_rate: int | None = None,
+    **fields: Any,
+) -> Utterance:
+    """An utterance whose seconds become whole samples of its file; ``fields`` must hold audio_filepath and id.
+
+    The header of ``audio`` is read where the rate or the duration is not given.
+
+    Raises:
+        ManifestError: naming ``place`` (file:line) if the cut does not lie in the audio.
+        AudioError: if the audio is needed and cannot be read.
+    """
+    if not (offset >= 0 and offset < float("inf")) or (duration is not None and not 0 <= duration < float("inf")):
+        raise ManifestError(f"{place}: offset {offset} and duration {duration} are not possible; give seconds from 0")
+    if sample_rate is None or duration is None:
+        found = audio_info(audio)
+        rate, total = found.sample_rate, found.num_samples
+        begin = round(offset * rate)
+        length = total - begin if duration is None else round(duration * rate)
+        beyond = begin + length - total
+        if beyond > ROUNDING_SECONDS * rate or begin > total:
+            raise ManifestError(
+                f"{place}: the cut ends at {(begin + length) / rate:.3f} s and {audio} after {total / rate:.3f} s; "
+                "mend the offset or duration"
+            )
+        length -= max(beyond, 0)
+    else:
+        rate, begin, length = sample_rate, round(offset * sample_rate), round(duration * sample_rate)
+    return Utterance.from_samples(offset_samples=begin, num_samples=length, sample_rate=rate, **fields)
+
+
+def absolute_audio(folder: Path | str, record: Utterance) -> str:
+    """Absolute path of a record's audio, for formats whose readers know no manifest folder."""
+    return os.path.realpath(Path(folder) / record.audio_filepath)
+
+
+def relative_audio(folder: Path | str, audio: Path | str) -> str:
+    """Path of an audio file as seen from the folder of a manifest."""
+    return Path(os.path.relpath(os.path.realpath(audio), os.path.realpath(folder))).as_posix()

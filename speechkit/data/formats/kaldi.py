@@ -1,0 +1,250 @@
+"""Kaldi data directories: wav.scp, segments, text, utt2spk, spk2utt, utt2lang, sorted by bytes.
+
+A directory holds identifiers without spaces, times, text on one line, speaker, language and channel. It does not hold
+alignment, units, features, score, source or custom. Kaldi wants the speaker in front of the utterance's identifier;
+where it is not, it is put there, and the file ``utt2id`` keeps the identifiers that were changed.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+
+import msgspec
+
+from speechkit.data.formats.identity import absolute_audio, relative_audio, utterance_from_seconds
+from speechkit.data.formats.losses import Losses, Written
+from speechkit.data.formats.sorting import SortedLines
+from speechkit.data.records import Utterance, seconds
+from speechkit.errors import AudioError, ManifestError
+from speechkit.io.atomic import atomic_path
+from speechkit.io.audio import audio_info
+from speechkit.io.paths import safe_id
+
+HELD = frozenset({"offset", "channel", "text", "speaker", "lang"})
+FILES = ("wav.scp", "segments", "text", "utt2spk", "spk2utt", "utt2lang", "utt2id")
+UNPRINTABLE = re.compile(r"[\s\x00-\x20\x7f-\xa0]+")
+
+
+def write_kaldi(records: Iterable[Utterance], path: Path, folder: Path) -> Written:
+    """Write a Kaldi data directory; ``folder`` is where the records' relative audio paths start.
+
+    Audio paths become absolute, because Kaldi reads them from where it is started.
+
+    Raises:
+        ManifestError: if an audio path holds a line end, which wav.scp cannot.
+    """
+    losses = Losses(HELD)
+    tables = {name: SortedLines() for name in FILES}
+    named: dict[str, str] = {}
+    for record in losses.passing(records):
+        speaker = _token(record.speaker) if record.speaker else None
+        plain = _token(record.id)
+        utterance = plain if speaker is None or plain.startswith(f"{speaker}-") else f"{speaker}-{plain}"
+        if utterance != record.id:
+            tables["utt2id"].add(f"{utterance} {msgspec.json.encode(record.id).decode()}")
+        if record.speaker and speaker != record.speaker:
+            losses.changed["speaker, characters that Kaldi cannot hold"] += 1
+        audio = absolute_audio(folder, record)
+        recording = safe_id(Path(record.audio_filepath).as_posix().replace("../", ""))
+        if named.setdefault(recording, audio) != audio:  # two folders above hold files of one name
+            recording = safe_id(audio)
+        if record.channel:
+            recording = f"{recording}-channel{record.channel}"
+        tables["wav.scp"].add(f"{recording} {_command(audio, record)}")
+        end = record.offset_samples + record.num_samples
+        times = (seconds(record.offset_samples, record.sample_rate), seconds(end, record.sample_rate))
+        tables["segments"].add(f"{utterance} {recording} {times[0]:.7f} {times[1]:.7f}")
+        tables["utt2spk"].add(f"{utterance} {speaker or utterance}")
+        tables["spk2utt"].add(f"{speaker or utterance} {utterance}")
+        if record.text is None:
+            losses.changed["text missing, no line in the file text"] += 1
+        else:
+            text = " ".join(record.text.split())
+            if text != record.text:
+                losses.changed["text, spaces and line ends"] += 1
+            tables["text"].add(f"{utterance} {text}")
+        if record.lang:
+            tables["utt2lang"].add(f"{utterance} {_token(record.lang)}")
+    return losses.written(*_write_tables(path, tables))
+
+
+def _write_tables(path: Path, tables: dict[str, SortedLines]) -> list[Path]:
+    made = []
+    for name, lines in tables.items():
+        ordered: Iterable[bytes] = lines
+        if name == "spk2utt":
+            pairs = (line.split() for line in lines)
+            ordered = (
+                b" ".join([speaker, *(pair[1] for pair in group)]) + b"\n"
+                for speaker, group in groupby(pairs, key=lambda pair: pair[0])
+            )
+        first = next(iterator := iter(ordered), None)
+        if first is None:
+            (path / name).unlink(missing_ok=True)  # of an earlier run: it would be read as a part of this one
+            continue
+        with atomic_path(path / name) as temporary, temporary.open("wb") as file:
+            file.write(first)
+            file.writelines(iterator)
+        made.append(path / name)
+    return made
+
+
+def read_kaldi(path: Path, folder: Path) -> Iterator[Utterance]:
+    """The utterances of a Kaldi data directory for a manifest in ``folder``; ordered as utt2spk or segments is.
+
+    A command in wav.scp is never run: the audio file that it reads is taken from it (sox, ffmpeg, flac, sph2pipe).
+    The tables are walked side by side, so memory holds only the recordings.
+
+    Raises:
+        ManifestError: with ``file:line`` if a table is missing, unsorted or contradicts another.
+    """
+    recordings: dict[str, tuple[str, int]] = {}
+    for place, key, value in _table(path / "wav.scp", required=True):
+        recordings[key] = _audio_of(place, value)
+    has_segments = (path / "segments").is_file()
+    optional = [_Side(path / name) for name in ("text", "utt2spk", "utt2lang", "utt2id")]
+    source = path / "segments" if has_segments else path / "wav.scp"
+    last = b""
+    for place, utterance, value in _table(source, required=True):
+        if utterance.encode() <= last:
+            raise ManifestError(f"{place}: {utterance!r} is not in byte order; run: LC_ALL=C sort -u on the tables")
+        last = utterance.encode()
+        text, speaker, lang, identifier = (side.value(utterance) for side in optional)
+        offset, duration = 0.0, None
+        recording = utterance
+        if has_segments:
+            parts = value.split()
+            try:
+                recording, begin, end = parts[0], float(parts[1]), float(parts[2])
+            except (IndexError, ValueError) as error:
+                raise ManifestError(f"{place}: is not 'utterance recording begin end'; mend the line") from error
+            offset, duration = begin, (None if end < 0 else end - begin)
+        if recording not in recordings:
+            raise ManifestError(f"{place}: recording {recording!r} is not in {path / 'wav.scp'}; add it there")
+        audio, channel = recordings[recording]
+        made = utterance_from_seconds(
+            place,
+            path / audio if not Path(audio).is_absolute() else Path(audio),
+            offset=offset,
+            duration=duration,
+            id=_original(path, identifier) if identifier else utterance,
+            audio_filepath=relative_audio(folder, path / audio),
+            channel=channel,
+            text=text,
+            speaker=None if speaker == utterance else speaker,
+            lang=lang,
+        )
+        yield made
+    for side in optional:
+        side.finish()
+
+
+class _Side:
+    """A sorted table that is read in step with the utterances."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = _table(path, required=False)
+        self.row = next(self.rows, None)
+
+    def value(self, key: str) -> str | None:
+        if self.row is None or self.row[1] != key:
+            if self.row is not None and self.row[1].encode() < key.encode():
+                raise ManifestError(f"{self.row[0]}: {self.row[1]!r} is no utterance or not in byte order; mend it")
+            return None
+        value = self.row[2]
+        self.row = next(self.rows, None)
+        return value
+
+    def finish(self) -> None:
+        if self.row is not None:
+            raise ManifestError(f"{self.row[0]}: {self.row[1]!r} is no utterance or not in byte order; mend it")
+
+
+def _table(path: Path, *, required: bool) -> Iterator[tuple[str, str, str]]:
+    """``(file:line, key, rest)`` of each line."""
+    if not path.is_file():
+        if required:
+            raise ManifestError(f"{path}: is missing; a Kaldi data directory needs it")
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            place = f"{path}:{number}"
+            try:
+                text = line.decode("utf-8").rstrip("\n")
+            except UnicodeDecodeError as error:
+                raise ManifestError(f"{place}: is not UTF-8 text; convert the file") from error
+            key, _, value = text.partition(" ") if "\t" not in text.split(" ", 1)[0] else text.partition("\t")
+            if not key:
+                raise ManifestError(f"{place}: begins with a space; mend the line")
+            yield place, key, value.strip(" \t\r")
+
+
+def _original(path: Path, text: str) -> str:
+    try:
+        return msgspec.json.decode(text, type=str)
+    except msgspec.MsgspecError as error:
+        raise ManifestError(f"{path / 'utt2id'}: {text!r} is not a quoted identifier; mend the line") from error
+
+
+def _token(text: str) -> str:
+    """Text without spaces, as a Kaldi identifier."""
+    return UNPRINTABLE.sub("_", text)
+
+
+def _command(audio: str, record: Utterance) -> str:
+    """How Kaldi reads the file: its path for a mono WAV, else a pipe to sox."""
+    if "\n" in audio or "\r" in audio:
+        raise ManifestError(f"{audio!r}: wav.scp cannot hold a path with a line end; rename the file")
+    if record.channel or _channels(audio) > 1:
+        return f"sox {shlex.quote(audio)} -t wav - remix {record.channel + 1} |"
+    if audio.lower().endswith(".wav") and audio == audio.strip() and not audio.endswith("|"):
+        return audio
+    return f"sox {shlex.quote(audio)} -t wav - |"
+
+
+def _channels(audio: str) -> int:
+    """Channels by the header; a manifest may be converted where its audio is not, and counts as mono there."""
+    try:
+        return audio_info(audio).channels
+    except AudioError:
+        return 1
+
+
+PROGRAMS = ("sox", "ffmpeg", "flac", "sph2pipe", "cat", "opusdec", "mpg123")
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".opus", ".ogg", ".sph", ".m4a", ".mp4", ".webm", ".mkv", ".aac")
+
+
+def _audio_of(place: str, value: str) -> tuple[str, int]:
+    """Audio path and channel of an extended filename; nothing is run."""
+    if not value:
+        raise ManifestError(f"{place}: has no path; mend the line")
+    if not value.endswith("|"):
+        return value, 0
+    try:
+        words = shlex.split(value[:-1])
+    except ValueError as error:
+        raise ManifestError(f"{place}: the command cannot be split ({error}); mend the quotes") from error
+    program = Path(words[0]).name if words else ""
+    if program in PROGRAMS and "|" not in words:
+        if "-i" in words[:-1]:
+            files = [words[words.index("-i") + 1]]
+        elif program == "sox":
+            files = [words[1]] if len(words) > 1 else []
+        else:
+            files = [word for word in words[1:] if word.lower().endswith(AUDIO_SUFFIXES)]
+        if len(files) == 1:
+            channel = 0
+            if program == "sox" and "remix" in words:
+                after = words[words.index("remix") + 1 :]
+                if len(after) != 1 or not after[0].isdigit():
+                    raise ManifestError(f"{place}: only 'remix' of one channel can be read; cut the audio first")
+                channel = int(after[0]) - 1
+            elif program == "sox" and any(word in ("speed", "tempo", "trim", "rate", "vol") for word in words):
+                raise ManifestError(f"{place}: the command changes the audio; run it and give the file instead")
+            return files[0], channel
+    raise ManifestError(f"{place}: the command is not one that can be read; run it and give the audio file instead")

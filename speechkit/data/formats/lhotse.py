@@ -1,0 +1,216 @@
+"""Lhotse cuts: JSON lines of MonoCut with recording and supervision inside, and Shar archives.
+
+The lines are written and read without Lhotse, because importing it loads torch; Shar goes through Lhotse (extra
+``lhotse``). Nothing of an utterance is lost: alignments become Lhotse's, and what Lhotse has no place for lies under
+``custom``. Shar stores the audio of each cut, so that offsets into the recordings are not kept.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from speechkit.data.formats.identity import absolute_audio, relative_audio
+from speechkit.data.formats.losses import OPTIONAL, Losses, Written
+from speechkit.data.manifest import read_jsonl, write_jsonl
+from speechkit.data.records import AlignmentItem, Source, Utterance
+from speechkit.errors import ManifestError, require
+from speechkit.io.atomic import write_error
+from speechkit.io.audio import audio_info, write_audio
+from speechkit.io.paths import safe_id
+
+OURS = "speechkit"
+SHARD_CUTS = 1000
+SHARD_FIELDS = ("shard_origin", "shar_epoch", "dataloading_info")
+
+
+class Beyond(msgspec.Struct, omit_defaults=True):
+    """The fields that have no place in a cut, kept under ``custom["speechkit"]``."""
+
+    units: list[int] | None = None
+    features: str | None = None
+    score: float | None = None
+    source: Source | None = None
+    text_missing: bool = False
+    custom: dict[str, Any] | None = None
+
+
+def write_lhotse(records: Iterable[Utterance], path: Path, folder: Path) -> Written:
+    """Write a CutSet as ``.jsonl`` or ``.jsonl.gz``; ``folder`` is where the records' relative audio paths start.
+
+    Audio paths become absolute, because Lhotse reads them from where it is started.
+
+    Raises:
+        AudioError: if an audio file cannot be read: a Recording states its length.
+    """
+    losses = Losses(OPTIONAL)
+    write_jsonl(path, (_cut(record, absolute_audio(folder, record)) for record in losses.passing(records)))
+    return losses.written(path)
+
+
+def read_lhotse(path: Path, folder: Path) -> Iterator[Utterance]:
+    """One utterance for each supervision of each MonoCut (for the cut, if it has none), for a manifest in ``folder``.
+
+    Raises:
+        ManifestError: with ``file:line`` if a cut mixes tracks, has several channels, holds its audio in memory, or
+            transforms its recording; each names what to do in Lhotse first.
+    """
+    for number, cut in enumerate(read_jsonl(path, dict[str, Any]), 1):
+        place = f"{path}:{number}"
+        try:
+            yield from _utterances(cut, place, path.parent, folder)
+        except (KeyError, TypeError, AttributeError, IndexError, ValueError, msgspec.ValidationError) as error:
+            raise ManifestError(f"{place}: is not a Lhotse cut ({type(error).__name__}: {error}); mend it") from error
+
+
+def write_shar(records: Iterable[Utterance], path: Path, folder: Path) -> Written:
+    """Write a Shar folder with FLAC audio, in shards of 1000 cuts.
+
+    Raises:
+        MissingExtraError: if Lhotse is not installed.
+    """
+    lhotse = require("lhotse")
+    shar = require("lhotse.shar")
+    losses = Losses(frozenset(OPTIONAL) - {"offset", "channel"})
+    if path.exists() and any(path.iterdir()):
+        raise ManifestError(f"{path}: is not empty; Shar shards of two runs would mix, choose another folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=".tmp-shar-", dir=path.parent))
+    try:
+        with shar.SharWriter(str(unfinished), fields={"recording": "flac"}, shard_size=SHARD_CUTS) as writer:
+            for record in losses.passing(records):
+                writer.write(lhotse.MonoCut.from_dict(_cut(record, absolute_audio(folder, record))))
+        unfinished.chmod(0o755)
+        unfinished.replace(path)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return losses.written(*sorted(path.iterdir()))
+
+
+def read_shar(path: Path, folder: Path) -> Iterator[Utterance]:
+    """The cuts of a Shar folder; their audio is written as FLAC into ``folder / "audio"``.
+
+    Raises:
+        MissingExtraError: if Lhotse is not installed.
+        ManifestError: if the folder holds no shards or a cut without audio.
+    """
+    lhotse = require("lhotse")
+    if not any(path.glob("cuts.*.jsonl*")):
+        raise ManifestError(f"{path}: holds no shards (cuts.000000.jsonl.gz, recording.000000.tar)")
+    for cut in lhotse.CutSet.from_shar(in_dir=str(path)):
+        if not cut.has_recording:
+            raise ManifestError(f"{path}: cut {cut.id!r} has no audio; write the recording field into the shards")
+        audio = folder / "audio" / f"{safe_id(cut.id)}.flac"
+        waveform = cut.load_audio()
+        if waveform.shape[0] != 1:
+            raise ManifestError(f"{path}: cut {cut.id!r} has {waveform.shape[0]} channels; split it in Lhotse first")
+        write_audio(audio, waveform[0], cut.sampling_rate)
+        plain = {key: value for key, value in cut.to_dict().items() if key != "recording"}
+        plain["recording"] = {"sampling_rate": cut.sampling_rate, "sources": [{"type": "file", "source": str(audio)}]}
+        # Where the cut lay among the shards is no property of the cut.
+        plain["custom"] = {k: v for k, v in (plain.get("custom") or {}).items() if k not in SHARD_FIELDS}
+        plain["start"], plain["channel"], plain["duration"] = 0.0, 0, waveform.shape[1] / cut.sampling_rate
+        yield from _utterances(plain, f"{path}: cut {cut.id!r}", folder, folder)
+
+
+def _cut(record: Utterance, audio: str) -> dict[str, Any]:
+    found = audio_info(audio)
+    name = safe_id(Path(record.audio_filepath).as_posix())
+    recording = {
+        "id": name,
+        "sources": [{"type": "file", "channels": list(range(found.channels)), "source": audio}],
+        "sampling_rate": found.sample_rate,
+        "num_samples": found.num_samples,
+        "duration": found.duration,
+        "channel_ids": list(range(found.channels)),
+    }
+    supervision: dict[str, Any] = {
+        "id": record.id,
+        "recording_id": name,
+        "start": 0.0,
+        "duration": record.duration,
+        "channel": record.channel,
+    }
+    described = {"text": record.text, "language": record.lang, "speaker": record.speaker}
+    supervision |= {field: value for field, value in described.items() if value is not None}
+    if record.alignment is not None:
+        supervision["alignment"] = msgspec.to_builtins(record.alignment)
+    beyond = Beyond(record.units, record.features, record.score, record.source, record.text is None, record.custom)
+    if beyond != Beyond():
+        supervision["custom"] = {OURS: msgspec.to_builtins(beyond)}
+    return {
+        "id": record.id,
+        "start": record.offset,
+        "duration": record.duration,
+        "channel": record.channel,
+        "supervisions": [supervision],
+        "recording": recording,
+        "type": "MonoCut",
+    }
+
+
+def _utterances(cut: dict[str, Any], place: str, source: Path, folder: Path) -> Iterator[Utterance]:
+    kind = cut.get("type", "MonoCut")
+    if kind != "MonoCut":
+        raise ManifestError(f"{place}: is a {kind}; save its audio with cut.save_audio() in Lhotse first")
+    recording = cut.get("recording")
+    if recording is None:
+        raise ManifestError(f"{place}: has features but no recording; only audio can be converted")
+    if recording.get("transforms"):
+        raise ManifestError(f"{place}: its recording is transformed on the fly; use cut.save_audio() in Lhotse first")
+    files = [entry for entry in recording["sources"] if entry["type"] == "file"]
+    if len(files) != 1:
+        kinds = ", ".join(entry["type"] for entry in recording["sources"])
+        raise ManifestError(f"{place}: its audio is of type {kinds}; only one plain file can be converted")
+    rate = int(recording["sampling_rate"])
+    audio = source / files[0]["source"]
+    channel = cut.get("channel", 0)
+    if not isinstance(channel, int):
+        raise ManifestError(f"{place}: has the channels {channel}; split it by channel in Lhotse first")
+    supervisions = cut.get("supervisions") or [{"id": cut["id"], "start": 0.0, "duration": cut["duration"]}]
+    for part in supervisions:
+        custom = dict(cut.get("custom") or {}) | dict(part.get("custom") or {})
+        beyond = msgspec.convert(custom.pop(OURS, {}), Beyond)
+        if part.get("gender"):
+            custom["gender"] = part["gender"]
+        custom |= beyond.custom or {}
+        begin, length = float(part["start"]), float(part["duration"])
+        start = round((float(cut["start"]) + begin) * rate)
+        text = part.get("text")
+        yield Utterance.from_samples(
+            offset_samples=max(start, 0),
+            num_samples=round((float(cut["start"]) + begin + length) * rate) - max(start, 0),
+            sample_rate=rate,
+            id=cut["id"] if len(supervisions) == 1 else part["id"],
+            audio_filepath=relative_audio(folder, audio),
+            channel=channel,
+            text=None if beyond.text_missing else text,
+            speaker=part.get("speaker"),
+            lang=part.get("language"),
+            alignment=_alignment(part.get("alignment"), begin),
+            units=beyond.units,
+            features=beyond.features,
+            score=beyond.score,
+            source=beyond.source,
+            custom=custom or None,
+        )
+
+
+def _alignment(tiers: dict[str, list[Any]] | None, begin: float) -> dict[str, list[AlignmentItem]] | None:
+    """Times relative to the supervision, where Lhotse counts from the start of the cut."""
+    if tiers is None:
+        return None
+    items = msgspec.convert(tiers, dict[str, list[AlignmentItem]])
+    if not begin:
+        return items
+    return {
+        tier: [msgspec.structs.replace(item, start=round(item.start - begin, 6)) for item in row]
+        for tier, row in items.items()
+    }

@@ -1,0 +1,53 @@
+"""What a format cannot hold, counted row by row so that nothing is lost in silence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from speechkit.data.records import Utterance
+
+# Fields that every format states in its own way or derives from the audio file.
+ALWAYS_HELD = frozenset({"id", "audio_filepath", "duration", "sample_rate"})
+OPTIONAL = {
+    field.encode_name: field.default for field in msgspec.structs.fields(Utterance) if field.name not in ALWAYS_HELD
+}
+
+
+class Written(msgspec.Struct):
+    """The outcome of a conversion.
+
+    ``rows`` were written; ``lost`` counts for each field the rows whose value the target cannot hold; ``changed``
+    counts what had to be altered, by its description; ``files`` are the paths that were made.
+    """
+
+    rows: int = 0
+    lost: dict[str, int] = {}
+    changed: dict[str, int] = {}
+    files: list[str] = []
+
+
+class Losses:
+    """Counts the fields outside ``held`` that hold something, while records pass through."""
+
+    def __init__(self, held: Iterable[str]) -> None:
+        self.unheld = [(name, default) for name, default in OPTIONAL.items() if name not in frozenset(held)]
+        self.rows = 0
+        self.lost: Counter[str] = Counter()
+        self.changed: Counter[str] = Counter()
+
+    def passing(self, records: Iterable[Utterance]) -> Iterator[Utterance]:
+        """The same records, each counted."""
+        for record in records:
+            self.rows += 1
+            for name, default in self.unheld:
+                if getattr(record, name) != default:
+                    self.lost[name] += 1
+            yield record
+
+    def written(self, *files: Path | str) -> Written:
+        """The outcome so far."""
+        return Written(self.rows, dict(self.lost), dict(self.changed), [str(file) for file in files])

@@ -1,0 +1,86 @@
+"""NeMo manifests: the same JSON lines, fewer fields.
+
+Writing loses nothing: NeMo reads its fields and passes over the others. Reading gives what NeMo's files lack: an id
+from path and offset, and the sample rate from the header of the audio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from speechkit.data.formats.identity import Identifiers, relative_audio, utterance_from_seconds
+from speechkit.data.formats.losses import OPTIONAL, Losses, Written
+from speechkit.data.manifest import read_jsonl, rebase, write_jsonl
+from speechkit.data.records import AlignmentItem, Source, Utterance
+from speechkit.errors import ManifestError
+
+HELD = frozenset(OPTIONAL)
+OWN = {"id", "audio_filepath", "duration", "sample_rate", *OPTIONAL}
+
+
+def write_nemo(records: Iterable[Utterance], path: Path, folder: Path) -> Written:
+    """Write a NeMo manifest; ``folder`` is where the records' relative audio paths start."""
+    losses = Losses(HELD)
+
+    def line(record: Utterance) -> dict[str, Any]:
+        # NeMo wants these three in every row, also where they have their default value.
+        fields = {"audio_filepath": record.audio_filepath, "offset": record.offset, "duration": record.duration}
+        if record.text is None:
+            losses.changed["text missing, written as an empty one"] += 1
+        return {**fields, "text": record.text or "", **msgspec.to_builtins(record)}
+
+    write_jsonl(path, (line(record) for record in losses.passing(rebase(records, folder, path.parent))))
+    return losses.written(path)
+
+
+def read_nemo(path: Path, folder: Path) -> Iterator[Utterance]:
+    """The rows of a NeMo manifest as utterances for a manifest in ``folder``; unknown fields go to ``custom``."""
+    identifiers = Identifiers()
+    for number, row in enumerate(read_jsonl(path, dict[str, Any]), 1):
+        place = f"{path}:{number}"
+        audio = row.pop("audio_filepath", None) or row.pop("audio_file", None)
+        if not isinstance(audio, str):
+            raise ManifestError(f"{place}: has no audio_filepath; give each row the path of its audio")
+        full = path.parent / audio
+        custom = {key: row.pop(key) for key in list(row) if key not in OWN}
+        custom.update(row.pop("custom", None) or {})
+        try:
+            known = {
+                name: msgspec.convert(row.pop(name), kind) for name, kind in KINDS.items() if row.get(name) is not None
+            }
+        except msgspec.ValidationError as error:
+            raise ManifestError(f"{place}: {error}") from error
+        offset = known.pop("offset", 0.0)
+        identifier = known.pop("id", None) or identifiers.give(audio, round(offset * 1000))
+        yield utterance_from_seconds(
+            place,
+            full,
+            offset=offset,
+            duration=known.pop("duration", None),
+            sample_rate=known.pop("sample_rate", None),
+            id=identifier,
+            audio_filepath=audio if Path(audio).is_absolute() else relative_audio(folder, full),
+            custom=custom or None,
+            **known,
+        )
+
+
+KINDS: dict[str, Any] = {
+    "id": str,
+    "offset": float,
+    "duration": float,
+    "sample_rate": int,
+    "channel": int,
+    "text": str,
+    "speaker": str,
+    "lang": str,
+    "alignment": dict[str, list[AlignmentItem]],
+    "units": list[int],
+    "features": str,
+    "score": float,
+    "source": Source,
+}

@@ -1,0 +1,174 @@
+"""Hugging Face Parquet: rows with audio embedded or by path, and the schema that `datasets` reads as an Audio feature.
+
+Nothing of an utterance is lost: nested fields are JSON text in their column. With embedded audio each row holds its
+cut as FLAC, and offset, channel and path say where it came from. By path, `datasets` decodes the whole file: rows that
+are cuts of longer recordings are counted, and keep their offset and duration. Needs the extra ``parquet``.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from speechkit.data.formats.identity import absolute_audio, relative_audio
+from speechkit.data.formats.losses import OPTIONAL, Losses, Written
+from speechkit.data.formats.nemo import KINDS
+from speechkit.data.records import Utterance
+from speechkit.errors import ManifestError, require
+from speechkit.io.atomic import atomic_path, write_bytes
+from speechkit.io.audio import audio_info, read_audio
+from speechkit.io.paths import safe_id
+
+ROWS_PER_GROUP = 100
+ROWS_PER_GROUP_BY_PATH = 10_000
+NESTED = ("alignment", "units", "source", "custom")
+
+
+def write_parquet(records: Iterable[Utterance], path: Path, folder: Path, *, embed: bool = True) -> Written:
+    """Write one Parquet file; ``folder`` is where the records' relative audio paths start.
+
+    Args:
+        records: the utterances.
+        path: the ``.parquet`` file.
+        folder: base of relative audio paths.
+        embed: put the audio of each cut into its row as FLAC; otherwise its absolute path.
+
+    Raises:
+        MissingExtraError: if pyarrow is not installed.
+    """
+    arrow = require("pyarrow")
+    parquet = require("pyarrow.parquet")
+    losses = Losses(OPTIONAL)
+    schema = _schema(arrow)
+    size = ROWS_PER_GROUP if embed else ROWS_PER_GROUP_BY_PATH
+    with atomic_path(path) as temporary, parquet.ParquetWriter(str(temporary), schema, compression="zstd") as writer:
+        rows: list[dict[str, Any]] = []
+        for record in losses.passing(records):
+            rows.append(_row(record, absolute_audio(folder, record), embed, losses))
+            if len(rows) == size:
+                writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+                rows = []
+        if rows:
+            writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+    return losses.written(path)
+
+
+def read_parquet(path: Path, folder: Path) -> Iterator[Utterance]:
+    """The rows of a Parquet file (also of `datasets`) for a manifest in ``folder``.
+
+    Embedded audio is written into ``folder / "audio"``. Columns that are not known go to ``custom``.
+
+    Raises:
+        MissingExtraError: if pyarrow is not installed.
+        ManifestError: if the file is not Parquet or has no column ``audio``.
+    """
+    arrow = require("pyarrow")
+    parquet = require("pyarrow.parquet")
+    try:
+        file = parquet.ParquetFile(str(path))
+    except (arrow.ArrowException, OSError) as error:
+        raise ManifestError(f"{path}: is not a readable Parquet file ({error}); make it again") from error
+    with file:
+        if "audio" not in file.schema_arrow.names:
+            raise ManifestError(f"{path}: has no column audio; rename the column that holds the audio")
+        number = 0
+        for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
+            for row in batch.to_pylist():
+                number += 1
+                try:
+                    yield _utterance(row, f"{path}: row {number}", path, folder, number)
+                except msgspec.MsgspecError as error:
+                    raise ManifestError(f"{path}: row {number}: {error}") from error
+
+
+def _schema(arrow: Any) -> Any:
+    text, floating = arrow.string(), arrow.float64()
+    columns = [
+        ("id", text, "string"),
+        ("audio", arrow.struct([("bytes", arrow.binary()), ("path", text)]), None),
+        ("text", text, "string"),
+        ("speaker", text, "string"),
+        ("lang", text, "string"),
+        ("duration", floating, "float64"),
+        ("sample_rate", arrow.int32(), "int32"),
+        ("offset", floating, "float64"),
+        ("channel", arrow.int32(), "int32"),
+        ("score", floating, "float64"),
+        ("features", text, "string"),
+        *((name, text, "string") for name in NESTED),
+    ]
+    features = {
+        name: {"_type": "Audio"} if kind is None else {"dtype": kind, "_type": "Value"} for name, _, kind in columns
+    }
+    metadata = msgspec.json.encode({"info": {"features": features}}).decode()
+    return arrow.schema([(name, kind) for name, kind, _ in columns], metadata={"huggingface": metadata})
+
+
+def _row(record: Utterance, audio: str, embed: bool, losses: Losses) -> dict[str, Any]:
+    row = {name: getattr(record, name) for name in ("id", "text", "speaker", "lang", "duration", "sample_rate")}
+    row |= {name: getattr(record, name) for name in ("offset", "channel", "score", "features")}
+    for name in NESTED:
+        value = getattr(record, name)
+        row[name] = None if value is None else msgspec.json.encode(value).decode()
+    if not embed:
+        found = audio_info(audio)
+        if record.offset_samples or record.num_samples != found.num_samples or found.channels > 1:
+            losses.changed["cuts by path: datasets decodes their whole file; embed the audio instead"] += 1
+        row["audio"] = {"bytes": None, "path": audio}
+        return row
+    import soundfile
+
+    waveform = read_audio(
+        audio,
+        offset_samples=record.offset_samples,
+        num_samples=record.num_samples,
+        sample_rate=None,
+        channel=record.channel,
+    )
+    coded = io.BytesIO()
+    soundfile.write(coded, waveform, audio_info(audio).sample_rate, format="FLAC", subtype="PCM_16")
+    row["audio"] = {"bytes": coded.getvalue(), "path": f"{safe_id(record.id)}.flac"}
+    return row
+
+
+def _utterance(row: dict[str, Any], place: str, path: Path, folder: Path, number: int) -> Utterance:
+    audio = row.pop("audio") or {}
+    known: dict[str, Any] = {}
+    for name, kind in KINDS.items():
+        value = row.pop(name, None)
+        if value is None:
+            continue
+        nested = name in NESTED and isinstance(value, str)
+        known[name] = msgspec.json.decode(value, type=kind) if nested else msgspec.convert(value, kind, strict=False)
+    stored = row.pop("custom", None)
+    custom = {key: value for key, value in row.items() if value is not None}
+    custom |= msgspec.json.decode(stored, type=dict[str, Any]) if isinstance(stored, str) else dict(stored or {})
+    identifier = known.pop("id", None) or f"{safe_id(path.stem)}-{number:07d}"
+    offset, duration, _ = known.pop("offset", 0.0), known.pop("duration", None), known.pop("sample_rate", None)
+    if audio.get("bytes"):
+        suffix = Path(audio.get("path") or "").suffix.lower() or ".flac"
+        file = folder / "audio" / f"{safe_id(identifier)}{suffix if suffix[1:].isalnum() else '.flac'}"
+        write_bytes(file, audio["bytes"])
+        found = audio_info(file)
+        begin, length = 0, found.num_samples
+        known.pop("channel", None)
+    elif audio.get("path"):
+        file = path.parent / audio["path"]
+        found = audio_info(file)
+        begin = round(offset * found.sample_rate)
+        length = found.num_samples - begin if duration is None else round(duration * found.sample_rate)
+    else:
+        raise ManifestError(f"{place}: has neither audio bytes nor a path; fill the column audio")
+    return Utterance.from_samples(
+        offset_samples=begin,
+        num_samples=length,
+        sample_rate=found.sample_rate,
+        id=identifier,
+        audio_filepath=relative_audio(folder, file),
+        custom=custom or None,
+        **known,
+    )
