@@ -11,6 +11,7 @@ from speechkit.mining.alignment.costs import CodedCosts, Costs
 
 LONGEST_WORD = 24  # characters; longer ones mean that the script writes no spaces
 EDGE = 5
+LONG_SENTENCE = 4_000  # characters; what is longer is placed by its two ends
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,23 @@ def place(sentence: NDArray[np.int32], heard: Heard, low: int, high: int, min_si
     edges = _edge_error(sentence[:EDGE], found[: EDGE + 3])
     edges += _edge_error(sentence[-EDGE:][::-1], found[-EDGE - 3 :][::-1])
     return Match(begin, end, similarity, edges / 2, similarity - second)
+
+
+def place_long(
+    sentence: NDArray[np.int32], heard: Heard, low: int, high: int, similarity: float, min_similarity: float
+) -> Match | None:
+    """Place of an overlong sentence that the path runs through from ``low`` to ``high``: its ends are placed alone.
+
+    ``similarity`` is the share of its characters that the path pairs with equal ones.
+    """
+    end = LONG_SENTENCE // 8
+    if high < 0 or similarity < min_similarity:
+        return None
+    head = place(sentence[:end], heard, low - end, low + 2 * end, min_similarity)
+    tail = place(sentence[-end:], heard, high - 2 * end, high + end, min_similarity)
+    if head is None or tail is None or tail.end <= head.begin:
+        return Match(low, high, similarity, 1.0, similarity)
+    return Match(head.begin, tail.end, similarity, (head.edge_cer + tail.edge_cer) / 2, similarity)
 
 
 def to_words(begin: int, end: int, spaces: NDArray[np.int64], length: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from speechkit.mining.alignment.costs import Costs, encode, spread
 from speechkit.mining.alignment.moved import place_moved
-from speechkit.mining.alignment.placement import Heard, Match, place
+from speechkit.mining.alignment.placement import LONG_SENTENCE, Heard, Match, place, place_long
 from speechkit.mining.alignment.text_path import A_LONG, B_LONG, PAIR, TextPath, align_texts, gap_costs
 
 GapKind = Literal["unread", "untranscribed"]
@@ -65,12 +65,16 @@ def locate_sentences(
     begins, ends = sentence_borders(sentences)
     boundaries = np.unique(np.concatenate([begins, ends, [0, len(a)]]))
     path = align_texts(a, b, gap_costs(costs, coded, len(a), boundaries))
-    anchors, _ = _project(path, begins, ends)
+    anchors, support = _project(path, a, b, begins, ends)
     heard = Heard(b, np.flatnonzero(b == alphabet.find(" ")), coded, costs)
-    matches = [
-        place(a[begins[index] : ends[index]], heard, low, high, min_similarity)
-        for index, (low, high) in enumerate(_windows(anchors, ends - begins, len(b)))
-    ]
+    matches: list[Match | None] = []
+    for index, (low, high) in enumerate(_windows(anchors, ends - begins, len(b))):
+        sentence = a[begins[index] : ends[index]]
+        if len(sentence) <= LONG_SENTENCE:
+            matches.append(place(sentence, heard, low, high, min_similarity))
+        else:
+            own_low, own_high = anchors[index].tolist()
+            matches.append(place_long(sentence, heard, own_low, own_high, float(support[index]), min_similarity))
     matches = place_moved(a, begins, ends, heard, matches, min_similarity)
     return Located(matches, _corners(path, len(a), len(b)), _gaps(path))
 
@@ -83,15 +87,16 @@ def sentence_borders(sentences: Sequence[str]) -> tuple[NDArray[np.int64], NDArr
 
 
 def _project(
-    path: TextPath, begins: NDArray[np.int64], ends: NDArray[np.int64]
+    path: TextPath, a: NDArray[np.int32], b: NDArray[np.int32], begins: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """First and last hypothesis character paired with each sentence, and the share of the sentence that is paired."""
+    """First and last hypothesis character paired with each sentence, and the share of its characters heard."""
     pairs = path.stretches[path.stretches[:, 0] == PAIR]
     count = len(begins)
     anchors = np.empty((count, 2), np.int64)
     anchors[:, 0] = np.iinfo(np.int64).max // 2
     anchors[:, 1] = -1
     support = np.zeros(count)
+    equal = np.zeros(count)
     for _, a0, a1, b0, _ in pairs.tolist():
         first = int(np.searchsorted(ends, a0, "right"))
         for index in range(first, count):
@@ -101,11 +106,13 @@ def _project(
             anchors[index, 0] = min(anchors[index, 0], b0 + low - a0)
             anchors[index, 1] = max(anchors[index, 1], b0 + high - a0)
             support[index] += high - low
+            if ends[index] - begins[index] > LONG_SENTENCE:
+                equal[index] += (a[low:high] == b[b0 + low - a0 : b0 + high - a0]).sum()
     support /= np.maximum(ends - begins, 1)
     weak = support < 0.4
     anchors[weak, 0] = np.iinfo(np.int64).max // 2
     anchors[weak, 1] = -1
-    return anchors, support
+    return anchors, equal / np.maximum(ends - begins, 1)
 
 
 def _windows(anchors: NDArray[np.int64], lengths: NDArray[np.int64], heard: int) -> list[tuple[int, int]]:

@@ -11,7 +11,7 @@ from speechkit.mining.alignment.anchors import chain, runs, shared_windows
 from speechkit.mining.alignment.costs import CodedCosts, Costs
 
 TRACE_CELLS = 16_000_000  # one byte each
-EXACT_CELLS = 60_000_000  # larger rectangles without anchors are aligned at their corners only
+EXACT_CELLS = 20_000_000  # larger rectangles without anchors are aligned from their corners only
 CORNER = 2_000
 PAIR, A_ALONE, B_ALONE, A_LONG, B_LONG = range(5)
 
@@ -131,15 +131,7 @@ def _align_region(
         found.extend(stretches_of(align_block(a, b, gaps, a_begin), a_begin, b_begin))
         return
     if k < 6:
-        size = CORNER
-        left = (min(size, len(a) // 2), min(size, len(b) // 2))
-        right = (len(a) - min(size, len(a) - left[0]), len(b) - min(size, len(b) - left[1]))
-        found.extend(stretches_of(align_block(a[: left[0]], b[: left[1]], gaps, a_begin), a_begin, b_begin))
-        middle_a, middle_b = a_begin + left[0], b_begin + left[1]
-        found.append((A_LONG, middle_a, a_begin + right[0], middle_b, middle_b))
-        found.append((B_LONG, a_begin + right[0], a_begin + right[0], middle_b, b_begin + right[1]))
-        tail = align_block(a[right[0] :], b[right[1] :], gaps, a_begin + right[0])
-        found.extend(stretches_of(tail, a_begin + right[0], b_begin + right[1]))
+        _align_corners(a, b, a_begin, b_begin, gaps, found)
         return
     anchored = runs(chain(shared_windows(a, b, k), k), k)
     done_a = done_b = 0
@@ -151,3 +143,45 @@ def _align_region(
         found.append((PAIR, a_begin + i, a_begin + i + length, b_begin + j, b_begin + j + length))
         done_a, done_b = i + length, j + length
     _align_region(a[done_a:], b[done_b:], a_begin + done_a, b_begin + done_b, gaps, k - 4, found)
+
+
+def _align_corners(
+    a: NDArray[np.int32],
+    b: NDArray[np.int32],
+    a_begin: int,
+    b_begin: int,
+    gaps: GapCosts,
+    found: list[tuple[int, int, int, int, int]],
+) -> None:
+    """Align a large rectangle that has no anchors: march from its start while the texts agree, then its end.
+
+    What lies between is unread text beside untranscribed speech. Text that repeats one phrase has no rare windows
+    and is aligned by the march alone, in linear time.
+    """
+    i = j = 0
+    while (len(a) - i + 1) * (len(b) - j + 1) > EXACT_CELLS:
+        block_a, block_b = a[i : i + CORNER], b[j : j + CORNER]
+        operations = align_block(block_a, block_b, gaps, a_begin + i)
+        at_a = np.cumsum((operations != B_ALONE) & (operations != B_LONG))
+        at_b = np.cumsum((operations != A_ALONE) & (operations != A_LONG))
+        half = int(np.searchsorted(at_a + at_b, (len(block_a) + len(block_b)) // 2))
+        paired = operations[:half] == PAIR
+        equal = block_a[at_a[:half][paired] - 1] == block_b[at_b[:half][paired] - 1]
+        if equal.sum() < 0.5 * half:
+            break
+        found.extend(stretches_of(operations[:half], a_begin + i, b_begin + j))
+        i, j = i + int(at_a[half - 1]), j + int(at_b[half - 1])
+    a, b, a_begin, b_begin = a[i:], b[j:], a_begin + i, b_begin + j
+    if (len(a) + 1) * (len(b) + 1) <= EXACT_CELLS:
+        found.extend(stretches_of(align_block(a, b, gaps, a_begin), a_begin, b_begin))
+        return
+    left_a, left_b = min(CORNER, len(a) // 2), min(CORNER, len(b) // 2)
+    right_a = len(a) - min(CORNER, len(a) - left_a)
+    right_b = len(b) - min(CORNER, len(b) - left_b)
+    found.extend(stretches_of(align_block(a[:left_a], b[:left_b], gaps, a_begin), a_begin, b_begin))
+    if right_a > left_a:
+        found.append((A_LONG, a_begin + left_a, a_begin + right_a, b_begin + left_b, b_begin + left_b))
+    if right_b > left_b:
+        found.append((B_LONG, a_begin + right_a, a_begin + right_a, b_begin + left_b, b_begin + right_b))
+    tail = align_block(a[right_a:], b[right_b:], gaps, a_begin + right_a)
+    found.extend(stretches_of(tail, a_begin + right_a, b_begin + right_b))
