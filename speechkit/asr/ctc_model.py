@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 SAMPLE_RATE = 16_000
@@ -74,7 +74,10 @@ def mel_filters(channels: int = 80, fft_samples: int = 400, sample_rate: int = S
 
 
 class LogMel(nn.Module):
-    """Whisper's features of one waveform: log-mel, floored 8 decades (80 dB) below the loudest value, shifted to about [-1, 1]."""
+    """Whisper's features of one waveform: log-mel, floored 80 dB below the loudest value, shifted to about [-1, 1]."""
+
+    filters: Tensor
+    window: Tensor
 
     def __init__(self, channels: int = 80):
         super().__init__()
@@ -167,6 +170,8 @@ def sinusoids(frames: int, width: int) -> Tensor:
 
 class CtcModel(nn.Module):
     """Log-mel features to CTC log-probabilities, one frame every 20 ms."""
+
+    positions: Tensor
 
     def __init__(self, config: CtcConfig):
         super().__init__()

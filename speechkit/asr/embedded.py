@@ -38,6 +38,7 @@ class EmbeddedEmitter:
         import torch
 
         from speechkit.asr.ctc_model import FRAME_SAMPLES, CtcModel
+        from speechkit.runtime.device import autocast_dtype
 
         self._torch = torch
         self._device = device
@@ -46,12 +47,15 @@ class EmbeddedEmitter:
         self.frame_samples = FRAME_SAMPLES
         # On a CPU padded batches are slower than one window at a time.
         self.batch_size = batch_size or (1 if device == "cpu" else 16)
-        self._half = native_bfloat16(device)
+        self._half = autocast_dtype(device)
 
     def emit(self, waveforms: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """Log-probabilities (frames, V) float32 of each waveform (samples,) at 16 kHz."""
         torch = self._torch
-        with torch.inference_mode(), torch.autocast(self._device.split(":")[0], torch.bfloat16, enabled=self._half):
+        with (
+            torch.inference_mode(),
+            torch.autocast(self._device.split(":")[0], self._half, enabled=self._half is not None),
+        ):
             samples = [-(-len(waveform) // 320) * 320 for waveform in waveforms]
             mels = []
             for waveform, length in zip(waveforms, samples, strict=True):
@@ -64,15 +68,3 @@ class EmbeddedEmitter:
             return [
                 item[: length // 320].float().cpu().numpy() for item, length in zip(log_probs, samples, strict=True)
             ]
-
-
-def native_bfloat16(device: str) -> bool:
-    """Whether bfloat16 products are faster than float32 ones on this device."""
-    import torch
-
-    if device == "cpu":
-        try:
-            return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and bool(torch.cpu._is_avx512_bf16_supported())
-        except (AttributeError, RuntimeError):
-            return False
-    return device.startswith("cuda") and bool(torch.cuda.is_bf16_supported())

@@ -22,7 +22,7 @@ class HuggingFaceEmitter:
         import torch
         from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoTokenizer
 
-        from speechkit.asr.embedded import native_bfloat16
+        from speechkit.runtime.device import autocast_dtype
 
         self._torch = torch
         self._device = device
@@ -43,7 +43,7 @@ class HuggingFaceEmitter:
         self.vocabulary, self.blank, self.silent = ctc_vocabulary(tokenizer, int(self._model.config.vocab_size), name)
         self.frame_samples = frame_samples(self._model.config, self._features)
         self.batch_size = batch_size or (1 if device == "cpu" else 8)
-        self._half = native_bfloat16(device)
+        self._half = autocast_dtype(device)
 
     def weights_hash(self) -> str:
         """Digest of all weights by name, shape and value."""
@@ -63,7 +63,10 @@ class HuggingFaceEmitter:
             padded, sampling_rate=16_000, return_tensors="pt", padding=True, return_attention_mask=len(padded) > 1
         )
         inputs = {key: value.to(self._device) for key, value in inputs.items()}
-        with torch.inference_mode(), torch.autocast(self._device.split(":")[0], torch.bfloat16, enabled=self._half):
+        with (
+            torch.inference_mode(),
+            torch.autocast(self._device.split(":")[0], self._half, enabled=self._half is not None),
+        ):
             logits = self._model(**inputs).logits
         log_probs = logits.float().log_softmax(-1).cpu().numpy()
         return [_with_frames(item, count) for item, count in zip(log_probs, frames, strict=True)]

@@ -1,0 +1,51 @@
+"""Exponential moving average of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class AveragedWeights:
+    """A running average of a model's floating-point parameters and buffers.
+
+    The decay grows from 0 to ``decay`` over the first steps, so that the first weights are soon forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float):
+        if not 0.0 <= decay < 1.0:
+            raise ValueError(f"decay must lie in [0, 1), got {decay}")
+        self._decay = decay
+        self.weights = {name: value.detach().clone() for name, value in _averaged(model)}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Take in the weights after ``step`` steps, counted from 1."""
+        decay = min(self._decay, (step - 1) / (step + 9))
+        current = dict(_averaged(model))
+        for name, average in self.weights.items():
+            average.lerp_(current[name], 1.0 - decay)
+
+    @contextmanager
+    def applied(self, model: nn.Module) -> Iterator[None]:
+        """The model with the averaged weights, inside the block."""
+        own = {name: value.detach().clone() for name, value in _averaged(model)}
+        _copy(self.weights, model)
+        try:
+            yield
+        finally:
+            _copy(own, model)
+
+
+def _averaged(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    return ((name, value) for name, value in model.state_dict().items() if value.is_floating_point())
+
+
+@torch.no_grad()
+def _copy(weights: dict[str, Tensor], model: nn.Module) -> None:
+    targets = dict(_averaged(model))
+    for name, value in weights.items():
+        targets[name].copy_(value)
