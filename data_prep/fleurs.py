@@ -1,11 +1,11 @@
 """FLEURS: sentences of FLoRes read in 102 languages, about ten hours each.
 
-Layout, as in its Hugging Face repository: ``data/<language>/{train,dev,test}.tsv`` without header (sentence id, file
+Layout, as in the Hugging Face repository google/fleurs: ``data/<language>/{train,dev,test}.tsv`` without header (sentence id, file
 name, raw transcription, transcription, characters, samples, gender) and ``data/<language>/audio/<split>.tar.gz``, or
 that archive unpacked as ``audio/<split>/``. Archives are unpacked below the output folder. The text is the normalised
 transcription; the raw one is in ``custom``. Speakers are not published.
 
-Licence: CC BY 4.0. Homepage: https://huggingface.co/datasets/google/fleurs
+Licence: CC BY 4.0. Homepage: https://arxiv.org/abs/2205.12446
 Citation: Conneau et al. 2022, FLEURS: few-shot learning evaluation of universal representations of speech.
 """
 
@@ -82,7 +82,7 @@ CORPUS = Corpus(
     name="fleurs",
     title="FLEURS",
     licence="CC BY 4.0",
-    homepage="https://huggingface.co/datasets/google/fleurs",
+    homepage="https://arxiv.org/abs/2205.12446",
     citation="Conneau et al. 2022",
     splits=splits,
     read=read,

@@ -44,7 +44,9 @@ def score(
     confidence: Annotated[float, typer.Option(help="Share that the interval covers.")] = 0.95,
     resamples: Annotated[int, typer.Option(help="Bootstrap draws.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
-    per_utterance: Annotated[bool, typer.Option(help="With --json: counts and alignment of every utterance.")] = False,
+    per_utterance: Annotated[
+        bool, typer.Option("--per-utterance", help="With --json: counts and alignment of every utterance.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score HYP against REF."""

@@ -6,16 +6,19 @@ import io
 import tarfile
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 import typer
 from typer.testing import CliRunner
 
+import data_prep
 from data_prep import CORPORA, load_corpus
 from data_prep.archives import unpacked
 from data_prep.command import run_module
-from data_prep.corpus import Clip, Corpus, Request
+from data_prep.corpus import Clip, Corpus, LeftOutReason, Request
 from data_prep.driver import prepare
 from data_prep.tables import read_lines, read_map
 from speechkit.cli.prepare import prepare as prepare_command
@@ -227,3 +230,20 @@ def test_command_prepares_and_lists(folder, tmp_path):
     assert {c["name"] for c in msgspec.json.decode(listed.output)} == set(CORPORA)
     assert isinstance(CliRunner().invoke(app, ["librispeech"]).exception, UserError)
     assert "choose one of" in str(CliRunner().invoke(app, ["nothing", "a", "--out", "b"]).exception)
+
+
+def test_the_readme_lists_every_corpus_with_its_licence_and_homepage():
+    readme = Path(data_prep.__file__).with_name("README.md").read_text(encoding="utf-8")
+    rows = {line.split("|")[1].strip(" `"): line for line in readme.splitlines() if line.startswith("| `")}
+    assert set(rows) == set(CORPORA)
+    for name, row in rows.items():
+        corpus = load_corpus(name)
+        if corpus.homepage != "none":
+            assert all(part in row for part in corpus.homepage.split(" and ")), name
+            assert corpus.citation in row
+
+
+def test_the_documentation_explains_every_reason():
+    page = Path(__file__).parents[2] / "docs" / "data_prep.md"
+    text = page.read_text(encoding="utf-8")
+    assert [reason for reason in get_args(LeftOutReason) if f"`{reason}`" not in text] == []
