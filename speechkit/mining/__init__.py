@@ -1,0 +1,22 @@
+"""Mining: from long recordings and messy documents to aligned, scored sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from speechkit.mining.mine import MinedSet, mine
+
+__all__ = ["MinedSet", "mine"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the pipeline only when something is mined."""
+    if name in __all__:
+        import importlib
+
+        # The submodule and the function share a name; the function is what callers mean.
+        module = importlib.import_module("speechkit.mining.mine")
+        globals().update({item: getattr(module, item) for item in __all__})
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -74,9 +74,9 @@ class RefinementConfig(msgspec.Struct, frozen=True):
     lang: Annotated[str, SHARED] = "en"
     window_seconds: Seconds = 2.0
     star_penalty: Annotated[float, Meta(ge=0)] = 0.5
-    quiet_outward_seconds: Seconds = 0.25
-    quiet_inward_seconds: Seconds = 0.06
-    quiet_pad_seconds: Seconds = 0.04
+    quiet_outward_seconds: Seconds = 0.2
+    quiet_inward_seconds: Seconds = 0.03
+    quiet_pad_seconds: Seconds = 0.0
 
 
 class SelectionConfig(msgspec.Struct, frozen=True):

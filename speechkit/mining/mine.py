@@ -1,0 +1,159 @@
+"""Recordings and documents in, a clean aligned data set out: the whole recipe behind one call."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from speechkit.data.manifest import read_jsonl, read_manifest, rebase, write_jsonl, write_manifest
+from speechkit.data.records import Utterance
+from speechkit.errors import UserError
+from speechkit.io.atomic import atomic_path
+from speechkit.mining.records import Recording, SelectionSummary
+from speechkit.pipeline import DropRecord, outputs, run_recipe
+from speechkit.pipeline.discover import find_recipe, load_recipe
+
+Backend = Literal["inline", "pool", "ray"]
+
+
+class MinedSet(msgspec.Struct, frozen=True):
+    """What a run gave: where it lies, its sums, the files that were left out and why."""
+
+    folder: str
+    manifest: str
+    report: str
+    summary: SelectionSummary
+    recordings: int
+    silent_recordings: list[str]
+    left_out: list[DropRecord]
+
+    def utterances(self) -> Iterable[Utterance]:
+        """The kept sentences, streamed."""
+        return read_manifest(self.manifest)
+
+
+def mine(
+    audio: Path | str,
+    documents: Path | str,
+    out: Path | str,
+    *,
+    lang: str = "en",
+    recognizer: str = "auto",
+    min_precision: float = 0.98,
+    pairs: Path | str | None = None,
+    formats: Sequence[str] = (),
+    clips: Literal["none", "flac", "opus"] = "none",
+    overrides: Sequence[str] = (),
+    backend: Backend = "inline",
+    workers: int = 1,
+    force: bool = False,
+    quiet: bool = True,
+    device: str = "auto",
+) -> MinedSet:
+    """Mine aligned sentences; run it again to go on after an interruption or with more inputs.
+
+    Args:
+        audio: a recording or a folder of recordings.
+        documents: a document or a folder of documents.
+        out: folder for the data set; the stages' own files go to ``out/stages``.
+        lang: language of recordings and documents.
+        recognizer: ``auto``, ``embedded``, a Hugging Face CTC name or folder, ``faster-whisper:MODEL`` or ``words:FILE``.
+        min_precision: share of the kept pairs that shall be right, by the calibrated probability.
+        pairs: a TSV or CSV list of recording and document; without it they are paired by content.
+        formats: of lhotse, kaldi, parquet, fairseq, ctm, textgrid, srt.
+        clips: cut the kept sentences to files of their own.
+        overrides: further ``key=value`` settings of the stages.
+        backend: inline, pool or ray.
+        workers: processes of the backend.
+        force: do everything again.
+        quiet: print no progress.
+        device: auto, cpu, cuda …
+
+    Raises:
+        UserError: if an input is missing, nothing can be read, or ``out`` cannot be written.
+        SpeechkitError: if a stage failed.
+        KeyboardInterrupt: if the run was interrupted; call it again to go on.
+    """
+    folder = Path(out)
+    settings = [
+        f"audio={_quoted(Path(audio).resolve())}",
+        f"documents={_quoted(Path(documents).resolve())}",
+        f"lang={_quoted(lang)}",
+        f"recognizer={_quoted(recognizer)}",
+        f"min_precision={min_precision}",
+    ]
+    if pairs is not None:
+        settings.append(f"pairing.pairs={_quoted(Path(pairs).resolve())}")
+    if formats:
+        settings.append(f"export.formats=[{', '.join(formats)}]")
+    if clips != "none":
+        settings.append(f"export.clips={clips}")
+    recipe_file = find_recipe("mining")
+    recipe = load_recipe(recipe_file)
+    stages = folder / "stages"
+    code = run_recipe(
+        recipe,
+        stages,
+        [*settings, *overrides],
+        backend,
+        force=force,
+        workers=workers,
+        device=device,
+        recipe_file=recipe_file,
+        quiet=quiet,
+    )
+    if code:
+        raise KeyboardInterrupt
+    places = {stage.name: outputs(recipe, stages, stage.name) for stage in recipe.stages}
+    publish(places["export"] / "export", folder)
+    _copy(places["report"] / "report.html", folder / "report.html")
+    left_out = [drop for place in places.values() for drop in _drops(place)]
+    write_jsonl(folder / "left_out.jsonl", left_out)
+    recordings, silent = 0, []
+    for recording in read_jsonl(places["regions"] / "recordings.jsonl", Recording):
+        recordings += 1
+        if not recording.speech:
+            silent.append(recording.id)
+    summary = next(read_jsonl(places["selection"] / "summary.jsonl", SelectionSummary))
+    return MinedSet(
+        str(folder), str(folder / "manifest.jsonl"), str(folder / "report.html"), summary, recordings, silent, left_out
+    )
+
+
+def _quoted(value: Path | str) -> str:
+    """A value that YAML reads back as this very text."""
+    return msgspec.json.encode(str(value)).decode()
+
+
+def _drops(place: Path) -> list[DropRecord]:
+    path = place / "drops.jsonl"
+    return list(read_jsonl(path, DropRecord)) if path.is_file() else []
+
+
+def publish(source: Path, target: Path) -> None:
+    """Bring an export folder to ``target``: manifests get paths relative to it, other files are linked or copied."""
+    for path in sorted(source.rglob("*")):
+        if path.is_dir():
+            continue
+        relative = path.relative_to(source)
+        if path.parent == source and path.suffix == ".jsonl" and path.stem in {"manifest", "train", "dev", "test"}:
+            write_manifest(target / relative, rebase(read_manifest(path), source, target))
+        else:
+            _copy(path, target / relative)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A hard link where the file system has them, a copy elsewhere; in one step either way."""
+    if not source.is_file():
+        raise UserError(f"{source}: is missing; run the recipe again with --force")
+    with atomic_path(target) as temporary:
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
