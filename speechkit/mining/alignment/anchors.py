@@ -77,7 +77,7 @@ def chain(pairs: NDArray[np.int64], k: int, jump: float = 24.0) -> NDArray[np.in
     Args:
         pairs: (p, 2) as :func:`shared_windows` gives them.
         k: the window's length in symbols.
-        jump: price of a jump, in matched symbols.
+        jump: price of a jump, in matched symbols; more than ``k``, or jumps between overlapping windows pay.
 
     Returns:
         (c, 2) the pairs of the chain, increasing in both columns.

@@ -43,9 +43,8 @@ def best_chain(first: NDArray[np.int64], second: NDArray[np.int64], k: int, jump
                 far_score = tree_score[node]
                 far = tree_index[node]
             node -= node & -node
-        if far >= 0 and far_score - jump > 0:
-            gained = min(first[p] - first[far], second[p] - second[far], k)
-            value = far_score - jump + gained
+        if far >= 0 and far_score > jump:
+            value = far_score - jump + k
             previous[p] = far
         looked = 0
         q = p - 1
