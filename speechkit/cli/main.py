@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("speechkit.cli.run:list_recipes", "List the recipes that can be found from here."),
     "new": ("speechkit.cli.run:new", "Write the skeleton of a recipe, which runs at once."),
     "prepare": ("speechkit.cli.prepare:prepare", "Turn a public corpus as downloaded into manifests."),
+    "manifest": ("speechkit.cli.manifest:app", "Check, count, split and convert manifests."),
     "score": ("speechkit.cli.score:score", "Word and character error rates with confidence intervals."),
     "doctor": ("speechkit.cli.doctor:doctor", "Check the installation and say what mends it."),
 }

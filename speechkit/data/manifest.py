@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, TypeVar, cast
+from typing import IO, Any, TypeVar, cast, overload
 
 import msgspec
 
@@ -83,12 +83,25 @@ def write_jsonl(path: Path | str, items: Iterable[Any]) -> int:
     return _write_lines(path, items, None)
 
 
+@overload
+def read_manifest(path: Path | str, *, on_torn: Callable[[str], None] | None = None) -> Iterator[Utterance]: ...
+
+
+@overload
 def read_manifest(
     path: Path | str,
-    type: type[T] = Utterance,  # type: ignore[assignment]  # noqa: A002
+    type: type[T],
     *,
     on_torn: Callable[[str], None] | None = None,
-) -> Iterator[T]:
+) -> Iterator[T]: ...
+
+
+def read_manifest(
+    path: Path | str,
+    type: type[Any] = Utterance,  # noqa: A002
+    *,
+    on_torn: Callable[[str], None] | None = None,
+) -> Iterator[Any]:
     """The utterances of a manifest, streamed; see `read_jsonl`."""
     return read_jsonl(path, type, on_torn=on_torn)
 
