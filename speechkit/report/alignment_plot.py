@@ -172,16 +172,28 @@ def _view_data(
         for gap in view.gaps
         if gap.kind == "untranscribed"
     ]
+    unread = [
+        {"from": each.begin, "to": each.end, "text": each.text, "note": sentence_note(each)}
+        for each in view.outcomes
+        if each.match is None
+    ]
     # Two decimals of a second are less than a pixel at any zoom.
     path = [(character, round(second, 2)) for character, second in view.path]
-    return {"seconds": seconds, "characters": view.characters, "path": path, "sentences": entries, "gaps": gaps}
+    return {
+        "seconds": seconds,
+        "characters": view.characters,
+        "path": path,
+        "sentences": entries,
+        "gaps": gaps,
+        "unread": unread[:MAX_MARKS],
+    }
 
 
 def sentence_note(outcome: Outcome) -> str:
     """Where a found sentence lies and how sure the miner is, in one line."""
     match = outcome.match
     if match is None:
-        return "not found in the audio"
+        return f"page {outcome.page} · " + (outcome.reason or "not found").replace("_", " ")
     parts = [f"{clock(match.start)}–{clock(match.end)}", f"page {outcome.page}"]
     if match.probability is not None:
         parts.append(f"probability {match.probability:.3f}")

@@ -141,7 +141,7 @@ def _flow(data: MiningReport) -> Markup:
             "div",
             element("div", element("h3", "Audio"), stacked_bar(audio, label="Where the audio went"), class_="card"),
             element("div", element("h3", "Text"), stacked_bar(text, label="Where the text went"), class_="card"),
-            class_="grid pair",
+            class_="stack-of-cards",
         ),
     )
 
@@ -166,7 +166,7 @@ def _alignments(data: MiningReport, clips: Clips) -> Markup | None:
     ramp = [element("span", class_=f"p{step}") for step in range(5)]
     keys = element(
         "ul",
-        element("li", element("span", ramp, class_="ramp"), "kept, the darker the surer"),
+        element("li", element("span", ramp, class_="ramp"), "kept, a stronger colour is surer"),
         [
             element("li", element("span", class_=f"swatch {style}"), name)
             for name, style in (

@@ -43,7 +43,7 @@ def _score_chart(data: MiningReport) -> Markup:
 
 def _precision_chart(data: MiningReport) -> Markup:
     points = precision_curve(data)
-    hours = max(point[1] for point in points) >= 1.5
+    hours = max(point[1] for point in points) >= 5400
     shown = [(100 * precision, seconds / (3600 if hours else 60)) for precision, seconds, _ in points]
     marker = None
     if (threshold := data.threshold) is not None:

@@ -406,7 +406,7 @@ def load_report_data(
         recordings=lambda: read_jsonl(recordings, Recording),
         alignments=lambda: read_jsonl(alignments, PairAlignment),
         outcomes=lambda: read_jsonl(outcomes, Outcome),
-        utterances=lambda: read_manifest(utterances),
+        utterances=lambda: read_manifest(utterances, Utterance),
         summary=summaries[0],
     )
     return gather(records, **shown)

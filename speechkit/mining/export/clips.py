@@ -75,7 +75,7 @@ def _plan(source: Path, target: Path, format: str, sample_rate: int | None) -> b
     seen: set[str] = set()
     audio: dict[str, int] = {}
     rows = []
-    for number, cut in enumerate(read_manifest(source), start=1):
+    for number, cut in enumerate(read_manifest(source, Utterance), start=1):
         if cut.id in seen:
             raise ManifestError(f"{source}:{number}: id {cut.id} occurs twice; clips need one id each")
         seen.add(cut.id)

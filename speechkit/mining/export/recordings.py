@@ -31,7 +31,7 @@ class RecordingCuts(NamedTuple):
 
 def utterances_of(manifest: Manifest) -> Iterable[Utterance]:
     """The utterances of a manifest file (streamed) or of a sequence."""
-    return read_manifest(manifest) if isinstance(manifest, Path | str) else manifest
+    return read_manifest(manifest, Utterance) if isinstance(manifest, Path | str) else manifest
 
 
 def recording_of(utterance: Utterance) -> str:

@@ -62,7 +62,7 @@
       const node = document.createElementNS(svgName, 'text');
       if (vertical) { node.setAttribute('x', '100%'); node.setAttribute('dx', '-4'); node.setAttribute('y', `${place}%`); node.setAttribute('dy', '0.35em'); } else {
         node.setAttribute('x', `${place}%`); node.setAttribute('y', '15');
-        node.setAttribute('text-anchor', place < 4 ? 'start' : place > 96 ? 'end' : 'middle');
+        node.setAttribute('text-anchor', place < 1.5 ? 'start' : place > 98.5 ? 'end' : 'middle');
       }
       node.textContent = text;
       axis.append(node);
@@ -130,7 +130,10 @@
       if (index >= 0) { choose(index, event.clientX, event.clientY); return; }
       choose(-1);
       const gap = view.gaps.find((each) => each.start <= second && second <= each.end && each.end - each.start > 0);
-      if (gap) say(gap.title, gap.note, event.clientX, event.clientY);
+      if (gap) { say(gap.title, gap.note, event.clientX, event.clientY); return; }
+      const box = canvas.getBoundingClientRect(), character = low + (high - low) * (event.clientY - box.top) / box.height;
+      const unread = view.unread.find((each) => each.from <= character && character < each.to);
+      if (unread) say(unread.text, unread.note, event.clientX, event.clientY);
     };
 
     let grip = null;

@@ -1,0 +1,112 @@
+"""The data of a mining page from the folders that a run left behind."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from speechkit.errors import UserError
+from speechkit.pipeline.folder import current_folder, read_record
+from speechkit.report.mining_data import MiningReport, load_report_data
+from speechkit.text import normalizer_for
+
+PACKAGES = ("speechkit", "torch", "numpy", "onnxruntime", "silero-vad", "pypdf")
+STAGES = {
+    "documents": "01-documents",
+    "regions": "02-regions",
+    "hypotheses": "03-hypotheses",
+    "pairing": "04-pairing",
+    "alignment": "05-alignment",
+    "refinement": "06-refinement",
+    "selection": "07-selection",
+}
+INPUT_FIELDS = ("audio", "documents")
+
+
+def load_run(
+    run: Path | str, *, audio: Path | str | None = None, title: str | None = None, max_views: int = 12
+) -> MiningReport:
+    """The page's data of a finished run, with the time that it took.
+
+    Args:
+        run: the folder that `speechkit mine` wrote to, or the recipe's folder of stages.
+        audio: where the recordings lie now; by default where they lay then.
+        title: heading; by default the name of the audio folder.
+        max_views: how many alignments are drawn in full.
+
+    Raises:
+        UserError: if the folder holds no finished run.
+    """
+    root = Path(run) / "stages" if (Path(run) / "stages").is_dir() else Path(run)
+    folders = {}
+    for name, folder_name in STAGES.items():
+        folder = current_folder(root / folder_name)
+        if folder is None:
+            raise UserError(
+                f"{run}: holds no finished mining run (stage {name} has no result); run speechkit mine first"
+            )
+        folders[name] = folder
+    return data_of_stages(folders, audio=audio, title=title, max_views=max_views, timed=True)
+
+
+def data_of_stages(
+    folders: Mapping[str, Path],
+    *,
+    audio: Path | str | None = None,
+    title: str | None = None,
+    max_views: int = 12,
+    timed: bool = False,
+) -> MiningReport:
+    """The page's data from the committed folders of the stages, by stage name.
+
+    With ``timed`` the page says how long the run took, so that two runs differ; without, equal inputs give equal bytes.
+    """
+    facts = {name: record.run for name, folder in folders.items() if (record := read_record(folder)) is not None}
+    config = {name: _plain(fact.get("config", {})) for name, fact in facts.items()}
+    audio = audio or facts.get("regions", {}).get("config", {}).get("audio") or "audio"
+    documents = str(facts.get("documents", {}).get("config", {}).get("documents", "documents"))
+    lang = str(config.get("regions", {}).get("lang") or config.get("alignment", {}).get("lang", "en"))
+    recognizer = str(config.get("hypotheses", {}).get("recognizer", "auto"))
+    precision = config.get("selection", {}).get("min_precision", 0.98)
+    command = ["speechkit", "mine", Path(audio).name, Path(documents).name, "--out", "mined", "--lang", lang]
+    command += ["--recognizer", recognizer, "--min-precision", f"{precision:g}"]
+    seconds = sum(float(fact.get("seconds", 0.0)) for fact in facts.values())
+    return load_report_data(
+        recordings=folders["regions"] / "recordings.jsonl",
+        alignments=folders["refinement"] / "alignments.jsonl",
+        outcomes=folders["selection"] / "outcomes.jsonl",
+        utterances=folders["selection"] / "utterances.jsonl",
+        summary=folders["selection"] / "summary.jsonl",
+        title=title or Path(audio).name or "Mined speech",
+        audio_root=audio,
+        lang=lang,
+        max_views=max_views,
+        seconds_taken=seconds if timed and seconds else None,
+        config=config,
+        versions=_versions(lang, recognizer),
+        commands=[shlex.join(command)],
+    )
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    # Where the inputs lay on this machine is nobody's business on a page that may be passed on.
+    return {key: Path(value).name if key in INPUT_FIELDS else value for key, value in config.items()}
+
+
+def _versions(lang: str, recognizer: str) -> dict[str, str]:
+    normalizer = normalizer_for(lang).spec
+    found = {
+        "Python": platform.python_version(),
+        "recogniser": recognizer,
+        "normaliser": f"{normalizer.name}, version {normalizer.version}",
+    }
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
