@@ -14,6 +14,7 @@ IMPOSSIBLE = np.float32(-1e30)
 def advance(
     emissions: NDArray[np.float32],
     star: NDArray[np.float32],
+    wildcard: NDArray[np.float32],
     symbols: NDArray[np.int32],
     skips: NDArray[np.float32],
     band: NDArray[np.int64],
@@ -24,7 +25,8 @@ def advance(
 ) -> None:
     """Advance ``row`` over a block of frames.
 
-    Shapes: emissions (T, V) float32; star (T,) float32; symbols (S,) int32 with V for the star; skips (S,) float32, 0
+    Shapes: emissions (T, V) float32; star and wildcard (T,) float32; symbols (S,) int32 with V for
+    the star and V + 1 for the wildcard; skips (S,) float32, 0
     where a state may be entered from two states before and very negative elsewhere; band (T,) int64 first state of
     each frame's band; row (W,) float32 scores of the states from ``band_before`` on, after the frame before the
     block; pointers (T, ceil(W / 4)) uint8, or (0, 0) when only the scores are wanted: 0 stay, 1 from the state
@@ -40,12 +42,13 @@ def advance(
     old[2:] = row
     new = np.empty(width, np.float32)
     came = np.zeros(width + 3, np.uint8)
-    here = np.empty(symbol_count + 1, np.float32)
+    here = np.empty(symbol_count + 2, np.float32)
     shifted = np.full(width + 2, IMPOSSIBLE)
     band_old = band_before
     for t in range(frames):
         here[:symbol_count] = emissions[t]
         here[symbol_count] = star[t]
+        here[symbol_count + 1] = wildcard[t]
         low = band[t]
         if first_frame and t == 0:
             new[:] = IMPOSSIBLE

@@ -167,10 +167,10 @@ def _read(
     start, end = int(first[0]), int(last[-1])
     inside = np.arange(start, end)
     symbol = symbols[path[start:end]]
-    wild = symbol == emissions.shape[1]
+    wild = symbol >= emissions.shape[1]
     scores = emissions[inside, np.where(wild, blank, symbol)].astype(np.float64)
     if wild.any():
-        best = emissions[inside[wild]].max(1)
+        best = np.delete(emissions[inside[wild]], blank, axis=1).max(1)
         scores[wild] = best - star_penalty
     total = np.concatenate([[0.0], np.cumsum(scores)])
     token_scores = (total[last - start] - total[first - start]) / (last - first)

@@ -17,7 +17,8 @@ WILDCARD = -1
 class StateSequence:
     """States of a CTC alignment.
 
-    ``symbols`` (S,) columns of the emissions, V for the star; odd states are tokens. ``skips`` (S,) is 0 where the
+    ``symbols`` (S,) columns of the emissions, V for the star, V + 1 for
+    the wildcard; odd states are tokens. ``skips`` (S,) is 0 where the
     state before may be left out and very negative elsewhere.
     """
 
@@ -47,7 +48,7 @@ def state_sequence(
     """
     count = len(tokens)
     symbols = np.full(2 * count + 1, blank, np.int32)
-    symbols[1::2] = np.where(tokens == WILDCARD, vocabulary_size, tokens)
+    symbols[1::2] = np.where(tokens == WILDCARD, vocabulary_size + 1, tokens)
     symbols[[0, -1]] = vocabulary_size
     if star_before is not None:
         symbols[2 * star_before] = vocabulary_size
@@ -57,12 +58,17 @@ def state_sequence(
     return StateSequence(symbols, skips)
 
 
-def star_scores(emissions: NDArray[np.float32], blank: int, penalty: float) -> NDArray[np.float32]:
-    """Score of "any speech or none" in each frame: the blank, or the best other symbol less ``penalty``; (T,)."""
+def open_scores(
+    emissions: NDArray[np.float32], blank: int, penalty: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scores of the star (any speech or none) and of the wildcard (any one symbol) in each frame, both (T,).
+
+    The wildcard earns the best symbol that is not blank, less ``penalty``; the star that or the blank.
+    """
     others = np.delete(emissions, blank, axis=1)
     best = others.max(1) if others.shape[1] else np.full(len(emissions), -1e30, np.float32)
-    scores: NDArray[np.float32] = np.maximum(emissions[:, blank], best - penalty).astype(np.float32)
-    return scores
+    wildcard = (best - np.float32(penalty)).astype(np.float32)
+    return np.maximum(emissions[:, blank], wildcard), wildcard
 
 
 def best_path(
@@ -95,7 +101,7 @@ def best_path(
     if centre is None:
         centre = np.linspace(0, total - 1, frames).astype(np.int64)
     band = np.clip(np.maximum.accumulate(centre) - width // 2, 0, total - width)
-    star = star_scores(emissions, blank, star_penalty)
+    star, wildcard = open_scores(emissions, blank, star_penalty)
     pointer_width = (width + 3) // 4
     block = min(frames, max(POINTER_BYTES // pointer_width, 256))
     starts = list(range(0, frames, block))
@@ -108,7 +114,16 @@ def best_path(
         row: NDArray[np.float32] = rows[index].copy()
         before = int(band[begin - 1]) if begin else 0
         advance(
-            emissions[part], star[part], states.symbols, states.skips, band[part], row, before, begin == 0, pointers
+            emissions[part],
+            star[part],
+            wildcard[part],
+            states.symbols,
+            states.skips,
+            band[part],
+            row,
+            before,
+            begin == 0,
+            pointers,
         )
         return row
 
@@ -123,9 +138,9 @@ def best_path(
         row = forward(index, pointers[:size])
         if state < 0:
             low = int(band[-1])
-            ends = [s for s in (total - 1, total - 2) if s >= low]
-            state = max(ends, key=lambda s: float(row[s - low]))
-            if row[state - low] < -1e29:
+            ends = [s for s in (total - 1, total - 2) if low <= s < low + width]
+            state = max(ends, key=lambda s: float(row[s - low]), default=-1)
+            if state < 0 or row[state - low] < -1e29:
                 raise AlignmentError(
                     f"no path through {total // 2} tokens in {frames} frames stays inside a band of {width} states; "
                     "widen the band or give a better centre"
