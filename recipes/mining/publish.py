@@ -11,7 +11,7 @@ import msgspec
 from speechkit.data.manifest import read_jsonl, write_jsonl, write_manifest
 from speechkit.data.records import Utterance
 from speechkit.io.atomic import write_json
-from speechkit.mining.records import Outcome, Recording, SelectionSummary, UnmatchedStretch
+from speechkit.mining.records import Outcome, Recording, UnmatchedStretch
 from speechkit.mining.stages import input_file
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def export(context: Context) -> None:
     """Stage 8: the manifest with absolute audio paths, splits without a leak, the card, other formats and clips."""
     from speechkit.errors import UserError
-    from speechkit.mining.export.card import data_card, write_card
-    from speechkit.mining.export.splits import split_without_leak
+    from speechkit.mining.export import cut_clips, data_card, split_without_leak, write_card
+    from speechkit.mining.export import export as export_formats
 
     config = context.config
     folder = context.output("export")
@@ -52,12 +52,13 @@ def export(context: Context) -> None:
         manifest, rejected=summary.rejected, unmatched_seconds=summary.unmatched_seconds, splits=splits or None
     )
     write_card(card, folder)
-    for name in config.formats:
-        write_format(name, manifest, folder / name, context.inputs["recordings"])
+    shown = manifest
     if config.clips != "none" and count:
-        from speechkit.mining.export.clips import cut_clips
-
-        cut_clips(manifest, folder, format=config.clips)
+        shown = cut_clips(manifest, folder, format=config.clips)
+    if config.formats and count:
+        for done in export_formats(shown, folder, list(config.formats)):
+            for what, lost in {**done.lost, **done.changed}.items():
+                context.log(f"{done.format} cannot hold: {what} ({lost})")
 
 
 def _placed(utterances: Iterable[Utterance], audio: str) -> Iterator[Utterance]:
@@ -66,40 +67,15 @@ def _placed(utterances: Iterable[Utterance], audio: str) -> Iterator[Utterance]:
         yield msgspec.structs.replace(item, audio_filepath=str(path))
 
 
-def write_format(name: str, manifest: Path, folder: Path, recordings: Path) -> None:
-    """Write one of the other forms of a manifest into its own folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if name == "ctm":
-        from speechkit.mining.export.ctm import write_ctm
-
-        write_ctm(manifest, folder / "words.ctm")
-    elif name == "textgrid":
-        from speechkit.mining.export.textgrid import write_textgrids
-
-        write_textgrids(manifest, folder, {item.id: item.seconds for item in read_jsonl(recordings, Recording)})
-    elif name == "srt":
-        from speechkit.mining.export.subtitles import write_subtitles
-
-        write_subtitles(manifest, folder)
-    else:
-        from speechkit.mining.export import export_manifest
-
-        export_manifest(manifest, folder, name)
-
-
 def report(context: Context) -> None:
     """Stage 9: one self-contained page."""
     from speechkit.report.mining import render_mining_report
-    from speechkit.report.mining_data import Records, gather
+    from speechkit.report.mining_run import data_of_stages
 
     config = context.config
-    summary: SelectionSummary = next(iter(context.read("summary")))
-    records = Records(
-        recordings=lambda: context.read("recordings"),
-        alignments=lambda: context.read("alignments"),
-        outcomes=lambda: context.read("outcomes"),
-        utterances=lambda: context.read("utterances"),
-        summary=summary,
-    )
-    data = gather(records, title=config.title, audio_root=config.audio, lang=config.lang)
+    # The stages' folders tell what they were made with; the page shows it.
+    names = {"utterances": "selection", "alignments": "refinement", "recordings": "regions", "documents": "documents"}
+    names |= {"hypotheses": "hypotheses"}
+    folders = {stage: context.inputs[name].parent for name, stage in names.items()}
+    data = data_of_stages(folders, audio=config.audio, title=config.title)
     render_mining_report(context.output("report.html"), data)

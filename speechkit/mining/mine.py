@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from speechkit.data.manifest import read_jsonl, read_manifest, rebase, write_jsonl, write_manifest
+from speechkit.data.manifest import read_jsonl, read_manifest, write_jsonl, write_manifest
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
 from speechkit.io.atomic import atomic_path
@@ -142,9 +142,20 @@ def publish(source: Path, target: Path) -> None:
             continue
         relative = path.relative_to(source)
         if path.parent == source and path.suffix == ".jsonl" and path.stem in {"manifest", "train", "dev", "test"}:
-            write_manifest(target / relative, rebase(read_manifest(path), source, target))
+            write_manifest(target / relative, _relative(read_manifest(path), target))
         else:
             _copy(path, target / relative)
+
+
+def _relative(utterances: Iterable[Utterance], folder: Path) -> Iterator[Utterance]:
+    """The same utterances with audio paths relative to ``folder``."""
+    base = folder.resolve()
+    known: dict[str, str] = {}
+    for item in utterances:
+        path = item.audio_filepath
+        if path not in known:
+            known[path] = Path(os.path.relpath(path, base)).as_posix() if os.path.isabs(path) else path
+        yield msgspec.structs.replace(item, audio_filepath=known[path])
 
 
 def _copy(source: Path, target: Path) -> None:
