@@ -21,6 +21,26 @@ BLOCK_BYTES = 1 << 20
 # Speech does not compress 200 times; an archive that claims to would fill the disk.
 MAX_EXPANSION = 200
 FREE_BYTES = 1 << 30
+MAX_HEADER_BYTES = 1 << 20
+EXTENDED = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+
+
+class _BoundedHeader(tarfile.TarInfo):
+    """A member whose extended headers, which tarfile reads whole, are small."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _BoundedHeader:
+        """Parse a header block, and refuse one that announces a huge name or attribute list."""
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in EXTENDED and member.size > MAX_HEADER_BYTES:
+            raise UserError(f"a header of {member.size} bytes is announced; download the archive again")
+        return member
 
 
 class _State(msgspec.Struct):
@@ -69,7 +89,7 @@ def _same(path: Path, state: _State) -> bool:
 def _unpack(archive: Path, target: Path, limit: int) -> None:
     total = 0
     try:
-        with tarfile.open(archive, mode="r|*") as tar:
+        with tarfile.open(archive, mode="r|*", tarinfo=_BoundedHeader) as tar:
             for member in tar:
                 if member.isdir():
                     continue

@@ -73,11 +73,17 @@ def run_module(corpus: Corpus, arguments: Sequence[str] | None = None) -> None:
             lang=given.lang,
             speaker=given.speaker,
             jobs=given.jobs,
+            progress=show_progress if sys.stderr.isatty() else None,
         )
     except SpeechkitError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from error
     print(msgspec.json.encode(summary).decode() if given.json else table(summary))
+
+
+def show_progress(split: str, utterances: int) -> None:
+    """One line on the terminal that counts up, wiped by what is printed next."""
+    print(f"\r{split}: {utterances:,} utterances \r", end="", file=sys.stderr, flush=True)
 
 
 def split_names(text: str | None) -> list[str] | None:

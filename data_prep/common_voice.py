@@ -11,18 +11,16 @@ Citation: Ardila et al. 2020, Common Voice: a massively-multilingual speech corp
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
-from data_prep.tables import read_table, require_folder, subfolders
+from data_prep.tables import read_table, require_folder, subfolders, whole_number
 from speechkit.errors import UserError
 
 TABLES = ("train", "dev", "test", "validated")
 KEPT_FIELDS = ("age", "gender", "accent", "accents", "variant", "segment", "sentence_domain")
 KEPT_COUNTS = ("up_votes", "down_votes")
-COUNT = re.compile(r"[0-9]{1,9}")
 
 
 def splits(request: Request) -> list[str]:
@@ -45,7 +43,7 @@ def read(request: Request, split: str) -> Iterator[Item]:
             continue
         audio = clips / (name if Path(name).suffix else f"{name}.mp3")
         custom: dict[str, object] = {k: fields[k] for k in KEPT_FIELDS if fields.get(k)}
-        custom |= {k: int(fields[k]) for k in KEPT_COUNTS if COUNT.fullmatch(fields.get(k, ""))}
+        custom |= {k: votes for k in KEPT_COUNTS if (votes := whole_number(fields.get(k, ""))) is not None}
         yield Clip(
             Path(name).stem,
             audio,

@@ -8,7 +8,7 @@ import math
 import os
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -71,6 +71,7 @@ def prepare(
     lang: str | None = None,
     speaker: str | None = None,
     jobs: int = 4,
+    progress: Callable[[str, int], None] | None = None,
 ) -> Summary:
     """Write ``out/<split>.jsonl`` for every split, ``out/left_out/<split>.jsonl`` and ``out/summary.json``.
 
@@ -82,6 +83,7 @@ def prepare(
         lang: language code for corpora that do not say theirs.
         speaker: name of the one reader, for corpora of one reader that do not name them.
         jobs: threads that read audio headers; the result does not depend on it.
+        progress: called with the split and the utterances so far, every hundred.
 
     Raises:
         UserError: if the layout is not the corpus's, a split is not there, or no utterance of a split can be used.
@@ -96,7 +98,7 @@ def prepare(
     done: list[SplitSummary] = []
     for split in chosen:
         request.notes.clear()
-        done.append(_prepare_split(corpus, request, out, split, jobs))
+        done.append(_prepare_split(corpus, request, out, split, jobs, progress))
     summary = Summary(corpus.name, corpus.licence, corpus.homepage, corpus.citation, done)
     write_json(out / "summary.json", summary)
     return summary
@@ -112,7 +114,14 @@ def _chosen(corpus: Corpus, request: Request, patterns: Sequence[str] | None) ->
     return [split for split in present if any(fnmatch.fnmatchcase(split, p) for p in patterns)]
 
 
-def _prepare_split(corpus: Corpus, request: Request, out: Path, split: str, jobs: int) -> SplitSummary:
+def _prepare_split(
+    corpus: Corpus,
+    request: Request,
+    out: Path,
+    split: str,
+    jobs: int,
+    progress: Callable[[str, int], None] | None,
+) -> SplitSummary:
     manifest = inside(out, f"{split}.jsonl")
     tally = _Tally()
     encoder = msgspec.json.Encoder()
@@ -123,10 +132,12 @@ def _prepare_split(corpus: Corpus, request: Request, out: Path, split: str, jobs
                 if isinstance(result, LeftOut):
                     tally.left_out[result.reason] += 1
                     tally.first = tally.first or result
-                    left_out.write(encoder.encode(result) + b"\n")
+                    left_out.write(encoder.encode(_encodable(result)) + b"\n")
                 else:
                     tally.utterances += 1
                     tally.seconds += result.duration
+                    if progress and tally.utterances % 100 == 0:
+                        progress(split, tally.utterances)
                     if result.speaker is not None:
                         tally.speakers.add(result.speaker)
                     yield result
@@ -177,6 +188,21 @@ def _checked(items: Iterator[Item], request: Request, home: Path, jobs: int) -> 
             yield _resolved(*waiting.popleft(), request, home)
 
 
+def _is_text(name: str) -> bool:
+    """Whether a file name can be written as UTF-8; one that was not decodable holds lone surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _encodable(item: LeftOut) -> LeftOut:
+    """The item with undecodable bytes of file names shown as escapes."""
+    texts = (t.encode("utf-8", "backslashreplace").decode() for t in (item.id, item.detail))
+    return LeftOut(next(texts), item.reason, next(texts))
+
+
 def _audio(clip: Clip, roots: Sequence[Path]) -> AudioInfo | LeftOut:
     """Length and rate of the clip's file, or why it cannot be used."""
 
@@ -185,9 +211,11 @@ def _audio(clip: Clip, roots: Sequence[Path]) -> AudioInfo | LeftOut:
 
     if "\0" in str(clip.audio):
         return left_out("outside_folder", f"{str(clip.audio)!r}: the name holds a NUL byte")
+    if not _is_text(str(clip.audio)):
+        return left_out("audio_unreadable", f"{clip.audio}: the name is not UTF-8; rename the file")
     real = Path(os.path.realpath(clip.audio))
     if not any(root in real.parents for root in roots):
-        return left_out("outside_folder", f"{clip.audio}: leads out of {roots[0]}")
+        return left_out("outside_folder", f"{clip.audio}: leads out of {roots[0]}; give the folder that holds it")
     try:
         size = real.stat().st_size if real.is_file() else None
         if size is None:

@@ -1,9 +1,9 @@
 """FLEURS: sentences of FLoRes read in 102 languages, about ten hours each.
 
-Layout, as in the Hugging Face repository google/fleurs: ``data/<language>/{train,dev,test}.tsv`` without header (sentence id, file
-name, raw transcription, transcription, characters, samples, gender) and ``data/<language>/audio/<split>.tar.gz``, or
-that archive unpacked as ``audio/<split>/``. Archives are unpacked below the output folder. The text is the normalised
-transcription; the raw one is in ``custom``. Speakers are not published.
+Layout, as in the Hugging Face repository google/fleurs: ``data/<language>/{train,dev,test}.tsv`` without header
+(sentence id, file name, raw transcription, transcription, characters, samples, gender) and
+``data/<language>/audio/<split>.tar.gz``, or that archive unpacked as ``audio/<split>/``. Archives are unpacked below the
+output folder. The text is the normalised transcription; the raw one is in ``custom``. Speakers are not published.
 
 Licence: CC BY 4.0. Homepage: https://arxiv.org/abs/2205.12446
 Citation: Conneau et al. 2022, FLEURS: few-shot learning evaluation of universal representations of speech.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from data_prep.archives import unpacked
 from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
-from data_prep.tables import read_fields, subfolders
+from data_prep.tables import read_fields, subfolders, whole_number
 from speechkit.errors import UserError
 
 SPLITS = ("train", "dev", "test")
@@ -38,7 +38,8 @@ def read(request: Request, split: str) -> Iterator[Item]:
             yield row
             continue
         number, (sentence, name, raw, text, _, samples, gender) = row
-        if not name or not (samples.isascii() and samples.isdigit()):
+        length = whole_number(samples)
+        if not name or length is None:
             yield LeftOut(name[:80], "bad_line", f"{table}:{number}: lacks a file name or a number of samples")
             continue
         yield Clip(
@@ -46,7 +47,7 @@ def read(request: Request, split: str) -> Iterator[Item]:
             folder / name,
             " ".join(text.split()),
             lang=language.split("_")[0],
-            expected_samples=int(samples),
+            expected_samples=length,
             custom={"sentence": sentence, "raw_text": raw, "gender": gender.lower(), "locale": language},
         )
 

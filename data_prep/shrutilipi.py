@@ -18,7 +18,7 @@ from pathlib import Path
 
 from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
 from data_prep.languages import CODES
-from data_prep.tables import require_file, subfolders
+from data_prep.tables import require_file, subfolders, whole_number
 from speechkit.errors import UserError
 from speechkit.io.paths import safe_id
 
@@ -41,7 +41,8 @@ def read(request: Request, split: str) -> Iterator[Item]:
     root: Path | None = None
     for number, (row, text, spelled) in enumerate(_together(table, words, letters), 2):
         name, _, samples = row.partition("\t")
-        if not name or not (samples.isascii() and samples.isdigit()):
+        length = whole_number(samples)
+        if not name or length is None:
             yield LeftOut(name[:80], "bad_line", f"{table}:{number}: is not a path and a number of samples")
             continue
         root = root or _audio_root(request.source, table, name)
@@ -54,7 +55,7 @@ def read(request: Request, split: str) -> Iterator[Item]:
             root / name,
             " ".join(text.split()),
             lang=CODES.get(language, request.lang),
-            expected_samples=int(samples),
+            expected_samples=length,
             custom={"bulletin": Path(name).parent.name},
         )
 

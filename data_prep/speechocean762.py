@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
-from data_prep.tables import read_keyed, read_map, require_file
+from data_prep.tables import read_keyed, read_map, require_file, whole_number
 from speechkit.errors import UserError
 
 SPLITS = ("train", "test")
@@ -52,8 +52,9 @@ def read(request: Request, split: str) -> Iterator[Item]:
         else:
             speaker = speakers.get(name)
             custom: dict[str, Any] = {}
-            if speaker is not None and ages.get(speaker, "").isdigit():
-                custom["age"] = int(ages[speaker])
+            age = whole_number(ages.get(speaker or "", ""))
+            if age is not None:
+                custom["age"] = age
             if speaker is not None and genders.get(speaker):
                 custom["gender"] = genders[speaker]
             if name in phones:

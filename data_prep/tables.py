@@ -16,6 +16,11 @@ MAX_LINE_BYTES = 1 << 20
 MAX_TRANSCRIPT_BYTES = 1 << 16
 
 
+def whole_number(text: str) -> int | None:
+    """The number of up to 15 ASCII digits, or None for any other text."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None
+
+
 def require_file(path: Path, advice: str) -> Path:
     """The path, if it is a file.
 

@@ -56,8 +56,8 @@ def _talk(table: Path, audio: Path, request: Request) -> Iterator[Item]:
         except (IndexError, ValueError):
             yield LeftOut(name, "bad_line", f"{place}: is not: talk, channel, speaker, start, end, label, words")
             continue
-        if fields[0] != table.stem:
-            yield LeftOut(name, "bad_line", f"{place}: is of the talk {fields[0]}")
+        if fields[0] != table.stem or channel < 1:
+            yield LeftOut(name, "bad_line", f"{place}: is of the talk {fields[0]}, channel {channel}")
             continue
         # The label in angle brackets is optional in STM.
         words = fields[6:] if len(fields) > 5 and re.fullmatch(r"<[^<>]*,[^<>]*>", fields[5]) else fields[5:]
@@ -81,7 +81,7 @@ def _talk(table: Path, audio: Path, request: Request) -> Iterator[Item]:
             lang="en",
             start_seconds=begin,
             end_seconds=end,
-            channel=max(channel - 1, 0),
+            channel=channel - 1,
             custom={"unknown_words": unknown} if unknown else None,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +37,7 @@ def prepare(
     import msgspec
 
     from data_prep import load_corpus
-    from data_prep.command import corpora, split_names, table
+    from data_prep.command import corpora, show_progress, split_names, table
     from data_prep.driver import prepare as prepare_corpus
     from speechkit.errors import UserError
 
@@ -46,7 +47,16 @@ def prepare(
     found = load_corpus(corpus)
     if source is None or out is None:
         raise UserError(f"give the folder of {found.title} and --out: speechkit prepare {found.name} SRC --out DIR")
-    summary = prepare_corpus(found, source, out, splits=split_names(splits), lang=lang, speaker=speaker, jobs=jobs)
+    summary = prepare_corpus(
+        found,
+        source,
+        out,
+        splits=split_names(splits),
+        lang=lang,
+        speaker=speaker,
+        jobs=jobs,
+        progress=show_progress if sys.stderr.isatty() else None,
+    )
     typer.echo(msgspec.json.encode(summary).decode() if json else table(summary))
 
 

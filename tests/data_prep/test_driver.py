@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import tarfile
 import tracemalloc
 from collections.abc import Iterator
@@ -20,7 +22,7 @@ from data_prep.archives import unpacked
 from data_prep.command import run_module
 from data_prep.corpus import Clip, Corpus, LeftOutReason, Request
 from data_prep.driver import prepare
-from data_prep.tables import read_lines, read_map
+from data_prep.tables import read_lines, read_map, whole_number
 from speechkit.cli.prepare import prepare as prepare_command
 from speechkit.errors import UserError
 
@@ -104,6 +106,28 @@ def test_links_that_lead_out_of_the_corpus_are_left_out(folder, tmp_path, tone):
     assert summary.splits[0].left_out == {"outside_folder": 4}
 
 
+def test_a_file_name_that_is_not_utf8_is_left_out_and_named(folder, tmp_path):
+    name = os.fsdecode(b"caf\xe9.wav")
+    shutil.copy(folder / "clip00.wav", folder / name)
+    shutil.copy(folder / "clip00.txt", folder / os.fsdecode(b"caf\xe9.txt"))
+    out = tmp_path / "out"
+    summary = prepare(load_corpus("audio_text_folder"), folder, out)
+    assert summary.splits[0].left_out == {"audio_unreadable": 1}
+    assert "caf\\\\udce9.wav" in (out / "left_out" / "all.jsonl").read_text()
+
+
+def test_numbers_that_int_would_refuse_are_no_numbers():
+    assert [whole_number(t) for t in ("12", "0", "", "-1", "1.0", "²", "१२", "9" * 5000)] == [12, 0, *[None] * 6]
+
+
+def test_progress_counts_up(folder, tmp_path):
+    seen = []
+    clips = [Clip(f"{k}", folder / "clip00.wav", "x") for k in range(250)]
+    corpus = Corpus("made", "made", "none", "none", "none", lambda _: ["all"], lambda _request, _split: iter(clips))
+    prepare(corpus, folder, tmp_path / "out", progress=lambda *now: seen.append(now))
+    assert seen == [("all", 100), ("all", 200)]
+
+
 @pytest.mark.parametrize("times", [(-1.0, 0.1), (0.2, 0.1), (0.1, 0.1), (float("nan"), 1.0), (0.0, float("inf"))])
 def test_times_that_cannot_be_are_left_out(folder, tmp_path, times):
     clips = [Clip("good", folder / "clip00.wav", "x")]
@@ -167,6 +191,14 @@ def test_hostile_archives_are_refused_whole(tmp_path, name, kind, message):
     assert not (tmp_path / "out" / "a").exists()
     assert not list(tmp_path.rglob("evil.txt"))
     assert not list(tmp_path.glob("out/.tmp-*"))
+
+
+def test_a_header_that_would_fill_the_memory_is_refused(tmp_path):
+    member = tarfile.TarInfo("././@LongLink")
+    member.type = tarfile.GNUTYPE_LONGNAME
+    archive = tar_with(tmp_path / "a.tar.gz", (member, bytes(8 << 20)))
+    with pytest.raises(UserError, match="a header of 8388608 bytes"):
+        unpacked(archive, tmp_path / "out")
 
 
 def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path, monkeypatch):
