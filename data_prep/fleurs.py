@@ -2,8 +2,8 @@
 
 Layout, as in the Hugging Face repository google/fleurs: ``data/<language>/{train,dev,test}.tsv`` without header
 (sentence id, file name, raw transcription, transcription, characters, samples, gender) and
-``data/<language>/audio/<split>.tar.gz``, or that archive unpacked as ``audio/<split>/``. Archives are unpacked below the
-output folder. The text is the normalised transcription; the raw one is in ``custom``. Speakers are not published.
+``data/<language>/audio/<split>.tar.gz``, or that archive unpacked as ``audio/<split>/``. Archives are unpacked below
+the output folder. The text is the normalised transcription; the raw one is in ``custom``. Speakers are not published.
 
 Licence: CC BY 4.0. Homepage: https://arxiv.org/abs/2205.12446
 Citation: Conneau et al. 2022, FLEURS: few-shot learning evaluation of universal representations of speech.
