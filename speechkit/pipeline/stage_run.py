@@ -64,7 +64,7 @@ def run_stage(
     assert config is not None
     if options.shard is None:
         # A forced or damaged result is replaced as a whole, and never from parts of the old one.
-        if (force and state.condition == "fresh") or state.condition == "stale":
+        if force or state.condition == "stale":
             folder.remove_work()
         folder.make_work()
         folder.clear_temporaries()

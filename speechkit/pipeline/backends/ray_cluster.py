@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from speechkit.errors import SpeechkitError, require
+from speechkit.errors import SpeechkitError, UserError, require
 from speechkit.pipeline.backends import ATTEMPTS
 from speechkit.pipeline.backends.pool import crash_error
 from speechkit.pipeline.job import Job, PartResult, decode_job, encode_job
@@ -74,6 +74,12 @@ class RayBackend:
         stop: Callable[[], bool],
     ) -> None:
         needs = {"num_cpus": job.cpus, "num_gpus": job.gpus}
+        has = ray.cluster_resources()
+        if job.cpus > has.get("CPU", 0) or job.gpus > has.get("GPU", 0):
+            raise UserError(
+                f"{job.name} needs {job.cpus} CPUs and {job.gpus:g} GPUs a worker; the ray cluster has "
+                f"{has.get('CPU', 0):g} and {has.get('GPU', 0):g} in all, so it would wait for ever"
+            )
         message = encode_job(job)
         actor_type = ray.remote(**needs, max_restarts=0)(PartActor)
         # Deaths are counted here for tasks and actors alike, so ray itself tries nothing again.
@@ -87,6 +93,9 @@ class RayBackend:
                 while len(pending) < self._workers and not stop():
                     part = again.popleft() if again else next(parts, None)
                     if part is None:
+                        # An idle actor holds CPUs that one still waiting for its place may need.
+                        while idle:
+                            ray.kill(idle.pop())
                         break
                     actor = None
                     if job.has_setup:

@@ -1,0 +1,138 @@
+"""Equal bytes whoever does the work, and nothing lost when a worker dies."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from speechkit.errors import SpeechkitError, UserError
+
+RECIPE_FILE = Path(__file__).parent / "recipes" / "words" / "recipe.py"
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A small real ray cluster of two CPUs."""
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=80 << 20, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def test_every_backend_and_every_number_of_workers_gives_the_same_bytes(words, tree_digest, cluster):
+    words.run(exp="inline")
+    expected = tree_digest(words.folder / "inline")
+    for backend, workers in [("pool", 1), ("pool", 2), ("pool", 3), ("ray", 1), ("ray", 2), ("ray", 3)]:
+        assert words.run(exp=f"{backend}{workers}", backend=backend, workers=workers) == 0
+        assert tree_digest(words.folder / f"{backend}{workers}") == expected, (backend, workers)
+    for shards in (1, 2, 3):
+        for stop in (1, 2, 4, 5):
+            for shard in range(1, shards + 1):
+                words.run(exp=f"shards{shards}", shard=(shard, shards), stop=stop)
+        assert tree_digest(words.folder / f"shards{shards}") == expected, shards
+
+
+def test_a_resume_with_another_backend_gives_the_same_bytes(words, tree_digest):
+    words.run(exp="inline")
+    fail = words.folder / "fail.txt"
+    fail.write_text("en-1-2 en-2-5")
+    with pytest.raises(SpeechkitError):
+        words.run(f"case.fail_file={fail}", backend="pool", workers=2)
+    assert words.run() == 0
+    assert tree_digest(words.folder / "exp") == tree_digest(words.folder / "inline")
+
+
+@pytest.mark.parametrize("stage", ["case", "noise"])
+def test_a_pool_worker_that_is_killed_loses_nothing(words, tree_digest, stage):
+    words.run(exp="inline")
+    crash = words.folder / "crash.txt"
+    crash.write_text("2")
+    assert words.run(f"{stage}.crash_file={crash}", backend="pool", workers=2) == 0
+    assert crash.read_text() == "0"
+    assert tree_digest(words.folder / "exp") == tree_digest(words.folder / "inline")
+
+
+@pytest.mark.parametrize("stage", ["case", "noise"])
+def test_a_ray_worker_that_is_killed_loses_nothing(words, tree_digest, cluster, stage):
+    words.run(exp="inline")
+    crash = words.folder / "crash.txt"
+    crash.write_text("2")
+    assert words.run(f"{stage}.crash_file={crash}", backend="ray", workers=2) == 0
+    assert crash.read_text() == "0"
+    assert tree_digest(words.folder / "exp") == tree_digest(words.folder / "inline")
+
+
+def test_a_part_that_always_kills_its_worker_ends_the_run_with_its_name(words):
+    crash = words.folder / "crash.txt"
+    crash.write_text("99")
+    message = r"stage 2 case: part \d of 5 ended its worker 3 times \(SIGKILL.*last words: the worker says goodbye"
+    with pytest.raises(SpeechkitError, match=message) as caught:
+        words.run(f"case.crash_file={crash}", backend="pool", workers=1)
+    assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize("backend", ["inline", "pool", "ray"])
+def test_the_users_fault_stays_the_users_fault_in_every_backend(words, request, backend):
+    if backend == "ray":
+        request.getfixturevalue("cluster")
+    words.run(stop=1)
+    rows = next((words.folder / "exp" / "01-prepare").glob("*/rows.jsonl"))
+    lines = rows.read_text().splitlines()
+    lines[6] = lines[6].replace('"id"', '"ix"')  # the same size, so that the damage is found by the reader
+    rows.write_text("\n".join(lines) + "\n")
+    with pytest.raises(UserError, match=r"rows.jsonl:7: Object missing required field `id`"):
+        words.run(backend=backend, workers=2)
+
+
+def test_a_class_that_other_processes_cannot_find_is_named(words):
+    from dataclasses import replace
+
+    class Hidden:
+        def __init__(self, config: object) -> None: ...
+
+        def process(self, batch: list[object]) -> list[object]:
+            return batch
+
+    first, second, *rest = words.recipe.stages
+    words.recipe = replace(words.recipe, stages=(first, replace(second, run=Hidden), *rest))
+    with pytest.raises(UserError, match="move it to the top level of its module, or use --backend inline"):
+        words.run(backend="pool")
+
+
+def test_shards_may_run_at_once_and_one_of_them_commits(words, tree_digest):
+    words.run(exp="inline")
+    words.run(stop=1)
+    code = (
+        "import sys; from pathlib import Path; from speechkit.pipeline import run_recipe;"
+        "from speechkit.pipeline.discover import load_recipe;"
+        "f = Path(sys.argv[1]); n = int(sys.argv[4]);"
+        "run_recipe(load_recipe(f), sys.argv[2], ['prepare.words=' + sys.argv[3]], start=2, stop=2,"
+        " shard=(n, 3), recipe_file=f)"
+    )
+    shards = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(RECIPE_FILE), str(words.folder / "exp"), str(words.words), str(number)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in (1, 2, 3)
+    ]
+    for shard in shards:
+        _, errors = shard.communicate(timeout=60)
+        assert shard.returncode == 0, errors
+    words.run()
+    assert tree_digest(words.folder / "exp") == tree_digest(words.folder / "inline")
+
+
+def test_bad_shards_and_backends_are_refused(words):
+    with pytest.raises(UserError, match="from 1 to the second"):
+        words.run(shard=(0, 2))
+    with pytest.raises(UserError, match="choose inline, pool, ray"):
+        words.run(backend="dask")
+    with pytest.raises(UserError, match="at least 1"):
+        words.run(backend="pool", workers=0)
+    with pytest.raises(UserError, match="do not go together"):
+        words.run(shard=(1, 2), force=True)

@@ -1,0 +1,428 @@
+"""The runner: what runs, what stays, and why."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from speechkit.errors import SpeechkitError, UserError
+from speechkit.pipeline import (
+    Context,
+    Drop,
+    Output,
+    Recipe,
+    Retry,
+    Stage,
+    Value,
+    external,
+    outputs,
+    read_record_arrays,
+    run_recipe,
+    stage,
+)
+from speechkit.pipeline.config import read_settings
+from speechkit.pipeline.state import Inspector
+
+
+def states(words, *overrides, exp="exp"):
+    settings = read_settings(words.recipe, [], [f"prepare.words={words.words}", *overrides])
+    inspector = Inspector(settings, words.folder / exp)
+    return {stage.name: inspector.state(stage) for stage in words.recipe.stages}
+
+
+def conditions(words, *overrides, exp="exp"):
+    return [state.condition for state in states(words, *overrides, exp=exp).values()]
+
+
+def mtimes(words):
+    return {path: path.stat().st_mtime_ns for path in sorted((words.folder / "exp").glob("*/*/_stage.json"))}
+
+
+def test_a_second_run_does_nothing(words):
+    assert words.run() == 0
+    before = mtimes(words)
+    assert words.run() == 0
+    assert mtimes(words) == before
+    assert conditions(words) == ["fresh"] * 4
+
+
+def test_a_changed_key_makes_its_stage_stale_and_says_which_key(words):
+    words.run()
+    found = states(words, "case.case=lower")
+    assert found["case"].condition == "stale"
+    assert found["case"].reasons == ('config.case: "upper" -> "lower"',)
+    assert found["noise"].condition == "waits"
+    assert found["prepare"].condition == "fresh"
+
+
+def test_going_back_to_an_old_config_finds_its_result(words):
+    words.run()
+    words.run("case.case=lower")
+    before = mtimes(words)
+    words.run()
+    assert mtimes(words) == before
+    assert "APPLE" in (words.current("02-case") / "rows.jsonl").read_text()
+
+
+def test_neutral_fields_leave_a_stage_fresh(words):
+    words.run()
+    assert conditions(words, "case.batch_size=7") == ["fresh"] * 4
+
+
+def test_neutral_batch_size_gives_the_same_bytes(words, tree_digest):
+    words.run()
+    words.run("case.batch_size=1", exp="other")
+    assert tree_digest(words.folder / "exp") == tree_digest(words.folder / "other")
+
+
+def test_shared_keys_reach_the_stages_that_declare_them(words):
+    words.run("lang=hi")
+    assert '"hi-0-0"' in (words.current("01-prepare") / "rows.jsonl").read_text()
+    assert states(words, "lang=pa")["prepare"].reasons == ('config.lang: "hi" -> "pa"',)
+
+
+def test_an_unchanged_output_leaves_later_stages_fresh(words):
+    words.run()
+    before = mtimes(words)
+    # A wider limit that no word reaches: stage 2 runs again and gives the same bytes.
+    words.run("case.longest=9")
+    changed = [path for path in mtimes(words) if path not in before]
+    assert [path.parent.parent.name for path in changed] == ["02-case"]
+
+
+def test_a_moved_exp_folder_is_still_fresh(words):
+    words.run()
+    shutil.move(words.folder / "exp", words.folder / "elsewhere")
+    assert conditions(words, exp="elsewhere") == ["fresh"] * 4
+
+
+def test_a_moved_input_is_still_the_same_input(words):
+    words.run()
+    words.words = words.words.rename(words.folder / "moved.txt")
+    assert conditions(words) == ["fresh"] * 4
+
+
+def test_an_edited_input_makes_the_stage_stale(words):
+    words.run()
+    words.words.write_text("other words")
+    found = states(words)
+    assert found["prepare"].condition == "stale"
+    assert "input.words changed" in found["prepare"].reasons[0]
+
+
+def test_an_input_edited_while_it_is_read_is_not_recorded_as_the_one_used(tmp_path):
+    source = tmp_path / "in.txt"
+    source.write_text("before")
+
+    class Config(msgspec.Struct, frozen=True):
+        source: str
+
+    def edit(context: Context) -> None:
+        context.output("out.txt").write_text("made from before")
+        source.write_text("after")
+
+    recipe = Recipe("r", (Stage(1, "edit", edit, (external("source"),), (Output("out.txt"),), Config),))
+    with pytest.raises(SpeechkitError, match=r"input\.source changed.*run again"):
+        run_recipe(recipe, tmp_path / "exp", [f"edit.source={source}"], quiet=True)
+    settings = read_settings(recipe, [], [f"edit.source={source}"])
+    assert Inspector(settings, tmp_path / "exp").state(recipe.stages[0]).condition == "stale"
+
+
+def test_a_version_bump_makes_the_stage_stale(words):
+    words.run()
+    first, second, *rest = words.recipe.stages
+    stages = (first, replace(second, version=2), *rest)
+    words.recipe = replace(words.recipe, stages=stages)
+    assert states(words)["case"].reasons == ("version: 1 -> 2",)
+
+
+def test_a_new_seed_is_a_new_result(words):
+    words.run()
+    first = (words.current("04-noise") / "_stage.json").read_text()
+    words.run("seed=2")
+    second = (words.current("04-noise") / "_stage.json").read_text()
+    assert json.loads(first)["output_digest"] != json.loads(second)["output_digest"]
+
+
+def test_the_arrays_belong_to_the_output_digest(words):
+    words.run()
+    record = json.loads((words.current("04-noise") / "_stage.json").read_text())
+    words.run("seed=2")
+    other = json.loads((words.current("04-noise") / "_stage.json").read_text())
+    assert (words.current("04-noise") / "noisy.jsonl").is_file()
+    assert record["outputs"]["noisy.jsonl"]["digest"] != other["outputs"]["noisy.jsonl"]["digest"]
+
+
+def test_a_damaged_result_is_noticed_and_made_again(words):
+    words.run()
+    target = words.current("02-case") / "rows.jsonl"
+    good = target.read_bytes()
+    target.write_bytes(good[:50])
+    assert states(words)["case"].condition == "stale"
+    assert states(words)["case"].reasons[0].startswith("rows.jsonl has 50 bytes where")
+    words.run()
+    assert target.read_bytes() == good
+
+
+def test_starting_behind_a_stale_stage_is_refused(words):
+    words.run()
+    with pytest.raises(UserError, match=r"needs stage 2 case, which is stale .*--stage 2"):
+        words.run("case.case=lower", start=4)
+
+
+def test_start_and_stop_select_stages(words):
+    words.run(stop=2)
+    assert not (words.folder / "exp" / "04-noise").exists()
+    words.run(start=4, stop=4)
+    assert (words.folder / "exp" / "04-noise" / "current").exists()
+    with pytest.raises(UserError, match="no stage 3; it has 1 prepare, 2 case"):
+        words.run(start=3)
+
+
+def test_dry_run_writes_nothing(words, capsys):
+    assert words.run(dry_run=True) == 0
+    assert not list((words.folder / "exp").glob("*"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["1", "prepare", "not", "run"]
+    assert "stage 1 prepare runs first" in lines[1]
+
+
+def test_force_runs_again_and_gives_the_same_bytes(words, tree_digest):
+    words.run()
+    digest, before = tree_digest(words.folder / "exp"), mtimes(words)
+    words.run(force=True)
+    assert tree_digest(words.folder / "exp") == digest
+    assert all(mtimes(words)[path] != before[path] for path in before)
+    assert not list((words.folder / "exp").glob("*/*.work"))
+
+
+def test_drops_are_listed_with_reasons_and_counted(words):
+    words.run()
+    folder = words.current("02-case")
+    drops = [json.loads(line) for line in (folder / "drops.jsonl").read_text().splitlines()]
+    assert {drop["reason"] for drop in drops} == {"too_long"}
+    kept = len((folder / "rows.jsonl").read_text().splitlines())
+    assert kept + len(drops) == 24
+    assert json.loads((folder / "_stage.json").read_text())["dropped"] == {"too_long": 6}
+
+
+def test_arrays_come_back_by_reference(words):
+    words.run()
+    manifest = words.current("04-noise") / "noisy.jsonl"
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert len({row["features"] for row in rows}) == len(rows)
+    arrays = [read_record_arrays(manifest, row["features"])["noise"] for row in rows]
+    assert all(array.shape == (3,) for array in arrays)
+    with pytest.raises(UserError, match="leads out"):
+        read_record_arrays(manifest, "../../../../../etc/passwd#0")
+
+
+def test_retry_leaves_the_part_open_and_the_next_run_tries_it_again(words, tree_digest):
+    fail = words.folder / "fail.txt"
+    fail.write_text("en-0-2")
+    with pytest.raises(SpeechkitError, match="1 item failed; the first, en-0-2 in part 0: told to fail"):
+        words.run(f"case.fail_file={fail}")
+    work = next((words.folder / "exp" / "02-case").glob("*.work"))
+    errors = [json.loads(line) for line in (work / "errors.jsonl").read_text().splitlines()]
+    assert [error["id"] for error in errors] == ["en-0-2"]
+    assert len(list(work.glob("part-*-of-*[0-9].jsonl"))) == 4  # of 5: the neighbours are done
+    assert states(words, f"case.fail_file={fail}")["case"].condition == "part done"
+    fail.write_text("")
+    assert words.run(f"case.fail_file={fail}") == 0
+    words.run(exp="clean")
+    assert tree_digest(words.folder / "exp") == tree_digest(words.folder / "clean")
+
+
+def test_more_errors_than_allowed_stop_the_stage(words):
+    fail = words.folder / "fail.txt"
+    fail.write_text(" ".join(f"en-0-{n}" for n in range(8)))
+    with pytest.raises(SpeechkitError, match=r"more than max_error_rate 0\.1 allows"):
+        words.run(f"case.fail_file={fail}")
+    work = next((words.folder / "exp" / "02-case").glob("*.work"))
+    assert not list(work.glob("part-0000[234]-of-*"))
+
+
+class Item(msgspec.Struct, frozen=True, omit_defaults=True):
+    id: str
+    number: int = 0
+    features: str | None = None
+
+
+class NoConfig(msgspec.Struct, frozen=True):
+    pass
+
+
+def one_worker(process, tmp_path: Path, *, items: int = 6, **stage_options) -> Recipe:
+    """A recipe whose second stage answers with ``process``."""
+
+    def make(context: Context) -> None:
+        context.write("items.jsonl", (Item(f"i{n}", n) for n in range(items)))
+
+    class Answers:
+        def __init__(self, config: object) -> None:
+            pass
+
+        def process(self, batch: list[Item]) -> list[object]:
+            return process(batch)
+
+    options = {"outputs": (Output("out.jsonl", Item),), "drop_reasons": ("odd",), "part_records": 2, **stage_options}
+    return Recipe(
+        "one",
+        (
+            Stage(1, "make", make, (), (Output("items.jsonl", Item, min_records=0),)),
+            Stage(2, "answer", Answers, (stage("make", "items.jsonl"),), **options),
+        ),
+    )
+
+
+def test_an_exception_names_the_item_that_raises_it_and_spares_its_neighbours(tmp_path):
+    def process(batch):
+        return [Item(item.id, 1 // (item.number - 3) or 1) for item in batch]
+
+    with pytest.raises(SpeechkitError, match=r"i3 in part 1: ZeroDivisionError: .*; log: .*run.log"):
+        run_recipe(one_worker(process, tmp_path), tmp_path / "exp", quiet=True)
+    assert "Traceback" in (tmp_path / "exp" / "run.log").read_text()
+
+
+def test_one_input_may_give_several_outputs_and_drops(tmp_path):
+    def process(batch):
+        return [[Item(f"{i.id}a", i.number), Drop("odd", id=f"{i.id}b"), Item(f"{i.id}c")] for i in batch]
+
+    run_recipe(recipe := one_worker(process, tmp_path), tmp_path / "exp", quiet=True)
+    folder = outputs(recipe, tmp_path / "exp", "answer")
+    rows = [json.loads(line)["id"] for line in (folder / "out.jsonl").read_text().splitlines()]
+    assert rows[:4] == ["i0a", "i0c", "i1a", "i1c"]
+    assert '"id":"i0b"' in (folder / "drops.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("process", "message"),
+    [
+        (lambda batch: [Drop("unheard_of") for _ in batch], "drop reason 'unheard_of' is not declared"),
+        (lambda batch: [], "gave 0 answers to 2 records"),
+        (lambda batch: [None for _ in batch], "answered None"),
+        (lambda batch: [Item(5) for _ in batch], "no valid record"),
+    ],
+)
+def test_an_answer_that_breaks_the_contract_fails_at_once(tmp_path, process, message):
+    with pytest.raises(SpeechkitError, match=message) as caught:
+        run_recipe(one_worker(process, tmp_path), tmp_path / "exp", quiet=True)
+    assert caught.value.exit_code == 1
+
+
+def test_a_stage_that_wrote_nothing_failed_and_says_what_it_dropped(tmp_path):
+    with pytest.raises(SpeechkitError, match=r"stage 2 answer.* 0 records .* 6 records were read; dropped: odd 6"):
+        run_recipe(one_worker(lambda b: [Drop("odd") for _ in b], tmp_path), tmp_path / "exp", quiet=True)
+
+
+def test_an_empty_input_fails_unless_nothing_is_allowed(tmp_path):
+    with pytest.raises(SpeechkitError, match="0 records"):
+        run_recipe(one_worker(list, tmp_path, items=0), tmp_path / "exp", quiet=True)
+    relaxed = one_worker(list, tmp_path, items=0, outputs=(Output("out.jsonl", Item, min_records=0),))
+    assert run_recipe(relaxed, tmp_path / "exp2", quiet=True) == 0
+
+
+def test_max_error_rate_zero_stops_at_the_first_error(tmp_path):
+    seen = []
+
+    def process(batch):
+        seen.extend(batch)
+        return [Retry("no") for _ in batch]
+
+    with pytest.raises(SpeechkitError):
+        run_recipe(one_worker(process, tmp_path, max_error_rate=0.0), tmp_path / "exp", quiet=True)
+    assert len(seen) == 2
+
+
+def test_a_record_keeps_its_type_with_arrays_of_every_shape(tmp_path):
+    import numpy as np
+
+    arrays = {
+        "scalar": np.float32(3.5).reshape(()),
+        "empty": np.zeros((0, 4), np.float16),
+        "matrix": np.arange(6, dtype=np.int64).reshape(2, 3).T,
+    }
+    recipe = one_worker(lambda b: [Value(item, arrays) for item in b], tmp_path)
+    run_recipe(recipe, tmp_path / "exp", quiet=True)
+    manifest = outputs(recipe, tmp_path / "exp", "answer") / "out.jsonl"
+    row = json.loads(manifest.read_text().splitlines()[3])
+    assert row["features"] == "arrays/00001-of-00003.safetensors#1"
+    back = read_record_arrays(manifest, row["features"])
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(back[name], array)
+        assert back[name].dtype == array.dtype
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"id":"a"}\n{"id":3}\n', r"in.jsonl:2: Expected `str`, got `int`"),
+        ('{"id":"a"}\n{"id":"b', r"in.jsonl:2: .*the last line is torn"),
+        ('{"id":"a"}\nnot json\n', r"in.jsonl:2: "),
+    ],
+)
+def test_a_bad_line_of_the_users_is_named(tmp_path, content, message):
+    class Config(msgspec.Struct, frozen=True):
+        rows: str
+
+    class Pass:
+        def __init__(self, config: object) -> None:
+            pass
+
+        def process(self, batch: list[Item]) -> list[Item]:
+            return batch
+
+    source = tmp_path / "in.jsonl"
+    source.write_text(content)
+    stages = (Stage(1, "pass", Pass, (external("rows", schema=Item),), (Output("out.jsonl", Item),), Config),)
+    with pytest.raises(UserError, match=message):
+        run_recipe(Recipe("r", stages), tmp_path / "exp", [f"pass.rows={source}"], quiet=True)
+
+
+def test_a_missing_input_is_the_users_fault(words):
+    words.words.unlink()
+    with pytest.raises(UserError, match=r"prepare.words: .*words.txt: no such file or folder"):
+        words.run()
+
+
+def test_a_whole_set_stage_that_fails_keeps_its_scratch(tmp_path):
+    tries = []
+
+    def train(context: Context) -> None:
+        tries.append((context.scratch / "checkpoint").exists())
+        (context.scratch / "checkpoint").write_text("half way")
+        if len(tries) == 1:
+            raise ValueError("out of luck")
+        context.output("model/weights").write_text("trained")
+
+    recipe = Recipe("t", (Stage(1, "train", train, (), (Output("model/weights"),)),))
+    with pytest.raises(SpeechkitError, match="stage 1 train: ValueError: out of luck; log:"):
+        run_recipe(recipe, tmp_path / "exp", quiet=True)
+    assert run_recipe(recipe, tmp_path / "exp", quiet=True) == 0
+    assert tries == [False, True]
+    assert not list((tmp_path / "exp").glob("*/*.work"))
+
+
+def test_an_output_that_was_not_written_is_a_failure(tmp_path):
+    recipe = Recipe("t", (Stage(1, "lazy", lambda context: None, (), (Output("x.txt"),)),))
+    with pytest.raises(SpeechkitError, match=r"stage 1 lazy: x\.txt was not written"):
+        run_recipe(recipe, tmp_path / "exp", quiet=True)
+
+
+def test_a_result_survives_on_a_file_system_without_links(words, monkeypatch, tree_digest):
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    words.run(exp="linked")
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    assert words.run() == 0
+    assert outputs(words.recipe, words.folder / "exp", "noise").is_dir()
+    assert tree_digest(words.folder / "exp") == tree_digest(words.folder / "linked")
+    assert conditions(words) == ["fresh"] * 4
