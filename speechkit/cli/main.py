@@ -24,6 +24,8 @@ from speechkit.errors import SpeechkitError, UserError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "mine": ("speechkit.cli.mine:mine", "Turn recordings and documents into an aligned data set."),
+    "export": ("speechkit.cli.export:export", "Write a mined manifest in other forms, cut clips, split it."),
+    "report": ("speechkit.cli.report:report", "Make the page of a mining run again."),
     "run": ("speechkit.cli.run:run", "Run the numbered stages of a recipe."),
     "status": ("speechkit.cli.run:status", "Show which stages of a recipe are fresh, stale or part done."),
     "explain": ("speechkit.cli.run:explain", "Say why a stage is stale: which key, from what to what."),
