@@ -71,6 +71,7 @@ def load_checkpoint(
     Raises:
         UserError: if the checkpoint does not fit them.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
@@ -85,7 +86,7 @@ def load_checkpoint(
                 for name, value in average.items():
                     value.copy_(stored[name])
         torch.set_rng_state(load_file(checkpoint / "random.safetensors")["torch"])
-    except (OSError, KeyError, ValueError, RuntimeError, msgspec.MsgspecError) as error:
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError, msgspec.MsgspecError) as error:
         raise UserError(f"{checkpoint}: does not fit this training ({error}); choose another folder") from error
     return progress
 
