@@ -61,7 +61,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     shown = Path(path)
     # The target of a link is replaced, not the link; a device or pipe must never be replaced by a file.
     target = Path(os.path.realpath(shown))
-    if target.exists() and not target.is_file():
+    # os.path answers "no" where a name cannot exist; the write below then says why.
+    if os.path.exists(target) and not os.path.isfile(target):  # noqa: PTH110, PTH113
         kind = "a folder" if target.is_dir() else "not a plain file"
         raise UserError(f"{shown}: cannot be written: it is {kind}; choose another output path")
     suffix = "".join(target.suffixes[-2:])[-32:]

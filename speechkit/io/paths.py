@@ -40,7 +40,7 @@ def safe_id(text: str) -> str:
     that two different texts do not meet in one name.
     """
     plain = unicodedata.normalize("NFC", text)
-    safe = re.sub(r"[^\w.\-]+", "_", plain).strip("_")
+    safe = re.sub(r"[^\w.\-]+", "_", plain)
     safe = re.sub(r"^[.\-]+", "_", safe)
     if safe == text and text and len(text.encode()) <= MAX_ID_BYTES and not RESERVED.match(text) and text[-1] != ".":
         return text
