@@ -13,7 +13,7 @@ _CLOSERS = "\"'”’»›)\\]}」』】〉》）"
 _PARAGRAPH = re.compile(r"[^\S\n]*\n[^\S\n]*(?:\n\s*|\f\s*)|\f\s*")
 # Marks that end a sentence wherever they stand; a full stop, question or exclamation mark needs white space after it.
 _AROUND = rf"(?:[{_CLOSERS}]|[ \u00a0\u202f]»)*"  # French puts a space before its closing quotation mark
-_END = re.compile(rf"[।॥۔؟。！？｡։።፧᙮؛]+{_AROUND}|[.!?…]+{_AROUND}(?=\s|$)|[.!?…]+(?=[\"“«‘]?[A-Z][a-z]{{2}})")
+_END = re.compile(rf"[।॥۔؟。！？｡։።፧᙮]+{_AROUND}|[.!?…]+{_AROUND}(?=\s|$)|[.!?…]+(?=[\"“«‘]?[A-Z][a-z]{{2}})")
 _LAST_WORD = re.compile(r"[^\s\"'“‘«(\[{—–]*$")
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]$")
 _ENUMERATOR = re.compile(r"(?:\d{1,3}|[ivxlc]{1,5}|[IVXLC]{1,5}|[A-Za-z])$")

@@ -63,6 +63,8 @@ def _add_html(extracted: Extracted, text: str, page: int, where: Path) -> None:
         raise DocumentError(f"{where}: is not readable HTML ({error}); save it anew") from error
     if root is None:
         return
+    if any(entry.type_name == "ERR_RESOURCE_LIMIT" for entry in parser.error_log):
+        raise DocumentError(f"{where}: is nested too deeply to be a page that people read; save it as text")
     for reason, block in _html_blocks(root):
         if reason:
             extracted.removed.append(Removed(page, block, reason))  # type: ignore[arg-type]
@@ -221,6 +223,7 @@ def read_epub(path: Path, limits: DocumentLimits) -> Extracted:
         book = _parse_xml(package.read(rootfile), f"{path}: {rootfile}")
         items = {node.get("id"): node for node in book.iter("{*}item")}
         locked = _encrypted_members(package)
+        chapter = 0
         for reference in book.iter("{*}itemref"):
             item = items.get(reference.get("idref"))
             href = item.get("href") if item is not None else None
@@ -239,7 +242,8 @@ def read_epub(path: Path, limits: DocumentLimits) -> Extracted:
             declared = _CHARSET.search(data[:4096])
             text, warnings = decode(data, (declared[1] or declared[2]).decode("ascii") if declared else None)
             extracted.warnings += warnings
-            _add_html(extracted, text, len(extracted.pages) + 1, path)
+            chapter += 1
+            _add_html(extracted, text, chapter, path)
     return extracted
 
 

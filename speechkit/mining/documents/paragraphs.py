@@ -13,6 +13,7 @@ from speechkit.mining.documents.extracted import Line, PrintedPage
 
 GAP = 1.35  # times the usual distance of two lines: more is a paragraph break
 SHORT = 0.8  # times the usual width of a line: a line that ends before it was not filled
+HEADING = 0.6  # times the usual width: a shorter line without a full stop may be a heading
 _FINAL = re.compile(r"[.!?:…।॥۔؟。！？][\"'”’»›)\]」』]*$")
 _BULLET = re.compile(r"(?:[-*•▪◦–]|\(?(?:\d{1,3}|[a-zA-Z])[.)])\s+\S")
 _BROKEN = re.compile(r"([^\W\d_]+)[-\u2010\u00ad]$")
@@ -82,8 +83,10 @@ def _begins_paragraph(last: Line, line: Line, distance: float, usual: int, broke
     if (distance and (step > GAP * distance or step < -distance)) or broke:
         # A gap inside a sentence is the printer's (a figure, a new column) and not the writer's.
         return bool(_FINAL.search(last.text)) or not _starts_low(line.text)
+    if _FINAL.search(last.text) and not _FINAL.search(line.text) and len(line.text) < HEADING * usual:
+        return not _starts_low(line.text)
     short = len(last.text) < SHORT * usual
-    return short and not _starts_low(line.text) and (bool(_FINAL.search(last.text)) or len(last.text) < 0.6 * usual)
+    return short and not _starts_low(line.text) and (bool(_FINAL.search(last.text)) or len(last.text) < HEADING * usual)
 
 
 def _other_size(last: Line, line: Line) -> bool:
@@ -101,6 +104,8 @@ class Words:
 
     def __init__(self, paragraphs: Sequence[Sequence[PlacedLine]]) -> None:
         self.counts: Counter[str] = Counter()
+        if not any(_BROKEN.search(line.text) for paragraph in paragraphs for line in paragraph[:-1]):
+            return
         for paragraph in paragraphs:
             for line in paragraph:
                 inner = _BROKEN.sub("", line.text)

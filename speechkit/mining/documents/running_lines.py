@@ -23,6 +23,7 @@ _PAGE_NUMBER = re.compile(
     re.I,
 )
 _LETTERS_OR_DIGITS = re.compile(r"[\W_]+")
+_FINAL = ".!?।॥۔。"
 _Place = tuple[int, int]  # index of the page, index of the line in it
 
 
@@ -41,6 +42,10 @@ def remove_running_lines(pages: list[PrintedPage]) -> tuple[list[PrintedPage], l
             reasons[place] = "header" if side == "header" else "footer"
     for place in _counting(pages, edges):
         reasons[place] = "page_number"
+    if all(
+        (number, i) in reasons for number, page in enumerate(pages) for i, line in enumerate(page.lines) if line.text
+    ):
+        return pages, []  # the same page again and again: the text itself
     kept, removed = [], []
     for number, page in enumerate(pages):
         kept.append(PrintedPage(page.number, [line for i, line in enumerate(page.lines) if (number, i) not in reasons]))
@@ -64,12 +69,15 @@ def _edge(page: PrintedPage, side: str) -> list[int]:
 
 
 def _key(text: str) -> str:
-    return _LETTERS_OR_DIGITS.sub(" ", re.sub(r"\d+", "#", text).replace("#", "0").casefold()).strip()
+    masked = _LETTERS_OR_DIGITS.sub(" ", re.sub(r"\d+", "0", text).casefold()).strip()
+    return masked + (text[-1] if text[-1] in _FINAL else "")
 
 
 def _alike(first: str, second: str) -> bool:
-    if first == second:
+    if first.rstrip(_FINAL) == second.rstrip(_FINAL):
         return True
+    if first[-1] in _FINAL or second[-1] in _FINAL:  # sentences that resemble one another are the author's
+        return False
     if min(len(first), len(second)) < 6 or abs(len(first) - len(second)) > 0.3 * max(len(first), len(second)):
         return False
     matcher = difflib.SequenceMatcher(None, first[:200], second[:200], autojunk=False)
