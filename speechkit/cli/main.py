@@ -24,6 +24,7 @@ from speechkit.errors import SpeechkitError, UserError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "mine": ("speechkit.cli.mine:mine", "Turn recordings and documents into an aligned data set."),
+    "documents": ("speechkit.cli.documents:documents", "Turn documents into sentences that know their place."),
     "export": ("speechkit.cli.export:export", "Write a mined manifest in other forms, cut clips, split it."),
     "report": ("speechkit.cli.report:report", "Make the page of a mining run again."),
     "run": ("speechkit.cli.run:run", "Run the numbered stages of a recipe."),
@@ -31,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("speechkit.cli.run:explain", "Say why a stage is stale: which key, from what to what."),
     "list": ("speechkit.cli.run:list_recipes", "List the recipes that can be found from here."),
     "new": ("speechkit.cli.run:new", "Write the skeleton of a recipe, which runs at once."),
+    "transcribe": ("speechkit.cli.asr:transcribe", "Recognise recordings of any length."),
     "prepare": ("speechkit.cli.prepare:prepare", "Turn a public corpus as downloaded into manifests."),
     "manifest": ("speechkit.cli.manifest:app", "Check, count, split and convert manifests."),
     "score": ("speechkit.cli.score:score", "Word and character error rates with confidence intervals."),

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from speechkit.errors import DocumentError
+from speechkit.mining.documents import (
+    DocumentReader,
+    Unreadable,
+    document_ids,
+    find_documents,
+    read_document,
+    scan_folder,
+)
+from speechkit.mining.records import Document
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "docs"
+    for name in (
+        "b.txt",
+        "sub/a.TXT",
+        "sub/b.html",
+        "b.html",
+        "notes.doc",
+        ".hidden.txt",
+        "~$open.docx",
+        "x.wav",
+        "none",
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"Text of {name}.", encoding="utf-8")
+    return root
+
+
+def test_documents_are_found_in_order_and_the_rest_is_listed(folder: Path) -> None:
+    found = scan_folder(folder)
+    assert [path.relative_to(folder).as_posix() for path in found.documents] == [
+        "b.html",
+        "b.txt",
+        "sub/a.TXT",
+        "sub/b.html",
+    ]
+    assert {item.path.name: item.reason for item in found.skipped} == {
+        ".hidden.txt": "is hidden",
+        "~$open.docx": "is hidden",
+        "none": "no extension is not a document format",
+        "notes.doc": ".doc is not a document format; save it as .docx",
+        "x.wav": ".wav is not a document format",
+    }
+    assert find_documents(folder) == found.documents
+    assert find_documents(folder / "b.txt") == [folder / "b.txt"]
+
+
+def test_no_link_leads_out_of_the_folder(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("Secret.")
+    (folder / "out.txt").symlink_to(tmp_path / "secret.txt")
+    (folder / "loop").symlink_to(folder)
+    (folder / "in.txt").symlink_to(folder / "b.txt")
+    (folder / "broken.txt").symlink_to(folder / "nowhere.txt")
+    found = scan_folder(folder)
+    reasons = {item.path.name: item.reason for item in found.skipped}
+    assert reasons["out.txt"] == "is a link that leads out of the folder"
+    assert reasons["loop"] == "is a link to a folder"
+    assert reasons["broken.txt"] == "is not a regular file"
+    assert folder / "in.txt" in found.documents
+
+
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DocumentError, match="there is no such folder"):
+        scan_folder(tmp_path / "nowhere")
+
+
+@given(
+    names=st.lists(
+        st.tuples(
+            st.sampled_from(["a", "A", "a b", "a_b", "ü", "x/a", "x_a", "a-txt", "..", "a."]),
+            st.sampled_from([".txt", ".pdf", ".TXT"]),
+        ),
+        unique=True,
+        max_size=12,
+    ),
+    seed=st.integers(0, 5),
+)
+def test_ids_are_unique_safe_and_independent_of_order(names: list[tuple[str, str]], seed: int) -> None:
+    root = Path("/root-of-documents")
+    paths = [root / (stem + suffix) for stem, suffix in names]
+    ids = document_ids(paths, root)
+    assert len({name.casefold() for name in ids.values()}) == len(set(paths))
+    assert all("/" not in name and name not in (".", "..") and " " not in name for name in ids.values())
+    shuffled = paths.copy()
+    random.Random(seed).shuffle(shuffled)
+    assert document_ids(shuffled, root) == ids
+
+
+def test_one_bad_file_does_not_stop_the_others(folder: Path) -> None:
+    (folder / "bad.pdf").write_bytes(b"%PDF-1.4 nothing")
+    results = list(DocumentReader(folder, lang="en").read_all(find_documents(folder)))
+    bad = [result for result in results if isinstance(result, Unreadable)]
+    assert [item.id for item in bad] == ["bad"]
+    assert str(folder / "bad.pdf") in bad[0].reason
+    good = [result for result in results if isinstance(result, Document)]
+    assert [document.path for document in good] == ["b.html", "b.txt", "sub/a.TXT", "sub/b.html"]
+    assert len({document.id for document in good}) == 4
+    assert good[0].sentences[0].id == f"{good[0].id}-00000"
+
+
+def test_a_document_read_alone_names_itself_by_its_path(folder: Path) -> None:
+    assert read_document(folder / "b.txt").id == "b"
+    inside = read_document(folder / "sub" / "a.TXT", root=folder)
+    assert inside.path == "sub/a.TXT"
+    assert inside.id.startswith("sub_a-")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    code = "from speechkit.cli.main import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, "documents", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_the_command_writes_records_and_reports_what_it_could_not_read(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "documents.jsonl"
+    done = run(str(folder), "--out", str(out), "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert [row["sentences"] for row in summary["documents"]] == [1, 1, 1, 1]
+    assert len(summary["skipped"]) == 5
+    assert [json.loads(line)["path"] for line in out.read_text().splitlines()] == [
+        "b.html", "b.txt", "sub/a.TXT", "sub/b.html",
+    ]  # fmt: skip
+    (folder / "bad.docx").write_bytes(b"no")
+    failed = run(str(folder), "--out", str(out))
+    assert failed.returncode == 2
+    assert "1 of 5 documents could not be read" in failed.stderr
+    assert len(out.read_text().splitlines()) == 4
+
+
+def test_the_command_refuses_an_empty_folder(tmp_path: Path) -> None:
+    refused = run(str(tmp_path), "--out", str(tmp_path / "d.jsonl"))
+    assert refused.returncode == 2
+    assert "holds no document" in refused.stderr
