@@ -25,6 +25,7 @@ from speechkit.errors import SpeechkitError, UserError
 COMMANDS: dict[str, tuple[str, str]] = {
     "mine": ("speechkit.cli.mine:mine", "Turn recordings and documents into an aligned data set."),
     "documents": ("speechkit.cli.documents:documents", "Turn documents into sentences that know their place."),
+    "align": ("speechkit.cli.align:app", "Align two texts, or a recording with its text."),
     "export": ("speechkit.cli.export:export", "Write a mined manifest in other forms, cut clips, split it."),
     "report": ("speechkit.cli.report:report", "Make the page of a mining run again."),
     "run": ("speechkit.cli.run:run", "Run the numbered stages of a recipe."),
