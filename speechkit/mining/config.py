@@ -58,6 +58,7 @@ class PairingConfig(msgspec.Struct, frozen=True):
     passage_characters: Annotated[int, Meta(ge=200)] = 3000
     min_score: Share = 0.018
     min_share_of_best: Share = 0.35
+    min_times_usual: Annotated[float, Meta(ge=1)] = 2.0
     max_kgrams: Annotated[int, Meta(ge=1000)] = 20_000_000
 
 

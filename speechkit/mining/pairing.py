@@ -107,7 +107,8 @@ def pair_recording(recording: str, text: str, index: PassageIndex, documents: Se
         documents: their ids, in the index's order.
 
     Returns:
-        Pairs whose score, in at least one window, reaches ``min_score`` and ``min_share_of_best`` of that window's best.
+        Pairs whose score, in at least one window, reaches ``min_score``, ``min_share_of_best`` of that window's best
+        and ``min_times_usual`` of the median document's.
         ``score`` is the mean over the windows that the document wins (or its best window), ``margin`` how much it
         exceeds there the best of the others.
     """
@@ -122,8 +123,11 @@ def pair_recording(recording: str, text: str, index: PassageIndex, documents: Se
         ranked = sorted(index.scores(window).items(), key=lambda item: (-item[1], item[0]))
         if not ranked or ranked[0][1] < config.min_score:
             continue
+        # What any text of this language shares with the window; a reading stands far above it.
+        usual = ranked[len(documents) // 2][1] if len(documents) >= 5 and len(ranked) > len(documents) // 2 else 0.0
+        lowest = max(config.min_score, config.min_share_of_best * ranked[0][1], config.min_times_usual * usual)
         for rank, (document, score) in enumerate(ranked):
-            if score < max(config.min_score, config.min_share_of_best * ranked[0][1]):
+            if score < lowest:
                 break
             other = ranked[1][1] if rank == 0 and len(ranked) > 1 else ranked[0][1] if rank else 0.0
             (won if rank == 0 else near)[document].append((score, score - other))

@@ -1,0 +1,198 @@
+"""The whole recipe on the sample: what is mined, bad inputs, interruption, and two runs at once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from speechkit.data.manifest import audio_path, read_jsonl, read_manifest
+from speechkit.errors import SpeechkitError, UserError
+from speechkit.mining import mine
+from speechkit.mining.records import Outcome, UnmatchedStretch
+
+SAMPLE = Path(__file__).resolve().parents[2] / "recipes/mining/sample"
+TRUTH = json.loads((SAMPLE / "truth.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def transcripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a perfect recogniser would hear in the sample: words with times spread over each sentence."""
+    folder = tmp_path_factory.mktemp("words")
+    for name, sentences in TRUTH.items():
+        words = []
+        for sentence in sentences:
+            said = sentence["text"].split()
+            edges = np.linspace(sentence["start"], sentence["end"], len(said) + 1)
+            words += [{"word": w, "start": a, "end": b} for w, a, b in zip(said, edges, edges[1:], strict=False)]
+        (folder / f"{name}.json").write_text(json.dumps({"words": words}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def mined(transcripts: Path, tmp_path_factory: pytest.TempPathFactory):
+    out = tmp_path_factory.mktemp("mined")
+    return mine(SAMPLE / "audio", SAMPLE / "documents", out, recognizer=f"words:{transcripts}", overrides=["regions.vad=energy"])
+
+
+def right_times() -> dict[str, tuple[str, float, float]]:
+    return {
+        " ".join(sentence["text"].split()): (name, sentence["start"], sentence["end"])
+        for name, sentences in TRUTH.items()
+        for sentence in sentences
+    }
+
+
+def test_kept_sentences_stand_where_they_were_read(mined) -> None:
+    truth = right_times()
+    kept = list(mined.utterances())
+    assert len(kept) >= 0.8 * sum(sentence["written"] for sentences in TRUTH.values() for sentence in sentences)
+    for item in kept:
+        name, start, end = truth[" ".join((item.text or "").split())]
+        assert item.custom is not None
+        assert item.custom["recording"] == name
+        assert abs(item.offset - start) < 0.4
+        assert abs(item.offset + item.duration - end) < 0.4
+        assert audio_path(mined.manifest, item).resolve() == (SAMPLE / "audio" / f"{name}.ogg").resolve()
+        assert not Path(item.audio_filepath).is_absolute()
+
+
+def test_unread_sentences_are_rejected_with_a_reason(mined) -> None:
+    truth = right_times()
+    rejected = list(read_jsonl(Path(mined.folder) / "rejected.jsonl", Outcome))
+    assert rejected
+    assert all(item.reason for item in rejected)
+    assert sum(mined.summary.rejected.values()) == len(rejected)
+    assert not {" ".join((item.text or "").split()) for item in mined.utterances()} - set(truth)
+
+
+def test_audio_is_covered_by_kept_sentences_and_reasons(mined) -> None:
+    stretches = list(read_jsonl(Path(mined.folder) / "unmatched.jsonl", UnmatchedStretch))
+    by_recording: dict[str, list[tuple[float, float]]] = {}
+    for item in mined.utterances():
+        assert item.custom is not None
+        by_recording.setdefault(item.custom["recording"], []).append((item.offset, item.offset + item.duration))
+    for item in stretches:
+        by_recording.setdefault(item.recording, []).append((item.start, item.end))
+    for name, parts in by_recording.items():
+        parts.sort()
+        length = soundfile.info(SAMPLE / "audio" / f"{name}.ogg").duration
+        assert parts[0][0] == 0
+        assert max(end for _, end in parts) == pytest.approx(length, abs=1e-3)
+        assert all(b[0] - a[1] < 1e-3 for a, b in zip(parts, parts[1:], strict=False))
+
+
+def test_second_run_changes_nothing(mined, transcripts: Path) -> None:
+    before = Path(mined.manifest).read_bytes()
+    again = mine(SAMPLE / "audio", SAMPLE / "documents", mined.folder, recognizer=f"words:{transcripts}", overrides=["regions.vad=energy"])
+    assert Path(again.manifest).read_bytes() == before
+    assert again.summary == mined.summary
+
+
+def test_workers_of_a_pool_give_the_same_bytes(mined, transcripts: Path, tmp_path: Path) -> None:
+    pooled = mine(
+        SAMPLE / "audio", SAMPLE / "documents", tmp_path / "out", recognizer=f"words:{transcripts}",
+        overrides=["regions.vad=energy"], backend="pool", workers=2,
+    )  # fmt: skip
+    texts = [(item.id, item.offset, item.text, item.score) for item in mined.utterances()]
+    assert [(item.id, item.offset, item.text, item.score) for item in pooled.utterances()] == texts
+
+
+def bad_audio(folder: Path) -> None:
+    """One of each of the recordings that people have."""
+    tone = (0.1 * np.sin(np.arange(32000) / 20)).astype(np.float32)
+    shutil.copy(SAMPLE / "audio/bees.ogg", folder / "bees.ogg")
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "text.wav").write_text("This is not audio at all, only its name says so.\n")
+    soundfile.write(folder / "whole.flac", np.tile(tone, 20), 16000)
+    (folder / "truncated.flac").write_bytes((folder / "whole.flac").read_bytes()[:20000])
+    (folder / "whole.flac").unlink()
+    soundfile.write(folder / "silent.wav", np.zeros(48000, np.float32), 16000)
+    soundfile.write(folder / "nan.wav", np.full(16000, np.nan, np.float32), 16000, subtype="FLOAT")
+    soundfile.write(folder / "eight_bit.wav", tone, 16000, subtype="PCM_U8")
+    soundfile.write(folder / "fast.wav", np.tile(tone, 6), 96000)
+    soundfile.write(folder / "stereo.wav", np.stack([tone, tone], 1), 16000)
+    soundfile.write(folder / "six_channels.wav", np.stack([tone] * 6, 1), 16000)
+
+
+def test_bad_files_are_left_out_with_a_reason_and_the_rest_is_mined(transcripts: Path, tmp_path: Path) -> None:
+    audio, documents, words = tmp_path / "audio", tmp_path / "documents", tmp_path / "words"
+    shutil.copytree(transcripts, words)
+    for folder in (audio, documents):
+        folder.mkdir()
+    bad_audio(audio)
+    for path in audio.iterdir():
+        if not (words / f"{path.stem}.json").exists():
+            (words / f"{path.stem}.json").write_text('{"words": []}')
+    shutil.copy(SAMPLE / "documents/bees.html", documents)
+    (documents / "broken.pdf").write_bytes(b"%PDF-1.7\n1 0 obj << /Type /Catalog >>\n" + struct.pack("<I", 7))
+    (documents / "german.txt").write_text("Der alte Leuchtturm steht am Ende der Mole. Niemand hat diesen Text gelesen.\n")
+    out = mine(audio, documents, tmp_path / "out", recognizer=f"words:{words}", overrides=["regions.vad=energy"])
+    left = {(drop.id, drop.reason) for drop in out.left_out}
+    for name in ("empty", "text", "truncated", "nan"):
+        assert (name, "unreadable_audio") in left
+    assert ("broken", "unreadable_document") in left
+    for name in ("eight_bit", "fast", "stereo", "six_channels", "silent"):
+        assert (name, "no_document") in left
+    assert ("german", "no_recording") in left
+    assert out.silent_recordings == ["silent"]
+    assert all(drop.detail for drop in out.left_out)
+    kept = list(out.utterances())
+    assert len(kept) > 10
+    assert {item.custom["recording"] for item in kept if item.custom} == {"bees"}
+
+
+@pytest.mark.parametrize(("audio", "documents", "message"), [("missing", ".", "no such file"), (".", "missing", "no such file"), (".", ".", "holds no audio")])
+def test_missing_inputs_are_one_sentence(tmp_path: Path, audio: str, documents: str, message: str) -> None:
+    (tmp_path / "in").mkdir()
+    with pytest.raises(UserError, match=message):
+        mine(tmp_path / "in" / audio, tmp_path / "in" / documents, tmp_path / "out")
+
+
+def test_output_that_cannot_be_written_is_one_sentence(tmp_path: Path, transcripts: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="file"):
+        mine(SAMPLE / "audio", SAMPLE / "documents", tmp_path / "file", recognizer=f"words:{transcripts}")
+
+
+def test_full_disk_loses_nothing_that_was_mined(tmp_path: Path, transcripts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    import speechkit.data.manifest
+
+    def full(*arguments: object, **options: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    import recipes.mining.publish
+
+    name = "write_manifest"
+    with monkeypatch.context() as patched:
+        patched.setattr(recipes.mining.publish, name, full)
+        with pytest.raises(SpeechkitError, match="export"):
+            mine(SAMPLE / "audio", SAMPLE / "documents", tmp_path, recognizer=f"words:{transcripts}", overrides=["regions.vad=energy"])
+    done = sorted(path.parent.name for path in (tmp_path / "stages").glob("*/current"))
+    assert done[-1] == "07-selection"
+    assert callable(speechkit.data.manifest.write_manifest)
+    assert list(mine(SAMPLE / "audio", SAMPLE / "documents", tmp_path, recognizer=f"words:{transcripts}", overrides=["regions.vad=energy"]).utterances())
+
+
+def test_two_runs_on_one_folder_do_not_mix(tmp_path: Path, transcripts: Path) -> None:
+    from speechkit.pipeline.lock import run_lock
+
+    with run_lock(tmp_path / "stages", None), pytest.raises(UserError):
+        mine(SAMPLE / "audio", SAMPLE / "documents", tmp_path, recognizer=f"words:{transcripts}")
+
+
+def test_list_of_pairs_decides_instead_of_content(tmp_path: Path, transcripts: Path) -> None:
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("bees.ogg\tharbour.pdf\n")
+    out = mine(SAMPLE / "audio", SAMPLE / "documents", tmp_path / "out", recognizer=f"words:{transcripts}", pairs=pairs, overrides=["regions.vad=energy"])
+    assert list(out.utterances()) == []
+    assert {drop.reason for drop in out.left_out} == {"no_document", "no_recording"}
+    assert Path(out.report).stat().st_size > 10_000
+    assert list(read_manifest(out.manifest)) == []
