@@ -5,6 +5,7 @@ The order, later wins: the struct's defaults, ``Recipe.defaults``, YAML files in
 
 from __future__ import annotations
 
+import contextlib
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -182,11 +183,8 @@ def _convert_text(text: str, annotation: Any) -> Any:
     try:
         return msgspec.convert(value, annotation, strict=True)
     except (msgspec.ValidationError, ValueError):
-        if value is not None:
-            try:
-                return msgspec.convert(text, annotation, strict=True)
-            except (msgspec.ValidationError, ValueError):
-                pass
+        with contextlib.suppress(msgspec.ValidationError, ValueError):
+            return msgspec.convert(text, annotation, strict=True)
         raise
 
 

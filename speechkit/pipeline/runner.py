@@ -183,12 +183,13 @@ def _run_stages(
             began = time.monotonic()
             if not _run_one(settings, inspector, state, options, progress, request, force=force):
                 return 0  # other shards still have parts of this stage
+            if state.folder is not None:
+                point_to(state.folder.final)
             inspector.forget(stage)
             state = inspector.state(stage)
-            if state.record is None or state.folder is None:
+            if state.record is None:
                 # The digests were taken before the run; an input that changed meanwhile makes the result stale.
                 raise SpeechkitError(f"{label}: {'; '.join(state.reasons)} while it ran; run again")
-            point_to(state.folder.final)
             progress.say(f"{label}: {_counts(state)} in {time.monotonic() - began:.1f} s")
         progress.advance_run()
         if request and stage is not chosen[-1]:
@@ -239,7 +240,8 @@ def _check_earlier(recipe: Recipe, inspector: Inspector, stage: Stage, chosen: l
 def _counts(state: StageState) -> str:
     record = state.record
     assert record is not None
-    counts = [f"{done.records} records" for done in record.outputs.values() if done.records is not None][:1]
+    written = [done.records for path, done in record.outputs.items() if path != "drops.jsonl"]
+    counts = [f"{records} records" for records in written if records is not None][:1]
     dropped = sum(record.dropped.values())
     if dropped:
         counts.append(f"{dropped} dropped")

@@ -15,6 +15,7 @@ import yaml
 
 from speechkit.errors import ConfigError
 
+MAX_DEPTH = 50
 MAX_BYTES = 1 << 20  # a config is written by hand; anything larger is not one
 
 
@@ -94,7 +95,11 @@ def parse_scalar(text: str) -> Any:
 def _compose(text: str) -> yaml.Node | None:
     loader = _CoreLoader(text)
     try:
+        depth = 0
         for event in _events(text):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise yaml.MarkedYAMLError(problem="nested too deep for a config", problem_mark=event.start_mark)
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
                 raise yaml.MarkedYAMLError(
                     problem="anchors are not data; write the value out", problem_mark=event.start_mark
