@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import gzip
 import io
+import math
 import os
 import re
 import zlib
@@ -122,6 +123,9 @@ def write_manifest(path: Path | str, records: Iterable[Any]) -> int:
             known = record.__class__ if isinstance(record, msgspec.Struct) else Any
             decode = decoders[record.__class__] = msgspec.json.Decoder(known).decode
         decode(line)
+        # JSON has no NaN and no infinity: they become null, which an optional field would take for none.
+        if b"null" in line and not _finite(msgspec.to_builtins(record)):
+            raise ValueError("holds a NaN or an infinity, which JSON cannot; give a number or None")
 
     return _write_lines(path, records, verify)
 
@@ -202,6 +206,16 @@ def _write_lines(path: Path | str, items: Iterable[Any], verify: Callable[[Any, 
             write(line)
             write(b"\n")
     return count
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(_finite(part) for part in value.values())
+    if isinstance(value, (list, tuple)):
+        return all(_finite(part) for part in value)
+    return True
 
 
 def _torn(message: str, whole: int, on_torn: Callable[[str], None] | None, cause: Exception) -> None:

@@ -13,13 +13,12 @@ from itertools import repeat
 from pathlib import Path
 from typing import TextIO
 
-from speechkit.data.formats.identity import Identifiers, absolute_audio, relative_audio
+from speechkit.data.formats.identity import FileNames, Identifiers, absolute_audio, relative_audio
 from speechkit.data.formats.losses import Losses, Written
 from speechkit.data.records import Utterance
 from speechkit.errors import ManifestError
 from speechkit.io.atomic import atomic_path
 from speechkit.io.audio import audio_info, read_audio, write_audio
-from speechkit.io.paths import safe_id
 
 HELD = frozenset({"offset", "channel", "text"})
 
@@ -27,6 +26,7 @@ HELD = frozenset({"offset", "channel", "text"})
 def write_fairseq(records: Iterable[Utterance], path: Path, folder: Path) -> Written:
     """Write ``path`` (``.tsv``), its ``.ltr``, ``.wrd``, ``.id``, and clips in the folder ``NAME-clips`` beside it."""
     losses = Losses(HELD)
+    file_names = FileNames()
     root = Path(path.parent).resolve()
     clips = path.with_name(f"{path.stem}-clips")
     others = [path.with_suffix(suffix) for suffix in (".ltr", ".wrd", ".id")]
@@ -48,7 +48,7 @@ def write_fairseq(records: Iterable[Utterance], path: Path, folder: Path) -> Wri
                     sample_rate=None,
                     channel=record.channel,
                 )
-                audio = str(clips.resolve() / f"{safe_id(record.id)}.flac")
+                audio = str(clips.resolve() / file_names.give(record.id, ".flac"))
                 write_audio(audio, waveform, found.sample_rate)
                 losses.changed["cuts of longer or multi-channel recordings, written as clips"] += 1
             if "\t" in audio or "\n" in audio:

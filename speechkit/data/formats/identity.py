@@ -31,6 +31,21 @@ class Identifiers:
         return f"{name}-{count + 1}" if count else name
 
 
+class FileNames:
+    """File names made of identifiers; a name that was given before gets a number, so that no file replaces another."""
+
+    def __init__(self) -> None:
+        self.times_seen: dict[str, int] = {}
+
+    def give(self, identifier: str, suffix: str) -> str:
+        """A name that was not given before."""
+        name = safe_id(identifier)
+        # File systems that do not tell capitals apart would take two names for one.
+        count = self.times_seen.get(name.casefold(), 0)
+        self.times_seen[name.casefold()] = count + 1
+        return f"{name}~{count + 1}{suffix}" if count else f"{name}{suffix}"
+
+
 def utterance_from_seconds(
     place: str,
     audio: Path,

@@ -22,10 +22,11 @@ from speechkit.data.records import Utterance, seconds
 from speechkit.errors import AudioError, ManifestError
 from speechkit.io.atomic import atomic_path
 from speechkit.io.audio import audio_info
+from speechkit.io.hashing import digest_bytes
 from speechkit.io.paths import safe_id
 
 HELD = frozenset({"offset", "channel", "text", "speaker", "lang"})
-FILES = ("wav.scp", "segments", "text", "utt2spk", "spk2utt", "utt2lang", "utt2id")
+FILES = ("utt2spk", "wav.scp", "segments", "text", "spk2utt", "utt2lang", "utt2id")
 UNPRINTABLE = re.compile(r"[\s\x00-\x20\x7f-\xa0]+")
 
 
@@ -40,6 +41,7 @@ def write_kaldi(records: Iterable[Utterance], path: Path, folder: Path) -> Writt
     losses = Losses(HELD)
     tables = {name: SortedLines() for name in FILES}
     named: dict[str, str] = {}
+    listed: set[str] = set()
     for record in losses.passing(records):
         speaker = _token(record.speaker) if record.speaker else None
         plain = _token(record.id)
@@ -54,7 +56,9 @@ def write_kaldi(records: Iterable[Utterance], path: Path, folder: Path) -> Writt
             recording = safe_id(audio)
         if record.channel:
             recording = f"{recording}-channel{record.channel}"
-        tables["wav.scp"].add(f"{recording} {_command(audio, record)}")
+        if recording not in listed:
+            listed.add(recording)
+            tables["wav.scp"].add(f"{recording} {_command(audio, record)}")
         end = record.offset_samples + record.num_samples
         times = (seconds(record.offset_samples, record.sample_rate), seconds(end, record.sample_rate))
         tables["segments"].add(f"{utterance} {recording} {times[0]:.7f} {times[1]:.7f}")
@@ -76,6 +80,8 @@ def _write_tables(path: Path, tables: dict[str, SortedLines]) -> list[Path]:
     made = []
     for name, lines in tables.items():
         ordered: Iterable[bytes] = lines
+        if name == "utt2spk":  # the first to be written: nothing else is there when it fails
+            ordered = _each_once(path, lines)
         if name == "spk2utt":
             pairs = (line.split() for line in lines)
             ordered = (
@@ -91,6 +97,16 @@ def _write_tables(path: Path, tables: dict[str, SortedLines]) -> list[Path]:
             file.writelines(iterator)
         made.append(path / name)
     return made
+
+
+def _each_once(path: Path, lines: Iterable[bytes]) -> Iterator[bytes]:
+    last = b""
+    for line in lines:
+        utterance = line.split(b" ", 1)[0]
+        if utterance == last:
+            raise ManifestError(f"{path}: two utterances would be called {utterance.decode()!r}; give them other ids")
+        last = utterance
+        yield line
 
 
 def read_kaldi(path: Path, folder: Path) -> Iterator[Utterance]:
@@ -192,8 +208,9 @@ def _original(path: Path, text: str) -> str:
 
 
 def _token(text: str) -> str:
-    """Text without spaces, as a Kaldi identifier."""
-    return UNPRINTABLE.sub("_", text)
+    """Text without spaces, as a Kaldi identifier; a change adds a digest, so that two texts do not become one."""
+    token = UNPRINTABLE.sub("_", text)
+    return token if token == text else f"{token}-{digest_bytes(text.encode())[:8]}"
 
 
 def _command(audio: str, record: Utterance) -> str:

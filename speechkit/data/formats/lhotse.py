@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from speechkit.data.formats.identity import absolute_audio, relative_audio
+from speechkit.data.formats.identity import FileNames, absolute_audio, relative_audio
 from speechkit.data.formats.losses import OPTIONAL, Losses, Written
 from speechkit.data.manifest import read_jsonl, write_jsonl
 from speechkit.data.records import AlignmentItem, Source, Utterance
@@ -104,10 +104,11 @@ def read_shar(path: Path, folder: Path) -> Iterator[Utterance]:
     lhotse = require("lhotse")
     if not any(path.glob("cuts.*.jsonl*")):
         raise ManifestError(f"{path}: holds no shards (cuts.000000.jsonl.gz, recording.000000.tar)")
+    file_names = FileNames()
     for cut in lhotse.CutSet.from_shar(in_dir=str(path)):
         if not cut.has_recording:
             raise ManifestError(f"{path}: cut {cut.id!r} has no audio; write the recording field into the shards")
-        audio = folder / "audio" / f"{safe_id(cut.id)}.flac"
+        audio = folder / "audio" / file_names.give(cut.id, ".flac")
         waveform = cut.load_audio()
         if waveform.shape[0] != 1:
             raise ManifestError(f"{path}: cut {cut.id!r} has {waveform.shape[0]} channels; split it in Lhotse first")

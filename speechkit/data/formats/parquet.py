@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from speechkit.data.formats.identity import absolute_audio, relative_audio
+from speechkit.data.formats.identity import FileNames, absolute_audio, relative_audio
 from speechkit.data.formats.losses import OPTIONAL, Losses, Written
 from speechkit.data.formats.nemo import KINDS
 from speechkit.data.records import Utterance
@@ -76,11 +76,12 @@ def read_parquet(path: Path, folder: Path) -> Iterator[Utterance]:
         if "audio" not in file.schema_arrow.names:
             raise ManifestError(f"{path}: has no column audio; rename the column that holds the audio")
         number = 0
+        file_names = FileNames()
         for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
             for row in batch.to_pylist():
                 number += 1
                 try:
-                    yield _utterance(row, f"{path}: row {number}", path, folder, number)
+                    yield _utterance(row, f"{path}: row {number}", path, folder, number, file_names)
                 except msgspec.MsgspecError as error:
                     raise ManifestError(f"{path}: row {number}: {error}") from error
 
@@ -135,7 +136,9 @@ def _row(record: Utterance, audio: str, embed: bool, losses: Losses) -> dict[str
     return row
 
 
-def _utterance(row: dict[str, Any], place: str, path: Path, folder: Path, number: int) -> Utterance:
+def _utterance(
+    row: dict[str, Any], place: str, path: Path, folder: Path, number: int, file_names: FileNames
+) -> Utterance:
     audio = row.pop("audio") or {}
     known: dict[str, Any] = {}
     for name, kind in KINDS.items():
@@ -151,7 +154,7 @@ def _utterance(row: dict[str, Any], place: str, path: Path, folder: Path, number
     offset, duration, _ = known.pop("offset", 0.0), known.pop("duration", None), known.pop("sample_rate", None)
     if audio.get("bytes"):
         suffix = Path(audio.get("path") or "").suffix.lower() or ".flac"
-        file = folder / "audio" / f"{safe_id(identifier)}{suffix if suffix[1:].isalnum() else '.flac'}"
+        file = folder / "audio" / file_names.give(identifier, suffix if suffix[1:].isalnum() else ".flac")
         write_bytes(file, audio["bytes"])
         found = audio_info(file)
         begin, length = 0, found.num_samples

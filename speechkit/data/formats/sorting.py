@@ -30,12 +30,8 @@ class SortedLines:
             self.lines = []
 
     def __iter__(self) -> Iterator[bytes]:
-        """All lines in order, once, equal ones once."""
+        """All lines in order; can be asked for once."""
         self.lines.sort()
-        last = None
-        for line in heapq.merge(*self.runs, self.lines):
-            if line != last:
-                yield line
-            last = line
+        yield from heapq.merge(*self.runs, self.lines)
         for run in self.runs:
             run.close()
