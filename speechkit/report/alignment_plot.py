@@ -113,7 +113,8 @@ def _audio_ribbon(view: View, found: Sequence[Outcome], seconds: float, floor: f
         at = max(at, end)
     gaps = [gap for gap in view.gaps if gap.kind == "untranscribed"]
     marks += [_rect("untranscribed", gap.start, 0, gap.end - gap.start, 1) for gap in gaps]
-    for outcome in found:
+    # Kept ones last: where both claim the same audio it is theirs.
+    for outcome in sorted(found, key=lambda each: each.kept):
         if (match := outcome.match) is not None:
             colour = probability_style(match.probability, floor) if outcome.kept else "rejected"
             marks.append(_rect(colour, match.start, 0, match.end - match.start, 1))

@@ -59,7 +59,7 @@ def _flat(children: Iterable[Child]) -> Iterable[str]:
         if isinstance(child, Markup):
             yield child
         elif isinstance(child, str):
-            yield html.escape(child, quote=False)
+            yield html.escape(_text(child), quote=False)
         elif isinstance(child, int | float):
             yield _text(child)
         else:

@@ -9,7 +9,7 @@ from speechkit.mining.records import Outcome
 from speechkit.report.alignment_plot import alignment_figure, clock, probability_style, words_in_clip
 from speechkit.report.markup import Child, Markup, element
 from speechkit.report.mining_charts import distributions
-from speechkit.report.mining_clips import Clips
+from speechkit.report.mining_clips import Clips, affordable
 from speechkit.report.mining_data import MiningReport
 from speechkit.report.page import asset, render_page, write_page
 from speechkit.report.player import play_icon, player
@@ -52,12 +52,13 @@ def render_mining_report(out_path: Path | str, data: MiningReport, *, max_megaby
     long as the page stays under ``max_megabytes``. A recording that cannot be read any more leaves its players out,
     and the page says so.
     """
+    data = affordable(data, max_megabytes)
     clips = Clips(data, max_megabytes)
     groups = [
         _group("best", "Best", "The pairs that the miner is most sure of.", data.best, data, clips),
         _group("worst", "Worst kept", "Just above the threshold: what the least sure kept pairs sound like.",
                data.worst, data, clips),
-        _group("borderline", "Just rejected", "Just below the threshold: what a lower one would let in.",
+        _group("borderline", "Just rejected", "Found and left out, the likeliest first: what a lower threshold would let in.",
                data.borderline, data, clips),
     ]  # fmt: skip
     clips.fill(data)

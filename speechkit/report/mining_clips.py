@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,8 +12,30 @@ from speechkit.errors import AudioError, UserError
 from speechkit.io.paths import inside
 from speechkit.mining.records import Outcome
 from speechkit.report.markup import Markup
-from speechkit.report.mining_data import MiningReport
+from speechkit.report.mining_data import MiningReport, View
 from speechkit.report.player import CLIP_RATE, clip_block, encode_clip, wave_outline
+
+FRAME_BYTES = 140_000  # style, script, plots and tables
+CARD_BYTES = 13_000  # a listed pair: its evidence and its waveform, drawn twice
+WORD_BYTES = 80
+
+
+def view_bytes(view: View) -> int:
+    """About how much of the page one alignment takes without its audio."""
+    text = sum(len(outcome.text.encode()) for outcome in view.outcomes)
+    return 700 * len(view.outcomes) + 3 * text + 40 * len(view.path) + 10_000
+
+
+def affordable(data: MiningReport, max_megabytes: float) -> MiningReport:
+    """The same data with the first views that leave a third of the page to audio; one view stays in any case."""
+    room = max_megabytes * 1e6 * 2 / 3 - FRAME_BYTES
+    shown: list[View] = []
+    for view in data.views:
+        room -= view_bytes(view)
+        if room < 0 and shown:
+            break
+        shown.append(view)
+    return msgspec.structs.replace(data, views=shown)
 
 
 class Clips:
@@ -22,9 +45,9 @@ class Clips:
         self.root = Path(data.audio_root)
         self.files = {row.recording.id: row.recording.audio_filepath for row in data.views}
         self.files |= data.audio_files
-        # What is not audio comes to about this much; base64 makes three bytes four characters.
-        marks = sum(len(view.outcomes) * 900 + len(view.path) * 30 for view in data.views)
-        self.left = int(max_megabytes * 1e6) - marks - 120_000
+        listed = len(data.best) + len(data.worst) + len(data.borderline)
+        rest = sum(map(view_bytes, data.views)) + CARD_BYTES * listed + FRAME_BYTES
+        self.left = int(max_megabytes * 1e6) - rest
         self.names: dict[tuple[str, str], str] = {}  # by recording and sentence
         self.outlines: dict[str, str] = {}
         self.blocks: list[Markup] = []
@@ -41,7 +64,8 @@ class Clips:
         if waveform is None:
             return None
         encoded = encode_clip(waveform)
-        size = len(encoded) * 4 // 3 + 80
+        # Base64 makes three bytes four characters; the words stand beside each clip with their times.
+        size = len(encoded) * 4 // 3 + 80 + WORD_BYTES * len(match.words)
         if size > self.left:
             return None
         self.left -= size

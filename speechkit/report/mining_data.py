@@ -121,8 +121,8 @@ class _Tallies:
         self.rejected[match.recording] += 1
         if match.probability is not None:
             self._score(self.rejected_scores, match.probability, match.end - match.start)
-            if outcome.reason == "low_confidence":
-                self._offer(self.borderline, match.probability, outcome)
+            # What the threshold alone keeps out comes first: that is what a lower one would let in.
+            self._offer(self.borderline, match.probability + (outcome.reason == "low_confidence"), outcome)
 
     def add_kept(self, utterance: Utterance) -> None:
         outcome = _kept_outcome(utterance)

@@ -35,7 +35,7 @@ def load_run(
     Args:
         run: the folder that `speechkit mine` wrote to, or the recipe's folder of stages.
         audio: where the recordings lie now; by default where they lay then.
-        title: heading; by default the name of the audio folder.
+        title: heading; by default the name of the run's folder.
         max_views: how many alignments are drawn in full.
 
     Raises:
@@ -50,14 +50,16 @@ def load_run(
                 f"{run}: holds no finished mining run (stage {name} has no result); run speechkit mine first"
             )
         folders[name] = folder
-    return data_of_stages(folders, audio=audio, title=title, max_views=max_views, timed=True)
+    return data_of_stages(
+        folders, audio=audio, title=title or Path(run).resolve().name, max_views=max_views, timed=True
+    )
 
 
 def data_of_stages(
     folders: Mapping[str, Path],
     *,
     audio: Path | str | None = None,
-    title: str | None = None,
+    title: str,
     max_views: int = 12,
     timed: bool = False,
 ) -> MiningReport:
@@ -81,7 +83,7 @@ def data_of_stages(
         outcomes=folders["selection"] / "outcomes.jsonl",
         utterances=folders["selection"] / "utterances.jsonl",
         summary=folders["selection"] / "summary.jsonl",
-        title=title or Path(audio).name or "Mined speech",
+        title=title,
         audio_root=audio,
         lang=lang,
         max_views=max_views,
