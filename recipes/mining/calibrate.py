@@ -124,7 +124,9 @@ def chapter_evidence(heard: Sequence[Heard], with_emissions: bool, tolerance: fl
             unread = [said.text for _ in range(3) for said in rng.choice(others)]
             written = damaged_document(item.spoken, unread, rng, ocr=rate)
             spoiled = {i for i, w in enumerate(written) if w.spoken is not None and rng.random() < ALTERED_SHARE}
-            written = [Written(altered(w.text, unread, rng), w.spoken) if i in spoiled else w for i, w in enumerate(written)]
+            written = [
+                Written(altered(w.text, unread, rng), w.spoken) if i in spoiled else w for i, w in enumerate(written)
+            ]
             document = KeyedDocument.of(document_of(item.chapter.name, written), normalizer)
             found = align(item.chapter.name, document, key, 0.3)
             emissions = item.hypothesis.emissions if with_emissions else None
@@ -145,7 +147,8 @@ def chapter_evidence(heard: Sequence[Heard], with_emissions: bool, tolerance: fl
 
 def call_evidence(folder: Path) -> Evidence:
     """Earnings calls with the output of two recognisers, judged as in ``benchmarks/earnings21.py``."""
-    from benchmarks.earnings21 import SYSTEMS, damaged_document as damaged_call, timed_words, with_truth
+    from benchmarks.earnings21 import SYSTEMS, timed_words, with_truth
+    from benchmarks.earnings21 import damaged_document as damaged_call
 
     normalizer = normalizer_for("en")
     calls = sorted(path.name.split(".")[0] for path in (folder / "transcripts/nlp_references").glob("*.nlp.gz"))
@@ -199,14 +202,18 @@ def held_out(evidence: Evidence, names: Sequence[str]) -> tuple[NDArray[np.float
     for number in range(5):
         mine = fold == number
         if mine.any():
-            probability[mine] = fit_logistic(evidence.rows[~mine], evidence.right[~mine], names).probability(evidence.rows[mine])
+            probability[mine] = fit_logistic(evidence.rows[~mine], evidence.right[~mine], names).probability(
+                evidence.rows[mine]
+            )
     table = reliability(probability, evidence.right)
     lines = ["| probability | places | mean probability | share right |", "|---|---|---|---|"]
     lines += [
         f"| {b.low:.1f}–{b.high:.1f} | {b.count} | {b.mean_probability:.3f} | {b.share_right:.3f} |" for b in table.bins
     ]
     lines.append("")
-    lines.append(f"Expected calibration error {table.expected_error:.4f}, Brier score {table.brier:.4f}, {table.count} places.")
+    lines.append(
+        f"Expected calibration error {table.expected_error:.4f}, Brier score {table.brier:.4f}, {table.count} places."
+    )
     return probability, "\n".join(lines)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,7 +10,7 @@ import msgspec
 from speechkit.data.manifest import read_jsonl, write_jsonl, write_manifest
 from speechkit.data.records import Utterance
 from speechkit.io.atomic import write_json
-from speechkit.mining.records import Outcome, Recording, UnmatchedStretch
+from speechkit.mining.records import Outcome, UnmatchedStretch
 from speechkit.mining.stages import input_file
 
 if TYPE_CHECKING:

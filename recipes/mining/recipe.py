@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from recipes.mining.publish import export, report
 from speechkit.mining.config import ExportConfig, ReportConfig
-from speechkit.mining.stages import DOCUMENTS, MINING_STAGES, RECORDINGS
+from speechkit.mining.stages import DOCUMENTS, HYPOTHESES, MINING_STAGES, RECORDINGS
 from speechkit.pipeline import Output, Recipe, Stage, stage
 
 recipe = Recipe(
@@ -37,9 +37,9 @@ recipe = Recipe(
                 stage("refinement", "alignments.jsonl"),
                 RECORDINGS,
                 DOCUMENTS,
+                HYPOTHESES,
             ),
             outputs=(Output("report.html"),),
         ),
     ),
 )
-

@@ -86,7 +86,9 @@ def record(chapter: Chapter) -> tuple[NDArray[np.float32], list[Spoken]]:
     spoken: list[Spoken] = []
     cursor = 0
     for name, text in chapter.texts().items():
-        path = next(path for suffix in ("flac", "mp3", "wav") if (path := chapter.folder / f"{name}.{suffix}").is_file())
+        path = next(
+            path for suffix in ("flac", "mp3", "wav") if (path := chapter.folder / f"{name}.{suffix}").is_file()
+        )
         waveform = read_audio(path, sample_rate=SAMPLE_RATE)
         first, last = sounding(waveform)
         spoken.append(Spoken(name, text, (cursor + first) / SAMPLE_RATE, (cursor + last) / SAMPLE_RATE))
@@ -178,8 +180,9 @@ def damaged_document(
 
 
 def as_text(document: Sequence[Written], title: str, lines_a_page: int = 12) -> str:
-    """The document as a plain text file: one paragraph a sentence, pages by form feed, a running header and a number."""
+    """The document as a plain text file: a paragraph a sentence, pages by form feed, a running header, a number."""
     pages = [document[begin : begin + lines_a_page] for begin in range(0, len(document), lines_a_page)]
     return "\f".join(
-        f"{title}\n\n" + "\n\n".join(item.text for item in page) + f"\n\n{number}\n" for number, page in enumerate(pages, 1)
+        f"{title}\n\n" + "\n\n".join(item.text for item in page) + f"\n\n{number}\n"
+        for number, page in enumerate(pages, 1)
     )

@@ -40,7 +40,9 @@ def mine(
         typer.Option(help="auto, embedded, a Hugging Face CTC name or folder, faster-whisper:MODEL or words:FILE."),
     ] = "auto",
     min_precision: Annotated[float, typer.Option(help="Share of the kept pairs that shall be right, 0 to 1.")] = 0.98,
-    pairs: Annotated[Path | None, typer.Option(help="TSV or CSV of recording and document, instead of pairing.")] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="TSV or CSV of recording and document, instead of pairing.")
+    ] = None,
     to: Annotated[list[str] | None, typer.Option(help="Other forms, separated by commas: lhotse, kaldi, …")] = None,
     clips: Annotated[str, typer.Option(help="Cut the kept sentences: none, flac or opus.")] = "none",
     vad: Annotated[str, typer.Option(help="Speech detector: silero, energy or none.")] = "silero",
@@ -112,9 +114,7 @@ def lines_of(mined: MinedSet, show: int) -> list[str]:
     lines.append("")
     rows: list[tuple[str, Any]] = [("kept", f"{summary.kept:,} sentences, {_time(summary.kept_seconds)}")]
     if summary.expected_precision is not None:
-        rows.append(
-            ("expected precision", f"{summary.expected_precision:.3f} (asked for {summary.min_precision:g})")
-        )
+        rows.append(("expected precision", f"{summary.expected_precision:.3f} (asked for {summary.min_precision:g})"))
     rows += [(f"rejected: {_words(name)}", f"{count:,} sentences") for name, count in sorted(summary.rejected.items())]
     rows += [(f"unmatched: {_words(name)}", _time(value)) for name, value in sorted(summary.unmatched_seconds.items())]
     rows.append(("recordings", f"{mined.recordings:,}, {_time(summary.audio_seconds)}"))

@@ -75,7 +75,9 @@ def load_calibration(path: Path | str | None = None) -> Calibration:
         ) from error
 
 
-def feature_rows(matches: Sequence[SentenceMatch], characters: Sequence[int], order: Sequence[int], with_emissions: bool) -> Matrix:
+def feature_rows(
+    matches: Sequence[SentenceMatch], characters: Sequence[int], order: Sequence[int], with_emissions: bool
+) -> Matrix:
     """Evidence (n, f) of the matches of one recording and document.
 
     Args:

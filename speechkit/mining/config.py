@@ -41,7 +41,7 @@ class RegionsConfig(msgspec.Struct, frozen=True):
 
 
 class HypothesesConfig(msgspec.Struct, frozen=True):
-    """Stage 3: timed characters. ``recognizer``: auto, embedded, a Hugging Face name or folder, faster-whisper:…, words:…."""
+    """Stage 3: timed characters. ``recognizer`` is what `speechkit.asr.load_recognizer` takes."""
 
     audio: Annotated[str, SHARED, NEUTRAL] = "audio"
     recognizer: Annotated[str, SHARED] = "auto"

@@ -47,4 +47,3 @@ class RecordLookup(Generic[T]):
 
     def __contains__(self, name: str) -> bool:
         return name in self._offsets
-

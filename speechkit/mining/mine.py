@@ -62,7 +62,8 @@ def mine(
         documents: a document or a folder of documents.
         out: folder for the data set; the stages' own files go to ``out/stages``.
         lang: language of recordings and documents.
-        recognizer: ``auto``, ``embedded``, a Hugging Face CTC name or folder, ``faster-whisper:MODEL`` or ``words:FILE``.
+        recognizer: ``auto``, ``embedded``, a Hugging Face CTC name or folder, ``faster-whisper:MODEL``
+            or ``words:FILE``.
         min_precision: share of the kept pairs that shall be right, by the calibrated probability.
         pairs: a TSV or CSV list of recording and document; without it they are paired by content.
         formats: of lhotse, kaldi, parquet, fairseq, ctm, textgrid, srt.
@@ -154,7 +155,7 @@ def _relative(utterances: Iterable[Utterance], folder: Path) -> Iterator[Utteran
     for item in utterances:
         path = item.audio_filepath
         if path not in known:
-            known[path] = Path(os.path.relpath(path, base)).as_posix() if os.path.isabs(path) else path
+            known[path] = Path(os.path.relpath(path, base)).as_posix() if Path(path).is_absolute() else path
         yield msgspec.structs.replace(item, audio_filepath=known[path])
 
 

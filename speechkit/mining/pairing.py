@@ -1,7 +1,7 @@
 """Which document belongs to which recording: passages and windows of speech that share rare runs of characters.
 
 A recording is cut into windows of recognised text, a document into overlapping passages of clean text. Each k-gram is
-hashed; a k-gram that few passages hold says much, one that many hold says little (inverse passage frequency). A window's
+hashed; a k-gram that few passages hold says much, one that many hold little (inverse passage frequency). A window's
 score with a passage is the weighted share of its k-grams found there. Windows of one recording may favour different
 documents and windows of several recordings the same one, so pairing is many-to-many.
 """
@@ -176,7 +176,9 @@ def read_pairs(path: Path | str, recordings: Mapping[str, str], documents: Mappi
     return list(pairs.values())
 
 
-def pair_all(recordings: Iterable[tuple[str, str]], documents: Sequence[tuple[str, str]], config: PairingConfig) -> list[Pair]:
+def pair_all(
+    recordings: Iterable[tuple[str, str]], documents: Sequence[tuple[str, str]], config: PairingConfig
+) -> list[Pair]:
     """Pair (id, normalised text) recordings with (id, normalised text) documents; see `pair_recording`."""
     index = PassageIndex([text for _, text in documents], config)
     names = [name for name, _ in documents]

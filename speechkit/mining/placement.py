@@ -102,7 +102,11 @@ def learned_costs(documents: Sequence[KeyedDocument], hypotheses: Sequence[Keyed
 
 
 def align(
-    recording: str, document: KeyedDocument, hypothesis: KeyedHypothesis, min_similarity: float, costs: Costs | None = None
+    recording: str,
+    document: KeyedDocument,
+    hypothesis: KeyedHypothesis,
+    min_similarity: float,
+    costs: Costs | None = None,
 ) -> PairAlignment:
     """Locate the sentences of a document in a recording's hypothesis, in seconds and source characters."""
     located = locate_sentences(document.texts(), hypothesis.text, costs, min_similarity=min_similarity)
@@ -127,7 +131,13 @@ def align(
         )
     path = [(document.source(int(a)), round(hypothesis.seconds(int(b)), 3)) for a, b in located.path]
     gaps = [
-        Gap(kind, document.source(a0), document.source(a1), round(hypothesis.seconds(b0), 3), round(hypothesis.seconds(b1), 3))
+        Gap(
+            kind,
+            document.source(a0),
+            document.source(a1),
+            round(hypothesis.seconds(b0), 3),
+            round(hypothesis.seconds(b1), 3),
+        )
         for kind, a0, a1, b0, b1 in located.gaps
     ]
     return PairAlignment(recording, document.document.id, path, gaps, matches)

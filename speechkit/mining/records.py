@@ -51,7 +51,7 @@ class Sentence(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Document(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A document as clean text with its sentences; ``id`` is unique in the run, ``path`` relative to the input folder."""
+    """A document as clean text with its sentences; ``id`` is unique in the run, ``path`` relative to its folder."""
 
     id: str
     path: str

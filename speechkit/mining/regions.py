@@ -19,7 +19,9 @@ SILENT_DECIBELS = -100.0
 _QUIETEST_SPEECH_DECIBELS = -65.0
 
 
-def find_speech(path: Path | str, config: RegionsConfig, detector: SileroDetector | None = None) -> tuple[Regions, Float]:
+def find_speech(
+    path: Path | str, config: RegionsConfig, detector: SileroDetector | None = None
+) -> tuple[Regions, Float]:
     """Speech regions of one recording in 16 kHz samples, and its loudness every 10 ms in decibels.
 
     Memory does not grow with the recording but for 4 bytes every 10 ms.

@@ -1,7 +1,8 @@
-"""What is kept: overlaps resolved by probability, a threshold from the wanted precision, a reason for everything else."""
+"""What is kept: overlaps go to the surer, a threshold from the wanted precision, a reason for everything else."""
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -133,9 +134,16 @@ def outcomes_of(
         shown = msgspec.structs.replace(match, words=[]) if match else None
         outcomes.append(
             Outcome(
-                sentence.id, document.id, sentence.text, sentence.begin, sentence.end, reason is None, sentence.page,
-                reason, shown,
-            )  # fmt: skip
+                sentence.id,
+                document.id,
+                sentence.text,
+                sentence.begin,
+                sentence.end,
+                reason is None,
+                sentence.page,
+                reason,
+                shown,
+            )
         )
     return outcomes
 
@@ -146,7 +154,9 @@ def utterance_of(match: SentenceMatch, sentence: Sentence, recording: Recording,
     last = min(recording.num_samples, round(match.end * recording.sample_rate))
     offset = first / recording.sample_rate
     words = [
-        AlignmentItem(word.word, round(max(0.0, word.start - offset), 4), round(word.end - word.start, 4), round(word.score, 4))
+        AlignmentItem(
+            word.word, round(max(0.0, word.start - offset), 4), round(word.end - word.start, 4), round(word.score, 4)
+        )
         for word in match.words
     ]
     return Utterance.from_samples(
@@ -184,7 +194,7 @@ def unmatched_stretches(
     edges = sorted(points)
     spoken, taken, found = (_inside(edges, stretches) for stretches in (speech, covered, refused))
     result: list[UnmatchedStretch] = []
-    for index, (start, end) in enumerate(zip(edges, edges[1:], strict=False)):
+    for index, (start, end) in enumerate(itertools.pairwise(edges)):
         if taken[index] or end <= start:
             continue
         reason: UnmatchedReason

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from speechkit.asr.hypothesis import Emissions, Hypothesis
+from speechkit.data.records import Utterance
 from speechkit.errors import AudioError, DocumentError, UserError
 from speechkit.io.audio import audio_info
 from speechkit.io.hashing import digest_bytes, digest_file
@@ -35,7 +36,9 @@ from speechkit.mining.records import (
     PairAlignment,
     RecognizedText,
     Recording,
+    RejectReason,
     SelectionSummary,
+    Sentence,
     SentenceMatch,
     SourceFile,
     UnmatchedStretch,
@@ -45,12 +48,12 @@ from speechkit.mining.selection import decide, outcomes_of, unmatched_stretches,
 from speechkit.mining.voice_activity import SileroDetector
 from speechkit.pipeline import Context, Drop, Output, Resources, Stage, Value, Worker, external, model, stage
 from speechkit.pipeline.arrays import read_record_arrays
-from speechkit.data.records import Utterance
 from speechkit.text import normalizer_for
 
-AUDIO_SUFFIXES = frozenset(
-    ".wav .flac .ogg .oga .opus .mp3 .m4a .mp4 .aac .webm .mkv .mov .wma .aif .aiff .au .sph".split()
-)
+AUDIO_SUFFIXES = frozenset({
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".webm", ".mkv", ".mov", ".wma", ".aif",
+    ".aiff", ".au", ".sph",
+})  # fmt: skip
 
 
 def input_file(folder: Path | str, relative: str) -> Path:
@@ -59,7 +62,7 @@ def input_file(folder: Path | str, relative: str) -> Path:
     return base if base.is_file() else base / relative
 
 
-def list_files(context: Context[FilesConfig]) -> None:
+def list_files(context: Context) -> None:
     """Stage 0: name every input file, with a digest, so that later stages notice what changed."""
     from speechkit.mining.documents import find_documents
 
@@ -67,15 +70,21 @@ def list_files(context: Context[FilesConfig]) -> None:
     for path, what in ((audio, "audio"), (documents, "documents")):
         if not path.exists():
             raise UserError(f"{path}: no such file or folder; give the folder that holds the {what}")
-    found = [audio] if audio.is_file() else sorted(
-        path for path in audio.rglob("*") if path.is_file() and path.suffix.lower() in AUDIO_SUFFIXES
+    found = (
+        [audio]
+        if audio.is_file()
+        else sorted(path for path in audio.rglob("*") if path.is_file() and path.suffix.lower() in AUDIO_SUFFIXES)
     )
     if not found:
-        raise UserError(f"{audio}: holds no audio files; the suffixes looked for are {' '.join(sorted(AUDIO_SUFFIXES))}")
+        raise UserError(
+            f"{audio}: holds no audio files; the suffixes looked for are {' '.join(sorted(AUDIO_SUFFIXES))}"
+        )
     context.write("audio_files.jsonl", _named(found, audio))
     papers = [documents] if documents.is_file() else find_documents(documents)
     if not papers:
-        raise UserError(f"{documents}: holds no documents that can be read (PDF, HTML, DOCX, EPUB, TXT, SRT, VTT, images)")
+        raise UserError(
+            f"{documents}: holds no documents that can be read (PDF, HTML, DOCX, EPUB, TXT, SRT, VTT, images)"
+        )
     context.write("document_files.jsonl", _named(papers, documents))
 
 
@@ -116,14 +125,15 @@ class ReadDocuments(Worker):
                 answers.append(Drop("no_sentences", f"{file.path}: holds no text"))
                 continue
             sentences = [
-                msgspec.structs.replace(sentence, id=f"{file.id}-{sentence.index:05d}") for sentence in document.sentences
+                msgspec.structs.replace(sentence, id=f"{file.id}-{sentence.index:05d}")
+                for sentence in document.sentences
             ]
             answers.append(msgspec.structs.replace(document, id=file.id, path=file.path, sentences=sentences))
         return answers
 
 
 class FindSpeech(Worker):
-    """Stage 2: speech regions and loudness of one recording; a file that is no sound audio is dropped with the reason."""
+    """Stage 2: speech regions and loudness of one recording; what is not sound audio is dropped with the reason."""
 
     config: RegionsConfig
     detector: SileroDetector | None = None
@@ -210,17 +220,15 @@ def read_hypothesis(path: Path, record: RecognizedText) -> Hypothesis:
     return Hypothesis(record.text, arrays["starts"], arrays["ends"], arrays["scores"], emissions)
 
 
-def pair(context: Context[PairingConfig]) -> None:
+def pair(context: Context) -> None:
     """Stage 4: pairs from the list, or by what the texts share; what stays alone is dropped with the reason."""
     normalizer = normalizer_for(context.config.lang)
-    recordings: list[tuple[str, str]] = []
+    recordings = [(heard.recording, normalizer.normalize(heard.text).text) for heard in context.read("hypotheses")]
     documents: list[tuple[str, str]] = []
     document_names: dict[str, str] = {}
     for document in context.read("documents"):
         documents.append((document.id, " ".join(normalizer.normalize(s.text).text for s in document.sentences)))
         document_names |= {document.path: document.id, Path(document.path).name: document.id, document.id: document.id}
-    for heard in context.read("hypotheses"):
-        recordings.append((heard.recording, normalizer.normalize(heard.text).text))
     if context.config.pairs is None:
         pairs = pair_all(recordings, documents, context.config)
     else:
@@ -301,7 +309,7 @@ class Refine(_PairWorker):
         return answers
 
 
-def select(context: Context[SelectionConfig]) -> None:
+def select(context: Context) -> None:
     """Stage 7: probabilities, overlaps, the threshold, and a reason for everything that is not kept."""
     import msgspec
 
@@ -330,7 +338,7 @@ def select(context: Context[SelectionConfig]) -> None:
         ]
     decision = decide(matches, lengths, config)
     kept: dict[str, list[SentenceMatch]] = defaultdict(list)
-    refused: dict[str, list] = defaultdict(list)
+    refused: dict[str, list[tuple[SentenceMatch, RejectReason]]] = defaultdict(list)
     for match in decision.kept:
         kept[match.sentence].append(match)
     for match, reason in decision.rejected:
@@ -356,7 +364,7 @@ def select(context: Context[SelectionConfig]) -> None:
             for match in in_order
         ),
     )
-    unmatched_seconds: Counter[str] = Counter()
+    unmatched_seconds: dict[str, float] = defaultdict(float)
     audio_seconds = 0.0
     kept_in = {name: list(group) for name, group in itertools.groupby(in_order, key=lambda match: match.recording)}
     refused_in: dict[str, list[SentenceMatch]] = defaultdict(list)
@@ -368,7 +376,9 @@ def select(context: Context[SelectionConfig]) -> None:
         for recording in context.read("recordings"):
             audio_seconds += recording.seconds
             name = recording.id
-            for stretch in unmatched_stretches(recording, kept_in.get(name, []), refused_in[name], name in recording_pairs):
+            for stretch in unmatched_stretches(
+                recording, kept_in.get(name, []), refused_in[name], name in recording_pairs
+            ):
                 unmatched_seconds[stretch.reason] += stretch.end - stretch.start
                 yield stretch
 
@@ -391,9 +401,9 @@ class _SentenceLookup:
 
     def __init__(self, documents: RecordLookup[Document]) -> None:
         self.documents = documents
-        self.cached: dict[str, dict] = {}
+        self.cached: dict[str, dict[str, Sentence]] = {}
 
-    def of(self, match: SentenceMatch):  # noqa: ANN201
+    def of(self, match: SentenceMatch) -> Sentence:
         """The sentence of a match."""
         if match.document not in self.cached:
             if len(self.cached) > 8:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import struct
@@ -37,7 +38,9 @@ def transcripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def mined(transcripts: Path, tmp_path_factory: pytest.TempPathFactory):
     out = tmp_path_factory.mktemp("mined")
-    return mine(SAMPLE / "audio", SAMPLE / "documents", out, recognizer=f"words:{transcripts}", overrides=["regions.vad=energy"])
+    return mine(
+        SAMPLE / "audio", SAMPLE / "documents", out, recognizer=f"words:{transcripts}", overrides=["regions.vad=energy"]
+    )
 
 
 def right_times() -> dict[str, tuple[str, float, float]]:
@@ -84,12 +87,18 @@ def test_audio_is_covered_by_kept_sentences_and_reasons(mined) -> None:
         length = soundfile.info(SAMPLE / "audio" / f"{name}.ogg").duration
         assert parts[0][0] == 0
         assert max(end for _, end in parts) == pytest.approx(length, abs=1e-3)
-        assert all(b[0] - a[1] < 1e-3 for a, b in zip(parts, parts[1:], strict=False))
+        assert all(b[0] - a[1] < 1e-3 for a, b in itertools.pairwise(parts))
 
 
 def test_second_run_changes_nothing(mined, transcripts: Path) -> None:
     before = Path(mined.manifest).read_bytes()
-    again = mine(SAMPLE / "audio", SAMPLE / "documents", mined.folder, recognizer=f"words:{transcripts}", overrides=["regions.vad=energy"])
+    again = mine(
+        SAMPLE / "audio",
+        SAMPLE / "documents",
+        mined.folder,
+        recognizer=f"words:{transcripts}",
+        overrides=["regions.vad=energy"],
+    )
     assert Path(again.manifest).read_bytes() == before
     assert again.summary == mined.summary
 
@@ -131,7 +140,9 @@ def test_bad_files_are_left_out_with_a_reason_and_the_rest_is_mined(transcripts:
             (words / f"{path.stem}.json").write_text('{"words": []}')
     shutil.copy(SAMPLE / "documents/bees.html", documents)
     (documents / "broken.pdf").write_bytes(b"%PDF-1.7\n1 0 obj << /Type /Catalog >>\n" + struct.pack("<I", 7))
-    (documents / "german.txt").write_text("Der alte Leuchtturm steht am Ende der Mole. Niemand hat diesen Text gelesen.\n")
+    (documents / "german.txt").write_text(
+        "Der alte Leuchtturm steht am Ende der Mole. Niemand hat diesen Text gelesen.\n"
+    )
     out = mine(audio, documents, tmp_path / "out", recognizer=f"words:{words}", overrides=["regions.vad=energy"])
     left = {(drop.id, drop.reason) for drop in out.left_out}
     for name in ("empty", "text", "truncated", "nan"):
@@ -147,7 +158,10 @@ def test_bad_files_are_left_out_with_a_reason_and_the_rest_is_mined(transcripts:
     assert {item.custom["recording"] for item in kept if item.custom} == {"bees"}
 
 
-@pytest.mark.parametrize(("audio", "documents", "message"), [("missing", ".", "no such file"), (".", "missing", "no such file"), (".", ".", "holds no audio")])
+@pytest.mark.parametrize(
+    ("audio", "documents", "message"),
+    [("missing", ".", "no such file"), (".", "missing", "no such file"), (".", ".", "holds no audio")],
+)
 def test_missing_inputs_are_one_sentence(tmp_path: Path, audio: str, documents: str, message: str) -> None:
     (tmp_path / "in").mkdir()
     with pytest.raises(UserError, match=message):
@@ -160,7 +174,9 @@ def test_output_that_cannot_be_written_is_one_sentence(tmp_path: Path, transcrip
         mine(SAMPLE / "audio", SAMPLE / "documents", tmp_path / "file", recognizer=f"words:{transcripts}")
 
 
-def test_full_disk_loses_nothing_that_was_mined(tmp_path: Path, transcripts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_loses_nothing_that_was_mined(
+    tmp_path: Path, transcripts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import errno
 
     import speechkit.data.manifest
@@ -174,11 +190,25 @@ def test_full_disk_loses_nothing_that_was_mined(tmp_path: Path, transcripts: Pat
     with monkeypatch.context() as patched:
         patched.setattr(recipes.mining.publish, name, full)
         with pytest.raises(SpeechkitError, match="export"):
-            mine(SAMPLE / "audio", SAMPLE / "documents", tmp_path, recognizer=f"words:{transcripts}", overrides=["regions.vad=energy"])
+            mine(
+                SAMPLE / "audio",
+                SAMPLE / "documents",
+                tmp_path,
+                recognizer=f"words:{transcripts}",
+                overrides=["regions.vad=energy"],
+            )
     done = sorted(path.parent.name for path in (tmp_path / "stages").glob("*/current"))
     assert done[-1] == "07-selection"
     assert callable(speechkit.data.manifest.write_manifest)
-    assert list(mine(SAMPLE / "audio", SAMPLE / "documents", tmp_path, recognizer=f"words:{transcripts}", overrides=["regions.vad=energy"]).utterances())
+    assert list(
+        mine(
+            SAMPLE / "audio",
+            SAMPLE / "documents",
+            tmp_path,
+            recognizer=f"words:{transcripts}",
+            overrides=["regions.vad=energy"],
+        ).utterances()
+    )
 
 
 def test_two_runs_on_one_folder_do_not_mix(tmp_path: Path, transcripts: Path) -> None:
@@ -191,7 +221,14 @@ def test_two_runs_on_one_folder_do_not_mix(tmp_path: Path, transcripts: Path) ->
 def test_list_of_pairs_decides_instead_of_content(tmp_path: Path, transcripts: Path) -> None:
     pairs = tmp_path / "pairs.tsv"
     pairs.write_text("bees.ogg\tharbour.pdf\n")
-    out = mine(SAMPLE / "audio", SAMPLE / "documents", tmp_path / "out", recognizer=f"words:{transcripts}", pairs=pairs, overrides=["regions.vad=energy"])
+    out = mine(
+        SAMPLE / "audio",
+        SAMPLE / "documents",
+        tmp_path / "out",
+        recognizer=f"words:{transcripts}",
+        pairs=pairs,
+        overrides=["regions.vad=energy"],
+    )
     assert list(out.utterances()) == []
     assert {drop.reason for drop in out.left_out} == {"no_document", "no_recording"}
     assert Path(out.report).stat().st_size > 10_000

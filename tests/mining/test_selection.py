@@ -1,6 +1,8 @@
-"""Every sentence ends as kept or rejected, every second as covered or unmatched, and the threshold means what it says."""
+"""Every sentence ends as kept or rejected, every second as covered or unmatched; the threshold keeps its word."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import pytest
@@ -21,11 +23,19 @@ from speechkit.mining.records import Document, Page, Recording, Sentence, Senten
 from speechkit.mining.selection import decide, outcomes_of, resolve_overlaps, unmatched_stretches, utterance_of
 
 
-def match(sentence: int, start: float, end: float, probability: float = 0.99, recording: str = "r", **fields: float) -> SentenceMatch:
+def match(
+    sentence: int, start: float, end: float, probability: float = 0.99, recording: str = "r", **fields: float
+) -> SentenceMatch:
     evidence = {"similarity": 0.9, "edge_cer": 0.0, "margin": 0.5, "characters_per_second": 14.0, **fields}
     return SentenceMatch(
-        sentence=f"d-{sentence:05d}", recording=recording, document="d", start=start, end=end, probability=probability, **evidence
-    )  # fmt: skip
+        sentence=f"d-{sentence:05d}",
+        recording=recording,
+        document="d",
+        start=start,
+        end=end,
+        probability=probability,
+        **evidence,
+    )
 
 
 def document(count: int) -> Document:
@@ -45,9 +55,14 @@ places = st.lists(
 def test_sentences_and_seconds_are_accounted_for_exactly_once(
     found: list[tuple[int, float, float, float, str]], precision: float, speech: list[tuple[int, int]]
 ) -> None:
-    unique = {(sentence, recording): (sentence, start, length, p, recording) for sentence, start, length, p, recording in found}
+    unique = {
+        (sentence, recording): (sentence, start, length, p, recording)
+        for sentence, start, length, p, recording in found
+    }
     matches = [match(s, start, min(start + length, 100.0), p, r) for s, start, length, p, r in unique.values()]
-    decision = decide(matches, {f"d-{i:05d}": 15 for i in range(10)}, SelectionConfig(min_precision=precision, max_seconds=20))
+    decision = decide(
+        matches, {f"d-{i:05d}": 15 for i in range(10)}, SelectionConfig(min_precision=precision, max_seconds=20)
+    )
     assert sorted(id(m) for m in matches) == sorted(
         [id(m) for m in decision.kept] + [id(m) for m, _ in decision.rejected]
     )
@@ -69,7 +84,7 @@ def test_sentences_and_seconds_are_accounted_for_exactly_once(
             last = (begin + length) * 16000
     for name in ("r", "s"):
         mine = sorted((item for item in decision.kept if item.recording == name), key=lambda item: item.start)
-        for one, two in zip(mine, mine[1:], strict=False):
+        for one, two in itertools.pairwise(mine):
             assert one.end - two.start <= 0.1 + 1e-9
         refused = [item for item, _ in decision.rejected if item.recording == name]
         recording = Recording(name, "r.wav", 16000, 1_600_000, 1, regions)
@@ -94,16 +109,29 @@ def test_surer_sentence_wins_the_audio_and_the_other_is_told() -> None:
 
 @pytest.mark.parametrize(
     ("item", "characters", "reason"),
-    [(match(0, 0, 0.1), 20, "too_short"), (match(0, 0, 9), 3, "too_short"), (match(0, 0, 99), 20, "too_long"), (match(0, 0, 9, 0.2), 20, "low_confidence")],
-)  # fmt: skip
+    [
+        (match(0, 0, 0.1), 20, "too_short"),
+        (match(0, 0, 9), 3, "too_short"),
+        (match(0, 0, 99), 20, "too_long"),
+        (match(0, 0, 9, 0.2), 20, "low_confidence"),
+    ],
+)
 def test_rejected_matches_have_their_reason(item: SentenceMatch, characters: int, reason: str) -> None:
     assert decide([item], {"d-00000": characters}, SelectionConfig()).rejected == [(item, reason)]
 
 
 def test_sentences_without_a_place_say_why() -> None:
     keys = ["a sentence here", "", "a sentence here"]
-    assert [o.reason for o in outcomes_of(document(3), keys, {}, {}, True)] == ["not_found", "no_speech_characters", "not_found"]
-    assert [o.reason for o in outcomes_of(document(3), keys, {}, {}, False)] == ["no_recording", "no_speech_characters", "no_recording"]
+    assert [o.reason for o in outcomes_of(document(3), keys, {}, {}, True)] == [
+        "not_found",
+        "no_speech_characters",
+        "not_found",
+    ]
+    assert [o.reason for o in outcomes_of(document(3), keys, {}, {}, False)] == [
+        "no_recording",
+        "no_speech_characters",
+        "no_recording",
+    ]
 
 
 def test_unmatched_audio_says_why() -> None:
@@ -139,7 +167,11 @@ def test_shipped_calibration_prefers_good_evidence() -> None:
     assert calibration.emissions.features == list(EMISSION_FEATURES)
     assert calibration.text.features == list(TEXT_FEATURES)
     good = [match(i, 5.0 * i, 5 * i + 4.5, similarity=0.93, ctc_mean=-0.2, ctc_worst=-0.6) for i in range(5)]
-    bad = [match(7, 60, 61, similarity=0.34, edge_cer=0.9, margin=0.02, characters_per_second=50, ctc_mean=-2.5, ctc_worst=-4)]
+    bad = [
+        match(
+            7, 60, 61, similarity=0.34, edge_cer=0.9, margin=0.02, characters_per_second=50, ctc_mean=-2.5, ctc_worst=-4
+        )
+    ]
     found = probabilities([*good, *bad], [60] * 6, [0, 1, 2, 3, 4, 7], calibration)
     assert found[:5].min() > 0.9
     assert found[5] < 0.1
