@@ -28,7 +28,7 @@ def report(
     out: Annotated[Path | None, typer.Option(help="The page to write; RUN/report.html if not given.")] = None,
     audio: Annotated[Path | None, typer.Option(help="The folder of the recordings, if it has moved.")] = None,
     title: Annotated[str | None, typer.Option(help="The heading of the page.")] = None,
-    max_megabytes: Annotated[float, typer.Option(help="Largest page; clips fill what is left.")] = 12.0,
+    max_megabytes: Annotated[float, typer.Option(help="Largest page; clips fill what is left.")] = 8.0,
     max_views: Annotated[int, typer.Option(help="How many alignments are drawn in full.")] = 12,
 ) -> None:
     """Make the page of RUN."""

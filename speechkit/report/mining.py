@@ -45,7 +45,7 @@ REASONS = {
 MAX_TABLE_ROWS = 200
 
 
-def render_mining_report(out_path: Path | str, data: MiningReport, *, max_megabytes: float = 12.0) -> Path:
+def render_mining_report(out_path: Path | str, data: MiningReport, *, max_megabytes: float = 8.0) -> Path:
     """Write the page of one run and return its path.
 
     Audio is embedded first for the pairs to listen to, then for the sentences of the alignment plots in turn, as
@@ -58,7 +58,7 @@ def render_mining_report(out_path: Path | str, data: MiningReport, *, max_megaby
         _group("best", "Best", "The pairs that the miner is most sure of.", data.best, data, clips),
         _group("worst", "Worst kept", "Just above the threshold: what the least sure kept pairs sound like.",
                data.worst, data, clips),
-        _group("borderline", "Just rejected", "Found and left out, the likeliest first: what a lower threshold would let in.",
+        _group("borderline", "Just rejected", "Found and left out, the likeliest first.",
                data.borderline, data, clips),
     ]  # fmt: skip
     clips.fill(data)
