@@ -51,6 +51,7 @@ def _any_of(words: Iterable[str]) -> str:
 _NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
 _WRITTEN_NUMBER = re.compile(
     rf"""
+    (?=[0-9$£€₹¥½¼¾⅓⅔]|[.\u2212-]\.?[0-9])(?:  # most places fail here, at the cost of one look
       (?P<currency>[$£€₹¥])\s?(?P<amount>{_NUMBER})(?:\.(?P<cents>[0-9]+))?
         (?:\s?(?P<scale>(?i:hundred|thousand|million|billion|trillion|mn|bn|tn|[mbk]))\b)?
     | (?P<hour>(?<![0-9])(?:[01]?[0-9]|2[0-3])):(?P<minute>[0-5][0-9])(?![0-9:])(?P<half>\s?(?i:[ap]\.?m\b))?
@@ -62,6 +63,7 @@ _WRITTEN_NUMBER = re.compile(
     | (?P<sign>(?<![^\s(])[-\u2212])?(?P<whole>{_NUMBER})?\.(?P<decimals>[0-9]+)
     | (?P<minus>(?<![^\s(])[-\u2212])?(?P<cardinal>{_NUMBER})(?P<fraction>[½¼¾⅓⅔])?
     | (?P<vulgar>[½¼¾⅓⅔])
+    )
     """,
     re.VERBOSE,
 )
@@ -71,8 +73,8 @@ _AFTER_NUMBER = re.compile(
 _ABBREVIATION = re.compile(rf"(?<!\w)(?:{_any_of(ABBREVIATIONS)})")
 _BEFORE_NUMBER = re.compile(rf"(?<!\w)(?:{_any_of(BEFORE_NUMBERS)})(?=\s?[0-9])")
 _ROMAN = re.compile(
-    r"\b(?P<word>(?i:chapter|book|part|volume|act|scene|section|canto))\s+"
-    r"(?P<roman>(?=[XVIL])(?:X[LC]|L?X{0,3})(?:I[XV]|V?I{0,3}))\b"
+    r"\b(?P<word>Chapter|CHAPTER|Book|BOOK|Part|PART|Volume|VOLUME|Act|ACT|Scene|SCENE|Section|SECTION|Canto|CANTO)\s+"
+    r"(?P<roman>(?:X[LC]|L?X{0,3})(?:I[XV]|V?I{0,3}))(?<=[XVILC])\b(?!(?<=\sI)\s[a-z])"  # not "Part I played"
 )
 _SPOKEN_VARIANT = re.compile(
     r"\b(?:(?P<scale>hundred|thousand|million|billion)\ and(?=\ (?:one|two|three|four|five|six|seven|eight|nine|ten"

@@ -67,7 +67,7 @@ CHAINS: dict[str, tuple[int, tuple[Step, ...]]] = {
     "match-en": (1, (*_ENGLISH, english.unify_spoken_variants, steps.collapse_spaces)),
     "match-indic": (1, _INDIC),
     "match-hi": (1, _HINDI),
-    "match-cjk": (1, (steps.fold_width, *_SIMPLE, steps.fold_digits, steps.drop_spaces)),
+    "match-cjk": (1, (steps.fold_width, *_SIMPLE, steps.fold_digits, steps.drop_spaces, steps.compose)),
     "match-simple": (1, (steps.fold_width, *_SIMPLE, steps.fold_digits)),
 }
 _INDIC_LANGUAGES = "as bn brx doi gom gu hi kn kok ks mai ml mni mr ne or pa sa sat sd ta te"

@@ -145,6 +145,8 @@ def test_a_character_that_becomes_several_points_back_once() -> None:
         ("$1.2 billion and £1", "one point two billion dollars and one pound"),
         ("$0.05", "five cents"),
         ("Chapter IV, No. 5", "chapter four number five"),
+        ("CHAPTER XXIX. Book I: the book I read.", "chapter twenty nine book one the book i read"),
+        ("Part I played. Chapter I0", "part i played chapter i zero"),
         ("-5 °C", "minus five degrees celsius"),
         ("agent 007", "agent zero zero seven"),
         ("5½ miles", "five and one half miles"),
