@@ -118,7 +118,8 @@ class Attention(nn.Module):
             mixed = (scores if mask is None else scores.masked_fill(~mask, -1e4)).softmax(-1) @ qkv[2]
         else:
             mixed = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], attn_mask=mask)  # (B, H, T, D / H)
-        return self.out(mixed.transpose(1, 2).reshape(batch, frames, width))
+        projected: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, frames, width))
+        return projected
 
 
 class EncoderLayer(nn.Module):
@@ -136,7 +137,9 @@ class EncoderLayer(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None, keep: Tensor | None) -> Tensor:
         """(B, T, D) -> (B, T, D); `keep` (B, T, 1) is unused here and only makes the layers alike."""
         x = x + self.dropout(self.attention(self.attention_norm(x), mask))
-        return x + self.dropout(self.feed_out(F.gelu(self.feed_in(self.feed_norm(x)))))
+        fed: Tensor = self.feed_out(F.gelu(self.feed_in(self.feed_norm(x))))
+        answer: Tensor = x + self.dropout(fed)
+        return answer
 
 
 class ConformerLayer(EncoderLayer):
@@ -158,7 +161,9 @@ class ConformerLayer(EncoderLayer):
             gated = gated * keep
         local = self.depthwise(gated.transpose(1, 2)).transpose(1, 2)
         x = x + self.dropout(self.conv_out(F.silu(self.depthwise_norm(local))))
-        return x + self.dropout(self.feed_out(F.gelu(self.feed_in(self.feed_norm(x)))))
+        fed: Tensor = self.feed_out(F.gelu(self.feed_in(self.feed_norm(x))))
+        answer: Tensor = x + self.dropout(fed)
+        return answer
 
 
 def sinusoids(frames: int, width: int) -> Tensor:

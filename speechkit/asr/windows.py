@@ -13,7 +13,7 @@ from speechkit.io.audio import stream_audio
 
 @dataclass(frozen=True)
 class Window:
-    """Frames ``keep_begin`` to ``keep_end`` are wanted and ``begin`` to ``end`` heard; all count the recording's frames.
+    """Frames ``keep_begin`` to ``keep_end`` are wanted and ``begin`` to ``end`` heard, in frames of the recording.
 
     ``joined`` says that the window before this one continues here: frames of the two overlap by their context.
     """

@@ -95,7 +95,9 @@ class Spelling:
             frames = -(-len(waveform) // 320)
             symbols = np.rint(waveform[160::320] * 100).astype(int)
             symbols = np.pad(symbols, (0, frames - len(symbols)))
-            symbols[: self.deaf_frames] = symbols[frames - self.deaf_frames :] = 0  # near its edges a model hears nothing
+            symbols[: self.deaf_frames] = symbols[frames - self.deaf_frames :] = (
+                0  # near its edges a model hears nothing
+            )
             log_probs = np.full((frames, 12), -9.0, np.float32)
             log_probs[np.arange(frames), symbols] = -0.01
             answers.append(log_probs)

@@ -1,0 +1,1 @@
+"""Train, or fine-tune, a CTC character recogniser on any manifest."""

@@ -1,0 +1,143 @@
+"""What CTC training needs besides the loop: batches of utterances, the loss, and a greedy score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from speechkit.asr.augment import AugmentConfig, augment_waveform, mask_features
+from speechkit.asr.ctc_decoding import greedy_decode
+from speechkit.asr.ctc_model import CtcModel
+from speechkit.asr.hypothesis import Emissions
+from speechkit.data import Utterance, audio_path
+from speechkit.io.audio import read_audio
+from speechkit.training import LengthBuckets
+
+BLANK = "<blank>"
+
+
+def character_set(texts: Sequence[str]) -> tuple[str, ...]:
+    """The blank, the space, then every other character of the texts in code point order."""
+    return (BLANK, " ", *sorted({character for text in texts for character in text} - {" "}))
+
+
+def load_waveform(utterance: Utterance, manifest: Path) -> NDArray[np.float32]:
+    """The samples of a manifest's utterance at 16 kHz."""
+    return read_audio(
+        audio_path(manifest, utterance),
+        offset_samples=utterance.offset_samples,
+        num_samples=utterance.num_samples,
+    )
+
+
+class CtcBatches:
+    """Micro-batches of a manifest by number; what is random depends on the seed and the number alone.
+
+    Args:
+        utterances: rows with a text all of whose characters the vocabulary has.
+        manifest: the file they were read from; audio paths are relative to it.
+        vocabulary: symbols; the first is the blank.
+        features: waveform (samples,) to features (M, C), or None to train on waveforms.
+        batch_seconds: limit of utterances times the longest of them.
+        augment: how utterances are varied.
+        seed: of order and variation.
+    """
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        manifest: Path,
+        vocabulary: Sequence[str],
+        features: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None,
+        batch_seconds: float,
+        augment: AugmentConfig,
+        seed: int,
+    ):
+        self._utterances = utterances
+        self._manifest = manifest
+        self._ids = {symbol: index for index, symbol in enumerate(vocabulary)}
+        self._features = features
+        self._augment = augment
+        self._seed = seed
+        self._buckets = LengthBuckets([row.duration for row in utterances], batch_seconds, seed)
+
+    def __call__(self, number: int) -> dict[str, Tensor]:
+        """``inputs`` (B, M, C) or (B, S) zero-padded, ``lengths`` (B,), ``targets`` (sum,), ``target_lengths`` (B,)."""
+        generator = np.random.default_rng([self._seed, 1, number])
+        inputs, targets = [], []
+        for index in self._buckets[number]:
+            row = self._utterances[index]
+            waveform = augment_waveform(load_waveform(row, self._manifest), self._augment, generator)
+            if self._features is None:
+                inputs.append(torch.from_numpy((waveform - waveform.mean()) / (waveform.std() + 1e-5)))
+            else:
+                inputs.append(torch.from_numpy(mask_features(self._features(waveform), self._augment, generator)))
+            targets.append([self._ids[character] for character in row.text or ""])
+        return {
+            "inputs": nn.utils.rnn.pad_sequence(inputs, batch_first=True),
+            "lengths": torch.tensor([len(item) for item in inputs]),
+            "targets": torch.tensor([symbol for target in targets for symbol in target]),
+            "target_lengths": torch.tensor([len(target) for target in targets]),
+        }
+
+
+def log_mel_features(model: CtcModel) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """The model's features as a function of arrays, cut to its longest input."""
+    front = type(model.log_mel)(model.config.mel_channels)
+    longest = 2 * model.config.max_frames
+
+    def features(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+        mel: Tensor = front(torch.from_numpy(np.ascontiguousarray(waveform)))
+        return np.asarray(mel[:longest].numpy(), np.float32)
+
+    return features
+
+
+def ctc_loss(log_probs: Tensor, frames: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    """Negative log-likelihood a character; an utterance with too few frames for its text counts nothing."""
+    summed = F.ctc_loss(
+        log_probs.transpose(0, 1),
+        batch["targets"],
+        frames,
+        batch["target_lengths"],
+        reduction="sum",
+        zero_infinity=True,
+    )
+    return summed / batch["target_lengths"].sum()
+
+
+def own_model_loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    """The final prediction's loss and, for 40 %, the mean of the intermediate ones."""
+    log_probs, intermediate = model(batch["inputs"], batch["lengths"])
+    frames = (batch["lengths"] + 1) // 2
+    final = ctc_loss(log_probs, frames, batch)
+    values = {"ctc": float(final.detach())}
+    if not intermediate:
+        return final, values
+    between = torch.stack([ctc_loss(item, frames, batch) for item in intermediate]).mean()
+    return 0.6 * final + 0.4 * between, {**values, "intermediate_ctc": float(between.detach())}
+
+
+def hugging_face_loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    """CTC of a checkpoint's logits; frames follow from its own strides."""
+    inner: Any = getattr(model, "module", model)
+    mask = torch.arange(batch["inputs"].shape[1], device=batch["inputs"].device)[None] < batch["lengths"][:, None]
+    logits = model(batch["inputs"], attention_mask=mask.long()).logits
+    frames = inner._get_feat_extract_output_lengths(batch["lengths"]).clamp(max=logits.shape[1])
+    loss = ctc_loss(logits.float().log_softmax(-1), frames, batch)
+    return loss, {"ctc": float(loss.detach())}
+
+
+def greedy_texts(log_probs: Sequence[NDArray[np.float32]], vocabulary: tuple[str, ...]) -> list[str]:
+    """Greedy text of each item (T, V)."""
+    return [
+        greedy_decode(Emissions(np.maximum(item, -1e4).astype(np.float16), 0.02, vocabulary, 0)).text
+        for item in log_probs
+    ]
