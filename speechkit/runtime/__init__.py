@@ -1,6 +1,6 @@
 """Device, threads and seeds: the one place that decides them."""
 
-from speechkit.runtime.device import autocast_dtype, choose_device, describe_devices
+from speechkit.runtime.device import autocast_dtype, choose_device, describe_devices, gpu_count
 from speechkit.runtime.seeds import item_seed, seed_everything
 from speechkit.runtime.threads import available_cpus, limit_threads
 
@@ -9,6 +9,7 @@ __all__ = [
     "available_cpus",
     "choose_device",
     "describe_devices",
+    "gpu_count",
     "item_seed",
     "limit_threads",
     "seed_everything",

@@ -33,7 +33,7 @@ def choose_device(name: str = "auto") -> str:
         return name
     import torch
 
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    gpus = gpu_count()
     if name == "auto":
         if gpus:
             return "cuda:0"
@@ -46,6 +46,13 @@ def choose_device(name: str = "auto") -> str:
     if index >= gpus:
         raise UserError(f"device {name}: torch sees {gpus} CUDA GPUs here; use auto or cpu")
     return f"cuda:{index}"
+
+
+def gpu_count() -> int:
+    """CUDA GPUs that torch sees here."""
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def autocast_dtype(device: str) -> torch.dtype | None:

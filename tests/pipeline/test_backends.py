@@ -25,7 +25,7 @@ def cluster():
 def test_every_backend_and_every_number_of_workers_gives_the_same_bytes(words, tree_digest, cluster):
     words.run(exp="inline")
     expected = tree_digest(words.folder / "inline")
-    for backend, workers in [("pool", 1), ("pool", 2), ("pool", 3), ("ray", 1), ("ray", 2), ("ray", 3)]:
+    for backend, workers in [("pool", 1), ("pool", 2), ("pool", 3), ("ray", 2), ("ray", 3)]:
         assert words.run(exp=f"{backend}{workers}", backend=backend, workers=workers) == 0
         assert tree_digest(words.folder / f"{backend}{workers}") == expected, (backend, workers)
     for shards in (1, 2, 3):
@@ -38,7 +38,7 @@ def test_every_backend_and_every_number_of_workers_gives_the_same_bytes(words, t
 def test_a_resume_with_another_backend_gives_the_same_bytes(words, tree_digest):
     words.run(exp="inline")
     fail = words.folder / "fail.txt"
-    fail.write_text("en-1-2 en-2-5")
+    fail.write_text("en-0-7 en-0-20")
     with pytest.raises(SpeechkitError):
         words.run(f"case.fail_file={fail}", backend="pool", workers=2)
     assert words.run() == 0
@@ -55,13 +55,15 @@ def test_a_pool_worker_that_is_killed_loses_nothing(words, tree_digest, stage):
     assert tree_digest(words.folder / "exp") == tree_digest(words.folder / "inline")
 
 
-@pytest.mark.parametrize("stage", ["case", "noise"])
-def test_a_ray_worker_that_is_killed_loses_nothing(words, tree_digest, cluster, stage):
+def test_a_ray_worker_that_is_killed_loses_nothing(words, tree_digest, cluster):
+    """Stage case runs as ray tasks, stage noise on ray actors: one of each is killed in the middle."""
     words.run(exp="inline")
-    crash = words.folder / "crash.txt"
-    crash.write_text("2")
-    assert words.run(f"{stage}.crash_file={crash}", backend="ray", workers=2) == 0
-    assert crash.read_text() == "0"
+    crashes = {stage: words.folder / f"crash-{stage}.txt" for stage in ("case", "noise")}
+    for crash in crashes.values():
+        crash.write_text("1")
+    settings = [f"{stage}.crash_file={crash}" for stage, crash in crashes.items()]
+    assert words.run(*settings, backend="ray", workers=2) == 0
+    assert [crash.read_text() for crash in crashes.values()] == ["0", "0"]
     assert tree_digest(words.folder / "exp") == tree_digest(words.folder / "inline")
 
 

@@ -20,6 +20,7 @@ import msgspec
 from speechkit.errors import SpeechkitError, UserError
 from speechkit.pipeline.backends import ATTEMPTS
 from speechkit.pipeline.job import Job, PartResult, decode_job, encode_job
+from speechkit.runtime import gpu_count
 
 POLL_SECONDS = 0.2  # how soon a request to stop is noticed; results wake the loop at once
 TAIL_BYTES = 2000
@@ -110,17 +111,11 @@ def _start(job: Job, message: bytes, number: int) -> _Hand:
     log = job.work / f"worker-{number}.log"
     device = job.device
     if device.startswith("cuda"):
-        device = f"cuda:{number % _gpus()}"
+        device = f"cuda:{number % max(1, gpu_count())}"
     process = context.Process(target=serve, args=(theirs, message, device, str(log)), daemon=True)
     process.start()
     theirs.close()
     return _Hand(process, ours, log)
-
-
-def _gpus() -> int:
-    import torch
-
-    return max(1, torch.cuda.device_count())
 
 
 def serve(pipe: Connection, message: bytes, device: str, log: str) -> None:

@@ -1,0 +1,128 @@
+"""Recipes from the shell, from the skeleton to the last stage."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from speechkit.cli.main import call
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """An empty project with one recipe made by `speechkit new`."""
+    monkeypatch.chdir(tmp_path)
+    assert call(["new", "demo"]) == 0
+    return tmp_path
+
+
+def test_the_skeleton_runs_end_to_end_at_once(project):
+    run = project / "recipes" / "demo" / "run.sh"
+    assert len(run.read_text().splitlines()) == 3
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run([str(run)], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    rows = (project / "exp" / "demo" / "02-transform" / "current" / "items.jsonl").read_text().splitlines()
+    assert json.loads(rows[0]) == {"id": "item-0000", "text": "la!"}
+
+
+def test_the_skeleton_says_in_its_readme_what_works(project, capsys):
+    readme = (project / "recipes" / "demo" / "README.md").read_text()
+    commands = [line.split()[1:] for line in readme.splitlines() if line.startswith("    speechkit ")]
+    assert commands
+    for command in commands:
+        assert call(command) == 0, capsys.readouterr().err
+
+
+def test_new_refuses_what_is_there_and_what_is_no_name(project, capsys):
+    assert call(["new", "demo"]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert call(["new", "../evil"]) == 2
+    assert "is no recipe name" in capsys.readouterr().err
+
+
+def test_status_and_explain_follow_the_run(project, capsys):
+    call(["run", "demo", "--quiet"])
+    capsys.readouterr()
+    assert call(["status", "demo", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["stage"], row["name"], row["state"]) for row in rows] == [
+        (1, "prepare", "fresh"),
+        (2, "transform", "fresh"),
+    ]
+    assert call(["explain", "demo", "2", "transform.suffix=?"]) == 0
+    assert 'config.suffix: "!" -> "?"' in capsys.readouterr().out
+    assert call(["status", "demo", "transform.suffix=?"]) == 0
+    assert "stale" in capsys.readouterr().out
+    assert call(["explain", "demo", "9"]) == 2
+    assert "it has 1 prepare, 2 transform" in capsys.readouterr().err
+
+
+def test_stage_options_in_both_spellings(project, capsys):
+    assert call(["run", "demo", "--stop_stage", "1"]) == 0
+    assert not Path("exp/demo/02-transform").exists()
+    assert call(["run", "demo", "--stage", "2", "--stop-stage", "2"]) == 0
+    assert call(["run", "demo", "--only", "1", "--force"]) == 0
+    assert call(["run", "demo", "--only", "1", "--stage", "1"]) == 2
+    assert call(["run", "demo", "--shard", "x"]) == 2
+    assert "write it as I/N" in capsys.readouterr().err
+
+
+def test_dry_run_tells_and_does_nothing(project, capsys):
+    assert call(["run", "demo", "--dry-run"]) == 0
+    assert "1 prepare" in capsys.readouterr().out
+    assert not Path("exp/demo/01-prepare").exists()
+
+
+def test_config_files_and_keys_reach_the_stages(project, capsys):
+    Path("small.yaml").write_text("prepare:\n  items: 3\n")
+    assert call(["run", "demo", "--config", "small.yaml", "transform.suffix=."]) == 0
+    rows = Path("exp/demo/02-transform/current/items.jsonl").read_text().splitlines()
+    assert len(rows) == 3
+    assert rows[0].endswith('la."}')
+    capsys.readouterr()
+    assert call(["run", "demo", "prepare.itmes=3", "transform.longest=x"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert "did you mean 'prepare.items'?" in lines[0]
+    assert "transform.longest: expected int" in lines[1]
+
+
+def test_a_recipe_is_found_by_name_folder_and_file(project, capsys):
+    for name in ("demo", "recipes/demo", "recipes/demo/recipe.py"):
+        assert call(["status", name]) == 0
+    assert call(["status", "dmeo"]) == 2
+    assert "no recipe 'dmeo'; did you mean demo?" in capsys.readouterr().err
+    assert call(["list", "--json"]) == 0
+    assert "demo" in [row["name"] for row in json.loads(capsys.readouterr().out)]
+
+
+def test_a_broken_recipe_is_named(project, capsys):
+    Path("recipes/demo/recipe.py").write_text("import nothing_of_that_name\n")
+    assert call(["status", "recipes/demo"]) == 2
+    assert "cannot be imported: ModuleNotFoundError" in capsys.readouterr().err
+    Path("recipes/demo/recipe.py").write_text("x = 1\n")
+    assert call(["status", "recipes/demo"]) == 2
+    assert "defines no `recipe" in capsys.readouterr().err
+
+
+def test_a_failed_stage_is_one_line_with_the_log(project, capsys):
+    text = Path("recipes/demo/recipe.py").read_text()
+    Path("recipes/demo/recipe.py").write_text(text.replace("answers: list[object] = []", "answers = [1 / 0]"))
+    assert call(["run", "demo", "--quiet"]) == 1
+    line = capsys.readouterr().err
+    assert len(line.strip().splitlines()) == 1
+    assert "ZeroDivisionError" in line
+    assert "Traceback" in Path(line.rsplit("log: ", 1)[1].strip()).read_text()
+
+
+def test_progress_is_plain_lines_when_not_a_terminal(project, capsys):
+    call(["run", "demo"])
+    shown = capsys.readouterr().err
+    assert "stage 2 transform: 4 records" not in shown  # 6 of 10 are short enough
+    assert "stage 2 transform: 6 records, 4 dropped" in shown or "records, 4 dropped" in shown
+    assert "\x1b" not in shown
