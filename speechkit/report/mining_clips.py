@@ -26,9 +26,13 @@ def view_bytes(view: View) -> int:
     return 700 * len(view.outcomes) + 3 * text + 40 * len(view.path) + 10_000
 
 
+def _frame_bytes(data: MiningReport) -> int:
+    return FRAME_BYTES + CARD_BYTES * (len(data.best) + len(data.worst) + len(data.borderline))
+
+
 def affordable(data: MiningReport, max_megabytes: float) -> MiningReport:
     """The same data with the first views that leave a third of the page to audio; one view stays in any case."""
-    room = max_megabytes * 1e6 * 2 / 3 - FRAME_BYTES
+    room = (max_megabytes * 1e6 - _frame_bytes(data)) * 2 / 3
     shown: list[View] = []
     for view in data.views:
         room -= view_bytes(view)
@@ -45,9 +49,7 @@ class Clips:
         self.root = Path(data.audio_root)
         self.files = {row.recording.id: row.recording.audio_filepath for row in data.views}
         self.files |= data.audio_files
-        listed = len(data.best) + len(data.worst) + len(data.borderline)
-        rest = sum(map(view_bytes, data.views)) + CARD_BYTES * listed + FRAME_BYTES
-        self.left = int(max_megabytes * 1e6) - rest
+        self.left = int(max_megabytes * 1e6) - sum(map(view_bytes, data.views)) - _frame_bytes(data)
         self.names: dict[tuple[str, str], str] = {}  # by recording and sentence
         self.outlines: dict[str, str] = {}
         self.blocks: list[Markup] = []
@@ -67,6 +69,8 @@ class Clips:
         # Base64 makes three bytes four characters; the words stand beside each clip with their times.
         size = len(encoded) * 4 // 3 + 80 + WORD_BYTES * len(match.words)
         if size > self.left:
+            # Full: to look for a shorter one would mean to encode all the rest.
+            self.left = 0
             return None
         self.left -= size
         name = f"clip-{len(self.names) + 1}"
