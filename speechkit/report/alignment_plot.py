@@ -119,7 +119,7 @@ def _audio_ribbon(view: View, found: Sequence[Outcome], seconds: float, floor: f
             colour = probability_style(match.probability, floor) if outcome.kept else "rejected"
             marks.append(_rect(colour, match.start, 0, match.end - match.start, 1))
     if style == "overview":
-        marks.append(_rect("window", 0, 0, seconds, 1))
+        marks.append(_rect("window idle", 0, 0, seconds, 1))
     return _ribbon(style, marks, f"0 0 {seconds:.3f} 1")
 
 

@@ -74,6 +74,7 @@
       ribbon.setAttribute('viewBox', `${left} 0 ${width} 1`);
       pages.setAttribute('viewBox', `0 ${low} 1 ${height}`);
       brush.setAttribute('x', left); brush.setAttribute('width', width);
+      brush.classList.toggle('idle', width >= view.seconds * 0.999);
       xAxis.replaceChildren(); yAxis.replaceChildren();
       const every = timeStep(width), each = step(height, 5);
       for (let tick = Math.ceil(left / every - 1e-9) * every; tick <= right + 1e-9; tick += every) {
