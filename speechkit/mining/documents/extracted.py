@@ -30,11 +30,12 @@ class DocumentLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 @dataclass(frozen=True)
 class Line:
-    """A printed line. ``top`` grows downwards (points or pixels); 0 stands for unknown, as it does for ``size``."""
+    """A printed line. ``top`` grows downwards, ``left`` to the right (points or pixels); 0 stands for unknown."""
 
     text: str
     top: float = 0.0
     size: float = 0.0
+    left: float = 0.0
 
 
 @dataclass

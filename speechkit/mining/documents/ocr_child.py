@@ -42,8 +42,8 @@ def rendered(request: dict[str, Any]) -> Iterator[tuple[int, Any]]:
         document.close()
 
 
-def lines_of(image: Any, request: dict[str, Any]) -> list[tuple[str, float, float]]:
-    """(text, top in pixels, 0) of every recognised line, with an empty line between paragraphs."""
+def lines_of(image: Any, request: dict[str, Any]) -> list[tuple[str, float, float, float]]:
+    """(text, top in pixels, 0, left edge in pixels) of every recognised line, with an empty line between paragraphs."""
     import pytesseract
 
     data = pytesseract.image_to_data(
@@ -52,7 +52,7 @@ def lines_of(image: Any, request: dict[str, Any]) -> list[tuple[str, float, floa
         timeout=request["seconds_per_page"],
         output_type=pytesseract.Output.DICT,
     )
-    lines: list[tuple[str, float, float]] = []
+    lines: list[tuple[str, float, float, float]] = []
     last: tuple[int, ...] = ()
     for index, word in enumerate(data["text"]):
         if not word.strip():
@@ -60,12 +60,12 @@ def lines_of(image: Any, request: dict[str, Any]) -> list[tuple[str, float, floa
         key = tuple(data[name][index] for name in ("block_num", "par_num", "line_num"))
         if key != last:
             if last and key[:2] != last[:2]:
-                lines.append(("", 0.0, 0.0))
-            lines.append((word, float(data["top"][index]), 0.0))
+                lines.append(("", 0.0, 0.0, 0.0))
+            lines.append((word, float(data["top"][index]), 0.0, float(data["left"][index])))
             last = key
         else:
-            text, top, size = lines[-1]
-            lines[-1] = (f"{text} {word}", top, size)
+            text, top, size, left = lines[-1]
+            lines[-1] = (f"{text} {word}", top, size, left)
     return lines
 
 

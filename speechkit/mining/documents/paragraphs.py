@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from speechkit.mining.documents.extracted import Line, PrintedPage
+from speechkit.text.english_numbers import ONES, TENS
 
-GAP = 1.35  # times the usual distance of two lines: more is a paragraph break
+GAP = 1.25  # times the usual distance of two lines: more is a paragraph break
 SHORT = 0.8  # times the usual width of a line: a line that ends before it was not filled
+INDENT = 0.6  # times the usual distance of two lines: a first line that stands in by more begins a paragraph
 HEADING = 0.6  # times the usual width: a shorter line without a full stop may be a heading
 _FINAL = re.compile(r"[.!?:…।॥۔؟。！？][\"'”’»›)\]」』]*$")
 _BULLET = re.compile(r"(?:[-*•▪◦–]|\(?(?:\d{1,3}|[a-zA-Z])[.)])\s+\S")
@@ -83,6 +85,8 @@ def _begins_paragraph(last: Line, line: Line, distance: float, usual: int, broke
     if (distance and (step > GAP * distance or step < -distance)) or broke:
         # A gap inside a sentence is the printer's (a figure, a new column) and not the writer's.
         return bool(_FINAL.search(last.text)) or not _starts_low(line.text)
+    if distance and INDENT * distance < line.left - last.left < 6 * distance and _FINAL.search(last.text):
+        return True
     if _FINAL.search(last.text) and not _FINAL.search(line.text) and len(line.text) < HEADING * usual:
         return not _starts_low(line.text)
     short = len(last.text) < SHORT * usual
@@ -115,7 +119,7 @@ class Words:
         """(``before`` as it should stand, what goes between it and ``after``) for two lines of a paragraph.
 
         A hyphen stays if the hyphenated word stands elsewhere in the document and the joined word does not, or if a
-        capital follows; a soft hyphen always goes.
+        capital follows, or in a number ("thirty-nine"); a soft hyphen always goes.
         """
         broken = _BROKEN.search(before)
         following = _FIRST_WORD.match(after)
@@ -124,6 +128,7 @@ class Words:
             joined, hyphenated = (first + second).casefold(), f"{first}-{second}".casefold()
             soft = before[-1] == "\u00ad"
             keep = second[0].isupper() and not first.isupper()
+            keep = keep or (first.casefold() in TENS and second.casefold() in ONES)
             keep = keep or bool(self.counts[hyphenated] and not self.counts[joined])
             return (before, "") if keep and not soft else (before[:-1], "")
         if before[-1:] in _HYPHENS and len(before) > 1 and before[-2].isalnum() and after[:1].isalnum():

@@ -24,15 +24,19 @@ def limit(memory_bytes: int, seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (whole, whole + 5))
 
 
-def page_lines(page: Any, room: int) -> list[tuple[str, float, float]]:
-    """(text, distance from an upper origin, font size) of every line; OverflowError past ``room`` characters."""
-    lines: list[tuple[str, float, float]] = []
+def page_lines(page: Any, room: int) -> list[tuple[str, float, float, float]]:
+    """(text, distance from an upper origin, font size, left edge) of every line.
+
+    Raises:
+        OverflowError: past ``room`` characters.
+    """
+    lines: list[tuple[str, float, float, float]] = []
     pending: list[str] = []
-    place = [0.0, 0.0]
+    place = [0.0, 0.0, 0.0]
     count = 0
 
     def flush() -> None:
-        lines.append(("".join(pending), place[0], place[1]))
+        lines.append(("".join(pending), place[0], place[1], place[2]))
         pending.clear()
 
     def visit(text: str, user: list[float], matrix: list[float], _font: Any, size: float) -> None:
@@ -45,7 +49,8 @@ def page_lines(page: Any, room: int) -> list[tuple[str, float, float]]:
                 flush()
             if part.strip() and not "".join(pending).strip():
                 height = matrix[4] * user[1] + matrix[5] * user[3] + user[5]
-                place[:] = [-height, abs((matrix[3] or matrix[1]) * (user[3] or user[1])) * (size or 0)]
+                left = matrix[4] * user[0] + matrix[5] * user[2] + user[4]
+                place[:] = [-height, abs((matrix[3] or matrix[1]) * (user[3] or user[1])) * (size or 0), left]
             pending.append(part)
 
     page.extract_text(visitor_text=visit)

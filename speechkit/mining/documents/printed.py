@@ -123,7 +123,7 @@ def tesseract_language(lang: str | None) -> str:
 
 
 def _lines(found: list[Any]) -> list[Line]:
-    return [Line(" ".join(printable(text).split()), top, size) for text, top, size in found]
+    return [Line(" ".join(printable(text).split()), top, size, left) for text, top, size, left in found]
 
 
 def _characters(page: PrintedPage) -> int:

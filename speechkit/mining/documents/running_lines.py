@@ -73,6 +73,12 @@ def _key(text: str) -> str:
     return masked + (text[-1] if text[-1] in _FINAL else "")
 
 
+def _may_run(key: str) -> bool:
+    """Whether a line says enough to be recognised: a word, or a date; a bare number is judged by its counting."""
+    letters = sum(map(str.isalpha, key))
+    return letters >= 3 or (letters >= 1 and len(key) >= 6) or key.count("0") >= 3
+
+
 def _alike(first: str, second: str) -> bool:
     if first.rstrip(_FINAL) == second.rstrip(_FINAL):
         return True
@@ -90,7 +96,7 @@ def _repeated(pages: list[PrintedPage], edges: list[list[int]]) -> list[_Place]:
         (number, index): key
         for number, lines in enumerate(edges)
         for index in lines
-        if sum(map(str.isalpha, key := _key(pages[number].lines[index].text))) >= 3
+        if _may_run(key := _key(pages[number].lines[index].text))
     }
     leader = {place: place for place in keys}
 

@@ -135,6 +135,7 @@ def test_body_lines_and_single_pages_are_left_alone() -> None:
         (["a soft\u00ad", "ware part"], "a software part"),
         (["from 1914-", "18 there was"], "from 1914-18 there was"),
         (["he said -", "and left"], "he said - and left"),
+        (["all thirty-", "nine boats"], "all thirty-nine boats"),
     ],
 )
 def test_hyphens_at_line_ends(lines: list[str], text: str) -> None:
@@ -193,3 +194,19 @@ def test_another_language_than_asked_for_is_said() -> None:
     text = "Der Mann ging mit dem Hund in den Wald und es war nicht kalt. Sie hat ein Haus auf dem Berg, das er sich so"
     assert printed([[text]]).warnings == ["the text looks like 'de' (Latin script) and not 'en'"]
     assert printed([BODY]).warnings == []
+
+
+def test_an_indented_first_line_begins_a_paragraph() -> None:
+    lines = [
+        Line(text, 14.0 * n, 12, left)
+        for n, (text, left) in enumerate(zip([*BODY, *BODY], [84, 60, 60, 60] * 2, strict=True))
+    ]
+    extracted = Extracted("pdf", [PrintedPage(1, lines)])
+    document = assemble(extracted, document_id="d", path="d", lang="en", limits=DocumentLimits())
+    assert len(document.text.split("\n\n")) == 2
+
+
+def test_a_date_and_address_printed_on_every_page_go() -> None:
+    pages = [["11/23/26, 5:07 AM", *OTHER[n], f"file:///tmp/one.html {n + 1}/3"] for n in range(3)]
+    assert {r.reason for r in printed(pages).removed} == {"header", "footer"}
+    assert len(printed(pages).removed) == 6
