@@ -221,24 +221,38 @@ class CtcModel(nn.Module):
         Raises:
             ValueError: if there are more frames than positions, with both counts.
         """
+        lengths = None if mel_frames is None else (mel_frames + 1) // 2
+        return self.upper(self.lower(mel, mel_frames, 0), lengths, 0)
+
+    def lower(self, mel: Tensor, mel_frames: Tensor | None, layers: int) -> Tensor:
+        """Convolutions, positions and the first ``layers`` encoder layers: (B, M, C) to (B, T, D).
+
+        Raises:
+            ValueError: if there are more frames than positions, with both counts.
+        """
         frames = self.output_frames(mel.shape[1])
         if frames > self.config.max_frames:
             raise ValueError(f"{frames} frames are more than the {self.config.max_frames} positions of the model")
-        mask = keep = None
         x = F.gelu(self.conv1(mel.transpose(1, 2)))  # (B, D, M)
-        if mel_frames is not None and int(mel_frames.min()) < mel.shape[1]:
-            # The single item sees zeros beyond its end; the padded one must see the same zeros after every convolution.
-            inside = torch.arange(mel.shape[1], device=mel.device)[None] < mel_frames[:, None]  # (B, M)
+        inside = _inside(mel_frames, mel.shape[1])
+        if inside is not None:
+            # The single item sees zeros beyond its end; the padded one must see the same before every convolution.
             x = x * inside[:, None]
-            inside = torch.arange(frames, device=mel.device)[None] < (mel_frames[:, None] + 1) // 2  # (B, T)
-            mask, keep = inside[:, None, None], inside[:, :, None].to(x.dtype)
         x = F.gelu(self.conv2(x)).transpose(1, 2) + self.positions[:frames].to(x.dtype)  # (B, T, D)
-        for layer in self.layers:
-            x = layer(x, mask, keep)
-        return self.classify(self.encoder_norm(x), mask, keep)
+        inside = _inside(None if mel_frames is None else (mel_frames + 1) // 2, frames)
+        mask = None if inside is None else inside[:, None, None]
+        for layer in self.layers[:layers]:
+            x = layer(x, mask, None)
+        return x
 
-    def classify(self, x: Tensor, mask: Tensor | None, keep: Tensor | None) -> tuple[Tensor, list[Tensor]]:
-        """The layers above the encoder: (B, T, D) to what `forward` returns."""
+    def upper(self, x: Tensor, lengths: Tensor | None, layers: int) -> tuple[Tensor, list[Tensor]]:
+        """What is above `lower` of the same ``layers``: (B, T, D) and valid frames (B,) to what `forward` returns."""
+        inside = _inside(lengths, x.shape[1])
+        mask = None if inside is None else inside[:, None, None]
+        keep = None if inside is None else inside[:, :, None].to(x.dtype)
+        for layer in self.layers[layers:]:
+            x = layer(x, mask, keep)
+        x = self.encoder_norm(x)
         intermediate = []
         for layer in self.top:
             logits = self.output(self.top_norm(x)).float()
@@ -271,3 +285,10 @@ class CtcModel(nn.Module):
         weights = load_file(str(folder / "model.safetensors"))
         model.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
         return model.eval()
+
+
+def _inside(lengths: Tensor | None, longest: int) -> Tensor | None:
+    """(B, longest), true where a frame is real; None where all are."""
+    if lengths is None or int(lengths.min()) >= longest:
+        return None
+    return torch.arange(longest, device=lengths.device)[None] < lengths[:, None]
