@@ -133,9 +133,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = measure(options.kills, options.backend, Path(folder))
-    print(
-        "| backend | kill -9 | of them with a stage half done | recipes finished | resumes that failed | work left | same bytes |"
-    )
+    print("| backend | kill -9 | inside a stage | recipes finished | resumes that failed | work left | same bytes |")
     print("|---|---|---|---|---|---|---|")
     print(
         f"| {options.backend} | {found['kills']} | {found['inside']} | {found['recipes']} | {found['failed']} "

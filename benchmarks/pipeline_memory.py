@@ -2,7 +2,7 @@
 
     python -m benchmarks.pipeline_memory [--rows 1000 100000 1000000]
 
-A whole-set stage writes the manifest, a worker stage reads and writes every row, a second whole-set stage reads them all.
+A whole-set stage writes the manifest, a worker stage reads and writes every row, another whole-set stage reads them.
 Each size runs in a process of its own; the figure is its peak resident size.
 """
 

@@ -10,6 +10,7 @@ import pytest
 
 from speechkit.errors import SpeechkitError, UserError
 
+pytestmark = pytest.mark.xdist_group("ray")  # one cluster for the file
 RECIPE_FILE = Path(__file__).parent / "recipes" / "words" / "recipe.py"
 
 
