@@ -48,7 +48,11 @@ def export(context: Context) -> None:
             for note in split.notes:
                 context.log(note)
     card = data_card(
-        manifest, rejected=summary.rejected, unmatched_seconds=summary.unmatched_seconds, splits=splits or None
+        manifest,
+        rejected=summary.rejected,
+        unmatched_seconds=summary.unmatched_seconds,
+        splits=splits or None,
+        made_with=_made_with(context),
     )
     write_card(card, folder)
     shown = manifest
@@ -58,6 +62,18 @@ def export(context: Context) -> None:
         for done in export_formats(shown, folder, list(config.formats)):
             for what, lost in {**done.lost, **done.changed}.items():
                 context.log(f"{done.format} cannot hold: {what} ({lost})")
+
+
+def _made_with(context: Context) -> dict[str, str]:
+    """The parts that the texts and times depend on."""
+    from speechkit.text import normalizer_for
+
+    normalizer = normalizer_for(context.config.lang).spec
+    heard = next(iter(context.read("hypotheses")), None)
+    return {
+        "normaliser": f"{normalizer.name}, version {normalizer.version}",
+        "recogniser": heard.recognizer if heard is not None else "none",
+    }
 
 
 def _placed(utterances: Iterable[Utterance], audio: str) -> Iterator[Utterance]:

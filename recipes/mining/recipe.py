@@ -22,6 +22,7 @@ recipe = Recipe(
                 stage("selection", "unmatched.jsonl"),
                 stage("selection", "summary.jsonl"),
                 RECORDINGS,
+                HYPOTHESES,
             ),
             outputs=(Output("export"),),
         ),

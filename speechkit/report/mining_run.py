@@ -9,7 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from speechkit.data import read_jsonl
 from speechkit.errors import UserError
+from speechkit.mining.records import RecognizedText
 from speechkit.pipeline.folder import current_folder, read_record
 from speechkit.report.mining_data import MiningReport, load_report_data
 from speechkit.text import normalizer_for
@@ -72,10 +74,11 @@ def data_of_stages(
     audio = audio or facts.get("regions", {}).get("config", {}).get("audio") or "audio"
     documents = str(facts.get("documents", {}).get("config", {}).get("documents", "documents"))
     lang = str(config.get("regions", {}).get("lang") or config.get("alignment", {}).get("lang", "en"))
-    recognizer = str(config.get("hypotheses", {}).get("recognizer", "auto"))
+    wanted = str(config.get("hypotheses", {}).get("recognizer", "auto"))
+    recognizer = recognizer_of(folders["hypotheses"] / "hypotheses.jsonl") or wanted
     precision = config.get("selection", {}).get("min_precision", 0.98)
     command = ["speechkit", "mine", Path(audio).name, Path(documents).name, "--out", "mined", "--lang", lang]
-    command += ["--recognizer", recognizer, "--min-precision", f"{precision:g}"]
+    command += ["--recognizer", wanted, "--min-precision", f"{precision:g}"]
     seconds = sum(float(fact.get("seconds", 0.0)) for fact in facts.values())
     return load_report_data(
         recordings=folders["regions"] / "recordings.jsonl",
@@ -92,6 +95,12 @@ def data_of_stages(
         versions=_versions(lang, recognizer),
         commands=[shlex.join(command)],
     )
+
+
+def recognizer_of(hypotheses: Path) -> str | None:
+    """The name of the recogniser that made the hypotheses; None where there are none."""
+    heard = next(iter(read_jsonl(hypotheses, RecognizedText)), None)
+    return heard.recognizer if heard is not None else None
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
