@@ -14,7 +14,7 @@ from speechkit.io.atomic import write_json
 from speechkit.io.audio import OPUS_RATES, audio_info, read_audio, write_audio
 from speechkit.io.hashing import digest_obj
 from speechkit.io.paths import safe_id
-from speechkit.mining.export.recordings import recording_of, recordings
+from speechkit.mining.export.recordings import recording_of, recordings, start_of
 
 ClipFormat = Literal["flac", "opus"]
 
@@ -120,7 +120,7 @@ def _cut(
             channel=cut.channel,
         )
         write_audio(path, waveform, rate, format.upper())
-    custom = {**(cut.custom or {}), "recording": recording, "recording_offset": cut.offset}
+    custom = {**(cut.custom or {}), "recording": recording, "recording_offset": start_of(cut)}
     samples = audio_info(path).num_samples
     return msgspec.structs.replace(
         cut,

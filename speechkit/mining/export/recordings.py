@@ -56,19 +56,22 @@ def recordings(manifest: Manifest) -> Iterator[RecordingCuts]:
         left[recording] -= 1
         if left[recording] == 0:
             cuts = collected.pop(recording)
-            cuts.sort(key=lambda cut: (cut.offset, cut.duration, cut.id))
+            cuts.sort(key=lambda cut: (start_of(cut), cut.duration, cut.id))
             yield RecordingCuts(recording, cuts)
+
+
+def start_of(utterance: Utterance) -> float:
+    """Where the utterance starts, in seconds from the start of the recording; a clip remembers where it was cut."""
+    cut_at = (utterance.custom or {}).get("recording_offset", 0.0)
+    return utterance.offset + (cut_at if isinstance(cut_at, int | float) else 0.0)
 
 
 def end_of(utterance: Utterance) -> float:
     """Where the utterance ends, in seconds from the start of the recording."""
-    return (utterance.offset_samples + utterance.num_samples) / utterance.sample_rate
+    return start_of(utterance) + utterance.num_samples / utterance.sample_rate
 
 
 def words_of(utterance: Utterance) -> list[Word]:
     """The word alignment with times from the start of the recording; empty where there is none."""
-    items = (utterance.alignment or {}).get("word", [])
-    return [
-        Word(item.symbol, utterance.offset + item.start, utterance.offset + item.start + item.duration, item.score)
-        for item in items
-    ]
+    items, at = (utterance.alignment or {}).get("word", []), start_of(utterance)
+    return [Word(item.symbol, at + item.start, at + item.start + item.duration, item.score) for item in items]

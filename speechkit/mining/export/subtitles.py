@@ -8,7 +8,7 @@ from pathlib import Path
 
 from speechkit.data import Utterance
 from speechkit.io.atomic import write_text
-from speechkit.mining.export.recordings import Manifest, Word, end_of, recordings, words_of
+from speechkit.mining.export.recordings import Manifest, Word, end_of, recordings, start_of, words_of
 
 LINE_CHARACTERS = 42
 LINES = 2
@@ -70,11 +70,11 @@ def _timed_tokens(utterance: Utterance) -> list[Word]:
     # Without a time for each word, time passes with the characters.
     total = sum(len(token) + 1 for token in tokens)
     timed, at = [], 0
-    duration = end_of(utterance) - utterance.offset
+    duration = end_of(utterance) - start_of(utterance)
     for token in tokens:
-        start = utterance.offset + duration * at / total
+        start = start_of(utterance) + duration * at / total
         at += len(token) + 1
-        timed.append(Word(token, start, utterance.offset + duration * at / total, None))
+        timed.append(Word(token, start, start_of(utterance) + duration * at / total, None))
     return timed
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from speechkit.errors import UserError
 from speechkit.io.atomic import write_text
-from speechkit.mining.export.recordings import Manifest, RecordingCuts, end_of, recordings, words_of
+from speechkit.mining.export.recordings import Manifest, RecordingCuts, end_of, recordings, start_of, words_of
 
 Interval = tuple[float, float, str]  # start and end in seconds, text
 SHORTEST_SECONDS = 0.001
@@ -33,7 +33,7 @@ def write_textgrids(manifest: Manifest, folder: Path | str, durations: Mapping[s
 
 def tiers_of(cuts: RecordingCuts) -> dict[str, list[Interval]]:
     """The tiers ``sentences`` and ``words`` (and their overflow) of one recording."""
-    sentences = [(cut.offset, end_of(cut), cut.text or "") for cut in cuts.utterances]
+    sentences = [(start_of(cut), end_of(cut), cut.text or "") for cut in cuts.utterances]
     words = [(word.start, word.end, word.text) for cut in cuts.utterances for word in words_of(cut)]
     tiers: dict[str, list[Interval]] = {}
     for name, intervals in (("sentences", sentences), ("words", words)):

@@ -66,6 +66,17 @@ def test_clips_are_the_samples_of_their_recording(mined: Path, tmp_path: Path) -
         assert clip.custom["recording_offset"] == cut.offset
 
 
+def test_clips_keep_the_times_of_their_recording(mined: Path, tmp_path: Path) -> None:
+    clips = cut_clips(mined, tmp_path / "clips")
+    from_clips = export(clips, tmp_path / "a", ["ctm", "textgrid", "srt"])
+    from_recordings = export(mined, tmp_path / "b", ["ctm", "textgrid", "srt"])
+    for one, other in zip(from_clips, from_recordings, strict=True):
+        if one.format != "textgrid":  # a grid of clips ends with the last of them
+            assert [Path(p).read_text() for p in one.files] == [Path(p).read_text() for p in other.files]
+    words = [parse_textgrid(Path(done.files[0]).read_text())["words"] for done in (from_clips[1], from_recordings[1])]
+    assert words[0][:-1] == words[1][:-1]
+
+
 def test_interrupted_cutting_goes_on_and_ends_in_the_same_bytes(mined: Path, tmp_path: Path) -> None:
     def interrupt(done: int) -> None:
         if done == 3:
