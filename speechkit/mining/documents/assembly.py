@@ -12,6 +12,11 @@ from speechkit.mining.records import Document, Page, Sentence
 from speechkit.text import guess_language, split_sentences
 
 SEPARATOR = "\n\n"
+_REMEDY = {
+    "scan": "check the quality of the scan and the OCR language",
+    "image": "check the quality of the picture and the OCR language",
+    "subtitles": "check that its cues have times such as 00:00:01,000 --> 00:00:02,000",
+}
 
 
 def assemble(
@@ -27,7 +32,7 @@ def assemble(
     paragraphs = group_lines(pages) if pages else [[PlacedLine(p.text, p.page)] for p in extracted.paragraphs if p.text]
     text, starts = _join(paragraphs)
     if not text.strip():
-        raise DocumentError(f"{path}: holds no text; if it is a scan, check its quality and the OCR language")
+        raise DocumentError(f"{path}: holds no text; {_REMEDY.get(extracted.kind, 'check that it opens in a viewer')}")
     if len(text) > limits.max_characters:
         raise DocumentError(
             f"{path}: holds {len(text)} characters, more than {limits.max_characters}; split it or raise max_characters"

@@ -112,8 +112,6 @@ def read_subtitles(path: Path) -> Extracted:
                 shown = words
     if paragraph:
         extracted.paragraphs.append(Paragraph(" ".join(paragraph)))
-    if not extracted.paragraphs:
-        extracted.warnings.append("no cue was found")
     return extracted
 
 
