@@ -67,7 +67,7 @@ def main() -> None:
         print("\n| stage | s |\n|---|---|")
         for path in sorted((folder / "out/stages").glob("*/current/_stage.json")):
             record = msgspec.json.decode(path.read_bytes())
-            print(f"| {path.parent.parent.name} | {record.get('seconds', float('nan')):.1f} |")
+            print(f"| {path.parent.parent.name} | {record['run']['seconds']:.1f} |")
 
 
 if __name__ == "__main__":

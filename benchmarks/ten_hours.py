@@ -1,6 +1,6 @@
 """A ten-hour recording mined end to end without the recogniser: seconds and peak memory.
 
-The recording is LibriSpeech chapters repeated in turn to ten hours. The hypothesis is made from the transcripts with 20 %
+The recording is LibriSpeech chapters repeated in turn to ten hours. The hypothesis is their transcripts with 20 %
 of the characters wrong and words spread over the true times, with emissions of a recogniser that believes them; both
 are put where stage 3 would have put them, so that all other stages run as they are: documents, speech regions,
 pairing, alignment, refinement of every sentence, selection, export and report. The document lacks a fifth of what is
@@ -120,7 +120,7 @@ def run(folder: Path) -> None:
     print("\n| stage | s |\n|---|---|")
     for path in sorted((folder / "out/stages").glob("*/current/_stage.json")):
         record = msgspec.json.decode(path.read_bytes())
-        print(f"| {path.parent.parent.name} | {record.get('seconds', float('nan')):.1f} |")
+        print(f"| {path.parent.parent.name} | {record['run']['seconds']:.1f} |")
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ TEXT_FEATURES = (
     "neighbours",
     "neighbour_similarity",
 )
-EMISSION_FEATURES = (*TEXT_FEATURES, "ctc_mean", "ctc_worst")
+EMISSION_FEATURES = (*TEXT_FEATURES, "ctc_mean", "ctc_worst", "ctc_edge", "slowest_edge")
 _NEIGHBOUR_SECONDS = 15.0
 
 
@@ -119,8 +119,18 @@ def feature_rows(
         if with_emissions:
             values["ctc_mean"] = max(match.ctc_mean if match.ctc_mean is not None else -5.0, -5.0)
             values["ctc_worst"] = max(match.ctc_worst if match.ctc_worst is not None else -8.0, -8.0)
+            values["ctc_edge"], values["slowest_edge"] = _edges(match)
         rows[row] = [values[name] for name in names]
     return rows
+
+
+def _edges(match: SentenceMatch) -> tuple[float, float]:
+    """The worse score of the first and last word, and the longer seconds a character of the two."""
+    if not match.words:
+        return -5.0, 0.5
+    outer = (match.words[0], match.words[-1])
+    slowest = max((word.end - word.start) / (len(word.word) + 1) for word in outer)
+    return max(-5.0, min(word.score for word in outer)), min(slowest, 0.5)
 
 
 def probabilities(
