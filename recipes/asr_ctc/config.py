@@ -27,6 +27,9 @@ class TrainConfig(msgspec.Struct, frozen=True):
 
     ``init`` is what to start from: a folder of one of our models, a CTranslate2 Whisper ``model.bin``, or with
     ``family: huggingface`` any encoder by folder or hub id. Without it our model starts from random weights.
+
+    ``frozen_layers`` leaves the convolutions and so many encoder layers as they are, and computes their outputs once
+    for each of ``variants`` variations of an utterance: a step costs a fraction of one that tunes everything.
     """
 
     train_manifest: Annotated[str | None, SHARED] = None
@@ -41,6 +44,8 @@ class TrainConfig(msgspec.Struct, frozen=True):
     dropout: float = 0.0
     batch_seconds: float = 40.0
     encoder_rate: float = 0.2
+    frozen_layers: int | None = None
+    variants: int = 3
     tensorboard: Annotated[bool, NEUTRAL] = False
     dev_utterances: Annotated[int, NEUTRAL] = 50
     augment: AugmentConfig = AugmentConfig()

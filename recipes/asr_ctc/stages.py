@@ -63,7 +63,14 @@ def prepare(context: Context) -> None:
 def train_model(context: Context) -> None:
     """Train for as long as the configuration says; an interrupted run goes on from its checkpoint."""
     from speechkit.asr.augment import NO_AUGMENTATION
-    from speechkit.asr.ctc_training import CtcBatches, hugging_face_loss, log_mel_features, own_model_loss
+    from speechkit.asr.ctc_training import (
+        CtcBatches,
+        UpperPart,
+        hugging_face_loss,
+        log_mel_features,
+        lower_features,
+        own_model_loss,
+    )
     from speechkit.data.manifest import read_manifest
     from speechkit.runtime import seed_everything
     from speechkit.training import train
@@ -74,8 +81,11 @@ def train_model(context: Context) -> None:
     rows = list(read_manifest(context.inputs["train"]))
     held_out = list(read_manifest(context.inputs["test"]))[: config.dev_utterances]
     own = config.family == "speechkit"
-    network = own_model(config, vocabulary, context.inputs.get("init")) if own else hf_model(config, vocabulary)
+    network = own_model(config, vocabulary) if own else hf_model(config, vocabulary)
     features = log_mel_features(network) if own else None
+    frozen = own and config.frozen_layers is not None
+    if frozen:
+        features = lower_features(network, config.frozen_layers)
     batches = CtcBatches(
         rows,
         Path(context.inputs["train_manifest"]),
@@ -84,7 +94,9 @@ def train_model(context: Context) -> None:
         config.batch_seconds,
         config.augment,
         config.loop.seed,
+        variants=config.variants if frozen else 0,
     )
+    trained = UpperPart(network, config.frozen_layers) if frozen else network
     judged = (
         CtcBatches(held_out, Path(context.inputs["test_manifest"]), vocabulary, features, 1.0, NO_AUGMENTATION, 0)
         if all(set(row.text or "") <= set(vocabulary) for row in held_out)
@@ -95,15 +107,16 @@ def train_model(context: Context) -> None:
         return error_rate(current, judged, len(held_out), vocabulary, own) if judged is not None else {}
 
     encoder = ("conv1", "conv2", "layers", "encoder_norm") if own else (network.base_model_prefix,)
-    lower = [value for name, value in network.named_parameters() if name.startswith(encoder)]
-    upper = [value for name, value in network.named_parameters() if not name.startswith(encoder)]
+    learning = [(name, value) for name, value in network.named_parameters() if value.requires_grad]
+    lower = [value for name, value in learning if name.startswith(encoder)]
+    upper = [value for name, value in learning if not name.startswith(encoder)]
     peak = config.loop.learning_rates[0]
     started_from = config.init is not None
     loop = msgspec.structs.replace(
         config.loop, learning_rates=(peak * (config.encoder_rate if started_from else 1.0), peak)
     )
     done = train(
-        network,
+        trained,
         [lower, upper],
         batches,
         own_model_loss if own else hugging_face_loss,
@@ -125,9 +138,10 @@ def train_model(context: Context) -> None:
         save_hf_processor(folder, vocabulary)
 
 
-def own_model(config: TrainConfig, vocabulary: tuple[str, ...], init: Path | None) -> Any:
+def own_model(config: TrainConfig, vocabulary: tuple[str, ...]) -> Any:
     """A model of ours: new, from a Whisper encoder, or from another model of ours whose shape it takes over."""
     from speechkit.asr.ctc_model import CtcConfig, CtcModel
+    from speechkit.asr.load import is_own_model
     from speechkit.asr.whisper_weights import load_whisper_encoder
 
     shape = CtcConfig(
@@ -139,9 +153,14 @@ def own_model(config: TrainConfig, vocabulary: tuple[str, ...], init: Path | Non
         top_layers=config.top_layers,
         dropout=config.dropout,
     )
-    if init is None:
+    if config.init is None:
         return CtcModel(shape)
+    init = Path(config.init)
+    if not init.exists():
+        raise UserError(f"train.init {init} does not exist; give a model.bin or the folder of a model")
     if init.is_dir():
+        if not is_own_model(init):
+            raise UserError(f"train.init {init} is no model of ours; set train.family=huggingface for other encoders")
         source = CtcModel.from_pretrained(init)
         network = CtcModel(msgspec.structs.replace(source.config, vocabulary=vocabulary, lang=config.lang))
         weights = source.state_dict()

@@ -48,6 +48,8 @@ class CtcBatches:
         batch_seconds: limit of utterances times the longest of them.
         augment: how utterances are varied.
         seed: of order and variation.
+        variants: with a number, each utterance has so many variations, whose features are computed once and kept in
+            memory as float16 (for features that cost much, such as those of frozen layers); 0 varies without end.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class CtcBatches:
         batch_seconds: float,
         augment: AugmentConfig,
         seed: int,
+        variants: int = 0,
     ):
         self._utterances = utterances
         self._manifest = manifest
@@ -66,6 +69,8 @@ class CtcBatches:
         self._features = features
         self._augment = augment
         self._seed = seed
+        self._variants = variants
+        self._kept: dict[tuple[int, int], NDArray[np.float16]] = {}
         self._buckets = LengthBuckets([row.duration for row in utterances], batch_seconds, seed)
 
     def __call__(self, number: int) -> dict[str, Tensor]:
@@ -74,11 +79,7 @@ class CtcBatches:
         inputs, targets = [], []
         for index in self._buckets[number]:
             row = self._utterances[index]
-            waveform = augment_waveform(load_waveform(row, self._manifest), self._augment, generator)
-            if self._features is None:
-                inputs.append(torch.from_numpy((waveform - waveform.mean()) / (waveform.std() + 1e-5)))
-            else:
-                inputs.append(torch.from_numpy(mask_features(self._features(waveform), self._augment, generator)))
+            inputs.append(torch.from_numpy(self._input(index, generator)))
             targets.append([self._ids[character] for character in row.text or ""])
         return {
             "inputs": nn.utils.rnn.pad_sequence(inputs, batch_first=True),
@@ -86,6 +87,22 @@ class CtcBatches:
             "targets": torch.tensor([symbol for target in targets for symbol in target]),
             "target_lengths": torch.tensor([len(target) for target in targets]),
         }
+
+    def _input(self, index: int, generator: np.random.Generator) -> NDArray[np.float32]:
+        row = self._utterances[index]
+        if self._variants and self._features is not None:
+            key = index, int(generator.integers(self._variants))
+            if key not in self._kept:
+                own = np.random.default_rng([self._seed, 2, *key])
+                # The first variant is the recording as it is.
+                waveform = load_waveform(row, self._manifest)
+                varied = augment_waveform(waveform, self._augment, own) if key[1] else waveform
+                self._kept[key] = self._features(varied).astype(np.float16)
+            return mask_features(self._kept[key].astype(np.float32), self._augment, generator)
+        waveform = augment_waveform(load_waveform(row, self._manifest), self._augment, generator)
+        if self._features is None:
+            return np.asarray((waveform - waveform.mean()) / (waveform.std() + 1e-5), np.float32)
+        return mask_features(self._features(waveform), self._augment, generator)
 
 
 def log_mel_features(model: CtcModel) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
@@ -98,6 +115,37 @@ def log_mel_features(model: CtcModel) -> Callable[[NDArray[np.float32]], NDArray
         return np.asarray(mel[:longest].numpy(), np.float32)
 
     return features
+
+
+class UpperPart(nn.Module):
+    """A model from the output of its first ``layers`` encoder layers on; what lies below is frozen and not called."""
+
+    def __init__(self, model: CtcModel, layers: int):
+        super().__init__()
+        self.model = model
+        self.layers = layers
+        for name, value in model.named_parameters():
+            below = name.startswith(("conv1.", "conv2.", *(f"layers.{index}." for index in range(layers))))
+            value.requires_grad_(not below)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        """(B, T, D) and valid frames (B,) to what `CtcModel.forward` returns."""
+        return self.model.upper(x, lengths, self.layers)
+
+
+def lower_features(model: CtcModel, layers: int) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """Outputs (T, D) of the frozen part of a model as a function of waveforms; a copy of it does the work."""
+    import copy
+
+    lower = copy.deepcopy(model).cpu().eval()
+    features = log_mel_features(lower)
+
+    def compute(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            frozen = lower.lower(torch.from_numpy(features(waveform))[None], None, layers)[0]
+        return np.asarray(frozen.numpy(), np.float32)
+
+    return compute
 
 
 def ctc_loss(log_probs: Tensor, frames: Tensor, batch: dict[str, Tensor]) -> Tensor:
@@ -116,7 +164,8 @@ def ctc_loss(log_probs: Tensor, frames: Tensor, batch: dict[str, Tensor]) -> Ten
 def own_model_loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
     """The final prediction's loss and, for 40 %, the mean of the intermediate ones."""
     log_probs, intermediate = model(batch["inputs"], batch["lengths"])
-    frames = (batch["lengths"] + 1) // 2
+    inner = getattr(model, "module", model)
+    frames = batch["lengths"] if isinstance(inner, UpperPart) else (batch["lengths"] + 1) // 2
     final = ctc_loss(log_probs, frames, batch)
     values = {"ctc": float(final.detach())}
     if not intermediate:

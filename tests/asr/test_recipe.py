@@ -94,6 +94,26 @@ def test_a_hugging_face_encoder_is_tuned_and_loads_like_any_checkpoint(manifests
     assert np.isfinite(emissions.log_probs.astype(np.float32)).all()
 
 
+def test_frozen_layers_stay_as_they_are_and_the_rest_learns(manifests, tmp_path):
+    import torch
+
+    from speechkit.asr.ctc_model import CtcConfig, CtcModel
+
+    torch.manual_seed(0)
+    start = CtcModel(CtcConfig(width=32, heads=2, encoder_layers=2, top_layers=1))
+    start.save_pretrained(tmp_path / "start")
+    start = CtcModel.from_pretrained(tmp_path / "start")
+    settings = [*overrides(manifests), f"train.init={tmp_path / 'start'}", "train.frozen_layers=1", "train.variants=2"]
+    code = run_recipe(
+        recipe, tmp_path / "exp", overrides=settings, config_files=[CONF / "tiny.yaml"], device="cpu", stop=2
+    )
+    assert code == 0
+    after = CtcModel.from_pretrained(outputs(recipe, tmp_path / "exp", "train") / "model")
+    assert torch.equal(after.layers[0].feed_in.weight, start.layers[0].feed_in.weight)
+    assert torch.equal(after.conv1.weight, start.conv1.weight)
+    assert not torch.equal(after.layers[1].feed_in.weight, start.layers[1].feed_in.weight)
+
+
 def test_missing_manifest_is_one_sentence(tmp_path):
     with pytest.raises(UserError, match="train_manifest"):
         run_recipe(recipe, tmp_path, config_files=[CONF / "tiny.yaml"], device="cpu")

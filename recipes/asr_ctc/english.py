@@ -1,0 +1,199 @@
+"""Manifests for the embedded English model, from public corpora, Whisper's labels and synthetic voices.
+
+    python -m recipes.asr_ctc.english DATA OUT --whisper FOLDER
+
+DATA holds the corpora in their published layouts: LibriSpeech/dev-clean with texts and a folder of untranscribed
+LibriSpeech utterances, LJSpeech-1.1, speechocean762, cv-corpus-6.1/en, barista-intents. A corpus that is absent is
+named and left out. OUT receives ``train.jsonl``, ``test.jsonl`` (the held-out speakers) and the synthetic speech.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from speechkit.data import Utterance, write_manifest
+from speechkit.errors import UserError, require
+from speechkit.io.audio import audio_info
+
+HELD_OUT = ("84", "2428")
+"""LibriSpeech speakers, one female and one male, that training never hears."""
+
+VOICES = ("slt", "rms", "awb", "kal16")
+SPELLED = ((r"\bmr\b\.?", "mister"), (r"\bmrs\b\.?", "missus"), (r"\bdr\b\.?", "doctor"), (r"&", "and"))
+
+
+def spoken_form(text: str) -> str | None:
+    """Lower-case letters, spaces and apostrophes inside words; None if digits or money leave the reading open."""
+    text = text.lower().replace("\u2019", "'")
+    for pattern, spelled in SPELLED:
+        text = re.sub(pattern, spelled, text)
+    if re.search(r"[0-9$%£]", text):
+        return None
+    text = re.sub(r"[^a-z' ]", " ", text)
+    return " ".join(re.sub(r"(?<![a-z])'|'(?![a-z])", " ", text).split()) or None
+
+
+def librispeech(data: Path) -> Iterator[tuple[Path, str, str]]:
+    """Audio, text and speaker of the transcribed part."""
+    for listing in sorted((data / "LibriSpeech" / "dev-clean").glob("*/*/*.trans.txt")):
+        for line in listing.read_text(encoding="utf-8").splitlines():
+            name, text = line.split(" ", 1)
+            audio = next(path for path in sorted(listing.parent.glob(f"{name}.*")) if path.suffix != ".txt")
+            yield audio, text, name.split("-")[0]
+
+
+def ljspeech(data: Path) -> Iterator[tuple[Path, str, str]]:
+    """Audio, normalised text and speaker."""
+    folder = data / "LJSpeech-1.1"
+    for line in (folder / "metadata.csv").read_text(encoding="utf-8").splitlines():
+        name, _, text = line.split("|")
+        yield next(folder.glob(f"wavs/{name}.*")), text, "lj"
+
+
+def speechocean(data: Path) -> Iterator[tuple[Path, str, str]]:
+    """Audio, text and speaker of the training half."""
+    folder = data / "speechocean762"
+    paths = dict(line.split(None, 1) for line in (folder / "train/wav.scp").read_text().splitlines())
+    speakers = dict(line.split() for line in (folder / "train/utt2spk").read_text().splitlines())
+    for line in (folder / "train/text").read_text().splitlines():
+        name, text = line.split(None, 1)
+        yield folder / paths[name].strip(), text, f"so-{speakers[name]}"
+
+
+def common_voice(data: Path) -> Iterator[tuple[Path, str, str]]:
+    """Audio, text and speaker of validated English clips."""
+    folder = data / "cv-corpus-6.1" / "en"
+    with (folder / "validated.tsv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
+            for audio in folder.glob(f"clips/{Path(row['path']).stem}.*"):
+                yield audio, row["sentence"], f"cv-{row['client_id'][:12]}"
+
+
+def labelled_by_whisper(data: Path, whisper: Path, done: Path) -> Iterator[tuple[Path, str, str]]:
+    """Audio and Whisper's text of the untranscribed corpora; unsure ones are left out.
+
+    Digits and symbols are forbidden, so that Whisper spells what it hears. ``done`` keeps labels between runs.
+    """
+    audios = sorted((data / "LibriSpeech" / "train-clean-100-untranscribed").glob("*.flac"))
+    audios += sorted((data / "barista-intents").glob("clean/*"))
+    known = {}
+    if done.is_file():
+        known = {row["audio"]: row for row in map(json.loads, done.read_text(encoding="utf-8").splitlines())}
+    model: Any = None
+    if any(str(audio.relative_to(data)) not in known for audio in audios):
+        vocabulary = json.loads((whisper / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+        symbols = [
+            i for token, i in vocabulary.items() if re.search(r"[0-9$%£€&#@+=*/\\<>\[\]()]", token) and i < 50256
+        ]
+        model = require("faster_whisper").WhisperModel(str(whisper), device="cpu", compute_type="int8")
+    with done.open("a", encoding="utf-8") as file:
+        for audio in audios:
+            name = str(audio.relative_to(data))
+            if name not in known:
+                segments, _ = model.transcribe(
+                    str(audio),
+                    language="en",
+                    beam_size=5,
+                    temperature=0.0,
+                    condition_on_previous_text=False,
+                    without_timestamps=True,
+                    suppress_tokens=[-1, *symbols],
+                )
+                parts = list(segments)
+                known[name] = {
+                    "audio": name,
+                    "text": " ".join(part.text.strip() for part in parts),
+                    "log_probability": min((part.avg_logprob for part in parts), default=-9.0),
+                }
+                file.write(json.dumps(known[name]) + "\n")
+            if known[name]["log_probability"] > -0.8:
+                speaker = audio.name.split("-")[0] if audio.suffix == ".flac" else "barista"
+                yield audio, known[name]["text"], speaker
+
+
+def synthetic(texts: list[str], folder: Path, count: int) -> Iterator[tuple[Path, str, str]]:
+    """Texts spoken by flite, with random voices and tempo."""
+    program = shutil.which("flite")
+    if program is None:
+        raise UserError("the flite program is not installed; install it or give --synthetic 0")
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def speak(item: tuple[int, str]) -> tuple[Path, str, str]:
+        number, text = item
+        generator = random.Random(number)
+        voice = generator.choice(VOICES)
+        path = folder / f"{number:05d}.wav"
+        tempo = f"duration_stretch={generator.uniform(0.85, 1.15):.2f}"
+        subprocess.run([program, "-voice", voice, "--setf", tempo, "-t", text, "-o", str(path)], check=True)
+        return path, text, f"flite-{voice}"
+
+    chosen = random.Random(0).choices(texts, k=count) if texts else []
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        yield from pool.map(speak, enumerate(chosen))
+
+
+def main() -> int:
+    """Write both manifests and say how many hours of what they hold."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--whisper", type=Path, help="CTranslate2 folder of Whisper tiny.en, for the untranscribed")
+    parser.add_argument("--synthetic", type=int, default=2000, help="synthetic utterances")
+    arguments = parser.parse_args()
+    data, out = arguments.data.resolve(), arguments.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    train: list[Utterance] = []
+    test: list[Utterance] = []
+    hours: dict[str, float] = {}
+
+    def take(corpus: str, rows: Iterator[tuple[Path, str, str]]) -> None:
+        try:
+            for audio, text, speaker in rows:
+                spoken = spoken_form(text)
+                if spoken is None:
+                    continue
+                info = audio_info(audio)
+                row = Utterance.from_samples(
+                    id=f"{corpus}-{audio.stem}",
+                    audio_filepath=os.path.relpath(audio, out),
+                    num_samples=info.num_samples,
+                    sample_rate=info.sample_rate,
+                    text=spoken,
+                    speaker=speaker,
+                    lang="en",
+                )
+                (test if corpus == "librispeech" and speaker in HELD_OUT else train).append(row)
+                hours[corpus] = hours.get(corpus, 0.0) + row.duration / 3600
+        except FileNotFoundError as error:
+            print(f"{corpus} is left out: {error.filename} is absent")
+
+    take("librispeech", librispeech(data))
+    take("ljspeech", ljspeech(data))
+    take("speechocean762", speechocean(data))
+    take("common_voice", common_voice(data))
+    if arguments.whisper is not None:
+        take("whisper", labelled_by_whisper(data, arguments.whisper, out / "whisper.jsonl"))
+    texts = [row.text for row in train if row.text and not row.id.startswith("speechocean")]
+    take("synthetic", synthetic(texts, out / "synthetic", arguments.synthetic) if arguments.synthetic else iter(()))
+    write_manifest(out / "train.jsonl", train)
+    write_manifest(out / "test.jsonl", test)
+    for corpus, amount in hours.items():
+        print(f"{corpus}: {amount:.2f} h")
+    print(f"train {len(train)} utterances, test {len(test)} utterances of speakers {', '.join(HELD_OUT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
