@@ -45,7 +45,6 @@ def check(
     """Check ids, times, channels and sample rates against the headers of the audio. Ends with 2 if there is a problem.
 
     Examples:
-
       speechkit manifest check train.jsonl
 
       speechkit manifest check train.jsonl.gz --no-audio --json
@@ -72,7 +71,6 @@ def stats(manifest: Manifest, json: Json = False, recover: Recover = False) -> N
     """Hours, utterances, speakers, languages, durations and text.
 
     Examples:
-
       speechkit manifest stats train.jsonl
 
       speechkit manifest stats train.jsonl --json
@@ -104,7 +102,6 @@ def head(
     """The first rows, one a line: id, start, seconds, speaker, text.
 
     Examples:
-
       speechkit manifest head train.jsonl
 
       speechkit manifest head train.jsonl -n 20 --json
@@ -129,7 +126,6 @@ def split(
     """Split into parts that share no speaker (or document, or recording), the same parts for the same seed.
 
     Examples:
-
       speechkit manifest split all.jsonl --out splits
 
       speechkit manifest split all.jsonl --out splits --by speaker,document --into train=rest,dev=1h,test=30m
@@ -160,7 +156,6 @@ def convert_command(
     What the target cannot hold is counted in the output; `speechkit manifest formats` lists it for every format.
 
     Examples:
-
       speechkit manifest convert train.jsonl data/train --to kaldi
 
       speechkit manifest convert cuts.jsonl.gz train.jsonl
@@ -188,7 +183,6 @@ def formats(json: Json = False) -> None:
     """The formats and what each cannot hold.
 
     Examples:
-
       speechkit manifest formats
 
       speechkit manifest formats --json

@@ -246,9 +246,14 @@ def _quiet_reservoir(subtype: str) -> Iterator[None]:
     if "MPEG" not in subtype:
         yield
         return
-    with _stderr_lock, tempfile.TemporaryFile() as held:
-        sys.stderr.flush()
-        kept = os.dup(2)
+    with _stderr_lock, tempfile.TemporaryFile() as held:  # one at a time: each must find the true error stream
+        try:
+            kept = os.dup(2)
+        except OSError:  # a daemon without an error stream
+            yield
+            return
+        if sys.stderr is not None:
+            sys.stderr.flush()
         os.dup2(held.fileno(), 2)
         try:
             yield

@@ -1,6 +1,7 @@
 """Real and made audio through every format: pieces equal the whole, streams equal reads, bad files end clearly."""
 
 import itertools
+import os
 import shutil
 import struct
 import subprocess
@@ -69,6 +70,18 @@ def test_a_piece_is_the_same_bytes_whatever_was_read_before(long_files, name):
     first = piece(75 * RATE)
     piece(65 * RATE), piece(75 * RATE - 500), piece(5)
     assert piece(75 * RATE) == first
+
+
+def test_threads_that_read_mp3_keep_the_error_stream(long_files, capfd):
+    from concurrent.futures import ThreadPoolExecutor
+
+    def read(second: int) -> int:
+        return len(read_audio(long_files / "x.mp3", offset_samples=second * RATE, num_samples=RATE))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(read, list(range(61, 88)) * 3)) == {RATE}
+    os.write(2, b"still here\n")
+    assert capfd.readouterr().err == "still here\n"
 
 
 @pytest.mark.parametrize("name", TOLERANCE)
