@@ -21,13 +21,19 @@ def distributions(data: MiningReport) -> Markup:
 
 
 def _score_chart(data: MiningReport) -> Markup:
-    group = SCORE_BINS // SHOWN_BINS
-    edges = [index / SHOWN_BINS for index in range(SHOWN_BINS + 1)]
+    counted = [kept + rejected for kept, rejected in zip(data.kept_scores, data.rejected_scores, strict=True)]
+    # Most probabilities lie near 1: the axis begins at the highest of these that leaves nothing worth seeing out.
+    first = next(low for low in (900, 800, 500, 0) if sum(counted[:low]) <= 0.02 * sum(counted))
+    group = (SCORE_BINS - first) // SHOWN_BINS
+    edges = [(first + index * group) / SCORE_BINS for index in range(SHOWN_BINS + 1)]
     series = [
-        Series(name, style, [sum(counts[i * group : (i + 1) * group]) for i in range(SHOWN_BINS)])
+        Series(name, style, [sum(counts[first + i * group : first + (i + 1) * group]) for i in range(SHOWN_BINS)])
         for name, style, counts in (("kept", "kept", data.kept_scores), ("rejected", "rejected", data.rejected_scores))
     ]
-    marker = None if data.threshold is None else (data.threshold, f"threshold {data.threshold:.3f}")
+    below = sum(counted[:first])
+    marker = (
+        None if data.threshold is None else (max(edges[0], min(1.0, data.threshold)), f"threshold {data.threshold:.3f}")
+    )
     plot = histogram(
         edges,
         series,
@@ -38,7 +44,8 @@ def _score_chart(data: MiningReport) -> Markup:
         marker=marker,
         root=True,
     )
-    return _chart("How sure", "Sentences that were found somewhere, by probability.", plot)
+    note = f" {below:,} lie further left." if below else ""
+    return _chart("How sure", f"Sentences that were found somewhere, by probability.{note}", plot)
 
 
 def _precision_chart(data: MiningReport) -> Markup:

@@ -274,3 +274,13 @@ def test_sentence_kept_elsewhere_is_not_shown_as_kept_here(run: Records, audio_r
     view = next(v for v in data.views if v.recording.id == "bees" and v.document == first.document)
     assert not any(outcome.kept for outcome in view.outcomes)
     assert any(isinstance(outcome.match, SentenceMatch) for outcome in view.outcomes)
+
+
+def test_score_plot_looks_where_the_probabilities_are(run: Records, audio_root: Path) -> None:
+    from speechkit.report.mining_charts import distributions
+
+    data = gather(run, title="t", audio_root=audio_root)
+    high = msgspec.structs.replace(data, kept_scores=[0] * 950 + [40] * 50, rejected_scores=[1] + [0] * 999)
+    assert "1 lie further left" in distributions(high)
+    low = msgspec.structs.replace(high, rejected_scores=[400] + [0] * 999)
+    assert "further left" not in distributions(low)
