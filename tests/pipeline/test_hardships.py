@@ -181,21 +181,21 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on(words, tree_digest, ba
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_a_small_disk_that_fills_up_is_one_line_and_the_next_run_goes_on(words, tree_digest):
-    words.run("prepare.repeat=200", exp="whole")
+    words.run("prepare.repeat=40", exp="whole")
     disk = words.folder / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)], check=False)
     if mounted.returncode:
         pytest.skip("mounting is not allowed here")
     try:
-        code, errors = finish(begin(words, "prepare.repeat=200", exp="disk/exp"))
+        code, errors = finish(begin(words, "prepare.repeat=40", exp="disk/exp"))
         assert code == 2
         assert "the disk is full; free some space and run again" in errors
         subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
-        assert words.run("prepare.repeat=200", exp="disk/exp") == 0
+        assert words.run("prepare.repeat=40", exp="disk/exp") == 0
         assert tree_digest(disk / "exp") == tree_digest(words.folder / "whole")
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        code, errors = finish(begin(words, "prepare.repeat=200", "case.case=lower", exp="disk/exp"))
+        code, errors = finish(begin(words, "prepare.repeat=40", "case.case=lower", exp="disk/exp"))
         assert code == 2
         assert "read-only" in errors
         assert len(errors.strip().splitlines()) == 1
