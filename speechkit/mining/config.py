@@ -81,7 +81,7 @@ class RefinementConfig(msgspec.Struct, frozen=True):
 
 
 class SelectionConfig(msgspec.Struct, frozen=True):
-    """Stage 7: what is kept. ``calibration`` names a JSON file instead of the shipped one."""
+    """Stage 7: what is kept. ``calibration`` is "shipped" or a JSON file."""
 
     audio: Annotated[str, SHARED, NEUTRAL] = "audio"
     lang: Annotated[str, SHARED] = "en"
@@ -90,7 +90,7 @@ class SelectionConfig(msgspec.Struct, frozen=True):
     min_seconds: Seconds = 0.3
     max_seconds: Seconds = 60.0
     max_overlap_seconds: Seconds = 0.1
-    calibration: str | None = None
+    calibration: str = "shipped"
 
 
 class ExportConfig(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from speechkit.errors import AudioError, DocumentError, UserError
 from speechkit.io.audio import audio_info
 from speechkit.io.hashing import digest_bytes, digest_file
 from speechkit.io.paths import safe_id
-from speechkit.mining.confidence import load_calibration, probabilities
+from speechkit.mining.confidence import SHIPPED, load_calibration, probabilities
 from speechkit.mining.config import (
     AlignmentConfig,
     DocumentsConfig,
@@ -315,7 +315,7 @@ def select(context: Context) -> None:
 
     config = context.config
     normalizer = normalizer_for(config.lang)
-    calibration = load_calibration(config.calibration)
+    calibration = load_calibration(None if config.calibration == "shipped" else config.calibration)
     documents = RecordLookup(context.inputs["documents"], Document)
     lengths: dict[str, int] = {}
     matches: list[SentenceMatch] = []
@@ -428,6 +428,11 @@ def recognizer_digest(name: str) -> str:
     return name
 
 
+def calibration_digest(name: str) -> str:
+    """The content of a calibration, so that new coefficients select anew."""
+    return digest_file(SHIPPED if name == "shipped" else name)
+
+
 DOCUMENT_FILES = stage("files", "document_files.jsonl")
 AUDIO_FILES = stage("files", "audio_files.jsonl")
 DOCUMENTS = stage("documents", "documents.jsonl")
@@ -475,7 +480,10 @@ MINING_STAGES = (
     ),
     Stage(
         number=7, name="selection", run=select, config=SelectionConfig,
-        inputs=(stage("refinement", "alignments.jsonl"), DOCUMENTS, RECORDINGS, external("calibration")),
+        inputs=(
+            stage("refinement", "alignments.jsonl"), DOCUMENTS, RECORDINGS,
+            model("calibration", digest=calibration_digest),
+        ),
         outputs=(
             Output("utterances.jsonl", Utterance, min_records=0),
             Output("outcomes.jsonl", Outcome, min_records=0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,7 @@ from speechkit.mining.confidence import (
     threshold_for,
 )
 from speechkit.mining.config import SelectionConfig
-from speechkit.mining.records import Document, Page, Recording, Sentence, SentenceMatch
+from speechkit.mining.records import Document, Page, Recording, Sentence, SentenceMatch, WordTime
 from speechkit.mining.selection import decide, outcomes_of, resolve_overlaps, unmatched_stretches, utterance_of
 
 
@@ -166,7 +167,13 @@ def test_shipped_calibration_prefers_good_evidence() -> None:
     calibration = load_calibration()
     assert calibration.emissions.features == list(EMISSION_FEATURES)
     assert calibration.text.features == list(TEXT_FEATURES)
-    good = [match(i, 5.0 * i, 5 * i + 4.5, similarity=0.93, ctc_mean=-0.2, ctc_worst=-0.6) for i in range(5)]
+    good = [
+        msgspec.structs.replace(
+            match(i, 5.0 * i, 5 * i + 4.5, similarity=0.93, ctc_mean=-0.2, ctc_worst=-0.6),
+            words=[WordTime("first", 5.0 * i, 5.0 * i + 0.4, -0.2), WordTime("last", 5.0 * i + 4, 5.0 * i + 4.4, -0.2)],
+        )
+        for i in range(5)
+    ]
     bad = [
         match(
             7, 60, 61, similarity=0.34, edge_cer=0.9, margin=0.02, characters_per_second=50, ctc_mean=-2.5, ctc_worst=-4
