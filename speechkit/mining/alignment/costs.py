@@ -32,11 +32,11 @@ class Costs:
     delete: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     insert: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     match: float = 1.0
-    mismatch: float = -1.0
-    skip: float = -0.8
+    mismatch: float = -1.5
+    skip: float = -1.0
     short_open: float = -0.2
-    long_open: float = -6.0
-    long_open_inside: float = -10.0
+    long_open: float = -8.0
+    long_open_inside: float = -14.0
     long_extend: float = -0.02
 
 
@@ -86,6 +86,7 @@ def costs_from_counts(
     inserted: NDArray[np.float64],
     template: Costs | None = None,
     smoothing: float = 5.0,
+    trust: float = 0.4,
 ) -> Costs:
     """Log-odds scores, in units of a match, from counts of an alignment.
 
@@ -96,6 +97,8 @@ def costs_from_counts(
         inserted: (K,) how often a heard character was not in the document.
         template: gap scores to keep.
         smoothing: counts that are shared out before the estimate, by the product of the margins for confusions.
+        trust: weight of the counts against the template's plain scores, 0 to 1; confusions of a poor recogniser are
+            counted on doubtful alignments, and all of their weight places sentences worse than none.
     """
     template = template or Costs()
     rows = pairs.sum(1) + deleted
@@ -115,10 +118,12 @@ def costs_from_counts(
     weight = pairs[np.diag_indices(len(alphabet))] + 1e-6
     unit = float((odds[np.diag_indices(len(alphabet))] * weight).sum() / weight.sum())
     unit = max(unit, 0.5)
+    plain = np.full(odds.shape, template.mismatch)
+    np.fill_diagonal(plain, template.match)
     return replace(
         template,
         alphabet=alphabet,
-        substitution=np.clip(odds / unit, -2.0, 1.5),
-        delete=np.clip(delete / unit, -1.5, -0.2),
-        insert=np.clip(insert / unit, -1.5, -0.2),
+        substitution=trust * np.clip(odds / unit, -2.0, 1.5) + (1 - trust) * plain,
+        delete=trust * np.clip(delete / unit, -1.5, -0.2) + (1 - trust) * template.skip,
+        insert=trust * np.clip(insert / unit, -1.5, -0.2) + (1 - trust) * template.skip,
     )

@@ -190,7 +190,9 @@ def test_learned_costs_know_the_confusions():
     costs = learn_costs([sentences], [text])
     row, column = costs.alphabet.index("t"), costs.alphabet.index("d")
     other = costs.alphabet.index("w")
-    assert costs.substitution[row, column] > 0 > costs.substitution[row, other]
+    assert costs.substitution[row, column] > Costs().mismatch + 0.5
+    assert costs.substitution[row, other] < Costs().mismatch
+    assert costs.substitution[row, row] > 0.5
 
 
 def test_too_little_agreement_learns_nothing():
