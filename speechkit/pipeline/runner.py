@@ -175,6 +175,8 @@ def _run_stages(
             progress.say(f"{label}: fresh")
             if state.folder is not None:
                 point_to(state.folder.final)
+                if options.shard is None:
+                    state.folder.remove_work()  # of a run that was killed between its commit and this
         else:
             if state.condition in ("not configured", "waits"):
                 raise UserError("; ".join(state.reasons))
