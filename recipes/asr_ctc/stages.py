@@ -83,9 +83,10 @@ def train_model(context: Context) -> None:
     own = config.family == "speechkit"
     network = own_model(config, vocabulary) if own else hf_model(config, vocabulary)
     features = log_mel_features(network) if own else None
-    frozen = own and config.frozen_layers is not None
-    if frozen:
+    trained, variants = network, 0
+    if own and config.frozen_layers is not None:
         features = lower_features(network, config.frozen_layers)
+        trained, variants = UpperPart(network, config.frozen_layers), config.variants
     batches = CtcBatches(
         rows,
         Path(context.inputs["train_manifest"]),
@@ -94,9 +95,8 @@ def train_model(context: Context) -> None:
         config.batch_seconds,
         config.augment,
         config.loop.seed,
-        variants=config.variants if frozen else 0,
+        variants=variants,
     )
-    trained = UpperPart(network, config.frozen_layers) if frozen else network
     judged = (
         CtcBatches(held_out, Path(context.inputs["test_manifest"]), vocabulary, features, 1.0, NO_AUGMENTATION, 0)
         if all(set(row.text or "") <= set(vocabulary) for row in held_out)
