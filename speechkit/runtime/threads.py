@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def available_cpus() -> int:
@@ -16,10 +16,10 @@ def available_cpus() -> int:
 
 
 def limit_threads(count: int) -> None:
-    """Let NumPy, numba, torch and OpenMP use ``count`` threads, in this process and those it starts.
+    """Let NumPy, torch and OpenMP use ``count`` threads, in this process and those it starts.
 
-    Libraries that are already loaded are told directly where they listen (torch, numba); the others read the
-    environment when they load, so call this early.
+    torch is told directly where it is loaded already; the others read the environment when they load, so call this
+    early. numba is left alone: its kernels here use one thread, and it refuses a count that changes after its start.
 
     Raises:
         ValueError: if ``count`` is less than 1.
@@ -32,7 +32,3 @@ def limit_threads(count: int) -> None:
         import torch
 
         torch.set_num_threads(count)
-    if "numba" in sys.modules:
-        import numba
-
-        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
