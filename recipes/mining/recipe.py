@@ -43,4 +43,5 @@ recipe = Recipe(
             outputs=(Output("report.html"),),
         ),
     ),
+    description="Mine aligned audio and text from recordings and documents.",
 )
