@@ -58,7 +58,10 @@ def measure(name: str) -> str:
     if done.returncode:
         raise SystemExit(f"benchmark {name} ended with {done.returncode}; run: python -m benchmarks.{name}")
     day = datetime.now(timezone.utc).date().isoformat()
-    return f"{done.stdout.strip()}\n\n`python -m benchmarks.{name}` · {machine()} · {day}"
+    printed = done.stdout.strip()
+    if not printed.startswith("#"):
+        printed = f"## {name.replace('_', ' ').capitalize()}\n\n{printed}"
+    return f"{printed}\n\n`python -m benchmarks.{name}` · {machine()} · {day}"
 
 
 def main() -> None:
