@@ -10,8 +10,8 @@ import msgspec
 from speechkit.data.manifest import read_jsonl, write_jsonl, write_manifest
 from speechkit.data.records import Utterance
 from speechkit.io.atomic import write_json
+from speechkit.mining.input_stages import input_file
 from speechkit.mining.records import Outcome, UnmatchedStretch
-from speechkit.mining.stages import input_file
 
 if TYPE_CHECKING:
     from speechkit.pipeline import Context

@@ -11,10 +11,8 @@ import numpy as np
 
 from speechkit.asr.hypothesis import Emissions, Hypothesis
 from speechkit.data.records import Utterance
-from speechkit.errors import AudioError, DocumentError, UserError
-from speechkit.io.audio import audio_info
-from speechkit.io.hashing import digest_bytes, digest_file
-from speechkit.io.paths import safe_id
+from speechkit.errors import AudioError
+from speechkit.io.hashing import digest_file
 from speechkit.mining.confidence import SHIPPED, load_calibration, probabilities
 from speechkit.mining.config import (
     AlignmentConfig,
@@ -26,6 +24,7 @@ from speechkit.mining.config import (
     RegionsConfig,
     SelectionConfig,
 )
+from speechkit.mining.input_stages import FindSpeech, ReadDocuments, input_file, list_files
 from speechkit.mining.lookup import RecordLookup
 from speechkit.mining.pairing import pair_all, read_pairs
 from speechkit.mining.placement import KeyedDocument, KeyedHypothesis, align, refine_alignment
@@ -43,120 +42,10 @@ from speechkit.mining.records import (
     SourceFile,
     UnmatchedStretch,
 )
-from speechkit.mining.regions import find_speech
 from speechkit.mining.selection import decide, outcomes_of, unmatched_stretches, utterance_of
-from speechkit.mining.voice_activity import SileroDetector
 from speechkit.pipeline import Context, Drop, Output, Resources, Stage, Value, Worker, external, model, stage
 from speechkit.pipeline.arrays import read_record_arrays
 from speechkit.text import normalizer_for
-
-AUDIO_SUFFIXES = frozenset({
-    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".webm", ".mkv", ".mov", ".wma", ".aif",
-    ".aiff", ".au", ".sph",
-})  # fmt: skip
-
-
-def input_file(folder: Path | str, relative: str) -> Path:
-    """A file of an input folder, or the input itself when a single file was given."""
-    base = Path(folder)
-    return base if base.is_file() else base / relative
-
-
-def list_files(context: Context) -> None:
-    """Stage 0: name every input file, with a digest, so that later stages notice what changed."""
-    from speechkit.mining.documents import find_documents
-
-    audio, documents = Path(context.config.audio), Path(context.config.documents)
-    for path, what in ((audio, "audio"), (documents, "documents")):
-        if not path.exists():
-            raise UserError(f"{path}: no such file or folder; give the folder that holds the {what}")
-    found = (
-        [audio]
-        if audio.is_file()
-        else sorted(path for path in audio.rglob("*") if path.is_file() and path.suffix.lower() in AUDIO_SUFFIXES)
-    )
-    if not found:
-        raise UserError(
-            f"{audio}: holds no audio files; the suffixes looked for are {' '.join(sorted(AUDIO_SUFFIXES))}"
-        )
-    context.write("audio_files.jsonl", _named(found, audio))
-    papers = [documents] if documents.is_file() else find_documents(documents)
-    if not papers:
-        raise UserError(
-            f"{documents}: holds no documents that can be read (PDF, HTML, DOCX, EPUB, TXT, SRT, VTT, images)"
-        )
-    context.write("document_files.jsonl", _named(papers, documents))
-
-
-def _named(paths: list[Path], folder: Path) -> Iterator[SourceFile]:
-    relative = [path.name if folder.is_file() else path.relative_to(folder).as_posix() for path in paths]
-    stems = Counter(str(Path(name).with_suffix("")) for name in relative)
-    taken: set[str] = set()
-    for path, name in zip(paths, relative, strict=True):
-        stem = str(Path(name).with_suffix(""))
-        identifier = safe_id((stem if stems[stem] == 1 else name).replace("/", "-"))
-        while identifier in taken:
-            identifier = safe_id(f"{identifier}-{digest_bytes(name.encode())[:6]}")
-        taken.add(identifier)
-        yield SourceFile(identifier, name, digest_file(path), path.stat().st_size)
-
-
-class ReadDocuments(Worker):
-    """Stage 1: one file into clean sentences; a file that cannot be read is dropped with the reason."""
-
-    config: DocumentsConfig
-
-    def process(self, batch: list[SourceFile]) -> list[Document | Drop]:
-        """A document for each file."""
-        import msgspec
-
-        from speechkit.mining.documents import read_document
-
-        answers: list[Document | Drop] = []
-        for file in batch:
-            path = input_file(self.config.documents, file.path)
-            root = path.parent if Path(self.config.documents).is_file() else Path(self.config.documents)
-            try:
-                document = read_document(path, root=root, lang=self.config.lang, ocr=self.config.ocr)
-            except DocumentError as error:
-                answers.append(Drop("unreadable_document", str(error)))
-                continue
-            if not document.sentences:
-                answers.append(Drop("no_sentences", f"{file.path}: holds no text"))
-                continue
-            sentences = [
-                msgspec.structs.replace(sentence, id=f"{file.id}-{sentence.index:05d}")
-                for sentence in document.sentences
-            ]
-            answers.append(msgspec.structs.replace(document, id=file.id, path=file.path, sentences=sentences))
-        return answers
-
-
-class FindSpeech(Worker):
-    """Stage 2: speech regions and loudness of one recording; what is not sound audio is dropped with the reason."""
-
-    config: RegionsConfig
-    detector: SileroDetector | None = None
-
-    def setup(self, device: str) -> None:
-        """Read the detector's weights."""
-        if self.config.vad == "silero":
-            self.detector = SileroDetector()
-
-    def process(self, batch: list[SourceFile]) -> list[Value | Drop]:
-        """A recording for each file; a silent one has no regions."""
-        answers: list[Value | Drop] = []
-        for file in batch:
-            path = input_file(self.config.audio, file.path)
-            try:
-                info = audio_info(path)
-                speech, levels = find_speech(path, self.config, self.detector)
-            except AudioError as error:
-                answers.append(Drop("unreadable_audio", str(error)))
-                continue
-            recording = Recording(file.id, file.path, info.sample_rate, info.num_samples, info.channels, speech)
-            answers.append(Value(recording, {"levels": levels.astype(np.float16)}))
-        return answers
 
 
 class Recognize(Worker):
@@ -444,10 +333,12 @@ MINING_STAGES = (
         number=0, name="files", run=list_files, config=FilesConfig,
         inputs=(external("audio"), external("documents")),
         outputs=(Output("audio_files.jsonl", SourceFile), Output("document_files.jsonl", SourceFile)),
+        drop_reasons=("not_a_document",),
     ),
     Stage(
         number=1, name="documents", run=ReadDocuments, config=DocumentsConfig, inputs=(DOCUMENT_FILES,),
-        outputs=(Output("documents.jsonl", Document),), drop_reasons=("unreadable_document", "no_sentences"),
+        outputs=(Output("documents.jsonl", Document),),
+        drop_reasons=("unreadable_document", "missing_extra", "no_sentences"),
         part_records=8, batch_size=1,
     ),
     Stage(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +175,55 @@ def test_output_that_cannot_be_written_is_one_sentence(tmp_path: Path, transcrip
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="file"):
         mine(SAMPLE / "audio", SAMPLE / "documents", tmp_path / "file", recognizer=f"words:{transcripts}")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_read_only_output_folder_is_one_sentence_and_exit_2(tmp_path: Path, transcripts: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=200k", "tmpfs", str(disk)], check=False).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        code = "import sys; from speechkit.cli.main import main; main(sys.argv[1:])"
+        inputs = [str(SAMPLE / "audio"), str(SAMPLE / "documents")]
+        ended = subprocess.run(
+            [sys.executable, "-c", code, "mine", *inputs, "--out", str(disk / "out")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+    assert ended.returncode == 2
+    assert "read-only" in ended.stderr.lower()
+    assert str(disk) in ended.stderr.replace("\n", "")
+    assert "Traceback" not in ended.stderr
+
+
+def test_scans_that_need_a_missing_program_and_other_files_are_left_out(
+    transcripts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    shutil.copy(SAMPLE / "documents/bees.html", documents)
+    (documents / "notes.rtf").write_text("no document")
+    image = pytest.importorskip("PIL.Image")
+    image.new("L", (200, 100), 255).save(documents / "scan.png")
+    monkeypatch.setenv("PATH", str(tmp_path))  # no tesseract
+    out = mine(
+        SAMPLE / "audio",
+        documents,
+        tmp_path / "out",
+        recognizer=f"words:{transcripts}",
+        overrides=["regions.vad=energy"],
+    )
+    left = {(drop.id, drop.reason): drop.detail for drop in out.left_out}
+    assert "apt-get install tesseract-ocr" in left["scan", "missing_extra"]
+    assert "save it as .docx" in left["notes.rtf", "not_a_document"]
+    listed = (tmp_path / "out/left_out.jsonl").read_text()
+    assert "missing_extra" in listed
+    assert "not_a_document" in listed
+    assert out.summary.kept > 10
 
 
 def test_full_disk_loses_nothing_that_was_mined(

@@ -1,0 +1,138 @@
+"""Stages 0 to 2 of mining: the input files, the sentences of the documents, the speech of the recordings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from speechkit.errors import AudioError, DocumentError, MissingExtraError, UserError
+from speechkit.io.audio import audio_info
+from speechkit.io.hashing import digest_bytes, digest_file
+from speechkit.io.paths import safe_id
+from speechkit.mining.config import DocumentsConfig, RegionsConfig
+from speechkit.mining.records import Document, Recording, SourceFile
+from speechkit.mining.regions import find_speech
+from speechkit.mining.voice_activity import SileroDetector
+from speechkit.pipeline import Context, Drop, Value, Worker
+
+AUDIO_SUFFIXES = frozenset({
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".webm", ".mkv", ".mov", ".wma", ".aif",
+    ".aiff", ".au", ".sph",
+})  # fmt: skip
+
+
+def input_file(folder: Path | str, relative: str) -> Path:
+    """A file of an input folder, or the input itself when a single file was given."""
+    base = Path(folder)
+    return base if base.is_file() else base / relative
+
+
+def list_files(context: Context) -> None:
+    """Stage 0: name every input file, with a digest, so that later stages notice what changed."""
+    from speechkit.mining.documents import scan_folder
+
+    audio, documents = Path(context.config.audio), Path(context.config.documents)
+    for path, what in ((audio, "audio"), (documents, "documents")):
+        if not path.exists():
+            raise UserError(f"{path}: no such file or folder; give the folder that holds the {what}")
+    found = (
+        [audio]
+        if audio.is_file()
+        else sorted(path for path in audio.rglob("*") if path.is_file() and path.suffix.lower() in AUDIO_SUFFIXES)
+    )
+    if not found:
+        raise UserError(
+            f"{audio}: holds no audio files; the suffixes looked for are {' '.join(sorted(AUDIO_SUFFIXES))}"
+        )
+    context.write("audio_files.jsonl", _named(found, audio))
+    if documents.is_file():
+        papers = [documents]
+    else:
+        scanned = scan_folder(documents)
+        papers = scanned.documents
+        for item in scanned.skipped:
+            if item.path not in found:  # recordings may lie beside the documents
+                name = item.path.relative_to(documents).as_posix()
+                context.drop(name, "not_a_document", f"{name}: {item.reason}")
+    if not papers:
+        raise UserError(
+            f"{documents}: holds no documents that can be read (PDF, HTML, DOCX, EPUB, TXT, SRT, VTT, images)"
+        )
+    context.write("document_files.jsonl", _named(papers, documents))
+
+
+def _named(paths: list[Path], folder: Path) -> Iterator[SourceFile]:
+    relative = [path.name if folder.is_file() else path.relative_to(folder).as_posix() for path in paths]
+    stems = Counter(str(Path(name).with_suffix("")) for name in relative)
+    taken: set[str] = set()
+    for path, name in zip(paths, relative, strict=True):
+        stem = str(Path(name).with_suffix(""))
+        identifier = safe_id((stem if stems[stem] == 1 else name).replace("/", "-"))
+        while identifier in taken:
+            identifier = safe_id(f"{identifier}-{digest_bytes(name.encode())[:6]}")
+        taken.add(identifier)
+        yield SourceFile(identifier, name, digest_file(path), path.stat().st_size)
+
+
+class ReadDocuments(Worker):
+    """Stage 1: one file into clean sentences; a file that cannot be read is dropped with the reason."""
+
+    config: DocumentsConfig
+
+    def process(self, batch: list[SourceFile]) -> list[Document | Drop]:
+        """A document for each file."""
+        import msgspec
+
+        from speechkit.mining.documents import read_document
+
+        answers: list[Document | Drop] = []
+        for file in batch:
+            path = input_file(self.config.documents, file.path)
+            root = path.parent if Path(self.config.documents).is_file() else Path(self.config.documents)
+            try:
+                document = read_document(path, root=root, lang=self.config.lang, ocr=self.config.ocr)
+            except DocumentError as error:
+                answers.append(Drop("unreadable_document", str(error)))
+                continue
+            except MissingExtraError as error:
+                answers.append(Drop("missing_extra", f"{file.path}: {error}"))
+                continue
+            if not document.sentences:
+                answers.append(Drop("no_sentences", f"{file.path}: holds no text"))
+                continue
+            sentences = [
+                msgspec.structs.replace(sentence, id=f"{file.id}-{sentence.index:05d}")
+                for sentence in document.sentences
+            ]
+            answers.append(msgspec.structs.replace(document, id=file.id, path=file.path, sentences=sentences))
+        return answers
+
+
+class FindSpeech(Worker):
+    """Stage 2: speech regions and loudness of one recording; what is not sound audio is dropped with the reason."""
+
+    config: RegionsConfig
+    detector: SileroDetector | None = None
+
+    def setup(self, device: str) -> None:
+        """Read the detector's weights."""
+        if self.config.vad == "silero":
+            self.detector = SileroDetector()
+
+    def process(self, batch: list[SourceFile]) -> list[Value | Drop]:
+        """A recording for each file; a silent one has no regions."""
+        answers: list[Value | Drop] = []
+        for file in batch:
+            path = input_file(self.config.audio, file.path)
+            try:
+                info = audio_info(path)
+                speech, levels = find_speech(path, self.config, self.detector)
+            except AudioError as error:
+                answers.append(Drop("unreadable_audio", str(error)))
+                continue
+            recording = Recording(file.id, file.path, info.sample_rate, info.num_samples, info.channels, speech)
+            answers.append(Value(recording, {"levels": levels.astype(np.float16)}))
+        return answers
