@@ -37,7 +37,7 @@ from speechkit.mining.confidence import (
     fit_logistic,
 )
 from speechkit.mining.config import RefinementConfig, RegionsConfig
-from speechkit.mining.placement import KeyedDocument, KeyedHypothesis, align, refine_alignment
+from speechkit.mining.placement import KeyedDocument, KeyedHypothesis, align, learned_costs, refine_alignment
 from speechkit.mining.records import Document, Sentence
 from speechkit.mining.regions import find_speech
 from speechkit.text import normalizer_for
@@ -128,7 +128,7 @@ def chapter_evidence(heard: Sequence[Heard], with_emissions: bool, tolerance: fl
                 Written(altered(w.text, unread, rng), w.spoken) if i in spoiled else w for i, w in enumerate(written)
             ]
             document = KeyedDocument.of(document_of(item.chapter.name, written), normalizer)
-            found = align(item.chapter.name, document, key, 0.3)
+            found = align(item.chapter.name, document, key, 0.3, learned_costs([document], [key]))
             emissions = item.hypothesis.emissions if with_emissions else None
             found = refine_alignment(found, document, emissions, item.levels, RefinementConfig())
             index_of = {s.id: s.index for s in document.document.sentences}
@@ -161,7 +161,7 @@ def call_evidence(folder: Path) -> Evidence:
             written = damaged_call(sentences, other, seed=number)
             key = KeyedHypothesis.of(words_hypothesis(timed_words(folder, place, call)), normalizer)
             document = KeyedDocument.of(document_of(call, [Written(item.text, None) for item in written]), normalizer)
-            found = align(call, document, key, 0.3)
+            found = align(call, document, key, 0.3, learned_costs([document], [key]))
             index_of = {s.id: s.index for s in document.document.sentences}
             order = [index_of[match.sentence] for match in found.matches]
             features = feature_rows(found.matches, [len(document.keys[i].text) for i in order], order, False)

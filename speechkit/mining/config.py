@@ -63,10 +63,11 @@ class PairingConfig(msgspec.Struct, frozen=True):
 
 
 class AlignmentConfig(msgspec.Struct, frozen=True):
-    """Stage 5: which sentence was read where."""
+    """Stage 5: which sentence was read where. ``learn_costs`` fits the substitution costs to each pair first."""
 
     lang: Annotated[str, SHARED] = "en"
     min_similarity: Share = 0.3
+    learn_costs: bool = True
 
 
 class RefinementConfig(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ import numpy as np
 
 from speechkit.errors import AudioError, DocumentError, MissingExtraError, UserError
 from speechkit.io.audio import audio_info
-from speechkit.io.hashing import digest_bytes, digest_file
+from speechkit.io.hashing import digest_bytes, digest_file, digest_obj
 from speechkit.io.paths import safe_id
 from speechkit.mining.config import DocumentsConfig, RegionsConfig
 from speechkit.mining.records import Document, Recording, SourceFile
@@ -75,6 +75,17 @@ def _named(paths: list[Path], folder: Path) -> Iterator[SourceFile]:
             identifier = safe_id(f"{identifier}-{digest_bytes(name.encode())[:6]}")
         taken.add(identifier)
         yield SourceFile(identifier, name, digest_file(path), path.stat().st_size)
+
+
+def ocr_digest(setting: str) -> str:
+    """What can be recognised on this machine: documents are read again once a missing program has been installed."""
+    from importlib.util import find_spec
+    from shutil import which
+
+    if setting == "never":
+        return setting
+    there = [name for name in ("pytesseract", "pypdfium2", "PIL") if find_spec(name)]
+    return digest_obj([setting, there, which("tesseract") is not None])
 
 
 class ReadDocuments(Worker):

@@ -24,10 +24,10 @@ from speechkit.mining.config import (
     RegionsConfig,
     SelectionConfig,
 )
-from speechkit.mining.input_stages import FindSpeech, ReadDocuments, input_file, list_files
+from speechkit.mining.input_stages import FindSpeech, ReadDocuments, input_file, list_files, ocr_digest
 from speechkit.mining.lookup import RecordLookup
 from speechkit.mining.pairing import pair_all, read_pairs
-from speechkit.mining.placement import KeyedDocument, KeyedHypothesis, align, refine_alignment
+from speechkit.mining.placement import KeyedDocument, KeyedHypothesis, align, learned_costs, refine_alignment
 from speechkit.mining.records import (
     Document,
     Outcome,
@@ -169,10 +169,13 @@ class Align(_PairWorker):
 
     def process(self, batch: list[Pair]) -> list[PairAlignment]:
         """An alignment for each pair."""
-        return [
-            align(item.recording, self.paper(item.document), self.heard(item.recording)[1], self.config.min_similarity)
-            for item in batch
-        ]
+        answers = []
+        for item in batch:
+            paper, heard = self.paper(item.document), self.heard(item.recording)[1]
+            # Learned from this pair alone, so that the result does not depend on how the pairs are shared out.
+            costs = learned_costs([paper], [heard]) if self.config.learn_costs else None
+            answers.append(align(item.recording, paper, heard, self.config.min_similarity, costs))
+        return answers
 
 
 class Refine(_PairWorker):
@@ -336,7 +339,8 @@ MINING_STAGES = (
         drop_reasons=("not_a_document",),
     ),
     Stage(
-        number=1, name="documents", run=ReadDocuments, config=DocumentsConfig, inputs=(DOCUMENT_FILES,),
+        number=1, name="documents", run=ReadDocuments, config=DocumentsConfig,
+        inputs=(DOCUMENT_FILES, model("ocr", digest=ocr_digest)),
         outputs=(Output("documents.jsonl", Document),),
         drop_reasons=("unreadable_document", "missing_extra", "no_sentences"),
         part_records=8, batch_size=1,
