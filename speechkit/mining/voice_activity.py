@@ -2,7 +2,8 @@
 
 The wheel ships its network as ONNX. A runtime for it spends most of its time on calls of one 32 ms frame; here the
 convolutions of a whole block are a few matrix products and only the recurrent cell walks frame by frame, which gives
-the same probabilities several times faster and needs neither torch nor onnxruntime.
+the same probabilities several times faster and needs neither torch nor onnxruntime. Decoding, convolutions and the
+recurrent cell work on successive blocks at once, each in a thread of its own.
 
 Notation used for tensor shapes: N frames of 512 samples, T positions of the short-time spectrum inside a frame.
 """
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.errors import SpeechkitError
+from speechkit.runtime import ahead
 
 Float = NDArray[np.float32]
 
@@ -104,7 +106,14 @@ class SileroDetector:
                 "or choose the energy detector with regions.vad=energy"
             )
         weights = onnx_initializers(path)
-        self._spectrum = np.ascontiguousarray(weights["stft.forward_basis_buffer"][:, 0].T)  # (256, 258)
+        basis = weights["stft.forward_basis_buffer"][:, 0]  # (258, 256): cosines, then sines, each under the window
+        self._window = np.ascontiguousarray(basis[0])
+        fourier = np.fft.rfft(np.eye(256) * self._window, axis=1).T  # (129, 256)
+        if not np.allclose(basis, np.concatenate([fourier.real, fourier.imag]), atol=1e-5):
+            raise SpeechkitError(
+                f"{_NETWORK_FILE} of the installed silero-vad has a spectrum of another kind; install silero-vad 6.2, "
+                "or choose the energy detector with regions.vad=energy"
+            )
         self._convolutions = [
             (
                 np.ascontiguousarray(weights[f"encoder.{i}.weight"].transpose(2, 1, 0).reshape(-1, channels)),
@@ -127,38 +136,44 @@ class SileroDetector:
             blocks: float32 pieces of one 16 kHz recording, in order and of any length.
         """
         hidden, cell = np.zeros(_STATE, np.float32), np.zeros(_STATE, np.float32)
-        held = np.zeros(CONTEXT_SAMPLES, np.float32)
-        for block in blocks:
-            held = np.concatenate([held, block])
-            count = (len(held) - CONTEXT_SAMPLES) // FRAME_SAMPLES
-            if count:
-                yield self._run(held[: CONTEXT_SAMPLES + count * FRAME_SAMPLES], hidden, cell)
-                held = held[count * FRAME_SAMPLES :]
-        if len(held) > CONTEXT_SAMPLES:
-            filled = np.zeros(CONTEXT_SAMPLES + FRAME_SAMPLES, np.float32)
-            filled[: len(held)] = held
-            yield self._run(filled, hidden, cell)
-
-    def _run(self, samples: Float, hidden: Float, cell: Float) -> Float:
-        frames = np.lib.stride_tricks.sliding_window_view(samples, CONTEXT_SAMPLES + FRAME_SAMPLES)[::FRAME_SAMPLES]
-        gates = self._encode(frames)  # (N, 512)
-        out = np.empty(len(gates), np.float32)
-        _recurrent_kernel()(gates, self._hidden_weight, hidden, cell, self._output_weight, self._output_bias, out)
-        return out
+        recurrent = _recurrent_kernel()
+        for gates in ahead(self._encode(frames) for frames in _frames(ahead(blocks))):
+            out = np.empty(len(gates), np.float32)
+            recurrent(gates, self._hidden_weight, hidden, cell, self._output_weight, self._output_bias, out)
+            yield out
 
     def _encode(self, frames: Float) -> Float:
+        """Inputs of the recurrent cell's gates, (N, 512), of frames (N, 576)."""
         count = len(frames)
         padded = np.empty((count, 640), np.float32)
         padded[:, :576] = frames
         padded[:, 576:] = frames[:, 574:510:-1]  # mirrored, without the edge sample
         pieces = np.lib.stride_tricks.sliding_window_view(padded, 256, axis=1)[:, ::128]  # (N, 4, 256)
-        spectrum = pieces.reshape(count * 4, 256) @ self._spectrum  # (4N, 258)
-        activation = np.sqrt(spectrum[:, :129] ** 2 + spectrum[:, 129:] ** 2).reshape(count, 4, 129)
+        spectrum = np.fft.rfft(pieces * self._window, axis=2)  # (N, 4, 129)
+        activation = np.sqrt(spectrum.real**2 + spectrum.imag**2).astype(np.float32, copy=False)
         for kernel, bias, stride in self._convolutions:
             activation = _convolve(activation, kernel, bias, stride)  # (N, T, channels)
         gates: Float = activation[:, 0] @ self._input_weight
         gates += self._gate_bias
         return gates
+
+
+def _frames(blocks: Iterable[Float]) -> Iterator[Float]:
+    """Cut blocks into frames with context, (N, 576) each time; the last frame is filled up with zeros."""
+    held = np.zeros(CONTEXT_SAMPLES, np.float32)
+    for block in blocks:
+        held = np.concatenate([held, block])
+        count = (len(held) - CONTEXT_SAMPLES) // FRAME_SAMPLES
+        if count:
+            yield _windows(held[: CONTEXT_SAMPLES + count * FRAME_SAMPLES])
+            held = held[count * FRAME_SAMPLES :]
+    if len(held) > CONTEXT_SAMPLES:
+        yield _windows(np.pad(held, (0, CONTEXT_SAMPLES + FRAME_SAMPLES - len(held))))
+
+
+def _windows(samples: Float) -> Float:
+    windows: Float = np.lib.stride_tricks.sliding_window_view(samples, CONTEXT_SAMPLES + FRAME_SAMPLES)[::FRAME_SAMPLES]
+    return windows
 
 
 def _convolve(activation: Float, kernel: Float, bias: Float, stride: int) -> Float:
@@ -177,10 +192,10 @@ def _convolve(activation: Float, kernel: Float, bias: Float, stride: int) -> Flo
 
 @lru_cache(maxsize=1)
 def _recurrent_kernel() -> Any:
-    """Compile the LSTM cell with its output layer once a process."""
+    """The LSTM cell with its output layer; compiled once a machine."""
     import numba
 
-    @numba.njit(cache=False, fastmath=True, nogil=True)
+    @numba.njit(cache=True, fastmath=True, nogil=True)
     def run(gates, hidden_weight, hidden, cell, output_weight, output_bias, out):  # type: ignore[no-untyped-def]
         one = np.float32(1)
         size = hidden.shape[0]

@@ -1,10 +1,12 @@
 """Device, threads and seeds: the one place that decides them."""
 
+from speechkit.runtime.ahead import ahead
 from speechkit.runtime.device import autocast_dtype, choose_device, describe_devices, gpu_count
 from speechkit.runtime.seeds import item_seed, seed_everything
 from speechkit.runtime.threads import available_cpus, limit_threads
 
 __all__ = [
+    "ahead",
     "autocast_dtype",
     "available_cpus",
     "choose_device",

@@ -18,8 +18,9 @@ def available_cpus() -> int:
 def limit_threads(count: int) -> None:
     """Let NumPy, torch and OpenMP use ``count`` threads, in this process and those it starts.
 
-    torch is told directly where it is loaded already; the others read the environment when they load, so call this
-    early. numba is left alone: its kernels here use one thread, and it refuses a count that changes after its start.
+    What is loaded already is told directly, what loads later reads the environment. Small matrix products run several
+    times slower on threads that wait for one another than on one. numba is left alone: its kernels here use one
+    thread, and it refuses a count that changes after its start.
 
     Raises:
         ValueError: if ``count`` is less than 1.
@@ -28,6 +29,10 @@ def limit_threads(count: int) -> None:
         raise ValueError(f"a thread count is at least 1, not {count}")
     for variable in VARIABLES:
         os.environ[variable] = str(count)
+    if "numpy" in sys.modules:
+        import threadpoolctl
+
+        threadpoolctl.threadpool_limits(count)  # holds until it is called again
     if "torch" in sys.modules:
         import torch
 

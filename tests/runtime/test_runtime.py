@@ -96,3 +96,12 @@ def test_threads_are_limited_here_and_in_children():
     with pytest.raises(ValueError):
         limit_threads(0)
     assert available_cpus() >= 1
+
+
+def test_threads_of_a_library_that_is_loaded_are_limited_too():
+    code = (
+        "import numpy, threadpoolctl; from speechkit.runtime import limit_threads;"
+        "limit_threads(2); limit_threads(1); print({pool['num_threads'] for pool in threadpoolctl.threadpool_info()})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "{1}"
