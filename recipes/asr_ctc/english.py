@@ -1,10 +1,11 @@
 """Manifests for the embedded English model, from public corpora, Whisper's labels and synthetic voices.
 
-    python -m recipes.asr_ctc.english DATA OUT --whisper FOLDER
+    python -m recipes.asr_ctc.english DATA OUT --whisper FOLDER --texts BOOK.txt …
 
 DATA holds the corpora in their published layouts: LibriSpeech/dev-clean with texts and a folder of untranscribed
 LibriSpeech utterances, LJSpeech-1.1, speechocean762, cv-corpus-6.1/en, barista-intents. A corpus that is absent is
-named and left out. OUT receives ``train.jsonl``, ``test.jsonl`` (the held-out speakers) and the synthetic speech.
+named and left out. The voices speak sentences of the corpora and of the plain text files given: words that the
+recordings lack. OUT receives ``train.jsonl``, ``test.jsonl`` (the held-out speakers) and the synthetic speech.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 from speechkit.data import Utterance, write_manifest
 from speechkit.errors import UserError, require
 from speechkit.io.audio import audio_info
+from speechkit.text import split_sentences
 
 HELD_OUT = ("84", "2428")
 """LibriSpeech speakers, one female and one male, that training never hears."""
@@ -62,14 +64,16 @@ def ljspeech(data: Path) -> Iterator[tuple[Path, str, str]]:
         yield next(folder.glob(f"wavs/{name}.*")), text, "lj"
 
 
-def speechocean(data: Path) -> Iterator[tuple[Path, str, str]]:
-    """Audio, text and speaker of the training half."""
+def speechocean(data: Path, share: float) -> Iterator[tuple[Path, str, str]]:
+    """Audio, text and speaker of a share of the training half: learners, half of them children."""
+    generator = random.Random(0)
     folder = data / "speechocean762"
     paths = dict(line.split(None, 1) for line in (folder / "train/wav.scp").read_text().splitlines())
     speakers = dict(line.split() for line in (folder / "train/utt2spk").read_text().splitlines())
     for line in (folder / "train/text").read_text().splitlines():
         name, text = line.split(None, 1)
-        yield folder / paths[name].strip(), text, f"so-{speakers[name]}"
+        if generator.random() < share:
+            yield folder / paths[name].strip(), text, f"so-{speakers[name]}"
 
 
 def common_voice(data: Path) -> Iterator[tuple[Path, str, str]]:
@@ -123,8 +127,18 @@ def labelled_by_whisper(data: Path, whisper: Path, done: Path) -> Iterator[tuple
                 yield audio, known[name]["text"], speaker
 
 
+def sentences(files: list[Path]) -> list[str]:
+    """The sentences of plain text files, in spoken form, that are long enough for a context and short enough to say."""
+    found = []
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        spoken = (spoken_form(text[begin:end]) for begin, end in split_sentences(text, "en"))
+        found += [sentence for sentence in spoken if sentence and 20 <= len(sentence) <= 200]
+    return found
+
+
 def synthetic(texts: list[str], folder: Path, count: int) -> Iterator[tuple[Path, str, str]]:
-    """Texts spoken by flite, with random voices and tempo."""
+    """At most ``count`` of the texts spoken by flite, with random voices, pitch and tempo."""
     program = shutil.which("flite")
     if program is None:
         raise UserError("the flite program is not installed; install it or give --synthetic 0")
@@ -136,10 +150,12 @@ def synthetic(texts: list[str], folder: Path, count: int) -> Iterator[tuple[Path
         voice = generator.choice(VOICES)
         path = folder / f"{number:05d}.wav"
         tempo = f"duration_stretch={generator.uniform(0.85, 1.15):.2f}"
-        subprocess.run([program, "-voice", voice, "--setf", tempo, "-t", text, "-o", str(path)], check=True)
+        pitch = f"int_f0_target_mean={generator.uniform(80, 220):.0f}"
+        settings = ["--setf", tempo, "--setf", pitch, "-t", text, "-o", str(path)]
+        subprocess.run([program, "-voice", voice, *settings], check=True)
         return path, text, f"flite-{voice}"
 
-    chosen = random.Random(0).choices(texts, k=count) if texts else []
+    chosen = random.Random(0).sample(texts, min(count, len(texts)))
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         yield from pool.map(speak, enumerate(chosen))
 
@@ -151,6 +167,8 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--whisper", type=Path, help="CTranslate2 folder of Whisper tiny.en, for the untranscribed")
     parser.add_argument("--synthetic", type=int, default=2000, help="synthetic utterances")
+    parser.add_argument("--texts", type=Path, nargs="*", default=[], help="plain text files with sentences to speak")
+    parser.add_argument("--accented", type=float, default=0.25, help="share of speechocean762 to take")
     arguments = parser.parse_args()
     data, out = arguments.data.resolve(), arguments.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -181,11 +199,12 @@ def main() -> int:
 
     take("librispeech", librispeech(data))
     take("ljspeech", ljspeech(data))
-    take("speechocean762", speechocean(data))
+    take("speechocean762", speechocean(data, arguments.accented))
     take("common_voice", common_voice(data))
     if arguments.whisper is not None:
         take("whisper", labelled_by_whisper(data, arguments.whisper, out / "whisper.jsonl"))
     texts = [row.text for row in train if row.text and not row.id.startswith("speechocean")]
+    texts += sentences(arguments.texts)
     take("synthetic", synthetic(texts, out / "synthetic", arguments.synthetic) if arguments.synthetic else iter(()))
     write_manifest(out / "train.jsonl", train)
     write_manifest(out / "test.jsonl", test)

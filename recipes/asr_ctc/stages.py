@@ -85,7 +85,7 @@ def train_model(context: Context) -> None:
     features = log_mel_features(network) if own else None
     trained, variants = network, 0
     if own and config.frozen_layers is not None:
-        features = lower_features(network, config.frozen_layers)
+        features = lower_features(network, config.frozen_layers, bfloat16=config.loop.precision == "bf16")
         trained, variants = UpperPart(network, config.frozen_layers), config.variants
     batches = CtcBatches(
         rows,
@@ -126,7 +126,7 @@ def train_model(context: Context) -> None:
         should_stop=lambda: context.interrupted,
         device=context.device,
         tensorboard=config.tensorboard,
-        log=context.log,
+        log=context.say,
     )
     if not done:
         raise Interrupted
@@ -263,6 +263,6 @@ def score(context: Context) -> None:
     for name, errors in (("wer", word_errors), ("cer", character_errors)):
         result = errors(said, heard, normalizer=context.config.normalizer)
         answers[name] = result.rate
-        context.log(f"{name} {result.rate:.4f}")
+        context.say(f"{name} {result.rate:.4f}")
     answers["utterances"] = len(said)
     context.output("scores.json").write_text(json.dumps(answers, indent=2) + "\n", encoding="utf-8")

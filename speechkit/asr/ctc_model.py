@@ -92,7 +92,8 @@ class LogMel(nn.Module):
             waveform = F.pad(waveform, (0, 201 - waveform.shape[0]))
         spectrum = torch.stft(waveform, 400, MEL_HOP_SAMPLES, window=self.window, return_complex=True)  # (201, M + 1)
         power = spectrum.real.square() + spectrum.imag.square()
-        mel = (self.filters @ power[:, :frames]).clamp_min(1e-10).log10()  # (C, M)
+        with torch.autocast(waveform.device.type, enabled=False):  # half precision would blur the quiet bands
+            mel = (self.filters @ power[:, :frames]).clamp_min(1e-10).log10()  # (C, M)
         if frames:
             mel = torch.maximum(mel, mel.max() - 8.0)
         return ((mel + 4.0) / 4.0).T.contiguous()

@@ -133,7 +133,9 @@ class UpperPart(nn.Module):
         return self.model.upper(x, lengths, self.layers)
 
 
-def lower_features(model: CtcModel, layers: int) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+def lower_features(
+    model: CtcModel, layers: int, bfloat16: bool = False
+) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """Outputs (T, D) of the frozen part of a model as a function of waveforms; a copy of it does the work."""
     import copy
 
@@ -141,9 +143,10 @@ def lower_features(model: CtcModel, layers: int) -> Callable[[NDArray[np.float32
     features = log_mel_features(lower)
 
     def compute(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.no_grad():
-            frozen = lower.lower(torch.from_numpy(features(waveform))[None], None, layers)[0]
-        return np.asarray(frozen.numpy(), np.float32)
+        mel = torch.from_numpy(features(waveform))[None]
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            frozen = lower.lower(mel, None, layers)[0]
+        return np.asarray(frozen.float().numpy(), np.float32)
 
     return compute
 

@@ -115,3 +115,7 @@ class Context:
     def log(self, line: str) -> None:
         """Write a line to the run's log."""
         self.progress.log(line)
+
+    def say(self, line: str) -> None:
+        """Write a line for the user, and to the run's log."""
+        self.progress.say(line)

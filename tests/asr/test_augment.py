@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipes.asr_ctc.english import spoken_form
 from speechkit.asr.augment import (
     NO_AUGMENTATION,
     AugmentConfig,
@@ -61,16 +59,3 @@ def test_same_generator_same_result_and_no_augmentation_changes_nothing():
     np.testing.assert_array_equal(augment_waveform(tone, NO_AUGMENTATION, np.random.default_rng(3)), tone)
     features = np.ones((30, 80), np.float32) * np.arange(80)
     np.testing.assert_array_equal(mask_features(features, NO_AUGMENTATION, np.random.default_rng(3)), features)
-
-
-@pytest.mark.parametrize(
-    ("written", "spoken"),
-    [
-        ("Mr. O'Neil, don't go!", "mister o'neil don't go"),
-        ("'quoted' — text", "quoted text"),
-        ("It cost $5", None),
-        ("...", None),
-    ],
-)
-def test_texts_become_what_is_said_or_nothing(written, spoken):
-    assert spoken_form(written) == spoken

@@ -1,0 +1,47 @@
+"""The manifests of the embedded English model: what is learnt from, and that the held-out speakers are not."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from recipes.asr_ctc.english import HELD_OUT, main, sentences, spoken_form
+from speechkit.data import read_manifest
+from speechkit.io.audio import write_audio
+
+
+@pytest.mark.parametrize(
+    ("written", "spoken"),
+    [
+        ("Mr. O'Neil, don't go!", "mister o'neil don't go"),
+        ("'quoted' — text", "quoted text"),
+        ("It cost $5", None),
+        ("...", None),
+    ],
+)
+def test_texts_become_what_is_said_or_nothing(written, spoken):
+    assert spoken_form(written) == spoken
+
+
+def test_sentences_of_a_book_are_those_that_can_be_said(tmp_path):
+    book = tmp_path / "book.txt"
+    book.write_text(
+        "CHAPTER 1\n\nCall me whatever you like, reader.\nIt was 1851 then, as they say. No.\n", encoding="utf-8"
+    )
+    assert sentences([book]) == ["call me whatever you like reader"]
+
+
+def test_held_out_speakers_are_tested_on_and_never_learnt_from(tmp_path, monkeypatch, capsys):
+    data, out = tmp_path / "data", tmp_path / "out"
+    tone = np.sin(np.arange(16_000) / 5).astype(np.float32) * 0.5
+    for speaker in (*HELD_OUT, "9001"):
+        folder = data / "LibriSpeech/dev-clean" / speaker / "1"
+        write_audio(folder / f"{speaker}-1-0000.flac", tone, 16_000)
+        (folder / f"{speaker}-1.trans.txt").write_text(f"{speaker}-1-0000 SPOKEN BY MANY\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["english", str(data), str(out), "--synthetic", "0"])
+    assert main() == 0
+    assert {row.speaker for row in read_manifest(out / "train.jsonl")} == {"9001"}
+    assert {row.speaker for row in read_manifest(out / "test.jsonl")} == set(HELD_OUT)
+    assert "speechocean762 is left out" in capsys.readouterr().out
