@@ -273,7 +273,7 @@ def _listening(groups: Sequence[tuple[str, str, Markup]], clips: Clips) -> Marku
     ]
     silent = None
     if clips.failures:
-        first = next(iter(clips.failures.values()))
+        first = clips.failures[min(clips.failures)]
         note = f"{len(clips.failures)} recordings could not be read for listening: {first}"
         silent = element("p", note, class_="lead")
     return element(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import msgspec
@@ -10,10 +13,11 @@ from numpy.typing import NDArray
 
 from speechkit.errors import AudioError, UserError
 from speechkit.io.paths import inside
-from speechkit.mining.records import Outcome
+from speechkit.mining.records import Outcome, SentenceMatch
 from speechkit.report.markup import Markup
 from speechkit.report.mining_data import MiningReport, View
 from speechkit.report.player import CLIP_RATE, clip_block, encode_clip, wave_outline
+from speechkit.runtime import available_cpus
 
 FRAME_BYTES = 140_000  # style, script, plots and tables
 CARD_BYTES = 13_000  # a listed pair: its evidence and its waveform, drawn twice
@@ -58,14 +62,22 @@ class Clips:
     def add(self, outcome: Outcome) -> str | None:
         """The name of the sentence's audio block, or None where there is no room or no audio."""
         match = outcome.match
-        if match is not None and (name := self.names.get((match.recording, outcome.sentence))):
-            return name
-        if match is None or match.recording in self.failures or self.left <= 0:
+        if match is None:
+            return None
+        known = self.names.get((match.recording, outcome.sentence))
+        return known or self._keep(outcome, match, self._made(match))
+
+    def _made(self, match: SentenceMatch) -> tuple[bytes, str] | None:
+        """The encoded audio and its outline; several threads may do this at once."""
+        if match.recording in self.failures or self.left <= 0:
             return None
         waveform = self._waveform(match.recording, match.start, match.end)
-        if waveform is None:
+        return None if waveform is None else (encode_clip(waveform), wave_outline(waveform))
+
+    def _keep(self, outcome: Outcome, match: SentenceMatch, made: tuple[bytes, str] | None) -> str | None:
+        if made is None or self.left <= 0 or (match.recording, outcome.sentence) in self.names:
             return None
-        encoded = encode_clip(waveform)
+        encoded, outline = made
         # Base64 makes three bytes four characters; the words stand beside each clip with their times.
         size = len(encoded) * 4 // 3 + 80 + WORD_BYTES * len(match.words)
         if size > self.left:
@@ -75,7 +87,7 @@ class Clips:
         self.left -= size
         name = f"clip-{len(self.names) + 1}"
         self.names[match.recording, outcome.sentence] = name
-        self.outlines[name] = wave_outline(waveform)
+        self.outlines[name] = outline
         self.blocks.append(clip_block(name, encoded))
         return name
 
@@ -97,8 +109,15 @@ class Clips:
     def fill(self, data: MiningReport) -> None:
         """Spend what is left on the plots, one sentence of each in turn, so that none is silent."""
         queues = [[outcome for outcome in view.outcomes if outcome.match] for view in data.views]
-        longest = max((len(queue) for queue in queues), default=0)
-        for rank in range(longest):
-            for queue in queues:
-                if rank < len(queue) and self.left > 0:
-                    self.add(queue[rank])
+        turns = (outcome for turn in zip_longest(*queues) for outcome in turn if outcome is not None)
+        wanted = ((outcome, outcome.match) for outcome in turns if outcome.match is not None)
+        fresh = ((o, match) for o, match in wanted if (match.recording, o.sentence) not in self.names)
+        cpus = available_cpus()
+        with ThreadPoolExecutor(cpus) as pool:
+            # The page decides in order what it keeps, so it is the same with any number of threads.
+            started = ((o, match, pool.submit(self._made, match)) for o, match in fresh)
+            pending = deque(islice(started, 2 * cpus))
+            while pending and self.left > 0:
+                outcome, match, making = pending.popleft()
+                self._keep(outcome, match, making.result())
+                pending.extend(islice(started, 1))
