@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from speechkit.report.markup import Markup, element
-from speechkit.report.mining_data import PACE_BINS, PACE_STEP, SCORE_BINS, SHOWN_BINS, MiningReport
+from speechkit.report.mining_data import MiningReport
+from speechkit.report.mining_tallies import PACE_BINS, PACE_STEP, SCORE_BINS
 from speechkit.report.svg import Series, curve, histogram
+
+SHOWN_BINS = 50
 
 
 def distributions(data: MiningReport) -> Markup:

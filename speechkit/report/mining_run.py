@@ -13,7 +13,8 @@ from speechkit.data import read_jsonl
 from speechkit.errors import UserError
 from speechkit.mining.records import RecognizedText
 from speechkit.pipeline.folder import current_folder, read_record
-from speechkit.report.mining_data import MiningReport, load_report_data
+from speechkit.report.mining_data import MiningReport
+from speechkit.report.mining_gather import load_report_data
 from speechkit.text import normalizer_for
 
 PACKAGES = ("speechkit", "torch", "numpy", "onnxruntime", "silero-vad", "pypdf")

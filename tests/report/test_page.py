@@ -12,7 +12,8 @@ import pytest
 
 from speechkit.mining.records import SentenceMatch
 from speechkit.report.mining import render_mining_report
-from speechkit.report.mining_data import Records, gather
+from speechkit.report.mining_data import Records
+from speechkit.report.mining_gather import gather
 
 from .browser import Browser, browser, chromium
 from .conftest import simulated_run

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from speechkit.io.audio import read_audio
 from speechkit.report.markup import Markup, data_block, element, join
-from speechkit.report.mining_data import thinned
 from speechkit.report.page import render_page
+from speechkit.report.path_thinning import thinned
 from speechkit.report.player import CLIP_RATE, encode_clip, wave_outline
 from speechkit.report.svg import Scale, Series, curve, histogram, nice_ticks, short_number, stacked_bar
 

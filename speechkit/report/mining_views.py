@@ -1,0 +1,77 @@
+"""The recordings whose alignments are drawn in full."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from speechkit.mining.records import Outcome, PairAlignment
+from speechkit.report.mining_data import RecordingRow, Records, View
+from speechkit.report.mining_evidence import kept_outcome, with_evidence
+from speechkit.report.path_thinning import thinned
+
+PATH_POINTS = 1500
+
+
+def views_of(records: Records, rows: Sequence[RecordingRow], max_views: int) -> list[View]:
+    """At most ``max_views`` alignments with their sentences: poorly kept recordings, and others spread over the run."""
+    chosen = _chosen(rows, max_views)
+    drawn: list[PairAlignment] = []
+    for alignment in records.alignments():
+        if alignment.recording in chosen and len(drawn) < max_views:
+            drawn.append(alignment)
+    documents = {alignment.document for alignment in drawn}
+    sentences: dict[str, list[Outcome]] = {}
+    for outcome in records.outcomes():
+        if outcome.document in documents:
+            sentences.setdefault(outcome.document, []).append(outcome)
+    kept: dict[tuple[str, str], Outcome] = {}
+    for utterance in records.utterances():
+        outcome = kept_outcome(utterance)
+        if outcome.match and outcome.match.recording in chosen:
+            kept[outcome.match.recording, outcome.sentence] = outcome
+    by_id = {recording.id: recording for recording in records.recordings() if recording.id in chosen}
+    views = []
+    for alignment in drawn:
+        inside = _outcomes_in(alignment, sentences.get(alignment.document, []), kept)
+        length = max([1, *(point[0] for point in alignment.path), *(outcome.end for outcome in inside)])
+        path = thinned(alignment.path, PATH_POINTS)
+        views.append(View(by_id[alignment.recording], alignment.document, length, path, alignment.gaps, inside))
+    order = {row.recording: index for index, row in enumerate(rows)}
+    views.sort(key=lambda view: (order[view.recording.id], view.document))
+    return views
+
+
+def _outcomes_in(
+    alignment: PairAlignment, sentences: Sequence[Outcome], kept: dict[tuple[str, str], Outcome]
+) -> list[Outcome]:
+    """What became of the document's sentences in this recording: one may be kept here and rejected elsewhere."""
+    matches = {match.sentence: match for match in alignment.matches}
+    inside = []
+    for outcome in sentences:
+        here = kept.get((alignment.recording, outcome.sentence))
+        match = matches.get(outcome.sentence)
+        if here is not None:
+            inside.append(with_evidence(here, {(alignment.recording, outcome.sentence): match} if match else {}))
+        elif match is None:
+            inside.append(
+                msgspec.structs.replace(outcome, match=None, kept=False, reason=outcome.reason or "not_found")
+            )
+        else:
+            decided = outcome.match if outcome.match and outcome.match.recording == alignment.recording else None
+            if decided is not None:
+                match = msgspec.structs.replace(match, probability=decided.probability)
+            inside.append(msgspec.structs.replace(outcome, match=match, kept=False))
+    return inside
+
+
+def _chosen(rows: Sequence[RecordingRow], count: int) -> set[str]:
+    paired = [row for row in rows if row.documents]
+    if len(paired) <= count:
+        return {row.recording for row in paired}
+    poor = sorted(paired, key=lambda row: row.kept_seconds / max(row.speech_seconds, 1e-9))[: count // 2]
+    chosen = {row.recording for row in poor}
+    rest = [row for row in paired if row.recording not in chosen]
+    wanted = count - len(chosen)
+    return chosen | {rest[index * len(rest) // wanted].recording for index in range(wanted)}
