@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def export(context: Context) -> None:
     """Stage 8: the manifest with absolute audio paths, splits without a leak, the card, other formats and clips."""
+    from speechkit.data.split import write_splits
     from speechkit.errors import UserError
     from speechkit.mining.export import cut_clips, data_card, split_without_leak, write_card
     from speechkit.mining.export import export as export_formats
@@ -42,9 +43,7 @@ def export(context: Context) -> None:
         except UserError as error:
             context.log(f"no train/dev/test split: {error}")
         else:
-            for name in shares:
-                chosen = (item for item in read_jsonl(manifest, Utterance) if split.of(item) == name)
-                splits[name] = write_manifest(folder / f"{name}.jsonl", chosen)
+            splits = write_splits(manifest, split, {name: folder / f"{name}.jsonl" for name in shares})
             for note in split.notes:
                 context.log(note)
     card = data_card(

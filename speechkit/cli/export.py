@@ -38,14 +38,17 @@ def export(
     sample_rate: Annotated[
         int | None, typer.Option(help="Rate of the clips in Hz; by default the recording's.")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Shares such as train=0.8,dev=0.1,test=0.1.")] = None,
-    seed: Annotated[int, typer.Option(help="Decides among equal splits.")] = 0,
+    split: Annotated[
+        str | None, typer.Option(help="Shares or hours: train=0.8,dev=0.1,test=0.1 or train=rest,test=1h.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed gives another split.")] = 0,
     by_path: Annotated[bool, typer.Option("--by-path", help="Parquet names audio files, not holding them.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Export MANIFEST."""
+    from speechkit.data.split import parse_targets, write_splits
     from speechkit.errors import UserError
-    from speechkit.mining.export import FORMATS, cut_clips
+    from speechkit.mining.export import FORMATS, cut_clips, split_without_leak
     from speechkit.mining.export import export as export_all
 
     forms = [part.strip() for given in to or [] for part in given.split(",") if part.strip()]
@@ -56,18 +59,19 @@ def export(
         raise UserError(f"--clips {clips}: choose none, flac or opus")
     if not forms and clips == "none" and split is None:
         raise UserError(f"nothing to do: give --to with some of {', '.join(FORMATS)}, --clips or --split")
-    shares = _shares(split) if split else None
+    targets = {} if split is None else parse_targets(split)
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     if clips != "none":
         manifest = cut_clips(manifest, out, format=clips, sample_rate=sample_rate)  # type: ignore[arg-type]
         rows.append({"form": f"clips ({clips})", "utterances": _count(manifest), "files": [str(manifest)]})
     parts = {"": manifest}
-    if shares:
-        parts, notes = _split(manifest, out, shares, seed)
-        rows += [
-            {"form": f"split {name}", "utterances": _count(path), "files": [str(path)]} for name, path in parts.items()
-        ]
+    if targets:
+        found = split_without_leak(manifest, targets, seed)
+        notes = found.notes
+        parts = {name: out / name / "manifest.jsonl" for name in targets}
+        for name, count in write_splits(manifest, found, parts).items():
+            rows.append({"form": f"split {name}", "utterances": count, "files": [str(parts[name])]})
     for name, part in parts.items():
         if forms:
             rows += [_row(name, done) for done in export_all(part, out / name, forms, embed=not by_path)]
@@ -75,35 +79,6 @@ def export(
 
 
 export.__doc__ = EXAMPLES
-
-
-def _shares(text: str) -> dict[str, float]:
-    from speechkit.errors import UserError
-    from speechkit.io.paths import safe_id
-
-    shares = {}
-    for part in text.split(","):
-        name, _, value = part.partition("=")
-        try:
-            shares[name.strip()] = float(value)
-        except ValueError as error:
-            raise UserError(f"--split {text}: {part!r} is no share; write train=0.8,dev=0.1,test=0.1") from error
-        if safe_id(name.strip()) != name.strip():
-            raise UserError(f"--split {text}: {name!r} is no name for a split; use letters and digits")
-    return shares
-
-
-def _split(manifest: Path, out: Path, shares: dict[str, float], seed: int) -> tuple[dict[str, Path], list[str]]:
-    from speechkit.data import Utterance, read_manifest, rebase, write_manifest
-    from speechkit.mining.export import split_without_leak
-
-    found = split_without_leak(manifest, shares, seed)
-    paths = {}
-    for name in shares:
-        paths[name] = out / name / "manifest.jsonl"
-        chosen = (item for item in read_manifest(manifest, Utterance) if found.of(item) == name)
-        write_manifest(paths[name], rebase(chosen, manifest.parent, paths[name].parent))
-    return paths, found.notes
 
 
 def _count(manifest: Path) -> int:

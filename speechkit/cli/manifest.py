@@ -140,6 +140,8 @@ def split(
     for name, file in zip(report.rows, report.files, strict=True):
         groups = f"{report.groups[name]} groups by {' and '.join(keys)}"
         typer.echo(f"{file}  {report.rows[name]} rows  {report.hours[name]:.3f} h  {groups}")
+    for note in report.notes:
+        typer.echo(f"note: {note}")
 
 
 @app.command(name="convert")

@@ -1,7 +1,7 @@
 """Manifests: the record of an utterance, and reading, writing, checking, splitting and converting them."""
 
 from speechkit.data.manifest import audio_path, read_jsonl, read_manifest, rebase, write_jsonl, write_manifest
-from speechkit.data.records import AlignmentItem, Source, Utterance, seconds
+from speechkit.data.records import AlignmentItem, Source, Utterance, recording_of, seconds
 
 __all__ = [
     "AlignmentItem",
@@ -11,6 +11,7 @@ __all__ = [
     "read_jsonl",
     "read_manifest",
     "rebase",
+    "recording_of",
     "seconds",
     "write_jsonl",
     "write_manifest",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
+
+from speechkit.io.paths import safe_id
 
 
 def seconds(samples: int, sample_rate: int) -> float:
@@ -73,3 +76,15 @@ class Utterance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, f
             sample_rate=sample_rate,
             **fields,
         )
+
+
+def recording_of(utterance: Utterance) -> str:
+    """The recording's id: ``custom["recording"]`` where it is given, else the audio path without its suffix.
+
+    A clip that was cut out of a recording remembers it in ``custom``, and so belongs with the other clips of it.
+    """
+    named = (utterance.custom or {}).get("recording")
+    if isinstance(named, str) and named:
+        return safe_id(named)
+    path = PurePosixPath(utterance.audio_filepath)
+    return safe_id(str(path.with_suffix("") if path.name else path))

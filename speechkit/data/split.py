@@ -1,24 +1,30 @@
-"""Splits of a manifest that share no speaker, document or recording."""
+"""Splits of a manifest that share no speaker, document or recording.
+
+Rows that hang together through such keys form a component; components are placed whole, so that nothing leaks.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from speechkit.data.manifest import read_manifest, rebase, write_manifest
-from speechkit.data.records import Utterance
+from speechkit.data.records import Utterance, recording_of
 from speechkit.errors import UserError
 from speechkit.io.paths import safe_id
 
 KEYS: dict[str, Callable[[Utterance], str | None]] = {
     "speaker": lambda row: row.speaker,
     "document": lambda row: None if row.source is None else row.source.document,
-    "recording": lambda row: row.audio_filepath,
+    "recording": recording_of,
 }
 
 
@@ -29,13 +35,39 @@ class Target(msgspec.Struct, frozen=True):
     hours: float | None = None
 
 
+@dataclass(frozen=True)
+class Split:
+    """Which split every component went to.
+
+    ``of_key`` maps each key value (``"speaker anna"``) to its split; ``seconds`` and ``groups`` are the audio and the
+    components in each split, ``components`` is how many there are in all, and ``notes`` says what the user should know
+    about the result.
+    """
+
+    of_key: Mapping[str, str]
+    seconds: Mapping[str, float]
+    groups: Mapping[str, int]
+    notes: list[str]
+    by: tuple[str, ...]
+
+    @property
+    def components(self) -> int:
+        """How many parts of the manifest share no key with one another."""
+        return sum(self.groups.values())
+
+    def of(self, row: Utterance) -> str:
+        """The split of a row of the manifest."""
+        return self.of_key[_keys(row, self.by)[0]]
+
+
 class SplitReport(msgspec.Struct):
-    """Rows and hours of each split, and how many groups (speakers, documents or recordings that hang together)."""
+    """Rows, hours and groups (speakers, documents or recordings that hang together) of each split, and what to know."""
 
     rows: dict[str, int]
     hours: dict[str, float]
     groups: dict[str, int]
     files: list[str]
+    notes: list[str]
 
 
 def parse_targets(text: str) -> dict[str, Target]:
@@ -48,8 +80,13 @@ def parse_targets(text: str) -> dict[str, Target]:
     for part in text.split(","):
         name, _, amount = (piece.strip() for piece in part.partition("="))
         number = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*(h|m|%)?", amount)
-        if not name or safe_id(name) != name or (number is None and amount != "rest"):
-            raise UserError(f"{part!r}: write NAME=0.9, NAME=90%, NAME=1.5h, NAME=30m or NAME=rest, parted by commas")
+        named = bool(name) and safe_id(name) == name
+        if not named or (number is None and amount != "rest"):
+            fault = "" if named else f"{name!r} is no name for a split, use letters and digits; "
+            raise UserError(
+                f"{part!r}: {fault}write NAME=0.9, NAME=90%, NAME=1.5h, NAME=30m or NAME=rest, parted by commas, "
+                "for example train=0.8,dev=0.1,test=0.1"
+            )
         if name in targets:
             raise UserError(f"split {name!r} is given twice; name each split once")
         if number is None:
@@ -66,16 +103,18 @@ def check_targets(targets: Mapping[str, Target]) -> None:
     """Raise UserError if the targets contradict each other."""
     if len(targets) < 2:
         raise UserError("a split needs at least two parts, such as train=rest,test=1h")
-    shares = sum(target.share or 0.0 for target in targets.values())
+    shares = math.fsum(target.share or 0.0 for target in targets.values())
     rest = [name for name, target in targets.items() if target.share is None and target.hours is None]
-    if shares > 1 + 1e-9:
+    if any(
+        not amount > 0 for target in targets.values() for amount in (target.share, target.hours) if amount is not None
+    ):
+        raise UserError("a split of size 0 would be empty; leave it out")
+    if shares > 1 + 1e-6:
         raise UserError(f"the shares add up to {shares:g}; give at most 1 together")
     if len(rest) > 1:
         raise UserError(f"{' and '.join(rest)} cannot both take the rest; give one of them a share or hours")
-    if not rest and abs(shares - 1) > 1e-6:
+    if not rest and shares < 1 - 1e-6:
         raise UserError(f"the shares add up to {shares:g} and no split takes the rest; write NAME=rest for one")
-    if any(target.share == 0 or target.hours == 0 for target in targets.values()):
-        raise UserError("a split of size 0 would be empty; leave it out")
 
 
 def split_manifest(
@@ -89,112 +128,197 @@ def split_manifest(
     """Write ``out/NAME.jsonl`` for each target; no value of a key in ``by`` is in two of them.
 
     Groups are what hangs together through the keys: with ``by=("speaker", "document")``, two speakers who read from
-    one document are one group. Groups are placed whole, in an order given by ``seed`` and their names alone, so that
-    the same rows in another order give the same splits. Rows keep their order.
+    one document are one group. The same rows in another order give the same splits; rows keep their order.
 
     Raises:
         UserError: if a row lacks the key, or there are fewer groups than splits.
     """
+    split = split_rows(read_manifest(path), targets, by=by, seed=seed, origin=str(path))
+    files = {name: Path(out) / f"{name}.jsonl" for name in targets}
+    rows = write_splits(path, split, files)
+    hours = {name: seconds / 3600 for name, seconds in split.seconds.items()}
+    return SplitReport(rows, hours, dict(split.groups), [str(file) for file in files.values()], split.notes)
+
+
+def split_rows(
+    rows: Iterable[Utterance],
+    targets: Mapping[str, Target],
+    *,
+    by: Sequence[str],
+    optional: Collection[str] = (),
+    seed: int = 0,
+    origin: str = "row",
+) -> Split:
+    """The split of ``rows`` that `place` finds; ``origin`` and the row's number name a row in an error.
+
+    Raises:
+        UserError: if a row lacks a key in ``by`` that is not ``optional``, or there are fewer components than splits.
+    """
     check_targets(targets)
-    unknown = [key for key in by if key not in KEYS]
-    if unknown or not by:
-        raise UserError(f"cannot split by {', '.join(unknown) or 'nothing'}; choose from {', '.join(KEYS)}")
-    groups = _Groups(by)
-    for number, row in enumerate(read_manifest(path), 1):
-        groups.add(f"{path}:{number}", row)
-    chosen = _place(groups.seconds_by_group(), targets, seed, by)
-    out, source = Path(out), Path(path).parent
-    report = SplitReport({}, {}, {}, [])
-    placed = Counter(chosen.values())
-    for name in targets:
-        hours = [0.0]
-        file = out / f"{name}.jsonl"
-
-        def rows(name: str = name, hours: list[float] = hours) -> Iterable[Utterance]:
-            for row in read_manifest(path):
-                if chosen[groups.group_of(row)] == name:
-                    hours[0] += row.duration / 3600
-                    yield row
-
-        report.rows[name] = write_manifest(file, rebase(rows(), source, out))
-        report.hours[name] = hours[0]
-        report.groups[name] = placed[name]
-        report.files.append(str(file))
-    return report
+    components = Components(by, optional)
+    for number, row in enumerate(rows, 1):
+        components.add(row, f"{origin}:{number}")
+    return place(components, targets, seed)
 
 
-class _Groups:
-    """Union of key values that meet in a row; each group is named by its smallest member."""
+def write_splits(manifest: Path | str, split: Split, files: Mapping[str, Path]) -> dict[str, int]:
+    """Write the rows of each split to its file, in the order of the manifest; returns how many there are in each."""
+    source = Path(manifest).parent
+    return {
+        name: write_manifest(
+            file, rebase((row for row in read_manifest(manifest) if split.of(row) == name), source, file.parent)
+        )
+        for name, file in files.items()
+    }
 
-    def __init__(self, by: Sequence[str]) -> None:
-        self.by = by
-        self.parent: dict[str, str] = {}
-        self.seconds: dict[str, float] = {}
 
-    def keys(self, row: Utterance) -> list[str]:
-        return [f"{name}:{value}" for name in self.by if (value := KEYS[name](row)) is not None]
+class Components:
+    """Rows that hang together: the key values that meet in a row, and all that meet through them.
 
-    def add(self, place: str, row: Utterance) -> None:
-        keys = self.keys(row)
+    A component is named by its smallest key value, so that its name does not depend on the order of the rows. A row
+    may lack a key that is ``optional``; how many do is counted in ``missing``.
+
+    Raises:
+        UserError: if ``by`` is empty or names an unknown key.
+    """
+
+    def __init__(self, by: Sequence[str], optional: Collection[str] = ()) -> None:
+        unknown = [key for key in by if key not in KEYS]
+        if unknown or not by:
+            raise UserError(f"cannot split by {', '.join(unknown) or 'nothing'}; choose from {', '.join(KEYS)}")
+        self.by = tuple(by)
+        self.optional = frozenset(optional)
+        self.rows = 0
+        self.missing: Counter[str] = Counter()
+        self._parent: dict[str, str] = {}
+        self._durations: dict[str, array[float]] = {}
+
+    def add(self, row: Utterance, where: str) -> None:
+        """Join the key values of ``row``.
+
+        Raises:
+            UserError: naming ``where`` if the row lacks a key that is not optional.
+        """
+        keys = _keys(row, self.by)
         if len(keys) < len(self.by):
-            missing = [name for name in self.by if KEYS[name](row) is None]
-            raise UserError(f"{place}: {row.id!r} has no {missing[0]}; fill it in, or split by another key (--by)")
-        first = self.root(keys[0])
-        for key in keys[1:]:
-            other = self.root(key)
-            if other != first:
-                first, joined = min(first, other), max(first, other)
-                self.parent[joined] = first
-        self.seconds[keys[0]] = self.seconds.get(keys[0], 0.0) + row.duration
+            lacking = [name for name in self.by if KEYS[name](row) is None]
+            needed = [name for name in lacking if name not in self.optional] or (lacking if not keys else [])
+            if needed:
+                raise UserError(f"{where}: {row.id!r} has no {needed[0]}; fill it in, or split by another key (--by)")
+            self.missing.update(lacking)
+        self.rows += 1
+        for key in keys:
+            self._parent.setdefault(key, key)
+            first, second = sorted((self._root(keys[0]), self._root(key)))
+            self._parent[second] = first
+        self._durations.setdefault(keys[0], array("d")).append(row.duration)
 
-    def root(self, key: str) -> str:
-        parent = self.parent
+    def members(self) -> dict[str, list[str]]:
+        """The key values of each component, by its name."""
+        members: dict[str, list[str]] = {}
+        for key in self._parent:
+            members.setdefault(self._root(key), []).append(key)
+        return members
+
+    def seconds(self) -> dict[str, float]:
+        """The audio of each component, rounded once, so that it does not depend on the order of the rows."""
+        return {
+            name: math.fsum(seconds for key in keys for seconds in self._durations.get(key, ()))
+            for name, keys in self.members().items()
+        }
+
+    def _root(self, key: str) -> str:
+        parent = self._parent
         root = key
-        while (above := parent.setdefault(root, root)) != root:
-            root = above
+        while parent[root] != root:
+            root = parent[root]
         while parent[key] != root:
             parent[key], key = root, parent[key]
         return root
 
-    def group_of(self, row: Utterance) -> str:
-        return self.root(self.keys(row)[0])
 
-    def seconds_by_group(self) -> dict[str, float]:
-        totals: dict[str, float] = {}
-        for key, amount in self.seconds.items():
-            root = self.root(key)
-            totals[root] = totals.get(root, 0.0) + amount
-        return totals
+def place(components: Components, targets: Mapping[str, Target], seed: int = 0) -> Split:
+    """Assign whole components to splits so that the audio of each comes near its target.
+
+    The largest components are placed first, each into the split that lacks most, and the small ones even out what is
+    left: so a small split holds many small components, not one large one. ``seed`` decides among components of similar
+    size. The result does not depend on the order of the rows.
+
+    Raises:
+        UserError: if there are fewer components than splits, so that no split without a leak exists.
+    """
+    members, seconds = components.members(), components.seconds()
+    if len(members) < len(targets):
+        raise UserError(_impossible(components, members, targets))
+    total = math.fsum(seconds.values())
+    wanted = _wanted_seconds(targets, total)
+
+    def order(name: str) -> tuple[int, bytes]:
+        # Sizes within a factor of two count as equal: among them the seed decides.
+        size = math.frexp(max(seconds[name], 1e-3))[1]
+        return -size, hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
+
+    of_key: dict[str, str] = {}
+    filled = dict.fromkeys(targets, 0.0)
+    groups = dict.fromkeys(targets, 0)
+    for left, component in zip(range(len(members), 0, -1), sorted(members, key=order), strict=True):
+        names = list(targets)
+        empty = [name for name in names if not groups[name]]
+        if left <= len(empty):
+            names = empty  # the last ones must fill what is still empty
+        split = max(names, key=lambda name: wanted[name] - filled[name])
+        filled[split] += seconds[component]
+        groups[split] += 1
+        of_key.update(dict.fromkeys(members[component], split))
+    notes = [*_notes_on_sizes(targets, wanted, filled), *_notes_on_missing_keys(components)]
+    return Split(of_key, filled, groups, notes, components.by)
 
 
-def _place(seconds: Mapping[str, float], targets: Mapping[str, Target], seed: int, by: Sequence[str]) -> dict[str, str]:
-    """Small splits are filled first, each up to its target within half a group; the largest takes what is left."""
-    if len(seconds) < len(targets):
-        raise UserError(
-            f"{len(targets)} splits need at least as many groups by {' and '.join(by)}, and there are {len(seconds)}; "
-            "split by another key (--by) or into fewer parts"
-        )
-    total = sum(seconds.values())
-    wanted = {
-        name: total * target.share if target.share is not None else 3600 * target.hours if target.hours else None
-        for name, target in targets.items()
-    }
-    known = sum(amount for amount in wanted.values() if amount is not None)
-    sizes = {name: max(total - known, 0.0) if amount is None else amount for name, amount in wanted.items()}
-    # The split that takes the rest comes last; without one, the largest.
-    order = sorted(sizes, key=lambda name: (wanted[name] is None, sizes[name], name))
-    left = sorted(seconds, key=lambda group: hashlib.blake2b(f"{seed}|{group}".encode(), digest_size=8).digest())
-    chosen: dict[str, str] = {}
-    for position, name in enumerate(order[:-1]):
-        filled, taken = 0.0, set[str]()
-        spare = len(left) - (len(order) - 1 - position)  # every later split needs a group of its own
-        for group in left:
-            if len(taken) < spare and filled + seconds[group] / 2 <= sizes[name]:
-                filled += seconds[group]
-                taken.add(group)
-        if not taken:
-            taken.add(min(left, key=lambda group: (seconds[group], left.index(group))))
-        chosen.update(dict.fromkeys(taken, name))
-        left = [group for group in left if group not in taken]
-    chosen.update(dict.fromkeys(left, order[-1]))
-    return chosen
+def _keys(row: Utterance, by: Sequence[str]) -> list[str]:
+    return [f"{name} {value}" for name in by if (value := KEYS[name](row)) is not None]
+
+
+def _wanted_seconds(targets: Mapping[str, Target], total: float) -> dict[str, float]:
+    known = {name: total * target.share for name, target in targets.items() if target.share is not None}
+    known |= {name: 3600 * target.hours for name, target in targets.items() if target.hours is not None}
+    rest = max(total - math.fsum(known.values()), 0.0)
+    return {name: known.get(name, rest) for name in targets}
+
+
+def _impossible(components: Components, members: Mapping[str, list[str]], targets: Mapping[str, Target]) -> str:
+    if not members:
+        return "the manifest has no utterances; there is nothing to split"
+    kinds = Counter(key.partition(" ")[0] for key in max(members.values(), key=len))
+    held = ", ".join(f"{number} {kind}{'s' * (number != 1)}" for kind, number in sorted(kinds.items()))
+    parts = f"{len(members)} separate part{'s' * (len(members) != 1)} by {' and '.join(components.by)}"
+    return (
+        f"no split into {', '.join(targets)} without a leak: {components.rows} utterances fall into {parts} (the "
+        f"largest hangs together through {held}); ask for fewer splits, split by other keys or add recordings"
+    )
+
+
+def _notes_on_sizes(
+    targets: Mapping[str, Target], wanted: Mapping[str, float], filled: Mapping[str, float]
+) -> list[str]:
+    total, asked = math.fsum(filled.values()), math.fsum(wanted.values())
+    why = "the parts cannot be cut finer"
+    if asked > total * (1 + 1e-6):
+        why = f"the splits ask for {asked / 3600:.2f} h and there are {total / 3600:.2f} h"
+    notes = []
+    for name, target in targets.items():
+        got, share = (amount / total if total else 0.0 for amount in (filled[name], wanted[name]))
+        if abs(got - share) > max(0.05, 0.25 * share):
+            held, instead = f"{got:.0%} of the audio", f"{share:.0%}"
+            if target.hours is not None:
+                held, instead = f"{filled[name] / 3600:.2f} h", f"{target.hours:.2f} h"
+            notes.append(f"{name} holds {held} instead of {instead}: {why}")
+    return notes
+
+
+def _notes_on_missing_keys(components: Components) -> list[str]:
+    return [
+        f"{components.missing[key]} of {components.rows} utterances name no {key}: a {key} that is in several "
+        f"{components.by[0]}s may be in several splits"
+        for key in components.by
+        if components.missing[key]
+    ]

@@ -1,3 +1,4 @@
+import math
 import random
 from collections import defaultdict
 
@@ -6,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speechkit.data import AlignmentItem, Source, Utterance, read_manifest, write_manifest
+from speechkit.data import AlignmentItem, Source, Utterance, read_manifest, recording_of, write_manifest
 from speechkit.data.check import check_manifest
-from speechkit.data.split import KEYS, Target, parse_targets, split_manifest
+from speechkit.data.split import KEYS, Target, parse_targets, split_manifest, split_rows
 from speechkit.data.stats import manifest_stats
 from speechkit.errors import UserError
 from speechkit.io.audio import audio_info
@@ -194,6 +195,120 @@ def test_hours_and_shares_are_met_within_a_group(tmp_path):
     assert sum(report.hours.values()) == pytest.approx(total)
 
 
+def clip(number: int, recording: int, length: int = 8000) -> Utterance:
+    custom = {"recording": f"r{recording}", "recording_offset": 3.0}
+    return row(f"c{number}", length=length, audio_filepath=f"clips/c{number}.flac", custom=custom, speaker=None)
+
+
+def test_cut_clips_of_one_recording_stay_together_and_with_their_recording(tmp_path):
+    rows = [clip(number, number % 6) for number in range(24)]
+    rows += [row(f"whole{r}", audio_filepath=f"r{r}.wav", speaker=None) for r in range(6)]
+    write_manifest(tmp_path / "m.jsonl", rows)
+    report = split_manifest(tmp_path / "m.jsonl", tmp_path / "o", parse_targets("a=0.5,b=0.5"), by=("recording",))
+    assert report.groups == {"a": 3, "b": 3}
+    parts = [{recording_of(r) for r in rows if r.id in ids_of(tmp_path / "o" / f"{name}.jsonl")} for name in "ab"]
+    assert not parts[0] & parts[1]
+
+
+def ids_of(path) -> set[str]:
+    return {r.id for r in read_manifest(path)}
+
+
+@pytest.mark.parametrize(
+    ("path", "custom", "recording"),
+    [
+        ("one.flac", None, "one"), ("./one.wav", {}, "one"), ("c/1.flac", {"recording": "one"}, "one"),
+        ("one.flac", {"recording": ""}, "one"), ("one.flac", {"recording": 3}, "one"), ("a.b.wav", None, "a.b"),
+    ],
+)  # fmt: skip
+def test_the_recording_of_a_row(path, custom, recording):
+    assert recording_of(row(audio_filepath=path, custom=custom)) == recording
+
+
+def test_a_row_without_audio_path_still_has_a_recording():
+    assert recording_of(row(audio_filepath=""))
+
+
+PLACED = st.tuples(
+    st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.floats(0.01, 100, allow_nan=False), st.booleans()
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(PLACED, min_size=3, max_size=40),
+    st.sampled_from(["train=0.8,dev=0.1,test=0.1", "train=rest,dev=20%,test=1m", "a=1h,b=rest"]),
+    st.sampled_from([("speaker",), ("recording",), ("recording", "document"), ("speaker", "document", "recording")]),
+    st.randoms(use_true_random=False),
+)
+def test_a_split_knows_no_order_of_rows_leaks_nothing_and_leaves_no_part_empty(made, into, by, numbers):
+    rows = [
+        msgspec.structs.replace(
+            row(
+                f"u{i}",
+                speaker=f"s{s}",
+                source=Source(f"d{d}", 0, 1),
+                audio_filepath=f"x{i}.wav" if cut else f"r{r}.wav",
+            ),
+            duration=seconds,
+            custom={"recording": f"r{r}"} if cut else None,
+        )
+        for i, (s, d, r, seconds, cut) in enumerate(made)
+    ]
+    targets = parse_targets(into)
+    components = slow_components(rows, by)
+    if len(components) < len(targets):
+        with pytest.raises(UserError, match=f"fall into {len(components)} separate part"):
+            split_rows(rows, targets, by=by)
+        return
+    split = split_rows(rows, targets, by=by)
+    assert split.components == len(components)
+    assert all(len({split.of(rows[i]) for i in component}) == 1 for component in components)
+    assert {split.of(r) for r in rows} == set(targets)
+    for name in targets:
+        inside = math.fsum(r.duration for r in rows if split.of(r) == name)
+        assert split.seconds[name] == pytest.approx(inside)
+    assert split_rows(numbers.sample(rows, len(rows)), targets, by=by) == split
+
+
+def slow_components(rows: list[Utterance], by: tuple[str, ...]) -> list[set[int]]:
+    components = [{i} for i in range(len(rows))]
+    for key in by:
+        for value in {KEYS[key](r) for r in rows}:
+            touched = [c for c in components if any(KEYS[key](rows[i]) == value for i in c)]
+            components = [c for c in components if c not in touched] + [set().union(*touched)]
+    return components
+
+
+def test_no_split_overshoots_by_more_than_a_component_and_a_large_one_goes_where_it_fits():
+    rows = [row(f"u{i}", length=8000 * (100 if i == 0 else 1), speaker=f"s{i}") for i in range(101)]
+    split = split_rows(rows, parse_targets("dev=10%,train=rest"), by=("speaker",))
+    assert split.of(rows[0]) == "train"
+    assert split.seconds["dev"] == pytest.approx(20, abs=1)
+    assert split.notes == []
+
+
+def test_notes_say_what_cannot_be_met():
+    rows = [row(f"u{i}", length=8000 * 60, speaker=f"s{i}") for i in range(3)]
+    (train, dev) = split_rows(rows, parse_targets("train=0.9,dev=0.1"), by=("speaker",)).notes
+    assert train == "train holds 67% of the audio instead of 90%: the parts cannot be cut finer"
+    assert dev == "dev holds 33% of the audio instead of 10%: the parts cannot be cut finer"
+    notes = split_rows(rows, parse_targets("train=rest,dev=1h"), by=("speaker",)).notes
+    assert "dev holds 0.03 h instead of 1.00 h: the splits ask for 1.00 h and there are 0.05 h" in notes
+
+
+def test_optional_keys_may_be_missing_and_are_counted():
+    rows = [row("a"), row("b", speaker=None, audio_filepath="b.wav"), row("c", speaker=None, audio_filepath="c.wav")]
+    targets = parse_targets("train=0.5,dev=0.5")
+    split = split_rows(rows, targets, by=("recording", "speaker"), optional=("speaker",))
+    assert any(
+        "2 of 3 utterances name no speaker: a speaker that is in several recordings may be in several splits" in note
+        for note in split.notes
+    )
+    with pytest.raises(UserError, match="row:2: 'b' has no speaker"):
+        split_rows(rows, targets, by=("speaker",), optional=("speaker",))
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -212,7 +327,9 @@ def test_what_cannot_be_split_is_said(tmp_path):
     targets = {"train": Target(), "test": Target(share=0.5)}
     with pytest.raises(UserError, match=r"m\.jsonl:2: 'b' has no speaker"):
         split_manifest(tmp_path / "m.jsonl", tmp_path / "o", targets)
-    with pytest.raises(UserError, match="2 splits need at least as many groups by recording, and there are 1"):
+    with pytest.raises(
+        UserError, match=r"train, test without a leak: 2 utterances fall into 1 separate part by recording"
+    ):
         split_manifest(tmp_path / "m.jsonl", tmp_path / "o", targets, by=("recording",))
     with pytest.raises(UserError, match="cannot split by colour"):
         split_manifest(tmp_path / "m.jsonl", tmp_path / "o", targets, by=("colour",))

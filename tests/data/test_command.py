@@ -60,6 +60,8 @@ def test_split_and_convert_write_what_they_say(folder, capsys):
     report = json.loads(capsys.readouterr().out)
     assert sum(report["rows"].values()) == 3
     assert len(list(read_manifest(folder / "s" / "test.jsonl"))) == report["rows"]["test"]
+    assert run("split", folder / "m.jsonl", "--out", folder / "s", "--into", "train=rest,test=9h") == 0
+    assert "note: test holds 0.00 h instead of 9.00 h" in capsys.readouterr().out
     assert run("convert", folder / "m.jsonl", folder / "k", "--to", "kaldi") == 0
     shown = capsys.readouterr().out
     assert "lost: score of 1 rows" in shown

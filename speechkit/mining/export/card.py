@@ -8,9 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from speechkit.data import Utterance
+from speechkit.data import Utterance, recording_of
 from speechkit.io.atomic import write_json, write_text
-from speechkit.mining.export.recordings import Manifest, recording_of, utterances_of, words_of
+from speechkit.mining.export.recordings import Manifest, utterances_of, words_of
 
 SCORE_BINS = 20
 LICENCE = "not stated: fill in the licences of the recordings and of the documents before you share this set"

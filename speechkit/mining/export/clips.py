@@ -8,13 +8,13 @@ from typing import Literal
 
 import msgspec
 
-from speechkit.data import Utterance, read_manifest, write_manifest
+from speechkit.data import Utterance, read_manifest, recording_of, write_manifest
 from speechkit.errors import ManifestError, UserError
 from speechkit.io.atomic import write_json
 from speechkit.io.audio import OPUS_RATES, audio_info, read_audio, write_audio
 from speechkit.io.hashing import digest_obj
 from speechkit.io.paths import safe_id
-from speechkit.mining.export.recordings import recording_of, recordings, start_of
+from speechkit.mining.export.recordings import recordings, start_of
 
 ClipFormat = Literal["flac", "opus"]
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import msgspec
 
-from speechkit.data import audio_path
+from speechkit.data import audio_path, recording_of
 from speechkit.data.convert import convert
 from speechkit.data.formats.losses import Written
 from speechkit.errors import AudioError, UserError
 from speechkit.io.audio import audio_info
 from speechkit.mining.export.card import data_card, write_card
 from speechkit.mining.export.ctm import write_ctm
-from speechkit.mining.export.recordings import recording_of, utterances_of
+from speechkit.mining.export.recordings import utterances_of
 from speechkit.mining.export.subtitles import write_subtitles
 from speechkit.mining.export.textgrid import write_textgrids
 

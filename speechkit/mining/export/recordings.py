@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
-from speechkit.data import Utterance, read_manifest
-from speechkit.io.paths import safe_id
+from speechkit.data import Utterance, read_manifest, recording_of
 
 Manifest = Path | str | Sequence[Utterance]
 
@@ -32,14 +31,6 @@ class RecordingCuts(NamedTuple):
 def utterances_of(manifest: Manifest) -> Iterable[Utterance]:
     """The utterances of a manifest file (streamed) or of a sequence."""
     return read_manifest(manifest, Utterance) if isinstance(manifest, Path | str) else manifest
-
-
-def recording_of(utterance: Utterance) -> str:
-    """The recording's id: ``custom["recording"]`` where it is given, else the audio path without its suffix."""
-    named = (utterance.custom or {}).get("recording")
-    if isinstance(named, str) and named:
-        return safe_id(named)
-    return safe_id(str(PurePosixPath(utterance.audio_filepath).with_suffix("")))
 
 
 def recordings(manifest: Manifest) -> Iterator[RecordingCuts]:
