@@ -13,12 +13,13 @@ from itertools import repeat
 from pathlib import Path
 from typing import TextIO
 
+from speechkit.data.audio import read_cut
 from speechkit.data.formats.identity import FileNames, Identifiers, absolute_audio, relative_audio
 from speechkit.data.formats.losses import Losses, Written
 from speechkit.data.records import Utterance
 from speechkit.errors import ManifestError
 from speechkit.io.atomic import atomic_path
-from speechkit.io.audio import audio_info, read_audio, write_audio
+from speechkit.io.audio import audio_info, write_audio
 
 HELD = frozenset({"offset", "channel", "text"})
 
@@ -41,13 +42,7 @@ def write_fairseq(records: Iterable[Utterance], path: Path, folder: Path) -> Wri
             found = audio_info(audio)
             whole = record.offset_samples == 0 and record.num_samples == found.num_samples and found.channels == 1
             if not whole:
-                waveform = read_audio(
-                    audio,
-                    offset_samples=record.offset_samples,
-                    num_samples=record.num_samples,
-                    sample_rate=None,
-                    channel=record.channel,
-                )
+                waveform = read_cut(audio, record)
                 audio = str(clips.resolve() / file_names.give(record.id, ".flac"))
                 write_audio(audio, waveform, found.sample_rate)
                 losses.changed["cuts of longer or multi-channel recordings, written as clips"] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,36 @@ def utterance_from_seconds(
     else:
         rate, begin, length = sample_rate, round(offset * sample_rate), round(duration * sample_rate)
     return Utterance.from_samples(offset_samples=begin, num_samples=length, sample_rate=rate, **fields)
+
+
+def utterance_from_fields(
+    place: str,
+    root: Path,
+    audio: str,
+    fields: Mapping[str, Any],
+    folder: Path | str,
+    identifiers: Identifiers,
+) -> Utterance:
+    """An utterance of a row that holds an utterance's fields, some of them perhaps missing.
+
+    Args:
+        place: file and line, for an error.
+        root: the folder where the row's relative audio path starts.
+        audio: the audio path as the row has it; an absolute one stays as it is.
+        fields: the row's other fields, converted to their types.
+        folder: the folder of the manifest that the utterance is for.
+        identifiers: gives an id to a row that has none.
+
+    Raises:
+        ManifestError: naming ``place`` if the cut does not lie in the audio.
+        AudioError: if the audio is needed and cannot be read.
+    """
+    full = root / audio
+    known = dict(fields)
+    # The rate is not known before the header is read, so milliseconds stand for samples.
+    identifier = known.pop("id", None) or identifiers.give(audio, round(known.get("offset", 0.0) * 1000))
+    shown = audio if Path(audio).is_absolute() else relative_audio(folder, full)
+    return utterance_from_seconds(place, full, id=identifier, audio_filepath=shown, **known)
 
 
 def absolute_audio(folder: Path | str, record: Utterance) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from speechkit.data.formats.identity import Identifiers, relative_audio, utterance_from_seconds
+from speechkit.data.formats.identity import Identifiers, utterance_from_fields
 from speechkit.data.formats.losses import OPTIONAL, Losses, Written
 from speechkit.data.manifest import read_jsonl, rebase, write_jsonl
 from speechkit.data.records import AlignmentItem, Source, Utterance
@@ -45,7 +45,6 @@ def read_nemo(path: Path, folder: Path) -> Iterator[Utterance]:
         audio = row.pop("audio_filepath", None) or row.pop("audio_file", None)
         if not isinstance(audio, str):
             raise ManifestError(f"{place}: has no audio_filepath; give each row the path of its audio")
-        full = path.parent / audio
         custom = {key: row.pop(key) for key in list(row) if key not in OWN}
         custom.update(row.pop("custom", None) or {})
         try:
@@ -54,19 +53,7 @@ def read_nemo(path: Path, folder: Path) -> Iterator[Utterance]:
             }
         except msgspec.ValidationError as error:
             raise ManifestError(f"{place}: {error}") from error
-        offset = known.pop("offset", 0.0)
-        identifier = known.pop("id", None) or identifiers.give(audio, round(offset * 1000))
-        yield utterance_from_seconds(
-            place,
-            full,
-            offset=offset,
-            duration=known.pop("duration", None),
-            sample_rate=known.pop("sample_rate", None),
-            id=identifier,
-            audio_filepath=audio if Path(audio).is_absolute() else relative_audio(folder, full),
-            custom=custom or None,
-            **known,
-        )
+        yield utterance_from_fields(place, path.parent, audio, {**known, "custom": custom or None}, folder, identifiers)
 
 
 KINDS: dict[str, Any] = {

@@ -14,13 +14,14 @@ from typing import Any
 
 import msgspec
 
+from speechkit.data.audio import read_cut
 from speechkit.data.formats.identity import FileNames, absolute_audio, relative_audio
 from speechkit.data.formats.losses import OPTIONAL, Losses, Written
 from speechkit.data.formats.nemo import KINDS
 from speechkit.data.records import Utterance
 from speechkit.errors import ManifestError, require
 from speechkit.io.atomic import atomic_path, write_bytes
-from speechkit.io.audio import audio_info, read_audio
+from speechkit.io.audio import audio_info
 from speechkit.io.paths import safe_id
 
 ROWS_PER_GROUP = 100
@@ -123,15 +124,8 @@ def _row(record: Utterance, audio: str, embed: bool, losses: Losses) -> dict[str
         return row
     import soundfile
 
-    waveform = read_audio(
-        audio,
-        offset_samples=record.offset_samples,
-        num_samples=record.num_samples,
-        sample_rate=None,
-        channel=record.channel,
-    )
     coded = io.BytesIO()
-    soundfile.write(coded, waveform, audio_info(audio).sample_rate, format="FLAC", subtype="PCM_16")
+    soundfile.write(coded, read_cut(audio, record), audio_info(audio).sample_rate, format="FLAC", subtype="PCM_16")
     row["audio"] = {"bytes": coded.getvalue(), "path": f"{safe_id(record.id)}.flac"}
     return row
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from speechkit.data.formats.identity import Identifiers, relative_audio, utterance_from_seconds
+from speechkit.data.formats.identity import Identifiers, utterance_from_fields
 from speechkit.data.formats.losses import OPTIONAL, Losses, Written
 from speechkit.data.formats.nemo import KINDS
 from speechkit.data.manifest import rebase
@@ -82,20 +82,7 @@ def _utterance(place: str, row: dict[str, Any], path: Path, folder: Path, identi
     except msgspec.MsgspecError as error:
         raise ManifestError(f"{place}: column custom: {error}") from error
     custom = {**{key: value for key, value in row.items() if key}, **custom}
-    full = path.parent / audio
-    offset = known.pop("offset", 0.0)
-    identifier = known.pop("id", None) or identifiers.give(audio, round(offset * 1000))
-    return utterance_from_seconds(
-        place,
-        full,
-        offset=offset,
-        duration=known.pop("duration", None),
-        sample_rate=known.pop("sample_rate", None),
-        id=identifier,
-        audio_filepath=audio if Path(audio).is_absolute() else relative_audio(folder, full),
-        custom=custom or None,
-        **known,
-    )
+    return utterance_from_fields(place, path.parent, audio, {**known, "custom": custom or None}, folder, identifiers)
 
 
 def _cell(value: Any) -> str:

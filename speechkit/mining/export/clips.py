@@ -9,9 +9,10 @@ from typing import Literal
 import msgspec
 
 from speechkit.data import Utterance, read_manifest, recording_of, write_manifest
+from speechkit.data.audio import read_cut
 from speechkit.errors import ManifestError, UserError
 from speechkit.io.atomic import write_json
-from speechkit.io.audio import OPUS_RATES, audio_info, read_audio, write_audio
+from speechkit.io.audio import OPUS_RATES, audio_info, write_audio
 from speechkit.io.hashing import digest_obj
 from speechkit.io.paths import safe_id
 from speechkit.mining.export.recordings import recordings, start_of
@@ -112,14 +113,7 @@ def _cut(
     if format == "opus":
         rate = next((known for known in OPUS_RATES if known >= rate), OPUS_RATES[-1])
     if not (resume and path.exists()):
-        waveform = read_audio(
-            base / cut.audio_filepath,
-            offset_samples=cut.offset_samples,
-            num_samples=cut.num_samples,
-            sample_rate=rate,
-            channel=cut.channel,
-        )
-        write_audio(path, waveform, rate, format.upper())
+        write_audio(path, read_cut(base / cut.audio_filepath, cut, sample_rate=rate), rate, format.upper())
     custom = {**(cut.custom or {}), "recording": recording, "recording_offset": start_of(cut)}
     samples = audio_info(path).num_samples
     return msgspec.structs.replace(
