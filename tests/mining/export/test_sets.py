@@ -273,6 +273,8 @@ def test_command_cuts_splits_and_exports(mined: Path, tmp_path: Path, capsys: py
     assert all((tmp_path / "train" / cut.audio_filepath).is_file() for cut in train)
     assert call([*arguments, "--out", str(tmp_path)]) == 0
     assert "train ctm" in capsys.readouterr().out
+    assert call(["export", str(mined), "--split", "train=rest,test=0.1m", "--out", str(tmp_path)]) == 0
+    assert "split test" in capsys.readouterr().out
 
 
 def test_command_says_what_is_wrong(mined: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
