@@ -34,7 +34,7 @@ def write_error(path: Path | str, error: OSError) -> UserError:
     return UserError(f"{path}: cannot be written: {cause}")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename durable; file systems that cannot sync a folder are left to their own promise."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -91,7 +91,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def write_bytes(path: Path | str, content: bytes) -> None:

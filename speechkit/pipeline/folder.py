@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from speechkit.errors import SpeechkitError
-from speechkit.io.atomic import write_error, write_json
+from speechkit.io.atomic import sync_folder, write_error, write_json
 from speechkit.io.hashing import DIGEST_BYTES, digest_file, digest_obj
 from speechkit.pipeline.content import digest_tree, walk
 from speechkit.pipeline.fingerprint import FOLDER_DIGITS
@@ -87,7 +87,7 @@ class StageFolder:
         try:
             write_json(staging / RECORD, record)
             for folder in sorted({staging, *(path.parent for _, path in walk(staging))}):
-                _sync(folder)
+                sync_folder(folder)
             if replace and self.final.exists():
                 self.final.rename(self.work / f"commit-old-{secrets.token_hex(6)}")
             try:
@@ -98,7 +98,7 @@ class StageFolder:
                 return False
         except OSError as error:
             raise write_error(self.final, error) from error
-        _sync(self.root)
+        sync_folder(self.root)
         return True
 
     def remove_work(self) -> None:
@@ -221,16 +221,3 @@ def _check_lines(path: Path, output: Output) -> int:
                 raise SpeechkitError(f"{output.path}:{number} is no valid record: {error}") from error
             records += 1
     return records
-
-
-def _sync(folder: Path) -> None:
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass  # not every file system can sync a folder
-    finally:
-        os.close(descriptor)
