@@ -290,7 +290,7 @@ def _impossible(components: Components, members: Mapping[str, list[str]], target
         return "the manifest has no utterances; there is nothing to split"
     kinds = Counter(key.partition(" ")[0] for key in max(members.values(), key=len))
     held = ", ".join(f"{number} {kind}{'s' * (number != 1)}" for kind, number in sorted(kinds.items()))
-    parts = f"{len(members)} separate part{'s' * (len(members) != 1)} by {' and '.join(components.by)}"
+    parts = f"{len(members)} separate part{'s' * (len(members) != 1)} by {', '.join(components.by)}"
     return (
         f"no split into {', '.join(targets)} without a leak: {components.rows} utterances fall into {parts} (the "
         f"largest hangs together through {held}); ask for fewer splits, split by other keys or add recordings"
