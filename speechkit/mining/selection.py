@@ -214,8 +214,8 @@ def unmatched_stretches(
 def _inside(edges: Sequence[float], stretches: Sequence[tuple[float, float]]) -> np.ndarray:
     """For each interval between neighbouring edges, whether one of the stretches covers it."""
     depth = np.zeros(len(edges) + 1, np.int64)
-    for start, end in stretches:
-        if end > start:
-            depth[np.searchsorted(edges, start)] += 1
-            depth[np.searchsorted(edges, end)] -= 1
+    bounds = np.array([stretch for stretch in stretches if stretch[1] > stretch[0]], np.float64).reshape(-1, 2)
+    begins, ends = np.searchsorted(np.asarray(edges), bounds.T)
+    np.add.at(depth, begins, 1)
+    np.subtract.at(depth, ends, 1)
     return np.asarray(np.cumsum(depth) > 0)
