@@ -162,7 +162,8 @@ def own_model(config: TrainConfig, vocabulary: tuple[str, ...]) -> Any:
         if not is_own_model(init):
             raise UserError(f"train.init {init} is no model of ours; set train.family=huggingface for other encoders")
         source = CtcModel.from_pretrained(init)
-        network = CtcModel(msgspec.structs.replace(source.config, vocabulary=vocabulary, lang=config.lang))
+        shape = msgspec.structs.replace(source.config, vocabulary=vocabulary, lang=config.lang, dropout=config.dropout)
+        network = CtcModel(shape)
         weights = source.state_dict()
         if source.config.vocabulary != vocabulary:
             weights = {name: value for name, value in weights.items() if not name.startswith(("output.", "feedback."))}
