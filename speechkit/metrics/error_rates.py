@@ -2,22 +2,34 @@
 
 Words are what `str.split` gives; characters are counted after spaces are collapsed, one space between words included,
 as jiwer counts them. Rates are corpus rates: all errors over all reference tokens.
+
+jiwer is the engine: the number of errors is the smallest there is, and of several alignments with as many errors its
+own is taken. Seen from the end of the two texts, where common beginnings and ends are set aside first, a deletion comes
+first, then an insertion where it leaves fewer errors than a match or substitution would (or as many, beside a match),
+then the match or substitution. Very long texts are halved first (Hirschberg), where the errors of both halves together
+are fewest. With ``weights="sclite"`` a substitution costs 4, a deletion or insertion 3, as in NIST's sclite; see
+`speechkit.metrics.lattice` for the ties there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Literal
 
 import msgspec
 
 from speechkit.errors import UserError
+from speechkit.metrics.alternatives import Alternatives, Ways
 from speechkit.metrics.bootstrap import DEFAULT_RESAMPLES, Interval, bootstrap_ratio, ratio
+from speechkit.metrics.lattice import Choice, Weights, align_lattice
 from speechkit.text import NormalizerSpec, get_normalizer
 
 Texts = Mapping[str, str] | Iterable[tuple[str, str]] | Sequence[str]
 Unit = Literal["word", "character"]
 OperationKind = Literal["equal", "substitute", "delete", "insert"]
+STEP_KINDS: dict[str, OperationKind] = {"=": "equal", "s": "substitute", "d": "delete", "i": "insert"}
+CHUNK_TOKENS = 20_000  # aligned at once, so that the engine's own copies stay small
 
 
 class Operation(msgspec.Struct, frozen=True, array_like=True):
@@ -72,6 +84,7 @@ class UtteranceErrors(msgspec.Struct, frozen=True):
     operations: list[Operation]
     counts: Counts
     speaker: str | None = None
+    chosen: list[Choice] = []
 
 
 class ErrorResult(msgspec.Struct, frozen=True):
@@ -134,6 +147,8 @@ def word_errors(
     *,
     normalizer: str = "none",
     speakers: Mapping[str, str] | None = None,
+    weights: Weights = "levenshtein",
+    alternatives: Alternatives | None = None,
 ) -> ErrorResult:
     """Align words and count hits, substitutions, deletions and insertions.
 
@@ -142,6 +157,9 @@ def word_errors(
         hypotheses: what was recognised, in the same form. Its ids must be those of the references.
         normalizer: name of a normaliser of `speechkit.text`, applied to both sides and recorded in the result.
         speakers: speaker of each id, for `ErrorResult.interval`.
+        weights: "levenshtein" counts the fewest errors; "sclite" aligns with NIST's weights.
+        alternatives: other ways to say parts of the references; the way nearest to the hypothesis is scored, and the
+            reference words of the result are those of that way.
 
     The result is in the order of the references. Either text of an utterance may be empty.
 
@@ -149,7 +167,49 @@ def word_errors(
         UserError: if an id is missing on one side or stands twice, with the first such ids.
         ConfigError: if the normaliser's name is not known.
     """
-    return _errors("word", references, hypotheses, normalizer, speakers)
+    normalize = get_normalizer(normalizer)
+    truth, guess = paired(references, hypotheses)
+    shared: dict[str, str] = {}  # one string object for each word, however often it is said
+
+    def words(text: str) -> list[str]:
+        return [shared.setdefault(word, word) for word in normalize(text).split()]
+
+    ways = Ways(alternatives, normalize) if alternatives else None
+    left: list[list[str]] = []
+    choices: list[list[Choice]] = []
+    for text in truth.values():
+        if ways is None:
+            left.append(words(text))
+        else:
+            written, offered = ways.of(text)
+            left.append([shared.setdefault(word, word) for word in written])
+            choices.append(offered)
+    right = [words(guess[name]) for name in truth]
+    chosen: dict[int, list[Choice]] = {}
+    operations: list[list[Operation]] = [[] for _ in left]
+    plain = []
+    for i in range(len(left)):
+        if weights == "levenshtein" and not (choices and choices[i]):
+            plain.append(i)
+            continue
+        aligned = align_lattice(left[i], choices[i] if choices else (), right[i], weights)
+        left[i], operations[i] = [shared.setdefault(w, w) for w in aligned.reference], _operations(aligned.steps)
+        chosen[i] = aligned.chosen
+    for i, found in zip(plain, _align("word", [left[i] for i in plain], [right[i] for i in plain]), strict=True):
+        operations[i] = found
+    utterances = [
+        UtteranceErrors(
+            id=name,
+            reference=left[i],
+            hypothesis=right[i],
+            operations=operations[i],
+            counts=_count(operations[i]),
+            speaker=None if speakers is None else speakers.get(name),
+            chosen=chosen.get(i, []),
+        )
+        for i, name in enumerate(truth)
+    ]
+    return ErrorResult("word", normalize.spec, utterances)
 
 
 def character_errors(
@@ -160,39 +220,53 @@ def character_errors(
     speakers: Mapping[str, str] | None = None,
 ) -> ErrorResult:
     """Align characters and count, as `word_errors`; one space between words is a character too."""
-    return _errors("character", references, hypotheses, normalizer, speakers)
+    normalize = get_normalizer(normalizer)
+    truth, guess = paired(references, hypotheses)
+    left = [list(" ".join(normalize(text).split())) for text in truth.values()]
+    right = [list(" ".join(normalize(guess[name]).split())) for name in truth]
+    utterances = [
+        UtteranceErrors(
+            id=name,
+            reference=left[i],
+            hypothesis=right[i],
+            operations=found,
+            counts=_count(found),
+            speaker=None if speakers is None else speakers.get(name),
+        )
+        for i, (name, found) in enumerate(zip(truth, _align("character", left, right), strict=True))
+    ]
+    return ErrorResult("character", normalize.spec, utterances)
 
 
-def _errors(
-    unit: Unit, references: Texts, hypotheses: Texts, normalizer: str, speakers: Mapping[str, str] | None
-) -> ErrorResult:
+def _align(unit: Unit, left: Sequence[list[str]], right: Sequence[list[str]]) -> Iterator[list[Operation]]:
+    """The engine's alignment of every pair, a few utterances at a time."""
     # jiwer is imported here so that reading a result loads no scoring engine.
     from jiwer import process_characters, process_words
 
-    normalize = get_normalizer(normalizer)
-    truth, guess = _paired(references, hypotheses)
-    ids = list(truth)
-    left = [" ".join(normalize.normalize(truth[i]).text.split()) for i in ids]
-    right = [" ".join(normalize.normalize(guess[i]).text.split()) for i in ids]
-    utterances: list[UtteranceErrors] = []
-    if ids:
-        output = process_words(left, right) if unit == "word" else process_characters(left, right)
-        for i, name in enumerate(ids):
-            operations = [
-                Operation(c.type, c.ref_start_idx, c.ref_end_idx, c.hyp_start_idx, c.hyp_end_idx)
-                for c in output.alignments[i]
-            ]
-            utterances.append(
-                UtteranceErrors(
-                    id=name,
-                    reference=left[i].split(" ") if unit == "word" and left[i] else list(left[i]),
-                    hypothesis=right[i].split(" ") if unit == "word" and right[i] else list(right[i]),
-                    operations=operations,
-                    counts=_count(operations),
-                    speaker=None if speakers is None else speakers.get(name),
-                )
-            )
-    return ErrorResult(unit, normalize.spec, utterances)
+    glue = " " if unit == "word" else ""
+    process = process_words if unit == "word" else process_characters
+    begin = 0
+    while begin < len(left):
+        end, tokens = begin, 0
+        while end < len(left) and tokens < CHUNK_TOKENS:
+            tokens += len(left[end]) + len(right[end]) + 1
+            end += 1
+        output = process([glue.join(t) for t in left[begin:end]], [glue.join(t) for t in right[begin:end]])
+        for chunks in output.alignments:
+            yield [Operation(c.type, c.ref_start_idx, c.ref_end_idx, c.hyp_start_idx, c.hyp_end_idx) for c in chunks]
+        begin = end
+
+
+def _operations(steps: str) -> list[Operation]:
+    """Runs of equal steps as operations."""
+    found: list[Operation] = []
+    i = j = 0
+    for step, run in groupby(steps):
+        length = len(list(run))
+        di, dj = (0 if step == "i" else length), (0 if step == "d" else length)
+        found.append(Operation(STEP_KINDS[step], i, i + di, j, j + dj))
+        i, j = i + di, j + dj
+    return found
 
 
 def _count(operations: Sequence[Operation]) -> Counts:
@@ -202,7 +276,12 @@ def _count(operations: Sequence[Operation]) -> Counts:
     return Counts(totals["equal"], totals["substitute"], totals["delete"], totals["insert"])
 
 
-def _paired(references: Texts, hypotheses: Texts) -> tuple[dict[str, str], dict[str, str]]:
+def paired(references: Texts, hypotheses: Texts) -> tuple[dict[str, str], dict[str, str]]:
+    """Both sides by id.
+
+    Raises:
+        UserError: if an id is missing on one side or stands twice, with the first such ids.
+    """
     truth, guess = _by_id(references, "reference"), _by_id(hypotheses, "hypothesis")
     for here, there, where in ((truth, guess, "hypotheses"), (guess, truth, "references")):
         missing = [i for i in here if i not in there]

@@ -1,65 +1,102 @@
-"""Reference and hypothesis files: Kaldi text, NIST trn, and JSON lines manifests."""
+"""Reference and hypothesis files of every common form, and folders of one file a recording."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
-import msgspec
-
-from speechkit.data.manifest import read_jsonl
 from speechkit.errors import UserError
+from speechkit.metrics.nist_files import TRN, ctm_transcripts, read_stm, read_trn
+from speechkit.metrics.text_lines import numbered_lines
+from speechkit.metrics.transcript_records import Audio, Role, Transcript
+from speechkit.metrics.transcript_rows import read_rows
 
-TRN = re.compile(r"^(?P<text>.*?)\s*\((?P<id>[^()\s]+)\)\s*$")
-MAX_LINE_BYTES = 1 << 24
+__all__ = ["TRN", "Audio", "Format", "Transcript", "read_speakers", "read_transcripts", "transcript_format"]
+
+Format = Literal["kaldi", "trn", "stm", "ctm", "rows", "fairseq", "nlp", "folder"]
+SUFFIXES: dict[str, Format] = {
+    ".jsonl": "rows",
+    ".json": "rows",
+    ".ndjson": "rows",
+    ".csv": "rows",
+    ".trn": "trn",
+    ".stm": "stm",
+    ".ctm": "ctm",
+    ".nlp": "nlp",
+}
+LARGEST_SIDE_FILE = 1 << 30
 
 
-class Transcript(msgspec.Struct, frozen=True):
-    """One line of a transcript file; other fields of a manifest are passed over."""
-
-    id: str
-    text: str | None = None
-    speaker: str | None = None
-
-
-def read_transcripts(path: Path | str) -> list[Transcript]:
+def read_transcripts(path: Path | str, role: Role = "reference", *, text_field: str | None = None) -> list[Transcript]:
     """Transcripts of a file, in its order.
 
-    ``.jsonl``, ``.json`` and ``.jsonl.gz`` are manifests with ``id`` and ``text``; ``.trn`` has ``text (id)`` a line;
-    anything else is Kaldi's ``id text``. An id alone is an empty text.
+    Args:
+        path: JSON lines (NeMo, Hugging Face, Lhotse cuts, our manifests), ``.csv``, ``.tsv`` with a header (SLUE,
+            submissions, Common Voice), a fairseq manifest ``.tsv`` with its ``.wrd`` or ``.ltr`` beside it, ``.trn``,
+            ``.stm``, ``.ctm``, ``.nlp``, a folder of ``.txt`` or ``.nlp`` files (the id is the name of the file), or
+            Kaldi's ``id text`` under any other name. All may be compressed with gzip.
+        role: which text a row gives that has both: ``text`` of a reference, ``pred_text`` of a hypothesis.
+        text_field: the field that holds the text, where the usual names do not say it.
+
+    An id alone is an empty text. Segments that an stm file says to ignore are not among the transcripts.
 
     Raises:
-        UserError: if the file cannot be read, an id stands twice, or a manifest line has no text, with the line.
+        UserError: if the file cannot be read, an id stands twice, or a line has no text, with the line.
     """
     path = Path(path)
-    name = path.name.lower().removesuffix(".gz")
-    if name.endswith((".jsonl", ".json")):
-        found = _manifest(path)
-    elif name.endswith(".trn"):
-        found = _trn(path)
-    else:
-        found = ((n, Transcript(*_key(line))) for n, line in _lines(path))
+    kind = transcript_format(path)
     taken: dict[str, int] = {}
     transcripts: list[Transcript] = []
-    for number, transcript in found:
+    for number, transcript in _read(path, kind, role, text_field):
         first = taken.setdefault(transcript.id, number)
         if first != number:
             raise UserError(f"{path}:{number}: {transcript.id} stands on line {first} too; every id must be unique")
-        transcripts.append(transcript)
+        if kind != "stm" or transcript.text is not None:
+            transcripts.append(transcript)
+    if len(taken) < len(transcripts):  # two supervisions of one line
+        raise UserError(f"{path}: an id stands twice on one line; every id must be unique")
     if not transcripts:
-        raise UserError(f"{path}: holds no transcript; give Kaldi text, .trn or a .jsonl manifest")
+        raise UserError(f"{path}: holds no transcript; give Kaldi text, .trn, .stm, .ctm, .jsonl, .csv or .tsv")
     return transcripts
 
 
+def transcript_format(path: Path) -> Format:
+    """The form of a file, by its name; only for ``.tsv`` its first line decides between rows and a manifest."""
+    if path.is_dir():
+        return "folder"
+    name = path.name.removesuffix(".gz")
+    suffix = Path(name).suffix
+    if suffix == ".tsv":
+        _, first = next(numbered_lines(path), (1, ""))
+        return "rows" if "\t" in first else "fairseq"
+    return SUFFIXES.get(suffix, "kaldi")
+
+
 def read_speakers(path: Path | str) -> dict[str, str]:
-    """Speaker of each id, from Kaldi's ``utt2spk``."""
+    """Speaker of each id, from Kaldi's ``utt2spk``; calls, groups and other names of an id are written likewise."""
     speakers: dict[str, str] = {}
-    for number, line in _lines(Path(path)):
+    for number, line in numbered_lines(Path(path)):
         key, speaker = _key(line)
         if not speaker or speakers.setdefault(key, speaker) != speaker:
             raise UserError(f"{path}:{number}: {key} has no speaker or two; give one speaker for each id")
     return speakers
+
+
+def _read(path: Path, kind: Format, role: Role, text_field: str | None) -> Iterator[tuple[int, Transcript]]:
+    if kind == "rows":
+        return read_rows(path, role, text_field)
+    if text_field is not None:
+        raise UserError(f"{path}: has no named fields, and {text_field!r} was asked for; leave the option out")
+    if kind == "folder":
+        return _folder(path)
+    readers = {"trn": read_trn, "stm": read_stm, "ctm": ctm_transcripts, "fairseq": _fairseq, "nlp": _nlp}
+    return readers.get(kind, _kaldi)(path)
+
+
+def _kaldi(path: Path) -> Iterator[tuple[int, Transcript]]:
+    for number, line in numbered_lines(path):
+        yield number, Transcript(*_key(line))
 
 
 def _key(line: str) -> tuple[str, str]:
@@ -67,34 +104,55 @@ def _key(line: str) -> tuple[str, str]:
     return key, text[0] if text else ""
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def _fairseq(path: Path) -> Iterator[tuple[int, Transcript]]:
+    """Rows ``file<TAB>samples`` under the line of the audio root, and as many lines of text beside them."""
+    words = path.with_suffix(".wrd")
+    letters = path.with_suffix(".ltr")
+    beside = words if words.is_file() else letters
+    if not beside.is_file():
+        raise UserError(f"{path}: is a manifest without text; put {words.name} or {letters.name} beside it")
+    rows = list(numbered_lines(path))
+    # An utterance may be silent, so that blank lines count here.
+    with beside.open("rb") as file:
+        content = file.read(LARGEST_SIDE_FILE + 1)
+    if len(content) > LARGEST_SIDE_FILE:
+        raise UserError(f"{beside}: is larger than 1 GiB; this is no file of transcripts")
     try:
-        with path.open("rb") as file:
-            number = 0
-            while line := file.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                if len(line) > MAX_LINE_BYTES:
-                    raise UserError(f"{path}:{number}: is longer than 16 MiB; this is no file of transcripts")
-                try:
-                    text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError as error:
-                    raise UserError(f"{path}:{number}: byte {error.start} is not UTF-8; convert the file") from error
-                if text.strip():
-                    yield number, text
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}; check the path") from error
+        texts = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{beside}: byte {error.start} is not UTF-8; convert the file") from error
+    if len(texts) != len(rows) - 1:
+        raise UserError(f"{beside}: has {len(texts)} lines for {len(rows) - 1} rows of {path.name}; make them again")
+    root = rows[0][1].strip()
+    for (number, row), text in zip(rows[1:], texts, strict=True):
+        audio = row.split("\t")[0]
+        plain = text.replace(" ", "").replace("|", " ").strip() if beside == letters else text.strip()
+        yield number, Transcript(Path(audio).stem, plain, audio=Audio(str(Path(root) / audio)))
 
 
-def _trn(path: Path) -> Iterator[tuple[int, Transcript]]:
-    for number, line in _lines(path):
-        match = TRN.match(line.rstrip("\r\n"))
-        if not match:
-            raise UserError(f"{path}:{number}: does not end in (id); write: text (id)")
-        yield number, Transcript(match["id"], match["text"].strip())
+def _nlp(path: Path) -> Iterator[tuple[int, Transcript]]:
+    """``token|speaker|ts|endTs|punctuation|...``: one transcript of the whole recording."""
+    lines = numbered_lines(path)
+    head = next(lines, (1, ""))[1].split("|")
+    if "token" not in head or "punctuation" not in head:
+        raise UserError(f"{path}:1: has no columns token and punctuation; the first line names them")
+    token, mark = head.index("token"), head.index("punctuation")
+    words = []
+    for number, line in lines:
+        cells = line.split("|")
+        if len(cells) != len(head):
+            raise UserError(f"{path}:{number}: has {len(cells)} cells and the header {len(head)}; mend the line")
+        words.append(cells[token] + cells[mark])
+    name = path.name.removesuffix(".gz").removesuffix(".nlp")
+    yield 1, Transcript(name, " ".join(words), recording=name)
 
 
-def _manifest(path: Path) -> Iterator[tuple[int, Transcript]]:
-    for number, transcript in enumerate(read_jsonl(path, Transcript), 1):
-        if transcript.text is None:
-            raise UserError(f"{path}: {transcript.id} has no text; give every utterance a text, an empty one if silent")
-        yield number, transcript
+def _folder(path: Path) -> Iterator[tuple[int, Transcript]]:
+    names = sorted(p for p in path.iterdir() if p.name.removesuffix(".gz").endswith((".txt", ".nlp")))
+    for number, file in enumerate(names, 1):
+        plain = file.name.removesuffix(".gz")
+        if plain.endswith(".nlp"):
+            yield number, next(_nlp(file))[1]
+        else:
+            text = " ".join(line.strip() for _, line in numbered_lines(file))
+            yield number, Transcript(plain.removesuffix(".txt"), text, recording=plain.removesuffix(".txt"))

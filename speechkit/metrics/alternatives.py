@@ -1,0 +1,166 @@
+"""Other ways to say parts of a reference: in braces, from a file of equivalent phrases, and numbers in digits or words.
+
+What a recogniser writes as "20 %" and the reference as "twenty percent" is no error. Which way counts is not guessed:
+`speechkit.metrics.lattice` takes the one that is nearest to each hypothesis.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from speechkit.errors import UserError
+from speechkit.metrics.lattice import Choice
+from speechkit.metrics.text_lines import numbered_lines
+from speechkit.text.english_numbers import ONES, SCALES, TENS, cardinal, digits_in_words, is_year, ordinal, year
+
+BRACES = re.compile(r"\{([^{}]*/[^{}]*)\}")
+NOTHING = "@"
+LONGEST_NUMBER = 10  # words of a number that are read as digits
+_ORDINAL = re.compile(r"([0-9]+)(?:st|nd|rd|th)\Z", re.IGNORECASE)
+_UNITS = {word: value for value, word in enumerate(ONES)}
+_TENS = {word: 10 * value for value, word in enumerate(TENS) if value >= 2}
+_SCALES = {word: 1000**power for power, word in enumerate(SCALES) if word}
+_ORDINALS = {ordinal(str(value)): value for value in range(1, 32)}
+
+
+class Alternatives(msgspec.Struct, frozen=True):
+    """Which ways are offered: ``{ a / b }`` in references, ``groups`` of equivalent phrases, English numbers."""
+
+    braces: bool = False
+    numbers: bool = False
+    groups: tuple[tuple[str, ...], ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.braces or self.numbers or bool(self.groups)
+
+
+def read_groups(path: Path | str) -> tuple[tuple[str, ...], ...]:
+    """Groups of equivalent phrases: one group a line, phrases separated by tabs; ``#`` starts a comment line.
+
+    Raises:
+        UserError: with ``file:line`` if a line holds fewer than two phrases.
+    """
+    groups = []
+    for number, line in numbered_lines(Path(path)):
+        if line.startswith("#"):
+            continue
+        phrases = tuple(phrase.strip() for phrase in line.split("\t"))
+        if len(phrases) < 2:
+            raise UserError(f"{path}:{number}: has one phrase; separate equivalent ones by tabs ({NOTHING}: nothing)")
+        groups.append(phrases)
+    return tuple(groups)
+
+
+class Ways:
+    """The offered ways under one normaliser, ready for many references."""
+
+    def __init__(self, alternatives: Alternatives, normalize: Callable[[str], str]) -> None:
+        self.alternatives = alternatives
+        self.normalize = normalize
+        self.phrases: dict[str, list[tuple[tuple[str, ...], list[tuple[str, ...]]]]] = {}
+        for group in alternatives.groups:
+            forms = list(dict.fromkeys(self._words(phrase) for phrase in group))
+            for form in forms:
+                if form:
+                    others = [other for other in forms if other != form]
+                    self.phrases.setdefault(form[0], []).append((form, others))
+
+    def of(self, text: str) -> tuple[list[str], list[Choice]]:
+        """The normalised words of a reference as written (the first way of every brace), and its choices."""
+        words, choices = self._in_braces(text) if self.alternatives.braces else (list(self._words(text)), [])
+        found = list(self._equivalent(words))
+        if self.alternatives.numbers:
+            found += _numbers(words)
+        written = {(c.begin, c.end, c.words) for c in choices}
+        for choice in found:
+            key = (choice.begin, choice.end, choice.words)
+            if key not in written and tuple(words[choice.begin : choice.end]) != choice.words:
+                written.add(key)
+                choices.append(choice)
+        return words, choices
+
+    def _words(self, text: str) -> tuple[str, ...]:
+        return () if text.strip() == NOTHING else tuple(self.normalize(text).split())
+
+    def _in_braces(self, text: str) -> tuple[list[str], list[Choice]]:
+        words: list[str] = []
+        choices: list[Choice] = []
+        cursor = 0
+        for match in BRACES.finditer(text):
+            words += self._words(text[cursor : match.start()])
+            first, *others = (self._words(way) for way in match[1].split("/"))
+            if not first:  # nothing said is a choice and cannot be what is written
+                first, others = next((way for way in others if way), ()), [(), *others]
+            if first:
+                span = (len(words), len(words) + len(first))
+                words += first
+                choices += [Choice(*span, way) for way in dict.fromkeys(others) if way != first]
+            cursor = match.end()
+        return words + list(self._words(text[cursor:])), choices
+
+    def _equivalent(self, words: Sequence[str]) -> Iterator[Choice]:
+        for begin, word in enumerate(words):
+            for form, others in self.phrases.get(word, ()):
+                if tuple(words[begin : begin + len(form)]) == form:
+                    yield from (Choice(begin, begin + len(form), other) for other in others)
+
+
+def _numbers(words: Sequence[str]) -> Iterator[Choice]:
+    for begin, word in enumerate(words):
+        for way in dict.fromkeys(_said(word)):
+            yield Choice(begin, begin + 1, tuple(way.split()))
+        if word not in _UNITS and word not in _TENS and word not in _ORDINALS:
+            continue
+        for end in range(begin + 1, min(len(words), begin + LONGEST_NUMBER) + 1):
+            for digits in _written(words[begin:end]):
+                yield Choice(begin, end, (digits,))
+
+
+def _said(word: str) -> Iterator[str]:
+    """Ways to say a word of digits."""
+    if match := _ORDINAL.match(word):
+        yield ordinal(match[1])
+    elif word.isascii() and word.isdigit() and len(word) <= 15:
+        yield cardinal(word)
+        yield digits_in_words(word)
+        if is_year(word):
+            yield year(word)
+            yield f"{cardinal(word[:2])} {cardinal(word[2:])}"
+
+
+def _written(words: Sequence[str]) -> Iterator[str]:
+    """Digits for a stretch of number words: a cardinal, a year in two halves, an ordinal up to 31st."""
+    value = _cardinal_value(words)
+    if value is not None:
+        yield str(value)
+    for cut in range(1, len(words)):
+        first, second = _cardinal_value(words[:cut]), _cardinal_value(words[cut:])
+        if first is not None and second is not None and 10 <= first <= 99 and 10 <= second <= 99:
+            yield f"{first}{second}"
+    day = _ORDINALS.get(" ".join(words))
+    if day is not None:
+        teen = 10 < day % 100 < 14
+        yield f"{day}{'th' if teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(day % 10, 'th')}"
+
+
+def _cardinal_value(words: Sequence[str]) -> int | None:
+    """The value of a cardinal in words, or None if the words are not one well-formed cardinal."""
+    total = current = 0
+    for word in words:
+        if word in _UNITS:
+            current += _UNITS[word]
+        elif word in _TENS:
+            current += _TENS[word]
+        elif word == "hundred":
+            current *= 100
+        elif word in _SCALES:
+            total, current = total + current * _SCALES[word], 0
+        else:
+            return None
+    value = total + current
+    # Read back, so that "twenty twenty" and "one two" are no cardinals.
+    return value if cardinal(str(value)).split() == list(words) else None

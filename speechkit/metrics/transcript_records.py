@@ -1,0 +1,36 @@
+"""One transcript with what a score can be broken down by and played from."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Role = Literal["reference", "hypothesis"]
+
+
+class Audio(msgspec.Struct, frozen=True):
+    """Where an utterance can be heard: a path as its file has it, and seconds from the start of that recording."""
+
+    path: str
+    offset: float = 0.0
+    duration: float | None = None
+
+
+class Transcript(msgspec.Struct, frozen=True):
+    """The text of one id. ``recording`` is the call or file it was cut from, ``groups`` its other short fields."""
+
+    id: str
+    text: str | None = None
+    speaker: str | None = None
+    recording: str | None = None
+    audio: Audio | None = None
+    groups: dict[str, str] = {}
+
+
+class TimedWord(msgspec.Struct, frozen=True):
+    """A word of a ctm file, seconds from the start of the recording."""
+
+    word: str
+    start: float
+    duration: float

@@ -1,0 +1,161 @@
+"""Transcripts from rows with named fields: JSON lines of many toolkits, CSV, and tsv files with a header."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from speechkit.data.manifest import read_jsonl
+from speechkit.errors import UserError
+from speechkit.metrics.text_lines import numbered_lines
+from speechkit.metrics.transcript_records import Audio, Role, Transcript
+
+IDS = ("id", "utt_id", "utterance_id", "uttid", "utt", "key", "segment_id", "question_id")
+AUDIOS = ("audio_filepath", "audio_file", "audio_path", "file_name", "filename", "wav", "audio", "path", "file")
+TEXTS = ("text", "normalized_text", "reference", "ref", "transcript", "transcription", "sentence", "raw_text")
+GUESSES = ("pred_text", "hypothesis", "hyp", "prediction", "predicted_text", "pred", "transcription", *TEXTS)
+SPEAKERS = ("speaker", "speaker_id", "spk", "spk_id", "client_id")
+RECORDINGS = ("recording", "recording_id", "call", "session_id", "meeting_id", "issue_id", "document_id")
+LONGEST_GROUP = 64  # characters; a longer field is no name of a group
+
+
+def read_rows(path: Path, role: Role, text_field: str | None = None) -> Iterator[tuple[int, Transcript]]:
+    """Rows of a ``.jsonl``, ``.csv`` or ``.tsv`` file as transcripts with their line numbers.
+
+    The id is the first of `IDS` that a row has, else its audio path with its offset, if it has one. The text is
+    ``text_field``, else the first of `TEXTS` (reference) or `GUESSES` (hypothesis), so that one NeMo manifest with
+    ``text`` and ``pred_text`` can be both sides. A row with ``supervisions`` is a Lhotse cut.
+
+    Raises:
+        UserError: with ``file:line`` if a row has no id or no text, or is not what the name of its file says.
+    """
+    name = path.name.removesuffix(".gz")
+    rows: Iterable[tuple[int, Mapping[str, Any]]]
+    if name.endswith((".jsonl", ".json", ".ndjson")):
+        rows = enumerate(read_jsonl(path, dict[str, Any]), 1)
+    else:
+        rows = _table(path, "\t" if name.endswith(".tsv") else ",")
+    for number, row in rows:
+        place = f"{path}:{number}"
+        if "supervisions" in row:
+            yield from ((number, transcript) for transcript in _cut(row, place, text_field))
+        else:
+            yield number, _row(row, place, role, text_field)
+
+
+def _table(path: Path, separator: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Rows by the names in the first line. A tsv has no quoting: a quotation mark is a character of the text."""
+    if separator == "\t":
+        lines = numbered_lines(path)
+        _, first = next(lines, (1, ""))
+        head = first.split("\t")
+        for number, line in lines:
+            cells = line.split("\t")
+            if len(cells) != len(head):
+                raise UserError(f"{path}:{number}: has {len(cells)} cells and the header {len(head)}; mend the row")
+            yield number, dict(zip(head, cells, strict=True))
+        return
+    csv.field_size_limit(1 << 24)
+    reader = csv.DictReader(line + "\n" for _, line in numbered_lines(path))
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                raise UserError(f"{path}:{reader.line_num}: has another number of cells than the header; mend the row")
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise UserError(f"{path}:{reader.line_num}: is not CSV ({error}); mend it") from error
+
+
+def _first(row: Mapping[str, Any], names: Iterable[str]) -> tuple[str | None, Any]:
+    """The first name whose value is there and is not None, and that value."""
+    for name in names:
+        if row.get(name) is not None:
+            return name, row[name]
+    return None, None
+
+
+def _row(row: Mapping[str, Any], place: str, role: Role, text_field: str | None) -> Transcript:
+    audio = _audio(row)
+    id_field, identifier = _first(row, IDS)
+    if identifier in (None, ""):
+        identifier = _made_id(row, audio)
+    if identifier is None:
+        raise UserError(f"{place}: has no id; give each row one of {', '.join(IDS[:4])} or {AUDIOS[0]}")
+    names = (text_field,) if text_field else GUESSES if role == "hypothesis" else TEXTS
+    found, text = _first(row, names)
+    if found is None:
+        wanted = text_field or ", ".join(names[:3])
+        raise UserError(
+            f"{place}: {identifier} has no text ({wanted}); give every utterance a text, an empty one if silent"
+        )
+    if not isinstance(text, str):
+        raise UserError(f"{place}: {identifier}: {found} is a {type(text).__name__}; a text is wanted")
+    speaker_field, speaker = _first(row, SPEAKERS)
+    recording_field, recording = _first(row, RECORDINGS)
+    custom = row.get("custom")
+    if recording is None and isinstance(custom, Mapping):
+        recording = custom.get("recording")
+    if recording is None and audio is not None and "offset" in row:
+        recording = audio.path
+    used = {id_field, found, speaker_field, recording_field, *TEXTS, *GUESSES, *AUDIOS, *IDS}
+    fields = {**custom, **row} if isinstance(custom, Mapping) else row
+    groups = {
+        k: v for k, v in fields.items() if k and k not in used and isinstance(v, str) and 0 < len(v) <= LONGEST_GROUP
+    }
+    return Transcript(str(identifier), text, _text(speaker), _text(recording), audio, groups)
+
+
+def _made_id(row: Mapping[str, Any], audio: Audio | None) -> str | None:
+    if row.get("issue_id") and str(row.get("start_ms", "")).isdigit() and str(row.get("duration_ms", "")).isdigit():
+        # SLUE's dialogue acts name a clip by its call and its milliseconds.
+        return f"{row['issue_id']}_{row['start_ms']}_{int(row['start_ms']) + int(row['duration_ms'])}"
+    if audio is None:
+        return None
+    return f"{audio.path}@{audio.offset:g}" if audio.offset else audio.path
+
+
+def _audio(row: Mapping[str, Any]) -> Audio | None:
+    _, path = _first(row, AUDIOS)
+    if isinstance(path, Mapping):  # Hugging Face's decoded audio column
+        path = path.get("path")
+    if not isinstance(path, str) or not path:
+        return None
+    offset, duration = _number(row.get("offset")), _number(row.get("duration"))
+    return Audio(path, offset or 0.0, duration)
+
+
+def _cut(row: Mapping[str, Any], place: str, text_field: str | None) -> Iterator[Transcript]:
+    """One transcript for each supervision, as Lhotse has them; the id is the cut's where there is one only."""
+    supervisions = row["supervisions"]
+    if not isinstance(supervisions, list) or not all(isinstance(part, dict) for part in supervisions):
+        raise UserError(f"{place}: is not a Lhotse cut: supervisions is no list of objects; mend it")
+    recording = row.get("recording")
+    sources = recording.get("sources") if isinstance(recording, dict) else None
+    path = sources[0].get("source") if isinstance(sources, list) and sources and isinstance(sources[0], dict) else None
+    if not supervisions:
+        raise UserError(f"{place}: {row.get('id')} has no supervision; give every cut a text, an empty one if silent")
+    for part in supervisions:
+        identifier = row.get("id") if len(supervisions) == 1 else part.get("id")
+        custom = part.get("custom") or {}
+        text = part.get(text_field, custom.get(text_field)) if text_field else part.get("text")
+        if not isinstance(identifier, str) or not isinstance(text, str):
+            raise UserError(f"{place}: a supervision of {row.get('id')} has no id or no text; give it both")
+        start = (_number(row.get("start")) or 0.0) + (_number(part.get("start")) or 0.0)
+        audio = Audio(path, max(0.0, start), _number(part.get("duration"))) if isinstance(path, str) else None
+        name = part.get("recording_id") or (recording.get("id") if isinstance(recording, dict) else None)
+        groups = {k: v for k, v in {**custom, **part}.items() if k in ("language", "gender") and isinstance(v, str)}
+        yield Transcript(identifier, text, _text(part.get("speaker")), _text(name), audio, groups)
+
+
+def _text(value: Any) -> str | None:
+    return None if value in (None, "") else str(value)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if 0 <= number < 1e9 else None
