@@ -24,6 +24,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from speechkit.data import Utterance, write_manifest
 from speechkit.errors import UserError, require
 from speechkit.io.audio import audio_info
@@ -169,6 +171,7 @@ def main() -> int:
     parser.add_argument("--synthetic", type=int, default=2000, help="synthetic utterances")
     parser.add_argument("--texts", type=Path, nargs="*", default=[], help="plain text files with sentences to speak")
     parser.add_argument("--accented", type=float, default=0.25, help="share of speechocean762 to take")
+    parser.add_argument("--repeat", type=int, default=1, help="how often to list each recording of a fluent reader")
     arguments = parser.parse_args()
     data, out = arguments.data.resolve(), arguments.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -206,6 +209,9 @@ def main() -> int:
     texts = [row.text for row in train if row.text and not row.id.startswith("speechocean")]
     texts += sentences(arguments.texts)
     take("synthetic", synthetic(texts, out / "synthetic", arguments.synthetic) if arguments.synthetic else iter(()))
+    fluent = [row for row in train if row.speaker != "barista" and not row.id.startswith(("speechocean", "synthetic"))]
+    for number in range(2, arguments.repeat + 1):
+        train += [msgspec.structs.replace(row, id=f"{row.id}-{number}") for row in fluent]
     write_manifest(out / "train.jsonl", train)
     write_manifest(out / "test.jsonl", test)
     for corpus, amount in hours.items():

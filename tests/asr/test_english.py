@@ -40,8 +40,10 @@ def test_held_out_speakers_are_tested_on_and_never_learnt_from(tmp_path, monkeyp
         folder = data / "LibriSpeech/dev-clean" / speaker / "1"
         write_audio(folder / f"{speaker}-1-0000.flac", tone, 16_000)
         (folder / f"{speaker}-1.trans.txt").write_text(f"{speaker}-1-0000 SPOKEN BY MANY\n", encoding="utf-8")
-    monkeypatch.setattr(sys, "argv", ["english", str(data), str(out), "--synthetic", "0"])
+    monkeypatch.setattr(sys, "argv", ["english", str(data), str(out), "--synthetic", "0", "--repeat", "2"])
     assert main() == 0
-    assert {row.speaker for row in read_manifest(out / "train.jsonl")} == {"9001"}
+    train = list(read_manifest(out / "train.jsonl"))
+    assert {row.speaker for row in train} == {"9001"}
+    assert [row.id for row in train] == ["librispeech-9001-1-0000", "librispeech-9001-1-0000-2"]
     assert {row.speaker for row in read_manifest(out / "test.jsonl")} == set(HELD_OUT)
     assert "speechocean762 is left out" in capsys.readouterr().out
