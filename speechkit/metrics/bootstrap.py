@@ -58,11 +58,22 @@ def bootstrap(
 
     Source: Bisani and Ney 2004, Bootstrap estimates for confidence intervals in ASR performance evaluation.
     """
+    if not 0 < confidence < 1:
+        raise UserError(f"confidence is {confidence}; give a share between 0 and 1, for example 0.95")
+    sums, n = resampled_sums(counts, times=times, resamples=resamples, seed=seed)
+    return percentile_interval(statistic(sums), confidence, n)
+
+
+def resampled_sums(
+    counts: ArrayLike, *, times: NDArray[np.int64] | None = None, resamples: int = DEFAULT_RESAMPLES, seed: int = 0
+) -> tuple[NDArray[np.float64], int]:
+    """Column sums (resamples, k) of ``counts`` (n, k) drawn with replacement, and how many items a draw has.
+
+    Values of several systems in columns of one table are drawn together, so that differences are paired.
+    """
     table = np.asarray(counts, np.float64)
     if table.ndim != 2 or not len(table):
         raise UserError(f"a bootstrap needs at least one item; counts of shape {table.shape} were given")
-    if not 0 < confidence < 1:
-        raise UserError(f"confidence is {confidence}; give a share between 0 and 1, for example 0.95")
     if resamples < 1:
         raise UserError(f"resamples is {resamples}; give at least 1")
     random = np.random.default_rng(seed)
@@ -75,10 +86,17 @@ def bootstrap(
         # How often each item is drawn is all that a sum needs to know of a resample.
         drawn = random.multinomial(n, repeats / n, size=end - begin)
         sums[begin:end] = drawn @ table
+    return sums, n
+
+
+def percentile_interval(values: NDArray[np.float64], confidence: float, units: int) -> Interval:
+    """The middle ``confidence`` of resampled values (resamples,) over ``units`` items."""
+    if not 0 < confidence < 1:
+        raise UserError(f"confidence is {confidence}; give a share between 0 and 1, for example 0.95")
     tail = (1 - confidence) / 2
     # Order statistics as they are: interpolating between infinite rates would give no number.
-    low, high = np.quantile(statistic(sums), [tail, 1 - tail], method="nearest")
-    return Interval(float(low), float(high), confidence, resamples, n)
+    low, high = np.quantile(values, [tail, 1 - tail], method="nearest")
+    return Interval(float(low), float(high), confidence, len(values), units)
 
 
 def bootstrap_ratio(

@@ -1,0 +1,175 @@
+"""Whether two systems differ: paired bootstrap, matched pairs of segments (MAPSSWE), and McNemar on utterances."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.errors import UserError
+from speechkit.metrics.bootstrap import Interval, percentile_interval, ratio, resampled_sums
+from speechkit.metrics.error_rates import ErrorResult, UtteranceErrors
+
+FEW_UNITS = 20
+EXACT_DISCORDANT = 10_000
+GOOD_WORDS = 2  # correct in both systems, they part two segments
+
+
+class RateBootstrap(msgspec.Struct, frozen=True):
+    """Resampled rates of systems over the same draws: rates (systems,), resampled (resamples, systems), units."""
+
+    rates: NDArray[np.float64]
+    resampled: NDArray[np.float64]
+    units: int
+
+    def interval(self, system: int, confidence: float) -> Interval:
+        """Percentile interval of one system's rate."""
+        return percentile_interval(self.resampled[:, system], confidence, self.units)
+
+
+class PairedDifference(msgspec.Struct, frozen=True):
+    """First rate less second rate, its interval, and the two-sided p-value of no difference."""
+
+    difference: float
+    interval: Interval
+    p_value: float
+
+
+class MatchedPairs(msgspec.Struct, frozen=True):
+    """Mean of (errors of the first - errors of the second) over ``segments``, its z value and two-sided p-value."""
+
+    segments: int
+    mean: float
+    z: float
+    p_value: float
+
+
+class McNemar(msgspec.Struct, frozen=True):
+    """Utterances that only one system has wrong, and the two-sided p-value that both are equally likely."""
+
+    only_first_wrong: int
+    only_second_wrong: int
+    p_value: float
+
+
+def bootstrap_rates(
+    errors: NDArray[np.float64], tokens: NDArray[np.float64], *, resamples: int, seed: int
+) -> RateBootstrap:
+    """Draw units for all systems at once; errors and tokens are (units, systems)."""
+    systems = errors.shape[1]
+    sums, units = resampled_sums(np.concatenate([errors, tokens], axis=1), resamples=resamples, seed=seed)
+    rates = ratio(errors.sum(axis=0), tokens.sum(axis=0))
+    return RateBootstrap(rates, ratio(sums[:, :systems], sums[:, systems:]), units)
+
+
+def paired_difference(drawn: RateBootstrap, first: int, second: int, confidence: float) -> PairedDifference:
+    """The difference of two systems over the same draws.
+
+    p is twice the smaller share of draws whose difference is not positive or not negative, with the observed draw
+    counted on both sides, so that it is never 0. Source: Bisani and Ney 2004, section 3 (probability of improvement).
+    """
+    with np.errstate(invalid="ignore"):
+        differences = np.nan_to_num(drawn.resampled[:, first] - drawn.resampled[:, second], nan=0.0)
+        observed = float(np.nan_to_num(drawn.rates[first] - drawn.rates[second], nan=0.0))
+    count = len(differences) + 1
+    below, above = int((differences <= 0).sum()) + 1, int((differences >= 0).sum()) + 1
+    p_value = min(1.0, 2 * min(below, above) / count)
+    return PairedDifference(observed, percentile_interval(differences, confidence, drawn.units), p_value)
+
+
+def matched_pairs(first: ErrorResult, second: ErrorResult) -> MatchedPairs:
+    """MAPSSWE: errors of both systems in segments that are parted by two or more words right in both.
+
+    An utterance whose reference was read in two ways (alternatives) is one segment.
+    With fewer than two segments p is 1. Source: Gillick and Cox 1989; NIST's sc_stats.
+
+    Raises:
+        UserError: if the two results are not of the same utterances in the same order.
+    """
+    pairs: list[tuple[int, int]] = []
+    for one, two in _same(first, second):
+        if one.reference != two.reference:
+            if one.counts.errors or two.counts.errors:
+                pairs.append((one.counts.errors, two.counts.errors))
+            continue
+        pairs += _segments(_events(one), _events(two))
+    if len(pairs) < 2:
+        return MatchedPairs(len(pairs), 0.0, 0.0, 1.0)
+    differences = np.array([a - b for a, b in pairs], np.float64)
+    mean, deviation = float(differences.mean()), float(differences.std(ddof=1))
+    if deviation == 0:
+        z = 0.0 if mean == 0 else math.copysign(math.inf, mean)
+    else:
+        z = mean / (deviation / math.sqrt(len(pairs)))
+    return MatchedPairs(len(pairs), mean, z, math.erfc(abs(z) / math.sqrt(2)))
+
+
+def mcnemar(first: ErrorResult, second: ErrorResult) -> McNemar:
+    """McNemar's test on utterances with any error: exact binomial up to 10,000 that differ, else chi-squared.
+
+    Source: McNemar 1947; Gillick and Cox 1989, section 3.
+    """
+    only_first = only_second = 0
+    for one, two in _same(first, second):
+        wrong, also = one.counts.errors > 0, two.counts.errors > 0
+        only_first += wrong and not also
+        only_second += also and not wrong
+    return McNemar(only_first, only_second, binomial_p(only_first, only_second))
+
+
+def binomial_p(first: int, second: int) -> float:
+    """Two-sided p-value of ``first`` against ``second`` outcomes when both have probability one half."""
+    count, fewer = first + second, min(first, second)
+    if count == 0:
+        return 1.0
+    if count > EXACT_DISCORDANT:
+        return math.erfc(max(0.0, abs(first - second) - 1) / math.sqrt(2 * count))
+    logs = [
+        math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1) - count * math.log(2)
+        for k in range(fewer + 1)
+    ]
+    return min(1.0, 2 * math.fsum(map(math.exp, logs)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values adjusted for as many comparisons as there are (Holm 1979), in the given order."""
+    adjusted = [0.0] * len(p_values)
+    least = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = least
+    return adjusted
+
+
+def _same(first: ErrorResult, second: ErrorResult) -> list[tuple[UtteranceErrors, UtteranceErrors]]:
+    if [u.id for u in first.utterances] != [u.id for u in second.utterances]:
+        raise UserError("two systems can be compared on the same utterances in the same order only")
+    return list(zip(first.utterances, second.utterances, strict=True))
+
+
+def _events(utterance: UtteranceErrors) -> list[tuple[int, int]]:
+    """(place, errors): word i has the place 2 i + 1, an insertion before it 2 i."""
+    events: list[tuple[int, int]] = []
+    for o in utterance.operations:
+        if o.kind == "insert":
+            events.append((2 * o.reference_begin, o.hypothesis_end - o.hypothesis_begin))
+        elif o.kind != "equal":
+            events += [(2 * i + 1, 1) for i in range(o.reference_begin, o.reference_end)]
+    return events
+
+
+def _segments(first: Sequence[tuple[int, int]], second: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Errors of both systems in each segment of one utterance."""
+    merged = sorted([(place, count, 0) for place, count in first] + [(place, 0, count) for place, count in second])
+    pairs: list[tuple[int, int]] = []
+    last = None
+    for place, one, two in merged:
+        if last is not None and place // 2 - (last + 1) // 2 < GOOD_WORDS:
+            pairs[-1] = (pairs[-1][0] + one, pairs[-1][1] + two)
+        else:
+            pairs.append((one, two))
+        last = place
+    return pairs

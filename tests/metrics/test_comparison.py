@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import pytest
+
+from speechkit.errors import ConfigError, UserError
+from speechkit.metrics import word_errors
+from speechkit.metrics.comparison import LENGTH_NAMES, compare, length_bin
+from speechkit.metrics.gates import failures, parse_gate
+from speechkit.metrics.sides import match_sides, name_systems, read_sides
+from speechkit.metrics.transcripts import Transcript
+
+
+def sides(reference, systems, **fields):
+    return match_sides(
+        [Transcript(i, t, **{k: v[i] for k, v in fields.items()}) for i, t in reference.items()],
+        {n: [Transcript(i, t) for i, t in texts.items()] for n, texts in systems.items()},
+    )
+
+
+REFERENCE = {str(i): "It costs ten, dollars" for i in range(30)}
+CASED = {str(i): "It costs ten, x" for i in range(30)}  # one error of meaning
+LOWER = {str(i): "it costs ten dollars" for i in range(30)}  # two errors of form
+
+
+def test_a_ranking_that_the_normaliser_flips_is_said():
+    found = compare(sides(REFERENCE, {"cased": CASED, "lower": LOWER}))
+    names = [(t.normalizer.name, t.ranking) for t in found.comparison.tables]
+    assert names == [("none", ["cased", "lower"]), ("simple", ["lower", "cased"])]
+    flip = found.comparison.flips[0]
+    assert (flip.better, flip.worse, flip.normalizer, flip.other) == ("cased", "lower", "none", "simple")
+    assert compare(sides(REFERENCE, {"a": CASED, "b": CASED})).comparison.flips == []
+
+
+def test_counts_are_those_of_word_errors_and_breakdowns_sum_to_the_whole():
+    speakers = {i: f"s{int(i) % 3}" for i in REFERENCE}
+    recordings = {i: f"c{int(i) % 4}" for i in REFERENCE}
+    groups = {i: {"lang": "en" if int(i) % 2 else "de"} for i in REFERENCE}
+    given = sides(REFERENCE, {"a": CASED}, speaker=speakers, recording=recordings, groups=groups)
+    found = compare(given, normalizers=["simple"], groups=["lang"], by="call").comparison
+    assert [t.normalizer.name for t in found.tables] == ["simple", "none"]
+    system = found.tables[0].systems[0]
+    assert system.wer.rate == word_errors(REFERENCE, CASED, normalizer="simple").rate
+    for parts in (system.speakers, system.lengths, system.groups["lang"]):
+        assert sum(p.substitutions for p in parts.values()) == system.wer.substitutions == 30
+        assert sum(p.tokens for p in parts.values()) == system.wer.tokens
+    assert list(system.speakers) == ["s0", "s1", "s2"]
+    assert found.units == 4
+    assert found.warnings == ["only 4 calls: intervals and p-values are rough under 20"]
+    with pytest.raises(UserError, match=r"no reference has a field 'accent'.*lang"):
+        compare(given, groups=["accent"])
+    with pytest.raises(UserError, match="has no speaker"):
+        compare(sides(REFERENCE, {"a": CASED}), by="speaker")
+
+
+def test_one_unit_has_no_interval_and_says_so():
+    found = compare(sides({"u": "a b"}, {"a": {"u": "a"}, "b": {"u": "b b"}})).comparison
+    assert found.tables[0].systems[0].wer.interval is None
+    assert found.tables[0].pairs[0].bootstrap is None
+    assert "no interval" in found.warnings[0]
+
+
+def test_every_length_has_one_bin():
+    assert [length_bin(n) for n in (0, 1, 5, 6, 40, 160, 161, 9999)] == [
+        "0",
+        "1-5",
+        "1-5",
+        "6-10",
+        "21-40",
+        "81-160",
+        "161+",
+        "161+",
+    ]
+    assert len(set(LENGTH_NAMES)) == len(LENGTH_NAMES)
+
+
+def test_missing_hypotheses_stop_count_as_empty_or_drop_for_every_system():
+    reference = [Transcript(i, "a b") for i in "xyz"]
+    systems = {"full": [Transcript(i, "a b") for i in "xyz"], "part": [Transcript(i, "a b") for i in "xyq"]}
+    with pytest.raises(
+        UserError, match=r"part: lacks 1 of 3 utterances \(z\) and has 1 that the reference lacks \(q\)"
+    ):
+        match_sides(reference, systems)
+    empty = match_sides(reference, systems, missing="empty")
+    assert empty.hypotheses["part"] == {"x": "a b", "y": "a b", "z": ""}
+    assert len(empty.notes) == 2
+    dropped = match_sides(reference, systems, missing="drop")
+    assert [t.id for t in dropped.references] == ["x", "y"]
+    assert dropped.hypotheses["full"] == {"x": "a b", "y": "a b"}
+    with pytest.raises(UserError, match="has none of the 3 ids"):
+        match_sides(reference, {"other": [Transcript("q", "a")]}, missing="drop")
+
+
+def test_systems_are_named_by_what_tells_them_apart(tmp_path):
+    assert list(name_systems(["out/google.trn", "out/rev.trn.gz"])) == ["google", "rev"]
+    assert list(name_systems(["exp/a/text", "exp/b/text"])) == ["a", "b"]
+    assert list(name_systems(["a/x/text", "b/x/text", "mine=b/x/text2"])) == ["a", "b", "mine"]
+    with pytest.raises(UserError, match="names two hypotheses"):
+        name_systems(["text", "text"])
+
+
+def test_words_of_a_ctm_go_into_the_segments_of_an_stm(tmp_path):
+    (tmp_path / "ref.stm").write_text(
+        ";; comment\n"
+        "call A anna 0.0 2.0 <o,f0,female> hello there\n"
+        "call A ben 2.5 4.0 good day\n"
+        "call A x 4.0 6.0 IGNORE_TIME_SEGMENT_IN_SCORING\n"
+        "call B ben 0.0 2.0 other side\n"
+    )
+    (tmp_path / "hyp.ctm").write_text(
+        "call A 0.5 0.4 hello 0.9\ncall A 2.1 0.2 lost\ncall A 2.6 0.4 good\ncall A 4.5 0.5 noise\ncall B 1 0.5 other\n"
+    )
+    found = read_sides(tmp_path / "ref.stm", [str(tmp_path / "hyp.ctm")])
+    assert found.hypotheses["hyp"] == {
+        "call-0.000-2.000": "hello lost",
+        "call-2.500-4.000": "good",
+        "call-B-0.000-2.000": "other",
+    }
+    assert [t.speaker for t in found.references] == ["anna", "ben", "ben"]
+    assert found.references[0].groups == {"labels": "o,f0,female"}
+    assert any("1 words lie in segments that the stm says to ignore" in n for n in found.notes)
+    assert any("1 words lie in no segment" in n for n in found.notes)
+    (tmp_path / "whole").write_text("call hello there good day\ncall-B other side\n")
+    whole = read_sides(tmp_path / "ref.stm", [str(tmp_path / "whole")])
+    assert [(t.id, t.text) for t in whole.references] == [("call", "hello there good day"), ("call-B", "other side")]
+    assert whole.hypotheses["whole"]["call"] == "hello there good day"
+
+
+def test_gates_name_system_value_and_normaliser():
+    found = compare(sides(REFERENCE, {"lower": LOWER, "cased": CASED}), normalizers=["simple"]).comparison
+    assert failures(parse_gate("wer>12.5"), found) == [
+        "wer of cased is 25.00 % (wer>12.5) under the normaliser simple version 1"
+    ]
+    assert failures(parse_gate("wer > 25"), found) == []
+    assert len(failures(parse_gate("ser>=100%"), found)) == 1
+    assert "cased is worse than lower by 25.00 points" in failures(parse_gate("worse"), found)[0]
+    for wrong in ("wer", "wer=3", "per>3", "wer>x", ""):
+        with pytest.raises(ConfigError, match="is no condition"):
+            parse_gate(wrong)
+    bare = compare(sides(REFERENCE, {"a": LOWER}), characters=False).comparison
+    with pytest.raises(UserError, match="--cer"):
+        failures(parse_gate("cer>1"), bare)
