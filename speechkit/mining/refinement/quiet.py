@@ -31,8 +31,9 @@ def snap_to_quiet(
 ) -> tuple[float, float]:
     """Move both boundaries to the quietest place nearby, mostly outwards so that no speech is cut.
 
-    A stretch counts as quiet up to 3 dB over the lowest energy in reach. The boundary goes to the first quiet place
-    on the way out, and up to ``pad_seconds`` further into it.
+    Quiet is what lies at most a quarter of the range in reach, and at least 3 dB, over the lowest energy there: where a
+    room rings on, the last of the ringing is left out; where noise leaves little range, speech is not taken for quiet.
+    The boundary goes to the first quiet place on the way out, and up to ``pad_seconds`` further into it.
 
     Args:
         start: seconds from the first frame of ``energies``.
@@ -69,7 +70,7 @@ def _snap(
     # A boundary b stands between the frames b - 1 and b: both sides count.
     before, after = np.clip([steps - 1, steps], 0, len(energies) - 1)
     level = (energies[before] + energies[after]) / 2
-    quiet = level <= level.min() + 3.0
+    quiet = level <= level.min() + max(3.0, float(np.ptp(level)) / 4)
     at = int(np.argmax(quiet))
     most = at + round(pad / hop)
     while at < most and at + 1 < len(steps) and quiet[at + 1]:

@@ -32,6 +32,20 @@ def test_boundary_does_not_cross_the_pause_into_the_neighbour():
     assert 2.05 <= end <= 2.13
 
 
+def test_the_last_of_a_rooms_ringing_is_left_out():
+    # Speech at -20 dB until 1.0 s, then the room rings down to -60 dB by 1.2 s.
+    energies = np.concatenate([np.full(100, -20.0), np.linspace(-20, -60, 20), np.full(80, -60.0)])
+    _, end = snap_to_quiet(0.2, 1.0, energies, 0.01, pad_seconds=0.0)
+    assert 1.1 < end < 1.18
+
+
+def test_speech_just_above_noise_is_not_taken_for_quiet():
+    # Six decibels are all there is between speech and noise: a quarter of them would be nothing, 3 dB still tell.
+    energies = np.concatenate([np.full(100, -20.0), np.full(80, -26.0)])
+    _, end = snap_to_quiet(0.2, 0.98, energies, 0.01, pad_seconds=0.0)
+    assert 1.0 <= end <= 1.02
+
+
 def test_silence_and_no_audio_change_little():
     assert snap_to_quiet(1.0, 2.0, np.zeros(0), 0.01) == (1.0, 2.0)
     start, end = quietest(np.zeros(RATE * 3, np.float32), RATE, 1.0, 2.0)
