@@ -1,4 +1,4 @@
-"""`speechkit score`: error rates of one transcript file against another."""
+"""`speechkit score`: error rates of one or more hypothesis files against a reference."""
 
 from __future__ import annotations
 
@@ -9,20 +9,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from speechkit.metrics import ErrorResult
+    from speechkit.metrics.alternatives import Alternatives
+    from speechkit.metrics.comparison import Comparison, Score, Scored, Table
 
 EXAMPLES = """
-Word and character error rates with counts and bootstrap intervals.
+Word and character error rates of several systems side by side, with intervals and significance.
 
-Files are Kaldi text ("id text"), NIST .trn ("text (id)") or .jsonl manifests; both must hold the same ids.
+Files are Kaldi text ("id text"), .trn, .stm, .ctm, .jsonl (NeMo, Hugging Face, Lhotse cuts, our manifests), .csv, .tsv
+(SLUE, submissions, Common Voice, fairseq manifests), or a folder of .txt or .nlp files; any of them with .gz.
+
+Every result stands under two normalisers: a ranking that depends on them is said.
 
 Examples:
 
   speechkit score ref.jsonl hyp.jsonl
 
-  speechkit score text hyp.trn --normalizer english --by speaker --utt2spk utt2spk
+  speechkit score text a=a.trn b=b.trn --normalizer english --by speaker --utt2spk utt2spk --out scores
+
+  speechkit score ref.stm hyp.ctm --weights sclite --alternatives braces
 
   speechkit score ref.trn hyp.trn --json > scores.json
+
+  speechkit score ref.jsonl hyp.jsonl --normalizer english --fail-if "wer>12.5"
 """
 
 
@@ -31,93 +39,252 @@ class Unit(str, Enum):
 
     utterance = "utterance"
     speaker = "speaker"
+    call = "call"
+
+
+class OnMissing(str, Enum):
+    """What a missing hypothesis means."""
+
+    error = "error"
+    empty = "empty"
+    drop = "drop"
+
+
+class WeightsName(str, Enum):
+    """Costs of the alignment."""
+
+    levenshtein = "levenshtein"
+    sclite = "sclite"
 
 
 def score(
     reference: Annotated[Path, typer.Argument(metavar="REF", help="What was said.")],
-    hypothesis: Annotated[Path, typer.Argument(metavar="HYP", help="What was recognised.")],
+    hypotheses: Annotated[list[str], typer.Argument(metavar="HYP...", help="What was recognised: PATH or NAME=PATH.")],
     normalizer: Annotated[
-        str, typer.Option(help="Normaliser of both sides: none, simple, english, indic, ...")
-    ] = "none",
-    by: Annotated[Unit, typer.Option(help="Resample utterances or whole speakers for the interval.")] = Unit.utterance,
+        list[str] | None,
+        typer.Option(help="Normaliser of both sides: none, simple, english, indic, ... Give it twice to choose both."),
+    ] = None,
+    missing: Annotated[OnMissing, typer.Option(help="A missing hypothesis is an error, empty, or drops its id.")] = (
+        OnMissing.error
+    ),
+    by: Annotated[Unit, typer.Option(help="What is drawn for intervals and p-values.")] = Unit.utterance,
     utt2spk: Annotated[Path | None, typer.Option(help="Speaker of each id, where REF does not say it.")] = None,
+    utt2call: Annotated[Path | None, typer.Option(help="Call of each id, where REF does not say it.")] = None,
+    group: Annotated[list[str] | None, typer.Option(help="A field of REF to break down by.")] = None,
+    weights: Annotated[WeightsName, typer.Option(help="Costs of the word alignment.")] = WeightsName.levenshtein,
+    alternatives: Annotated[
+        list[str] | None,
+        typer.Option(help="Other ways to say the reference: braces, numbers, or a file of equivalent phrases."),
+    ] = None,
+    reference_field: Annotated[str | None, typer.Option("--ref-field", help="The field of the text in REF.")] = None,
+    hypothesis_field: Annotated[str | None, typer.Option("--hyp-field", help="The field of the text in HYP.")] = None,
+    cer: Annotated[
+        bool | None, typer.Option("--cer/--no-cer", help="Character error rates; by default unless texts are long.")
+    ] = None,
     confidence: Annotated[float, typer.Option(help="Share that the interval covers.")] = 0.95,
     resamples: Annotated[int, typer.Option(help="Bootstrap draws.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    breakdown: Annotated[bool, typer.Option("--breakdown", help="Print speakers, lengths and groups too.")] = False,
+    out: Annotated[Path | None, typer.Option(help="A folder for scores.json and report.html.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="The folder of the audio, for players on the page.")] = None,
+    title: Annotated[str | None, typer.Option(help="The heading of the page.")] = None,
+    fail_if: Annotated[
+        list[str] | None, typer.Option(help='End with code 2 if a condition holds: "wer>12.5", "ser>40", "worse".')
+    ] = None,
     per_utterance: Annotated[
-        bool, typer.Option("--per-utterance", help="With --json: counts and alignment of every utterance.")
+        bool, typer.Option("--per-utterance", help="In JSON: counts and alignment of every utterance.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Score HYP against REF."""
+    """Score each HYP against REF."""
     import msgspec
 
-    from speechkit.metrics import character_errors, word_errors
-    from speechkit.metrics.transcripts import read_speakers, read_transcripts
+    from speechkit.metrics.comparison import compare
+    from speechkit.metrics.gates import GateError, failures, parse_gate
+    from speechkit.metrics.sides import read_sides
+    from speechkit.metrics.transcripts import read_speakers
 
-    references, hypotheses = read_transcripts(reference), read_transcripts(hypothesis)
-    speakers = {t.id: t.speaker for t in references if t.speaker is not None}
-    if utt2spk is not None:
-        speakers |= read_speakers(utt2spk)
-    truth = [(t.id, t.text or "") for t in references]
-    guess = [(t.id, t.text or "") for t in hypotheses]
-    results = {
-        "wer": word_errors(truth, guess, normalizer=normalizer, speakers=speakers),
-        "cer": character_errors(truth, guess, normalizer=normalizer, speakers=speakers),
-    }
-    summary: dict[str, Any] = {
-        "reference": str(reference),
-        "hypothesis": str(hypothesis),
-        "utterances": len(truth),
-        "speakers": len({speakers[name] for name, _ in truth if name in speakers}),
-        "normalizer": results["wer"].normalizer,
-        "by": by.value,
-    }
-    for name, result in results.items():
-        interval = result.interval(by.value, confidence=confidence, resamples=resamples, seed=seed)
-        summary[name] = {
-            "rate": result.rate,
-            "interval": interval,
-            "tokens": result.counts.reference_tokens,
-            **msgspec.structs.asdict(result.counts),
-        }
-    if by is Unit.speaker:
-        summary["speaker_wer"] = {name: counts.rate for name, counts in results["wer"].by_speaker().items()}
-    if per_utterance:
-        summary["utterance_words"] = results["wer"].utterances
+    gates = [parse_gate(text) for text in fail_if or ()]
+    offered = _alternatives(alternatives or [])
+    sides = read_sides(
+        reference,
+        hypotheses,
+        missing=missing.value,
+        reference_field=reference_field,
+        hypothesis_field=hypothesis_field,
+    )
+    for path, field in ((utt2spk, "speaker"), (utt2call, "recording")):
+        if path is not None:
+            names = read_speakers(path)
+            renamed = [
+                msgspec.structs.replace(t, **{field: names.get(t.id, getattr(t, field))}) for t in sides.references
+            ]
+            sides = msgspec.structs.replace(sides, references=renamed)
+    scored = compare(
+        sides,
+        normalizers=normalizer or ["none"],
+        by=by.value,
+        groups=group or [],
+        weights=weights.value,
+        alternatives=offered,
+        characters=cer,
+        confidence=confidence,
+        resamples=resamples,
+        seed=seed,
+    )
+    summary = _summary(scored, reference, hypotheses, per_utterance)
+    if out is not None:
+        from speechkit.io.atomic import write_json
+        from speechkit.report.score_page import render_score_page
+
+        write_json(out / "scores.json", summary)
+        page = render_score_page(out / "report.html", scored, sides, title=title, audio=audio, source=reference)
     if json:
         typer.echo(msgspec.json.encode(summary).decode())
     else:
-        _print_table(summary, results, confidence)
+        _print(scored.comparison, breakdown)
+        if out is not None:
+            typer.echo(f"{out / 'scores.json'}\n{page} ({page.stat().st_size / 1e6:.1f} MB)")
+    crossed = [sentence for gate in gates for sentence in failures(gate, scored.comparison)]
+    if crossed:
+        raise GateError("; ".join(crossed))
 
 
 score.__doc__ = EXAMPLES
 
 
-def _print_table(summary: dict[str, Any], results: dict[str, ErrorResult], confidence: float) -> None:
-    """One row a rate, the normaliser and what was resampled under it."""
-    from rich.console import Console
-    from rich.table import Table
+def _alternatives(given: list[str]) -> Alternatives | None:
+    from speechkit.metrics.alternatives import Alternatives, read_groups
 
-    table = Table(box=None, pad_edge=False)
-    for name in ("", "rate %", f"{confidence:.0%} interval", "tokens", "hits", "sub", "del", "ins"):
-        table.add_column(name, justify="right" if name else "left", no_wrap=True)
-    for name, result in results.items():
-        counts, interval = result.counts, summary[name]["interval"]
-        table.add_row(
-            name.upper(),
-            f"{100 * result.rate:.2f}",
-            f"{100 * interval.low:.2f} - {100 * interval.high:.2f}",
-            f"{counts.reference_tokens:,}",
-            f"{counts.hits:,}",
-            f"{counts.substitutions:,}",
-            f"{counts.deletions:,}",
-            f"{counts.insertions:,}",
-        )
-    console = Console(width=100, highlight=False)
-    console.print(table)
-    spec = summary["normalizer"]
+    files = [Path(each) for each in given if each not in ("braces", "numbers")]
+    groups = tuple(group for file in files for group in read_groups(file))
+    return Alternatives("braces" in given, "numbers" in given, groups) if given else None
+
+
+def _summary(scored: Scored, reference: Path, hypotheses: list[str], per_utterance: bool) -> dict[str, Any]:
+    """What is written as JSON; an infinite rate is null there."""
+    import msgspec
+
+    summary = {"reference": str(reference), "hypotheses": hypotheses, **msgspec.to_builtins(scored.comparison)}
+    if per_utterance:
+        summary["utterance_words"] = {
+            name: {system: result.utterances for system, result in systems.items()}
+            for name, systems in scored.results.items()
+        }
+    return summary
+
+
+def _print(comparison: Comparison, breakdown: bool) -> None:
+    from rich.console import Console
+
+    console = Console(width=max(100, Console().width), highlight=False)
+    for table in comparison.tables:
+        console.print(_rates(table, comparison.confidence))
+        spec = table.normalizer
+        typer.echo(f"normaliser {spec.name} version {spec.version}\n")
+        if breakdown:
+            for name, parts in _parts(table):
+                console.print(_parts_table(name, table, parts))
+                typer.echo()
+    if len(comparison.tables[0].systems) > 1:
+        console.print(_pairs(comparison.tables[0]))
+        typer.echo()
+    alternatives = f", alternatives: {', '.join(comparison.alternatives)}" if comparison.alternatives else ""
     typer.echo(
-        f"{summary['utterances']:,} utterances, normaliser {spec.name} version {spec.version}, "
-        f"interval over {interval.units:,} {summary['by']}s"
+        f"{comparison.utterances:,} utterances; {comparison.confidence:.0%} intervals over {comparison.units:,} "
+        f"{comparison.by}s, {comparison.resamples:,} draws; {comparison.weights} alignment{alternatives}"
     )
+    for flip in comparison.flips:
+        typer.echo(
+            f"the normaliser decides: {flip.better} is better than {flip.worse} under {flip.normalizer} "
+            f"and worse under {flip.other}"
+        )
+    for sentence in (*comparison.warnings, *comparison.notes):
+        typer.echo(f"note: {sentence}")
+
+
+def _rates(table: Table, confidence: float) -> Any:
+    """One row a system, the best rate bold."""
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid(box=None, pad_edge=False)
+    for name in ("", "WER %", f"{confidence:.0%} interval", "words", "hits", "sub", "del", "ins", "SER %", "CER %"):
+        grid.add_column(name, justify="right" if name else "left", no_wrap=True)
+    wers = [s.wer.rate for s in table.systems]
+    cers = [s.cer.rate for s in table.systems if s.cer]
+    sers = [s.sentence_error_rate for s in table.systems]
+    many = len(table.systems) > 1
+    for system in table.systems:
+        wer = system.wer
+        grid.add_row(
+            Text(system.name),
+            _percent(wer.rate, many and wer.rate == min(wers)),
+            "–" if wer.interval is None else f"{100 * wer.interval.low:.2f} - {100 * wer.interval.high:.2f}",
+            f"{wer.tokens:,}",
+            f"{wer.hits:,}",
+            f"{wer.substitutions:,}",
+            f"{wer.deletions:,}",
+            f"{wer.insertions:,}",
+            _percent(system.sentence_error_rate, many and system.sentence_error_rate == min(sers)),
+            _percent(system.cer.rate, many and system.cer.rate == min(cers)) if system.cer else "–",
+        )
+    return grid
+
+
+def _percent(rate: float, best: bool) -> Any:
+    from rich.text import Text
+
+    return Text(f"{100 * rate:.2f}", style="bold" if best else "")
+
+
+def _pairs(table: Table) -> Any:
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid(box=None, pad_edge=False)
+    for name in ("pair", "difference", "interval", "bootstrap p", "adjusted p", "MAPSSWE p", "McNemar p"):
+        grid.add_column(name, justify="left" if name == "pair" else "right", no_wrap=True)
+    for pair in table.pairs:
+        drawn = pair.bootstrap
+        grid.add_row(
+            Text(f"{pair.first} - {pair.second}"),
+            "–" if drawn is None else f"{100 * drawn.difference:+.2f}",
+            "–" if drawn is None else f"{100 * drawn.interval.low:+.2f} - {100 * drawn.interval.high:+.2f}",
+            "–" if drawn is None else f"{drawn.p_value:.3g}",
+            "–" if pair.holm_p is None else f"{pair.holm_p:.3g}",
+            f"{pair.matched_pairs.p_value:.3g}",
+            f"{pair.mcnemar.p_value:.3g}",
+        )
+    return grid
+
+
+def _parts(table: Table) -> list[tuple[str, list[dict[str, Score]]]]:
+    systems = table.systems
+    found = [("reference words", [s.lengths for s in systems])]
+    if systems[0].speakers:
+        found.append(("speaker", [s.speakers for s in systems]))
+    found += [(field, [s.groups[field] for s in systems]) for field in systems[0].groups]
+    return found
+
+
+def _parts_table(name: str, table: Table, parts: list[dict[str, Score]]) -> Any:
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid(box=None, pad_edge=False)
+    grid.add_column(name)
+    grid.add_column("words", justify="right")
+    for system in table.systems:
+        grid.add_column(Text(f"{system.name} %"), justify="right")
+    for key in dict.fromkeys(key for part in parts for key in part):
+        rates = [part[key].rate if key in part else None for part in parts]
+        best = min((rate for rate in rates if rate is not None), default=None)
+        words = next(part[key].tokens for part in parts if key in part)
+        many = len(rates) > 1
+        grid.add_row(
+            Text(key or "(none)"),
+            f"{words:,}",
+            *("–" if rate is None else _percent(rate, many and rate == best) for rate in rates),
+        )
+    return grid

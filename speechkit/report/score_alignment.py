@@ -1,0 +1,105 @@
+"""The worst stretches of a system's alignments, and their words side by side in colour."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+import msgspec
+
+from speechkit.metrics.error_rates import ErrorResult, OperationKind, UtteranceErrors
+from speechkit.report.markup import Markup, element, join
+
+PASSAGE_WORDS = 50  # an utterance up to twice as long stays whole
+LONGEST_WORD = 60  # characters shown
+MOST_COLUMNS = 400
+
+
+class Passage(msgspec.Struct, frozen=True):
+    """Reference words ``begin`` to ``end`` of an utterance, how many errors lie there, and whether it is all of it."""
+
+    utterance: UtteranceErrors
+    begin: int
+    end: int
+    errors: int
+    whole: bool
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One step of an alignment; an absent word is None."""
+
+    kind: OperationKind
+    reference: str | None
+    hypothesis: str | None
+
+
+def worst_passages(result: ErrorResult, count: int) -> list[Passage]:
+    """The ``count`` passages with the most errors, the most first; of as many errors the shorter one."""
+    return heapq.nlargest(count, _passages(result), key=lambda p: (p.errors, p.begin - p.end))
+
+
+def _passages(result: ErrorResult) -> Iterator[Passage]:
+    for utterance in result.utterances:
+        words = len(utterance.reference)
+        if words <= 2 * PASSAGE_WORDS:
+            if utterance.counts.errors:
+                yield Passage(utterance, 0, words, utterance.counts.errors, True)
+            continue
+        errors = [0] * ((words - 1) // PASSAGE_WORDS + 1)
+        for o in utterance.operations:
+            if o.kind == "insert":
+                errors[min(o.reference_begin, words - 1) // PASSAGE_WORDS] += o.hypothesis_end - o.hypothesis_begin
+            elif o.kind != "equal":
+                for place in range(o.reference_begin, o.reference_end):
+                    errors[place // PASSAGE_WORDS] += 1
+        for index, wrong in enumerate(errors):
+            if wrong:
+                begin = index * PASSAGE_WORDS
+                yield Passage(utterance, begin, min(words, begin + PASSAGE_WORDS), wrong, False)
+
+
+def columns(passage: Passage) -> Iterator[Column]:
+    """The steps of a passage in order. Words inserted at its end belong to it where the utterance ends there too."""
+    utterance, begin, end = passage.utterance, passage.begin, passage.end
+    last = end == len(utterance.reference)
+    for o in utterance.operations:
+        if o.kind == "insert":
+            if begin <= o.reference_begin < end or (last and o.reference_begin == end):
+                yield from (
+                    Column("insert", None, w) for w in utterance.hypothesis[o.hypothesis_begin : o.hypothesis_end]
+                )
+            continue
+        for place in range(max(begin, o.reference_begin), min(end, o.reference_end)):
+            heard = None
+            if o.kind != "delete":
+                heard = utterance.hypothesis[o.hypothesis_begin + place - o.reference_begin]
+            yield Column(o.kind, utterance.reference[place], heard)
+
+
+def coloured(passage: Passage) -> Markup:
+    """What was said above what was heard; words that agree stand once."""
+    parts = []
+    hidden = 0
+    for index, column in enumerate(columns(passage)):
+        if index >= MOST_COLUMNS:
+            hidden += 1
+            continue
+        said, heard = _shown(column.reference), _shown(column.hypothesis)
+        if column.kind == "equal":
+            parts.append(element("span", said, class_="w"))
+        else:
+            label = {
+                "substitute": f"{said} heard as {heard}",
+                "delete": f"{said} left out",
+                "insert": f"{heard} added",
+            }[column.kind]
+            above, below = element("b", said or "·"), element("i", heard or "·")
+            parts.append(element("span", above, below, class_=f"w {column.kind}", title=label))
+    more = element("span", f"… {hidden:,} more", class_="w") if hidden else None
+    return element("p", join(part for span in parts for part in (span, " ")), more, class_="aligned", dir="auto")
+
+
+def _shown(word: str | None) -> str:
+    if word is None:
+        return ""
+    return word if len(word) <= LONGEST_WORD else word[: LONGEST_WORD - 1] + "…"
