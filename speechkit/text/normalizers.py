@@ -64,6 +64,7 @@ CHAINS: dict[str, tuple[int, tuple[Step, ...]]] = {
     "simple": (1, _SIMPLE),
     "english": (1, _ENGLISH),
     "indic": (1, _INDIC),
+    "earnings21": (1, (steps.drop_tags, *_SIMPLE)),
     "match-en": (1, (*_ENGLISH, english.unify_spoken_variants, steps.collapse_spaces)),
     "match-indic": (1, _INDIC),
     "match-hi": (1, _HINDI),
@@ -107,7 +108,8 @@ def get_normalizer(name: str) -> Normalizer:
 
     ``none`` changes nothing. ``simple`` composes (NFC), folds case, turns punctuation into spaces. ``english`` also
     writes numbers and abbreviations in words and Latin letters without diacritics. ``indic`` composes, drops joiners
-    and punctuation with the danda, and folds native digits. The ``match-`` names are keys for comparing a document
+    and punctuation with the danda, and folds native digits. ``earnings21`` is ``simple`` without the marks of that data
+    set's transcribers (``<inaudible>``, ``<crosstalk>``). The ``match-`` names are keys for comparing a document
     with what a recogniser heard: choose one by language with `normalizer_for`.
 
     Raises:

@@ -14,12 +14,14 @@ from speechkit.text.normalized import (
     from_code_points,
     keep_characters,
     map_characters,
+    replace_matches,
     replace_spans,
     unchanged,
 )
 
 APOSTROPHES = "'\u2019\u2018\u02bc\u2032\u0060\u00b4\uff07"
 _DELETED, _SPACE, _KEPT, _APOSTROPHE = range(4)
+_TAG = re.compile(r"<[A-Za-z_/-]{1,32}>")
 _HANGUL_VOWELS_AND_FINALS = "\u1160-\u11ff"
 
 
@@ -92,6 +94,11 @@ def drop_punctuation(text: str) -> Normalized:
     codes[(classes == _SPACE) | (classes == _APOSTROPHE)] = ord(" ")
     codes[apostrophe] = ord("'")
     return Normalized(from_code_points(codes), np.arange(len(text) + 1, dtype=np.int32))
+
+
+def drop_tags(text: str) -> Normalized:
+    """A transcriber's mark in angle brackets, such as ``<inaudible>``, becomes a space: nobody said it."""
+    return replace_matches(text, _TAG, lambda match: " ")
 
 
 def collapse_spaces(text: str) -> Normalized:
