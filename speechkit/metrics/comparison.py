@@ -27,7 +27,7 @@ from speechkit.metrics.significance import (
     mcnemar,
     paired_difference,
 )
-from speechkit.text import NormalizerSpec
+from speechkit.text import Normalizer, NormalizerSpec, get_normalizer
 
 By = Literal["utterance", "speaker", "call"]
 LENGTH_EDGES = (0, 1, 6, 11, 21, 41, 81, 161)  # reference words, first of each bin
@@ -160,14 +160,15 @@ def compare(
     truth = {t.id: t.text or "" for t in sides.references}
     tables: list[Table] = []
     results: dict[str, dict[str, ErrorResult]] = {}
-    for normalizer in names:
+    for name in names:
+        normalizer = _Once(get_normalizer(name))
         words = {
             system: word_errors(
                 truth, texts, normalizer=normalizer, speakers=speakers, weights=weights, alternatives=alternatives
             )
             for system, texts in sides.hypotheses.items()
         }
-        results[normalizer] = words
+        results[name] = words
         letters = None
         if characters:
             letters = [
@@ -199,6 +200,21 @@ def compare(
 def second_normalizer(name: str) -> str:
     """What is reported beside one normaliser: ``simple``, and ``none`` beside ``simple``."""
     return "none" if name == "simple" else "simple"
+
+
+class _Once:
+    """A normaliser that does each text once, however many systems and units ask for it."""
+
+    def __init__(self, normalizer: Normalizer) -> None:
+        self.normalizer = normalizer
+        self.spec = normalizer.spec
+        self.known: dict[str, str] = {}
+
+    def __call__(self, text: str) -> str:
+        found = self.known.get(text)
+        if found is None:
+            found = self.known[text] = self.normalizer(text)
+        return found
 
 
 class _Draws(msgspec.Struct, frozen=True):

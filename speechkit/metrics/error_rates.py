@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -32,7 +32,20 @@ STEP_KINDS: dict[str, OperationKind] = {"=": "equal", "s": "substitute", "d": "d
 CHUNK_TOKENS = 20_000  # aligned at once, so that the engine's own copies stay small
 
 
-class Operation(msgspec.Struct, frozen=True, array_like=True):
+class Normalizing(Protocol):
+    """What turns a text into its normal form, and the name and version that a result records."""
+
+    @property
+    def spec(self) -> NormalizerSpec:
+        """Name and version."""
+        ...
+
+    def __call__(self, text: str) -> str:
+        """The normal form."""
+        ...
+
+
+class Operation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Reference tokens ``reference_begin`` to ``reference_end`` became hypothesis tokens, half-open ranges."""
 
     kind: OperationKind
@@ -42,7 +55,7 @@ class Operation(msgspec.Struct, frozen=True, array_like=True):
     hypothesis_end: int
 
 
-class Counts(msgspec.Struct, frozen=True):
+class Counts(msgspec.Struct, frozen=True, gc=False):
     """Hits and errors; ``rate`` is errors over reference tokens."""
 
     hits: int
@@ -145,7 +158,7 @@ def word_errors(
     references: Texts,
     hypotheses: Texts,
     *,
-    normalizer: str = "none",
+    normalizer: str | Normalizing = "none",
     speakers: Mapping[str, str] | None = None,
     weights: Weights = "levenshtein",
     alternatives: Alternatives | None = None,
@@ -155,7 +168,7 @@ def word_errors(
     Args:
         references: what was said: id to text, pairs of id and text, or plain texts that stand in the same order.
         hypotheses: what was recognised, in the same form. Its ids must be those of the references.
-        normalizer: name of a normaliser of `speechkit.text`, applied to both sides and recorded in the result.
+        normalizer: name of a normaliser of `speechkit.text` (or itself), applied to both sides and recorded.
         speakers: speaker of each id, for `ErrorResult.interval`.
         weights: "levenshtein" counts the fewest errors; "sclite" aligns with NIST's weights.
         alternatives: other ways to say parts of the references; the way nearest to the hypothesis is scored, and the
@@ -167,7 +180,7 @@ def word_errors(
         UserError: if an id is missing on one side or stands twice, with the first such ids.
         ConfigError: if the normaliser's name is not known.
     """
-    normalize = get_normalizer(normalizer)
+    normalize = get_normalizer(normalizer) if isinstance(normalizer, str) else normalizer
     truth, guess = paired(references, hypotheses)
     shared: dict[str, str] = {}  # one string object for each word, however often it is said
 
@@ -216,11 +229,11 @@ def character_errors(
     references: Texts,
     hypotheses: Texts,
     *,
-    normalizer: str = "none",
+    normalizer: str | Normalizing = "none",
     speakers: Mapping[str, str] | None = None,
 ) -> ErrorResult:
     """Align characters and count, as `word_errors`; one space between words is a character too."""
-    normalize = get_normalizer(normalizer)
+    normalize = get_normalizer(normalizer) if isinstance(normalizer, str) else normalizer
     truth, guess = paired(references, hypotheses)
     left = [list(" ".join(normalize(text).split())) for text in truth.values()]
     right = [list(" ".join(normalize(guess[name]).split())) for name in truth]
@@ -241,17 +254,20 @@ def character_errors(
 def _align(unit: Unit, left: Sequence[list[str]], right: Sequence[list[str]]) -> Iterator[list[Operation]]:
     """The engine's alignment of every pair, a few utterances at a time."""
     # jiwer is imported here so that reading a result loads no scoring engine.
-    from jiwer import process_characters, process_words
+    from jiwer import ReduceToListOfListOfChars, ReduceToListOfListOfWords, process_characters, process_words
 
     glue = " " if unit == "word" else ""
     process = process_words if unit == "word" else process_characters
+    # Spaces are collapsed already: the engine's own pass over them would cost as much as the alignment.
+    split = ReduceToListOfListOfWords() if unit == "word" else ReduceToListOfListOfChars()
     begin = 0
     while begin < len(left):
         end, tokens = begin, 0
         while end < len(left) and tokens < CHUNK_TOKENS:
             tokens += len(left[end]) + len(right[end]) + 1
             end += 1
-        output = process([glue.join(t) for t in left[begin:end]], [glue.join(t) for t in right[begin:end]])
+        said, heard = [glue.join(t) for t in left[begin:end]], [glue.join(t) for t in right[begin:end]]
+        output = process(said, heard, reference_transform=split, hypothesis_transform=split)
         for chunks in output.alignments:
             yield [Operation(c.type, c.ref_start_idx, c.ref_end_idx, c.hyp_start_idx, c.hyp_end_idx) for c in chunks]
         begin = end

@@ -126,7 +126,7 @@ def _systems(comparison: Comparison) -> Markup:
     return _section(
         "Systems",
         "Errors over reference words, under each normaliser. The best of a column is bold.",
-        element("div", said) if said else None,
+        element("div", said, class_="said-group") if said else None,
         element("div", element("div", plot, class_="card") if plot else None, cards, class_="stack-of-cards"),
     )
 
@@ -149,7 +149,7 @@ def _rates(found: Table, confidence: float) -> Markup:
     lowest_ser = min(s.sentence_error_rate for s in found.systems)
 
     def bold(rate: float, best: float | None) -> Markup:
-        return element("span", percent(rate), class_="best" if rate == best else None)
+        return element("span", percent(rate), class_="best" if rate == best and len(found.systems) > 1 else None)
 
     rows: list[list[Child]] = [
         [
