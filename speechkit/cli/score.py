@@ -177,7 +177,7 @@ def _summary(scored: Scored, reference: Path, hypotheses: list[str], per_utteran
 def _print(comparison: Comparison, breakdown: bool) -> None:
     from rich.console import Console
 
-    console = Console(width=max(100, Console().width), highlight=False)
+    console = Console(width=max(110, Console().width), highlight=False)
     for table in comparison.tables:
         console.print(_rates(table, comparison.confidence))
         spec = table.normalizer
@@ -208,26 +208,27 @@ def _rates(table: Table, confidence: float) -> Any:
     from rich.table import Table as Grid
     from rich.text import Text
 
+    from speechkit.metrics.comparison import best_of
+
     grid = Grid(box=None, pad_edge=False)
     for name in ("", "WER %", f"{confidence:.0%} interval", "words", "hits", "sub", "del", "ins", "SER %", "CER %"):
         grid.add_column(name, justify="right" if name else "left", no_wrap=True)
-    wers = [s.wer.rate for s in table.systems]
-    cers = [s.cer.rate for s in table.systems if s.cer]
-    sers = [s.sentence_error_rate for s in table.systems]
-    many = len(table.systems) > 1
+    best = best_of([s.wer.rate for s in table.systems])
+    best_cer = best_of([s.cer.rate for s in table.systems if s.cer])
+    best_ser = best_of([s.sentence_error_rate for s in table.systems])
     for system in table.systems:
         wer = system.wer
         grid.add_row(
             Text(system.name),
-            _percent(wer.rate, many and wer.rate == min(wers)),
+            _percent(wer.rate, wer.rate == best),
             "–" if wer.interval is None else f"{100 * wer.interval.low:.2f} - {100 * wer.interval.high:.2f}",
             f"{wer.tokens:,}",
             f"{wer.hits:,}",
             f"{wer.substitutions:,}",
             f"{wer.deletions:,}",
             f"{wer.insertions:,}",
-            _percent(system.sentence_error_rate, many and system.sentence_error_rate == min(sers)),
-            _percent(system.cer.rate, many and system.cer.rate == min(cers)) if system.cer else "–",
+            _percent(system.sentence_error_rate, system.sentence_error_rate == best_ser),
+            _percent(system.cer.rate, system.cer.rate == best_cer) if system.cer else "–",
         )
     return grid
 
@@ -242,19 +243,22 @@ def _pairs(table: Table) -> Any:
     from rich.table import Table as Grid
     from rich.text import Text
 
+    from speechkit.metrics.significance import shown_p
+
     grid = Grid(box=None, pad_edge=False)
-    for name in ("pair", "difference", "interval", "bootstrap p", "adjusted p", "MAPSSWE p", "McNemar p"):
-        grid.add_column(name, justify="left" if name == "pair" else "right", no_wrap=True)
+    grid.add_column("pair", overflow="fold")
+    for name in ("points", "interval", "p", "adjusted p", "MAPSSWE p", "McNemar p"):
+        grid.add_column(name, justify="right", no_wrap=True)
     for pair in table.pairs:
         drawn = pair.bootstrap
         grid.add_row(
             Text(f"{pair.first} - {pair.second}"),
             "–" if drawn is None else f"{100 * drawn.difference:+.2f}",
             "–" if drawn is None else f"{100 * drawn.interval.low:+.2f} - {100 * drawn.interval.high:+.2f}",
-            "–" if drawn is None else f"{drawn.p_value:.3g}",
-            "–" if pair.holm_p is None else f"{pair.holm_p:.3g}",
-            f"{pair.matched_pairs.p_value:.3g}",
-            f"{pair.mcnemar.p_value:.3g}",
+            shown_p(None if drawn is None else drawn.p_value),
+            shown_p(pair.holm_p),
+            shown_p(pair.matched_pairs.p_value),
+            shown_p(pair.mcnemar.p_value),
         )
     return grid
 
@@ -272,19 +276,20 @@ def _parts_table(name: str, table: Table, parts: list[dict[str, Score]]) -> Any:
     from rich.table import Table as Grid
     from rich.text import Text
 
+    from speechkit.metrics.comparison import best_of
+
     grid = Grid(box=None, pad_edge=False)
-    grid.add_column(name)
+    grid.add_column(name, overflow="ellipsis", max_width=40, no_wrap=True)
     grid.add_column("words", justify="right")
     for system in table.systems:
         grid.add_column(Text(f"{system.name} %"), justify="right")
     for key in dict.fromkeys(key for part in parts for key in part):
         rates = [part[key].rate if key in part else None for part in parts]
-        best = min((rate for rate in rates if rate is not None), default=None)
+        best = best_of([rate for rate in rates if rate is not None])
         words = next(part[key].tokens for part in parts if key in part)
-        many = len(rates) > 1
         grid.add_row(
             Text(key or "(none)"),
             f"{words:,}",
-            *("–" if rate is None else _percent(rate, many and rate == best) for rate in rates),
+            *("–" if rate is None else _percent(rate, rate == best) for rate in rates),
         )
     return grid

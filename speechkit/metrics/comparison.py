@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from speechkit.errors import UserError
-from speechkit.metrics.alternatives import Alternatives
+from speechkit.metrics.alternatives import BRACES, Alternatives
 from speechkit.metrics.bootstrap import DEFAULT_RESAMPLES, Interval, sum_by_group
 from speechkit.metrics.error_rates import Counts, ErrorResult, UtteranceErrors, character_errors, word_errors
 from speechkit.metrics.lattice import Weights
@@ -150,6 +150,8 @@ def compare(
     units = _units(sides, by)
     splits = _splits(sides, groups)
     notes = list(sides.notes)
+    if not (alternatives and alternatives.braces) and any(BRACES.search(t.text or "") for t in sides.references):
+        notes.append("references hold alternatives like { a / b }, which count as words; say --alternatives braces")
     if characters is None:
         characters = _character_cells(sides) <= MOST_CHARACTER_CELLS
         if not characters:
@@ -339,6 +341,11 @@ def length_bin(words: int) -> str:
     return LENGTH_NAMES[sum(words >= edge for edge in LENGTH_EDGES) - 1]
 
 
+def best_of(rates: Sequence[float]) -> float | None:
+    """The lowest rate, or None where all are the same and none is to stand out."""
+    return min(rates) if len(set(rates)) > 1 else None
+
+
 def _units(sides: Sides, by: By) -> list[str]:
     if by == "utterance":
         return [t.id for t in sides.references]
@@ -380,4 +387,4 @@ def _named(alternatives: Alternatives | None) -> list[str]:
     return ["braces"] * alternatives.braces + ["numbers"] * alternatives.numbers + groups
 
 
-__all__ = ["By", "Comparison", "Score", "Scored", "SystemScore", "Table", "compare", "length_bin"]
+__all__ = ["By", "Comparison", "Score", "Scored", "SystemScore", "Table", "best_of", "compare", "length_bin"]

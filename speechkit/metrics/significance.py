@@ -144,6 +144,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def shown_p(p_value: float | None) -> str:
+    """A p-value in few letters; what floating point cannot tell from 0 is under 1e-16."""
+    if p_value is None:
+        return "–"
+    return "<1e-16" if p_value < 1e-16 else f"{p_value:.2g}"
+
+
 def _same(first: ErrorResult, second: ErrorResult) -> list[tuple[UtteranceErrors, UtteranceErrors]]:
     if [u.id for u in first.utterances] != [u.id for u in second.utterances]:
         raise UserError("two systems can be compared on the same utterances in the same order only")

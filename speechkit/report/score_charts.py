@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from speechkit.metrics.comparison import PairTest, Score, SystemScore, Table
+from speechkit.metrics.significance import shown_p
 from speechkit.report.markup import Child, Markup, element
 from speechkit.report.svg import HEIGHT, WIDTH, Scale, frame, nice_ticks
 from speechkit.report.table import table
@@ -117,11 +118,11 @@ def _cell(pair: PairTest, sign: float) -> Child:
         return "–"
     points = f"{sign * 100 * pair.bootstrap.difference:+.2f}"
     note = (
-        f"bootstrap p = {pair.bootstrap.p_value:.3g}, MAPSSWE p = {pair.matched_pairs.p_value:.3g} over "
-        f"{pair.matched_pairs.segments:,} segments, McNemar p = {pair.mcnemar.p_value:.3g}"
+        f"bootstrap p = {shown_p(pair.bootstrap.p_value)}, MAPSSWE p = {shown_p(pair.matched_pairs.p_value)} over "
+        f"{pair.matched_pairs.segments:,} segments, McNemar p = {shown_p(pair.mcnemar.p_value)}"
     )
     style = "significant" if pair.holm_p < SIGNIFICANT else "unsure"
-    p_value = element("small", f"p = {pair.holm_p:.2g}")
+    p_value = element("small", f"p = {shown_p(pair.holm_p)}")
     return element("span", points, element("br"), p_value, class_=style, title=note)
 
 

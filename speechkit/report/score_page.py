@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from speechkit.io.atomic import write_bytes
-from speechkit.metrics.comparison import Comparison, Score, Scored, SystemScore, Table
+from speechkit.metrics.comparison import Comparison, Score, Scored, SystemScore, Table, best_of
 from speechkit.metrics.confusions import Confusions, confusions, only_under
 from speechkit.metrics.sides import Sides
+from speechkit.metrics.significance import shown_p
 from speechkit.report.markup import Child, Markup, data_block, element
 from speechkit.report.page import asset, render_page
 from speechkit.report.score_alignment import Passage, coloured, worst_passages
@@ -144,12 +145,12 @@ def _title(found: Table) -> str:
 
 
 def _rates(found: Table, confidence: float) -> Markup:
-    lowest = min(s.wer.rate for s in found.systems)
-    lowest_cer = min((s.cer.rate for s in found.systems if s.cer), default=None)
-    lowest_ser = min(s.sentence_error_rate for s in found.systems)
+    lowest = best_of([s.wer.rate for s in found.systems])
+    lowest_cer = best_of([s.cer.rate for s in found.systems if s.cer])
+    lowest_ser = best_of([s.sentence_error_rate for s in found.systems])
 
     def bold(rate: float, best: float | None) -> Markup:
-        return element("span", percent(rate), class_="best" if rate == best and len(found.systems) > 1 else None)
+        return element("span", percent(rate), class_="best" if rate == best else None)
 
     rows: list[list[Child]] = [
         [
@@ -189,10 +190,10 @@ def _tests(found: Table) -> Markup:
                 f"{pair.first} − {pair.second}",
                 "–" if drawn is None else f"{100 * drawn.difference:+.2f}",
                 "–" if drawn is None else f"{100 * drawn.interval.low:+.2f} – {100 * drawn.interval.high:+.2f}",
-                "–" if drawn is None else f"{drawn.p_value:.3g}",
-                "–" if pair.holm_p is None else f"{pair.holm_p:.3g}",
-                f"{pair.matched_pairs.p_value:.3g}",
-                f"{pair.mcnemar.p_value:.3g}",
+                shown_p(None if drawn is None else drawn.p_value),
+                shown_p(pair.holm_p),
+                shown_p(pair.matched_pairs.p_value),
+                shown_p(pair.mcnemar.p_value),
             ]
         )
     head = ["pair", "points", "interval", "bootstrap p", "adjusted p", "MAPSSWE p", "McNemar p"]

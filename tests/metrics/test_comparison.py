@@ -4,9 +4,11 @@ import pytest
 
 from speechkit.errors import ConfigError, UserError
 from speechkit.metrics import word_errors
-from speechkit.metrics.comparison import LENGTH_NAMES, compare, length_bin
+from speechkit.metrics.alternatives import Alternatives
+from speechkit.metrics.comparison import LENGTH_NAMES, best_of, compare, length_bin
 from speechkit.metrics.gates import failures, parse_gate
 from speechkit.metrics.sides import match_sides, name_systems, read_sides
+from speechkit.metrics.significance import shown_p
 from speechkit.metrics.transcripts import Transcript
 
 
@@ -57,6 +59,21 @@ def test_one_unit_has_no_interval_and_says_so():
     assert found.tables[0].systems[0].wer.interval is None
     assert found.tables[0].pairs[0].bootstrap is None
     assert "no interval" in found.warnings[0]
+
+
+def test_braces_that_nobody_asked_to_read_are_said():
+    given = sides({str(i): "a { b / c }" for i in range(3)}, {"a": {str(i): "a c" for i in range(3)}})
+    assert "--alternatives braces" in compare(given).comparison.notes[0]
+    read = compare(given, alternatives=Alternatives(braces=True)).comparison
+    assert read.notes == []
+    assert read.tables[0].systems[0].wer.rate == 0
+
+
+def test_the_best_stands_out_only_where_one_is_better():
+    assert best_of([0.3, 0.1, 0.1]) == 0.1
+    assert best_of([0.1, 0.1]) is None
+    assert best_of([]) is None
+    assert [shown_p(p) for p in (None, 0.0, 0.04321)] == ["–", "<1e-16", "0.043"]
 
 
 def test_every_length_has_one_bin():
