@@ -147,6 +147,7 @@ def compare(
     names = list(dict.fromkeys(normalizers))
     if len(names) == 1:
         names.append(second_normalizer(names[0]))
+    chains = [get_normalizer(name) for name in names]  # a name that is not known is said before any work
     units = _units(sides, by)
     splits = _splits(sides, groups)
     notes = list(sides.notes)
@@ -162,8 +163,8 @@ def compare(
     truth = {t.id: t.text or "" for t in sides.references}
     tables: list[Table] = []
     results: dict[str, dict[str, ErrorResult]] = {}
-    for name in names:
-        normalizer = _Once(get_normalizer(name))
+    for name, chain in zip(names, chains, strict=True):
+        normalizer = _Once(chain)
         words = {
             system: word_errors(
                 truth, texts, normalizer=normalizer, speakers=speakers, weights=weights, alternatives=alternatives

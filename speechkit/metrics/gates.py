@@ -71,6 +71,8 @@ def failures(gate: Gate, comparison: Comparison) -> list[str]:
     table = comparison.tables[0]
     under = f"under the normaliser {table.normalizer.name} version {table.normalizer.version}"
     if gate.what == "worse":
+        if len(table.systems) < 2:
+            raise UserError("worse: compares later systems with the first; give two hypotheses or more")
         return [
             f"{pair.second} is worse than {pair.first} by {-100 * pair.bootstrap.difference:.2f} points "
             f"(adjusted p = {pair.holm_p:.3g}) {under}"

@@ -74,14 +74,15 @@ def match_sides(
     "error"; else they are left out. Whatever is left out is counted in the notes.
 
     Raises:
-        UserError: with the first missing ids, if ``missing`` is "error", or if nothing is left.
+        UserError: with the first missing ids, if ``missing`` is "error", if an id stands twice on one side, or if
+            nothing is left.
     """
-    known = {transcript.id for transcript in references}
+    known = set(_by_id("the reference", references))
     texts: dict[str, dict[str, str]] = {}
     said = list(notes)
     absent: set[str] = set()
     for name, transcripts in hypotheses.items():
-        found = {transcript.id: transcript.text or "" for transcript in transcripts}
+        found = _by_id(name, transcripts)
         without = [t.id for t in references if t.id not in found]
         beyond = [key for key in found if key not in known]
         if without and len(without) == len(known):
@@ -105,6 +106,15 @@ def match_sides(
     if not kept:
         raise UserError("no utterance has a hypothesis of every system; check the files")
     return Sides(kept, {n: {t.id: found.get(t.id, "") for t in kept} for n, found in texts.items()}, said)
+
+
+def _by_id(name: str, transcripts: Iterable[Transcript]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for transcript in transcripts:
+        if transcript.id in found:
+            raise UserError(f"{name}: {transcript.id} stands twice; every id must be unique")
+        found[transcript.id] = transcript.text or ""
+    return found
 
 
 def name_systems(given: Sequence[str]) -> dict[str, Path]:

@@ -20,6 +20,7 @@ WORST = 25
 CONFUSIONS = 15
 MOST_ROWS = 300
 TEXT_SHOWN = 60
+MOST_DATA_BYTES = 1_000_000
 
 
 def render_score_page(
@@ -68,10 +69,16 @@ def render_score_page(
             _settings(comparison, clips),
         ),
         clips.blocks,
-        data_block("scores", comparison),
+        _data(comparison),
     ]
     write_bytes(out_path, render_page(f"{heading}: scores", body, styles=[asset("score.css")]).encode())
     return Path(out_path)
+
+
+def _data(comparison: Comparison) -> Markup | None:
+    """The figures for other programs, where they are small; they stand in scores.json in any case."""
+    block = data_block("scores", comparison)
+    return block if len(block) <= MOST_DATA_BYTES else None
 
 
 def _headline(heading: str, comparison: Comparison) -> Markup:
@@ -250,7 +257,7 @@ def _parts(name: str, systems: list[SystemScore], parts: list[dict[str, Score]])
     rows: list[list[Child]] = []
     for key in keys[:MOST_ROWS]:
         words = next(part[key].tokens for part in parts if key in part)
-        rows.append([key or "none", f"{words:,}", *(percent(p[key].rate) if key in p else "–" for p in parts)])
+        rows.append([_cut(key) or "none", f"{words:,}", *(percent(p[key].rate) if key in p else "–" for p in parts)])
     more = element("p", f"and {len(keys) - MOST_ROWS:,} more in scores.json", class_="lead")
     head = [name, "reference words", *(f"{s.name} %" for s in systems)]
     content = table(head, rows, caption=f"Word error rate by {name}", numeric=range(1, len(head)))
@@ -310,9 +317,9 @@ def _worst(scored: Scored, clips: ScoreClips) -> Markup:
 def _passage(passage: Passage, clips: ScoreClips) -> Markup:
     utterance = passage.utterance
     heard = clips.player(utterance.id) if passage.whole else None
-    where = utterance.id + ("" if passage.whole else f", words {passage.begin + 1:,} to {passage.end:,}")
+    where = _cut(utterance.id) + ("" if passage.whole else f", words {passage.begin + 1:,} to {passage.end:,}")
     if utterance.speaker:
-        where += f" · {utterance.speaker}"
+        where += f" · {_cut(utterance.speaker)}"
     words = passage.end - passage.begin
     errors = f"{passage.errors:,} errors, {words:,} words"
     head = element("div", element("span", where), element("span", errors, class_="probability"), class_="where")

@@ -107,6 +107,18 @@ def test_missing_hypotheses_stop_count_as_empty_or_drop_for_every_system():
         match_sides(reference, {"other": [Transcript("q", "a")]}, missing="drop")
 
 
+def test_an_id_that_stands_twice_is_an_error_on_either_side():
+    twice = [Transcript("x", "a"), Transcript("x", "b")]
+    for reference, hypothesis in ((twice, twice[:1]), (twice[:1], twice)):
+        with pytest.raises(UserError, match="x stands twice"):
+            match_sides(reference, {"a": hypothesis}, missing="drop")
+
+
+def test_an_unknown_normaliser_is_said():
+    with pytest.raises(ConfigError, match="did you mean 'simple'"):
+        compare(sides(REFERENCE, {"a": CASED}), normalizers=["none", "simpel"])
+
+
 def test_systems_are_named_by_what_tells_them_apart(tmp_path):
     assert list(name_systems(["out/google.trn", "out/rev.trn.gz"])) == ["google", "rev"]
     assert list(name_systems(["exp/a/text", "exp/b/text"])) == ["a", "b"]
@@ -153,6 +165,9 @@ def test_gates_name_system_value_and_normaliser():
     for wrong in ("wer", "wer=3", "per>3", "wer>x", ""):
         with pytest.raises(ConfigError, match="is no condition"):
             parse_gate(wrong)
+    alone = compare(sides(REFERENCE, {"a": LOWER})).comparison
+    with pytest.raises(UserError, match="two hypotheses"):
+        failures(parse_gate("worse"), alone)
     bare = compare(sides(REFERENCE, {"a": LOWER}), characters=False).comparison
     with pytest.raises(UserError, match="--cer"):
         failures(parse_gate("cer>1"), bare)
