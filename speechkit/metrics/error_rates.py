@@ -7,7 +7,9 @@ jiwer is the engine: the number of errors is the smallest there is, and of sever
 own is taken. Seen from the end of the two texts, where common beginnings and ends are set aside first, a deletion comes
 first, then an insertion where it leaves fewer errors than a match or substitution would (or as many, beside a match),
 then the match or substitution. (Checked up to 14,000 words; the engine may divide still longer texts, which can move
-errors between the three kinds and never changes their sum.) With ``weights="sclite"`` a substitution costs 4, a deletion or insertion 3, as in NIST's sclite; see
+errors between the three kinds and never changes their sum.)
+
+With ``weights="sclite"`` a substitution costs 4, a deletion or insertion 3, as in NIST's sclite; see
 `speechkit.metrics.lattice` for the ties there.
 """
 
