@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import string
 from collections import Counter
 
 import msgspec
 
 from speechkit.metrics.error_rates import ErrorResult
+
+MARKS = string.punctuation + "“”„‘’«»…–—¿¡।॥"
 
 
 class Confusions(msgspec.Struct, frozen=True):
@@ -34,6 +37,18 @@ def confusions(result: ErrorResult) -> Confusions:
 
 
 def only_under(first: Confusions, other: Confusions) -> list[tuple[tuple[str, str], int]]:
-    """Substitutions that stand in ``first`` and nowhere in ``other``, the most frequent first."""
-    gone = [(pair, count) for pair, count in first.substitutions.items() if pair not in other.substitutions]
+    """Substitutions that stand in ``first`` and not in ``other`` in any case or punctuation, the most frequent first.
+
+    A pair that differs in case or punctuation only stands apart from all others.
+    """
+    known = {(_bare(said), _bare(heard)) for said, heard in other.substitutions}
+    gone = []
+    for (said, heard), count in first.substitutions.items():
+        form = _bare(said), _bare(heard)
+        if form not in known or (form[0] == form[1] and (said, heard) not in other.substitutions):
+            gone.append(((said, heard), count))
     return sorted(gone, key=lambda item: (-item[1], item[0]))
+
+
+def _bare(word: str) -> str:
+    return word.casefold().strip(MARKS)

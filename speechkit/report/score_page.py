@@ -227,7 +227,7 @@ def _normalizers(comparison: Comparison, counted: dict[str, dict[str, Confusions
             if pairs:
                 columns.append(_counts(system.name, [(f"{_cut(a)} → {_cut(b)}", n) for (a, b), n in pairs]))
         if columns:
-            cards.append(_card(f"Substitutions under {name} that are none under {beside}",
+            cards.append(_card(f"Wrong under {name}, not so under {beside}",
                                element("div", columns, class_="three")))  # fmt: skip
     return _section("Normalisers", "How much of each rate is form: case, punctuation, numbers.",
                     element("div", cards, class_="stack-of-cards"))  # fmt: skip

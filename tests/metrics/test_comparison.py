@@ -6,6 +6,7 @@ from speechkit.errors import ConfigError, UserError
 from speechkit.metrics import word_errors
 from speechkit.metrics.alternatives import Alternatives
 from speechkit.metrics.comparison import LENGTH_NAMES, best_of, compare, length_bin
+from speechkit.metrics.confusions import confusions, only_under
 from speechkit.metrics.gates import failures, parse_gate
 from speechkit.metrics.sides import match_sides, name_systems, read_sides
 from speechkit.metrics.significance import shown_p
@@ -171,3 +172,14 @@ def test_gates_name_system_value_and_normaliser():
     bare = compare(sides(REFERENCE, {"a": LOWER}), characters=False).comparison
     with pytest.raises(UserError, match="--cer"):
         failures(parse_gate("cer>1"), bare)
+
+
+def test_what_only_one_normaliser_calls_wrong():
+    given = sides({"u": "It costs TEN, dollars Now"}, {"a": {"u": "it costs ten pounds then"}})
+    results = compare(given).results
+    none, simple = (confusions(results[name]["a"]) for name in ("none", "simple"))
+    assert none.substitutions == {("It", "it"): 1, ("TEN,", "ten"): 1, ("dollars", "pounds"): 1, ("Now", "then"): 1}
+    assert only_under(none, simple) == [(("It", "it"), 1), (("TEN,", "ten"), 1)]
+    assert only_under(simple, none) == []
+    more = confusions(word_errors({"u": "a b c"}, {"u": "b c d d"}))
+    assert (more.deletions, more.insertions) == ({"a": 1}, {"d": 2})
