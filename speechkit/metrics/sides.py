@@ -55,6 +55,8 @@ def read_sides(
                 notes.append(f"{name}: {placed.moved_words:,} words lie in no segment and count in the nearest one")
         else:
             read[name] = read_transcripts(path, "hypothesis", text_field=hypothesis_field)
+        if path.resolve() == reference.resolve() and [t.text for t in read[name]] == [t.text for t in references]:
+            notes.append(f"{name}: is the reference itself; name the field of what was recognised with --hyp-field")
     if is_stm:
         references = _joined_if_asked(references, read)
     return match_sides(references, read, missing=missing, notes=notes)
@@ -178,5 +180,7 @@ def _joined_if_asked(references: list[Transcript], read: Mapping[str, Sequence[T
 
 
 def _some(ids: Sequence[str]) -> str:
-    shown = ", ".join(i if len(i) <= 60 else i[:59] + "…" for i in ids[:3])
+    short = (i if len(i) <= 60 else i[:59] + "…" for i in ids[:3])
+    # An id of a file from elsewhere must not steer the terminal that shows it.
+    shown = ", ".join("".join(c if c.isprintable() else "\ufffd" for c in i) for i in short)
     return shown + (" ..." if len(ids) > 3 else "")

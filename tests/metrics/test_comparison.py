@@ -155,6 +155,20 @@ def test_words_of_a_ctm_go_into_the_segments_of_an_stm(tmp_path):
     assert whole.hypotheses["whole"]["call"] == "hello there good day"
 
 
+def test_a_reference_that_is_scored_against_itself_is_said(tmp_path):
+    path = tmp_path / "m.jsonl"
+    path.write_text('{"id": "a", "text": "x", "pred_text": "y"}\n{"id": "b", "text": "x", "pred_text": "x"}\n')
+    assert read_sides(path, [str(path)]).notes == []
+    found = read_sides(path, [f"same={path}"], hypothesis_field="text")
+    assert "is the reference itself" in found.notes[0]
+
+
+def test_ids_cannot_steer_the_terminal():
+    with pytest.raises(UserError) as error:
+        match_sides([Transcript("x", "a"), Transcript("\x1b[2Jy", "a")], {"a": [Transcript("x", "a")]})
+    assert "\x1b" not in str(error.value)
+
+
 def test_gates_name_system_value_and_normaliser():
     found = compare(sides(REFERENCE, {"lower": LOWER, "cased": CASED}), normalizers=["simple"]).comparison
     assert failures(parse_gate("wer>12.5"), found) == [
