@@ -74,7 +74,9 @@ def score(
     weights: Annotated[WeightsName, typer.Option(help="Costs of the word alignment.")] = WeightsName.levenshtein,
     alternatives: Annotated[
         list[str] | None,
-        typer.Option(help="Other ways to say the reference: braces, numbers, or a file of equivalent phrases."),
+        typer.Option(
+            help="Other ways to say the reference: braces, numbers, spellings, or a file of equivalent phrases."
+        ),
     ] = None,
     reference_field: Annotated[str | None, typer.Option("--ref-field", help="The field of the text in REF.")] = None,
     hypothesis_field: Annotated[str | None, typer.Option("--hyp-field", help="The field of the text in HYP.")] = None,
@@ -154,11 +156,11 @@ score.__doc__ = EXAMPLES
 
 
 def _alternatives(given: list[str]) -> Alternatives | None:
-    from speechkit.metrics.alternatives import Alternatives, read_groups
+    from speechkit.metrics.alternatives import NAMED_ALTERNATIVES, Alternatives, read_groups
 
-    files = [Path(each) for each in given if each not in ("braces", "numbers")]
-    groups = tuple(group for file in files for group in read_groups(file))
-    return Alternatives("braces" in given, "numbers" in given, groups) if given else None
+    named = {name: name in given for name in NAMED_ALTERNATIVES}
+    groups = tuple(group for each in given if each not in named for group in read_groups(Path(each)))
+    return Alternatives(**named, groups=groups) if given else None
 
 
 def _summary(scored: Scored, reference: Path, hypotheses: list[str], per_utterance: bool) -> dict[str, Any]:

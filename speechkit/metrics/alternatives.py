@@ -1,4 +1,4 @@
-"""Other ways to say parts of a reference: in braces, from a file of equivalent phrases, and numbers in digits or words.
+"""Other ways to say parts of a reference: in braces, from a file of equivalent phrases, English numbers and spellings.
 
 What a recogniser writes as "20 %" and the reference as "twenty percent" is no error. Which way counts is not guessed:
 `speechkit.metrics.lattice` takes the one that is nearest to each hypothesis.
@@ -14,10 +14,12 @@ import msgspec
 
 from speechkit.errors import UserError
 from speechkit.metrics.lattice import Choice
+from speechkit.metrics.spellings import spelling_groups
 from speechkit.metrics.text_lines import numbered_lines
 from speechkit.text.english_numbers import ONES, SCALES, TENS, cardinal, digits_in_words, is_year, ordinal, year
 
 BRACES = re.compile(r"\{([^{}]*/[^{}]*)\}")
+NAMED_ALTERNATIVES = ("braces", "numbers", "spellings")
 NOTHING = "@"
 LONGEST_NUMBER = 10  # words of a number that are read as digits
 _ORDINAL = re.compile(r"([0-9]+)(?:st|nd|rd|th)\Z", re.IGNORECASE)
@@ -28,14 +30,15 @@ _ORDINALS = {ordinal(str(value)): value for value in range(1, 32)}
 
 
 class Alternatives(msgspec.Struct, frozen=True):
-    """Which ways are offered: ``{ a / b }`` in references, ``groups`` of equivalent phrases, English numbers."""
+    """Which ways are offered: ``{ a / b }`` in references, English numbers, spellings, groups of equivalent phrases."""
 
     braces: bool = False
     numbers: bool = False
+    spellings: bool = False
     groups: tuple[tuple[str, ...], ...] = ()
 
     def __bool__(self) -> bool:
-        return self.braces or self.numbers or bool(self.groups)
+        return self.braces or self.numbers or self.spellings or bool(self.groups)
 
 
 def read_groups(path: Path | str) -> tuple[tuple[str, ...], ...]:
@@ -62,7 +65,8 @@ class Ways:
         self.alternatives = alternatives
         self.normalize = normalize
         self.phrases: dict[str, list[tuple[tuple[str, ...], list[tuple[str, ...]]]]] = {}
-        for group in alternatives.groups:
+        groups = alternatives.groups + (spelling_groups() if alternatives.spellings else ())
+        for group in groups:
             forms = list(dict.fromkeys(self._words(phrase) for phrase in group))
             for form in forms:
                 if form:

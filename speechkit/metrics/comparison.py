@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from speechkit.errors import UserError
-from speechkit.metrics.alternatives import BRACES, Alternatives
+from speechkit.metrics.alternatives import BRACES, NAMED_ALTERNATIVES, Alternatives
 from speechkit.metrics.bootstrap import DEFAULT_RESAMPLES, Interval, sum_by_group
 from speechkit.metrics.error_rates import Counts, ErrorResult, UtteranceErrors, character_errors, word_errors
 from speechkit.metrics.lattice import Weights
@@ -385,7 +385,7 @@ def _named(alternatives: Alternatives | None) -> list[str]:
     if not alternatives:
         return []
     groups = [f"{len(alternatives.groups)} groups of phrases"] if alternatives.groups else []
-    return ["braces"] * alternatives.braces + ["numbers"] * alternatives.numbers + groups
+    return [name for name in NAMED_ALTERNATIVES if getattr(alternatives, name)] + groups
 
 
 __all__ = ["By", "Comparison", "Score", "Scored", "SystemScore", "Table", "best_of", "compare", "length_bin"]

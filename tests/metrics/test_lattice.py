@@ -10,6 +10,7 @@ from speechkit.errors import UserError
 from speechkit.metrics import word_errors
 from speechkit.metrics.alternatives import Alternatives, Ways, read_groups
 from speechkit.metrics.lattice import SUBSTITUTION_AND_GAP, Choice, align_lattice
+from speechkit.metrics.spellings import spelling_groups
 
 WORDS = st.lists(st.sampled_from("abc"), max_size=6)
 
@@ -127,6 +128,17 @@ def test_equivalent_phrases_and_numbers_are_offered_in_both_directions(tmp_path)
     assert result.counts.reference_tokens == 9 + 5 + 2
     with pytest.raises(UserError, match="groups:1"):
         read_groups(_write(tmp_path / "groups", "alone\n"))
+
+
+def test_british_and_american_spellings_are_one_word_and_no_other_words_are(tmp_path):
+    reference = {"a": "the colour of organised theatres was okay", "b": "four years for our hour"}
+    american = {"a": "the color of organized theaters was ok", "b": "for years four or hor"}
+    assert word_errors(reference, american).counts.errors == 4 + 4
+    result = word_errors(reference, american, alternatives=Alternatives(spellings=True))
+    assert [u.counts.errors for u in result.utterances] == [0, 4]
+    assert word_errors(american, reference, alternatives=Alternatives(spellings=True)).utterances[0].counts.errors == 0
+    forms = [form for pair in spelling_groups() for form in pair]
+    assert len(set(forms)) == len(forms)
 
 
 def _write(path, text):
