@@ -62,7 +62,6 @@ def prepare(context: Context) -> None:
 
 def train_model(context: Context) -> None:
     """Train for as long as the configuration says; an interrupted run goes on from its checkpoint."""
-    from speechkit.asr.augment import NO_AUGMENTATION
     from speechkit.asr.ctc_training import (
         CtcBatches,
         UpperPart,
@@ -74,6 +73,7 @@ def train_model(context: Context) -> None:
     from speechkit.data.manifest import read_manifest
     from speechkit.runtime import seed_everything
     from speechkit.training import train
+    from speechkit.training.augment import NO_AUGMENTATION
 
     config: TrainConfig = context.config
     seed_everything(context.seed)

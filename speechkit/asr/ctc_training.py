@@ -12,13 +12,13 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from speechkit.asr.augment import AugmentConfig, augment_waveform, mask_features
 from speechkit.asr.ctc_decoding import greedy_decode
 from speechkit.asr.ctc_model import CtcModel
 from speechkit.asr.hypothesis import Emissions
 from speechkit.data import Utterance, audio_path
 from speechkit.io.audio import read_audio
 from speechkit.training import LengthBuckets
+from speechkit.training.augment import AugmentConfig, augment_waveform, mask_features
 
 BLANK = "<blank>"
 

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechkit.asr.ctc_model import CtcConfig, CtcModel, LogMel
-from speechkit.asr.whisper_weights import load_whisper_encoder, read_ctranslate2
+from speechkit.asr.whisper_weights import load_whisper_encoder
 from speechkit.errors import UserError
+from speechkit.io.ctranslate2 import read_ctranslate2
 
 TINY = CtcConfig(width=32, heads=2, encoder_layers=1, top_layers=2, kernel_frames=5, max_frames=200)
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speechkit.asr.augment import (
+from speechkit.training.augment import (
     NO_AUGMENTATION,
     AugmentConfig,
     add_noise,

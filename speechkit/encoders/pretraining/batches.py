@@ -1,0 +1,85 @@
+"""Batches of waveform crops by number: what is random depends on the seed and the number alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from speechkit.data import Utterance, audio_path
+from speechkit.io.audio import read_audio
+from speechkit.training import LengthBuckets
+
+SAMPLE_RATE = 16_000
+Damage = Callable[[NDArray[np.float32], np.random.Generator], NDArray[np.float32]]
+
+
+def standardised(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Zero mean and unit variance over the item, as wav2vec 2.0's feature extractor gives it; silence stays zero."""
+    return np.asarray((waveform - waveform.mean()) / np.sqrt(waveform.var() + 1e-7), np.float32)
+
+
+class WaveformBatches:
+    """Micro-batches of crops.
+
+    Args:
+        utterances: rows of a manifest, each at least one frame long.
+        manifest: the file they were read from; audio paths are relative to it.
+        batch_seconds: limit of items times the longest of them.
+        crop_seconds: longer items give a random piece of this length.
+        seed: of order, crops and damage.
+        damage: (waveform, generator) to the waveform that the encoder gets, of the same length; absent, it gets the
+            clean one.
+    """
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        manifest: Path,
+        batch_seconds: float,
+        crop_seconds: float,
+        seed: int,
+        damage: Damage | None = None,
+    ):
+        self._utterances = utterances
+        self._manifest = manifest
+        self._crop = crop_seconds
+        self._seed = seed
+        self._damage = damage
+        self._buckets = LengthBuckets([min(row.duration, crop_seconds) for row in utterances], batch_seconds, seed)
+
+    def __call__(self, number: int) -> dict[str, Tensor]:
+        """``inputs`` and ``clean`` (B, S) zero-padded, ``lengths`` (B,) in samples, ``items`` (B,), ``begins`` (B,).
+
+        ``inputs`` are standardised; ``clean`` are as read; ``begins`` are the samples at 16 kHz where the crops begin.
+        """
+        generator = np.random.default_rng([self._seed, number])
+        items = self._buckets[number]
+        clean, inputs, begins = [], [], []
+        for index in items:
+            begin, waveform = self._crop_of(self._utterances[index], generator)
+            damaged = waveform if self._damage is None else self._damage(waveform, generator)
+            clean.append(torch.from_numpy(waveform))
+            inputs.append(torch.from_numpy(standardised(damaged)))
+            begins.append(begin)
+        return {
+            "inputs": nn.utils.rnn.pad_sequence(inputs, batch_first=True),
+            "clean": nn.utils.rnn.pad_sequence(clean, batch_first=True),
+            "lengths": torch.tensor([len(waveform) for waveform in clean]),
+            "items": torch.tensor(items),
+            "begins": torch.tensor(begins),
+        }
+
+    def _crop_of(self, row: Utterance, generator: np.random.Generator) -> tuple[int, NDArray[np.float32]]:
+        """A piece that begins on the 20 ms grid of the whole item, read without the rest of the file."""
+        hop = SAMPLE_RATE // 50
+        frames = max(0, int((row.duration - self._crop) * 50))
+        begin = int(generator.integers(frames + 1)) / 50
+        first = row.offset_samples + round(begin * row.sample_rate)
+        count = min(row.num_samples - (first - row.offset_samples), round(self._crop * row.sample_rate))
+        waveform = read_audio(audio_path(self._manifest, row), offset_samples=first, num_samples=count)
+        return round(begin * 50) * hop, waveform

@@ -1,0 +1,150 @@
+"""Distillation: a wav2vec 2.0-shaped student learns a teacher's layer states from damaged recordings.
+
+The student takes over the teacher's transformer layers, which have its shape; what it has to learn is a convolutional
+front in place of log-mel features, and to hear through noise. Source for the layer-wise regression: Chang et al. 2022
+(DistilHuBERT); for clean targets of damaged inputs: Chen et al. 2022 (WavLM), equation 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from torch import Tensor, nn
+
+from speechkit.encoders.pretraining.teacher import HOP_SAMPLES, WhisperTeacher, key_mask
+
+FRONT_PADDING = 40
+"""Samples before and behind a waveform, so that the convolutions give exactly samples // 320 frames."""
+
+
+def small_config(width: int = 384, layers: int = 4, heads: int = 6) -> Any:
+    """A ``Wav2Vec2Config`` of about ten million parameters, whose transformer has the shape of Whisper tiny's.
+
+    Norms over channels only (``feat_extract_norm="layer"``): no statistic reaches across time, so padding cannot leak.
+    The first convolutions are narrow, because they run at up to 3,200 frames a second.
+    """
+    from transformers import Wav2Vec2Config
+
+    return Wav2Vec2Config(
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=4 * width,
+        conv_dim=(128, 128, 192, 192, 256, 320, 384),
+        conv_bias=True,
+        feat_extract_norm="layer",
+        do_stable_layer_norm=True,
+        num_conv_pos_embeddings=64,
+        num_conv_pos_embedding_groups=16,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+        activation_dropout=0.0,
+        feat_proj_dropout=0.0,
+        layerdrop=0.0,
+        apply_spec_augment=False,
+        attn_implementation="eager",
+    )
+
+
+def take_over_layers(student: Any, encoder: Any) -> None:
+    """Copy the transformer layers of a ``WhisperEncoder`` into a ``Wav2Vec2Model`` of the same width.
+
+    Raises:
+        ValueError: if the shapes differ, by torch's own message.
+    """
+    for ours, theirs in zip(student.encoder.layers, encoder.layers, strict=True):
+        pairs = [(getattr(ours.attention, f"{n}_proj"), getattr(theirs.self_attn, f"{n}_proj")) for n in "qv"]
+        pairs += [
+            (ours.attention.out_proj, theirs.self_attn.out_proj),
+            (ours.layer_norm, theirs.self_attn_layer_norm),
+            (ours.feed_forward.intermediate_dense, theirs.fc1),
+            (ours.feed_forward.output_dense, theirs.fc2),
+            (ours.final_layer_norm, theirs.final_layer_norm),
+        ]
+        for target, source in pairs:
+            target.load_state_dict(source.state_dict())
+        with torch.no_grad():
+            ours.attention.k_proj.weight.copy_(theirs.self_attn.k_proj.weight)
+            ours.attention.k_proj.bias.zero_()
+    student.encoder.layer_norm.load_state_dict(encoder.layer_norm.state_dict())
+
+
+class Distillation(nn.Module):
+    """A student, and the mean and deviation of every dimension of the teacher's states.
+
+    Whisper's states have a few dimensions that are hundreds of times larger than the rest; in standardised units each
+    counts the same.
+    """
+
+    means: Tensor
+    deviations: Tensor
+
+    def __init__(self, student: Any, teacher: WhisperTeacher, layers: tuple[int, ...]):
+        super().__init__()
+        self.student = student
+        self.layers = layers
+        states = len(teacher.encoder.layers) + 1
+        width = teacher.encoder.config.d_model
+        self.register_buffer("means", torch.zeros(states, width))
+        self.register_buffer("deviations", torch.ones(states, width))
+        # In a list, so that it is neither trained, averaged nor saved.
+        self._teacher = [teacher]
+
+    @property
+    def teacher(self) -> WhisperTeacher:
+        return self._teacher[0]
+
+    @torch.no_grad()
+    def standardise(self, batches: Iterable[dict[str, Tensor]]) -> None:
+        """Measure the teacher's states on some batches."""
+        sums = torch.zeros_like(self.means, dtype=torch.float64)
+        squares, count = torch.zeros_like(sums), 0
+        for batch in batches:
+            frames = batch["lengths"] // HOP_SAMPLES
+            for index, state in enumerate(self.teacher(batch["clean"], batch["lengths"])):
+                inside = torch.arange(state.shape[1])[None] < frames[:, None]
+                kept = state[inside].double()
+                sums[index] += kept.sum(0)
+                squares[index] += kept.square().sum(0)
+            count += int(frames.sum())
+        mean = sums / count
+        self.means.copy_(mean)
+        self.deviations.copy_((squares / count - mean.square()).clamp_min(1e-6).sqrt())
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> list[Tensor]:
+        """The student's states at the teacher's places: (B, S) and samples (B,) to layers + 1 times (B, S // 320, D)."""
+        model = self.student
+        hidden = model.feature_extractor(F.pad(waveforms, (FRONT_PADDING, FRONT_PADDING))).transpose(1, 2)
+        hidden, _ = model.feature_projection(hidden)
+        states = [hidden]
+        frames = lengths // HOP_SAMPLES
+        inside = torch.arange(hidden.shape[1], device=hidden.device)[None] < frames[:, None]
+        hidden = hidden * inside[..., None]
+        hidden = hidden + model.encoder.pos_conv_embed(hidden)
+        mask = key_mask(frames, hidden.shape[1], hidden.dtype)
+        for layer in model.encoder.layers:
+            answer = layer(hidden, mask)
+            hidden = answer[0] if isinstance(answer, tuple) else answer
+            states.append(hidden)
+        states[-1] = model.encoder.layer_norm(hidden)
+        return states
+
+
+def distillation_loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    """Mean over the chosen layers of the smooth L1 distance in standardised units, over all real frames."""
+    inner: Any = getattr(model, "module", model)
+    targets = inner.teacher(batch["clean"], batch["lengths"])
+    states = model(batch["inputs"], batch["lengths"])
+    frames = batch["lengths"] // HOP_SAMPLES
+    inside = torch.arange(states[0].shape[1], device=frames.device)[None] < frames[:, None]
+    losses = {}
+    for layer in inner.layers:
+        mean, deviation = inner.means[layer], inner.deviations[layer]
+        wanted = (targets[layer][inside].float() - mean) / deviation
+        found = (states[layer][inside].float() - mean) / deviation
+        losses[f"layer_{layer}"] = F.smooth_l1_loss(found, wanted)
+    loss = torch.stack(list(losses.values())).mean()
+    return loss, {name: float(value.detach()) for name, value in losses.items()}

@@ -1,0 +1,149 @@
+"""A Whisper encoder as a teacher: the states of its layers at exactly the frames of a wav2vec 2.0 student.
+
+Source: Radford et al. 2022 (encoder).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from torch import Tensor, nn
+
+from speechkit.errors import UserError
+from speechkit.io.ctranslate2 import read_ctranslate2
+
+MEL_HOP_SAMPLES = 160
+HOP_SAMPLES = 320
+HEAD_WIDTH = 64
+"""Every Whisper has attention heads of this width; the file does not say how many there are."""
+
+
+def read_whisper_encoder(path: str | Path) -> Any:
+    """A transformers ``WhisperEncoder`` from a hub id, a folder with safetensors, or a CTranslate2 ``model.bin``.
+
+    Raises:
+        UserError: if the file or folder holds no Whisper encoder.
+    """
+    from transformers import WhisperModel
+
+    if Path(path).is_file():
+        return _from_ctranslate2(Path(path))
+    try:
+        return WhisperModel.from_pretrained(path, use_safetensors=True).encoder.eval()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be loaded as a Whisper model ({error})") from error
+
+
+def _from_ctranslate2(path: Path) -> Any:
+    from transformers import WhisperConfig
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+    found = {name.removeprefix("encoder/"): value for name, value in read_ctranslate2(path, "encoder/").items()}
+    if "conv1/weight" not in found:
+        raise UserError(f"{path}: holds no Whisper encoder; give the model.bin of a Whisper model")
+    width, channels, _ = found["conv1/weight"].shape
+    layers = len({name.split("/")[0] for name in found if name.startswith("layer_") and "/" in name} - {"layer_norm"})
+    config = WhisperConfig(
+        d_model=width,
+        num_mel_bins=channels,
+        encoder_layers=layers,
+        encoder_attention_heads=width // HEAD_WIDTH,
+        encoder_ffn_dim=4 * width,
+        attn_implementation="eager",
+    )
+    encoder = WhisperEncoder(config)
+    weights: dict[str, np.ndarray] = {}
+    for part in ("conv1", "conv2"):
+        weights |= {f"{part}.{kind}": found[f"{part}/{kind}"] for kind in ("weight", "bias")}
+    _norm(weights, "layer_norm", found, "layer_norm")
+    for index in range(layers):
+        ours, theirs = f"layers.{index}", f"layer_{index}"
+        _norm(weights, f"{ours}.self_attn_layer_norm", found, f"{theirs}/self_attention/layer_norm")
+        _norm(weights, f"{ours}.final_layer_norm", found, f"{theirs}/ffn/layer_norm")
+        for kind in ("weight", "bias"):
+            joined = found[f"{theirs}/self_attention/linear_0/{kind}"]
+            for name, piece in zip("qkv", np.split(joined, 3), strict=True):
+                if (name, kind) != ("k", "bias"):  # Whisper's keys have none; the file stores zeros
+                    weights[f"{ours}.self_attn.{name}_proj.{kind}"] = piece
+            weights[f"{ours}.self_attn.out_proj.{kind}"] = found[f"{theirs}/self_attention/linear_1/{kind}"]
+            weights[f"{ours}.fc1.{kind}"] = found[f"{theirs}/ffn/linear_0/{kind}"]
+            weights[f"{ours}.fc2.{kind}"] = found[f"{theirs}/ffn/linear_1/{kind}"]
+    tensors = {name: torch.from_numpy(value.astype(np.float32)) for name, value in weights.items()}
+    missing, unexpected = encoder.load_state_dict(tensors, strict=False)
+    if unexpected or set(missing) - {"embed_positions.weight"}:  # positions are fixed sinusoids, made by the class
+        raise UserError(f"{path}: is no Whisper encoder that this version knows ({(missing + unexpected)[0]})")
+    return encoder.eval()
+
+
+def _norm(weights: dict[str, np.ndarray], ours: str, found: dict[str, np.ndarray], theirs: str) -> None:
+    weights[f"{ours}.weight"], weights[f"{ours}.bias"] = found[f"{theirs}/gamma"], found[f"{theirs}/beta"]
+
+
+class WhisperTeacher(nn.Module):
+    """States of every layer of a Whisper encoder for waveforms of any length up to its positions.
+
+    A student's frame t looks at samples around 320 t + 160, Whisper's at samples around 320 t: the waveform is advanced
+    by half a frame, so that both see the same moment.
+    """
+
+    def __init__(self, encoder: Any):
+        super().__init__()
+        from torchaudio.transforms import MelSpectrogram
+
+        self.encoder = encoder
+        self.max_samples = int(encoder.config.max_source_positions) * HOP_SAMPLES
+        self.mel = MelSpectrogram(
+            sample_rate=16_000,
+            n_fft=400,
+            hop_length=MEL_HOP_SAMPLES,
+            n_mels=int(encoder.config.num_mel_bins),
+            mel_scale="slaney",
+            norm="slaney",
+        )
+        for value in self.parameters():
+            value.requires_grad_(False)
+
+    def log_mel(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        """Whisper's features: (B, S) and samples (B,) to (B, C, S // 160), zero behind each item's end."""
+        advanced = F.pad(waveforms, (0, HOP_SAMPLES // 2))[:, HOP_SAMPLES // 2 :]
+        mel = self.mel(advanced.float())[..., :-1].clamp_min(1e-10).log10()
+        mel = torch.maximum(mel, mel.amax(dim=(1, 2), keepdim=True) - 8.0)
+        inside = torch.arange(mel.shape[-1], device=mel.device)[None] < (lengths // MEL_HOP_SAMPLES)[:, None]
+        return (mel + 4.0) / 4.0 * inside[:, None]
+
+    @torch.no_grad()
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> list[Tensor]:
+        """The input of the first layer without positions, then the output of every layer; the last is normalised.
+
+        Args:
+            waveforms: (B, S) at 16 kHz in [-1, 1], zero behind each item's end.
+            lengths: samples of each item (B,).
+
+        Returns:
+            layers + 1 tensors (B, S // 320, D); what stands behind an item's frames means nothing.
+        """
+        with torch.autocast(waveforms.device.type, enabled=False):
+            mel = self.log_mel(waveforms, lengths)
+        encoder = self.encoder
+        x = F.gelu(encoder.conv1(mel))
+        inside = torch.arange(mel.shape[-1], device=mel.device)[None] < (lengths // MEL_HOP_SAMPLES)[:, None]
+        x = F.gelu(encoder.conv2(x * inside[:, None])).transpose(1, 2)[:, : waveforms.shape[1] // HOP_SAMPLES]
+        states = [x]
+        mask = key_mask(lengths // HOP_SAMPLES, x.shape[1], x.dtype)
+        x = x + encoder.embed_positions.weight[: x.shape[1]]
+        for layer in encoder.layers:
+            answer = layer(x, mask)
+            x = answer[0] if isinstance(answer, tuple) else answer
+            states.append(x)
+        states[-1] = encoder.layer_norm(x)
+        return states
+
+
+def key_mask(frames: Tensor, longest: int, dtype: torch.dtype) -> Tensor:
+    """(B,) frames of each item to what attention adds to its scores, (B, 1, 1, longest): 0 inside, very low outside."""
+    outside = torch.arange(longest, device=frames.device)[None] >= frames[:, None]
+    return torch.zeros(outside.shape, dtype=dtype, device=frames.device).masked_fill(outside, -1e4)[:, None, None]

@@ -1,0 +1,57 @@
+"""Read the variables of a model in CTranslate2's plain binary format.
+
+The file is a version, the name of the specification, its revision, then per variable: name, shape, type, bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from speechkit.errors import UserError
+
+_DTYPES = {0: "float32", 1: "int8", 2: "int16", 3: "int32", 4: "float16"}
+
+
+def _read_exactly(file: BinaryIO, count: int, path: Path) -> bytes:
+    data = file.read(count)
+    if len(data) != count:
+        raise UserError(f"{path}: ends in the middle of a variable; copy the model file again")
+    return data
+
+
+def read_ctranslate2(path: str | Path, prefix: str = "") -> dict[str, np.ndarray]:
+    """Variables of a CTranslate2 `model.bin` whose names start with `prefix`.
+
+    Raises:
+        UserError: if the file is truncated or is not of format version 6 or earlier.
+    """
+    path = Path(path)
+    variables: dict[str, np.ndarray] = {}
+    size = path.stat().st_size
+    with path.open("rb") as file:
+
+        def number(code: str) -> int:
+            return int(struct.unpack(f"<{code}", _read_exactly(file, struct.calcsize(code), path))[0])
+
+        def string() -> str:
+            return _read_exactly(file, number("H"), path).rstrip(b"\0").decode("utf-8")
+
+        version = number("I")
+        if not 3 <= version <= 6:
+            raise UserError(f"{path}: is not a CTranslate2 model of a format from 3 to 6 (found {version})")
+        string()
+        number("I")
+        for _ in range(number("I")):
+            name = string()
+            shape = [number("I") for _ in range(number("B"))]
+            code, length = number("B"), number("I")
+            if code not in _DTYPES or length > size:
+                raise UserError(f"{path}: variable {name!r} has type {code} and {length} bytes; the file is damaged")
+            data = _read_exactly(file, length, path)
+            if name.startswith(prefix):
+                variables[name] = np.frombuffer(data, _DTYPES[code]).reshape(shape)
+    return variables
