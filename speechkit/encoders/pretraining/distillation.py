@@ -8,16 +8,20 @@ front in place of log-mel features, and to hear through noise. Source for the la
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
+from speechkit.encoders.pretraining.batches import WaveformBatches
+from speechkit.encoders.pretraining.folder import save_encoder
 from speechkit.encoders.pretraining.teacher import HOP_SAMPLES, WhisperTeacher, key_mask
 
 FRONT_PADDING = 40
 """Samples before and behind a waveform, so that the convolutions give exactly samples // 320 frames."""
+STANDARDISING_BATCHES = 20
 
 
 def small_config(width: int = 384, layers: int = 4, heads: int = 6) -> Any:
@@ -95,6 +99,7 @@ class Distillation(nn.Module):
 
     @property
     def teacher(self) -> WhisperTeacher:
+        """What the student learns from; it is no part of this module's weights."""
         return self._teacher[0]
 
     @torch.no_grad()
@@ -112,10 +117,12 @@ class Distillation(nn.Module):
             count += int(frames.sum())
         mean = sums / count
         self.means.copy_(mean)
-        self.deviations.copy_((squares / count - mean.square()).clamp_min(1e-6).sqrt())
+        deviations = (squares / count - mean.square()).clamp_min(0).sqrt()
+        # A dimension that hardly moves says little; dividing by its own deviation would make it count the most.
+        self.deviations.copy_(deviations.maximum(0.3 * deviations.median(dim=1, keepdim=True).values))
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> list[Tensor]:
-        """The student's states at the teacher's places: (B, S) and samples (B,) to layers + 1 times (B, S // 320, D)."""
+        """The student's states at the teacher's places: (B, S), samples (B,) to layers + 1 of (B, S // 320, D)."""
         model = self.student
         hidden = model.feature_extractor(F.pad(waveforms, (FRONT_PADDING, FRONT_PADDING))).transpose(1, 2)
         hidden, _ = model.feature_projection(hidden)
@@ -133,18 +140,47 @@ class Distillation(nn.Module):
         return states
 
 
-def distillation_loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-    """Mean over the chosen layers of the smooth L1 distance in standardised units, over all real frames."""
-    inner: Any = getattr(model, "module", model)
-    targets = inner.teacher(batch["clean"], batch["lengths"])
-    states = model(batch["inputs"], batch["lengths"])
-    frames = batch["lengths"] // HOP_SAMPLES
-    inside = torch.arange(states[0].shape[1], device=frames.device)[None] < frames[:, None]
-    losses = {}
-    for layer in inner.layers:
-        mean, deviation = inner.means[layer], inner.deviations[layer]
-        wanted = (targets[layer][inside].float() - mean) / deviation
-        found = (states[layer][inside].float() - mean) / deviation
-        losses[f"layer_{layer}"] = F.smooth_l1_loss(found, wanted)
-    loss = torch.stack(list(losses.values())).mean()
-    return loss, {name: float(value.detach()) for name, value in losses.items()}
+class DistillationObjective:
+    """Mean over the chosen layers of the smooth L1 distance to a Whisper encoder's states, in standardised units.
+
+    Args:
+        encoder: a transformers ``WhisperEncoder``, from `read_whisper_encoder`.
+        student: a ``Wav2Vec2Model`` with layers of the encoder's shape.
+        batches: ``inputs`` (damaged, standardised) and ``clean`` waveforms of the same moments.
+        layers: which states to learn; 0 is the input of the first layer.
+        take_over: start from the teacher's layers; false for a student that is one already.
+    """
+
+    def __init__(self, encoder: Any, student: Any, batches: WaveformBatches, layers: tuple[int, ...], take_over: bool):
+        if take_over:
+            take_over_layers(student, encoder)
+        self.network: Distillation = Distillation(student, WhisperTeacher(encoder), layers)
+        self.make_batch = batches
+        self.network.standardise(batches(number) for number in range(STANDARDISING_BATCHES))
+
+    def groups(self) -> list[list[nn.Parameter]]:
+        """The convolutional front, then the transformer."""
+        front, taken = [], []
+        for name, value in self.network.named_parameters():
+            (taken if name.startswith(("student.encoder.layers", "student.encoder.layer_norm")) else front).append(value)
+        return [front, taken]
+
+    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        """Over all real frames."""
+        inner: Any = getattr(model, "module", model)
+        targets = inner.teacher.to(batch["clean"].device)(batch["clean"], batch["lengths"])
+        states = model(batch["inputs"], batch["lengths"])
+        frames = batch["lengths"] // HOP_SAMPLES
+        inside = torch.arange(states[0].shape[1], device=frames.device)[None] < frames[:, None]
+        losses = {}
+        for layer in inner.layers:
+            mean, deviation = inner.means[layer], inner.deviations[layer]
+            wanted = (targets[layer][inside].float() - mean) / deviation
+            found = (states[layer][inside].float() - mean) / deviation
+            losses[f"layer_{layer}"] = F.smooth_l1_loss(found, wanted)
+        loss = torch.stack(list(losses.values())).mean()
+        return loss, {name: float(value.detach()) for name, value in losses.items()}
+
+    def save(self, folder: Path) -> None:
+        """The student alone."""
+        save_encoder(self.network.student, folder)

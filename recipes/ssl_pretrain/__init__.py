@@ -1,0 +1,1 @@
+"""Pre-train a speech encoder on recordings alone: contrastive, predictive, generative, or distilled from another."""
