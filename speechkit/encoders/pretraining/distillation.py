@@ -160,9 +160,12 @@ class DistillationObjective:
 
     def groups(self) -> list[list[nn.Parameter]]:
         """The convolutional front, then the transformer."""
-        front, taken = [], []
+        front: list[nn.Parameter] = []
+        taken: list[nn.Parameter] = []
         for name, value in self.network.named_parameters():
-            (taken if name.startswith(("student.encoder.layers", "student.encoder.layer_norm")) else front).append(value)
+            (taken if name.startswith(("student.encoder.layers", "student.encoder.layer_norm")) else front).append(
+                value
+            )
         return [front, taken]
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
