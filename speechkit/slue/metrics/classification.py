@@ -1,0 +1,196 @@
+"""Macro F1 of classes: one label an utterance (sentiment, intents) or a set of labels (dialog acts).
+
+Corrected, the mean goes over the task's fixed labels. The reference toolkit calls scikit-learn without them for single
+labels, so that the mean goes over the labels that were seen in the references or predictions: a split that lacks a
+class is scored over fewer classes than the task has. ``compat=True`` does so. For label sets both modes are the same:
+all 18 columns count, and one that was never seen nor predicted counts 0.
+
+What the toolkit writes as "micro" is weighted by the references' counts; it is called weighted here.
+
+Source: Shon et al. 2022 (sentiment); Shon et al. 2023, SLUE Phase-2 (dialog acts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.errors import UserError
+from speechkit.slue.metrics.measures import (
+    DEFAULT_RESAMPLING,
+    ClassScore,
+    Resampling,
+    Statistic,
+    TaskScore,
+    check_pairs,
+    f_scores,
+    measured,
+    safe_ratio,
+)
+
+SENTIMENTS = ("Negative", "Neutral", "Positive")
+DIALOG_ACTS = (
+    "acknowledge",
+    "answer_agree",
+    "answer_dis",
+    "answer_general",
+    "apology",
+    "backchannel",
+    "disfluency",
+    "other",
+    "question_check",
+    "question_general",
+    "question_repeat",
+    "self",
+    "statement_close",
+    "statement_general",
+    "statement_instruct",
+    "statement_open",
+    "statement_problem",
+    "thanks",
+)
+THRESHOLD = 0.5
+
+
+def score_labels(
+    gold: Sequence[str],
+    predicted: Sequence[str],
+    labels: Sequence[str] = SENTIMENTS,
+    *,
+    task: str = "sentiment",
+    ids: Sequence[str] | None = None,
+    compat: bool = False,
+    resampling: Resampling = DEFAULT_RESAMPLING,
+) -> TaskScore:
+    """Macro F1 (main), weighted F1 and accuracy of one label for each utterance.
+
+    Raises:
+        UserError: if a label is outside ``labels``, naming where it stands.
+    """
+    check_pairs(task, gold, predicted)
+    return _score(
+        [(label,) for label in gold],
+        [(label,) for label in predicted],
+        labels,
+        task=task,
+        ids=ids,
+        compat=compat,
+        only_seen=compat,
+        resampling=resampling,
+    )
+
+
+def score_label_sets(
+    gold: Sequence[Sequence[str]],
+    predicted: Sequence[Sequence[str]],
+    labels: Sequence[str] = DIALOG_ACTS,
+    *,
+    task: str = "dialog_acts",
+    ids: Sequence[str] | None = None,
+    compat: bool = False,
+    resampling: Resampling = DEFAULT_RESAMPLING,
+) -> TaskScore:
+    """Macro F1 (main), weighted F1 and exact-match accuracy of a set of labels for each utterance.
+
+    Raises:
+        UserError: if a label is outside ``labels``, naming where it stands.
+    """
+    check_pairs(task, gold, predicted)
+    return _score(gold, predicted, labels, task=task, ids=ids, compat=compat, only_seen=False, resampling=resampling)
+
+
+def labels_above(
+    logits: Sequence[float], labels: Sequence[str] = DIALOG_ACTS, threshold: float = THRESHOLD
+) -> list[str]:
+    """The labels whose sigmoid reaches ``threshold`` (0 to 1); a logit of exactly 0 reaches 0.5."""
+    least = float(np.log(threshold / (1 - threshold)))
+    return [label for label, logit in zip(labels, logits, strict=True) if logit >= least]
+
+
+def _score(
+    gold: Sequence[Sequence[str]],
+    predicted: Sequence[Sequence[str]],
+    labels: Sequence[str],
+    *,
+    task: str,
+    ids: Sequence[str] | None,
+    compat: bool,
+    only_seen: bool,
+    resampling: Resampling,
+) -> TaskScore:
+    names = list(ids) if ids is not None else [str(index) for index in range(len(gold))]
+    wanted = _indicators("reference", gold, labels, names)
+    found = _indicators("prediction", predicted, labels, names)
+    both = wanted * found
+    exact = (wanted == found).all(axis=1).astype(float)
+    counts = np.concatenate([wanted, found, both, exact[:, None], np.ones((len(gold), 1))], axis=1)
+    measures, units, warnings = measured(counts, _statistics(len(labels), only_seen), resampling)
+    sums = counts.sum(axis=0).astype(int)
+    k = len(labels)
+    classes = {
+        label: ClassScore(int(sums[i]), int(sums[k + i]), int(sums[2 * k + i])) for i, label in enumerate(labels)
+    }
+    absent = [label for label, score in classes.items() if not score.gold]
+    if absent:
+        how = "are left out of the mean unless predicted" if only_seen else "count with F1 0"
+        warnings.append(f"no reference has {', '.join(absent)}; such classes {how}")
+    own = f_scores(both.sum(axis=1), found.sum(axis=1), wanted.sum(axis=1))[2] + (wanted + found == 0).all(axis=1)
+    return TaskScore(
+        task,
+        "compat" if compat else "corrected",
+        "macro_f1",
+        measures,
+        classes,
+        units,
+        dict(zip(names, own.tolist(), strict=True)),
+        {"classes": str(k), "mean over": "labels seen" if only_seen else "all labels"},
+        warnings,
+    )
+
+
+def _indicators(
+    side: str, rows: Sequence[Sequence[str]], labels: Sequence[str], names: Sequence[str]
+) -> NDArray[np.float64]:
+    column = {label: index for index, label in enumerate(labels)}
+    table = np.zeros((len(rows), len(labels)))
+    for number, row in enumerate(rows):
+        for label in row:
+            if label not in column:
+                raise UserError(
+                    f"{names[number]}: the {side} has the label {label!r}, which is none of {', '.join(labels)}"
+                )
+            table[number, column[label]] = 1
+    return table
+
+
+def _statistics(k: int, only_seen: bool) -> dict[str, Statistic]:
+    def parts(sums: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        return sums[:, 2 * k : 3 * k], sums[:, k : 2 * k], sums[:, :k]
+
+    def macro(which: int) -> Statistic:
+        def mean(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+            correct, predicted, gold = parts(sums)
+            counted = (predicted + gold > 0) if only_seen else np.ones_like(gold, bool)
+            values = f_scores(correct, predicted, gold)[which]
+            return safe_ratio((values * counted).sum(axis=1), counted.sum(axis=1).astype(float))
+
+        return mean
+
+    def weighted(which: int) -> Statistic:
+        def mean(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+            correct, predicted, gold = parts(sums)
+            return safe_ratio((f_scores(correct, predicted, gold)[which] * gold).sum(axis=1), gold.sum(axis=1))
+
+        return mean
+
+    return {
+        "macro_f1": macro(2),
+        "macro_precision": macro(0),
+        "macro_recall": macro(1),
+        "weighted_f1": weighted(2),
+        "weighted_precision": weighted(0),
+        "weighted_recall": weighted(1),
+        "accuracy": lambda sums: safe_ratio(sums[:, 3 * k], sums[:, 3 * k + 1]),
+    }
