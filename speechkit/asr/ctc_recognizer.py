@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from speechkit.asr.ctc_decoding import greedy_decode
 from speechkit.asr.hypothesis import Emissions, Hypothesis, RecognizerSpec
-from speechkit.asr.windows import Window, merge_regions, plan_windows, quiet_cut, stream_windows
+from speechkit.asr.window_cut import quiet_cut
 from speechkit.io.audio import audio_info
+from speechkit.io.windows import Window, merge_regions, plan_windows, stream_windows
 
 # Log-probability of a symbol in frames that nobody listened to; the blank has 0 there.
 UNHEARD = -20.0

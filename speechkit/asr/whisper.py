@@ -6,10 +6,10 @@ import math
 from pathlib import Path
 
 from speechkit.asr.hypothesis import Hypothesis, RecognizerSpec
-from speechkit.asr.windows import merge_regions, plan_windows, stream_windows
 from speechkit.asr.words import TimedWord, words_to_hypothesis
 from speechkit.errors import UserError, require
 from speechkit.io.audio import audio_info
+from speechkit.io.windows import merge_regions, plan_windows, stream_windows
 
 _FRAME_SAMPLES = 320
 

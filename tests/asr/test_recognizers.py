@@ -15,8 +15,9 @@ from speechkit.asr import Emissions, load_recognizer
 from speechkit.asr.ctc_decoding import greedy_decode
 from speechkit.asr.ctc_recognizer import CtcRecognizer
 from speechkit.asr.hypothesis import RecognizerSpec
-from speechkit.asr.windows import merge_regions, plan_windows, quiet_cut
+from speechkit.asr.window_cut import quiet_cut
 from speechkit.errors import UserError
+from speechkit.io.windows import merge_regions, plan_windows
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

@@ -1,0 +1,57 @@
+"""Which layers of a transformer are run and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def exit_early(encoder: Any, layer: int, norm_name: str | None) -> None:
+    """Cut a transformer behind a layer, so that the rest costs neither time nor memory.
+
+    Args:
+        encoder: has ``layers``.
+        layer: how many to keep, 0 to all.
+        norm_name: the norm behind the last layer; it goes with the layers behind which it stood.
+    """
+    if layer < len(encoder.layers):
+        encoder.layers = encoder.layers[:layer]
+        if norm_name is not None:
+            setattr(encoder, norm_name, nn.Identity())
+
+
+@contextmanager
+def recorded(encoder: Any) -> Iterator[list[Tensor]]:
+    """Inside the block, every call of the encoder leaves the input of its first layer and the output of each."""
+    states: list[Tensor] = []
+
+    def enters(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        states.append(inputs[0] if inputs else named["hidden_states"])
+
+    def leaves(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+        states.append(output[0] if isinstance(output, tuple) else output)
+
+    hooks = [encoder.layers[0].register_forward_pre_hook(enters, with_kwargs=True)]
+    hooks += [layer.register_forward_hook(leaves) for layer in encoder.layers]
+    try:
+        yield states
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class LayerWeights(nn.Module):
+    """Weights of a sum of layers as SUPERB learns them: the softmax of one number a layer (Yang et al. 2021)."""
+
+    def __init__(self, layers: int):
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(layers))
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(L, ..., D) -> (..., D)."""
+        mixed: Tensor = torch.tensordot(self.logits.softmax(0), states, dims=1)
+        return mixed

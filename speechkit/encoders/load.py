@@ -1,0 +1,54 @@
+"""Choose an encoder by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from speechkit.encoders.encoder import Encoder
+from speechkit.errors import ConfigError, UserError
+
+SMALL = Path(__file__).parent / "models" / "small"
+
+
+def load_encoder(
+    name_or_path: str = "embedded",
+    *,
+    layer: int | None = None,
+    layer_weights: Sequence[float] | None = None,
+    device: str = "auto",
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto",
+    compat: bool = False,
+) -> Encoder:
+    """An encoder by name.
+
+    Args:
+        name_or_path: ``embedded``: the small one inside the package; ``log-mel`` or ``mfcc``: no weights at all; else a
+            hub id or folder of wav2vec 2.0, HuBERT, WavLM, data2vec-audio, Wav2Vec2-BERT or Whisper.
+        layer: 0, the input of the first layer, to the number of layers; the last when absent.
+        layer_weights: one weight a layer, beginning with layer 0, for their sum instead of one of them.
+        device: ``auto``, ``cpu``, ``cuda`` …
+        dtype: ``auto`` is bfloat16 autocast where the device is faster with it.
+        compat: compute as stock transformers do, where padding changes results.
+
+    Raises:
+        UserError: if there is no such encoder or layer, or it cannot be loaded.
+    """
+    if dtype not in ("auto", "float32", "bfloat16"):
+        raise ConfigError(f"dtype is {dtype!r}; choose auto, float32 or bfloat16")
+    if name_or_path in ("log-mel", "mfcc"):
+        from speechkit.encoders.signal_features import SignalEncoder
+
+        if layer not in (None, 0) or layer_weights is not None:
+            raise ConfigError(f"{name_or_path} has no layers to choose from; leave layer out")
+        return SignalEncoder("log-mel" if name_or_path == "log-mel" else "mfcc")
+
+    from speechkit.encoders.huggingface import HuggingFaceEncoder
+    from speechkit.runtime import choose_device
+
+    if name_or_path == "embedded":
+        if not (SMALL / "model.safetensors").is_file():
+            raise UserError(f"{SMALL}: the weights of the embedded encoder are not there; install the package again")
+        name_or_path = str(SMALL)
+    return HuggingFaceEncoder(name_or_path, layer, layer_weights, choose_device(device), dtype, compat)

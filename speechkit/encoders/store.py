@@ -1,0 +1,191 @@
+"""Features on the disk: safetensors shards with the encoder's spec, memory-mapped when read, never one file a cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.encoders.spec import EncoderSpec
+from speechkit.errors import ConfigError, UserError
+from speechkit.io.arrays import write_arrays
+from speechkit.io.atomic import write_json
+from speechkit.io.paths import inside
+
+INDEX = "features.json"
+SHARD_BYTES = 256 << 20
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """Where an item lies: its id, shard, first frame and number of frames."""
+
+    id: str
+    shard: int
+    begin: int
+    frames: int
+
+
+class StoreIndex(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `features.json` holds."""
+
+    spec: EncoderSpec
+    dtype: str
+    shards: list[str]
+    items: list[Place]
+
+
+class FeatureWriter:
+    """Write features item by item; the store is there when the block ends without an error.
+
+    Args:
+        folder: of the store; made if absent.
+        spec: of the encoder.
+        dtype: ``float16``, half the size with about three digits, or ``float32``.
+        shard_bytes: when to begin a new file; memory holds one shard.
+    """
+
+    def __init__(
+        self, folder: str | Path, spec: EncoderSpec, dtype: str = "float16", shard_bytes: int = SHARD_BYTES
+    ) -> None:
+        if dtype not in ("float16", "float32"):
+            raise ConfigError(f"dtype is {dtype!r}; choose float16 or float32")
+        self.folder, self.spec = Path(folder), spec
+        self._dtype = np.dtype(dtype)
+        self._shard_bytes = shard_bytes
+        self._held: list[NDArray[Any]] = []
+        self._held_frames = 0
+        self._shards: list[str] = []
+        self._items: dict[str, Place] = {}
+
+    def add(self, id: str, features: NDArray[np.floating[Any]]) -> None:  # noqa: A002 - the record's own word
+        """Append an item's frames (T, D).
+
+        Raises:
+            UserError: if the id stands there already, the width is another, or a value is not finite in this dtype.
+        """
+        if id in self._items:
+            raise UserError(f"{self.folder}: item {id!r} is there already; ids must be unique")
+        if features.ndim != 2 or features.shape[1] != self.spec.dim:
+            raise UserError(
+                f"{self.folder}: item {id!r} has shape {features.shape}, the encoder gives (T, {self.spec.dim})"
+            )
+        with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused
+            stored = np.ascontiguousarray(features, self._dtype)
+        if not np.isfinite(stored).all():
+            raise UserError(f"{self.folder}: features of {id!r} are not finite in {self._dtype}; try float32")
+        self._items[id] = Place(id, len(self._shards), self._held_frames, len(stored))
+        self._held.append(stored)
+        self._held_frames += len(stored)
+        if self._held_frames * self.spec.dim * self._dtype.itemsize >= self._shard_bytes:
+            self._write_shard()
+
+    def __enter__(self) -> FeatureWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            if self._held:
+                self._write_shard()
+            write_json(
+                self.folder / INDEX, StoreIndex(self.spec, self._dtype.name, self._shards, list(self._items.values()))
+            )
+
+    def _write_shard(self) -> None:
+        name = f"features-{len(self._shards):05d}.safetensors"
+        write_arrays(self.folder / name, {"frames": np.concatenate(self._held)})
+        self._shards.append(name)
+        self._held, self._held_frames = [], 0
+
+
+class FeatureStore:
+    """Read a folder that `FeatureWriter` wrote.
+
+    Raises:
+        UserError: if the folder holds no store, or a shard is missing or damaged.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        path = self.folder / INDEX
+        try:
+            self._index = msgspec.json.decode(path.read_bytes(), type=StoreIndex)
+        except FileNotFoundError:
+            raise UserError(f"{self.folder}: holds no {INDEX}; write features with speechkit features") from None
+        except msgspec.DecodeError as error:
+            raise UserError(f"{path}: is no index of features ({error}); write them again") from error
+        self._places = {place.id: place for place in self._index.items}
+        self._frames: dict[int, NDArray[Any]] = {}
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """The encoder that the features came from."""
+        return self._index.spec
+
+    @property
+    def total_frames(self) -> int:
+        """Frames of all items."""
+        return sum(place.frames for place in self._index.items)
+
+    def ids(self) -> list[str]:
+        """In the order in which they were written."""
+        return list(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, id: str) -> bool:  # noqa: A002 - the record's own word
+        return id in self._places
+
+    def __getitem__(self, id: str) -> NDArray[Any]:  # noqa: A002 - the record's own word
+        """Frames (T, D) of an item, a read-only view of the mapped file.
+
+        Raises:
+            UserError: if there is no such item.
+        """
+        place = self._places.get(id)
+        if place is None:
+            raise UserError(f"{self.folder}: holds no features of {id!r}; write them, or take its manifest")
+        return self._shard(place.shard)[place.begin : place.begin + place.frames]
+
+    def batches(self, frames: int) -> Iterator[NDArray[np.float32]]:
+        """All frames in order as float32 (n, D), ``frames`` at a time and a rest."""
+        held: list[NDArray[np.float32]] = []
+        count = 0
+        for shard in range(len(self._index.shards)):
+            mapped = self._shard(shard)
+            for begin in range(0, len(mapped), frames):
+                held.append(np.asarray(mapped[begin : begin + frames], np.float32))
+                count += len(held[-1])
+                while count >= frames:
+                    joined = np.concatenate(held)
+                    yield joined[:frames]
+                    held, count = [joined[frames:]], count - frames
+        if count:
+            yield np.concatenate(held)
+
+    def _shard(self, number: int) -> NDArray[Any]:
+        if number not in self._frames:
+            self._frames[number] = _mapped(inside(self.folder, self._index.shards[number]), self._index)
+        return self._frames[number]
+
+
+def _mapped(path: Path, index: StoreIndex) -> NDArray[Any]:
+    """The one array of a shard, mapped and not read: safetensors is a length, a JSON header, then the bytes."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = msgspec.json.decode(file.read(min(length, 1 << 20)))["frames"]
+        wanted = {"float16": "F16", "float32": "F32"}[index.dtype]
+        rows, width = header["shape"]
+        if header["dtype"] != wanted or width != index.spec.dim:
+            raise UserError(f"{path}: holds {header['dtype']} of width {width}; its index says otherwise")
+        return np.memmap(path, np.dtype(index.dtype), "r", 8 + length + header["data_offsets"][0], (rows, width))
+    except (OSError, KeyError, TypeError, ValueError, msgspec.DecodeError) as error:
+        raise UserError(f"{path}: is missing or damaged ({error}); write the features again") from error

@@ -1,0 +1,185 @@
+"""Every family behind one interface: exact under padding, on the 50 Hz grid, no further than the layer asked for."""
+
+import json
+
+import numpy as np
+import pytest
+
+from speechkit.encoders import load_encoder
+from speechkit.encoders.encoder import window_deviation
+from speechkit.errors import AudioError, ConfigError, UserError
+from speechkit.io.audio import write_audio
+
+from .conftest import FAMILIES
+
+ALL = (*FAMILIES, "log-mel", "mfcc")
+
+
+def noise(*lengths, seed=0):
+    generator = np.random.default_rng(seed)
+    return [(0.1 * generator.standard_normal(length)).astype(np.float32) for length in lengths]
+
+
+@pytest.fixture
+def load(checkpoint):
+    def loaded(name, **options):
+        options.setdefault("dtype", "float32")
+        return load_encoder(name if name in ("log-mel", "mfcc") else str(checkpoint(name)), device="cpu", **options)
+
+    return loaded
+
+
+@pytest.mark.parametrize("family", ALL)
+def test_a_batch_gives_what_each_item_gives_alone(load, family):
+    encoder = load(family)
+    items = noise(16_000, 9_000, 3_333, 640, 320)
+    together = encoder.encode_batch(items)
+    for item, found in zip(items, together, strict=True):
+        alone = encoder.encode(item)
+        assert found.shape == (len(item) // 320, encoder.spec.dim)
+        np.testing.assert_allclose(found, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f not in ("wav2vec2-stable", "wavlm")])
+def test_stock_padding_changes_results_where_compat_is_asked_for(load, family):
+    encoder = load(family, compat=True)
+    long, short = noise(32_000, 8_000)
+    padded = encoder.encode_batch([long, short])[1]
+    exact = load(family)
+    assert "stock" in encoder.spec.normalization
+    with pytest.raises(UserError, match="normalization"):
+        encoder.spec.require(exact.spec, "the codebook")
+    if family in ("wav2vec2", "hubert", "hubert-batch-norm"):
+        alone = encoder.encode(short)
+        assert np.abs(padded[: len(alone)] - alone).max() > 1e-3
+    if family == "whisper":  # thirty seconds of silence are heard too
+        assert np.abs(padded - exact.encode(short)).max() > 1e-3
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_layer_is_the_same_whether_the_layers_above_it_run_or_not(load, family):
+    full = load(family)
+    waveform = noise(8_000)[0]
+    layers = full.encode_layers(waveform)
+    assert layers.shape == (4, 25, 32)
+    for layer in range(4):
+        cut = load(family, layer=layer)
+        np.testing.assert_allclose(cut.encode(waveform), layers[layer], atol=1e-5)
+        assert cut.spec.layer == str(layer)
+        assert cut.spec.weights == full.spec.weights
+    weights = [0.1, 0.2, 0.3, 0.4]
+    mixed = load(family, layer_weights=weights)
+    np.testing.assert_allclose(mixed.encode(waveform), np.tensordot(weights, layers, 1), atol=1e-5)
+    assert mixed.spec.layer.startswith("weighted:")
+
+
+@pytest.mark.parametrize("family", ["wav2vec2", "hubert", "wavlm", "data2vec-audio", "wav2vec2-bert", "whisper"])
+def test_layers_are_those_of_transformers_where_nothing_is_padded(load, checkpoint, family):
+    import torch
+    from transformers import AutoFeatureExtractor, AutoModel
+
+    waveform = noise(16_080)[0]
+    encoder = load(family)
+    model = AutoModel.from_pretrained(checkpoint(family)).eval()
+    extractor = AutoFeatureExtractor.from_pretrained(checkpoint(family))
+    if family == "whisper":
+        # Whole windows are what stock transformers encode.
+        waveform = noise(480_000)[0]
+        inputs = extractor(waveform, sampling_rate=16_000, return_tensors="pt")
+        model = model.encoder
+    elif family == "wav2vec2-bert":
+        inputs = extractor(np.pad(waveform[:16_000], (120, 120)), sampling_rate=16_000, return_tensors="pt")
+        waveform = waveform[:16_000]
+    else:
+        ready = waveform if family == "wav2vec2" else (waveform - waveform.mean()) / np.sqrt(waveform.var() + 1e-7)
+        inputs = {"input_values": torch.from_numpy(np.pad(ready, (40, 40)))[None].float()}
+    with torch.no_grad():
+        answer = model(**inputs, output_hidden_states=True)
+    # Where a norm stands behind the last layer, some families list the state before it and some the one behind.
+    expected = (*answer.hidden_states[:-1], answer.last_hidden_state)
+    found = encoder.encode_layers(waveform)
+    assert len(found) == len(expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs[0, : len(ours)].numpy(), atol=2e-4)
+
+
+@pytest.mark.parametrize("family", ["wav2vec2-stable", "log-mel"])
+def test_long_recordings_and_streams_give_one_result_however_they_come(load, family, tmp_path):
+    encoder = load(family)
+    waveform = noise(16_000 * 7 + 123)[0]
+    write_audio(tmp_path / "long.wav", waveform, 16_000)
+    windows = list(encoder.encode_long(tmp_path / "long.wav", window_seconds=2, context_seconds=1))
+    assert sum(map(len, windows)) == len(waveform) // 320
+    assert len(windows) == 4
+    once = np.concatenate(list(encoder.stream([waveform], 2, 1)))
+    blocks = np.concatenate(list(encoder.stream(np.array_split(waveform, [1, 5_000, 50_001, 50_002]), 2, 1)))
+    np.testing.assert_array_equal(once, blocks)
+    assert once.shape == (len(waveform) // 320, encoder.spec.dim)
+
+
+def test_the_deviation_of_windows_is_measured(load, tmp_path):
+    encoder = load("wav2vec2-stable")
+    waveform = noise(16_000 * 30)[0]
+    write_audio(tmp_path / "long.wav", waveform, 16_000)
+    whole = encoder.encode(np.asarray(waveform))
+    error, cosine = window_deviation(encoder, tmp_path / "long.wav", whole)
+    assert 0 < error < 0.5
+    assert 0.5 < cosine <= 1.0
+
+
+@pytest.mark.parametrize("family", ["wav2vec2", "log-mel", "whisper"])
+def test_silence_short_cuts_and_clipping_are_encoded_and_nonsense_is_refused(load, family):
+    encoder = load(family)
+    silent, clipped = np.zeros(3_200, np.float32), np.sign(noise(3_200)[0]).astype(np.float32)
+    for waveform in (silent, clipped):
+        assert np.isfinite(encoder.encode(waveform)).all()
+    assert encoder.encode(np.zeros(0, np.float32)).shape == (0, encoder.spec.dim)
+    assert encoder.encode(silent[:319]).shape == (0, encoder.spec.dim)
+    assert encoder.encode(silent[:320]).shape == (1, encoder.spec.dim)
+    broken = silent.copy()
+    broken[7] = np.nan
+    with pytest.raises(AudioError, match="waveform 1 holds NaN"):
+        encoder.encode_batch([silent, broken])
+    with pytest.raises(AudioError, match="one channel"):
+        encoder.encode(np.zeros((2, 320), np.float32))
+
+
+def test_what_cannot_be_loaded_is_refused_by_name(load, checkpoint, tmp_path):
+    with pytest.raises(UserError, match="layers 0 to 3, not 4"):
+        load("hubert", layer=4)
+    with pytest.raises(ConfigError, match="give 4 weights"):
+        load("hubert", layer_weights=[1.0])
+    with pytest.raises(ConfigError, match="dtype"):
+        load("hubert", dtype="int8")
+    with pytest.raises(ConfigError, match="no layers"):
+        load("mfcc", layer=3)
+    with pytest.raises(UserError, match=r"model\.safetensors"):
+        load_encoder(str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(UserError, match="is a bert model"):
+        load_encoder(str(tmp_path))
+    pickled = tmp_path / "pickled"
+    pickled.mkdir()
+    for name in ("config.json", "preprocessor_config.json"):
+        (pickled / name).write_bytes((checkpoint("hubert") / name).read_bytes())
+    (pickled / "pytorch_model.bin").write_bytes(b"x")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        load_encoder(str(pickled))
+
+
+def test_bfloat16_stays_close_to_float32(load):
+    waveform = noise(16_000)[0]
+    exact, half = load("hubert").encode(waveform), load("hubert", dtype="bfloat16").encode(waveform)
+    assert half.dtype == np.float32
+    cosine = (exact * half).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(half, axis=1)
+    assert cosine.min() > 0.99
+
+
+def test_mfcc_of_a_tone_lie_apart_from_those_of_noise_and_means_are_gone(load):
+    encoder = load("mfcc")
+    waveform = np.concatenate([np.sin(np.arange(16_000) / 10).astype(np.float32), noise(16_000)[0]])
+    frames = encoder.encode(waveform)
+    assert frames.shape == (100, 39)
+    np.testing.assert_allclose(frames.mean(axis=0), 0, atol=1e-4)
+    inner = np.linalg.norm(frames[10:40, :13].mean(0) - frames[60:90, :13].mean(0))
+    assert inner > 3 * frames[60:90, :13].std(0).mean()

@@ -1,0 +1,101 @@
+"""Features written in shards come back as they were, with the encoder that made them."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from speechkit.encoders import EncoderSpec, FeatureStore, FeatureWriter
+from speechkit.errors import ConfigError, UserError
+
+SPEC = EncoderSpec(model="test", weights="abc", layer="6", normalization="none", dim=5)
+
+
+def items(lengths, seed=0):
+    generator = np.random.default_rng(seed)
+    return {f"u/{i}": generator.standard_normal((n, 5)).astype(np.float32) for i, n in enumerate(lengths)}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 30), max_size=12), st.integers(1, 600), st.sampled_from(["float16", "float32"]))
+def test_what_is_written_is_read(tmp_path_factory, lengths, shard_bytes, dtype):
+    folder = tmp_path_factory.mktemp("store")
+    written = items(lengths)
+    with FeatureWriter(folder, SPEC, dtype, shard_bytes) as writer:
+        for name, features in written.items():
+            writer.add(name, features)
+    store = FeatureStore(folder)
+    assert store.spec == SPEC
+    assert store.ids() == list(written)
+    assert store.total_frames == sum(lengths)
+    for name, features in written.items():
+        np.testing.assert_array_equal(store[name], features.astype(dtype))
+    everything = np.concatenate([np.zeros((0, 5), np.float32), *written.values()]).astype(dtype)
+    pieces = list(store.batches(7))
+    assert all(len(piece) == 7 for piece in pieces[:-1])
+    np.testing.assert_array_equal(np.concatenate([np.zeros((0, 5)), *pieces]), everything)
+
+
+def test_features_are_mapped_and_not_read(tmp_path):
+    with FeatureWriter(tmp_path, SPEC) as writer:
+        writer.add("a", items([20])["u/0"])
+    assert isinstance(FeatureStore(tmp_path)["a"].base, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        FeatureStore(tmp_path)["a"][0] = 0
+
+
+def test_a_writer_that_failed_leaves_no_store(tmp_path):
+    def fail():
+        with FeatureWriter(tmp_path, SPEC) as writer:
+            writer.add("a", items([20])["u/0"])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    with pytest.raises(UserError, match=r"no features\.json"):
+        FeatureStore(tmp_path)
+
+
+def test_what_does_not_fit_is_refused(tmp_path):
+    with FeatureWriter(tmp_path, SPEC) as writer:
+        writer.add("a", items([3])["u/0"])
+        with pytest.raises(UserError, match="there already"):
+            writer.add("a", items([3])["u/0"])
+        with pytest.raises(UserError, match="the encoder gives"):
+            writer.add("b", np.zeros((3, 4)))
+        with pytest.raises(UserError, match="not finite in float16"):
+            writer.add("c", np.full((3, 5), 1e6))
+        with pytest.raises(UserError, match="not finite"):
+            writer.add("d", np.full((3, 5), np.nan))
+    with pytest.raises(ConfigError, match="float16 or float32"):
+        FeatureWriter(tmp_path, SPEC, "float64")
+    with pytest.raises(UserError, match="no features of 'z'"):
+        FeatureStore(tmp_path)["z"]
+
+
+def test_damaged_and_hostile_stores_are_refused(tmp_path):
+    with FeatureWriter(tmp_path, SPEC) as writer:
+        writer.add("a", items([3])["u/0"])
+    index = json.loads((tmp_path / "features.json").read_text())
+    shard = tmp_path / index["shards"][0]
+    shard.write_bytes(shard.read_bytes()[:40])
+    with pytest.raises(UserError, match="missing or damaged"):
+        FeatureStore(tmp_path)["a"]
+    index["shards"] = ["../outside.safetensors"]
+    (tmp_path / "features.json").write_text(json.dumps(index))
+    with pytest.raises(UserError, match="outside"):
+        FeatureStore(tmp_path)["a"]
+    (tmp_path / "features.json").write_text("{")
+    with pytest.raises(UserError, match="is no index"):
+        FeatureStore(tmp_path)
+
+
+def test_a_spec_refuses_features_of_another_layer_and_names_both():
+    import msgspec
+
+    other = msgspec.structs.replace(SPEC, layer="7")
+    SPEC.require(SPEC, "the codebook")
+    with pytest.raises(UserError, match=r"the codebook was made with test layer 6.*test layer 7.*'6'.*'7'"):
+        SPEC.require(other, "the codebook")
