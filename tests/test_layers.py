@@ -29,7 +29,7 @@ MAY_USE = {
     "lm": {"encoders", "units"},
     "asr": {"encoders"},
 }
-TORCH_FREE = ("errors", "io", "data", "text", "metrics", "pipeline", "mining.alignment", "mining.refinement")
+TORCH_FREE = ("errors", "io", "data", "text", "metrics", "pipeline", "mining.alignment", "mining.refinement", "slue.metrics")
 HEAVY = {
     "torch",
     "torchaudio",

@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prepare": ("speechkit.cli.prepare:prepare", "Turn a public corpus as downloaded into manifests."),
     "manifest": ("speechkit.cli.manifest:app", "Check, count, split and convert manifests."),
     "score": ("speechkit.cli.score:score", "Error rates of recognisers side by side, with intervals and tests."),
+    "slue": ("speechkit.cli.slue:app", "Scores of spoken language understanding: the SLUE tasks."),
     "doctor": ("speechkit.cli.doctor:doctor", "Check the installation and say what mends it."),
 }
 """Name to (``module:function`` or ``module:typer app``, one line for the help)."""

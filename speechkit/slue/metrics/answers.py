@@ -68,7 +68,7 @@ def score_answers(
             pairs = [frame_overlap(guess, span) for span in answer.spans]
             found = (max(f1 for f1, _ in pairs), max(aos for _, aos in pairs))
         table[row] = (*found, 1.0, found[1] >= 0.5)
-    measures, units, warnings = measured(
+    result = measured(
         table,
         {
             "frame_f1": lambda sums: safe_ratio(sums[:, 0], sums[:, 2]),
@@ -76,22 +76,24 @@ def score_answers(
             "aos_at_half": lambda sums: safe_ratio(sums[:, 3], sums[:, 2]),
         },
         resampling,
+        "frame_f1",
     )
     if reversed_spans:
-        warnings.append(f"{reversed_spans} predicted spans end before they begin and count 0")
+        result.warnings.append(f"{reversed_spans} predicted spans end before they begin and count 0")
     if unanswered:
-        warnings.append(f"{unanswered} questions have no predicted answer and count 0")
+        result.warnings.append(f"{unanswered} questions have no predicted answer and count 0")
     several = sum(len(answer.spans) > 1 for answer in gold)
     return TaskScore(
         "question_answering",
         "compat" if compat else "corrected",
         "frame_f1",
-        measures,
+        result.measures,
         {},
-        units,
+        result.units,
         dict(zip(names, table[:, 0].tolist(), strict=True)),
         {"several gold spans": f"best one ({several} questions)"},
-        warnings,
+        result.warnings,
+        result.draws,
     )
 
 

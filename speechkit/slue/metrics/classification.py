@@ -126,7 +126,7 @@ def _score(
     both = wanted * found
     exact = (wanted == found).all(axis=1).astype(float)
     counts = np.concatenate([wanted, found, both, exact[:, None], np.ones((len(gold), 1))], axis=1)
-    measures, units, warnings = measured(counts, _statistics(len(labels), only_seen), resampling)
+    result = measured(counts, _statistics(len(labels), only_seen), resampling, "macro_f1")
     sums = counts.sum(axis=0).astype(int)
     k = len(labels)
     classes = {
@@ -135,18 +135,19 @@ def _score(
     absent = [label for label, score in classes.items() if not score.gold]
     if absent:
         how = "are left out of the mean unless predicted" if only_seen else "count with F1 0"
-        warnings.append(f"no reference has {', '.join(absent)}; such classes {how}")
+        result.warnings.append(f"no reference has {', '.join(absent)}; such classes {how}")
     own = f_scores(both.sum(axis=1), found.sum(axis=1), wanted.sum(axis=1))[2] + (wanted + found == 0).all(axis=1)
     return TaskScore(
         task,
         "compat" if compat else "corrected",
         "macro_f1",
-        measures,
+        result.measures,
         classes,
-        units,
+        result.units,
         dict(zip(names, own.tolist(), strict=True)),
         {"classes": str(k), "mean over": "labels seen" if only_seen else "all labels"},
-        warnings,
+        result.warnings,
+        result.draws,
     )
 
 

@@ -77,8 +77,8 @@ def score_entities(
     seen = sorted({tag for row in phrase for tag in row})
     counts = np.concatenate([_table(phrase, seen), _table(label, seen)], axis=1)
     half = 3 * len(seen)
-    measures, units, warnings = measured(
-        counts, {**_statistics("", slice(0, half)), **_statistics("label_", slice(half, 2 * half))}, resampling
+    result = measured(
+        counts, {**_statistics("", slice(0, half)), **_statistics("label_", slice(half, 2 * half))}, resampling, "f1"
     )
     sums = counts.sum(axis=0).astype(int)
     k = len(seen)
@@ -87,7 +87,16 @@ def score_entities(
     own = [_own_f1(row) for row in phrase]
     mode: Mode = "compat" if compat else "corrected"
     return TaskScore(
-        "ner", mode, "f1", measures, classes, units, dict(zip(names, own, strict=True)), {"tags": tags}, warnings
+        "ner",
+        mode,
+        "f1",
+        result.measures,
+        classes,
+        result.units,
+        dict(zip(names, own, strict=True)),
+        {"tags": tags},
+        result.warnings,
+        result.draws,
     )
 
 

@@ -116,24 +116,25 @@ def score_localisation(
     for number, name in enumerate(named):
         for which, part in enumerate(("precision", "recall", "f1")):
             statistics[f"{name}_{part}"] = _statistic(3 * number, which)
-    measures, units, warnings = measured(table, statistics, resampling)
+    result = measured(table, statistics, resampling, "frame_f1")
     if reversed_spans:
-        warnings.append(f"{reversed_spans} predicted spans are empty or end before they begin and cover nothing")
+        result.warnings.append(f"{reversed_spans} predicted spans are empty or end before they begin and cover nothing")
     if overlapping:
         how = "count twice in word F1" if compat else "count once"
-        warnings.append(f"{overlapping} predicted spans overlap another; the common part {how}")
+        result.warnings.append(f"{overlapping} predicted spans overlap another; the common part {how}")
     alone = table[:, 0] + table[:, 1] + table[:, 2]
     own = np.where(alone > 0, 2 * table[:, 0] / np.maximum(1, alone + table[:, 0]), 1.0)
     return TaskScore(
         "entity_localisation",
         "compat" if compat else "corrected",
         "frame_f1",
-        measures,
+        result.measures,
         {},
-        units,
+        result.units,
         dict(zip(ids, own.tolist(), strict=True)),
         {"frame": "10 ms", "rho": ", ".join(f"{rho:g}" for rho in rhos)},
-        warnings,
+        result.warnings,
+        result.draws,
     )
 
 

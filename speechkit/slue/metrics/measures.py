@@ -57,7 +57,8 @@ class TaskScore(msgspec.Struct, frozen=True):
 
     ``mode`` says which definitions were used: "compat" repeats the reference toolkit's functions with their defects,
     "corrected" is the default. ``main`` names the measure that systems are ranked by. ``utterances`` holds the main
-    measure's value of each utterance alone, in the order of the references, for lists of the worst.
+    measure's value of each utterance alone, in the order of the references, for lists of the worst. ``draws`` are the
+    main measure's resampled values; two systems scored on the same utterances with the same seed share their draws.
     """
 
     task: str
@@ -69,6 +70,7 @@ class TaskScore(msgspec.Struct, frozen=True):
     utterances: dict[str, float]
     settings: dict[str, str] = {}
     warnings: list[str] = []
+    draws: list[float] = []
 
     @property
     def value(self) -> float | None:
@@ -91,10 +93,19 @@ class Resampling(msgspec.Struct, frozen=True):
 DEFAULT_RESAMPLING = Resampling()
 
 
+class Measured(msgspec.Struct, frozen=True):
+    """Measures by name, the units that were drawn, warnings, and the draws of the main measure."""
+
+    measures: dict[str, Measure]
+    units: int
+    warnings: list[str]
+    draws: list[float]
+
+
 def measured(
-    counts: NDArray[np.float64], statistics: Mapping[str, Statistic], resampling: Resampling
-) -> tuple[dict[str, Measure], int, list[str]]:
-    """Every statistic of the sums of ``counts`` (utterances, columns), the units drawn, and warnings.
+    counts: NDArray[np.float64], statistics: Mapping[str, Statistic], resampling: Resampling, main: str
+) -> Measured:
+    """Every statistic of the sums of ``counts`` (utterances, columns), with its interval.
 
     A value that is not a number becomes None. With fewer than two units there is no interval; under 20 a warning.
     """
@@ -105,17 +116,20 @@ def measured(
     if units < 2 or not resampling.resamples:
         if units < 2:
             warnings.append(f"{units} unit cannot show how sure a score is; there is no interval")
-        return {name: Measure(_number(value)) for name, value in values.items()}, units, warnings
+        return Measured({name: Measure(_number(value)) for name, value in values.items()}, units, warnings, [])
     if units < FEW_UNITS:
         warnings.append(f"only {units} units were drawn for the intervals; under {FEW_UNITS} they are too narrow")
     drawn, _ = resampled_sums(table, resamples=resampling.resamples, seed=resampling.seed)
     found = {}
+    draws: list[float] = []
     for name, statistic in statistics.items():
         values_drawn = statistic(drawn)
+        if name == main:
+            draws = values_drawn.tolist()
         values_drawn = values_drawn[np.isfinite(values_drawn)]
         interval = percentile_interval(values_drawn, resampling.confidence, units) if len(values_drawn) else None
         found[name] = Measure(_number(values[name]), interval)
-    return found, units, warnings
+    return Measured(found, units, warnings, draws)
 
 
 def harmonic(precision: float, recall: float) -> float:

@@ -106,19 +106,20 @@ def score_summaries(
     statistics = {
         name: (lambda sums, column=column: safe_ratio(sums[:, column], sums[:, 4])) for name, column in columns.items()
     }
-    measures, units, warnings = measured(table, statistics, resampling)
+    result = measured(table, statistics, resampling, "rouge_l")
     if empty:
-        warnings.append(f"{empty} summaries are empty and count 0")
+        result.warnings.append(f"{empty} summaries are empty and count 0")
     return TaskScore(
         "summarisation",
         "compat" if compat else "corrected",
         "rouge_l",
-        measures,
+        result.measures,
         {},
-        units,
+        result.units,
         dict(zip(names, table[:, 0].tolist(), strict=True)),
         {"rouge": "speechkit, no stemmer", "meteor": "speechkit, exact matches, alpha 0.9 beta 3 gamma 0.5"},
-        warnings,
+        result.warnings,
+        result.draws,
     )
 
 

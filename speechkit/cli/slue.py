@@ -1,0 +1,204 @@
+"""`speechkit slue`: scores of spoken language understanding, and what they owe to the recogniser."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from speechkit.slue.scoring import SlueComparison
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Score the tasks of SLUE and SLUE Phase-2, corrected or exactly as the reference toolkit does.",
+)
+
+
+class Unit(str, Enum):
+    """What is drawn for the interval."""
+
+    utterance = "utterance"
+    speaker = "speaker"
+    call = "call"
+
+
+class OnMissing(str, Enum):
+    """What a missing prediction means."""
+
+    error = "error"
+    empty = "empty"
+    drop = "drop"
+
+
+class Tags(str, Enum):
+    """A set of entity tags."""
+
+    raw = "raw"
+    combined = "combined"
+
+
+@app.command()
+def tasks(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the tasks and the measure that systems are ranked by."""
+    import msgspec
+
+    from speechkit.slue.tasks import TASKS
+
+    if json:
+        typer.echo(msgspec.json.encode({name: task.title for name, task in TASKS.items()}).decode())
+        return
+    width = max(map(len, TASKS))
+    for name, task in TASKS.items():
+        typer.echo(f"{name:<{width}}  {task.title}")
+
+
+@app.command()
+def score(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="One of: speechkit slue tasks.")],
+    reference: Annotated[Path, typer.Argument(metavar="REF", help="The truth.")],
+    hypotheses: Annotated[list[str], typer.Argument(metavar="HYP...", help="Predictions: PATH or NAME=PATH.")],
+    compat: Annotated[bool, typer.Option("--compat", help="The reference toolkit's scores, defects included.")] = False,
+    tags: Annotated[Tags, typer.Option(help="Entities: the 7 combined tags or the 18 raw ones.")] = Tags.combined,
+    symbols: Annotated[Tags, typer.Option(help="Entities: the symbols that transcripts are written with.")] = Tags.raw,
+    labels: Annotated[str | None, typer.Option(help="The set of labels, with commas between them.")] = None,
+    missing: Annotated[OnMissing, typer.Option(help="A missing prediction is an error, empty, or drops its id.")] = (
+        OnMissing.error
+    ),
+    by: Annotated[Unit, typer.Option(help="What is drawn for intervals and p-values.")] = Unit.utterance,
+    confidence: Annotated[float, typer.Option(help="Share that the interval covers.")] = 0.95,
+    resamples: Annotated[int, typer.Option(help="Bootstrap draws; 0 for none.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="A folder for scores.json and report.html.")] = None,
+    title: Annotated[str | None, typer.Option(help="The heading of the page.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score each HYP of TASK against REF, with intervals and paired differences.
+
+    Files are .jsonl (manifests, Hugging Face rows), .tsv and .csv with a header (released tables, submissions), the
+    toolkit's .wrd, .sent and .da files, and JSON by id for entity localisation.
+
+    Examples:
+      speechkit slue score ner slue-voxpopuli_dev.tsv submission.tsv --out scores
+
+      speechkit slue score dialog-acts dev.jsonl a=a.jsonl b=b.jsonl --by call
+
+      speechkit slue score localisation dev_tagged_word_alignments.json e2e.json --compat
+    """
+    import msgspec
+
+    from speechkit.slue.scoring import score_files
+    from speechkit.slue.tasks import Options
+
+    options = Options(
+        tags=tags.value,
+        symbols=symbols.value,
+        labels=tuple(part.strip() for part in labels.split(",") if part.strip()) if labels else None,
+        compat=compat,
+    )
+    found = score_files(
+        task,
+        reference,
+        hypotheses,
+        options=options,
+        missing=missing.value,
+        by=by.value,
+        confidence=confidence,
+        resamples=resamples,
+        seed=seed,
+    )
+    written = _write(out, found, title) if out is not None else []
+    if json:
+        typer.echo(msgspec.json.encode(found).decode())
+        return
+    _print(found)
+    for path in written:
+        typer.echo(str(path))
+
+
+@app.command()
+def overall(
+    wer_voxpopuli: Annotated[float, typer.Option(help="Word error rate on slue-voxpopuli, percent.")],
+    wer_voxceleb: Annotated[float, typer.Option(help="Word error rate on slue-voxceleb, percent.")],
+    sentiment: Annotated[float, typer.Option(help="Sentiment macro F1, percent.")],
+    ner: Annotated[float, typer.Option(help="Entity F1 with combined tags, percent.")],
+) -> None:
+    """Print the SLUE score of phase 1 from its four parts."""
+    from speechkit.slue.metrics.overall import slue_score
+
+    value = slue_score(
+        wer_voxpopuli=wer_voxpopuli, wer_voxceleb=wer_voxceleb, sentiment_macro_f1=sentiment, ner_micro_f1=ner
+    )
+    typer.echo(f"{value:.2f}")
+
+
+def _write(out: Path, found: SlueComparison, title: str | None) -> list[Path]:
+    from speechkit.io.atomic import write_json
+    from speechkit.report.slue_page import render_slue_page
+
+    write_json(out / "scores.json", found)
+    return [out / "scores.json", render_slue_page(out / "report.html", found, title=title)]
+
+
+def _print(found: SlueComparison) -> None:
+    from rich.console import Console
+
+    console = Console(width=max(110, Console().width), highlight=False)
+    console.print(_systems(found))
+    typer.echo()
+    if found.pairs:
+        console.print(_pairs(found))
+        typer.echo()
+    typer.echo(
+        f"{found.title}: {found.mode} definitions, ranked by {found.main}; {found.utterances:,} utterances; "
+        f"{found.confidence:.0%} intervals over {found.units:,} {found.by}s, {found.resamples:,} draws"
+    )
+    settings = found.systems[0].score.settings
+    typer.echo("; ".join(f"{name}: {value}" for name, value in settings.items()))
+    for sentence in (*found.warnings, *found.notes):
+        typer.echo(f"note: {sentence}")
+
+
+def _systems(found: SlueComparison) -> Any:
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid(box=None, pad_edge=False)
+    grid.add_column("measure, %", no_wrap=True)
+    for system in found.systems:
+        grid.add_column(Text(system.name), justify="right")
+    for name in found.systems[0].score.measures:
+        measures = [system.score.measures[name] for system in found.systems]
+        best = max((m.value for m in measures if m.value is not None), default=None)
+        cells = []
+        for m in measures:
+            value = "–" if m.value is None else f"{100 * m.value:.2f}"
+            around = "" if m.interval is None else f"  {100 * m.interval.low:.2f} - {100 * m.interval.high:.2f}"
+            cells.append(Text(value + around, style="bold" if m.value is not None and m.value == best else ""))
+        grid.add_row(Text(name, style="bold" if name == found.main else ""), *cells)
+    return grid
+
+
+def _pairs(found: SlueComparison) -> Any:
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    from speechkit.metrics.significance import shown_p
+
+    grid = Grid(box=None, pad_edge=False)
+    grid.add_column("pair", overflow="fold")
+    for name in (f"points of {found.main}", "interval", "p", "adjusted p"):
+        grid.add_column(name, justify="right", no_wrap=True)
+    for pair in found.pairs:
+        grid.add_row(
+            Text(f"{pair.first} - {pair.second}"),
+            f"{100 * pair.difference:+.2f}",
+            f"{100 * pair.interval.low:+.2f} - {100 * pair.interval.high:+.2f}",
+            shown_p(pair.p_value),
+            shown_p(pair.holm_p),
+        )
+    return grid

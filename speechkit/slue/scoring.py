@@ -1,0 +1,217 @@
+"""Systems scored on a task: references and predictions brought together by id, intervals, and paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from speechkit.errors import UserError
+from speechkit.metrics.bootstrap import DEFAULT_RESAMPLES, Interval, percentile_interval
+from speechkit.metrics.sides import Missing, match_sides, name_systems
+from speechkit.metrics.significance import holm
+from speechkit.metrics.transcript_records import Transcript
+from speechkit.slue.localisation_files import is_localisation_file, read_localisation_rows
+from speechkit.slue.metrics.measures import Mode, Resampling, TaskScore
+from speechkit.slue.rows import Row, read_rows
+from speechkit.slue.tasks import Options, Task, check_options, get_task
+
+Unit = Literal["utterance", "speaker", "call"]
+SHOWN_CHARACTERS = 600
+
+
+class SystemScore(msgspec.Struct, frozen=True):
+    """One system's score."""
+
+    name: str
+    score: TaskScore
+
+
+class PairScore(msgspec.Struct, frozen=True):
+    """First less second in the main measure over the same draws: interval, two-sided p, and p adjusted by Holm."""
+
+    first: str
+    second: str
+    difference: float
+    interval: Interval
+    p_value: float
+    holm_p: float
+
+
+class Example(msgspec.Struct, frozen=True):
+    """What was there and what each system said for one id, as text."""
+
+    id: str
+    text: str | None
+    gold: str
+    predicted: dict[str, str]
+    values: dict[str, float]
+
+
+class SlueComparison(msgspec.Struct, frozen=True):
+    """All systems on one task, with everything that made the figures."""
+
+    task: str
+    title: str
+    mode: Mode
+    main: str
+    utterances: int
+    by: Unit
+    units: int
+    confidence: float
+    resamples: int
+    seed: int
+    systems: list[SystemScore]
+    pairs: list[PairScore]
+    worst: list[Example]
+    warnings: list[str]
+    notes: list[str]
+    format: int = 1
+
+
+def score_files(
+    task: str,
+    reference: Path,
+    hypotheses: Sequence[str],
+    *,
+    options: Options = Options(),
+    missing: Missing = "error",
+    by: Unit = "utterance",
+    confidence: float = 0.95,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+    worst: int = 25,
+) -> SlueComparison:
+    """Score each of ``hypotheses`` (``PATH`` or ``NAME=PATH``) against ``reference``.
+
+    ``missing`` says what a prediction that is not there means: "error" stops, "empty" counts it as an empty one,
+    "drop" leaves its id out for every system; what is left out is counted in the notes.
+
+    Raises:
+        UserError: for files that cannot be read, ids that do not match, and values that the task does not have.
+    """
+    chosen, options = get_task(task), check_options(options)
+    if resamples < 0:
+        raise UserError(f"resamples is {resamples}; give 0 for no intervals, or more")
+    read = _reader(chosen)
+    references = read(reference)
+    notes: list[str] = []
+    kept, skipped = [], {}
+    for row in references:
+        why = chosen.skip(row)
+        if why is None:
+            kept.append(row)
+        else:
+            skipped[row.id] = why
+    for why in sorted(set(skipped.values())):
+        count = sum(each == why for each in skipped.values())
+        notes.append(f"{count:,} references are no part of the task and are left out ({why})")
+    if not kept:
+        raise UserError(f"{reference}: no row is left to score; the split is empty")
+    rows = {name: {row.id: row for row in read(path)} for name, path in name_systems(hypotheses).items()}
+    sides = match_sides(
+        [Transcript(row.id) for row in kept],
+        {name: [Transcript(i) for i in found if i not in skipped] for name, found in rows.items()},
+        missing=missing,
+        notes=notes,
+    )
+    ids = [t.id for t in sides.references]
+    by_id = {row.id: row for row in kept}
+    truth = [chosen.gold(by_id[i], options) for i in ids]
+    resampling = Resampling(resamples, seed, confidence, _groups([by_id[i] for i in ids], by))
+    guesses: dict[str, list[Any]] = {}
+    systems = []
+    for name, found in rows.items():
+        guesses[name] = [chosen.predicted(found[i], options) if i in found else chosen.empty(options) for i in ids]
+        systems.append(SystemScore(name, chosen.score(truth, guesses[name], ids, options, resampling)))
+    first = systems[0].score
+    return SlueComparison(
+        task=chosen.name,
+        title=chosen.title,
+        mode=first.mode,
+        main=first.main,
+        utterances=len(ids),
+        by=by,
+        units=first.units,
+        confidence=confidence,
+        resamples=resamples,
+        seed=seed,
+        systems=[SystemScore(s.name, _without_draws(s.score)) for s in systems],
+        pairs=_pairs(systems, confidence),
+        worst=_worst(chosen, [by_id[i] for i in ids], truth, guesses, systems, worst),
+        warnings=list(dict.fromkeys(f"{s.name}: {w}" for s in systems for w in s.score.warnings)),
+        notes=sides.notes,
+    )
+
+
+def _reader(task: Task) -> Any:
+    def read(path: Path) -> list[Row]:
+        if task.name == "localisation" and is_localisation_file(path):
+            return read_localisation_rows(path)
+        return read_rows(path)
+
+    return read
+
+
+def _groups(rows: Sequence[Row], by: Unit) -> tuple[str, ...] | None:
+    if by == "utterance":
+        return None
+    names = [row.speaker if by == "speaker" else row.call for row in rows]
+    if None in names:
+        row = rows[names.index(None)]
+        raise UserError(f"{row.place}: {row.id} has no {by}; give every reference one, or draw utterances")
+    return tuple(str(name) for name in names)
+
+
+def _without_draws(score: TaskScore) -> TaskScore:
+    return msgspec.structs.replace(score, draws=[])
+
+
+def _pairs(systems: Sequence[SystemScore], confidence: float) -> list[PairScore]:
+    found = []
+    for index, one in enumerate(systems):
+        for two in systems[index + 1 :]:
+            if not one.score.draws or len(one.score.draws) != len(two.score.draws):
+                continue
+            gaps = np.nan_to_num(np.array(one.score.draws) - np.array(two.score.draws))
+            below, above = int((gaps <= 0).sum()) + 1, int((gaps >= 0).sum()) + 1
+            p = min(1.0, 2 * min(below, above) / (len(gaps) + 1))
+            gap = (one.score.value or 0.0) - (two.score.value or 0.0)
+            found.append((one.name, two.name, gap, percentile_interval(gaps, confidence, one.score.units), p))
+    return [
+        PairScore(*each, adjusted) for each, adjusted in zip(found, holm([each[-1] for each in found]), strict=True)
+    ]
+
+
+def _worst(
+    task: Task,
+    rows: Sequence[Row],
+    truth: Sequence[Any],
+    guesses: dict[str, list[Any]],
+    systems: Sequence[SystemScore],
+    count: int,
+) -> list[Example]:
+    """The utterances of the lowest values of the first system; of equals the first in the file."""
+    values = {system.name: system.score.utterances for system in systems}
+    first = systems[0].name
+    order = sorted(range(len(rows)), key=lambda i: (values[first][rows[i].id], i))
+    return [
+        Example(
+            rows[i].id,
+            _cut(rows[i].first(("normalized_text", "text", "raw_text", "transcript"))),
+            _cut(task.shown(truth[i])) or "",
+            {name: _cut(task.shown(found[i])) or "" for name, found in guesses.items()},
+            {name: found[rows[i].id] for name, found in values.items()},
+        )
+        for i in order[:count]
+        if any(found[rows[i].id] < 1 for found in values.values())
+    ]
+
+
+def _cut(text: Any) -> str | None:
+    if not isinstance(text, str):
+        return None
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
