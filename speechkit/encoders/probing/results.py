@@ -1,0 +1,48 @@
+"""What probing gives: one score a task with its interval, and what was measured how."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from speechkit.encoders.spec import EncoderSpec
+from speechkit.metrics.bootstrap import Interval
+
+
+class Score(msgspec.Struct, frozen=True):
+    """One row of the table.
+
+    Attributes:
+        task: such as "characters" or "words ABX across speakers".
+        metric: what ``value`` is: an error rate, a share of right answers, an average precision; 0 to 1.
+        value: over the test items.
+        interval: bootstrap interval over ``unit``.
+        unit: what is drawn: utterance, speaker, word, token.
+        higher_is_better: else lower.
+        items: test items.
+        chance: value of a blind guess, where that is known.
+        layer_weights: learned weight of each layer, or 1 at the layer that was chosen on other speakers.
+        details: counts and settings, for the record.
+    """
+
+    task: str
+    metric: str
+    value: float
+    interval: Interval
+    unit: str
+    higher_is_better: bool
+    items: int
+    chance: float | None = None
+    layer_weights: list[float] = []
+    details: dict[str, Any] = {}
+
+
+class ProbeReport(msgspec.Struct, frozen=True):
+    """All scores of one encoder; ``seconds`` is the time of the probes, features not counted."""
+
+    encoder: str
+    spec: EncoderSpec
+    scores: list[Score]
+    seed: int
+    seconds: float

@@ -1,0 +1,289 @@
+"""The tasks of the benchmark on cached layers, each giving a score with its interval."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.encoders.probing.abx import abx_score
+from speechkit.encoders.probing.dtw import distance_matrix
+from speechkit.encoders.probing.layer_cache import LayerCache, frame_statistics
+from speechkit.encoders.probing.pooled_probe import pool_statistics, train_pooled_probe
+from speechkit.encoders.probing.results import Score
+from speechkit.encoders.probing.same_different import Pooling, embed_segment, same_different
+from speechkit.encoders.probing.word_tokens import WordToken
+from speechkit.errors import UserError
+from speechkit.metrics.bootstrap import bootstrap_ratio
+from speechkit.metrics.error_rates import word_errors
+
+Float = NDArray[np.float32]
+MIN_SPEAKERS = 10
+"""With fewer test speakers than these, intervals are over utterances."""
+
+
+class ProbeItem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An utterance of a task.
+
+    Attributes:
+        id: of its features.
+        task: such as "characters".
+        fold: 0 is the test set of tasks with one; the others train.
+        symbols: what is said, for tasks that read symbols.
+        labels: field to class, for tasks that classify.
+        speaker: who says it, where that is known.
+    """
+
+    id: str
+    task: str
+    fold: int
+    symbols: list[str] = []
+    labels: dict[str, str] = {}
+    speaker: str | None = None
+
+
+def probe_symbols(
+    task: str,
+    items: Sequence[ProbeItem],
+    cache: LayerCache,
+    *,
+    hidden: int = 0,
+    epochs: int = 10,
+    learning_rate: float = 3e-3,
+    batch_utterances: int = 8,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Score:
+    """Error rate of a CTC head on the utterances of fold 0.
+
+    Training utterances with more symbols than CTC fits into their frames are left out and counted; test ones stay.
+    """
+    from speechkit.encoders.probing.ctc_probe import (
+        CtcItem,
+        CtcProbeConfig,
+        frames_needed,
+        read_symbols,
+        train_ctc_probe,
+    )
+
+    begun = time.process_time()
+    test = [item for item in items if item.fold == 0]
+    train = [CtcItem(item.id, cache.frames(item.id), tuple(item.symbols)) for item in items if item.fold]
+    fitting = [item for item in train if item.symbols and frames_needed(item.symbols) <= item.frames]
+    if not test or not fitting:
+        raise UserError(f"{task}: {len(test)} test and {len(fitting)} training utterances; give at least one of each")
+    probe = train_ctc_probe(
+        fitting,
+        cache.layers,
+        frame_statistics(cache, [item.id for item in fitting]),
+        CtcProbeConfig(hidden, epochs, batch_utterances, learning_rate),
+        seed=seed,
+        device=device,
+        progress=progress,
+    )
+    # One error count for all alphabets: symbols stand as words; a space between words is a symbol of its own.
+    references = {item.id: " ".join("|" if s == " " else s for s in item.symbols) for item in test}
+    hypotheses = {
+        item.id: " ".join("|" if s == " " else s for s in read_symbols(probe, cache.layers(item.id))) for item in test
+    }
+    counts = [utterance.counts for utterance in word_errors(references, hypotheses).utterances]
+    errors = np.array([count.substitutions + count.deletions + count.insertions for count in counts], float)
+    lengths = np.array([len(item.symbols) for item in test], float)
+    groups, unit = _units(test)
+    return Score(
+        task=task,
+        metric="error rate",
+        value=float(errors.sum() / lengths.sum()),
+        interval=bootstrap_ratio(errors, lengths, groups=groups, seed=seed),
+        unit=unit,
+        higher_is_better=False,
+        items=len(test),
+        layer_weights=probe.layer_weights,
+        details={
+            "symbols": int(lengths.sum()),
+            "alphabet": len(probe.symbols),
+            "training_utterances": len(fitting),
+            "training_left_out": len(train) - len(fitting),
+            "hidden": hidden,
+            "epochs": epochs,
+            "cpu_seconds": round(time.process_time() - begun, 1),
+        },
+    )
+
+
+def probe_labels(task: str, items: Sequence[ProbeItem], cache: LayerCache, *, folds: int = 1, seed: int = 0) -> Score:
+    """Share of right classes of a linear classifier on pooled frames.
+
+    Each of the folds 0 to ``folds - 1`` is tested in turn by a classifier that was trained on the others. With several
+    label fields there is a classifier for each, and every answer weighs the same.
+    """
+    begun = time.process_time()
+    fields = list(dict.fromkeys(field for item in items for field in item.labels))
+    if not fields or any(item.labels.keys() != set(fields) for item in items):
+        raise UserError(f"{task}: every item must have the same label fields; give each one a class")
+    pooled = np.stack([pool_statistics(cache.layers(item.id)) for item in items])  # (N, L, 2 D)
+    fold = np.array([item.fold for item in items])
+    tested = np.flatnonzero(fold < folds)
+    right = np.zeros(len(items))
+    by_field: dict[str, float] = {}
+    weights: list[Float] = []
+    chances: list[float] = []
+    for field in fields:
+        labels = [item.labels[field] for item in items]
+        hits = np.zeros(len(items))
+        for held in range(folds):
+            test = np.flatnonzero(fold == held)
+            train = np.flatnonzero(fold != held)
+            if not len(test) or not len(train):
+                raise UserError(
+                    f"{task}: fold {held} has {len(test)} test and {len(train)} training items; give more recordings"
+                )
+            probe = train_pooled_probe(pooled[train], [labels[index] for index in train], seed=seed)
+            guesses = probe.predict(pooled[test])
+            hits[test] = [guess == labels[index] for guess, index in zip(guesses, test, strict=True)]
+            weights.append(probe.layer_weights)
+            common = Counter(labels[index] for index in train).most_common(1)[0][0]
+            chances.append(float(np.mean([labels[index] == common for index in test])))
+        by_field[field] = float(hits[tested].mean())
+        right += hits
+    asked = np.full(len(tested), float(len(fields)))
+    return Score(
+        task=task,
+        metric="accuracy",
+        value=float(right[tested].sum() / asked.sum()),
+        interval=bootstrap_ratio(right[tested], asked, seed=seed),
+        unit="utterance",
+        higher_is_better=True,
+        items=len(tested),
+        chance=float(np.mean(chances)),
+        layer_weights=[float(weight) for weight in np.mean(weights, axis=0)],
+        details={
+            "classes": {field: len({item.labels[field] for item in items}) for field in fields},
+            "accuracy": by_field,
+            "training_items": int((fold >= folds).sum()) if folds == 1 else len(items) * (folds - 1) // folds,
+            "folds": folds,
+            "cpu_seconds": round(time.process_time() - begun, 1),
+        },
+    )
+
+
+def probe_words(
+    test: Sequence[WordToken],
+    dev: Sequence[WordToken],
+    cache: LayerCache,
+    *,
+    standardize: bool = True,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Score]:
+    """ABX within and across speakers, and same-different precision of mean and downsampled embeddings.
+
+    Nothing is trained. Each score is of the layer that does best on the words of other speakers (``dev``); with
+    ``standardize`` every dimension has mean 0 and deviation 1 over the frames of their utterances.
+    """
+    begun = time.process_time()
+    if not test or (cache.num_layers > 1 and not dev):
+        raise UserError(f"words: {len(test)} test and {len(dev)} development tokens; align more utterances")
+    mean = np.zeros((cache.num_layers, cache.dim), np.float32)
+    deviation = np.ones_like(mean)
+    if standardize:
+        known = dev or test
+        mean, deviation = frame_statistics(cache, list(dict.fromkeys(token.utterance for token in known)))
+
+    def segments(tokens: Sequence[WordToken], layer: int) -> list[Float]:
+        return [
+            (cache.layer(token.utterance, layer, token.begin, token.end) - mean[layer]) / deviation[layer]
+            for token in tokens
+        ]
+
+    layers = range(cache.num_layers)
+    curves: dict[str, list[float]] = {name: [] for name in WORD_TASKS}
+    for layer in layers if cache.num_layers > 1 else ():
+        found = _word_scores(dev, segments(dev, layer), seed, resamples=1)
+        for name, score in found.items():
+            curves[name].append(score.value)
+        progress(layer + 1, cache.num_layers + 1)
+    best = {
+        name: 0 if not curve else int(np.argmax(curve) if name in HIGHER else np.argmin(curve))
+        for name, curve in curves.items()
+    }
+    scores: dict[str, Score] = {}
+    for layer in sorted(set(best.values())):
+        found = _word_scores(test, segments(test, layer), seed)
+        scores |= {name: found[name] for name in WORD_TASKS if best[name] == layer}
+    progress(cache.num_layers + 1, cache.num_layers + 1)
+    seconds = round(time.process_time() - begun, 1)
+    return [
+        msgspec.structs.replace(
+            scores[name],
+            layer_weights=[float(layer == best[name]) for layer in layers],
+            details={
+                **scores[name].details,
+                "layer": best[name],
+                "development": [round(value, 4) for value in curves[name]],
+                "standardized": standardize,
+                "cpu_seconds_of_all_word_tasks": seconds,
+            },
+        )
+        for name in WORD_TASKS
+    ]
+
+
+WITHIN, ACROSS = "words ABX within speakers", "words ABX across speakers"
+EMBEDDINGS: dict[str, Pooling] = {
+    "words same-different, mean": "mean",
+    "words same-different, downsampled": "downsampled",
+}
+WORD_TASKS = (WITHIN, ACROSS, *EMBEDDINGS)
+HIGHER = frozenset(EMBEDDINGS)
+
+
+def _word_scores(
+    tokens: Sequence[WordToken], segments: list[Float], seed: int, resamples: int | None = None
+) -> dict[str, Score]:
+    words = [token.word for token in tokens]
+    speakers = [token.speaker for token in tokens]
+    people = len(set(speakers))
+    distances = distance_matrix(segments)
+    scores: dict[str, Score] = {}
+    for name, across in ((WITHIN, False), (ACROSS, True)):
+        found = abx_score(distances, words, speakers, across=across, seed=seed, resamples=resamples or 2000)
+        scores[name] = Score(
+            task=name,
+            metric="ABX error",
+            value=found.error,
+            interval=found.interval,
+            unit="word",
+            higher_is_better=False,
+            items=len(tokens),
+            chance=0.5,
+            details={"words": found.words, "pairs": found.pairs, "triples": found.triples, "speakers": people},
+        )
+    for name, pooling in EMBEDDINGS.items():
+        vectors = np.stack([embed_segment(segment, pooling) for segment in segments])
+        same = same_different(vectors, words, speakers, seed=seed, resamples=resamples or 500)
+        scores[name] = Score(
+            task=name,
+            metric="average precision",
+            value=same.precision,
+            interval=same.interval,
+            unit="token",
+            higher_is_better=True,
+            items=len(tokens),
+            chance=same.chance,
+            details={"same_pairs": same.same_pairs, "different_pairs": same.different_pairs, "speakers": people},
+        )
+    return scores
+
+
+def _units(items: Sequence[ProbeItem]) -> tuple[list[str], str]:
+    """What is drawn for an interval: speakers where there are enough of them, else utterances."""
+    speakers = [item.speaker for item in items]
+    if None not in speakers and len(set(speakers)) >= MIN_SPEAKERS:
+        return [str(speaker) for speaker in speakers], "speaker"
+    return [item.id for item in items], "utterance"
