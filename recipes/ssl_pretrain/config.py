@@ -10,6 +10,8 @@ from speechkit.pipeline import NEUTRAL, SHARED
 from speechkit.training import TrainingConfig
 from speechkit.training.augment import AugmentConfig
 
+Family = Literal["contrastive", "predictive", "generative", "distilled"]
+
 
 class PrepareConfig(msgspec.Struct, frozen=True):
     """Which recordings to learn from; ``dev_manifest`` only to look how training goes."""
@@ -19,22 +21,47 @@ class PrepareConfig(msgspec.Struct, frozen=True):
     min_seconds: float = 1.0
 
 
-class TrainConfig(msgspec.Struct, frozen=True):
-    """The family, the encoder and its training.
+class TargetsConfig(msgspec.Struct, frozen=True):
+    """What the predictive family predicts: clusters of an encoder's frames; the other families need none.
 
-    ``init`` is an encoder to go on from; ``teacher``, for the distilled family, a Whisper model: hub id, folder, or a
-    CTranslate2 ``model.bin``.
+    The first iteration takes ``mfcc`` and 100 clusters, a second one the first one's folder, a middle layer and 500.
     """
 
     train_manifest: Annotated[str | None, SHARED] = None
     dev_manifest: Annotated[str | None, SHARED] = None
-    family: Literal["distilled"] = "distilled"
+    family: Annotated[Family, SHARED] = "predictive"
+    encoder: str = "mfcc"
+    layer: int | None = None
+    clusters: int = 100
+    sampled_frames: int = 300_000
+    passes: int = 10
+
+
+class TrainConfig(msgspec.Struct, frozen=True):
+    """The family, the encoder and its training.
+
+    ``init`` is an encoder to go on from; ``teacher``, for the distilled family, a Whisper model: hub id, folder, or a
+    CTranslate2 ``model.bin``. ``mask_start_share`` and ``mask_span`` are of the contrastive and predictive families.
+    """
+
+    train_manifest: Annotated[str | None, SHARED] = None
+    dev_manifest: Annotated[str | None, SHARED] = None
+    family: Annotated[Family, SHARED] = "predictive"
+    size: Literal["tiny", "small", "base"] = "small"
     init: str | None = None
     teacher: str | None = None
     teacher_layers: tuple[int, ...] = (0, 2, 4)
+    mask_start_share: float = 0.08
+    mask_span: int = 10
+    layer_drop: float = 0.05
+    dropout: float = 0.1
+    codebooks: int = 2
+    codes: int = 320
+    negatives: int = 100
+    ahead: int = 2
     batch_seconds: float = 40.0
     crop_seconds: float = 10.0
     damage: AugmentConfig = AugmentConfig(speed=0.0, room=0.2, noise=0.4, noise_db=(5.0, 25.0), gain_db=(0.0, 0.0))
-    dev_batches: Annotated[int, NEUTRAL] = 10
+    judged_batches: Annotated[int, NEUTRAL] = 10
     tensorboard: Annotated[bool, NEUTRAL] = False
-    loop: TrainingConfig = TrainingConfig(learning_rates=(1e-3, 3e-4))
+    loop: TrainingConfig = TrainingConfig(learning_rates=(5e-4,))

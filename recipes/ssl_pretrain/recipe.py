@@ -1,9 +1,10 @@
-"""Prepare recordings and pre-train an encoder on them: stages 1 and 2."""
+"""Prepare recordings and pre-train an encoder on them: stages 1 to 3."""
 
 from __future__ import annotations
 
-from recipes.ssl_pretrain.config import PrepareConfig, TrainConfig
+from recipes.ssl_pretrain.config import PrepareConfig, TargetsConfig, TrainConfig
 from recipes.ssl_pretrain.stages import prepare, train_encoder
+from recipes.ssl_pretrain.targets import make_targets
 from speechkit.data.records import Utterance
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
 
@@ -27,11 +28,21 @@ recipe = Recipe(
         ),
         Stage(
             number=2,
+            name="targets",
+            run=make_targets,
+            inputs=(stage("prepare", "train.jsonl"), stage("prepare", "dev.jsonl"), TRAIN, DEV, model("encoder")),
+            outputs=(Output("targets.safetensors"),),
+            config=TargetsConfig,
+            resources=Resources(cpus=2, gpus=1),
+        ),
+        Stage(
+            number=3,
             name="train",
             run=train_encoder,
             inputs=(
                 stage("prepare", "train.jsonl"),
                 stage("prepare", "dev.jsonl"),
+                stage("targets", "targets.safetensors"),
                 TRAIN,
                 DEV,
                 model("init"),

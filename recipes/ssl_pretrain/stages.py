@@ -11,8 +11,11 @@ from speechkit.data.records import Utterance
 from speechkit.errors import ConfigError
 from speechkit.pipeline import Context, Interrupted
 
+STANDARDISING_BATCHES = 20
+
 if TYPE_CHECKING:
     from recipes.ssl_pretrain.config import TrainConfig
+    from speechkit.encoders.pretraining.batches import WaveformBatches
     from speechkit.encoders.pretraining.objective import Objective
 
 
@@ -38,30 +41,38 @@ def train_encoder(context: Context) -> None:
     """Train for as long as the configuration says; an interrupted run goes on from its checkpoint."""
     import torch
 
+    from speechkit.data.manifest import read_manifest
     from speechkit.runtime import seed_everything
     from speechkit.training import train
 
     config: TrainConfig = context.config
     seed_everything(context.seed)
-    objective = build_objective(config, context)
-    judged = [objective.make_batch(number) for number in range(config.dev_batches)]
+    rows = list(read_manifest(context.inputs["train"]))
+    held_out = list(read_manifest(context.inputs["dev"]))
+    batches = waveforms(config, rows, Path(context.inputs["train_manifest"]), 0)
+    judging = waveforms(config, held_out, Path(context.inputs["dev_manifest"]), len(rows))
+    objective = build_objective(config, context, batches)
+    judged = [objective.prepare(judging(number), number) for number in range(config.judged_batches)]
 
     def evaluate(network: Any) -> dict[str, float]:
-        losses = []
+        sums: dict[str, float] = {}
+        device = next(network.parameters()).device
         for number, batch in enumerate(judged):
             torch.manual_seed(number)
             with torch.no_grad():
-                losses.append(float(objective.loss(network, batch)[0]))
-        return {"dev_loss": sum(losses) / len(losses)}
+                loss, values = objective.loss(network, {name: value.to(device) for name, value in batch.items()})
+            for name, value in {"loss": float(loss), **values}.items():
+                sums[f"dev_{name}"] = sums.get(f"dev_{name}", 0.0) + value / len(judged)
+        return sums
 
     done = train(
         objective.network,
         objective.groups(),
-        objective.make_batch,
+        lambda number: objective.prepare(batches(number), number),
         objective.loss,
         config.loop,
         context.scratch,
-        evaluate=evaluate,
+        evaluate=evaluate if judged else None,
         should_stop=lambda: context.interrupted,
         device=context.device,
         tensorboard=config.tensorboard,
@@ -73,30 +84,104 @@ def train_encoder(context: Context) -> None:
     objective.save(context.output("model"))
 
 
-def build_objective(config: TrainConfig, context: Context) -> Objective:
-    """The chosen family over the prepared recordings."""
-    import numpy as np
-    from transformers import Wav2Vec2Model
-
-    from speechkit.data.manifest import read_manifest
+def waveforms(config: TrainConfig, rows: list[Utterance], manifest: Path, first_item: int) -> WaveformBatches:
+    """Batches of damaged crops of some rows."""
     from speechkit.encoders.pretraining.batches import WaveformBatches
-    from speechkit.encoders.pretraining.distillation import DistillationObjective, small_config
-    from speechkit.encoders.pretraining.teacher import read_whisper_encoder
     from speechkit.training.augment import augment_waveform
 
-    def damage(waveform: Any, generator: np.random.Generator) -> Any:
-        return augment_waveform(waveform, config.damage, generator)
-
-    batches = WaveformBatches(
-        list(read_manifest(context.inputs["train"])),
-        Path(context.inputs["train_manifest"]),
+    return WaveformBatches(
+        rows,
+        manifest,
         config.batch_seconds,
         config.crop_seconds,
         config.loop.seed,
-        damage,
+        lambda waveform, generator: augment_waveform(waveform, config.damage, generator),
+        first_item,
     )
+
+
+def build_objective(config: TrainConfig, context: Context, batches: WaveformBatches) -> Objective:
+    """The chosen family."""
+    if config.family == "distilled":
+        return distilled(config, batches)
+    if config.family == "generative":
+        return generative(config)
+    if config.family == "predictive":
+        from recipes.ssl_pretrain.targets import Targets
+        from speechkit.encoders.pretraining.predictive import PredictiveObjective
+
+        targets = Targets(Path(context.inputs["targets"]))
+        return PredictiveObjective(
+            new_encoder(config),
+            targets.clusters,
+            targets,
+            config.loop.seed,
+            config.mask_start_share,
+            config.mask_span,
+        )
+    return contrastive(config)
+
+
+def distilled(config: TrainConfig, batches: WaveformBatches) -> Objective:
+    """A student of a Whisper encoder."""
+    from transformers import Wav2Vec2Model
+
+    from speechkit.encoders.pretraining.distillation import DistillationObjective
+    from speechkit.encoders.pretraining.sizes import student_config
+    from speechkit.encoders.pretraining.teacher import read_whisper_encoder
+
     if config.teacher is None:
         raise ConfigError("train.teacher is not set; give a Whisper model by hub id, folder or model.bin")
     encoder = read_whisper_encoder(config.teacher)
-    student = Wav2Vec2Model(small_config()) if config.init is None else Wav2Vec2Model.from_pretrained(config.init)
-    return DistillationObjective(encoder, student, batches, config.teacher_layers, take_over=config.init is None)
+    fresh = config.init is None
+    student = Wav2Vec2Model(student_config(encoder.config)) if fresh else Wav2Vec2Model.from_pretrained(config.init)
+    measured = (batches(number) for number in range(STANDARDISING_BATCHES))
+    return DistillationObjective(encoder, student, measured, config.teacher_layers, take_over=fresh)
+
+
+def generative(config: TrainConfig) -> Objective:
+    """Recurrent layers over log-mel frames."""
+    from speechkit.encoders.autoregressive import AutoregressiveConfig, AutoregressiveModel
+    from speechkit.encoders.pretraining.generative import GenerativeObjective
+
+    if config.init is not None:
+        return GenerativeObjective(AutoregressiveModel.from_pretrained(config.init))
+    width = {"tiny": 32, "small": 512, "base": 1024}[config.size]
+    return GenerativeObjective(AutoregressiveModel(AutoregressiveConfig(width=width, ahead=config.ahead)))
+
+
+def contrastive(config: TrainConfig) -> Objective:
+    """A wav2vec 2.0 with its quantizer."""
+    from transformers import Wav2Vec2ForPreTraining
+
+    from speechkit.encoders.pretraining.contrastive import ContrastiveObjective
+    from speechkit.encoders.pretraining.sizes import sized_config
+
+    if config.init is None:
+        network = Wav2Vec2ForPreTraining(sized_config(config.size, **encoder_settings(config)))
+    else:
+        network = Wav2Vec2ForPreTraining.from_pretrained(config.init, use_safetensors=True)
+    return ContrastiveObjective(network, config.loop.seed, start_share=config.mask_start_share, span=config.mask_span)
+
+
+def new_encoder(config: TrainConfig) -> Any:
+    """A ``Wav2Vec2Model``: new, or the one to go on from."""
+    from transformers import Wav2Vec2Model
+
+    from speechkit.encoders.pretraining.sizes import sized_config
+
+    if config.init is None:
+        return Wav2Vec2Model(sized_config(config.size, **encoder_settings(config)))
+    return Wav2Vec2Model.from_pretrained(config.init, use_safetensors=True, apply_spec_augment=True)
+
+
+def encoder_settings(config: TrainConfig) -> dict[str, Any]:
+    """What the configuration of a wav2vec 2.0 takes from ours."""
+    return {
+        "layerdrop": config.layer_drop,
+        "hidden_dropout": config.dropout,
+        "attention_dropout": config.dropout,
+        "num_codevector_groups": config.codebooks,
+        "num_codevectors_per_group": config.codes,
+        "num_negatives": config.negatives,
+    }

@@ -51,4 +51,9 @@ def load_encoder(
         if not (SMALL / "model.safetensors").is_file():
             raise UserError(f"{SMALL}: the weights of the embedded encoder are not there; install the package again")
         name_or_path = str(SMALL)
+
+    from speechkit.encoders.autoregressive import AutoregressiveEncoder, is_autoregressive
+
+    if is_autoregressive(Path(name_or_path)):
+        return AutoregressiveEncoder(name_or_path, layer, layer_weights, choose_device(device))
     return HuggingFaceEncoder(name_or_path, layer, layer_weights, choose_device(device), dtype, compat)

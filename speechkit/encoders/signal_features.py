@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -49,6 +50,7 @@ class SignalEncoder(Encoder):
         return np.asarray(features - features.mean(axis=0), np.float32)
 
 
+@lru_cache(maxsize=1)
 def _mel_filters() -> Float:
     from librosa.filters import mel
 

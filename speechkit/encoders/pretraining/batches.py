@@ -23,6 +23,11 @@ def standardised(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray((waveform - waveform.mean()) / np.sqrt(waveform.var() + 1e-7), np.float32)
 
 
+def read_waveform(row: Utterance, manifest: Path) -> NDArray[np.float32]:
+    """The samples of a manifest's row at 16 kHz."""
+    return read_audio(audio_path(manifest, row), offset_samples=row.offset_samples, num_samples=row.num_samples)
+
+
 class WaveformBatches:
     """Micro-batches of crops.
 
@@ -34,6 +39,7 @@ class WaveformBatches:
         seed: of order, crops and damage.
         damage: (waveform, generator) to the waveform that the encoder gets, of the same length; absent, it gets the
             clean one.
+        first_item: number of the first row in ``items``.
     """
 
     def __init__(
@@ -44,12 +50,14 @@ class WaveformBatches:
         crop_seconds: float,
         seed: int,
         damage: Damage | None = None,
+        first_item: int = 0,
     ):
         self._utterances = utterances
         self._manifest = manifest
         self._crop = crop_seconds
         self._seed = seed
         self._damage = damage
+        self._first_item = first_item
         self._buckets = LengthBuckets([min(row.duration, crop_seconds) for row in utterances], batch_seconds, seed)
 
     def __call__(self, number: int) -> dict[str, Tensor]:
@@ -70,7 +78,7 @@ class WaveformBatches:
             "inputs": nn.utils.rnn.pad_sequence(inputs, batch_first=True),
             "clean": nn.utils.rnn.pad_sequence(clean, batch_first=True),
             "lengths": torch.tensor([len(waveform) for waveform in clean]),
-            "items": torch.tensor(items),
+            "items": torch.tensor(items) + self._first_item,
             "begins": torch.tensor(begins),
         }
 

@@ -15,42 +15,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
-from speechkit.encoders.pretraining.batches import WaveformBatches
 from speechkit.encoders.pretraining.folder import save_encoder
-from speechkit.encoders.pretraining.teacher import HOP_SAMPLES, WhisperTeacher, key_mask
-
-FRONT_PADDING = 40
-"""Samples before and behind a waveform, so that the convolutions give exactly samples // 320 frames."""
-STANDARDISING_BATCHES = 20
-
-
-def small_config(width: int = 384, layers: int = 4, heads: int = 6) -> Any:
-    """A ``Wav2Vec2Config`` of about ten million parameters, whose transformer has the shape of Whisper tiny's.
-
-    Norms over channels only (``feat_extract_norm="layer"``): no statistic reaches across time, so padding cannot leak.
-    The first convolutions are narrow, because they run at up to 3,200 frames a second.
-    """
-    from transformers import Wav2Vec2Config
-
-    return Wav2Vec2Config(
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=4 * width,
-        conv_dim=(128, 128, 192, 192, 256, 320, 384),
-        conv_bias=True,
-        feat_extract_norm="layer",
-        do_stable_layer_norm=True,
-        num_conv_pos_embeddings=64,
-        num_conv_pos_embedding_groups=16,
-        hidden_dropout=0.0,
-        attention_dropout=0.0,
-        activation_dropout=0.0,
-        feat_proj_dropout=0.0,
-        layerdrop=0.0,
-        apply_spec_augment=False,
-        attn_implementation="eager",
-    )
+from speechkit.encoders.pretraining.frames import EDGE, HOP_SAMPLES
+from speechkit.encoders.pretraining.teacher import WhisperTeacher, key_mask
 
 
 def take_over_layers(student: Any, encoder: Any) -> None:
@@ -124,7 +91,7 @@ class Distillation(nn.Module):
     def forward(self, waveforms: Tensor, lengths: Tensor) -> list[Tensor]:
         """The student's states at the teacher's places: (B, S), samples (B,) to layers + 1 of (B, S // 320, D)."""
         model = self.student
-        hidden = model.feature_extractor(F.pad(waveforms, (FRONT_PADDING, FRONT_PADDING))).transpose(1, 2)
+        hidden = model.feature_extractor(F.pad(waveforms, (EDGE, EDGE))).transpose(1, 2)
         hidden, _ = model.feature_projection(hidden)
         states = [hidden]
         frames = lengths // HOP_SAMPLES
@@ -146,17 +113,23 @@ class DistillationObjective:
     Args:
         encoder: a transformers ``WhisperEncoder``, from `read_whisper_encoder`.
         student: a ``Wav2Vec2Model`` with layers of the encoder's shape.
-        batches: ``inputs`` (damaged, standardised) and ``clean`` waveforms of the same moments.
+        batches: some to measure the teacher's states on.
         layers: which states to learn; 0 is the input of the first layer.
         take_over: start from the teacher's layers; false for a student that is one already.
     """
 
-    def __init__(self, encoder: Any, student: Any, batches: WaveformBatches, layers: tuple[int, ...], take_over: bool):
+    def __init__(
+        self,
+        encoder: Any,
+        student: Any,
+        batches: Iterable[dict[str, Tensor]],
+        layers: tuple[int, ...],
+        take_over: bool,
+    ):
         if take_over:
             take_over_layers(student, encoder)
         self.network: Distillation = Distillation(student, WhisperTeacher(encoder), layers)
-        self.make_batch = batches
-        self.network.standardise(batches(number) for number in range(STANDARDISING_BATCHES))
+        self.network.standardise(batches)
 
     def groups(self) -> list[list[nn.Parameter]]:
         """The convolutional front, then the transformer."""
@@ -167,6 +140,10 @@ class DistillationObjective:
                 value
             )
         return [front, taken]
+
+    def prepare(self, batch: dict[str, Tensor], number: int) -> dict[str, Tensor]:
+        """Nothing to add: the teacher answers during the step."""
+        return batch
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         """Over all real frames."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -14,12 +14,15 @@ class Objective(Protocol):
     network: nn.Module
 
     def groups(self) -> list[list[nn.Parameter]]:
-        """Parameters by learning rate: those that start from random weights first, then those that do not."""
+        """Parameters by learning rate; two groups where some of them start from a teacher's."""
 
-    def make_batch(self, number: int) -> Any:
-        """The micro-batch of a number: a function of it alone, so that an interrupted run repeats nothing."""
+    def prepare(self, batch: dict[str, Tensor], number: int) -> dict[str, Tensor]:
+        """A batch of `WaveformBatches` with what this family adds: masks, targets.
 
-    def loss(self, model: nn.Module, batch: Any) -> tuple[Tensor, dict[str, float]]:
+        A function of its arguments alone, so that an interrupted run goes on as if it had not been.
+        """
+
+    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         """The mean loss and numbers to log."""
 
     def save(self, folder: Path) -> None:

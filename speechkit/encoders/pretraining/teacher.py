@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
+from speechkit.encoders.spec import HOP_SAMPLES
 from speechkit.errors import UserError
 from speechkit.io.ctranslate2 import read_ctranslate2
 
 MEL_HOP_SAMPLES = 160
-HOP_SAMPLES = 320
 HEAD_WIDTH = 64
 """Every Whisper has attention heads of this width; the file does not say how many there are."""
 

@@ -9,9 +9,9 @@ from speechkit.encoders.pretraining.batches import WaveformBatches
 from speechkit.encoders.pretraining.distillation import (
     Distillation,
     DistillationObjective,
-    small_config,
     take_over_layers,
 )
+from speechkit.encoders.pretraining.sizes import student_config
 from speechkit.encoders.pretraining.teacher import WhisperTeacher, read_whisper_encoder
 from speechkit.errors import UserError
 from speechkit.io.audio import write_audio
@@ -34,11 +34,11 @@ def encoder():
 
 
 @pytest.fixture
-def student():
+def student(encoder):
     from transformers import Wav2Vec2Model
 
     torch.manual_seed(1)
-    return Wav2Vec2Model(small_config(width=64, layers=2, heads=4)).eval()
+    return Wav2Vec2Model(student_config(encoder.config)).eval()
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_a_student_with_the_teachers_layers_gives_its_states_once_the_front_agre
 def test_training_lowers_the_distance_and_the_folder_loads_as_wav2vec2(encoder, student, batches, tmp_path):
     from transformers import Wav2Vec2Model
 
-    objective = DistillationObjective(encoder, student, batches, (0, 1, 2), take_over=True)
+    objective = DistillationObjective(encoder, student, [batches(0), batches(1)], (0, 1, 2), take_over=True)
     config = TrainingConfig(
         steps=30, learning_rates=(2e-3, 5e-4), warmup_steps=3, log_every=5, evaluate_every=30, save_every=30
     )
@@ -124,7 +124,7 @@ def test_training_lowers_the_distance_and_the_folder_loads_as_wav2vec2(encoder, 
     assert train(
         objective.network,
         objective.groups(),
-        objective.make_batch,
+        batches,
         objective.loss,
         config,
         tmp_path / "run",
@@ -142,7 +142,7 @@ def test_training_lowers_the_distance_and_the_folder_loads_as_wav2vec2(encoder, 
 
 
 def test_every_parameter_has_a_learning_rate_and_the_teacher_none(encoder, student, batches):
-    objective = DistillationObjective(encoder, student, batches, (0,), take_over=True)
+    objective = DistillationObjective(encoder, student, [batches(0), batches(1)], (0,), take_over=True)
     grouped = [id(value) for group in objective.groups() for value in group]
     assert sorted(grouped) == sorted(id(value) for value in objective.network.parameters())
     assert not set(grouped) & {id(value) for value in encoder.parameters()}

@@ -1,0 +1,77 @@
+"""Clusters of frames, for the predictive family."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.data.records import Utterance
+from speechkit.errors import ConfigError
+from speechkit.io.arrays import read_arrays, write_arrays
+from speechkit.pipeline import Context
+
+if TYPE_CHECKING:
+    from recipes.ssl_pretrain.config import TargetsConfig
+
+
+def make_targets(context: Context) -> None:
+    """Cluster the training frames by k-means and write the cluster of each, and of each held-out one."""
+    config: TargetsConfig = context.config
+    if config.family != "predictive":
+        write_arrays(context.output("targets.safetensors"), {"clusters": np.zeros(1, np.int64)})
+        context.say(f"the {config.family} family has no targets")
+        return
+    from sklearn.cluster import MiniBatchKMeans
+
+    from speechkit.encoders import load_encoder
+
+    train = list(context.read("train"))
+    rows = [(row, Path(context.inputs["train_manifest"])) for row in train]
+    rows += [(row, Path(context.inputs["dev_manifest"])) for row in context.read("dev")]
+    encoder = load_encoder(config.encoder, layer=config.layer, device=context.device)
+    total = sum(encoder.num_frames(round(row.duration * 16_000)) for row in train)
+    if total < config.clusters:
+        raise ConfigError(f"{total} frames cannot make {config.clusters} clusters; set targets.clusters lower")
+    # Equally spaced frames: the same sample whatever the order of the work.
+    every = max(1, total // config.sampled_frames)
+    sample, seen = [], 0
+    for frames in encoded(encoder, rows[: len(train)], context):
+        sample.append(frames[(-seen) % every :: every])
+        seen += len(frames)
+    clusters = MiniBatchKMeans(
+        config.clusters, random_state=context.seed % 2**32, batch_size=10_000, max_iter=config.passes, n_init=1
+    ).fit(np.concatenate(sample))
+    labels = [clusters.predict(frames).astype(np.uint16) for frames in encoded(encoder, rows, context)]
+    ends = np.cumsum([len(item) for item in labels])
+    context.say(f"{len(np.unique(np.concatenate(labels)))} of {config.clusters} clusters are in use")
+    write_arrays(
+        context.output("targets.safetensors"),
+        {"labels": np.concatenate(labels), "ends": ends, "clusters": np.array([config.clusters])},
+    )
+
+
+def encoded(encoder: Any, rows: list[tuple[Utterance, Path]], context: Context) -> Iterator[NDArray[np.float32]]:
+    """Frames of every row."""
+    from speechkit.encoders.pretraining.batches import read_waveform
+
+    for done, (row, manifest) in enumerate(rows, 1):
+        yield encoder.encode(read_waveform(row, manifest))
+        context.progress.update(done, len(rows))
+
+
+class Targets:
+    """The clusters of `make_targets`: item number to the cluster of each frame, the held-out items last."""
+
+    def __init__(self, path: Path) -> None:
+        arrays = read_arrays(path)
+        self.clusters = int(arrays["clusters"][0])
+        self._labels, self._ends = arrays["labels"], arrays["ends"]
+
+    def __call__(self, item: int) -> NDArray[np.integer[Any]]:
+        """The clusters of the frames of an item."""
+        begin = int(self._ends[item - 1]) if item else 0
+        return self._labels[begin : int(self._ends[item])]

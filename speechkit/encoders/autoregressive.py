@@ -1,0 +1,125 @@
+"""Autoregressive predictive coding: recurrent layers over log-mel frames that foretell the frames to come.
+
+Source: Chung et al. 2019. It needs no masks and no clusters, and sees only what lies behind: it can follow a stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from speechkit.encoders.encoder import Encoder, Float, checked
+from speechkit.encoders.signal_features import SignalEncoder
+from speechkit.encoders.spec import EncoderSpec
+from speechkit.errors import ConfigError
+from speechkit.io.hashing import digest_file
+
+
+class AutoregressiveConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that rebuilds the network; ``ahead`` is how many frames of 20 ms it foretells."""
+
+    model_type: Literal["speechkit-autoregressive"] = "speechkit-autoregressive"
+    bands: int = 80
+    width: int = 512
+    layers: int = 3
+    ahead: int = 2
+
+
+class AutoregressiveModel(nn.Module):
+    """Gated recurrent layers with residual connections, and a linear prediction of the frame ``ahead`` of each.
+
+    Notation used for tensor shapes: B batch, T frames of 20 ms, M mel bands, D width.
+    """
+
+    def __init__(self, config: AutoregressiveConfig):
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList(
+            nn.GRU(config.width if index else config.bands, config.width, batch_first=True)
+            for index in range(config.layers)
+        )
+        self.predict = nn.Linear(config.width, config.bands)
+
+    def forward(self, frames: Tensor) -> list[Tensor]:
+        """(B, T, M) to the output (B, T, D) of every layer."""
+        states: list[Tensor] = []
+        x = frames
+        for layer in self.layers:
+            y, _ = layer(x)
+            x = y if not states else x + y
+            states.append(x)
+        return states
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors` into ``folder``."""
+        from safetensors.torch import save
+
+        from speechkit.io.atomic import write_bytes
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        write_bytes(folder / "model.safetensors", save(weights))
+        write_bytes(folder / "config.json", msgspec.json.format(msgspec.json.encode(self.config), indent=2) + b"\n")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> AutoregressiveModel:
+        """Read a folder that `save_pretrained` wrote."""
+        from safetensors.torch import load_file
+
+        folder = Path(folder)
+        model = cls(msgspec.json.decode((folder / "config.json").read_bytes(), type=AutoregressiveConfig))
+        model.load_state_dict({name: value.float() for name, value in load_file(folder / "model.safetensors").items()})
+        return model.eval()
+
+
+def is_autoregressive(folder: Path) -> bool:
+    """Whether a folder holds one of these models rather than a checkpoint of transformers."""
+    config = folder / "config.json"
+    return config.is_file() and b'"speechkit-autoregressive"' in config.read_bytes()[:65_536]
+
+
+class AutoregressiveEncoder(Encoder):
+    """An `AutoregressiveModel` behind the interface of all encoders; layer 0 are the log-mel frames."""
+
+    def __init__(self, folder: str | Path, layer: int | None, layer_weights: Sequence[float] | None, device: str):
+        self._model = AutoregressiveModel.from_pretrained(folder).to(device)
+        self._mel = SignalEncoder("log-mel")
+        self._device = device
+        config = self._model.config
+        self.num_layers = config.layers if layer is None else layer
+        if layer_weights is not None:
+            raise ConfigError(f"{folder}: its layers differ in width; choose one of them instead of layer_weights")
+        if not 0 <= self.num_layers <= config.layers:
+            raise ConfigError(f"{folder}: has layers 0 to {config.layers}, not {layer}")
+        self.spec = EncoderSpec(
+            model=f"autoregressive {Path(folder).name}",
+            weights=digest_file(Path(folder) / "model.safetensors"),
+            layer=str(self.num_layers),
+            normalization=self._mel.spec.normalization,
+            dim=config.width if self.num_layers else config.bands,
+        )
+
+    def encode_batch(self, waveforms: Sequence[Float]) -> list[Float]:
+        """See `Encoder`; one item after the other, since a recurrence gains nothing from padding."""
+        return [self._states(waveform)[self.num_layers] for waveform in checked(waveforms)]
+
+    def encode_layers(self, waveform: Float) -> Float:
+        """The recurrent layers alone, (L, T, D): the log-mel frames of layer 0 have another width."""
+        states = self._states(checked([waveform])[0])
+        return np.stack(states[1 : self.num_layers + 1] if self.num_layers else states[:1])
+
+    def _states(self, waveform: Float) -> list[Float]:
+        mel = self._mel.encode(waveform)
+        if not len(mel):
+            width = self._model.config.width
+            return [mel, *(np.zeros((0, width), np.float32) for _ in self._model.layers)]
+        with torch.inference_mode():
+            states = self._model(torch.from_numpy(mel)[None].to(self._device))
+        return [mel, *(np.asarray(state[0].float().cpu().numpy(), np.float32) for state in states)]

@@ -1,0 +1,25 @@
+"""Samples and frames of padded batches, in one place."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from speechkit.encoders.spec import HOP_SAMPLES
+
+EDGE = 40
+"""Samples before and behind a waveform, so that the convolutions give exactly samples // 320 frames."""
+
+__all__ = ["EDGE", "HOP_SAMPLES", "frame_mask", "sample_mask"]
+
+
+def sample_mask(lengths: Tensor) -> Tensor:
+    """(B,) samples to (B, longest + 2 EDGE), 1 where the padded waveform is real: what transformers takes."""
+    total = lengths + 2 * EDGE
+    return (torch.arange(int(total.max()), device=lengths.device)[None] < total[:, None]).long()
+
+
+def frame_mask(lengths: Tensor) -> Tensor:
+    """(B,) samples to (B, longest // 320), true where a frame is real."""
+    frames = lengths // HOP_SAMPLES
+    return torch.arange(int(lengths.max()) // HOP_SAMPLES, device=lengths.device)[None] < frames[:, None]

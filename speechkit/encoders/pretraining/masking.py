@@ -1,0 +1,59 @@
+"""Which frames a network does not see, and which it must tell apart. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def span_masks(
+    frames: Sequence[int], start_share: float, span: int, generator: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Spans of masked frames in each item; spans may overlap.
+
+    Source: Baevski et al. 2020, section 3.1: a share of all frames begins a span, drawn without replacement.
+
+    Args:
+        frames: of each item, B of them.
+        start_share: 0.065 in the paper, which masks about half of the frames with spans of 10.
+        span: frames of a span.
+        generator: of everything random.
+
+    Returns:
+        (B, longest), true where a frame is masked. Every item of at least two frames has a masked frame and one that is
+        not, as far as that is possible: without the first there is nothing to learn, without the second nothing to see.
+    """
+    mask = np.zeros((len(frames), max(frames)), bool)
+    for row, count in enumerate(frames):
+        width = min(span, max(1, count // 2))
+        starts = max(1, int(start_share * count + generator.random()))
+        if count < 2:
+            continue
+        for begin in generator.choice(count - width + 1, size=min(starts, count - width + 1), replace=False):
+            mask[row, begin : begin + width] = True
+        if mask[row, :count].all():
+            mask[row, int(generator.integers(count))] = False
+    return mask
+
+
+def negatives(mask: NDArray[np.bool_], count: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """For every masked frame, other masked frames of its item: what it must be told apart from.
+
+    Source: Baevski et al. 2020, equation 3.
+
+    Returns:
+        (B, T, count) indices into the B * T flattened frames; for frames that are not masked, and items with a single
+        masked frame, the frame itself.
+    """
+    batch, frames = mask.shape
+    chosen = np.repeat(np.arange(batch * frames).reshape(batch, frames, 1), count, axis=2)
+    for row in range(batch):
+        places = np.flatnonzero(mask[row])
+        if len(places) < 2:
+            continue
+        drawn = generator.integers(len(places) - 1, size=(len(places), count))
+        drawn += drawn >= np.arange(len(places))[:, None]  # never the frame itself
+        chosen[row, places] = places[drawn] + row * frames
+    return chosen

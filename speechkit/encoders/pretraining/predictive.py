@@ -1,0 +1,92 @@
+"""HuBERT: predict the cluster of every masked frame. Hsu et al. 2021."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from speechkit.encoders.pretraining.folder import save_encoder
+from speechkit.encoders.pretraining.frames import EDGE, HOP_SAMPLES, frame_mask, sample_mask
+from speechkit.encoders.pretraining.masking import span_masks
+
+CODE_WIDTH = 256
+TEMPERATURE = 0.1
+IGNORED = -100
+
+
+class Predictor(nn.Module):
+    """An encoder whose frames are compared with one vector a cluster (equation 3)."""
+
+    def __init__(self, encoder: Any, clusters: int):
+        super().__init__()
+        self.encoder = encoder
+        self.project = nn.Linear(encoder.config.hidden_size, CODE_WIDTH)
+        self.codes = nn.Parameter(torch.empty(clusters, CODE_WIDTH).uniform_(-1, 1))
+
+    def forward(self, waveforms: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:
+        """(B, S), samples (B,) and masked frames (B, T) to logits (B, T, clusters)."""
+        hidden = self.encoder(
+            F.pad(waveforms, (EDGE, EDGE)), attention_mask=sample_mask(lengths), mask_time_indices=mask
+        ).last_hidden_state
+        projected = F.normalize(self.project(hidden).float(), dim=-1)
+        logits: Tensor = projected @ F.normalize(self.codes, dim=-1).T / TEMPERATURE
+        return logits
+
+
+class PredictiveObjective:
+    """Cross-entropy of the clusters of masked frames.
+
+    Args:
+        encoder: a ``Wav2Vec2Model`` or ``HubertModel``.
+        clusters: number of clusters.
+        targets: from the number of an item to the cluster of each of its frames.
+        seed: of masks.
+        start_share: of frames that begin a masked span; 0.08 in the paper.
+        span: frames of a span.
+    """
+
+    def __init__(
+        self,
+        encoder: Any,
+        clusters: int,
+        targets: Callable[[int], NDArray[np.integer[Any]]],
+        seed: int,
+        start_share: float = 0.08,
+        span: int = 10,
+    ):
+        self.network: Predictor = Predictor(encoder, clusters)
+        self._targets = targets
+        self._seed, self._start_share, self._span = seed, start_share, span
+
+    def groups(self) -> list[list[nn.Parameter]]:
+        """All in one."""
+        return [list(self.network.parameters())]
+
+    def prepare(self, batch: dict[str, Tensor], number: int) -> dict[str, Tensor]:
+        """The masks of this number, and the targets (B, T), IGNORED behind an item's end."""
+        frames = (batch["lengths"] // HOP_SAMPLES).tolist()
+        mask = span_masks(frames, self._start_share, self._span, np.random.default_rng([self._seed, 3, number]))
+        wanted = np.full(mask.shape, IGNORED, np.int64)
+        for row, (item, begin) in enumerate(zip(batch["items"].tolist(), batch["begins"].tolist(), strict=True)):
+            known = self._targets(item)[begin // HOP_SAMPLES :][: frames[row]]
+            wanted[row, : len(known)] = known
+        return {**batch, "mask": torch.from_numpy(mask), "targets": torch.from_numpy(wanted)}
+
+    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        """Mean over masked frames."""
+        logits = model(batch["inputs"], batch["lengths"], batch["mask"])
+        chosen = batch["mask"] & frame_mask(batch["lengths"]) & (batch["targets"] != IGNORED)
+        loss = F.cross_entropy(logits[chosen], batch["targets"][chosen])
+        right = (logits[chosen].argmax(-1) == batch["targets"][chosen]).float().mean()
+        return loss, {"accuracy": float(right.detach())}
+
+    def save(self, folder: Path) -> None:
+        """The encoder without the codes."""
+        save_encoder(self.network.encoder, folder)

@@ -1,0 +1,55 @@
+"""The recipe from recordings to an encoder, for every family, on real speech of less than half a minute."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recipes.ssl_pretrain.recipe import recipe
+from recipes.ssl_pretrain.speech import pieces
+from speechkit.data import write_manifest
+from speechkit.encoders import load_encoder
+from speechkit.errors import UserError
+from speechkit.pipeline import outputs, run_recipe
+
+TINY = Path(__file__).resolve().parents[3] / "recipes" / "ssl_pretrain" / "conf" / "tiny.yaml"
+
+
+@pytest.fixture(scope="module")
+def manifests(shared_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("manifests")
+    rows = [row for _, row in pieces(shared_data / "LJSpeech-1.1", folder)][:6]
+    assert len({row.id for row in rows}) == 6
+    write_manifest(folder / "train.jsonl", rows[:4])
+    write_manifest(folder / "dev.jsonl", rows[4:])
+    return [f"train_manifest={folder / 'train.jsonl'}", f"dev_manifest={folder / 'dev.jsonl'}"]
+
+
+def run(folder, manifests, *more):
+    return run_recipe(recipe, folder, overrides=[*manifests, *more], config_files=[TINY], device="cpu")
+
+
+@pytest.mark.parametrize("family", ["contrastive", "predictive", "generative"])
+def test_every_family_gives_an_encoder_that_loads(family, manifests, tmp_path):
+    assert run(tmp_path, manifests, f"family={family}") == 0
+    folder = outputs(recipe, tmp_path, "train") / "model"
+    encoder = load_encoder(str(folder), device="cpu")
+    frames = encoder.encode(0.1 * np.random.default_rng(0).standard_normal(16_000).astype(np.float32))
+    assert frames.shape == (50, encoder.spec.dim)
+    assert np.isfinite(frames).all()
+
+
+def test_a_second_iteration_takes_its_targets_from_the_first_encoder(manifests, tmp_path):
+    assert run(tmp_path / "first", manifests, "family=predictive") == 0
+    first = outputs(recipe, tmp_path / "first", "train") / "model"
+    more = ["family=predictive", f"targets.encoder={first}", "targets.layer=1", "targets.clusters=6"]
+    assert run(tmp_path / "second", manifests, *more) == 0
+
+
+def test_what_is_missing_is_named(manifests, tmp_path):
+    with pytest.raises(UserError, match="train_manifest is not set"):
+        run_recipe(recipe, tmp_path, overrides=[], device="cpu")
+    with pytest.raises(UserError, match=r"train\.teacher is not set"):
+        run(tmp_path, manifests, "family=distilled")
+    with pytest.raises(UserError, match="cannot make 100000 clusters"):
+        run(tmp_path, manifests, "family=predictive", "targets.clusters=100000")
