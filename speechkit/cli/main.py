@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("speechkit.cli.run:list_recipes", "List the recipes that can be found from here."),
     "new": ("speechkit.cli.run:new", "Write the skeleton of a recipe, which runs at once."),
     "transcribe": ("speechkit.cli.asr:transcribe", "Recognise recordings of any length."),
+    "features": ("speechkit.cli.features:features", "Frames of any layer of a speech encoder."),
     "prepare": ("speechkit.cli.prepare:prepare", "Turn a public corpus as downloaded into manifests."),
     "manifest": ("speechkit.cli.manifest:app", "Check, count, split and convert manifests."),
     "score": ("speechkit.cli.score:score", "Error rates of recognisers side by side, with intervals and tests."),

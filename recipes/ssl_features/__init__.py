@@ -1,0 +1,1 @@
+"""Encode a manifest with any speech encoder, in parts, on any backend."""
