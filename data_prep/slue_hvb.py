@@ -1,0 +1,90 @@
+"""SLUE-HVB: telephone calls to a bank with dialog acts, from HarperValleyBank.
+
+Layout as released: ``slue-hvb_{fine-tune,dev,test}.tsv`` with the columns issue_id, speaker_id, channel, start_ms,
+duration_ms, text, dialog_acts (a list; withheld in ``_blind``) and one file an utterance,
+``<split>/<issue_id>_<start>_<end>.wav``; or tars of it; or the Parquet files of asapp/slue-phase-2, config hvb. The
+length of a clip comes from its file. Dialog acts stand in ``custom.dialog_acts``, the call in ``custom.recording``.
+
+Licence: CC BY 4.0. Homepage: https://github.com/asappresearch/slue-toolkit
+Citation: Shon et al. 2023, SLUE Phase-2: a benchmark suite of diverse spoken language understanding tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
+from data_prep.slue_source import AudioFiles, Row, find_splits, read_rows, tolerant
+from speechkit.slue.metrics.classification import DIALOG_ACTS
+
+NAMES = ("slue-hvb",)
+CONFIGS = ("hvb",)
+
+
+def splits(request: Request) -> list[str]:
+    """The splits that are there."""
+    return list(find_splits(request, NAMES, CONFIGS))
+
+
+def read(request: Request, split: str) -> Iterator[Item]:
+    """Clips in the order of the table; an utterance without words has no text."""
+    found = find_splits(request, NAMES, CONFIGS)[split]
+    audio = None if found.is_parquet else AudioFiles(found.home, (split,))
+    for row in read_rows(request, found, ("issue_id", "start_ms", "duration_ms"), "issue_id"):
+        if isinstance(row, LeftOut):
+            yield row
+            continue
+        issue, begin, length = row.text("issue_id"), row.number("start_ms"), row.number("duration_ms")
+        if issue is None or begin is None or length is None or begin % 1 or length % 1:
+            yield LeftOut(issue or "", "bad_line", f"{row.place}: issue_id, start_ms or duration_ms is absent")
+            continue
+        identifier = f"{issue}_{int(begin)}_{int(begin + length)}"
+        custom = tolerant(_custom, row, identifier)
+        if isinstance(custom, LeftOut):
+            yield custom
+            continue
+        text = row.text("text")
+        if text is None:
+            request.notes["utterances without words"] += 1
+        if "dialog_acts" not in custom:
+            request.notes["utterances without labels (withheld)"] += 1
+        yield Clip(
+            identifier,
+            row.fields["audio"] if audio is None else audio.get(identifier),
+            text,
+            speaker=row.text("speaker_id"),
+            lang="en",
+            custom=custom,
+        )
+
+
+def _custom(row: Row) -> dict[str, Any]:
+    custom: dict[str, Any] = {"recording": row.text("issue_id")}
+    for name in ("channel", "role"):
+        if row.text(name):
+            custom[name] = row.text(name)
+    acts = row.data("dialog_acts")
+    if acts is None:
+        return custom
+    for act in acts:
+        if act not in DIALOG_ACTS:
+            raise ValueError(f"{str(act)[:40]!r} is no dialog act of the 18")
+    custom["dialog_acts"] = list(acts)
+    return custom
+
+
+CORPUS = Corpus(
+    name="slue_hvb",
+    title="SLUE-HVB",
+    licence="CC BY 4.0",
+    homepage="https://github.com/asappresearch/slue-toolkit",
+    citation="Shon et al. 2023",
+    splits=splits,
+    read=read,
+)
+
+if __name__ == "__main__":
+    from data_prep.command import run_module
+
+    run_module(CORPUS)

@@ -1,0 +1,256 @@
+"""What the six SLUE corpora share: tables as rows, from released folders and tars or from Hugging Face Parquet.
+
+A released corpus is ``<name>_<split>.tsv`` (``_blind`` where the labels are withheld) with its audio in folders beside
+it, or tars of that. From Hugging Face it is ``<config>/<split>-00000-of-00002.parquet`` (or the same files without a
+folder), with the audio inside; it is written below the output folder, once.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from data_prep.archives import unpacked
+from data_prep.corpus import LeftOut, Request
+from data_prep.folders import files_below, is_audio
+from data_prep.tables import read_lines
+from speechkit.errors import UserError, require
+from speechkit.io.atomic import write_bytes
+from speechkit.io.paths import safe_id
+
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+ABSENT = ("", "None", "nan", "NaN")
+MAX_CELL = 1 << 20
+PARQUET = re.compile(r"(?P<split>[A-Za-z][A-Za-z0-9_]*?)(-\d+-of-\d+)?\.parquet")
+ROWS_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: where it stands, and its fields. Audio columns of Parquet are paths of files already."""
+
+    place: str
+    fields: dict[str, Any]
+
+    def text(self, *names: str) -> str | None:
+        """The first of the fields that holds text, white space collapsed; None if none does."""
+        for name in names:
+            value = self.fields.get(name)
+            if value is not None and str(value).strip() not in ABSENT:
+                return " ".join(str(value).split())
+        return None
+
+    def number(self, name: str) -> float | None:
+        """The field as a number, None if it is none."""
+        try:
+            value = float(self.fields.get(name, ""))
+        except (TypeError, ValueError):
+            return None
+        return value if abs(value) < 1e12 else None
+
+    def data(self, name: str) -> Any:
+        """The field as data: a Python or JSON list in a cell, or a column of lists turned into rows.
+
+        Raises:
+            ValueError: if a cell holds no data.
+        """
+        value = self.fields.get(name)
+        if isinstance(value, str):
+            if value.strip() in ABSENT:
+                return None
+            if len(value) > MAX_CELL:
+                raise ValueError(f"{name} is longer than 1 MiB")
+            try:
+                return ast.literal_eval(value.strip())
+            except (SyntaxError, RecursionError, MemoryError, TypeError) as error:
+                raise ValueError(f"{name} is no list: {value[:60]!r}") from error
+        if isinstance(value, dict) and value and all(isinstance(v, list) for v in value.values()):
+            return [dict(zip(value, each, strict=True)) for each in zip(*value.values(), strict=True)]
+        return value
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split's table or Parquet files, and the folder that its audio lies in."""
+
+    name: str
+    tables: tuple[Path, ...]
+    home: Path
+
+    @property
+    def is_parquet(self) -> bool:
+        """Whether it came from Hugging Face."""
+        return self.tables[0].suffix == ".parquet"
+
+
+def find_splits(request: Request, names: Sequence[str], configs: Sequence[str]) -> dict[str, Split]:
+    """The splits of a corpus whose tables start with one of ``names``, or of a Parquet folder among ``configs``.
+
+    Archives in the folder are unpacked first where no table lies there.
+
+    Raises:
+        UserError: if there is no split.
+    """
+    found = _tables(request.source, names) or _parquet(request.source, configs)
+    if not found:
+        for archive in sorted(p for p in request.source.iterdir() if p.is_file() and p.name.endswith(ARCHIVES)):
+            home = unpacked(archive, request.unpacked / safe_id(archive.name.split(".")[0]))
+            found |= _tables(home, names)
+    if not found:
+        raise UserError(
+            f"{request.source}: holds no {names[0]}_<split>.tsv, no tar of it and no {configs[0]}/<split>-*.parquet; "
+            "give the folder of the corpus as downloaded"
+        )
+    return found
+
+
+def _tables(source: Path, names: Sequence[str]) -> dict[str, Split]:
+    found: dict[str, Split] = {}
+    for path in files_below(source):
+        for name in names:
+            if path.suffix == ".tsv" and path.name.startswith(f"{name}_"):
+                split = path.stem.removeprefix(f"{name}_").removesuffix("_blind")
+                # Where the labels have been published since, the table that has them counts.
+                if split not in found or found[split].tables[0].stem.endswith("_blind"):
+                    found[split] = Split(split, (path,), path.parent)
+    return found
+
+
+def _parquet(source: Path, configs: Sequence[str]) -> dict[str, Split]:
+    folders = [source / config for config in configs] + [source / "data", source]
+    for folder in folders:
+        files: dict[str, list[Path]] = {}
+        for path in sorted(folder.glob("*.parquet")) if folder.is_dir() else ():
+            match = PARQUET.fullmatch(path.name)
+            if match:
+                files.setdefault(match["split"], []).append(path)
+        if files:
+            return {name: Split(name, tuple(paths), folder) for name, paths in files.items()}
+    return {}
+
+
+def read_rows(request: Request, split: Split, required: Sequence[str], key: str) -> Iterator[Row | LeftOut]:
+    """Rows of a split in their order.
+
+    Args:
+        request: where audio of Parquet is written to.
+        split: one of `find_splits`.
+        required: columns without which the table is another one.
+        key: the column that names audio files.
+
+    Raises:
+        UserError: if a required column is absent.
+    """
+    if split.is_parquet:
+        for path in split.tables:
+            yield from _parquet_rows(path, request.unpacked / split.name, required, key)
+        return
+    path = split.tables[0]
+    head: list[str] | None = None
+    for number, line in read_lines(path):
+        cells = next(csv.reader([line], delimiter="\t"), []) if '"' in line else line.split("\t")
+        if head is None:
+            head = cells
+            _check_columns(path, head, required)
+        elif len(cells) != len(head):
+            yield LeftOut(
+                cells[0][:80] if cells else "", "bad_line", f"{path}:{number}: has {len(cells)} cells, not {len(head)}"
+            )
+        else:
+            yield Row(f"{path}:{number}", dict(zip(head, cells, strict=True)))
+
+
+def _check_columns(path: Path, head: Sequence[str], required: Sequence[str]) -> None:
+    lacking = [name for name in required if name not in head]
+    if lacking:
+        raise UserError(
+            f"{path}: lacks the columns {', '.join(lacking)} (it has {', '.join(head)[:200]}); use it as published"
+        )
+
+
+def _parquet_rows(path: Path, folder: Path, required: Sequence[str], key: str) -> Iterator[Row]:
+    arrow, parquet = require("pyarrow"), require("pyarrow.parquet")
+    try:
+        file = parquet.ParquetFile(str(path))
+    except (arrow.ArrowException, OSError) as error:
+        raise UserError(f"{path}: is not a readable Parquet file ({error}); download it again") from error
+    with file:
+        _check_columns(path, file.schema_arrow.names, required)
+        number = 0
+        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
+            for fields in batch.to_pylist():
+                number += 1
+                place = f"{path}: row {number}"
+                for name, value in fields.items():
+                    if isinstance(value, dict) and set(value) == {"bytes", "path"}:
+                        named = fields.get(key) or fields.get(name.replace("_audio", "_id")) or number
+                        if name.endswith("_audio"):
+                            named = fields.get(name.replace("_audio", "_id")) or named
+                        fields[name] = _written(value, folder / name, f"{named}", place)
+                yield Row(place, fields)
+
+
+def _written(audio: dict[str, Any], folder: Path, name: str, place: str) -> Path:
+    content = audio.get("bytes")
+    if not content:
+        raise UserError(f"{place}: holds no audio; download the data set with its audio inside")
+    suffix = Path(str(audio.get("path") or "")).suffix.lower() or ".wav"
+    path = folder / f"{safe_id(name)}{suffix}"
+    if not path.is_file() or path.stat().st_size != len(content):
+        write_bytes(path, content)
+    return path
+
+
+class AudioFiles:
+    """Audio below a folder by the stem of its name; ``prefer`` are names of folders, the wanted one first."""
+
+    def __init__(self, home: Path, prefer: Sequence[str] = ()) -> None:
+        self.home = home
+        found: dict[str, tuple[int, Path]] = {}
+        for path in files_below(home):
+            if not is_audio(path):
+                continue
+            parts = path.relative_to(home).parts[:-1]
+            rank = min((prefer.index(part) for part in parts if part in prefer), default=len(prefer))
+            if path.stem not in found or rank < found[path.stem][0]:
+                found[path.stem] = (rank, path)
+        self.paths = {stem: path for stem, (_, path) in found.items()}
+
+    def get(self, stem: str) -> Path:
+        """The path; one that is not there where no file has the name, which the driver counts."""
+        return self.paths.get(stem, self.home / f"{safe_id(stem)}.absent")
+
+
+def spans(row: Row, name: str, fields: Sequence[str]) -> list[tuple[Any, ...]] | None:
+    """A list of entities as tuples, from lists or from records with ``fields``; None where the field is empty.
+
+    Raises:
+        ValueError: if the field is no such list.
+    """
+    given = row.data(name)
+    if given is None:
+        return None
+    if not isinstance(given, list | tuple):
+        raise ValueError(f"{name} is no list: {str(given)[:60]!r}")
+    found = []
+    for each in given:
+        parts = tuple(each[field] for field in fields) if isinstance(each, dict) else tuple(each)
+        if len(parts) != len(fields):
+            raise ValueError(f"{name} holds {str(each)[:60]!r}; {', '.join(fields)} are wanted")
+        found.append(parts)
+    return found
+
+
+def tolerant(read: Callable[[Row], Any], row: Row, identifier: str) -> Any | LeftOut:
+    """What ``read`` makes of the row, or that the row does not have the published form."""
+    try:
+        return read(row)
+    except (ValueError, KeyError, TypeError, IndexError, UserError, msgspec.MsgspecError) as error:
+        return LeftOut(identifier, "bad_line", f"{row.place}: {error}")

@@ -1,0 +1,78 @@
+"""SLUE-VoxCeleb: interviews with sentiment, 24 hours.
+
+Layout as released: ``slue-voxceleb_{fine-tune,dev,test}.tsv`` (``_test_blind`` without labels) with the columns id,
+normalized_text, sentiment, start_second, end_second, speaker_id, split, and the audio ``<split>_raw/<id>.flac``, of
+which the seconds from start to end are the utterance, or ``<split>/<id>.flac`` where it was cut already; or tars of it;
+or the Parquet files of asapp/slue, config voxceleb, whose audio is whole. The label stands in ``custom.sentiment`` as
+it is, also Disagreement and <mixed>, which are no part of the task: scoring leaves them out and counts them.
+
+Licence: CC BY 4.0. Homepage: https://github.com/asappresearch/slue-toolkit
+Citation: Shon et al. 2022, SLUE: new benchmark tasks for spoken language understanding evaluation on natural speech.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
+from data_prep.slue_source import AudioFiles, find_splits, read_rows
+from speechkit.slue.metrics.classification import SENTIMENTS
+
+NAMES = ("slue-voxceleb",)
+CONFIGS = ("voxceleb",)
+OTHER_LABELS = ("Disagreement", "<mixed>")
+
+
+def splits(request: Request) -> list[str]:
+    """The splits that are there."""
+    return list(find_splits(request, NAMES, CONFIGS))
+
+
+def read(request: Request, split: str) -> Iterator[Item]:
+    """Clips in the order of the table."""
+    found = find_splits(request, NAMES, CONFIGS)[split]
+    audio = None if found.is_parquet else AudioFiles(found.home, (f"{split}_raw", split))
+    for row in read_rows(request, found, ("id", "normalized_text", "start_second", "end_second"), "id"):
+        if isinstance(row, LeftOut):
+            yield row
+            continue
+        identifier, sentiment = row.text("id") or "", row.text("sentiment")
+        begin, end = row.number("start_second"), row.number("end_second")
+        if begin is None or end is None:
+            yield LeftOut(identifier, "bad_line", f"{row.place}: start_second or end_second is no number")
+            continue
+        if sentiment is None:
+            request.notes["utterances without labels (withheld)"] += 1
+        elif sentiment in OTHER_LABELS:
+            request.notes[f"utterances with the label {sentiment}, which is no part of the task"] += 1
+        elif sentiment not in SENTIMENTS:
+            yield LeftOut(identifier, "bad_line", f"{row.place}: {sentiment[:40]!r} is no sentiment")
+            continue
+        path = row.fields["audio"] if audio is None else audio.get(identifier)
+        whole = audio is None or f"{split}_raw" in path.parts
+        yield Clip(
+            identifier,
+            path,
+            row.text("normalized_text") or "",
+            speaker=row.text("speaker_id"),
+            lang="en",
+            start_seconds=begin if whole else None,
+            end_seconds=end if whole else None,
+            custom={"sentiment": sentiment} if sentiment else None,
+        )
+
+
+CORPUS = Corpus(
+    name="slue_voxceleb",
+    title="SLUE-VoxCeleb",
+    licence="CC BY 4.0",
+    homepage="https://github.com/asappresearch/slue-toolkit",
+    citation="Shon et al. 2022",
+    splits=splits,
+    read=read,
+)
+
+if __name__ == "__main__":
+    from data_prep.command import run_module
+
+    run_module(CORPUS)

@@ -1,0 +1,88 @@
+"""SLUE-VoxPopuli: speeches of the European Parliament with named entities, 25 hours.
+
+Layout as released: ``slue-voxpopuli_{fine-tune,dev,test}.tsv`` (``_test_blind`` without labels) with the columns id,
+raw_text, normalized_text, speaker_id, split, raw_ner, normalized_ner, and the audio ``<split>/<id>.ogg``; or tars of
+it; or the Parquet files of asapp/slue, config voxpopuli. Entities are ``[TAG, start character, length]`` in the
+normalised text, which is the text of the manifest; they stand in ``custom.ner``, absent where the release withholds
+them.
+
+Licence: CC0. Homepage: https://github.com/asappresearch/slue-toolkit
+Citation: Shon et al. 2022, SLUE: new benchmark tasks for spoken language understanding evaluation on natural speech.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
+from data_prep.slue_source import AudioFiles, Row, find_splits, read_rows, spans, tolerant
+from speechkit.slue.metrics.entity_tags import combined_tag
+from speechkit.slue.metrics.entity_text import check_spans
+
+NAMES = ("slue-voxpopuli",)
+CONFIGS = ("voxpopuli",)
+ENTITY = ("type", "start", "length")
+
+
+def splits(request: Request) -> list[str]:
+    """The splits that are there."""
+    return list(find_splits(request, NAMES, CONFIGS))
+
+
+def read(request: Request, split: str) -> Iterator[Item]:
+    """Clips in the order of the table."""
+    found = find_splits(request, NAMES, CONFIGS)[split]
+    audio = None if found.is_parquet else AudioFiles(found.home, (split,))
+    for row in read_rows(request, found, ("id", "normalized_text"), "id"):
+        if isinstance(row, LeftOut):
+            yield row
+            continue
+        identifier = row.text("id") or ""
+        custom = tolerant(_custom, row, identifier)
+        if isinstance(custom, LeftOut):
+            yield custom
+            continue
+        if "ner" not in custom:
+            request.notes["utterances without labels (withheld)"] += 1
+        yield Clip(
+            identifier,
+            row.fields["audio"] if audio is None else audio.get(identifier),
+            row.text("normalized_text") or "",
+            speaker=row.text("speaker_id"),
+            lang="en",
+            custom=custom or None,
+        )
+
+
+def _custom(row: Row) -> dict[str, Any]:
+    custom: dict[str, Any] = {}
+    for name, text in (("raw_ner", "raw_text"), ("normalized_ner", "normalized_text")):
+        if name not in row.fields:
+            continue
+        # Offsets count the characters of the cell as it is: a text with double spaces keeps them here.
+        entities = [(str(t), int(b), int(n)) for t, b, n in spans(row, name, ENTITY) or []]
+        for tag, _, _ in entities:
+            combined_tag(tag)
+        check_spans(str(row.fields.get(text) or ""), entities)
+        custom["ner" if name == "normalized_ner" else name] = [list(entity) for entity in entities]
+    for name in ("raw_text", "normalized_text"):
+        if row.fields.get(name):
+            custom[name] = str(row.fields[name])
+    return custom
+
+
+CORPUS = Corpus(
+    name="slue_voxpopuli",
+    title="SLUE-VoxPopuli",
+    licence="CC0",
+    homepage="https://github.com/asappresearch/slue-toolkit",
+    citation="Shon et al. 2022",
+    splits=splits,
+    read=read,
+)
+
+if __name__ == "__main__":
+    from data_prep.command import run_module
+
+    run_module(CORPUS)
