@@ -36,6 +36,8 @@ class ProbeItem(msgspec.Struct, frozen=True, omit_defaults=True):
         symbols: what is said, for tasks that read symbols.
         labels: field to class, for tasks that classify.
         speaker: who says it, where that is known.
+        begin: first frame of a classified stretch.
+        end: one past its last frame; that of the utterance when absent.
     """
 
     id: str
@@ -44,6 +46,8 @@ class ProbeItem(msgspec.Struct, frozen=True, omit_defaults=True):
     symbols: list[str] = []
     labels: dict[str, str] = {}
     speaker: str | None = None
+    begin: int = 0
+    end: int | None = None
 
 
 def probe_symbols(
@@ -126,7 +130,7 @@ def probe_labels(task: str, items: Sequence[ProbeItem], cache: LayerCache, *, fo
     fields = list(dict.fromkeys(field for item in items for field in item.labels))
     if not fields or any(item.labels.keys() != set(fields) for item in items):
         raise UserError(f"{task}: every item must have the same label fields; give each one a class")
-    pooled = np.stack([pool_statistics(cache.layers(item.id)) for item in items])  # (N, L, 2 D)
+    pooled = np.stack([pool_statistics(cache.layers(item.id, item.begin, item.end)) for item in items])  # (N, L, 2 D)
     fold = np.array([item.fold for item in items])
     tested = np.flatnonzero(fold < folds)
     right = np.zeros(len(items))
@@ -152,12 +156,13 @@ def probe_labels(task: str, items: Sequence[ProbeItem], cache: LayerCache, *, fo
         by_field[field] = float(hits[tested].mean())
         right += hits
     asked = np.full(len(tested), float(len(fields)))
+    groups, unit = _units([items[index] for index in tested])
     return Score(
         task=task,
         metric="accuracy",
         value=float(right[tested].sum() / asked.sum()),
-        interval=bootstrap_ratio(right[tested], asked, seed=seed),
-        unit="utterance",
+        interval=bootstrap_ratio(right[tested], asked, groups=groups, seed=seed),
+        unit=unit,
         higher_is_better=True,
         items=len(tested),
         chance=float(np.mean(chances)),
@@ -286,4 +291,4 @@ def _units(items: Sequence[ProbeItem]) -> tuple[list[str], str]:
     speakers = [item.speaker for item in items]
     if None not in speakers and len(set(speakers)) >= MIN_SPEAKERS:
         return [str(speaker) for speaker in speakers], "speaker"
-    return [item.id for item in items], "utterance"
+    return [f"{item.id} {item.begin}" for item in items], "utterance"

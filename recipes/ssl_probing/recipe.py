@@ -1,0 +1,69 @@
+"""Prepare tasks, align words, compute all layers and probe them: stages 1 to 4."""
+
+from __future__ import annotations
+
+from recipes.ssl_probing.config import FeaturesConfig, PrepareConfig, ProbeConfig, WordsConfig
+from recipes.ssl_probing.stages import MANIFESTS, AlignWords, encode, encoder_digest, prepare, probe
+from speechkit.data.records import Utterance
+from speechkit.encoders.probing.tasks import ProbeItem
+from speechkit.mining.stages import recognizer_digest
+from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+
+SOURCES = tuple(external(name, schema=Utterance) for name in MANIFESTS)
+
+recipe = Recipe(
+    "ssl_probing",
+    (
+        Stage(
+            number=1,
+            name="prepare",
+            run=prepare,
+            inputs=SOURCES,
+            outputs=(
+                Output("audio.jsonl", schema=Utterance),
+                Output("items.jsonl", schema=ProbeItem),
+                Output("speech.jsonl", schema=Utterance, min_records=0),
+            ),
+            config=PrepareConfig,
+            drop_reasons=("too_long", "no_text", "no_speaker", "few_utterances", "beyond_limit"),
+        ),
+        Stage(
+            number=2,
+            name="words",
+            run=AlignWords,
+            inputs=(
+                stage("prepare", "speech.jsonl"),
+                *SOURCES[:2],
+                model("recognizer", digest=recognizer_digest),
+            ),
+            outputs=(Output("words.jsonl", schema=Utterance, min_records=0),),
+            config=WordsConfig,
+            resources=Resources(cpus=2, gpus=1),
+            drop_reasons=("no_alignment", "unreadable_audio"),
+            part_records=64,
+        ),
+        Stage(
+            number=3,
+            name="features",
+            run=encode,
+            inputs=(stage("prepare", "audio.jsonl"), *SOURCES, model("encoder", digest=encoder_digest)),
+            outputs=(Output("features"),),
+            config=FeaturesConfig,
+            resources=Resources(cpus=2, gpus=1),
+        ),
+        Stage(
+            number=4,
+            name="probe",
+            run=probe,
+            inputs=(
+                stage("prepare", "items.jsonl"),
+                stage("words", "words.jsonl"),
+                stage("features", "features"),
+            ),
+            outputs=(Output("scores.json"),),
+            config=ProbeConfig,
+            resources=Resources(cpus=1, gpus=1),
+        ),
+    ),
+    description="Probe a frozen speech encoder with small heads and word discrimination.",
+)
