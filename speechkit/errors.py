@@ -18,6 +18,8 @@ EXTRA_OF = {
     "pyarrow": "parquet",
     "uroman": "romanize",
     "tensorboard": "tensorboard",
+    "faiss": "faiss",
+    "matplotlib": "plots",
 }
 
 

@@ -1,0 +1,200 @@
+"""A codebook: centroids, what is done to a feature before it is compared, and the encoder that it belongs to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.encoders.spec import EncoderSpec
+from speechkit.errors import UserError
+from speechkit.io.arrays import read_arrays, write_arrays
+from speechkit.io.atomic import write_json
+from speechkit.io.hashing import digest_bytes
+from speechkit.units.assignment import Float, nearest, nearest_distances
+from speechkit.units.deduplication import deduplicate
+
+SPEC_FILE, ARRAYS_FILE = "codebook.json", "codebook.safetensors"
+FeatureNormalization = Literal["none", "standardized", "unit-length"]
+
+
+class CodebookSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="codebook", tag_field="kind"):
+    """What units of a codebook must agree with.
+
+    Attributes:
+        encoder: encoder, layer and waveform normalisation that the features came from; None only for imported
+            codebooks whose source does not say.
+        clusters: number of units K.
+        normalization: of a feature before it is compared: ``standardized`` takes a mean and a scale per dimension off,
+            ``unit-length`` (spherical k-means) divides by the norm.
+        digest: of the centroids; units of one digest are comparable.
+    """
+
+    encoder: EncoderSpec | None
+    clusters: int
+    normalization: FeatureNormalization
+    digest: str
+
+    def require(self, other: CodebookSpec, what: str) -> None:
+        """Refuse units of another codebook.
+
+        Raises:
+            UserError: naming what differs.
+        """
+        if self.digest != other.digest:
+            raise UserError(
+                f"{what} was made with a codebook of {self.clusters} units ({self.digest[:12]}), the units come from "
+                f"one of {other.clusters} ({other.digest[:12]}); assign the units again with the first"
+            )
+
+
+class Codebook:
+    """K centroids (K, D).
+
+    Args:
+        centroids: float32 (K, D), in the space of normalised features.
+        encoder: of the features.
+        normalization: see `CodebookSpec`.
+        mean: (D,) of ``standardized`` features.
+        scale: (D,) divisor of ``standardized`` features.
+
+    Raises:
+        UserError: if the arrays contradict one another, or hold NaN.
+    """
+
+    def __init__(
+        self,
+        centroids: NDArray[np.floating[Any]],
+        encoder: EncoderSpec | None,
+        normalization: FeatureNormalization = "none",
+        mean: NDArray[np.floating[Any]] | None = None,
+        scale: NDArray[np.floating[Any]] | None = None,
+    ) -> None:
+        self.centroids: Float = np.ascontiguousarray(centroids, np.float32)
+        if self.centroids.ndim != 2 or not len(self.centroids):
+            raise UserError(f"centroids have shape {self.centroids.shape}; a codebook needs (units, width)")
+        width = self.centroids.shape[1]
+        if encoder is not None and encoder.dim != width:
+            raise UserError(f"centroids are {width} wide, {encoder.model} gives {encoder.dim}; take the encoder's own")
+        if (normalization == "standardized") != (mean is not None and scale is not None):
+            raise UserError("mean and scale belong to standardized features, and to no others")
+        self.mean = np.zeros(width, np.float32) if mean is None else np.asarray(mean, np.float32)
+        self.scale = np.ones(width, np.float32) if scale is None else np.asarray(scale, np.float32)
+        for name, array in (("centroids", self.centroids), ("mean", self.mean), ("scale", self.scale)):
+            if not np.isfinite(array).all():
+                raise UserError(f"{name} of the codebook hold NaN or infinity; train it again")
+        if self.mean.shape != (width,) or self.scale.shape != (width,) or not (self.scale > 0).all():
+            raise UserError(f"mean and scale must be {width} wide and the scale above 0")
+        content = b"".join(array.tobytes() for array in (self.centroids, self.mean, self.scale))
+        self.spec = CodebookSpec(encoder, len(self.centroids), normalization, digest_bytes(content))
+
+    @property
+    def num_units(self) -> int:
+        """K."""
+        return len(self.centroids)
+
+    def normalized(self, features: NDArray[np.floating[Any]]) -> Float:
+        """Features (T, D) as they are compared.
+
+        Raises:
+            UserError: if their shape is another, or they hold NaN or infinity.
+        """
+        rows = np.asarray(features, np.float32)
+        if rows.ndim != 2 or rows.shape[1] != self.centroids.shape[1]:
+            raise UserError(
+                f"features have shape {rows.shape}, the codebook takes (frames, {self.centroids.shape[1]}); "
+                "use features of its encoder and layer"
+            )
+        return normalized_features(rows, self.spec.normalization, self.mean, self.scale)
+
+    def assign(self, features: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
+        """The unit of each frame: (T, D) to (T,)."""
+        return nearest(self.normalized(features), self.centroids)
+
+    def distances(self, features: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The unit of each frame (T,) and its squared distance (T,)."""
+        return nearest_distances(self.normalized(features), self.centroids)
+
+    def units(self, features: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
+        """The units of an item, each run of one unit once."""
+        return deduplicate(self.assign(features))[0]
+
+    def check(self, encoder: EncoderSpec, what: str = "the codebook") -> None:
+        """Refuse features of another encoder or layer.
+
+        Raises:
+            UserError: naming both and the first field that differs; or that the codebook names no encoder.
+        """
+        if self.spec.encoder is None:
+            raise UserError(
+                f"{what} does not say which encoder it was made with; name encoder and layer when you import it"
+            )
+        self.spec.encoder.require(encoder, what)
+
+    def save(self, folder: Path | str) -> None:
+        """Write ``codebook.safetensors``, then ``codebook.json``."""
+        arrays = {"centroids": self.centroids, "mean": self.mean, "scale": self.scale}
+        write_arrays(Path(folder) / ARRAYS_FILE, arrays)
+        write_json(Path(folder) / SPEC_FILE, self.spec)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Codebook:
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: if a file is missing or damaged, or the arrays are not those of the spec.
+        """
+        spec = read_spec(Path(folder) / SPEC_FILE, CodebookSpec)
+        arrays = read_arrays(Path(folder) / ARRAYS_FILE, ("centroids", "mean", "scale"))
+        standard = spec.normalization == "standardized"
+        found = cls(
+            arrays["centroids"],  # type: ignore[arg-type]
+            spec.encoder,
+            spec.normalization,
+            arrays["mean"] if standard else None,  # type: ignore[arg-type]
+            arrays["scale"] if standard else None,  # type: ignore[arg-type]
+        )
+        if found.spec != spec:
+            raise UserError(f"{folder}: {SPEC_FILE} does not describe {ARRAYS_FILE}; copy both files again")
+        return found
+
+
+def read_spec(path: Path, type: Any) -> Any:  # noqa: A002 - msgspec's word
+    """A JSON record of a folder.
+
+    Raises:
+        UserError: if it is missing or another record.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=type)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; give the folder of a codebook or quantizer") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except msgspec.DecodeError as error:
+        raise UserError(f"{path}: {error}; make it again") from error
+
+
+def normalized_features(rows: Float, normalization: FeatureNormalization, mean: Float, scale: Float) -> Float:
+    """Frames (T, D) as a codebook compares them.
+
+    Raises:
+        UserError: if a frame holds NaN or infinity.
+    """
+    if not np.isfinite(rows).all():
+        frame = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+        raise UserError(f"frame {frame} of the features holds NaN or infinity; encode the recording again")
+    if normalization == "standardized":
+        return np.asarray((rows - mean) / scale, np.float32)
+    if normalization == "unit-length":
+        return unit_length(rows)
+    return rows
+
+
+def unit_length(rows: Float) -> Float:
+    """Rows (T, D) divided by their norms; a zero row stays zero."""
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(norms, 1e-12), np.float32)
