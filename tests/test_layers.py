@@ -22,14 +22,24 @@ FLOORS = {
 # Rooms of floor 2 do not know one another, but for these.
 MAY_USE = {
     "mining": {"asr"},
-    "slue": {"asr"},
+    "slue": {"asr", "encoders"},
     "syllables": {"encoders"},
     "units": {"encoders"},
     "tts": {"encoders", "units"},
     "lm": {"encoders", "units"},
     "asr": {"encoders"},
 }
-TORCH_FREE = ("errors", "io", "data", "text", "metrics", "pipeline", "mining.alignment", "mining.refinement", "slue.metrics")
+TORCH_FREE = (
+    "errors",
+    "io",
+    "data",
+    "text",
+    "metrics",
+    "pipeline",
+    "mining.alignment",
+    "mining.refinement",
+    "slue.metrics",
+)
 HEAVY = {
     "torch",
     "torchaudio",

@@ -202,3 +202,40 @@ def _pairs(found: SlueComparison) -> Any:
             shown_p(pair.holm_p),
         )
     return grid
+
+
+@app.command()
+def predict(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="ner, sentiment, intent, dialog-acts, qa ...")],
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="The utterances; for qa the questions.")],
+    model: Annotated[str, typer.Option(help="The text model: hub id or folder.")],
+    out: Annotated[Path, typer.Option(help="The predictions, .jsonl.")],
+    recognizer: Annotated[str, typer.Option(help="Recogniser, as in speechkit transcribe.")] = "embedded",
+    oracle: Annotated[bool, typer.Option("--oracle", help="Take the transcripts: the top line of the model.")] = False,
+    documents: Annotated[Path | None, typer.Option(help="qa: the manifest of the documents.")] = None,
+    threshold: Annotated[float, typer.Option(help="dialog-acts: least probability of a label.")] = 0.5,
+    lang: Annotated[str, typer.Option(help="Language of the recordings.")] = "en",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+) -> None:
+    """Predict with a pipeline: a recogniser, or the transcripts, before a text model.
+
+    Examples:
+      speechkit slue predict ner dev.jsonl --model my/bert-ner --out hyp.jsonl
+
+      speechkit slue predict ner dev.jsonl --model my/bert-ner --oracle --out top.jsonl
+    """
+    from speechkit.data.manifest import write_jsonl
+    from speechkit.runtime import choose_device
+    from speechkit.slue.systems import pipeline
+
+    chosen = choose_device(device)
+    listen: pipeline.Listen
+    if oracle:
+        listen = pipeline.oracle
+    else:
+        from speechkit.asr.load import load_recognizer
+
+        listen = pipeline.listen_with(load_recognizer(recognizer, lang, device))
+    rows = pipeline.predict(task, manifest, model, listen, device=chosen, documents=documents, threshold=threshold)
+    count = write_jsonl(out, rows)
+    typer.echo(f"{count:,} predictions in {out}")

@@ -1,0 +1,147 @@
+"""Pipelines: what a recogniser heard, or the transcript itself (the oracle), goes into a text model.
+
+The oracle is the top line: what the text model could do if recognition made no error. Predictions come in the form that
+scoring reads, with the text that they were made from in ``pred_text``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from speechkit.asr.hypothesis import Recognizer
+from speechkit.data.manifest import audio_path, read_manifest
+from speechkit.data.records import Utterance
+from speechkit.errors import UserError
+from speechkit.slue.metrics.entity_text import entities_of_tags, split_clitics
+from speechkit.slue.systems.text_models import ExtractiveReader, Summarizer, TextClassifier, TokenTagger
+
+SAMPLE_RATE = 16_000
+TimedWord = tuple[str, float, float]
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """Words of an utterance with their times in seconds from its start; no times where they come from text."""
+
+    text: str
+    words: list[TimedWord]
+
+
+Listen = Callable[[Utterance, Path], Heard]
+"""What is said in an utterance of the manifest at a path."""
+
+
+def listen_with(recognizer: Recognizer) -> Listen:
+    """Recognise each utterance."""
+
+    def listen(utterance: Utterance, manifest: Path) -> Heard:
+        begin = utterance.offset
+        cut = (round(begin * SAMPLE_RATE), round((begin + utterance.duration) * SAMPLE_RATE))
+        found = recognizer.recognize(str(audio_path(manifest, utterance)), [cut])
+        words: list[TimedWord] = []
+        place = 0
+        for word in found.text.split():
+            first = found.text.index(word, place)
+            place = first + len(word)
+            words.append((word, float(found.starts[first]) - begin, float(found.ends[place - 1]) - begin))
+        return Heard(" ".join(found.text.split()), words)
+
+    return listen
+
+
+def oracle(utterance: Utterance, manifest: Path) -> Heard:
+    """The transcript of the manifest, with its word times where there are any.
+
+    Raises:
+        UserError: if the utterance has no text.
+    """
+    if utterance.text is None:
+        raise UserError(f"{manifest}: {utterance.id} has no text; the oracle needs transcripts")
+    timed = (utterance.custom or {}).get("words") or []
+    words = [(str(w).removeprefix("#"), float(b), float(e)) for w, b, e in timed if str(w).removeprefix("#")]
+    return Heard(utterance.text, words)
+
+
+def predict(
+    task: str,
+    manifest: Path,
+    model: str,
+    listen: Listen,
+    *,
+    device: str = "cpu",
+    documents: Path | None = None,
+    threshold: float = 0.5,
+) -> Iterator[dict[str, Any]]:
+    """Predictions of every utterance, one after another.
+
+    Args:
+        task: ner, sentiment, intent, dialog-acts, summarisation or qa.
+        manifest: the utterances; for qa the questions.
+        model: hub id or folder of the text model that the task needs.
+        listen: `oracle`, or a recogniser by `listen_with`.
+        device: where the text model runs.
+        documents: for qa the manifest of the documents, each recognised once.
+        threshold: of dialog acts, 0 to 1.
+
+    Raises:
+        UserError: if the task has no pipeline, a model cannot be loaded, or a document is missing.
+    """
+    if task == "qa":
+        yield from _answers(manifest, documents, ExtractiveReader(model, device), listen)
+        return
+    understand = _text_task(task, model, device, threshold)
+    for utterance in read_manifest(manifest):
+        heard = listen(utterance, manifest)
+        yield {"id": utterance.id, "pred_text": heard.text, **understand(heard.text)}
+
+
+def _text_task(task: str, model: str, device: str, threshold: float) -> Callable[[str], dict[str, Any]]:
+    if task == "ner":
+        tagger = TokenTagger(model, device)
+        return lambda text: {"pred_ner": entities_of_tags(tagger.tag(split_clitics(text).split()))}
+    if task in ("sentiment", "intent"):
+        classifier = TextClassifier(model, device)
+        return lambda text: {f"pred_{task}": classifier.label(text)}
+    if task == "dialog-acts":
+        acts = TextClassifier(model, device)
+        return lambda text: {"pred_dialog_acts": acts.label_set(text, threshold)}
+    if task == "summarisation":
+        summarizer = Summarizer(model, device)
+        return lambda text: {"pred_summary": summarizer.summarize(text)}
+    raise UserError(f"{task!r}: has no pipeline; give ner, sentiment, intent, dialog-acts, summarisation or qa")
+
+
+def _answers(
+    manifest: Path, documents: Path | None, reader: ExtractiveReader, listen: Listen
+) -> Iterable[dict[str, Any]]:
+    if documents is None:
+        raise UserError("question answering needs the manifest of the documents; give --documents")
+    passages = {u.id: u for u in read_manifest(documents)}
+    heard: dict[str, Heard] = {}
+    for question in read_manifest(manifest):
+        name = str((question.custom or {}).get("document_id"))
+        if name not in passages:
+            raise UserError(f"{manifest}: {question.id} asks about {name}, which {documents} does not hold")
+        if name not in heard:
+            heard[name] = listen(passages[name], documents)
+        asked = listen(question, manifest)
+        yield {"id": question.id, "pred_text": asked.text, **answer_in_time(reader, asked.text, heard[name])}
+
+
+def answer_in_time(reader: ExtractiveReader, question: str, document: Heard) -> dict[str, Any]:
+    """The answer's text and its span in seconds: from the first word that it touches to the last."""
+    passage = " ".join(word for word, _, _ in document.words)
+    found = reader.answer(question, passage) if passage else None
+    if found is None:
+        return {"pred_answer_text": "", "pred_span": None}
+    touched, place = [], 0
+    for word, begin, end in document.words:
+        if place < found[1] and place + len(word) > found[0]:
+            touched.append((begin, end))
+        place += len(word) + 1
+    if not touched:
+        return {"pred_answer_text": "", "pred_span": None}
+    return {"pred_answer_text": passage[found[0] : found[1]], "pred_span": [touched[0][0], touched[-1][1]]}

@@ -1,0 +1,181 @@
+"""Text models of transformers by hub id or folder: taggers, classifiers, extractive readers and summarisers.
+
+Weights are read from safetensors only. Long inputs are cut where the model's positions end, with a warning count; a
+reader slides over long passages instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from speechkit.errors import UserError
+from speechkit.slue.metrics.entity_text import TaggedWord
+
+MAX_ANSWER_TOKENS = 30
+DEFAULT_POSITIONS = 512
+
+
+def _load(automatic: str, what: str, name: str, device: str) -> tuple[Any, Any, int]:
+    """Model, fast tokenizer and the number of positions."""
+    import transformers
+
+    try:
+        model: Any = getattr(transformers, automatic).from_pretrained(name, use_safetensors=True)
+        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(name, use_fast=True)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"{name}: cannot be loaded as {what} ({reason}); give a folder or hub id with config.json, "
+            "model.safetensors and a tokenizer"
+        ) from error
+    if not tokenizer.is_fast:
+        raise UserError(f"{name}: has no fast tokenizer (tokenizer.json); save one beside the model")
+    positions = getattr(model.config, "max_position_embeddings", None) or DEFAULT_POSITIONS
+    return model.eval().to(device), tokenizer, int(min(positions, tokenizer.model_max_length))
+
+
+def _trained_labels(model: Any, name: str, wanted: Callable[[list[str]], bool], what: str) -> list[str]:
+    labels = [str(model.config.id2label[index]) for index in range(model.config.num_labels)]
+    if all(label.startswith("LABEL_") for label in labels) or not wanted(labels):
+        raise UserError(f"{name}: its labels ({', '.join(labels[:6])}) are not {what}; train it, or set id2label")
+    return labels
+
+
+class TokenTagger:
+    """B-I-O tags of words from a token classifier: each word has the tag of its first piece."""
+
+    def __init__(self, name: str, device: str = "cpu") -> None:
+        self.model, self.tokenizer, self.positions = _load(
+            "AutoModelForTokenClassification", "a token classifier", name, device
+        )
+        self.labels = _trained_labels(self.model, name, lambda labels: "O" in labels, "O, B-TAG and I-TAG")
+        self.device = device
+        self.cut_words = 0
+
+    def tag(self, words: Sequence[str]) -> list[TaggedWord]:
+        """The words with tags; words beyond the model's positions get O and are counted in ``cut_words``."""
+        import torch
+
+        if not words:
+            return []
+        inputs = self.tokenizer(
+            list(words), is_split_into_words=True, truncation=True, max_length=self.positions, return_tensors="pt"
+        )
+        with torch.inference_mode():
+            best = self.model(**inputs.to(self.device)).logits[0].argmax(-1).tolist()
+        tags = ["O"] * len(words)
+        seen: set[int] = set()
+        for place, word in enumerate(inputs.word_ids(0)):
+            if word is not None and word not in seen:
+                seen.add(word)
+                tags[word] = self.labels[best[place]]
+        # A word of characters that the tokenizer drops has no piece at all; only a cut loses the last ones.
+        self.cut_words += len(words) - 1 - max(seen, default=-1)
+        return list(zip(words, tags, strict=True))
+
+
+class TextClassifier:
+    """One label, or every label whose sigmoid reaches a threshold, from a sequence classifier."""
+
+    def __init__(self, name: str, device: str = "cpu") -> None:
+        self.model, self.tokenizer, self.positions = _load(
+            "AutoModelForSequenceClassification", "a sequence classifier", name, device
+        )
+        self.labels = _trained_labels(self.model, name, lambda labels: len(labels) > 1, "the task's labels")
+        self.device = device
+
+    def logits(self, text: str) -> list[float]:
+        """One number for each of ``labels``."""
+        import torch
+
+        inputs = self.tokenizer(text, truncation=True, max_length=self.positions, return_tensors="pt")
+        with torch.inference_mode():
+            found: list[float] = self.model(**inputs.to(self.device)).logits[0].float().tolist()
+        return found
+
+    def label(self, text: str) -> str:
+        """The likeliest label."""
+        logits = self.logits(text)
+        return self.labels[logits.index(max(logits))]
+
+    def label_set(self, text: str, threshold: float = 0.5) -> list[str]:
+        """Every label whose probability reaches ``threshold``."""
+        from speechkit.slue.metrics.classification import labels_above
+
+        return labels_above(self.logits(text), self.labels, threshold)
+
+
+class ExtractiveReader:
+    """The answer of a question as a span of a passage's characters."""
+
+    def __init__(self, name: str, device: str = "cpu") -> None:
+        self.model, self.tokenizer, self.positions = _load(
+            "AutoModelForQuestionAnswering", "an extractive reader", name, device
+        )
+        self.device = device
+
+    def answer(self, question: str, passage: str) -> tuple[int, int] | None:
+        """First character and the end of the likeliest span of up to 30 pieces; None if the passage has no piece.
+
+        A passage longer than the model's positions is read in pieces that overlap by a third.
+        """
+        import torch
+
+        length = len(self.tokenizer(question)["input_ids"])
+        if length > self.positions * 2 // 3:
+            raise UserError(f"a question of {length} pieces leaves no room for the passage; shorten it")
+        stride = (self.positions - length) // 3
+        parts = self.tokenizer(
+            question,
+            passage,
+            truncation="only_second",
+            max_length=self.positions,
+            stride=stride,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+            padding=True,
+            return_tensors="pt",
+        )
+        offsets = parts.pop("offset_mapping").tolist()
+        parts.pop("overflow_to_sample_mapping")
+        best: tuple[float, int, int] | None = None
+        for index in range(len(offsets)):
+            one = {key: value[index : index + 1].to(self.device) for key, value in parts.items()}
+            with torch.inference_mode():
+                found = self.model(**one)
+            places = [i for i, sequence in enumerate(parts.sequence_ids(index)) if sequence == 1]
+            if not places:
+                continue
+            begin, end = found.start_logits[0, places], found.end_logits[0, places]
+            scores = begin[:, None] + end[None, :]
+            allowed = torch.ones_like(scores, dtype=torch.bool).triu().tril(MAX_ANSWER_TOKENS - 1)
+            scores = scores.masked_fill(~allowed, float("-inf"))
+            first, last = divmod(int(scores.argmax()), len(places))
+            score = float(scores[first, last])
+            if best is None or score > best[0]:
+                best = (score, offsets[index][places[first]][0], offsets[index][places[last]][1])
+        return None if best is None else (best[1], best[2])
+
+
+class Summarizer:
+    """A summary of a text from a sequence-to-sequence model, by beam search."""
+
+    def __init__(self, name: str, device: str = "cpu", *, max_tokens: int = 200, beams: int = 4) -> None:
+        self.model, self.tokenizer, self.positions = _load(
+            "AutoModelForSeq2SeqLM", "a sequence-to-sequence model", name, device
+        )
+        self.device, self.max_tokens, self.beams = device, max_tokens, beams
+
+    def summarize(self, text: str) -> str:
+        """The summary; text beyond the model's positions is not read."""
+        import torch
+
+        inputs = self.tokenizer(text, truncation=True, max_length=self.positions, return_tensors="pt")
+        inputs.pop("token_type_ids", None)
+        with torch.inference_mode():
+            out = self.model.generate(
+                **inputs.to(self.device), max_new_tokens=self.max_tokens, num_beams=self.beams, do_sample=False
+            )
+        summary: str = self.tokenizer.decode(out[0], skip_special_tokens=True)
+        return " ".join(summary.split())
