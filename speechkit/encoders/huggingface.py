@@ -40,7 +40,7 @@ def load_checkpoint(name: str) -> tuple[Any, Any, str]:
         if family not in FAMILIES:
             raise UserError(f"{name}: is a {family} model; an encoder is one of {', '.join(FAMILIES)}")
         # Only safetensors: a pickle can run code.
-        model: Any = AutoModel.from_pretrained(name, use_safetensors=True)
+        model: Any = AutoModel.from_pretrained(name, use_safetensors=True, dtype=torch.float32)
     except (OSError, ValueError, KeyError, ImportError) as error:
         if isinstance(error, UserError):
             raise

@@ -183,3 +183,13 @@ def test_mfcc_of_a_tone_lie_apart_from_those_of_noise_and_means_are_gone(load):
     np.testing.assert_allclose(frames.mean(axis=0), 0, atol=1e-4)
     inner = np.linalg.norm(frames[10:40, :13].mean(0) - frames[60:90, :13].mean(0))
     assert inner > 3 * frames[60:90, :13].std(0).mean()
+
+
+def test_weights_stored_in_half_precision_are_computed_with_in_single(checkpoint, tmp_path):
+    from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Model
+
+    Wav2Vec2Model.from_pretrained(checkpoint("wav2vec2-stable")).half().save_pretrained(tmp_path)
+    Wav2Vec2FeatureExtractor.from_pretrained(checkpoint("wav2vec2-stable")).save_pretrained(tmp_path)
+    frames = load_encoder(str(tmp_path), device="cpu", dtype="float32").encode(np.zeros(3200, np.float32))
+    assert frames.dtype == np.float32
+    assert len(frames) == 10
