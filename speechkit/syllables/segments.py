@@ -1,0 +1,124 @@
+"""What every segmenter gives: frames [start, end) in order, and what is done with them.
+
+Notation used for array shapes: T frames of 20 ms, D their width, n segments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.encoders.spec import HOP_SAMPLES, SAMPLE_RATE
+from speechkit.errors import ConfigError, UserError
+
+Float = NDArray[np.float32]
+Boundaries = NDArray[np.int64]
+"""Segments (n, 2) as frames [start, end), in order and without overlap; what lies between them is silence."""
+
+HOP_SECONDS = HOP_SAMPLES / SAMPLE_RATE
+NAMES = ("greedy", "dynamic", "peaks")
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A syllable-like stretch, in seconds."""
+
+    start: float
+    end: float
+
+
+class Segmenter(Protocol):
+    """Anything that cuts the frames of an encoder into segments."""
+
+    def segment(self, features: NDArray[np.floating[Any]]) -> Boundaries:
+        """Segments (n, 2) of frames (T, D).
+
+        Raises:
+            UserError: if the frames are not a table of finite numbers.
+        """
+
+
+def make_segmenter(name: str, **settings: Any) -> Segmenter:
+    """A segmenter of frames by name: ``greedy``, ``dynamic`` or ``peaks``; the settings are those of its class.
+
+    The amplitude envelope (`speechkit.syllables.envelope`) is no choice here: it takes waveforms.
+
+    Raises:
+        ConfigError: if there is no such segmenter or setting, or a value is out of range.
+    """
+    from speechkit.syllables.dynamic import DynamicSegmenter
+    from speechkit.syllables.greedy import GreedySegmenter
+    from speechkit.syllables.peaks import PeakSegmenter
+
+    kinds: dict[str, Any] = {"greedy": GreedySegmenter, "dynamic": DynamicSegmenter, "peaks": PeakSegmenter}
+    if name not in kinds:
+        raise ConfigError(f"segmenter is {name!r}; choose {', '.join(NAMES)}")
+    kind = kinds[name]
+    known = list(kind.__dataclass_fields__)
+    if unknown := sorted(set(settings) - set(known)):
+        raise ConfigError(f"the {name} segmenter has no setting {', '.join(unknown)}; it has {', '.join(known)}")
+    made: Segmenter = kind(**settings)
+    return made
+
+
+def checked_features(features: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """The frames (T, D) in float32, float64 or, as a store holds them, float16; a mapped file is not read.
+
+    Raises:
+        UserError: if they are no table of numbers.
+    """
+    table = np.asanyarray(features)
+    if table.ndim != 2 or not table.shape[1]:
+        raise UserError(f"features have shape {table.shape}; a segmenter takes frames (T, D)")
+    if table.dtype.kind != "f":
+        raise UserError(f"features are {table.dtype}; a segmenter takes floating-point frames")
+    return table
+
+
+def not_finite(frame: int) -> UserError:
+    """The error of frames that hold NaN or infinity."""
+    return UserError(
+        f"frame {frame} ({frame * HOP_SECONDS:.2f} s) holds NaN or infinity; mend the recording or leave it out"
+    )
+
+
+def segment_means(features: NDArray[np.floating[Any]], boundaries: Boundaries) -> Float:
+    """The mean frame of each segment: features (T, D) and boundaries (n, 2) to float32 (n, D).
+
+    Raises:
+        UserError: if a segment is empty or lies outside the frames.
+    """
+    table = checked_features(features)
+    places = np.asarray(boundaries, np.int64).reshape(-1, 2)
+    outside = (places[:, 0] < 0) | (places[:, 1] > len(table)) | (places[:, 0] >= places[:, 1])
+    if outside.any():
+        start, end = places[np.argmax(outside)]
+        raise UserError(f"segment {start} to {end} is empty or lies outside the {len(table)} frames")
+    means = np.empty((len(places), table.shape[1]), np.float32)
+    for row, (start, end) in enumerate(places):
+        means[row] = table[start:end].mean(axis=0, dtype=np.float64)
+    return means
+
+
+def in_seconds(boundaries: Boundaries, hop_seconds: float = HOP_SECONDS) -> list[Segment]:
+    """Frames as seconds."""
+    return [Segment(int(start) * hop_seconds, int(end) * hop_seconds) for start, end in boundaries]
+
+
+def in_frames(segments: Iterable[Segment], hop_seconds: float = HOP_SECONDS) -> Boundaries:
+    """Seconds as the nearest frames (n, 2); a segment that rounds to nothing keeps one frame.
+
+    Raises:
+        UserError: if segments overlap or run backwards.
+    """
+    places: list[tuple[int, int]] = []
+    for segment in segments:
+        start, end = round(segment.start / hop_seconds), round(segment.end / hop_seconds)
+        if segment.end < segment.start or (places and start < places[-1][0]):
+            raise UserError(f"segment {segment.start:.3f} to {segment.end:.3f} s runs backwards; sort the segments")
+        start = max(start, places[-1][1]) if places else start
+        places.append((start, max(end, start + 1)))
+    return np.array(places, np.int64).reshape(-1, 2)
