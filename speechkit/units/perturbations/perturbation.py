@@ -1,0 +1,206 @@
+"""One table of perturbations, each drawn for a recording from its id alone, so that every run hears the same.
+
+Source: Gat et al. 2023, Augmentation invariant discrete representation for generative spoken language modeling (time,
+pitch, room, noise). Speaker and telephone are further ones; ``shift`` and ``gain`` are inaudible: what they change is
+the floor below which no difference means anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.errors import AudioError, ConfigError
+from speechkit.runtime import item_seed
+from speechkit.training.augment import add_noise
+from speechkit.units.perturbations.room import RoomConfig, draw_response
+from speechkit.units.perturbations.time_scale import change_speaker, shift_pitch, stretch
+
+Float = NDArray[np.float32]
+Perturbation = Literal["time", "pitch", "room", "noise", "speaker", "telephone", "shift", "gain"]
+KINDS: tuple[Perturbation, ...] = get_args(Perturbation)
+CONTROLS: tuple[Perturbation, ...] = ("shift", "gain")
+AUDIBLE: tuple[Perturbation, ...] = tuple(kind for kind in KINDS if kind not in CONTROLS)
+SAMPLE_RATE = 16_000
+TELEPHONE_RATE = 8_000
+MU = 255.0
+
+
+class PerturbationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How strong each perturbation is; ranges are drawn from evenly.
+
+    Attributes:
+        time: factors of speed.
+        pitch: semitones.
+        room: rooms and reverberation times.
+        noise: signal-to-noise ratios in decibels.
+        formants: factors of the formants' frequencies, drawn evenly in their logarithm.
+        voice: semitones of F0 that go with the formants.
+        telephone: edges of the band in hertz.
+        shift: samples.
+        gain: decibels, added or taken away.
+    """
+
+    time: tuple[float, float] = (0.8, 1.2)
+    pitch: tuple[float, float] = (-4.0, 4.0)
+    room: RoomConfig = RoomConfig()
+    noise: tuple[float, float] = (5.0, 15.0)
+    formants: tuple[float, float] = (0.87, 1.15)
+    voice: tuple[float, float] = (-3.0, 3.0)
+    telephone: tuple[float, float] = (300.0, 3400.0)
+    shift: int = 1
+    gain: float = 0.1
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name} is {getattr(self, name)}: the first must not be above the second"
+            for name in ("time", "pitch", "noise", "formants", "voice", "telephone")
+            if getattr(self, name)[0] > getattr(self, name)[1]
+        ]
+        wrong += [
+            f"{name} is {getattr(self, name)}: factors lie between 0.25 and 4"
+            for name in ("time", "formants")
+            if not (getattr(self, name)[0] >= 0.25 and getattr(self, name)[1] <= 4)
+        ]
+        if not 0 < self.telephone[0] < self.telephone[1] < TELEPHONE_RATE / 2:
+            wrong.append(f"telephone is {self.telephone}: a band above 0 and below {TELEPHONE_RATE // 2} Hz")
+        if self.shift < 0:
+            wrong.append(f"shift is {self.shift}: samples are not negative")
+        if wrong:
+            raise ConfigError("; ".join(wrong))
+
+
+Draw = Callable[[Float, PerturbationConfig, np.random.Generator, Sequence[Float]], Float]
+
+
+def perturb(
+    waveform: NDArray[np.floating[Any]],
+    kind: Perturbation,
+    item: str,
+    *,
+    config: PerturbationConfig | None = None,
+    noises: Sequence[Float] = (),
+    seed: int = 0,
+) -> Float:
+    """A recording (S,) at 16 kHz under one perturbation.
+
+    What is drawn depends on the seed, the kind and the item's id, on nothing else. Only ``time`` changes the length.
+
+    Args:
+        waveform: float in [-1, 1].
+        kind: one of `KINDS`.
+        item: id of the recording; another name for it gives another drawing.
+        config: strengths.
+        noises: recordings to mix in at 16 kHz; without any, noise is made whose colour and loudness change.
+        seed: of all drawings.
+
+    Raises:
+        ConfigError: if there is no such kind.
+        AudioError: if the waveform is not one channel, or holds NaN or infinity.
+    """
+    if kind not in _DRAWS:
+        raise ConfigError(f"{kind!r} is no perturbation; choose from {', '.join(KINDS)}")
+    samples = np.asarray(waveform, np.float32)
+    if samples.ndim != 1:
+        raise AudioError(f"{item}: shape {samples.shape}; a perturbation takes one channel, shape (samples,)")
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{item}: holds NaN or infinity; mend the recording or leave it out")
+    if not len(samples):
+        return samples
+    generator = np.random.default_rng(item_seed(seed, f"{kind} {item}"))
+    return _DRAWS[kind](samples, config or PerturbationConfig(), generator, noises)
+
+
+def telephone(waveform: Float, band: tuple[float, float]) -> Float:
+    """A line of 8 kHz, its band, and the companding of G.711 (mu-law, 8 bits)."""
+    import soxr
+    from scipy.signal import butter, sosfiltfilt
+
+    narrow = np.asarray(soxr.resample(waveform, SAMPLE_RATE, TELEPHONE_RATE, quality="HQ"), np.float64)
+    if len(narrow) > 32:  # a filter needs something to settle on
+        narrow = sosfiltfilt(butter(4, band, "bandpass", fs=TELEPHONE_RATE, output="sos"), narrow)
+    clipped = np.clip(narrow, -1, 1)
+    companded = np.sign(clipped) * np.log1p(MU * np.abs(clipped)) / np.log1p(MU)
+    steps = np.round((companded + 1) / 2 * MU) / MU * 2 - 1
+    heard = np.sign(steps) * np.expm1(np.abs(steps) * np.log1p(MU)) / MU
+    wide = np.asarray(soxr.resample(heard, TELEPHONE_RATE, SAMPLE_RATE, quality="HQ"), np.float32)
+    return np.pad(wide[: len(waveform)], (0, max(0, len(waveform) - len(wide))))
+
+
+def made_noise(samples: int, generator: np.random.Generator) -> Float:
+    """Noise whose spectrum falls with a drawn power of frequency and whose loudness wanders a few times a second."""
+    frequencies = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE)
+    slope = generator.uniform(0.0, 1.0)  # of amplitude: 0 is white, 1/2 pink, 1 brown
+    lines = generator.standard_normal(len(frequencies)) + 1j * generator.standard_normal(len(frequencies))
+    noise = np.fft.irfft(lines / np.maximum(frequencies, 50.0) ** slope, samples)
+    knots = max(2, round(samples / SAMPLE_RATE * generator.uniform(1.0, 6.0)) + 1)
+    decibels = np.interp(np.linspace(0, knots - 1, samples), np.arange(knots), generator.uniform(-10, 10, knots))
+    return np.asarray(noise * 10 ** (decibels / 20), np.float32)
+
+
+def reverberate(waveform: Float, response: Float) -> Float:
+    """The recording in a room, as long and as loud as before."""
+    from scipy.signal import fftconvolve
+
+    wet = np.asarray(fftconvolve(waveform, response)[: len(waveform)], np.float32)
+    before, after = float(np.mean(waveform**2)), float(np.mean(wet**2))
+    return np.asarray(wet * np.float32(np.sqrt(before / after)), np.float32) if after > 0 else wet
+
+
+def _time(samples: Float, config: PerturbationConfig, generator: np.random.Generator, _: Sequence[Float]) -> Float:
+    return stretch(samples, generator.uniform(*config.time))
+
+
+def _pitch(samples: Float, config: PerturbationConfig, generator: np.random.Generator, _: Sequence[Float]) -> Float:
+    return shift_pitch(samples, generator.uniform(*config.pitch))
+
+
+def _room(samples: Float, config: PerturbationConfig, generator: np.random.Generator, _: Sequence[Float]) -> Float:
+    return reverberate(samples, draw_response(generator, config.room))
+
+
+def _noise(
+    samples: Float, config: PerturbationConfig, generator: np.random.Generator, noises: Sequence[Float]
+) -> Float:
+    ratio = generator.uniform(*config.noise)
+    usable = [noise for noise in noises if len(noise)]
+    if not usable:
+        return add_noise(samples, made_noise(len(samples), generator), ratio)
+    chosen = usable[int(generator.integers(len(usable)))]
+    return add_noise(samples, np.roll(chosen, -int(generator.integers(len(chosen)))), ratio)
+
+
+def _speaker(samples: Float, config: PerturbationConfig, generator: np.random.Generator, _: Sequence[Float]) -> Float:
+    formants = float(np.exp(generator.uniform(*np.log(config.formants))))
+    return change_speaker(samples, formants, generator.uniform(*config.voice))
+
+
+def _telephone(samples: Float, config: PerturbationConfig, _: np.random.Generator, __: Sequence[Float]) -> Float:
+    return telephone(samples, config.telephone)
+
+
+def _shift(samples: Float, config: PerturbationConfig, _: np.random.Generator, __: Sequence[Float]) -> Float:
+    """Begin a little later, with silence in the front: the frames' borders move, nothing else."""
+    moved: Float = np.concatenate([np.zeros(config.shift, np.float32), samples])
+    return moved[: len(samples)]
+
+
+def _gain(samples: Float, config: PerturbationConfig, generator: np.random.Generator, _: Sequence[Float]) -> Float:
+    sign = 1 if generator.random() < 0.5 else -1
+    return np.asarray(samples * np.float32(10 ** (sign * config.gain / 20)), np.float32)
+
+
+_DRAWS: Mapping[Perturbation, Draw] = {
+    "time": _time,
+    "pitch": _pitch,
+    "room": _room,
+    "noise": _noise,
+    "speaker": _speaker,
+    "telephone": _telephone,
+    "shift": _shift,
+    "gain": _gain,
+}
