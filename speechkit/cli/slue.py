@@ -40,6 +40,14 @@ class Tags(str, Enum):
 
     raw = "raw"
     combined = "combined"
+    any = "any"
+
+
+class Symbols(str, Enum):
+    """The symbols of entities in transcripts."""
+
+    raw = "raw"
+    combined = "combined"
 
 
 @app.command()
@@ -63,8 +71,8 @@ def score(
     reference: Annotated[Path, typer.Argument(metavar="REF", help="The truth.")],
     hypotheses: Annotated[list[str], typer.Argument(metavar="HYP...", help="Predictions: PATH or NAME=PATH.")],
     compat: Annotated[bool, typer.Option("--compat", help="The reference toolkit's scores, defects included.")] = False,
-    tags: Annotated[Tags, typer.Option(help="Entities: the 7 combined tags or the 18 raw ones.")] = Tags.combined,
-    symbols: Annotated[Tags, typer.Option(help="Entities: the symbols that transcripts are written with.")] = Tags.raw,
+    tags: Annotated[Tags, typer.Option(help="Entities: the 7 combined tags, the 18 raw ones, or any.")] = Tags.combined,
+    symbols: Annotated[Symbols, typer.Option(help="Entities: the symbols of transcripts.")] = Symbols.raw,
     labels: Annotated[str | None, typer.Option(help="The set of labels, with commas between them.")] = None,
     missing: Annotated[OnMissing, typer.Option(help="A missing prediction is an error, empty, or drops its id.")] = (
         OnMissing.error

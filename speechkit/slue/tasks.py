@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from speechkit.errors import UserError
+from speechkit.slue.metrics.answer_texts import score_answer_texts
 from speechkit.slue.metrics.answers import Answer, Interval, score_answers
 from speechkit.slue.metrics.classification import DIALOG_ACTS, SENTIMENTS, score_label_sets, score_labels
 from speechkit.slue.metrics.entities import score_entities
@@ -20,9 +21,12 @@ from speechkit.slue.rows import Row, literal
 
 @dataclass(frozen=True)
 class Options:
-    """What a task may be told: the tags that entities are scored with, the symbols of transcripts, the labels."""
+    """What a task may be told: the tags that entities are scored with, the symbols of transcripts, the labels.
 
-    tags: TagSet = "combined"
+    ``tags`` "any" takes entity tags of other corpora as they are.
+    """
+
+    tags: TagSet | Literal["any"] = "combined"
     symbols: TagSet = "raw"
     labels: tuple[str, ...] | None = None
     compat: bool = False
@@ -71,7 +75,7 @@ def _entities(row: Row, names: Sequence[str], texts: Sequence[str], options: Opt
         text = row.first(texts)
         if not isinstance(text, str):
             raise _lacking(row, (*names[:2], texts[0]), "entities")
-        return [_checked(row, pair) for pair in parse_entities(text, symbols=options.symbols)]
+        return [_checked(row, pair, options) for pair in parse_entities(text, symbols=options.symbols)]
     given = literal(row.fields[name], row.place, name)
     if given is None:
         return []
@@ -82,9 +86,9 @@ def _entities(row: Row, names: Sequence[str], texts: Sequence[str], options: Opt
     for each in given:
         match each:
             case [str(tag), str(phrase), *_]:
-                pairs.append(_checked(row, (tag, " ".join(phrase.split()))))
+                pairs.append(_checked(row, (tag, " ".join(phrase.split())), options))
             case [str(tag), int(begin), int(length)]:
-                spans.append((_checked(row, (tag, ""))[0], begin, length))
+                spans.append((_checked(row, (tag, ""), options)[0], begin, length))
             case _:
                 raise UserError(
                     f"{row.place}: {row.id}: {each!r} is no entity; give [TAG, phrase] or [TAG, start, length]"
@@ -100,7 +104,11 @@ def _entities(row: Row, names: Sequence[str], texts: Sequence[str], options: Opt
     return pairs
 
 
-def _checked(row: Row, pair: Entity) -> Entity:
+def _checked(row: Row, pair: Entity, options: Options) -> Entity:
+    if options.tags == "any":
+        if not pair[0].strip():
+            raise UserError(f"{row.place}: {row.id}: an entity has an empty tag; name it")
+        return pair
     try:
         combined_tag(pair[0])
     except UserError as error:
@@ -230,6 +238,31 @@ def _stretch(row: Row, pair: Any) -> Interval:
     return begin, end
 
 
+# Answers as text.
+GOLD_TEXTS = ("answers", "answer_texts", "answer_text")
+
+
+def _gold_texts(row: Row, options: Options) -> list[str]:
+    value = row.first(GOLD_TEXTS)
+    if isinstance(value, str) and value.strip().startswith(("[", "{")):
+        value = literal(value, row.place, "answers")
+    if isinstance(value, Mapping):
+        value = value.get("text")
+    if isinstance(value, str):
+        value = [value]
+    texts = [each.get("text") if isinstance(each, Mapping) else each for each in value or []]
+    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise _lacking(row, GOLD_TEXTS, "answer text")
+    return list(dict.fromkeys(str(text) for text in texts))
+
+
+def _predicted_text(row: Row, options: Options) -> str:
+    names = ("pred_answer_text", "prediction", "pred_answer")
+    if not row.has(names):
+        raise _lacking(row, names, "predicted answer text")
+    return str(row.first(names) or "")
+
+
 # Summaries.
 SEPARATOR = "[sep]"
 
@@ -330,7 +363,12 @@ TASKS: dict[str, Task] = {
             _predicted_entities,
             lambda options: [],
             lambda gold, predicted, ids, options, r: score_entities(
-                gold, predicted, ids=ids, tags=options.tags, compat=options.compat, resampling=r
+                gold,
+                predicted,
+                ids=ids,
+                tags="combined" if options.tags == "combined" else "raw",
+                compat=options.compat,
+                resampling=r,
             ),
             _entities_shown,
         ),
@@ -365,6 +403,17 @@ TASKS: dict[str, Task] = {
                 gold, predicted, ids=ids, compat=options.compat, resampling=r
             ),
             _answer_shown,
+        ),
+        Task(
+            "qa-text",
+            "Answers as text (Spoken-SQuAD)",
+            _gold_texts,
+            _predicted_text,
+            lambda options: "",
+            lambda gold, predicted, ids, options, r: score_answer_texts(
+                gold, predicted, ids=ids, compat=options.compat, resampling=r
+            ),
+            lambda value: value if isinstance(value, str) else " / ".join(value),
         ),
         Task(
             "summarisation",
@@ -414,7 +463,8 @@ def get_task(name: str) -> Task:
 
 def check_options(options: Options) -> Options:
     """The options, after a check of the table names."""
-    for name in (options.tags, options.symbols):
-        if name not in SYMBOLS:
-            raise UserError(f"{name!r}: is no set of tags; give raw or combined")
+    if options.tags not in (*SYMBOLS, "any"):
+        raise UserError(f"{options.tags!r}: is no set of tags; give raw, combined or any")
+    if options.symbols not in SYMBOLS:
+        raise UserError(f"{options.symbols!r}: is no set of symbols; give raw or combined")
     return options

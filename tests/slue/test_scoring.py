@@ -229,3 +229,21 @@ def test_the_overall_score_and_the_list_of_tasks():
     given = ["--wer-voxpopuli", "9.3", "--wer-voxceleb", "11.1", "--sentiment", "65.5", "--ner", "71.8"]
     assert CliRunner().invoke(app, ["overall", *given]).output.strip() == "75.70"
     assert list(json.loads(CliRunner().invoke(app, ["tasks", "--json"]).output)) == list(TASKS)
+
+
+def test_answers_as_text_take_the_best_gold_answer_and_ignore_case_marks_and_articles(write):
+    gold = {"id": "q1", "answers": {"text": ["The Denver Broncos", "Broncos"], "answer_start": [177, 184]}}
+    more = {"id": "q2", "answers": ["Santa Clara, California"]}
+    reference = write("ref.jsonl", [gold, more])
+    guesses = [{"id": "q1", "pred_answer_text": "broncos"}, {"id": "q2", "pred_answer_text": "in santa clara"}]
+    found = score_files("qa-text", reference, [str(write("hyp.jsonl", guesses))])
+    assert value(found, "exact_match") == 0.5
+    assert value(found, "word_f1") == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_entities_of_other_corpora_keep_their_tags_when_any_is_said(write):
+    reference = write("ref.jsonl", [{"id": "a", "text": "wake me at five", "ner": [["time", 11, 4]]}])
+    hypothesis = write("hyp.jsonl", [{"id": "a", "pred_ner": [["time", "five"]]}])
+    assert value(score_files("ner", reference, [str(hypothesis)], options=Options(tags="any")), "f1") == 1
+    with pytest.raises(UserError, match="'time': is no entity tag"):
+        score_files("ner", reference, [str(hypothesis)])

@@ -16,12 +16,20 @@ MAX_ANSWER_TOKENS = 30
 DEFAULT_POSITIONS = 512
 
 
-def _load(automatic: str, what: str, name: str, device: str) -> tuple[Any, Any, int]:
-    """Model, fast tokenizer and the number of positions."""
+Loaded = tuple[Any, Any, int]
+"""Model, fast tokenizer and the number of positions."""
+
+
+def load_text_model(automatic: str, what: str, name: str, device: str = "cpu", **options: Any) -> Loaded:
+    """A model of one of transformers' automatic classes with its tokenizer, by hub id or folder.
+
+    Raises:
+        UserError: if it cannot be loaded as ``what``, or has no fast tokenizer.
+    """
     import transformers
 
     try:
-        model: Any = getattr(transformers, automatic).from_pretrained(name, use_safetensors=True)
+        model: Any = getattr(transformers, automatic).from_pretrained(name, use_safetensors=True, **options)
         tokenizer: Any = transformers.AutoTokenizer.from_pretrained(name, use_fast=True)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -31,8 +39,13 @@ def _load(automatic: str, what: str, name: str, device: str) -> tuple[Any, Any, 
         ) from error
     if not tokenizer.is_fast:
         raise UserError(f"{name}: has no fast tokenizer (tokenizer.json); save one beside the model")
+    return model.eval().to(device), tokenizer, positions_of(model, tokenizer)
+
+
+def positions_of(model: Any, tokenizer: Any) -> int:
+    """How many pieces the model can read at once."""
     positions = getattr(model.config, "max_position_embeddings", None) or DEFAULT_POSITIONS
-    return model.eval().to(device), tokenizer, int(min(positions, tokenizer.model_max_length))
+    return int(min(positions, tokenizer.model_max_length))
 
 
 def _trained_labels(model: Any, name: str, wanted: Callable[[list[str]], bool], what: str) -> list[str]:
@@ -45,8 +58,8 @@ def _trained_labels(model: Any, name: str, wanted: Callable[[list[str]], bool], 
 class TokenTagger:
     """B-I-O tags of words from a token classifier: each word has the tag of its first piece."""
 
-    def __init__(self, name: str, device: str = "cpu") -> None:
-        self.model, self.tokenizer, self.positions = _load(
+    def __init__(self, name: str, device: str = "cpu", *, loaded: Loaded | None = None) -> None:
+        self.model, self.tokenizer, self.positions = loaded or load_text_model(
             "AutoModelForTokenClassification", "a token classifier", name, device
         )
         self.labels = _trained_labels(self.model, name, lambda labels: "O" in labels, "O, B-TAG and I-TAG")
@@ -78,8 +91,8 @@ class TokenTagger:
 class TextClassifier:
     """One label, or every label whose sigmoid reaches a threshold, from a sequence classifier."""
 
-    def __init__(self, name: str, device: str = "cpu") -> None:
-        self.model, self.tokenizer, self.positions = _load(
+    def __init__(self, name: str, device: str = "cpu", *, loaded: Loaded | None = None) -> None:
+        self.model, self.tokenizer, self.positions = loaded or load_text_model(
             "AutoModelForSequenceClassification", "a sequence classifier", name, device
         )
         self.labels = _trained_labels(self.model, name, lambda labels: len(labels) > 1, "the task's labels")
@@ -109,8 +122,8 @@ class TextClassifier:
 class ExtractiveReader:
     """The answer of a question as a span of a passage's characters."""
 
-    def __init__(self, name: str, device: str = "cpu") -> None:
-        self.model, self.tokenizer, self.positions = _load(
+    def __init__(self, name: str, device: str = "cpu", *, loaded: Loaded | None = None) -> None:
+        self.model, self.tokenizer, self.positions = loaded or load_text_model(
             "AutoModelForQuestionAnswering", "an extractive reader", name, device
         )
         self.device = device
@@ -162,7 +175,7 @@ class Summarizer:
     """A summary of a text from a sequence-to-sequence model, by beam search."""
 
     def __init__(self, name: str, device: str = "cpu", *, max_tokens: int = 200, beams: int = 4) -> None:
-        self.model, self.tokenizer, self.positions = _load(
+        self.model, self.tokenizer, self.positions = load_text_model(
             "AutoModelForSeq2SeqLM", "a sequence-to-sequence model", name, device
         )
         self.device, self.max_tokens, self.beams = device, max_tokens, beams
