@@ -1,0 +1,171 @@
+"""Batches of examples by number: layers of a frozen encoder, or waveforms for one that learns along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from speechkit.data.audio import read_cut
+from speechkit.data.manifest import audio_path
+from speechkit.data.records import Utterance
+from speechkit.encoders.encoder import Encoder, Float
+from speechkit.encoders.probing.layer_cache import LayerCache
+from speechkit.encoders.spec import HOP_SAMPLES, SAMPLE_RATE
+from speechkit.slue.systems.examples import Example
+from speechkit.training import LengthBuckets
+from speechkit.training.augment import AugmentConfig, augment_waveform, mask_features
+
+LONGEST_SECONDS = 30.0
+WINDOW_SECONDS, CONTEXT_SECONDS = 20.0, 2.0
+MIN_FRAMES = 8
+"""A shorter recording is filled up with silence: every head needs some frames."""
+Targets = Callable[[Sequence[Example]], dict[str, Tensor]]
+
+
+def waveform_of(utterance: Utterance, manifest: Path) -> Float:
+    """The samples (S,) of a manifest's utterance at 16 kHz, no fewer than `MIN_FRAMES` frames of them."""
+    waveform = read_cut(audio_path(manifest, utterance), utterance, sample_rate=SAMPLE_RATE)
+    return np.pad(waveform, (0, max(0, MIN_FRAMES * HOP_SAMPLES - len(waveform))))
+
+
+class WindowedEncoder(Encoder):
+    """All layers of recordings of any length: beyond 30 s in windows that also hear their neighbourhood."""
+
+    def __init__(self, encoder: Encoder):
+        self.inner = encoder
+        self.spec, self.num_layers = encoder.spec, encoder.num_layers
+
+    def encode_batch(self, waveforms: Sequence[Float]) -> list[Float]:
+        """See `Encoder`."""
+        return self.inner.encode_batch(waveforms)
+
+    def encode_layers(self, waveform: Float) -> Float:
+        """See `Encoder`; memory grows with the window and the result only."""
+        if len(waveform) <= LONGEST_SECONDS * SAMPLE_RATE:
+            return self.inner.encode_layers(waveform)
+        frames = len(waveform) // HOP_SAMPLES
+        window, context = round(WINDOW_SECONDS * 50), round(CONTEXT_SECONDS * 50)
+        parts = []
+        for begin in range(0, frames, window):
+            first, end = max(0, begin - context), min(frames, begin + window)
+            last = min(frames, end + context)
+            layers = self.inner.encode_layers(waveform[first * HOP_SAMPLES : last * HOP_SAMPLES])
+            parts.append(layers[:, begin - first : end - first])
+        return np.concatenate(parts, axis=1)
+
+
+class FrozenInputs:
+    """Layers from a cache by id; a prefix stands before the ids of documents, ``base`` before those of others."""
+
+    name = "states"
+
+    def __init__(self, cache: LayerCache, augment: AugmentConfig | None = None, base: str = ""):
+        self.cache, self.augment, self.base = cache, augment, base
+
+    def __call__(self, utterance: Utterance, prefix: str, generator: np.random.Generator | None) -> Tensor:
+        """(T, L, D) of one utterance, time first; with a generator some stretches are masked."""
+        states = self.cache.layers((prefix or self.base) + utterance.id)
+        layers, frames, dim = states.shape
+        flat = np.ascontiguousarray(states.transpose(1, 0, 2)).reshape(frames, layers * dim)
+        if generator is not None and self.augment is not None:
+            flat = mask_features(flat, self.augment, generator)
+        return torch.from_numpy(flat.reshape(frames, layers, dim))
+
+
+class WaveformInputs:
+    """Waveforms as the encoder takes them; with a generator they are varied."""
+
+    name = "waveforms"
+
+    def __init__(
+        self,
+        ready: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+        manifests: Mapping[str, Path],
+        augment: AugmentConfig | None = None,
+    ):
+        self.ready, self.manifests, self.augment = ready, manifests, augment
+
+    def __call__(self, utterance: Utterance, prefix: str, generator: np.random.Generator | None) -> Tensor:
+        """(S,) of one utterance."""
+        waveform = waveform_of(utterance, self.manifests[prefix])
+        if generator is not None and self.augment is not None:
+            waveform = augment_waveform(waveform, self.augment, generator)
+        return torch.from_numpy(self.ready(waveform))
+
+
+class ExampleBatches:
+    """Micro-batches of examples by number; what is random depends on the seed and the number alone.
+
+    Args:
+        examples: at least one.
+        inputs: frozen layers or waveforms.
+        targets: examples to named tensors.
+        batch_seconds: limit of examples times the longest of them.
+        seed: of order and variation.
+        passages: for qa, the documents by id: the question is then the second input.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        inputs: FrozenInputs | WaveformInputs,
+        targets: Targets,
+        batch_seconds: float,
+        seed: int,
+        passages: Mapping[str, Utterance] | None = None,
+    ):
+        self.examples, self.inputs, self.targets, self.passages = examples, inputs, targets, passages
+        self._seed = seed
+        self._buckets = LengthBuckets([self._seconds(example) for example in examples], batch_seconds, seed)
+        self._batch_seconds = batch_seconds
+
+    def _seconds(self, example: Example) -> float:
+        heard = self._heard(example)
+        return max(0.2, heard.duration)
+
+    def _heard(self, example: Example) -> Utterance:
+        return example.utterance if self.passages is None else self.passages[example.target[0]]
+
+    def __call__(self, number: int) -> dict[str, Tensor]:
+        """``states`` (B, L, T, D) with ``frames`` (B,) or ``waveforms`` (B, S) with ``samples``, and the targets."""
+        generator = np.random.default_rng([self._seed, 1, number])
+        return self.collate([self.examples[index] for index in self._buckets[number]], generator)
+
+    def in_order(self) -> Iterator[tuple[int, dict[str, Tensor]]]:
+        """Every example once, as it is: batches with the number of their examples."""
+        ordered = sorted(self.examples, key=self._seconds)
+        while ordered:
+            count = max(1, int(self._batch_seconds / self._seconds(ordered[0])))
+            while count > 1 and count * self._seconds(ordered[min(count, len(ordered)) - 1]) > self._batch_seconds:
+                count -= 1
+            some, ordered = ordered[:count], ordered[count:]
+            yield len(some), self.collate(some, None)
+
+    def collate(self, examples: Sequence[Example], generator: np.random.Generator | None) -> dict[str, Tensor]:
+        """One batch of some examples."""
+        prefix = "" if self.passages is None else "document/"
+        batch = self._inputs([self.inputs(self._heard(each), prefix, generator) for each in examples], "")
+        if self.passages is not None:
+            asked = [self.inputs(each.utterance, "", generator) for each in examples]
+            batch |= self._inputs(asked, "question_")
+        return batch | self.targets(examples)
+
+    def _inputs(self, items: list[Tensor], prefix: str) -> dict[str, Tensor]:
+        padded = nn.utils.rnn.pad_sequence(items, batch_first=True)
+        lengths = torch.tensor([len(item) for item in items])
+        if self.inputs.name == "states":
+            return {f"{prefix}states": padded.transpose(1, 2), f"{prefix}frames": lengths}
+        return {f"{prefix}waveforms": padded, f"{prefix}samples": lengths}
+
+
+def padded_targets(rows: Sequence[Sequence[int]], padding: int = 0) -> Tensor:
+    """Symbol rows as (B, N)."""
+    longest = max((len(row) for row in rows), default=0)
+    filled: Any = [[*row, *[padding] * (longest - len(row))] for row in rows]
+    return torch.tensor(filled, dtype=torch.long)

@@ -1,0 +1,383 @@
+"""End-to-end systems: a speech encoder with a head, trained on a manifest, kept as one folder.
+
+The folder holds ``system.json``, the head in ``head.safetensors``, and where the encoder learned along its own folder
+``encoder/``. A system whose encoder stayed as it was names the encoder and checks its weights.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from speechkit.asr.ctc_training import character_set
+from speechkit.data.manifest import read_manifest
+from speechkit.data.records import Utterance
+from speechkit.encoders.encoder import Encoder
+from speechkit.encoders.load import load_encoder
+from speechkit.encoders.probing.layer_cache import LayerCache, frame_statistics, write_layers
+from speechkit.encoders.spec import EncoderSpec
+from speechkit.errors import UserError
+from speechkit.io.atomic import write_json
+from speechkit.runtime import item_seed
+from speechkit.slue.metrics.entity_tags import END_SYMBOL, SYMBOLS, TagSet
+from speechkit.slue.systems.batches import ExampleBatches, FrozenInputs, WaveformInputs, WindowedEncoder, waveform_of
+from speechkit.slue.systems.examples import CLASS_TASKS, Example, label_sets, read_examples
+from speechkit.slue.systems.heads import ClassHead, CtcHead, Pooling
+from speechkit.slue.systems.span_head import SpanHead
+from speechkit.slue.systems.summary_decoder import SummaryDecoder, Symbols
+from speechkit.slue.systems.targets import make_targets
+from speechkit.slue.systems.trainable_encoder import TrainableEncoder
+from speechkit.training import TrainingConfig, train
+from speechkit.training.augment import NO_AUGMENTATION, AugmentConfig
+from speechkit.training.early_stopping import EarlyStopping
+
+Head = ClassHead | CtcHead | SpanHead | SummaryDecoder
+STATISTICS_ITEMS = 64
+
+
+class SystemConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The encoder, the head and the training.
+
+    ``finetune`` trains the encoder's transformer along, at ``encoder_rate`` times the head's learning rate; else its
+    layers are computed once. ``pooling`` is of the class tasks, ``symbols`` of ner, ``pieces`` (0: characters) and
+    ``depth`` of summaries, ``longest_answer_seconds`` of qa. Training stops when the development loss has not fallen
+    for ``patience`` looks; without a development manifest ``dev_share`` of the training examples are held out.
+    """
+
+    encoder: str = "embedded"
+    finetune: bool = False
+    pooling: Pooling = "attention"
+    width: int = 256
+    depth: int = 2
+    dropout: float = 0.2
+    symbols: TagSet = "raw"
+    pieces: int = 0
+    longest_answer_seconds: float = 10.0
+    batch_seconds: float = 80.0
+    max_seconds: float = 30.0
+    encoder_rate: float = 0.05
+    patience: int = 6
+    dev_share: float = 0.1
+    stop_on: Literal["loss", "accuracy"] = "loss"
+    augment: AugmentConfig = msgspec.structs.replace(
+        NO_AUGMENTATION, speed=0.5, time_mask_every=100, time_width=10, gain_db=(-20.0, 0.0)
+    )
+    loop: TrainingConfig = TrainingConfig(
+        steps=600,
+        learning_rates=(1e-3,),
+        warmup_steps=30,
+        average_decay=0.98,
+        evaluate_every=50,
+        save_every=100,
+        log_every=50,
+    )
+
+
+class SystemSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What ``system.json`` says: the task, the settings, the encoder, and what the head writes."""
+
+    task: str
+    config: SystemConfig
+    encoder: EncoderSpec
+    layers: int
+    labels: dict[str, list[str]] = {}
+    vocabulary: list[str] = []
+    pieces: str | None = None
+
+
+def make_head(spec: SystemSpec) -> Head:
+    """The head of a system, with random weights."""
+    config, layers, dim = spec.config, spec.layers, spec.encoder.dim
+    if spec.task in CLASS_TASKS:
+        return ClassHead(
+            layers,
+            dim,
+            spec.labels,
+            multi_label=spec.task == "dialog-acts",
+            pooling=config.pooling,
+            width=config.width,
+            dropout=config.dropout,
+        )
+    if spec.task == "ner":
+        return CtcHead(layers, dim, len(spec.vocabulary), width=config.width, dropout=config.dropout)
+    if spec.task == "qa":
+        return SpanHead(layers, dim, width=config.width, dropout=config.dropout)
+    symbols = summary_symbols(spec)
+    return SummaryDecoder(layers, dim, len(symbols), width=config.width, depth=config.depth, dropout=config.dropout)
+
+
+def summary_symbols(spec: SystemSpec) -> Symbols:
+    """Text to symbols of a system that writes summaries."""
+    return Symbols(pieces=spec.pieces) if spec.pieces is not None else Symbols(spec.vocabulary)
+
+
+class EndToEndModel(nn.Module):
+    """A head, below it an encoder where it learns along."""
+
+    def __init__(self, head: Head, encoder: TrainableEncoder | None):
+        super().__init__()
+        self.head = head
+        self.encoder = encoder
+
+    def forward(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        """The loss of a batch, and numbers to log."""
+        if self.encoder is None:
+            return self.head.loss(batch["states"], batch["frames"], batch)
+        states, frames = self.encoder(batch["waveforms"], batch["samples"])
+        if "question_waveforms" in batch:
+            asked, asked_frames = self.encoder(batch["question_waveforms"], batch["question_samples"])
+            batch = {**batch, "question_states": asked, "question_frames": asked_frames}
+        return self.head.loss(states, frames, batch)
+
+
+def cache_layers(folder: Path, encoder: Encoder, manifests: Mapping[str, Path]) -> LayerCache:
+    """All layers of every utterance of manifests by id, behind the manifest's prefix; computed unless they are there.
+
+    Raises:
+        UserError: if the folder holds the layers of another encoder.
+    """
+    if not (folder / "features.json").is_file():
+
+        def waveforms() -> Any:
+            for prefix, manifest in manifests.items():
+                for utterance in read_manifest(manifest):
+                    yield prefix + utterance.id, waveform_of(utterance, manifest)
+
+        write_layers(folder, WindowedEncoder(encoder), waveforms())
+    cache = LayerCache(folder)
+    cache.spec.require(encoder.spec, f"the features in {folder}")
+    return cache
+
+
+def train_system(
+    task: str,
+    manifest: Path,
+    folder: Path,
+    config: SystemConfig,
+    *,
+    dev_manifest: Path | None = None,
+    documents: Path | None = None,
+    cache: LayerCache | None = None,
+    device: str = "cpu",
+    should_stop: Callable[[], bool] = lambda: False,
+    log: Callable[[str], None] = print,
+) -> bool:
+    """Train a system; an interrupted run goes on from its checkpoint in ``folder/work``.
+
+    Args:
+        task: sentiment, intent, dialog-acts, slots, ner, qa or summarisation.
+        manifest: the training utterances; for qa the questions.
+        folder: receives the system.
+        config: encoder, head and training.
+        dev_manifest: utterances that say when to stop.
+        documents: for qa, the manifest of the passages.
+        cache: layers of all utterances by id (documents behind ``document/``), computed before; else they are computed
+            into ``folder/work``.
+        device: where to train.
+        should_stop: asked after every step.
+        log: receives lines for people.
+
+    Returns:
+        True when the system is there, False when training was stopped before.
+
+    Raises:
+        UserError: if labels are missing, the encoder cannot be loaded or a document is not in its manifest.
+    """
+    examples, judged = _examples(task, manifest, dev_manifest, config, log)
+    passages = _passages(task, documents, [*examples, *judged])
+    encoder = load_encoder(config.encoder, device=device)
+    spec = _spec(task, config, encoder, examples)
+    work = folder / "work"
+    seed = config.loop.seed
+    torch.manual_seed(seed)
+    model = EndToEndModel(make_head(spec), TrainableEncoder(config.encoder) if config.finetune else None)
+    inputs: FrozenInputs | WaveformInputs
+    judged_inputs: FrozenInputs | WaveformInputs
+    manifests = {"": manifest} | ({"document/": documents} if documents is not None else {})
+    if model.encoder is not None:
+        inputs = WaveformInputs(model.encoder.ready, manifests, config.augment)
+        judged_inputs = WaveformInputs(model.encoder.ready, {**manifests, "": dev_manifest or manifest})
+        cache = _sampled_layers(work, encoder, examples, manifests, passages)
+    else:
+        base = ""
+        if cache is None:
+            base = "" if dev_manifest is None else "dev/"
+            both = manifests if dev_manifest is None else {**manifests, base: dev_manifest}
+            cache = cache_layers(work / "layers", encoder, both)
+        else:
+            cache.spec.require(encoder.spec, "the features that were given")
+        inputs, judged_inputs = FrozenInputs(cache, config.augment), FrozenInputs(cache, base=base)
+    names = [example.utterance.id for example in examples if passages is None]
+    names += [f"document/{example.target[0]}" for example in examples if passages is not None]
+    mean, deviation = frame_statistics(cache, [name for name in names if name in cache])
+    model.head.mix.mean.copy_(torch.from_numpy(mean)[:, None])
+    model.head.mix.deviation.copy_(torch.from_numpy(deviation)[:, None])
+    targets = make_targets(spec)
+    batches = ExampleBatches(examples, inputs, targets, config.batch_seconds, seed, passages)
+    looks = ExampleBatches(judged, judged_inputs, targets, config.batch_seconds, seed, passages)
+    stopping = EarlyStopping(work, config.patience, config.loop.evaluate_every)
+    loop = config.loop
+    groups = [[value for value in model.head.parameters() if value.requires_grad]]
+    if model.encoder is not None:
+        peak = loop.learning_rates[0]
+        loop = msgspec.structs.replace(loop, learning_rates=(peak, peak * config.encoder_rate))
+        groups.append([value for value in model.encoder.parameters() if value.requires_grad])
+
+    def evaluate(current: nn.Module) -> dict[str, float]:
+        values = _look(current, looks, device)
+        stopping.look(current, -values.get("exact", 0.0) if config.stop_on == "accuracy" else values["loss"])
+        return {f"dev_{name}": value for name, value in values.items()}
+
+    if not stopping.over:
+        done = train(
+            model,
+            groups,
+            batches,
+            lambda current, batch: current(batch),
+            loop,
+            work,
+            evaluate=evaluate,
+            should_stop=lambda: stopping.over or should_stop(),
+            device=device,
+            log=log,
+        )
+        if not done and not stopping.over:
+            return False
+    stopping.restore(model)
+    save_system(folder, spec, model.cpu())
+    return True
+
+
+def _examples(
+    task: str, manifest: Path, dev_manifest: Path | None, config: SystemConfig, log: Callable[[str], None]
+) -> tuple[list[Example], list[Example]]:
+    found = read_examples(task, manifest, symbols=config.symbols, max_seconds=config.max_seconds)
+    for reason, count in found.left_out.items():
+        log(f"{manifest}: {count} utterances left out: {reason}")
+    if dev_manifest is not None:
+        dev = read_examples(task, dev_manifest, symbols=config.symbols, max_seconds=config.max_seconds)
+        return found.items, _known(task, found.items, dev.items, log)
+    ordered = sorted(found.items, key=lambda example: item_seed(config.loop.seed, example.utterance.id))
+    count = max(1, round(config.dev_share * len(ordered)))
+    if len(ordered) - count < 1:
+        raise UserError(f"{manifest}: {len(ordered)} examples cannot be parted; give more, or a development manifest")
+    return ordered[count:], _known(task, ordered[count:], ordered[:count], log)
+
+
+def _known(task: str, examples: list[Example], judged: list[Example], log: Callable[[str], None]) -> list[Example]:
+    """Development examples whose classes the training examples have; all of them where none would be left."""
+    if task not in CLASS_TASKS or task == "dialog-acts":
+        return judged
+    labels = label_sets(task, examples)
+    kept = [e for e in judged if all(value in labels.get(name, []) for name, value in e.target.items())]
+    if len(kept) < len(judged):
+        log(f"{len(judged) - len(kept)} development examples have a class that training lacks: not looked at")
+    if not kept:
+        raise UserError("no development example has classes that the training examples have; give others")
+    return kept
+
+
+def _passages(task: str, documents: Path | None, examples: Sequence[Example]) -> dict[str, Utterance] | None:
+    if task != "qa":
+        return None
+    if documents is None:
+        raise UserError("question answering needs the manifest of the documents; give --documents")
+    passages = {row.id: row for row in read_manifest(documents)}
+    for example in examples:
+        if example.target[0] not in passages:
+            raise UserError(f"{example.utterance.id} asks about {example.target[0]}, which {documents} does not hold")
+    return passages
+
+
+def _sampled_layers(
+    work: Path,
+    encoder: Encoder,
+    examples: Sequence[Example],
+    manifests: Mapping[str, Path],
+    passages: Mapping[str, Utterance] | None,
+) -> LayerCache:
+    """Layers of some utterances, for the statistics of an encoder that will change only a little."""
+    if not (work / "layers" / "features.json").is_file():
+        some = (
+            [(e.utterance, "") for e in examples]
+            if passages is None
+            else [(row, "document/") for row in passages.values()]
+        )
+        write_layers(
+            work / "layers",
+            WindowedEncoder(encoder),
+            ((prefix + row.id, waveform_of(row, manifests[prefix])) for row, prefix in some[:STATISTICS_ITEMS]),
+        )
+    return LayerCache(work / "layers")
+
+
+def _spec(task: str, config: SystemConfig, encoder: Encoder, examples: Sequence[Example]) -> SystemSpec:
+    spec = SystemSpec(task, config, encoder.spec, encoder.num_layers + 1)
+    if task in CLASS_TASKS:
+        return msgspec.structs.replace(spec, labels=label_sets(task, examples))
+    if task == "ner":
+        marks = [*SYMBOLS[config.symbols].values(), END_SYMBOL]
+        vocabulary = character_set([*(example.target for example in examples), "".join(marks)])
+        return msgspec.structs.replace(spec, vocabulary=list(vocabulary))
+    if task == "summarisation":
+        symbols = Symbols.learn([example.target for example in examples], config.pieces)
+        return msgspec.structs.replace(spec, vocabulary=symbols.characters or [], pieces=symbols.pieces)
+    return spec
+
+
+@torch.no_grad()
+def _look(model: nn.Module, looks: ExampleBatches, device: str) -> dict[str, float]:
+    """Means over the development examples."""
+    sums: dict[str, float] = {}
+    total = 0
+    for count, batch in looks.in_order():
+        loss, values = model({name: value.to(device) for name, value in batch.items()})
+        for name, value in {"loss": float(loss), **values}.items():
+            sums[name] = sums.get(name, 0.0) + count * value
+        total += count
+    return {name: value / total for name, value in sums.items()}
+
+
+def save_system(folder: Path, spec: SystemSpec, model: EndToEndModel) -> None:
+    """Write the folder of a system; ``system.json`` comes last, so that a torn folder is none."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "system.json").unlink(missing_ok=True)
+    if model.encoder is not None:
+        shutil.rmtree(folder / "encoder", ignore_errors=True)
+        model.encoder.save(folder / "encoder")
+    save_file(
+        {name: value.contiguous().clone() for name, value in model.head.state_dict().items()},
+        folder / "head.safetensors",
+    )
+    write_json(folder / "system.json", spec)
+
+
+def load_system(folder: Path, device: str = "cpu") -> tuple[SystemSpec, Head, Encoder]:
+    """The spec, the head and the encoder of a system's folder.
+
+    Raises:
+        UserError: if the folder holds no system, its head does not fit, or the encoder's weights are others.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        spec = msgspec.json.decode((folder / "system.json").read_bytes(), type=SystemSpec)
+        head = make_head(spec)
+        head.load_state_dict(load_file(folder / "head.safetensors"))
+    except (OSError, msgspec.MsgspecError, SafetensorError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{folder}: is no end-to-end system ({reason}); train one by speechkit slue train") from error
+    own = spec.config.finetune
+    encoder = load_encoder(str(folder / "encoder") if own else spec.config.encoder, device=device)
+    if not own:
+        spec.encoder.require(encoder.spec, f"the system {folder}")
+    return spec, head.eval().to(device), WindowedEncoder(encoder)

@@ -1,0 +1,186 @@
+"""What end-to-end systems learn from: the utterances of a manifest with what the task wants to be said of each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from speechkit.data.manifest import read_manifest
+from speechkit.data.records import Utterance
+from speechkit.errors import UserError
+from speechkit.slue.metrics.entity_tags import END_SYMBOL, SYMBOLS, TagSet
+from speechkit.slue.metrics.entity_text import TaggedWord, mark_entities, tag_words
+from speechkit.slue.rows import Row, literal
+from speechkit.slue.tasks import GOLD_ENTITIES, TASKS, TEXT_OF, TEXTS, Options
+
+NO_VALUE = "none"
+"""The class of a slot that an utterance does not fill."""
+CLASS_TASKS = ("sentiment", "intent", "dialog-acts", "slots")
+LEARNED = (*CLASS_TASKS, "ner", "qa", "summarisation")
+
+
+class Example(msgspec.Struct, frozen=True):
+    """An utterance and its target.
+
+    The target is {field: class} for sentiment, intent and slots; the classes for dialog-acts; a transcript with entity
+    symbols for ner; (document id, begin, end in seconds) for qa; a text for summarisation.
+    """
+
+    utterance: Utterance
+    target: Any
+
+
+class Examples(msgspec.Struct, frozen=True):
+    """Examples in the manifest's order, and how many rows were left out for each reason."""
+
+    items: list[Example]
+    left_out: dict[str, int]
+
+
+def read_examples(task: str, manifest: Path, *, symbols: TagSet = "raw", max_seconds: float = 30.0) -> Examples:
+    """The examples of a manifest.
+
+    Args:
+        task: one of `LEARNED`.
+        manifest: of ``speechkit prepare``, or any with the task's fields in ``custom``.
+        symbols: of entities.
+        max_seconds: longer utterances are left out and counted.
+
+    Raises:
+        UserError: naming the row that lacks its label, or if nothing is left.
+    """
+    if task not in LEARNED:
+        raise UserError(f"{task!r}: is learned by no end-to-end system; give one of {', '.join(LEARNED)}")
+    items: list[Example] = []
+    left_out: Counter[str] = Counter()
+    for number, utterance in enumerate(read_manifest(manifest), 1):
+        row = row_of(utterance, f"{manifest}:{number}")
+        reason = TASKS[task].skip(row) if task in TASKS else None
+        if reason is None and utterance.duration > max_seconds:
+            reason = f"longer than {max_seconds:g} s"
+        if reason is not None:
+            left_out[reason] += 1
+            continue
+        items.append(Example(utterance, _target(task, row, symbols)))
+    if not items:
+        raise UserError(f"{manifest}: has no example of {task} ({dict(left_out)}); give another manifest")
+    return Examples(items, dict(left_out))
+
+
+def row_of(utterance: Utterance, place: str) -> Row:
+    """The fields that scoring reads of a manifest's row."""
+    fields = {**(utterance.custom or {})}
+    if utterance.text is not None:
+        fields.setdefault("text", utterance.text)
+    return Row(utterance.id, place, fields)
+
+
+def _target(task: str, row: Row, symbols: TagSet) -> Any:
+    if task == "slots":
+        return slot_fields(row)
+    if task == "ner":
+        return marked_transcript(row, symbols)
+    gold = TASKS[task].gold(row, Options())
+    if task in ("sentiment", "intent"):
+        return {task: gold}
+    if task == "qa":
+        document = row.fields.get("document_id")
+        if document is None:
+            raise UserError(f"{row.place}: {row.id} names no document_id; say which document the question asks about")
+        return str(document), *gold.spans[0]
+    return gold
+
+
+def slot_fields(row: Row) -> dict[str, str]:
+    """The intent, where the row has one, and the value of each slot; blanks in values are tidied.
+
+    Raises:
+        UserError: if the row has no slots, or a slot is called intent.
+    """
+    slots = literal(row.fields.get("slots"), row.place, "slots")
+    if not isinstance(slots, dict):
+        raise UserError(f"{row.place}: {row.id} has no slots; give each row an object of slot to value, {{}} for none")
+    if "intent" in slots:
+        raise UserError(f"{row.place}: {row.id} has a slot called intent; rename it")
+    found = {str(name): " ".join(str(value).split()) or NO_VALUE for name, value in slots.items()}
+    intent = row.fields.get("intent")
+    return found if intent is None else {"intent": str(intent), **found}
+
+
+def marked_transcript(row: Row, symbols: TagSet = "raw") -> str:
+    """The transcript in lower case with a symbol before each entity and ``]`` behind it.
+
+    Characters that are symbols are taken out of the words: in a transcript they could not be told apart.
+
+    Raises:
+        UserError: if there is no text or no entities, or an entity does not lie in the text.
+    """
+    name = next((n for n in GOLD_ENTITIES if n in row.fields), None)
+    text = row.first(TEXT_OF.get(name or "", TEXTS))
+    if name is None or not isinstance(text, str):
+        raise UserError(f"{row.place}: {row.id} lacks entities ({', '.join(GOLD_ENTITIES[:3])}) or its text")
+    given = literal(row.fields[name], row.place, name) or []
+    try:
+        spans = _spans(text, given)
+        words = tag_words(text, spans, tags="combined" if symbols == "combined" else "raw")
+    except UserError as error:
+        raise UserError(f"{row.place}: {row.id}: {error}") from error
+    taken = str.maketrans("", "", "".join(SYMBOLS[symbols].values()) + END_SYMBOL)
+    clean: list[TaggedWord] = [
+        (word, tag) for spoken, tag in words if (word := "".join(spoken.lower().translate(taken).split()))
+    ]
+    return mark_entities(_continued(clean), symbols=symbols)
+
+
+def _continued(words: Sequence[TaggedWord]) -> list[TaggedWord]:
+    """An entity whose first word vanished begins with its next one."""
+    found: list[TaggedWord] = []
+    before = "O"
+    for word, tag in words:
+        orphan = tag.startswith("I-") and (before == "O" or before[2:] != tag[2:])
+        found.append((word, "B-" + tag[2:]) if orphan else (word, tag))
+        before = tag
+    return found
+
+
+def _spans(text: str, given: Sequence[Any]) -> list[tuple[str, int, int]]:
+    """Spans of characters, from spans or from phrases in their order."""
+    spans: list[tuple[str, int, int]] = []
+    at = 0
+    for each in given:
+        match each:
+            case [str(tag), int(begin), int(length)]:
+                spans.append((tag, begin, length))
+            case [str(tag), str(phrase), *_]:
+                begin = text.find(phrase, at)
+                if begin < 0:
+                    raise UserError(f"the phrase {phrase!r} is not in the text behind the entity before it; give spans")
+                spans.append((tag, begin, len(phrase)))
+                at = begin + len(phrase)
+            case _:
+                raise UserError(f"{each!r} is no entity; give [TAG, start, length] or [TAG, phrase]")
+    return spans
+
+
+def label_sets(task: str, examples: Sequence[Example]) -> dict[str, list[str]]:
+    """The classes of every field, from the training examples; a slot may also stay empty.
+
+    Raises:
+        UserError: if no field has two classes: there would be nothing to learn.
+    """
+    if task == "dialog-acts":
+        return {"dialog_acts": sorted({label for example in examples for label in example.target})}
+    fields: dict[str, set[str]] = {}
+    for example in examples:
+        for name, value in example.target.items():
+            fields.setdefault(name, set()).add(value)
+    for name, values in fields.items():
+        if task == "slots" and name != "intent" and any(name not in example.target for example in examples):
+            values.add(NO_VALUE)
+    if not any(len(values) > 1 for values in fields.values()):
+        raise UserError(f"the training examples of {task} have one class only; there is nothing to learn")
+    return {name: sorted(values) for name, values in sorted(fields.items())}
