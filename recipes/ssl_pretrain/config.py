@@ -42,6 +42,7 @@ class TrainConfig(msgspec.Struct, frozen=True):
 
     ``init`` is an encoder to go on from; ``teacher``, for the distilled family, a Whisper model: hub id, folder, or a
     CTranslate2 ``model.bin``. ``mask_start_share`` and ``mask_span`` are of the contrastive and predictive families.
+    ``half`` stores float16.
     """
 
     train_manifest: Annotated[str | None, SHARED] = None
@@ -59,6 +60,7 @@ class TrainConfig(msgspec.Struct, frozen=True):
     codes: int = 320
     negatives: int = 100
     ahead: int = 2
+    half: bool = False
     batch_seconds: float = 40.0
     crop_seconds: float = 10.0
     damage: AugmentConfig = AugmentConfig(speed=0.0, room=0.2, noise=0.4, noise_db=(5.0, 25.0), gain_db=(0.0, 0.0))

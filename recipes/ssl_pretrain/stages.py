@@ -81,7 +81,7 @@ def train_encoder(context: Context) -> None:
     if not done:
         raise Interrupted
     shutil.copy(context.scratch / "metrics.jsonl", context.output("metrics.jsonl"))
-    objective.save(context.output("model"))
+    objective.save(context.output("model"), config.half)
 
 
 def waveforms(config: TrainConfig, rows: list[Utterance], manifest: Path, first_item: int) -> WaveformBatches:

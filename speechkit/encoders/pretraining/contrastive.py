@@ -79,7 +79,7 @@ class ContrastiveObjective:
         }
         return answer.loss / masked, values
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, half: bool = False) -> None:
         """The encoder without quantizer and projections."""
         inner: Any = self.network
-        save_encoder(inner.wav2vec2, folder)
+        save_encoder(inner.wav2vec2, folder, half)

@@ -161,6 +161,6 @@ class DistillationObjective:
         loss = torch.stack(list(losses.values())).mean()
         return loss, {name: float(value.detach()) for name, value in losses.items()}
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, half: bool = False) -> None:
         """The student alone."""
-        save_encoder(self.network.student, folder)
+        save_encoder(self.network.student, folder, half)

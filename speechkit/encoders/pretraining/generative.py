@@ -49,6 +49,7 @@ class GenerativeObjective:
         repeating = (batch["seen"][:, :-ahead] - wanted)[inside].abs().mean()
         return loss, {"repeating": float(repeating)}
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, half: bool = False) -> None:
         """The network with its prediction."""
-        self.network.cpu().eval().save_pretrained(folder)
+        network = self.network.cpu().eval()
+        (network.half() if half else network).save_pretrained(folder)

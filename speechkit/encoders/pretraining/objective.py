@@ -25,5 +25,5 @@ class Objective(Protocol):
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         """The mean loss and numbers to log."""
 
-    def save(self, folder: Path) -> None:
-        """Write the encoder as `load_encoder` and transformers read it."""
+    def save(self, folder: Path, half: bool = False) -> None:
+        """Write the encoder as `load_encoder` and transformers read it; ``half``: in float16."""

@@ -87,6 +87,6 @@ class PredictiveObjective:
         right = (logits[chosen].argmax(-1) == batch["targets"][chosen]).float().mean()
         return loss, {"accuracy": float(right.detach())}
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, half: bool = False) -> None:
         """The encoder without the codes."""
-        save_encoder(self.network.encoder, folder)
+        save_encoder(self.network.encoder, folder, half)

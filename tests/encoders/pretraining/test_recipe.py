@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from recipes.ssl_pretrain.recipe import recipe
 from recipes.ssl_pretrain.speech import pieces
@@ -30,13 +31,16 @@ def run(folder, manifests, *more):
 
 
 @pytest.mark.parametrize("family", ["contrastive", "predictive", "generative"])
-def test_every_family_gives_an_encoder_that_loads(family, manifests, tmp_path):
-    assert run(tmp_path, manifests, f"family={family}") == 0
+@pytest.mark.parametrize("half", [False, True])
+def test_every_family_gives_an_encoder_that_loads(family, half, manifests, tmp_path):
+    assert run(tmp_path, manifests, f"family={family}", f"train.half={str(half).lower()}") == 0
     folder = outputs(recipe, tmp_path, "train") / "model"
     encoder = load_encoder(str(folder), device="cpu")
     frames = encoder.encode(0.1 * np.random.default_rng(0).standard_normal(16_000).astype(np.float32))
     assert frames.shape == (50, encoder.spec.dim)
     assert np.isfinite(frames).all()
+    stored = {value.dtype for value in load_file(folder / "model.safetensors").values()}
+    assert stored == {np.dtype("float16" if half else "float32")}
 
 
 def test_a_second_iteration_takes_its_targets_from_the_first_encoder(manifests, tmp_path):
