@@ -57,8 +57,17 @@ def read_transcripts(path: Path | str, role: Role = "reference", *, text_field: 
     if len(taken) < len(transcripts):  # two supervisions of one line
         raise UserError(f"{path}: an id stands twice on one line; every id must be unique")
     if not transcripts:
-        raise UserError(f"{path}: holds no transcript; give Kaldi text, .trn, .stm, .ctm, .jsonl, .csv or .tsv")
+        raise UserError(f"{path}: holds no transcript; {_instead(path)}")
     return transcripts
+
+
+def _instead(path: Path) -> str:
+    """What to give in place of a path without transcripts: folders inside it, or the forms that are read."""
+    inside = sorted(entry.name for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else []
+    if not inside:
+        return "give Kaldi text, .trn, .stm, .ctm, .jsonl, .csv or .tsv"
+    more = f" and {len(inside) - 5} more" if len(inside) > 5 else ""
+    return f"give one of the folders in it: {', '.join(inside[:5])}{more}"
 
 
 def transcript_format(path: Path) -> Format:

@@ -54,3 +54,11 @@ def test_broken_json_and_missing_files_are_errors(tmp_path):
         read_transcripts(tmp_path / "absent")
     with pytest.raises(UserError, match="has no speaker or two"):
         read_speakers(write(tmp_path / "utt2spk", "a s\na t\n"))
+
+
+def test_a_folder_above_the_transcripts_names_the_folders_in_it(tmp_path):
+    for name in ("e", "d", "c", "b", "test", "dev"):
+        (tmp_path / "corpus" / name).mkdir(parents=True)
+    write(tmp_path / "corpus" / "dev" / "a.txt", "x\n")
+    with pytest.raises(UserError, match="one of the folders in it: b, c, d, dev, e and 1 more"):
+        read_transcripts(tmp_path / "corpus")
