@@ -1,0 +1,217 @@
+"""Sylber's greedy segmentation: one pass over the frames by norm and cosine, then each boundary put in its best place.
+
+1. A frame is speech if its norm reaches a threshold. A segment opens at a frame of speech and takes in the next one as
+   long as that has at least the cosine ``merge`` to the running mean; else it closes there. Silence closes it too.
+2. Where two segments touch, from left to right: those whose means have at least the cosine ``merge`` become one; else
+   the boundary moves, between the middles of the two, to where the frames before it are most like the left mean and
+   those from it on most like the right. A mean is that of the segment as it is by then, moved or merged.
+
+A boundary needs only the segments beside it, so that the second step follows the first at the distance of one segment:
+this is the whole algorithm, and the stream (`speechkit.syllables.streaming`) gives the same.
+Source: Cho et al. 2024, Sylber: syllabic embedding representation of speech from raw audio.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.errors import ConfigError
+from speechkit.syllables.compiled import compiled
+from speechkit.syllables.segments import Boundaries, Float, checked_features
+
+NO_LIMIT = 1 << 62
+BLOCK_FRAMES = 4096
+LEFT_START, LEFT_END, OPEN_START, POSITION, NOT_FINITE = range(5)  # places in the state of the kernel
+
+
+@dataclass(frozen=True)
+class GreedySegmenter:
+    """Sylber's greedy segmentation.
+
+    Attributes:
+        norm: a frame of at least this L2 norm is speech. Sylber's own constant is 2.6; another encoder needs its own.
+        merge: least cosine of what belongs together, -1 to 1.
+        refine: whether boundaries are merged and moved; without it, the first pass.
+        longest: frames after which a segment ends in any case, so that a stream holds no more; None: the published
+            rule, without a limit.
+
+    Raises:
+        ConfigError: if a value is out of range.
+    """
+
+    norm: float = 2.6
+    merge: float = 0.8
+    refine: bool = True
+    longest: int | None = None
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.norm):
+            raise ConfigError(f"norm is {self.norm}; give a finite threshold")
+        if not -1 <= self.merge <= 1:
+            raise ConfigError(f"merge is {self.merge}; give a cosine from -1 to 1")
+        if self.longest is not None and self.longest < 1:
+            raise ConfigError(f"longest is {self.longest}; give at least 1 frame, or none for no limit")
+
+    def segment(self, features: NDArray[np.floating[Any]]) -> Boundaries:
+        """Segments (n, 2) of frames (T, D); a mapped file is read once, in blocks.
+
+        Raises:
+            UserError: if the frames are no table of finite numbers, with the first frame that is not.
+        """
+        from speechkit.syllables.streaming import GreedyStream
+
+        table = checked_features(features)
+        stream = GreedyStream(self)
+        parts = [stream.push(table[begin : begin + BLOCK_FRAMES]) for begin in range(0, len(table), BLOCK_FRAMES)]
+        return np.concatenate([*parts, stream.finish()])
+
+
+@compiled
+def dot(left: NDArray[np.float64], right: Float) -> float:
+    """Inner product in double precision."""
+    total = 0.0
+    for d in range(len(left)):
+        total += left[d] * np.float64(right[d])
+    return total
+
+
+@compiled
+def _square(frame: Float) -> float:
+    total = 0.0
+    for d in range(len(frame)):
+        total += np.float64(frame[d]) * np.float64(frame[d])
+    return total
+
+
+@compiled
+def _cosine(product: float, left_square: float, right_square: float) -> float:
+    scale = np.sqrt(left_square * right_square)
+    return product / scale if scale > 0.0 else 0.0
+
+
+@compiled
+def _best_place(
+    frames: Float,
+    origin: int,
+    left: int,
+    middle: int,
+    end: int,
+    left_sum: NDArray[np.float64],
+    right_sum: NDArray[np.float64],
+) -> int:
+    """Where [left, middle) and [middle, end) part best; each keeps at least a frame. The first of equal places.
+
+    What is maximised is a sum over the window's frames; from one place to the next it changes by the cosine to the
+    left mean less that to the right.
+    """
+    begin = max((left + middle) // 2, left + 1)
+    stop = min((middle + end) // 2, end - 1)
+    left_square = (left_sum * left_sum).sum()
+    right_square = (right_sum * right_sum).sum()
+    best, best_gain, gain = begin, 0.0, 0.0
+    for t in range(begin, stop):
+        frame = frames[t - origin]
+        square = _square(frame)
+        gain += _cosine(dot(left_sum, frame), left_square, square)
+        gain -= _cosine(dot(right_sum, frame), right_square, square)
+        if gain > best_gain:
+            best, best_gain = t + 1, gain
+    return best
+
+
+@compiled
+def _add(total: NDArray[np.float64], frame: Float, sign: float) -> None:
+    for d in range(len(total)):
+        total[d] += sign * np.float64(frame[d])
+
+
+@compiled
+def close(
+    frames: Float,
+    origin: int,
+    end: int,
+    state: NDArray[np.int64],
+    sums: NDArray[np.float64],
+    merge: float,
+    longest: int,
+    refine: bool,
+    found: Boundaries,
+    count: int,
+) -> int:
+    """End the open segment before frame ``end`` and settle the boundary to the one that it touches."""
+    left, middle = state[LEFT_START], state[OPEN_START]
+    state[OPEN_START] = -1
+    if not refine:
+        found[count, 0], found[count, 1] = middle, end
+        return count + 1
+    state[LEFT_END] = end
+    if left < 0:
+        state[LEFT_START] = middle
+        sums[0] = sums[1]
+        return count
+    products = (sums[0] * sums[1]).sum(), (sums[0] * sums[0]).sum(), (sums[1] * sums[1]).sum()
+    if _cosine(products[0], products[1], products[2]) >= merge and end - left <= longest:
+        sums[0] += sums[1]
+        return count
+    place = _best_place(frames, origin, left, middle, end, sums[0], sums[1])
+    found[count, 0], found[count, 1] = left, place
+    sums[0] = sums[1]
+    for t in range(place, middle):
+        _add(sums[0], frames[t - origin], 1.0)
+    for t in range(middle, place):
+        _add(sums[0], frames[t - origin], -1.0)
+    state[LEFT_START] = place
+    return count + 1
+
+
+@compiled
+def advance(
+    frames: Float,
+    origin: int,
+    end: int,
+    state: NDArray[np.int64],
+    sums: NDArray[np.float64],
+    norm: float,
+    merge: float,
+    longest: int,
+    refine: bool,
+    found: Boundaries,
+) -> int:
+    """Go on to frame ``end``; how many segments became final.
+
+    Shapes: frames (held, D), of which the first is frame ``origin``; state (5,): first and end of the segment whose
+    right boundary is not settled, first of the open one, the next frame to look at, a frame that is not finite (-1 if
+    there is none); sums (2, D) of these two segments; found (2 + new frames, 2).
+    """
+    count = 0
+    open_square = (sums[1] * sums[1]).sum()
+    for t in range(state[POSITION], end):
+        frame = frames[t - origin]
+        square = _square(frame)
+        if not np.isfinite(square):
+            state[NOT_FINITE] = t
+            return count
+        speech = np.sqrt(square) >= norm
+        if state[OPEN_START] >= 0:
+            if speech and t - state[OPEN_START] < longest:
+                product = dot(sums[1], frame)
+                if _cosine(product, open_square, square) >= merge:
+                    _add(sums[1], frame, 1.0)
+                    open_square += 2.0 * product + square
+                    continue
+            count = close(frames, origin, t, state, sums, merge, longest, refine, found, count)
+        if speech:
+            state[OPEN_START] = t
+            for d in range(len(frame)):
+                sums[1, d] = frame[d]
+            open_square = square
+        elif state[LEFT_START] >= 0:
+            found[count, 0], found[count, 1] = state[LEFT_START], state[LEFT_END]
+            state[LEFT_START] = -1
+            count += 1
+    state[POSITION] = end
+    return count
