@@ -212,6 +212,56 @@ def _pairs(found: SlueComparison) -> Any:
     return grid
 
 
+@app.command("train-text")
+def train_text(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="ner, sentiment, intent, dialog-acts or qa-text.")],
+    train: Annotated[Path, typer.Argument(metavar="TRAIN", help="Rows of text with labels to train on.")],
+    dev: Annotated[Path, typer.Argument(metavar="DEV", help="Rows that choose the weights and end the training.")],
+    out: Annotated[Path, typer.Option(help="A folder: the model goes to its model/, and a run goes on there.")],
+    init: Annotated[str, typer.Option(help="Hub id or folder of a model, or scratch: a small new one.")] = "scratch",
+    text_field: Annotated[str | None, typer.Option(help="The field of the text (qa-text: of the passage).")] = None,
+    steps: Annotated[int, typer.Option(help="Most steps.")] = 1500,
+    batch_size: Annotated[int, typer.Option(help="Rows of a step.")] = 16,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak; 1e-3 from scratch, else 3e-5.")] = None,
+    evaluate_every: Annotated[int, typer.Option(help="Steps between two scores of DEV.")] = 100,
+    patience: Annotated[int, typer.Option(help="Scores without a better one that end the training.")] = 5,
+    max_pieces: Annotated[int, typer.Option(help="Longest input in word pieces.")] = 256,
+    layers: Annotated[int, typer.Option(help="From scratch: transformer layers.")] = 2,
+    width: Annotated[int, typer.Option(help="From scratch: width of the layers.")] = 128,
+    vocabulary: Annotated[int, typer.Option(help="From scratch: most word pieces.")] = 4000,
+    seed: Annotated[int, typer.Option(help="Of weights, order and dropout.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+) -> None:
+    """Train or fine-tune a text model on TRAIN, choosing the weights that score best on DEV.
+
+    Examples:
+      speechkit slue train-text ner train.jsonl dev.jsonl --init bert-base-cased --out exp/tagger
+
+      speechkit slue train-text intent train.jsonl dev.jsonl --out exp/intents
+    """
+    from speechkit.runtime import choose_device
+    from speechkit.slue.systems.small_text_model import SmallTextModel
+    from speechkit.slue.systems.text_examples import read_examples
+    from speechkit.slue.systems.text_training import TextTrainingConfig, train_text_model
+
+    config = TextTrainingConfig(
+        init=init,
+        small=SmallTextModel(layers=layers, width=width, vocabulary=vocabulary, positions=max_pieces),
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        evaluate_every=evaluate_every,
+        patience=patience,
+        max_pieces=max_pieces,
+        seed=seed,
+    )
+    known, chosen_by = (read_examples(task, path, text_field=text_field) for path in (train, dev))
+    result = train_text_model(task, known, chosen_by, config, out, device=choose_device(device), log=typer.echo)
+    if result.unseen_labels:
+        typer.echo(f"note: {dev} has labels that {train} has not: {', '.join(result.unseen_labels)}")
+    typer.echo(f"best {result.measure} on {dev}: {100 * result.best:.2f} %; model: {out / 'model'}")
+
+
 @app.command()
 def predict(
     task: Annotated[str, typer.Argument(metavar="TASK", help="ner, sentiment, intent, dialog-acts, qa ...")],
@@ -220,6 +270,8 @@ def predict(
     out: Annotated[Path, typer.Option(help="The predictions, .jsonl.")],
     recognizer: Annotated[str, typer.Option(help="Recogniser, as in speechkit transcribe.")] = "embedded",
     oracle: Annotated[bool, typer.Option("--oracle", help="Take the transcripts: the top line of the model.")] = False,
+    text: Annotated[bool, typer.Option("--text", help="MANIFEST is rows of text; no audio is looked at.")] = False,
+    text_field: Annotated[str | None, typer.Option(help="With --text: the field of the text or passage.")] = None,
     documents: Annotated[Path | None, typer.Option(help="qa: the manifest of the documents.")] = None,
     threshold: Annotated[float, typer.Option(help="dialog-acts: least probability of a label.")] = 0.5,
     lang: Annotated[str, typer.Option(help="Language of the recordings.")] = "en",
@@ -231,12 +283,22 @@ def predict(
       speechkit slue predict ner dev.jsonl --model my/bert-ner --out hyp.jsonl
 
       speechkit slue predict ner dev.jsonl --model my/bert-ner --oracle --out top.jsonl
+
+      speechkit slue predict qa-text squad.jsonl --model exp/reader/model --text --out answers.jsonl
     """
     from speechkit.data.manifest import write_jsonl
+    from speechkit.errors import UserError
     from speechkit.runtime import choose_device
     from speechkit.slue.systems import pipeline
 
     chosen = choose_device(device)
+    if text:
+        if oracle:
+            raise UserError("--text and --oracle say two things about where the text is from; give one")
+        rows = pipeline.predict_texts(task, manifest, model, text_field=text_field, device=chosen, threshold=threshold)
+        count = write_jsonl(out, rows)
+        typer.echo(f"{count:,} predictions in {out}")
+        return
     listen: pipeline.Listen
     if oracle:
         listen = pipeline.oracle

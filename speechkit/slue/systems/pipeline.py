@@ -16,7 +16,9 @@ from speechkit.asr.hypothesis import Recognizer
 from speechkit.data.manifest import audio_path, read_manifest
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
-from speechkit.slue.metrics.entity_text import entities_of_tags, split_clitics
+from speechkit.slue.metrics.entity_text import entities_of_tags
+from speechkit.slue.rows import read_rows
+from speechkit.slue.systems.text_examples import PASSAGES, QUESTIONS, recognised_words, text_of
 from speechkit.slue.systems.text_models import ExtractiveReader, Summarizer, TextClassifier, TokenTagger
 
 SAMPLE_RATE = 16_000
@@ -98,10 +100,47 @@ def predict(
         yield {"id": utterance.id, "pred_text": heard.text, **understand(heard.text)}
 
 
+def predict_texts(
+    task: str,
+    rows: Path,
+    model: str,
+    *,
+    text_field: str | None = None,
+    device: str = "cpu",
+    threshold: float = 0.5,
+) -> Iterator[dict[str, Any]]:
+    """Predictions from text that was recognised before, or written: no audio is looked at.
+
+    Args:
+        task: ner, sentiment, intent, dialog-acts, summarisation, or qa-text (questions about passages).
+        rows: any file that scoring reads.
+        model: hub id or folder of the text model that the task needs.
+        text_field: where the text (of qa-text: the passage) stands; else the usual fields, recognised text first.
+        device: where the text model runs.
+        threshold: of dialog acts, 0 to 1.
+
+    Raises:
+        UserError: if a row has no text, the task has no text model, or the model cannot be loaded.
+    """
+    names = (text_field,) if text_field else ("pred_text", "normalized_text", "text")
+    if task == "qa-text":
+        reader = ExtractiveReader(model, device)
+        passages = (text_field,) if text_field else PASSAGES
+        for row in read_rows(rows):
+            passage = text_of(row, passages)
+            span = reader.answer(text_of(row, QUESTIONS), passage) if passage.strip() else None
+            yield {"id": row.id, "pred_answer_text": "" if span is None else passage[span[0] : span[1]]}
+        return
+    understand = _text_task(task, model, device, threshold)
+    for row in read_rows(rows):
+        text = text_of(row, names)
+        yield {"id": row.id, "pred_text": text, **understand(text)}
+
+
 def _text_task(task: str, model: str, device: str, threshold: float) -> Callable[[str], dict[str, Any]]:
     if task == "ner":
         tagger = TokenTagger(model, device)
-        return lambda text: {"pred_ner": entities_of_tags(tagger.tag(split_clitics(text).split()))}
+        return lambda text: {"pred_ner": entities_of_tags(tagger.tag(recognised_words(text)))}
     if task in ("sentiment", "intent"):
         classifier = TextClassifier(model, device)
         return lambda text: {f"pred_{task}": classifier.label(text)}

@@ -28,6 +28,7 @@ def load_text_model(automatic: str, what: str, name: str, device: str = "cpu", *
     """
     import transformers
 
+    transformers.utils.logging.disable_progress_bar()
     try:
         model: Any = getattr(transformers, automatic).from_pretrained(name, use_safetensors=True, **options)
         tokenizer: Any = transformers.AutoTokenizer.from_pretrained(name, use_fast=True)
