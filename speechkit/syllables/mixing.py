@@ -1,0 +1,74 @@
+"""What the student hears instead of clean speech: noise, rooms and second speakers. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.errors import ConfigError
+from speechkit.training.augment import AugmentConfig, augment_waveform
+
+Float = NDArray[np.float32]
+
+
+class MixingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How often (shares of utterances) and how loudly.
+
+    Attributes:
+        damage: noise, room and gain; speed must be 0, since the targets stand frame by frame.
+        speaker: share that hears another utterance of the batch under its first or last part.
+        speaker_db: level of the speech over the other.
+        speaker_silent: the largest share of the utterance that stays free of the other.
+    """
+
+    damage: AugmentConfig = AugmentConfig(speed=0.0, room=0.05, noise=0.2, noise_db=(3.0, 20.0), gain_db=(0.0, 0.0))
+    speaker: float = 0.1
+    speaker_db: tuple[float, float] = (5.0, 15.0)
+    speaker_silent: float = 0.7
+
+    def __post_init__(self) -> None:
+        if self.damage.speed:
+            raise ConfigError("mixing.damage.speed must be 0; the targets are of the unchanged time")
+
+
+NO_MIXING = MixingConfig(damage=AugmentConfig(speed=0.0, room=0.0, noise=0.0, gain_db=(0.0, 0.0)), speaker=0.0)
+
+
+def add_speaker(waveform: Float, other: Float, level_db: float, silent: float, at_end: bool) -> Float:
+    """Mix another speaker in, ``level_db`` below, leaving a share ``silent`` of the first free at the other side."""
+    begin = int(silent * len(waveform))
+    length = len(waveform) - begin
+    power, other_power = float(np.mean(waveform**2)), float(np.mean(other**2))
+    if not length or not power or not other_power:
+        return waveform
+    scale = np.sqrt(power / other_power) * 10 ** (-level_db / 20)
+    second: Float = np.resize(other, length) * np.float32(scale)
+    mixed: Float = waveform.copy()
+    mixed[begin if at_end else 0 :][:length] += second
+    return mixed
+
+
+def mix(
+    waveforms: Sequence[Float], config: MixingConfig, generator: np.random.Generator, noises: Sequence[Float] = ()
+) -> list[Float]:
+    """Each waveform (samples,) as the student hears it, of the same length; the others of the batch lend their voices.
+
+    Source: Chen et al. 2022 (WavLM), utterance mixing.
+    """
+    heard = []
+    for place, waveform in enumerate(waveforms):
+        mixed = waveform
+        if len(waveforms) > 1 and generator.random() < config.speaker:
+            other = int(generator.integers(len(waveforms) - 1))
+            mixed = add_speaker(
+                waveform,
+                waveforms[other + (other >= place)],
+                generator.uniform(*config.speaker_db),
+                generator.uniform(0, config.speaker_silent),
+                bool(generator.random() < 0.5),
+            )
+        heard.append(augment_waveform(mixed, config.damage, generator, noises))
+    return heard

@@ -1,0 +1,168 @@
+"""Sylber: a student learns, frame by frame, the mean of its frozen teacher's segment, and nothing in silence.
+
+Stage 1 takes segments from any segmenter; stage 2 takes the trained student as teacher and cuts its frames while it
+trains, with a threshold that changes from batch to batch.
+
+Source: Cho et al. 2025 (Sylber), section 3; written from the paper.
+
+Notation used for tensor shapes: B items, S samples, T frames of 20 ms, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from speechkit.encoders.pretraining.batches import standardised
+from speechkit.encoders.pretraining.frames import HOP_SAMPLES, frame_mask
+from speechkit.syllables.mixing import NO_MIXING, Float, MixingConfig, mix
+from speechkit.syllables.segments import Segmenter
+from speechkit.syllables.syllable_encoder import SyllableEncoder
+
+SILENCE = -1
+"""The label of a frame in no segment."""
+Spans = NDArray[np.int64]
+
+
+def frame_labels(spans: Spans, begin: int, frames: int) -> NDArray[np.int64]:
+    """The segment of each frame from ``begin`` on: spans (n, 2) to (frames,), `SILENCE` between them."""
+    labels = np.full(frames, SILENCE, np.int64)
+    for number, (start, end) in enumerate(spans):
+        low, high = max(int(start) - begin, 0), min(int(end) - begin, frames)
+        if low < high:
+            labels[low:high] = number
+    return labels
+
+
+def segment_targets(features: Tensor, labels: Tensor) -> Tensor:
+    """Each frame's segment mean, zero in silence: (B, T, D) and (B, T) to (B, T, D)."""
+    rows, frames, width = features.shape
+    most = int(labels.max()) + 1 if labels.numel() else 0
+    if most <= 0:
+        return torch.zeros_like(features)
+    inside = labels != SILENCE
+    # Segments of different items get different numbers; the last row collects silence and stays zero.
+    offset = torch.arange(rows, device=labels.device)[:, None] * most
+    flat = torch.where(inside, labels + offset, rows * most).reshape(-1)
+    sums = features.new_zeros(rows * most + 1, width).index_add_(0, flat, features.reshape(-1, width))
+    counts = features.new_zeros(rows * most + 1).index_add_(0, flat, features.new_ones(len(flat)))
+    means = sums / counts.clamp_min(1)[:, None]
+    means[-1] = 0
+    return means[flat].reshape(rows, frames, width)
+
+
+class StoredSegments:
+    """Segments that were made before: the number of an item to its spans."""
+
+    def __init__(self, spans: Spans, ends: NDArray[np.int64]) -> None:
+        self._spans, self._ends = spans, ends
+
+    def __call__(self, item: int) -> Spans:
+        """Spans (n, 2) in frames of the whole item."""
+        return self._spans[int(self._ends[item - 1]) if item else 0 : int(self._ends[item])]
+
+
+class SelfSegmentation:
+    """The objective, for `speechkit.training.train`.
+
+    Args:
+        student: what learns.
+        teacher: what it learns from; it is never changed.
+        stored: spans of each item, for stage 1.
+        online: from the merge threshold of a batch to a segmenter of the teacher's frames, for stage 2.
+        merge_range: the thresholds that ``online`` is asked for, drawn for each batch.
+        mixing: what the student hears.
+        noises: recorded noise, each (samples,) at 16 kHz.
+        seed: of mixing and thresholds.
+    """
+
+    def __init__(
+        self,
+        student: SyllableEncoder,
+        teacher: SyllableEncoder,
+        *,
+        stored: Callable[[int], Spans] | None = None,
+        online: Callable[[float], Segmenter] | None = None,
+        merge_range: tuple[float, float] = (0.8, 0.9),
+        mixing: MixingConfig = NO_MIXING,
+        noises: Sequence[Float] = (),
+        seed: int = 0,
+    ) -> None:
+        if (stored is None) == (online is None):
+            raise ValueError("give the segments of stage 1 or the segmenter of stage 2, and not both")
+        self.network = student
+        # In a list, so that it is neither trained, averaged nor saved.
+        self._teacher = [teacher.eval().requires_grad_(False)]
+        self._stored, self._online = stored, online
+        self._merge_range, self._mixing, self._noises, self._seed = merge_range, mixing, noises, seed
+
+    def groups(self) -> list[list[nn.Parameter]]:
+        """All that learns, in one group."""
+        return [[value for value in self.network.parameters() if value.requires_grad]]
+
+    def prepare(self, batch: dict[str, Tensor], number: int) -> dict[str, Tensor]:
+        """A batch of `WaveformBatches` without damage, with what the student hears, and labels or a threshold."""
+        generator = np.random.default_rng([self._seed, 5, number])
+        lengths = batch["lengths"].tolist()
+        clean = [row[:length].numpy() for row, length in zip(batch["clean"], lengths, strict=True)]
+        heard = [torch.from_numpy(standardised(item)) for item in mix(clean, self._mixing, generator, self._noises)]
+        ready = {
+            "teacher_inputs": batch["inputs"],
+            "inputs": nn.utils.rnn.pad_sequence(heard, batch_first=True),
+            "lengths": batch["lengths"],
+        }
+        if self._stored is None:
+            return {**ready, "merge": torch.tensor(generator.uniform(*self._merge_range), dtype=torch.float64)}
+        frames = [length // HOP_SAMPLES for length in lengths]
+        labels = [
+            frame_labels(self._stored(item), begin // HOP_SAMPLES, count)
+            for item, begin, count in zip(batch["items"].tolist(), batch["begins"].tolist(), frames, strict=True)
+        ]
+        return {**ready, "labels": _stacked(labels, max(frames))}
+
+    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        """Mean over all real frames, silent ones too, of the squared distance to the target, by dimension."""
+        lengths = batch["lengths"]
+        teacher = self._teacher[0].to(lengths.device)
+        with torch.no_grad():
+            features = teacher(batch["teacher_inputs"], lengths).float()
+            labels = batch["labels"] if "labels" in batch else self._cut(features, lengths, float(batch["merge"]))
+            targets = segment_targets(features, labels)
+        real = frame_mask(lengths)
+        found = model(batch["inputs"], lengths)[real].float()
+        loss = (found - targets[real]).square().mean()
+        speech = labels[real] != SILENCE
+        norms = found.detach().norm(dim=-1)
+        segments = sum(len(row.unique()) - int((row == SILENCE).any()) for row in labels)
+        return loss, {
+            "speech_share": float(speech.float().mean()),
+            "segments_per_second": segments * 50 / max(int(real.sum()), 1),
+            "norm_speech": float(norms[speech].mean()) if speech.any() else 0.0,
+            "norm_silence": float(norms[~speech].mean()) if (~speech).any() else 0.0,
+        }
+
+    def _cut(self, features: Tensor, lengths: Tensor, merge: float) -> Tensor:
+        assert self._online is not None
+        segmenter = self._online(merge)
+        frames = (lengths // HOP_SAMPLES).tolist()
+        items = features.cpu().numpy()
+        labels = [
+            frame_labels(segmenter.segment(item[:count]), 0, count) for item, count in zip(items, frames, strict=True)
+        ]
+        return _stacked(labels, features.shape[1]).to(features.device)
+
+    def save(self, folder: Path) -> None:
+        """The student, as `load_encoder` and transformers read it."""
+        self.network.save(folder)
+
+
+def _stacked(labels: Sequence[NDArray[np.int64]], frames: int) -> Tensor:
+    stacked = np.full((len(labels), frames), SILENCE, np.int64)
+    for row, item in enumerate(labels):
+        stacked[row, : len(item)] = item
+    return torch.from_numpy(stacked)
