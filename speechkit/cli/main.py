@@ -38,6 +38,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prepare": ("speechkit.cli.prepare:prepare", "Turn a public corpus as downloaded into manifests."),
     "manifest": ("speechkit.cli.manifest:app", "Check, count, split and convert manifests."),
     "score": ("speechkit.cli.score:score", "Error rates of recognisers side by side, with intervals and tests."),
+    "lm": ("speechkit.cli.lm:app", "Build n-gram language models for decoding, and measure them."),
+    "probe": ("speechkit.cli.probe:probe", "What frozen encoders make easy to read: one table."),
     "slue": ("speechkit.cli.slue:app", "Scores of spoken language understanding: the SLUE tasks."),
     "doctor": ("speechkit.cli.doctor:doctor", "Check the installation and say what mends it."),
 }

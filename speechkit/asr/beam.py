@@ -1,0 +1,217 @@
+"""Prefix beam search over CTC emissions, with an n-gram model of words or of characters, and rescoring of its best.
+
+Paths that write the same text are summed (Hannun et al. 2014). A word is scored by the language model when it ends, so
+a text's score is: log P(text | sound) + weight * log P(text) + bonus * words. Torch-free.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.asr.ngram import END, NgramModel, State
+
+NOTHING = -math.inf
+SPACE = "<space>"
+"""A blank, as a word of a character model."""
+
+
+@dataclass(frozen=True)
+class BeamConfig:
+    """How wide to search and how much the language model says.
+
+    ``symbol_floor``: symbols less likely than this (natural log) in a frame are not tried there, the best one always.
+    ``beam_floor``: texts so much worse than the best are dropped.
+    """
+
+    beam: int = 32
+    weight: float = 0.5
+    bonus: float = 0.5
+    symbol_floor: float = -8.0
+    beam_floor: float = 14.0
+
+
+@dataclass(frozen=True)
+class BeamText:
+    """A text with its score and its parts: of the sound, and of the language model before its weight."""
+
+    text: str
+    score: float
+    sound: float
+    language: float
+
+
+class _Prefix:
+    """A text so far: what was written before the open word, the open word, and what the language model said."""
+
+    __slots__ = ("children", "language", "parent", "state", "symbol", "word", "words")
+
+    def __init__(self, parent: _Prefix | None, symbol: str, word: str, state: State, language: float, words: int):
+        self.parent, self.symbol, self.word = parent, symbol, word
+        self.state, self.language, self.words = state, language, words
+        self.children: dict[str, _Prefix] = {}
+
+    def text(self) -> str:
+        """All that was written."""
+        parts: list[str] = []
+        here: _Prefix | None = self
+        while here is not None:
+            parts.append(here.symbol)
+            here = here.parent
+        return "".join(reversed(parts))
+
+
+def _add(first: float, second: float) -> float:
+    """log(exp(first) + exp(second))."""
+    if first < second:
+        first, second = second, first
+    return first if second == NOTHING else first + math.log1p(math.exp(second - first))
+
+
+def beam_search(
+    log_probs: NDArray[np.floating[Any]],
+    vocabulary: Sequence[str],
+    *,
+    blank: int = 0,
+    silent: frozenset[int] = frozenset(),
+    model: NgramModel | None = None,
+    config: BeamConfig = BeamConfig(),
+    best: int = 1,
+) -> list[BeamText]:
+    """The ``best`` texts, best first.
+
+    Blanks at the ends and repeated blanks vanish, as in greedy decoding.
+
+    Args:
+        log_probs: (T, V) natural logarithms.
+        vocabulary: V symbols; a blank between words is " ".
+        blank: the CTC blank.
+        silent: symbols that write nothing.
+        model: of words, or of characters where all its words are single ones.
+        config: width and weights.
+        best: how many.
+    """
+    spells = model is not None and model.spells
+    root = _Prefix(None, "", "", model.begin() if model is not None else (), 0.0, 0)
+    # Log-probability of the paths that end in a blank, and of those that end in the prefix's last symbol.
+    beams: dict[_Prefix, list[float]] = {root: [0.0, NOTHING]}
+
+    def value(item: tuple[_Prefix, list[float]]) -> float:
+        prefix, (ends_blank, ends_symbol) = item
+        return _add(ends_blank, ends_symbol) + config.weight * prefix.language + config.bonus * prefix.words
+
+    def extended(prefix: _Prefix, symbol: str) -> _Prefix:
+        child = prefix.children.get(symbol)
+        if child is None:
+            state, language, words = prefix.state, prefix.language, prefix.words
+            if symbol == " ":
+                words += 1
+            if model is not None and (spells or symbol == " "):
+                said, state = model.score(state, (SPACE if symbol == " " else symbol) if spells else prefix.word)
+                language += said
+            child = _Prefix(prefix, symbol, "" if symbol == " " else prefix.word + symbol, state, language, words)
+            prefix.children[symbol] = child
+        return child
+
+    for frame in np.asarray(log_probs, np.float64):
+        tried = np.flatnonzero(frame >= config.symbol_floor).tolist() or [int(frame.argmax())]
+        following: dict[_Prefix, list[float]] = {}
+        for prefix, (ends_blank, ends_symbol) in beams.items():
+            either = _add(ends_blank, ends_symbol)
+            for place in tried:
+                said = float(frame[place])
+                if place == blank or place in silent:
+                    slot = following.setdefault(prefix, [NOTHING, NOTHING])
+                    slot[0] = _add(slot[0], either + said)
+                    continue
+                symbol = vocabulary[place]
+                if symbol == prefix.symbol:
+                    slot = following.setdefault(prefix, [NOTHING, NOTHING])
+                    # Two blanks between words are one, with or without a CTC blank between them.
+                    slot[1] = _add(slot[1], (either if symbol == " " else ends_symbol) + said)
+                    if symbol == " ":
+                        continue
+                    before = ends_blank
+                elif symbol == " " and prefix is root:
+                    slot = following.setdefault(prefix, [NOTHING, NOTHING])
+                    slot[0] = _add(slot[0], either + said)
+                    continue
+                else:
+                    before = either
+                if before == NOTHING:
+                    continue
+                slot = following.setdefault(extended(prefix, symbol), [NOTHING, NOTHING])
+                slot[1] = _add(slot[1], before + said)
+        ranked = sorted(following.items(), key=value, reverse=True)[: config.beam]
+        least = value(ranked[0]) - config.beam_floor
+        beams = {prefix: slot for prefix, slot in ranked if value((prefix, slot)) >= least}
+    return _finished(beams, model, spells, config)[:best]
+
+
+def _finished(
+    beams: dict[_Prefix, list[float]], model: NgramModel | None, spells: bool, config: BeamConfig
+) -> list[BeamText]:
+    """Close the open word and the sentence; a text with and without a blank at its end is one."""
+    sounds: dict[_Prefix, float] = {}
+    for prefix, (ends_blank, ends_symbol) in beams.items():
+        whole = prefix.parent if prefix.symbol == " " and prefix.parent is not None else prefix
+        sounds[whole] = _add(sounds.get(whole, NOTHING), _add(ends_blank, ends_symbol))
+    found = []
+    for prefix, sound in sounds.items():
+        language, state, words = prefix.language, prefix.state, prefix.words + bool(prefix.word)
+        if model is not None:
+            if prefix.word and not spells:
+                said, state = model.score(state, prefix.word)
+                language += said
+            language += model.score(state, END)[0]
+        score = sound + config.weight * language + config.bonus * words
+        found.append(BeamText(prefix.text(), score, sound, language))
+    return sorted(found, key=lambda each: (-each.score, each.text))
+
+
+def rescore(
+    texts: Sequence[BeamText], language: Callable[[str], float], *, weight: float, bonus: float = 0.0
+) -> list[BeamText]:
+    """The same texts, best first, by another language model (natural log-probability of a text) instead."""
+    again = []
+    for each in texts:
+        said = language(each.text)
+        score = each.sound + weight * said + bonus * len(each.text.split())
+        again.append(BeamText(each.text, score, each.sound, said))
+    return sorted(again, key=lambda each: (-each.score, each.text))
+
+
+def causal_model_scorer(name: str, device: str = "cpu") -> Callable[[str], float]:
+    """Log-probabilities of texts by a transformers causal language model, hub id or folder, for `rescore`.
+
+    Raises:
+        UserError: if it cannot be loaded; only safetensors are read.
+    """
+    import torch
+    import transformers
+
+    from speechkit.errors import UserError
+
+    try:
+        network: Any = transformers.AutoModelForCausalLM.from_pretrained(name, use_safetensors=True).eval().to(device)
+        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{name}: cannot be loaded as a causal language model ({reason}); give a folder") from error
+    first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+
+    def language(text: str) -> float:
+        ids = ([] if first is None else [first]) + tokenizer(text, add_special_tokens=False)["input_ids"]
+        if len(ids) < 2:
+            return 0.0
+        symbols = torch.tensor([ids], device=device)
+        with torch.inference_mode():
+            log_probs = network(symbols).logits[0, :-1].float().log_softmax(-1)
+        return float(log_probs.gather(1, symbols[0, 1:, None]).sum())
+
+    return language

@@ -1,0 +1,171 @@
+"""N-gram language models in the ARPA format, which KenLM, SRILM and `speechkit lm build` write. Torch-free."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from speechkit.errors import UserError
+
+BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
+State = tuple[str, ...]
+"""The words that the next one depends on, at most order - 1 of them."""
+LN_10 = math.log(10)
+UNKNOWN_LOG10 = -7.0
+"""Of an unknown word where the model has no ``<unk>``."""
+MAX_LINE = 1 << 16
+
+
+class NgramModel:
+    """Natural log-probabilities of words behind words, with back-off.
+
+    Args:
+        order: longest n-gram.
+        entries: n-gram, its words parted by blanks, to (log10 probability, log10 back-off weight).
+        source: where it came from, for errors.
+    """
+
+    def __init__(self, order: int, entries: dict[str, tuple[float, float]], source: str = "the language model"):
+        self.order, self.entries, self.source = order, entries, source
+        unknown = entries.get(UNKNOWN)
+        self._unknown = unknown[0] if unknown is not None else UNKNOWN_LOG10
+
+    @classmethod
+    def read(cls, path: str | Path) -> NgramModel:
+        """Read ``.arpa`` or ``.arpa.gz``.
+
+        Raises:
+            UserError: with ``file:line`` for what is not ARPA, or if counts and n-grams differ.
+        """
+        path = Path(path)
+        counts: dict[int, int] = {}
+        entries: dict[str, tuple[float, float]] = {}
+        section, seen = 0, 0
+        ended = begun = False
+
+        def full(place: str) -> None:
+            if section and seen != counts.get(section, 0):
+                raise UserError(
+                    f"{place}: {seen} {section}-grams where the head says {counts.get(section, 0)}; mend it"
+                )
+
+        number = 0
+        for number, line in _lines(path):
+            place = f"{path}:{number}"
+            if not begun:
+                begun = line == "\\data\\"
+                continue
+            if not line:
+                continue
+            if line == "\\end\\":
+                full(place)
+                ended = True
+                break
+            if line.startswith("ngram ") and not section:
+                order, _, count = line[6:].partition("=")
+                if not (order.strip().isdigit() and count.strip().isdigit()):
+                    raise UserError(f"{place}: {line[:60]!r} is no count; write 'ngram N=COUNT'")
+                counts[int(order)] = int(count)
+            elif line.startswith("\\") and line.endswith("-grams:"):
+                full(place)
+                section, seen = _section(line, place, counts), 0
+            else:
+                words, value = _entry(line, section, place)
+                entries[words] = value
+                seen += 1
+        if not ended:
+            raise UserError(f"{path}:{number}: ends before \\end\\; the file is torn or no ARPA model (binary KenLM?)")
+        return cls(max(counts), entries, str(path))
+
+    def begin(self) -> State:
+        """The state before a sentence."""
+        return (BEGIN,) if self.order > 1 else ()
+
+    def score(self, state: State, word: str) -> tuple[float, State]:
+        """Natural log-probability of a word behind a state, and the state behind the word.
+
+        A word that the model does not know is scored as ``<unk>``.
+        """
+        known = word if word in self.entries else UNKNOWN
+        back_off = 0.0
+        context = state
+        while True:
+            found = self.entries.get(" ".join((*context, known)))
+            if found is not None:
+                log10 = back_off + found[0]
+                break
+            if not context:
+                log10 = back_off + self._unknown
+                break
+            weights = self.entries.get(" ".join(context))
+            back_off += weights[1] if weights is not None else 0.0
+            context = context[1:]
+        following = (*state, known)[-(self.order - 1) :] if self.order > 1 else ()
+        return log10 * LN_10, following
+
+    def sentence(self, words: Sequence[str]) -> float:
+        """Natural log-probability of a sentence with its end."""
+        total, state = 0.0, self.begin()
+        for word in (*words, END):
+            value, state = self.score(state, word)
+            total += value
+        return total
+
+    def perplexity(self, sentences: Sequence[Sequence[str]]) -> tuple[float, float]:
+        """Perplexity a word, ends counted, and the share of unknown words.
+
+        Raises:
+            UserError: if there is no sentence.
+        """
+        if not sentences:
+            raise UserError("there is no sentence to compute a perplexity of")
+        total = sum(self.sentence(words) for words in sentences)
+        words = sum(len(each) for each in sentences)
+        unknown = sum(word not in self.entries for each in sentences for word in each)
+        return math.exp(-total / (words + len(sentences))), unknown / max(1, words)
+
+    @property
+    def spells(self) -> bool:
+        """Whether its words are single characters (a blank being ``<space>``): a model of spelling."""
+        return all(len(word) == 1 or word.startswith("<") for word in self.entries if " " not in word)
+
+
+def _section(line: str, place: str, counts: dict[int, int]) -> int:
+    order = line[1 : -len("-grams:")]
+    if not order.isdigit() or int(order) not in counts:
+        raise UserError(f"{place}: {line[:40]!r} is no section that the head counts; mend the file")
+    return int(order)
+
+
+def _entry(line: str, order: int, place: str) -> tuple[str, tuple[float, float]]:
+    cells = line.split()
+    if not order or not order + 1 <= len(cells) <= order + 2:
+        raise UserError(f"{place}: {line[:60]!r} is no {order}-gram; write log10 probability, words, back-off weight")
+    try:
+        value = float(cells[0]), float(cells[order + 1]) if len(cells) == order + 2 else 0.0
+    except ValueError as error:
+        raise UserError(f"{place}: {line[:60]!r} holds no number where one is wanted; mend it") from error
+    if not all(math.isfinite(each) for each in value):
+        raise UserError(f"{place}: a value is not finite; mend it")
+    return " ".join(cells[1 : order + 1]), value
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    def opened() -> IO[bytes]:
+        return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+    try:
+        with opened() as file:
+            number = 0
+            while line := file.readline(MAX_LINE):
+                number += 1
+                if len(line) == MAX_LINE:
+                    raise UserError(f"{path}:{number}: the line is longer than 64 KiB; this is no ARPA model")
+                yield number, line.decode("utf-8").strip(" \t\r\n")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path}: cannot be read as an ARPA model ({error}); build one by speechkit lm build"
+        ) from error

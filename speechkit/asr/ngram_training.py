@@ -1,0 +1,159 @@
+"""Estimate n-gram models from text and write them as ARPA. Torch-free.
+
+Interpolated modified Kneser-Ney smoothing (Chen and Goodman 1999), with the counts of counts of every order, as lmplz
+estimates it; Witten-Bell smoothing (Witten and Bell 1991) where a corpus is so small that its discounts do not exist.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from speechkit.asr.ngram import BEGIN, END, UNKNOWN, NgramModel
+from speechkit.errors import UserError
+from speechkit.io.atomic import write_bytes
+
+Smoothing = Literal["auto", "kneser-ney", "witten-bell"]
+Ngram = tuple[str, ...]
+NEVER_LOG10 = -99.0
+"""Of ``<s>``, which is no word that could follow."""
+
+
+def estimate(
+    sentences: Iterable[Sequence[str]], order: int = 3, smoothing: Smoothing = "auto"
+) -> tuple[NgramModel, str]:
+    """A model of the sentences, and the smoothing that was used.
+
+    Args:
+        sentences: words; neither ``<s>`` nor ``</s>`` among them.
+        order: 1 to 6.
+        smoothing: ``auto`` takes Kneser-Ney where its discounts exist.
+
+    Raises:
+        UserError: if there is no word, a word is a mark of the format, or Kneser-Ney is asked for and has no discounts.
+    """
+    if not 1 <= order <= 6:
+        raise UserError(f"the order is {order}; choose 1 to 6")
+    counts = _counts(sentences, order)
+    if not counts[0]:
+        raise UserError("there is no word to learn a language model from; give text")
+    adjusted = [_left_extensions(counts, n) for n in range(order)]
+    discounts = None if smoothing == "witten-bell" else [_discounts(table) for table in adjusted]
+    missing = [n + 1 for n, each in enumerate(discounts or []) if each is None]
+    if discounts is None or (missing and smoothing == "auto"):
+        return _witten_bell(counts, order), "witten-bell"
+    if missing:
+        raise UserError(
+            f"the text is too small for Kneser-Ney discounts of order {missing[0]}; give more text, a lower order, or "
+            "witten-bell"
+        )
+    return _kneser_ney(adjusted, [each or (0.0, 0.0, 0.0) for each in discounts], order), "kneser-ney"
+
+
+def _counts(sentences: Iterable[Sequence[str]], order: int) -> list[Counter[Ngram]]:
+    counts: list[Counter[Ngram]] = [Counter() for _ in range(order)]
+    for number, sentence in enumerate(sentences, 1):
+        for word in sentence:
+            if word in (BEGIN, END, UNKNOWN) or not word or len(word.split()) != 1:
+                raise UserError(f"sentence {number} holds {word!r}, which is no word; take it out of the text")
+        if not sentence:
+            continue
+        marked = (BEGIN, *sentence, END)
+        for n in range(1, order + 1):
+            # The beginning is no word that could be predicted.
+            for place in range(int(n == 1), len(marked) - n + 1):
+                counts[n - 1][marked[place : place + n]] += 1
+    return counts
+
+
+def _left_extensions(counts: list[Counter[Ngram]], n: int) -> Counter[Ngram]:
+    """Below the highest order an n-gram counts once for each word before it; behind a beginning there is none."""
+    if n == len(counts) - 1:
+        return counts[n]
+    kinds: Counter[Ngram] = Counter()
+    for longer in counts[n + 1]:
+        kinds[longer[1:]] += 1
+    return Counter({gram: count if gram[0] == BEGIN else kinds[gram] for gram, count in counts[n].items()})
+
+
+def _discounts(table: Counter[Ngram]) -> tuple[float, float, float] | None:
+    """What is taken off counts of 1, 2, and 3 or more; None where the counts of counts do not give it."""
+    of = Counter(min(count, 5) for count in table.values())
+    if not all(of[count] for count in (1, 2, 3, 4)):
+        return None
+    y = of[1] / (of[1] + 2 * of[2])
+    found = 1 - 2 * y * of[2] / of[1], 2 - 3 * y * of[3] / of[2], 3 - 4 * y * of[4] / of[3]
+    return found if all(0 <= each <= limit for each, limit in zip(found, (1, 2, 3), strict=True)) else None
+
+
+def _kneser_ney(tables: list[Counter[Ngram]], discounts: list[tuple[float, float, float]], order: int) -> NgramModel:
+    def taken(n: int, count: int) -> float:
+        return discounts[n][min(count, 3) - 1]
+
+    def freed(n: int, gram_counts: list[int]) -> float:
+        return sum(taken(n, count) for count in gram_counts) / sum(gram_counts)
+
+    return _interpolated(tables, order, lambda n, c, total, kinds: (c - taken(n, c)) / total, freed)
+
+
+def _witten_bell(counts: list[Counter[Ngram]], order: int) -> NgramModel:
+    def freed(n: int, gram_counts: list[int]) -> float:
+        return len(gram_counts) / (sum(gram_counts) + len(gram_counts))
+
+    return _interpolated(counts, order, lambda n, c, total, kinds: c / (total + kinds), freed)
+
+
+def _interpolated(
+    tables: list[Counter[Ngram]],
+    order: int,
+    own: Callable[[int, int, int, int], float],
+    freed: Callable[[int, list[int]], float],
+) -> NgramModel:
+    """The share ``own`` of each n-gram, and what each context leaves (``freed``) for the shorter one, as back-off.
+
+    ``own`` has the order less one, the count, the sum of the context's counts, and how many kinds follow it.
+    """
+    words = sorted({gram[0] for gram in tables[0]} | {UNKNOWN, END})
+    probability: dict[Ngram, float] = {}
+    weight: dict[Ngram, float] = {}
+    for n in range(order):
+        following: dict[Ngram, list[int]] = defaultdict(list)
+        for gram, count in tables[n].items():
+            following[gram[:-1]].append(count)
+        sums = {context: (sum(each), len(each), freed(n, each)) for context, each in following.items()}
+        if n == 0:
+            total, kinds, left = sums[()]
+            for word in words:
+                count = tables[0].get((word,), 0)
+                share = own(0, count, total, kinds) if count else 0.0
+                probability[(word,)] = share + left / len(words)
+            continue
+        for gram, count in tables[n].items():
+            total, kinds, left = sums[gram[:-1]]
+            probability[gram] = own(n, count, total, kinds) + left * probability[gram[1:]]
+        weight |= {context: left for context, (_, _, left) in sums.items()}
+
+    def log10(value: float) -> float:
+        return math.log10(value) if value > 0 else NEVER_LOG10
+
+    # What never was a context leaves all to the shorter one.
+    entries = {" ".join(gram): (log10(value), log10(weight.get(gram, 1.0))) for gram, value in probability.items()}
+    if order > 1:
+        entries[BEGIN] = NEVER_LOG10, log10(weight[(BEGIN,)])
+    return NgramModel(order, entries)
+
+
+def write_arpa(model: NgramModel, path: Path) -> None:
+    """Write a model as ARPA, its n-grams sorted."""
+    parts: list[list[str]] = [[] for _ in range(model.order)]
+    for gram, (log10, back_off) in sorted(model.entries.items()):
+        n = gram.count(" ")
+        last = "" if n == model.order - 1 else f"\t{back_off:.7g}"
+        parts[n].append(f"{log10:.7g}\t{gram}{last}")
+    lines = ["\\data\\", *(f"ngram {n}={len(part)}" for n, part in enumerate(parts, 1)), ""]
+    for n, part in enumerate(parts, 1):
+        lines += [f"\\{n}-grams:", *part, ""]
+    write_bytes(path, "\n".join([*lines, "\\end\\", ""]).encode())

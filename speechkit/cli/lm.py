@@ -1,0 +1,101 @@
+"""`speechkit lm`: n-gram language models for decoding, from text to ARPA."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Build n-gram language models as ARPA files, and measure them.",
+)
+
+
+class Smoothing(str, Enum):
+    """How unseen n-grams get their share."""
+
+    auto = "auto"
+    kneser_ney = "kneser-ney"
+    witten_bell = "witten-bell"
+
+
+class Unit(str, Enum):
+    """What an n-gram is made of."""
+
+    word = "word"
+    character = "character"
+
+
+Texts = Annotated[list[Path], typer.Argument(metavar="TEXT...", help="Lines of text, or manifests (.jsonl).")]
+Normalizer = Annotated[str, typer.Option(help="Normaliser of the text: none, simple, english ...")]
+
+
+@app.command()
+def build(
+    texts: Texts,
+    out: Annotated[Path, typer.Option(help="The model, .arpa.")],
+    order: Annotated[int, typer.Option(help="Longest n-gram.")] = 3,
+    smoothing: Annotated[Smoothing, typer.Option(help="auto takes Kneser-Ney where it exists.")] = Smoothing.auto,
+    unit: Annotated[Unit, typer.Option(help="Words, or characters for a model of spelling.")] = Unit.word,
+    normalizer: Normalizer = "simple",
+) -> None:
+    """Estimate a model; KenLM, pyctcdecode and SRILM read the file.
+
+    Examples:
+      speechkit lm build train.jsonl --order 4 --out words.arpa
+
+      speechkit lm build corpus.txt --unit character --order 6 --out spelling.arpa
+    """
+    from speechkit.asr.ngram_training import estimate, write_arpa
+
+    model, used = estimate(_sentences(texts, unit, normalizer), order, smoothing.value)
+    write_arpa(model, out)
+    typer.echo(f"{len(model.entries):,} n-grams up to order {order}, {used}, in {out}")
+
+
+@app.command()
+def perplexity(
+    model: Annotated[Path, typer.Argument(metavar="ARPA", help="The model.")],
+    texts: Texts,
+    unit: Annotated[Unit, typer.Option(help="What the model is made of.")] = Unit.word,
+    normalizer: Normalizer = "simple",
+) -> None:
+    """Print the perplexity of a model on text, and the share of words that it does not know.
+
+    Examples:
+      speechkit lm perplexity words.arpa dev.jsonl
+    """
+    from speechkit.asr.ngram import NgramModel
+
+    value, unknown = NgramModel.read(model).perplexity(list(_sentences(texts, unit, normalizer)))
+    typer.echo(f"perplexity {value:.2f}; {unknown:.2%} of the words are unknown")
+
+
+def _sentences(texts: list[Path], unit: Unit, normalizer: str) -> Iterator[list[str]]:
+    from speechkit.asr.beam import SPACE
+    from speechkit.data.manifest import read_manifest
+    from speechkit.errors import UserError
+    from speechkit.metrics.text_lines import numbered_lines
+    from speechkit.text import get_normalizer
+
+    tidy = get_normalizer(normalizer)
+    for path in texts:
+        if not path.is_file():
+            raise UserError(f"{path}: is not there; give text or manifests")
+        lines = (
+            (row.text or "" for row in read_manifest(path))
+            if path.suffix == ".jsonl"
+            else (line for _, line in numbered_lines(path))
+        )
+        for line in lines:
+            words = tidy.normalize(line).text.split()
+            if unit is Unit.word:
+                yield words
+            else:
+                yield [SPACE if character == " " else character for character in " ".join(words)]

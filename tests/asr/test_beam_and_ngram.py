@@ -1,0 +1,179 @@
+"""Language models sum to one and survive their file; beam search finds what trying every path finds."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import math
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from speechkit.asr.beam import BeamConfig, BeamText, beam_search, causal_model_scorer, rescore
+from speechkit.asr.ctc_training import greedy_texts
+from speechkit.asr.ngram import END, UNKNOWN, NgramModel
+from speechkit.asr.ngram_training import estimate, write_arpa
+from speechkit.cli.main import call
+from speechkit.errors import UserError
+
+WORDS = ["a", "b", "ab", "ba"]
+texts = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=6), min_size=1, max_size=12)
+EVERYTHING = BeamConfig(beam=10_000, weight=0.7, bonus=0.3, symbol_floor=-1e9, beam_floor=1e9)
+
+
+def big_corpus():
+    generator = np.random.default_rng(0)
+    vocabulary = [f"w{number}" for number in range(2000)]
+    share = 1 / np.arange(1, 2001)
+    share /= share.sum()
+    return [generator.choice(vocabulary, generator.integers(2, 9), p=share).tolist() for _ in range(400)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(texts, st.integers(1, 4))
+def test_probabilities_behind_any_context_sum_to_one(sentences, order):
+    model, used = estimate(sentences, order, "witten-bell")
+    assert used == "witten-bell"
+    known = sorted({word for sentence in sentences for word in sentence} | {END, UNKNOWN})
+    for context in [[], ["a"], ["b", "a"], ["never", "a"], ["ab", "ba", "b"]]:
+        state = model.begin()
+        for word in context:
+            _, state = model.score(state, word)
+        assert sum(math.exp(model.score(state, word)[0]) for word in known) == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_kneser_ney_sums_to_one_and_beats_witten_bell_on_new_text(order):
+    corpus = big_corpus()
+    kneser_ney, used = estimate(corpus[:350], order)
+    assert used == "kneser-ney"
+    known = {gram for gram in kneser_ney.entries if " " not in gram and gram != "<s>"}
+    for context in [["w0"], ["w1", "w0"], ["w1999", "w3"], []]:
+        state = kneser_ney.begin()
+        for word in context:
+            _, state = kneser_ney.score(state, word)
+        assert sum(math.exp(kneser_ney.score(state, word)[0]) for word in known) == pytest.approx(1, abs=1e-9)
+    witten_bell, _ = estimate(corpus[:350], order, "witten-bell")
+    assert kneser_ney.perplexity(corpus[350:])[0] < 1.02 * witten_bell.perplexity(corpus[350:])[0]
+
+
+def test_witten_bell_leaves_the_share_of_the_kinds():
+
+    sentences = [["x", "y"]] * 4 + [["p", "q"]] * 3 + [["m", "n"]] * 2 + [["u", "v"]] * 2
+    sentences += [["c", "d"], ["e", "f"], ["g", "h"]]
+    model, _ = estimate(sentences, 1, "witten-bell")
+    total, kinds = sum(len(s) + 1 for s in sentences), 15
+    assert math.exp(model.score((), "x")[0]) == pytest.approx(
+        4 / (total + kinds) + kinds / (total + kinds) / (kinds + 1)
+    )
+
+
+def test_a_model_survives_its_file_plain_and_packed(tmp_path):
+    model, _ = estimate(big_corpus(), 3)
+    write_arpa(model, tmp_path / "a.arpa")
+    (tmp_path / "b.arpa.gz").write_bytes(gzip.compress((tmp_path / "a.arpa").read_bytes()))
+    for name in ("a.arpa", "b.arpa.gz"):
+        again = NgramModel.read(tmp_path / name)
+        assert again.order == 3
+        assert again.sentence(["w0", "w7", "unheard"]) == pytest.approx(model.sentence(["w0", "w7", "unheard"]), 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda text: text.replace("\\end\\", ""), "ends before"),
+        (lambda text: text.replace("ngram 1=", "ngram 1=9"), "1-grams where the head says"),
+        (lambda text: text.replace("\\2-grams:", "\\7-grams:"), "is no section"),
+        (lambda text: text.replace("\\2-grams:\n-", "\\2-grams:\nx"), "holds no number"),
+        (lambda text: "mmap lm http://kheafield.com/code", "torn or no ARPA"),
+    ],
+)
+def test_damaged_files_are_refused_with_their_line(tmp_path, damage, said):
+    model, _ = estimate([["a", "b"], ["b", "a"]], 2, "witten-bell")
+    write_arpa(model, tmp_path / "m.arpa")
+    (tmp_path / "m.arpa").write_text(damage((tmp_path / "m.arpa").read_text()))
+    with pytest.raises(UserError, match=rf"m\.arpa:\d+: .*{said}"):
+        NgramModel.read(tmp_path / "m.arpa")
+
+
+def every_path(log_probs, vocabulary, model, config):
+    """The obvious way: all symbol sequences, collapsed, summed by text, scored by sentence."""
+    sums = defaultdict(lambda: -math.inf)
+    for path in itertools.product(range(len(vocabulary)), repeat=len(log_probs)):
+        symbols = [vocabulary[s] for s, _ in itertools.groupby(path) if s]
+        text = " ".join("".join(symbols).split())
+        sums[text] = np.logaddexp(sums[text], sum(log_probs[t, s] for t, s in enumerate(path)))
+    scored = {
+        text: sound + config.weight * (model.sentence(text.split()) if model else 0) + config.bonus * len(text.split())
+        for text, sound in sums.items()
+    }
+    return sorted(scored.items(), key=lambda item: -item[1])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 5), st.booleans())
+def test_beam_search_finds_what_every_path_finds(seed, frames, with_model):
+    vocabulary = ("<blank>", " ", "a", "b")
+    logits = np.random.default_rng(seed).normal(0, 2, (frames, 4))
+    log_probs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+    model = estimate([["a", "b"], ["ab", "a"], ["ba"]], 2, "witten-bell")[0] if with_model else None
+    found = beam_search(log_probs, vocabulary, model=model, config=EVERYTHING, best=5)
+    expected = every_path(log_probs, vocabulary, model, EVERYTHING)[: len(found)]
+    assert [each.score for each in found] == pytest.approx([score for _, score in expected], abs=1e-6)
+    assert found[0].text == expected[0][0] or found[0].score == pytest.approx(expected[1][1])
+
+
+def test_a_language_model_mends_what_the_sound_leaves_open():
+    vocabulary = ("<blank>", " ", *"acet")
+    probabilities = np.full((5, 6), 0.01)
+    for frame, symbol in enumerate([3, 2, 5, 1, 2]):  # "cat a", with the first letter unsure
+        probabilities[frame, symbol] = 0.95
+    probabilities[0, [3, 4]] = 0.45, 0.5
+    log_probs = np.log(probabilities / probabilities.sum(1, keepdims=True)).astype(np.float32)
+    assert greedy_texts([log_probs], vocabulary) == ["eat a"]
+    words = estimate([["cat", "a"]] * 3 + [["a", "cat"]], 2, "witten-bell")[0]
+    letters = estimate([[*list("cat"), "<space>", "a"]] * 4, 3, "witten-bell")[0]
+    assert letters.spells
+    assert not words.spells
+    for model in (words, letters):
+        assert beam_search(log_probs, vocabulary, model=model)[0].text == "cat a"
+
+
+def test_rescoring_orders_the_same_texts_anew(tmp_path):
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    first, second = BeamText("one two", -1.0, -1.0, 0.0), BeamText("one", -1.5, -1.5, 0.0)
+    assert rescore([first, second], lambda text: -5.0 * len(text.split()), weight=1.0)[0].text == "one"
+    vocabulary = {"<s>": 0, "one": 1, "two": 2, "<unk>": 3}
+    inner = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", unk_token="<unk>").save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    GPT2LMHeadModel(GPT2Config(vocab_size=4, n_embd=8, n_layer=1, n_head=1, n_positions=8)).save_pretrained(tmp_path)
+    score = causal_model_scorer(str(tmp_path))
+    total = sum(math.exp(score(f"one {word}") - score("one")) for word in ("one", "two", "<s>", "<unk>"))
+    assert total == pytest.approx(1, abs=1e-4)
+    with pytest.raises(UserError, match="cannot be loaded as a causal"):
+        causal_model_scorer(str(tmp_path / "nothing"))
+
+
+def test_the_command_builds_and_measures(tmp_path, capsys):
+    (tmp_path / "text.txt").write_text("The cat sat.\nA cat, a mat!\n" * 3)
+    out = str(tmp_path / "m.arpa")
+    assert call(["lm", "build", str(tmp_path / "text.txt"), "--out", out, "--order", "2"]) == 0
+    assert "witten-bell" in capsys.readouterr().out
+    assert call(["lm", "perplexity", out, str(tmp_path / "text.txt")]) == 0
+    assert "0.00% of the words are unknown" in capsys.readouterr().out
+    spelled = ["lm", "build", str(tmp_path / "text.txt"), "--out", out, "--unit", "character", "--order", "3"]
+    assert call(spelled) == 0
+    assert NgramModel.read(out).spells
+    capsys.readouterr()
+    assert call(["lm", "build", str(tmp_path / "none.txt"), "--out", out]) == 2
+    (tmp_path / "empty.txt").write_text("\n")
+    assert call(["lm", "build", str(tmp_path / "empty.txt"), "--out", out]) == 2
+    assert "there is no word" in capsys.readouterr().err
