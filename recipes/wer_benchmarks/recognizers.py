@@ -1,0 +1,74 @@
+"""Recognisers by name, those of the library and PocketSphinx, as functions from a cut to its text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from speechkit.data.records import Utterance
+from speechkit.errors import ConfigError, UserError
+
+Hear = Callable[[Utterance, Path], str]
+RATE = 16_000
+
+
+def named_recognizers(text: str) -> dict[str, str]:
+    """Label to name of ``LABEL=NAME,NAME``; a name without a label is its own.
+
+    Raises:
+        ConfigError: if there is none, or a label stands twice.
+    """
+    found: dict[str, str] = {}
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        label, _, name = part.partition("=")
+        if label in found:
+            raise ConfigError(f"recognizers: {label} stands twice; give each a label of its own (LABEL=NAME)")
+        found[label] = name or label
+    if not found:
+        raise ConfigError("recognizers: names none; give for example recognizers=embedded")
+    return found
+
+
+def load_hear(name: str, lang: str, device: str) -> Hear:
+    """The function of a recogniser.
+
+    Raises:
+        UserError: if it cannot be loaded.
+    """
+    if name == "pocketsphinx":
+        return _pocketsphinx(lang)
+    from speechkit.asr.load import load_recognizer
+
+    recognizer = load_recognizer(name, lang, device)
+
+    def hear(utterance: Utterance, path: Path) -> str:
+        begin = round(utterance.offset * RATE)
+        cut = (begin, begin + round(utterance.duration * RATE))
+        return " ".join(recognizer.recognize(str(path), [cut]).text.split())
+
+    return hear
+
+
+def _pocketsphinx(lang: str) -> Hear:
+    """The model inside the PyPI package, US English."""
+    from speechkit.data.audio import read_cut
+
+    try:
+        import pocketsphinx
+    except ImportError as error:
+        raise UserError("pocketsphinx is not installed; pip install pocketsphinx, or leave it out") from error
+    if lang != "en":
+        raise UserError(f"lang={lang}: pocketsphinx brings a model for en only; leave it out")
+    decoder = pocketsphinx.Decoder(samprate=RATE, loglevel="FATAL")
+
+    def hear(utterance: Utterance, path: Path) -> str:
+        samples = read_cut(path, utterance, sample_rate=RATE)
+        decoder.start_utt()
+        decoder.process_raw((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes(), full_utt=True)
+        decoder.end_utt()
+        found = decoder.hyp()
+        return "" if found is None else found.hypstr
+
+    return hear
