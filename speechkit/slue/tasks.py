@@ -15,6 +15,7 @@ from speechkit.slue.metrics.entity_tags import SYMBOLS, TagSet, combined_tag
 from speechkit.slue.metrics.entity_text import Entity, entities_of_tags, parse_entities, tag_words
 from speechkit.slue.metrics.localisation import AlignedWord, Span, read_marked, score_localisation
 from speechkit.slue.metrics.measures import Resampling, TaskScore
+from speechkit.slue.metrics.slots import Command, score_commands
 from speechkit.slue.metrics.summaries import score_summaries
 from speechkit.slue.rows import Row, literal
 
@@ -353,6 +354,17 @@ def _answer_shown(value: Any) -> str:
     return ", ".join(f"{begin:.2f}-{end:.2f} s" for begin, end in spans) or "(none)"
 
 
+def _command(intents: Sequence[str], slots: Sequence[str]) -> Callable[[Row, Options], Command]:
+    def read(row: Row, options: Options) -> Command:
+        given = literal(row.first(slots), row.place, slots[0])
+        if not isinstance(given, Mapping):
+            raise _lacking(row, slots, "slots, an object of slot to value, {} where empty")
+        intent = row.first(intents)
+        return Command(None if intent is None else str(intent), {str(k): str(v) for k, v in given.items()})
+
+    return read
+
+
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
@@ -443,6 +455,15 @@ TASKS: dict[str, Task] = {
             lambda options: NO_LABEL,
             _score_intents,
             str,
+        ),
+        Task(
+            "slots",
+            "Commands: intent and slots",
+            _command(("intent",), ("slots",)),
+            _command(("pred_intent", "intent"), ("pred_slots", "slots")),
+            lambda options: Command(None, {}),
+            lambda gold, predicted, ids, options, r: score_commands(gold, predicted, ids=ids, resampling=r),
+            lambda command: ", ".join(f"{name}: {value}" for name, value in sorted(command.slots.items())) or "(none)",
         ),
     )
 }

@@ -44,6 +44,7 @@ STATISTICS_ITEMS = 64
 class SystemConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The encoder, the head and the training.
 
+    ``init`` is the folder of a system whose head to begin with; it must have the same shape and classes.
     ``finetune`` trains the encoder's transformer along, at ``encoder_rate`` times the head's learning rate; else its
     layers are computed once. ``pooling`` is of the class tasks, ``symbols`` of ner, ``pieces`` (0: characters) and
     ``depth`` of summaries, ``longest_answer_seconds`` of qa. Training stops when the development loss has not fallen
@@ -52,6 +53,7 @@ class SystemConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     encoder: str = "embedded"
     finetune: bool = False
+    init: str | None = None
     pooling: Pooling = "attention"
     width: int = 256
     depth: int = 2
@@ -218,6 +220,8 @@ def train_system(
     mean, deviation = frame_statistics(cache, [name for name in names if name in cache])
     model.head.mix.mean.copy_(torch.from_numpy(mean)[:, None])
     model.head.mix.deviation.copy_(torch.from_numpy(deviation)[:, None])
+    if config.init is not None:
+        _begin_with(model.head, Path(config.init), spec)
     targets = make_targets(spec)
     batches = ExampleBatches(examples, inputs, targets, config.batch_seconds, seed, passages)
     looks = ExampleBatches(judged, judged_inputs, targets, config.batch_seconds, seed, passages)
@@ -252,6 +256,20 @@ def train_system(
     stopping.restore(model)
     save_system(folder, spec, model.cpu())
     return True
+
+
+def _begin_with(head: Head, folder: Path, spec: SystemSpec) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        earlier = msgspec.json.decode((folder / "system.json").read_bytes(), type=SystemSpec)
+        if (earlier.task, earlier.labels, earlier.vocabulary) != (spec.task, spec.labels, spec.vocabulary):
+            raise UserError(f"{folder}: was trained for other classes or symbols; its head cannot be the beginning")
+        head.load_state_dict(load_file(folder / "head.safetensors"))
+    except (OSError, msgspec.MsgspecError, SafetensorError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{folder}: is no system to begin with ({reason}); give one of the same shape") from error
 
 
 def _examples(

@@ -39,8 +39,9 @@ class FrameMix(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """(B, L, T, D) -> (B, T, D)."""
-        mixed: Tensor = self.weights(((states - self.mean) / self.deviation).transpose(0, 1))
-        return mixed
+        # One pass over the layers: the weights take in the deviations, and the means are taken off their sum.
+        scales = self.weights.logits.softmax(0)[:, None] / self.deviation[:, 0]  # (L, D)
+        return torch.einsum("bltd,ld->btd", states, scales) - (scales * self.mean[:, 0]).sum(0)
 
 
 class Context(nn.Module):

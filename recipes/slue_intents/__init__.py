@@ -1,0 +1,1 @@
+"""Spoken commands: intents and slots, end to end and by pipelines, with learning curves."""
