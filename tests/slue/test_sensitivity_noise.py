@@ -12,28 +12,7 @@ from speechkit.errors import UserError
 from speechkit.metrics.error_rates import word_errors
 from speechkit.slue.sensitivity_noise import Noise, fit_noise, outcomes, rarity_bin
 
-COMMON = [
-    "the",
-    "of",
-    "to",
-    "and",
-    "a",
-    "in",
-    "that",
-    "it",
-    "was",
-    "he",
-    "for",
-    "on",
-    "are",
-    "as",
-    "with",
-    "his",
-    "they",
-    "at",
-    "be",
-    "this",
-]
+COMMON = ["the", "of", "to", "and", "a", "in", "that", "it", "was", "he", "for", "on", "are", "as", "with", "his", "at"]
 RARE = [a + b + c for a in "bdfglmprst" for b in ("ar", "ol", "ent") for c in ("ic", "ado", "ust", "iper")]
 
 
