@@ -1,0 +1,211 @@
+"""Stage 6: unit edit distances, word discrimination and statistics of both quantizers on unseen speakers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from recipes.units_invariant.stages import CLEAN, layer_store, place
+from speechkit.pipeline import Context
+from speechkit.units.ued import UedReduction, UedTable
+
+if TYPE_CHECKING:
+    from speechkit.encoders.probing.abx import AbxScore
+    from speechkit.encoders.probing.word_tokens import WordToken
+
+Units = dict[str, NDArray[np.int32]]
+SYSTEMS = ("k-means", "invariant")
+
+
+class UnitStatistics(msgspec.Struct, frozen=True):
+    """Of deduplicated units of clean speech: how many a second, perplexity of one, bits a second, units never used."""
+
+    units_per_second: float
+    perplexity: float
+    bits_per_second: float
+    unused: int
+
+
+class SystemResult(msgspec.Struct, frozen=True):
+    """One quantizer. ABX is on one-hot frames; ``dense`` on centroids (k-means) or posteriors of units (invariant)."""
+
+    ued: UedTable
+    statistics: UnitStatistics
+    abx: dict[str, AbxScore]
+    abx_dense: dict[str, AbxScore]
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """Both quantizers of a layer and K, and by how much the second's UED is lower."""
+
+    layer: int
+    clusters: int
+    systems: dict[str, SystemResult]
+    reduction: dict[str, UedReduction]
+
+
+class InvariantReport(msgspec.Struct, frozen=True):
+    """What `scores.json` holds."""
+
+    encoder: str
+    utterances: int
+    seconds: float
+    speakers: int
+    word_tokens: int
+    comparisons: list[Comparison]
+
+
+def evaluate(context: Context) -> None:
+    """Compare the quantizers of every layer and K."""
+    from recipes.units_invariant.page import markdown, write_report
+    from speechkit.encoders.probing.word_tokens import select_tokens, words_of
+    from speechkit.io.atomic import write_json, write_text
+    from speechkit.units.invariant import load_quantizer
+
+    config = context.config
+    rows = {row.id: row for row in context.read("test")}
+    words = {row.id: row for row in context.read("words")}
+    tokens = select_tokens(
+        [token for row in words.values() for token in words_of(row, config.words)], config.words, context.seed
+    )
+    comparisons = []
+    drawn: dict[int, dict[str, dict[str, Units]]] = {}
+    encoder = ""
+    for layer in config.layers:
+        store = layer_store(context.inputs["features"], "test", layer)
+        encoder = store.spec.model
+        kinds = [CLEAN, *config.test_kinds]
+        ids = [name for name in rows if all(version(name, kind) in store for kind in kinds)]
+        speakers = {name: str(rows[name].speaker) for name in ids if rows[name].speaker}
+        seconds = sum(rows[name].duration for name in ids)
+        for clusters in config.clusters:
+            folder = place(layer, clusters)
+            systems: dict[str, SystemResult] = {}
+            edits: dict[str, dict[str, Any]] = {}
+            for system, where in zip(SYSTEMS, ("codebooks", "quantizers"), strict=True):
+                quantizer = load_quantizer(context.inputs[where] / folder)
+                quantizer.check(store.spec, f"{system} of {folder}")
+                frames = {kind: {name: quantizer.assign(store[version(name, kind)]) for name in ids} for kind in kinds}
+                systems[system], edits[system] = judge(
+                    frames, quantizer, store, tokens, speakers, seconds, config.test_kinds, context.seed
+                )
+                drawn.setdefault(clusters, {})[system] = frames
+                context.log(f"layer {layer}, K {clusters}, {system}: UED {_overall(systems[system]):.3f}")
+            comparisons.append(Comparison(layer, clusters, systems, _reductions(edits, speakers, context.seed)))
+    report = InvariantReport(
+        encoder=encoder,
+        utterances=len(ids),
+        seconds=round(seconds, 2),
+        speakers=len(set(speakers.values())),
+        word_tokens=len(tokens),
+        comparisons=comparisons,
+    )
+    write_json(context.output("scores.json"), report)
+    write_text(context.output("table.md"), markdown(report))
+    chosen = config.picture_clusters if config.picture_clusters in drawn else min(drawn)
+    write_report(context, report, rows, words, drawn[chosen], chosen)
+
+
+def judge(
+    frames: Mapping[str, Units],
+    quantizer: Any,
+    store: Any,
+    tokens: Sequence[WordToken],
+    speakers: Mapping[str, str],
+    seconds: float,
+    kinds: Sequence[str],
+    seed: int,
+) -> tuple[SystemResult, dict[str, Any]]:
+    """One quantizer's result, and its edits by kind."""
+    from speechkit.units.codebook import Codebook
+    from speechkit.units.perturbations import AUDIBLE
+    from speechkit.units.ued import count_edits, ued_table
+
+    clean = frames[CLEAN]
+    changed = {kind: frames[kind] for kind in kinds}
+
+    def one_hot(token: WordToken) -> NDArray[np.float32]:
+        return np.eye(quantizer.num_units, dtype=np.float32)[clean[token.utterance][token.begin : token.end]]
+
+    def dense(token: WordToken) -> NDArray[np.float32]:
+        if isinstance(quantizer, Codebook):
+            return quantizer.centroids[clean[token.utterance][token.begin : token.end]]
+        found = quantizer.posteriors(store[version(token.utterance, CLEAN)])[token.begin : token.end]
+        return np.asarray(np.sqrt(found), np.float32)
+
+    known = [token for token in tokens if token.utterance in clean and token.end <= len(clean[token.utterance])]
+    result = SystemResult(
+        ued_table(clean, changed, AUDIBLE, speakers, seed),
+        statistics(clean, quantizer.num_units, seconds),
+        discrimination([one_hot(token) for token in known], known, seed),
+        discrimination([dense(token) for token in known], known, seed),
+    )
+    return result, {kind: count_edits(clean, changed[kind]) for kind in kinds}
+
+
+def statistics(clean: Units, clusters: int, seconds: float) -> UnitStatistics:
+    """What the deduplicated units of clean speech carry."""
+    from speechkit.units.deduplication import deduplicate
+
+    runs = [deduplicate(units)[0] for units in clean.values()]
+    counts = np.bincount(np.concatenate(runs), minlength=clusters).astype(float)
+    share = counts[counts > 0] / max(counts.sum(), 1)
+    entropy = float(-(share * np.log2(share)).sum())
+    rate = float(counts.sum() / seconds)
+    return UnitStatistics(rate, 2**entropy, rate * entropy, int((counts == 0).sum()))
+
+
+def discrimination(
+    segments: Sequence[NDArray[np.float32]], tokens: Sequence[WordToken], seed: int
+) -> dict[str, AbxScore]:
+    """ABX errors of words within and across speakers; none where the tokens make no triple."""
+    from speechkit.encoders.probing.abx import abx_score
+    from speechkit.encoders.probing.dtw import distance_matrix
+    from speechkit.errors import UserError
+
+    if not segments:
+        return {}
+    distances = distance_matrix(segments)
+    words, speakers = [token.word for token in tokens], [token.speaker for token in tokens]
+    scores = {}
+    for name, across in (("within", False), ("across", True)):
+        try:
+            scores[name] = abx_score(distances, words, speakers, across=across, seed=seed)
+        except UserError:
+            continue
+    return scores
+
+
+def version(item: str, kind: str) -> str:
+    """The name under which a version's features are stored."""
+    return f"{item}#{kind}" if kind == CLEAN else f"{item}#{kind}-0"
+
+
+def _overall(result: SystemResult) -> float:
+    return result.ued.overall.ued if result.ued.overall else float("nan")
+
+
+def _reductions(
+    edits: Mapping[str, Mapping[str, Any]], speakers: Mapping[str, str], seed: int
+) -> dict[str, UedReduction]:
+    from speechkit.units.perturbations import AUDIBLE
+    from speechkit.units.ued import ued_reduction
+
+    first, second = (edits[system] for system in SYSTEMS)
+    found = {kind: ued_reduction([first[kind]], [second[kind]], speakers, seed=seed) for kind in first}
+    audible = [kind for kind in first if kind in AUDIBLE]
+    if audible:
+        found["overall"] = ued_reduction(
+            [first[kind] for kind in audible], [second[kind] for kind in audible], speakers, seed=seed
+        )
+    return found
+
+
+def read_report(path: Path) -> InvariantReport:
+    """What stage 6 wrote."""
+    return msgspec.json.decode(path.read_bytes(), type=InvariantReport)

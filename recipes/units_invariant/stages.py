@@ -1,0 +1,258 @@
+"""The work of stages 1 and 3 to 5; heavy libraries load when they run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from speechkit.data.records import Utterance
+from speechkit.errors import AudioError, ConfigError, UserError
+from speechkit.pipeline import Context, Interrupted
+from speechkit.runtime import item_seed
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from speechkit.encoders.store import FeatureStore
+
+SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus"}
+CLEAN = "clean"
+
+
+def prepare(context: Context) -> None:
+    """Choose the recordings; a speaker who judges teaches nothing."""
+    config = context.config
+    for field in ("train_manifest", "test_manifest"):
+        if getattr(config, field) is None:
+            raise ConfigError(f"prepare.{field} is not set; give a manifest, for example {field}=FILE")
+    asked = {name.strip() for name in config.test_speakers.split(",") if name.strip()}
+    test = []
+    for row in _fitting(context, context.read("test_manifest"), "test"):
+        if asked and row.speaker not in asked:
+            context.drop(row.id, "not_asked_for", f"speaker {row.speaker}")
+        else:
+            test.append(row)
+    if missing := asked - {row.speaker for row in test}:
+        raise ConfigError(f"prepare.test_speakers: {sorted(missing)[0]!r} says nothing in {config.test_manifest}")
+    speakers = {row.speaker for row in test} - {None}
+    chosen, total = [], 0.0
+    rows = list(_fitting(context, context.read("train_manifest"), "train"))
+    for row in sorted(rows, key=lambda row: item_seed(context.seed, row.id)):
+        if row.speaker in speakers:
+            context.drop(row.id, "test_speaker", str(row.speaker))
+        elif total + row.duration > config.max_train_seconds:
+            context.drop(row.id, "beyond_limit", f"max_train_seconds is {config.max_train_seconds:g}")
+        else:
+            total += row.duration
+            chosen.append(row)
+    if not chosen or not test:
+        raise UserError(f"{len(chosen)} training and {len(test)} test recordings are left; give at least one of each")
+    context.write("train.jsonl", chosen)
+    context.write("test.jsonl", test)
+    context.write("speech.jsonl", _with_words(test, config.normalizer))
+
+
+def _fitting(context: Context, rows: Any, part: str) -> Iterator[Utterance]:
+    for row in rows:
+        named = msgspec.structs.replace(row, id=f"{part}/{row.id}")
+        if row.duration < context.config.min_seconds:
+            context.drop(named.id, "too_short", f"{row.duration:.2f} s")
+        elif row.duration > context.config.max_seconds:
+            context.drop(named.id, "too_long", f"{row.duration:.1f} s")
+        else:
+            yield named
+
+
+def _with_words(rows: Sequence[Utterance], normalizer: str) -> Iterator[Utterance]:
+    """Those whose words can be tokens: a text and a speaker."""
+    from speechkit.text import get_normalizer
+
+    normal = get_normalizer(normalizer)
+    for row in rows:
+        text = " ".join(normal.normalize(row.text or "").text.split())
+        if text and row.speaker:
+            yield msgspec.structs.replace(row, text=text, custom={"manifest": "test_manifest"})
+
+
+def encode(context: Context) -> None:
+    """Clean and changed versions of every recording, encoded once and stored by layer."""
+    from speechkit.encoders import load_encoder
+    from speechkit.units.perturbations import perturb
+
+    config = context.config
+    layers = sorted(set(config.layers))
+    if not layers:
+        raise ConfigError("layers is empty; name at least one, for example layers=[3]")
+    encoder = load_encoder(config.encoder, layer=max(layers), device=context.device)
+    if layers[0] < 0:
+        raise ConfigError(f"layers: {layers[0]} is no layer; they begin with 0, the input of the first")
+    noises = {
+        "train": read_noises(context.inputs.get("noises")),
+        "test": read_noises(context.inputs.get("test_noises")),
+    }
+    rows = {part: list(context.read(part)) for part in ("train", "test")}
+    done, total = 0, sum(map(len, rows.values()))
+    for part, kinds in (("train", config.train_kinds), ("test", config.test_kinds)):
+        names = [f"{kind}-{n}" for kind in kinds for n in range(config.versions if part == "train" else 1)]
+        with _writers(context, encoder.spec, part, layers) as writers:
+            for row in rows[part]:
+                done += 1
+                try:
+                    waveform = _waveform(Path(context.inputs[f"{part}_manifest"]), row)
+                except AudioError as error:
+                    context.drop(row.id, "unreadable_audio", str(error))
+                    continue
+                for name in (CLEAN, *names):
+                    kind, _, number = name.partition("-")
+                    changed = (
+                        waveform
+                        if name == CLEAN
+                        else perturb(
+                            waveform,
+                            kind,
+                            f"{number} {row.id}",
+                            config=config.strength,
+                            noises=noises[part],
+                            seed=context.seed,
+                        )
+                    )
+                    states = encoder.encode_layers(changed)
+                    for layer, writer in writers.items():
+                        writer.add(f"{row.id}#{name}", states[layer])
+                context.progress.update(done, total)
+                if context.interrupted:
+                    raise Interrupted
+
+
+class _writers:  # noqa: N801 - reads as the block that it is
+    """One store a layer, all closed together."""
+
+    def __init__(self, context: Context, spec: Any, part: str, layers: Sequence[int]) -> None:
+        from contextlib import ExitStack
+
+        from speechkit.encoders.store import FeatureWriter
+
+        self._stack = ExitStack()
+        self._writers = {
+            layer: FeatureWriter(
+                context.output("features") / part / f"layer-{layer}",
+                msgspec.structs.replace(spec, layer=str(layer)),
+                context.config.dtype,
+                64 << 20,
+            )
+            for layer in layers
+        }
+
+    def __enter__(self) -> dict[int, Any]:
+        return {layer: self._stack.enter_context(writer) for layer, writer in self._writers.items()}
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+
+def read_noises(folder: Path | None) -> list[NDArray[np.float32]]:
+    """All recordings of a folder at 16 kHz; none without a folder.
+
+    Raises:
+        UserError: if the folder holds no recording.
+    """
+    from speechkit.io.audio import read_audio
+
+    if folder is None:
+        return []
+    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise UserError(f"{folder}: holds no {', '.join(sorted(SUFFIXES))}; give a folder of noises")
+    return [read_audio(path, sample_rate=16_000) for path in paths]
+
+
+def _waveform(manifest: Path, row: Utterance) -> NDArray[np.float32]:
+    from speechkit.data import audio_path
+    from speechkit.data.audio import read_cut
+
+    return read_cut(audio_path(manifest, row), row, sample_rate=16_000)
+
+
+def cluster(context: Context) -> None:
+    """A codebook for each layer and K, of clean training speech."""
+    from speechkit.units.kmeans import train_kmeans
+
+    config = context.config
+    for layer in config.layers:
+        store = layer_store(context.inputs["features"], "train", layer)
+        names = [name for name in store.ids() if name.endswith(f"#{CLEAN}")]
+        for clusters in config.clusters:
+            settings = msgspec.structs.replace(config.kmeans, clusters=clusters, seed=context.seed % 2**31)
+            result = train_kmeans(lambda store=store, names=names: _frames(store, names), settings, store.spec)
+            result.codebook.save(context.output("codebooks") / place(layer, clusters))
+            context.log(f"layer {layer}, K {clusters}: mean squared distance {result.distances[-1]:.5g}")
+
+
+def _frames(store: FeatureStore, names: Sequence[str]) -> Iterator[NDArray[np.float32]]:
+    import numpy as np
+
+    for begin in range(0, len(names), 32):
+        yield np.concatenate([np.asarray(store[name], np.float32) for name in names[begin : begin + 32]])
+
+
+def train_quantizers(context: Context) -> None:
+    """A quantizer for each layer and K; those that are done survive an interruption."""
+    from speechkit.units.codebook import Codebook
+    from speechkit.units.invariant_training import train_invariant
+
+    config = context.config
+    for layer in config.layers:
+        store = layer_store(context.inputs["features"], "train", layer)
+        versions: dict[str, list[str]] = {}
+        for name in store.ids():
+            item = name.rpartition("#")[0]
+            versions.setdefault(item, []).append(name)
+        for clusters in config.clusters:
+            folder = place(layer, clusters)
+            target = context.scratch / "done" / folder
+            if not (target / "quantizer.json").is_file():
+                result = train_invariant(
+                    Codebook.load(context.inputs["codebooks"] / folder),
+                    versions,
+                    store.__getitem__,
+                    config.invariant,
+                    context.scratch / "rounds" / folder,
+                    seed=context.seed % 2**31,
+                    device=context.device,
+                    should_stop=lambda: context.interrupted,
+                    log=lambda line, layer=layer, clusters=clusters: context.log(
+                        f"layer {layer}, K {clusters}, {line}"
+                    ),
+                )
+                if result is None:
+                    raise Interrupted
+                context.log(
+                    f"layer {layer}, K {clusters}: versions too short for their targets, by round: "
+                    f"{', '.join(map(str, result.left_out))} of {result.versions}"
+                )
+                result.quantizer.save(target)
+            shutil.copytree(target, context.output("quantizers") / folder)
+
+
+def place(layer: int, clusters: int) -> str:
+    """The folder of a codebook or quantizer inside its stage."""
+    return f"layer-{layer}/k-{clusters}"
+
+
+def layer_store(features: Path, part: str, layer: int) -> FeatureStore:
+    """The features of ``train`` or ``test`` recordings.
+
+    Raises:
+        UserError: if the layer was not kept.
+    """
+    from speechkit.encoders.store import FeatureStore
+
+    folder = features / part / f"layer-{layer}"
+    if not folder.is_dir():
+        raise UserError(f"{features}: layer {layer} was not kept; run the features stage with layers=[{layer}]")
+    return FeatureStore(folder)

@@ -1,0 +1,315 @@
+"""A quantizer whose units stay when speed, pitch, room, noise, voice or line change: a small head on frozen features.
+
+Source: Gat et al. 2023, Augmentation invariant discrete representation for generative spoken language modeling. The
+head is trained by `speechkit.units.invariant_training`.
+
+Notation used for array shapes: B items, T frames, D width of the features, W of the head, K units.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from speechkit.encoders.spec import EncoderSpec
+from speechkit.errors import ConfigError, UserError
+from speechkit.io.arrays import read_arrays, write_arrays
+from speechkit.io.atomic import write_json
+from speechkit.io.hashing import digest_bytes
+from speechkit.units.codebook import SPEC_FILE as CODEBOOK_FILE
+from speechkit.units.codebook import Codebook, read_spec
+from speechkit.units.deduplication import deduplicate
+
+SPEC_FILE, ARRAYS_FILE = "quantizer.json", "quantizer.safetensors"
+WINDOW_FRAMES = 1500
+CONTEXT_FRAMES = 150
+"""Long items go through the head in windows that also hear so many frames before and behind."""
+Float = NDArray[np.float32]
+
+
+class HeadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The head's shape.
+
+    Attributes:
+        kind: ``linear`` and ``mlp`` look at one frame; ``convolution`` at ``kernel`` frames in every layer;
+            ``transformer`` at the whole item, or a window of it.
+        width: of hidden layers.
+        layers: hidden layers.
+        kernel: frames that a convolution sees, odd.
+        heads: of the attention.
+        dropout: while training.
+    """
+
+    kind: Literal["linear", "mlp", "convolution", "transformer"] = "convolution"
+    width: int = 256
+    layers: int = 3
+    kernel: int = 7
+    heads: int = 4
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name} is {getattr(self, name)}, it must be at least 1"
+            for name in ("width", "layers", "kernel", "heads")
+            if getattr(self, name) < 1
+        ]
+        if self.kernel % 2 == 0:
+            wrong.append(f"kernel is {self.kernel}, it must be odd")
+        if self.heads > 0 and self.width % self.heads:
+            wrong.append(f"width {self.width} does not divide into {self.heads} heads")
+        if not 0 <= self.dropout < 1:
+            wrong.append(f"dropout is {self.dropout}, it must lie from 0 to below 1")
+        if wrong:
+            raise ConfigError("; ".join(wrong))
+
+
+class InvariantSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="invariant", tag_field="kind"):
+    """What units of a quantizer must agree with.
+
+    Attributes:
+        encoder: encoder, layer and waveform normalisation that the features come from.
+        clusters: number of units K.
+        head: its shape.
+        teacher: digest of the codebook whose units the first round learned.
+        rounds: how often a head learned from the one before it, the codebook being the first teacher.
+        digest: of all weights; units of one digest are comparable.
+    """
+
+    encoder: EncoderSpec
+    clusters: int
+    head: HeadConfig
+    teacher: str
+    rounds: int
+    digest: str
+
+
+class ConvolutionLayer(nn.Module):
+    """What a frame adds to itself after a look at its neighbours: (B, T, W) to (B, T, W)."""
+
+    def __init__(self, config: HeadConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.norm = nn.LayerNorm(width)
+        self.depthwise = nn.Conv1d(width, width, config.kernel, padding=config.kernel // 2, groups=width)
+        self.expand = nn.Linear(width, 2 * width)
+        self.contract = nn.Linear(2 * width, width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, frames: Tensor, padding: Tensor) -> Tensor:
+        """Frames behind an item's end count as zero, as those before its beginning do."""
+        x = self.norm(frames).masked_fill(padding[..., None], 0.0)
+        x = self.depthwise(x.transpose(1, 2)).transpose(1, 2)
+        x = self.contract(self.dropout(nn.functional.gelu(self.expand(x))))
+        added: Tensor = frames + self.dropout(x)
+        return added
+
+
+class TransformerLayer(nn.Module):
+    """A convolution that tells neighbours apart, then attention over the item: (B, T, W) to (B, T, W)."""
+
+    def __init__(self, config: HeadConfig) -> None:
+        super().__init__()
+        self.place = ConvolutionLayer(config)
+        self.attend = nn.TransformerEncoderLayer(
+            config.width, config.heads, 2 * config.width, config.dropout, "gelu", batch_first=True, norm_first=True
+        )
+
+    def forward(self, frames: Tensor, padding: Tensor) -> Tensor:
+        """Frames behind an item's end are not attended to."""
+        attended: Tensor = self.attend(self.place(frames, padding), src_key_padding_mask=padding)
+        return attended
+
+
+class PointwiseLayer(nn.Module):
+    """A frame alone: (B, T, W) to (B, T, W)."""
+
+    def __init__(self, config: HeadConfig) -> None:
+        super().__init__()
+        self.linear = nn.Linear(config.width, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, frames: Tensor, padding: Tensor) -> Tensor:
+        """``padding`` is of no matter."""
+        hidden: Tensor = self.dropout(nn.functional.gelu(self.linear(frames)))
+        return hidden
+
+
+class InvariantHead(nn.Module):
+    """Features (B, T, D) to scores (B, T, K + 1); the blank is the last.
+
+    Args:
+        dim: D.
+        clusters: K.
+        config: shape.
+        mean: of the features (D,), taken off.
+        scale: of the features (D,), divided by.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, dim: int, clusters: int, config: HeadConfig, mean: Float, scale: Float) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("mean", torch.from_numpy(np.array(mean, np.float32)))
+        self.register_buffer("scale", torch.from_numpy(np.array(scale, np.float32)))
+        layer = {"mlp": PointwiseLayer, "convolution": ConvolutionLayer, "transformer": TransformerLayer}
+        hidden = 0 if config.kind == "linear" else config.layers
+        self.enter = nn.Linear(dim, config.width) if hidden else None
+        self.layers = nn.ModuleList(layer[config.kind](config) for _ in range(hidden))
+        self.norm = nn.LayerNorm(config.width) if hidden else None
+        self.leave = nn.Linear(config.width if hidden else dim, clusters + 1)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Scores; those behind an item's ``lengths`` (B,) are of no meaning."""
+        x = (features - self.mean) / self.scale
+        if self.enter is not None and self.norm is not None:
+            padding = torch.arange(features.shape[1], device=features.device) >= lengths.to(features.device)[:, None]
+            x = self.enter(x)
+            for layer in self.layers:
+                x = layer(x, padding)
+            x = self.norm(x)
+        scores: Tensor = self.leave(x)
+        return scores
+
+
+class InvariantQuantizer:
+    """Frames to units by a head, with the interface of `speechkit.units.codebook.Codebook`.
+
+    Args:
+        head: trained or not; it is put into evaluation mode.
+        encoder: of the features.
+        teacher: digest of the codebook that the first round learned from.
+        rounds: of training.
+    """
+
+    def __init__(self, head: InvariantHead, encoder: EncoderSpec, teacher: str, rounds: int) -> None:
+        dim = head.mean.numel()
+        if encoder.dim != dim:
+            raise UserError(f"the head takes frames {dim} wide, {encoder.model} gives {encoder.dim}; take its encoder")
+        self.head = head.eval()
+        arrays = _arrays(head)
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise UserError(f"weights {name} of the quantizer hold NaN or infinity; train it again")
+        content = b"".join(name.encode() + arrays[name].tobytes() for name in sorted(arrays))
+        clusters = head.leave.out_features - 1
+        self.spec = InvariantSpec(encoder, clusters, head.config, teacher, rounds, digest_bytes(content))
+
+    @property
+    def num_units(self) -> int:
+        """K."""
+        return self.spec.clusters
+
+    @torch.inference_mode()
+    def scores(self, features: NDArray[np.floating[Any]]) -> Float:
+        """Scores (T, K + 1) of the features (T, D) of an item, the blank last.
+
+        Raises:
+            UserError: if their shape is another, or they hold NaN or infinity.
+        """
+        rows = np.asarray(features, np.float32)
+        if rows.ndim != 2 or rows.shape[1] != self.spec.encoder.dim:
+            raise UserError(
+                f"features have shape {rows.shape}, the quantizer takes (frames, {self.spec.encoder.dim}); "
+                "use features of its encoder and layer"
+            )
+        if not (finite := np.isfinite(rows).all(axis=1)).all():
+            frame = int(np.flatnonzero(~finite)[0])
+            raise UserError(f"frame {frame} of the features holds NaN or infinity; encode the recording again")
+        device = self.head.mean.device
+        parts = [np.zeros((0, self.num_units + 1), np.float32)]
+        for begin in range(0, len(rows), WINDOW_FRAMES):
+            first, last = max(0, begin - CONTEXT_FRAMES), begin + WINDOW_FRAMES + CONTEXT_FRAMES
+            window = torch.from_numpy(rows[first:last])[None].to(device)
+            found = self.head(window, torch.tensor([window.shape[1]]))[0].float().cpu().numpy()
+            parts.append(found[begin - first : begin - first + WINDOW_FRAMES])
+        return np.concatenate(parts)
+
+    def posteriors(self, features: NDArray[np.floating[Any]]) -> Float:
+        """Probabilities (T, K) of the units of each frame, given that it is no blank."""
+        scores = self.scores(features)[:, :-1]
+        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+    def assign(self, features: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
+        """The unit of each frame: (T, D) to (T,).
+
+        A blank frame takes the unit of the nearest frame that has one, the earlier one of two; an item of nothing but
+        blanks takes the best units.
+        """
+        scores = self.scores(features)
+        best = scores.argmax(axis=1)
+        spoken = np.flatnonzero(best < self.num_units)
+        if not len(spoken):
+            return np.asarray(scores[:, :-1].argmax(axis=1), np.int32)
+        frames = np.arange(len(best))
+        after = np.searchsorted(spoken, frames).clip(max=len(spoken) - 1)
+        before = np.maximum(after - 1, 0)
+        nearest = np.where(np.abs(spoken[after] - frames) < np.abs(frames - spoken[before]), after, before)
+        return np.asarray(best[spoken[nearest]], np.int32)
+
+    def units(self, features: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
+        """The units of an item: blanks go first, then each run of one unit counts once."""
+        return deduplicate(self.assign(features))[0]
+
+    def check(self, encoder: EncoderSpec, what: str = "the quantizer") -> None:
+        """Refuse features of another encoder or layer.
+
+        Raises:
+            UserError: naming both and the first field that differs.
+        """
+        self.spec.encoder.require(encoder, what)
+
+    def save(self, folder: Path | str) -> None:
+        """Write ``quantizer.safetensors``, then ``quantizer.json``."""
+        write_arrays(Path(folder) / ARRAYS_FILE, _arrays(self.head))
+        write_json(Path(folder) / SPEC_FILE, self.spec)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> InvariantQuantizer:
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: if a file is missing or damaged, or the arrays are not those of the spec.
+        """
+        spec: InvariantSpec = read_spec(Path(folder) / SPEC_FILE, InvariantSpec)
+        arrays: dict[str, Any] = dict(read_arrays(Path(folder) / ARRAYS_FILE))
+        nothing = np.zeros(spec.encoder.dim, np.float32)
+        head = InvariantHead(spec.encoder.dim, spec.clusters, spec.head, nothing, nothing)
+        try:
+            head.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
+        except RuntimeError as error:
+            raise UserError(
+                f"{folder}: {ARRAYS_FILE} does not hold the head that {SPEC_FILE} describes; copy both files again"
+            ) from error
+        found = cls(head, spec.encoder, spec.teacher, spec.rounds)
+        if found.spec != spec:
+            raise UserError(f"{folder}: {SPEC_FILE} does not describe {ARRAYS_FILE}; copy both files again")
+        return found
+
+
+Quantizer = Codebook | InvariantQuantizer
+
+
+def load_quantizer(folder: Path | str) -> Quantizer:
+    """The codebook or the invariant quantizer of a folder.
+
+    Raises:
+        UserError: if it holds neither.
+    """
+    if (Path(folder) / SPEC_FILE).is_file():
+        return InvariantQuantizer.load(folder)
+    if (Path(folder) / CODEBOOK_FILE).is_file():
+        return Codebook.load(folder)
+    raise UserError(f"{folder}: holds neither {CODEBOOK_FILE} nor {SPEC_FILE}; give the folder of a quantizer")
+
+
+def _arrays(head: InvariantHead) -> dict[str, NDArray[Any]]:
+    return {name: value.detach().cpu().contiguous().numpy() for name, value in head.state_dict().items()}

@@ -1,0 +1,266 @@
+"""Train the head of an invariant quantizer: changed audio in, the units of clean audio out.
+
+Each round trains a fresh head with CTC, which needs no alignment between slow and fast speech; its targets are what the
+quantizer before it says of the clean audio, the k-means codebook first. CTC alone begins with hundreds of steps of
+nothing but blanks. So the first steps learn the unit of each frame, which is known for every change (a change of speed
+moves frames evenly), and that loss then fades out.
+
+Source: Gat et al. 2023, section 3 (iterative pseudo-labelling).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from speechkit.errors import ConfigError, UserError
+from speechkit.training import TrainingConfig, train
+from speechkit.training.buckets import LengthBuckets
+from speechkit.units.codebook import Codebook
+from speechkit.units.deduplication import deduplicate
+from speechkit.units.invariant import HeadConfig, InvariantHead, InvariantQuantizer, Quantizer
+
+Read = Callable[[str], NDArray[np.floating[Any]]]
+STATISTICS_FRAMES = 200_000
+NO_UNIT = -100
+
+
+class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How to train.
+
+    Attributes:
+        head: its shape.
+        rounds: heads, each taught by the one before.
+        epochs: passes over the items of each round; a pass takes one version of each, drawn.
+        batch_frames: most frames of a batch, padding included.
+        learning_rate: the peak.
+        warmup_share: of the steps in which the rate rises.
+        frame_share: of the steps in which the weight of the frames' loss falls from 1, CTC having the rest.
+        frame_weight: what it falls to; with both 0 there is nothing but CTC, as published.
+        time_masks: stretches of features set to the mean, of each item and pass.
+        mask_frames: their greatest length.
+    """
+
+    head: HeadConfig = HeadConfig()
+    rounds: int = 2
+    epochs: int = 10
+    batch_frames: int = 8000
+    learning_rate: float = 2e-3
+    warmup_share: float = 0.1
+    frame_share: float = 0.5
+    frame_weight: float = 0.1
+    time_masks: int = 0
+    mask_frames: int = 10
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name} is {getattr(self, name)}, it must be at least 1"
+            for name in ("rounds", "epochs", "batch_frames")
+            if getattr(self, name) < 1
+        ]
+        wrong += [
+            f"{name} is {getattr(self, name)}, it must lie from 0 to 1"
+            for name in ("warmup_share", "frame_share", "frame_weight")
+            if not 0 <= getattr(self, name) <= 1
+        ]
+        if wrong:
+            raise ConfigError("; ".join(wrong))
+
+
+class InvariantResult(msgspec.Struct, frozen=True):
+    """What a training gave.
+
+    Attributes:
+        quantizer: of the last round.
+        left_out: of each round, the versions whose targets do not fit into their frames, which CTC cannot learn.
+        versions: how many there are.
+    """
+
+    quantizer: InvariantQuantizer
+    left_out: list[int]
+    versions: int
+
+
+class Batches:
+    """Batches as a function of their number: one version of each item in every pass.
+
+    Args:
+        versions: of each item, the name and frames of each version that may be taken.
+        targets: of each item, the unit of each clean frame.
+        read: features (T, D) by name.
+        config: how.
+        seed: of all drawings.
+    """
+
+    def __init__(
+        self,
+        versions: Sequence[Sequence[tuple[str, int]]],
+        targets: Sequence[NDArray[np.int32]],
+        read: Read,
+        config: InvariantConfig,
+        seed: int,
+    ) -> None:
+        self._versions, self._targets, self._read, self._config, self._seed = versions, targets, read, config, seed
+        longest = [max(frames for _, frames in each) for each in versions]
+        self._buckets = LengthBuckets(longest, config.batch_frames, seed)
+        self.steps = 0
+        while self._buckets.epoch_of(self.steps) < config.epochs:
+            self.steps += 1
+
+    def frame_weight(self, number: int) -> float:
+        """The share of the frames' loss in that of a batch."""
+        fading = self._config.frame_share * self.steps
+        left = max(0.0, 1.0 - number / fading) if fading else 0.0
+        return self._config.frame_weight + (1.0 - self._config.frame_weight) * left
+
+    def __call__(self, number: int) -> dict[str, Tensor]:
+        """Features (B, T, D), frames (B,), targets in a row, how many each has (B,), and of each frame (B, T)."""
+        generator = np.random.default_rng([self._seed, number])
+        features, targets, aligned = [], [], []
+        for item in self._buckets[number]:
+            name, _ = self._versions[item][int(generator.integers(len(self._versions[item])))]
+            frames = np.array(self._read(name), np.float32)
+            for _ in range(self._config.time_masks):
+                width = int(generator.integers(0, self._config.mask_frames + 1))
+                begin = int(generator.integers(0, max(1, len(frames) - width)))
+                frames[begin : begin + width] = frames.mean(axis=0)
+            features.append(torch.from_numpy(frames))
+            units = self._targets[item].astype(np.int64)
+            aligned.append(torch.from_numpy(units[(2 * np.arange(len(frames)) + 1) * len(units) // (2 * len(frames))]))
+            targets.append(torch.from_numpy(deduplicate(units)[0].astype(np.int64)))
+        return {
+            "features": pad_sequence(features, batch_first=True),
+            "frames": torch.tensor([len(each) for each in features]),
+            "targets": torch.cat(targets),
+            "counts": torch.tensor([len(each) for each in targets]),
+            "aligned": pad_sequence(aligned, batch_first=True, padding_value=NO_UNIT),
+            "frame_weight": torch.tensor(self.frame_weight(number)),
+        }
+
+
+def train_invariant(
+    codebook: Codebook,
+    versions: Mapping[str, Sequence[str]],
+    read: Read,
+    config: InvariantConfig,
+    folder: str | Path,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    should_stop: Callable[[], bool] = lambda: False,
+    log: Callable[[str], None] = lambda line: None,
+) -> InvariantResult | None:
+    """Train a quantizer; goes on where it was interrupted.
+
+    Args:
+        codebook: the first teacher; it names the encoder.
+        versions: of each item, the name of its clean features, then those of its changed ones.
+        read: features (T, D) by name.
+        config: how.
+        folder: of checkpoints and ``metrics.jsonl``, one folder a round.
+        seed: of weights, batches and drawings.
+        device: where to train.
+        should_stop: asked after every step.
+        log: receives lines for people.
+
+    Returns:
+        The quantizer, or None when it was stopped before its end.
+
+    Raises:
+        UserError: if no item has changed features, or none is long enough for its targets.
+    """
+    if codebook.spec.encoder is None:
+        raise UserError("the codebook does not say which encoder it was made with; name it when you import it")
+    if not versions or all(len(names) < 2 for names in versions.values()):
+        raise UserError("no item has features of changed audio; an invariant quantizer learns from nothing else")
+    items = list(versions)
+    frames = {name: len(read(name)) for names in versions.values() for name in names}
+    mean, scale = feature_statistics(read, [versions[item][0] for item in items])
+    teacher: Quantizer = codebook
+    left_out: list[int] = []
+    for number in range(1, config.rounds + 1):
+        targets = [teacher.assign(read(versions[item][0])) for item in items]
+        counts = [len(deduplicate(units)[0]) for units in targets]
+        # Deduplicated units need no blanks between them: CTC takes as many as there are frames.
+        fitting = [
+            [(name, frames[name]) for name in versions[item] if count and frames[name] >= count]
+            for item, count in zip(items, counts, strict=True)
+        ]
+        left_out.append(len(frames) - sum(map(len, fitting)))
+        kept = [place for place, each in enumerate(fitting) if each]
+        if not kept:
+            raise UserError(
+                f"round {number}: no item has as many frames as its targets need; use fewer units or a faster layer"
+            )
+        batches = Batches([fitting[p] for p in kept], [targets[p] for p in kept], read, config, seed + number)
+        steps = batches.steps
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + number)
+            head = InvariantHead(codebook.spec.encoder.dim, codebook.num_units, config.head, mean, scale)
+        loop = TrainingConfig(
+            steps=steps,
+            learning_rates=(config.learning_rate,),
+            warmup_steps=max(1, int(config.warmup_share * steps)),
+            average_decay=0.99,
+            log_every=max(1, steps // 10),
+            evaluate_every=steps,
+            save_every=max(1, steps // 4),
+            keep_checkpoints=1,
+            seed=seed + number,
+        )
+        done = train(
+            head,
+            [list(head.parameters())],
+            batches,
+            invariant_loss,
+            loop,
+            Path(folder) / f"round-{number}",
+            should_stop=should_stop,
+            device=device,
+            log=lambda line, number=number: log(f"round {number}, {line}"),  # type: ignore[misc]
+        )
+        if not done:
+            return None
+        teacher = InvariantQuantizer(head.cpu(), codebook.spec.encoder, codebook.spec.digest, number)
+    if not isinstance(teacher, InvariantQuantizer):
+        raise UserError(f"rounds is {config.rounds}; train one at least")
+    return InvariantResult(teacher, left_out, len(frames))
+
+
+def invariant_loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    """CTC of each item by its number of targets, and the cross-entropy of the frames' units, weighted."""
+    log_probs = model(batch["features"], batch["frames"]).float().log_softmax(-1)  # (B, T, K + 1)
+    blank = log_probs.shape[-1] - 1
+    ctc = nn.functional.ctc_loss(
+        log_probs.transpose(0, 1), batch["targets"], batch["frames"], batch["counts"], blank=blank
+    )
+    frames = nn.functional.nll_loss(log_probs.flatten(0, 1), batch["aligned"].flatten(), ignore_index=NO_UNIT)
+    weight = batch["frame_weight"]
+    return (1 - weight) * ctc + weight * frames, {"ctc": float(ctc.detach()), "frames": float(frames.detach())}
+
+
+def feature_statistics(read: Read, names: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation (D,) each over the items' frames, up to `STATISTICS_FRAMES`."""
+    total: Any = 0.0
+    squares: Any = 0.0
+    seen = 0
+    for name in names:
+        frames = np.asarray(read(name), np.float64)
+        total = total + frames.sum(axis=0)
+        squares = squares + np.square(frames).sum(axis=0)
+        seen += len(frames)
+        if seen >= STATISTICS_FRAMES:
+            break
+    if not seen:
+        raise UserError("the items hold no frame; give recordings longer than 20 ms")
+    mean = total / seen
+    deviation = np.sqrt(np.maximum(squares / seen - np.square(mean), 0))
+    return mean.astype(np.float32), np.where(deviation > 1e-5, deviation, 1).astype(np.float32)

@@ -1,0 +1,262 @@
+"""Claims about invariant quantizers: changes that the head has learnt are undone, and the interface is a codebook's."""
+
+from __future__ import annotations
+
+import itertools
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from speechkit.encoders.spec import EncoderSpec
+from speechkit.errors import ConfigError, UserError
+from speechkit.units import invariant
+from speechkit.units.codebook import Codebook
+from speechkit.units.invariant import HeadConfig, InvariantHead, InvariantQuantizer, load_quantizer
+from speechkit.units.invariant_training import Batches, InvariantConfig, feature_statistics, train_invariant
+from speechkit.units.ued import count_edits, ued_score
+
+DIM, CLUSTERS = 6, 5
+ENCODER = EncoderSpec(model="planted", weights="w", layer="3", normalization="none", dim=DIM)
+KINDS = ("linear", "mlp", "convolution", "transformer")
+SMALL = HeadConfig(width=16, layers=2, kernel=3, heads=2, dropout=0.0)
+
+
+def quantizer(kind="convolution", seed=0):
+    torch.manual_seed(seed)
+    config = msgspec.structs.replace(SMALL, kind=kind)
+    head = InvariantHead(DIM, CLUSTERS, config, np.zeros(DIM, np.float32), np.ones(DIM, np.float32))
+    return InvariantQuantizer(head, ENCODER, "t", 1)
+
+
+def planted(items=40, seed=0):
+    """Features in runs around planted centres; ``bend`` is what a channel does to them."""
+    random = np.random.default_rng(seed)
+    centres = np.random.default_rng(9).standard_normal((CLUSTERS, DIM)).astype(np.float32) * 2
+    bend = np.random.default_rng(8).standard_normal((DIM, DIM)).astype(np.float32)
+    store, versions = {}, {}
+    for item in range(items):
+        labels = np.repeat(random.integers(0, CLUSTERS, 12), random.integers(2, 6, 12))
+        clean = centres[labels] + 0.3 * random.standard_normal((len(labels), DIM))
+        slow = np.repeat(labels, 2)
+        store[f"{item}"] = clean.astype(np.float32)
+        store[f"{item}+bent"] = (clean @ bend + 0.5).astype(np.float32)
+        store[f"{item}+slow"] = (centres[slow] + 0.3 * random.standard_normal((len(slow), DIM))).astype(np.float32)
+        versions[str(item)] = [str(item), f"{item}+bent", f"{item}+slow"]
+    return Codebook(centres, ENCODER), store, versions
+
+
+@pytest.mark.parametrize("kind", ["mlp", "convolution"])
+def test_a_trained_head_says_the_clean_units_of_changed_audio(kind, tmp_path):
+    codebook, store, versions = planted()
+    _, unseen, _ = planted(20, seed=1)
+    head = msgspec.structs.replace(SMALL, kind=kind, width=32)
+    config = InvariantConfig(head, rounds=2, epochs=20, batch_frames=300, learning_rate=5e-3)
+    result = train_invariant(codebook, versions, store.__getitem__, config, tmp_path)
+    assert result.left_out == [0, 0]
+    assert result.quantizer.spec.rounds == 2
+    assert result.quantizer.spec.teacher == codebook.spec.digest
+
+    def distance(system, kind):
+        clean = {str(n): system.units(unseen[str(n)]) for n in range(20)}
+        return ued_score([count_edits(clean, {n: system.units(unseen[f"{n}+{kind}"]) for n in clean})]).ued
+
+    assert distance(codebook, "bent") > 0.5
+    assert distance(result.quantizer, "bent") < 0.25
+    truth = {str(n): codebook.units(unseen[str(n)]) for n in range(20)}
+    said = {name: result.quantizer.units(unseen[name]) for name in truth}
+    assert ued_score([count_edits(truth, said)]).ued < 0.2
+
+
+def test_an_interrupted_training_ends_with_the_same_weights(tmp_path):
+    codebook, store, versions = planted(12)
+    config = InvariantConfig(SMALL, rounds=2, epochs=3, batch_frames=200)
+    whole = train_invariant(codebook, versions, store.__getitem__, config, tmp_path / "a")
+    calls = itertools.count()
+    for _ in range(30):
+        limit = next(calls)
+        polls = itertools.count()
+        result = train_invariant(
+            codebook,
+            versions,
+            store.__getitem__,
+            config,
+            tmp_path / "b",
+            should_stop=lambda polls=polls: next(polls) >= 4,
+        )
+        if result is not None:
+            break
+    assert limit > 1
+    assert result.quantizer.spec == whole.quantizer.spec
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_changes_no_score(kind):
+    head = quantizer(kind).head
+    random = torch.Generator().manual_seed(0)
+    items = [torch.randn(length, DIM, generator=random) for length in (3, 17, 40)]
+    padded = torch.nn.utils.rnn.pad_sequence(items, batch_first=True, padding_value=7.0)
+    with torch.inference_mode():
+        together = head(padded, torch.tensor([3, 17, 40]))
+        for place, item in enumerate(items):
+            alone = head(item[None], torch.tensor([len(item)]))[0]
+            torch.testing.assert_close(together[place, : len(item)], alone, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp", "convolution"])
+def test_windows_of_a_long_item_give_what_the_whole_gives(kind, monkeypatch):
+    made = quantizer(kind)
+    features = np.random.default_rng(0).standard_normal((200, DIM)).astype(np.float32)
+    whole = made.scores(features)
+    monkeypatch.setattr(invariant, "WINDOW_FRAMES", 30)
+    monkeypatch.setattr(invariant, "CONTEXT_FRAMES", 10)
+    np.testing.assert_allclose(made.scores(features), whole, atol=1e-5)
+
+
+def obvious_units(scores):
+    """Blanks away, then runs."""
+    kept = [unit for unit in scores.argmax(1).tolist() if unit < scores.shape[1] - 1]
+    if not kept:
+        kept = scores[:, :-1].argmax(1).tolist()
+    return [unit for place, unit in enumerate(kept) if not place or unit != kept[place - 1]]
+
+
+@given(st.integers(0, 10_000), st.integers(0, 30), st.floats(0, 8))
+@settings(max_examples=60, deadline=None)
+def test_units_are_those_left_when_blanks_go_first(seed, frames, blankness):
+    made = quantizer()
+    random = np.random.default_rng(seed)
+    scores = random.standard_normal((frames, CLUSTERS + 1)).astype(np.float32)
+    scores[:, -1] += blankness
+    made.scores = lambda features: scores
+    assert made.units(np.zeros((frames, DIM))).tolist() == obvious_units(scores)
+    assigned = made.assign(np.zeros((frames, DIM)))
+    assert len(assigned) == frames
+    best = scores.argmax(1)
+    for frame in np.flatnonzero(best < CLUSTERS):
+        assert assigned[frame] == best[frame]
+    if frames and (best < CLUSTERS).any():
+        places = np.flatnonzero(best < CLUSTERS)
+        for frame in range(frames):
+            assert assigned[frame] == best[places[np.argmin(np.abs(places - frame))]]
+
+
+def test_posteriors_of_units_leave_the_blank_out():
+    made = quantizer()
+    found = made.posteriors(np.random.default_rng(0).standard_normal((9, DIM)))
+    assert found.shape == (9, CLUSTERS)
+    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_quantizer_comes_back_from_its_folder(kind, tmp_path):
+    made = quantizer(kind)
+    made.save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["quantizer.json", "quantizer.safetensors"]
+    again = load_quantizer(tmp_path)
+    assert again.spec == made.spec
+    features = np.random.default_rng(0).standard_normal((40, DIM)).astype(np.float32)
+    np.testing.assert_array_equal(again.assign(features), made.assign(features))
+    assert again.num_units == CLUSTERS
+
+
+def test_a_folder_that_does_not_agree_with_itself_is_refused(tmp_path):
+    quantizer().save(tmp_path / "a")
+    quantizer(seed=1).save(tmp_path / "b")
+    (tmp_path / "a" / "quantizer.json").write_bytes((tmp_path / "b" / "quantizer.json").read_bytes())
+    with pytest.raises(UserError, match="does not describe"):
+        load_quantizer(tmp_path / "a")
+    quantizer("mlp").save(tmp_path / "c")
+    (tmp_path / "a" / "quantizer.json").write_bytes((tmp_path / "c" / "quantizer.json").read_bytes())
+    with pytest.raises(UserError, match="does not hold the head"):
+        load_quantizer(tmp_path / "a")
+    (tmp_path / "a" / "quantizer.safetensors").unlink()
+    with pytest.raises(UserError, match=r"quantizer\.safetensors"):
+        load_quantizer(tmp_path / "a")
+    with pytest.raises(UserError, match="holds neither"):
+        load_quantizer(tmp_path)
+    Codebook(np.eye(DIM), ENCODER).save(tmp_path / "d")
+    assert load_quantizer(tmp_path / "d").num_units == DIM
+
+
+def test_features_that_do_not_fit_are_refused():
+    made = quantizer()
+    with pytest.raises(UserError, match=r"shape \(3, 4\)"):
+        made.units(np.zeros((3, 4)))
+    spoiled = np.zeros((5, DIM))
+    spoiled[2, 1] = np.nan
+    with pytest.raises(UserError, match="frame 2"):
+        made.units(spoiled)
+    assert made.units(np.zeros((0, DIM))).tolist() == []
+    assert len(made.units(np.zeros((1, DIM)))) == 1
+    with pytest.raises(UserError, match="layer is '3' there and '4' here"):
+        made.check(msgspec.structs.replace(ENCODER, layer="4"))
+    with pytest.raises(UserError, match="6 wide"):
+        InvariantQuantizer(made.head, msgspec.structs.replace(ENCODER, dim=7), "t", 1)
+    with torch.no_grad():
+        made.head.leave.bias[0] = torch.nan
+    with pytest.raises(UserError, match=r"leave\.bias.*NaN"):
+        InvariantQuantizer(made.head, ENCODER, "t", 1)
+
+
+def test_settings_that_make_no_head_or_training_are_refused():
+    with pytest.raises(ConfigError, match=r"kernel is 4.*33 does not divide"):
+        HeadConfig(kernel=4, width=33)
+    with pytest.raises(ConfigError, match="rounds is 0"):
+        InvariantConfig(rounds=0)
+
+
+def test_what_cannot_be_learnt_from_is_counted_or_refused(tmp_path):
+    codebook, store, versions = planted(6)
+    store["0+bent"] = store["0+bent"][:3]
+    config = InvariantConfig(SMALL, rounds=1, epochs=1, batch_frames=200)
+    result = train_invariant(codebook, versions, store.__getitem__, config, tmp_path / "a")
+    assert (result.left_out, result.versions) == ([1], 18)
+    with pytest.raises(UserError, match="no item has features of changed audio"):
+        train_invariant(codebook, {"0": ["0"]}, store.__getitem__, config, tmp_path / "b")
+    with pytest.raises(UserError, match="which encoder"):
+        train_invariant(Codebook(np.eye(DIM), None), versions, store.__getitem__, config, tmp_path / "c")
+    short = {name: frames[:0] for name, frames in store.items()}
+    with pytest.raises(UserError, match="hold no frame"):
+        train_invariant(codebook, versions, short.__getitem__, config, tmp_path / "d")
+
+
+def test_a_pass_takes_one_version_of_every_item():
+    _, store, versions = planted(20)
+    config = InvariantConfig(SMALL, epochs=1, batch_frames=300, time_masks=1)
+    listed = [[(name, len(store[name])) for name in names] for names in versions.values()]
+    targets = [np.full(len(store[name]), place % CLUSTERS) for place, name in enumerate(versions)]
+    batches = Batches(listed, targets, store.__getitem__, config, 0)
+    seen = [batches(number) for number in range(batches.steps)]
+    assert sum(len(batch["frames"]) for batch in seen) == 20
+    assert sorted(torch.cat([batch["targets"] for batch in seen]).tolist()) == sorted(int(t[0]) for t in targets)
+    for batch in seen:
+        assert batch["features"].shape[:2] == (len(batch["frames"]), int(batch["frames"].max()))
+        known = batch["aligned"] >= 0
+        assert known.sum(1).tolist() == batch["frames"].tolist()
+        assert [batch["aligned"][row][known[row]].unique().tolist() for row in range(len(known))] == [
+            [unit] for unit in batch["targets"].tolist()
+        ]
+
+
+def test_a_stretched_item_has_its_units_where_they_were():
+    frames = np.zeros((9, DIM), np.float32)
+    config = InvariantConfig(SMALL, epochs=4, batch_frames=300, frame_share=0.5, frame_weight=0.2)
+    batches = Batches([[("slow", 9)]], [np.array([4, 4, 2])], {"slow": frames}.__getitem__, config, 0)
+    assert batches(0)["aligned"].tolist() == [[4] * 6 + [2] * 3]
+    assert batches(0)["targets"].tolist() == [4, 2]
+    assert [round(batches.frame_weight(number), 2) for number in range(4)] == [1, 0.6, 0.2, 0.2]
+    published = InvariantConfig(SMALL, epochs=1, batch_frames=300, frame_share=0, frame_weight=0)
+    assert Batches([[("slow", 9)]], [np.zeros(3, int)], {"slow": frames}.__getitem__, published, 0).frame_weight(0) == 0
+
+
+def test_statistics_are_those_of_all_frames():
+    random = np.random.default_rng(0)
+    store = {name: random.standard_normal((n, 3)) * [1, 2, 0] + 5 for name, n in (("a", 40), ("b", 7))}
+    mean, deviation = feature_statistics(store.__getitem__, ["a", "b"])
+    together = np.concatenate(list(store.values()))
+    np.testing.assert_allclose(mean, together.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(deviation, [*together.std(0)[:2], 1], rtol=1e-5)
