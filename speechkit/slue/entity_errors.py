@@ -20,7 +20,7 @@ from typing import Literal
 
 import msgspec
 
-from speechkit.metrics.error_rates import UtteranceErrors, word_errors
+from speechkit.metrics.error_rates import ErrorResult, UtteranceErrors, word_errors
 from speechkit.slue.metrics.entity_text import Entity
 from speechkit.slue.sensitivity_noise import outcomes
 from speechkit.text import NormalizerSpec, get_normalizer
@@ -28,6 +28,7 @@ from speechkit.text import NormalizerSpec, get_normalizer
 Kind = Literal["exact", "form only", "near miss", "split or merge", "wrong", "deleted"]
 KINDS: tuple[Kind, ...] = ("exact", "form only", "near miss", "split or merge", "wrong", "deleted")
 NEAR = 0.6
+MARKS = '.,!?;:"()[]'
 EXAMPLES = 8
 
 
@@ -84,7 +85,7 @@ def entity_errors(
         heard: recognised text of the same ids.
         gold: tags and phrases of the reference, by id.
         predicted: tags and phrases of a system, by id; nothing is found or hallucinated where absent.
-        normalizer: of the alignment.
+        normalizer: two texts that are equal under it are the same.
         form_normalizer: two texts that are equal under it differ in form only.
 
     A gold phrase that does not stand in its text after normalisation is counted in ``not_in_text`` and left out.
@@ -92,7 +93,7 @@ def entity_errors(
     Raises:
         UserError: if the ids of the texts differ.
     """
-    aligned = word_errors(texts, heard, normalizer=normalizer)
+    aligned = _aligned(texts, heard)
     plain, form = get_normalizer(normalizer), get_normalizer(form_normalizer)
     kinds: dict[str, Counter[str]] = {}
     found: Counter[str] = Counter()
@@ -102,14 +103,15 @@ def entity_errors(
     for utterance in aligned.utterances:
         guesses = Counter((tag, plain(phrase)) for tag, phrase in (predicted or {}).get(utterance.id, ()))
         explained: Counter[Entity] = Counter()
-        for tag, phrase, place in placed_entities(utterance, gold.get(utterance.id, ()), plain):
+        for tag, phrase, place in placed_entities(utterance, gold.get(utterance.id, ())):
             if place is None:
                 lost += 1
                 continue
             total += 1
-            became = " ".join(became for _, became, _ in place if became)
-            kind = kind_of(" ".join(word for word, _, _ in place), became, form)
-            said = (tag, " ".join(word for word, _, _ in place))
+            raw_said, raw_became = _joined(place, 0), _joined(place, 1)
+            became = plain(raw_became)
+            kind = kind_of(raw_said, raw_became, plain, form)
+            said = (tag, plain(raw_said))
             is_found = guesses[said] > explained[said]
             explained[said] += is_found
             if not is_found:
@@ -130,7 +132,7 @@ def entity_errors(
         examples=examples,
         invented=invented[:EXAMPLES],
         not_in_text=lost,
-        normalizer=aligned.normalizer,
+        normalizer=plain.spec,
         form_normalizer=form.spec,
     )
 
@@ -139,14 +141,27 @@ Place = list[tuple[str, str, list[str]]]
 """Reference words with what they became and what was inserted after them."""
 
 
-def placed_entities(
-    utterance: UtteranceErrors, entities: Sequence[Entity], normalize: Callable[[str], str]
-) -> Iterator[tuple[str, str, Place | None]]:
+def light(text: str) -> str:
+    """Lower-case words without marks at their edges: what is aligned, so that $25 keeps its sign."""
+    return " ".join(word for each in text.lower().split() if (word := each.strip(MARKS)))
+
+
+def _aligned(texts: Mapping[str, str], heard: Mapping[str, str]) -> ErrorResult:
+    said = {name: light(text) for name, text in texts.items()}
+    return word_errors(said, {name: light(text) for name, text in heard.items()}, normalizer="none")
+
+
+def _joined(place: Place, which: Literal[0, 1]) -> str:
+    """The words of a place, as they were said (0) or recognised (1)."""
+    return " ".join(word[which] for word in place if word[which])
+
+
+def placed_entities(utterance: UtteranceErrors, entities: Sequence[Entity]) -> Iterator[tuple[str, str, Place | None]]:
     """Tag, phrase and the words where it stands; equal phrases take their places one after another."""
     words = list(outcomes(utterance))
     taken: set[int] = set()
     for tag, phrase in entities:
-        wanted = normalize(phrase).split()
+        wanted = light(phrase).split()
         place = next(
             (
                 begin
@@ -162,39 +177,36 @@ def placed_entities(
             yield tag, phrase, words[place : place + len(wanted)]
 
 
-def kind_of(said: str, heard: str, form: Callable[[str], str]) -> Kind:
-    """The kind of an entity whose words ``said`` became ``heard``, both normalised."""
+def kind_of(said: str, heard: str, plain: Callable[[str], str], form: Callable[[str], str]) -> Kind:
+    """The kind of an entity whose words ``said`` became ``heard``; ``plain`` and ``form`` are the normalisers."""
     from rapidfuzz.distance import Levenshtein  # comes with jiwer
 
+    same_form = form(said) == form(heard)
+    said, heard = plain(said), plain(heard)
     if said == heard:
         return "exact"
     if not heard:
         return "deleted"
     if said.replace(" ", "") == heard.replace(" ", ""):
         return "split or merge"
-    if form(said) == form(heard):
+    if same_form:
         return "form only"
     alike = Levenshtein.normalized_similarity(said.replace(" ", ""), heard.replace(" ", ""))
     return "near miss" if alike >= NEAR else "wrong"
 
 
 def entities_heard(
-    texts: Mapping[str, str],
-    heard: Mapping[str, str],
-    gold: Mapping[str, Sequence[Entity]],
-    *,
-    normalizer: str = "simple",
+    texts: Mapping[str, str], heard: Mapping[str, str], gold: Mapping[str, Sequence[Entity]]
 ) -> dict[str, list[Entity]]:
     """What a perfect tagger would give for the recognised text: gold entities as they were recognised, by id.
 
     An entity of which nothing was recognised is not there.
     """
-    plain = get_normalizer(normalizer)
     found: dict[str, list[Entity]] = {}
-    for utterance in word_errors(texts, heard, normalizer=normalizer).utterances:
+    for utterance in _aligned(texts, heard).utterances:
         found[utterance.id] = [
             (tag, phrase)
-            for tag, _, place in placed_entities(utterance, gold.get(utterance.id, ()), plain)
-            if place and (phrase := " ".join(became for _, became, _ in place if became))
+            for tag, _, place in placed_entities(utterance, gold.get(utterance.id, ()))
+            if place and (phrase := _joined(place, 1))
         ]
     return found

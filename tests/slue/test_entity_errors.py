@@ -11,6 +11,7 @@ from speechkit.slue.entity_errors import KINDS, entities_heard, entity_errors
 CASES = {
     "exact": ("we met anna smith", "we met anna smith", "anna smith"),
     "form only": ("on june twenty fifth we met", "on june 25th we met", "june twenty fifth"),
+    "form only ": ("We paid twenty-five dollars.", "we paid $25", "twenty-five dollars"),
     "near miss": ("we met anna smith", "we met hanna smyth", "anna smith"),
     "split or merge": ("we met in new york", "we met in newyork", "new york"),
     "wrong": ("we met in rome today", "we met in a box today", "rome"),
@@ -22,8 +23,8 @@ CASES = {
 def test_each_kind_is_told_from_the_others(kind):
     text, heard, phrase = CASES[kind]
     found = entity_errors({"a": text}, {"a": heard}, {"a": [("T", phrase)]})
-    assert found.kinds == {"T": {kind: 1}}
-    assert found.total(kind) == 1
+    assert found.kinds == {"T": {kind.strip(): 1}}
+    assert found.total(kind.strip()) == 1
 
 
 def test_what_the_system_found_lost_and_invented():
