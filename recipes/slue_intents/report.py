@@ -181,8 +181,8 @@ def page(scores: Scores, title: str, confidence: float) -> str:
     )
     note = (
         f"{scores.recordings} recordings in {scores.groups} groups; {scores.folds} folds share no group. Intervals "
-        f"cover {confidence:.0%} and draw groups whole. {scores.unknown_values:.1%} of the filled slots have a value that "
-        "no training fold has. A command is right when its intent and all its slots are."
+        f"cover {confidence:.0%} and draw groups whole. {scores.unknown_values:.1%} of the filled slots have a value "
+        "that no training fold has. A command is right when its intent and all its slots are."
         + (" All recordings have the same intent: its accuracy says nothing." if scores.intents == 1 else "")
     )
     curves = [

@@ -292,9 +292,9 @@ def classify(
     texts: Sequence[str], fields: Sequence[dict[str, str]], judged: Sequence[str], regularization: float
 ) -> list[dict[str, str]]:
     """Logistic regression over words, pairs of words and pieces of words: one classifier a field, "none" a class."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_union
+    from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
+    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+    from sklearn.pipeline import make_union  # type: ignore[import-untyped]
 
     features: Any = make_union(
         TfidfVectorizer(ngram_range=(1, 3), sublinear_tf=True, token_pattern=r"\S+"),

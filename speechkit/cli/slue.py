@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from speechkit.cli.slue_endtoend import system_predictions, train
+
 if TYPE_CHECKING:
     from speechkit.slue.scoring import SlueComparison
 
@@ -262,12 +264,16 @@ def train_text(
     typer.echo(f"best {result.measure} on {dev}: {100 * result.best:.2f} %; model: {out / 'model'}")
 
 
+app.command()(train)
+
+
 @app.command()
 def predict(
     task: Annotated[str, typer.Argument(metavar="TASK", help="ner, sentiment, intent, dialog-acts, qa ...")],
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="The utterances; for qa the questions.")],
-    model: Annotated[str, typer.Option(help="The text model: hub id or folder.")],
     out: Annotated[Path, typer.Option(help="The predictions, .jsonl.")],
+    model: Annotated[str | None, typer.Option(help="A pipeline's text model: hub id or folder.")] = None,
+    system: Annotated[Path | None, typer.Option(help="An end-to-end system: folder of slue train.")] = None,
     recognizer: Annotated[str, typer.Option(help="Recogniser, as in speechkit transcribe.")] = "embedded",
     oracle: Annotated[bool, typer.Option("--oracle", help="Take the transcripts: the top line of the model.")] = False,
     text: Annotated[bool, typer.Option("--text", help="MANIFEST is rows of text; no audio is looked at.")] = False,
@@ -275,11 +281,21 @@ def predict(
     documents: Annotated[Path | None, typer.Option(help="qa: the manifest of the documents.")] = None,
     threshold: Annotated[float, typer.Option(help="dialog-acts: least probability of a label.")] = 0.5,
     lang: Annotated[str, typer.Option(help="Language of the recordings.")] = "en",
+    lm: Annotated[Path | None, typer.Option(help="ner, end to end: n-gram model (.arpa) for beam search.")] = None,
+    lm_weight: Annotated[float, typer.Option(help="How much the language model says.")] = 0.5,
+    beam: Annotated[int, typer.Option(help="Texts that beam search keeps.")] = 32,
+    rescore: Annotated[str | None, typer.Option(help="Order the best texts anew: .arpa, hub id or folder.")] = None,
+    include_blank: Annotated[bool, typer.Option("--include-blank", help="localisation: with silence around.")] = False,
+    offset: Annotated[float, typer.Option(help="localisation: seconds added to all times.")] = 0.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
 ) -> None:
-    """Predict with a pipeline: a recogniser, or the transcripts, before a text model.
+    """Predict with a pipeline (a recogniser, or the transcripts, before a text model) or an end-to-end system.
 
     Examples:
+      speechkit slue predict slots test.jsonl --system systems/slots --out hyp.jsonl
+
+      speechkit slue predict ner dev.jsonl --system systems/ner --lm words.arpa --out hyp.jsonl
+
       speechkit slue predict ner dev.jsonl --model my/bert-ner --out hyp.jsonl
 
       speechkit slue predict ner dev.jsonl --model my/bert-ner --oracle --out top.jsonl
@@ -292,6 +308,27 @@ def predict(
     from speechkit.slue.systems import pipeline
 
     chosen = choose_device(device)
+    if system is not None:
+        if model is not None or text or oracle:
+            raise UserError("--system hears for itself; leave out --model, --text and --oracle")
+        said = system_predictions(
+            task,
+            manifest,
+            system,
+            device=chosen,
+            documents=documents,
+            threshold=threshold,
+            lm=lm,
+            lm_weight=lm_weight,
+            beam=beam,
+            rescore=rescore,
+            include_blank=include_blank,
+            offset=offset,
+        )
+        typer.echo(f"{write_jsonl(out, said):,} predictions in {out}")
+        return
+    if model is None:
+        raise UserError("give --model, the text model of a pipeline, or --system, an end-to-end system")
     if text:
         if oracle:
             raise UserError("--text and --oracle say two things about where the text is from; give one")
