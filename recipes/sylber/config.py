@@ -1,0 +1,113 @@
+"""Settings of the stages."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from speechkit.pipeline import NEUTRAL, SHARED
+from speechkit.syllables.mixing import MixingConfig
+from speechkit.training import TrainingConfig
+
+
+class PrepareConfig(msgspec.Struct, frozen=True):
+    """Which recordings to learn from, and which to judge by.
+
+    Attributes:
+        train_manifest: speech; no text is needed.
+        dev_manifest: speech, only to look how training goes.
+        truth_manifest: speech with texts and speakers, to be aligned.
+        test_speakers: speakers of ``truth_manifest`` to be judged by, with commas between them; the others choose the
+            segmenters' settings.
+        tune_utterances: of the other speakers, drawn.
+        normalizer: of the texts.
+        min_seconds: shorter recordings are dropped.
+        max_train_seconds: most speech to learn from, drawn.
+        max_seconds: longer utterances are not aligned.
+    """
+
+    train_manifest: Annotated[str | None, SHARED] = None
+    dev_manifest: Annotated[str | None, SHARED] = None
+    truth_manifest: Annotated[str | None, SHARED] = None
+    test_speakers: str = ""
+    tune_utterances: int = 100
+    normalizer: Annotated[str, SHARED] = "simple"
+    min_seconds: float = 1.0
+    max_train_seconds: float = 1e9
+    max_seconds: float = 36.0
+
+
+class WordsConfig(msgspec.Struct, frozen=True):
+    """Which CTC recogniser says when each word was spoken; none for languages whose recogniser is not at hand."""
+
+    truth_manifest: Annotated[str | None, SHARED] = None
+    recognizer: str = "embedded"
+    lang: Annotated[str, SHARED] = "en"
+    normalizer: Annotated[str, SHARED] = "simple"
+    batch_size: Annotated[int, NEUTRAL] = 8
+
+
+class SilverConfig(msgspec.Struct, frozen=True):
+    """How far a word may begin, in seconds, from where the CTC model heard it, before an utterance is left out."""
+
+    truth_manifest: Annotated[str | None, SHARED] = None
+    lang: Annotated[str, SHARED] = "en"
+    max_deviation: float = 0.5
+
+
+class SeedsConfig(msgspec.Struct, frozen=True):
+    """The encoder to begin with, and the first segments.
+
+    Attributes:
+        encoder: folder or hub id of wav2vec 2.0, HuBERT, WavLM or data2vec-audio, or ``embedded``.
+        layers: how many of its layers to keep; all when absent.
+        segmenter: ``dynamic``: least squared distance at a syllable rate; ``envelope``: the loudness alone.
+        rate: syllables a second of speech, for ``dynamic``.
+        shortest: frames, for ``dynamic``.
+        longest: frames, for ``dynamic``.
+        silence_db: a frame so far below the loud ones of its recording is silent.
+        silence_frames: shorter silences, as of a stop, belong to the speech around them.
+        standardising_batches: batches to measure the encoder's dimensions on.
+    """
+
+    train_manifest: Annotated[str | None, SHARED] = None
+    dev_manifest: Annotated[str | None, SHARED] = None
+    encoder: Annotated[str, SHARED] = "embedded"
+    layers: int | None = None
+    segmenter: Literal["dynamic", "envelope"] = "dynamic"
+    rate: float = 4.8
+    shortest: int = 4
+    longest: int = 30
+    silence_db: float = 32.0
+    silence_frames: int = 6
+    standardising_batches: int = 12
+
+
+class TrainConfig(msgspec.Struct, frozen=True):
+    """One stage of training.
+
+    Attributes:
+        merge_range: stage 2 draws the cosine of its segments from it, batch by batch.
+        train_front: whether the convolutions learn, too.
+        noise_manifest: recorded noise for the student's input; white noise is there in any case.
+        judged_batches: batches of ``dev_manifest``.
+    """
+
+    train_manifest: Annotated[str | None, SHARED] = None
+    dev_manifest: Annotated[str | None, SHARED] = None
+    noise_manifest: Annotated[str | None, SHARED] = None
+    merge_range: tuple[float, float] = (0.8, 0.9)
+    train_front: bool = False
+    batch_seconds: float = 40.0
+    crop_seconds: float = 5.0
+    mixing: MixingConfig = MixingConfig()
+    judged_batches: Annotated[int, NEUTRAL] = 6
+    tensorboard: Annotated[bool, NEUTRAL] = False
+    loop: TrainingConfig = TrainingConfig(learning_rates=(1e-4,), weight_decay=0.1, clip_norm=0.5)
+
+
+class SecondConfig(TrainConfig, frozen=True):
+    """The same for stage 2: a lower rate and no warm-up."""
+
+    loop: TrainingConfig = TrainingConfig(learning_rates=(5e-5,), warmup_steps=0, weight_decay=0.1, clip_norm=0.5)

@@ -1,0 +1,106 @@
+"""Prepare, align, first segments, two stages of training, segments, tokens and scores: stages 1 to 9."""
+
+from __future__ import annotations
+
+from recipes.ssl_probing.stages import AlignWords, encoder_digest
+from recipes.sylber.config import PrepareConfig, SecondConfig, SeedsConfig, SilverConfig, TrainConfig, WordsConfig
+from recipes.sylber.seeds import make_seeds
+from recipes.sylber.stages import AlignSilver, prepare
+from recipes.sylber.training import train_first, train_second
+from speechkit.data.records import Utterance
+from speechkit.mining.stages import recognizer_digest
+from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+
+TRAIN = external("train_manifest", schema=Utterance)
+DEV = external("dev_manifest", schema=Utterance)
+NOISE = external("noise_manifest", schema=Utterance)
+TRUTH = external("truth_manifest", schema=Utterance)
+
+recipe = Recipe(
+    "sylber",
+    (
+        Stage(
+            number=1,
+            name="prepare",
+            run=prepare,
+            inputs=(TRAIN, DEV, TRUTH),
+            outputs=(
+                Output("train.jsonl", schema=Utterance),
+                Output("dev.jsonl", schema=Utterance),
+                Output("truth.jsonl", schema=Utterance),
+            ),
+            config=PrepareConfig,
+            drop_reasons=("too_short", "too_long", "no_text", "beyond_limit"),
+        ),
+        Stage(
+            number=2,
+            name="words",
+            run=AlignWords,
+            inputs=(stage("prepare", "truth.jsonl"), TRUTH, model("recognizer", digest=recognizer_digest)),
+            outputs=(Output("words.jsonl", schema=Utterance),),
+            config=WordsConfig,
+            resources=Resources(cpus=2, gpus=1),
+            drop_reasons=("no_alignment", "unreadable_audio"),
+            part_records=64,
+        ),
+        Stage(
+            number=3,
+            name="silver",
+            run=AlignSilver,
+            inputs=(stage("words", "words.jsonl"), TRUTH),
+            outputs=(Output("silver.jsonl", schema=Utterance),),
+            config=SilverConfig,
+            drop_reasons=("no_alignment", "unreadable_audio", "disagreement"),
+            part_records=64,
+        ),
+        Stage(
+            number=4,
+            name="seeds",
+            run=make_seeds,
+            inputs=(
+                stage("prepare", "train.jsonl"),
+                stage("prepare", "dev.jsonl"),
+                TRAIN,
+                DEV,
+                model("encoder", digest=encoder_digest),
+            ),
+            outputs=(Output("encoder"), Output("segments.safetensors")),
+            config=SeedsConfig,
+            resources=Resources(cpus=2, gpus=1),
+        ),
+        Stage(
+            number=5,
+            name="train1",
+            run=train_first,
+            inputs=(
+                stage("prepare", "train.jsonl"),
+                stage("prepare", "dev.jsonl"),
+                stage("seeds", "encoder"),
+                stage("seeds", "segments.safetensors"),
+                TRAIN,
+                DEV,
+                NOISE,
+            ),
+            outputs=(Output("model"), Output("metrics.jsonl")),
+            config=TrainConfig,
+            resources=Resources(cpus=2, gpus=1),
+        ),
+        Stage(
+            number=6,
+            name="train2",
+            run=train_second,
+            inputs=(
+                stage("prepare", "train.jsonl"),
+                stage("prepare", "dev.jsonl"),
+                stage("train1", "model"),
+                TRAIN,
+                DEV,
+                NOISE,
+            ),
+            outputs=(Output("model"), Output("metrics.jsonl"), Output("teacher.json")),
+            config=SecondConfig,
+            resources=Resources(cpus=2, gpus=1),
+        ),
+    ),
+    description="Learn syllables without labels and judge them by silver alignments.",
+)

@@ -1,0 +1,168 @@
+"""The two stages of training: the work of stages 5 and 6; heavy libraries load when it runs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.errors import UserError
+from speechkit.io.arrays import read_arrays
+from speechkit.io.atomic import write_json
+from speechkit.pipeline import Context, Interrupted
+
+if TYPE_CHECKING:
+    from speechkit.encoders.pretraining.batches import WaveformBatches
+    from speechkit.syllables.self_distillation import SelfSegmentation
+
+MEASURED_BATCHES = 8
+"""Batches on which the norm of speech is told from that of silence."""
+
+
+def train_first(context: Context) -> None:
+    """Learn the means of the first segments, which the encoder to begin with gives."""
+    from speechkit.syllables.self_distillation import SelfSegmentation, StoredSegments
+    from speechkit.syllables.syllable_encoder import SyllableEncoder
+
+    config = context.config
+    folder = context.inputs["encoder"]
+    arrays = read_arrays(context.inputs["segments"])
+    stored = StoredSegments(np.asarray(arrays["spans"], np.int64), np.asarray(arrays["ends"], np.int64))
+    student, teacher = SyllableEncoder(folder, train_front=config.train_front), SyllableEncoder(folder)
+    objective = SelfSegmentation(
+        student,
+        teacher,
+        stored=stored,
+        mixing=config.mixing,
+        noises=recorded_noises(context),
+        seed=config.loop.seed,
+    )
+    _train(context, objective, training_batches(context, 0))
+
+
+def train_second(context: Context) -> None:
+    """Learn from the student of stage 1, cut while training with a cosine that changes from batch to batch."""
+    from speechkit.syllables.segments import Segmenter, make_segmenter
+    from speechkit.syllables.self_distillation import SelfSegmentation
+    from speechkit.syllables.syllable_encoder import SyllableEncoder
+
+    config = context.config
+    folder = context.inputs["model"]
+    student, teacher = SyllableEncoder(folder, train_front=config.train_front), SyllableEncoder(folder)
+    batches = training_batches(context, 0)
+    norm, separation = speech_norm(teacher.to(context.device), batches)
+    context.say(f"frames of at least norm {norm:.2f} are speech (the two kinds lie {separation:.1f} deviations apart)")
+
+    def online(merge: float) -> Segmenter:
+        return make_segmenter("greedy", norm=norm, merge=merge)
+
+    objective = SelfSegmentation(
+        student,
+        teacher,
+        online=online,
+        merge_range=config.merge_range,
+        mixing=config.mixing,
+        noises=recorded_noises(context),
+        seed=config.loop.seed,
+    )
+    _train(context, objective, batches)
+    write_json(context.output("teacher.json"), {"norm": norm, "separation": separation})
+
+
+def speech_norm(encoder: Any, batches: WaveformBatches) -> tuple[float, float]:
+    """The norm where frames of silence and speech are equally likely, and how far apart the kinds are.
+
+    Measured before training, on the same batches in every run, so that a resumed run has the same threshold.
+    """
+    import torch
+
+    from speechkit.encoders.pretraining.frames import frame_mask
+    from speechkit.syllables.two_gaussians import fit_two_gaussians
+
+    encoder.eval()
+    device = encoder.final_norm.weight.device
+    norms: list[NDArray[np.float32]] = []
+    with torch.no_grad():
+        for number in range(MEASURED_BATCHES):
+            batch = batches(number)
+            lengths = batch["lengths"].to(device)
+            frames = encoder(batch["inputs"].to(device), lengths)[frame_mask(lengths)]
+            norms.append(frames.norm(dim=-1).cpu().numpy())
+    mixture = fit_two_gaussians(np.concatenate(norms), "norms of frames")
+    return mixture.crossing, mixture.separation
+
+
+def training_batches(context: Context, first_item: int, name: str = "train") -> WaveformBatches:
+    """Clean crops of a part of the prepared recordings."""
+    from speechkit.encoders.pretraining.batches import WaveformBatches
+
+    config = context.config
+    rows = list(context.read(name))
+    manifest = Path(context.inputs[f"{name}_manifest"])
+    return WaveformBatches(
+        rows, manifest, config.batch_seconds, config.crop_seconds, config.loop.seed, first_item=first_item
+    )
+
+
+def recorded_noises(context: Context) -> list[NDArray[np.float32]]:
+    """The recordings of ``noise_manifest``, at most a minute of each."""
+    from speechkit.data.manifest import audio_path, read_manifest
+    from speechkit.io.audio import read_audio
+
+    if "noise_manifest" not in context.inputs:
+        return []
+    manifest = Path(context.inputs["noise_manifest"])
+    return [
+        read_audio(
+            audio_path(manifest, row),
+            offset_samples=row.offset_samples,
+            num_samples=min(row.num_samples, 60 * row.sample_rate),
+        )
+        for row in read_manifest(manifest)
+    ]
+
+
+def _train(context: Context, objective: SelfSegmentation, batches: WaveformBatches) -> None:
+    import torch
+
+    from speechkit.runtime import seed_everything
+    from speechkit.training import train
+
+    config = context.config
+    seed_everything(context.seed)
+    trained = sum(1 for _ in context.read("train"))
+    judging = training_batches(context, trained, "dev")
+    judged = [objective.prepare(judging(number), number) for number in range(config.judged_batches)]
+
+    def evaluate(network: Any) -> dict[str, float]:
+        sums: dict[str, float] = {}
+        device = next(network.parameters()).device
+        with torch.no_grad():
+            for batch in judged:
+                loss, values = objective.loss(network, {name: value.to(device) for name, value in batch.items()})
+                for name, value in {"loss": float(loss), **values}.items():
+                    sums[f"dev_{name}"] = sums.get(f"dev_{name}", 0.0) + value / len(judged)
+        return sums
+
+    if not objective.groups()[0]:
+        raise UserError("nothing of the encoder learns; keep at least one layer")
+    done = train(
+        objective.network,
+        objective.groups(),
+        lambda number: objective.prepare(batches(number), number),
+        objective.loss,
+        config.loop,
+        context.scratch,
+        evaluate=evaluate if judged else None,
+        should_stop=lambda: context.interrupted,
+        device=context.device,
+        tensorboard=config.tensorboard,
+        log=context.say,
+    )
+    if not done:
+        raise Interrupted
+    shutil.copy(context.scratch / "metrics.jsonl", context.output("metrics.jsonl"))
+    objective.save(context.output("model"))
