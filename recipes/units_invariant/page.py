@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechkit.pipeline import Context
@@ -10,6 +11,7 @@ from speechkit.pipeline import Context
 if TYPE_CHECKING:
     from recipes.units_invariant.evaluation import Comparison, InvariantReport
     from speechkit.data.records import Utterance
+    from speechkit.report.unit_picture import UnitPicture
 
 HEAD = ("layer", "K", "change", "k-means", "invariant", "reduction", "95 %")
 
@@ -95,15 +97,80 @@ def write_report(
     frames: Mapping[str, Mapping[str, Any]],
     clusters: int,
 ) -> None:
-    """The page with both tables."""
+    """The page with both tables and some pictures.
+
+    Args:
+        context: of the stage.
+        report: what was measured.
+        rows: test recordings by id.
+        words: those with word alignments by id.
+        frames: units of all frames by quantizer, kind and id, for quantizers of ``clusters`` units.
+        clusters: K of these.
+    """
     from speechkit.report.markup import element
     from speechkit.report.page import render_page, write_page
     from speechkit.report.table import table
+    from speechkit.report.unit_picture import picture_styles, unit_figure
 
-    body = [
+    pictures = draw(context, rows, words, frames, clusters)
+    lead = (
+        f"{report.encoder}: {report.utterances} utterances ({report.seconds / 60:.1f} minutes) of {report.speakers} "
+        "speakers who were in no training. Unit edit distance in percent, with 95 % intervals."
+    )
+    body = element(
+        "main",
         element("h1", "Invariant units"),
-        element("p", f"{report.encoder}: {report.utterances} utterances of {report.speakers} speakers."),
-        table(HEAD, [row for each in report.comparisons for row in table_rows(each)], caption="Unit edit distance"),
-        table(QUALITY_HEAD, quality_rows(report), caption="Word discrimination and statistics"),
-    ]
-    write_page(context.output("report.html"), render_page("Invariant units", body))
+        element("p", lead, class_="lead"),
+        element(
+            "section",
+            element("h2", "Unit edit distance"),
+            table(HEAD, [row for each in report.comparisons for row in table_rows(each)], caption="By change"),
+        ),
+        element(
+            "section",
+            element("h2", "What the units tell"),
+            table(QUALITY_HEAD, quality_rows(report), caption="ABX error in percent, and statistics of clean units"),
+        ),
+        element("section", element("h2", "Sound, units and words"), [unit_figure(each) for each in pictures]),
+    )
+    write_page(context.output("report.html"), render_page("Invariant units", [body], styles=[picture_styles()]))
+
+
+def draw(
+    context: Context,
+    rows: Mapping[str, Utterance],
+    words: Mapping[str, Utterance],
+    frames: Mapping[str, Mapping[str, Any]],
+    clusters: int,
+) -> list[UnitPicture]:
+    """Pictures of the first recordings with words, or of the first."""
+    from recipes.units_invariant.stages import CLEAN
+    from speechkit.data import audio_path
+    from speechkit.data.audio import read_cut
+    from speechkit.report.unit_picture import Ribbon, UnitPicture
+
+    config = context.config
+    kind = config.picture_kind if config.picture_kind in config.test_kinds else CLEAN
+    first = next(iter(frames.values()))[CLEAN]
+    chosen = sorted(first, key=lambda name: (name not in words, abs(rows[name].duration - 5.0)))[: config.pictures]
+    pictures = []
+    for name in chosen:
+        row = rows[name]
+        tier = ((words[name].alignment if name in words else None) or {}).get("word", [])
+        spans = [(item.symbol, item.start, item.start + item.duration) for item in tier]
+        pictures.append(
+            UnitPicture(
+                name,
+                read_cut(audio_path(Path(context.inputs["test_manifest"]), row), row, sample_rate=16_000),
+                16_000,
+                [
+                    Ribbon(f"{system}, {version}", units[version][name])
+                    for system, units in frames.items()
+                    for version in dict.fromkeys((CLEAN, kind))
+                ],
+                spans,
+                [(start, end) for _, start, end in spans],
+                f"K = {clusters}; equal colours are equal units of one quantizer. Lines are edges of words.",
+            )
+        )
+    return pictures

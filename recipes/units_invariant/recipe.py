@@ -62,7 +62,7 @@ recipe = Recipe(
             ),
             outputs=(Output("features"),),
             config=FeaturesConfig,
-            resources=Resources(cpus=2, gpus=1),
+            resources=Resources(cpus=1, gpus=1),
             drop_reasons=("unreadable_audio",),
         ),
         Stage(

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from speechkit.encoders.store import FeatureStore
 
-SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus"}
 CLEAN = "clean"
 
 
@@ -83,6 +82,7 @@ def encode(context: Context) -> None:
     """Clean and changed versions of every recording, encoded once and stored by layer."""
     from speechkit.encoders import load_encoder
     from speechkit.units.perturbations import perturb
+    from speechkit.units.ued_measurement import read_noises
 
     config = context.config
     layers = sorted(set(config.layers))
@@ -153,22 +153,6 @@ class _writers:  # noqa: N801 - reads as the block that it is
 
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
-
-
-def read_noises(folder: Path | None) -> list[NDArray[np.float32]]:
-    """All recordings of a folder at 16 kHz; none without a folder.
-
-    Raises:
-        UserError: if the folder holds no recording.
-    """
-    from speechkit.io.audio import read_audio
-
-    if folder is None:
-        return []
-    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise UserError(f"{folder}: holds no {', '.join(sorted(SUFFIXES))}; give a folder of noises")
-    return [read_audio(path, sample_rate=16_000) for path in paths]
 
 
 def _waveform(manifest: Path, row: Utterance) -> NDArray[np.float32]:

@@ -1,0 +1,82 @@
+"""`speechkit ued`: how far units change when what is said does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLES = """
+Unit edit distance of codebooks and invariant quantizers under changes of the sound, side by side.
+
+Changes: time (speed 0.8 to 1.2), pitch (4 semitones up or down), room, noise (5 to 15 dB), speaker (formants and F0),
+telephone; shift (one sample) and gain (0.1 dB) cannot be heard and make the floor. The distance is edits between the
+deduplicated units of clean and changed audio in percent of the clean ones, with a 95 % interval.
+
+Examples:
+
+  speechkit ued kmeans-100 invariant-100 --manifest dev.jsonl
+
+  speechkit ued invariant-100 --manifest dev.jsonl --encoder facebook/hubert-base-ls960 --noises musan/noise
+
+  speechkit ued kmeans-100 --manifest dev.jsonl --kinds noise,room --json
+"""
+
+
+def ued(
+    quantizers: Annotated[list[Path], typer.Argument(metavar="QUANTIZER...", help="Folders of quantizers.")],
+    manifest: Annotated[Path, typer.Option(help="Recordings to measure on.")],
+    encoder: Annotated[str, typer.Option(help="The encoder of the quantizers.")] = "embedded",
+    kinds: Annotated[str, typer.Option(help="Changes, with commas between them.")] = "",
+    noises: Annotated[Path | None, typer.Option(help="Folder of noises; made noise without it.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the changes.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure unit edit distances."""
+    import sys
+
+    import msgspec
+
+    from speechkit.errors import ConfigError
+    from speechkit.units.invariant import load_quantizer
+    from speechkit.units.perturbations import KINDS
+    from speechkit.units.ued_measurement import measure_ued, read_noises
+
+    chosen = [name.strip() for name in kinds.split(",") if name.strip()] or list(KINDS)
+    if unknown := [name for name in chosen if name not in KINDS]:
+        raise ConfigError(f"--kinds: {unknown[0]!r} is no change; choose from {', '.join(KINDS)}")
+    named = {str(folder): load_quantizer(folder) for folder in quantizers}
+    measured = measure_ued(
+        named,
+        encoder,
+        manifest,
+        kinds=[kind for kind in KINDS if kind in chosen],
+        noises=read_noises(noises),
+        seed=seed,
+        device=device,
+    )
+    for name, reason in measured.left_out.items():
+        print(f"speechkit: left out {name}: {reason}", file=sys.stderr)
+    if json:
+        typer.echo(msgspec.json.encode(measured).decode())
+        return
+    tables = list(measured.tables.values())
+    rows = [["change", *measured.tables]]
+    for kind in [*tables[0].scores, "overall", "floor"]:
+        scores = [t.scores[kind] if kind in t.scores else getattr(t, kind) for t in tables]
+        if scores[0] is not None:
+            rows.append(
+                [
+                    kind,
+                    *(f"{100 * s.ued:.1f} % ({100 * s.interval.low:.1f}-{100 * s.interval.high:.1f})" for s in scores),
+                ]
+            )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    typer.echo(f"{measured.utterances} utterances; intervals at 95 % over {tables[0].interval_over}")
+
+
+ued.__doc__ = EXAMPLES

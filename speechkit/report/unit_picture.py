@@ -1,0 +1,234 @@
+"""A recording as sound, segments, units and words above one another: a block of the HTML report, and a PNG.
+
+Equal units of one quantizer have equal colours, so that two ribbons of it that agree look alike.
+"""
+
+from __future__ import annotations
+
+import base64
+import colorsys
+import struct
+import zlib
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.errors import UserError, require
+from speechkit.io.atomic import atomic_path
+from speechkit.report.markup import Child, Markup, element
+from speechkit.report.page import asset
+from speechkit.report.svg import nice_ticks
+
+WIDTH = 1000  # of ribbons, which stretch with the page
+MAX_COLUMNS, ROWS = 1200, 128
+DECIBELS = 70.0
+GOLDEN = 0.618033988749895
+
+
+class Ribbon(msgspec.Struct, frozen=True):
+    """Units of the frames of an item (T,), drawn evenly over the whole recording, under a name."""
+
+    name: str
+    units: NDArray[np.integer[Any]]
+
+
+class UnitPicture(msgspec.Struct, frozen=True):
+    """What to draw.
+
+    Attributes:
+        title: of the figure.
+        waveform: (S,) in [-1, 1].
+        sample_rate: in hertz.
+        ribbons: one a quantizer and version of the sound.
+        words: (word, start, end) in seconds.
+        segments: (start, end) in seconds, drawn over the spectrogram.
+        caption: below the figure.
+    """
+
+    title: str
+    waveform: NDArray[np.float32]
+    sample_rate: int
+    ribbons: Sequence[Ribbon]
+    words: Sequence[tuple[str, float, float]] = ()
+    segments: Sequence[tuple[float, float]] = ()
+    caption: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """How long the recording is."""
+        return len(self.waveform) / self.sample_rate
+
+
+def picture_styles() -> str:
+    """The style that a page with `unit_figure` needs."""
+    return asset("unit_picture.css")
+
+
+def unit_figure(picture: UnitPicture) -> Markup:
+    """The picture as an HTML block, which needs `picture_styles` on its page.
+
+    Raises:
+        UserError: if the recording has no sample.
+    """
+    seconds = _checked(picture).seconds
+    image = base64.b64encode(grey_png(spectrogram(picture.waveform, picture.sample_rate))).decode()
+    edges = sorted({edge for segment in picture.segments for edge in segment})
+    lines = "".join(f"M{WIDTH * edge / seconds:.1f} 0V100" for edge in edges)
+    over = element(
+        "svg",
+        element("path", d=lines, vector_effect="non-scaling-stroke"),
+        viewBox=f"0 0 {WIDTH} 100",
+        preserveAspectRatio="none",
+        aria_hidden="true",
+    )
+    shown = f"Spectrogram of {picture.title}, 0 to {picture.sample_rate / 2000:g} kHz"
+    rows: list[Child] = [
+        _name(f"0–{picture.sample_rate / 2000:g} kHz"),
+        element("div", element("img", src=f"data:image/png;base64,{image}", alt=shown), over, class_="sound"),
+    ]
+    for ribbon in picture.ribbons:
+        rows += [_name(ribbon.name), _ribbon(ribbon, seconds)]
+    if picture.words:
+        rows += [_name("words"), _words(picture.words, seconds)]
+    ticks = [
+        element("text", f"{tick:g} s", x=f"{100 * tick / seconds:.2f}%", y="14")
+        for tick in nice_ticks(0, seconds, 8)
+        if 0 < tick < 0.985 * seconds
+    ]
+    rows += [_name(""), element("svg", ticks, class_="seconds", aria_hidden="true")]
+    return element(
+        "figure",
+        element("h3", picture.title),
+        element("div", rows, class_="rows"),
+        element("figcaption", picture.caption) if picture.caption else None,
+        class_="units",
+    )
+
+
+def write_unit_png(path: Path | str, picture: UnitPicture) -> None:
+    """Write the picture as a PNG, with the extra ``plots``.
+
+    Raises:
+        MissingExtraError: if matplotlib is not installed.
+        UserError: if the recording has no sample.
+    """
+    seconds = _checked(picture).seconds
+    require("matplotlib")
+    from matplotlib.figure import Figure
+
+    count = len(picture.ribbons) + bool(picture.words)
+    figure = Figure(figsize=(max(8.0, min(24.0, 1.6 * seconds)), 2.6 + 0.34 * count), dpi=140, layout="constrained")
+    sound, *strips = figure.subplots(1 + count, 1, sharex=True, height_ratios=[6] + [1] * count, squeeze=False)[:, 0]
+    nyquist = picture.sample_rate / 2000
+    image = spectrogram(picture.waveform, picture.sample_rate)
+    sound.imshow(image, aspect="auto", cmap="gray_r", extent=(0, seconds, 0, nyquist))
+    sound.vlines(sorted({e for s in picture.segments for e in s}), 0, nyquist, color="#0f766e", linewidth=0.8)
+    sound.set(title=picture.title, ylabel="kHz", xlim=(0, seconds), ylim=(0, nyquist))
+    for axis, ribbon in zip(strips, picture.ribbons, strict=False):
+        for unit, first, last in runs(ribbon.units):
+            left, right = (seconds * place / len(ribbon.units) for place in (first, last))
+            axis.axvspan(left, right, color=unit_colour(unit), linewidth=0)
+        axis.set_ylabel(ribbon.name, rotation=0, ha="right", va="center")
+        axis.set_yticks([])
+    if picture.words:
+        for word, start, end in picture.words:
+            strips[-1].axvline(start, color="0.8", linewidth=0.8)
+            # Dollars would begin a formula.
+            shown = word.replace("$", r"\$")
+            strips[-1].text((start + end) / 2, 0.5, shown, ha="center", va="center", fontsize=8, clip_on=True)
+        strips[-1].set(yticks=[], ylim=(0, 1))
+        strips[-1].set_ylabel("words", rotation=0, ha="right", va="center")
+    (strips[-1] if strips else sound).set_xlabel("seconds")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def spectrogram(waveform: NDArray[np.floating[Any]], sample_rate: int) -> NDArray[np.uint8]:
+    """Loudness (ROWS, M) from 0, `DECIBELS` below the loudest, to 255; the highest frequency in the first row."""
+    window = max(2 * ROWS, round(0.025 * sample_rate))
+    hop = max(sample_rate // 200, -(-len(waveform) // MAX_COLUMNS))
+    padded = np.pad(np.asarray(waveform, np.float32), (window // 2, window // 2 + hop))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop][: max(1, -(-len(waveform) // hop))]
+    power = np.abs(np.fft.rfft(frames * np.hanning(window).astype(np.float32), axis=1)) ** 2
+    edges = np.linspace(0, power.shape[1], ROWS + 1).astype(int)
+    bands = np.maximum.reduceat(power, edges[:-1], axis=1)
+    decibels = 10 * np.log10(np.maximum(bands, 1e-12))
+    shade = 1 + (decibels - decibels.max()) / DECIBELS
+    return np.asarray(np.round(255 * np.clip(shade, 0, 1)).T[::-1], np.uint8)
+
+
+def grey_png(image: NDArray[np.uint8]) -> bytes:
+    """A greyscale PNG of (rows, columns) in which 255 is black."""
+    height, width = image.shape
+    lines = np.concatenate([np.zeros((height, 1), np.uint8), 255 - image], axis=1).tobytes()
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(lines, 9)) + chunk(b"IEND", b"")
+
+
+def unit_colour(unit: int) -> str:
+    """The colour of a unit: hues by the golden ratio lie far apart for neighbouring numbers."""
+    hue = (unit * GOLDEN) % 1.0
+    light = (0.42, 0.58, 0.74)[unit % 3]
+    red, green, blue = colorsys.hls_to_rgb(hue, light, 0.55)
+    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+
+
+def runs(units: NDArray[np.integer[Any]]) -> list[tuple[int, int, int]]:
+    """Each run of one unit: unit, first frame, one past the last."""
+    found: list[tuple[int, int, int]] = []
+    at = 0
+    for unit, group in groupby(units.tolist()):
+        length = sum(1 for _ in group)
+        found.append((int(unit), at, at + length))
+        at += length
+    return found
+
+
+def _checked(picture: UnitPicture) -> UnitPicture:
+    if not len(picture.waveform):
+        raise UserError(f"{picture.title}: has no sample; there is nothing to draw")
+    return picture
+
+
+def _name(text: str) -> Markup:
+    return element("div", text, class_="row-name")
+
+
+def _ribbon(ribbon: Ribbon, seconds: float) -> Markup:
+    width = WIDTH / max(1, len(ribbon.units))
+    found = runs(ribbon.units)
+    marks = [
+        element(
+            "rect",
+            element("title", f"unit {unit}, {seconds * begin / len(ribbon.units):.2f} s"),
+            x=round(begin * width, 2),
+            y=0,
+            width=round((end - begin) * width, 2),
+            height=10,
+            fill=unit_colour(unit),
+        )
+        for unit, begin, end in found
+    ]
+    return element(
+        "svg",
+        marks,
+        class_="ribbon",
+        viewBox=f"0 0 {WIDTH} 10",
+        preserveAspectRatio="none",
+        role="img",
+        aria_label=f"{ribbon.name}: {len(found)} units",
+    )
+
+
+def _words(words: Sequence[tuple[str, float, float]], seconds: float) -> Markup:
+    marks = [element("text", word, x=f"{100 * (start + end) / 2 / seconds:.2f}%", y="14") for word, start, end in words]
+    return element("svg", marks, class_="words", role="img", aria_label="words: " + " ".join(w for w, _, _ in words))

@@ -1,0 +1,129 @@
+"""Unit edit distances of quantizers over a manifest: every recording is changed, encoded once and quantized by each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.data import audio_path, read_manifest
+from speechkit.data.audio import read_cut
+from speechkit.encoders import load_encoder
+from speechkit.errors import AudioError, UserError
+from speechkit.io.audio import read_audio
+from speechkit.units.invariant import Quantizer
+from speechkit.units.perturbations import AUDIBLE, KINDS, Perturbation, PerturbationConfig, perturb
+from speechkit.units.ued import UedTable, ued_table
+
+CLEAN = "clean"
+SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus"}
+MAX_SECONDS = 60.0
+
+
+class UedMeasurement(msgspec.Struct, frozen=True):
+    """A table for each quantizer, and the recordings that were left out with the reason."""
+
+    tables: dict[str, UedTable]
+    utterances: int
+    left_out: dict[str, str]
+
+
+def measure_ued(
+    quantizers: Mapping[str, Quantizer],
+    encoder: str,
+    manifest: Path | str,
+    *,
+    kinds: Sequence[Perturbation] = KINDS,
+    config: PerturbationConfig | None = None,
+    noises: Sequence[NDArray[np.float32]] = (),
+    seed: int = 0,
+    device: str = "auto",
+    progress: Callable[[int], None] = lambda done: None,
+) -> UedMeasurement:
+    """Measure quantizers of one encoder, of whatever layers.
+
+    Recordings longer than `MAX_SECONDS` are left out: changing them would take memory without bound.
+
+    Args:
+        quantizers: codebooks or invariant quantizers by name.
+        encoder: that their features come from; a quantizer of another is refused.
+        manifest: of recordings; with speakers, intervals are over these where there are enough.
+        kinds: changes.
+        config: their strength.
+        noises: to mix in; made noise without any.
+        seed: of the changes.
+        device: of the encoder.
+        progress: told how many recordings are done.
+
+    Raises:
+        UserError: if a quantizer belongs to other features, or no recording is left.
+    """
+    layers = {name: int(layer_of(quantizer, name)) for name, quantizer in quantizers.items()}
+    loaded = load_encoder(encoder, layer=max(layers.values()), device=device)
+    for name, quantizer in quantizers.items():
+        quantizer.check(msgspec.structs.replace(loaded.spec, layer=str(layers[name])), name)
+    units: dict[str, dict[str, dict[str, NDArray[np.int32]]]] = {
+        name: {kind: {} for kind in (CLEAN, *kinds)} for name in quantizers
+    }
+    speakers: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    done = 0
+    for row in read_manifest(manifest):
+        if row.duration > MAX_SECONDS:
+            left_out[row.id] = f"{row.duration:.0f} s is longer than {MAX_SECONDS:g} s; cut it"
+            continue
+        try:
+            waveform = read_cut(audio_path(manifest, row), row, sample_rate=16_000)
+        except AudioError as error:
+            left_out[row.id] = str(error)
+            continue
+        if not loaded.num_frames(len(waveform)):
+            left_out[row.id] = "shorter than a frame of 20 ms"
+            continue
+        if row.speaker:
+            speakers[row.id] = row.speaker
+        for kind in (CLEAN, *kinds):
+            changed = waveform
+            if kind != CLEAN:
+                changed = perturb(waveform, kind, row.id, config=config, noises=noises, seed=seed)  # type: ignore[arg-type]
+            states = loaded.encode_layers(changed)
+            for name, quantizer in quantizers.items():
+                units[name][kind][row.id] = quantizer.units(states[layers[name]])
+        done += 1
+        progress(done)
+    if not done:
+        raise UserError(f"{manifest}: no recording is left to measure; {next(iter(left_out.values()), 'it is empty')}")
+    tables = {
+        name: ued_table(found[CLEAN], {kind: found[kind] for kind in kinds}, AUDIBLE, speakers, seed)
+        for name, found in units.items()
+    }
+    return UedMeasurement(tables, done, left_out)
+
+
+def layer_of(quantizer: Quantizer, name: str) -> str:
+    """The layer whose features a quantizer takes.
+
+    Raises:
+        UserError: if it does not say, or it takes a weighted sum of layers.
+    """
+    spec = quantizer.spec.encoder
+    if spec is None or not spec.layer.isdigit():
+        raise UserError(f"{name}: takes {spec.layer if spec else 'an unknown layer'}; a single layer can be measured")
+    return spec.layer
+
+
+def read_noises(folder: Path | str | None) -> list[NDArray[np.float32]]:
+    """All recordings below a folder at 16 kHz; none without a folder.
+
+    Raises:
+        UserError: if the folder holds no recording.
+    """
+    if folder is None:
+        return []
+    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise UserError(f"{folder}: holds no {', '.join(sorted(SUFFIXES))}; give a folder of noises")
+    return [read_audio(path, sample_rate=16_000) for path in paths]
