@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speechkit.cli.slue_endtoend import system_predictions, train
+from speechkit.cli.slue_sensitivity import sensitivity
 
 if TYPE_CHECKING:
     from speechkit.slue.scoring import SlueComparison
@@ -19,6 +20,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Score the tasks of SLUE and SLUE Phase-2, corrected or exactly as the reference toolkit does.",
 )
+
+app.command("sensitivity")(sensitivity)
 
 
 class Unit(str, Enum):

@@ -94,7 +94,7 @@ def predict(
     if task == "qa":
         yield from _answers(manifest, documents, ExtractiveReader(model, device), listen)
         return
-    understand = _text_task(task, model, device, threshold)
+    understand = understanding(task, model, device, threshold)
     for utterance in read_manifest(manifest):
         heard = listen(utterance, manifest)
         yield {"id": utterance.id, "pred_text": heard.text, **understand(heard.text)}
@@ -131,13 +131,20 @@ def predict_texts(
             span = reader.answer(text_of(row, QUESTIONS), passage) if passage.strip() else None
             yield {"id": row.id, "pred_answer_text": "" if span is None else passage[span[0] : span[1]]}
         return
-    understand = _text_task(task, model, device, threshold)
+    understand = understanding(task, model, device, threshold)
     for row in read_rows(rows):
         text = text_of(row, names)
         yield {"id": row.id, "pred_text": text, **understand(text)}
 
 
-def _text_task(task: str, model: str, device: str, threshold: float) -> Callable[[str], dict[str, Any]]:
+def understanding(
+    task: str, model: str, device: str = "cpu", threshold: float = 0.5
+) -> Callable[[str], dict[str, Any]]:
+    """The fields that a text model predicts for a text.
+
+    Raises:
+        UserError: if the task has none, or the model cannot be loaded.
+    """
     if task == "ner":
         tagger = TokenTagger(model, device)
         return lambda text: {"pred_ner": entities_of_tags(tagger.tag(recognised_words(text)))}

@@ -1,0 +1,137 @@
+"""`speechkit slue sensitivity` and `entity-errors`: what recognition errors cost a task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from speechkit.slue.sensitivity import Sensitivity
+
+
+def sensitivity(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="ner, sentiment, intent, dialog-acts or qa-text.")],
+    reference: Annotated[Path, typer.Argument(metavar="REF", help="Rows with text and labels.")],
+    model: Annotated[str, typer.Option(help="The text model: hub id or folder.")],
+    out: Annotated[Path, typer.Option(help="A folder for sensitivity.json and report.html.")],
+    system: Annotated[list[str] | None, typer.Option(help="Recognised text of REF: PATH or NAME=PATH.")] = None,
+    pairs: Annotated[
+        tuple[Path, Path] | None, typer.Option(help="Reference and recognised texts to fit the noise on.")
+    ] = None,
+    levels: Annotated[str, typer.Option(help="Word error rates of the noise, percent.")] = "5,10,20,30,40,60",
+    text_field: Annotated[str | None, typer.Option(help="The field of the text (qa-text: of the passage).")] = None,
+    tags: Annotated[str, typer.Option(help="Entities: combined, raw or any.")] = "combined",
+    labels: Annotated[str | None, typer.Option(help="The set of labels, with commas between them.")] = None,
+    normalizer: Annotated[str, typer.Option(help="Of word errors and of the noise.")] = "simple",
+    by: Annotated[str, typer.Option(help="What is drawn: utterance or speaker.")] = "utterance",
+    resamples: Annotated[int, typer.Option(help="Bootstrap draws.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Of draws and noise.")] = 0,
+    title: Annotated[str | None, typer.Option(help="The heading of the page.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score a task against the word error rate: real recognisers, noise fitted on their errors, and the top lines.
+
+    Examples:
+      speechkit slue sensitivity ner test.jsonl --model exp/tagger/model --system a=a.jsonl --out sensitivity
+
+      speechkit slue sensitivity intent test.jsonl --model exp/intents/model --pairs dev.jsonl heard.jsonl --out sens
+    """
+    import msgspec
+
+    from speechkit.errors import UserError
+    from speechkit.io.atomic import write_json
+    from speechkit.metrics.sides import name_systems
+    from speechkit.report.sensitivity_page import render_sensitivity_page
+    from speechkit.runtime import choose_device
+    from speechkit.slue.metrics.measures import Resampling
+    from speechkit.slue.rows import read_rows
+    from speechkit.slue.sensitivity import read_heard, sensitivity
+    from speechkit.slue.systems.text_understanding import understand_with
+    from speechkit.slue.tasks import Options, check_options
+
+    rows = read_rows(reference)
+    groups = None
+    if by == "speaker":
+        if any(row.speaker is None for row in rows):
+            raise UserError(f"{reference}: has rows without a speaker; give every row one, or draw utterances")
+        groups = tuple(str(row.speaker) for row in rows)
+    elif by != "utterance":
+        raise UserError(f"--by {by}: is nothing to draw; give utterance or speaker")
+    options = check_options(
+        Options(
+            tags=tags,  # type: ignore[arg-type]  # checked here
+            labels=tuple(part.strip() for part in labels.split(",") if part.strip()) if labels else None,
+        )
+    )
+    found = sensitivity(
+        task,
+        rows,
+        understand_with(task, model, rows, choose_device(device)),
+        systems={name: read_heard(path) for name, path in name_systems(system or []).items()},
+        pairs=None if pairs is None else _pairs(*pairs),
+        fitted_on="" if pairs is None else pairs[1].name,
+        levels=_levels(levels),
+        text_field=text_field,
+        options=options,
+        normalizer=normalizer,
+        resampling=Resampling(resamples, seed, groups=groups),
+    )
+    write_json(out / "sensitivity.json", found)
+    page = render_sensitivity_page(out / "report.html", found, title=title)
+    if json:
+        typer.echo(msgspec.json.encode(found).decode())
+        return
+    _print(found)
+    typer.echo(f"{out / 'sensitivity.json'}\n{page}")
+
+
+def _levels(text: str) -> list[float]:
+    from speechkit.errors import UserError
+
+    try:
+        found = [float(part) / 100 for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise UserError(f"--levels {text}: are no percentages; give for example 5,10,20") from error
+    if not found:
+        raise UserError("--levels names no rate; give for example 5,10,20")
+    return found
+
+
+def _pairs(reference: Path, heard: Path) -> dict[str, tuple[str, str]]:
+    from speechkit.metrics.sides import read_sides
+
+    sides = read_sides(reference, [f"heard={heard}"])
+    texts = sides.hypotheses["heard"]
+    return {t.id: (t.text or "", texts[t.id]) for t in sides.references}
+
+
+def _print(found: Sensitivity) -> None:
+    from rich.console import Console
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    from speechkit.slue.sensitivity import shown_interval
+
+    def percent(measure: Any) -> str:
+        return "–" if measure is None or measure.value is None else f"{100 * measure.value:.1f}"
+
+    grid = Grid(box=None, pad_edge=False)
+    grid.add_column("text", no_wrap=True)
+    for name in ("WER, %", "interval", f"{found.measure}, %", "interval", "perfect", "above the curve"):
+        grid.add_column(name, justify="right", no_wrap=True)
+    for p in sorted(found.points, key=lambda p: p.wer.value or 0.0):
+        gap = f"{percent(p.above_curve)} ({shown_interval(p.above_curve.interval)})" if p.above_curve else ""
+        cells = [percent(p.wer), shown_interval(p.wer.interval), percent(p.score), shown_interval(p.score.interval)]
+        grid.add_row(Text(p.name, style="bold" if p.kind == "system" else ""), *cells, percent(p.perfect), gap)
+    Console(width=max(110, Console().width), highlight=False).print(grid)
+    interval = found.slope.interval
+    around = "" if interval is None else f" ({interval.low:+.2f} to {interval.high:+.2f})"
+    slope = "–" if found.slope.value is None else f"{found.slope.value:+.2f}"
+    typer.echo(
+        f"\n{slope}{around} points of {found.measure} a point of word error rate; {found.utterances:,} utterances"
+    )
+    for note in found.notes:
+        typer.echo(f"note: {note}")
