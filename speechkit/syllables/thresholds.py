@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import UserError
 from speechkit.io.atomic import write_json
+from speechkit.syllables.dynamic import penalty_for_rate
+from speechkit.syllables.greedy import GreedySegmenter
+from speechkit.syllables.norms import frame_norms
+from speechkit.syllables.segments import HOP_SECONDS, Float, checked_features
+from speechkit.syllables.two_gaussians import fit_two_gaussians
+
+# Neighbours so near hear almost the same samples, and differ at boundaries only; further ones differ everywhere.
+NEIGHBOUR_FRAMES = 2
+SAMPLED_FRAMES = 60_000
+BISECTIONS = 14
 
 
 class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -21,6 +35,8 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         penalty: what a further segment costs in `DynamicSegmenter`, in units of squared norm; None if not estimated.
         norm_separation: how far apart the two kinds of norms lie, in deviations; under 2 the kinds overlap.
         merge_separation: the same of the cosines.
+        origin: the mean frame of silence, taken off every frame first (`centred`), so that norms measure the distance
+            from silence; None for an encoder that maps silence to zero itself, as Sylber's does.
         frames: how many the estimate rests on.
     """
 
@@ -30,7 +46,22 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     penalty: float | None = None
     norm_separation: float | None = None
     merge_separation: float | None = None
+    origin: list[float] | None = None
     frames: int = 0
+
+    def __post_init__(self) -> None:
+        if self.origin is not None and len(self.origin) != self.encoder.dim:
+            raise ValueError(f"origin has {len(self.origin)} values, frames have {self.encoder.dim}")
+
+    def centred(self, features: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """Frames (T, D) as segmenters with these thresholds take them."""
+        if self.origin is None:
+            return features
+        return np.asarray(features, np.float32) - np.asarray(self.origin, np.float32)
+
+    def greedy(self, **settings: Any) -> GreedySegmenter:
+        """The greedy segmenter with these thresholds."""
+        return GreedySegmenter(self.norm, self.merge, **settings)
 
     def save(self, path: str | Path) -> None:
         """Write JSON."""
@@ -54,3 +85,111 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         if encoder is not None:
             found.encoder.require(encoder, f"the thresholds {path}")
         return found
+
+
+def estimate_thresholds(
+    features: Sequence[NDArray[np.floating[Any]]],
+    encoder: EncoderSpec,
+    *,
+    loudness: Sequence[NDArray[np.float64]] | None = None,
+    rate: float | None = None,
+) -> Thresholds:
+    """Thresholds from frames alone: two Gaussians tell speech from silence, and syllables from their boundaries.
+
+    Speech has the higher norms, and begins where both kinds are equally likely. A boundary shows as a low cosine of
+    neighbouring frames of speech; where the kinds of cosines overlap, as they do for encoders that were not trained for
+    syllables, give a ``rate`` instead.
+
+    Args:
+        features: (T, D) of some recordings with speech and pauses; minutes are enough, and no more than about twenty
+            are looked at for the rate.
+        encoder: that they came from.
+        loudness: (T,) in decibels of each; frames as quiet as the quiet kind's mean become the ``origin``. Without it
+            the frames are taken as they are, which only fits an encoder that maps silence near zero.
+        rate: choose ``merge`` and ``penalty`` so that speech has this many segments a second. Without it, ``merge`` is
+            where both kinds of cosines are equally likely, and ``penalty`` gives the same number of segments.
+
+    Raises:
+        UserError: if there is too little speech, all frames are alike, or a rate cannot be reached.
+    """
+    tables = [checked_features(table) for table in features if len(table)]
+    if any(table.shape[1] != encoder.dim for table in tables):
+        raise UserError(f"the encoder gives frames of width {encoder.dim}, these have another; use its own frames")
+    origin = None if loudness is None else _silence(tables, [levels for levels in loudness if len(levels)])
+    if origin is not None:
+        tables = [np.asarray(table, np.float32) - origin for table in tables]
+    norms = [frame_norms(table) for table in tables]
+    kinds = fit_two_gaussians(np.concatenate([*norms, np.zeros(0)]), "norms of frames")
+    norm = kinds.crossing
+    near = [_neighbour_cosines(table, lengths, norm) for table, lengths in zip(tables, norms, strict=True)]
+    likeness = fit_two_gaussians(np.concatenate(near), "cosines of neighbouring frames of speech")
+    sample = _sample(tables)
+    speech_seconds = sum(int((frame_norms(table) >= norm).sum()) for table in sample) * HOP_SECONDS
+
+    def greedy_rate(merge: float) -> float:
+        segmenter = GreedySegmenter(norm, merge)
+        return sum(len(segmenter.segment(table)) for table in sample) / max(speech_seconds, HOP_SECONDS)
+
+    merge = min(max(likeness.crossing, -1.0), 1.0) if rate is None else _merge_for_rate(greedy_rate, rate)
+    try:
+        penalty = penalty_for_rate(sample, greedy_rate(merge) if rate is None else rate, norm=norm)
+    except UserError:
+        if rate is not None:
+            raise
+        penalty = None  # the greedy segments are shorter than those of the other segmenter may be
+    return Thresholds(
+        encoder=encoder,
+        norm=norm,
+        merge=merge,
+        penalty=penalty,
+        norm_separation=kinds.separation,
+        merge_separation=likeness.separation,
+        origin=None if origin is None else origin.tolist(),
+        frames=sum(map(len, tables)),
+    )
+
+
+def _silence(tables: list[NDArray[np.floating[Any]]], loudness: list[NDArray[np.float64]]) -> Float:
+    """The mean frame of what is quiet."""
+    if [len(table) for table in tables] != [len(levels) for levels in loudness]:
+        raise UserError("frames and their loudness differ in number; give one level for each frame")
+    levels = np.concatenate([*loudness, np.zeros(0)])
+    quiet = fit_two_gaussians(levels, "levels of frames").means[0]
+    total, count = np.zeros(tables[0].shape[1]), 0
+    for table, own in zip(tables, loudness, strict=True):
+        chosen = np.asarray(table, np.float64)[own <= quiet]
+        total += chosen.sum(axis=0)
+        count += len(chosen)
+    return (total / count).astype(np.float32)
+
+
+def _neighbour_cosines(
+    table: NDArray[np.floating[Any]], norms: NDArray[np.float64], norm: float
+) -> NDArray[np.float64]:
+    frames = np.asarray(table, np.float32)
+    before, behind = frames[:-NEIGHBOUR_FRAMES], frames[NEIGHBOUR_FRAMES:]
+    lengths = norms[:-NEIGHBOUR_FRAMES], norms[NEIGHBOUR_FRAMES:]
+    speech = (lengths[0] >= norm) & (lengths[1] >= norm) & (lengths[0] * lengths[1] > 0)
+    products = np.einsum("td,td->t", before[speech], behind[speech], dtype=np.float64)
+    cosines: NDArray[np.float64] = products / (lengths[0] * lengths[1])[speech]
+    return cosines
+
+
+def _sample(tables: list[NDArray[np.floating[Any]]]) -> list[NDArray[np.floating[Any]]]:
+    """Whole recordings, evenly spread, of about twenty minutes in all."""
+    step = max(1, -(-sum(map(len, tables)) // SAMPLED_FRAMES))
+    return tables[::step]
+
+
+def _merge_for_rate(rate_of: Callable[[float], float], rate: float) -> float:
+    """The merge threshold with this rate: the higher it is, the more segments there are."""
+    low, high = -1.0, 1.0
+    if not rate_of(low) <= rate <= rate_of(high):
+        raise UserError(
+            f"no merge threshold gives {rate} segments a second of speech: {rate_of(low):.2f} to {rate_of(high):.2f} "
+            f"are possible"
+        )
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rate_of(middle) < rate else (low, middle)
+    return (low + high) / 2
