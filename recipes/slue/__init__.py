@@ -1,0 +1,1 @@
+"""Text tasks of spoken language understanding, and what recognition errors cost them."""
