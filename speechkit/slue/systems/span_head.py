@@ -30,7 +30,7 @@ class SpanHead(nn.Module):
         self.question = nn.LSTM(width, width // 2, batch_first=True, bidirectional=True)
         self.passage = nn.LSTM(width, width // 2, batch_first=True, bidirectional=True)
         self.attention = nn.MultiheadAttention(width, 4, dropout=dropout, batch_first=True)
-        self.both = nn.LSTM(3 * width, width // 2, batch_first=True, bidirectional=True)
+        self.both = nn.LSTM(3 * width + 2, width // 2, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(width, 2)
 
@@ -38,9 +38,10 @@ class SpanHead(nn.Module):
         """Scores of begin and end (B, U, 2), minus infinity behind a passage's end."""
         x, frames = self.context(self.mix(states), frames)
         q, question_frames = self.context(self.mix(question), question_frames)
+        alike = likeness(x, q, inside(question_frames, q.shape[1]))
         x, q = packed(self.passage, x, frames), packed(self.question, q, question_frames)
         heard, _ = self.attention(x, q, q, key_padding_mask=~inside(question_frames, q.shape[1]), need_weights=False)
-        joined = packed(self.both, self.dropout(torch.cat([x, heard, x * heard], dim=-1)), frames)
+        joined = packed(self.both, self.dropout(torch.cat([x, heard, x * heard, alike], dim=-1)), frames)
         scores: Tensor = self.output(self.dropout(joined))
         return scores.masked_fill(~inside(frames, x.shape[1])[..., None], -math.inf)
 
@@ -50,6 +51,14 @@ class SpanHead(nn.Module):
         targets = batch["targets"].clamp(max=scores.shape[1] - 1)
         loss = F.cross_entropy(scores[..., 0], targets[:, 0]) + F.cross_entropy(scores[..., 1], targets[:, 1])
         return loss / 2, {}
+
+
+def likeness(x: Tensor, q: Tensor, real: Tensor) -> Tensor:
+    """How like the question each frame sounds: the largest and the mean cosine, (B, U, W), (B, V, W) -> (B, U, 2)."""
+    cosines = F.normalize(x, dim=-1) @ F.normalize(q, dim=-1).transpose(1, 2)
+    largest = cosines.masked_fill(~real[:, None], -1.0).amax(-1)
+    mean = (cosines * real[:, None]).sum(-1) / real.sum(1, keepdim=True).clamp(min=1)
+    return torch.stack([largest, mean], dim=-1)
 
 
 def packed(recurrent: nn.LSTM, x: Tensor, frames: Tensor) -> Tensor:

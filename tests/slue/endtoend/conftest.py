@@ -9,7 +9,7 @@ import pytest
 from speechkit.data.manifest import write_manifest
 from speechkit.data.records import Utterance
 from speechkit.io.audio import write_audio
-from speechkit.slue.systems.endtoend import SystemConfig
+from speechkit.slue.systems.endtoend import SystemConfig, train_system
 from speechkit.training import TrainingConfig
 from speechkit.training.augment import NO_AUGMENTATION
 
@@ -73,7 +73,7 @@ def orders(speaker):
         place = [None, "rome", "oslo"][draw.integers(3)]
         words = [*([size] if size else []), drink, *(["in", place] if place else [])]
         text = " ".join(words)
-        row, _ = speaker.say(
+        row, times = speaker.say(
             f"order{number}",
             words,
             intent=f"order_{drink}",
@@ -84,8 +84,19 @@ def orders(speaker):
             normalized_ner=[["GPE", text.index(place), len(place)]] if place else [],
             summary=f"{drink}.",
         )
+        marked = [("#" if word == place else "") + word for word in words]
+        row.custom["words"] = [[word, *span] for word, span in zip(marked, times, strict=True)]
         rows.append(row)
     return speaker.write("train", rows[:48]), speaker.write("test", rows[48:])
+
+
+@pytest.fixture(scope="session")
+def ner_system(orders, quick, tmp_path_factory):
+    """A system that writes transcripts with entity symbols."""
+    folder = tmp_path_factory.mktemp("ner")
+    config = quick(steps=200, rate=1e-2, patience=0)
+    assert train_system("ner", orders[0], folder, config, log=lambda _: None)
+    return folder
 
 
 @pytest.fixture(scope="session")
