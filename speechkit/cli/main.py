@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "new": ("speechkit.cli.run:new", "Write the skeleton of a recipe, which runs at once."),
     "transcribe": ("speechkit.cli.asr:transcribe", "Recognise recordings of any length."),
     "features": ("speechkit.cli.features:features", "Frames of any layer of a speech encoder."),
+    "syllables": ("speechkit.cli.syllables:app", "Cut speech into syllables and score the cuts."),
     "prepare": ("speechkit.cli.prepare:prepare", "Turn a public corpus as downloaded into manifests."),
     "manifest": ("speechkit.cli.manifest:app", "Check, count, split and convert manifests."),
     "score": ("speechkit.cli.score:score", "Error rates of recognisers side by side, with intervals and tests."),

@@ -1,0 +1,337 @@
+"""`speechkit syllables`: cut speech into syllables, score the cuts, estimate thresholds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import typer.core
+
+if TYPE_CHECKING:
+    from speechkit.data.records import Utterance
+
+EXAMPLES = """
+Cut recordings or the cuts of a manifest into syllable-like segments.
+
+Segmenters: greedy (Sylber's; streams), dynamic (exact, with a penalty), peaks (of the norm, ZeroSyl's), envelope (no
+encoder: of the amplitude). Thresholds come from --thresholds, or from the recordings themselves; they belong to one
+encoder and layer. The folder then holds syllables.jsonl (a manifest with the tier "syllable"), thresholds.json and
+dropped.json.
+
+Examples:
+
+  speechkit syllables talk.wav --out cut
+
+  speechkit syllables dev.jsonl --encoder facebook/hubert-base-ls960 --layer 9 --segmenter dynamic --out cut
+
+  speechkit syllables talk.wav --thresholds thresholds.json --textgrid --out cut
+
+  speechkit syllables thresholds train.jsonl --out thresholds.json
+
+  speechkit syllables score reference.jsonl cut/syllables.jsonl --json
+"""
+COMMANDS = ("segment", "score", "thresholds")
+
+
+class SegmentByDefault(typer.core.TyperGroup):
+    """`speechkit syllables talk.wav` is `speechkit syllables segment talk.wav`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the name of the default command before arguments that name none."""
+        if args and args[0] not in COMMANDS and args[0] not in ("-h", "--help"):
+            args = ["segment", *args]
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
+
+
+app = typer.Typer(
+    cls=SegmentByDefault,
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help=EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Inputs = Annotated[list[Path], typer.Argument(metavar="MANIFEST|AUDIO...", help="What to cut.")]
+EncoderName = Annotated[str, typer.Option(help="Name, hub id or folder.")]
+Layer = Annotated[int | None, typer.Option(help="0 (input of the first) to the last, which is the default.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
+Rate = Annotated[
+    float,
+    typer.Option(help="Segments a second of speech that estimated thresholds give; 0: what two Gaussians say."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("segment")
+def segment(
+    inputs: Inputs,
+    out: Annotated[Path | None, typer.Option(help="Folder of the result.")] = None,
+    encoder: EncoderName = "embedded",
+    layer: Layer = None,
+    segmenter: Annotated[str, typer.Option(help="greedy, dynamic, peaks or envelope.")] = "greedy",
+    thresholds: Annotated[Path | None, typer.Option(help="JSON of `speechkit syllables thresholds`.")] = None,
+    rate: Rate = 5.0,
+    norm: Annotated[float | None, typer.Option(help="Least norm of speech, instead of the estimate.")] = None,
+    merge: Annotated[float | None, typer.Option(help="Least cosine inside a segment, instead of the estimate.")] = None,
+    penalty: Annotated[float | None, typer.Option(help="Of a segment in dynamic, instead of the estimate.")] = None,
+    prominence: Annotated[float, typer.Option(help="Of peaks, in deviations of the norm.")] = 0.45,
+    textgrid: Annotated[bool, typer.Option("--textgrid", help="Also write a Praat TextGrid a cut.")] = False,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Cut speech into syllables (the default)."""
+    from speechkit.data.manifest import rebase, write_manifest
+    from speechkit.errors import ConfigError
+    from speechkit.io.atomic import write_json
+
+    if out is None:
+        raise ConfigError("--out is not given; name the folder of the result")
+    cut = _cutter(inputs, out, segmenter, encoder, layer, thresholds, rate, norm, merge, penalty, prominence, device)
+    totals = {"items": 0, "seconds": 0.0, "segments": 0, "segment_seconds": 0.0}
+    dropped: dict[str, str] = {}
+
+    def rows() -> Iterator[Utterance]:
+        for row, manifest in _rows(inputs):
+            found = _cut_or_drop(cut, row, manifest, dropped)
+            if found is None:
+                continue
+            items = (found.alignment or {})["syllable"]
+            totals["items"] += 1
+            totals["seconds"] += row.duration
+            totals["segments"] += len(items)
+            totals["segment_seconds"] += sum(item.duration for item in items)
+            if textgrid:
+                _write_textgrid(out / "textgrids", found)
+            yield from rebase([found], manifest.parent, out)
+
+    write_manifest(out / "syllables.jsonl", rows())
+    write_json(out / "dropped.json", dropped)
+    seconds = totals["segment_seconds"]
+    rates = {"segments_per_second_of_segments": totals["segments"] / seconds if seconds else 0.0}
+    _print({"folder": str(out), **totals, **rates, "dropped": dropped}, json)
+
+
+def _rows(inputs: list[Path]) -> Iterator[tuple[Utterance, Path]]:
+    from speechkit.syllables.recordings import rows_of
+
+    seen: set[str] = set()
+    for row, manifest in rows_of(inputs):
+        if row.id in seen:
+            from speechkit.errors import UserError
+
+            raise UserError(f"{manifest}: the id {row.id!r} comes twice; give every cut its own")
+        seen.add(row.id)
+        yield row, manifest
+
+
+def _cut_or_drop(cut: Any, row: Utterance, manifest: Path, dropped: dict[str, str]) -> Utterance | None:
+    from speechkit.errors import UserError
+    from speechkit.syllables.recordings import with_tier
+
+    try:
+        return with_tier(row, cut(row, manifest))
+    except UserError as error:
+        dropped[row.id] = str(error)
+        print(f"speechkit: left out {row.id}: {error}", file=sys.stderr)
+        return None
+
+
+def _cutter(
+    inputs: list[Path],
+    out: Path,
+    name: str,
+    encoder: str,
+    layer: int | None,
+    path: Path | None,
+    rate: float,
+    norm: float | None,
+    merge: float | None,
+    penalty: float | None,
+    prominence: float,
+    device: str,
+) -> Any:
+    """A function from a cut to its segments."""
+    from speechkit.errors import ConfigError
+    from speechkit.syllables import recordings
+    from speechkit.syllables.envelope import EnvelopeSegmenter
+    from speechkit.syllables.segments import NAMES, make_segmenter
+    from speechkit.syllables.thresholds import Thresholds
+
+    if name == "envelope":
+        envelope = EnvelopeSegmenter()
+        return lambda row, manifest: recordings.segment_envelope(envelope, row, manifest)
+    if name not in NAMES:
+        raise ConfigError(f"segmenter is {name!r}; choose {', '.join(NAMES)} or envelope")
+    from speechkit.encoders.load import load_encoder
+
+    loaded = load_encoder(encoder, layer=layer, device=device)
+    found = None
+    if name != "peaks":
+        if path is not None:
+            found = Thresholds.load(path, loaded.spec)
+        else:
+            found = recordings.estimate_from(loaded, inputs, rate or None)
+            found.save(out / "thresholds.json")
+    settings: dict[str, Any] = {"prominence": prominence}
+    if found is not None:
+        norm = found.norm if norm is None else norm
+        if name == "greedy":
+            settings = {"norm": norm, "merge": found.merge if merge is None else merge}
+        else:
+            penalty = found.penalty if penalty is None else penalty
+            if penalty is None:
+                raise ConfigError(f"{path}: holds no penalty; give --penalty, or estimate thresholds with --rate 5")
+            settings = {"norm": norm, "penalty": penalty}
+    made = make_segmenter(name, **settings)
+    return lambda row, manifest: recordings.segment_row(loaded, made, row, manifest, found)
+
+
+def _write_textgrid(folder: Path, row: Utterance) -> None:
+    from speechkit.io.atomic import write_text
+    from speechkit.io.paths import safe_id
+    from speechkit.mining.export.textgrid import format_textgrid
+
+    tiers = {
+        name: [(item.start, item.start + item.duration, item.symbol) for item in items]
+        for name, items in (row.alignment or {}).items()
+    }
+    write_text(folder / f"{safe_id(row.id)}.TextGrid", format_textgrid(tiers, row.duration))
+
+
+@app.command("thresholds")
+def thresholds(
+    inputs: Inputs,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
+    encoder: EncoderName = "embedded",
+    layer: Layer = None,
+    rate: Rate = 5.0,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Estimate thresholds from recordings, and store them with the encoder that they belong to."""
+    import msgspec
+
+    from speechkit.encoders.load import load_encoder
+    from speechkit.errors import ConfigError
+    from speechkit.syllables.recordings import estimate_from
+
+    if out is None:
+        raise ConfigError("--out is not given; name the JSON file to write")
+    found = estimate_from(load_encoder(encoder, layer=layer, device=device), inputs, rate or None)
+    found.save(out)
+    shown = {key: value for key, value in msgspec.to_builtins(found).items() if key not in ("origin", "encoder")}
+    _print({"file": str(out), "model": found.encoder.model, "layer": found.encoder.layer, **shown}, json)
+    if (found.norm_separation or 0) < 2:
+        print(
+            "speechkit: the norms of speech and silence overlap (separation under 2); choose another layer",
+            file=sys.stderr,
+        )
+
+
+@app.command("score")
+def score(
+    reference: Annotated[Path, typer.Argument(help="Manifest whose cuts have the tier.")],
+    hypothesis: Annotated[Path, typer.Argument(help="Manifest with the tier of the same cuts.")],
+    protocol: Annotated[str, typer.Option(help="all, sdhubert, zerosyl or plain.")] = "all",
+    tolerance: Annotated[float, typer.Option(help="Seconds that two boundaries of a pair may lie apart.")] = 0.05,
+    tune: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="REF HYP", help="Other recordings, on which a shift of the reference is tuned."),
+    ] = None,
+    tier: Annotated[str, typer.Option(help="Name of the tier.")] = "syllable",
+    by_speaker: Annotated[bool, typer.Option("--by-speaker", help="Draw whole speakers for the intervals.")] = False,
+    resamples: Annotated[int, typer.Option(help="Bootstrap draws of the intervals; 0: none.")] = 1000,
+    json: Json = False,
+) -> None:
+    """Score segments against a reference under named protocols."""
+    import msgspec
+    import numpy as np
+
+    from speechkit.syllables import evaluation, purity
+
+    rows = _pairs(reference, hypothesis, tier)
+    names = [row.id for row, *_ in rows]
+    groups = [row.speaker or row.id for row, *_ in rows] if by_speaker else None
+    items = [(said[0], heard[0]) for _, said, heard in rows]
+    shift = None
+    if tune is not None:
+        shift = evaluation.tune_shift(
+            [(said[0], heard[0]) for _, said, heard in _pairs(*tune, tier)], tolerance_seconds=tolerance
+        )
+    found: dict[str, Any] = {"recordings": len(rows), "scores": [], "purity": []}
+    for name in evaluation.PROTOCOLS if protocol == "all" else (protocol,):
+        for moved in (0.0,) if shift is None or name == "zerosyl" else (0.0, shift):
+            scored = evaluation.score(
+                items, name, tolerance_seconds=tolerance, shift_seconds=moved,  # type: ignore[arg-type]
+                groups=groups, names=names, resamples=resamples,
+            )  # fmt: skip
+            found["scores"].append(msgspec.to_builtins(scored))
+    if len(np.unique([symbol for *_, heard in rows for symbol in heard[1]])) > 1:
+        labelled = [purity.Labelled(said[0], said[1], heard[0], heard[1]) for _, said, heard in rows]
+        for pairing in purity.PAIRINGS:
+            of = purity.purity(labelled, pairing, groups=groups, names=names, resamples=min(resamples, 200))
+            found["purity"].append(msgspec.to_builtins(of))
+    if json:
+        typer.echo(msgspec.json.encode(found).decode())
+    else:
+        _print_scores(found)
+
+
+def _pairs(reference: Path, hypothesis: Path, tier: str) -> list[Any]:
+    """Rows of the reference, with segments and symbols of both sides."""
+    from speechkit.data.manifest import read_manifest
+    from speechkit.errors import UserError
+    from speechkit.syllables.recordings import tier_of
+
+    heard = {row.id: tier_of(row, hypothesis, tier) for row in read_manifest(hypothesis)}
+    rows, missing = [], []
+    for row in read_manifest(reference):
+        if row.id in heard:
+            rows.append((row, tier_of(row, reference, tier), heard.pop(row.id)))
+        else:
+            missing.append(row.id)
+    if missing:
+        raise UserError(
+            f"{hypothesis}: lacks {len(missing)} of {len(rows) + len(missing)} recordings of {reference}, as "
+            f"{missing[0]!r}; cut them too, or take them out of the reference"
+        )
+    if heard:
+        print(f"speechkit: {len(heard)} recordings of {hypothesis} are not in {reference}: left out", file=sys.stderr)
+    return rows
+
+
+def _print_scores(found: dict[str, Any]) -> None:
+    def shown(score: dict[str, Any]) -> str:
+        spread = score["interval"]
+        inside = f" [{100 * spread['low']:.1f}, {100 * spread['high']:.1f}]" if spread else ""
+        return f"{100 * score['value']:.1f}{inside}"
+
+    for of in found["scores"]:
+        typer.echo(
+            f"{of['protocol']}, {1000 * of['tolerance_seconds']:g} ms, shift {1000 * of['shift_seconds']:+g} ms, "
+            f"{of['counts']['reference']:,} boundaries"
+        )
+        for name, score in of["boundaries"].items():
+            typer.echo(f"  {name:15} {shown(score)}")
+        for name, score in of["tokens"].items():
+            typer.echo(f"  token {name:9} {shown(score)}")
+    for of in found["purity"]:
+        typer.echo(f"purity, {of['pairing']}, {of['pairs']:,} pairs, {of['syllables']} syllables, {of['units']} units")
+        for name in ("syllable_purity", "cluster_purity", "normalized_mutual_information"):
+            typer.echo(f"  {name:29} {shown(of[name])}")
+
+
+def _print(values: dict[str, Any], json: bool) -> None:
+    import msgspec
+
+    if json:
+        typer.echo(msgspec.json.encode(values).decode())
+        return
+    width = max(map(len, values))
+    for name, value in values.items():
+        typer.echo(f"{name:{width}}  {f'{value:.4f}' if isinstance(value, float) else value}")

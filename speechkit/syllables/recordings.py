@@ -1,0 +1,179 @@
+"""Segments of recordings of any length: waveform in blocks, frames in blocks, segments as they become final."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.data.manifest import audio_path, read_manifest
+from speechkit.data.records import AlignmentItem, Utterance
+from speechkit.errors import AudioError, UserError
+from speechkit.io.audio import audio_info, read_audio
+from speechkit.io.paths import safe_id
+from speechkit.syllables.envelope import EnvelopeSegmenter, frame_levels
+from speechkit.syllables.greedy import GreedySegmenter
+from speechkit.syllables.segments import HOP_SECONDS, Boundaries, Float, Segmenter
+from speechkit.syllables.streaming import segment_stream
+from speechkit.syllables.thresholds import Thresholds, estimate_thresholds
+
+if TYPE_CHECKING:
+    from speechkit.encoders.encoder import Encoder
+
+TIER = "syllable"
+UNNAMED = "syl"
+"""Symbol of a segment that has no unit."""
+BLOCK_SECONDS = 30
+SAMPLE_SECONDS = 1200
+
+
+def rows_of(inputs: Iterable[Path]) -> Iterator[tuple[Utterance, Path]]:
+    """Cuts of manifests, and every channel of recordings as a cut, each with the manifest that its path is relative to.
+
+    Raises:
+        UserError: if a file cannot be read.
+    """
+    for path in inputs:
+        if path.suffix in (".jsonl", ".gz"):
+            yield from ((row, path) for row in read_manifest(path))
+            continue
+        found = audio_info(path)
+        for channel in range(found.channels):
+            name = safe_id(path.stem if found.channels == 1 else f"{path.stem}-channel{channel}")
+            row = Utterance.from_samples(
+                id=name,
+                audio_filepath=path.name,
+                num_samples=found.num_samples,
+                sample_rate=found.sample_rate,
+                channel=channel,
+            )
+            yield row, path.parent / "recordings.jsonl"
+
+
+def waveform_blocks(row: Utterance, manifest: Path) -> Iterator[Float]:
+    """The samples of a cut at 16 kHz, half a minute at a time."""
+    path, size = audio_path(manifest, row), BLOCK_SECONDS * row.sample_rate
+    for begin in range(0, row.num_samples, size):
+        yield read_audio(
+            path,
+            offset_samples=row.offset_samples + begin,
+            num_samples=min(size, row.num_samples - begin),
+            channel=row.channel,
+        )
+
+
+def frame_blocks(encoder: Encoder, row: Utterance, manifest: Path) -> Iterator[Float]:
+    """Frames of a cut: at once where it is short, else through windows with context."""
+    if row.duration <= BLOCK_SECONDS:
+        for waveform in waveform_blocks(row, manifest):
+            yield encoder.encode(waveform)
+    else:
+        yield from encoder.stream(waveform_blocks(row, manifest))
+
+
+def segment_row(
+    encoder: Encoder, segmenter: Segmenter, row: Utterance, manifest: Path, thresholds: Thresholds | None = None
+) -> Boundaries:
+    """Segments (n, 2) of a cut, in frames.
+
+    The greedy segmenter takes frames as they come, in flat memory; the others look at all of them, which lie in a
+    temporary file meanwhile.
+
+    Raises:
+        AudioError: if the audio cannot be read.
+        UserError: if frames are not finite.
+    """
+    blocks = frame_blocks(encoder, row, manifest)
+    if thresholds is not None:
+        blocks = (np.asarray(thresholds.centred(block), np.float32) for block in blocks)
+    none = np.empty((0, 2), np.int64)
+    if isinstance(segmenter, GreedySegmenter):
+        return np.concatenate([none, *segment_stream(segmenter, blocks)])
+    with tempfile.TemporaryFile() as file:
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, np.float32).tobytes())
+        size = file.tell()
+        if not size:
+            return none
+        file.flush()
+        return segmenter.segment(
+            np.memmap(file, np.float32, "r", shape=(size // 4 // encoder.spec.dim, encoder.spec.dim))
+        )
+
+
+def segment_envelope(segmenter: EnvelopeSegmenter, row: Utterance, manifest: Path) -> Boundaries:
+    """Segments (n, 2) of a cut from its amplitude envelope, in frames."""
+    return segmenter.segment_blocks(waveform_blocks(row, manifest))
+
+
+def with_tier(row: Utterance, boundaries: Boundaries, symbols: Iterable[str] | None = None) -> Utterance:
+    """The cut with its segments as the tier ``syllable``, in seconds from its start."""
+    names = [UNNAMED] * len(boundaries) if symbols is None else list(symbols)
+    items = []
+    for (start, end), name in zip(boundaries.tolist(), names, strict=True):
+        begin, stop = round(start * HOP_SECONDS, 6), round(end * HOP_SECONDS, 6)
+        items.append(AlignmentItem(name, begin, round(stop - begin, 6)))
+    return msgspec.structs.replace(row, alignment={**(row.alignment or {}), TIER: items})
+
+
+def tier_of(row: Utterance, path: Path, tier: str = TIER) -> tuple[NDArray[np.float64], list[str]]:
+    """Segments (n, 2) in seconds and symbols of a tier.
+
+    Raises:
+        UserError: if the row has no such tier.
+    """
+    tiers = row.alignment or {}
+    if tier not in tiers:
+        there = ", ".join(sorted(tiers)) or "none"
+        raise UserError(f"{path}: {row.id} has no tier {tier!r} in its alignment ({there}); name it by --tier")
+    items = [item for item in tiers[tier] if item.duration > 0]
+    times = np.array([[item.start, item.start + item.duration] for item in items], np.float64).reshape(-1, 2)
+    return times, [item.symbol for item in items]
+
+
+def estimate_from(encoder: Encoder, inputs: list[Path], rate: float | None = None) -> Thresholds:
+    """Thresholds from about twenty minutes of the recordings, in pieces spread evenly over them.
+
+    Args:
+        encoder: whose frames are cut.
+        inputs: manifests and recordings.
+        rate: see `estimate_thresholds`.
+
+    Raises:
+        UserError: if there is too little speech, or a file cannot be read.
+    """
+
+    def pieces() -> Iterator[tuple[Utterance, Path, int]]:
+        for row, manifest in rows_of(inputs):
+            for begin in range(0, row.num_samples, BLOCK_SECONDS * row.sample_rate):
+                yield row, manifest, begin
+
+    total = sum(min(BLOCK_SECONDS, (row.num_samples - begin) / row.sample_rate) for row, _, begin in pieces())
+    step = max(1, -(-int(total) // SAMPLE_SECONDS))
+    features: list[NDArray[Any]] = []
+    loudness: list[NDArray[np.float64]] = []
+    unreadable = []
+    for place, (row, manifest, begin) in enumerate(pieces()):
+        if place % step:
+            continue
+        try:
+            waveform = read_audio(
+                audio_path(manifest, row),
+                offset_samples=row.offset_samples + begin,
+                num_samples=min(BLOCK_SECONDS * row.sample_rate, row.num_samples - begin),
+                channel=row.channel,
+            )
+        except AudioError as error:
+            unreadable.append(error)
+            continue
+        frames = encoder.encode(waveform)
+        features.append(frames)
+        loudness.append(frame_levels(waveform)[: len(frames)])
+    if not features and unreadable:
+        raise unreadable[0]
+    return estimate_thresholds(features, encoder.spec, loudness=loudness, rate=rate)
