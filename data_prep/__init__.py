@@ -23,6 +23,8 @@ CORPORA = (
     "mucs",
     "aishell1",
     "tedlium3",
+    "earnings21",
+    "earnings22",
     "slue_voxpopuli",
     "slue_voxceleb",
     "slue_hvb",
