@@ -1,0 +1,142 @@
+"""The recipe: groups stay in one fold, every system is judged on what it did not hear, and the page shows it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recipes.slue_intents.recipe import recipe
+from recipes.slue_intents.report import Scores, learning_curve
+from recipes.slue_intents.sound_groups import folds_of_groups, sound_groups, sound_print
+from recipes.slue_intents.stages import Item, Prediction, classify, majority, recognized, safe
+from speechkit.cli.main import call
+from speechkit.data.manifest import read_jsonl, write_jsonl
+from speechkit.pipeline import outputs, run_recipe
+from speechkit.slue.metrics.slots import Command, score_commands
+
+TINY = Path(__file__).parents[3] / "recipes/slue_intents/conf/tiny.yaml"
+
+
+@pytest.fixture(scope="module")
+def run(orders, tiny_encoder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recipe")
+    settings = [f"manifest={orders[0]}", f"encoders=log-mel,{tiny_encoder}", f"finetune.encoder={tiny_encoder}"]
+    assert run_recipe(recipe, folder, settings, config_files=[TINY], device="cpu", quiet=True) == 0
+    return {stage.name: outputs(recipe, folder, stage.name) for stage in recipe.stages}
+
+
+def test_all_six_stages_run_and_every_recording_is_judged_by_a_fold_that_did_not_learn_from_its_group(run):
+    found = run
+    items = {item.id: item for item in read_jsonl(found["prepare"] / "items.jsonl", Item)}
+    folds: dict[str, set[int]] = {}
+    for item in items.values():
+        folds.setdefault(item.group, set()).add(item.fold)
+    assert all(len(each) == 1 for each in folds.values())
+    said = list(read_jsonl(found["endtoend"] / "predictions.jsonl", Prediction))
+    for system in {each.system for each in said}:
+        for share in (0.5, 1.0):
+            assert sorted(p.id for p in said if (p.system, p.share) == (system, share)) == sorted(items)
+
+
+def test_the_report_holds_each_system_its_curve_and_the_top_line(run):
+    found = run
+    scores = msgspec.json.decode((found["report"] / "scores.json").read_bytes(), type=Scores)
+    systems = {point.system for point in scores.points}
+    assert {"no listening", "log-mel, frozen", "transcripts + text classifier"} <= systems
+    assert any("fine-tuned" in system for system in systems)
+    full = {p.system: p.measures["command_accuracy"] for p in scores.points if p.share == 1.0}
+    assert full["transcripts + text classifier"].value > full["no listening"].value
+    assert full["transcripts + text classifier"].interval is not None
+    page = (found["report"] / "report.html").read_text()
+    assert "<svg" in page
+    assert not re.search(r'(src|href)="http', page)
+    assert "| log-mel, frozen |" in (found["report"] / "table.md").read_text()
+    assert "One share only" in learning_curve(msgspec.structs.replace(scores, points=[]), "slot_f1", "F1")
+
+
+@given(st.lists(st.sampled_from("abcdefg"), min_size=6, max_size=40), st.integers(2, 4))
+def test_folds_are_even_up_to_a_group_and_never_split_one(groups, folds):
+    found = folds_of_groups(groups, folds)
+    assert all(len({f for g, f in zip(groups, found, strict=True) if g == name}) == 1 for name in groups)
+    sizes = np.bincount(found, minlength=folds)
+    assert sizes.max() - sizes.min() <= max(groups.count(name) for name in groups)
+
+
+def test_recordings_of_one_microphone_fall_into_one_group():
+    generator = np.random.default_rng(0)
+    prints = []
+    for colour in (0.0, 0.95):
+        for _ in range(6):
+            noise = generator.normal(0, 0.1, 16_000)
+            for place in range(1, len(noise)):
+                noise[place] += colour * noise[place - 1]
+            prints.append(sound_print(noise.astype(np.float32)))
+    assert sound_groups(np.stack(prints), 2) == [0] * 6 + [1] * 6
+    assert sound_groups(np.stack(prints[:2]), 5) == [0, 1]
+    assert sound_print(np.zeros(100, np.float32)).shape == prints[0].shape
+
+
+def test_commands_are_right_as_a_whole_and_slots_by_their_pairs():
+    gold = [Command("a", {"size": "big ", "milk": "soy"}), Command("b", {}), Command(None, {"size": "wee"})]
+    said = [Command("a", {"size": "big"}), Command("a", {}), Command(None, {"size": "wee"})]
+    score = score_commands(gold, said)
+    assert score.measures["slot_f1"].value == pytest.approx(0.8)
+    assert score.measures["command_accuracy"].value == pytest.approx(1 / 3)
+    assert score.measures["intent_accuracy"].value == pytest.approx(2 / 3)
+    assert score.classes["milk"].recall == 0
+
+
+def test_the_command_scores_slots(orders, tmp_path, capsys):
+    from speechkit.data.manifest import read_manifest
+
+    rows = [{"id": r.id, "pred_intent": r.custom["intent"], "pred_slots": {}} for r in read_manifest(orders[1])]
+    write_jsonl(tmp_path / "hyp.jsonl", rows)
+    assert call(["slue", "score", "slots", str(orders[1]), str(tmp_path / "hyp.jsonl"), "--resamples", "0"]) == 0
+    assert "intent_accuracy" in capsys.readouterr().out
+    write_jsonl(tmp_path / "torn.jsonl", [{"id": r["id"]} for r in rows])
+    assert call(["slue", "score", "slots", str(orders[1]), str(tmp_path / "torn.jsonl")]) == 2
+
+
+def test_the_text_classifier_learns_words_and_says_none_where_nothing_was_said():
+    texts = ["a big tea please", "a tea", "big milk", "milk now", "big tea", "one milk"]
+    fields = [{"drink": "tea", "size": "big"}, {"drink": "tea"}, {"drink": "milk", "size": "big"}, {"drink": "milk"}]
+    fields += [{"drink": "tea", "size": "big"}, {"drink": "milk"}]
+    assert classify(texts, fields, ["some tea", "", "big milk!"], 100.0)[::2] == [
+        {"drink": "tea"},
+        {"drink": "milk", "size": "big"},
+    ]
+    assert majority(fields)["drink"] == "tea" or majority(fields)["drink"] == "milk"
+
+
+def test_recognition_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    import speechkit.asr
+    from speechkit.data.records import Utterance
+
+    asked = []
+
+    class Parrot:
+        def recognize(self, path, speech):
+            asked.append(path)
+            return SimpleNamespace(text="big  tea")
+
+    monkeypatch.setattr(speechkit.asr, "load_recognizer", lambda *_: Parrot())
+    rows = {n: Utterance(id=n, audio_filepath=f"{n}.wav", duration=1.0, sample_rate=16_000) for n in ("a", "b")}
+    data = SimpleNamespace(rows=rows, items=[Item(n, {}, "g", 0) for n in rows], manifest=tmp_path / "m.jsonl")
+    context = SimpleNamespace(
+        scratch=tmp_path,
+        interrupted=False,
+        config=SimpleNamespace(lang="en"),
+        progress=SimpleNamespace(update=lambda *_: None),
+    )
+    (tmp_path / "parrot.jsonl").write_text('{"id":"a","recognizer":"parrot","text":"kept"}\n{"id":"b","reco')
+    assert recognized(context, data, "parrot", "cpu") == {"a": "kept", "b": "big tea"}
+    assert len(asked) == 1
+    assert safe("some/folder") != safe("some_folder")
