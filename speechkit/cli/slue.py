@@ -160,6 +160,8 @@ def _write(out: Path, found: SlueComparison, title: str | None) -> list[Path]:
 def _print(found: SlueComparison) -> None:
     from rich.console import Console
 
+    from speechkit.slue.entity_errors import KINDS
+
     console = Console(width=max(110, Console().width), highlight=False)
     console.print(_systems(found))
     typer.echo()
@@ -170,6 +172,9 @@ def _print(found: SlueComparison) -> None:
         f"{found.title}: {found.mode} definitions, ranked by {found.main}; {found.utterances:,} utterances; "
         f"{found.confidence:.0%} intervals over {found.units:,} {found.by}s, {found.resamples:,} draws"
     )
+    for name, entities in found.entities.items():
+        kinds = ", ".join(f"{kind} {entities.total(kind):,}" for kind in KINDS)
+        typer.echo(f"{name}: entities {kinds}, hallucinated {sum(entities.hallucinated.values()):,}")
     settings = found.systems[0].score.settings
     typer.echo("; ".join(f"{name}: {value}" for name, value in settings.items()))
     for sentence in (*found.warnings, *found.notes):

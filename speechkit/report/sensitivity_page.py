@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from speechkit.io.atomic import write_bytes
+from speechkit.report.entity_section import entity_section
 from speechkit.report.markup import Child, Markup, data_block, element
 from speechkit.report.page import asset, render_page
 from speechkit.report.svg import HEIGHT, WIDTH, Scale, frame, nice_ticks
 from speechkit.report.table import table
-from speechkit.slue.entity_errors import KINDS, EntityErrors
 from speechkit.slue.metrics.measures import Measure
 from speechkit.slue.sensitivity import Point, Sensitivity, shown_interval
 
@@ -23,7 +23,14 @@ def render_sensitivity_page(out_path: Path | str, found: Sensitivity, *, title: 
     """Write the page and return its path."""
     heading = title or f"{found.title}: sensitivity to recognition errors"
     body: list[Child] = [
-        element("main", _headline(heading, found), _curve(found), _points(found), _entities(found), _settings(found)),
+        element(
+            "main",
+            _headline(heading, found),
+            _curve(found),
+            _points(found),
+            entity_section(found.entities),
+            _settings(found),
+        ),
         data_block("sensitivity", found),
     ]
     write_bytes(out_path, render_page(heading, body, styles=[asset("score.css"), STYLE]).encode())
@@ -149,45 +156,6 @@ def _points(found: Sensitivity) -> Markup:
     lead = "A recogniser above the curve makes errors that hurt the task less than the fitted noise at its rate does."
     return _section(
         "Points", lead, element("div", table(head, rows, caption="Points", numeric=range(1, 7)), class_="card")
-    )
-
-
-def _entities(found: Sensitivity) -> Markup | None:
-    if not found.entities:
-        return None
-    rows: list[list[Child]] = [
-        [
-            name,
-            f"{errors.gold:,}",
-            *(f"{errors.total(kind):,}" for kind in KINDS),
-            f"{sum(errors.hallucinated.values()):,}",
-        ]
-        for name, errors in found.entities.items()
-    ]
-    head = ["text", "gold", *KINDS, "hallucinated"]
-    body = table(head, rows, caption="Entities", numeric=range(1, len(head)))
-    return _section(
-        "What became of the entities",
-        "Of recognition, whatever the text model made of it; hallucinated: predictions that no gold entity explains.",
-        element("div", body, class_="card"),
-        element("div", [_examples(name, each) for name, each in found.entities.items()], class_="stack-of-cards"),
-    )
-
-
-def _examples(name: str, errors: EntityErrors) -> Markup | None:
-    rows: list[list[Child]] = [
-        [kind, each.tag, each.phrase, each.heard or "–", "yes" if each.found else "no"]
-        for kind in KINDS[1:]
-        for each in errors.examples.get(kind, ())[:3]
-    ]
-    if not rows:
-        return None
-    head = ["kind", "tag", "said", "recognised", "found"]
-    return element(
-        "article",
-        element("div", element("span", name), class_="where"),
-        table(head, rows, caption=f"Entities of {name}"),
-        class_="card passage",
     )
 
 

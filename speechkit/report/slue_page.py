@@ -6,6 +6,7 @@ from pathlib import Path
 
 from speechkit.io.atomic import write_bytes
 from speechkit.metrics.significance import shown_p
+from speechkit.report.entity_section import entity_section
 from speechkit.report.markup import Child, Markup, data_block, element
 from speechkit.report.page import asset, render_page
 from speechkit.report.svg import HEIGHT, WIDTH, Scale, frame, nice_ticks
@@ -29,6 +30,7 @@ def render_slue_page(out_path: Path | str, found: SlueComparison, *, title: str 
             _systems(found),
             _significance(found),
             _classes(found),
+            entity_section(found.entities),
             _worst(found),
             _settings(found),
         ),

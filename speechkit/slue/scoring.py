@@ -14,10 +14,22 @@ from speechkit.metrics.bootstrap import DEFAULT_RESAMPLES, Interval, percentile_
 from speechkit.metrics.sides import Missing, match_sides, name_systems
 from speechkit.metrics.significance import holm
 from speechkit.metrics.transcript_records import Transcript
+from speechkit.slue.entity_errors import EntityErrors, entity_errors
 from speechkit.slue.localisation_files import is_localisation_file, read_localisation_rows
+from speechkit.slue.metrics.entity_text import combine_entities
 from speechkit.slue.metrics.measures import Mode, Resampling, TaskScore
 from speechkit.slue.rows import Row, read_rows
-from speechkit.slue.tasks import Options, Task, check_options, get_task
+from speechkit.slue.tasks import (
+    GOLD_ENTITIES,
+    HEARD,
+    PREDICTED_ENTITIES,
+    TEXTS,
+    Options,
+    Task,
+    check_options,
+    get_task,
+    recognised_text,
+)
 
 Unit = Literal["utterance", "speaker", "call"]
 SHOWN_CHARACTERS = 600
@@ -69,6 +81,7 @@ class SlueComparison(msgspec.Struct, frozen=True):
     worst: list[Example]
     warnings: list[str]
     notes: list[str]
+    entities: dict[str, EntityErrors] = {}
     format: int = 1
 
 
@@ -144,7 +157,37 @@ def score_files(
         worst=_worst(chosen, [by_id[i] for i in ids], truth, guesses, systems, worst),
         warnings=list(dict.fromkeys(f"{s.name}: {w}" for s in systems for w in s.score.warnings)),
         notes=sides.notes,
+        entities=_entities(chosen, [by_id[i] for i in ids], truth, rows, guesses, options),
     )
+
+
+def _entities(
+    task: Task,
+    references: Sequence[Row],
+    truth: Sequence[Any],
+    rows: dict[str, dict[str, Row]],
+    guesses: dict[str, list[Any]],
+    options: Options,
+) -> dict[str, EntityErrors]:
+    """What recognition did to each entity, for systems that say what they heard of every utterance."""
+    if task.name != "ner":
+        return {}
+    texts = {row.id: recognised_text(row, TEXTS, GOLD_ENTITIES, options) for row in references}
+    if None in texts.values():
+        return {}
+    tidy = combine_entities if options.tags == "combined" else list
+    gold = {i: tidy(entities) for i, entities in zip(texts, truth, strict=True)}
+    found = {}
+    for name, of in rows.items():
+        heard = {i: recognised_text(of[i], HEARD, PREDICTED_ENTITIES, options) if i in of else "" for i in texts}
+        if None not in heard.values():
+            predicted = {i: tidy(entities) for i, entities in zip(texts, guesses[name], strict=True)}
+            found[name] = entity_errors(_known(texts), _known(heard), gold, predicted)
+    return found
+
+
+def _known(texts: dict[str, str | None]) -> dict[str, str]:
+    return {i: text or "" for i, text in texts.items()}
 
 
 def _reader(task: Task) -> Any:

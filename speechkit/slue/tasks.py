@@ -12,7 +12,7 @@ from speechkit.slue.metrics.answers import Answer, Interval, score_answers
 from speechkit.slue.metrics.classification import DIALOG_ACTS, SENTIMENTS, score_label_sets, score_labels
 from speechkit.slue.metrics.entities import score_entities
 from speechkit.slue.metrics.entity_tags import SYMBOLS, TagSet, combined_tag
-from speechkit.slue.metrics.entity_text import Entity, entities_of_tags, parse_entities, tag_words
+from speechkit.slue.metrics.entity_text import Entity, entities_of_tags, parse_entities, plain_text, tag_words
 from speechkit.slue.metrics.localisation import AlignedWord, Span, read_marked, score_localisation
 from speechkit.slue.metrics.measures import Resampling, TaskScore
 from speechkit.slue.metrics.slots import Command, score_commands
@@ -60,6 +60,15 @@ GOLD_ENTITIES = ("normalized_ner", "ner", "entities", "normalized_combined_ner",
 PREDICTED_ENTITIES = ("pred_ner", "pred_entities", "entities", "ner")
 TEXT_OF = {"raw_ner": ("raw_text",)}
 TEXTS = ("normalized_text", "text", "raw_text")
+HEARD = ("pred_text", "hypothesis")
+
+
+def recognised_text(row: Row, names: Sequence[str], entities: Sequence[str], options: Options) -> str | None:
+    """The words of a row; without its symbols where it has no field of ``entities``. None where no field is a text."""
+    text = row.first(names)
+    if not isinstance(text, str):
+        return None
+    return text if row.has(entities) else plain_text(text, symbols=options.symbols)
 
 
 def _gold_entities(row: Row, options: Options) -> list[Entity]:

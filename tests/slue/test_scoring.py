@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from speechkit.cli.slue import app
 from speechkit.errors import UserError
+from speechkit.report.slue_page import render_slue_page
 from speechkit.slue.rows import literal, read_rows
 from speechkit.slue.scoring import score_files
 from speechkit.slue.tasks import TASKS, Options
@@ -247,3 +248,16 @@ def test_entities_of_other_corpora_keep_their_tags_when_any_is_said(write):
     assert value(score_files("ner", reference, [str(hypothesis)], options=Options(tags="any")), "f1") == 1
     with pytest.raises(UserError, match="'time': is no entity tag"):
         score_files("ner", reference, [str(hypothesis)])
+
+
+def test_the_score_of_entities_says_what_recognition_did_to_them(write, tmp_path):
+    reference = write("ref.tsv", VOXPOPULI)
+    wrong = write("wrong.tsv", SUBMISSION.replace("met in rome", "met in roma").replace("'rome'", "'<b>roma'"))
+    found = score_files("ner", reference, [str(wrong)])
+    entities = found.entities["wrong"]
+    assert (entities.total("exact"), entities.total("near miss"), entities.gold) == (2, 1, 3)
+    page = render_slue_page(tmp_path / "report.html", found).read_text()
+    assert "What became of the entities" in page
+    assert "<b>roma" not in page
+    without = write("without.tsv", "id\tpred_ner\nu1\tNone\nu2\tNone\nu3\tNone\n")
+    assert score_files("ner", reference, [str(without)]).entities == {}
