@@ -57,31 +57,33 @@ class SilverConfig(msgspec.Struct, frozen=True):
 
 
 class SeedsConfig(msgspec.Struct, frozen=True):
-    """The encoder to begin with, and the first segments.
+    """The encoder to begin with, and what stage 1 takes for syllables.
 
     Attributes:
         encoder: folder or hub id of wav2vec 2.0, HuBERT, WavLM or data2vec-audio, or ``embedded``.
         layers: how many of its layers to keep; all when absent.
-        segmenter: ``dynamic``: least squared distance at a syllable rate; ``envelope``: the loudness alone.
+        segmenter: ``dynamic``: least squared distance of the encoder's frames at a syllable rate; ``envelope``: the
+            loudness alone; ``tier``: the tier ``syllable`` of the training manifest, whatever made it.
         rate: syllables a second of speech, for ``dynamic``.
         shortest: frames, for ``dynamic``.
         longest: frames, for ``dynamic``.
         silence_db: a frame so far below the loud ones of its recording is silent.
         silence_frames: shorter silences, as of a stop, belong to the speech around them.
-        standardising_batches: batches to measure the encoder's dimensions on.
+        standardising_batches: of 40 s, to measure the encoder's dimensions on.
+        measured_items: recordings to find the duration penalty on.
     """
 
     train_manifest: Annotated[str | None, SHARED] = None
-    dev_manifest: Annotated[str | None, SHARED] = None
     encoder: Annotated[str, SHARED] = "embedded"
     layers: int | None = None
-    segmenter: Literal["dynamic", "envelope"] = "dynamic"
+    segmenter: Literal["dynamic", "envelope", "tier"] = "dynamic"
     rate: float = 4.8
     shortest: int = 4
     longest: int = 30
     silence_db: float = 32.0
     silence_frames: int = 6
     standardising_batches: int = 12
+    measured_items: int = 40
 
 
 class TrainConfig(msgspec.Struct, frozen=True):
@@ -91,7 +93,7 @@ class TrainConfig(msgspec.Struct, frozen=True):
         merge_range: stage 2 draws the cosine of its segments from it, batch by batch.
         train_front: whether the convolutions learn, too.
         noise_manifest: recorded noise for the student's input; white noise is there in any case.
-        judged_batches: batches of ``dev_manifest``.
+        judged_batches: batches of ``dev_manifest``; 0 for none.
     """
 
     train_manifest: Annotated[str | None, SHARED] = None
@@ -111,3 +113,37 @@ class SecondConfig(TrainConfig, frozen=True):
     """The same for stage 2: a lower rate and no warm-up."""
 
     loop: TrainingConfig = TrainingConfig(learning_rates=(5e-5,), warmup_steps=0, weight_decay=0.1, clip_norm=0.5)
+
+
+class SegmentConfig(msgspec.Struct, frozen=True):
+    """What is segmented: the utterances of stage 3; the first of the tuning speakers' choose the settings."""
+
+    truth_manifest: Annotated[str | None, SHARED] = None
+    tune_utterances: int = 60
+
+
+class TokensConfig(msgspec.Struct, frozen=True):
+    """The codebook of segment vectors.
+
+    Attributes:
+        system: whose segments, as stage 7 names them.
+        clusters: of k-means; 5000, 10,000 and 20,000 are usual with hundreds of hours.
+        spherical: k-means of directions.
+        max_segments: of the training speech, to cluster.
+        longest_gap: frames; a longer stretch without a segment is one silence token, -1 makes every gap one.
+    """
+
+    train_manifest: Annotated[str | None, SHARED] = None
+    truth_manifest: Annotated[str | None, SHARED] = None
+    system: str = "second greedy"
+    clusters: int = 5000
+    spherical: bool = True
+    max_segments: int = 1_000_000
+    longest_gap: int = 7
+
+
+class ScoreConfig(msgspec.Struct, frozen=True):
+    """How far, in seconds, a boundary may lie from the true one, and how many bootstrap draws make an interval."""
+
+    tolerance_seconds: float = 0.05
+    resamples: int = 1000

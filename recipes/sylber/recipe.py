@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from recipes.ssl_probing.stages import AlignWords, encoder_digest
-from recipes.sylber.config import PrepareConfig, SecondConfig, SeedsConfig, SilverConfig, TrainConfig, WordsConfig
+from recipes.sylber.config import (
+    PrepareConfig,
+    ScoreConfig,
+    SecondConfig,
+    SeedsConfig,
+    SegmentConfig,
+    SilverConfig,
+    TokensConfig,
+    TrainConfig,
+    WordsConfig,
+)
+from recipes.sylber.scores import score_systems
 from recipes.sylber.seeds import make_seeds
 from recipes.sylber.stages import AlignSilver, prepare
+from recipes.sylber.systems import Segmented, segment_test
+from recipes.sylber.tokens import TokenRow, make_tokens
 from recipes.sylber.training import train_first, train_second
 from speechkit.data.records import Utterance
 from speechkit.mining.stages import recognizer_digest
@@ -57,14 +70,8 @@ recipe = Recipe(
             number=4,
             name="seeds",
             run=make_seeds,
-            inputs=(
-                stage("prepare", "train.jsonl"),
-                stage("prepare", "dev.jsonl"),
-                TRAIN,
-                DEV,
-                model("encoder", digest=encoder_digest),
-            ),
-            outputs=(Output("encoder"), Output("segments.safetensors")),
+            inputs=(stage("prepare", "train.jsonl"), TRAIN, model("encoder", digest=encoder_digest)),
+            outputs=(Output("encoder"), Output("seeds.json")),
             config=SeedsConfig,
             resources=Resources(cpus=2, gpus=1),
         ),
@@ -76,7 +83,7 @@ recipe = Recipe(
                 stage("prepare", "train.jsonl"),
                 stage("prepare", "dev.jsonl"),
                 stage("seeds", "encoder"),
-                stage("seeds", "segments.safetensors"),
+                stage("seeds", "seeds.json"),
                 TRAIN,
                 DEV,
                 NOISE,
@@ -100,6 +107,56 @@ recipe = Recipe(
             outputs=(Output("model"), Output("metrics.jsonl"), Output("teacher.json")),
             config=SecondConfig,
             resources=Resources(cpus=2, gpus=1),
+        ),
+        Stage(
+            number=7,
+            name="segment",
+            run=segment_test,
+            inputs=(
+                stage("silver", "silver.jsonl"),
+                stage("seeds", "encoder"),
+                stage("train1", "model", name="first"),
+                stage("train2", "model", name="second"),
+                TRUTH,
+            ),
+            outputs=(
+                Output("choices.json"),
+                Output("segments.jsonl", schema=Segmented),
+                Output("tuning.jsonl", schema=Segmented),
+            ),
+            config=SegmentConfig,
+            resources=Resources(cpus=2, gpus=1),
+        ),
+        Stage(
+            number=8,
+            name="tokens",
+            run=make_tokens,
+            inputs=(
+                stage("prepare", "train.jsonl"),
+                stage("silver", "silver.jsonl"),
+                stage("segment", "choices.json"),
+                stage("train2", "model"),
+                TRAIN,
+                TRUTH,
+            ),
+            outputs=(Output("codebook"), Output("tokens.jsonl", schema=TokenRow), Output("tokens.json")),
+            config=TokensConfig,
+            resources=Resources(cpus=2, gpus=1),
+        ),
+        Stage(
+            number=9,
+            name="score",
+            run=score_systems,
+            inputs=(
+                stage("silver", "silver.jsonl"),
+                stage("segment", "choices.json"),
+                stage("segment", "segments.jsonl"),
+                stage("segment", "tuning.jsonl"),
+                stage("tokens", "tokens.jsonl"),
+                stage("tokens", "tokens.json", name="rates"),
+            ),
+            outputs=(Output("scores.json"),),
+            config=ScoreConfig,
         ),
     ),
     description="Learn syllables without labels and judge them by silver alignments.",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from recipes.sylber.seeds import Seeds
 from speechkit.errors import UserError
-from speechkit.io.arrays import read_arrays
 from speechkit.io.atomic import write_json
 from speechkit.pipeline import Context, Interrupted
 
@@ -23,24 +25,26 @@ MEASURED_BATCHES = 8
 
 
 def train_first(context: Context) -> None:
-    """Learn the means of the first segments, which the encoder to begin with gives."""
-    from speechkit.syllables.self_distillation import SelfSegmentation, StoredSegments
+    """Learn the means of the first segments of the encoder to begin with."""
+    from speechkit.syllables.self_distillation import SelfSegmentation
     from speechkit.syllables.syllable_encoder import SyllableEncoder
 
     config = context.config
     folder = context.inputs["encoder"]
-    arrays = read_arrays(context.inputs["segments"])
-    stored = StoredSegments(np.asarray(arrays["spans"], np.int64), np.asarray(arrays["ends"], np.int64))
+    seeds = msgspec.json.decode(context.inputs["seeds"].read_bytes(), type=Seeds)
     student, teacher = SyllableEncoder(folder, train_front=config.train_front), SyllableEncoder(folder)
-    objective = SelfSegmentation(
-        student,
-        teacher,
-        stored=stored,
-        mixing=config.mixing,
-        noises=recorded_noises(context),
-        seed=config.loop.seed,
-    )
-    _train(context, objective, training_batches(context, 0))
+
+    def objective(name: str) -> SelfSegmentation:
+        return SelfSegmentation(
+            student,
+            teacher,
+            **seeds.settings(list(context.read(name)), Path(context.inputs[f"{name}_manifest"])),
+            mixing=config.mixing,
+            noises=recorded_noises(context),
+            seed=config.loop.seed,
+        )
+
+    _train(context, objective)
 
 
 def train_second(context: Context) -> None:
@@ -52,23 +56,24 @@ def train_second(context: Context) -> None:
     config = context.config
     folder = context.inputs["model"]
     student, teacher = SyllableEncoder(folder, train_front=config.train_front), SyllableEncoder(folder)
-    batches = training_batches(context, 0)
-    norm, separation = speech_norm(teacher.to(context.device), batches)
+    norm, separation = speech_norm(teacher.to(context.device), training_batches(context, "train"))
     context.say(f"frames of at least norm {norm:.2f} are speech (the two kinds lie {separation:.1f} deviations apart)")
 
     def online(merge: float) -> Segmenter:
         return make_segmenter("greedy", norm=norm, merge=merge)
 
-    objective = SelfSegmentation(
-        student,
-        teacher,
-        online=online,
-        merge_range=config.merge_range,
-        mixing=config.mixing,
-        noises=recorded_noises(context),
-        seed=config.loop.seed,
-    )
-    _train(context, objective, batches)
+    def objective(_: str) -> SelfSegmentation:
+        return SelfSegmentation(
+            student,
+            teacher,
+            online=online,
+            merge_range=config.merge_range,
+            mixing=config.mixing,
+            noises=recorded_noises(context),
+            seed=config.loop.seed,
+        )
+
+    _train(context, objective)
     write_json(context.output("teacher.json"), {"norm": norm, "separation": separation})
 
 
@@ -95,16 +100,14 @@ def speech_norm(encoder: Any, batches: WaveformBatches) -> tuple[float, float]:
     return mixture.crossing, mixture.separation
 
 
-def training_batches(context: Context, first_item: int, name: str = "train") -> WaveformBatches:
+def training_batches(context: Context, name: str) -> WaveformBatches:
     """Clean crops of a part of the prepared recordings."""
     from speechkit.encoders.pretraining.batches import WaveformBatches
 
     config = context.config
     rows = list(context.read(name))
     manifest = Path(context.inputs[f"{name}_manifest"])
-    return WaveformBatches(
-        rows, manifest, config.batch_seconds, config.crop_seconds, config.loop.seed, first_item=first_item
-    )
+    return WaveformBatches(rows, manifest, config.batch_seconds, config.crop_seconds, config.loop.seed)
 
 
 def recorded_noises(context: Context) -> list[NDArray[np.float32]]:
@@ -125,7 +128,8 @@ def recorded_noises(context: Context) -> list[NDArray[np.float32]]:
     ]
 
 
-def _train(context: Context, objective: SelfSegmentation, batches: WaveformBatches) -> None:
+def _train(context: Context, objective_of: Callable[[str], SelfSegmentation]) -> None:
+    """Train the objective of ``train``, watched by that of ``dev``, which has the same networks."""
     import torch
 
     from speechkit.runtime import seed_everything
@@ -133,16 +137,16 @@ def _train(context: Context, objective: SelfSegmentation, batches: WaveformBatch
 
     config = context.config
     seed_everything(context.seed)
-    trained = sum(1 for _ in context.read("train"))
-    judging = training_batches(context, trained, "dev")
-    judged = [objective.prepare(judging(number), number) for number in range(config.judged_batches)]
+    objective, judge = objective_of("train"), objective_of("dev")
+    batches, judging = training_batches(context, "train"), training_batches(context, "dev")
+    judged = [judge.prepare(judging(number), number) for number in range(config.judged_batches)]
 
     def evaluate(network: Any) -> dict[str, float]:
         sums: dict[str, float] = {}
         device = next(network.parameters()).device
         with torch.no_grad():
             for batch in judged:
-                loss, values = objective.loss(network, {name: value.to(device) for name, value in batch.items()})
+                loss, values = judge.loss(network, {name: value.to(device) for name, value in batch.items()})
                 for name, value in {"loss": float(loss), **values}.items():
                     sums[f"dev_{name}"] = sums.get(f"dev_{name}", 0.0) + value / len(judged)
         return sums

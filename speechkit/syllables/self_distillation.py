@@ -73,8 +73,10 @@ class SelfSegmentation:
     Args:
         student: what learns.
         teacher: what it learns from; it is never changed.
-        stored: spans of each item, for stage 1.
-        online: from the merge threshold of a batch to a segmenter of the teacher's frames, for stage 2.
+        stored: spans of each item, where they are known before.
+        online: from the merge threshold of a batch to a segmenter of the teacher's frames, which are computed anyway.
+        speech: runs (n, 2) of frames of speech of a waveform at 16 kHz; the frames outside are zero for ``online``'s
+            segmenter, which needs a norm threshold above 0. For teachers whose norm does not show silence.
         merge_range: the thresholds that ``online`` is asked for, drawn for each batch.
         mixing: what the student hears.
         noises: recorded noise, each (samples,) at 16 kHz.
@@ -88,6 +90,7 @@ class SelfSegmentation:
         *,
         stored: Callable[[int], Spans] | None = None,
         online: Callable[[float], Segmenter] | None = None,
+        speech: Callable[[Float], Spans] | None = None,
         merge_range: tuple[float, float] = (0.8, 0.9),
         mixing: MixingConfig = NO_MIXING,
         noises: Sequence[Float] = (),
@@ -98,7 +101,7 @@ class SelfSegmentation:
         self.network = student
         # In a list, so that it is neither trained, averaged nor saved.
         self._teacher = [teacher.eval().requires_grad_(False)]
-        self._stored, self._online = stored, online
+        self._stored, self._online, self._speech = stored, online, speech
         self._merge_range, self._mixing, self._noises, self._seed = merge_range, mixing, noises, seed
 
     def groups(self) -> list[list[nn.Parameter]]:
@@ -117,8 +120,13 @@ class SelfSegmentation:
             "lengths": batch["lengths"],
         }
         if self._stored is None:
-            return {**ready, "merge": torch.tensor(generator.uniform(*self._merge_range), dtype=torch.float64)}
+            ready["merge"] = torch.tensor(generator.uniform(*self._merge_range), dtype=torch.float64)
         frames = [length // HOP_SAMPLES for length in lengths]
+        if self._speech is not None:
+            runs = [frame_labels(self._speech(item), 0, count) for item, count in zip(clean, frames, strict=True)]
+            ready["speech"] = _stacked(runs, max(frames)) != SILENCE
+        if self._stored is None:
+            return ready
         labels = [
             frame_labels(self._stored(item), begin // HOP_SAMPLES, count)
             for item, begin, count in zip(batch["items"].tolist(), batch["begins"].tolist(), frames, strict=True)
@@ -131,7 +139,7 @@ class SelfSegmentation:
         teacher = self._teacher[0].to(lengths.device)
         with torch.no_grad():
             features = teacher(batch["teacher_inputs"], lengths).float()
-            labels = batch["labels"] if "labels" in batch else self._cut(features, lengths, float(batch["merge"]))
+            labels = batch["labels"] if "labels" in batch else self._cut(features, batch)
             targets = segment_targets(features, labels)
         real = frame_mask(lengths)
         found = model(batch["inputs"], lengths)[real].float()
@@ -146,11 +154,12 @@ class SelfSegmentation:
             "norm_silence": float(norms[~speech].mean()) if (~speech).any() else 0.0,
         }
 
-    def _cut(self, features: Tensor, lengths: Tensor, merge: float) -> Tensor:
+    def _cut(self, features: Tensor, batch: dict[str, Tensor]) -> Tensor:
         assert self._online is not None
-        segmenter = self._online(merge)
-        frames = (lengths // HOP_SAMPLES).tolist()
-        items = features.cpu().numpy()
+        segmenter = self._online(float(batch["merge"]))
+        frames = (batch["lengths"] // HOP_SAMPLES).tolist()
+        heard = features if "speech" not in batch else features * batch["speech"][..., None]
+        items = heard.cpu().numpy()
         labels = [
             frame_labels(segmenter.segment(item[:count]), 0, count) for item, count in zip(items, frames, strict=True)
         ]

@@ -6,6 +6,7 @@ What a segment's token is, any codebook may say; here are whole numbers. Torch-f
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -109,7 +110,7 @@ def token_rates(utterances: Iterable[Sequence[Token]], seconds: float, silence: 
     spoken = [token for row in rows for token in row if token.token != silence]
     frames = sum(token.end - token.start for token in spoken)
     pairs = np.array(
-        [(before.token, after.token) for row in rows for before, after in zip(row, row[1:], strict=False)], np.int64
+        [(before.token, after.token) for row in rows for before, after in pairwise(row)], np.int64
     ).reshape(-1, 2)
     entropy = _entropy(every)
     conditional = _entropy(pairs) - _entropy(pairs[:, 0]) if len(pairs) else 0.0

@@ -1,0 +1,101 @@
+"""The recipe from recordings to scores, on a few seconds of real speech and an encoder that knows nothing."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+
+from recipes.sylber.recipe import recipe
+from recipes.sylber.scores import Scores
+from recipes.sylber.seeds import Seeds, tier_spans
+from speechkit.data import Utterance, write_manifest
+from speechkit.data.manifest import read_manifest
+from speechkit.data.records import AlignmentItem
+from speechkit.encoders import load_encoder
+from speechkit.errors import ConfigError, UserError
+from speechkit.io.audio import audio_info, read_audio
+from speechkit.pipeline import outputs, run_recipe
+
+TINY = Path(__file__).resolve().parents[2] / "recipes" / "sylber" / "conf" / "tiny.yaml"
+
+
+@pytest.fixture(scope="module")
+def settings(shared_data, tmp_path_factory):
+    from transformers import Wav2Vec2Model
+
+    from speechkit.encoders.pretraining.folder import save_encoder
+    from speechkit.encoders.pretraining.sizes import sized_config
+
+    folder = tmp_path_factory.mktemp("sylber")
+    rows = []
+    for speaker, chapter in (("84", "121550"), ("1272", "128104")):
+        source = shared_data / "LibriSpeech" / "dev-clean" / speaker / chapter
+        for line in (source / f"{speaker}-{chapter}.trans.txt").read_text().splitlines():
+            name, _, text = line.partition(" ")
+            info = audio_info(source / f"{name}.mp3")
+            if info.duration < 6 and sum(row.speaker == speaker for row in rows) < 2:
+                rows.append(
+                    Utterance.from_samples(
+                        id=name,
+                        audio_filepath=str((source / f"{name}.mp3").resolve()),
+                        num_samples=info.num_samples,
+                        sample_rate=info.sample_rate,
+                        text=text,
+                        speaker=speaker,
+                    )
+                )
+    manifest = write_manifest(folder / "speech.jsonl", rows)
+    assert manifest
+    torch.manual_seed(0)
+    save_encoder(Wav2Vec2Model(sized_config("tiny")), folder / "encoder")
+    names = ("train_manifest", "dev_manifest", "truth_manifest")
+    return [
+        *(f"{name}={folder / 'speech.jsonl'}" for name in names),
+        f"seeds.encoder={folder / 'encoder'}",
+        "prepare.test_speakers=84",
+    ]
+
+
+def run(folder, settings, *more):
+    return run_recipe(recipe, folder, overrides=[*settings, *more], config_files=[TINY], device="cpu")
+
+
+def test_all_stages_run_and_judge_every_system_on_the_test_speaker(settings, tmp_path):
+    assert run(tmp_path, settings) == 0
+    scores = msgspec.json.decode((outputs(recipe, tmp_path, "score") / "scores.json").read_bytes(), type=Scores)
+    assert [system.system for system in scores.systems] == [
+        "envelope",
+        *(f"{encoder} {name}" for encoder in ("untrained", "first", "second") for name in ("greedy", "dynamic")),
+    ]
+    assert scores.utterances == 2
+    assert 2 < scores.syllables_per_second < 7
+    assert {evaluation.protocol for evaluation in scores.systems[0].evaluations} == {"sdhubert", "zerosyl", "plain"}
+    silver = list(read_manifest(outputs(recipe, tmp_path, "silver") / "silver.jsonl"))
+    assert all({"word", "phone", "syllable"} <= set(row.alignment or {}) for row in silver)
+    assert all(row.custom["silver"]["worst_seconds"] < 0.5 for row in silver)
+    encoder = load_encoder(str(outputs(recipe, tmp_path, "train2") / "model"), device="cpu")
+    row = silver[0]
+    assert len(encoder.encode(read_audio(row.audio_filepath))) == int(row.duration * 50)
+
+
+def test_what_is_missing_is_named(settings, tmp_path):
+    with pytest.raises(ConfigError, match="train_manifest is not set"):
+        run_recipe(recipe, tmp_path, overrides=[], device="cpu")
+    with pytest.raises(ConfigError, match="'nobody' says nothing"):
+        run(tmp_path, settings[:-1], "prepare.test_speakers=nobody")
+
+
+def test_segments_of_a_tier_are_taken_as_they_are():
+    row = Utterance(
+        id="u",
+        audio_filepath="u.wav",
+        duration=1.0,
+        sample_rate=16_000,
+        alignment={"syllable": [AlignmentItem("a", 0.1, 0.2), AlignmentItem("b", 0.5, 0.1)]},
+    )
+    assert tier_spans(row).tolist() == [[5, 15], [25, 30]]
+    seeds = Seeds("tier", 4, 30, 32.0, 6)
+    assert seeds.settings([row], Path())["stored"](0).tolist() == [[5, 15], [25, 30]]
+    with pytest.raises(UserError, match="has no tier 'syllable'"):
+        tier_spans(msgspec.structs.replace(row, alignment=None))
