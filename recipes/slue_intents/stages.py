@@ -115,7 +115,7 @@ def train_heads(context: Context) -> None:
             loop=msgspec.structs.replace(config.loop, seed=fold),
         )
         folder = context.scratch / f"{safe(name)}-{share:g}-{fold}"
-        found += run_system(context, data, f"{name}, frozen", settings, folder, share, fold, cache)
+        found += run_system(context, data, f"{Path(name).name}, frozen", settings, folder, share, fold, cache)
         if share == max(config.shares):
             kept = context.output("systems") / folder.name
             shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("work"), dirs_exist_ok=True)
@@ -146,7 +146,7 @@ def fine_tune(context: Context) -> None:
             **shape,
         )
         folder = context.scratch / f"tuned-{fold}"
-        found += run_system(context, data, f"{config.encoder}, fine-tuned", settings, folder, 1.0, fold, None)
+        found += run_system(context, data, f"{Path(config.encoder).name}, fine-tuned", settings, folder, 1.0, fold, None)
         context.progress.update(fold + 1, config.folds_tuned)
     context.write("predictions.jsonl", found)
 
