@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.data.records import AlignmentItem
+from speechkit.data.audio import read_cut
+from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.errors import ConfigError, UserError
 from speechkit.io.atomic import write_json
 from speechkit.pipeline import Context
@@ -64,58 +65,89 @@ def segmenter_of(choice: Choice) -> Any:
     return make_segmenter(choice.segmenter, **choice.settings)
 
 
+class Comparison:
+    """Settings chosen on the tuning utterances, and what they give there and on the test utterances.
+
+    Args:
+        rows: utterances with silver syllables and their part in ``custom``.
+        folder: of the manifest that the audio paths are relative to.
+        tune_utterances: most of them to choose by.
+        say: told of every choice.
+
+    Raises:
+        ConfigError: if there is nothing to choose by.
+    """
+
+    def __init__(
+        self, rows: Sequence[Utterance], folder: Path, tune_utterances: int, say: Callable[[str], None]
+    ) -> None:
+        parts = {part: [row for row in rows if (row.custom or {}).get("part") == part] for part in ("tune", "test")}
+        if not parts["tune"]:
+            raise ConfigError("there are no speakers to choose settings by; name some of them in prepare.test_speakers")
+        self._parts = {"tune": parts["tune"][:tune_utterances], "test": parts["test"]}
+        self._folder, self._say = folder, say
+        self._truth = [(row.alignment or {})["syllable"] for row in self._parts["tune"]]
+        self.choices: list[Choice] = []
+        self.found: dict[str, list[Segmented]] = {"tune": [], "test": []}
+
+    def waveforms(self, part: str) -> Iterator[Float]:
+        """The recordings of a part."""
+        for row in self._parts[part]:
+            yield read_cut(self._folder / row.audio_filepath, row, sample_rate=16_000)
+
+    def envelope(self) -> None:
+        """Judge the amplitude envelope."""
+        self._compare("", self.waveforms, lambda _: {"envelope": envelope_trials()})
+
+    def encoder(self, name: str, folder: Path, device: str) -> None:
+        """Judge the frames of an encoder, cut by Sylber's rule and by the exact one."""
+        from speechkit.encoders import load_encoder
+
+        network = load_encoder(str(folder), device=device)
+        self._compare(
+            name,
+            lambda part: (network.encode(waveform) for waveform in self.waveforms(part)),
+            lambda sample: {"greedy": greedy_trials(sample), "dynamic": dynamic_trials(sample)},
+        )
+
+    def _compare(
+        self,
+        name: str,
+        read: Callable[[str], Iterator[Float]],
+        trials_of: Callable[[list[Float]], dict[str, list[Choice]]],
+    ) -> None:
+        tuning = list(read("tune"))
+        chosen = []
+        for kind, trials in trials_of(tuning).items():
+            values = [r_value(self._truth, [segmenter_of(trial).segment(item) for item in tuning]) for trial in trials]
+            best = int(np.argmax(values))
+            choice = msgspec.structs.replace(
+                trials[best], system=f"{name} {kind}".strip(), tuned_r_value=round(values[best], 6)
+            )
+            chosen.append(choice)
+            self._say(f"{choice.system}: {choice.settings}, R-value {values[best]:.3f} on the tuning speakers")
+        self.choices += chosen
+        for part, items in (("tune", iter(tuning)), ("test", read("test"))):
+            for row, item in zip(self._parts[part], items, strict=True):
+                for choice in chosen:
+                    spans = segmenter_of(choice).segment(item)
+                    self.found[part].append(Segmented(row.id, choice.system, [(int(a), int(b)) for a, b in spans]))
+
+
 def segment_test(context: Context) -> None:
     """Choose settings on the tuning speakers, then segment the test speakers with them."""
-    from speechkit.data.audio import read_cut
-    from speechkit.encoders import load_encoder
-
-    rows = list(context.read("silver"))
-    parts = {part: [row for row in rows if (row.custom or {}).get("part") == part] for part in ("tune", "test")}
-    if not parts["tune"]:
-        raise ConfigError("there are no speakers to choose settings by; name prepare.test_speakers, not all of them")
-    parts["tune"] = parts["tune"][: context.config.tune_utterances]
-    folder = Path(context.inputs["truth_manifest"]).parent
-
-    def waveforms(part: str) -> Iterator[Float]:
-        for row in parts[part]:
-            yield read_cut(folder / row.audio_filepath, row, sample_rate=16_000)
-
-    truth = [row.alignment["syllable"] for row in parts["tune"]]
-    choices: list[Choice] = []
-    found: list[Segmented] = []
-    tuned: list[Segmented] = []
-
-    def compare(encoder: str, read: Callable[[str], Iterator[Float]], trials: dict[str, list[Choice]]) -> None:
-        tuning = list(read("tune"))
-        for name, candidates in trials.items():
-            scored = [
-                (r_value(truth, [segmenter_of(trial).segment(item) for item in tuning]), trial) for trial in candidates
-            ]
-            value, best = max(scored, key=lambda pair: pair[0])
-            choices.append(msgspec.structs.replace(best, system=f"{encoder} {name}".strip(), tuned_r_value=value))
-            context.say(f"{choices[-1].system}: {best.settings}, R-value {value:.3f} on the tuning speakers")
-        for part, items, kept in (("tune", tuning, tuned), ("test", read("test"), found)):
-            for row, item in zip(parts[part], items, strict=True):
-                for choice in choices[-len(trials) :]:
-                    spans = segmenter_of(choice).segment(item)
-                    kept.append(Segmented(row.id, choice.system, [(int(a), int(b)) for a, b in spans]))
-
-    compare("", waveforms, {"envelope": envelope_trials()})
+    comparison = Comparison(
+        list(context.read("silver")),
+        Path(context.inputs["truth_manifest"]).parent,
+        context.config.tune_utterances,
+        context.say,
+    )
+    comparison.envelope()
     for encoder, name in ENCODERS.items():
-        network = load_encoder(str(context.inputs[name]), device=context.device)
-
-        def frames(part: str, network: Any = network) -> Iterator[Float]:
-            return (network.encode(waveform) for waveform in waveforms(part))
-
-        sample = list(frames("tune"))
-
-        def read(part: str, sample: list[Float] = sample, frames: Any = frames) -> Iterator[Float]:
-            return iter(sample) if part == "tune" else frames(part)
-
-        compare(encoder, read, {"greedy": greedy_trials(sample), "dynamic": dynamic_trials(sample)})
-    write_json(context.output("choices.json"), choices)
-    context.write("segments.jsonl", found)
-    context.write("tuning.jsonl", tuned)
+        comparison.encoder(encoder, context.inputs[name], context.device)
+    write_json(context.output("choices.json"), comparison.choices)
+    context.write("segments.jsonl", comparison.found["test"])
+    context.write("tuning.jsonl", comparison.found["tune"])
 
 
 def r_value(truth: Sequence[Sequence[AlignmentItem]], spans: Sequence[Spans]) -> float:
