@@ -1,0 +1,168 @@
+"""The recipes of word error rates and text tasks, on data that is made here."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from recipes.slue.corpora import slurp_rows, split_of, squad_rows
+from recipes.slue.earnings21 import call_pieces, write_rows
+from recipes.slue.recipe import recipe as slue_recipe
+from recipes.wer_benchmarks.recipe import recipe as wer_recipe
+from recipes.wer_benchmarks.recognizers import named_recognizers
+from speechkit.errors import ConfigError, UserError
+from speechkit.pipeline import run_recipe
+
+TEXTS = {"a": "the cat sat", "b": "on a mat", "c": "and slept"}
+HEARD = {"a": "the cat sat", "b": "on the mat", "c": "and slept"}
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    rows = []
+    for index, (name, text) in enumerate(TEXTS.items()):
+        soundfile.write(tmp_path / f"{name}.wav", 0.1 * np.sin(np.arange(16000) / 9), 16000)
+        words = [f"{name} 1 {0.2 * i:.2f} 0.15 {word}" for i, word in enumerate(HEARD[name].split())]
+        (tmp_path / "ctm").mkdir(exist_ok=True)
+        (tmp_path / "ctm" / f"{name}.ctm").write_text("\n".join(words) + "\n")
+        custom = {"age": 9 if index else 40, "gender": "f"}
+        row = {"id": name, "audio_filepath": f"{name}.wav", "duration": 1.0, "offset": 0.0, "sample_rate": 16000}
+        rows.append({**row, "text": text, "speaker": f"s{index}", "custom": custom})
+    rows.append({**rows[0], "id": "d", "text": ""})
+    path = tmp_path / "test.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_every_recogniser_is_scored_by_group_under_two_normalisers(manifest, tmp_path):
+    settings = {
+        "manifest": str(manifest),
+        "recognizers": f"words=words:{tmp_path / 'ctm'}",
+        "select.unseen_speakers": "s0",
+        "score.groups": "age,heard_in_training,nothing",
+        "score.resamples": "50",
+    }
+    run_recipe(wer_recipe, tmp_path / "exp", [f"{key}={value}" for key, value in settings.items()], device="cpu")
+    found = json.loads((tmp_path / "exp/03-score/current/scores.json").read_text())
+    assert [table["normalizer"]["name"] for table in found["tables"]] == ["english", "simple"]
+    system = found["tables"][1]["systems"][0]
+    assert system["wer"]["rate"] == pytest.approx(1 / 8)
+    assert system["groups"]["age"]["child to 12"]["rate"] == pytest.approx(1 / 5)
+    assert system["groups"]["heard_in_training"]["no"]["rate"] == 0
+    drops = (tmp_path / "exp/01-select/current/drops.jsonl").read_text()
+    assert '"no_text"' in drops
+
+
+def test_recognisers_are_named_once():
+    assert named_recognizers("embedded, small=faster-whisper:x") == {
+        "embedded": "embedded",
+        "small": "faster-whisper:x",
+    }
+    with pytest.raises(ConfigError, match="stands twice"):
+        named_recognizers("a=x,a=y")
+    with pytest.raises(ConfigError, match="names none"):
+        named_recognizers(" , ")
+
+
+def slurp(number, text, intent, entities=()):
+    words = text.split()
+    tokens = [{"surface": word, "id": index} for index, word in enumerate(words)]
+    spans = [{"span": list(range(a, b)), "type": kind} for kind, a, b in entities]
+    return {"slurp_id": number, "sentence": text, "intent": intent, "tokens": tokens, "entities": spans}
+
+
+def test_slurp_entities_become_spans_of_characters(tmp_path):
+    path = tmp_path / "devel.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps(slurp(7, "wake me at five am", "alarm_set", [("time", 3, 5)])).encode()))
+    (row,) = slurp_rows(path)
+    assert row == {"id": "7", "text": "wake me at five am", "intent": "alarm_set", "ner": [["time", 11, 7]]}
+    path.write_bytes(gzip.compress(b'{"slurp_id": 1}'))
+    with pytest.raises(UserError, match=r"devel.jsonl.gz:1: is no record of SLURP"):
+        list(slurp_rows(path))
+    path.write_bytes(b"no gzip")
+    with pytest.raises(UserError, match="cannot be read"):
+        list(slurp_rows(path))
+
+
+def test_squad_questions_carry_their_passage_and_article(tmp_path):
+    question = {"id": "q", "question": "where", "answers": [{"text": "rome", "answer_start": 3}]}
+    content = {"data": [{"title": "T", "paragraphs": [{"context": "in rome", "qas": [question]}]}]}
+    path = tmp_path / "squad.json"
+    path.write_text(json.dumps(content))
+    (row,) = squad_rows(path)
+    assert (row["context"], row["article"], row["answers"]) == ("in rome", "T", {"text": ["rome"], "answer_start": [3]})
+    path.write_text("[]")
+    with pytest.raises(UserError, match="is no file of Spoken-SQuAD"):
+        list(squad_rows(path))
+
+
+def test_equal_texts_are_on_one_side_of_the_split():
+    assert split_of("Wake me") == split_of("wake me")
+    parts = [split_of(f"sentence {number}") for number in range(2000)]
+    assert parts.count("train") / 2000 == pytest.approx(0.7, abs=0.04)
+    assert parts.count("test") / 2000 == pytest.approx(0.2, abs=0.04)
+
+
+def test_the_recipe_goes_from_a_corpus_to_the_sensitivity_of_its_model(tmp_path):
+    verbs, places = ["wake", "call", "remind", "tell"], ["rome", "paris", "oslo", "berlin", "madrid"]
+    lines = [
+        slurp(100 * a + 10 * b + c, f"{verb} me in {place} at {c}", verb, [("place", 3, 4)])
+        for a, verb in enumerate(verbs)
+        for b, place in enumerate(places)
+        for c in range(3)
+    ]
+    source = tmp_path / "slurp.jsonl"
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    said = {str(n): " ".join(["we meet in rome today"] * 5) for n in range(10)}
+    for name, wrong in (("said", "rome"), ("heard", "roam")):
+        text = "".join(f"{i} {t.replace('rome', wrong)}\n" for i, t in said.items())
+        (tmp_path / name).write_text(text)
+    settings = {
+        "source": source,
+        "task": "intent",
+        "train.text.steps": 40,
+        "train.text.evaluate_every": 20,
+        "train.text.small.layers": 1,
+        "train.text.small.width": 32,
+        "sensitivity.pairs_reference": tmp_path / "said",
+        "sensitivity.pairs_heard": tmp_path / "heard",
+        "sensitivity.levels": "20",
+        "sensitivity.resamples": 20,
+    }
+    run_recipe(slue_recipe, tmp_path / "exp", [f"{key}={value}" for key, value in settings.items()], device="cpu")
+    found = json.loads((tmp_path / "exp/03-sensitivity/current/sensitivity.json").read_text())
+    assert [point["kind"] for point in found["points"]] == ["oracle", "noise"]
+    assert found["points"][1]["wer"]["value"] > 0.05
+    assert (tmp_path / "exp/02-train/current/model/model.safetensors").is_file()
+
+
+HEAD = "token|speaker|ts|endTs|punctuation|case|tags|wer_tags\n"
+
+
+def nlp(words, tags=()):
+    lines = []
+    for index, word in enumerate(words):
+        mark = "." if word[-1] == "." else ""
+        lines.append(f"{word.rstrip('.')}|0|||{mark}|LC|[]|{list(tags[index]) if tags else []}")
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def test_pieces_of_a_call_take_the_words_recognised_in_their_place(tmp_path):
+    second = "we had a good year in rome and we are very happy now."
+    first = "good morning and welcome to the monro call of today everybody here."
+    words = [*first.split(), *second.split()]
+    tags = [["5"] if word == "monro" else ["6", "7"] if word == "rome" else [] for word in words]
+    reference, heard = tmp_path / "1.nlp", tmp_path / "h.nlp"
+    reference.write_text(nlp(words, tags))
+    heard.write_text(nlp([word for word in words if word != "good"] + ["bye"]).replace("monro", "mono"))
+    pieces = list(call_pieces(reference, {"asr": heard}))
+    assert [piece["text"].split()[0] for piece, _ in pieces] == ["good", "we"]
+    assert pieces[0][1]["asr"].startswith("morning and welcome to the mono call")
+    spans = [[piece["text"][b : b + n] for _, b, n in piece["ner"]] for piece, _ in pieces]
+    assert spans == [["monro"], ["rome"]]
+    with pytest.raises(UserError, match="holds 0 calls"):
+        write_rows(tmp_path, tmp_path / "out", {})
