@@ -10,16 +10,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.units_invariant.stages import CLEAN, layer_store, place
+from recipes.units_invariant.stages import CLEAN, SYSTEMS, layer_store, place
+from speechkit.encoders.probing.abx import AbxScore
 from speechkit.pipeline import Context
 from speechkit.units.ued import UedReduction, UedTable
 
 if TYPE_CHECKING:
-    from speechkit.encoders.probing.abx import AbxScore
     from speechkit.encoders.probing.word_tokens import WordToken
 
 Units = dict[str, NDArray[np.int32]]
-SYSTEMS = ("k-means", "invariant")
 
 
 class UnitStatistics(msgspec.Struct, frozen=True):

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recipes.units_invariant.stages import CLEAN, SYSTEMS
 from speechkit.pipeline import Context
+from speechkit.units.perturbations import KINDS
 
 if TYPE_CHECKING:
     from recipes.units_invariant.evaluation import Comparison, InvariantReport
@@ -18,9 +20,9 @@ HEAD = ("layer", "K", "change", "k-means", "invariant", "reduction", "95 %")
 
 def table_rows(comparison: Comparison) -> list[tuple[str, ...]]:
     """Change, both distances with intervals, the reduction and its interval."""
-    first, second = comparison.systems.values()
+    first, second = (comparison.systems[system] for system in SYSTEMS)
     rows = []
-    for kind in [*first.ued.scores, "overall", "floor"]:
+    for kind in [*(kind for kind in KINDS if kind in first.ued.scores), "overall", "floor"]:
         one, other = (
             getattr(each.ued, kind) if kind in ("overall", "floor") else each.ued.scores[kind]
             for each in (first, second)
@@ -45,7 +47,8 @@ def quality_rows(report: InvariantReport) -> list[tuple[str, ...]]:
     """ABX and statistics of every quantizer."""
     rows = []
     for each in report.comparisons:
-        for system, result in each.systems.items():
+        for system in SYSTEMS:
+            result = each.systems[system]
             abx = [
                 f"{100 * s.error:.1f} ({100 * s.interval.low:.1f}–{100 * s.interval.high:.1f})" if s else ""
                 for scores in (result.abx, result.abx_dense)
@@ -144,7 +147,6 @@ def draw(
     clusters: int,
 ) -> list[UnitPicture]:
     """Pictures of the first recordings with words, or of the first."""
-    from recipes.units_invariant.stages import CLEAN
     from speechkit.data import audio_path
     from speechkit.data.audio import read_cut
     from speechkit.report.unit_picture import Ribbon, UnitPicture

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from speechkit.encoders.store import FeatureStore
 
 CLEAN = "clean"
+SYSTEMS = ("k-means", "invariant")
 
 
 def prepare(context: Context) -> None:

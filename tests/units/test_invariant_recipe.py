@@ -1,0 +1,210 @@
+"""Claims about the recipe and `speechkit ued`: judged speakers teach nothing, all changes are in the tables."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import numpy as np
+import pytest
+
+from recipes.units_invariant.evaluation import discrimination, read_report, statistics
+from recipes.units_invariant.page import markdown, quality_rows
+from recipes.units_invariant.recipe import recipe
+from speechkit.cli.main import call
+from speechkit.data.manifest import write_manifest
+from speechkit.data.records import AlignmentItem, Utterance
+from speechkit.encoders.probing.word_tokens import WordToken
+from speechkit.encoders.store import FeatureStore
+from speechkit.errors import UserError
+from speechkit.io.audio import write_audio
+from speechkit.pipeline import outputs, run_recipe
+from speechkit.units.invariant import load_quantizer
+from speechkit.units.ued_measurement import measure_ued, read_noises
+
+WORDS = ("bead", "cafe", "dance")
+
+
+def speak(words, pitch, random):
+    """Letters as tones, and the words' times."""
+    pieces, tier, at = [], [], 0.0
+    for word in words:
+        tier.append(AlignmentItem(word, round(at, 3), round(0.1 * len(word), 3), -0.1))
+        for letter in word:
+            times = np.arange(1600) / 16_000
+            tone = 0.3 * np.sin(2 * np.pi * 300 * pitch * 1.15 ** (ord(letter) - ord("a")) * times)
+            pieces.append(tone + random.normal(0, 0.003, 1600))
+        at += 0.1 * len(word)
+    return np.concatenate(pieces).astype(np.float32), tier
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tones")
+    random = np.random.default_rng(0)
+    rows = []
+    for speaker, pitch in zip("ABCD", (0.96, 1.0, 1.02, 1.05), strict=True):
+        for number in range(6):
+            words = random.choice(WORDS, 4).tolist()
+            samples, tier = speak(words, pitch, random)
+            name = f"{speaker}{number}"
+            write_audio(folder / f"{name}.wav", samples, 16_000)
+            rows.append(
+                Utterance.from_samples(
+                    id=name,
+                    audio_filepath=f"{name}.wav",
+                    num_samples=len(samples),
+                    sample_rate=16_000,
+                    text=" ".join(words),
+                    speaker=speaker,
+                    alignment={"word": tier},
+                )
+            )
+    brief = msgspec.structs.replace(rows[0], id="brief", duration=0.5, alignment=None)
+    gone = msgspec.structs.replace(rows[0], id="gone", audio_filepath="gone.wav", speaker="B")
+    write_manifest(folder / "train.jsonl", [*rows, brief, gone])
+    write_manifest(folder / "test.jsonl", rows)
+    (folder / "noises").mkdir()
+    write_audio(folder / "noises" / "hum.wav", random.normal(0, 0.1, 8000).astype(np.float32), 16_000)
+    return folder
+
+
+SETTINGS = [
+    "encoder=log-mel",
+    "layers=[0]",
+    "clusters=[6,9]",
+    "prepare.test_speakers=A,D",
+    "train.invariant.head.width=16",
+    "train.invariant.head.layers=1",
+    "train.invariant.rounds=1",
+    "train.invariant.epochs=3",
+    "test_kinds=[time,noise,shift]",
+    "evaluate.picture_clusters=9",
+    "evaluate.picture_kind=noise",
+]
+
+
+@pytest.fixture(scope="module")
+def done(speech, tmp_path_factory):
+    exp = tmp_path_factory.mktemp("exp")
+    given = [f"train_manifest={speech / 'train.jsonl'}", f"test_manifest={speech / 'test.jsonl'}"]
+    given += [f"features.test_noises={speech / 'noises'}", *SETTINGS]
+    run_recipe(recipe, exp, given, quiet=True, device="cpu")
+    return exp
+
+
+def test_every_change_and_size_is_in_the_report(done):
+    report = read_report(outputs(recipe, done, "evaluate") / "scores.json")
+    assert [(each.layer, each.clusters) for each in report.comparisons] == [(0, 6), (0, 9)]
+    for comparison in report.comparisons:
+        assert set(comparison.reduction) == {"time", "noise", "shift", "overall"}
+        for result in comparison.systems.values():
+            assert set(result.ued.scores) == {"time", "noise", "shift"}
+            assert result.ued.floor == result.ued.scores["shift"]
+            assert result.ued.overall.interval.low <= result.ued.overall.ued <= result.ued.overall.interval.high
+            assert set(result.abx) == {"within", "across"}
+            assert 0 <= result.abx_dense["within"].error < 0.5
+    assert (report.utterances, report.speakers) == (12, 2)
+    text = (outputs(recipe, done, "evaluate") / "table.md").read_text()
+    assert text == markdown(report)
+    assert text.count("| overall |") == 2
+    assert len(quality_rows(report)) == 4
+    page = (outputs(recipe, done, "evaluate") / "report.html").read_text()
+    assert page.count('<figure class="units"') == 3
+    assert "k-means, noise" in page
+
+
+def test_judged_speakers_teach_nothing_and_everything_left_out_is_listed(done):
+    folder = outputs(recipe, done, "prepare")
+    taught = {json.loads(line)["speaker"] for line in (folder / "train.jsonl").open()}
+    judged = {json.loads(line)["speaker"] for line in (folder / "test.jsonl").open()}
+    assert taught == {"B", "C"}
+    assert judged == {"A", "D"}
+    drops = [json.loads(line) for line in (folder / "drops.jsonl").open()]
+    reasons = [drop["reason"] for drop in drops]
+    assert {reason: reasons.count(reason) for reason in set(reasons)} == {
+        "not_asked_for": 12, "test_speaker": 12, "too_short": 1
+    }  # fmt: skip
+    (unread,) = [json.loads(line) for line in (outputs(recipe, done, "features") / "drops.jsonl").open()]
+    assert (unread["id"], unread["reason"]) == ("train/gone", "unreadable_audio")
+
+
+def test_all_versions_are_stored_and_only_speed_changes_their_length(done):
+    store = FeatureStore(outputs(recipe, done, "features") / "features" / "train" / "layer-0")
+    of_item = [name for name in store.ids() if name.startswith("train/B0#")]
+    assert [name.partition("#")[2] for name in of_item] == [
+        "clean", "time-0", "pitch-0", "room-0", "noise-0", "speaker-0", "telephone-0"
+    ]  # fmt: skip
+    lengths = {name.partition("#")[2]: len(store[name]) for name in of_item}
+    assert {n for name, n in lengths.items() if name != "time-0"} == {lengths["clean"]}
+    quantizer = load_quantizer(outputs(recipe, done, "train") / "quantizers" / "layer-0" / "k-9")
+    assert quantizer.spec.encoder == store.spec
+    assert quantizer.num_units == 9
+
+
+def test_the_command_measures_both_kinds_of_quantizers(done, speech, capsys):
+    codebook = outputs(recipe, done, "codebooks") / "codebooks" / "layer-0" / "k-6"
+    trained = outputs(recipe, done, "train") / "quantizers" / "layer-0" / "k-6"
+    arguments = ["ued", str(codebook), str(trained), "--manifest", str(speech / "test.jsonl"), "--encoder", "log-mel"]
+    arguments += ["--kinds", "telephone,gain", "--device", "cpu"]
+    assert call(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["change", "telephone", "gain", "overall", "floor", "24"]
+    assert call([*arguments, "--noises", str(speech / "noises"), "--json"]) == 0
+    tables = json.loads(capsys.readouterr().out)["tables"]
+    assert list(tables) == [str(codebook), str(trained)]
+
+
+def test_the_command_says_what_is_wrong(done, speech, capsys, tmp_path):
+    codebook = outputs(recipe, done, "codebooks") / "codebooks" / "layer-0" / "k-6"
+    manifest = str(speech / "test.jsonl")
+    assert call(["ued", str(codebook), "--manifest", manifest, "--encoder", "mfcc"]) == 2
+    assert "was made with log-mel" in capsys.readouterr().err
+    assert call(["ued", str(codebook), "--manifest", manifest, "--kinds", "echo"]) == 2
+    assert "'echo' is no change" in capsys.readouterr().err
+    assert call(["ued", str(tmp_path), "--manifest", manifest]) == 2
+    assert "holds neither" in capsys.readouterr().err
+    with pytest.raises(UserError, match="holds no"):
+        read_noises(tmp_path)
+
+
+def test_recordings_that_cannot_be_measured_are_named(done, speech, tmp_path):
+    codebook = load_quantizer(outputs(recipe, done, "codebooks") / "codebooks" / "layer-0" / "k-6")
+    row = Utterance(id="a", audio_filepath=str(speech / "A0.wav"), duration=1.0, sample_rate=16_000)
+    rows = [
+        row,
+        msgspec.structs.replace(row, id="brief", duration=0.01),
+        msgspec.structs.replace(row, id="endless", duration=600.0),
+        msgspec.structs.replace(row, id="gone", audio_filepath="gone.wav"),
+    ]
+    write_manifest(tmp_path / "m.jsonl", rows)
+    measured = measure_ued({"units": codebook}, "log-mel", tmp_path / "m.jsonl", kinds=["shift"], device="cpu")
+    assert measured.utterances == 1
+    assert list(measured.left_out) == ["brief", "endless", "gone"]
+    write_manifest(tmp_path / "m.jsonl", rows[1:])
+    with pytest.raises(UserError, match="no recording is left to measure"):
+        measure_ued({"units": codebook}, "log-mel", tmp_path / "m.jsonl", kinds=["shift"], device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("prepare.test_speakers=Z", "'Z' says nothing"),
+        ("prepare.max_train_seconds=0.1", "0 training and 24 test"),
+    ],
+)
+def test_settings_that_leave_nothing_are_refused(speech, tmp_path, setting, sentence):
+    given = [f"train_manifest={speech / 'train.jsonl'}", f"test_manifest={speech / 'test.jsonl'}", setting]
+    with pytest.raises(Exception, match=sentence):
+        run_recipe(recipe, tmp_path, given, stop=1, quiet=True)
+
+
+def test_statistics_are_of_runs():
+    found = statistics({"a": np.array([0, 0, 1, 1]), "b": np.array([1, 0])}, 3, 2.0)
+    assert (found.units_per_second, found.perplexity, found.bits_per_second, found.unused) == (2.0, 2.0, 2.0, 1)
+
+
+def test_words_that_make_no_triple_have_no_score():
+    tokens = [WordToken("a", "one", "A", 0, 1), WordToken("b", "two", "B", 0, 1)]
+    assert discrimination([np.eye(2, dtype=np.float32)[:1]] * 2, tokens, 0) == {}
+    assert discrimination([], [], 0) == {}
