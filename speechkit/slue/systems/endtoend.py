@@ -280,25 +280,24 @@ def _examples(
         log(f"{manifest}: {count} utterances left out: {reason}")
     if dev_manifest is not None:
         dev = read_examples(task, dev_manifest, symbols=config.symbols, max_seconds=config.max_seconds)
-        return found.items, _known(task, found.items, dev.items, log)
+        _count_unseen(task, found.items, dev.items, log)
+        return found.items, dev.items
     ordered = sorted(found.items, key=lambda example: item_seed(config.loop.seed, example.utterance.id))
     count = max(1, round(config.dev_share * len(ordered)))
     if len(ordered) - count < 1:
         raise UserError(f"{manifest}: {len(ordered)} examples cannot be parted; give more, or a development manifest")
-    return ordered[count:], _known(task, ordered[count:], ordered[:count], log)
+    _count_unseen(task, ordered[count:], ordered[:count], log)
+    return ordered[count:], ordered[:count]
 
 
-def _known(task: str, examples: list[Example], judged: list[Example], log: Callable[[str], None]) -> list[Example]:
-    """Development examples whose classes the training examples have; all of them where none would be left."""
+def _count_unseen(task: str, examples: list[Example], judged: list[Example], log: Callable[[str], None]) -> None:
+    """Say how many development examples have a class that training lacks: they are never right."""
     if task not in CLASS_TASKS or task == "dialog-acts":
-        return judged
+        return
     labels = label_sets(task, examples)
-    kept = [e for e in judged if all(value in labels.get(name, []) for name, value in e.target.items())]
-    if len(kept) < len(judged):
-        log(f"{len(judged) - len(kept)} development examples have a class that training lacks: not looked at")
-    if not kept:
-        raise UserError("no development example has classes that the training examples have; give others")
-    return kept
+    unseen = sum(any(value not in labels.get(name, []) for name, value in e.target.items()) for e in judged)
+    if unseen:
+        log(f"{unseen} of {len(judged)} development examples have a class that training lacks")
 
 
 def _passages(task: str, documents: Path | None, examples: Sequence[Example]) -> dict[str, Utterance] | None:

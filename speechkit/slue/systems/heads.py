@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from speechkit.encoders.layers import LayerWeights
 
 Pooling = Literal["mean", "attention", "peak"]
+UNSEEN = -100
+"""The class of a development example that no training example has."""
 Losses = tuple[Tensor, dict[str, float]]
 
 
@@ -117,12 +119,19 @@ class ClassHead(nn.Module):
         return answers
 
     def loss(self, states: Tensor, frames: Tensor, batch: Mapping[str, Tensor]) -> Losses:
-        """Cross-entropy, the mean over fields; ``batch["targets"]`` is (B, F), or (B, C) of 0 and 1."""
+        """Cross-entropy, the mean over fields; ``batch["targets"]`` is (B, F), or (B, C) of 0 and 1.
+
+        A target of `UNSEEN` costs nothing and is never right.
+        """
         logits = self.logits(states, frames)
         targets = batch["targets"]
         if self.multi_label:
             return F.binary_cross_entropy_with_logits(logits[0], targets.float()), {}
-        losses = [F.cross_entropy(each, targets[:, number]) for number, each in enumerate(logits)]
+        losses = [
+            F.cross_entropy(each, targets[:, number], reduction="sum", ignore_index=UNSEEN)
+            / (targets[:, number] != UNSEEN).sum().clamp(min=1)
+            for number, each in enumerate(logits)
+        ]
         right = torch.stack([each.argmax(1) == targets[:, number] for number, each in enumerate(logits)])
         values = {"field_accuracy": float(right.float().mean()), "exact": float(right.all(0).float().mean())}
         return torch.stack(losses).mean(), values

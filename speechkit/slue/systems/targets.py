@@ -11,6 +11,7 @@ from torch import Tensor
 from speechkit.errors import UserError
 from speechkit.slue.systems.batches import Targets, padded_targets
 from speechkit.slue.systems.examples import NO_VALUE, Example
+from speechkit.slue.systems.heads import UNSEEN
 from speechkit.slue.systems.span_head import SPAN_FRAME_SECONDS
 from speechkit.slue.systems.summary_decoder import BEGIN, END, PAD, Symbols
 
@@ -36,9 +37,13 @@ def make_targets(spec: SystemSpec) -> Targets:
 
 
 def _classes(labels: dict[str, list[str]], examples: Sequence[Example]) -> Tensor:
-    """(B, F); a field that an example does not fill has the class "none"."""
+    """(B, F); a field that an example does not fill has the class "none", a class that training lacks is `UNSEEN`."""
     rows: Any = [
-        [names.index(example.target.get(field, NO_VALUE)) for field, names in labels.items()] for example in examples
+        [
+            names.index(value) if (value := example.target.get(field, NO_VALUE)) in names else UNSEEN
+            for field, names in labels.items()
+        ]
+        for example in examples
     ]
     return torch.tensor(rows)
 

@@ -78,16 +78,6 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(orders, quick, tmp_
     assert all(torch.equal(whole[name], halves[name]) for name in whole)
 
 
-def test_patience_ends_the_run_with_its_best_weights(orders, quick, tmp_path):
-    train, _ = orders
-    config = quick(steps=400, rate=2e-2, patience=2)
-    config = msgspec.structs.replace(config, loop=msgspec.structs.replace(config.loop, evaluate_every=4))
-    assert train_system("sentiment", train, tmp_path, config, log=quiet)
-    looked = losses(tmp_path, "dev_loss")
-    assert len(looked) < 100
-    assert looked.index(min(looked)) == len(looked) - 3
-
-
 def test_fine_tuning_changes_the_transformer_and_not_the_convolutions(orders, quick, tiny_encoder, tmp_path):
     train, test = orders
     config = quick(steps=12, encoder=str(tiny_encoder), finetune=True, encoder_rate=0.5)
@@ -142,3 +132,27 @@ def test_missing_labels_and_a_single_class_are_told(speaker):
         label_sets("slots", one.items)
     with pytest.raises(UserError, match=r"longer than 0\.1 s"):
         read_examples("slots", speaker.folder / "one.jsonl", max_seconds=0.1)
+
+
+def test_a_development_class_that_training_lacks_costs_nothing_and_is_never_right(orders, quick, tmp_path):
+    torch.manual_seed(0)
+    head = ClassHead(1, 8, {"a": ["x", "y"], "b": ["x", "y"]}, width=8).eval()
+    states, frames = torch.randn(2, 1, 20, 8), torch.tensor([20, 20])
+    unseen, values = head.loss(states, frames, {"targets": torch.tensor([[-100, 0], [-100, 1]])})
+    logits = head.logits(states, frames)[1]
+    assert unseen.item() == pytest.approx(torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1])).item() / 2)
+    assert values["exact"] == 0
+    train, _ = orders
+    few = list(read_manifest(train))
+    lacking = tmp_path / "lacking.jsonl"
+    write_jsonl(
+        lacking,
+        [
+            msgspec.structs.replace(r, audio_filepath=str(train.parent / r.audio_filepath))
+            for r in few
+            if r.custom["slots"]["drink"] != "cola"
+        ],
+    )
+    said = []
+    assert train_system("slots", lacking, tmp_path / "s", quick(steps=2), dev_manifest=train, log=said.append)
+    assert any("development examples have a class that training lacks" in line for line in said)
