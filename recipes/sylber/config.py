@@ -90,7 +90,6 @@ class TrainConfig(msgspec.Struct, frozen=True):
     """One stage of training.
 
     Attributes:
-        merge_range: stage 2 draws the cosine of its segments from it, batch by batch.
         train_front: whether the convolutions learn, too.
         noise_manifest: recorded noise for the student's input; white noise is there in any case.
         judged_batches: batches of ``dev_manifest``; 0 for none.
@@ -99,7 +98,6 @@ class TrainConfig(msgspec.Struct, frozen=True):
     train_manifest: Annotated[str | None, SHARED] = None
     dev_manifest: Annotated[str | None, SHARED] = None
     noise_manifest: Annotated[str | None, SHARED] = None
-    merge_range: tuple[float, float] = (0.8, 0.9)
     train_front: bool = False
     batch_seconds: float = 40.0
     crop_seconds: float = 5.0
@@ -110,8 +108,18 @@ class TrainConfig(msgspec.Struct, frozen=True):
 
 
 class SecondConfig(TrainConfig, frozen=True):
-    """The same for stage 2: a lower rate and no warm-up."""
+    """The same for stage 2: a lower rate and no warm-up.
 
+    Attributes:
+        merge_range: the cosines from which that of each batch is drawn, as 0.8 to 0.9 in the paper; when absent, 0.05
+            to both sides of the one that gives ``rate``.
+        rate: segments a second of speech.
+        measured_items: recordings to find the thresholds on.
+    """
+
+    merge_range: tuple[float, float] | None = None
+    rate: float = 4.8
+    measured_items: int = 30
     loop: TrainingConfig = TrainingConfig(learning_rates=(5e-5,), warmup_steps=0, weight_decay=0.1, clip_norm=0.5)
 
 

@@ -100,6 +100,7 @@ recipe = Recipe(
                 stage("prepare", "train.jsonl"),
                 stage("prepare", "dev.jsonl"),
                 stage("train1", "model"),
+                stage("seeds", "seeds.json"),
                 TRAIN,
                 DEV,
                 NOISE,

@@ -21,7 +21,7 @@ Float = NDArray[np.float32]
 Spans = NDArray[np.int64]
 ENCODERS = {"untrained": "encoder", "first": "first", "second": "second"}
 """Systems by encoder, and the input that holds it."""
-MERGES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+MERGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9)
 NORM_QUANTILES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)
 """Of the frames' norms; what lies below is silence."""
 RATES = (3.6, 4.2, 4.8, 5.4, 6.0)

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.sylber.seeds import Seeds
+from recipes.sylber.seeds import ABOVE_ZERO, Seeds
 from speechkit.errors import UserError
 from speechkit.io.atomic import write_json
 from speechkit.pipeline import Context, Interrupted
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from speechkit.encoders.pretraining.batches import WaveformBatches
     from speechkit.syllables.self_distillation import SelfSegmentation
 
-MEASURED_BATCHES = 8
-"""Batches on which the norm of speech is told from that of silence."""
+CLEARLY_APART = 2.0
+"""Deviations between the norms of speech and silence, from which on the norm alone tells them apart."""
+MERGE_SPREAD = 0.05
+"""Around the cosine that gives the syllable rate."""
 
 
 def train_first(context: Context) -> None:
@@ -56,48 +58,74 @@ def train_second(context: Context) -> None:
     config = context.config
     folder = context.inputs["model"]
     student, teacher = SyllableEncoder(folder, train_front=config.train_front), SyllableEncoder(folder)
-    norm, separation = speech_norm(teacher.to(context.device), training_batches(context, "train"))
-    context.say(f"frames of at least norm {norm:.2f} are speech (the two kinds lie {separation:.1f} deviations apart)")
+    seeds = msgspec.json.decode(context.inputs["seeds"].read_bytes(), type=Seeds)
+    cutting = teacher_cutting(context, seeds)
 
     def online(merge: float) -> Segmenter:
-        return make_segmenter("greedy", norm=norm, merge=merge)
+        return make_segmenter("greedy", norm=cutting.norm, merge=merge)
 
     def objective(_: str) -> SelfSegmentation:
         return SelfSegmentation(
             student,
             teacher,
             online=online,
-            merge_range=config.merge_range,
+            speech=None if cutting.silence_by == "norm" else seeds.speech_runs,
+            merge_range=cutting.merge_range,
             mixing=config.mixing,
             noises=recorded_noises(context),
             seed=config.loop.seed,
         )
 
     _train(context, objective)
-    write_json(context.output("teacher.json"), {"norm": norm, "separation": separation})
+    write_json(context.output("teacher.json"), cutting)
 
 
-def speech_norm(encoder: Any, batches: WaveformBatches) -> tuple[float, float]:
-    """The norm where frames of silence and speech are equally likely, and how far apart the kinds are.
+class Cutting(msgspec.Struct, frozen=True):
+    """How the teacher of stage 2 is cut.
 
-    Measured before training, on the same batches in every run, so that a resumed run has the same threshold.
+    Attributes:
+        norm: a frame of at least this norm is speech.
+        separation: of the norms of speech and silence, in deviations.
+        silence_by: ``norm``; or ``loudness`` where the norms overlap, as those of a teacher that learnt little.
+        merge_range: cosines that are drawn from.
     """
-    import torch
 
-    from speechkit.encoders.pretraining.frames import frame_mask
+    norm: float
+    separation: float
+    silence_by: str
+    merge_range: tuple[float, float]
+
+
+def teacher_cutting(context: Context, seeds: Seeds) -> Cutting:
+    """Measured before training, on the same recordings in every run, so that a resumed run cuts alike."""
+    from speechkit.encoders import load_encoder
+    from speechkit.encoders.pretraining.batches import read_waveform
+    from speechkit.syllables.norms import frame_norms
+    from speechkit.syllables.thresholds import estimate_thresholds
     from speechkit.syllables.two_gaussians import fit_two_gaussians
 
-    encoder.eval()
-    device = encoder.final_norm.weight.device
-    norms: list[NDArray[np.float32]] = []
-    with torch.no_grad():
-        for number in range(MEASURED_BATCHES):
-            batch = batches(number)
-            lengths = batch["lengths"].to(device)
-            frames = encoder(batch["inputs"].to(device), lengths)[frame_mask(lengths)]
-            norms.append(frames.norm(dim=-1).cpu().numpy())
-    mixture = fit_two_gaussians(np.concatenate(norms), "norms of frames")
-    return mixture.crossing, mixture.separation
+    config = context.config
+    rows = list(context.read("train"))
+    manifest = Path(context.inputs["train_manifest"])
+    encoder = load_encoder(str(context.inputs["model"]), device=context.device)
+    waveforms = [read_waveform(row, manifest) for row in rows[:: max(1, len(rows) // config.measured_items)]]
+    tables = [encoder.encode(waveform) for waveform in waveforms]
+    kinds = fit_two_gaussians(np.concatenate([frame_norms(table) for table in tables]), "norms of frames")
+    by_norm = kinds.separation >= CLEARLY_APART
+    if not by_norm:
+        for table, waveform in zip(tables, waveforms, strict=True):
+            silent = np.ones(len(table), bool)
+            for start, end in seeds.speech_runs(waveform):
+                silent[start:end] = False
+            table[silent] = 0
+    found = estimate_thresholds(tables, encoder.spec, rate=config.rate)
+    merges = config.merge_range or (found.merge - MERGE_SPREAD, found.merge + MERGE_SPREAD)
+    norm = found.norm if by_norm else ABOVE_ZERO
+    context.say(
+        f"silence by {'norm' if by_norm else 'loudness'} ({kinds.separation:.1f} deviations apart), "
+        f"segments merged from a cosine of {merges[0]:.2f} to {merges[1]:.2f}"
+    )
+    return Cutting(norm, kinds.separation, "norm" if by_norm else "loudness", merges)
 
 
 def training_batches(context: Context, name: str) -> WaveformBatches:
