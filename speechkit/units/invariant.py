@@ -47,9 +47,9 @@ class HeadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     kind: Literal["linear", "mlp", "convolution", "transformer"] = "convolution"
-    width: int = 256
-    layers: int = 3
-    kernel: int = 7
+    width: int = 192
+    layers: int = 2
+    kernel: int = 13
     heads: int = 4
     dropout: float = 0.1
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -45,6 +45,7 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         warmup_share: of the steps in which the rate rises.
         frame_share: of the steps in which the weight of the frames' loss falls from 1, CTC having the rest.
         frame_weight: what it falls to; with both 0 there is nothing but CTC, as published.
+        precision: ``bf16`` trains in half the time where the processor multiplies it.
         time_masks: stretches of features set to the mean, of each item and pass.
         mask_frames: their greatest length.
     """
@@ -52,11 +53,12 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     head: HeadConfig = HeadConfig()
     rounds: int = 2
     epochs: int = 10
-    batch_frames: int = 8000
+    batch_frames: int = 3000
     learning_rate: float = 2e-3
     warmup_share: float = 0.1
     frame_share: float = 0.5
-    frame_weight: float = 0.1
+    frame_weight: float = 0.0
+    precision: Literal["no", "bf16"] = "no"
     time_masks: int = 0
     mask_frames: int = 10
 
@@ -210,6 +212,7 @@ def train_invariant(
             learning_rates=(config.learning_rate,),
             warmup_steps=max(1, int(config.warmup_share * steps)),
             average_decay=0.99,
+            precision=config.precision,
             log_every=max(1, steps // 10),
             evaluate_every=steps,
             save_every=max(1, steps // 4),
