@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from recipes.sylber.recipe import recipe
-from recipes.sylber.systems import ENCODERS, Choice, seconds_of, segmenter_of, truth_times
+from recipes.sylber.systems import Choice, seconds_of, segmenter_of, truth_times
 from speechkit.data.audio import read_cut
 from speechkit.data.manifest import audio_path, read_manifest
 from speechkit.encoders import load_encoder
@@ -31,8 +31,49 @@ from speechkit.syllables.syllabification import is_vowel
 from speechkit.text import get_normalizer
 
 
+def judge_language(
+    choices: list[Choice], folders: dict[str, Path], manifest: Path, lang: str, limit: int, device: str
+) -> None:
+    """Print a table of the systems; ``folders`` has the encoder of each that is not the envelope."""
+    aligner = PhoneAligner(lang)
+    normalizer = get_normalizer("simple")
+    rows = sorted(read_manifest(manifest), key=lambda row: item_seed(0, row.id))[:limit]
+    waveforms, truth, nuclei, failed = [], [], [], 0
+    for row in rows:
+        words = normalizer.normalize(row.text or "").text.split()
+        waveform = read_cut(audio_path(manifest, row), row, sample_rate=16_000)
+        try:
+            silver = align_silver(aligner, waveform, words)
+        except AlignmentError:
+            failed += 1
+            continue
+        waveforms.append(waveform)
+        truth.append(truth_times(silver.syllable))
+        nuclei.append(sum(is_vowel(phone) for word in words for phone in rough_phones(word, lang)))
+    if not truth:
+        raise UserError(f"{manifest}: no utterance could be aligned; is the language {lang}?")
+    print(f"{len(truth)} utterances of {sum(map(len, waveforms)) / 16_000 / 60:.1f} minutes, {failed} not aligned")
+    print("system             F1     R-value  segments/nuclei  correlation")
+    inputs: dict[str, list[Any]] = {"envelope": waveforms}
+    for choice in choices:
+        name = choice.system.split()[0]
+        if name not in inputs:
+            encoder = load_encoder(str(folders[name]), device=device)
+            inputs[name] = [encoder.encode(waveform) for waveform in waveforms]
+        spans = [segmenter_of(choice).segment(item) for item in inputs[name]]
+        items = [(wanted, seconds_of(found)) for wanted, found in zip(truth, spans, strict=True)]
+        plain = score(items, "plain").boundaries
+        counts = np.array([len(found) for found in spans], np.float64)
+        correlation = np.corrcoef(counts, nuclei)[0, 1] if counts.std() and np.std(nuclei) else 0.0
+        print(
+            f"{choice.system:18s} {plain['f1'].value:.3f}  {plain['r_value'].value:.3f}    "
+            f"{counts.sum() / sum(nuclei):.2f}             {correlation:.3f}",
+            flush=True,
+        )
+
+
 def main() -> int:
-    """Print a table of the systems."""
+    """Judge the systems of a finished recipe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("exp", type=Path)
     parser.add_argument("manifest", type=Path)
@@ -43,45 +84,12 @@ def main() -> int:
     choices = msgspec.json.decode(
         (outputs(recipe, arguments.exp, "segment") / "choices.json").read_bytes(), type=list[Choice]
     )
-    aligner = PhoneAligner(arguments.lang)
-    normalizer = get_normalizer("simple")
-    rows = sorted(read_manifest(arguments.manifest), key=lambda row: item_seed(0, row.id))[: arguments.limit]
-    waveforms, truth, nuclei, failed = [], [], [], 0
-    for row in rows:
-        words = normalizer.normalize(row.text or "").text.split()
-        waveform = read_cut(audio_path(arguments.manifest, row), row, sample_rate=16_000)
-        try:
-            silver = align_silver(aligner, waveform, words)
-        except AlignmentError:
-            failed += 1
-            continue
-        waveforms.append(waveform)
-        truth.append(truth_times(silver.syllable))
-        nuclei.append(sum(is_vowel(phone) for word in words for phone in rough_phones(word, arguments.lang)))
-    if not truth:
-        raise UserError(f"{arguments.manifest}: no utterance could be aligned; is the language {arguments.lang}?")
-    print(f"{len(truth)} utterances of {sum(map(len, waveforms)) / 16_000 / 60:.1f} minutes, {failed} not aligned")
     folders = {
         "untrained": outputs(recipe, arguments.exp, "seeds") / "encoder",
         "first": outputs(recipe, arguments.exp, "train1") / "model",
         "second": outputs(recipe, arguments.exp, "train2") / "model",
     }
-    print("system             F1     R-value  segments/nuclei  correlation")
-    inputs: dict[str, list[Any]] = {"envelope": waveforms}
-    for choice in choices:
-        name = choice.system.split()[0]
-        if name in ENCODERS and name not in inputs:
-            encoder = load_encoder(str(folders[name]), device=arguments.device)
-            inputs[name] = [encoder.encode(waveform) for waveform in waveforms]
-        spans = [segmenter_of(choice).segment(item) for item in inputs[name]]
-        items = [(wanted, seconds_of(found)) for wanted, found in zip(truth, spans, strict=True)]
-        plain = score(items, "plain").boundaries
-        counts = np.array([len(found) for found in spans], np.float64)
-        correlation = np.corrcoef(counts, nuclei)[0, 1] if counts.std() else 0.0
-        print(
-            f"{choice.system:18s} {plain['f1'].value:.3f}  {plain['r_value'].value:.3f}    "
-            f"{counts.sum() / sum(nuclei):.2f}             {correlation:.3f}"
-        )
+    judge_language(choices, folders, arguments.manifest, arguments.lang, arguments.limit, arguments.device)
     return 0
 
 

@@ -202,7 +202,7 @@ def dynamic_trials(sample: Sequence[Float]) -> list[Choice]:
     """All settings of the exact segmentation that are tried."""
     from speechkit.syllables.dynamic import penalty_for_rate
 
-    some = list(sample[:: max(1, len(sample) // 20)])
+    some = list(sample[:: max(1, len(sample) // 6)])
     trials = []
     for norm in norm_thresholds(sample):
         for rate in RATES:

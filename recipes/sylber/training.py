@@ -118,9 +118,11 @@ def teacher_cutting(context: Context, seeds: Seeds) -> Cutting:
             for start, end in seeds.speech_runs(waveform):
                 silent[start:end] = False
             table[silent] = 0
-    found = estimate_thresholds(tables, encoder.spec, rate=config.rate)
-    merges = config.merge_range or (found.merge - MERGE_SPREAD, found.merge + MERGE_SPREAD)
-    norm = found.norm if by_norm else ABOVE_ZERO
+    norm = kinds.crossing if by_norm else ABOVE_ZERO
+    merges = config.merge_range
+    if merges is None:
+        merge = estimate_thresholds(tables, encoder.spec, rate=config.rate).merge
+        merges = (merge - MERGE_SPREAD, merge + MERGE_SPREAD)
     context.say(
         f"silence by {'norm' if by_norm else 'loudness'} ({kinds.separation:.1f} deviations apart), "
         f"segments merged from a cosine of {merges[0]:.2f} to {merges[1]:.2f}"
