@@ -24,7 +24,7 @@ from speechkit.syllables.compiled import compiled
 from speechkit.syllables.segments import Boundaries, Float, checked_features
 
 NO_LIMIT = 1 << 62
-BLOCK_FRAMES = 4096
+BLOCK_FRAMES = 256  # a block stays in the cache while it is looked at
 LEFT_START, LEFT_END, OPEN_START, POSITION, NOT_FINITE = range(5)  # places in the state of the kernel
 
 
@@ -66,6 +66,8 @@ class GreedySegmenter:
 
         table = checked_features(features)
         stream = GreedyStream(self)
+        if table.dtype == np.float32 and table.flags.c_contiguous:
+            return np.concatenate([stream.push_whole(np.asarray(table, np.float32)), stream.finish()])
         parts = [stream.push(table[begin : begin + BLOCK_FRAMES]) for begin in range(0, len(table), BLOCK_FRAMES)]
         return np.concatenate([*parts, stream.finish()])
 

@@ -52,8 +52,21 @@ class GreedyStream:
         table = checked_features(features)
         if not len(table):
             return np.empty((0, 2), np.int64)
-        held = self._hold(table)
-        found = np.empty((len(table) + 2, 2), np.int64)
+        return self._advance(self._hold(table), len(table))
+
+    def push_whole(self, features: Float) -> Boundaries:
+        """All frames of a recording at once, without a copy: `finish` comes next, and nothing else.
+
+        Raises:
+            UserError: as `push`.
+        """
+        self._check_open()
+        self._held, self._rows = features, len(features)
+        self._sums = np.zeros((2, features.shape[1]))
+        return self._advance(features, len(features))
+
+    def _advance(self, held: Float, new: int) -> Boundaries:
+        found = np.empty((new + 2, 2), np.int64)
         s = self._segmenter
         end = self._origin + self._rows
         count = advance(

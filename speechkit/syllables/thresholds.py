@@ -106,11 +106,12 @@ def estimate_thresholds(
         encoder: that they came from.
         loudness: (T,) in decibels of each; frames as quiet as the quiet kind's mean become the ``origin``. Without it
             the frames are taken as they are, which only fits an encoder that maps silence near zero.
-        rate: choose ``merge`` and ``penalty`` so that speech has this many segments a second. Without it, ``merge`` is
+        rate: choose ``merge`` and ``penalty`` so that speech has this many segments a second, or as near to it as the
+            recordings allow, since pauses cut too. Without it, ``merge`` is
             where both kinds of cosines are equally likely, and ``penalty`` gives the same number of segments.
 
     Raises:
-        UserError: if there is too little speech, all frames are alike, or a rate cannot be reached.
+        UserError: if there is too little speech, or all frames are alike.
     """
     tables = [checked_features(table) for table in features if len(table)]
     if any(table.shape[1] != encoder.dim for table in tables):
@@ -131,12 +132,7 @@ def estimate_thresholds(
         return sum(len(segmenter.segment(table)) for table in sample) / max(speech_seconds, HOP_SECONDS)
 
     merge = min(max(likeness.crossing, -1.0), 1.0) if rate is None else _merge_for_rate(greedy_rate, rate)
-    try:
-        penalty = penalty_for_rate(sample, greedy_rate(merge) if rate is None else rate, norm=norm)
-    except UserError:
-        if rate is not None:
-            raise
-        penalty = None  # the greedy segments are shorter than those of the other segmenter may be
+    penalty = penalty_for_rate(sample, greedy_rate(merge) if rate is None else rate, norm=norm)
     return Thresholds(
         encoder=encoder,
         norm=norm,
@@ -182,13 +178,8 @@ def _sample(tables: list[NDArray[np.floating[Any]]]) -> list[NDArray[np.floating
 
 
 def _merge_for_rate(rate_of: Callable[[float], float], rate: float) -> float:
-    """The merge threshold with this rate: the higher it is, the more segments there are."""
+    """The merge threshold whose rate is nearest: the higher it is, the more segments there are."""
     low, high = -1.0, 1.0
-    if not rate_of(low) <= rate <= rate_of(high):
-        raise UserError(
-            f"no merge threshold gives {rate} segments a second of speech: {rate_of(low):.2f} to {rate_of(high):.2f} "
-            f"are possible"
-        )
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         low, high = (middle, high) if rate_of(middle) < rate else (low, middle)

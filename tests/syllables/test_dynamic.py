@@ -11,10 +11,10 @@ from speechkit.syllables.dynamic import DynamicSegmenter, penalty_for_rate
 from tests.syllables.references import dynamic_cost, every_segmentation, run_lengths, syllables
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
-    st.integers(1, 13),
+    st.integers(1, 10),
     st.sampled_from([(1, 1), (1, 4), (2, 3), (2, 6), (3, 35)]),
     st.floats(0, 30),
 )
@@ -72,7 +72,7 @@ def test_planted_syllables_are_found():
 
 
 def test_a_larger_penalty_never_gives_more_segments():
-    frames = syllables(4, 60)
+    frames = syllables(4, 30)
     counts = [len(DynamicSegmenter(penalty).segment(frames)) for penalty in (0, 0.5, 2, 8, 32, 128)]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > counts[-1]
@@ -84,8 +84,7 @@ def test_the_penalty_for_a_rate_gives_that_rate():
     segmenter = DynamicSegmenter(penalty, norm=1.3)
     speech = sum((np.linalg.norm(frames, axis=1) >= 1.3).sum() for frames in recordings) * 0.02
     assert sum(len(segmenter.segment(frames)) for frames in recordings) / speech == pytest.approx(6.0, rel=0.05)
-    with pytest.raises(UserError, match="no penalty gives 40"):
-        penalty_for_rate(recordings, 40.0)
+    assert penalty_for_rate(recordings, 1000.0) < 1e-3  # as many as the shortest duration allows
     with pytest.raises(UserError, match="no frame of speech"):
         penalty_for_rate(recordings, 5.0, norm=1e9)
 

@@ -22,7 +22,7 @@ MERGE = st.sampled_from([-0.2, 0.3, 0.6, 0.8, 0.95])
 LONGEST = st.sampled_from([None, 1, 3, 8])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(FRAMES, NORM, MERGE, LONGEST)
 def test_greedy_equals_its_slow_definition(features, norm, merge, longest):
     found = GreedySegmenter(norm, merge, longest=longest).segment(features)

@@ -13,7 +13,7 @@ from speechkit.syllables.streaming import GreedyStream, segment_stream
 from tests.syllables.references import greedy, greedy_first_pass, syllables
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 40),
@@ -31,7 +31,7 @@ def test_any_chunks_give_the_offline_segments(seed, count, cuts, merge, refine):
     assert found.tolist() == [list(pair) for pair in wanted]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_the_first_pass_comes_out_as_each_segment_closes(seed):
     features = syllables(seed, 20)
@@ -42,24 +42,18 @@ def test_the_first_pass_comes_out_as_each_segment_closes(seed):
         assert out == [(start, end) for start, end in first if end <= t]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1))
-def test_a_refined_segment_comes_out_as_the_next_closes_or_silence_begins(seed):
+def test_refined_segments_are_final_as_they_come_out_and_silence_brings_out_all(seed):
     features = syllables(seed, 20)
     final = greedy(features, 1.3, 0.8)
-    first = greedy_first_pass(features, 1.3, 0.8)
     stream, out = GreedyStream(GreedySegmenter(1.3, 0.8)), []
     for t in range(len(features)):
         out += map(tuple, stream.push(features[t : t + 1]).tolist())
         assert out == final[: len(out)]
-        closed = [pair for pair in first if pair[1] <= t]
         silent = np.linalg.norm(features[t].astype(np.float64)) < 1.3
         if silent:
             assert out == [pair for pair in final if pair[1] <= t]
-        elif closed:
-            # What is not out yet begins before the end of the last that closed: nothing waits for a second one.
-            waiting = [pair for pair in final[len(out) :] if pair[0] < closed[-1][1]]
-            assert len(waiting) <= 1
     assert out + list(map(tuple, stream.finish().tolist())) == final
 
 
