@@ -202,6 +202,7 @@ class Noise:
 
         self.model = model
         self.normalize = get_normalizer(model.normalizer.name)
+        self._words: dict[str, list[str]] = {}
         self._near: dict[str, tuple[list[str], list[float]]] = {}
         self._lexicon = sorted({*model.written, *(words or {})})
 
@@ -212,7 +213,7 @@ class Noise:
         before: bool | None = None
         inserted = self._inserted
         rate = min(0.5, self.model.insertion_rate * scale)
-        for word in self.normalize(text).split():
+        for word in self._normalized(text):
             is_wrong = draw.random() < self.error_probability(word, before, scale)
             said += (self._misheard(word, draw) if is_wrong else word).split()
             # Insertions come where errors are: beside wrong words three times as often.
@@ -253,8 +254,17 @@ class Noise:
         return math.exp((low + high) / 2)
 
     def _wer(self, texts: Sequence[str], scale: float, seed: int) -> float:
+        said = [" ".join(self._normalized(text)) for text in texts]
         heard = [self.corrupt(text, scale, item_seed(seed, str(index))) for index, text in enumerate(texts)]
-        return word_errors(list(texts), heard, normalizer=self.model.normalizer.name).rate
+        # Both sides are normalised already.
+        return word_errors(said, heard).rate
+
+    def _normalized(self, text: str) -> list[str]:
+        """The words of a text, which is corrupted many times."""
+        found = self._words.get(text)
+        if found is None:
+            found = self._words[text] = self.normalize(text).split()
+        return found
 
     @cached_property
     def _inserted(self) -> tuple[list[str], list[int]]:

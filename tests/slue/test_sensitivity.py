@@ -58,7 +58,7 @@ def tag_cities(texts):
 def found():
     rows = corpus()
     systems = {"good": heard(rows, 0.1), "bad": heard(rows, 0.4, 2)}
-    return sensitivity("ner", rows, tag_cities, systems=systems, levels=(0.1, 0.3, 0.5), resampling=Resampling(300))
+    return sensitivity("ner", rows, tag_cities, systems=systems, levels=(0.1, 0.3, 0.5), resampling=Resampling(200))
 
 
 def point(found, name):

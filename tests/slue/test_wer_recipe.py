@@ -124,8 +124,8 @@ def test_the_recipe_goes_from_a_corpus_to_the_sensitivity_of_its_model(tmp_path)
     settings = {
         "source": source,
         "task": "intent",
-        "train.text.steps": 40,
-        "train.text.evaluate_every": 20,
+        "train.text.steps": 10,
+        "train.text.evaluate_every": 10,
         "train.text.small.layers": 1,
         "train.text.small.width": 32,
         "sensitivity.pairs_reference": tmp_path / "said",
