@@ -202,25 +202,40 @@ class Noise:
 
         self.model = model
         self.normalize = get_normalizer(model.normalizer.name)
-        self._words: dict[str, list[str]] = {}
+        self._known: dict[str, list[tuple[str, list[str]]]] = {}
         self._near: dict[str, tuple[list[str], list[float]]] = {}
         self._lexicon = sorted({*model.written, *(words or {})})
 
     def corrupt(self, text: str, scale: float, seed: int) -> str:
-        """The text as it might be recognised, normalised; ``scale`` multiplies the odds of an error."""
+        """The text as it might be recognised; ``scale`` multiplies the odds of an error.
+
+        Tokens that stay right keep the form that they have; what becomes of others is normalised.
+        """
+        return " ".join(self._corrupted(text, scale, seed)[0])
+
+    def _corrupted(self, text: str, scale: float, seed: int) -> tuple[list[str], list[str]]:
+        """Tokens in the form that they have, and the same words normalised."""
         draw = random.Random(seed)
-        said: list[str] = []
+        shown: list[str] = []
+        plain: list[str] = []
         before: bool | None = None
         inserted = self._inserted
         rate = min(0.5, self.model.insertion_rate * scale)
-        for word in self._normalized(text):
-            is_wrong = draw.random() < self.error_probability(word, before, scale)
-            said += (self._misheard(word, draw) if is_wrong else word).split()
-            # Insertions come where errors are: beside wrong words three times as often.
-            if inserted[0] and draw.random() < rate * (1.5 if is_wrong else 0.5):
-                said += draw.choices(*inserted)
-            before = is_wrong
-        return " ".join(said)
+        for token, words in self._tokens(text):
+            heard: list[str] = []
+            extra: list[str] = []
+            changed = False
+            for word in words:
+                is_wrong = draw.random() < self.error_probability(word, before, scale)
+                heard += (self._misheard(word, draw) if is_wrong else word).split()
+                # Insertions come where errors are: beside wrong words three times as often.
+                if inserted[0] and draw.random() < rate * (1.5 if is_wrong else 0.5):
+                    extra += draw.choices(*inserted)
+                before = is_wrong
+                changed = changed or is_wrong
+            shown += [*(heard if changed else [token]), *extra]
+            plain += [*heard, *extra]
+        return shown, plain
 
     def error_probability(self, word: str, before: bool | None, scale: float) -> float:
         """Probability that a word goes wrong after one that did (True), did not, or at the beginning (None)."""
@@ -254,16 +269,18 @@ class Noise:
         return math.exp((low + high) / 2)
 
     def _wer(self, texts: Sequence[str], scale: float, seed: int) -> float:
-        said = [" ".join(self._normalized(text)) for text in texts]
-        heard = [self.corrupt(text, scale, item_seed(seed, str(index))) for index, text in enumerate(texts)]
+        said = [" ".join(word for _, words in self._tokens(text) for word in words) for text in texts]
+        heard = [
+            " ".join(self._corrupted(text, scale, item_seed(seed, str(index)))[1]) for index, text in enumerate(texts)
+        ]
         # Both sides are normalised already.
         return word_errors(said, heard).rate
 
-    def _normalized(self, text: str) -> list[str]:
-        """The words of a text, which is corrupted many times."""
-        found = self._words.get(text)
+    def _tokens(self, text: str) -> list[tuple[str, list[str]]]:
+        """Tokens of a text with their normalised words; kept, since a text is corrupted many times."""
+        found = self._known.get(text)
         if found is None:
-            found = self._words[text] = self.normalize(text).split()
+            found = self._known[text] = [(token, self.normalize(token).split()) for token in text.split()]
         return found
 
     @cached_property

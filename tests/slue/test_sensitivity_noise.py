@@ -78,6 +78,11 @@ def test_the_same_seed_gives_the_same_text_and_another_another(model):
     assert noise.corrupt("", 3.0, 1) == ""
 
 
+def test_what_stays_right_keeps_the_form_it_has(model):
+    text = "The Cat, of $25 - at 9.5%"
+    assert Noise(model).corrupt(text, 1e-9, 1) == text
+
+
 words = st.lists(st.sampled_from(["a", "bb", "new", "york", "newyork", "the"]), max_size=8)
 
 
