@@ -146,7 +146,8 @@ def fine_tune(context: Context) -> None:
             **shape,
         )
         folder = context.scratch / f"tuned-{fold}"
-        found += run_system(context, data, f"{Path(config.encoder).name}, fine-tuned", settings, folder, 1.0, fold, None)
+        name = f"{Path(config.encoder).name}, fine-tuned"
+        found += run_system(context, data, name, settings, folder, 1.0, fold, None)
         context.progress.update(fold + 1, config.folds_tuned)
     context.write("predictions.jsonl", found)
 

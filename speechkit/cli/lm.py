@@ -48,7 +48,6 @@ def build(
     """Estimate a model; KenLM, pyctcdecode and SRILM read the file.
 
     Examples:
-
       speechkit lm build train.jsonl --order 4 --out words.arpa
 
       speechkit lm build corpus.txt --unit character --order 6 --out spelling.arpa
@@ -70,7 +69,6 @@ def perplexity(
     """Print the perplexity of a model on text, and the share of words that it does not know.
 
     Examples:
-
       speechkit lm perplexity words.arpa dev.jsonl
     """
     from speechkit.asr.ngram import NgramModel

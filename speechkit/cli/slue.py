@@ -300,7 +300,6 @@ def predict(
     """Predict with a pipeline (a recogniser, or the transcripts, before a text model) or an end-to-end system.
 
     Examples:
-
       speechkit slue predict slots test.jsonl --system systems/slots --out hyp.jsonl
 
       speechkit slue predict ner dev.jsonl --system systems/ner --lm words.arpa --out hyp.jsonl

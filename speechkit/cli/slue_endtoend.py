@@ -61,7 +61,6 @@ def train(
     """Train an end-to-end system: a speech encoder with a head. An interrupted run goes on when it is given again.
 
     Examples:
-
       speechkit slue train sentiment train.jsonl --dev dev.jsonl --out systems/sentiment
 
       speechkit slue train ner train.jsonl --encoder facebook/wav2vec2-base --finetune --out systems/ner
