@@ -1,0 +1,187 @@
+"""Acoustic BPE: pairs of units that often follow one another become units of their own, again and again.
+
+Learnt on deduplicated units, it shortens sequences for language models. Source: Sennrich et al. 2016, algorithm 1, on
+units as in Ren et al. 2022 (acoustic BPE) and Shen et al. 2024. Ties go to the smaller pair, so that the merges depend
+on the data alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.errors import UserError
+from speechkit.units.codebook import read_spec
+
+Pair = tuple[int, int]
+
+
+class AcousticBpe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Merges in the order in which they were learnt.
+
+    Attributes:
+        base: number of units of the codebook; merge ``n`` makes token ``base + n``.
+        codebook: digest of the codebook, see `CodebookSpec`.
+        merges: the two tokens that each new one stands for.
+        lengths: tokens of the training data before the first merge and after each.
+    """
+
+    base: int
+    codebook: str
+    merges: list[Pair]
+    lengths: list[int]
+
+    @property
+    def num_tokens(self) -> int:
+        """Units and merges."""
+        return self.base + len(self.merges)
+
+    def encode(self, units: Sequence[int] | NDArray[np.integer[Any]]) -> list[int]:
+        """Tokens of deduplicated units: the merges in their order, each from left to right.
+
+        Raises:
+            UserError: if a unit is out of range.
+        """
+        tokens = [int(unit) for unit in units]
+        if tokens and (min(tokens) < 0 or max(tokens) >= self.base):
+            wrong = max(tokens) if max(tokens) >= self.base else min(tokens)
+            raise UserError(f"unit {wrong} is out of range; these merges are of a codebook of {self.base} units")
+        rank = {pair: number for number, pair in enumerate(self.merges)}
+        while len(tokens) > 1:
+            first = min(rank.get(pair, len(rank)) for pair in _pairs(tokens))
+            if first == len(rank):
+                break
+            tokens = _merged(tokens, self.merges[first], self.base + first)
+        return tokens
+
+    def decode(self, tokens: Iterable[int]) -> list[int]:
+        """The units that tokens stand for.
+
+        Raises:
+            UserError: if a token is out of range.
+        """
+        units: list[int] = []
+        waiting = list(tokens)[::-1]
+        while waiting:
+            token = waiting.pop()
+            if not 0 <= token < self.num_tokens:
+                raise UserError(f"token {token} is out of range; there are {self.num_tokens}")
+            if token < self.base:
+                units.append(token)
+            else:
+                waiting.extend(self.merges[token - self.base][::-1])
+        return units
+
+    def compression(self) -> list[tuple[int, float]]:
+        """Number of tokens, and units for each token of the training data, before the first merge and after each."""
+        return [(self.base + number, self.lengths[0] / length) for number, length in enumerate(self.lengths)]
+
+    def save(self, path: Path | str) -> None:
+        """Write JSON."""
+        from speechkit.io.atomic import write_json
+
+        write_json(Path(path), self)
+
+    @classmethod
+    def load(cls, path: Path | str) -> AcousticBpe:
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: if the file is missing or damaged, or a merge names a token that does not exist yet.
+        """
+        found: AcousticBpe = read_spec(Path(path), cls)
+        for number, pair in enumerate(found.merges):
+            if not all(0 <= token < found.base + number for token in pair):
+                raise UserError(
+                    f"{path}: merge {number} joins {pair}, of which one does not exist yet; learn them again"
+                )
+        return found
+
+
+def learn_bpe(
+    items: Iterable[Sequence[int] | NDArray[np.integer[Any]]],
+    base: int,
+    tokens: int,
+    codebook: str,
+    min_count: int = 2,
+) -> AcousticBpe:
+    """Learn merges until there are ``tokens``, or no pair is left that stands ``min_count`` times.
+
+    Args:
+        items: deduplicated units of each recording; pairs do not reach from one to the next.
+        base: number of units of the codebook.
+        tokens: units and merges that are wanted.
+        codebook: digest of the codebook.
+        min_count: a rarer pair is not merged.
+
+    Raises:
+        UserError: if fewer tokens are wanted than there are units, or a unit is out of range.
+    """
+    if tokens < base:
+        raise UserError(f"{tokens} tokens are fewer than the {base} units; ask for more")
+    sequences = [[int(unit) for unit in units] for units in items]
+    for units in sequences:
+        if units and (min(units) < 0 or max(units) >= base):
+            raise UserError(f"a unit is out of range; the codebook has {base}")
+    # Where each pair stands is kept, so that a merge visits only the recordings that hold it.
+    counts: Counter[Pair] = Counter()
+    holders: dict[Pair, set[int]] = defaultdict(set)
+    for place, units in enumerate(sequences):
+        _count(units, 1, counts)
+        for pair in _pairs(units):
+            holders[pair].add(place)
+    merges: list[Pair] = []
+    lengths = [sum(map(len, sequences))]
+    while base + len(merges) < tokens and counts:
+        pair, count = min(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+        if count < min_count:
+            break
+        token, length = base + len(merges), lengths[-1]
+        merges.append(pair)
+        for place in holders.pop(pair):
+            before = sequences[place]
+            after = _merged(before, pair, token)
+            _count(before, -1, counts)
+            _count(after, 1, counts)
+            for found in _pairs(after):
+                holders[found].add(place)
+            length += len(after) - len(before)
+            sequences[place] = after
+        counts += Counter()  # leaves out what no longer stands anywhere
+        lengths.append(length)
+    return AcousticBpe(base, codebook, merges, lengths)
+
+
+def _pairs(tokens: Sequence[int]) -> Iterable[Pair]:
+    return pairwise(tokens)
+
+
+def _count(tokens: Sequence[int], sign: int, counts: Counter[Pair]) -> None:
+    """Add or take off the pairs of a sequence; of three equal tokens in a row only one pair can be merged."""
+    previous: Pair | None = None
+    for pair in _pairs(tokens):
+        if pair == previous and pair[0] == pair[1]:
+            previous = None
+            continue
+        counts[pair] += sign
+        previous = pair
+
+
+def _merged(tokens: Sequence[int], pair: Pair, token: int) -> list[int]:
+    answer: list[int] = []
+    place = 0
+    while place < len(tokens):
+        if place + 1 < len(tokens) and (tokens[place], tokens[place + 1]) == pair:
+            answer.append(token)
+            place += 2
+        else:
+            answer.append(tokens[place])
+            place += 1
+    return answer

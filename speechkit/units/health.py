@@ -1,0 +1,144 @@
+"""How well a codebook is used, and what its units have to do with phones or any other labels of the frames."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.errors import UserError
+from speechkit.units.deduplication import deduplicate
+
+Units = NDArray[np.integer[Any]]
+
+
+class CodebookHealth(msgspec.Struct, frozen=True):
+    """What the units of some speech look like.
+
+    Attributes:
+        clusters: number of units K.
+        frames: of the speech.
+        perplexity: 2 to the entropy of the units; K if all are used equally often.
+        dead: units that no frame has.
+        top_share: share of the frames that the most frequent unit has, 0 to 1.
+        runs: units once each run of one is counted once.
+        mean_run: frames in a run.
+        units_per_second: after deduplication.
+        bits_per_second: of deduplicated units, by the entropy of their frequencies.
+    """
+
+    clusters: int
+    frames: int
+    perplexity: float
+    dead: int
+    top_share: float
+    runs: int
+    mean_run: float
+    units_per_second: float
+    bits_per_second: float
+
+
+class LabelAgreement(msgspec.Struct, frozen=True):
+    """Units against labels of the same frames.
+
+    Attributes:
+        frames: that have a label.
+        mutual_information: of unit and label, bits.
+        normalized_information: that, over the entropy of the labels: how much of the label the unit tells, 0 to 1.
+        label_purity: share of frames whose label is the most frequent one of their unit.
+        unit_purity: share of frames whose unit is the most frequent one of their label.
+
+    Source: Hsu et al. 2021 (HuBERT), section IV-D: phone purity, cluster purity, phone-normalised mutual information.
+    """
+
+    frames: int
+    mutual_information: float
+    normalized_information: float
+    label_purity: float
+    unit_purity: float
+
+
+def codebook_health(items: Iterable[Units], clusters: int, frames_per_second: float = 50.0) -> CodebookHealth:
+    """Statistics of the units of all frames of every item.
+
+    Args:
+        items: units of all frames (T,) of each recording, 0 to ``clusters - 1``.
+        clusters: K.
+        frames_per_second: of the encoder.
+
+    Raises:
+        UserError: if there is no frame, or a unit is out of range.
+    """
+    counts = np.zeros(clusters, np.int64)
+    in_runs = np.zeros(clusters, np.int64)
+    for units in items:
+        if len(units) and (int(units.min()) < 0 or int(units.max()) >= clusters):
+            raise UserError(
+                f"a unit is {int(units.max())}, the codebook has {clusters}; take the units of this codebook"
+            )
+        counts += np.bincount(units, minlength=clusters)
+        in_runs += np.bincount(deduplicate(units)[0], minlength=clusters)
+    frames, runs = int(counts.sum()), int(in_runs.sum())
+    if not frames:
+        raise UserError("there are no units to judge; give at least one recording with a frame")
+    seconds = frames / frames_per_second
+    return CodebookHealth(
+        clusters=clusters,
+        frames=frames,
+        perplexity=float(2.0 ** entropy_bits(counts)),
+        dead=int((counts == 0).sum()),
+        top_share=float(counts.max() / frames),
+        runs=runs,
+        mean_run=frames / runs,
+        units_per_second=runs / seconds,
+        bits_per_second=entropy_bits(in_runs) * runs / seconds,
+    )
+
+
+def label_agreement(units: Sequence[Units], labels: Sequence[Sequence[str | None]]) -> LabelAgreement:
+    """How much units tell of labels; frames whose label is None are left out.
+
+    Args:
+        units: of all frames (T,) of each recording.
+        labels: of the same frames.
+
+    Raises:
+        UserError: if a recording has another number of labels than units, or no frame has a label.
+    """
+    joint: Counter[tuple[int, str]] = Counter()
+    for number, (mine, theirs) in enumerate(zip(units, labels, strict=True)):
+        if len(mine) != len(theirs):
+            raise UserError(
+                f"recording {number} has {len(mine)} units and {len(theirs)} labels; give one label a frame"
+            )
+        joint.update((unit, label) for unit, label in zip(mine.tolist(), theirs, strict=True) if label is not None)
+    if not joint:
+        raise UserError("no frame has a label; give an alignment of these recordings")
+    rows = {unit: place for place, unit in enumerate(sorted({unit for unit, _ in joint}))}
+    columns = {label: place for place, label in enumerate(sorted({label for _, label in joint}))}
+    table = np.zeros((len(rows), len(columns)), np.int64)
+    for (unit, label), count in joint.items():
+        table[rows[unit], columns[label]] = count
+    frames = int(table.sum())
+    of_labels = entropy_bits(table.sum(0))
+    information = max(0.0, entropy_bits(table.sum(1)) + of_labels - entropy_bits(table.ravel()))
+    return LabelAgreement(
+        frames=frames,
+        mutual_information=information,
+        normalized_information=information / of_labels if of_labels > 0 else 0.0,
+        label_purity=float(table.max(1).sum() / frames),
+        unit_purity=float(table.max(0).sum() / frames),
+    )
+
+
+def entropy_bits(counts: NDArray[np.integer[Any]]) -> float:
+    """Entropy of frequencies in bits; 0 for none."""
+    total = counts.sum()
+    if not total:
+        return 0.0
+    share = counts[counts > 0] / total
+    return float(-(share * np.log2(share)).sum())
