@@ -156,7 +156,7 @@ def probe_labels(task: str, items: Sequence[ProbeItem], cache: LayerCache, *, fo
         by_field[field] = float(hits[tested].mean())
         right += hits
     asked = np.full(len(tested), float(len(fields)))
-    groups, unit = _units([items[index] for index in tested])
+    groups, unit = _units([items[index] for index in tested.tolist()])
     return Score(
         task=task,
         metric="accuracy",

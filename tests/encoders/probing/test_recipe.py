@@ -1,0 +1,204 @@
+"""Claims about the recipe and the command: every task is probed, unseen speakers are unseen, errors are told."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import msgspec
+import numpy as np
+import pytest
+
+from recipes.ssl_probing.recipe import recipe
+from recipes.ssl_probing.stages import AlignWords, _phones, encoder_digest
+from speechkit.cli.main import call
+from speechkit.data.manifest import read_manifest, write_manifest
+from speechkit.data.records import AlignmentItem, Utterance
+from speechkit.encoders.probing.results import ProbeReport
+from speechkit.encoders.probing.table import markdown, table_rows
+from speechkit.encoders.probing.tasks import WORD_TASKS, ProbeItem
+from speechkit.io.audio import audio_info, write_audio
+from speechkit.pipeline import outputs, run_recipe
+
+WORDS = ["one", "two", "bead", "cafe"]
+LETTER_SECONDS = 0.1
+
+
+def speak(words, pitch, generator):
+    """Letters as tones, words parted by silence; the words' times."""
+    pieces, tier, at = [], [], 0.0
+    for word in words:
+        tier.append(AlignmentItem(word, round(at, 3), round(LETTER_SECONDS * len(word), 3), -0.1))
+        for letter in word:
+            time = np.arange(round(16_000 * LETTER_SECONDS)) / 16_000
+            frequency = pitch * 200 * 1.09 ** (ord(letter) - ord("a"))
+            pieces.append(0.3 * np.sin(2 * np.pi * frequency * time) + generator.normal(0, 0.005, len(time)))
+            at += LETTER_SECONDS
+        pieces.append(generator.normal(0, 0.005, 1600))
+        at += 0.1
+    return np.concatenate(pieces).astype(np.float32), tier
+
+
+@pytest.fixture(scope="module")
+def manifests(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tones")
+    generator = np.random.default_rng(0)
+    speech, commands = [], []
+    for speaker, pitch in zip("ABCDEF", np.linspace(0.95, 1.05, 6), strict=True):
+        for number in range(8):
+            words = generator.choice(WORDS[:2] if number == 7 else WORDS, 4).tolist()
+            samples, tier = speak(words, pitch, generator)
+            name = f"{speaker}{number}"
+            write_audio(folder / f"{name}.wav", samples, 16_000)
+            common = {"id": name, "audio_filepath": f"{name}.wav", "num_samples": len(samples), "sample_rate": 16_000}
+            phones = [
+                [f"{letter.upper()}1_{'B' if not place else 'I'}" for place, letter in enumerate(w)] for w in words
+            ]
+            speech.append(
+                Utterance.from_samples(
+                    **common,
+                    text=" ".join(words).title(),
+                    speaker=speaker,
+                    alignment={"word": tier},
+                    custom={"phones": phones},
+                )
+            )
+            slots = {"first": words[0]} if words[0] != "bead" else {}
+            commands.append(Utterance.from_samples(**common, custom={"slots": slots}))
+    short = msgspec.structs.replace(speech[0], id="silent", text="…", alignment=None)
+    write_manifest(folder / "speech.jsonl", [*speech, short])
+    write_manifest(folder / "commands.jsonl", commands)
+    return folder
+
+
+SETTINGS = [
+    "prepare.command_labels=slots.first",
+    "prepare.digit_words=one,two",
+    "probe.character_hidden=16",
+    "probe.character_epochs=2",
+    "probe.phone_epochs=1",
+    "probe.words.min_seconds=0.1",
+]
+
+
+@pytest.fixture(scope="module")
+def done(manifests, tmp_path_factory):
+    exp = tmp_path_factory.mktemp("exp")
+    arguments = ["probe", "log-mel", "--exp", str(exp), "--speech", str(manifests / "speech.jsonl")]
+    arguments += ["--speakers", str(manifests / "speech.jsonl"), "--commands", str(manifests / "commands.jsonl")]
+    arguments += ["--labels", "slots.first", "--test-speakers", "A,F", "--device", "cpu", "--out", str(exp / "out")]
+    for setting in SETTINGS[1:]:
+        arguments += ["--set", setting]
+    assert call(arguments) == 0
+    return exp, arguments
+
+
+def test_every_task_of_every_encoder_is_in_the_table(done):
+    exp, _ = done
+    reports = msgspec.json.decode((exp / "out" / "probes.json").read_bytes(), type=list[ProbeReport])
+    assert [report.encoder for report in reports] == ["log-mel", "mfcc"]
+    for report in reports:
+        found = {score.task: score for score in report.scores}
+        assert list(found) == ["characters", "phones", "speakers", "commands", "digits", *WORD_TASKS]
+        for score in report.scores:
+            assert score.interval.low <= score.value <= score.interval.high
+        assert found["commands"].interval.low > found["commands"].chance
+        assert found[WORD_TASKS[0]].value < 0.3
+    assert len(table_rows(reports)) == 9
+    assert markdown(reports).count("\n") == 10
+    page = (exp / "out" / "probes.html").read_text()
+    assert "characters" in page
+    assert "<strong>" in page
+
+
+def test_judged_speakers_train_nothing(done):
+    exp, _ = done
+    folder = outputs(recipe, exp, "prepare")
+    items = [msgspec.json.decode(line, type=ProbeItem) for line in (folder / "items.jsonl").open()]
+    of = {}
+    for item in items:
+        of.setdefault((item.task, item.fold == 0), set()).add(item.speaker)
+    assert of["characters", True] == {"A", "F"}
+    assert of["characters", False] == set("BCDE")
+    assert not of["phones", True] & of["phones", False]
+    assert of["speakers", True] == of["speakers", False]
+    assert {tuple(item.symbols[:3]) for item in items if item.task == "phones"} <= {
+        ("O", "N", "E"), ("T", "W", "O"), ("B", "E", "A"), ("C", "A", "F")
+    }  # fmt: skip
+    drops = [json.loads(line) for line in (folder / "drops.jsonl").open()]
+    assert [drop["reason"] for drop in drops] == ["no_text"]
+
+
+def test_a_second_run_does_nothing_and_prints_the_same(done, capsys):
+    exp, arguments = done
+    capsys.readouterr()
+    assert call([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((exp / "out" / "probes.json").read_text())
+
+
+def test_phones_lose_their_place_and_stress():
+    row = Utterance(id="a", audio_filepath="a", duration=1.0, sample_rate=16_000, custom={})
+    row = msgspec.structs.replace(row, custom={"phones": [["W_B", "IY0_E"], ["AO1"], "SH"]})
+    assert _phones(row) == ["W", "IY", "AO", "SH"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("prepare.test_speakers=A,Z", "'Z' says nothing"),
+        ("prepare.test_speakers=A,B,C,D,E,F", "all 6 speakers"),
+        ("prepare.command_labels=slots.last", "custom.slots.last"),
+    ],
+)
+def test_settings_that_fit_no_recording_are_refused(manifests, tmp_path, setting, sentence):
+    given = [f"speech_manifest={manifests / 'speech.jsonl'}", f"commands_manifest={manifests / 'commands.jsonl'}"]
+    with pytest.raises(Exception, match=sentence):
+        run_recipe(recipe, tmp_path, [*given, *SETTINGS, setting], stop=1, quiet=True)
+
+
+def test_the_command_names_what_is_missing(tmp_path, capsys):
+    assert call(["probe", "log-mel"]) == 2
+    assert "--speech" in capsys.readouterr().err
+    assert call(["probe", "log-mel", "--speech", str(tmp_path / "none.jsonl")]) == 2
+    assert "no such manifest" in capsys.readouterr().err
+
+
+def test_an_encoder_folder_stands_for_its_files(tmp_path):
+    assert encoder_digest("log-mel") == "log-mel"
+    (tmp_path / "a").write_text("1")
+    before = encoder_digest(str(tmp_path))
+    (tmp_path / "a").write_text("2")
+    assert encoder_digest(str(tmp_path)) != before
+
+
+def test_words_of_real_speech_are_found_in_order_inside_the_cut(shared_data, tmp_path):
+    folder = shared_data / "LibriSpeech" / "dev-clean" / "84" / "121123"
+    (line,) = [line for line in (folder / "84-121123.trans.txt").open() if line.startswith("84-121123-0001 ")]
+    name, text = line.split(maxsplit=1)
+    path = next(folder.glob(f"{name}.*"))
+    info = audio_info(path)
+    row = Utterance.from_samples(
+        id=name,
+        audio_filepath=path.name,
+        num_samples=info.num_samples,
+        sample_rate=info.sample_rate,
+        text=text.strip().lower(),
+        custom={"manifest": "speech_manifest"},
+    )
+    config = recipe.stage("words").config()
+    worker = AlignWords(config)
+    worker.inputs = {"speech_manifest": folder / "manifest.jsonl"}
+    worker.setup("cpu")
+    (aligned,) = worker.process([row])
+    tier = aligned.alignment["word"]
+    assert [item.symbol for item in tier] == row.text.split()
+    assert all(a.start + a.duration <= b.start + 1e-6 for a, b in itertools.pairwise(tier))
+    assert tier[-1].start + tier[-1].duration <= row.duration + 0.02
+    assert worker.process([aligned]) == [aligned]
+    (dropped,) = worker.process([msgspec.structs.replace(row, text="no such long sentence " * 200)])
+    assert dropped.reason == "no_alignment"
+    (gone,) = worker.process([msgspec.structs.replace(row, audio_filepath="missing.flac")])
+    assert gone.reason == "unreadable_audio"
+    manifest = tmp_path / "m.jsonl"
+    write_manifest(manifest, [aligned])
+    assert next(iter(read_manifest(manifest))) == aligned
