@@ -33,6 +33,9 @@ def load_checkpoint(name: str) -> tuple[Any, Any, str]:
         UserError: if it cannot be loaded, is stored as pickle only, or is of another family.
     """
     from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # of reading weights: it says nothing of the work
 
     try:
         config = AutoConfig.from_pretrained(name)
