@@ -134,17 +134,19 @@ def distilled(config: TrainConfig, batches: WaveformBatches) -> Objective:
         raise ConfigError("train.teacher is not set; give a Whisper model by hub id, folder or model.bin")
     encoder = read_whisper_encoder(config.teacher)
     fresh = config.init is None
-    student = Wav2Vec2Model(student_config(encoder.config)) if fresh else Wav2Vec2Model.from_pretrained(config.init)
+    student = Wav2Vec2Model(student_config(encoder.config)) if fresh else initial(Wav2Vec2Model, config)
     measured = (batches(number) for number in range(STANDARDISING_BATCHES))
     return DistillationObjective(encoder, student, measured, config.teacher_layers, take_over=fresh)
 
 
 def generative(config: TrainConfig) -> Objective:
     """Recurrent layers over log-mel frames."""
-    from speechkit.encoders.autoregressive import AutoregressiveConfig, AutoregressiveModel
+    from speechkit.encoders.autoregressive import AutoregressiveConfig, AutoregressiveModel, is_autoregressive
     from speechkit.encoders.pretraining.generative import GenerativeObjective
 
     if config.init is not None:
+        if not is_autoregressive(Path(config.init)):
+            raise ConfigError(f"train.init={config.init}: is no generative encoder; give the folder of one")
         return GenerativeObjective(AutoregressiveModel.from_pretrained(config.init))
     width = {"tiny": 32, "small": 512, "base": 1024}[config.size]
     return GenerativeObjective(AutoregressiveModel(AutoregressiveConfig(width=width, ahead=config.ahead)))
@@ -160,7 +162,7 @@ def contrastive(config: TrainConfig) -> Objective:
     if config.init is None:
         network = Wav2Vec2ForPreTraining(sized_config(config.size, **encoder_settings(config)))
     else:
-        network = Wav2Vec2ForPreTraining.from_pretrained(config.init, use_safetensors=True)
+        network = initial(Wav2Vec2ForPreTraining, config)
     return ContrastiveObjective(network, config.loop.seed, start_share=config.mask_start_share, span=config.mask_span)
 
 
@@ -172,7 +174,7 @@ def new_encoder(config: TrainConfig) -> Any:
 
     if config.init is None:
         return Wav2Vec2Model(sized_config(config.size, **encoder_settings(config)))
-    return Wav2Vec2Model.from_pretrained(config.init, use_safetensors=True, apply_spec_augment=True)
+    return initial(Wav2Vec2Model, config, apply_spec_augment=True)
 
 
 def encoder_settings(config: TrainConfig) -> dict[str, Any]:
@@ -185,3 +187,16 @@ def encoder_settings(config: TrainConfig) -> dict[str, Any]:
         "num_codevectors_per_group": config.codes,
         "num_negatives": config.negatives,
     }
+
+
+def initial(network: Any, config: TrainConfig, **settings: Any) -> Any:
+    """The encoder to go on from, as a transformers class, in single precision however it is stored."""
+    import torch
+
+    try:
+        return network.from_pretrained(config.init, use_safetensors=True, dtype=torch.float32, **settings)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"train.init={config.init}: cannot be loaded ({str(error).splitlines()[0]}); give a hub id or a folder "
+            "with config.json and model.safetensors"
+        ) from error

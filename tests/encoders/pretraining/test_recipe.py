@@ -4,10 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
+from recipes.ssl_pretrain.config import TrainConfig
 from recipes.ssl_pretrain.recipe import recipe
 from recipes.ssl_pretrain.speech import pieces
+from recipes.ssl_pretrain.stages import new_encoder
 from speechkit.data import write_manifest
 from speechkit.encoders import load_encoder
 from speechkit.errors import UserError
@@ -50,10 +53,21 @@ def test_a_second_iteration_takes_its_targets_from_the_first_encoder(manifests, 
     assert run(tmp_path / "second", manifests, *more) == 0
 
 
+def test_training_goes_on_in_single_precision_from_what_is_stored_in_half(manifests, tmp_path):
+    assert run(tmp_path / "first", manifests, "family=contrastive", "train.half=true") == 0
+    first = outputs(recipe, tmp_path / "first", "train") / "model"
+    config = TrainConfig(init=str(first))
+    assert {value.dtype for value in new_encoder(config).parameters()} == {torch.float32}
+    assert run(tmp_path / "second", manifests, "family=predictive", f"train.init={first}") == 0
+
+
 def test_what_is_missing_is_named(manifests, tmp_path):
     with pytest.raises(UserError, match="train_manifest is not set"):
         run_recipe(recipe, tmp_path, overrides=[], device="cpu")
     with pytest.raises(UserError, match=r"train\.teacher is not set"):
         run(tmp_path, manifests, "family=distilled")
+    for family in ("contrastive", "predictive", "generative"):
+        with pytest.raises(UserError, match=r"train\.init=/nowhere"):
+            run(tmp_path, manifests, f"family={family}", "train.init=/nowhere")
     with pytest.raises(UserError, match="cannot make 100000 clusters"):
         run(tmp_path, manifests, "family=predictive", "targets.clusters=100000")
