@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "score": ("speechkit.cli.score:score", "Error rates of recognisers side by side, with intervals and tests."),
     "lm": ("speechkit.cli.lm:app", "Build n-gram language models for decoding, and measure them."),
     "probe": ("speechkit.cli.probe:probe", "What frozen encoders make easy to read: one table."),
+    "units": ("speechkit.cli.units:app", "Discrete units: train codebooks, assign, judge and shorten."),
     "ued": ("speechkit.cli.ued:ued", "How far units change when what is said does not."),
     "slue": ("speechkit.cli.slue:app", "Scores of spoken language understanding: the SLUE tasks."),
     "doctor": ("speechkit.cli.doctor:doctor", "Check the installation and say what mends it."),

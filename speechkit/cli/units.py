@@ -1,0 +1,179 @@
+"""`speechkit units`: codebooks of discrete units, what they name, and how they are used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(help="Discrete units: train codebooks, assign units, judge and shorten them.", no_args_is_help=True)
+
+BATCH_FRAMES = 10_000
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def train(
+    features: Annotated[Path, typer.Argument(metavar="FEATURES", help="A store that speechkit features wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder of the codebook or quantizer.")],
+    clusters: Annotated[int, typer.Option(min=1, help="Units of a codebook.")] = 100,
+    normalization: Annotated[str, typer.Option(help="none, standardized, or unit-length (spherical).")] = "none",
+    residual: Annotated[int, typer.Option(min=0, help="So many codebooks, each for what is left over.")] = 0,
+    product: Annotated[int, typer.Option(min=0, help="So many codebooks, each for its part of the dimensions.")] = 0,
+    backend: Annotated[str, typer.Option(help="numpy, or faiss (the extra).")] = "numpy",
+    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    json: Json = False,
+) -> None:
+    """Train a codebook by k-means, on features of any size.
+
+    Examples:
+      speechkit units train features --clusters 100 --out kmeans-100
+
+      speechkit units train features --clusters 256 --residual 4 --out residual
+    """
+    import msgspec
+
+    from speechkit.encoders.store import FeatureStore
+    from speechkit.errors import ConfigError
+    from speechkit.units.kmeans import KMeansConfig, train_kmeans
+    from speechkit.units.stacked import train_stacked
+
+    if residual and product:
+        raise ConfigError("--residual and --product are two ways to stack codebooks; give one")
+    try:
+        given = {"clusters": clusters, "normalization": normalization, "backend": backend, "seed": seed}
+        config = msgspec.convert(given, KMeansConfig)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{error}; see speechkit units train --help") from error
+    store = FeatureStore(features)
+    log = (lambda line: None) if json else typer.echo
+
+    def batches() -> Any:
+        return store.batches(BATCH_FRAMES)
+
+    if residual or product:
+        way: Any = "residual" if residual else "product"
+        stacked = train_stacked(batches, way, residual or product, config, store.spec, log)
+        stacked.save(out)
+        return _print({"quantizer": way, "codebooks": residual or product, "units": clusters, "folder": str(out)}, json)
+    found = train_kmeans(batches, config, store.spec, log)
+    found.codebook.save(out)
+    facts = {"units": clusters, "frames": found.frames, "reseeded": found.reseeded, "distance": found.distances[-1]}
+    return _print({**facts, "digest": found.codebook.spec.digest, "folder": str(out)}, json)
+
+
+@app.command()
+def assign(
+    features: Annotated[Path, typer.Argument(metavar="FEATURES", help="A store of the codebook's encoder and layer.")],
+    codebook: Annotated[Path, typer.Option(help="Folder of the codebook.")],
+    out: Annotated[Path, typer.Option(help="The units, .jsonl.")],
+) -> None:
+    """Name every frame: each run of a unit once, with its duration.
+
+    Examples:
+      speechkit units assign features --codebook kmeans-100 --out units.jsonl
+    """
+    from speechkit.data.manifest import write_jsonl
+    from speechkit.encoders.store import FeatureStore
+    from speechkit.units.codebook import Codebook
+    from speechkit.units.sequences import assign_store
+
+    count = write_jsonl(out, assign_store(FeatureStore(features), Codebook.load(codebook)))
+    typer.echo(f"units of {count:,} recordings in {out}")
+
+
+@app.command()
+def health(
+    units: Annotated[list[Path], typer.Argument(metavar="UNITS...", help="Files that assign wrote.")],
+    codebook: Annotated[Path, typer.Option(help="Folder of the codebook.")],
+    alignment: Annotated[Path | None, typer.Option(help="A manifest with alignments of the same recordings.")] = None,
+    tier: Annotated[str, typer.Option(help="The tier of the alignment to compare with.")] = "phone",
+    json: Json = False,
+) -> None:
+    """How evenly units are used, their rate, and what they tell of phones.
+
+    Examples:
+      speechkit units health units.jsonl --codebook kmeans-100
+
+      speechkit units health units.jsonl --codebook kmeans-100 --alignment silver.jsonl --tier phone --json
+    """
+    import msgspec
+
+    from speechkit.units.codebook import Codebook
+    from speechkit.units.health import codebook_health, label_agreement
+    from speechkit.units.sequences import read_sequences
+
+    spec = Codebook.load(codebook).spec
+    found = read_sequences(units, spec.digest)
+    rate = spec.encoder.sample_rate / spec.encoder.hop if spec.encoder else 50.0
+    frames = {row.id: row.frames() for row in found}
+    facts = msgspec.to_builtins(codebook_health(frames.values(), spec.clusters, rate))
+    if alignment is not None:
+        named = _labels(alignment, tier, {name: len(row) for name, row in frames.items()}, rate)
+        agreement = label_agreement([frames[name] for name in named], list(named.values()))
+        facts |= {f"{tier} {key.replace('_', ' ')}": value for key, value in msgspec.to_builtins(agreement).items()}
+    _print(facts, json)
+
+
+def _labels(path: Path, tier: str, frames: dict[str, int], rate: float) -> dict[str, list[str | None]]:
+    """The label in whose time the middle of each frame lies."""
+    from speechkit.data.manifest import read_manifest
+    from speechkit.errors import UserError
+
+    found: dict[str, list[str | None]] = {}
+    for row in read_manifest(path):
+        items = (row.alignment or {}).get(tier)
+        if row.id not in frames or items is None:
+            continue
+        labels: list[str | None] = [None] * frames[row.id]
+        for item in items:
+            first = max(0, round(item.start * rate))
+            for place in range(first, min(len(labels), round((item.start + item.duration) * rate))):
+                labels[place] = item.symbol
+        found[row.id] = labels
+    if not found:
+        raise UserError(f"{path}: no recording with units has a tier {tier}; give an alignment of the same recordings")
+    return found
+
+
+@app.command()
+def bpe(
+    units: Annotated[list[Path], typer.Argument(metavar="UNITS...", help="Files that assign wrote.")],
+    codebook: Annotated[Path, typer.Option(help="Folder of the codebook.")],
+    tokens: Annotated[int, typer.Option(min=1, help="Units and merges that are wanted.")],
+    out: Annotated[Path, typer.Option(help="The merges, .json.")],
+    json: Json = False,
+) -> None:
+    """Learn acoustic BPE: frequent pairs of units become tokens; prints how much shorter sequences get.
+
+    Examples:
+      speechkit units bpe units.jsonl --codebook kmeans-100 --tokens 1000 --out bpe.json
+    """
+    from speechkit.units.acoustic_bpe import learn_bpe
+    from speechkit.units.codebook import Codebook
+    from speechkit.units.sequences import read_sequences
+
+    spec = Codebook.load(codebook).spec
+    found = read_sequences(units, spec.digest)
+    learnt = learn_bpe((row.units for row in found), spec.clusters, tokens, spec.digest)
+    learnt.save(out)
+    curve = learnt.compression()
+    shown = {len(curve) - 1} | {round(share * (len(curve) - 1)) for share in (0, 0.1, 0.25, 0.5, 0.75)}
+    points = {str(curve[place][0]): round(curve[place][1], 3) for place in sorted(shown)}
+    _print({"tokens": learnt.num_tokens, "units for each token": points} if json else points, json)
+
+
+def _print(facts: dict[str, Any], json: bool) -> None:
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.encode(facts).decode())
+        return
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        typer.echo(
+            f"{name.replace('_', ' '):{width}}  {value:,.4g}"
+            if isinstance(value, float)
+            else f"{name:{width}}  {value}"
+        )

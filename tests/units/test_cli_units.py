@@ -1,0 +1,106 @@
+"""Claims about `speechkit units` on features of real speech."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import numpy as np
+import pytest
+
+from speechkit.cli.main import call
+from speechkit.data.records import AlignmentItem, Utterance
+from speechkit.encoders.store import FeatureStore
+from speechkit.units.acoustic_bpe import AcousticBpe
+from speechkit.units.codebook import Codebook
+from speechkit.units.sequences import UnitSequence
+from speechkit.units.stacked import StackedQuantizer
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, shared_data):
+    folder = tmp_path_factory.mktemp("units")
+    recordings = sorted((shared_data / "LJSpeech-1.1").rglob("*.flac"))[:3]
+    assert call(["features", *map(str, recordings), "--encoder", "mfcc", "--out", str(folder / "features")]) == 0
+    train = ["units", "train", str(folder / "features"), "--clusters", "20", "--out", str(folder / "book")]
+    assert call([*train, "--normalization", "standardized"]) == 0
+    assign = ["units", "assign", str(folder / "features"), "--codebook", str(folder / "book")]
+    assert call([*assign, "--out", str(folder / "units.jsonl")]) == 0
+    return folder
+
+
+def rows(folder):
+    return [msgspec.json.decode(line, type=UnitSequence) for line in (folder / "units.jsonl").open()]
+
+
+def test_every_frame_has_the_unit_of_its_codebook(made):
+    store, book = FeatureStore(made / "features"), Codebook.load(made / "book")
+    found = {row.id: row.frames() for row in rows(made)}
+    assert list(found) == store.ids()
+    for name in store.ids():
+        assert found[name].tolist() == book.assign(store[name]).tolist()
+
+
+def test_health_tells_use_and_what_units_say_of_an_alignment(made, capsys):
+    told = []
+    for row in rows(made):
+        tier = [AlignmentItem(str(unit), place / 50, 0.02) for place, unit in enumerate(row.frames().tolist())]
+        told.append(
+            Utterance(id=row.id, audio_filepath="x", duration=1.0, sample_rate=16_000, alignment={"same": tier})
+        )
+    (made / "same.jsonl").write_bytes(b"\n".join(msgspec.json.encode(row) for row in told) + b"\n")
+    capsys.readouterr()
+    command = ["units", "health", str(made / "units.jsonl"), "--codebook", str(made / "book"), "--json"]
+    assert call([*command, "--alignment", str(made / "same.jsonl"), "--tier", "same"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["clusters"] == 20
+    assert 1 < facts["perplexity"] <= 20
+    assert facts["same normalized information"] == pytest.approx(1)
+    assert call([*command, "--alignment", str(made / "same.jsonl"), "--tier", "phone"]) == 2
+    assert "no recording with units has a tier phone" in capsys.readouterr().err
+
+
+def test_merges_shorten_the_units_and_give_them_back(made, capsys):
+    command = ["units", "bpe", str(made / "units.jsonl"), "--codebook", str(made / "book"), "--tokens", "60"]
+    assert call([*command, "--out", str(made / "bpe.json"), "--json"]) == 0
+    curve = json.loads(capsys.readouterr().out)["units for each token"]
+    assert curve["20"] == 1
+    assert sorted(curve.values()) == list(curve.values())
+    bpe = AcousticBpe.load(made / "bpe.json")
+    for row in rows(made):
+        assert bpe.decode(bpe.encode(row.units)) == row.units
+
+
+@pytest.mark.parametrize("way", ["residual", "product"])
+def test_codebooks_can_be_stacked(made, way, tmp_path):
+    command = [
+        "units",
+        "train",
+        str(made / "features"),
+        "--clusters",
+        "4",
+        f"--{way}",
+        "3",
+        "--out",
+        str(tmp_path / "q"),
+    ]
+    assert call(command) == 0
+    store = FeatureStore(made / "features")
+    frames = np.asarray(store[store.ids()[0]])
+    assert StackedQuantizer.load(tmp_path / "q").assign(frames).shape == (len(frames), 3)
+
+
+def test_what_does_not_fit_is_one_sentence(made, tmp_path, capsys):
+    train = ["units", "train", str(made / "features"), "--out", str(tmp_path / "b")]
+    for more, sentence in (
+        (["--clusters", "100000"], "cannot make 100000 clusters"),
+        (["--normalization", "loud"], "see speechkit units train --help"),
+        (["--residual", "2", "--product", "2"], "give one"),
+    ):
+        assert call([*train, *more]) == 2
+        assert sentence in capsys.readouterr().err
+    assert call([*train[:2], str(made / "features"), "--clusters", "5", "--out", str(tmp_path / "other")]) == 0
+    command = ["units", "health", str(made / "units.jsonl"), "--codebook", str(tmp_path / "other")]
+    capsys.readouterr()
+    assert call(command) == 2
+    assert "has units of the codebook" in capsys.readouterr().err
