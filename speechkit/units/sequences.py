@@ -60,7 +60,7 @@ def read_sequences(paths: Sequence[Path], codebook: str | None = None) -> list[U
             codebook = codebook or row.codebook
             if row.codebook != codebook:
                 raise UserError(
-                    f"{path}: {row.id} has units of the codebook {row.codebook[:12]}, not of {codebook[:12]}; assign again"
+                    f"{path}: {row.id} is of the codebook {row.codebook[:12]}, not of {codebook[:12]}; assign again"
                 )
             found.append(row)
     if not found:

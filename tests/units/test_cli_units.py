@@ -103,4 +103,4 @@ def test_what_does_not_fit_is_one_sentence(made, tmp_path, capsys):
     command = ["units", "health", str(made / "units.jsonl"), "--codebook", str(tmp_path / "other")]
     capsys.readouterr()
     assert call(command) == 2
-    assert "has units of the codebook" in capsys.readouterr().err
+    assert "is of the codebook" in capsys.readouterr().err
