@@ -63,6 +63,37 @@ def train(
     return _print({**facts, "digest": found.codebook.spec.digest, "folder": str(out)}, json)
 
 
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A k-means of scikit-learn (km.bin), or a .npy.")],
+    encoder: Annotated[str, typer.Option(help="The encoder whose features were clustered, by name, hub id or folder.")],
+    out: Annotated[Path, typer.Option(help="Folder of the codebook.")],
+    layer: Annotated[int | None, typer.Option(help="Its layer, as fairseq counts; the last when absent.")] = None,
+    normalization: Annotated[str, typer.Option(help="none, or unit-length if frames were divided by their norms.")] = (
+        "none"
+    ),
+    json: Json = False,
+) -> None:
+    """Take the centroids out of a k-means of fairseq or textlesslib; nothing of the file is executed.
+
+    Examples:
+      speechkit units import km.bin --encoder facebook/hubert-base-ls960 --layer 9 --out codebook
+    """
+    from speechkit.encoders.load import load_encoder
+    from speechkit.errors import ConfigError
+    from speechkit.units.imported import import_codebook
+
+    if normalization not in ("none", "unit-length"):
+        raise ConfigError(f"--normalization is {normalization!r}; choose none or unit-length")
+    way: Any = normalization
+    import_codebook(file, None, way)  # what is wrong with the file is said before an encoder is fetched
+    codebook = import_codebook(file, load_encoder(encoder, layer=layer, device="cpu").spec, way)
+    codebook.save(out)
+    spec = codebook.spec
+    named = {"encoder": spec.encoder.model, "layer": spec.encoder.layer} if spec.encoder else {}
+    _print({"units": spec.clusters, **named, "digest": spec.digest, "folder": str(out)}, json)
+
+
 @app.command()
 def assign(
     features: Annotated[Path, typer.Argument(metavar="FEATURES", help="A store of the codebook's encoder and layer.")],
