@@ -131,7 +131,9 @@ def health(
     """
     import msgspec
 
+    from speechkit.data.manifest import read_manifest
     from speechkit.units.codebook import Codebook
+    from speechkit.units.frame_labels import aligned_labels
     from speechkit.units.health import codebook_health, label_agreement
     from speechkit.units.sequences import read_sequences
 
@@ -141,31 +143,11 @@ def health(
     frames = {row.id: row.frames() for row in found}
     facts = msgspec.to_builtins(codebook_health(frames.values(), spec.clusters, rate))
     if alignment is not None:
-        named = _labels(alignment, tier, {name: len(row) for name, row in frames.items()}, rate)
+        lengths = {name: len(row) for name, row in frames.items()}
+        named = aligned_labels(read_manifest(alignment), tier, lengths, alignment, rate)
         agreement = label_agreement([frames[name] for name in named], list(named.values()))
         facts |= {f"{tier} {key.replace('_', ' ')}": value for key, value in msgspec.to_builtins(agreement).items()}
     _print(facts, json)
-
-
-def _labels(path: Path, tier: str, frames: dict[str, int], rate: float) -> dict[str, list[str | None]]:
-    """The label in whose time the middle of each frame lies."""
-    from speechkit.data.manifest import read_manifest
-    from speechkit.errors import UserError
-
-    found: dict[str, list[str | None]] = {}
-    for row in read_manifest(path):
-        items = (row.alignment or {}).get(tier)
-        if row.id not in frames or items is None:
-            continue
-        labels: list[str | None] = [None] * frames[row.id]
-        for item in items:
-            first = max(0, round(item.start * rate))
-            for place in range(first, min(len(labels), round((item.start + item.duration) * rate))):
-                labels[place] = item.symbol
-        found[row.id] = labels
-    if not found:
-        raise UserError(f"{path}: no recording with units has a tier {tier}; give an alignment of the same recordings")
-    return found
 
 
 @app.command()
@@ -193,6 +175,28 @@ def bpe(
     shown = {len(curve) - 1} | {round(share * (len(curve) - 1)) for share in (0, 0.1, 0.25, 0.5, 0.75)}
     points = {str(curve[place][0]): round(curve[place][1], 3) for place in sorted(shown)}
     _print({"tokens": learnt.num_tokens, "units for each token": points} if json else points, json)
+
+
+@app.command()
+def draw(
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="The recordings.")],
+    units: Annotated[list[Path], typer.Option(help="A file that assign wrote; a ribbon each, in this order.")],
+    out: Annotated[Path, typer.Option(help="Folder of the pictures, ID.png.")],
+    alignment: Annotated[Path | None, typer.Option(help="A manifest with words of the same recordings.")] = None,
+    ids: Annotated[str, typer.Option(help="Which recordings, with commas between them.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="Most pictures.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Of each recording, from its beginning.")] = 10.0,
+) -> None:
+    """Draw sound, units and words above one another, as PNG, with the extra plots.
+
+    Examples:
+      speechkit units draw test.jsonl --units k-100.jsonl --units k-500.jsonl --alignment silver.jsonl --out pictures
+    """
+    from speechkit.cli.unit_drawing import draw_units
+
+    asked = [name.strip() for name in ids.split(",") if name.strip()]
+    for path in draw_units(manifest, units, out, alignment, asked, limit, seconds):
+        typer.echo(path)
 
 
 def _print(facts: dict[str, Any], json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -88,6 +89,31 @@ def test_codebooks_can_be_stacked(made, way, tmp_path):
     store = FeatureStore(made / "features")
     frames = np.asarray(store[store.ids()[0]])
     assert StackedQuantizer.load(tmp_path / "q").assign(frames).shape == (len(frames), 3)
+
+
+def test_pictures_of_units_and_words_are_written(made, shared_data, tmp_path, capsys):
+    found = rows(made)
+    names = {path.stem: path for path in (shared_data / "LJSpeech-1.1").rglob("*.flac")}
+    told = [
+        Utterance(
+            id=row.id,
+            audio_filepath=str(names[row.id.rpartition("/")[2]]),
+            duration=1.5,
+            sample_rate=22_050,
+            alignment={"word": [AlignmentItem("printing", 0.1, 0.4)]},
+        )
+        for row in found
+    ]
+    (tmp_path / "m.jsonl").write_bytes(b"\n".join(msgspec.json.encode(row) for row in told) + b"\n")
+    units = str(made / "units.jsonl")
+    draw = ["units", "draw", str(tmp_path / "m.jsonl"), "--units", units, "--out", str(tmp_path / "png")]
+    capsys.readouterr()
+    assert call([*draw, "--units", units, "--limit", "2"]) == 0
+    written = capsys.readouterr().out.split()
+    assert len(written) == 2
+    assert all(Path(path).read_bytes().startswith(b"\x89PNG\r\n\x1a\n") for path in written)
+    assert call([*draw, "--ids", "nobody"]) == 2
+    assert "has no recording nobody" in capsys.readouterr().err
 
 
 def test_what_does_not_fit_is_one_sentence(made, tmp_path, capsys):

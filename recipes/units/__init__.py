@@ -1,0 +1,1 @@
+"""Discrete units by k-means, and what they tell."""

@@ -1,0 +1,355 @@
+"""The work of stages 1 to 5; heavy libraries load when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from recipes.units.frames import LayerFrames, LayerStore
+from speechkit.data.records import Utterance
+from speechkit.errors import AudioError, ConfigError, UserError
+from speechkit.pipeline import Context, Drop, Interrupted, Value, Worker
+from speechkit.runtime import item_seed
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from speechkit.units.codebook import Codebook
+    from speechkit.units.stacked import StackedQuantizer
+
+PARTS = ("train", "test")
+BATCH_FRAMES = 10_000
+STACKED = ("residual", "product")
+
+
+class System(msgspec.Struct, frozen=True):
+    """A quantizer, and what of it a row is about: one of its codebooks, or all together."""
+
+    layer: int
+    kind: str
+    clusters: int
+    codebook: int | None = None
+
+    @property
+    def folder(self) -> str:
+        """Inside the stages' folders."""
+        whole = f"layer-{self.layer}/{self.kind}-{self.clusters}"
+        return whole if self.codebook is None else f"{whole}/codebook-{self.codebook}"
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        which = "" if self.codebook is None else f", codebook {self.codebook + 1}"
+        return f"layer {self.layer}, {self.kind} {self.clusters}{which}"
+
+
+def systems(config: Any) -> list[System]:
+    """Every layer, kind and K that is asked for."""
+    return [
+        System(layer, kind, clusters)
+        for layer in dict.fromkeys(config.layers)
+        for kind in dict.fromkeys(config.kinds)
+        for clusters in dict.fromkeys(config.clusters)
+    ]
+
+
+def streams(system: System, codebooks: int) -> list[System]:
+    """The sequences of units that a quantizer gives: one, or one a codebook."""
+    if system.kind not in STACKED:
+        return [system]
+    return [msgspec.structs.replace(system, codebook=place) for place in range(codebooks)]
+
+
+def prepare(context: Context) -> None:
+    """Choose the recordings; a speaker who judges teaches nothing."""
+    config = context.config
+    for field in ("train_manifest", "test_manifest"):
+        if getattr(config, field) is None:
+            raise ConfigError(f"prepare.{field} is not set; give a manifest, for example {field}=FILE")
+    asked = {name.strip() for name in config.test_speakers.split(",") if name.strip()}
+    test = []
+    for row in _fitting(context, "test"):
+        if asked and row.speaker not in asked:
+            context.drop(f"test/{row.id}", "not_asked_for", f"speaker {row.speaker}")
+        else:
+            test.append(row)
+    if missing := asked - {row.speaker for row in test}:
+        raise ConfigError(f"prepare.test_speakers: {sorted(missing)[0]!r} says nothing in {config.test_manifest}")
+    heard = {row.speaker for row in test} - {None}
+    train, total = [], 0.0
+    for row in sorted(_fitting(context, "train"), key=lambda row: item_seed(context.seed, row.id)):
+        if row.speaker in heard:
+            context.drop(f"train/{row.id}", "test_speaker", str(row.speaker))
+        elif total + row.duration > config.max_train_seconds:
+            context.drop(f"train/{row.id}", "beyond_limit", f"max_train_seconds is {config.max_train_seconds:g}")
+        else:
+            total += row.duration
+            train.append(row)
+    if not train or not test:
+        raise UserError(
+            f"{len(train)} training and {len(test)} test recordings are left; give at least one of each, and name "
+            "test_speakers if both manifests have the same speakers"
+        )
+    context.write("test.jsonl", test)
+    context.write("recordings.jsonl", [*_marked(train, "train"), *_marked(test, "test")])
+
+
+def _fitting(context: Context, part: str) -> Iterator[Utterance]:
+    for row in context.read(f"{part}_manifest"):
+        if row.duration < context.config.min_seconds:
+            context.drop(f"{part}/{row.id}", "too_short", f"{row.duration:.2f} s")
+        elif row.duration > context.config.max_seconds:
+            context.drop(f"{part}/{row.id}", "too_long", f"{row.duration:.1f} s")
+        else:
+            yield row
+
+
+def _marked(rows: Sequence[Utterance], part: str) -> Iterator[Utterance]:
+    for row in rows:
+        custom = {"part": part, "id": row.id}
+        yield msgspec.structs.replace(row, id=f"{part}/{row.id}", custom=custom, alignment=None, text=None)
+
+
+class Encode(Worker):
+    """Frames of every layer that is asked for, one record a layer."""
+
+    def setup(self, device: str) -> None:
+        """Load the encoder.
+
+        Raises:
+            ConfigError: if no layer is named, or one that is not there.
+        """
+        from speechkit.encoders import load_encoder
+
+        self.layers = sorted(set(self.config.layers))
+        if not self.layers or self.layers[0] < 0:
+            raise ConfigError(f"layers is {self.layers}; name at least one, 0 or above, for example layers=[3]")
+        self.encoder = load_encoder(
+            self.config.encoder, layer=self.layers[-1], device=device, dtype=self.config.compute
+        )
+
+    def process(self, batch: list[Utterance]) -> list[list[Value | Drop] | Drop]:
+        """A record with its frames for each layer, or why there is none."""
+        return [self._encode(row) for row in batch]
+
+    def _encode(self, row: Utterance) -> list[Value | Drop] | Drop:
+        import numpy as np
+
+        from speechkit.data.audio import read_cut
+        from speechkit.data.manifest import audio_path
+
+        part, name = (row.custom or {})["part"], (row.custom or {})["id"]
+        try:
+            waveform = read_cut(audio_path(Path(self.inputs[f"{part}_manifest"]), row), row, sample_rate=16_000)
+        except AudioError as error:
+            return Drop("unreadable_audio", str(error))
+        states = self.encoder.encode_layers(waveform)
+        if not states.shape[1]:
+            return Drop("shorter_than_a_frame", f"{row.duration:.4f} s")
+        with np.errstate(over="ignore"):
+            stored = {layer: states[layer].astype(self.config.dtype) for layer in self.layers}
+        if not all(np.isfinite(frames).all() for frames in stored.values()):
+            return Drop("not_finite", f"in {self.config.dtype}")
+        specs = {layer: msgspec.structs.replace(self.encoder.spec, layer=str(layer)) for layer in stored}
+        return [
+            Value(LayerFrames(name, part, layer, specs[layer], len(frames)), {"frames": frames}, field="features")
+            for layer, frames in stored.items()
+        ]
+
+
+def cluster(context: Context) -> None:
+    """A quantizer for each layer, kind and K, of the training speech."""
+    from speechkit.units.kmeans import train_kmeans
+    from speechkit.units.stacked import train_stacked
+
+    config = context.config
+    every = systems(config)
+    for number, system in enumerate(every):
+        store = LayerStore(context.inputs["features"], "train", system.layer)
+        settings = msgspec.structs.replace(
+            config.kmeans,
+            clusters=system.clusters,
+            sample_frames=max(config.kmeans.sample_frames, system.clusters),
+            seed=context.seed % 2**31,
+            **({"normalization": "unit-length"} if system.kind == "spherical" else {}),
+        )
+        target = context.output("codebooks") / system.folder
+
+        def batches(store: LayerStore = store) -> Iterator[NDArray[np.float32]]:
+            if context.interrupted:
+                raise Interrupted
+            return store.batches(BATCH_FRAMES)
+
+        try:
+            if system.kind in STACKED:
+                way: Any = system.kind
+                train_stacked(batches, way, config.codebooks, settings, store.spec, context.log).save(target)
+            else:
+                train_kmeans(batches, settings, store.spec, context.log).codebook.save(target)
+        except UserError as error:
+            raise UserError(f"{system.name}: {error}") from error
+        context.progress.update(number + 1, len(every))
+
+
+class Fit(msgspec.Struct, frozen=True):
+    """How much of the variance of the test frames a quantizer keeps, 0 to 1, in the space where it compares."""
+
+    system: System
+    explained: float
+
+
+def assign(context: Context) -> None:
+    """Name every frame: units with durations for each quantizer, codebook and part."""
+    from speechkit.data.manifest import write_jsonl
+    from speechkit.io.atomic import write_json
+    from speechkit.units.deduplication import deduplicate
+    from speechkit.units.sequences import UnitSequence
+
+    fits = []
+    every = systems(context.config)
+    for number, system in enumerate(every):
+        quantizer = load_system(context.inputs["codebooks"], system)
+        for part in PARTS:
+            store = LayerStore(context.inputs["features"], part, system.layer)
+            quantizer.check(store.spec, system.name)
+            rows: list[list[UnitSequence]] = []
+            variance = Variance()
+            for name in store.ids():
+                frames = store[name]
+                units = quantizer.assign(frames)
+                columns = units.reshape(len(frames), -1).T
+                found = [deduplicate(column) for column in columns]
+                rows.append(
+                    [
+                        UnitSequence(name, runs.tolist(), durations.tolist(), digest)
+                        for (runs, durations), digest in zip(found, _digests(quantizer), strict=True)
+                    ]
+                )
+                if part == "test":
+                    variance.add(*_compared(quantizer, frames, units))
+            for place, stream in enumerate(streams(system, len(_digests(quantizer)))):
+                path = context.output("units") / stream.folder / f"{part}.jsonl"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_jsonl(path, (row[place] for row in rows))
+        fits.append(Fit(system, round(variance.explained(), 6)))
+        context.progress.update(number + 1, len(every))
+        if context.interrupted:
+            raise Interrupted
+    write_json(context.output("fits.json"), fits)
+
+
+class Variance:
+    """Sums over frames: how far they lie from their mean, and from what stands for them."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.sum: Any = 0.0
+        self.squares = self.missed = 0.0
+
+    def add(self, rows: NDArray[np.float32], reconstructed: NDArray[np.float32]) -> None:
+        """Count frames (T, D) and what stands for them (T, D)."""
+        import numpy as np
+
+        self.frames += len(rows)
+        self.sum = self.sum + rows.sum(axis=0, dtype=np.float64)
+        self.squares += float(np.square(rows, dtype=np.float64).sum())
+        self.missed += float(np.square(rows - reconstructed, dtype=np.float64).sum())
+
+    def explained(self) -> float:
+        """1 less the missed share of the variance; 0 where there is none to explain."""
+        whole = self.squares - float((self.sum**2).sum()) / max(self.frames, 1)
+        return 1.0 - self.missed / whole if whole > 0 else 0.0
+
+
+def load_system(codebooks: Path, system: System) -> Codebook | StackedQuantizer:
+    """The quantizer of a layer, kind and K that stage 3 wrote."""
+    from speechkit.units.codebook import Codebook
+    from speechkit.units.stacked import StackedQuantizer
+
+    folder = codebooks / system.folder
+    return StackedQuantizer.load(folder) if system.kind in STACKED else Codebook.load(folder)
+
+
+def _digests(quantizer: Any) -> list[str]:
+    books = getattr(quantizer, "codebooks", [quantizer])
+    return [book.spec.digest for book in books]
+
+
+def _compared(quantizer: Any, frames: Any, units: Any) -> tuple[Any, Any]:
+    """Frames as the quantizer compares them, and what stands for them."""
+    import numpy as np
+
+    if hasattr(quantizer, "codebooks"):
+        return np.asarray(frames, np.float32), quantizer.reconstruct(units)
+    return quantizer.normalized(frames), quantizer.centroids[units]
+
+
+class CurvePoint(msgspec.Struct, frozen=True):
+    """At so many tokens: units for each token in training and test speech, tokens and bits a second of test speech.
+
+    Bits by the entropy of the tokens' frequencies; with many tokens and little speech it is too low.
+    """
+
+    tokens: int
+    train: float
+    test: float
+    per_second: float
+    bits_per_second: float
+
+
+class BpeCurve(msgspec.Struct, frozen=True):
+    """How much shorter the units of a codebook get."""
+
+    system: System
+    points: list[CurvePoint]
+
+
+def shorten(context: Context) -> None:
+    """Acoustic BPE, learnt on the training units and measured on the test units."""
+    from speechkit.units.acoustic_bpe import learn_bpe
+    from speechkit.units.sequences import read_sequences
+
+    config = context.config
+    chosen = [
+        stream
+        for system in systems(config)
+        if not config.bpe_clusters or system.clusters in config.bpe_clusters
+        for stream in streams(system, config.codebooks)
+    ]
+    if not chosen or not config.sizes:
+        raise ConfigError("bpe: nothing to learn; bpe.bpe_clusters must be among clusters, and bpe.sizes not empty")
+    curves = []
+    for number, stream in enumerate(chosen):
+        folder = context.inputs["units"] / stream.folder
+        train, test = (read_sequences([folder / f"{part}.jsonl"]) for part in PARTS)
+        most = max(*config.sizes, stream.clusters)
+        learnt = learn_bpe((row.units for row in train), stream.clusters, most, train[0].codebook)
+        path = context.output("merges") / f"{stream.folder}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        learnt.save(path)
+        sizes = sorted({min(size, learnt.num_tokens) for size in config.sizes if size > stream.clusters})
+        curves.append(BpeCurve(stream, [_point(learnt, size, test) for size in (stream.clusters, *sizes)]))
+        context.progress.update(number + 1, len(chosen))
+        if context.interrupted:
+            raise Interrupted
+    context.write("curves.jsonl", curves)
+
+
+def _point(learnt: Any, size: int, test: Sequence[Any]) -> CurvePoint:
+    import numpy as np
+
+    from speechkit.units.health import entropy_bits
+
+    cut = msgspec.structs.replace(learnt, merges=learnt.merges[: size - learnt.base])
+    tokens = [cut.encode(row.units) for row in test]
+    every = np.concatenate([np.asarray(row, np.int64) for row in tokens])
+    seconds = sum(sum(row.durations) for row in test) / 50
+    rate = len(every) / seconds
+    units = sum(len(row.units) for row in test)
+    bits = rate * entropy_bits(np.bincount(every))
+    train = learnt.lengths[0] / learnt.lengths[size - learnt.base]
+    return CurvePoint(size, round(train, 4), round(units / len(every), 4), round(rate, 3), round(bits, 2))

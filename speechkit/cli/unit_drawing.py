@@ -1,0 +1,74 @@
+"""Pictures of sound, units and words for `speechkit units draw`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from speechkit.data.audio import read_cut
+from speechkit.data.manifest import audio_path, read_manifest
+from speechkit.errors import UserError
+from speechkit.io.paths import safe_id
+from speechkit.report.unit_picture import Ribbon, UnitPicture, write_unit_png
+from speechkit.units.sequences import read_sequences
+
+SAMPLE_RATE = 16_000
+
+
+def draw_units(
+    manifest: Path,
+    units: Sequence[Path],
+    out: Path,
+    alignment: Path | None,
+    ids: Sequence[str],
+    limit: int,
+    seconds: float,
+) -> Iterator[Path]:
+    """Write a PNG for each recording that all files of units hold.
+
+    Args:
+        manifest: the recordings.
+        units: files of units, of one codebook each; a ribbon each.
+        out: folder of the pictures.
+        alignment: manifest with the tier ``word``; the alignments of ``manifest`` without it.
+        ids: which recordings; those that come first when empty.
+        limit: most pictures.
+        seconds: of each recording, from its beginning.
+
+    Raises:
+        UserError: if a recording that is asked for is missing somewhere, or none is in all files.
+    """
+    named = {str(path): {row.id: row.frames() for row in read_sequences([path])} for path in units}
+    rows = {row.id: row for row in read_manifest(manifest)}
+    for name in ids:
+        for source, known in [(str(manifest), set(rows)), *((path, set(found)) for path, found in named.items())]:
+            if name not in known:
+                raise UserError(f"{source}: has no recording {name}; name one that is in all files")
+    chosen = list(ids) or [name for name in rows if all(name in found for found in named.values())]
+    if not chosen:
+        raise UserError(f"{manifest}: no recording has units in all files; give the manifest that was encoded")
+    aligned = {row.id: row for row in read_manifest(alignment)} if alignment else rows
+    for name in chosen[:limit]:
+        row = rows[name]
+        tier = ((aligned[name].alignment if name in aligned else None) or {}).get("word", [])
+        words = [(item.symbol, item.start, item.start + item.duration) for item in tier if item.start < seconds]
+        cut = msgspec.structs.replace(row, duration=min(row.duration, seconds))
+        ribbons = [
+            Ribbon(
+                _ribbon_name(Path(path), len(named)),
+                found[name][: max(1, round(len(found[name]) * cut.duration / row.duration))],
+            )
+            for path, found in named.items()
+        ]
+        target = out / f"{safe_id(name)}.png"
+        waveform = read_cut(audio_path(manifest, cut), cut, sample_rate=SAMPLE_RATE)
+        edges = [(start, min(end, cut.duration)) for _, start, end in words]
+        write_unit_png(target, UnitPicture(name, waveform, SAMPLE_RATE, ribbons, words, edges))
+        yield target
+
+
+def _ribbon_name(path: Path, ribbons: int) -> str:
+    """The file's name; of several files also that of its folder, since stages call all their files alike."""
+    return path.stem if ribbons == 1 else f"{path.parent.name}/{path.stem}"
