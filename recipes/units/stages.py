@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from speechkit.units.codebook import Codebook
-    from speechkit.units.stacked import StackedQuantizer
-
 PARTS = ("train", "test")
 BATCH_FRAMES = 10_000
 STACKED = ("residual", "product")
@@ -204,38 +201,24 @@ class Fit(msgspec.Struct, frozen=True):
 
 def assign(context: Context) -> None:
     """Name every frame: units with durations for each quantizer, codebook and part."""
-    from speechkit.data.manifest import write_jsonl
     from speechkit.io.atomic import write_json
-    from speechkit.units.deduplication import deduplicate
-    from speechkit.units.sequences import UnitSequence
+    from speechkit.units.quantizers import open_quantizer, unit_sets
+    from speechkit.units.sequences import name_frames, write_sequences
 
     fits = []
     every = systems(context.config)
     for number, system in enumerate(every):
-        quantizer = load_system(context.inputs["codebooks"], system)
+        quantizer = open_quantizer(context.inputs["codebooks"] / system.folder)
         for part in PARTS:
             store = LayerStore(context.inputs["features"], part, system.layer)
             quantizer.check(store.spec, system.name)
-            rows: list[list[UnitSequence]] = []
-            variance = Variance()
-            for name in store.ids():
-                frames = store[name]
-                units = quantizer.assign(frames)
-                columns = units.reshape(len(frames), -1).T
-                found = [deduplicate(column) for column in columns]
-                rows.append(
-                    [
-                        UnitSequence(name, runs.tolist(), durations.tolist(), digest)
-                        for (runs, durations), digest in zip(found, _digests(quantizer), strict=True)
-                    ]
-                )
-                if part == "test":
-                    variance.add(*_compared(quantizer, frames, units))
-            for place, stream in enumerate(streams(system, len(_digests(quantizer)))):
-                path = context.output("units") / stream.folder / f"{part}.jsonl"
+            parts = streams(system, len(unit_sets(quantizer)))
+            paths = [context.output("units") / stream.folder / f"{part}.jsonl" for stream in parts]
+            for path in paths:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_jsonl(path, (row[place] for row in rows))
-        fits.append(Fit(system, round(variance.explained(), 6)))
+            write_sequences(paths, (name_frames(name, store[name], quantizer) for name in store.ids()))
+            if part == "test":
+                fits.append(Fit(system, round(_explained(quantizer, store), 6)))
         context.progress.update(number + 1, len(every))
         if context.interrupted:
             raise Interrupted
@@ -265,27 +248,18 @@ class Variance:
         return 1.0 - self.missed / whole if whole > 0 else 0.0
 
 
-def load_system(codebooks: Path, system: System) -> Codebook | StackedQuantizer:
-    """The quantizer of a layer, kind and K that stage 3 wrote."""
-    from speechkit.units.codebook import Codebook
-    from speechkit.units.stacked import StackedQuantizer
-
-    folder = codebooks / system.folder
-    return StackedQuantizer.load(folder) if system.kind in STACKED else Codebook.load(folder)
-
-
-def _digests(quantizer: Any) -> list[str]:
-    books = getattr(quantizer, "codebooks", [quantizer])
-    return [book.spec.digest for book in books]
-
-
-def _compared(quantizer: Any, frames: Any, units: Any) -> tuple[Any, Any]:
-    """Frames as the quantizer compares them, and what stands for them."""
+def _explained(quantizer: Any, store: LayerStore) -> float:
+    """The share of the variance of all frames, in the space where the quantizer compares them."""
     import numpy as np
 
-    if hasattr(quantizer, "codebooks"):
-        return np.asarray(frames, np.float32), quantizer.reconstruct(units)
-    return quantizer.normalized(frames), quantizer.centroids[units]
+    variance = Variance()
+    for frames in store.batches(BATCH_FRAMES):
+        units = quantizer.assign(frames)
+        if hasattr(quantizer, "reconstruct"):
+            variance.add(np.asarray(frames, np.float32), quantizer.reconstruct(units))
+        else:
+            variance.add(quantizer.normalized(frames), quantizer.centroids[units])
+    return variance.explained()
 
 
 class CurvePoint(msgspec.Struct, frozen=True):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from speechkit.units.quantizers import UnitSet
+    from speechkit.units.sequences import UnitSequence
 
 app = typer.Typer(help="Discrete units: train codebooks, assign units, judge and shorten them.", no_args_is_help=True)
 
@@ -97,27 +101,29 @@ def import_(
 @app.command()
 def assign(
     features: Annotated[Path, typer.Argument(metavar="FEATURES", help="A store of the codebook's encoder and layer.")],
-    codebook: Annotated[Path, typer.Option(help="Folder of the codebook.")],
-    out: Annotated[Path, typer.Option(help="The units, .jsonl.")],
+    codebook: Annotated[Path, typer.Option(help="Folder of a codebook or quantizer.")],
+    out: Annotated[Path, typer.Option(help="The units, .jsonl; NAME-0.jsonl and on for several codebooks.")],
 ) -> None:
     """Name every frame: each run of a unit once, with its duration.
 
     Examples:
       speechkit units assign features --codebook kmeans-100 --out units.jsonl
     """
-    from speechkit.data.manifest import write_jsonl
     from speechkit.encoders.store import FeatureStore
-    from speechkit.units.codebook import Codebook
-    from speechkit.units.sequences import assign_store
+    from speechkit.units.quantizers import open_quantizer, unit_sets
+    from speechkit.units.sequences import assign_store, write_sequences
 
-    count = write_jsonl(out, assign_store(FeatureStore(features), Codebook.load(codebook)))
-    typer.echo(f"units of {count:,} recordings in {out}")
+    quantizer = open_quantizer(codebook)
+    sets = len(unit_sets(quantizer))
+    paths = [out] if sets == 1 else [out.with_name(f"{out.stem}-{place}{out.suffix}") for place in range(sets)]
+    count = write_sequences(paths, assign_store(FeatureStore(features), quantizer))
+    typer.echo(f"units of {count:,} recordings in {', '.join(map(str, paths))}")
 
 
 @app.command()
 def health(
     units: Annotated[list[Path], typer.Argument(metavar="UNITS...", help="Files that assign wrote.")],
-    codebook: Annotated[Path, typer.Option(help="Folder of the codebook.")],
+    codebook: Annotated[Path, typer.Option(help="Folder of the codebook or quantizer.")],
     alignment: Annotated[Path | None, typer.Option(help="A manifest with alignments of the same recordings.")] = None,
     tier: Annotated[str, typer.Option(help="The tier of the alignment to compare with.")] = "phone",
     json: Json = False,
@@ -132,16 +138,13 @@ def health(
     import msgspec
 
     from speechkit.data.manifest import read_manifest
-    from speechkit.units.codebook import Codebook
     from speechkit.units.frame_labels import aligned_labels
     from speechkit.units.health import codebook_health, label_agreement
-    from speechkit.units.sequences import read_sequences
 
-    spec = Codebook.load(codebook).spec
-    found = read_sequences(units, spec.digest)
-    rate = spec.encoder.sample_rate / spec.encoder.hop if spec.encoder else 50.0
+    found, named_by = _read(units, codebook)
+    rate = named_by.frames_per_second
     frames = {row.id: row.frames() for row in found}
-    facts = msgspec.to_builtins(codebook_health(frames.values(), spec.clusters, rate))
+    facts = msgspec.to_builtins(codebook_health(frames.values(), named_by.clusters, rate))
     if alignment is not None:
         lengths = {name: len(row) for name, row in frames.items()}
         named = aligned_labels(read_manifest(alignment), tier, lengths, alignment, rate)
@@ -153,7 +156,7 @@ def health(
 @app.command()
 def bpe(
     units: Annotated[list[Path], typer.Argument(metavar="UNITS...", help="Files that assign wrote.")],
-    codebook: Annotated[Path, typer.Option(help="Folder of the codebook.")],
+    codebook: Annotated[Path, typer.Option(help="Folder of the codebook or quantizer.")],
     tokens: Annotated[int, typer.Option(min=1, help="Units and merges that are wanted.")],
     out: Annotated[Path, typer.Option(help="The merges, .json.")],
     json: Json = False,
@@ -164,12 +167,9 @@ def bpe(
       speechkit units bpe units.jsonl --codebook kmeans-100 --tokens 1000 --out bpe.json
     """
     from speechkit.units.acoustic_bpe import learn_bpe
-    from speechkit.units.codebook import Codebook
-    from speechkit.units.sequences import read_sequences
 
-    spec = Codebook.load(codebook).spec
-    found = read_sequences(units, spec.digest)
-    learnt = learn_bpe((row.units for row in found), spec.clusters, tokens, spec.digest)
+    found, named_by = _read(units, codebook)
+    learnt = learn_bpe((row.units for row in found), named_by.clusters, tokens, named_by.digest)
     learnt.save(out)
     curve = learnt.compression()
     shown = {len(curve) - 1} | {round(share * (len(curve) - 1)) for share in (0, 0.1, 0.25, 0.5, 0.75)}
@@ -197,6 +197,17 @@ def draw(
     asked = [name.strip() for name in ids.split(",") if name.strip()]
     for path in draw_units(manifest, units, out, alignment, asked, limit, seconds):
         typer.echo(path)
+
+
+def _read(units: list[Path], codebook: Path) -> tuple[list[UnitSequence], UnitSet]:
+    """Units of some files, and the one of the quantizer's codebooks that they are of."""
+    from speechkit.units.quantizers import open_quantizer, unit_sets
+    from speechkit.units.sequences import read_sequences
+
+    sets = unit_sets(open_quantizer(codebook))
+    first = read_sequences(units[:1])[0].codebook
+    named_by = next((each for each in sets if each.digest == first), sets[0])
+    return read_sequences(units, named_by.digest), named_by
 
 
 def _print(facts: dict[str, Any], json: bool) -> None:

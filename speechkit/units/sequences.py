@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from speechkit.data.manifest import read_jsonl
 from speechkit.encoders.store import FeatureStore
 from speechkit.errors import UserError
-from speechkit.units.codebook import Codebook
+from speechkit.io.atomic import atomic_path
 from speechkit.units.deduplication import deduplicate, repeat
 from speechkit.units.health import Units
+from speechkit.units.quantizers import unit_sets
+
+if TYPE_CHECKING:
+    from speechkit.units.quantizers import AnyQuantizer
 
 
 class UnitSequence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,19 +40,48 @@ class UnitSequence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return repeat(np.asarray(self.units, np.int32), np.asarray(self.durations, np.int32))
 
 
-def assign_store(store: FeatureStore, codebook: Codebook) -> Iterator[UnitSequence]:
-    """The units of every item of a store, one after another.
+def name_frames(name: str, frames: NDArray[np.floating[Any]], quantizer: AnyQuantizer) -> list[UnitSequence]:
+    """The units of the frames (T, D) of a recording: one sequence, or one for each codebook of a stacked quantizer.
 
     Raises:
-        UserError: if the features are of another encoder or layer than the codebook, or hold NaN, naming the item.
+        UserError: if the frames are of another width, or hold NaN, naming the recording.
     """
-    codebook.check(store.spec)
+    try:
+        units = quantizer.assign(frames)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
+    sets = unit_sets(quantizer)
+    return [
+        UnitSequence(name, runs.tolist(), durations.tolist(), each.digest)
+        for each, (runs, durations) in zip(sets, map(deduplicate, units.reshape(-1, len(sets)).T), strict=True)
+    ]
+
+
+def assign_store(store: FeatureStore, quantizer: AnyQuantizer) -> Iterator[list[UnitSequence]]:
+    """The units of every item of a store, one after another, as `name_frames` gives them.
+
+    Raises:
+        UserError: if the features are of another encoder or layer than the quantizer, or hold NaN, naming the item.
+    """
+    quantizer.check(store.spec)
     for name in store.ids():
-        try:
-            units, durations = deduplicate(codebook.assign(store[name]))
-        except UserError as error:
-            raise UserError(f"{name}: {error}") from error
-        yield UnitSequence(name, units.tolist(), durations.tolist(), codebook.spec.digest)
+        yield name_frames(name, store[name], quantizer)
+
+
+def write_sequences(paths: Sequence[Path], items: Iterable[Sequence[UnitSequence]]) -> int:
+    """Write the sequences of each item to the files, one a codebook, as they come; returns the number of items.
+
+    All files are there when all items are written, or none.
+    """
+    encode = msgspec.json.Encoder().encode
+    count = 0
+    with ExitStack() as stack:
+        files = [stack.enter_context(stack.enter_context(atomic_path(path)).open("wb")) for path in paths]
+        for sequences in items:
+            for file, sequence in zip(files, sequences, strict=True):
+                file.write(encode(sequence) + b"\n")
+            count += 1
+    return count
 
 
 def read_sequences(paths: Sequence[Path], codebook: str | None = None) -> list[UnitSequence]:

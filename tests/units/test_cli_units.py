@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pytest
 
 from speechkit.cli.main import call
@@ -14,7 +13,7 @@ from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.encoders.store import FeatureStore
 from speechkit.units.acoustic_bpe import AcousticBpe
 from speechkit.units.codebook import Codebook
-from speechkit.units.sequences import UnitSequence
+from speechkit.units.sequences import UnitSequence, read_sequences
 from speechkit.units.stacked import StackedQuantizer
 
 
@@ -73,22 +72,23 @@ def test_merges_shorten_the_units_and_give_them_back(made, capsys):
 
 
 @pytest.mark.parametrize("way", ["residual", "product"])
-def test_codebooks_can_be_stacked(made, way, tmp_path):
-    command = [
-        "units",
-        "train",
-        str(made / "features"),
-        "--clusters",
-        "4",
-        f"--{way}",
-        "3",
-        "--out",
-        str(tmp_path / "q"),
-    ]
-    assert call(command) == 0
-    store = FeatureStore(made / "features")
-    frames = np.asarray(store[store.ids()[0]])
-    assert StackedQuantizer.load(tmp_path / "q").assign(frames).shape == (len(frames), 3)
+def test_codebooks_can_be_stacked_and_each_names_the_frames(made, way, tmp_path, capsys):
+    command = ["units", "train", str(made / "features"), "--clusters", "4", f"--{way}", "3"]
+    assert call([*command, "--out", str(tmp_path / "q")]) == 0
+    assign = ["units", "assign", str(made / "features"), "--codebook", str(tmp_path / "q")]
+    assert call([*assign, "--out", str(tmp_path / "u.jsonl")]) == 0
+    store, quantizer = FeatureStore(made / "features"), StackedQuantizer.load(tmp_path / "q")
+    for place in range(3):
+        (row, *others) = read_sequences([tmp_path / f"u-{place}.jsonl"], quantizer.codebooks[place].spec.digest)
+        assert row.frames().tolist() == quantizer.assign(store[row.id])[:, place].tolist()
+        assert len(others) == 2
+    last = ["--codebook", str(tmp_path / "q"), "--json"]
+    capsys.readouterr()
+    assert call(["units", "health", str(tmp_path / "u-2.jsonl"), *last]) == 0
+    assert json.loads(capsys.readouterr().out)["clusters"] == 4
+    bpe = ["units", "bpe", str(tmp_path / "u-1.jsonl"), *last, "--tokens", "9", "--out", str(tmp_path / "b.json")]
+    assert call(bpe) == 0
+    assert AcousticBpe.load(tmp_path / "b.json").codebook == quantizer.codebooks[1].spec.digest
 
 
 def test_pictures_of_units_and_words_are_written(made, shared_data, tmp_path, capsys):

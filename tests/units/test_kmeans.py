@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import sys
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from speechkit.errors import ConfigError, UserError
+from speechkit.errors import ConfigError, MissingExtraError, UserError
 from speechkit.units.assignment import nearest
 from speechkit.units.kmeans import KMeansConfig, train_kmeans
 
@@ -100,6 +103,43 @@ def test_faiss_does_the_iterations_when_asked():
     codebook = train_kmeans(in_batches(rows), KMeansConfig(clusters=12, backend="faiss")).codebook
     distances = np.linalg.norm(centres[:, None] - codebook.centroids[None], axis=2)
     assert distances.min(1).max() < 0.8
+
+
+def test_memory_is_that_of_the_sample_and_a_batch_however_many_frames_there_are():
+    # Every pass makes 160,000 frames anew: 20 MB, of which never more than a batch is there.
+    def batches():
+        for number in range(80):
+            yield np.random.default_rng(number).standard_normal((2000, 32)).astype(np.float32)
+
+    config = KMeansConfig(clusters=16, sample_frames=4000, sample_passes=3, passes=2)
+    train_kmeans(batches, KMeansConfig(clusters=2, sample_frames=100, sample_passes=1, passes=1))  # compiles kernels
+    tracemalloc.start()
+    try:
+        result = train_kmeans(batches, config)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert result.frames == 160_000
+    assert peak < 8e6
+
+
+def test_a_missing_faiss_names_its_install_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    rows, _ = islands()
+    with pytest.raises(MissingExtraError, match=r"faiss is not installed; run: pip install \"speechkit\[faiss\]\""):
+        train_kmeans(in_batches(rows), KMeansConfig(clusters=4, backend="faiss"))
+
+
+def test_items_without_a_frame_change_nothing():
+    rows, _ = islands(frames=600)
+    empty = np.zeros((0, rows.shape[1]), np.float32)
+    config = KMeansConfig(clusters=5, sample_frames=300)
+    plain = train_kmeans(in_batches(rows, 100), config).codebook
+    mixed = [each for batch in in_batches(rows, 100)() for each in (empty, batch)]
+    assert train_kmeans(lambda: iter(mixed), config).codebook.spec.digest == plain.spec.digest
+    assert plain.assign(empty).shape == (0,)
+    with pytest.raises(UserError, match="0 frames cannot make 5 clusters"):
+        train_kmeans(lambda: iter([empty]), config)
 
 
 def test_what_cannot_be_clustered_is_refused_in_a_sentence():

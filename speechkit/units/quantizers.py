@@ -1,0 +1,66 @@
+"""Any quantizer of this room from its folder, and the codebooks of units that it gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from speechkit.errors import UserError
+from speechkit.units.codebook import SPEC_FILE as CODEBOOK_FILE
+from speechkit.units.codebook import Codebook, read_spec
+from speechkit.units.stacked import SPEC_FILE as QUANTIZER_FILE
+from speechkit.units.stacked import StackedQuantizer
+
+if TYPE_CHECKING:
+    from speechkit.units.invariant import InvariantQuantizer
+
+    AnyQuantizer = Codebook | StackedQuantizer | InvariantQuantizer
+
+
+class UnitSet(msgspec.Struct, frozen=True):
+    """Units that can stand in one sequence.
+
+    Attributes:
+        digest: of the codebook or head that names them.
+        clusters: how many there are.
+        frames_per_second: of the encoder; 50 where it is unknown.
+    """
+
+    digest: str
+    clusters: int
+    frames_per_second: float
+
+
+class _Kind(msgspec.Struct):
+    kind: str = ""
+
+
+def open_quantizer(folder: Path | str) -> AnyQuantizer:
+    """A codebook, a stacked quantizer or an invariant one, whichever the folder holds.
+
+    Raises:
+        UserError: if it holds none, or a file of it is damaged.
+    """
+    folder = Path(folder)
+    if (folder / CODEBOOK_FILE).is_file():
+        return Codebook.load(folder)
+    if not (folder / QUANTIZER_FILE).is_file():
+        raise UserError(f"{folder}: holds neither {CODEBOOK_FILE} nor {QUANTIZER_FILE}; give the folder of a quantizer")
+    if read_spec(folder / QUANTIZER_FILE, _Kind).kind == "stacked":
+        return StackedQuantizer.load(folder)
+    from speechkit.units.invariant import InvariantQuantizer
+
+    return InvariantQuantizer.load(folder)
+
+
+def unit_sets(quantizer: AnyQuantizer) -> list[UnitSet]:
+    """The units that it gives: one set, or one for each codebook of a stacked quantizer."""
+    if isinstance(quantizer, StackedQuantizer):
+        encoder, specs = quantizer.encoder, [book.spec for book in quantizer.codebooks]
+        named = [(spec.digest, spec.clusters) for spec in specs]
+    else:
+        encoder, named = quantizer.spec.encoder, [(quantizer.spec.digest, quantizer.spec.clusters)]
+    rate = encoder.sample_rate / encoder.hop if encoder else 50.0
+    return [UnitSet(digest, clusters, rate) for digest, clusters in named]

@@ -1,0 +1,69 @@
+"""Claims about quantizers of any kind: a folder gives back what was saved, and each of its codebooks names frames."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+from speechkit.encoders import load_encoder
+from speechkit.errors import UserError
+from speechkit.units.codebook import Codebook
+from speechkit.units.invariant import HeadConfig, InvariantHead, InvariantQuantizer
+from speechkit.units.quantizers import open_quantizer, unit_sets
+from speechkit.units.sequences import UnitSequence, name_frames, read_sequences, write_sequences
+from speechkit.units.stacked import StackedQuantizer
+
+SPEC = msgspec.structs.replace(load_encoder("mfcc").spec, dim=6)
+FRAMES = np.random.default_rng(0).standard_normal((30, 6)).astype(np.float32)
+
+
+def quantizers():
+    zeros, ones = np.zeros(6, np.float32), np.ones(6, np.float32)
+    head = InvariantHead(6, 5, HeadConfig("linear"), zeros, ones)
+    residual = [Codebook(FRAMES[:3], None), Codebook(FRAMES[3:7] * 0.3, None)]
+    return {
+        "codebook": Codebook(FRAMES[:4], SPEC),
+        "residual": StackedQuantizer("residual", residual, SPEC),
+        "invariant": InvariantQuantizer(head, SPEC, "teacher", 1),
+    }
+
+
+@pytest.mark.parametrize("kind", list(quantizers()))
+def test_a_folder_is_opened_as_what_it_holds(kind, tmp_path):
+    quantizer = quantizers()[kind]
+    quantizer.save(tmp_path)
+    found = open_quantizer(tmp_path)
+    assert type(found) is type(quantizer)
+    assert unit_sets(found) == unit_sets(quantizer)
+    units = found.assign(FRAMES).reshape(30, -1)
+    for row, each, column in zip(name_frames("a", FRAMES, found), unit_sets(found), units.T, strict=True):
+        assert row.frames().tolist() == column.tolist()
+        assert row.codebook == each.digest
+        assert max(row.units) < each.clusters
+        assert each.frames_per_second == 50
+    assert [row.units for row in name_frames("none", FRAMES[:0], found)] == [[]] * len(unit_sets(found))
+    with pytest.raises(UserError, match="broken: "):
+        name_frames("broken", FRAMES * np.nan, found)
+
+
+def test_a_folder_of_nothing_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"holds neither codebook\.json nor quantizer\.json"):
+        open_quantizer(tmp_path)
+    (tmp_path / "quantizer.json").write_text("[1]")
+    with pytest.raises(UserError, match="make it again"):
+        open_quantizer(tmp_path)
+
+
+def test_files_of_several_codebooks_are_there_together_or_not_at_all(tmp_path):
+    paths = [tmp_path / "0.jsonl", tmp_path / "1.jsonl"]
+
+    def broken():
+        yield [UnitSequence("a", [1], [2], "x"), UnitSequence("a", [3], [2], "y")]
+        raise UserError("frame 3 holds NaN")
+
+    with pytest.raises(UserError, match="frame 3"):
+        write_sequences(paths, broken())
+    assert not list(tmp_path.iterdir())
+    assert write_sequences(paths, [next(broken())]) == 1
+    assert [read_sequences([path])[0].units for path in paths] == [[1], [3]]
