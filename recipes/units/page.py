@@ -19,7 +19,7 @@ PICTURE_SECONDS = 5.0
 
 def head(tier: str | None) -> tuple[str, ...]:
     """Of the table of units."""
-    told = (f"{tier} MI, bits", f"{tier} NMI", f"{tier} purity", "unit purity") if tier else ()
+    told = (f"{tier} MI, bits", f"{tier} NMI", "by chance", f"{tier} purity", "unit purity") if tier else ()
     first = ("layer", "kind", "K", "variance kept", "perplexity", "dead", "most frequent", "units/s", "bit/s")
     return (*first, *told)
 
@@ -33,11 +33,12 @@ def _row(each: SystemScore, tier: str | None) -> tuple[str, ...]:
     health, agreement = each.health, each.agreement
     told: tuple[str, ...] = ()
     if tier:
-        told = ("", "", "", "")
+        told = ("", "", "", "", "")
     if agreement is not None:
         told = (
             f"{agreement.mutual_information:.2f}",
             f"{agreement.normalized_information:.3f}",
+            f"{agreement.chance_information:.3f}",
             f"{agreement.label_purity:.3f}",
             f"{agreement.unit_purity:.3f}",
         )

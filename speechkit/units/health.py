@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,6 +13,8 @@ from speechkit.errors import UserError
 from speechkit.units.deduplication import deduplicate
 
 Units = NDArray[np.integer[Any]]
+TURNS = (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9)
+"""Shares of the speech by which labels are turned: runs of units and labels stay as long as they are."""
 
 
 class CodebookHealth(msgspec.Struct, frozen=True):
@@ -51,6 +52,8 @@ class LabelAgreement(msgspec.Struct, frozen=True):
         normalized_information: that, over the entropy of the labels: how much of the label the unit tells, 0 to 1.
         label_purity: share of frames whose label is the most frequent one of their unit.
         unit_purity: share of frames whose unit is the most frequent one of their label.
+        chance_information: normalised information when the labels are turned against the units by some stretches of
+            time, the mean of `TURNS`: what so many units seem to tell in so little speech without telling anything.
 
     Source: Hsu et al. 2021 (HuBERT), section IV-D: phone purity, cluster purity, phone-normalised mutual information.
     """
@@ -60,6 +63,7 @@ class LabelAgreement(msgspec.Struct, frozen=True):
     normalized_information: float
     label_purity: float
     unit_purity: float
+    chance_information: float
 
 
 def codebook_health(items: Iterable[Units], clusters: int, frames_per_second: float = 50.0) -> CodebookHealth:
@@ -109,30 +113,43 @@ def label_agreement(units: Sequence[Units], labels: Sequence[Sequence[str | None
     Raises:
         UserError: if a recording has another number of labels than units, or no frame has a label.
     """
-    joint: Counter[tuple[int, str]] = Counter()
+    told: list[int] = []
+    named: list[str] = []
     for number, (mine, theirs) in enumerate(zip(units, labels, strict=True)):
         if len(mine) != len(theirs):
             raise UserError(
                 f"recording {number} has {len(mine)} units and {len(theirs)} labels; give one label a frame"
             )
-        joint.update((unit, label) for unit, label in zip(mine.tolist(), theirs, strict=True) if label is not None)
-    if not joint:
+        for unit, label in zip(mine.tolist(), theirs, strict=True):
+            if label is not None:
+                told.append(unit)
+                named.append(label)
+    if not told:
         raise UserError("no frame has a label; give an alignment of these recordings")
-    rows = {unit: place for place, unit in enumerate(sorted({unit for unit, _ in joint}))}
-    columns = {label: place for place, label in enumerate(sorted({label for _, label in joint}))}
-    table = np.zeros((len(rows), len(columns)), np.int64)
-    for (unit, label), count in joint.items():
-        table[rows[unit], columns[label]] = count
-    frames = int(table.sum())
+    rows, columns = (np.unique(np.asarray(each), return_inverse=True)[1] for each in (told, named))
+    table = _joint(rows, columns)
     of_labels = entropy_bits(table.sum(0))
-    information = max(0.0, entropy_bits(table.sum(1)) + of_labels - entropy_bits(table.ravel()))
+    information = _information(table)
+    turned = [_information(_joint(rows, np.roll(columns, round(share * len(columns))))) for share in TURNS]
     return LabelAgreement(
-        frames=frames,
+        frames=len(told),
         mutual_information=information,
         normalized_information=information / of_labels if of_labels > 0 else 0.0,
-        label_purity=float(table.max(1).sum() / frames),
-        unit_purity=float(table.max(0).sum() / frames),
+        label_purity=float(table.max(1).sum() / len(told)),
+        unit_purity=float(table.max(0).sum() / len(told)),
+        chance_information=float(np.mean(turned)) / of_labels if of_labels > 0 else 0.0,
     )
+
+
+def _joint(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.int64]:
+    """How often each row meets each column."""
+    shape = int(rows.max()) + 1, int(columns.max()) + 1
+    return np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1]).reshape(shape)
+
+
+def _information(table: NDArray[np.int64]) -> float:
+    """Mutual information in bits."""
+    return max(0.0, entropy_bits(table.sum(1)) + entropy_bits(table.sum(0)) - entropy_bits(table.ravel()))
 
 
 def entropy_bits(counts: NDArray[np.integer[Any]]) -> float:

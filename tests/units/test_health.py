@@ -65,3 +65,16 @@ def test_nothing_to_judge_and_foreign_units_are_refused():
         codebook_health([np.array([0, 3])], 3)
     with pytest.raises(UserError, match="2 units and 1 labels"):
         label_agreement([np.array([0, 1])], [["a"]])
+
+
+def test_labels_that_have_nothing_to_do_with_units_tell_what_chance_tells():
+    random = np.random.default_rng(0)
+    units, labels = np.repeat(random.integers(50, size=400), 3), np.repeat(random.integers(20, size=400), 3)
+    names = [str(label) for label in labels]
+    foreign = label_agreement([units], [names])
+    assert foreign.normalized_information == pytest.approx(foreign.chance_information, abs=0.03)
+    assert foreign.chance_information > 0.2
+    own = label_agreement([labels], [names])
+    assert own.normalized_information == pytest.approx(1)
+    assert own.chance_information < 0.3
+    assert label_agreement([np.array([1])], [["a"]]).chance_information == 0
