@@ -1,4 +1,4 @@
-"""The nearest centroid of each frame, as one matrix product after another over blocks that stay in the cache.
+"""The nearest centroid of each frame, as one matrix product after another over blocks of frames.
 
 Notation used for array shapes: T frames, K centroids, D width.
 """
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from speechkit.errors import UserError
 
 Float = NDArray[np.float32]
-BLOCK_BYTES = 1 << 20
-"""Scores held at once: what a core's second-level cache holds."""
+BLOCK_BYTES = 4 << 20
+"""Scores held at once: enough frames that reading all centroids for each block costs little beside the products."""
 STRETCH = 64
 """Centroids whose best score is found before its index is looked for."""
 
