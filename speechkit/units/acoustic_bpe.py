@@ -7,7 +7,6 @@ on the data alone.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -19,8 +18,7 @@ from numpy.typing import NDArray
 
 from speechkit.errors import UserError
 from speechkit.units.codebook import read_spec
-
-Pair = tuple[int, int]
+from speechkit.units.pair_counts import Pair, PairCounts
 
 
 class AcousticBpe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +53,7 @@ class AcousticBpe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise UserError(f"unit {wrong} is out of range; these merges are of a codebook of {self.base} units")
         rank = {pair: number for number, pair in enumerate(self.merges)}
         while len(tokens) > 1:
-            first = min(rank.get(pair, len(rank)) for pair in _pairs(tokens))
+            first = min(rank.get(pair, len(rank)) for pair in pairwise(tokens))
             if first == len(rank):
                 break
             tokens = _merged(tokens, self.merges[first], self.base + first)
@@ -126,52 +124,21 @@ def learn_bpe(
     """
     if tokens < base:
         raise UserError(f"{tokens} tokens are fewer than the {base} units; ask for more")
-    sequences = [[int(unit) for unit in units] for units in items]
+    sequences = [np.asarray(units, np.int32) for units in items]
     for units in sequences:
-        if units and (min(units) < 0 or max(units) >= base):
+        if len(units) and (int(units.min()) < 0 or int(units.max()) >= base):
             raise UserError(f"a unit is out of range; the codebook has {base}")
-    # Where each pair stands is kept, so that a merge visits only the recordings that hold it.
-    counts: Counter[Pair] = Counter()
-    holders: dict[Pair, set[int]] = defaultdict(set)
-    for place, units in enumerate(sequences):
-        _count(units, 1, counts)
-        for pair in _pairs(units):
-            holders[pair].add(place)
+    pairs = PairCounts(sequences)
     merges: list[Pair] = []
-    lengths = [sum(map(len, sequences))]
-    while base + len(merges) < tokens and counts:
-        pair, count = min(counts.items(), key=lambda entry: (-entry[1], entry[0]))
-        if count < min_count:
+    lengths = [pairs.num_tokens]
+    while base + len(merges) < tokens:
+        found = pairs.most_frequent()
+        if found is None or found[1] < min_count:
             break
-        token, length = base + len(merges), lengths[-1]
-        merges.append(pair)
-        for place in holders.pop(pair):
-            before = sequences[place]
-            after = _merged(before, pair, token)
-            _count(before, -1, counts)
-            _count(after, 1, counts)
-            for found in _pairs(after):
-                holders[found].add(place)
-            length += len(after) - len(before)
-            sequences[place] = after
-        counts += Counter()  # leaves out what no longer stands anywhere
-        lengths.append(length)
+        pairs.merge(found[0], base + len(merges))
+        merges.append(found[0])
+        lengths.append(pairs.num_tokens)
     return AcousticBpe(base, codebook, merges, lengths)
-
-
-def _pairs(tokens: Sequence[int]) -> Iterable[Pair]:
-    return pairwise(tokens)
-
-
-def _count(tokens: Sequence[int], sign: int, counts: Counter[Pair]) -> None:
-    """Add or take off the pairs of a sequence; of three equal tokens in a row only one pair can be merged."""
-    previous: Pair | None = None
-    for pair in _pairs(tokens):
-        if pair == previous and pair[0] == pair[1]:
-            previous = None
-            continue
-        counts[pair] += sign
-        previous = pair
 
 
 def _merged(tokens: Sequence[int], pair: Pair, token: int) -> list[int]:

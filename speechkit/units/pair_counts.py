@@ -1,0 +1,92 @@
+"""How often each pair of tokens stands in many sequences, kept true while pairs are merged one after another.
+
+A merge is one compiled pass over all tokens, and only what stands beside a merged place is counted again. Of a run of
+r equal tokens, r // 2 pairs can be merged at once.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pair = tuple[int, int]
+END = -1  # stands behind every sequence
+CHANGES = 12  # at most, of counts around one merged place
+
+
+class PairCounts:
+    """Sequences of tokens, and the counts of their pairs.
+
+    Args:
+        items: tokens, 0 and above, of each sequence.
+
+    Memory: 5 bytes a token, and an entry for each pair that occurs.
+    """
+
+    def __init__(self, items: Iterable[Sequence[int] | NDArray[np.integer[Any]]]) -> None:
+        end = np.full(1, END, np.int32)
+        parts = [part for units in items for part in (np.asarray(units, np.int32), end)]
+        self._tokens = np.concatenate(parts) if parts else end
+        self._marks = np.zeros(len(self._tokens), np.uint8)
+        self._length = len(self._tokens)
+        self._ends = len(parts) // 2
+        self._counts = _first_counts(self._tokens)
+        self._heap = [(-count, key) for key, count in self._counts.items()]
+        heapq.heapify(self._heap)
+
+    @property
+    def num_tokens(self) -> int:
+        """Of all sequences."""
+        return self._length - self._ends if self._ends else 0
+
+    def most_frequent(self) -> tuple[Pair, int] | None:
+        """The pair that stands most often, the smaller of two, and how often; None if there is no pair."""
+        while self._heap:
+            count, key = self._heap[0]
+            if self._counts.get(key) == -count:
+                return (key >> 32, key & 0xFFFFFFFF), -count
+            heapq.heappop(self._heap)  # has changed since it was put there
+        return None
+
+    def merge(self, pair: Pair, token: int) -> None:
+        """Put ``token`` wherever the pair stands, from left to right."""
+        room = CHANGES * self._counts.get(_key(pair), 0)
+        keys, changes = np.empty(room, np.int64), np.empty(room, np.int64)
+        from speechkit.units.pair_kernel import merge_pair
+
+        self._length, filled = merge_pair(self._tokens, self._marks, self._length, *pair, token, keys, changes)
+        found, places = np.unique(keys[:filled], return_inverse=True)
+        sums = np.zeros(len(found), np.int64)
+        np.add.at(sums, places, changes[:filled])
+        for key, change in zip(found.tolist(), sums.tolist(), strict=True):
+            if not change:
+                continue
+            count = self._counts.get(key, 0) + change
+            if count:
+                self._counts[key] = count
+                heapq.heappush(self._heap, (-count, key))
+            else:
+                del self._counts[key]
+
+
+def _key(pair: Pair) -> int:
+    return pair[0] << 32 | pair[1]
+
+
+def _first_counts(tokens: NDArray[np.int32]) -> dict[int, int]:
+    begins = np.concatenate([[0], np.flatnonzero(np.diff(tokens)) + 1])
+    lengths = np.diff(np.concatenate([begins, [len(tokens)]]))
+    runs = tokens[begins].astype(np.int64)
+    left, right = runs[:-1], runs[1:]
+    inside = (left >= 0) & (right >= 0)
+    keys, counts = np.unique(left[inside] << 32 | right[inside], return_counts=True)
+    found = dict(zip(keys.tolist(), counts.tolist(), strict=True))
+    for token, length in zip(runs.tolist(), lengths.tolist(), strict=True):
+        if token >= 0 and length > 1:
+            key = _key((token, token))
+            found[key] = found.get(key, 0) + length // 2
+    return found
