@@ -19,8 +19,8 @@ PICTURE_SECONDS = 5.0
 
 def head(tier: str | None) -> tuple[str, ...]:
     """Of the table of units."""
-    told = (f"{tier} MI, bits", f"{tier} NMI", "by chance", f"{tier} purity", "unit purity") if tier else ()
-    first = ("layer", "kind", "K", "variance kept", "perplexity", "dead", "most frequent", "units/s", "bit/s")
+    told = ("MI, bits", "NMI", "by chance", f"{tier} purity", "unit purity") if tier else ()
+    first = ("layer", "kind", "K", "kept", "perplexity", "dead", "top unit", "units/s", "bit/s")
     return (*first, *told)
 
 
@@ -92,15 +92,20 @@ def markdown(report: UnitsReport) -> str:
 def lead(report: UnitsReport) -> str:
     """What was judged."""
     frames = max((each.agreement.frames for each in report.scores if each.agreement), default=0)
-    told = f" Labels: tier {report.tier} of {frames:,} frames." if report.tier else ""
+    told = f" MI, NMI and purity: against the tier {report.tier} of {frames:,} frames." if report.tier else ""
     return (
         f"{report.recordings} test recordings ({report.seconds / 60:.1f} minutes), {report.speakers} speakers who "
-        f"taught nothing.{told}"
+        f"taught nothing. Kept: share of the variance of the frames.{told}"
     )
 
 
 def _markdown_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in (names, ("---",) * len(names), *rows))
+
+
+def _unbroken(rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """The same with hyphens at which no line ends."""
+    return [tuple(cell.replace("-", "\u2011") for cell in row) for row in rows]
 
 
 def write_report(
@@ -142,14 +147,14 @@ def write_report(
         element(
             "section",
             element("h2", "What the units tell"),
-            table(names, rows_of(report), caption="By quantizer", numeric=range(2, len(names))),
+            table(names, _unbroken(rows_of(report)), caption="By quantizer", numeric=range(2, len(names))),
         ),
         element(
             "section",
             element("h2", "Acoustic BPE"),
             element("p", f"Test speech, {chosen.system.name}."),
             line,
-            table(CURVE_HEAD, curve_rows(report), caption="Compression", numeric=range(2, len(CURVE_HEAD))),
+            table(CURVE_HEAD, _unbroken(curve_rows(report)), caption="Compression", numeric=range(2, len(CURVE_HEAD))),
         ),
         element(
             "section",

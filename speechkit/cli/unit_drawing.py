@@ -40,13 +40,15 @@ def draw_units(
     Raises:
         UserError: if a recording that is asked for is missing somewhere, or none is in all files.
     """
-    named = {str(path): {row.id: row.frames() for row in read_sequences([path])} for path in units}
+    named = [{row.id: row.frames() for row in read_sequences([path])} for path in units]
+    labels = _ribbon_names(units)
     rows = {row.id: row for row in read_manifest(manifest)}
     for name in ids:
-        for source, known in [(str(manifest), set(rows)), *((path, set(found)) for path, found in named.items())]:
+        everywhere = [(manifest, set(rows)), *((path, set(found)) for path, found in zip(units, named, strict=True))]
+        for source, known in everywhere:
             if name not in known:
                 raise UserError(f"{source}: has no recording {name}; name one that is in all files")
-    chosen = list(ids) or [name for name in rows if all(name in found for found in named.values())]
+    chosen = list(ids) or [name for name in rows if all(name in found for found in named)]
     if not chosen:
         raise UserError(f"{manifest}: no recording has units in all files; give the manifest that was encoded")
     aligned = {row.id: row for row in read_manifest(alignment)} if alignment else rows
@@ -55,12 +57,10 @@ def draw_units(
         tier = ((aligned[name].alignment if name in aligned else None) or {}).get("word", [])
         words = [(item.symbol, item.start, item.start + item.duration) for item in tier if item.start < seconds]
         cut = msgspec.structs.replace(row, duration=min(row.duration, seconds))
+        shown = cut.duration / row.duration
         ribbons = [
-            Ribbon(
-                _ribbon_name(Path(path), len(named)),
-                found[name][: max(1, round(len(found[name]) * cut.duration / row.duration))],
-            )
-            for path, found in named.items()
+            Ribbon(label, found[name][: max(1, round(shown * len(found[name])))])
+            for label, found in zip(labels, named, strict=True)
         ]
         target = out / f"{safe_id(name)}.png"
         waveform = read_cut(audio_path(manifest, cut), cut, sample_rate=SAMPLE_RATE)
@@ -69,6 +69,12 @@ def draw_units(
         yield target
 
 
-def _ribbon_name(path: Path, ribbons: int) -> str:
-    """The file's name; of several files also that of its folder, since stages call all their files alike."""
-    return path.stem if ribbons == 1 else f"{path.parent.name}/{path.stem}"
+def _ribbon_names(paths: Sequence[Path]) -> list[str]:
+    """What tells the files apart: without the folders that all share, and the names that all end in."""
+    every = [path.with_suffix("").parts for path in paths]
+    if len(set(every)) == 1:
+        return [parts[-1] for parts in every]
+    shortest = min(map(len, every))
+    begin = next(place for place in range(shortest + 1) if len({parts[: place + 1] for parts in every}) > 1)
+    end = next(place for place in range(shortest + 1) if len({parts[len(parts) - place - 1 :] for parts in every}) > 1)
+    return ["/".join(parts[begin : len(parts) - end]) or parts[-1] for parts in every]

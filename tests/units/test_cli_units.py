@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from speechkit.cli.main import call
+from speechkit.cli.unit_drawing import _ribbon_names
 from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.encoders.store import FeatureStore
 from speechkit.units.acoustic_bpe import AcousticBpe
@@ -114,6 +115,18 @@ def test_pictures_of_units_and_words_are_written(made, shared_data, tmp_path, ca
     assert all(Path(path).read_bytes().startswith(b"\x89PNG\r\n\x1a\n") for path in written)
     assert call([*draw, "--ids", "nobody"]) == 2
     assert "has no recording nobody" in capsys.readouterr().err
+
+
+def test_ribbons_are_named_by_what_tells_their_files_apart():
+    def named(*paths):
+        return _ribbon_names([Path(path) for path in paths])
+
+    assert named("units/layer-2/k-100/test.jsonl", "units/layer-3/k-100/test.jsonl") == ["layer-2", "layer-3"]
+    assert named("a/b/x.jsonl", "a/c/y.jsonl") == ["b/x", "c/y"]
+    assert named("k-50.jsonl", "k-100.jsonl") == ["k-50", "k-100"]
+    assert named("a/u.jsonl") == ["u"]
+    assert named("a/u.jsonl", "a/u.jsonl") == ["u", "u"]
+    assert named("u.jsonl", "a/u.jsonl") == ["u", "a"]
 
 
 def test_what_does_not_fit_is_one_sentence(made, tmp_path, capsys):
