@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,7 +160,7 @@ class Encode(Worker):
 
 
 def cluster(context: Context) -> None:
-    """A quantizer for each layer, kind and K, of the training speech."""
+    """A quantizer for each layer, kind and K, of the training speech; those that are done survive an interruption."""
     from speechkit.units.kmeans import train_kmeans
     from speechkit.units.stacked import train_stacked
 
@@ -174,21 +175,27 @@ def cluster(context: Context) -> None:
             seed=context.seed % 2**31,
             **({"normalization": "unit-length"} if system.kind == "spherical" else {}),
         )
-        target = context.output("codebooks") / system.folder
 
         def batches(store: LayerStore = store) -> Iterator[NDArray[np.float32]]:
-            if context.interrupted:
-                raise Interrupted
-            return store.batches(BATCH_FRAMES)
+            for batch in store.batches(BATCH_FRAMES):
+                if context.interrupted:
+                    raise Interrupted
+                yield batch
 
+        done = context.scratch / system.folder
         try:
-            if system.kind in STACKED:
+            if (done / "done").is_file():
+                context.log(f"{system.name}: was done")
+            elif system.kind in STACKED:
                 way: Any = system.kind
-                train_stacked(batches, way, config.codebooks, settings, store.spec, context.log).save(target)
+                train_stacked(batches, way, config.codebooks, settings, store.spec, context.log).save(done)
             else:
-                train_kmeans(batches, settings, store.spec, context.log).codebook.save(target)
+                train_kmeans(batches, settings, store.spec, context.log).codebook.save(done)
         except UserError as error:
             raise UserError(f"{system.name}: {error}") from error
+        (done / "done").touch()
+        target = context.output("codebooks") / system.folder
+        shutil.copytree(done, target, ignore=shutil.ignore_patterns("done"))
         context.progress.update(number + 1, len(every))
 
 

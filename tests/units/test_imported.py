@@ -64,6 +64,26 @@ def test_a_plain_pickle_is_read_too(tmp_path, held, protocol):
     assert np.array_equal(import_codebook(tmp_path / "km.pkl", None).centroids, wanted.astype(np.float32))
 
 
+def test_files_of_old_libraries_are_read(tmp_path, monkeypatch):
+    """Before joblib 1.3 no bytes were leapt over before an array, and modules had other names."""
+    make = joblib.numpy_pickle.NumpyPickler._create_array_wrapper
+
+    def unaligned(self, array):
+        wrapper = make(self, array)
+        del wrapper.numpy_array_alignment_bytes
+        return wrapper
+
+    monkeypatch.setattr(joblib.numpy_pickle.NumpyPickler, "_create_array_wrapper", unaligned)
+    joblib.dump(FAIRSEQ, tmp_path / "km.bin", protocol=2)
+    for whole, new, old in (
+        ((tmp_path / "km.bin").read_bytes(), b"cluster._kmeans\n", b"cluster.k_means_\n"),
+        (pickle.dumps(FAIRSEQ, protocol=2), b"cnumpy._core.", b"cnumpy.core."),
+    ):
+        assert new in whole
+        (tmp_path / "old.bin").write_bytes(whole.replace(new, old))
+        assert np.array_equal(import_codebook(tmp_path / "old.bin", None).centroids, FAIRSEQ.cluster_centers_)
+
+
 def test_centroids_of_numpy_are_read_and_objects_are_not(tmp_path):
     np.save(tmp_path / "km.npy", PLAIN.cluster_centers_)
     assert np.array_equal(import_codebook(tmp_path / "km.npy", None).centroids, PLAIN.cluster_centers_.astype("f4"))

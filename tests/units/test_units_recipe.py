@@ -17,9 +17,10 @@ from speechkit.data.manifest import read_jsonl, write_manifest
 from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.errors import ConfigError, UserError
 from speechkit.io.audio import write_audio
-from speechkit.pipeline import outputs, run_recipe
+from speechkit.pipeline import Interrupted, outputs, run_recipe
 from speechkit.units.acoustic_bpe import AcousticBpe
 from speechkit.units.codebook import Codebook
+from speechkit.units.kmeans import train_kmeans
 from speechkit.units.sequences import read_sequences
 
 TINY = Path(__file__).parents[2] / "recipes/units/conf/tiny.yaml"
@@ -143,6 +144,27 @@ def test_without_an_alignment_the_table_says_nothing_of_labels(speech, tmp_path)
     assert report.scores[0].agreement is None
     assert "purity" not in markdown(report)
     assert (outputs(recipe, tmp_path, "score") / "report.html").read_text().count('<figure class="units"') == 1
+
+
+def test_codebooks_that_are_done_survive_an_interruption(speech, tmp_path, monkeypatch):
+    more = ["clusters=[3,4,5]", "bpe.sizes=[6]"]
+    trained = []
+
+    def interrupted_once(batches, config, *rest):
+        if config.clusters == 5 and 5 not in trained:
+            trained.append(5)
+            raise Interrupted
+        trained.append(config.clusters)
+        return train_kmeans(batches, config, *rest)
+
+    monkeypatch.setattr("speechkit.units.kmeans.train_kmeans", interrupted_once)
+    code = run_recipe(recipe, tmp_path, given(speech, *more), stop=3, config_files=[TINY], quiet=True, device="cpu")
+    assert code == 130
+    run_recipe(recipe, tmp_path, given(speech, *more), stop=3, config_files=[TINY], quiet=True, device="cpu")
+    assert trained == [3, 4, 5, 5]
+    folder = outputs(recipe, tmp_path, "codebooks") / "codebooks/layer-0"
+    assert sorted(path.name for path in folder.iterdir()) == ["k-means-3", "k-means-4", "k-means-5"]
+    assert {path.name for path in (folder / "k-means-3").iterdir()} == {"codebook.json", "codebook.safetensors"}
 
 
 @pytest.mark.parametrize(
