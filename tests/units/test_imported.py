@@ -193,14 +193,14 @@ def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
         read_pickled(tmp_path / "large")
 
 
-@pytest.mark.parametrize("content", [b"cnumpy\nx\n" + b")R" * 400_000 + b".", b")" + b"\x85" * 800_000 + b"."])
+@pytest.mark.parametrize("content", [b"cnumpy\nx\n" + b")R" * 150_000 + b".", b")" + b"\x85" * 300_000 + b"."])
 def test_deep_nesting_ends_in_a_sentence(tmp_path, content):
     (tmp_path / "deep").write_bytes(content)
     with pytest.raises(UserError, match="no cluster_centers_"):
         import_codebook(tmp_path / "deep", None)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_file_is_a_sentence_or_a_codebook(tmp_path, data):
     path = tmp_path / "km.bin"
