@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,6 +32,35 @@ def named_recognizers(text: str) -> dict[str, str]:
     return found
 
 
+class Searched(NamedTuple):
+    """A recogniser's name with its search: ``beam`` 0 is greedy; ``model`` an ARPA file with its weight."""
+
+    name: str
+    beam: int = 0
+    model: str | None = None
+    weight: float = 0.5
+
+
+def searched(text: str) -> Searched:
+    """Read ``NAME``, ``NAME+beam:32`` or ``NAME+beam:32+lm:FILE@0.5``.
+
+    Raises:
+        ConfigError: if the beam or the weight is no number that can be used.
+    """
+    name, _, options = text.partition("+beam:")
+    if not options:
+        return Searched(name)
+    beam, _, rest = options.partition("+lm:")
+    model, _, weight = rest.rpartition("@") if "@" in rest else (rest, "", "0.5")
+    try:
+        found = Searched(name, int(beam), model or None, float(weight))
+    except ValueError as error:
+        raise ConfigError(f"recognizers: {text}: beam and weight are numbers (NAME+beam:32+lm:FILE@0.5)") from error
+    if found.beam < 1 or not 0 <= found.weight < 100:
+        raise ConfigError(f"recognizers: {text}: give a beam of 1 or more and a weight from 0 to 100")
+    return found
+
+
 def load_hear(name: str, lang: str, device: str) -> Hear:
     """The function of a recogniser.
 
@@ -41,7 +71,12 @@ def load_hear(name: str, lang: str, device: str) -> Hear:
         return _pocketsphinx(lang)
     from speechkit.asr.load import load_recognizer
 
-    recognizer = load_recognizer(name, lang, device)
+    found = searched(name)
+    recognizer = load_recognizer(found.name, lang, device)
+    if found.beam:
+        from speechkit.asr.load import with_beam
+
+        recognizer = with_beam(recognizer, found.beam, found.model, found.weight)
 
     def hear(utterance: Utterance, path: Path) -> str:
         begin = round(utterance.offset * RATE)

@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 
-from recipes.wer_benchmarks.recognizers import Hear, load_hear, named_recognizers
+from recipes.wer_benchmarks.recognizers import Hear, load_hear, named_recognizers, searched
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError, ConfigError
+from speechkit.io.hashing import digest_file
 from speechkit.mining.stages import recognizer_digest
 from speechkit.pipeline import Context, Drop, Worker
 from speechkit.runtime import item_seed
@@ -88,7 +89,18 @@ class Recognize(Worker):
 
 def recognizers_digest(text: str) -> str:
     """What all of the names stand for."""
-    return "; ".join(f"{label}={recognizer_digest(name)}" for label, name in named_recognizers(text).items())
+    return "; ".join(f"{label}={_digest(name)}" for label, name in named_recognizers(text).items())
+
+
+def _digest(name: str) -> str:
+    found = searched(name)
+    digest = recognizer_digest(found.name)
+    if not found.beam:
+        return digest
+    if found.model is not None and not Path(found.model).is_file():
+        raise ConfigError(f"recognizers: {found.model}: is not there; build it by speechkit lm build")
+    model = "" if found.model is None else f" lm {digest_file(found.model)} weight {found.weight:g}"
+    return f"{digest} beam {found.beam}{model}"
 
 
 def score(context: Context) -> None:

@@ -63,6 +63,16 @@ class CtcRecognizer:
         """What stages after this one must agree with."""
         return self._spec
 
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The model's symbols."""
+        return self._emitter.vocabulary
+
+    @property
+    def silent(self) -> frozenset[int]:
+        """Symbols that write nothing."""
+        return self._emitter.silent
+
     def recognize(self, path: str, speech: list[tuple[int, int]] | None = None) -> Hypothesis:
         """Characters and emissions of one recording; see `speechkit.asr.hypothesis.Recognizer`."""
         return greedy_decode(self.emissions(path, speech), self._emitter.silent)

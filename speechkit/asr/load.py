@@ -65,6 +65,24 @@ def load_recognizer(name_or_path: str = "auto", lang: str = "en", device: str = 
     return CtcRecognizer(emitter, spec, **options)
 
 
+def with_beam(
+    recognizer: Recognizer, beam: int, model_path: str | Path | None = None, weight: float = 0.5, bonus: float = 0.5
+) -> Recognizer:
+    """The recogniser, decoding by beam search; without a language model neither it nor a word's bonus counts.
+
+    Raises:
+        UserError: if the recogniser is no CTC model, or the language model cannot be used.
+    """
+    from speechkit.asr.beam import BeamConfig
+    from speechkit.asr.beam_recognizer import BeamRecognizer
+    from speechkit.asr.ctc_recognizer import CtcRecognizer
+
+    if not isinstance(recognizer, CtcRecognizer):
+        raise UserError(f"{recognizer.spec.name}: has no CTC emissions to search; leave --beam and --lm out")
+    config = BeamConfig(beam=beam, weight=weight, bonus=0.0 if model_path is None else bonus)
+    return BeamRecognizer(recognizer, config, model_path)
+
+
 def is_own_model(folder: Path) -> bool:
     """Whether a folder holds a `CtcModel` rather than a Hugging Face checkpoint."""
     config = folder / "config.json"

@@ -19,6 +19,8 @@ Examples:
   speechkit transcribe talk.wav --recognizer facebook/wav2vec2-base-960h
 
   speechkit transcribe talk.wav --recognizer faster-whisper:tiny.en
+
+  speechkit transcribe talk.wav --beam 32 --lm words.arpa --lm-weight 0.5
 """
 
 
@@ -30,14 +32,25 @@ def transcribe(
     ] = "auto",
     lang: Annotated[str, typer.Option(help="Language of the recordings.")] = "en",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    beam: Annotated[int, typer.Option(help="Texts kept by beam search; 0 decodes greedily. CTC only.", min=0)] = 0,
+    lm: Annotated[Path | None, typer.Option(help="ARPA model for the beam, as speechkit lm build writes.")] = None,
+    lm_weight: Annotated[float, typer.Option(help="What the language model counts.", min=0.0)] = 0.5,
+    word_bonus: Annotated[float, typer.Option(help="What a word more counts with --lm.")] = 0.5,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a recording, with word times.")] = False,
 ) -> None:
     """Recognise recordings."""
     import msgspec
 
     from speechkit.asr import load_recognizer
+    from speechkit.errors import UserError
 
-    loaded = load_recognizer(recognizer, lang=lang, device=device)
+    if lm is not None and not beam:
+        raise UserError("--lm needs --beam; add for example --beam 32")
+    loaded: Any = load_recognizer(recognizer, lang=lang, device=device)
+    if beam:
+        from speechkit.asr.load import with_beam
+
+        loaded = with_beam(loaded, beam, lm, lm_weight, word_bonus)
     for path in audio:
         hypothesis = loaded.recognize(str(path))
         if json:

@@ -13,7 +13,7 @@ from recipes.slue.corpora import slurp_rows, split_of, squad_rows
 from recipes.slue.earnings21 import call_pieces, write_rows
 from recipes.slue.recipe import recipe as slue_recipe
 from recipes.wer_benchmarks.recipe import recipe as wer_recipe
-from recipes.wer_benchmarks.recognizers import named_recognizers
+from recipes.wer_benchmarks.recognizers import named_recognizers, searched
 from speechkit.errors import ConfigError, UserError
 from speechkit.pipeline import run_recipe
 
@@ -55,6 +55,15 @@ def test_every_recogniser_is_scored_by_group_under_two_normalisers(manifest, tmp
     assert system["groups"]["heard_in_training"]["no"]["rate"] == 0
     drops = (tmp_path / "exp/01-select/current/drops.jsonl").read_text()
     assert '"no_text"' in drops
+
+
+def test_a_recogniser_is_named_with_its_search():
+    assert searched("embedded") == ("embedded", 0, None, 0.5)
+    assert searched("embedded+beam:8") == ("embedded", 8, None, 0.5)
+    assert searched("some/model+beam:8+lm:a@b.arpa@0.7") == ("some/model", 8, "a@b.arpa", 0.7)
+    for wrong in ("embedded+beam:many", "embedded+beam:0", "embedded+beam:4+lm:a.arpa@nan"):
+        with pytest.raises(ConfigError, match="beam"):
+            searched(wrong)
 
 
 def test_recognisers_are_named_once():

@@ -1,0 +1,105 @@
+"""A CTC recogniser that decodes by beam search, with an n-gram model where one is given."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from difflib import SequenceMatcher
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.asr.beam import BeamConfig, beam_search
+from speechkit.asr.ctc_recognizer import CtcRecognizer
+from speechkit.asr.hypothesis import Emissions, Hypothesis, RecognizerSpec
+from speechkit.asr.ngram import NgramModel
+from speechkit.errors import UserError
+from speechkit.io.hashing import digest_file
+
+STRETCH_SECONDS = 30.0
+"""A longer recording is decoded in stretches, cut where the blank is surest, so that memory stays bounded."""
+
+
+class BeamRecognizer:
+    """Beam search over the emissions of a `CtcRecognizer`.
+
+    Args:
+        recognizer: gives the emissions.
+        config: width and weights.
+        model_path: ARPA file of the language model, in the recogniser's letters; without one, no model.
+
+    Raises:
+        UserError: if the width is no positive number, the model cannot be read, or it is written in other letters.
+    """
+
+    def __init__(self, recognizer: CtcRecognizer, config: BeamConfig, model_path: str | Path | None = None):
+        if config.beam < 1:
+            raise UserError(f"beam: {config.beam} texts cannot be kept; give 1 or more")
+        self._recognizer, self._config = recognizer, config
+        self._model = None if model_path is None else NgramModel.read(model_path)
+        self._model_path = None if model_path is None else Path(model_path)
+        if self._model is not None:
+            words = (entry for entry in self._model.entries if " " not in entry and not entry.startswith("<"))
+            letters = {letter for word in words for letter in word if letter.isalpha()}
+            if not letters & {letter for symbol in recognizer.vocabulary for letter in symbol}:
+                raise UserError(f"{model_path}: shares no letter with the recogniser; build it from text in its case")
+
+    @property
+    def spec(self) -> RecognizerSpec:
+        """What stages after this one must agree with: the recogniser's, with the search and the model's content."""
+        spec, config = self._recognizer.spec, self._config
+        model = "none" if self._model_path is None else digest_file(self._model_path)
+        search = f"beam {config.beam}, lm {model}, weight {config.weight:g}, bonus {config.bonus:g}"
+        return replace(spec, model=f"{spec.model} ({search})")
+
+    def recognize(self, path: str, speech: list[tuple[int, int]] | None = None) -> Hypothesis:
+        """The best text; a character has the time of the greedy one that it stands on, or lies between neighbours."""
+        greedy = self._recognizer.recognize(path, speech)
+        emissions = greedy.emissions
+        assert emissions is not None, "a CTC recogniser gives its emissions"
+        texts = []
+        for begin, end in stretches(emissions):
+            found = beam_search(
+                emissions.log_probs[begin:end],
+                emissions.vocabulary,
+                blank=emissions.blank,
+                silent=self._recognizer.silent,
+                model=self._model,
+                config=self._config,
+            )
+            texts.append(found[0].text)
+        return _timed(" ".join(filter(None, texts)), greedy)
+
+
+def stretches(emissions: Emissions) -> list[tuple[int, int]]:
+    """Frames (begin, end) of stretches of at most STRETCH_SECONDS, cut in the last half at the longest sure blank."""
+    longest = max(2, round(STRETCH_SECONDS / emissions.hop_seconds))
+    frames = len(emissions.log_probs)
+    found, begin = [], 0
+    while frames - begin > longest:
+        blank = emissions.log_probs[begin + longest // 2 : begin + longest, emissions.blank].astype(np.float32)
+        edges = np.flatnonzero(np.diff(np.concatenate(([0], (blank > -0.1).astype(np.int8), [0]))))
+        starts, ends = edges[::2], edges[1::2]
+        place = longest - longest // 2
+        if len(starts):
+            run = int((ends - starts).argmax())
+            place = max(1, int(starts[run] + ends[run]) // 2)
+        found.append((begin, begin + longest // 2 + place))
+        begin = found[-1][1]
+    return [*found, (begin, frames)] if frames > begin else found
+
+
+def _timed(text: str, greedy: Hypothesis) -> Hypothesis:
+    """Times of a text by the greedy characters that it shares; the others lie evenly between those."""
+    places: list[int] = []
+    times: list[tuple[float, float, float]] = []
+    for block in SequenceMatcher(None, text, greedy.text, autojunk=False).get_matching_blocks():
+        for step in range(block.size):
+            place = block.b + step
+            places.append(block.a + step)
+            times.append((float(greedy.starts[place]), float(greedy.ends[place]), float(greedy.scores[place])))
+    every = np.arange(len(text), dtype=np.float64)
+    known: NDArray[np.float64] = np.array(times or [(0.0, 0.0, 0.0)], np.float64)
+    at = places or [0]
+    starts, ends, scores = (np.interp(every, at, column) for column in known.T)
+    return Hypothesis(text, starts, np.maximum(starts, ends), scores.astype(np.float32), greedy.emissions)

@@ -1,0 +1,73 @@
+"""`speechkit transcribe --beam --lm`: a search over the emissions of whole recordings."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from speechkit.asr import Emissions, load_recognizer
+from speechkit.asr.beam_recognizer import STRETCH_SECONDS, stretches
+from speechkit.asr.load import with_beam
+from speechkit.asr.ngram_training import estimate, write_arpa
+from speechkit.cli.main import app
+from speechkit.errors import UserError
+
+
+@pytest.fixture
+def recording(shared_data):
+    return next(iter(sorted(shared_data.glob("LibriSpeech/dev-clean/2428/*/*-0000.*3"))))
+
+
+@pytest.fixture
+def model(recording, tmp_path):
+    lines = next(recording.parent.glob("*.trans.txt")).read_text().lower().splitlines()
+    path = tmp_path / "words.arpa"
+    write_arpa(estimate((line.split()[1:] for line in lines), 2)[0], path)
+    return path
+
+
+def test_a_language_model_that_knows_the_text_mends_words(recording, model):
+    said = next(recording.parent.glob("*.trans.txt")).read_text().lower().splitlines()[0].split()[1:]
+    greedy = load_recognizer("embedded")
+    found = with_beam(greedy, 16, model, 1.0).recognize(str(recording))
+    plain = greedy.recognize(str(recording))
+    assert len(set(said) - set(found.text.split())) <= len(set(said) - set(plain.text.split()))
+    assert found.text != plain.text
+    assert len(found.text) == len(found.starts) == len(found.ends) == len(found.scores)
+    assert (np.diff(found.starts) >= 0).all()
+    assert (found.ends >= found.starts).all()
+
+
+def test_the_search_is_reached_from_the_shell(recording, model):
+    line = ["transcribe", str(recording), "--beam", "8", "--lm", str(model), "--json"]
+    result = CliRunner().invoke(app, line)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    assert [word["word"] for word in found["words"]] == found["text"].split()
+    assert "beam 8" in found["recognizer"]["model"]
+
+
+def test_long_recordings_are_cut_at_sure_blanks_and_no_frame_is_lost():
+    random = np.random.default_rng(0)
+    log_probs = np.log(random.dirichlet([1, 1, 1], 4000)).astype(np.float16)
+    log_probs[1200:1260] = [0.0, -20.0, -20.0]
+    found = stretches(Emissions(log_probs, 0.02, ("_", " ", "a"), 0))
+    assert [begin for begin, _ in found] == [0, *(end for _, end in found[:-1])]
+    assert found[-1][1] == 4000
+    assert found[0][1] == 1230
+    assert all(0 < (end - begin) * 0.02 <= STRETCH_SECONDS for begin, end in found)
+
+
+def test_what_cannot_be_searched_is_said(tmp_path):
+    upper = tmp_path / "upper.arpa"
+    write_arpa(estimate([["ÄÖ", "Ü"]], 2)[0], upper)
+    with pytest.raises(UserError, match="shares no letter"):
+        with_beam(load_recognizer("embedded"), 4, upper)
+    (tmp_path / "a.ctm").write_text("a 1 0.0 0.5 hello\n")
+    with pytest.raises(UserError, match="no CTC emissions"):
+        with_beam(load_recognizer(f"words:{tmp_path / 'a.ctm'}"), 4)
+    result = CliRunner().invoke(app, ["transcribe", "x.wav", "--lm", str(upper)])
+    assert isinstance(result.exception, UserError) or "--beam" in result.output
