@@ -103,7 +103,10 @@ class _Run:
         self.began = time.time()
 
     def whole(self) -> None:
-        """A function that sees whole inputs."""
+        """A function that sees whole inputs; it may use all processors, whatever a stage before it was limited to."""
+        from speechkit.runtime import asked_threads, available_cpus, limit_threads
+
+        limit_threads(asked_threads() or available_cpus())
         run: Any = self.stage.run
         staging = self.folder.new_staging()
         scratch = self.folder.work / "scratch"

@@ -33,10 +33,10 @@ class _PartOpenError(Exception):
 
 def make_worker(job: Job, device: str) -> Any:
     """The stage's worker, set up on ``device`` and ready for parts."""
-    from speechkit.runtime import limit_threads
+    from speechkit.runtime import asked_threads, limit_threads
 
     # The same threads whatever the number of workers: a sum over threads may depend on how many there are.
-    limit_threads(job.cpus)
+    limit_threads(min(job.cpus, asked_threads() or job.cpus))
     worker = job.run(job.config)
     worker.inputs = dict(job.inputs)
     worker.seed = job.seed

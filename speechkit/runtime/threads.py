@@ -6,6 +6,8 @@ import os
 import sys
 
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+ASKED = "SPEECHKIT_THREADS"
+"""Keeps what the user's OMP_NUM_THREADS was, since `limit_threads` writes over that."""
 
 
 def available_cpus() -> int:
@@ -13,6 +15,12 @@ def available_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def asked_threads() -> int | None:
+    """The most threads that the user allows by ``OMP_NUM_THREADS``; None without it."""
+    asked = os.environ.get(ASKED, os.environ.get(VARIABLES[0], ""))
+    return int(asked) if asked.isdecimal() and int(asked) > 0 else None
 
 
 def limit_threads(count: int) -> None:
@@ -27,6 +35,7 @@ def limit_threads(count: int) -> None:
     """
     if count < 1:
         raise ValueError(f"a thread count is at least 1, not {count}")
+    os.environ.setdefault(ASKED, os.environ.get(VARIABLES[0], ""))
     for variable in VARIABLES:
         os.environ[variable] = str(count)
     if "numpy" in sys.modules:

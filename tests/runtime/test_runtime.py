@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -96,6 +97,16 @@ def test_threads_are_limited_here_and_in_children():
     with pytest.raises(ValueError):
         limit_threads(0)
     assert available_cpus() >= 1
+
+
+@pytest.mark.parametrize(("given", "asked"), [("3", "3"), (None, "None"), ("many", "None")])
+def test_what_the_user_asked_for_outlives_the_limits_of_stages(given, asked):
+    code = "from speechkit.runtime import *; limit_threads(1); limit_threads(2); print(asked_threads())"
+    environment = {name: value for name, value in os.environ.items() if "THREADS" not in name}
+    environment |= {"OMP_NUM_THREADS": given} if given else {}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == asked
 
 
 def test_threads_of_a_library_that_is_loaded_are_limited_too():

@@ -24,7 +24,7 @@ def quiet(_):
 @pytest.mark.parametrize("pieces", [0, 24])
 def test_summaries_are_learned_in_characters_and_in_pieces(orders, quick, tmp_path, pieces):
     train, test = orders
-    config = quick(steps=80, rate=5e-3, patience=0, pieces=pieces, depth=1)
+    config = quick(steps=200, rate=1e-3, patience=0, pieces=pieces, depth=1)
     assert train_system("summarisation", train, tmp_path, config, log=quiet)
     lines = [json.loads(line) for line in (tmp_path / "work/metrics.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines if "loss" in line]
