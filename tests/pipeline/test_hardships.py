@@ -112,8 +112,9 @@ def test_ctrl_c_finishes_the_part_in_hand_and_ends_with_130(slow, options):
 
 
 def test_a_second_ctrl_c_stops_at_once(slow):
-    process, parts = slow(seconds=5)
+    process, parts = slow(seconds=8)
     wait_for(lambda: parts() >= 1)
+    time.sleep(1)  # into the next part: between two, the first signal is enough to end the run
     process.send_signal(signal.SIGINT)
     while "once more stops at once" not in process.stderr.readline():  # two signals that wait together arrive as one
         assert process.poll() is None
