@@ -80,11 +80,13 @@ def curve_rows(report: UnitsReport) -> list[tuple[str, ...]]:
 
 def markdown(report: UnitsReport) -> str:
     """Both tables."""
+    from speechkit.report.table import markdown_table
+
     return "\n".join(
         [
             f"{lead(report)}\n",
-            _markdown_table(head(report.tier), rows_of(report)),
-            _markdown_table(CURVE_HEAD, curve_rows(report)),
+            markdown_table(head(report.tier), rows_of(report)),
+            markdown_table(CURVE_HEAD, curve_rows(report)),
         ]
     )
 
@@ -97,10 +99,6 @@ def lead(report: UnitsReport) -> str:
         f"{report.recordings} test recordings ({report.seconds / 60:.1f} minutes), {report.speakers} speakers who "
         f"taught nothing. Kept: share of the variance of the frames.{told}"
     )
-
-
-def _markdown_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "".join(f"| {' | '.join(line)} |\n" for line in (names, ("---",) * len(names), *rows))
 
 
 def _unbroken(rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from recipes.units.choice import choose
 from recipes.units.frames import LayerFrames, LayerStore
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError, ConfigError, UserError
 from speechkit.pipeline import Context, Drop, Interrupted, Value, Worker
-from speechkit.runtime import item_seed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,29 +64,7 @@ def streams(system: System, codebooks: int) -> list[System]:
 
 def prepare(context: Context) -> None:
     """Choose the recordings; a speaker who judges teaches nothing."""
-    config = context.config
-    for field in ("train_manifest", "test_manifest"):
-        if getattr(config, field) is None:
-            raise ConfigError(f"prepare.{field} is not set; give a manifest, for example {field}=FILE")
-    asked = {name.strip() for name in config.test_speakers.split(",") if name.strip()}
-    test = []
-    for row in _fitting(context, "test"):
-        if asked and row.speaker not in asked:
-            context.drop(f"test/{row.id}", "not_asked_for", f"speaker {row.speaker}")
-        else:
-            test.append(row)
-    if missing := asked - {row.speaker for row in test}:
-        raise ConfigError(f"prepare.test_speakers: {sorted(missing)[0]!r} says nothing in {config.test_manifest}")
-    heard = {row.speaker for row in test} - {None}
-    train, total = [], 0.0
-    for row in sorted(_fitting(context, "train"), key=lambda row: item_seed(context.seed, row.id)):
-        if row.speaker in heard:
-            context.drop(f"train/{row.id}", "test_speaker", str(row.speaker))
-        elif total + row.duration > config.max_train_seconds:
-            context.drop(f"train/{row.id}", "beyond_limit", f"max_train_seconds is {config.max_train_seconds:g}")
-        else:
-            total += row.duration
-            train.append(row)
+    train, test = choose(context)
     if not train or not test:
         raise UserError(
             f"{len(train)} training and {len(test)} test recordings are left; give at least one of each, and name "
@@ -94,16 +72,6 @@ def prepare(context: Context) -> None:
         )
     context.write("test.jsonl", test)
     context.write("recordings.jsonl", [*_marked(train, "train"), *_marked(test, "test")])
-
-
-def _fitting(context: Context, part: str) -> Iterator[Utterance]:
-    for row in context.read(f"{part}_manifest"):
-        if row.duration < context.config.min_seconds:
-            context.drop(f"{part}/{row.id}", "too_short", f"{row.duration:.2f} s")
-        elif row.duration > context.config.max_seconds:
-            context.drop(f"{part}/{row.id}", "too_long", f"{row.duration:.1f} s")
-        else:
-            yield row
 
 
 def _marked(rows: Sequence[Utterance], part: str) -> Iterator[Utterance]:

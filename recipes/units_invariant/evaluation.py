@@ -64,7 +64,7 @@ def evaluate(context: Context) -> None:
     from recipes.units_invariant.page import markdown, write_report
     from speechkit.encoders.probing.word_tokens import select_tokens, words_of
     from speechkit.io.atomic import write_json, write_text
-    from speechkit.units.invariant import load_quantizer
+    from speechkit.units.quantizers import load_quantizer
 
     config = context.config
     rows = {row.id: row for row in context.read("test")}

@@ -78,18 +78,15 @@ QUALITY_HEAD = (
 
 def markdown(report: InvariantReport) -> str:
     """Both tables."""
+    from speechkit.report.table import markdown_table
+
     parts = [
         f"{report.encoder}, {report.utterances} utterances ({report.seconds / 60:.1f} minutes), {report.speakers} "
         f"speakers, {report.word_tokens} word tokens.\n",
-        _markdown_table(HEAD, [row for each in report.comparisons for row in table_rows(each)]),
-        _markdown_table(QUALITY_HEAD, quality_rows(report)),
+        markdown_table(HEAD, [row for each in report.comparisons for row in table_rows(each)]),
+        markdown_table(QUALITY_HEAD, quality_rows(report)),
     ]
     return "\n".join(parts)
-
-
-def _markdown_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def write_report(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from recipes.units.choice import choose
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError, ConfigError, UserError
 from speechkit.pipeline import Context, Interrupted
-from speechkit.runtime import item_seed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,46 +26,16 @@ SYSTEMS = ("k-means", "invariant")
 
 def prepare(context: Context) -> None:
     """Choose the recordings; a speaker who judges teaches nothing."""
-    config = context.config
-    for field in ("train_manifest", "test_manifest"):
-        if getattr(config, field) is None:
-            raise ConfigError(f"prepare.{field} is not set; give a manifest, for example {field}=FILE")
-    asked = {name.strip() for name in config.test_speakers.split(",") if name.strip()}
-    test = []
-    for row in _fitting(context, context.read("test_manifest"), "test"):
-        if asked and row.speaker not in asked:
-            context.drop(row.id, "not_asked_for", f"speaker {row.speaker}")
-        else:
-            test.append(row)
-    if missing := asked - {row.speaker for row in test}:
-        raise ConfigError(f"prepare.test_speakers: {sorted(missing)[0]!r} says nothing in {config.test_manifest}")
-    speakers = {row.speaker for row in test} - {None}
-    chosen, total = [], 0.0
-    rows = list(_fitting(context, context.read("train_manifest"), "train"))
-    for row in sorted(rows, key=lambda row: item_seed(context.seed, row.id)):
-        if row.speaker in speakers:
-            context.drop(row.id, "test_speaker", str(row.speaker))
-        elif total + row.duration > config.max_train_seconds:
-            context.drop(row.id, "beyond_limit", f"max_train_seconds is {config.max_train_seconds:g}")
-        else:
-            total += row.duration
-            chosen.append(row)
-    if not chosen or not test:
-        raise UserError(f"{len(chosen)} training and {len(test)} test recordings are left; give at least one of each")
-    context.write("train.jsonl", chosen)
-    context.write("test.jsonl", test)
-    context.write("speech.jsonl", _with_words(test, config.normalizer))
-
-
-def _fitting(context: Context, rows: Any, part: str) -> Iterator[Utterance]:
-    for row in rows:
-        named = msgspec.structs.replace(row, id=f"{part}/{row.id}")
-        if row.duration < context.config.min_seconds:
-            context.drop(named.id, "too_short", f"{row.duration:.2f} s")
-        elif row.duration > context.config.max_seconds:
-            context.drop(named.id, "too_long", f"{row.duration:.1f} s")
-        else:
-            yield named
+    train, test = choose(context, draw_by_part=True)
+    if not train or not test:
+        raise UserError(f"{len(train)} training and {len(test)} test recordings are left; give at least one of each")
+    named = {
+        part: [msgspec.structs.replace(row, id=f"{part}/{row.id}") for row in rows]
+        for part, rows in (("train", train), ("test", test))
+    }
+    for part, rows in named.items():
+        context.write(f"{part}.jsonl", rows)
+    context.write("speech.jsonl", _with_words(named["test"], context.config.normalizer))
 
 
 def _with_words(rows: Sequence[Utterance], normalizer: str) -> Iterator[Utterance]:

@@ -37,20 +37,16 @@ class BeamRecognizer:
             raise UserError(f"beam: {config.beam} texts cannot be kept; give 1 or more")
         self._recognizer, self._config = recognizer, config
         self._model = None if model_path is None else NgramModel.read(model_path)
-        self._model_path = None if model_path is None else Path(model_path)
+        model = "none" if model_path is None else digest_file(model_path)
+        spec = recognizer.spec
+        search = f"beam {config.beam}, lm {model}, weight {config.weight:g}, bonus {config.bonus:g}"
+        self.spec: RecognizerSpec = replace(spec, model=f"{spec.model} ({search})")
+        """What stages after this one must agree with: the recogniser's, with the search and the model's content."""
         if self._model is not None:
             words = (entry for entry in self._model.entries if " " not in entry and not entry.startswith("<"))
             letters = {letter for word in words for letter in word if letter.isalpha()}
             if not letters & {letter for symbol in recognizer.vocabulary for letter in symbol}:
                 raise UserError(f"{model_path}: shares no letter with the recogniser; build it from text in its case")
-
-    @property
-    def spec(self) -> RecognizerSpec:
-        """What stages after this one must agree with: the recogniser's, with the search and the model's content."""
-        spec, config = self._recognizer.spec, self._config
-        model = "none" if self._model_path is None else digest_file(self._model_path)
-        search = f"beam {config.beam}, lm {model}, weight {config.weight:g}, bonus {config.bonus:g}"
-        return replace(spec, model=f"{spec.model} ({search})")
 
     def recognize(self, path: str, speech: list[tuple[int, int]] | None = None) -> Hypothesis:
         """The best text; a character has the time of the greedy one that it stands on, or lies between neighbours."""

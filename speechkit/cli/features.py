@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from speechkit.cli.facts import print_facts
+
 EXAMPLES = """
 Encode the cuts of a manifest, or whole recordings, and store the frames: safetensors shards with the encoder's spec.
 
@@ -45,18 +47,18 @@ def features(
     from speechkit.errors import ConfigError
 
     if show is not None:
-        return _print(_summary(show), json)
+        return print_facts(_summary(show), json)
     if not inputs:
         raise ConfigError("nothing to encode; give a manifest or recordings, or --show FOLDER")
     from speechkit.encoders.load import load_encoder
 
     loaded = load_encoder(encoder, layer=layer, device=device, dtype=compute)  # type: ignore[arg-type]
     if deviation:
-        return _print({str(path): _deviation(loaded, path) for path in inputs}, json)
+        return print_facts({str(path): _deviation(loaded, path) for path in inputs}, json)
     if out is None:
         raise ConfigError("--out is not given; name the folder of the store")
     dropped = _write(loaded, inputs, out, dtype)
-    return _print({**_summary(out), "dropped": dropped}, json)
+    return print_facts({**_summary(out), "dropped": dropped}, json)
 
 
 features.__doc__ = EXAMPLES
@@ -128,14 +130,3 @@ def _summary(folder: Path) -> dict[str, Any]:
         "hours": frames * store.spec.hop / store.spec.sample_rate / 3600,
         **msgspec.to_builtins(store.spec),
     }
-
-
-def _print(values: dict[str, Any], json: bool) -> None:
-    import msgspec
-
-    if json:
-        typer.echo(msgspec.json.encode(values).decode())
-        return
-    width = max(map(len, values))
-    for name, value in values.items():
-        typer.echo(f"{name:{width}}  {f'{value:.4f}' if isinstance(value, float) else value}")

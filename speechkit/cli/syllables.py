@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 
+from speechkit.cli.facts import print_facts
+
 if TYPE_CHECKING:
     from speechkit.data.records import Utterance
 
@@ -113,7 +115,7 @@ def segment(
     write_json(out / "dropped.json", dropped)
     seconds = totals["segment_seconds"]
     rates = {"segments_per_second_of_segments": totals["segments"] / seconds if seconds else 0.0}
-    _print({"folder": str(out), **totals, **rates, "dropped": dropped}, json)
+    print_facts({"folder": str(out), **totals, **rates, "dropped": dropped}, json)
 
 
 def _rows(inputs: list[Path]) -> Iterator[tuple[Utterance, Path]]:
@@ -225,7 +227,7 @@ def thresholds(
     found = estimate_from(load_encoder(encoder, layer=layer, device=device), inputs, rate or None)
     found.save(out)
     shown = {key: value for key, value in msgspec.to_builtins(found).items() if key not in ("origin", "encoder")}
-    _print({"file": str(out), "model": found.encoder.model, "layer": found.encoder.layer, **shown}, json)
+    print_facts({"file": str(out), "model": found.encoder.model, "layer": found.encoder.layer, **shown}, json)
     if (found.norm_separation or 0) < 2:
         print(
             "speechkit: the norms of speech and silence overlap (separation under 2); choose another layer",
@@ -324,14 +326,3 @@ def _print_scores(found: dict[str, Any]) -> None:
         typer.echo(f"purity, {of['pairing']}, {of['pairs']:,} pairs, {of['syllables']} syllables, {of['units']} units")
         for name in ("syllable_purity", "cluster_purity", "normalized_mutual_information"):
             typer.echo(f"  {name:29} {shown(of[name])}")
-
-
-def _print(values: dict[str, Any], json: bool) -> None:
-    import msgspec
-
-    if json:
-        typer.echo(msgspec.json.encode(values).decode())
-        return
-    width = max(map(len, values))
-    for name, value in values.items():
-        typer.echo(f"{name:{width}}  {f'{value:.4f}' if isinstance(value, float) else value}")

@@ -40,8 +40,8 @@ def ued(
     import msgspec
 
     from speechkit.errors import ConfigError
-    from speechkit.units.invariant import load_quantizer
     from speechkit.units.perturbations import KINDS
+    from speechkit.units.quantizers import load_quantizer
     from speechkit.units.ued_measurement import measure_ued, read_noises
 
     chosen = [name.strip() for name in kinds.split(",") if name.strip()] or list(KINDS)

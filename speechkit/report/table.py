@@ -1,4 +1,4 @@
-"""Tables that scroll inside their own box on a narrow screen."""
+"""Tables: in HTML, scrolling inside their own box on a narrow screen, and in Markdown."""
 
 from __future__ import annotations
 
@@ -21,3 +21,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Child]], *, caption: str,
     body = [element("tr", [cell("td", index, content) for index, content in enumerate(row)]) for row in rows]
     content = element("table", element("caption", caption), element("thead", header), element("tbody", body))
     return element("div", content, class_="table", tabindex=0, role="region", aria_label=caption)
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The same in Markdown, each line ended."""
+    return "".join(f"| {' | '.join(line)} |\n" for line in (head, ("---",) * len(head), *rows))

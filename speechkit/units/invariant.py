@@ -22,7 +22,6 @@ from speechkit.errors import ConfigError, UserError
 from speechkit.io.arrays import read_arrays, write_arrays
 from speechkit.io.atomic import write_json
 from speechkit.io.hashing import digest_bytes
-from speechkit.units.codebook import SPEC_FILE as CODEBOOK_FILE
 from speechkit.units.codebook import Codebook, read_spec
 from speechkit.units.deduplication import deduplicate
 
@@ -296,19 +295,6 @@ class InvariantQuantizer:
 
 
 Quantizer = Codebook | InvariantQuantizer
-
-
-def load_quantizer(folder: Path | str) -> Quantizer:
-    """The codebook or the invariant quantizer of a folder.
-
-    Raises:
-        UserError: if it holds neither.
-    """
-    if (Path(folder) / SPEC_FILE).is_file():
-        return InvariantQuantizer.load(folder)
-    if (Path(folder) / CODEBOOK_FILE).is_file():
-        return Codebook.load(folder)
-    raise UserError(f"{folder}: holds neither {CODEBOOK_FILE} nor {SPEC_FILE}; give the folder of a quantizer")
 
 
 def _arrays(head: InvariantHead) -> dict[str, NDArray[Any]]:

@@ -14,7 +14,7 @@ from speechkit.units.stacked import SPEC_FILE as QUANTIZER_FILE
 from speechkit.units.stacked import StackedQuantizer
 
 if TYPE_CHECKING:
-    from speechkit.units.invariant import InvariantQuantizer
+    from speechkit.units.invariant import InvariantQuantizer, Quantizer
 
     AnyQuantizer = Codebook | StackedQuantizer | InvariantQuantizer
 
@@ -53,6 +53,18 @@ def open_quantizer(folder: Path | str) -> AnyQuantizer:
     from speechkit.units.invariant import InvariantQuantizer
 
     return InvariantQuantizer.load(folder)
+
+
+def load_quantizer(folder: Path | str) -> Quantizer:
+    """A quantizer that names a frame by one unit: a codebook or an invariant one.
+
+    Raises:
+        UserError: if the folder holds a stacked quantizer or none, or a file of it is damaged.
+    """
+    found = open_quantizer(folder)
+    if isinstance(found, StackedQuantizer):
+        raise UserError(f"{folder}: names a frame by several units; give the folder of one of its codebooks")
+    return found
 
 
 def unit_sets(quantizer: AnyQuantizer) -> list[UnitSet]:

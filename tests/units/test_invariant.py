@@ -15,8 +15,9 @@ from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import ConfigError, UserError
 from speechkit.units import invariant
 from speechkit.units.codebook import Codebook
-from speechkit.units.invariant import HeadConfig, InvariantHead, InvariantQuantizer, load_quantizer
+from speechkit.units.invariant import HeadConfig, InvariantHead, InvariantQuantizer
 from speechkit.units.invariant_training import Batches, InvariantConfig, feature_statistics, train_invariant
+from speechkit.units.quantizers import load_quantizer
 from speechkit.units.ued import count_edits, ued_score
 
 DIM, CLUSTERS = 6, 5

@@ -19,7 +19,7 @@ from speechkit.encoders.store import FeatureStore
 from speechkit.errors import UserError
 from speechkit.io.audio import write_audio
 from speechkit.pipeline import outputs, run_recipe
-from speechkit.units.invariant import load_quantizer
+from speechkit.units.quantizers import load_quantizer
 from speechkit.units.ued_measurement import measure_ued, read_noises
 
 WORDS = ("bead", "cafe", "dance")

@@ -10,7 +10,7 @@ from speechkit.encoders import load_encoder
 from speechkit.errors import UserError
 from speechkit.units.codebook import Codebook
 from speechkit.units.invariant import HeadConfig, InvariantHead, InvariantQuantizer
-from speechkit.units.quantizers import open_quantizer, unit_sets
+from speechkit.units.quantizers import load_quantizer, open_quantizer, unit_sets
 from speechkit.units.sequences import UnitSequence, name_frames, read_sequences, write_sequences
 from speechkit.units.stacked import StackedQuantizer
 
@@ -53,6 +53,15 @@ def test_a_folder_of_nothing_is_refused(tmp_path):
     (tmp_path / "quantizer.json").write_text("[1]")
     with pytest.raises(UserError, match="make it again"):
         open_quantizer(tmp_path)
+
+
+def test_one_unit_a_frame_is_what_a_stacked_quantizer_does_not_give(tmp_path):
+    for kind, quantizer in quantizers().items():
+        quantizer.save(tmp_path / kind)
+    with pytest.raises(UserError, match="several units"):
+        load_quantizer(tmp_path / "residual")
+    for kind in ("codebook", "invariant"):
+        assert type(load_quantizer(tmp_path / kind)) is type(quantizers()[kind])
 
 
 def test_files_of_several_codebooks_are_there_together_or_not_at_all(tmp_path):
