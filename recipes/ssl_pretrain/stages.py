@@ -193,8 +193,12 @@ def initial(network: Any, config: TrainConfig, **settings: Any) -> Any:
     """The encoder to go on from, as a transformers class, in single precision however it is stored."""
     import torch
 
+    from speechkit.encoders.load import checkpoint_name
+
     try:
-        return network.from_pretrained(config.init, use_safetensors=True, dtype=torch.float32, **settings)
+        return network.from_pretrained(
+            checkpoint_name(str(config.init)), use_safetensors=True, dtype=torch.float32, **settings
+        )
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"train.init={config.init}: cannot be loaded ({str(error).splitlines()[0]}); give a hub id or a folder "

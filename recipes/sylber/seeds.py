@@ -87,13 +87,14 @@ def tier_spans(row: Utterance) -> Spans:
 def make_seeds(context: Context) -> None:
     """Write the encoder, cut to its layers and in standard units, and how stage 1 is to cut speech."""
     from speechkit.encoders import load_encoder
+    from speechkit.encoders.load import checkpoint_name
     from speechkit.encoders.pretraining.batches import WaveformBatches
     from speechkit.syllables.syllable_encoder import SyllableEncoder
 
     config = context.config
     rows = list(context.read("train"))
     manifest = Path(context.inputs["train_manifest"])
-    encoder = SyllableEncoder(encoder_folder(config.encoder), config.layers).to(context.device)
+    encoder = SyllableEncoder(checkpoint_name(config.encoder), config.layers).to(context.device)
     batches = WaveformBatches(rows, manifest, 40.0, 10.0, context.seed % 2**32)
     encoder.standardise(batches(number) for number in range(config.standardising_batches))
     folder = context.output("encoder")
@@ -121,10 +122,3 @@ def rate_penalty(
         frames = encode(waveform)
         stretches += [frames[start:end] for start, end in seeds.speech_runs(waveform) if start < min(end, len(frames))]
     return penalty_for_rate(stretches, rate, shortest=seeds.shortest, longest=seeds.longest)
-
-
-def encoder_folder(name: str) -> str:
-    """The folder that ``embedded`` stands for, any other name as it is."""
-    from speechkit.encoders.load import SMALL
-
-    return str(SMALL) if name == "embedded" else name

@@ -10,6 +10,7 @@ from speechkit.encoders.encoder import Encoder
 from speechkit.errors import ConfigError, UserError
 
 SMALL = Path(__file__).parent / "models" / "small"
+SIGNAL_FEATURES = ("log-mel", "mfcc")
 
 
 def load_encoder(
@@ -37,7 +38,7 @@ def load_encoder(
     """
     if dtype not in ("auto", "float32", "bfloat16"):
         raise ConfigError(f"dtype is {dtype!r}; choose auto, float32 or bfloat16")
-    if name_or_path in ("log-mel", "mfcc"):
+    if name_or_path in SIGNAL_FEATURES:
         from speechkit.encoders.signal_features import SignalEncoder
 
         if layer not in (None, 0) or layer_weights is not None:
@@ -47,13 +48,26 @@ def load_encoder(
     from speechkit.encoders.huggingface import HuggingFaceEncoder
     from speechkit.runtime import choose_device
 
-    if name_or_path == "embedded":
-        if not (SMALL / "model.safetensors").is_file():
-            raise UserError(f"{SMALL}: the weights of the embedded encoder are not there; install the package again")
-        name_or_path = str(SMALL)
+    name_or_path = checkpoint_name(name_or_path)
 
     from speechkit.encoders.autoregressive import AutoregressiveEncoder, is_autoregressive
 
     if is_autoregressive(Path(name_or_path)):
         return AutoregressiveEncoder(name_or_path, layer, layer_weights, choose_device(device))
     return HuggingFaceEncoder(name_or_path, layer, layer_weights, choose_device(device), dtype, compat)
+
+
+def checkpoint_name(name: str) -> str:
+    """The folder that ``embedded`` stands for; any other hub id or folder as it is.
+
+    Raises:
+        ConfigError: for ``log-mel`` and ``mfcc``, which have no weights.
+        UserError: if the weights inside the package are not there.
+    """
+    if name in SIGNAL_FEATURES:
+        raise ConfigError(f"{name} has no weights; name an encoder that has")
+    if name != "embedded":
+        return name
+    if not (SMALL / "model.safetensors").is_file():
+        raise UserError(f"{SMALL}: the weights of the embedded encoder are not there; install the package again")
+    return str(SMALL)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from speechkit.encoders.huggingface import EDGE_SAMPLES, WAVEFORM_FAMILIES, load_checkpoint
 from speechkit.encoders.layers import recorded
+from speechkit.encoders.load import checkpoint_name
 from speechkit.encoders.padding import guard
 from speechkit.encoders.spec import HOP_SAMPLES
 from speechkit.errors import UserError
@@ -24,15 +25,16 @@ class TrainableEncoder(nn.Module):
     """A wav2vec 2.0, HuBERT, WavLM or data2vec-audio checkpoint; the convolutions stay as they are.
 
     Args:
-        name: hub id or folder.
+        name: ``embedded``, a hub id or a folder.
 
     Raises:
+        ConfigError: if it has no weights, as ``mfcc``.
         UserError: if it cannot be loaded or takes features instead of waveforms.
     """
 
     def __init__(self, name: str):
         super().__init__()
-        network, extractor, family = load_checkpoint(name)
+        network, extractor, family = load_checkpoint(checkpoint_name(name))
         if family not in WAVEFORM_FAMILIES:
             raise UserError(
                 f"{name}: a {family} encoder can be used frozen only; choose {', '.join(WAVEFORM_FAMILIES)}"

@@ -16,7 +16,7 @@ from speechkit.asr.ngram_training import estimate, write_arpa
 from speechkit.cli.main import call
 from speechkit.data.manifest import read_manifest
 from speechkit.encoders import load_encoder
-from speechkit.errors import UserError
+from speechkit.errors import ConfigError, UserError
 from speechkit.slue.metrics.entity_tags import END_SYMBOL, SYMBOLS
 from speechkit.slue.metrics.entity_text import parse_entities
 from speechkit.slue.rows import Row
@@ -132,6 +132,13 @@ def test_a_trainable_encoder_gives_what_the_frozen_one_gives_under_padding(tiny_
     for item, count, waveform in zip(states, frames.tolist(), waveforms, strict=True):
         assert count == len(waveform) // 320
         assert np.allclose(item[:, :count].numpy(), frozen.encode_layers(waveform), atol=1e-4)
+
+
+def test_the_encoder_in_the_package_learns_along_and_one_without_weights_is_refused():
+    trainable = TrainableEncoder("embedded")
+    assert any(value.requires_grad for value in trainable.parameters())
+    with pytest.raises(ConfigError, match="mfcc has no weights"):
+        TrainableEncoder("mfcc")
 
 
 def test_long_recordings_are_encoded_in_windows(tiny_encoder):
