@@ -214,8 +214,14 @@ def _choices(annotation: Any) -> list[Any]:
     return []
 
 
-def _build(config: type[msgspec.Struct], prefix: str, values: dict[str, tuple[Any, str]]) -> msgspec.Struct:
-    arguments: dict[str, Any] = {}
+def _build(
+    config: type[msgspec.Struct],
+    prefix: str,
+    values: dict[str, tuple[Any, str]],
+    default: msgspec.Struct | None = None,
+) -> msgspec.Struct:
+    """The struct with what was set; the rest is as in ``default``, which may differ from the struct's own defaults."""
+    arguments: dict[str, Any] = {} if default is None else msgspec.structs.asdict(default)
     problems: list[str] = []
     hints = get_type_hints(config, include_extras=True)
     for info in msgspec.structs.fields(config):
@@ -224,14 +230,14 @@ def _build(config: type[msgspec.Struct], prefix: str, values: dict[str, tuple[An
         shared = info.name if SHARED in getattr(hints[info.name], "__metadata__", ()) else None
         if inner is not None and any(name.startswith(key + ".") for name in values):
             try:
-                arguments[info.name] = _build(inner, key, values)
+                arguments[info.name] = _build(inner, key, values, arguments.get(info.name, _default_of(info)))
             except _ConfigProblemsError as error:
                 problems += error.problems
         elif key in values:
             arguments[info.name] = values[key][0]
         elif shared and shared in values:
             arguments[info.name] = values[shared][0]
-        elif info.required:
+        elif info.required and info.name not in arguments:
             problems.append(f"{key} is missing; give it as {shared or key}=… or in a config file")
     if problems:
         raise _ConfigProblemsError(problems)
@@ -239,3 +245,10 @@ def _build(config: type[msgspec.Struct], prefix: str, values: dict[str, tuple[An
         return config(**arguments)
     except ValueError as error:
         raise _ConfigProblemsError([f"{prefix}: {error}"]) from error
+
+
+def _default_of(info: msgspec.structs.FieldInfo) -> Any:
+    """A field's default value; None where it has none."""
+    if info.default is not msgspec.NODEFAULT:
+        return info.default
+    return info.default_factory() if info.default_factory is not msgspec.NODEFAULT else None

@@ -70,6 +70,16 @@ def test_later_layers_win(tmp_path):
     assert first("first.name=shell", text="first: {name: file}", folder=tmp_path).name == "shell"
 
 
+class Sharp(msgspec.Struct, frozen=True):
+    window: Window = Window(size=20, shape="hamming")
+
+
+def test_a_nested_key_leaves_its_neighbours_as_the_field_has_them_by_default():
+    recipe = Recipe("sharp", (Stage(1, "first", nothing, (), (Output("a"),), Sharp),))
+    found = read_settings(recipe, [], ["first.window.size=30"]).config(recipe.stages[0])
+    assert found == Sharp(Window(size=30, shape="hamming"))
+
+
 def test_nested_keys_and_plain_tables(tmp_path):
     config = first(
         "first.window.size=20", text="first:\n  window: {shape: hamming}\n  table: {a: 1}\n", folder=tmp_path
