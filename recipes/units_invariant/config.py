@@ -11,6 +11,7 @@ from speechkit.pipeline import NEUTRAL, SHARED
 from speechkit.units.invariant_training import InvariantConfig
 from speechkit.units.kmeans import KMeansConfig
 from speechkit.units.perturbations import AUDIBLE, KINDS, Perturbation, PerturbationConfig
+from speechkit.units.smoothed import Smoothing
 
 
 class PrepareConfig(msgspec.Struct, frozen=True):
@@ -74,11 +75,17 @@ class FeaturesConfig(msgspec.Struct, frozen=True):
 
 
 class CodebooksConfig(msgspec.Struct, frozen=True):
-    """The k-means codebooks that teach; ``kmeans.clusters`` is taken from ``clusters`` one by one."""
+    """The k-means codebooks to be compared with, and those that teach.
+
+    Attributes:
+        kmeans: ``kmeans.clusters`` is taken from ``clusters`` one by one.
+        smoothing: of the codebooks that teach, which are made of frames averaged alike.
+    """
 
     layers: Annotated[tuple[int, ...], SHARED] = (3,)
     clusters: Annotated[tuple[int, ...], SHARED] = (50, 100, 200, 500)
     kmeans: KMeansConfig = KMeansConfig()
+    smoothing: Smoothing = Smoothing()
 
 
 class TrainConfig(msgspec.Struct, frozen=True):

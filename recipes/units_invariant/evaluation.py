@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.units_invariant.stages import CLEAN, SYSTEMS, layer_store, place
+from recipes.units_invariant.stages import BASELINE, CLEAN, SMOOTHED, SYSTEMS, layer_store, place
 from speechkit.encoders.probing.abx import AbxScore
 from speechkit.pipeline import Context
 from speechkit.units.ued import UedReduction, UedTable
@@ -31,7 +31,7 @@ class UnitStatistics(msgspec.Struct, frozen=True):
 
 
 class SystemResult(msgspec.Struct, frozen=True):
-    """One quantizer. ABX is on one-hot frames; ``dense`` on centroids (k-means) or posteriors of units (invariant)."""
+    """One quantizer. ABX is on one-hot frames; ``dense`` on centroids (codebooks) or posteriors (invariant)."""
 
     ued: UedTable
     statistics: UnitStatistics
@@ -40,12 +40,12 @@ class SystemResult(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """Both quantizers of a layer and K, and by how much the second's UED is lower."""
+    """The quantizers of a layer and K, and by how much the UED of each lies below that of plain k-means, by change."""
 
     layer: int
     clusters: int
     systems: dict[str, SystemResult]
-    reduction: dict[str, UedReduction]
+    reductions: dict[str, dict[str, UedReduction]]
 
 
 class InvariantReport(msgspec.Struct, frozen=True):
@@ -65,6 +65,7 @@ def evaluate(context: Context) -> None:
     from speechkit.encoders.probing.word_tokens import select_tokens, words_of
     from speechkit.io.atomic import write_json, write_text
     from speechkit.units.quantizers import load_quantizer
+    from speechkit.units.smoothed import Smoothing
 
     config = context.config
     rows = {row.id: row for row in context.read("test")}
@@ -86,8 +87,10 @@ def evaluate(context: Context) -> None:
             folder = place(layer, clusters)
             systems: dict[str, SystemResult] = {}
             edits: dict[str, dict[str, Any]] = {}
-            for system, where in zip(SYSTEMS, ("codebooks", "quantizers"), strict=True):
+            for system, where in SYSTEMS.items():
                 quantizer = load_quantizer(context.inputs[where] / folder)
+                if system == SMOOTHED and quantizer.spec.smoothing == Smoothing():
+                    continue  # it is the plain codebook
                 quantizer.check(store.spec, f"{system} of {folder}")
                 frames = {kind: {name: quantizer.assign(store[version(name, kind)]) for name in ids} for kind in kinds}
                 systems[system], edits[system] = judge(
@@ -121,7 +124,7 @@ def judge(
     seed: int,
 ) -> tuple[SystemResult, dict[str, Any]]:
     """One quantizer's result, and its edits by kind."""
-    from speechkit.units.codebook import Codebook
+    from speechkit.units.invariant import InvariantQuantizer
     from speechkit.units.perturbations import AUDIBLE
     from speechkit.units.ued import count_edits, ued_table
 
@@ -132,7 +135,7 @@ def judge(
         return np.eye(quantizer.num_units, dtype=np.float32)[clean[token.utterance][token.begin : token.end]]
 
     def dense(token: WordToken) -> NDArray[np.float32]:
-        if isinstance(quantizer, Codebook):
+        if not isinstance(quantizer, InvariantQuantizer):
             return quantizer.centroids[clean[token.utterance][token.begin : token.end]]
         found = quantizer.posteriors(store[version(token.utterance, CLEAN)])[token.begin : token.end]
         return np.asarray(np.sqrt(found), np.float32)
@@ -191,18 +194,22 @@ def _overall(result: SystemResult) -> float:
 
 def _reductions(
     edits: Mapping[str, Mapping[str, Any]], speakers: Mapping[str, str], seed: int
-) -> dict[str, UedReduction]:
+) -> dict[str, dict[str, UedReduction]]:
+    """Of every system but the baseline, by change."""
     from speechkit.units.perturbations import AUDIBLE
     from speechkit.units.ued import ued_reduction
 
-    first, second = (edits[system] for system in SYSTEMS)
-    found = {kind: ued_reduction([first[kind]], [second[kind]], speakers, seed=seed) for kind in first}
+    first = edits[BASELINE]
     audible = [kind for kind in first if kind in AUDIBLE]
-    if audible:
-        found["overall"] = ued_reduction(
-            [first[kind] for kind in audible], [second[kind] for kind in audible], speakers, seed=seed
-        )
-    return found
+    together = {kind: [kind] for kind in first} | ({"overall": audible} if audible else {})
+    return {
+        system: {
+            name: ued_reduction([first[k] for k in kinds], [second[k] for k in kinds], speakers, seed=seed)
+            for name, kinds in together.items()
+        }
+        for system, second in edits.items()
+        if system != BASELINE
+    }
 
 
 def read_report(path: Path) -> InvariantReport:

@@ -6,49 +6,52 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipes.units_invariant.stages import CLEAN, SYSTEMS
+from recipes.units_invariant.stages import BASELINE, CLEAN, SYSTEMS
 from speechkit.pipeline import Context
 from speechkit.units.perturbations import KINDS
 
 if TYPE_CHECKING:
-    from recipes.units_invariant.evaluation import Comparison, InvariantReport
+    from recipes.units_invariant.evaluation import Comparison, InvariantReport, SystemResult
     from speechkit.data.records import Utterance
     from speechkit.report.unit_picture import UnitPicture
 
-HEAD = ("layer", "K", "change", "k-means", "invariant", "reduction", "95 %")
+HEAD = ("layer", "K", "change", "quantizer", "UED", "reduction", "95 %")
 
 
 def table_rows(comparison: Comparison) -> list[tuple[str, ...]]:
-    """Change, both distances with intervals, the reduction and its interval."""
-    first, second = (comparison.systems[system] for system in SYSTEMS)
+    """By change and quantizer: the distance with its interval, the reduction from k-means and its interval."""
     rows = []
-    for kind in [*(kind for kind in KINDS if kind in first.ued.scores), "overall", "floor"]:
-        one, other = (
-            getattr(each.ued, kind) if kind in ("overall", "floor") else each.ued.scores[kind]
-            for each in (first, second)
-        )
-        if one is None or other is None:
-            continue
-        reduction = comparison.reduction.get(kind)
-        rows.append(
-            (
-                str(comparison.layer),
-                str(comparison.clusters),
-                kind,
-                *(f"{100 * s.ued:.1f} ({100 * s.interval.low:.1f}–{100 * s.interval.high:.1f})" for s in (one, other)),
-                f"{100 * reduction.reduction:.0f} %" if reduction else "",
-                f"{100 * reduction.interval.low:.0f} to {100 * reduction.interval.high:.0f} %" if reduction else "",
+    known = comparison.systems[BASELINE].ued.scores
+    for kind in [*(kind for kind in KINDS if kind in known), "overall", "floor"]:
+        for system, result in in_order(comparison):
+            score = getattr(result.ued, kind) if kind in ("overall", "floor") else result.ued.scores[kind]
+            if score is None:
+                continue
+            reduction = comparison.reductions.get(system, {}).get(kind)
+            rows.append(
+                (
+                    str(comparison.layer),
+                    str(comparison.clusters),
+                    kind,
+                    system,
+                    f"{100 * score.ued:.1f} ({100 * score.interval.low:.1f}–{100 * score.interval.high:.1f})",
+                    f"{100 * reduction.reduction:.0f} %" if reduction else "",
+                    f"{100 * reduction.interval.low:.0f} to {100 * reduction.interval.high:.0f} %" if reduction else "",
+                )
             )
-        )
     return rows
+
+
+def in_order(comparison: Comparison) -> list[tuple[str, SystemResult]]:
+    """The quantizers, the baseline first."""
+    return [(system, comparison.systems[system]) for system in SYSTEMS if system in comparison.systems]
 
 
 def quality_rows(report: InvariantReport) -> list[tuple[str, ...]]:
     """ABX and statistics of every quantizer."""
     rows = []
     for each in report.comparisons:
-        for system in SYSTEMS:
-            result = each.systems[system]
+        for system, result in in_order(each):
             abx = [
                 f"{100 * s.error:.1f} ({100 * s.interval.low:.1f}–{100 * s.interval.high:.1f})" if s else ""
                 for scores in (result.abx, result.abx_dense)

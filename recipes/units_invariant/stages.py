@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from speechkit.encoders.store import FeatureStore
+    from speechkit.units.codebook import Codebook
+    from speechkit.units.kmeans import KMeansConfig
 
 CLEAN = "clean"
-SYSTEMS = ("k-means", "invariant")
+BASELINE, SMOOTHED, INVARIANT = "k-means", "k-means, smoothed", "invariant"
+SYSTEMS = {BASELINE: "codebooks", SMOOTHED: "teachers", INVARIANT: "quantizers"}
+"""The quantizers to be compared, and the input that holds each."""
 
 
 def prepare(context: Context) -> None:
@@ -134,8 +138,8 @@ def _waveform(manifest: Path, row: Utterance) -> NDArray[np.float32]:
 
 
 def cluster(context: Context) -> None:
-    """A codebook for each layer and K, of clean training speech."""
-    from speechkit.units.kmeans import train_kmeans
+    """Two codebooks for each layer and K, of clean training speech: a plain one, and the smoothed one that teaches."""
+    from speechkit.units.smoothed import SmoothedCodebook, mean_distance
 
     config = context.config
     for layer in config.layers:
@@ -143,22 +147,40 @@ def cluster(context: Context) -> None:
         names = [name for name in store.ids() if name.endswith(f"#{CLEAN}")]
         for clusters in config.clusters:
             settings = msgspec.structs.replace(config.kmeans, clusters=clusters, seed=context.seed % 2**31)
-            result = train_kmeans(lambda store=store, names=names: _frames(store, names), settings, store.spec)
-            result.codebook.save(context.output("codebooks") / place(layer, clusters))
-            context.log(f"layer {layer}, K {clusters}: mean squared distance {result.distances[-1]:.5g}")
+            frames = config.smoothing.frames
+            plain = _codebook(context, store, names, settings, 1)
+            teacher = plain if frames == 1 else _codebook(context, store, names, settings, frames)
+            distance = mean_distance(teacher, (store[name] for name in names), frames)
+            plain.save(context.output("codebooks") / place(layer, clusters))
+            SmoothedCodebook(teacher, config.smoothing, distance).save(
+                context.output("teachers") / place(layer, clusters)
+            )
 
 
-def _frames(store: FeatureStore, names: Sequence[str]) -> Iterator[NDArray[np.float32]]:
+def _codebook(
+    context: Context, store: FeatureStore, names: Sequence[str], settings: KMeansConfig, averaged_frames: int
+) -> Codebook:
+    from speechkit.units.kmeans import train_kmeans
+
+    result = train_kmeans(lambda: _frames(store, names, averaged_frames), settings, store.spec)
+    named = f"layer {store.spec.layer}, K {settings.clusters}, means of {averaged_frames} frames"
+    context.log(f"{named}: mean squared distance {result.distances[-1]:.5g}")
+    return result.codebook
+
+
+def _frames(store: FeatureStore, names: Sequence[str], averaged_frames: int) -> Iterator[NDArray[np.float32]]:
     import numpy as np
 
+    from speechkit.units.smoothing import averaged
+
     for begin in range(0, len(names), 32):
-        yield np.concatenate([np.asarray(store[name], np.float32) for name in names[begin : begin + 32]])
+        yield np.concatenate([averaged(store[name], averaged_frames) for name in names[begin : begin + 32]])
 
 
 def train_quantizers(context: Context) -> None:
     """A quantizer for each layer and K; those that are done survive an interruption."""
-    from speechkit.units.codebook import Codebook
     from speechkit.units.invariant_training import train_invariant
+    from speechkit.units.smoothed import SmoothedCodebook
 
     config = context.config
     for layer in config.layers:
@@ -172,7 +194,7 @@ def train_quantizers(context: Context) -> None:
             target = context.scratch / "done" / folder
             if not (target / "quantizer.json").is_file():
                 result = train_invariant(
-                    Codebook.load(context.inputs["codebooks"] / folder),
+                    SmoothedCodebook.load(context.inputs["teachers"] / folder),
                     versions,
                     store.__getitem__,
                     config.invariant,

@@ -24,11 +24,15 @@ from speechkit.io.atomic import write_json
 from speechkit.io.hashing import digest_bytes
 from speechkit.units.codebook import Codebook, read_spec
 from speechkit.units.deduplication import deduplicate
+from speechkit.units.smoothed import SmoothedCodebook
+from speechkit.units.smoothing import best_path
 
 SPEC_FILE, ARRAYS_FILE = "quantizer.json", "quantizer.safetensors"
 WINDOW_FRAMES = 1500
 CONTEXT_FRAMES = 150
 """Long items go through the head in windows that also hear so many frames before and behind."""
+LEAST = np.float32(1e-30)
+"""Of a posterior: its logarithm must be a number."""
 Float = NDArray[np.float32]
 
 
@@ -77,6 +81,7 @@ class InvariantSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
         head: its shape.
         teacher: digest of the codebook whose units the first round learned.
         rounds: how often a head learned from the one before it, the codebook being the first teacher.
+        price: of a change of unit, in nats of the head's posterior; without one, blanks go and the best units stay.
         digest: of all weights; units of one digest are comparable.
     """
 
@@ -86,6 +91,7 @@ class InvariantSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     teacher: str
     rounds: int
     digest: str
+    price: float = 0.0
 
 
 class ConvolutionLayer(nn.Module):
@@ -186,9 +192,12 @@ class InvariantQuantizer:
         encoder: of the features.
         teacher: digest of the codebook that the first round learned from.
         rounds: of training.
+        price: of a change of unit.
     """
 
-    def __init__(self, head: InvariantHead, encoder: EncoderSpec, teacher: str, rounds: int) -> None:
+    def __init__(
+        self, head: InvariantHead, encoder: EncoderSpec, teacher: str, rounds: int, price: float = 0.0
+    ) -> None:
         dim = head.mean.numel()
         if encoder.dim != dim:
             raise UserError(f"the head takes frames {dim} wide, {encoder.model} gives {encoder.dim}; take its encoder")
@@ -198,8 +207,10 @@ class InvariantQuantizer:
             if not np.isfinite(array).all():
                 raise UserError(f"weights {name} of the quantizer hold NaN or infinity; train it again")
         content = b"".join(name.encode() + arrays[name].tobytes() for name in sorted(arrays))
+        if price:
+            content += str(price).encode()
         clusters = head.leave.out_features - 1
-        self.spec = InvariantSpec(encoder, clusters, head.config, teacher, rounds, digest_bytes(content))
+        self.spec = InvariantSpec(encoder, clusters, head.config, teacher, rounds, digest_bytes(content), price)
 
     @property
     def num_units(self) -> int:
@@ -240,9 +251,12 @@ class InvariantQuantizer:
     def assign(self, features: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
         """The unit of each frame: (T, D) to (T,).
 
-        A blank frame takes the unit of the nearest frame that has one, the earlier one of two; an item of nothing but
-        blanks takes the best units.
+        With a price, the units of the likeliest path, a change of unit making a path less likely. Without one, a blank
+        frame takes the unit of the nearest frame that has one, the earlier one of two; an item of nothing but blanks
+        takes the best units.
         """
+        if self.spec.price:
+            return best_path(-np.log(np.maximum(self.posteriors(features), LEAST)), self.spec.price)
         scores = self.scores(features)
         best = scores.argmax(axis=1)
         spoken = np.flatnonzero(best < self.num_units)
@@ -255,7 +269,7 @@ class InvariantQuantizer:
         return np.asarray(best[spoken[nearest]], np.int32)
 
     def units(self, features: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
-        """The units of an item: blanks go first, then each run of one unit counts once."""
+        """The units of an item, each run of one unit once."""
         return deduplicate(self.assign(features))[0]
 
     def check(self, encoder: EncoderSpec, what: str = "the quantizer") -> None:
@@ -288,13 +302,13 @@ class InvariantQuantizer:
             raise UserError(
                 f"{folder}: {ARRAYS_FILE} does not hold the head that {SPEC_FILE} describes; copy both files again"
             ) from error
-        found = cls(head, spec.encoder, spec.teacher, spec.rounds)
+        found = cls(head, spec.encoder, spec.teacher, spec.rounds, spec.price)
         if found.spec != spec:
             raise UserError(f"{folder}: {SPEC_FILE} does not describe {ARRAYS_FILE}; copy both files again")
         return found
 
 
-Quantizer = Codebook | InvariantQuantizer
+Quantizer = Codebook | SmoothedCodebook | InvariantQuantizer
 
 
 def _arrays(head: InvariantHead) -> dict[str, NDArray[Any]]:

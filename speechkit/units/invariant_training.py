@@ -27,6 +27,7 @@ from speechkit.training.buckets import LengthBuckets
 from speechkit.units.codebook import Codebook
 from speechkit.units.deduplication import deduplicate
 from speechkit.units.invariant import HeadConfig, InvariantHead, InvariantQuantizer, Quantizer
+from speechkit.units.smoothed import SmoothedCodebook
 
 Read = Callable[[str], NDArray[np.floating[Any]]]
 STATISTICS_FRAMES = 200_000
@@ -48,6 +49,7 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         precision: ``bf16`` trains in half the time where the processor multiplies it.
         time_masks: stretches of features set to the mean, of each item and pass.
         mask_frames: their greatest length.
+        price: of a change of unit, of the quantizer that is made and of the heads that teach on the way.
     """
 
     head: HeadConfig = HeadConfig()
@@ -61,6 +63,7 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     precision: Literal["no", "bf16"] = "no"
     time_masks: int = 0
     mask_frames: int = 10
+    price: float = 0.0
 
     def __post_init__(self) -> None:
         wrong = [
@@ -73,6 +76,8 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             for name in ("warmup_share", "frame_share", "frame_weight")
             if not 0 <= getattr(self, name) <= 1
         ]
+        if not self.price >= 0:
+            wrong.append(f"price is {self.price}, it must be 0 or more")
         if wrong:
             raise ConfigError("; ".join(wrong))
 
@@ -149,7 +154,7 @@ class Batches:
 
 
 def train_invariant(
-    codebook: Codebook,
+    codebook: Codebook | SmoothedCodebook,
     versions: Mapping[str, Sequence[str]],
     read: Read,
     config: InvariantConfig,
@@ -232,7 +237,7 @@ def train_invariant(
         )
         if not done:
             return None
-        teacher = InvariantQuantizer(head.cpu(), codebook.spec.encoder, codebook.spec.digest, number)
+        teacher = InvariantQuantizer(head.cpu(), codebook.spec.encoder, codebook.spec.digest, number, config.price)
     if not isinstance(teacher, InvariantQuantizer):
         raise UserError(f"rounds is {config.rounds}; train one at least")
     return InvariantResult(teacher, left_out, len(frames))

@@ -10,13 +10,14 @@ import msgspec
 from speechkit.errors import UserError
 from speechkit.units.codebook import SPEC_FILE as CODEBOOK_FILE
 from speechkit.units.codebook import Codebook, read_spec
+from speechkit.units.smoothed import SmoothedCodebook
 from speechkit.units.stacked import SPEC_FILE as QUANTIZER_FILE
 from speechkit.units.stacked import StackedQuantizer
 
 if TYPE_CHECKING:
     from speechkit.units.invariant import InvariantQuantizer, Quantizer
 
-    AnyQuantizer = Codebook | StackedQuantizer | InvariantQuantizer
+    AnyQuantizer = Codebook | SmoothedCodebook | StackedQuantizer | InvariantQuantizer
 
 
 class UnitSet(msgspec.Struct, frozen=True):
@@ -38,7 +39,7 @@ class _Kind(msgspec.Struct):
 
 
 def open_quantizer(folder: Path | str) -> AnyQuantizer:
-    """A codebook, a stacked quantizer or an invariant one, whichever the folder holds.
+    """A codebook, plain or smoothed, a stacked quantizer or an invariant one, whichever the folder holds.
 
     Raises:
         UserError: if it holds none, or a file of it is damaged.
@@ -48,15 +49,18 @@ def open_quantizer(folder: Path | str) -> AnyQuantizer:
         return Codebook.load(folder)
     if not (folder / QUANTIZER_FILE).is_file():
         raise UserError(f"{folder}: holds neither {CODEBOOK_FILE} nor {QUANTIZER_FILE}; give the folder of a quantizer")
-    if read_spec(folder / QUANTIZER_FILE, _Kind).kind == "stacked":
+    kind = read_spec(folder / QUANTIZER_FILE, _Kind).kind
+    if kind == "stacked":
         return StackedQuantizer.load(folder)
+    if kind == "smoothed":
+        return SmoothedCodebook.load(folder)
     from speechkit.units.invariant import InvariantQuantizer
 
     return InvariantQuantizer.load(folder)
 
 
 def load_quantizer(folder: Path | str) -> Quantizer:
-    """A quantizer that names a frame by one unit: a codebook or an invariant one.
+    """A quantizer that names a frame by one unit: a codebook, plain or smoothed, or an invariant one.
 
     Raises:
         UserError: if the folder holds a stacked quantizer or none, or a file of it is damaged.

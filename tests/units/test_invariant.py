@@ -145,6 +145,20 @@ def test_units_are_those_left_when_blanks_go_first(seed, frames, blankness):
             assert assigned[frame] == best[places[np.argmin(np.abs(places - frame))]]
 
 
+def test_with_a_price_the_likeliest_path_is_taken():
+    made = quantizer()
+    scores = np.zeros((12, CLUSTERS + 1), np.float32)
+    scores[:6, 1] = scores[6:, 2] = 3.0
+    scores[3, 3] = 3.5  # a stray frame
+    scores[8:, -1] = 9.0  # blanks: what stands below them counts
+    priced = InvariantQuantizer(made.head, ENCODER, "t", 1, price=2.0)
+    made.scores = priced.scores = lambda features: scores
+    nothing = np.zeros((12, DIM))
+    assert made.units(nothing).tolist() == [1, 3, 1, 2]
+    assert priced.units(nothing).tolist() == [1, 2]
+    assert priced.spec.digest != made.spec.digest
+
+
 def test_posteriors_of_units_leave_the_blank_out():
     made = quantizer()
     found = made.posteriors(np.random.default_rng(0).standard_normal((9, DIM)))
@@ -155,6 +169,7 @@ def test_posteriors_of_units_leave_the_blank_out():
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_quantizer_comes_back_from_its_folder(kind, tmp_path):
     made = quantizer(kind)
+    made = InvariantQuantizer(made.head, ENCODER, "t", 1, price=0.5)
     made.save(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["quantizer.json", "quantizer.safetensors"]
     again = load_quantizer(tmp_path)
@@ -208,6 +223,8 @@ def test_settings_that_make_no_head_or_training_are_refused():
         HeadConfig(kernel=4, width=33)
     with pytest.raises(ConfigError, match="rounds is 0"):
         InvariantConfig(rounds=0)
+    with pytest.raises(ConfigError, match="price is -1"):
+        InvariantConfig(price=-1)
 
 
 def test_what_cannot_be_learnt_from_is_counted_or_refused(tmp_path):

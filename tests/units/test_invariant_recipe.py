@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from recipes.units_invariant.evaluation import discrimination, read_report, statistics
-from recipes.units_invariant.page import markdown, quality_rows
+from recipes.units_invariant.page import in_order, markdown, quality_rows
 from recipes.units_invariant.recipe import recipe
 from speechkit.cli.main import call
 from speechkit.data.manifest import write_manifest
@@ -76,6 +76,9 @@ SETTINGS = [
     "prepare.test_speakers=A,D",
     "train.invariant.head.width=16",
     "train.invariant.head.layers=1",
+    "codebooks.smoothing.frames=3",
+    "codebooks.smoothing.price=0.1",
+    "train.invariant.price=0.5",
     "train.invariant.rounds=1",
     "train.invariant.epochs=3",
     "test_kinds=[time,noise,shift]",
@@ -97,7 +100,10 @@ def test_every_change_and_size_is_in_the_report(done):
     report = read_report(outputs(recipe, done, "evaluate") / "scores.json")
     assert [(each.layer, each.clusters) for each in report.comparisons] == [(0, 6), (0, 9)]
     for comparison in report.comparisons:
-        assert set(comparison.reduction) == {"time", "noise", "shift", "overall"}
+        assert [system for system, _ in in_order(comparison)] == ["k-means", "k-means, smoothed", "invariant"]
+        assert set(comparison.reductions) == {"k-means, smoothed", "invariant"}
+        for reductions in comparison.reductions.values():
+            assert set(reductions) == {"time", "noise", "shift", "overall"}
         for result in comparison.systems.values():
             assert set(result.ued.scores) == {"time", "noise", "shift"}
             assert result.ued.floor == result.ued.scores["shift"]
@@ -107,8 +113,8 @@ def test_every_change_and_size_is_in_the_report(done):
     assert (report.utterances, report.speakers) == (12, 2)
     text = (outputs(recipe, done, "evaluate") / "table.md").read_text()
     assert text == markdown(report)
-    assert text.count("| overall |") == 2
-    assert len(quality_rows(report)) == 4
+    assert text.count("| overall |") == 6
+    assert len(quality_rows(report)) == 6
     page = (outputs(recipe, done, "evaluate") / "report.html").read_text()
     assert page.count('<figure class="units"') == 3
     assert "k-means, noise" in page

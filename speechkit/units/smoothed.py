@@ -1,0 +1,146 @@
+"""A codebook whose units change less often: it sees means of neighbouring frames, and every change has a price."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.encoders.spec import EncoderSpec
+from speechkit.errors import ConfigError, UserError
+from speechkit.io.atomic import write_json
+from speechkit.io.hashing import digest_bytes
+from speechkit.units.codebook import Codebook, read_spec
+from speechkit.units.deduplication import deduplicate
+from speechkit.units.smoothing import averaged, long_path
+
+SPEC_FILE = "quantizer.json"
+Float = NDArray[np.float32]
+
+
+class Smoothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How units of a codebook are smoothed.
+
+    Attributes:
+        frames: an odd number; a frame is seen as the mean of so many around it.
+        price: of a change of unit, in mean squared distances of a frame to its centroid.
+    """
+
+    frames: int = 1
+    price: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or self.frames % 2 == 0:
+            raise ConfigError(f"frames is {self.frames}, it must be odd")
+        if not self.price >= 0:
+            raise ConfigError(f"price is {self.price}, it must be 0 or more")
+
+
+class SmoothedSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="smoothed", tag_field="kind"):
+    """What units of a smoothed codebook must agree with.
+
+    Attributes:
+        encoder: of the features.
+        clusters: number of units K.
+        smoothing: how.
+        distance: the mean squared distance that the price is counted in.
+        digest: of the codebook and the smoothing; units of one digest are comparable.
+    """
+
+    encoder: EncoderSpec | None
+    clusters: int
+    smoothing: Smoothing
+    distance: float
+    digest: str
+
+
+class SmoothedCodebook:
+    """Frames to units, with the interface of `Codebook`; an item is read as a whole, since its frames decide together.
+
+    Args:
+        codebook: made of frames averaged in the same way.
+        smoothing: how.
+        distance: mean squared distance of averaged frames to their centroids (`mean_distance`).
+
+    Raises:
+        UserError: if ``distance`` is not above 0.
+    """
+
+    def __init__(self, codebook: Codebook, smoothing: Smoothing, distance: float) -> None:
+        if not distance > 0:
+            raise UserError(f"the mean squared distance is {distance}; a price needs frames that differ from centroids")
+        self.codebook = codebook
+        settings = msgspec.json.encode([codebook.spec.digest, smoothing, distance])
+        self.spec = SmoothedSpec(codebook.spec.encoder, codebook.num_units, smoothing, distance, digest_bytes(settings))
+
+    @property
+    def num_units(self) -> int:
+        """K."""
+        return self.codebook.num_units
+
+    @property
+    def centroids(self) -> Float:
+        """(K, D)."""
+        return self.codebook.centroids
+
+    def assign(self, features: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
+        """The unit of each frame of an item: (T, D) to (T,)."""
+        self.codebook.normalized(features)  # names a frame that holds NaN before it spreads to its neighbours
+        rows = self.codebook.normalized(averaged(features, self.spec.smoothing.frames))
+        centroids = self.codebook.centroids
+        squares = np.einsum("kd,kd->k", centroids, centroids)
+
+        def costs(begin: int, end: int) -> Float:
+            # |x|² is the same for all units of a frame and decides nothing.
+            return np.asarray((squares - 2 * (rows[begin:end] @ centroids.T)) / self.spec.distance, np.float32)
+
+        return long_path(costs, len(rows), self.spec.smoothing.price)
+
+    def units(self, features: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
+        """The units of an item, each run of one unit once."""
+        return deduplicate(self.assign(features))[0]
+
+    def check(self, encoder: EncoderSpec, what: str = "the codebook") -> None:
+        """Refuse features of another encoder or layer.
+
+        Raises:
+            UserError: naming both and the first field that differs.
+        """
+        self.codebook.check(encoder, what)
+
+    def save(self, folder: Path | str) -> None:
+        """Write the codebook's files into ``codebook/``, then ``quantizer.json``."""
+        self.codebook.save(Path(folder) / "codebook")
+        write_json(Path(folder) / SPEC_FILE, self.spec)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> SmoothedCodebook:
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: if a file is missing or damaged, or the codebook is not that of the spec.
+        """
+        spec: SmoothedSpec = read_spec(Path(folder) / SPEC_FILE, SmoothedSpec)
+        found = cls(Codebook.load(Path(folder) / "codebook"), spec.smoothing, spec.distance)
+        if found.spec != spec:
+            raise UserError(f"{folder}: {SPEC_FILE} does not describe the codebook beside it; copy both again")
+        return found
+
+
+def mean_distance(codebook: Codebook, items: Iterable[NDArray[np.floating[Any]]], frames: int) -> float:
+    """The mean squared distance of items' averaged frames to their centroids.
+
+    Raises:
+        UserError: if the items hold no frame.
+    """
+    total, count = 0.0, 0
+    for features in items:
+        _, distances = codebook.distances(averaged(features, frames))
+        total, count = total + float(distances.sum(dtype=np.float64)), count + len(distances)
+    if not count:
+        raise UserError("the items hold no frame; give recordings longer than 20 ms")
+    return total / count

@@ -1,0 +1,111 @@
+"""Units that change only where it is worth it: the best path through costs of units, with a price for every change.
+
+The nearest unit of a frame that lies between two centroids is decided by what nobody hears. A price for every change
+takes such decisions together with those of the frames around, and single stray frames go.
+
+Source: Kamper and van Niekerk 2021, Towards unsupervised phone and word segmentation using self-supervised
+vector-quantized neural networks, section 3, with the same price for every segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.errors import ConfigError
+
+Float = NDArray[np.float32]
+WINDOW_FRAMES = 3000
+LOOKAHEAD_FRAMES = 500
+"""Long items are decided window by window; a window hears so many frames behind its end before it decides."""
+
+
+def averaged(features: NDArray[np.floating[Any]], frames: int) -> Float:
+    """Each frame of an item (T, D) as the mean of the ``frames`` around it, fewer at the item's ends.
+
+    Raises:
+        ConfigError: if ``frames`` is not odd.
+    """
+    rows = np.asarray(features, np.float32)
+    if frames < 1 or frames % 2 == 0:
+        raise ConfigError(f"a mean of {frames} frames has no middle; take an odd number")
+    if frames == 1 or not len(rows):
+        return rows
+    sums = np.cumsum(np.concatenate([np.zeros((1, rows.shape[1])), rows.astype(np.float64)]), axis=0)
+    places = np.arange(len(rows))
+    begin, end = np.maximum(places - frames // 2, 0), np.minimum(places + frames // 2 + 1, len(rows))
+    return np.asarray((sums[end] - sums[begin]) / (end - begin)[:, None], np.float32)
+
+
+def best_path(costs: Float, price: float) -> NDArray[np.int32]:
+    """The units (T,) of least total cost: ``costs`` (T, K) of the units and ``price`` for every change of unit.
+
+    A tie keeps the unit, and among units the lowest. T * K bytes of memory.
+
+    Raises:
+        ConfigError: if the price is negative or NaN.
+    """
+    return long_path(lambda begin, end: costs[begin:end], len(costs), price, window=max(1, len(costs)))
+
+
+def long_path(
+    costs: Callable[[int, int], Float],
+    frames: int,
+    price: float,
+    *,
+    window: int = WINDOW_FRAMES,
+    lookahead: int = LOOKAHEAD_FRAMES,
+) -> NDArray[np.int32]:
+    """`best_path` of an item of any length, whose costs of frames ``begin`` to ``end`` (n, K) are asked for.
+
+    The path inside a window is the best one given where the last window ended and the frames up to ``lookahead`` behind
+    its end: the same as that of the whole item unless something still further on would have changed it.
+    """
+    if not price >= 0:
+        raise ConfigError(f"the price of a change of unit is {price}; it must be 0 or more")
+    path = np.empty(frames, np.int32)
+    forward, last = _kernel(), -1
+    for begin in range(0, frames, window):
+        end = min(begin + window, frames)
+        part = np.ascontiguousarray(costs(begin, min(end + lookahead, frames)), np.float32)
+        found = forward(part, np.float32(price), last)
+        path[begin:end] = found[: end - begin]
+        last = int(path[end - 1])
+    return path
+
+
+@cache
+def _kernel() -> Any:
+    from numba import njit
+
+    @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+    def forward_backward(costs: Any, price: Any, before: int) -> Any:
+        frames, units = costs.shape
+        total = costs[0].astype(np.float64)
+        if before >= 0:
+            total += price
+            total[before] -= price
+        changed = np.zeros((frames, units), np.bool_)
+        cheapest = np.zeros(frames, np.int32)
+        for t in range(1, frames):
+            first = np.argmin(total)
+            cheapest[t] = first
+            arriving = total[first] + price
+            for k in range(units):
+                if arriving < total[k]:
+                    changed[t, k] = True
+                    total[k] = arriving
+                total[k] += costs[t, k]
+        path = np.empty(frames, np.int32)
+        unit = np.argmin(total)
+        for t in range(frames - 1, -1, -1):
+            path[t] = unit
+            if changed[t, unit]:
+                unit = cheapest[t]
+        return path
+
+    return forward_backward
