@@ -61,11 +61,11 @@ def analyse(context: Context) -> None:
     from speechkit.io.atomic import write_json
     from speechkit.metrics.sides import read_sides
     from speechkit.report.sensitivity_page import render_sensitivity_page
+    from speechkit.slue.fields.options import Options
     from speechkit.slue.metrics.measures import Resampling
     from speechkit.slue.rows import read_rows
     from speechkit.slue.sensitivity import sensitivity
     from speechkit.slue.systems.text_understanding import understand_with
-    from speechkit.slue.tasks import Options
 
     config = context.config
     if config.pairs_reference is None or config.pairs_heard is None:

@@ -104,8 +104,8 @@ def score(
     """
     import msgspec
 
+    from speechkit.slue.fields.options import Options
     from speechkit.slue.scoring import score_files
-    from speechkit.slue.tasks import Options
 
     options = Options(
         tags=tags.value,

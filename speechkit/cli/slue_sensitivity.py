@@ -46,11 +46,12 @@ def sensitivity(
     from speechkit.metrics.sides import name_systems
     from speechkit.report.sensitivity_page import render_sensitivity_page
     from speechkit.runtime import choose_device
+    from speechkit.slue.fields.options import Options
     from speechkit.slue.metrics.measures import Resampling
     from speechkit.slue.rows import read_rows
     from speechkit.slue.sensitivity import read_heard, sensitivity
     from speechkit.slue.systems.text_understanding import understand_with
-    from speechkit.slue.tasks import Options, check_options
+    from speechkit.slue.tasks import check_options
 
     rows = read_rows(reference)
     groups = None

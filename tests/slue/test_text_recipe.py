@@ -10,12 +10,12 @@ from typer.testing import CliRunner
 
 from speechkit.cli.slue import app
 from speechkit.errors import ConfigError, UserError
+from speechkit.slue.fields.options import Options
 from speechkit.slue.scoring import score_files
 from speechkit.slue.systems.pipeline import predict_texts
 from speechkit.slue.systems.small_text_model import SmallTextModel
 from speechkit.slue.systems.text_examples import read_examples
 from speechkit.slue.systems.text_training import TextTrainingConfig, train_text_model
-from speechkit.slue.tasks import Options
 
 PLACES, VERBS = ["rome", "paris", "oslo", "new york"], ["meet", "eat", "sing", "walk"]
 SMALL = SmallTextModel(layers=1, width=32, heads=2, vocabulary=200, positions=64, dropout=0.0)

@@ -9,9 +9,11 @@ from typing import Any
 import msgspec
 
 from speechkit.errors import UserError
+from speechkit.slue.fields.entities import GOLD_ENTITIES, TEXT_OF, TEXTS
+from speechkit.slue.fields.options import Options
 from speechkit.slue.metrics.entity_text import TaggedWord, split_clitics, tag_words
 from speechkit.slue.rows import Row, literal, read_rows
-from speechkit.slue.tasks import GOLD_ENTITIES, TEXT_OF, TEXTS, Options, get_task
+from speechkit.slue.tasks import get_task
 
 TEXT_TASKS = ("ner", "sentiment", "intent", "dialog-acts", "qa-text")
 QUESTIONS = ("question", "text")

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from speechkit.errors import ConfigError, UserError
+from speechkit.slue.fields.options import Options
 from speechkit.slue.metrics.entity_text import entities_of_tags
 from speechkit.slue.metrics.measures import Resampling
 from speechkit.slue.systems.small_text_model import SmallTextModel, label_names, learn_tokenizer, new_model
@@ -27,7 +28,7 @@ from speechkit.slue.systems.text_models import (
     load_text_model,
     positions_of,
 )
-from speechkit.slue.tasks import Options, get_task
+from speechkit.slue.tasks import get_task
 
 AUTOMATIC = {
     "ner": ("AutoModelForTokenClassification", "a token classifier"),

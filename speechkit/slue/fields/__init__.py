@@ -1,0 +1,1 @@
+"""What the fields of a row say: truths and predictions of each kind of task, read and checked."""

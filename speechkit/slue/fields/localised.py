@@ -1,0 +1,82 @@
+"""Words with times, and spans with times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from speechkit.errors import UserError
+from speechkit.slue.fields.answers import stretch
+from speechkit.slue.fields.options import Options, lacking
+from speechkit.slue.metrics.localisation import AlignedWord, Span, read_marked, score_localisation
+from speechkit.slue.metrics.measures import Resampling, TaskScore
+from speechkit.slue.rows import Row, literal
+
+Located = tuple[list[AlignedWord], list[Span]]
+
+
+def gold_localised(row: Row, options: Options) -> Located:
+    """Words with times, marked where they belong to an entity, and the spans of the entities."""
+    words: list[AlignedWord] = []
+    spans = _spans(row, ("entity_spans", "entities"))
+    alignment = row.fields.get("alignment")
+    if row.has(("words",)):
+        try:
+            words = read_marked(literal(row.fields["words"], row.place, "words") or [])
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{row.place}: {row.id}: words are no [word, begin, end] lists; mend them") from error
+    elif isinstance(alignment, Mapping) and alignment.get("word"):
+        for item in alignment["word"]:
+            text, begin, length = str(item[0]), float(item[1]), float(item[2])
+            inside = any(b - 1e-6 <= begin and begin + length <= e + 1e-6 for _, b, e in spans)
+            words.append(AlignedWord(text, begin, begin + length, inside))
+    elif not spans and not row.has(("entity_spans", "entities")):
+        raise lacking(row, ("words", "alignment"), "aligned words")
+    return words, spans
+
+
+def predicted_localised(row: Row, options: Options) -> list[Span]:
+    """The spans that were predicted."""
+    names = ("pred_spans", "spans", "entities", "entity_spans")
+    if not row.has(names):
+        raise lacking(row, names[:2], "predicted spans")
+    return _spans(row, names)
+
+
+def _spans(row: Row, names: Sequence[str]) -> list[Span]:
+    """[phrase, begin, end], [begin, end], or [tag, phrase, begin, end], in seconds."""
+    given = literal(row.first(names), row.place, names[0])
+    found: list[Span] = []
+    for each in given or []:
+        parts = list(each) if isinstance(each, list | tuple) else []
+        if len(parts) not in (2, 3, 4):
+            raise UserError(f"{row.place}: {row.id}: {each!r} is no span; give [phrase, begin, end] in seconds")
+        begin, end = stretch(row, parts[-2:])
+        found.append((str(parts[-3]) if len(parts) > 2 else "", begin, end))
+    return found
+
+
+def score_localised(
+    gold: Sequence[Located], predicted: Sequence[Sequence[Span]], ids: Sequence[str], options: Options, r: Resampling
+) -> TaskScore:
+    """Frame and word F1 over all utterances."""
+    # Groups are given in the order of ids; the score goes through them sorted.
+    if r.groups is not None:
+        of = dict(zip(ids, r.groups, strict=True))
+        r = Resampling(r.resamples, r.seed, r.confidence, tuple(of[i] for i in sorted(ids)))
+    return score_localisation(
+        {i: words for i, (words, _) in zip(ids, gold, strict=True) if words},
+        dict(zip(ids, predicted, strict=True)),
+        {i: spans for i, (_, spans) in zip(ids, gold, strict=True)},
+        compat=options.compat,
+        resampling=r,
+    )
+
+
+def _spans_shown(spans: Sequence[Span]) -> str:
+    return ", ".join(f"{phrase} {begin:.2f}-{end:.2f} s".strip() for phrase, begin, end in spans) or "(none)"
+
+
+def localised_shown(value: Any) -> str:
+    """Spans for people."""
+    return _spans_shown(value[1] if isinstance(value, tuple) else value)
