@@ -33,27 +33,35 @@ def named_recognizers(text: str) -> dict[str, str]:
 
 
 class Searched(NamedTuple):
-    """A recogniser's name with its search: ``beam`` 0 is greedy; ``model`` an ARPA file with its weight."""
+    """A recogniser's name with its search.
+
+    ``beam`` 0 is greedy; ``model`` is an ARPA file with its weight, ``rescoring`` a larger model: ARPA file, hub id or
+    folder.
+    """
 
     name: str
     beam: int = 0
     model: str | None = None
     weight: float = 0.5
+    rescoring: str | None = None
 
 
 def searched(text: str) -> Searched:
-    """Read ``NAME``, ``NAME+beam:32`` or ``NAME+beam:32+lm:FILE@0.5``.
+    """Read ``NAME``, ``NAME+beam:32``, ``NAME+beam:32+lm:FILE@0.5`` or any of these with ``+rescore:MODEL`` behind it.
 
     Raises:
         ConfigError: if the beam or the weight is no number that can be used.
     """
     name, _, options = text.partition("+beam:")
     if not options:
+        if "+rescore:" in text:
+            raise ConfigError(f"recognizers: {text}: rescoring needs a beam (NAME+beam:32+rescore:MODEL)")
         return Searched(name)
+    options, _, rescoring = options.partition("+rescore:")
     beam, _, rest = options.partition("+lm:")
     model, _, weight = rest.rpartition("@") if "@" in rest else (rest, "", "0.5")
     try:
-        found = Searched(name, int(beam), model or None, float(weight))
+        found = Searched(name, int(beam), model or None, float(weight), rescoring or None)
     except ValueError as error:
         raise ConfigError(f"recognizers: {text}: beam and weight are numbers (NAME+beam:32+lm:FILE@0.5)") from error
     if found.beam < 1 or not 0 <= found.weight < 100:
@@ -76,7 +84,9 @@ def load_hear(name: str, lang: str, device: str) -> Hear:
     if found.beam:
         from speechkit.asr.load import with_beam
 
-        recognizer = with_beam(recognizer, found.beam, found.model, found.weight)
+        recognizer = with_beam(
+            recognizer, found.beam, found.model, found.weight, rescoring=found.rescoring, device=device
+        )
 
     def hear(utterance: Utterance, path: Path) -> str:
         begin = round(utterance.offset * RATE)

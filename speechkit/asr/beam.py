@@ -1,4 +1,4 @@
-"""Prefix beam search over CTC emissions, with an n-gram model of words or of characters, and rescoring of its best.
+"""Prefix beam search over CTC emissions, with an n-gram model of words or of characters.
 
 Paths that write the same text are summed (Hannun et al. 2014). A word is scored by the language model when it ends, so
 a text's score is: log P(text | sound) + weight * log P(text) + bonus * words. Torch-free.
@@ -7,7 +7,7 @@ a text's score is: log P(text | sound) + weight * log P(text) + bonus * words. T
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,46 +172,3 @@ def _finished(
         score = sound + config.weight * language + config.bonus * words
         found.append(BeamText(prefix.text(), score, sound, language))
     return sorted(found, key=lambda each: (-each.score, each.text))
-
-
-def rescore(
-    texts: Sequence[BeamText], language: Callable[[str], float], *, weight: float, bonus: float = 0.0
-) -> list[BeamText]:
-    """The same texts, best first, by another language model (natural log-probability of a text) instead."""
-    again = []
-    for each in texts:
-        said = language(each.text)
-        score = each.sound + weight * said + bonus * len(each.text.split())
-        again.append(BeamText(each.text, score, each.sound, said))
-    return sorted(again, key=lambda each: (-each.score, each.text))
-
-
-def causal_model_scorer(name: str, device: str = "cpu") -> Callable[[str], float]:
-    """Log-probabilities of texts by a transformers causal language model, hub id or folder, for `rescore`.
-
-    Raises:
-        UserError: if it cannot be loaded; only safetensors are read.
-    """
-    import torch
-    import transformers
-
-    from speechkit.errors import UserError
-
-    try:
-        network: Any = transformers.AutoModelForCausalLM.from_pretrained(name, use_safetensors=True).eval().to(device)
-        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{name}: cannot be loaded as a causal language model ({reason}); give a folder") from error
-    first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-
-    def language(text: str) -> float:
-        ids = ([] if first is None else [first]) + tokenizer(text, add_special_tokens=False)["input_ids"]
-        if len(ids) < 2:
-            return 0.0
-        symbols = torch.tensor([ids], device=device)
-        with torch.inference_mode():
-            log_probs = network(symbols).logits[0, :-1].float().log_softmax(-1)
-        return float(log_probs.gather(1, symbols[0, 1:, None]).sum())
-
-    return language

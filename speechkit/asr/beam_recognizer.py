@@ -1,4 +1,4 @@
-"""A CTC recogniser that decodes by beam search, with an n-gram model where one is given."""
+"""A CTC recogniser that decodes by beam search, with language models behind it where they are given."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from speechkit.asr.beam import BeamConfig, beam_search
 from speechkit.asr.ctc_recognizer import CtcRecognizer
 from speechkit.asr.hypothesis import Emissions, Hypothesis, RecognizerSpec
 from speechkit.asr.ngram import NgramModel
+from speechkit.asr.rescoring import model_identity, rescore, text_scorer
 from speechkit.errors import UserError
 from speechkit.io.hashing import digest_file
 
@@ -27,19 +28,31 @@ class BeamRecognizer:
         recognizer: gives the emissions.
         config: width and weights.
         model_path: ARPA file of the language model, in the recogniser's letters; without one, no model.
+        rescoring: a larger model that orders the texts of the beam anew: ARPA file, hub id or folder.
+        device: of that model.
 
     Raises:
         UserError: if the width is no positive number, the model cannot be read, or it is written in other letters.
     """
 
-    def __init__(self, recognizer: CtcRecognizer, config: BeamConfig, model_path: str | Path | None = None):
+    def __init__(
+        self,
+        recognizer: CtcRecognizer,
+        config: BeamConfig,
+        model_path: str | Path | None = None,
+        rescoring: str | None = None,
+        device: str = "cpu",
+    ):
         if config.beam < 1:
             raise UserError(f"beam: {config.beam} texts cannot be kept; give 1 or more")
         self._recognizer, self._config = recognizer, config
         self._model = None if model_path is None else NgramModel.read(model_path)
         model = "none" if model_path is None else digest_file(model_path)
+        self._larger = None if rescoring is None else text_scorer(rescoring, device)
         spec = recognizer.spec
         search = f"beam {config.beam}, lm {model}, weight {config.weight:g}, bonus {config.bonus:g}"
+        if rescoring is not None:
+            search += f", rescored by {model_identity(rescoring)}"
         self.spec: RecognizerSpec = replace(spec, model=f"{spec.model} ({search})")
         """What stages after this one must agree with: the recogniser's, with the search and the model's content."""
         if self._model is not None:
@@ -62,7 +75,10 @@ class BeamRecognizer:
                 silent=self._recognizer.silent,
                 model=self._model,
                 config=self._config,
+                best=1 if self._larger is None else self._config.beam,
             )
+            if self._larger is not None:
+                found = rescore(found, self._larger, weight=self._config.weight, bonus=self._config.bonus)
             texts.append(found[0].text)
         return _timed(" ".join(filter(None, texts)), greedy)
 

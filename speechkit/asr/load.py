@@ -66,9 +66,17 @@ def load_recognizer(name_or_path: str = "auto", lang: str = "en", device: str = 
 
 
 def with_beam(
-    recognizer: Recognizer, beam: int, model_path: str | Path | None = None, weight: float = 0.5, bonus: float = 0.5
+    recognizer: Recognizer,
+    beam: int,
+    model_path: str | Path | None = None,
+    weight: float = 0.5,
+    bonus: float = 0.5,
+    rescoring: str | None = None,
+    device: str = "auto",
 ) -> Recognizer:
     """The recogniser, decoding by beam search; without a language model neither it nor a word's bonus counts.
+
+    ``rescoring`` (ARPA file, hub id or folder) orders the best texts anew, with the same weight and bonus.
 
     Raises:
         UserError: if the recogniser is no CTC model, or the language model cannot be used.
@@ -76,11 +84,13 @@ def with_beam(
     from speechkit.asr.beam import BeamConfig
     from speechkit.asr.beam_recognizer import BeamRecognizer
     from speechkit.asr.ctc_recognizer import CtcRecognizer
+    from speechkit.runtime import choose_device
 
     if not isinstance(recognizer, CtcRecognizer):
         raise UserError(f"{recognizer.spec.name}: has no CTC emissions to search; leave --beam and --lm out")
-    config = BeamConfig(beam=beam, weight=weight, bonus=0.0 if model_path is None else bonus)
-    return BeamRecognizer(recognizer, config, model_path)
+    silent = model_path is None and rescoring is None
+    config = BeamConfig(beam=beam, weight=weight, bonus=0.0 if silent else bonus)
+    return BeamRecognizer(recognizer, config, model_path, rescoring, choose_device(device))
 
 
 def is_own_model(folder: Path) -> bool:

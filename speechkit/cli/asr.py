@@ -21,6 +21,8 @@ Examples:
   speechkit transcribe talk.wav --recognizer faster-whisper:tiny.en
 
   speechkit transcribe talk.wav --beam 32 --lm words.arpa --lm-weight 0.5
+
+  speechkit transcribe talk.wav --beam 32 --lm words.arpa --rescore gpt2
 """
 
 
@@ -35,7 +37,10 @@ def transcribe(
     beam: Annotated[int, typer.Option(help="Texts kept by beam search; 0 decodes greedily. CTC only.", min=0)] = 0,
     lm: Annotated[Path | None, typer.Option(help="ARPA model for the beam, as speechkit lm build writes.")] = None,
     lm_weight: Annotated[float, typer.Option(help="What the language model counts.", min=0.0)] = 0.5,
-    word_bonus: Annotated[float, typer.Option(help="What a word more counts with --lm.")] = 0.5,
+    word_bonus: Annotated[float, typer.Option(help="What a word more counts with a language model.")] = 0.5,
+    rescore: Annotated[
+        str | None, typer.Option(help="A larger model that orders the beam's texts anew: .arpa, hub id or folder.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a recording, with word times.")] = False,
 ) -> None:
     """Recognise recordings."""
@@ -44,13 +49,13 @@ def transcribe(
     from speechkit.asr import load_recognizer
     from speechkit.errors import UserError
 
-    if lm is not None and not beam:
-        raise UserError("--lm needs --beam; add for example --beam 32")
+    if (lm is not None or rescore is not None) and not beam:
+        raise UserError(f"{'--rescore' if lm is None else '--lm'} needs --beam; add for example --beam 32")
     loaded: Any = load_recognizer(recognizer, lang=lang, device=device)
     if beam:
         from speechkit.asr.load import with_beam
 
-        loaded = with_beam(loaded, beam, lm, lm_weight, word_bonus)
+        loaded = with_beam(loaded, beam, lm, lm_weight, word_bonus, rescore, device)
     for path in audio:
         hypothesis = loaded.recognize(str(path))
         if json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -155,18 +155,15 @@ def _decoder(lm: Path | None, weight: float, beam: int, rescoring: str | None, d
     """Greedy without a language model; else prefix beam search, and the best texts ordered anew where asked."""
     if lm is None and rescoring is None:
         return None
-    from speechkit.asr.beam import BeamConfig, beam_search, causal_model_scorer, rescore
+    from speechkit.asr.beam import BeamConfig, beam_search
     from speechkit.asr.ngram import NgramModel
+    from speechkit.asr.rescoring import rescore, text_scorer
 
     model = None if lm is None else NgramModel.read(lm)
     config = BeamConfig(beam=beam, weight=weight)
     if rescoring is None:
         return lambda log_probs, vocabulary: beam_search(log_probs, vocabulary, model=model, config=config)[0].text
-    if rescoring.endswith((".arpa", ".arpa.gz")):
-        larger = NgramModel.read(rescoring)
-        language: Callable[[str], float] = lambda text: larger.sentence(text.split())  # noqa: E731
-    else:
-        language = causal_model_scorer(rescoring, device)
+    language = text_scorer(rescoring, device)
 
     def decode(log_probs: Any, vocabulary: tuple[str, ...]) -> str:
         found = beam_search(log_probs, vocabulary, model=model, config=config, best=beam)

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speechkit.asr.beam import BeamConfig, BeamText, beam_search, causal_model_scorer, rescore
+from speechkit.asr.beam import BeamConfig, BeamText, beam_search
 from speechkit.asr.ctc_training import greedy_texts
 from speechkit.asr.ngram import END, UNKNOWN, NgramModel
 from speechkit.asr.ngram_training import estimate, write_arpa
+from speechkit.asr.rescoring import causal_model_scorer, rescore
 from speechkit.cli.main import call
 from speechkit.errors import UserError
 

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from speechkit.asr import Emissions, load_recognizer
+from speechkit.asr.beam import BeamConfig, beam_search
 from speechkit.asr.beam_recognizer import STRETCH_SECONDS, stretches
 from speechkit.asr.load import with_beam
 from speechkit.asr.ngram_training import estimate, write_arpa
@@ -41,13 +42,36 @@ def test_a_language_model_that_knows_the_text_mends_words(recording, model):
     assert (found.ends >= found.starts).all()
 
 
+def test_a_larger_model_orders_the_texts_anew(recording, tmp_path):
+    greedy = load_recognizer("embedded")
+    cut = [(0, 48_000)]
+    emissions = greedy.recognize(str(recording), cut).emissions
+    texts = beam_search(
+        emissions.log_probs,
+        emissions.vocabulary,
+        blank=emissions.blank,
+        silent=greedy.silent,
+        config=BeamConfig(beam=16, bonus=0.0),
+        best=16,
+    )
+    wanted = next(each.text for each in texts[3:] if set(each.text.split()) - set(texts[0].text.split()))
+    larger = str(tmp_path / "larger.arpa")
+    write_arpa(estimate([wanted.split()] * 3, 2)[0], larger)
+    rescored = with_beam(greedy, 16, weight=50.0, bonus=0.0, rescoring=larger)
+    assert with_beam(greedy, 16).recognize(str(recording), cut).text == texts[0].text
+    assert rescored.recognize(str(recording), cut).text == wanted
+    assert "rescored by" in rescored.spec.model
+    assert rescored.spec == with_beam(greedy, 16, weight=50.0, bonus=0.0, rescoring=larger).spec
+
+
 def test_the_search_is_reached_from_the_shell(recording, model):
-    line = ["transcribe", str(recording), "--beam", "8", "--lm", str(model), "--json"]
+    line = ["transcribe", str(recording), "--beam", "8", "--lm", str(model), "--rescore", str(model), "--json"]
     result = CliRunner().invoke(app, line)
     assert result.exit_code == 0, result.output
     found = json.loads(result.output)
     assert [word["word"] for word in found["words"]] == found["text"].split()
     assert "beam 8" in found["recognizer"]["model"]
+    assert "rescored by" in found["recognizer"]["model"]
 
 
 def test_long_recordings_are_cut_at_sure_blanks_and_no_frame_is_lost():
@@ -70,4 +94,6 @@ def test_what_cannot_be_searched_is_said(tmp_path):
     with pytest.raises(UserError, match="no CTC emissions"):
         with_beam(load_recognizer(f"words:{tmp_path / 'a.ctm'}"), 4)
     result = CliRunner().invoke(app, ["transcribe", "x.wav", "--lm", str(upper)])
+    assert isinstance(result.exception, UserError) or "--beam" in result.output
+    result = CliRunner().invoke(app, ["transcribe", "x.wav", "--rescore", "gpt2"])
     assert isinstance(result.exception, UserError) or "--beam" in result.output

@@ -58,10 +58,12 @@ def test_every_recogniser_is_scored_by_group_under_two_normalisers(manifest, tmp
 
 
 def test_a_recogniser_is_named_with_its_search():
-    assert searched("embedded") == ("embedded", 0, None, 0.5)
-    assert searched("embedded+beam:8") == ("embedded", 8, None, 0.5)
-    assert searched("some/model+beam:8+lm:a@b.arpa@0.7") == ("some/model", 8, "a@b.arpa", 0.7)
-    for wrong in ("embedded+beam:many", "embedded+beam:0", "embedded+beam:4+lm:a.arpa@nan"):
+    assert searched("embedded") == ("embedded", 0, None, 0.5, None)
+    assert searched("embedded+beam:8") == ("embedded", 8, None, 0.5, None)
+    assert searched("some/model+beam:8+lm:a@b.arpa@0.7") == ("some/model", 8, "a@b.arpa", 0.7, None)
+    assert searched("embedded+beam:8+rescore:gpt2") == ("embedded", 8, None, 0.5, "gpt2")
+    assert searched("x+beam:8+lm:a.arpa+rescore:b.arpa") == ("x", 8, "a.arpa", 0.5, "b.arpa")
+    for wrong in ("embedded+rescore:gpt2", "embedded+beam:many", "embedded+beam:0", "embedded+beam:4+lm:a.arpa@nan"):
         with pytest.raises(ConfigError, match="beam"):
             searched(wrong)
 

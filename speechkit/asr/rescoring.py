@@ -1,0 +1,76 @@
+"""The best texts of a beam search ordered anew by a larger language model. Torch-free unless that model needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from speechkit.asr.beam import BeamText
+from speechkit.asr.ngram import NgramModel
+from speechkit.io.hashing import digest_file
+
+TextScorer = Callable[[str], float]
+"""A text to its natural log-probability."""
+ARPA = (".arpa", ".arpa.gz")
+
+
+def rescore(texts: Sequence[BeamText], language: TextScorer, *, weight: float, bonus: float = 0.0) -> list[BeamText]:
+    """The same texts, best first, by another language model (natural log-probability of a text) instead."""
+    again = []
+    for each in texts:
+        said = language(each.text)
+        score = each.sound + weight * said + bonus * len(each.text.split())
+        again.append(BeamText(each.text, score, each.sound, said))
+    return sorted(again, key=lambda each: (-each.score, each.text))
+
+
+def text_scorer(name: str, device: str = "cpu") -> TextScorer:
+    """The language model of an ARPA file (of words), a hub id or the folder of a causal transformers model.
+
+    Raises:
+        UserError: if it cannot be loaded.
+    """
+    if not name.endswith(ARPA):
+        return causal_model_scorer(name, device)
+    model = NgramModel.read(name)
+    return lambda text: model.sentence(text.split())
+
+
+def model_identity(name: str) -> str:
+    """What a model's name stands for: the digest of an ARPA file, those of all files of a folder, or the hub id."""
+    path = Path(name)
+    if path.is_dir():
+        return " ".join(digest_file(file) for file in sorted(path.rglob("*")) if file.is_file())
+    return digest_file(path) if path.is_file() else name
+
+
+def causal_model_scorer(name: str, device: str = "cpu") -> TextScorer:
+    """Log-probabilities of texts by a transformers causal language model, hub id or folder, for `rescore`.
+
+    Raises:
+        UserError: if it cannot be loaded; only safetensors are read.
+    """
+    import torch
+    import transformers
+
+    from speechkit.errors import UserError
+
+    try:
+        network: Any = transformers.AutoModelForCausalLM.from_pretrained(name, use_safetensors=True).eval().to(device)
+        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{name}: cannot be loaded as a causal language model ({reason}); give a folder") from error
+    first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+
+    def language(text: str) -> float:
+        ids = ([] if first is None else [first]) + tokenizer(text, add_special_tokens=False)["input_ids"]
+        if len(ids) < 2:
+            return 0.0
+        symbols = torch.tensor([ids], device=device)
+        with torch.inference_mode():
+            log_probs = network(symbols).logits[0, :-1].float().log_softmax(-1)
+        return float(log_probs.gather(1, symbols[0, 1:, None]).sum())
+
+    return language
