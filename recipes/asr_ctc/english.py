@@ -16,8 +16,6 @@ import json
 import os
 import random
 import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,15 +24,15 @@ from typing import Any
 
 import msgspec
 
+from recipes.asr_ctc.flite import flite_program, say
 from speechkit.data import Utterance, write_manifest
-from speechkit.errors import UserError, require
+from speechkit.errors import require
 from speechkit.io.audio import audio_info
 from speechkit.text import split_sentences
 
 HELD_OUT = ("84", "2428")
 """LibriSpeech speakers, one female and one male, that training never hears."""
 
-VOICES = ("slt", "rms", "awb", "kal16")
 SPELLED = ((r"\bmr\b\.?", "mister"), (r"\bmrs\b\.?", "missus"), (r"\bdr\b\.?", "doctor"), (r"&", "and"))
 
 
@@ -141,21 +139,13 @@ def sentences(files: list[Path]) -> list[str]:
 
 def synthetic(texts: list[str], folder: Path, count: int) -> Iterator[tuple[Path, str, str]]:
     """At most ``count`` of the texts spoken by flite, with random voices, pitch and tempo."""
-    program = shutil.which("flite")
-    if program is None:
-        raise UserError("the flite program is not installed; install it or give --synthetic 0")
+    program = flite_program()
     folder.mkdir(parents=True, exist_ok=True)
 
     def speak(item: tuple[int, str]) -> tuple[Path, str, str]:
         number, text = item
-        generator = random.Random(number)
-        voice = generator.choice(VOICES)
         path = folder / f"{number:05d}.wav"
-        tempo = f"duration_stretch={generator.uniform(0.85, 1.15):.2f}"
-        pitch = f"int_f0_target_mean={generator.uniform(80, 220):.0f}"
-        settings = ["--setf", tempo, "--setf", pitch, "-t", text, "-o", str(path)]
-        subprocess.run([program, "-voice", voice, *settings], check=True)
-        return path, text, f"flite-{voice}"
+        return path, text, f"flite-{say(program, text, number, path)}"
 
     chosen = random.Random(0).sample(texts, min(count, len(texts)))
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:

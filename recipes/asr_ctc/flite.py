@@ -1,0 +1,35 @@
+"""Sentences spoken by the program flite, with a pitch and a tempo that belong to their number."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+from speechkit.errors import UserError
+
+VOICES = ("slt", "rms", "awb", "kal16")
+
+
+def flite_program() -> str:
+    """Where it is.
+
+    Raises:
+        UserError: if it is not installed.
+    """
+    program = shutil.which("flite")
+    if program is None:
+        raise UserError("the flite program is not installed; install it (apt install flite), or do without its speech")
+    return program
+
+
+def say(program: str, text: str, number: int, path: Path, voices: tuple[str, ...] = VOICES) -> str:
+    """Write the sentence as a WAV file; the voice, drawn by the number as pitch and tempo are."""
+    generator = random.Random(number)
+    voice = generator.choice(voices)
+    tempo = f"duration_stretch={generator.uniform(0.85, 1.15):.2f}"
+    pitch = f"int_f0_target_mean={generator.uniform(80, 220):.0f}"
+    settings = ["--setf", tempo, "--setf", pitch, "-t", text, "-o", str(path)]
+    subprocess.run([program, "-voice", voice, *settings], check=True)
+    return voice

@@ -1,0 +1,1 @@
+"""Speech encoders compared on understanding."""

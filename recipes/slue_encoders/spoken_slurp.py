@@ -1,0 +1,63 @@
+"""SLURP's sentences spoken by flite: a corpus of intents for those who have its texts and not its recordings.
+
+    python -m recipes.slue_encoders.spoken_slurp devel.jsonl OUT
+
+OUT receives ``train.jsonl``, ``dev.jsonl`` and ``test.jsonl`` with their audio, split as recipes/slue splits the
+sentences. The voice that speaks the test sentences speaks no other. It is clear speech of synthetic voices: what is
+measured on it says how encoders compare, not how they do with people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from recipes.asr_ctc.flite import flite_program, say
+from recipes.slue.corpora import slurp_rows, split_of
+from speechkit.data import Utterance, write_manifest
+from speechkit.io.audio import audio_info
+
+TAUGHT, JUDGED = ("slt", "awb", "kal16"), ("rms",)
+
+
+def main() -> int:
+    """Write the corpus and say how much it holds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, help="SLURP's jsonl, gzipped or not")
+    parser.add_argument("out", type=Path)
+    arguments = parser.parse_args()
+    program, out = flite_program(), arguments.out.resolve()
+    (out / "audio").mkdir(parents=True, exist_ok=True)
+    unique = {row["text"]: row for row in slurp_rows(arguments.source)}
+
+    def spoken(item: tuple[int, dict[str, str]]) -> tuple[str, Utterance]:
+        number, row = item
+        split, path = split_of(row["text"]), out / "audio" / f"{row['id']}.wav"
+        voice = say(program, row["text"], number, path, JUDGED if split == "test" else TAUGHT)
+        info = audio_info(path)
+        return split, Utterance.from_samples(
+            id=row["id"],
+            audio_filepath=os.path.relpath(path, out),
+            num_samples=info.num_samples,
+            sample_rate=info.sample_rate,
+            text=row["text"],
+            speaker=f"flite-{voice}",
+            lang="en",
+            custom={"intent": row["intent"]},
+        )
+
+    parts: dict[str, list[Utterance]] = defaultdict(list)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for split, row in pool.map(spoken, enumerate(unique.values())):
+            parts[split].append(row)
+    for split, rows in parts.items():
+        write_manifest(out / f"{split}.jsonl", rows)
+        print(f"{split}: {len(rows)} sentences, {sum(row.duration for row in rows) / 3600:.2f} h")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,86 @@
+"""Published results on the SLUE corpora's own test sets, to stand beside what is measured here, not to be ranked with.
+
+Source: the SLUE leaderboard v0.2 (Shon et al. 2022, SLUE: new benchmark tasks for spoken language understanding
+evaluation on natural speech), and the results that ESPnet publishes with its SLUE recipes.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+LEADERBOARD = "SLUE leaderboard v0.2"
+ESPNET = "ESPnet recipe"
+
+
+class Published(msgspec.Struct, frozen=True):
+    """One system's value in percent.
+
+    ``way`` is "end to end", "pipeline", or "text": a text model on transcripts, the top line of the pipelines.
+    """
+
+    task: str
+    system: str
+    way: str
+    measure: str
+    value: float
+    data: str
+    source: str
+
+
+# System, way, F1 of entities (7 combined tags), macro F1 of sentiments; both on the test sets.
+_LEADERBOARD = (
+    ("DeBERTa-L", "text", 81.4, 66.8),
+    ("DeBERTa-B", "text", 81.4, 65.5),
+    ("BERT-B", "text", 81.2, 63.3),
+    ("W2V2-L + LM, DeBERTa-L", "pipeline", 71.8, 65.5),
+    ("W2V2-B + LM, DeBERTa-L", "pipeline", 69.2, 65.4),
+    ("W2V2-B + LM, DeBERTa-B", "pipeline", 68.5, 63.6),
+    ("W2V2-B + LM, BERT-B", "pipeline", 68.6, 60.5),
+    ("W2V2-L, DeBERTa-L", "pipeline", 59.7, 65.7),
+    ("W2V2-B, DeBERTa-L", "pipeline", 49.5, 63.6),
+    ("W2V2-B, DeBERTa-B", "pipeline", 46.4, 62.1),
+    ("W2V2-B, BERT-B", "pipeline", 47.4, 60.1),
+    ("W2V2-L + LM", "end to end", 64.8, 50.1),
+    ("W2V2-B + LM", "end to end", 63.4, 48.6),
+    ("HuBERT-B + LM", "end to end", 61.9, 49.4),
+    ("W2V2-L", "end to end", 50.5, 50.1),
+    ("W2V2-B-VP100K + LM", "end to end", 61.8, 38.9),
+    ("W2V2-B", "end to end", 49.6, 48.6),
+    ("HuBERT-B", "end to end", 49.8, 49.4),
+    ("W2V2-B-VP100K", "end to end", 47.9, 38.9),
+)
+# Encoder, macro F1 of dialog acts on slue-hvb test: a light head, a complex head, fine-tuned.
+_DIALOG_ACTS = (
+    ("HuBERT", 48.0, 66.1, 72.7),
+    ("W2V2", 51.2, 65.8, 71.3),
+    ("WavLM", 54.6, 67.4, 71.5),
+    ("Whisper", 59.7, 67.8, 69.8),
+    ("OWSM", 66.3, 69.4, 72.1),
+)
+# Encoder, ROUGE-L on slue-ted test.
+_SUMMARIES = (("HuBERT", 16.0), ("W2V2", 16.2), ("WavLM", 16.4), ("Whisper", 16.0), ("OWSM", 16.5))
+
+PUBLISHED: tuple[Published, ...] = (
+    *(
+        Published("ner", system, way, "micro F1, combined tags", entities, "slue-voxpopuli test", LEADERBOARD)
+        for system, way, entities, _ in _LEADERBOARD
+    ),
+    *(
+        Published("sentiment", system, way, "macro F1", sentiment, "slue-voxceleb test", LEADERBOARD)
+        for system, way, _, sentiment in _LEADERBOARD
+    ),
+    *(
+        Published("dialog-acts", f"{encoder}, {head}", "end to end", "macro F1", value, "slue-hvb test", ESPNET)
+        for encoder, *values in _DIALOG_ACTS
+        for head, value in zip(("frozen, light head", "frozen, complex head", "fine-tuned"), values, strict=True)
+    ),
+    *(
+        Published("summarisation", encoder, "end to end", "ROUGE-L", value, "slue-ted test", ESPNET)
+        for encoder, value in _SUMMARIES
+    ),
+)
+
+
+def published_for(task: str) -> list[Published]:
+    """The results of a task, the best first; none where no table of the task was at hand."""
+    return sorted((row for row in PUBLISHED if row.task == task), key=lambda row: -row.value)
