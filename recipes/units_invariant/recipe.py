@@ -68,7 +68,7 @@ recipe = Recipe(
         Stage(
             number=4,
             name="codebooks",
-            version=2,
+            version=3,
             run=cluster,
             inputs=(stage("features", "features"),),
             outputs=(Output("codebooks"), Output("teachers")),

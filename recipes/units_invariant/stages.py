@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from speechkit.encoders.store import FeatureStore
-    from speechkit.units.codebook import Codebook
-    from speechkit.units.kmeans import KMeansConfig
 
 CLEAN = "clean"
 BASELINE, SMOOTHED, INVARIANT = "k-means", "k-means, smoothed", "invariant"
@@ -139,7 +138,7 @@ def _waveform(manifest: Path, row: Utterance) -> NDArray[np.float32]:
 
 def cluster(context: Context) -> None:
     """Two codebooks for each layer and K, of clean training speech: a plain one, and the smoothed one that teaches."""
-    from speechkit.units.smoothed import SmoothedCodebook, mean_distance
+    from speechkit.units.smoothed import Smoothing, train_smoothed
 
     config = context.config
     for layer in config.layers:
@@ -147,34 +146,17 @@ def cluster(context: Context) -> None:
         names = [name for name in store.ids() if name.endswith(f"#{CLEAN}")]
         for clusters in config.clusters:
             settings = msgspec.structs.replace(config.kmeans, clusters=clusters, seed=context.seed % 2**31)
-            frames = config.smoothing.frames
-            plain = _codebook(context, store, names, settings, 1)
-            teacher = plain if frames == 1 else _codebook(context, store, names, settings, frames)
-            distance = mean_distance(teacher, (store[name] for name in names), frames)
-            plain.save(context.output("codebooks") / place(layer, clusters))
-            SmoothedCodebook(teacher, config.smoothing, distance).save(
-                context.output("teachers") / place(layer, clusters)
-            )
-
-
-def _codebook(
-    context: Context, store: FeatureStore, names: Sequence[str], settings: KMeansConfig, averaged_frames: int
-) -> Codebook:
-    from speechkit.units.kmeans import train_kmeans
-
-    result = train_kmeans(lambda: _frames(store, names, averaged_frames), settings, store.spec)
-    named = f"layer {store.spec.layer}, K {settings.clusters}, means of {averaged_frames} frames"
-    context.log(f"{named}: mean squared distance {result.distances[-1]:.5g}")
-    return result.codebook
-
-
-def _frames(store: FeatureStore, names: Sequence[str], averaged_frames: int) -> Iterator[NDArray[np.float32]]:
-    import numpy as np
-
-    from speechkit.units.smoothing import averaged
-
-    for begin in range(0, len(names), 32):
-        yield np.concatenate([averaged(store[name], averaged_frames) for name in names[begin : begin + 32]])
+            context.log(f"layer {layer}, K {clusters}")
+            for way, smoothing in (("codebooks", Smoothing()), ("teachers", config.smoothing)):
+                made = train_smoothed(
+                    partial(map, store.__getitem__, names),
+                    smoothing,
+                    settings,
+                    store.spec,
+                    context.log,
+                )
+                result = made.codebook if way == "codebooks" else made
+                result.save(context.output(way) / place(layer, clusters))
 
 
 def train_quantizers(context: Context) -> None:

@@ -25,6 +25,8 @@ def train(
     normalization: Annotated[str, typer.Option(help="none, standardized, or unit-length (spherical).")] = "none",
     residual: Annotated[int, typer.Option(min=0, help="So many codebooks, each for what is left over.")] = 0,
     product: Annotated[int, typer.Option(min=0, help="So many codebooks, each for its part of the dimensions.")] = 0,
+    average: Annotated[int, typer.Option(min=1, help="See a frame as the mean of so many around it, odd.")] = 1,
+    price: Annotated[float, typer.Option(min=0, help="Of a change of unit, in mean distances: steadier units.")] = 0.0,
     backend: Annotated[str, typer.Option(help="numpy, or faiss (the extra).")] = "numpy",
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
     json: Json = False,
@@ -34,6 +36,8 @@ def train(
     Examples:
       speechkit units train features --clusters 100 --out kmeans-100
 
+      speechkit units train features --clusters 100 --average 3 --price 0.1 --out smoothed
+
       speechkit units train features --clusters 256 --residual 4 --out residual
     """
     import msgspec
@@ -41,10 +45,14 @@ def train(
     from speechkit.encoders.store import FeatureStore
     from speechkit.errors import ConfigError
     from speechkit.units.kmeans import KMeansConfig, train_kmeans
+    from speechkit.units.smoothed import Smoothing, train_smoothed
     from speechkit.units.stacked import train_stacked
 
     if residual and product:
         raise ConfigError("--residual and --product are two ways to stack codebooks; give one")
+    smoothing = Smoothing(average, price)
+    if smoothing != Smoothing() and (residual or product):
+        raise ConfigError("--average and --price smooth the units of one codebook; leave --residual and --product out")
     try:
         given = {"clusters": clusters, "normalization": normalization, "backend": backend, "seed": seed}
         config = msgspec.convert(given, KMeansConfig)
@@ -61,6 +69,10 @@ def train(
         stacked = train_stacked(batches, way, residual or product, config, store.spec, log)
         stacked.save(out)
         return _print({"quantizer": way, "codebooks": residual or product, "units": clusters, "folder": str(out)}, json)
+    if smoothing != Smoothing():
+        smoothed = train_smoothed(lambda: map(store.__getitem__, store.ids()), smoothing, config, store.spec, log)
+        smoothed.save(out)
+        return _print({"units": clusters, "digest": smoothed.spec.digest, "folder": str(out)}, json)
     found = train_kmeans(batches, config, store.spec, log)
     found.codebook.save(out)
     facts = {"units": clusters, "frames": found.frames, "reseeded": found.reseeded, "distance": found.distances[-1]}

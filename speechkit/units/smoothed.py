@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from speechkit.io.atomic import write_json
 from speechkit.io.hashing import digest_bytes
 from speechkit.units.codebook import Codebook, read_spec
 from speechkit.units.deduplication import deduplicate
+from speechkit.units.kmeans import KMeansConfig, train_kmeans
 from speechkit.units.smoothing import averaged, long_path
 
 SPEC_FILE = "quantizer.json"
+BATCH_FRAMES = 10_000
 Float = NDArray[np.float32]
 
 
@@ -129,6 +131,40 @@ class SmoothedCodebook:
         if found.spec != spec:
             raise UserError(f"{folder}: {SPEC_FILE} does not describe the codebook beside it; copy both again")
         return found
+
+
+def train_smoothed(
+    items: Callable[[], Iterable[NDArray[np.floating[Any]]]],
+    smoothing: Smoothing,
+    config: KMeansConfig,
+    encoder: EncoderSpec,
+    log: Callable[[str], None] = lambda line: None,
+) -> SmoothedCodebook:
+    """A smoothed codebook by k-means of averaged frames.
+
+    Args:
+        items: the features (T, D) of each recording, read as often as it is called.
+        smoothing: how.
+        config: of k-means.
+        encoder: of the features.
+        log: receives lines for people.
+
+    Raises:
+        UserError: if there are fewer frames than clusters.
+    """
+
+    def batches() -> Iterator[Float]:
+        held: list[Float] = []
+        for features in items():
+            held.append(averaged(features, smoothing.frames))
+            if sum(map(len, held)) >= BATCH_FRAMES:
+                yield np.concatenate(held)
+                held = []
+        if held:
+            yield np.concatenate(held)
+
+    codebook = train_kmeans(batches, config, encoder, log).codebook
+    return SmoothedCodebook(codebook, smoothing, mean_distance(codebook, items(), smoothing.frames))
 
 
 def mean_distance(codebook: Codebook, items: Iterable[NDArray[np.floating[Any]]], frames: int) -> float:

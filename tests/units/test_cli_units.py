@@ -42,6 +42,20 @@ def test_every_frame_has_the_unit_of_its_codebook(made):
         assert found[name].tolist() == book.assign(store[name]).tolist()
 
 
+def test_averages_and_a_price_make_units_last_longer(made, tmp_path, capsys):
+    train = ["units", "train", str(made / "features"), "--clusters", "20", "--out", str(tmp_path / "book")]
+    assert call([*train, "--average", "3", "--price", "1"]) == 0
+    assign = ["units", "assign", str(made / "features"), "--codebook", str(tmp_path / "book")]
+    assert call([*assign, "--out", str(tmp_path / "units.jsonl")]) == 0
+    plain, smoothed = (sum(len(row.units) for row in rows(folder)) for folder in (made, tmp_path))
+    assert smoothed < 0.8 * plain
+    capsys.readouterr()
+    assert call([*train, "--average", "2"]) == 2
+    assert "frames is 2, it must be odd" in capsys.readouterr().err
+    assert call([*train, "--price", "1", "--residual", "2"]) == 2
+    assert "leave --residual" in capsys.readouterr().err
+
+
 def test_health_tells_use_and_what_units_say_of_an_alignment(made, capsys):
     told = []
     for row in rows(made):
