@@ -6,7 +6,7 @@ Every call's reference is aligned with what a recogniser wrote of the whole call
 and each piece takes the words that were recognised in the place of its own. Words are lower case without hyphens and
 apostrophes. Entities of the references that lie in no other become spans with the tag ENTITY (their types stand in
 sidecar files that not every copy has). Calls go to train, dev and test by their order: the last three are the test,
-the one before them is dev.
+the one before them is dev. ``--dev`` and ``--test`` draw so many pieces of the latter two, by their ids.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 from speechkit.errors import UserError
 from speechkit.io.atomic import write_json
 from speechkit.metrics.error_rates import word_errors
+from speechkit.runtime import item_seed
 from speechkit.slue.sensitivity_noise import outcomes
 
 MIN_WORDS = 12
@@ -96,8 +97,13 @@ def _spans(words: Sequence[str], tags: Sequence[Sequence[str]]) -> list[list[Any
     return spans
 
 
-def write_rows(source: Path, out: Path, systems: dict[str, str]) -> dict[str, int]:
+def write_rows(
+    source: Path, out: Path, systems: dict[str, str], drawn: dict[str, int | None] | None = None
+) -> dict[str, int]:
     """Write ``train.jsonl``, ``dev.jsonl``, ``test.jsonl``, and ``<system>-{pairs,test}.jsonl``; returns their lengths.
+
+    ``drawn`` says how many pieces of a part are kept, all where it says nothing. The pairs, from which noise is fitted,
+    are always those of all train and dev pieces.
 
     Raises:
         UserError: if the folder holds too few calls, or a system lacks one.
@@ -118,10 +124,24 @@ def write_rows(source: Path, out: Path, systems: dict[str, str]) -> dict[str, in
             parts[part].append(piece)
             for name, text in heard.items():
                 texts[f"{name}-{'test' if part == 'test' else 'pairs'}"].append({"id": piece["id"], "pred_text": text})
+    pairs = [*parts["train"], *parts["dev"]]
+    for part, most in (drawn or {}).items():
+        parts[part] = drawn_rows(parts[part], most)
+    kept = {row["id"] for row in parts["test"]}
+    for name in systems:
+        texts[f"{name}-test"] = [row for row in texts[f"{name}-test"] if row["id"] in kept]
     counts = {name: write_jsonl(out / f"{name}.jsonl", rows) for name, rows in {**parts, **texts}.items()}
-    counts["pairs"] = write_jsonl(out / "pairs.jsonl", [*parts["train"], *parts["dev"]])
+    counts["pairs"] = write_jsonl(out / "pairs.jsonl", pairs)
     write_json(out / "counts.json", counts)
     return counts
+
+
+def drawn_rows(rows: list[dict[str, Any]], most: int | None) -> list[dict[str, Any]]:
+    """So many of the rows, drawn by their ids, in their order."""
+    if most is None or most >= len(rows):
+        return rows
+    chosen = {row["id"] for row in sorted(rows, key=lambda row: item_seed(0, row["id"]))[:most]}
+    return [row for row in rows if row["id"] in chosen]
 
 
 def main() -> None:
@@ -130,9 +150,11 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("systems", nargs="+", help="NAME=FOLDER below source")
+    parser.add_argument("--dev", type=int, help="draw so many pieces of the call that chooses the weights")
+    parser.add_argument("--test", type=int, help="draw so many pieces of the calls that judge")
     given = parser.parse_args()
     systems = {name: where for name, _, where in (each.partition("=") for each in given.systems)}
-    for name, count in write_rows(given.source, given.out, systems).items():
+    for name, count in write_rows(given.source, given.out, systems, {"dev": given.dev, "test": given.test}).items():
         print(f"{name}: {count:,}")
 
 

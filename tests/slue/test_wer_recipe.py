@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
@@ -177,3 +178,17 @@ def test_pieces_of_a_call_take_the_words_recognised_in_their_place(tmp_path):
     assert spans == [["monro"], ["rome"]]
     with pytest.raises(UserError, match="holds 0 calls"):
         write_rows(tmp_path, tmp_path / "out", {})
+
+
+def test_pieces_of_earnings_calls_are_drawn_alike_on_both_sides(shared_data, tmp_path):
+    source, systems = shared_data / "earnings21-text", {"google": "output/google"}
+    counts = write_rows(source, tmp_path / "a", systems, {"dev": 20, "test": 40})
+    assert (counts["dev"], counts["test"], counts["google-test"]) == (20, 40, 40)
+    assert counts["pairs"] == counts["google-pairs"] > counts["train"] > 1000
+    ids = [
+        [msgspec.json.decode(line)["id"] for line in (tmp_path / "a" / f"{name}.jsonl").open("rb")]
+        for name in ("test", "google-test")
+    ]
+    assert ids[0] == ids[1]
+    write_rows(source, tmp_path / "b", systems, {"dev": 20, "test": 40})
+    assert (tmp_path / "a" / "test.jsonl").read_bytes() == (tmp_path / "b" / "test.jsonl").read_bytes()
