@@ -1,58 +1,78 @@
-"""Stage 3: every task's systems scored side by side, one table, and published results beside it."""
+"""Stage 4: every task's systems scored side by side, and published results beside them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from recipes.slue_encoders.stages import PREDICTIONS, TaskData, read_names, read_tasks
+from recipes.slue_encoders.judging import PREDICTIONS
+from recipes.slue_encoders.stages import System, read_systems
+from recipes.slue_encoders.tasks import TaskData, read_tasks
 from speechkit.pipeline import Context
 from speechkit.slue.published import Published, published_for
 from speechkit.slue.scoring import PairScore, SlueComparison, score_files
 
-if TYPE_CHECKING:
-    from speechkit.report.markup import Child, Markup
 
-BETTER_P = 0.05
+class PreparedSplit(msgspec.Struct, frozen=True):
+    """A split in ``summary.json``."""
+
+    split: str
+
+
+class PreparedCorpus(msgspec.Struct, frozen=True):
+    """What is read of ``summary.json``."""
+
+    corpus: str
+    splits: list[PreparedSplit]
+
+
+class JudgedBy(msgspec.Struct, frozen=True):
+    """The set that judges: the corpus that prepared it, where its folder says so, and else the folder's name."""
+
+    corpus: str
+    split: str
+    prepared: bool
+
+    @property
+    def shown(self) -> str:
+        """As the table names it."""
+        return f"{self.corpus} {self.split}"
+
+    def is_that_of(self, row: Published) -> bool:
+        """Whether a published result was made on the same set."""
+        return self.prepared and (self.corpus, self.split) == (row.corpus, row.split)
+
+
+class TaskComparison(msgspec.Struct, frozen=True):
+    """A task: its scores, the set that judged, what the systems learned from, and what was published."""
+
+    scores: SlueComparison
+    judged_by: JudgedBy
+    systems: list[System]
+    published: list[Published]
 
 
 class EncoderComparison(msgspec.Struct, frozen=True):
-    """What ``scores.json`` holds: a comparison and the test manifest of each task."""
+    """What ``scores.json`` holds."""
 
-    split: str
-    tasks: dict[str, SlueComparison]
-    judged: dict[str, str]
+    tasks: dict[str, TaskComparison]
+    format: int = 1
 
 
 def compare(context: Context) -> None:
     """Score all systems of each task over the same draws, and write the table and the page."""
+    from recipes.slue_encoders.pages import markdown, page
     from speechkit.io.atomic import write_json, write_text
     from speechkit.report.page import write_page
-    from speechkit.slue.fields.options import Options
 
-    config = context.config
     predictions = Path(context.inputs["predictions"])
-    names = read_names(predictions)
-    tasks: dict[str, SlueComparison] = {}
-    judged: dict[str, str] = {}
-    for task in read_tasks(config.tasks):
-        mine = [name for name in names if name.task == task.name]
-        reference = task.split(config.split)
-        tasks[task.name] = score_files(
-            task.name,
-            reference,
-            [f"{name.shown}={predictions / name.folder / PREDICTIONS}" for name in mine],
-            options=Options(tags=config.tags, compat=config.compat),
-            by=config.by,
-            confidence=config.confidence,
-            resamples=config.resamples,
-        )
-        judged[task.name] = test_set(task, reference)
-        for warning in tasks[task.name].warnings:
-            context.say(f"{task.name}: {warning}")
-    found = EncoderComparison(config.split, tasks, judged)
+    systems = read_systems(predictions)
+    tasks = read_tasks(context.config.tasks)
+    found = EncoderComparison(
+        {task.name: compared(context, task, predictions, [s for s in systems if s.task == task.name]) for task in tasks}
+    )
     write_json(context.output("scores.json"), found)
     text = markdown(found)
     write_text(context.output("table.md"), text)
@@ -61,118 +81,43 @@ def compare(context: Context) -> None:
         context.say(line)
 
 
-def test_set(task: TaskData, reference: Path) -> str:
-    """The corpus and split that judge, by the names of their folder and file."""
-    return f"{task.folder.name} {reference.stem}"
+def compared(context: Context, task: TaskData, predictions: Path, systems: Sequence[System]) -> TaskComparison:
+    """One task."""
+    from speechkit.slue.fields.options import Options
 
-
-def cell(comparison: SlueComparison, system: str) -> str:
-    """A system's main measure with its interval, the best in bold."""
-    scores = {each.name: each.score for each in comparison.systems}
-    if system not in scores or (value := scores[system].value) is None:
-        return "–"
-    around = scores[system].measures[comparison.main].interval
-    shown = f"{100 * value:.1f}"
-    if value == max(each.value for each in scores.values() if each.value is not None):
-        shown = f"**{shown}**"
-    return shown if around is None else f"{shown} ({100 * around.low:.1f}–{100 * around.high:.1f})"
-
-
-def head(found: EncoderComparison) -> list[str]:
-    """The columns: a task with its measure and what judges."""
-    return [
-        "encoder",
-        *(f"{name}, {of.main.replace('_', ' ')} on {found.judged[name]}" for name, of in found.tasks.items()),
-    ]
-
-
-def rows(found: EncoderComparison) -> list[list[str]]:
-    """A row for each encoder and kind of training that any task has."""
-    systems = dict.fromkeys(each.name for of in found.tasks.values() for each in of.systems)
-    return [[system, *(cell(of, system) for of in found.tasks.values())] for system in systems]
-
-
-def differences(comparison: SlueComparison) -> list[PairScore]:
-    """The pairs whose difference is more than chance."""
-    return [pair for pair in comparison.pairs if pair.holm_p < BETTER_P]
-
-
-def said_of_pairs(comparison: SlueComparison) -> str:
-    """One sentence on which differences hold."""
-    apart, total = differences(comparison), len(comparison.pairs)
-    if not total:
-        return "There is nothing to compare."
-    if len(apart) == total:
-        return f"All {total} pairs differ (p below {BETTER_P:g}, adjusted for all pairs)."
-    level = [f"{pair.first} and {pair.second}" for pair in comparison.pairs if pair not in apart]
-    return f"{len(apart)} of {total} pairs differ (p below {BETTER_P:g}, adjusted); not told apart: {'; '.join(level)}."
-
-
-def published_rows(task: str) -> list[list[str]]:
-    """Published results of a task, the best first."""
-
-    def row(each: Published) -> list[str]:
-        return [each.system, each.way, each.measure, f"{each.value:.1f}", each.data, each.source]
-
-    return [row(each) for each in published_for(task)]
-
-
-PUBLISHED_HEAD = ("system", "way", "measure", "%", "data", "source")
-
-
-def markdown(found: EncoderComparison) -> str:
-    """The table, what differs, and the published results of each task."""
-    from speechkit.report.table import markdown_table
-
-    parts = [markdown_table(head(found), rows(found))]
-    parts += [f"{name}: {said_of_pairs(of)} {of.utterances:,} utterances.\n" for name, of in found.tasks.items()]
-    for name in found.tasks:
-        if published := published_rows(name):
-            parts.append(f"Published for {name}, on its own test set:\n")
-            parts.append(markdown_table(PUBLISHED_HEAD, published))
-    return "\n".join(parts)
-
-
-def page(found: EncoderComparison) -> str:
-    """The same as one page."""
-    from speechkit.report.markup import data_block, element
-    from speechkit.report.page import asset, render_page
-    from speechkit.report.table import table
-
-    def plain(text: str) -> Child:
-        return element("span", text.replace("**", ""), class_="best") if text.startswith("**") else text
-
-    columns = head(found)
-    confidence = next(iter(found.tasks.values())).confidence
-    lead = (
-        f"The same head on every encoder. In brackets the {confidence:.0%} interval; the best of a column is bold. All "
-        "layers of an encoder enter a learned weighted sum; frozen ones were computed once."
+    config = context.config
+    reference = task.split(config.split)
+    scores = score_files(
+        task.name,
+        reference,
+        [f"{system.shown}={predictions / system.folder / PREDICTIONS}" for system in systems],
+        options=Options(tags=config.tags, compat=config.compat),
+        by=config.by,
+        confidence=config.confidence,
+        resamples=config.resamples,
     )
-    body: list[Child] = [
-        element("h1", "Encoders on understanding"),
-        element("p", lead, class_="lead"),
-        table(columns, [[plain(text) for text in row] for row in rows(found)], caption="All tasks"),
-        [_task_section(name, of) for name, of in found.tasks.items()],
-    ]
-    return render_page(
-        "Encoders on understanding", [element("main", body), data_block("scores", found)], styles=[asset("score.css")]
-    )
+    for warning in scores.warnings:
+        context.say(f"{task.name}: {warning}")
+    return TaskComparison(scores, judged_by(reference), list(systems), published_for(task.name))
 
 
-def _task_section(name: str, comparison: SlueComparison) -> Markup:
-    from speechkit.report.markup import element
-    from speechkit.report.table import table
+def judged_by(reference: Path) -> JudgedBy:
+    """The corpus and split of a manifest, by the ``summary.json`` that ``speechkit prepare`` writes beside it."""
+    split, summary = reference.stem, reference.with_name("summary.json")
+    try:
+        found = msgspec.json.decode(summary.read_bytes(), type=PreparedCorpus)
+    except (OSError, msgspec.MsgspecError):
+        return JudgedBy(reference.resolve().parent.name, split, prepared=False)
+    return JudgedBy(found.corpus, split, prepared=any(each.split == split for each in found.splits))
 
-    published = published_rows(name)
-    return element(
-        "section",
-        element("h2", comparison.title),
-        element("p", f"{said_of_pairs(comparison)} {comparison.utterances:,} utterances."),
-        [element("p", warning) for warning in comparison.warnings],
-        [
-            element("p", "Published results, each on its own test set and for reference only:"),
-            table(PUBLISHED_HEAD, published, caption=f"Published for {name}", numeric=(3,)),
-        ]
-        if published
-        else None,
-    )
+
+def best_of(scores: SlueComparison) -> str | None:
+    """The system of the highest main measure, of equals the first; None where none has a value."""
+    values = {each.name: each.score.value for each in scores.systems if each.score.value is not None}
+    return max(values, key=lambda name: values[name]) if values else None
+
+
+def telling_pairs(scores: SlueComparison) -> list[PairScore]:
+    """The differences from the first system and from the best one."""
+    anchors = {scores.systems[0].name, best_of(scores)}
+    return [pair for pair in scores.pairs if anchors & {pair.first, pair.second}]

@@ -1,29 +1,42 @@
-"""Train the same heads on several encoders, predict, compare: stages 1 to 3."""
+"""Encode, train the same heads on several encoders, predict, compare: stages 1 to 4."""
 
 from __future__ import annotations
 
 from recipes.slue_encoders.compare import compare
-from recipes.slue_encoders.config import CompareConfig, PredictConfig, SystemsConfig
-from recipes.slue_encoders.stages import predict, task_digests, train_systems
+from recipes.slue_encoders.config import CompareConfig, FeaturesConfig, PredictConfig, SystemsConfig
+from recipes.slue_encoders.judging import predict
+from recipes.slue_encoders.stages import encode, train_systems
+from recipes.slue_encoders.tasks import all_digests, training_digests
 from recipes.slue_intents.stages import encoder_digests
 from speechkit.pipeline import Output, Recipe, Resources, Stage, model, stage
 
-TASKS = model("tasks", digest=task_digests)
+LEARNED_FROM = model("tasks", digest=training_digests)
+TASKS = model("tasks", digest=all_digests)
+ENCODERS = model("encoders", digest=encoder_digests)
 
 recipe = Recipe(
     "slue_encoders",
     (
         Stage(
             number=1,
+            name="features",
+            run=encode,
+            inputs=(LEARNED_FROM, ENCODERS),
+            outputs=(Output("layers"),),
+            config=FeaturesConfig,
+            resources=Resources(cpus=2, gpus=1),
+        ),
+        Stage(
+            number=2,
             name="systems",
             run=train_systems,
-            inputs=(TASKS, model("encoders", digest=encoder_digests)),
+            inputs=(LEARNED_FROM, ENCODERS, stage("features", "layers")),
             outputs=(Output("systems"),),
             config=SystemsConfig,
             resources=Resources(cpus=2, gpus=1),
         ),
         Stage(
-            number=2,
+            number=3,
             name="predict",
             run=predict,
             inputs=(stage("systems", "systems"), TASKS),
@@ -32,7 +45,7 @@ recipe = Recipe(
             resources=Resources(cpus=2, gpus=1),
         ),
         Stage(
-            number=3,
+            number=4,
             name="compare",
             run=compare,
             inputs=(stage("predict", "predictions"), TASKS),

@@ -1,4 +1,4 @@
-"""SLURP's sentences spoken by flite: a corpus of intents for those who have its texts and not its recordings.
+"""SLURP's sentences spoken by flite: intents and entities to hear for those who have its texts and not its recordings.
 
     python -m recipes.slue_encoders.spoken_slurp devel.jsonl OUT
 
@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from recipes.asr_ctc.flite import flite_program, say
 from recipes.slue.corpora import slurp_rows, split_of
@@ -21,6 +23,26 @@ from speechkit.data import Utterance, write_manifest
 from speechkit.io.audio import audio_info
 
 TAUGHT, JUDGED = ("slt", "awb", "kal16"), ("rms",)
+TAG_OF = {
+    "date": "DATE",
+    "general_frequency": "DATE",
+    "time": "TIME",
+    "timeofday": "TIME",
+    "place_name": "GPE",
+    "person": "PERSON",
+    "artist_name": "PERSON",
+    "audiobook_author": "PERSON",
+    "business_name": "ORG",
+    "transport_agency": "ORG",
+    "radio_name": "ORG",
+}
+"""SLUE's tag for those of SLURP's types that mean about the same; the other types are no entities here."""
+
+
+def slue_entities(entities: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """[TYPE, start, length] of SLURP as [TAG, start, length] of SLUE in the order of the text."""
+    kept = [[TAG_OF[kind], begin, length] for kind, begin, length in entities if kind in TAG_OF]
+    return sorted(kept, key=lambda entity: entity[1])
 
 
 def main() -> int:
@@ -31,9 +53,10 @@ def main() -> int:
     arguments = parser.parse_args()
     program, out = flite_program(), arguments.out.resolve()
     (out / "audio").mkdir(parents=True, exist_ok=True)
-    unique = {row["text"]: row for row in slurp_rows(arguments.source)}
+    rows = list(slurp_rows(arguments.source))
+    unique = {row["text"]: row for row in rows}
 
-    def spoken(item: tuple[int, dict[str, str]]) -> tuple[str, Utterance]:
+    def spoken(item: tuple[int, dict[str, Any]]) -> tuple[str, Utterance]:
         number, row = item
         split, path = split_of(row["text"]), out / "audio" / f"{row['id']}.wav"
         voice = say(program, row["text"], number, path, JUDGED if split == "test" else TAUGHT)
@@ -46,16 +69,19 @@ def main() -> int:
             text=row["text"],
             speaker=f"flite-{voice}",
             lang="en",
-            custom={"intent": row["intent"]},
+            custom={"intent": row["intent"], "ner": slue_entities(row["ner"])},
         )
 
     parts: dict[str, list[Utterance]] = defaultdict(list)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for split, row in pool.map(spoken, enumerate(unique.values())):
             parts[split].append(row)
-    for split, rows in parts.items():
-        write_manifest(out / f"{split}.jsonl", rows)
-        print(f"{split}: {len(rows)} sentences, {sum(row.duration for row in rows) / 3600:.2f} h")
+    for split, part in parts.items():
+        write_manifest(out / f"{split}.jsonl", part)
+        tags = Counter(tag for row in part for tag, _, _ in (row.custom or {})["ner"])
+        print(f"{split}: {len(part)} sentences, {sum(row.duration for row in part) / 3600:.2f} h, {dict(tags)}")
+    dropped = Counter(kind for row in unique.values() for kind, _, _ in row["ner"] if kind not in TAG_OF)
+    print(f"left out: {len(rows) - len(unique)} sentences that stand twice, {dropped.total()} entities of other types")
     return 0
 
 

@@ -2,91 +2,39 @@
 
 from __future__ import annotations
 
+import shutil
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
+from recipes.slue_encoders.tasks import TaskData, read_tasks
 from recipes.slue_intents.stages import listed, safe
-from speechkit.errors import ConfigError, UserError
+from speechkit.errors import ConfigError
 from speechkit.pipeline import Context, Interrupted
 
-TRAINABLE = ("sentiment", "intent", "dialog-acts", "slots", "ner", "qa", "summarisation")
-SPLITS_TO_TRAIN = ("train", "fine-tune")
-PREDICTIONS = "predictions.jsonl"
+RECORD = "name.json"
+DEV = "dev/"
 
 
-class TaskData(msgspec.Struct, frozen=True):
-    """The manifests of a task; ``documents`` of qa by split."""
+class System(msgspec.Struct, frozen=True):
+    """A trained system: its place in the comparison, and what it learned from.
 
-    name: str
-    folder: Path
-    train: Path
-    dev: Path | None
-
-    def split(self, name: str) -> Path:
-        """The manifest of a split.
-
-        Raises:
-            ConfigError: if it is not there.
-        """
-        path = self.folder / f"{name}.jsonl"
-        if not path.is_file():
-            raise ConfigError(f"tasks: {self.folder} holds no {path.name}, by which {self.name} is to be judged")
-        return path
-
-    def documents(self, manifest: Path) -> Path | None:
-        """The passages beside a manifest of questions."""
-        path = manifest.with_name(f"{manifest.stem}-documents.jsonl")
-        return path if self.name == "qa" and path.is_file() else None
-
-
-def read_tasks(text: str) -> list[TaskData]:
-    """The tasks of ``TASK=FOLDER,TASK=FOLDER``.
-
-    Raises:
-        ConfigError: naming what is no task, stands twice, or holds no manifest to learn from.
+    ``order`` is that of the encoders as they were given, the frozen ones first. ``left_out`` counts the utterances of
+    train and dev that were no example, ``mended`` the entity symbols of predictions, ``spans`` says how localisation
+    was tuned.
     """
-    found: dict[str, TaskData] = {}
-    for part in listed(text):
-        name, equals, place = part.partition("=")
-        name, folder = name.strip().replace("_", "-"), Path(place.strip())
-        if not equals or name not in TRAINABLE:
-            raise ConfigError(f"tasks: {part!r}: give TASK=FOLDER with a task of {', '.join(TRAINABLE)}")
-        if name in found:
-            raise ConfigError(f"tasks: {name} stands twice; give it once")
-        train = next((path for s in SPLITS_TO_TRAIN if (path := folder / f"{s}.jsonl").is_file()), None)
-        if train is None:
-            raise ConfigError(
-                f"tasks: {folder} holds neither train.jsonl nor fine-tune.jsonl; speechkit prepare writes them"
-            )
-        dev = folder / "dev.jsonl"
-        found[name] = TaskData(name, folder, train, dev if dev.is_file() else None)
-    if not found:
-        raise ConfigError("tasks is empty; give for example tasks=sentiment=data/voxceleb,ner=data/voxpopuli")
-    return list(found.values())
-
-
-def task_digests(text: str) -> str:
-    """What the folders of the tasks hold."""
-    from speechkit.io.hashing import digest_file
-
-    return "; ".join(
-        " ".join([task.name, *(f"{path.name} {digest_file(path)}" for path in sorted(task.folder.glob("*.jsonl")))])
-        for task in read_tasks(text)
-    )
-
-
-class SystemName(msgspec.Struct, frozen=True):
-    """A task, an encoder, and whether the encoder is trained along: the folder, and the name in tables."""
 
     task: str
     encoder: str
     finetuned: bool
-
-    @property
-    def shown(self) -> str:
-        """As tables name it."""
-        return f"{Path(self.encoder).name}, {'fine-tuned' if self.finetuned else 'frozen'}"
+    shown: str
+    order: int
+    learned: int = 0
+    left_out: dict[str, int] = {}
+    mended: dict[str, int] = {}
+    spans: str | None = None
 
     @property
     def folder(self) -> str:
@@ -94,76 +42,132 @@ class SystemName(msgspec.Struct, frozen=True):
         return f"{self.task}/{safe(self.encoder)}{'-finetuned' if self.finetuned else ''}"
 
 
+def encode(context: Context) -> None:
+    """All layers of what is learned from, once for each encoder and folder of manifests."""
+    from speechkit.encoders import load_encoder
+    from speechkit.slue.systems.endtoend import cache_layers
+
+    homes: dict[str, list[TaskData]] = {}
+    for task in read_tasks(context.config.tasks):
+        if task.train is not None:
+            homes.setdefault(task.home, []).append(task)
+    encoders = listed(context.config.encoders)
+    shown_names(encoders)
+    done = 0
+    for name in encoders:
+        encoder = load_encoder(name, device=context.device)
+        for home, sharing in homes.items():
+            folder = context.scratch / safe(name) / home
+            if not folder.is_dir():
+                cache_layers(folder.with_suffix(".part"), encoder, manifests_to_learn(sharing, context.scratch))
+                folder.with_suffix(".part").rename(folder)
+            done += 1
+            context.progress.update(done, len(encoders) * len(homes))
+            if context.interrupted:
+                raise Interrupted
+    for name in encoders:
+        shutil.move(context.scratch / safe(name), context.output("layers") / safe(name))
+
+
+def manifests_to_learn(tasks: Sequence[TaskData], folder: Path) -> dict[str, Path]:
+    """The manifests of one folder by the prefix of their ids in the layers; ``folder`` takes merged passages."""
+    found: dict[str, Path] = {}
+    for task in tasks:
+        passages = task.passages(folder)
+        found |= {"": task.train} if task.train is not None else {}
+        found |= {DEV: task.dev} if task.dev is not None else {}
+        found |= {"document/": passages} if passages is not None else {}
+    return found
+
+
+def shown_names(encoders: Sequence[str]) -> dict[str, str]:
+    """Encoders as tables name them: without their folders, where that tells them apart.
+
+    Raises:
+        ConfigError: if there is none, or one stands twice.
+    """
+    if not encoders:
+        raise ConfigError("encoders is empty; give for example encoders=log-mel,embedded")
+    if twice := [name for name, count in Counter(encoders).items() if count > 1]:
+        raise ConfigError(f"encoders: {twice[0]} stands twice; give it once")
+    short = Counter(Path(name).name for name in encoders)
+    # What stands before an equals sign names a system where scores are made.
+    return {name: (Path(name).name if short[Path(name).name] == 1 else name).replace("=", "-") for name in encoders}
+
+
 def train_systems(context: Context) -> None:
     """A system for each task and encoder; those that are done survive an interruption."""
+    from speechkit.encoders.probing.layer_cache import LayerCache
     from speechkit.slue.systems.endtoend import train_system
 
     config = context.config
-    encoders, tuned = listed(config.encoders), listed(config.finetuned)
-    if strange := sorted(set(tuned) - set(encoders)):
-        raise ConfigError(f"systems.finetuned: {strange[0]} is none of encoders; name it there, too")
-    tasks = read_tasks(config.tasks)
-    jobs = [SystemName(task.name, encoder, False) for task in tasks for encoder in encoders]
-    jobs += [SystemName(task.name, encoder, True) for task in tasks for encoder in tuned]
-    by_name = {task.name: task for task in tasks}
-    for done, name in enumerate(jobs):
-        task, folder = by_name[name.task], context.scratch / name.folder
+    tasks = {task.name: task for task in read_tasks(config.tasks) if task.train is not None}
+    jobs = systems_to_train(list(tasks), listed(config.encoders), listed(config.finetuned))
+    for done, system in enumerate(jobs):
+        task, folder = tasks[system.task], context.scratch / system.folder
+        assert task.train is not None
         if not (folder / "system.json").is_file():
-            context.say(f"{name.task}: {name.shown}")
+            context.say(f"{system.task}: {system.shown}")
+            layers = Path(context.inputs["layers"]) / safe(system.encoder) / task.home
             finished = train_system(
-                name.task,
+                system.task,
                 task.train,
                 folder,
-                msgspec.structs.replace(config.head, encoder=name.encoder, finetune=name.finetuned),
+                msgspec.structs.replace(config.head, encoder=system.encoder, finetune=system.finetuned),
                 dev_manifest=task.dev,
-                documents=task.documents(task.train),
+                documents=task.passages(context.scratch),
+                cache=None if system.finetuned else LayerCache(layers),
+                dev_prefix=DEV,
                 device=context.device,
                 should_stop=lambda: context.interrupted,
                 log=context.log,
             )
             if not finished:
                 raise Interrupted
-        _keep(folder, context.output("systems") / name.folder, name)
+        _keep(folder, context.output("systems") / system.folder, counted(system, task, config.head.max_seconds))
         context.progress.update(done + 1, len(jobs))
 
 
-def _keep(folder: Path, kept: Path, name: SystemName) -> None:
-    import shutil
+def systems_to_train(tasks: Sequence[str], encoders: Sequence[str], tuned: Sequence[str]) -> list[System]:
+    """Every task with every encoder frozen, and with those that are trained along.
 
+    Raises:
+        ConfigError: if an encoder to be trained along is not among the encoders.
+    """
+    if strange := sorted(set(tuned) - set(encoders)):
+        raise ConfigError(f"systems.finetuned: {strange[0]} is none of encoders; name it there, too")
+    shown = shown_names(encoders)
+    kinds = [(name, False) for name in encoders] + [(name, True) for name in tuned]
+    return [
+        System(task, name, along, f"{shown[name]}, {'fine-tuned' if along else 'frozen'}", order)
+        for task in tasks
+        for order, (name, along) in enumerate(kinds)
+    ]
+
+
+def counted(system: System, task: TaskData, max_seconds: float) -> System:
+    """The system with the number of its examples, and of the utterances that are none by the reason."""
+    from speechkit.slue.systems.examples import read_examples
+
+    assert task.train is not None
+    left_out: Counter[str] = Counter()
+    learned = 0
+    for manifest in (task.train, task.dev):
+        if manifest is not None:
+            found = read_examples(task.name, manifest, max_seconds=max_seconds)
+            left_out.update({f"{manifest.stem}, {reason}": count for reason, count in found.left_out.items()})
+            learned += len(found.items) if manifest == task.train else 0
+    return msgspec.structs.replace(system, learned=learned, left_out=dict(left_out))
+
+
+def _keep(folder: Path, kept: Path, system: System) -> None:
     from speechkit.io.atomic import write_json
 
     shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("work"))
-    write_json(kept / "name.json", name)
+    write_json(kept / RECORD, system)
 
 
-def predict(context: Context) -> None:
-    """What every system says of the split to be judged by."""
-    from speechkit.data.manifest import write_jsonl
-    from speechkit.slue.systems.endtoend_prediction import predict_with_system
-
-    tasks = {task.name: task for task in read_tasks(context.config.tasks)}
-    systems = read_names(Path(context.inputs["systems"]))
-    for done, name in enumerate(systems):
-        if name.task not in tasks:
-            raise UserError(f"{name.task}: systems were trained for it, but tasks does not name it; run stage 1 again")
-        task, part = tasks[name.task], context.scratch / name.folder / PREDICTIONS
-        manifest = task.split(context.config.split)
-        if not part.is_file():
-            rows = predict_with_system(
-                name.task,
-                manifest,
-                Path(context.inputs["systems"]) / name.folder,
-                device=context.device,
-                documents=task.documents(manifest),
-            )
-            write_jsonl(part, rows)
-        if context.interrupted:
-            raise Interrupted
-        _keep(part.parent, context.output("predictions") / name.folder, name)
-        context.progress.update(done + 1, len(systems))
-
-
-def read_names(folder: Path) -> list[SystemName]:
-    """The systems whose names lie below a folder, in order of task, encoder and training."""
-    found = [msgspec.json.decode(path.read_bytes(), type=SystemName) for path in folder.rglob("name.json")]
-    return sorted(found, key=lambda name: (name.task, name.encoder, name.finetuned))
+def read_systems(folder: Path) -> list[System]:
+    """The systems whose records lie below a folder, in the order of the encoders."""
+    found = [msgspec.json.decode(path.read_bytes(), type=System) for path in folder.rglob(RECORD)]
+    return sorted(found, key=lambda system: (system.task, system.order))

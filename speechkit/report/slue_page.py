@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from speechkit.io.atomic import write_bytes
@@ -12,7 +13,7 @@ from speechkit.report.page import asset, render_page
 from speechkit.report.svg import HEIGHT, WIDTH, Scale, frame, nice_ticks
 from speechkit.report.table import table
 from speechkit.slue.metrics.measures import Measure
-from speechkit.slue.scoring import Example, SlueComparison
+from speechkit.slue.scoring import Example, PairScore, SlueComparison
 
 COLOURS = 6
 MOST_CLASSES = 300
@@ -102,7 +103,7 @@ def _systems(found: SlueComparison) -> Markup:
     for system in found.systems:
         head += [system.name, f"{found.confidence:.0%} interval"]
     said = [element("p", sentence, class_="said") for sentence in found.warnings]
-    plot = _interval_plot(found)
+    plot = interval_plot(found)
     return _section(
         "Systems",
         "The measure that systems are ranked by is bold, and so is the best of each row.",
@@ -112,7 +113,8 @@ def _systems(found: SlueComparison) -> Markup:
     )
 
 
-def _interval_plot(found: SlueComparison) -> Markup | None:
+def interval_plot(found: SlueComparison) -> Markup | None:
+    """The main measure of every system with its interval, the best on top; None where no system has a value."""
     systems = [s for s in found.systems if s.score.value is not None]
     rows = sorted(systems, key=lambda s: -(s.score.value or 0.0))
     if not rows:
@@ -155,6 +157,15 @@ def _stroke(path: str, style: str, note: str | None = None) -> Markup:
 def _significance(found: SlueComparison) -> Markup | None:
     if not found.pairs:
         return None
+    return _section(
+        "Differences",
+        "Over the same draws for both systems; p is adjusted for as many pairs as there are (Holm).",
+        element("div", differences(found, found.pairs), class_="card"),
+    )
+
+
+def differences(found: SlueComparison, pairs: Sequence[PairScore]) -> Markup:
+    """Some of the pairs as a table; those that chance does not explain are bold."""
     rows: list[list[Child]] = [
         [
             f"{p.first} – {p.second}",
@@ -163,14 +174,10 @@ def _significance(found: SlueComparison) -> Markup | None:
             shown_p(p.p_value),
             shown_p(p.holm_p),
         ]
-        for p in found.pairs
+        for p in pairs
     ]
     head = ["pair", f"points of {found.main}", "interval", "p", "adjusted p"]
-    return _section(
-        "Differences",
-        "Over the same draws for both systems; p is adjusted for as many pairs as there are (Holm).",
-        element("div", table(head, rows, caption="Paired differences", numeric=range(1, 5)), class_="card"),
-    )
+    return table(head, rows, caption="Paired differences", numeric=range(1, 5))
 
 
 def _classes(found: SlueComparison) -> Markup | None:

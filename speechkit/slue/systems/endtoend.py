@@ -166,6 +166,7 @@ def train_system(
     dev_manifest: Path | None = None,
     documents: Path | None = None,
     cache: LayerCache | None = None,
+    dev_prefix: str = "",
     device: str = "cpu",
     should_stop: Callable[[], bool] = lambda: False,
     log: Callable[[str], None] = print,
@@ -181,6 +182,7 @@ def train_system(
         documents: for qa, the manifest of the passages.
         cache: layers of all utterances by id (documents behind ``document/``), computed before; else they are computed
             into ``folder/work``.
+        dev_prefix: stands before the ids of ``dev_manifest`` in ``cache``.
         device: where to train.
         should_stop: asked after every step.
         log: receives lines for people.
@@ -207,11 +209,10 @@ def train_system(
         judged_inputs = WaveformInputs(model.encoder.ready, {**manifests, "": dev_manifest or manifest})
         cache = _sampled_layers(work, encoder, examples, manifests, passages)
     else:
-        base = ""
+        base = "" if dev_manifest is None else "dev/" if cache is None else dev_prefix
         if cache is None:
-            base = "" if dev_manifest is None else "dev/"
-            both = manifests if dev_manifest is None else {**manifests, base: dev_manifest}
-            cache = cache_layers(work / "layers", encoder, both)
+            more = {} if dev_manifest is None else {base: dev_manifest}
+            cache = cache_layers(work / "layers", encoder, manifests | more)
         else:
             cache.spec.require(encoder.spec, "the features that were given")
         inputs, judged_inputs = FrozenInputs(cache, config.augment), FrozenInputs(cache, base=base)

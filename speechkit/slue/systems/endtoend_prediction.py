@@ -16,6 +16,7 @@ from speechkit.asr.ctc_training import greedy_texts
 from speechkit.data.manifest import read_manifest
 from speechkit.data.records import Utterance
 from speechkit.encoders.encoder import Encoder
+from speechkit.encoders.probing.layer_cache import LayerCache
 from speechkit.errors import UserError
 from speechkit.slue.metrics.classification import labels_above
 from speechkit.slue.systems.batches import waveform_of
@@ -28,6 +29,8 @@ from speechkit.slue.systems.summary_decoder import SummaryDecoder
 
 Decode = Callable[[NDArray[np.float32], tuple[str, ...]], str]
 """Log-probabilities (T, V) and the vocabulary, whose first symbol is the blank, to text."""
+StatesAt = Callable[[Utterance, Path, str], tuple[Tensor, Tensor]]
+"""An utterance, its manifest and the prefix of its id in a cache to layers (1, L, T, D) and frames (1,)."""
 MOST_SYMBOLS = 400
 
 
@@ -43,6 +46,8 @@ def predict_with_system(
     include_blank: bool = False,
     offset: float = 0.0,
     mended: Counter[str] | None = None,
+    cache: LayerCache | None = None,
+    prefix: str = "",
 ) -> Iterator[dict[str, Any]]:
     """Predictions of every utterance, one after another.
 
@@ -57,18 +62,31 @@ def predict_with_system(
         include_blank: localisation takes in the silence around an entity.
         offset: seconds that are added to all times of localisation.
         mended: for ner, receives how often entity symbols had to be mended.
+        cache: layers of all utterances by id (documents behind ``document/``) of a frozen system's encoder; else they
+            are computed.
+        prefix: stands before the ids of ``manifest`` in ``cache``.
 
     Raises:
-        UserError: if the system was trained for another task, or a document is missing.
+        UserError: if the system was trained for another task, a document is missing, or the cache is not its encoder's.
     """
     spec, head, encoder = load_system(folder, device)
     if task != spec.task and not (task == "localisation" and spec.task == "ner"):
         raise UserError(f"{folder}: was trained for {spec.task}, not for {task}; train another system")
+    if cache is not None:
+        if spec.config.finetune:
+            raise UserError(f"{folder}: its encoder was trained along; do not give it layers that were computed before")
+        cache.spec.require(spec.encoder, "the features that were given")
+
+    def states_at(utterance: Utterance, of: Path, before: str) -> tuple[Tensor, Tensor]:
+        if cache is None:
+            return states_of(encoder, utterance, of, device)
+        return _on(device, cache.layers(before + utterance.id))
+
     if isinstance(head, SpanHead):
-        yield from _answers(spec, head, encoder, manifest, documents, device)
+        yield from _answers(spec, head, states_at, manifest, documents, prefix)
         return
     for utterance in read_manifest(manifest):
-        states, frames = states_of(encoder, utterance, manifest, device)
+        states, frames = states_at(utterance, manifest, prefix)
         row: dict[str, Any] = {"id": utterance.id}
         with torch.no_grad():
             if isinstance(head, ClassHead):
@@ -83,7 +101,11 @@ def predict_with_system(
 
 def states_of(encoder: Encoder, utterance: Utterance, manifest: Path, device: str) -> tuple[Tensor, Tensor]:
     """Layers (1, L, T, D) of one utterance and its frames (1,)."""
-    states = torch.from_numpy(encoder.encode_layers(waveform_of(utterance, manifest)))[None].to(device)
+    return _on(device, encoder.encode_layers(waveform_of(utterance, manifest)))
+
+
+def _on(device: str, layers: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
+    states = torch.from_numpy(layers)[None].to(device)
     return states, torch.tensor([states.shape[2]], device=device)
 
 
@@ -129,7 +151,7 @@ def _entities(
 
 
 def _answers(
-    spec: SystemSpec, head: SpanHead, encoder: Encoder, manifest: Path, documents: Path | None, device: str
+    spec: SystemSpec, head: SpanHead, states_at: StatesAt, manifest: Path, documents: Path | None, prefix: str
 ) -> Iterator[dict[str, Any]]:
     if documents is None:
         raise UserError("question answering needs the manifest of the documents; give --documents")
@@ -142,8 +164,8 @@ def _answers(
             raise UserError(f"{manifest}: {question.id} asks about {name}, which {documents} does not hold")
         # Questions about one document mostly stand together: its layers are computed once for them.
         if held is None or held[0] != name:
-            held = name, states_of(encoder, passages[name], documents, device)
-        asked = states_of(encoder, question, manifest, device)
+            held = name, states_at(passages[name], documents, "document/")
+        asked = states_at(question, manifest, prefix)
         with torch.no_grad():
             first, last = best_span(head.logits(*held[1], *asked)[0].cpu(), longest)
         end = min((last + 1) * SPAN_FRAME_SECONDS, passages[name].duration)

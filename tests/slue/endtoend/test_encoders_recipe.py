@@ -2,100 +2,163 @@
 
 from __future__ import annotations
 
-import json
 import re
+from pathlib import Path
 
 import msgspec
 import pytest
 
-from recipes.slue_encoders.compare import EncoderComparison, said_of_pairs
+from recipes.slue_encoders.compare import EncoderComparison, JudgedBy, best_of, judged_by, telling_pairs
+from recipes.slue_encoders.judging import tuned_on
+from recipes.slue_encoders.pages import Cell, page, published_rows, said_of_pairs, said_of_published
 from recipes.slue_encoders.recipe import recipe
-from recipes.slue_encoders.stages import read_tasks
-from speechkit.data.manifest import read_manifest, write_manifest
+from recipes.slue_encoders.spoken_slurp import slue_entities
+from recipes.slue_encoders.stages import shown_names, systems_to_train
+from recipes.slue_encoders.tasks import all_digests, read_tasks, training_digests
+from speechkit.data.manifest import read_jsonl, read_manifest, write_manifest
 from speechkit.errors import ConfigError
+from speechkit.io.atomic import write_json
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.slue.published import PUBLISHED, published_for
 from speechkit.slue.tasks import TASKS
 
-SETTINGS = [
-    "systems.head.width=48",
-    "systems.head.batch_seconds=20",
-    "systems.head.loop.steps=60",
-    "systems.head.loop.learning_rates=[5e-3]",
-    "systems.head.loop.warmup_steps=5",
-    "systems.head.loop.average_decay=0.9",
-    "systems.head.loop.evaluate_every=20",
-    "compare.resamples=100",
-]
+TINY = Path(__file__).parents[3] / "recipes/slue_encoders/conf/tiny.yaml"
+
+
+def absolute(path, rows):
+    """Rows of a manifest, readable from another folder."""
+    return [msgspec.structs.replace(row, audio_filepath=str(path.parent / row.audio_filepath)) for row in rows]
 
 
 @pytest.fixture(scope="module")
 def corpus(orders, tmp_path_factory):
-    """The orders as a corpus with two splits, readable from another folder."""
+    """The orders as a corpus with two splits."""
     folder = tmp_path_factory.mktemp("corpora") / "orders"
     for name, path in zip(("fine-tune", "test"), orders, strict=True):
-        rows = [
-            msgspec.structs.replace(row, audio_filepath=str(path.parent / row.audio_filepath))
-            for row in read_manifest(path)
-        ]
-        write_manifest(folder / f"{name}.jsonl", rows)
+        write_manifest(folder / f"{name}.jsonl", absolute(path, read_manifest(path)))
     return folder
 
 
 @pytest.fixture(scope="module")
-def done(corpus, tiny_encoder, tmp_path_factory):
+def located(orders, tmp_path_factory):
+    """Development and test orders whose words have times, as a corpus of localisation without training part."""
+    folder = tmp_path_factory.mktemp("corpora") / "located"
+    rows = absolute(orders[0], read_manifest(orders[0]))
+    write_manifest(folder / "dev.jsonl", rows[:8])
+    write_manifest(folder / "test.jsonl", absolute(orders[1], read_manifest(orders[1])))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def settings(corpus, located, tiny_encoder):
+    tasks = f"sentiment={corpus},slots={corpus},ner={corpus},localisation={located}"
+    return [f"tasks={tasks}", f"encoders=log-mel,{tiny_encoder}", f"systems.finetuned={tiny_encoder}"]
+
+
+@pytest.fixture(scope="module")
+def done(settings, tmp_path_factory):
     exp = tmp_path_factory.mktemp("exp")
-    given = [
-        f"tasks=sentiment={corpus},slots={corpus}",
-        f"encoders=log-mel,{tiny_encoder}",
-        f"systems.finetuned={tiny_encoder}",
-        *SETTINGS,
-    ]
-    assert run_recipe(recipe, exp, given, device="cpu", quiet=True) == 0
+    assert run_recipe(recipe, exp, settings, config_files=[TINY], device="cpu", quiet=True) == 0
     return exp
 
 
-def test_every_task_has_every_encoder_with_an_interval_and_the_best_is_bold(done, tiny_encoder):
-    folder = outputs(recipe, done, "compare")
-    found = msgspec.json.decode((folder / "scores.json").read_bytes(), type=EncoderComparison)
-    names = {"log-mel, frozen", f"{tiny_encoder.name}, frozen", f"{tiny_encoder.name}, fine-tuned"}
-    assert set(found.tasks) == {"sentiment", "slots"}
-    for comparison in found.tasks.values():
-        assert {each.name for each in comparison.systems} == names
-        assert all(each.score.measures[comparison.main].interval for each in comparison.systems)
-        assert len(comparison.pairs) == 3
-    table = (folder / "table.md").read_text()
+@pytest.fixture(scope="module")
+def found(done):
+    content = (outputs(recipe, done, "compare") / "scores.json").read_bytes()
+    return msgspec.json.decode(content, type=EncoderComparison)
+
+
+def test_every_task_has_every_encoder_with_an_interval_and_the_best_is_bold(done, found, tiny_encoder):
+    names = ["log-mel, frozen", f"{tiny_encoder.name}, frozen", f"{tiny_encoder.name}, fine-tuned"]
+    assert set(found.tasks) == {"sentiment", "slots", "ner", "localisation"}
+    for of in found.tasks.values():
+        assert [each.name for each in of.scores.systems] == names
+        assert all(each.score.measures[of.scores.main].interval for each in of.scores.systems)
+        assert len(of.scores.pairs) == 3
+        assert all(system.learned == 48 for system in of.systems)
+    table = (outputs(recipe, done, "compare") / "table.md").read_text()
     first = table.split("\n\n")[0].splitlines()
-    assert first[0].count("orders test") == 2
-    assert {line.split("|")[1].strip() for line in first[2:]} == names
+    assert first[0].count("orders test") == 3
+    assert first[0].count("located test") == 1
+    assert [line.split("|")[1].strip() for line in first[2:]] == names
     assert "**" in first[2] + first[3] + first[4]
-    assert "| HuBERT-B | end to end | macro F1 | 49.4 | slue-voxceleb test | SLUE leaderboard v0.2 |" in table
-    assert "Published for slots" not in table
+    assert "| HuBERT-B | end to end | macro F1 of three classes | 49.4 | slue_voxceleb test (another set) |" in table
+    assert "slots: For reference" not in table
 
 
-def test_the_page_asks_nothing_of_the_network_and_names_the_published_rows_as_reference(done):
-    page = (outputs(recipe, done, "compare") / "report.html").read_text()
-    assert not re.search(r'(src|href)="http', page)
-    assert "for reference only" in page
-    assert page.count("<table") == 2
+def test_an_encoder_hears_the_audio_of_a_folder_once(done):
+    layers = outputs(recipe, done, "features") / "layers"
+    assert [folder.name for each in layers.iterdir() for folder in each.iterdir()] == ["sentiment", "sentiment"]
 
 
-def test_the_heads_learn_what_log_mel_shows(done):
-    found = json.loads((outputs(recipe, done, "compare") / "scores.json").read_bytes())
-    scores = {each["name"]: each["score"] for each in found["tasks"]["sentiment"]["systems"]}
-    assert scores["log-mel, frozen"]["measures"]["macro_f1"]["value"] > 0.6
+def test_localisation_reads_the_systems_for_entities_and_is_tuned_on_dev(done, found):
+    systems = found.tasks["localisation"].systems
+    assert all("as was best on dev" in system.spans for system in systems)
+    said = outputs(recipe, done, "predict") / "predictions" / systems[0].folder / "predictions.jsonl"
+    assert all("pred_spans" in row for row in read_jsonl(said, dict))
 
 
-def test_which_differences_hold_is_said(done):
-    found = msgspec.json.decode((outputs(recipe, done, "compare") / "scores.json").read_bytes(), type=EncoderComparison)
-    comparison = found.tasks["sentiment"]
-    level = [msgspec.structs.replace(pair, holm_p=0.5) for pair in comparison.pairs]
-    assert "0 of 3 pairs differ" in said_of_pairs(msgspec.structs.replace(comparison, pairs=level))
-    apart = [msgspec.structs.replace(pair, holm_p=0.001) for pair in comparison.pairs]
-    assert "All 3 pairs differ" in said_of_pairs(msgspec.structs.replace(comparison, pairs=apart))
+def test_the_page_asks_nothing_of_the_network_and_names_the_published_rows_as_reference(done, found):
+    written = (outputs(recipe, done, "compare") / "report.html").read_text()
+    assert not re.search(r'(src|href)="http', written)
+    assert written.count("For reference only") == 2
+    assert "No published table of this task was at hand" in written
+    assert "<small>" in written
+    evil = msgspec.structs.replace(found.tasks["slots"], judged_by=JudgedBy("<script>", "test", prepared=False))
+    assert "<script> test" not in page(EncoderComparison({"slots": evil}))
 
 
-def test_tasks_that_cannot_be_used_are_named(corpus, tmp_path):
+def test_the_heads_learn_what_log_mel_shows(found):
+    scores = {each.name: each.score for each in found.tasks["sentiment"].scores.systems}
+    assert scores["log-mel, frozen"].measures["macro_f1"].value > 0.6
+
+
+def test_which_differences_hold_is_said(found):
+    scores = found.tasks["sentiment"].scores
+    level = [msgspec.structs.replace(pair, holm_p=0.5) for pair in scores.pairs]
+    assert "0 of 3 pairs differ" in said_of_pairs(msgspec.structs.replace(scores, pairs=level))
+    apart = [msgspec.structs.replace(pair, holm_p=0.001) for pair in scores.pairs]
+    assert "All 3 pairs differ" in said_of_pairs(msgspec.structs.replace(scores, pairs=apart))
+    assert "nothing to compare" in said_of_pairs(msgspec.structs.replace(scores, pairs=[]))
+    anchors = {scores.systems[0].name, best_of(scores)}
+    assert all(anchors & {pair.first, pair.second} for pair in telling_pairs(scores))
+    assert Cell(scores, "nobody").markdown() == "–"
+
+
+def test_an_interrupted_run_goes_on_and_does_nothing_twice(settings, done, tmp_path, monkeypatch):
+    """Stopped behind the first system of each stage, again and again, it ends with the scores of the other run."""
+    import recipes.slue_encoders.judging as judging
+    import speechkit.slue.systems.endtoend as endtoend
+    from speechkit.pipeline.context import Context
+
+    work: list[str] = []
+    train, judge = endtoend.train_system, judging.judge
+
+    def counted_train(task, *args, **kwargs):
+        work.append(f"train {task}")
+        return train(task, *args, **kwargs)
+
+    def counted_judge(context, task, *args):
+        work.append(f"judge {task.name}")
+        return judge(context, task, *args)
+
+    monkeypatch.setattr(endtoend, "train_system", counted_train)
+    monkeypatch.setattr(judging, "judge", counted_judge)
+    given = [settings[0].split(",ner=")[0], "encoders=log-mel,mfcc"]
+    stops = iter([False, True])
+    monkeypatch.setattr(Context, "interrupted", property(lambda self: bool(work) and next(stops, False)))
+    code = run_recipe(recipe, tmp_path, given, config_files=[TINY], device="cpu", quiet=True)
+    assert code == 130
+    monkeypatch.setattr(Context, "interrupted", property(lambda self: False))
+    assert run_recipe(recipe, tmp_path, given, config_files=[TINY], device="cpu", quiet=True) == 0
+    assert sorted(work.count(each) for each in set(work)) == [2, 2, 2, 3]
+    content = (outputs(recipe, tmp_path, "compare") / "scores.json").read_bytes()
+    again = msgspec.json.decode(content, type=EncoderComparison).tasks["sentiment"].scores.systems[0]
+    other = (outputs(recipe, done, "compare") / "scores.json").read_bytes()
+    assert again == msgspec.json.decode(other, type=EncoderComparison).tasks["sentiment"].scores.systems[0]
+
+
+def test_tasks_that_cannot_be_used_are_named(corpus, located, tmp_path):
     assert [task.name for task in read_tasks(f"dialog_acts={corpus}, ner={corpus}")] == ["dialog-acts", "ner"]
     with pytest.raises(ConfigError, match="give TASK=FOLDER with a task of sentiment"):
         read_tasks(f"weather={corpus}")
@@ -107,12 +170,61 @@ def test_tasks_that_cannot_be_used_are_named(corpus, tmp_path):
         read_tasks("")
     with pytest.raises(ConfigError, match=r"holds no blind\.jsonl"):
         read_tasks(f"ner={corpus}")[0].split("blind")
+    with pytest.raises(ConfigError, match="localisation reads the frames of systems for ner"):
+        read_tasks(f"localisation={located}")
+
+
+def test_encoders_that_cannot_be_used_are_named_and_alike_ones_are_told_apart():
+    with pytest.raises(ConfigError, match="encoders is empty"):
+        shown_names([])
+    with pytest.raises(ConfigError, match="mfcc stands twice"):
+        shown_names(["mfcc", "log-mel", "mfcc"])
+    with pytest.raises(ConfigError, match="embedded is none of encoders"):
+        systems_to_train(["ner"], ["mfcc"], ["embedded"])
+    assert list(shown_names(["a/base", "b/base", "c/step=9"]).values()) == ["a/base", "b/base", "step-9"]
+
+
+def test_the_set_that_judges_chooses_no_offset(located, corpus):
+    task = read_tasks(f"ner={corpus},localisation={located}")[1]
+    assert tuned_on(task, "test") == located / "dev.jsonl"
+    assert tuned_on(task, "dev") is None
+
+
+def test_new_references_do_not_train_again(corpus, located):
+    text = f"ner={corpus},localisation={located}"
+    learned, everything = training_digests(text), all_digests(text)
+    path = located / "test.jsonl"
+    content = path.read_bytes()
+    path.write_bytes(content + b"\n")
+    try:
+        assert training_digests(text) == learned
+        assert all_digests(text) != everything
+    finally:
+        path.write_bytes(content)
+
+
+def test_published_rows_say_whether_the_same_set_judges(found, tmp_path):
+    of = found.tasks["ner"]
+    assert "It is another set" in said_of_published(of)
+    summary = {"corpus": "slue_voxpopuli", "splits": [{"split": "test", "utterances": 1842}], "licence": "CC0"}
+    assert judged_by(tmp_path / "test.jsonl") == JudgedBy(tmp_path.name, "test", prepared=False)
+    write_json(tmp_path / "summary.json", summary)
+    assert not judged_by(tmp_path / "dev.jsonl").prepared
+    same = msgspec.structs.replace(of, judged_by=judged_by(tmp_path / "test.jsonl"))
+    assert "Rows on slue_voxpopuli test were judged by the set that judges here" in said_of_published(same)
+    judges = {row[4] for row in published_rows(same)}
+    assert judges == {"slue_voxpopuli test", "slue_voxpopuli dev (another set)"}
 
 
 def test_published_rows_are_of_tasks_that_exist_and_in_percent():
     assert {row.task for row in PUBLISHED} <= set(TASKS)
     assert all(0 < row.value < 100 for row in PUBLISHED)
-    assert len({(row.task, row.system, row.way) for row in PUBLISHED}) == len(PUBLISHED)
-    best = published_for("ner")
-    assert [row.value for row in best] == sorted((row.value for row in best), reverse=True)
+    assert len({(row.task, row.system, row.way, row.split) for row in PUBLISHED}) == len(PUBLISHED)
+    best = [row.value for row in published_for("ner") if row.split == "test"]
+    assert best == sorted(best, reverse=True)
     assert not published_for("slots")
+
+
+def test_entities_of_slurp_get_the_tags_of_slue_and_others_are_left_out():
+    given = [["time", 20, 4], ["event_name", 2, 7], ["place_name", 12, 4]]
+    assert slue_entities(given) == [["GPE", 12, 4], ["TIME", 20, 4]]
