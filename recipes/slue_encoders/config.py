@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from speechkit.pipeline import SHARED
+from speechkit.pipeline import NEUTRAL, SHARED
 from speechkit.slue.systems.endtoend import SystemConfig
 
 ENCODERS = "log-mel,mfcc,embedded"
@@ -20,10 +20,12 @@ class FeaturesConfig(msgspec.Struct, frozen=True):
             ``fine-tune.jsonl``, ``test.jsonl``, ``dev.jsonl`` if there is one, and for qa the ``-documents`` of each.
         encoders: names, folders or hub ids to be compared, with commas between them; the others are compared with the
             first and with the best.
+        split: by which the systems will be judged; it is looked for before anything is computed.
     """
 
     tasks: Annotated[str, SHARED] = ""
     encoders: Annotated[str, SHARED] = ENCODERS
+    split: Annotated[str, SHARED, NEUTRAL] = "test"
 
 
 class SystemsConfig(msgspec.Struct, frozen=True):

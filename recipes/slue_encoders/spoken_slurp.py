@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from typing import Any
 from recipes.asr_ctc.flite import flite_program, say
 from recipes.slue.corpora import slurp_rows, split_of
 from speechkit.data import Utterance, write_manifest
+from speechkit.errors import SpeechkitError
 from speechkit.io.audio import audio_info
 
 TAUGHT, JUDGED = ("slt", "awb", "kal16"), ("rms",)
@@ -51,9 +53,23 @@ def main() -> int:
     parser.add_argument("source", type=Path, help="SLURP's jsonl, gzipped or not")
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
-    program, out = flite_program(), arguments.out.resolve()
+    try:
+        speak(arguments.source, arguments.out.resolve())
+    except SpeechkitError as error:
+        print(f"spoken_slurp: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def speak(source: Path, out: Path) -> None:
+    """Write the corpus; prints a line for each split, and what was left out.
+
+    Raises:
+        UserError: if flite is not installed, or the source is no file of SLURP.
+    """
+    program = flite_program()
+    rows = list(slurp_rows(source))
     (out / "audio").mkdir(parents=True, exist_ok=True)
-    rows = list(slurp_rows(arguments.source))
     unique = {row["text"]: row for row in rows}
 
     def spoken(item: tuple[int, dict[str, Any]]) -> tuple[str, Utterance]:
@@ -82,7 +98,6 @@ def main() -> int:
         print(f"{split}: {len(part)} sentences, {sum(row.duration for row in part) / 3600:.2f} h, {dict(tags)}")
     dropped = Counter(kind for row in unique.values() for kind, _, _ in row["ner"] if kind not in TAG_OF)
     print(f"left out: {len(rows) - len(unique)} sentences that stand twice, {dropped.total()} entities of other types")
-    return 0
 
 
 if __name__ == "__main__":

@@ -47,12 +47,14 @@ def encode(context: Context) -> None:
     from speechkit.encoders import load_encoder
     from speechkit.slue.systems.endtoend import cache_layers
 
-    homes: dict[str, list[TaskData]] = {}
-    for task in read_tasks(context.config.tasks):
-        if task.train is not None:
-            homes.setdefault(task.home, []).append(task)
+    tasks = read_tasks(context.config.tasks)
     encoders = listed(context.config.encoders)
     shown_names(encoders)
+    check_manifests(tasks, context.config.split)
+    homes: dict[str, list[TaskData]] = {}
+    for task in tasks:
+        if task.train is not None:
+            homes.setdefault(task.home, []).append(task)
     done = 0
     for name in encoders:
         encoder = load_encoder(name, device=context.device)
@@ -67,6 +69,21 @@ def encode(context: Context) -> None:
                 raise Interrupted
     for name in encoders:
         shutil.move(context.scratch / safe(name), context.output("layers") / safe(name))
+
+
+def check_manifests(tasks: Sequence[TaskData], split: str) -> None:
+    """Find out before hours of work what would end them: a split that is not there, a row without its label.
+
+    Raises:
+        UserError: naming it.
+    """
+    from speechkit.slue.systems.examples import read_examples
+
+    for task in tasks:
+        task.split(split)
+        for manifest in (task.train, task.dev) if task.train is not None else ():
+            if manifest is not None:
+                read_examples(task.name, manifest, max_seconds=float("inf"))
 
 
 def manifests_to_learn(tasks: Sequence[TaskData], folder: Path) -> dict[str, Path]:

@@ -79,23 +79,21 @@ def read_tasks(text: str) -> list[TaskData]:
         name, equals, place = part.partition("=")
         name, folder = name.strip().replace("_", "-"), Path(place.strip())
         if not equals or name not in COMPARED:
-            raise ConfigError(f"tasks: {part!r}: give TASK=FOLDER with a task of {', '.join(COMPARED)}")
+            raise ConfigError(f"{part!r}: give TASK=FOLDER with a task of {', '.join(COMPARED)}")
         if name in found:
-            raise ConfigError(f"tasks: {name} stands twice; give it once")
+            raise ConfigError(f"{name} stands twice; give it once")
         train = next((path for s in SPLITS_TO_TRAIN if (path := folder / f"{s}.jsonl").is_file()), None)
         if name == LOCALISATION:
             train = None
         elif train is None:
-            raise ConfigError(
-                f"tasks: {folder} holds neither train.jsonl nor fine-tune.jsonl; speechkit prepare writes them"
-            )
+            raise ConfigError(f"{folder} holds neither train.jsonl nor fine-tune.jsonl; speechkit prepare writes them")
         dev = folder / "dev.jsonl"
         home = homes.setdefault(folder.resolve(), name)
         found[name] = TaskData(name, folder, home, train, dev if dev.is_file() else None)
     if not found:
         raise ConfigError("tasks is empty; give for example tasks=sentiment=data/voxceleb,ner=data/voxpopuli")
     if LOCALISATION in found and "ner" not in found:
-        raise ConfigError("tasks: localisation reads the frames of systems for ner; name ner=FOLDER as well")
+        raise ConfigError("localisation reads the frames of systems for ner; name ner=FOLDER as well")
     return list(found.values())
 
 

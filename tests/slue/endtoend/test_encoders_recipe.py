@@ -12,11 +12,12 @@ from recipes.slue_encoders.compare import EncoderComparison, JudgedBy, best_of, 
 from recipes.slue_encoders.judging import tuned_on
 from recipes.slue_encoders.pages import Cell, page, published_rows, said_of_pairs, said_of_published
 from recipes.slue_encoders.recipe import recipe
+from recipes.slue_encoders.spoken_slurp import main as spoken_main
 from recipes.slue_encoders.spoken_slurp import slue_entities
-from recipes.slue_encoders.stages import shown_names, systems_to_train
+from recipes.slue_encoders.stages import check_manifests, shown_names, systems_to_train
 from recipes.slue_encoders.tasks import all_digests, read_tasks, training_digests
 from speechkit.data.manifest import read_jsonl, read_manifest, write_manifest
-from speechkit.errors import ConfigError
+from speechkit.errors import ConfigError, UserError
 from speechkit.io.atomic import write_json
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.slue.published import PUBLISHED, published_for
@@ -174,6 +175,16 @@ def test_tasks_that_cannot_be_used_are_named(corpus, located, tmp_path):
         read_tasks(f"localisation={located}")
 
 
+def test_what_would_end_hours_of_work_is_found_before_them(corpus, tmp_path):
+    with pytest.raises(ConfigError, match=r"holds no blind\.jsonl"):
+        check_manifests(read_tasks(f"ner={corpus}"), "blind")
+    rows = [msgspec.structs.replace(row, custom={}) for row in read_manifest(corpus / "test.jsonl")]
+    write_manifest(tmp_path / "train.jsonl", rows)
+    write_manifest(tmp_path / "test.jsonl", rows)
+    with pytest.raises(UserError, match=r"train\.jsonl:1: .* has no label"):
+        check_manifests(read_tasks(f"intent={tmp_path}"), "test")
+
+
 def test_encoders_that_cannot_be_used_are_named_and_alike_ones_are_told_apart():
     with pytest.raises(ConfigError, match="encoders is empty"):
         shown_names([])
@@ -225,6 +236,48 @@ def test_published_rows_are_of_tasks_that_exist_and_in_percent():
     assert not published_for("slots")
 
 
+def test_without_flite_the_corpus_is_refused_in_a_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("sys.argv", ["spoken_slurp", str(tmp_path / "devel.jsonl"), str(tmp_path / "out")])
+    assert spoken_main() == 2
+    assert "apt install flite" in capsys.readouterr().err
+
+
 def test_entities_of_slurp_get_the_tags_of_slue_and_others_are_left_out():
     given = [["time", 20, 4], ["event_name", 2, 7], ["place_name", 12, 4]]
     assert slue_entities(given) == [["GPE", 12, 4], ["TIME", 20, 4]]
+
+
+def test_questions_of_dev_may_ask_about_passages_of_their_own(speaker, tmp_path):
+    folder = tmp_path / "asked"
+    for split, count in (("train", 8), ("dev", 2), ("test", 4)):
+        passages, questions = [], []
+        for number in range(count):
+            passage, times = speaker.say(f"{split}passage{number}", ["tea", "milk"])
+            custom = {"document_id": passage.id, "answer_spans": [list(times[number % 2])]}
+            question, _ = speaker.say(f"{split}question{number}", [["tea", "milk"][number % 2]], **custom)
+            passages.append(passage)
+            questions.append(question)
+        write_manifest(folder / f"{split}.jsonl", absolute(speaker.folder / "any", questions))
+        write_manifest(folder / f"{split}-documents.jsonl", absolute(speaker.folder / "any", passages))
+    given = [f"tasks=qa={folder}", "encoders=log-mel,mfcc", "systems.head.loop.steps=20"]
+    assert run_recipe(recipe, tmp_path / "exp", given, config_files=[TINY], device="cpu", quiet=True) == 0
+    content = (outputs(recipe, tmp_path / "exp", "compare") / "scores.json").read_bytes()
+    of = msgspec.json.decode(content, type=EncoderComparison).tasks["qa"]
+    assert of.scores.utterances == 4
+    assert len(of.scores.systems) == 2
+
+
+def test_spoken_orders_of_people_are_compared(shared_data, tmp_path):
+    from data_prep.audio_labels import CORPUS
+    from data_prep.driver import prepare
+
+    prepare(CORPUS, shared_data / "barista-intents", tmp_path / "all", lang="en")
+    rows = absolute(tmp_path / "all" / "all.jsonl", list(read_manifest(tmp_path / "all" / "all.jsonl"))[:24])
+    write_manifest(tmp_path / "barista/train.jsonl", rows[:16])
+    write_manifest(tmp_path / "barista/test.jsonl", rows[16:])
+    given = [f"tasks=slots={tmp_path / 'barista'}", "encoders=log-mel,mfcc", "systems.head.loop.steps=20"]
+    assert run_recipe(recipe, tmp_path / "exp", given, config_files=[TINY], device="cpu", quiet=True) == 0
+    table = (outputs(recipe, tmp_path / "exp", "compare") / "table.md").read_text()
+    assert "barista test, %" in table.splitlines()[0]
+    assert "Learned from 16 utterances; judged by 8 of barista test" in table
