@@ -55,32 +55,32 @@ _LEADERBOARD = (
     ("HuBERT-B", "end to end", 49.8, 49.4),
     ("W2V2-B-VP100K", "end to end", 47.9, 38.9),
 )
-# Encoder, F1 of entities on the development set.
+# Encoder by ESPnet's name, F1 of entities on the development set.
 _ENTITIES_ON_DEV = (
     ("Conformer", 54.7),
     ("WavLM", 74.5),
-    ("WavLM with mBART", 74.6),
-    ("WavLM, trained on SLURP before", 75.7),
+    ("WavLM + mBART", 74.6),
+    ("WavLM + SLURP", 75.7),
     ("W2V2", 69.5),
     ("HuBERT", 69.7),
 )
-# Encoder, macro F1 of dialog acts on test: a light head, a complex head, fine-tuned.
+# Encoder by ESPnet's name, macro F1 of dialog acts on test: a light head, a complex head, fine-tuned.
 _DIALOG_ACTS = (
     ("HuBERT", 48.0, 66.1, 72.7),
     ("W2V2", 51.2, 65.8, 71.3),
     ("WavLM", 54.6, 67.4, 71.5),
     ("Whisper", 59.7, 67.8, 69.8),
     ("OWSM", 66.3, 69.4, 72.1),
-    ("SLURP encoder", 54.4, 66.3, 68.7),
+    ("SLURP", 54.4, 66.3, 68.7),
 )
-# Encoder, ROUGE-L on test.
+# Encoder by ESPnet's name, ROUGE-L on test.
 _SUMMARIES = (
     ("HuBERT", 16.0),
     ("W2V2", 16.2),
     ("WavLM", 16.4),
     ("Whisper", 16.0),
     ("OWSM", 16.5),
-    ("SLURP encoder", 15.4),
+    ("SLURP", 15.4),
 )
 
 PUBLISHED: tuple[Published, ...] = (
