@@ -15,6 +15,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from speechkit.encoders.layers import LayerWeights
+from speechkit.slue.systems.recurrent import both_directions
 
 Pooling = Literal["mean", "attention", "peak"]
 UNSEEN = -100
@@ -163,8 +164,7 @@ class CtcHead(nn.Module):
         """(B, L, T, D), (B,) -> (B, T, symbols)."""
         x = self.dropout(self.mix(states))
         if self.recurrent is not None:
-            packed = nn.utils.rnn.pack_padded_sequence(x, frames.cpu(), batch_first=True, enforce_sorted=False)
-            x, _ = nn.utils.rnn.pad_packed_sequence(self.recurrent(packed)[0], batch_first=True)
+            x = both_directions(self.recurrent, x, frames)
         logits: Tensor = self.output(self.dropout(x))
         return logits.float().log_softmax(-1)
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from speechkit.slue.systems.heads import Context, FrameMix, Losses, inside
+from speechkit.slue.systems.recurrent import both_directions
 
 SPAN_FRAME_SECONDS = 0.08
 
@@ -39,9 +40,9 @@ class SpanHead(nn.Module):
         x, frames = self.context(self.mix(states), frames)
         q, question_frames = self.context(self.mix(question), question_frames)
         alike = likeness(x, q, inside(question_frames, q.shape[1]))
-        x, q = packed(self.passage, x, frames), packed(self.question, q, question_frames)
+        x, q = both_directions(self.passage, x, frames), both_directions(self.question, q, question_frames)
         heard, _ = self.attention(x, q, q, key_padding_mask=~inside(question_frames, q.shape[1]), need_weights=False)
-        joined = packed(self.both, self.dropout(torch.cat([x, heard, x * heard, alike], dim=-1)), frames)
+        joined = both_directions(self.both, self.dropout(torch.cat([x, heard, x * heard, alike], dim=-1)), frames)
         scores: Tensor = self.output(self.dropout(joined))
         return scores.masked_fill(~inside(frames, x.shape[1])[..., None], -math.inf)
 
@@ -59,13 +60,6 @@ def likeness(x: Tensor, q: Tensor, real: Tensor) -> Tensor:
     largest = cosines.masked_fill(~real[:, None], -1.0).amax(-1)
     mean = (cosines * real[:, None]).sum(-1) / real.sum(1, keepdim=True).clamp(min=1)
     return torch.stack([largest, mean], dim=-1)
-
-
-def packed(recurrent: nn.LSTM, x: Tensor, frames: Tensor) -> Tensor:
-    """A recurrent layer over the frames that are there: (B, U, W), (B,) -> (B, U, 2 * hidden)."""
-    sequence = nn.utils.rnn.pack_padded_sequence(x, frames.cpu().clamp(min=1), batch_first=True, enforce_sorted=False)
-    out, _ = nn.utils.rnn.pad_packed_sequence(recurrent(sequence)[0], batch_first=True, total_length=x.shape[1])
-    return out
 
 
 def best_span(scores: Tensor, longest_frames: int) -> tuple[int, int]:
