@@ -6,6 +6,7 @@ from collections import Counter
 
 from recipes.slue_encoders.compare import EncoderComparison, TaskComparison, best_of, telling_pairs
 from speechkit.metrics.significance import shown_p
+from speechkit.report.entity_section import entity_section
 from speechkit.report.markup import Child, Markup, data_block, element
 from speechkit.report.page import asset, render_page
 from speechkit.report.slue_page import differences, interval_plot
@@ -18,7 +19,7 @@ PUBLISHED_HEAD = ("system", "way", "measure", "%", "judged by", "source")
 
 
 class Cell:
-    """A system's main measure in percent with its interval."""
+    """A system's main measure in percent with its interval; where all are 0 none is the best."""
 
     def __init__(self, scores: SlueComparison, system: str):
         score = next((each.score for each in scores.systems if each.name == system), None)
@@ -26,7 +27,7 @@ class Cell:
         around = None if score is None else score.measures[scores.main].interval
         self.value = "–" if value is None else f"{100 * value:.1f}"
         self.around = "" if value is None or around is None else f"{100 * around.low:.1f}–{100 * around.high:.1f}"
-        self.best = value is not None and value == max(each.score.value or 0.0 for each in scores.systems)
+        self.best = bool(value) and value == max(each.score.value or 0.0 for each in scores.systems)
 
     def markdown(self) -> str:
         """The best in bold, the interval in brackets."""
@@ -192,5 +193,6 @@ def _task_section(name: str, of: TaskComparison) -> Markup:
         )
         if pairs
         else None,
+        entity_section(of.scores.entities),
         published,
     )
