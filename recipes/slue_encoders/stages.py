@@ -67,8 +67,10 @@ def encode(context: Context) -> None:
             context.progress.update(done, len(encoders) * len(homes))
             if context.interrupted:
                 raise Interrupted
+    kept = context.output("layers")
+    kept.mkdir()
     for name in encoders:
-        shutil.move(context.scratch / safe(name), context.output("layers") / safe(name))
+        (context.scratch / safe(name)).rename(kept / safe(name))
 
 
 def check_manifests(tasks: Sequence[TaskData], split: str) -> None:
