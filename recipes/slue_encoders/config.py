@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from speechkit.pipeline import NEUTRAL, SHARED
-from speechkit.slue.systems.endtoend import SystemConfig
+from speechkit.slue.systems.system_spec import SystemConfig
 
 ENCODERS = "log-mel,mfcc,embedded"
 

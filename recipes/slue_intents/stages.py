@@ -22,7 +22,7 @@ from speechkit.slue.systems.examples import NO_VALUE, row_of, slot_fields
 
 if TYPE_CHECKING:
     from speechkit.encoders.probing.layer_cache import LayerCache
-    from speechkit.slue.systems.endtoend import SystemConfig
+    from speechkit.slue.systems.system_spec import SystemConfig
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -96,7 +96,7 @@ def encode(context: Context) -> None:
 def train_heads(context: Context) -> None:
     """A head for each encoder, share and fold; what it says of the fold."""
     from speechkit.encoders.probing.layer_cache import LayerCache
-    from speechkit.slue.systems.endtoend import SystemConfig
+    from speechkit.slue.systems.system_spec import SystemConfig
 
     config = context.config
     data = Data(context)
@@ -125,7 +125,7 @@ def train_heads(context: Context) -> None:
 
 def fine_tune(context: Context) -> None:
     """The encoder trained along, beginning with the heads of `train_heads`."""
-    from speechkit.slue.systems.endtoend import SystemConfig
+    from speechkit.slue.systems.system_spec import SystemConfig
 
     config = context.config
     data = Data(context)
@@ -353,12 +353,6 @@ def shown_recognizer(name: str) -> str:
 
 def encoder_digests(names: str) -> str:
     """What the encoders' names stand for."""
-    from speechkit.encoders.load import SMALL
-    from speechkit.io.hashing import digest_file
+    from speechkit.encoders.load import encoder_digest
 
-    found = []
-    for name in listed(names):
-        folder = SMALL if name == "embedded" else Path(name)
-        files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
-        found.append(" ".join([name, *(digest_file(path) for path in files)]))
-    return "; ".join(found)
+    return "; ".join(f"{name} {encoder_digest(name)}" for name in listed(names))

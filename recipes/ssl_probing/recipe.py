@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from recipes.ssl_probing.config import FeaturesConfig, PrepareConfig, ProbeConfig, WordsConfig
-from recipes.ssl_probing.stages import MANIFESTS, AlignWords, encode, encoder_digest, prepare, probe
+from recipes.ssl_probing.stages import MANIFESTS, AlignWords, encode, prepare, probe
 from speechkit.data.records import Utterance
+from speechkit.encoders.load import encoder_digest
 from speechkit.encoders.probing.tasks import ProbeItem
 from speechkit.mining.stages import recognizer_digest
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage

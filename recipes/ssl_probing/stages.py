@@ -370,14 +370,3 @@ def _digit_items(rows: Sequence[Utterance], config: ProbeConfig) -> list[ProbeIt
         )
         for token in tokens
     ]
-
-
-def encoder_digest(name: str) -> str:
-    """What an encoder's name stands for: the files of a folder or of the embedded one, or the name itself."""
-    from speechkit.encoders.load import SMALL
-    from speechkit.io.hashing import digest_file
-
-    folder = SMALL if name == "embedded" else Path(name)
-    if folder.is_dir():
-        return " ".join(digest_file(path) for path in sorted(folder.rglob("*")) if path.is_file())
-    return name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recipes.ssl_probing.stages import AlignWords, encoder_digest
+from recipes.ssl_probing.stages import AlignWords
 from recipes.sylber.config import (
     PrepareConfig,
     ScoreConfig,
@@ -21,6 +21,7 @@ from recipes.sylber.systems import Segmented, segment_test
 from recipes.sylber.tokens import TokenRow, make_tokens
 from recipes.sylber.training import train_first, train_second
 from speechkit.data.records import Utterance
+from speechkit.encoders.load import encoder_digest
 from speechkit.mining.stages import recognizer_digest
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from recipes.ssl_probing.stages import encoder_digest
 from recipes.units.config import (
     AssignConfig,
     BpeConfig,
@@ -15,6 +14,7 @@ from recipes.units.frames import LayerFrames
 from recipes.units.scores import score
 from recipes.units.stages import BpeCurve, Encode, assign, cluster, prepare, shorten
 from speechkit.data.records import Utterance
+from speechkit.encoders.load import encoder_digest
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
 
 TRAIN = external("train_manifest", schema=Utterance)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recipes.ssl_probing.stages import AlignWords, encoder_digest
+from recipes.ssl_probing.stages import AlignWords
 from recipes.units_invariant.config import (
     CodebooksConfig,
     EvaluateConfig,
@@ -14,6 +14,7 @@ from recipes.units_invariant.config import (
 from recipes.units_invariant.evaluation import evaluate
 from recipes.units_invariant.stages import cluster, encode, prepare, train_quantizers
 from speechkit.data.records import Utterance
+from speechkit.encoders.load import encoder_digest
 from speechkit.mining.stages import recognizer_digest
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
 

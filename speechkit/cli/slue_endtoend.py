@@ -69,7 +69,8 @@ def train(
     """
     from speechkit.errors import ConfigError
     from speechkit.runtime import choose_device
-    from speechkit.slue.systems.endtoend import SystemConfig, train_system
+    from speechkit.slue.systems.endtoend import train_system
+    from speechkit.slue.systems.system_spec import SystemConfig
     from speechkit.training import TrainingConfig
 
     if width < 4 or width % 4:

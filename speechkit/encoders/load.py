@@ -71,3 +71,17 @@ def checkpoint_name(name: str) -> str:
     if not (SMALL / "model.safetensors").is_file():
         raise UserError(f"{SMALL}: the weights of the embedded encoder are not there; install the package again")
     return str(SMALL)
+
+
+def encoder_digest(name: str) -> str:
+    """What an encoder's name stands for: the files of its folder, or the name itself where it names no folder.
+
+    A folder's card (``*.md``) is about the encoder and no part of it.
+    """
+    from speechkit.io.hashing import digest_file
+
+    folder = SMALL if name == "embedded" else Path(name)
+    if not folder.is_dir():
+        return name
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".md")
+    return " ".join(digest_file(path) for path in files)

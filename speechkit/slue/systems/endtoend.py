@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import torch
@@ -21,102 +21,20 @@ from speechkit.data.records import Utterance
 from speechkit.encoders.encoder import Encoder
 from speechkit.encoders.load import load_encoder
 from speechkit.encoders.probing.layer_cache import LayerCache, frame_statistics, write_layers
-from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import UserError
 from speechkit.io.atomic import write_json
 from speechkit.runtime import item_seed
-from speechkit.slue.metrics.entity_tags import END_SYMBOL, SYMBOLS, TagSet
+from speechkit.slue.metrics.entity_tags import END_SYMBOL, SYMBOLS
 from speechkit.slue.systems.batches import ExampleBatches, FrozenInputs, WaveformInputs, WindowedEncoder, waveform_of
 from speechkit.slue.systems.examples import CLASS_TASKS, Example, label_sets, read_examples
-from speechkit.slue.systems.heads import ClassHead, CtcHead, Pooling
-from speechkit.slue.systems.span_head import SpanHead
-from speechkit.slue.systems.summary_decoder import SummaryDecoder, Symbols
+from speechkit.slue.systems.summary_decoder import Symbols
+from speechkit.slue.systems.system_spec import Head, SystemConfig, SystemSpec, make_head
 from speechkit.slue.systems.targets import make_targets
 from speechkit.slue.systems.trainable_encoder import TrainableEncoder
-from speechkit.training import TrainingConfig, train
-from speechkit.training.augment import NO_AUGMENTATION, AugmentConfig
+from speechkit.training import train
 from speechkit.training.early_stopping import EarlyStopping
 
-Head = ClassHead | CtcHead | SpanHead | SummaryDecoder
 STATISTICS_ITEMS = 64
-
-
-class SystemConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The encoder, the head and the training.
-
-    ``init`` is the folder of a system whose head to begin with; it must have the same shape and classes.
-    ``finetune`` trains the encoder's transformer along, at ``encoder_rate`` times the head's learning rate; else its
-    layers are computed once. ``pooling`` is of the class tasks, ``symbols`` of ner, ``pieces`` (0: characters) and
-    ``depth`` of summaries, ``longest_answer_seconds`` of qa. Training stops when the development loss has not fallen
-    for ``patience`` looks; without a development manifest ``dev_share`` of the training examples are held out.
-    """
-
-    encoder: str = "embedded"
-    finetune: bool = False
-    init: str | None = None
-    pooling: Pooling = "attention"
-    width: int = 256
-    depth: int = 2
-    dropout: float = 0.2
-    symbols: TagSet = "raw"
-    pieces: int = 0
-    longest_answer_seconds: float = 10.0
-    batch_seconds: float = 80.0
-    max_seconds: float = 30.0
-    encoder_rate: float = 0.05
-    patience: int = 6
-    dev_share: float = 0.1
-    stop_on: Literal["loss", "accuracy"] = "loss"
-    augment: AugmentConfig = msgspec.structs.replace(
-        NO_AUGMENTATION, speed=0.5, time_mask_every=100, time_width=10, gain_db=(-20.0, 0.0)
-    )
-    loop: TrainingConfig = TrainingConfig(
-        steps=600,
-        learning_rates=(1e-3,),
-        warmup_steps=30,
-        average_decay=0.98,
-        evaluate_every=50,
-        save_every=100,
-        log_every=50,
-    )
-
-
-class SystemSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What ``system.json`` says: the task, the settings, the encoder, and what the head writes."""
-
-    task: str
-    config: SystemConfig
-    encoder: EncoderSpec
-    layers: int
-    labels: dict[str, list[str]] = {}
-    vocabulary: list[str] = []
-    pieces: str | None = None
-
-
-def make_head(spec: SystemSpec) -> Head:
-    """The head of a system, with random weights."""
-    config, layers, dim = spec.config, spec.layers, spec.encoder.dim
-    if spec.task in CLASS_TASKS:
-        return ClassHead(
-            layers,
-            dim,
-            spec.labels,
-            multi_label=spec.task == "dialog-acts",
-            pooling=config.pooling,
-            width=config.width,
-            dropout=config.dropout,
-        )
-    if spec.task == "ner":
-        return CtcHead(layers, dim, len(spec.vocabulary), width=config.width, dropout=config.dropout)
-    if spec.task == "qa":
-        return SpanHead(layers, dim, width=config.width, dropout=config.dropout)
-    symbols = summary_symbols(spec)
-    return SummaryDecoder(layers, dim, len(symbols), width=config.width, depth=config.depth, dropout=config.dropout)
-
-
-def summary_symbols(spec: SystemSpec) -> Symbols:
-    """Text to symbols of a system that writes summaries."""
-    return Symbols(pieces=spec.pieces) if spec.pieces is not None else Symbols(spec.vocabulary)
 
 
 class EndToEndModel(nn.Module):

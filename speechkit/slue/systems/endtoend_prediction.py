@@ -20,12 +20,13 @@ from speechkit.encoders.probing.layer_cache import LayerCache
 from speechkit.errors import UserError
 from speechkit.slue.metrics.classification import labels_above
 from speechkit.slue.systems.batches import waveform_of
-from speechkit.slue.systems.endtoend import SystemSpec, load_system, summary_symbols
+from speechkit.slue.systems.endtoend import load_system
 from speechkit.slue.systems.entity_decoding import entity_times, read_transcript
 from speechkit.slue.systems.examples import NO_VALUE
 from speechkit.slue.systems.heads import ClassHead, CtcHead
 from speechkit.slue.systems.span_head import SPAN_FRAME_SECONDS, SpanHead, best_span
 from speechkit.slue.systems.summary_decoder import SummaryDecoder
+from speechkit.slue.systems.system_spec import SystemSpec, summary_symbols
 
 Decode = Callable[[NDArray[np.float32], tuple[str, ...]], str]
 """Log-probabilities (T, V) and the vocabulary, whose first symbol is the blank, to text."""

@@ -16,7 +16,7 @@ from speechkit.slue.systems.span_head import SPAN_FRAME_SECONDS
 from speechkit.slue.systems.summary_decoder import BEGIN, END, PAD, Symbols
 
 if TYPE_CHECKING:
-    from speechkit.slue.systems.endtoend import SystemSpec
+    from speechkit.slue.systems.system_spec import SystemSpec
 
 
 def make_targets(spec: SystemSpec) -> Targets:

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from recipes.ssl_probing.recipe import recipe
-from recipes.ssl_probing.stages import AlignWords, _phones, encoder_digest
+from recipes.ssl_probing.stages import AlignWords, _phones
 from speechkit.cli.main import call
 from speechkit.data.manifest import read_manifest, write_manifest
 from speechkit.data.records import AlignmentItem, Utterance
+from speechkit.encoders.load import encoder_digest
 from speechkit.encoders.probing.results import ProbeReport
 from speechkit.encoders.probing.table import markdown, table_rows
 from speechkit.encoders.probing.tasks import WORD_TASKS, ProbeItem
@@ -168,7 +169,10 @@ def test_an_encoder_folder_stands_for_its_files(tmp_path):
     (tmp_path / "a").write_text("1")
     before = encoder_digest(str(tmp_path))
     (tmp_path / "a").write_text("2")
-    assert encoder_digest(str(tmp_path)) != before
+    after = encoder_digest(str(tmp_path))
+    assert after != before
+    (tmp_path / "README.md").write_text("about it")
+    assert encoder_digest(str(tmp_path)) == after
 
 
 def test_words_of_real_speech_are_found_in_order_inside_the_cut(shared_data, tmp_path):

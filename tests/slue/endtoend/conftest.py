@@ -9,7 +9,8 @@ import pytest
 from speechkit.data.manifest import write_manifest
 from speechkit.data.records import Utterance
 from speechkit.io.audio import write_audio
-from speechkit.slue.systems.endtoend import SystemConfig, train_system
+from speechkit.slue.systems.endtoend import train_system
+from speechkit.slue.systems.system_spec import SystemConfig
 from speechkit.training import TrainingConfig
 from speechkit.training.augment import NO_AUGMENTATION
 
