@@ -224,7 +224,7 @@ def _pairs(found: SlueComparison) -> Any:
 
 @app.command("train-text")
 def train_text(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="ner, sentiment, intent, dialog-acts or qa-text.")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="ner, intent, sentiment, dialog-acts, qa-text ...")],
     train: Annotated[Path, typer.Argument(metavar="TRAIN", help="Rows of text with labels to train on.")],
     dev: Annotated[Path, typer.Argument(metavar="DEV", help="Rows that choose the weights and end the training.")],
     out: Annotated[Path, typer.Option(help="A folder: the model goes to its model/, and a run goes on there.")],

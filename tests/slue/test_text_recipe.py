@@ -35,6 +35,8 @@ def rows(task):
             elif task == "qa-text":
                 answers = {"text": [place.title()], "answer_start": [at]}
                 row = {"id": row["id"], "question": "where", "context": text, "answers": answers}
+            elif task == "summarisation":
+                row["summary"] = f"{verb} in {place}"
             else:
                 row["intent"] = verb
             found.append(row)
@@ -51,7 +53,7 @@ def write(tmp_path):
     return call
 
 
-@pytest.mark.parametrize("task", ["ner", "intent", "qa-text"])
+@pytest.mark.parametrize("task", ["ner", "intent", "qa-text", "summarisation"])
 def test_each_text_model_learns_its_task_from_nothing_and_predicts_from_its_folder(task, write, tmp_path):
     path = write("rows.jsonl", rows(task))
     examples = read_examples(task, path)
@@ -157,6 +159,7 @@ BAD = {
     "reversed": ("ner", [{"id": "a", "text": "x y", "ner": [["T", 2, -2]]}], "does not lie in the text"),
     "overlap": ("ner", [{"id": "a", "text": "x y", "ner": [["T", 0, 3], ["T", 2, 1]]}], "overlaps the entity before"),
     "task": ("localisation", [{"id": "a"}], "is no task of text models"),
+    "no summary": ("summarisation", [{"id": "a", "text": "x"}], "a has no summary (title, abstract, summary)"),
     "empty": ("intent", [], "the split is empty"),
     "left out": ("sentiment", [{"id": "a", "text": "x", "sentiment": "<mixed>"}], "the split is empty"),
 }

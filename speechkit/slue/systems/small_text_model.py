@@ -1,4 +1,4 @@
-"""A small BERT-like transformer from nothing, with word pieces learnt from the training texts: for where no hub is."""
+"""A small BERT- or BART-like model from nothing, with word pieces learnt from the training texts: where no hub is."""
 
 from __future__ import annotations
 
@@ -92,6 +92,28 @@ def new_model(automatic: str, tokenizer: Any, shape: SmallTextModel, labels: Seq
         **options,
     )
     return getattr(transformers, automatic).from_config(config)
+
+
+def new_summarizer(tokenizer: Any, shape: SmallTextModel) -> Any:
+    """A BART-like encoder and decoder with random weights; a summary begins with [CLS] and ends with [SEP]."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    inner = {"layers": shape.layers, "attention_heads": shape.heads, "ffn_dim": 4 * shape.width}
+    config = transformers.BartConfig(
+        vocab_size=len(tokenizer),
+        d_model=shape.width,
+        **{f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in inner.items()},
+        max_position_embeddings=shape.positions,
+        dropout=shape.dropout,
+        init_std=0.5 * shape.width**-0.5,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.cls_token_id,
+        eos_token_id=tokenizer.sep_token_id,
+        decoder_start_token_id=tokenizer.sep_token_id,
+        forced_eos_token_id=tokenizer.sep_token_id,
+    )
+    return transformers.AutoModelForSeq2SeqLM.from_config(config)
 
 
 def label_names(labels: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Rows of text with their labels as examples of the text tasks: tagged words, labelled texts, and asked passages."""
+"""Rows of text with their labels as examples of the text tasks: tagged words, labelled texts, asked passages, talks."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ import msgspec
 
 from speechkit.errors import UserError
 from speechkit.slue.fields.entities import GOLD_ENTITIES, TEXT_OF, TEXTS
-from speechkit.slue.fields.options import Options
+from speechkit.slue.fields.options import Options, lacking
 from speechkit.slue.metrics.entity_text import TaggedWord, split_clitics, tag_words
 from speechkit.slue.rows import Row, literal, read_rows
 from speechkit.slue.tasks import get_task
 
-TEXT_TASKS = ("ner", "sentiment", "intent", "dialog-acts", "qa-text")
+TEXT_TASKS = ("ner", "sentiment", "intent", "dialog-acts", "qa-text", "summarisation")
 QUESTIONS = ("question", "text")
 PASSAGES = ("context", "passage", "document")
+TALKS = ("transcript", *TEXTS)
 
 
 class Example(msgspec.Struct, frozen=True):
     """One row: ``words`` for tagging, ``text`` (a question for reading) with ``labels``, or a passage with its answer.
 
     ``answer`` is the first character and the end of the answer in ``passage``, None where the passage does not hold it.
+    A talk is a ``text`` with its summary as ``gold``.
     ``gold`` is what the task's score takes.
     """
 
@@ -63,6 +65,10 @@ def read_examples(task: str, path: Path, *, text_field: str | None = None) -> li
         elif task == "ner":
             words = _tagged(row, text_field)
             found.append(Example(row.id, " ".join(word for word, _ in words), gold, words=words))
+        elif task == "summarisation":
+            if not row.has(("summary", "title", "abstract")):
+                raise lacking(row, ("title", "abstract", "summary"), "summary")
+            found.append(Example(row.id, text_of(row, (text_field,) if text_field else TALKS), gold))
         else:
             labels = [gold] if isinstance(gold, str) else list(gold)
             found.append(Example(row.id, text_of(row, (text_field,) if text_field else TEXTS), gold, labels=labels))

@@ -175,8 +175,10 @@ class ExtractiveReader:
 class Summarizer:
     """A summary of a text from a sequence-to-sequence model, by beam search."""
 
-    def __init__(self, name: str, device: str = "cpu", *, max_tokens: int = 200, beams: int = 4) -> None:
-        self.model, self.tokenizer, self.positions = load_text_model(
+    def __init__(
+        self, name: str, device: str = "cpu", *, max_tokens: int = 200, beams: int = 4, loaded: Loaded | None = None
+    ) -> None:
+        self.model, self.tokenizer, self.positions = loaded or load_text_model(
             "AutoModelForSeq2SeqLM", "a sequence-to-sequence model", name, device
         )
         self.device, self.max_tokens, self.beams = device, max_tokens, beams

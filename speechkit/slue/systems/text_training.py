@@ -1,4 +1,4 @@
-"""Fine-tuning of text models for the tasks: taggers, classifiers and extractive readers, chosen on a development split.
+"""Fine-tuning of text models: taggers, classifiers, extractive readers and summarisers, chosen on a development split.
 
 The training goes through `speechkit.training` (Accelerate), so that it resumes where it stopped. After every
 ``evaluate_every`` steps the averaged weights predict the development rows and get the task's own score; the best ones
@@ -8,6 +8,7 @@ are saved, and after ``patience`` evaluations without a better one the training 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,19 @@ from speechkit.errors import ConfigError, UserError
 from speechkit.slue.fields.options import Options
 from speechkit.slue.metrics.entity_text import entities_of_tags
 from speechkit.slue.metrics.measures import Resampling
-from speechkit.slue.systems.small_text_model import SmallTextModel, label_names, learn_tokenizer, new_model
+from speechkit.slue.systems.small_text_model import (
+    SmallTextModel,
+    label_names,
+    learn_tokenizer,
+    new_model,
+    new_summarizer,
+)
+from speechkit.slue.systems.text_batches import TextBatches
 from speechkit.slue.systems.text_examples import Example
 from speechkit.slue.systems.text_models import (
     ExtractiveReader,
     Loaded,
+    Summarizer,
     TextClassifier,
     TokenTagger,
     load_text_model,
@@ -36,8 +45,9 @@ AUTOMATIC = {
     "intent": ("AutoModelForSequenceClassification", "a sequence classifier"),
     "dialog-acts": ("AutoModelForSequenceClassification", "a sequence classifier"),
     "qa-text": ("AutoModelForQuestionAnswering", "an extractive reader"),
+    "summarisation": ("AutoModelForSeq2SeqLM", "a sequence-to-sequence model"),
 }
-IGNORED = -100
+UNLABELLED = ("qa-text", "summarisation")
 
 
 class TextTrainingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -169,7 +179,15 @@ def train_text_model(
         save_every=config.evaluate_every,
         seed=config.seed,
     )
-    batches = TextBatches(task, train_rows, loaded, labels, config)
+    batches = TextBatches(
+        task,
+        train_rows,
+        loaded,
+        labels,
+        batch_size=config.batch_size,
+        max_pieces=config.max_pieces,
+        seed=config.seed,
+    )
     complete = train(
         model,
         [list(model.parameters())],
@@ -189,7 +207,7 @@ def train_text_model(
 
 def label_set(task: str, rows: Sequence[Example]) -> list[str]:
     """The labels of a model: O, B- and I- of every tag, or the classes, in alphabetical order."""
-    if task == "qa-text":
+    if task in UNLABELLED:
         return []
     if task == "ner":
         tags = sorted({tag.partition("-")[2] for row in rows for _, tag in row.words if tag != "O"})
@@ -215,6 +233,10 @@ def score_examples(task: str, loaded: Loaded, rows: Sequence[Example], device: s
         for row in rows:
             span = reader.answer(row.text, row.passage)
             predicted.append("" if span is None else row.passage[span[0] : span[1]])
+    elif task == "summarisation":
+        # Greedily: the search over beams is for predictions, and would cost several times as much at every look.
+        summarizer = Summarizer("the model", device, beams=1, loaded=loaded)
+        predicted = [summarizer.summarize(row.text) for row in rows]
     else:
         classifier = TextClassifier("the model", device, loaded=loaded)
         if task == "dialog-acts":
@@ -230,9 +252,13 @@ def _prepared(task: str, rows: Sequence[Example], labels: list[str], config: Tex
     automatic, what = AUTOMATIC[task]
     options = {"problem_type": "multi_label_classification"} if task == "dialog-acts" else {}
     if config.init == "scratch":
-        texts = (text for row in rows for text in (row.text, row.passage) if text)
+        summaries = (row.gold for row in rows if task == "summarisation")
+        texts = chain((text for row in rows for text in (row.text, row.passage) if text), summaries)
         tokenizer = learn_tokenizer(texts, config.small)
-        model = new_model(automatic, tokenizer, config.small, labels, **options)
+        if task == "summarisation":
+            model = new_summarizer(tokenizer, config.small)
+        else:
+            model = new_model(automatic, tokenizer, config.small, labels, **options)
         return model, tokenizer, positions_of(model, tokenizer)
     if labels:
         options |= label_names(labels) | {"ignore_mismatched_sizes": True}
@@ -259,92 +285,7 @@ def _read_result(
         known, wanted = {label.partition("-")[2] for label in labels}, {tag for row in rows[1] for tag, _ in row.gold}
     else:
         known, wanted = set(labels), {label for row in rows[1] for label in row.labels}
-    measure = {"ner": "f1", "qa-text": "word_f1", "intent": "accuracy"}.get(task, "macro_f1")
+    measure = {"ner": "f1", "qa-text": "word_f1", "intent": "accuracy", "summarisation": "rouge_l"}.get(
+        task, "macro_f1"
+    )
     return TextTrainingResult(task, config, counts, measure, [], unseen_labels=sorted(wanted - known))
-
-
-class TextBatches:
-    """Batches by number: rows in an order drawn anew for each pass, the same for every run with the seed."""
-
-    def __init__(
-        self, task: str, rows: Sequence[Example], loaded: Loaded, labels: Sequence[str], config: TextTrainingConfig
-    ) -> None:
-        self._task, self._config = task, config
-        self._rows = [row for row in rows if row.answer] if task == "qa-text" else list(rows)
-        _, self._tokenizer, positions = loaded
-        self._pieces = min(positions, config.max_pieces)
-        self._index = {label: number for number, label in enumerate(labels)}
-
-    def __call__(self, number: int) -> dict[str, Any]:
-        """Tensors that the model's forward takes, with the labels it computes its loss from."""
-        return self._encode(self._chosen(number))
-
-    def _chosen(self, number: int) -> list[Example]:
-        size, count = self._config.batch_size, len(self._rows)
-        places = range(number * size, (number + 1) * size)
-        orders = {p // count: np.random.default_rng([self._config.seed, p // count]).permutation(count) for p in places}
-        return [self._rows[orders[p // count][p % count]] for p in places]
-
-    def _encode(self, rows: Sequence[Example]) -> dict[str, Any]:
-        import torch
-
-        if self._task == "qa-text":
-            return self._encode_questions(rows)
-        options: dict[str, Any] = {
-            "truncation": True,
-            "max_length": self._pieces,
-            "padding": True,
-            "return_tensors": "pt",
-        }
-        if self._task == "ner":
-            inputs = self._tokenizer(
-                [[w for w, _ in r.words] or [""] for r in rows], is_split_into_words=True, **options
-            )
-            targets = torch.full(inputs["input_ids"].shape, IGNORED)
-            for index, row in enumerate(rows):
-                before: int | None = None
-                for place, word in enumerate(inputs.word_ids(index)):
-                    if word is not None and word != before and row.words:
-                        targets[index, place] = self._index[row.words[word][1]]
-                    before = word
-            return {**inputs, "labels": targets}
-        inputs = self._tokenizer([row.text for row in rows], **options)
-        if self._task == "dialog-acts":
-            many = torch.zeros(len(rows), len(self._index))
-            for index, row in enumerate(rows):
-                many[index, [self._index[label] for label in row.labels]] = 1.0
-            return {**inputs, "labels": many}
-        return {**inputs, "labels": torch.tensor([self._index[row.labels[0]] for row in rows])}
-
-    def _encode_questions(self, rows: Sequence[Example]) -> dict[str, Any]:
-        import torch
-
-        parts = self._tokenizer(
-            [row.text for row in rows],
-            [row.passage for row in rows],
-            truncation="only_second",
-            max_length=self._pieces,
-            stride=self._pieces // 4,
-            return_overflowing_tokens=True,
-            return_offsets_mapping=True,
-            padding=True,
-            return_tensors="pt",
-        )
-        owners, offsets = parts.pop("overflow_to_sample_mapping").tolist(), parts.pop("offset_mapping").tolist()
-        chosen, begins, ends = [], [], []
-        for index, owner in enumerate(owners):
-            span = rows[owner].answer
-            places = [i for i, sequence in enumerate(parts.sequence_ids(index)) if sequence == 1]
-            inside = [i for i in places if span and offsets[index][i][0] < span[1] and offsets[index][i][1] > span[0]]
-            # A part that does not hold the whole answer teaches nothing; an answer across a border is in the next one.
-            if span and inside and offsets[index][inside[0]][0] <= span[0] and offsets[index][inside[-1]][1] >= span[1]:
-                chosen.append(index)
-                begins.append(inside[0])
-                ends.append(inside[-1])
-        if not chosen:
-            chosen, begins, ends = [0], [0], [0]
-        return {
-            **{name: value[chosen] for name, value in parts.items()},
-            "start_positions": torch.tensor(begins),
-            "end_positions": torch.tensor(ends),
-        }
