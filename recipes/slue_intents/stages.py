@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -310,7 +311,10 @@ def classify(
         if len(set(classes)) == 1:
             said = classes[:1] * len(judged)
         else:
-            said = LogisticRegression(C=regularization, max_iter=300).fit(learned, classes).predict(asked).tolist()
+            model = LogisticRegression(C=regularization, max_iter=300)
+            with warnings.catch_warnings():  # many values for few recordings are no mistake here
+                warnings.filterwarnings("ignore", "The number of unique classes")
+                said = model.fit(learned, classes).predict(asked).tolist()
         for answer, value in zip(answers, said, strict=True):
             if value != NO_VALUE:
                 answer[name] = value
