@@ -41,8 +41,9 @@ class TrainConfig(msgspec.Struct, frozen=True):
     """The family, the encoder and its training.
 
     ``init`` is an encoder to go on from; ``teacher``, for the distilled family, a Whisper model: hub id, folder, or a
-    CTranslate2 ``model.bin``. ``mask_start_share`` and ``mask_span`` are of the contrastive and predictive families.
-    ``half`` stores float16.
+    CTranslate2 ``model.bin``. ``mask_start_share`` and ``mask_span`` are of the contrastive and predictive families,
+    ``seen_weight`` of the predictive one: what the frames weigh that are not masked.
+    ``codebooks`` to ``diversity``, the weight of their even use, are of the contrastive one. ``half`` stores float16.
     """
 
     train_manifest: Annotated[str | None, SHARED] = None
@@ -54,11 +55,13 @@ class TrainConfig(msgspec.Struct, frozen=True):
     teacher_layers: tuple[int, ...] = (0, 2, 4)
     mask_start_share: float = 0.08
     mask_span: int = 10
+    seen_weight: float = 0.0
     layer_drop: float = 0.05
     dropout: float = 0.1
     codebooks: int = 2
     codes: int = 320
     negatives: int = 100
+    diversity: float = 0.1
     ahead: int = 2
     half: bool = False
     batch_seconds: float = 40.0

@@ -51,7 +51,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--held-out", nargs="*", default=[], help="patterns of whole paths, as */dev-clean/84/*/*")
+    parser.add_argument(
+        "--held-out", nargs="*", action="extend", default=[], help="patterns of whole paths, as */dev-clean/84/*/*"
+    )
     arguments = parser.parse_args()
     out = arguments.out.resolve()
     out.mkdir(parents=True, exist_ok=True)

@@ -118,6 +118,7 @@ def build_objective(config: TrainConfig, context: Context, batches: WaveformBatc
             config.loop.seed,
             config.mask_start_share,
             config.mask_span,
+            config.seen_weight,
         )
     return contrastive(config)
 
@@ -186,6 +187,7 @@ def encoder_settings(config: TrainConfig) -> dict[str, Any]:
         "num_codevector_groups": config.codebooks,
         "num_codevectors_per_group": config.codes,
         "num_negatives": config.negatives,
+        "diversity_loss_weight": config.diversity,
     }
 
 

@@ -1,4 +1,10 @@
-"""wav2vec 2.0: tell the quantized frame behind a mask from those of other masked frames. Baevski et al. 2020."""
+"""wav2vec 2.0: tell the quantized frame behind a mask from those of other masked frames. Baevski et al. 2020.
+
+The modules are those of transformers. The loss is our own: theirs quantizes and compares every frame, masked or not,
+and lays out a copy of the target for each of its negatives, which is most of the time and memory of a step.
+
+Notation used for array shapes: B items, T frames, N masked frames of all items, G codebooks, V codes of each, D width.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +17,82 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from speechkit.encoders.pretraining.folder import save_encoder
-from speechkit.encoders.pretraining.frames import EDGE, HOP_SAMPLES, frame_mask, sample_mask
+from speechkit.encoders.pretraining.frames import EDGE, HOP_SAMPLES, sample_mask
 from speechkit.encoders.pretraining.masking import negatives, span_masks
+
+
+class Contrast(nn.Module):
+    """The losses of a ``Wav2Vec2ForPreTraining`` on masked frames alone."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Waveforms (B, S), ``mask`` (B, T) and ``negatives`` (B, T, count) to means over masked frames."""
+        mask = batch["mask"]
+        hidden = self.network.wav2vec2(
+            F.pad(batch["inputs"], (EDGE, EDGE)),
+            attention_mask=sample_mask(batch["lengths"]),
+            mask_time_indices=mask,
+        )
+        found = self.network.project_hid(hidden.last_hidden_state[mask])  # (N, D)
+        seen = self.network.dropout_features(hidden.extract_features[mask])
+        scores = self.network.quantizer.weight_proj(seen).float()
+        scores = scores.view(len(scores), self.network.quantizer.num_groups, -1)  # (N, G, V)
+        chosen = self._choices(scores, float(batch["temperature"]))
+        wanted = self.network.project_q(self._vectors(chosen))  # (N, D)
+        place = (mask.flatten().cumsum(0) - 1)[batch["negatives"][mask]]  # (N, count), from frames to masked frames
+        shares = (scores.softmax(-1) if self.training else chosen).mean(dim=0)
+        perplexity = torch.exp(-torch.xlogy(shares, shares).sum(-1)).sum()
+        codes = shares.numel()
+        return {
+            "contrastive": contrastive_loss(
+                found, wanted, chosen.argmax(-1), place, self.network.config.contrastive_logits_temperature
+            ),
+            "diversity": (codes - perplexity) / codes,
+            "codevector_perplexity": perplexity,
+            "cosine": F.cosine_similarity(found.float(), wanted.float(), dim=-1).mean(),
+        }
+
+    def _choices(self, scores: Tensor, temperature: float) -> Tensor:
+        """One code of each codebook, as ones and zeros (N, G, V); drawn while training."""
+        if self.training:
+            return F.gumbel_softmax(scores, tau=temperature, hard=True)
+        return F.one_hot(scores.argmax(-1), scores.shape[-1]).to(scores.dtype)
+
+    def _vectors(self, chosen: Tensor) -> Tensor:
+        """The codes' vectors, one codebook's beside the other's: (N, G, V) to (N, D)."""
+        count, groups, codes = chosen.shape
+        vectors = self.network.quantizer.codevectors.view(groups, codes, -1)
+        return torch.einsum("ngv,gvd->ngd", chosen.to(vectors.dtype), vectors).reshape(count, -1)
+
+
+def contrastive_loss(found: Tensor, wanted: Tensor, codes: Tensor, place: Tensor, temperature: float) -> Tensor:
+    """Mean over masked frames of the cross-entropy of the true target among its negatives (equation 3).
+
+    A negative with the very codes of the target is no negative and does not count.
+
+    Args:
+        found: what the network says (N, D).
+        wanted: quantized targets (N, D).
+        codes: of the targets (N, G).
+        place: of the negatives of each (N, count).
+        temperature: the cosine is divided by.
+    """
+    with torch.autocast(found.device.type, enabled=False):
+        cosines = F.normalize(found.float(), dim=-1) @ F.normalize(wanted.float(), dim=-1).T / temperature  # (N, N)
+        same = (codes[place] == codes[:, None]).all(-1)
+        others = cosines.gather(1, place).masked_fill(same, -torch.inf)
+        logits = torch.cat([cosines.diagonal()[:, None], others], dim=1)
+        return -logits.log_softmax(-1)[:, 0].mean()
 
 
 class ContrastiveObjective:
     """The contrastive loss over quantized targets and the diversity of the codebooks (equations 2 to 4).
 
     Args:
-        network: a ``Wav2Vec2ForPreTraining``.
+        network: a ``Wav2Vec2ForPreTraining``; its configuration says what the diversity weighs.
         seed: of masks and negatives.
         start_share: of frames that begin a masked span.
         span: frames of a span.
@@ -34,7 +107,7 @@ class ContrastiveObjective:
         span: int = 10,
         temperatures: tuple[float, float, float] = (2.0, 0.5, 0.99995),
     ):
-        self.network: nn.Module = network
+        self.network = Contrast(network)
         self._seed = seed
         self._start_share, self._span, self._temperatures = start_share, span, temperatures
 
@@ -47,7 +120,7 @@ class ContrastiveObjective:
         frames = (batch["lengths"] // HOP_SAMPLES).tolist()
         generator = np.random.default_rng([self._seed, 3, number])
         mask = span_masks(frames, self._start_share, self._span, generator)
-        count = int(self.network.config.num_negatives)  # type: ignore[union-attr, arg-type]
+        count = int(self.network.network.config.num_negatives)
         first, last, factor = self._temperatures
         return {
             **batch,
@@ -57,29 +130,12 @@ class ContrastiveObjective:
         }
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        """Per masked frame; the diversity counts a tenth, as the configuration says."""
-        inner: Any = getattr(model, "module", model)
-        inner.set_gumbel_temperature(float(batch["temperature"]))
-        answer = model(
-            F.pad(batch["inputs"], (EDGE, EDGE)),
-            attention_mask=sample_mask(batch["lengths"]),
-            mask_time_indices=batch["mask"],
-            sampled_negative_indices=batch["negatives"],
-        )
-        masked = batch["mask"].sum().clamp(min=1)
-        with torch.no_grad():
-            inside = frame_mask(batch["lengths"])
-            found, wanted = answer.projected_states.float(), answer.projected_quantized_states.float()
-            cosine = F.cosine_similarity(found, wanted, dim=-1)[batch["mask"] & inside].mean()
-        values = {
-            "contrastive": float(answer.contrastive_loss.detach() / masked),
-            "diversity": float(answer.diversity_loss.detach() / masked),
-            "codevector_perplexity": float(answer.codevector_perplexity.detach()),
-            "cosine": float(cosine),
-        }
-        return answer.loss / masked, values
+        """Per masked frame; the diversity counts as the configuration says."""
+        parts = model(batch)
+        weight = float(self.network.network.config.diversity_loss_weight)
+        loss: Tensor = parts["contrastive"] + weight * parts["diversity"]
+        return loss, {name: float(value.detach()) for name, value in parts.items()}
 
     def save(self, folder: Path, half: bool = False) -> None:
         """The encoder without quantizer and projections."""
-        inner: Any = self.network
-        save_encoder(inner.wav2vec2, folder, half)
+        save_encoder(self.network.network.wav2vec2, folder, half)

@@ -1,4 +1,4 @@
-"""HuBERT: predict the cluster of every masked frame. Hsu et al. 2021."""
+"""HuBERT: predict the cluster of every masked frame, and of seen ones if asked. Hsu et al. 2021."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from speechkit.encoders.pretraining.folder import save_encoder
 from speechkit.encoders.pretraining.frames import EDGE, HOP_SAMPLES, frame_mask, sample_mask
 from speechkit.encoders.pretraining.masking import span_masks
+from speechkit.errors import ConfigError
 
 CODE_WIDTH = 256
 TEMPERATURE = 0.1
@@ -41,7 +42,7 @@ class Predictor(nn.Module):
 
 
 class PredictiveObjective:
-    """Cross-entropy of the clusters of masked frames.
+    """Cross-entropy of the clusters of masked frames, and of those that the encoder sees (equation 2).
 
     Args:
         encoder: a ``Wav2Vec2Model`` or ``HubertModel``.
@@ -50,6 +51,8 @@ class PredictiveObjective:
         seed: of masks.
         start_share: of frames that begin a masked span; 0.08 in the paper.
         span: frames of a span.
+        seen_weight: of the loss on frames that are not masked, from 0 to 1; masked ones have the rest. None in the
+            paper's best models; in a short training it is what the convolutions learn from first.
     """
 
     def __init__(
@@ -60,10 +63,14 @@ class PredictiveObjective:
         seed: int,
         start_share: float = 0.08,
         span: int = 10,
+        seen_weight: float = 0.0,
     ):
+        if not 0 <= seen_weight <= 1:
+            raise ConfigError(f"seen_weight is {seen_weight}, it must lie from 0 to 1")
         self.network: Predictor = Predictor(encoder, clusters)
         self._targets = targets
         self._seed, self._start_share, self._span = seed, start_share, span
+        self._seen_weight = seen_weight
 
     def groups(self) -> list[list[nn.Parameter]]:
         """All in one."""
@@ -80,12 +87,20 @@ class PredictiveObjective:
         return {**batch, "mask": torch.from_numpy(mask), "targets": torch.from_numpy(wanted)}
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        """Mean over masked frames."""
+        """Means over masked and over seen frames, weighted; the accuracies of both."""
         logits = model(batch["inputs"], batch["lengths"], batch["mask"])
-        chosen = batch["mask"] & frame_mask(batch["lengths"]) & (batch["targets"] != IGNORED)
-        loss = F.cross_entropy(logits[chosen], batch["targets"][chosen])
-        right = (logits[chosen].argmax(-1) == batch["targets"][chosen]).float().mean()
-        return loss, {"accuracy": float(right.detach())}
+        known = frame_mask(batch["lengths"]) & (batch["targets"] != IGNORED)
+        parts = {}
+        for name, chosen in (("masked", batch["mask"] & known), ("seen", ~batch["mask"] & known)):
+            right = (logits[chosen].argmax(-1) == batch["targets"][chosen]).float().mean()
+            parts[name] = (F.cross_entropy(logits[chosen], batch["targets"][chosen]), float(right.detach()))
+        loss = parts["masked"][0]
+        if self._seen_weight:
+            loss = (1 - self._seen_weight) * loss + self._seen_weight * parts["seen"][0]
+        return loss, {
+            "masked": float(parts["masked"][0].detach()),
+            **{f"{name}_accuracy": right for name, (_, right) in parts.items()},
+        }
 
     def save(self, folder: Path, half: bool = False) -> None:
         """The encoder without the codes."""

@@ -10,7 +10,8 @@ from speechkit.data import Utterance
 from speechkit.encoders import load_encoder
 from speechkit.encoders.autoregressive import AutoregressiveConfig, AutoregressiveModel
 from speechkit.encoders.pretraining.batches import WaveformBatches
-from speechkit.encoders.pretraining.contrastive import ContrastiveObjective
+from speechkit.encoders.pretraining.contrastive import ContrastiveObjective, contrastive_loss
+from speechkit.encoders.pretraining.frames import EDGE, sample_mask
 from speechkit.encoders.pretraining.generative import GenerativeObjective
 from speechkit.encoders.pretraining.masking import negatives, span_masks
 from speechkit.encoders.pretraining.predictive import IGNORED, PredictiveObjective
@@ -97,12 +98,46 @@ def test_the_contrastive_family_learns_and_its_folder_loads(batches, tmp_path):
     torch.manual_seed(0)
     config = sized_config("tiny", num_negatives=10, num_codevectors_per_group=8, layerdrop=0.0, hidden_dropout=0.0)
     objective = ContrastiveObjective(Wav2Vec2ForPreTraining(config), seed=0)
-    logged = learn(objective, batches, tmp_path / "run", 60)
+    logged = learn(objective, batches, tmp_path / "run", 120)
     assert float(logged[-1]["cosine"]) > float(logged[0]["cosine"]) + 0.08  # predictions come nearer to their targets
     assert float(logged[-1]["codevector_perplexity"]) > float(logged[0]["codevector_perplexity"])  # of more codes
     objective.save(tmp_path / "model")
     encoder = load_encoder(str(tmp_path / "model"), device="cpu")
     assert encoder.encode(np.zeros(3_200, np.float32)).shape == (10, 32)
+
+
+def test_the_contrastive_losses_are_those_of_transformers(batches):
+    from transformers import Wav2Vec2ForPreTraining
+
+    torch.manual_seed(0)
+    network = Wav2Vec2ForPreTraining(sized_config("tiny", num_negatives=10, num_codevectors_per_group=8)).eval()
+    objective = ContrastiveObjective(network, seed=0)
+    batch = objective.prepare(batches(1), 1)
+    with torch.no_grad():
+        _, ours = objective.loss(objective.network.eval(), batch)
+        theirs = network(
+            torch.nn.functional.pad(batch["inputs"], (EDGE, EDGE)),
+            attention_mask=sample_mask(batch["lengths"]),
+            mask_time_indices=batch["mask"],
+            sampled_negative_indices=batch["negatives"],
+        )
+    masked = int(batch["mask"].sum())
+    assert ours["contrastive"] == pytest.approx(float(theirs.contrastive_loss) / masked, rel=1e-4)
+    assert ours["diversity"] == pytest.approx(float(theirs.diversity_loss) / masked, rel=1e-5)
+    assert ours["codevector_perplexity"] == pytest.approx(float(theirs.codevector_perplexity), rel=1e-5)
+
+
+def test_a_negative_with_the_codes_of_the_target_does_not_count():
+    generator = torch.Generator().manual_seed(0)
+    found, wanted = torch.randn(4, 6, generator=generator), torch.randn(4, 6, generator=generator)
+    codes = torch.tensor([[0, 1], [0, 1], [0, 2], [3, 1]])
+    wanted[1] = wanted[0]
+    place = torch.tensor([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])
+    cosine = torch.nn.functional.cosine_similarity(found[:, None], wanted[None], dim=-1) / 0.1
+    expected = 0.0
+    for frame, others in enumerate([[2, 3], [2, 3], [0, 1, 3], [0, 1, 2]]):
+        expected += float(torch.logsumexp(cosine[frame, [frame, *others]], 0) - cosine[frame, frame]) / 4
+    assert float(contrastive_loss(found, wanted, codes, place, 0.1)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_predictive_family_learns_its_targets_at_the_place_of_the_crop(batches, tmp_path):
