@@ -89,10 +89,23 @@ class CodebooksConfig(msgspec.Struct, frozen=True):
 
 
 class TrainConfig(msgspec.Struct, frozen=True):
-    """The heads."""
+    """The heads; those of one layer are trained together.
+
+    Attributes:
+        begin_layer: the layer whose features the heads take, if it is not the teacher's own: the heads then begin with
+            copies of the encoder's ``upper_layers`` layers behind it and train them along. ``features.layers`` must
+            name it too.
+        upper_layers: how many.
+        upper_dropout: in the copies, while training.
+        invariant: the training.
+    """
 
     layers: Annotated[tuple[int, ...], SHARED] = (3,)
     clusters: Annotated[tuple[int, ...], SHARED] = (50, 100, 200, 500)
+    encoder: Annotated[str, SHARED] = "embedded"
+    begin_layer: int | None = None
+    upper_layers: int = 2
+    upper_dropout: float = 0.1
     invariant: InvariantConfig = InvariantConfig()
 
 

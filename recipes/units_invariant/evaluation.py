@@ -91,10 +91,11 @@ def evaluate(context: Context) -> None:
                 quantizer = load_quantizer(context.inputs[where] / folder)
                 if system == SMOOTHED and quantizer.spec.smoothing == Smoothing():
                     continue  # it is the plain codebook
-                quantizer.check(store.spec, f"{system} of {folder}")
-                frames = {kind: {name: quantizer.assign(store[version(name, kind)]) for name in ids} for kind in kinds}
+                heard = layer_store(context.inputs["features"], "test", int(quantizer.spec.encoder.layer))
+                quantizer.check(heard.spec, f"{system} of {folder}")
+                frames = {kind: {name: quantizer.assign(heard[version(name, kind)]) for name in ids} for kind in kinds}
                 systems[system], edits[system] = judge(
-                    frames, quantizer, store, tokens, speakers, seconds, config.test_kinds, context.seed
+                    frames, quantizer, heard, tokens, speakers, seconds, config.test_kinds, context.seed
                 )
                 drawn.setdefault(clusters, {})[system] = frames
                 context.log(f"layer {layer}, K {clusters}, {system}: UED {_overall(systems[system]):.3f}")

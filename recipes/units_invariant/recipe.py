@@ -79,9 +79,13 @@ recipe = Recipe(
         Stage(
             number=5,
             name="train",
-            version=2,
+            version=3,
             run=train_quantizers,
-            inputs=(stage("features", "features"), stage("codebooks", "teachers")),
+            inputs=(
+                stage("features", "features"),
+                stage("codebooks", "teachers"),
+                model("encoder", digest=encoder_digest),
+            ),
             outputs=(Output("quantizers"),),
             config=TrainConfig,
             resources=Resources(cpus=2, gpus=1),
@@ -89,7 +93,7 @@ recipe = Recipe(
         Stage(
             number=6,
             name="evaluate",
-            version=2,
+            version=3,
             run=evaluate,
             inputs=(
                 stage("features", "features"),

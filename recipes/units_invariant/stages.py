@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from speechkit.encoders.store import FeatureStore
+    from speechkit.units.invariant import InvariantQuantizer
 
 CLEAN = "clean"
 BASELINE, SMOOTHED, INVARIANT = "k-means", "k-means, smoothed", "invariant"
@@ -160,42 +161,53 @@ def cluster(context: Context) -> None:
 
 
 def train_quantizers(context: Context) -> None:
-    """A quantizer for each layer and K; those that are done survive an interruption."""
+    """A quantizer for each layer and K; layers that are done survive an interruption."""
+    for layer in context.config.layers:
+        folders = [place(layer, clusters) for clusters in context.config.clusters]
+        done = context.scratch / "done"
+        if not all((done / folder / "quantizer.json").is_file() for folder in folders):
+            for folder, quantizer in zip(folders, _trained(context, layer, folders), strict=True):
+                quantizer.save(done / folder)
+        for folder in folders:
+            shutil.copytree(done / folder, context.output("quantizers") / folder)
+
+
+def _trained(context: Context, layer: int, folders: Sequence[str]) -> list[InvariantQuantizer]:
+    """All sizes of a layer."""
     from speechkit.units.invariant_training import train_invariant
     from speechkit.units.smoothed import SmoothedCodebook
+    from speechkit.units.upper_layers import copy_upper_layers
 
     config = context.config
-    for layer in config.layers:
-        store = layer_store(context.inputs["features"], "train", layer)
-        versions: dict[str, list[str]] = {}
-        for name in store.ids():
-            item = name.rpartition("#")[0]
-            versions.setdefault(item, []).append(name)
-        for clusters in config.clusters:
-            folder = place(layer, clusters)
-            target = context.scratch / "done" / folder
-            if not (target / "quantizer.json").is_file():
-                result = train_invariant(
-                    SmoothedCodebook.load(context.inputs["teachers"] / folder),
-                    versions,
-                    store.__getitem__,
-                    config.invariant,
-                    context.scratch / "rounds" / folder,
-                    seed=context.seed % 2**31,
-                    device=context.device,
-                    should_stop=lambda: context.interrupted,
-                    log=lambda line, layer=layer, clusters=clusters: context.log(
-                        f"layer {layer}, K {clusters}, {line}"
-                    ),
-                )
-                if result is None:
-                    raise Interrupted
-                context.log(
-                    f"layer {layer}, K {clusters}: versions too short for their targets, by round: "
-                    f"{', '.join(map(str, result.left_out))} of {result.versions}"
-                )
-                result.quantizer.save(target)
-            shutil.copytree(target, context.output("quantizers") / folder)
+    begin = layer if config.begin_layer is None else config.begin_layer
+    store = layer_store(context.inputs["features"], "train", begin)
+    upper = None
+    if config.begin_layer is not None:
+        upper = copy_upper_layers(config.encoder, begin, config.upper_layers, config.upper_dropout)
+    versions: dict[str, list[str]] = {}
+    for name in store.ids():
+        versions.setdefault(name.rpartition("#")[0], []).append(name)
+    result = train_invariant(
+        [SmoothedCodebook.load(context.inputs["teachers"] / folder) for folder in folders],
+        versions,
+        store.__getitem__,
+        config.invariant,
+        context.scratch / "rounds" / f"layer-{layer}",
+        upper=upper,
+        encoder=store.spec,
+        teach=layer_store(context.inputs["features"], "train", layer).__getitem__,
+        seed=context.seed % 2**31,
+        device=context.device,
+        should_stop=lambda: context.interrupted,
+        log=lambda line: context.log(f"layer {layer}, {line}"),
+    )
+    if result is None:
+        raise Interrupted
+    context.log(
+        f"layer {layer}: versions too short for their targets, by round: "
+        f"{', '.join(map(str, result.left_out))} of {result.versions}"
+    )
+    return result.quantizers
 
 
 def place(layer: int, clusters: int) -> str:

@@ -1,7 +1,8 @@
-"""A quantizer whose units stay when speed, pitch, room, noise, voice or line change: a small head on frozen features.
+"""A quantizer whose units stay when speed, pitch, room, noise, voice or line change: a head on an encoder's features.
 
 Source: Gat et al. 2023, Augmentation invariant discrete representation for generative spoken language modeling. The
-head is trained by `speechkit.units.invariant_training`.
+head is trained by `speechkit.units.invariant_training`. It may begin with copies of the encoder's upper layers, trained
+along with it; the encoder itself stays as it is.
 
 Notation used for array shapes: B items, T frames, D width of the features, W of the head, K units.
 """
@@ -26,6 +27,7 @@ from speechkit.units.codebook import Codebook, read_spec
 from speechkit.units.deduplication import deduplicate
 from speechkit.units.smoothed import SmoothedCodebook
 from speechkit.units.smoothing import best_path
+from speechkit.units.upper_layers import LayerShape, UpperLayers
 
 SPEC_FILE, ARRAYS_FILE = "quantizer.json", "quantizer.safetensors"
 WINDOW_FRAMES = 1500
@@ -47,6 +49,7 @@ class HeadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         kernel: frames that a convolution sees, odd.
         heads: of the attention.
         dropout: while training.
+        upper: of the encoder's layers that come first; None where there are none.
     """
 
     kind: Literal["linear", "mlp", "convolution", "transformer"] = "convolution"
@@ -55,6 +58,7 @@ class HeadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kernel: int = 13
     heads: int = 4
     dropout: float = 0.1
+    upper: LayerShape | None = None
 
     def __post_init__(self) -> None:
         wrong = [
@@ -152,16 +156,28 @@ class InvariantHead(nn.Module):
         dim: D.
         clusters: K.
         config: shape.
-        mean: of the features (D,), taken off.
-        scale: of the features (D,), divided by.
+        mean: of the features (D,), or of what the upper layers make of them, taken off.
+        scale: of the same (D,), divided by.
+        upper: the layers of ``config.upper``; new ones without it.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, dim: int, clusters: int, config: HeadConfig, mean: Float, scale: Float) -> None:
+    def __init__(
+        self,
+        dim: int,
+        clusters: int,
+        config: HeadConfig,
+        mean: Float,
+        scale: Float,
+        upper: UpperLayers | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
+        if config.upper is not None and config.upper.width != dim:
+            raise UserError(f"the upper layers take frames {config.upper.width} wide, not {dim}; take their encoder")
+        self.upper = upper or (UpperLayers(config.upper) if config.upper else None)
         self.register_buffer("mean", torch.from_numpy(np.array(mean, np.float32)))
         self.register_buffer("scale", torch.from_numpy(np.array(scale, np.float32)))
         layer = {"mlp": PointwiseLayer, "convolution": ConvolutionLayer, "transformer": TransformerLayer}
@@ -173,15 +189,20 @@ class InvariantHead(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Scores; those behind an item's ``lengths`` (B,) are of no meaning."""
-        x = (features - self.mean) / self.scale
+        scores: Tensor = self.leave(self.hidden(features, lengths))
+        return scores
+
+    def hidden(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """What the scores are read from: (B, T, W), or (B, T, D) of a head without hidden layers."""
+        padding = torch.arange(features.shape[1], device=features.device) >= lengths.to(features.device)[:, None]
+        x = features if self.upper is None else self.upper(features, padding)
+        x = (x - self.mean) / self.scale
         if self.enter is not None and self.norm is not None:
-            padding = torch.arange(features.shape[1], device=features.device) >= lengths.to(features.device)[:, None]
             x = self.enter(x)
             for layer in self.layers:
                 x = layer(x, padding)
             x = self.norm(x)
-        scores: Tensor = self.leave(x)
-        return scores
+        return x
 
 
 class InvariantQuantizer:

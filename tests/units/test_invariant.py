@@ -56,32 +56,32 @@ def test_a_trained_head_says_the_clean_units_of_changed_audio(kind, tmp_path):
     _, unseen, _ = planted(20, seed=1)
     head = msgspec.structs.replace(SMALL, kind=kind, width=32)
     config = InvariantConfig(head, rounds=2, epochs=20, batch_frames=300, learning_rate=5e-3)
-    result = train_invariant(codebook, versions, store.__getitem__, config, tmp_path)
+    result = train_invariant([codebook], versions, store.__getitem__, config, tmp_path)
     assert result.left_out == [0, 0]
-    assert result.quantizer.spec.rounds == 2
-    assert result.quantizer.spec.teacher == codebook.spec.digest
+    assert result.quantizers[0].spec.rounds == 2
+    assert result.quantizers[0].spec.teacher == codebook.spec.digest
 
     def distance(system, kind):
         clean = {str(n): system.units(unseen[str(n)]) for n in range(20)}
         return ued_score([count_edits(clean, {n: system.units(unseen[f"{n}+{kind}"]) for n in clean})]).ued
 
     assert distance(codebook, "bent") > 0.5
-    assert distance(result.quantizer, "bent") < 0.25
+    assert distance(result.quantizers[0], "bent") < 0.25
     truth = {str(n): codebook.units(unseen[str(n)]) for n in range(20)}
-    said = {name: result.quantizer.units(unseen[name]) for name in truth}
+    said = {name: result.quantizers[0].units(unseen[name]) for name in truth}
     assert ued_score([count_edits(truth, said)]).ued < 0.2
 
 
 def test_an_interrupted_training_ends_with_the_same_weights(tmp_path):
     codebook, store, versions = planted(12)
     config = InvariantConfig(SMALL, rounds=2, epochs=3, batch_frames=200)
-    whole = train_invariant(codebook, versions, store.__getitem__, config, tmp_path / "a")
+    whole = train_invariant([codebook], versions, store.__getitem__, config, tmp_path / "a")
     calls = itertools.count()
     for _ in range(30):
         limit = next(calls)
         polls = itertools.count()
         result = train_invariant(
-            codebook,
+            [codebook],
             versions,
             store.__getitem__,
             config,
@@ -91,7 +91,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(tmp_path):
         if result is not None:
             break
     assert limit > 1
-    assert result.quantizer.spec == whole.quantizer.spec
+    assert result.quantizers[0].spec == whole.quantizers[0].spec
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -231,15 +231,15 @@ def test_what_cannot_be_learnt_from_is_counted_or_refused(tmp_path):
     codebook, store, versions = planted(6)
     store["0+bent"] = store["0+bent"][:3]
     config = InvariantConfig(SMALL, rounds=1, epochs=1, batch_frames=200)
-    result = train_invariant(codebook, versions, store.__getitem__, config, tmp_path / "a")
+    result = train_invariant([codebook], versions, store.__getitem__, config, tmp_path / "a")
     assert (result.left_out, result.versions) == ([1], 18)
     with pytest.raises(UserError, match="no item has features of changed audio"):
-        train_invariant(codebook, {"0": ["0"]}, store.__getitem__, config, tmp_path / "b")
+        train_invariant([codebook], {"0": ["0"]}, store.__getitem__, config, tmp_path / "b")
     with pytest.raises(UserError, match="which encoder"):
-        train_invariant(Codebook(np.eye(DIM), None), versions, store.__getitem__, config, tmp_path / "c")
+        train_invariant([Codebook(np.eye(DIM), None)], versions, store.__getitem__, config, tmp_path / "c")
     short = {name: frames[:0] for name, frames in store.items()}
     with pytest.raises(UserError, match="hold no frame"):
-        train_invariant(codebook, versions, short.__getitem__, config, tmp_path / "d")
+        train_invariant([codebook], versions, short.__getitem__, config, tmp_path / "d")
 
 
 def test_a_pass_takes_one_version_of_every_item():
@@ -247,28 +247,31 @@ def test_a_pass_takes_one_version_of_every_item():
     config = InvariantConfig(SMALL, epochs=1, batch_frames=300, time_masks=1)
     listed = [[(name, len(store[name])) for name in names] for names in versions.values()]
     targets = [np.full(len(store[name]), place % CLUSTERS) for place, name in enumerate(versions)]
-    batches = Batches(listed, targets, store.__getitem__, config, 0)
+    batches = Batches(listed, [targets], store.__getitem__, config, 0)
     seen = [batches(number) for number in range(batches.steps)]
     assert sum(len(batch["frames"]) for batch in seen) == 20
-    assert sorted(torch.cat([batch["targets"] for batch in seen]).tolist()) == sorted(int(t[0]) for t in targets)
+    assert sorted(torch.cat([batch["targets"][0] for batch in seen]).tolist()) == sorted(int(t[0]) for t in targets)
     for batch in seen:
         assert batch["features"].shape[:2] == (len(batch["frames"]), int(batch["frames"].max()))
-        known = batch["aligned"] >= 0
+        (aligned,), (wanted,) = batch["aligned"], batch["targets"]
+        known = aligned >= 0
         assert known.sum(1).tolist() == batch["frames"].tolist()
-        assert [batch["aligned"][row][known[row]].unique().tolist() for row in range(len(known))] == [
-            [unit] for unit in batch["targets"].tolist()
+        assert [aligned[row][known[row]].unique().tolist() for row in range(len(known))] == [
+            [unit] for unit in wanted.tolist()
         ]
 
 
 def test_a_stretched_item_has_its_units_where_they_were():
     frames = np.zeros((9, DIM), np.float32)
     config = InvariantConfig(SMALL, epochs=4, batch_frames=300, frame_share=0.5, frame_weight=0.2)
-    batches = Batches([[("slow", 9)]], [np.array([4, 4, 2])], {"slow": frames}.__getitem__, config, 0)
-    assert batches(0)["aligned"].tolist() == [[4] * 6 + [2] * 3]
-    assert batches(0)["targets"].tolist() == [4, 2]
+    batches = Batches([[("slow", 9)]], [[np.array([4, 4, 2])]], {"slow": frames}.__getitem__, config, 0)
+    assert batches(0)["aligned"][0].tolist() == [[4] * 6 + [2] * 3]
+    assert batches(0)["targets"][0].tolist() == [4, 2]
     assert [round(batches.frame_weight(number), 2) for number in range(4)] == [1, 0.6, 0.2, 0.2]
     published = InvariantConfig(SMALL, epochs=1, batch_frames=300, frame_share=0, frame_weight=0)
-    assert Batches([[("slow", 9)]], [np.zeros(3, int)], {"slow": frames}.__getitem__, published, 0).frame_weight(0) == 0
+    assert (
+        Batches([[("slow", 9)]], [[np.zeros(3, int)]], {"slow": frames}.__getitem__, published, 0).frame_weight(0) == 0
+    )
 
 
 def test_statistics_are_those_of_all_frames():

@@ -14,6 +14,8 @@ from recipes.units_invariant.recipe import recipe
 from speechkit.cli.main import call
 from speechkit.data.manifest import write_manifest
 from speechkit.data.records import AlignmentItem, Utterance
+from speechkit.encoders.pretraining.folder import save_encoder
+from speechkit.encoders.pretraining.sizes import sized_config
 from speechkit.encoders.probing.word_tokens import WordToken
 from speechkit.encoders.store import FeatureStore
 from speechkit.errors import UserError
@@ -146,6 +148,22 @@ def test_all_versions_are_stored_and_only_speed_changes_their_length(done):
     quantizer = load_quantizer(outputs(recipe, done, "train") / "quantizers" / "layer-0" / "k-9")
     assert quantizer.spec.encoder == store.spec
     assert quantizer.num_units == 9
+
+
+def test_heads_may_begin_with_the_encoders_own_layers(speech, tmp_path):
+    from transformers import Wav2Vec2Model
+
+    name = tmp_path / "encoder"
+    save_encoder(Wav2Vec2Model(sized_config("tiny")), name)
+    settings = [setting for setting in SETTINGS if not setting.startswith(("encoder=", "layers=", "clusters="))]
+    given = [f"train_manifest={speech / 'train.jsonl'}", f"test_manifest={speech / 'test.jsonl'}", *settings]
+    given += [f"encoder={name}", "layers=[2]", "features.layers=[1,2]", "clusters=[4,9]"]
+    given += ["train.begin_layer=1", "train.upper_layers=1"]
+    run_recipe(recipe, tmp_path / "exp", given, quiet=True, device="cpu")
+    report = read_report(outputs(recipe, tmp_path / "exp", "evaluate") / "scores.json")
+    assert [each.clusters for each in report.comparisons] == [4, 9]
+    quantizer = load_quantizer(outputs(recipe, tmp_path / "exp", "train") / "quantizers" / "layer-2" / "k-9")
+    assert (quantizer.spec.encoder.layer, quantizer.spec.head.upper.count) == ("1", 1)
 
 
 def test_the_command_measures_both_kinds_of_quantizers(done, speech, capsys):
