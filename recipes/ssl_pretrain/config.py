@@ -43,7 +43,8 @@ class TrainConfig(msgspec.Struct, frozen=True):
     ``init`` is an encoder to go on from; ``teacher``, for the distilled family, a Whisper model: hub id, folder, or a
     CTranslate2 ``model.bin``. ``mask_start_share`` and ``mask_span`` are of the contrastive and predictive families,
     ``seen_weight`` of the predictive one: what the frames weigh that are not masked.
-    ``codebooks`` to ``diversity``, the weight of their even use, are of the contrastive one. ``half`` stores float16.
+    ``codebooks`` to ``equal_negatives`` are of the contrastive one: ``diversity`` is the weight of an even use of
+    codes, ``equal_negatives`` counts negatives with the target's codes. ``half`` stores float16.
     """
 
     train_manifest: Annotated[str | None, SHARED] = None
@@ -62,6 +63,7 @@ class TrainConfig(msgspec.Struct, frozen=True):
     codes: int = 320
     negatives: int = 100
     diversity: float = 0.1
+    equal_negatives: bool = False
     ahead: int = 2
     half: bool = False
     batch_seconds: float = 40.0

@@ -164,7 +164,13 @@ def contrastive(config: TrainConfig) -> Objective:
         network = Wav2Vec2ForPreTraining(sized_config(config.size, **encoder_settings(config)))
     else:
         network = initial(Wav2Vec2ForPreTraining, config)
-    return ContrastiveObjective(network, config.loop.seed, start_share=config.mask_start_share, span=config.mask_span)
+    return ContrastiveObjective(
+        network,
+        config.loop.seed,
+        start_share=config.mask_start_share,
+        span=config.mask_span,
+        equal_negatives=config.equal_negatives,
+    )
 
 
 def new_encoder(config: TrainConfig) -> Any:

@@ -20,13 +20,16 @@ from speechkit.encoders.pretraining.folder import save_encoder
 from speechkit.encoders.pretraining.frames import EDGE, HOP_SAMPLES, sample_mask
 from speechkit.encoders.pretraining.masking import negatives, span_masks
 
+LEAST = 1e-7
+
 
 class Contrast(nn.Module):
     """The losses of a ``Wav2Vec2ForPreTraining`` on masked frames alone."""
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: Any, equal_negatives: bool = False) -> None:
         super().__init__()
         self.network = network
+        self._equal_negatives = equal_negatives
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Waveforms (B, S), ``mask`` (B, T) and ``negatives`` (B, T, count) to means over masked frames."""
@@ -44,11 +47,16 @@ class Contrast(nn.Module):
         wanted = self.network.project_q(self._vectors(chosen))  # (N, D)
         place = (mask.flatten().cumsum(0) - 1)[batch["negatives"][mask]]  # (N, count), from frames to masked frames
         shares = (scores.softmax(-1) if self.training else chosen).mean(dim=0)
-        perplexity = torch.exp(-torch.xlogy(shares, shares).sum(-1)).sum()
+        # A code that no frame takes has a share of zero, whose logarithm has no gradient.
+        perplexity = torch.exp(-(shares * (shares + LEAST).log()).sum(-1)).sum()
         codes = shares.numel()
         return {
             "contrastive": contrastive_loss(
-                found, wanted, chosen.argmax(-1), place, self.network.config.contrastive_logits_temperature
+                found,
+                wanted,
+                None if self._equal_negatives else chosen.argmax(-1),
+                place,
+                self.network.config.contrastive_logits_temperature,
             ),
             "diversity": (codes - perplexity) / codes,
             "codevector_perplexity": perplexity,
@@ -68,22 +76,21 @@ class Contrast(nn.Module):
         return torch.einsum("ngv,gvd->ngd", chosen.to(vectors.dtype), vectors).reshape(count, -1)
 
 
-def contrastive_loss(found: Tensor, wanted: Tensor, codes: Tensor, place: Tensor, temperature: float) -> Tensor:
+def contrastive_loss(found: Tensor, wanted: Tensor, codes: Tensor | None, place: Tensor, temperature: float) -> Tensor:
     """Mean over masked frames of the cross-entropy of the true target among its negatives (equation 3).
-
-    A negative with the very codes of the target is no negative and does not count.
 
     Args:
         found: what the network says (N, D).
         wanted: quantized targets (N, D).
-        codes: of the targets (N, G).
+        codes: of the targets (N, G): a negative with the very codes of the target does not count. None counts all.
         place: of the negatives of each (N, count).
         temperature: the cosine is divided by.
     """
     with torch.autocast(found.device.type, enabled=False):
         cosines = F.normalize(found.float(), dim=-1) @ F.normalize(wanted.float(), dim=-1).T / temperature  # (N, N)
-        same = (codes[place] == codes[:, None]).all(-1)
-        others = cosines.gather(1, place).masked_fill(same, -torch.inf)
+        others = cosines.gather(1, place)
+        if codes is not None:
+            others = others.masked_fill((codes[place] == codes[:, None]).all(-1), -torch.inf)
         logits = torch.cat([cosines.diagonal()[:, None], others], dim=1)
         return -logits.log_softmax(-1)[:, 0].mean()
 
@@ -97,6 +104,9 @@ class ContrastiveObjective:
         start_share: of frames that begin a masked span.
         span: frames of a span.
         temperatures: of the Gumbel softmax: first, last, and the factor of one batch to the next.
+        equal_negatives: negatives count even if their codes are those of the target. Where they do not, as in the
+            published code, the loss is least when all frames take one code, and only the diversity stands against it;
+            in small batches it does not stand. Where they do, codes that fall together cost.
     """
 
     def __init__(
@@ -106,8 +116,9 @@ class ContrastiveObjective:
         start_share: float = 0.065,
         span: int = 10,
         temperatures: tuple[float, float, float] = (2.0, 0.5, 0.99995),
+        equal_negatives: bool = False,
     ):
-        self.network = Contrast(network)
+        self.network = Contrast(network, equal_negatives)
         self._seed = seed
         self._start_share, self._span, self._temperatures = start_share, span, temperatures
 

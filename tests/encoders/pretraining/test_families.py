@@ -127,6 +127,20 @@ def test_the_contrastive_losses_are_those_of_transformers(batches):
     assert ours["codevector_perplexity"] == pytest.approx(float(theirs.codevector_perplexity), rel=1e-5)
 
 
+def test_codes_that_no_frame_takes_leave_the_gradient_finite(batches):
+    from transformers import Wav2Vec2ForPreTraining
+
+    torch.manual_seed(0)
+    network = Wav2Vec2ForPreTraining(sized_config("tiny", num_negatives=10, num_codevectors_per_group=8))
+    with torch.no_grad():
+        network.quantizer.weight_proj.bias[3] = -1e4
+    objective = ContrastiveObjective(network, seed=0)
+    loss, _ = objective.loss(objective.network.train(), objective.prepare(batches(1), 1))
+    loss.backward()
+    gradients = [weight.grad for weight in objective.network.parameters() if weight.grad is not None]
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+
+
 def test_a_negative_with_the_codes_of_the_target_does_not_count():
     generator = torch.Generator().manual_seed(0)
     found, wanted = torch.randn(4, 6, generator=generator), torch.randn(4, 6, generator=generator)
@@ -138,6 +152,10 @@ def test_a_negative_with_the_codes_of_the_target_does_not_count():
     for frame, others in enumerate([[2, 3], [2, 3], [0, 1, 3], [0, 1, 2]]):
         expected += float(torch.logsumexp(cosine[frame, [frame, *others]], 0) - cosine[frame, frame]) / 4
     assert float(contrastive_loss(found, wanted, codes, place, 0.1)) == pytest.approx(expected, rel=1e-5)
+    assert float(contrastive_loss(found, wanted, None, place, 0.1)) > expected
+    one = wanted[:1].expand(4, -1)  # all codes fallen together: nothing to pay, or all
+    assert float(contrastive_loss(found, one, torch.zeros(4, 2, dtype=torch.long), place, 0.1)) == 0
+    assert float(contrastive_loss(found, one, None, place, 0.1)) == pytest.approx(np.log(4), rel=1e-5)
 
 
 def test_the_predictive_family_learns_its_targets_at_the_place_of_the_crop(batches, tmp_path):
