@@ -1,4 +1,4 @@
-"""Stage 6: unit edit distances, word discrimination and statistics of both quantizers on unseen speakers."""
+"""Stage 6: unit edit distances, word discrimination and statistics of all quantizers on unseen speakers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipes.units_invariant.stages import BASELINE, CLEAN, SMOOTHED, SYSTEMS, layer_store, place
-from speechkit.encoders.probing.abx import AbxScore
+from speechkit.encoders.probing.abx import AbxDifference, AbxScore
 from speechkit.pipeline import Context
 from speechkit.units.ued import UedReduction, UedTable
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from speechkit.encoders.probing.word_tokens import WordToken
 
 Units = dict[str, NDArray[np.int32]]
+Distances = dict[str, NDArray[np.float32]]
+WAYS = {"within": False, "across": True}
+"""Of ABX, and whether X is of another speaker."""
 
 
 class UnitStatistics(msgspec.Struct, frozen=True):
@@ -40,12 +43,21 @@ class SystemResult(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """The quantizers of a layer and K, and by how much the UED of each lies below that of plain k-means, by change."""
+    """The quantizers of a layer and K beside plain k-means.
+
+    Attributes:
+        layer: that the codebooks were made of.
+        clusters: K.
+        systems: the quantizers.
+        reductions: by how much the UED of each lies below that of k-means, by change.
+        abx_differences: by how much its ABX error lies above, by way; of dense frames under ``dense within`` and so on.
+    """
 
     layer: int
     clusters: int
     systems: dict[str, SystemResult]
     reductions: dict[str, dict[str, UedReduction]]
+    abx_differences: dict[str, dict[str, AbxDifference]]
 
 
 class InvariantReport(msgspec.Struct, frozen=True):
@@ -87,6 +99,7 @@ def evaluate(context: Context) -> None:
             folder = place(layer, clusters)
             systems: dict[str, SystemResult] = {}
             edits: dict[str, dict[str, Any]] = {}
+            apart: dict[str, Distances] = {}
             for system, where in SYSTEMS.items():
                 quantizer = load_quantizer(context.inputs[where] / folder)
                 if system == SMOOTHED and quantizer.spec.smoothing == Smoothing():
@@ -94,12 +107,21 @@ def evaluate(context: Context) -> None:
                 heard = layer_store(context.inputs["features"], "test", int(quantizer.spec.encoder.layer))
                 quantizer.check(heard.spec, f"{system} of {folder}")
                 frames = {kind: {name: quantizer.assign(heard[version(name, kind)]) for name in ids} for kind in kinds}
-                systems[system], edits[system] = judge(
+                systems[system], edits[system], apart[system] = judge(
                     frames, quantizer, heard, tokens, speakers, seconds, config.test_kinds, context.seed
                 )
                 drawn.setdefault(clusters, {})[system] = frames
                 context.log(f"layer {layer}, K {clusters}, {system}: UED {_overall(systems[system]):.3f}")
-            comparisons.append(Comparison(layer, clusters, systems, _reductions(edits, speakers, context.seed)))
+            known = known_tokens(tokens, frames[CLEAN])
+            comparisons.append(
+                Comparison(
+                    layer,
+                    clusters,
+                    systems,
+                    _reductions(edits, speakers, context.seed),
+                    _abx_differences(apart, known, context.seed),
+                )
+            )
     report = InvariantReport(
         encoder=encoder,
         utterances=len(ids),
@@ -123,8 +145,9 @@ def judge(
     seconds: float,
     kinds: Sequence[str],
     seed: int,
-) -> tuple[SystemResult, dict[str, Any]]:
-    """One quantizer's result, and its edits by kind."""
+) -> tuple[SystemResult, dict[str, Any], Distances]:
+    """One quantizer's result, its edits by kind, and the distances of word tokens by its units and dense frames."""
+    from speechkit.encoders.probing.dtw import distance_matrix
     from speechkit.units.invariant import InvariantQuantizer
     from speechkit.units.perturbations import AUDIBLE
     from speechkit.units.ued import count_edits, ued_table
@@ -141,14 +164,20 @@ def judge(
         found = quantizer.posteriors(store[version(token.utterance, CLEAN)])[token.begin : token.end]
         return np.asarray(np.sqrt(found), np.float32)
 
-    known = [token for token in tokens if token.utterance in clean and token.end <= len(clean[token.utterance])]
+    known = known_tokens(tokens, clean)
+    apart = {"": [one_hot(token) for token in known], "dense ": [dense(token) for token in known]}
+    distances = {name: distance_matrix(segments) for name, segments in apart.items() if known}
     result = SystemResult(
         ued_table(clean, changed, AUDIBLE, speakers, seed),
         statistics(clean, quantizer.num_units, seconds),
-        discrimination([one_hot(token) for token in known], known, seed),
-        discrimination([dense(token) for token in known], known, seed),
+        *(discrimination(distances.get(name), known, seed) for name in apart),
     )
-    return result, {kind: count_edits(clean, changed[kind]) for kind in kinds}
+    return result, {kind: count_edits(clean, changed[kind]) for kind in kinds}, distances
+
+
+def known_tokens(tokens: Sequence[WordToken], clean: Units) -> list[WordToken]:
+    """Those whose frames there are."""
+    return [token for token in tokens if token.utterance in clean and token.end <= len(clean[token.utterance])]
 
 
 def statistics(clean: Units, clusters: int, seconds: float) -> UnitStatistics:
@@ -164,24 +193,46 @@ def statistics(clean: Units, clusters: int, seconds: float) -> UnitStatistics:
 
 
 def discrimination(
-    segments: Sequence[NDArray[np.float32]], tokens: Sequence[WordToken], seed: int
+    distances: NDArray[np.float32] | None, tokens: Sequence[WordToken], seed: int
 ) -> dict[str, AbxScore]:
     """ABX errors of words within and across speakers; none where the tokens make no triple."""
     from speechkit.encoders.probing.abx import abx_score
-    from speechkit.encoders.probing.dtw import distance_matrix
     from speechkit.errors import UserError
 
-    if not segments:
-        return {}
-    distances = distance_matrix(segments)
+    scores: dict[str, AbxScore] = {}
+    if distances is None:
+        return scores
     words, speakers = [token.word for token in tokens], [token.speaker for token in tokens]
-    scores = {}
-    for name, across in (("within", False), ("across", True)):
+    for name, across in WAYS.items():
         try:
             scores[name] = abx_score(distances, words, speakers, across=across, seed=seed)
         except UserError:
             continue
     return scores
+
+
+def _abx_differences(
+    apart: Mapping[str, Distances], tokens: Sequence[WordToken], seed: int
+) -> dict[str, dict[str, AbxDifference]]:
+    """Of every system but the baseline, by way."""
+    from speechkit.encoders.probing.abx import abx_difference
+    from speechkit.errors import UserError
+
+    words, speakers = [token.word for token in tokens], [token.speaker for token in tokens]
+    found: dict[str, dict[str, AbxDifference]] = {}
+    for system, distances in apart.items():
+        if system == BASELINE:
+            continue
+        found[system] = {}
+        for kind, second in distances.items():
+            for name, across in WAYS.items():
+                try:
+                    found[system][kind + name] = abx_difference(
+                        apart[BASELINE][kind], second, words, speakers, across=across, seed=seed
+                    )
+                except UserError:
+                    continue
+    return found
 
 
 def version(item: str, kind: str) -> str:

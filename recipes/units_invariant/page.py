@@ -1,4 +1,4 @@
-"""The table of stage 6 in Markdown and HTML."""
+"""The tables of stage 6 in Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -79,8 +79,29 @@ QUALITY_HEAD = (
 )  # fmt: skip
 
 
+ABX_HEAD = ("layer", "K", "quantizer", "within", "across", "dense within", "dense across")
+
+
+def abx_rows(report: InvariantReport) -> list[tuple[str, ...]]:
+    """By how many points the ABX error of each lies above that of k-means, with a paired interval."""
+    return [
+        (
+            str(each.layer),
+            str(each.clusters),
+            system,
+            *(
+                f"{100 * d.difference:+.1f} ({100 * d.interval.low:+.1f} to {100 * d.interval.high:+.1f})" if d else ""
+                for d in map(each.abx_differences[system].get, ABX_HEAD[3:])
+            ),
+        )
+        for each in report.comparisons
+        for system, _ in in_order(each)
+        if system in each.abx_differences
+    ]
+
+
 def markdown(report: InvariantReport) -> str:
-    """Both tables."""
+    """All tables."""
     from speechkit.report.table import markdown_table
 
     parts = [
@@ -88,6 +109,7 @@ def markdown(report: InvariantReport) -> str:
         f"speakers, {report.word_tokens} word tokens.\n",
         markdown_table(HEAD, [row for each in report.comparisons for row in table_rows(each)]),
         markdown_table(QUALITY_HEAD, quality_rows(report)),
+        markdown_table(ABX_HEAD, abx_rows(report)),
     ]
     return "\n".join(parts)
 
@@ -100,7 +122,7 @@ def write_report(
     frames: Mapping[str, Mapping[str, Any]],
     clusters: int,
 ) -> None:
-    """The page with both tables and some pictures.
+    """The page with the tables and some pictures.
 
     Args:
         context: of the stage.
@@ -133,6 +155,7 @@ def write_report(
             "section",
             element("h2", "What the units tell"),
             table(QUALITY_HEAD, quality_rows(report), caption="ABX error in percent, and statistics of clean units"),
+            table(ABX_HEAD, abx_rows(report), caption="ABX error above that of k-means, in points, paired"),
         ),
         element("section", element("h2", "Sound, units and words"), [unit_figure(each) for each in pictures]),
     )

@@ -93,7 +93,7 @@ recipe = Recipe(
         Stage(
             number=6,
             name="evaluate",
-            version=3,
+            version=4,
             run=evaluate,
             inputs=(
                 stage("features", "features"),

@@ -26,7 +26,7 @@ Examples:
 
   speechkit probe embedded --commands commands.jsonl --labels intent,slots.size --json
 
-  speechkit probe exp/ssl_pretrain/02-train/current/model --speech dev-clean.jsonl --test-speakers 84,2428 --out probes
+  speechkit probe exp/ssl_pretrain/03-train/current/model --speech dev-clean.jsonl --test-speakers 84,2428 --out probes
 """
 
 

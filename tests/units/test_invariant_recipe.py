@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from recipes.units_invariant.evaluation import discrimination, read_report, statistics
-from recipes.units_invariant.page import in_order, markdown, quality_rows
+from recipes.units_invariant.page import abx_rows, in_order, markdown, quality_rows
 from recipes.units_invariant.recipe import recipe
 from speechkit.cli.main import call
 from speechkit.data.manifest import write_manifest
@@ -104,6 +104,11 @@ def test_every_change_and_size_is_in_the_report(done):
     for comparison in report.comparisons:
         assert [system for system, _ in in_order(comparison)] == ["k-means", "k-means, smoothed", "invariant"]
         assert set(comparison.reductions) == {"k-means, smoothed", "invariant"}
+        assert set(comparison.abx_differences) == {"k-means, smoothed", "invariant"}
+        for system, differences in comparison.abx_differences.items():
+            assert set(differences) == {"within", "across", "dense within", "dense across"}
+            first, second = comparison.systems["k-means"].abx["across"], comparison.systems[system].abx["across"]
+            assert differences["across"].difference == pytest.approx(second.error - first.error)
         for reductions in comparison.reductions.values():
             assert set(reductions) == {"time", "noise", "shift", "overall"}
         for result in comparison.systems.values():
@@ -117,6 +122,7 @@ def test_every_change_and_size_is_in_the_report(done):
     assert text == markdown(report)
     assert text.count("| overall |") == 6
     assert len(quality_rows(report)) == 6
+    assert len(abx_rows(report)) == 4
     page = (outputs(recipe, done, "evaluate") / "report.html").read_text()
     assert page.count('<figure class="units"') == 3
     assert "k-means, noise" in page
@@ -230,5 +236,5 @@ def test_statistics_are_of_runs():
 
 def test_words_that_make_no_triple_have_no_score():
     tokens = [WordToken("a", "one", "A", 0, 1), WordToken("b", "two", "B", 0, 1)]
-    assert discrimination([np.eye(2, dtype=np.float32)[:1]] * 2, tokens, 0) == {}
-    assert discrimination([], [], 0) == {}
+    assert discrimination(np.zeros((2, 2), np.float32), tokens, 0) == {}
+    assert discrimination(None, [], 0) == {}

@@ -30,6 +30,13 @@ class AbxScore(msgspec.Struct, frozen=True):
     triples: int
 
 
+class AbxDifference(msgspec.Struct, frozen=True):
+    """By how much the error of one representation lies above that of another on the same triples, with an interval."""
+
+    difference: float
+    interval: Interval
+
+
 def abx_pair_errors(
     distances: NDArray[np.floating[Any]], words: Sequence[Hashable], speakers: Sequence[Hashable], *, across: bool
 ) -> tuple[NDArray[np.float64], int]:
@@ -114,6 +121,36 @@ def abx_score(
     interval = bootstrap_ratio(numerators, denominators, confidence=confidence, resamples=resamples, seed=seed)
     error = float(numerators.sum() / denominators.sum())
     return AbxScore(error, interval, int(used.sum()), int(there.sum()), triples)
+
+
+def abx_difference(
+    first: NDArray[np.floating[Any]],
+    second: NDArray[np.floating[Any]],
+    words: Sequence[Hashable],
+    speakers: Sequence[Hashable],
+    *,
+    across: bool,
+    confidence: float = 0.95,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> AbxDifference:
+    """The error by ``second`` less that by ``first``, both (K, K) distances of the same tokens; see `abx_pair_errors`.
+
+    The interval is paired: the same words of X are drawn for both.
+
+    Raises:
+        UserError: if the tokens make no triple.
+    """
+    errors, _ = abx_pair_errors(first, words, speakers, across=across)
+    others, _ = abx_pair_errors(second, words, speakers, across=across)
+    there = np.isfinite(errors)
+    used = there.any(1)
+    if not used.any():
+        raise UserError("the tokens make no ABX triple; take more recordings")
+    more = np.where(there, others - errors, 0.0).sum(1)[used]
+    count = there.sum(1)[used]
+    interval = bootstrap_ratio(more, count, confidence=confidence, resamples=resamples, seed=seed)
+    return AbxDifference(float(more.sum() / count.sum()), interval)
 
 
 def _numbered(labels: Sequence[Hashable]) -> tuple[NDArray[np.int64], int]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speechkit.encoders.probing.abx import abx_pair_errors, abx_score
+from speechkit.encoders.probing.abx import abx_difference, abx_pair_errors, abx_score
 from speechkit.errors import UserError
 
 
@@ -79,3 +79,21 @@ def test_tokens_without_a_triple_are_refused():
         abx_score(np.zeros((2, 2)), ["a", "b"], ["s", "s"], across=False)
     with pytest.raises(UserError, match="one of each a token"):
         abx_score(np.zeros((2, 2)), ["a"], ["s"], across=False)
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_differences_are_paired(across):
+    random = np.random.default_rng(0)
+    words, speakers = list("aabbccddee" * 3), ["x", "y"] * 15
+    first = random.random((30, 30))
+    second = first + 0.3 * random.random((30, 30))
+    scores = [abx_score(each, words, speakers, across=across).error for each in (first, second)]
+    found = abx_difference(first, second, words, speakers, across=across)
+    assert found.difference == pytest.approx(scores[1] - scores[0])
+    assert found.interval.low <= found.difference <= found.interval.high
+    alone = abx_score(second, words, speakers, across=across).interval
+    assert found.interval.high - found.interval.low < 2 * (alone.high - alone.low)
+    same = abx_difference(first, first * 2, words, speakers, across=across)  # only the order of distances counts
+    assert (same.difference, same.interval.low, same.interval.high) == (0, 0, 0)
+    with pytest.raises(UserError, match="no ABX triple"):
+        abx_difference(first[:2, :2], first[:2, :2], "ab", "xx", across=across)
