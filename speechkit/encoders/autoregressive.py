@@ -111,9 +111,16 @@ class AutoregressiveEncoder(Encoder):
         return [self._states(waveform)[self.num_layers] for waveform in checked(waveforms)]
 
     def encode_layers(self, waveform: Float) -> Float:
-        """The recurrent layers alone, (L, T, D): the log-mel frames of layer 0 have another width."""
-        states = self._states(checked([waveform])[0])
-        return np.stack(states[1 : self.num_layers + 1] if self.num_layers else states[:1])
+        """See `Encoder`; layer 0 are the log-mel frames with zeros behind them, up to the width of the other layers.
+
+        Of a network that is narrower than its log-mel frames, layer 0 are their lower bands.
+        """
+        mel, *states = self._states(checked([waveform])[0])[: self.num_layers + 1]
+        if not states:
+            return mel[None]
+        width = states[0].shape[1]
+        first = np.pad(mel[:, :width], ((0, 0), (0, max(0, width - mel.shape[1]))))
+        return np.stack([first, *states])
 
     def _states(self, waveform: Float) -> list[Float]:
         mel = self._mel.encode(waveform)

@@ -16,6 +16,7 @@ from speechkit.encoders.pretraining.generative import GenerativeObjective
 from speechkit.encoders.pretraining.masking import negatives, span_masks
 from speechkit.encoders.pretraining.predictive import IGNORED, PredictiveObjective
 from speechkit.encoders.pretraining.sizes import sized_config
+from speechkit.encoders.probing.layer_cache import LayerCache, write_layers
 from speechkit.errors import ConfigError
 from speechkit.io.audio import write_audio
 from speechkit.training import TrainingConfig, train
@@ -198,6 +199,24 @@ def test_the_generative_family_learns_to_foretell_and_sees_nothing_that_comes_la
     assert not torch.equal(once[:, 20:], again[:, 20:])
 
 
+@pytest.mark.parametrize("width", [16, 100])
+def test_all_layers_of_an_autoregressive_encoder_can_be_kept_and_probed(width, tmp_path):
+    AutoregressiveModel(AutoregressiveConfig(width=width, layers=2)).save_pretrained(tmp_path / "model")
+    waveform = np.random.default_rng(0).standard_normal(9_000).astype(np.float32)
+    encoder = load_encoder(str(tmp_path / "model"), device="cpu")
+    assert write_layers(tmp_path / "store", encoder, [("a", waveform), ("brief", waveform[:100])], "float32") == 2
+    cache = LayerCache(tmp_path / "store")
+    assert (cache.num_layers, cache.frames("a"), cache.frames("brief")) == (3, 28, 0)
+    assert cache.spec == encoder.spec
+    for layer in (1, 2):
+        alone = load_encoder(str(tmp_path / "model"), layer=layer, device="cpu").encode(waveform)
+        np.testing.assert_array_equal(cache.layer("a", layer), alone)
+    mel = load_encoder("log-mel").encode(waveform)
+    np.testing.assert_array_equal(cache.layer("a", 0)[:, :80], mel[:, :width])
+    assert not cache.layer("a", 0)[:, 80:].any()
+    assert load_encoder(str(tmp_path / "model"), layer=0, device="cpu").encode_layers(waveform).shape == (1, 28, 80)
+
+
 def test_an_autoregressive_encoder_keeps_the_promises_of_all_encoders(tmp_path):
     AutoregressiveModel(AutoregressiveConfig(width=16, layers=2)).save_pretrained(tmp_path)
     encoder = load_encoder(str(tmp_path), device="cpu")
@@ -206,7 +225,7 @@ def test_an_autoregressive_encoder_keeps_the_promises_of_all_encoders(tmp_path):
     for item, frames in zip(items, encoder.encode_batch(items), strict=True):
         assert frames.shape == (len(item) // 320, 16)
         np.testing.assert_array_equal(frames, encoder.encode(item))
-    assert encoder.encode_layers(items[0]).shape == (2, 28, 16)
+    assert encoder.encode_layers(items[0]).shape == (3, 28, 16)
     assert load_encoder(str(tmp_path), layer=0, device="cpu").spec.dim == 80
     with pytest.raises(ConfigError, match="layers 0 to 2"):
         load_encoder(str(tmp_path), layer=3, device="cpu")
