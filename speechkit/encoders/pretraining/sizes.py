@@ -36,7 +36,7 @@ _SHAPES: dict[str, dict[str, Any]] = {
 
 
 def sized_config(size: Literal["tiny", "small", "base"], **settings: Any) -> Any:
-    """A ``Wav2Vec2Config``: ``tiny`` for tests, ``small`` (ten million parameters) for a laptop, ``base`` for GPUs.
+    """A ``Wav2Vec2Config``: ``tiny`` for tests, ``small`` (nine million parameters) for a laptop, ``base`` for GPUs.
 
     Args:
         size: of the network; ``base`` has the 12 layers of 768 of Baevski et al. 2020.
