@@ -1,7 +1,7 @@
 """wav2vec 2.0: tell the quantized frame behind a mask from those of other masked frames. Baevski et al. 2020.
 
 The modules are those of transformers. The loss is our own: theirs quantizes and compares every frame, masked or not,
-and lays out a copy of the target for each of its negatives, which is most of the time and memory of a step.
+and lays out a copy of the target for each of its negatives, which is half of the time of a small network's step.
 
 Notation used for array shapes: B items, T frames, N masked frames of all items, G codebooks, V codes of each, D width.
 """

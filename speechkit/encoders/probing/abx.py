@@ -111,16 +111,9 @@ def abx_score(
         UserError: if the tokens make no triple.
     """
     errors, triples = abx_pair_errors(distances, words, speakers, across=across)
-    there = np.isfinite(errors)
-    used = there.any(1)
-    if not used.any():
-        need = "two speakers who share a word" if across else "a speaker who says a word twice"
-        raise UserError(f"the tokens make no ABX triple: there must be {need} and another word; take more recordings")
-    numerators = np.where(there, errors, 0.0).sum(1)[used]
-    denominators = there.sum(1)[used]
-    interval = bootstrap_ratio(numerators, denominators, confidence=confidence, resamples=resamples, seed=seed)
-    error = float(numerators.sum() / denominators.sum())
-    return AbxScore(error, interval, int(used.sum()), int(there.sum()), triples)
+    sums, pairs = _by_word(errors, across)
+    interval = bootstrap_ratio(sums, pairs, confidence=confidence, resamples=resamples, seed=seed)
+    return AbxScore(float(sums.sum() / pairs.sum()), interval, len(pairs), int(pairs.sum()), triples)
 
 
 def abx_difference(
@@ -143,14 +136,19 @@ def abx_difference(
     """
     errors, _ = abx_pair_errors(first, words, speakers, across=across)
     others, _ = abx_pair_errors(second, words, speakers, across=across)
+    more, pairs = _by_word(others - errors, across)
+    interval = bootstrap_ratio(more, pairs, confidence=confidence, resamples=resamples, seed=seed)
+    return AbxDifference(float(more.sum() / pairs.sum()), interval)
+
+
+def _by_word(errors: NDArray[np.float64], across: bool) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Sum and number of the pairs of each word of X that has any."""
     there = np.isfinite(errors)
     used = there.any(1)
     if not used.any():
-        raise UserError("the tokens make no ABX triple; take more recordings")
-    more = np.where(there, others - errors, 0.0).sum(1)[used]
-    count = there.sum(1)[used]
-    interval = bootstrap_ratio(more, count, confidence=confidence, resamples=resamples, seed=seed)
-    return AbxDifference(float(more.sum() / count.sum()), interval)
+        need = "two speakers who share a word" if across else "a speaker who says a word twice"
+        raise UserError(f"the tokens make no ABX triple: there must be {need} and another word; take more recordings")
+    return np.where(there, errors, 0.0).sum(1)[used], there.sum(1)[used]
 
 
 def _numbered(labels: Sequence[Hashable]) -> tuple[NDArray[np.int64], int]:
