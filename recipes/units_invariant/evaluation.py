@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,8 @@ def evaluate(context: Context) -> None:
         ids = [name for name in rows if all(version(name, kind) in store for kind in kinds)]
         speakers = {name: str(rows[name].speaker) for name in ids if rows[name].speaker}
         seconds = sum(rows[name].duration for name in ids)
+        lengths = {name: len(store[version(name, CLEAN)]) for name in ids}
+        known = [token for token in tokens if token.utterance in lengths and token.end <= lengths[token.utterance]]
         for clusters in config.clusters:
             folder = place(layer, clusters)
             systems: dict[str, SystemResult] = {}
@@ -108,11 +111,10 @@ def evaluate(context: Context) -> None:
                 quantizer.check(heard.spec, f"{system} of {folder}")
                 frames = {kind: {name: quantizer.assign(heard[version(name, kind)]) for name in ids} for kind in kinds}
                 systems[system], edits[system], apart[system] = judge(
-                    frames, quantizer, heard, tokens, speakers, seconds, config.test_kinds, context.seed
+                    frames, quantizer, heard, known, speakers, seconds, config.test_kinds, context.seed
                 )
                 drawn.setdefault(clusters, {})[system] = frames
                 context.log(f"layer {layer}, K {clusters}, {system}: UED {_overall(systems[system]):.3f}")
-            known = known_tokens(tokens, frames[CLEAN])
             comparisons.append(
                 Comparison(
                     layer,
@@ -158,26 +160,23 @@ def judge(
     def one_hot(token: WordToken) -> NDArray[np.float32]:
         return np.eye(quantizer.num_units, dtype=np.float32)[clean[token.utterance][token.begin : token.end]]
 
+    @cache
+    def roots(utterance: str) -> NDArray[np.float32]:
+        return np.asarray(np.sqrt(quantizer.posteriors(store[version(utterance, CLEAN)])), np.float32)
+
     def dense(token: WordToken) -> NDArray[np.float32]:
         if not isinstance(quantizer, InvariantQuantizer):
             return quantizer.centroids[clean[token.utterance][token.begin : token.end]]
-        found = quantizer.posteriors(store[version(token.utterance, CLEAN)])[token.begin : token.end]
-        return np.asarray(np.sqrt(found), np.float32)
+        return roots(token.utterance)[token.begin : token.end]
 
-    known = known_tokens(tokens, clean)
-    apart = {"": [one_hot(token) for token in known], "dense ": [dense(token) for token in known]}
-    distances = {name: distance_matrix(segments) for name, segments in apart.items() if known}
+    apart = {"": [one_hot(token) for token in tokens], "dense ": [dense(token) for token in tokens]}
+    distances = {name: distance_matrix(segments) for name, segments in apart.items() if tokens}
     result = SystemResult(
         ued_table(clean, changed, AUDIBLE, speakers, seed),
         statistics(clean, quantizer.num_units, seconds),
-        *(discrimination(distances.get(name), known, seed) for name in apart),
+        *(discrimination(distances.get(name), tokens, seed) for name in apart),
     )
     return result, {kind: count_edits(clean, changed[kind]) for kind in kinds}, distances
-
-
-def known_tokens(tokens: Sequence[WordToken], clean: Units) -> list[WordToken]:
-    """Those whose frames there are."""
-    return [token for token in tokens if token.utterance in clean and token.end <= len(clean[token.utterance])]
 
 
 def statistics(clean: Units, clusters: int, seconds: float) -> UnitStatistics:
