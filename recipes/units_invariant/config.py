@@ -10,7 +10,7 @@ from speechkit.encoders.probing.word_tokens import WordConfig
 from speechkit.pipeline import NEUTRAL, SHARED
 from speechkit.units.invariant_training import InvariantConfig
 from speechkit.units.kmeans import KMeansConfig
-from speechkit.units.perturbations import AUDIBLE, KINDS, Perturbation, PerturbationConfig
+from speechkit.units.perturbations import KINDS, Perturbation, PerturbationConfig
 from speechkit.units.smoothed import Smoothing
 
 
@@ -46,14 +46,28 @@ class WordsConfig(msgspec.Struct, frozen=True):
     batch_size: Annotated[int, NEUTRAL] = 8
 
 
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Versions(msgspec.Struct, frozen=True):
+    """How many drawings of each change every training recording is heard in; heads learn nothing from those with 0."""
+
+    time: Count = 1
+    pitch: Count = 1
+    room: Count = 1
+    noise: Count = 1
+    speaker: Count = 1
+    telephone: Count = 1
+
+
 class FeaturesConfig(msgspec.Struct, frozen=True):
     """The encoder, its layers, and what is done to the recordings.
 
     Attributes:
         encoder: by name.
-        layers: whose features are kept and compared.
-        train_kinds: changes to learn from.
-        versions: drawings of each kind for every training recording.
+        layers: whose features are compared.
+        begin_layer: whose features the heads take, if not these. Changed training speech is encoded no further.
+        versions: of every training recording, by change.
         test_kinds: changes to judge by.
         strength: of the changes.
         noises: folder of noises for training; made noise without it.
@@ -65,8 +79,8 @@ class FeaturesConfig(msgspec.Struct, frozen=True):
     test_manifest: Annotated[str | None, SHARED] = None
     encoder: Annotated[str, SHARED] = "embedded"
     layers: Annotated[tuple[int, ...], SHARED] = (3,)
-    train_kinds: tuple[Perturbation, ...] = AUDIBLE
-    versions: Annotated[int, msgspec.Meta(ge=1)] = 1
+    begin_layer: Annotated[int | None, SHARED] = None
+    versions: Versions = Versions()
     test_kinds: Annotated[tuple[Perturbation, ...], SHARED] = KINDS
     strength: PerturbationConfig = PerturbationConfig()
     noises: str | None = None
@@ -74,27 +88,30 @@ class FeaturesConfig(msgspec.Struct, frozen=True):
     dtype: str = "float16"
 
 
+Teachers = dict[Annotated[str, msgspec.Meta(pattern="^[a-z0-9-]{1,40}$")], Smoothing]
+
+
 class CodebooksConfig(msgspec.Struct, frozen=True):
     """The k-means codebooks to be compared with, and those that teach.
 
     Attributes:
         kmeans: ``kmeans.clusters`` is taken from ``clusters`` one by one.
-        smoothing: of the codebooks that teach, which are made of frames averaged alike.
+        teachers: the codebooks that teach, by name, and how each is smoothed. All teach one network.
     """
 
     layers: Annotated[tuple[int, ...], SHARED] = (3,)
     clusters: Annotated[tuple[int, ...], SHARED] = (50, 100, 200, 500)
     kmeans: KMeansConfig = KMeansConfig()
-    smoothing: Smoothing = Smoothing()
+    teachers: Annotated[Teachers, SHARED] = msgspec.field(default_factory=lambda: {"plain": Smoothing()})
 
 
 class TrainConfig(msgspec.Struct, frozen=True):
     """The heads; those of one layer are trained together.
 
     Attributes:
+        teachers: of which each gives a head for each K.
         begin_layer: the layer whose features the heads take, if it is not the teacher's own: the heads then begin with
-            copies of the encoder's ``upper_layers`` layers behind it and train them along. ``features.layers`` must
-            name it too.
+            copies of the encoder's ``upper_layers`` layers behind it and train them along.
         upper_layers: how many.
         upper_dropout: in the copies, while training.
         invariant: the training.
@@ -102,8 +119,9 @@ class TrainConfig(msgspec.Struct, frozen=True):
 
     layers: Annotated[tuple[int, ...], SHARED] = (3,)
     clusters: Annotated[tuple[int, ...], SHARED] = (50, 100, 200, 500)
+    teachers: Annotated[Teachers, SHARED] = msgspec.field(default_factory=lambda: {"plain": Smoothing()})
     encoder: Annotated[str, SHARED] = "embedded"
-    begin_layer: int | None = None
+    begin_layer: Annotated[int | None, SHARED] = None
     upper_layers: int = 2
     upper_dropout: float = 0.1
     invariant: InvariantConfig = InvariantConfig()
@@ -113,6 +131,7 @@ class EvaluateConfig(msgspec.Struct, frozen=True):
     """How units are judged.
 
     Attributes:
+        teachers: whose heads are compared.
         test_kinds: changes to judge by.
         words: which test words are discriminated by ABX.
         pictures: test recordings to draw.
@@ -122,6 +141,7 @@ class EvaluateConfig(msgspec.Struct, frozen=True):
 
     layers: Annotated[tuple[int, ...], SHARED] = (3,)
     clusters: Annotated[tuple[int, ...], SHARED] = (50, 100, 200, 500)
+    teachers: Annotated[Teachers, SHARED] = msgspec.field(default_factory=lambda: {"plain": Smoothing()})
     test_manifest: Annotated[str | None, SHARED] = None
     test_kinds: Annotated[tuple[Perturbation, ...], SHARED] = KINDS
     words: WordConfig = WordConfig()

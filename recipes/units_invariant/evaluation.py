@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.units_invariant.stages import BASELINE, CLEAN, SMOOTHED, SYSTEMS, layer_store, place
+from recipes.units_invariant.stages import BASELINE, CLEAN, layer_store, place
 from speechkit.encoders.probing.abx import AbxDifference, AbxScore
 from speechkit.pipeline import Context
 from speechkit.units.ued import UedReduction, UedTable
@@ -78,7 +78,6 @@ def evaluate(context: Context) -> None:
     from speechkit.encoders.probing.word_tokens import select_tokens, words_of
     from speechkit.io.atomic import write_json, write_text
     from speechkit.units.quantizers import load_quantizer
-    from speechkit.units.smoothed import Smoothing
 
     config = context.config
     rows = {row.id: row for row in context.read("test")}
@@ -99,16 +98,13 @@ def evaluate(context: Context) -> None:
         lengths = {name: len(store[version(name, CLEAN)]) for name in ids}
         known = [token for token in tokens if token.utterance in lengths and token.end <= lengths[token.utterance]]
         for clusters in config.clusters:
-            folder = place(layer, clusters)
             systems: dict[str, SystemResult] = {}
             edits: dict[str, dict[str, Any]] = {}
             apart: dict[str, Distances] = {}
-            for system, where in SYSTEMS.items():
-                quantizer = load_quantizer(context.inputs[where] / folder)
-                if system == SMOOTHED and quantizer.spec.smoothing == Smoothing():
-                    continue  # it is the plain codebook
+            for system, folder in _systems(context, layer, clusters).items():
+                quantizer = load_quantizer(folder)
                 heard = layer_store(context.inputs["features"], "test", int(quantizer.spec.encoder.layer))
-                quantizer.check(heard.spec, f"{system} of {folder}")
+                quantizer.check(heard.spec, f"{system} of layer {layer} and K {clusters}")
                 frames = {kind: {name: quantizer.assign(heard[version(name, kind)]) for name in ids} for kind in kinds}
                 systems[system], edits[system], apart[system] = judge(
                     frames, quantizer, heard, known, speakers, seconds, config.test_kinds, context.seed
@@ -136,6 +132,18 @@ def evaluate(context: Context) -> None:
     write_text(context.output("table.md"), markdown(report))
     chosen = config.picture_clusters if config.picture_clusters in drawn else min(drawn)
     write_report(context, report, rows, words, drawn[chosen], chosen)
+
+
+def _systems(context: Context, layer: int, clusters: int) -> dict[str, Path]:
+    """The quantizers to be compared by name, the baseline first; a plain teacher is the baseline."""
+    from speechkit.units.smoothed import Smoothing
+
+    found = {BASELINE: context.inputs["codebooks"] / place(layer, clusters)}
+    for name, smoothing in context.config.teachers.items():
+        if smoothing != Smoothing():
+            found[f"{BASELINE}, {name}"] = context.inputs["teachers"] / place(layer, clusters, name)
+        found[f"invariant, {name}"] = context.inputs["quantizers"] / place(layer, clusters, name)
+    return found
 
 
 def judge(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipes.units_invariant.stages import BASELINE, CLEAN, SYSTEMS
+from recipes.units_invariant.stages import BASELINE, CLEAN
 from speechkit.pipeline import Context
 from speechkit.units.perturbations import KINDS
 
@@ -43,8 +43,12 @@ def table_rows(comparison: Comparison) -> list[tuple[str, ...]]:
 
 
 def in_order(comparison: Comparison) -> list[tuple[str, SystemResult]]:
-    """The quantizers, the baseline first."""
-    return [(system, comparison.systems[system]) for system in SYSTEMS if system in comparison.systems]
+    """The quantizers: the baseline first, then teacher by teacher what teaches and what has learnt."""
+
+    def position(system: str) -> tuple[bool, str, bool]:
+        return system != BASELINE, system.rpartition(", ")[2], not system.startswith(BASELINE)
+
+    return sorted(comparison.systems.items(), key=lambda each: position(each[0]))
 
 
 def quality_rows(report: InvariantReport) -> list[tuple[str, ...]]:

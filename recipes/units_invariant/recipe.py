@@ -69,7 +69,7 @@ recipe = Recipe(
         Stage(
             number=4,
             name="codebooks",
-            version=3,
+            version=4,
             run=cluster,
             inputs=(stage("features", "features"),),
             outputs=(Output("codebooks"), Output("teachers")),
@@ -79,7 +79,7 @@ recipe = Recipe(
         Stage(
             number=5,
             name="train",
-            version=3,
+            version=4,
             run=train_quantizers,
             inputs=(
                 stage("features", "features"),
@@ -93,7 +93,7 @@ recipe = Recipe(
         Stage(
             number=6,
             name="evaluate",
-            version=4,
+            version=5,
             run=evaluate,
             inputs=(
                 stage("features", "features"),

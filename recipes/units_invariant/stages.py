@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from recipes.units_invariant.config import FeaturesConfig
     from speechkit.encoders.store import FeatureStore
     from speechkit.units.invariant import InvariantQuantizer
 
 CLEAN = "clean"
-BASELINE, SMOOTHED, INVARIANT = "k-means", "k-means, smoothed", "invariant"
-SYSTEMS = {BASELINE: "codebooks", SMOOTHED: "teachers", INVARIANT: "quantizers"}
-"""The quantizers to be compared, and the input that holds each."""
+NOISES = {"train": "noises", "test": "test_noises"}
+"""The input that holds the noises of each part."""
+BASELINE = "k-means"
 
 
 def prepare(context: Context) -> None:
@@ -60,21 +61,22 @@ def encode(context: Context) -> None:
     from speechkit.units.ued_measurement import read_noises
 
     config = context.config
-    layers = sorted(set(config.layers))
-    if not layers:
-        raise ConfigError("layers is empty; name at least one, for example layers=[3]")
-    encoder = load_encoder(config.encoder, layer=max(layers), device=context.device)
-    if layers[0] < 0:
-        raise ConfigError(f"layers: {layers[0]} is no layer; they begin with 0, the input of the first")
-    noises = {
-        "train": read_noises(context.inputs.get("noises")),
-        "test": read_noises(context.inputs.get("test_noises")),
+    compared, learned = _layers(config)
+    encoder = load_encoder(config.encoder, layer=max(compared), device=context.device)
+    below = (
+        encoder
+        if max(learned) == max(compared)
+        else load_encoder(config.encoder, layer=max(learned), device=context.device)
+    )
+    noises = {part: read_noises(context.inputs.get(name)) for part, name in NOISES.items()}
+    versions = {
+        "train": [(kind, n) for kind, count in msgspec.structs.asdict(config.versions).items() for n in range(count)],
+        "test": [(kind, 0) for kind in config.test_kinds],
     }
-    rows = {part: list(context.read(part)) for part in ("train", "test")}
+    rows = {part: list(context.read(part)) for part in versions}
     done, total = 0, sum(map(len, rows.values()))
-    for part, kinds in (("train", config.train_kinds), ("test", config.test_kinds)):
-        names = [f"{kind}-{n}" for kind in kinds for n in range(config.versions if part == "train" else 1)]
-        with _writers(context, encoder.spec, part, layers) as writers:
+    for part, changes in versions.items():
+        with _writers(context, encoder.spec, part, compared) as writers:
             for row in rows[part]:
                 done += 1
                 try:
@@ -82,26 +84,40 @@ def encode(context: Context) -> None:
                 except AudioError as error:
                     context.drop(row.id, "unreadable_audio", str(error))
                     continue
-                for name in (CLEAN, *names):
-                    kind, _, number = name.partition("-")
-                    changed = (
-                        waveform
-                        if name == CLEAN
-                        else perturb(
-                            waveform,
-                            kind,
-                            f"{number} {row.id}",
-                            config=config.strength,
-                            noises=noises[part],
-                            seed=context.seed,
-                        )
+                states = encoder.encode_layers(waveform)
+                for layer, writer in writers.items():
+                    writer.add(f"{row.id}#{CLEAN}", states[layer])
+                for kind, number in changes:
+                    changed = perturb(
+                        waveform,
+                        kind,
+                        f"{number} {row.id}",
+                        config=config.strength,
+                        noises=noises[part],
+                        seed=context.seed,
                     )
-                    states = encoder.encode_layers(changed)
+                    states = (below if part == "train" else encoder).encode_layers(changed)
                     for layer, writer in writers.items():
-                        writer.add(f"{row.id}#{name}", states[layer])
+                        if part == "test" or layer in learned:
+                            writer.add(f"{row.id}#{kind}-{number}", states[layer])
                 context.progress.update(done, total)
                 if context.interrupted:
                     raise Interrupted
+
+
+def _layers(config: FeaturesConfig) -> tuple[list[int], list[int]]:
+    """Those that are kept, and among them those that heads learn from.
+
+    Raises:
+        ConfigError: if there is none, or one is negative.
+    """
+    learned = config.layers if config.begin_layer is None else (config.begin_layer,)
+    kept = sorted({*config.layers, *learned})
+    if not config.layers:
+        raise ConfigError("layers is empty; name at least one, for example layers=[3]")
+    if kept[0] < 0:
+        raise ConfigError(f"layers: {kept[0]} is no layer; they begin with 0, the input of the first")
+    return kept, sorted(learned)
 
 
 class _writers:  # noqa: N801 - reads as the block that it is
@@ -138,8 +154,8 @@ def _waveform(manifest: Path, row: Utterance) -> NDArray[np.float32]:
 
 
 def cluster(context: Context) -> None:
-    """Two codebooks for each layer and K, of clean training speech: a plain one, and the smoothed one that teaches."""
-    from speechkit.units.smoothed import Smoothing, train_smoothed
+    """For each layer and K a plain codebook of clean training speech, and those that teach."""
+    from speechkit.units.smoothed import SmoothedCodebook, Smoothing, train_smoothed
 
     config = context.config
     for layer in config.layers:
@@ -148,22 +164,24 @@ def cluster(context: Context) -> None:
         for clusters in config.clusters:
             settings = msgspec.structs.replace(config.kmeans, clusters=clusters, seed=context.seed % 2**31)
             context.log(f"layer {layer}, K {clusters}")
-            for way, smoothing in (("codebooks", Smoothing()), ("teachers", config.smoothing)):
-                made = train_smoothed(
-                    partial(map, store.__getitem__, names),
-                    smoothing,
-                    settings,
-                    store.spec,
-                    context.log,
+            made = {
+                frames: train_smoothed(
+                    partial(map, store.__getitem__, names), Smoothing(frames), settings, store.spec, context.log
                 )
-                result = made.codebook if way == "codebooks" else made
-                result.save(context.output(way) / place(layer, clusters))
+                for frames in sorted({1, *(smoothing.frames for smoothing in config.teachers.values())})
+            }
+            made[1].codebook.save(context.output("codebooks") / place(layer, clusters))
+            for name, smoothing in config.teachers.items():
+                found = made[smoothing.frames]
+                teacher = SmoothedCodebook(found.codebook, smoothing, found.spec.distance)
+                teacher.save(context.output("teachers") / place(layer, clusters, name))
 
 
 def train_quantizers(context: Context) -> None:
-    """A quantizer for each layer and K; layers that are done survive an interruption."""
-    for layer in context.config.layers:
-        folders = [place(layer, clusters) for clusters in context.config.clusters]
+    """A quantizer for each layer, K and teacher; layers that are done survive an interruption."""
+    config = context.config
+    for layer in config.layers:
+        folders = [place(layer, clusters, name) for clusters in context.config.clusters for name in config.teachers]
         done = context.scratch / "done"
         if not all((done / folder / "quantizer.json").is_file() for folder in folders):
             for folder, quantizer in zip(folders, _trained(context, layer, folders), strict=True):
@@ -173,7 +191,7 @@ def train_quantizers(context: Context) -> None:
 
 
 def _trained(context: Context, layer: int, folders: Sequence[str]) -> list[InvariantQuantizer]:
-    """All sizes of a layer."""
+    """All of a layer."""
     from speechkit.units.invariant_training import train_invariant
     from speechkit.units.smoothed import SmoothedCodebook
     from speechkit.units.upper_layers import copy_upper_layers
@@ -210,9 +228,9 @@ def _trained(context: Context, layer: int, folders: Sequence[str]) -> list[Invar
     return result.quantizers
 
 
-def place(layer: int, clusters: int) -> str:
-    """The folder of a codebook or quantizer inside its stage."""
-    return f"layer-{layer}/k-{clusters}"
+def place(layer: int, clusters: int, teacher: str = "") -> str:
+    """The folder of a codebook inside its stage, or of what has to do with a teacher."""
+    return f"layer-{layer}/k-{clusters}" + (f"/{teacher}" if teacher else "")
 
 
 def layer_store(features: Path, part: str, layer: int) -> FeatureStore:

@@ -44,7 +44,7 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         head: its shape.
         rounds: heads, each taught by the one before.
-        epochs: passes over the items of each round; a pass takes one version of each, drawn.
+        epochs: passes over the items of each round; a pass takes one version of each, and none twice before all.
         batch_frames: most frames of a batch, padding included.
         learning_rate: the peak.
         upper_rate: that of the encoder's own layers, where the heads begin with some.
@@ -133,7 +133,7 @@ class SharedHead(nn.Module):
 
 
 class Batches:
-    """Batches as a function of their number: one version of each item in every pass.
+    """Batches as a function of their number: one version of each item in every pass, another in the next.
 
     Args:
         versions: of each item, the name and frames of each version that may be taken.
@@ -164,16 +164,24 @@ class Batches:
         left = max(0.0, 1.0 - number / fading) if fading else 0.0
         return self._config.frame_weight + (1.0 - self._config.frame_weight) * left
 
+    def _version(self, item: int, epoch: int) -> str:
+        """The name of what a pass takes of an item: all versions in a drawn order, then all in another."""
+        versions = self._versions[item]
+        again, place = divmod(epoch, len(versions))
+        order = np.random.default_rng([self._seed, item, again]).permutation(len(versions))
+        name, _ = versions[int(order[place])]
+        return name
+
     def __call__(self, number: int) -> dict[str, Any]:
         """Features (B, T, D) and frames (B,) of a batch, and lists with something of each teacher.
 
         In them: targets in a row, how many each item has (B,), and the target of each frame (B, T).
         """
         generator = np.random.default_rng([self._seed, number])
-        items = self._buckets[number]
+        items, epoch = self._buckets[number], self._buckets.epoch_of(number)
         features = []
         for item in items:
-            name, _ = self._versions[item][int(generator.integers(len(self._versions[item])))]
+            name = self._version(item, epoch)
             frames = np.array(self._read(name), np.float32)
             for _ in range(self._config.time_masks):
                 width = int(generator.integers(0, self._config.mask_frames + 1))

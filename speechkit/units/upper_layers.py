@@ -37,25 +37,29 @@ class LayerShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epsilon: float = 1e-5
 
 
+def _layer(shape: LayerShape, dropout: float) -> nn.TransformerEncoderLayer:
+    layer = nn.TransformerEncoderLayer(
+        shape.width,
+        shape.heads,
+        shape.inner,
+        dropout,
+        "gelu",
+        shape.epsilon,
+        batch_first=True,
+        norm_first=shape.norm_first,
+    )
+    # With a dropout of its own, attention would have to keep its whole matrix: a fifth more time a step.
+    layer.self_attn.dropout = 0.0
+    return layer
+
+
 class UpperLayers(nn.Module):
     """Transformer layers over whole items: (B, T, D) to (B, T, D)."""
 
     def __init__(self, shape: LayerShape, dropout: float = 0.0) -> None:
         super().__init__()
         self.shape = shape
-        self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                shape.width,
-                shape.heads,
-                shape.inner,
-                dropout,
-                "gelu",
-                shape.epsilon,
-                batch_first=True,
-                norm_first=shape.norm_first,
-            )
-            for _ in range(shape.count)
-        )
+        self.layers = nn.ModuleList(_layer(shape, dropout) for _ in range(shape.count))
 
     def forward(self, frames: Tensor, padding: Tensor) -> Tensor:
         """``padding`` (B, T) is true behind an item's end; those frames are not attended to."""
@@ -76,7 +80,7 @@ def copy_upper_layers(encoder: str, begin: int, count: int, dropout: float = 0.0
         encoder: by name, as `speechkit.encoders.load_encoder` takes it.
         begin: the layer whose features go in; 0 is the input of the first.
         count: of layers.
-        dropout: while training.
+        dropout: while training, but not of attention.
 
     Raises:
         ConfigError: if the encoder has no such layers, or they are of another kind.

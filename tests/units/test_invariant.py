@@ -261,6 +261,33 @@ def test_a_pass_takes_one_version_of_every_item():
         ]
 
 
+def test_no_version_is_taken_twice_before_all_were():
+    _, store, versions = planted(5)
+    names = list(versions.values())
+    listed = [[(name, len(store[name])) for name in each] for each in names]
+    heard: list[str] = []
+
+    def read(name):
+        heard.append(name)
+        return store[name]
+
+    config = InvariantConfig(SMALL, epochs=6, batch_frames=10_000)
+    batches = Batches(listed, [[np.zeros(3, int)] * 5], read, config, 0)
+    assert batches.steps == 6  # one a pass
+    passes = []
+    for number in range(6):
+        heard.clear()
+        batches(number)
+        passes.append(sorted(heard))
+    for each in names:
+        taken = [next(name for name in taken if name in each) for taken in passes]
+        assert sorted(taken[:3]) == sorted(taken[3:]) == sorted(each)
+    again = Batches(listed, [[np.zeros(3, int)] * 5], read, config, 0)
+    heard.clear()
+    again(4)
+    assert sorted(heard) == passes[4]  # whatever came before
+
+
 def test_a_stretched_item_has_its_units_where_they_were():
     frames = np.zeros((9, DIM), np.float32)
     config = InvariantConfig(SMALL, epochs=4, batch_frames=300, frame_share=0.5, frame_weight=0.2)
