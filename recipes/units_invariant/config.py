@@ -8,7 +8,7 @@ import msgspec
 
 from speechkit.encoders.probing.word_tokens import WordConfig
 from speechkit.pipeline import NEUTRAL, SHARED
-from speechkit.units.invariant_training import InvariantConfig
+from speechkit.units.invariant_config import InvariantConfig
 from speechkit.units.kmeans import KMeansConfig
 from speechkit.units.perturbations import KINDS, Perturbation, PerturbationConfig
 from speechkit.units.smoothed import Smoothing

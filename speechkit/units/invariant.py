@@ -9,6 +9,7 @@ Notation used for array shapes: B items, T frames, D width of the features, W of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -238,13 +239,22 @@ class InvariantQuantizer:
         """K."""
         return self.spec.clusters
 
-    @torch.inference_mode()
     def scores(self, features: NDArray[np.floating[Any]]) -> Float:
         """Scores (T, K + 1) of the features (T, D) of an item, the blank last.
 
         Raises:
             UserError: if their shape is another, or they hold NaN or infinity.
         """
+        return self._by_window(features, self.head, self.num_units + 1)
+
+    def hidden(self, features: NDArray[np.floating[Any]]) -> Float:
+        """What the scores are read from (T, W); takes and refuses what `scores` does."""
+        return self._by_window(features, self.head.hidden, self.head.leave.in_features)
+
+    @torch.inference_mode()
+    def _by_window(
+        self, features: NDArray[np.floating[Any]], run: Callable[[Tensor, Tensor], Tensor], width: int
+    ) -> Float:
         rows = np.asarray(features, np.float32)
         if rows.ndim != 2 or rows.shape[1] != self.spec.encoder.dim:
             raise UserError(
@@ -255,11 +265,11 @@ class InvariantQuantizer:
             frame = int(np.flatnonzero(~finite)[0])
             raise UserError(f"frame {frame} of the features holds NaN or infinity; encode the recording again")
         device = self.head.mean.device
-        parts = [np.zeros((0, self.num_units + 1), np.float32)]
+        parts = [np.zeros((0, width), np.float32)]
         for begin in range(0, len(rows), WINDOW_FRAMES):
             first, last = max(0, begin - CONTEXT_FRAMES), begin + WINDOW_FRAMES + CONTEXT_FRAMES
             window = torch.from_numpy(rows[first:last])[None].to(device)
-            found = self.head(window, torch.tensor([window.shape[1]]))[0].float().cpu().numpy()
+            found = run(window, torch.tensor([window.shape[1]]))[0].float().cpu().numpy()
             parts.append(found[begin - first : begin - first + WINDOW_FRAMES])
         return np.concatenate(parts)
 

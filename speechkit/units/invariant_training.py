@@ -1,10 +1,10 @@
 """Train the heads of invariant quantizers: changed audio in, the units of clean audio out.
 
 Quantizers of several sizes are trained at once: all that lies below their scores is one network, which costs the time
-of one. Each round trains a fresh one with CTC, which needs no alignment between slow and fast speech; its targets are
-what the quantizers before it say of the clean audio, the k-means codebooks first. CTC alone begins with hundreds of
-steps of nothing but blanks. So the first steps learn the unit of each frame, which is known for every change (a change
-of speed moves frames evenly), and that loss then fades out.
+of one. Each round trains it with CTC, which needs no alignment between slow and fast speech; its targets are what the
+quantizers before it say of the clean audio, the k-means codebooks first, or new clusters in the network's space. CTC
+alone begins with hundreds of steps of nothing but blanks. So the first steps learn the unit of each frame, which is
+known for every change (a change of speed moves frames evenly), and that loss then fades out.
 
 Source: Gat et al. 2023, section 3 (iterative pseudo-labelling).
 """
@@ -14,78 +14,27 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from speechkit.encoders.spec import EncoderSpec
-from speechkit.errors import ConfigError, UserError
+from speechkit.errors import UserError
 from speechkit.training import TrainingConfig, train
-from speechkit.training.buckets import LengthBuckets
 from speechkit.units.codebook import Codebook
 from speechkit.units.deduplication import deduplicate
-from speechkit.units.invariant import HeadConfig, InvariantHead, InvariantQuantizer, Quantizer
-from speechkit.units.smoothed import SmoothedCodebook
+from speechkit.units.invariant import InvariantHead, InvariantQuantizer, Quantizer
+from speechkit.units.invariant_batches import Batches, Read, invariant_loss
+from speechkit.units.invariant_config import InvariantConfig
+from speechkit.units.reclustering import recluster
+from speechkit.units.smoothed import SmoothedCodebook, Smoothing
 from speechkit.units.upper_layers import UpperLayers
 
-Read = Callable[[str], NDArray[np.floating[Any]]]
 STATISTICS_FRAMES = 200_000
-NO_UNIT = -100
-
-
-class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How to train.
-
-    Attributes:
-        head: its shape.
-        rounds: heads, each taught by the one before.
-        epochs: passes over the items of each round; a pass takes one version of each, and none twice before all.
-        batch_frames: most frames of a batch, padding included.
-        learning_rate: the peak.
-        upper_rate: that of the encoder's own layers, where the heads begin with some.
-        warmup_share: of the steps in which the rate rises.
-        frame_share: of the steps in which the weight of the frames' loss falls from 1, CTC having the rest.
-        frame_weight: what it falls to; with both 0 there is nothing but CTC, as published.
-        precision: ``bf16`` trains in half the time where the processor multiplies it.
-        time_masks: stretches of features set to the mean, of each item and pass.
-        mask_frames: their greatest length.
-        price: of a change of unit, of the quantizer that is made and of the heads that teach on the way.
-    """
-
-    head: HeadConfig = HeadConfig()
-    rounds: int = 2
-    epochs: int = 10
-    batch_frames: int = 3000
-    learning_rate: float = 2e-3
-    upper_rate: float = 3e-4
-    warmup_share: float = 0.1
-    frame_share: float = 0.5
-    frame_weight: float = 0.0
-    precision: Literal["no", "bf16"] = "no"
-    time_masks: int = 0
-    mask_frames: int = 10
-    price: float = 0.0
-
-    def __post_init__(self) -> None:
-        wrong = [
-            f"{name} is {getattr(self, name)}, it must be at least 1"
-            for name in ("rounds", "epochs", "batch_frames")
-            if getattr(self, name) < 1
-        ]
-        wrong += [
-            f"{name} is {getattr(self, name)}, it must lie from 0 to 1"
-            for name in ("warmup_share", "frame_share", "frame_weight")
-            if not 0 <= getattr(self, name) <= 1
-        ]
-        if not self.price >= 0:
-            wrong.append(f"price is {self.price}, it must be 0 or more")
-        if wrong:
-            raise ConfigError("; ".join(wrong))
 
 
 class InvariantResult(msgspec.Struct, frozen=True):
@@ -115,6 +64,11 @@ class SharedHead(nn.Module):
         hidden = self.head.hidden(features, lengths)
         return [leave(hidden) for leave in (self.head.leave, *self.further)]
 
+    def forget_units(self) -> None:
+        """Begin the scores anew and keep the network below them."""
+        for leave in (self.head.leave, *self.further):
+            leave.reset_parameters()
+
     def groups(self) -> list[list[nn.Parameter]]:
         """All parameters but those of the encoder's layers; then those, where there are any."""
         upper = [] if self.head.upper is None else list(self.head.upper.parameters())
@@ -130,83 +84,6 @@ class SharedHead(nn.Module):
             head.leave = copy.deepcopy(leave)
             heads.append(head.cpu())
         return heads
-
-
-class Batches:
-    """Batches as a function of their number: one version of each item in every pass, another in the next.
-
-    Args:
-        versions: of each item, the name and frames of each version that may be taken.
-        targets: of each teacher, then each item, the unit of each clean frame.
-        read: features (T, D) by name.
-        config: how.
-        seed: of all drawings.
-    """
-
-    def __init__(
-        self,
-        versions: Sequence[Sequence[tuple[str, int]]],
-        targets: Sequence[Sequence[NDArray[np.int32]]],
-        read: Read,
-        config: InvariantConfig,
-        seed: int,
-    ) -> None:
-        self._versions, self._targets, self._read, self._config, self._seed = versions, targets, read, config, seed
-        longest = [max(frames for _, frames in each) for each in versions]
-        self._buckets = LengthBuckets(longest, config.batch_frames, seed)
-        self.steps = 0
-        while self._buckets.epoch_of(self.steps) < config.epochs:
-            self.steps += 1
-
-    def frame_weight(self, number: int) -> float:
-        """The share of the frames' loss in that of a batch."""
-        fading = self._config.frame_share * self.steps
-        left = max(0.0, 1.0 - number / fading) if fading else 0.0
-        return self._config.frame_weight + (1.0 - self._config.frame_weight) * left
-
-    def _version(self, item: int, epoch: int) -> str:
-        """The name of what a pass takes of an item: all versions in a drawn order, then all in another."""
-        versions = self._versions[item]
-        again, place = divmod(epoch, len(versions))
-        order = np.random.default_rng([self._seed, item, again]).permutation(len(versions))
-        name, _ = versions[int(order[place])]
-        return name
-
-    def __call__(self, number: int) -> dict[str, Any]:
-        """Features (B, T, D) and frames (B,) of a batch, and lists with something of each teacher.
-
-        In them: targets in a row, how many each item has (B,), and the target of each frame (B, T).
-        """
-        generator = np.random.default_rng([self._seed, number])
-        items, epoch = self._buckets[number], self._buckets.epoch_of(number)
-        features = []
-        for item in items:
-            name = self._version(item, epoch)
-            frames = np.array(self._read(name), np.float32)
-            for _ in range(self._config.time_masks):
-                width = int(generator.integers(0, self._config.mask_frames + 1))
-                begin = int(generator.integers(0, max(1, len(frames) - width)))
-                frames[begin : begin + width] = frames.mean(axis=0)
-            features.append(torch.from_numpy(frames))
-        batch: dict[str, Any] = {
-            "features": pad_sequence(features, batch_first=True),
-            "frames": torch.tensor([len(each) for each in features]),
-            "frame_weight": torch.tensor(self.frame_weight(number)),
-            "targets": [],
-            "counts": [],
-            "aligned": [],
-        }
-        for said in self._targets:
-            units = [said[item].astype(np.int64) for item in items]
-            runs = [torch.from_numpy(deduplicate(each)[0].astype(np.int64)) for each in units]
-            batch["targets"].append(torch.cat(runs))
-            batch["counts"].append(torch.tensor([len(run) for run in runs]))
-            stretched = [
-                torch.from_numpy(each[(2 * np.arange(len(frames)) + 1) * len(each) // (2 * len(frames))])
-                for each, frames in zip(units, features, strict=True)
-            ]
-            batch["aligned"].append(pad_sequence(stretched, batch_first=True, padding_value=NO_UNIT))
-        return batch
 
 
 def train_invariant(
@@ -253,46 +130,47 @@ def train_invariant(
         raise UserError("the codebook does not say which encoder it was made with; name it when you import it")
     if not versions or all(len(names) < 2 for names in versions.values()):
         raise UserError("no item has features of changed audio; an invariant quantizer learns from nothing else")
-    items = list(versions)
+    clean = [names[0] for names in versions.values()]
     frames = {name: len(read(name)) for names in versions.values() for name in names}
     shape = msgspec.structs.replace(config.head, upper=upper.shape if upper else None)
-    mean, scale = feature_statistics(_through(upper, read), [versions[item][0] for item in items])
+    mean, scale = feature_statistics(_through(upper, read), clean)
     said_by: Sequence[Quantizer] = teachers
+    heard = teach or read
+    network: SharedHead | None = None
     made: list[InvariantQuantizer] = []
     left_out: list[int] = []
     for number in range(1, config.rounds + 1):
-        heard = (teach or read) if number == 1 else read
-        targets = [[teacher.assign(heard(versions[item][0])) for item in items] for teacher in said_by]
-        counts = [max(len(deduplicate(said[place])[0]) for said in targets) for place in range(len(items))]
-        # Deduplicated units need no blanks between them: CTC takes as many as there are frames.
-        fitting = [
-            [(name, frames[name]) for name in versions[item] if count and frames[name] >= count]
-            for item, count in zip(items, counts, strict=True)
-        ]
+        place = Path(folder) / f"round-{number}"
+        if made and config.recluster:
+            said_by, heard = recluster(made, _smoothings(teachers), clean, read, place, seed + number, log)
+        targets = [[teacher.assign(heard(name)) for name in clean] for teacher in said_by]
+        fitting, kept = _fitting(list(versions.values()), targets, frames)
         left_out.append(len(frames) - sum(map(len, fitting)))
-        kept = [place for place, each in enumerate(fitting) if each]
         if not kept:
             raise UserError(
                 f"round {number}: no item has as many frames as its targets need; use fewer units or a faster layer"
             )
         batches = Batches(
-            [fitting[place] for place in kept],
-            [[said[place] for place in kept] for said in targets],
+            [fitting[item] for item in kept],
+            [[said[item] for item in kept] for said in targets],
             read,
-            config,
+            config.of_round(number),
             seed + number,
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + number)
-            head = InvariantHead(encoder.dim, teachers[0].num_units, shape, mean, scale, copy.deepcopy(upper))
-            network = SharedHead(head, [teacher.num_units for teacher in teachers[1:]])
+            if network is not None and config.recluster:
+                network.forget_units()
+            else:
+                head = InvariantHead(encoder.dim, teachers[0].num_units, shape, mean, scale, copy.deepcopy(upper))
+                network = SharedHead(head, [teacher.num_units for teacher in teachers[1:]])
         done = train(
             network,
             network.groups(),
             batches,
             invariant_loss,
             _loop(config, batches.steps, seed + number, upper is not None),
-            Path(folder) / f"round-{number}",
+            place,
             should_stop=should_stop,
             device=device,
             log=lambda line, number=number: log(f"round {number}, {line}"),  # type: ignore[misc]
@@ -303,8 +181,26 @@ def train_invariant(
             InvariantQuantizer(each, encoder, teacher.spec.digest, number, config.price)
             for each, teacher in zip(network.apart(), teachers, strict=True)
         ]
-        said_by = made
+        said_by, heard = made, read
     return InvariantResult(made, left_out, len(frames))
+
+
+def _smoothings(teachers: Sequence[Codebook | SmoothedCodebook]) -> list[Smoothing]:
+    return [each.spec.smoothing if isinstance(each, SmoothedCodebook) else Smoothing() for each in teachers]
+
+
+def _fitting(
+    versions: Sequence[Sequence[str]], targets: Sequence[Sequence[NDArray[np.int32]]], frames: Mapping[str, int]
+) -> tuple[list[list[tuple[str, int]]], list[int]]:
+    """Of each item the versions with enough frames for its targets, and which items have any.
+
+    Deduplicated units need no blanks between them: CTC takes as many as there are frames.
+    """
+    fitting = []
+    for item, names in enumerate(versions):
+        count = max(len(deduplicate(said[item])[0]) for said in targets)
+        fitting.append([(name, frames[name]) for name in names if count and frames[name] >= count])
+    return fitting, [item for item, each in enumerate(fitting) if each]
 
 
 def _through(upper: UpperLayers | None, read: Read) -> Read:
@@ -334,28 +230,6 @@ def _loop(config: InvariantConfig, steps: int, seed: int, upper: bool) -> Traini
         keep_checkpoints=1,
         seed=seed,
     )
-
-
-def invariant_loss(model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
-    """CTC of each item by its number of targets, and the cross-entropy of the frames' units, means over all sizes."""
-    weight = batch["frame_weight"]
-    scores: list[Tensor] = model(batch["features"], batch["frames"])
-    losses = [
-        _one_loss(found, batch["frames"], *parts)
-        for found, *parts in zip(scores, batch["targets"], batch["counts"], batch["aligned"], strict=True)
-    ]
-    ctc, frames = (torch.stack(each).mean() for each in zip(*losses, strict=True))
-    return (1 - weight) * ctc + weight * frames, {"ctc": float(ctc.detach()), "frames": float(frames.detach())}
-
-
-def _one_loss(
-    scores: Tensor, frames: Tensor, targets: Tensor, counts: Tensor, aligned: Tensor
-) -> tuple[Tensor, Tensor]:
-    log_probs = scores.float().log_softmax(-1)  # (B, T, K + 1)
-    blank = log_probs.shape[-1] - 1
-    ctc = nn.functional.ctc_loss(log_probs.transpose(0, 1), targets, frames, counts, blank=blank)
-    by_frame = nn.functional.nll_loss(log_probs.flatten(0, 1), aligned.flatten(), ignore_index=NO_UNIT)
-    return ctc, by_frame
 
 
 def feature_statistics(read: Read, names: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

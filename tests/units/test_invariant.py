@@ -12,12 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechkit.encoders.spec import EncoderSpec
+from speechkit.encoders.store import FeatureStore
 from speechkit.errors import ConfigError, UserError
 from speechkit.units import invariant
 from speechkit.units.codebook import Codebook
 from speechkit.units.invariant import HeadConfig, InvariantHead, InvariantQuantizer
-from speechkit.units.invariant_training import Batches, InvariantConfig, feature_statistics, train_invariant
+from speechkit.units.invariant_batches import Batches
+from speechkit.units.invariant_config import InvariantConfig
+from speechkit.units.invariant_training import feature_statistics, train_invariant
 from speechkit.units.quantizers import load_quantizer
+from speechkit.units.smoothed import SmoothedCodebook, Smoothing
 from speechkit.units.ued import count_edits, ued_score
 
 DIM, CLUSTERS = 6, 5
@@ -259,6 +263,36 @@ def test_a_pass_takes_one_version_of_every_item():
         assert [aligned[row][known[row]].unique().tolist() for row in range(len(known))] == [
             [unit] for unit in wanted.tolist()
         ]
+
+
+def test_a_second_round_may_learn_clusters_of_the_network_s_space_and_is_resumed_to_the_same_bytes(tmp_path):
+    codebook, store, versions = planted(12)
+    config = InvariantConfig(
+        SMALL, rounds=2, recluster=True, first_epochs=20, epochs=10, batch_frames=400, learning_rate=5e-3
+    )
+    teachers = [SmoothedCodebook(codebook, Smoothing(price=price), 1.0) for price in (0.0, 0.2)]
+    asked = itertools.count()
+    whole = train_invariant(
+        teachers, versions, store.__getitem__, config, tmp_path / "a", should_stop=lambda: next(asked) < 0
+    )
+    kept = tmp_path / "a" / "round-2"
+    hidden = FeatureStore(kept / "hidden")
+    clean = [names[0] for names in versions.values()]
+    assert hidden.ids() == clean
+    assert hidden[clean[0]].shape == (len(store[clean[0]]), SMALL.width)
+    assert [each.name for each in (kept / "teachers").iterdir()] == [f"k-{CLUSTERS}-frames-1"]  # one for both prices
+    for made in whole.quantizers:
+        assert (made.num_units, made.spec.rounds) == (CLUSTERS, 2)
+        said = {kind: {name: made.units(store[name + kind]) for name in versions} for kind in ("", "+slow")}
+        assert len(np.unique(np.concatenate(list(said[""].values())))) > 2
+        assert ued_score([count_edits(said[""], said["+slow"])]).ued < 0.3
+    stops = iter([False] * (next(asked) - 10))  # within the second round
+    stopped = train_invariant(
+        teachers, versions, store.__getitem__, config, tmp_path / "b", should_stop=lambda: next(stops, True)
+    )
+    assert stopped is None
+    again = train_invariant(teachers, versions, store.__getitem__, config, tmp_path / "b")
+    assert [each.spec for each in again.quantizers] == [each.spec for each in whole.quantizers]
 
 
 def test_no_version_is_taken_twice_before_all_were():

@@ -1,0 +1,72 @@
+"""Settings of the training of invariant quantizers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from speechkit.errors import ConfigError
+from speechkit.units.invariant import HeadConfig
+
+
+class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How to train.
+
+    Attributes:
+        head: its shape.
+        rounds: of training, each taught by what came out of the one before.
+        recluster: from the second round on the targets are not the units of the heads before, but clusters that k-means
+            finds in the space of their network, which is trained on; else a fresh network learns those units.
+        first_epochs: passes of the first round when there are several, if not ``epochs``.
+        epochs: passes over the items of each round; a pass takes one version of each, and none twice before all.
+        batch_frames: most frames of a batch, padding included.
+        learning_rate: the peak.
+        upper_rate: that of the encoder's own layers, where the heads begin with some.
+        warmup_share: of the steps in which the rate rises.
+        frame_share: of the steps in which the weight of the frames' loss falls from 1, CTC having the rest.
+        frame_weight: what it falls to; with both 0 there is nothing but CTC, as published.
+        precision: ``bf16`` trains in half the time where the processor multiplies it.
+        time_masks: stretches of features set to the mean, of each item and pass.
+        mask_frames: their greatest length.
+        price: of a change of unit, of the quantizer that is made and of the heads that teach on the way.
+    """
+
+    head: HeadConfig = HeadConfig()
+    rounds: int = 2
+    recluster: bool = False
+    first_epochs: int | None = None
+    epochs: int = 10
+    batch_frames: int = 3000
+    learning_rate: float = 2e-3
+    upper_rate: float = 3e-4
+    warmup_share: float = 0.1
+    frame_share: float = 0.5
+    frame_weight: float = 0.0
+    precision: Literal["no", "bf16"] = "no"
+    time_masks: int = 0
+    mask_frames: int = 10
+    price: float = 0.0
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name} is {getattr(self, name)}, it must be at least 1"
+            for name in ("rounds", "epochs", "batch_frames")
+            if getattr(self, name) < 1
+        ]
+        wrong += [
+            f"{name} is {getattr(self, name)}, it must lie from 0 to 1"
+            for name in ("warmup_share", "frame_share", "frame_weight")
+            if not 0 <= getattr(self, name) <= 1
+        ]
+        if self.first_epochs is not None and self.first_epochs < 1:
+            wrong.append(f"first_epochs is {self.first_epochs}, it must be at least 1")
+        if not self.price >= 0:
+            wrong.append(f"price is {self.price}, it must be 0 or more")
+        if wrong:
+            raise ConfigError("; ".join(wrong))
+
+    def of_round(self, number: int) -> InvariantConfig:
+        """The settings of a round, counted from 1."""
+        first = number == 1 and self.rounds > 1 and self.first_epochs is not None
+        return msgspec.structs.replace(self, epochs=self.first_epochs) if first else self
