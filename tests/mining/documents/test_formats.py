@@ -5,7 +5,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from making import make_epub
+from making import make_epub, needs_tesseract
 
 from speechkit.errors import DocumentError
 from speechkit.mining.documents import DocumentLimits, read_document
@@ -203,7 +203,9 @@ def test_bad_books_end_in_a_sentence(tmp_path: Path) -> None:
         read_document(damaged)
 
 
-@pytest.mark.parametrize("name", ["a.pdf", "a.docx", "a.epub", "a.html", "a.txt", "a.srt", "a.png"])
+@pytest.mark.parametrize(
+    "name", ["a.pdf", "a.docx", "a.epub", "a.html", "a.txt", "a.srt", pytest.param("a.png", marks=needs_tesseract)]
+)
 def test_empty_missing_and_random_files_end_in_a_sentence(tmp_path: Path, name: str) -> None:
     with pytest.raises(DocumentError, match="cannot be read"):
         read_document(tmp_path / name)

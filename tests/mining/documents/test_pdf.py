@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from making import make_pdf, make_scanned_pdf
+from making import make_pdf, make_scanned_pdf, needs_tesseract
 
 from speechkit.errors import DocumentError
 from speechkit.mining.documents import DocumentLimits, read_document
@@ -137,6 +137,7 @@ def test_a_scan_without_ocr_says_what_to_do(tmp_path: Path, monkeypatch: pytest.
         read_document(path, ocr="never")
 
 
+@needs_tesseract
 def test_a_text_page_beside_a_scanned_one_is_kept_without_ocr(tmp_path: Path) -> None:
     from pypdf import PdfReader, PdfWriter
 

@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-from making import make_picture, make_scanned_pdf
+from making import make_picture, make_scanned_pdf, needs_tesseract
 
 from speechkit.errors import DocumentError, MissingExtraError
 from speechkit.mining.documents import DocumentLimits, read_document
@@ -25,6 +25,7 @@ def similarity(first: str, second: str) -> float:
     return SequenceMatcher(None, first, second, autojunk=False).ratio()
 
 
+@needs_tesseract
 def test_an_english_scan_is_recognised(tmp_path: Path) -> None:
     pages = [["THE HARBOUR GAZETTE", "", *ENGLISH], ["THE HARBOUR GAZETTE", "", "Nobody lives in the tower any more."]]
     document = read_document(make_scanned_pdf(tmp_path / "a.pdf", pages), lang="en")
@@ -34,6 +35,7 @@ def test_an_english_scan_is_recognised(tmp_path: Path) -> None:
     assert all(document.text[s.begin : s.end] == s.text for s in document.sentences)
 
 
+@needs_tesseract
 def test_a_hindi_picture_is_recognised(tmp_path: Path) -> None:
     package = resources.files("fontpkg_noto_sans_devanagari") / "files"
     font = next(file for file in package.iterdir() if file.name.endswith(".ttf"))
@@ -44,6 +46,7 @@ def test_a_hindi_picture_is_recognised(tmp_path: Path) -> None:
     assert len(document.sentences) == 3
 
 
+@needs_tesseract
 def test_the_pictures_of_a_tiff_are_pages(tmp_path: Path) -> None:
     first, second = make_picture(ENGLISH), make_picture(["Another page is here."])
     first.save(tmp_path / "a.tiff", save_all=True, append_images=[second])
@@ -59,6 +62,7 @@ def test_a_missing_program_names_its_install_line(tmp_path: Path, monkeypatch: p
         read_document(tmp_path / "a.png")
 
 
+@needs_tesseract
 def test_missing_language_data_names_its_package(tmp_path: Path) -> None:
     make_picture(ENGLISH).save(tmp_path / "a.png")
     with pytest.raises(MissingExtraError, match="apt-get install tesseract-ocr-xyz"):
@@ -73,6 +77,7 @@ def test_a_missing_extra_names_its_install_line(tmp_path: Path, monkeypatch: pyt
         read_document(path, lang="en")
 
 
+@needs_tesseract
 def test_a_picture_bomb_and_an_empty_picture_end_in_a_sentence(tmp_path: Path) -> None:
     from PIL import Image
 
