@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,7 +70,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     temporary = target.parent / f".tmp-{secrets.token_hex(8)}{suffix}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        created = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        mode = stat.S_IMODE(os.fstat(created).st_mode)
+        os.close(created)
     except OSError as error:
         raise write_error(shown, error) from error
     try:
@@ -82,6 +85,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         try:
             descriptor = os.open(temporary, os.O_RDWR)
             try:
+                # safetensors puts a file of its own here, which nobody but its owner may read.
+                if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:
+                    temporary.chmod(mode)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)

@@ -3,9 +3,11 @@ import os
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from speechkit.errors import UserError
+from speechkit.io.arrays import write_arrays
 from speechkit.io.atomic import atomic_path, write_bytes, write_json, write_text
 
 
@@ -116,6 +118,8 @@ def test_the_file_has_the_permissions_of_an_ordinary_new_file(tmp_path):
     (tmp_path / "plain").write_text("")
     write_text(tmp_path / "atomic", "")
     assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    write_arrays(tmp_path / "arrays.safetensors", {"a": np.zeros(3)})
+    assert (tmp_path / "arrays.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_a_name_that_is_too_long_is_named(tmp_path):

@@ -22,7 +22,7 @@ from speechkit.encoders.encoder import Encoder
 from speechkit.encoders.load import load_encoder
 from speechkit.encoders.probing.layer_cache import LayerCache, frame_statistics, write_layers
 from speechkit.errors import UserError
-from speechkit.io.atomic import write_json
+from speechkit.io.atomic import atomic_path, write_json
 from speechkit.runtime import item_seed
 from speechkit.slue.metrics.entity_tags import END_SYMBOL, SYMBOLS
 from speechkit.slue.systems.batches import ExampleBatches, FrozenInputs, WaveformInputs, WindowedEncoder, waveform_of
@@ -289,10 +289,8 @@ def save_system(folder: Path, spec: SystemSpec, model: EndToEndModel) -> None:
     if model.encoder is not None:
         shutil.rmtree(folder / "encoder", ignore_errors=True)
         model.encoder.save(folder / "encoder")
-    save_file(
-        {name: value.contiguous().clone() for name, value in model.head.state_dict().items()},
-        folder / "head.safetensors",
-    )
+    with atomic_path(folder / "head.safetensors") as temporary:
+        save_file({name: value.contiguous().clone() for name, value in model.head.state_dict().items()}, temporary)
     write_json(folder / "system.json", spec)
 
 
