@@ -97,15 +97,19 @@ def evaluate(context: Context) -> None:
         seconds = sum(rows[name].duration for name in ids)
         lengths = {name: len(store[version(name, CLEAN)]) for name in ids}
         known = [token for token in tokens if token.utterance in lengths and token.end <= lengths[token.utterance]]
+        loaded = {
+            (clusters, system): load_quantizer(folder)
+            for clusters in config.clusters
+            for system, folder in _systems(context, layer, clusters).items()
+        }
+        said = _say(loaded, context.inputs["features"], ids, kinds)
         for clusters in config.clusters:
             systems: dict[str, SystemResult] = {}
             edits: dict[str, dict[str, Any]] = {}
             apart: dict[str, Distances] = {}
-            for system, folder in _systems(context, layer, clusters).items():
-                quantizer = load_quantizer(folder)
-                heard = layer_store(context.inputs["features"], "test", int(quantizer.spec.encoder.layer))
-                quantizer.check(heard.spec, f"{system} of layer {layer} and K {clusters}")
-                frames = {kind: {name: quantizer.assign(heard[version(name, kind)]) for name in ids} for kind in kinds}
+            for system in _systems(context, layer, clusters):
+                quantizer, frames = loaded[clusters, system], said[clusters, system]
+                heard = _heard(context.inputs["features"], quantizer, f"{system} of K {clusters}")
                 systems[system], edits[system], apart[system] = judge(
                     frames, quantizer, heard, known, speakers, seconds, config.test_kinds, context.seed
                 )
@@ -144,6 +148,39 @@ def _systems(context: Context, layer: int, clusters: int) -> dict[str, Path]:
             found[f"{BASELINE}, {name}"] = context.inputs["teachers"] / place(layer, clusters, name)
         found[f"invariant, {name}"] = context.inputs["quantizers"] / place(layer, clusters, name)
     return found
+
+
+def _heard(features: Path, quantizer: Any, what: str) -> Any:
+    """The features of test recordings that a quantizer takes."""
+    store = layer_store(features, "test", int(quantizer.spec.encoder.layer))
+    quantizer.check(store.spec, what)
+    return store
+
+
+def _say(
+    quantizers: Mapping[tuple[int, str], Any], features: Path, ids: Sequence[str], kinds: Sequence[str]
+) -> dict[tuple[int, str], dict[str, Units]]:
+    """The frames' units by each, by kind and id; a network that several share runs once."""
+    from speechkit.units.invariant import InvariantQuantizer
+
+    said: dict[tuple[int, str], dict[str, Units]] = {key: {kind: {} for kind in kinds} for key in quantizers}
+    shared: dict[str, list[tuple[int, str]]] = {}
+    for key, quantizer in quantizers.items():
+        store = _heard(features, quantizer, f"{key[1]} of K {key[0]}")
+        if isinstance(quantizer, InvariantQuantizer):
+            shared.setdefault(quantizer.network, []).append(key)
+            continue
+        for kind in kinds:
+            said[key][kind] = {name: quantizer.assign(store[version(name, kind)]) for name in ids}
+    for keys in shared.values():
+        first = quantizers[keys[0]]
+        store = _heard(features, first, keys[0][1])
+        for kind in kinds:
+            for name in ids:
+                hidden = first.hidden(store[version(name, kind)])
+                for key in keys:
+                    said[key][kind][name] = quantizers[key].assign_hidden(hidden)
+    return said
 
 
 def judge(

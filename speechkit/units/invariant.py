@@ -10,6 +10,7 @@ Notation used for array shapes: B items, T frames, D width of the features, W of
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -275,9 +276,7 @@ class InvariantQuantizer:
 
     def posteriors(self, features: NDArray[np.floating[Any]]) -> Float:
         """Probabilities (T, K) of the units of each frame, given that it is no blank."""
-        scores = self.scores(features)[:, :-1]
-        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+        return _posteriors(self.scores(features))
 
     def assign(self, features: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
         """The unit of each frame: (T, D) to (T,).
@@ -286,9 +285,23 @@ class InvariantQuantizer:
         frame takes the unit of the nearest frame that has one, the earlier one of two; an item of nothing but blanks
         takes the best units.
         """
+        return self._best(self.scores(features))
+
+    @torch.inference_mode()
+    def assign_hidden(self, hidden: Float) -> NDArray[np.int32]:
+        """`assign` from what `hidden` gave (T, W), of this quantizer or of one with the same `network`."""
+        leave = self.head.leave
+        return self._best(leave(torch.from_numpy(hidden).to(leave.weight.device)).cpu().numpy())
+
+    @cached_property
+    def network(self) -> str:
+        """Digest of all weights but the last layer's; quantizers that were trained together share it."""
+        arrays = {name: array for name, array in _arrays(self.head).items() if not name.startswith("leave.")}
+        return digest_bytes(b"".join(name.encode() + arrays[name].tobytes() for name in sorted(arrays)))
+
+    def _best(self, scores: Float) -> NDArray[np.int32]:
         if self.spec.price:
-            return best_path(-np.log(np.maximum(self.posteriors(features), LEAST)), self.spec.price)
-        scores = self.scores(features)
+            return best_path(-np.log(np.maximum(_posteriors(scores), LEAST)), self.spec.price)
         best = scores.argmax(axis=1)
         spoken = np.flatnonzero(best < self.num_units)
         if not len(spoken):
@@ -340,6 +353,11 @@ class InvariantQuantizer:
 
 
 Quantizer = Codebook | SmoothedCodebook | InvariantQuantizer
+
+
+def _posteriors(scores: Float) -> Float:
+    powers = np.exp(scores[:, :-1] - scores[:, :-1].max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
 def _arrays(head: InvariantHead) -> dict[str, NDArray[Any]]:

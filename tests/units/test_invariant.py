@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import msgspec
@@ -293,6 +294,17 @@ def test_a_second_round_may_learn_clusters_of_the_network_s_space_and_is_resumed
     assert stopped is None
     again = train_invariant(teachers, versions, store.__getitem__, config, tmp_path / "b")
     assert [each.spec for each in again.quantizers] == [each.spec for each in whole.quantizers]
+
+
+@pytest.mark.parametrize("price", [0.0, 0.7])
+def test_quantizers_of_one_network_can_share_what_it_gives(price):
+    features = np.random.default_rng(3).standard_normal((40, DIM)).astype(np.float32)
+    first = quantizer()
+    head = copy.deepcopy(first.head)
+    head.leave.reset_parameters()
+    second = InvariantQuantizer(head, ENCODER, "t", 1, price)
+    assert first.network == second.network != quantizer(seed=1).network
+    np.testing.assert_array_equal(second.assign_hidden(first.hidden(features)), second.assign(features))
 
 
 def test_no_version_is_taken_twice_before_all_were():
