@@ -91,6 +91,10 @@ class FeaturesConfig(msgspec.Struct, frozen=True):
 Teachers = dict[Annotated[str, msgspec.Meta(pattern="^[a-z0-9-]{1,40}$")], Smoothing]
 
 
+def _plain() -> Teachers:
+    return {"plain": Smoothing()}
+
+
 class CodebooksConfig(msgspec.Struct, frozen=True):
     """The k-means codebooks to be compared with, and those that teach.
 
@@ -102,7 +106,7 @@ class CodebooksConfig(msgspec.Struct, frozen=True):
     layers: Annotated[tuple[int, ...], SHARED] = (3,)
     clusters: Annotated[tuple[int, ...], SHARED] = (50, 100, 200, 500)
     kmeans: KMeansConfig = KMeansConfig()
-    teachers: Annotated[Teachers, SHARED] = msgspec.field(default_factory=lambda: {"plain": Smoothing()})
+    teachers: Annotated[Teachers, SHARED] = msgspec.field(default_factory=_plain)
 
 
 class TrainConfig(msgspec.Struct, frozen=True):
@@ -119,7 +123,7 @@ class TrainConfig(msgspec.Struct, frozen=True):
 
     layers: Annotated[tuple[int, ...], SHARED] = (3,)
     clusters: Annotated[tuple[int, ...], SHARED] = (50, 100, 200, 500)
-    teachers: Annotated[Teachers, SHARED] = msgspec.field(default_factory=lambda: {"plain": Smoothing()})
+    teachers: Annotated[Teachers, SHARED] = msgspec.field(default_factory=_plain)
     encoder: Annotated[str, SHARED] = "embedded"
     begin_layer: Annotated[int | None, SHARED] = None
     upper_layers: int = 2
@@ -141,7 +145,7 @@ class EvaluateConfig(msgspec.Struct, frozen=True):
 
     layers: Annotated[tuple[int, ...], SHARED] = (3,)
     clusters: Annotated[tuple[int, ...], SHARED] = (50, 100, 200, 500)
-    teachers: Annotated[Teachers, SHARED] = msgspec.field(default_factory=lambda: {"plain": Smoothing()})
+    teachers: Annotated[Teachers, SHARED] = msgspec.field(default_factory=_plain)
     test_manifest: Annotated[str | None, SHARED] = None
     test_kinds: Annotated[tuple[Perturbation, ...], SHARED] = KINDS
     words: WordConfig = WordConfig()

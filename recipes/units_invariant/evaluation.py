@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from speechkit.encoders.probing.word_tokens import WordToken
 
 Units = dict[str, NDArray[np.int32]]
+Key = tuple[int, str]
+"""K and the name of a quantizer."""
 Distances = dict[str, NDArray[np.float32]]
 WAYS = {"within": False, "across": True}
 """Of ABX, and whether X is of another speaker."""
@@ -102,18 +104,24 @@ def evaluate(context: Context) -> None:
             for clusters in config.clusters
             for system, folder in _systems(context, layer, clusters).items()
         }
-        said = _say(loaded, context.inputs["features"], ids, kinds)
+        stores = {
+            number: layer_store(context.inputs["features"], "test", number)
+            for number in {int(quantizer.spec.encoder.layer) for quantizer in loaded.values()}
+        }
+        heard = {key: stores[int(quantizer.spec.encoder.layer)] for key, quantizer in loaded.items()}
+        for key, quantizer in loaded.items():
+            quantizer.check(heard[key].spec, f"{key[1]} of layer {layer} and K {key[0]}")
+        said = _say(loaded, heard, ids, kinds)
         for clusters in config.clusters:
             systems: dict[str, SystemResult] = {}
             edits: dict[str, dict[str, Any]] = {}
             apart: dict[str, Distances] = {}
-            for system in _systems(context, layer, clusters):
-                quantizer, frames = loaded[clusters, system], said[clusters, system]
-                heard = _heard(context.inputs["features"], quantizer, f"{system} of K {clusters}")
+            for key in (key for key in loaded if key[0] == clusters):
+                system = key[1]
                 systems[system], edits[system], apart[system] = judge(
-                    frames, quantizer, heard, known, speakers, seconds, config.test_kinds, context.seed
+                    said[key], loaded[key], heard[key], known, speakers, seconds, config.test_kinds, context.seed
                 )
-                drawn.setdefault(clusters, {})[system] = frames
+                drawn.setdefault(clusters, {})[system] = said[key]
                 context.log(f"layer {layer}, K {clusters}, {system}: UED {_overall(systems[system]):.3f}")
             comparisons.append(
                 Comparison(
@@ -150,31 +158,22 @@ def _systems(context: Context, layer: int, clusters: int) -> dict[str, Path]:
     return found
 
 
-def _heard(features: Path, quantizer: Any, what: str) -> Any:
-    """The features of test recordings that a quantizer takes."""
-    store = layer_store(features, "test", int(quantizer.spec.encoder.layer))
-    quantizer.check(store.spec, what)
-    return store
-
-
 def _say(
-    quantizers: Mapping[tuple[int, str], Any], features: Path, ids: Sequence[str], kinds: Sequence[str]
-) -> dict[tuple[int, str], dict[str, Units]]:
+    quantizers: Mapping[Key, Any], heard: Mapping[Key, Any], ids: Sequence[str], kinds: Sequence[str]
+) -> dict[Key, dict[str, Units]]:
     """The frames' units by each, by kind and id; a network that several share runs once."""
     from speechkit.units.invariant import InvariantQuantizer
 
-    said: dict[tuple[int, str], dict[str, Units]] = {key: {kind: {} for kind in kinds} for key in quantizers}
-    shared: dict[str, list[tuple[int, str]]] = {}
+    said: dict[Key, dict[str, Units]] = {key: {kind: {} for kind in kinds} for key in quantizers}
+    shared: dict[str, list[Key]] = {}
     for key, quantizer in quantizers.items():
-        store = _heard(features, quantizer, f"{key[1]} of K {key[0]}")
         if isinstance(quantizer, InvariantQuantizer):
             shared.setdefault(quantizer.network, []).append(key)
             continue
         for kind in kinds:
-            said[key][kind] = {name: quantizer.assign(store[version(name, kind)]) for name in ids}
+            said[key][kind] = {name: quantizer.assign(heard[key][version(name, kind)]) for name in ids}
     for keys in shared.values():
-        first = quantizers[keys[0]]
-        store = _heard(features, first, keys[0][1])
+        first, store = quantizers[keys[0]], heard[keys[0]]
         for kind in kinds:
             for name in ids:
                 hidden = first.hidden(store[version(name, kind)])

@@ -69,13 +69,14 @@ def encode(context: Context) -> None:
         else load_encoder(config.encoder, layer=max(learned), device=context.device)
     )
     noises = {part: read_noises(context.inputs.get(name)) for part, name in NOISES.items()}
-    versions = {
-        "train": [(kind, n) for kind, count in msgspec.structs.asdict(config.versions).items() for n in range(count)],
-        "test": [(kind, 0) for kind in config.test_kinds],
+    drawings = msgspec.structs.asdict(config.versions).items()
+    plan = {  # of each part: its changes, what encodes them, and which layers of them are kept
+        "train": ([(kind, number) for kind, count in drawings for number in range(count)], below, learned),
+        "test": ([(kind, 0) for kind in config.test_kinds], encoder, compared),
     }
-    rows = {part: list(context.read(part)) for part in versions}
+    rows = {part: list(context.read(part)) for part in plan}
     done, total = 0, sum(map(len, rows.values()))
-    for part, changes in versions.items():
+    for part, (changes, encodes, kept) in plan.items():
         with _writers(context, encoder.spec, part, compared) as writers:
             for row in rows[part]:
                 done += 1
@@ -96,10 +97,9 @@ def encode(context: Context) -> None:
                         noises=noises[part],
                         seed=context.seed,
                     )
-                    states = (below if part == "train" else encoder).encode_layers(changed)
-                    for layer, writer in writers.items():
-                        if part == "test" or layer in learned:
-                            writer.add(f"{row.id}#{kind}-{number}", states[layer])
+                    states = encodes.encode_layers(changed)
+                    for layer in kept:
+                        writers[layer].add(f"{row.id}#{kind}-{number}", states[layer])
                 context.progress.update(done, total)
                 if context.interrupted:
                     raise Interrupted
@@ -155,7 +155,7 @@ def _waveform(manifest: Path, row: Utterance) -> NDArray[np.float32]:
 
 def cluster(context: Context) -> None:
     """For each layer and K a plain codebook of clean training speech, and those that teach."""
-    from speechkit.units.smoothed import SmoothedCodebook, Smoothing, train_smoothed
+    from speechkit.units.smoothed import Smoothing, train_smoothed
 
     config = context.config
     for layer in config.layers:
@@ -172,8 +172,7 @@ def cluster(context: Context) -> None:
             }
             made[1].codebook.save(context.output("codebooks") / place(layer, clusters))
             for name, smoothing in config.teachers.items():
-                found = made[smoothing.frames]
-                teacher = SmoothedCodebook(found.codebook, smoothing, found.spec.distance)
+                teacher = made[smoothing.frames].at_price(smoothing.price)
                 teacher.save(context.output("teachers") / place(layer, clusters, name))
 
 

@@ -9,7 +9,7 @@ import msgspec
 from torch import nn
 
 from speechkit.errors import UserError
-from speechkit.io.atomic import write_json
+from speechkit.io.atomic import atomic_path, write_json
 from speechkit.training.checkpoint import latest_checkpoint
 
 VALUES, WEIGHTS = "early_stopping.json", "best.safetensors"
@@ -60,10 +60,8 @@ class EarlyStopping:
 
         value = value if math.isfinite(value) else 1e30
         if value < self.best:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            working = self._folder / f".{WEIGHTS}.tmp"
-            save_file({name: item.detach().cpu().contiguous().clone() for name, item in _state(model)}, working)
-            working.replace(self._folder / WEIGHTS)
+            with atomic_path(self._folder / WEIGHTS) as working:
+                save_file({name: item.detach().cpu().contiguous().clone() for name, item in _state(model)}, working)
         self.values.append(value)
         write_json(self._folder / VALUES, self.values)
 

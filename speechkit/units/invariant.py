@@ -9,7 +9,7 @@ Notation used for array shapes: B items, T frames, D width of the features, W of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -229,9 +229,7 @@ class InvariantQuantizer:
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 raise UserError(f"weights {name} of the quantizer hold NaN or infinity; train it again")
-        content = b"".join(name.encode() + arrays[name].tobytes() for name in sorted(arrays))
-        if price:
-            content += str(price).encode()
+        content = _content(arrays) + (str(price).encode() if price else b"")
         clusters = head.leave.out_features - 1
         self.spec = InvariantSpec(encoder, clusters, head.config, teacher, rounds, digest_bytes(content), price)
 
@@ -296,8 +294,8 @@ class InvariantQuantizer:
     @cached_property
     def network(self) -> str:
         """Digest of all weights but the last layer's; quantizers that were trained together share it."""
-        arrays = {name: array for name, array in _arrays(self.head).items() if not name.startswith("leave.")}
-        return digest_bytes(b"".join(name.encode() + arrays[name].tobytes() for name in sorted(arrays)))
+        arrays = _arrays(self.head)
+        return digest_bytes(_content({name: arrays[name] for name in arrays if not name.startswith("leave.")}))
 
     def _best(self, scores: Float) -> NDArray[np.int32]:
         if self.spec.price:
@@ -358,6 +356,10 @@ Quantizer = Codebook | SmoothedCodebook | InvariantQuantizer
 def _posteriors(scores: Float) -> Float:
     powers = np.exp(scores[:, :-1] - scores[:, :-1].max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+
+def _content(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    return b"".join(name.encode() + arrays[name].tobytes() for name in sorted(arrays))
 
 
 def _arrays(head: InvariantHead) -> dict[str, NDArray[Any]]:

@@ -63,5 +63,5 @@ def recluster(
                 items = partial(map, store.__getitem__, names)
                 train_smoothed(items, Smoothing(smoothing.frames), config, store.spec, log).save(kept)
             made[size] = SmoothedCodebook.load(kept)
-        answers.append(SmoothedCodebook(made[size].codebook, smoothing, made[size].spec.distance))
+        answers.append(made[size].at_price(smoothing.price))
     return answers, store.__getitem__

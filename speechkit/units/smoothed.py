@@ -102,6 +102,10 @@ class SmoothedCodebook:
 
         return long_path(costs, len(rows), self.spec.smoothing.price)
 
+    def at_price(self, price: float) -> SmoothedCodebook:
+        """The same codebook, read with another price of a change of unit."""
+        return SmoothedCodebook(self.codebook, Smoothing(self.spec.smoothing.frames, price), self.spec.distance)
+
     def units(self, features: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
         """The units of an item, each run of one unit once."""
         return deduplicate(self.assign(features))[0]

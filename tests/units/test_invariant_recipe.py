@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from recipes.units_invariant.config import Versions
 from recipes.units_invariant.evaluation import discrimination, read_report, statistics
 from recipes.units_invariant.page import abx_rows, in_order, markdown, quality_rows
 from recipes.units_invariant.recipe import recipe
@@ -21,6 +22,7 @@ from speechkit.encoders.store import FeatureStore
 from speechkit.errors import UserError
 from speechkit.io.audio import write_audio
 from speechkit.pipeline import outputs, run_recipe
+from speechkit.units.perturbations import AUDIBLE
 from speechkit.units.quantizers import load_quantizer
 from speechkit.units.ued_measurement import measure_ued, read_noises
 
@@ -156,6 +158,10 @@ def test_all_versions_are_stored_and_only_speed_changes_their_length(done):
     quantizer = load_quantizer(outputs(recipe, done, "train") / "quantizers" / "layer-0" / "k-9" / "plain")
     assert quantizer.spec.encoder == store.spec
     assert quantizer.num_units == 9
+
+
+def test_training_can_hear_every_audible_change():
+    assert Versions.__struct_fields__ == AUDIBLE
 
 
 def test_heads_may_begin_with_the_encoders_own_layers(speech, tmp_path):

@@ -22,7 +22,8 @@ from speechkit.encoders.encoder import Encoder
 from speechkit.encoders.load import load_encoder
 from speechkit.encoders.probing.layer_cache import LayerCache, frame_statistics, write_layers
 from speechkit.errors import UserError
-from speechkit.io.atomic import atomic_path, write_json
+from speechkit.io.arrays import write_arrays
+from speechkit.io.atomic import write_json
 from speechkit.runtime import item_seed
 from speechkit.slue.metrics.entity_tags import END_SYMBOL, SYMBOLS
 from speechkit.slue.systems.batches import ExampleBatches, FrozenInputs, WaveformInputs, WindowedEncoder, waveform_of
@@ -282,15 +283,15 @@ def _look(model: nn.Module, looks: ExampleBatches, device: str) -> dict[str, flo
 
 def save_system(folder: Path, spec: SystemSpec, model: EndToEndModel) -> None:
     """Write the folder of a system; ``system.json`` comes last, so that a torn folder is none."""
-    from safetensors.torch import save_file
-
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "system.json").unlink(missing_ok=True)
     if model.encoder is not None:
         shutil.rmtree(folder / "encoder", ignore_errors=True)
         model.encoder.save(folder / "encoder")
-    with atomic_path(folder / "head.safetensors") as temporary:
-        save_file({name: value.contiguous().clone() for name, value in model.head.state_dict().items()}, temporary)
+    write_arrays(
+        folder / "head.safetensors",
+        {name: value.detach().cpu().numpy() for name, value in model.head.state_dict().items()},
+    )
     write_json(folder / "system.json", spec)
 
 
