@@ -25,6 +25,7 @@ from speechkit.errors import ConfigError, UserError
 from speechkit.io.arrays import read_arrays, write_arrays
 from speechkit.io.atomic import write_json
 from speechkit.io.hashing import digest_bytes
+from speechkit.training.dropout import Dropout
 from speechkit.units.codebook import Codebook, read_spec
 from speechkit.units.deduplication import deduplicate
 from speechkit.units.smoothed import SmoothedCodebook
@@ -110,7 +111,7 @@ class ConvolutionLayer(nn.Module):
         self.depthwise = nn.Conv1d(width, width, config.kernel, padding=config.kernel // 2, groups=width)
         self.expand = nn.Linear(width, 2 * width)
         self.contract = nn.Linear(2 * width, width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, frames: Tensor, padding: Tensor) -> Tensor:
         """Frames behind an item's end count as zero, as those before its beginning do."""
@@ -143,7 +144,7 @@ class PointwiseLayer(nn.Module):
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
         self.linear = nn.Linear(config.width, config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, frames: Tensor, padding: Tensor) -> Tensor:
         """``padding`` is of no matter."""

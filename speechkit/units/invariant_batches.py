@@ -27,6 +27,7 @@ class Batches:
         targets: of each teacher, then each item, the unit of each clean frame.
         read: features (T, D) by name.
         config: how.
+        epochs: passes over the items.
         seed: of all drawings.
     """
 
@@ -36,13 +37,14 @@ class Batches:
         targets: Sequence[Sequence[NDArray[np.int32]]],
         read: Read,
         config: InvariantConfig,
+        epochs: int,
         seed: int,
     ) -> None:
         self._versions, self._targets, self._read, self._config, self._seed = versions, targets, read, config, seed
         longest = [max(frames for _, frames in each) for each in versions]
         self._buckets = LengthBuckets(longest, config.batch_frames, seed)
         self.steps = 0
-        while self._buckets.epoch_of(self.steps) < config.epochs:
+        while self._buckets.epoch_of(self.steps) < epochs:
             self.steps += 1
 
     def frame_weight(self, number: int) -> float:

@@ -15,11 +15,10 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         head: its shape.
-        rounds: of training, each taught by what came out of the one before.
+        epochs: passes over the items, of each round of training; a pass takes one version of each item, and none twice
+            before all. Every round is taught by what came out of the one before.
         recluster: from the second round on the targets are not the units of the heads before, but clusters that k-means
             finds in the space of their network, which is trained on; else a fresh network learns those units.
-        first_epochs: passes of the first round when there are several, if not ``epochs``.
-        epochs: passes over the items of each round; a pass takes one version of each, and none twice before all.
         batch_frames: most frames of a batch, padding included.
         learning_rate: the peak.
         upper_rate: that of the encoder's own layers, where the heads begin with some.
@@ -33,10 +32,8 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     head: HeadConfig = HeadConfig()
-    rounds: int = 2
+    epochs: tuple[int, ...] = (10, 10)
     recluster: bool = False
-    first_epochs: int | None = None
-    epochs: int = 10
     batch_frames: int = 3000
     learning_rate: float = 2e-3
     upper_rate: float = 3e-4
@@ -49,24 +46,17 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     price: float = 0.0
 
     def __post_init__(self) -> None:
-        wrong = [
-            f"{name} is {getattr(self, name)}, it must be at least 1"
-            for name in ("rounds", "epochs", "batch_frames")
-            if getattr(self, name) < 1
-        ]
+        wrong = []
+        if not self.epochs or min(self.epochs) < 1:
+            wrong.append(f"epochs are {list(self.epochs)}, they must be a number of 1 or more for each round")
+        if self.batch_frames < 1:
+            wrong.append(f"batch_frames is {self.batch_frames}, it must be at least 1")
         wrong += [
             f"{name} is {getattr(self, name)}, it must lie from 0 to 1"
             for name in ("warmup_share", "frame_share", "frame_weight")
             if not 0 <= getattr(self, name) <= 1
         ]
-        if self.first_epochs is not None and self.first_epochs < 1:
-            wrong.append(f"first_epochs is {self.first_epochs}, it must be at least 1")
         if not self.price >= 0:
             wrong.append(f"price is {self.price}, it must be 0 or more")
         if wrong:
             raise ConfigError("; ".join(wrong))
-
-    def of_round(self, number: int) -> InvariantConfig:
-        """The settings of a round, counted from 1."""
-        first = number == 1 and self.rounds > 1 and self.first_epochs is not None
-        return msgspec.structs.replace(self, epochs=self.first_epochs) if first else self

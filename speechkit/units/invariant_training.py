@@ -139,7 +139,7 @@ def train_invariant(
     network: SharedHead | None = None
     made: list[InvariantQuantizer] = []
     left_out: list[int] = []
-    for number in range(1, config.rounds + 1):
+    for number, epochs in enumerate(config.epochs, start=1):
         place = Path(folder) / f"round-{number}"
         if made and config.recluster:
             said_by, heard = recluster(made, _smoothings(teachers), clean, read, place, seed + number, log)
@@ -154,7 +154,8 @@ def train_invariant(
             [fitting[item] for item in kept],
             [[said[item] for item in kept] for said in targets],
             read,
-            config.of_round(number),
+            config,
+            epochs,
             seed + number,
         )
         with torch.random.fork_rng(devices=[]):

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from speechkit.errors import ConfigError
+from speechkit.training.attention import Attention
+from speechkit.training.dropout import Dropout
 
 FAMILIES = ("wav2vec2", "hubert", "data2vec-audio")
 
@@ -48,8 +50,8 @@ def _layer(shape: LayerShape, dropout: float) -> nn.TransformerEncoderLayer:
         batch_first=True,
         norm_first=shape.norm_first,
     )
-    # With a dropout of its own, attention would have to keep its whole matrix: a fifth more time a step.
-    layer.self_attn.dropout = 0.0
+    layer.self_attn = Attention(shape.width, shape.heads)
+    layer.dropout, layer.dropout1, layer.dropout2 = (Dropout(dropout) for _ in range(3))
     return layer
 
 

@@ -60,7 +60,7 @@ def test_a_trained_head_says_the_clean_units_of_changed_audio(kind, tmp_path):
     codebook, store, versions = planted()
     _, unseen, _ = planted(20, seed=1)
     head = msgspec.structs.replace(SMALL, kind=kind, width=32)
-    config = InvariantConfig(head, rounds=2, epochs=20, batch_frames=300, learning_rate=5e-3)
+    config = InvariantConfig(head, epochs=(20, 20), batch_frames=300, learning_rate=5e-3)
     result = train_invariant([codebook], versions, store.__getitem__, config, tmp_path)
     assert result.left_out == [0, 0]
     assert result.quantizers[0].spec.rounds == 2
@@ -79,7 +79,7 @@ def test_a_trained_head_says_the_clean_units_of_changed_audio(kind, tmp_path):
 
 def test_an_interrupted_training_ends_with_the_same_weights(tmp_path):
     codebook, store, versions = planted(12)
-    config = InvariantConfig(SMALL, rounds=2, epochs=3, batch_frames=200)
+    config = InvariantConfig(SMALL, epochs=(3, 3), batch_frames=200)
     whole = train_invariant([codebook], versions, store.__getitem__, config, tmp_path / "a")
     calls = itertools.count()
     for _ in range(30):
@@ -226,8 +226,9 @@ def test_features_that_do_not_fit_are_refused():
 def test_settings_that_make_no_head_or_training_are_refused():
     with pytest.raises(ConfigError, match=r"kernel is 4.*33 does not divide"):
         HeadConfig(kernel=4, width=33)
-    with pytest.raises(ConfigError, match="rounds is 0"):
-        InvariantConfig(rounds=0)
+    for epochs in ((), (3, 0)):
+        with pytest.raises(ConfigError, match="1 or more for each round"):
+            InvariantConfig(epochs=epochs)
     with pytest.raises(ConfigError, match="price is -1"):
         InvariantConfig(price=-1)
 
@@ -235,7 +236,7 @@ def test_settings_that_make_no_head_or_training_are_refused():
 def test_what_cannot_be_learnt_from_is_counted_or_refused(tmp_path):
     codebook, store, versions = planted(6)
     store["0+bent"] = store["0+bent"][:3]
-    config = InvariantConfig(SMALL, rounds=1, epochs=1, batch_frames=200)
+    config = InvariantConfig(SMALL, epochs=(1,), batch_frames=200)
     result = train_invariant([codebook], versions, store.__getitem__, config, tmp_path / "a")
     assert (result.left_out, result.versions) == ([1], 18)
     with pytest.raises(UserError, match="no item has features of changed audio"):
@@ -249,10 +250,10 @@ def test_what_cannot_be_learnt_from_is_counted_or_refused(tmp_path):
 
 def test_a_pass_takes_one_version_of_every_item():
     _, store, versions = planted(20)
-    config = InvariantConfig(SMALL, epochs=1, batch_frames=300, time_masks=1)
+    config = InvariantConfig(SMALL, batch_frames=300, time_masks=1)
     listed = [[(name, len(store[name])) for name in names] for names in versions.values()]
     targets = [np.full(len(store[name]), place % CLUSTERS) for place, name in enumerate(versions)]
-    batches = Batches(listed, [targets], store.__getitem__, config, 0)
+    batches = Batches(listed, [targets], store.__getitem__, config, 1, 0)
     seen = [batches(number) for number in range(batches.steps)]
     assert sum(len(batch["frames"]) for batch in seen) == 20
     assert sorted(torch.cat([batch["targets"][0] for batch in seen]).tolist()) == sorted(int(t[0]) for t in targets)
@@ -268,9 +269,7 @@ def test_a_pass_takes_one_version_of_every_item():
 
 def test_a_second_round_may_learn_clusters_of_the_network_s_space_and_is_resumed_to_the_same_bytes(tmp_path):
     codebook, store, versions = planted(12)
-    config = InvariantConfig(
-        SMALL, rounds=2, recluster=True, first_epochs=20, epochs=10, batch_frames=400, learning_rate=5e-3
-    )
+    config = InvariantConfig(SMALL, epochs=(20, 10), recluster=True, batch_frames=400, learning_rate=5e-3)
     teachers = [SmoothedCodebook(codebook, Smoothing(price=price), 1.0) for price in (0.0, 0.2)]
     asked = itertools.count()
     whole = train_invariant(
@@ -317,8 +316,8 @@ def test_no_version_is_taken_twice_before_all_were():
         heard.append(name)
         return store[name]
 
-    config = InvariantConfig(SMALL, epochs=6, batch_frames=10_000)
-    batches = Batches(listed, [[np.zeros(3, int)] * 5], read, config, 0)
+    config = InvariantConfig(SMALL, batch_frames=10_000)
+    batches = Batches(listed, [[np.zeros(3, int)] * 5], read, config, 6, 0)
     assert batches.steps == 6  # one a pass
     passes = []
     for number in range(6):
@@ -328,7 +327,7 @@ def test_no_version_is_taken_twice_before_all_were():
     for each in names:
         taken = [next(name for name in taken if name in each) for taken in passes]
         assert sorted(taken[:3]) == sorted(taken[3:]) == sorted(each)
-    again = Batches(listed, [[np.zeros(3, int)] * 5], read, config, 0)
+    again = Batches(listed, [[np.zeros(3, int)] * 5], read, config, 6, 0)
     heard.clear()
     again(4)
     assert sorted(heard) == passes[4]  # whatever came before
@@ -336,15 +335,14 @@ def test_no_version_is_taken_twice_before_all_were():
 
 def test_a_stretched_item_has_its_units_where_they_were():
     frames = np.zeros((9, DIM), np.float32)
-    config = InvariantConfig(SMALL, epochs=4, batch_frames=300, frame_share=0.5, frame_weight=0.2)
-    batches = Batches([[("slow", 9)]], [[np.array([4, 4, 2])]], {"slow": frames}.__getitem__, config, 0)
+    config = InvariantConfig(SMALL, batch_frames=300, frame_share=0.5, frame_weight=0.2)
+    batches = Batches([[("slow", 9)]], [[np.array([4, 4, 2])]], {"slow": frames}.__getitem__, config, 4, 0)
     assert batches(0)["aligned"][0].tolist() == [[4] * 6 + [2] * 3]
     assert batches(0)["targets"][0].tolist() == [4, 2]
     assert [round(batches.frame_weight(number), 2) for number in range(4)] == [1, 0.6, 0.2, 0.2]
-    published = InvariantConfig(SMALL, epochs=1, batch_frames=300, frame_share=0, frame_weight=0)
-    assert (
-        Batches([[("slow", 9)]], [[np.zeros(3, int)]], {"slow": frames}.__getitem__, published, 0).frame_weight(0) == 0
-    )
+    published = InvariantConfig(SMALL, batch_frames=300, frame_share=0, frame_weight=0)
+    fresh = Batches([[("slow", 9)]], [[np.zeros(3, int)]], {"slow": frames}.__getitem__, published, 1, 0)
+    assert fresh.frame_weight(0) == 0
 
 
 def test_statistics_are_those_of_all_frames():

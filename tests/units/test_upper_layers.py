@@ -84,7 +84,7 @@ def test_heads_of_several_sizes_learn_together_with_the_layers_below_them(tmp_pa
         store |= {str(item): clean.astype(np.float32), f"{item}+": (clean[:, ::-1]).astype(np.float32)}
         versions[str(item)] = [str(item), f"{item}+"]
     teachers = [Codebook(centres[:4], encoder), Codebook(centres, encoder)]
-    config = InvariantConfig(SMALL, rounds=2, epochs=12, batch_frames=200, learning_rate=5e-3, upper_rate=1e-3)
+    config = InvariantConfig(SMALL, epochs=(12, 12), batch_frames=200, learning_rate=5e-3, upper_rate=1e-3)
     result = train_invariant(
         teachers, versions, store.__getitem__, config, tmp_path / "run", upper=upper, encoder=below
     )
