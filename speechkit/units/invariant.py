@@ -226,7 +226,7 @@ class InvariantQuantizer:
         if encoder.dim != dim:
             raise UserError(f"the head takes frames {dim} wide, {encoder.model} gives {encoder.dim}; take its encoder")
         self.head = head.eval()
-        arrays = _arrays(head)
+        arrays = self.arrays()
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 raise UserError(f"weights {name} of the quantizer hold NaN or infinity; train it again")
@@ -295,7 +295,7 @@ class InvariantQuantizer:
     @cached_property
     def network(self) -> str:
         """Digest of all weights but the last layer's; quantizers that were trained together share it."""
-        arrays = _arrays(self.head)
+        arrays = self.arrays()
         return digest_bytes(_content({name: arrays[name] for name in arrays if not name.startswith("leave.")}))
 
     def _best(self, scores: Float) -> NDArray[np.int32]:
@@ -325,7 +325,7 @@ class InvariantQuantizer:
 
     def save(self, folder: Path | str) -> None:
         """Write ``quantizer.safetensors``, then ``quantizer.json``."""
-        write_arrays(Path(folder) / ARRAYS_FILE, _arrays(self.head))
+        write_arrays(Path(folder) / ARRAYS_FILE, self.arrays())
         write_json(Path(folder) / SPEC_FILE, self.spec)
 
     @classmethod
@@ -336,19 +336,33 @@ class InvariantQuantizer:
             UserError: if a file is missing or damaged, or the arrays are not those of the spec.
         """
         spec: InvariantSpec = read_spec(Path(folder) / SPEC_FILE, InvariantSpec)
-        arrays: dict[str, Any] = dict(read_arrays(Path(folder) / ARRAYS_FILE))
+        found = cls.from_arrays(spec, read_arrays(Path(folder) / ARRAYS_FILE), folder)
+        if found.spec != spec:
+            raise UserError(f"{folder}: {SPEC_FILE} does not describe {ARRAYS_FILE}; copy both files again")
+        return found
+
+    @classmethod
+    def from_arrays(
+        cls, spec: InvariantSpec, arrays: Mapping[str, NDArray[Any]], origin: Path | str
+    ) -> InvariantQuantizer:
+        """A quantizer as ``spec`` describes it but for the digest, with weights of any precision.
+
+        Raises:
+            UserError: naming the ``origin``, if the weights are not those of such a head.
+        """
         nothing = np.zeros(spec.encoder.dim, np.float32)
         head = InvariantHead(spec.encoder.dim, spec.clusters, spec.head, nothing, nothing)
         try:
             head.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
         except RuntimeError as error:
             raise UserError(
-                f"{folder}: {ARRAYS_FILE} does not hold the head that {SPEC_FILE} describes; copy both files again"
+                f"{origin}: does not hold the head that it describes; copy all its files again"
             ) from error
-        found = cls(head, spec.encoder, spec.teacher, spec.rounds, spec.price)
-        if found.spec != spec:
-            raise UserError(f"{folder}: {SPEC_FILE} does not describe {ARRAYS_FILE}; copy both files again")
-        return found
+        return cls(head, spec.encoder, spec.teacher, spec.rounds, spec.price)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All weights by name."""
+        return {name: value.detach().cpu().contiguous().numpy() for name, value in self.head.state_dict().items()}
 
 
 Quantizer = Codebook | SmoothedCodebook | InvariantQuantizer
@@ -361,7 +375,3 @@ def _posteriors(scores: Float) -> Float:
 
 def _content(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return b"".join(name.encode() + arrays[name].tobytes() for name in sorted(arrays))
-
-
-def _arrays(head: InvariantHead) -> dict[str, NDArray[Any]]:
-    return {name: value.detach().cpu().contiguous().numpy() for name, value in head.state_dict().items()}

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     AnyQuantizer = Codebook | SmoothedCodebook | StackedQuantizer | InvariantQuantizer
 
+PREFIX = "embedded-"
+"""What the size of a quantizer inside the package stands behind."""
+
 
 class UnitSet(msgspec.Struct, frozen=True):
     """Units that can stand in one sequence.
@@ -41,10 +44,16 @@ class _Kind(msgspec.Struct):
 def open_quantizer(folder: Path | str) -> AnyQuantizer:
     """A codebook, plain or smoothed, a stacked quantizer or an invariant one, whichever the folder holds.
 
+    Where there is no such folder, ``embedded-100`` and the like stand for the invariant quantizers inside the package.
+
     Raises:
         UserError: if it holds none, or a file of it is damaged.
     """
     folder = Path(folder)
+    if str(folder).startswith(PREFIX) and not folder.is_dir():
+        from speechkit.units.embedded import unpack
+
+        return unpack(str(folder).removeprefix(PREFIX))
     if (folder / CODEBOOK_FILE).is_file():
         return Codebook.load(folder)
     if not (folder / QUANTIZER_FILE).is_file():

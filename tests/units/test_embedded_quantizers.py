@@ -1,0 +1,69 @@
+"""Claims about quantizers kept together, and about those inside the package."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from speechkit.encoders.spec import EncoderSpec
+from speechkit.errors import UserError
+from speechkit.io.arrays import read_arrays, write_arrays
+from speechkit.units.embedded import ARRAYS_FILE, SPECS_FILE, pack, unpack
+from speechkit.units.invariant import HeadConfig, InvariantHead, InvariantQuantizer
+from speechkit.units.upper_layers import LayerShape, UpperLayers
+
+DIM = 8
+ENCODER = EncoderSpec(model="planted", weights="w", layer="0", normalization="none", dim=DIM)
+
+
+def relatives(*sizes, seed=0):
+    """Quantizers of one network."""
+    torch.manual_seed(seed)
+    shape = LayerShape(1, DIM, 2, 16, True)
+    config = HeadConfig(width=16, layers=1, kernel=3, heads=2, upper=shape)
+    head = InvariantHead(DIM, 2, config, np.zeros(DIM, np.float32), np.ones(DIM, np.float32), UpperLayers(shape))
+    made = {}
+    for size in sizes:
+        own = copy.deepcopy(head)
+        own.leave = nn.Linear(16, size + 1)
+        made[str(size)] = InvariantQuantizer(own, ENCODER, "t", 2, 0.5)
+    return made
+
+
+def test_quantizers_of_one_network_share_a_file(tmp_path):
+    made = relatives(3, 5, 40)
+    pack(made, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {ARRAYS_FILE, SPECS_FILE}
+    network = sum(array.size for name, array in made["3"].arrays().items() if not name.startswith("leave."))
+    assert sum(array.size for array in read_arrays(tmp_path / ARRAYS_FILE).values()) == network + 17 * (4 + 6 + 41)
+    features = np.random.default_rng(0).standard_normal((50, DIM)).astype(np.float32)
+    for name, whole in made.items():
+        again = unpack(name, tmp_path)
+        assert (again.num_units, again.spec.price, again.spec.encoder) == (int(name), 0.5, ENCODER)
+        np.testing.assert_allclose(again.posteriors(features), whole.posteriors(features), atol=2e-3)
+    assert unpack("3", tmp_path).network == unpack("40", tmp_path).network
+
+
+def test_what_is_no_pair_or_no_family_is_refused(tmp_path):
+    with pytest.raises(UserError, match="trained together"):
+        pack(relatives(3) | {"5": relatives(5, seed=1)["5"]}, tmp_path)
+    with pytest.raises(UserError, match="trained together"):
+        pack({}, tmp_path)
+    pack(relatives(3, 5), tmp_path)
+    with pytest.raises(UserError, match="no quantizer '4'; it has 3, 5"):
+        unpack("4", tmp_path)
+    arrays = dict(read_arrays(tmp_path / ARRAYS_FILE))
+    write_arrays(tmp_path / ARRAYS_FILE, arrays | {"3/leave.bias": arrays["3/leave.bias"] + 1})
+    with pytest.raises(UserError, match="does not describe"):
+        unpack("3", tmp_path)
+    unpack("5", tmp_path)
+    write_arrays(tmp_path / ARRAYS_FILE, {name: array for name, array in arrays.items() if name != "3/leave.bias"})
+    with pytest.raises(UserError, match="does not hold the head"):
+        unpack("3", tmp_path)
+    (tmp_path / SPECS_FILE).unlink()
+    with pytest.raises(UserError, match="quantizers.json"):
+        unpack("5", tmp_path)
