@@ -73,7 +73,13 @@ def read_settings(recipe: Recipe, files: Sequence[Path] = (), overrides: Sequenc
         if not equals or not key:
             problems.append(f"{override!r} is no key=value")
             continue
-        _set(settings, known, key.strip(), text, "command line", problems, is_text=True)
+        key = key.strip()
+        inner = parse_scalar(text) if _holds_settings(key, recipe, known) else None
+        if isinstance(inner, dict):
+            for name, value in _leaves(inner, recipe, known, key):
+                _set(settings, known, name, value, "command line", problems)
+            continue
+        _set(settings, known, key, text, "command line", problems, is_text=True)
     if problems:
         raise ConfigError("\n".join(problems))
     return settings
@@ -125,16 +131,22 @@ def _leaves(
     data: dict[str, Any], recipe: Recipe, known: dict[str, list[Any]], prefix: str = ""
 ) -> Iterator[tuple[str, Any]]:
     """Mappings are opened as far as the configs have structs; a dict-typed field stays one value."""
-    sections = {stage.name for stage in recipe.stages}
     for key, value in data.items():
         path = f"{prefix}.{key}" if prefix else str(key)
-        is_open = path in sections if not prefix else path in known and _struct_of(known[path][0]) is not None
+        is_open = _holds_settings(path, recipe, known)
         if isinstance(value, dict) and is_open:
             yield from _leaves(value, recipe, known, path)
-        elif value is None and path in sections and not prefix:
+        elif value is None and is_open and not prefix:
             continue  # a section with nothing under it
         else:
             yield path, value
+
+
+def _holds_settings(path: str, recipe: Recipe, known: dict[str, list[Any]]) -> bool:
+    """Whether it names a stage's section or a field with fields of its own."""
+    if "." not in path:
+        return path in {stage.name for stage in recipe.stages}
+    return path in known and _struct_of(known[path][0]) is not None
 
 
 def _set(
@@ -147,8 +159,12 @@ def _set(
     *,
     is_text: bool = False,
 ) -> None:
-    if key not in known or (_struct_of(known[key][0]) is not None):
+    if key not in known:
         problems.append(f"{where}: {_unknown(key, known)}")
+        return
+    if _struct_of(known[key][0]) is not None:
+        inner = next(name for name in known if name.startswith(f"{key}."))
+        problems.append(f"{where}: {key} holds settings, it is none itself; set them one by one, for example {inner}")
         return
     for annotation in known[key]:
         try:

@@ -88,6 +88,16 @@ def test_nested_keys_and_plain_tables(tmp_path):
     assert config.table == {"a": 1}
 
 
+def test_several_settings_may_be_given_at_once_in_the_shell():
+    assert first("first.window={shape: hamming, size: 7}").window == Window(7, "hamming")
+    config = first("first.window={size: 30}", "first={rate: 2.0, window: {shape: hamming}}", "first.window.size=3")
+    assert (config.rate, config.window) == (2.0, Window(3, "hamming"))
+    with pytest.raises(ConfigError, match=r"command line: unknown key 'first\.window\.siz'"):
+        first("first.window={siz: 1}")
+    with pytest.raises(ConfigError, match=r"command line: first\.window holds settings.*first\.window\.size"):
+        first("first.window=7")
+
+
 def test_a_shared_key_reaches_the_section_and_the_section_wins():
     assert first("lang=hi").lang == "hi"
     assert first("lang=hi", "first.lang=pa").lang == "pa"
