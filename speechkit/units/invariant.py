@@ -355,9 +355,7 @@ class InvariantQuantizer:
         try:
             head.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
         except RuntimeError as error:
-            raise UserError(
-                f"{origin}: does not hold the head that it describes; copy all its files again"
-            ) from error
+            raise UserError(f"{origin}: does not hold the head that it describes; copy all its files again") from error
         return cls(head, spec.encoder, spec.teacher, spec.rounds, spec.price)
 
     def arrays(self) -> dict[str, NDArray[Any]]:

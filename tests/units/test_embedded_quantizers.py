@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from recipes.units_invariant.pack import pack_folders
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import UserError
 from speechkit.io.arrays import read_arrays, write_arrays
@@ -65,5 +66,16 @@ def test_what_is_no_pair_or_no_family_is_refused(tmp_path):
     with pytest.raises(UserError, match="does not hold the head"):
         unpack("3", tmp_path)
     (tmp_path / SPECS_FILE).unlink()
-    with pytest.raises(UserError, match="quantizers.json"):
+    with pytest.raises(UserError, match=r"quantizers\.json"):
         unpack("5", tmp_path)
+
+
+def test_a_script_packs_one_of_each_size(tmp_path):
+    folders = []
+    for name, quantizer in relatives(3, 5).items():
+        folders.append(tmp_path / name)
+        quantizer.save(folders[-1])
+    pack_folders(folders, tmp_path / "packed")
+    assert unpack("5", tmp_path / "packed").num_units == 5
+    with pytest.raises(UserError, match="second quantizer of 3 units"):
+        pack_folders([folders[0], folders[0]], tmp_path / "again")

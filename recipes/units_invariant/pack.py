@@ -1,0 +1,48 @@
+"""Keep quantizers that were trained together in one folder, at half precision, by their number of units.
+
+    python -m recipes.units_invariant.pack exp/units_invariant/05-train/current/quantizers/layer-3/k-*/light --out DIR
+
+`speechkit.units.embedded.unpack("100", DIR)` gives one of them back.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from speechkit.errors import UserError
+from speechkit.units.embedded import pack
+from speechkit.units.invariant import InvariantQuantizer
+
+
+def pack_folders(folders: Sequence[Path], out: Path) -> None:
+    """Pack the quantizers of the folders, each under its number of units.
+
+    Raises:
+        UserError: if two have the same number, or they were not trained together.
+    """
+    quantizers: dict[str, InvariantQuantizer] = {}
+    for folder in folders:
+        quantizer = InvariantQuantizer.load(folder)
+        name = str(quantizer.num_units)
+        if name in quantizers:
+            raise UserError(f"{folder}: a second quantizer of {name} units; give one of each size")
+        quantizers[name] = quantizer
+    pack(quantizers, out)
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Keep quantizers that were trained together in one folder.")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="QUANTIZER", help="folders, one for each size")
+    parser.add_argument("--out", type=Path, required=True, help="the folder that is made")
+    options = parser.parse_args()
+    try:
+        pack_folders(options.folders, options.out)
+    except UserError as error:
+        raise SystemExit(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()
