@@ -20,12 +20,12 @@ Examples:
 
   speechkit ued invariant-100 --manifest dev.jsonl --encoder facebook/hubert-base-ls960 --noises musan/noise
 
-  speechkit ued kmeans-100 --manifest dev.jsonl --kinds noise,room --json
+  speechkit ued embedded-100 --manifest dev.jsonl --kinds noise,room --json
 """
 
 
 def ued(
-    quantizers: Annotated[list[Path], typer.Argument(metavar="QUANTIZER...", help="Folders of quantizers.")],
+    quantizers: Annotated[list[Path], typer.Argument(metavar="QUANTIZER...", help="Folders, or embedded-100 or such.")],
     manifest: Annotated[Path, typer.Option(help="Recordings to measure on.")],
     encoder: Annotated[str, typer.Option(help="The encoder of the quantizers.")] = "embedded",
     kinds: Annotated[str, typer.Option(help="Changes, with commas between them.")] = "",

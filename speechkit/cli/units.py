@@ -113,7 +113,7 @@ def import_(
 @app.command()
 def assign(
     features: Annotated[Path, typer.Argument(metavar="FEATURES", help="A store of the codebook's encoder and layer.")],
-    codebook: Annotated[Path, typer.Option(help="Folder of a codebook or quantizer.")],
+    codebook: Annotated[Path, typer.Option(help="Folder of a codebook or quantizer, or embedded-100 or such.")],
     out: Annotated[Path, typer.Option(help="The units, .jsonl; NAME-0.jsonl and on for several codebooks.")],
 ) -> None:
     """Name every frame: each run of a unit once, with its duration.

@@ -59,7 +59,8 @@ def unpack(name: str, folder: Path | str = MODELS) -> InvariantQuantizer:
     folder = Path(folder)
     specs = read_spec(folder / SPECS_FILE, PackedSpecs).quantizers
     if name not in specs:
-        raise UserError(f"{folder}: has no quantizer {name!r}; it has {', '.join(specs)}")
+        by_size = sorted(specs, key=lambda known: (len(known), known))
+        raise UserError(f"{folder}: has no quantizer {name!r}; it has {', '.join(by_size)}")
     arrays = {
         key.removeprefix(f"{name}/"): array
         for key, array in read_arrays(folder / ARRAYS_FILE).items()

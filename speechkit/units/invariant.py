@@ -323,6 +323,10 @@ class InvariantQuantizer:
         """
         self.spec.encoder.require(encoder, what)
 
+    def at_price(self, price: float) -> InvariantQuantizer:
+        """The same weights, read with another price of a change of unit."""
+        return InvariantQuantizer(self.head, self.spec.encoder, self.spec.teacher, self.spec.rounds, price)
+
     def save(self, folder: Path | str) -> None:
         """Write ``quantizer.safetensors``, then ``quantizer.json``."""
         write_arrays(Path(folder) / ARRAYS_FILE, self.arrays())

@@ -10,11 +10,16 @@ import torch
 from torch import nn
 
 from recipes.units_invariant.pack import pack_folders
+from speechkit.encoders import load_encoder
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import UserError
 from speechkit.io.arrays import read_arrays, write_arrays
+from speechkit.io.audio import read_audio
 from speechkit.units.embedded import ARRAYS_FILE, SPECS_FILE, pack, unpack
 from speechkit.units.invariant import HeadConfig, InvariantHead, InvariantQuantizer
+from speechkit.units.perturbations import perturb
+from speechkit.units.quantizers import load_quantizer
+from speechkit.units.ued import count_edits, ued_score
 from speechkit.units.upper_layers import LayerShape, UpperLayers
 
 DIM = 8
@@ -79,3 +84,43 @@ def test_a_script_packs_one_of_each_size(tmp_path):
     assert unpack("5", tmp_path / "packed").num_units == 5
     with pytest.raises(UserError, match="second quantizer of 3 units"):
         pack_folders([folders[0], folders[0]], tmp_path / "again")
+
+
+@pytest.fixture(scope="module")
+def heard(shared_data):
+    """Features for the quantizers of the package, of a sentence clean, in noise and a tenth of a decibel louder."""
+    encoder = load_encoder("embedded", layer=0, device="cpu")
+    waveform = read_audio(shared_data / "LibriSpeech/dev-clean/84/121550/84-121550-0008.mp3")
+    return encoder.spec, {
+        kind: encoder.encode(perturb(waveform, kind, "x") if kind else waveform) for kind in ("", "noise", "gain")
+    }
+
+
+@pytest.mark.parametrize("clusters", [50, 100, 200, 500])
+def test_the_package_holds_quantizers_that_hear_through_changes(clusters, heard):
+    spec, features = heard
+    quantizer = load_quantizer(f"embedded-{clusters}")
+    quantizer.check(spec)
+    assert quantizer.num_units == clusters
+    clean = quantizer.units(features[""])
+    assert len(np.unique(clean)) > clusters**0.5
+    assert 8 < len(clean) / (len(features[""]) / 50) < 32
+    distances = {
+        kind: ued_score([count_edits({"x": clean}, {"x": quantizer.units(features[kind])})]).ued
+        for kind in ("noise", "gain")
+    }
+    assert distances["gain"] < 0.03
+    assert distances["noise"] < 0.4
+
+
+def test_a_size_that_the_package_has_not_is_refused():
+    with pytest.raises(UserError, match="no quantizer '7'; it has 50, 100, 200, 500"):
+        load_quantizer("embedded-7")
+
+
+def test_another_price_reads_the_same_weights():
+    made = relatives(9)["9"]
+    features = np.random.default_rng(0).standard_normal((200, DIM)).astype(np.float32)
+    free, dear = made.at_price(0.0), made.at_price(50.0)
+    assert made.at_price(0.5).spec == made.spec != free.spec
+    assert len(free.units(features)) > len(dear.units(features)) == 1
