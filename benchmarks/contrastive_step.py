@@ -11,10 +11,10 @@ Run: python -m benchmarks.contrastive_step
 from __future__ import annotations
 
 import json
-import resource
-import subprocess
 import sys
 import time
+
+from benchmarks import compare_steps, peak_megabytes
 
 STEPS, SECONDS, ITEMS = 4, 8, 3
 WAYS = ("transformers", "speechkit")
@@ -61,7 +61,7 @@ def measure(size: str, way: str) -> dict[str, float]:
         loss(True)[0].backward()
         times.append(time.process_time() - began)
         network.zero_grad()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_megabytes()
     return {"seconds": min(times[1:]), "megabytes": peak, "loss": value}
 
 
@@ -74,18 +74,7 @@ def main() -> None:
     print("| size | way | CPU s | transformers / this | peak MB |")
     print("|---|---|---|---|---|")
     for size in ("small", "base"):
-        found = {}
-        for way in WAYS:
-            command = [sys.executable, "-m", "benchmarks.contrastive_step", size, way]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            found[way] = json.loads(done.stdout.splitlines()[-1])
-        first, second = (found[way]["loss"] for way in WAYS)
-        if abs(first - second) > 1e-3 * first:
-            raise SystemExit(f"{size}: the losses differ, {first} and {second}")
-        for way in WAYS:
-            seconds, peak = found[way]["seconds"], found[way]["megabytes"]
-            ratio = found["transformers"]["seconds"] / seconds
-            print(f"| {size} | {way} | {seconds:.2f} | {ratio:.2f} | {peak:.0f} |")
+        compare_steps("benchmarks.contrastive_step", [size], WAYS, "loss", 1e-3)
 
 
 if __name__ == "__main__":

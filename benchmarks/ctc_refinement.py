@@ -20,6 +20,8 @@ import time
 
 import numpy as np
 
+from benchmarks import peak_megabytes
+
 HOUR = 180_000
 METHODS = {
     "refine_all": "1 h",
@@ -96,7 +98,7 @@ def measure(method: str) -> dict[str, float]:
         labels = labels[0].numpy()
         first = np.flatnonzero((labels != 0) & (np.concatenate([[-1], labels[:-1]]) != labels))
         found = first if len(first) == len(tokens) else np.zeros(0)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = peak_megabytes()
     error = float(np.quantile(np.abs(found - starts), 0.95)) * 0.02 if len(found) else -1.0
     return {"cpu": cpu, "mb": memory, "error": error}
 

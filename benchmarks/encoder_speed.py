@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
+from benchmarks import peak_megabytes
 
 CORPORA = ("LibriSpeech", "LJSpeech-1.1", "kerstin-de", "cv-corpus-6.1", "speechocean762", "barista-intents")
 WAYS = {
@@ -105,7 +106,7 @@ def measure(way: str, folder: Path) -> None:
     seconds, frames = encode(way, folder)
     rows = {f"{index:03d}": frame for index, frame in enumerate(frames)}
     write_arrays(folder / f"{way.replace(' ', '_')}.safetensors", rows)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_megabytes()
     print(json.dumps({"seconds": seconds, "megabytes": peak}))
 
 

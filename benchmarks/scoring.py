@@ -15,12 +15,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from benchmarks import peak_megabytes
 
 CALLS, WORDS = 44, 363_115
 WAYS = ("jiwer", "word_errors", "compare")
@@ -88,7 +89,7 @@ def measure(way: str, reference: Path, hypothesis: Path) -> dict[str, float]:
                 list(columns(passage))
         counts = (result.counts.hits, result.counts.substitutions, result.counts.deletions, result.counts.insertions)
     seconds = time.perf_counter() - begin
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = peak_megabytes()
     return {"seconds": seconds, "megabytes": memory, **dict(zip(("hits", "sub", "del", "ins"), counts, strict=True))}
 
 

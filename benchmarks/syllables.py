@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -23,6 +22,8 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from benchmarks import peak_megabytes
 
 Frames = NDArray[np.float32]
 WIDTH, NORM, MERGE = 768, 2.6, 0.8
@@ -90,11 +91,6 @@ def cpu_seconds(work: Callable[[], object], repeats: int) -> float:
         work()
         times.append(time.process_time() - begin)
     return min(times)
-
-
-def peak_megabytes() -> float:
-    """Peak memory of this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def ten_hours(way: str) -> dict[str, float]:

@@ -14,13 +14,14 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import resource
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+
+from benchmarks import peak_megabytes
 
 HOP_SECONDS = 0.02
 VOCABULARY = ("<blank>", " ", "'", *"abcdefghijklmnopqrstuvwxyz")
@@ -110,7 +111,7 @@ def run(folder: Path) -> None:
     began, cpu = time.perf_counter(), time.process_time()
     mined = mine(folder / "audio", folder / "documents", folder / "out")
     wall, cpu = time.perf_counter() - began, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_megabytes()
     summary = mined.summary
     print("| audio | wall s | CPU s | peak memory | kept |\n|---|---|---|---|---|")
     print(

@@ -14,11 +14,12 @@ import argparse
 import json
 import os
 import random
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+
+from benchmarks import peak_megabytes
 
 METHODS = ("locate_sentences", "locate_sentences 10 h", "needleman_wunsch", "edlib", "parasail", "kaldialign")
 SIZES = {"locate_sentences 10 h": 600_000, "needleman_wunsch": 20_000, "parasail": 10_000, "kaldialign": 10_000}
@@ -89,7 +90,7 @@ def measure(method: str) -> dict[str, float]:
     began = time.process_time()
     function()
     cpu = time.process_time() - began
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = peak_megabytes()
     return {"document": len(" ".join(sentences)), "hypothesis": len(hypothesis), "cpu": cpu, "mb": memory,
             "first": first}  # fmt: skip
 

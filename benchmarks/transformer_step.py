@@ -11,11 +11,11 @@ Run: python -m benchmarks.transformer_step
 from __future__ import annotations
 
 import json
-import resource
-import subprocess
 import sys
 import time
 from contextlib import nullcontext
+
+from benchmarks import compare_steps, peak_megabytes
 
 STEPS, FRAMES, WIDTH, HEADS, INNER, LAYERS, DROPOUT = 5, 3000, 384, 6, 1536, 4, 0.1
 WAYS = ("torch", "speechkit")
@@ -55,7 +55,7 @@ def measure(precision: str, length: int, way: str) -> dict[str, float]:
         loss.backward()
         times.append(time.process_time() - began)
         layers.zero_grad()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_megabytes()
     return {"seconds": min(times[1:]), "megabytes": peak, "given": given}
 
 
@@ -71,18 +71,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for precision in ("bfloat16", "float32"):
         for length in (500, 1500):
-            found = {}
-            for way in WAYS:
-                command = [sys.executable, "-m", "benchmarks.transformer_step", precision, str(length), way]
-                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-                found[way] = json.loads(done.stdout.splitlines()[-1])
-            first, second = (found[way]["given"] for way in WAYS)
-            if abs(first - second) > 1e-4 * first:
-                raise SystemExit(f"{length} frames: the layers differ, {first} and {second}")
-            for way in WAYS:
-                seconds, peak = found[way]["seconds"], found[way]["megabytes"]
-                ratio = found["torch"]["seconds"] / seconds
-                print(f"| {precision} | {length} | {way} | {seconds:.2f} | {ratio:.2f} | {peak:.0f} |")
+            compare_steps("benchmarks.transformer_step", [precision, length], WAYS, "given", 1e-4)
 
 
 if __name__ == "__main__":
