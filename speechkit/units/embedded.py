@@ -18,12 +18,10 @@ from speechkit.errors import UserError
 from speechkit.io.arrays import read_arrays, write_arrays
 from speechkit.io.atomic import write_json
 from speechkit.units.codebook import read_spec
-from speechkit.units.invariant import InvariantQuantizer, InvariantSpec
+from speechkit.units.invariant import LAST_LAYER, InvariantQuantizer, InvariantSpec
 
 MODELS = Path(__file__).parent / "models" / "invariant"
 SPECS_FILE, ARRAYS_FILE = "quantizers.json", "quantizers.safetensors"
-OWN = "leave."
-"""The arrays that each quantizer has for itself; in the file they follow its name and a slash."""
 
 
 class PackedSpecs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,6 +33,8 @@ class PackedSpecs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def pack(quantizers: Mapping[str, InvariantQuantizer], folder: Path | str) -> None:
     """Write quantizers of one network into one folder at half precision, by name.
 
+    The arrays that each has for itself follow its name and a slash.
+
     Raises:
         UserError: if there is none, or they do not share their network.
     """
@@ -43,9 +43,10 @@ def pack(quantizers: Mapping[str, InvariantQuantizer], folder: Path | str) -> No
     arrays: dict[str, NDArray[Any]] = {}
     specs = {}
     for name, quantizer in quantizers.items():
-        halved = {key: array.astype(np.float16) for key, array in quantizer.arrays().items()}
-        specs[name] = InvariantQuantizer.from_arrays(quantizer.spec, halved, name).spec
-        arrays |= {f"{name}/{key}" if key.startswith(OWN) else key: array for key, array in halved.items()}
+        halved = quantizer.halved()
+        specs[name] = halved.spec
+        for key, array in halved.arrays().items():
+            arrays[f"{name}/{key}" if key.startswith(LAST_LAYER) else key] = array.astype(np.float16)
     write_arrays(Path(folder) / ARRAYS_FILE, arrays)
     write_json(Path(folder) / SPECS_FILE, PackedSpecs(specs))
 
@@ -66,7 +67,4 @@ def unpack(name: str, folder: Path | str = MODELS) -> InvariantQuantizer:
         for key, array in read_arrays(folder / ARRAYS_FILE).items()
         if "/" not in key or key.startswith(f"{name}/")
     }
-    found = InvariantQuantizer.from_arrays(specs[name], arrays, folder)
-    if found.spec != specs[name]:
-        raise UserError(f"{folder}: {SPECS_FILE} does not describe {ARRAYS_FILE}; copy both files again")
-    return found
+    return InvariantQuantizer.from_arrays(specs[name], arrays, folder, SPECS_FILE, ARRAYS_FILE)

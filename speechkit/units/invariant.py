@@ -9,6 +9,7 @@ Notation used for array shapes: B items, T frames, D width of the features, W of
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +37,8 @@ SPEC_FILE, ARRAYS_FILE = "quantizer.json", "quantizer.safetensors"
 WINDOW_FRAMES = 1500
 CONTEXT_FRAMES = 150
 """Long items go through the head in windows that also hear so many frames before and behind."""
+LAST_LAYER = "leave."
+"""How the arrays of it begin; quantizers that were trained together share all others."""
 LEAST = np.float32(1e-30)
 """Of a posterior: its logarithm must be a number."""
 Float = NDArray[np.float32]
@@ -296,7 +299,7 @@ class InvariantQuantizer:
     def network(self) -> str:
         """Digest of all weights but the last layer's; quantizers that were trained together share it."""
         arrays = self.arrays()
-        return digest_bytes(_content({name: arrays[name] for name in arrays if not name.startswith("leave.")}))
+        return digest_bytes(_content({name: arrays[name] for name in arrays if not name.startswith(LAST_LAYER)}))
 
     def _best(self, scores: Float) -> NDArray[np.int32]:
         if self.spec.price:
@@ -327,6 +330,13 @@ class InvariantQuantizer:
         """The same weights, read with another price of a change of unit."""
         return InvariantQuantizer(self.head, self.spec.encoder, self.spec.teacher, self.spec.rounds, price)
 
+    def halved(self) -> InvariantQuantizer:
+        """One whose weights are rounded to half precision, and lose nothing when they are kept so."""
+        spec = self.spec
+        return InvariantQuantizer(
+            copy.deepcopy(self.head).half().float(), spec.encoder, spec.teacher, spec.rounds, spec.price
+        )
+
     def save(self, folder: Path | str) -> None:
         """Write ``quantizer.safetensors``, then ``quantizer.json``."""
         write_arrays(Path(folder) / ARRAYS_FILE, self.arrays())
@@ -340,27 +350,34 @@ class InvariantQuantizer:
             UserError: if a file is missing or damaged, or the arrays are not those of the spec.
         """
         spec: InvariantSpec = read_spec(Path(folder) / SPEC_FILE, InvariantSpec)
-        found = cls.from_arrays(spec, read_arrays(Path(folder) / ARRAYS_FILE), folder)
-        if found.spec != spec:
-            raise UserError(f"{folder}: {SPEC_FILE} does not describe {ARRAYS_FILE}; copy both files again")
-        return found
+        return cls.from_arrays(spec, read_arrays(Path(folder) / ARRAYS_FILE), folder, SPEC_FILE, ARRAYS_FILE)
 
     @classmethod
     def from_arrays(
-        cls, spec: InvariantSpec, arrays: Mapping[str, NDArray[Any]], origin: Path | str
+        cls,
+        spec: InvariantSpec,
+        arrays: Mapping[str, NDArray[Any]],
+        folder: Path | str,
+        spec_file: str,
+        arrays_file: str,
     ) -> InvariantQuantizer:
-        """A quantizer as ``spec`` describes it but for the digest, with weights of any precision.
+        """A quantizer as ``spec`` describes it, with weights of any precision.
 
         Raises:
-            UserError: naming the ``origin``, if the weights are not those of such a head.
+            UserError: naming the folder and the files that they come from, if the arrays are not those of the spec.
         """
         nothing = np.zeros(spec.encoder.dim, np.float32)
         head = InvariantHead(spec.encoder.dim, spec.clusters, spec.head, nothing, nothing)
         try:
             head.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
         except RuntimeError as error:
-            raise UserError(f"{origin}: does not hold the head that it describes; copy all its files again") from error
-        return cls(head, spec.encoder, spec.teacher, spec.rounds, spec.price)
+            raise UserError(
+                f"{folder}: {arrays_file} does not hold the head that {spec_file} describes; copy both files again"
+            ) from error
+        found = cls(head, spec.encoder, spec.teacher, spec.rounds, spec.price)
+        if found.spec != spec:
+            raise UserError(f"{folder}: {spec_file} does not describe {arrays_file}; copy both files again")
+        return found
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All weights by name."""
