@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from speechkit.encoders.convolutions import RowConvolutions
 from speechkit.encoders.encoder import Encoder, Float, checked
 from speechkit.encoders.layers import exit_early, recorded
 from speechkit.encoders.padding import Lengths, guard
@@ -108,8 +109,7 @@ class HuggingFaceEncoder(Encoder):
             raise ConfigError(f"{name}: has layers 0 to {total}, not {layer}")
         self.num_layers = total if layer is None else layer
         self._layer_weights = None if layer_weights is None else torch.tensor(layer_weights, dtype=torch.float32)
-        # A cut to no layer at all would leave nothing to look into: one is run, and its input taken.
-        exit_early(self._transformer, max(1, self.num_layers), self._final_norm(network.config))
+        exit_early(self._transformer, self.num_layers, self._final_norm(network.config))
         self._model = network.eval().to(device)
         self._device = device
         self._compat = compat
@@ -117,6 +117,8 @@ class HuggingFaceEncoder(Encoder):
         self._lengths: Lengths | None = None
         if self.family in WAVEFORM_FAMILIES and not compat:
             self._lengths = guard(network)
+            if device == "cpu":
+                network.feature_extractor = RowConvolutions(network.feature_extractor, self._lengths)
         self._half = {"auto": autocast_dtype(device), "float32": None, "bfloat16": torch.bfloat16}[dtype]
         normalization = self._normalization() + (", stock padding" if compat else "")
         self.spec = EncoderSpec(

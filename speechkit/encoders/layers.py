@@ -13,15 +13,29 @@ from torch import Tensor, nn
 def exit_early(encoder: Any, layer: int, norm_name: str | None) -> None:
     """Cut a transformer behind a layer, so that the rest costs neither time nor memory.
 
+    A cut to no layer at all leaves one that does nothing, whose input can be looked at.
+
     Args:
         encoder: has ``layers``.
         layer: how many to keep, 0 to all.
         norm_name: the norm behind the last layer; it goes with the layers behind which it stood.
     """
     if layer < len(encoder.layers):
-        encoder.layers = encoder.layers[:layer]
+        encoder.layers = encoder.layers[:layer] if layer else nn.ModuleList([_Unchanged(encoder.layers[0])])
         if norm_name is not None:
             setattr(encoder, norm_name, nn.Identity())
+
+
+class _Unchanged(nn.Module):
+    """In place of a transformer layer: gives back what it gets, in the form in which that layer answers."""
+
+    def __init__(self, stock: nn.Module) -> None:
+        super().__init__()
+        self._with_bias = hasattr(getattr(stock, "attention", None), "gru_rel_pos_const")
+
+    def forward(self, frames: Tensor, *_: Any, **__: Any) -> Tensor | tuple[Tensor, None]:
+        """Those of WavLM also answer with the bias of positions, which each takes from the one before."""
+        return (frames, None) if self._with_bias else frames
 
 
 @contextmanager
