@@ -28,6 +28,10 @@ AUDIBLE: tuple[Perturbation, ...] = tuple(kind for kind in KINDS if kind not in 
 SAMPLE_RATE = 16_000
 TELEPHONE_RATE = 8_000
 MU = 255.0
+NOISE_LOWEST = 50.0
+"""Hertz below which made noise grows no louder."""
+NOISE_OCTAVES = 8
+"""From there to above the highest frequency."""
 
 
 class PerturbationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,11 +136,17 @@ def telephone(waveform: Float, band: tuple[float, float]) -> Float:
 
 
 def made_noise(samples: int, generator: np.random.Generator) -> Float:
-    """Noise whose spectrum falls with a drawn power of frequency and whose loudness wanders a few times a second."""
-    frequencies = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE)
-    slope = generator.uniform(0.0, 1.0)  # of amplitude: 0 is white, 1/2 pink, 1 brown
+    """Noise whose spectrum falls with a drawn power of frequency, with humps, and whose loudness wanders.
+
+    Recorded noise falls between not at all (hissing) and with the cube of frequency in power (rumbling); no two have
+    the same humps, and few stay as loud as they are for a second.
+    """
+    frequencies = np.maximum(np.fft.rfftfreq(samples, 1 / SAMPLE_RATE), NOISE_LOWEST)
+    slope = generator.uniform(0.0, 1.5)  # of amplitude: 0 is white, 1/2 pink, 1 brown
+    octaves = np.log2(frequencies / NOISE_LOWEST)
+    humps = np.interp(octaves, np.arange(NOISE_OCTAVES + 1), generator.uniform(-10, 10, NOISE_OCTAVES + 1))
     lines = generator.standard_normal(len(frequencies)) + 1j * generator.standard_normal(len(frequencies))
-    noise = np.fft.irfft(lines / np.maximum(frequencies, 50.0) ** slope, samples)
+    noise = np.fft.irfft(lines * 10 ** (humps / 20) / frequencies**slope, samples)
     knots = max(2, round(samples / SAMPLE_RATE * generator.uniform(1.0, 6.0)) + 1)
     decibels = np.interp(np.linspace(0, knots - 1, samples), np.arange(knots), generator.uniform(-10, 10, knots))
     return np.asarray(noise * 10 ** (decibels / 20), np.float32)
