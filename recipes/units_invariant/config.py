@@ -73,6 +73,7 @@ class FeaturesConfig(msgspec.Struct, frozen=True):
         noises: folder of noises for training; made noise without it.
         test_noises: folder of noises for judging.
         dtype: of the stored features.
+        processes: that encode; each has as many threads as one alone would.
     """
 
     train_manifest: Annotated[str | None, SHARED] = None
@@ -86,6 +87,7 @@ class FeaturesConfig(msgspec.Struct, frozen=True):
     noises: str | None = None
     test_noises: str | None = None
     dtype: str = "float16"
+    processes: Annotated[int, NEUTRAL, msgspec.Meta(ge=1)] = 1
 
 
 Teachers = dict[Annotated[str, msgspec.Meta(pattern="^[a-z0-9-]{1,40}$")], Smoothing]

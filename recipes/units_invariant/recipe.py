@@ -11,8 +11,9 @@ from recipes.units_invariant.config import (
     TrainConfig,
     WordsConfig,
 )
+from recipes.units_invariant.encoding import encode
 from recipes.units_invariant.evaluation import evaluate
-from recipes.units_invariant.stages import cluster, encode, prepare, train_quantizers
+from recipes.units_invariant.stages import cluster, prepare, train_quantizers
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import encoder_digest
 from speechkit.mining.stages import recognizer_digest

@@ -1,4 +1,4 @@
-"""The work of stages 1 and 3 to 5; heavy libraries load when they run."""
+"""The work of stages 1, 4 and 5; heavy libraries load when they run."""
 
 from __future__ import annotations
 
@@ -6,26 +6,20 @@ import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from recipes.units.choice import choose
 from speechkit.data.records import Utterance
-from speechkit.errors import AudioError, ConfigError, UserError
+from speechkit.errors import UserError
 from speechkit.pipeline import Context, Interrupted
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from recipes.units_invariant.config import FeaturesConfig
     from speechkit.encoders.store import FeatureStore
     from speechkit.units.invariant import InvariantQuantizer
 
 CLEAN = "clean"
-NOISES = {"train": "noises", "test": "test_noises"}
-"""The input that holds the noises of each part."""
 BASELINE = "k-means"
 
 
@@ -52,105 +46,6 @@ def _with_words(rows: Sequence[Utterance], normalizer: str) -> Iterator[Utteranc
         text = " ".join(normal.normalize(row.text or "").text.split())
         if text and row.speaker:
             yield msgspec.structs.replace(row, text=text, custom={"manifest": "test_manifest"})
-
-
-def encode(context: Context) -> None:
-    """Clean and changed versions of every recording, encoded once and stored by layer."""
-    from speechkit.encoders import load_encoder
-    from speechkit.units.perturbations import perturb
-    from speechkit.units.ued_measurement import read_noises
-
-    config = context.config
-    compared, learned = _layers(config)
-    encoder = load_encoder(config.encoder, layer=max(compared), device=context.device)
-    below = (
-        encoder
-        if max(learned) == max(compared)
-        else load_encoder(config.encoder, layer=max(learned), device=context.device)
-    )
-    noises = {part: read_noises(context.inputs.get(name)) for part, name in NOISES.items()}
-    drawings = msgspec.structs.asdict(config.versions).items()
-    plan = {  # of each part: its changes, what encodes them, and which layers of them are kept
-        "train": ([(kind, number) for kind, count in drawings for number in range(count)], below, learned),
-        "test": ([(kind, 0) for kind in config.test_kinds], encoder, compared),
-    }
-    rows = {part: list(context.read(part)) for part in plan}
-    done, total = 0, sum(map(len, rows.values()))
-    for part, (changes, encodes, kept) in plan.items():
-        with _writers(context, encoder.spec, part, compared) as writers:
-            for row in rows[part]:
-                done += 1
-                try:
-                    waveform = _waveform(Path(context.inputs[f"{part}_manifest"]), row)
-                except AudioError as error:
-                    context.drop(row.id, "unreadable_audio", str(error))
-                    continue
-                states = encoder.encode_layers(waveform)
-                for layer, writer in writers.items():
-                    writer.add(f"{row.id}#{CLEAN}", states[layer])
-                for kind, number in changes:
-                    changed = perturb(
-                        waveform,
-                        kind,
-                        f"{number} {row.id}",
-                        config=config.strength,
-                        noises=noises[part],
-                        seed=context.seed,
-                    )
-                    states = encodes.encode_layers(changed)
-                    for layer in kept:
-                        writers[layer].add(f"{row.id}#{kind}-{number}", states[layer])
-                context.progress.update(done, total)
-                if context.interrupted:
-                    raise Interrupted
-
-
-def _layers(config: FeaturesConfig) -> tuple[list[int], list[int]]:
-    """Those that are kept, and among them those that heads learn from.
-
-    Raises:
-        ConfigError: if there is none, or one is negative.
-    """
-    learned = config.layers if config.begin_layer is None else (config.begin_layer,)
-    kept = sorted({*config.layers, *learned})
-    if not config.layers:
-        raise ConfigError("layers is empty; name at least one, for example layers=[3]")
-    if kept[0] < 0:
-        raise ConfigError(f"layers: {kept[0]} is no layer; they begin with 0, the input of the first")
-    return kept, sorted(learned)
-
-
-class _writers:  # noqa: N801 - reads as the block that it is
-    """One store a layer, all closed together."""
-
-    def __init__(self, context: Context, spec: Any, part: str, layers: Sequence[int]) -> None:
-        from contextlib import ExitStack
-
-        from speechkit.encoders.store import FeatureWriter
-
-        self._stack = ExitStack()
-        self._writers = {
-            layer: FeatureWriter(
-                context.output("features") / part / f"layer-{layer}",
-                msgspec.structs.replace(spec, layer=str(layer)),
-                context.config.dtype,
-                64 << 20,
-            )
-            for layer in layers
-        }
-
-    def __enter__(self) -> dict[int, Any]:
-        return {layer: self._stack.enter_context(writer) for layer, writer in self._writers.items()}
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
-
-
-def _waveform(manifest: Path, row: Utterance) -> NDArray[np.float32]:
-    from speechkit.data import audio_path
-    from speechkit.data.audio import read_cut
-
-    return read_cut(audio_path(manifest, row), row, sample_rate=16_000)
 
 
 def cluster(context: Context) -> None:

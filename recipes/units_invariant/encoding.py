@@ -1,0 +1,185 @@
+"""Stage 3: clean and changed versions of every recording, encoded once and stored by layer."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from recipes.units_invariant.stages import CLEAN
+from speechkit.errors import AudioError, ConfigError, UserError
+from speechkit.pipeline import Context, Interrupted
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from recipes.units_invariant.config import FeaturesConfig
+    from speechkit.data.records import Utterance
+    from speechkit.units.perturbations import Perturbation
+
+NOISES = {"train": "noises", "test": "test_noises"}
+"""The input that holds the noises of each part."""
+WAITING = 4
+"""Recordings that each process is given ahead."""
+Version = tuple[int, str, "NDArray[np.float32]"]
+"""A layer, the name of a version and its frames (T, D)."""
+
+
+class Encoding:
+    """What is done to a recording of a part, in this process or another.
+
+    Args:
+        config: of the stage.
+        part: ``train`` or ``test``.
+        inputs: of the stage.
+        seed: of the changes.
+        device: to encode on.
+    """
+
+    def __init__(self, config: FeaturesConfig, part: str, inputs: dict[str, Path], seed: int, device: str) -> None:
+        from speechkit.encoders import load_encoder
+        from speechkit.units.ued_measurement import read_noises
+
+        self._config, self._manifest, self._seed = config, inputs[f"{part}_manifest"], seed
+        compared, learned = layers_of(config)
+        self._encoder = load_encoder(config.encoder, layer=max(compared), device=device)
+        self.spec = self._encoder.spec
+        self._changes: list[tuple[Perturbation, int]] = [(kind, 0) for kind in config.test_kinds]
+        self._kept, self._below = compared, self._encoder
+        if part == "train":  # nothing is compared under these changes: what is learned from is enough
+            drawings = msgspec.structs.asdict(config.versions).items()
+            self._changes = [(kind, number) for kind, count in drawings for number in range(count)]
+            self._kept = learned
+            if max(learned) < max(compared):
+                self._below = load_encoder(config.encoder, layer=max(learned), device=device)
+        self._noises = read_noises(inputs.get(NOISES[part]))
+
+    def __call__(self, row: Utterance) -> list[Version] | str:
+        """All versions of a recording by layer, or why it cannot be read."""
+        from speechkit.data import audio_path
+        from speechkit.data.audio import read_cut
+        from speechkit.units.perturbations import perturb
+
+        try:
+            waveform = read_cut(audio_path(self._manifest, row), row, sample_rate=16_000)
+        except AudioError as error:
+            return str(error)
+        states = self._encoder.encode_layers(waveform)
+        found: list[Version] = [(layer, f"{row.id}#{CLEAN}", states[layer]) for layer in layers_of(self._config)[0]]
+        for kind, number in self._changes:
+            drawn = f"{number} {row.id}"
+            changed = perturb(waveform, kind, drawn, config=self._config.strength, noises=self._noises, seed=self._seed)
+            states = self._below.encode_layers(changed)
+            found += [(layer, f"{row.id}#{kind}-{number}", states[layer]) for layer in self._kept]
+        return found
+
+
+def layers_of(config: FeaturesConfig) -> tuple[list[int], list[int]]:
+    """Those that are kept, and among them those that heads learn from.
+
+    Raises:
+        ConfigError: if there is none, or one is negative.
+    """
+    learned = config.layers if config.begin_layer is None else (config.begin_layer,)
+    kept = sorted({*config.layers, *learned})
+    if not config.layers:
+        raise ConfigError("layers is empty; name at least one, for example layers=[3]")
+    if kept[0] < 0:
+        raise ConfigError(f"layers: {kept[0]} is no layer; they begin with 0, the input of the first")
+    return kept, sorted(learned)
+
+
+def encode(context: Context) -> None:
+    """Encode both parts."""
+    rows = {part: list(context.read(part)) for part in NOISES}
+    done, total = 0, sum(map(len, rows.values()))
+    for part, known in rows.items():
+        task = (context.config, part, dict(context.inputs), context.seed, context.device)
+        encoding = Encoding(*task)
+        with _Writers(context, encoding.spec, part) as writers:
+            for row, found in zip(known, _answers(encoding, task, known, context.config.processes), strict=True):
+                if isinstance(found, str):
+                    context.drop(row.id, "unreadable_audio", found)
+                else:
+                    for layer, name, frames in found:
+                        writers[layer].add(name, frames)
+                done += 1
+                context.progress.update(done, total)
+                if context.interrupted:
+                    raise Interrupted
+
+
+def _answers(
+    encoding: Encoding, task: tuple[Any, ...], rows: Sequence[Utterance], processes: int
+) -> Iterator[list[Version] | str]:
+    """In the order of the rows; with several processes each has the threads that this one has."""
+    if processes == 1:
+        yield from map(encoding, rows)
+        return
+    import multiprocessing
+
+    import torch
+
+    settings = (task, torch.get_num_threads())
+    # Spawned, never forked: a fork after torch has started its threads deadlocks.
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin, settings)
+    waiting: deque[Future[list[Version] | str]] = deque()
+    try:
+        for row in rows:
+            waiting.append(pool.submit(_do, row))
+            if len(waiting) > WAITING * processes:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a process of features.processes died, perhaps for want of memory; run again with fewer"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_own: list[Encoding] = []
+"""The encoding of this process, if it is one of several."""
+
+
+def _begin(task: tuple[Any, ...], threads: int) -> None:
+    from speechkit.runtime import limit_threads
+
+    limit_threads(threads)
+    _own.append(Encoding(*task))
+
+
+def _do(row: Utterance) -> list[Version] | str:
+    return _own[0](row)
+
+
+class _Writers:
+    """One store a layer, all closed together."""
+
+    def __init__(self, context: Context, spec: Any, part: str) -> None:
+        from speechkit.encoders.store import FeatureWriter
+
+        self._stack = ExitStack()
+        self._writers = {
+            layer: FeatureWriter(
+                context.output("features") / part / f"layer-{layer}",
+                msgspec.structs.replace(spec, layer=str(layer)),
+                context.config.dtype,
+                64 << 20,
+            )
+            for layer in layers_of(context.config)[0]
+        }
+
+    def __enter__(self) -> dict[int, Any]:
+        return {layer: self._stack.enter_context(writer) for layer, writer in self._writers.items()}
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
