@@ -120,6 +120,8 @@ class TrainConfig(msgspec.Struct, frozen=True):
             copies of the encoder's ``upper_layers`` layers behind it and train them along.
         upper_layers: how many.
         upper_dropout: in the copies, while training.
+        start: a folder that ``recipes.units_invariant.pack`` made, or ``embedded``: training goes on from those
+            quantizers, as if the last of their rounds had been the one before.
         invariant: the training.
     """
 
@@ -130,6 +132,7 @@ class TrainConfig(msgspec.Struct, frozen=True):
     begin_layer: Annotated[int | None, SHARED] = None
     upper_layers: int = 2
     upper_dropout: float = 0.1
+    start: str | None = None
     invariant: InvariantConfig = InvariantConfig()
 
 

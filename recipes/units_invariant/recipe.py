@@ -13,7 +13,7 @@ from recipes.units_invariant.config import (
 )
 from recipes.units_invariant.encoding import encode
 from recipes.units_invariant.evaluation import evaluate
-from recipes.units_invariant.stages import cluster, prepare, train_quantizers
+from recipes.units_invariant.stages import cluster, prepare, start_digest, train_quantizers
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import encoder_digest
 from speechkit.mining.stages import recognizer_digest
@@ -86,6 +86,7 @@ recipe = Recipe(
                 stage("features", "features"),
                 stage("codebooks", "teachers"),
                 model("encoder", digest=encoder_digest),
+                model("start", digest=start_digest),
             ),
             outputs=(Output("quantizers"),),
             config=TrainConfig,

@@ -12,15 +12,18 @@ import msgspec
 
 from recipes.units.choice import choose
 from speechkit.data.records import Utterance
-from speechkit.errors import UserError
+from speechkit.errors import ConfigError, UserError
 from speechkit.pipeline import Context, Interrupted
 
 if TYPE_CHECKING:
+    from recipes.units_invariant.config import TrainConfig
     from speechkit.encoders.store import FeatureStore
     from speechkit.units.invariant import InvariantQuantizer
 
 CLEAN = "clean"
 BASELINE = "k-means"
+EMBEDDED = "embedded"
+"""The quantizers inside the package, as what training starts from."""
 
 
 def prepare(context: Context) -> None:
@@ -107,6 +110,7 @@ def _trained(context: Context, layer: int, folders: Sequence[str]) -> list[Invar
         context.scratch / "rounds" / f"layer-{layer}",
         upper=upper,
         encoder=store.spec,
+        start=_start(config),
         teach=layer_store(context.inputs["features"], "train", layer).__getitem__,
         seed=context.seed % 2**31,
         device=context.device,
@@ -120,6 +124,29 @@ def _trained(context: Context, layer: int, folders: Sequence[str]) -> list[Invar
         f"{', '.join(map(str, result.left_out))} of {result.versions}"
     )
     return result.quantizers
+
+
+def _start(config: TrainConfig) -> list[InvariantQuantizer]:
+    """What training goes on from: one for each K and teacher.
+
+    Raises:
+        ConfigError: if there are several teachers, which would all start from the same.
+    """
+    from speechkit.units.embedded import MODELS, unpack
+
+    if config.start is None:
+        return []
+    if len(config.teachers) > 1:
+        raise ConfigError(f"start has one quantizer for each K and there are {len(config.teachers)} teachers; name one")
+    folder = MODELS if config.start == EMBEDDED else Path(config.start)
+    return [unpack(str(clusters), folder) for clusters in config.clusters]
+
+
+def start_digest(start: str) -> str:
+    """Digest of the quantizers of a folder."""
+    from speechkit.units.embedded import MODELS, packed_digest
+
+    return packed_digest(MODELS if start == EMBEDDED else Path(start))
 
 
 def place(layer: int, clusters: int, teacher: str = "") -> str:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from speechkit.errors import UserError
 from speechkit.io.arrays import read_arrays, write_arrays
 from speechkit.io.atomic import write_json
+from speechkit.io.hashing import digest_obj
 from speechkit.units.codebook import read_spec
 from speechkit.units.invariant import LAST_LAYER, InvariantQuantizer, InvariantSpec
 
@@ -68,3 +69,13 @@ def unpack(name: str, folder: Path | str = MODELS) -> InvariantQuantizer:
         if "/" not in key or key.startswith(f"{name}/")
     }
     return InvariantQuantizer.from_arrays(specs[name], arrays, folder, SPECS_FILE, ARRAYS_FILE)
+
+
+def packed_digest(folder: Path) -> str:
+    """Digest of all quantizers of a folder.
+
+    Raises:
+        UserError: if the folder has no list of them, or it is damaged.
+    """
+    specs = read_spec(folder / SPECS_FILE, PackedSpecs).quantizers
+    return digest_obj(sorted([name, spec.digest] for name, spec in specs.items()))

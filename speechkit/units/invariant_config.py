@@ -19,6 +19,8 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             before all. Every round is taught by what came out of the one before.
         recluster: from the second round on the targets are not the units of the heads before, but clusters that k-means
             finds in the space of their network, which is trained on; else a fresh network learns those units.
+        recluster_share: of the first teachers' features in the variance of the space in which those clusters are found,
+            the rest being the network's; with 0 its space alone.
         batch_frames: most frames of a batch, padding included.
         learning_rate: the peak.
         upper_rate: that of the encoder's own layers, where the heads begin with some.
@@ -34,6 +36,7 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     head: HeadConfig = HeadConfig()
     epochs: tuple[int, ...] = (10, 10)
     recluster: bool = False
+    recluster_share: float = 0.0
     batch_frames: int = 3000
     learning_rate: float = 2e-3
     upper_rate: float = 3e-4
@@ -53,7 +56,7 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             wrong.append(f"batch_frames is {self.batch_frames}, it must be at least 1")
         wrong += [
             f"{name} is {getattr(self, name)}, it must lie from 0 to 1"
-            for name in ("warmup_share", "frame_share", "frame_weight")
+            for name in ("recluster_share", "warmup_share", "frame_share", "frame_weight")
             if not 0 <= getattr(self, name) <= 1
         ]
         if not self.price >= 0:

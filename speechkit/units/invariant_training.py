@@ -27,14 +27,13 @@ from speechkit.errors import UserError
 from speechkit.training import TrainingConfig, train
 from speechkit.units.codebook import Codebook
 from speechkit.units.deduplication import deduplicate
-from speechkit.units.invariant import InvariantHead, InvariantQuantizer, Quantizer
+from speechkit.units.feature_statistics import feature_statistics
+from speechkit.units.invariant import HeadConfig, InvariantHead, InvariantQuantizer, Quantizer
 from speechkit.units.invariant_batches import Batches, Read, invariant_loss
 from speechkit.units.invariant_config import InvariantConfig
 from speechkit.units.reclustering import recluster
 from speechkit.units.smoothed import SmoothedCodebook, Smoothing
 from speechkit.units.upper_layers import UpperLayers
-
-STATISTICS_FRAMES = 200_000
 
 
 class InvariantResult(msgspec.Struct, frozen=True):
@@ -63,6 +62,18 @@ class SharedHead(nn.Module):
         """Those of the head first, then of the ``clusters`` in their order."""
         hidden = self.head.hidden(features, lengths)
         return [leave(hidden) for leave in (self.head.leave, *self.further)]
+
+    @classmethod
+    def of(cls, quantizers: Sequence[InvariantQuantizer], upper: UpperLayers | None) -> SharedHead:
+        """That of quantizers that were trained together, to train on; ``upper`` says how its layers drop out."""
+        heads = [copy.deepcopy(quantizer.head) for quantizer in quantizers]
+        if upper is not None and heads[0].upper is not None:
+            learned = heads[0].upper.state_dict()
+            heads[0].upper = copy.deepcopy(upper)
+            heads[0].upper.load_state_dict(learned)
+        shared = cls(heads[0], ())
+        shared.further = nn.ModuleList(head.leave for head in heads[1:])
+        return shared
 
     def forget_units(self) -> None:
         """Begin the scores anew and keep the network below them."""
@@ -96,6 +107,7 @@ def train_invariant(
     upper: UpperLayers | None = None,
     encoder: EncoderSpec | None = None,
     teach: Read | None = None,
+    start: Sequence[InvariantQuantizer] = (),
     seed: int = 0,
     device: str = "cpu",
     should_stop: Callable[[], bool] = lambda: False,
@@ -112,6 +124,7 @@ def train_invariant(
         upper: copies of the encoder's layers, with which the heads begin and which are trained along.
         encoder: of the heads' features; the teachers' when absent.
         teach: features by name, for the teachers; those of the heads when absent.
+        start: quantizers of an earlier training, one for each teacher: the first round follows on its last.
         seed: of weights, batches and drawings.
         device: where to train.
         should_stop: asked after every step.
@@ -121,7 +134,8 @@ def train_invariant(
         The quantizers, or None when it was stopped before its end.
 
     Raises:
-        UserError: if no item has changed features, or none is long enough for its targets.
+        UserError: if no item has changed features, or none is long enough for its targets; or if ``start`` was not
+            trained together, or has other sizes, features or shapes than what is trained here.
     """
     if not teachers or any(teacher.spec.encoder != teachers[0].spec.encoder for teacher in teachers):
         raise UserError(f"{len(teachers)} teachers of different encoders or none; give codebooks of one layer")
@@ -137,12 +151,27 @@ def train_invariant(
     said_by: Sequence[Quantizer] = teachers
     heard = teach or read
     network: SharedHead | None = None
-    made: list[InvariantQuantizer] = []
+    made = list(start)
+    before = 0
+    if made:
+        _check_start(made, teachers, encoder, shape)
+        network, before = SharedHead.of(made, upper), made[0].spec.rounds
+        said_by, heard = made, read
     left_out: list[int] = []
     for number, epochs in enumerate(config.epochs, start=1):
         place = Path(folder) / f"round-{number}"
         if made and config.recluster:
-            said_by, heard = recluster(made, _smoothings(teachers), clean, read, place, seed + number, log)
+            said_by, heard = recluster(
+                made,
+                _smoothings(teachers),
+                clean,
+                read,
+                place,
+                seed + number,
+                log,
+                beside=teach or read,
+                share=config.recluster_share,
+            )
         targets = [[teacher.assign(heard(name)) for name in clean] for teacher in said_by]
         fitting, kept = _fitting(list(versions.values()), targets, frames)
         left_out.append(len(frames) - sum(map(len, fitting)))
@@ -179,11 +208,29 @@ def train_invariant(
         if not done:
             return None
         made = [
-            InvariantQuantizer(each, encoder, teacher.spec.digest, number, config.price)
+            InvariantQuantizer(each, encoder, teacher.spec.digest, before + number, config.price)
             for each, teacher in zip(network.apart(), teachers, strict=True)
         ]
         said_by, heard = made, read
     return InvariantResult(made, left_out, len(frames))
+
+
+def _check_start(
+    start: Sequence[InvariantQuantizer],
+    teachers: Sequence[Codebook | SmoothedCodebook],
+    encoder: EncoderSpec,
+    shape: HeadConfig,
+) -> None:
+    sizes, wanted = [each.num_units for each in start], [each.num_units for each in teachers]
+    if sizes != wanted:
+        raise UserError(f"the quantizers to start from have {sizes} units, the teachers {wanted}; give one for each")
+    if len({each.network for each in start}) > 1:
+        raise UserError("the quantizers to start from were not trained together; give those of one training")
+    start[0].check(encoder, "what training starts from")
+    if start[0].spec.head != shape:
+        raise UserError(
+            f"the quantizers to start from are {start[0].spec.head}, and {shape} is asked for; ask for theirs"
+        )
 
 
 def _smoothings(teachers: Sequence[Codebook | SmoothedCodebook]) -> list[Smoothing]:
@@ -231,22 +278,3 @@ def _loop(config: InvariantConfig, steps: int, seed: int, upper: bool) -> Traini
         keep_checkpoints=1,
         seed=seed,
     )
-
-
-def feature_statistics(read: Read, names: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation (D,) each over the items' frames, up to `STATISTICS_FRAMES`."""
-    total: Any = 0.0
-    squares: Any = 0.0
-    seen = 0
-    for name in names:
-        frames = np.asarray(read(name), np.float64)
-        total = total + frames.sum(axis=0)
-        squares = squares + np.square(frames).sum(axis=0)
-        seen += len(frames)
-        if seen >= STATISTICS_FRAMES:
-            break
-    if not seen:
-        raise UserError("the items hold no frame; give recordings longer than 20 ms")
-    mean = total / seen
-    deviation = np.sqrt(np.maximum(squares / seen - np.square(mean), 0))
-    return mean.astype(np.float32), np.where(deviation > 1e-5, deviation, 1).astype(np.float32)

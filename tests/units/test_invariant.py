@@ -17,10 +17,11 @@ from speechkit.encoders.store import FeatureStore
 from speechkit.errors import ConfigError, UserError
 from speechkit.units import invariant
 from speechkit.units.codebook import Codebook
+from speechkit.units.feature_statistics import feature_statistics
 from speechkit.units.invariant import HeadConfig, InvariantHead, InvariantQuantizer
 from speechkit.units.invariant_batches import Batches
 from speechkit.units.invariant_config import InvariantConfig
-from speechkit.units.invariant_training import feature_statistics, train_invariant
+from speechkit.units.invariant_training import train_invariant
 from speechkit.units.quantizers import load_quantizer
 from speechkit.units.smoothed import SmoothedCodebook, Smoothing
 from speechkit.units.ued import count_edits, ued_score
@@ -276,7 +277,7 @@ def test_a_second_round_may_learn_clusters_of_the_network_s_space_and_is_resumed
         teachers, versions, store.__getitem__, config, tmp_path / "a", should_stop=lambda: next(asked) < 0
     )
     kept = tmp_path / "a" / "round-2"
-    hidden = FeatureStore(kept / "hidden")
+    hidden = FeatureStore(kept / "space")
     clean = [names[0] for names in versions.values()]
     assert hidden.ids() == clean
     assert hidden[clean[0]].shape == (len(store[clean[0]]), SMALL.width)
@@ -293,6 +294,48 @@ def test_a_second_round_may_learn_clusters_of_the_network_s_space_and_is_resumed
     assert stopped is None
     again = train_invariant(teachers, versions, store.__getitem__, config, tmp_path / "b")
     assert [each.spec for each in again.quantizers] == [each.spec for each in whole.quantizers]
+
+
+def test_training_may_go_on_from_quantizers_and_cluster_their_space_with_the_teachers_features(tmp_path):
+    codebook, store, versions = planted(12)
+    first = InvariantConfig(SMALL, epochs=(20,), batch_frames=400, learning_rate=5e-3)
+    start = train_invariant([codebook], versions, store.__getitem__, first, tmp_path / "a").quantizers
+    before = start[0].arrays()
+    still = msgspec.structs.replace(first, epochs=(1,), learning_rate=1e-9, recluster=True, recluster_share=0.25)
+    result = train_invariant([codebook], versions, store.__getitem__, still, tmp_path / "b", start=start)
+    (made,) = result.quantizers
+    assert (made.spec.rounds, made.spec.teacher) == (2, codebook.spec.digest)
+    np.testing.assert_allclose(made.hidden(store["3+bent"]), start[0].hidden(store["3+bent"]), atol=1e-4)
+    assert not np.array_equal(made.arrays()["leave.weight"], before["leave.weight"])  # its units are new
+    for name, array in start[0].arrays().items():
+        np.testing.assert_array_equal(array, before[name])
+    space = FeatureStore(tmp_path / "b" / "round-1" / "space")
+    frames = np.concatenate([np.asarray(space[name], np.float64) for name in versions])
+    assert frames.shape[1] == SMALL.width + DIM
+    network, features = frames[:, : SMALL.width].var(0).sum(), frames[:, SMALL.width :].var(0).sum()
+    assert (network, features) == (pytest.approx(0.75, abs=0.01), pytest.approx(0.25, abs=0.01))
+    third = msgspec.structs.replace(first, epochs=(20,))  # without new clusters its units teach
+    result = train_invariant([codebook], versions, store.__getitem__, third, tmp_path / "c", start=start)
+    said = {name: start[0].units(store[name]) for name in versions}
+    assert result.quantizers[0].spec.rounds == 2
+    assert ued_score([count_edits(said, {name: result.quantizers[0].units(store[name]) for name in said})]).ued < 0.5
+
+
+def test_what_training_cannot_go_on_from_is_refused(tmp_path):
+    codebook, store, versions = planted(4)
+
+    def refused(message, start, teachers=(codebook,)):
+        with pytest.raises(UserError, match=message):
+            train_invariant(teachers, versions, store.__getitem__, InvariantConfig(SMALL), tmp_path / "x", start=start)
+
+    refused(r"have \[5, 5\] units, the teachers \[5\]", [quantizer(), quantizer()])
+    refused("were not trained together", [quantizer(), quantizer(seed=1)], (codebook, codebook))
+    refused("kind='convolution'.* is asked for", [quantizer("mlp")])
+    other = Codebook(codebook.centroids, msgspec.structs.replace(ENCODER, layer="4"))
+    with pytest.raises(UserError, match="what training starts from"):
+        train_invariant(
+            [other], versions, store.__getitem__, InvariantConfig(SMALL), tmp_path / "x", start=[quantizer()]
+        )
 
 
 @pytest.mark.parametrize("price", [0.0, 0.7])

@@ -1,0 +1,34 @@
+"""Mean and deviation of features, dimension by dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.errors import UserError
+
+STATISTICS_FRAMES = 200_000
+
+
+def feature_statistics(
+    read: Callable[[str], NDArray[np.floating[Any]]], names: Sequence[str]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation (D,) each over the items' frames, up to `STATISTICS_FRAMES`."""
+    total: Any = 0.0
+    squares: Any = 0.0
+    seen = 0
+    for name in names:
+        frames = np.asarray(read(name), np.float64)
+        total = total + frames.sum(axis=0)
+        squares = squares + np.square(frames).sum(axis=0)
+        seen += len(frames)
+        if seen >= STATISTICS_FRAMES:
+            break
+    if not seen:
+        raise UserError("the items hold no frame; give recordings longer than 20 ms")
+    mean = total / seen
+    deviation = np.sqrt(np.maximum(squares / seen - np.square(mean), 0))
+    return mean.astype(np.float32), np.where(deviation > 1e-5, deviation, 1).astype(np.float32)
