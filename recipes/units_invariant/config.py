@@ -142,6 +142,7 @@ class EvaluateConfig(msgspec.Struct, frozen=True):
     Attributes:
         teachers: whose heads are compared.
         test_kinds: changes to judge by.
+        prices: at which the heads are read too, beside that which they were trained with.
         words: which test words are discriminated by ABX.
         pictures: test recordings to draw.
         picture_kind: the change whose ribbons are drawn beside the clean ones.
@@ -153,6 +154,7 @@ class EvaluateConfig(msgspec.Struct, frozen=True):
     teachers: Annotated[Teachers, SHARED] = msgspec.field(default_factory=_plain)
     test_manifest: Annotated[str | None, SHARED] = None
     test_kinds: Annotated[tuple[Perturbation, ...], SHARED] = KINDS
+    prices: tuple[Annotated[float, msgspec.Meta(ge=0)], ...] = ()
     words: WordConfig = WordConfig()
     pictures: int = 3
     picture_kind: Perturbation = "pitch"

@@ -104,6 +104,7 @@ def evaluate(context: Context) -> None:
             for clusters in config.clusters
             for system, folder in _systems(context, layer, clusters).items()
         }
+        loaded |= _at_prices(loaded, config.prices)
         stores = {
             number: layer_store(context.inputs["features"], "test", number)
             for number in {int(quantizer.spec.encoder.layer) for quantizer in loaded.values()}
@@ -156,6 +157,18 @@ def _systems(context: Context, layer: int, clusters: int) -> dict[str, Path]:
             found[f"{BASELINE}, {name}"] = context.inputs["teachers"] / place(layer, clusters, name)
         found[f"invariant, {name}"] = context.inputs["quantizers"] / place(layer, clusters, name)
     return found
+
+
+def _at_prices(loaded: Mapping[Key, Any], prices: Sequence[float]) -> dict[Key, Any]:
+    """The invariant ones as they are at other prices."""
+    from speechkit.units.invariant import InvariantQuantizer
+
+    return {
+        (clusters, f"{system} at {price:g} nats"): quantizer.at_price(price)
+        for (clusters, system), quantizer in loaded.items()
+        for price in prices
+        if isinstance(quantizer, InvariantQuantizer) and price != quantizer.spec.price
+    }
 
 
 def _say(

@@ -10,6 +10,7 @@ import pytest
 
 from recipes.units_invariant.config import Versions
 from recipes.units_invariant.evaluation import discrimination, read_report, statistics
+from recipes.units_invariant.pack import pack_folders
 from recipes.units_invariant.page import abx_rows, in_order, markdown, quality_rows
 from recipes.units_invariant.recipe import recipe
 from speechkit.cli.main import call
@@ -86,6 +87,7 @@ SETTINGS = [
     "train.invariant.price=0.5",
     "train.invariant.epochs=[3]",
     "test_kinds=[time,noise,shift]",
+    "evaluate.prices=[0.5,2]",
     "evaluate.picture_clusters=9",
     "evaluate.picture_kind=noise",
 ]
@@ -104,7 +106,11 @@ def test_every_change_and_size_is_in_the_report(done):
     report = read_report(outputs(recipe, done, "evaluate") / "scores.json")
     assert [(each.layer, each.clusters) for each in report.comparisons] == [(0, 6), (0, 9)]
     for comparison in report.comparisons:
-        systems = ["k-means", "invariant, plain", "k-means, smoothed", "invariant, smoothed"]
+        systems = ["k-means", "invariant, plain", "invariant, plain at 2 nats"]  # 0.5 is the price it has
+        systems += ["k-means, smoothed", "invariant, smoothed", "invariant, smoothed at 2 nats"]
+        for teacher in ("plain", "smoothed"):
+            dear, cheap = (comparison.systems[f"invariant, {teacher}{more}"] for more in (" at 2 nats", ""))
+            assert dear.statistics.units_per_second < cheap.statistics.units_per_second
         assert [system for system, _ in in_order(comparison)] == systems
         assert set(comparison.reductions) == set(systems[1:])
         assert set(comparison.abx_differences) == set(systems[1:])
@@ -123,9 +129,9 @@ def test_every_change_and_size_is_in_the_report(done):
     assert (report.utterances, report.speakers) == (12, 2)
     text = (outputs(recipe, done, "evaluate") / "table.md").read_text()
     assert text == markdown(report)
-    assert text.count("| overall |") == 8
-    assert len(quality_rows(report)) == 8
-    assert len(abx_rows(report)) == 6
+    assert text.count("| overall |") == 12
+    assert len(quality_rows(report)) == 12
+    assert len(abx_rows(report)) == 10
     page = (outputs(recipe, done, "evaluate") / "report.html").read_text()
     assert page.count('<figure class="units"') == 3
     assert "k-means, noise" in page
@@ -180,6 +186,31 @@ def test_heads_may_begin_with_the_encoders_own_layers(speech, tmp_path):
     assert "train/B0#noise-1" in FeatureStore(kept / "layer-1")
     quantizer = load_quantizer(outputs(recipe, tmp_path / "exp", "train") / "quantizers" / "layer-2" / "k-9" / "plain")
     assert (quantizer.spec.encoder.layer, quantizer.spec.head.upper.count) == ("1", 1)
+
+    trained = outputs(recipe, tmp_path / "exp", "train") / "quantizers" / "layer-2"
+    pack_folders(sorted(trained.glob("k-*/plain")), tmp_path / "packed")
+    with pytest.raises(UserError, match="there are 2 teachers; name one"):
+        run_recipe(recipe, tmp_path / "exp", [*given, f"train.start={tmp_path / 'packed'}"], quiet=True, device="cpu")
+    given += [f"train.start={tmp_path / 'packed'}", "train.invariant.recluster=true", "teachers={plain: {}}"]
+    given += ["train.invariant.recluster_share=0.5", "train.invariant.epochs=[1]"]
+    run_recipe(recipe, tmp_path / "exp", given, quiet=True, device="cpu")
+    further = load_quantizer(outputs(recipe, tmp_path / "exp", "train") / "quantizers" / "layer-2" / "k-9" / "plain")
+    assert (further.spec.rounds, further.spec.head, further.spec.encoder) == (
+        2, quantizer.spec.head, quantizer.spec.encoder
+    )  # fmt: skip
+    with pytest.raises(UserError, match="has no quantizer '5'; it has 4, 9"):
+        run_recipe(recipe, tmp_path / "exp", [*given, "clusters=[5]"], quiet=True, device="cpu")
+
+
+def test_several_processes_encode_the_same(done, speech, tmp_path):
+    given = [f"train_manifest={speech / 'train.jsonl'}", f"test_manifest={speech / 'test.jsonl'}"]
+    given += [f"features.test_noises={speech / 'noises'}", *SETTINGS]
+    run_recipe(recipe, tmp_path, [*given, "features.processes=2"], quiet=True, device="cpu", stop=3)
+    alone, together = (outputs(recipe, exp, "features") / "features" for exp in (done, tmp_path))
+    files = sorted(path.relative_to(alone) for path in alone.rglob("*") if path.is_file())
+    assert len(files) == 4
+    for file in files:
+        assert (alone / file).read_bytes() == (together / file).read_bytes()
 
 
 def test_the_command_measures_both_kinds_of_quantizers(done, speech, capsys):
