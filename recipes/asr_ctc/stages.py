@@ -74,6 +74,7 @@ def train_model(context: Context) -> None:
     from speechkit.runtime import seed_everything
     from speechkit.training import train
     from speechkit.training.augment import NO_AUGMENTATION
+    from speechkit.training.loop import mixed_precision
 
     config: TrainConfig = context.config
     seed_everything(context.seed)
@@ -85,7 +86,8 @@ def train_model(context: Context) -> None:
     features = log_mel_features(network) if own else None
     trained, variants = network, 0
     if own and config.frozen_layers is not None:
-        features = lower_features(network, config.frozen_layers, bfloat16=config.loop.precision == "bf16")
+        half = mixed_precision(config.loop.precision, context.device) == "bf16"
+        features = lower_features(network, config.frozen_layers, bfloat16=half)
         trained, variants = UpperPart(network, config.frozen_layers), config.variants
     batches = CtcBatches(
         rows,

@@ -29,7 +29,7 @@ def embedded_folder(lang: str) -> Path:
 
 
 class EmbeddedEmitter:
-    """`CtcModel` on a device; bfloat16 products where the processor computes them natively."""
+    """`CtcModel` on a device; bfloat16 products where the processor is faster with them."""
 
     silent: frozenset[int] = frozenset()
     blank = 0

@@ -23,6 +23,8 @@ from speechkit.training.checkpoint import Progress, latest_checkpoint, load_chec
 from speechkit.training.metrics_log import MetricsLog
 
 Batch = Any
+Precision = Literal["no", "bf16", "auto"]
+"""Of products: float32, bfloat16, or bfloat16 where the device is faster with it."""
 LossFunction = Callable[[nn.Module, Batch], tuple[Tensor, dict[str, float]]]
 
 
@@ -41,7 +43,7 @@ class TrainingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     accumulation: int = 1
     clip_norm: float = 1.0
     average_decay: float = 0.998
-    precision: Literal["no", "bf16"] = "no"
+    precision: Precision = "no"
     log_every: int = 25
     evaluate_every: int = 500
     save_every: int = 500
@@ -58,6 +60,15 @@ class TrainingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             wrong.append(f"learning_rates {self.learning_rates} must not be negative")
         if wrong:
             raise ConfigError("; ".join(wrong))
+
+
+def mixed_precision(precision: Precision, device: str) -> Literal["no", "bf16"]:
+    """What ``auto`` is on a device; others stay as they are."""
+    from speechkit.runtime.device import autocast_dtype
+
+    if precision != "auto":
+        return precision
+    return "bf16" if autocast_dtype("cpu" if device == "cpu" else "cuda") == torch.bfloat16 else "no"
 
 
 def rate_factor(config: TrainingConfig, step: int, seconds: float) -> float:
@@ -116,7 +127,9 @@ def train(
     # Accelerate keeps its settings for the process; another training in this process may have other ones.
     AcceleratorState._reset_state()
     accelerator: Any = Accelerator(
-        cpu=device == "cpu", mixed_precision=config.precision, gradient_accumulation_steps=config.accumulation
+        cpu=device == "cpu",
+        mixed_precision=mixed_precision(config.precision, device),
+        gradient_accumulation_steps=config.accumulation,
     )
     folder = Path(folder)
     optimizer: Any = torch.optim.AdamW(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from speechkit.errors import UserError
 from speechkit.runtime import available_cpus, choose_device, item_seed, limit_threads, seed_everything
-from speechkit.runtime.device import autocast_dtype, has_native_bfloat16
+from speechkit.runtime.device import autocast_dtype, has_fast_bfloat16
 
 
 def test_cpu_needs_no_torch():
@@ -41,25 +41,27 @@ def test_auto_is_a_device_that_works():
 
 
 @pytest.mark.parametrize(
-    ("text", "native"),
+    ("text", "fast"),
     [
         ("processor : 0\nflags : fpu avx2 avx512f\n", False),
-        ("flags : fpu avx512_bf16 amx_tile\n", True),
+        ("vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx512_bf16\n", True),
+        ("vendor_id\t: GenuineIntel\nflags\t\t: fpu avx512_bf16\n", False),
+        ("vendor_id\t: GenuineIntel\nflags\t\t: fpu avx512_bf16 amx_bf16\n", True),
         ("Features : fp asimd bf16 i8mm\n", True),
         ("flags : fpu notbf16\n", False),
         ("", False),
     ],
 )
-def test_bfloat16_only_where_the_processor_has_it(tmp_path, text, native):
+def test_bfloat16_only_where_the_processor_is_faster_with_it(tmp_path, text, fast):
     (tmp_path / "cpuinfo").write_text(text)
-    assert has_native_bfloat16(tmp_path / "cpuinfo") is native
-    assert not has_native_bfloat16(tmp_path / "absent")
+    assert has_fast_bfloat16(tmp_path / "cpuinfo") is fast
+    assert not has_fast_bfloat16(tmp_path / "absent")
 
 
 def test_autocast_follows_the_processor():
     import torch
 
-    assert autocast_dtype("cpu") == (torch.bfloat16 if has_native_bfloat16() else None)
+    assert autocast_dtype("cpu") == (torch.bfloat16 if has_fast_bfloat16() else None)
 
 
 @given(st.integers(0, 2**63 - 1), st.text())

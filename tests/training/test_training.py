@@ -18,6 +18,7 @@ from torch import nn
 from speechkit.errors import ConfigError, UserError
 from speechkit.training import LengthBuckets, TrainingConfig, train
 from speechkit.training.checkpoint import latest_checkpoint
+from speechkit.training.loop import mixed_precision
 
 
 def model():
@@ -102,6 +103,16 @@ def test_bfloat16_trains_too(tmp_path):
     network, done = run(tmp_path, precision="bf16")
     assert done
     assert torch.isfinite(weights(network)).all()
+
+
+@pytest.mark.parametrize(("dtype", "chosen"), [(torch.bfloat16, "bf16"), (torch.float16, "no"), (None, "no")])
+def test_auto_is_bfloat16_where_the_device_is_faster_with_it(tmp_path, monkeypatch, dtype, chosen):
+    monkeypatch.setattr("speechkit.runtime.device.autocast_dtype", lambda device: dtype)
+    assert mixed_precision("auto", "cpu") == chosen
+    assert (mixed_precision("no", "cpu"), mixed_precision("bf16", "cpu")) == ("no", "bf16")
+    expected, _ = run(tmp_path / "named", precision=chosen)
+    found, _ = run(tmp_path / "auto", precision="auto")
+    torch.testing.assert_close(weights(found), weights(expected), atol=0, rtol=0)
 
 
 def test_evaluation_sees_averaged_weights_and_changes_nothing(tmp_path):
