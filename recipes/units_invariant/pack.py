@@ -16,8 +16,8 @@ from speechkit.units.embedded import pack
 from speechkit.units.invariant import InvariantQuantizer
 
 
-def pack_folders(folders: Sequence[Path], out: Path) -> None:
-    """Pack the quantizers of the folders, each under its number of units.
+def pack_folders(folders: Sequence[Path], out: Path, price: float | None = None) -> None:
+    """Pack the quantizers of the folders, each under its number of units, with a price of their own or another.
 
     Raises:
         UserError: if two have the same number, or they were not trained together.
@@ -28,7 +28,7 @@ def pack_folders(folders: Sequence[Path], out: Path) -> None:
         name = str(quantizer.num_units)
         if name in quantizers:
             raise UserError(f"{folder}: a second quantizer of {name} units; give one of each size")
-        quantizers[name] = quantizer
+        quantizers[name] = quantizer if price is None else quantizer.at_price(price)
     pack(quantizers, out)
 
 
@@ -37,9 +37,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Keep quantizers that were trained together in one folder.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="QUANTIZER", help="folders, one for each size")
     parser.add_argument("--out", type=Path, required=True, help="the folder that is made")
+    parser.add_argument("--price", type=float, help="of a change of unit, if not that which they were trained with")
     options = parser.parse_args()
     try:
-        pack_folders(options.folders, options.out)
+        pack_folders(options.folders, options.out, options.price)
     except UserError as error:
         raise SystemExit(str(error)) from error
 
