@@ -70,6 +70,11 @@ class RowConvolutions(nn.Module):
         return torch.cat(blocks)
 
 
+def faster_by_rows(stock: Any) -> bool:
+    """Whether no layer has a norm over time, which wants a channel a row and costs more than the others gain."""
+    return all(_by_rows(layer) for layer in stock.conv_layers)
+
+
 def _by_rows(layer: Any) -> bool:
     """Whether a layer makes each of its frames of a few frames of its input alone."""
     conv = layer.conv

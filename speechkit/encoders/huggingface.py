@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechkit.encoders.convolutions import RowConvolutions
+from speechkit.encoders.convolutions import RowConvolutions, faster_by_rows
 from speechkit.encoders.encoder import Encoder, Float, checked
 from speechkit.encoders.layers import exit_early, recorded
 from speechkit.encoders.padding import Lengths, guard
@@ -117,7 +117,7 @@ class HuggingFaceEncoder(Encoder):
         self._lengths: Lengths | None = None
         if self.family in WAVEFORM_FAMILIES and not compat:
             self._lengths = guard(network)
-            if device == "cpu":
+            if device == "cpu" and faster_by_rows(network.feature_extractor):
                 network.feature_extractor = RowConvolutions(network.feature_extractor, self._lengths)
         self._half = {"auto": autocast_dtype(device), "float32": None, "bfloat16": torch.bfloat16}[dtype]
         normalization = self._normalization() + (", stock padding" if compat else "")
