@@ -132,21 +132,26 @@ def _start(config: TrainConfig) -> list[InvariantQuantizer]:
     Raises:
         ConfigError: if there are several teachers, which would all start from the same.
     """
-    from speechkit.units.embedded import MODELS, unpack
+    from speechkit.units.embedded import unpack
 
     if config.start is None:
         return []
     if len(config.teachers) > 1:
         raise ConfigError(f"start has one quantizer for each K and there are {len(config.teachers)} teachers; name one")
-    folder = MODELS if config.start == EMBEDDED else Path(config.start)
-    return [unpack(str(clusters), folder) for clusters in config.clusters]
+    return [unpack(str(clusters), _start_folder(config.start)) for clusters in config.clusters]
 
 
 def start_digest(start: str) -> str:
     """Digest of the quantizers of a folder."""
-    from speechkit.units.embedded import MODELS, packed_digest
+    from speechkit.units.embedded import packed_digest
 
-    return packed_digest(MODELS if start == EMBEDDED else Path(start))
+    return packed_digest(_start_folder(start))
+
+
+def _start_folder(start: str) -> Path:
+    from speechkit.units.embedded import MODELS
+
+    return MODELS if start == EMBEDDED else Path(start)
 
 
 def place(layer: int, clusters: int, teacher: str = "") -> str:

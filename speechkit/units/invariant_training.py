@@ -22,12 +22,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from speechkit.encoders.feature_statistics import feature_statistics
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import UserError
 from speechkit.training import TrainingConfig, train
 from speechkit.units.codebook import Codebook
 from speechkit.units.deduplication import deduplicate
-from speechkit.units.feature_statistics import feature_statistics
 from speechkit.units.invariant import HeadConfig, InvariantHead, InvariantQuantizer, Quantizer
 from speechkit.units.invariant_batches import Batches, Read, invariant_loss
 from speechkit.units.invariant_config import InvariantConfig

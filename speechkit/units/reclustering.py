@@ -18,8 +18,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from speechkit.encoders.feature_statistics import feature_statistics
 from speechkit.encoders.store import INDEX, FeatureStore, FeatureWriter
-from speechkit.units.feature_statistics import feature_statistics
 from speechkit.units.invariant import InvariantQuantizer
 from speechkit.units.invariant_batches import Read
 from speechkit.units.kmeans import KMeansConfig

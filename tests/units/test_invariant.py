@@ -12,12 +12,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from speechkit.encoders.feature_statistics import feature_statistics
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.encoders.store import FeatureStore
 from speechkit.errors import ConfigError, UserError
 from speechkit.units import invariant
 from speechkit.units.codebook import Codebook
-from speechkit.units.feature_statistics import feature_statistics
 from speechkit.units.invariant import HeadConfig, InvariantHead, InvariantQuantizer
 from speechkit.units.invariant_batches import Batches
 from speechkit.units.invariant_config import InvariantConfig

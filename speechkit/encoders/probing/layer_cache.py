@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.encoders.encoder import Encoder
+from speechkit.encoders.feature_statistics import feature_statistics
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.encoders.store import FeatureStore, FeatureWriter
 from speechkit.errors import UserError
 
 Float = NDArray[np.float32]
-SAMPLED_FRAMES = 200_000
-"""Frames that means and deviations are estimated from."""
 
 
 def stacked_spec(spec: EncoderSpec, layers: int) -> EncoderSpec:
@@ -85,22 +83,5 @@ class LayerCache:
 
 
 def frame_statistics(cache: LayerCache, ids: Sequence[str]) -> tuple[Float, Float]:
-    """Mean and standard deviation of every dimension of every layer, (L, D) each, over the frames of some items.
-
-    Items are taken in order until there are `SAMPLED_FRAMES` frames; a dimension that never changes has deviation 1.
-    """
-    total = np.zeros((cache.num_layers, cache.dim))
-    squares = np.zeros_like(total)
-    seen = 0
-    for name in ids:
-        frames: NDArray[Any] = cache.layers(name).astype(np.float64)
-        total += frames.sum(1)
-        squares += np.square(frames).sum(1)
-        seen += frames.shape[1]
-        if seen >= SAMPLED_FRAMES:
-            break
-    if not seen:
-        raise UserError("the training items hold no frame; give recordings longer than 20 ms")
-    mean = total / seen
-    deviation = np.sqrt(np.maximum(squares / seen - np.square(mean), 0))
-    return mean.astype(np.float32), np.where(deviation > 1e-5, deviation, 1).astype(np.float32)
+    """`feature_statistics` of every dimension of every layer, (L, D) each."""
+    return feature_statistics(lambda name: cache.layers(name).transpose(1, 0, 2), ids)

@@ -11,12 +11,19 @@ from numpy.typing import NDArray
 from speechkit.errors import UserError
 
 STATISTICS_FRAMES = 200_000
+"""Frames that means and deviations are estimated from."""
 
 
 def feature_statistics(
     read: Callable[[str], NDArray[np.floating[Any]]], names: Sequence[str]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation (D,) each over the items' frames, up to `STATISTICS_FRAMES`."""
+    """Mean and standard deviation over the items' frames, of each number that a frame has: (T, ...) to (...) each.
+
+    Items are taken in order until there are `STATISTICS_FRAMES` frames; a number that never changes has deviation 1.
+
+    Raises:
+        UserError: if the items hold no frame.
+    """
     total: Any = 0.0
     squares: Any = 0.0
     seen = 0
