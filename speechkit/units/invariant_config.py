@@ -19,7 +19,7 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         recluster: from the second round on the targets are not the units of the heads before, but clusters that k-means
             finds in the space of their network, which is trained on; else a fresh network learns those units.
         recluster_share: of the first teachers' features in the variance of the space in which those clusters are found,
-            the rest being the network's; with 0 its space alone.
+            the rest being the network's; with 0 its space alone. Several are of one teacher each.
         batch_frames: most frames of a batch, padding included.
         learning_rate: the peak.
         upper_rate: that of the encoder's own layers, where the heads begin with some.
@@ -35,7 +35,7 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     head: HeadConfig = HeadConfig()
     epochs: tuple[int, ...] = (10, 10)
     recluster: bool = False
-    recluster_share: float = 0.0
+    recluster_share: float | tuple[float, ...] = 0.0
     batch_frames: int = 3000
     learning_rate: float = 2e-3
     upper_rate: float = 3e-4
@@ -55,10 +55,19 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             wrong.append(f"batch_frames is {self.batch_frames}, it must be at least 1")
         wrong += [
             f"{name} is {getattr(self, name)}, it must lie from 0 to 1"
-            for name in ("recluster_share", "warmup_share", "frame_share", "frame_weight")
+            for name in ("warmup_share", "frame_share", "frame_weight")
             if not 0 <= getattr(self, name) <= 1
+        ]
+        wrong += [
+            f"recluster_share is {share}, it must lie from 0 to 1"
+            for share in self.recluster_shares(1)
+            if not 0 <= share <= 1
         ]
         if not self.price >= 0:
             wrong.append(f"price is {self.price}, it must be 0 or more")
         if wrong:
             raise ConfigError("; ".join(wrong))
+
+    def recluster_shares(self, teachers: int) -> tuple[float, ...]:
+        """The share of each of so many teachers; as many as are given, where they are several."""
+        return self.recluster_share if isinstance(self.recluster_share, tuple) else (self.recluster_share,) * teachers

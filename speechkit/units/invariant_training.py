@@ -135,7 +135,8 @@ def train_invariant(
 
     Raises:
         UserError: if no item has changed features, or none is long enough for its targets; or if ``start`` was not
-            trained together, or has other sizes, features or shapes than what is trained here.
+            trained together, or has other sizes, features or shapes than what is trained here; or if the shares of the
+            configuration are not as many as the teachers.
     """
     if not teachers or any(teacher.spec.encoder != teachers[0].spec.encoder for teacher in teachers):
         raise UserError(f"{len(teachers)} teachers of different encoders or none; give codebooks of one layer")
@@ -148,20 +149,25 @@ def train_invariant(
     frames = {name: len(read(name)) for names in versions.values() for name in names}
     shape = msgspec.structs.replace(config.head, upper=upper.shape if upper else None)
     mean, scale = feature_statistics(_through(upper, read), clean)
-    said_by: Sequence[Quantizer] = teachers
-    heard = teach or read
+    shares = config.recluster_shares(len(teachers))
+    if len(shares) != len(teachers):
+        raise UserError(
+            f"recluster_share has {len(shares)} numbers and there are {len(teachers)} teachers; give one number, "
+            "or one for each"
+        )
+    said_by: list[tuple[Quantizer, Read]] = [(teacher, teach or read) for teacher in teachers]
     network: SharedHead | None = None
     made = list(start)
     before = 0
     if made:
         _check_start(made, teachers, encoder, shape)
         network, before = SharedHead.of(made, upper), made[0].spec.rounds
-        said_by, heard = made, read
+        said_by = [(each, read) for each in made]
     left_out: list[int] = []
     for number, epochs in enumerate(config.epochs, start=1):
         place = Path(folder) / f"round-{number}"
         if made and config.recluster:
-            said_by, heard = recluster(
+            said_by[:] = recluster(
                 made,
                 _smoothings(teachers),
                 clean,
@@ -170,9 +176,9 @@ def train_invariant(
                 seed + number,
                 log,
                 beside=teach or read,
-                share=config.recluster_share,
+                shares=shares,
             )
-        targets = [[teacher.assign(heard(name)) for name in clean] for teacher in said_by]
+        targets = [[teacher.assign(heard(name)) for name in clean] for teacher, heard in said_by]
         fitting, kept = _fitting(list(versions.values()), targets, frames)
         left_out.append(len(frames) - sum(map(len, fitting)))
         if not kept:
@@ -211,7 +217,7 @@ def train_invariant(
             InvariantQuantizer(each, encoder, teacher.spec.digest, before + number, config.price)
             for each, teacher in zip(network.apart(), teachers, strict=True)
         ]
-        said_by, heard = made, read
+        said_by = [(each, read) for each in made]
     return InvariantResult(made, left_out, len(frames))
 
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.encoders.feature_statistics import feature_statistics
+from speechkit.encoders.spec import EncoderSpec
 from speechkit.encoders.store import INDEX, FeatureStore, FeatureWriter
 from speechkit.units.invariant import InvariantQuantizer
 from speechkit.units.invariant_batches import Read
@@ -36,8 +36,8 @@ def recluster(
     log: Callable[[str], None],
     *,
     beside: Read | None = None,
-    share: float = 0.0,
-) -> tuple[list[SmoothedCodebook], Read]:
+    shares: Sequence[float] = (),
+) -> list[tuple[SmoothedCodebook, Read]]:
     """A codebook as large as each of the quantizers of one network, made in that network's space.
 
     Args:
@@ -48,51 +48,57 @@ def recluster(
         folder: keeps what is done: ``space/`` and ``teachers/``.
         seed: of k-means.
         log: receives lines for people.
-        beside: features (T, D) by name that the space has beside the network's, if ``share`` is above 0.
-        share: of them in the variance of the space; each of its two parts is scaled as a whole.
+        beside: features (T, D) by name that the space has beside the network's, where a share is above 0.
+        shares: of them in the variance of the space, one for each quantizer; each of the two parts is scaled as a
+            whole. Without any it is the network's space alone.
 
     Returns:
-        The codebooks, and the features (T, W), or (T, W + D), by name that they take.
+        Each codebook with the features (T, W), or (T, W + D), by name that it takes.
     """
-    first = quantizers[0]
-    if not (folder / "space" / INDEX).is_file():
-        found = _both(first, names, read, beside, share) if beside and share else partial(_network, first, read)
-        width = found(names[0]).shape[1]
-        layer = f"{first.spec.encoder.layer} + head"
-        spec = msgspec.structs.replace(first.spec.encoder, dim=width, layer=layer)
-        with FeatureWriter(folder / "space", spec) as writer:
-            for name in names:
-                writer.add(name, found(name))
-    store = FeatureStore(folder / "space")
-    made: dict[tuple[int, int], SmoothedCodebook] = {}
+    network = _network_space(quantizers[0], names, read, folder / "space")
+    spaces: dict[float, tuple[EncoderSpec, Read]] = {0.0: (network.spec, network.__getitem__)}
+    made: dict[tuple[int, int, float], SmoothedCodebook] = {}
     answers = []
-    for quantizer, smoothing in zip(quantizers, smoothings, strict=True):
-        size = (quantizer.num_units, smoothing.frames)
+    for quantizer, smoothing, share in zip(quantizers, smoothings, shares or [0.0] * len(quantizers), strict=True):
+        if share not in spaces:
+            if beside is None:
+                raise ValueError("a share needs features beside the network's")
+            spaces[share] = _both(network, names, beside, share)
+        spec, found = spaces[share]
+        size = (quantizer.num_units, smoothing.frames, share)
         if size not in made:
-            kept = folder / "teachers" / f"k-{size[0]}-frames-{size[1]}"
+            kept = folder / "teachers" / (f"k-{size[0]}-frames-{size[1]}" + (f"-share-{share:g}" if share else ""))
             if not (kept / SPEC_FILE).is_file():
                 config = KMeansConfig(clusters=quantizer.num_units, seed=seed)
-                items = partial(map, store.__getitem__, names)
-                train_smoothed(items, Smoothing(smoothing.frames), config, store.spec, log).save(kept)
+                train_smoothed(partial(map, found, names), Smoothing(smoothing.frames), config, spec, log).save(kept)
             made[size] = SmoothedCodebook.load(kept)
-        answers.append(made[size].at_price(smoothing.price))
-    return answers, store.__getitem__
+        answers.append((made[size].at_price(smoothing.price), found))
+    return answers
 
 
-def _network(quantizer: InvariantQuantizer, read: Read, name: str) -> NDArray[np.float32]:
-    return quantizer.hidden(read(name))
+def _network_space(quantizer: InvariantQuantizer, names: Sequence[str], read: Read, folder: Path) -> FeatureStore:
+    """What the network makes of clean features, kept in a folder."""
+    if not (folder / INDEX).is_file():
+        encoder = quantizer.spec.encoder
+        width = quantizer.head.leave.in_features
+        with FeatureWriter(
+            folder, msgspec.structs.replace(encoder, dim=width, layer=f"{encoder.layer} + head")
+        ) as writer:
+            for name in names:
+                writer.add(name, quantizer.hidden(read(name)))
+    return FeatureStore(folder)
 
 
-def _both(
-    quantizer: InvariantQuantizer, names: Sequence[str], read: Read, beside: Read, share: float
-) -> Callable[[str], NDArray[np.float32]]:
+def _both(network: FeatureStore, names: Sequence[str], beside: Read, share: float) -> tuple[EncoderSpec, Read]:
     """What makes an item's frames of the network and the features beside it, each with its share of the variance."""
-    parts: list[tuple[Callable[[str], NDArray[Any]], np.float32]] = []
-    for part, weight in ((partial(_network, quantizer, read), 1 - share), (beside, share)):
+    parts: list[tuple[Read, np.float32]] = []
+    dim = 0
+    for part, weight in ((network.__getitem__, 1 - share), (beside, share)):
         _, deviations = feature_statistics(part, names)
         parts.append((part, np.float32(np.sqrt(weight / np.sum(np.square(deviations, dtype=np.float64))))))
+        dim += len(deviations)
 
     def found(name: str) -> NDArray[np.float32]:
         return np.concatenate([np.asarray(part(name), np.float32) * scale for part, scale in parts], axis=1)
 
-    return found
+    return msgspec.structs.replace(network.spec, dim=dim), found

@@ -23,6 +23,7 @@ from speechkit.units.invariant_batches import Batches
 from speechkit.units.invariant_config import InvariantConfig
 from speechkit.units.invariant_training import train_invariant
 from speechkit.units.quantizers import load_quantizer
+from speechkit.units.reclustering import recluster
 from speechkit.units.smoothed import SmoothedCodebook, Smoothing
 from speechkit.units.ued import count_edits, ued_score
 
@@ -309,16 +310,48 @@ def test_training_may_go_on_from_quantizers_and_cluster_their_space_with_the_tea
     assert not np.array_equal(made.arrays()["leave.weight"], before["leave.weight"])  # its units are new
     for name, array in start[0].arrays().items():
         np.testing.assert_array_equal(array, before[name])
-    space = FeatureStore(tmp_path / "b" / "round-1" / "space")
-    frames = np.concatenate([np.asarray(space[name], np.float64) for name in versions])
-    assert frames.shape[1] == SMALL.width + DIM
-    network, features = frames[:, : SMALL.width].var(0).sum(), frames[:, SMALL.width :].var(0).sum()
-    assert (network, features) == (pytest.approx(0.75, abs=0.01), pytest.approx(0.25, abs=0.01))
+    assert [each.name for each in (tmp_path / "b" / "round-1" / "teachers").iterdir()] == [
+        f"k-{CLUSTERS}-frames-1-share-0.25"
+    ]
     third = msgspec.structs.replace(first, epochs=(20,))  # without new clusters its units teach
     result = train_invariant([codebook], versions, store.__getitem__, third, tmp_path / "c", start=start)
     said = {name: start[0].units(store[name]) for name in versions}
     assert result.quantizers[0].spec.rounds == 2
     assert ued_score([count_edits(said, {name: result.quantizers[0].units(store[name]) for name in said})]).ued < 0.5
+
+
+def test_each_codebook_may_have_its_own_share_of_the_features_beside_the_network(tmp_path):
+    _, store, versions = planted(12)
+    first, shares = quantizer(), (0.25, 0.0, 0.25)
+
+    def made():
+        return recluster(
+            [first] * 3, [Smoothing()] * 3, list(versions), store.__getitem__, tmp_path, 0, lambda line: None,
+            beside=store.__getitem__, shares=shares,
+        )  # fmt: skip
+
+    answers = made()
+    for (codebook, read), share in zip(answers, shares, strict=True):
+        frames = np.concatenate([np.asarray(read(name), np.float64) for name in versions])
+        assert codebook.spec.encoder.dim == frames.shape[1] == SMALL.width + (DIM if share else 0)
+        if share:
+            network, features = frames[:, : SMALL.width].var(0).sum(), frames[:, SMALL.width :].var(0).sum()
+            assert (network, features) == (pytest.approx(1 - share, abs=0.01), pytest.approx(share, abs=0.01))
+        else:
+            np.testing.assert_allclose(read("3"), first.hidden(store["3"]), atol=1e-2)  # kept at half precision
+    assert answers[0][0].spec == answers[2][0].spec != answers[1][0].spec
+    kept = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.is_file()}
+    assert [codebook.spec for codebook, _ in made()] == [codebook.spec for codebook, _ in answers]
+    assert kept == {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.is_file()}
+
+
+def test_shares_that_are_not_one_for_each_teacher_are_refused(tmp_path):
+    codebook, store, versions = planted(4)
+    config = InvariantConfig(SMALL, recluster=True, recluster_share=(0.1, 0.2))
+    with pytest.raises(UserError, match="has 2 numbers and there are 1 teachers"):
+        train_invariant([codebook], versions, store.__getitem__, config, tmp_path)
+    with pytest.raises(ConfigError, match=r"recluster_share is 1\.5, it must lie from 0 to 1"):
+        InvariantConfig(SMALL, recluster_share=(0.1, 1.5))
 
 
 def test_what_training_cannot_go_on_from_is_refused(tmp_path):
