@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 NOISES = {"train": "noises", "test": "test_noises"}
 """The input that holds the noises of each part."""
+SHARD_BYTES = 32 << 20
+"""Of a layer's features; an interruption costs the work on the last shard."""
 WAITING = 4
 """Recordings that each process is given ahead."""
 Version = tuple[int, str, "NDArray[np.float32]"]
@@ -60,6 +63,11 @@ class Encoding:
             if max(learned) < max(compared):
                 self._below = load_encoder(config.encoder, layer=max(learned), device=device)
         self._noises = read_noises(inputs.get(NOISES[part]))
+
+    def names(self, row: Utterance) -> list[tuple[int, str]]:
+        """Layer and name of all versions of a recording."""
+        clean = [(layer, f"{row.id}#{CLEAN}") for layer in layers_of(self._config)[0]]
+        return clean + [(layer, f"{row.id}#{kind}-{number}") for kind, number in self._changes for layer in self._kept]
 
     def __call__(self, row: Utterance) -> list[Version] | str:
         """All versions of a recording by layer, or why it cannot be read."""
@@ -97,14 +105,16 @@ def layers_of(config: FeaturesConfig) -> tuple[list[int], list[int]]:
 
 
 def encode(context: Context) -> None:
-    """Encode both parts."""
+    """Encode both parts; what an interrupted run has put on the disk stays."""
     rows = {part: list(context.read(part)) for part in NOISES}
     done, total = 0, sum(map(len, rows.values()))
     for part, known in rows.items():
         task = (context.config, part, dict(context.inputs), context.seed, context.device)
         encoding = Encoding(*task)
         with _Writers(context, encoding.spec, part) as writers:
-            for row, found in zip(known, _answers(encoding, task, known, context.config.processes), strict=True):
+            left = [row for row in known if not all(name in writers[layer] for layer, name in encoding.names(row))]
+            done += len(known) - len(left)
+            for row, found in zip(left, _answers(encoding, task, left, context.config.processes), strict=True):
                 if isinstance(found, str):
                     context.drop(row.id, "unreadable_audio", found)
                 else:
@@ -114,6 +124,7 @@ def encode(context: Context) -> None:
                 context.progress.update(done, total)
                 if context.interrupted:
                     raise Interrupted
+    shutil.move(context.scratch / "features", context.output("features"))
 
 
 def _answers(
@@ -170,10 +181,11 @@ class _Writers:
         self._stack = ExitStack()
         self._writers = {
             layer: FeatureWriter(
-                context.output("features") / part / f"layer-{layer}",
+                context.scratch / "features" / part / f"layer-{layer}",
                 msgspec.structs.replace(spec, layer=str(layer)),
                 context.config.dtype,
-                64 << 20,
+                SHARD_BYTES,
+                resume=True,
             )
             for layer in layers_of(context.config)[0]
         }

@@ -18,6 +18,7 @@ from speechkit.io.atomic import write_json
 from speechkit.io.paths import inside
 
 INDEX = "features.json"
+UNFINISHED = "features.unfinished.json"
 SHARD_BYTES = 256 << 20
 
 
@@ -47,10 +48,18 @@ class FeatureWriter:
         spec: of the encoder.
         dtype: ``float16``, half the size with about three digits, or ``float32``.
         shard_bytes: when to begin a new file; memory holds one shard.
+        resume: go on behind the shards that an earlier writer left in the folder, interrupted or not. Given the same
+            items in the same order, the store is the same to the byte as if nothing had happened.
     """
 
     def __init__(
-        self, folder: str | Path, spec: EncoderSpec, dtype: str = "float16", shard_bytes: int = SHARD_BYTES
+        self,
+        folder: str | Path,
+        spec: EncoderSpec,
+        dtype: str = "float16",
+        shard_bytes: int = SHARD_BYTES,
+        *,
+        resume: bool = False,
     ) -> None:
         if dtype not in ("float16", "float32"):
             raise ConfigError(f"dtype is {dtype!r}; choose float16 or float32")
@@ -61,6 +70,16 @@ class FeatureWriter:
         self._held_frames = 0
         self._shards: list[str] = []
         self._items: dict[str, Place] = {}
+        self._resume = resume
+        self._kept: frozenset[str] = frozenset()
+        if resume and (left := self._unfinished()) is not None:
+            self._shards = left.shards
+            self._items = {place.id: place for place in left.items}
+            self._kept = frozenset(self._items)
+
+    def __contains__(self, id: str) -> bool:  # noqa: A002 - the record's own word
+        """Whether an earlier writer left this item; to `add` it again changes nothing."""
+        return id in self._kept
 
     def add(self, id: str, features: NDArray[np.floating[Any]]) -> None:  # noqa: A002 - the record's own word
         """Append an item's frames (T, D).
@@ -68,6 +87,8 @@ class FeatureWriter:
         Raises:
             UserError: if the id stands there already, the width is another, or a value is not finite in this dtype.
         """
+        if id in self._kept:
+            return
         if id in self._items:
             raise UserError(f"{self.folder}: item {id!r} is there already; ids must be unique")
         if features.ndim != 2 or features.shape[1] != self.spec.dim:
@@ -93,15 +114,32 @@ class FeatureWriter:
         if kind is None:
             if self._held:
                 self._write_shard()
-            write_json(
-                self.folder / INDEX, StoreIndex(self.spec, self._dtype.name, self._shards, list(self._items.values()))
+            self._write_index(INDEX)
+            (self.folder / UNFINISHED).unlink(missing_ok=True)
+
+    def _unfinished(self) -> StoreIndex | None:
+        """What was left by a writer of such features, or is finished, if all of it is there."""
+        index = self.folder / UNFINISHED
+        try:
+            left = msgspec.json.decode(
+                (index if index.is_file() else self.folder / INDEX).read_bytes(), type=StoreIndex
             )
+            whole = all(inside(self.folder, shard).is_file() for shard in left.shards)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+        return left if whole and (left.spec, left.dtype) == (self.spec, self._dtype.name) else None
+
+    def _write_index(self, name: str) -> None:
+        index = StoreIndex(self.spec, self._dtype.name, self._shards, list(self._items.values()))
+        write_json(self.folder / name, index)
 
     def _write_shard(self) -> None:
         name = f"features-{len(self._shards):05d}.safetensors"
         write_arrays(self.folder / name, {"frames": np.concatenate(self._held)})
         self._shards.append(name)
         self._held, self._held_frames = [], 0
+        if self._resume:
+            self._write_index(UNFINISHED)
 
 
 class FeatureStore:

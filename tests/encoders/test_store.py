@@ -58,6 +58,50 @@ def test_a_writer_that_failed_leaves_no_store(tmp_path):
         FeatureStore(tmp_path)
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.integers(1, 400), st.data())
+def test_an_interrupted_writer_is_resumed_to_the_same_bytes(tmp_path_factory, lengths, shard_bytes, data):
+    whole, broken = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("broken")
+    written = items(lengths)
+
+    def write(folder, stop):
+        with FeatureWriter(folder, SPEC, shard_bytes=shard_bytes, resume=True) as writer:
+            for number, (name, features) in enumerate(written.items()):
+                if number == stop:
+                    raise InterruptedError
+                writer.add(name, features)
+
+    write(whole, None)
+    for stop in data.draw(st.lists(st.integers(0, len(lengths) - 1), max_size=3)):
+        with pytest.raises(InterruptedError):
+            write(broken, stop)
+        with pytest.raises(UserError, match=r"no features\.json"):
+            FeatureStore(broken)
+    for _ in range(2):  # a finished one too
+        write(broken, None)
+    assert {file.name: file.read_bytes() for file in whole.iterdir()} == {
+        file.name: file.read_bytes() for file in broken.iterdir()
+    }
+
+
+def test_what_another_writer_left_or_was_lost_is_not_gone_on_from(tmp_path):
+    def left(spec, dtype):
+        return "a" in FeatureWriter(tmp_path, spec, dtype, 1, resume=True)
+
+    def interrupt():
+        with FeatureWriter(tmp_path, SPEC, shard_bytes=1, resume=True) as writer:
+            writer.add("a", items([3])["u/0"])
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        interrupt()
+    assert left(SPEC, "float16")
+    assert not left(SPEC, "float32")
+    assert not left(EncoderSpec(model="test", weights="abc", layer="7", normalization="none", dim=5), "float16")
+    (tmp_path / "features-00000.safetensors").unlink()
+    assert not left(SPEC, "float16")
+
+
 def test_what_does_not_fit_is_refused(tmp_path):
     with FeatureWriter(tmp_path, SPEC) as writer:
         writer.add("a", items([3])["u/0"])

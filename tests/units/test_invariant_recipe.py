@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from recipes.units_invariant import encoding
 from recipes.units_invariant.config import Versions
 from recipes.units_invariant.evaluation import discrimination, read_report, statistics
 from recipes.units_invariant.pack import pack_folders
@@ -20,7 +21,7 @@ from speechkit.encoders.pretraining.folder import save_encoder
 from speechkit.encoders.pretraining.sizes import sized_config
 from speechkit.encoders.probing.word_tokens import WordToken
 from speechkit.encoders.store import FeatureStore
-from speechkit.errors import UserError
+from speechkit.errors import SpeechkitError, UserError
 from speechkit.io.audio import write_audio
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.units.perturbations import AUDIBLE
@@ -200,6 +201,47 @@ def test_heads_may_begin_with_the_encoders_own_layers(speech, tmp_path):
     )  # fmt: skip
     with pytest.raises(UserError, match="has no quantizer '5'; it has 4, 9"):
         run_recipe(recipe, tmp_path / "exp", [*given, "clusters=[5]"], quiet=True, device="cpu")
+
+
+def test_features_of_an_interrupted_run_are_kept_and_end_as_the_same_bytes(speech, tmp_path, monkeypatch):
+    given = [f"train_manifest={speech / 'train.jsonl'}", f"test_manifest={speech / 'test.jsonl'}"]
+    given += [f"features.test_noises={speech / 'noises'}", *SETTINGS]
+    monkeypatch.setattr(encoding, "SHARD_BYTES", 30_000)
+    encode_row = encoding.Encoding.__call__
+    encoded: list[str] = []
+
+    def counted(self, row):
+        encoded.append(row.id)
+        if len(encoded) == next(iter(fails), 0):
+            raise RuntimeError("the power went")
+        return encode_row(self, row)
+
+    monkeypatch.setattr(encoding.Encoding, "__call__", counted)
+    fails: list[int] = []
+    run_recipe(recipe, tmp_path / "whole", given, quiet=True, device="cpu", stop=3)
+    every = [*encoded]
+    for number in (8, 16):
+        fails[:] = [number]
+        encoded.clear()
+        with pytest.raises(SpeechkitError, match="the power went"):
+            run_recipe(recipe, tmp_path / "broken", given, quiet=True, device="cpu", stop=3)
+    encoded.clear()
+    fails.clear()
+    run_recipe(recipe, tmp_path / "broken", given, quiet=True, device="cpu", stop=3)
+    assert "train/gone" in every
+    assert encoded[0] == "train/gone"  # cannot be read: the rest before is done
+    assert len(encoded) < len(every) / 2
+    whole, broken = (
+        {
+            file.relative_to(folder): file.read_bytes()
+            for folder in [outputs(recipe, tmp_path / exp, "features")]
+            for file in sorted(folder.rglob("*"))
+            if file.is_file() and file.name != "_stage.json"
+        }
+        for exp in ("whole", "broken")
+    )
+    assert len(whole) > 6
+    assert whole == broken
 
 
 def test_several_processes_encode_the_same(done, speech, tmp_path):
