@@ -20,6 +20,7 @@ PROGRAMS = {
     "tesseract": ("reads scanned documents", "apt-get install tesseract-ocr"),
     "ffmpeg": ("reads m4a and video", "apt-get install ffmpeg"),
 }
+TORCH = 'pip install --force-reinstall "torch==2.11.*" "torchaudio==2.11.0"'
 LOW_DISK_BYTES = 5 * 2**30
 
 
@@ -64,13 +65,12 @@ def examine() -> list[Finding]:
 
 def pair(torch: str | None, torchaudio: str | None) -> Finding:
     """Whether torch and torchaudio are of one release, without which torchaudio does not load."""
-    mend = 'pip install "torch==2.11.*" "torchaudio==2.11.*"'
     if torch is None or torchaudio is None:
-        return Finding("torch/torchaudio", "wrong", "one of the two is missing", mend)
+        return Finding("torch/torchaudio", "wrong", "one of the two is missing", TORCH)
     releases = [".".join(text.split("+")[0].split(".")[:2]) for text in (torch, torchaudio)]
     detail = f"torch {torch} with torchaudio {torchaudio}"
     if releases[0] != releases[1]:
-        return Finding("torch/torchaudio", "wrong", f"{detail} do not fit together", mend)
+        return Finding("torch/torchaudio", "wrong", f"{detail} do not fit together", TORCH)
     return Finding("torch/torchaudio", "ok", detail)
 
 
@@ -94,12 +94,12 @@ def _libraries() -> list[Finding]:
 
 def _devices() -> list[Finding]:
     # In a process of its own: a broken torch may take its process down instead of raising an error.
-    code = "from speechkit.runtime import describe_devices; print(*describe_devices(), sep='\\n')"
+    # torchaudio comes along: releases that fit by name may still be built for another torch.
+    code = "import torchaudio; from speechkit.runtime import describe_devices; print(*describe_devices(), sep='\\n')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        mend = 'pip install --force-reinstall "torch==2.11.*" "torchaudio==2.11.*"'
-        return [Finding("devices", "wrong", f"torch does not load: {lines[-1]}", mend)]
+        return [Finding("devices", "wrong", f"torch and torchaudio do not load: {lines[-1]}", TORCH)]
     return [Finding("device", "ok", line) for line in done.stdout.splitlines()]
 
 

@@ -36,6 +36,15 @@ def test_this_installation_is_sound_and_every_extra_is_listed(capsys):
     assert {"python", "torch/torchaudio", "device", "tesseract", "ffmpeg", "disk"} <= set(names)
 
 
+def test_a_torchaudio_built_for_another_torch_is_found_by_loading_it(tmp_path, monkeypatch):
+    (tmp_path / "torchaudio.py").write_text("raise OSError('undefined symbol: torch_of_next_year')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (finding,) = doctor._devices()
+    assert finding.state == "wrong"
+    assert "undefined symbol: torch_of_next_year" in finding.detail
+    assert "torchaudio==2.11.0" in finding.mend
+
+
 def test_what_is_missing_comes_with_its_install_line(monkeypatch):
     monkeypatch.setattr(doctor, "find_spec", lambda name: None)
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
