@@ -42,7 +42,9 @@ class TrainConfig(msgspec.Struct, frozen=True):
 
     ``init`` is an encoder to go on from; ``teacher``, for the distilled family, a Whisper model: hub id, folder, or a
     CTranslate2 ``model.bin``. ``mask_start_share`` and ``mask_span`` are of the contrastive and predictive families,
-    ``seen_weight`` of the predictive one: what the frames weigh that are not masked.
+    ``seen_weight`` of the predictive one: what the frames weigh that are not masked. ``feature_gradient`` and
+    ``feature_penalty`` are of both: what gradients of the convolutions are multiplied by, and what the mean square of
+    their output weighs.
     ``codebooks`` to ``equal_negatives`` are of the contrastive one: ``diversity`` is the weight of an even use of
     codes, ``equal_negatives`` counts negatives with the target's codes. ``half`` stores float16.
     """
@@ -57,6 +59,8 @@ class TrainConfig(msgspec.Struct, frozen=True):
     mask_start_share: float = 0.08
     mask_span: int = 10
     seen_weight: float = 0.0
+    feature_gradient: float = 0.1
+    feature_penalty: float = 10.0
     layer_drop: float = 0.05
     dropout: float = 0.1
     codebooks: int = 2

@@ -119,6 +119,8 @@ def build_objective(config: TrainConfig, context: Context, batches: WaveformBatc
             config.mask_start_share,
             config.mask_span,
             config.seen_weight,
+            config.feature_gradient,
+            config.feature_penalty,
         )
     return contrastive(config)
 
@@ -170,6 +172,8 @@ def contrastive(config: TrainConfig) -> Objective:
         start_share=config.mask_start_share,
         span=config.mask_span,
         equal_negatives=config.equal_negatives,
+        feature_gradient=config.feature_gradient,
+        feature_penalty=config.feature_penalty,
     )
 
 

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
+from speechkit.encoders.pretraining.feature_restraint import FeatureRestraint
 from speechkit.encoders.pretraining.folder import save_encoder
 from speechkit.encoders.pretraining.frames import EDGE, HOP_SAMPLES, sample_mask
 from speechkit.encoders.pretraining.masking import negatives, span_masks
@@ -26,9 +27,10 @@ LEAST = 1e-7
 class Contrast(nn.Module):
     """The losses of a ``Wav2Vec2ForPreTraining`` on masked frames alone."""
 
-    def __init__(self, network: Any, equal_negatives: bool = False) -> None:
+    def __init__(self, network: Any, restraint: FeatureRestraint, equal_negatives: bool = False) -> None:
         super().__init__()
         self.network = network
+        self._restraint = restraint
         self._equal_negatives = equal_negatives
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -60,6 +62,7 @@ class Contrast(nn.Module):
             ),
             "diversity": (codes - perplexity) / codes,
             "codevector_perplexity": perplexity,
+            "features": self._restraint.mean_square(batch["lengths"]),
             "cosine": F.cosine_similarity(found.float(), wanted.float(), dim=-1).mean(),
         }
 
@@ -107,6 +110,8 @@ class ContrastiveObjective:
         equal_negatives: negatives count even if their codes are those of the target. Where they do not, as in the
             published code, the loss is least when all frames take one code, and only the diversity stands against it;
             in small batches it does not stand. Where they do, codes that fall together cost.
+        feature_gradient: what the gradients of the convolutions are multiplied by.
+        feature_penalty: weight of the mean square of what the convolutions give.
     """
 
     def __init__(
@@ -117,8 +122,11 @@ class ContrastiveObjective:
         span: int = 10,
         temperatures: tuple[float, float, float] = (2.0, 0.5, 0.99995),
         equal_negatives: bool = False,
+        feature_gradient: float = 0.1,
+        feature_penalty: float = 10.0,
     ):
-        self.network = Contrast(network, equal_negatives)
+        self._restraint = FeatureRestraint(network.wav2vec2, feature_gradient, feature_penalty)
+        self.network = Contrast(network, self._restraint, equal_negatives)
         self._seed = seed
         self._start_share, self._span, self._temperatures = start_share, span, temperatures
 
@@ -141,10 +149,10 @@ class ContrastiveObjective:
         }
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        """Per masked frame; the diversity counts as the configuration says."""
+        """Per masked frame; diversity and the size of features count as they are weighted."""
         parts = model(batch)
         weight = float(self.network.network.config.diversity_loss_weight)
-        loss: Tensor = parts["contrastive"] + weight * parts["diversity"]
+        loss: Tensor = parts["contrastive"] + weight * parts["diversity"] + self._restraint.penalty * parts["features"]
         return loss, {name: float(value.detach()) for name, value in parts.items()}
 
     def save(self, folder: Path, half: bool = False) -> None:

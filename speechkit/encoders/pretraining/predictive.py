@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from speechkit.encoders.pretraining.feature_restraint import FeatureRestraint
 from speechkit.encoders.pretraining.folder import save_encoder
 from speechkit.encoders.pretraining.frames import EDGE, HOP_SAMPLES, frame_mask, sample_mask
 from speechkit.encoders.pretraining.masking import span_masks
@@ -53,6 +54,8 @@ class PredictiveObjective:
         span: frames of a span.
         seen_weight: of the loss on frames that are not masked, from 0 to 1; masked ones have the rest. None in the
             paper's best models; in a short training it is what the convolutions learn from first.
+        feature_gradient: what the gradients of the convolutions are multiplied by.
+        feature_penalty: weight of the mean square of what the convolutions give.
     """
 
     def __init__(
@@ -64,9 +67,12 @@ class PredictiveObjective:
         start_share: float = 0.08,
         span: int = 10,
         seen_weight: float = 0.0,
+        feature_gradient: float = 0.1,
+        feature_penalty: float = 10.0,
     ):
         if not 0 <= seen_weight <= 1:
             raise ConfigError(f"seen_weight is {seen_weight}, it must lie from 0 to 1")
+        self._restraint = FeatureRestraint(encoder, feature_gradient, feature_penalty)
         self.network: Predictor = Predictor(encoder, clusters)
         self._targets = targets
         self._seed, self._start_share, self._span = seed, start_share, span
@@ -97,8 +103,10 @@ class PredictiveObjective:
         loss = parts["masked"][0]
         if self._seen_weight:
             loss = (1 - self._seen_weight) * loss + self._seen_weight * parts["seen"][0]
-        return loss, {
+        size = self._restraint.mean_square(batch["lengths"])
+        return loss + self._restraint.penalty * size, {
             "masked": float(parts["masked"][0].detach()),
+            "features": float(size.detach()),
             **{f"{name}_accuracy": right for name, (_, right) in parts.items()},
         }
 

@@ -98,7 +98,8 @@ def test_the_contrastive_family_learns_and_its_folder_loads(batches, tmp_path):
 
     torch.manual_seed(0)
     config = sized_config("tiny", num_negatives=10, num_codevectors_per_group=8, layerdrop=0.0, hidden_dropout=0.0)
-    objective = ContrastiveObjective(Wav2Vec2ForPreTraining(config), seed=0)
+    network = Wav2Vec2ForPreTraining(config)
+    objective = ContrastiveObjective(network, seed=0, feature_gradient=1.0, feature_penalty=0.0)
     logged = learn(objective, batches, tmp_path / "run", 120)
     assert float(logged[-1]["cosine"]) > float(logged[0]["cosine"]) + 0.08  # predictions come nearer to their targets
     assert float(logged[-1]["codevector_perplexity"]) > float(logged[0]["codevector_perplexity"])  # of more codes

@@ -1,0 +1,55 @@
+"""What holds the convolutions of an encoder back while all above them learns.
+
+Both published recipes slow the convolutions down and keep what they give small. Without it they run towards features
+that are easy to guess rather than worth guessing, and the codes that are made of them fall together.
+
+Source: Baevski et al. 2020, appendix B (gradients times 0.1, an L2 penalty on what the convolutions give); the same in
+Hsu et al. 2021.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from speechkit.encoders.pretraining.frames import frame_mask
+from speechkit.errors import ConfigError
+
+
+class FeatureRestraint:
+    """Scales the gradient that reaches an encoder's convolutions and tells how large their output is.
+
+    Args:
+        encoder: a ``Wav2Vec2Model`` or ``HubertModel``; its convolutions get a hook.
+        gradient: what their gradients are multiplied by, above 0 to 1.
+        penalty: weight of the mean square of what they give, at least 0.
+
+    Raises:
+        ConfigError: if a number is out of its range.
+    """
+
+    def __init__(self, encoder: Any, gradient: float, penalty: float) -> None:
+        if not 0 < gradient <= 1:
+            raise ConfigError(f"feature_gradient is {gradient}, it must lie above 0 and up to 1")
+        if penalty < 0:
+            raise ConfigError(f"feature_penalty is {penalty}, it must be at least 0")
+        self.penalty = penalty
+        self._gradient = gradient
+        self._last: Tensor | None = None
+        encoder.feature_extractor.register_forward_hook(self._restrain)
+
+    def _restrain(self, module: Any, arguments: Any, features: Tensor) -> Tensor:
+        if self._gradient != 1:
+            features = features * self._gradient + features.detach() * (1 - self._gradient)
+        self._last = features if self.penalty else None
+        return features
+
+    def mean_square(self, lengths: Tensor) -> Tensor:
+        """Of what the last batch's convolutions gave (B, D, T), over the frames of its items' samples (B,)."""
+        if self._last is None:
+            return torch.zeros((), device=lengths.device)
+        features, self._last = self._last.float(), None
+        real = frame_mask(lengths)
+        return features.square().mean(dim=1)[real].mean()
