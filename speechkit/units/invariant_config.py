@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from speechkit.errors import ConfigError
 from speechkit.training.loop import Precision
 from speechkit.units.invariant import HeadConfig
+
+NextRound = Literal["fresh", "clusters", "same"]
+
+
+def each_of(given: float | tuple[float, ...], teachers: int) -> tuple[float, ...]:
+    """One number for each of so many teachers; as many as are given, where they are several."""
+    return given if isinstance(given, tuple) else (given,) * teachers
 
 
 class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -16,9 +25,10 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         head: its shape.
         epochs: passes over the items, of each round of training; a pass takes one version of each item, and none twice
             before all. Every round is taught by what came out of the one before.
-        recluster: from the second round on the targets are not the units of the heads before, but clusters that k-means
-            finds in the space of their network, which is trained on; else a fresh network learns those units.
-        recluster_share: of the first teachers' features in the variance of the space in which those clusters are found,
+        next_round: what a round does with the heads before it. ``fresh``, as published: a new network learns the units
+            that they give clean speech. ``clusters``: their network is trained on, and what it learns are clusters that
+            k-means finds in its space. ``same``: it is trained on with the units that they give.
+        recluster_share: of the first teachers' features in the variance of the space in which clusters are found,
             the rest being the network's; with 0 its space alone. Several are of one teacher each.
         batch_frames: most frames of a batch, padding included.
         learning_rate: the peak.
@@ -29,12 +39,13 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         precision: ``bf16`` trains in less time where the processor is faster with it, ``auto`` takes it only there.
         time_masks: stretches of features set to the mean, of each item and pass.
         mask_frames: their greatest length.
-        price: of a change of unit, of the quantizer that is made and of the heads that teach on the way.
+        price: of a change of unit, of the quantizer that is made and of the heads that teach on the way. Several are of
+            one teacher each.
     """
 
     head: HeadConfig = HeadConfig()
     epochs: tuple[int, ...] = (10, 10)
-    recluster: bool = False
+    next_round: NextRound = "fresh"
     recluster_share: float | tuple[float, ...] = 0.0
     batch_frames: int = 3000
     learning_rate: float = 2e-3
@@ -45,7 +56,7 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     precision: Precision = "no"
     time_masks: int = 0
     mask_frames: int = 10
-    price: float = 0.0
+    price: float | tuple[float, ...] = 0.0
 
     def __post_init__(self) -> None:
         wrong = []
@@ -60,14 +71,9 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ]
         wrong += [
             f"recluster_share is {share}, it must lie from 0 to 1"
-            for share in self.recluster_shares(1)
+            for share in each_of(self.recluster_share, 1)
             if not 0 <= share <= 1
         ]
-        if not self.price >= 0:
-            wrong.append(f"price is {self.price}, it must be 0 or more")
+        wrong += [f"price is {price}, it must be 0 or more" for price in each_of(self.price, 1) if not price >= 0]
         if wrong:
             raise ConfigError("; ".join(wrong))
-
-    def recluster_shares(self, teachers: int) -> tuple[float, ...]:
-        """The share of each of so many teachers; as many as are given, where they are several."""
-        return self.recluster_share if isinstance(self.recluster_share, tuple) else (self.recluster_share,) * teachers

@@ -30,7 +30,7 @@ from speechkit.units.codebook import Codebook
 from speechkit.units.deduplication import deduplicate
 from speechkit.units.invariant import HeadConfig, InvariantHead, InvariantQuantizer, Quantizer
 from speechkit.units.invariant_batches import Batches, Read, invariant_loss
-from speechkit.units.invariant_config import InvariantConfig
+from speechkit.units.invariant_config import InvariantConfig, each_of
 from speechkit.units.reclustering import recluster
 from speechkit.units.smoothed import SmoothedCodebook, Smoothing
 from speechkit.units.upper_layers import UpperLayers
@@ -135,8 +135,8 @@ def train_invariant(
 
     Raises:
         UserError: if no item has changed features, or none is long enough for its targets; or if ``start`` was not
-            trained together, or has other sizes, features or shapes than what is trained here; or if the shares of the
-            configuration are not as many as the teachers.
+            trained together, or has other sizes, features or shapes than what is trained here; or if the shares or
+            prices of the configuration are not as many as the teachers.
     """
     if not teachers or any(teacher.spec.encoder != teachers[0].spec.encoder for teacher in teachers):
         raise UserError(f"{len(teachers)} teachers of different encoders or none; give codebooks of one layer")
@@ -149,12 +149,13 @@ def train_invariant(
     frames = {name: len(read(name)) for names in versions.values() for name in names}
     shape = msgspec.structs.replace(config.head, upper=upper.shape if upper else None)
     mean, scale = feature_statistics(_through(upper, read), clean)
-    shares = config.recluster_shares(len(teachers))
-    if len(shares) != len(teachers):
-        raise UserError(
-            f"recluster_share has {len(shares)} numbers and there are {len(teachers)} teachers; give one number, "
-            "or one for each"
-        )
+    shares, prices = each_of(config.recluster_share, len(teachers)), each_of(config.price, len(teachers))
+    for setting, numbers in (("recluster_share", shares), ("price", prices)):
+        if len(numbers) != len(teachers):
+            raise UserError(
+                f"{setting} has {len(numbers)} numbers and there are {len(teachers)} teachers; give one number, "
+                "or one for each"
+            )
     said_by: list[tuple[Quantizer, Read]] = [(teacher, teach or read) for teacher in teachers]
     network: SharedHead | None = None
     made = list(start)
@@ -166,7 +167,7 @@ def train_invariant(
     left_out: list[int] = []
     for number, epochs in enumerate(config.epochs, start=1):
         place = Path(folder) / f"round-{number}"
-        if made and config.recluster:
+        if made and config.next_round == "clusters":
             said_by[:] = recluster(
                 made,
                 _smoothings(teachers),
@@ -195,11 +196,11 @@ def train_invariant(
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + number)
-            if network is not None and config.recluster:
-                network.forget_units()
-            else:
+            if network is None or config.next_round == "fresh":
                 head = InvariantHead(encoder.dim, teachers[0].num_units, shape, mean, scale, copy.deepcopy(upper))
                 network = SharedHead(head, [teacher.num_units for teacher in teachers[1:]])
+            elif config.next_round == "clusters":
+                network.forget_units()
         done = train(
             network,
             network.groups(),
@@ -214,8 +215,8 @@ def train_invariant(
         if not done:
             return None
         made = [
-            InvariantQuantizer(each, encoder, teacher.spec.digest, before + number, config.price)
-            for each, teacher in zip(network.apart(), teachers, strict=True)
+            InvariantQuantizer(each, encoder, teacher.spec.digest, before + number, price)
+            for each, teacher, price in zip(network.apart(), teachers, prices, strict=True)
         ]
         said_by = [(each, read) for each in made]
     return InvariantResult(made, left_out, len(frames))

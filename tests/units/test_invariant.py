@@ -271,7 +271,7 @@ def test_a_pass_takes_one_version_of_every_item():
 
 def test_a_second_round_may_learn_clusters_of_the_network_s_space_and_is_resumed_to_the_same_bytes(tmp_path):
     codebook, store, versions = planted(12)
-    config = InvariantConfig(SMALL, epochs=(20, 10), recluster=True, batch_frames=400, learning_rate=5e-3)
+    config = InvariantConfig(SMALL, epochs=(20, 10), next_round="clusters", batch_frames=400, learning_rate=5e-3)
     teachers = [SmoothedCodebook(codebook, Smoothing(price=price), 1.0) for price in (0.0, 0.2)]
     asked = itertools.count()
     whole = train_invariant(
@@ -302,7 +302,7 @@ def test_training_may_go_on_from_quantizers_and_cluster_their_space_with_the_tea
     first = InvariantConfig(SMALL, epochs=(20,), batch_frames=400, learning_rate=5e-3)
     start = train_invariant([codebook], versions, store.__getitem__, first, tmp_path / "a").quantizers
     before = start[0].arrays()
-    still = msgspec.structs.replace(first, epochs=(1,), learning_rate=1e-9, recluster=True, recluster_share=0.25)
+    still = msgspec.structs.replace(first, epochs=(1,), learning_rate=1e-9, next_round="clusters", recluster_share=0.25)
     result = train_invariant([codebook], versions, store.__getitem__, still, tmp_path / "b", start=start)
     (made,) = result.quantizers
     assert (made.spec.rounds, made.spec.teacher) == (2, codebook.spec.digest)
@@ -318,6 +318,39 @@ def test_training_may_go_on_from_quantizers_and_cluster_their_space_with_the_tea
     said = {name: start[0].units(store[name]) for name in versions}
     assert result.quantizers[0].spec.rounds == 2
     assert ued_score([count_edits(said, {name: result.quantizers[0].units(store[name]) for name in said})]).ued < 0.5
+
+
+def test_training_may_go_on_with_the_network_and_the_units_it_gives(tmp_path):
+    codebook, store, versions = planted(12)
+    first = InvariantConfig(SMALL, epochs=(4,), batch_frames=400, learning_rate=5e-3)
+    start = train_invariant([codebook], versions, store.__getitem__, first, tmp_path / "a").quantizers
+
+    def gone_on(folder, **settings):
+        config = msgspec.structs.replace(first, next_round="same", **settings)
+        found = train_invariant([codebook], versions, store.__getitem__, config, tmp_path / folder, start=start)
+        return found.quantizers[0]
+
+    still = gone_on("b", epochs=(1,), learning_rate=1e-9)
+    np.testing.assert_allclose(still.scores(store["3+bent"]), start[0].scores(store["3+bent"]), atol=1e-4)
+    assert (still.spec.rounds, still.spec.teacher) == (2, codebook.spec.digest)
+    better = gone_on("c", epochs=(20,))
+
+    def distance(quantizer):
+        said, changed = ({name: quantizer.units(store[name + kind]) for name in versions} for kind in ("", "+slow"))
+        return ued_score([count_edits(said, changed)]).ued
+
+    assert distance(better) < distance(start[0])
+
+
+def test_each_quantizer_may_have_its_own_price(tmp_path):
+    codebook, store, versions = planted(4)
+    config = InvariantConfig(SMALL, epochs=(1,), batch_frames=400, price=(0.5, 0.25))
+    result = train_invariant([codebook, codebook], versions, store.__getitem__, config, tmp_path)
+    assert [made.spec.price for made in result.quantizers] == [0.5, 0.25]
+    with pytest.raises(UserError, match="price has 2 numbers and there are 1 teachers"):
+        train_invariant([codebook], versions, store.__getitem__, config, tmp_path)
+    with pytest.raises(ConfigError, match="price is -1"):
+        InvariantConfig(price=(0.5, -1))
 
 
 def test_each_codebook_may_have_its_own_share_of_the_features_beside_the_network(tmp_path):
@@ -347,7 +380,7 @@ def test_each_codebook_may_have_its_own_share_of_the_features_beside_the_network
 
 def test_shares_that_are_not_one_for_each_teacher_are_refused(tmp_path):
     codebook, store, versions = planted(4)
-    config = InvariantConfig(SMALL, recluster=True, recluster_share=(0.1, 0.2))
+    config = InvariantConfig(SMALL, next_round="clusters", recluster_share=(0.1, 0.2))
     with pytest.raises(UserError, match="has 2 numbers and there are 1 teachers"):
         train_invariant([codebook], versions, store.__getitem__, config, tmp_path)
     with pytest.raises(ConfigError, match=r"recluster_share is 1\.5, it must lie from 0 to 1"):

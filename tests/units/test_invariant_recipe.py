@@ -192,7 +192,7 @@ def test_heads_may_begin_with_the_encoders_own_layers(speech, tmp_path):
     pack_folders(sorted(trained.glob("k-*/plain")), tmp_path / "packed")
     with pytest.raises(UserError, match="there are 2 teachers; name one"):
         run_recipe(recipe, tmp_path / "exp", [*given, f"train.start={tmp_path / 'packed'}"], quiet=True, device="cpu")
-    given += [f"train.start={tmp_path / 'packed'}", "train.invariant.recluster=true", "teachers={plain: {}}"]
+    given += [f"train.start={tmp_path / 'packed'}", "train.invariant.next_round=clusters", "teachers={plain: {}}"]
     given += ["train.invariant.recluster_share=0.5", "train.invariant.epochs=[1]"]
     run_recipe(recipe, tmp_path / "exp", given, quiet=True, device="cpu")
     further = load_quantizer(outputs(recipe, tmp_path / "exp", "train") / "quantizers" / "layer-2" / "k-9" / "plain")
