@@ -179,7 +179,7 @@ def train_invariant(
                 beside=teach or read,
                 shares=shares,
             )
-        targets = [[teacher.assign(heard(name)) for name in clean] for teacher, heard in said_by]
+        targets = _targets(said_by, clean)
         fitting, kept = _fitting(list(versions.values()), targets, frames)
         left_out.append(len(frames) - sum(map(len, fitting)))
         if not kept:
@@ -242,6 +242,20 @@ def _check_start(
 
 def _smoothings(teachers: Sequence[Codebook | SmoothedCodebook]) -> list[Smoothing]:
     return [each.spec.smoothing if isinstance(each, SmoothedCodebook) else Smoothing() for each in teachers]
+
+
+def _targets(said_by: Sequence[tuple[Quantizer, Read]], names: Sequence[str]) -> list[list[NDArray[np.int32]]]:
+    """The unit of each frame by each teacher, then each item; heads are of one network, which runs once."""
+    heads = [teacher for teacher, _ in said_by if isinstance(teacher, InvariantQuantizer)]
+    if not heads:
+        return [[teacher.assign(heard(name)) for name in names] for teacher, heard in said_by]
+    said: list[list[NDArray[np.int32]]] = [[] for _ in heads]
+    _, read = said_by[0]
+    for name in names:
+        hidden = heads[0].hidden(read(name))
+        for units, head in zip(said, heads, strict=True):
+            units.append(head.assign_hidden(hidden))
+    return said
 
 
 def _fitting(
