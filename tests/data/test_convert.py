@@ -332,13 +332,15 @@ def test_fairseq_files_that_disagree_are_named(corpus, tmp_path):
         list(fairseq.read_fairseq(path, tmp_path))
 
 
-def test_formats_are_told_or_asked_for(corpus, tmp_path):
+def test_formats_are_told_or_asked_for(tmp_path):
+    source = tmp_path / "m.jsonl"
+    write_manifest(source, [Utterance(id="a", audio_filepath="a.wav", duration=3.0, sample_rate=16000)])
     with pytest.raises(UserError, match="cannot be told from its name; add --to"):
-        convert(corpus / "m.jsonl", tmp_path / "out")
+        convert(source, tmp_path / "out")
     with pytest.raises(UserError, match="format 'kaldy' is not known"):
-        convert(corpus / "m.jsonl", tmp_path / "out", target_format="kaldy")
+        convert(source, tmp_path / "out", target_format="kaldy")
     with pytest.raises(UserError, match="is the source itself"):
-        convert(corpus / "m.jsonl", corpus / "m.jsonl", source_format="speechkit")
+        convert(source, source, source_format="speechkit")
     with pytest.raises(UserError, match="neither a Kaldi directory"):
         detect_format(tmp_path)
     assert set(NAMES) | {"shar"} == set(FORMATS)
