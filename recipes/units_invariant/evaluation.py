@@ -175,23 +175,18 @@ def _say(
     quantizers: Mapping[Key, Any], heard: Mapping[Key, Any], ids: Sequence[str], kinds: Sequence[str]
 ) -> dict[Key, dict[str, Units]]:
     """The frames' units by each, by kind and id; a network that several share runs once."""
-    from speechkit.units.invariant import InvariantQuantizer
+    from speechkit.units.quantizers import assign_together
 
     said: dict[Key, dict[str, Units]] = {key: {kind: {} for kind in kinds} for key in quantizers}
-    shared: dict[str, list[Key]] = {}
+    by_layer: dict[str, list[Key]] = {}
     for key, quantizer in quantizers.items():
-        if isinstance(quantizer, InvariantQuantizer):
-            shared.setdefault(quantizer.network, []).append(key)
-            continue
-        for kind in kinds:
-            said[key][kind] = {name: quantizer.assign(heard[key][version(name, kind)]) for name in ids}
-    for keys in shared.values():
-        first, store = quantizers[keys[0]], heard[keys[0]]
+        by_layer.setdefault(quantizer.spec.encoder.layer, []).append(key)
+    for keys in by_layer.values():
+        together, store = [quantizers[key] for key in keys], heard[keys[0]]
         for kind in kinds:
             for name in ids:
-                hidden = first.hidden(store[version(name, kind)])
-                for key in keys:
-                    said[key][kind][name] = quantizers[key].assign_hidden(hidden)
+                for key, units in zip(keys, assign_together(together, store[version(name, kind)]), strict=True):
+                    said[key][kind][name] = units
     return said
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,10 @@ from speechkit.errors import UserError
 from speechkit.training import TrainingConfig, train
 from speechkit.units.codebook import Codebook
 from speechkit.units.deduplication import deduplicate
-from speechkit.units.invariant import HeadConfig, InvariantHead, InvariantQuantizer, Quantizer
+from speechkit.units.invariant import HeadConfig, InvariantHead, InvariantQuantizer
 from speechkit.units.invariant_batches import Batches, Read, invariant_loss
 from speechkit.units.invariant_config import InvariantConfig, each_of
+from speechkit.units.quantizers import assign_together
 from speechkit.units.reclustering import recluster
 from speechkit.units.smoothed import SmoothedCodebook, Smoothing
 from speechkit.units.upper_layers import UpperLayers
@@ -148,7 +150,12 @@ def train_invariant(
     clean = [names[0] for names in versions.values()]
     frames = {name: len(read(name)) for names in versions.values() for name in names}
     shape = msgspec.structs.replace(config.head, upper=upper.shape if upper else None)
-    mean, scale = feature_statistics(_through(upper, read), clean)
+
+    @cache
+    def statistics() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        # Of all clean speech through the upper layers: minutes that a network which is trained on does not need.
+        return feature_statistics(_through(upper, read), clean)
+
     shares, prices = each_of(config.recluster_share, len(teachers)), each_of(config.price, len(teachers))
     for setting, numbers in (("recluster_share", shares), ("price", prices)):
         if len(numbers) != len(teachers):
@@ -156,30 +163,33 @@ def train_invariant(
                 f"{setting} has {len(numbers)} numbers and there are {len(teachers)} teachers; give one number, "
                 "or one for each"
             )
-    said_by: list[tuple[Quantizer, Read]] = [(teacher, teach or read) for teacher in teachers]
+    teach = teach or read
     network: SharedHead | None = None
     made = list(start)
     before = 0
     if made:
         _check_start(made, teachers, encoder, shape)
         network, before = SharedHead.of(made, upper), made[0].spec.rounds
-        said_by = [(each, read) for each in made]
     left_out: list[int] = []
     for number, epochs in enumerate(config.epochs, start=1):
         place = Path(folder) / f"round-{number}"
-        if made and config.next_round == "clusters":
-            said_by[:] = recluster(
-                made,
-                _smoothings(teachers),
-                clean,
-                read,
-                place,
-                seed + number,
-                log,
-                beside=teach or read,
-                shares=shares,
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + number)
+            if network is None or config.next_round == "fresh":
+                head = InvariantHead(encoder.dim, teachers[0].num_units, shape, *statistics(), copy.deepcopy(upper))
+                network = SharedHead(head, [teacher.num_units for teacher in teachers[1:]])
+            elif config.next_round == "clusters":
+                network.forget_units()
+        if not made:
+            by_item = [assign_together(teachers, teach(name)) for name in clean]
+        elif config.next_round == "clusters":
+            clusters = recluster(
+                made, _smoothings(teachers), clean, read, place, seed + number, log, beside=teach, shares=shares
             )
-        targets = _targets(said_by, clean)
+            by_item = [[codebook.assign(heard(name)) for codebook, heard in clusters] for name in clean]
+        else:
+            by_item = [assign_together(made, read(name)) for name in clean]
+        targets = list(zip(*by_item, strict=True))
         fitting, kept = _fitting(list(versions.values()), targets, frames)
         left_out.append(len(frames) - sum(map(len, fitting)))
         if not kept:
@@ -194,13 +204,6 @@ def train_invariant(
             epochs,
             seed + number,
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed + number)
-            if network is None or config.next_round == "fresh":
-                head = InvariantHead(encoder.dim, teachers[0].num_units, shape, mean, scale, copy.deepcopy(upper))
-                network = SharedHead(head, [teacher.num_units for teacher in teachers[1:]])
-            elif config.next_round == "clusters":
-                network.forget_units()
         done = train(
             network,
             network.groups(),
@@ -218,7 +221,6 @@ def train_invariant(
             InvariantQuantizer(each, encoder, teacher.spec.digest, before + number, price)
             for each, teacher, price in zip(network.apart(), teachers, prices, strict=True)
         ]
-        said_by = [(each, read) for each in made]
     return InvariantResult(made, left_out, len(frames))
 
 
@@ -242,20 +244,6 @@ def _check_start(
 
 def _smoothings(teachers: Sequence[Codebook | SmoothedCodebook]) -> list[Smoothing]:
     return [each.spec.smoothing if isinstance(each, SmoothedCodebook) else Smoothing() for each in teachers]
-
-
-def _targets(said_by: Sequence[tuple[Quantizer, Read]], names: Sequence[str]) -> list[list[NDArray[np.int32]]]:
-    """The unit of each frame by each teacher, then each item; heads are of one network, which runs once."""
-    heads = [teacher for teacher, _ in said_by if isinstance(teacher, InvariantQuantizer)]
-    if not heads:
-        return [[teacher.assign(heard(name)) for name in names] for teacher, heard in said_by]
-    said: list[list[NDArray[np.int32]]] = [[] for _ in heads]
-    _, read = said_by[0]
-    for name in names:
-        hidden = heads[0].hidden(read(name))
-        for units, head in zip(said, heads, strict=True):
-            units.append(head.assign_hidden(hidden))
-    return said
 
 
 def _fitting(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from speechkit.errors import UserError
 from speechkit.units.codebook import SPEC_FILE as CODEBOOK_FILE
@@ -78,6 +81,26 @@ def load_quantizer(folder: Path | str) -> Quantizer:
     if isinstance(found, StackedQuantizer):
         raise UserError(f"{folder}: names a frame by several units; give the folder of one of its codebooks")
     return found
+
+
+def assign_together(quantizers: Sequence[Quantizer], features: NDArray[np.floating[Any]]) -> list[NDArray[np.int32]]:
+    """The unit of each frame (T,) of an item (T, D) by each quantizer; a network that several share runs once.
+
+    Raises:
+        UserError: if the features have another shape than one of them takes, or hold NaN or infinity.
+    """
+    from speechkit.units.invariant import InvariantQuantizer
+
+    hidden: dict[str, NDArray[np.float32]] = {}
+    said = []
+    for quantizer in quantizers:
+        if not isinstance(quantizer, InvariantQuantizer):
+            said.append(quantizer.assign(features))
+            continue
+        if quantizer.network not in hidden:
+            hidden[quantizer.network] = quantizer.hidden(features)
+        said.append(quantizer.assign_hidden(hidden[quantizer.network]))
+    return said
 
 
 def unit_sets(quantizer: AnyQuantizer) -> list[UnitSet]:

@@ -14,8 +14,10 @@ from speechkit.data.audio import read_cut
 from speechkit.encoders import load_encoder
 from speechkit.errors import AudioError, UserError
 from speechkit.io.audio import read_audio
+from speechkit.units.deduplication import deduplicate
 from speechkit.units.invariant import Quantizer
 from speechkit.units.perturbations import AUDIBLE, KINDS, Perturbation, PerturbationConfig, perturb
+from speechkit.units.quantizers import assign_together
 from speechkit.units.ued import UedTable, ued_table
 
 CLEAN = "clean"
@@ -62,7 +64,8 @@ def measure_ued(
         UserError: if a quantizer belongs to other features, or no recording is left.
     """
     layers = {name: int(layer_of(quantizer, name)) for name, quantizer in quantizers.items()}
-    loaded = load_encoder(encoder, layer=max(layers.values()), device=device)
+    by_layer = {layer: [name for name in layers if layers[name] == layer] for layer in layers.values()}
+    loaded = load_encoder(encoder, layer=max(by_layer), device=device)
     for name, quantizer in quantizers.items():
         quantizer.check(msgspec.structs.replace(loaded.spec, layer=str(layers[name])), name)
     units: dict[str, dict[str, dict[str, NDArray[np.int32]]]] = {
@@ -90,8 +93,10 @@ def measure_ued(
             if kind != CLEAN:
                 changed = perturb(waveform, kind, row.id, config=config, noises=noises, seed=seed)  # type: ignore[arg-type]
             states = loaded.encode_layers(changed)
-            for name, quantizer in quantizers.items():
-                units[name][kind][row.id] = quantizer.units(states[layers[name]])
+            for layer, names in by_layer.items():
+                said = assign_together([quantizers[name] for name in names], states[layer])
+                for name, frames in zip(names, said, strict=True):
+                    units[name][kind][row.id] = deduplicate(frames)[0]
         done += 1
         progress(done)
     if not done:

@@ -22,7 +22,7 @@ from speechkit.units.invariant import HeadConfig, InvariantHead, InvariantQuanti
 from speechkit.units.invariant_batches import Batches
 from speechkit.units.invariant_config import InvariantConfig
 from speechkit.units.invariant_training import train_invariant
-from speechkit.units.quantizers import load_quantizer
+from speechkit.units.quantizers import assign_together, load_quantizer
 from speechkit.units.reclustering import recluster
 from speechkit.units.smoothed import SmoothedCodebook, Smoothing
 from speechkit.units.ued import count_edits, ued_score
@@ -413,6 +413,18 @@ def test_quantizers_of_one_network_can_share_what_it_gives(price):
     second = InvariantQuantizer(head, ENCODER, "t", 1, price)
     assert first.network == second.network != quantizer(seed=1).network
     np.testing.assert_array_equal(second.assign_hidden(first.hidden(features)), second.assign(features))
+
+
+def test_several_quantizers_assign_as_each_does_alone_and_a_shared_network_runs_once(monkeypatch):
+    features = np.random.default_rng(3).standard_normal((40, DIM)).astype(np.float32)
+    first, codebook = quantizer(), Codebook(np.eye(CLUSTERS, DIM), ENCODER)
+    quantizers = [first, codebook, first.at_price(0.7), quantizer(seed=1)]
+    alone = [each.assign(features) for each in quantizers]
+    run, ran = InvariantQuantizer.hidden, []
+    monkeypatch.setattr(InvariantQuantizer, "hidden", lambda self, rows: ran.append(self.network) or run(self, rows))
+    for together, expected in zip(assign_together(quantizers, features), alone, strict=True):
+        np.testing.assert_array_equal(together, expected)
+    assert ran == [first.network, quantizers[3].network]
 
 
 def test_no_version_is_taken_twice_before_all_were():
