@@ -1,10 +1,9 @@
 """A quantizer whose units stay when speed, pitch, room, noise, voice or line change: a head on an encoder's features.
 
 Source: Gat et al. 2023, Augmentation invariant discrete representation for generative spoken language modeling. The
-head is trained by `speechkit.units.invariant_training`. It may begin with copies of the encoder's upper layers, trained
-along with it; the encoder itself stays as it is.
+head (`speechkit.units.invariant_head`) is trained by `speechkit.units.invariant_training`; the encoder stays as it is.
 
-Notation used for array shapes: B items, T frames, D width of the features, W of the head, K units.
+Notation used for array shapes: T frames, D width of the features, W of the head, K units.
 """
 
 from __future__ import annotations
@@ -13,25 +12,24 @@ import copy
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from speechkit.encoders.spec import EncoderSpec
-from speechkit.errors import ConfigError, UserError
+from speechkit.errors import UserError
 from speechkit.io.arrays import read_arrays, write_arrays
 from speechkit.io.atomic import write_json
 from speechkit.io.hashing import digest_bytes
-from speechkit.training.dropout import Dropout
 from speechkit.units.codebook import Codebook, read_spec
 from speechkit.units.deduplication import deduplicate
+from speechkit.units.invariant_head import HeadConfig, InvariantHead
 from speechkit.units.smoothed import SmoothedCodebook
 from speechkit.units.smoothing import best_path
-from speechkit.units.upper_layers import LayerShape, UpperLayers
 
 SPEC_FILE, ARRAYS_FILE = "quantizer.json", "quantizer.safetensors"
 WINDOW_FRAMES = 1500
@@ -42,44 +40,6 @@ LAST_LAYER = "leave."
 LEAST = np.float32(1e-30)
 """Of a posterior: its logarithm must be a number."""
 Float = NDArray[np.float32]
-
-
-class HeadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The head's shape.
-
-    Attributes:
-        kind: ``linear`` and ``mlp`` look at one frame; ``convolution`` at ``kernel`` frames in every layer;
-            ``transformer`` at the whole item, or a window of it.
-        width: of hidden layers.
-        layers: hidden layers.
-        kernel: frames that a convolution sees, odd.
-        heads: of the attention.
-        dropout: while training.
-        upper: of the encoder's layers that come first; None where there are none.
-    """
-
-    kind: Literal["linear", "mlp", "convolution", "transformer"] = "convolution"
-    width: int = 192
-    layers: int = 2
-    kernel: int = 13
-    heads: int = 4
-    dropout: float = 0.1
-    upper: LayerShape | None = None
-
-    def __post_init__(self) -> None:
-        wrong = [
-            f"{name} is {getattr(self, name)}, it must be at least 1"
-            for name in ("width", "layers", "kernel", "heads")
-            if getattr(self, name) < 1
-        ]
-        if self.kernel % 2 == 0:
-            wrong.append(f"kernel is {self.kernel}, it must be odd")
-        if self.heads > 0 and self.width % self.heads:
-            wrong.append(f"width {self.width} does not divide into {self.heads} heads")
-        if not 0 <= self.dropout < 1:
-            wrong.append(f"dropout is {self.dropout}, it must lie from 0 to below 1")
-        if wrong:
-            raise ConfigError("; ".join(wrong))
 
 
 class InvariantSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="invariant", tag_field="kind"):
@@ -102,113 +62,6 @@ class InvariantSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     rounds: int
     digest: str
     price: float = 0.0
-
-
-class ConvolutionLayer(nn.Module):
-    """What a frame adds to itself after a look at its neighbours: (B, T, W) to (B, T, W)."""
-
-    def __init__(self, config: HeadConfig) -> None:
-        super().__init__()
-        width = config.width
-        self.norm = nn.LayerNorm(width)
-        self.depthwise = nn.Conv1d(width, width, config.kernel, padding=config.kernel // 2, groups=width)
-        self.expand = nn.Linear(width, 2 * width)
-        self.contract = nn.Linear(2 * width, width)
-        self.dropout = Dropout(config.dropout)
-
-    def forward(self, frames: Tensor, padding: Tensor) -> Tensor:
-        """Frames behind an item's end count as zero, as those before its beginning do."""
-        x = self.norm(frames).masked_fill(padding[..., None], 0.0)
-        x = self.depthwise(x.transpose(1, 2)).transpose(1, 2)
-        x = self.contract(self.dropout(nn.functional.gelu(self.expand(x))))
-        added: Tensor = frames + self.dropout(x)
-        return added
-
-
-class TransformerLayer(nn.Module):
-    """A convolution that tells neighbours apart, then attention over the item: (B, T, W) to (B, T, W)."""
-
-    def __init__(self, config: HeadConfig) -> None:
-        super().__init__()
-        self.place = ConvolutionLayer(config)
-        self.attend = nn.TransformerEncoderLayer(
-            config.width, config.heads, 2 * config.width, config.dropout, "gelu", batch_first=True, norm_first=True
-        )
-
-    def forward(self, frames: Tensor, padding: Tensor) -> Tensor:
-        """Frames behind an item's end are not attended to."""
-        attended: Tensor = self.attend(self.place(frames, padding), src_key_padding_mask=padding)
-        return attended
-
-
-class PointwiseLayer(nn.Module):
-    """A frame alone: (B, T, W) to (B, T, W)."""
-
-    def __init__(self, config: HeadConfig) -> None:
-        super().__init__()
-        self.linear = nn.Linear(config.width, config.width)
-        self.dropout = Dropout(config.dropout)
-
-    def forward(self, frames: Tensor, padding: Tensor) -> Tensor:
-        """``padding`` is of no matter."""
-        hidden: Tensor = self.dropout(nn.functional.gelu(self.linear(frames)))
-        return hidden
-
-
-class InvariantHead(nn.Module):
-    """Features (B, T, D) to scores (B, T, K + 1); the blank is the last.
-
-    Args:
-        dim: D.
-        clusters: K.
-        config: shape.
-        mean: of the features (D,), or of what the upper layers make of them, taken off.
-        scale: of the same (D,), divided by.
-        upper: the layers of ``config.upper``; new ones without it.
-    """
-
-    mean: Tensor
-    scale: Tensor
-
-    def __init__(
-        self,
-        dim: int,
-        clusters: int,
-        config: HeadConfig,
-        mean: Float,
-        scale: Float,
-        upper: UpperLayers | None = None,
-    ) -> None:
-        super().__init__()
-        self.config = config
-        if config.upper is not None and config.upper.width != dim:
-            raise UserError(f"the upper layers take frames {config.upper.width} wide, not {dim}; take their encoder")
-        self.upper = upper or (UpperLayers(config.upper) if config.upper else None)
-        self.register_buffer("mean", torch.from_numpy(np.array(mean, np.float32)))
-        self.register_buffer("scale", torch.from_numpy(np.array(scale, np.float32)))
-        layer = {"mlp": PointwiseLayer, "convolution": ConvolutionLayer, "transformer": TransformerLayer}
-        hidden = 0 if config.kind == "linear" else config.layers
-        self.enter = nn.Linear(dim, config.width) if hidden else None
-        self.layers = nn.ModuleList(layer[config.kind](config) for _ in range(hidden))
-        self.norm = nn.LayerNorm(config.width) if hidden else None
-        self.leave = nn.Linear(config.width if hidden else dim, clusters + 1)
-
-    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Scores; those behind an item's ``lengths`` (B,) are of no meaning."""
-        scores: Tensor = self.leave(self.hidden(features, lengths))
-        return scores
-
-    def hidden(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """What the scores are read from: (B, T, W), or (B, T, D) of a head without hidden layers."""
-        padding = torch.arange(features.shape[1], device=features.device) >= lengths.to(features.device)[:, None]
-        x = features if self.upper is None else self.upper(features, padding)
-        x = (x - self.mean) / self.scale
-        if self.enter is not None and self.norm is not None:
-            x = self.enter(x)
-            for layer in self.layers:
-                x = layer(x, padding)
-            x = self.norm(x)
-        return x
 
 
 class InvariantQuantizer:

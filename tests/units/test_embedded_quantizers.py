@@ -16,7 +16,8 @@ from speechkit.errors import UserError
 from speechkit.io.arrays import read_arrays, write_arrays
 from speechkit.io.audio import read_audio
 from speechkit.units.embedded import ARRAYS_FILE, SPECS_FILE, pack, unpack
-from speechkit.units.invariant import HeadConfig, InvariantHead, InvariantQuantizer
+from speechkit.units.invariant import InvariantQuantizer
+from speechkit.units.invariant_head import HeadConfig, InvariantHead
 from speechkit.units.perturbations import perturb
 from speechkit.units.quantizers import load_quantizer
 from speechkit.units.ued import count_edits, ued_score
