@@ -50,7 +50,7 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Versions(msgspec.Struct, frozen=True):
-    """How many drawings of each change every training recording is heard in; heads learn nothing from those with 0."""
+    """A number for each change of training recordings."""
 
     time: Count = 1
     pitch: Count = 1
@@ -67,7 +67,8 @@ class FeaturesConfig(msgspec.Struct, frozen=True):
         encoder: by name.
         layers: whose features are compared.
         begin_layer: whose features the heads take, if not these. Changed training speech is encoded no further.
-        versions: of every training recording, by change.
+        versions: how many drawings of each change every training recording is heard in; heads learn nothing from those
+            with 0.
         test_kinds: changes to judge by.
         strength: of the changes.
         noises: folder of noises for training; made noise without it.
@@ -122,6 +123,8 @@ class TrainConfig(msgspec.Struct, frozen=True):
         upper_dropout: in the copies, while training.
         start: a folder that ``recipes.units_invariant.pack`` made, or ``embedded``: training goes on from those
             quantizers, as if the last of their rounds had been the one before.
+        repeats: how often each drawing of a change is among the versions that passes take in turn; more for the changes
+            that heads shall learn more from. Those with 0 are left out.
         invariant: the training.
     """
 
@@ -133,6 +136,7 @@ class TrainConfig(msgspec.Struct, frozen=True):
     upper_layers: int = 2
     upper_dropout: float = 0.1
     start: str | None = None
+    repeats: Versions = Versions()
     invariant: InvariantConfig = InvariantConfig()
 
 

@@ -16,7 +16,7 @@ from speechkit.errors import ConfigError, UserError
 from speechkit.pipeline import Context, Interrupted
 
 if TYPE_CHECKING:
-    from recipes.units_invariant.config import TrainConfig
+    from recipes.units_invariant.config import TrainConfig, Versions
     from speechkit.encoders.store import FeatureStore
     from speechkit.units.invariant import InvariantQuantizer
 
@@ -99,12 +99,9 @@ def _trained(context: Context, layer: int, folders: Sequence[str]) -> list[Invar
     upper = None
     if config.begin_layer is not None:
         upper = copy_upper_layers(config.encoder, begin, config.upper_layers, config.upper_dropout)
-    versions: dict[str, list[str]] = {}
-    for name in store.ids():
-        versions.setdefault(name.rpartition("#")[0], []).append(name)
     result = train_invariant(
         [SmoothedCodebook.load(context.inputs["teachers"] / folder) for folder in folders],
-        versions,
+        versions_of(store.ids(), config.repeats),
         store.__getitem__,
         config.invariant,
         context.scratch / "rounds" / f"layer-{layer}",
@@ -124,6 +121,16 @@ def _trained(context: Context, layer: int, folders: Sequence[str]) -> list[Invar
         f"{', '.join(map(str, result.left_out))} of {result.versions}"
     )
     return result.quantizers
+
+
+def versions_of(names: Sequence[str], repeats: Versions) -> dict[str, list[str]]:
+    """Of each recording the stored features that are learned from: clean ones once, a change as often as asked for."""
+    often = {CLEAN: 1} | msgspec.structs.asdict(repeats)
+    versions: dict[str, list[str]] = {}
+    for name in names:
+        item, _, drawn = name.rpartition("#")
+        versions.setdefault(item, []).extend([name] * often[drawn.partition("-")[0]])
+    return versions
 
 
 def _start(config: TrainConfig) -> list[InvariantQuantizer]:

@@ -29,9 +29,10 @@ from speechkit.errors import UserError
 from speechkit.training import TrainingConfig, train
 from speechkit.units.codebook import Codebook
 from speechkit.units.deduplication import deduplicate
-from speechkit.units.invariant import HeadConfig, InvariantHead, InvariantQuantizer
+from speechkit.units.invariant import InvariantQuantizer
 from speechkit.units.invariant_batches import Batches, Read, invariant_loss
 from speechkit.units.invariant_config import InvariantConfig, each_of
+from speechkit.units.invariant_head import HeadConfig, InvariantHead
 from speechkit.units.quantizers import assign_together
 from speechkit.units.reclustering import recluster
 from speechkit.units.smoothed import SmoothedCodebook, Smoothing
@@ -119,7 +120,8 @@ def train_invariant(
 
     Args:
         teachers: codebooks of one encoder, the teachers of the first round.
-        versions: of each item, the name of its clean features, then those of its changed ones.
+        versions: of each item, the name of its clean features, then those of its changed ones; passes take a name more
+            often that is there more often.
         read: features (T, D) by name, for the heads.
         config: how.
         folder: of checkpoints and ``metrics.jsonl``, one folder a round.
@@ -191,7 +193,7 @@ def train_invariant(
             by_item = [assign_together(made, read(name)) for name in clean]
         targets = list(zip(*by_item, strict=True))
         fitting, kept = _fitting(list(versions.values()), targets, frames)
-        left_out.append(len(frames) - sum(map(len, fitting)))
+        left_out.append(len(frames) - len({name for each in fitting for name, _ in each}))
         if not kept:
             raise UserError(
                 f"round {number}: no item has as many frames as its targets need; use fewer units or a faster layer"

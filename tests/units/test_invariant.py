@@ -18,9 +18,10 @@ from speechkit.encoders.store import FeatureStore
 from speechkit.errors import ConfigError, UserError
 from speechkit.units import invariant
 from speechkit.units.codebook import Codebook
-from speechkit.units.invariant import HeadConfig, InvariantHead, InvariantQuantizer
+from speechkit.units.invariant import InvariantQuantizer
 from speechkit.units.invariant_batches import Batches
 from speechkit.units.invariant_config import InvariantConfig
+from speechkit.units.invariant_head import HeadConfig, InvariantHead
 from speechkit.units.invariant_training import train_invariant
 from speechkit.units.quantizers import assign_together, load_quantizer
 from speechkit.units.reclustering import recluster
@@ -241,6 +242,9 @@ def test_what_cannot_be_learnt_from_is_counted_or_refused(tmp_path):
     config = InvariantConfig(SMALL, epochs=(1,), batch_frames=200)
     result = train_invariant([codebook], versions, store.__getitem__, config, tmp_path / "a")
     assert (result.left_out, result.versions) == ([1], 18)
+    often = {item: [*names, *names[1:]] for item, names in versions.items()}
+    repeated = train_invariant([codebook], often, store.__getitem__, config, tmp_path / "often")
+    assert (repeated.left_out, repeated.versions) == ([1], 18)
     with pytest.raises(UserError, match="no item has features of changed audio"):
         train_invariant([codebook], {"0": ["0"]}, store.__getitem__, config, tmp_path / "b")
     with pytest.raises(UserError, match="which encoder"):

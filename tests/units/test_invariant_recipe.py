@@ -14,6 +14,7 @@ from recipes.units_invariant.evaluation import discrimination, read_report, stat
 from recipes.units_invariant.pack import pack_folders
 from recipes.units_invariant.page import abx_rows, in_order, markdown, quality_rows
 from recipes.units_invariant.recipe import recipe
+from recipes.units_invariant.stages import versions_of
 from speechkit.cli.main import call
 from speechkit.data.manifest import write_manifest
 from speechkit.data.records import AlignmentItem, Utterance
@@ -168,6 +169,15 @@ def test_all_versions_are_stored_and_only_speed_changes_their_length(done):
 
 def test_training_can_hear_every_audible_change():
     assert Versions.__struct_fields__ == AUDIBLE
+
+
+def test_a_change_can_be_learned_from_more_often_or_never():
+    names = ["a#clean", "a#time-0", "a#time-1", "a#pitch-0", "a#room-0", "b#clean", "b#room-0"]
+    assert versions_of(names, Versions()) == {"a": names[:5], "b": names[5:]}
+    asked = Versions(room=2, pitch=0)
+    assert versions_of(names, asked) == {
+        "a": ["a#clean", "a#time-0", "a#time-1", "a#room-0", "a#room-0"], "b": ["b#clean", "b#room-0", "b#room-0"]
+    }  # fmt: skip
 
 
 def test_heads_may_begin_with_the_encoders_own_layers(speech, tmp_path):
