@@ -91,6 +91,7 @@ class FeaturesConfig(msgspec.Struct, frozen=True):
     processes: Annotated[int, NEUTRAL, msgspec.Meta(ge=1)] = 1
 
 
+Baselines = Annotated[int, SHARED, msgspec.Meta(ge=1, le=20)]
 Teachers = dict[Annotated[str, msgspec.Meta(pattern="^[a-z0-9-]{1,40}$")], Smoothing]
 
 
@@ -102,12 +103,15 @@ class CodebooksConfig(msgspec.Struct, frozen=True):
     """The k-means codebooks to be compared with, and those that teach.
 
     Attributes:
+        baselines: how many codebooks of each K are compared with, made from different seeds: what k-means finds depends
+            on it, and the comparison is with the mean. The first one teaches.
         kmeans: ``kmeans.clusters`` is taken from ``clusters`` one by one.
         teachers: the codebooks that teach, by name, and how each is smoothed. All teach one network.
     """
 
     layers: Annotated[tuple[int, ...], SHARED] = (3,)
     clusters: Annotated[tuple[int, ...], SHARED] = (50, 100, 200, 500)
+    baselines: Baselines = 1
     kmeans: KMeansConfig = KMeansConfig()
     teachers: Annotated[Teachers, SHARED] = msgspec.field(default_factory=_plain)
 
@@ -144,6 +148,7 @@ class EvaluateConfig(msgspec.Struct, frozen=True):
     """How units are judged.
 
     Attributes:
+        baselines: how many codebooks of each K they are compared with.
         teachers: whose heads are compared.
         test_kinds: changes to judge by.
         prices: at which the heads are read too, beside that which they were trained with.
@@ -155,6 +160,7 @@ class EvaluateConfig(msgspec.Struct, frozen=True):
 
     layers: Annotated[tuple[int, ...], SHARED] = (3,)
     clusters: Annotated[tuple[int, ...], SHARED] = (50, 100, 200, 500)
+    baselines: Baselines = 1
     teachers: Annotated[Teachers, SHARED] = msgspec.field(default_factory=_plain)
     test_manifest: Annotated[str | None, SHARED] = None
     test_kinds: Annotated[tuple[Perturbation, ...], SHARED] = KINDS

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.units_invariant.stages import BASELINE, CLEAN, layer_store, place
+from recipes.units_invariant.stages import BASELINE, CLEAN, baselines, layer_store, place
 from speechkit.encoders.probing.abx import AbxDifference, AbxScore
 from speechkit.pipeline import Context
 from speechkit.units.ued import UedReduction, UedTable
@@ -51,9 +51,10 @@ class Comparison(msgspec.Struct, frozen=True):
     Attributes:
         layer: that the codebooks were made of.
         clusters: K.
-        systems: the quantizers.
-        reductions: by how much the UED of each lies below that of k-means, by change.
-        abx_differences: by how much its ABX error lies above, by way; of dense frames under ``dense within`` and so on.
+        systems: the quantizers, those of k-means first.
+        reductions: by how much the UED of the others lies below that of k-means, all its seeds together, by change.
+        abx_differences: by how much its ABX error lies above their mean, by way; of dense frames under ``dense within``
+            and so on.
     """
 
     layer: int
@@ -122,7 +123,8 @@ def evaluate(context: Context) -> None:
                 systems[system], edits[system], apart[system] = judge(
                     said[key], loaded[key], heard[key], known, speakers, seconds, config.test_kinds, context.seed
                 )
-                drawn.setdefault(clusters, {})[system] = said[key]
+                if system == BASELINE or not is_baseline(system):
+                    drawn.setdefault(clusters, {})[system] = said[key]
                 context.log(f"layer {layer}, K {clusters}, {system}: UED {_overall(systems[system]):.3f}")
             comparisons.append(
                 Comparison(
@@ -147,11 +149,18 @@ def evaluate(context: Context) -> None:
     write_report(context, report, rows, words, drawn[chosen], chosen)
 
 
+def is_baseline(system: str) -> bool:
+    """Whether it is plain k-means; names of all others say by which teacher they are."""
+    return ", " not in system
+
+
 def _systems(context: Context, layer: int, clusters: int) -> dict[str, Path]:
-    """The quantizers to be compared by name, the baseline first; a plain teacher is the baseline."""
+    """The quantizers to be compared by name, the baselines first; a plain teacher is one of these."""
     from speechkit.units.smoothed import Smoothing
 
-    found = {BASELINE: context.inputs["codebooks"] / place(layer, clusters)}
+    found = {
+        name: context.inputs["codebooks"] / place(layer, clusters, name) for name in baselines(context.config.baselines)
+    }
     for name, smoothing in context.config.teachers.items():
         if smoothing != Smoothing():
             found[f"{BASELINE}, {name}"] = context.inputs["teachers"] / place(layer, clusters, name)
@@ -265,21 +274,22 @@ def discrimination(
 def _abx_differences(
     apart: Mapping[str, Distances], tokens: Sequence[WordToken], seed: int
 ) -> dict[str, dict[str, AbxDifference]]:
-    """Of every system but the baseline, by way."""
+    """Of every system but the baselines, by way."""
     from speechkit.encoders.probing.abx import abx_difference
     from speechkit.errors import UserError
 
     words, speakers = [token.word for token in tokens], [token.speaker for token in tokens]
     found: dict[str, dict[str, AbxDifference]] = {}
+    firsts = [distances for system, distances in apart.items() if is_baseline(system)]
     for system, distances in apart.items():
-        if system == BASELINE:
+        if is_baseline(system):
             continue
         found[system] = {}
         for kind, second in distances.items():
             for name, across in WAYS.items():
                 try:
                     found[system][kind + name] = abx_difference(
-                        apart[BASELINE][kind], second, words, speakers, across=across, seed=seed
+                        [first[kind] for first in firsts], second, words, speakers, across=across, seed=seed
                     )
                 except UserError:
                     continue
@@ -298,20 +308,25 @@ def _overall(result: SystemResult) -> float:
 def _reductions(
     edits: Mapping[str, Mapping[str, Any]], speakers: Mapping[str, str], seed: int
 ) -> dict[str, dict[str, UedReduction]]:
-    """Of every system but the baseline, by change."""
+    """Of every system but the baselines, by change."""
     from speechkit.units.perturbations import AUDIBLE
     from speechkit.units.ued import ued_reduction
 
-    first = edits[BASELINE]
-    audible = [kind for kind in first if kind in AUDIBLE]
-    together = {kind: [kind] for kind in first} | ({"overall": audible} if audible else {})
+    firsts = [measured for system, measured in edits.items() if is_baseline(system)]
+    audible = [kind for kind in firsts[0] if kind in AUDIBLE]
+    together = {kind: [kind] for kind in firsts[0]} | ({"overall": audible} if audible else {})
     return {
         system: {
-            name: ued_reduction([first[k] for k in kinds], [second[k] for k in kinds], speakers, seed=seed)
+            name: ued_reduction(
+                [first[kind] for first in firsts for kind in kinds],
+                [second[kind] for kind in kinds],
+                speakers,
+                seed=seed,
+            )
             for name, kinds in together.items()
         }
         for system, second in edits.items()
-        if system != BASELINE
+        if not is_baseline(system)
     }
 
 

@@ -43,10 +43,12 @@ def table_rows(comparison: Comparison) -> list[tuple[str, ...]]:
 
 
 def in_order(comparison: Comparison) -> list[tuple[str, SystemResult]]:
-    """The quantizers: the baseline first, then teacher by teacher what teaches and what has learnt."""
+    """The quantizers: the baselines first, then teacher by teacher what teaches and what has learnt."""
+    from recipes.units_invariant.evaluation import is_baseline
 
     def position(system: str) -> tuple[bool, str, bool]:
-        return system != BASELINE, system.rpartition(", ")[2], not system.startswith(BASELINE)
+        teacher = "" if is_baseline(system) else system.rpartition(", ")[2]
+        return not is_baseline(system), teacher, not system.startswith(BASELINE)
 
     return sorted(comparison.systems.items(), key=lambda each: position(each[0]))
 
@@ -87,7 +89,7 @@ ABX_HEAD = ("layer", "K", "quantizer", "within", "across", "dense within", "dens
 
 
 def abx_rows(report: InvariantReport) -> list[tuple[str, ...]]:
-    """By how many points the ABX error of each lies above that of k-means, with a paired interval."""
+    """By how many points the ABX error of each lies above the mean of k-means, with a paired interval."""
     return [
         (
             str(each.layer),
@@ -159,7 +161,7 @@ def write_report(
             "section",
             element("h2", "What the units tell"),
             table(QUALITY_HEAD, quality_rows(report), caption="ABX error in percent, and statistics of clean units"),
-            table(ABX_HEAD, abx_rows(report), caption="ABX error above that of k-means, in points, paired"),
+            table(ABX_HEAD, abx_rows(report), caption="ABX error above the mean of k-means, in points, paired"),
         ),
         element("section", element("h2", "Sound, units and words"), [unit_figure(each) for each in pictures]),
     )

@@ -70,7 +70,7 @@ recipe = Recipe(
         Stage(
             number=4,
             name="codebooks",
-            version=4,
+            version=5,
             run=cluster,
             inputs=(stage("features", "features"),),
             outputs=(Output("codebooks"), Output("teachers")),
@@ -95,7 +95,7 @@ recipe = Recipe(
         Stage(
             number=6,
             name="evaluate",
-            version=5,
+            version=6,
             run=evaluate,
             inputs=(
                 stage("features", "features"),

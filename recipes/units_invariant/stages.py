@@ -60,17 +60,23 @@ def cluster(context: Context) -> None:
         store = layer_store(context.inputs["features"], "train", layer)
         names = [name for name in store.ids() if name.endswith(f"#{CLEAN}")]
         for clusters in config.clusters:
-            settings = msgspec.structs.replace(config.kmeans, clusters=clusters, seed=context.seed % 2**31)
             context.log(f"layer {layer}, K {clusters}")
+            # The first seed's smoothed ones are the teachers, the plain ones of all seeds are compared with.
             made = {
-                frames: train_smoothed(
-                    partial(map, store.__getitem__, names), Smoothing(frames), settings, store.spec, context.log
+                (frames, number): train_smoothed(
+                    partial(map, store.__getitem__, names),
+                    Smoothing(frames),
+                    msgspec.structs.replace(config.kmeans, clusters=clusters, seed=(context.seed + number) % 2**31),
+                    store.spec,
+                    context.log,
                 )
                 for frames in sorted({1, *(smoothing.frames for smoothing in config.teachers.values())})
+                for number in range(config.baselines if frames == 1 else 1)
             }
-            made[1].codebook.save(context.output("codebooks") / place(layer, clusters))
+            for number, name in enumerate(baselines(config.baselines)):
+                made[1, number].codebook.save(context.output("codebooks") / place(layer, clusters, name))
             for name, smoothing in config.teachers.items():
-                teacher = made[smoothing.frames].at_price(smoothing.price)
+                teacher = made[smoothing.frames, 0].at_price(smoothing.price)
                 teacher.save(context.output("teachers") / place(layer, clusters, name))
 
 
@@ -161,9 +167,14 @@ def _start_folder(start: str) -> Path:
     return MODELS if start == EMBEDDED else Path(start)
 
 
-def place(layer: int, clusters: int, teacher: str = "") -> str:
-    """The folder of a codebook inside its stage, or of what has to do with a teacher."""
-    return f"layer-{layer}/k-{clusters}" + (f"/{teacher}" if teacher else "")
+def baselines(count: int) -> list[str]:
+    """Names of the plain codebooks that quantizers are compared with, that of the first seed first."""
+    return [BASELINE, *(f"{BASELINE}-{number}" for number in range(2, count + 1))]
+
+
+def place(layer: int, clusters: int, name: str) -> str:
+    """The folder inside its stage of a baseline, or of what has to do with a teacher."""
+    return f"layer-{layer}/k-{clusters}/{name}"
 
 
 def layer_store(features: Path, part: str, layer: int) -> FeatureStore:

@@ -80,6 +80,7 @@ SETTINGS = [
     "encoder=log-mel",
     "layers=[0]",
     "clusters=[6,9]",
+    "baselines=2",
     "prepare.test_speakers=A,D",
     "train.invariant.head.width=16",
     "train.invariant.head.layers=1",
@@ -108,20 +109,27 @@ def test_every_change_and_size_is_in_the_report(done):
     report = read_report(outputs(recipe, done, "evaluate") / "scores.json")
     assert [(each.layer, each.clusters) for each in report.comparisons] == [(0, 6), (0, 9)]
     for comparison in report.comparisons:
-        systems = ["k-means", "invariant, plain", "invariant, plain at 2 nats"]  # 0.5 is the price it has
+        systems = ["k-means", "k-means-2", "invariant, plain", "invariant, plain at 2 nats"]  # 0.5 is the price it has
         systems += ["k-means, smoothed", "invariant, smoothed", "invariant, smoothed at 2 nats"]
         for teacher in ("plain", "smoothed"):
             dear, cheap = (comparison.systems[f"invariant, {teacher}{more}"] for more in (" at 2 nats", ""))
             assert dear.statistics.units_per_second < cheap.statistics.units_per_second
         assert [system for system, _ in in_order(comparison)] == systems
-        assert set(comparison.reductions) == set(systems[1:])
-        assert set(comparison.abx_differences) == set(systems[1:])
+        assert set(comparison.reductions) == set(comparison.abx_differences) == set(systems[2:])
         for system, differences in comparison.abx_differences.items():
             assert set(differences) == {"within", "across", "dense within", "dense across"}
-            first, second = comparison.systems["k-means"].abx["across"], comparison.systems[system].abx["across"]
-            assert differences["across"].difference == pytest.approx(second.error - first.error)
-        for reductions in comparison.reductions.values():
+            *firsts, second = (comparison.systems[name].abx["across"] for name in (*systems[:2], system))
+            mean = (firsts[0].error + firsts[1].error) / 2
+            assert differences["across"].difference == pytest.approx(second.error - mean)
+        scores = {system: result.ued.scores["time"] for system, result in comparison.systems.items()}
+        assert scores["k-means"] != scores["k-means-2"]
+        for system, reductions in comparison.reductions.items():
             assert set(reductions) == {"time", "noise", "shift", "overall"}
+            edits, units = (
+                sum(scores[name].ued * scores[name].clean_units for name in systems[:2]),
+                sum(scores[name].clean_units for name in systems[:2]),
+            )
+            assert reductions["time"].reduction == pytest.approx(1 - scores[system].ued * units / edits)
         for result in comparison.systems.values():
             assert set(result.ued.scores) == {"time", "noise", "shift"}
             assert result.ued.floor == result.ued.scores["shift"]
@@ -131,8 +139,8 @@ def test_every_change_and_size_is_in_the_report(done):
     assert (report.utterances, report.speakers) == (12, 2)
     text = (outputs(recipe, done, "evaluate") / "table.md").read_text()
     assert text == markdown(report)
-    assert text.count("| overall |") == 12
-    assert len(quality_rows(report)) == 12
+    assert text.count("| overall |") == 14
+    assert len(quality_rows(report)) == 14
     assert len(abx_rows(report)) == 10
     page = (outputs(recipe, done, "evaluate") / "report.html").read_text()
     assert page.count('<figure class="units"') == 3
@@ -266,7 +274,7 @@ def test_several_processes_encode_the_same(done, speech, tmp_path):
 
 
 def test_the_command_measures_both_kinds_of_quantizers(done, speech, capsys):
-    codebook = outputs(recipe, done, "codebooks") / "codebooks" / "layer-0" / "k-6"
+    codebook = outputs(recipe, done, "codebooks") / "codebooks" / "layer-0" / "k-6" / "k-means"
     trained = outputs(recipe, done, "train") / "quantizers" / "layer-0" / "k-6" / "smoothed"
     arguments = ["ued", str(codebook), str(trained), "--manifest", str(speech / "test.jsonl"), "--encoder", "log-mel"]
     arguments += ["--kinds", "telephone,gain", "--device", "cpu"]
@@ -279,7 +287,7 @@ def test_the_command_measures_both_kinds_of_quantizers(done, speech, capsys):
 
 
 def test_the_command_says_what_is_wrong(done, speech, capsys, tmp_path):
-    codebook = outputs(recipe, done, "codebooks") / "codebooks" / "layer-0" / "k-6"
+    codebook = outputs(recipe, done, "codebooks") / "codebooks" / "layer-0" / "k-6" / "k-means"
     manifest = str(speech / "test.jsonl")
     assert call(["ued", str(codebook), "--manifest", manifest, "--encoder", "mfcc"]) == 2
     assert "was made with log-mel" in capsys.readouterr().err
@@ -292,7 +300,7 @@ def test_the_command_says_what_is_wrong(done, speech, capsys, tmp_path):
 
 
 def test_recordings_that_cannot_be_measured_are_named(done, speech, tmp_path):
-    codebook = load_quantizer(outputs(recipe, done, "codebooks") / "codebooks" / "layer-0" / "k-6")
+    codebook = load_quantizer(outputs(recipe, done, "codebooks") / "codebooks" / "layer-0" / "k-6" / "k-means")
     row = Utterance(id="a", audio_filepath=str(speech / "A0.wav"), duration=1.0, sample_rate=16_000)
     rows = [
         row,

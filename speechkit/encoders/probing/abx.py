@@ -117,7 +117,7 @@ def abx_score(
 
 
 def abx_difference(
-    first: NDArray[np.floating[Any]],
+    first: Sequence[NDArray[np.floating[Any]]],
     second: NDArray[np.floating[Any]],
     words: Sequence[Hashable],
     speakers: Sequence[Hashable],
@@ -127,14 +127,17 @@ def abx_difference(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> AbxDifference:
-    """The error by ``second`` less that by ``first``, both (K, K) distances of the same tokens; see `abx_pair_errors`.
+    """The error by ``second`` less the mean error by those of ``first``; see `abx_pair_errors`.
 
-    The interval is paired: the same words of X are drawn for both.
+    All are (K, K) distances of the same tokens. Several of ``first`` are one method from several seeds. The interval is
+    paired: the same words of X are drawn for all.
 
     Raises:
-        UserError: if the tokens make no triple.
+        UserError: if the tokens make no triple, or ``first`` is empty.
     """
-    errors, _ = abx_pair_errors(first, words, speakers, across=across)
+    if not first:
+        raise UserError("there is nothing to compare the ABX errors with; give the distances of one system at least")
+    errors = np.mean([abx_pair_errors(each, words, speakers, across=across)[0] for each in first], axis=0)
     others, _ = abx_pair_errors(second, words, speakers, across=across)
     more, pairs = _by_word(others - errors, across)
     interval = bootstrap_ratio(more, pairs, confidence=confidence, resamples=resamples, seed=seed)

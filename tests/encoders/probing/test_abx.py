@@ -88,12 +88,16 @@ def test_differences_are_paired(across):
     first = random.random((30, 30))
     second = first + 0.3 * random.random((30, 30))
     scores = [abx_score(each, words, speakers, across=across).error for each in (first, second)]
-    found = abx_difference(first, second, words, speakers, across=across)
+    found = abx_difference([first], second, words, speakers, across=across)
     assert found.difference == pytest.approx(scores[1] - scores[0])
     assert found.interval.low <= found.difference <= found.interval.high
     alone = abx_score(second, words, speakers, across=across).interval
     assert found.interval.high - found.interval.low < 2 * (alone.high - alone.low)
-    same = abx_difference(first, first * 2, words, speakers, across=across)  # only the order of distances counts
+    same = abx_difference([first], first * 2, words, speakers, across=across)  # only the order of distances counts
     assert (same.difference, same.interval.low, same.interval.high) == (0, 0, 0)
+    of_both = abx_difference([first, second], second, words, speakers, across=across)
+    assert of_both.difference == pytest.approx(found.difference / 2)
+    with pytest.raises(UserError, match="nothing to compare"):
+        abx_difference([], second, words, speakers, across=across)
     with pytest.raises(UserError, match="no ABX triple"):
-        abx_difference(first[:2, :2], first[:2, :2], "ab", "xx", across=across)
+        abx_difference([first[:2, :2]], first[:2, :2], "ab", "xx", across=across)
