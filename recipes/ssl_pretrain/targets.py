@@ -17,6 +17,9 @@ from speechkit.pipeline import Context
 if TYPE_CHECKING:
     from recipes.ssl_pretrain.config import TargetsConfig
 
+SPREAD = 4
+"""The sample for k-means is one frame in so many of the recordings that it comes from, or in more."""
+
 
 def make_targets(context: Context) -> None:
     """Cluster the training frames by k-means and write the cluster of each, and of each held-out one."""
@@ -33,18 +36,23 @@ def make_targets(context: Context) -> None:
     rows = [(row, Path(context.inputs["train_manifest"])) for row in train]
     rows += [(row, Path(context.inputs["dev_manifest"])) for row in context.read("dev")]
     encoder = load_encoder(config.encoder, layer=config.layer, device=context.device)
-    total = sum(encoder.num_frames(round(row.duration * 16_000)) for row in train)
-    if total < config.clusters:
-        raise ConfigError(f"{total} frames cannot make {config.clusters} clusters; set targets.clusters lower")
-    # Equally spaced frames: the same sample whatever the order of the work.
-    every = max(1, total // config.sampled_frames)
+    lengths = [encoder.num_frames(round(row.duration * 16_000)) for row in train]
+    # Equally spaced recordings, and frames of them: to encode all twice would cost days where there are many.
+    heard = slice(None, len(train), max(1, sum(lengths) // (SPREAD * config.sampled_frames)))
+    every = max(1, sum(lengths[heard]) // config.sampled_frames)
     sample, seen = [], 0
-    for frames in encoded(encoder, rows[: len(train)], context):
+    for frames in encoded(encoder, rows[heard], context):
         sample.append(frames[(-seen) % every :: every])
         seen += len(frames)
+    points = np.concatenate(sample)
+    if len(points) < config.clusters:
+        raise ConfigError(
+            f"{len(points)} of {sum(lengths)} frames cannot make {config.clusters} clusters; set targets.clusters "
+            "lower, or targets.sampled_frames higher"
+        )
     clusters = MiniBatchKMeans(
         config.clusters, random_state=context.seed % 2**32, batch_size=10_000, max_iter=config.passes, n_init=1
-    ).fit(np.concatenate(sample))
+    ).fit(points)
     labels = [clusters.predict(frames).astype(np.uint16) for frames in encoded(encoder, rows, context)]
     ends = np.cumsum([len(item) for item in labels])
     context.say(f"{len(np.unique(np.concatenate(labels)))} of {config.clusters} clusters are in use")

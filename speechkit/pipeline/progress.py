@@ -75,7 +75,9 @@ class Progress:
         self._show()
 
     def update(self, done: int, total: int | None = None) -> None:
-        """For whole-set stages: so many of so many are done."""
+        """For whole-set stages: so many of so many are done; fewer than before are another pass with its own rate."""
+        if done < self._done:
+            self._began, self._before = time.monotonic(), done
         self._done = done
         self._total = self._total if total is None else total
         self._show()

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from recipes.ssl_pretrain import targets
 from recipes.ssl_pretrain.config import TrainConfig
 from recipes.ssl_pretrain.recipe import recipe
 from recipes.ssl_pretrain.speech import pieces
@@ -51,6 +52,21 @@ def test_a_second_iteration_takes_its_targets_from_the_first_encoder(manifests, 
     first = outputs(recipe, tmp_path / "first", "train") / "model"
     more = ["family=predictive", f"targets.encoder={first}", "targets.layer=1", "targets.clusters=6"]
     assert run(tmp_path / "second", manifests, *more) == 0
+
+
+def test_a_sample_for_clusters_comes_from_few_recordings_and_targets_are_of_all(manifests, tmp_path, monkeypatch):
+    encoded, heard = targets.encoded, []
+    monkeypatch.setattr(
+        targets, "encoded", lambda encoder, rows, context: heard.append(len(rows)) or encoded(encoder, rows, context)
+    )
+    given = ["family=predictive", "targets.sampled_frames=60", "targets.clusters=20"]
+    run_recipe(recipe, tmp_path, overrides=[*manifests, *given], config_files=[TINY], device="cpu", stop=2)
+    assert heard == [1, 6]
+    made = targets.Targets(outputs(recipe, tmp_path, "targets") / "targets.safetensors")
+    assert made.clusters == 20
+    assert all(len(made(item)) > 50 for item in range(6))
+    with pytest.raises(UserError, match=r"of \d+ frames cannot make 500 clusters; .* or targets.sampled_frames higher"):
+        run(tmp_path, manifests, "family=predictive", "targets.sampled_frames=60", "targets.clusters=500")
 
 
 def test_training_goes_on_in_single_precision_from_what_is_stored_in_half(manifests, tmp_path):
