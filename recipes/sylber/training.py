@@ -142,18 +142,14 @@ def training_batches(context: Context, name: str) -> WaveformBatches:
 
 def recorded_noises(context: Context) -> list[NDArray[np.float32]]:
     """The recordings of ``noise_manifest``, at most a minute of each."""
+    from speechkit.data.audio import read_cut
     from speechkit.data.manifest import audio_path, read_manifest
-    from speechkit.io.audio import read_audio
 
     if "noise_manifest" not in context.inputs:
         return []
     manifest = Path(context.inputs["noise_manifest"])
     return [
-        read_audio(
-            audio_path(manifest, row),
-            offset_samples=row.offset_samples,
-            num_samples=min(row.num_samples, 60 * row.sample_rate),
-        )
+        read_cut(audio_path(manifest, row), row, sample_rate=16_000, num_samples=60 * row.sample_rate)
         for row in read_manifest(manifest)
     ]
 

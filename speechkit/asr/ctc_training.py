@@ -16,7 +16,7 @@ from speechkit.asr.ctc_decoding import greedy_decode
 from speechkit.asr.ctc_model import CtcModel
 from speechkit.asr.hypothesis import Emissions
 from speechkit.data import Utterance, audio_path
-from speechkit.io.audio import read_audio
+from speechkit.data.audio import read_cut
 from speechkit.training import LengthBuckets
 from speechkit.training.augment import AugmentConfig, augment_waveform, mask_features
 
@@ -30,11 +30,7 @@ def character_set(texts: Sequence[str]) -> tuple[str, ...]:
 
 def load_waveform(utterance: Utterance, manifest: Path) -> NDArray[np.float32]:
     """The samples of a manifest's utterance at 16 kHz."""
-    return read_audio(
-        audio_path(manifest, utterance),
-        offset_samples=utterance.offset_samples,
-        num_samples=utterance.num_samples,
-    )
+    return read_cut(audio_path(manifest, utterance), utterance, sample_rate=16_000)
 
 
 class CtcBatches:

@@ -11,16 +11,32 @@ from speechkit.data.records import Utterance
 from speechkit.io.audio import read_audio
 
 
-def read_cut(audio: Path | str, utterance: Utterance, *, sample_rate: int | None = None) -> NDArray[np.float32]:
-    """The samples (time,) of an utterance in its file ``audio``, at the file's own rate or at ``sample_rate`` Hz.
+def read_cut(
+    audio: Path | str,
+    utterance: Utterance,
+    *,
+    sample_rate: int | None = None,
+    begin: int = 0,
+    num_samples: int | None = None,
+) -> NDArray[np.float32]:
+    """The samples (time,) of an utterance, or of a piece of it.
+
+    Args:
+        audio: its file.
+        utterance: a row of a manifest.
+        sample_rate: of the result in Hz; None keeps the file's own.
+        begin: first sample of the piece in the utterance, at the file's own rate.
+        num_samples: of the piece, at that rate; one that ends with the utterance when it is longer or None.
 
     Raises:
-        AudioError: if the file cannot be read or ends before the utterance does.
+        AudioError: if the file cannot be read, has another rate than the row says or ends before the utterance does.
     """
+    left = utterance.num_samples - begin
     return read_audio(
         audio,
-        offset_samples=utterance.offset_samples,
-        num_samples=utterance.num_samples,
+        offset_samples=utterance.offset_samples + begin,
+        num_samples=left if num_samples is None else min(num_samples, left),
         sample_rate=sample_rate,
         channel=utterance.channel,
+        counted_rate=utterance.sample_rate,
     )

@@ -64,6 +64,7 @@ def read_audio(
     num_samples: int | None = None,
     sample_rate: int | None = 16000,
     channel: int | None = None,
+    counted_rate: int | None = None,
 ) -> FloatArray:
     """A piece of a recording as float32 (samples,).
 
@@ -73,16 +74,24 @@ def read_audio(
         num_samples: length in the file's own rate; None reads to the end.
         sample_rate: rate of the result in Hz; None keeps the file's own.
         channel: which channel, from 0; None averages all of them.
+        counted_rate: in Hz, the rate at which the caller counted the two numbers of samples; a file of another one is
+            refused, since they would name another piece of it.
 
     The result is the same part of the whole file's waveform: pieces that meet in the file meet in the result, also
     after resampling, where the piece is read with some context and output sample ``k`` of the whole file belongs to
     the piece when ``round(begin * ratio) <= k < round(end * ratio)``.
 
     Raises:
-        AudioError: if the file cannot be read, the piece or channel lies outside it, or samples are not finite.
+        AudioError: if the file cannot be read or has another rate than ``counted_rate``, the piece or channel lies
+            outside it, or samples are not finite.
     """
     found = layout(path)
     _check_channel(path, channel, found.channels)
+    if counted_rate not in (None, found.sample_rate):
+        raise AudioError(
+            f"{path}: the manifest says {counted_rate} Hz and the file has {found.sample_rate} Hz, so that its offset "
+            "and duration would name another piece; mend sample_rate"
+        )
     end = found.num_samples if num_samples is None else offset_samples + num_samples
     if offset_samples < 0 or end < offset_samples or end > found.num_samples:
         raise AudioError(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from speechkit.data import Utterance, audio_path
-from speechkit.io.audio import read_audio
+from speechkit.data.audio import read_cut
 from speechkit.training import LengthBuckets
 
 SAMPLE_RATE = 16_000
@@ -25,7 +25,7 @@ def standardised(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def read_waveform(row: Utterance, manifest: Path) -> NDArray[np.float32]:
     """The samples of a manifest's row at 16 kHz."""
-    return read_audio(audio_path(manifest, row), offset_samples=row.offset_samples, num_samples=row.num_samples)
+    return read_cut(audio_path(manifest, row), row, sample_rate=SAMPLE_RATE)
 
 
 class WaveformBatches:
@@ -87,7 +87,7 @@ class WaveformBatches:
         hop = SAMPLE_RATE // 50
         frames = max(0, int((row.duration - self._crop) * 50))
         begin = int(generator.integers(frames + 1)) / 50
-        first = row.offset_samples + round(begin * row.sample_rate)
-        count = min(row.num_samples - (first - row.offset_samples), round(self._crop * row.sample_rate))
-        waveform = read_audio(audio_path(self._manifest, row), offset_samples=first, num_samples=count)
+        first, count = round(begin * row.sample_rate), round(self._crop * row.sample_rate)
+        path = audio_path(self._manifest, row)
+        waveform = read_cut(path, row, sample_rate=SAMPLE_RATE, begin=first, num_samples=count)
         return round(begin * 50) * hop, waveform
