@@ -39,6 +39,9 @@ def _print_rows(rows: list[tuple[str, Any]]) -> None:
 def check(
     manifest: Manifest,
     headers: Annotated[bool, typer.Option("--audio/--no-audio", help="Compare with the audio's headers.")] = True,
+    samples: Annotated[
+        bool, typer.Option("--samples", help="Decode the audio too: what is torn, clipped, silent or above full scale.")
+    ] = False,
     json: Json = False,
     recover: Recover = False,
 ) -> None:
@@ -48,10 +51,12 @@ def check(
       speechkit manifest check train.jsonl
 
       speechkit manifest check train.jsonl.gz --no-audio --json
+
+      speechkit manifest check train.jsonl --samples
     """
     from speechkit.data.check import check_manifest
 
-    report = check_manifest(manifest, audio=headers, on_torn=_torn(recover))
+    report = check_manifest(manifest, audio=headers, samples=samples, on_torn=_torn(recover))
     if json:
         _print_json({**msgspec.to_builtins(report), "ok": report.ok})
         raise typer.Exit(0 if report.ok else 2)

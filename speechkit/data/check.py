@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from speechkit.data.listening import BEYOND, CLIPPED, SILENT, listen
 from speechkit.data.manifest import audio_path, read_manifest
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError
@@ -31,11 +32,20 @@ PROBLEMS = {
     "not whole samples": "offset and duration are multiples of 1 / sample_rate; build rows with Utterance.from_samples",
     "alignment outside the cut": "alignment times are seconds from the start of the cut",
 }
-NOTES = {"empty text": "rows with no text or only spaces", "no speaker": "rows that name no speaker"}
+NOTES = {
+    "empty text": "rows with no text or only spaces",
+    "no speaker": "rows that name no speaker",
+    CLIPPED: "a thousandth of the samples or more at a flat top",
+    BEYOND: "a peak above 1",
+    SILENT: "a peak below -80 dB",
+}
 
 
 class CheckReport(msgspec.Struct):
-    """``problems`` and ``notes`` count rows by kind; ``examples`` holds the first five of each kind of problem."""
+    """``problems`` and ``notes`` count rows by kind.
+
+    ``examples`` holds the first five of each kind of problem and of each that was heard.
+    """
 
     rows: int = 0
     audio_files: int = 0
@@ -50,13 +60,14 @@ class CheckReport(msgspec.Struct):
 
 
 def check_manifest(
-    path: Path | str, *, audio: bool = True, on_torn: Callable[[str], None] | None = None
+    path: Path | str, *, audio: bool = True, samples: bool = False, on_torn: Callable[[str], None] | None = None
 ) -> CheckReport:
-    """Check every row; of the audio only headers are read, each file's once.
+    """Check every row; of the audio only headers are read, each file's once, unless ``samples`` is set.
 
     Args:
         path: the manifest.
         audio: False leaves the audio files alone, when they are on another machine.
+        samples: also decode every cut, to find what cannot be read, is clipped or silent or has a peak above 1.
         on_torn: as in `read_jsonl`.
 
     Memory: 16 bytes a row for the duplicate identifiers and the count of files; nothing else grows with the rows.
@@ -97,8 +108,19 @@ def check_manifest(
                 except AudioError as error:
                     header = str(error)
                 headers[file] = header
-            for kind, detail in _audio_problems(row, header):
+            faults = _audio_problems(row, header)
+            for kind, detail in faults:
                 found(kind, f"{place} {detail}")
+            if samples and not faults and row.num_samples > 0 and row.offset >= 0:
+                try:
+                    heard = listen(file, row)
+                except AudioError as error:
+                    found("unreadable audio", f"{place} needs {error}")
+                    continue
+                for kind in heard:
+                    notes[kind] += 1
+                    if notes[kind] <= EXAMPLES_EACH:
+                        examples.append(f"{place} is {kind} ({NOTES[kind]})")
     repeated = _repeated(ids)
     if len(repeated):
         _name_repeated(path, repeated, found, on_torn)
