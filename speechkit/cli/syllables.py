@@ -87,8 +87,9 @@ def segment(
     json: Json = False,
 ) -> None:
     """Cut speech into syllables (the default)."""
-    from speechkit.data.manifest import rebase, write_manifest
-    from speechkit.errors import ConfigError
+    from speechkit.data.listening import listen
+    from speechkit.data.manifest import audio_path, rebase, write_manifest
+    from speechkit.errors import ConfigError, UserError
     from speechkit.io.atomic import write_json
 
     if out is None:
@@ -96,12 +97,16 @@ def segment(
     cut = _cutter(inputs, out, segmenter, encoder, layer, thresholds, rate, norm, merge, penalty, prominence, device)
     totals = {"items": 0, "seconds": 0.0, "segments": 0, "segment_seconds": 0.0}
     dropped: dict[str, str] = {}
+    noted: dict[str, list[str]] = {}
 
     def rows() -> Iterator[Utterance]:
-        for row, manifest in _rows(inputs):
+        for row, manifest in _rows(inputs, dropped):
             found = _cut_or_drop(cut, row, manifest, dropped)
             if found is None:
                 continue
+            if notes := listen(audio_path(manifest, row), row):
+                noted[row.id] = notes
+                print(f"speechkit: {row.id}: {' and '.join(notes)}, cut all the same", file=sys.stderr)
             items = (found.alignment or {})["syllable"]
             totals["items"] += 1
             totals["seconds"] += row.duration
@@ -113,16 +118,22 @@ def segment(
 
     write_manifest(out / "syllables.jsonl", rows())
     write_json(out / "dropped.json", dropped)
+    if not totals["items"]:
+        raise UserError(
+            f"none of {len(dropped)} recordings could be cut; {out / 'dropped.json'} says why"
+            if dropped
+            else f"{', '.join(map(str, inputs))}: holds no cut; give one with at least one row"
+        )
     seconds = totals["segment_seconds"]
     rates = {"segments_per_second_of_segments": totals["segments"] / seconds if seconds else 0.0}
-    print_facts({"folder": str(out), **totals, **rates, "dropped": dropped}, json)
+    print_facts({"folder": str(out), **totals, **rates, "dropped": dropped, "noted": noted}, json)
 
 
-def _rows(inputs: list[Path]) -> Iterator[tuple[Utterance, Path]]:
+def _rows(inputs: list[Path], dropped: dict[str, str]) -> Iterator[tuple[Utterance, Path]]:
     from speechkit.syllables.recordings import rows_of
 
     seen: set[str] = set()
-    for row, manifest in rows_of(inputs):
+    for row, manifest in rows_of(inputs, lambda path, error: _leave_out(str(path), error, dropped)):
         if row.id in seen:
             from speechkit.errors import UserError
 
@@ -138,9 +149,13 @@ def _cut_or_drop(cut: Any, row: Utterance, manifest: Path, dropped: dict[str, st
     try:
         return with_tier(row, cut(row, manifest))
     except UserError as error:
-        dropped[row.id] = str(error)
-        print(f"speechkit: left out {row.id}: {error}", file=sys.stderr)
+        _leave_out(row.id, error, dropped)
         return None
+
+
+def _leave_out(name: str, error: Exception, dropped: dict[str, str]) -> None:
+    dropped[name] = str(error)
+    print(f"speechkit: left out {name}: {error}", file=sys.stderr)
 
 
 def _cutter(
@@ -164,6 +179,8 @@ def _cutter(
     from speechkit.syllables.segments import NAMES, make_segmenter
     from speechkit.syllables.thresholds import Thresholds
 
+    if name in ("envelope", "peaks") and path is not None:
+        raise ConfigError(f"--thresholds {path}: the segmenter {name} has none; leave the option out")
     if name == "envelope":
         envelope = EnvelopeSegmenter()
         return lambda row, manifest: recordings.segment_envelope(envelope, row, manifest)

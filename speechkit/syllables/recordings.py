@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +11,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from speechkit.data.audio import read_cut
 from speechkit.data.manifest import audio_path, read_manifest
 from speechkit.data.records import AlignmentItem, Utterance
+from speechkit.encoders.spec import SAMPLE_RATE
 from speechkit.errors import AudioError, UserError
-from speechkit.io.audio import audio_info, read_audio
+from speechkit.io.audio import audio_info
 from speechkit.io.paths import safe_id
 from speechkit.syllables.envelope import EnvelopeSegmenter, frame_levels
 from speechkit.syllables.greedy import GreedySegmenter
-from speechkit.syllables.segments import HOP_SECONDS, Boundaries, Float, Segmenter
+from speechkit.syllables.segments import HOP_SECONDS, Boundaries, Float, Segmenter, not_finite
 from speechkit.syllables.streaming import segment_stream
 from speechkit.syllables.thresholds import Thresholds, estimate_thresholds
 
@@ -32,17 +34,29 @@ BLOCK_SECONDS = 30
 SAMPLE_SECONDS = 1200
 
 
-def rows_of(inputs: Iterable[Path]) -> Iterator[tuple[Utterance, Path]]:
+def rows_of(
+    inputs: Iterable[Path], unreadable: Callable[[Path, AudioError], None] | None = None
+) -> Iterator[tuple[Utterance, Path]]:
     """Cuts of manifests, and every channel of recordings as a cut, each with the manifest that its path is relative to.
 
+    Args:
+        inputs: manifests and recordings.
+        unreadable: is told of a recording that cannot be read, which is then left out.
+
     Raises:
-        UserError: if a file cannot be read.
+        UserError: if a manifest cannot be read; or a recording, when there is no ``unreadable``.
     """
     for path in inputs:
         if path.suffix in (".jsonl", ".gz"):
             yield from ((row, path) for row in read_manifest(path))
             continue
-        found = audio_info(path)
+        try:
+            found = audio_info(path)
+        except AudioError as error:
+            if unreadable is None:
+                raise
+            unreadable(path, error)
+            continue
         for channel in range(found.channels):
             name = safe_id(path.stem if found.channels == 1 else f"{path.stem}-channel{channel}")
             row = Utterance.from_samples(
@@ -59,12 +73,7 @@ def waveform_blocks(row: Utterance, manifest: Path) -> Iterator[Float]:
     """The samples of a cut at 16 kHz, half a minute at a time."""
     path, size = audio_path(manifest, row), BLOCK_SECONDS * row.sample_rate
     for begin in range(0, row.num_samples, size):
-        yield read_audio(
-            path,
-            offset_samples=row.offset_samples + begin,
-            num_samples=min(size, row.num_samples - begin),
-            channel=row.channel,
-        )
+        yield read_cut(path, row, sample_rate=SAMPLE_RATE, begin=begin, num_samples=size)
 
 
 def frame_blocks(encoder: Encoder, row: Utterance, manifest: Path) -> Iterator[Float]:
@@ -145,11 +154,13 @@ def estimate_from(encoder: Encoder, inputs: list[Path], rate: float | None = Non
         rate: see `estimate_thresholds`.
 
     Raises:
-        UserError: if there is too little speech, or a file cannot be read.
+        UserError: if there is too little speech, or a manifest cannot be read; or no recording, or frames of none are
+            finite.
     """
+    faults: list[UserError] = []
 
     def pieces() -> Iterator[tuple[Utterance, Path, int]]:
-        for row, manifest in rows_of(inputs):
+        for row, manifest in rows_of(inputs, lambda path, error: faults.append(error)):
             for begin in range(0, row.num_samples, BLOCK_SECONDS * row.sample_rate):
                 yield row, manifest, begin
 
@@ -157,23 +168,21 @@ def estimate_from(encoder: Encoder, inputs: list[Path], rate: float | None = Non
     step = max(1, -(-int(total) // SAMPLE_SECONDS))
     features: list[NDArray[Any]] = []
     loudness: list[NDArray[np.float64]] = []
-    unreadable = []
     for place, (row, manifest, begin) in enumerate(pieces()):
         if place % step:
             continue
         try:
-            waveform = read_audio(
-                audio_path(manifest, row),
-                offset_samples=row.offset_samples + begin,
-                num_samples=min(BLOCK_SECONDS * row.sample_rate, row.num_samples - begin),
-                channel=row.channel,
-            )
+            path, size = audio_path(manifest, row), BLOCK_SECONDS * row.sample_rate
+            waveform = read_cut(path, row, sample_rate=SAMPLE_RATE, begin=begin, num_samples=size)
         except AudioError as error:
-            unreadable.append(error)
+            faults.append(error)
             continue
         frames = encoder.encode(waveform)
+        if not np.isfinite(frames).all():
+            faults.append(not_finite(int(np.argmin(np.isfinite(frames).all(axis=1))), row.id))
+            continue
         features.append(frames)
         loudness.append(frame_levels(waveform)[: len(frames)])
-    if not features and unreadable:
-        raise unreadable[0]
+    if not features and faults:
+        raise faults[0]
     return estimate_thresholds(features, encoder.spec, loudness=loudness, rate=rate)

@@ -78,10 +78,11 @@ def checked_features(features: NDArray[np.floating[Any]]) -> NDArray[np.floating
     return table
 
 
-def not_finite(frame: int) -> UserError:
+def not_finite(frame: int, recording: str | None = None) -> UserError:
     """The error of frames that hold NaN or infinity."""
+    place = f"{recording}: " if recording else ""
     return UserError(
-        f"frame {frame} ({frame * HOP_SECONDS:.2f} s) holds NaN or infinity; mend the recording or leave it out"
+        f"{place}frame {frame} ({frame * HOP_SECONDS:.2f} s) holds NaN or infinity; mend the recording or leave it out"
     )
 
 

@@ -11,7 +11,10 @@ from speechkit.cli.main import call
 from speechkit.cli.syllables import app
 from speechkit.data import Utterance, read_manifest, write_manifest
 from speechkit.data.records import AlignmentItem
+from speechkit.encoders.load import load_encoder
+from speechkit.errors import UserError
 from speechkit.io.audio import write_audio
+from speechkit.syllables.recordings import estimate_from
 from speechkit.syllables.thresholds import Thresholds
 
 
@@ -133,3 +136,57 @@ def test_missing_recordings_tiers_and_choices_are_told(tmp_path, manifest, capsy
     ):
         assert call(["syllables", *map(str, arguments)]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_recordings_that_cannot_be_read_are_left_out_and_the_others_cut(tmp_path, capsys):
+    good = tmp_path / "good.wav"
+    write_audio(good, bursts(3.0), 16_000)
+    write_audio(tmp_path / "clipped.wav", 50 * bursts(3.0), 16_000)
+    (tmp_path / "torn.wav").write_text("no audio at all")
+    files = [tmp_path / "clipped.wav", tmp_path / "gone.wav", tmp_path / "torn.wav"]
+    for segmenter in ("greedy", "envelope"):
+        out = tmp_path / segmenter
+        told = json.loads(
+            syllables(good, *files, "--encoder", "mfcc", "--segmenter", segmenter, "--out", out, "--json")
+        )
+        assert [row.id for row in read_manifest(out / "syllables.jsonl")] == ["good", "clipped"]
+        assert list(told["dropped"]) == [str(files[1]), str(files[2])]
+        assert told["noted"] == {"clipped": ["clipped audio"]}
+    assert call(["syllables", *map(str, files[1:]), "--segmenter", "envelope", "--out", str(tmp_path / "none")]) == 2
+    assert "none of 2 recordings could be cut" in capsys.readouterr().err
+
+
+def test_a_rate_that_the_file_does_not_have_is_left_out(manifest, tmp_path, capsys):
+    rows = [msgspec.structs.replace(row, sample_rate=8000) for row in read_manifest(manifest) if row.id in ("u0", "u1")]
+    write_manifest(tmp_path / "half.jsonl", rows)
+    arguments = ["--segmenter", "envelope", "--out", str(tmp_path / "out")]
+    assert call(["syllables", str(tmp_path / "half.jsonl"), *arguments]) == 2
+    assert "the manifest says 8000 Hz and the file has 16000 Hz" in capsys.readouterr().err
+
+
+def test_a_manifest_without_rows_and_thresholds_that_nothing_takes_are_refused(tmp_path, capsys):
+    write_manifest(tmp_path / "empty.jsonl", [])
+    arguments = ["syllables", str(tmp_path / "empty.jsonl"), "--segmenter", "envelope", "--out", str(tmp_path / "out")]
+    assert call(arguments) == 2
+    assert "holds no cut" in capsys.readouterr().err
+    assert call([*arguments, "--thresholds", str(tmp_path / "t.json")]) == 2
+    assert "the segmenter envelope has none" in capsys.readouterr().err
+
+
+def test_thresholds_leave_out_recordings_whose_frames_are_not_finite(manifest):
+    real = load_encoder("mfcc")
+
+    class Broken:
+        """Frames of one recording, the one of five seconds, are NaN."""
+
+        spec = real.spec
+
+        def encode(self, waveform):
+            frames = real.encode(waveform)
+            return np.full_like(frames, np.nan) if len(waveform) == 5 * 16_000 else frames
+
+    assert np.isfinite(estimate_from(Broken(), [manifest]).merge)
+    one = manifest.parent / "one.jsonl"
+    write_manifest(one, [row for row in read_manifest(manifest) if row.id == "u1"])
+    with pytest.raises(UserError, match=r"u1: frame 0 .* holds NaN"):
+        estimate_from(Broken(), [one])
