@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from speechkit.data import audio_path, read_manifest
 from speechkit.data.audio import read_cut
-from speechkit.encoders import load_encoder
+from speechkit.encoders.encoder import Encoder
+from speechkit.encoders.load import load_encoder
+from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import AudioError, UserError
 from speechkit.io.audio import read_audio
 from speechkit.units.deduplication import deduplicate
 from speechkit.units.invariant import Quantizer
-from speechkit.units.perturbations import AUDIBLE, KINDS, Perturbation, PerturbationConfig, perturb
+from speechkit.units.perturbations import AUDIBLE, KINDS, Perturbation, PerturbationConfig, is_silent, perturb
 from speechkit.units.quantizers import assign_together
 from speechkit.units.ued import UedTable, ued_table
 
@@ -61,13 +63,13 @@ def measure_ued(
         progress: told how many recordings are done.
 
     Raises:
-        UserError: if a quantizer belongs to other features, or no recording is left.
+        UserError: if a quantizer belongs to other features, an id of the manifest comes twice, a noise is silent, or no
+            recording is left.
     """
     layers = {name: int(layer_of(quantizer, name)) for name, quantizer in quantizers.items()}
     by_layer = {layer: [name for name in layers if layers[name] == layer] for layer in layers.values()}
-    loaded = load_encoder(encoder, layer=max(by_layer), device=device)
-    for name, quantizer in quantizers.items():
-        quantizer.check(msgspec.structs.replace(loaded.spec, layer=str(layers[name])), name)
+    _refuse_repeats(manifest)
+    loaded = _encoder_of(quantizers, layers, encoder, device)
     units: dict[str, dict[str, dict[str, NDArray[np.int32]]]] = {
         name: {kind: {} for kind in (CLEAN, *kinds)} for name in quantizers
     }
@@ -108,6 +110,32 @@ def measure_ued(
     return UedMeasurement(tables, done, left_out)
 
 
+def _refuse_repeats(manifest: Path | str) -> None:
+    """Units are kept by id: of two recordings of one id, one would be measured and both counted."""
+    known: set[str] = set()
+    for row in read_manifest(manifest):
+        if row.id in known:
+            raise UserError(f"{manifest}: the id {row.id!r} comes twice; give every recording its own")
+        known.add(row.id)
+
+
+def _encoder_of(quantizers: Mapping[str, Quantizer], layers: Mapping[str, int], encoder: str, device: str) -> Encoder:
+    """The encoder up to the highest layer that is taken, which must be the one of all quantizers."""
+
+    def check(spec: EncoderSpec) -> None:
+        for name, quantizer in quantizers.items():
+            quantizer.check(msgspec.structs.replace(spec, layer=str(layers[name])), name)
+
+    try:
+        loaded = load_encoder(encoder, layer=max(layers.values()), device=device)
+    except UserError:
+        # Another encoder may have no such layer; that it is another one says more.
+        check(load_encoder(encoder, device=device).spec)
+        raise
+    check(loaded.spec)
+    return loaded
+
+
 def layer_of(quantizer: Quantizer, name: str) -> str:
     """The layer whose features a quantizer takes.
 
@@ -125,10 +153,15 @@ def read_noises(folder: Path | str | None) -> list[NDArray[np.float32]]:
 
     Raises:
         UserError: if the folder holds no recording.
+        AudioError: if a recording cannot be read, or is silent, naming the file.
     """
     if folder is None:
         return []
     paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise UserError(f"{folder}: holds no {', '.join(sorted(SUFFIXES))}; give a folder of noises")
-    return [read_audio(path, sample_rate=16_000) for path in paths]
+    noises = [read_audio(path, sample_rate=16_000) for path in paths]
+    for path, noise in zip(paths, noises, strict=True):
+        if is_silent(noise):
+            raise AudioError(f"{path}: is silent or not finite, and would change nothing as noise; take it out")
+    return noises

@@ -21,10 +21,12 @@ from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.encoders.pretraining.folder import save_encoder
 from speechkit.encoders.pretraining.sizes import sized_config
 from speechkit.encoders.probing.word_tokens import WordToken
+from speechkit.encoders.spec import EncoderSpec
 from speechkit.encoders.store import FeatureStore
 from speechkit.errors import SpeechkitError, UserError
 from speechkit.io.audio import write_audio
 from speechkit.pipeline import outputs, run_recipe
+from speechkit.units.codebook import Codebook
 from speechkit.units.perturbations import AUDIBLE
 from speechkit.units.quantizers import load_quantizer
 from speechkit.units.ued_measurement import measure_ued, read_noises
@@ -297,6 +299,28 @@ def test_the_command_says_what_is_wrong(done, speech, capsys, tmp_path):
     assert "holds neither" in capsys.readouterr().err
     with pytest.raises(UserError, match="holds no"):
         read_noises(tmp_path)
+    write_audio(tmp_path / "hum.wav", np.full(800, 0.1), 16_000)
+    assert len(read_noises(tmp_path)) == 1
+    write_audio(tmp_path / "mute.wav", np.zeros(800), 16_000)
+    arguments = ["ued", str(codebook), "--manifest", manifest, "--encoder", "log-mel", "--kinds", "noise"]
+    assert call([*arguments, "--noises", str(tmp_path)]) == 2
+    assert "mute.wav: is silent" in capsys.readouterr().err
+
+
+def test_another_encoder_is_named_before_a_layer_that_it_has_not(speech, tmp_path):
+    spec = EncoderSpec(model="planted", weights="w", layer="9", normalization="none", dim=3)
+    planted = Codebook(np.eye(3), spec)
+    for encoder, sentence in (("mfcc", "planted layer 9.*come from mfcc"), ("embedded", "planted layer 9.*wav2vec2")):
+        with pytest.raises(UserError, match=sentence):
+            measure_ued({"units": planted}, encoder, speech / "test.jsonl", device="cpu")
+
+
+def test_an_id_that_comes_twice_is_refused_before_anything_is_measured(done, speech, tmp_path):
+    codebook = load_quantizer(outputs(recipe, done, "codebooks") / "codebooks" / "layer-0" / "k-6" / "k-means")
+    row = Utterance(id="a", audio_filepath=str(speech / "A0.wav"), duration=1.0, sample_rate=16_000)
+    write_manifest(tmp_path / "m.jsonl", [row, row])
+    with pytest.raises(UserError, match="the id 'a' comes twice"):
+        measure_ued({"units": codebook}, "log-mel", tmp_path / "m.jsonl", kinds=["shift"], device="cpu")
 
 
 def test_recordings_that_cannot_be_measured_are_named(done, speech, tmp_path):

@@ -166,6 +166,23 @@ def test_noise_lies_at_the_ratio_that_was_drawn_and_comes_from_the_recordings_gi
     assert 10 * np.log10(np.mean(clean**2) / np.mean(made**2)) == pytest.approx(10, abs=0.1)
 
 
+@pytest.mark.parametrize("noise", [np.zeros(5000), np.full(5000, 5e-6), np.zeros(0), np.full(9, np.nan)])
+def test_a_noise_without_sound_is_refused(noise):
+    with pytest.raises(AudioError, match="talk: noise 1 of 1 is silent or not finite"):
+        perturb(voice(), "noise", "talk", noises=[noise.astype(np.float32)])
+
+
+@given(st.integers(0, 2000), st.integers(1, 6 * RATE))
+@settings(max_examples=25, deadline=None)
+def test_no_silent_stretch_of_a_noise_passes_as_noise(seed, begin):
+    noise = np.zeros(7 * RATE, np.float32)
+    noise[begin : begin + RATE] = tone(3517.0)
+    clean = voice(seconds=0.3)
+    config = PerturbationConfig(noise=(10.0, 10.0))
+    added = perturb(clean, "noise", "a", config=config, noises=[noise], seed=seed) - clean
+    assert 10 * np.log10(np.mean(clean**2) / np.mean(added**2)) == pytest.approx(10, abs=0.1)
+
+
 def test_made_noise_changes_its_loudness():
     noise = made_noise(5 * RATE, np.random.default_rng(0))
     loud = [np.sqrt(np.mean(part**2)) for part in np.split(noise, 50)]

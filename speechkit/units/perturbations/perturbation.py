@@ -32,6 +32,8 @@ NOISE_LOWEST = 50.0
 """Hertz below which made noise grows no louder."""
 NOISE_OCTAVES = 8
 """From there to above the highest frequency."""
+SILENT_POWER = 1e-10
+"""Mean square below which nothing was recorded: the rounding to 16 bits alone has 8e-11."""
 
 
 class PerturbationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,7 +106,7 @@ def perturb(
 
     Raises:
         ConfigError: if there is no such kind.
-        AudioError: if the waveform is not one channel, or holds NaN or infinity.
+        AudioError: if the waveform is not one channel, or holds NaN or infinity; or the noise that is drawn is silent.
     """
     if kind not in _DRAWS:
         raise ConfigError(f"{kind!r} is no perturbation; choose from {', '.join(KINDS)}")
@@ -116,7 +118,15 @@ def perturb(
     if not len(samples):
         return samples
     generator = np.random.default_rng(item_seed(seed, f"{kind} {item}"))
-    return _DRAWS[kind](samples, config or PerturbationConfig(), generator, noises)
+    try:
+        return _DRAWS[kind](samples, config or PerturbationConfig(), generator, noises)
+    except AudioError as error:
+        raise AudioError(f"{item}: {error}") from error
+
+
+def is_silent(noise: NDArray[np.floating[Any]]) -> bool:
+    """Whether a noise (S,) has nothing that could be mixed in: no sample, no measurable power, NaN or infinity."""
+    return not len(noise) or not SILENT_POWER <= float(np.dot(noise, noise)) / len(noise) < np.inf
 
 
 def telephone(waveform: Float, band: tuple[float, float]) -> Float:
@@ -177,11 +187,29 @@ def _noise(
     samples: Float, config: PerturbationConfig, generator: np.random.Generator, noises: Sequence[Float]
 ) -> Float:
     ratio = generator.uniform(*config.noise)
-    usable = [noise for noise in noises if len(noise)]
-    if not usable:
+    if not len(noises):
         return add_noise(samples, made_noise(len(samples), generator), ratio)
-    chosen = usable[int(generator.integers(len(usable)))]
-    return add_noise(samples, np.roll(chosen, -int(generator.integers(len(chosen)))), ratio)
+    number = int(generator.integers(len(noises)))
+    if is_silent(noises[number]):
+        raise AudioError(f"noise {number + 1} of {len(noises)} is silent or not finite; leave it out")
+    return add_noise(samples, _heard_stretch(noises[number], len(samples), generator), ratio)
+
+
+def _heard_stretch(noise: Float, length: int, generator: np.random.Generator) -> Float:
+    """A drawn part of a noise that has one which can be heard, at most ``length`` long, its end joined to its begin.
+
+    Where nothing sounds in the part drawn first, one is drawn among those in which something does.
+    """
+    length = min(length, len(noise))
+    begin = int(generator.integers(len(noise)))
+    found = np.roll(noise, -begin)[:length]
+    if not is_silent(found):
+        return found
+    sums = np.cumsum(np.concatenate([[0.0], np.square(np.concatenate([noise, noise[:length]]), dtype=np.float64)]))
+    powers = (sums[length:-1] - sums[: -length - 1]) / length
+    # The mean of all parts is that of the whole, so that one of them has its power but for rounding.
+    heard = np.flatnonzero(powers >= min(SILENT_POWER, float(powers.max())))
+    return np.roll(noise, -int(heard[generator.integers(len(heard))]))[:length]
 
 
 def _speaker(samples: Float, config: PerturbationConfig, generator: np.random.Generator, _: Sequence[Float]) -> Float:
