@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechkit.data.records import Utterance
-from speechkit.errors import ConfigError
+from speechkit.errors import ConfigError, UserError
 from speechkit.pipeline import Context, Interrupted
 
 STANDARDISING_BATCHES = 20
+HEADS = ("quantizer.", "project_hid.", "project_q.")
+"""Of the contrastive family, beside its encoder."""
 
 if TYPE_CHECKING:
     from recipes.ssl_pretrain.config import TrainConfig
@@ -203,16 +205,13 @@ def encoder_settings(config: TrainConfig) -> dict[str, Any]:
 
 def initial(network: Any, config: TrainConfig, **settings: Any) -> Any:
     """The encoder to go on from, as a transformers class, in single precision however it is stored."""
-    import torch
-
+    from speechkit.encoders.checkpoint import load_whole
     from speechkit.encoders.load import checkpoint_name
 
+    # The heads of a family are its own: an encoder that comes from another one has none.
     try:
-        return network.from_pretrained(
-            checkpoint_name(str(config.init)), use_safetensors=True, dtype=torch.float32, **settings
-        )
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"train.init={config.init}: cannot be loaded ({str(error).splitlines()[0]}); give a hub id or a folder "
-            "with config.json and model.safetensors"
-        ) from error
+        folder = checkpoint_name(str(config.init))
+        model, _ = load_whole(network, folder, lambda key: not key.startswith(HEADS), **settings)
+    except UserError as error:
+        raise ConfigError(f"train.init={config.init}: {error}") from error
+    return model

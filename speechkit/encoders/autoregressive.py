@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from speechkit.encoders.encoder import Encoder, Float, checked
 from speechkit.encoders.signal_features import SignalEncoder
 from speechkit.encoders.spec import EncoderSpec
-from speechkit.errors import ConfigError
+from speechkit.errors import ConfigError, UserError
 from speechkit.io.hashing import digest_file
 
 
@@ -70,12 +70,22 @@ class AutoregressiveModel(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> AutoregressiveModel:
-        """Read a folder that `save_pretrained` wrote."""
+        """Read a folder that `save_pretrained` wrote.
+
+        Raises:
+            UserError: if a file is missing or damaged, or the weights are not those of the configuration.
+        """
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         folder = Path(folder)
-        model = cls(msgspec.json.decode((folder / "config.json").read_bytes(), type=AutoregressiveConfig))
-        model.load_state_dict({name: value.float() for name, value in load_file(folder / "model.safetensors").items()})
+        try:
+            model = cls(msgspec.json.decode((folder / "config.json").read_bytes(), type=AutoregressiveConfig))
+            weights = load_file(folder / "model.safetensors")
+            model.load_state_dict({name: value.float() for name, value in weights.items()})
+        except (OSError, ValueError, RuntimeError, msgspec.DecodeError, SafetensorError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{folder}: holds no whole encoder ({reason}); copy or train it again") from error
         return model.eval()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from speechkit.encoders.checkpoint import load_whole, readable
 from speechkit.encoders.convolutions import RowConvolutions, faster_by_rows
 from speechkit.encoders.encoder import Encoder, Float, checked
 from speechkit.encoders.layers import exit_early, recorded
@@ -27,32 +29,29 @@ EDGE_SAMPLES = 40
 """Before and behind a waveform, so that convolutions over 400 samples give exactly S // 320 frames."""
 
 
-def load_checkpoint(name: str) -> tuple[Any, Any, str]:
+def load_checkpoint(name: str, layer: int | None = None) -> tuple[Any, Any, str]:
     """The network, its feature extractor (None where the folder has none) and its family.
 
+    Args:
+        name: hub id or folder.
+        layer: the last layer that will run; the checkpoint may lack those above it.
+
     Raises:
-        UserError: if it cannot be loaded, is stored as pickle only, or is of another family.
+        UserError: if it cannot be loaded, is stored as pickle only, lacks weights, or is of another family.
     """
     from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # of reading weights: it says nothing of the work
 
-    try:
-        config = AutoConfig.from_pretrained(name)
-        family = str(config.model_type)
-        if family not in FAMILIES:
-            raise UserError(f"{name}: is a {family} model; an encoder is one of {', '.join(FAMILIES)}")
-        # Only safetensors: a pickle can run code.
-        model: Any = AutoModel.from_pretrained(name, use_safetensors=True, dtype=torch.float32)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        if isinstance(error, UserError):
-            raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"{name}: cannot be loaded as an encoder ({reason}); give a hub id, or a folder with config.json and "
-            "model.safetensors"
-        ) from error
+    with readable(name):
+        family = str(AutoConfig.from_pretrained(name).model_type)
+    if family not in FAMILIES:
+        raise UserError(f"{name}: is a {family} model; an encoder is one of {', '.join(FAMILIES)}")
+    model, drawn = load_whole(AutoModel, name, lambda key: _runs(key, layer))
+    weights = model.state_dict()
+    for key in drawn:
+        weights[key].zero_()  # so that two loads have one digest
     try:
         extractor = AutoFeatureExtractor.from_pretrained(name)
     except (OSError, ValueError):
@@ -63,6 +62,12 @@ def load_checkpoint(name: str) -> tuple[Any, Any, str]:
     if rate != SAMPLE_RATE:
         raise UserError(f"{name}: expects {rate} Hz audio; only 16 kHz checkpoints are supported")
     return model, extractor, family
+
+
+def _runs(key: str, layer: int | None) -> bool:
+    """Whether a weight has a part in the frames of a layer: Whisper's decoder and the layers above have none."""
+    above = re.match(r"encoder\.layers\.(\d+)\.", key)
+    return not key.startswith("decoder.") and (layer is None or above is None or int(above[1]) < layer)
 
 
 def weights_digest(model: torch.nn.Module) -> str:
@@ -95,7 +100,7 @@ class HuggingFaceEncoder(Encoder):
         dtype: str,
         compat: bool,
     ):
-        model, extractor, self.family = load_checkpoint(name)
+        model, extractor, self.family = load_checkpoint(name, layer)
         digest = weights_digest(model)
         network = model.encoder if self.family == "whisper" else model
         self._transformer = network if self.family == "whisper" else network.encoder

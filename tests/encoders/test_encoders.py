@@ -1,9 +1,11 @@
 """Every family behind one interface: exact under padding, on the 50 Hz grid, no further than the layer asked for."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from speechkit.encoders import load_encoder
 from speechkit.encoders.encoder import window_deviation
@@ -165,6 +167,83 @@ def test_what_cannot_be_loaded_is_refused_by_name(load, checkpoint, tmp_path):
     (pickled / "pytorch_model.bin").write_bytes(b"x")
     with pytest.raises(UserError, match="cannot be loaded"):
         load_encoder(str(pickled))
+
+
+def rewritten(checkpoint, folder, change):
+    """A copy of a checkpoint with other weights."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(checkpoint, folder)
+    weights = load_file(folder / "model.safetensors")
+    save_file(change(weights), folder / "model.safetensors", metadata={"format": "pt"})
+    return str(folder)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_checkpoint_that_lacks_weights_is_refused_with_their_names(checkpoint, tmp_path, family, capfd):
+    def without_layer(weights):
+        return {key: value for key, value in weights.items() if "encoder.layers.1." not in key}
+
+    folder = rewritten(checkpoint(family), tmp_path / "torn", without_layer)
+    with pytest.raises(UserError, match=r"torn: its weights lack encoder\.layers\.1\..* and \d+ more") as caught:
+        load_encoder(folder, device="cpu")
+    assert "\n" not in str(caught.value)
+    assert "LOAD REPORT" not in capfd.readouterr().err
+    # Below the gap nothing is missing, and what was drawn in its place has no part in the digest.
+    specs = {load_encoder(folder, layer=1, device="cpu").spec.weights for _ in range(2)}
+    assert len(specs) == 1
+    with pytest.raises(UserError, match="its weights lack"):
+        load_encoder(folder, layer=2, device="cpu")
+
+
+def test_what_no_frame_needs_may_be_missing_and_heads_may_be_there(checkpoint, tmp_path):
+    def other_names(weights):  # as before parametrisations: weight_g and weight_v, a head, no embedding of masks
+        names = {key: key.replace("parametrizations.weight.original0", "weight_g") for key in weights}
+        names = {key: name.replace("parametrizations.weight.original1", "weight_v") for key, name in names.items()}
+        kept = {f"wav2vec2.{names[key]}": weights[key] for key in weights if key != "masked_spec_embed"}
+        assert len(kept) == len(weights) - 1
+        return kept | {"lm_head.weight": torch.zeros(3, 32)}
+
+    whole = checkpoint("wav2vec2")
+    old = rewritten(whole, tmp_path / "old", other_names)
+    encoders = [load_encoder(str(folder), device="cpu", dtype="float32") for folder in (whole, old, old)]
+    first, *others = [encoder.encode(noise(4000)[0]) for encoder in encoders]
+    assert all(np.array_equal(first, frames) for frames in others)
+    assert encoders[1].spec.weights == encoders[2].spec.weights
+    whisper = checkpoint("whisper")
+    alone = rewritten(whisper, tmp_path / "alone", lambda weights: {k: v for k, v in weights.items() if k[0] == "e"})
+    np.testing.assert_array_equal(
+        load_encoder(str(whisper), device="cpu").encode(noise(4000)[0]),
+        load_encoder(alone, device="cpu").encode(noise(4000)[0]),
+    )
+
+
+def test_damaged_weights_and_configurations_are_refused_in_one_sentence(checkpoint, tmp_path, capfd):
+    from speechkit.encoders.autoregressive import AutoregressiveConfig, AutoregressiveModel
+
+    def refused(folder, match):
+        with pytest.raises(UserError, match=match) as caught:
+            load_encoder(str(folder), device="cpu")
+        assert "\n" not in str(caught.value)
+
+    def narrower(weights):
+        return weights | {"encoder.layer_norm.weight": torch.zeros(5)}
+
+    refused(rewritten(checkpoint("hubert"), tmp_path / "other", narrower), r"layer_norm\.weight has shape \(5,\) where")
+    AutoregressiveModel(AutoregressiveConfig(width=8)).save_pretrained(tmp_path / "apc")
+    without = rewritten(tmp_path / "apc", tmp_path / "lost", lambda weights: {"predict.bias": weights["predict.bias"]})
+    refused(without, "lost: holds no whole encoder")
+    for source in (checkpoint("hubert"), tmp_path / "apc"):
+        shutil.copytree(source, tmp_path / "torn", dirs_exist_ok=True)
+        weights = tmp_path / "torn" / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-100])
+        refused(tmp_path / "torn", "torn: .*incomplete metadata")
+    shutil.copytree(checkpoint("hubert"), tmp_path / "odd")
+    for field, value in (("hidden_size", "wide"), ("hidden_size", -1), ("conv_dim", [16]), ("hidden_act", "none")):
+        config = json.loads((checkpoint("hubert") / "config.json").read_text())
+        (tmp_path / "odd" / "config.json").write_text(json.dumps(config | {field: value}))
+        refused(tmp_path / "odd", "odd: cannot be loaded")
+    assert "LOAD REPORT" not in capfd.readouterr().err
 
 
 def test_bfloat16_stays_close_to_float32(load):

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
+from speechkit.encoders.checkpoint import load_whole
 from speechkit.encoders.spec import HOP_SAMPLES
 from speechkit.errors import UserError
 from speechkit.io.ctranslate2 import read_ctranslate2
@@ -32,10 +33,8 @@ def read_whisper_encoder(path: str | Path) -> Any:
 
     if Path(path).is_file():
         return _from_ctranslate2(Path(path))
-    try:
-        return WhisperModel.from_pretrained(path, use_safetensors=True).encoder.eval()
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be loaded as a Whisper model ({error})") from error
+    model, _ = load_whole(WhisperModel, str(path), lambda key: not key.startswith("decoder."))
+    return model.encoder.eval()
 
 
 def _from_ctranslate2(path: Path) -> Any:

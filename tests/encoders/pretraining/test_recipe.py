@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+from safetensors.torch import save_file
 
 from recipes.ssl_pretrain import targets
 from recipes.ssl_pretrain.config import TrainConfig
 from recipes.ssl_pretrain.recipe import recipe
 from recipes.ssl_pretrain.speech import pieces
-from recipes.ssl_pretrain.stages import new_encoder
+from recipes.ssl_pretrain.stages import contrastive, new_encoder
 from speechkit.data import write_manifest
 from speechkit.encoders import load_encoder
 from speechkit.errors import UserError
@@ -75,6 +76,17 @@ def test_training_goes_on_in_single_precision_from_what_is_stored_in_half(manife
     config = TrainConfig(init=str(first))
     assert {value.dtype for value in new_encoder(config).parameters()} == {torch.float32}
     assert run(tmp_path / "second", manifests, "family=predictive", f"train.init={first}") == 0
+
+
+def test_an_encoder_to_go_on_from_is_whole_but_for_heads(tmp_path):
+    encoder = new_encoder(TrainConfig(size="tiny"))
+    encoder.save_pretrained(tmp_path)
+    assert contrastive(TrainConfig(init=str(tmp_path))).network.network.quantizer.codevectors.std() > 0
+    weights = {key: value for key, value in encoder.state_dict().items() if "encoder.layers.0." not in key}
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    for build in (new_encoder, contrastive):
+        with pytest.raises(UserError, match=r"train\.init=.*: its weights lack (wav2vec2\.)?encoder\.layers\.0\."):
+            build(TrainConfig(init=str(tmp_path)))
 
 
 def test_what_is_missing_is_named(manifests, tmp_path):

@@ -1,0 +1,99 @@
+"""Weights of transformers checkpoints, loaded whole or not at all: transformers itself would draw what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from speechkit.errors import UserError
+
+SPARE = ("masked_spec_embed", "num_batches_tracked")
+"""Ends of the names of what no pass of an encoder needs: the embedding of masked samples, and a counter of batches."""
+SHOWN = 3
+"""So many names of weights stand in a sentence."""
+
+
+def load_whole(
+    network: Any, name: str, needed: Callable[[str], bool] = lambda key: True, **options: Any
+) -> tuple[Any, list[str]]:
+    """A model of a transformers class, in single precision, and the names of weights that were drawn instead of loaded.
+
+    Args:
+        network: the class, or an ``AutoModel``.
+        name: hub id or folder.
+        needed: whether a weight, by its name, must come from the checkpoint; the spare ones never must.
+        options: for ``from_pretrained``.
+
+    Raises:
+        UserError: if the checkpoint cannot be read, is stored as pickle only, lacks weights, or holds them in other
+            shapes than its configuration says.
+    """
+    with readable(name), _silent():
+        # Only safetensors: a pickle can run code. Shapes that differ are told by name below.
+        model, found = network.from_pretrained(
+            name,
+            use_safetensors=True,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **options,
+        )
+    other = sorted((key, tuple(stored), tuple(wanted)) for key, stored, wanted in found["mismatched_keys"])
+    if other:
+        key, stored, wanted = other[0]
+        more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
+        raise UserError(
+            f"{name}: {key} has shape {stored} where config.json says {wanted}{more}; get the weights and config.json "
+            "of one checkpoint"
+        )
+    missing = sorted(found["missing_keys"])
+    lost = [key for key in missing if needed(key) and not key.endswith(SPARE)]
+    if lost:
+        more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
+        raise UserError(
+            f"{name}: its weights lack {', '.join(lost[:SHOWN])}{more}, which config.json asks for; get the whole "
+            "checkpoint again"
+        )
+    return model, missing
+
+
+@contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Turn whatever transformers raises over a folder's files into one sentence.
+
+    Raises:
+        UserError: if they cannot be read as a checkpoint.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except UserError:
+        raise
+    except (
+        *(OSError, ValueError, LookupError, TypeError, ImportError, RuntimeError),
+        *(SafetensorError, StrictDataclassError),
+    ) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason if len(reason) < 300 else reason[:300] + " …"
+        raise UserError(
+            f"{name}: cannot be loaded as an encoder ({reason}); give a hub id, or a folder with config.json and "
+            "model.safetensors"
+        ) from error
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without transformers' report of weights: what matters in it becomes an error."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
