@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import ConfigError, UserError
 from speechkit.io.arrays import write_arrays
-from speechkit.io.atomic import write_json
+from speechkit.io.atomic import sync_folder, write_error, write_json
 from speechkit.io.paths import inside
 
 INDEX = "features.json"
 UNFINISHED = "features.unfinished.json"
+SHARDS = "features-*.safetensors"
 SHARD_BYTES = 256 << 20
 
 
@@ -43,6 +44,8 @@ class StoreIndex(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class FeatureWriter:
     """Write features item by item; the store is there when the block ends without an error.
 
+    A store that was in the folder is there until the first shard of the new one is written, and then no more.
+
     Args:
         folder: of the store; made if absent.
         spec: of the encoder.
@@ -50,6 +53,10 @@ class FeatureWriter:
         shard_bytes: when to begin a new file; memory holds one shard.
         resume: go on behind the shards that an earlier writer left in the folder, interrupted or not. Given the same
             items in the same order, the store is the same to the byte as if nothing had happened.
+
+    Raises:
+        ConfigError: if the dtype is another.
+        UserError: if ``folder`` is a file.
     """
 
     def __init__(
@@ -64,6 +71,8 @@ class FeatureWriter:
         if dtype not in ("float16", "float32"):
             raise ConfigError(f"dtype is {dtype!r}; choose float16 or float32")
         self.folder, self.spec = Path(folder), spec
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(f"{self.folder}: is a file; name a folder for the features")
         self._dtype = np.dtype(dtype)
         self._shard_bytes = shard_bytes
         self._held: list[NDArray[Any]] = []
@@ -72,6 +81,7 @@ class FeatureWriter:
         self._items: dict[str, Place] = {}
         self._resume = resume
         self._kept: frozenset[str] = frozenset()
+        self._cleared = False
         if resume and (left := self._unfinished()) is not None:
             self._shards = left.shards
             self._items = {place.id: place for place in left.items}
@@ -98,7 +108,9 @@ class FeatureWriter:
         with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused
             stored = np.ascontiguousarray(features, self._dtype)
         if not np.isfinite(stored).all():
-            raise UserError(f"{self.folder}: features of {id!r} are not finite in {self._dtype}; try float32")
+            raise UserError(
+                f"{self.folder}: features of {id!r} are not finite in {self._dtype}; {self._advice(features)}"
+            )
         self._items[id] = Place(id, len(self._shards), self._held_frames, len(stored))
         self._held.append(stored)
         self._held_frames += len(stored)
@@ -114,8 +126,30 @@ class FeatureWriter:
         if kind is None:
             if self._held:
                 self._write_shard()
+            self._clear()
             self._write_index(INDEX)
             (self.folder / UNFINISHED).unlink(missing_ok=True)
+
+    @staticmethod
+    def _advice(features: NDArray[np.floating[Any]]) -> str:
+        if np.isfinite(features).all() and np.abs(features).max() <= np.finfo(np.float32).max:
+            return "store float32"
+        return "leave it out, or look at the recording and the encoder"
+
+    def _clear(self) -> None:
+        """Remove what belongs to no store that is gone on from: an old index must never stand beside new shards."""
+        if self._cleared:
+            return
+        gone = [] if self._kept else [self.folder / INDEX, self.folder / UNFINISHED]
+        gone += [path for path in sorted(self.folder.glob(SHARDS)) if path.name not in self._shards]
+        try:
+            for path in gone:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(self.folder, error) from error
+        if gone and self.folder.is_dir():
+            sync_folder(self.folder)
+        self._cleared = True
 
     def _unfinished(self) -> StoreIndex | None:
         """What was left by a writer of such features, or is finished, if all of it is there."""
@@ -134,6 +168,7 @@ class FeatureWriter:
         write_json(self.folder / name, index)
 
     def _write_shard(self) -> None:
+        self._clear()
         name = f"features-{len(self._shards):05d}.safetensors"
         write_arrays(self.folder / name, {"frames": np.concatenate(self._held)})
         self._shards.append(name)
@@ -146,19 +181,18 @@ class FeatureStore:
     """Read a folder that `FeatureWriter` wrote.
 
     Raises:
-        UserError: if the folder holds no store, or a shard is missing or damaged.
+        UserError: if the folder holds no store or a half-written one, or a shard is missing or damaged.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        path = self.folder / INDEX
-        try:
-            self._index = msgspec.json.decode(path.read_bytes(), type=StoreIndex)
-        except FileNotFoundError:
-            raise UserError(f"{self.folder}: holds no {INDEX}; write features with speechkit features") from None
-        except msgspec.DecodeError as error:
-            raise UserError(f"{path}: is no index of features ({error}); write them again") from error
+        self._index = _read_index(self.folder)
         self._places = {place.id: place for place in self._index.items}
+        self._rows = [0] * len(self._index.shards)
+        for place in self._index.items:
+            if not 0 <= place.shard < len(self._rows):
+                raise UserError(f"{self.folder / INDEX}: {place.id!r} lies in no shard; write the features again")
+            self._rows[place.shard] += place.frames
         self._frames: dict[int, NDArray[Any]] = {}
 
     @property
@@ -210,11 +244,28 @@ class FeatureStore:
 
     def _shard(self, number: int) -> NDArray[Any]:
         if number not in self._frames:
-            self._frames[number] = _mapped(inside(self.folder, self._index.shards[number]), self._index)
+            path = inside(self.folder, self._index.shards[number])
+            self._frames[number] = _mapped(path, self._index, self._rows[number])
         return self._frames[number]
 
 
-def _mapped(path: Path, index: StoreIndex) -> NDArray[Any]:
+def _read_index(folder: Path) -> StoreIndex:
+    path = folder / INDEX
+    if folder.is_file():
+        raise UserError(f"{folder}: is a file; name the folder that speechkit features wrote")
+    if (folder / UNFINISHED).is_file() or (not path.is_file() and any(folder.glob(SHARDS))):
+        raise UserError(
+            f"{folder}: holds no {INDEX} of all its features, since writing was interrupted; write them again"
+        )
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=StoreIndex)
+    except FileNotFoundError:
+        raise UserError(f"{folder}: holds no {INDEX}; write features with speechkit features") from None
+    except (OSError, msgspec.DecodeError) as error:
+        raise UserError(f"{path}: is no index of features ({error}); write them again") from error
+
+
+def _mapped(path: Path, index: StoreIndex, frames: int) -> NDArray[Any]:
     """The one array of a shard, mapped and not read: safetensors is a length, a JSON header, then the bytes."""
     try:
         with path.open("rb") as file:
@@ -224,6 +275,8 @@ def _mapped(path: Path, index: StoreIndex) -> NDArray[Any]:
         rows, width = header["shape"]
         if header["dtype"] != wanted or width != index.spec.dim:
             raise UserError(f"{path}: holds {header['dtype']} of width {width}; its index says otherwise")
+        if rows != frames:
+            raise UserError(f"{path}: holds {rows} frames where its index says {frames}; write the features again")
         return np.memmap(path, np.dtype(index.dtype), "r", 8 + length + header["data_offsets"][0], (rows, width))
     except (OSError, KeyError, TypeError, ValueError, msgspec.DecodeError) as error:
         raise UserError(f"{path}: is missing or damaged ({error}); write the features again") from error

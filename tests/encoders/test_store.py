@@ -1,6 +1,7 @@
 """Features written in shards come back as they were, with the encoder that made them."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -102,6 +103,70 @@ def test_what_another_writer_left_or_was_lost_is_not_gone_on_from(tmp_path):
     assert not left(SPEC, "float16")
 
 
+def write(folder, written, **options):
+    with FeatureWriter(folder, SPEC, shard_bytes=100, **options) as writer:
+        for name, features in written.items():
+            if features is None:
+                raise InterruptedError
+            writer.add(name, features)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_store_that_is_written_anew_is_the_old_one_or_none_but_never_both(tmp_path, resume):
+    old, new = items([20] * 6), items([30, 10, 10], seed=1)
+    write(tmp_path / "fresh", new, resume=resume)
+    write(tmp_path / "store", old)
+    # A resumed writer goes on only from features of its own spec.
+    index = tmp_path / "store" / "features.json"
+    index.write_text(index.read_text().replace('"abc"', '"abd"'))
+    with pytest.raises(InterruptedError):
+        write(tmp_path / "store", {"u/0": None}, resume=resume)
+    assert FeatureStore(tmp_path / "store").ids() == list(old)
+    with pytest.raises(InterruptedError):
+        write(tmp_path / "store", new | {"u/9": None}, resume=resume)
+    with pytest.raises(UserError, match=r"holds no features\.json of all its features, since writing was interrupted"):
+        FeatureStore(tmp_path / "store")
+    write(tmp_path / "store", new, resume=resume)
+    fresh, store = ({f.name: f.read_bytes() for f in (tmp_path / name).iterdir()} for name in ("fresh", "store"))
+    assert store == fresh
+
+
+def test_a_finished_store_that_was_to_grow_and_was_interrupted_is_refused_and_gone_on_from(tmp_path):
+    some = items([20, 20, 20])
+    write(tmp_path, dict(list(some.items())[:1]), resume=True)
+    with pytest.raises(InterruptedError):
+        write(tmp_path, dict(list(some.items())[:2]) | {"x": None}, resume=True)
+    with pytest.raises(UserError, match="interrupted"):
+        FeatureStore(tmp_path)
+    write(tmp_path, some, resume=True)
+    assert FeatureStore(tmp_path).ids() == list(some)
+
+
+def test_a_file_is_no_store_and_no_place_for_one(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file; name the folder"):
+        FeatureStore(tmp_path / "file")
+    for resume in (False, True):
+        with pytest.raises(UserError, match="is a file; name a folder"):
+            FeatureWriter(tmp_path / "file", SPEC, resume=resume)
+    (tmp_path / "features.json").mkdir()
+    with pytest.raises(UserError, match="is no index"):
+        FeatureStore(tmp_path)
+
+
+def test_an_index_of_other_shards_is_refused(tmp_path):
+    write(tmp_path / "a", items([20, 30]))
+    write(tmp_path / "b", items([20, 31]))
+    shutil.copy(tmp_path / "b" / "features-00001.safetensors", tmp_path / "a")
+    assert len(FeatureStore(tmp_path / "a")["u/0"]) == 20
+    with pytest.raises(UserError, match="holds 31 frames where its index says 30"):
+        FeatureStore(tmp_path / "a")["u/1"]
+    index = json.loads((tmp_path / "a" / "features.json").read_text())
+    (tmp_path / "a" / "features.json").write_text(json.dumps(index | {"shards": index["shards"][:1]}))
+    with pytest.raises(UserError, match="'u/1' lies in no shard"):
+        FeatureStore(tmp_path / "a")
+
+
 def test_what_does_not_fit_is_refused(tmp_path):
     with FeatureWriter(tmp_path, SPEC) as writer:
         writer.add("a", items([3])["u/0"])
@@ -109,9 +174,9 @@ def test_what_does_not_fit_is_refused(tmp_path):
             writer.add("a", items([3])["u/0"])
         with pytest.raises(UserError, match="the encoder gives"):
             writer.add("b", np.zeros((3, 4)))
-        with pytest.raises(UserError, match="not finite in float16"):
+        with pytest.raises(UserError, match="not finite in float16; store float32"):
             writer.add("c", np.full((3, 5), 1e6))
-        with pytest.raises(UserError, match="not finite"):
+        with pytest.raises(UserError, match="not finite in float16; leave it out"):
             writer.add("d", np.full((3, 5), np.nan))
     with pytest.raises(ConfigError, match="float16 or float32"):
         FeatureWriter(tmp_path, SPEC, "float64")
