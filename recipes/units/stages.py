@@ -129,6 +129,7 @@ class Encode(Worker):
 
 def cluster(context: Context) -> None:
     """A quantizer for each layer, kind and K, of the training speech; those that are done survive an interruption."""
+    from speechkit.units.finite import naming_recordings
     from speechkit.units.kmeans import train_kmeans
     from speechkit.units.stacked import train_stacked
 
@@ -156,9 +157,11 @@ def cluster(context: Context) -> None:
                 context.log(f"{system.name}: was done")
             elif system.kind in STACKED:
                 way: Any = system.kind
-                train_stacked(batches, way, config.codebooks, settings, store.spec, context.log).save(done)
+                with naming_recordings(store):
+                    train_stacked(batches, way, config.codebooks, settings, store.spec, context.log).save(done)
             else:
-                train_kmeans(batches, settings, store.spec, context.log).codebook.save(done)
+                with naming_recordings(store):
+                    train_kmeans(batches, settings, store.spec, context.log).codebook.save(done)
         except UserError as error:
             raise UserError(f"{system.name}: {error}") from error
         (done / "done").touch()

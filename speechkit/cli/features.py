@@ -52,6 +52,8 @@ def features(
         raise ConfigError("nothing to encode; give a manifest or recordings, or --show FOLDER")
     from speechkit.encoders.load import load_encoder
 
+    if compute not in ("auto", "float32", "bfloat16"):
+        raise ConfigError(f"--compute is {compute!r}; choose auto, float32 or bfloat16")
     loaded = load_encoder(encoder, layer=layer, device=device, dtype=compute)  # type: ignore[arg-type]
     if deviation:
         return print_facts({str(path): _deviation(loaded, path) for path in inputs}, json)

@@ -9,7 +9,7 @@ import msgspec
 
 from speechkit.data.audio import read_cut
 from speechkit.data.manifest import audio_path, read_manifest
-from speechkit.errors import UserError
+from speechkit.errors import AudioError, UserError
 from speechkit.io.paths import safe_id
 from speechkit.report.unit_picture import Ribbon, UnitPicture, write_unit_png
 from speechkit.units.sequences import read_sequences
@@ -25,6 +25,7 @@ def draw_units(
     ids: Sequence[str],
     limit: int,
     seconds: float,
+    left_out: dict[str, str],
 ) -> Iterator[Path]:
     """Write a PNG for each recording that all files of units hold.
 
@@ -36,6 +37,7 @@ def draw_units(
         ids: which recordings; those that come first when empty.
         limit: most pictures.
         seconds: of each recording, from its beginning.
+        left_out: takes the recordings that cannot be read, with the reason.
 
     Raises:
         UserError: if a recording that is asked for is missing somewhere, or none is in all files.
@@ -57,13 +59,17 @@ def draw_units(
         tier = ((aligned[name].alignment if name in aligned else None) or {}).get("word", [])
         words = [(item.symbol, item.start, item.start + item.duration) for item in tier if item.start < seconds]
         cut = msgspec.structs.replace(row, duration=min(row.duration, seconds))
+        try:
+            waveform = read_cut(audio_path(manifest, cut), cut, sample_rate=SAMPLE_RATE)
+        except AudioError as error:
+            left_out[name] = str(error)
+            continue
         shown = cut.duration / row.duration
         ribbons = [
             Ribbon(label, found[name][: max(1, round(shown * len(found[name])))])
             for label, found in zip(labels, named, strict=True)
         ]
         target = out / f"{safe_id(name)}.png"
-        waveform = read_cut(audio_path(manifest, cut), cut, sample_rate=SAMPLE_RATE)
         edges = [(start, min(end, cut.duration)) for _, start, end in words]
         write_unit_png(target, UnitPicture(name, waveform, SAMPLE_RATE, ribbons, words, edges))
         yield target

@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     from speechkit.units.quantizers import UnitSet
     from speechkit.units.sequences import UnitSequence
 
-app = typer.Typer(help="Discrete units: train codebooks, assign units, judge and shorten them.", no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Discrete units: train codebooks, assign units, judge and shorten them.",
+)
 
 BATCH_FRAMES = 10_000
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -40,16 +45,23 @@ def train(
 
       speechkit units train features --clusters 256 --residual 4 --out residual
     """
+    import math
+
     import msgspec
 
     from speechkit.encoders.store import FeatureStore
     from speechkit.errors import ConfigError
+    from speechkit.units.finite import naming_recordings
     from speechkit.units.kmeans import KMeansConfig, train_kmeans
     from speechkit.units.smoothed import Smoothing, train_smoothed
     from speechkit.units.stacked import train_stacked
 
     if residual and product:
         raise ConfigError("--residual and --product are two ways to stack codebooks; give one")
+    if average % 2 == 0:
+        raise ConfigError(f"--average is {average}, which leaves no frame in the middle; give an odd number")
+    if not math.isfinite(price):
+        raise ConfigError(f"--price is {price}, and no unit would ever change; give a number such as 0.1")
     smoothing = Smoothing(average, price)
     if smoothing != Smoothing() and (residual or product):
         raise ConfigError("--average and --price smooth the units of one codebook; leave --residual and --product out")
@@ -66,14 +78,17 @@ def train(
 
     if residual or product:
         way: Any = "residual" if residual else "product"
-        stacked = train_stacked(batches, way, residual or product, config, store.spec, log)
+        with naming_recordings(store):
+            stacked = train_stacked(batches, way, residual or product, config, store.spec, log)
         stacked.save(out)
         return _print({"quantizer": way, "codebooks": residual or product, "units": clusters, "folder": str(out)}, json)
     if smoothing != Smoothing():
-        smoothed = train_smoothed(lambda: map(store.__getitem__, store.ids()), smoothing, config, store.spec, log)
+        with naming_recordings(store):
+            smoothed = train_smoothed(lambda: map(store.__getitem__, store.ids()), smoothing, config, store.spec, log)
         smoothed.save(out)
         return _print({"units": clusters, "digest": smoothed.spec.digest, "folder": str(out)}, json)
-    found = train_kmeans(batches, config, store.spec, log)
+    with naming_recordings(store):
+        found = train_kmeans(batches, config, store.spec, log)
     found.codebook.save(out)
     facts = {"units": clusters, "frames": found.frames, "reseeded": found.reseeded, "distance": found.distances[-1]}
     return _print({**facts, "digest": found.codebook.spec.digest, "folder": str(out)}, json)
@@ -178,11 +193,16 @@ def bpe(
     Examples:
       speechkit units bpe units.jsonl --codebook kmeans-100 --tokens 1000 --out bpe.json
     """
+    import sys
+
     from speechkit.units.acoustic_bpe import learn_bpe
 
     found, named_by = _read(units, codebook)
     learnt = learn_bpe((row.units for row in found), named_by.clusters, tokens, named_by.digest)
     learnt.save(out)
+    if learnt.num_tokens < tokens:
+        why = "no pair of units comes twice any more; give more speech or ask for fewer"
+        print(f"speechkit: {learnt.num_tokens} of {tokens} tokens were learnt: {why}", file=sys.stderr)
     curve = learnt.compression()
     shown = {len(curve) - 1} | {round(share * (len(curve) - 1)) for share in (0, 0.1, 0.25, 0.5, 0.75)}
     points = {str(curve[place][0]): round(curve[place][1], 3) for place in sorted(shown)}
@@ -204,11 +224,25 @@ def draw(
     Examples:
       speechkit units draw test.jsonl --units k-100.jsonl --units k-500.jsonl --alignment silver.jsonl --out pictures
     """
+    import sys
+
     from speechkit.cli.unit_drawing import draw_units
+    from speechkit.errors import UserError
 
     asked = [name.strip() for name in ids.split(",") if name.strip()]
-    for path in draw_units(manifest, units, out, alignment, asked, limit, seconds):
+    left_out: dict[str, str] = {}
+    drawn = 0
+    for path in draw_units(manifest, units, out, alignment, asked, limit, seconds, left_out):
         typer.echo(path)
+        drawn += 1
+    for name, reason in left_out.items():
+        print(f"speechkit: left out {name}: {reason}", file=sys.stderr)
+    if not drawn:
+        raise UserError(
+            f"{manifest}: none of {len(left_out)} recordings could be drawn; give recordings that are there"
+        )
+    if left_out:
+        print(f"speechkit: {drawn} drawn, {len(left_out)} left out", file=sys.stderr)
 
 
 def _read(units: list[Path], codebook: Path) -> tuple[list[UnitSequence], UnitSet]:

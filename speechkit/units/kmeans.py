@@ -17,6 +17,7 @@ from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import ConfigError, UserError, require
 from speechkit.units.assignment import Float, nearest_distances
 from speechkit.units.codebook import Codebook, FeatureNormalization, normalized_features, unit_length
+from speechkit.units.finite import NotFiniteError
 
 Batches = Callable[[], Iterable[NDArray[np.float32]]]
 SEEDING_FRAMES = 20_000
@@ -92,7 +93,8 @@ def train_kmeans(
         log: told of every pass.
 
     Raises:
-        UserError: if there are fewer (distinct) frames than clusters, or a frame holds NaN, with its number.
+        UserError: if there are fewer (distinct) frames than clusters.
+        NotFiniteError: if a frame holds NaN or infinity, with its number in all batches.
     """
     random = np.random.default_rng(config.seed)
     sample, frames, mean, scale = _sample(batches, config, random)
@@ -225,7 +227,7 @@ def _sample(batches: Batches, config: KMeansConfig, random: np.random.Generator)
         rows = np.asarray(batch, np.float32)
         bad = ~np.isfinite(rows).all(axis=1)
         if bad.any():
-            raise UserError(
+            raise NotFiniteError(
                 f"frame {seen + int(np.flatnonzero(bad)[0])} holds NaN or infinity; encode again without it"
             )
         if held is None:

@@ -15,7 +15,7 @@ from speechkit.data.manifest import read_jsonl
 from speechkit.encoders.store import FeatureStore
 from speechkit.errors import UserError
 from speechkit.io.atomic import atomic_path
-from speechkit.units.deduplication import deduplicate, repeat
+from speechkit.units.deduplication import check_runs, deduplicate, repeat
 from speechkit.units.health import Units
 from speechkit.units.quantizers import unit_sets
 
@@ -61,9 +61,12 @@ def assign_store(store: FeatureStore, quantizer: AnyQuantizer) -> Iterator[list[
     """The units of every item of a store, one after another, as `name_frames` gives them.
 
     Raises:
-        UserError: if the features are of another encoder or layer than the quantizer, or hold NaN, naming the item.
+        UserError: if the features are of another encoder or layer than the quantizer, or hold NaN, naming the item; or
+            the store is empty.
     """
     quantizer.check(store.spec)
+    if not len(store):
+        raise UserError(f"{store.folder}: holds no recording; encode some with speechkit features")
     for name in store.ids():
         yield name_frames(name, store[name], quantizer)
 
@@ -88,7 +91,8 @@ def read_sequences(paths: Sequence[Path], codebook: str | None = None) -> list[U
     """Units of some files, all of one codebook.
 
     Raises:
-        UserError: if a file cannot be read, there is no sequence, or two are of different codebooks.
+        UserError: if a file cannot be read, there is no sequence, two are of different codebooks, or units and
+            durations of one do not belong together.
     """
     found: list[UnitSequence] = []
     for path in paths:
@@ -98,6 +102,10 @@ def read_sequences(paths: Sequence[Path], codebook: str | None = None) -> list[U
                 raise UserError(
                     f"{path}: {row.id} is of the codebook {row.codebook[:12]}, not of {codebook[:12]}; assign again"
                 )
+            try:
+                check_runs(row.units, row.durations)
+            except UserError as error:
+                raise UserError(f"{path}: {row.id}: {error}; assign again") from error
             found.append(row)
     if not found:
         raise UserError(f"{', '.join(map(str, paths))}: holds no units; speechkit units assign makes them")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,8 @@ class Smoothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.frames < 1 or self.frames % 2 == 0:
             raise ConfigError(f"frames is {self.frames}, it must be odd")
-        if not self.price >= 0:
-            raise ConfigError(f"price is {self.price}, it must be 0 or more")
+        if not 0 <= self.price < math.inf:
+            raise ConfigError(f"price is {self.price}, it must be a finite number of 0 or more")
 
 
 class SmoothedSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="smoothed", tag_field="kind"):

@@ -152,7 +152,10 @@ def train_stacked(
         raise UserError(f"{codebooks} codebooks were asked for; give at least 1")
     if config.normalization != "none":
         raise UserError(f"{way} codebooks take features as they are; set normalization to none")
-    width = next(iter(batches())).shape[1]
+    first = next(iter(batches()), None)
+    if first is None:
+        raise UserError("there are no frames to cluster; all recordings are shorter than a frame, or none was given")
+    width = first.shape[1]
     if way == "product" and width % codebooks:
         raise UserError(f"{width} dimensions cannot be split into {codebooks} equal parts; choose a divisor")
     trained: list[Codebook] = []

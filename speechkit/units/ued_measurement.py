@@ -13,7 +13,6 @@ from speechkit.data import audio_path, read_manifest
 from speechkit.data.audio import read_cut
 from speechkit.encoders.encoder import Encoder
 from speechkit.encoders.load import load_encoder
-from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import AudioError, UserError
 from speechkit.io.audio import read_audio
 from speechkit.units.deduplication import deduplicate
@@ -121,18 +120,17 @@ def _refuse_repeats(manifest: Path | str) -> None:
 
 def _encoder_of(quantizers: Mapping[str, Quantizer], layers: Mapping[str, int], encoder: str, device: str) -> Encoder:
     """The encoder up to the highest layer that is taken, which must be the one of all quantizers."""
-
-    def check(spec: EncoderSpec) -> None:
-        for name, quantizer in quantizers.items():
-            quantizer.check(msgspec.structs.replace(spec, layer=str(layers[name])), name)
-
     try:
         loaded = load_encoder(encoder, layer=max(layers.values()), device=device)
     except UserError:
         # Another encoder may have no such layer; that it is another one says more.
-        check(load_encoder(encoder, device=device).spec)
+        found = load_encoder(encoder, device=device).spec
+        for name, quantizer in quantizers.items():
+            if quantizer.spec.encoder and quantizer.spec.encoder.weights != found.weights:
+                quantizer.check(found, name)
         raise
-    check(loaded.spec)
+    for name, quantizer in quantizers.items():
+        quantizer.check(msgspec.structs.replace(loaded.spec, layer=str(layers[name])), name)
     return loaded
 
 

@@ -81,3 +81,10 @@ def test_the_recipe_gives_the_same_frames_on_every_backend(manifest, tmp_path, c
 def test_what_is_missing_is_said_in_one_line(manifest, tmp_path):
     assert speechkit("features")[0] != 0
     assert speechkit("features", manifest, "--encoder", "log-mel")[0] != 0
+
+
+def test_a_wrong_number_format_is_named_by_its_option(manifest, tmp_path, capsys):
+    from speechkit.cli.main import call
+
+    assert call(["features", str(manifest), "--compute", "foo", "--out", str(tmp_path / "s")]) == 2
+    assert "--compute is 'foo'; choose auto, float32 or bfloat16" in capsys.readouterr().err

@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from speechkit.cli.main import call
 from speechkit.cli.unit_drawing import _ribbon_names
 from speechkit.data.records import AlignmentItem, Utterance
-from speechkit.encoders.store import FeatureStore
+from speechkit.encoders.spec import EncoderSpec
+from speechkit.encoders.store import FeatureStore, FeatureWriter
+from speechkit.io.arrays import read_arrays, write_arrays
 from speechkit.units.acoustic_bpe import AcousticBpe
 from speechkit.units.codebook import Codebook
 from speechkit.units.sequences import UnitSequence, read_sequences
@@ -51,7 +54,9 @@ def test_averages_and_a_price_make_units_last_longer(made, tmp_path, capsys):
     assert smoothed < 0.8 * plain
     capsys.readouterr()
     assert call([*train, "--average", "2"]) == 2
-    assert "frames is 2, it must be odd" in capsys.readouterr().err
+    assert "--average is 2" in capsys.readouterr().err
+    assert call([*train, "--price", "inf"]) == 2
+    assert "--price is inf" in capsys.readouterr().err
     assert call([*train, "--price", "1", "--residual", "2"]) == 2
     assert "leave --residual" in capsys.readouterr().err
 
@@ -81,6 +86,9 @@ def test_merges_shorten_the_units_and_give_them_back(made, capsys):
     curve = json.loads(capsys.readouterr().out)["units for each token"]
     assert curve["20"] == 1
     assert sorted(curve.values()) == list(curve.values())
+    assert call([*command[:-1], "100000", "--out", str(made / "more.json"), "--json"]) == 0
+    told = capsys.readouterr()
+    assert f"{json.loads(told.out)['tokens']} of 100000 tokens were learnt: no pair" in told.err
     bpe = AcousticBpe.load(made / "bpe.json")
     for row in rows(made):
         assert bpe.decode(bpe.encode(row.units)) == row.units
@@ -127,6 +135,15 @@ def test_pictures_of_units_and_words_are_written(made, shared_data, tmp_path, ca
     written = capsys.readouterr().out.split()
     assert len(written) == 2
     assert all(Path(path).read_bytes().startswith(b"\x89PNG\r\n\x1a\n") for path in written)
+    gone = [msgspec.structs.replace(told[0], audio_filepath="gone.flac"), *told[1:]]
+    (tmp_path / "m.jsonl").write_bytes(b"\n".join(msgspec.json.encode(row) for row in gone) + b"\n")
+    assert call(draw) == 0
+    said = capsys.readouterr()
+    assert len(said.out.split()) == 2
+    assert f"left out {told[0].id}: " in said.err
+    assert "2 drawn, 1 left out" in said.err
+    assert call([*draw, "--limit", "1"]) == 2
+    assert "none of 1 recordings could be drawn" in capsys.readouterr().err
     assert call([*draw, "--ids", "nobody"]) == 2
     assert "has no recording nobody" in capsys.readouterr().err
 
@@ -157,3 +174,48 @@ def test_what_does_not_fit_is_one_sentence(made, tmp_path, capsys):
     capsys.readouterr()
     assert call(command) == 2
     assert "is of the codebook" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [[], ["--average", "3"], ["--residual", "2"], ["--product", "2"]])
+def test_a_recording_that_holds_no_numbers_is_named(tmp_path, capsys, more):
+    spec = EncoderSpec(model="planted", weights="w", layer="0", normalization="none", dim=4)
+    random = np.random.default_rng(0)
+    with FeatureWriter(tmp_path / "store", spec, "float32") as writer:
+        for name in ("first", "second"):
+            writer.add(name, random.standard_normal((50, 4)))
+    path = tmp_path / "store/features-00000.safetensors"
+    frames = read_arrays(path)["frames"].copy()
+    frames[57, 2] = np.nan
+    write_arrays(path, {"frames": frames})
+    train = ["units", "train", str(tmp_path / "store"), "--clusters", "3", "--out", str(tmp_path / "b")]
+    assert call([*train, *more]) == 2
+    assert "second: frame 7 of the features holds NaN or infinity" in capsys.readouterr().err
+
+
+def test_a_store_without_recordings_gives_no_units(made, tmp_path, capsys):
+    store = FeatureStore(made / "features")
+    with FeatureWriter(tmp_path / "store", store.spec):
+        pass
+    assign = ["units", "assign", str(tmp_path / "store"), "--codebook", str(made / "book")]
+    assert call([*assign, "--out", str(tmp_path / "u.jsonl")]) == 2
+    assert f"{tmp_path / 'store'}: holds no recording" in capsys.readouterr().err
+    assert not (tmp_path / "u.jsonl").exists()
+    for more in ([], ["--residual", "2"], ["--average", "3"]):
+        train = ["units", "train", str(tmp_path / "store"), "--clusters", "3", *more]
+        assert call([*train, "--out", str(tmp_path / "b")]) == 2
+        assert "there are no frames to cluster" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["health"], ["bpe", "--tokens", "30", "--out", "never.json"]])
+def test_units_without_their_durations_are_refused_with_the_recording(made, tmp_path, capsys, command):
+    first, second, *_ = rows(made)
+    torn = msgspec.structs.replace(second, durations=second.durations[:-1])
+    (tmp_path / "u.jsonl").write_bytes(b"\n".join(map(msgspec.json.encode, (first, torn))) + b"\n")
+    name, *more = command
+    assert call(["units", name, str(tmp_path / "u.jsonl"), "--codebook", str(made / "book"), *more]) == 2
+    assert f"{tmp_path / 'u.jsonl'}: {second.id}: {len(second.units)} units have" in capsys.readouterr().err
+
+
+def test_the_help_lists_what_is_about_units_alone(capsys):
+    assert call(["units", "--help"]) == 0
+    assert "completion" not in capsys.readouterr().out
