@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -352,6 +354,16 @@ def test_settings_that_leave_nothing_are_refused(speech, tmp_path, setting, sent
     given = [f"train_manifest={speech / 'train.jsonl'}", f"test_manifest={speech / 'test.jsonl'}", setting]
     with pytest.raises(Exception, match=sentence):
         run_recipe(recipe, tmp_path, given, stop=1, quiet=True)
+
+
+def test_the_recipe_takes_every_setting_that_the_page_names(speech, tmp_path, capsys):
+    page = (Path(__file__).parents[2] / "docs/robust_units.md").read_text()
+    named = [re.findall(r"[a-z_.]+=(?:\{[^}]*\}|\S+)", each) for each in re.findall(r"`([a-z_.]+=[^`]+)`", page)]
+    assert len(named) > 8
+    dry = ["run", "units_invariant", "--dry-run", "--exp", str(tmp_path)]
+    given = [f"train_manifest={speech / 'train.jsonl'}", f"test_manifest={speech / 'test.jsonl'}"]
+    for settings in named:
+        assert call([*dry, *given, *settings]) == 0, capsys.readouterr().err
 
 
 def test_statistics_are_of_runs():
