@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from speechkit.cli.facts import print_facts
+
+if TYPE_CHECKING:
+    from speechkit.data.records import Utterance
 
 EXAMPLES = """
 Encode the cuts of a manifest, or whole recordings, and store the frames: safetensors shards with the encoder's spec.
@@ -44,21 +49,29 @@ def features(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Encode speech."""
-    from speechkit.errors import ConfigError
+    from speechkit.errors import ConfigError, UserError
 
     if show is not None:
         return print_facts(_summary(show), json)
     if not inputs:
         raise ConfigError("nothing to encode; give a manifest or recordings, or --show FOLDER")
+    for path in inputs:
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; give a manifest or recordings")
+    if not deviation:
+        # Before the encoder is loaded, and hours before the last item is written.
+        if out is None:
+            raise ConfigError("--out is not given; name the folder of the store")
+        if dtype not in ("float16", "float32"):
+            raise ConfigError(f"--dtype is {dtype!r}; choose float16 or float32")
+        if out.exists() and not out.is_dir():
+            raise UserError(f"{out}: is a file; name a folder for the features")
+        _require_ids(inputs)
     from speechkit.encoders.load import load_encoder
 
-    if compute not in ("auto", "float32", "bfloat16"):
-        raise ConfigError(f"--compute is {compute!r}; choose auto, float32 or bfloat16")
     loaded = load_encoder(encoder, layer=layer, device=device, dtype=compute)  # type: ignore[arg-type]
-    if deviation:
+    if out is None or deviation:
         return print_facts({str(path): _deviation(loaded, path) for path in inputs}, json)
-    if out is None:
-        raise ConfigError("--out is not given; name the folder of the store")
     dropped = _write(loaded, inputs, out, dtype)
     return print_facts({**_summary(out), "dropped": dropped}, json)
 
@@ -66,48 +79,81 @@ def features(
 features.__doc__ = EXAMPLES
 
 
+def _is_manifest(path: Path) -> bool:
+    return path.suffix in (".jsonl", ".gz")
+
+
+def _require_ids(inputs: list[Path]) -> None:
+    """Refuse inputs without items, and items of one id: a store tells them apart by nothing else."""
+    from speechkit.data.manifest import read_manifest
+    from speechkit.errors import UserError
+
+    seen: dict[str, Path] = {}
+    for path in inputs:
+        names = (row.id for row in read_manifest(path)) if _is_manifest(path) else (path.stem,)
+        for name in names:
+            if name in seen:
+                again = "twice" if seen[name] == path else f"as in {seen[name]}"
+                raise UserError(f"{path}: the id {name!r} stands there {again}; rename one, or encode them apart")
+            seen[name] = path
+    if not seen:
+        raise UserError(f"{inputs[0]}: holds no recordings; give a manifest with rows")
+
+
 def _write(encoder: Any, inputs: list[Path], out: Path, dtype: str) -> dict[str, str]:
     import sys
 
+    from speechkit.encoders.stages import why_unfit
+    from speechkit.encoders.store import FeatureWriter
+    from speechkit.errors import AudioError, UserError
+    from speechkit.io.atomic import write_json
+
+    dropped: dict[str, str] = {}
+
+    def drop(name: str, reason: str, detail: str) -> None:
+        dropped[name] = f"{reason}: {detail}"
+        print(f"speechkit: left out {name}: {dropped[name]}", file=sys.stderr)
+
+    with FeatureWriter(out, encoder.spec, dtype) as writer:
+        count = 0
+        for name, encoded in _items(encoder, inputs):
+            try:
+                frames = encoded()
+            except AudioError as error:
+                drop(name, "unreadable_audio", str(error))
+                continue
+            unfit = why_unfit(frames, dtype)
+            if unfit is not None:
+                drop(name, *unfit)
+                continue
+            writer.add(name, frames)
+            count += 1
+        write_json(out / "dropped.json", dropped)
+        if not count:  # here, so that no store is left, or the one that was
+            raise UserError(f"none of {len(dropped)} recordings could be encoded; {out / 'dropped.json'} says why")
+    return dropped
+
+
+def _items(encoder: Any, inputs: list[Path]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """The name of every item and what gives its frames."""
     import numpy as np
 
     from speechkit.data.manifest import read_manifest
     from speechkit.encoders.stages import WINDOW_SECONDS, read_cut
-    from speechkit.encoders.store import FeatureWriter
-    from speechkit.errors import AudioError
-    from speechkit.io.atomic import write_json
 
-    dropped: dict[str, str] = {}
-    with FeatureWriter(out, encoder.spec, dtype) as writer:
+    def whole(parts: Iterable[Any]) -> Any:
+        return np.concatenate([encoder.encode(np.zeros(0, np.float32)), *parts])
 
-        def add(name: str, frames: Any) -> None:
-            if len(frames):
-                writer.add(name, frames)
-            else:
-                dropped[name] = "shorter than a frame of 20 ms"
+    def of_row(row: Utterance, manifest: Path) -> Any:
+        waveform = read_cut(row, manifest)
+        return encoder.encode(waveform) if row.duration <= WINDOW_SECONDS else whole(encoder.stream([waveform]))
 
-        for path in inputs:
-            try:
-                if path.suffix in (".jsonl", ".gz"):
-                    for row in read_manifest(path):
-                        try:
-                            waveform = read_cut(row, path)
-                        except AudioError as error:
-                            dropped[row.id] = str(error)
-                            continue
-                        if row.duration <= WINDOW_SECONDS:
-                            add(row.id, encoder.encode(waveform))
-                        else:
-                            add(row.id, np.concatenate([encoder.encode(waveform[:0]), *encoder.stream([waveform])]))
-                else:
-                    parts = list(encoder.encode_long(path))
-                    add(path.stem, np.concatenate([encoder.encode(np.zeros(0, np.float32)), *parts]))
-            except AudioError as error:
-                dropped[path.stem] = str(error)
-    write_json(out / "dropped.json", dropped)
-    for name, reason in dropped.items():
-        print(f"speechkit: left out {name}: {reason}", file=sys.stderr)
-    return dropped
+    for path in inputs:
+        if _is_manifest(path):
+            for row in read_manifest(path):
+                yield row.id, partial(of_row, row, path)
+        else:
+            yield path.stem, partial(lambda path: whole(encoder.encode_long(path)), path)
 
 
 def _deviation(encoder: Any, path: Path) -> dict[str, float]:

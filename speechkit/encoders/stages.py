@@ -86,34 +86,54 @@ class Extract(Worker):
         return self.encoder.encode_batch(waveforms)
 
     def _answer(self, row: Utterance, frames: NDArray[np.float32]) -> Value | Drop:
-        if not len(frames):
-            return Drop("shorter_than_a_frame", f"{row.duration:.4f} s")
-        with np.errstate(over="ignore"):
-            stored = frames.astype(self.config.dtype)
-        if not np.isfinite(stored).all():
-            return Drop("not_finite", f"in {self.config.dtype}")
-        notes = {**(row.custom or {}), "encoder": msgspec.to_builtins(self.encoder.spec), "frames": len(stored)}
-        return Value(msgspec.structs.replace(row, custom=notes), {"frames": stored})
+        unfit = why_unfit(frames, self.config.dtype)
+        if unfit is not None:
+            return Drop(*unfit)
+        notes = {**(row.custom or {}), "encoder": msgspec.to_builtins(self.encoder.spec), "frames": len(frames)}
+        return Value(msgspec.structs.replace(row, custom=notes), {"frames": frames.astype(self.config.dtype)})
 
 
-def read_cut(row: Utterance, manifest: Path) -> NDArray[np.float32]:
-    """The samples of a manifest's row at 16 kHz."""
-    from speechkit.io.audio import read_audio
-
-    return read_audio(
-        audio_path(manifest, row), offset_samples=row.offset_samples, num_samples=row.num_samples, channel=row.channel
+def why_unfit(frames: NDArray[np.float32], dtype: str) -> tuple[str, str] | None:
+    """The reason and its detail why frames (T, D) cannot be stored; None if they can."""
+    if not len(frames):
+        return "shorter_than_a_frame", "lasts less than 20 ms"
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite
+        if np.isfinite(frames.astype(dtype)).all():
+            return None
+    return "not_finite", f"in {dtype}; " + (
+        "dtype float32 holds them" if np.isfinite(frames).all() else "look at the recording and the encoder"
     )
 
 
+def read_cut(row: Utterance, manifest: Path) -> NDArray[np.float32]:
+    """The samples of a manifest's row at 16 kHz.
+
+    Raises:
+        AudioError: if the file cannot be read, contradicts the row, or samples are not finite.
+    """
+    from speechkit.data.audio import read_cut as read
+
+    return read(audio_path(manifest, row), row, sample_rate=16_000)
+
+
 def gather(context: Context) -> None:
-    """Lay the frames of all parts into one store."""
+    """Lay the frames of all parts into one store.
+
+    Raises:
+        UserError: if there are no frames at all.
+    """
     from speechkit.encoders.spec import EncoderSpec
     from speechkit.encoders.store import FeatureWriter
 
     rows = context.read("features")
-    first: Any = next(rows)
-    spec = msgspec.convert(first.custom["encoder"], EncoderSpec)
+    first: Any = next(rows, None)
     path = context.inputs["features"]
+    if first is None:
+        raise UserError(
+            f"{path}: no cut could be encoded; drops.jsonl beside it says why, unless the manifest is empty; mend the "
+            "cuts and run again with --force"
+        )
+    spec = msgspec.convert(first.custom["encoder"], EncoderSpec)
     shard_bytes = context.config.shard_megabytes << 20
 
     def frames(row: Any) -> NDArray[Any]:
@@ -136,7 +156,7 @@ def feature_stages(first: int) -> tuple[Stage, Stage]:
             name="features",
             run=Extract,
             inputs=(external("manifest", schema=Utterance), model("encoder")),
-            outputs=(Output("features.jsonl", schema=Utterance, min_records=1),),
+            outputs=(Output("features.jsonl", schema=Utterance, min_records=0),),
             config=FeaturesConfig,
             drop_reasons=DROP_REASONS,
             resources=Resources(cpus=2, gpus=1),

@@ -1,15 +1,18 @@
 """From a manifest or recordings to a store: by the command, and by the recipe on several backends."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from recipes.ssl_features.recipe import recipe
-from speechkit.cli.main import app
+from speechkit.cli.main import app, call
 from speechkit.data import Utterance, write_manifest
+from speechkit.data.manifest import read_manifest
 from speechkit.encoders import FeatureStore, load_encoder
+from speechkit.errors import UserError
 from speechkit.io.audio import write_audio
 from speechkit.pipeline import outputs, run_recipe
 
@@ -78,13 +81,84 @@ def test_the_recipe_gives_the_same_frames_on_every_backend(manifest, tmp_path, c
     assert '"unreadable_audio"' in drops
 
 
-def test_what_is_missing_is_said_in_one_line(manifest, tmp_path):
-    assert speechkit("features")[0] != 0
-    assert speechkit("features", manifest, "--encoder", "log-mel")[0] != 0
+def loud(monkeypatch, beyond):
+    """Make the frames of log-mel of loud waveforms too large."""
+    from speechkit.encoders.signal_features import SignalEncoder
+
+    encode = SignalEncoder.encode_batch
+    monkeypatch.setattr(
+        SignalEncoder,
+        "encode_batch",
+        lambda self, waveforms: [
+            frames * (beyond if len(w) and np.abs(w).max() > 0.9 else 1)
+            for w, frames in zip(waveforms, encode(self, waveforms), strict=True)
+        ],
+    )
 
 
-def test_a_wrong_number_format_is_named_by_its_option(manifest, tmp_path, capsys):
-    from speechkit.cli.main import call
+@pytest.mark.parametrize(("dtype", "beyond", "advice"), [("float16", 1e5, True), ("float32", np.inf, False)])
+def test_what_does_not_fit_is_left_out_and_the_rest_stays(manifest, tmp_path, monkeypatch, dtype, beyond, advice):
+    loud(monkeypatch, beyond)
+    write_audio(manifest.parent / "1.wav", np.linspace(-1, 1, 6400, dtype=np.float32), 16_000)
+    arguments = ["--encoder", "log-mel", "--dtype", dtype, "--out", tmp_path / "store", "--json"]
+    code, output = speechkit("features", manifest, *arguments)
+    assert code == 0
+    dropped = json.loads(output.strip().splitlines()[-1])["dropped"]
+    assert dropped["u1"].startswith(f"not_finite: in {dtype}; ")
+    assert ("float32 holds them" in dropped["u1"]) is advice
+    assert FeatureStore(tmp_path / "store").ids() == ["u0", "u2"]
+    settings = [f"manifest={manifest}", "encoder=log-mel", f"features.dtype={dtype}"]
+    assert run_recipe(recipe, tmp_path / "exp", overrides=settings, device="cpu") == 0
+    assert sorted(FeatureStore(outputs(recipe, tmp_path / "exp", "store") / "store").ids()) == ["u0", "u2"]
 
-    assert call(["features", str(manifest), "--compute", "foo", "--out", str(tmp_path / "s")]) == 2
-    assert "--compute is 'foo'; choose auto, float32 or bfloat16" in capsys.readouterr().err
+
+def test_a_recording_with_nan_costs_no_other(manifest, tmp_path):
+    import soundfile
+
+    soundfile.write(manifest.parent / "0.wav", np.full(16_000, np.nan, np.float32), 16_000, subtype="FLOAT")
+    assert speechkit("features", manifest, "--encoder", "log-mel", "--out", tmp_path / "store")[0] == 0
+    assert FeatureStore(tmp_path / "store").ids() == ["u1", "u2"]
+    dropped = json.loads((tmp_path / "store" / "dropped.json").read_text())
+    assert dropped["u0"].startswith("unreadable_audio: ")
+
+
+@pytest.mark.parametrize("rows", [slice(3, None), slice(0, 0)])
+def test_nothing_encoded_is_an_error_and_leaves_the_store_that_was(manifest, tmp_path, rows, capsys):
+    arguments = ["--encoder", "log-mel", "--out", str(tmp_path / "store")]
+    assert call(["features", str(manifest), *arguments]) == 0
+    kept = list(read_manifest(manifest))[rows]
+    write_manifest(tmp_path / "none.jsonl", kept)
+    capsys.readouterr()
+    assert call(["features", str(tmp_path / "none.jsonl"), *arguments]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert ("none of 2 recordings could be encoded" in error) if kept else ("holds no recordings" in error)
+    assert FeatureStore(tmp_path / "store").ids() == ["u0", "u1", "u2"]
+    settings = [f"manifest={tmp_path / 'none.jsonl'}", "encoder=log-mel"]
+    with pytest.raises(UserError, match=r"no cut could be encoded; drops\.jsonl beside it says why"):
+        run_recipe(recipe, tmp_path / "exp", overrides=settings, device="cpu")
+
+
+def test_what_is_wrong_is_said_before_an_encoder_is_loaded(manifest, tmp_path, monkeypatch):
+    import speechkit.encoders.load
+
+    monkeypatch.setattr(speechkit.encoders.load, "load_encoder", lambda *_, **__: pytest.fail("loaded"))
+    store = ["--out", tmp_path / "store"]
+    twice = tmp_path / "twice.jsonl"
+    twice.write_text(manifest.read_text() + manifest.read_text().splitlines()[1] + "\n")
+    (tmp_path / "0.flac").write_bytes((tmp_path / "0.wav").read_bytes())
+    for arguments, sentence in (
+        ([], "nothing to encode"),
+        ([manifest], "--out is not given"),
+        ([tmp_path / "none.jsonl", *store], "none.jsonl: no such file"),
+        ([tmp_path / "none.wav", *store], "none.wav: no such file"),
+        ([manifest, "--out", manifest], "is a file"),
+        ([manifest, *store, "--dtype", "float64"], "choose float16 or float32"),
+        ([twice, *store], "the id 'u1' stands there twice"),
+        ([manifest, twice, *store], "twice.jsonl: the id 'u0' stands there as in .*m.jsonl"),
+        ([tmp_path / "0.wav", tmp_path / "0.flac", *store], "0.flac: the id '0' stands there as in .*0.wav"),
+        (["--show", manifest], "m.jsonl: is a file; name the folder"),
+    ):
+        result = CliRunner().invoke(app, ["features", *map(str, arguments)])
+        assert isinstance(result.exception, UserError)
+        assert re.search(sentence, str(result.exception)), sentence
+    assert not (tmp_path / "store").exists()
