@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from speechkit.units.quantizers import UnitSet
-    from speechkit.units.sequences import UnitSequence
+from speechkit.cli.units_bpe import bpe, decode, encode
+from speechkit.cli.units_files import Json, Quantizer, Units, print_values, read_units
+from speechkit.cli.units_ngram import ngram, perplexity
 
 app = typer.Typer(
     add_completion=False,
@@ -19,7 +19,6 @@ app = typer.Typer(
 )
 
 BATCH_FRAMES = 10_000
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
@@ -81,17 +80,19 @@ def train(
         with naming_recordings(store):
             stacked = train_stacked(batches, way, residual or product, config, store.spec, log)
         stacked.save(out)
-        return _print({"quantizer": way, "codebooks": residual or product, "units": clusters, "folder": str(out)}, json)
+        return print_values(
+            {"quantizer": way, "codebooks": residual or product, "units": clusters, "folder": str(out)}, json
+        )
     if smoothing != Smoothing():
         with naming_recordings(store):
             smoothed = train_smoothed(lambda: map(store.__getitem__, store.ids()), smoothing, config, store.spec, log)
         smoothed.save(out)
-        return _print({"units": clusters, "digest": smoothed.spec.digest, "folder": str(out)}, json)
+        return print_values({"units": clusters, "digest": smoothed.spec.digest, "folder": str(out)}, json)
     with naming_recordings(store):
         found = train_kmeans(batches, config, store.spec, log)
     found.codebook.save(out)
     facts = {"units": clusters, "frames": found.frames, "reseeded": found.reseeded, "distance": found.distances[-1]}
-    return _print({**facts, "digest": found.codebook.spec.digest, "folder": str(out)}, json)
+    return print_values({**facts, "digest": found.codebook.spec.digest, "folder": str(out)}, json)
 
 
 @app.command("import")
@@ -122,7 +123,7 @@ def import_(
     codebook.save(out)
     spec = codebook.spec
     named = {"encoder": spec.encoder.model, "layer": spec.encoder.layer} if spec.encoder else {}
-    _print({"units": spec.clusters, **named, "digest": spec.digest, "folder": str(out)}, json)
+    print_values({"units": spec.clusters, **named, "digest": spec.digest, "folder": str(out)}, json)
 
 
 @app.command()
@@ -149,8 +150,8 @@ def assign(
 
 @app.command()
 def health(
-    units: Annotated[list[Path], typer.Argument(metavar="UNITS...", help="Files that assign wrote.")],
-    codebook: Annotated[Path, typer.Option(help="Folder of the codebook or quantizer.")],
+    units: Units,
+    codebook: Quantizer,
     alignment: Annotated[Path | None, typer.Option(help="A manifest with alignments of the same recordings.")] = None,
     tier: Annotated[str, typer.Option(help="The tier of the alignment to compare with.")] = "phone",
     json: Json = False,
@@ -168,7 +169,7 @@ def health(
     from speechkit.units.frame_labels import aligned_labels
     from speechkit.units.health import codebook_health, label_agreement
 
-    found, named_by = _read(units, codebook)
+    found, named_by = read_units(units, codebook)
     rate = named_by.frames_per_second
     frames = {row.id: row.frames() for row in found}
     facts = msgspec.to_builtins(codebook_health(frames.values(), named_by.clusters, rate))
@@ -177,36 +178,14 @@ def health(
         named = aligned_labels(read_manifest(alignment), tier, lengths, alignment, rate)
         agreement = label_agreement([frames[name] for name in named], list(named.values()))
         facts |= {f"{tier} {key.replace('_', ' ')}": value for key, value in msgspec.to_builtins(agreement).items()}
-    _print(facts, json)
+    print_values(facts, json)
 
 
-@app.command()
-def bpe(
-    units: Annotated[list[Path], typer.Argument(metavar="UNITS...", help="Files that assign wrote.")],
-    codebook: Annotated[Path, typer.Option(help="Folder of the codebook or quantizer.")],
-    tokens: Annotated[int, typer.Option(min=1, help="Units and merges that are wanted.")],
-    out: Annotated[Path, typer.Option(help="The merges, .json.")],
-    json: Json = False,
-) -> None:
-    """Learn acoustic BPE: frequent pairs of units become tokens; prints how much shorter sequences get.
-
-    Examples:
-      speechkit units bpe units.jsonl --codebook kmeans-100 --tokens 1000 --out bpe.json
-    """
-    import sys
-
-    from speechkit.units.acoustic_bpe import learn_bpe
-
-    found, named_by = _read(units, codebook)
-    learnt = learn_bpe((row.units for row in found), named_by.clusters, tokens, named_by.digest)
-    learnt.save(out)
-    if learnt.num_tokens < tokens:
-        why = "no pair of units comes twice any more; give more speech or ask for fewer"
-        print(f"speechkit: {learnt.num_tokens} of {tokens} tokens were learnt: {why}", file=sys.stderr)
-    curve = learnt.compression()
-    shown = {len(curve) - 1} | {round(share * (len(curve) - 1)) for share in (0, 0.1, 0.25, 0.5, 0.75)}
-    points = {str(curve[place][0]): round(curve[place][1], 3) for place in sorted(shown)}
-    _print({"tokens": learnt.num_tokens, "units for each token": points} if json else points, json)
+app.command()(bpe)
+app.command()(encode)
+app.command()(decode)
+app.command()(ngram)
+app.command()(perplexity)
 
 
 @app.command()
@@ -243,29 +222,3 @@ def draw(
         )
     if left_out:
         print(f"speechkit: {drawn} drawn, {len(left_out)} left out", file=sys.stderr)
-
-
-def _read(units: list[Path], codebook: Path) -> tuple[list[UnitSequence], UnitSet]:
-    """Units of some files, and the one of the quantizer's codebooks that they are of."""
-    from speechkit.units.quantizers import open_quantizer, unit_sets
-    from speechkit.units.sequences import read_sequences
-
-    sets = unit_sets(open_quantizer(codebook))
-    first = read_sequences(units[:1])[0].codebook
-    named_by = next((each for each in sets if each.digest == first), sets[0])
-    return read_sequences(units, named_by.digest), named_by
-
-
-def _print(facts: dict[str, Any], json: bool) -> None:
-    if json:
-        import msgspec
-
-        typer.echo(msgspec.json.encode(facts).decode())
-        return
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        typer.echo(
-            f"{name.replace('_', ' '):{width}}  {value:,.4g}"
-            if isinstance(value, float)
-            else f"{name:{width}}  {value}"
-        )

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.errors import UserError
+from speechkit.io.hashing import digest_bytes
 from speechkit.units.codebook import read_spec
 from speechkit.units.pair_counts import Pair, PairCounts
 
@@ -40,6 +41,18 @@ class AcousticBpe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def num_tokens(self) -> int:
         """Units and merges."""
         return self.base + len(self.merges)
+
+    @property
+    def digest(self) -> str:
+        """Of the merges and what they merge; tokens of one digest are comparable."""
+        return digest_bytes(msgspec.json.encode([self.base, self.codebook, self.merges]))
+
+    def sizes(self) -> list[int]:
+        """How many units each token stands for."""
+        found = [1] * self.base
+        for left, right in self.merges:
+            found.append(found[left] + found[right])
+        return found
 
     def encode(self, units: Sequence[int] | NDArray[np.integer[Any]]) -> list[int]:
         """Tokens of deduplicated units: the merges in their order, each from left to right.
@@ -94,7 +107,7 @@ class AcousticBpe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Raises:
             UserError: if the file is missing or damaged, or a merge names a token that does not exist yet.
         """
-        found: AcousticBpe = read_spec(Path(path), cls)
+        found: AcousticBpe = read_spec(Path(path), cls, "give the file that speechkit units bpe wrote")
         for number, pair in enumerate(found.merges):
             if not all(0 <= token < found.base + number for token in pair):
                 raise UserError(

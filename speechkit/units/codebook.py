@@ -162,8 +162,8 @@ class Codebook:
         return found
 
 
-def read_spec(path: Path, type: Any) -> Any:  # noqa: A002 - msgspec's word
-    """A JSON record of a folder.
+def read_spec(path: Path, type: Any, advice: str = "give the folder of a codebook or quantizer") -> Any:  # noqa: A002
+    """A JSON record of a folder; ``advice`` is for those who name another one.
 
     Raises:
         UserError: if it is missing or another record.
@@ -171,7 +171,7 @@ def read_spec(path: Path, type: Any) -> Any:  # noqa: A002 - msgspec's word
     try:
         return msgspec.json.decode(path.read_bytes(), type=type)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; give the folder of a codebook or quantizer") from None
+        raise UserError(f"{path}: no such file; {advice}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except msgspec.DecodeError as error:

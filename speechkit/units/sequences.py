@@ -23,13 +23,22 @@ if TYPE_CHECKING:
     from speechkit.units.quantizers import AnyQuantizer
 
 
-class UnitSequence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The units of a recording: runs, their durations in frames, and the digest of the codebook."""
+class UnitSequence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The units of a recording, or the tokens that acoustic BPE made of them.
+
+    Attributes:
+        id: of the recording.
+        units: runs of units, or tokens.
+        durations: of each in frames.
+        codebook: digest of the codebook, or of the merges that made the tokens.
+        unit_durations: of the units that tokens stand for, one after another; None where units stand for themselves.
+    """
 
     id: str
     units: list[int]
     durations: list[int]
     codebook: str
+    unit_durations: list[int] | None = None
 
     def frames(self) -> Units:
         """The unit of every frame (T,).

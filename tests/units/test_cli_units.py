@@ -8,17 +8,22 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from speechkit.cli.main import call
 from speechkit.cli.unit_drawing import _ribbon_names
 from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.encoders.store import FeatureStore, FeatureWriter
+from speechkit.errors import UserError
 from speechkit.io.arrays import read_arrays, write_arrays
-from speechkit.units.acoustic_bpe import AcousticBpe
+from speechkit.units.acoustic_bpe import AcousticBpe, learn_bpe
 from speechkit.units.codebook import Codebook
+from speechkit.units.deduplication import deduplicate
 from speechkit.units.sequences import UnitSequence, read_sequences
 from speechkit.units.stacked import StackedQuantizer
+from speechkit.units.token_sequences import decode_sequence, encode_sequence
 
 
 @pytest.fixture(scope="module")
@@ -219,3 +224,62 @@ def test_units_without_their_durations_are_refused_with_the_recording(made, tmp_
 def test_the_help_lists_what_is_about_units_alone(capsys):
     assert call(["units", "--help"]) == 0
     assert "completion" not in capsys.readouterr().out
+
+
+def test_tokens_keep_all_durations_and_give_the_units_back(made, tmp_path, capsys):
+    learn = ["units", "bpe", str(made / "units.jsonl"), "--codebook", str(made / "book"), "--tokens", "60"]
+    assert call([*learn, "--out", str(tmp_path / "bpe.json")]) == 0
+    merges = ["--bpe", str(tmp_path / "bpe.json")]
+    encode = ["units", "encode", str(made / "units.jsonl"), *merges, "--out", str(tmp_path / "tokens.jsonl")]
+    assert call(encode) == 0
+    decode = ["units", "decode", str(tmp_path / "tokens.jsonl"), *merges, "--out", str(tmp_path / "back.jsonl")]
+    assert call(decode) == 0
+    assert (tmp_path / "back.jsonl").read_bytes() == (made / "units.jsonl").read_bytes()
+    bpe = AcousticBpe.load(tmp_path / "bpe.json")
+    tokens = read_sequences([tmp_path / "tokens.jsonl"], bpe.digest)
+    for row, whole in zip(rows(made), tokens, strict=True):
+        assert whole.units == bpe.encode(row.units)
+        frames, place = row.frames(), 0
+        for token, duration in zip(whole.units, whole.durations, strict=True):
+            assert deduplicate(frames[place : place + duration])[0].tolist() == bpe.decode([token])
+            place += duration
+        assert place == len(frames)
+    capsys.readouterr()
+    for command, sentence in (
+        (["bpe", str(tmp_path / "tokens.jsonl"), *learn[3:], "--out", str(tmp_path / "b.json")], "holds tokens"),
+        (["encode", str(tmp_path / "tokens.jsonl"), *encode[3:]], "is of the codebook"),
+        (["decode", str(made / "units.jsonl"), *decode[3:]], "is of the codebook"),
+        (["encode", str(made / "units.jsonl"), "--bpe", "no.json", "--out", "x"], "speechkit units bpe wrote"),
+    ):
+        assert call(["units", *command]) == 2
+        assert sentence in capsys.readouterr().err
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 5)), max_size=20), min_size=1, max_size=5))
+@settings(max_examples=50, deadline=None)
+def test_any_units_come_back_with_their_durations(items):
+    learnt = learn_bpe([[unit for unit, _ in runs] for runs in items], 4, 9, "book")
+    for runs in items:
+        row = UnitSequence("a", [unit for unit, _ in runs], [frames for _, frames in runs], "book")
+        tokens = encode_sequence(row, learnt)
+        assert sum(tokens.durations) == sum(row.durations)
+        assert decode_sequence(tokens, learnt) == row
+
+
+def test_tokens_that_contradict_themselves_or_are_of_other_merges_are_refused():
+    learnt, other = learn_bpe([[0, 1, 0, 1]], 2, 3, "book"), learn_bpe([[1, 0, 1, 0]], 2, 3, "book")
+    row = UnitSequence("talk", [0, 1], [3, 4], "book")
+    tokens = encode_sequence(row, learnt)
+    for wrong, sentence in (
+        (msgspec.structs.replace(tokens, unit_durations=None), "talk: does not say how long"),
+        (msgspec.structs.replace(tokens, unit_durations=[3]), "talk: 2 units have 1 durations"),
+        (msgspec.structs.replace(tokens, durations=[9]), "talk: its tokens last longer"),
+        (msgspec.structs.replace(tokens, units=[7]), "talk: token 7 is out of range"),
+        (encode_sequence(row, other), "talk: tokens of the merges"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            decode_sequence(wrong, learnt)
+    with pytest.raises(UserError, match="talk: units of the codebook other"):
+        encode_sequence(msgspec.structs.replace(row, codebook="other"), learnt)
+    with pytest.raises(UserError, match="talk: unit 2 is out of range"):
+        encode_sequence(msgspec.structs.replace(row, units=[0, 2]), learnt)

@@ -1,0 +1,80 @@
+"""`speechkit units bpe`, `encode` and `decode`: tokens that stand for several units."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from speechkit.cli.units_files import Json, Quantizer, Units, print_values, read_units
+
+Merges = Annotated[Path, typer.Option("--bpe", help="The merges that bpe wrote.")]
+
+
+def bpe(
+    units: Units,
+    codebook: Quantizer,
+    tokens: Annotated[int, typer.Option(min=1, help="Units and merges that are wanted.")],
+    out: Annotated[Path, typer.Option(help="The merges, .json.")],
+    json: Json = False,
+) -> None:
+    """Learn acoustic BPE: frequent pairs of units become tokens; prints how much shorter sequences get.
+
+    Examples:
+      speechkit units bpe units.jsonl --codebook kmeans-100 --tokens 1000 --out bpe.json
+    """
+    from speechkit.units.acoustic_bpe import learn_bpe
+
+    found, named_by = read_units(units, codebook)
+    learnt = learn_bpe((row.units for row in found), named_by.clusters, tokens, named_by.digest)
+    learnt.save(out)
+    if learnt.num_tokens < tokens:
+        why = "no pair of units comes twice any more; give more speech or ask for fewer"
+        print(f"speechkit: {learnt.num_tokens} of {tokens} tokens were learnt: {why}", file=sys.stderr)
+    curve = learnt.compression()
+    shown = {len(curve) - 1} | {round(share * (len(curve) - 1)) for share in (0, 0.1, 0.25, 0.5, 0.75)}
+    points = {str(curve[place][0]): round(curve[place][1], 3) for place in sorted(shown)}
+    print_values({"tokens": learnt.num_tokens, "units for each token": points} if json else points, json)
+
+
+def encode(
+    units: Units,
+    merges: Merges,
+    out: Annotated[Path, typer.Option(help="The tokens, .jsonl.")],
+) -> None:
+    """Turn units into the tokens of acoustic BPE; durations are kept, of tokens and of their units.
+
+    Examples:
+      speechkit units encode units.jsonl --bpe bpe.json --out tokens.jsonl
+    """
+    from speechkit.units.acoustic_bpe import AcousticBpe
+    from speechkit.units.sequences import read_sequences, write_sequences
+    from speechkit.units.token_sequences import encode_sequence
+
+    learnt = AcousticBpe.load(merges)
+    tokens = [encode_sequence(row, learnt) for row in read_sequences(units, learnt.codebook)]
+    write_sequences([out], ([row] for row in tokens))
+    count, long = sum(len(row.units) for row in tokens), sum(len(row.unit_durations or ()) for row in tokens)
+    typer.echo(f"{long:,} units of {len(tokens):,} recordings are {count:,} tokens in {out}")
+
+
+def decode(
+    tokens: Annotated[list[Path], typer.Argument(metavar="TOKENS...", help="Files that encode wrote.")],
+    merges: Merges,
+    out: Annotated[Path, typer.Option(help="The units, .jsonl.")],
+) -> None:
+    """Turn tokens of acoustic BPE back into the units that they were made of.
+
+    Examples:
+      speechkit units decode tokens.jsonl --bpe bpe.json --out units.jsonl
+    """
+    from speechkit.units.acoustic_bpe import AcousticBpe
+    from speechkit.units.sequences import read_sequences, write_sequences
+    from speechkit.units.token_sequences import decode_sequence
+
+    learnt = AcousticBpe.load(merges)
+    found = read_sequences(tokens, learnt.digest)
+    count = write_sequences([out], ([decode_sequence(row, learnt)] for row in found))
+    typer.echo(f"units of {count:,} recordings in {out}")

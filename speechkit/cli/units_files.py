@@ -1,0 +1,57 @@
+"""What the commands about units read and print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from speechkit.units.quantizers import UnitSet
+    from speechkit.units.sequences import UnitSequence
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Units = Annotated[list[Path], typer.Argument(metavar="UNITS...", help="Files that assign wrote.")]
+Quantizer = Annotated[Path, typer.Option("--codebook", help="Folder of the codebook or quantizer.")]
+
+
+def read_units(paths: list[Path], codebook: Path, merges: Path | None = None) -> tuple[list[UnitSequence], UnitSet]:
+    """Units of some files, and the one of the quantizer's codebooks that they are of.
+
+    With ``merges`` the files hold tokens of these, and the set is that of the tokens.
+
+    Raises:
+        UserError: if units, codebook and merges do not belong together.
+    """
+    from speechkit.errors import UserError
+    from speechkit.units.acoustic_bpe import AcousticBpe
+    from speechkit.units.quantizers import UnitSet, open_quantizer, unit_sets
+    from speechkit.units.sequences import read_sequences
+
+    sets = unit_sets(open_quantizer(codebook))
+    if merges is not None:
+        bpe = AcousticBpe.load(merges)
+        rates = [each.frames_per_second for each in sets if each.digest == bpe.codebook]
+        if not rates:
+            raise UserError(f"{merges}: joins units of another codebook than {codebook}; learn merges of its units")
+        return read_sequences(paths, bpe.digest), UnitSet(bpe.digest, bpe.num_tokens, rates[0])
+    first = read_sequences(paths[:1])[0]
+    if first.unit_durations is not None:
+        raise UserError(
+            f"{paths[0]}: holds tokens; decode them, or name their merges by --bpe where the command has it"
+        )
+    named_by = next((each for each in sets if each.digest == first.codebook), sets[0])
+    return read_sequences(paths, named_by.digest), named_by
+
+
+def print_values(values: dict[str, Any], json: bool) -> None:
+    """Print names and values in two columns, or as one JSON object."""
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.encode(values).decode())
+        return
+    width = max(map(len, values))
+    for name, value in values.items():
+        typer.echo(f"{name.replace('_', ' '):{width}}  {f'{value:,.4g}' if isinstance(value, float) else value}")

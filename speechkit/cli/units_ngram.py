@@ -1,0 +1,106 @@
+"""`speechkit units ngram` and `perplexity`: how well a unit can be foreseen from those before it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from speechkit.cli.lm import Smoothing
+from speechkit.cli.units_files import Json, Quantizer, Units, print_values, read_units
+
+MODEL_FILE, SPEC_FILE = "ngram.arpa", "ngram.json"
+
+
+class NgramSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What lies beside an n-gram over units.
+
+    Attributes:
+        order: longest n-gram.
+        smoothing: that was used.
+        codebook: digest of the codebook whose units these are, or of the merges that made the tokens.
+        units: how many units or tokens there are.
+        frames_per_second: of the encoder.
+        model: digest of the file of the model.
+    """
+
+    order: int
+    smoothing: str
+    codebook: str
+    units: int
+    frames_per_second: float
+    model: str
+
+
+def ngram(
+    units: Units,
+    codebook: Quantizer,
+    out: Annotated[Path, typer.Option(help="Folder of the model.")],
+    merges: Annotated[Path | None, typer.Option("--bpe", help="The merges, if the files hold tokens.")] = None,
+    dev: Annotated[list[Path] | None, typer.Option(help="Units of other recordings, to measure on.")] = None,
+    order: Annotated[int, typer.Option(min=1, max=6, help="Longest n-gram.")] = 3,
+    smoothing: Annotated[Smoothing, typer.Option(help="How unseen n-grams get their share.")] = Smoothing.auto,
+    json: Json = False,
+) -> None:
+    """Train an n-gram over units or tokens; with --dev, what other recordings cost by it.
+
+    Bits a unit and a second are what it takes to write the recordings down, their ends among them. Only bits a second
+    can be compared between units and tokens, or between codebooks.
+
+    Examples:
+      speechkit units ngram train.jsonl --codebook kmeans-100 --order 3 --dev dev.jsonl --out trigram
+
+      speechkit units ngram tokens.jsonl --codebook kmeans-100 --bpe bpe.json --dev dev-tokens.jsonl --out trigram
+    """
+    from speechkit.asr.ngram_training import estimate, write_arpa
+    from speechkit.errors import UserError
+    from speechkit.io.atomic import write_json
+    from speechkit.io.hashing import digest_file
+    from speechkit.units.sequence_bits import sequence_bits, unit_words
+
+    found, named_by = read_units(units, codebook, merges)
+    held_out, _ = read_units(dev, codebook, merges) if dev else ([], None)
+    taught = {row.id for row in found}
+    if both := next((row.id for row in held_out if row.id in taught), None):
+        raise UserError(f"--dev: {both!r} also teaches the model; give recordings that it has not seen")
+    model, used = estimate(map(unit_words, found), order, smoothing.value)
+    path = out / MODEL_FILE
+    write_arpa(model, path)
+    spec = NgramSpec(order, used, named_by.digest, named_by.clusters, named_by.frames_per_second, digest_file(path))
+    write_json(out / SPEC_FILE, spec)
+    facts = {
+        "order": order,
+        "smoothing": used,
+        "n-grams": len(model.entries),
+        "taught by": sum(len(row.units) for row in found),
+    }
+    if held_out:
+        facts |= msgspec.to_builtins(sequence_bits(model, held_out, named_by.clusters, named_by.frames_per_second))
+    print_values({**facts, "folder": str(out)}, json)
+
+
+def perplexity(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A folder that ngram wrote.")],
+    units: Annotated[list[Path], typer.Argument(metavar="UNITS...", help="Files of its units or tokens.")],
+    json: Json = False,
+) -> None:
+    """What recordings cost by an n-gram: perplexity, bits a unit and bits a second.
+
+    Examples:
+      speechkit units perplexity trigram test.jsonl
+    """
+    from speechkit.asr.ngram import NgramModel
+    from speechkit.errors import UserError
+    from speechkit.io.hashing import digest_file
+    from speechkit.units.codebook import read_spec
+    from speechkit.units.sequence_bits import sequence_bits
+    from speechkit.units.sequences import read_sequences
+
+    spec: NgramSpec = read_spec(model / SPEC_FILE, NgramSpec, "give a folder that speechkit units ngram wrote")
+    found = read_sequences(units, spec.codebook)
+    read = NgramModel.read(model / MODEL_FILE)
+    if digest_file(model / MODEL_FILE) != spec.model:
+        raise UserError(f"{model}: {SPEC_FILE} does not describe {MODEL_FILE}; copy both files again")
+    print_values(msgspec.to_builtins(sequence_bits(read, found, spec.units, spec.frames_per_second)), json)
