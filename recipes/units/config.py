@@ -76,6 +76,8 @@ class BpeConfig(msgspec.Struct, frozen=True):
     Attributes:
         bpe_clusters: K of the codebooks; all when empty.
         sizes: numbers of tokens at which the curve is measured; the last one is how many are learnt.
+        ngram_order: n-grams of order 1 to this are taught by the training units, and by their tokens at each size, and
+            measured on those of the test; none with 0.
     """
 
     layers: Annotated[tuple[int, ...], SHARED] = (3,)
@@ -84,6 +86,7 @@ class BpeConfig(msgspec.Struct, frozen=True):
     codebooks: Annotated[int, SHARED] = 2
     bpe_clusters: tuple[int, ...] = ()
     sizes: tuple[int, ...] = (250, 500, 1000, 2000)
+    ngram_order: Annotated[int, msgspec.Meta(ge=0, le=6)] = 3
 
 
 class ScoreConfig(msgspec.Struct, frozen=True):

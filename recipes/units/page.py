@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from speechkit.report.unit_picture import UnitPicture
 
 CURVE_HEAD = ("layer", "kind", "K", "tokens", "units a token, training", "units a token, test", "tokens/s", "bit/s")
+NGRAMS = ("unigram", "bigram", "trigram")
 PICTURE_SECONDS = 5.0
 
 
@@ -60,6 +61,13 @@ def _kind(system: Any) -> str:
     return system.kind if system.codebook is None else f"{system.kind}, {system.codebook + 1}"
 
 
+def curve_head(report: UnitsReport) -> tuple[str, ...]:
+    """Of the table of curves: a column more for the bits of each n-gram."""
+    orders = max((len(point.ngram_bits) for each in report.curves for point in each.points), default=0)
+    names = [*NGRAMS, *(f"{order}-gram" for order in range(len(NGRAMS) + 1, orders + 1))][:orders]
+    return (*CURVE_HEAD, *(f"bits a unit, {name}" for name in names))
+
+
 def curve_rows(report: UnitsReport) -> list[tuple[str, ...]]:
     """A row for each point of each curve."""
     return [
@@ -72,6 +80,7 @@ def curve_rows(report: UnitsReport) -> list[tuple[str, ...]]:
             f"{point.test:.2f}",
             f"{point.per_second:.1f}",
             f"{point.bits_per_second:.0f}",
+            *(f"{bits:.2f}" for bits in point.ngram_bits),
         )
         for each in report.curves
         for point in each.points
@@ -86,7 +95,7 @@ def markdown(report: UnitsReport) -> str:
         [
             f"{lead(report)}\n",
             markdown_table(head(report.tier), rows_of(report)),
-            markdown_table(CURVE_HEAD, curve_rows(report)),
+            markdown_table(curve_head(report), curve_rows(report)),
         ]
     )
 
@@ -130,7 +139,7 @@ def write_report(
     from speechkit.report.table import table
     from speechkit.report.unit_picture import picture_styles, unit_figure
 
-    names = head(report.tier)
+    names, heads = head(report.tier), curve_head(report)
     chosen = next((each for each in report.curves if each.system.clusters == clusters), report.curves[0])
     line = curve(
         [(point.tokens, point.test) for point in chosen.points],
@@ -152,7 +161,7 @@ def write_report(
             element("h2", "Acoustic BPE"),
             element("p", f"Test speech, {chosen.system.name}."),
             line,
-            table(CURVE_HEAD, _unbroken(curve_rows(report)), caption="Compression", numeric=range(2, len(CURVE_HEAD))),
+            table(heads, _unbroken(curve_rows(report)), caption="Compression", numeric=range(2, len(heads))),
         ),
         element(
             "section",

@@ -67,6 +67,7 @@ recipe = Recipe(
             inputs=(stage("assign", "units"),),
             outputs=(Output("merges"), Output("curves.jsonl", schema=BpeCurve)),
             config=BpeConfig,
+            version=2,
         ),
         Stage(
             number=6,
@@ -82,6 +83,7 @@ recipe = Recipe(
             ),
             outputs=(Output("scores.json"), Output("table.md"), Output("report.html")),
             config=ScoreConfig,
+            version=2,
         ),
     ),
     description="Turn speech into discrete units by k-means, and tell what they are worth.",

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from speechkit.units.acoustic_bpe import AcousticBpe
+    from speechkit.units.sequences import UnitSequence
+
 PARTS = ("train", "test")
 BATCH_FRAMES = 10_000
 STACKED = ("residual", "product")
@@ -243,7 +246,8 @@ def _explained(quantizer: Any, store: LayerStore) -> float:
 class CurvePoint(msgspec.Struct, frozen=True):
     """At so many tokens: units for each token in training and test speech, tokens and bits a second of test speech.
 
-    Bits by the entropy of the tokens' frequencies; with many tokens and little speech it is too low.
+    Bits by the entropy of the tokens' frequencies; with many tokens and little speech it is too low. ``ngram_bits`` are
+    those of n-grams of order 1 and on, which training speech taught, over the test units: of units, not of tokens.
     """
 
     tokens: int
@@ -251,6 +255,7 @@ class CurvePoint(msgspec.Struct, frozen=True):
     test: float
     per_second: float
     bits_per_second: float
+    ngram_bits: tuple[float, ...] = ()
 
 
 class BpeCurve(msgspec.Struct, frozen=True):
@@ -284,24 +289,50 @@ def shorten(context: Context) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         learnt.save(path)
         sizes = sorted({min(size, learnt.num_tokens) for size in config.sizes if size > stream.clusters})
-        curves.append(BpeCurve(stream, [_point(learnt, size, test) for size in (stream.clusters, *sizes)]))
+        every = (stream.clusters, *sizes)
+        points = [_point(learnt, size, train, test, config.ngram_order) for size in every]
+        curves.append(BpeCurve(stream, points))
         context.progress.update(number + 1, len(chosen))
         if context.interrupted:
             raise Interrupted
     context.write("curves.jsonl", curves)
 
 
-def _point(learnt: Any, size: int, test: Sequence[Any]) -> CurvePoint:
+def _point(
+    learnt: AcousticBpe, size: int, train: Sequence[UnitSequence], test: Sequence[UnitSequence], order: int
+) -> CurvePoint:
     import numpy as np
 
     from speechkit.units.health import entropy_bits
+    from speechkit.units.token_sequences import encode_sequence
 
     cut = msgspec.structs.replace(learnt, merges=learnt.merges[: size - learnt.base])
-    tokens = [cut.encode(row.units) for row in test]
-    every = np.concatenate([np.asarray(row, np.int64) for row in tokens])
-    seconds = sum(sum(row.durations) for row in test) / 50
-    rate = len(every) / seconds
+    tokens = [encode_sequence(row, cut) for row in test]
+    every = np.concatenate([np.asarray(row.units, np.int64) for row in tokens])
+    rate = len(every) / (sum(sum(row.durations) for row in test) / 50)
     units = sum(len(row.units) for row in test)
-    bits = rate * entropy_bits(np.bincount(every))
-    train = learnt.lengths[0] / learnt.lengths[size - learnt.base]
-    return CurvePoint(size, round(train, 4), round(units / len(every), 4), round(rate, 3), round(bits, 2))
+    return CurvePoint(
+        tokens=size,
+        train=round(learnt.lengths[0] / learnt.lengths[size - learnt.base], 4),
+        test=round(units / len(every), 4),
+        per_second=round(rate, 3),
+        bits_per_second=round(rate * entropy_bits(np.bincount(every)), 2),
+        ngram_bits=_ngram_bits([encode_sequence(row, cut) for row in train], tokens, size, units, order)
+        if order
+        else (),
+    )
+
+
+def _ngram_bits(
+    train: Sequence[UnitSequence], test: Sequence[UnitSequence], numbers: int, units: int, order: int
+) -> tuple[float, ...]:
+    """Bits of test tokens by n-grams of order 1 and on, over the ``units`` that they stand for."""
+    from speechkit.asr.ngram_training import estimate
+    from speechkit.units.sequence_bits import sequence_bits, unit_words
+
+    found = []
+    for longest in range(1, order + 1):
+        model, _ = estimate(map(unit_words, train), longest)
+        cost = sequence_bits(model, test, numbers)
+        found.append(round(cost.bits_per_unit * cost.units / units, 4))
+    return tuple(found)

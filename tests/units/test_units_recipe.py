@@ -13,6 +13,7 @@ from recipes.units.page import curve_rows, markdown, rows_of
 from recipes.units.recipe import recipe
 from recipes.units.scores import joined, read_report
 from recipes.units.stages import Variance
+from speechkit.asr.ngram_training import estimate
 from speechkit.data.manifest import read_jsonl, write_manifest
 from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.errors import ConfigError, UserError
@@ -21,7 +22,9 @@ from speechkit.pipeline import Interrupted, outputs, run_recipe
 from speechkit.units.acoustic_bpe import AcousticBpe
 from speechkit.units.codebook import Codebook
 from speechkit.units.kmeans import train_kmeans
+from speechkit.units.sequence_bits import sequence_bits, unit_words
 from speechkit.units.sequences import read_sequences
+from speechkit.units.token_sequences import encode_sequence
 
 TINY = Path(__file__).parents[2] / "recipes/units/conf/tiny.yaml"
 LETTERS = "abcd"
@@ -136,13 +139,31 @@ def test_units_and_merges_can_be_used_alone(done):
     assert curve.points[0].train == curve.points[0].test == 1
 
 
+def test_ngrams_of_every_order_foresee_test_units(done):
+    units = outputs(recipe, done, "assign") / "units/layer-0/k-means-9"
+    train, test = (read_sequences([units / f"{part}.jsonl"]) for part in ("train", "test"))
+    report = read_report(outputs(recipe, done, "score") / "scores.json")
+    first, *_, last = next(each for each in report.curves if each.system.folder == "layer-0/k-means-9").points
+    for order, bits in enumerate(first.ngram_bits, 1):
+        model, _ = estimate(map(unit_words, train), order)
+        assert bits == pytest.approx(sequence_bits(model, test, 9).bits_per_unit, abs=1e-4)
+    bpe = AcousticBpe.load(outputs(recipe, done, "bpe") / "merges/layer-0/k-means-9.json")
+    model, _ = estimate([list(map(str, bpe.encode(row.units))) for row in train], 1)
+    cost = sequence_bits(model, [encode_sequence(row, bpe) for row in test], bpe.num_tokens)
+    wanted = cost.bits_per_unit * cost.units / sum(len(row.units) for row in test)
+    assert last.ngram_bits[0] == pytest.approx(wanted, abs=1e-4)
+    assert len(first.ngram_bits) == 3
+    assert "| bits a unit, trigram |" in markdown(report)
+
+
 def test_without_an_alignment_the_table_says_nothing_of_labels(speech, tmp_path):
-    more = ["clusters=[4]", "bpe.sizes=[6]", "score.pictures=1", "score.picture_clusters=7"]
+    more = ["clusters=[4]", "bpe.sizes=[6]", "score.pictures=1", "score.picture_clusters=7", "bpe.ngram_order=0"]
     run_recipe(recipe, tmp_path, given(speech, *more), config_files=[TINY], quiet=True, device="cpu")
     report = read_report(outputs(recipe, tmp_path, "score") / "scores.json")
     assert report.tier is None
     assert report.scores[0].agreement is None
     assert "purity" not in markdown(report)
+    assert "bits a unit" not in markdown(report)
     assert (outputs(recipe, tmp_path, "score") / "report.html").read_text().count('<figure class="units"') == 1
 
 
