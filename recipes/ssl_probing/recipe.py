@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from recipes.ssl_probing.config import FeaturesConfig, PrepareConfig, ProbeConfig, WordsConfig
-from recipes.ssl_probing.stages import MANIFESTS, AlignWords, encode, prepare, probe
+from recipes.ssl_probing.measuring import encode, probe
+from recipes.ssl_probing.stages import MANIFESTS, AlignWords, prepare
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import encoder_digest
 from speechkit.encoders.probing.tasks import ProbeItem
@@ -22,7 +23,7 @@ recipe = Recipe(
             inputs=SOURCES,
             outputs=(
                 Output("audio.jsonl", schema=Utterance),
-                Output("items.jsonl", schema=ProbeItem),
+                Output("items.jsonl", schema=ProbeItem, min_records=0),
                 Output("speech.jsonl", schema=Utterance, min_records=0),
             ),
             config=PrepareConfig,
@@ -50,6 +51,7 @@ recipe = Recipe(
             inputs=(stage("prepare", "audio.jsonl"), *SOURCES, model("encoder", digest=encoder_digest)),
             outputs=(Output("features"),),
             config=FeaturesConfig,
+            drop_reasons=("unreadable_audio", "not_finite"),
             resources=Resources(cpus=2, gpus=1),
         ),
         Stage(

@@ -1,14 +1,13 @@
-"""The work of the stages; heavy libraries load when they run."""
+"""The work of stages 1 and 2; heavy libraries load when they run."""
 
 from __future__ import annotations
 
 import math
 import re
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -17,10 +16,6 @@ from speechkit.encoders.probing.tasks import ProbeItem
 from speechkit.errors import AlignmentError, AudioError, ConfigError, UserError
 from speechkit.pipeline import Context, Drop, Worker
 from speechkit.runtime import item_seed
-
-if TYPE_CHECKING:
-    from recipes.ssl_probing.config import ProbeConfig
-    from speechkit.encoders.probing.results import Score
 
 MANIFESTS = ("speech_manifest", "speakers_manifest", "commands_manifest")
 CHARACTERS, PHONES, SPEAKERS, COMMANDS, DIGITS = "characters", "phones", "speakers", "commands", "digits"
@@ -31,7 +26,12 @@ MIN_UTTERANCES = 5
 
 
 def prepare(context: Context) -> None:
-    """Choose the recordings of each task, and what trains and what judges."""
+    """Choose the recordings of each task, and what trains and what judges.
+
+    Raises:
+        ConfigError: if no manifest is given, or none of its recordings has the classes.
+        UserError: if no recording is left.
+    """
     config = context.config
     if all(getattr(config, name) is None for name in MANIFESTS):
         raise ConfigError(
@@ -94,6 +94,12 @@ def prepare(context: Context) -> None:
                 f"prepare.command_labels: no recording of {config.commands_manifest} has custom.{field}; "
                 "name fields that are there"
             )
+    if not audio:
+        given = ", ".join(str(getattr(config, name)) for name in MANIFESTS if getattr(config, name) is not None)
+        raise UserError(
+            f"{given}: no recording is fit to probe with; give some of at most {config.max_seconds:g} s, with texts "
+            f"and speakers, or {MIN_UTTERANCES} of each speaker, or classes in custom"
+        )
     context.write("audio.jsonl", audio.values())
     context.write("items.jsonl", items)
     context.write("speech.jsonl", to_align)
@@ -263,110 +269,3 @@ def _spelling(words: Sequence[str]) -> Iterator[tuple[str | None, int]]:
             yield None, -1
         for character in word:
             yield character, number
-
-
-def encode(context: Context) -> None:
-    """All layers of every recording, by one pass of the encoder over each."""
-    from speechkit.data.audio import read_cut
-    from speechkit.encoders import load_encoder
-    from speechkit.encoders.probing.layer_cache import write_layers
-
-    encoder = load_encoder(context.config.encoder, device=context.device)
-    rows = list(context.read("audio"))
-
-    def waveforms() -> Iterator[tuple[str, Any]]:
-        for place, row in enumerate(rows):
-            manifest = Path(context.inputs[row.custom["manifest"]])
-            yield row.id, read_cut(manifest.parent / row.audio_filepath, row, sample_rate=16_000)
-            context.progress.update(place + 1, len(rows))
-
-    write_layers(context.output("features"), encoder, waveforms(), context.config.dtype)
-
-
-def probe(context: Context) -> None:
-    """Every task for which there are items; the scores go to one file."""
-    from speechkit.encoders.probing.layer_cache import LayerCache
-    from speechkit.encoders.probing.results import ProbeReport
-    from speechkit.encoders.probing.tasks import probe_labels, probe_symbols, probe_words
-    from speechkit.encoders.probing.word_tokens import select_tokens, words_of
-    from speechkit.io.atomic import write_json
-
-    config = context.config
-    begun = time.monotonic()
-    cache = LayerCache(context.inputs["features"])
-    of_task: dict[str, list[ProbeItem]] = defaultdict(list)
-    for item in context.read("items"):
-        of_task[item.task].append(item)
-    heads = {
-        CHARACTERS: (config.character_hidden, config.character_epochs, config.character_rate),
-        PHONES: (config.phone_hidden, config.phone_epochs, config.phone_rate),
-    }
-    scores: list[Score] = []
-    for task, (hidden, epochs, rate) in heads.items():
-        if of_task[task]:
-            scores.append(
-                probe_symbols(
-                    task,
-                    of_task[task],
-                    cache,
-                    hidden=hidden,
-                    epochs=epochs,
-                    learning_rate=rate,
-                    seed=context.seed,
-                    device=context.device,
-                    progress=context.progress.update,
-                )
-            )
-            context.log(f"{task}: {scores[-1].value:.4f}")
-    for task, folds in ((SPEAKERS, 1), (COMMANDS, config.folds)):
-        if of_task[task]:
-            scores.append(probe_labels(task, of_task[task], cache, folds=folds, seed=context.seed))
-            context.log(f"{task}: {scores[-1].value:.4f}")
-    rows = list(context.read("words"))
-    digits = _digit_items([row for row in rows if row.custom["part"] == DIGITS], config)
-    if digits:
-        scores.append(probe_labels(DIGITS, digits, cache, folds=config.folds, seed=context.seed))
-    if any(row.custom["part"] == "test" for row in rows):
-        chosen = {
-            part: select_tokens(
-                (token for row in rows if row.custom["part"] == part for token in words_of(row, config.words)),
-                msgspec.structs.replace(config.words, max_tokens=most),
-                context.seed,
-            )
-            for part, most in (("test", config.words.max_tokens), ("dev", config.dev_tokens))
-        }
-        scores += probe_words(
-            chosen["test"],
-            chosen["dev"],
-            cache,
-            standardize=config.standardize,
-            seed=context.seed,
-            progress=context.progress.update,
-        )
-    seconds = round(time.monotonic() - begun, 1)
-    write_json(context.output("scores.json"), ProbeReport(config.encoder, cache.spec, scores, context.seed, seconds))
-
-
-def _digit_items(rows: Sequence[Utterance], config: ProbeConfig) -> list[ProbeItem]:
-    """Spoken digits in folds that share no speaker."""
-    from speechkit.encoders.probing.word_tokens import words_of
-
-    short = msgspec.structs.replace(config.words, min_seconds=0.1, min_letters=1)
-    tokens = [token for row in rows for token in words_of(row, short)]
-    speakers = sorted({token.speaker for token in tokens}, key=lambda speaker: item_seed(0, speaker))
-    if len(speakers) < config.folds:
-        return []
-    fold = {speaker: place % config.folds for place, speaker in enumerate(speakers)}
-    return [
-        ProbeItem(
-            token.utterance,
-            DIGITS,
-            fold[token.speaker],
-            [],
-            {"digit": token.word},
-            token.speaker,
-            token.begin,
-            token.end,
-        )
-        for token in tokens
-    ]

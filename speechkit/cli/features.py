@@ -103,8 +103,7 @@ def _require_ids(inputs: list[Path]) -> None:
 def _write(encoder: Any, inputs: list[Path], out: Path, dtype: str) -> dict[str, str]:
     import sys
 
-    from speechkit.encoders.stages import why_unfit
-    from speechkit.encoders.store import FeatureWriter
+    from speechkit.encoders.store import FeatureWriter, why_unfit
     from speechkit.errors import AudioError, UserError
     from speechkit.io.atomic import write_json
 

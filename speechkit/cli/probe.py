@@ -92,7 +92,7 @@ def _print(reports: list[ProbeReport]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from speechkit.encoders.probing.table import table_rows
+    from speechkit.encoders.probing.table import left_out_lines, table_rows
 
     grid = Table(box=None, pad_edge=False)
     grid.add_column("task", no_wrap=True)
@@ -111,6 +111,8 @@ def _print(reports: list[ProbeReport]) -> None:
     Console(width=max(110, Console().width), highlight=False).print(grid)
     confidence = reports[0].scores[0].interval.confidence if reports[0].scores else 0.95
     typer.echo(f"\nunseen speakers but for speakers and commands; {confidence:.0%} bootstrap intervals")
+    for line in left_out_lines(reports):
+        typer.echo(line)
     for report in reports:
         for score in report.scores:
             if len(score.layer_weights) > 1:
@@ -121,7 +123,7 @@ def _print(reports: list[ProbeReport]) -> None:
 def _write(out: Path, reports: list[ProbeReport]) -> None:
     import msgspec
 
-    from speechkit.encoders.probing.table import markdown, table_rows
+    from speechkit.encoders.probing.table import left_out_lines, markdown, table_rows
     from speechkit.io.atomic import write_json, write_text
     from speechkit.report.markup import element
     from speechkit.report.page import render_page, write_page
@@ -150,6 +152,7 @@ def _write(out: Path, reports: list[ProbeReport]) -> None:
             caption="Scores in percent with bootstrap intervals; the best of each row is bold",
             numeric=range(2, 3 + len(reports)),
         ),
+        *(element("p", line) for line in left_out_lines(reports)),
         *(_layers(report) for report in reports),
     ]
     write_page(out / "probes.html", render_page("Probes of frozen encoders", body))

@@ -86,23 +86,13 @@ class Extract(Worker):
         return self.encoder.encode_batch(waveforms)
 
     def _answer(self, row: Utterance, frames: NDArray[np.float32]) -> Value | Drop:
+        from speechkit.encoders.store import why_unfit
+
         unfit = why_unfit(frames, self.config.dtype)
         if unfit is not None:
             return Drop(*unfit)
         notes = {**(row.custom or {}), "encoder": msgspec.to_builtins(self.encoder.spec), "frames": len(frames)}
         return Value(msgspec.structs.replace(row, custom=notes), {"frames": frames.astype(self.config.dtype)})
-
-
-def why_unfit(frames: NDArray[np.float32], dtype: str) -> tuple[str, str] | None:
-    """The reason and its detail why frames (T, D) cannot be stored; None if they can."""
-    if not len(frames):
-        return "shorter_than_a_frame", "lasts less than 20 ms"
-    with np.errstate(over="ignore"):  # what does not fit becomes infinite
-        if np.isfinite(frames.astype(dtype)).all():
-            return None
-    return "not_finite", f"in {dtype}; " + (
-        "dtype float32 holds them" if np.isfinite(frames).all() else "look at the recording and the encoder"
-    )
 
 
 def read_cut(row: Utterance, manifest: Path) -> NDArray[np.float32]:

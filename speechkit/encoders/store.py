@@ -105,12 +105,10 @@ class FeatureWriter:
             raise UserError(
                 f"{self.folder}: item {id!r} has shape {features.shape}, the encoder gives (T, {self.spec.dim})"
             )
-        with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused
-            stored = np.ascontiguousarray(features, self._dtype)
-        if not np.isfinite(stored).all():
-            raise UserError(
-                f"{self.folder}: features of {id!r} are not finite in {self._dtype}; {self._advice(features)}"
-            )
+        unfit = why_unfit(features, self._dtype.name) if len(features) else None
+        if unfit is not None:
+            raise UserError(f"{self.folder}: features of {id!r} are not finite {unfit[1]}")
+        stored = np.ascontiguousarray(features, self._dtype)
         self._items[id] = Place(id, len(self._shards), self._held_frames, len(stored))
         self._held.append(stored)
         self._held_frames += len(stored)
@@ -129,12 +127,6 @@ class FeatureWriter:
             self._clear()
             self._write_index(INDEX)
             (self.folder / UNFINISHED).unlink(missing_ok=True)
-
-    @staticmethod
-    def _advice(features: NDArray[np.floating[Any]]) -> str:
-        if np.isfinite(features).all() and np.abs(features).max() <= np.finfo(np.float32).max:
-            return "store float32"
-        return "leave it out, or look at the recording and the encoder"
 
     def _clear(self) -> None:
         """Remove what belongs to no store that is gone on from: an old index must never stand beside new shards."""
@@ -175,6 +167,18 @@ class FeatureWriter:
         self._held, self._held_frames = [], 0
         if self._resume:
             self._write_index(UNFINISHED)
+
+
+def why_unfit(frames: NDArray[np.floating[Any]], dtype: str) -> tuple[str, str] | None:
+    """The reason and its detail why frames (T, D) cannot be stored; None if they can."""
+    if not len(frames):
+        return "shorter_than_a_frame", "lasts less than 20 ms"
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite
+        if np.isfinite(frames.astype(dtype)).all():
+            return None
+    return "not_finite", f"in {dtype}; " + (
+        "dtype float32 holds them" if np.isfinite(frames).all() else "look at the recording and the encoder"
+    )
 
 
 class FeatureStore:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from speechkit.encoders.encoder import Encoder
 from speechkit.encoders.feature_statistics import feature_statistics
 from speechkit.encoders.spec import EncoderSpec
-from speechkit.encoders.store import FeatureStore, FeatureWriter
+from speechkit.encoders.store import FeatureStore, FeatureWriter, why_unfit
 from speechkit.errors import UserError
 
 Float = NDArray[np.float32]
@@ -24,18 +24,37 @@ def stacked_spec(spec: EncoderSpec, layers: int) -> EncoderSpec:
 
 
 def write_layers(
-    folder: str | Path, encoder: Encoder, items: Iterable[tuple[str, NDArray[np.float32]]], dtype: str = "float16"
+    folder: str | Path,
+    encoder: Encoder,
+    items: Iterable[tuple[str, NDArray[np.float32]]],
+    dtype: str = "float16",
+    leave_out: Callable[[str, str, str], None] | None = None,
 ) -> int:
-    """Encode items (id, waveform) one by one and store all their layers; returns how many items there were.
+    """Encode items (id, waveform) one by one and store all their layers; returns how many items were stored.
 
     Items shorter than a frame are stored without frames.
+
+    Args:
+        folder: of the store.
+        encoder: whose layers.
+        items: ids and waveforms at 16 kHz.
+        dtype: of the store.
+        leave_out: is told the id, reason and detail of an item whose layers are not finite in this dtype.
+
+    Raises:
+        UserError: for such an item where there is no ``leave_out``.
     """
     layers = encoder.num_layers + 1
     count = 0
     with FeatureWriter(folder, stacked_spec(encoder.spec, layers), dtype) as writer:
         for name, waveform in items:
             states = encoder.encode_layers(waveform)  # (L, T, D)
-            writer.add(name, np.ascontiguousarray(states.transpose(1, 0, 2)).reshape(states.shape[1], writer.spec.dim))
+            frames = np.ascontiguousarray(states.transpose(1, 0, 2)).reshape(states.shape[1], writer.spec.dim)
+            unfit = why_unfit(frames, dtype) if leave_out is not None and len(frames) else None
+            if unfit is not None and leave_out is not None:
+                leave_out(name, *unfit)
+                continue
+            writer.add(name, frames)
             count += 1
     return count
 

@@ -39,10 +39,20 @@ class Score(msgspec.Struct, frozen=True):
 
 
 class ProbeReport(msgspec.Struct, frozen=True):
-    """All scores of one encoder; ``seconds`` is the time of the probes, features not counted."""
+    """All scores of one encoder.
+
+    Attributes:
+        encoder: its name.
+        spec: of its last layer.
+        scores: one a task.
+        seed: of splits and heads.
+        seconds: the time of the probes, features not counted.
+        left_out: tasks that could not be measured, with the reason.
+    """
 
     encoder: str
     spec: EncoderSpec
     scores: list[Score]
     seed: int
     seconds: float
+    left_out: dict[str, str] = {}

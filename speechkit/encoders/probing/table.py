@@ -48,8 +48,17 @@ def table_rows(reports: Sequence[ProbeReport]) -> list[Row]:
     return rows
 
 
+def left_out_lines(reports: Sequence[ProbeReport]) -> list[str]:
+    """A sentence for every task that an encoder's probes could not measure."""
+    return [
+        f"{report.encoder}: {task} could not be measured: {reason}"
+        for report in reports
+        for task, reason in report.left_out.items()
+    ]
+
+
 def markdown(reports: Sequence[ProbeReport]) -> str:
-    """The table as Markdown, the best of each row bold."""
+    """The table as Markdown, the best of each row bold, and what could not be measured."""
     head = ["task", "metric", "chance", *(report.encoder for report in reports)]
     lines = [_line(head), _line(["---", "---", "---:", *("---:" for _ in reports)])]
     for row in table_rows(reports):
@@ -58,7 +67,8 @@ def markdown(reports: Sequence[ProbeReport]) -> str:
             bold = "**" if cell is not None and cell.best and len(reports) > 1 else ""
             cells.append("–" if cell is None else f"{bold}{cell.value}{bold} [{cell.interval}]")
         lines.append(_line([row.task, row.metric, row.chance or "–", *cells]))
-    return "\n".join(lines)
+    left_out = left_out_lines(reports)
+    return "\n".join([*lines, *([""] if left_out else []), *(f"- {line}" for line in left_out)])
 
 
 def _cell(score: Score, best: float) -> Cell:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -185,11 +186,24 @@ def probe_words(
     standardize: bool = True,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    leave_out: Callable[[str, str], None] | None = None,
 ) -> list[Score]:
     """ABX within and across speakers, and same-different precision of mean and downsampled embeddings.
 
     Nothing is trained. Each score is of the layer that does best on the words of other speakers (``dev``); with
     ``standardize`` every dimension has mean 0 and deviation 1 over the frames of their utterances.
+
+    Args:
+        test: tokens to judge by.
+        dev: tokens of other speakers, which choose the layer.
+        cache: the layers.
+        standardize: whether dimensions are.
+        seed: of draws.
+        progress: (done, total).
+        leave_out: is told the name and reason of a score for which there are too few tokens; the others are given.
+
+    Raises:
+        UserError: if there are no tokens, or too few for a score and there is no ``leave_out``.
     """
     begun = time.process_time()
     if not test or (cache.num_layers > 1 and not dev):
@@ -207,21 +221,26 @@ def probe_words(
         ]
 
     layers = range(cache.num_layers)
+    lost: dict[str, str] | None = None if leave_out is None else {}
     curves: dict[str, list[float]] = {name: [] for name in WORD_TASKS}
     for layer in layers if cache.num_layers > 1 else ():
-        found = _word_scores(dev, segments(dev, layer), seed, resamples=1)
+        found = _word_scores(dev, segments(dev, layer), seed, lost, resamples=1)
         for name, score in found.items():
             curves[name].append(score.value)
         progress(layer + 1, cache.num_layers + 1)
     best = {
         name: 0 if not curve else int(np.argmax(curve) if name in HIGHER else np.argmin(curve))
         for name, curve in curves.items()
+        if name not in (lost or {})
     }
     scores: dict[str, Score] = {}
     for layer in sorted(set(best.values())):
-        found = _word_scores(test, segments(test, layer), seed)
-        scores |= {name: found[name] for name in WORD_TASKS if best[name] == layer}
+        found = _word_scores(test, segments(test, layer), seed, lost)
+        scores |= {name: score for name, score in found.items() if best.get(name) == layer}
     progress(cache.num_layers + 1, cache.num_layers + 1)
+    for name, reason in (lost or {}).items():
+        assert leave_out is not None
+        leave_out(name, reason)
     seconds = round(time.process_time() - begun, 1)
     return [
         msgspec.structs.replace(
@@ -236,6 +255,7 @@ def probe_words(
             },
         )
         for name in WORD_TASKS
+        if name in scores
     ]
 
 
@@ -249,16 +269,21 @@ HIGHER = frozenset(EMBEDDINGS)
 
 
 def _word_scores(
-    tokens: Sequence[WordToken], segments: list[Float], seed: int, resamples: int | None = None
+    tokens: Sequence[WordToken],
+    segments: list[Float],
+    seed: int,
+    lost: dict[str, str] | None,
+    resamples: int | None = None,
 ) -> dict[str, Score]:
+    """Every word score that the tokens allow; ``lost``, where given, receives the reasons for the others."""
     words = [token.word for token in tokens]
     speakers = [token.speaker for token in tokens]
     people = len(set(speakers))
     distances = distance_matrix(segments)
-    scores: dict[str, Score] = {}
-    for name, across in ((WITHIN, False), (ACROSS, True)):
+
+    def abx(name: str, across: bool) -> Score:
         found = abx_score(distances, words, speakers, across=across, seed=seed, resamples=resamples or 2000)
-        scores[name] = Score(
+        return Score(
             task=name,
             metric="ABX error",
             value=found.error,
@@ -269,10 +294,11 @@ def _word_scores(
             chance=0.5,
             details={"words": found.words, "pairs": found.pairs, "triples": found.triples, "speakers": people},
         )
-    for name, pooling in EMBEDDINGS.items():
+
+    def precision(name: str, pooling: Pooling) -> Score:
         vectors = np.stack([embed_segment(segment, pooling) for segment in segments])
         same = same_different(vectors, words, speakers, seed=seed, resamples=resamples or 500)
-        scores[name] = Score(
+        return Score(
             task=name,
             metric="average precision",
             value=same.precision,
@@ -283,6 +309,20 @@ def _word_scores(
             chance=same.chance,
             details={"same_pairs": same.same_pairs, "different_pairs": same.different_pairs, "speakers": people},
         )
+
+    measures: dict[str, Callable[[], Score]] = {
+        WITHIN: partial(abx, WITHIN, False),
+        ACROSS: partial(abx, ACROSS, True),
+        **{name: partial(precision, name, pooling) for name, pooling in EMBEDDINGS.items()},
+    }
+    scores: dict[str, Score] = {}
+    for name, measure in measures.items():
+        try:
+            scores[name] = measure()
+        except UserError as error:
+            if lost is None:
+                raise
+            lost[name] = str(error)
     return scores
 
 

@@ -8,7 +8,15 @@ import pytest
 from speechkit.encoders import EncoderSpec
 from speechkit.encoders.probing.layer_cache import LayerCache, write_layers
 from speechkit.encoders.probing.pooled_probe import pool_statistics, train_pooled_probe
-from speechkit.encoders.probing.tasks import ACROSS, WITHIN, ProbeItem, probe_labels, probe_symbols, probe_words
+from speechkit.encoders.probing.tasks import (
+    ACROSS,
+    WITHIN,
+    WORD_TASKS,
+    ProbeItem,
+    probe_labels,
+    probe_symbols,
+    probe_words,
+)
 from speechkit.encoders.probing.word_tokens import WordToken
 from speechkit.errors import UserError
 
@@ -125,6 +133,20 @@ def test_words_take_the_layer_that_is_best_on_other_speakers(cache, texts):
         assert (score.value < 0.05) if not score.higher_is_better else (score.value > 0.9)
     assert scores[WITHIN].details["development"][0] > 0.3
     assert scores[ACROSS].details["speakers"] == 2
+
+
+def test_a_score_for_which_tokens_are_too_few_leaves_the_others(cache, texts):
+    def tokens_of(names):
+        return [WordToken(name, texts[name][k], "one", 6 * k, 6 * k + 4) for name in names for k in range(3)]
+
+    test, dev = tokens_of(list(texts)[:10]), tokens_of(list(texts)[10:20])
+    with pytest.raises(UserError, match="two speakers"):
+        probe_words(test, dev, cache)
+    lost: dict[str, str] = {}
+    (score,) = probe_words(test, dev, cache, leave_out=lost.__setitem__)
+    assert score.task == WITHIN
+    assert score.layer_weights == [0.0, 1.0]
+    assert set(lost) == set(WORD_TASKS) - {WITHIN}
 
 
 def test_impossible_tasks_are_refused(cache, texts):

@@ -137,6 +137,50 @@ def test_a_second_run_does_nothing_and_prints_the_same(done, capsys):
     assert json.loads(capsys.readouterr().out) == json.loads((exp / "out" / "probes.json").read_text())
 
 
+def test_what_cannot_be_read_or_measured_costs_nothing_else(manifests, tmp_path, capsys):
+    commands = list(read_manifest(manifests / "commands.jsonl"))
+    gone = msgspec.structs.replace(commands[0], id="gone", audio_filepath="gone.wav")
+    brief = msgspec.structs.replace(commands[1], id="brief", duration=0.01)
+    # Beside the manifests, so that the paths hold; two utterances say too little to tell words apart.
+    write_manifest(manifests / "some.jsonl", [*commands, gone, brief])
+    speech = [row for row in read_manifest(manifests / "speech.jsonl") if row.id in ("A0", "B7")]
+    write_manifest(manifests / "few.jsonl", speech)
+    common = ["probe", "--exp", str(tmp_path), "--no-baselines", "--out", str(tmp_path / "out"), "mfcc"]
+    common += ["--commands", str(manifests / "some.jsonl"), "--labels", "slots.first", "--device", "cpu"]
+    common += ["--set", "probe.character_hidden=0", "--set", "probe.character_epochs=1", "--set", "probe.folds=5"]
+    assert call([*common, "--speech", str(manifests / "few.jsonl")]) == 0
+    (report,) = msgspec.json.decode((tmp_path / "out" / "probes.json").read_bytes(), type=list[ProbeReport])
+    assert [score.task for score in report.scores] == ["characters", "commands"]
+    assert report.scores[1].items == len(commands) + 1
+    assert set(report.left_out) == set(WORD_TASKS)
+    for told in (
+        capsys.readouterr().out,
+        (tmp_path / "out" / "probes.md").read_text(),
+        (tmp_path / "out" / "probes.html").read_text(),
+    ):
+        assert "mfcc: words ABX within speakers could not be measured: the tokens make no ABX triple" in told
+    drops = (outputs(recipe, tmp_path, "features") / "drops.jsonl").read_text().splitlines()
+    assert [(json.loads(line)["id"], json.loads(line)["reason"]) for line in drops] == [
+        ("commands/gone", "unreadable_audio")
+    ]
+
+
+def test_nothing_to_probe_with_is_the_users_to_mend(manifests, tmp_path, capsys):
+    (manifests / "empty.jsonl").write_text("")
+    rows = list(read_manifest(manifests / "commands.jsonl"))[:3]
+    lost = [msgspec.structs.replace(row, audio_filepath="gone.wav") for row in rows]
+    write_manifest(manifests / "lost.jsonl", lost)
+    write_manifest(manifests / "alike.jsonl", [msgspec.structs.replace(row, custom={"intent": "a"}) for row in rows])
+    for name, labels, sentence in (
+        ("empty", "slots.first", "no recording is fit to probe with"),
+        ("lost", "slots.first", "none of 3 recordings could be encoded"),
+        ("alike", "intent", "nothing could be measured: commands: "),
+    ):
+        given = ["--commands", str(manifests / f"{name}.jsonl"), "--labels", labels, "--exp", str(tmp_path / name)]
+        assert call(["probe", "mfcc", "--no-baselines", *given, "--device", "cpu"]) == 2
+        assert sentence in capsys.readouterr().err.strip().splitlines()[-1]
+
+
 def test_phones_lose_their_place_and_stress():
     row = Utterance(id="a", audio_filepath="a", duration=1.0, sample_rate=16_000, custom={})
     row = msgspec.structs.replace(row, custom={"phones": [["W_B", "IY0_E"], ["AO1"], "SH"]})

@@ -1,0 +1,204 @@
+"""The work of stages 3 and 4: all layers of every recording, and every task on them."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from recipes.ssl_probing.stages import CHARACTERS, COMMANDS, DIGITS, PHONES, SPEAKERS
+from speechkit.data.records import Utterance
+from speechkit.encoders.probing.tasks import ProbeItem
+from speechkit.errors import AudioError, UserError
+from speechkit.pipeline import Context
+from speechkit.runtime import item_seed
+
+if TYPE_CHECKING:
+    from recipes.ssl_probing.config import ProbeConfig
+    from speechkit.encoders.probing.layer_cache import LayerCache
+    from speechkit.encoders.probing.results import Score
+
+WORDS = "words"
+
+
+def encode(context: Context) -> None:
+    """All layers of every recording, by one pass of the encoder over each; what cannot be encoded is dropped.
+
+    Raises:
+        UserError: if nothing is left.
+    """
+    from speechkit.data.audio import read_cut
+    from speechkit.encoders import load_encoder
+    from speechkit.encoders.probing.layer_cache import write_layers
+
+    encoder = load_encoder(context.config.encoder, device=context.device)
+    rows = list(context.read("audio"))
+    reasons: list[str] = []
+
+    def leave_out(name: str, reason: str, detail: str) -> None:
+        context.drop(name, reason, detail)
+        context.log(f"left out {name}: {reason}: {detail}")
+        reasons.append(f"{name}: {reason}: {detail}")
+
+    def waveforms() -> Iterator[tuple[str, Any]]:
+        for place, row in enumerate(rows):
+            path = Path(context.inputs[row.custom["manifest"]]).parent / row.audio_filepath
+            try:
+                yield row.id, read_cut(path, row, sample_rate=16_000)
+            except AudioError as error:
+                leave_out(row.id, "unreadable_audio", str(error))
+            context.progress.update(place + 1, len(rows))
+
+    if not write_layers(context.output("features"), encoder, waveforms(), context.config.dtype, leave_out):
+        raise UserError(f"none of {len(rows)} recordings could be encoded; the first one, {reasons[0]}")
+    if reasons:
+        context.say(f"left out {len(reasons)} of {len(rows)} recordings; drops.jsonl says why")
+
+
+def probe(context: Context) -> None:
+    """Every task for which there are items; the scores go to one file, with what could not be measured and why.
+
+    Raises:
+        UserError: if nothing could be measured.
+    """
+    from speechkit.encoders.probing.layer_cache import LayerCache
+    from speechkit.encoders.probing.results import ProbeReport
+    from speechkit.io.atomic import write_json
+
+    begun = time.monotonic()
+    cache = LayerCache(context.inputs["features"])
+    scores: list[Score] = []
+    left_out: dict[str, str] = {}
+
+    def leave_out(task: str, reason: str) -> None:
+        left_out[task] = reason
+        context.say(f"{task} could not be measured: {reason}")
+
+    for task, measure in _measures(context, cache, leave_out).items():
+        try:
+            found = measure()
+        except UserError as error:  # such as too few tokens: the other tasks are worth their hours
+            leave_out(task, str(error))
+            continue
+        scores += found
+        for score in found:
+            context.log(f"{score.task}: {score.value:.4f}")
+    if not scores:
+        task, reason = next(iter(left_out.items()), ("tasks", "there are no items"))
+        raise UserError(f"nothing could be measured: {task}: {reason}")
+    seconds = round(time.monotonic() - begun, 1)
+    report = ProbeReport(context.config.encoder, cache.spec, scores, context.seed, seconds, left_out)
+    write_json(context.output("scores.json"), report)
+
+
+def _measures(
+    context: Context, cache: LayerCache, leave_out: Callable[[str, str], None]
+) -> dict[str, Callable[[], list[Score]]]:
+    """A measurement for every task that has items whose recordings could be encoded."""
+    from speechkit.encoders.probing.tasks import probe_labels, probe_symbols
+
+    config = context.config
+    of_task: dict[str, list[ProbeItem]] = defaultdict(list)
+    for item in context.read("items"):
+        if item.id in cache:
+            of_task[item.task].append(item)
+    heads = {
+        CHARACTERS: (config.character_hidden, config.character_epochs, config.character_rate),
+        PHONES: (config.phone_hidden, config.phone_epochs, config.phone_rate),
+    }
+
+    def symbols(task: str) -> list[Score]:
+        hidden, epochs, rate = heads[task]
+        score = probe_symbols(
+            task,
+            of_task[task],
+            cache,
+            hidden=hidden,
+            epochs=epochs,
+            learning_rate=rate,
+            seed=context.seed,
+            device=context.device,
+            progress=context.progress.update,
+        )
+        return [score]
+
+    def labels(task: str, items: Callable[[], list[ProbeItem]], folds: int) -> list[Score]:
+        return [probe_labels(task, items(), cache, folds=folds, seed=context.seed)]
+
+    measures: dict[str, Callable[[], list[Score]]] = {task: partial(symbols, task) for task in heads if of_task[task]}
+    for task, folds in ((SPEAKERS, 1), (COMMANDS, config.folds)):
+        if of_task[task]:
+            measures[task] = partial(labels, task, partial(of_task.__getitem__, task), folds)
+    rows: dict[str, list[Utterance]] = defaultdict(list)
+    for row in context.read("words"):
+        if row.id in cache:
+            rows[row.custom["part"]].append(row)
+    if rows[DIGITS]:
+        measures[DIGITS] = partial(labels, DIGITS, partial(_digit_items, rows[DIGITS], config), config.folds)
+    if of_task[CHARACTERS]:  # the same speech
+        measures[WORDS] = partial(_words, context, cache, rows, leave_out)
+    return measures
+
+
+def _words(
+    context: Context, cache: LayerCache, rows: dict[str, list[Utterance]], leave_out: Callable[[str, str], None]
+) -> list[Score]:
+    """Word discrimination on the test speakers."""
+    from speechkit.encoders.probing.tasks import probe_words
+    from speechkit.encoders.probing.word_tokens import select_tokens, words_of
+
+    config = context.config
+    test, dev = (
+        select_tokens(
+            (token for row in rows[part] for token in words_of(row, config.words)),
+            msgspec.structs.replace(config.words, max_tokens=most),
+            context.seed,
+        )
+        for part, most in (("test", config.words.max_tokens), ("dev", config.dev_tokens))
+    )
+    return probe_words(
+        test,
+        dev,
+        cache,
+        standardize=config.standardize,
+        seed=context.seed,
+        progress=context.progress.update,
+        leave_out=leave_out,
+    )
+
+
+def _digit_items(rows: Sequence[Utterance], config: ProbeConfig) -> list[ProbeItem]:
+    """Spoken digits in folds that share no speaker.
+
+    Raises:
+        UserError: if there are fewer speakers than folds.
+    """
+    from speechkit.encoders.probing.word_tokens import words_of
+
+    short = msgspec.structs.replace(config.words, min_seconds=0.1, min_letters=1)
+    tokens = [token for row in rows for token in words_of(row, short)]
+    speakers = sorted({token.speaker for token in tokens}, key=lambda speaker: item_seed(0, speaker))
+    if len(speakers) < config.folds:
+        raise UserError(
+            f"digits: {len(tokens)} spoken digits of {len(speakers)} speakers make no {config.folds} folds that share "
+            "no speaker; give more speakers, or set folds lower"
+        )
+    fold = {speaker: place % config.folds for place, speaker in enumerate(speakers)}
+    return [
+        ProbeItem(
+            token.utterance,
+            DIGITS,
+            fold[token.speaker],
+            [],
+            {"digit": token.word},
+            token.speaker,
+            token.begin,
+            token.end,
+        )
+        for token in tokens
+    ]
