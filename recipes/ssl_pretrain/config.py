@@ -14,11 +14,15 @@ Family = Literal["contrastive", "predictive", "generative", "distilled"]
 
 
 class PrepareConfig(msgspec.Struct, frozen=True):
-    """Which recordings to learn from; ``dev_manifest`` only to look how training goes."""
+    """Which recordings to learn from; ``dev_manifest`` only to look how training goes.
+
+    ``check_audio`` reads every recording once, to drop what cannot be read; without it, training stops there.
+    """
 
     train_manifest: Annotated[str | None, SHARED] = None
     dev_manifest: Annotated[str | None, SHARED] = None
     min_seconds: float = 1.0
+    check_audio: bool = True
 
 
 class TargetsConfig(msgspec.Struct, frozen=True):

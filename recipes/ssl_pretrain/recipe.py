@@ -24,7 +24,7 @@ recipe = Recipe(
                 Output("dev.jsonl", schema=Utterance, min_records=1),
             ),
             config=PrepareConfig,
-            drop_reasons=("too_short",),
+            drop_reasons=("too_short", "unreadable_audio"),
         ),
         Stage(
             number=2,

@@ -3,40 +3,76 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechkit.data.records import Utterance
-from speechkit.errors import ConfigError, UserError
+from speechkit.errors import AudioError, ConfigError, UserError
 from speechkit.pipeline import Context, Interrupted
 
+MANIFESTS = ("train_manifest", "dev_manifest")
+CHECKED_SECONDS = 300
+"""So much of a recording is in memory while it is checked."""
 STANDARDISING_BATCHES = 20
 HEADS = ("quantizer.", "project_hid.", "project_q.")
 """Of the contrastive family, beside its encoder."""
 
 if TYPE_CHECKING:
-    from recipes.ssl_pretrain.config import TrainConfig
+    from recipes.ssl_pretrain.config import PrepareConfig, TrainConfig
     from speechkit.encoders.pretraining.batches import WaveformBatches
     from speechkit.encoders.pretraining.objective import Objective
 
 
 def prepare(context: Context) -> None:
-    """Drop what is too short to learn from."""
+    """Drop what is too short to learn from or cannot be read: one such recording would end days of training.
+
+    Raises:
+        ConfigError: if a manifest is not given.
+        UserError: if nothing is left of one.
+        Interrupted: if the user asked to stop.
+    """
     config = context.config
-    for field in ("train_manifest", "dev_manifest"):
+    for field in MANIFESTS:
         if getattr(config, field) is None:
             raise ConfigError(f"{field} is not set; run with {field}=FILE.jsonl")
-
-    def kept(name: str) -> Iterator[Utterance]:
-        for row in context.read(name):
-            if row.duration < config.min_seconds:
-                context.drop(row.id, "too_short", f"{row.duration:.2f} s")
+    rows = {field: list(context.read(field)) for field in MANIFESTS}
+    done, total = 0, sum(map(len, rows.values()))
+    for field, output in zip(MANIFESTS, ("train.jsonl", "dev.jsonl"), strict=True):
+        kept, reasons = [], []
+        for row in rows[field]:
+            reason = _why_unfit(row, Path(context.inputs[field]), config)
+            if reason is None:
+                kept.append(row)
             else:
-                yield row
+                context.drop(row.id, *reason)
+                reasons.append(f"the first one, {row.id}: {': '.join(reason)}")
+            done += 1
+            context.progress.update(done, total)
+            if context.interrupted:
+                raise Interrupted
+        if not kept:
+            raise UserError(
+                f"{context.inputs[field]}: none of {len(rows[field])} recordings can be learnt from; "
+                + (reasons[0] if reasons else "give a manifest with rows")
+            )
+        context.write(output, kept)
 
-    context.write("train.jsonl", kept("train_manifest"))
-    context.write("dev.jsonl", kept("dev_manifest"))
+
+def _why_unfit(row: Utterance, manifest: Path, config: PrepareConfig) -> tuple[str, str] | None:
+    """The reason and its detail why a recording cannot be learnt from; None if it can."""
+    from speechkit.data import audio_path
+    from speechkit.data.audio import read_cut
+
+    if row.duration < config.min_seconds:
+        return "too_short", f"{row.duration:.2f} s"
+    if config.check_audio:
+        try:
+            piece = CHECKED_SECONDS * row.sample_rate
+            for begin in range(0, row.num_samples, piece):
+                read_cut(audio_path(manifest, row), row, begin=begin, num_samples=piece)
+        except AudioError as error:
+            return "unreadable_audio", str(error)
+    return None
 
 
 def train_encoder(context: Context) -> None:

@@ -50,6 +50,8 @@ def make_targets(context: Context) -> None:
             f"{len(points)} of {sum(lengths)} frames cannot make {config.clusters} clusters; set targets.clusters "
             "lower, or targets.sampled_frames higher"
         )
+    if not np.isfinite(points).all():
+        raise ConfigError(f"targets.encoder={config.encoder}: gives frames that are not finite; choose another encoder")
     clusters = MiniBatchKMeans(
         config.clusters, random_state=context.seed % 2**32, batch_size=10_000, max_iter=config.passes, n_init=1
     ).fit(points)

@@ -1,19 +1,23 @@
 """The recipe from recordings to an encoder, for every family, on real speech of less than half a minute."""
 
+import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
+import soundfile
 import torch
 from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
-from recipes.ssl_pretrain import targets
+from recipes.ssl_pretrain import stages, targets
 from recipes.ssl_pretrain.config import TrainConfig
 from recipes.ssl_pretrain.recipe import recipe
 from recipes.ssl_pretrain.speech import pieces
 from recipes.ssl_pretrain.stages import contrastive, new_encoder
 from speechkit.data import write_manifest
+from speechkit.data.manifest import read_manifest
 from speechkit.encoders import load_encoder
 from speechkit.errors import UserError
 from speechkit.pipeline import outputs, run_recipe
@@ -46,6 +50,53 @@ def test_every_family_gives_an_encoder_that_loads(family, half, manifests, tmp_p
     assert np.isfinite(frames).all()
     stored = {value.dtype for value in load_file(folder / "model.safetensors").values()}
     assert stored == {np.dtype("float16" if half else "float32")}
+
+
+def damaged(row, folder):
+    """A row for each way in which a recording cannot be read."""
+    waveform = np.zeros(32_000, np.float32)
+    waveform[1000] = np.nan
+    soundfile.write(folder / "nan.wav", waveform, 16_000, subtype="FLOAT")
+    (folder / "text.wav").write_text("no audio at all")
+    changes = {
+        "gone": {"audio_filepath": "gone.wav"},
+        "text": {"audio_filepath": "text.wav"},
+        "nan": {"audio_filepath": "nan.wav", "duration": 2.0, "sample_rate": 16_000},
+        "beyond": {"duration": row.duration + 5},
+        "rate": {"sample_rate": 8000},
+        "brief": {"duration": 0.5},
+    }
+    return [msgspec.structs.replace(row, id=name, **change) for name, change in changes.items()]
+
+
+def test_recordings_that_cannot_be_read_are_dropped_with_the_reason(manifests, tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "CHECKED_SECONDS", 3)  # the recordings last longer
+    train, dev = (Path(setting.partition("=")[2]) for setting in manifests)
+    rows = list(read_manifest(train))
+    bad = damaged(rows[0], train.parent)
+    write_manifest(train.parent / "bad.jsonl", [*bad[:3], *rows, *bad[3:]])
+    write_manifest(train.parent / "bad-dev.jsonl", [*bad, *read_manifest(dev)])
+    given = [f"train_manifest={train.parent / 'bad.jsonl'}", f"dev_manifest={train.parent / 'bad-dev.jsonl'}"]
+    assert run(tmp_path / "bad", given, "family=generative") == 0
+    assert run(tmp_path / "good", manifests, "family=generative") == 0
+    drops = (outputs(recipe, tmp_path / "bad", "prepare") / "drops.jsonl").read_text().splitlines()
+    found = [(json.loads(line)["id"], json.loads(line)["reason"]) for line in drops]
+    expected = [(row.id, "too_short" if row.id == "brief" else "unreadable_audio") for row in bad]
+    assert found == expected * 2
+    weights = [(outputs(recipe, tmp_path / n, "train") / "model" / "model.safetensors") for n in ("bad", "good")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_nothing_to_learn_from_is_the_users_to_mend(manifests, tmp_path):
+    train = Path(manifests[0].partition("=")[2])
+    write_manifest(train.parent / "lost.jsonl", damaged(next(iter(read_manifest(train))), train.parent))
+    (train.parent / "empty.jsonl").write_text("")
+    for name, sentence in (
+        ("lost", r"lost\.jsonl: none of 6 recordings can be learnt from; the first one, gone: unreadable_audio: "),
+        ("empty", r"empty\.jsonl: none of 0 recordings can be learnt from; give a manifest with rows"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            run(tmp_path, [f"train_manifest={train.parent / name}.jsonl", manifests[1]])
 
 
 def test_a_second_iteration_takes_its_targets_from_the_first_encoder(manifests, tmp_path):
