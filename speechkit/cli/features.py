@@ -58,6 +58,8 @@ def features(
     for path in inputs:
         if not path.is_file():
             raise UserError(f"{path}: no such file; give a manifest or recordings")
+    if compute not in ("auto", "float32", "bfloat16"):
+        raise ConfigError(f"--compute is {compute!r}; choose auto, float32 or bfloat16")
     if not deviation:
         # Before the encoder is loaded, and hours before the last item is written.
         if out is None:

@@ -153,6 +153,7 @@ def test_what_is_wrong_is_said_before_an_encoder_is_loaded(manifest, tmp_path, m
         ([tmp_path / "none.wav", *store], "none.wav: no such file"),
         ([manifest, "--out", manifest], "is a file"),
         ([manifest, *store, "--dtype", "float64"], "choose float16 or float32"),
+        ([manifest, *store, "--compute", "foo"], "--compute is 'foo'; choose auto, float32 or bfloat16"),
         ([twice, *store], "the id 'u1' stands there twice"),
         ([manifest, twice, *store], "twice.jsonl: the id 'u0' stands there as in .*m.jsonl"),
         ([tmp_path / "0.wav", tmp_path / "0.flac", *store], "0.flac: the id '0' stands there as in .*0.wav"),
