@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechkit.data.records import Utterance
-from speechkit.errors import AudioError, ConfigError, UserError
+from speechkit.errors import ConfigError, UserError
 from speechkit.pipeline import Context, Interrupted
 
 MANIFESTS = ("train_manifest", "dev_manifest")
-CHECKED_SECONDS = 300
-"""So much of a recording is in memory while it is checked."""
 STANDARDISING_BATCHES = 20
 HEADS = ("quantizer.", "project_hid.", "project_q.")
 """Of the contrastive family, beside its encoder."""
@@ -61,17 +59,12 @@ def prepare(context: Context) -> None:
 def _why_unfit(row: Utterance, manifest: Path, config: PrepareConfig) -> tuple[str, str] | None:
     """The reason and its detail why a recording cannot be learnt from; None if it can."""
     from speechkit.data import audio_path
-    from speechkit.data.audio import read_cut
+    from speechkit.data.audio import why_unreadable
 
     if row.duration < config.min_seconds:
         return "too_short", f"{row.duration:.2f} s"
-    if config.check_audio:
-        try:
-            piece = CHECKED_SECONDS * row.sample_rate
-            for begin in range(0, row.num_samples, piece):
-                read_cut(audio_path(manifest, row), row, begin=begin, num_samples=piece)
-        except AudioError as error:
-            return "unreadable_audio", str(error)
+    if config.check_audio and (reason := why_unreadable(audio_path(manifest, row), row)):
+        return "unreadable_audio", reason
     return None
 
 

@@ -25,6 +25,8 @@ class PrepareConfig(msgspec.Struct, frozen=True):
         min_seconds: shorter recordings are dropped.
         max_train_seconds: most speech to learn from, drawn.
         max_seconds: longer utterances are not aligned.
+        check_audio: read every recording to learn from once, to drop what cannot be read; without it, training stops
+            there.
     """
 
     train_manifest: Annotated[str | None, SHARED] = None
@@ -36,6 +38,7 @@ class PrepareConfig(msgspec.Struct, frozen=True):
     min_seconds: float = 1.0
     max_train_seconds: float = 1e9
     max_seconds: float = 36.0
+    check_audio: bool = True
 
 
 class WordsConfig(msgspec.Struct, frozen=True):

@@ -44,7 +44,7 @@ recipe = Recipe(
                 Output("truth.jsonl", schema=Utterance),
             ),
             config=PrepareConfig,
-            drop_reasons=("too_short", "too_long", "no_text", "beyond_limit"),
+            drop_reasons=("too_short", "too_long", "no_text", "beyond_limit", "unreadable_audio"),
         ),
         Stage(
             number=2,

@@ -15,6 +15,9 @@ from speechkit.runtime import item_seed
 
 def prepare(context: Context) -> None:
     """Drop what cannot be learnt from, draw what is to be judged by, and normalise its texts."""
+    from speechkit.data.audio import why_unreadable
+    from speechkit.data.manifest import audio_path
+
     config = context.config
     for field in ("train_manifest", "dev_manifest", "truth_manifest"):
         if getattr(config, field) is None:
@@ -27,6 +30,9 @@ def prepare(context: Context) -> None:
                 context.drop(row.id, "too_short", f"{row.duration:.2f} s")
             elif total + row.duration > most_seconds:
                 context.drop(row.id, "beyond_limit", f"max_train_seconds is {most_seconds:g}")
+            # One such recording would end the training in the middle.
+            elif config.check_audio and (reason := why_unreadable(audio_path(context.inputs[name], row), row)):
+                context.drop(row.id, "unreadable_audio", reason)
             else:
                 total += row.duration
                 yield row

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.data.records import Utterance
+from speechkit.errors import AudioError
 from speechkit.io.audio import read_audio
+
+BLOCK_SECONDS = 60
 
 
 def read_cut(
@@ -40,3 +44,26 @@ def read_cut(
         channel=utterance.channel,
         counted_rate=utterance.sample_rate,
     )
+
+
+def cut_blocks(
+    audio: Path | str, utterance: Utterance, *, sample_rate: int | None = None, seconds: int = BLOCK_SECONDS
+) -> Iterator[NDArray[np.float32]]:
+    """The samples of an utterance of any length, in blocks of so many seconds; the last may be shorter.
+
+    Raises:
+        AudioError: as `read_cut`.
+    """
+    size = seconds * utterance.sample_rate
+    for begin in range(0, utterance.num_samples, size):
+        yield read_cut(audio, utterance, sample_rate=sample_rate, begin=begin, num_samples=size)
+
+
+def why_unreadable(audio: Path | str, utterance: Utterance) -> str | None:
+    """Decodes an utterance to its end; the reason why that is not possible, or None."""
+    try:
+        for _ in cut_blocks(audio, utterance):
+            pass
+    except AudioError as error:
+        return str(error)
+    return None

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.data.audio import read_cut
+from speechkit.data.audio import cut_blocks
 from speechkit.data.records import Utterance
 
 CLIPPED, BEYOND, SILENT = "clipped audio", "audio beyond full scale", "silent audio"
@@ -23,7 +23,6 @@ LEAST_PEAK = 0.1
 LEAST_STEP = 0.005
 """Of the peak: the sound runs into a flat top at least so steeply; a low tone turns there slowly."""
 SILENT_PEAK = 10 ** (-80 / 20)
-BLOCK_SECONDS = 60
 
 
 def clipped_samples(waveform: NDArray[np.float32]) -> int:
@@ -63,7 +62,6 @@ def listen(audio: Path | str, row: Utterance) -> list[str]:
     """The `sound_notes` of a cut, a minute of it in memory.
 
     Raises:
-        AudioError: as `read_cut`.
+        AudioError: as `speechkit.data.audio.read_cut`.
     """
-    size = BLOCK_SECONDS * row.sample_rate
-    return sound_notes(read_cut(audio, row, begin=begin, num_samples=size) for begin in range(0, row.num_samples, size))
+    return sound_notes(cut_blocks(audio, row))

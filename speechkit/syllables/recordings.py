@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.data.audio import read_cut
+from speechkit.data.audio import cut_blocks, read_cut
 from speechkit.data.manifest import audio_path, read_manifest
 from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.encoders.spec import SAMPLE_RATE
@@ -71,9 +71,7 @@ def rows_of(
 
 def waveform_blocks(row: Utterance, manifest: Path) -> Iterator[Float]:
     """The samples of a cut at 16 kHz, half a minute at a time."""
-    path, size = audio_path(manifest, row), BLOCK_SECONDS * row.sample_rate
-    for begin in range(0, row.num_samples, size):
-        yield read_cut(path, row, sample_rate=SAMPLE_RATE, begin=begin, num_samples=size)
+    return cut_blocks(audio_path(manifest, row), row, sample_rate=SAMPLE_RATE, seconds=BLOCK_SECONDS)
 
 
 def frame_blocks(encoder: Encoder, row: Utterance, manifest: Path) -> Iterator[Float]:

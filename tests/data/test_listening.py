@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from speechkit.cli.main import call
 from speechkit.data import Utterance, read_manifest, write_manifest
-from speechkit.data.audio import read_cut
+from speechkit.data.audio import cut_blocks, read_cut, why_unreadable
 from speechkit.data.check import check_manifest
 from speechkit.data.listening import BEYOND, CLIPPED, SILENT, clipped_samples, sound_notes
 from speechkit.errors import AudioError
@@ -96,6 +96,11 @@ def test_a_piece_of_a_cut_is_that_of_its_file_and_a_wrong_rate_is_refused(tmp_pa
     np.testing.assert_array_equal(whole, read_audio(tmp_path / "a.wav", sample_rate=None)[1000:10_000])
     np.testing.assert_array_equal(read_cut(tmp_path / "a.wav", row, begin=500, num_samples=20), whole[500:520])
     np.testing.assert_array_equal(read_cut(tmp_path / "a.wav", row, begin=8000, num_samples=5000), whole[8000:])
+    blocks = list(cut_blocks(tmp_path / "a.wav", row, seconds=1))
+    assert [len(block) for block in blocks] == [8000, 1000]
+    np.testing.assert_array_equal(np.concatenate(blocks), whole)
+    assert why_unreadable(tmp_path / "a.wav", row) is None
+    assert "No such file" in why_unreadable(tmp_path / "b.wav", row)
     write_manifest(tmp_path / "m.jsonl", [row])
     (other,) = (
         Utterance.from_samples(id=each.id, audio_filepath="a.wav", num_samples=9000, sample_rate=4000)

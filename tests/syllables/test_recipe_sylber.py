@@ -79,6 +79,22 @@ def test_all_stages_run_and_judge_every_system_on_the_test_speaker(settings, tmp
     assert len(encoder.encode(read_audio(row.audio_filepath))) == int(row.duration * 50)
 
 
+def test_recordings_that_cannot_be_read_teach_nothing_and_stop_nothing(settings, tmp_path):
+    speech = Path(settings[0].partition("=")[2])
+    rows = list(read_manifest(speech))
+    broken = [
+        msgspec.structs.replace(rows[0], id="gone", audio_filepath="gone.wav"),
+        msgspec.structs.replace(rows[0], id="rate", sample_rate=8000),
+    ]
+    write_manifest(tmp_path / "more.jsonl", [*rows, *broken])
+    exp = tmp_path / "exp"
+    assert run_recipe(
+        recipe, exp, [*settings, f"train_manifest={tmp_path / 'more.jsonl'}"], stop=1, config_files=[TINY], device="cpu"
+    ) == 0  # fmt: skip
+    kept = read_manifest(outputs(recipe, exp, "prepare") / "train.jsonl")
+    assert sorted(row.id for row in kept) == sorted(row.id for row in rows)
+
+
 def test_what_is_missing_is_named(settings, tmp_path):
     with pytest.raises(ConfigError, match="train_manifest is not set"):
         run_recipe(recipe, tmp_path, overrides=[], device="cpu")
