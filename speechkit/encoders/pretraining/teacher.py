@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
-from speechkit.encoders.checkpoint import load_whole
+from speechkit.encoders.checkpoint import load_whole, readable
 from speechkit.encoders.spec import HOP_SAMPLES
 from speechkit.errors import UserError
 from speechkit.io.ctranslate2 import read_ctranslate2
@@ -27,12 +27,16 @@ def read_whisper_encoder(path: str | Path) -> Any:
     """A transformers ``WhisperEncoder`` from a hub id, a folder with safetensors, or a CTranslate2 ``model.bin``.
 
     Raises:
-        UserError: if the file or folder holds no Whisper encoder.
+        UserError: if the file or folder holds no whole Whisper encoder.
     """
-    from transformers import WhisperModel
+    from transformers import AutoConfig, WhisperModel
 
     if Path(path).is_file():
         return _from_ctranslate2(Path(path))
+    with readable(str(path)):
+        family = AutoConfig.from_pretrained(path).model_type
+    if family != "whisper":
+        raise UserError(f"{path}: is a {family} model; give a Whisper model")
     model, _ = load_whole(WhisperModel, str(path), lambda key: not key.startswith("decoder."))
     return model.encoder.eval()
 

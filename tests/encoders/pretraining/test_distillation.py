@@ -160,7 +160,26 @@ def test_batches_depend_on_their_number_alone_and_crops_begin_on_the_grid(batche
 
 def test_what_is_no_whisper_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(UserError, match="cannot be loaded as a Whisper"):
+    with pytest.raises(UserError, match="cannot be loaded as an encoder"):
+        read_whisper_encoder(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "hubert"}')
+    with pytest.raises(UserError, match="is a hubert model; give a Whisper model"):
+        read_whisper_encoder(tmp_path)
+
+
+def test_a_whisper_without_all_weights_is_refused_and_one_without_a_decoder_is_not(encoder, tmp_path):
+    from safetensors.torch import save_file
+    from transformers import WhisperConfig
+
+    config = encoder.config.to_dict() | {"decoder_layers": 1, "decoder_attention_heads": 4, "decoder_ffn_dim": 64}
+    WhisperConfig(**config).save_pretrained(tmp_path)
+    weights = {f"model.encoder.{name}": value for name, value in encoder.state_dict().items()}
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    loaded = read_whisper_encoder(tmp_path).state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in encoder.state_dict().items())
+    del weights["model.encoder.layers.1.fc1.weight"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"its weights lack encoder\.layers\.1\.fc1\.weight, which"):
         read_whisper_encoder(tmp_path)
 
 
