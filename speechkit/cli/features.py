@@ -74,8 +74,8 @@ def features(
     loaded = load_encoder(encoder, layer=layer, device=device, dtype=compute)  # type: ignore[arg-type]
     if out is None or deviation:
         return print_facts({str(path): _deviation(loaded, path) for path in inputs}, json)
-    dropped = _write(loaded, inputs, out, dtype)
-    return print_facts({**_summary(out), "dropped": dropped}, json)
+    dropped, noted = _write(loaded, inputs, out, dtype)
+    return print_facts({**_summary(out), "dropped": dropped, "noted": noted}, json)
 
 
 features.__doc__ = EXAMPLES
@@ -102,7 +102,8 @@ def _require_ids(inputs: list[Path]) -> None:
         raise UserError(f"{inputs[0]}: holds no recordings; give a manifest with rows")
 
 
-def _write(encoder: Any, inputs: list[Path], out: Path, dtype: str) -> dict[str, str]:
+def _write(encoder: Any, inputs: list[Path], out: Path, dtype: str) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """What was left out, and what sounds as if it should have been."""
     import sys
 
     from speechkit.encoders.store import FeatureWriter, why_unfit
@@ -110,6 +111,7 @@ def _write(encoder: Any, inputs: list[Path], out: Path, dtype: str) -> dict[str,
     from speechkit.io.atomic import write_json
 
     dropped: dict[str, str] = {}
+    noted: dict[str, list[str]] = {}
 
     def drop(name: str, reason: str, detail: str) -> None:
         dropped[name] = f"{reason}: {detail}"
@@ -117,7 +119,7 @@ def _write(encoder: Any, inputs: list[Path], out: Path, dtype: str) -> dict[str,
 
     with FeatureWriter(out, encoder.spec, dtype) as writer:
         count = 0
-        for name, encoded in _items(encoder, inputs):
+        for name, encoded, heard in _items(encoder, inputs):
             try:
                 frames = encoded()
             except AudioError as error:
@@ -129,18 +131,23 @@ def _write(encoder: Any, inputs: list[Path], out: Path, dtype: str) -> dict[str,
                 continue
             writer.add(name, frames)
             count += 1
+            if notes := heard():
+                noted[name] = notes
+                print(f"speechkit: {name}: {' and '.join(notes)}, encoded all the same", file=sys.stderr)
         write_json(out / "dropped.json", dropped)
         if not count:  # here, so that no store is left, or the one that was
             raise UserError(f"none of {len(dropped)} recordings could be encoded; {out / 'dropped.json'} says why")
-    return dropped
+    return dropped, noted
 
 
-def _items(encoder: Any, inputs: list[Path]) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """The name of every item and what gives its frames."""
+def _items(encoder: Any, inputs: list[Path]) -> Iterator[tuple[str, Callable[[], Any], Callable[[], list[str]]]]:
+    """The name of every item, what gives its frames and what is wrong with its sound."""
     import numpy as np
 
-    from speechkit.data.manifest import read_manifest
+    from speechkit.data.listening import listen, sound_notes
+    from speechkit.data.manifest import audio_path, read_manifest
     from speechkit.encoders.stages import WINDOW_SECONDS, read_cut
+    from speechkit.io.audio import stream_audio
 
     def whole(parts: Iterable[Any]) -> Any:
         return np.concatenate([encoder.encode(np.zeros(0, np.float32)), *parts])
@@ -152,9 +159,10 @@ def _items(encoder: Any, inputs: list[Path]) -> Iterator[tuple[str, Callable[[],
     for path in inputs:
         if _is_manifest(path):
             for row in read_manifest(path):
-                yield row.id, partial(of_row, row, path)
+                yield row.id, partial(of_row, row, path), partial(listen, audio_path(path, row), row)
         else:
-            yield path.stem, partial(lambda path: whole(encoder.encode_long(path)), path)
+            blocks = stream_audio(path, sample_rate=None)
+            yield path.stem, partial(lambda path: whole(encoder.encode_long(path)), path), partial(sound_notes, blocks)
 
 
 def _deviation(encoder: Any, path: Path) -> dict[str, float]:

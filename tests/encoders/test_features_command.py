@@ -54,6 +54,25 @@ def test_the_command_stores_every_cut_and_says_what_it_left_out(manifest, tmp_pa
     assert "1720" in shown
 
 
+def test_clipped_and_silent_recordings_are_encoded_and_named(tmp_path):
+    noise = np.random.default_rng(0).standard_normal(32_000).astype(np.float32)
+    waveforms = {"clip": np.clip(noise, -1, 1), "still": np.zeros(32_000), "good": 0.1 * noise}
+    for name, waveform in waveforms.items():
+        write_audio(tmp_path / f"{name}.wav", waveform, 16_000)
+    rows = [
+        Utterance.from_samples(id=f"row-{name}", audio_filepath=f"{name}.wav", num_samples=32_000, sample_rate=16_000)
+        for name in waveforms
+    ]
+    write_manifest(tmp_path / "m.jsonl", rows)
+    inputs = [tmp_path / "m.jsonl", *(tmp_path / f"{name}.wav" for name in waveforms)]
+    code, output = speechkit("features", *inputs, "--encoder", "mfcc", "--out", tmp_path / "store", "--json")
+    assert code == 0
+    summary = json.loads(output.strip().splitlines()[-1])
+    assert summary["items"] == 6
+    clipped, silent = ["clipped audio"], ["silent audio"]
+    assert summary["noted"] == {"row-clip": clipped, "row-still": silent, "clip": clipped, "still": silent}
+
+
 def test_recordings_are_encoded_in_windows_whose_effect_is_said(manifest, tmp_path):
     recording = manifest.parent / "2.wav"
     assert speechkit("features", recording, "--encoder", "mfcc", "--out", tmp_path / "store")[0] == 0
