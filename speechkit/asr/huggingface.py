@@ -10,33 +10,34 @@ from numpy.typing import NDArray
 
 from speechkit.errors import UserError
 
+CHECKPOINT = (
+    "a Hugging Face CTC checkpoint",
+    "config.json, model.safetensors, preprocessor_config.json and a tokenizer",
+)
+
 
 class HuggingFaceEmitter:
     """A checkpoint by hub id or folder: `AutoModelForCTC` with its feature extractor and tokenizer.
 
     Raises:
-        UserError: if the checkpoint cannot be loaded, is stored as pickle only, or has no CTC vocabulary.
+        UserError: if the checkpoint cannot be loaded, is stored as pickle only, lacks weights (as one without an output
+            does) or has no CTC vocabulary.
     """
 
     def __init__(self, name: str, device: str = "cpu", batch_size: int | None = None):
         import torch
         from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoTokenizer
 
+        from speechkit.encoders.checkpoint import load_whole, readable
         from speechkit.runtime.device import autocast_dtype
 
         self._torch = torch
         self._device = device
-        try:
-            # Only safetensors: a pickle can run code.
-            self._model: Any = AutoModelForCTC.from_pretrained(name, use_safetensors=True).eval().to(device)
+        model, _ = load_whole(AutoModelForCTC, name, described=CHECKPOINT)
+        self._model: Any = model.eval().to(device)
+        with readable(name, CHECKPOINT):
             self._features: Any = AutoFeatureExtractor.from_pretrained(name)
             tokenizer: Any = AutoTokenizer.from_pretrained(name)
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise UserError(
-                f"{name}: cannot be loaded as a Hugging Face CTC checkpoint ({reason}); give a folder or hub id with "
-                "config.json, model.safetensors, preprocessor_config.json and a tokenizer"
-            ) from error
         rate = int(getattr(self._features, "sampling_rate", 16_000))
         if rate != 16_000:
             raise UserError(f"{name}: expects {rate} Hz audio; only 16 kHz checkpoints are supported")

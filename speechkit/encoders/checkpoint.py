@@ -14,10 +14,16 @@ SPARE = ("masked_spec_embed", "num_batches_tracked")
 """Ends of the names of what no pass of an encoder needs: the embedding of masked samples, and a counter of batches."""
 SHOWN = 3
 """So many names of weights stand in a sentence."""
+ENCODER = ("an encoder", "config.json and model.safetensors")
+"""What is asked for, and the files of its folder."""
 
 
 def load_whole(
-    network: Any, name: str, needed: Callable[[str], bool] = lambda key: True, **options: Any
+    network: Any,
+    name: str,
+    needed: Callable[[str], bool] = lambda key: True,
+    described: tuple[str, str] = ENCODER,
+    **options: Any,
 ) -> tuple[Any, list[str]]:
     """A model of a transformers class, in single precision, and the names of weights that were drawn instead of loaded.
 
@@ -25,13 +31,14 @@ def load_whole(
         network: the class, or an ``AutoModel``.
         name: hub id or folder.
         needed: whether a weight, by its name, must come from the checkpoint; the spare ones never must.
+        described: for errors, what is asked for and the files that it has.
         options: for ``from_pretrained``.
 
     Raises:
         UserError: if the checkpoint cannot be read, is stored as pickle only, lacks weights, or holds them in other
             shapes than its configuration says.
     """
-    with readable(name), _silent():
+    with readable(name, described), _silent():
         # Only safetensors: a pickle can run code. Shapes that differ are told by name below.
         model, found = network.from_pretrained(
             name,
@@ -61,7 +68,7 @@ def load_whole(
 
 
 @contextmanager
-def readable(name: str) -> Iterator[None]:
+def readable(name: str, described: tuple[str, str] = ENCODER) -> Iterator[None]:
     """Turn whatever transformers raises over a folder's files into one sentence.
 
     Raises:
@@ -81,8 +88,7 @@ def readable(name: str) -> Iterator[None]:
         reason = " ".join(str(error).split()) or type(error).__name__
         reason = reason if len(reason) < 300 else reason[:300] + " …"
         raise UserError(
-            f"{name}: cannot be loaded as an encoder ({reason}); give a hub id, or a folder with config.json and "
-            "model.safetensors"
+            f"{name}: cannot be loaded as {described[0]} ({reason}); give a hub id, or a folder with {described[1]}"
         ) from error
 
 

@@ -257,6 +257,16 @@ def test_pickled_checkpoint_is_refused(tmp_path):
         load_recognizer(str(folder), device="cpu")
 
 
+def test_checkpoint_without_an_output_is_refused_and_gets_none_of_its_own(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    path = hugging_face_folder(tmp_path / "m", "Wav2Vec2") / "model.safetensors"
+    weights = {name: value for name, value in load_file(path).items() if not name.startswith("lm_head.")}
+    save_file(weights, path, {"format": "pt"})
+    with pytest.raises(UserError, match=r"its weights lack lm_head\.bias, lm_head\.weight"):
+        load_recognizer(str(path.parent), device="cpu")
+
+
 def test_words_file_gives_characters_with_times(tmp_path):
     (tmp_path / "a.ctm").write_text(";; made elsewhere\ntalk 1 0.5 0.4 Hello 0.9\ntalk 1 1.0 0.2 you\nother 1 0 1 no\n")
     hypothesis = load_recognizer(f"words:{tmp_path / 'a.ctm'}").recognize("somewhere/talk.wav")
