@@ -52,7 +52,8 @@ class Comparison(msgspec.Struct, frozen=True):
         layer: that the codebooks were made of.
         clusters: K.
         systems: the quantizers, those of k-means first.
-        reductions: by how much the UED of the others lies below that of k-means, all its seeds together, by change.
+        reductions: by how much the UED of the others lies below that of k-means, all its seeds together, by change;
+            changes under which the units of k-means stay are not there.
         abx_differences: by how much its ABX error lies above their mean, by way; of dense frames under ``dense within``
             and so on.
     """
@@ -317,13 +318,16 @@ def _reductions(
     together = {kind: [kind] for kind in firsts[0]} | ({"overall": audible} if audible else {})
     return {
         system: {
-            name: ued_reduction(
-                [first[kind] for first in firsts for kind in kinds],
-                [second[kind] for kind in kinds],
-                speakers,
-                seed=seed,
-            )
+            name: found
             for name, kinds in together.items()
+            if (
+                found := ued_reduction(
+                    [first[kind] for first in firsts for kind in kinds],
+                    [second[kind] for kind in kinds],
+                    speakers,
+                    seed=seed,
+                )
+            )
         }
         for system, second in edits.items()
         if not is_baseline(system)

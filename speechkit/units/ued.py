@@ -144,8 +144,12 @@ def ued_reduction(
     *,
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
-) -> UedReduction:
+) -> UedReduction | None:
     """By what share the second quantizer's UED is below the first's; utterances are drawn for both at once.
+
+    Returns:
+        None where the first's units hardly change: in all utterances or in those of a draw there is no edit that could
+        become less.
 
     Raises:
         UserError: if the two are not about the same utterances.
@@ -160,10 +164,11 @@ def ued_reduction(
 
     def reduction(sums: NDArray[np.float64]) -> NDArray[np.float64]:
         before, after = ratio(sums[:, 0], sums[:, 1]), ratio(sums[:, 2], sums[:, 3])
-        return 1.0 - ratio(after, before)
+        return 1.0 - np.divide(after, before, out=np.full_like(after, np.nan), where=before > 0)
 
     interval = bootstrap(table, reduction, resamples=resamples, seed=seed)
-    return UedReduction(float(reduction(table.sum(0, keepdims=True).astype(np.float64))[0]), interval)
+    value = float(reduction(table.sum(0, keepdims=True).astype(np.float64))[0])
+    return UedReduction(value, interval) if np.isfinite([value, interval.low, interval.high]).all() else None
 
 
 def interval_groups(ids: Sequence[str], speakers: Mapping[str, str] | None) -> tuple[list[str] | None, str]:

@@ -81,6 +81,17 @@ def test_a_reduction_is_of_the_same_utterances():
         ued_reduction([bad], [other])
 
 
+def test_units_that_stay_have_no_edits_to_lose():
+    clean = {str(n): np.arange(10) for n in range(20)}
+    still, moved = count_edits(clean, clean), count_edits(clean, {name: units[::2] for name, units in clean.items()})
+    assert ued_reduction([still], [still]) is None
+    assert ued_reduction([still], [moved]) is None
+    # One edit in all: most draws of utterances have none of it.
+    once = count_edits(clean, clean | {"0": np.arange(9)})
+    assert ued_reduction([once], [still]) is None
+    assert ued_reduction([moved], [still]).reduction == 1
+
+
 def test_an_utterance_on_one_side_or_none_at_all_is_refused():
     with pytest.raises(UserError, match="missing among the hypotheses"):
         count_edits({"a": np.arange(3)}, {})
