@@ -144,16 +144,17 @@ def _items(encoder: Any, inputs: list[Path]) -> Iterator[tuple[str, Callable[[],
     """The name of every item, what gives its frames and what is wrong with its sound."""
     import numpy as np
 
+    from speechkit.data.audio import read_cut
     from speechkit.data.listening import listen, sound_notes
     from speechkit.data.manifest import audio_path, read_manifest
-    from speechkit.encoders.stages import WINDOW_SECONDS, read_cut
+    from speechkit.encoders.stages import WINDOW_SECONDS
     from speechkit.io.audio import stream_audio
 
     def whole(parts: Iterable[Any]) -> Any:
         return np.concatenate([encoder.encode(np.zeros(0, np.float32)), *parts])
 
     def of_row(row: Utterance, manifest: Path) -> Any:
-        waveform = read_cut(row, manifest)
+        waveform = read_cut(audio_path(manifest, row), row, sample_rate=16_000)
         return encoder.encode(waveform) if row.duration <= WINDOW_SECONDS else whole(encoder.stream([waveform]))
 
     for path in inputs:

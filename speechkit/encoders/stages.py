@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -65,11 +64,13 @@ class Extract(Worker):
 
     def process(self, batch: list[Utterance]) -> list[Value | Drop]:
         """A record with its frames and the encoder's spec, or why there is none."""
+        from speechkit.data.audio import read_cut
+
         answers: list[Value | Drop | None] = [None] * len(batch)
         waveforms: dict[int, NDArray[np.float32]] = {}
         for place, row in enumerate(batch):
             try:
-                waveforms[place] = read_cut(row, Path(self.config.manifest or ""))
+                waveforms[place] = read_cut(audio_path(self.config.manifest or "", row), row, sample_rate=16_000)
             except AudioError as error:
                 answers[place] = Drop("unreadable_audio", str(error))
         # Batches of like length waste little; results do not depend on who stands beside whom.
@@ -93,17 +94,6 @@ class Extract(Worker):
             return Drop(*unfit)
         notes = {**(row.custom or {}), "encoder": msgspec.to_builtins(self.encoder.spec), "frames": len(frames)}
         return Value(msgspec.structs.replace(row, custom=notes), {"frames": frames.astype(self.config.dtype)})
-
-
-def read_cut(row: Utterance, manifest: Path) -> NDArray[np.float32]:
-    """The samples of a manifest's row at 16 kHz.
-
-    Raises:
-        AudioError: if the file cannot be read, contradicts the row, or samples are not finite.
-    """
-    from speechkit.data.audio import read_cut as read
-
-    return read(audio_path(manifest, row), row, sample_rate=16_000)
 
 
 def gather(context: Context) -> None:
