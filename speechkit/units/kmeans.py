@@ -57,7 +57,8 @@ class KMeansConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ]
         if self.sample_frames < self.clusters:
             wrong.append(
-                f"sample_frames is {self.sample_frames}, fewer than the {self.clusters} clusters; raise it or ask for fewer"
+                f"sample_frames is {self.sample_frames}, fewer than the {self.clusters} clusters; raise it or ask for "
+                "fewer"
             )
         if wrong:
             raise ConfigError("; ".join(wrong))
