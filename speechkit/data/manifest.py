@@ -240,7 +240,8 @@ def _message(error: Exception, wanted: Any) -> str:
         near = difflib.get_close_matches(unknown[1], fields, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "put it under 'custom' or remove it"
         return f"unknown field {unknown[1]!r}; {hint}"
-    if isinstance(error, UnicodeError):
+    # msgspec raised UnicodeDecodeError before 0.23, and a DecodeError that says so since.
+    if isinstance(error, UnicodeError) or text.startswith("Invalid UTF-8"):
         return f"is not UTF-8 text ({error}); convert the file to UTF-8"
     if isinstance(error, msgspec.DecodeError) and not isinstance(error, msgspec.ValidationError):
         return f"is not one JSON value a line ({text}); mend or remove the line"
