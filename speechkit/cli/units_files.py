@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from speechkit.cli.facts import print_facts
+
 if TYPE_CHECKING:
     from speechkit.units.quantizers import UnitSet
     from speechkit.units.sequences import UnitSequence
@@ -46,12 +48,10 @@ def read_units(paths: list[Path], codebook: Path, merges: Path | None = None) ->
 
 
 def print_values(values: dict[str, Any], json: bool) -> None:
-    """Print names and values in two columns, or as one JSON object."""
-    if json:
-        import msgspec
-
-        typer.echo(msgspec.json.encode(values).decode())
-        return
-    width = max(map(len, values))
-    for name, value in values.items():
-        typer.echo(f"{name.replace('_', ' '):{width}}  {f'{value:,.4g}' if isinstance(value, float) else value}")
+    """As `print_facts`, with spaces in names and four digits of numbers for people."""
+    if not json:
+        values = {
+            name.replace("_", " "): f"{value:,.4g}" if isinstance(value, float) else value
+            for name, value in values.items()
+        }
+    print_facts(values, json)
