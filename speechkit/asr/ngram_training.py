@@ -1,7 +1,8 @@
 """Estimate n-gram models from text and write them as ARPA. Torch-free.
 
 Interpolated modified Kneser-Ney smoothing (Chen and Goodman 1999), with the counts of counts of every order, as lmplz
-estimates it; Witten-Bell smoothing (Witten and Bell 1991) where a corpus is so small that its discounts do not exist.
+estimates it, and with its fallback discounts for orders whose counts do not give any: those of characters and units,
+and of small corpora. Witten-Bell smoothing (Witten and Bell 1991) on request.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ Smoothing = Literal["auto", "kneser-ney", "witten-bell"]
 Ngram = tuple[str, ...]
 NEVER_LOG10 = -99.0
 """Of ``<s>``, which is no word that could follow."""
+FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
+"""For counts of 1, 2, and 3 or more of an order that has no discounts of its own; as ``lmplz --discount_fallback``."""
 
 
 def estimate(
@@ -30,27 +33,29 @@ def estimate(
     Args:
         sentences: words; neither ``<s>`` nor ``</s>`` among them.
         order: 1 to 6.
-        smoothing: ``auto`` takes Kneser-Ney where its discounts exist.
+        smoothing: ``auto`` is Kneser-Ney with fallback discounts for the orders that have none of their own.
 
     Raises:
-        UserError: if there is no word, a word is a mark of the format, or Kneser-Ney is asked for and has no discounts.
+        UserError: if there is no word, a word is a mark of the format, or Kneser-Ney is asked for and an order has no
+            discounts of its own.
     """
     if not 1 <= order <= 6:
         raise UserError(f"the order is {order}; choose 1 to 6")
     counts = _counts(sentences, order)
     if not counts[0]:
         raise UserError("there is no word to learn a language model from; give text")
+    if smoothing == "witten-bell":
+        return _witten_bell(counts, order), smoothing
     adjusted = [_left_extensions(counts, n) for n in range(order)]
-    discounts = None if smoothing == "witten-bell" else [_discounts(table) for table in adjusted]
-    missing = [n + 1 for n, each in enumerate(discounts or []) if each is None]
-    if discounts is None or (missing and smoothing == "auto"):
-        return _witten_bell(counts, order), "witten-bell"
-    if missing:
+    discounts = [_discounts(table) for table in adjusted]
+    missing = [str(n) for n, found in enumerate(discounts, 1) if found is None]
+    if missing and smoothing == "kneser-ney":
         raise UserError(
-            f"the text is too small for Kneser-Ney discounts of order {missing[0]}; give more text, a lower order, or "
-            "witten-bell"
+            f"the counts of order {missing[0]} give no Kneser-Ney discounts; give more text, a lower order, auto "
+            "(which takes fallback discounts there) or witten-bell"
         )
-    return _kneser_ney(adjusted, [each or (0.0, 0.0, 0.0) for each in discounts], order), "kneser-ney"
+    used = f"kneser-ney with fallback discounts at order {', '.join(missing)}" if missing else "kneser-ney"
+    return _kneser_ney(adjusted, [found or FALLBACK_DISCOUNTS for found in discounts], order), used
 
 
 def _counts(sentences: Iterable[Sequence[str]], order: int) -> list[Counter[Ngram]]:

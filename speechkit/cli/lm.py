@@ -41,7 +41,7 @@ def build(
     texts: Texts,
     out: Annotated[Path, typer.Option(help="The model, .arpa.")],
     order: Annotated[int, typer.Option(help="Longest n-gram.")] = 3,
-    smoothing: Annotated[Smoothing, typer.Option(help="auto takes Kneser-Ney where it exists.")] = Smoothing.auto,
+    smoothing: Annotated[Smoothing, typer.Option(help="auto: Kneser-Ney that always exists.")] = Smoothing.auto,
     unit: Annotated[Unit, typer.Option(help="Words, or characters for a model of spelling.")] = Unit.word,
     normalizer: Normalizer = "simple",
 ) -> None:

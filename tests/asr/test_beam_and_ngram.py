@@ -34,10 +34,10 @@ def big_corpus():
 
 
 @settings(max_examples=40, deadline=None)
-@given(texts, st.integers(1, 4))
-def test_probabilities_behind_any_context_sum_to_one(sentences, order):
-    model, used = estimate(sentences, order, "witten-bell")
-    assert used == "witten-bell"
+@given(texts, st.integers(1, 4), st.sampled_from(["auto", "witten-bell"]))
+def test_probabilities_behind_any_context_sum_to_one(sentences, order, smoothing):
+    model, used = estimate(sentences, order, smoothing)
+    assert used.startswith("witten-bell" if smoothing == "witten-bell" else "kneser-ney")
     known = sorted({word for sentence in sentences for word in sentence} | {END, UNKNOWN})
     for context in [[], ["a"], ["b", "a"], ["never", "a"], ["ab", "ba", "b"]]:
         state = model.begin()
@@ -59,6 +59,26 @@ def test_kneser_ney_sums_to_one_and_beats_witten_bell_on_new_text(order):
         assert sum(math.exp(kneser_ney.score(state, word)[0]) for word in known) == pytest.approx(1, abs=1e-9)
     witten_bell, _ = estimate(corpus[:350], order, "witten-bell")
     assert kneser_ney.perplexity(corpus[350:])[0] < 1.02 * witten_bell.perplexity(corpus[350:])[0]
+
+
+def test_an_order_without_discounts_takes_the_fallback_ones_and_says_so():
+    # Counts 3, 2, 1, 1 and the end's 3: none of 4, so that the counts of counts give no discounts.
+    sentences = [["a", "b"], ["a", "b"], ["a", "c", "d"]]
+    model, used = estimate(sentences, 1)
+    assert used == "kneser-ney with fallback discounts at order 1"
+    left = (1.5 + 1.0 + 0.5 + 0.5 + 1.5) / 10
+    for word, own in {"a": 3 - 1.5, "b": 2 - 1, "c": 1 - 0.5, UNKNOWN: 0}.items():
+        assert math.exp(model.score((), word)[0]) == pytest.approx(own / 10 + left / 6)
+    with pytest.raises(UserError, match="counts of order 1 give no Kneser-Ney discounts; give more text"):
+        estimate(sentences, 1, "kneser-ney")
+
+
+def test_characters_are_foreseen_better_with_fallback_discounts_than_by_witten_bell():
+    spelled = [list("_".join(sentence)) for sentence in big_corpus()]
+    model, used = estimate(spelled[:300], 4)
+    assert used.startswith("kneser-ney with fallback discounts at order 1")
+    witten_bell, _ = estimate(spelled[:300], 4, "witten-bell")
+    assert model.perplexity(spelled[300:])[0] < witten_bell.perplexity(spelled[300:])[0]
 
 
 def test_witten_bell_leaves_the_share_of_the_kinds():
@@ -167,7 +187,7 @@ def test_the_command_builds_and_measures(tmp_path, capsys):
     (tmp_path / "text.txt").write_text("The cat sat.\nA cat, a mat!\n" * 3)
     out = str(tmp_path / "m.arpa")
     assert call(["lm", "build", str(tmp_path / "text.txt"), "--out", out, "--order", "2"]) == 0
-    assert "witten-bell" in capsys.readouterr().out
+    assert "2, kneser-ney with fallback discounts at order 1, 2, in" in capsys.readouterr().out
     assert call(["lm", "perplexity", out, str(tmp_path / "text.txt")]) == 0
     assert "0.00% of the words are unknown" in capsys.readouterr().out
     spelled = ["lm", "build", str(tmp_path / "text.txt"), "--out", out, "--unit", "character", "--order", "3"]
