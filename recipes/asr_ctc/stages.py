@@ -180,18 +180,11 @@ def hf_model(config: TrainConfig, vocabulary: tuple[str, ...]) -> Any:
     """A Hugging Face encoder with a new output over the vocabulary."""
     from transformers import AutoModelForCTC
 
+    from speechkit.encoders.checkpoint import load_whole
+
     if config.init is None:
         raise ConfigError("train.init is not set; give the folder or hub id of a Hugging Face encoder")
-    try:
-        network = AutoModelForCTC.from_pretrained(
-            config.init,
-            vocab_size=len(vocabulary),
-            pad_token_id=0,
-            ignore_mismatched_sizes=True,
-            use_safetensors=True,
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(f"{config.init}: cannot be loaded as a Hugging Face encoder ({error})") from error
+    network, _ = load_whole(AutoModelForCTC, config.init, new_head=True, vocab_size=len(vocabulary), pad_token_id=0)
     if getattr(network.config, "conv_stride", None) is None:
         raise UserError(f"{config.init}: takes features, not waveforms; choose a Wav2Vec2, HuBERT or WavLM encoder")
     return network

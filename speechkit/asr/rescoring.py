@@ -13,6 +13,7 @@ from speechkit.io.hashing import digest_file
 TextScorer = Callable[[str], float]
 """A text to its natural log-probability."""
 ARPA = (".arpa", ".arpa.gz")
+CAUSAL_MODEL = ("a causal language model", "config.json, model.safetensors and a tokenizer")
 
 
 def rescore(texts: Sequence[BeamText], language: TextScorer, *, weight: float, bonus: float = 0.0) -> list[BeamText]:
@@ -49,19 +50,18 @@ def causal_model_scorer(name: str, device: str = "cpu") -> TextScorer:
     """Log-probabilities of texts by a transformers causal language model, hub id or folder, for `rescore`.
 
     Raises:
-        UserError: if it cannot be loaded; only safetensors are read.
+        UserError: if it cannot be loaded, or lacks weights; only safetensors are read.
     """
     import torch
-    import transformers
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from speechkit.errors import UserError
+    from speechkit.encoders.checkpoint import load_whole, readable
 
-    try:
-        network: Any = transformers.AutoModelForCausalLM.from_pretrained(name, use_safetensors=True).eval().to(device)
-        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{name}: cannot be loaded as a causal language model ({reason}); give a folder") from error
+    # Large ones are stored in half precision, and fit nowhere in another.
+    loaded, _ = load_whole(AutoModelForCausalLM, name, described=CAUSAL_MODEL, dtype="auto")
+    network: Any = loaded.eval().to(device)
+    with readable(name, CAUSAL_MODEL):
+        tokenizer: Any = AutoTokenizer.from_pretrained(name)
     first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
 
     def language(text: str) -> float:

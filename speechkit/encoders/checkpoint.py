@@ -23,41 +23,53 @@ def load_whole(
     name: str,
     needed: Callable[[str], bool] = lambda key: True,
     described: tuple[str, str] = ENCODER,
+    *,
+    new_head: bool = False,
+    dtype: torch.dtype | str = torch.float32,
     **options: Any,
 ) -> tuple[Any, list[str]]:
-    """A model of a transformers class, in single precision, and the names of weights that were drawn instead of loaded.
+    """A model of a transformers class, and the names of weights that were drawn instead of loaded.
 
     Args:
         network: the class, or an ``AutoModel``.
         name: hub id or folder.
         needed: whether a weight, by its name, must come from the checkpoint; the spare ones never must.
         described: for errors, what is asked for and the files that it has.
+        new_head: whether what stands upon the model, its pooler too, may be drawn where the checkpoint has none or one
+            of another shape, to be trained.
+        dtype: of the weights; ``auto`` is as they are stored.
         options: for ``from_pretrained``.
 
     Raises:
         UserError: if the checkpoint cannot be read, is stored as pickle only, lacks weights, or holds them in other
             shapes than its configuration says.
     """
+
+    def must_be_stored(key: str) -> bool:
+        body = key.startswith(f"{model.base_model_prefix}.") and ".pooler." not in key
+        return needed(key) and not key.endswith(SPARE) and (body or not new_head)
+
     with readable(name, described), _silent():
         # Only safetensors: a pickle can run code. Shapes that differ are told by name below.
         model, found = network.from_pretrained(
             name,
             use_safetensors=True,
-            dtype=torch.float32,
+            dtype=dtype,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
             **options,
         )
-    other = sorted((key, tuple(stored), tuple(wanted)) for key, stored, wanted in found["mismatched_keys"])
+    of_other_shape = {key: (tuple(stored), tuple(wanted)) for key, stored, wanted in found["mismatched_keys"]}
+    other = sorted(key for key in of_other_shape if not new_head or must_be_stored(key))
     if other:
-        key, stored, wanted = other[0]
+        key, (stored, wanted) = other[0], of_other_shape[other[0]]
         more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
         raise UserError(
             f"{name}: {key} has shape {stored} where config.json says {wanted}{more}; get the weights and config.json "
             "of one checkpoint"
         )
-    missing = sorted(found["missing_keys"])
-    lost = [key for key in missing if needed(key) and not key.endswith(SPARE)]
+    missing = sorted({*found["missing_keys"], *of_other_shape})
+    lost = [key for key in missing if must_be_stored(key)]
     if lost:
         more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
         raise UserError(

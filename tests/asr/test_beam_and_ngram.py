@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from speechkit.asr.beam import BeamConfig, BeamText, beam_search
 from speechkit.asr.ctc_training import greedy_texts
@@ -181,6 +182,10 @@ def test_rescoring_orders_the_same_texts_anew(tmp_path):
     assert total == pytest.approx(1, abs=1e-4)
     with pytest.raises(UserError, match="cannot be loaded as a causal"):
         causal_model_scorer(str(tmp_path / "nothing"))
+    path = tmp_path / "model.safetensors"
+    save_file({n: v for n, v in load_file(path).items() if ".ln_f." not in n}, path, {"format": "pt"})
+    with pytest.raises(UserError, match=r"its weights lack transformer\.ln_f\.bias, transformer\.ln_f\.weight"):
+        causal_model_scorer(str(tmp_path))
 
 
 def test_the_command_builds_and_measures(tmp_path, capsys):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from safetensors.torch import load_file, save_file
 
 from recipes.asr_ctc.recipe import recipe
 from speechkit.asr import load_recognizer
@@ -92,6 +93,11 @@ def test_a_hugging_face_encoder_is_tuned_and_loads_like_any_checkpoint(manifests
     assert emissions.vocabulary[:2] == ("<blank>", " ")
     assert emissions.blank == 0
     assert np.isfinite(emissions.log_probs.astype(np.float32)).all()
+    path = tmp_path / "encoder" / "model.safetensors"
+    lost = {name: value for name, value in load_file(path).items() if not name.startswith("feature_projection.")}
+    save_file(lost, path, {"format": "pt"})
+    with pytest.raises(UserError, match=r"encoder: its weights lack wav2vec2\.feature_projection\..* and 1 more"):
+        run_recipe(recipe, tmp_path / "torn", overrides=settings, config_files=[CONF / "tiny.yaml"], device="cpu")
 
 
 def test_frozen_layers_stay_as_they_are_and_the_rest_learns(manifests, tmp_path):

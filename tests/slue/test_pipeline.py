@@ -15,6 +15,7 @@ from transformers import (
     BertForQuestionAnswering,
     BertForSequenceClassification,
     BertForTokenClassification,
+    BertModel,
     PreTrainedTokenizerFast,
 )
 from typer.testing import CliRunner
@@ -224,5 +225,8 @@ def test_models_that_do_not_fit_are_refused(manifest, classifier, tmp_path):
     untrained = saved(BertForSequenceClassification(small(num_labels=3)), tmp_path / "untrained")
     with pytest.raises(UserError, match="LABEL_0"):
         TextClassifier(untrained)
+    headless = saved(BertModel(small()), tmp_path / "headless")
+    with pytest.raises(UserError, match=r"headless: its weights lack qa_outputs\.bias, qa_outputs\.weight, which"):
+        ExtractiveReader(headless)
     with pytest.raises(UserError, match="'localisation': has no pipeline"):
         list(predict("localisation", manifest, classifier, oracle))

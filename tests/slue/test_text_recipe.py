@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from speechkit.cli.slue import app
@@ -123,6 +123,17 @@ def test_a_model_in_a_folder_is_tuned_to_other_labels(write, tmp_path):
     )
     assert tuned.best > 0.9
     assert {r["pred_intent"] for r in predict_texts("intent", two, str(tmp_path / "two/model"))} == {"far", "near"}
+
+
+def test_a_model_without_a_head_gets_a_new_one_but_no_new_layer(write, tmp_path):
+    examples = read_examples("qa-text", write("rows.jsonl", rows("qa-text")))
+    train_text_model("intent", *[read_examples("intent", write("i.jsonl", rows("intent")))] * 2, FAST, tmp_path / "a")
+    body = TextTrainingConfig(init=str(tmp_path / "a/model"), steps=2, batch_size=8, evaluate_every=2)
+    assert train_text_model("qa-text", examples, examples, body, tmp_path / "reader").complete
+    path = tmp_path / "a/model/model.safetensors"
+    save_file({n: v for n, v in load_file(path).items() if ".layer.0.attention." not in n}, path, {"format": "pt"})
+    with pytest.raises(UserError, match=r"model: its weights lack .*layer\.0\.attention\..* and 7 more"):
+        train_text_model("qa-text", examples, examples, body, tmp_path / "torn")
 
 
 def test_labels_of_the_development_rows_that_were_never_trained_are_named(write, tmp_path):

@@ -23,21 +23,25 @@ Loaded = tuple[Any, Any, int]
 def load_text_model(automatic: str, what: str, name: str, device: str = "cpu", **options: Any) -> Loaded:
     """A model of one of transformers' automatic classes with its tokenizer, by hub id or folder.
 
+    Args:
+        automatic: the class.
+        what: it is called in errors.
+        name: hub id or folder.
+        device: for the model.
+        options: for `load_whole`: ``new_head`` for a model that is to be trained, and settings.
+
     Raises:
-        UserError: if it cannot be loaded as ``what``, or has no fast tokenizer.
+        UserError: if it cannot be loaded as ``what``, lacks weights, or has no fast tokenizer.
     """
     import transformers
 
+    from speechkit.encoders.checkpoint import load_whole, readable
+
     transformers.utils.logging.disable_progress_bar()
-    try:
-        model: Any = getattr(transformers, automatic).from_pretrained(name, use_safetensors=True, **options)
+    described = what, "config.json, model.safetensors and a tokenizer"
+    model, _ = load_whole(getattr(transformers, automatic), name, described=described, **options)
+    with readable(name, described):
         tokenizer: Any = transformers.AutoTokenizer.from_pretrained(name, use_fast=True)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"{name}: cannot be loaded as {what} ({reason}); give a folder or hub id with config.json, "
-            "model.safetensors and a tokenizer"
-        ) from error
     if not tokenizer.is_fast:
         raise UserError(f"{name}: has no fast tokenizer (tokenizer.json); save one beside the model")
     return model.eval().to(device), tokenizer, positions_of(model, tokenizer)

@@ -250,7 +250,7 @@ def score_examples(task: str, loaded: Loaded, rows: Sequence[Example], device: s
 
 def _prepared(task: str, rows: Sequence[Example], labels: list[str], config: TextTrainingConfig) -> Loaded:
     automatic, what = AUTOMATIC[task]
-    options = {"problem_type": "multi_label_classification"} if task == "dialog-acts" else {}
+    options: dict[str, Any] = {"problem_type": "multi_label_classification"} if task == "dialog-acts" else {}
     if config.init == "scratch":
         summaries = (row.gold for row in rows if task == "summarisation")
         texts = chain((text for row in rows for text in (row.text, row.passage) if text), summaries)
@@ -261,8 +261,10 @@ def _prepared(task: str, rows: Sequence[Example], labels: list[str], config: Tex
             model = new_model(automatic, tokenizer, config.small, labels, **options)
         return model, tokenizer, positions_of(model, tokenizer)
     if labels:
-        options |= label_names(labels) | {"ignore_mismatched_sizes": True}
-    return load_text_model(automatic, what, config.init, **options)
+        options |= label_names(labels)
+    elif task == "qa-text":
+        options["num_labels"] = 2  # where an answer begins and ends, whatever labels the model had before
+    return load_text_model(automatic, what, config.init, new_head=task != "summarisation", **options)
 
 
 def _read_result(
