@@ -229,7 +229,7 @@ def transcribe(context: Context) -> None:
     import numpy as np
 
     from speechkit.asr import load_recognizer
-    from speechkit.asr.ctc_training import load_waveform
+    from speechkit.data.audio import read_waveform
     from speechkit.io.audio import write_audio
 
     recognizer = load_recognizer(
@@ -241,7 +241,7 @@ def transcribe(context: Context) -> None:
         with tempfile.TemporaryDirectory() as temporary:
             piece = Path(temporary) / "utterance.wav"
             for done, row in enumerate(rows, 1):
-                waveform = load_waveform(row, Path(context.inputs["test_manifest"]))
+                waveform = read_waveform(row, context.inputs["test_manifest"])
                 write_audio(piece, np.clip(waveform, -1, 1), 16_000)
                 yield msgspec.structs.replace(row, text=recognizer.recognize(str(piece)).text)
                 context.progress.update(done, len(rows))

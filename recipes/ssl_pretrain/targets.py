@@ -66,7 +66,7 @@ def make_targets(context: Context) -> None:
 
 def encoded(encoder: Any, rows: list[tuple[Utterance, Path]], context: Context) -> Iterator[NDArray[np.float32]]:
     """Frames of every row."""
-    from speechkit.encoders.pretraining.batches import read_waveform
+    from speechkit.data.audio import read_waveform
 
     for done, (row, manifest) in enumerate(rows, 1):
         yield encoder.encode(read_waveform(row, manifest))

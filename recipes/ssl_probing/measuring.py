@@ -6,7 +6,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,7 +31,7 @@ def encode(context: Context) -> None:
     Raises:
         UserError: if nothing is left.
     """
-    from speechkit.data.audio import read_cut
+    from speechkit.data.audio import read_waveform
     from speechkit.encoders import load_encoder
     from speechkit.encoders.probing.layer_cache import write_layers
 
@@ -47,9 +46,8 @@ def encode(context: Context) -> None:
 
     def waveforms() -> Iterator[tuple[str, Any]]:
         for place, row in enumerate(rows):
-            path = Path(context.inputs[row.custom["manifest"]]).parent / row.audio_filepath
             try:
-                yield row.id, read_cut(path, row, sample_rate=16_000)
+                yield row.id, read_waveform(row, context.inputs[row.custom["manifest"]])
             except AudioError as error:
                 leave_out(row.id, "unreadable_audio", str(error))
             context.progress.update(place + 1, len(rows))

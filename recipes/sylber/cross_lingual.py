@@ -18,8 +18,8 @@ import numpy as np
 
 from recipes.sylber.recipe import recipe
 from recipes.sylber.systems import Choice, seconds_of, segmenter_of, truth_times
-from speechkit.data.audio import read_cut
-from speechkit.data.manifest import audio_path, read_manifest
+from speechkit.data.audio import read_waveform
+from speechkit.data.manifest import read_manifest
 from speechkit.encoders import load_encoder
 from speechkit.errors import AlignmentError, UserError
 from speechkit.pipeline import outputs
@@ -41,7 +41,7 @@ def judge_language(
     waveforms, truth, nuclei, failed = [], [], [], 0
     for row in rows:
         words = normalizer.normalize(row.text or "").text.split()
-        waveform = read_cut(audio_path(manifest, row), row, sample_rate=16_000)
+        waveform = read_waveform(row, manifest)
         try:
             silver = align_silver(aligner, waveform, words)
         except AlignmentError:

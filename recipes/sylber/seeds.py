@@ -51,7 +51,7 @@ class Seeds(msgspec.Struct, frozen=True):
 
     def settings(self, rows: Sequence[Utterance], manifest: Path) -> dict[str, Any]:
         """What `SelfSegmentation` needs to take these segments of the rows of a manifest."""
-        from speechkit.encoders.pretraining.batches import read_waveform
+        from speechkit.data.audio import read_waveform
         from speechkit.syllables.dynamic import DynamicSegmenter
         from speechkit.syllables.envelope import EnvelopeSegmenter
 
@@ -113,7 +113,7 @@ def rate_penalty(
     seeds: Seeds, rows: Sequence[Utterance], manifest: Path, encode: Callable[[Float], Float], rate: float
 ) -> float:
     """The duration penalty at which the speech of some recordings has a rate of segments a second."""
-    from speechkit.encoders.pretraining.batches import read_waveform
+    from speechkit.data.audio import read_waveform
     from speechkit.syllables.dynamic import penalty_for_rate
 
     stretches = []

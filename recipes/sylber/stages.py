@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 
@@ -83,12 +82,11 @@ class AlignSilver(Worker):
         return [self._align(row) for row in batch]
 
     def _align(self, row: Utterance) -> Utterance | Drop:
-        from speechkit.data.audio import read_cut
+        from speechkit.data.audio import read_waveform
         from speechkit.syllables.silver_alignment import align_silver
 
-        audio = Path(self.inputs["truth_manifest"]).parent / row.audio_filepath
         try:
-            waveform = read_cut(audio, row, sample_rate=16_000)
+            waveform = read_waveform(row, self.inputs["truth_manifest"])
             # The recogniser of another language would say nothing about where words begin.
             heard = (row.alignment or {}).get("word") if self.config.lang == "en" else None
             silver = align_silver(self.aligner, waveform, (row.text or "").split(), heard)

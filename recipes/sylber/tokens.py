@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -45,7 +44,7 @@ class TokenReport(msgspec.Struct, frozen=True):
 
 def make_tokens(context: Context) -> None:
     """Cluster the segment vectors of the training speech, and write the test utterances as tokens."""
-    from speechkit.data.audio import read_cut
+    from speechkit.data.audio import read_waveform
     from speechkit.encoders import load_encoder
     from speechkit.syllables.segments import segment_means
     from speechkit.units.kmeans import KMeansConfig, train_kmeans
@@ -60,7 +59,7 @@ def make_tokens(context: Context) -> None:
 
     def cut(rows: Iterable[Utterance], manifest: str) -> Iterator[tuple[Utterance, Any, NDArray[np.float32], int]]:
         for row in rows:
-            waveform = read_cut(Path(context.inputs[manifest]).parent / row.audio_filepath, row, sample_rate=16_000)
+            waveform = read_waveform(row, context.inputs[manifest])
             frames = encoder.encode(waveform)
             boundaries = segmenter.segment(frames)
             yield row, boundaries, segment_means(frames, boundaries), len(frames)

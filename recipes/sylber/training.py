@@ -98,8 +98,8 @@ class Cutting(msgspec.Struct, frozen=True):
 
 def teacher_cutting(context: Context, seeds: Seeds) -> Cutting:
     """Measured before training, on the same recordings in every run, so that a resumed run cuts alike."""
+    from speechkit.data.audio import read_waveform
     from speechkit.encoders import load_encoder
-    from speechkit.encoders.pretraining.batches import read_waveform
     from speechkit.syllables.norms import frame_norms
     from speechkit.syllables.thresholds import estimate_thresholds
     from speechkit.syllables.two_gaussians import fit_two_gaussians
@@ -142,16 +142,13 @@ def training_batches(context: Context, name: str) -> WaveformBatches:
 
 def recorded_noises(context: Context) -> list[NDArray[np.float32]]:
     """The recordings of ``noise_manifest``, at most a minute of each."""
-    from speechkit.data.audio import read_cut
-    from speechkit.data.manifest import audio_path, read_manifest
+    from speechkit.data.audio import read_waveform
+    from speechkit.data.manifest import read_manifest
 
     if "noise_manifest" not in context.inputs:
         return []
     manifest = Path(context.inputs["noise_manifest"])
-    return [
-        read_cut(audio_path(manifest, row), row, sample_rate=16_000, num_samples=60 * row.sample_rate)
-        for row in read_manifest(manifest)
-    ]
+    return [read_waveform(row, manifest, num_samples=60 * row.sample_rate) for row in read_manifest(manifest)]
 
 
 def _train(context: Context, objective_of: Callable[[str], SelfSegmentation]) -> None:

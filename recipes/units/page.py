@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechkit.pipeline import Context
@@ -180,8 +179,7 @@ def _pictures(
     clusters: int,
 ) -> list[UnitPicture]:
     """Recordings of about `PICTURE_SECONDS`, those with alignments first."""
-    from speechkit.data.audio import read_cut
-    from speechkit.data.manifest import audio_path
+    from speechkit.data.audio import read_waveform
     from speechkit.report.unit_picture import Ribbon, UnitPicture
 
     config = context.config
@@ -198,7 +196,7 @@ def _pictures(
         pictures.append(
             UnitPicture(
                 name,
-                read_cut(audio_path(Path(context.inputs["test_manifest"]), row), row, sample_rate=16_000),
+                read_waveform(row, context.inputs["test_manifest"]),
                 16_000,
                 [Ribbon(system, units[name]) for system, units in drawn.items()],
                 spans,

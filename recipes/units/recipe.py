@@ -67,7 +67,7 @@ recipe = Recipe(
             inputs=(stage("assign", "units"),),
             outputs=(Output("merges"), Output("curves.jsonl", schema=BpeCurve)),
             config=BpeConfig,
-            version=2,
+            version=3,
         ),
         Stage(
             number=6,

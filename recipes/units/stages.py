@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -108,12 +107,11 @@ class Encode(Worker):
     def _encode(self, row: Utterance) -> list[Value | Drop] | Drop:
         import numpy as np
 
-        from speechkit.data.audio import read_cut
-        from speechkit.data.manifest import audio_path
+        from speechkit.data.audio import read_waveform
 
         part, name = (row.custom or {})["part"], (row.custom or {})["id"]
         try:
-            waveform = read_cut(audio_path(Path(self.inputs[f"{part}_manifest"]), row), row, sample_rate=16_000)
+            waveform = read_waveform(row, self.inputs[f"{part}_manifest"])
         except AudioError as error:
             return Drop("unreadable_audio", str(error))
         states = self.encoder.encode_layers(waveform)

@@ -71,12 +71,11 @@ class Encoding:
 
     def __call__(self, row: Utterance) -> list[Version] | str:
         """All versions of a recording by layer, or why it cannot be read."""
-        from speechkit.data import audio_path
-        from speechkit.data.audio import read_cut
+        from speechkit.data.audio import read_waveform
         from speechkit.units.perturbations import perturb
 
         try:
-            waveform = read_cut(audio_path(self._manifest, row), row, sample_rate=16_000)
+            waveform = read_waveform(row, self._manifest)
         except AudioError as error:
             return str(error)
         states = self._encoder.encode_layers(waveform)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recipes.units_invariant.stages import BASELINE, CLEAN
@@ -176,8 +175,7 @@ def draw(
     clusters: int,
 ) -> list[UnitPicture]:
     """Pictures of the first recordings with words, or of the first."""
-    from speechkit.data import audio_path
-    from speechkit.data.audio import read_cut
+    from speechkit.data.audio import read_waveform
     from speechkit.report.unit_picture import Ribbon, UnitPicture
 
     config = context.config
@@ -192,7 +190,7 @@ def draw(
         pictures.append(
             UnitPicture(
                 name,
-                read_cut(audio_path(Path(context.inputs["test_manifest"]), row), row, sample_rate=16_000),
+                read_waveform(row, context.inputs["test_manifest"]),
                 16_000,
                 [
                     Ribbon(f"{system}, {version}", units[version][name])

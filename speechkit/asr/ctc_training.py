@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from speechkit.asr.ctc_decoding import greedy_decode
 from speechkit.asr.ctc_model import CtcModel
 from speechkit.asr.hypothesis import Emissions
-from speechkit.data import Utterance, audio_path
-from speechkit.data.audio import read_cut
+from speechkit.data import Utterance
+from speechkit.data.audio import read_waveform
 from speechkit.training import LengthBuckets
 from speechkit.training.augment import AugmentConfig, augment_waveform, mask_features
 
@@ -26,11 +26,6 @@ BLANK = "<blank>"
 def character_set(texts: Sequence[str]) -> tuple[str, ...]:
     """The blank, the space, then every other character of the texts in code point order."""
     return (BLANK, " ", *sorted({character for text in texts for character in text} - {" "}))
-
-
-def load_waveform(utterance: Utterance, manifest: Path) -> NDArray[np.float32]:
-    """The samples of a manifest's utterance at 16 kHz."""
-    return read_cut(audio_path(manifest, utterance), utterance, sample_rate=16_000)
 
 
 class CtcBatches:
@@ -91,11 +86,11 @@ class CtcBatches:
             if key not in self._kept:
                 own = np.random.default_rng([self._seed, 2, *key])
                 # The first variant is the recording as it is.
-                waveform = load_waveform(row, self._manifest)
+                waveform = read_waveform(row, self._manifest)
                 varied = augment_waveform(waveform, self._augment, own) if key[1] else waveform
                 self._kept[key] = self._features(varied).astype(np.float16)
             return mask_features(self._kept[key].astype(np.float32), self._augment, generator)
-        waveform = augment_waveform(load_waveform(row, self._manifest), self._augment, generator)
+        waveform = augment_waveform(read_waveform(row, self._manifest), self._augment, generator)
         if self._features is None:
             return np.asarray((waveform - waveform.mean()) / (waveform.std() + 1e-5), np.float32)
         return mask_features(self._features(waveform), self._augment, generator)

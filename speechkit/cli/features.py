@@ -119,9 +119,9 @@ def _write(encoder: Any, inputs: list[Path], out: Path, dtype: str) -> tuple[dic
 
     with FeatureWriter(out, encoder.spec, dtype) as writer:
         count = 0
-        for name, encoded, heard in _items(encoder, inputs):
+        for name, encoded in _items(encoder, inputs):
             try:
-                frames = encoded()
+                frames, notes = encoded()
             except AudioError as error:
                 drop(name, "unreadable_audio", str(error))
                 continue
@@ -131,7 +131,7 @@ def _write(encoder: Any, inputs: list[Path], out: Path, dtype: str) -> tuple[dic
                 continue
             writer.add(name, frames)
             count += 1
-            if notes := heard():
+            if notes:
                 noted[name] = notes
                 print(f"speechkit: {name}: {' and '.join(notes)}, encoded all the same", file=sys.stderr)
         write_json(out / "dropped.json", dropped)
@@ -140,11 +140,11 @@ def _write(encoder: Any, inputs: list[Path], out: Path, dtype: str) -> tuple[dic
     return dropped, noted
 
 
-def _items(encoder: Any, inputs: list[Path]) -> Iterator[tuple[str, Callable[[], Any], Callable[[], list[str]]]]:
-    """The name of every item, what gives its frames and what is wrong with its sound."""
+def _items(encoder: Any, inputs: list[Path]) -> Iterator[tuple[str, Callable[[], tuple[Any, list[str]]]]]:
+    """The name of every item, and what gives its frames and says what is wrong with its sound."""
     import numpy as np
 
-    from speechkit.data.audio import read_cut
+    from speechkit.data.audio import WAVEFORM_RATE, read_waveform
     from speechkit.data.listening import listen, sound_notes
     from speechkit.data.manifest import audio_path, read_manifest
     from speechkit.encoders.stages import WINDOW_SECONDS
@@ -153,17 +153,23 @@ def _items(encoder: Any, inputs: list[Path]) -> Iterator[tuple[str, Callable[[],
     def whole(parts: Iterable[Any]) -> Any:
         return np.concatenate([encoder.encode(np.zeros(0, np.float32)), *parts])
 
-    def of_row(row: Utterance, manifest: Path) -> Any:
-        waveform = read_cut(audio_path(manifest, row), row, sample_rate=16_000)
-        return encoder.encode(waveform) if row.duration <= WINDOW_SECONDS else whole(encoder.stream([waveform]))
+    def of_row(row: Utterance, manifest: Path) -> tuple[Any, list[str]]:
+        waveform = read_waveform(row, manifest)
+        # Flat tops are seen at the file's own rate alone: elsewhere it is read once more.
+        at_its_rate = row.sample_rate == WAVEFORM_RATE
+        notes = sound_notes([waveform]) if at_its_rate else listen(audio_path(manifest, row), row)
+        encode = encoder.encode if row.duration <= WINDOW_SECONDS else lambda w: whole(encoder.stream([w]))
+        return encode(waveform), notes
+
+    def of_file(path: Path) -> tuple[Any, list[str]]:
+        return whole(encoder.encode_long(path)), sound_notes(stream_audio(path, sample_rate=None))
 
     for path in inputs:
         if _is_manifest(path):
             for row in read_manifest(path):
-                yield row.id, partial(of_row, row, path), partial(listen, audio_path(path, row), row)
+                yield row.id, partial(of_row, row, path)
         else:
-            blocks = stream_audio(path, sample_rate=None)
-            yield path.stem, partial(lambda path: whole(encoder.encode_long(path)), path), partial(sound_notes, blocks)
+            yield path.stem, partial(of_file, path)
 
 
 def _deviation(encoder: Any, path: Path) -> dict[str, float]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from speechkit.data.audio import read_cut
-from speechkit.data.manifest import audio_path, read_manifest
+from speechkit.data.audio import read_waveform
+from speechkit.data.manifest import read_manifest
 from speechkit.errors import AudioError, UserError
 from speechkit.io.paths import safe_id
 from speechkit.report.unit_picture import Ribbon, UnitPicture, write_unit_png
@@ -60,7 +60,7 @@ def draw_units(
         words = [(item.symbol, item.start, item.start + item.duration) for item in tier if item.start < seconds]
         cut = msgspec.structs.replace(row, duration=min(row.duration, seconds))
         try:
-            waveform = read_cut(audio_path(manifest, cut), cut, sample_rate=SAMPLE_RATE)
+            waveform = read_waveform(cut, manifest)
         except AudioError as error:
             left_out[name] = str(error)
             continue

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from speechkit.data.manifest import audio_path
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError
 from speechkit.io.audio import read_audio
 
 BLOCK_SECONDS = 60
+WAVEFORM_RATE = 16_000
 
 
 def read_cut(
@@ -44,6 +46,17 @@ def read_cut(
         channel=utterance.channel,
         counted_rate=utterance.sample_rate,
     )
+
+
+def read_waveform(
+    row: Utterance, manifest: Path | str, *, begin: int = 0, num_samples: int | None = None
+) -> NDArray[np.float32]:
+    """The samples (time,) of a row of a manifest at 16 kHz, which encoders and recognisers take.
+
+    ``begin`` and ``num_samples`` choose a piece, and errors are raised, as `read_cut` says.
+    """
+    path = audio_path(manifest, row)
+    return read_cut(path, row, sample_rate=WAVEFORM_RATE, begin=begin, num_samples=num_samples)
 
 
 def cut_blocks(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 import numpy as np
 
-from speechkit.data import Utterance, audio_path
+from speechkit.data import Utterance
 from speechkit.errors import AudioError, UserError
 from speechkit.pipeline import (
     NEUTRAL,
@@ -64,13 +64,13 @@ class Extract(Worker):
 
     def process(self, batch: list[Utterance]) -> list[Value | Drop]:
         """A record with its frames and the encoder's spec, or why there is none."""
-        from speechkit.data.audio import read_cut
+        from speechkit.data.audio import read_waveform
 
         answers: list[Value | Drop | None] = [None] * len(batch)
         waveforms: dict[int, NDArray[np.float32]] = {}
         for place, row in enumerate(batch):
             try:
-                waveforms[place] = read_cut(audio_path(self.config.manifest or "", row), row, sample_rate=16_000)
+                waveforms[place] = read_waveform(row, self.config.manifest or "")
             except AudioError as error:
                 answers[place] = Drop("unreadable_audio", str(error))
         # Batches of like length waste little; results do not depend on who stands beside whom.

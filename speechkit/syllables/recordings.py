@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.data.audio import cut_blocks, read_cut
+from speechkit.data.audio import cut_blocks, read_waveform
 from speechkit.data.manifest import audio_path, read_manifest
 from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.encoders.spec import SAMPLE_RATE
@@ -170,8 +170,7 @@ def estimate_from(encoder: Encoder, inputs: list[Path], rate: float | None = Non
         if place % step:
             continue
         try:
-            path, size = audio_path(manifest, row), BLOCK_SECONDS * row.sample_rate
-            waveform = read_cut(path, row, sample_rate=SAMPLE_RATE, begin=begin, num_samples=size)
+            waveform = read_waveform(row, manifest, begin=begin, num_samples=BLOCK_SECONDS * row.sample_rate)
         except AudioError as error:
             faults.append(error)
             continue

@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.data import audio_path, read_manifest
-from speechkit.data.audio import read_cut
+from speechkit.data import read_manifest
+from speechkit.data.audio import read_waveform
 from speechkit.encoders.encoder import Encoder
 from speechkit.encoders.load import load_encoder
 from speechkit.errors import AudioError, UserError
@@ -80,7 +80,7 @@ def measure_ued(
             left_out[row.id] = f"{row.duration:.0f} s is longer than {MAX_SECONDS:g} s; cut it"
             continue
         try:
-            waveform = read_cut(audio_path(manifest, row), row, sample_rate=16_000)
+            waveform = read_waveform(row, manifest)
         except AudioError as error:
             left_out[row.id] = str(error)
             continue

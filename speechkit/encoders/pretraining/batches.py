@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from speechkit.data import Utterance, audio_path
-from speechkit.data.audio import read_cut
+from speechkit.data import Utterance
+from speechkit.data.audio import read_waveform
 from speechkit.training import LengthBuckets
 
 SAMPLE_RATE = 16_000
@@ -21,11 +21,6 @@ Damage = Callable[[NDArray[np.float32], np.random.Generator], NDArray[np.float32
 def standardised(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     """Zero mean and unit variance over the item, as wav2vec 2.0's feature extractor gives it; silence stays zero."""
     return np.asarray((waveform - waveform.mean()) / np.sqrt(waveform.var() + 1e-7), np.float32)
-
-
-def read_waveform(row: Utterance, manifest: Path) -> NDArray[np.float32]:
-    """The samples of a manifest's row at 16 kHz."""
-    return read_cut(audio_path(manifest, row), row, sample_rate=SAMPLE_RATE)
 
 
 class WaveformBatches:
@@ -88,6 +83,5 @@ class WaveformBatches:
         frames = max(0, int((row.duration - self._crop) * 50))
         begin = int(generator.integers(frames + 1)) / 50
         first, count = round(begin * row.sample_rate), round(self._crop * row.sample_rate)
-        path = audio_path(self._manifest, row)
-        waveform = read_cut(path, row, sample_rate=SAMPLE_RATE, begin=first, num_samples=count)
+        waveform = read_waveform(row, self._manifest, begin=first, num_samples=count)
         return round(begin * 50) * hop, waveform

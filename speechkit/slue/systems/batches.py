@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from speechkit.data.audio import read_cut
-from speechkit.data.manifest import audio_path
+from speechkit.data.audio import read_waveform
 from speechkit.data.records import Utterance
 from speechkit.encoders.encoder import Encoder, Float
 from speechkit.encoders.probing.layer_cache import LayerCache
@@ -30,7 +29,7 @@ Targets = Callable[[Sequence[Example]], dict[str, Tensor]]
 
 def waveform_of(utterance: Utterance, manifest: Path) -> Float:
     """The samples (S,) of a manifest's utterance at 16 kHz, no fewer than `MIN_FRAMES` frames of them."""
-    waveform = read_cut(audio_path(manifest, utterance), utterance, sample_rate=SAMPLE_RATE)
+    waveform = read_waveform(utterance, manifest)
     return np.pad(waveform, (0, max(0, MIN_FRAMES * HOP_SAMPLES - len(waveform))))
 
 
