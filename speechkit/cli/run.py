@@ -39,9 +39,9 @@ def run(
     """Run a recipe: what is fresh is left alone, what was begun is finished.
 
     Examples:
-      speechkit run mining documents.folder=docs regions.audio=audio
+      speechkit run mining documents=docs audio=audio
 
-      speechkit run asr_ctc --stage 2 --stop-stage 4 train.steps=2000 --config recipes/asr_ctc/conf/small.yaml
+      speechkit run asr_ctc --stage 2 --stop-stage 4 train.loop.steps=2000 --config recipes/asr_ctc/conf/hf.yaml
 
       speechkit run mining --only 5 --force --backend pool --workers 4
 
@@ -79,7 +79,7 @@ def status(name: Name, settings: Settings = None, config: Config = None, exp: Ex
     Examples:
       speechkit status mining
 
-      speechkit status mining alignment.window=20 --json
+      speechkit status mining alignment.min_similarity=0.4 --json
     """
     recipe, inspector = _inspector(name, settings, config, exp)
     rows: list[dict[str, Any]] = []
@@ -122,7 +122,7 @@ def explain(
     Examples:
       speechkit explain mining alignment
 
-      speechkit explain mining 5 alignment.window=20
+      speechkit explain mining 5 alignment.min_similarity=0.4
     """
     recipe, inspector = _inspector(name, settings, config, exp)
     state = inspector.state(recipe.stage(stage))

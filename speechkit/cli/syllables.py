@@ -20,8 +20,8 @@ Cut recordings or the cuts of a manifest into syllable-like segments.
 
 Segmenters: greedy (Sylber's; streams), dynamic (exact, with a penalty), peaks (of the norm, ZeroSyl's), envelope (no
 encoder: of the amplitude). Thresholds come from --thresholds, or from the recordings themselves; they belong to one
-encoder and layer. The folder then holds syllables.jsonl (a manifest with the tier "syllable"), thresholds.json and
-dropped.json.
+encoder and layer. The folder then holds syllables.jsonl (a manifest with the tier "syllable"), dropped.json and, where
+they were estimated, thresholds.json.
 
 Examples:
 
@@ -36,6 +36,13 @@ Examples:
   speechkit syllables score reference.jsonl cut/syllables.jsonl --json
 """
 COMMANDS = ("segment", "score", "thresholds")
+SETTINGS = {
+    "greedy": ("norm", "merge"),
+    "dynamic": ("norm", "penalty"),
+    "peaks": ("norm", "prominence"),
+    "envelope": (),
+}
+"""What each segmenter takes."""
 
 
 class SegmentByDefault(typer.core.TyperGroup):
@@ -81,7 +88,9 @@ def segment(
     norm: Annotated[float | None, typer.Option(help="Least norm of speech, instead of the estimate.")] = None,
     merge: Annotated[float | None, typer.Option(help="Least cosine inside a segment, instead of the estimate.")] = None,
     penalty: Annotated[float | None, typer.Option(help="Of a segment in dynamic, instead of the estimate.")] = None,
-    prominence: Annotated[float, typer.Option(help="Of peaks, in deviations of the norm.")] = 0.45,
+    prominence: Annotated[
+        float | None, typer.Option(help="Of peaks, in deviations of the norm, instead of 0.45.")
+    ] = None,
     textgrid: Annotated[bool, typer.Option("--textgrid", help="Also write a Praat TextGrid a cut.")] = False,
     device: Device = "auto",
     json: Json = False,
@@ -94,7 +103,9 @@ def segment(
 
     if out is None:
         raise ConfigError("--out is not given; name the folder of the result")
-    cut = _cutter(inputs, out, segmenter, encoder, layer, thresholds, rate, norm, merge, penalty, prominence, device)
+    given = {"norm": norm, "merge": merge, "penalty": penalty, "prominence": prominence}
+    chosen = {setting: value for setting, value in given.items() if value is not None}
+    cut = _cutter(inputs, out, segmenter, encoder, layer, thresholds, rate, chosen, device)
     totals = {"items": 0, "seconds": 0.0, "segments": 0, "segment_seconds": 0.0}
     dropped: dict[str, str] = {}
     noted: dict[str, list[str]] = {}
@@ -166,26 +177,26 @@ def _cutter(
     layer: int | None,
     path: Path | None,
     rate: float,
-    norm: float | None,
-    merge: float | None,
-    penalty: float | None,
-    prominence: float,
+    chosen: dict[str, float],
     device: str,
 ) -> Any:
-    """A function from a cut to its segments."""
+    """A function from a cut to its segments; ``chosen`` are settings that are given by hand."""
     from speechkit.errors import ConfigError
     from speechkit.syllables import recordings
     from speechkit.syllables.envelope import EnvelopeSegmenter
     from speechkit.syllables.segments import NAMES, make_segmenter
     from speechkit.syllables.thresholds import Thresholds
 
+    if name not in SETTINGS:
+        raise ConfigError(f"segmenter is {name!r}; choose {', '.join(NAMES)} or envelope")
     if name in ("envelope", "peaks") and path is not None:
         raise ConfigError(f"--thresholds {path}: the segmenter {name} has none; leave the option out")
+    if strange := sorted(set(chosen) - set(SETTINGS[name])):
+        taken = " and ".join(f"--{setting}" for setting in SETTINGS[name]) or "no such option"
+        raise ConfigError(f"--{strange[0]}: the segmenter {name} takes {taken}; leave it out")
     if name == "envelope":
         envelope = EnvelopeSegmenter()
         return lambda row, manifest: recordings.segment_envelope(envelope, row, manifest)
-    if name not in NAMES:
-        raise ConfigError(f"segmenter is {name!r}; choose {', '.join(NAMES)} or envelope")
     from speechkit.encoders.load import load_encoder
 
     loaded = load_encoder(encoder, layer=layer, device=device)
@@ -196,16 +207,10 @@ def _cutter(
         else:
             found = recordings.estimate_from(loaded, inputs, rate or None)
             found.save(out / "thresholds.json")
-    settings: dict[str, Any] = {"prominence": prominence}
-    if found is not None:
-        norm = found.norm if norm is None else norm
-        if name == "greedy":
-            settings = {"norm": norm, "merge": found.merge if merge is None else merge}
-        else:
-            penalty = found.penalty if penalty is None else penalty
-            if penalty is None:
-                raise ConfigError(f"{path}: holds no penalty; give --penalty, or estimate thresholds with --rate 5")
-            settings = {"norm": norm, "penalty": penalty}
+    estimated = {setting: getattr(found, setting) for setting in SETTINGS[name] if found is not None}
+    settings = {**estimated, **chosen}
+    if settings.get("penalty", 0.0) is None:
+        raise ConfigError(f"{path}: holds no penalty; give --penalty, or estimate thresholds with --rate 5")
     made = make_segmenter(name, **settings)
     return lambda row, manifest: recordings.segment_row(loaded, made, row, manifest, found)
 

@@ -105,6 +105,14 @@ def labelled(path, rows, shift=0.0, symbols=("a", "b")):
     return path
 
 
+def test_peaks_take_everything_for_speech_unless_a_norm_is_given(tmp_path, manifest):
+    options = [manifest, "--encoder", "log-mel", "--segmenter", "peaks", "--json"]
+    speech = json.loads(syllables(*options, "--norm", 1e9, "--prominence", 0.3, "--out", tmp_path / "none"))
+    assert speech["segments"] == 0
+    speech = json.loads(syllables(*options, "--out", tmp_path / "all"))
+    assert speech["segment_seconds"] == pytest.approx(speech["seconds"], abs=0.02 * speech["items"])
+
+
 def test_scores_of_all_protocols_with_and_without_the_tuned_shift(tmp_path):
     reference = labelled(tmp_path / "r.jsonl", ["x1", "x2", "y1"])
     late = labelled(tmp_path / "h.jsonl", ["x1", "x2", "y1"], 0.04, ("7", "9"))
@@ -133,6 +141,8 @@ def test_missing_recordings_tiers_and_choices_are_told(tmp_path, manifest, capsy
         ([manifest], "--out is not given"),
         ([manifest, "--segmenter", "mincut", "--out", tmp_path / "o"], "choose greedy, dynamic, peaks or envelope"),
         ([tmp_path / "none.wav", "--segmenter", "envelope", "--out", tmp_path / "o"], "none.wav"),
+        ([manifest, "--segmenter", "envelope", "--norm", 2, "--out", tmp_path / "o"], "takes no such option; leave it"),
+        ([manifest, "--merge", 0.5, "--segmenter", "dynamic", "--out", tmp_path / "o"], "takes --norm and --penalty"),
     ):
         assert call(["syllables", *map(str, arguments)]) == 2
         assert message in capsys.readouterr().err
