@@ -18,8 +18,8 @@ class PrepareConfig(msgspec.Struct, frozen=True):
         train_manifest: speech; no text is needed.
         dev_manifest: speech, only to look how training goes.
         truth_manifest: speech with texts and speakers, to be aligned.
-        test_speakers: speakers of ``truth_manifest`` to be judged by, with commas between them; the others choose the
-            segmenters' settings.
+        test_speakers: some speakers of ``truth_manifest`` to be judged by, with commas between them; the others choose
+            the segmenters' settings. Nothing is learnt from recordings of the former.
         tune_utterances: of the other speakers, drawn.
         normalizer: of the texts.
         min_seconds: shorter recordings are dropped.

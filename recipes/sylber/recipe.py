@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from recipes.ssl_probing.stages import AlignWords
 from recipes.sylber.config import (
     PrepareConfig,
     ScoreConfig,
@@ -16,7 +15,7 @@ from recipes.sylber.config import (
 )
 from recipes.sylber.scores import score_systems
 from recipes.sylber.seeds import make_seeds
-from recipes.sylber.stages import AlignSilver, prepare
+from recipes.sylber.stages import AlignSilver, AlignTruth, prepare
 from recipes.sylber.systems import Segmented, segment_test
 from recipes.sylber.tokens import TokenRow, make_tokens
 from recipes.sylber.training import train_first, train_second
@@ -44,12 +43,13 @@ recipe = Recipe(
                 Output("truth.jsonl", schema=Utterance),
             ),
             config=PrepareConfig,
-            drop_reasons=("too_short", "too_long", "no_text", "beyond_limit", "unreadable_audio"),
+            version=2,
+            drop_reasons=("test_speaker", "too_short", "too_long", "no_text", "beyond_limit", "unreadable_audio"),
         ),
         Stage(
             number=2,
             name="words",
-            run=AlignWords,
+            run=AlignTruth,
             inputs=(stage("prepare", "truth.jsonl"), TRUTH, model("recognizer", digest=recognizer_digest)),
             outputs=(Output("words.jsonl", schema=Utterance),),
             config=WordsConfig,

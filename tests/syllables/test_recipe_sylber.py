@@ -81,7 +81,7 @@ def test_all_stages_run_and_judge_every_system_on_the_test_speaker(settings, tmp
 
 def test_recordings_that_cannot_be_read_teach_nothing_and_stop_nothing(settings, tmp_path):
     speech = Path(settings[0].partition("=")[2])
-    rows = list(read_manifest(speech))
+    rows = [row for row in read_manifest(speech) if row.speaker != "84"]
     broken = [
         msgspec.structs.replace(rows[0], id="gone", audio_filepath="gone.wav"),
         msgspec.structs.replace(rows[0], id="rate", sample_rate=8000),
