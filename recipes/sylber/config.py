@@ -6,9 +6,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from speechkit.errors import ConfigError
 from speechkit.pipeline import NEUTRAL, SHARED
 from speechkit.syllables.mixing import MixingConfig
 from speechkit.training import TrainingConfig
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Above = Annotated[float, msgspec.Meta(gt=0)]
+Cosine = Annotated[float, msgspec.Meta(ge=-1, le=1)]
 
 
 class PrepareConfig(msgspec.Struct, frozen=True):
@@ -22,7 +27,7 @@ class PrepareConfig(msgspec.Struct, frozen=True):
             the segmenters' settings. Nothing is learnt from recordings of the former.
         tune_utterances: of the other speakers, drawn.
         normalizer: of the texts.
-        min_seconds: shorter recordings are dropped.
+        min_seconds: shorter recordings are dropped; at least a frame of 20 ms.
         max_train_seconds: most speech to learn from, drawn.
         max_seconds: longer utterances are not aligned.
         check_audio: read every recording to learn from once, to drop what cannot be read; without it, training stops
@@ -33,11 +38,11 @@ class PrepareConfig(msgspec.Struct, frozen=True):
     dev_manifest: Annotated[str | None, SHARED] = None
     truth_manifest: Annotated[str | None, SHARED] = None
     test_speakers: str = ""
-    tune_utterances: int = 100
+    tune_utterances: Count = 100
     normalizer: Annotated[str, SHARED] = "simple"
-    min_seconds: float = 1.0
-    max_train_seconds: float = 1e9
-    max_seconds: float = 36.0
+    min_seconds: Annotated[float, msgspec.Meta(ge=0.02)] = 1.0
+    max_train_seconds: Above = 1e9
+    max_seconds: Above = 36.0
     check_audio: bool = True
 
 
@@ -48,7 +53,7 @@ class WordsConfig(msgspec.Struct, frozen=True):
     recognizer: str = "embedded"
     lang: Annotated[str, SHARED] = "en"
     normalizer: Annotated[str, SHARED] = "simple"
-    batch_size: Annotated[int, NEUTRAL] = 8
+    batch_size: Annotated[int, NEUTRAL, msgspec.Meta(ge=1)] = 8
 
 
 class SilverConfig(msgspec.Struct, frozen=True):
@@ -56,7 +61,7 @@ class SilverConfig(msgspec.Struct, frozen=True):
 
     truth_manifest: Annotated[str | None, SHARED] = None
     lang: Annotated[str, SHARED] = "en"
-    max_deviation: float = 0.5
+    max_deviation: Above = 0.5
 
 
 class SeedsConfig(msgspec.Struct, frozen=True):
@@ -69,7 +74,7 @@ class SeedsConfig(msgspec.Struct, frozen=True):
             loudness alone; ``tier``: the tier ``syllable`` of the training manifest, whatever made it.
         rate: syllables a second of speech, for ``dynamic``.
         shortest: frames, for ``dynamic``.
-        longest: frames, for ``dynamic``.
+        longest: frames, for ``dynamic``; at least ``2 * shortest - 1``, so that every stretch can be cut.
         silence_db: a frame so far below the loud ones of its recording is silent.
         silence_frames: shorter silences, as of a stop, belong to the speech around them.
         standardising_batches: of 40 s, to measure the encoder's dimensions on.
@@ -78,15 +83,22 @@ class SeedsConfig(msgspec.Struct, frozen=True):
 
     train_manifest: Annotated[str | None, SHARED] = None
     encoder: Annotated[str, SHARED] = "embedded"
-    layers: int | None = None
+    layers: Count | None = None
     segmenter: Literal["dynamic", "envelope", "tier"] = "dynamic"
-    rate: float = 4.8
-    shortest: int = 4
-    longest: int = 30
-    silence_db: float = 32.0
-    silence_frames: int = 6
-    standardising_batches: int = 12
-    measured_items: int = 40
+    rate: Above = 4.8
+    shortest: Count = 4
+    longest: Count = 30
+    silence_db: Above = 32.0
+    silence_frames: Annotated[int, msgspec.Meta(ge=0)] = 6
+    standardising_batches: Count = 12
+    measured_items: Count = 40
+
+    def __post_init__(self) -> None:
+        if self.longest < 2 * self.shortest - 1:
+            raise ConfigError(
+                f"seeds.longest is {self.longest}; give at least {2 * self.shortest - 1}, 2 * shortest - 1, so that "
+                "every stretch can be cut"
+            )
 
 
 class TrainConfig(msgspec.Struct, frozen=True):
@@ -94,7 +106,9 @@ class TrainConfig(msgspec.Struct, frozen=True):
 
     Attributes:
         train_front: whether the convolutions learn, too.
-        noise_manifest: recorded noise for the student's input; white noise is there in any case.
+        noise_manifest: recorded noise for the student's input, none of it silent; white noise is there in any case.
+        batch_seconds: of crops, those of the longest times their number.
+        crop_seconds: longer recordings give a piece of this length; at least 0.1, a short syllable.
         judged_batches: batches of ``dev_manifest``; 0 for none.
     """
 
@@ -102,10 +116,10 @@ class TrainConfig(msgspec.Struct, frozen=True):
     dev_manifest: Annotated[str | None, SHARED] = None
     noise_manifest: Annotated[str | None, SHARED] = None
     train_front: bool = False
-    batch_seconds: float = 40.0
-    crop_seconds: float = 5.0
+    batch_seconds: Above = 40.0
+    crop_seconds: Annotated[float, msgspec.Meta(ge=0.1)] = 5.0
     mixing: MixingConfig = MixingConfig()
-    judged_batches: Annotated[int, NEUTRAL] = 6
+    judged_batches: Annotated[int, NEUTRAL, msgspec.Meta(ge=0)] = 6
     tensorboard: Annotated[bool, NEUTRAL] = False
     loop: TrainingConfig = TrainingConfig(learning_rates=(1e-4,), weight_decay=0.1, clip_norm=0.5)
 
@@ -114,30 +128,36 @@ class SecondConfig(TrainConfig, frozen=True):
     """The same for stage 2: a lower rate and no warm-up.
 
     Attributes:
-        merge_range: the cosines from which that of each batch is drawn, as 0.8 to 0.9 in the paper; when absent, 0.05
-            to both sides of the one that gives ``rate``.
+        merge_range: the cosines from which that of each batch is drawn, the lower first, as 0.8 to 0.9 in the paper;
+            when absent, 0.05 to both sides of the one that gives ``rate``, as far as there are such cosines.
         rate: segments a second of speech.
         measured_items: recordings to find the thresholds on.
     """
 
-    merge_range: tuple[float, float] | None = None
-    rate: float = 4.8
-    measured_items: int = 30
+    merge_range: tuple[Cosine, Cosine] | None = None
+    rate: Above = 4.8
+    measured_items: Count = 30
     loop: TrainingConfig = TrainingConfig(learning_rates=(5e-5,), warmup_steps=0, weight_decay=0.1, clip_norm=0.5)
+
+    def __post_init__(self) -> None:
+        if self.merge_range is not None and not -1 <= self.merge_range[0] <= self.merge_range[1] <= 1:
+            raise ConfigError(
+                f"train2.merge_range is {list(self.merge_range)}; give two cosines from -1 to 1, the lower first"
+            )
 
 
 class SegmentConfig(msgspec.Struct, frozen=True):
     """What is segmented: the utterances of stage 3; the first of the tuning speakers' choose the settings."""
 
     truth_manifest: Annotated[str | None, SHARED] = None
-    tune_utterances: int = 60
+    tune_utterances: Count = 60
 
 
 class TokensConfig(msgspec.Struct, frozen=True):
     """The codebook of segment vectors.
 
     Attributes:
-        system: whose segments, as stage 7 names them.
+        system: whose segments, as stage 7 names them; one of the encoder of stage 2, whose frames are clustered.
         clusters: of k-means; 5000, 10,000 and 20,000 are usual with hundreds of hours.
         spherical: k-means of directions.
         max_segments: of the training speech, to cluster.
@@ -146,15 +166,22 @@ class TokensConfig(msgspec.Struct, frozen=True):
 
     train_manifest: Annotated[str | None, SHARED] = None
     truth_manifest: Annotated[str | None, SHARED] = None
-    system: str = "second greedy"
-    clusters: int = 5000
+    system: Literal["second greedy", "second dynamic"] = "second greedy"
+    clusters: Count = 5000
     spherical: bool = True
-    max_segments: int = 1_000_000
-    longest_gap: int = 7
+    max_segments: Count = 1_000_000
+    longest_gap: Annotated[int, msgspec.Meta(ge=-1)] = 7
+
+    def __post_init__(self) -> None:
+        if self.max_segments < self.clusters:
+            raise ConfigError(
+                f"tokens.max_segments is {self.max_segments}, too few for {self.clusters} clusters; raise it or set "
+                "tokens.clusters lower"
+            )
 
 
 class ScoreConfig(msgspec.Struct, frozen=True):
-    """How far, in seconds, a boundary may lie from the true one, and how many bootstrap draws make an interval."""
+    """How far, in seconds, a boundary may lie from the true one, and of how many bootstrap draws intervals are made."""
 
-    tolerance_seconds: float = 0.05
-    resamples: int = 1000
+    tolerance_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.05
+    resamples: Annotated[int, msgspec.Meta(ge=0)] = 1000
