@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from recipes.sylber.manifests import manifest_of, most_dropped
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
 from speechkit.io.atomic import write_json
@@ -33,13 +35,17 @@ class Seeds(msgspec.Struct, frozen=True):
     penalty: float | None = None
 
     def speech_runs(self, waveform: Float) -> Spans:
-        """Stretches (n, 2) of frames near the level of the recording's loud ones, short silences filled."""
-        from speechkit.syllables.envelope import frame_levels
+        """Stretches (n, 2) of frames near the level of the recording's loud ones, short silences filled.
+
+        Digital silence is no speech, and does not count when the loud ones are looked for.
+        """
+        from speechkit.syllables.envelope import FLOOR_DECIBELS, LOUD_SHARE, frame_levels
 
         levels = frame_levels(waveform)
-        if not len(levels):
+        heard = levels > FLOOR_DECIBELS
+        if not heard.any():
             return np.zeros((0, 2), np.int64)
-        loud = levels >= np.quantile(levels, 0.95) - self.silence_db
+        loud = heard & (levels >= np.quantile(levels[heard], LOUD_SHARE) - self.silence_db)
         edges = np.flatnonzero(np.diff(np.concatenate([[False], loud, [False]]).astype(np.int8))).reshape(-1, 2)
         merged: list[list[int]] = []
         for start, end in edges.tolist():
@@ -74,26 +80,37 @@ def tier_spans(row: Utterance) -> Spans:
     """The tier ``syllable`` of a row, in frames of 20 ms.
 
     Raises:
-        UserError: if it has none.
+        UserError: if it has none, or its segments run backwards.
     """
     from speechkit.syllables.segments import Segment, in_frames
 
     tier = (row.alignment or {}).get("syllable")
     if tier is None:
         raise UserError(f"{row.id} has no tier 'syllable'; write one, or choose another seeds.segmenter")
-    return in_frames(Segment(item.start, item.start + item.duration) for item in tier)
+    try:
+        return in_frames(Segment(item.start, item.start + item.duration) for item in tier)
+    except UserError as error:
+        raise UserError(f"{row.id}: tier 'syllable': {error}") from error
 
 
 def make_seeds(context: Context) -> None:
-    """Write the encoder, cut to its layers and in standard units, and how stage 1 is to cut speech."""
+    """Write the encoder, cut to its layers and in standard units, and how stage 1 is to cut speech.
+
+    Raises:
+        UserError: if stages 2 and 3 left nothing to choose by or to judge by, or a row lacks the tier to be learnt.
+    """
     from speechkit.encoders import load_encoder
     from speechkit.encoders.load import checkpoint_name
     from speechkit.encoders.pretraining.batches import WaveformBatches
     from speechkit.syllables.syllable_encoder import SyllableEncoder
 
     config = context.config
+    manifest = manifest_of(context.inputs, "train_manifest")
+    _require_truth(context)
     rows = list(context.read("train"))
-    manifest = Path(context.inputs["train_manifest"])
+    if config.segmenter == "tier":
+        for row in (*rows, *context.read("dev")):
+            tier_spans(row)
     encoder = SyllableEncoder(checkpoint_name(config.encoder), config.layers).to(context.device)
     batches = WaveformBatches(rows, manifest, 40.0, 10.0, context.seed % 2**32)
     encoder.standardise(batches(number) for number in range(config.standardising_batches))
@@ -107,6 +124,15 @@ def make_seeds(context: Context) -> None:
         context.say(f"a further segment costs {penalty:.1f}")
         seeds = msgspec.structs.replace(seeds, penalty=penalty)
     write_json(context.output("seeds.json"), seeds)
+
+
+def _require_truth(context: Context) -> None:
+    """Hours of training are for nothing where nothing is left to judge them by."""
+    left = {(row.custom or {}).get("part") for row in context.read("silver")}
+    for part, whom in (("test", "the test speakers"), ("tune", "the other speakers, to choose settings by,")):
+        if part not in left:
+            reasons = Counter(drop.reason for name in ("words_drops", "silver_drops") for drop in context.read(name))
+            raise UserError(f"no utterance of {whom} is left after stages 2 and 3, {most_dropped(reasons)}")
 
 
 def rate_penalty(

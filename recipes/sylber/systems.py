@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from recipes.sylber.manifests import manifest_of
 from speechkit.data.audio import read_cut
 from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.errors import ConfigError, UserError
@@ -138,7 +139,7 @@ def segment_test(context: Context) -> None:
     """Choose settings on the tuning speakers, then segment the test speakers with them."""
     comparison = Comparison(
         list(context.read("silver")),
-        Path(context.inputs["truth_manifest"]).parent,
+        manifest_of(context.inputs, "truth_manifest").parent,
         context.config.tune_utterances,
         context.say,
     )

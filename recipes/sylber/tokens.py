@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from recipes.sylber.manifests import manifest_of
 from recipes.sylber.systems import Choice, segmenter_of
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
@@ -50,6 +51,7 @@ def make_tokens(context: Context) -> None:
     from speechkit.units.kmeans import KMeansConfig, train_kmeans
 
     config = context.config
+    manifests = {name: manifest_of(context.inputs, name) for name in ("train_manifest", "truth_manifest")}
     choices = {
         choice.system: choice
         for choice in msgspec.json.decode(context.inputs["choices"].read_bytes(), type=list[Choice])
@@ -59,7 +61,7 @@ def make_tokens(context: Context) -> None:
 
     def cut(rows: Iterable[Utterance], manifest: str) -> Iterator[tuple[Utterance, Any, NDArray[np.float32], int]]:
         for row in rows:
-            waveform = read_waveform(row, context.inputs[manifest])
+            waveform = read_waveform(row, manifests[manifest])
             frames = encoder.encode(waveform)
             boundaries = segmenter.segment(frames)
             yield row, boundaries, segment_means(frames, boundaries), len(frames)

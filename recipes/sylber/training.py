@@ -11,8 +11,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from recipes.sylber.manifests import manifest_of
 from recipes.sylber.seeds import ABOVE_ZERO, Seeds
-from speechkit.errors import UserError
+from speechkit.errors import AudioError, UserError
 from speechkit.io.atomic import write_json
 from speechkit.pipeline import Context, Interrupted
 
@@ -40,7 +41,7 @@ def train_first(context: Context) -> None:
         return SelfSegmentation(
             student,
             teacher,
-            **seeds.settings(list(context.read(name)), Path(context.inputs[f"{name}_manifest"])),
+            **seeds.settings(list(context.read(name)), manifest_of(context.inputs, f"{name}_manifest")),
             mixing=config.mixing,
             noises=recorded_noises(context),
             seed=config.loop.seed,
@@ -106,7 +107,7 @@ def teacher_cutting(context: Context, seeds: Seeds) -> Cutting:
 
     config = context.config
     rows = list(context.read("train"))
-    manifest = Path(context.inputs["train_manifest"])
+    manifest = manifest_of(context.inputs, "train_manifest")
     encoder = load_encoder(str(context.inputs["model"]), device=context.device)
     waveforms = [read_waveform(row, manifest) for row in rows[:: max(1, len(rows) // config.measured_items)]]
     tables = [encoder.encode(waveform) for waveform in waveforms]
@@ -122,7 +123,8 @@ def teacher_cutting(context: Context, seeds: Seeds) -> Cutting:
     merges = config.merge_range
     if merges is None:
         merge = estimate_thresholds(tables, encoder.spec, rate=config.rate).merge
-        merges = (merge - MERGE_SPREAD, merge + MERGE_SPREAD)
+        # A segmenter refuses what is no cosine, and would do so in the middle of the training.
+        merges = (max(merge - MERGE_SPREAD, -1.0), min(merge + MERGE_SPREAD, 1.0))
     context.say(
         f"silence by {'norm' if by_norm else 'loudness'} ({kinds.separation:.1f} deviations apart), "
         f"segments merged from a cosine of {merges[0]:.2f} to {merges[1]:.2f}"
@@ -136,19 +138,35 @@ def training_batches(context: Context, name: str) -> WaveformBatches:
 
     config = context.config
     rows = list(context.read(name))
-    manifest = Path(context.inputs[f"{name}_manifest"])
+    manifest = manifest_of(context.inputs, f"{name}_manifest")
     return WaveformBatches(rows, manifest, config.batch_seconds, config.crop_seconds, config.loop.seed)
 
 
 def recorded_noises(context: Context) -> list[NDArray[np.float32]]:
-    """The recordings of ``noise_manifest``, at most a minute of each."""
+    """The recordings of ``noise_manifest``, at most a minute of each.
+
+    Raises:
+        UserError: if the manifest is empty.
+        AudioError: if a recording cannot be read, or is silent, naming it.
+    """
     from speechkit.data.audio import read_waveform
     from speechkit.data.manifest import read_manifest
+    from speechkit.units.perturbations import is_silent
 
     if "noise_manifest" not in context.inputs:
         return []
     manifest = Path(context.inputs["noise_manifest"])
-    return [read_waveform(row, manifest, num_samples=60 * row.sample_rate) for row in read_manifest(manifest)]
+    noises = []
+    for row in read_manifest(manifest):
+        noise = read_waveform(row, manifest, num_samples=60 * row.sample_rate)
+        if is_silent(noise):
+            raise AudioError(
+                f"{manifest}: {row.id!r} is silent or not finite, and would change nothing as noise; take it out"
+            )
+        noises.append(noise)
+    if not noises:
+        raise UserError(f"{manifest}: holds no noise; give some, or leave noise_manifest out for white noise alone")
+    return noises
 
 
 def _train(context: Context, objective_of: Callable[[str], SelfSegmentation]) -> None:

@@ -1,10 +1,13 @@
 """Stage 1 of the recipe: who is learnt from and who is judged by, and what is refused before anything is computed."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
+from recipes.sylber import seeds, systems, tokens, training
 from recipes.sylber.recipe import recipe
+from recipes.sylber.stages import AlignSilver, AlignTruth
 from speechkit.data import Utterance, write_manifest
 from speechkit.data.manifest import read_manifest
 from speechkit.errors import ConfigError, UserError
@@ -90,3 +93,38 @@ def test_a_part_of_which_nothing_is_left_is_named_with_the_commonest_reason(prep
         prepare("prepare.check_audio=true")
     with pytest.raises(UserError, match=r"dev_manifest\.jsonl: holds no recording"):
         prepare(dev=[])
+
+
+def test_a_manifest_that_is_set_for_prepare_only_is_asked_for_by_the_next_stage(tmp_path):
+    settings = ["prepare.check_audio=false", "prepare.test_speakers=a"]
+    for name, rows in (("train_manifest", OTHERS), ("dev_manifest", OTHERS), ("truth_manifest", TRUTH)):
+        write_manifest(tmp_path / f"{name}.jsonl", rows)
+        settings.append(f"prepare.{name}={tmp_path / name}.jsonl")
+    with pytest.raises(ConfigError, match=r"truth_manifest is set for prepare only .*give it as truth_manifest=FILE"):
+        run_recipe(recipe, tmp_path / "exp", settings, stop=2, device="cpu", quiet=True)
+
+
+def given(**settings):
+    return SimpleNamespace(inputs={}, config=SimpleNamespace(**settings), read=lambda _: iter(()), device="cpu")
+
+
+def set_up(worker):
+    worker.inputs = {}
+    worker.setup("cpu")
+
+
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [
+        (lambda: set_up(AlignTruth(None)), "truth_manifest"),
+        (lambda: set_up(AlignSilver(SimpleNamespace(lang="en"))), "truth_manifest"),
+        (lambda: seeds.make_seeds(given()), "train_manifest"),
+        (lambda: training.training_batches(given(), "dev"), "dev_manifest"),
+        (lambda: training.teacher_cutting(given(), seeds.Seeds("tier", 4, 30, 32.0, 6)), "train_manifest"),
+        (lambda: systems.segment_test(given(tune_utterances=1)), "truth_manifest"),
+        (lambda: tokens.make_tokens(given()), "train_manifest"),
+    ],
+)
+def test_every_later_stage_says_which_manifest_it_lacks(stage, name):
+    with pytest.raises(ConfigError, match=rf"{name} is set for prepare only .*; give it as {name}=FILE\.jsonl"):
+        stage()
