@@ -10,6 +10,7 @@ number of segments by the number of written nuclei, and their correlation over u
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from recipes.sylber.systems import Choice, seconds_of, segmenter_of, truth_times
 from speechkit.data.audio import read_waveform
 from speechkit.data.manifest import read_manifest
 from speechkit.encoders import load_encoder
-from speechkit.errors import AlignmentError, UserError
+from speechkit.errors import AlignmentError, SpeechkitError, UserError
 from speechkit.pipeline import outputs
 from speechkit.runtime import item_seed
 from speechkit.syllables.evaluation import score
@@ -81,15 +82,19 @@ def main() -> int:
     parser.add_argument("--limit", type=int, default=100, help="utterances, drawn")
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
-    choices = msgspec.json.decode(
-        (outputs(recipe, arguments.exp, "segment") / "choices.json").read_bytes(), type=list[Choice]
-    )
-    folders = {
-        "untrained": outputs(recipe, arguments.exp, "seeds") / "encoder",
-        "first": outputs(recipe, arguments.exp, "train1") / "model",
-        "second": outputs(recipe, arguments.exp, "train2") / "model",
-    }
-    judge_language(choices, folders, arguments.manifest, arguments.lang, arguments.limit, arguments.device)
+    try:
+        choices = msgspec.json.decode(
+            (outputs(recipe, arguments.exp, "segment") / "choices.json").read_bytes(), type=list[Choice]
+        )
+        folders = {
+            "untrained": outputs(recipe, arguments.exp, "seeds") / "encoder",
+            "first": outputs(recipe, arguments.exp, "train1") / "model",
+            "second": outputs(recipe, arguments.exp, "train2") / "model",
+        }
+        judge_language(choices, folders, arguments.manifest, arguments.lang, arguments.limit, arguments.device)
+    except SpeechkitError as error:
+        print(f"cross_lingual: {error}", file=sys.stderr)
+        return error.exit_code
     return 0
 
 

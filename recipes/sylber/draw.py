@@ -8,6 +8,7 @@ SILVER has the tiers; audio paths are relative to MANIFEST. Needs the extra ``pl
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 from speechkit.data.audio import read_cut
 from speechkit.data.manifest import read_manifest
 from speechkit.data.records import AlignmentItem, Utterance
-from speechkit.errors import UserError
+from speechkit.errors import SpeechkitError, UserError
 
 SAMPLE_RATE = 16_000
 COLOURS = {"phone": "white", "syllable": "cyan", "word": "yellow"}
@@ -77,6 +78,22 @@ def _spectrogram(waveform: np.ndarray, size: int = 400, hop: int = 80) -> np.nda
     return np.maximum(levels, levels.max() - 60)
 
 
+def chosen_rows(silver: Path, ids: Sequence[str]) -> list[Utterance]:
+    """The utterances of these ids, or five equally spaced ones where none is named.
+
+    Raises:
+        UserError: if there is no utterance, or none of a given id.
+    """
+    rows = list(read_manifest(silver))
+    if not rows:
+        raise UserError(f"{silver}: has no utterance; there is nothing to draw")
+    if not ids:
+        return rows[:: max(1, len(rows) // 5)][:5]
+    if unknown := [name for name in ids if name not in {row.id for row in rows}]:
+        raise UserError(f"{silver}: has no utterance {unknown[0]!r}; give ids such as {rows[0].id!r}")
+    return [row for row in rows if row.id in ids]
+
+
 def main() -> int:
     """Draw the utterances asked for, or five equally spaced ones."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -87,13 +104,16 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--tiers", nargs="*", default=["phone", "syllable", "word"])
     arguments = parser.parse_args()
-    rows = list(read_manifest(arguments.silver))
-    chosen = [row for row in rows if row.id in arguments.ids] or rows[:: max(1, len(rows) // 5)][:5]
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    for row in chosen:
-        target = arguments.out / f"{row.id}.png"
-        draw(row, arguments.manifest.parent / row.audio_filepath, target, arguments.seconds, arguments.tiers)
-        print(target)
+    try:
+        chosen = chosen_rows(arguments.silver, arguments.ids)
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        for row in chosen:
+            target = arguments.out / f"{row.id}.png"
+            draw(row, arguments.manifest.parent / row.audio_filepath, target, arguments.seconds, arguments.tiers)
+            print(target)
+    except SpeechkitError as error:
+        print(f"draw: {error}", file=sys.stderr)
+        return error.exit_code
     return 0
 
 

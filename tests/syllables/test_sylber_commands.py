@@ -1,0 +1,44 @@
+"""The recipe's two commands say in one sentence what is wrong."""
+
+import pytest
+
+from recipes.sylber import cross_lingual, draw
+from speechkit.data import Utterance, write_manifest
+
+
+@pytest.fixture
+def silver(tmp_path):
+    rows = [Utterance(id=name, audio_filepath="gone.wav", duration=1.0, sample_rate=16_000) for name in ("a", "b")]
+    write_manifest(tmp_path / "silver.jsonl", rows)
+    return tmp_path / "silver.jsonl"
+
+
+def called(command, monkeypatch, capsys, *arguments):
+    monkeypatch.setattr("sys.argv", ["command", *map(str, arguments)])
+    code = command.main()
+    return code, capsys.readouterr().err.splitlines()
+
+
+def test_ids_that_are_not_there_are_refused_by_name(silver, monkeypatch, capsys):
+    code, lines = called(draw, monkeypatch, capsys, silver, silver, "--out", silver.parent / "out", "--ids", "a", "x")
+    assert (code, lines) == (2, [f"draw: {silver}: has no utterance 'x'; give ids such as 'a'"])
+    assert not (silver.parent / "out").exists()
+    assert [row.id for row in draw.chosen_rows(silver, ["b"])] == ["b"]
+    assert [row.id for row in draw.chosen_rows(silver, [])] == ["a", "b"]
+
+
+def test_errors_of_drawing_are_one_sentence(silver, monkeypatch, capsys):
+    code, lines = called(draw, monkeypatch, capsys, silver, silver, "--out", silver.parent / "out")
+    assert code == 2
+    assert len(lines) == 1
+    assert lines[0].startswith(("draw: a has no tier 'phone'", "draw: drawing needs matplotlib"))
+    (silver.parent / "empty.jsonl").touch()
+    code, lines = called(draw, monkeypatch, capsys, silver.parent / "empty.jsonl", silver, "--out", silver.parent)
+    assert (code, len(lines)) == (2, 1)
+    assert "has no utterance; there is nothing to draw" in lines[0]
+
+
+def test_errors_of_judging_another_language_are_one_sentence(silver, monkeypatch, capsys):
+    code, lines = called(cross_lingual, monkeypatch, capsys, silver.parent / "exp", silver, "--lang", "de")
+    assert code == 2
+    assert lines == [f"cross_lingual: {silver.parent / 'exp'}: stage segment has no result yet; run the recipe first"]
