@@ -128,3 +128,12 @@ def set_up(worker):
 def test_every_later_stage_says_which_manifest_it_lacks(stage, name):
     with pytest.raises(ConfigError, match=rf"{name} is set for prepare only .*; give it as {name}=FILE\.jsonl"):
         stage()
+
+
+def test_a_truth_that_cannot_be_aligned_ends_the_run_before_training(tmp_path):
+    settings = ["prepare.check_audio=false", "prepare.test_speakers=a"]
+    for name, rows in (("train_manifest", OTHERS), ("dev_manifest", OTHERS), ("truth_manifest", TRUTH)):
+        write_manifest(tmp_path / f"{name}.jsonl", rows)
+        settings.append(f"{name}={tmp_path / name}.jsonl")
+    with pytest.raises(UserError, match=r"no utterance of the test speakers is left .*, 4 dropped as unreadable_audio"):
+        run_recipe(recipe, tmp_path / "exp", settings, device="cpu", quiet=True)
