@@ -50,7 +50,8 @@ class TrainConfig(msgspec.Struct, frozen=True):
     ``feature_penalty`` are of both: what gradients of the convolutions are multiplied by, and what the mean square of
     their output weighs.
     ``codebooks`` to ``equal_negatives`` are of the contrastive one: ``diversity`` is the weight of an even use of
-    codes, ``equal_negatives`` counts negatives with the target's codes. ``half`` stores float16.
+    codes, ``equal_negatives`` counts negatives with the target's codes. ``half`` stores float16. ``processes`` of this
+    machine train together, 0: one for each GPU; a step takes ``loop.accumulation`` batches from each.
     """
 
     train_manifest: Annotated[str | None, SHARED] = None
@@ -77,6 +78,7 @@ class TrainConfig(msgspec.Struct, frozen=True):
     batch_seconds: float = 40.0
     crop_seconds: float = 10.0
     damage: AugmentConfig = AugmentConfig(speed=0.0, room=0.2, noise=0.4, noise_db=(5.0, 25.0), gain_db=(0.0, 0.0))
+    processes: Annotated[int, msgspec.Meta(ge=0)] = 1
     judged_batches: Annotated[int, NEUTRAL] = 10
     tensorboard: Annotated[bool, NEUTRAL] = False
     loop: TrainingConfig = TrainingConfig(learning_rates=(5e-4,))

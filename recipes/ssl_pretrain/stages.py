@@ -70,9 +70,17 @@ def _why_unfit(row: Utterance, manifest: Path, config: PrepareConfig) -> tuple[s
 
 def train_encoder(context: Context) -> None:
     """Train for as long as the configuration says; an interrupted run goes on from its checkpoint."""
+    from speechkit.pipeline.processes import process_count, run_together
+
+    run_together(train_together, context, process_count(context.config.processes, context.device))
+
+
+def train_together(context: Context) -> None:
+    """What each process of a training does; the first one writes."""
     import torch
 
     from speechkit.data.manifest import read_manifest
+    from speechkit.pipeline.processes import is_first
     from speechkit.runtime import seed_everything
     from speechkit.training import train
 
@@ -111,6 +119,8 @@ def train_encoder(context: Context) -> None:
     )
     if not done:
         raise Interrupted
+    if not is_first():
+        return
     shutil.copy(context.scratch / "metrics.jsonl", context.output("metrics.jsonl"))
     objective.save(context.output("model"), config.half)
 

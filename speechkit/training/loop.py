@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from speechkit.errors import ConfigError, UserError
 from speechkit.training.averaging import AveragedWeights
 from speechkit.training.checkpoint import Progress, latest_checkpoint, load_checkpoint, save_checkpoint
+from speechkit.training.gradients import average_gradients, share_weights
 from speechkit.training.metrics_log import MetricsLog
 
 Batch = Any
@@ -96,7 +97,8 @@ def train(
 ) -> bool:
     """Train until the steps or minutes are used up, going on from the newest checkpoint in ``folder``.
 
-    Under ``torchrun`` the processes share each step: micro-batch ``n`` belongs to process ``n mod world size``.
+    Several processes (``torchrun``, `speechkit.pipeline.processes`) share each step: micro-batch ``n`` belongs to
+    process ``n mod world size``.
     A run that was interrupted and goes on gives the same weights, bit for bit on a CPU, as one that was not (without
     ``max_minutes``): batches are functions of their number, and each micro-batch seeds torch's generator.
 
@@ -147,12 +149,15 @@ def train(
         log(f"going on from {checkpoint.name}")
     accelerator.wait_for_everyone()
     inner = model
-    model, optimizer = accelerator.prepare(model, optimizer)
+    # Only its autocast: gradients are averaged below, since layers that are dropped have none.
+    model = accelerator.prepare_model(model, evaluation_mode=True)
+    optimizer = accelerator.prepare_optimizer(optimizer)
     first = accelerator.is_main_process
     metrics = (
         MetricsLog(folder / "metrics.jsonl", step, folder / "tensorboard" if tensorboard else None) if first else None
     )
     rank, world = accelerator.process_index, accelerator.num_processes
+    share_weights(inner, world)
     began, strange, summed = time.monotonic(), 0, 0
     sums: dict[str, float] = {}
 
@@ -178,19 +183,19 @@ def train(
             for group, peak in zip(optimizer.param_groups, config.learning_rates, strict=True):
                 group["lr"] = peak * factor
             model.train()
-            for micro in range(config.accumulation):
+            for _ in range(config.accumulation):
                 number = next_batch + rank
                 batch = pending.result()
                 next_batch += world
                 pending = ahead.submit(make_batch, next_batch + rank)
                 # The same numbers for this batch in any layout of processes and after any interruption.
                 torch.manual_seed((config.seed * 1_000_003 + number) % 2**63)
-                last = micro == config.accumulation - 1
-                with _sync(accelerator, model, last), accelerator.autocast():
+                with accelerator.autocast():
                     loss, values = loss_function(model, _to_device(batch, accelerator.device))
                     accelerator.backward(loss)
                 for name, value in {"loss": float(loss.detach()), **values}.items():
                     sums[name] = sums.get(name, 0.0) + value / config.accumulation
+            average_gradients(inner.parameters(), world)
             norm = float(accelerator.clip_grad_norm_(model.parameters(), config.clip_norm))
             if math.isfinite(norm):
                 optimizer.step()
@@ -229,13 +234,6 @@ def train(
         inner.load_state_dict({**inner.state_dict(), **average.weights})
     accelerator.wait_for_everyone()
     return True
-
-
-def _sync(accelerator: Any, model: nn.Module, last: bool) -> Any:
-    """Gradients travel between processes only with the last micro-batch of a step."""
-    from contextlib import nullcontext
-
-    return nullcontext() if last else accelerator.no_sync(model)
 
 
 def _any_process(accelerator: Any, answer: bool) -> bool:
