@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, cast
@@ -49,13 +49,16 @@ def run_together(function: Callable[[Context], None], context: Context, count: i
     far = copy.copy(context)
     far.progress, far._stop = None, None  # type: ignore[assignment]  # each process has its own
     rendezvous = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    # Threads that wait for one another cost more than they give, and are counted when torch is imported.
+    threads = {"OMP_NUM_THREADS": str(max(1, _cores() // count))} if context.device == "cpu" else {}
     processes: list[tuple[BaseProcess, Connection]] = []
     try:
         for rank in range(count):
             ours, theirs = spawning.Pipe(duplex=False)
             named = {**rendezvous, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-            process = spawning.Process(target=_serve, args=(function, far, named, theirs, stop), daemon=True)
-            process.start()
+            process = spawning.Process(target=_serve, args=(function, far, theirs, stop), daemon=True)
+            with _environment({**named, **threads}):
+                process.start()
             theirs.close()
             processes.append((process, ours))
         _attend(context, processes, stop)
@@ -140,16 +143,11 @@ class _FarStop:
         return bool(self._event.is_set())
 
 
-def _serve(
-    function: Callable[[Context], None], context: Context, named: dict[str, str], pipe: Connection, stop: Any
-) -> None:
+def _serve(function: Callable[[Context], None], context: Context, pipe: Connection, stop: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run's own process passes the request on
-    os.environ.update(named)
     context.progress = _FarProgress(pipe, is_first())  # type: ignore[assignment]
     context._stop = _FarStop(stop)  # type: ignore[assignment]
     try:
-        if context.device == "cpu":
-            _share_cores(int(named["WORLD_SIZE"]))
         function(context)
         pipe.send(("done",))
     except Interrupted:
@@ -165,12 +163,23 @@ def _serve(
         _leave_group()
 
 
-def _share_cores(count: int) -> None:
-    """Threads that wait for one another cost more than they give."""
-    import torch
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(max(1, min(torch.get_num_threads(), cores // count)))
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """With these variables, for a process to inherit."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _leave_group() -> None:

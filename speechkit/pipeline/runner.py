@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechkit.errors import SpeechkitError, UserError
+from speechkit.errors import ConfigError, SpeechkitError, UserError
 from speechkit.pipeline.backends import make_backend
 from speechkit.pipeline.config import Settings, read_settings
 from speechkit.pipeline.folder import point_to
@@ -87,7 +87,7 @@ def run_recipe(
         0 when done, 130 when interrupted after the part in hand.
 
     Raises:
-        UserError: for what the user can mend.
+        UserError: for what the user can mend; ConfigError before anything runs, for settings of a stage that would.
         SpeechkitError: when a stage failed; the run's log has the traceback.
     """
     exp = Path(exp_dir)
@@ -102,6 +102,12 @@ def run_recipe(
         for line in plan(inspector, chosen, force=force):
             print(line)
         return 0
+    # What is wrong with a late stage's settings must not wait until the earlier ones have run for hours.
+    for stage in chosen:
+        try:
+            settings.config(stage)
+        except ConfigError as error:
+            raise ConfigError(f"stage {stage.number} {stage.name}: {error}") from error
     options = Options(make_backend(backend, workers), backend, workers, shard, device, recipe_file)
     with run_lock(exp, shard), listen() as request:
         progress = Progress(exp / LOG, quiet=quiet)
