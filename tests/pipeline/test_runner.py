@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from speechkit.errors import SpeechkitError, UserError
+from speechkit.errors import ConfigError, SpeechkitError, UserError
 from speechkit.pipeline import (
     Context,
     Drop,
@@ -427,3 +427,38 @@ def test_a_result_survives_on_a_file_system_without_links(words, monkeypatch, tr
     assert outputs(words.recipe, words.folder / "exp", "noise").is_dir()
     assert tree_digest(words.folder / "exp") == tree_digest(words.folder / "linked")
     assert conditions(words) == ["fresh"] * 4
+
+
+class Cautious(msgspec.Struct, frozen=True):
+    """Refuses a combination, by either kind of error."""
+
+    low: int = 0
+    high: int = 1
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError(f"low is {self.low}, above {self.high}")
+        if self.high > 9:
+            raise ConfigError(f"high is {self.high}, it must be below 10")
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [("late.low=2", "stage 2 late: late: low is 2, above 1"), ("late.high=10", "stage 2 late: high is 10")],
+)
+def test_settings_of_all_chosen_stages_are_read_before_the_first_one_runs(setting, sentence, tmp_path):
+    ran = []
+
+    def write(context: Context) -> None:
+        ran.append(context.config)
+        context.output("done").write_text("done")
+
+    early = Stage(number=1, name="early", run=write, outputs=(Output("done"),))
+    late = Stage(number=2, name="late", run=write, outputs=(Output("done"),), config=Cautious)
+    recipe = Recipe("two", (early, late))
+    with pytest.raises(ConfigError, match=sentence):
+        run_recipe(recipe, tmp_path, [setting], quiet=True)
+    assert not ran
+    assert run_recipe(recipe, tmp_path, [setting], stop=1, quiet=True) == 0  # what is not chosen need not be right
+    assert len(ran) == 1
+    assert run_recipe(recipe, tmp_path, [setting], dry_run=True) == 0
