@@ -7,11 +7,26 @@ from typing import Annotated
 import msgspec
 
 from speechkit.encoders.probing.word_tokens import WordConfig
+from speechkit.errors import ConfigError
 from speechkit.pipeline import NEUTRAL, SHARED
 from speechkit.units.invariant_config import InvariantConfig
 from speechkit.units.kmeans import KMeansConfig
 from speechkit.units.perturbations import KINDS, Perturbation, PerturbationConfig
 from speechkit.units.smoothed import Smoothing
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Layers = Annotated[tuple[Count, ...], SHARED, msgspec.Meta(min_length=1)]
+Clusters = Annotated[tuple[Positive, ...], SHARED, msgspec.Meta(min_length=1)]
+
+
+class _Once(msgspec.Struct, frozen=True):
+    """Settings whose lists name everything once, however often it is given."""
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "clusters", "test_kinds"):
+            if name in self.__struct_fields__:
+                msgspec.structs.force_setattr(self, name, tuple(dict.fromkeys(getattr(self, name))))
 
 
 class PrepareConfig(msgspec.Struct, frozen=True):
@@ -46,9 +61,6 @@ class WordsConfig(msgspec.Struct, frozen=True):
     batch_size: Annotated[int, NEUTRAL] = 8
 
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
-
-
 class Versions(msgspec.Struct, frozen=True):
     """A number for each change of training recordings."""
 
@@ -60,7 +72,7 @@ class Versions(msgspec.Struct, frozen=True):
     telephone: Count = 1
 
 
-class FeaturesConfig(msgspec.Struct, frozen=True):
+class FeaturesConfig(_Once, frozen=True):
     """The encoder, its layers, and what is done to the recordings.
 
     Attributes:
@@ -80,26 +92,28 @@ class FeaturesConfig(msgspec.Struct, frozen=True):
     train_manifest: Annotated[str | None, SHARED] = None
     test_manifest: Annotated[str | None, SHARED] = None
     encoder: Annotated[str, SHARED] = "embedded"
-    layers: Annotated[tuple[int, ...], SHARED] = (3,)
-    begin_layer: Annotated[int | None, SHARED] = None
+    layers: Layers = (3,)
+    begin_layer: Annotated[Count | None, SHARED] = None
     versions: Versions = Versions()
     test_kinds: Annotated[tuple[Perturbation, ...], SHARED] = KINDS
     strength: PerturbationConfig = PerturbationConfig()
     noises: str | None = None
     test_noises: str | None = None
     dtype: str = "float16"
-    processes: Annotated[int, NEUTRAL, msgspec.Meta(ge=1)] = 1
+    processes: Annotated[Positive, NEUTRAL] = 1
 
 
 Baselines = Annotated[int, SHARED, msgspec.Meta(ge=1, le=20)]
-Teachers = dict[Annotated[str, msgspec.Meta(pattern="^[a-z0-9-]{1,40}$")], Smoothing]
+Teachers = Annotated[
+    dict[Annotated[str, msgspec.Meta(pattern="^[a-z0-9-]{1,40}$")], Smoothing], SHARED, msgspec.Meta(min_length=1)
+]
 
 
-def _plain() -> Teachers:
+def _plain() -> dict[str, Smoothing]:
     return {"plain": Smoothing()}
 
 
-class CodebooksConfig(msgspec.Struct, frozen=True):
+class CodebooksConfig(_Once, frozen=True):
     """The k-means codebooks to be compared with, and those that teach.
 
     Attributes:
@@ -109,14 +123,14 @@ class CodebooksConfig(msgspec.Struct, frozen=True):
         teachers: the codebooks that teach, by name, and how each is smoothed. All teach one network.
     """
 
-    layers: Annotated[tuple[int, ...], SHARED] = (3,)
-    clusters: Annotated[tuple[int, ...], SHARED] = (50, 100, 200, 500)
+    layers: Layers = (3,)
+    clusters: Clusters = (50, 100, 200, 500)
     baselines: Baselines = 1
     kmeans: KMeansConfig = KMeansConfig()
-    teachers: Annotated[Teachers, SHARED] = msgspec.field(default_factory=_plain)
+    teachers: Teachers = msgspec.field(default_factory=_plain)
 
 
-class TrainConfig(msgspec.Struct, frozen=True):
+class TrainConfig(_Once, frozen=True):
     """The heads; those of one layer are trained together.
 
     Attributes:
@@ -132,19 +146,25 @@ class TrainConfig(msgspec.Struct, frozen=True):
         invariant: the training.
     """
 
-    layers: Annotated[tuple[int, ...], SHARED] = (3,)
-    clusters: Annotated[tuple[int, ...], SHARED] = (50, 100, 200, 500)
-    teachers: Annotated[Teachers, SHARED] = msgspec.field(default_factory=_plain)
+    layers: Layers = (3,)
+    clusters: Clusters = (50, 100, 200, 500)
+    teachers: Teachers = msgspec.field(default_factory=_plain)
     encoder: Annotated[str, SHARED] = "embedded"
-    begin_layer: Annotated[int | None, SHARED] = None
-    upper_layers: int = 2
-    upper_dropout: float = 0.1
+    begin_layer: Annotated[Count | None, SHARED] = None
+    upper_layers: Positive = 2
+    upper_dropout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.1
     start: str | None = None
     repeats: Versions = Versions()
     invariant: InvariantConfig = InvariantConfig()
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("time_masks", "mask_frames"):
+            if getattr(self.invariant, name) < 0:
+                raise ConfigError(f"train.invariant.{name} is {getattr(self.invariant, name)}, it must be 0 or more")
 
-class EvaluateConfig(msgspec.Struct, frozen=True):
+
+class EvaluateConfig(_Once, frozen=True):
     """How units are judged.
 
     Attributes:
@@ -158,14 +178,14 @@ class EvaluateConfig(msgspec.Struct, frozen=True):
         picture_clusters: K of the quantizers that are drawn; the smallest when it is not there.
     """
 
-    layers: Annotated[tuple[int, ...], SHARED] = (3,)
-    clusters: Annotated[tuple[int, ...], SHARED] = (50, 100, 200, 500)
+    layers: Layers = (3,)
+    clusters: Clusters = (50, 100, 200, 500)
     baselines: Baselines = 1
-    teachers: Annotated[Teachers, SHARED] = msgspec.field(default_factory=_plain)
+    teachers: Teachers = msgspec.field(default_factory=_plain)
     test_manifest: Annotated[str | None, SHARED] = None
     test_kinds: Annotated[tuple[Perturbation, ...], SHARED] = KINDS
     prices: tuple[Annotated[float, msgspec.Meta(ge=0)], ...] = ()
     words: WordConfig = WordConfig()
-    pictures: int = 3
+    pictures: Count = 3
     picture_kind: Perturbation = "pitch"
     picture_clusters: int = 100
