@@ -101,11 +101,13 @@ def markdown(report: UnitsReport) -> str:
 
 def lead(report: UnitsReport) -> str:
     """What was judged."""
+    speakers = f"{report.speakers} speakers" + (f" ({report.unnamed} recordings name none)" if report.unnamed else "")
     frames = max((each.agreement.frames for each in report.scores if each.agreement), default=0)
     told = f" MI, NMI and purity: against the tier {report.tier} of {frames:,} frames." if report.tier else ""
     return (
-        f"{report.recordings} test recordings ({report.seconds / 60:.1f} minutes), {report.speakers} speakers who "
-        f"taught nothing. Kept: share of the variance of the frames.{told}"
+        f"{report.recordings} test recordings ({report.seconds / 60:.1f} minutes), {speakers}. "
+        "No training recording names one of these speakers or is a piece of the same audio. Kept: share of the "
+        f"variance of the frames.{told}"
     )
 
 

@@ -30,7 +30,8 @@ recipe = Recipe(
             inputs=(TRAIN, TEST),
             outputs=(Output("recordings.jsonl", schema=Utterance), Output("test.jsonl", schema=Utterance)),
             config=PrepareConfig,
-            drop_reasons=("too_short", "too_long", "test_speaker", "not_asked_for", "beyond_limit"),
+            drop_reasons=("too_short", "too_long", "test_speaker", "test_audio", "not_asked_for", "beyond_limit"),
+            version=2,
         ),
         Stage(
             number=2,

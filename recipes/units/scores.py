@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from recipes.units.choice import manifest_of
 from recipes.units.stages import STACKED, BpeCurve, Fit, System, streams, systems
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
@@ -37,8 +38,8 @@ class SystemScore(msgspec.Struct, frozen=True):
     agreement: LabelAgreement | None
 
 
-class UnitsReport(msgspec.Struct, frozen=True):
-    """What `scores.json` holds."""
+class UnitsReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What `scores.json` holds; ``unnamed`` recordings name no speaker."""
 
     recordings: int
     seconds: float
@@ -46,6 +47,7 @@ class UnitsReport(msgspec.Struct, frozen=True):
     tier: str | None
     scores: list[SystemScore]
     curves: list[BpeCurve]
+    unnamed: int = 0
 
 
 def score(context: Context) -> None:
@@ -54,6 +56,8 @@ def score(context: Context) -> None:
     from speechkit.io.atomic import write_json, write_text
 
     config = context.config
+    if config.pictures or config.phones_manifest is None:
+        manifest_of(context.inputs, "test_manifest")
     rows = {row.id: row for row in context.read("test")}
     aligned, source = _aligned(context, rows)
     fits = msgspec.json.decode(context.inputs["fits"].read_bytes(), type=list[Fit])
@@ -84,6 +88,7 @@ def score(context: Context) -> None:
         tier=config.tier if aligned else None,
         scores=scores,
         curves=list(context.read("curves")),
+        unnamed=sum(not rows[name].speaker for name in heard),
     )
     write_json(context.output("scores.json"), report)
     write_text(context.output("table.md"), markdown(report))

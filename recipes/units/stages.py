@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from recipes.units.choice import choose
+from recipes.units.choice import choose, manifest_of
 from recipes.units.frames import LayerFrames, LayerStore
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError, ConfigError, UserError
@@ -69,8 +69,8 @@ def prepare(context: Context) -> None:
     train, test = choose(context)
     if not train or not test:
         raise UserError(
-            f"{len(train)} training and {len(test)} test recordings are left; give at least one of each, and name "
-            "test_speakers if both manifests have the same speakers"
+            f"{len(train)} training and {len(test)} test recordings are left; give at least one of each: other audio "
+            "for each, and test_speakers if both manifests have the same speakers"
         )
     context.write("test.jsonl", test)
     context.write("recordings.jsonl", [*_marked(train, "train"), *_marked(test, "test")])
@@ -89,10 +89,12 @@ class Encode(Worker):
         """Load the encoder.
 
         Raises:
-            ConfigError: if no layer is named, or one that is not there.
+            ConfigError: if no layer is named, or one that is not there, or a manifest was not given to this stage.
         """
         from speechkit.encoders import load_encoder
 
+        for part in PARTS:
+            manifest_of(self.inputs, f"{part}_manifest")
         self.layers = sorted(set(self.config.layers))
         if not self.layers or self.layers[0] < 0:
             raise ConfigError(f"layers is {self.layers}; name at least one, 0 or above, for example layers=[3]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from recipes.units.choice import manifest_of
 from recipes.units_invariant.stages import CLEAN
-from speechkit.errors import AudioError, ConfigError, UserError
+from speechkit.errors import AudioError, UserError
 from speechkit.pipeline import Context, Interrupted
 
 if TYPE_CHECKING:
@@ -50,7 +52,8 @@ class Encoding:
         from speechkit.encoders import load_encoder
         from speechkit.units.ued_measurement import read_noises
 
-        self._config, self._manifest, self._seed = config, inputs[f"{part}_manifest"], seed
+        self._config, self._seed = config, seed
+        self._manifest = manifest_of(inputs, f"{part}_manifest")
         compared, learned = layers_of(config)
         self._encoder = load_encoder(config.encoder, layer=max(compared), device=device)
         self.spec = self._encoder.spec
@@ -89,22 +92,19 @@ class Encoding:
 
 
 def layers_of(config: FeaturesConfig) -> tuple[list[int], list[int]]:
-    """Those that are kept, and among them those that heads learn from.
-
-    Raises:
-        ConfigError: if there is none, or one is negative.
-    """
+    """Those that are kept, and among them those that heads learn from."""
     learned = config.layers if config.begin_layer is None else (config.begin_layer,)
-    kept = sorted({*config.layers, *learned})
-    if not config.layers:
-        raise ConfigError("layers is empty; name at least one, for example layers=[3]")
-    if kept[0] < 0:
-        raise ConfigError(f"layers: {kept[0]} is no layer; they begin with 0, the input of the first")
-    return kept, sorted(learned)
+    return sorted({*config.layers, *learned}), sorted(learned)
 
 
 def encode(context: Context) -> None:
-    """Encode both parts; what an interrupted run has put on the disk stays."""
+    """Encode both parts; what an interrupted run has put on the disk stays.
+
+    Raises:
+        UserError: if nothing of a part can be read.
+    """
+    for part in NOISES:
+        manifest_of(context.inputs, f"{part}_manifest")
     rows = {part: list(context.read(part)) for part in NOISES}
     done, total = 0, sum(map(len, rows.values()))
     for part, known in rows.items():
@@ -113,9 +113,11 @@ def encode(context: Context) -> None:
         with _Writers(context, encoding.spec, part) as writers:
             left = [row for row in known if not all(name in writers[layer] for layer, name in encoding.names(row))]
             done += len(known) - len(left)
+            unread: list[str] = []
             for row, found in zip(left, _answers(encoding, task, left, context.config.processes), strict=True):
                 if isinstance(found, str):
                     context.drop(row.id, "unreadable_audio", found)
+                    unread.append(found)
                 else:
                     for layer, name, frames in found:
                         writers[layer].add(name, frames)
@@ -123,6 +125,9 @@ def encode(context: Context) -> None:
                 context.progress.update(done, total)
                 if context.interrupted:
                     raise Interrupted
+            # Committed, it would be fresh for ever, mended audio or not.
+            if len(unread) == len(known):
+                raise UserError(f"none of the {len(known)} {part} recordings can be read; the first: {unread[0]}")
     shutil.move(context.scratch / "features", context.output("features"))
 
 
@@ -161,6 +166,7 @@ _own: list[Encoding] = []
 
 
 def _begin(task: tuple[Any, ...], threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     from speechkit.runtime import limit_threads
 
     limit_threads(threads)

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from recipes.units.choice import manifest_of
 from recipes.units_invariant.stages import BASELINE, CLEAN, baselines, layer_store, place
 from speechkit.encoders.probing.abx import AbxDifference, AbxScore
 from speechkit.pipeline import Context
@@ -65,8 +66,8 @@ class Comparison(msgspec.Struct, frozen=True):
     abx_differences: dict[str, dict[str, AbxDifference]]
 
 
-class InvariantReport(msgspec.Struct, frozen=True):
-    """What `scores.json` holds."""
+class InvariantReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What `scores.json` holds; ``unnamed`` utterances name no speaker."""
 
     encoder: str
     utterances: int
@@ -74,6 +75,7 @@ class InvariantReport(msgspec.Struct, frozen=True):
     speakers: int
     word_tokens: int
     comparisons: list[Comparison]
+    unnamed: int = 0
 
 
 def evaluate(context: Context) -> None:
@@ -84,6 +86,8 @@ def evaluate(context: Context) -> None:
     from speechkit.units.quantizers import load_quantizer
 
     config = context.config
+    if config.pictures:
+        manifest_of(context.inputs, "test_manifest")
     rows = {row.id: row for row in context.read("test")}
     words = {row.id: row for row in context.read("words")}
     tokens = select_tokens(
@@ -143,6 +147,7 @@ def evaluate(context: Context) -> None:
         speakers=len(set(speakers.values())),
         word_tokens=len(tokens),
         comparisons=comparisons,
+        unnamed=len(ids) - len(speakers),
     )
     write_json(context.output("scores.json"), report)
     write_text(context.output("table.md"), markdown(report))

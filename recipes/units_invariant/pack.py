@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,7 +43,8 @@ def main() -> None:
     try:
         pack_folders(options.folders, options.out, options.price)
     except UserError as error:
-        raise SystemExit(str(error)) from error
+        print(f"pack: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from error
 
 
 if __name__ == "__main__":

@@ -110,13 +110,18 @@ def markdown(report: InvariantReport) -> str:
     from speechkit.report.table import markdown_table
 
     parts = [
-        f"{report.encoder}, {report.utterances} utterances ({report.seconds / 60:.1f} minutes), {report.speakers} "
-        f"speakers, {report.word_tokens} word tokens.\n",
+        f"{report.encoder}, {report.utterances} utterances ({report.seconds / 60:.1f} minutes), {_speakers(report)}, "
+        f"{report.word_tokens} word tokens.\n",
         markdown_table(HEAD, [row for each in report.comparisons for row in table_rows(each)]),
         markdown_table(QUALITY_HEAD, quality_rows(report)),
         markdown_table(ABX_HEAD, abx_rows(report)),
     ]
     return "\n".join(parts)
+
+
+def _speakers(report: InvariantReport) -> str:
+    unnamed = f" ({report.unnamed} utterances name none)" if report.unnamed else ""
+    return f"{report.speakers} speakers{unnamed}"
 
 
 def write_report(
@@ -144,8 +149,9 @@ def write_report(
 
     pictures = draw(context, rows, words, frames, clusters)
     lead = (
-        f"{report.encoder}: {report.utterances} utterances ({report.seconds / 60:.1f} minutes) of {report.speakers} "
-        "speakers who were in no training. Unit edit distance in percent, with 95 % intervals."
+        f"{report.encoder}: {report.utterances} utterances ({report.seconds / 60:.1f} minutes) of {_speakers(report)}. "
+        "No training recording of this run names one of these speakers or is a piece of the same audio. Unit edit "
+        "distance in percent, with 95 % intervals."
     )
     body = element(
         "main",

@@ -28,6 +28,7 @@ recipe = Recipe(
         Stage(
             number=1,
             name="prepare",
+            version=2,
             run=prepare,
             inputs=(TRAIN, TEST),
             outputs=(
@@ -36,11 +37,12 @@ recipe = Recipe(
                 Output("speech.jsonl", schema=Utterance, min_records=0),
             ),
             config=PrepareConfig,
-            drop_reasons=("too_short", "too_long", "test_speaker", "not_asked_for", "beyond_limit"),
+            drop_reasons=("too_short", "too_long", "test_speaker", "test_audio", "not_asked_for", "beyond_limit"),
         ),
         Stage(
             number=2,
             name="words",
+            version=2,
             run=AlignWords,
             inputs=(stage("prepare", "speech.jsonl"), TEST, model("recognizer", digest=recognizer_digest)),
             outputs=(Output("words.jsonl", schema=Utterance, min_records=0),),
