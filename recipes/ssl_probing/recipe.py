@@ -32,6 +32,7 @@ recipe = Recipe(
         Stage(
             number=2,
             name="words",
+            version=2,
             run=AlignWords,
             inputs=(
                 stage("prepare", "speech.jsonl"),

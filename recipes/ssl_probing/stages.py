@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from recipes.units.choice import manifest_of
 from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.encoders.probing.tasks import ProbeItem
 from speechkit.errors import AlignmentError, AudioError, ConfigError, UserError
@@ -23,6 +24,8 @@ MARKS = re.compile(r"(_[BIES])?\d*(_[BIES])?$")
 """Place in the word and stress at the end of a phone, as ``IY0_E``."""
 MIN_UTTERANCES = 5
 """Of a speaker who is to be identified."""
+MAX_UNKNOWN = 0.5
+"""Share of a text's characters that the recogniser may be unable to spell."""
 
 
 def prepare(context: Context) -> None:
@@ -210,13 +213,22 @@ def _label(row: Utterance, field: str) -> str:
 
 
 class AlignWords(Worker):
-    """Times of the words of an utterance whose text is known, by CTC alignment."""
+    """Times of the words of an utterance whose text is known, by CTC alignment of what it says on its channel."""
 
     def setup(self, device: str) -> None:
-        """Load the recogniser."""
+        """Load the recogniser.
+
+        Raises:
+            UserError: if it is no CTC model, or a manifest was not given to this stage.
+        """
         from speechkit.asr import load_recognizer
+        from speechkit.data.manifest import read_manifest
         from speechkit.text import get_normalizer
 
+        if speech := self.inputs.get("speech"):
+            needed = {(row.custom or {})["manifest"] for row in read_manifest(speech) if not _has_words(row)}
+            for name in sorted(needed):
+                manifest_of(self.inputs, name)
         self.normalizer = get_normalizer(self.config.normalizer)
         self.recognizer: Any = load_recognizer(self.config.recognizer, self.config.lang, device)
         if not hasattr(self.recognizer, "emissions"):
@@ -232,17 +244,12 @@ class AlignWords(Worker):
         from speechkit.mining.placement import columns_of
         from speechkit.mining.refinement import WILDCARD, refine, word_frames
 
-        if (row.alignment or {}).get("word"):
+        if _has_words(row):
             return row
-        audio = Path(self.inputs[(row.custom or {})["manifest"]]).parent / row.audio_filepath
-        begin = round(row.offset * 16_000)
-        end = begin + round(row.duration * 16_000)
         try:
-            emissions = self.recognizer.emissions(str(audio), [(begin, end)])
+            emissions = self._emissions(row)
         except AudioError as error:
             return Drop("unreadable_audio", str(error))
-        hop = emissions.hop_seconds
-        first, last = int(row.offset / hop), math.ceil((row.offset + row.duration) / hop)
         words = (row.text or "").split()
         column = columns_of(emissions)
         # A word separator stands before each word, where the model has one.
@@ -250,16 +257,38 @@ class AlignWords(Worker):
             (column.get(" ", None), -1) if c is None else (column.get(c, WILDCARD), n) for c, n in _spelling(words)
         ]
         tokens = [(token, owner) for token, owner in spelled if token is not None]
+        written = [token for token, owner in tokens if owner >= 0]
+        unknown = written.count(WILDCARD) / max(1, len(written))
+        if unknown > MAX_UNKNOWN:  # wildcards lie anywhere
+            return Drop("no_alignment", f"the recogniser cannot spell {unknown:.0%} of the characters")
         try:
-            refined = refine(emissions.log_probs[first:last], np.array([token for token, _ in tokens]), emissions.blank)
+            refined = refine(emissions.log_probs, np.array([token for token, _ in tokens]), emissions.blank)
         except AlignmentError as error:
             return Drop("no_alignment", str(error))
-        shift = first * hop - row.offset
+        hop = emissions.hop_seconds
         tier = [
-            AlignmentItem(words[n], max(0.0, round(a * hop + shift, 4)), round((b - a) * hop, 4), round(score, 4))
+            AlignmentItem(words[n], round(a * hop, 4), round((b - a) * hop, 4), round(score, 4))
             for n, a, b, score in word_frames(refined, [owner for _, owner in tokens])
         ]
         return msgspec.structs.replace(row, alignment={**(row.alignment or {}), "word": tier})
+
+    def _emissions(self, row: Utterance) -> Any:
+        """Of the cut on its channel; recognisers hear files, and of those the mean of all channels."""
+        import tempfile
+
+        import soundfile
+
+        from speechkit.data.audio import WAVEFORM_RATE, read_waveform
+
+        waveform = read_waveform(row, manifest_of(self.inputs, (row.custom or {})["manifest"]))
+        with tempfile.TemporaryDirectory() as folder:
+            cut = Path(folder) / "cut.wav"
+            soundfile.write(cut, waveform, WAVEFORM_RATE, subtype="FLOAT")  # 16 bits would round what was resampled
+            return self.recognizer.emissions(str(cut))
+
+
+def _has_words(row: Utterance) -> bool:
+    return bool((row.alignment or {}).get("word"))
 
 
 def _spelling(words: Sequence[str]) -> Iterator[tuple[str | None, int]]:

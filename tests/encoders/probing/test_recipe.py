@@ -8,9 +8,11 @@ import json
 import msgspec
 import numpy as np
 import pytest
+import soundfile
 
 from recipes.ssl_probing.recipe import recipe
 from recipes.ssl_probing.stages import AlignWords, _phones
+from speechkit.asr.hypothesis import Emissions
 from speechkit.cli.main import call
 from speechkit.data.manifest import read_manifest, write_manifest
 from speechkit.data.records import AlignmentItem, Utterance
@@ -18,7 +20,8 @@ from speechkit.encoders.load import encoder_digest
 from speechkit.encoders.probing.results import ProbeReport
 from speechkit.encoders.probing.table import markdown, table_rows
 from speechkit.encoders.probing.tasks import WORD_TASKS, ProbeItem
-from speechkit.io.audio import audio_info, write_audio
+from speechkit.errors import ConfigError
+from speechkit.io.audio import audio_info, read_audio, write_audio
 from speechkit.pipeline import outputs, run_recipe
 
 WORDS = ["one", "two", "bead", "cafe"]
@@ -250,3 +253,69 @@ def test_words_of_real_speech_are_found_in_order_inside_the_cut(shared_data, tmp
     manifest = tmp_path / "m.jsonl"
     write_manifest(manifest, [aligned])
     assert next(iter(read_manifest(manifest))) == aligned
+
+
+class Listener:
+    """Remembers what it was given to hear; hears "ab" in it, half each."""
+
+    vocabulary = ("", "a", "b")
+
+    def __init__(self):
+        self.heard = []
+
+    def emissions(self, path, speech=None):
+        samples = read_audio(path)
+        self.heard.append(samples)
+        frames = -(-len(samples) // 320)
+        log_probs = np.full((frames, 3), -9.0, np.float16)
+        log_probs[: frames // 2, 1] = log_probs[frames // 2 :, 2] = 0
+        return Emissions(log_probs, 0.02, self.vocabulary, 0)
+
+
+def aligner(folder):
+    worker = AlignWords(recipe.stage("words").config())
+    worker.inputs = {"speech_manifest": folder / "m.jsonl"}
+    worker.recognizer = Listener()
+    return worker
+
+
+def test_words_are_those_of_the_channel_and_the_cut(tmp_path):
+    generator = np.random.default_rng(0)
+    both = generator.uniform(-0.5, 0.5, (32_000, 2)).astype(np.float32)
+    soundfile.write(tmp_path / "two.wav", both, 16_000, subtype="FLOAT")
+    row = Utterance.from_samples(
+        id="a", audio_filepath="two.wav", offset_samples=8_000, num_samples=16_000, sample_rate=16_000, channel=1,
+        text="a b", custom={"manifest": "speech_manifest"},
+    )  # fmt: skip
+    worker = aligner(tmp_path)
+    (aligned,) = worker.process([row])
+    (heard,) = worker.recognizer.heard
+    np.testing.assert_array_equal(heard, both[8_000:24_000, 1])
+    assert [(item.symbol, item.start) for item in aligned.alignment["word"]] == [("a", 0.0), ("b", 0.5)]
+    (beyond,) = worker.process([msgspec.structs.replace(row, duration=3.0)])
+    assert beyond.reason == "unreadable_audio"
+
+
+def test_a_text_in_another_script_has_no_times(tmp_path):
+    write_audio(tmp_path / "one.wav", np.zeros(16_000), 16_000)
+    row = Utterance(
+        id="a", audio_filepath="one.wav", duration=1.0, sample_rate=16_000, custom={"manifest": "speech_manifest"}
+    )
+    texts = ("नमस्ते दुनिया", "ab न", "a नम", "aनमa")
+    hindi, mostly, hardly, half = aligner(tmp_path).process([msgspec.structs.replace(row, text=text) for text in texts])
+    assert (hindi.reason, hardly.reason) == ("no_alignment", "no_alignment")
+    assert "cannot spell 100% of the characters" in hindi.detail
+    assert "67%" in hardly.detail
+    for found, words in ((mostly, 2), (half, 1)):
+        assert len(found.alignment["word"]) == words
+
+
+def test_words_whose_manifest_was_given_to_prepare_alone_are_refused_at_once(tmp_path):
+    row = Utterance(
+        id="a", audio_filepath="a.wav", duration=1.0, sample_rate=16_000, custom={"manifest": "speech_manifest"}
+    )
+    write_manifest(tmp_path / "speech.jsonl", [row])
+    worker = AlignWords(recipe.stage("words").config())
+    worker.inputs = {"speech": tmp_path / "speech.jsonl"}
+    with pytest.raises(ConfigError, match=r"speech_manifest was set for prepare only.*: speech_manifest=FILE$"):
+        worker.setup("cpu")
