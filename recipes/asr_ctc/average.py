@@ -9,6 +9,7 @@ nothing to average: their hidden units mean different things.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def main() -> None:
     try:
         average_models(arguments.models, arguments.out)
     except UserError as error:
-        raise SystemExit(str(error)) from error
+        print(f"average: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from error
 
 
 if __name__ == "__main__":

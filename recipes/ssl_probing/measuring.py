@@ -15,6 +15,7 @@ from speechkit.data.records import Utterance
 from speechkit.encoders.probing.tasks import ProbeItem
 from speechkit.errors import AudioError, UserError
 from speechkit.pipeline import Context
+from speechkit.pipeline.manifests import manifest_of
 from speechkit.runtime import item_seed
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def encode(context: Context) -> None:
     def waveforms() -> Iterator[tuple[str, Any]]:
         for place, row in enumerate(rows):
             try:
-                yield row.id, read_waveform(row, context.inputs[row.custom["manifest"]])
+                yield row.id, read_waveform(row, manifest_of(context.inputs, row.custom["manifest"]))
             except AudioError as error:
                 leave_out(row.id, "unreadable_audio", str(error))
             context.progress.update(place + 1, len(rows))

@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from recipes.units.choice import manifest_of
 from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.encoders.probing.tasks import ProbeItem
 from speechkit.errors import AlignmentError, AudioError, ConfigError, UserError
 from speechkit.pipeline import Context, Drop, Worker
+from speechkit.pipeline.manifests import manifest_of
 from speechkit.runtime import item_seed
 
 MANIFESTS = ("speech_manifest", "speakers_manifest", "commands_manifest")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 from speechkit.data.records import Utterance
-from speechkit.errors import ConfigError, UserError
+from speechkit.errors import UserError
 from speechkit.pipeline import Context
 
 REMEDIES = {
@@ -21,17 +20,6 @@ REMEDIES = {
     "disagreement": "mend the texts, or raise silver.max_deviation",
 }
 """What to do about the drops of stages 1 to 3."""
-
-
-def manifest_of(inputs: Mapping[str, Path], name: str) -> Path:
-    """The manifest whose recordings a stage after the first reads.
-
-    Raises:
-        ConfigError: if only stage 1 was told which it is.
-    """
-    if name not in inputs:
-        raise ConfigError(f"{name} is set for prepare only and is read here too; give it as {name}=FILE.jsonl")
-    return Path(inputs[name])
 
 
 def unique_rows(context: Context, name: str) -> list[Utterance]:

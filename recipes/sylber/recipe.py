@@ -55,6 +55,7 @@ recipe = Recipe(
             config=WordsConfig,
             resources=Resources(cpus=2, gpus=1),
             drop_reasons=("no_alignment", "unreadable_audio"),
+            version=2,
             part_records=64,
         ),
         Stage(

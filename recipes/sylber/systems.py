@@ -10,12 +10,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.sylber.manifests import manifest_of
 from speechkit.data.audio import read_cut
 from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.errors import ConfigError, UserError
 from speechkit.io.atomic import write_json
 from speechkit.pipeline import Context
+from speechkit.pipeline.manifests import manifest_of
 from speechkit.syllables.segments import HOP_SECONDS
 
 Float = NDArray[np.float32]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from speechkit.data.manifest import audio_path
@@ -62,19 +62,6 @@ def choose(context: Context, *, draw_by_part: bool = False) -> tuple[list[Uttera
             "these only pieces of the same audio are kept apart"
         )
     return train, test
-
-
-def manifest_of(inputs: Mapping[str, Path], name: str) -> Path:
-    """The manifest that a stage behind the first reads audio of.
-
-    Raises:
-        ConfigError: if it was given to the first stage alone.
-    """
-    if name not in inputs:
-        raise ConfigError(
-            f"{name} was set for prepare only, and this stage reads its audio; give it to all stages: {name}=FILE"
-        )
-    return inputs[name]
 
 
 class _Played:

@@ -9,7 +9,12 @@ import msgspec
 from speechkit.pipeline import NEUTRAL, SHARED
 from speechkit.units.kmeans import KMeansConfig
 
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Layers = Annotated[tuple[Count, ...], SHARED, msgspec.Meta(min_length=1)]
+Clusters = Annotated[tuple[Positive, ...], SHARED, msgspec.Meta(min_length=1)]
 Kind = Literal["k-means", "spherical", "residual", "product"]
+Kinds = Annotated[tuple[Kind, ...], SHARED, msgspec.Meta(min_length=1)]
 
 
 class PrepareConfig(msgspec.Struct, frozen=True):
@@ -38,10 +43,10 @@ class FeaturesConfig(msgspec.Struct, frozen=True):
     train_manifest: Annotated[str | None, SHARED] = None
     test_manifest: Annotated[str | None, SHARED] = None
     encoder: Annotated[str, SHARED] = "embedded"
-    layers: Annotated[tuple[int, ...], SHARED] = (3,)
+    layers: Layers = (3,)
     dtype: Literal["float16", "float32"] = "float16"
     compute: Literal["auto", "float32", "bfloat16"] = "auto"
-    batch_size: Annotated[int, NEUTRAL] = 8
+    batch_size: Annotated[Positive, NEUTRAL] = 8
 
 
 class CodebooksConfig(msgspec.Struct, frozen=True):
@@ -55,19 +60,19 @@ class CodebooksConfig(msgspec.Struct, frozen=True):
         kmeans: everything else; ``clusters`` in it is not looked at.
     """
 
-    layers: Annotated[tuple[int, ...], SHARED] = (3,)
-    clusters: Annotated[tuple[int, ...], SHARED] = (50, 100, 200, 500)
-    kinds: Annotated[tuple[Kind, ...], SHARED] = ("k-means",)
-    codebooks: Annotated[int, SHARED, msgspec.Meta(ge=1)] = 2
+    layers: Layers = (3,)
+    clusters: Clusters = (50, 100, 200, 500)
+    kinds: Kinds = ("k-means",)
+    codebooks: Annotated[Positive, SHARED] = 2
     kmeans: KMeansConfig = KMeansConfig()
 
 
 class AssignConfig(msgspec.Struct, frozen=True):
     """Which codebooks name frames."""
 
-    layers: Annotated[tuple[int, ...], SHARED] = (3,)
-    clusters: Annotated[tuple[int, ...], SHARED] = (50, 100, 200, 500)
-    kinds: Annotated[tuple[Kind, ...], SHARED] = ("k-means",)
+    layers: Layers = (3,)
+    clusters: Clusters = (50, 100, 200, 500)
+    kinds: Kinds = ("k-means",)
 
 
 class BpeConfig(msgspec.Struct, frozen=True):
@@ -80,12 +85,12 @@ class BpeConfig(msgspec.Struct, frozen=True):
             measured on those of the test; none with 0.
     """
 
-    layers: Annotated[tuple[int, ...], SHARED] = (3,)
-    clusters: Annotated[tuple[int, ...], SHARED] = (50, 100, 200, 500)
-    kinds: Annotated[tuple[Kind, ...], SHARED] = ("k-means",)
-    codebooks: Annotated[int, SHARED] = 2
-    bpe_clusters: tuple[int, ...] = ()
-    sizes: tuple[int, ...] = (250, 500, 1000, 2000)
+    layers: Layers = (3,)
+    clusters: Clusters = (50, 100, 200, 500)
+    kinds: Kinds = ("k-means",)
+    codebooks: Annotated[Positive, SHARED] = 2
+    bpe_clusters: tuple[Positive, ...] = ()
+    sizes: tuple[Positive, ...] = (250, 500, 1000, 2000)
     ngram_order: Annotated[int, msgspec.Meta(ge=0, le=6)] = 3
 
 
@@ -101,12 +106,12 @@ class ScoreConfig(msgspec.Struct, frozen=True):
         picture_clusters: K of the units that are drawn and of the curve; the smallest when it is not there.
     """
 
-    layers: Annotated[tuple[int, ...], SHARED] = (3,)
-    clusters: Annotated[tuple[int, ...], SHARED] = (50, 100, 200, 500)
-    kinds: Annotated[tuple[Kind, ...], SHARED] = ("k-means",)
-    codebooks: Annotated[int, SHARED] = 2
+    layers: Layers = (3,)
+    clusters: Clusters = (50, 100, 200, 500)
+    kinds: Kinds = ("k-means",)
+    codebooks: Annotated[Positive, SHARED] = 2
     test_manifest: Annotated[str | None, SHARED] = None
     phones_manifest: Annotated[str | None, SHARED] = None
     tier: str = "phone"
-    pictures: int = 3
+    pictures: Count = 3
     picture_clusters: int = 100

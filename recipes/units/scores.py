@@ -9,11 +9,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.units.choice import manifest_of
 from recipes.units.stages import STACKED, BpeCurve, Fit, System, streams, systems
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
 from speechkit.pipeline import Context
+from speechkit.pipeline.manifests import manifest_of
 from speechkit.units.health import CodebookHealth, LabelAgreement
 
 if TYPE_CHECKING:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from recipes.units.choice import choose, manifest_of
+from recipes.units.choice import choose
 from recipes.units.frames import LayerFrames, LayerStore
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError, ConfigError, UserError
 from speechkit.pipeline import Context, Drop, Interrupted, Value, Worker
+from speechkit.pipeline.manifests import manifest_of
 
 if TYPE_CHECKING:
     import numpy as np

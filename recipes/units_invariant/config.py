@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from recipes.units.config import Clusters, Count, Layers, Positive
 from speechkit.encoders.probing.word_tokens import WordConfig
 from speechkit.errors import ConfigError
 from speechkit.pipeline import NEUTRAL, SHARED
@@ -13,11 +14,6 @@ from speechkit.units.invariant_config import InvariantConfig
 from speechkit.units.kmeans import KMeansConfig
 from speechkit.units.perturbations import KINDS, Perturbation, PerturbationConfig
 from speechkit.units.smoothed import Smoothing
-
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-Layers = Annotated[tuple[Count, ...], SHARED, msgspec.Meta(min_length=1)]
-Clusters = Annotated[tuple[Positive, ...], SHARED, msgspec.Meta(min_length=1)]
 
 
 class _Once(msgspec.Struct, frozen=True):

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from recipes.units.choice import manifest_of
 from recipes.units_invariant.stages import CLEAN
 from speechkit.errors import AudioError, UserError
 from speechkit.pipeline import Context, Interrupted
+from speechkit.pipeline.manifests import manifest_of
 
 if TYPE_CHECKING:
     import numpy as np

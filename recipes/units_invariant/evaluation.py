@@ -11,10 +11,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.units.choice import manifest_of
 from recipes.units_invariant.stages import BASELINE, CLEAN, baselines, layer_store, place
 from speechkit.encoders.probing.abx import AbxDifference, AbxScore
 from speechkit.pipeline import Context
+from speechkit.pipeline.manifests import manifest_of
 from speechkit.units.ued import UedReduction, UedTable
 
 if TYPE_CHECKING:

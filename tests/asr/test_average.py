@@ -37,12 +37,16 @@ def test_models_of_different_shape_are_refused_by_name(tmp_path: Path) -> None:
     assert not (tmp_path / "mean").exists()
 
 
-def test_a_folder_without_a_model_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_a_model_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "empty").mkdir()
     model = _saved(tmp_path / "a", 0)
     with pytest.raises(UserError, match="at least two"):
         average_models([model], tmp_path / "mean")
     arguments = ["average", str(model), str(tmp_path / "empty"), "--out", str(tmp_path / "mean")]
     monkeypatch.setattr("sys.argv", arguments)
-    with pytest.raises(SystemExit, match="empty: holds no model of ours"):
+    with pytest.raises(SystemExit) as ended:
         main()
+    assert ended.value.code == 2
+    assert "empty: holds no model of ours" in capsys.readouterr().err

@@ -100,7 +100,7 @@ def test_a_manifest_that_is_set_for_prepare_only_is_asked_for_by_the_next_stage(
     for name, rows in (("train_manifest", OTHERS), ("dev_manifest", OTHERS), ("truth_manifest", TRUTH)):
         write_manifest(tmp_path / f"{name}.jsonl", rows)
         settings.append(f"prepare.{name}={tmp_path / name}.jsonl")
-    with pytest.raises(ConfigError, match=r"truth_manifest is set for prepare only .*give it as truth_manifest=FILE"):
+    with pytest.raises(ConfigError, match=r"truth_manifest was set for prepare only.* truth_manifest=FILE"):
         run_recipe(recipe, tmp_path / "exp", settings, stop=2, device="cpu", quiet=True)
 
 
@@ -126,7 +126,7 @@ def set_up(worker):
     ],
 )
 def test_every_later_stage_says_which_manifest_it_lacks(stage, name):
-    with pytest.raises(ConfigError, match=rf"{name} is set for prepare only .*; give it as {name}=FILE\.jsonl"):
+    with pytest.raises(ConfigError, match=rf"{name} was set for prepare only.* {name}=FILE"):
         stage()
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from recipes.units.choice import manifest_of
 from recipes.units.page import lead
 from recipes.units.recipe import recipe as units
 from recipes.units.scores import UnitsReport, read_report
@@ -20,6 +19,7 @@ from speechkit.data.manifest import read_jsonl, write_manifest
 from speechkit.data.records import Utterance
 from speechkit.errors import ConfigError, UserError
 from speechkit.pipeline import outputs, run_recipe
+from speechkit.pipeline.manifests import manifest_of
 
 BOTH = pytest.mark.parametrize("recipe", [units, invariant], ids=lambda recipe: recipe.name)
 RATE = 16_000
@@ -126,3 +126,12 @@ def test_a_manifest_that_only_the_first_stage_was_given_is_named_with_what_to_do
 
 def test_a_manifest_that_is_given_is_found(tmp_path):
     assert manifest_of({"test_manifest": tmp_path}, "test_manifest") == tmp_path
+
+
+@pytest.mark.parametrize(
+    "setting", ["clusters=[]", "clusters=[0]", "layers=[-1]", "kinds=[]", "score.pictures=-1", "bpe.sizes=[0]"]
+)
+def test_settings_that_cannot_be_meant_are_refused_before_the_first_stage(setting, tmp_path):
+    with pytest.raises(ConfigError, match=setting.partition("=")[0].rpartition(".")[2]):
+        run_recipe(units, tmp_path / "exp", [setting], quiet=True)
+    assert not (tmp_path / "exp").exists()
