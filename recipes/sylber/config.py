@@ -110,6 +110,8 @@ class TrainConfig(msgspec.Struct, frozen=True):
         batch_seconds: of crops, those of the longest times their number.
         crop_seconds: longer recordings give a piece of this length; at least 0.1, a short syllable.
         judged_batches: batches of ``dev_manifest``; 0 for none.
+        processes: of this machine that train together, 0: one for each GPU. A step takes ``loop.accumulation`` batches
+            from each.
     """
 
     train_manifest: Annotated[str | None, SHARED] = None
@@ -120,6 +122,7 @@ class TrainConfig(msgspec.Struct, frozen=True):
     crop_seconds: Annotated[float, msgspec.Meta(ge=0.1)] = 5.0
     mixing: MixingConfig = MixingConfig()
     judged_batches: Annotated[int, NEUTRAL, msgspec.Meta(ge=0)] = 6
+    processes: Annotated[int, msgspec.Meta(ge=0)] = 1
     tensorboard: Annotated[bool, NEUTRAL] = False
     loop: TrainingConfig = TrainingConfig(learning_rates=(1e-4,), weight_decay=0.1, clip_norm=0.5)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from speechkit.errors import AudioError, UserError
 from speechkit.io.atomic import write_json
 from speechkit.pipeline import Context, Interrupted
 from speechkit.pipeline.manifests import manifest_of
+from speechkit.pipeline.processes import is_first, process_count, run_together
 
 if TYPE_CHECKING:
     from speechkit.encoders.pretraining.batches import WaveformBatches
@@ -29,6 +31,10 @@ MERGE_SPREAD = 0.05
 
 def train_first(context: Context) -> None:
     """Learn the means of the first segments of the encoder to begin with."""
+    run_together(_train_first, context, process_count(context.config.processes, context.device))
+
+
+def _train_first(context: Context) -> None:
     from speechkit.syllables.self_distillation import SelfSegmentation
     from speechkit.syllables.syllable_encoder import SyllableEncoder
 
@@ -52,6 +58,14 @@ def train_first(context: Context) -> None:
 
 def train_second(context: Context) -> None:
     """Learn from the student of stage 1, cut while training with a cosine that changes from batch to batch."""
+    seeds = msgspec.json.decode(context.inputs["seeds"].read_bytes(), type=Seeds)
+    cutting = teacher_cutting(context, seeds)
+    work = partial(_train_second, seeds, cutting)
+    run_together(work, context, process_count(context.config.processes, context.device))
+    write_json(context.output("teacher.json"), cutting)
+
+
+def _train_second(seeds: Seeds, cutting: Cutting, context: Context) -> None:
     from speechkit.syllables.segments import Segmenter, make_segmenter
     from speechkit.syllables.self_distillation import SelfSegmentation
     from speechkit.syllables.syllable_encoder import SyllableEncoder
@@ -59,8 +73,6 @@ def train_second(context: Context) -> None:
     config = context.config
     folder = context.inputs["model"]
     student, teacher = SyllableEncoder(folder, train_front=config.train_front), SyllableEncoder(folder)
-    seeds = msgspec.json.decode(context.inputs["seeds"].read_bytes(), type=Seeds)
-    cutting = teacher_cutting(context, seeds)
 
     def online(merge: float) -> Segmenter:
         return make_segmenter("greedy", norm=cutting.norm, merge=merge)
@@ -78,7 +90,6 @@ def train_second(context: Context) -> None:
         )
 
     _train(context, objective)
-    write_json(context.output("teacher.json"), cutting)
 
 
 class Cutting(msgspec.Struct, frozen=True):
@@ -209,5 +220,7 @@ def _train(context: Context, objective_of: Callable[[str], SelfSegmentation]) ->
     )
     if not done:
         raise Interrupted
+    if not is_first():
+        return
     shutil.copy(context.scratch / "metrics.jsonl", context.output("metrics.jsonl"))
     objective.save(context.output("model"))
