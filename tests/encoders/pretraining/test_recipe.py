@@ -151,23 +151,13 @@ def test_what_is_missing_is_named(manifests, tmp_path):
         run(tmp_path, manifests, "family=predictive", "targets.clusters=100000")
 
 
-@pytest.mark.parametrize("family", ["contrastive", "predictive", "generative"])
-def test_two_processes_share_each_step_as_accumulation_would(family, manifests, tmp_path):
-    same = [
-        f"family={family}",
-        "train.layer_drop=0",
-        "train.dropout=0",
-        "train.loop.steps=3",
-        "train.feature_penalty=0",
-    ]
+def test_two_processes_share_each_step_as_accumulation_would(manifests, tmp_path):
+    same = ["family=contrastive", "train.layer_drop=0", "train.dropout=0", "train.loop.steps=3"]
     trained = {}
-    for name, settings in {
-        "one": ["train.loop.accumulation=2"],
-        "two": ["train.processes=2"],
-    }.items():
-        assert run(tmp_path / name, manifests, *same, *settings) == 0
+    for name, more in {"one": "train.loop.accumulation=2", "two": "train.processes=2"}.items():
+        assert run(tmp_path / name, manifests, *same, more) == 0
         folder = outputs(recipe, tmp_path / name, "train")
-        assert len((folder / "metrics.jsonl").read_text().splitlines()) > 0
+        assert (folder / "metrics.jsonl").read_text()
         trained[name] = load_file(folder / "model" / "model.safetensors")
     for name, weights in trained["one"].items():
         np.testing.assert_allclose(trained["two"][name], weights, rtol=1e-3, atol=1e-5)
