@@ -90,15 +90,13 @@ class Encode(Worker):
         """Load the encoder.
 
         Raises:
-            ConfigError: if no layer is named, or one that is not there, or a manifest was not given to this stage.
+            ConfigError: if a layer is named that is not there, or a manifest was not given to this stage.
         """
         from speechkit.encoders import load_encoder
 
         for part in PARTS:
             manifest_of(self.inputs, f"{part}_manifest")
         self.layers = sorted(set(self.config.layers))
-        if not self.layers or self.layers[0] < 0:
-            raise ConfigError(f"layers is {self.layers}; name at least one, 0 or above, for example layers=[3]")
         self.encoder = load_encoder(
             self.config.encoder, layer=self.layers[-1], device=device, dtype=self.config.compute
         )

@@ -151,20 +151,14 @@ def test_what_is_missing_is_named(manifests, tmp_path):
         run(tmp_path, manifests, "family=predictive", "targets.clusters=100000")
 
 
-def test_two_processes_share_each_step_as_accumulation_would(manifests, tmp_path):
-    same = ["family=contrastive", "train.layer_drop=0", "train.dropout=0", "train.loop.steps=3"]
+def test_two_processes_share_each_step_as_accumulation_would_layers_dropped_and_all(manifests, tmp_path, capsys):
+    same = ["family=contrastive", "train.layer_drop=0.5", "train.dropout=0.1"]
     trained = {}
     for name, more in {"one": "train.loop.accumulation=2", "two": "train.processes=2"}.items():
         assert run(tmp_path / name, manifests, *same, more) == 0
+        assert "step 4: loss" in capsys.readouterr().err
         folder = outputs(recipe, tmp_path / name, "train")
         assert (folder / "metrics.jsonl").read_text()
         trained[name] = load_file(folder / "model" / "model.safetensors")
     for name, weights in trained["one"].items():
         np.testing.assert_allclose(trained["two"][name], weights, rtol=1e-3, atol=1e-5)
-
-
-def test_processes_agree_when_layers_are_dropped_and_a_failure_is_one_sentence(manifests, tmp_path, capsys):
-    assert run(tmp_path / "a", manifests, "train.layer_drop=0.5", "train.processes=2") == 0
-    assert "step 4: loss" in capsys.readouterr().err
-    with pytest.raises(UserError, match="the gradient was not finite for 20 steps"):
-        run(tmp_path / "b", manifests, "train.processes=2", "train.loop={steps: 30, learning_rates: [1e30]}")
