@@ -21,6 +21,8 @@ from speechkit.pipeline.interrupt import Interrupted
 
 POLL_SECONDS = 0.2
 """How soon a request to stop is passed on."""
+PLACE = "SPEECHKIT_PROCESS"
+"""A variable of our own, since a cluster may set ``RANK`` for a run that computes alone."""
 END_SECONDS = 10.0
 """So long the others may take to end when one has failed."""
 
@@ -55,7 +57,7 @@ def run_together(function: Callable[[Context], None], context: Context, count: i
     try:
         for rank in range(count):
             ours, theirs = spawning.Pipe(duplex=False)
-            named = {**rendezvous, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+            named = {**rendezvous, "RANK": str(rank), "LOCAL_RANK": str(rank), PLACE: str(rank)}
             process = spawning.Process(target=_serve, args=(function, far, theirs, stop), daemon=True)
             with _environment({**named, **threads}):
                 process.start()
@@ -77,7 +79,7 @@ def process_count(asked: int, device: str) -> int:
 
 def is_first() -> bool:
     """Whether this process is the one that writes what all have computed together."""
-    return os.environ.get("RANK", "0") == "0"
+    return os.environ.get(PLACE, "0") == "0"
 
 
 def _attend(context: Context, processes: list[tuple[BaseProcess, Connection]], stop: Any) -> None:

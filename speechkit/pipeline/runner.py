@@ -115,7 +115,7 @@ def run_recipe(
         try:
             return _run_stages(settings, inspector, chosen, options, progress, request, force=force)
         except Interrupted as error:
-            progress.say(f"interrupted: {error}")
+            progress.say(f"interrupted: {str(error) or 'the next run goes on from what is saved'}")
             return Interrupted.exit_code
         except KeyboardInterrupt:
             progress.say("stopped at once; the next run goes on from the last finished part")
