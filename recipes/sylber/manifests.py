@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from speechkit.data.manifest import unique_ids
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
 from speechkit.pipeline import Context
@@ -28,14 +29,9 @@ def unique_rows(context: Context, name: str) -> list[Utterance]:
     Raises:
         UserError: if there is none, or two have the same id.
     """
-    rows: list[Utterance] = list(context.read(name))
+    rows = list(unique_ids(context.read(name), context.inputs[name]))
     if not rows:
         raise UserError(f"{context.inputs[name]}: holds no recording; give some")
-    seen: set[str] = set()
-    for row in rows:
-        if row.id in seen:
-            raise UserError(f"{context.inputs[name]}: the id {row.id!r} comes twice; give every recording its own")
-        seen.add(row.id)
     return rows
 
 

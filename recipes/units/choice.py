@@ -7,9 +7,9 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from speechkit.data.manifest import audio_path
+from speechkit.data.manifest import audio_path, unique_ids
 from speechkit.data.records import Utterance
-from speechkit.errors import ConfigError, UserError
+from speechkit.errors import ConfigError
 from speechkit.pipeline import Context
 from speechkit.runtime import item_seed
 
@@ -103,14 +103,8 @@ def _span(row: Utterance) -> tuple[float, float]:
 
 
 def _fitting(context: Context, part: str) -> Iterator[Utterance]:
-    known: set[str] = set()
-    for row in context.read(f"{part}_manifest"):
-        if row.id in known:
-            raise UserError(
-                f"{getattr(context.config, f'{part}_manifest')}: the id {row.id!r} comes twice; give every recording "
-                "its own"
-            )
-        known.add(row.id)
+    name = f"{part}_manifest"
+    for row in unique_ids(context.read(name), getattr(context.config, name)):
         if row.duration < context.config.min_seconds:
             context.drop(f"{part}/{row.id}", "too_short", f"{row.duration:.2f} s")
         elif row.duration > context.config.max_seconds:

@@ -17,7 +17,7 @@ from typing import IO, Any, TypeVar, cast, overload
 import msgspec
 
 from speechkit.data.records import Utterance
-from speechkit.errors import ManifestError
+from speechkit.errors import ManifestError, UserError
 from speechkit.io.atomic import atomic_path
 
 T = TypeVar("T")
@@ -105,6 +105,20 @@ def read_manifest(
 ) -> Iterator[Any]:
     """The utterances of a manifest, streamed; see `read_jsonl`."""
     return read_jsonl(path, type, on_torn=on_torn)
+
+
+def unique_ids(rows: Iterable[Utterance], manifest: Path | str) -> Iterator[Utterance]:
+    """The rows of a manifest, streamed, for who tells recordings apart by their ids.
+
+    Raises:
+        UserError: if two have the same id.
+    """
+    known: set[str] = set()
+    for row in rows:
+        if row.id in known:
+            raise UserError(f"{manifest}: the id {row.id!r} comes twice; give every recording its own")
+        known.add(row.id)
+        yield row
 
 
 def write_manifest(path: Path | str, records: Iterable[Any]) -> int:

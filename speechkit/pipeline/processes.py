@@ -18,6 +18,7 @@ from typing import Any, cast
 from speechkit.errors import SpeechkitError, UserError
 from speechkit.pipeline.context import Context
 from speechkit.pipeline.interrupt import Interrupted
+from speechkit.runtime import available_cpus, gpu_count
 
 POLL_SECONDS = 0.2
 """How soon a request to stop is passed on."""
@@ -52,7 +53,7 @@ def run_together(function: Callable[[Context], None], context: Context, count: i
     far.progress, far._stop = None, None  # type: ignore[assignment]  # each process has its own
     rendezvous = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
     # Threads that wait for one another cost more than they give, and are counted when torch is imported.
-    threads = {"OMP_NUM_THREADS": str(max(1, _cores() // count))} if context.device == "cpu" else {}
+    threads = {"OMP_NUM_THREADS": str(max(1, available_cpus() // count))} if context.device == "cpu" else {}
     processes: list[tuple[BaseProcess, Connection]] = []
     try:
         for rank in range(count):
@@ -70,8 +71,6 @@ def run_together(function: Callable[[Context], None], context: Context, count: i
 
 def process_count(asked: int, device: str) -> int:
     """So many processes as are asked for; for 0, one for each GPU of a run that computes on them."""
-    from speechkit.runtime import gpu_count
-
     if asked:
         return asked
     return max(1, gpu_count()) if device.startswith("cuda") else 1
@@ -163,10 +162,6 @@ def _serve(function: Callable[[Context], None], context: Context, pipe: Connecti
     finally:
         pipe.close()
         _leave_group()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.data import read_manifest
 from speechkit.data.audio import read_waveform
+from speechkit.data.manifest import read_manifest, unique_ids
 from speechkit.encoders.encoder import Encoder
 from speechkit.encoders.load import load_encoder
 from speechkit.errors import AudioError, UserError
@@ -67,7 +67,9 @@ def measure_ued(
     """
     layers = {name: int(layer_of(quantizer, name)) for name, quantizer in quantizers.items()}
     by_layer = {layer: [name for name in layers if layers[name] == layer] for layer in layers.values()}
-    _refuse_repeats(manifest)
+    # Units are kept by id: of two recordings of one id, one would be measured and both counted.
+    for _ in unique_ids(read_manifest(manifest), manifest):
+        pass
     loaded = _encoder_of(quantizers, layers, encoder, device)
     units: dict[str, dict[str, dict[str, NDArray[np.int32]]]] = {
         name: {kind: {} for kind in (CLEAN, *kinds)} for name in quantizers
@@ -107,15 +109,6 @@ def measure_ued(
         for name, found in units.items()
     }
     return UedMeasurement(tables, done, left_out)
-
-
-def _refuse_repeats(manifest: Path | str) -> None:
-    """Units are kept by id: of two recordings of one id, one would be measured and both counted."""
-    known: set[str] = set()
-    for row in read_manifest(manifest):
-        if row.id in known:
-            raise UserError(f"{manifest}: the id {row.id!r} comes twice; give every recording its own")
-        known.add(row.id)
 
 
 def _encoder_of(quantizers: Mapping[str, Quantizer], layers: Mapping[str, int], encoder: str, device: str) -> Encoder:

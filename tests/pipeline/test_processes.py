@@ -99,7 +99,7 @@ def test_a_death_without_a_word_is_told(tmp_path):
 
 
 def test_as_many_as_are_asked_for_or_one_for_each_gpu(monkeypatch):
-    monkeypatch.setattr("speechkit.runtime.gpu_count", lambda: 4)
+    monkeypatch.setattr("speechkit.pipeline.processes.gpu_count", lambda: 4)
     assert process_count(3, "cpu") == 3
     assert process_count(0, "cpu") == 1
     assert process_count(0, "cuda:0") == 4

@@ -95,11 +95,17 @@ def test_a_part_of_which_nothing_is_left_is_named_with_the_commonest_reason(prep
         prepare(dev=[])
 
 
-def test_a_manifest_that_is_set_for_prepare_only_is_asked_for_by_the_next_stage(tmp_path):
+def written(folder, section):
+    """Settings of a run on manifests that are written there."""
     settings = ["prepare.check_audio=false", "prepare.test_speakers=a"]
     for name, rows in (("train_manifest", OTHERS), ("dev_manifest", OTHERS), ("truth_manifest", TRUTH)):
-        write_manifest(tmp_path / f"{name}.jsonl", rows)
-        settings.append(f"prepare.{name}={tmp_path / name}.jsonl")
+        write_manifest(folder / f"{name}.jsonl", rows)
+        settings.append(f"{section}{name}={folder / name}.jsonl")
+    return settings
+
+
+def test_a_manifest_that_is_set_for_prepare_only_is_asked_for_by_the_next_stage(tmp_path):
+    settings = written(tmp_path, "prepare.")
     with pytest.raises(ConfigError, match=r"truth_manifest was set for prepare only.* truth_manifest=FILE"):
         run_recipe(recipe, tmp_path / "exp", settings, stop=2, device="cpu", quiet=True)
 
@@ -131,9 +137,6 @@ def test_every_later_stage_says_which_manifest_it_lacks(stage, name):
 
 
 def test_a_truth_that_cannot_be_aligned_ends_the_run_before_training(tmp_path):
-    settings = ["prepare.check_audio=false", "prepare.test_speakers=a"]
-    for name, rows in (("train_manifest", OTHERS), ("dev_manifest", OTHERS), ("truth_manifest", TRUTH)):
-        write_manifest(tmp_path / f"{name}.jsonl", rows)
-        settings.append(f"{name}={tmp_path / name}.jsonl")
+    settings = written(tmp_path, "")
     with pytest.raises(UserError, match=r"no utterance of the test speakers is left .*, 4 dropped as unreadable_audio"):
         run_recipe(recipe, tmp_path / "exp", settings, device="cpu", quiet=True)
