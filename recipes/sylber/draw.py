@@ -75,7 +75,7 @@ def _spectrogram(waveform: np.ndarray, size: int = 400, hop: int = 80) -> np.nda
     padded = np.pad(waveform, (size // 2, size // 2))
     frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop] * np.hanning(size)
     levels = 20 * np.log10(np.abs(np.fft.rfft(frames, 512)) + 1e-8).T
-    return np.maximum(levels, levels.max() - 60)
+    return np.asarray(np.maximum(levels, levels.max() - 60))
 
 
 def chosen_rows(silver: Path, ids: Sequence[str]) -> list[Utterance]:

@@ -12,7 +12,7 @@ from recipes.units.config import (
 )
 from recipes.units.frames import LayerFrames
 from recipes.units.scores import score
-from recipes.units.stages import BpeCurve, Encode, assign, cluster, prepare, shorten
+from recipes.units.stages import PARTS, BpeCurve, Encode, assign, cluster, prepare, shorten
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import encoder_digest
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
@@ -38,7 +38,7 @@ recipe = Recipe(
             name="features",
             run=Encode,
             inputs=(stage("prepare", "recordings.jsonl"), TRAIN, TEST, model("encoder", digest=encoder_digest)),
-            outputs=(Output("features.jsonl", schema=LayerFrames, min_records=2),),
+            outputs=(Output("features.jsonl", schema=LayerFrames, holds=tuple(("part", part) for part in PARTS)),),
             config=FeaturesConfig,
             resources=Resources(cpus=1, gpus=1),
             drop_reasons=("unreadable_audio", "shorter_than_a_frame", "not_finite"),

@@ -8,7 +8,6 @@ import msgspec
 
 from recipes.units.config import Clusters, Count, Layers, Positive
 from speechkit.encoders.probing.word_tokens import WordConfig
-from speechkit.errors import ConfigError
 from speechkit.pipeline import NEUTRAL, SHARED
 from speechkit.units.invariant_config import InvariantConfig
 from speechkit.units.kmeans import KMeansConfig
@@ -152,12 +151,6 @@ class TrainConfig(_Once, frozen=True):
     start: str | None = None
     repeats: Versions = Versions()
     invariant: InvariantConfig = InvariantConfig()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("time_masks", "mask_frames"):
-            if getattr(self.invariant, name) < 0:
-                raise ConfigError(f"train.invariant.{name} is {getattr(self.invariant, name)}, it must be 0 or more")
 
 
 class EvaluateConfig(_Once, frozen=True):

@@ -167,7 +167,8 @@ def measure_output(folder: Path, output: Output, records: int | None = None, dig
     """Check one output and measure it; ``records`` and ``digest`` where they are known already.
 
     Raises:
-        SpeechkitError: if the output is missing, empty, or holds lines that its schema rejects.
+        SpeechkitError: if the output is missing, empty, holds lines that its schema rejects, or has no record of a kind
+            that it must hold.
     """
     path = folder / output.path
     if not path.exists():
@@ -185,6 +186,7 @@ def measure_output(folder: Path, output: Output, records: int | None = None, dig
             raise SpeechkitError(f"{output.path} is empty")
     elif records < output.min_records:
         raise SpeechkitError(f"{output.path} has {records} records where at least {output.min_records} are needed")
+    _check_holds(path, output)
     if digest is None:
         digest = digest_file(path)
     if _has_arrays(folder, output.path):
@@ -221,3 +223,17 @@ def _check_lines(path: Path, output: Output) -> int:
                 raise SpeechkitError(f"{output.path}:{number} is no valid record: {error}") from error
             records += 1
     return records
+
+
+def _check_holds(path: Path, output: Output) -> None:
+    missing = set(output.holds)
+    if not missing:
+        return
+    with path.open("rb") as file:
+        for line in file:
+            record = msgspec.json.decode(line)
+            missing -= {(field, value) for field, value in missing if record.get(field) == value}
+            if not missing:
+                return
+    field, value = min(missing)
+    raise SpeechkitError(f"{output.path} has no record whose {field} is {value}")

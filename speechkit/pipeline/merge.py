@@ -29,7 +29,8 @@ def merge_parts(stage: Stage, job: Job, index: PartIndex, staging: Path) -> tupl
         The outputs by path, and the drops by reason.
 
     Raises:
-        SpeechkitError: if too few records were written.
+        SpeechkitError: if too few records were written, or none that there must be. Parts that dropped something are
+            then taken away, so that the next run tries them again.
         FileNotFoundError: if a part is gone, because another shard has committed.
     """
     output = stage.outputs[0]
@@ -49,8 +50,9 @@ def merge_parts(stage: Stage, job: Job, index: PartIndex, staging: Path) -> tupl
         outputs[output.path] = measure_output(staging, output, records, digest)
     except SpeechkitError as error:
         reasons = ", ".join(f"{reason} {number}" for reason, number in dropped.items())
-        why = f"; dropped: {reasons}" if reasons else ""
-        raise SpeechkitError(f"{error} ({index.records} records were read{why})") from error
+        why = f"; dropped: {reasons}, the first {_first(staging / 'drops.jsonl')}" if reasons else ""
+        again = "; mend what was dropped and run again" if _open_dropped(job, index) else ""
+        raise SpeechkitError(f"{error} ({index.records} records were read{why}){again}") from error
     return outputs, dropped
 
 
@@ -63,6 +65,28 @@ def count_reasons(path: Path) -> dict[str, int]:
             reason = decoder.decode(line).reason
             counts[reason] = counts.get(reason, 0) + 1
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _first(path: Path) -> str:
+    with path.open("rb") as file:
+        drop = msgspec.json.decode(file.readline(), type=DropRecord)
+    return f"{drop.id} ({drop.detail})" if drop.detail else drop.id
+
+
+def _open_dropped(job: Job, index: PartIndex) -> bool:
+    """Take away the parts that dropped something; whether there were any.
+
+    Done they would be for ever: the files that a record names, mended or not, are no part of the fingerprint.
+    """
+    found = False
+    for part in range(index.parts):
+        drops = job.part_path(part, index.parts, "drops.jsonl")
+        if drops.exists():
+            found = True
+            # The records first: a part is done where they are.
+            for path in (job.part_path(part, index.parts), drops, job.shard_path(part, index.parts)):
+                path.unlink(missing_ok=True)
+    return found
 
 
 def _concatenate(target: Path, job: Job, index: PartIndex, suffix: str) -> tuple[int, str]:

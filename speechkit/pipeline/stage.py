@@ -160,12 +160,14 @@ class Output:
     """A file or folder that the stage commits, relative to its folder.
 
     A ``.jsonl`` output is checked line by line against ``schema`` and must hold ``min_records`` lines; any other must
-    exist and not be empty, unless ``min_records`` is 0.
+    exist and not be empty, unless ``min_records`` is 0. ``holds`` are fields and values, such as ``("part", "test")``,
+    that at least one of its records must have each.
     """
 
     path: str
     schema: type | None = None
     min_records: int = 1
+    holds: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

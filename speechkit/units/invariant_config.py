@@ -64,6 +64,13 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             wrong.append(f"epochs are {list(self.epochs)}, they must be a number of 1 or more for each round")
         if self.batch_frames < 1:
             wrong.append(f"batch_frames is {self.batch_frames}, it must be at least 1")
+        if not self.learning_rate > 0:
+            wrong.append(f"learning_rate is {self.learning_rate}, it must be above 0")
+        wrong += [
+            f"{name} is {getattr(self, name)}, it must be 0 or more"
+            for name in ("upper_rate", "time_masks", "mask_frames")
+            if not getattr(self, name) >= 0
+        ]
         wrong += [
             f"{name} is {getattr(self, name)}, it must lie from 0 to 1"
             for name in ("warmup_share", "frame_share", "frame_weight")

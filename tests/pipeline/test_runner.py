@@ -322,6 +322,28 @@ def test_a_stage_that_wrote_nothing_failed_and_says_what_it_dropped(tmp_path):
         run_recipe(one_worker(lambda b: [Drop("odd") for _ in b], tmp_path), tmp_path / "exp", quiet=True)
 
 
+def test_the_next_run_tries_what_was_dropped_when_a_stage_lacks_what_it_must_hold(tmp_path):
+    mended = tmp_path / "mended"
+    seen: list[str] = []
+
+    def process(batch):
+        seen.extend(item.id for item in batch)
+        return [item if item.number < 5 or mended.exists() else Drop("odd", "it is torn") for item in batch]
+
+    output = Output("out.jsonl", Item, holds=(("id", "i0"), ("id", "i5")))
+    recipe = one_worker(process, tmp_path, outputs=(output,))
+    expected = r"no record whose id is i5 \(6 records .* dropped: odd 1, the first i5 \(it is torn\)\); mend what"
+    for _ in range(2):
+        with pytest.raises(SpeechkitError, match=expected):
+            run_recipe(recipe, tmp_path / "exp", quiet=True)
+    assert seen == ["i0", "i1", "i2", "i3", "i4", "i5", "i4", "i5"]
+    mended.touch()
+    assert run_recipe(recipe, tmp_path / "exp", quiet=True) == 0
+    folder = outputs(recipe, tmp_path / "exp", "answer")
+    assert [json.loads(line)["id"] for line in (folder / "out.jsonl").read_text().splitlines()] == seen[:6]
+    assert not (folder / "drops.jsonl").read_text()
+
+
 def test_an_empty_input_fails_unless_nothing_is_allowed(tmp_path):
     with pytest.raises(SpeechkitError, match="0 records"):
         run_recipe(one_worker(list, tmp_path, items=0), tmp_path / "exp", quiet=True)
