@@ -8,6 +8,7 @@ import msgspec
 
 from recipes.units.config import Clusters, Count, Layers, Positive
 from speechkit.encoders.probing.word_tokens import WordConfig
+from speechkit.errors import ConfigError
 from speechkit.pipeline import NEUTRAL, SHARED
 from speechkit.units.invariant_config import InvariantConfig
 from speechkit.units.kmeans import KMeansConfig
@@ -152,6 +153,14 @@ class TrainConfig(_Once, frozen=True):
     repeats: Versions = Versions()
     invariant: InvariantConfig = InvariantConfig()
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.invariant.epochs and self.start is None:
+            raise ConfigError("train.invariant.epochs is empty and there is no train.start; give one of them")
+
+
+AtLeastZero = Annotated[float, msgspec.Meta(ge=0)]
+
 
 class EvaluateConfig(_Once, frozen=True):
     """How units are judged.
@@ -161,6 +170,7 @@ class EvaluateConfig(_Once, frozen=True):
         teachers: whose heads are compared.
         test_kinds: changes to judge by.
         prices: at which the heads are read too, beside that which they were trained with.
+        bigram_weights: with which those that have a bigram are read too, at every price; with 0 it is left out.
         words: which test words are discriminated by ABX.
         pictures: test recordings to draw.
         picture_kind: the change whose ribbons are drawn beside the clean ones.
@@ -173,7 +183,8 @@ class EvaluateConfig(_Once, frozen=True):
     teachers: Teachers = msgspec.field(default_factory=_plain)
     test_manifest: Annotated[str | None, SHARED] = None
     test_kinds: Annotated[tuple[Perturbation, ...], SHARED] = KINDS
-    prices: tuple[Annotated[float, msgspec.Meta(ge=0)], ...] = ()
+    prices: tuple[AtLeastZero, ...] = ()
+    bigram_weights: tuple[AtLeastZero, ...] = ()
     words: WordConfig = WordConfig()
     pictures: Count = 3
     picture_kind: Perturbation = "pitch"

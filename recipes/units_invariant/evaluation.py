@@ -110,7 +110,7 @@ def evaluate(context: Context) -> None:
             for clusters in config.clusters
             for system, folder in _systems(context, layer, clusters).items()
         }
-        loaded |= _at_prices(loaded, config.prices)
+        loaded |= _read_otherwise(loaded, config.prices, config.bigram_weights)
         stores = {
             number: layer_store(context.inputs["features"], "test", number)
             for number in {int(quantizer.spec.encoder.layer) for quantizer in loaded.values()}
@@ -174,16 +174,21 @@ def _systems(context: Context, layer: int, clusters: int) -> dict[str, Path]:
     return found
 
 
-def _at_prices(loaded: Mapping[Key, Any], prices: Sequence[float]) -> dict[Key, Any]:
-    """The invariant ones as they are at other prices."""
+def _read_otherwise(loaded: Mapping[Key, Any], prices: Sequence[float], weights: Sequence[float]) -> dict[Key, Any]:
+    """The invariant ones at other prices and other weights of their bigram."""
     from speechkit.units.invariant import InvariantQuantizer
 
-    return {
-        (clusters, f"{system} at {price:g} nats"): quantizer.at_price(price)
-        for (clusters, system), quantizer in loaded.items()
-        for price in prices
-        if isinstance(quantizer, InvariantQuantizer) and price != quantizer.spec.price
-    }
+    found: dict[Key, Any] = {}
+    for (clusters, system), quantizer in loaded.items():
+        if not isinstance(quantizer, InvariantQuantizer):
+            continue
+        spec = quantizer.spec
+        for price in dict.fromkeys([spec.price, *prices]):
+            for weight in dict.fromkeys([spec.bigram_weight, *(weights if quantizer.bigram is not None else ())]):
+                if (price, weight) != (spec.price, spec.bigram_weight):
+                    bigram = "" if quantizer.bigram is None else f" and bigram {weight:g}"
+                    found[clusters, f"{system} at {price:g} nats{bigram}"] = quantizer.at_price(price, weight)
+    return found
 
 
 def _say(

@@ -17,11 +17,14 @@ from speechkit.units.embedded import pack
 from speechkit.units.invariant import InvariantQuantizer
 
 
-def pack_folders(folders: Sequence[Path], out: Path, price: float | None = None) -> None:
-    """Pack the quantizers of the folders, each under its number of units, with a price of their own or another.
+def pack_folders(
+    folders: Sequence[Path], out: Path, price: float | None = None, bigram_weight: float | None = None
+) -> None:
+    """Pack the quantizers of the folders, each under its number of units, to be read as they are or otherwise.
 
     Raises:
-        UserError: if two have the same number, or they were not trained together.
+        UserError: if two have the same number, or they were not trained together, or one to be read with a bigram has
+            none.
     """
     quantizers: dict[str, InvariantQuantizer] = {}
     for folder in folders:
@@ -29,7 +32,7 @@ def pack_folders(folders: Sequence[Path], out: Path, price: float | None = None)
         name = str(quantizer.num_units)
         if name in quantizers:
             raise UserError(f"{folder}: a second quantizer of {name} units; give one of each size")
-        quantizers[name] = quantizer if price is None else quantizer.at_price(price)
+        quantizers[name] = quantizer.at_price(quantizer.spec.price if price is None else price, bigram_weight)
     pack(quantizers, out)
 
 
@@ -39,9 +42,10 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path, metavar="QUANTIZER", help="folders, one for each size")
     parser.add_argument("--out", type=Path, required=True, help="the folder that is made")
     parser.add_argument("--price", type=float, help="of a change of unit, if not that which they were trained with")
+    parser.add_argument("--bigram-weight", type=float, help="if not that which they were trained with; 0: no bigram")
     options = parser.parse_args()
     try:
-        pack_folders(options.folders, options.out, options.price)
+        pack_folders(options.folders, options.out, options.price, options.bigram_weight)
     except UserError as error:
         print(f"pack: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from error

@@ -122,10 +122,11 @@ def _trained(context: Context, layer: int, folders: Sequence[str]) -> list[Invar
     )
     if result is None:
         raise Interrupted
-    context.log(
-        f"layer {layer}: versions too short for their targets, by round: "
-        f"{', '.join(map(str, result.left_out))} of {result.versions}"
-    )
+    if result.left_out:
+        context.log(
+            f"layer {layer}: versions too short for their targets, by round: "
+            f"{', '.join(map(str, result.left_out))} of {result.versions}"
+        )
     return result.quantizers
 
 

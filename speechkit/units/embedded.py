@@ -19,7 +19,7 @@ from speechkit.io.arrays import read_arrays, write_arrays
 from speechkit.io.atomic import write_json
 from speechkit.io.hashing import digest_obj
 from speechkit.units.codebook import read_spec
-from speechkit.units.invariant import LAST_LAYER, InvariantQuantizer, InvariantSpec
+from speechkit.units.invariant import OWN_ARRAYS, InvariantQuantizer, InvariantSpec
 
 MODELS = Path(__file__).parent / "models" / "invariant"
 SPECS_FILE, ARRAYS_FILE = "quantizers.json", "quantizers.safetensors"
@@ -47,7 +47,7 @@ def pack(quantizers: Mapping[str, InvariantQuantizer], folder: Path | str) -> No
         halved = quantizer.halved()
         specs[name] = halved.spec
         for key, array in halved.arrays().items():
-            arrays[f"{name}/{key}" if key.startswith(LAST_LAYER) else key] = array.astype(np.float16)
+            arrays[f"{name}/{key}" if key.startswith(OWN_ARRAYS) else key] = array.astype(np.float16)
     write_arrays(Path(folder) / ARRAYS_FILE, arrays)
     write_json(Path(folder) / SPECS_FILE, PackedSpecs(specs))
 

@@ -25,6 +25,7 @@ from speechkit.errors import UserError
 from speechkit.io.arrays import read_arrays, write_arrays
 from speechkit.io.atomic import write_json
 from speechkit.io.hashing import digest_bytes
+from speechkit.units.bigram import change_costs
 from speechkit.units.codebook import Codebook, read_spec
 from speechkit.units.deduplication import deduplicate
 from speechkit.units.invariant_head import HeadConfig, InvariantHead
@@ -35,8 +36,9 @@ SPEC_FILE, ARRAYS_FILE = "quantizer.json", "quantizer.safetensors"
 WINDOW_FRAMES = 1500
 CONTEXT_FRAMES = 150
 """Long items go through the head in windows that also hear so many frames before and behind."""
-LAST_LAYER = "leave."
-"""How the arrays of it begin; quantizers that were trained together share all others."""
+BIGRAM = "bigram"
+OWN_ARRAYS = ("leave.", BIGRAM)
+"""How the arrays of the last layer and behind it begin; quantizers that were trained together share all others."""
 LEAST = np.float32(1e-30)
 """Of a posterior: its logarithm must be a number."""
 Float = NDArray[np.float32]
@@ -52,7 +54,8 @@ class InvariantSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
         teacher: digest of the codebook whose units the first round learned.
         rounds: how often a head learned from the one before it, the codebook being the first teacher.
         price: of a change of unit, in nats of the head's posterior; without one, blanks go and the best units stay.
-        digest: of all weights; units of one digest are comparable.
+        digest: of all weights and of how they are read; units of one digest are comparable.
+        bigram_weight: of the bigram: so many times its logarithm, a change to what often follows costs less.
     """
 
     encoder: EncoderSpec
@@ -62,6 +65,7 @@ class InvariantSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     rounds: int
     digest: str
     price: float = 0.0
+    bigram_weight: float = 0.0
 
 
 class InvariantQuantizer:
@@ -73,22 +77,41 @@ class InvariantQuantizer:
         teacher: digest of the codebook that the first round learned from.
         rounds: of training.
         price: of a change of unit.
+        bigram: which unit follows which, as `speechkit.units.bigram.estimate_bigram` gives it (K, K).
+        bigram_weight: how much it counts.
+
+    Raises:
+        UserError: if the encoder's features are not as wide as the head takes them, weights hold NaN or infinity, the
+            bigram has another size, or a weight has no bigram.
     """
 
     def __init__(
-        self, head: InvariantHead, encoder: EncoderSpec, teacher: str, rounds: int, price: float = 0.0
+        self,
+        head: InvariantHead,
+        encoder: EncoderSpec,
+        teacher: str,
+        rounds: int,
+        price: float = 0.0,
+        bigram: Float | None = None,
+        bigram_weight: float = 0.0,
     ) -> None:
         dim = head.mean.numel()
         if encoder.dim != dim:
             raise UserError(f"the head takes frames {dim} wide, {encoder.model} gives {encoder.dim}; take its encoder")
+        clusters = head.leave.out_features - 1
+        if bigram is None and bigram_weight:
+            raise UserError(f"the bigram's weight is {bigram_weight:g} and it has none; train it with one")
+        if bigram is not None and bigram.shape != (clusters, clusters):
+            raise UserError(f"the bigram has shape {bigram.shape}; {clusters} units take ({clusters}, {clusters})")
         self.head = head.eval()
+        self.bigram = bigram
         arrays = self.arrays()
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 raise UserError(f"weights {name} of the quantizer hold NaN or infinity; train it again")
-        content = _content(arrays) + (str(price).encode() if price else b"")
-        clusters = head.leave.out_features - 1
-        self.spec = InvariantSpec(encoder, clusters, head.config, teacher, rounds, digest_bytes(content), price)
+        read = (str(price) if price else "") + (f" bigram {bigram_weight}" if bigram_weight else "")
+        digest = digest_bytes(_content(arrays) + read.encode())
+        self.spec = InvariantSpec(encoder, clusters, head.config, teacher, rounds, digest, price, bigram_weight)
 
     @property
     def num_units(self) -> int:
@@ -136,9 +159,9 @@ class InvariantQuantizer:
     def assign(self, features: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
         """The unit of each frame: (T, D) to (T,).
 
-        With a price, the units of the likeliest path, a change of unit making a path less likely. Without one, a blank
-        frame takes the unit of the nearest frame that has one, the earlier one of two; an item of nothing but blanks
-        takes the best units.
+        With a price or a bigram, the units of the likeliest path, a change of unit making a path less likely. Without
+        them, a blank frame takes the unit of the nearest frame that has one, the earlier one of two; an item of nothing
+        but blanks takes the best units.
         """
         return self._best(self.scores(features))
 
@@ -152,11 +175,18 @@ class InvariantQuantizer:
     def network(self) -> str:
         """Digest of all weights but the last layer's; quantizers that were trained together share it."""
         arrays = self.arrays()
-        return digest_bytes(_content({name: arrays[name] for name in arrays if not name.startswith(LAST_LAYER)}))
+        return digest_bytes(_content({name: arrays[name] for name in arrays if not name.startswith(OWN_ARRAYS)}))
+
+    @cached_property
+    def _prices(self) -> float | Float:
+        """Of every change of unit, or of each (K, K)."""
+        if self.bigram is None or not self.spec.bigram_weight:
+            return self.spec.price
+        return change_costs(self.bigram, self.spec.price, self.spec.bigram_weight)
 
     def _best(self, scores: Float) -> NDArray[np.int32]:
-        if self.spec.price:
-            return best_path(-np.log(np.maximum(_posteriors(scores), LEAST)), self.spec.price)
+        if self.spec.price or self.spec.bigram_weight:
+            return best_path(-np.log(np.maximum(_posteriors(scores), LEAST)), self._prices)
         best = scores.argmax(axis=1)
         spoken = np.flatnonzero(best < self.num_units)
         if not len(spoken):
@@ -179,16 +209,28 @@ class InvariantQuantizer:
         """
         self.spec.encoder.require(encoder, what)
 
-    def at_price(self, price: float) -> InvariantQuantizer:
-        """The same weights, read with another price of a change of unit."""
-        return InvariantQuantizer(self.head, self.spec.encoder, self.spec.teacher, self.spec.rounds, price)
+    def at_price(self, price: float, bigram_weight: float | None = None) -> InvariantQuantizer:
+        """The same weights, read with another price of a change of unit, and another weight of the bigram.
+
+        Raises:
+            UserError: if there is a weight and no bigram.
+        """
+        weight = self.spec.bigram_weight if bigram_weight is None else bigram_weight
+        return self._read(self.head, price, self.bigram, weight)
+
+    def with_bigram(self, bigram: Float, weight: float) -> InvariantQuantizer:
+        """The same weights, read with a bigram (K, K) too."""
+        return self._read(self.head, self.spec.price, bigram, weight)
 
     def halved(self) -> InvariantQuantizer:
         """One whose weights are rounded to half precision, and lose nothing when they are kept so."""
+        bigram = None if self.bigram is None else self.bigram.astype(np.float16).astype(np.float32)
+        head = copy.deepcopy(self.head).half().float()
+        return self._read(head, self.spec.price, bigram, self.spec.bigram_weight)
+
+    def _read(self, head: InvariantHead, price: float, bigram: Float | None, weight: float) -> InvariantQuantizer:
         spec = self.spec
-        return InvariantQuantizer(
-            copy.deepcopy(self.head).half().float(), spec.encoder, spec.teacher, spec.rounds, spec.price
-        )
+        return InvariantQuantizer(head, spec.encoder, spec.teacher, spec.rounds, price, bigram, weight)
 
     def save(self, folder: Path | str) -> None:
         """Write ``quantizer.safetensors``, then ``quantizer.json``."""
@@ -221,20 +263,25 @@ class InvariantQuantizer:
         """
         nothing = np.zeros(spec.encoder.dim, np.float32)
         head = InvariantHead(spec.encoder.dim, spec.clusters, spec.head, nothing, nothing)
+        weights = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items() if name != BIGRAM}
+        bigram = np.array(arrays[BIGRAM], np.float32) if BIGRAM in arrays else None
         try:
-            head.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
+            if bigram is not None and bigram.shape != (spec.clusters, spec.clusters):
+                raise RuntimeError(f"a bigram {bigram.shape}")
+            head.load_state_dict(weights)
         except RuntimeError as error:
             raise UserError(
                 f"{folder}: {arrays_file} does not hold the head that {spec_file} describes; copy both files again"
             ) from error
-        found = cls(head, spec.encoder, spec.teacher, spec.rounds, spec.price)
+        found = cls(head, spec.encoder, spec.teacher, spec.rounds, spec.price, bigram, spec.bigram_weight)
         if found.spec != spec:
             raise UserError(f"{folder}: {spec_file} does not describe {arrays_file}; copy both files again")
         return found
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All weights by name."""
-        return {name: value.detach().cpu().contiguous().numpy() for name, value in self.head.state_dict().items()}
+        """All weights by name, and the bigram where there is one."""
+        arrays = {name: value.detach().cpu().contiguous().numpy() for name, value in self.head.state_dict().items()}
+        return arrays if self.bigram is None else arrays | {BIGRAM: self.bigram}
 
 
 Quantizer = Codebook | SmoothedCodebook | InvariantQuantizer

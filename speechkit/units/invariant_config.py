@@ -24,7 +24,8 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         head: its shape.
         epochs: passes over the items, of each round of training; a pass takes one version of each item, and none twice
-            before all. Every round is taught by what came out of the one before.
+            before all. Every round is taught by what came out of the one before. Without rounds, quantizers of an
+            earlier training stay as they are and are read with the price and the bigram that are asked for here.
         next_round: what a round does with the heads before it. ``fresh``, as published: a new network learns the units
             that they give clean speech. ``clusters``: their network is trained on, and what it learns are clusters that
             k-means finds in its space. ``same``: it is trained on with the units that they give.
@@ -41,6 +42,8 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         mask_frames: their greatest length.
         price: of a change of unit, of the quantizer that is made and of the heads that teach on the way. Several are of
             one teacher each.
+        bigram_weight: in the same reading, of the bigram of the units that they give clean speech at that price: so
+            many times its logarithm, a change to what often follows costs less. Several are of one teacher each.
     """
 
     head: HeadConfig = HeadConfig()
@@ -57,10 +60,11 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     time_masks: int = 0
     mask_frames: int = 10
     price: float | tuple[float, ...] = 0.0
+    bigram_weight: float | tuple[float, ...] = 0.0
 
     def __post_init__(self) -> None:
         wrong = []
-        if not self.epochs or min(self.epochs) < 1:
+        if min(self.epochs, default=1) < 1:
             wrong.append(f"epochs are {list(self.epochs)}, they must be a number of 1 or more for each round")
         if self.batch_frames < 1:
             wrong.append(f"batch_frames is {self.batch_frames}, it must be at least 1")
@@ -81,6 +85,11 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             for share in each_of(self.recluster_share, 1)
             if not 0 <= share <= 1
         ]
-        wrong += [f"price is {price}, it must be 0 or more" for price in each_of(self.price, 1) if not price >= 0]
+        wrong += [
+            f"{name} is {number}, it must be 0 or more"
+            for name in ("price", "bigram_weight")
+            for number in each_of(getattr(self, name), 1)
+            if not number >= 0
+        ]
         if wrong:
             raise ConfigError("; ".join(wrong))

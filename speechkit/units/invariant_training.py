@@ -33,6 +33,7 @@ from speechkit.units.invariant import InvariantQuantizer
 from speechkit.units.invariant_batches import Batches, Read, invariant_loss
 from speechkit.units.invariant_config import InvariantConfig, each_of
 from speechkit.units.invariant_head import HeadConfig, InvariantHead
+from speechkit.units.invariant_reading import read_with
 from speechkit.units.quantizers import assign_together
 from speechkit.units.reclustering import recluster
 from speechkit.units.smoothed import SmoothedCodebook, Smoothing
@@ -158,13 +159,11 @@ def train_invariant(
         # Of all clean speech through the upper layers: minutes that a network which is trained on does not need.
         return feature_statistics(_through(upper, read), clean)
 
-    shares, prices = each_of(config.recluster_share, len(teachers)), each_of(config.price, len(teachers))
-    for setting, numbers in (("recluster_share", shares), ("price", prices)):
-        if len(numbers) != len(teachers):
-            raise UserError(
-                f"{setting} has {len(numbers)} numbers and there are {len(teachers)} teachers; give one number, "
-                "or one for each"
-            )
+    shares, prices, weights = (
+        _numbers(config, setting, len(teachers)) for setting in ("recluster_share", "price", "bigram_weight")
+    )
+    if not config.epochs and not start:
+        raise UserError("there are no rounds of training and nothing to start from; give epochs, or a start")
     teach = teach or read
     network: SharedHead | None = None
     made = list(start)
@@ -172,6 +171,8 @@ def train_invariant(
     if made:
         _check_start(made, teachers, encoder, shape)
         network, before = SharedHead.of(made, upper), made[0].spec.rounds
+    if not config.epochs:
+        made = read_with(made, prices, weights, clean, read)
     left_out: list[int] = []
     for number, epochs in enumerate(config.epochs, start=1):
         place = Path(folder) / f"round-{number}"
@@ -220,9 +221,10 @@ def train_invariant(
         if not done:
             return None
         made = [
-            InvariantQuantizer(each, encoder, teacher.spec.digest, before + number, price)
-            for each, teacher, price in zip(network.apart(), teachers, prices, strict=True)
+            InvariantQuantizer(each, encoder, teacher.spec.digest, before + number)
+            for each, teacher in zip(network.apart(), teachers, strict=True)
         ]
+        made = read_with(made, prices, weights, clean, read)
     return InvariantResult(made, left_out, len(frames))
 
 
@@ -242,6 +244,15 @@ def _check_start(
         raise UserError(
             f"the quantizers to start from are {start[0].spec.head}, and {shape} is asked for; ask for theirs"
         )
+
+
+def _numbers(config: InvariantConfig, setting: str, teachers: int) -> tuple[float, ...]:
+    numbers = each_of(getattr(config, setting), teachers)
+    if len(numbers) != teachers:
+        raise UserError(
+            f"{setting} has {len(numbers)} numbers and there are {teachers} teachers; give one number, or one for each"
+        )
+    return numbers
 
 
 def _smoothings(teachers: Sequence[Codebook | SmoothedCodebook]) -> list[Smoothing]:

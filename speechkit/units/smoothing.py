@@ -41,13 +41,14 @@ def averaged(features: NDArray[np.floating[Any]], frames: int) -> Float:
     return np.asarray((sums[end] - sums[begin]) / (end - begin)[:, None], np.float32)
 
 
-def best_path(costs: Float, price: float) -> NDArray[np.int32]:
+def best_path(costs: Float, price: float | Float) -> NDArray[np.int32]:
     """The units (T,) of least total cost: ``costs`` (T, K) of the units and ``price`` for every change of unit.
 
-    A tie keeps the unit, and among units the lowest. T * K bytes of memory.
+    A table (K, K) has the price of the change from each unit (row) to each (column); its diagonal is not read. A tie
+    keeps the unit, and among units the lowest. T * K bytes of memory, and twice that with a table.
 
     Raises:
-        ConfigError: if the price is negative or NaN.
+        ConfigError: if a price is negative or NaN.
     """
     return long_path(lambda begin, end: costs[begin:end], len(costs), price, window=max(1, len(costs)))
 
@@ -55,7 +56,7 @@ def best_path(costs: Float, price: float) -> NDArray[np.int32]:
 def long_path(
     costs: Callable[[int, int], Float],
     frames: int,
-    price: float,
+    price: float | Float,
     *,
     window: int = WINDOW_FRAMES,
     lookahead: int = LOOKAHEAD_FRAMES,
@@ -65,14 +66,17 @@ def long_path(
     The path inside a window is the best one given where the last window ended and the frames up to ``lookahead`` behind
     its end: the same as that of the whole item unless something still further on would have changed it.
     """
-    if not price >= 0:
-        raise ConfigError(f"the price of a change of unit is {price}; it must be 0 or more")
+    least = np.min(price)
+    if not least >= 0:
+        raise ConfigError(f"the price of a change of unit is {least}; it must be 0 or more")
     path = np.empty(frames, np.int32)
-    forward, last = _kernel(), -1
+    single = np.ndim(price) == 0
+    forward, last = _kernel() if single else _table_kernel(), -1
+    given = np.float32(price) if single else np.ascontiguousarray(price, np.float32)
     for begin in range(0, frames, window):
         end = min(begin + window, frames)
         part = np.ascontiguousarray(costs(begin, min(end + lookahead, frames)), np.float32)
-        found = forward(part, np.float32(price), last)
+        found = forward(part, given, last)
         path[begin:end] = found[: end - begin]
         last = int(path[end - 1])
     return path
@@ -106,6 +110,52 @@ def _kernel() -> Any:
             path[t] = unit
             if changed[t, unit]:
                 unit = cheapest[t]
+        return path
+
+    return forward_backward
+
+
+@cache
+def _table_kernel() -> Any:
+    from numba import njit
+
+    @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+    def forward_backward(costs: Any, prices: Any, before: int) -> Any:
+        frames, units = costs.shape
+        cheapest, dearest = np.empty(units, np.float64), 0.0
+        for j in range(units):
+            cheapest[j] = np.inf
+            for k in range(units):
+                if k != j:
+                    cheapest[j] = min(cheapest[j], prices[j, k])
+                    dearest = max(dearest, prices[j, k])
+        total = costs[0].astype(np.float64)
+        if before >= 0:
+            for k in range(units):
+                if k != before:
+                    total[k] += prices[before, k]
+        arriving = np.empty(units, np.float64)
+        origin = np.empty((frames, units), np.uint16)
+        for t in range(1, frames):
+            bound = total.min() + dearest
+            for k in range(units):
+                arriving[k] = total[k]
+                origin[t, k] = k
+            for j in range(units):
+                # From the best unit no change costs more than the bound: few others can be left for less.
+                if total[j] + cheapest[j] > bound:
+                    continue
+                for k in range(units):
+                    if total[j] + prices[j, k] < arriving[k] and k != j:
+                        arriving[k] = total[j] + prices[j, k]
+                        origin[t, k] = j
+            for k in range(units):
+                total[k] = arriving[k] + costs[t, k]
+        path = np.empty(frames, np.int32)
+        unit = np.argmin(total)
+        for t in range(frames - 1, -1, -1):
+            path[t] = unit
+            unit = origin[t, unit]
         return path
 
     return forward_backward

@@ -55,6 +55,19 @@ def test_quantizers_of_one_network_share_a_file(tmp_path):
     assert unpack("3", tmp_path).network == unpack("40", tmp_path).network
 
 
+def test_each_keeps_its_own_bigram_and_one_may_have_none(tmp_path):
+    made = relatives(3, 5)
+    bigram = np.random.default_rng(0).standard_normal((5, 5)).astype(np.float32)
+    made["5"] = made["5"].with_bigram(bigram, 0.25)
+    pack(made, tmp_path)
+    first, second = unpack("3", tmp_path), unpack("5", tmp_path)
+    assert first.bigram is None
+    assert second.spec.bigram_weight == 0.25
+    np.testing.assert_allclose(second.bigram, bigram, atol=2e-3)
+    assert second.spec == second.halved().spec
+    assert first.network == second.network
+
+
 def test_what_is_no_pair_or_no_family_is_refused(tmp_path):
     with pytest.raises(UserError, match="trained together"):
         pack(relatives(3) | {"5": relatives(5, seed=1)["5"]}, tmp_path)
@@ -83,6 +96,10 @@ def test_a_script_packs_one_of_each_size(tmp_path):
         quantizer.save(folders[-1])
     pack_folders(folders, tmp_path / "packed")
     assert unpack("5", tmp_path / "packed").num_units == 5
+    pack_folders(folders, tmp_path / "dear", price=2.0)
+    assert (unpack("5", tmp_path / "packed").spec.price, unpack("5", tmp_path / "dear").spec.price) == (0.5, 2.0)
+    with pytest.raises(UserError, match=r"weight is 0\.1 and it has none"):
+        pack_folders(folders, tmp_path / "again", bigram_weight=0.1)
     with pytest.raises(UserError, match="second quantizer of 3 units"):
         pack_folders([folders[0], folders[0]], tmp_path / "again")
 

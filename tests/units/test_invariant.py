@@ -16,7 +16,9 @@ from speechkit.encoders.feature_statistics import feature_statistics
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.encoders.store import FeatureStore
 from speechkit.errors import ConfigError, UserError
+from speechkit.io.arrays import read_arrays, write_arrays
 from speechkit.units import invariant
+from speechkit.units.bigram import estimate_bigram
 from speechkit.units.codebook import Codebook
 from speechkit.units.invariant import InvariantQuantizer
 from speechkit.units.invariant_batches import Batches
@@ -167,6 +169,34 @@ def test_with_a_price_the_likeliest_path_is_taken():
     assert priced.spec.digest != made.spec.digest
 
 
+def test_with_a_bigram_a_unit_that_never_stands_there_goes_and_one_that_does_stays():
+    made = quantizer()
+    scores = np.zeros((12, CLUSTERS + 1), np.float32)
+    scores[:4, 1] = scores[6:, 2] = 3.0
+    scores[4:6, 3] = 1.5
+    made.scores = lambda features: scores
+    nothing = np.zeros((12, DIM))
+    for follows, expected in ((2, [1, 2]), (3, [1, 3, 2])):
+        bigram = estimate_bigram([np.array([1, follows, 2, 4, 3, 2, 4] * 30)], CLUSTERS)
+        read = made.with_bigram(bigram, 1.0)
+        read.scores = made.scores
+        assert read.units(nothing).tolist() == expected
+    others = (made, read.at_price(0.5), read.at_price(0.0, 2.0))
+    assert len({read.spec.digest, *(other.spec.digest for other in others)}) == 4
+    assert made.network == read.network
+    assert read.at_price(0.0, 0.0).spec.bigram_weight == 0
+
+
+def test_a_bigram_of_another_size_or_none_is_refused():
+    made = quantizer()
+    with pytest.raises(UserError, match=r"shape \(2, 2\)"):
+        made.with_bigram(np.zeros((2, 2), np.float32), 1.0)
+    with pytest.raises(UserError, match=r"weight is 0\.5 and it has none"):
+        made.at_price(0.0, 0.5)
+    with pytest.raises(UserError, match="weights bigram of the quantizer hold NaN"):
+        made.with_bigram(np.full((CLUSTERS, CLUSTERS), np.nan, np.float32), 1.0)
+
+
 def test_posteriors_of_units_leave_the_blank_out():
     made = quantizer()
     found = made.posteriors(np.random.default_rng(0).standard_normal((9, DIM)))
@@ -175,9 +205,13 @@ def test_posteriors_of_units_leave_the_blank_out():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_quantizer_comes_back_from_its_folder(kind, tmp_path):
+@pytest.mark.parametrize("weight", [0.0, 0.3])
+def test_a_quantizer_comes_back_from_its_folder(kind, weight, tmp_path):
     made = quantizer(kind)
     made = InvariantQuantizer(made.head, ENCODER, "t", 1, price=0.5)
+    if weight:
+        bigram = np.random.default_rng(1).standard_normal((CLUSTERS, CLUSTERS)).astype(np.float32)
+        made = made.with_bigram(bigram, weight)
     made.save(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["quantizer.json", "quantizer.safetensors"]
     again = load_quantizer(tmp_path)
@@ -188,6 +222,11 @@ def test_a_quantizer_comes_back_from_its_folder(kind, tmp_path):
 
 
 def test_a_folder_that_does_not_agree_with_itself_is_refused(tmp_path):
+    quantizer().with_bigram(np.ones((CLUSTERS, CLUSTERS), np.float32), 1.0).save(tmp_path / "d")
+    torn = read_arrays(tmp_path / "d" / "quantizer.safetensors")
+    write_arrays(tmp_path / "d" / "quantizer.safetensors", {**torn, "bigram": np.ones((2, 2), np.float32)})
+    with pytest.raises(UserError, match=r"d: quantizer\.safetensors does not hold the head"):
+        load_quantizer(tmp_path / "d")
     quantizer().save(tmp_path / "a")
     quantizer(seed=1).save(tmp_path / "b")
     (tmp_path / "a" / "quantizer.json").write_bytes((tmp_path / "b" / "quantizer.json").read_bytes())
@@ -229,9 +268,8 @@ def test_features_that_do_not_fit_are_refused():
 def test_settings_that_make_no_head_or_training_are_refused():
     with pytest.raises(ConfigError, match=r"kernel is 4.*33 does not divide"):
         HeadConfig(kernel=4, width=33)
-    for epochs in ((), (3, 0)):
-        with pytest.raises(ConfigError, match="1 or more for each round"):
-            InvariantConfig(epochs=epochs)
+    with pytest.raises(ConfigError, match="1 or more for each round"):
+        InvariantConfig(epochs=(3, 0))
     with pytest.raises(ConfigError, match="price is -1"):
         InvariantConfig(price=-1)
 
@@ -355,6 +393,38 @@ def test_each_quantizer_may_have_its_own_price(tmp_path):
         train_invariant([codebook], versions, store.__getitem__, config, tmp_path)
     with pytest.raises(ConfigError, match="price is -1"):
         InvariantConfig(price=(0.5, -1))
+
+
+def test_units_are_read_with_a_bigram_of_those_of_clean_speech(tmp_path):
+    codebook, store, versions = planted(6)
+    config = InvariantConfig(SMALL, epochs=(6,), batch_frames=400, learning_rate=5e-3, bigram_weight=(0.2, 0))
+    both = train_invariant([codebook, codebook], versions, store.__getitem__, config, tmp_path).quantizers
+    assert [made.spec.bigram_weight for made in both] == [0.2, 0]
+    assert both[1].bigram is None
+    free = both[0].at_price(0.0, 0.0)
+    expected = estimate_bigram([free.assign(store[name]) for name in versions], CLUSTERS)
+    np.testing.assert_array_equal(both[0].bigram, expected)
+    assert np.abs(expected).max() > 0.5
+
+
+def test_without_rounds_what_is_there_is_read_anew(tmp_path):
+    codebook, store, versions = planted(4)
+    start = [quantizer()]
+    config = InvariantConfig(SMALL, epochs=(), price=0.3, bigram_weight=0.2)
+    (read,) = train_invariant([codebook], versions, store.__getitem__, config, tmp_path, start=start).quantizers
+    assert (read.network, read.spec.rounds, read.spec.teacher) == (start[0].network, 1, "t")
+    assert (read.spec.price, read.spec.bigram_weight) == (0.3, 0.2)
+    priced = start[0].at_price(0.3)
+    np.testing.assert_array_equal(
+        read.bigram, estimate_bigram([priced.assign(store[name]) for name in versions], CLUSTERS)
+    )
+    with pytest.raises(UserError, match="no rounds of training and nothing to start from"):
+        train_invariant([codebook], versions, store.__getitem__, config, tmp_path)
+    wrong = msgspec.structs.replace(config, bigram_weight=(0.1, 0.2))
+    with pytest.raises(UserError, match="bigram_weight has 2 numbers and there are 1 teachers"):
+        train_invariant([codebook], versions, store.__getitem__, wrong, tmp_path, start=start)
+    with pytest.raises(ConfigError, match="bigram_weight is -1"):
+        InvariantConfig(bigram_weight=-1)
 
 
 def test_each_codebook_may_have_its_own_share_of_the_features_beside_the_network(tmp_path):

@@ -94,7 +94,9 @@ SETTINGS = [
     "train.invariant.price=0.5",
     "train.invariant.epochs=[3]",
     "test_kinds=[time,noise,shift]",
+    "train.invariant.bigram_weight=0.1",
     "evaluate.prices=[0.5,2]",
+    "evaluate.bigram_weights=[0]",
     "evaluate.picture_clusters=9",
     "evaluate.picture_kind=noise",
 ]
@@ -113,10 +115,11 @@ def test_every_change_and_size_is_in_the_report(done):
     report = read_report(outputs(recipe, done, "evaluate") / "scores.json")
     assert [(each.layer, each.clusters) for each in report.comparisons] == [(0, 6), (0, 9)]
     for comparison in report.comparisons:
-        systems = ["k-means", "k-means-2", "invariant, plain", "invariant, plain at 2 nats"]  # 0.5 is the price it has
-        systems += ["k-means, smoothed", "invariant, smoothed", "invariant, smoothed at 2 nats"]
+        readings = ["", " at 0.5 nats and bigram 0", " at 2 nats and bigram 0", " at 2 nats and bigram 0.1"]
+        systems = ["k-means", "k-means-2", *(f"invariant, plain{reading}" for reading in readings)]
+        systems += ["k-means, smoothed", *(f"invariant, smoothed{reading}" for reading in readings)]
         for teacher in ("plain", "smoothed"):
-            dear, cheap = (comparison.systems[f"invariant, {teacher}{more}"] for more in (" at 2 nats", ""))
+            dear, cheap = (comparison.systems[f"invariant, {teacher}{more}"] for more in (readings[3], ""))
             assert dear.statistics.units_per_second < cheap.statistics.units_per_second
         assert [system for system, _ in in_order(comparison)] == systems
         assert set(comparison.reductions) == set(comparison.abx_differences) == set(systems[2:])
@@ -144,9 +147,9 @@ def test_every_change_and_size_is_in_the_report(done):
     assert (report.utterances, report.speakers) == (12, 2)
     text = (outputs(recipe, done, "evaluate") / "table.md").read_text()
     assert text == markdown(report)
-    assert text.count("| overall |") == 14
-    assert len(quality_rows(report)) == 14
-    assert len(abx_rows(report)) == 10
+    assert text.count("| overall |") == 22
+    assert len(quality_rows(report)) == 22
+    assert len(abx_rows(report)) == 18
     page = (outputs(recipe, done, "evaluate") / "report.html").read_text()
     assert page.count('<figure class="units"') == 3
     assert "k-means, noise" in page

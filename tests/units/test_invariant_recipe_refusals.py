@@ -34,6 +34,7 @@ from speechkit.pipeline.config import read_settings
         "train.invariant.mask_frames=-1",
         "train.invariant.time_masks=-1",
         "train.invariant.epochs=[0]",
+        "train.invariant.epochs=[]",
         "train.invariant.learning_rate=0",
         "train.invariant.upper_rate=-1e-3",
         "evaluate.pictures=-1",

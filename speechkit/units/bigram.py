@@ -1,0 +1,58 @@
+"""Which unit follows which: how much likelier than anywhere a unit is after another one.
+
+Source: Witten and Bell 1991, The zero-frequency problem, method C, for pairs that were never seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.errors import UserError
+from speechkit.units.deduplication import deduplicate
+
+Float = NDArray[np.float32]
+
+
+def estimate_bigram(items: Iterable[NDArray[np.integer[Any]]], clusters: int) -> Float:
+    """The bigram (K, K) of units: row u, column v is log P(v | u) − log P(v), 0 on the diagonal.
+
+    A run of one unit counts once. P(v) is among all units but u, none of which has probability 0. A unit that is never
+    followed by another says nothing: its row is 0.
+
+    Args:
+        items: the units of each recording's frames.
+        clusters: K.
+
+    Raises:
+        UserError: if a unit is out of range.
+    """
+    pairs = np.zeros((clusters, clusters), np.float64)
+    singles = np.full(clusters, 0.5)
+    for units in items:
+        runs = deduplicate(units)[0]
+        if len(runs) and not 0 <= runs.min() <= runs.max() < clusters:
+            raise UserError(f"units lie from {runs.min()} to {runs.max()}; there are {clusters}")
+        np.add.at(pairs, (runs[:-1], runs[1:]), 1)
+        np.add.at(singles, runs, 1)
+    # A unit never follows itself, so that what is expected behind it is spread over the others.
+    expected = np.tile(singles, (clusters, 1))
+    np.fill_diagonal(expected, 0)
+    expected /= np.maximum(expected.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    kinds = (pairs > 0).sum(axis=1, keepdims=True)
+    seen = pairs.sum(axis=1, keepdims=True)
+    found = np.zeros((clusters, clusters), np.float32)
+    known = (expected > 0) & (seen > 0)
+    likelier = (pairs + kinds * expected) / np.maximum(seen + kinds, 1) / np.where(expected > 0, expected, 1)
+    found[known] = np.log(likelier[known])
+    return found
+
+
+def change_costs(bigram: Float, price: float, weight: float) -> Float:
+    """What each change of unit costs (K, K), in nats and never below 0: the price, and less for what often follows."""
+    costs: Float = np.maximum(np.float32(price) - np.float32(weight) * np.asarray(bigram, np.float32), np.float32(0))
+    np.fill_diagonal(costs, 0)
+    return costs

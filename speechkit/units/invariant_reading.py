@@ -1,0 +1,38 @@
+"""How trained invariant quantizers are read: what a change of unit costs, and less where it often comes.
+
+Changed sound makes a unit look like another that would not stand there in speech; what the units of clean speech follow
+one another with takes most of these back, and units need not last longer for it.
+
+Source: Bourlard and Morgan 1994, Connectionist speech recognition, chapter 7: posteriors meet a language model once
+what both say of how frequent a unit is has been taken from one of them. Here it is taken from the bigram.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from speechkit.units.bigram import estimate_bigram
+from speechkit.units.invariant import InvariantQuantizer
+from speechkit.units.invariant_batches import Read
+from speechkit.units.quantizers import assign_together
+
+
+def read_with(
+    made: Sequence[InvariantQuantizer],
+    prices: Sequence[float],
+    weights: Sequence[float],
+    clean: Sequence[str],
+    read: Read,
+) -> list[InvariantQuantizer]:
+    """The quantizers at their prices; those with a weight have a bigram of the units that they give clean speech."""
+    priced = [each.at_price(price, 0.0) for each, price in zip(made, prices, strict=True)]
+    weighed = [each for each, weight in zip(priced, weights, strict=True) if weight]
+    said = [assign_together(weighed, read(name)) for name in clean] if weighed else []
+    bigrams = [
+        estimate_bigram(units, each.num_units) for each, units in zip(weighed, zip(*said, strict=True), strict=True)
+    ]
+    following = iter(bigrams)
+    return [
+        each.with_bigram(next(following), weight) if weight else each
+        for each, weight in zip(priced, weights, strict=True)
+    ]
