@@ -33,7 +33,8 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             the rest being the network's; with 0 its space alone. Several are of one teacher each.
         batch_frames: most frames of a batch, padding included.
         learning_rate: the peak.
-        upper_rate: that of the encoder's own layers, where the heads begin with some.
+        upper_rate: that of the encoder's own layers, where the heads begin with some; with 0 they stay as they are, and
+            a pass takes a fraction of the time.
         warmup_share: of the steps in which the rate rises.
         frame_share: of the steps in which the weight of the frames' loss falls from 1, CTC having the rest.
         frame_weight: what it falls to; with both 0 there is nothing but CTC, as published.

@@ -84,12 +84,14 @@ class SharedHead(nn.Module):
         for leave in (self.head.leave, *self.further):
             leave.reset_parameters()
 
-    def groups(self) -> list[list[nn.Parameter]]:
-        """All parameters but those of the encoder's layers; then those, where there are any."""
+    def groups(self, upper_stays: bool = False) -> list[list[nn.Parameter]]:
+        """All parameters but those of the encoder's layers; then those, where there are any and they do not stay."""
         upper = [] if self.head.upper is None else list(self.head.upper.parameters())
+        for parameter in upper:
+            parameter.requires_grad_(not upper_stays)
         known = {id(parameter) for parameter in upper}
         others = [parameter for parameter in self.parameters() if id(parameter) not in known]
-        return [others, upper] if upper else [others]
+        return [others, upper] if upper and not upper_stays else [others]
 
     def apart(self) -> list[InvariantHead]:
         """A head of its own for each size."""
@@ -209,7 +211,7 @@ def train_invariant(
         )
         done = train(
             network,
-            network.groups(),
+            network.groups(upper_stays=config.upper_rate == 0),
             batches,
             invariant_loss,
             _loop(config, batches.steps, seed + number, upper is not None),
@@ -290,7 +292,9 @@ def _through(upper: UpperLayers | None, read: Read) -> Read:
 def _loop(config: InvariantConfig, steps: int, seed: int, upper: bool) -> TrainingConfig:
     return TrainingConfig(
         steps=steps,
-        learning_rates=(config.learning_rate, config.upper_rate) if upper else (config.learning_rate,),
+        learning_rates=(config.learning_rate, config.upper_rate)
+        if upper and config.upper_rate
+        else (config.learning_rate,),
         warmup_steps=max(1, int(config.warmup_share * steps)),
         average_decay=0.99,
         precision=config.precision,

@@ -108,6 +108,13 @@ def test_heads_of_several_sizes_learn_together_with_the_layers_below_them(tmp_pa
     first, second = (quantizer.head.upper.state_dict() for quantizer in result.quantizers)
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert not torch.equal(first["layers.0.linear1.weight"], before["layers.0.linear1.weight"])
+    stay = msgspec.structs.replace(config, upper_rate=0.0)
+    result = train_invariant(teachers, versions, store.__getitem__, stay, tmp_path / "stay", upper=upper, encoder=below)
+    for quantizer, teacher in zip(result.quantizers, teachers, strict=True):
+        assert all(torch.equal(value, before[key]) for key, value in quantizer.head.upper.state_dict().items())
+        right = [quantizer.assign(store[f"{item}+"]) == teacher.assign(store[str(item)]) for item in range(20)]
+        wrong_before = [teacher.assign(store[f"{item}+"]) == teacher.assign(store[str(item)]) for item in range(20)]
+        assert np.mean(right) > np.mean(wrong_before) + 0.2
 
 
 def test_teachers_of_different_encoders_are_refused(tmp_path):
