@@ -9,12 +9,13 @@ what both say of how frequent a unit is has been taken from one of them. Here it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from speechkit.units.bigram import estimate_bigram
 from speechkit.units.invariant import InvariantQuantizer
 from speechkit.units.invariant_batches import Read
 from speechkit.units.quantizers import assign_together
+from speechkit.units.reclustering import Stopped
 
 
 def read_with(
@@ -23,11 +24,28 @@ def read_with(
     weights: Sequence[float],
     clean: Sequence[str],
     read: Read,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> list[InvariantQuantizer]:
-    """The quantizers at their prices; those with a weight have a bigram of the units that they give clean speech."""
+    """The quantizers at their prices; those with a weight have a bigram of the units that they give clean speech.
+
+    Args:
+        made: of one network.
+        prices: one for each.
+        weights: one for each.
+        clean: names of clean features.
+        read: features (T, D) by name.
+        should_stop: asked before every item.
+
+    Raises:
+        Stopped: if it was asked to.
+    """
     priced = [each.at_price(price, 0.0) for each, price in zip(made, prices, strict=True)]
     weighed = [each for each, weight in zip(priced, weights, strict=True) if weight]
-    said = [assign_together(weighed, read(name)) for name in clean] if weighed else []
+    said = []
+    for name in clean if weighed else ():
+        if should_stop():
+            raise Stopped
+        said.append(assign_together(weighed, read(name)))
     bigrams = [
         estimate_bigram(units, each.num_units) for each, units in zip(weighed, zip(*said, strict=True), strict=True)
     ]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from speechkit.units.invariant_config import InvariantConfig, each_of
 from speechkit.units.invariant_head import HeadConfig, InvariantHead
 from speechkit.units.invariant_reading import read_with
 from speechkit.units.quantizers import assign_together
-from speechkit.units.reclustering import recluster
+from speechkit.units.reclustering import Stopped, recluster
 from speechkit.units.smoothed import SmoothedCodebook, Smoothing
 from speechkit.units.upper_layers import UpperLayers
 
@@ -134,7 +135,7 @@ def train_invariant(
         start: quantizers of an earlier training, one for each teacher: the first round follows on its last.
         seed: of weights, batches and drawings.
         device: where to train.
-        should_stop: asked after every step.
+        should_stop: asked after every step, and between items where no steps are made.
         log: receives lines for people.
 
     Returns:
@@ -150,7 +151,7 @@ def train_invariant(
     encoder = encoder or teachers[0].spec.encoder
     if encoder is None:
         raise UserError("the codebook does not say which encoder it was made with; name it when you import it")
-    if not versions or all(len(names) < 2 for names in versions.values()):
+    if config.epochs and all(len(names) < 2 for names in versions.values()):
         raise UserError("no item has features of changed audio; an invariant quantizer learns from nothing else")
     clean = [names[0] for names in versions.values()]
     frames = {name: len(read(name)) for names in versions.values() for name in names}
@@ -173,61 +174,72 @@ def train_invariant(
     if made:
         _check_start(made, teachers, encoder, shape)
         network, before = SharedHead.of(made, upper), made[0].spec.rounds
-    if not config.epochs:
-        made = read_with(made, prices, weights, clean, read)
     left_out: list[int] = []
-    for number, epochs in enumerate(config.epochs, start=1):
-        place = Path(folder) / f"round-{number}"
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed + number)
-            if network is None or config.next_round == "fresh":
-                head = InvariantHead(encoder.dim, teachers[0].num_units, shape, *statistics(), copy.deepcopy(upper))
-                network = SharedHead(head, [teacher.num_units for teacher in teachers[1:]])
+    with suppress(Stopped):
+        if not config.epochs:
+            made = read_with(made, prices, weights, clean, read, should_stop)
+        for number, epochs in enumerate(config.epochs, start=1):
+            place = Path(folder) / f"round-{number}"
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed + number)
+                if network is None or config.next_round == "fresh":
+                    head = InvariantHead(encoder.dim, teachers[0].num_units, shape, *statistics(), copy.deepcopy(upper))
+                    network = SharedHead(head, [teacher.num_units for teacher in teachers[1:]])
+                elif config.next_round == "clusters":
+                    network.forget_units()
+            if not made:
+                by_item = [assign_together(teachers, teach(name)) for name in clean]
             elif config.next_round == "clusters":
-                network.forget_units()
-        if not made:
-            by_item = [assign_together(teachers, teach(name)) for name in clean]
-        elif config.next_round == "clusters":
-            clusters = recluster(
-                made, _smoothings(teachers), clean, read, place, seed + number, log, beside=teach, shares=shares
+                clusters = recluster(
+                    made,
+                    _smoothings(teachers),
+                    clean,
+                    read,
+                    place,
+                    seed + number,
+                    log,
+                    beside=teach,
+                    shares=shares,
+                    should_stop=should_stop,
+                )
+                by_item = [[codebook.assign(heard(name)) for codebook, heard in clusters] for name in clean]
+            else:
+                by_item = [assign_together(made, read(name)) for name in clean]
+            targets = list(zip(*by_item, strict=True))
+            fitting, kept = _fitting(list(versions.values()), targets, frames)
+            left_out.append(len(frames) - len({name for each in fitting for name, _ in each}))
+            if not kept:
+                raise UserError(
+                    f"round {number}: no item has as many frames as its targets need; use fewer units or a faster layer"
+                )
+            batches = Batches(
+                [fitting[item] for item in kept],
+                [[said[item] for item in kept] for said in targets],
+                read,
+                config,
+                epochs,
+                seed + number,
             )
-            by_item = [[codebook.assign(heard(name)) for codebook, heard in clusters] for name in clean]
-        else:
-            by_item = [assign_together(made, read(name)) for name in clean]
-        targets = list(zip(*by_item, strict=True))
-        fitting, kept = _fitting(list(versions.values()), targets, frames)
-        left_out.append(len(frames) - len({name for each in fitting for name, _ in each}))
-        if not kept:
-            raise UserError(
-                f"round {number}: no item has as many frames as its targets need; use fewer units or a faster layer"
+            done = train(
+                network,
+                network.groups(upper_stays=config.upper_rate == 0),
+                batches,
+                invariant_loss,
+                _loop(config, batches.steps, seed + number, upper is not None),
+                place,
+                should_stop=should_stop,
+                device=device,
+                log=lambda line, number=number: log(f"round {number}, {line}"),  # type: ignore[misc]
             )
-        batches = Batches(
-            [fitting[item] for item in kept],
-            [[said[item] for item in kept] for said in targets],
-            read,
-            config,
-            epochs,
-            seed + number,
-        )
-        done = train(
-            network,
-            network.groups(upper_stays=config.upper_rate == 0),
-            batches,
-            invariant_loss,
-            _loop(config, batches.steps, seed + number, upper is not None),
-            place,
-            should_stop=should_stop,
-            device=device,
-            log=lambda line, number=number: log(f"round {number}, {line}"),  # type: ignore[misc]
-        )
-        if not done:
-            return None
-        made = [
-            InvariantQuantizer(each, encoder, teacher.spec.digest, before + number)
-            for each, teacher in zip(network.apart(), teachers, strict=True)
-        ]
-        made = read_with(made, prices, weights, clean, read)
-    return InvariantResult(made, left_out, len(frames))
+            if not done:
+                raise Stopped
+            made = [
+                InvariantQuantizer(each, encoder, teacher.spec.digest, before + number)
+                for each, teacher in zip(network.apart(), teachers, strict=True)
+            ]
+            made = read_with(made, prices, weights, clean, read, should_stop)
+        return InvariantResult(made, left_out, len(frames))
+    return None
 
 
 def _check_start(

@@ -26,6 +26,10 @@ from speechkit.units.kmeans import KMeansConfig
 from speechkit.units.smoothed import SPEC_FILE, SmoothedCodebook, Smoothing, train_smoothed
 
 
+class Stopped(Exception):  # noqa: N818 - an end, not an error
+    """The caller was asked to stop; what is done stays in the folder, and the next call goes on from there."""
+
+
 def recluster(
     quantizers: Sequence[InvariantQuantizer],
     smoothings: Sequence[Smoothing],
@@ -37,6 +41,7 @@ def recluster(
     *,
     beside: Read | None = None,
     shares: Sequence[float] = (),
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> list[tuple[SmoothedCodebook, Read]]:
     """A codebook as large as each of the quantizers of one network, made in that network's space.
 
@@ -51,11 +56,15 @@ def recluster(
         beside: features (T, D) by name that the space has beside the network's, where a share is above 0.
         shares: of them in the variance of the space, one for each quantizer; each of the two parts is scaled as a
             whole. Without any it is the network's space alone.
+        should_stop: asked before every item and every codebook.
 
     Returns:
         Each codebook with the features (T, W), or (T, W + D), by name that it takes.
+
+    Raises:
+        Stopped: if it was asked to.
     """
-    network = _network_space(quantizers[0], names, read, folder / "space")
+    network = _network_space(quantizers[0], names, read, folder / "space", should_stop)
     spaces: dict[float, tuple[EncoderSpec, Read]] = {0.0: (network.spec, network.__getitem__)}
     made: dict[tuple[int, int, float], SmoothedCodebook] = {}
     answers = []
@@ -67,6 +76,8 @@ def recluster(
         spec, found = spaces[share]
         size = (quantizer.num_units, smoothing.frames, share)
         if size not in made:
+            if should_stop():
+                raise Stopped
             kept = folder / "teachers" / (f"k-{size[0]}-frames-{size[1]}" + (f"-share-{share:g}" if share else ""))
             if not (kept / SPEC_FILE).is_file():
                 config = KMeansConfig(clusters=quantizer.num_units, seed=seed)
@@ -76,16 +87,20 @@ def recluster(
     return answers
 
 
-def _network_space(quantizer: InvariantQuantizer, names: Sequence[str], read: Read, folder: Path) -> FeatureStore:
+def _network_space(
+    quantizer: InvariantQuantizer, names: Sequence[str], read: Read, folder: Path, should_stop: Callable[[], bool]
+) -> FeatureStore:
     """What the network makes of clean features, kept in a folder."""
     if not (folder / INDEX).is_file():
         encoder = quantizer.spec.encoder
         width = quantizer.head.leave.in_features
-        with FeatureWriter(
-            folder, msgspec.structs.replace(encoder, dim=width, layer=f"{encoder.layer} + head")
-        ) as writer:
+        spec = msgspec.structs.replace(encoder, dim=width, layer=f"{encoder.layer} + head")
+        with FeatureWriter(folder, spec, resume=True) as writer:
             for name in names:
-                writer.add(name, quantizer.hidden(read(name)))
+                if should_stop():
+                    raise Stopped
+                if name not in writer:
+                    writer.add(name, quantizer.hidden(read(name)))
     return FeatureStore(folder)
 
 

@@ -26,7 +26,7 @@ from speechkit.units.invariant_config import InvariantConfig
 from speechkit.units.invariant_head import HeadConfig, InvariantHead
 from speechkit.units.invariant_training import train_invariant
 from speechkit.units.quantizers import assign_together, load_quantizer
-from speechkit.units.reclustering import recluster
+from speechkit.units.reclustering import Stopped, recluster
 from speechkit.units.smoothed import SmoothedCodebook, Smoothing
 from speechkit.units.ued import count_edits, ued_score
 
@@ -450,6 +450,41 @@ def test_each_codebook_may_have_its_own_share_of_the_features_beside_the_network
     kept = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.is_file()}
     assert [codebook.spec for codebook, _ in made()] == [codebook.spec for codebook, _ in answers]
     assert kept == {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.is_file()}
+
+
+def test_clusters_are_sought_on_where_the_search_was_stopped(tmp_path):
+    _, store, versions = planted(12)
+    asked = []
+
+    def stop_at(count):
+        asked.clear()
+        return lambda: len(asked) >= count or asked.append(None)
+
+    def made(folder, should_stop):
+        return recluster(
+            [quantizer()], [Smoothing()], list(versions), store.__getitem__, folder, 0, lambda line: None,
+            should_stop=should_stop,
+        )  # fmt: skip
+
+    whole = made(tmp_path / "whole", lambda: False)
+    for items in (0, 5, 12):
+        with pytest.raises(Stopped):
+            made(tmp_path / "parts", stop_at(items))
+    assert [codebook.spec for codebook, _ in made(tmp_path / "parts", lambda: False)] == [c.spec for c, _ in whole]
+    assert hashes(tmp_path / "parts") == hashes(tmp_path / "whole")
+
+
+def hashes(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_reading_that_is_stopped_gives_nothing(tmp_path):
+    codebook, store, versions = planted(4)
+    config = InvariantConfig(SMALL, epochs=(), bigram_weight=0.2)
+    stops = iter([False, False, True])
+    given = ([codebook], versions, store.__getitem__, config, tmp_path)
+    assert train_invariant(*given, start=[quantizer()], should_stop=lambda: next(stops)) is None
+    assert train_invariant(*given, start=[quantizer()]) is not None
 
 
 def test_shares_that_are_not_one_for_each_teacher_are_refused(tmp_path):
