@@ -81,7 +81,7 @@ def tier_spans(row: Utterance) -> Spans:
     """The tier ``syllable`` of a row, in frames of 20 ms.
 
     Raises:
-        UserError: if it has none, or its segments run backwards.
+        UserError: if it has none, or its segments overlap or run backwards.
     """
     from speechkit.syllables.segments import Segment, in_frames
 

@@ -5,6 +5,7 @@ Notation used for array shapes: T frames of 20 ms, D their width, n segments.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -113,13 +114,21 @@ def in_frames(segments: Iterable[Segment], hop_seconds: float = HOP_SECONDS) -> 
     """Seconds as the nearest frames (n, 2); a segment that rounds to nothing keeps one frame.
 
     Raises:
-        UserError: if segments overlap or run backwards.
+        UserError: if segments overlap by half a frame or more, or run backwards.
     """
     places: list[tuple[int, int]] = []
+    before = -math.inf
     for segment in segments:
         start, end = round(segment.start / hop_seconds), round(segment.end / hop_seconds)
         if segment.end < segment.start or (places and start < places[-1][0]):
             raise UserError(f"segment {segment.start:.3f} to {segment.end:.3f} s runs backwards; sort the segments")
+        if before - segment.start >= hop_seconds / 2:
+            raise UserError(
+                f"segment {segment.start:.3f} to {segment.end:.3f} s begins before the one in front of it ends, at "
+                f"{before:.3f} s; give segments that do not overlap"
+            )
+        before = segment.end
+        # The one in front may have kept a frame although it is shorter.
         start = max(start, places[-1][1]) if places else start
         places.append((start, max(end, start + 1)))
     return np.array(places, np.int64).reshape(-1, 2)
