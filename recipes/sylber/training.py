@@ -162,7 +162,7 @@ def recorded_noises(context: Context) -> list[NDArray[np.float32]]:
     """
     from speechkit.data.audio import read_waveform
     from speechkit.data.manifest import read_manifest
-    from speechkit.units.perturbations import is_silent
+    from speechkit.training.augment import is_silent
 
     if "noise_manifest" not in context.inputs:
         return []

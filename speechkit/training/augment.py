@@ -6,12 +6,15 @@ Source: Ko et al. 2015 (speed), Ko et al. 2017 (simulated rooms), Park et al. 20
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
+SILENT_POWER = 1e-10
+"""Mean square below which nothing was recorded: the rounding to 16 bits alone has 8e-11."""
 
 
 class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,6 +59,28 @@ def add_noise(waveform: FloatArray, noise: FloatArray, snr_db: float) -> FloatAr
     return np.asarray(waveform + np.float32(scale) * fitted, np.float32)
 
 
+def is_silent(noise: NDArray[np.floating[Any]]) -> bool:
+    """Whether a noise (S,) has nothing that could be mixed in: no sample, no measurable power, NaN or infinity."""
+    return not len(noise) or not SILENT_POWER <= float(np.dot(noise, noise)) / len(noise) < np.inf
+
+
+def heard_stretch(noise: FloatArray, length: int, generator: np.random.Generator) -> FloatArray:
+    """A drawn part of a noise that has one which can be heard, at most ``length`` long, its end joined to its begin.
+
+    Where nothing sounds in the part drawn first, one is drawn among those in which something does.
+    """
+    length = min(length, len(noise))
+    begin = int(generator.integers(len(noise)))
+    found = np.roll(noise, -begin)[:length]
+    if not is_silent(found):
+        return found
+    sums = np.cumsum(np.concatenate([[0.0], np.square(np.concatenate([noise, noise[:length]]), dtype=np.float64)]))
+    powers = (sums[length:-1] - sums[: -length - 1]) / length
+    # The mean of all parts is that of the whole, so that one of them has its power but for rounding.
+    heard = np.flatnonzero(powers >= min(SILENT_POWER, float(powers.max())))
+    return np.roll(noise, -int(heard[generator.integers(len(heard))]))[:length]
+
+
 def augment_waveform(
     waveform: FloatArray, config: AugmentConfig, generator: np.random.Generator, noises: Sequence[FloatArray] = ()
 ) -> FloatArray:
@@ -71,7 +96,7 @@ def augment_waveform(
     if generator.random() < config.noise:
         recorded = len(noises) and generator.random() < 0.6
         noise = noises[int(generator.integers(len(noises)))] if recorded else generator.standard_normal(len(waveform))
-        noise = np.roll(np.asarray(noise, np.float32), -int(generator.integers(len(noise))))
+        noise = heard_stretch(np.asarray(noise, np.float32), len(waveform), generator)
         waveform = add_noise(waveform, noise, generator.uniform(*config.noise_db))
     if config.gain_db != (0.0, 0.0):
         loudness = 10 ** (generator.uniform(*config.gain_db) / 20)

@@ -59,3 +59,14 @@ def test_same_generator_same_result_and_no_augmentation_changes_nothing():
     np.testing.assert_array_equal(augment_waveform(tone, NO_AUGMENTATION, np.random.default_rng(3)), tone)
     features = np.ones((30, 80), np.float32) * np.arange(80)
     np.testing.assert_array_equal(mask_features(features, NO_AUGMENTATION, np.random.default_rng(3)), features)
+
+
+@given(st.integers(0, 200))
+def test_noise_that_is_mostly_silent_is_heard_all_the_same(seed):
+    noise = np.zeros(60_000, np.float32)
+    noise[30_000:30_500] = np.random.default_rng(0).standard_normal(500)
+    tone = np.sin(np.arange(4000) / 5).astype(np.float32) * 0.5
+    always = AugmentConfig(speed=0, room=0, noise=1, noise_db=(5.0, 5.0), gain_db=(0.0, 0.0))
+    added = augment_waveform(tone, always, np.random.default_rng(seed), [noise]) - tone
+    ratio = 10 * np.log10(np.mean(tone**2) / np.mean(added**2))
+    assert abs(ratio - 5) < 0.1

@@ -6,8 +6,7 @@ from speechkit.units.perturbations.perturbation import (
     KINDS,
     Perturbation,
     PerturbationConfig,
-    is_silent,
     perturb,
 )
 
-__all__ = ["AUDIBLE", "CONTROLS", "KINDS", "Perturbation", "PerturbationConfig", "is_silent", "perturb"]
+__all__ = ["AUDIBLE", "CONTROLS", "KINDS", "Perturbation", "PerturbationConfig", "perturb"]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from speechkit.errors import AudioError, ConfigError
 from speechkit.runtime import item_seed
-from speechkit.training.augment import add_noise
+from speechkit.training.augment import add_noise, heard_stretch, is_silent
 from speechkit.units.perturbations.room import RoomConfig, draw_response
 from speechkit.units.perturbations.time_scale import change_speaker, shift_pitch, stretch
 
@@ -32,8 +32,6 @@ NOISE_LOWEST = 50.0
 """Hertz below which made noise grows no louder."""
 NOISE_OCTAVES = 8
 """From there to above the highest frequency."""
-SILENT_POWER = 1e-10
-"""Mean square below which nothing was recorded: the rounding to 16 bits alone has 8e-11."""
 
 
 class PerturbationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -124,11 +122,6 @@ def perturb(
         raise AudioError(f"{item}: {error}") from error
 
 
-def is_silent(noise: NDArray[np.floating[Any]]) -> bool:
-    """Whether a noise (S,) has nothing that could be mixed in: no sample, no measurable power, NaN or infinity."""
-    return not len(noise) or not SILENT_POWER <= float(np.dot(noise, noise)) / len(noise) < np.inf
-
-
 def telephone(waveform: Float, band: tuple[float, float]) -> Float:
     """A line of 8 kHz, its band, and the companding of G.711 (mu-law, 8 bits)."""
     import soxr
@@ -192,24 +185,7 @@ def _noise(
     number = int(generator.integers(len(noises)))
     if is_silent(noises[number]):
         raise AudioError(f"noise {number + 1} of {len(noises)} is silent or not finite; leave it out")
-    return add_noise(samples, _heard_stretch(noises[number], len(samples), generator), ratio)
-
-
-def _heard_stretch(noise: Float, length: int, generator: np.random.Generator) -> Float:
-    """A drawn part of a noise that has one which can be heard, at most ``length`` long, its end joined to its begin.
-
-    Where nothing sounds in the part drawn first, one is drawn among those in which something does.
-    """
-    length = min(length, len(noise))
-    begin = int(generator.integers(len(noise)))
-    found = np.roll(noise, -begin)[:length]
-    if not is_silent(found):
-        return found
-    sums = np.cumsum(np.concatenate([[0.0], np.square(np.concatenate([noise, noise[:length]]), dtype=np.float64)]))
-    powers = (sums[length:-1] - sums[: -length - 1]) / length
-    # The mean of all parts is that of the whole, so that one of them has its power but for rounding.
-    heard = np.flatnonzero(powers >= min(SILENT_POWER, float(powers.max())))
-    return np.roll(noise, -int(heard[generator.integers(len(heard))]))[:length]
+    return add_noise(samples, heard_stretch(noises[number], len(samples), generator), ratio)
 
 
 def _speaker(samples: Float, config: PerturbationConfig, generator: np.random.Generator, _: Sequence[Float]) -> Float:
