@@ -6,7 +6,6 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -231,7 +230,7 @@ class AlignWords(Worker):
                 manifest_of(self.inputs, name)
         self.normalizer = get_normalizer(self.config.normalizer)
         self.recognizer: Any = load_recognizer(self.config.recognizer, self.config.lang, device)
-        if not hasattr(self.recognizer, "emissions"):
+        if not hasattr(self.recognizer, "emissions_of"):
             raise UserError(f"words.recognizer={self.config.recognizer}: gives no emissions; choose a CTC model")
 
     def process(self, batch: list[Utterance]) -> list[Utterance | Drop]:
@@ -241,15 +240,17 @@ class AlignWords(Worker):
     def _align(self, row: Utterance) -> Utterance | Drop:
         import numpy as np
 
+        from speechkit.data.audio import read_waveform
         from speechkit.mining.placement import columns_of
         from speechkit.mining.refinement import WILDCARD, refine, word_frames
 
         if _has_words(row):
             return row
         try:
-            emissions = self._emissions(row)
+            waveform = read_waveform(row, manifest_of(self.inputs, (row.custom or {})["manifest"]))
         except AudioError as error:
             return Drop("unreadable_audio", str(error))
+        emissions = self.recognizer.emissions_of(waveform)
         words = (row.text or "").split()
         column = columns_of(emissions)
         # A word separator stands before each word, where the model has one.
@@ -271,20 +272,6 @@ class AlignWords(Worker):
             for n, a, b, score in word_frames(refined, [owner for _, owner in tokens])
         ]
         return msgspec.structs.replace(row, alignment={**(row.alignment or {}), "word": tier})
-
-    def _emissions(self, row: Utterance) -> Any:
-        """Of the cut on its channel; recognisers hear files, and of those the mean of all channels."""
-        import tempfile
-
-        import soundfile
-
-        from speechkit.data.audio import WAVEFORM_RATE, read_waveform
-
-        waveform = read_waveform(row, manifest_of(self.inputs, (row.custom or {})["manifest"]))
-        with tempfile.TemporaryDirectory() as folder:
-            cut = Path(folder) / "cut.wav"
-            soundfile.write(cut, waveform, WAVEFORM_RATE, subtype="FLOAT")  # 16 bits would round what was resampled
-            return self.recognizer.emissions(str(cut))
 
 
 def _has_words(row: Utterance) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Protocol
 
@@ -13,7 +14,11 @@ from speechkit.asr.ctc_decoding import greedy_decode
 from speechkit.asr.hypothesis import Emissions, Hypothesis, RecognizerSpec
 from speechkit.asr.window_cut import quiet_cut
 from speechkit.io.audio import audio_info
-from speechkit.io.windows import Window, merge_regions, plan_windows, stream_windows
+from speechkit.io.windows import Window, cut_windows, merge_regions, plan_windows, stream_windows
+
+Heard = Iterator[tuple[Window, NDArray[np.float32]]]
+Cut = Callable[[Iterator[Window], int], Heard]
+"""From windows, and the samples of a frame, to their waveforms."""
 
 # Log-probability of a symbol in frames that nobody listened to; the blank has 0 there.
 UNHEARD = -20.0
@@ -82,9 +87,17 @@ class CtcRecognizer:
 
         Memory: the result, 2 * V bytes a frame, and one batch of windows.
         """
-        hop = self._emitter.frame_samples
         info = audio_info(path)
-        frames = -(-round(info.num_samples * 16_000 / info.sample_rate) // hop)
+        samples = round(info.num_samples * 16_000 / info.sample_rate)
+        return self._emissions(samples, partial(stream_windows, path), speech)
+
+    def emissions_of(self, waveform: NDArray[np.float32]) -> Emissions:
+        """`emissions` of a waveform (samples,) at 16 kHz."""
+        return self._emissions(len(waveform), partial(cut_windows, waveform), None)
+
+    def _emissions(self, samples: int, cut: Cut, speech: list[tuple[int, int]] | None) -> Emissions:
+        hop = self._emitter.frame_samples
+        frames = -(-samples // hop)
         log_probs = np.full((frames, len(self._emitter.vocabulary)), UNHEARD, np.float16)
         log_probs[:, self._emitter.blank] = 0.0
         spans = [(0, frames)]
@@ -97,7 +110,7 @@ class CtcRecognizer:
             spans = merge_regions(widened, gap=self._context_frames)
         windows = plan_windows(frames, spans, self._window_frames, self._context_frames)
         last: tuple[Window, NDArray[np.float32]] | None = None
-        for window, emitted in self._emit(path, windows):
+        for window, emitted in self._emit(cut(windows, hop)):
             end = min(window.begin + len(emitted), window.keep_end)
             begin = window.keep_begin
             if window.joined and last is not None:
@@ -106,9 +119,7 @@ class CtcRecognizer:
             last = window, emitted
         return Emissions(log_probs, self._hop_seconds, self._emitter.vocabulary, self._emitter.blank)
 
-    def _emit(self, path: str, windows: Iterator[Window]) -> Iterator[tuple[Window, NDArray[np.float32]]]:
-        hop = self._emitter.frame_samples
-        stream = stream_windows(path, windows, hop)
+    def _emit(self, stream: Heard) -> Heard:
         while batch := list(islice(stream, self._emitter.batch_size)):
             heard = [(window, waveform) for window, waveform in batch if len(waveform)]
             if heard:

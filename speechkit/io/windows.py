@@ -60,6 +60,14 @@ def plan_windows(
             )
 
 
+def cut_windows(
+    waveform: NDArray[np.float32], windows: Iterable[Window], frame_samples: int
+) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+    """Each window with its part of a waveform (samples,) that is in memory."""
+    for window in windows:
+        yield window, waveform[window.begin * frame_samples : window.end * frame_samples]
+
+
 def stream_windows(
     path: str, windows: Iterable[Window], frame_samples: int, block_seconds: float = 30.0
 ) -> Iterator[tuple[Window, NDArray[np.float32]]]:

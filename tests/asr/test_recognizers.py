@@ -126,6 +126,16 @@ def test_no_character_is_lost_or_doubled_at_window_edges(tmp_path_factory, seed,
     assert emitter.longest <= 9 * 16_000
 
 
+def test_a_waveform_in_memory_gives_what_its_file_gives(tmp_path):
+    waveform = np.repeat(np.arange(1234) % 12 / 100, 320)[:-77].astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", waveform, 16_000, subtype="FLOAT")
+    recognizer = CtcRecognizer(Spelling(3, 0), RecognizerSpec("x", "x", "x", "en"), window_seconds=5.0)
+    of_file, of_memory = recognizer.emissions(str(tmp_path / "a.wav")), recognizer.emissions_of(waveform)
+    np.testing.assert_array_equal(of_memory.log_probs, of_file.log_probs)
+    assert len(of_memory.log_probs) == 1234
+    assert recognizer.emissions_of(np.zeros(0, np.float32)).log_probs.shape == (0, 12)
+
+
 def test_only_the_speech_regions_are_heard(tmp_path):
     symbols = np.zeros(1000, int)
     symbols[100:104], symbols[500:504], symbols[900:904] = 2, 3, 4
