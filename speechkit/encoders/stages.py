@@ -55,10 +55,18 @@ class Extract(Worker):
     config: FeaturesConfig
 
     def setup(self, device: str) -> None:
-        """Load the encoder."""
+        """Load the encoder.
+
+        Raises:
+            UserError: if two rows of the manifest have one id, by which the store would tell them apart hours later.
+        """
+        from speechkit.data.manifest import read_manifest, unique_ids
         from speechkit.encoders.load import load_encoder
 
         config = self.config
+        if config.manifest:
+            for _ in unique_ids(read_manifest(config.manifest), config.manifest):
+                pass
         self.encoder = load_encoder(config.encoder, layer=config.layer, device=device, dtype=config.compute)
         self.together = 1 if device == "cpu" else config.batch_size
 

@@ -182,3 +182,5 @@ def test_what_is_wrong_is_said_before_an_encoder_is_loaded(manifest, tmp_path, m
         assert isinstance(result.exception, UserError)
         assert re.search(sentence, str(result.exception)), sentence
     assert not (tmp_path / "store").exists()
+    with pytest.raises(UserError, match=r"twice\.jsonl: the id 'u1' comes twice"):
+        run_recipe(recipe, tmp_path / "exp", overrides=[f"manifest={twice}"], quiet=True, device="cpu")
