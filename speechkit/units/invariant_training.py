@@ -151,7 +151,7 @@ def train_invariant(
     encoder = encoder or teachers[0].spec.encoder
     if encoder is None:
         raise UserError("the codebook does not say which encoder it was made with; name it when you import it")
-    if config.epochs and all(len(names) < 2 for names in versions.values()):
+    if not versions or (config.epochs and all(len(names) < 2 for names in versions.values())):
         raise UserError("no item has features of changed audio; an invariant quantizer learns from nothing else")
     clean = [names[0] for names in versions.values()]
     frames = {name: len(read(name)) for names in versions.values() for name in names}
@@ -174,6 +174,27 @@ def train_invariant(
     if made:
         _check_start(made, teachers, encoder, shape)
         network, before = SharedHead.of(made, upper), made[0].spec.rounds
+
+    def taught_by(made: Sequence[InvariantQuantizer], place: Path, seed: int) -> list[list[NDArray[np.int32]]]:
+        """Of each item the units of its clean frames, by each teacher of the round that follows on ``made``."""
+        if not made:
+            return [assign_together(teachers, teach(name)) for name in clean]
+        if config.next_round != "clusters":
+            return [assign_together(made, read(name)) for name in clean]
+        clusters = recluster(
+            made,
+            _smoothings(teachers),
+            clean,
+            read,
+            place,
+            seed,
+            log,
+            beside=teach,
+            shares=shares,
+            should_stop=should_stop,
+        )
+        return [[codebook.assign(heard(name)) for codebook, heard in clusters] for name in clean]
+
     left_out: list[int] = []
     with suppress(Stopped):
         if not config.epochs:
@@ -187,25 +208,7 @@ def train_invariant(
                     network = SharedHead(head, [teacher.num_units for teacher in teachers[1:]])
                 elif config.next_round == "clusters":
                     network.forget_units()
-            if not made:
-                by_item = [assign_together(teachers, teach(name)) for name in clean]
-            elif config.next_round == "clusters":
-                clusters = recluster(
-                    made,
-                    _smoothings(teachers),
-                    clean,
-                    read,
-                    place,
-                    seed + number,
-                    log,
-                    beside=teach,
-                    shares=shares,
-                    should_stop=should_stop,
-                )
-                by_item = [[codebook.assign(heard(name)) for codebook, heard in clusters] for name in clean]
-            else:
-                by_item = [assign_together(made, read(name)) for name in clean]
-            targets = list(zip(*by_item, strict=True))
+            targets = list(zip(*taught_by(made, place, seed + number), strict=True))
             fitting, kept = _fitting(list(versions.values()), targets, frames)
             left_out.append(len(frames) - len({name for each in fitting for name, _ in each}))
             if not kept:
