@@ -72,11 +72,6 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not self.learning_rate > 0:
             wrong.append(f"learning_rate is {self.learning_rate}, it must be above 0")
         wrong += [
-            f"{name} is {getattr(self, name)}, it must be 0 or more"
-            for name in ("upper_rate", "time_masks", "mask_frames")
-            if not getattr(self, name) >= 0
-        ]
-        wrong += [
             f"{name} is {getattr(self, name)}, it must lie from 0 to 1"
             for name in ("warmup_share", "frame_share", "frame_weight")
             if not 0 <= getattr(self, name) <= 1
@@ -88,7 +83,7 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ]
         wrong += [
             f"{name} is {number}, it must be 0 or more"
-            for name in ("price", "bigram_weight")
+            for name in ("upper_rate", "time_masks", "mask_frames", "price", "bigram_weight")
             for number in each_of(getattr(self, name), 1)
             if not number >= 0
         ]

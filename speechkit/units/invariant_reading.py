@@ -40,17 +40,15 @@ def read_with(
         Stopped: if it was asked to.
     """
     priced = [each.at_price(price, 0.0) for each, price in zip(made, prices, strict=True)]
-    weighed = [each for each, weight in zip(priced, weights, strict=True) if weight]
-    said = []
-    for name in clean if weighed else ():
+    if not any(weights):
+        return priced
+    by_item = []
+    for name in clean:
         if should_stop():
             raise Stopped
-        said.append(assign_together(weighed, read(name)))
-    bigrams = [
-        estimate_bigram(units, each.num_units) for each, units in zip(weighed, zip(*said, strict=True), strict=True)
-    ]
-    following = iter(bigrams)
+        by_item.append(assign_together(priced, read(name)))
+    said = zip(*by_item, strict=True)
     return [
-        each.with_bigram(next(following), weight) if weight else each
-        for each, weight in zip(priced, weights, strict=True)
+        each.with_bigram(estimate_bigram(units, each.num_units), weight) if weight else each
+        for each, weight, units in zip(priced, weights, said, strict=True)
     ]
