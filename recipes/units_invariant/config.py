@@ -157,6 +157,10 @@ class TrainConfig(_Once, frozen=True):
         super().__post_init__()
         if not self.invariant.epochs and self.start is None:
             raise ConfigError("train.invariant.epochs is empty and there is no train.start; give one of them")
+        if self.invariant.learns == "units" and self.start is None:
+            raise ConfigError(
+                "train.invariant.learns is units and there is no train.start, whose network stays; give it"
+            )
 
 
 AtLeastZero = Annotated[float, msgspec.Meta(ge=0)]

@@ -144,15 +144,19 @@ def _start(config: TrainConfig) -> list[InvariantQuantizer]:
     """What training goes on from: one for each K and teacher.
 
     Raises:
-        ConfigError: if there are several teachers, which would all start from the same.
+        ConfigError: if there are several teachers that would all be taught the same.
     """
     from speechkit.units.embedded import unpack
 
     if config.start is None:
         return []
-    if len(config.teachers) > 1:
-        raise ConfigError(f"start has one quantizer for each K and there are {len(config.teachers)} teachers; name one")
-    return [unpack(str(clusters), _start_folder(config.start)) for clusters in config.clusters]
+    if len(config.teachers) > 1 and not (config.invariant.epochs and config.invariant.next_round == "clusters"):
+        raise ConfigError(
+            f"start has one quantizer for each K, whose units are the same for all {len(config.teachers)} teachers; "
+            "name one teacher, or have new clusters learned (train.invariant.next_round=clusters)"
+        )
+    folder = _start_folder(config.start)
+    return [unpack(str(clusters), folder) for clusters in config.clusters for _ in config.teachers]
 
 
 def start_digest(start: str) -> str:

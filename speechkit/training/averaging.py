@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class AveragedWeights:
-    """A running average of a model's floating-point parameters and buffers.
+    """A running average of a model's floating-point parameters and buffers; parameters that do not learn stay out.
 
     The decay grows from 0 to ``decay`` over the first steps, so that the first weights are soon forgotten.
     """
@@ -41,7 +41,11 @@ class AveragedWeights:
 
 
 def _averaged(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    return ((name, value) for name, value in model.state_dict().items() if value.is_floating_point())
+    # An average of what stays would be that, but for the sign of its zeros.
+    still = {name for name, value in model.named_parameters(remove_duplicate=False) if not value.requires_grad}
+    return (
+        (name, value) for name, value in model.state_dict().items() if value.is_floating_point() and name not in still
+    )
 
 
 @torch.no_grad()

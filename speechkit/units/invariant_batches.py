@@ -102,19 +102,19 @@ def invariant_loss(model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, dic
     """CTC of each item by its number of targets, and the cross-entropy of the frames' units, means over all sizes."""
     weight = batch["frame_weight"]
     scores: list[Tensor] = model(batch["features"], batch["frames"])
-    losses = [
-        _one_loss(found, batch["frames"], *parts)
-        for found, *parts in zip(scores, batch["targets"], batch["counts"], batch["aligned"], strict=True)
-    ]
-    ctc, frames = (torch.stack(each).mean() for each in zip(*losses, strict=True))
+    log_probs = [found.float().log_softmax(-1) for found in scores]  # each (B, T, K + 1)
+    frames = torch.stack(
+        [
+            nn.functional.nll_loss(found.flatten(0, 1), aligned.flatten(), ignore_index=NO_UNIT)
+            for found, aligned in zip(log_probs, batch["aligned"], strict=True)
+        ]
+    ).mean()
+    if float(weight) == 1.0:  # CTC would take most of the time of small networks, for nothing
+        return frames, {"frames": float(frames.detach())}
+    ctc = torch.stack(
+        [
+            nn.functional.ctc_loss(found.transpose(0, 1), targets, batch["frames"], counts, blank=found.shape[-1] - 1)
+            for found, targets, counts in zip(log_probs, batch["targets"], batch["counts"], strict=True)
+        ]
+    ).mean()
     return (1 - weight) * ctc + weight * frames, {"ctc": float(ctc.detach()), "frames": float(frames.detach())}
-
-
-def _one_loss(
-    scores: Tensor, frames: Tensor, targets: Tensor, counts: Tensor, aligned: Tensor
-) -> tuple[Tensor, Tensor]:
-    log_probs = scores.float().log_softmax(-1)  # (B, T, K + 1)
-    blank = log_probs.shape[-1] - 1
-    ctc = nn.functional.ctc_loss(log_probs.transpose(0, 1), targets, frames, counts, blank=blank)
-    by_frame = nn.functional.nll_loss(log_probs.flatten(0, 1), aligned.flatten(), ignore_index=NO_UNIT)
-    return ctc, by_frame

@@ -11,6 +11,7 @@ from speechkit.training.loop import Precision
 from speechkit.units.invariant_head import HeadConfig
 
 NextRound = Literal["fresh", "clusters", "same"]
+Learns = Literal["all", "head", "units"]
 
 
 def each_of(given: float | tuple[float, ...], teachers: int) -> tuple[float, ...]:
@@ -33,11 +34,12 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             the rest being the network's; with 0 its space alone. Several are of one teacher each.
         batch_frames: most frames of a batch, padding included.
         learning_rate: the peak.
-        upper_rate: that of the encoder's own layers, where the heads begin with some; with 0 they stay as they are, and
-            a pass takes a fraction of the time.
+        upper_rate: that of the encoder's own layers, where the heads begin with some.
+        learns: ``all`` of the network; the ``head``, on the encoder's layers as they are; or, of a network that was
+            trained before, the last linear maps alone, those to ``units``. What stays takes a fraction of the time.
         warmup_share: of the steps in which the rate rises.
         frame_share: of the steps in which the weight of the frames' loss falls from 1, CTC having the rest.
-        frame_weight: what it falls to; with both 0 there is nothing but CTC, as published.
+        frame_weight: what it falls to; with both 0 there is nothing but CTC, as published, and with 1 there is no CTC.
         precision: ``bf16`` trains in less time where the processor is faster with it, ``auto`` takes it only there.
         time_masks: stretches of features set to the mean, of each item and pass.
         mask_frames: their greatest length.
@@ -54,6 +56,7 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch_frames: int = 3000
     learning_rate: float = 2e-3
     upper_rate: float = 3e-4
+    learns: Learns = "all"
     warmup_share: float = 0.1
     frame_share: float = 0.5
     frame_weight: float = 0.0
@@ -69,8 +72,13 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             wrong.append(f"epochs are {list(self.epochs)}, they must be a number of 1 or more for each round")
         if self.batch_frames < 1:
             wrong.append(f"batch_frames is {self.batch_frames}, it must be at least 1")
-        if not self.learning_rate > 0:
-            wrong.append(f"learning_rate is {self.learning_rate}, it must be above 0")
+        wrong += [
+            f"{name} is {getattr(self, name)}, it must be above 0"
+            for name in ("learning_rate", "upper_rate")
+            if not getattr(self, name) > 0
+        ]
+        if self.learns == "units" and self.next_round == "fresh":
+            wrong.append("learns is units, and next_round fresh has no network to learn them on; take clusters or same")
         wrong += [
             f"{name} is {getattr(self, name)}, it must lie from 0 to 1"
             for name in ("warmup_share", "frame_share", "frame_weight")
@@ -83,7 +91,7 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ]
         wrong += [
             f"{name} is {number}, it must be 0 or more"
-            for name in ("upper_rate", "time_masks", "mask_frames", "price", "bigram_weight")
+            for name in ("time_masks", "mask_frames", "price", "bigram_weight")
             for number in each_of(getattr(self, name), 1)
             if not number >= 0
         ]

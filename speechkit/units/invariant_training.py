@@ -22,7 +22,6 @@ import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from speechkit.encoders.feature_statistics import feature_statistics
 from speechkit.encoders.spec import EncoderSpec
@@ -37,6 +36,7 @@ from speechkit.units.invariant_head import HeadConfig, InvariantHead
 from speechkit.units.invariant_reading import read_with
 from speechkit.units.quantizers import assign_together
 from speechkit.units.reclustering import Stopped, recluster
+from speechkit.units.shared_head import SharedHead
 from speechkit.units.smoothed import SmoothedCodebook, Smoothing
 from speechkit.units.upper_layers import UpperLayers
 
@@ -53,55 +53,6 @@ class InvariantResult(msgspec.Struct, frozen=True):
     quantizers: list[InvariantQuantizer]
     left_out: list[int]
     versions: int
-
-
-class SharedHead(nn.Module):
-    """Heads of several sizes over one network: features (B, T, D) to scores (B, T, K + 1) of each."""
-
-    def __init__(self, head: InvariantHead, clusters: Sequence[int]) -> None:
-        super().__init__()
-        self.head = head
-        self.further = nn.ModuleList(nn.Linear(head.leave.in_features, count + 1) for count in clusters)
-
-    def forward(self, features: Tensor, lengths: Tensor) -> list[Tensor]:
-        """Those of the head first, then of the ``clusters`` in their order."""
-        hidden = self.head.hidden(features, lengths)
-        return [leave(hidden) for leave in (self.head.leave, *self.further)]
-
-    @classmethod
-    def of(cls, quantizers: Sequence[InvariantQuantizer], upper: UpperLayers | None) -> SharedHead:
-        """That of quantizers that were trained together, to train on; ``upper`` says how its layers drop out."""
-        heads = [copy.deepcopy(quantizer.head) for quantizer in quantizers]
-        if upper is not None and heads[0].upper is not None:
-            learned = heads[0].upper.state_dict()
-            heads[0].upper = copy.deepcopy(upper)
-            heads[0].upper.load_state_dict(learned)
-        shared = cls(heads[0], ())
-        shared.further = nn.ModuleList(head.leave for head in heads[1:])
-        return shared
-
-    def forget_units(self) -> None:
-        """Begin the scores anew and keep the network below them."""
-        for leave in (self.head.leave, *self.further):
-            leave.reset_parameters()
-
-    def groups(self, upper_stays: bool = False) -> list[list[nn.Parameter]]:
-        """All parameters but those of the encoder's layers; then those, where there are any and they do not stay."""
-        upper = [] if self.head.upper is None else list(self.head.upper.parameters())
-        for parameter in upper:
-            parameter.requires_grad_(not upper_stays)
-        known = {id(parameter) for parameter in upper}
-        others = [parameter for parameter in self.parameters() if id(parameter) not in known]
-        return [others, upper] if upper and not upper_stays else [others]
-
-    def apart(self) -> list[InvariantHead]:
-        """A head of its own for each size."""
-        heads = []
-        for leave in (self.head.leave, *self.further):
-            head = copy.deepcopy(self.head)
-            head.leave = copy.deepcopy(leave)
-            heads.append(head.cpu())
-        return heads
 
 
 def train_invariant(
@@ -167,6 +118,8 @@ def train_invariant(
     )
     if not config.epochs and not start:
         raise UserError("there are no rounds of training and nothing to start from; give epochs, or a start")
+    if config.learns == "units" and not start:
+        raise UserError("units alone are learned on a network that was trained before; give a start")
     teach = teach or read
     network: SharedHead | None = None
     made = list(start)
@@ -223,12 +176,13 @@ def train_invariant(
                 epochs,
                 seed + number,
             )
+            groups = network.learn(config.learns)
             done = train(
                 network,
-                network.groups(upper_stays=config.upper_rate == 0),
+                groups,
                 batches,
                 invariant_loss,
-                _loop(config, batches.steps, seed + number, upper is not None),
+                _loop(config, batches.steps, seed + number, len(groups)),
                 place,
                 should_stop=should_stop,
                 device=device,
@@ -304,12 +258,10 @@ def _through(upper: UpperLayers | None, read: Read) -> Read:
     return found
 
 
-def _loop(config: InvariantConfig, steps: int, seed: int, upper: bool) -> TrainingConfig:
+def _loop(config: InvariantConfig, steps: int, seed: int, groups: int) -> TrainingConfig:
     return TrainingConfig(
         steps=steps,
-        learning_rates=(config.learning_rate, config.upper_rate)
-        if upper and config.upper_rate
-        else (config.learning_rate,),
+        learning_rates=(config.learning_rate, config.upper_rate)[:groups],
         warmup_steps=max(1, int(config.warmup_share * steps)),
         average_decay=0.99,
         precision=config.precision,

@@ -29,6 +29,7 @@ from speechkit.errors import SpeechkitError, UserError
 from speechkit.io.audio import write_audio
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.units.codebook import Codebook
+from speechkit.units.embedded import unpack
 from speechkit.units.perturbations import AUDIBLE
 from speechkit.units.quantizers import load_quantizer
 from speechkit.units.ued_measurement import measure_ued, read_noises
@@ -216,7 +217,7 @@ def test_heads_may_begin_with_the_encoders_own_layers(speech, tmp_path):
 
     trained = outputs(recipe, tmp_path / "exp", "train") / "quantizers" / "layer-2"
     pack_folders(sorted(trained.glob("k-*/plain")), tmp_path / "packed")
-    with pytest.raises(UserError, match="there are 2 teachers; name one"):
+    with pytest.raises(UserError, match="the same for all 2 teachers; name one teacher, or have new clusters"):
         run_recipe(recipe, tmp_path / "exp", [*given, f"train.start={tmp_path / 'packed'}"], quiet=True, device="cpu")
     given += [f"train.start={tmp_path / 'packed'}", "train.invariant.next_round=clusters", "teachers={plain: {}}"]
     given += ["train.invariant.recluster_share=0.5", "train.invariant.epochs=[1]"]
@@ -225,6 +226,13 @@ def test_heads_may_begin_with_the_encoders_own_layers(speech, tmp_path):
     assert (further.spec.rounds, further.spec.head, further.spec.encoder) == (
         2, quantizer.spec.head, quantizer.spec.encoder
     )  # fmt: skip
+    given += ["train.invariant.learns=units", "train.invariant.frame_weight=1", "teachers={half: {}, all: {}}"]
+    given += ["train.invariant.recluster_share=[0.5,1,0.5,1]"]
+    run_recipe(recipe, tmp_path / "exp", given, quiet=True, device="cpu")
+    trained = outputs(recipe, tmp_path / "exp", "train") / "quantizers" / "layer-2"
+    four = [load_quantizer(trained / f"k-{clusters}" / share) for clusters in (4, 9) for share in ("half", "all")]
+    assert {each.network for each in four} == {unpack("4", tmp_path / "packed").network}
+    assert len({each.head.leave.weight.detach().numpy().tobytes() for each in [*four, quantizer]}) == 5
     with pytest.raises(UserError, match="has no quantizer '5'; it has 4, 9"):
         run_recipe(recipe, tmp_path / "exp", [*given, "clusters=[5]"], quiet=True, device="cpu")
 

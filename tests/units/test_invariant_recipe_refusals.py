@@ -36,7 +36,8 @@ from speechkit.pipeline.config import read_settings
         "train.invariant.epochs=[0]",
         "train.invariant.epochs=[]",
         "train.invariant.learning_rate=0",
-        "train.invariant.upper_rate=-1e-3",
+        "train.invariant.upper_rate=0",
+        "train.invariant.learns=units",
         "evaluate.pictures=-1",
     ],
 )
@@ -45,6 +46,12 @@ def test_settings_that_cannot_work_are_refused_before_the_first_stage(setting, t
     with pytest.raises(ConfigError, match=key):
         run_recipe(recipe, tmp_path / "exp", [setting], quiet=True)
     assert not (tmp_path / "exp").exists()
+
+
+def test_units_are_learned_alone_only_on_a_network_that_is_there(tmp_path):
+    given = ["train.invariant.learns=units", "train.invariant.next_round=clusters"]
+    with pytest.raises(ConfigError, match=r"no train\.start, whose network stays"):
+        run_recipe(recipe, tmp_path / "exp", given, quiet=True)
 
 
 def test_what_is_named_twice_is_done_once():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import msgspec
 import numpy as np
@@ -185,6 +186,41 @@ def test_training_may_go_on_with_the_network_and_the_units_it_gives(tmp_path):
         return ued_score([count_edits(said, changed)]).ued
 
     assert distance(better) < distance(start[0])
+
+
+def test_new_units_may_be_learned_on_a_network_that_stays(tmp_path):
+    codebook, store, versions = planted(12)
+    shape = msgspec.structs.replace(SMALL, dropout=0.3)
+    first = InvariantConfig(shape, epochs=(20,), batch_frames=400, learning_rate=5e-3)
+    start = train_invariant([codebook], versions, store.__getitem__, first, tmp_path / "a").quantizers * 2
+    clusters = {"next_round": "clusters", "recluster_share": (0.25, 0.5)}
+    config = msgspec.structs.replace(
+        first, epochs=(60,), learning_rate=3e-2, learns="units", frame_weight=1.0, **clusters
+    )
+    made = train_invariant([codebook] * 2, versions, store.__getitem__, config, tmp_path / "b", start=start).quantizers
+    assert {each.network for each in made} == {start[0].network}  # dropout or not
+    values = [json.loads(line) for line in (tmp_path / "b/round-1/metrics.jsonl").read_text().splitlines()]
+    assert all("ctc" not in each for each in values)
+    for each, share in zip(made, ("0.25", "0.5"), strict=True):
+        codebooks = tmp_path / "b" / "round-1" / "teachers" / f"k-{CLUSTERS}-frames-1-share-{share}"
+        book = SmoothedCodebook.load(codebooks).codebook
+        parts = [[each.hidden(store[name]) for name in versions], [store[name] for name in versions]]
+        scales = [
+            np.sqrt(part_share / np.concatenate(part).var(0).sum())
+            for part, part_share in zip(parts, (1 - float(share), float(share)), strict=True)
+        ]
+        taught = [book.assign(np.concatenate([h * scales[0], x * scales[1]], 1)) for h, x in zip(*parts, strict=True)]
+        right = [each.assign(store[f"{name}+bent"]) == units for name, units in zip(versions, taught, strict=True)]
+        assert np.mean(np.concatenate(right)) > 0.8
+    again = train_invariant(
+        [codebook], versions, store.__getitem__, msgspec.structs.replace(first, epochs=(1,), next_round="same"),
+        tmp_path / "c", start=made[:1],
+    )  # fmt: skip
+    assert again.quantizers[0].network != made[0].network  # all of it learns again
+    with pytest.raises(UserError, match="units alone are learned on a network that was trained before"):
+        train_invariant([codebook] * 2, versions, store.__getitem__, config, tmp_path / "d")
+    with pytest.raises(ConfigError, match="next_round fresh has no network to learn them on"):
+        InvariantConfig(learns="units")
 
 
 def test_each_quantizer_may_have_its_own_price(tmp_path):

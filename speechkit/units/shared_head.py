@@ -1,0 +1,82 @@
+"""Heads of several sizes over one network, which are trained together."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import cast
+
+from torch import Tensor, nn
+
+from speechkit.units.invariant import InvariantQuantizer
+from speechkit.units.invariant_config import Learns
+from speechkit.units.invariant_head import InvariantHead
+from speechkit.units.upper_layers import UpperLayers
+
+
+class SharedHead(nn.Module):
+    """Heads of several sizes over one network: features (B, T, D) to scores (B, T, K + 1) of each."""
+
+    def __init__(self, head: InvariantHead, clusters: Sequence[int]) -> None:
+        super().__init__()
+        self.head = head
+        self.further = nn.ModuleList(nn.Linear(head.leave.in_features, count + 1) for count in clusters)
+        self._staying: tuple[nn.Module, ...] = ()
+
+    def forward(self, features: Tensor, lengths: Tensor) -> list[Tensor]:
+        """Those of the head first, then of the ``clusters`` in their order."""
+        hidden = self.head.hidden(features, lengths)
+        return [leave(hidden) for leave in self._last()]
+
+    def _last(self) -> list[nn.Linear]:
+        return cast(list[nn.Linear], [self.head.leave, *self.further])
+
+    @classmethod
+    def of(cls, quantizers: Sequence[InvariantQuantizer], upper: UpperLayers | None) -> SharedHead:
+        """That of quantizers that were trained together, to train on; ``upper`` says how its layers drop out."""
+        heads = [copy.deepcopy(quantizer.head) for quantizer in quantizers]
+        if upper is not None and heads[0].upper is not None:
+            learned = heads[0].upper.state_dict()
+            heads[0].upper = copy.deepcopy(upper)
+            heads[0].upper.load_state_dict(learned)
+        shared = cls(heads[0], ())
+        shared.further = nn.ModuleList(head.leave for head in heads[1:])
+        return shared
+
+    def forget_units(self) -> None:
+        """Begin the scores anew and keep the network below them."""
+        for leave in self._last():
+            leave.reset_parameters()
+
+    def learn(self, part: Learns) -> list[list[nn.Parameter]]:
+        """Let a part of it learn: its parameters, those of the encoder's layers in a group of their own, the last."""
+        below = [module for module in self.head.children() if module is not self.head.leave]
+        upper = [] if self.head.upper is None else [self.head.upper]
+        staying: dict[Learns, Sequence[nn.Module]] = {"all": (), "head": upper, "units": below}
+        self._staying = tuple(staying[part])
+        still = _parameters(self._staying)
+        for parameter in self.parameters():
+            parameter.requires_grad_(id(parameter) not in still)
+        first = {**still, **_parameters(upper)}
+        others = [parameter for parameter in self.parameters() if id(parameter) not in first]
+        return [others, list(_parameters(upper).values())] if upper and part == "all" else [others]
+
+    def train(self, mode: bool = True) -> SharedHead:
+        """What stays is heard as it will be in use, without dropout."""
+        super().train(mode)
+        for module in self._staying:
+            module.eval()
+        return self
+
+    def apart(self) -> list[InvariantHead]:
+        """A head of its own for each size."""
+        heads = []
+        for leave in self._last():
+            head = copy.deepcopy(self.head)
+            head.leave = copy.deepcopy(leave)
+            heads.append(head.cpu().requires_grad_(True))
+        return heads
+
+
+def _parameters(modules: Sequence[nn.Module]) -> dict[int, nn.Parameter]:
+    return {id(parameter): parameter for module in modules for parameter in module.parameters()}
