@@ -32,6 +32,8 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             k-means finds in its space. ``same``: it is trained on with the units that they give.
         recluster_share: of the first teachers' features in the variance of the space in which clusters are found,
             the rest being the network's; with 0 its space alone. Several are of one teacher each.
+        recluster_seed: added to the seed of k-means in that space, to look for other clusters: what it finds, and how
+            well it tells words apart, depends on where it begins. Several are of one teacher each.
         batch_frames: most frames of a batch, padding included.
         learning_rate: the peak.
         upper_rate: that of the encoder's own layers, where the heads begin with some.
@@ -53,6 +55,7 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epochs: tuple[int, ...] = (10, 10)
     next_round: NextRound = "fresh"
     recluster_share: float | tuple[float, ...] = 0.0
+    recluster_seed: int | tuple[int, ...] = 0
     batch_frames: int = 3000
     learning_rate: float = 2e-3
     upper_rate: float = 3e-4
@@ -91,7 +94,7 @@ class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ]
         wrong += [
             f"{name} is {number}, it must be 0 or more"
-            for name in ("time_masks", "mask_frames", "price", "bigram_weight")
+            for name in ("recluster_seed", "time_masks", "mask_frames", "price", "bigram_weight")
             for number in each_of(getattr(self, name), 1)
             if not number >= 0
         ]

@@ -113,8 +113,9 @@ def train_invariant(
         # Of all clean speech through the upper layers: minutes that a network which is trained on does not need.
         return feature_statistics(_through(upper, read), clean)
 
-    shares, prices, weights = (
-        _numbers(config, setting, len(teachers)) for setting in ("recluster_share", "price", "bigram_weight")
+    shares, seeds, prices, weights = (
+        _numbers(config, setting, len(teachers))
+        for setting in ("recluster_share", "recluster_seed", "price", "bigram_weight")
     )
     if not config.epochs and not start:
         raise UserError("there are no rounds of training and nothing to start from; give epochs, or a start")
@@ -144,6 +145,7 @@ def train_invariant(
             log,
             beside=teach,
             shares=shares,
+            further_seeds=seeds,
             should_stop=should_stop,
         )
         return [[codebook.assign(heard(name)) for codebook, heard in clusters] for name in clean]
@@ -217,7 +219,7 @@ def _check_start(
         )
 
 
-def _numbers(config: InvariantConfig, setting: str, teachers: int) -> tuple[float, ...]:
+def _numbers(config: InvariantConfig, setting: str, teachers: int) -> tuple[Any, ...]:
     numbers = each_of(getattr(config, setting), teachers)
     if len(numbers) != teachers:
         raise UserError(

@@ -41,6 +41,7 @@ def recluster(
     *,
     beside: Read | None = None,
     shares: Sequence[float] = (),
+    further_seeds: Sequence[int] = (),
     should_stop: Callable[[], bool] = lambda: False,
 ) -> list[tuple[SmoothedCodebook, Read]]:
     """A codebook as large as each of the quantizers of one network, made in that network's space.
@@ -56,6 +57,7 @@ def recluster(
         beside: features (T, D) by name that the space has beside the network's, where a share is above 0.
         shares: of them in the variance of the space, one for each quantizer; each of the two parts is scaled as a
             whole. Without any it is the network's space alone.
+        further_seeds: added to the seed, one for each quantizer; 0 where there are none.
         should_stop: asked before every item and every codebook.
 
     Returns:
@@ -66,21 +68,26 @@ def recluster(
     """
     network = _network_space(quantizers[0], names, read, folder / "space", should_stop)
     spaces: dict[float, tuple[EncoderSpec, Read]] = {0.0: (network.spec, network.__getitem__)}
-    made: dict[tuple[int, int, float], SmoothedCodebook] = {}
+    made: dict[tuple[int, int, float, int], SmoothedCodebook] = {}
     answers = []
-    for quantizer, smoothing, share in zip(quantizers, smoothings, shares or [0.0] * len(quantizers), strict=True):
+    none = [0] * len(quantizers)
+    for quantizer, smoothing, share, further in zip(
+        quantizers, smoothings, shares or none, further_seeds or none, strict=True
+    ):
         if share not in spaces:
             if beside is None:
                 raise ValueError("a share needs features beside the network's")
             spaces[share] = _both(network, names, beside, share)
         spec, found = spaces[share]
-        size = (quantizer.num_units, smoothing.frames, share)
+        size = (quantizer.num_units, smoothing.frames, share, further)
         if size not in made:
             if should_stop():
                 raise Stopped
-            kept = folder / "teachers" / (f"k-{size[0]}-frames-{size[1]}" + (f"-share-{share:g}" if share else ""))
+            name = f"k-{quantizer.num_units}-frames-{smoothing.frames}"
+            name += (f"-share-{share:g}" if share else "") + (f"-seed-{further}" if further else "")
+            kept = folder / "teachers" / name
             if not (kept / SPEC_FILE).is_file():
-                config = KMeansConfig(clusters=quantizer.num_units, seed=seed)
+                config = KMeansConfig(clusters=quantizer.num_units, seed=seed + further)
                 train_smoothed(partial(map, found, names), Smoothing(smoothing.frames), config, spec, log).save(kept)
             made[size] = SmoothedCodebook.load(kept)
         answers.append((made[size].at_price(smoothing.price), found))

@@ -291,6 +291,22 @@ def test_each_codebook_may_have_its_own_share_of_the_features_beside_the_network
     assert kept == {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.is_file()}
 
 
+def test_clusters_may_be_sought_from_several_seeds(tmp_path):
+    _, store, versions = planted(12)
+    answers = recluster(
+        [quantizer()] * 3, [Smoothing()] * 3, list(versions), store.__getitem__, tmp_path / "a", 4, lambda line: None,
+        further_seeds=(0, 7, 0),
+    )  # fmt: skip
+    (plain, _), (other, _), (again, _) = answers
+    assert plain.spec == again.spec != other.spec
+    (alone, _), *_ = recluster(
+        [quantizer()], [Smoothing()], list(versions), store.__getitem__, tmp_path / "b", 11, lambda line: None
+    )
+    np.testing.assert_array_equal(alone.codebook.centroids, other.codebook.centroids)  # the seeds are added up
+    with pytest.raises(ConfigError, match="recluster_seed is -1, it must be 0 or more"):
+        InvariantConfig(recluster_seed=-1)
+
+
 def test_clusters_are_sought_on_where_the_search_was_stopped(tmp_path):
     _, store, versions = planted(12)
     asked = []
