@@ -46,12 +46,12 @@ def make(folder: Path, data: Path, count: int) -> float:
     from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
     from recipes.ssl_pretrain.speech import pieces
-    from speechkit.encoders.stages import read_cut
+    from speechkit.data.audio import read_waveform
     from speechkit.io.arrays import write_arrays
 
     rows = [row for corpus in CORPORA for _, row in pieces(data / corpus, folder)]
     chosen = random.Random(0).sample(rows, count)
-    waveforms = {f"{index:03d}": read_cut(row, folder / "m.jsonl") for index, row in enumerate(chosen)}
+    waveforms = {f"{index:03d}": read_waveform(row, folder / "m.jsonl") for index, row in enumerate(chosen)}
     write_arrays(folder / "speech.safetensors", waveforms)
     torch.manual_seed(0)
     HubertModel(HubertConfig()).save_pretrained(folder / "model")

@@ -154,30 +154,30 @@ class HuggingFaceEncoder(Encoder):
 
     def encode_batch(self, waveforms: Sequence[Float]) -> list[Float]:
         """See `Encoder`."""
+        weights = self._layer_weights
+        # One layer alone leaves the device: all of them are many times the bytes.
+        wanted = slice(self.num_layers, self.num_layers + 1) if weights is None else slice(None)
         answers = []
-        for states in self._states(checked(waveforms)):
-            if self._layer_weights is not None:
-                chosen = torch.tensordot(self._layer_weights, states, dims=1)
-            else:
-                chosen = states[self.num_layers]
+        for states in self._states(checked(waveforms), wanted):
+            chosen = states[0] if weights is None else torch.tensordot(weights, states, dims=1)
             answers.append(np.asarray(chosen.numpy(), np.float32))
         return answers
 
     def encode_layers(self, waveform: Float) -> Float:
         """See `Encoder`."""
-        states = next(iter(self._states(checked([waveform]))))
-        return np.asarray(states[: self.num_layers + 1].numpy(), np.float32)
+        states = next(iter(self._states(checked([waveform]), slice(self.num_layers + 1))))
+        return np.asarray(states.numpy(), np.float32)
 
-    def _states(self, waveforms: list[Float]) -> list[Tensor]:
-        """(L + 1, T, D) float32 of each waveform; those shorter than a frame have none."""
+    def _states(self, waveforms: list[Float], wanted: slice) -> list[Tensor]:
+        """The layers wanted of each waveform (layers, T, D), float32; those shorter than a frame have no T."""
         frames = [len(waveform) // HOP_SAMPLES for waveform in waveforms]
         long_enough = [index for index, count in enumerate(frames) if count]
-        empty = torch.zeros(self.num_layers + 1, 0, self.spec.dim)
+        empty = torch.zeros(len(range(self.num_layers + 1)[wanted]), 0, self.spec.dim)
         answers = [empty] * len(waveforms)
         if long_enough:
             layers, counts = self._run([waveforms[index] for index in long_enough])
             for row, index in enumerate(long_enough):
-                answers[index] = torch.stack([layer[row, : counts[row]] for layer in layers]).float().cpu()
+                answers[index] = torch.stack([layer[row, : counts[row]] for layer in layers[wanted]]).float().cpu()
         return answers
 
     def _run(self, waveforms: list[Float]) -> tuple[list[Tensor], list[int]]:
