@@ -156,7 +156,8 @@ def _start(config: TrainConfig) -> list[InvariantQuantizer]:
             "name one teacher, or have new clusters learned (train.invariant.next_round=clusters)"
         )
     folder = _start_folder(config.start)
-    return [unpack(str(clusters), folder) for clusters in config.clusters for _ in config.teachers]
+    begun = [unpack(str(clusters), folder) for clusters in config.clusters]
+    return [quantizer for quantizer in begun for _ in config.teachers]
 
 
 def start_digest(start: str) -> str:

@@ -34,13 +34,13 @@ class SharedHead(nn.Module):
     @classmethod
     def of(cls, quantizers: Sequence[InvariantQuantizer], upper: UpperLayers | None) -> SharedHead:
         """That of quantizers that were trained together, to train on; ``upper`` says how its layers drop out."""
-        heads = [copy.deepcopy(quantizer.head) for quantizer in quantizers]
-        if upper is not None and heads[0].upper is not None:
-            learned = heads[0].upper.state_dict()
-            heads[0].upper = copy.deepcopy(upper)
-            heads[0].upper.load_state_dict(learned)
-        shared = cls(heads[0], ())
-        shared.further = nn.ModuleList(head.leave for head in heads[1:])
+        head = copy.deepcopy(quantizers[0].head)
+        if upper is not None and head.upper is not None:
+            learned = head.upper.state_dict()
+            head.upper = copy.deepcopy(upper)
+            head.upper.load_state_dict(learned)
+        shared = cls(head, ())
+        shared.further = nn.ModuleList(copy.deepcopy(quantizer.head.leave) for quantizer in quantizers[1:])
         return shared
 
     def forget_units(self) -> None:
@@ -54,12 +54,13 @@ class SharedHead(nn.Module):
         upper = [] if self.head.upper is None else [self.head.upper]
         staying: dict[Learns, Sequence[nn.Module]] = {"all": (), "head": upper, "units": below}
         self._staying = tuple(staying[part])
-        still = _parameters(self._staying)
-        for parameter in self.parameters():
-            parameter.requires_grad_(id(parameter) not in still)
-        first = {**still, **_parameters(upper)}
-        others = [parameter for parameter in self.parameters() if id(parameter) not in first]
-        return [others, list(_parameters(upper).values())] if upper and part == "all" else [others]
+        self.requires_grad_(True)
+        for module in self._staying:
+            module.requires_grad_(False)
+        copied = {id(parameter) for module in upper for parameter in module.parameters()}
+        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        groups = [[each for each in learning if (id(each) in copied) is last] for last in (False, True)]
+        return groups if groups[1] else groups[:1]
 
     def train(self, mode: bool = True) -> SharedHead:
         """What stays is heard as it will be in use, without dropout."""
@@ -76,7 +77,3 @@ class SharedHead(nn.Module):
             head.leave = copy.deepcopy(leave)
             heads.append(head.cpu().requires_grad_(True))
         return heads
-
-
-def _parameters(modules: Sequence[nn.Module]) -> dict[int, nn.Parameter]:
-    return {id(parameter): parameter for module in modules for parameter in module.parameters()}
