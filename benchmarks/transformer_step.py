@@ -27,7 +27,7 @@ def measure(precision: str, length: int, way: str) -> dict[str, float]:
     from torch import nn
 
     from speechkit.runtime import limit_threads
-    from speechkit.units.upper_layers import LayerShape, UpperLayers
+    from speechkit.units.invariant.upper_layers import LayerShape, UpperLayers
 
     limit_threads(1)
     torch.manual_seed(0)

@@ -10,7 +10,7 @@ from recipes.units.config import Clusters, Count, Layers, Positive
 from speechkit.encoders.probing.word_tokens import WordConfig
 from speechkit.errors import ConfigError
 from speechkit.pipeline import NEUTRAL, SHARED
-from speechkit.units.invariant_config import InvariantConfig
+from speechkit.units.invariant.config import InvariantConfig
 from speechkit.units.kmeans import KMeansConfig
 from speechkit.units.perturbations import KINDS, Perturbation, PerturbationConfig
 from speechkit.units.smoothed import Smoothing

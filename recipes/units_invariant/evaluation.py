@@ -176,7 +176,7 @@ def _systems(context: Context, layer: int, clusters: int) -> dict[str, Path]:
 
 def _read_otherwise(loaded: Mapping[Key, Any], prices: Sequence[float], weights: Sequence[float]) -> dict[Key, Any]:
     """The invariant ones at other prices and other weights of their bigram."""
-    from speechkit.units.invariant import InvariantQuantizer
+    from speechkit.units.invariant.quantizer import InvariantQuantizer
 
     found: dict[Key, Any] = {}
     for (clusters, system), quantizer in loaded.items():
@@ -222,7 +222,7 @@ def judge(
 ) -> tuple[SystemResult, dict[str, Any], Distances]:
     """One quantizer's result, its edits by kind, and the distances of word tokens by its units and dense frames."""
     from speechkit.encoders.probing.dtw import distance_matrix
-    from speechkit.units.invariant import InvariantQuantizer
+    from speechkit.units.invariant.quantizer import InvariantQuantizer
     from speechkit.units.perturbations import AUDIBLE
     from speechkit.units.ued import count_edits, ued_table
 

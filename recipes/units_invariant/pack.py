@@ -14,7 +14,7 @@ from pathlib import Path
 
 from speechkit.errors import UserError
 from speechkit.units.embedded import pack
-from speechkit.units.invariant import InvariantQuantizer
+from speechkit.units.invariant.quantizer import InvariantQuantizer
 
 
 def pack_folders(

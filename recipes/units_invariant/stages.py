@@ -18,7 +18,7 @@ from speechkit.pipeline import Context, Interrupted
 if TYPE_CHECKING:
     from recipes.units_invariant.config import TrainConfig, Versions
     from speechkit.encoders.store import FeatureStore
-    from speechkit.units.invariant import InvariantQuantizer
+    from speechkit.units.invariant.quantizer import InvariantQuantizer
 
 CLEAN = "clean"
 BASELINE = "k-means"
@@ -95,9 +95,9 @@ def train_quantizers(context: Context) -> None:
 
 def _trained(context: Context, layer: int, folders: Sequence[str]) -> list[InvariantQuantizer]:
     """All of a layer."""
-    from speechkit.units.invariant_training import train_invariant
+    from speechkit.units.invariant.training import train_invariant
+    from speechkit.units.invariant.upper_layers import copy_upper_layers
     from speechkit.units.smoothed import SmoothedCodebook
-    from speechkit.units.upper_layers import copy_upper_layers
 
     config = context.config
     begin = layer if config.begin_layer is None else config.begin_layer

@@ -19,7 +19,7 @@ from speechkit.io.arrays import read_arrays, write_arrays
 from speechkit.io.atomic import write_json
 from speechkit.io.hashing import digest_obj
 from speechkit.units.codebook import read_spec
-from speechkit.units.invariant import OWN_ARRAYS, InvariantQuantizer, InvariantSpec
+from speechkit.units.invariant.quantizer import OWN_ARRAYS, InvariantQuantizer, InvariantSpec
 
 MODELS = Path(__file__).parent / "models" / "invariant"
 SPECS_FILE, ARRAYS_FILE = "quantizers.json", "quantizers.safetensors"

@@ -18,7 +18,7 @@ from speechkit.units.stacked import SPEC_FILE as QUANTIZER_FILE
 from speechkit.units.stacked import StackedQuantizer
 
 if TYPE_CHECKING:
-    from speechkit.units.invariant import InvariantQuantizer, Quantizer
+    from speechkit.units.invariant.quantizer import InvariantQuantizer, Quantizer
 
     AnyQuantizer = Codebook | SmoothedCodebook | StackedQuantizer | InvariantQuantizer
 
@@ -66,7 +66,7 @@ def open_quantizer(folder: Path | str) -> AnyQuantizer:
         return StackedQuantizer.load(folder)
     if kind == "smoothed":
         return SmoothedCodebook.load(folder)
-    from speechkit.units.invariant import InvariantQuantizer
+    from speechkit.units.invariant.quantizer import InvariantQuantizer
 
     return InvariantQuantizer.load(folder)
 
@@ -89,7 +89,7 @@ def assign_together(quantizers: Sequence[Quantizer], features: NDArray[np.floati
     Raises:
         UserError: if the features have another shape than one of them takes, or hold NaN or infinity.
     """
-    from speechkit.units.invariant import InvariantQuantizer
+    from speechkit.units.invariant.quantizer import InvariantQuantizer
 
     hidden: dict[str, NDArray[np.float32]] = {}
     said = []

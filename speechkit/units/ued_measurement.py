@@ -17,7 +17,7 @@ from speechkit.errors import AudioError, UserError
 from speechkit.io.audio import read_audio
 from speechkit.training.augment import is_silent
 from speechkit.units.deduplication import deduplicate
-from speechkit.units.invariant import Quantizer
+from speechkit.units.invariant.quantizer import Quantizer
 from speechkit.units.perturbations import AUDIBLE, KINDS, Perturbation, PerturbationConfig, perturb
 from speechkit.units.quantizers import assign_together
 from speechkit.units.ued import UedTable, ued_table

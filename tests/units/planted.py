@@ -8,8 +8,8 @@ import torch
 
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.units.codebook import Codebook
-from speechkit.units.invariant import InvariantQuantizer
-from speechkit.units.invariant_head import HeadConfig, InvariantHead
+from speechkit.units.invariant.head import HeadConfig, InvariantHead
+from speechkit.units.invariant.quantizer import InvariantQuantizer
 
 DIM, CLUSTERS = 6, 5
 ENCODER = EncoderSpec(model="planted", weights="w", layer="3", normalization="none", dim=DIM)

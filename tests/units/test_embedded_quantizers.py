@@ -16,12 +16,12 @@ from speechkit.errors import UserError
 from speechkit.io.arrays import read_arrays, write_arrays
 from speechkit.io.audio import read_audio
 from speechkit.units.embedded import ARRAYS_FILE, SPECS_FILE, pack, unpack
-from speechkit.units.invariant import InvariantQuantizer
-from speechkit.units.invariant_head import HeadConfig, InvariantHead
+from speechkit.units.invariant.head import HeadConfig, InvariantHead
+from speechkit.units.invariant.quantizer import InvariantQuantizer
+from speechkit.units.invariant.upper_layers import LayerShape, UpperLayers
 from speechkit.units.perturbations import perturb
 from speechkit.units.quantizers import load_quantizer
 from speechkit.units.ued import count_edits, ued_score
-from speechkit.units.upper_layers import LayerShape, UpperLayers
 
 DIM = 8
 ENCODER = EncoderSpec(model="planted", weights="w", layer="0", normalization="none", dim=DIM)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechkit.errors import UserError
-from speechkit.units.bigram import change_costs, estimate_bigram
+from speechkit.units.invariant.bigram import change_costs, estimate_bigram
 
 UNITS = 4
 items = st.lists(st.lists(st.integers(0, UNITS - 1), max_size=12), max_size=5)

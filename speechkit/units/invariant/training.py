@@ -29,16 +29,16 @@ from speechkit.errors import UserError
 from speechkit.training import TrainingConfig, train
 from speechkit.units.codebook import Codebook
 from speechkit.units.deduplication import deduplicate
-from speechkit.units.invariant import InvariantQuantizer
-from speechkit.units.invariant_batches import Batches, Read, invariant_loss
-from speechkit.units.invariant_config import InvariantConfig, each_of
-from speechkit.units.invariant_head import HeadConfig, InvariantHead
-from speechkit.units.invariant_reading import read_with
+from speechkit.units.invariant.batches import Batches, Read, invariant_loss
+from speechkit.units.invariant.config import InvariantConfig, each_of
+from speechkit.units.invariant.head import HeadConfig, InvariantHead
+from speechkit.units.invariant.quantizer import InvariantQuantizer
+from speechkit.units.invariant.reading import read_with
+from speechkit.units.invariant.reclustering import Stopped, recluster
+from speechkit.units.invariant.shared_head import SharedHead
+from speechkit.units.invariant.upper_layers import UpperLayers
 from speechkit.units.quantizers import assign_together
-from speechkit.units.reclustering import Stopped, recluster
-from speechkit.units.shared_head import SharedHead
 from speechkit.units.smoothed import SmoothedCodebook, Smoothing
-from speechkit.units.upper_layers import UpperLayers
 
 
 class InvariantResult(msgspec.Struct, frozen=True):

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from speechkit.encoders.feature_statistics import feature_statistics
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.encoders.store import INDEX, FeatureStore, FeatureWriter
-from speechkit.units.invariant import InvariantQuantizer
-from speechkit.units.invariant_batches import Read
+from speechkit.units.invariant.batches import Read
+from speechkit.units.invariant.quantizer import InvariantQuantizer
 from speechkit.units.kmeans import KMeansConfig
 from speechkit.units.smoothed import SPEC_FILE, SmoothedCodebook, Smoothing, train_smoothed
 

@@ -1,7 +1,7 @@
 """A quantizer whose units stay when speed, pitch, room, noise, voice or line change: a head on an encoder's features.
 
 Source: Gat et al. 2023, Augmentation invariant discrete representation for generative spoken language modeling. The
-head (`speechkit.units.invariant_head`) is trained by `speechkit.units.invariant_training`; the encoder stays as it is.
+head (`speechkit.units.invariant.head`) is trained by `speechkit.units.invariant.training`; the encoder stays as it is.
 
 Notation used for array shapes: T frames, D width of the features, W of the head, K units.
 """
@@ -25,10 +25,10 @@ from speechkit.errors import UserError
 from speechkit.io.arrays import read_arrays, write_arrays
 from speechkit.io.atomic import write_json
 from speechkit.io.hashing import digest_bytes
-from speechkit.units.bigram import change_costs
 from speechkit.units.codebook import Codebook, read_spec
 from speechkit.units.deduplication import deduplicate
-from speechkit.units.invariant_head import HeadConfig, InvariantHead
+from speechkit.units.invariant.bigram import change_costs
+from speechkit.units.invariant.head import HeadConfig, InvariantHead
 from speechkit.units.smoothed import SmoothedCodebook
 from speechkit.units.smoothing import best_path
 
@@ -77,7 +77,7 @@ class InvariantQuantizer:
         teacher: digest of the codebook that the first round learned from.
         rounds: of training.
         price: of a change of unit.
-        bigram: which unit follows which, as `speechkit.units.bigram.estimate_bigram` gives it (K, K).
+        bigram: which unit follows which, as `speechkit.units.invariant.bigram.estimate_bigram` gives it (K, K).
         bigram_weight: how much it counts.
 
     Raises:

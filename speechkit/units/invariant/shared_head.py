@@ -8,10 +8,10 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from speechkit.units.invariant import InvariantQuantizer
-from speechkit.units.invariant_config import Learns
-from speechkit.units.invariant_head import InvariantHead
-from speechkit.units.upper_layers import UpperLayers
+from speechkit.units.invariant.config import Learns
+from speechkit.units.invariant.head import InvariantHead
+from speechkit.units.invariant.quantizer import InvariantQuantizer
+from speechkit.units.invariant.upper_layers import UpperLayers
 
 
 class SharedHead(nn.Module):

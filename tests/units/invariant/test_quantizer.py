@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from speechkit.errors import UserError
 from speechkit.io.arrays import read_arrays, write_arrays
-from speechkit.units import invariant
-from speechkit.units.bigram import estimate_bigram
 from speechkit.units.codebook import Codebook
-from speechkit.units.invariant import InvariantQuantizer
+from speechkit.units.invariant import quantizer as invariant
+from speechkit.units.invariant.bigram import estimate_bigram
+from speechkit.units.invariant.quantizer import InvariantQuantizer
 from speechkit.units.quantizers import assign_together, load_quantizer
 from tests.units.planted import CLUSTERS, DIM, ENCODER, KINDS, quantizer
 

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from speechkit.training.buckets import LengthBuckets
 from speechkit.units.deduplication import deduplicate
-from speechkit.units.invariant_config import InvariantConfig
+from speechkit.units.invariant.config import InvariantConfig
 
 Read = Callable[[str], NDArray[np.floating[Any]]]
 NO_UNIT = -100

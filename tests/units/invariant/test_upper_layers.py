@@ -12,12 +12,12 @@ from speechkit.encoders.pretraining.folder import save_encoder
 from speechkit.encoders.pretraining.sizes import sized_config
 from speechkit.errors import ConfigError, UserError
 from speechkit.units.codebook import Codebook
-from speechkit.units.invariant import InvariantQuantizer
-from speechkit.units.invariant_config import InvariantConfig
-from speechkit.units.invariant_head import HeadConfig, InvariantHead
-from speechkit.units.invariant_training import train_invariant
+from speechkit.units.invariant.config import InvariantConfig
+from speechkit.units.invariant.head import HeadConfig, InvariantHead
+from speechkit.units.invariant.quantizer import InvariantQuantizer
+from speechkit.units.invariant.training import train_invariant
+from speechkit.units.invariant.upper_layers import copy_upper_layers
 from speechkit.units.quantizers import load_quantizer
-from speechkit.units.upper_layers import copy_upper_layers
 
 SMALL = HeadConfig(width=16, layers=1, kernel=3, dropout=0.0)
 

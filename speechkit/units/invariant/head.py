@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from speechkit.errors import ConfigError, UserError
 from speechkit.training.dropout import Dropout
-from speechkit.units.upper_layers import LayerShape, UpperLayers
+from speechkit.units.invariant.upper_layers import LayerShape, UpperLayers
 
 Float = NDArray[np.float32]
 

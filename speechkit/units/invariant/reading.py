@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from speechkit.units.bigram import estimate_bigram
-from speechkit.units.invariant import InvariantQuantizer
-from speechkit.units.invariant_batches import Read
+from speechkit.units.invariant.batches import Read
+from speechkit.units.invariant.bigram import estimate_bigram
+from speechkit.units.invariant.quantizer import InvariantQuantizer
+from speechkit.units.invariant.reclustering import Stopped
 from speechkit.units.quantizers import assign_together
-from speechkit.units.reclustering import Stopped
 
 
 def read_with(

@@ -13,13 +13,13 @@ import torch
 from speechkit.encoders.feature_statistics import feature_statistics
 from speechkit.encoders.store import FeatureStore
 from speechkit.errors import ConfigError, UserError
-from speechkit.units.bigram import estimate_bigram
 from speechkit.units.codebook import Codebook
-from speechkit.units.invariant_batches import Batches
-from speechkit.units.invariant_config import InvariantConfig
-from speechkit.units.invariant_head import HeadConfig
-from speechkit.units.invariant_training import train_invariant
-from speechkit.units.reclustering import Stopped, recluster
+from speechkit.units.invariant.batches import Batches
+from speechkit.units.invariant.bigram import estimate_bigram
+from speechkit.units.invariant.config import InvariantConfig
+from speechkit.units.invariant.head import HeadConfig
+from speechkit.units.invariant.reclustering import Stopped, recluster
+from speechkit.units.invariant.training import train_invariant
 from speechkit.units.smoothed import SmoothedCodebook, Smoothing
 from speechkit.units.ued import count_edits, ued_score
 from tests.units.planted import CLUSTERS, DIM, ENCODER, SMALL, planted, quantizer

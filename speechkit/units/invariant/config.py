@@ -8,7 +8,7 @@ import msgspec
 
 from speechkit.errors import ConfigError
 from speechkit.training.loop import Precision
-from speechkit.units.invariant_head import HeadConfig
+from speechkit.units.invariant.head import HeadConfig
 
 NextRound = Literal["fresh", "clusters", "same"]
 Learns = Literal["all", "head", "units"]

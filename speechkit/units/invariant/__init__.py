@@ -1,0 +1,1 @@
+"""Quantizers whose units stay when the sound changes: a small network over an encoder, read by a Viterbi path."""
