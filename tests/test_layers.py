@@ -15,19 +15,19 @@ PACKAGE = ROOT / "speechkit"
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
     **dict.fromkeys(("errors", "io", "data", "text", "runtime"), 0),
-    **dict.fromkeys(("metrics", "nn", "training", "pipeline"), 1),
+    **dict.fromkeys(("metrics", "nn", "training", "augment", "pipeline"), 1),
     **dict.fromkeys(("asr", "encoders", "mining", "syllables", "units", "lm", "tts", "separation", "slue"), 2),
     **dict.fromkeys(("cli", "report"), 3),
 }
 # Rooms of floor 2 do not know one another, but for these.
 MAY_USE = {
     "mining": {"asr"},
-    "slue": {"asr", "encoders"},
+    "slue": {"asr", "encoders", "lm"},
     "syllables": {"encoders"},
     "units": {"encoders"},
     "tts": {"encoders", "units"},
     "lm": {"encoders", "units"},
-    "asr": {"encoders"},
+    "asr": {"encoders", "lm"},
 }
 TORCH_FREE = (
     "errors",
@@ -36,6 +36,7 @@ TORCH_FREE = (
     "text",
     "metrics",
     "pipeline",
+    "augment",
     "mining.alignment",
     "mining.refinement",
     "slue.metrics",

@@ -70,10 +70,10 @@ def train_model(context: Context) -> None:
         lower_features,
         own_model_loss,
     )
+    from speechkit.augment.waveforms import NO_AUGMENTATION
     from speechkit.data.manifest import read_manifest
     from speechkit.runtime import seed_everything
     from speechkit.training import train
-    from speechkit.training.augment import NO_AUGMENTATION
     from speechkit.training.loop import mixed_precision
 
     config: TrainConfig = context.config

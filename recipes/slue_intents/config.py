@@ -6,10 +6,10 @@ from typing import Annotated
 
 import msgspec
 
+from speechkit.augment.waveforms import NO_AUGMENTATION, AugmentConfig
 from speechkit.pipeline import NEUTRAL, SHARED
 from speechkit.slue.systems.heads import Pooling
 from speechkit.training import TrainingConfig
-from speechkit.training.augment import NO_AUGMENTATION, AugmentConfig
 
 
 class PrepareConfig(msgspec.Struct, frozen=True):

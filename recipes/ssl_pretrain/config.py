@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from speechkit.augment.waveforms import AugmentConfig
 from speechkit.pipeline import NEUTRAL, SHARED
 from speechkit.training import TrainingConfig
-from speechkit.training.augment import AugmentConfig
 
 Family = Literal["contrastive", "predictive", "generative", "distilled"]
 

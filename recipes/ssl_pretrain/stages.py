@@ -127,8 +127,8 @@ def train_together(context: Context) -> None:
 
 def waveforms(config: TrainConfig, rows: list[Utterance], manifest: Path, first_item: int) -> WaveformBatches:
     """Batches of damaged crops of some rows."""
+    from speechkit.augment.waveforms import augment_waveform
     from speechkit.encoders.pretraining.batches import WaveformBatches
-    from speechkit.training.augment import augment_waveform
 
     return WaveformBatches(
         rows,

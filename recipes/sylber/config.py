@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from speechkit.augment.mixing import MixingConfig
 from speechkit.errors import ConfigError
 from speechkit.pipeline import NEUTRAL, SHARED
-from speechkit.syllables.mixing import MixingConfig
 from speechkit.training import TrainingConfig
 
 Count = Annotated[int, msgspec.Meta(ge=1)]

@@ -160,9 +160,9 @@ def recorded_noises(context: Context) -> list[NDArray[np.float32]]:
         UserError: if the manifest is empty.
         AudioError: if a recording cannot be read, or is silent, naming it.
     """
+    from speechkit.augment.waveforms import is_silent
     from speechkit.data.audio import read_waveform
     from speechkit.data.manifest import read_manifest
-    from speechkit.training.augment import is_silent
 
     if "noise_manifest" not in context.inputs:
         return []

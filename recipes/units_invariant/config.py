@@ -7,12 +7,12 @@ from typing import Annotated
 import msgspec
 
 from recipes.units.config import Clusters, Count, Layers, Positive
+from speechkit.augment.perturbations import KINDS, Perturbation, PerturbationConfig
 from speechkit.encoders.probing.word_tokens import WordConfig
 from speechkit.errors import ConfigError
 from speechkit.pipeline import NEUTRAL, SHARED
 from speechkit.units.invariant.config import InvariantConfig
 from speechkit.units.kmeans import KMeansConfig
-from speechkit.units.perturbations import KINDS, Perturbation, PerturbationConfig
 from speechkit.units.smoothed import Smoothing
 
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recipes.units_invariant.config import FeaturesConfig
+    from speechkit.augment.perturbations import Perturbation
     from speechkit.data.records import Utterance
-    from speechkit.units.perturbations import Perturbation
 
 NOISES = {"train": "noises", "test": "test_noises"}
 """The input that holds the noises of each part."""
@@ -74,8 +74,8 @@ class Encoding:
 
     def __call__(self, row: Utterance) -> list[Version] | str:
         """All versions of a recording by layer, or why it cannot be read."""
+        from speechkit.augment.perturbations import perturb
         from speechkit.data.audio import read_waveform
-        from speechkit.units.perturbations import perturb
 
         try:
             waveform = read_waveform(row, self._manifest)

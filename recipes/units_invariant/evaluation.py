@@ -221,9 +221,9 @@ def judge(
     seed: int,
 ) -> tuple[SystemResult, dict[str, Any], Distances]:
     """One quantizer's result, its edits by kind, and the distances of word tokens by its units and dense frames."""
+    from speechkit.augment.perturbations import AUDIBLE
     from speechkit.encoders.probing.dtw import distance_matrix
     from speechkit.units.invariant.quantizer import InvariantQuantizer
-    from speechkit.units.perturbations import AUDIBLE
     from speechkit.units.ued import count_edits, ued_table
 
     clean = frames[CLEAN]
@@ -320,7 +320,7 @@ def _reductions(
     edits: Mapping[str, Mapping[str, Any]], speakers: Mapping[str, str], seed: int
 ) -> dict[str, dict[str, UedReduction]]:
     """Of every system but the baselines, by change."""
-    from speechkit.units.perturbations import AUDIBLE
+    from speechkit.augment.perturbations import AUDIBLE
     from speechkit.units.ued import ued_reduction
 
     firsts = [measured for system, measured in edits.items() if is_baseline(system)]

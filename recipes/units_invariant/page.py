@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from recipes.units_invariant.stages import BASELINE, CLEAN
+from speechkit.augment.perturbations import KINDS
 from speechkit.pipeline import Context
-from speechkit.units.perturbations import KINDS
 
 if TYPE_CHECKING:
     from recipes.units_invariant.evaluation import Comparison, InvariantReport, SystemResult

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from speechkit.asr.ctc_decoding import greedy_decode
 from speechkit.asr.ctc_model import CtcModel
 from speechkit.asr.hypothesis import Emissions
+from speechkit.augment.waveforms import AugmentConfig, augment_waveform, mask_features
 from speechkit.data import Utterance
 from speechkit.data.audio import read_waveform
 from speechkit.training import LengthBuckets
-from speechkit.training.augment import AugmentConfig, augment_waveform, mask_features
 
 BLANK = "<blank>"
 

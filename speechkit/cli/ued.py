@@ -39,8 +39,8 @@ def ued(
 
     import msgspec
 
+    from speechkit.augment.perturbations import KINDS
     from speechkit.errors import ConfigError
-    from speechkit.units.perturbations import KINDS
     from speechkit.units.quantizers import load_quantizer
     from speechkit.units.ued_measurement import measure_ued, read_noises
 

@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from speechkit.augment.mixing import NO_MIXING, Float, MixingConfig, mix
 from speechkit.encoders.pretraining.batches import standardised
 from speechkit.encoders.pretraining.frames import HOP_SAMPLES, frame_mask
-from speechkit.syllables.mixing import NO_MIXING, Float, MixingConfig, mix
 from speechkit.syllables.segments import Segmenter
 from speechkit.syllables.syllable_encoder import SyllableEncoder
 

@@ -9,16 +9,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from speechkit.augment.perturbations import AUDIBLE, KINDS, Perturbation, PerturbationConfig, perturb
+from speechkit.augment.waveforms import is_silent
 from speechkit.data.audio import read_waveform
 from speechkit.data.manifest import read_manifest, unique_ids
 from speechkit.encoders.encoder import Encoder
 from speechkit.encoders.load import load_encoder
 from speechkit.errors import AudioError, UserError
 from speechkit.io.audio import read_audio
-from speechkit.training.augment import is_silent
 from speechkit.units.deduplication import deduplicate
 from speechkit.units.invariant.quantizer import Quantizer
-from speechkit.units.perturbations import AUDIBLE, KINDS, Perturbation, PerturbationConfig, perturb
 from speechkit.units.quantizers import assign_together
 from speechkit.units.ued import UedTable, ued_table
 

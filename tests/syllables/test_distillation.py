@@ -6,6 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from speechkit.augment.mixing import MixingConfig, add_speaker, mix
+from speechkit.augment.waveforms import AugmentConfig
 from speechkit.data import Utterance, write_manifest
 from speechkit.encoders import load_encoder
 from speechkit.encoders.pretraining.batches import WaveformBatches
@@ -13,7 +15,6 @@ from speechkit.encoders.pretraining.folder import save_encoder
 from speechkit.encoders.pretraining.sizes import sized_config
 from speechkit.errors import ConfigError
 from speechkit.io.audio import write_audio
-from speechkit.syllables.mixing import MixingConfig, add_speaker, mix
 from speechkit.syllables.self_distillation import (
     SILENCE,
     SelfSegmentation,
@@ -23,7 +24,6 @@ from speechkit.syllables.self_distillation import (
 )
 from speechkit.syllables.syllable_encoder import SyllableEncoder
 from speechkit.training import TrainingConfig, train
-from speechkit.training.augment import AugmentConfig
 
 SYLLABLE = 10
 """Frames of a made-up syllable; every fourth is silence."""

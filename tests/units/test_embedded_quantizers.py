@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from recipes.units_invariant.pack import pack_folders
+from speechkit.augment.perturbations import perturb
 from speechkit.encoders import load_encoder
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import UserError
@@ -19,7 +20,6 @@ from speechkit.units.embedded import ARRAYS_FILE, SPECS_FILE, pack, unpack
 from speechkit.units.invariant.head import HeadConfig, InvariantHead
 from speechkit.units.invariant.quantizer import InvariantQuantizer
 from speechkit.units.invariant.upper_layers import LayerShape, UpperLayers
-from speechkit.units.perturbations import perturb
 from speechkit.units.quantizers import load_quantizer
 from speechkit.units.ued import count_edits, ued_score
 

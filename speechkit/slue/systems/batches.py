@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from speechkit.augment.waveforms import AugmentConfig, augment_waveform, mask_features
 from speechkit.data.audio import read_waveform
 from speechkit.data.records import Utterance
 from speechkit.encoders.encoder import Encoder, Float
@@ -18,7 +19,6 @@ from speechkit.encoders.probing.layer_cache import LayerCache
 from speechkit.encoders.spec import HOP_SAMPLES, SAMPLE_RATE
 from speechkit.slue.systems.examples import Example
 from speechkit.training import LengthBuckets
-from speechkit.training.augment import AugmentConfig, augment_waveform, mask_features
 
 LONGEST_SECONDS = 30.0
 WINDOW_SECONDS, CONTEXT_SECONDS = 20.0, 2.0

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from speechkit.augment.waveforms import NO_AUGMENTATION, AugmentConfig
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.slue.metrics.entity_tags import TagSet
 from speechkit.slue.systems.examples import CLASS_TASKS
@@ -13,7 +14,6 @@ from speechkit.slue.systems.heads import ClassHead, CtcHead, Pooling
 from speechkit.slue.systems.span_head import SpanHead
 from speechkit.slue.systems.summary_decoder import SummaryDecoder, Symbols
 from speechkit.training import TrainingConfig
-from speechkit.training.augment import NO_AUGMENTATION, AugmentConfig
 
 Head = ClassHead | CtcHead | SpanHead | SummaryDecoder
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from speechkit.augment.waveforms import AugmentConfig, augment_waveform
 from speechkit.data import Utterance, write_manifest
 from speechkit.encoders.pretraining.batches import WaveformBatches
 from speechkit.encoders.pretraining.distillation import (
@@ -16,7 +17,6 @@ from speechkit.encoders.pretraining.teacher import WhisperTeacher, read_whisper_
 from speechkit.errors import UserError
 from speechkit.io.audio import write_audio
 from speechkit.training import TrainingConfig, train
-from speechkit.training.augment import AugmentConfig, augment_waveform
 
 HOP = 320
 

@@ -6,13 +6,13 @@ import msgspec
 import numpy as np
 import pytest
 
+from speechkit.augment.waveforms import NO_AUGMENTATION
 from speechkit.data.manifest import write_manifest
 from speechkit.data.records import Utterance
 from speechkit.io.audio import write_audio
 from speechkit.slue.systems.endtoend import train_system
 from speechkit.slue.systems.system_spec import SystemConfig
 from speechkit.training import TrainingConfig
-from speechkit.training.augment import NO_AUGMENTATION
 
 LETTER_SECONDS = 0.08
 GAP_SECONDS = 0.08

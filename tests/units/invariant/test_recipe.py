@@ -17,6 +17,7 @@ from recipes.units_invariant.pack import pack_folders
 from recipes.units_invariant.page import abx_rows, in_order, markdown, quality_rows
 from recipes.units_invariant.recipe import recipe
 from recipes.units_invariant.stages import versions_of
+from speechkit.augment.perturbations import AUDIBLE
 from speechkit.cli.main import call
 from speechkit.data.manifest import write_manifest
 from speechkit.data.records import AlignmentItem, Utterance
@@ -30,7 +31,6 @@ from speechkit.io.audio import write_audio
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.units.codebook import Codebook
 from speechkit.units.embedded import unpack
-from speechkit.units.perturbations import AUDIBLE
 from speechkit.units.quantizers import load_quantizer
 from speechkit.units.ued_measurement import measure_ued, read_noises
 
@@ -369,7 +369,7 @@ def test_settings_that_leave_nothing_are_refused(speech, tmp_path, setting, sent
 
 
 def test_the_recipe_takes_every_setting_that_the_page_names(speech, tmp_path, capsys):
-    page = (Path(__file__).parents[2] / "docs/robust_units.md").read_text()
+    page = (Path(__file__).parents[3] / "docs/robust_units.md").read_text()
     named = [re.findall(r"[a-z_.]+=(?:\{[^}]*\}|\S+)", each) for each in re.findall(r"`([a-z_.]+=[^`]+)`", page)]
     assert len(named) > 8
     dry = ["run", "units_invariant", "--dry-run", "--exp", str(tmp_path)]

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speechkit.training.augment import (
+from speechkit.augment.waveforms import (
     NO_AUGMENTATION,
     AugmentConfig,
     add_noise,

@@ -9,18 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speechkit.errors import AudioError, ConfigError
-from speechkit.io.audio import read_audio
-from speechkit.units.perturbations import AUDIBLE, CONTROLS, KINDS, PerturbationConfig, perturb
-from speechkit.units.perturbations.perturbation import made_noise, telephone
-from speechkit.units.perturbations.room import (
+from speechkit.augment.perturbations import AUDIBLE, CONTROLS, KINDS, PerturbationConfig, made_noise, perturb, telephone
+from speechkit.augment.rooms import (
     SPEED_OF_SOUND,
     RoomConfig,
     draw_response,
     image_response,
     wall_reflection,
 )
-from speechkit.units.perturbations.time_scale import (
+from speechkit.augment.time_scale import (
     change_speaker,
     move_formants,
     shift_pitch,
@@ -28,6 +25,8 @@ from speechkit.units.perturbations.time_scale import (
     stretch,
     waveform_of,
 )
+from speechkit.errors import AudioError, ConfigError
+from speechkit.io.audio import read_audio
 
 RATE = 16_000
 

@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from speechkit.augment.waveforms import AugmentConfig, augment_waveform
 from speechkit.errors import ConfigError
-from speechkit.training.augment import AugmentConfig, augment_waveform
 
 Float = NDArray[np.float32]
 

@@ -14,11 +14,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from speechkit.augment.rooms import RoomConfig, draw_response
+from speechkit.augment.time_scale import change_speaker, shift_pitch, stretch
+from speechkit.augment.waveforms import add_noise, heard_stretch, is_silent
 from speechkit.errors import AudioError, ConfigError
 from speechkit.runtime import item_seed
-from speechkit.training.augment import add_noise, heard_stretch, is_silent
-from speechkit.units.perturbations.room import RoomConfig, draw_response
-from speechkit.units.perturbations.time_scale import change_speaker, shift_pitch, stretch
 
 Float = NDArray[np.float32]
 Perturbation = Literal["time", "pitch", "room", "noise", "speaker", "telephone", "shift", "gain"]

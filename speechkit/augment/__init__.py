@@ -1,0 +1,1 @@
+"""Changes of sound: noise, rooms, second speakers, speed, pitch, telephone; drawn for training or for measuring."""
