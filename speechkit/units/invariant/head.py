@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from speechkit.errors import ConfigError, UserError
-from speechkit.training.dropout import Dropout
+from speechkit.nn.dropout import Dropout
 from speechkit.units.invariant.upper_layers import LayerShape, UpperLayers
 
 Float = NDArray[np.float32]

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from speechkit.errors import ConfigError
-from speechkit.training.attention import Attention
-from speechkit.training.dropout import Dropout
+from speechkit.nn.attention import Attention
+from speechkit.nn.dropout import Dropout
 
 FAMILIES = ("wav2vec2", "hubert", "data2vec-audio")
 

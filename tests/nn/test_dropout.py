@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from speechkit.training.dropout import Dropout
+from speechkit.nn.dropout import Dropout
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from speechkit.training import attention
-from speechkit.training.attention import Attention
+from speechkit.nn import attention
+from speechkit.nn.attention import Attention
 
 
 @pytest.mark.parametrize("padded", [False, True])
