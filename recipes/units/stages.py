@@ -326,8 +326,8 @@ def _ngram_bits(
     train: Sequence[UnitSequence], test: Sequence[UnitSequence], numbers: int, units: int, order: int
 ) -> tuple[float, ...]:
     """Bits of test tokens by n-grams of order 1 and on, over the ``units`` that they stand for."""
-    from speechkit.asr.ngram_training import estimate
-    from speechkit.units.sequence_bits import sequence_bits, unit_words
+    from speechkit.lm.ngram_training import estimate
+    from speechkit.lm.sequence_bits import sequence_bits, unit_words
 
     found = []
     for longest in range(1, order + 1):

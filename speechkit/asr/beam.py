@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.asr.ngram import END, NgramModel, State
+from speechkit.lm.ngram import END, SPACE, NgramModel, State
+from speechkit.lm.text_scorer import TextScorer
 
 NOTHING = -math.inf
-SPACE = "<space>"
-"""A blank, as a word of a character model."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +150,16 @@ def beam_search(
         least = value(ranked[0]) - config.beam_floor
         beams = {prefix: slot for prefix, slot in ranked if value((prefix, slot)) >= least}
     return _finished(beams, model, spells, config)[:best]
+
+
+def rescore(texts: Sequence[BeamText], language: TextScorer, *, weight: float, bonus: float = 0.0) -> list[BeamText]:
+    """The same texts, best first, by another language model (natural log-probability of a text) instead."""
+    again = []
+    for each in texts:
+        said = language(each.text)
+        score = each.sound + weight * said + bonus * len(each.text.split())
+        again.append(BeamText(each.text, score, each.sound, said))
+    return sorted(again, key=lambda each: (-each.score, each.text))
 
 
 def _finished(

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.asr.beam import BeamConfig, beam_search
+from speechkit.asr.beam import BeamConfig, beam_search, rescore
 from speechkit.asr.ctc_recognizer import CtcRecognizer
 from speechkit.asr.hypothesis import Emissions, Hypothesis, RecognizerSpec
-from speechkit.asr.ngram import NgramModel
-from speechkit.asr.rescoring import model_identity, rescore, text_scorer
 from speechkit.errors import UserError
 from speechkit.io.hashing import digest_file
+from speechkit.lm.ngram import NgramModel
+from speechkit.lm.text_scorer import model_identity, text_scorer
 
 STRETCH_SECONDS = 30.0
 """A longer recording is decoded in stretches, cut where the blank is surest, so that memory stays bounded."""

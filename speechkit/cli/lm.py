@@ -52,7 +52,7 @@ def build(
 
       speechkit lm build corpus.txt --unit character --order 6 --out spelling.arpa
     """
-    from speechkit.asr.ngram_training import estimate, write_arpa
+    from speechkit.lm.ngram_training import estimate, write_arpa
 
     model, used = estimate(_sentences(texts, unit, normalizer), order, smoothing.value)
     write_arpa(model, out)
@@ -71,16 +71,16 @@ def perplexity(
     Examples:
       speechkit lm perplexity words.arpa dev.jsonl
     """
-    from speechkit.asr.ngram import NgramModel
+    from speechkit.lm.ngram import NgramModel
 
     value, unknown = NgramModel.read(model).perplexity(list(_sentences(texts, unit, normalizer)))
     typer.echo(f"perplexity {value:.2f}; {unknown:.2%} of the words are unknown")
 
 
 def _sentences(texts: list[Path], unit: Unit, normalizer: str) -> Iterator[list[str]]:
-    from speechkit.asr.beam import SPACE
     from speechkit.data.manifest import read_manifest
     from speechkit.errors import UserError
+    from speechkit.lm.ngram import SPACE
     from speechkit.metrics.text_lines import numbered_lines
     from speechkit.text import get_normalizer
 

@@ -156,9 +156,9 @@ def _decoder(lm: Path | None, weight: float, beam: int, rescoring: str | None, d
     """Greedy without a language model; else prefix beam search, and the best texts ordered anew where asked."""
     if lm is None and rescoring is None:
         return None
-    from speechkit.asr.beam import BeamConfig, beam_search
-    from speechkit.asr.ngram import NgramModel
-    from speechkit.asr.rescoring import rescore, text_scorer
+    from speechkit.asr.beam import BeamConfig, beam_search, rescore
+    from speechkit.lm.ngram import NgramModel
+    from speechkit.lm.text_scorer import text_scorer
 
     model = None if lm is None else NgramModel.read(lm)
     config = BeamConfig(beam=beam, weight=weight)

@@ -54,11 +54,11 @@ def ngram(
 
       speechkit units ngram tokens.jsonl --codebook kmeans-100 --bpe bpe.json --dev dev-tokens.jsonl --out trigram
     """
-    from speechkit.asr.ngram_training import estimate, write_arpa
     from speechkit.errors import UserError
     from speechkit.io.atomic import write_json
     from speechkit.io.hashing import digest_file
-    from speechkit.units.sequence_bits import sequence_bits, unit_words
+    from speechkit.lm.ngram_training import estimate, write_arpa
+    from speechkit.lm.sequence_bits import sequence_bits, unit_words
 
     found, named_by = read_units(units, codebook, merges)
     held_out, _ = read_units(dev, codebook, merges) if dev else ([], None)
@@ -91,11 +91,11 @@ def perplexity(
     Examples:
       speechkit units perplexity trigram test.jsonl
     """
-    from speechkit.asr.ngram import NgramModel
     from speechkit.errors import UserError
     from speechkit.io.hashing import digest_file
+    from speechkit.lm.ngram import NgramModel
+    from speechkit.lm.sequence_bits import sequence_bits
     from speechkit.units.codebook import read_spec
-    from speechkit.units.sequence_bits import sequence_bits
     from speechkit.units.sequences import read_sequences
 
     spec: NgramSpec = read_spec(model / SPEC_FILE, NgramSpec, "give a folder that speechkit units ngram wrote")

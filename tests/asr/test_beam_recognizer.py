@@ -12,9 +12,9 @@ from speechkit.asr import Emissions, load_recognizer
 from speechkit.asr.beam import BeamConfig, beam_search
 from speechkit.asr.beam_recognizer import STRETCH_SECONDS, stretches
 from speechkit.asr.load import with_beam
-from speechkit.asr.ngram_training import estimate, write_arpa
 from speechkit.cli.main import app
 from speechkit.errors import UserError
+from speechkit.lm.ngram_training import estimate, write_arpa
 
 
 @pytest.fixture

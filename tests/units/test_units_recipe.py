@@ -13,16 +13,16 @@ from recipes.units.page import curve_rows, markdown, rows_of
 from recipes.units.recipe import recipe
 from recipes.units.scores import joined, read_report
 from recipes.units.stages import Variance
-from speechkit.asr.ngram_training import estimate
 from speechkit.data.manifest import read_jsonl, write_manifest
 from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.errors import ConfigError, UserError
 from speechkit.io.audio import write_audio
+from speechkit.lm.ngram_training import estimate
+from speechkit.lm.sequence_bits import sequence_bits, unit_words
 from speechkit.pipeline import Interrupted, outputs, run_recipe
 from speechkit.units.acoustic_bpe import AcousticBpe
 from speechkit.units.codebook import Codebook
 from speechkit.units.kmeans import train_kmeans
-from speechkit.units.sequence_bits import sequence_bits, unit_words
 from speechkit.units.sequences import read_sequences
 from speechkit.units.token_sequences import encode_sequence
 

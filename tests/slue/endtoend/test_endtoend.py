@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechkit.asr.beam import beam_search
-from speechkit.asr.ngram_training import estimate, write_arpa
 from speechkit.cli.main import call
 from speechkit.data.manifest import read_manifest
 from speechkit.encoders import load_encoder
 from speechkit.errors import ConfigError, UserError
+from speechkit.lm.ngram_training import estimate, write_arpa
 from speechkit.slue.metrics.entity_tags import END_SYMBOL, SYMBOLS
 from speechkit.slue.metrics.entity_text import parse_entities
 from speechkit.slue.rows import Row

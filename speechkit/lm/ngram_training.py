@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from speechkit.asr.ngram import BEGIN, END, UNKNOWN, NgramModel
 from speechkit.errors import UserError
 from speechkit.io.atomic import write_bytes
+from speechkit.lm.ngram import BEGIN, END, UNKNOWN, NgramModel
 
 Smoothing = Literal["auto", "kneser-ney", "witten-bell"]
 Ngram = tuple[str, ...]

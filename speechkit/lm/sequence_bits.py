@@ -13,7 +13,7 @@ from speechkit.units.sequences import UnitSequence
 
 
 class SequenceModel(Protocol):
-    """What `speechkit.asr.ngram.NgramModel` offers: the words that it knows, and what it thinks of a sentence."""
+    """What `speechkit.lm.ngram.NgramModel` offers: the words that it knows, and what it thinks of a sentence."""
 
     @property
     def entries(self) -> Mapping[str, Any]:

@@ -9,12 +9,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from speechkit.asr.ngram_training import estimate
 from speechkit.cli.main import call
 from speechkit.errors import UserError
+from speechkit.lm.ngram_training import estimate
+from speechkit.lm.sequence_bits import sequence_bits, unit_words
 from speechkit.units.acoustic_bpe import learn_bpe
 from speechkit.units.codebook import Codebook
-from speechkit.units.sequence_bits import sequence_bits, unit_words
 from speechkit.units.sequences import UnitSequence, write_sequences
 from speechkit.units.token_sequences import encode_sequence
 

@@ -1,29 +1,18 @@
-"""The best texts of a beam search ordered anew by a larger language model. Torch-free unless that model needs torch."""
+"""Log-probabilities of whole texts by an ARPA file or a causal transformers model; only the latter loads torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from speechkit.asr.beam import BeamText
-from speechkit.asr.ngram import NgramModel
 from speechkit.io.hashing import digest_file
+from speechkit.lm.ngram import NgramModel
 
 TextScorer = Callable[[str], float]
 """A text to its natural log-probability."""
 ARPA = (".arpa", ".arpa.gz")
 CAUSAL_MODEL = ("a causal language model", "config.json, model.safetensors and a tokenizer")
-
-
-def rescore(texts: Sequence[BeamText], language: TextScorer, *, weight: float, bonus: float = 0.0) -> list[BeamText]:
-    """The same texts, best first, by another language model (natural log-probability of a text) instead."""
-    again = []
-    for each in texts:
-        said = language(each.text)
-        score = each.sound + weight * said + bonus * len(each.text.split())
-        again.append(BeamText(each.text, score, each.sound, said))
-    return sorted(again, key=lambda each: (-each.score, each.text))
 
 
 def text_scorer(name: str, device: str = "cpu") -> TextScorer:
@@ -47,7 +36,7 @@ def model_identity(name: str) -> str:
 
 
 def causal_model_scorer(name: str, device: str = "cpu") -> TextScorer:
-    """Log-probabilities of texts by a transformers causal language model, hub id or folder, for `rescore`.
+    """Log-probabilities of texts by a transformers causal language model, hub id or folder.
 
     Raises:
         UserError: if it cannot be loaded, or lacks weights; only safetensors are read.

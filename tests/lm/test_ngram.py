@@ -1,11 +1,9 @@
-"""Language models sum to one and survive their file; beam search finds what trying every path finds."""
+"""Claims about language models: they sum to one, survive their file and are refused where it is damaged."""
 
 from __future__ import annotations
 
 import gzip
-import itertools
 import math
-from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -13,17 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from speechkit.asr.beam import BeamConfig, BeamText, beam_search
-from speechkit.asr.ctc_training import greedy_texts
-from speechkit.asr.ngram import END, UNKNOWN, NgramModel
-from speechkit.asr.ngram_training import estimate, write_arpa
-from speechkit.asr.rescoring import causal_model_scorer, rescore
 from speechkit.cli.main import call
 from speechkit.errors import UserError
+from speechkit.lm.ngram import END, UNKNOWN, NgramModel
+from speechkit.lm.ngram_training import estimate, write_arpa
+from speechkit.lm.text_scorer import causal_model_scorer
 
 WORDS = ["a", "b", "ab", "ba"]
 texts = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=6), min_size=1, max_size=12)
-EVERYTHING = BeamConfig(beam=10_000, weight=0.7, bonus=0.3, symbol_floor=-1e9, beam_floor=1e9)
 
 
 def big_corpus():
@@ -121,56 +116,11 @@ def test_damaged_files_are_refused_with_their_line(tmp_path, damage, said):
         NgramModel.read(tmp_path / "m.arpa")
 
 
-def every_path(log_probs, vocabulary, model, config):
-    """The obvious way: all symbol sequences, collapsed, summed by text, scored by sentence."""
-    sums = defaultdict(lambda: -math.inf)
-    for path in itertools.product(range(len(vocabulary)), repeat=len(log_probs)):
-        symbols = [vocabulary[s] for s, _ in itertools.groupby(path) if s]
-        text = " ".join("".join(symbols).split())
-        sums[text] = np.logaddexp(sums[text], sum(log_probs[t, s] for t, s in enumerate(path)))
-    scored = {
-        text: sound + config.weight * (model.sentence(text.split()) if model else 0) + config.bonus * len(text.split())
-        for text, sound in sums.items()
-    }
-    return sorted(scored.items(), key=lambda item: -item[1])
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 10_000), st.integers(1, 5), st.booleans())
-def test_beam_search_finds_what_every_path_finds(seed, frames, with_model):
-    vocabulary = ("<blank>", " ", "a", "b")
-    logits = np.random.default_rng(seed).normal(0, 2, (frames, 4))
-    log_probs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
-    model = estimate([["a", "b"], ["ab", "a"], ["ba"]], 2, "witten-bell")[0] if with_model else None
-    found = beam_search(log_probs, vocabulary, model=model, config=EVERYTHING, best=5)
-    expected = every_path(log_probs, vocabulary, model, EVERYTHING)[: len(found)]
-    assert [each.score for each in found] == pytest.approx([score for _, score in expected], abs=1e-6)
-    assert found[0].text == expected[0][0] or found[0].score == pytest.approx(expected[1][1])
-
-
-def test_a_language_model_mends_what_the_sound_leaves_open():
-    vocabulary = ("<blank>", " ", *"acet")
-    probabilities = np.full((5, 6), 0.01)
-    for frame, symbol in enumerate([3, 2, 5, 1, 2]):  # "cat a", with the first letter unsure
-        probabilities[frame, symbol] = 0.95
-    probabilities[0, [3, 4]] = 0.45, 0.5
-    log_probs = np.log(probabilities / probabilities.sum(1, keepdims=True)).astype(np.float32)
-    assert greedy_texts([log_probs], vocabulary) == ["eat a"]
-    words = estimate([["cat", "a"]] * 3 + [["a", "cat"]], 2, "witten-bell")[0]
-    letters = estimate([[*list("cat"), "<space>", "a"]] * 4, 3, "witten-bell")[0]
-    assert letters.spells
-    assert not words.spells
-    for model in (words, letters):
-        assert beam_search(log_probs, vocabulary, model=model)[0].text == "cat a"
-
-
-def test_rescoring_orders_the_same_texts_anew(tmp_path):
+def test_a_causal_model_gives_a_distribution_of_texts_and_is_refused_where_it_lacks_weights(tmp_path):
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-    first, second = BeamText("one two", -1.0, -1.0, 0.0), BeamText("one", -1.5, -1.5, 0.0)
-    assert rescore([first, second], lambda text: -5.0 * len(text.split()), weight=1.0)[0].text == "one"
     vocabulary = {"<s>": 0, "one": 1, "two": 2, "<unk>": 3}
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

@@ -11,6 +11,8 @@ from typing import IO
 from speechkit.errors import UserError
 
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
+SPACE = "<space>"
+"""A blank, as a word of a character model."""
 State = tuple[str, ...]
 """The words that the next one depends on, at most order - 1 of them."""
 LN_10 = math.log(10)
