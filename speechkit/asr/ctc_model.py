@@ -14,13 +14,13 @@ import math
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
-SAMPLE_RATE = 16_000
-MEL_HOP_SAMPLES = 160
+from speechkit.nn.masks import length_mask
+from speechkit.nn.mel import MEL_HOP_SAMPLES, SAMPLE_RATE, LogMel
+
 FRAME_SAMPLES = 2 * MEL_HOP_SAMPLES
 ENGLISH_VOCABULARY = ("<blank>", " ", "'", *"abcdefghijklmnopqrstuvwxyz")
 
@@ -49,54 +49,6 @@ class CtcConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"kernel_frames must be odd, got {self.kernel_frames}")
         if len(set(self.vocabulary)) != len(self.vocabulary):
             raise ValueError("vocabulary holds a symbol twice")
-
-
-def mel_filters(channels: int = 80, fft_samples: int = 400, sample_rate: int = SAMPLE_RATE) -> Tensor:
-    """Triangular filters of equal area on Slaney's mel scale (linear to 1 kHz, logarithmic above).
-
-    Returns:
-        float32 (channels, fft_samples // 2 + 1)
-    """
-
-    def to_mel(hertz: np.ndarray) -> np.ndarray:
-        linear = hertz * 3.0 / 200.0
-        return np.where(hertz < 1000.0, linear, 15.0 + 27.0 * np.log(np.maximum(hertz, 1.0) / 1000.0) / np.log(6.4))
-
-    def to_hertz(mel: np.ndarray) -> np.ndarray:
-        return np.where(mel < 15.0, mel * 200.0 / 3.0, 1000.0 * np.exp((mel - 15.0) * np.log(6.4) / 27.0))
-
-    bins = np.linspace(0.0, sample_rate / 2, fft_samples // 2 + 1)
-    edges = to_hertz(np.linspace(0.0, float(to_mel(np.array(sample_rate / 2))), channels + 2))
-    rising = (bins[None] - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    falling = (edges[2:, None] - bins[None]) / (edges[2:] - edges[1:-1])[:, None]
-    area = 2.0 / (edges[2:] - edges[:-2])
-    return torch.from_numpy(np.maximum(0.0, np.minimum(rising, falling)) * area[:, None]).float()
-
-
-class LogMel(nn.Module):
-    """Whisper's features of one waveform: log-mel, floored 80 dB below the loudest value, shifted to about [-1, 1]."""
-
-    filters: Tensor
-    window: Tensor
-
-    def __init__(self, channels: int = 80):
-        super().__init__()
-        self.register_buffer("filters", mel_filters(channels), persistent=False)
-        self.register_buffer("window", torch.hann_window(400), persistent=False)
-
-    @torch.no_grad()
-    def forward(self, waveform: Tensor) -> Tensor:
-        """(S,) float32 -> (M, C) float32 with M = S // 160; a waveform shorter than 201 samples is zero-padded."""
-        frames = waveform.shape[0] // MEL_HOP_SAMPLES
-        if waveform.shape[0] < 201:
-            waveform = F.pad(waveform, (0, 201 - waveform.shape[0]))
-        spectrum = torch.stft(waveform, 400, MEL_HOP_SAMPLES, window=self.window, return_complex=True)  # (201, M + 1)
-        power = spectrum.real.square() + spectrum.imag.square()
-        with torch.autocast(waveform.device.type, enabled=False):  # half precision would blur the quiet bands
-            mel = (self.filters @ power[:, :frames]).clamp_min(1e-10).log10()  # (C, M)
-        if frames:
-            mel = torch.maximum(mel, mel.max() - 8.0)
-        return ((mel + 4.0) / 4.0).T.contiguous()
 
 
 class Attention(nn.Module):
@@ -292,4 +244,4 @@ def _inside(lengths: Tensor | None, longest: int) -> Tensor | None:
     """(B, longest), true where a frame is real; None where all are."""
     if lengths is None or int(lengths.min()) >= longest:
         return None
-    return torch.arange(longest, device=lengths.device)[None] < lengths[:, None]
+    return length_mask(lengths, longest)

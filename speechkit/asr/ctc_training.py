@@ -18,6 +18,7 @@ from speechkit.asr.hypothesis import Emissions
 from speechkit.augment.waveforms import AugmentConfig, augment_waveform, mask_features
 from speechkit.data import Utterance
 from speechkit.data.audio import read_waveform
+from speechkit.nn.masks import length_mask
 from speechkit.training import LengthBuckets
 
 BLANK = "<blank>"
@@ -171,7 +172,7 @@ def own_model_loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, 
 def hugging_face_loss(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
     """CTC of a checkpoint's logits; frames follow from its own strides."""
     inner: Any = getattr(model, "module", model)
-    mask = torch.arange(batch["inputs"].shape[1], device=batch["inputs"].device)[None] < batch["lengths"][:, None]
+    mask = length_mask(batch["lengths"], batch["inputs"].shape[1])
     logits = model(batch["inputs"], attention_mask=mask.long()).logits
     frames = inner._get_feat_extract_output_lengths(batch["lengths"]).clamp(max=logits.shape[1])
     loss = ctc_loss(logits.float().log_softmax(-1), frames, batch)

@@ -44,9 +44,10 @@ def load_recognizer(name_or_path: str = "auto", lang: str = "en", device: str = 
     _only(options, {"window_seconds", "context_seconds", "margin_seconds", "batch_size"}, "a CTC model")
     batch_size = options.pop("batch_size", None)
     if name_or_path in ("auto", "embedded") or is_own_model(Path(name_or_path)):
-        from speechkit.asr.ctc_model import SAMPLE_RATE, CtcConfig
+        from speechkit.asr.ctc_model import CtcConfig
         from speechkit.asr.embedded import EmbeddedEmitter, embedded_folder
         from speechkit.io.hashing import digest_file
+        from speechkit.nn.mel import SAMPLE_RATE
 
         inside = name_or_path in ("auto", "embedded")
         folder = embedded_folder(lang) if inside else Path(name_or_path)

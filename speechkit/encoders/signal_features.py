@@ -11,6 +11,7 @@ import numpy as np
 from speechkit.encoders.encoder import Encoder, Float, checked
 from speechkit.encoders.spec import HOP_SAMPLES, EncoderSpec
 
+FFT_SAMPLES = 512
 FRONT = 40
 """Samples before a waveform: windows of 400 samples then stand in the middle of their 320."""
 
@@ -44,7 +45,7 @@ class SignalEncoder(Encoder):
             return np.zeros((0, self.spec.dim), np.float32)
         padded = np.pad(waveform, (FRONT, FRONT))
         pieces = np.lib.stride_tricks.sliding_window_view(padded, 400)[::HOP_SAMPLES][:count]
-        power = np.abs(np.fft.rfft(pieces * np.hanning(401)[:400], 512)) ** 2
+        power = np.abs(np.fft.rfft(pieces * np.hanning(401)[:400], FFT_SAMPLES)) ** 2
         mel = np.log(np.maximum(power @ _mel_filters().T, 1e-8))
         features = mel if self.kind == "log-mel" else _cepstra(mel)
         return np.asarray(features - features.mean(axis=0), np.float32)
@@ -52,9 +53,9 @@ class SignalEncoder(Encoder):
 
 @lru_cache(maxsize=1)
 def _mel_filters() -> Float:
-    from librosa.filters import mel
+    from speechkit.nn.mel import mel_filters
 
-    return np.asarray(mel(sr=16_000, n_fft=512, n_mels=80), np.float32)
+    return mel_filters(80, FFT_SAMPLES)
 
 
 def _cepstra(mel: Float) -> Float:

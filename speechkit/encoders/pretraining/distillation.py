@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from speechkit.encoders.pretraining.folder import save_encoder
 from speechkit.encoders.pretraining.frames import EDGE, HOP_SAMPLES
-from speechkit.encoders.pretraining.teacher import WhisperTeacher, key_mask
+from speechkit.encoders.pretraining.teacher import WhisperTeacher
+from speechkit.nn.masks import attention_bias, length_mask
 
 
 def take_over_layers(student: Any, encoder: Any) -> None:
@@ -77,7 +78,7 @@ class Distillation(nn.Module):
         for batch in batches:
             frames = batch["lengths"] // HOP_SAMPLES
             for index, state in enumerate(self.teacher(batch["clean"], batch["lengths"])):
-                inside = torch.arange(state.shape[1])[None] < frames[:, None]
+                inside = length_mask(frames, state.shape[1])
                 kept = state[inside].double()
                 sums[index] += kept.sum(0)
                 squares[index] += kept.square().sum(0)
@@ -95,10 +96,10 @@ class Distillation(nn.Module):
         hidden, _ = model.feature_projection(hidden)
         states = [hidden]
         frames = lengths // HOP_SAMPLES
-        inside = torch.arange(hidden.shape[1], device=hidden.device)[None] < frames[:, None]
+        inside = length_mask(frames, hidden.shape[1])
         hidden = hidden * inside[..., None]
         hidden = hidden + model.encoder.pos_conv_embed(hidden)
-        mask = key_mask(frames, hidden.shape[1], hidden.dtype)
+        mask = attention_bias(frames, hidden.shape[1], hidden.dtype)
         for layer in model.encoder.layers:
             answer = layer(hidden, mask)
             hidden = answer[0] if isinstance(answer, tuple) else answer
@@ -151,7 +152,7 @@ class DistillationObjective:
         targets = inner.teacher.to(batch["clean"].device)(batch["clean"], batch["lengths"])
         states = model(batch["inputs"], batch["lengths"])
         frames = batch["lengths"] // HOP_SAMPLES
-        inside = torch.arange(states[0].shape[1], device=frames.device)[None] < frames[:, None]
+        inside = length_mask(frames, states[0].shape[1])
         losses = {}
         for layer in inner.layers:
             mean, deviation = inner.means[layer], inner.deviations[layer]

@@ -17,8 +17,9 @@ from speechkit.encoders.checkpoint import load_whole, readable
 from speechkit.encoders.spec import HOP_SAMPLES
 from speechkit.errors import UserError
 from speechkit.io.ctranslate2 import read_ctranslate2
+from speechkit.nn.masks import attention_bias, length_mask
+from speechkit.nn.mel import MEL_HOP_SAMPLES, LogMel
 
-MEL_HOP_SAMPLES = 160
 HEAD_WIDTH = 64
 """Every Whisper has attention heads of this width; the file does not say how many there are."""
 
@@ -95,28 +96,17 @@ class WhisperTeacher(nn.Module):
 
     def __init__(self, encoder: Any):
         super().__init__()
-        from torchaudio.transforms import MelSpectrogram
-
         self.encoder = encoder
         self.max_samples = int(encoder.config.max_source_positions) * HOP_SAMPLES
-        self.mel = MelSpectrogram(
-            sample_rate=16_000,
-            n_fft=400,
-            hop_length=MEL_HOP_SAMPLES,
-            n_mels=int(encoder.config.num_mel_bins),
-            mel_scale="slaney",
-            norm="slaney",
-        )
+        self.mel = LogMel(int(encoder.config.num_mel_bins))
         for value in self.parameters():
             value.requires_grad_(False)
 
     def log_mel(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """Whisper's features: (B, S) and samples (B,) to (B, C, S // 160), zero behind each item's end."""
         advanced = F.pad(waveforms, (0, HOP_SAMPLES // 2))[:, HOP_SAMPLES // 2 :]
-        mel = self.mel(advanced.float())[..., :-1].clamp_min(1e-10).log10()
-        mel = torch.maximum(mel, mel.amax(dim=(1, 2), keepdim=True) - 8.0)
-        inside = torch.arange(mel.shape[-1], device=mel.device)[None] < (lengths // MEL_HOP_SAMPLES)[:, None]
-        return (mel + 4.0) / 4.0 * inside[:, None]
+        mel: Tensor = self.mel(advanced.float()).transpose(1, 2)
+        return mel * length_mask(lengths // MEL_HOP_SAMPLES, mel.shape[-1])[:, None]
 
     @torch.no_grad()
     def forward(self, waveforms: Tensor, lengths: Tensor) -> list[Tensor]:
@@ -133,10 +123,10 @@ class WhisperTeacher(nn.Module):
             mel = self.log_mel(waveforms, lengths)
         encoder = self.encoder
         x = F.gelu(encoder.conv1(mel))
-        inside = torch.arange(mel.shape[-1], device=mel.device)[None] < (lengths // MEL_HOP_SAMPLES)[:, None]
+        inside = length_mask(lengths // MEL_HOP_SAMPLES, mel.shape[-1])
         x = F.gelu(encoder.conv2(x * inside[:, None])).transpose(1, 2)[:, : waveforms.shape[1] // HOP_SAMPLES]
         states = [x]
-        mask = key_mask(lengths // HOP_SAMPLES, x.shape[1], x.dtype)
+        mask = attention_bias(lengths // HOP_SAMPLES, x.shape[1], x.dtype)
         x = x + encoder.embed_positions.weight[: x.shape[1]]
         for layer in encoder.layers:
             answer = layer(x, mask)
@@ -144,9 +134,3 @@ class WhisperTeacher(nn.Module):
             states.append(x)
         states[-1] = encoder.layer_norm(x)
         return states
-
-
-def key_mask(frames: Tensor, longest: int, dtype: torch.dtype) -> Tensor:
-    """(B,) frames of each item to what attention adds to its scores, (B, 1, 1, longest): 0 inside, very low outside."""
-    outside = torch.arange(longest, device=frames.device)[None] >= frames[:, None]
-    return torch.zeros(outside.shape, dtype=dtype, device=frames.device).masked_fill(outside, -1e4)[:, None, None]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from speechkit.errors import ConfigError, UserError
 from speechkit.nn.dropout import Dropout
+from speechkit.nn.masks import length_mask
 from speechkit.units.invariant.upper_layers import LayerShape, UpperLayers
 
 Float = NDArray[np.float32]
@@ -154,7 +155,7 @@ class InvariantHead(nn.Module):
 
     def hidden(self, features: Tensor, lengths: Tensor) -> Tensor:
         """What the scores are read from: (B, T, W), or (B, T, D) of a head without hidden layers."""
-        padding = torch.arange(features.shape[1], device=features.device) >= lengths.to(features.device)[:, None]
+        padding = ~length_mask(lengths.to(features.device), features.shape[1])
         x = features if self.upper is None else self.upper(features, padding)
         x = (x - self.mean) / self.scale
         if self.enter is not None and self.norm is not None:

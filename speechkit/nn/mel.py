@@ -1,0 +1,67 @@
+"""Mel filters and the log-mel spectrogram of Whisper.
+
+Notation used for shapes: S samples at 16 kHz, M = S // 160 frames (10 ms), C mel channels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+SAMPLE_RATE = 16_000
+FFT_SAMPLES = 400
+MEL_HOP_SAMPLES = 160
+
+
+def mel_filters(
+    channels: int = 80, fft_samples: int = FFT_SAMPLES, sample_rate: int = SAMPLE_RATE
+) -> NDArray[np.float32]:
+    """Triangular filters of equal area on Slaney's mel scale (linear to 1 kHz, logarithmic above), as librosa's.
+
+    Returns:
+        float32 (channels, fft_samples // 2 + 1)
+    """
+
+    def to_mel(hertz: np.ndarray) -> np.ndarray:
+        linear = hertz * 3.0 / 200.0
+        return np.where(hertz < 1000.0, linear, 15.0 + 27.0 * np.log(np.maximum(hertz, 1.0) / 1000.0) / np.log(6.4))
+
+    def to_hertz(mel: np.ndarray) -> np.ndarray:
+        return np.where(mel < 15.0, mel * 200.0 / 3.0, 1000.0 * np.exp((mel - 15.0) * np.log(6.4) / 27.0))
+
+    bins = np.linspace(0.0, sample_rate / 2, fft_samples // 2 + 1)
+    edges = to_hertz(np.linspace(0.0, float(to_mel(np.array(sample_rate / 2))), channels + 2))
+    rising = (bins[None] - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    falling = (edges[2:, None] - bins[None]) / (edges[2:] - edges[1:-1])[:, None]
+    area = 2.0 / (edges[2:] - edges[:-2])
+    return np.asarray(np.maximum(0.0, np.minimum(rising, falling)) * area[:, None], np.float32)
+
+
+class LogMel(nn.Module):
+    """Whisper's features: log-mel, floored 80 dB below an item's loudest value, shifted to about [-1, 1]."""
+
+    filters: Tensor
+    window: Tensor
+
+    def __init__(self, channels: int = 80):
+        super().__init__()
+        self.register_buffer("filters", torch.from_numpy(mel_filters(channels)), persistent=False)
+        self.register_buffer("window", torch.hann_window(FFT_SAMPLES), persistent=False)
+
+    @torch.no_grad()
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(S,) or (B, S) float32 -> (M, C) or (B, M, C) float32; fewer than 201 samples are zero-padded."""
+        samples = waveform.shape[-1]
+        frames = samples // MEL_HOP_SAMPLES
+        if samples <= FFT_SAMPLES // 2:
+            waveform = F.pad(waveform, (0, FFT_SAMPLES // 2 + 1 - samples))
+        spectrum = torch.stft(waveform, FFT_SAMPLES, MEL_HOP_SAMPLES, window=self.window, return_complex=True)
+        power = spectrum.real.square() + spectrum.imag.square()  # (..., 201, M + 1)
+        with torch.autocast(waveform.device.type, enabled=False):  # half precision would blur the quiet bands
+            mel = (self.filters @ power[..., :frames]).clamp_min(1e-10).log10()  # (..., C, M)
+        if frames:
+            mel = torch.maximum(mel, mel.amax(dim=(-2, -1), keepdim=True) - 8.0)
+        return ((mel + 4.0) / 4.0).transpose(-2, -1).contiguous()
