@@ -26,10 +26,10 @@ from speechkit.errors import AlignmentError, SpeechkitError, UserError
 from speechkit.pipeline import outputs
 from speechkit.runtime import item_seed
 from speechkit.syllables.evaluation import score
-from speechkit.syllables.rough_pronunciation import rough_phones
 from speechkit.syllables.silver_alignment import PhoneAligner, align_silver
 from speechkit.syllables.syllabification import is_vowel
 from speechkit.text import get_normalizer
+from speechkit.text.rough_pronunciation import rough_phones
 
 
 def judge_language(

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from speechkit.data.records import AlignmentItem
 from speechkit.errors import AlignmentError, UserError
-from speechkit.syllables.rough_pronunciation import rough_phones
 from speechkit.syllables.syllabification import SILENCES, bare, syllable_tier
+from speechkit.text.rough_pronunciation import rough_phones
 
 Float = NDArray[np.float32]
 SAMPLE_RATE = 16_000

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from speechkit.data.records import AlignmentItem
 from speechkit.errors import UserError
-from speechkit.syllables.rough_pronunciation import rough_phones
 from speechkit.syllables.syllabification import ONSETS, VOWELS, bare, is_vowel, syllabify, syllable_tier
+from speechkit.text.rough_pronunciation import rough_phones
 
 CONSONANTS = sorted({phone for onset in ONSETS for phone in onset} | {"NG"})
 
