@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import peak_megabytes
+from speechkit.pipeline.discover import recipe_module
 
 CORPORA = ("LibriSpeech", "LJSpeech-1.1", "kerstin-de", "cv-corpus-6.1", "speechocean762", "barista-intents")
 WAYS = {
@@ -45,7 +46,7 @@ def make(folder: Path, data: Path, count: int) -> float:
     import torch
     from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
-    from recipes.ssl_pretrain.speech import pieces
+    pieces = recipe_module("ssl_pretrain", "speech").pieces
     from speechkit.data.audio import read_waveform
     from speechkit.io.arrays import write_arrays
 

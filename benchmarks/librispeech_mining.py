@@ -22,12 +22,18 @@ from pathlib import Path
 
 import numpy as np
 
+from speechkit.pipeline.discover import recipe_module
+
 TOLERANCE_SECONDS = 1.0
 
 
 def build(corpus: Path, folder: Path, seed: int, half: int) -> dict[str, dict]:
     """Write audio/ and documents/; return the truth by recording: what was said, and what the document says."""
-    from recipes.mining.simulate import as_text, chapters, damaged_document, record
+    _simulate = recipe_module("mining", "simulate")
+    as_text = _simulate.as_text
+    chapters = _simulate.chapters
+    damaged_document = _simulate.damaged_document
+    record = _simulate.record
     from speechkit.io.atomic import write_text
     from speechkit.io.audio import write_audio
 

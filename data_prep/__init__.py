@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from data_prep.corpus import Corpus
+    from .corpus import Corpus
 
 CORPORA = (
     "librispeech",
@@ -48,5 +48,5 @@ def load_corpus(name: str) -> Corpus:
     known = name.replace("-", "_").lower()
     if known not in CORPORA:
         raise UserError(f"corpus {name!r} is not known; choose one of {', '.join(CORPORA)}")
-    corpus: Corpus = importlib.import_module(f"data_prep.{known}").CORPUS
+    corpus: Corpus = importlib.import_module(f".{known}", __name__).CORPUS
     return corpus

@@ -13,11 +13,12 @@ from typing import Any
 
 import msgspec
 
-from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
-from data_prep.folders import files_below, is_audio
-from data_prep.tables import require_file
 from speechkit.errors import UserError
 from speechkit.io.paths import safe_id
+
+from .corpus import Clip, Corpus, Item, LeftOut, Request
+from .folders import files_below, is_audio
+from .tables import require_file
 
 LABELS = "label.json"
 
@@ -73,6 +74,6 @@ CORPUS = Corpus(
 )
 
 if __name__ == "__main__":
-    from data_prep.command import run_module
+    from .command import run_module
 
     run_module(CORPUS)

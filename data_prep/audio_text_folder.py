@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
-from data_prep.folders import files_below, is_audio
-from data_prep.tables import read_transcript
 from speechkit.errors import UserError
 from speechkit.io.paths import safe_id
+
+from .corpus import Clip, Corpus, Item, LeftOut, Request
+from .folders import files_below, is_audio
+from .tables import read_transcript
 
 NORMALISED = ".normalized.txt"
 PLAIN = (".txt", ".lab")
@@ -77,6 +78,6 @@ CORPUS = Corpus(
 )
 
 if __name__ == "__main__":
-    from data_prep.command import run_module
+    from .command import run_module
 
     run_module(CORPUS)

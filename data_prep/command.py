@@ -9,10 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from data_prep import CORPORA, load_corpus
-from data_prep.corpus import Corpus
-from data_prep.driver import Summary, prepare
 from speechkit.errors import SpeechkitError
+
+from . import CORPORA, load_corpus
+from .corpus import Corpus
+from .driver import Summary, prepare
 
 HEADER = ("split", "utterances", "hours", "speakers", "left out")
 

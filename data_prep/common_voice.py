@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
-from data_prep.tables import read_table, require_folder, subfolders, whole_number
 from speechkit.errors import UserError
+
+from .corpus import Clip, Corpus, Item, LeftOut, Request
+from .tables import read_table, require_folder, subfolders, whole_number
 
 TABLES = ("train", "dev", "test", "validated")
 KEPT_FIELDS = ("age", "gender", "accent", "accents", "variant", "segment", "sentence_domain")
@@ -89,6 +90,6 @@ CORPUS = Corpus(
 )
 
 if __name__ == "__main__":
-    from data_prep.command import run_module
+    from .command import run_module
 
     run_module(CORPUS)

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import msgspec
 
-from data_prep.corpus import Clip, Corpus, Item, LeftOut, LeftOutReason, Request
 from speechkit.data.manifest import write_manifest
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError, UserError
@@ -24,6 +23,8 @@ from speechkit.io.atomic import atomic_path, write_json
 from speechkit.io.audio import AudioInfo, audio_info
 from speechkit.io.containers import sniff
 from speechkit.io.paths import inside
+
+from .corpus import Clip, Corpus, Item, LeftOut, LeftOutReason, Request
 
 # As Kaldi's extract-segments: a segment may end this much after its recording and is cut to it.
 MAX_OVERSHOOT_SECONDS = 0.5

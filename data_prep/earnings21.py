@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_prep.corpus import Corpus, Item, Request
-from data_prep.earnings_calls import read_about, read_calls
 from speechkit.errors import UserError
+
+from .corpus import Corpus, Item, Request
+from .earnings_calls import read_about, read_calls
 
 TABLES = {"all": "earnings21-file-metadata.csv", "eval10": "eval10-file-metadata.csv"}
 ABOUT = {"company_name": "company", "sector": "sector", "financial_quarter": "quarter"}
@@ -54,6 +55,6 @@ CORPUS = Corpus(
 )
 
 if __name__ == "__main__":
-    from data_prep.command import run_module
+    from .command import run_module
 
     run_module(CORPUS)

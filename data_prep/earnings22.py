@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_prep.corpus import Corpus, Item, Request
-from data_prep.earnings_calls import read_about, read_calls
 from speechkit.errors import UserError
+
+from .corpus import Corpus, Item, Request
+from .earnings_calls import read_about, read_calls
 
 FOLDERS = {"all": ("nlp_references", ".nlp"), "aligned": ("force_aligned_nlp_references", ".aligned.nlp")}
 ABOUT = {
@@ -60,6 +61,6 @@ CORPUS = Corpus(
 )
 
 if __name__ == "__main__":
-    from data_prep.command import run_module
+    from .command import run_module
 
     run_module(CORPUS)

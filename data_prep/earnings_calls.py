@@ -15,9 +15,10 @@ from typing import Any
 
 import msgspec
 
-from data_prep.corpus import Clip, Item, LeftOut, Request
-from data_prep.tables import read_lines
 from speechkit.errors import UserError
+
+from .corpus import Clip, Item, LeftOut, Request
+from .tables import read_lines
 
 REQUIRED = ("token", "speaker", "ts", "endTs", "punctuation")
 SUFFIXES = (".mp3", ".wav", ".flac", ".m4a", ".ogg")

@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_prep.archives import unpacked
-from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
-from data_prep.tables import read_fields, subfolders, whole_number
 from speechkit.errors import UserError
+
+from .archives import unpacked
+from .corpus import Clip, Corpus, Item, LeftOut, Request
+from .tables import read_fields, subfolders, whole_number
 
 SPLITS = ("train", "dev", "test")
 FIELDS = 7
@@ -90,6 +91,6 @@ CORPUS = Corpus(
 )
 
 if __name__ == "__main__":
-    from data_prep.command import run_module
+    from .command import run_module
 
     run_module(CORPUS)

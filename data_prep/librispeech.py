@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
-from data_prep.tables import read_lines, read_map, subfolders
 from speechkit.errors import UserError
+
+from .corpus import Clip, Corpus, Item, LeftOut, Request
+from .tables import read_lines, read_map, subfolders
 
 SPLITS = (
     "dev-clean",
@@ -93,6 +94,6 @@ CORPUS = Corpus(
 )
 
 if __name__ == "__main__":
-    from data_prep.command import run_module
+    from .command import run_module
 
     run_module(CORPUS)

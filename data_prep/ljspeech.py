@@ -15,9 +15,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
-from data_prep.tables import read_lines, require_folder
 from speechkit.errors import UserError
+
+from .corpus import Clip, Corpus, Item, LeftOut, Request
+from .tables import read_lines, require_folder
 
 SUFFIXES = (".wav", ".flac", ".opus", ".ogg", ".mp3")
 LJ_ID = re.compile(r"LJ\d{3}-\d{4}$")
@@ -78,6 +79,6 @@ CORPUS = Corpus(
 )
 
 if __name__ == "__main__":
-    from data_prep.command import run_module
+    from .command import run_module
 
     run_module(CORPUS)

@@ -15,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
-from data_prep.languages import CODES
-from data_prep.tables import read_keyed, read_map, require_file, subfolders
 from speechkit.errors import UserError
+
+from .corpus import Clip, Corpus, Item, LeftOut, Request
+from .languages import CODES
+from .tables import read_keyed, read_map, require_file, subfolders
 
 AUDIO_FOLDERS = ("audio", "Audios", "audios", "Audio")
 SUFFIXES = (".wav", ".flac")
@@ -143,6 +144,6 @@ CORPUS = Corpus(
 )
 
 if __name__ == "__main__":
-    from data_prep.command import run_module
+    from .command import run_module
 
     run_module(CORPUS)

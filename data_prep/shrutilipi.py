@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
-from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
-from data_prep.languages import CODES
-from data_prep.tables import require_file, subfolders, whole_number
 from speechkit.errors import UserError
 from speechkit.io.paths import safe_id
+
+from .corpus import Clip, Corpus, Item, LeftOut, Request
+from .languages import CODES
+from .tables import require_file, subfolders, whole_number
 
 TABLES = ("train", "valid", "test")
 MAX_LINE_BYTES = 1 << 20
@@ -136,6 +137,6 @@ CORPUS = Corpus(
 )
 
 if __name__ == "__main__":
-    from data_prep.command import run_module
+    from .command import run_module
 
     run_module(CORPUS)

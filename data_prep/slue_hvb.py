@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
-from data_prep.slue_source import AudioFiles, Row, find_splits, read_rows, tolerant
 from speechkit.slue.metrics.classification import DIALOG_ACTS
+
+from .corpus import Clip, Corpus, Item, LeftOut, Request
+from .slue_source import AudioFiles, Row, find_splits, read_rows, tolerant
 
 NAMES = ("slue-hvb",)
 CONFIGS = ("hvb",)
@@ -85,6 +86,6 @@ CORPUS = Corpus(
 )
 
 if __name__ == "__main__":
-    from data_prep.command import run_module
+    from .command import run_module
 
     run_module(CORPUS)

@@ -17,13 +17,14 @@ from typing import Any
 
 import msgspec
 
-from data_prep.archives import unpacked
-from data_prep.corpus import LeftOut, Request
-from data_prep.folders import files_below, is_audio
-from data_prep.tables import read_lines
 from speechkit.errors import UserError, require
 from speechkit.io.atomic import write_bytes
 from speechkit.io.paths import safe_id
+
+from .archives import unpacked
+from .corpus import LeftOut, Request
+from .folders import files_below, is_audio
+from .tables import read_lines
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 ABSENT = ("", "None", "nan", "NaN")

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
-from data_prep.slue_source import AudioFiles, find_splits, read_rows
+from .corpus import Clip, Corpus, Item, LeftOut, Request
+from .slue_source import AudioFiles, find_splits, read_rows
 
 NAMES = ("slue-ted",)
 CONFIGS = ("ted",)
@@ -58,6 +58,6 @@ CORPUS = Corpus(
 )
 
 if __name__ == "__main__":
-    from data_prep.command import run_module
+    from .command import run_module
 
     run_module(CORPUS)

@@ -15,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
-from data_prep.slue_source import AudioFiles, Row, find_splits, read_rows, spans, tolerant
 from speechkit.slue.metrics.entity_tags import combined_tag
 from speechkit.slue.metrics.entity_text import check_spans
+
+from .corpus import Clip, Corpus, Item, LeftOut, Request
+from .slue_source import AudioFiles, Row, find_splits, read_rows, spans, tolerant
 
 NAMES = ("slue-voxpopuli",)
 CONFIGS = ("voxpopuli",)
@@ -83,6 +84,6 @@ CORPUS = Corpus(
 )
 
 if __name__ == "__main__":
-    from data_prep.command import run_module
+    from .command import run_module
 
     run_module(CORPUS)

@@ -18,9 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
-from data_prep.slue_source import AudioFiles, Row, Split, find_splits, read_rows, spans, tolerant
-from data_prep.tables import read_lines
+from .corpus import Clip, Corpus, Item, LeftOut, Request
+from .slue_source import AudioFiles, Row, Split, find_splits, read_rows, spans, tolerant
+from .tables import read_lines
 
 NAMES = ("slue-vp_nel", "slue-voxpopuli-nel", "slue-vp-nel")
 CONFIGS = ("vp_nel",)
@@ -104,6 +104,6 @@ CORPUS = Corpus(
 )
 
 if __name__ == "__main__":
-    from data_prep.command import run_module
+    from .command import run_module
 
     run_module(CORPUS)

@@ -16,9 +16,10 @@ from typing import Any
 
 import msgspec
 
-from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
-from data_prep.tables import read_keyed, read_map, require_file, whole_number
 from speechkit.errors import UserError
+
+from .corpus import Clip, Corpus, Item, LeftOut, Request
+from .tables import read_keyed, read_map, require_file, whole_number
 
 SPLITS = ("train", "test")
 
@@ -110,6 +111,6 @@ CORPUS = Corpus(
 )
 
 if __name__ == "__main__":
-    from data_prep.command import run_module
+    from .command import run_module
 
     run_module(CORPUS)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from data_prep.corpus import LeftOut
 from speechkit.errors import UserError
+
+from .corpus import LeftOut
 
 MAX_LINE_BYTES = 1 << 20
 MAX_TRANSCRIPT_BYTES = 1 << 16

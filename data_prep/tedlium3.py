@@ -16,9 +16,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_prep.corpus import Clip, Corpus, Item, LeftOut, Request
-from data_prep.tables import read_lines
 from speechkit.errors import UserError
+
+from .corpus import Clip, Corpus, Item, LeftOut, Request
+from .tables import read_lines
 
 PARTS = ("legacy", "speaker-adaptation")
 SPLITS = ("train", "dev", "test")
@@ -110,6 +111,6 @@ CORPUS = Corpus(
 )
 
 if __name__ == "__main__":
-    from data_prep.command import run_module
+    from .command import run_module
 
     run_module(CORPUS)

@@ -24,11 +24,12 @@ from typing import Any
 
 import msgspec
 
-from recipes.asr_ctc.flite import flite_program, say
 from speechkit.data import Utterance, write_manifest
 from speechkit.errors import require
 from speechkit.io.audio import audio_info
 from speechkit.text import split_sentences
+
+from .flite import flite_program, say
 
 HELD_OUT = ("84", "2428")
 """LibriSpeech speakers, one female and one male, that training never hears."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from recipes.asr_ctc.config import DecodeConfig, PrepareConfig, ScoreConfig, TrainConfig
-from recipes.asr_ctc.stages import prepare, score, train_model, transcribe
 from speechkit.data.records import Utterance
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+
+from .config import DecodeConfig, PrepareConfig, ScoreConfig, TrainConfig
+from .stages import prepare, score, train_model, transcribe
 
 TRAIN = external("train_manifest", schema=Utterance)
 TEST = external("test_manifest", schema=Utterance)

@@ -16,7 +16,7 @@ from speechkit.errors import ConfigError, UserError
 from speechkit.pipeline import Context, Interrupted
 
 if TYPE_CHECKING:
-    from recipes.asr_ctc.config import TrainConfig
+    from .config import TrainConfig
 
 
 def prepare(context: Context) -> None:

@@ -23,7 +23,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.mining.simulate import SAMPLE_RATE, Chapter, Spoken, Written, chapters, damaged_document, record
 from speechkit.asr import load_recognizer
 from speechkit.asr.hypothesis import Hypothesis
 from speechkit.io.atomic import write_json
@@ -41,6 +40,8 @@ from speechkit.mining.placement import KeyedDocument, KeyedHypothesis, align, le
 from speechkit.mining.records import Document, Sentence
 from speechkit.mining.regions import find_speech
 from speechkit.text import normalizer_for
+
+from .simulate import SAMPLE_RATE, Chapter, Spoken, Written, chapters, damaged_document, record
 
 OCR_RATES = (0.0, 0.05, 0.10)
 ALTERED_SHARE = 0.1
@@ -181,7 +182,9 @@ def call_evidence(folder: Path) -> Evidence:
 
 def words_hypothesis(words: Sequence[tuple[str, float, float]]) -> Hypothesis:
     """Words with times as a hypothesis; a word's time is shared evenly by its characters."""
-    text, starts, ends = "", [], []
+    text = ""
+    starts: list[float] = []
+    ends: list[float] = []
     for word, start, end in words:
         if text:
             text += " "

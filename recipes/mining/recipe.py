@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from recipes.mining.publish import export, report
 from speechkit.mining.config import ExportConfig, ReportConfig
 from speechkit.mining.stages import DOCUMENTS, HYPOTHESES, MINING_STAGES, RECORDINGS
 from speechkit.pipeline import Output, Recipe, Stage, stage
+
+from .publish import export, report
 
 recipe = Recipe(
     "mining",

@@ -68,7 +68,7 @@ def call_pieces(reference: Path, systems: dict[str, Path]) -> Iterator[tuple[dic
         ends = (row["punctuation"] or "") in (".", "?", "!") and index + 1 - begin >= MIN_WORDS
         if ends or index + 1 == len(rows):
             part = slice(begin, index + 1)
-            piece = {"id": f"{call}-{begin:05d}", "call": call, "text": " ".join(words[part])}
+            piece: dict[str, Any] = {"id": f"{call}-{begin:05d}", "call": call, "text": " ".join(words[part])}
             piece["ner"] = _spans(words[part], [_tags(r.get("wer_tags") or "") for r in rows[part]])
             yield piece, {name: " ".join(" ".join(became[part]).split()) for name, became in heard.items()}
             begin = index + 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from recipes.slue.config import CorpusConfig, SensitivityConfig, TrainConfig
-from recipes.slue.stages import analyse, corpus, train
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, stage
+
+from .config import CorpusConfig, SensitivityConfig, TrainConfig
+from .stages import analyse, corpus, train
 
 recipe = Recipe(
     "slue",

@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from recipes.slue.corpora import slurp_rows, split_of, squad_rows
 from speechkit.errors import ConfigError
 from speechkit.pipeline import Context, Interrupted
 from speechkit.runtime import item_seed
+
+from .corpora import slurp_rows, split_of, squad_rows
 
 SPLITS = ("train", "dev", "test")
 

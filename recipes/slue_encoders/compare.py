@@ -7,12 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from recipes.slue_encoders.judging import PREDICTIONS
-from recipes.slue_encoders.stages import System, read_systems
-from recipes.slue_encoders.tasks import TaskData, read_tasks
 from speechkit.pipeline import Context
 from speechkit.slue.published import Published, published_for
 from speechkit.slue.scoring import PairScore, SlueComparison, score_files
+
+from .judging import PREDICTIONS
+from .stages import System, read_systems
+from .tasks import TaskData, read_tasks
 
 
 class PreparedSplit(msgspec.Struct, frozen=True):
@@ -63,9 +64,10 @@ class EncoderComparison(msgspec.Struct, frozen=True):
 
 def compare(context: Context) -> None:
     """Score all systems of each task over the same draws, and write the table and the page."""
-    from recipes.slue_encoders.pages import markdown, page
     from speechkit.io.atomic import write_json, write_text
     from speechkit.report.page import write_page
+
+    from .pages import markdown, page
 
     predictions = Path(context.inputs["predictions"])
     systems = read_systems(predictions)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from recipes.slue_encoders.stages import DEV, RECORD, System, read_systems
-from recipes.slue_encoders.tasks import LOCALISATION, TaskData, read_tasks
-from recipes.slue_intents.stages import safe
 from speechkit.errors import UserError
 from speechkit.pipeline import Context, Interrupted
+
+from ..slue_intents.stages import safe
+from .stages import DEV, RECORD, System, read_systems
+from .tasks import LOCALISATION, TaskData, read_tasks
 
 if TYPE_CHECKING:
     from speechkit.encoders.probing.layer_cache import LayerCache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-from recipes.slue_encoders.compare import EncoderComparison, TaskComparison, best_of, telling_pairs
 from speechkit.metrics.significance import shown_p
 from speechkit.report.entity_section import entity_section
 from speechkit.report.markup import Child, Markup, data_block, element
@@ -12,6 +11,8 @@ from speechkit.report.page import asset, render_page
 from speechkit.report.slue_page import differences, interval_plot
 from speechkit.report.table import markdown_table, table
 from speechkit.slue.scoring import SlueComparison
+
+from .compare import EncoderComparison, TaskComparison, best_of, telling_pairs
 
 BETTER_P = 0.05
 TITLE = "Encoders on understanding"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from recipes.slue_encoders.compare import compare
-from recipes.slue_encoders.config import CompareConfig, FeaturesConfig, PredictConfig, SystemsConfig
-from recipes.slue_encoders.judging import predict
-from recipes.slue_encoders.stages import encode, train_systems
-from recipes.slue_encoders.tasks import all_digests, training_digests
-from recipes.slue_intents.stages import encoder_digests
 from speechkit.pipeline import Output, Recipe, Resources, Stage, model, stage
+
+from ..slue_intents.stages import encoder_digests
+from .compare import compare
+from .config import CompareConfig, FeaturesConfig, PredictConfig, SystemsConfig
+from .judging import predict
+from .stages import encode, train_systems
+from .tasks import all_digests, training_digests
 
 LEARNED_FROM = model("tasks", digest=training_digests)
 TASKS = model("tasks", digest=all_digests)

@@ -18,11 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from recipes.asr_ctc.flite import flite_program, say
-from recipes.slue.corpora import slurp_rows, split_of
 from speechkit.data import Utterance, write_manifest
 from speechkit.errors import SpeechkitError
 from speechkit.io.audio import audio_info
+
+from ..asr_ctc.flite import flite_program, say
+from ..slue.corpora import slurp_rows, split_of
 
 TAUGHT, JUDGED = ("slt", "awb", "kal16"), ("rms",)
 TAG_OF = {

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from recipes.slue_encoders.tasks import TaskData, read_tasks
-from recipes.slue_intents.stages import listed, safe
 from speechkit.errors import ConfigError
 from speechkit.pipeline import Context, Interrupted
+
+from ..slue_intents.stages import listed, safe
+from .tasks import TaskData, read_tasks
 
 RECORD = "name.json"
 DEV = "dev/"

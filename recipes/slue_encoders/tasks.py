@@ -7,9 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from recipes.slue_intents.stages import listed
 from speechkit.errors import ConfigError
 from speechkit.slue.systems.examples import LEARNED
+
+from ..slue_intents.stages import listed
 
 LOCALISATION = "localisation"
 COMPARED = (*LEARNED, LOCALISATION)

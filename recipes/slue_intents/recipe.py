@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from recipes.slue_intents.config import (
+from speechkit.data.records import Utterance
+from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+
+from .config import (
     EndToEndConfig,
     FeaturesConfig,
     FineTuneConfig,
@@ -10,8 +13,8 @@ from recipes.slue_intents.config import (
     PrepareConfig,
     ReportConfig,
 )
-from recipes.slue_intents.report import report
-from recipes.slue_intents.stages import (
+from .report import report
+from .stages import (
     Heard,
     Item,
     Prediction,
@@ -22,8 +25,6 @@ from recipes.slue_intents.stages import (
     prepare,
     train_heads,
 )
-from speechkit.data.records import Utterance
-from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
 
 MANIFEST = external("manifest", schema=Utterance)
 ITEMS = stage("prepare", "items.jsonl")

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from recipes.slue_intents.stages import Item, Prediction, command_of, majority
 from speechkit.metrics.bootstrap import Interval
 from speechkit.pipeline import Context
 from speechkit.slue.metrics.measures import Measure, Resampling, TaskScore
 from speechkit.slue.metrics.slots import Command, score_commands
+
+from .stages import Item, Prediction, command_of, majority
 
 if TYPE_CHECKING:
     from speechkit.report.markup import Markup

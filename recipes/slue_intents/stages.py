@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from recipes.slue_intents.sound_groups import folds_of_groups, sound_groups, sound_print
 from speechkit.data.manifest import read_manifest, write_manifest
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
@@ -20,6 +19,8 @@ from speechkit.pipeline import Context, Interrupted
 from speechkit.runtime import item_seed
 from speechkit.slue.metrics.slots import Command
 from speechkit.slue.systems.examples import NO_VALUE, row_of, slot_fields
+
+from .sound_groups import folds_of_groups, sound_groups, sound_print
 
 if TYPE_CHECKING:
     from speechkit.encoders.probing.layer_cache import LayerCache
@@ -294,9 +295,9 @@ def classify(
     texts: Sequence[str], fields: Sequence[dict[str, str]], judged: Sequence[str], regularization: float
 ) -> list[dict[str, str]]:
     """Logistic regression over words, pairs of words and pieces of words: one classifier a field, "none" a class."""
-    from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
-    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
-    from sklearn.pipeline import make_union  # type: ignore[import-untyped]
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_union
 
     features: Any = make_union(
         TfidfVectorizer(ngram_range=(1, 3), sublinear_tf=True, token_pattern=r"\S+"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from recipes.ssl_pretrain.config import PrepareConfig, TargetsConfig, TrainConfig
-from recipes.ssl_pretrain.stages import prepare, train_encoder
-from recipes.ssl_pretrain.targets import make_targets
 from speechkit.data.records import Utterance
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+
+from .config import PrepareConfig, TargetsConfig, TrainConfig
+from .stages import prepare, train_encoder
+from .targets import make_targets
 
 TRAIN = external("train_manifest", schema=Utterance)
 DEV = external("dev_manifest", schema=Utterance)

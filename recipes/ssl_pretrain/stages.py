@@ -16,9 +16,10 @@ HEADS = ("quantizer.", "project_hid.", "project_q.")
 """Of the contrastive family, beside its encoder."""
 
 if TYPE_CHECKING:
-    from recipes.ssl_pretrain.config import PrepareConfig, TrainConfig
     from speechkit.encoders.pretraining.batches import WaveformBatches
     from speechkit.encoders.pretraining.objective import Objective
+
+    from .config import PrepareConfig, TrainConfig
 
 
 def prepare(context: Context) -> None:
@@ -148,8 +149,9 @@ def build_objective(config: TrainConfig, context: Context, batches: WaveformBatc
     if config.family == "generative":
         return generative(config)
     if config.family == "predictive":
-        from recipes.ssl_pretrain.targets import Targets
         from speechkit.encoders.pretraining.predictive import PredictiveObjective
+
+        from .targets import Targets
 
         targets = Targets(Path(context.inputs["targets"]))
         return PredictiveObjective(

@@ -15,7 +15,7 @@ from speechkit.io.arrays import read_arrays, write_arrays
 from speechkit.pipeline import Context
 
 if TYPE_CHECKING:
-    from recipes.ssl_pretrain.config import TargetsConfig
+    from .config import TargetsConfig
 
 SPREAD = 4
 """The sample for k-means is one frame in so many of the recordings that it comes from, or in more."""
@@ -79,7 +79,8 @@ class Targets:
     def __init__(self, path: Path) -> None:
         arrays = read_arrays(path)
         self.clusters = int(arrays["clusters"][0])
-        self._labels, self._ends = arrays["labels"], arrays["ends"]
+        self._labels: NDArray[Any] = arrays["labels"]
+        self._ends = arrays["ends"]
 
     def __call__(self, item: int) -> NDArray[np.integer[Any]]:
         """The clusters of the frames of an item."""

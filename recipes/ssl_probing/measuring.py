@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from recipes.ssl_probing.stages import CHARACTERS, COMMANDS, DIGITS, PHONES, SPEAKERS
 from speechkit.data.records import Utterance
 from speechkit.encoders.probing.tasks import ProbeItem
 from speechkit.errors import AudioError, UserError
@@ -18,10 +17,13 @@ from speechkit.pipeline import Context
 from speechkit.pipeline.manifests import manifest_of
 from speechkit.runtime import item_seed
 
+from .stages import CHARACTERS, COMMANDS, DIGITS, PHONES, SPEAKERS
+
 if TYPE_CHECKING:
-    from recipes.ssl_probing.config import ProbeConfig
     from speechkit.encoders.probing.layer_cache import LayerCache
     from speechkit.encoders.probing.results import Score
+
+    from .config import ProbeConfig
 
 WORDS = "words"
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from recipes.ssl_probing.config import FeaturesConfig, PrepareConfig, ProbeConfig, WordsConfig
-from recipes.ssl_probing.measuring import encode, probe
-from recipes.ssl_probing.stages import MANIFESTS, AlignWords, prepare
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import encoder_digest
 from speechkit.encoders.probing.tasks import ProbeItem
 from speechkit.mining.stages import recognizer_digest
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+
+from .config import FeaturesConfig, PrepareConfig, ProbeConfig, WordsConfig
+from .measuring import encode, probe
+from .stages import MANIFESTS, AlignWords, prepare
 
 SOURCES = tuple(external(name, schema=Utterance) for name in MANIFESTS)
 

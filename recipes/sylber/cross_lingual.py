@@ -17,8 +17,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from recipes.sylber.recipe import recipe
-from recipes.sylber.systems import Choice, seconds_of, segmenter_of, truth_times
 from speechkit.data.audio import read_waveform
 from speechkit.data.manifest import read_manifest
 from speechkit.encoders import load_encoder
@@ -30,6 +28,9 @@ from speechkit.syllables.silver_alignment import PhoneAligner, align_silver
 from speechkit.syllables.syllabification import is_vowel
 from speechkit.text import get_normalizer
 from speechkit.text.rough_pronunciation import rough_phones
+
+from .recipe import recipe
+from .systems import Choice, seconds_of, segmenter_of, truth_times
 
 
 def judge_language(

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from recipes.sylber.config import (
+from speechkit.data.records import Utterance
+from speechkit.encoders.load import encoder_digest
+from speechkit.mining.stages import recognizer_digest
+from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+
+from .config import (
     PrepareConfig,
     ScoreConfig,
     SecondConfig,
@@ -13,16 +18,12 @@ from recipes.sylber.config import (
     TrainConfig,
     WordsConfig,
 )
-from recipes.sylber.scores import score_systems
-from recipes.sylber.seeds import make_seeds
-from recipes.sylber.stages import AlignSilver, AlignTruth, prepare
-from recipes.sylber.systems import Segmented, segment_test
-from recipes.sylber.tokens import TokenRow, make_tokens
-from recipes.sylber.training import train_first, train_second
-from speechkit.data.records import Utterance
-from speechkit.encoders.load import encoder_digest
-from speechkit.mining.stages import recognizer_digest
-from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+from .scores import score_systems
+from .seeds import make_seeds
+from .stages import AlignSilver, AlignTruth, prepare
+from .systems import Segmented, segment_test
+from .tokens import TokenRow, make_tokens
+from .training import train_first, train_second
 
 TRAIN = external("train_manifest", schema=Utterance)
 DEV = external("dev_manifest", schema=Utterance)

@@ -8,14 +8,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from recipes.sylber.systems import Choice, Segmented, seconds_of, truth_times
-from recipes.sylber.tokens import TokenReport, TokenRow
 from speechkit.data.records import Utterance
 from speechkit.io.atomic import write_json
 from speechkit.pipeline import Context
 from speechkit.syllables.evaluation import PROTOCOLS, Evaluation, score, tune_shift
 from speechkit.syllables.purity import Labelled, Purity, purity
 from speechkit.syllables.segments import HOP_SECONDS
+
+from .systems import Choice, Segmented, seconds_of, truth_times
+from .tokens import TokenReport, TokenRow
 
 
 class SystemScores(msgspec.Struct, frozen=True):

@@ -12,12 +12,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.sylber.manifests import most_dropped
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
 from speechkit.io.atomic import write_json
 from speechkit.pipeline import Context
 from speechkit.pipeline.manifests import manifest_of
+
+from .manifests import most_dropped
 
 Float = NDArray[np.float32]
 Spans = NDArray[np.int64]

@@ -9,13 +9,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.sylber.systems import Choice, segmenter_of
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
 from speechkit.io.atomic import write_json
 from speechkit.pipeline import Context
 from speechkit.pipeline.manifests import manifest_of
 from speechkit.syllables.tokens import Token, TokenRates, token_rates, with_silence
+
+from .systems import Choice, segmenter_of
 
 
 class TokenRow(msgspec.Struct, frozen=True):

@@ -12,12 +12,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.sylber.seeds import ABOVE_ZERO, Seeds
 from speechkit.errors import AudioError, UserError
 from speechkit.io.atomic import write_json
 from speechkit.pipeline import Context, Interrupted
 from speechkit.pipeline.manifests import manifest_of
 from speechkit.pipeline.processes import is_first, process_count, run_together
+
+from .seeds import ABOVE_ZERO, Seeds
 
 if TYPE_CHECKING:
     from speechkit.encoders.pretraining.batches import WaveformBatches

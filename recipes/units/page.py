@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from speechkit.pipeline import Context
 
 if TYPE_CHECKING:
-    from recipes.units.scores import SystemScore, UnitsReport
     from speechkit.data.records import Utterance
     from speechkit.report.unit_picture import UnitPicture
+
+    from .scores import SystemScore, UnitsReport
 
 CURVE_HEAD = ("layer", "kind", "K", "tokens", "units a token, training", "units a token, test", "tokens/s", "bit/s")
 NGRAMS = ("unigram", "bigram", "trigram")

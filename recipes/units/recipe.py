@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from recipes.units.config import (
+from speechkit.data.records import Utterance
+from speechkit.encoders.load import encoder_digest
+from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+
+from .config import (
     AssignConfig,
     BpeConfig,
     CodebooksConfig,
@@ -10,12 +14,9 @@ from recipes.units.config import (
     PrepareConfig,
     ScoreConfig,
 )
-from recipes.units.frames import LayerFrames
-from recipes.units.scores import score
-from recipes.units.stages import PARTS, BpeCurve, Encode, assign, cluster, prepare, shorten
-from speechkit.data.records import Utterance
-from speechkit.encoders.load import encoder_digest
-from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+from .frames import LayerFrames
+from .scores import score
+from .stages import PARTS, BpeCurve, Encode, assign, cluster, prepare, shorten
 
 TRAIN = external("train_manifest", schema=Utterance)
 TEST = external("test_manifest", schema=Utterance)

@@ -9,12 +9,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.units.stages import STACKED, BpeCurve, Fit, System, streams, systems
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
 from speechkit.pipeline import Context
 from speechkit.pipeline.manifests import manifest_of
 from speechkit.units.health import CodebookHealth, LabelAgreement
+
+from .stages import STACKED, BpeCurve, Fit, System, streams, systems
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,8 +53,9 @@ class UnitsReport(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def score(context: Context) -> None:
     """Judge every quantizer, and write the tables and pictures."""
-    from recipes.units.page import markdown, write_report
     from speechkit.io.atomic import write_json, write_text
+
+    from .page import markdown, write_report
 
     config = context.config
     if config.pictures or config.phones_manifest is None:

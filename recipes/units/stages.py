@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from recipes.units.choice import choose
-from recipes.units.frames import LayerFrames, LayerStore
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError, ConfigError, UserError
 from speechkit.pipeline import Context, Drop, Interrupted, Value, Worker
 from speechkit.pipeline.manifests import manifest_of
+
+from .choice import choose
+from .frames import LayerFrames, LayerStore
 
 if TYPE_CHECKING:
     import numpy as np

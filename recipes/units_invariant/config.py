@@ -6,7 +6,6 @@ from typing import Annotated
 
 import msgspec
 
-from recipes.units.config import Clusters, Count, Layers, Positive
 from speechkit.augment.perturbations import KINDS, Perturbation, PerturbationConfig
 from speechkit.encoders.probing.word_tokens import WordConfig
 from speechkit.errors import ConfigError
@@ -14,6 +13,8 @@ from speechkit.pipeline import NEUTRAL, SHARED
 from speechkit.units.invariant.config import InvariantConfig
 from speechkit.units.kmeans import KMeansConfig
 from speechkit.units.smoothed import Smoothing
+
+from ..units.config import Clusters, Count, Layers, Positive
 
 
 class _Once(msgspec.Struct, frozen=True):

@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from recipes.units_invariant.stages import CLEAN
 from speechkit.errors import AudioError, UserError
 from speechkit.pipeline import Context, Interrupted
 from speechkit.pipeline.manifests import manifest_of
+
+from .stages import CLEAN
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from recipes.units_invariant.config import FeaturesConfig
     from speechkit.augment.perturbations import Perturbation
     from speechkit.data.records import Utterance
+
+    from .config import FeaturesConfig
 
 NOISES = {"train": "noises", "test": "test_noises"}
 """The input that holds the noises of each part."""
@@ -60,8 +62,8 @@ class Encoding:
         self._changes: list[tuple[Perturbation, int]] = [(kind, 0) for kind in config.test_kinds]
         self._kept, self._below = compared, self._encoder
         if part == "train":  # nothing is compared under these changes: what is learned from is enough
-            drawings = msgspec.structs.asdict(config.versions).items()
-            self._changes = [(kind, number) for kind, count in drawings for number in range(count)]
+            drawings: dict[Any, int] = msgspec.structs.asdict(config.versions)
+            self._changes = [(kind, number) for kind, count in drawings.items() for number in range(count)]
             self._kept = learned
             if max(learned) < max(compared):
                 self._below = load_encoder(config.encoder, layer=max(learned), device=device)
@@ -142,9 +144,11 @@ def _answers(
 
     import torch
 
-    settings = (task, torch.get_num_threads())
+    from speechkit.shipped import LoadFirst, call
+
+    settings = (LoadFirst(_begin), _begin, task, torch.get_num_threads())
     # Spawned, never forked: a fork after torch has started its threads deadlocks.
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin, settings)
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), call, settings)
     waiting: deque[Future[list[Version] | str]] = deque()
     try:
         for row in rows:

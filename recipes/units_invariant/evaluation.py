@@ -11,11 +11,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.units_invariant.stages import BASELINE, CLEAN, baselines, layer_store, place
 from speechkit.encoders.probing.abx import AbxDifference, AbxScore
 from speechkit.pipeline import Context
 from speechkit.pipeline.manifests import manifest_of
 from speechkit.units.ued import UedReduction, UedTable
+
+from .stages import BASELINE, CLEAN, baselines, layer_store, place
 
 if TYPE_CHECKING:
     from speechkit.encoders.probing.word_tokens import WordToken
@@ -80,10 +81,11 @@ class InvariantReport(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def evaluate(context: Context) -> None:
     """Compare the quantizers of every layer and K."""
-    from recipes.units_invariant.page import markdown, write_report
     from speechkit.encoders.probing.word_tokens import select_tokens, words_of
     from speechkit.io.atomic import write_json, write_text
     from speechkit.units.quantizers import load_quantizer
+
+    from .page import markdown, write_report
 
     config = context.config
     if config.pictures:
@@ -113,9 +115,9 @@ def evaluate(context: Context) -> None:
         loaded |= _read_otherwise(loaded, config.prices, config.bigram_weights)
         stores = {
             number: layer_store(context.inputs["features"], "test", number)
-            for number in {int(quantizer.spec.encoder.layer) for quantizer in loaded.values()}
+            for number in {_layer(quantizer) for quantizer in loaded.values()}
         }
-        heard = {key: stores[int(quantizer.spec.encoder.layer)] for key, quantizer in loaded.items()}
+        heard = {key: stores[_layer(quantizer)] for key, quantizer in loaded.items()}
         for key, quantizer in loaded.items():
             quantizer.check(heard[key].spec, f"{key[1]} of layer {layer} and K {key[0]}")
         said = _say(loaded, heard, ids, kinds)
@@ -191,6 +193,11 @@ def _read_otherwise(loaded: Mapping[Key, Any], prices: Sequence[float], weights:
     return found
 
 
+def _layer(quantizer: Any) -> int:
+    """Of the encoder whose frames the quantizer names."""
+    return int(quantizer.spec.encoder.layer)
+
+
 def _say(
     quantizers: Mapping[Key, Any], heard: Mapping[Key, Any], ids: Sequence[str], kinds: Sequence[str]
 ) -> dict[Key, dict[str, Units]]:
@@ -198,9 +205,9 @@ def _say(
     from speechkit.units.quantizers import assign_together
 
     said: dict[Key, dict[str, Units]] = {key: {kind: {} for kind in kinds} for key in quantizers}
-    by_layer: dict[str, list[Key]] = {}
+    by_layer: dict[int, list[Key]] = {}
     for key, quantizer in quantizers.items():
-        by_layer.setdefault(quantizer.spec.encoder.layer, []).append(key)
+        by_layer.setdefault(_layer(quantizer), []).append(key)
     for keys in by_layer.values():
         together, store = [quantizers[key] for key in keys], heard[keys[0]]
         for kind in kinds:
@@ -238,7 +245,7 @@ def judge(
 
     def dense(token: WordToken) -> NDArray[np.float32]:
         if not isinstance(quantizer, InvariantQuantizer):
-            return quantizer.centroids[clean[token.utterance][token.begin : token.end]]
+            return np.asarray(quantizer.centroids[clean[token.utterance][token.begin : token.end]])
         return roots(token.utterance)[token.begin : token.end]
 
     apart = {"": [one_hot(token) for token in tokens], "dense ": [dense(token) for token in tokens]}

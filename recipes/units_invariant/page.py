@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from recipes.units_invariant.stages import BASELINE, CLEAN
 from speechkit.augment.perturbations import KINDS
 from speechkit.pipeline import Context
 
+from .stages import BASELINE, CLEAN
+
 if TYPE_CHECKING:
-    from recipes.units_invariant.evaluation import Comparison, InvariantReport, SystemResult
     from speechkit.data.records import Utterance
     from speechkit.report.unit_picture import UnitPicture
+
+    from .evaluation import Comparison, InvariantReport, SystemResult
 
 HEAD = ("layer", "K", "change", "quantizer", "UED", "reduction", "95 %")
 
 
 def table_rows(comparison: Comparison) -> list[tuple[str, ...]]:
     """By change and quantizer: the distance with its interval, the reduction from k-means and its interval."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     known = comparison.systems[BASELINE].ued.scores
     for kind in [*(kind for kind in KINDS if kind in known), "overall", "floor"]:
         for system, result in in_order(comparison):
@@ -43,7 +45,7 @@ def table_rows(comparison: Comparison) -> list[tuple[str, ...]]:
 
 def in_order(comparison: Comparison) -> list[tuple[str, SystemResult]]:
     """The quantizers: the baselines first, then teacher by teacher what teaches and what has learnt."""
-    from recipes.units_invariant.evaluation import is_baseline
+    from .evaluation import is_baseline
 
     def position(system: str) -> tuple[bool, str, bool]:
         teacher = "" if is_baseline(system) else system.rpartition(", ")[2]

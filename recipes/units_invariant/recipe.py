@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from recipes.ssl_probing.stages import AlignWords
-from recipes.units_invariant.config import (
+from speechkit.data.records import Utterance
+from speechkit.encoders.load import encoder_digest
+from speechkit.mining.stages import recognizer_digest
+from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+
+from ..ssl_probing.stages import AlignWords
+from .config import (
     CodebooksConfig,
     EvaluateConfig,
     FeaturesConfig,
@@ -11,13 +16,9 @@ from recipes.units_invariant.config import (
     TrainConfig,
     WordsConfig,
 )
-from recipes.units_invariant.encoding import encode
-from recipes.units_invariant.evaluation import evaluate
-from recipes.units_invariant.stages import cluster, prepare, start_digest, train_quantizers
-from speechkit.data.records import Utterance
-from speechkit.encoders.load import encoder_digest
-from speechkit.mining.stages import recognizer_digest
-from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+from .encoding import encode
+from .evaluation import evaluate
+from .stages import cluster, prepare, start_digest, train_quantizers
 
 TRAIN = external("train_manifest", schema=Utterance)
 TEST = external("test_manifest", schema=Utterance)

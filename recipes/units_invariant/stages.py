@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from recipes.units.choice import choose
 from speechkit.data.records import Utterance
 from speechkit.errors import ConfigError, UserError
 from speechkit.pipeline import Context, Interrupted
 
+from ..units.choice import choose
+
 if TYPE_CHECKING:
-    from recipes.units_invariant.config import TrainConfig, Versions
     from speechkit.encoders.store import FeatureStore
     from speechkit.units.invariant.quantizer import InvariantQuantizer
+
+    from .config import TrainConfig, Versions
 
 CLEAN = "clean"
 BASELINE = "k-means"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from recipes.wer_benchmarks.config import RecognizeConfig, ScoreConfig, SelectConfig
-from recipes.wer_benchmarks.stages import Recognize, recognizers_digest, score, select
 from speechkit.data.records import Utterance
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+
+from .config import RecognizeConfig, ScoreConfig, SelectConfig
+from .stages import Recognize, recognizers_digest, score, select
 
 MANIFEST = external("manifest", schema=Utterance)
 

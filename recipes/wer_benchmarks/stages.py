@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from recipes.wer_benchmarks.recognizers import Hear, load_hear, named_recognizers, searched
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError, ConfigError
 from speechkit.io.hashing import digest_file
 from speechkit.mining.stages import recognizer_digest
 from speechkit.pipeline import Context, Drop, Worker
 from speechkit.runtime import item_seed
+
+from .recognizers import Hear, load_hear, named_recognizers, searched
 
 AGES = ((12, "child to 12"), (17, "13 to 17"), (200, "adult"))
 
@@ -118,7 +119,7 @@ def score(context: Context) -> None:
     texts = {label: {row.id: (row.custom or {})["heard"][label] for row in rows} for label in labels}
     sides = Sides(references, texts, [])
     known = {name for reference in references for name in reference.groups}
-    by = config.by if all(row.speaker for row in rows) else "utterance"
+    by: Literal["utterance", "speaker"] = config.by if all(row.speaker for row in rows) else "utterance"
     scored = compare(
         sides,
         normalizers=[name.strip() for name in config.normalizers.split(",")],

@@ -36,13 +36,15 @@ def prepare(
     """Prepare CORPUS from SRC."""
     import msgspec
 
-    from data_prep import load_corpus
-    from data_prep.command import corpora, show_progress, split_names, table
-    from data_prep.driver import prepare as prepare_corpus
+    from speechkit.data.corpora import corpora_module, load_corpus
+    from speechkit.data.corpora import prepare as prepare_corpus
     from speechkit.errors import UserError
 
+    command = corpora_module("command")
+
     if corpus == "list":
-        typer.echo(msgspec.json.encode(corpora()).decode() if json else _list(corpora()))
+        corpora = command.corpora()
+        typer.echo(msgspec.json.encode(corpora).decode() if json else _list(corpora))
         return
     found = load_corpus(corpus)
     if source is None or out is None:
@@ -51,13 +53,13 @@ def prepare(
         found,
         source,
         out,
-        splits=split_names(splits),
+        splits=command.split_names(splits),
         lang=lang,
         speaker=speaker,
         jobs=jobs,
-        progress=show_progress if sys.stderr.isatty() else None,
+        progress=command.show_progress if sys.stderr.isatty() else None,
     )
-    typer.echo(msgspec.json.encode(summary).decode() if json else table(summary))
+    typer.echo(msgspec.json.encode(summary).decode() if json else command.table(summary))
 
 
 prepare.__doc__ = EXAMPLES

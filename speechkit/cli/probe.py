@@ -55,7 +55,7 @@ def probe(
     from speechkit.encoders.probing.results import ProbeReport
     from speechkit.errors import UserError
     from speechkit.pipeline import outputs, run_recipe
-    from speechkit.pipeline.discover import find_recipe, load_recipe
+    from speechkit.pipeline.discover import load_recipe, shipped_recipe
 
     given = {"speech_manifest": speech, "speakers_manifest": speakers, "commands_manifest": commands}
     if all(path is None for path in given.values()):
@@ -63,7 +63,7 @@ def probe(
     for path in given.values():
         if path is not None and not path.is_file():
             raise UserError(f"{path}: no such manifest; speechkit prepare makes one from a corpus")
-    file = find_recipe("ssl_probing")
+    file = shipped_recipe("ssl_probing")
     recipe = load_recipe(file)
     shared = [f"{name}={path}" for name, path in given.items() if path is not None]
     shared += [f"seed={seed}", f"prepare.command_labels={labels}"]

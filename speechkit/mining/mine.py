@@ -16,7 +16,7 @@ from speechkit.errors import UserError
 from speechkit.io.atomic import atomic_path
 from speechkit.mining.records import Recording, SelectionSummary
 from speechkit.pipeline import DropRecord, outputs, run_recipe
-from speechkit.pipeline.discover import find_recipe, load_recipe
+from speechkit.pipeline.discover import load_recipe, shipped_recipe
 
 Backend = Literal["inline", "pool", "ray"]
 
@@ -94,7 +94,7 @@ def mine(
         settings.append(f"export.formats=[{', '.join(formats)}]")
     if clips != "none":
         settings.append(f"export.clips={clips}")
-    recipe_file = find_recipe("mining")
+    recipe_file = shipped_recipe("mining")
     recipe = load_recipe(recipe_file)
     stages = folder / "stages"
     code = run_recipe(

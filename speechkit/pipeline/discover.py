@@ -1,9 +1,7 @@
-"""Finding recipes: by name in ``recipes/`` of the current folder or of the project, or by the path of a recipe.py."""
+"""Finding recipes: by name in ``recipes/`` of the current folder or of speechkit, or by the path of a recipe.py."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import sys
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -12,47 +10,45 @@ from types import ModuleType
 
 from speechkit.errors import SpeechkitError, UserError
 from speechkit.pipeline.recipe import Recipe
+from speechkit.shipped import load_module, shipped_folder
 
 
 def load_recipe_module(path: Path) -> ModuleType:
-    """Import a recipe.py under a name that is the same in every process.
+    """Import a recipe.py under a name that is the same in every process; its folder is a package.
 
     Raises:
         UserError: if there is no such file, or it cannot be imported.
     """
     path = path.resolve()
-    name = f"speechkit_recipe_{path.parent.name}_{hashlib.blake2b(str(path).encode(), digest_size=4).hexdigest()}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise UserError(f"{path}: no such recipe")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # before it runs, so that its classes find their own module
-    # Recipes of one project may import `recipes.x` and modules beside recipes/.
-    project = str(path.parent.parent.parent)
-    if path.parent.parent.name == "recipes" and project not in sys.path:
-        sys.path.append(project)
+    if not path.is_file() or path.suffix != ".py" or "." in path.stem:
+        raise UserError(f"{path}: no such recipe; a recipe is a Python file, recipe.py as a rule")
+    home, project = path.parent.parent, str(path.parent.parent.parent)
+    if home.name == "recipes" and home != shipped_folder("recipes") and project not in sys.path:
+        sys.path.append(project)  # a project's recipes may import what lies beside recipes/
     try:
-        spec.loader.exec_module(module)
+        return load_module(path.parent, path.stem)
     except SpeechkitError:
-        del sys.modules[name]
         raise
     except Exception as error:
-        del sys.modules[name]
         raise UserError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
-    return module
+
+
+def recipe_module(name: str, module: str = "recipe") -> ModuleType:
+    """A module of a shipped recipe: the very object that the runner uses."""
+    return load_module(shipped_folder("recipes") / name, module)
+
+
+def shipped_recipe(name: str) -> Path:
+    """The recipe.py of that name that comes with speechkit, whatever the working folder holds."""
+    return shipped_folder("recipes") / name / "recipe.py"
 
 
 def recipe_folders() -> Iterator[Path]:
-    """Where recipes live: ``recipes/`` of the current folder, then of the project that speechkit comes from."""
-    here = Path.cwd() / "recipes"
-    home = Path(__file__).resolve().parent.parent.parent / "recipes"
-    seen = set()
-    for folder in (here, home):
-        if folder.is_dir() and folder.resolve() not in seen:
-            seen.add(folder.resolve())
-            yield folder
+    """Where recipes live: ``recipes/`` of the current folder, then those that come with speechkit."""
+    here, home = Path.cwd() / "recipes", shipped_folder("recipes")
+    if here.is_dir() and here.resolve() != home:
+        yield here
+    yield home
 
 
 def recipe_names() -> dict[str, Path]:

@@ -14,6 +14,7 @@ from speechkit.errors import UserError
 from speechkit.pipeline.discover import load_recipe_module
 from speechkit.pipeline.parts import INDEX, PartIndex
 from speechkit.pipeline.stage import Stage
+from speechkit.shipped import folder_of
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ def job_for(
         device=device,
         cpus=stage.resources.cpus,
         gpus=stage.resources.gpus,
-        recipe_file=None if recipe_file is None else recipe_file.absolute(),
+        recipe_file=_file_of(run) if recipe_file is None else recipe_file.absolute(),
     )
 
 
@@ -187,6 +188,11 @@ class PartResult(msgspec.Struct, frozen=True):
     audio_seconds: float = 0.0
     errors: list[ItemError] = msgspec.field(default_factory=list)
     trace: str = ""
+
+
+def _file_of(run: type) -> Path | None:
+    folder = folder_of(run.__module__)
+    return None if folder is None else folder / "recipe.py"
 
 
 def _name_of(type_: type) -> str:

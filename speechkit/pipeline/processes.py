@@ -19,6 +19,7 @@ from speechkit.errors import SpeechkitError, UserError
 from speechkit.pipeline.context import Context
 from speechkit.pipeline.interrupt import Interrupted
 from speechkit.runtime import available_cpus, gpu_count
+from speechkit.shipped import LoadFirst
 
 POLL_SECONDS = 0.2
 """How soon a request to stop is passed on."""
@@ -59,7 +60,8 @@ def run_together(function: Callable[[Context], None], context: Context, count: i
         for rank in range(count):
             ours, theirs = spawning.Pipe(duplex=False)
             named = {**rendezvous, "RANK": str(rank), "LOCAL_RANK": str(rank), PLACE: str(rank)}
-            process = spawning.Process(target=_serve, args=(function, far, theirs, stop), daemon=True)
+            arguments = (LoadFirst(function), function, far, theirs, stop)
+            process = spawning.Process(target=_serve, args=arguments, daemon=True)
             with _environment({**named, **threads}):
                 process.start()
             theirs.close()
@@ -144,7 +146,7 @@ class _FarStop:
         return bool(self._event.is_set())
 
 
-def _serve(function: Callable[[Context], None], context: Context, pipe: Connection, stop: Any) -> None:
+def _serve(_: object, function: Callable[[Context], None], context: Context, pipe: Connection, stop: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run's own process passes the request on
     context.progress = _FarProgress(pipe, is_first())  # type: ignore[assignment]
     context._stop = _FarStop(stop)  # type: ignore[assignment]

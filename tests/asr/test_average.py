@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from recipes.asr_ctc.average import average_models, main
 from speechkit.asr.ctc_model import CtcConfig, CtcModel
 from speechkit.errors import UserError
+from speechkit.pipeline.discover import recipe_module
+
+_average = recipe_module("asr_ctc", "average")
+average_models = _average.average_models
+main = _average.main
 
 
 def _saved(folder: Path, seed: int, **shape: object) -> Path:

@@ -7,9 +7,15 @@ import sys
 import numpy as np
 import pytest
 
-from recipes.asr_ctc.english import HELD_OUT, main, sentences, spoken_form
 from speechkit.data import read_manifest
 from speechkit.io.audio import write_audio
+from speechkit.pipeline.discover import recipe_module
+
+_english = recipe_module("asr_ctc", "english")
+HELD_OUT = _english.HELD_OUT
+main = _english.main
+sentences = _english.sentences
+spoken_form = _english.spoken_form
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,13 @@ import pytest
 import soundfile
 from safetensors.torch import load_file, save_file
 
-from recipes.asr_ctc.recipe import recipe
 from speechkit.asr import load_recognizer
 from speechkit.data import Utterance, write_manifest
 from speechkit.errors import UserError
 from speechkit.pipeline import outputs, run_recipe
+from speechkit.pipeline.discover import recipe_module
+
+recipe = recipe_module("asr_ctc").recipe
 
 CONF = Path(__file__).resolve().parents[2] / "recipes" / "asr_ctc" / "conf"
 

@@ -10,11 +10,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep import load_corpus
-from data_prep.corpus import LeftOut
-from data_prep.driver import Summary, prepare
+from speechkit.data.corpora import corpora_module
 from speechkit.data.manifest import audio_path, read_manifest
 from speechkit.data.records import Utterance
+
+load_corpus = corpora_module().load_corpus
+LeftOut = corpora_module("corpus").LeftOut
+_driver = corpora_module("driver")
+Summary = _driver.Summary
+prepare = _driver.prepare
 
 RATE = 16000
 

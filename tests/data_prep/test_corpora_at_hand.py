@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import soundfile
 
-from data_prep.common_voice import unquoted
+from speechkit.data.corpora import corpora_module
 from speechkit.data.manifest import audio_path
 from speechkit.errors import UserError
+
+unquoted = corpora_module("common_voice").unquoted
 
 
 def test_librispeech_counts_speakers_texts_and_lengths(run, shared_data):

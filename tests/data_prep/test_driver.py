@@ -16,15 +16,26 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-import data_prep
-from data_prep import CORPORA, load_corpus
-from data_prep.archives import unpacked
-from data_prep.command import run_module
-from data_prep.corpus import Clip, Corpus, LeftOutReason, Request
-from data_prep.driver import prepare
-from data_prep.tables import read_lines, read_map, whole_number
 from speechkit.cli.prepare import prepare as prepare_command
+from speechkit.data.corpora import corpora_module
 from speechkit.errors import UserError
+
+_data_prep = corpora_module()
+CORPORA = _data_prep.CORPORA
+load_corpus = _data_prep.load_corpus
+unpacked = corpora_module("archives").unpacked
+run_module = corpora_module("command").run_module
+_corpus = corpora_module("corpus")
+Clip = _corpus.Clip
+Corpus = _corpus.Corpus
+LeftOutReason = _corpus.LeftOutReason
+Request = _corpus.Request
+prepare = corpora_module("driver").prepare
+_tables = corpora_module("tables")
+read_lines = _tables.read_lines
+read_map = _tables.read_map
+whole_number = _tables.whole_number
+data_prep = corpora_module()
 
 
 @pytest.fixture
@@ -202,7 +213,7 @@ def test_a_header_that_would_fill_the_memory_is_refused(tmp_path):
 
 
 def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("data_prep.archives.FREE_BYTES", 1 << 20)
+    monkeypatch.setattr(corpora_module("archives"), "FREE_BYTES", 1 << 20)
     archive = tar_with(tmp_path / "a.tar.gz", (tarfile.TarInfo("zeros"), bytes(8 << 20)))
     with pytest.raises(UserError, match="expands to more than"):
         unpacked(archive, tmp_path / "out")

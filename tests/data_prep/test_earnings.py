@@ -6,8 +6,10 @@ import json
 
 import pytest
 
-from data_prep.earnings_calls import read_call
+from speechkit.data.corpora import corpora_module
 from speechkit.errors import UserError
+
+read_call = corpora_module("earnings_calls").read_call
 
 HEAD = "token|speaker|ts|endTs|punctuation|case|tags|wer_tags\n"
 CALL = HEAD + (

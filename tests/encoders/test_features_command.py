@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from recipes.ssl_features.recipe import recipe
 from speechkit.cli.main import app, call
 from speechkit.data import Utterance, write_manifest
 from speechkit.data.manifest import read_manifest
@@ -15,6 +14,9 @@ from speechkit.encoders import FeatureStore, load_encoder
 from speechkit.errors import UserError
 from speechkit.io.audio import write_audio
 from speechkit.pipeline import outputs, run_recipe
+from speechkit.pipeline.discover import recipe_module
+
+recipe = recipe_module("ssl_features").recipe
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from speechkit.pipeline.config import read_settings
+from speechkit.pipeline.discover import recipe_module
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 FILES = sorted(RECIPES.glob("*/conf/*.yaml"))
@@ -15,7 +15,7 @@ FILES = sorted(RECIPES.glob("*/conf/*.yaml"))
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parents[1].name}-{file.stem}")
 def test_settings_of_recipes_can_be_read(file):
-    recipe = import_module(f"recipes.{file.parents[1].name}.recipe").recipe
+    recipe = recipe_module(file.parents[1].name).recipe
     settings = read_settings(recipe, [file], [])
     for stage in recipe.stages:
         assert isinstance(settings.config(stage), stage.config)

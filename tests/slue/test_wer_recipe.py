@@ -10,13 +10,22 @@ import numpy as np
 import pytest
 import soundfile
 
-from recipes.slue.corpora import slurp_rows, split_of, squad_rows
-from recipes.slue.earnings21 import call_pieces, write_rows
-from recipes.slue.recipe import recipe as slue_recipe
-from recipes.wer_benchmarks.recipe import recipe as wer_recipe
-from recipes.wer_benchmarks.recognizers import named_recognizers, searched
 from speechkit.errors import ConfigError, UserError
 from speechkit.pipeline import run_recipe
+from speechkit.pipeline.discover import recipe_module
+
+_corpora = recipe_module("slue", "corpora")
+slurp_rows = _corpora.slurp_rows
+split_of = _corpora.split_of
+squad_rows = _corpora.squad_rows
+_earnings21 = recipe_module("slue", "earnings21")
+call_pieces = _earnings21.call_pieces
+write_rows = _earnings21.write_rows
+slue_recipe = recipe_module("slue").recipe
+wer_recipe = recipe_module("wer_benchmarks").recipe
+_recognizers = recipe_module("wer_benchmarks", "recognizers")
+named_recognizers = _recognizers.named_recognizers
+searched = _recognizers.searched
 
 TEXTS = {"a": "the cat sat", "b": "on a mat", "c": "and slept"}
 HEARD = {"a": "the cat sat", "b": "on the mat", "c": "and slept"}

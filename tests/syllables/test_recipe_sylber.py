@@ -6,9 +6,6 @@ import msgspec
 import pytest
 import torch
 
-from recipes.sylber.recipe import recipe
-from recipes.sylber.scores import Scores
-from recipes.sylber.seeds import Seeds, tier_spans
 from speechkit.data import Utterance, write_manifest
 from speechkit.data.manifest import read_manifest
 from speechkit.data.records import AlignmentItem
@@ -16,6 +13,13 @@ from speechkit.encoders import load_encoder
 from speechkit.errors import ConfigError, UserError
 from speechkit.io.audio import audio_info, read_audio
 from speechkit.pipeline import outputs, run_recipe
+from speechkit.pipeline.discover import recipe_module
+
+recipe = recipe_module("sylber").recipe
+Scores = recipe_module("sylber", "scores").Scores
+_seeds = recipe_module("sylber", "seeds")
+Seeds = _seeds.Seeds
+tier_spans = _seeds.tier_spans
 
 TINY = Path(__file__).resolve().parents[2] / "recipes" / "sylber" / "conf" / "tiny.yaml"
 

@@ -2,8 +2,11 @@
 
 import pytest
 
-from recipes.sylber import cross_lingual, draw
 from speechkit.data import Utterance, write_manifest
+from speechkit.pipeline.discover import recipe_module
+
+cross_lingual = recipe_module("sylber", "cross_lingual")
+draw = recipe_module("sylber", "draw")
 
 
 @pytest.fixture

@@ -4,10 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from recipes.sylber.config import SecondConfig, SeedsConfig, TokensConfig
-from recipes.sylber.recipe import recipe
 from speechkit.errors import ConfigError
 from speechkit.pipeline.config import read_settings
+from speechkit.pipeline.discover import recipe_module
+
+_config = recipe_module("sylber", "config")
+SecondConfig = _config.SecondConfig
+SeedsConfig = _config.SeedsConfig
+TokensConfig = _config.TokensConfig
+recipe = recipe_module("sylber").recipe
 
 CONF = Path(__file__).resolve().parents[2] / "recipes" / "sylber" / "conf"
 

@@ -5,13 +5,20 @@ from types import SimpleNamespace
 
 import pytest
 
-from recipes.sylber import seeds, systems, tokens, training
-from recipes.sylber.recipe import recipe
-from recipes.sylber.stages import AlignSilver, AlignTruth
 from speechkit.data import Utterance, write_manifest
 from speechkit.data.manifest import read_manifest
 from speechkit.errors import ConfigError, UserError
 from speechkit.pipeline import outputs, run_recipe
+from speechkit.pipeline.discover import recipe_module
+
+seeds = recipe_module("sylber", "seeds")
+systems = recipe_module("sylber", "systems")
+tokens = recipe_module("sylber", "tokens")
+training = recipe_module("sylber", "training")
+recipe = recipe_module("sylber").recipe
+_stages = recipe_module("sylber", "stages")
+AlignSilver = _stages.AlignSilver
+AlignTruth = _stages.AlignTruth
 
 
 def said(name, speaker, text="some words", duration=2.0):

@@ -7,13 +7,21 @@ import numpy as np
 import pytest
 import soundfile
 
-from recipes.sylber.config import SecondConfig, SeedsConfig
-from recipes.sylber.seeds import Seeds, make_seeds
-from recipes.sylber.training import recorded_noises, teacher_cutting
 from speechkit.data import Utterance, write_manifest
 from speechkit.data.records import AlignmentItem
 from speechkit.errors import AudioError, UserError
 from speechkit.pipeline import DropRecord
+from speechkit.pipeline.discover import recipe_module
+
+_config = recipe_module("sylber", "config")
+SecondConfig = _config.SecondConfig
+SeedsConfig = _config.SeedsConfig
+_seeds = recipe_module("sylber", "seeds")
+Seeds = _seeds.Seeds
+make_seeds = _seeds.make_seeds
+_training = recipe_module("sylber", "training")
+recorded_noises = _training.recorded_noises
+teacher_cutting = _training.teacher_cutting
 
 SEEDS = Seeds("dynamic", 4, 30, 32.0, 6)
 SECOND = 16_000

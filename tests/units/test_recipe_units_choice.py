@@ -9,17 +9,21 @@ import numpy as np
 import pytest
 import soundfile
 
-from recipes.units.page import lead
-from recipes.units.recipe import recipe as units
-from recipes.units.scores import UnitsReport, read_report
-from recipes.units_invariant.evaluation import InvariantReport
-from recipes.units_invariant.page import markdown
-from recipes.units_invariant.recipe import recipe as invariant
 from speechkit.data.manifest import read_jsonl, write_manifest
 from speechkit.data.records import Utterance
 from speechkit.errors import ConfigError, UserError
 from speechkit.pipeline import outputs, run_recipe
+from speechkit.pipeline.discover import recipe_module
 from speechkit.pipeline.manifests import manifest_of
+
+lead = recipe_module("units", "page").lead
+units = recipe_module("units").recipe
+_scores = recipe_module("units", "scores")
+UnitsReport = _scores.UnitsReport
+read_report = _scores.read_report
+InvariantReport = recipe_module("units_invariant", "evaluation").InvariantReport
+markdown = recipe_module("units_invariant", "page").markdown
+invariant = recipe_module("units_invariant").recipe
 
 BOTH = pytest.mark.parametrize("recipe", [units, invariant], ids=lambda recipe: recipe.name)
 RATE = 16_000

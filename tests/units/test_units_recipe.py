@@ -9,10 +9,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from recipes.units.page import curve_rows, markdown, rows_of
-from recipes.units.recipe import recipe
-from recipes.units.scores import joined, read_report
-from recipes.units.stages import Variance
 from speechkit.data.manifest import read_jsonl, write_manifest
 from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.errors import ConfigError, UserError
@@ -20,11 +16,22 @@ from speechkit.io.audio import write_audio
 from speechkit.lm.ngram_training import estimate
 from speechkit.lm.sequence_bits import sequence_bits, unit_words
 from speechkit.pipeline import Interrupted, outputs, run_recipe
+from speechkit.pipeline.discover import recipe_module
 from speechkit.units.acoustic_bpe import AcousticBpe
 from speechkit.units.codebook import Codebook
 from speechkit.units.kmeans import train_kmeans
 from speechkit.units.sequences import read_sequences
 from speechkit.units.token_sequences import encode_sequence
+
+_page = recipe_module("units", "page")
+curve_rows = _page.curve_rows
+markdown = _page.markdown
+rows_of = _page.rows_of
+recipe = recipe_module("units").recipe
+_scores = recipe_module("units", "scores")
+joined = _scores.joined
+read_report = _scores.read_report
+Variance = recipe_module("units", "stages").Variance
 
 TINY = Path(__file__).parents[2] / "recipes/units/conf/tiny.yaml"
 LETTERS = "abcd"

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 class Objective(Protocol):
     """A family of pre-training with its network: what a batch holds, what is minimised, what is kept."""
 
-    network: nn.Module
+    @property
+    def network(self) -> nn.Module:
+        """What is trained."""
 
     def groups(self) -> list[list[nn.Parameter]]:
         """Parameters by learning rate; two groups where some of them start from a teacher's."""

@@ -11,16 +11,20 @@ import torch
 from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
-from recipes.ssl_pretrain import targets
-from recipes.ssl_pretrain.config import TrainConfig
-from recipes.ssl_pretrain.recipe import recipe
-from recipes.ssl_pretrain.speech import pieces
-from recipes.ssl_pretrain.stages import contrastive, new_encoder
 from speechkit.data import write_manifest
 from speechkit.data.manifest import read_manifest
 from speechkit.encoders import load_encoder
 from speechkit.errors import UserError
 from speechkit.pipeline import outputs, run_recipe
+from speechkit.pipeline.discover import recipe_module
+
+targets = recipe_module("ssl_pretrain", "targets")
+TrainConfig = recipe_module("ssl_pretrain", "config").TrainConfig
+recipe = recipe_module("ssl_pretrain").recipe
+pieces = recipe_module("ssl_pretrain", "speech").pieces
+_stages = recipe_module("ssl_pretrain", "stages")
+contrastive = _stages.contrastive
+new_encoder = _stages.new_encoder
 
 TINY = Path(__file__).resolve().parents[3] / "recipes" / "ssl_pretrain" / "conf" / "tiny.yaml"
 

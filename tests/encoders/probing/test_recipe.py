@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from recipes.ssl_probing.recipe import recipe
-from recipes.ssl_probing.stages import AlignWords, _phones
 from speechkit.asr.hypothesis import Emissions
 from speechkit.cli.main import call
 from speechkit.data.manifest import read_manifest, write_manifest
@@ -23,6 +21,12 @@ from speechkit.encoders.probing.tasks import WORD_TASKS, ProbeItem
 from speechkit.errors import ConfigError
 from speechkit.io.audio import audio_info, write_audio
 from speechkit.pipeline import outputs, run_recipe
+from speechkit.pipeline.discover import recipe_module
+
+recipe = recipe_module("ssl_probing").recipe
+_stages = recipe_module("ssl_probing", "stages")
+AlignWords = _stages.AlignWords
+_phones = _stages._phones
 
 WORDS = ["one", "two", "bead", "cafe"]
 LETTER_SECONDS = 0.1

@@ -8,20 +8,39 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from recipes.slue_encoders.compare import EncoderComparison, JudgedBy, best_of, judged_by, telling_pairs
-from recipes.slue_encoders.judging import tuned_on
-from recipes.slue_encoders.pages import Cell, page, published_rows, said_of_pairs, said_of_published
-from recipes.slue_encoders.recipe import recipe
-from recipes.slue_encoders.spoken_slurp import main as spoken_main
-from recipes.slue_encoders.spoken_slurp import slue_entities
-from recipes.slue_encoders.stages import check_manifests, shown_names, systems_to_train
-from recipes.slue_encoders.tasks import all_digests, read_tasks, training_digests
+from speechkit.data.corpora import corpora_module
 from speechkit.data.manifest import read_jsonl, read_manifest, write_manifest
 from speechkit.errors import ConfigError, UserError
 from speechkit.io.atomic import write_json
 from speechkit.pipeline import outputs, run_recipe
+from speechkit.pipeline.discover import recipe_module
 from speechkit.slue.published import PUBLISHED, published_for
 from speechkit.slue.tasks import TASKS
+
+_compare = recipe_module("slue_encoders", "compare")
+EncoderComparison = _compare.EncoderComparison
+JudgedBy = _compare.JudgedBy
+best_of = _compare.best_of
+judged_by = _compare.judged_by
+telling_pairs = _compare.telling_pairs
+tuned_on = recipe_module("slue_encoders", "judging").tuned_on
+_pages = recipe_module("slue_encoders", "pages")
+Cell = _pages.Cell
+page = _pages.page
+published_rows = _pages.published_rows
+said_of_pairs = _pages.said_of_pairs
+said_of_published = _pages.said_of_published
+recipe = recipe_module("slue_encoders").recipe
+spoken_main = recipe_module("slue_encoders", "spoken_slurp").main
+slue_entities = recipe_module("slue_encoders", "spoken_slurp").slue_entities
+_stages = recipe_module("slue_encoders", "stages")
+check_manifests = _stages.check_manifests
+shown_names = _stages.shown_names
+systems_to_train = _stages.systems_to_train
+_tasks = recipe_module("slue_encoders", "tasks")
+all_digests = _tasks.all_digests
+read_tasks = _tasks.read_tasks
+training_digests = _tasks.training_digests
 
 TINY = Path(__file__).parents[3] / "recipes/slue_encoders/conf/tiny.yaml"
 
@@ -128,7 +147,7 @@ def test_which_differences_hold_is_said(found):
 
 def test_an_interrupted_run_goes_on_and_does_nothing_twice(settings, done, tmp_path, monkeypatch):
     """Stopped behind the first system of each stage, again and again, it ends with the scores of the other run."""
-    import recipes.slue_encoders.judging as judging
+    judging = recipe_module("slue_encoders", "judging")
     import speechkit.slue.systems.endtoend as endtoend
     from speechkit.pipeline.context import Context
 
@@ -269,8 +288,8 @@ def test_questions_of_dev_may_ask_about_passages_of_their_own(speaker, tmp_path)
 
 
 def test_spoken_orders_of_people_are_compared(shared_data, tmp_path):
-    from data_prep.audio_labels import CORPUS
-    from data_prep.driver import prepare
+    CORPUS = corpora_module("audio_labels").CORPUS
+    prepare = corpora_module("driver").prepare
 
     prepare(CORPUS, shared_data / "barista-intents", tmp_path / "all", lang="en")
     rows = absolute(tmp_path / "all" / "all.jsonl", list(read_manifest(tmp_path / "all" / "all.jsonl"))[:24])

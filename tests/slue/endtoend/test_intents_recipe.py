@@ -11,14 +11,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipes.slue_intents.recipe import recipe
-from recipes.slue_intents.report import Scores, learning_curve
-from recipes.slue_intents.sound_groups import folds_of_groups, sound_groups, sound_print
-from recipes.slue_intents.stages import Item, Prediction, classify, majority, recognized, safe
 from speechkit.cli.main import call
 from speechkit.data.manifest import read_jsonl, write_jsonl
 from speechkit.pipeline import outputs, run_recipe
+from speechkit.pipeline.discover import recipe_module
 from speechkit.slue.metrics.slots import Command, score_commands
+
+recipe = recipe_module("slue_intents").recipe
+_report = recipe_module("slue_intents", "report")
+Scores = _report.Scores
+learning_curve = _report.learning_curve
+_sound_groups = recipe_module("slue_intents", "sound_groups")
+folds_of_groups = _sound_groups.folds_of_groups
+sound_groups = _sound_groups.sound_groups
+sound_print = _sound_groups.sound_print
+_stages = recipe_module("slue_intents", "stages")
+Item = _stages.Item
+Prediction = _stages.Prediction
+classify = _stages.classify
+majority = _stages.majority
+recognized = _stages.recognized
+safe = _stages.safe
 
 TINY = Path(__file__).parents[3] / "recipes/slue_intents/conf/tiny.yaml"
 

@@ -10,13 +10,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from recipes.units_invariant import encoding
-from recipes.units_invariant.config import Versions
-from recipes.units_invariant.evaluation import discrimination, read_report, statistics
-from recipes.units_invariant.pack import pack_folders
-from recipes.units_invariant.page import abx_rows, in_order, markdown, quality_rows
-from recipes.units_invariant.recipe import recipe
-from recipes.units_invariant.stages import versions_of
 from speechkit.augment.perturbations import AUDIBLE
 from speechkit.cli.main import call
 from speechkit.data.manifest import write_manifest
@@ -29,10 +22,26 @@ from speechkit.encoders.store import FeatureStore
 from speechkit.errors import SpeechkitError, UserError
 from speechkit.io.audio import write_audio
 from speechkit.pipeline import outputs, run_recipe
+from speechkit.pipeline.discover import recipe_module
 from speechkit.units.codebook import Codebook
 from speechkit.units.embedded import unpack
 from speechkit.units.quantizers import load_quantizer
 from speechkit.units.ued_measurement import measure_ued, read_noises
+
+encoding = recipe_module("units_invariant", "encoding")
+Versions = recipe_module("units_invariant", "config").Versions
+_evaluation = recipe_module("units_invariant", "evaluation")
+discrimination = _evaluation.discrimination
+read_report = _evaluation.read_report
+statistics = _evaluation.statistics
+pack_folders = recipe_module("units_invariant", "pack").pack_folders
+_page = recipe_module("units_invariant", "page")
+abx_rows = _page.abx_rows
+in_order = _page.in_order
+markdown = _page.markdown
+quality_rows = _page.quality_rows
+recipe = recipe_module("units_invariant").recipe
+versions_of = recipe_module("units_invariant", "stages").versions_of
 
 WORDS = ("bead", "cafe", "dance")
 

@@ -8,8 +8,6 @@ import sys
 import numpy as np
 import pytest
 
-from recipes.units_invariant import encoding, pack
-from recipes.units_invariant.recipe import recipe
 from speechkit.data.manifest import write_manifest
 from speechkit.data.records import Utterance
 from speechkit.encoders.store import FeatureStore
@@ -17,6 +15,11 @@ from speechkit.errors import ConfigError, UserError
 from speechkit.io.audio import write_audio
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.pipeline.config import read_settings
+from speechkit.pipeline.discover import recipe_module
+
+encoding = recipe_module("units_invariant", "encoding")
+pack = recipe_module("units_invariant", "pack")
+recipe = recipe_module("units_invariant").recipe
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,0 @@
-"""Numbered recipes, a folder each."""

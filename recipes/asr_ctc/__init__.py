@@ -1,1 +1,0 @@
-"""Train, or fine-tune, a CTC character recogniser on any manifest."""

@@ -1,1 +1,0 @@
-"""Mine aligned audio and text from recordings and documents."""

@@ -1,1 +1,0 @@
-"""The sample that the demo mines, and the program that made it."""

@@ -1,1 +1,0 @@
-"""Text tasks of spoken language understanding, and what recognition errors cost them."""

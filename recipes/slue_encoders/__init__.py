@@ -1,1 +1,0 @@
-"""Speech encoders compared on understanding."""

@@ -1,1 +1,0 @@
-"""Encode a manifest with any speech encoder, in parts, on any backend."""

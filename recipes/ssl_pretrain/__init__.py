@@ -1,1 +1,0 @@
-"""Pre-train a speech encoder on recordings alone: contrastive, predictive, generative, or distilled from another."""

@@ -1,1 +1,0 @@
-"""Probe a frozen encoder: characters, phones, speakers, commands and words, each with an interval."""

@@ -1,1 +1,0 @@
-"""Syllables without labels: silver alignments to judge by, Sylber training in two stages, tokens and scores."""

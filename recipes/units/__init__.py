@@ -1,1 +1,0 @@
-"""Discrete units by k-means, and what they tell."""
