@@ -18,7 +18,7 @@ from .stages import DEV, RECORD, System, read_systems
 from .tasks import LOCALISATION, TaskData, read_tasks
 
 if TYPE_CHECKING:
-    from speechkit.encoders.probing.layer_cache import LayerCache
+    from speechkit.encoders.store import FeatureStore
     from speechkit.slue.metrics.localisation import OffsetChoice
 
 PREDICTIONS = "predictions.jsonl"
@@ -60,7 +60,9 @@ def systems_to_judge(tasks: Mapping[str, TaskData], systems: Sequence[System]) -
     return sorted(found, key=lambda system: (system.order, tasks[system.task].home, system.task))
 
 
-def judged_layers(context: Context, encoder: str, tasks: Mapping[str, TaskData], home: str, folder: Path) -> LayerCache:
+def judged_layers(
+    context: Context, encoder: str, tasks: Mapping[str, TaskData], home: str, folder: Path
+) -> FeatureStore:
     """The layers of all that is judged in one folder of manifests, computed unless they are there."""
     from speechkit.encoders import load_encoder
     from speechkit.slue.systems.endtoend import cache_layers
@@ -81,7 +83,7 @@ def tuned_on(task: TaskData, split: str) -> Path | None:
     return task.dev if task.name == LOCALISATION and split != "dev" else None
 
 
-def judge(context: Context, task: TaskData, system: System, cache: LayerCache | None, kept: Path) -> None:
+def judge(context: Context, task: TaskData, system: System, cache: FeatureStore | None, kept: Path) -> None:
     """Write the predictions of a system, and behind them its record."""
     from speechkit.data.manifest import write_jsonl
     from speechkit.io.atomic import write_json
@@ -109,7 +111,7 @@ def judge(context: Context, task: TaskData, system: System, cache: LayerCache | 
     )
 
 
-def tuned(context: Context, task: TaskData, trained: Path, cache: LayerCache | None) -> OffsetChoice | None:
+def tuned(context: Context, task: TaskData, trained: Path, cache: FeatureStore | None) -> OffsetChoice | None:
     """The offset and the treatment of silence that are best for localisation on dev; None where nothing is tuned."""
     from speechkit.slue.fields.localised import gold_localised, predicted_localised
     from speechkit.slue.fields.options import Options

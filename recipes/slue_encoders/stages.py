@@ -117,7 +117,7 @@ def shown_names(encoders: Sequence[str]) -> dict[str, str]:
 
 def train_systems(context: Context) -> None:
     """A system for each task and encoder; those that are done survive an interruption."""
-    from speechkit.encoders.probing.layer_cache import LayerCache
+    from speechkit.encoders.store import FeatureStore
     from speechkit.slue.systems.endtoend import train_system
 
     config = context.config
@@ -136,7 +136,7 @@ def train_systems(context: Context) -> None:
                 msgspec.structs.replace(config.head, encoder=system.encoder, finetune=system.finetuned),
                 dev_manifest=task.dev,
                 documents=task.passages(context.scratch),
-                cache=None if system.finetuned else LayerCache(layers),
+                cache=None if system.finetuned else FeatureStore(layers, "all"),
                 dev_prefix=DEV,
                 device=context.device,
                 should_stop=lambda: context.interrupted,

@@ -23,7 +23,7 @@ from speechkit.slue.systems.examples import NO_VALUE, row_of, slot_fields
 from .sound_groups import folds_of_groups, sound_groups, sound_print
 
 if TYPE_CHECKING:
-    from speechkit.encoders.probing.layer_cache import LayerCache
+    from speechkit.encoders.store import FeatureStore
     from speechkit.slue.systems.system_spec import SystemConfig
 
 
@@ -97,7 +97,7 @@ def encode(context: Context) -> None:
 
 def train_heads(context: Context) -> None:
     """A head for each encoder, share and fold; what it says of the fold."""
-    from speechkit.encoders.probing.layer_cache import LayerCache
+    from speechkit.encoders.store import FeatureStore
     from speechkit.slue.systems.system_spec import SystemConfig
 
     config = context.config
@@ -105,7 +105,7 @@ def train_heads(context: Context) -> None:
     found: list[Prediction] = []
     jobs = [(n, s, f) for n in listed(config.encoders) for s in sorted(config.shares) for f in range(config.folds)]
     for done, (name, share, fold) in enumerate(jobs):
-        cache = LayerCache(Path(context.inputs["layers"]) / safe(name))
+        cache = FeatureStore(Path(context.inputs["layers"]) / safe(name), "all")
         settings = SystemConfig(
             encoder=name,
             pooling=config.pooling,
@@ -183,7 +183,7 @@ def run_system(
     folder: Path,
     share: float,
     fold: int,
-    cache: LayerCache | None,
+    cache: FeatureStore | None,
 ) -> list[Prediction]:
     """Train unless it was done before an interruption, and predict the fold."""
     import torch

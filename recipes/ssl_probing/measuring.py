@@ -20,8 +20,8 @@ from speechkit.runtime import item_seed
 from .stages import CHARACTERS, COMMANDS, DIGITS, PHONES, SPEAKERS
 
 if TYPE_CHECKING:
-    from speechkit.encoders.probing.layer_cache import LayerCache
     from speechkit.encoders.probing.results import Score
+    from speechkit.encoders.store import FeatureStore
 
     from .config import ProbeConfig
 
@@ -36,7 +36,7 @@ def encode(context: Context) -> None:
     """
     from speechkit.data.audio import read_waveform
     from speechkit.encoders import load_encoder
-    from speechkit.encoders.probing.layer_cache import write_layers
+    from speechkit.encoders.stages import write_layers
 
     encoder = load_encoder(context.config.encoder, device=context.device)
     rows = list(context.read("audio"))
@@ -67,12 +67,12 @@ def probe(context: Context) -> None:
     Raises:
         UserError: if nothing could be measured.
     """
-    from speechkit.encoders.probing.layer_cache import LayerCache
     from speechkit.encoders.probing.results import ProbeReport
+    from speechkit.encoders.store import FeatureStore
     from speechkit.io.atomic import write_json
 
     begun = time.monotonic()
-    cache = LayerCache(context.inputs["features"])
+    cache = FeatureStore(context.inputs["features"], "all")
     scores: list[Score] = []
     left_out: dict[str, str] = {}
 
@@ -98,7 +98,7 @@ def probe(context: Context) -> None:
 
 
 def _measures(
-    context: Context, cache: LayerCache, leave_out: Callable[[str, str], None]
+    context: Context, cache: FeatureStore, leave_out: Callable[[str, str], None]
 ) -> dict[str, Callable[[], list[Score]]]:
     """A measurement for every task that has items whose recordings could be encoded."""
     from speechkit.encoders.probing.tasks import probe_labels, probe_symbols
@@ -147,7 +147,7 @@ def _measures(
 
 
 def _words(
-    context: Context, cache: LayerCache, rows: dict[str, list[Utterance]], leave_out: Callable[[str, str], None]
+    context: Context, cache: FeatureStore, rows: dict[str, list[Utterance]], leave_out: Callable[[str, str], None]
 ) -> list[Score]:
     """Word discrimination on the test speakers."""
     from speechkit.encoders.probing.tasks import probe_words

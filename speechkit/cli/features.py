@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -144,25 +144,24 @@ def _items(encoder: Any, inputs: list[Path]) -> Iterator[tuple[str, Callable[[],
     """The name of every item, and what gives its frames and says what is wrong with its sound."""
     import numpy as np
 
-    from speechkit.data.audio import WAVEFORM_RATE, read_waveform
+    from speechkit.data.audio import read_waveform
     from speechkit.data.listening import listen, sound_notes
     from speechkit.data.manifest import audio_path, read_manifest
-    from speechkit.encoders.stages import WINDOW_SECONDS
+    from speechkit.encoders.stages import encode_frames
     from speechkit.io.audio import stream_audio
 
-    def whole(parts: Iterable[Any]) -> Any:
-        return np.concatenate([encoder.encode(np.zeros(0, np.float32)), *parts])
+    rate = encoder.spec.sample_rate
 
     def of_row(row: Utterance, manifest: Path) -> tuple[Any, list[str]]:
-        waveform = read_waveform(row, manifest)
+        waveform = read_waveform(row, manifest, sample_rate=rate)
         # Flat tops are seen at the file's own rate alone: elsewhere it is read once more.
-        at_its_rate = row.sample_rate == WAVEFORM_RATE
+        at_its_rate = row.sample_rate == rate
         notes = sound_notes([waveform]) if at_its_rate else listen(audio_path(manifest, row), row)
-        encode = encoder.encode if row.duration <= WINDOW_SECONDS else lambda w: whole(encoder.stream([w]))
-        return encode(waveform), notes
+        return encode_frames(encoder, waveform), notes
 
     def of_file(path: Path) -> tuple[Any, list[str]]:
-        return whole(encoder.encode_long(path)), sound_notes(stream_audio(path, sample_rate=None))
+        none = encoder.encode(np.zeros(0, np.float32))
+        return np.concatenate([none, *encoder.encode_long(path)]), sound_notes(stream_audio(path, sample_rate=None))
 
     for path in inputs:
         if _is_manifest(path):
@@ -176,7 +175,9 @@ def _deviation(encoder: Any, path: Path) -> dict[str, float]:
     from speechkit.encoders.encoder import window_deviation
     from speechkit.io.audio import read_audio
 
-    error, cosine = window_deviation(encoder, path, encoder.encode(read_audio(path)))
+    error, cosine = window_deviation(
+        encoder, path, encoder.encode(read_audio(path, sample_rate=encoder.spec.sample_rate))
+    )
     return {"relative_error": error, "lowest_cosine": cosine}
 
 
@@ -184,7 +185,10 @@ def _summary(folder: Path) -> dict[str, Any]:
     import msgspec
 
     from speechkit.encoders.store import FeatureStore
+    from speechkit.errors import UserError
 
+    if folder.is_file():
+        raise UserError(f"{folder}: is a file; name the folder that speechkit features wrote")
     store = FeatureStore(folder)
     frames = store.total_frames
     return {

@@ -49,14 +49,19 @@ def read_cut(
 
 
 def read_waveform(
-    row: Utterance, manifest: Path | str, *, begin: int = 0, num_samples: int | None = None
+    row: Utterance,
+    manifest: Path | str,
+    *,
+    begin: int = 0,
+    num_samples: int | None = None,
+    sample_rate: int = WAVEFORM_RATE,
 ) -> NDArray[np.float32]:
-    """The samples (time,) of a row of a manifest at 16 kHz, which encoders and recognisers take.
+    """The samples (time,) of a row of a manifest at ``sample_rate``, 16 kHz as recognisers take them unless given.
 
     ``begin`` and ``num_samples`` choose a piece, and errors are raised, as `read_cut` says.
     """
     path = audio_path(manifest, row)
-    return read_cut(path, row, sample_rate=WAVEFORM_RATE, begin=begin, num_samples=num_samples)
+    return read_cut(path, row, sample_rate=sample_rate, begin=begin, num_samples=num_samples)
 
 
 def cut_blocks(

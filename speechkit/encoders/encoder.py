@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.encoders.spec import HOP_SAMPLES, SAMPLE_RATE, EncoderSpec
+from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import AudioError
 from speechkit.io.audio import audio_info
 from speechkit.io.windows import plan_windows, stream_windows
@@ -48,7 +48,7 @@ class Encoder(ABC):
 
     def num_frames(self, samples: int) -> int:
         """Frames of a waveform of so many samples."""
-        return samples // HOP_SAMPLES
+        return samples // self.spec.hop
 
     def encode_long(
         self, path: str | Path, window_seconds: float = 20.0, context_seconds: float = 2.0
@@ -58,11 +58,11 @@ class Encoder(ABC):
         Each window also hears the seconds before and behind it; what was computed of those is thrown away. What this
         changes against encoding the recording at once is measured by `window_deviation`.
         """
-        samples = round(audio_info(path).duration * SAMPLE_RATE)
-        frames = samples // HOP_SAMPLES
-        window, context = round(window_seconds * 50), round(context_seconds * 50)
+        rate, hop = self.spec.sample_rate, self.spec.hop
+        frames = round(audio_info(path).duration * rate) // hop
+        window, context = (round(seconds * rate / hop) for seconds in (window_seconds, context_seconds))
         plan = plan_windows(frames, [(0, frames)] if frames else [], window, context)
-        for part, waveform in stream_windows(str(path), plan, HOP_SAMPLES):
+        for part, waveform in stream_windows(str(path), plan, hop, sample_rate=rate):
             kept = self.encode(waveform)[part.keep_begin - part.begin : part.keep_end - part.begin]
             if len(kept) != part.keep_end - part.keep_begin:
                 raise AudioError(f"{path}: ends after {part.begin + len(kept)} of {frames} frames; decode it again")
@@ -75,17 +75,33 @@ class Encoder(ABC):
 
         Frames come once a window and the context behind it have been heard, or the blocks end.
         """
-        window, context = (round(seconds * 50) * HOP_SAMPLES for seconds in (window_seconds, context_seconds))
-        held, before = np.zeros(0, np.float32), 0
+        for window, begin, end in self._windows(blocks, window_seconds, context_seconds):
+            yield self.encode(window)[begin:end]
+
+    def stream_layers(
+        self, blocks: Iterable[Float], window_seconds: float = 20.0, context_seconds: float = 2.0
+    ) -> Iterator[Float]:
+        """All layers (L + 1, T, D) of such samples; see `stream`."""
+        for window, begin, end in self._windows(blocks, window_seconds, context_seconds):
+            yield self.encode_layers(window)[:, begin:end]
+
+    def _windows(
+        self, blocks: Iterable[Float], window_seconds: float, context_seconds: float
+    ) -> Iterator[tuple[Float, int, int]]:
+        """Windows with their context, and which of their frames are wanted; without any frame, an empty one."""
+        hop = self.spec.hop
+        rate = self.spec.sample_rate / hop
+        window, context = (round(seconds * rate) * hop for seconds in (window_seconds, context_seconds))
+        held, before, begun = np.zeros(0, np.float32), 0, False
         for block in blocks:
             held = np.concatenate([held, np.asarray(block, np.float32)])
             while len(held) >= before + window + context:
-                frames = self.encode(held[: before + window + context])
-                yield frames[before // HOP_SAMPLES : (before + window) // HOP_SAMPLES]
+                yield held[: before + window + context], before // hop, (before + window) // hop
+                begun = True
                 kept = min(context, before + window)
                 held, before = held[before + window - kept :], kept
-        if len(held) - before >= HOP_SAMPLES:
-            yield self.encode(held)[before // HOP_SAMPLES :]
+        if len(held) - before >= hop or not begun:
+            yield held, before // hop, len(held) // hop
 
 
 def window_deviation(encoder: Encoder, path: str | Path, whole: Float) -> tuple[float, float]:

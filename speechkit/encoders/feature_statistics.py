@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from speechkit.encoders.store import FeatureStore
 from speechkit.errors import UserError
 
 STATISTICS_FRAMES = 200_000
@@ -39,3 +40,8 @@ def feature_statistics(
     mean = total / seen
     deviation = np.sqrt(np.maximum(squares / seen - np.square(mean), 0))
     return mean.astype(np.float32), np.where(deviation > 1e-5, deviation, 1).astype(np.float32)
+
+
+def layer_statistics(store: FeatureStore, ids: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """`feature_statistics` of every dimension of every layer, (L, D) each."""
+    return feature_statistics(lambda name: store.layers(name).transpose(1, 0, 2), ids)

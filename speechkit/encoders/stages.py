@@ -1,13 +1,19 @@
-"""The stage that encodes a manifest, for any recipe."""
+"""The one way from rows of a manifest to stored features: a worker, a function of a whole input, and their parts."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from speechkit.data import Utterance
+from speechkit.encoders.spec import EncoderSpec
+from speechkit.encoders.store import FeatureWriter, LayerFrames, layers_spec, why_unfit
 from speechkit.errors import AudioError, UserError
 from speechkit.pipeline import (
     NEUTRAL,
@@ -24,10 +30,12 @@ from speechkit.pipeline import (
     stage,
 )
 from speechkit.pipeline.arrays import read_record_arrays
+from speechkit.pipeline.manifests import manifest_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from speechkit.encoders.encoder import Encoder
 
+Float = NDArray[np.float32]
 WINDOW_SECONDS = 30.0
 DROP_REASONS = ("unreadable_audio", "shorter_than_a_frame", "not_finite")
 
@@ -49,59 +57,206 @@ class StoreConfig(msgspec.Struct, frozen=True):
     shard_megabytes: Annotated[int, NEUTRAL] = 256
 
 
-class Extract(Worker):
-    """Frames of every cut; those longer than half a minute go through windows with context."""
+class Encode(Worker):
+    """Frames of every row of a manifest; long rows go through windows with context.
 
-    config: FeaturesConfig
+    The stage's config has ``encoder``, ``dtype``, ``compute`` and either ``layer``, one or the last, or ``layers``. Of
+    one layer, a row comes back as a manifest's row with its frames; of ``layers``, as one `LayerFrames` each. Audio
+    paths are relative to the input that ``custom.manifest`` of a row names, or ``custom.part`` as ``PART_manifest``, or
+    else to the input ``manifest``; where ``custom.id`` is given, the row is stored under it.
+    """
+
+    longest_seconds = WINDOW_SECONDS
+    """Longer rows go through windows, except of ``layers``, whose rows are encoded whole."""
 
     def setup(self, device: str) -> None:
         """Load the encoder.
 
         Raises:
+            ConfigError: if a layer is not there.
             UserError: if two rows of the manifest have one id, by which the store would tell them apart hours later.
         """
         from speechkit.data.manifest import read_manifest, unique_ids
         from speechkit.encoders.load import load_encoder
 
         config = self.config
-        if config.manifest:
+        if getattr(config, "manifest", None):
             for _ in unique_ids(read_manifest(config.manifest), config.manifest):
                 pass
-        self.encoder = load_encoder(config.encoder, layer=config.layer, device=device, dtype=config.compute)
+        layers = getattr(config, "layers", None)
+        self.layers = None if layers is None else sorted(set(layers))
+        layer = config.layer if self.layers is None else self.layers[-1]
+        self.encoder = load_encoder(config.encoder, layer=layer, device=device, dtype=config.compute)
         self.together = 1 if device == "cpu" else config.batch_size
 
-    def process(self, batch: list[Utterance]) -> list[Value | Drop]:
-        """A record with its frames and the encoder's spec, or why there is none."""
+    def process(self, batch: list[Utterance]) -> list[Value | Drop | list[Value | Drop]]:
+        """A record with its frames and the encoder's spec for each layer, or why there is none."""
         from speechkit.data.audio import read_waveform
 
-        answers: list[Value | Drop | None] = [None] * len(batch)
-        waveforms: dict[int, NDArray[np.float32]] = {}
-        for place, row in enumerate(batch):
+        answers: list[Value | Drop | list[Value | Drop] | None] = [None] * len(batch)
+        waveforms: dict[int, Float] = {}
+        rate = self.encoder.spec.sample_rate
+        for index, row in enumerate(batch):
             try:
-                waveforms[place] = read_waveform(row, self.config.manifest or "")
+                waveforms[index] = read_waveform(row, manifest_of(self.inputs, manifest_name(row)), sample_rate=rate)
             except AudioError as error:
-                answers[place] = Drop("unreadable_audio", str(error))
+                answers[index] = Drop("unreadable_audio", str(error))
+        if self.layers is not None:
+            for index, waveform in waveforms.items():
+                answers[index] = self._layers(batch[index], self.encoder.encode_layers(waveform), self.layers)
+            return [answer for answer in answers if answer is not None]
         # Batches of like length waste little; results do not depend on who stands beside whom.
-        order = sorted(waveforms, key=lambda place: len(waveforms[place]))
+        order = sorted(waveforms, key=lambda index: len(waveforms[index]))
         for begin in range(0, len(order), self.together):
-            places = order[begin : begin + self.together]
-            for place, frames in zip(places, self._encode([waveforms[p] for p in places]), strict=True):
-                answers[place] = self._answer(batch[place], frames)
+            some = order[begin : begin + self.together]
+            for index, frames in zip(some, self._encode([waveforms[i] for i in some]), strict=True):
+                answers[index] = self._row(batch[index], frames)
         return [answer for answer in answers if answer is not None]
 
-    def _encode(self, waveforms: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        if max(map(len, waveforms)) > WINDOW_SECONDS * 16_000:
-            return [np.concatenate([self.encoder.encode(w[:0]), *self.encoder.stream([w])]) for w in waveforms]
+    def _encode(self, waveforms: list[Float]) -> list[Float]:
+        if max(map(len, waveforms)) > self.longest_seconds * self.encoder.spec.sample_rate:
+            return [encode_frames(self.encoder, waveform, None, 0) for waveform in waveforms]
         return self.encoder.encode_batch(waveforms)
 
-    def _answer(self, row: Utterance, frames: NDArray[np.float32]) -> Value | Drop:
-        from speechkit.encoders.store import why_unfit
-
+    def _row(self, row: Utterance, frames: Float) -> Value | Drop:
         unfit = why_unfit(frames, self.config.dtype)
         if unfit is not None:
             return Drop(*unfit)
         notes = {**(row.custom or {}), "encoder": msgspec.to_builtins(self.encoder.spec), "frames": len(frames)}
         return Value(msgspec.structs.replace(row, custom=notes), {"frames": frames.astype(self.config.dtype)})
+
+    def _layers(self, row: Utterance, states: Float, layers: Sequence[int]) -> list[Value | Drop] | Drop:
+        unfit = next((why for layer in layers if (why := why_unfit(states[layer], self.config.dtype))), None)
+        if unfit is not None:
+            return Drop(*unfit)
+        custom = row.custom or {}
+        return [
+            Value(
+                LayerFrames(
+                    custom.get("id", row.id),
+                    custom.get("part", ""),
+                    layer,
+                    msgspec.structs.replace(self.encoder.spec, layer=str(layer)),
+                    states.shape[1],
+                ),
+                {"frames": states[layer].astype(self.config.dtype)},
+            )
+            for layer in layers
+        ]
+
+
+def manifest_name(row: Utterance) -> str:
+    """The input that holds the manifest of a row, to which its audio path is relative; see `Encode`."""
+    custom = row.custom or {}
+    if "manifest" in custom:
+        return str(custom["manifest"])
+    return f"{custom['part']}_manifest" if "part" in custom else "manifest"
+
+
+def encode_layers(context: Context) -> None:
+    """All layers of the rows of the input ``audio``, by one pass each, into the store ``features``.
+
+    The stage's config has ``encoder`` and ``dtype``; the rows' audio paths are those of `Encode`.
+
+    Raises:
+        UserError: if nothing can be encoded.
+    """
+    from speechkit.encoders.load import load_encoder
+
+    encoder = load_encoder(context.config.encoder, device=context.device)
+    rows = list(context.read("audio"))
+    reasons: list[str] = []
+
+    def leave_out(name: str, reason: str, detail: str) -> None:
+        context.drop(name, reason, detail)
+        context.log(f"left out {name}: {reason}: {detail}")
+        reasons.append(f"{name}: {reason}: {detail}")
+
+    def waveforms() -> Iterator[tuple[str, Float]]:
+        from speechkit.data.audio import read_waveform
+
+        for number, row in enumerate(rows, 1):
+            try:
+                manifest = manifest_of(context.inputs, manifest_name(row))
+                yield row.id, read_waveform(row, manifest, sample_rate=encoder.spec.sample_rate)
+            except AudioError as error:
+                leave_out(row.id, "unreadable_audio", str(error))
+            context.progress.update(number, len(rows))
+
+    written = write_layers(
+        context.output("features"), encoder, waveforms(), context.config.dtype, leave_out, longest_seconds=math.inf
+    )
+    if not written:
+        raise UserError(f"none of {len(rows)} recordings could be encoded; the first one, {reasons[0]}")
+    if reasons:
+        context.say(f"left out {len(reasons)} of {len(rows)} recordings; drops.jsonl says why")
+
+
+def write_layers(
+    folder: str | Path,
+    encoder: Encoder,
+    items: Iterable[tuple[str, Float]],
+    dtype: str = "float16",
+    leave_out: Callable[[str, str, str], None] | None = None,
+    *,
+    layers: Sequence[int] | None = None,
+    longest_seconds: float = WINDOW_SECONDS,
+) -> int:
+    """Encode items (id, waveform) one by one and store layers of them; returns how many items were stored.
+
+    Items shorter than a frame are stored without frames.
+
+    Args:
+        folder: of the store.
+        encoder: whose layers.
+        items: ids and waveforms.
+        dtype: of the store.
+        leave_out: is told the id, reason and detail of an item whose layers are not finite in this dtype.
+        layers: which; all when absent.
+        longest_seconds: longer waveforms go through windows with context.
+
+    Raises:
+        UserError: for such an item where there is no ``leave_out``.
+    """
+    wanted = list(range(encoder.num_layers + 1) if layers is None else layers)
+    count = 0
+    with FeatureWriter(folder, layers_spec(encoder.spec, wanted), dtype) as writer:
+        for name, waveform in items:
+            frames = encode_frames(encoder, waveform, wanted, longest_seconds)
+            unfit = why_unfit(frames, dtype) if leave_out is not None and len(frames) else None
+            if unfit is not None and leave_out is not None:
+                leave_out(name, *unfit)
+                continue
+            writer.add(name, frames)
+            count += 1
+    return count
+
+
+def encode_frames(
+    encoder: Encoder,
+    waveform: Float,
+    layers: Sequence[int] | None = None,
+    longest_seconds: float = WINDOW_SECONDS,
+) -> Float:
+    """Frames (T, D) of a waveform (S,), or of several ``layers`` side by side (T, L * D); see `encode_states`."""
+    if layers is None:
+        if len(waveform) <= longest_seconds * encoder.spec.sample_rate:
+            return encoder.encode(waveform)
+        return np.concatenate(list(encoder.stream([waveform])))
+    states = encode_states(encoder, waveform, longest_seconds)
+    if list(layers) != list(range(len(states))):
+        states = states[list(layers)]
+    return np.ascontiguousarray(states.transpose(1, 0, 2)).reshape(states.shape[1], len(states) * states.shape[2])
+
+
+def encode_states(encoder: Encoder, waveform: Float, longest_seconds: float = WINDOW_SECONDS) -> Float:
+    """All layers (L + 1, T, D) of a waveform (S,).
+
+    One of more than ``longest_seconds`` goes through windows with context, so that memory grows with the result only.
+    """
+    if len(waveform) <= longest_seconds * encoder.spec.sample_rate:
+        return encoder.encode_layers(waveform)
+    return np.concatenate(list(encoder.stream_layers([waveform])), axis=1)
 
 
 def gather(context: Context) -> None:
@@ -110,15 +265,12 @@ def gather(context: Context) -> None:
     Raises:
         UserError: if there are no frames at all.
     """
-    from speechkit.encoders.spec import EncoderSpec
-    from speechkit.encoders.store import FeatureWriter
-
     rows = context.read("features")
     first: Any = next(rows, None)
     path = context.inputs["features"]
     if first is None:
         raise UserError(
-            f"{path}: no cut could be encoded; drops.jsonl beside it says why, unless the manifest is empty; mend the "
+            f"{path}: no cut could be encoded; drops.jsonl beside it says why, unless the manifest is empty; fix the "
             "cuts and run again with --force"
         )
     spec = msgspec.convert(first.custom["encoder"], EncoderSpec)
@@ -142,7 +294,7 @@ def feature_stages(first: int) -> tuple[Stage, Stage]:
         Stage(
             number=first,
             name="features",
-            run=Extract,
+            run=Encode,
             inputs=(external("manifest", schema=Utterance), model("encoder")),
             outputs=(Output("features.jsonl", schema=Utterance, min_records=0),),
             config=FeaturesConfig,

@@ -1,11 +1,15 @@
-"""Features on the disk: safetensors shards with the encoder's spec, memory-mapped when read, never one file a cut."""
+"""Features on the disk, of one layer or several: written and read with the encoder's spec, never one file a cut.
+
+A store is a folder of safetensors shards, memory-mapped when read; several layers of a frame lie side by side. The
+records of an encode stage (`LayerFrames` and their arrays) are read in the same way.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -21,6 +25,23 @@ INDEX = "features.json"
 UNFINISHED = "features.unfinished.json"
 SHARDS = "features-*.safetensors"
 SHARD_BYTES = 256 << 20
+
+
+def layers_spec(spec: EncoderSpec, layers: Sequence[int]) -> EncoderSpec:
+    """The spec of a store that holds these layers of an encoder side by side; ``spec`` is of any one layer."""
+    first = list(layers) == list(range(len(layers)))
+    return msgspec.structs.replace(
+        spec, layer=f"all:{len(layers)}" if first else ",".join(map(str, layers)), dim=len(layers) * spec.dim
+    )
+
+
+def stored_layers(spec: EncoderSpec) -> tuple[int, ...]:
+    """The layers that lie side by side in a store of this spec; none for a weighted sum of layers."""
+    kind, _, count = spec.layer.partition(":")
+    if kind == "all" and count.isdigit():
+        return tuple(range(int(count)))
+    numbers = spec.layer.split(",")
+    return tuple(map(int, numbers)) if all(number.isdigit() for number in numbers) else ()
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
@@ -181,63 +202,119 @@ def why_unfit(frames: NDArray[np.floating[Any]], dtype: str) -> tuple[str, str] 
     )
 
 
-class FeatureStore:
-    """Read a folder that `FeatureWriter` wrote.
+class LayerFrames(msgspec.Struct, frozen=True):
+    """Record of an encode stage: the frames of a recording in one layer.
 
-    Raises:
-        UserError: if the folder holds no store or a half-written one, or a shard is missing or damaged.
+    ``part`` is of the corpus, such as ``train``; ``encoder`` is the spec of this layer; ``features`` names the array.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        self._index = _read_index(self.folder)
-        self._places = {place.id: place for place in self._index.items}
-        self._rows = [0] * len(self._index.shards)
-        for place in self._index.items:
-            if not 0 <= place.shard < len(self._rows):
-                raise UserError(f"{self.folder / INDEX}: {place.id!r} lies in no shard; write the features again")
-            self._rows[place.shard] += place.frames
-        self._frames: dict[int, NDArray[Any]] = {}
+    id: str
+    part: str
+    layer: int
+    encoder: EncoderSpec
+    frames: int
+    features: str | None = None
+
+
+class FeatureStore:
+    """Frames by the ids of their recordings: a folder that `FeatureWriter` wrote, or the records of an encode stage.
+
+    Shapes: T frames, L layers, D width of a layer.
+
+    Args:
+        source: the folder, or a file of `LayerFrames`.
+        layers: which are read: one, several, or ``all`` for a store that must hold all layers of its encoder. When
+            absent everything that is stored is read, the layers of a frame side by side.
+        part: of records, the part that is read.
+
+    Raises:
+        UserError: if there is no store or a half-written one, a shard is missing or damaged, or a layer is not stored.
+    """
+
+    def __init__(
+        self, source: str | Path, layers: int | Sequence[int] | Literal["all"] | None = None, part: str | None = None
+    ) -> None:
+        self.folder = Path(source)
+        self._source: _Source = _Records(self.folder, part) if self.folder.suffix == ".jsonl" else _Shards(self.folder)
+        stored = stored_layers(self._source.spec)
+        if layers == "all":
+            if not self._source.spec.layer.startswith("all:"):
+                raise UserError(
+                    f"{source}: holds layer {self._source.spec.layer} of {self._source.spec.model}; all layers are "
+                    "needed, as the features stages of ssl_probing and slue_intents store them"
+                )
+            layers = stored
+        self._chosen = None if layers is None else (layers,) if isinstance(layers, int) else tuple(layers)
+        missing = [layer for layer in self._chosen or () if layer not in stored]
+        if missing:
+            raise UserError(
+                f"{source}: holds layer {self._source.spec.layer} of {self._source.spec.model}, not {missing[0]}; "
+                "write the features again with that layer"
+            )
+        self.num_layers = len(stored if self._chosen is None else self._chosen) or 1
+        self.dim = self._source.spec.dim // (len(stored) or 1)
 
     @property
     def spec(self) -> EncoderSpec:
-        """The encoder that the features came from."""
-        return self._index.spec
+        """The encoder that the features came from; of layers that were asked for, the last one's."""
+        if self._chosen is None:
+            return self._source.spec
+        return msgspec.structs.replace(self._source.spec, layer=str(self._chosen[-1]), dim=self.dim)
 
     @property
     def total_frames(self) -> int:
         """Frames of all items."""
-        return sum(place.frames for place in self._index.items)
+        return sum(self._source.frames.values())
 
     def ids(self) -> list[str]:
         """In the order in which they were written."""
-        return list(self._places)
+        return list(self._source.frames)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._source.frames)
 
     def __contains__(self, id: str) -> bool:  # noqa: A002 - the record's own word
-        return id in self._places
+        return id in self._source.frames
 
-    def __getitem__(self, id: str) -> NDArray[Any]:  # noqa: A002 - the record's own word
-        """Frames (T, D) of an item, a read-only view of the mapped file.
+    def frames(self, id: str) -> int:  # noqa: A002
+        """How many frames an item has."""
+        self._require(id)
+        return self._source.frames[id]
+
+    def __getitem__(self, id: str) -> NDArray[Any]:  # noqa: A002
+        """Frames (T, D) of an item as they are stored, several layers side by side (T, L * D); of a shard a view.
 
         Raises:
             UserError: if there is no such item.
         """
-        place = self._places.get(id)
-        if place is None:
-            raise UserError(f"{self.folder}: holds no features of {id!r}; write them, or take its manifest")
-        return self._shard(place.shard)[place.begin : place.begin + place.frames]
+        self._require(id)
+        if self._chosen is None:
+            return self._source.read(id, None, 0, None)
+        parts = [self._source.read(id, layer, 0, None) for layer in self._chosen]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def layers(self, id: str, begin: int = 0, end: int | None = None) -> NDArray[np.float32]:  # noqa: A002
+        """The layers of an item, or of its frames from ``begin`` to ``end``: (L, T, D)."""
+        self._require(id)
+        if self._chosen is None or self._chosen == stored_layers(self._source.spec):
+            rows = np.asarray(self._source.read(id, None, begin, end), np.float32)
+            stacked: NDArray[np.float32] = rows.reshape(len(rows), self.num_layers, self.dim).transpose(1, 0, 2)
+            return stacked
+        return np.stack([self.layer(id, layer, begin, end) for layer in self._chosen])
+
+    def layer(self, id: str, layer: int, begin: int = 0, end: int | None = None) -> NDArray[np.float32]:  # noqa: A002
+        """One layer of an item: (T, D)."""
+        self._require(id)
+        return np.asarray(self._source.read(id, layer, begin, end), np.float32)
 
     def batches(self, frames: int) -> Iterator[NDArray[np.float32]]:
         """All frames in order as float32 (n, D), ``frames`` at a time and a rest."""
         held: list[NDArray[np.float32]] = []
         count = 0
-        for shard in range(len(self._index.shards)):
-            mapped = self._shard(shard)
-            for begin in range(0, len(mapped), frames):
-                held.append(np.asarray(mapped[begin : begin + frames], np.float32))
+        for name in self._source.frames:
+            rows = self[name]
+            for begin in range(0, len(rows), frames):
+                held.append(np.asarray(rows[begin : begin + frames], np.float32))
                 count += len(held[-1])
                 while count >= frames:
                     joined = np.concatenate(held)
@@ -246,11 +323,73 @@ class FeatureStore:
         if count:
             yield np.concatenate(held)
 
-    def _shard(self, number: int) -> NDArray[Any]:
-        if number not in self._frames:
-            path = inside(self.folder, self._index.shards[number])
-            self._frames[number] = _mapped(path, self._index, self._rows[number])
-        return self._frames[number]
+    def _require(self, name: str) -> None:
+        if name not in self._source.frames:
+            raise UserError(f"{self.folder}: holds no features of {name!r}; write them, or take its manifest")
+
+
+class _Source(Protocol):
+    """Where stored frames lie; ``frames`` counts those of each item, in order."""
+
+    spec: EncoderSpec
+    frames: dict[str, int]
+
+    def read(self, id: str, layer: int | None, begin: int, end: int | None) -> NDArray[Any]:  # noqa: A002
+        """Frames of an item in one layer, or in all side by side."""
+
+
+class _Records:
+    """The records and arrays of an encode stage, read one by one."""
+
+    def __init__(self, manifest: Path, part: str | None) -> None:
+        from speechkit.data.manifest import read_jsonl
+
+        self._manifest = manifest
+        rows = [row for row in read_jsonl(manifest, LayerFrames) if part is None or row.part == part]
+        if not rows:
+            raise UserError(f"{manifest}: holds no {part or 'recording'} frames; run the features stage again")
+        self._rows = {(row.id, row.layer): row for row in rows}
+        self._layers = sorted({row.layer for row in rows})
+        self.frames = {row.id: row.frames for row in rows}
+        self.spec = layers_spec(rows[0].encoder, self._layers) if len(self._layers) > 1 else rows[0].encoder
+
+    def read(self, id: str, layer: int | None, begin: int, end: int | None) -> NDArray[Any]:  # noqa: A002
+        """See `_Source`."""
+        from speechkit.pipeline.arrays import read_record_arrays
+
+        references = [self._rows[id, each].features or "" for each in (self._layers if layer is None else [layer])]
+        arrays = [read_record_arrays(self._manifest, reference)["frames"][begin:end] for reference in references]
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1)
+
+
+class _Shards:
+    """A folder that `FeatureWriter` wrote."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._index = _read_index(folder)
+        self.spec = self._index.spec
+        self._places = {place.id: place for place in self._index.items}
+        self.frames = {place.id: place.frames for place in self._index.items}
+        self._rows = [0] * len(self._index.shards)
+        for place in self._index.items:
+            if not 0 <= place.shard < len(self._rows):
+                raise UserError(f"{folder / INDEX}: {place.id!r} lies in no shard; write the features again")
+            self._rows[place.shard] += place.frames
+        self._mapped: dict[int, NDArray[Any]] = {}
+        layers = stored_layers(self.spec)
+        width = self.spec.dim // (len(layers) or 1)
+        self._columns: dict[int | None, slice] = {None: slice(None)}
+        self._columns |= {layer: slice(n * width, (n + 1) * width) for n, layer in enumerate(layers)}
+
+    def read(self, id: str, layer: int | None, begin: int, end: int | None) -> NDArray[Any]:  # noqa: A002
+        """See `_Source`; a read-only view of the mapped file."""
+        place = self._places[id]
+        if place.shard not in self._mapped:
+            path = inside(self._folder, self._index.shards[place.shard])
+            self._mapped[place.shard] = _mapped(path, self._index, self._rows[place.shard])
+        frames = self._mapped[place.shard][place.begin : place.begin + place.frames]
+        return frames[begin:end, self._columns[layer]]
 
 
 def _read_index(folder: Path) -> StoreIndex:

@@ -11,13 +11,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from speechkit.encoders.feature_statistics import layer_statistics
 from speechkit.encoders.probing.abx import abx_score
 from speechkit.encoders.probing.dtw import distance_matrix
-from speechkit.encoders.probing.layer_cache import LayerCache, frame_statistics
 from speechkit.encoders.probing.pooled_probe import pool_statistics, train_pooled_probe
 from speechkit.encoders.probing.results import Score
 from speechkit.encoders.probing.same_different import Pooling, embed_segment, same_different
 from speechkit.encoders.probing.word_tokens import WordToken
+from speechkit.encoders.store import FeatureStore
 from speechkit.errors import UserError
 from speechkit.metrics.bootstrap import bootstrap_ratio
 from speechkit.metrics.error_rates import word_errors
@@ -54,7 +55,7 @@ class ProbeItem(msgspec.Struct, frozen=True, omit_defaults=True):
 def probe_symbols(
     task: str,
     items: Sequence[ProbeItem],
-    cache: LayerCache,
+    cache: FeatureStore,
     *,
     hidden: int = 0,
     epochs: int = 10,
@@ -85,7 +86,7 @@ def probe_symbols(
     probe = train_ctc_probe(
         fitting,
         cache.layers,
-        frame_statistics(cache, [item.id for item in fitting]),
+        layer_statistics(cache, [item.id for item in fitting]),
         CtcProbeConfig(hidden, epochs, batch_utterances, learning_rate),
         seed=seed,
         device=device,
@@ -121,7 +122,7 @@ def probe_symbols(
     )
 
 
-def probe_labels(task: str, items: Sequence[ProbeItem], cache: LayerCache, *, folds: int = 1, seed: int = 0) -> Score:
+def probe_labels(task: str, items: Sequence[ProbeItem], cache: FeatureStore, *, folds: int = 1, seed: int = 0) -> Score:
     """Share of right classes of a linear classifier on pooled frames.
 
     Each of the folds 0 to ``folds - 1`` is tested in turn by a classifier that was trained on the others. With several
@@ -181,7 +182,7 @@ def probe_labels(task: str, items: Sequence[ProbeItem], cache: LayerCache, *, fo
 def probe_words(
     test: Sequence[WordToken],
     dev: Sequence[WordToken],
-    cache: LayerCache,
+    cache: FeatureStore,
     *,
     standardize: bool = True,
     seed: int = 0,
@@ -212,7 +213,7 @@ def probe_words(
     deviation = np.ones_like(mean)
     if standardize:
         known = dev or test
-        mean, deviation = frame_statistics(cache, list(dict.fromkeys(token.utterance for token in known)))
+        mean, deviation = layer_statistics(cache, list(dict.fromkeys(token.utterance for token in known)))
 
     def segments(tokens: Sequence[WordToken], layer: int) -> list[Float]:
         return [

@@ -14,49 +14,20 @@ from torch import Tensor, nn
 from speechkit.augment.waveforms import AugmentConfig, augment_waveform, mask_features
 from speechkit.data.audio import read_waveform
 from speechkit.data.records import Utterance
-from speechkit.encoders.encoder import Encoder, Float
-from speechkit.encoders.probing.layer_cache import LayerCache
-from speechkit.encoders.spec import HOP_SAMPLES, SAMPLE_RATE
+from speechkit.encoders.spec import HOP_SAMPLES
+from speechkit.encoders.store import FeatureStore
 from speechkit.slue.systems.examples import Example
 from speechkit.training import LengthBuckets
 
-LONGEST_SECONDS = 30.0
-WINDOW_SECONDS, CONTEXT_SECONDS = 20.0, 2.0
 MIN_FRAMES = 8
 """A shorter recording is filled up with silence: every head needs some frames."""
 Targets = Callable[[Sequence[Example]], dict[str, Tensor]]
 
 
-def waveform_of(utterance: Utterance, manifest: Path) -> Float:
+def waveform_of(utterance: Utterance, manifest: Path) -> NDArray[np.float32]:
     """The samples (S,) of a manifest's utterance at 16 kHz, no fewer than `MIN_FRAMES` frames of them."""
     waveform = read_waveform(utterance, manifest)
     return np.pad(waveform, (0, max(0, MIN_FRAMES * HOP_SAMPLES - len(waveform))))
-
-
-class WindowedEncoder(Encoder):
-    """All layers of recordings of any length: beyond 30 s in windows that also hear their neighbourhood."""
-
-    def __init__(self, encoder: Encoder):
-        self.inner = encoder
-        self.spec, self.num_layers = encoder.spec, encoder.num_layers
-
-    def encode_batch(self, waveforms: Sequence[Float]) -> list[Float]:
-        """See `Encoder`."""
-        return self.inner.encode_batch(waveforms)
-
-    def encode_layers(self, waveform: Float) -> Float:
-        """See `Encoder`; memory grows with the window and the result only."""
-        if len(waveform) <= LONGEST_SECONDS * SAMPLE_RATE:
-            return self.inner.encode_layers(waveform)
-        frames = len(waveform) // HOP_SAMPLES
-        window, context = round(WINDOW_SECONDS * 50), round(CONTEXT_SECONDS * 50)
-        parts = []
-        for begin in range(0, frames, window):
-            first, end = max(0, begin - context), min(frames, begin + window)
-            last = min(frames, end + context)
-            layers = self.inner.encode_layers(waveform[first * HOP_SAMPLES : last * HOP_SAMPLES])
-            parts.append(layers[:, begin - first : end - first])
-        return np.concatenate(parts, axis=1)
 
 
 class FrozenInputs:
@@ -64,7 +35,7 @@ class FrozenInputs:
 
     name = "states"
 
-    def __init__(self, cache: LayerCache, augment: AugmentConfig | None = None, base: str = ""):
+    def __init__(self, cache: FeatureStore, augment: AugmentConfig | None = None, base: str = ""):
         self.cache, self.augment, self.base = cache, augment, base
 
     def __call__(self, utterance: Utterance, prefix: str, generator: np.random.Generator | None) -> Tensor:

@@ -19,14 +19,16 @@ from speechkit.asr.ctc_training import character_set
 from speechkit.data.manifest import read_manifest
 from speechkit.data.records import Utterance
 from speechkit.encoders.encoder import Encoder
+from speechkit.encoders.feature_statistics import layer_statistics
 from speechkit.encoders.load import load_encoder
-from speechkit.encoders.probing.layer_cache import LayerCache, frame_statistics, write_layers
+from speechkit.encoders.stages import write_layers
+from speechkit.encoders.store import FeatureStore
 from speechkit.errors import UserError
 from speechkit.io.arrays import write_arrays
 from speechkit.io.atomic import write_json
 from speechkit.runtime import item_seed
 from speechkit.slue.metrics.entity_tags import END_SYMBOL, SYMBOLS
-from speechkit.slue.systems.batches import ExampleBatches, FrozenInputs, WaveformInputs, WindowedEncoder, waveform_of
+from speechkit.slue.systems.batches import ExampleBatches, FrozenInputs, WaveformInputs, waveform_of
 from speechkit.slue.systems.examples import CLASS_TASKS, Example, label_sets, read_examples
 from speechkit.slue.systems.summary_decoder import Symbols
 from speechkit.slue.systems.system_spec import Head, SystemConfig, SystemSpec, make_head
@@ -57,7 +59,7 @@ class EndToEndModel(nn.Module):
         return self.head.loss(states, frames, batch)
 
 
-def cache_layers(folder: Path, encoder: Encoder, manifests: Mapping[str, Path]) -> LayerCache:
+def cache_layers(folder: Path, encoder: Encoder, manifests: Mapping[str, Path]) -> FeatureStore:
     """All layers of every utterance of manifests by id, behind the manifest's prefix; computed unless they are there.
 
     Raises:
@@ -70,8 +72,8 @@ def cache_layers(folder: Path, encoder: Encoder, manifests: Mapping[str, Path]) 
                 for utterance in read_manifest(manifest):
                     yield prefix + utterance.id, waveform_of(utterance, manifest)
 
-        write_layers(folder, WindowedEncoder(encoder), waveforms())
-    cache = LayerCache(folder)
+        write_layers(folder, encoder, waveforms())
+    cache = FeatureStore(folder, "all")
     cache.spec.require(encoder.spec, f"the features in {folder}")
     return cache
 
@@ -84,7 +86,7 @@ def train_system(
     *,
     dev_manifest: Path | None = None,
     documents: Path | None = None,
-    cache: LayerCache | None = None,
+    cache: FeatureStore | None = None,
     dev_prefix: str = "",
     device: str = "cpu",
     should_stop: Callable[[], bool] = lambda: False,
@@ -137,7 +139,7 @@ def train_system(
         inputs, judged_inputs = FrozenInputs(cache, config.augment), FrozenInputs(cache, base=base)
     names = [example.utterance.id for example in examples if passages is None]
     names += [f"document/{example.target[0]}" for example in examples if passages is not None]
-    mean, deviation = frame_statistics(cache, [name for name in names if name in cache])
+    mean, deviation = layer_statistics(cache, [name for name in names if name in cache])
     model.head.mix.mean.copy_(torch.from_numpy(mean)[:, None])
     model.head.mix.deviation.copy_(torch.from_numpy(deviation)[:, None])
     if config.init is not None:
@@ -238,7 +240,7 @@ def _sampled_layers(
     examples: Sequence[Example],
     manifests: Mapping[str, Path],
     passages: Mapping[str, Utterance] | None,
-) -> LayerCache:
+) -> FeatureStore:
     """Layers of some utterances, for the statistics of an encoder that will change only a little."""
     if not (work / "layers" / "features.json").is_file():
         some = (
@@ -248,10 +250,10 @@ def _sampled_layers(
         )
         write_layers(
             work / "layers",
-            WindowedEncoder(encoder),
+            encoder,
             ((prefix + row.id, waveform_of(row, manifests[prefix])) for row, prefix in some[:STATISTICS_ITEMS]),
         )
-    return LayerCache(work / "layers")
+    return FeatureStore(work / "layers", "all")
 
 
 def _spec(task: str, config: SystemConfig, encoder: Encoder, examples: Sequence[Example]) -> SystemSpec:
@@ -315,4 +317,4 @@ def load_system(folder: Path, device: str = "cpu") -> tuple[SystemSpec, Head, En
     encoder = load_encoder(str(folder / "encoder") if own else spec.config.encoder, device=device)
     if not own:
         spec.encoder.require(encoder.spec, f"the system {folder}")
-    return spec, head.eval().to(device), WindowedEncoder(encoder)
+    return spec, head.eval().to(device), encoder

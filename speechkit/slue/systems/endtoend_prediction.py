@@ -16,7 +16,8 @@ from speechkit.asr.ctc_training import greedy_texts
 from speechkit.data.manifest import read_manifest
 from speechkit.data.records import Utterance
 from speechkit.encoders.encoder import Encoder
-from speechkit.encoders.probing.layer_cache import LayerCache
+from speechkit.encoders.stages import encode_states
+from speechkit.encoders.store import FeatureStore
 from speechkit.errors import UserError
 from speechkit.slue.metrics.classification import labels_above
 from speechkit.slue.systems.batches import waveform_of
@@ -47,7 +48,7 @@ def predict_with_system(
     include_blank: bool = False,
     offset: float = 0.0,
     mended: Counter[str] | None = None,
-    cache: LayerCache | None = None,
+    cache: FeatureStore | None = None,
     prefix: str = "",
 ) -> Iterator[dict[str, Any]]:
     """Predictions of every utterance, one after another.
@@ -102,7 +103,7 @@ def predict_with_system(
 
 def states_of(encoder: Encoder, utterance: Utterance, manifest: Path, device: str) -> tuple[Tensor, Tensor]:
     """Layers (1, L, T, D) of one utterance and its frames (1,)."""
-    return _on(device, encoder.encode_layers(waveform_of(utterance, manifest)))
+    return _on(device, encode_states(encoder, waveform_of(utterance, manifest)))
 
 
 def _on(device: str, layers: NDArray[np.float32]) -> tuple[Tensor, Tensor]:

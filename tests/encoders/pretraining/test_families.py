@@ -16,7 +16,8 @@ from speechkit.encoders.pretraining.generative import GenerativeObjective
 from speechkit.encoders.pretraining.masking import negatives, span_masks
 from speechkit.encoders.pretraining.predictive import IGNORED, PredictiveObjective
 from speechkit.encoders.pretraining.sizes import sized_config
-from speechkit.encoders.probing.layer_cache import LayerCache, write_layers
+from speechkit.encoders.stages import write_layers
+from speechkit.encoders.store import FeatureStore
 from speechkit.errors import ConfigError
 from speechkit.io.audio import write_audio
 from speechkit.training import TrainingConfig, train
@@ -206,7 +207,7 @@ def test_all_layers_of_an_autoregressive_encoder_can_be_kept_and_probed(width, t
     waveform = np.random.default_rng(0).standard_normal(9_000).astype(np.float32)
     encoder = load_encoder(str(tmp_path / "model"), device="cpu")
     assert write_layers(tmp_path / "store", encoder, [("a", waveform), ("brief", waveform[:100])], "float32") == 2
-    cache = LayerCache(tmp_path / "store")
+    cache = FeatureStore(tmp_path / "store", "all")
     assert (cache.num_layers, cache.frames("a"), cache.frames("brief")) == (3, 28, 0)
     assert cache.spec == encoder.spec
     for layer in (1, 2):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from speechkit.encoders import EncoderSpec
-from speechkit.encoders.probing.layer_cache import LayerCache, write_layers
 from speechkit.encoders.probing.pooled_probe import pool_statistics, train_pooled_probe
 from speechkit.encoders.probing.tasks import (
     ACROSS,
@@ -18,6 +17,8 @@ from speechkit.encoders.probing.tasks import (
     probe_words,
 )
 from speechkit.encoders.probing.word_tokens import WordToken
+from speechkit.encoders.stages import write_layers
+from speechkit.encoders.store import FeatureStore
 from speechkit.errors import UserError
 
 DIM = 6
@@ -53,7 +54,7 @@ def texts():
 def cache(tmp_path_factory, texts):
     folder = tmp_path_factory.mktemp("layers")
     write_layers(folder, ToldEncoder(), ((name, spelled(text)) for name, text in texts.items()))
-    return LayerCache(folder)
+    return FeatureStore(folder, "all")
 
 
 def symbol_items(texts):

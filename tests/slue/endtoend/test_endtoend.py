@@ -20,7 +20,6 @@ from speechkit.lm.ngram_training import estimate, write_arpa
 from speechkit.slue.metrics.entity_tags import END_SYMBOL, SYMBOLS
 from speechkit.slue.metrics.entity_text import parse_entities
 from speechkit.slue.rows import Row
-from speechkit.slue.systems.batches import WindowedEncoder
 from speechkit.slue.systems.endtoend_prediction import predict_with_system
 from speechkit.slue.systems.entity_decoding import mend_symbols, read_transcript
 from speechkit.slue.systems.examples import marked_transcript, read_examples
@@ -139,14 +138,6 @@ def test_the_encoder_in_the_package_learns_along_and_one_without_weights_is_refu
     assert any(value.requires_grad for value in trainable.parameters())
     with pytest.raises(ConfigError, match="mfcc has no weights"):
         TrainableEncoder("mfcc")
-
-
-def test_long_recordings_are_encoded_in_windows(tiny_encoder):
-    encoder = WindowedEncoder(load_encoder("log-mel"))
-    waveform = np.random.default_rng(0).normal(0, 0.1, 16_000 * 47).astype(np.float32)
-    states = encoder.encode_layers(waveform)
-    assert states.shape == (1, 47 * 50, 80)
-    assert np.isfinite(states).all()
 
 
 def test_beam_search_without_a_model_reads_symbols_as_greedy_does(orders, ner_system):
