@@ -61,11 +61,7 @@ TORCH = {"torch", "torchaudio", "transformers"}
 OUTSIDE = ("recipes", "data_prep", "tests", "benchmarks")
 STRANDED = {  # files that still import another recipe or a benchmark; to become none
     "recipes/mining/calibrate.py",
-    "recipes/slue_encoders/judging.py",
-    "recipes/slue_encoders/recipe.py",
     "recipes/slue_encoders/spoken_slurp.py",
-    "recipes/slue_encoders/stages.py",
-    "recipes/slue_encoders/tasks.py",
     "recipes/sylber/stages.py",
     "recipes/units_invariant/config.py",
     "recipes/units_invariant/recipe.py",

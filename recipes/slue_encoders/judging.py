@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from speechkit.encoders.load import safe
 from speechkit.errors import UserError
 from speechkit.pipeline import Context, Interrupted
 
-from ..slue_intents.stages import safe
 from .stages import DEV, RECORD, System, read_systems
 from .tasks import LOCALISATION, TaskData, read_tasks
 

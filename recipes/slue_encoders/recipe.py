@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from speechkit.encoders.load import encoder_digests
 from speechkit.pipeline import Output, Recipe, Resources, Stage, model, stage
 
-from ..slue_intents.stages import encoder_digests
 from .compare import compare
 from .config import CompareConfig, FeaturesConfig, PredictConfig, SystemsConfig
 from .judging import predict

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import msgspec
 
+from speechkit.encoders.load import listed, safe
 from speechkit.errors import ConfigError
 from speechkit.pipeline import Context, Interrupted
 
-from ..slue_intents.stages import listed, safe
 from .tasks import TaskData, read_tasks
 
 RECORD = "name.json"

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import msgspec
 
+from speechkit.encoders.load import listed
 from speechkit.errors import ConfigError
 from speechkit.slue.systems.examples import LEARNED
-
-from ..slue_intents.stages import listed
 
 LOCALISATION = "localisation"
 COMPARED = (*LEARNED, LOCALISATION)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from speechkit.data.records import Utterance
+from speechkit.encoders.load import encoder_digests
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
 
 from .config import (
@@ -19,7 +20,6 @@ from .stages import (
     Item,
     Prediction,
     encode,
-    encoder_digests,
     fine_tune,
     pipelines,
     prepare,

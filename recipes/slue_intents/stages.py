@@ -14,6 +14,7 @@ import msgspec
 
 from speechkit.data.manifest import read_manifest, write_manifest
 from speechkit.data.records import Utterance
+from speechkit.encoders.load import listed, safe
 from speechkit.errors import UserError
 from speechkit.pipeline import Context, Interrupted
 from speechkit.runtime import item_seed
@@ -337,27 +338,7 @@ def command_of(fields: dict[str, str]) -> Command:
     return Command(fields.get("intent"), {name: value for name, value in fields.items() if name != "intent"})
 
 
-def listed(names: str) -> list[str]:
-    """Names with commas between them."""
-    return [name.strip() for name in names.split(",") if name.strip()]
-
-
-def safe(name: str) -> str:
-    """A name of an encoder or recogniser as a name of a folder."""
-    from speechkit.io.hashing import digest_obj
-
-    plain = re.sub(r"[^\w.-]+", "_", name)[-40:].strip("._")
-    return plain if plain == name else f"{plain}-{digest_obj(name)[:6]}"
-
-
 def shown_recognizer(name: str) -> str:
     """A recogniser's name without the folder that it lies in."""
     kind, _, rest = name.rpartition(":")
     return f"{kind}:{Path(rest).name}" if kind else Path(name).name
-
-
-def encoder_digests(names: str) -> str:
-    """What the encoders' names stand for."""
-    from speechkit.encoders.load import encoder_digest
-
-    return "; ".join(f"{name} {encoder_digest(name)}" for name in listed(names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -85,3 +86,21 @@ def encoder_digest(name: str) -> str:
         return name
     files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".md")
     return " ".join(digest_file(path) for path in files)
+
+
+def encoder_digests(names: str) -> str:
+    """What several encoders' names stand for; see `encoder_digest`."""
+    return "; ".join(f"{name} {encoder_digest(name)}" for name in listed(names))
+
+
+def listed(names: str) -> list[str]:
+    """The names in a text that has commas between them."""
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def safe(name: str) -> str:
+    """The name of an encoder or recogniser as the name of a folder; two names never give one folder."""
+    from speechkit.io.hashing import digest_obj
+
+    plain = re.sub(r"[^\w.-]+", "_", name)[-40:].strip("._")
+    return plain if plain == name else f"{plain}-{digest_obj(name)[:6]}"

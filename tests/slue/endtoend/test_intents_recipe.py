@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from speechkit.cli.main import call
 from speechkit.data.manifest import read_jsonl, write_jsonl
+from speechkit.encoders.load import safe
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.pipeline.discover import recipe_module
 from speechkit.slue.metrics.slots import Command, score_commands
@@ -31,7 +32,6 @@ Prediction = _stages.Prediction
 classify = _stages.classify
 majority = _stages.majority
 recognized = _stages.recognized
-safe = _stages.safe
 
 TINY = Path(__file__).parents[3] / "recipes/slue_intents/conf/tiny.yaml"
 
