@@ -56,7 +56,7 @@ def measure(method: str) -> dict[str, float]:
     size = len(tokens) // (seconds // 6)
     found = np.zeros(0)
     if method.startswith("refine_all"):
-        from speechkit.mining.refinement import refine, refine_all
+        from speechkit.asr.refinement import refine, refine_all
 
         emissions = emissions.astype(np.float16)
         refine(emissions[:100], tokens[:5], 0)
@@ -67,8 +67,8 @@ def measure(method: str) -> dict[str, float]:
         cpu = time.process_time() - began
         found = np.concatenate([result.token_frames[:, 0] for result in results])
     elif method.startswith("best_path"):
-        from speechkit.mining.refinement import refine
-        from speechkit.mining.refinement.viterbi import best_path, state_sequence
+        from speechkit.asr.refinement import refine
+        from speechkit.asr.refinement.viterbi import best_path, state_sequence
 
         refine(emissions[:100], tokens[:5], 0)
         anchors = np.arange(0, len(tokens), 200)

@@ -40,7 +40,7 @@ TORCH_FREE = (
     "pipeline",
     "augment",
     "mining.alignment",
-    "mining.refinement",
+    "asr.refinement",
     "slue.metrics",
 )
 HEAVY = {

@@ -240,9 +240,9 @@ class AlignWords(Worker):
     def _align(self, row: Utterance) -> Utterance | Drop:
         import numpy as np
 
+        from speechkit.asr.refinement import WILDCARD, refine, word_frames
         from speechkit.data.audio import read_waveform
         from speechkit.mining.placement import columns_of
-        from speechkit.mining.refinement import WILDCARD, refine, word_frames
 
         if _has_words(row):
             return row

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.asr.hypothesis import Emissions, Hypothesis
+from speechkit.asr.refinement import WILDCARD, Refined, refine_all, snap_to_quiet, word_frames
 from speechkit.errors import AlignmentError
 from speechkit.mining.alignment import Costs, learn_costs, locate_sentences
 from speechkit.mining.config import RefinementConfig
 from speechkit.mining.records import Document, Gap, PairAlignment, Sentence, SentenceMatch, WordTime
-from speechkit.mining.refinement import WILDCARD, Refined, refine_all, snap_to_quiet, word_frames
 from speechkit.text import Normalized, Normalizer
 
 Float = NDArray[np.float64]

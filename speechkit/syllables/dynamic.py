@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.errors import ConfigError, UserError
-from speechkit.syllables.compiled import compiled
+from speechkit.runtime.compiled import compiled_reordering
 from speechkit.syllables.norms import frame_norms, runs_of_speech
 from speechkit.syllables.segments import HOP_SECONDS, Boundaries, Float, checked_features
 
@@ -86,7 +86,7 @@ class DynamicSegmenter:
         return np.stack([path[:-1], path[1:]], axis=1)
 
 
-@compiled
+@compiled_reordering
 def _inner(left: Float, right: Float) -> float:
     total = 0.0
     for d in range(len(left)):
@@ -94,7 +94,7 @@ def _inner(left: Float, right: Float) -> float:
     return total
 
 
-@compiled
+@compiled_reordering
 def _extend(
     block: Float,
     begin: int,

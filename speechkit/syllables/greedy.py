@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.errors import ConfigError
-from speechkit.syllables.compiled import compiled
+from speechkit.runtime.compiled import compiled_reordering
 from speechkit.syllables.segments import Boundaries, Float, checked_features
 
 NO_LIMIT = 1 << 62
@@ -72,7 +72,7 @@ class GreedySegmenter:
         return np.concatenate([*parts, stream.finish()])
 
 
-@compiled
+@compiled_reordering
 def dot(left: NDArray[np.float64], right: Float) -> float:
     """Inner product in double precision."""
     total = 0.0
@@ -81,7 +81,7 @@ def dot(left: NDArray[np.float64], right: Float) -> float:
     return total
 
 
-@compiled
+@compiled_reordering
 def _square(frame: Float) -> float:
     total = 0.0
     for d in range(len(frame)):
@@ -89,13 +89,13 @@ def _square(frame: Float) -> float:
     return total
 
 
-@compiled
+@compiled_reordering
 def _cosine(product: float, left_square: float, right_square: float) -> float:
     scale = np.sqrt(left_square * right_square)
     return product / scale if scale > 0.0 else 0.0
 
 
-@compiled
+@compiled_reordering
 def _best_place(
     frames: Float,
     origin: int,
@@ -125,13 +125,13 @@ def _best_place(
     return best
 
 
-@compiled
+@compiled_reordering
 def _add(total: NDArray[np.float64], frame: Float, sign: float) -> None:
     for d in range(len(total)):
         total[d] += sign * np.float64(frame[d])
 
 
-@compiled
+@compiled_reordering
 def close(
     frames: Float,
     origin: int,
@@ -170,7 +170,7 @@ def close(
     return count + 1
 
 
-@compiled
+@compiled_reordering
 def advance(
     frames: Float,
     origin: int,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from speechkit.errors import UserError
-from speechkit.syllables.compiled import compiled
+from speechkit.runtime.compiled import compiled_reordering
 
 Times = NDArray[np.int64]
 MICROSECONDS = 1_000_000
@@ -27,7 +27,7 @@ def in_microseconds(seconds: ArrayLike) -> Times:
     return np.rint(values * MICROSECONDS).astype(np.int64)
 
 
-@compiled
+@compiled_reordering
 def boundary_hits(reference: Times, predicted: Times, tolerance: int) -> int:
     """How many boundaries can be paired one to one within the tolerance, at most; both are sorted.
 
@@ -48,7 +48,7 @@ def boundary_hits(reference: Times, predicted: Times, tolerance: int) -> int:
     return hits
 
 
-@compiled
+@compiled_reordering
 def token_hits(reference: Times, predicted: Times, tolerance: int) -> int:
     """How many segments (n, 2) can be paired one to one with both edges within the tolerance, at most.
 
@@ -68,7 +68,7 @@ def token_hits(reference: Times, predicted: Times, tolerance: int) -> int:
     return hits
 
 
-@compiled
+@compiled_reordering
 def _overlaps(reference: Times, predicted: Times) -> tuple[Times, NDArray[np.float64]]:
     """Pairs (k, 2) of places that overlap, in order, and their intersection over union."""
     pairs = np.empty((len(reference) + len(predicted), 2), np.int64)

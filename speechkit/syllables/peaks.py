@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.errors import ConfigError
-from speechkit.syllables.compiled import compiled
+from speechkit.runtime.compiled import compiled_reordering
 from speechkit.syllables.norms import frame_norms, runs_of_speech
 from speechkit.syllables.segments import Boundaries
 
@@ -88,7 +88,7 @@ def find_peaks(curve: NDArray[np.float64], prominence: float) -> NDArray[np.int6
     return high
 
 
-@compiled
+@compiled_reordering
 def _peaks(curve: NDArray[np.float64]) -> NDArray[np.int64]:
     places = np.empty(len(curve) // 2 + 1, np.int64)
     count = 0
@@ -108,7 +108,7 @@ def _peaks(curve: NDArray[np.float64]) -> NDArray[np.int64]:
     return filled
 
 
-@compiled
+@compiled_reordering
 def _rises(curve: NDArray[np.float64]) -> NDArray[np.float64]:
     """Height of each value above the lowest one between it and the nearest higher one to its left, or the end."""
     rises = np.empty(len(curve))

@@ -5,25 +5,19 @@ Shapes: a segment is (n, D) float32; a zero frame stands at right angles to all 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar, cast
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from speechkit.errors import UserError
+from speechkit.runtime.compiled import compiled
 
 Float = NDArray[np.float32]
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
-def _compiled(function: Callable[P, R]) -> Callable[P, R]:
-    return cast("Callable[P, R]", njit(cache=True, nogil=True, error_model="numpy")(function))
-
-
-@_compiled
+@compiled
 def _warp_all(costs: Float, edges: NDArray[np.int64], answers: NDArray[np.float64]) -> None:
     """Mean cost on the cheapest path through each block of columns.
 

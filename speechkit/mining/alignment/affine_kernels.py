@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.mining.compiled import compiled
+from speechkit.runtime.compiled import compiled
 
 NEGATIVE = -1e30
 

@@ -1,8 +1,8 @@
 """Exact sentence, word and token times from CTC emissions, and boundaries moved to quiet places. No torch."""
 
-from speechkit.mining.refinement.quiet import frame_energies, quietest, snap_to_quiet
-from speechkit.mining.refinement.refine import Refined, refine, refine_all, word_frames
-from speechkit.mining.refinement.viterbi import WILDCARD
+from speechkit.asr.refinement.quiet import frame_energies, quietest, snap_to_quiet
+from speechkit.asr.refinement.refine import Refined, refine, refine_all, word_frames
+from speechkit.asr.refinement.viterbi import WILDCARD
 
 __all__ = [
     "WILDCARD",

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from speechkit.asr.refinement.viterbi import WILDCARD, best_path, frames_needed, state_sequence
 from speechkit.errors import AlignmentError
-from speechkit.mining.refinement.viterbi import WILDCARD, best_path, frames_needed, state_sequence
 
 STRETCH = 30  # frames of the worst stretch, 0.6 s at 20 ms
 

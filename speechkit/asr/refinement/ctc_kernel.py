@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.mining.compiled import compiled
+from speechkit.runtime.compiled import compiled
 
 IMPOSSIBLE = np.float32(-1e30)
 

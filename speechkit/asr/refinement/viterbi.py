@@ -94,7 +94,7 @@ def best_path(
 
     Source: Graves et al. 2006, section 4.
     """
-    from speechkit.mining.refinement.ctc_kernel import advance, walk_back
+    from speechkit.asr.refinement.ctc_kernel import advance, walk_back
 
     frames, total = len(emissions), len(states.symbols)
     width = total if width is None else min(max(width, 4), total)

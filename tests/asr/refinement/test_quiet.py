@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speechkit.mining.refinement import frame_energies, quietest, snap_to_quiet
+from speechkit.asr.refinement import frame_energies, quietest, snap_to_quiet
 
 RATE = 16000
 

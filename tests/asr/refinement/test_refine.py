@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from speechkit.asr.refinement import WILDCARD, refine, refine_all, viterbi, word_frames
 from speechkit.errors import AlignmentError
-from speechkit.mining.refinement import WILDCARD, refine, refine_all, viterbi, word_frames
 
 NO_STAR = 1e9  # the star then takes blanks only, and the alignment is plain CTC
 
