@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from speechkit.asr import stages as asr
 from speechkit.encoders.probing.word_tokens import WordConfig
-from speechkit.pipeline import NEUTRAL, SHARED
+from speechkit.pipeline import SHARED
 
 
 class PrepareConfig(msgspec.Struct, frozen=True):
@@ -44,15 +45,11 @@ class PrepareConfig(msgspec.Struct, frozen=True):
     dev_utterances: int = 200
 
 
-class WordsConfig(msgspec.Struct, frozen=True):
-    """Which CTC recogniser says when each word was spoken; rows with a word alignment keep theirs."""
+class WordsConfig(asr.WordsConfig, frozen=True):
+    """Which CTC recogniser says when each word was spoken."""
 
     speech_manifest: Annotated[str | None, SHARED] = None
     speakers_manifest: Annotated[str | None, SHARED] = None
-    recognizer: str = "embedded"
-    lang: Annotated[str, SHARED] = "en"
-    normalizer: str = "simple"
-    batch_size: Annotated[int, NEUTRAL] = 8
 
 
 class FeaturesConfig(msgspec.Struct, frozen=True):

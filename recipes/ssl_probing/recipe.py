@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from speechkit.asr.load import recognizer_digest
+from speechkit.asr.stages import AlignWords
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import encoder_digest
 from speechkit.encoders.probing.tasks import ProbeItem
-from speechkit.mining.stages import recognizer_digest
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
 
 from .config import FeaturesConfig, PrepareConfig, ProbeConfig, WordsConfig
 from .measuring import encode, probe
-from .stages import MANIFESTS, AlignWords, prepare
+from .stages import MANIFESTS, prepare
 
 SOURCES = tuple(external(name, schema=Utterance) for name in MANIFESTS)
 

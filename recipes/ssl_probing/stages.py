@@ -1,4 +1,4 @@
-"""The work of stages 1 and 2; heavy libraries load when they run."""
+"""The work of stage 1; heavy libraries load when it runs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import Any
 
 import msgspec
 
-from speechkit.data.records import AlignmentItem, Utterance
+from speechkit.data.records import Utterance
 from speechkit.encoders.probing.tasks import ProbeItem
-from speechkit.errors import AlignmentError, AudioError, ConfigError, UserError
-from speechkit.pipeline import Context, Drop, Worker
-from speechkit.pipeline.manifests import manifest_of
+from speechkit.errors import ConfigError, UserError
+from speechkit.pipeline import Context
 from speechkit.runtime import item_seed
 
 MANIFESTS = ("speech_manifest", "speakers_manifest", "commands_manifest")
@@ -23,8 +22,6 @@ MARKS = re.compile(r"(_[BIES])?\d*(_[BIES])?$")
 """Place in the word and stress at the end of a phone, as ``IY0_E``."""
 MIN_UTTERANCES = 5
 """Of a speaker who is to be identified."""
-MAX_UNKNOWN = 0.5
-"""Share of a text's characters that the recogniser may be unable to spell."""
 
 
 def prepare(context: Context) -> None:
@@ -209,79 +206,3 @@ def _label(row: Utterance, field: str) -> str:
     for name in field.split("."):
         value = value.get(name) if isinstance(value, dict) else None
     return NO_LABEL if value is None else " ".join(str(value).split()).casefold()
-
-
-class AlignWords(Worker):
-    """Times of the words of an utterance whose text is known, by CTC alignment of what it says on its channel."""
-
-    def setup(self, device: str) -> None:
-        """Load the recogniser.
-
-        Raises:
-            UserError: if it is no CTC model, or a manifest was not given to this stage.
-        """
-        from speechkit.asr import load_recognizer
-        from speechkit.data.manifest import read_manifest
-        from speechkit.text import get_normalizer
-
-        if speech := self.inputs.get("speech"):
-            needed = {(row.custom or {})["manifest"] for row in read_manifest(speech) if not _has_words(row)}
-            for name in sorted(needed):
-                manifest_of(self.inputs, name)
-        self.normalizer = get_normalizer(self.config.normalizer)
-        self.recognizer: Any = load_recognizer(self.config.recognizer, self.config.lang, device)
-        if not hasattr(self.recognizer, "emissions_of"):
-            raise UserError(f"words.recognizer={self.config.recognizer}: gives no emissions; choose a CTC model")
-
-    def process(self, batch: list[Utterance]) -> list[Utterance | Drop]:
-        """The rows with a tier ``word``."""
-        return [self._align(row) for row in batch]
-
-    def _align(self, row: Utterance) -> Utterance | Drop:
-        import numpy as np
-
-        from speechkit.asr.refinement import WILDCARD, refine, word_frames
-        from speechkit.data.audio import read_waveform
-        from speechkit.mining.placement import columns_of
-
-        if _has_words(row):
-            return row
-        try:
-            waveform = read_waveform(row, manifest_of(self.inputs, (row.custom or {})["manifest"]))
-        except AudioError as error:
-            return Drop("unreadable_audio", str(error))
-        emissions = self.recognizer.emissions_of(waveform)
-        words = (row.text or "").split()
-        column = columns_of(emissions)
-        # A word separator stands before each word, where the model has one.
-        spelled = [
-            (column.get(" ", None), -1) if c is None else (column.get(c, WILDCARD), n) for c, n in _spelling(words)
-        ]
-        tokens = [(token, owner) for token, owner in spelled if token is not None]
-        written = [token for token, owner in tokens if owner >= 0]
-        unknown = written.count(WILDCARD) / max(1, len(written))
-        if unknown > MAX_UNKNOWN:  # wildcards lie anywhere
-            return Drop("no_alignment", f"the recogniser cannot spell {unknown:.0%} of the characters")
-        try:
-            refined = refine(emissions.log_probs, np.array([token for token, _ in tokens]), emissions.blank)
-        except AlignmentError as error:
-            return Drop("no_alignment", str(error))
-        hop = emissions.hop_seconds
-        tier = [
-            AlignmentItem(words[n], round(a * hop, 4), round((b - a) * hop, 4), round(score, 4))
-            for n, a, b, score in word_frames(refined, [owner for _, owner in tokens])
-        ]
-        return msgspec.structs.replace(row, alignment={**(row.alignment or {}), "word": tier})
-
-
-def _has_words(row: Utterance) -> bool:
-    return bool((row.alignment or {}).get("word"))
-
-
-def _spelling(words: Sequence[str]) -> Iterator[tuple[str | None, int]]:
-    """Characters with the number of their word; None between words."""
-    for number, word in enumerate(words):
-        if number:
-            yield None, -1
-        for character in word:
-            yield character, number

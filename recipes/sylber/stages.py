@@ -7,13 +7,13 @@ from pathlib import Path
 
 import msgspec
 
+from speechkit.asr.stages import AlignWords
 from speechkit.data.records import Utterance
 from speechkit.errors import AlignmentError, AudioError, ConfigError, UserError
 from speechkit.pipeline import Context, Drop, Worker
 from speechkit.pipeline.manifests import manifest_of
 from speechkit.runtime import item_seed
 
-from ..ssl_probing.stages import AlignWords
 from .manifests import Part, unique_rows
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from speechkit.asr import stages as asr
 from speechkit.augment.perturbations import KINDS, Perturbation, PerturbationConfig
 from speechkit.encoders.probing.word_tokens import WordConfig
 from speechkit.errors import ConfigError
@@ -48,14 +49,10 @@ class PrepareConfig(msgspec.Struct, frozen=True):
     max_seconds: float = 20.0
 
 
-class WordsConfig(msgspec.Struct, frozen=True):
+class WordsConfig(asr.WordsConfig, frozen=True):
     """Which CTC recogniser says when each word of the test texts was spoken."""
 
     test_manifest: Annotated[str | None, SHARED] = None
-    recognizer: str = "embedded"
-    lang: Annotated[str, SHARED] = "en"
-    normalizer: str = "simple"
-    batch_size: Annotated[int, NEUTRAL] = 8
 
 
 class Versions(msgspec.Struct, frozen=True):

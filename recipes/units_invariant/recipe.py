@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from speechkit.asr.load import recognizer_digest
+from speechkit.asr.stages import AlignWords
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import encoder_digest
-from speechkit.mining.stages import recognizer_digest
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
 
-from ..ssl_probing.stages import AlignWords
 from .config import (
     CodebooksConfig,
     EvaluateConfig,

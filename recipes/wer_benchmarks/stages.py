@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from speechkit.asr.load import recognizer_digest
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError, ConfigError
 from speechkit.io.hashing import digest_file
-from speechkit.mining.stages import recognizer_digest
 from speechkit.pipeline import Context, Drop, Worker
 from speechkit.runtime import item_seed
 

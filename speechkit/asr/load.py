@@ -104,3 +104,19 @@ def _only(options: dict[str, Any], known: set[str], what: str) -> None:
     unknown = sorted(set(options) - known)
     if unknown:
         raise UserError(f"{what} has no option {', '.join(unknown)}; it knows {', '.join(sorted(known)) or 'none'}")
+
+
+def recognizer_digest(name: str) -> str:
+    """What a recogniser's name stands for: the weights of the embedded model, a file's content, or the name itself."""
+    from speechkit.io.hashing import digest_file
+
+    kind, _, rest = name.partition(":")
+    if name in {"auto", "embedded"}:
+        weights = sorted(Path(__file__).parent.glob("models/*/model.safetensors"))
+        return "embedded " + " ".join(digest_file(path) for path in weights)
+    path = Path(rest or name)
+    if path.is_file():
+        return f"{kind} {digest_file(path)}"
+    if path.is_dir():
+        return f"{kind} " + " ".join(digest_file(item) for item in sorted(path.rglob("*")) if item.is_file())
+    return name

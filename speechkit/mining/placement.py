@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from speechkit.asr.alignment import columns_of
 from speechkit.asr.hypothesis import Emissions, Hypothesis
 from speechkit.asr.refinement import WILDCARD, Refined, refine_all, snap_to_quiet, word_frames
 from speechkit.errors import AlignmentError
@@ -213,18 +214,6 @@ def _with_emissions(
             )
         )
     return result
-
-
-def columns_of(emissions: Emissions) -> dict[str, int]:
-    """The column of each character, in whichever case the vocabulary has it; the blank is no character."""
-    column: dict[str, int] = {}
-    for index, symbol in enumerate(emissions.vocabulary):
-        if index != emissions.blank and len(symbol) == 1:
-            column.setdefault(symbol, index)
-    for symbol, index in list(column.items()):
-        column.setdefault(symbol.lower(), index)
-        column.setdefault(symbol.upper(), index)
-    return column
 
 
 def tokens_of(

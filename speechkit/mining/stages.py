@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from speechkit.asr.hypothesis import Emissions, Hypothesis
+from speechkit.asr.load import recognizer_digest
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError
 from speechkit.io.hashing import digest_file
@@ -302,22 +303,6 @@ class _SentenceLookup:
                 self.cached.clear()
             self.cached[match.document] = {s.id: s for s in self.documents[match.document].sentences}
         return self.cached[match.document][match.sentence]
-
-
-def recognizer_digest(name: str) -> str:
-    """What a recogniser's name stands for: the weights of the embedded model, a file's content, or the name itself."""
-    import speechkit.asr
-
-    kind, _, rest = name.partition(":")
-    if name in {"auto", "embedded"}:
-        weights = sorted(Path(speechkit.asr.__file__).parent.glob("models/*/model.safetensors"))
-        return "embedded " + " ".join(digest_file(path) for path in weights)
-    path = Path(rest or name)
-    if path.is_file():
-        return f"{kind} {digest_file(path)}"
-    if path.is_dir():
-        return f"{kind} " + " ".join(digest_file(item) for item in sorted(path.rglob("*")) if item.is_file())
-    return name
 
 
 def calibration_digest(name: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from speechkit.asr.hypothesis import Emissions
+from speechkit.asr.stages import AlignWords
 from speechkit.cli.main import call
 from speechkit.data.manifest import read_manifest, write_manifest
 from speechkit.data.records import AlignmentItem, Utterance
@@ -25,7 +26,6 @@ from speechkit.pipeline.discover import recipe_module
 
 recipe = recipe_module("ssl_probing").recipe
 _stages = recipe_module("ssl_probing", "stages")
-AlignWords = _stages.AlignWords
 _phones = _stages._phones
 
 WORDS = ["one", "two", "bead", "cafe"]

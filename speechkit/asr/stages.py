@@ -1,0 +1,68 @@
+"""Word alignment as a stage of a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from speechkit.data.records import Utterance
+from speechkit.errors import AlignmentError, AudioError, UserError
+from speechkit.pipeline import NEUTRAL, SHARED, Drop, Worker
+from speechkit.pipeline.manifests import manifest_of
+
+
+class WordsConfig(msgspec.Struct, frozen=True):
+    """Which CTC recogniser says when each word was spoken; rows with a word alignment keep theirs."""
+
+    recognizer: str = "embedded"
+    lang: Annotated[str, SHARED] = "en"
+    normalizer: str = "simple"
+    batch_size: Annotated[int, NEUTRAL] = 8
+
+
+class AlignWords(Worker):
+    """Times of the words of an utterance whose text is known, by CTC alignment of what it says on its channel.
+
+    ``custom.manifest`` of a row names the input that holds the manifest of its audio.
+    """
+
+    def setup(self, device: str) -> None:
+        """Load the recogniser.
+
+        Raises:
+            UserError: if it is no CTC model, or a manifest was not given to this stage.
+        """
+        from speechkit.asr import load_recognizer
+        from speechkit.data.manifest import read_manifest
+
+        if speech := self.inputs.get("speech"):
+            needed = {(row.custom or {})["manifest"] for row in read_manifest(speech) if not _has_words(row)}
+            for name in sorted(needed):
+                manifest_of(self.inputs, name)
+        self.recognizer: Any = load_recognizer(self.config.recognizer, self.config.lang, device)
+        if not hasattr(self.recognizer, "emissions_of"):
+            raise UserError(f"words.recognizer={self.config.recognizer}: gives no emissions; choose a CTC model")
+
+    def process(self, batch: list[Utterance]) -> list[Utterance | Drop]:
+        """The rows with a tier ``word``."""
+        return [self._align(row) for row in batch]
+
+    def _align(self, row: Utterance) -> Utterance | Drop:
+        from speechkit.asr.alignment import align_words
+        from speechkit.data.audio import read_waveform
+
+        if _has_words(row):
+            return row
+        try:
+            waveform = read_waveform(row, manifest_of(self.inputs, (row.custom or {})["manifest"]))
+            tier = align_words(self.recognizer.emissions_of(waveform), (row.text or "").split())
+        except AudioError as error:
+            return Drop("unreadable_audio", str(error))
+        except AlignmentError as error:
+            return Drop("no_alignment", str(error))
+        return msgspec.structs.replace(row, alignment={**(row.alignment or {}), "word": tier})
+
+
+def _has_words(row: Utterance) -> bool:
+    return bool((row.alignment or {}).get("word"))
