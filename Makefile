@@ -4,9 +4,11 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.10 python3; do \
 	$$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+# One thread a process: there is a process for every core.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup setup-dev demo test lint bench docs clean
+.PHONY: help setup setup-dev demo test test-all lint style types fast-tests slow-tests bench docs clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -34,16 +36,25 @@ setup-dev: $(VENV)/.dev  ## Install what a developer needs into .venv
 demo: setup  ## Mine the sample that the package carries and print what was found
 	$(BIN)/speechkit mine recipes/mining/sample/audio recipes/mining/sample/documents --out demo-out
 
-test: setup-dev  ## Check the code and run the tests
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+test: style  ## Check the code and run the tests that take seconds
+	@$(MAKE) --no-print-directory -j 2 types fast-tests
 
-lint: setup-dev  ## Check style and types only
+test-all: test slow-tests  ## The same, then the trainings, whole recipes and browsers
+
+lint: style types  ## Check style and types only
+
+style: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: setup-dev
 	$(BIN)/mypy
+
+fast-tests: setup-dev
+	$(PYTEST) -m 'not slow'
+
+slow-tests: setup-dev
+	$(PYTEST) -m slow
 
 bench: $(VENV)/.bench  ## Run the benchmarks and write benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.run
@@ -53,4 +64,4 @@ docs: | $(BIN)/python  ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict
 
 clean:  ## Remove what can be made again
-	rm -rf demo-out site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf demo-out site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .test_cache

@@ -10,20 +10,10 @@ import pytest
 
 from speechkit.errors import SpeechkitError, UserError
 
-pytestmark = pytest.mark.xdist_group("ray")  # one cluster for the file
 RECIPE_FILE = Path(__file__).parent / "recipes" / "words" / "recipe.py"
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """A small real ray cluster of two CPUs."""
-    ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=80 << 20, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
-def test_every_backend_and_every_number_of_workers_gives_the_same_bytes(words, tree_digest, cluster):
+def test_every_backend_and_every_number_of_workers_gives_the_same_bytes(words, tree_digest, ray_cluster):
     words.run(exp="inline")
     expected = tree_digest(words.folder / "inline")
     for backend, workers in [("pool", 1), ("pool", 2), ("pool", 3), ("ray", 2), ("ray", 3)]:
@@ -56,7 +46,7 @@ def test_a_pool_worker_that_is_killed_loses_nothing(words, tree_digest, stage):
     assert tree_digest(words.folder / "exp") == tree_digest(words.folder / "inline")
 
 
-def test_a_ray_worker_that_is_killed_loses_nothing(words, tree_digest, cluster):
+def test_a_ray_worker_that_is_killed_loses_nothing(words, tree_digest, ray_cluster):
     """Stage case runs as ray tasks, stage noise on ray actors: one of each is killed in the middle."""
     words.run(exp="inline")
     crashes = {stage: words.folder / f"crash-{stage}.txt" for stage in ("case", "noise")}
@@ -77,10 +67,10 @@ def test_a_part_that_always_kills_its_worker_ends_the_run_with_its_name(words):
     assert caught.value.exit_code == 1
 
 
-@pytest.mark.parametrize("backend", ["inline", "pool", "ray"])
+@pytest.mark.parametrize("backend", ["inline", "pool", pytest.param("ray", marks=pytest.mark.xdist_group("ray"))])
 def test_the_users_fault_stays_the_users_fault_in_every_backend(words, request, backend):
     if backend == "ray":
-        request.getfixturevalue("cluster")
+        request.getfixturevalue("ray_cluster")
     words.run(stop=1)
     rows = next((words.folder / "exp" / "01-prepare").glob("*/rows.jsonl"))
     lines = rows.read_text().splitlines()
