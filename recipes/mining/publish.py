@@ -83,7 +83,7 @@ def _placed(utterances: Iterable[Utterance], audio: str) -> Iterator[Utterance]:
 
 def report(context: Context) -> None:
     """Stage 9: one self-contained page."""
-    from speechkit.report.mining import render_mining_report
+    from speechkit.report.mining_page import render_mining_report
     from speechkit.report.mining_run import data_of_stages
 
     config = context.config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -44,7 +44,7 @@ def probe(
         list[str] | None, typer.Option("--set", help="A setting of a stage, such as probe.character_epochs=5.")
     ] = None,
     exp: Annotated[Path, typer.Option(help="Where work is kept.")] = Path("exp/ssl_probing"),
-    out: Annotated[Path | None, typer.Option(help="A folder for probes.json, probes.md and probes.html.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A folder for probes.json, .md, .csv, .tex and .html.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of splits and heads.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -89,26 +89,11 @@ probe.__doc__ = EXAMPLES
 
 def _print(reports: list[ProbeReport]) -> None:
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    from speechkit.encoders.probing.table import left_out_lines, table_rows
+    from speechkit.report.probes_page import left_out_lines, probes_table
 
-    grid = Table(box=None, pad_edge=False)
-    grid.add_column("task", no_wrap=True)
-    grid.add_column("metric", no_wrap=True)
-    grid.add_column("chance", justify="right")
-    for report in reports:
-        grid.add_column(Text(report.encoder), justify="right", overflow="fold")
-    for row in table_rows(reports):
-        cells = [
-            Text("–")
-            if cell is None
-            else Text.assemble((cell.value, "bold" if cell.best else ""), (f" {cell.interval}", "dim"))
-            for cell in row.cells
-        ]
-        grid.add_row(Text(row.task), row.metric, row.chance or "–", *cells)
-    Console(width=max(110, Console().width), highlight=False).print(grid)
+    console = Console(width=max(110, Console().width), highlight=False)
+    console.print(probes_table(reports).rich(around="{0} {1}"))
     confidence = reports[0].scores[0].interval.confidence if reports[0].scores else 0.95
     typer.echo(f"\nunseen speakers but for speakers and commands; {confidence:.0%} bootstrap intervals")
     for line in left_out_lines(reports):
@@ -123,58 +108,11 @@ def _print(reports: list[ProbeReport]) -> None:
 def _write(out: Path, reports: list[ProbeReport]) -> None:
     import msgspec
 
-    from speechkit.encoders.probing.table import left_out_lines, markdown, table_rows
     from speechkit.io.atomic import write_json, write_text
-    from speechkit.report.markup import element
-    from speechkit.report.page import render_page, write_page
-    from speechkit.report.table import table
+    from speechkit.report.probes_page import markdown, probes_table, write_probes_page
 
     write_json(out / "probes.json", msgspec.to_builtins(reports))
-    write_text(out / "probes.md", markdown(reports) + "\n")
-    body: list[Any] = [
-        element("h1", "Probes of frozen encoders"),
-        table(
-            ["task", "metric", "chance", *(report.encoder for report in reports)],
-            [
-                [
-                    row.task,
-                    row.metric,
-                    row.chance or "–",
-                    *(
-                        "–"
-                        if cell is None
-                        else element("strong" if cell.best else "span", f"{cell.value} [{cell.interval}]")
-                        for cell in row.cells
-                    ),
-                ]
-                for row in table_rows(reports)
-            ],
-            caption="Scores in percent with bootstrap intervals; the best of each row is bold",
-            numeric=range(2, 3 + len(reports)),
-        ),
-        *(element("p", line) for line in left_out_lines(reports)),
-        *(_layers(report) for report in reports),
-    ]
-    write_page(out / "probes.html", render_page("Probes of frozen encoders", body))
-
-
-def _layers(report: ProbeReport) -> Any:
-    """The weight that each task gives to each layer; nothing for an encoder of one."""
-    from speechkit.report.markup import element
-    from speechkit.report.table import table
-
-    scores = [score for score in report.scores if len(score.layer_weights) > 1]
-    if not scores:
-        return ""
-    count = len(scores[0].layer_weights)
-    rows = [[score.task, *(f"{weight:.2f}" for weight in score.layer_weights)] for score in scores]
-    return element(
-        "section",
-        element("h2", f"Layers of {report.encoder}"),
-        table(
-            ["task", *(str(layer) for layer in range(count))],
-            rows,
-            caption=f"Weight of each layer of {report.encoder}; words use one",
-            numeric=range(1, count + 1),
-        ),
-    )
+    write_text(out / "probes.md", markdown(reports))
+    write_text(out / "probes.csv", probes_table(reports).csv())
+    write_text(out / "probes.tex", probes_table(reports).latex())
+    write_probes_page(out / "probes.html", reports)

@@ -32,7 +32,7 @@ def report(
     max_views: Annotated[int, typer.Option(help="How many alignments are drawn in full.")] = 12,
 ) -> None:
     """Make the page of RUN."""
-    from speechkit.report.mining import render_mining_report
+    from speechkit.report.mining_page import render_mining_report
     from speechkit.report.mining_run import load_run
 
     data = load_run(run, audio=audio, title=title, max_views=max_views)

@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from speechkit.metrics.alternatives import Alternatives
-    from speechkit.metrics.comparison import Comparison, Score, Scored, Table
+    from speechkit.metrics.comparison import Comparison, Scored
 
 EXAMPLES = """
 Word and character error rates of several systems side by side, with intervals and significance.
@@ -179,17 +179,17 @@ def _summary(scored: Scored, reference: Path, hypotheses: list[str], per_utteran
 def _print(comparison: Comparison, breakdown: bool) -> None:
     from rich.console import Console
 
+    from speechkit.report.score_tables import parts_of, parts_table, rates_table, significance_table
+
     console = Console(width=max(110, Console().width), highlight=False)
-    for table in comparison.tables:
-        console.print(_rates(table, comparison.confidence))
-        spec = table.normalizer
-        typer.echo(f"normaliser {spec.name} version {spec.version}\n")
-        if breakdown:
-            for name, parts in _parts(table):
-                console.print(_parts_table(name, table, parts))
-                typer.echo()
+    for scores in comparison.tables:
+        console.print(rates_table(scores, comparison.confidence).rich(dash=" - "))
+        typer.echo(f"normaliser {scores.normalizer.name} version {scores.normalizer.version}\n")
+        for name, parts in parts_of(scores) if breakdown else ():
+            console.print(parts_table(name, scores.systems, parts, none="(none)", letters=40).rich())
+            typer.echo()
     if len(comparison.tables[0].systems) > 1:
-        console.print(_pairs(comparison.tables[0]))
+        console.print(significance_table(comparison.tables[0], between=" - ", p="p").rich(dash=" - "))
         typer.echo()
     alternatives = f", alternatives: {', '.join(comparison.alternatives)}" if comparison.alternatives else ""
     typer.echo(
@@ -203,95 +203,3 @@ def _print(comparison: Comparison, breakdown: bool) -> None:
         )
     for sentence in (*comparison.warnings, *comparison.notes):
         typer.echo(f"note: {sentence}")
-
-
-def _rates(table: Table, confidence: float) -> Any:
-    """One row a system, the best rate bold."""
-    from rich.table import Table as Grid
-    from rich.text import Text
-
-    from speechkit.metrics.comparison import best_of
-
-    grid = Grid(box=None, pad_edge=False)
-    for name in ("", "WER %", f"{confidence:.0%} interval", "words", "hits", "sub", "del", "ins", "SER %", "CER %"):
-        grid.add_column(name, justify="right" if name else "left", no_wrap=True)
-    best = best_of([s.wer.rate for s in table.systems])
-    best_cer = best_of([s.cer.rate for s in table.systems if s.cer])
-    best_ser = best_of([s.sentence_error_rate for s in table.systems])
-    for system in table.systems:
-        wer = system.wer
-        grid.add_row(
-            Text(system.name),
-            _percent(wer.rate, wer.rate == best),
-            "–" if wer.interval is None else f"{100 * wer.interval.low:.2f} - {100 * wer.interval.high:.2f}",
-            f"{wer.tokens:,}",
-            f"{wer.hits:,}",
-            f"{wer.substitutions:,}",
-            f"{wer.deletions:,}",
-            f"{wer.insertions:,}",
-            _percent(system.sentence_error_rate, system.sentence_error_rate == best_ser),
-            _percent(system.cer.rate, system.cer.rate == best_cer) if system.cer else "–",
-        )
-    return grid
-
-
-def _percent(rate: float, best: bool) -> Any:
-    from rich.text import Text
-
-    return Text(f"{100 * rate:.2f}", style="bold" if best else "")
-
-
-def _pairs(table: Table) -> Any:
-    from rich.table import Table as Grid
-    from rich.text import Text
-
-    from speechkit.metrics.significance import shown_p
-
-    grid = Grid(box=None, pad_edge=False)
-    grid.add_column("pair", overflow="fold")
-    for name in ("points", "interval", "p", "adjusted p", "MAPSSWE p", "McNemar p"):
-        grid.add_column(name, justify="right", no_wrap=True)
-    for pair in table.pairs:
-        drawn = pair.bootstrap
-        grid.add_row(
-            Text(f"{pair.first} - {pair.second}"),
-            "–" if drawn is None else f"{100 * drawn.difference:+.2f}",
-            "–" if drawn is None else f"{100 * drawn.interval.low:+.2f} - {100 * drawn.interval.high:+.2f}",
-            shown_p(None if drawn is None else drawn.p_value),
-            shown_p(pair.holm_p),
-            shown_p(pair.matched_pairs.p_value),
-            shown_p(pair.mcnemar.p_value),
-        )
-    return grid
-
-
-def _parts(table: Table) -> list[tuple[str, list[dict[str, Score]]]]:
-    systems = table.systems
-    found = [("reference words", [s.lengths for s in systems])]
-    if systems[0].speakers:
-        found.append(("speaker", [s.speakers for s in systems]))
-    found += [(field, [s.groups[field] for s in systems]) for field in systems[0].groups]
-    return found
-
-
-def _parts_table(name: str, table: Table, parts: list[dict[str, Score]]) -> Any:
-    from rich.table import Table as Grid
-    from rich.text import Text
-
-    from speechkit.metrics.comparison import best_of
-
-    grid = Grid(box=None, pad_edge=False)
-    grid.add_column(name, overflow="ellipsis", max_width=40, no_wrap=True)
-    grid.add_column("words", justify="right")
-    for system in table.systems:
-        grid.add_column(Text(f"{system.name} %"), justify="right")
-    for key in dict.fromkeys(key for part in parts for key in part):
-        rates = [part[key].rate if key in part else None for part in parts]
-        best = best_of([rate for rate in rates if rate is not None])
-        words = next(part[key].tokens for part in parts if key in part)
-        grid.add_row(
-            Text(key or "(none)"),
-            f"{words:,}",
-            *("–" if rate is None else _percent(rate, rate == best) for rate in rates),
-        )
-    return grid

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -160,13 +160,14 @@ def _write(out: Path, found: SlueComparison, title: str | None) -> list[Path]:
 def _print(found: SlueComparison) -> None:
     from rich.console import Console
 
+    from speechkit.report.slue_page import differences, measures_table
     from speechkit.slue.entity_errors import KINDS
 
     console = Console(width=max(110, Console().width), highlight=False)
-    console.print(_systems(found))
+    console.print(measures_table(found).rich(dash=" - ", around="{0}  {1}"))
     typer.echo()
     if found.pairs:
-        console.print(_pairs(found))
+        console.print(differences(found, found.pairs, between=" - ").rich(dash=" - "))
         typer.echo()
     typer.echo(
         f"{found.title}: {found.mode} definitions, ranked by {found.main}; {found.utterances:,} utterances; "
@@ -179,47 +180,6 @@ def _print(found: SlueComparison) -> None:
     typer.echo("; ".join(f"{name}: {value}" for name, value in settings.items()))
     for sentence in (*found.warnings, *found.notes):
         typer.echo(f"note: {sentence}")
-
-
-def _systems(found: SlueComparison) -> Any:
-    from rich.table import Table as Grid
-    from rich.text import Text
-
-    grid = Grid(box=None, pad_edge=False)
-    grid.add_column("measure, %", no_wrap=True)
-    for system in found.systems:
-        grid.add_column(Text(system.name), justify="right")
-    for name in found.systems[0].score.measures:
-        measures = [system.score.measures[name] for system in found.systems]
-        best = max((m.value for m in measures if m.value is not None), default=None)
-        cells = []
-        for m in measures:
-            value = "–" if m.value is None else f"{100 * m.value:.2f}"
-            around = "" if m.interval is None else f"  {100 * m.interval.low:.2f} - {100 * m.interval.high:.2f}"
-            cells.append(Text(value + around, style="bold" if m.value is not None and m.value == best else ""))
-        grid.add_row(Text(name, style="bold" if name == found.main else ""), *cells)
-    return grid
-
-
-def _pairs(found: SlueComparison) -> Any:
-    from rich.table import Table as Grid
-    from rich.text import Text
-
-    from speechkit.metrics.significance import shown_p
-
-    grid = Grid(box=None, pad_edge=False)
-    grid.add_column("pair", overflow="fold")
-    for name in (f"points of {found.main}", "interval", "p", "adjusted p"):
-        grid.add_column(name, justify="right", no_wrap=True)
-    for pair in found.pairs:
-        grid.add_row(
-            Text(f"{pair.first} - {pair.second}"),
-            f"{100 * pair.difference:+.2f}",
-            f"{100 * pair.interval.low:+.2f} - {100 * pair.interval.high:+.2f}",
-            shown_p(pair.p_value),
-            shown_p(pair.holm_p),
-        )
-    return grid
 
 
 @app.command("train-text")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -111,23 +111,11 @@ def _pairs(reference: Path, heard: Path) -> dict[str, tuple[str, str]]:
 
 def _print(found: Sensitivity) -> None:
     from rich.console import Console
-    from rich.table import Table as Grid
-    from rich.text import Text
 
-    from speechkit.slue.sensitivity import shown_interval
+    from speechkit.report.sensitivity_page import points_table
 
-    def percent(measure: Any) -> str:
-        return "–" if measure is None or measure.value is None else f"{100 * measure.value:.1f}"
-
-    grid = Grid(box=None, pad_edge=False)
-    grid.add_column("text", no_wrap=True)
-    for name in ("WER, %", "interval", f"{found.measure}, %", "interval", "perfect", "above the curve"):
-        grid.add_column(name, justify="right", no_wrap=True)
-    for p in sorted(found.points, key=lambda p: p.wer.value or 0.0):
-        gap = f"{percent(p.above_curve)} ({shown_interval(p.above_curve.interval)})" if p.above_curve else ""
-        cells = [percent(p.wer), shown_interval(p.wer.interval), percent(p.score), shown_interval(p.score.interval)]
-        grid.add_row(Text(p.name, style="bold" if p.kind == "system" else ""), *cells, percent(p.perfect), gap)
-    Console(width=max(110, Console().width), highlight=False).print(grid)
+    table = points_table(found, "perfect", signed=False).rich(dash=" – ")
+    Console(width=max(110, Console().width), highlight=False).print(table)
     interval = found.slope.interval
     around = "" if interval is None else f" ({interval.low:+.2f} to {interval.high:+.2f})"
     slope = "–" if found.slope.value is None else f"{found.slope.value:+.2f}"

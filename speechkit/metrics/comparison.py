@@ -342,11 +342,6 @@ def length_bin(words: int) -> str:
     return LENGTH_NAMES[sum(words >= edge for edge in LENGTH_EDGES) - 1]
 
 
-def best_of(rates: Sequence[float]) -> float | None:
-    """The lowest rate, or None where all are the same and none is to stand out."""
-    return min(rates) if len(set(rates)) > 1 else None
-
-
 def _units(sides: Sides, by: By) -> list[str]:
     if by == "utterance":
         return [t.id for t in sides.references]
@@ -388,4 +383,4 @@ def _named(alternatives: Alternatives | None) -> list[str]:
     return [name for name in NAMED_ALTERNATIVES if getattr(alternatives, name)] + groups
 
 
-__all__ = ["By", "Comparison", "Score", "Scored", "SystemScore", "Table", "best_of", "compare", "length_bin"]
+__all__ = ["By", "Comparison", "Score", "Scored", "SystemScore", "Table", "compare", "length_bin"]

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from speechkit.mining.records import Outcome
-from speechkit.report.markup import Child, Markup, data_block, element
+import msgspec
+from markupsafe import Markup
+
+from speechkit.mining.records import Outcome, SentenceMatch
 from speechkit.report.mining_data import SPEECH_RATE, View
+from speechkit.report.svg import bar, shape, stretched
 
 STEPS = 5  # colours from the lowest kept probability to 1
 MAX_MARKS = 4000
@@ -27,39 +30,47 @@ def probability_style(probability: float | None, floor: float) -> str:
     return f"p{sum(left < 0.5**power for power in range(STEPS - 1))}"
 
 
-def alignment_figure(number: int, view: View, clips: Mapping[tuple[str, str], str], floor: float) -> Markup:
-    """The figure ``number`` (from 1) of one view; ``clips`` names the audio block of sentences that can be heard."""
-    recording, name = view.recording, f"view-{number}"
+class AlignmentFigure(msgspec.Struct, frozen=True):
+    """One view as the page shows it: its heading, its drawing and what the script reads."""
+
+    name: str
+    lead: str
+    canvas: Markup
+    document: Markup
+    audio: Markup
+    overview: Markup
+    data: dict[str, Any]
+    view: View
+
+
+def alignment_figure(view: View, clips: Mapping[tuple[str, str], str], floor: float) -> AlignmentFigure:
+    """The figure of one view; ``clips`` names the audio block of sentences that can be heard."""
+    recording = view.recording
     seconds = recording.num_samples / recording.sample_rate
-    found = sorted(
-        (each for each in view.outcomes if each.match), key=lambda each: each.match.start if each.match else 0
-    )
-    found = found[:MAX_MARKS]
-    kept = sum(each.kept for each in found)
-    head = (
+    matched = [(each, each.match) for each in view.outcomes if each.match is not None]
+    matched = sorted(matched, key=lambda pair: pair[1].start)[:MAX_MARKS]
+    kept = sum(outcome.kept for outcome, _ in matched)
+    lead = (
         f"{clock(seconds)} of audio, {view.characters:,} characters of text; {kept:,} sentences kept, "
         f"{len(view.outcomes) - kept:,} rejected or not found"
     )
-    svg = [
-        element("div", f"document ({view.document}), characters ↓", class_="doc-title"),
-        element("svg", class_="y-axis", aria_hidden="true"),
-        _document_ribbon(view),
-        _canvas(view, found, seconds, floor, head),
-        element("div", "audio", class_="row-name", aria_hidden="true"),
-        _audio_ribbon(view, found, seconds, floor, "audio-ribbon"),
-        element("svg", class_="x-axis", aria_hidden="true"),
-        element("div", "whole", class_="row-name whole", aria_hidden="true"),
-        _audio_ribbon(view, found, seconds, floor, "overview"),
-    ]
-    return element(
-        "div",
-        element("h3", recording.id),
-        element("p", head, class_="lead"),
-        element("div", svg, class_="path-plot"),
-        data_block(name, _view_data(view, found, seconds, clips)),
-        class_="alignment",
-        data_view=name,
-        id=f"alignment-{number}",
+    label = (
+        f"Alignment of {recording.id} with {view.document}: {lead}. Arrow keys go from sentence to sentence, Enter "
+        "plays, plus and minus zoom, 0 shows everything."
+    )
+    ribbon = _audio_marks(view, matched, seconds, floor)
+    box = f"0 0 {seconds:.3f} 1"
+    return AlignmentFigure(
+        recording.id,
+        lead,
+        stretched(
+            _canvas_marks(view, matched, seconds, floor), "canvas", f"0 0 {seconds:.3f} {view.characters}", label
+        ),
+        stretched(_document_marks(view), "document-ribbon", f"0 0 1 {view.characters}"),
+        stretched(ribbon, "audio-ribbon", box),
+        stretched([*ribbon, bar(0, 0, seconds, 1, "window idle")], "overview", box),
+        _view_data(view, matched, seconds, clips),
+        view,
     )
 
 
@@ -73,84 +84,54 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
-def _canvas(view: View, found: Sequence[Outcome], seconds: float, floor: float, label: str) -> Markup:
-    marks: list[Child] = []
-    for gap in view.gaps:
-        if gap.kind == "unread":
-            band = _rect("band unread", 0, gap.document_begin, seconds, gap.document_end - gap.document_begin)
-        else:
-            band = _rect("band untranscribed", gap.start, 0, gap.end - gap.start, view.characters)
-        marks.append(band)
-    line = "L".join(f"{second:.2f} {character}" for character, second in view.path)
-    if line:
-        marks.append(_line("path", f"M{line}"))
-    for outcome in found:
-        match = outcome.match
-        if match is not None:
-            style = probability_style(match.probability, floor) if outcome.kept else "rejected"
-            place = f"M{match.start:.2f} {outcome.begin}L{match.end:.2f} {outcome.end}"
-            marks.append(_line(f"sentence {style}", place))
-    marks.append(element("rect", class_="cursor", width=0, height=0))
-    return element(
-        "svg",
-        marks,
-        class_="canvas",
-        viewBox=f"0 0 {seconds:.3f} {view.characters}",
-        preserveAspectRatio="none",
-        role="img",
-        tabindex=0,
-        aria_label=f"Alignment of {view.recording.id} with {view.document}: {label}. "
-        "Arrow keys go from sentence to sentence, Enter plays, plus and minus zoom, 0 shows everything.",
-    )
+Matched = Sequence[tuple[Outcome, SentenceMatch]]
 
 
-def _audio_ribbon(view: View, found: Sequence[Outcome], seconds: float, floor: float, style: str) -> Markup:
-    marks: list[Child] = []
+def _style(outcome: Outcome, match: SentenceMatch, floor: float) -> str:
+    return probability_style(match.probability, floor) if outcome.kept else "rejected"
+
+
+def _canvas_marks(view: View, matched: Matched, seconds: float, floor: float) -> list[Markup]:
+    marks = [
+        bar(0, gap.document_begin, seconds, gap.document_end - gap.document_begin, "band unread")
+        if gap.kind == "unread"
+        else bar(gap.start, 0, gap.end - gap.start, view.characters, "band untranscribed")
+        for gap in view.gaps
+    ]
+    if view.path:
+        marks.append(_line("path", "M" + "L".join(f"{second:.2f} {character}" for character, second in view.path)))
+    for outcome, match in matched:
+        ends = f"M{match.start:.2f} {outcome.begin}L{match.end:.2f} {outcome.end}"
+        marks.append(_line(f"sentence {_style(outcome, match, floor)}", ends))
+    return [*marks, bar(0, 0, 0, 0, "cursor")]
+
+
+def _audio_marks(view: View, matched: Matched, seconds: float, floor: float) -> list[Markup]:
+    marks: list[Markup] = []
     at = 0.0
     for start, end in [*((a / SPEECH_RATE, b / SPEECH_RATE) for a, b in view.recording.speech), (seconds, seconds)]:
         if start > at:
-            marks.append(_rect("silence", at, 0, start - at, 1))
+            marks.append(bar(at, 0, start - at, 1, "silence"))
         at = max(at, end)
     gaps = [gap for gap in view.gaps if gap.kind == "untranscribed"]
-    marks += [_rect("untranscribed", gap.start, 0, gap.end - gap.start, 1) for gap in gaps]
+    marks += [bar(gap.start, 0, gap.end - gap.start, 1, "untranscribed") for gap in gaps]
     # Kept ones last: where both claim the same audio it is theirs.
-    for outcome in sorted(found, key=lambda each: each.kept):
-        if (match := outcome.match) is not None:
-            colour = probability_style(match.probability, floor) if outcome.kept else "rejected"
-            marks.append(_rect(colour, match.start, 0, match.end - match.start, 1))
-    if style == "overview":
-        marks.append(_rect("window idle", 0, 0, seconds, 1))
-    return _ribbon(style, marks, f"0 0 {seconds:.3f} 1")
+    last = sorted(matched, key=lambda pair: pair[0].kept)
+    return marks + [bar(m.start, 0, m.end - m.start, 1, _style(outcome, m, floor)) for outcome, m in last]
 
 
-def _document_ribbon(view: View) -> Markup:
-    marks: list[Child] = []
-    for outcome in view.outcomes:
-        style = "kept" if outcome.kept else "rejected" if outcome.match else "unread"
-        marks.append(_rect(style, 0, outcome.begin, 1, outcome.end - outcome.begin))
-    return _ribbon("document-ribbon", marks, f"0 0 1 {view.characters}")
-
-
-def _ribbon(style: str, marks: Sequence[Child], box: str) -> Markup:
-    return element("svg", marks, class_=style, viewBox=box, preserveAspectRatio="none", aria_hidden="true")
-
-
-def _rect(style: str, x: float, y: float, width: float, height: float) -> Markup:
-    return element("rect", class_=style, x=x, y=y, width=max(0.0, width), height=max(0.0, height))
+def _document_marks(view: View) -> list[Markup]:
+    styles = [("kept" if o.kept else "rejected" if o.match else "unread", o) for o in view.outcomes]
+    return [bar(0, outcome.begin, 1, outcome.end - outcome.begin, style) for style, outcome in styles]
 
 
 def _line(style: str, path: str) -> Markup:
-    return element("path", class_=style, d=path, vector_effect="non-scaling-stroke")
+    return shape("path", class_=style, d=path, vector_effect="non-scaling-stroke")
 
 
-def _view_data(
-    view: View, found: Sequence[Outcome], seconds: float, clips: Mapping[tuple[str, str], str]
-) -> dict[str, Any]:
+def _view_data(view: View, matched: Matched, seconds: float, clips: Mapping[tuple[str, str], str]) -> dict[str, Any]:
     entries = []
-    for outcome in found:
-        match = outcome.match
-        if match is None:
-            continue
+    for outcome, match in matched:
         clip = clips.get((match.recording, outcome.sentence))
         entry: dict[str, Any] = {
             "start": match.start,
@@ -160,9 +141,7 @@ def _view_data(
             "text": outcome.text,
             "note": sentence_note(outcome),
         }
-        if clip:
-            entry |= {"clip": clip, "words": words_in_clip(outcome)}
-        entries.append(entry)
+        entries.append(entry | ({"clip": clip, "words": words_in_clip(outcome)} if clip else {}))
     gaps = [
         {
             "start": gap.start,

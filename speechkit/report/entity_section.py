@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from speechkit.report.markup import Child, Markup, element
+from markupsafe import Markup
+
+from speechkit.report.markup import Child, element
 from speechkit.report.table import table
 from speechkit.slue.entity_errors import KINDS, EntityErrors
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable
+from typing import Any
 
-import msgspec
+from markupsafe import Markup as Markup
+
+from speechkit.report.page import data_block as data_block
 
 VOID = {"br", "hr", "img", "input", "link", "meta", "source"}
 NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9:-]*\Z")
 
 
-class Markup(str):
-    """Text that is HTML already; everything else is escaped when it enters an element."""
-
-    __slots__ = ()
-
-
-Child = str | int | float | None | Iterable["Child"]
+Child = Any
 Attribute = str | int | float | bool | None
 
 
@@ -58,6 +55,8 @@ def _flat(children: Iterable[Child]) -> Iterable[str]:
             continue
         if isinstance(child, Markup):
             yield child
+        elif hasattr(child, "__html__"):
+            yield child.__html__()
         elif isinstance(child, str):
             yield html.escape(_text(child), quote=False)
         elif isinstance(child, int | float):
@@ -71,11 +70,3 @@ def _text(value: str | int | float) -> str:
         return f"{value:.3f}".rstrip("0").rstrip(".") or "0"
     # A NUL or lone surrogate has no place in HTML: it shows as the replacement character.
     return str(value).replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
-
-
-def data_block(identifier: str, value: object) -> Markup:
-    """A ``<script type="application/json">`` that no text inside can close: every ``<``, ``>`` and ``&`` is escaped."""
-    text = msgspec.json.encode(value).decode()
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(f'<script type="application/json" id="{html.escape(identifier)}">{text}</script>')

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from speechkit.errors import AudioError, UserError
 from speechkit.io.paths import inside
 from speechkit.mining.records import Outcome, SentenceMatch
-from speechkit.report.markup import Markup
 from speechkit.report.mining_data import MiningReport, View
-from speechkit.report.player import CLIP_RATE, clip_block, encode_clip, wave_outline
+from speechkit.report.player import clip_block, encode_clip, read_clip, wave_outline
 from speechkit.runtime import available_cpus
 
 FRAME_BYTES = 140_000  # style, script, plots and tables
@@ -92,16 +92,9 @@ class Clips:
         return name
 
     def _waveform(self, recording: str, start: float, end: float) -> NDArray[np.float32] | None:
-        from speechkit.io.audio import audio_info, read_audio
-
         try:
             path = self.root if self.root.is_file() else inside(self.root, self.files[recording])
-            info = audio_info(path)
-            first = max(0, round(start * info.sample_rate))
-            last = min(info.num_samples, round(end * info.sample_rate))
-            if last <= first:
-                return None
-            return read_audio(path, offset_samples=first, num_samples=last - first, sample_rate=CLIP_RATE)
+            return read_clip(path, start, end)
         except (AudioError, UserError, KeyError) as error:
             self.failures[recording] = str(error)
             return None

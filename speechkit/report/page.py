@@ -1,15 +1,25 @@
-"""The page shell: one HTML file with its style and script inside, which asks nothing of the network."""
+"""Pages from templates: one HTML file with its style and script inside, which asks nothing of the network."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 from collections.abc import Iterable
+from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from markupsafe import Markup, escape
 
 from speechkit.io.atomic import write_bytes
-from speechkit.report.markup import Child, Markup, element, join
+from speechkit.report.svg import keys
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+MOST_DATA_BYTES = 1_000_000  # of figures that stand in a file of their own in any case
 
 
 def asset(name: str) -> str:
@@ -17,39 +27,102 @@ def asset(name: str) -> str:
     return resources.files("speechkit.report").joinpath("assets").joinpath(name).read_text(encoding="utf-8")
 
 
-def render_page(
-    title: str, body: Iterable[Child], *, lang: str = "en", styles: Iterable[str] = (), scripts: Iterable[str] = ()
+@cache
+def environment() -> Environment:
+    """The templates: everything in them is escaped, and a name that is not given is an error."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("speechkit.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: "" if value is None else value,
+    )
+    made.globals |= {"data_block": data_block, "keys": keys, "MOST_DATA_BYTES": MOST_DATA_BYTES}
+    made.filters["thousands"] = "{:,}".format
+    return made
+
+
+def write_page(
+    path: Path | str,
+    template: str,
+    *,
+    title: str = "",
+    lang: str = "en",
+    styles: Iterable[str] = (),
+    scripts: Iterable[str] = (),
+    **context: Any,
+) -> Path:
+    """Write a page atomically and return its path; arguments as in `render`."""
+    page = template
+    if title:  # the other way goes when all pages are templates
+        page = render(template, title=title, lang=lang, styles=styles, scripts=scripts, **context)
+    write_bytes(path, page.encode("utf-8"))
+    return Path(path)
+
+
+def render(
+    template: str,
+    *,
+    title: str,
+    lang: str = "en",
+    styles: Iterable[str] = (),
+    scripts: Iterable[str] = (),
+    **context: Any,
 ) -> str:
-    """A whole HTML document around ``body``.
+    """A whole HTML document of a template.
 
     The content security policy lets run exactly the given scripts and styles, by their hash, forbids every request
     and allows audio and images from inside the page only.
+
+    Args:
+        template: its name.
+        title: of the window, and a variable of the template.
+        lang: of the page.
+        styles: names of assets beside page.css.
+        scripts: names of assets beside player.js.
+        context: the template's other variables.
     """
-    style = "\n".join([asset("page.css"), *styles])
-    script = "\n".join(["'use strict';", asset("player.js"), *scripts])
+    style = "\n".join(map(asset, ["page.css", *styles]))
+    script = "\n".join(["'use strict';", *map(asset, ["player.js", *scripts])])
     policy = (
         f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; media-src data: blob:; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", **{"http-equiv": "Content-Security-Policy", "content": policy}),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("meta", name="referrer", content="no-referrer"),
-        element("title", title),
-        element("link", rel="icon", href="data:,"),
-        Markup(f"<style>{style}</style>"),
+    page = (
+        environment()
+        .get_template(template)
+        .render(title=title, lang=lang, style=Markup(style), script=Markup(script), policy=policy, **context)
     )
-    # At the end, so that everything it touches is there; no text of the user's is ever inside.
-    content = element("body", join(body), Markup(f"<script>{script}</script>"))
-    return f"<!doctype html>\n{element('html', head, content, lang=lang)}\n"
+    # A NUL or lone surrogate has no place in HTML.
+    return page.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
-def write_page(path: Path | str, page: str) -> None:
-    """Write the page atomically as UTF-8."""
-    write_bytes(path, page.encode("utf-8"))
+def render_page(title: str, body: Iterable[Any], *, styles: Iterable[str] = ()) -> str:
+    """A document around markup; goes when all pages are templates."""
+    from speechkit.report.markup import join
+
+    page = environment().from_string("{% extends 'page.html' %}{% block main %}{{ body }}{% endblock %}")
+    style, script = "\n".join([asset("page.css"), *styles]), "\n".join(["'use strict';", asset("player.js")])
+    policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; media-src data: blob:; "
+    policy += "img-src data:; base-uri 'none'; form-action 'none'"
+    texts = {"title": title, "lang": "en", "style": Markup(style), "script": Markup(script), "policy": policy}
+    return page.render(body=join(body), **texts)
+
+
+def data_block(identifier: str, value: object, most: int | None = None) -> Markup:
+    """A ``<script type="application/json">`` that no text inside can close: every ``<``, ``>`` and ``&`` is escaped.
+
+    Nothing at all where it would take more than ``most`` bytes.
+    """
+    text = msgspec.json.encode(value).decode()
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    if most is not None and len(text) > most:
+        return Markup("")
+    return Markup(f'<script type="application/json" id="{escape(identifier)}">{text}</script>')
 
 
 def _hash(text: str) -> str:

@@ -4,15 +4,52 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Sequence
+from pathlib import Path
 
+import msgspec
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
-from speechkit.report.markup import Markup, element, join
+from speechkit.report.svg import shape
 
 CLIP_RATE = 16000
 WAVE_COLUMNS = 160
+
+
+class Clip(msgspec.Struct, frozen=True):
+    """What a player shows: the name of its audio block, the path of its waveform, and words with times in seconds."""
+
+    name: str
+    outline: str
+    seconds: float
+    words: Sequence[tuple[str, float, float]]
+
+    @property
+    def label(self) -> str:
+        """The words in few letters."""
+        text = " ".join(word for word, _, _ in self.words)
+        return text if len(text) <= 80 else text[:79] + "…"
+
+
+def read_clip(
+    path: Path, start: float = 0.0, end: float | None = None, longest: float = math.inf
+) -> NDArray[np.float32] | None:
+    """Seconds ``start`` to ``end`` of a recording at 16 kHz; None where that is nothing or above ``longest``.
+
+    Raises:
+        AudioError: if it cannot be read.
+    """
+    from speechkit.io.audio import audio_info, read_audio
+
+    info = audio_info(path)
+    first = min(info.num_samples, max(0, round(start * info.sample_rate)))
+    last = info.num_samples if end is None else min(info.num_samples, round(end * info.sample_rate))
+    if not 0 < last - first <= longest * info.sample_rate:
+        return None
+    return read_audio(path, offset_samples=first, num_samples=last - first, sample_rate=CLIP_RATE)
 
 
 def encode_clip(waveform: NDArray[np.float32]) -> bytes:
@@ -33,7 +70,7 @@ def encode_clip(waveform: NDArray[np.float32]) -> bytes:
 
 def clip_block(identifier: str, encoded: bytes) -> Markup:
     """The clip as base64 in a block that the browser neither runs nor decodes before it is played."""
-    return element("script", Markup(base64.b64encode(encoded).decode()), type="text/plain", id=identifier)
+    return shape("script", base64.b64encode(encoded).decode(), type="text/plain", id=identifier)
 
 
 def wave_outline(waveform: NDArray[np.float32], columns: int = WAVE_COLUMNS) -> str:
@@ -46,54 +83,3 @@ def wave_outline(waveform: NDArray[np.float32], columns: int = WAVE_COLUMNS) -> 
     upper = [f"{index + 0.5:.1f} {20 - height:.1f}" for index, height in enumerate(heights)]
     lower = [f"{index + 0.5:.1f} {20 + height:.1f}" for index, height in reversed(list(enumerate(heights)))]
     return f"M{'L'.join(upper + lower)}Z"
-
-
-def player(
-    clip: str, words: Sequence[tuple[str, float, float]], outline: str, *, seconds: float, lang: str | None = None
-) -> Markup:
-    """A play button, a waveform to seek in, and the words with their times in seconds of the clip."""
-    text = " ".join(word for word, _, _ in words)
-    label = text if len(text) <= 80 else text[:79] + "…"
-    wave = element(
-        "div",
-        _wave(outline, "wave-all"),
-        _wave(outline, "wave-played"),
-        class_="wave",
-        role="slider",
-        tabindex=0,
-        aria_label=f"Position in: {label}",
-        aria_valuemin=0,
-        aria_valuemax=round(seconds, 2),
-        aria_valuenow=0,
-    )
-    button = element("button", play_icon(), type="button", class_="play", aria_label=f"Play: {label}")
-    spoken = element("p", timed_words(words), class_="words", lang=lang, dir="auto")
-    return element("div", element("div", button, wave, class_="controls"), spoken, class_="player", data_clip=clip)
-
-
-def play_icon() -> Markup:
-    """A triangle that the page's style turns into two bars while its clip plays."""
-    return element(
-        "svg",
-        element("path", class_="icon-play", d="M8 5.2v13.6L19 12z"),
-        element("path", class_="icon-pause", d="M7 5h3.6v14H7zM13.4 5H17v14h-3.6z"),
-        viewBox="0 0 24 24",
-        aria_hidden="true",
-    )
-
-
-def timed_words(words: Sequence[tuple[str, float, float]]) -> Markup:
-    """Each word in a span with its start and end in seconds of the clip."""
-    spans = [element("span", word, data_s=start, data_e=end) for word, start, end in words]
-    return join(part for span in spans for part in (span, " "))
-
-
-def _wave(outline: str, style: str) -> Markup:
-    return element(
-        "svg",
-        element("path", d=outline),
-        class_=style,
-        viewBox=f"0 0 {WAVE_COLUMNS} 40",
-        preserveAspectRatio="none",
-        aria_hidden="true",
-    )

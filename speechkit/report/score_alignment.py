@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import msgspec
 
 from speechkit.metrics.error_rates import ErrorResult, OperationKind, UtteranceErrors
-from speechkit.report.markup import Markup, element, join
 
 PASSAGE_WORDS = 50  # an utterance up to twice as long stays whole
 LONGEST_WORD = 60  # characters shown
@@ -76,30 +75,32 @@ def columns(passage: Passage) -> Iterator[Column]:
             yield Column(o.kind, utterance.reference[place], heard)
 
 
-def coloured(passage: Passage) -> Markup:
-    """What was said above what was heard; words that agree stand once."""
-    parts = []
-    hidden = 0
-    for index, column in enumerate(columns(passage)):
-        if index >= MOST_COLUMNS:
-            hidden += 1
-            continue
-        said, heard = _shown(column.reference), _shown(column.hypothesis)
-        if column.kind == "equal":
-            parts.append(element("span", said, class_="w"))
-        else:
-            label = {
-                "substitute": f"{said} heard as {heard}",
-                "delete": f"{said} left out",
-                "insert": f"{heard} added",
-            }[column.kind]
-            above, below = element("b", said or "·"), element("i", heard or "·")
-            parts.append(element("span", above, below, class_=f"w {column.kind}", title=label))
-    more = element("span", f"… {hidden:,} more", class_="w") if hidden else None
-    return element("p", join(part for span in parts for part in (span, " ")), more, class_="aligned", dir="auto")
+class Word(msgspec.Struct, frozen=True):
+    """A step of an alignment as it is shown: what was said above what was heard."""
+
+    kind: OperationKind
+    said: str
+    heard: str
+    note: str
 
 
-def _shown(word: str | None) -> str:
-    if word is None:
-        return ""
-    return word if len(word) <= LONGEST_WORD else word[: LONGEST_WORD - 1] + "…"
+def words_shown(passage: Passage) -> tuple[list[Word], int]:
+    """The first `MOST_COLUMNS` steps of a passage, and how many more there are."""
+    steps = list(columns(passage))
+    return [_word(step) for step in steps[:MOST_COLUMNS]], max(0, len(steps) - MOST_COLUMNS)
+
+
+def _word(step: Column) -> Word:
+    said, heard = _cut(step.reference), _cut(step.hypothesis)
+    notes = {
+        "equal": "",
+        "substitute": f"{said} heard as {heard}",
+        "delete": f"{said} left out",
+        "insert": f"{heard} added",
+    }
+    return Word(step.kind, said, heard, notes[step.kind])
+
+
+def _cut(word: str | None) -> str:
+    text = word or ""
+    return text if len(text) <= LONGEST_WORD else text[: LONGEST_WORD - 1] + "…"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from markupsafe import Markup
+
 from speechkit.errors import UserError
 from speechkit.io.paths import safe_id
 from speechkit.metrics.transcript_records import Audio, Transcript
-from speechkit.report.markup import Markup
-from speechkit.report.player import CLIP_RATE, clip_block, encode_clip, player, wave_outline
+from speechkit.report.player import CLIP_RATE, Clip, clip_block, encode_clip, read_clip, wave_outline
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus")
 LONGEST_CLIP_SECONDS = 60.0
@@ -24,47 +25,37 @@ class ScoreClips:
         self.folders = [Path(os.path.realpath(folder)) for folder in folders]
         self.left = max_bytes
         self.blocks: list[Markup] = []
-        self.known: dict[str, tuple[str, str, float] | None] = {}
+        self.known: dict[str, Clip | None] = {}
         self.failures: list[str] = []
 
-    def player(self, identifier: str) -> Markup | None:
-        """A player with the reference's text, or None where there is no audio, no room, or too much of it."""
+    def clip(self, identifier: str) -> Clip | None:
+        """The utterance with the reference's text, or None where there is no audio, no room, or too much of it."""
         if identifier not in self.known:
             self.known[identifier] = self._made(self.references[identifier])
-        made = self.known[identifier]
-        if made is None:
-            return None
-        clip, outline, seconds = made
-        text = " ".join((self.references[identifier].text or "").split())
-        return player(clip, [(text[:2000] or identifier, 0.0, seconds)], outline, seconds=seconds)
+        return self.known[identifier]
 
-    def _made(self, transcript: Transcript) -> tuple[str, str, float] | None:
-        from speechkit.io.audio import audio_info, read_audio
-
+    def _made(self, transcript: Transcript) -> Clip | None:
         path = self._path(transcript)
         if path is None or self.left <= 0:
             return None
         cut = transcript.audio or Audio(str(path))
+        end = None if cut.duration is None else cut.offset + cut.duration
         try:
-            info = audio_info(path)
-            first = min(info.num_samples, round(cut.offset * info.sample_rate))
-            last = info.num_samples
-            if cut.duration is not None:
-                last = min(last, round((cut.offset + cut.duration) * info.sample_rate))
-            if not 0 < last - first <= LONGEST_CLIP_SECONDS * info.sample_rate:
-                return None
-            waveform = read_audio(path, offset_samples=first, num_samples=last - first, sample_rate=CLIP_RATE)
+            waveform = read_clip(path, cut.offset, end, LONGEST_CLIP_SECONDS)
         except UserError as error:
             self.failures.append(str(error))
+            return None
+        if waveform is None:
             return None
         encoded = encode_clip(waveform)
         size = len(encoded) * 4 // 3 + FRAME_BYTES
         if size > self.left:
             return None
         self.left -= size
-        name = f"clip-{len(self.blocks) + 1}"
+        name, seconds = f"clip-{len(self.blocks) + 1}", len(waveform) / CLIP_RATE
         self.blocks.append(clip_block(name, encoded))
-        return name, wave_outline(waveform), (last - first) / info.sample_rate
+        text = " ".join((transcript.text or "").split())[:2000] or transcript.id
+        return Clip(name, wave_outline(waveform), seconds, [(text, 0.0, seconds)])
 
     def _path(self, transcript: Transcript) -> Path | None:
         names = [transcript.audio.path] if transcript.audio else []

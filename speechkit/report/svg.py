@@ -7,12 +7,39 @@ whose labels stand at percentages. Colours come from the page's style by class, 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from speechkit.report.markup import Child, Markup, element, join
+from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 1000, 400  # the stretched coordinate system of the marks
+COLOURS = 6  # classes c0 to c5 of lines and dots, b0 to b5 of swatches
+
+Points = Sequence[tuple[float, float]]
+
+
+def shape(name: str, /, *children: str | None, **attributes: str | float | None) -> Markup:
+    """An SVG element; the values of its attributes and its text are escaped.
+
+    ``class_`` is the attribute class, ``aria_label`` is aria-label, ``viewBox`` stays; what is None is left out.
+    """
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(short(value) if isinstance(value, float) else value)}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    return Markup(f"<{name}{written}>{joined(children)}</{name}>")
+
+
+def joined(parts: Iterable[str | None]) -> Markup:
+    """Parts one after another, escaped where they are no markup."""
+    return Markup("").join(part for part in parts if part is not None)
+
+
+def short(value: float) -> str:
+    """A number with at most three digits after the point."""
+    return f"{value:.3f}".rstrip("0").rstrip(".") or "0"
 
 
 @dataclass(frozen=True)
@@ -57,6 +84,103 @@ def short_number(value: float) -> str:
     return f"{value:.3g}"
 
 
+class Plot:
+    """Marks in the coordinates of two scales; what is added later lies on top."""
+
+    def __init__(self, x: Scale, y: Scale, *, grid: bool = True) -> None:
+        self.x, self.y = x, y
+        self.marks: list[Markup] = []
+        self.y_ticks = _y_ticks(y)
+        if grid:
+            self._path("".join(f"M0 {HEIGHT * (1 - at):.1f}H{WIDTH}" for at, _ in self.y_ticks), "grid")
+
+    def line(self, points: Points, style: str, note: str | None = None, *, closed: bool = False) -> None:
+        """Straight lines from point to point."""
+        self._path("M" + "L".join(map(self._at, points)) + ("Z" if closed else ""), style, note)
+
+    def dots(self, points: Points, style: str, note: str | None = None) -> None:
+        """Round dots: lines of no length with round ends stay circles however the plot is stretched."""
+        self._path("".join(f"M{self._at(point)}h0" for point in points), style, note)
+
+    def bar(self, left: float, right: float, low: float, high: float, style: str, note: str) -> None:
+        """A rectangle between four values."""
+        (x, far), (bottom, top) = (
+            (self.x(left) * WIDTH, self.x(right) * WIDTH),
+            (HEIGHT * (1 - self.y(low)), HEIGHT * (1 - self.y(high))),
+        )
+        self.marks.append(bar(x, top, far - x, bottom - top, style, note))
+
+    def vertical(self, value: float) -> None:
+        """A dashed line over the whole height."""
+        self._path(f"M{self.x(value) * WIDTH:.1f} 0V{HEIGHT}", "mark")
+
+    def draw(
+        self,
+        *,
+        label: str,
+        x_title: str,
+        y_title: str,
+        x_ticks: Sequence[tuple[float, str]] | None = None,
+        y_ticks: Sequence[tuple[float, str]] | None = None,
+        x_count: int = 5,
+        marker: tuple[float, str] | None = None,
+    ) -> Markup:
+        """The marks with axes; ticks are (from 0 to 1, text), a ``marker`` (value of x, text) is named above."""
+        if x_ticks is None:
+            x_ticks = [(self.x(tick), f"{tick:g}") for tick in nice_ticks(self.x.low, self.x.high, x_count)]
+        left = [
+            shape("text", text, x="100%", dx=-8, y=f"{100 * (1 - at):.2f}%", dy="0.35em")
+            for at, text in (self.y_ticks if y_ticks is None else y_ticks)
+        ]
+        below = [shape("text", text, x=f"{100 * at:.2f}%", y=16, class_=_anchor(at)) for at, text in x_ticks]
+        above = None
+        if marker is not None:
+            at = self.x(marker[0])
+            text = shape("text", marker[1], x=f"{100 * at:.2f}%", y=12, class_=_anchor(at, 0.3))
+            above = shape("svg", text, class_="above", aria_hidden="true")
+        return shape(
+            "div",
+            shape("div", y_title, class_="y-title"),
+            above,
+            shape("svg", *left, class_="y-axis", aria_hidden="true"),
+            stretched(self.marks, "marks", f"0 0 {WIDTH} {HEIGHT}", label),
+            shape("svg", *below, class_="x-axis", aria_hidden="true"),
+            shape("div", x_title, class_="x-title"),
+            class_="plot",
+        )
+
+    def _at(self, point: tuple[float, float]) -> str:
+        return f"{self.x(point[0]) * WIDTH:.1f} {HEIGHT * (1 - self.y(point[1])):.1f}"
+
+    def _path(self, d: str, style: str, note: str | None = None) -> None:
+        title = shape("title", note) if note else None
+        self.marks.append(shape("path", title, class_=style, d=d, vector_effect="non-scaling-stroke"))
+
+
+def stretched(
+    marks: Iterable[str], style: str, box: str, label: str | None = None, tabindex: int | None = None
+) -> Markup:
+    """Marks in an SVG that takes the room it is given; without a label it is nothing to readers of the screen."""
+    role, hidden = (None, "true") if label is None else ("img", None)
+    return shape(
+        "svg",
+        *marks,
+        class_=style,
+        viewBox=box,
+        preserveAspectRatio="none",
+        role=role,
+        tabindex=tabindex,
+        aria_label=label,
+        aria_hidden=hidden,
+    )
+
+
+def bar(x: float, y: float, width: float, height: float, style: str, note: str | None = None) -> Markup:
+    """A rectangle with a tip."""
+    title = shape("title", note) if note else None
+    return shape("rect", title, class_=style, x=x, y=y, width=max(0.0, width), height=max(0.0, height))
+
+
 def histogram(
     edges: Sequence[float],
     series: Sequence[Series],
@@ -68,58 +192,42 @@ def histogram(
     root: bool = False,
 ) -> Markup:
     """Stacked bars between ``edges`` (one more than values), with a vertical line at ``marker`` (value, text)."""
-    count = len(edges) - 1
-    totals = [sum(each.values[index] for each in series) for index in range(count)]
-    y = Scale(0, max([*totals, 1e-9]) * 1.04, root)
-    x = Scale(edges[0], edges[-1])
-    marks: list[Child] = [_grid(y)]
-    for index in range(count):
-        left, right = x(edges[index]) * WIDTH, x(edges[index + 1]) * WIDTH
+    totals = [sum(heights) for heights in zip(*(each.values for each in series), strict=True)]
+    plot = Plot(Scale(edges[0], edges[-1]), Scale(0, max([*totals, 1e-9]) * 1.04, root))
+    for index in range(len(edges) - 1):
         at = 0.0
         for each in series:
             value = each.values[index]
             if value:
-                top, bottom = HEIGHT * (1 - y(at + value)), HEIGHT * (1 - y(at))
                 note = f"{each.name}: {short_number(value)} ({edges[index]:g} to {edges[index + 1]:g})"
-                marks.append(_bar(left, top, right - left, bottom - top, each.style, note))
+                plot.bar(edges[index], edges[index + 1], at, at + value, each.style, note)
             at += value
     if marker is not None:
-        marks.append(_vertical(x(marker[0])))
-    ticks = [(x(tick), f"{tick:g}") for tick in nice_ticks(edges[0], edges[-1], 5)]
-    named = None if marker is None else (x(marker[0]), marker[1])
-    return frame(marks, label=label, x_ticks=ticks, y_ticks=_y_ticks(y), x_title=x_title, y_title=y_title, marker=named)
+        plot.vertical(marker[0])
+    return plot.draw(label=label, x_title=x_title, y_title=y_title, marker=marker)
 
 
 def curve(
-    points: Sequence[tuple[float, float]],
-    *,
-    label: str,
-    x_title: str,
-    y_title: str,
-    marker: tuple[float, float, str] | None = None,
+    points: Points, *, label: str, x_title: str, y_title: str, marker: tuple[float, float, str] | None = None
 ) -> Markup:
     """A line with the area below it; ``marker`` is a point (x, y) that stands out, and its text."""
     low, high = min(point[0] for point in points), max(point[0] for point in points)
     if high - low < 1e-9:
         low, high = low - 0.5, high + 0.5
-    x, y = Scale(low, high), Scale(0, max([*(point[1] for point in points), 1e-9]) * 1.08)
-    line = "L".join(f"{x(px) * WIDTH:.1f} {HEIGHT * (1 - y(py)):.1f}" for px, py in points)
-    first, last = x(points[0][0]) * WIDTH, x(points[-1][0]) * WIDTH
-    marks: list[Child] = [
-        _grid(y),
-        element("path", class_="area", d=f"M{first:.1f} {HEIGHT}L{line}L{last:.1f} {HEIGHT}Z"),
-        element("path", class_="line", d=f"M{line}", vector_effect="non-scaling-stroke"),
-    ]
-    named = None
+    plot = Plot(Scale(low, high), Scale(0, max([*(point[1] for point in points), 1e-9]) * 1.08))
+    plot.line([(points[0][0], 0), *points, (points[-1][0], 0)], "area", closed=True)
+    plot.line(points, "line")
     if marker is not None:
-        at, height = x(marker[0]) * WIDTH, HEIGHT * (1 - y(marker[1]))
-        marks.append(_vertical(x(marker[0])))
-        # A line of no length with round ends stays a circle however the plot is stretched.
-        dot = f"M{at:.1f} {height:.1f}h0"
-        marks.append(element("path", class_="dot", d=dot, vector_effect="non-scaling-stroke"))
-        named = (x(marker[0]), marker[2])
-    ticks = [(x(tick), f"{tick:g}") for tick in nice_ticks(low, high, 4)]
-    return frame(marks, label=label, x_ticks=ticks, y_ticks=_y_ticks(y), x_title=x_title, y_title=y_title, marker=named)
+        plot.vertical(marker[0])
+        plot.dots([marker[:2]], "dot")
+    named = None if marker is None else (marker[0], marker[2])
+    return plot.draw(label=label, x_title=x_title, y_title=y_title, x_count=4, marker=named)
+
+
+def keys(names: Iterable[tuple[str, str]]) -> Markup:
+    """A legend of (style of the swatch, name)."""
+    items = (shape("li", shape("span", class_=f"swatch {style}"), name) for style, name in names)
+    return shape("ul", *items, class_="keys")
 
 
 def stacked_bar(parts: Sequence[tuple[str, str, float, str]], *, label: str) -> Markup:
@@ -129,67 +237,21 @@ def stacked_bar(parts: Sequence[tuple[str, str, float, str]], *, label: str) -> 
     marks, legend, at = [], [], 0.0
     for name, style, value, shown in parts:
         width = WIDTH * value / total
-        note = f"{name}: {shown} ({value / total:.1%})"
-        marks.append(_bar(at, 0, width, 40, style, note))
+        marks.append(bar(at, 0, width, 40, style, f"{name}: {shown} ({value / total:.1%})"))
         share = f"{value / total:.1%}" if value / total < 0.995 else "100%"
-        legend.append(
-            element(
-                "li",
-                element("span", class_=f"swatch {style}"),
-                element("span", name, class_="name"),
-                element("span", shown, class_="value"),
-                element("span", share, class_="share"),
-            )
-        )
+        texts = (("name", name), ("value", shown), ("share", share))
+        spans = [shape("span", text, class_=kind) for kind, text in texts]
+        legend.append(shape("li", shape("span", class_=f"swatch {style}"), *spans))
         at += width
-    bar = element(
-        "svg",
-        marks,
-        class_="stack",
-        viewBox=f"0 0 {WIDTH} 40",
-        preserveAspectRatio="none",
-        role="img",
-        aria_label=label,
-    )
-    return element("figure", bar, element("ul", legend, class_="legend"), class_="stacked")
+    whole = stretched(marks, "stack", f"0 0 {WIDTH} 40", label)
+    return shape("figure", whole, shape("ul", *legend, class_="legend"), class_="stacked")
 
 
-def frame(
-    marks: Sequence[Child],
-    *,
-    label: str,
-    x_ticks: Sequence[tuple[float, str]],
-    y_ticks: Sequence[tuple[float, str]],
-    x_title: str,
-    y_title: str,
-    marker: tuple[float, str] | None = None,
-) -> Markup:
-    """Marks in ``0 0 1000 400`` with axes; ticks are (place from 0 to 1, text), a ``marker`` is named above."""
-    plot = element(
-        "svg",
-        join(marks),
-        class_="marks",
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
-        preserveAspectRatio="none",
-        role="img",
-        aria_label=label,
-    )
-    left = [element("text", text, x="100%", dx="-8", y=f"{100 * (1 - at):.2f}%", dy="0.35em") for at, text in y_ticks]
-    below = [element("text", text, x=f"{100 * at:.2f}%", y="16", class_=_anchor(at)) for at, text in x_ticks]
-    above: Markup | None = None
-    if marker is not None:
-        text = element("text", marker[1], x=f"{100 * marker[0]:.2f}%", y="12", class_=_anchor(marker[0], 0.3))
-        above = element("svg", text, class_="above", aria_hidden="true")
-    return element(
-        "div",
-        element("div", y_title, class_="y-title"),
-        above,
-        element("svg", left, class_="y-axis", aria_hidden="true"),
-        plot,
-        element("svg", below, class_="x-axis", aria_hidden="true"),
-        element("div", x_title, class_="x-title"),
-        class_="plot",
-    )
+def frame(marks: Sequence[Markup], **drawn: Any) -> Markup:
+    """Marks in ``0 0 1000 400`` with axes; goes when all pages are templates."""
+    plot = Plot(Scale(0, 1), Scale(0, 1), grid=False)
+    plot.marks = list(marks)
+    return plot.draw(**drawn)
 
 
 def _anchor(at: float, edge: float = 0.04) -> str:
@@ -202,16 +264,3 @@ def _y_ticks(y: Scale) -> list[tuple[float, str]]:
         # Under a square root the low ticks spread: one more below the first shows that the axis is not even.
         ticks = sorted({*ticks, ticks[1] / 4})
     return [(y(tick), short_number(tick)) for tick in ticks]
-
-
-def _grid(y: Scale) -> Markup:
-    lines = [f"M0 {HEIGHT * (1 - at):.1f}H{WIDTH}" for at, _ in _y_ticks(y)]
-    return element("path", class_="grid", d="".join(lines), vector_effect="non-scaling-stroke")
-
-
-def _vertical(at: float) -> Markup:
-    return element("path", class_="mark", d=f"M{at * WIDTH:.1f} 0V{HEIGHT}", vector_effect="non-scaling-stroke")
-
-
-def _bar(x: float, y: float, width: float, height: float, style: str, note: str) -> Markup:
-    return element("rect", element("title", note), class_=style, x=x, y=y, width=max(0.0, width), height=height)

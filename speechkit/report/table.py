@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from speechkit.report.markup import Child, Markup, element
+from markupsafe import Markup
+
+from speechkit.report.markup import Child, element
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Child]], *, caption: str, numeric: Iterable[int] = ()) -> Markup:

@@ -16,11 +16,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from speechkit.errors import UserError, require
 from speechkit.io.atomic import atomic_path
-from speechkit.report.markup import Child, Markup, element
+from speechkit.report.markup import Child, element
 from speechkit.report.page import asset
 from speechkit.report.svg import nice_ticks
 

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from speechkit.mining.records import SentenceMatch
-from speechkit.report.mining import render_mining_report
 from speechkit.report.mining_data import Records
 from speechkit.report.mining_gather import gather
+from speechkit.report.mining_page import render_mining_report
 
 from .browser import Browser, browser, chromium
 from .conftest import simulated_run
@@ -278,10 +278,10 @@ def test_sentence_kept_elsewhere_is_not_shown_as_kept_here(run: Records, audio_r
 
 
 def test_score_plot_looks_where_the_probabilities_are(run: Records, audio_root: Path) -> None:
-    from speechkit.report.mining_charts import distributions
+    from speechkit.report.mining_page import distributions
 
     data = gather(run, title="t", audio_root=audio_root)
     high = msgspec.structs.replace(data, kept_scores=[0] * 950 + [40] * 50, rejected_scores=[1] + [0] * 999)
-    assert "1 lie further left" in distributions(high)
+    assert "1 lie further left" in distributions(high)[0][1]
     low = msgspec.structs.replace(high, rejected_scores=[400] + [0] * 999)
-    assert "further left" not in distributions(low)
+    assert "further left" not in distributions(low)[0][1]

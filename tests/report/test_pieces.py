@@ -14,13 +14,14 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
+from markupsafe import Markup
 
 from speechkit.io.audio import read_audio
-from speechkit.report.markup import Markup, data_block, element, join
-from speechkit.report.page import render_page
-from speechkit.report.path_thinning import thinned
+from speechkit.report.mining_views import thinned
+from speechkit.report.page import data_block, environment, render
 from speechkit.report.player import CLIP_RATE, encode_clip, wave_outline
-from speechkit.report.svg import Scale, Series, curve, histogram, nice_ticks, short_number, stacked_bar
+from speechkit.report.svg import Scale, Series, curve, histogram, joined, nice_ticks, shape, short_number, stacked_bar
 
 
 class _Reader(HTMLParser):
@@ -48,31 +49,39 @@ READABLE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="
 
 @given(READABLE, READABLE)
 def test_any_text_comes_back_from_an_element_and_makes_no_other(text: str, attribute: str) -> None:
-    read = _parsed(element("p", text, title=attribute))
-    assert [tag for tag, _ in read.tags] == ["p"]
+    read = _parsed(shape("text", text, aria_label=attribute))
+    assert [tag for tag, _ in read.tags] == ["text"]
     assert read.text == text
-    assert read.tags[0][1]["title"] == attribute
+    assert read.tags[0][1]["aria-label"] == attribute
+
+
+@given(READABLE.filter(bool))
+def test_any_text_comes_back_from_a_template_and_makes_no_element(text: str) -> None:
+    for name in ("parts.header(text, text)", "parts.warnings([text])", "parts.section(text, text)"):
+        call = f"{{% call {name} %}}{{{{ text }}}}{{% endcall %}}" if "section" in name else f"{{{{ {name} }}}}"
+        made = environment().from_string("{% import 'parts.html' as parts %}" + call).render(text=text)
+        plain = environment().from_string("{% import 'parts.html' as parts %}" + call).render(text="x")
+        assert [tag for tag, _ in _parsed(made).tags] == [tag for tag, _ in _parsed(plain).tags]
+        assert text in _parsed(made).text
+
+
+def test_a_name_that_a_template_is_not_given_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="figures"):
+        render("sensitivity.html", title="t")
 
 
 @given(st.recursive(READABLE, lambda inner: st.lists(inner) | st.dictionaries(READABLE, inner), max_leaves=8))
 def test_data_block_holds_any_value_and_no_tag(value: object) -> None:
     block = data_block("data", value)
-    inner = block.removeprefix('<script type="application/json" id="data">').removesuffix("</script>")
+    inner = str(block).removeprefix('<script type="application/json" id="data">').removesuffix("</script>")
     assert not set("<>&\u2028\u2029") & set(inner)
     assert msgspec.json.decode(inner) == value
 
 
 def test_markup_is_not_escaped_twice_and_lone_surrogates_do_not_break_the_page() -> None:
-    assert element("p", element("b", "a<b")) == "<p><b>a&lt;b</b></p>"
-    assert join([Markup("<i>"), None, "&", 3]) == "<i>&amp;3"
-    render_page("t", [element("p", "\ud800 \0")]).encode("utf-8")
-
-
-def test_names_cannot_smuggle_markup() -> None:
-    with pytest.raises(ValueError, match="element name"):
-        element("p onclick=x")
-    with pytest.raises(ValueError, match="attribute name"):
-        element("p", **{"x onclick": "1"})
+    assert shape("g", shape("b", "a<b"), x=0.5, y=None) == '<g x="0.5"><b>a&lt;b</b></g>'
+    assert joined([Markup("<i>"), None, "&"]) == "<i>&amp;"
+    assert "\0" not in render("page.html", title="\ud800 \0").encode("utf-8").decode()
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.integers(2, 10))

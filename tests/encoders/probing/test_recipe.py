@@ -17,12 +17,12 @@ from speechkit.data.manifest import read_manifest, write_manifest
 from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.encoders.load import encoder_digest
 from speechkit.encoders.probing.results import ProbeReport
-from speechkit.encoders.probing.table import markdown, table_rows
 from speechkit.encoders.probing.tasks import WORD_TASKS, ProbeItem
 from speechkit.errors import ConfigError
 from speechkit.io.audio import audio_info, write_audio
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.pipeline.discover import recipe_module
+from speechkit.report.probes_page import markdown, probes_table
 
 recipe = recipe_module("ssl_probing").recipe
 _stages = recipe_module("ssl_probing", "stages")
@@ -112,11 +112,13 @@ def test_every_task_of_every_encoder_is_in_the_table(done):
             assert score.interval.low <= score.value <= score.interval.high
         assert found["commands"].interval.low > found["commands"].chance
         assert found[WORD_TASKS[0]].value < 0.3
-    assert len(table_rows(reports)) == 9
-    assert markdown(reports).count("\n") == 10
+    assert len(probes_table(reports).rows) == 9
+    assert markdown(reports).count("\n") == 11
     page = (exp / "out" / "probes.html").read_text()
     assert "characters" in page
     assert "<strong>" in page
+    assert len((exp / "out" / "probes.csv").read_text().splitlines()) == 10
+    assert r"\toprule" in (exp / "out" / "probes.tex").read_text()
 
 
 def test_judged_speakers_train_nothing(done):

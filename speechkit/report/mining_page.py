@@ -1,0 +1,297 @@
+"""The mining page: what was mined, where the rest went, every alignment as a picture, and pairs to listen to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from markupsafe import Markup
+
+from speechkit.mining.records import Outcome
+from speechkit.report.alignment_plot import alignment_figure, clock, probability_style, words_in_clip
+from speechkit.report.mining_clips import Clips, affordable
+from speechkit.report.mining_data import MiningReport
+from speechkit.report.mining_gather import PACE_BINS, PACE_STEP, SCORE_BINS
+from speechkit.report.page import write_page
+from speechkit.report.player import Clip
+from speechkit.report.results import Column, Table
+from speechkit.report.svg import Series, bar, curve, histogram, stacked_bar, stretched
+
+AUDIO_PARTS = {
+    "kept": ("kept", "kept"),
+    "rejected_sentence": ("sentence found, rejected", "rejected"),
+    "untranscribed": ("speech without text", "untranscribed"),
+    "no_document": ("no document", "orphan"),
+    "silence": ("no speech", "silence"),
+}
+TEXT_PARTS = {
+    "kept": ("kept", "kept"),
+    "not_found": ("not read aloud", "unread"),
+    "low_confidence": ("not sure enough", "rejected"),
+    "no_recording": ("no recording", "orphan"),
+}
+REASONS = {
+    "not_found": "No place in any paired recording resembles the sentence.",
+    "low_confidence": "Found, but less likely to be right than the threshold asks for.",
+    "overlaps_better": "Another, more likely sentence claims the same audio.",
+    "too_short": "Fewer characters or less audio than the configuration asks for.",
+    "too_long": "Longer audio than the configuration asks for.",
+    "no_speech_characters": "Nothing in it can be spoken, for example a table rule.",
+    "no_recording": "Its document was paired with no recording.",
+    "silence": "No speech was found there.",
+    "untranscribed": "Speech that no sentence of the paired documents covers.",
+    "rejected_sentence": "A sentence was found here and rejected.",
+    "no_document": "The recording was paired with no document.",
+}
+MAX_TABLE_ROWS = 200
+SHOWN_BINS = 50
+Chart = tuple[str, str, Markup]
+"""Title, note and plot."""
+
+
+def render_mining_report(out_path: Path | str, data: MiningReport, *, max_megabytes: float = 8.0) -> Path:
+    """Write the page of one run and return its path.
+
+    Audio is embedded first for the pairs to listen to, then for the sentences of the alignment plots in turn, as
+    long as the page stays under ``max_megabytes``. A recording that cannot be read any more leaves its players out,
+    and the page says so.
+    """
+    data = affordable(data, max_megabytes)
+    clips = Clips(data, max_megabytes)
+    groups = [
+        ("group-best", f"Best ({len(data.best)})", "Best", "The pairs that the miner is most sure of.", data.best),
+        (
+            "group-worst",
+            f"Worst kept ({len(data.worst)})",
+            "Worst kept",
+            "Just above the threshold: what the least sure kept pairs sound like.",
+            data.worst,
+        ),
+        (
+            "group-borderline",
+            f"Just rejected ({len(data.borderline)})",
+            "Just rejected",
+            "Found and left out, the likeliest first.",
+            data.borderline,
+        ),
+    ]
+    listed = [(*group, [_card(outcome, data, clips) for outcome in outcomes]) for *group, outcomes in groups]
+    clips.fill(data)
+    floor = data.threshold or 0.5
+    drawn = {view.recording.id for view in data.views}
+    return write_page(
+        out_path,
+        "mining.html",
+        title=data.title,
+        styles=["mining.css"],
+        scripts=["mining.js"],
+        data=data,
+        figures=_figures(data),
+        flow=_flow(data),
+        alignments=[alignment_figure(view, clips.names, floor) for view in data.views],
+        undrawn=len({row.recording for row in data.rows if row.documents}) - len(drawn),
+        charts=distributions(data),
+        groups=listed,
+        failures=clips.failures,
+        recordings=_recordings(data),
+        hidden=len(data.rows) - MAX_TABLE_ROWS,
+        reasons=_reasons(data),
+        config=msgspec.json.format(msgspec.json.encode(data.config, order="sorted"), indent=2).decode(),
+        versions=Table(["part", "version"], sorted(data.versions.items()), "Versions of the parts"),
+        blocks=clips.blocks,
+    )
+
+
+def _figures(data: MiningReport) -> list[tuple[str, str, str, str]]:
+    kept, total = data.audio_seconds.get("kept", 0.0), sum(data.audio_seconds.values())
+    speech = total - data.audio_seconds.get("silence", 0.0)
+    share = kept / speech if speech else 0.0
+    written = f"of {sum(data.sentences.values()):,} in the documents"
+    figures = [
+        ("speech kept", *_amount(kept), f"{share:.0%} of {_duration(speech)} of speech"),
+        ("sentences", f"{data.kept_utterances:,}", "", written),
+    ]
+    if data.expected_precision is not None:
+        wanted = "" if data.min_precision is None else f"{_percent(data.min_precision)} was asked for"
+        figures.append(("expected precision", _percent(data.expected_precision), "", wanted))
+    figures.append(("recordings", f"{len(data.rows):,}", "", f"{_duration(total)} of audio"))
+    if data.seconds_taken:
+        pace = f"{total / data.seconds_taken:.1f} times real time" if total else ""
+        figures.append(("time taken", *_amount(data.seconds_taken), pace))
+    return figures
+
+
+def _amount(seconds: float) -> tuple[str, str]:
+    if seconds < 90:
+        return f"{seconds:.0f}", "s"
+    return (f"{seconds / 60:.1f}", "min") if seconds < 5400 else (f"{seconds / 3600:.2f}", "h")
+
+
+def _duration(seconds: float) -> str:
+    return " ".join(_amount(seconds))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _flow(data: MiningReport) -> list[tuple[str, Markup]]:
+    seconds = {part: (value, _duration(value)) for part, value in data.audio_seconds.items()}
+    letters = {part: (float(value), f"{value:,} characters") for part, value in data.text_characters.items()}
+    return [
+        ("Audio", stacked_bar(_parts(seconds, AUDIO_PARTS), label="Where the audio went")),
+        ("Text", stacked_bar(_parts(letters, TEXT_PARTS), label="Where the text went")),
+    ]
+
+
+def _parts(
+    values: Mapping[str, tuple[float, str]], known: Mapping[str, tuple[str, str]]
+) -> list[tuple[str, str, float, str]]:
+    order = [*(part for part in known if part in values), *sorted(set(values) - set(known))]
+    return [(*known.get(part, (part.replace("_", " "), "other")), *values[part]) for part in order]
+
+
+class _Card(msgspec.Struct, frozen=True):
+    """A pair to listen to."""
+
+    text: str
+    where: str
+    style: str
+    probability: str
+    facts: dict[str, str]
+    clip: Clip | None
+
+
+def _card(outcome: Outcome, data: MiningReport, clips: Clips) -> _Card:
+    match = outcome.match
+    assert match is not None  # only found sentences are listed
+    name = clips.add(outcome)
+    clip = Clip(name, clips.outlines[name], match.end - match.start, words_in_clip(outcome)) if name else None
+    facts = {
+        "similarity": f"{match.similarity:.2f}",
+        "edge CER": f"{match.edge_cer:.2f}",
+        "margin": f"{match.margin:.2f}",
+        "CTC mean": "" if match.ctc_mean is None else f"{match.ctc_mean:.2f}",
+        "CTC worst": "" if match.ctc_worst is None else f"{match.ctc_worst:.2f}",
+        "characters/s": f"{match.characters_per_second:.1f}",
+        "rejected": "" if outcome.kept else (outcome.reason or "").replace("_", " "),
+    }
+    return _Card(
+        outcome.text,
+        f"{match.recording} {clock(match.start)}–{clock(match.end)} · {outcome.document}, page {outcome.page}",
+        probability_style(match.probability, data.threshold or 0.5) if outcome.kept else "rejected",
+        "–" if match.probability is None else f"{match.probability:.3f}",
+        facts,
+        clip,
+    )
+
+
+def _recordings(data: MiningReport) -> Table:
+    rows: list[list[Any]] = []
+    for row in data.rows[:MAX_TABLE_ROWS]:
+        share = row.kept_seconds / row.speech_seconds if row.speech_seconds else 0.0
+        spark = stretched(
+            [bar(0, 0, 100, 1, "silence"), bar(0, 0, 100 * min(1.0, share), 1, "kept")], "spark", "0 0 100 1"
+        )
+        durations = _duration(row.seconds), _duration(row.speech_seconds)
+        documents = ", ".join(row.documents) or "none"
+        rows.append([row.recording, documents, *durations, row.kept, row.rejected, f"{share:.0%}", spark])
+    numbers = [Column(name, numeric=True) for name in ("audio", "speech", "kept", "rejected", "of speech")]
+    return Table(["recording", "document", *numbers, ""], rows, "Every recording with what was kept of it")
+
+
+def _reasons(data: MiningReport) -> Table:
+    amounts = [
+        *((reason, f"{count:,} sentences") for reason, count in _largest_first(data.sentences)),
+        *((reason, _duration(seconds)) for reason, seconds in _largest_first(data.audio_seconds) if seconds),
+    ]
+    rows = [[reason.replace("_", " "), amount, REASONS.get(reason, "")] for reason, amount in amounts]
+    return Table(["reason", Column("how much", numeric=True), "meaning"], rows, "Why the rest was left out")
+
+
+def _largest_first(amounts: Mapping[str, float]) -> list[tuple[str, float]]:
+    return sorted(((name, amount) for name, amount in amounts.items() if name != "kept"), key=lambda item: -item[1])
+
+
+def distributions(data: MiningReport) -> list[Chart]:
+    """The plots over all sentences: probabilities, what precision costs, and the pace of speech."""
+    charts = []
+    if sum(data.kept_scores) + sum(data.rejected_scores):
+        charts += [_score_chart(data), _precision_chart(data)]
+    if sum(data.kept_pace):
+        charts.append(_pace_chart(data))
+    return charts
+
+
+def _score_chart(data: MiningReport) -> Chart:
+    counted = [kept + rejected for kept, rejected in zip(data.kept_scores, data.rejected_scores, strict=True)]
+    # Most probabilities lie near 1: the axis begins at the highest of these that leaves nothing worth seeing out.
+    first = next(low for low in (900, 800, 500, 0) if sum(counted[:low]) <= 0.02 * sum(counted))
+    group = (SCORE_BINS - first) // SHOWN_BINS
+    edges = [(first + index * group) / SCORE_BINS for index in range(SHOWN_BINS + 1)]
+    series = [
+        Series(name, style, [sum(counts[first + i * group : first + (i + 1) * group]) for i in range(SHOWN_BINS)])
+        for name, style, counts in (("kept", "kept", data.kept_scores), ("rejected", "rejected", data.rejected_scores))
+    ]
+    below = sum(counted[:first])
+    marker = (
+        None if data.threshold is None else (max(edges[0], min(1.0, data.threshold)), f"threshold {data.threshold:.3f}")
+    )
+    plot = histogram(
+        edges,
+        series,
+        label=f"Histogram of the probability of {sum(data.kept_scores)} kept and {sum(data.rejected_scores)} rejected "
+        "sentences that were found",
+        x_title="probability that the pair is right",
+        y_title="sentences (square-root scale)",
+        marker=marker,
+        root=True,
+    )
+    note = f" {below:,} lie further left." if below else ""
+    return "How sure", f"Sentences that were found somewhere, by probability.{note}", plot
+
+
+def _precision_chart(data: MiningReport) -> Chart:
+    points = precision_curve(data)
+    hours = max(point[1] for point in points) >= 5400
+    shown = [(100 * precision, seconds / (3600 if hours else 60)) for precision, seconds, _ in points]
+    marker = None
+    if (threshold := data.threshold) is not None:
+        at = min(points, key=lambda point: abs(point[2] - threshold))
+        place = points.index(at)
+        marker = (*shown[place], f"chosen: {shown[place][0]:.1f} %")
+    plot = curve(
+        shown,
+        label="Audio kept against expected precision, with the chosen threshold marked",
+        x_title="expected precision, %",
+        y_title="hours kept" if hours else "minutes kept",
+        marker=marker,
+    )
+    return "What precision costs", "Audio that would be kept at other thresholds.", plot
+
+
+def precision_curve(data: MiningReport) -> list[tuple[float, float, float]]:
+    """(expected precision by time, seconds kept, threshold) for falling thresholds, where something is kept."""
+    points, seconds, mass = [], 0.0, 0.0
+    for place in range(SCORE_BINS - 1, -1, -1):
+        if data.score_seconds[place]:
+            seconds += data.score_seconds[place]
+            mass += data.score_mass[place]
+            points.append((mass / seconds, seconds, place / SCORE_BINS))
+    return points[::-1]
+
+
+def _pace_chart(data: MiningReport) -> Chart:
+    last = max(index for index, count in enumerate(data.kept_pace) if count)
+    shown = min(PACE_BINS, last + 3)
+    edges = [index * PACE_STEP for index in range(shown + 1)]
+    plot = histogram(
+        edges,
+        [Series("kept", "kept", data.kept_pace[:shown])],
+        label="Histogram of characters a second of the kept sentences",
+        x_title="characters a second",
+        y_title="sentences",
+    )
+    return "How fast", "Kept sentences by their pace; odd ones stand apart.", plot

@@ -1,0 +1,128 @@
+"""Tables of a comparison of recognisers, for its page and for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+from speechkit.metrics.comparison import Comparison, PairTest, Score, SystemScore
+from speechkit.metrics.comparison import Table as Scores
+from speechkit.metrics.significance import shown_p
+from speechkit.report.results import Column, Strong, Table, Value, mark_best, percent
+
+SIGNIFICANT = 0.05
+
+
+def shortened(text: str, most: int) -> str:
+    """At most ``most`` characters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def rates_table(scores: Scores, confidence: float, first: str = "") -> Table:
+    """A row for each system with the errors that its rates are made of; the lowest of each rate is strong."""
+    systems = scores.systems
+    wer = mark_best([percent(s.wer.rate, s.wer.interval, digits=2) for s in systems], "lower")
+    ser = mark_best([percent(s.sentence_error_rate, digits=2) for s in systems], "lower")
+    cer = mark_best([percent(s.cer.rate if s.cer else None, digits=2) for s in systems], "lower")
+    counts = [(s.wer.tokens, s.wer.hits, s.wer.substitutions, s.wer.deletions, s.wer.insertions) for s in systems]
+    rows = [[s.name, w, *n, x, c] for s, w, n, x, c in zip(systems, wer, counts, ser, cer, strict=True)]
+    names: list[Column | str] = ["words", "hits", "sub", "del", "ins", "SER %", Column("CER %", numeric=True)]
+    columns = [Column(first), Column("WER %", interval=f"{confidence:.0%} interval"), *names]
+    title = f"normaliser {scores.normalizer.name}, version {scores.normalizer.version}"
+    return Table(columns, rows, f"Error rates, {title}")
+
+
+def significance_table(scores: Scores, *, between: str = " − ", p: str = "bootstrap p") -> Table:
+    """A row for each pair of systems with the tests of their difference."""
+    rows = [
+        [
+            f"{pair.first}{between}{pair.second}",
+            _points(pair),
+            shown_p(None if pair.bootstrap is None else pair.bootstrap.p_value),
+            shown_p(pair.holm_p),
+            shown_p(pair.matched_pairs.p_value),
+            shown_p(pair.mcnemar.p_value),
+        ]
+        for pair in scores.pairs
+    ]
+    names = [Column(name, numeric=True) for name in (p, "adjusted p", "MAPSSWE p", "McNemar p")]
+    points = Column("points", numeric=True, interval="interval")
+    return Table([Column("pair", wrap=True), points, *names], rows, "Tests of each pair")
+
+
+def _points(pair: PairTest) -> Value:
+    drawn = pair.bootstrap
+    return Value(None) if drawn is None else percent(drawn.difference, drawn.interval, digits=2, signed=True)
+
+
+def pair_matrix(scores: Scores) -> Table:
+    """Row less column in points of word error rate, with the adjusted p-value; what is significant stands out."""
+    cells = {names: cell for pair in scores.pairs for names, cell in _cells(pair).items()}
+    rows = [[Strong(row), *(cells.get((row, column), "") for column in scores.ranking)] for row in scores.ranking]
+    columns = [Column(name, numeric=True) for name in scores.ranking]
+    return Table(["", *columns], rows, "Difference of word error rates, row less column, with adjusted p-values")
+
+
+def _cells(pair: PairTest) -> dict[tuple[str, str], Value | None]:
+    places = ((pair.first, pair.second), (pair.second, pair.first))
+    drawn = pair.bootstrap
+    if drawn is None or pair.holm_p is None:
+        return dict.fromkeys(places)
+    note = (
+        f"bootstrap p = {shown_p(drawn.p_value)}, MAPSSWE p = {shown_p(pair.matched_pairs.p_value)} over "
+        f"{pair.matched_pairs.segments:,} segments, McNemar p = {shown_p(pair.mcnemar.p_value)}"
+    )
+    return {
+        names: percent(
+            sign * drawn.difference,
+            digits=2,
+            signed=True,
+            emphasis="strong" if pair.holm_p < SIGNIFICANT else "weak",
+            below=f"p = {shown_p(pair.holm_p)}",
+            note=note,
+        )
+        for names, sign in zip(places, (1, -1), strict=True)
+    }
+
+
+def parts_of(scores: Scores) -> list[tuple[str, list[dict[str, Score]]]]:
+    """The breakdowns at hand: by length, by speaker, by each group."""
+    systems = scores.systems
+    found = [("reference words", [s.lengths for s in systems])]
+    if systems[0].speakers:
+        found.append(("speaker", [s.speakers for s in systems]))
+    return found + [(field, [s.groups[field] for s in systems]) for field in systems[0].groups]
+
+
+def parts_table(
+    name: str, systems: Sequence[SystemScore], parts: Sequence[dict[str, Score]], *, none: str, letters: int
+) -> Table:
+    """A row for each part (a speaker, say) with the rate of each system; ``none`` is the name of one without."""
+    rows = []
+    for key in dict.fromkeys(chain.from_iterable(parts)):
+        rates = [percent(part[key].rate if key in part else None, digits=2) for part in parts]
+        words = next(part[key].tokens for part in parts if key in part)
+        rows.append([shortened(key, letters) or none, words, *mark_best(rates, "lower")])
+    names = [Column(f"{s.name} %", numeric=True, wrap=True) for s in systems]
+    return Table([name, "words", *names], rows, f"Word error rate by {name}")
+
+
+def ranks_table(comparison: Comparison) -> Table:
+    """Rates and ranks under each normaliser."""
+    tables = comparison.tables
+    rows = [
+        [
+            system.name,
+            *(
+                cell
+                for scores in tables
+                for cell in (
+                    percent(scores.systems[index].wer.rate, digits=2),
+                    scores.ranking.index(system.name) + 1,
+                )
+            ),
+        ]
+        for index, system in enumerate(tables[0].systems)
+    ]
+    columns = [text for scores in tables for text in (f"{scores.normalizer.name} %", "rank")]
+    return Table(["system", *columns], rows, "Rates and ranks under each normaliser")
