@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -48,7 +49,9 @@ def folder_digests(folder: Path, name: str) -> dict[str, str]:
     """Digest by path of every file below a folder but pages, logs and the stages' own folders."""
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix not in LEFT_OUT_SUFFIXES]
     kept = [path for path in paths if "stages" not in path.relative_to(folder).parts and path.name[0] not in "._"]
-    return {f"{name}/{path.relative_to(folder)}": digest(path.read_bytes()) for path in kept}
+    # Some formats want absolute paths, and the working folder has another name in each run.
+    here = str(folder.parent.resolve()).encode()
+    return {f"{name}/{path.relative_to(folder)}": digest(path.read_bytes().replace(here, b"WORK")) for path in kept}
 
 
 def digests() -> dict[str, str]:
@@ -56,15 +59,14 @@ def digests() -> dict[str, str]:
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         # Inside the working folder, so that paths written into manifests do not depend on the checkout.
-        (work / "sample").symlink_to(SAMPLE)
+        shutil.copytree(SAMPLE, work / "sample")
         recordings = sorted((SAMPLE / "audio").iterdir())
         audio = [Path("sample/audio") / path.name for path in recordings]
         results: dict[str, str] = {}
         run("mine", "sample/audio", "sample/documents", "--out", "mined", cwd=work)
         results |= folder_digests(work / "mined", "mine")
         manifest = next(path for path in ("mined/manifest.jsonl", "mined/utterances.jsonl") if (work / path).is_file())
-        formats = [word for name in ("ctm", "textgrid", "srt", "kaldi", "fairseq") for word in ("--format", name)]
-        run("export", manifest, "--out", "exported", *formats, cwd=work)
+        run("export", manifest, "--out", "exported", "--to", "ctm,textgrid,srt,kaldi,fairseq,nemo,csv", cwd=work)
         results |= folder_digests(work / "exported", "export")
         results["transcribe"] = digest(run("transcribe", audio[0], "--json", cwd=work))
         for encoder, *options in (("embedded",), ("embedded", "--layer", "0"), ("log-mel",), ("mfcc",)):
@@ -74,6 +76,11 @@ def digests() -> dict[str, str]:
         for codebook in CODEBOOKS:
             run("units", "assign", "features embedded --layer 0", "--codebook", codebook, "--out", "u.jsonl", cwd=work)
             results[f"units {codebook}"] = digest((work / "u.jsonl").read_bytes())
+        few = (work / manifest).read_text(encoding="utf-8").splitlines(keepends=True)[:4]
+        (work / "mined" / "few.jsonl").write_text("".join(few), encoding="utf-8")
+        results["ued"] = digest(run("ued", "embedded-100", "--manifest", "mined/few.jsonl", "--json", cwd=work))
+        run("units", "train", "features embedded", "--clusters", "20", "--out", "k20", cwd=work)
+        results |= folder_digests(work / "k20", "units train")
         for segmenter in ("greedy", "dynamic", "peaks", "envelope"):
             run("syllables", audio[0], "--segmenter", segmenter, "--out", segmenter, cwd=work)
             results |= folder_digests(work / segmenter, f"syllables {segmenter}")
