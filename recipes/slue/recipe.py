@@ -2,10 +2,135 @@
 
 from __future__ import annotations
 
-from speechkit.pipeline import Output, Recipe, Resources, Stage, external, stage
+import shutil
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from .config import CorpusConfig, SensitivityConfig, TrainConfig
-from .stages import analyse, corpus, train
+import msgspec
+
+from speechkit.errors import ConfigError
+from speechkit.pipeline import SHARED, Context, Interrupted, Output, Recipe, Resources, Stage, external, stage
+from speechkit.runtime import item_seed
+from speechkit.slue.systems.text_training import TextTrainingConfig
+
+TextTask = Literal["ner", "intent", "qa-text"]
+SPLITS = ("train", "dev", "test")
+
+
+class CorpusConfig(msgspec.Struct, frozen=True):
+    """The corpus file of the task: SLURP's jsonl for ner and intent, Spoken-SQuAD's JSON for qa-text.
+
+    Sentences of SLURP, and whole articles of Spoken-SQuAD, go to train, dev and test in 7 : 1 : 2 by a hash.
+    """
+
+    source: Annotated[str | None, SHARED] = None
+    task: Annotated[TextTask, SHARED] = "ner"
+
+
+def corpus(context: Context) -> None:
+    """Rows of the corpus in three parts that share no text."""
+    from speechkit.data.corpora import corpora_module
+
+    config = context.config
+    if config.source is None:
+        raise ConfigError("no corpus; give source=FILE: SLURP's jsonl for ner and intent, Spoken-SQuAD's for qa-text")
+    path = Path(context.inputs["source"])
+    parts: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in SPLITS}
+    texts = corpora_module("slu_texts")
+    for row in texts.squad_rows(path) if config.task == "qa-text" else texts.slurp_rows(path):
+        # Questions about one passage share it, and passages of one article its names.
+        part = parts[texts.split_of(row["article"] or row["context"] if config.task == "qa-text" else row["text"])]
+        if row["id"] in part:
+            context.drop(row["id"], "duplicate_id")
+        else:
+            part[row["id"]] = row
+    for name, rows in parts.items():
+        context.write(f"{name}.jsonl", rows.values())
+
+
+class TrainConfig(msgspec.Struct, frozen=True):
+    """How the text model is trained; ``max_dev`` rows choose the weights."""
+
+    task: Annotated[TextTask, SHARED] = "ner"
+    max_dev: int = 200
+    text: TextTrainingConfig = TextTrainingConfig()
+
+
+def train(context: Context) -> None:
+    """The text model of the task, with the weights that are best on the development rows."""
+    from speechkit.slue.systems.text_examples import read_examples
+    from speechkit.slue.systems.text_training import train_text_model
+
+    config = context.config
+    train_rows, dev_rows = (read_examples(config.task, Path(context.inputs[name])) for name in ("train", "dev"))
+    result = train_text_model(
+        config.task,
+        train_rows,
+        sorted(dev_rows, key=lambda row: item_seed(context.seed, row.id))[: config.max_dev],
+        config.text,
+        context.scratch,
+        device=context.device,
+        should_stop=lambda: context.interrupted,
+        log=context.log,
+    )
+    if not result.complete:
+        raise Interrupted
+    shutil.copytree(context.scratch / "model", context.output("model"), dirs_exist_ok=True)
+    shutil.copyfile(context.scratch / "selection.json", context.output("selection.json"))
+
+
+class SensitivityConfig(msgspec.Struct, frozen=True):
+    """Texts that the noise is fitted on, and its rates.
+
+    Attributes:
+        pairs_reference: what was said, in any form that `speechkit score` reads (a file or folder).
+        pairs_heard: what a recogniser wrote, in any such form.
+        levels: word error rates in percent, with commas between them.
+        normalizer: of the pairs, of word errors and of noisy text.
+        max_test: so many test rows are read by the model; 0 takes all.
+        resamples: bootstrap draws.
+    """
+
+    task: Annotated[TextTask, SHARED] = "ner"
+    pairs_reference: str | None = None
+    pairs_heard: str | None = None
+    levels: str = "5,10,20,30,40,60"
+    normalizer: str = "english"
+    max_test: int = 0
+    resamples: int = 2000
+
+
+def analyse(context: Context) -> None:
+    """Score on the test rows, with the text as written and under noise."""
+    from speechkit.io.atomic import write_json
+    from speechkit.metrics.sides import read_text_pairs
+    from speechkit.report.sensitivity_page import render_sensitivity_page
+    from speechkit.slue.fields import Options
+    from speechkit.slue.metrics.measures import Resampling
+    from speechkit.slue.rows import read_rows
+    from speechkit.slue.sensitivity import sensitivity
+    from speechkit.slue.systems.pipeline import understand_with
+
+    config = context.config
+    if config.pairs_reference is None or config.pairs_heard is None:
+        raise ConfigError("nothing to fit the noise on; give sensitivity.pairs_reference and sensitivity.pairs_heard")
+    rows = read_rows(Path(context.inputs["test"]))
+    if config.max_test:
+        rows = sorted(rows, key=lambda row: item_seed(context.seed, row.id))[: config.max_test]
+    result = sensitivity(
+        config.task,
+        rows,
+        understand_with(config.task, str(context.inputs["model"]), rows, context.device),
+        pairs=read_text_pairs(Path(config.pairs_reference), Path(config.pairs_heard)),
+        fitted_on=Path(config.pairs_heard).name,
+        levels=[float(level) / 100 for level in config.levels.split(",")],
+        options=Options(tags="any"),
+        normalizer=config.normalizer,
+        resampling=Resampling(config.resamples, context.seed),
+    )
+    write_json(context.output("sensitivity.json"), result)
+    render_sensitivity_page(context.output("report.html"), result)
+
 
 recipe = Recipe(
     "slue",
@@ -15,7 +140,7 @@ recipe = Recipe(
             name="corpus",
             run=corpus,
             inputs=(external("source"),),
-            outputs=(Output("train.jsonl"), Output("dev.jsonl"), Output("test.jsonl")),
+            outputs=tuple(Output(f"{name}.jsonl") for name in SPLITS),
             config=CorpusConfig,
             drop_reasons=("duplicate_id",),
         ),

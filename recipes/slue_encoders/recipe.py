@@ -2,19 +2,228 @@
 
 from __future__ import annotations
 
-from speechkit.encoders.load import encoder_digests
-from speechkit.pipeline import Output, Recipe, Resources, Stage, model, stage
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from .compare import compare
-from .config import CompareConfig, FeaturesConfig, PredictConfig, SystemsConfig
-from .judging import predict
-from .stages import encode, train_systems
-from .tasks import all_digests, training_digests
+import msgspec
+
+from speechkit.encoders.load import encoder_digests, listed, safe
+from speechkit.pipeline import NEUTRAL, SHARED, Context, Interrupted, Output, Recipe, Resources, Stage, model, stage
+from speechkit.slue.encoder_comparison import (
+    DEV,
+    DOCUMENT,
+    RECORD,
+    EncoderComparison,
+    compare_task,
+    read_systems,
+    shown_names,
+    systems_to_judge,
+    systems_to_train,
+)
+from speechkit.slue.systems.system_spec import SystemConfig
+from speechkit.slue.task_folders import TaskFolder, all_digests, check_manifests, read_task_folders, training_digests
+
+if TYPE_CHECKING:
+    from speechkit.encoders.store import FeatureStore
+
+ENCODERS = "log-mel,mfcc,embedded"
+
+
+class FeaturesConfig(msgspec.Struct, frozen=True):
+    """What is encoded.
+
+    Attributes:
+        tasks: TASK=FOLDER with commas between them. A folder holds what `speechkit prepare` writes: ``train.jsonl`` or
+            ``fine-tune.jsonl``, ``test.jsonl``, ``dev.jsonl`` if there is one, and for qa the ``-documents`` of each.
+        encoders: names, folders or hub ids to be compared, with commas between them; the others are compared with the
+            first and with the best.
+        split: by which the systems will be judged; it is looked for before anything is computed.
+    """
+
+    tasks: Annotated[str, SHARED] = ""
+    encoders: Annotated[str, SHARED] = ENCODERS
+    split: Annotated[str, SHARED, NEUTRAL] = "test"
+
+
+def encode(context: Context) -> None:
+    """All layers of what is learned from, once for each encoder and folder of manifests."""
+    tasks, encoders = read_task_folders(context.config.tasks), listed(context.config.encoders)
+    shown_names(encoders)
+    check_manifests(tasks, context.config.split)
+    homes: dict[str, dict[str, Path]] = {}
+    for task in tasks:
+        if task.train is not None:
+            manifests = {"": task.train, DEV: task.dev, DOCUMENT: task.passages(context.scratch)}
+            homes.setdefault(task.home, {}).update({k: path for k, path in manifests.items() if path is not None})
+    for done, (name, home) in enumerate((name, home) for name in encoders for home in homes):
+        folder = context.scratch / safe(name) / home
+        if not folder.is_dir():
+            _layers(context, name, folder.with_suffix(".part"), homes[home])
+            folder.with_suffix(".part").rename(folder)
+        context.progress.update(done + 1, len(encoders) * len(homes))
+        if context.interrupted:
+            raise Interrupted
+    kept = context.output("layers")
+    kept.mkdir()
+    for name in encoders:
+        (context.scratch / safe(name)).rename(kept / safe(name))
+
+
+def _layers(context: Context, encoder: str, folder: Path, manifests: dict[str, Path]) -> FeatureStore:
+    from speechkit.encoders import load_encoder
+    from speechkit.slue.systems.endtoend import cache_layers
+
+    return cache_layers(folder, load_encoder(encoder, device=context.device), manifests)
+
+
+class SystemsConfig(msgspec.Struct, frozen=True):
+    """Which systems are trained.
+
+    Attributes:
+        tasks: see `FeaturesConfig`.
+        encoders: see `FeaturesConfig`.
+        finetuned: those of them that are trained along as well, a system of its own each.
+        head: the head and its training; its ``encoder`` and ``finetune`` are set for each system.
+    """
+
+    tasks: Annotated[str, SHARED] = ""
+    encoders: Annotated[str, SHARED] = ENCODERS
+    finetuned: str = ""
+    head: SystemConfig = SystemConfig()
+
+
+def train_systems(context: Context) -> None:
+    """A system for each task and encoder; those that are done survive an interruption."""
+    from speechkit.encoders.store import FeatureStore
+    from speechkit.io.atomic import write_json
+    from speechkit.slue.systems.endtoend import train_system
+
+    config = context.config
+    tasks = {task.name: task for task in read_task_folders(config.tasks) if task.train is not None}
+    jobs = systems_to_train(list(tasks), listed(config.encoders), listed(config.finetuned))
+    for done, system in enumerate(jobs):
+        task, folder = tasks[system.task], context.scratch / system.folder
+        if not (folder / "system.json").is_file():
+            context.say(f"{system.task}: {system.shown}")
+            layers = Path(context.inputs["layers"]) / safe(system.encoder) / task.home
+            finished = train_system(
+                system.task,
+                task.learned_from[0],
+                folder,
+                msgspec.structs.replace(config.head, encoder=system.encoder, finetune=system.finetuned),
+                dev_manifest=task.dev,
+                documents=task.passages(context.scratch),
+                cache=None if system.finetuned else FeatureStore(layers, "all"),
+                dev_prefix=DEV,
+                device=context.device,
+                should_stop=lambda: context.interrupted,
+                log=context.log,
+            )
+            if not finished:
+                raise Interrupted
+        kept = context.output("systems") / system.folder
+        shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("work"))
+        write_json(kept / RECORD, system.counted(task, config.head.max_seconds))
+        context.progress.update(done + 1, len(jobs))
+
+
+class PredictConfig(msgspec.Struct, frozen=True):
+    """What is judged: ``split`` of every task. ``compat`` chooses the offset of localisation as the toolkit does."""
+
+    tasks: Annotated[str, SHARED] = ""
+    split: Annotated[str, SHARED] = "test"
+    compat: Annotated[bool, SHARED] = False
+
+
+def predict(context: Context) -> None:
+    """What every system says; a frozen encoder hears the audio of a folder once, whatever is asked of it."""
+    from speechkit.slue.encoder_comparison import judge
+
+    config, trained = context.config, Path(context.inputs["systems"])
+    tasks = {task.name: task for task in read_task_folders(config.tasks)}
+    jobs = systems_to_judge(tasks, read_systems(trained))
+    held: Path | None = None
+    for done, system in enumerate(jobs):
+        task, kept = tasks[system.task], context.scratch / system.folder
+        if not (kept / RECORD).is_file():
+            folder = None if system.finetuned else context.scratch / "layers" / safe(system.encoder) / task.home
+            if held is not None and held != folder:
+                shutil.rmtree(held)
+            held, layers = folder, None
+            if folder is not None:
+                sharing = [each for each in tasks.values() if each.home == task.home]
+                layers = _layers(context, system.encoder, folder, _judged_manifests(sharing, config.split))
+            source = trained / msgspec.structs.replace(system, task=task.learned_as).folder
+            options = {"split": config.split, "compat": config.compat, "device": context.device, "layers": layers}
+            judge(task, system, source, kept, **options)
+        if context.interrupted:
+            raise Interrupted
+        shutil.copytree(kept, context.output("predictions") / system.folder)
+        context.progress.update(done + 1, len(jobs))
+
+
+def _judged_manifests(tasks: Sequence[TaskFolder], split: str) -> dict[str, Path]:
+    """The manifests of one folder by the prefix of their ids among the layers."""
+    manifests: dict[str, Path] = {}
+    for task in tasks:
+        judged = {"": task.split(split), DOCUMENT: task.documents(task.split(split)), DEV: task.tuned_on(split)}
+        manifests |= {prefix: path for prefix, path in judged.items() if path is not None}
+    return manifests
+
+
+class CompareConfig(msgspec.Struct, frozen=True):
+    """Intervals are drawn over ``by``; ``tags`` are of entities; ``compat`` scores as the reference toolkit does."""
+
+    tasks: Annotated[str, SHARED] = ""
+    split: Annotated[str, SHARED] = "test"
+    by: Literal["utterance", "speaker"] = "utterance"
+    tags: Literal["combined", "raw", "any"] = "combined"
+    compat: Annotated[bool, SHARED] = False
+    confidence: float = 0.95
+    resamples: int = 2000
+
+
+def compare(context: Context) -> None:
+    """Score all systems of each task over the same draws, and write the table and the page."""
+    from speechkit.io.atomic import write_json, write_text
+    from speechkit.report.page import write_page
+    from speechkit.report.slue_encoders_page import markdown, page
+    from speechkit.slue.fields import Options
+
+    config, predictions = context.config, Path(context.inputs["predictions"])
+    systems = read_systems(predictions)
+    comparison = EncoderComparison(
+        {
+            task.name: compare_task(
+                task,
+                predictions,
+                systems,
+                split=config.split,
+                options=Options(tags=config.tags, compat=config.compat),
+                by=config.by,
+                confidence=config.confidence,
+                resamples=config.resamples,
+            )
+            for task in read_task_folders(config.tasks)
+        }
+    )
+    for name, task in comparison.tasks.items():
+        for warning in task.scores.warnings:
+            context.say(f"{name}: {warning}")
+    write_json(context.output("scores.json"), comparison)
+    text = markdown(comparison)
+    write_text(context.output("table.md"), text)
+    write_page(context.output("report.html"), page(comparison))
+    for line in text.splitlines():
+        context.say(line)
+
 
 LEARNED_FROM = model("tasks", digest=training_digests)
 TASKS = model("tasks", digest=all_digests)
-ENCODERS = model("encoders", digest=encoder_digests)
-
+ENCODER_DIGESTS = model("encoders", digest=encoder_digests)
+GPU = Resources(cpus=2, gpus=1)
 recipe = Recipe(
     "slue_encoders",
     (
@@ -22,19 +231,19 @@ recipe = Recipe(
             number=1,
             name="features",
             run=encode,
-            inputs=(LEARNED_FROM, ENCODERS),
+            inputs=(LEARNED_FROM, ENCODER_DIGESTS),
             outputs=(Output("layers"),),
             config=FeaturesConfig,
-            resources=Resources(cpus=2, gpus=1),
+            resources=GPU,
         ),
         Stage(
             number=2,
             name="systems",
             run=train_systems,
-            inputs=(LEARNED_FROM, ENCODERS, stage("features", "layers")),
+            inputs=(LEARNED_FROM, ENCODER_DIGESTS, stage("features", "layers")),
             outputs=(Output("systems"),),
             config=SystemsConfig,
-            resources=Resources(cpus=2, gpus=1),
+            resources=GPU,
         ),
         Stage(
             number=3,
@@ -43,7 +252,7 @@ recipe = Recipe(
             inputs=(stage("systems", "systems"), TASKS),
             outputs=(Output("predictions"),),
             config=PredictConfig,
-            resources=Resources(cpus=2, gpus=1),
+            resources=GPU,
         ),
         Stage(
             number=4,

@@ -2,34 +2,256 @@
 
 from __future__ import annotations
 
-from speechkit.data.records import Utterance
-from speechkit.encoders.load import encoder_digests
-from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+import shutil
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from .config import (
-    EndToEndConfig,
-    FeaturesConfig,
-    FineTuneConfig,
-    PipelineConfig,
-    PrepareConfig,
-    ReportConfig,
+import msgspec
+
+from speechkit.augment.waveforms import NO_AUGMENTATION, AugmentConfig
+from speechkit.data.manifest import read_manifest
+from speechkit.data.records import Utterance
+from speechkit.encoders.load import encoder_digests, listed, safe
+from speechkit.pipeline import (
+    NEUTRAL,
+    SHARED,
+    Context,
+    Output,
+    Recipe,
+    Resources,
+    Stage,
+    external,
+    model,
+    stage,
 )
-from .report import report
-from .stages import (
-    Heard,
-    Item,
-    Prediction,
-    encode,
-    fine_tune,
-    pipelines,
-    prepare,
-    train_heads,
-)
+from speechkit.slue.learning_curves import FoldItem, FoldPrediction, count_right, folds_of
+from speechkit.slue.systems.heads import Pooling
+from speechkit.slue.systems.pipeline import RecognizedText
+from speechkit.training import TrainingConfig
+
+if TYPE_CHECKING:
+    from speechkit.slue.systems.system_spec import SystemConfig
+
+ENCODERS = "log-mel,mfcc,embedded"
+SHARES = (0.1, 0.25, 0.5, 1.0)
+
+
+class PrepareConfig(msgspec.Struct, frozen=True):
+    """How the recordings are parted.
+
+    A fold judges what was trained on the others. Speakers stay in one fold; where the corpus names none, recordings are
+    put into ``groups`` by how they sound (voice and microphone), and a group stays in one fold.
+    """
+
+    manifest: Annotated[str | None, SHARED] = None
+    folds: Annotated[int, SHARED, msgspec.Meta(ge=2, le=20)] = 3
+    groups: Annotated[int, msgspec.Meta(ge=2)] = 60
+
+
+def prepare(context: Context) -> None:
+    """Group the recordings and give each a fold."""
+    from speechkit.slue.sound_groups import folds_of_groups, group_recordings
+    from speechkit.slue.systems.examples import row_of, slot_fields
+
+    manifest = Path(context.inputs["manifest"])
+    rows = list(context.read("manifest"))
+    fields = [slot_fields(row_of(row, f"{manifest}:{number}")) for number, row in enumerate(rows, 1)]
+    groups, message = group_recordings(rows, manifest, context.config.groups, context.progress.update)
+    context.say(message)
+    folds = folds_of_groups(groups, context.config.folds)
+    parted = zip(rows, fields, groups, folds, strict=True)
+    context.write("items.jsonl", (FoldItem(row.id, filled, group, fold) for row, filled, group, fold in parted))
+
+
+class FeaturesConfig(msgspec.Struct, frozen=True):
+    """The encoders to compare, with commas between them: names, folders or hub ids."""
+
+    manifest: Annotated[str | None, SHARED] = None
+    encoders: Annotated[str, SHARED] = ENCODERS
+
+
+def encode(context: Context) -> None:
+    """All layers of every recording, once for each encoder."""
+    from speechkit.encoders import load_encoder
+    from speechkit.slue.systems.endtoend import cache_layers
+
+    names = listed(context.config.encoders)
+    for done, name in enumerate(names):
+        encoder = load_encoder(name, device=context.device)
+        cache_layers(context.output("layers") / safe(name), encoder, {"": Path(context.inputs["manifest"])})
+        context.progress.update(done + 1, len(names))
+
+
+class EndToEndConfig(msgspec.Struct, frozen=True):
+    """Heads over frozen encoders; ``shares`` of the training recordings make the learning curve."""
+
+    manifest: Annotated[str | None, SHARED] = None
+    encoders: Annotated[str, SHARED] = ENCODERS
+    shares: Annotated[tuple[float, ...], SHARED] = SHARES
+    pooling: Pooling = "peak"
+    width: int = 128
+    dropout: float = 0.3
+    patience: int = 4
+    batch_seconds: float = 80.0
+    augment: AugmentConfig = msgspec.structs.replace(NO_AUGMENTATION, time_mask_every=100, time_width=10)
+    loop: TrainingConfig = TrainingConfig(
+        steps=400,
+        learning_rates=(2e-3,),
+        warmup_steps=30,
+        weight_decay=0.05,
+        average_decay=0.98,
+        evaluate_every=40,
+        save_every=200,
+        log_every=40,
+    )
+
+
+def train_heads(context: Context) -> None:
+    """A head for each encoder, share and fold; what it says of the fold."""
+    from speechkit.encoders.store import FeatureStore
+    from speechkit.slue.systems.fold_systems import predict_fold
+
+    config, items = context.config, list(context.read("items"))
+    predictions: list[FoldPrediction] = []
+    jobs = list(product(listed(config.encoders), sorted(config.shares), folds_of(items)))
+    for done, (name, share, fold) in enumerate(jobs):
+        folder = context.scratch / f"{safe(name)}-{share:g}-{fold}"
+        layers = FeatureStore(Path(context.inputs["layers"]) / safe(name), "all")
+        shape = {"pooling": config.pooling, "width": config.width, "dropout": config.dropout}
+        settings = _settings(config, fold, encoder=name, **shape)
+        shown = f"{Path(name).name}, frozen"
+        predictions += predict_fold(context, shown, settings, items, folder, share=share, fold=fold, layers=layers)
+        if share == max(config.shares):
+            kept = context.output("systems") / folder.name
+            shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("work"), dirs_exist_ok=True)
+        context.progress.update(done + 1, len(jobs))
+    context.write("predictions.jsonl", predictions)
+
+
+class FineTuneConfig(msgspec.Struct, frozen=True):
+    """The encoder that is trained along, from the heads of the stage before; ``folds_tuned`` 0 leaves it out."""
+
+    manifest: Annotated[str | None, SHARED] = None
+    encoder: str = "embedded"
+    folds_tuned: int = 3
+    batch_seconds: float = 60.0
+    encoder_rate: float = 0.1
+    patience: int = 3
+    augment: AugmentConfig = msgspec.structs.replace(NO_AUGMENTATION, speed=0.5, gain_db=(-20.0, 0.0))
+    loop: TrainingConfig = TrainingConfig(
+        steps=150,
+        learning_rates=(1e-3,),
+        warmup_steps=15,
+        weight_decay=0.05,
+        average_decay=0.95,
+        evaluate_every=25,
+        save_every=50,
+        log_every=25,
+    )
+
+
+def fine_tune(context: Context) -> None:
+    """The encoder trained along, beginning with the heads of `train_heads`."""
+    from speechkit.slue.systems.fold_systems import predict_fold
+    from speechkit.slue.systems.system_spec import read_spec
+
+    config, items = context.config, list(context.read("items"))
+    predictions: list[FoldPrediction] = []
+    for fold in folds_of(items)[: config.folds_tuned]:
+        settings = _settings(config, fold, encoder=config.encoder, finetune=True, encoder_rate=config.encoder_rate)
+        if heads := sorted(Path(context.inputs["systems"]).glob(f"{safe(config.encoder)}-*-{fold}")):
+            head = read_spec(heads[-1]).config
+            shape = {"pooling": head.pooling, "width": head.width, "dropout": head.dropout}
+            settings = msgspec.structs.replace(settings, init=str(heads[-1]), **shape)
+        name, folder = f"{Path(config.encoder).name}, fine-tuned", context.scratch / f"tuned-{fold}"
+        predictions += predict_fold(context, name, settings, items, folder, share=1.0, fold=fold)
+        context.progress.update(fold + 1, config.folds_tuned)
+    context.write("predictions.jsonl", predictions)
+
+
+def _settings(config: EndToEndConfig | FineTuneConfig, fold: int, **options: Any) -> SystemConfig:
+    from speechkit.slue.systems.system_spec import SystemConfig
+
+    return SystemConfig(
+        patience=config.patience,
+        batch_seconds=config.batch_seconds,
+        augment=config.augment,
+        loop=msgspec.structs.replace(config.loop, seed=fold),
+        **options,
+    )
+
+
+class PipelineConfig(msgspec.Struct, frozen=True):
+    """Recognisers before a text classifier, with commas between them; ``regularization`` is of the classifier.
+
+    A manifest with texts also gets the system ``oracle``: the classifier on transcripts.
+    """
+
+    manifest: Annotated[str | None, SHARED] = None
+    recognizers: str = "embedded"
+    lang: str = "en"
+    shares: Annotated[tuple[float, ...], SHARED] = SHARES
+    regularization: float = 10.0
+
+
+def pipelines(context: Context) -> None:
+    """Recognise everything once; train the text classifier on each share and judge it on each fold."""
+    from speechkit.slue.systems.fold_systems import classify_folds, recognize_all
+    from speechkit.slue.systems.pipeline import shown_recognizer
+
+    config, manifest = context.config, Path(context.inputs["manifest"])
+    items: list[FoldItem] = list(context.read("items"))
+    rows = {row.id: row for row in read_manifest(manifest)}
+    utterances = [rows[item.id] for item in items]
+    texts: dict[str, list[RecognizedText]] = {}
+    if all(row.text for row in utterances):
+        texts["oracle"] = [RecognizedText(row.id, "oracle", row.text or "") for row in utterances]
+    for name in listed(config.recognizers):
+        texts[name] = recognize_all(context, name, utterances, manifest, config.lang)
+    predictions: list[FoldPrediction] = []
+    for name, lines in texts.items():
+        for share in sorted(config.shares):
+            shown = "transcripts" if name == "oracle" else shown_recognizer(name)
+            system, heard = f"{shown} + text classifier", {line.id: line.text for line in lines}
+            said = classify_folds(system, items, heard, share=share, regularization=config.regularization)
+            context.say(f"{system}, {share:.0%}: {count_right(items, said)}/{len(items)} commands right")
+            predictions += said
+    context.write("predictions.jsonl", predictions)
+    context.write("texts.jsonl", (line for lines in texts.values() for line in lines))
+
+
+class ReportConfig(msgspec.Struct, frozen=True):
+    """How intervals are drawn."""
+
+    confidence: float = 0.95
+    resamples: int = 2000
+    title: Annotated[str, NEUTRAL] = "Spoken commands"
+
+
+def report(context: Context) -> None:
+    """Score everything against the labels, the groups drawn whole for the intervals."""
+    from speechkit.io.atomic import write_json, write_text
+    from speechkit.report.slue_intents_page import markdown, page
+    from speechkit.slue.learning_curves import learning_curves
+
+    config = context.config
+    predictions = (each for name in ("endtoend", "finetune", "pipelines") for each in context.read(name))
+    curves = learning_curves(
+        list(context.read("items")), predictions, confidence=config.confidence, resamples=config.resamples
+    )
+    write_json(context.output("scores.json"), curves)
+    lines = markdown(curves)
+    write_text(context.output("table.md"), "\n".join(lines) + "\n")
+    for line in lines:
+        context.say(line)
+    write_text(context.output("report.html"), page(curves, config.title, config.confidence))
+
 
 MANIFEST = external("manifest", schema=Utterance)
 ITEMS = stage("prepare", "items.jsonl")
-PREDICTIONS = Output("predictions.jsonl", schema=Prediction)
-
+PREDICTIONS = Output("predictions.jsonl", schema=FoldPrediction)
+GPU = Resources(cpus=2, gpus=1)
 recipe = Recipe(
     "slue_intents",
     (
@@ -38,7 +260,7 @@ recipe = Recipe(
             name="prepare",
             run=prepare,
             inputs=(MANIFEST,),
-            outputs=(Output("items.jsonl", schema=Item, min_records=4),),
+            outputs=(Output("items.jsonl", schema=FoldItem, min_records=4),),
             config=PrepareConfig,
         ),
         Stage(
@@ -48,7 +270,7 @@ recipe = Recipe(
             inputs=(MANIFEST, model("encoders", digest=encoder_digests)),
             outputs=(Output("layers"),),
             config=FeaturesConfig,
-            resources=Resources(cpus=2, gpus=1),
+            resources=GPU,
         ),
         Stage(
             number=3,
@@ -57,25 +279,25 @@ recipe = Recipe(
             inputs=(MANIFEST, ITEMS, stage("features", "layers")),
             outputs=(PREDICTIONS, Output("systems")),
             config=EndToEndConfig,
-            resources=Resources(cpus=2, gpus=1),
+            resources=GPU,
         ),
         Stage(
             number=4,
             name="finetune",
             run=fine_tune,
             inputs=(MANIFEST, ITEMS, stage("endtoend", "systems"), model("encoder", digest=encoder_digests)),
-            outputs=(Output("predictions.jsonl", schema=Prediction, min_records=0),),
+            outputs=(Output("predictions.jsonl", schema=FoldPrediction, min_records=0),),
             config=FineTuneConfig,
-            resources=Resources(cpus=2, gpus=1),
+            resources=GPU,
         ),
         Stage(
             number=5,
             name="pipelines",
             run=pipelines,
             inputs=(MANIFEST, ITEMS),
-            outputs=(PREDICTIONS, Output("texts.jsonl", schema=Heard, min_records=0)),
+            outputs=(PREDICTIONS, Output("texts.jsonl", schema=RecognizedText, min_records=0)),
             config=PipelineConfig,
-            resources=Resources(cpus=2, gpus=1),
+            resources=GPU,
         ),
         Stage(
             number=6,
@@ -83,9 +305,7 @@ recipe = Recipe(
             run=report,
             inputs=(
                 ITEMS,
-                stage("endtoend", "predictions.jsonl", name="endtoend"),
-                stage("finetune", "predictions.jsonl", name="finetune"),
-                stage("pipelines", "predictions.jsonl", name="pipelines"),
+                *(stage(name, "predictions.jsonl", name=name) for name in ("endtoend", "finetune", "pipelines")),
             ),
             outputs=(Output("scores.json"), Output("report.html"), Output("table.md")),
             config=ReportConfig,

@@ -104,7 +104,7 @@ def score(
     """
     import msgspec
 
-    from speechkit.slue.fields.options import Options
+    from speechkit.slue.fields import Options
     from speechkit.slue.scoring import score_files
 
     options = Options(

@@ -43,14 +43,14 @@ def sensitivity(
 
     from speechkit.errors import UserError
     from speechkit.io.atomic import write_json
-    from speechkit.metrics.sides import name_systems
+    from speechkit.metrics.sides import name_systems, read_text_pairs
     from speechkit.report.sensitivity_page import render_sensitivity_page
     from speechkit.runtime import choose_device
-    from speechkit.slue.fields.options import Options
+    from speechkit.slue.fields import Options
     from speechkit.slue.metrics.measures import Resampling
     from speechkit.slue.rows import read_rows
     from speechkit.slue.sensitivity import read_heard, sensitivity
-    from speechkit.slue.systems.text_understanding import understand_with
+    from speechkit.slue.systems.pipeline import understand_with
     from speechkit.slue.tasks import check_options
 
     rows = read_rows(reference)
@@ -72,7 +72,7 @@ def sensitivity(
         rows,
         understand_with(task, model, rows, choose_device(device)),
         systems={name: read_heard(path) for name, path in name_systems(system or []).items()},
-        pairs=None if pairs is None else _pairs(*pairs),
+        pairs=None if pairs is None else read_text_pairs(*pairs),
         fitted_on="" if pairs is None else pairs[1].name,
         levels=_levels(levels),
         text_field=text_field,
@@ -99,14 +99,6 @@ def _levels(text: str) -> list[float]:
     if not found:
         raise UserError("--levels names no rate; give for example 5,10,20")
     return found
-
-
-def _pairs(reference: Path, heard: Path) -> dict[str, tuple[str, str]]:
-    from speechkit.metrics.sides import read_sides
-
-    sides = read_sides(reference, [f"heard={heard}"])
-    texts = sides.hypotheses["heard"]
-    return {t.id: (t.text or "", texts[t.id]) for t in sides.references}
 
 
 def _print(found: Sensitivity) -> None:

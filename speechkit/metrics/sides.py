@@ -62,6 +62,13 @@ def read_sides(
     return match_sides(references, read, missing=missing, notes=notes)
 
 
+def read_text_pairs(reference: Path, hypothesis: Path) -> dict[str, tuple[str, str]]:
+    """Reference and recognised text by id, from any two files that `read_sides` reads."""
+    sides = read_sides(reference, [f"heard={hypothesis}"])
+    texts = sides.hypotheses["heard"]
+    return {t.id: (t.text or "", texts[t.id]) for t in sides.references}
+
+
 def match_sides(
     references: Sequence[Transcript],
     hypotheses: Mapping[str, Iterable[Transcript]],

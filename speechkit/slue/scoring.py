@@ -15,8 +15,8 @@ from speechkit.metrics.sides import Missing, match_sides, name_systems
 from speechkit.metrics.significance import holm
 from speechkit.metrics.transcript_records import Transcript
 from speechkit.slue.entity_errors import EntityErrors, entity_errors
+from speechkit.slue.fields import Options
 from speechkit.slue.fields.entities import GOLD_ENTITIES, HEARD, PREDICTED_ENTITIES, TEXTS, recognised_text
-from speechkit.slue.fields.options import Options
 from speechkit.slue.localisation_files import is_localisation_file, read_localisation_rows
 from speechkit.slue.metrics.entity_text import combine_entities
 from speechkit.slue.metrics.measures import Mode, Resampling, TaskScore

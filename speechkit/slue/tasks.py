@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from speechkit.errors import UserError
+from speechkit.slue.fields import Options
 from speechkit.slue.fields.answers import (
     answer_shown,
     gold_answer,
@@ -28,7 +29,6 @@ from speechkit.slue.fields.labels import (
     score_sentiment,
 )
 from speechkit.slue.fields.localised import gold_localised, localised_shown, predicted_localised, score_localised
-from speechkit.slue.fields.options import Options
 from speechkit.slue.metrics.answer_texts import score_answer_texts
 from speechkit.slue.metrics.answers import score_answers
 from speechkit.slue.metrics.classification import DIALOG_ACTS, SENTIMENTS, score_label_sets

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from speechkit.cli.slue import app
 from speechkit.errors import UserError
 from speechkit.report.slue_page import render_slue_page
-from speechkit.slue.fields.options import Options
+from speechkit.slue.fields import Options
 from speechkit.slue.rows import literal, read_rows
 from speechkit.slue.scoring import score_files
 from speechkit.slue.tasks import TASKS

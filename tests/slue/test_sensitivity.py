@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from speechkit.cli.slue import app
 from speechkit.errors import UserError
 from speechkit.metrics.error_rates import word_errors
-from speechkit.slue.fields.options import Options
+from speechkit.slue.fields import Options
 from speechkit.slue.metrics.answer_texts import word_overlap
 from speechkit.slue.metrics.measures import Resampling
 from speechkit.slue.rows import Row

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from speechkit.cli.slue import app
 from speechkit.errors import ConfigError, UserError
-from speechkit.slue.fields.options import Options
+from speechkit.slue.fields import Options
 from speechkit.slue.scoring import score_files
 from speechkit.slue.systems.pipeline import predict_texts
 from speechkit.slue.systems.small_text_model import SmallTextModel

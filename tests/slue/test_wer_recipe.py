@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 import soundfile
 
+from speechkit.data.corpora import corpora_module
 from speechkit.errors import ConfigError, UserError
 from speechkit.pipeline import run_recipe
 from speechkit.pipeline.discover import recipe_module
+from speechkit.shipped import load_module
 
-_corpora = recipe_module("slue", "corpora")
-slurp_rows = _corpora.slurp_rows
-split_of = _corpora.split_of
-squad_rows = _corpora.squad_rows
-_earnings21 = recipe_module("slue", "earnings21")
+_texts = corpora_module("slu_texts")
+slurp_rows = _texts.slurp_rows
+split_of = _texts.split_of
+squad_rows = _texts.squad_rows
+_earnings21 = load_module(Path(__file__).parents[2] / "scripts", "earnings21_entities")
 call_pieces = _earnings21.call_pieces
 write_rows = _earnings21.write_rows
 slue_recipe = recipe_module("slue").recipe

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from speechkit.errors import UserError
-from speechkit.slue.fields.options import Options, lacking
+from speechkit.slue.fields import Options, lacking
 from speechkit.slue.metrics.answers import Answer, Interval
 from speechkit.slue.rows import Row, literal
 

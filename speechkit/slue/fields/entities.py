@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from speechkit.errors import UserError
-from speechkit.slue.fields.options import Options, lacking
+from speechkit.slue.fields import Options, lacking
 from speechkit.slue.metrics.entity_tags import combined_tag
 from speechkit.slue.metrics.entity_text import Entity, entities_of_tags, parse_entities, plain_text, tag_words
 from speechkit.slue.rows import Row, literal

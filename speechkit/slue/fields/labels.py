@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from speechkit.errors import UserError
-from speechkit.slue.fields.options import Options, lacking
+from speechkit.slue.fields import Options, lacking
 from speechkit.slue.metrics.classification import DIALOG_ACTS, SENTIMENTS, score_label_sets, score_labels
 from speechkit.slue.metrics.measures import Resampling, TaskScore
 from speechkit.slue.metrics.slots import Command

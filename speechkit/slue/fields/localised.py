@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from speechkit.errors import UserError
+from speechkit.slue.fields import Options, lacking
 from speechkit.slue.fields.answers import stretch
-from speechkit.slue.fields.options import Options, lacking
 from speechkit.slue.metrics.localisation import AlignedWord, Span, read_marked, score_localisation
 from speechkit.slue.metrics.measures import Resampling, TaskScore
 from speechkit.slue.rows import Row, literal

@@ -31,7 +31,7 @@ from speechkit.slue.metrics.entity_tags import END_SYMBOL, SYMBOLS
 from speechkit.slue.systems.batches import ExampleBatches, FrozenInputs, WaveformInputs, waveform_of
 from speechkit.slue.systems.examples import CLASS_TASKS, Example, label_sets, read_examples
 from speechkit.slue.systems.summary_decoder import Symbols
-from speechkit.slue.systems.system_spec import Head, SystemConfig, SystemSpec, make_head
+from speechkit.slue.systems.system_spec import Head, SystemConfig, SystemSpec, make_head, read_spec
 from speechkit.slue.systems.targets import make_targets
 from speechkit.slue.systems.trainable_encoder import TrainableEncoder
 from speechkit.training import train
@@ -185,7 +185,7 @@ def _begin_with(head: Head, folder: Path, spec: SystemSpec) -> None:
     from safetensors.torch import load_file
 
     try:
-        earlier = msgspec.json.decode((folder / "system.json").read_bytes(), type=SystemSpec)
+        earlier = read_spec(folder)
         if (earlier.task, earlier.labels, earlier.vocabulary) != (spec.task, spec.labels, spec.vocabulary):
             raise UserError(f"{folder}: was trained for other classes or symbols; its head cannot be the beginning")
         head.load_state_dict(load_file(folder / "head.safetensors"))
@@ -307,7 +307,7 @@ def load_system(folder: Path, device: str = "cpu") -> tuple[SystemSpec, Head, En
     from safetensors.torch import load_file
 
     try:
-        spec = msgspec.json.decode((folder / "system.json").read_bytes(), type=SystemSpec)
+        spec = read_spec(folder)
         head = make_head(spec)
         head.load_state_dict(load_file(folder / "head.safetensors"))
     except (OSError, msgspec.MsgspecError, SafetensorError, RuntimeError) as error:

@@ -12,8 +12,8 @@ import msgspec
 from speechkit.data.manifest import read_manifest
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
+from speechkit.slue.fields import Options
 from speechkit.slue.fields.entities import GOLD_ENTITIES, TEXT_OF, TEXTS
-from speechkit.slue.fields.options import Options
 from speechkit.slue.metrics.entity_tags import END_SYMBOL, SYMBOLS, TagSet
 from speechkit.slue.metrics.entity_text import TaggedWord, mark_entities, tag_words
 from speechkit.slue.rows import Row, literal

@@ -6,18 +6,18 @@ scoring reads, with the text that they were made from in ``pred_text``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from speechkit.asr.hypothesis import Recognizer
-from speechkit.data.manifest import audio_path, read_manifest
+from speechkit.data.manifest import audio_path, read_jsonl, read_manifest, write_jsonl
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
 from speechkit.slue.metrics.entity_text import entities_of_tags
-from speechkit.slue.rows import read_rows
+from speechkit.slue.rows import Row, read_rows
 from speechkit.slue.systems.text_examples import PASSAGES, QUESTIONS, recognised_words, text_of
 from speechkit.slue.systems.text_models import ExtractiveReader, Summarizer, TextClassifier, TokenTagger
 
@@ -30,6 +30,14 @@ class Heard(msgspec.Struct, frozen=True):
 
     text: str
     words: list[TimedWord]
+
+
+class RecognizedText(msgspec.Struct, frozen=True):
+    """What a recogniser wrote for an utterance."""
+
+    id: str
+    recognizer: str
+    text: str
 
 
 Listen = Callable[[Utterance, Path], Heard]
@@ -52,6 +60,36 @@ def listen_with(recognizer: Recognizer) -> Listen:
         return Heard(" ".join(found.text.split()), words)
 
     return listen
+
+
+def recognized_texts(
+    name: str, utterances: Iterable[Utterance], manifest: Path, kept: Path, *, lang: str, device: str
+) -> Iterator[RecognizedText]:
+    """What a recogniser writes for each utterance; lines that ``kept`` holds from an interrupted run come first.
+
+    The recogniser is loaded when the first utterance needs it.
+    """
+    from speechkit.asr.load import load_recognizer
+
+    done: dict[str, RecognizedText] = {}
+    if kept.is_file():
+        done = {line.id: line for line in read_jsonl(kept, RecognizedText, on_torn=lambda _: None)}
+        write_jsonl(kept, done.values())
+    yield from done.values()
+    listen: Listen | None = None
+    for utterance in utterances:
+        if utterance.id not in done:
+            listen = listen or listen_with(load_recognizer(name, lang, device))
+            line = RecognizedText(utterance.id, name, listen(utterance, manifest).text)
+            with kept.open("ab") as file:
+                file.write(msgspec.json.encode(line) + b"\n")
+            yield line
+
+
+def shown_recognizer(name: str) -> str:
+    """A recogniser's name without the folder that it lies in."""
+    kind, _, rest = name.rpartition(":")
+    return f"{kind}:{Path(rest).name}" if kind else Path(name).name
 
 
 def oracle(utterance: Utterance, manifest: Path) -> Heard:
@@ -158,6 +196,45 @@ def understanding(
         summarizer = Summarizer(model, device)
         return lambda text: {"pred_summary": summarizer.summarize(text)}
     raise UserError(f"{task!r}: has no pipeline; give ner, sentiment, intent, dialog-acts, summarisation or qa")
+
+
+def understand_with(
+    task: str, model: str, rows: Sequence[Row], device: str = "cpu"
+) -> Callable[[Mapping[str, str]], Mapping[str, Row]]:
+    """Predictions of ``model`` for texts by id; of qa-text for the passages that the questions of ``rows`` ask about.
+
+    A text that was read before is not read again.
+
+    Raises:
+        UserError: if the task has no text model, or a question has no text.
+    """
+    known: dict[tuple[str, str], dict[str, object]] = {}
+    if task == "qa-text":
+        reader = ExtractiveReader(model, device)
+        questions = {row.id: text_of(row, QUESTIONS) for row in rows}
+
+        def one(name: str, text: str) -> dict[str, object]:
+            if name not in questions:
+                raise UserError(f"{name}: has no question; give every passage one")
+            span = reader.answer(questions[name], text) if text.strip() else None
+            return {"pred_answer_text": "" if span is None else text[span[0] : span[1]]}
+
+    else:
+        understand = understanding(task, model, device)
+
+        def one(name: str, text: str) -> dict[str, object]:
+            return dict(understand(text))
+
+    def all_of(texts: Mapping[str, str]) -> Mapping[str, Row]:
+        found = {}
+        for name, text in texts.items():
+            key = (questions[name] if task == "qa-text" and name in questions else "", text)
+            if key not in known:
+                known[key] = one(name, text)
+            found[name] = Row(name, f"prediction of {name}", dict(known[key]))
+        return found
+
+    return all_of
 
 
 def _answers(

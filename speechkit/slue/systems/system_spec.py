@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -68,6 +69,16 @@ class SystemSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     labels: dict[str, list[str]] = {}
     vocabulary: list[str] = []
     pieces: str | None = None
+
+
+def read_spec(folder: Path) -> SystemSpec:
+    """The spec of a system's folder.
+
+    Raises:
+        OSError: if the folder holds none.
+        msgspec.MsgspecError: if it is of another form.
+    """
+    return msgspec.json.decode((folder / "system.json").read_bytes(), type=SystemSpec)
 
 
 def make_head(spec: SystemSpec) -> Head:

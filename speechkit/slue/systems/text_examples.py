@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from speechkit.errors import UserError
+from speechkit.slue.fields import Options, lacking
 from speechkit.slue.fields.entities import GOLD_ENTITIES, TEXT_OF, TEXTS
-from speechkit.slue.fields.options import Options, lacking
 from speechkit.slue.metrics.entity_text import TaggedWord, split_clitics, tag_words
 from speechkit.slue.rows import Row, literal, read_rows
 from speechkit.slue.tasks import get_task

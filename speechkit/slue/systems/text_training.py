@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from speechkit.errors import ConfigError, UserError
-from speechkit.slue.fields.options import Options
+from speechkit.slue.fields import Options
 from speechkit.slue.metrics.entity_text import entities_of_tags
 from speechkit.slue.metrics.measures import Resampling
 from speechkit.slue.systems.small_text_model import (

@@ -14,33 +14,23 @@ from speechkit.errors import ConfigError, UserError
 from speechkit.io.atomic import write_json
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.pipeline.discover import recipe_module
+from speechkit.report.slue_encoders_page import Cell, page, published_rows, said_of_pairs, said_of_published
+from speechkit.shipped import load_module
+from speechkit.slue.encoder_comparison import (
+    EncoderComparison,
+    JudgedBy,
+    best_of,
+    judged_by,
+    shown_names,
+    systems_to_train,
+    telling_pairs,
+)
 from speechkit.slue.published import PUBLISHED, published_for
+from speechkit.slue.task_folders import all_digests, check_manifests, read_task_folders, training_digests
 from speechkit.slue.tasks import TASKS
 
-_compare = recipe_module("slue_encoders", "compare")
-EncoderComparison = _compare.EncoderComparison
-JudgedBy = _compare.JudgedBy
-best_of = _compare.best_of
-judged_by = _compare.judged_by
-telling_pairs = _compare.telling_pairs
-tuned_on = recipe_module("slue_encoders", "judging").tuned_on
-_pages = recipe_module("slue_encoders", "pages")
-Cell = _pages.Cell
-page = _pages.page
-published_rows = _pages.published_rows
-said_of_pairs = _pages.said_of_pairs
-said_of_published = _pages.said_of_published
 recipe = recipe_module("slue_encoders").recipe
-spoken_main = recipe_module("slue_encoders", "spoken_slurp").main
-slue_entities = recipe_module("slue_encoders", "spoken_slurp").slue_entities
-_stages = recipe_module("slue_encoders", "stages")
-check_manifests = _stages.check_manifests
-shown_names = _stages.shown_names
-systems_to_train = _stages.systems_to_train
-_tasks = recipe_module("slue_encoders", "tasks")
-all_digests = _tasks.all_digests
-read_tasks = _tasks.read_tasks
-training_digests = _tasks.training_digests
+_spoken = load_module(Path(__file__).parents[3] / "scripts", "spoken_slurp")
 
 TINY = Path(__file__).parents[3] / "recipes/slue_encoders/conf/tiny.yaml"
 
@@ -147,7 +137,7 @@ def test_which_differences_hold_is_said(found):
 
 def test_an_interrupted_run_goes_on_and_does_nothing_twice(settings, done, tmp_path, monkeypatch):
     """Stopped behind the first system of each stage, again and again, it ends with the scores of the other run."""
-    judging = recipe_module("slue_encoders", "judging")
+    import speechkit.slue.encoder_comparison as judging
     import speechkit.slue.systems.endtoend as endtoend
     from speechkit.pipeline.context import Context
 
@@ -158,9 +148,9 @@ def test_an_interrupted_run_goes_on_and_does_nothing_twice(settings, done, tmp_p
         work.append(f"train {task}")
         return train(task, *args, **kwargs)
 
-    def counted_judge(context, task, *args):
+    def counted_judge(task, *args, **kwargs):
         work.append(f"judge {task.name}")
-        return judge(context, task, *args)
+        return judge(task, *args, **kwargs)
 
     monkeypatch.setattr(endtoend, "train_system", counted_train)
     monkeypatch.setattr(judging, "judge", counted_judge)
@@ -179,29 +169,29 @@ def test_an_interrupted_run_goes_on_and_does_nothing_twice(settings, done, tmp_p
 
 
 def test_tasks_that_cannot_be_used_are_named(corpus, located, tmp_path):
-    assert [task.name for task in read_tasks(f"dialog_acts={corpus}, ner={corpus}")] == ["dialog-acts", "ner"]
+    assert [task.name for task in read_task_folders(f"dialog_acts={corpus}, ner={corpus}")] == ["dialog-acts", "ner"]
     with pytest.raises(ConfigError, match="give TASK=FOLDER with a task of sentiment"):
-        read_tasks(f"weather={corpus}")
+        read_task_folders(f"weather={corpus}")
     with pytest.raises(ConfigError, match="stands twice"):
-        read_tasks(f"ner={corpus},ner={corpus}")
+        read_task_folders(f"ner={corpus},ner={corpus}")
     with pytest.raises(ConfigError, match=r"neither train\.jsonl nor fine-tune\.jsonl"):
-        read_tasks(f"ner={tmp_path}")
+        read_task_folders(f"ner={tmp_path}")
     with pytest.raises(ConfigError, match="tasks is empty"):
-        read_tasks("")
+        read_task_folders("")
     with pytest.raises(ConfigError, match=r"holds no blind\.jsonl"):
-        read_tasks(f"ner={corpus}")[0].split("blind")
+        read_task_folders(f"ner={corpus}")[0].split("blind")
     with pytest.raises(ConfigError, match="localisation reads the frames of systems for ner"):
-        read_tasks(f"localisation={located}")
+        read_task_folders(f"localisation={located}")
 
 
 def test_what_would_end_hours_of_work_is_found_before_them(corpus, tmp_path):
     with pytest.raises(ConfigError, match=r"holds no blind\.jsonl"):
-        check_manifests(read_tasks(f"ner={corpus}"), "blind")
+        check_manifests(read_task_folders(f"ner={corpus}"), "blind")
     rows = [msgspec.structs.replace(row, custom={}) for row in read_manifest(corpus / "test.jsonl")]
     write_manifest(tmp_path / "train.jsonl", rows)
     write_manifest(tmp_path / "test.jsonl", rows)
     with pytest.raises(UserError, match=r"train\.jsonl:1: .* has no label"):
-        check_manifests(read_tasks(f"intent={tmp_path}"), "test")
+        check_manifests(read_task_folders(f"intent={tmp_path}"), "test")
 
 
 def test_encoders_that_cannot_be_used_are_named_and_alike_ones_are_told_apart():
@@ -215,9 +205,9 @@ def test_encoders_that_cannot_be_used_are_named_and_alike_ones_are_told_apart():
 
 
 def test_the_set_that_judges_chooses_no_offset(located, corpus):
-    task = read_tasks(f"ner={corpus},localisation={located}")[1]
-    assert tuned_on(task, "test") == located / "dev.jsonl"
-    assert tuned_on(task, "dev") is None
+    task = read_task_folders(f"ner={corpus},localisation={located}")[1]
+    assert task.tuned_on("test") == located / "dev.jsonl"
+    assert task.tuned_on("dev") is None
 
 
 def test_new_references_do_not_train_again(corpus, located):
@@ -258,13 +248,13 @@ def test_published_rows_are_of_tasks_that_exist_and_in_percent():
 def test_without_flite_the_corpus_is_refused_in_a_sentence(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("sys.argv", ["spoken_slurp", str(tmp_path / "devel.jsonl"), str(tmp_path / "out")])
-    assert spoken_main() == 2
+    assert _spoken.main() == 2
     assert "apt install flite" in capsys.readouterr().err
 
 
 def test_entities_of_slurp_get_the_tags_of_slue_and_others_are_left_out():
     given = [["time", 20, 4], ["event_name", 2, 7], ["place_name", 12, 4]]
-    assert slue_entities(given) == [["GPE", 12, 4], ["TIME", 20, 4]]
+    assert _spoken.slue_entities(given) == [["GPE", 12, 4], ["TIME", 20, 4]]
 
 
 def test_questions_of_dev_may_ask_about_passages_of_their_own(speaker, tmp_path):

@@ -7,10 +7,14 @@ met in training.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from speechkit.data.records import Utterance
+from speechkit.errors import UserError
 
 BANDS = 40
 LOUD, QUIET = 0.8, 0.1
@@ -30,6 +34,26 @@ def sound_print(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.concatenate([loud - loud.mean(), quiet - loud.mean()]), np.float32)
 
 
+def group_recordings(
+    rows: Sequence[Utterance], manifest: Path, most: int, progress: Callable[[int, int], None]
+) -> tuple[list[str], str]:
+    """The speaker of each recording, or where some have none its group of at most ``most``; and a line that says so.
+
+    ``progress`` is told how many recordings were listened to, of how many.
+    """
+    from speechkit.slue.systems.batches import waveform_of
+
+    speakers = [row.speaker for row in rows if row.speaker]
+    if len(speakers) == len(rows):
+        return speakers, f"{len(rows)} recordings of {len(set(speakers))} speakers"
+    prints = []
+    for row in rows:
+        prints.append(sound_print(waveform_of(row, manifest)))
+        progress(len(prints), len(rows))
+    groups = [f"sound{number}" for number in sound_groups(np.stack(prints), most)]
+    return groups, f"{len(rows)} recordings without speakers in {len(set(groups))} groups that sound alike"
+
+
 def sound_groups(prints: NDArray[np.float32], groups: int) -> list[int]:
     """The group of each print, by Ward's clustering; groups are numbered by their first member."""
     from scipy.cluster.hierarchy import fcluster, linkage
@@ -43,8 +67,14 @@ def sound_groups(prints: NDArray[np.float32], groups: int) -> list[int]:
 
 
 def folds_of_groups(groups: Sequence[str], folds: int) -> list[int]:
-    """The fold of each recording: groups, the largest first, go to the fold that has least so far."""
+    """The fold of each recording: groups, the largest first, go to the fold that has least so far.
+
+    Raises:
+        UserError: if there are fewer groups than folds.
+    """
     sizes = dict.fromkeys(sorted(set(groups)), 0)
+    if len(sizes) < folds:
+        raise UserError(f"{len(sizes)} groups cannot make {folds} folds; give fewer folds")
     for name in groups:
         sizes[name] += 1
     filled = [0] * folds

@@ -1,6 +1,6 @@
 """Earnings-21's text as rows for the tagger: real recognisers' words beside sentences with entities.
 
-    python -m recipes.slue.earnings21 earnings21 data/earnings21 google=output/google kaldi=output/kaldi/nlp
+    python scripts/earnings21_entities.py earnings21 data/earnings21 google=output/google kaldi=output/kaldi/nlp
 
 Every call's reference is aligned with what a recogniser wrote of the whole call; the call is then cut after sentences,
 and each piece takes the words that were recognised in the place of its own. Words are lower case without hyphens and

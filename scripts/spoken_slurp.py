@@ -1,6 +1,6 @@
 """SLURP's sentences spoken by flite: intents and entities to hear for those who have its texts and not its recordings.
 
-    python -m recipes.slue_encoders.spoken_slurp devel.jsonl OUT
+    python scripts/spoken_slurp.py devel.jsonl OUT
 
 OUT receives ``train.jsonl``, ``dev.jsonl`` and ``test.jsonl`` with their audio, split as recipes/slue splits the
 sentences. The voice that speaks the test sentences speaks no other. It is clear speech of synthetic voices: what is
@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from speechkit.data import Utterance, write_manifest
+from speechkit.data.corpora import corpora_module
 from speechkit.errors import SpeechkitError
 from speechkit.io.audio import audio_info
-
-from ..asr_ctc.flite import flite_program, say
-from ..slue.corpora import slurp_rows, split_of
+from speechkit.pipeline.discover import recipe_module
 
 TAUGHT, JUDGED = ("slt", "awb", "kal16"), ("rms",)
 TAG_OF = {
@@ -68,15 +67,16 @@ def speak(source: Path, out: Path) -> None:
     Raises:
         UserError: if flite is not installed, or the source is no file of SLURP.
     """
-    program = flite_program()
-    rows = list(slurp_rows(source))
+    flite, texts = recipe_module("asr_ctc", "flite"), corpora_module("slu_texts")
+    program = flite.flite_program()
+    rows = list(texts.slurp_rows(source))
     (out / "audio").mkdir(parents=True, exist_ok=True)
     unique = {row["text"]: row for row in rows}
 
     def spoken(item: tuple[int, dict[str, Any]]) -> tuple[str, Utterance]:
         number, row = item
-        split, path = split_of(row["text"]), out / "audio" / f"{row['id']}.wav"
-        voice = say(program, row["text"], number, path, JUDGED if split == "test" else TAUGHT)
+        split, path = texts.split_of(row["text"]), out / "audio" / f"{row['id']}.wav"
+        voice = flite.say(program, row["text"], number, path, JUDGED if split == "test" else TAUGHT)
         info = audio_info(path)
         return split, Utterance.from_samples(
             id=row["id"],

@@ -1,114 +1,18 @@
-"""Scores of every system and share, and one page: the table, the learning curve, the encoders beside one another."""
+"""Learning curves of spoken commands as Markdown and as one page: the table, the curves, and every slot."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-import msgspec
 
 from speechkit.metrics.bootstrap import Interval
-from speechkit.pipeline import Context
-from speechkit.slue.metrics.measures import Measure, Resampling, TaskScore
-from speechkit.slue.metrics.slots import Command, score_commands
-
-from .stages import Item, Prediction, command_of, majority
-
-if TYPE_CHECKING:
-    from speechkit.report.markup import Markup
+from speechkit.report.markup import Markup, data_block, element
+from speechkit.report.page import asset, render_page
+from speechkit.report.svg import HEIGHT, WIDTH, Scale, frame, nice_ticks
+from speechkit.report.table import table
+from speechkit.slue.learning_curves import LearningCurves
+from speechkit.slue.metrics.measures import Measure
 
 COLOURS = 6  # of the page's style
-MEASURES = ("command_accuracy", "slot_f1", "slot_precision", "slot_recall", "intent_accuracy")
-
-
-class Point(msgspec.Struct, frozen=True):
-    """A system that was trained on a share of the recordings, judged on ``judged`` of them."""
-
-    system: str
-    share: float
-    recordings: int
-    judged: int
-    measures: dict[str, Measure]
-    slots: dict[str, float]
-
-
-class Scores(msgspec.Struct, frozen=True):
-    """What ``scores.json`` holds; ``unknown_values`` is the share of slots whose value no training fold had."""
-
-    recordings: int
-    groups: int
-    folds: int
-    intents: int
-    unknown_values: float
-    points: list[Point]
-
-
-def report(context: Context) -> None:
-    """Score everything against the labels, the groups drawn whole for the intervals."""
-    from speechkit.io.atomic import write_bytes, write_json
-
-    config = context.config
-    items: dict[str, Item] = {item.id: item for item in context.read("items")}
-    runs: dict[tuple[str, float], list[Prediction]] = defaultdict(list)
-    for name in ("endtoend", "finetune", "pipelines"):
-        for prediction in context.read(name):
-            runs[prediction.system, prediction.share].append(prediction)
-    points = [_point("no listening", 1.0, 0, _without_listening(items), items, config)]
-    for (system, share), said in runs.items():
-        found = {each.id: command_of(each.fields) for each in said}
-        recordings = round(sum(each.recordings for each in said) / len(said))
-        points.append(_point(system, share, recordings, found, items, config))
-    scores = Scores(
-        len(items),
-        len({item.group for item in items.values()}),
-        len({item.fold for item in items.values()}),
-        len({item.fields.get("intent") for item in items.values()}),
-        _unknown(list(items.values())),
-        points,
-    )
-    write_json(context.output("scores.json"), scores)
-    lines = markdown(scores)
-    write_bytes(context.output("table.md"), ("\n".join(lines) + "\n").encode())
-    for line in lines:
-        context.say(line)
-    write_bytes(context.output("report.html"), page(scores, config.title, config.confidence).encode())
-
-
-def _point(
-    system: str, share: float, recordings: int, said: dict[str, Command], items: dict[str, Item], config: object
-) -> Point:
-    names = [name for name in items if name in said]
-    groups = tuple(items[name].group for name in names)
-    resampling = Resampling(
-        getattr(config, "resamples", 2000), 0, getattr(config, "confidence", 0.95), groups if len(names) > 1 else None
-    )
-    score: TaskScore = score_commands(
-        [command_of(items[name].fields) for name in names],
-        [said[name] for name in names],
-        ids=names,
-        resampling=resampling,
-    )
-    slots = {slot: each.f1 for slot, each in score.classes.items()}
-    return Point(system, share, recordings, len(names), {m: score.measures[m] for m in MEASURES}, slots)
-
-
-def _without_listening(items: dict[str, Item]) -> dict[str, Command]:
-    """The commonest values of the other folds."""
-    folds = sorted({item.fold for item in items.values()})
-    usual = {fold: majority([item.fields for item in items.values() if item.fold != fold]) for fold in folds}
-    return {name: command_of(usual[item.fold]) for name, item in items.items()}
-
-
-def _unknown(items: Sequence[Item]) -> float:
-    """Share of the filled slots whose value occurs in no other fold."""
-    total = unknown = 0
-    for fold in {item.fold for item in items}:
-        known = {pair for item in items if item.fold != fold for pair in item.fields.items()}
-        filled = [pair for item in items if item.fold == fold for pair in item.fields.items() if pair[0] != "intent"]
-        total += len(filled)
-        unknown += sum(pair not in known for pair in filled)
-    return unknown / max(1, total)
 
 
 def shown(measure: Measure) -> str:
@@ -123,17 +27,10 @@ def _between(interval: Interval) -> str:
     return f"{100 * interval.low:.1f}–{100 * interval.high:.1f}"
 
 
-def full_points(scores: Scores) -> list[Point]:
-    """The systems at the largest share, best first."""
-    largest = max(point.share for point in scores.points)
-    full = [point for point in scores.points if point.share == largest]
-    return sorted(full, key=lambda point: -(point.measures["command_accuracy"].value or 0.0))
-
-
-def markdown(scores: Scores) -> list[str]:
+def markdown(scores: LearningCurves) -> list[str]:
     """Two tables: systems at the largest share, and command accuracy by the share of the training recordings."""
     lines = ["| system | judged | command accuracy, % | slot F1, % |", "|---|---|---|---|"]
-    for point in full_points(scores):
+    for point in scores.full_points():
         cells = [shown(point.measures[name]) for name in ("command_accuracy", "slot_f1")]
         lines.append(f"| {point.system} | {point.judged} | {' | '.join(cells)} |")
     shares = sorted({point.share for point in scores.points})
@@ -153,13 +50,9 @@ def markdown(scores: Scores) -> list[str]:
     return lines
 
 
-def page(scores: Scores, title: str, confidence: float) -> str:
+def page(scores: LearningCurves, title: str, confidence: float) -> str:
     """One file: tables and curves."""
-    from speechkit.report.markup import data_block, element
-    from speechkit.report.page import asset, render_page
-    from speechkit.report.table import table
-
-    full = full_points(scores)
+    full = scores.full_points()
     slots = sorted({slot for point in full for slot in point.slots})
     systems = table(
         ["system", "judged", "command accuracy, %", "slot F1, %", "intent accuracy, %"],
@@ -194,11 +87,8 @@ def page(scores: Scores, title: str, confidence: float) -> str:
     return render_page(title, [main, data_block("scores", scores)], styles=[asset("score.css")])
 
 
-def learning_curve(scores: Scores, measure: str, y_title: str) -> Markup:
+def learning_curve(scores: LearningCurves, measure: str, y_title: str) -> Markup:
     """A line for each system over the recordings that it was trained on, and the lines' names below."""
-    from speechkit.report.markup import element
-    from speechkit.report.svg import HEIGHT, WIDTH, Scale, frame, nice_ticks
-
     lines: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for point in sorted(scores.points, key=lambda point: point.recordings):
         lines[point.system].append((point.recordings, 100 * (point.measures[measure].value or 0.0)))

@@ -10,9 +10,8 @@ from speechkit.report.markup import Child, Markup, data_block, element
 from speechkit.report.page import asset, render_page
 from speechkit.report.slue_page import differences, interval_plot
 from speechkit.report.table import markdown_table, table
+from speechkit.slue.encoder_comparison import EncoderComparison, TaskComparison, best_of, telling_pairs
 from speechkit.slue.scoring import SlueComparison
-
-from .compare import EncoderComparison, TaskComparison, best_of, telling_pairs
 
 BETTER_P = 0.05
 TITLE = "Encoders on understanding"
