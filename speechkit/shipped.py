@@ -12,8 +12,12 @@ import sys
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+from speechkit.errors import UserError
 
 PREFIX = "speechkit_folder_"
 
@@ -44,6 +48,9 @@ def load_module(folder: Path, name: str = "") -> ModuleType:
     full = f"{inner}.{name}" if name else inner
     if full not in sys.modules:
         importlib.invalidate_caches()  # the folder may be younger than what the import system remembers
+        project = str(folder.parent.parent)
+        if folder.parent.name == "recipes" and folder.parent != shipped_folder("recipes") and project not in sys.path:
+            sys.path.append(project)  # a project's recipes may import what lies beside recipes/
     return importlib.import_module(full)
 
 
@@ -54,11 +61,26 @@ def _package(name: str, folder: Path) -> None:
         sys.modules[name] = module_from_spec(spec)
 
 
-def folder_of(module: str) -> Path | None:
-    """The folder from which `load_module` took a module of that name; None for any other module."""
-    if not module.startswith(PREFIX):
-        return None
-    return Path(sys.modules[".".join(module.split(".")[:2])].__path__[0])
+def type_name(type_: type) -> str:
+    """The name by which `find_type` finds a class in another process, on another machine with the same folders.
+
+    Raises:
+        UserError: if it is made inside a function, where nothing finds it.
+    """
+    if "<" in type_.__qualname__:
+        raise UserError(
+            f"{type_.__module__}.{type_.__qualname__} is made inside a function, where other processes cannot find it; "
+            "move it to the top level of its module, or use --backend inline"
+        )
+    folder, module = _origin(type_.__module__)
+    return f"{folder or ''}:{module}:{type_.__qualname__}"
+
+
+def find_type(name: str) -> Any:
+    """The class that `type_name` named; its module is loaded."""
+    folder, module_name, qualified = name.rsplit(":", 2)
+    module = load_module(Path(folder), module_name) if folder else importlib.import_module(module_name)
+    return attrgetter(qualified)(module)
 
 
 class LoadFirst:
@@ -69,11 +91,18 @@ class LoadFirst:
     """
 
     def __init__(self, function: Callable[..., object]) -> None:
-        self._module = function.__module__
+        self._folder, self._module = _origin(function.__module__)
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        folder = folder_of(self._module)
-        return (bool, ()) if folder is None else (load_module, (folder, self._module.split(".", 2)[2]))
+        return (bool, ()) if self._folder is None else (load_module, (self._folder, self._module))
+
+
+def _origin(module: str) -> tuple[Path | None, str]:
+    """The folder and the name that `load_module` was given; no folder for a module found in the ordinary way."""
+    if not module.startswith(PREFIX):
+        return None, module
+    outer, inner, name = module.split(".", 2)
+    return Path(sys.modules[f"{outer}.{inner}"].__path__[0]), name
 
 
 def call(_: LoadFirst, function: Callable[..., object], *arguments: object) -> None:

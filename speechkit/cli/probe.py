@@ -63,15 +63,14 @@ def probe(
     for path in given.values():
         if path is not None and not path.is_file():
             raise UserError(f"{path}: no such manifest; speechkit prepare makes one from a corpus")
-    file = shipped_recipe("ssl_probing")
-    recipe = load_recipe(file)
+    recipe = load_recipe(shipped_recipe("ssl_probing"))
     shared = [f"{name}={path}" for name, path in given.items() if path is not None]
     shared += [f"seed={seed}", f"prepare.command_labels={labels}"]
     shared += [f"prepare.test_speakers={test_speakers}"] if test_speakers else []
     reports = []
     for encoder in dict.fromkeys([*(BASELINES if baselines else ()), *encoders]):
         overrides = [*shared, *(settings or []), f"encoder={encoder}"]
-        code = run_recipe(recipe, exp, overrides, recipe_file=file, device=device, quiet=json)
+        code = run_recipe(recipe, exp, overrides, device=device, quiet=json)
         if code:
             raise typer.Exit(code)
         scores = outputs(recipe, exp, "probe") / "scores.json"

@@ -67,7 +67,6 @@ def run(
         workers=workers,
         shard=_shard(shard),
         device=device,
-        recipe_file=file,
         quiet=quiet,
     )
     raise typer.Exit(code)

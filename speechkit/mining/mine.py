@@ -94,8 +94,7 @@ def mine(
         settings.append(f"export.formats=[{', '.join(formats)}]")
     if clips != "none":
         settings.append(f"export.clips={clips}")
-    recipe_file = shipped_recipe("mining")
-    recipe = load_recipe(recipe_file)
+    recipe = load_recipe(shipped_recipe("mining"))
     stages = folder / "stages"
     code = run_recipe(
         recipe,
@@ -105,7 +104,6 @@ def mine(
         force=force,
         workers=workers,
         device=device,
-        recipe_file=recipe_file,
         quiet=quiet,
     )
     if code:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,9 +21,6 @@ def load_recipe_module(path: Path) -> ModuleType:
     path = path.resolve()
     if not path.is_file() or path.suffix != ".py" or "." in path.stem:
         raise UserError(f"{path}: no such recipe; a recipe is a Python file, recipe.py as a rule")
-    home, project = path.parent.parent, str(path.parent.parent.parent)
-    if home.name == "recipes" and home != shipped_folder("recipes") and project not in sys.path:
-        sys.path.append(project)  # a project's recipes may import what lies beside recipes/
     try:
         return load_module(path.parent, path.stem)
     except SpeechkitError:

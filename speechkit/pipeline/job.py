@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from speechkit.errors import UserError
-from speechkit.pipeline.discover import load_recipe_module
 from speechkit.pipeline.parts import INDEX, PartIndex
-from speechkit.pipeline.stage import Stage
-from speechkit.shipped import folder_of
+from speechkit.pipeline.stage import Stage, Worker
+from speechkit.shipped import find_type, type_name
 
 
-@dataclass(frozen=True)
-class Job:
-    """Everything that the parts of one stage run have in common."""
+class Job(msgspec.Struct, frozen=True):
+    """Everything that the parts of one stage run have in common; paths are absolute, workers may stand elsewhere."""
 
     name: str
     run: type
-    config: msgspec.Struct
+    config_type: type
+    config: Any
     record_in: type | None
     record_out: type | None
     key: tuple[str, ...]
@@ -36,7 +31,6 @@ class Job:
     device: str
     cpus: int
     gpus: float
-    recipe_file: Path | None = None
 
     def index(self) -> PartIndex:
         """The borders of the parts."""
@@ -53,85 +47,27 @@ class Job:
     @property
     def has_setup(self) -> bool:
         """Whether a worker has something to load first."""
-        from speechkit.pipeline.stage import Worker
-
         setup = getattr(self.run, "setup", None)
         return setup is not None and setup is not Worker.setup
 
 
-class JobMessage(msgspec.Struct, frozen=True):
-    """A `Job` as JSON: types by name, config as data, paths as text."""
-
-    name: str
-    run: str
-    config_type: str
-    config: msgspec.Raw
-    record_in: str | None
-    record_out: str | None
-    key: tuple[str, ...]
-    drop_reasons: tuple[str, ...]
-    batch_size: int
-    seed: int
-    source: str
-    inputs: dict[str, str]
-    work: str
-    device: str
-    cpus: int
-    gpus: float
-    recipe_file: str | None
-
-
 def encode_job(job: Job) -> bytes:
-    """The job for another process.
+    """The job for another process as JSON: types by name, paths as text.
 
     Raises:
         UserError: if a class cannot be found by its name there.
     """
-    message = JobMessage(
-        name=job.name,
-        run=_name_of(job.run),
-        config_type=_name_of(type(job.config)),
-        config=msgspec.Raw(msgspec.json.encode(job.config)),
-        record_in=None if job.record_in is None else _name_of(job.record_in),
-        record_out=None if job.record_out is None else _name_of(job.record_out),
-        key=job.key,
-        drop_reasons=job.drop_reasons,
-        batch_size=job.batch_size,
-        seed=job.seed,
-        source=str(job.source),
-        inputs={name: str(path) for name, path in job.inputs.items()},
-        work=str(job.work),
-        device=job.device,
-        cpus=job.cpus,
-        gpus=job.gpus,
-        recipe_file=None if job.recipe_file is None else str(job.recipe_file),
-    )
-    return msgspec.json.encode(message)
+    return msgspec.json.encode(job, enc_hook=lambda value: type_name(value) if isinstance(value, type) else str(value))
 
 
 def decode_job(message: bytes) -> Job:
-    """The job that `encode_job` described."""
-    told = msgspec.json.decode(message, type=JobMessage)
-    if told.recipe_file is not None:
-        load_recipe_module(Path(told.recipe_file))
-    return Job(
-        name=told.name,
-        run=_type_of(told.run),
-        config=msgspec.json.decode(bytes(told.config), type=_type_of(told.config_type)),
-        record_in=None if told.record_in is None else _type_of(told.record_in),
-        record_out=None if told.record_out is None else _type_of(told.record_out),
-        key=told.key,
-        drop_reasons=told.drop_reasons,
-        batch_size=told.batch_size,
-        seed=told.seed,
-        source=Path(told.source),
-        inputs={name: Path(path) for name, path in told.inputs.items()},
-        work=Path(told.work),
-        device=told.device,
-        cpus=told.cpus,
-        gpus=told.gpus,
-        recipe_file=None if told.recipe_file is None else Path(told.recipe_file),
-    )
+    """The job that `encode_job` wrote; recipes that its types come from are loaded."""
+
+    def decode(kind: type, text: str) -> Any:
+        return Path(text) if kind is Path else find_type(text)
+
+    job = msgspec.json.decode(message, type=Job, dec_hook=decode)
+    return msgspec.structs.replace(job, config=msgspec.convert(job.config, job.config_type, str_keys=True))
 
 
 def job_for(
@@ -144,15 +80,14 @@ def job_for(
     inputs: dict[str, Path],
     work: Path,
     device: str,
-    recipe_file: Path | None,
 ) -> Job:
-    """The job of a worker stage; paths become absolute, because workers may stand elsewhere."""
-    run = stage.run
-    if not isinstance(run, type):
+    """The job of a worker stage."""
+    if not isinstance(stage.run, type):
         raise TypeError(f"stage {stage.name} is no worker stage")
     return Job(
         name=f"stage {stage.number} {stage.name}",
-        run=run,
+        run=stage.run,
+        config_type=type(config),
         config=config,
         record_in=record_in,
         record_out=stage.outputs[0].schema,
@@ -166,7 +101,6 @@ def job_for(
         device=device,
         cpus=stage.resources.cpus,
         gpus=stage.resources.gpus,
-        recipe_file=_file_of(run) if recipe_file is None else recipe_file.absolute(),
     )
 
 
@@ -188,29 +122,3 @@ class PartResult(msgspec.Struct, frozen=True):
     audio_seconds: float = 0.0
     errors: list[ItemError] = msgspec.field(default_factory=list)
     trace: str = ""
-
-
-def _file_of(run: type) -> Path | None:
-    folder = folder_of(run.__module__)
-    return None if folder is None else folder / "recipe.py"
-
-
-def _name_of(type_: type) -> str:
-    if "<" in type_.__qualname__:
-        raise UserError(
-            f"{type_.__module__}.{type_.__qualname__} is made inside a function, where other processes cannot find it; "
-            "move it to the top level of its module, or use --backend inline"
-        )
-    return f"{type_.__module__}:{type_.__qualname__}"
-
-
-def _type_of(name: str) -> Any:
-    module_name, _, qualified = name.partition(":")
-    if module_name == "builtins":
-        import builtins
-
-        return getattr(builtins, qualified)
-    found: Any = sys.modules.get(module_name) or importlib.import_module(module_name)
-    for attribute in qualified.split("."):
-        found = getattr(found, attribute)
-    return found

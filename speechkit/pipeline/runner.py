@@ -62,7 +62,6 @@ def run_recipe(
     workers: int = 1,
     shard: tuple[int, int] | None = None,
     device: str = "auto",
-    recipe_file: Path | None = None,
     quiet: bool = False,
 ) -> int:
     """Run the stages ``start`` to ``stop`` of a recipe in the folder ``exp_dir``; what is fresh is left alone.
@@ -80,7 +79,6 @@ def run_recipe(
         workers: processes of a pool, or parts at a time on ray.
         shard: ``(i, n)``: do every n-th part, from the i-th; i counts from 1.
         device: "auto", "cpu", "cuda", … for stages that ask for a GPU.
-        recipe_file: the recipe.py, where the recipe is not importable by name.
         quiet: show no progress.
 
     Returns:
@@ -108,7 +106,7 @@ def run_recipe(
             settings.config(stage)
         except ConfigError as error:
             raise ConfigError(f"stage {stage.number} {stage.name}: {error}") from error
-    options = Options(make_backend(backend, workers), backend, workers, shard, device, recipe_file)
+    options = Options(make_backend(backend, workers), backend, workers, shard, device)
     with run_lock(exp, shard), listen() as request:
         progress = Progress(exp / LOG, quiet=quiet)
         progress.start(recipe.name, len(chosen))

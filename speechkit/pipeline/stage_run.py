@@ -40,7 +40,6 @@ class Options:
     workers: int
     shard: tuple[int, int] | None
     device: str
-    recipe_file: Path | None
 
 
 def run_stage(
@@ -167,7 +166,6 @@ class _Run:
             inputs=self.paths,
             work=self.folder.work,
             device=self.device,
-            recipe_file=self.options.recipe_file,
         )
         failures = _Failures(self.stage.max_error_rate, index.records)
         done = sum(1 for part in range(index.parts) if job.part_path(part, index.parts).exists())

@@ -26,7 +26,7 @@ class Words:
         self.words.write_text(WORDS * 3)
 
     def run(self, *overrides: str, exp: str = "exp", **options: object) -> int:
-        options = {"recipe_file": RECIPE_FILE, "quiet": True, **options}
+        options = {"quiet": True, **options}
         return run_recipe(self.recipe, self.folder / exp, [f"prepare.words={self.words}", *overrides], **options)
 
     def current(self, stage: str, exp: str = "exp") -> Path:

@@ -103,7 +103,7 @@ def test_shards_may_run_at_once_and_one_of_them_commits(words, tree_digest):
         "from speechkit.pipeline.discover import load_recipe;"
         "f = Path(sys.argv[1]); n = int(sys.argv[4]);"
         "run_recipe(load_recipe(f), sys.argv[2], ['prepare.words=' + sys.argv[3]], start=2, stop=2,"
-        " shard=(n, 3), recipe_file=f)"
+        " shard=(n, 3))"
     )
     shards = [
         subprocess.Popen(

@@ -1,0 +1,5 @@
+"""``python -m speechkit``: the same as the `speechkit` command."""
+
+from speechkit.cli.main import main
+
+main()
