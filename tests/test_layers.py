@@ -17,6 +17,7 @@ FLOORS = {
     **dict.fromkeys(("metrics", "nn", "training", "augment", "pipeline"), 1),
     **dict.fromkeys(("asr", "encoders", "mining", "syllables", "units", "lm", "tts", "separation", "slue"), 2),
     **dict.fromkeys(("cli", "report"), 3),
+    "__main__": 4,
 }
 # Rooms of one floor do not know one another, but for these.
 MAY_USE = {
