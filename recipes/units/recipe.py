@@ -5,6 +5,7 @@ from __future__ import annotations
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import encoder_digest
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+from speechkit.units.records import BpeCurve
 
 from .config import (
     AssignConfig,
@@ -16,7 +17,7 @@ from .config import (
 )
 from .frames import LayerFrames
 from .scores import score
-from .stages import PARTS, BpeCurve, Encode, assign, cluster, prepare, shorten
+from .stages import PARTS, Encode, assign, cluster, prepare, shorten
 
 TRAIN = external("train_manifest", schema=Utterance)
 TEST = external("test_manifest", schema=Utterance)

@@ -13,49 +13,23 @@ from speechkit.data.records import Utterance
 from speechkit.errors import UserError
 from speechkit.pipeline import Context
 from speechkit.pipeline.manifests import manifest_of
-from speechkit.units.health import CodebookHealth, LabelAgreement
+from speechkit.units.records import Fit, System, SystemScore, UnitsReport
 
-from .stages import STACKED, BpeCurve, Fit, System, streams, systems
+from .stages import STACKED, streams, systems
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from speechkit.report.unit_picture import UnitPicture
+
 Frames = dict[str, NDArray[Any]]
-
-
-class SystemScore(msgspec.Struct, frozen=True):
-    """One quantizer, or one codebook of a stacked one.
-
-    Attributes:
-        system: which; without a ``codebook`` the units are those of all its codebooks together.
-        explained: share of the variance of the frames that it keeps; None for one codebook of several.
-        health: use and rates of the units.
-        agreement: with the labels; None without an alignment.
-    """
-
-    system: System
-    explained: float | None
-    health: CodebookHealth
-    agreement: LabelAgreement | None
-
-
-class UnitsReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What `scores.json` holds; ``unnamed`` recordings name no speaker."""
-
-    recordings: int
-    seconds: float
-    speakers: int
-    tier: str | None
-    scores: list[SystemScore]
-    curves: list[BpeCurve]
-    unnamed: int = 0
+PICTURE_SECONDS = 5.0
 
 
 def score(context: Context) -> None:
     """Judge every quantizer, and write the tables and pictures."""
     from speechkit.io.atomic import write_json, write_text
-
-    from .page import markdown, write_report
+    from speechkit.report.units_page import markdown, write_units_page
 
     config = context.config
     if config.pictures or config.phones_manifest is None:
@@ -94,7 +68,36 @@ def score(context: Context) -> None:
     )
     write_json(context.output("scores.json"), report)
     write_text(context.output("table.md"), markdown(report))
-    write_report(context, report, rows, aligned, drawn, wanted)
+    pictures = _pictures(context, rows, aligned, drawn, wanted)
+    write_units_page(context.output("report.html"), report, pictures, clusters=wanted)
+
+
+def _pictures(
+    context: Context,
+    rows: Mapping[str, Utterance],
+    aligned: Mapping[str, Utterance],
+    drawn: Mapping[str, Frames],
+    clusters: int,
+) -> list[UnitPicture]:
+    """Recordings of about `PICTURE_SECONDS`, those with alignments first."""
+    from speechkit.report.unit_picture import Ribbon, picture_recording
+
+    tier, ids = context.config.tier, next(iter(drawn.values()))
+    order = sorted(ids, key=lambda name: (name not in aligned, abs(rows[name].duration - PICTURE_SECONDS), name))
+    colours = f"K = {clusters}; equal colours are equal units of one quantizer."
+    lines = f"{colours} Lines are edges of the tier {tier}."
+    return [
+        picture_recording(
+            rows[name],
+            context.inputs["test_manifest"],
+            [Ribbon(system, units[name]) for system, units in drawn.items()],
+            aligned=aligned.get(name, rows[name]),
+            tier=tier,
+            caption=f"K = {clusters}; equal colours are equal units of one quantizer."
+            + (lines if name in aligned else ""),
+        )
+        for name in order[: context.config.pictures]
+    ]
 
 
 def judge(

@@ -12,6 +12,7 @@ from speechkit.data.records import Utterance
 from speechkit.errors import AudioError, ConfigError, UserError
 from speechkit.pipeline import Context, Drop, Interrupted, Value, Worker
 from speechkit.pipeline.manifests import manifest_of
+from speechkit.units.records import BpeCurve, CurvePoint, Fit, System
 
 from .choice import choose
 from .frames import LayerFrames, LayerStore
@@ -26,27 +27,6 @@ if TYPE_CHECKING:
 PARTS = ("train", "test")
 BATCH_FRAMES = 10_000
 STACKED = ("residual", "product")
-
-
-class System(msgspec.Struct, frozen=True):
-    """A quantizer, and what of it a row is about: one of its codebooks, or all together."""
-
-    layer: int
-    kind: str
-    clusters: int
-    codebook: int | None = None
-
-    @property
-    def folder(self) -> str:
-        """Inside the stages' folders."""
-        whole = f"layer-{self.layer}/{self.kind}-{self.clusters}"
-        return whole if self.codebook is None else f"{whole}/codebook-{self.codebook}"
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        which = "" if self.codebook is None else f", codebook {self.codebook + 1}"
-        return f"layer {self.layer}, {self.kind} {self.clusters}{which}"
 
 
 def systems(config: Any) -> list[System]:
@@ -173,13 +153,6 @@ def cluster(context: Context) -> None:
         context.progress.update(number + 1, len(every))
 
 
-class Fit(msgspec.Struct, frozen=True):
-    """How much of the variance of the test frames a quantizer keeps, 0 to 1, in the space where it compares."""
-
-    system: System
-    explained: float
-
-
 def assign(context: Context) -> None:
     """Name every frame: units with durations for each quantizer, codebook and part."""
     from speechkit.io.atomic import write_json
@@ -241,28 +214,6 @@ def _explained(quantizer: Any, store: LayerStore) -> float:
         else:
             variance.add(quantizer.normalized(frames), quantizer.centroids[units])
     return variance.explained()
-
-
-class CurvePoint(msgspec.Struct, frozen=True):
-    """At so many tokens: units for each token in training and test speech, tokens and bits a second of test speech.
-
-    Bits by the entropy of the tokens' frequencies; with many tokens and little speech it is too low. ``ngram_bits`` are
-    those of n-grams of order 1 and on, which training speech taught, over the test units: of units, not of tokens.
-    """
-
-    tokens: int
-    train: float
-    test: float
-    per_second: float
-    bits_per_second: float
-    ngram_bits: tuple[float, ...] = ()
-
-
-class BpeCurve(msgspec.Struct, frozen=True):
-    """How much shorter the units of a codebook get."""
-
-    system: System
-    points: list[CurvePoint]
 
 
 def shorten(context: Context) -> None:

@@ -14,78 +14,38 @@ from numpy.typing import NDArray
 from speechkit.encoders.probing.abx import AbxDifference, AbxScore
 from speechkit.pipeline import Context
 from speechkit.pipeline.manifests import manifest_of
-from speechkit.units.ued import UedReduction, UedTable
+from speechkit.units.invariant.records import (
+    BASELINE,
+    Comparison,
+    InvariantReport,
+    SystemResult,
+    UnitStatistics,
+    is_baseline,
+)
+from speechkit.units.ued import UedReduction
 
-from .stages import BASELINE, CLEAN, baselines, layer_store, place
+from .stages import CLEAN, baselines, layer_store, place
 
 if TYPE_CHECKING:
+    from speechkit.data.records import Utterance
     from speechkit.encoders.probing.word_tokens import WordToken
+    from speechkit.report.unit_picture import UnitPicture
 
 Units = dict[str, NDArray[np.int32]]
 Key = tuple[int, str]
 """K and the name of a quantizer."""
 Distances = dict[str, NDArray[np.float32]]
+PICTURE_SECONDS = 5.0
 WAYS = {"within": False, "across": True}
 """Of ABX, and whether X is of another speaker."""
-
-
-class UnitStatistics(msgspec.Struct, frozen=True):
-    """Of deduplicated units of clean speech: how many a second, perplexity of one, bits a second, units never used."""
-
-    units_per_second: float
-    perplexity: float
-    bits_per_second: float
-    unused: int
-
-
-class SystemResult(msgspec.Struct, frozen=True):
-    """One quantizer. ABX is on one-hot frames; ``dense`` on centroids (codebooks) or posteriors (invariant)."""
-
-    ued: UedTable
-    statistics: UnitStatistics
-    abx: dict[str, AbxScore]
-    abx_dense: dict[str, AbxScore]
-
-
-class Comparison(msgspec.Struct, frozen=True):
-    """The quantizers of a layer and K beside plain k-means.
-
-    Attributes:
-        layer: that the codebooks were made of.
-        clusters: K.
-        systems: the quantizers, those of k-means first.
-        reductions: by how much the UED of the others lies below that of k-means, all its seeds together, by change;
-            changes under which the units of k-means stay are not there.
-        abx_differences: by how much its ABX error lies above their mean, by way; of dense frames under ``dense within``
-            and so on.
-    """
-
-    layer: int
-    clusters: int
-    systems: dict[str, SystemResult]
-    reductions: dict[str, dict[str, UedReduction]]
-    abx_differences: dict[str, dict[str, AbxDifference]]
-
-
-class InvariantReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What `scores.json` holds; ``unnamed`` utterances name no speaker."""
-
-    encoder: str
-    utterances: int
-    seconds: float
-    speakers: int
-    word_tokens: int
-    comparisons: list[Comparison]
-    unnamed: int = 0
 
 
 def evaluate(context: Context) -> None:
     """Compare the quantizers of every layer and K."""
     from speechkit.encoders.probing.word_tokens import select_tokens, words_of
     from speechkit.io.atomic import write_json, write_text
+    from speechkit.report.invariant_units_page import markdown, write_invariant_units_page
     from speechkit.units.quantizers import load_quantizer
-
-    from .page import markdown, write_report
 
     config = context.config
     if config.pictures:
@@ -154,12 +114,34 @@ def evaluate(context: Context) -> None:
     write_json(context.output("scores.json"), report)
     write_text(context.output("table.md"), markdown(report))
     chosen = config.picture_clusters if config.picture_clusters in drawn else min(drawn)
-    write_report(context, report, rows, words, drawn[chosen], chosen)
+    pictures = _pictures(context, rows, words, drawn[chosen], chosen)
+    write_invariant_units_page(context.output("report.html"), report, pictures)
 
 
-def is_baseline(system: str) -> bool:
-    """Whether it is plain k-means; names of all others say by which teacher they are."""
-    return ", " not in system
+def _pictures(
+    context: Context,
+    rows: Mapping[str, Utterance],
+    words: Mapping[str, Utterance],
+    frames: Mapping[str, Mapping[str, Units]],
+    clusters: int,
+) -> list[UnitPicture]:
+    """Recordings of about `PICTURE_SECONDS`, those with words first."""
+    from speechkit.report.unit_picture import Ribbon, picture_recording
+
+    config = context.config
+    kinds = dict.fromkeys((CLEAN, config.picture_kind if config.picture_kind in config.test_kinds else CLEAN))
+    ids = next(iter(frames.values()))[CLEAN]
+    order = sorted(ids, key=lambda name: (name not in words, abs(rows[name].duration - PICTURE_SECONDS)))
+    return [
+        picture_recording(
+            rows[name],
+            context.inputs["test_manifest"],
+            [Ribbon(f"{system}, {kind}", units[kind][name]) for system, units in frames.items() for kind in kinds],
+            aligned=words.get(name),
+            caption=f"K = {clusters}; equal colours are equal units of one quantizer. Lines are edges of words.",
+        )
+        for name in order[: config.pictures]
+    ]
 
 
 def _systems(context: Context, layer: int, clusters: int) -> dict[str, Path]:

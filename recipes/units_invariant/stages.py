@@ -13,6 +13,7 @@ import msgspec
 from speechkit.data.records import Utterance
 from speechkit.errors import ConfigError, UserError
 from speechkit.pipeline import Context, Interrupted
+from speechkit.units.invariant.records import BASELINE
 
 from ..units.choice import choose
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from .config import TrainConfig, Versions
 
 CLEAN = "clean"
-BASELINE = "k-means"
 EMBEDDED = "embedded"
 """The quantizers inside the package, as what training starts from."""
 

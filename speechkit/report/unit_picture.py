@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from speechkit.errors import UserError, require
 from speechkit.io.atomic import atomic_path
-from speechkit.report.markup import Child, element
-from speechkit.report.page import asset
-from speechkit.report.svg import nice_ticks
+from speechkit.report.svg import WIDTH, nice_ticks, shape, stretched
 
-WIDTH = 1000  # of ribbons, which stretch with the page
+if TYPE_CHECKING:
+    from speechkit.data.records import Utterance
+
 MAX_COLUMNS, ROWS = 1200, 128
 DECIBELS = 70.0
 GOLDEN = 0.618033988749895
@@ -65,13 +65,29 @@ class UnitPicture(msgspec.Struct, frozen=True):
         return len(self.waveform) / self.sample_rate
 
 
-def picture_styles() -> str:
-    """The style that a page with `unit_figure` needs."""
-    return asset("unit_picture.css")
+def picture_recording(
+    row: Utterance,
+    manifest: Path | str,
+    ribbons: Sequence[Ribbon],
+    *,
+    aligned: Utterance | None = None,
+    tier: str = "word",
+    caption: str = "",
+) -> UnitPicture:
+    """The picture of a manifest's recording, with the words of ``aligned`` and the edges of one of its tiers."""
+    from speechkit.data.audio import read_waveform
+
+    tiers = (None if aligned is None else aligned.alignment) or {}
+    words, edges = (
+        [(item.symbol, item.start, item.start + item.duration) for item in tiers.get(name, [])]
+        for name in ("word", tier)
+    )
+    segments = [(start, end) for _, start, end in edges]
+    return UnitPicture(row.id, read_waveform(row, manifest), 16_000, ribbons, words, segments, caption)
 
 
 def unit_figure(picture: UnitPicture) -> Markup:
-    """The picture as an HTML block, which needs `picture_styles` on its page.
+    """The picture as an HTML block, which needs unit_picture.css on its page.
 
     Raises:
         UserError: if the recording has no sample.
@@ -80,33 +96,25 @@ def unit_figure(picture: UnitPicture) -> Markup:
     image = base64.b64encode(grey_png(spectrogram(picture.waveform, picture.sample_rate))).decode()
     edges = sorted({edge for segment in picture.segments for edge in segment})
     lines = "".join(f"M{WIDTH * edge / seconds:.1f} 0V100" for edge in edges)
-    over = element(
-        "svg",
-        element("path", d=lines, vector_effect="non-scaling-stroke"),
-        viewBox=f"0 0 {WIDTH} 100",
-        preserveAspectRatio="none",
-        aria_hidden="true",
-    )
-    shown = f"Spectrogram of {picture.title}, 0 to {picture.sample_rate / 2000:g} kHz"
-    rows: list[Child] = [
-        _name(f"0–{picture.sample_rate / 2000:g} kHz"),
-        element("div", element("img", src=f"data:image/png;base64,{image}", alt=shown), over, class_="sound"),
-    ]
-    for ribbon in picture.ribbons:
-        rows += [_name(ribbon.name), _ribbon(ribbon, seconds)]
+    over = stretched([shape("path", d=lines, vector_effect="non-scaling-stroke")], "edges", f"0 0 {WIDTH} 100")
+    kilohertz = f"{picture.sample_rate / 2000:g} kHz"
+    alt = f"Spectrogram of {picture.title}, 0 to {kilohertz}"
+    sound = Markup('<div class="sound"><img src="data:image/png;base64,{}" alt="{}">{}</div>').format(image, alt, over)
+    rows = [(f"0–{kilohertz}", sound), *((ribbon.name, _ribbon(ribbon, seconds)) for ribbon in picture.ribbons)]
     if picture.words:
-        rows += [_name("words"), _words(picture.words, seconds)]
+        rows.append(("words", _words(picture.words, seconds)))
     ticks = [
-        element("text", f"{tick:g} s", x=f"{100 * tick / seconds:.2f}%", y="14")
+        shape("text", f"{tick:g} s", x=f"{100 * tick / seconds:.2f}%", y=14)
         for tick in nice_ticks(0, seconds, 8)
         if 0 < tick < 0.985 * seconds
     ]
-    rows += [_name(""), element("svg", ticks, class_="seconds", aria_hidden="true")]
-    return element(
+    rows.append(("", shape("svg", *ticks, class_="seconds", aria_hidden="true")))
+    named = [part for name, row in rows for part in (shape("div", name, class_="row-name"), row)]
+    return shape(
         "figure",
-        element("h3", picture.title),
-        element("div", rows, class_="rows"),
-        element("figcaption", picture.caption) if picture.caption else None,
+        shape("h3", picture.title),
+        shape("div", *named, class_="rows"),
+        shape("figcaption", picture.caption) if picture.caption else None,
         class_="units",
     )
 
@@ -185,13 +193,13 @@ def unit_colour(unit: int) -> str:
 
 def runs(units: NDArray[np.integer[Any]]) -> list[tuple[int, int, int]]:
     """Each run of one unit: unit, first frame, one past the last."""
-    found: list[tuple[int, int, int]] = []
+    stretches: list[tuple[int, int, int]] = []
     at = 0
     for unit, group in groupby(units.tolist()):
         length = sum(1 for _ in group)
-        found.append((int(unit), at, at + length))
+        stretches.append((int(unit), at, at + length))
         at += length
-    return found
+    return stretches
 
 
 def _checked(picture: UnitPicture) -> UnitPicture:
@@ -200,36 +208,24 @@ def _checked(picture: UnitPicture) -> UnitPicture:
     return picture
 
 
-def _name(text: str) -> Markup:
-    return element("div", text, class_="row-name")
-
-
 def _ribbon(ribbon: Ribbon, seconds: float) -> Markup:
     width = WIDTH / max(1, len(ribbon.units))
-    found = runs(ribbon.units)
+    stretches = runs(ribbon.units)
     marks = [
-        element(
+        shape(
             "rect",
-            element("title", f"unit {unit}, {seconds * begin / len(ribbon.units):.2f} s"),
+            shape("title", f"unit {unit}, {seconds * begin / len(ribbon.units):.2f} s"),
             x=round(begin * width, 2),
             y=0,
             width=round((end - begin) * width, 2),
             height=10,
             fill=unit_colour(unit),
         )
-        for unit, begin, end in found
+        for unit, begin, end in stretches
     ]
-    return element(
-        "svg",
-        marks,
-        class_="ribbon",
-        viewBox=f"0 0 {WIDTH} 10",
-        preserveAspectRatio="none",
-        role="img",
-        aria_label=f"{ribbon.name}: {len(found)} units",
-    )
+    return stretched(marks, "ribbon", f"0 0 {WIDTH} 10", f"{ribbon.name}: {len(stretches)} units")
 
 
 def _words(words: Sequence[tuple[str, float, float]], seconds: float) -> Markup:
-    marks = [element("text", word, x=f"{100 * (start + end) / 2 / seconds:.2f}%", y="14") for word, start, end in words]
-    return element("svg", marks, class_="words", role="img", aria_label="words: " + " ".join(w for w, _, _ in words))
+    marks = [shape("text", word, x=f"{100 * (start + end) / 2 / seconds:.2f}%", y=14) for word, start, end in words]
+    return shape("svg", *marks, class_="words", role="img", aria_label="words: " + " ".join(w for w, _, _ in words))

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from speechkit.errors import UserError
-from speechkit.report.page import render_page
+from speechkit.report.page import render
 from speechkit.report.unit_picture import (
     Ribbon,
     UnitPicture,
     grey_png,
-    picture_styles,
     runs,
     spectrogram,
     unit_colour,
@@ -80,7 +79,8 @@ def test_text_is_escaped_and_words_stand_at_their_middle():
     assert "<i>" not in page
     assert 'x="25.00%" y="14">&lt;i&gt;$x$' in page
     assert 'd="M100.0 0V100M400.0 0V100M900.0 0V100"' in page
-    assert "data:image/png;base64," in render_page("units", [page], styles=[picture_styles()])
+    assert "data:image/png;base64," in page
+    assert "img-src data:" in render("page.html", title="units", styles=["unit_picture.css"])
 
 
 def test_what_is_missing_is_left_out():

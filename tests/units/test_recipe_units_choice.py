@@ -15,14 +15,14 @@ from speechkit.errors import ConfigError, UserError
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.pipeline.discover import recipe_module
 from speechkit.pipeline.manifests import manifest_of
+from speechkit.report.invariant_units_page import markdown
+from speechkit.report.units_page import lead
+from speechkit.units.invariant.records import InvariantReport
+from speechkit.units.records import UnitsReport
 
-lead = recipe_module("units", "page").lead
 units = recipe_module("units").recipe
 _scores = recipe_module("units", "scores")
-UnitsReport = _scores.UnitsReport
 read_report = _scores.read_report
-InvariantReport = recipe_module("units_invariant", "evaluation").InvariantReport
-markdown = recipe_module("units_invariant", "page").markdown
 invariant = recipe_module("units_invariant").recipe
 
 BOTH = pytest.mark.parametrize("recipe", [units, invariant], ids=lambda recipe: recipe.name)

@@ -17,16 +17,13 @@ from speechkit.lm.ngram_training import estimate
 from speechkit.lm.sequence_bits import sequence_bits, unit_words
 from speechkit.pipeline import Interrupted, outputs, run_recipe
 from speechkit.pipeline.discover import recipe_module
+from speechkit.report.units_page import curves_table, markdown, units_table
 from speechkit.units.acoustic_bpe import AcousticBpe
 from speechkit.units.codebook import Codebook
 from speechkit.units.kmeans import train_kmeans
 from speechkit.units.sequences import read_sequences
 from speechkit.units.token_sequences import encode_sequence
 
-_page = recipe_module("units", "page")
-curve_rows = _page.curve_rows
-markdown = _page.markdown
-rows_of = _page.rows_of
 recipe = recipe_module("units").recipe
 _scores = recipe_module("units", "scores")
 joined = _scores.joined
@@ -93,7 +90,7 @@ def test_every_quantizer_and_codebook_has_a_row(done):
         assert (each.explained is None) == (each.system.codebook is not None)
     text = (folder / "table.md").read_text()
     assert text == markdown(report)
-    assert text.count("\n| 0 |") == len(rows_of(report)) + len(curve_rows(report))
+    assert text.count("\n| 0 |") == len(units_table(report).rows) + len(curves_table(report).rows)
     page = (folder / "report.html").read_text()
     assert page.count('<figure class="units"') == 3
     assert "layer 0, residual 9" in page

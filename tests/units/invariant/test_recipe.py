@@ -23,8 +23,10 @@ from speechkit.errors import SpeechkitError, UserError
 from speechkit.io.audio import write_audio
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.pipeline.discover import recipe_module
+from speechkit.report.invariant_units_page import abx_table, markdown, quality_table
 from speechkit.units.codebook import Codebook
 from speechkit.units.embedded import unpack
+from speechkit.units.invariant.records import in_order
 from speechkit.units.quantizers import load_quantizer
 from speechkit.units.ued_measurement import measure_ued, read_noises
 
@@ -35,11 +37,6 @@ discrimination = _evaluation.discrimination
 read_report = _evaluation.read_report
 statistics = _evaluation.statistics
 pack_folders = recipe_module("units_invariant", "pack").pack_folders
-_page = recipe_module("units_invariant", "page")
-abx_rows = _page.abx_rows
-in_order = _page.in_order
-markdown = _page.markdown
-quality_rows = _page.quality_rows
 recipe = recipe_module("units_invariant").recipe
 versions_of = recipe_module("units_invariant", "stages").versions_of
 
@@ -158,8 +155,8 @@ def test_every_change_and_size_is_in_the_report(done):
     text = (outputs(recipe, done, "evaluate") / "table.md").read_text()
     assert text == markdown(report)
     assert text.count("| overall |") == 22
-    assert len(quality_rows(report)) == 22
-    assert len(abx_rows(report)) == 18
+    assert len(quality_table(report).rows) == 22
+    assert len(abx_table(report).rows) == 18
     page = (outputs(recipe, done, "evaluate") / "report.html").read_text()
     assert page.count('<figure class="units"') == 3
     assert "k-means, noise" in page
