@@ -63,8 +63,6 @@ OUTSIDE = ("recipes", "data_prep", "tests", "benchmarks")
 STRANDED = {  # files that still import another recipe or a benchmark; to become none
     "recipes/mining/calibrate.py",
     "recipes/slue_encoders/spoken_slurp.py",
-    "recipes/units_invariant/config.py",
-    "recipes/units_invariant/stages.py",
 }
 VAGUE = {"utils", "helpers", "manager", "base", "misc"}
 

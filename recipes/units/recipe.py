@@ -1,26 +1,157 @@
-"""Encode, cluster, assign, shorten and judge: stages 1 to 6."""
+"""Encode, cluster, assign, shorten and judge: stages 1 to 6, each with its settings before its function."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
+
+import msgspec
+
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import encoder_digest
-from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
-from speechkit.units.records import BpeCurve
-
-from .config import (
-    AssignConfig,
-    BpeConfig,
-    CodebooksConfig,
-    FeaturesConfig,
-    PrepareConfig,
-    ScoreConfig,
+from speechkit.encoders.stages import DROP_REASONS as NOT_ENCODED
+from speechkit.encoders.stages import Encode
+from speechkit.encoders.store import FeatureStore, LayerFrames, stored_layers
+from speechkit.errors import UserError
+from speechkit.pipeline import (
+    NEUTRAL,
+    SHARED,
+    Context,
+    Interrupted,
+    Output,
+    Recipe,
+    Resources,
+    Stage,
+    external,
+    model,
+    stage,
 )
-from .frames import LayerFrames
-from .scores import score
-from .stages import PARTS, Encode, assign, cluster, prepare, shorten
+from speechkit.pipeline.manifests import manifest_of
+from speechkit.units.evaluation import explained_variance
+from speechkit.units.kmeans import KMeansConfig
+from speechkit.units.records import BpeCurve, Fit, Kind, Systems
+from speechkit.units.stages import DROP_REASONS, Clusters, HeldOutConfig, Layers, Positive, held_out
+from speechkit.units.training import BATCH_FRAMES
+
+from .judging import PARTS, BpeConfig, ScoreConfig, score, shorten
 
 TRAIN = external("train_manifest", schema=Utterance)
 TEST = external("test_manifest", schema=Utterance)
+
+
+def prepare(context: Context) -> None:
+    """Choose the recordings; a speaker who judges teaches nothing."""
+    train, test = held_out(context)
+    context.write("test.jsonl", test)
+    context.write("recordings.jsonl", [*_marked(train, "train"), *_marked(test, "test")])
+
+
+def _marked(rows: Sequence[Utterance], part: str) -> Iterator[Utterance]:
+    for row in rows:
+        custom = {"part": part, "id": row.id}
+        yield msgspec.structs.replace(row, id=f"{part}/{row.id}", custom=custom, alignment=None, text=None)
+
+
+class FeaturesConfig(msgspec.Struct, frozen=True):
+    """The encoder, by name, its layers, and the format in which frames are kept."""
+
+    train_manifest: Annotated[str | None, SHARED] = None
+    test_manifest: Annotated[str | None, SHARED] = None
+    encoder: Annotated[str, SHARED] = "embedded"
+    layers: Layers = (3,)
+    dtype: Literal["float16", "float32"] = "float16"
+    compute: Literal["auto", "float32", "bfloat16"] = "auto"
+    batch_size: Annotated[Positive, NEUTRAL] = 8
+
+
+class EncodeParts(Encode):
+    """Frames of every layer that is asked for, one record a layer."""
+
+    def setup(self, device: str) -> None:
+        """Load the encoder.
+
+        Raises:
+            ConfigError: if a layer is named that is not there, or a manifest was not given to this stage.
+        """
+        for part in PARTS:
+            manifest_of(self.inputs, f"{part}_manifest")
+        super().setup(device)
+
+
+class CodebooksConfig(msgspec.Struct, frozen=True):
+    """The codebooks of every kind and K, for each layer that was encoded.
+
+    Attributes:
+        kinds: ``k-means`` as ``kmeans`` says, ``spherical`` on frames of length one, ``residual`` and ``product`` with
+            ``codebooks`` codebooks of K units each.
+        clusters: K, one by one.
+        codebooks: of a residual or product quantizer.
+        kmeans: everything else; ``clusters`` in it is not looked at.
+    """
+
+    clusters: Clusters = (50, 100, 200, 500)
+    kinds: Annotated[tuple[Kind, ...], SHARED, msgspec.Meta(min_length=1)] = ("k-means",)
+    codebooks: Annotated[Positive, SHARED] = 2
+    kmeans: KMeansConfig = KMeansConfig()
+
+
+def cluster(context: Context) -> None:
+    """A quantizer for each layer, kind and K, of the training speech; those that are done survive an interruption."""
+    from speechkit.units.training import train_quantizer
+
+    config, features = context.config, context.inputs["features"]
+    layers = stored_layers(FeatureStore(features, part="train").spec)
+    systems = Systems.of(layers, config.kinds, config.clusters, config.codebooks)
+
+    def stop_if_asked() -> None:
+        if context.interrupted:
+            raise Interrupted
+
+    for number, system in enumerate(systems.quantizers, 1):
+        done = context.scratch / system.folder
+        if (done / "done").is_file():
+            context.log(f"{system.name}: was done")
+        else:
+            store = FeatureStore(features, system.layer, "train")
+            size = max(config.kmeans.sample_frames, system.clusters)
+            how = {"clusters": system.clusters, "sample_frames": size, "seed": context.seed % 2**31}
+            settings = msgspec.structs.replace(config.kmeans, **how)
+            try:
+                train_quantizer(store, system.kind, settings, config.codebooks, context.log, stop_if_asked).save(done)
+            except UserError as error:
+                raise UserError(f"{system.name}: {error}") from error
+            (done / "done").touch()
+        target = context.output("codebooks") / system.folder
+        shutil.copytree(done, target, ignore=shutil.ignore_patterns("done"))
+        context.progress.update(number, len(systems.quantizers))
+    systems.write(context.output("codebooks"))
+
+
+def assign(context: Context) -> None:
+    """Name every frame: units with durations for each quantizer, codebook and part."""
+    from speechkit.io.atomic import write_json
+    from speechkit.units.quantizers import open_quantizer
+    from speechkit.units.sequences import name_frames, write_sequences
+
+    fits = []
+    systems = Systems.read(context.inputs["codebooks"])
+    for number, system in enumerate(systems.quantizers):
+        quantizer = open_quantizer(context.inputs["codebooks"] / system.folder)
+        for part in PARTS:
+            store = FeatureStore(context.inputs["features"], system.layer, part)
+            quantizer.check(store.spec, system.name)
+            paths = [context.output("units") / stream.folder / f"{part}.jsonl" for stream in systems.streams(system)]
+            for path in paths:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            write_sequences(paths, (name_frames(name, store[name], quantizer) for name in store.ids()))
+        fits.append(Fit(system, round(explained_variance(quantizer, store.batches(BATCH_FRAMES)), 6)))
+        context.progress.update(number + 1, len(systems.quantizers))
+        if context.interrupted:
+            raise Interrupted
+    systems.write(context.output("units"))
+    write_json(context.output("fits.json"), fits)
+
 
 recipe = Recipe(
     "units",
@@ -31,19 +162,19 @@ recipe = Recipe(
             run=prepare,
             inputs=(TRAIN, TEST),
             outputs=(Output("recordings.jsonl", schema=Utterance), Output("test.jsonl", schema=Utterance)),
-            config=PrepareConfig,
-            drop_reasons=("too_short", "too_long", "test_speaker", "test_audio", "not_asked_for", "beyond_limit"),
+            config=HeldOutConfig,
+            drop_reasons=DROP_REASONS,
             version=2,
         ),
         Stage(
             number=2,
             name="features",
-            run=Encode,
+            run=EncodeParts,
             inputs=(stage("prepare", "recordings.jsonl"), TRAIN, TEST, model("encoder", digest=encoder_digest)),
             outputs=(Output("features.jsonl", schema=LayerFrames, holds=tuple(("part", part) for part in PARTS)),),
             config=FeaturesConfig,
             resources=Resources(cpus=1, gpus=1),
-            drop_reasons=("unreadable_audio", "shorter_than_a_frame", "not_finite"),
+            drop_reasons=NOT_ENCODED,
         ),
         Stage(
             number=3,
@@ -60,7 +191,6 @@ recipe = Recipe(
             run=assign,
             inputs=(stage("features", "features.jsonl"), stage("codebooks", "codebooks")),
             outputs=(Output("units"), Output("fits.json")),
-            config=AssignConfig,
             resources=Resources(cpus=2),
         ),
         Stage(

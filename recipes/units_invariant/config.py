@@ -14,8 +14,7 @@ from speechkit.pipeline import NEUTRAL, SHARED
 from speechkit.units.invariant.config import InvariantConfig
 from speechkit.units.kmeans import KMeansConfig
 from speechkit.units.smoothed import Smoothing
-
-from ..units.config import Clusters, Count, Layers, Positive
+from speechkit.units.stages import Clusters, Count, HeldOutConfig, Layers, Positive
 
 
 class _Once(msgspec.Struct, frozen=True):
@@ -27,22 +26,9 @@ class _Once(msgspec.Struct, frozen=True):
                 msgspec.structs.force_setattr(self, name, tuple(dict.fromkeys(getattr(self, name))))
 
 
-class PrepareConfig(msgspec.Struct, frozen=True):
-    """Which recordings teach and which judge.
+class PrepareConfig(HeldOutConfig, frozen=True):
+    """Which recordings teach and which judge; ABX needs texts of the test recordings, normalised by ``normalizer``."""
 
-    Attributes:
-        train_manifest: recordings; nothing is needed but the sound.
-        test_manifest: recordings of other speakers; texts are needed for ABX, speakers for intervals over them.
-        test_speakers: with commas between them, to judge by only these of ``test_manifest``; all when empty.
-        normalizer: of the test texts.
-        max_train_seconds: most speech to learn from, drawn.
-        min_seconds: shorter recordings are dropped.
-        max_seconds: longer ones too.
-    """
-
-    train_manifest: Annotated[str | None, SHARED] = None
-    test_manifest: Annotated[str | None, SHARED] = None
-    test_speakers: str = ""
     normalizer: str = "simple"
     max_train_seconds: float = 3600.0
     min_seconds: float = 1.0

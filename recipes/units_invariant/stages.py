@@ -15,8 +15,6 @@ from speechkit.errors import ConfigError, UserError
 from speechkit.pipeline import Context, Interrupted
 from speechkit.units.invariant.records import BASELINE
 
-from ..units.choice import choose
-
 if TYPE_CHECKING:
     from speechkit.encoders.store import FeatureStore
     from speechkit.units.invariant.quantizer import InvariantQuantizer
@@ -30,9 +28,9 @@ EMBEDDED = "embedded"
 
 def prepare(context: Context) -> None:
     """Choose the recordings; a speaker who judges teaches nothing."""
-    train, test = choose(context, draw_by_part=True)
-    if not train or not test:
-        raise UserError(f"{len(train)} training and {len(test)} test recordings are left; give at least one of each")
+    from speechkit.units.stages import held_out
+
+    train, test = held_out(context, draw_by_part=True)
     named = {
         part: [msgspec.structs.replace(row, id=f"{part}/{row.id}") for row in rows]
         for part, rows in (("train", train), ("test", test))

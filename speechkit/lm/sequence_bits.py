@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from speechkit.errors import UserError
+from speechkit.lm.ngram_training import estimate
 from speechkit.units.sequences import UnitSequence
 
 
@@ -88,3 +89,21 @@ def sequence_bits(
         bits_per_second=bits * frames_per_second / frames,
         unknown=unknown / count,
     )
+
+
+def ngram_bits(
+    train: Sequence[UnitSequence], test: Sequence[UnitSequence], numbers: int, units: int, order: int
+) -> tuple[float, ...]:
+    """Bits of test tokens by n-grams of order 1 to ``order`` of the training tokens, over the units they stand for.
+
+    Args:
+        train: tokens.
+        test: tokens.
+        numbers: how many tokens there are.
+        units: that the test tokens stand for.
+        order: of the longest n-gram.
+    """
+    costs = (
+        sequence_bits(estimate(map(unit_words, train), longest)[0], test, numbers) for longest in range(1, order + 1)
+    )
+    return tuple(round(cost.bits_per_unit * cost.units / units, 4) for cost in costs)

@@ -90,11 +90,6 @@ def is_neutral(config: type[msgspec.Struct], name: str) -> bool:
     return NEUTRAL in _marks(config, name)
 
 
-def known_keys(recipe: Recipe) -> list[str]:
-    """Every key that the recipe's config answers to."""
-    return list(_types(recipe))
-
-
 def _types(recipe: Recipe) -> dict[str, list[Any]]:
     """Key to the types it must satisfy (several where stages share it)."""
     found: dict[str, list[Any]] = {"seed": [Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]]}
@@ -178,6 +173,10 @@ def _set(
 
 
 def _unknown(key: str, known: dict[str, list[Any]]) -> str:
+    shared = key.rpartition(".")[2]
+    if shared in known:
+        readers = [stage for stage, _, name in (each.partition(".") for each in known) if name == shared]
+        return f"unknown key {key!r}; give {shared}=…, which is read by {', '.join(readers)}"
     close = get_close_matches(key, known, n=1, cutoff=0.6)
     if not close:
         close = [name for name in known if name.endswith("." + key)][:1]

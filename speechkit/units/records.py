@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
 import msgspec
 
+from speechkit.io.atomic import write_json
 from speechkit.units.health import CodebookHealth, LabelAgreement
+
+Kind = Literal["k-means", "spherical", "residual", "product"]
+STACKED = ("residual", "product")
+SYSTEMS = "systems.json"
 
 
 class System(msgspec.Struct, frozen=True):
-    """A quantizer, and what of it a row is about: one of its codebooks, or all together."""
+    """Table row: a quantizer, or one of its codebooks."""
 
     layer: int
-    kind: str
+    kind: Kind
     clusters: int
     codebook: int | None = None
 
@@ -26,6 +36,34 @@ class System(msgspec.Struct, frozen=True):
         """For people."""
         which = "" if self.codebook is None else f", codebook {self.codebook + 1}"
         return f"layer {self.layer}, {self.kind} {self.clusters}{which}"
+
+
+class Systems(msgspec.Struct, frozen=True):
+    """The quantizers that were trained, and how many codebooks a stacked one has."""
+
+    quantizers: list[System]
+    codebooks: int
+
+    @classmethod
+    def of(cls, layers: Sequence[int], kinds: Sequence[Kind], clusters: Sequence[int], codebooks: int) -> Systems:
+        """One for every layer, kind and K; what is named twice is there once."""
+        each = itertools.product(dict.fromkeys(layers), dict.fromkeys(kinds), dict.fromkeys(clusters))
+        return cls([System(layer, kind, size) for layer, kind, size in each], codebooks)
+
+    @classmethod
+    def read(cls, folder: Path) -> Systems:
+        """Those that an earlier stage wrote into its folder."""
+        return msgspec.json.decode((folder / SYSTEMS).read_bytes(), type=Systems)
+
+    def write(self, folder: Path) -> None:
+        """Write `systems.json` into the folder, for later stages."""
+        write_json(folder / SYSTEMS, self)
+
+    def streams(self, system: System) -> list[System]:
+        """The sequences of units that a quantizer gives: one, or one for each codebook."""
+        if system.kind not in STACKED:
+            return [system]
+        return [msgspec.structs.replace(system, codebook=index) for index in range(self.codebooks)]
 
 
 class Fit(msgspec.Struct, frozen=True):

@@ -119,3 +119,8 @@ def read_sequences(paths: Sequence[Path], codebook: str | None = None) -> list[U
     if not found:
         raise UserError(f"{', '.join(map(str, paths))}: holds no units; speechkit units assign makes them")
     return found
+
+
+def read_frames(path: Path) -> dict[str, Units]:
+    """The unit of every frame (T,) by the id of the recording; see `read_sequences` for what is refused."""
+    return {row.id: row.frames() for row in read_sequences([path])}

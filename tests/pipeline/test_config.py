@@ -101,6 +101,8 @@ def test_several_settings_may_be_given_at_once_in_the_shell():
 def test_a_shared_key_reaches_the_section_and_the_section_wins():
     assert first("lang=hi").lang == "hi"
     assert first("lang=hi", "first.lang=pa").lang == "pa"
+    with pytest.raises(ConfigError, match=r"unknown key 'second\.lang'; give lang=…, which is read by first"):
+        first("second.lang=hi")
 
 
 @pytest.mark.parametrize(

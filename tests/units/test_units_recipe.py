@@ -20,15 +20,18 @@ from speechkit.pipeline.discover import recipe_module
 from speechkit.report.units_page import curves_table, markdown, units_table
 from speechkit.units.acoustic_bpe import AcousticBpe
 from speechkit.units.codebook import Codebook
+from speechkit.units.evaluation import Variance, combine_codebooks
 from speechkit.units.kmeans import train_kmeans
+from speechkit.units.records import UnitsReport
 from speechkit.units.sequences import read_sequences
 from speechkit.units.token_sequences import encode_sequence
 
 recipe = recipe_module("units").recipe
-_scores = recipe_module("units", "scores")
-joined = _scores.joined
-read_report = _scores.read_report
-Variance = recipe_module("units", "stages").Variance
+
+
+def read_report(path):
+    return msgspec.json.decode(path.read_bytes(), type=UnitsReport)
+
 
 TINY = Path(__file__).parents[2] / "recipes/units/conf/tiny.yaml"
 LETTERS = "abcd"
@@ -182,7 +185,7 @@ def test_codebooks_that_are_done_survive_an_interruption(speech, tmp_path, monke
         trained.append(config.clusters)
         return train_kmeans(batches, config, *rest)
 
-    monkeypatch.setattr("speechkit.units.kmeans.train_kmeans", interrupted_once)
+    monkeypatch.setattr("speechkit.units.training.train_kmeans", interrupted_once)
     code = run_recipe(recipe, tmp_path, given(speech, *more), stop=3, config_files=[TINY], quiet=True, device="cpu")
     assert code == 130
     run_recipe(recipe, tmp_path, given(speech, *more), stop=3, config_files=[TINY], quiet=True, device="cpu")
@@ -213,12 +216,12 @@ def test_what_cannot_be_is_one_sentence(speech, tmp_path, changed, error, senten
 
 def test_joined_units_are_numbered_by_what_occurs():
     parts = [{"a": np.array([0, 0, 3]), "b": np.array([3])}, {"a": np.array([1, 2, 1]), "b": np.array([1])}]
-    units, used = joined(parts, 4)
+    units, used = combine_codebooks(parts, 4)
     assert used == 3
     assert {name: row.tolist() for name, row in units.items()} == {"a": [0, 1, 2], "b": [2]}
     many = [{"a": np.array([1999, 0])}] * 8  # 2000 to the eighth is beyond 64 bits
-    assert joined(many, 2000)[1] == 2
-    assert joined(parts[:1], 4) == (parts[0], None)
+    assert combine_codebooks(many, 2000)[1] == 2
+    assert combine_codebooks(parts[:1], 4) == (parts[0], None)
 
 
 def test_variance_kept_is_that_of_all_frames_at_once():

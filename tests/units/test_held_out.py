@@ -21,8 +21,6 @@ from speechkit.units.invariant.records import InvariantReport
 from speechkit.units.records import UnitsReport
 
 units = recipe_module("units").recipe
-_scores = recipe_module("units", "scores")
-read_report = _scores.read_report
 invariant = recipe_module("units_invariant").recipe
 
 BOTH = pytest.mark.parametrize("recipe", [units, invariant], ids=lambda recipe: recipe.name)
@@ -114,7 +112,9 @@ def test_test_recordings_without_a_speaker_are_counted(tmp_path):
     given = [*manifests(tmp_path, rows[:2], rows[2:]), "encoder=log-mel", "layers=[0]", "clusters=[3]"]
     given += ["bpe.sizes=[4]", "bpe.ngram_order=0", "score.pictures=0"]
     run_recipe(units, tmp_path / "exp", given, quiet=True, device="cpu")
-    report = read_report(outputs(units, tmp_path / "exp", "score") / "scores.json")
+    report = msgspec.json.decode(
+        (outputs(units, tmp_path / "exp", "score") / "scores.json").read_bytes(), type=UnitsReport
+    )
     assert (report.recordings, report.speakers, report.unnamed) == (2, 1, 1)
 
 

@@ -1,0 +1,131 @@
+"""Recordings to learn from and to judge by, which share no speaker and no audio."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from speechkit.data.manifest import audio_path
+from speechkit.data.records import Utterance
+
+
+class LeftOut(NamedTuple):
+    """A recording of ``train`` or ``test`` that is not used, and why."""
+
+    part: str
+    row: Utterance
+    reason: str
+    detail: str
+
+
+class HeldOut(NamedTuple):
+    """Training recordings in the order of the draw, test recordings in that of the manifest, and what is left out."""
+
+    train: list[Utterance]
+    test: list[Utterance]
+    left_out: list[LeftOut]
+
+
+def hold_out(
+    train: Iterable[Utterance],
+    test: Iterable[Utterance],
+    train_manifest: Path,
+    test_manifest: Path,
+    draw: Callable[[Utterance], int],
+    *,
+    speakers: frozenset[str] = frozenset(),
+    min_seconds: float = 0.0,
+    max_seconds: float = float("inf"),
+    max_train_seconds: float = float("inf"),
+) -> HeldOut:
+    """Choose recordings; neither a test speaker nor a piece of the test audio is in the training part.
+
+    Pieces of the same audio tell apart what names no speaker.
+
+    Args:
+        train: rows of ``train_manifest``.
+        test: rows of ``test_manifest``.
+        train_manifest: to which audio paths are relative.
+        test_manifest: likewise.
+        draw: training recordings are taken in the order of this number.
+        speakers: the test recordings are those of these speakers; all when empty.
+        min_seconds: shorter recordings are left out (``too_short``).
+        max_seconds: longer ones too (``too_long``).
+        max_train_seconds: most training speech (``beyond_limit``).
+    """
+    left_out: list[LeftOut] = []
+
+    def leave_out(part: str, row: Utterance, reason: str, detail: str) -> None:
+        left_out.append(LeftOut(part, row, reason, detail))
+
+    def fitting(part: str, rows: Iterable[Utterance]) -> Iterator[Utterance]:
+        for row in rows:
+            if row.duration < min_seconds:
+                leave_out(part, row, "too_short", f"{row.duration:.2f} s")
+            elif row.duration > max_seconds:
+                leave_out(part, row, "too_long", f"{row.duration:.1f} s")
+            else:
+                yield row
+
+    judges: list[Utterance] = []
+    for row in fitting("test", test):
+        if speakers and row.speaker not in speakers:
+            leave_out("test", row, "not_asked_for", f"speaker {row.speaker}")
+        else:
+            judges.append(row)
+    test_speakers = {row.speaker for row in judges} - {None}
+    test_audio = _Pieces(test_manifest, judges)
+    learned: list[Utterance] = []
+    total = 0.0
+    for row in sorted(fitting("train", train), key=draw):
+        if row.speaker in test_speakers:
+            leave_out("train", row, "test_speaker", str(row.speaker))
+        elif same := test_audio.overlapping(train_manifest, row):
+            leave_out("train", row, "test_audio", f"the same audio as test/{same}")
+        elif total + row.duration > max_train_seconds:
+            leave_out("train", row, "beyond_limit", f"max_train_seconds is {max_train_seconds:g}")
+        else:
+            total += row.duration
+            learned.append(row)
+    return HeldOut(learned, judges, left_out)
+
+
+class _Pieces:
+    """Which pieces of which files are in a set of recordings."""
+
+    def __init__(self, manifest: Path, rows: Sequence[Utterance]) -> None:
+        pieces: dict[tuple[str, int], list[tuple[float, float, str]]] = {}
+        for row in rows:
+            pieces.setdefault(_file(manifest, row), []).append((*_span(row), row.id))
+        self._pieces = {file: sorted(spans) for file, spans in pieces.items()}
+        # Of the pieces up to each one, that which ends last.
+        self._last: dict[tuple[str, int], list[tuple[float, str]]] = {}
+        for file, spans in self._pieces.items():
+            last = self._last[file] = []
+            for _, end, name in spans:
+                last.append(max(last[-1], (end, name)) if last else (end, name))
+
+    def overlapping(self, manifest: Path, row: Utterance) -> str | None:
+        """The id of a recording that holds some of the row's samples."""
+        file = _file(manifest, row)
+        if file not in self._pieces:
+            return None
+        begin, end = _span(row)
+        before = bisect_left(self._pieces[file], (end,))
+        if not before:
+            return None
+        last, name = self._last[file][before - 1]
+        return name if last > begin else None
+
+
+def _file(manifest: Path, row: Utterance) -> tuple[str, int]:
+    return os.path.realpath(audio_path(manifest, row)), row.channel
+
+
+def _span(row: Utterance) -> tuple[float, float]:
+    """In seconds, of whole samples, so that pieces that only meet do not overlap."""
+    begin, rate = row.offset_samples, max(row.sample_rate, 1)
+    return begin / rate, (begin + row.num_samples) / rate
