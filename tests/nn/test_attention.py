@@ -27,26 +27,40 @@ def test_the_products_give_and_learn_what_torch_s_own_does(padded, monkeypatch):
         torch.testing.assert_close(mine.grad, theirs.grad, msg=name, atol=1e-4, rtol=1e-4)
 
 
-def products_of(layer, frames, monkeypatch):
-    """How often the layer took the plain products."""
-    taken = []
-    products = Attention._products
-    with monkeypatch.context() as patch:
-        patch.setattr(Attention, "_products", lambda *given: taken.append(1) or products(*given))
-        layer(frames, frames, frames, need_weights=False)
-    return len(taken)
-
-
-def test_products_are_for_training_at_bfloat16(monkeypatch):
+@pytest.mark.parametrize(
+    ("training", "bfloat16", "length", "keys", "own"),
+    [
+        (True, True, 5, 5, True),
+        (True, False, 5, 5, False),
+        (False, True, 5, 5, False),
+        (True, True, attention.LONGEST + 1, attention.LONGEST + 1, False),
+        (True, True, 5, 3, False),
+    ],
+    ids=["training at bfloat16", "float32", "evaluation", "long items", "keys of other frames"],
+)
+def test_it_is_torch_s_own_but_while_training_at_bfloat16(training, bfloat16, length, keys, own):
+    """Its own products give no weights; torch's own, asked as here, do."""
     torch.manual_seed(0)
-    layer, frames = Attention(8, 2), torch.randn(1, 5, 8)
-    assert products_of(layer, frames, monkeypatch) == 0
-    with torch.autocast("cpu", torch.bfloat16):
-        assert products_of(layer, frames, monkeypatch) == 1
-        assert products_of(layer, torch.randn(1, attention.LONGEST + 1, 8), monkeypatch) == 0
-        assert products_of(layer.eval(), frames, monkeypatch) == 0
-        assert layer.train()(frames, frames[:, :3], frames[:, :3])[1].shape == (1, 5, 3)
-    assert products_of(layer.bfloat16(), frames.bfloat16(), monkeypatch) == 1
+    ours, other = Attention(8, 2).train(training), nn.MultiheadAttention(8, 2, batch_first=True).train(training)
+    other.load_state_dict(ours.state_dict())
+    frames = torch.randn(1, length, 8)
+    others = frames if keys == length else frames[:, :keys]
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        output, weights = ours(frames, others, others)
+        expected, expected_weights = other(frames, others, others)
+    if own:
+        assert weights is None
+        torch.testing.assert_close(output, expected, atol=0.02, rtol=0.02)
+    else:
+        torch.testing.assert_close((output, weights), (expected, expected_weights), atol=0, rtol=0)
+        assert weights.shape == (1, length, keys)
+
+
+def test_weights_of_bfloat16_train_without_autocast():
+    torch.manual_seed(0)
+    layer, frames = Attention(8, 2).bfloat16(), torch.randn(1, 5, 8).bfloat16()
+    output, weights = layer(frames, frames, frames)
+    assert (output.dtype, weights) == (torch.bfloat16, None)
 
 
 def test_a_transformer_layer_trains_with_it():
