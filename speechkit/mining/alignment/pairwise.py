@@ -75,7 +75,9 @@ def needleman_wunsch(
     coded_b = np.array([code_of.setdefault(item, len(code_of)) for item in b], np.int32)
     never = np.full(len(a) + 1, -1e15)
     extend = np.full(len(code_of), float(scores.gap_extend))
-    costs = Costs(match=scores.match, mismatch=scores.mismatch, short_open=scores.gap_open, long_extend=-1e15)
+    # Whole numbers as floats too: the kernels are compiled once for each type that they are called with.
+    match, mismatch, gap_open = float(scores.match), float(scores.mismatch), float(scores.gap_open)
+    costs = Costs(match=match, mismatch=mismatch, short_open=gap_open, long_extend=-1e15)
     gaps = GapCosts(CodedCosts(table, extend, extend), costs, never, never, never)
     operations: list[Operation] = []
     score = 0.0
