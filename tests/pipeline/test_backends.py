@@ -11,14 +11,25 @@ import pytest
 from speechkit.errors import SpeechkitError, UserError
 
 RECIPE_FILE = Path(__file__).parent / "recipes" / "words" / "recipe.py"
+RAY = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 
-def test_every_backend_and_every_number_of_workers_gives_the_same_bytes(words, tree_digest, ray_cluster):
+@pytest.mark.parametrize(
+    "backends", [[("pool", 1), ("pool", 2), ("pool", 3)], pytest.param([("ray", 2), ("ray", 3)], marks=RAY)]
+)
+def test_every_backend_and_every_number_of_workers_gives_the_same_bytes(words, tree_digest, request, backends):
+    if backends[0][0] == "ray":
+        request.getfixturevalue("ray_cluster")
     words.run(exp="inline")
     expected = tree_digest(words.folder / "inline")
-    for backend, workers in [("pool", 1), ("pool", 2), ("pool", 3), ("ray", 2), ("ray", 3)]:
+    for backend, workers in backends:
         assert words.run(exp=f"{backend}{workers}", backend=backend, workers=workers) == 0
         assert tree_digest(words.folder / f"{backend}{workers}") == expected, (backend, workers)
+
+
+def test_every_number_of_shards_gives_the_same_bytes(words, tree_digest):
+    words.run(exp="inline")
+    expected = tree_digest(words.folder / "inline")
     for shards in (1, 2, 3):
         for stop in (1, 2, 4, 5):
             for shard in range(1, shards + 1):
@@ -46,6 +57,7 @@ def test_a_pool_worker_that_is_killed_loses_nothing(words, tree_digest, stage):
     assert tree_digest(words.folder / "exp") == tree_digest(words.folder / "inline")
 
 
+@pytest.mark.slow
 def test_a_ray_worker_that_is_killed_loses_nothing(words, tree_digest, ray_cluster):
     """Stage case runs as ray tasks, stage noise on ray actors: one of each is killed in the middle."""
     words.run(exp="inline")
@@ -67,7 +79,7 @@ def test_a_part_that_always_kills_its_worker_ends_the_run_with_its_name(words):
     assert caught.value.exit_code == 1
 
 
-@pytest.mark.parametrize("backend", ["inline", "pool", pytest.param("ray", marks=pytest.mark.xdist_group("ray"))])
+@pytest.mark.parametrize("backend", ["inline", "pool", pytest.param("ray", marks=RAY)])
 def test_the_users_fault_stays_the_users_fault_in_every_backend(words, request, backend):
     if backend == "ray":
         request.getfixturevalue("ray_cluster")

@@ -39,14 +39,15 @@ def wait_for(condition, seconds: float = 30.0) -> None:
         time.sleep(0.005)
 
 
-def test_a_run_killed_at_random_moments_ends_in_the_same_bytes(words, tree_digest):
+@pytest.mark.parametrize("wanted", [3, pytest.param(12, marks=pytest.mark.slow)])
+def test_a_run_killed_at_random_moments_ends_in_the_same_bytes(words, tree_digest, wanted):
     """Every kill is followed by a resume. A run that ends before its kill makes way for one with the next seed."""
     began = time.monotonic()
     assert finish(begin(words, "seed=100"))[0] == 0
     length = time.monotonic() - began
-    generator = random.Random(7)
+    generator = random.Random(wanted)
     kills, seed = 0, 1
-    while kills < 12:
+    while kills < wanted:
         process = begin(words, f"seed={seed}")
         time.sleep(generator.uniform(0.4, 1.0) * length)
         if process.poll() is None:

@@ -65,6 +65,7 @@ def run(folder, settings, *more):
     return run_recipe(recipe, folder, overrides=[*settings, *more], config_files=[TINY], device="cpu")
 
 
+@pytest.mark.slow
 def test_all_stages_run_and_judge_every_system_on_the_test_speaker(settings, tmp_path):
     assert run(tmp_path, settings, "train1.processes=2") == 0
     scores = msgspec.json.decode((outputs(recipe, tmp_path, "score") / "scores.json").read_bytes(), type=Scores)

@@ -171,6 +171,7 @@ if os.environ.get("RANK", "0") == "0":
 """
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_with_accumulation(tmp_path):
     from safetensors.torch import load_file
 

@@ -113,6 +113,7 @@ def test_a_student_with_the_teachers_layers_gives_its_states_once_the_front_agre
             assert torch.allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_training_lowers_the_distance_and_the_folder_loads_as_wav2vec2(encoder, student, batches, tmp_path):
     from transformers import Wav2Vec2Model
 

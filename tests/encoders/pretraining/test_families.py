@@ -94,6 +94,7 @@ def learn(objective, batches, folder, steps, rate=2e-3):
     return [dict((part.rsplit(" ", 1)) for part in line.split(": ", 1)[1].split(", ")) for line in logged]
 
 
+@pytest.mark.slow
 def test_the_contrastive_family_learns_and_its_folder_loads(batches, tmp_path):
     from transformers import Wav2Vec2ForPreTraining
 

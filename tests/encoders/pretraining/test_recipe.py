@@ -155,6 +155,7 @@ def test_what_is_missing_is_named(manifests, tmp_path):
         run(tmp_path, manifests, "family=predictive", "targets.clusters=100000")
 
 
+@pytest.mark.slow
 def test_two_processes_share_each_step_as_accumulation_would_layers_dropped_and_all(manifests, tmp_path, capsys):
     same = ["family=contrastive", "train.layer_drop=0.5", "train.dropout=0.1"]
     trained = {}

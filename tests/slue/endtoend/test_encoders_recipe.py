@@ -78,6 +78,7 @@ def found(done):
     return msgspec.json.decode(content, type=EncoderComparison)
 
 
+@pytest.mark.slow
 def test_every_task_has_every_encoder_with_an_interval_and_the_best_is_bold(done, found, tiny_encoder):
     names = ["log-mel, frozen", f"{tiny_encoder.name}, frozen", f"{tiny_encoder.name}, fine-tuned"]
     assert set(found.tasks) == {"sentiment", "slots", "ner", "localisation"}
@@ -96,11 +97,13 @@ def test_every_task_has_every_encoder_with_an_interval_and_the_best_is_bold(done
     assert "slots: For reference" not in table
 
 
+@pytest.mark.slow
 def test_an_encoder_hears_the_audio_of_a_folder_once(done):
     layers = outputs(recipe, done, "features") / "layers"
     assert [folder.name for each in layers.iterdir() for folder in each.iterdir()] == ["sentiment", "sentiment"]
 
 
+@pytest.mark.slow
 def test_localisation_reads_the_systems_for_entities_and_is_tuned_on_dev(done, found):
     systems = found.tasks["localisation"].systems
     assert all("as was best on dev" in system.spans for system in systems)
@@ -108,6 +111,7 @@ def test_localisation_reads_the_systems_for_entities_and_is_tuned_on_dev(done, f
     assert all("pred_spans" in row for row in read_jsonl(said, dict))
 
 
+@pytest.mark.slow
 def test_the_page_asks_nothing_of_the_network_and_names_the_published_rows_as_reference(done, found):
     written = (outputs(recipe, done, "compare") / "report.html").read_text()
     assert not re.search(r'(src|href)="http', written)
@@ -118,11 +122,13 @@ def test_the_page_asks_nothing_of_the_network_and_names_the_published_rows_as_re
     assert "<script> test" not in page(EncoderComparison({"slots": evil}))
 
 
+@pytest.mark.slow
 def test_the_heads_learn_what_log_mel_shows(found):
     scores = {each.name: each.score for each in found.tasks["sentiment"].scores.systems}
     assert scores["log-mel, frozen"].measures["macro_f1"].value > 0.6
 
 
+@pytest.mark.slow
 def test_which_differences_hold_is_said(found):
     scores = found.tasks["sentiment"].scores
     level = [msgspec.structs.replace(pair, holm_p=0.5) for pair in scores.pairs]
@@ -135,6 +141,7 @@ def test_which_differences_hold_is_said(found):
     assert Cell(scores, "nobody").markdown() == "–"
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_and_does_nothing_twice(settings, done, tmp_path, monkeypatch):
     """Stopped behind the first system of each stage, again and again, it ends with the scores of the other run."""
     import speechkit.slue.encoder_comparison as judging
@@ -223,6 +230,7 @@ def test_new_references_do_not_train_again(corpus, located):
         path.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_published_rows_say_whether_the_same_set_judges(found, tmp_path):
     of = found.tasks["ner"]
     assert "It is another set" in said_of_published(of)

@@ -21,6 +21,7 @@ def quiet(_):
     """Log nothing."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pieces", [0, 24])
 def test_summaries_are_learned_in_characters_and_in_pieces(orders, quick, tmp_path, pieces):
     train, test = orders

@@ -203,6 +203,7 @@ def test_a_change_can_be_learned_from_more_often_or_never():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_heads_may_begin_with_the_encoders_own_layers(speech, tmp_path):
     from transformers import Wav2Vec2Model
 
@@ -284,6 +285,7 @@ def test_features_of_an_interrupted_run_are_kept_and_end_as_the_same_bytes(speec
     assert whole == broken
 
 
+@pytest.mark.slow
 def test_several_processes_encode_the_same(done, speech, tmp_path):
     given = [f"train_manifest={speech / 'train.jsonl'}", f"test_manifest={speech / 'test.jsonl'}"]
     given += [f"features.test_noises={speech / 'noises'}", *SETTINGS]

@@ -25,6 +25,7 @@ from speechkit.units.ued import count_edits, ued_score
 from tests.units.planted import CLUSTERS, DIM, ENCODER, SMALL, planted, quantizer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mlp", "convolution"])
 def test_a_trained_head_says_the_clean_units_of_changed_audio(kind, tmp_path):
     codebook, store, versions = planted()
