@@ -24,6 +24,7 @@ MAY_USE = {
     "data": {"io"},
     "io": {"runtime"},
     "cli": {"report"},
+    "training": {"pipeline"},
     "mining": {"asr"},
     "slue": {"asr", "encoders", "lm"},
     "syllables": {"encoders"},

@@ -13,6 +13,8 @@ class AveragedWeights:
     """A running average of a model's floating-point parameters and buffers; parameters that do not learn stay out.
 
     The decay grows from 0 to ``decay`` over the first steps, so that the first weights are soon forgotten.
+    `torch.optim.swa_utils.AveragedModel` copies what stays, too, and changes the sign of its zeros:
+    ``test_the_averages_of_torch_change_the_sign_of_zeros_that_stay``.
     """
 
     def __init__(self, model: nn.Module, decay: float):

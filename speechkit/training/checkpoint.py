@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,37 @@ from speechkit.errors import UserError
 from speechkit.io.atomic import write_json
 
 _NAME = re.compile(r"step-(\d{8})\Z")
+FORMAT = 2
 
 
-class Progress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a run stands: steps done, next micro-batch, seconds spent, and what the schedule had then."""
+class Progress(msgspec.Struct, forbid_unknown_fields=True):
+    """Where a run stands.
 
-    step: int
-    next_batch: int
-    seconds: float
+    Attributes:
+        config: the settings that it began with.
+        step: steps done.
+        next_batch: the number of the next micro-batch.
+        seconds: of training so far.
+        sums: by name in order, of what is logged since the last line; None where it is not finite.
+        summed: how many steps they are of.
+        strange: steps in a row whose gradients were not finite.
+        evaluated: the step of the last evaluation.
+        history: of early stopping.
+        metrics_lines: lines of ``metrics.jsonl``.
+        format: of the checkpoint.
+    """
+
     config: dict[str, Any]
+    step: int = 0
+    next_batch: int = 0
+    seconds: float = 0.0
+    sums: list[tuple[str, float | None]] = []
+    summed: int = 0
+    strange: int = 0
+    evaluated: int = 0
+    history: list[float] = []
+    metrics_lines: int = 0
+    format: int = FORMAT
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -35,9 +58,9 @@ def latest_checkpoint(folder: Path) -> Path | None:
 def save_checkpoint(
     folder: Path,
     progress: Progress,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: dict[str, Tensor] | None,
+    network: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    average: dict[str, Tensor],
     keep: int = 2,
 ) -> Path:
     """Write ``folder/step-00001000`` whole, then remove all but the newest ``keep`` checkpoints."""
@@ -47,13 +70,13 @@ def save_checkpoint(
     working = folder / f".{target.name}.tmp"
     shutil.rmtree(working, ignore_errors=True)
     working.mkdir(parents=True)
-    save_file(_plain(model.state_dict()), working / "model.safetensors")
-    tensors, plain = _optimizer_parts(optimizer)
-    save_file(_plain(tensors), working / "optimizer.safetensors")
-    write_json(working / "optimizer.json", plain)
-    if average is not None:
-        save_file(_plain(average), working / "average.safetensors")
-    save_file(random_state(), working / "random.safetensors")
+    save_file(_plain(network.state_dict()), working / "model.safetensors")
+    for number, optimizer in enumerate(optimizers):
+        tensors, plain = _optimizer_parts(optimizer)
+        save_file(_plain(tensors), working / f"optimizer-{number}.safetensors")
+        write_json(working / f"optimizer-{number}.json", plain)
+    save_file(_plain(average), working / "average.safetensors")
+    save_file({"torch": torch.get_rng_state()}, working / "random.safetensors")
     write_json(working / "progress.json", progress)
     shutil.rmtree(target, ignore_errors=True)
     working.rename(target)
@@ -64,36 +87,39 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor] | None
+    checkpoint: Path, network: nn.Module, optimizers: Sequence[torch.optim.Optimizer], average: dict[str, Tensor]
 ) -> Progress:
-    """Put a checkpoint's state into the model, the optimiser, the average and torch's generator.
+    """Put a checkpoint's state into the network, the optimisers, the average and torch's generator.
 
     Raises:
-        UserError: if the checkpoint does not fit them.
+        UserError: if the checkpoint does not fit them, or has the format of another version.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        progress = msgspec.json.decode((checkpoint / "progress.json").read_bytes(), type=Progress)
-        model.load_state_dict(load_file(checkpoint / "model.safetensors"))
-        tensors = load_file(checkpoint / "optimizer.safetensors")
-        plain = msgspec.json.decode((checkpoint / "optimizer.json").read_bytes())
-        _restore_optimizer(optimizer, tensors, plain)
-        if average is not None:
-            stored = load_file(checkpoint / "average.safetensors")
-            with torch.no_grad():
-                for name, value in average.items():
-                    value.copy_(stored[name])
+        raw = (checkpoint / "progress.json").read_bytes()
+        if msgspec.json.decode(raw).get("format", 1) != FORMAT:
+            raise UserError(
+                f"{checkpoint}: was written by another version of speechkit, which trains on from it; with this one, "
+                f"remove {checkpoint.parent} to begin anew"
+            )
+        progress = msgspec.json.decode(raw, type=Progress)
+        if len(list(checkpoint.glob("optimizer-*.json"))) != len(optimizers):
+            raise ValueError(f"it has not {len(optimizers)} optimisers")
+        network.load_state_dict(load_file(checkpoint / "model.safetensors"))
+        for number, optimizer in enumerate(optimizers):
+            tensors = load_file(checkpoint / f"optimizer-{number}.safetensors")
+            plain = msgspec.json.decode((checkpoint / f"optimizer-{number}.json").read_bytes())
+            _restore_optimizer(optimizer, tensors, plain)
+        stored = load_file(checkpoint / "average.safetensors")
+        with torch.no_grad():
+            for name, value in average.items():
+                value.copy_(stored[name])
         torch.set_rng_state(load_file(checkpoint / "random.safetensors")["torch"])
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError, msgspec.MsgspecError) as error:
         raise UserError(f"{checkpoint}: does not fit this training ({error}); choose another folder") from error
     return progress
-
-
-def random_state() -> dict[str, Tensor]:
-    """State of torch's CPU generator."""
-    return {"torch": torch.get_rng_state()}
 
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

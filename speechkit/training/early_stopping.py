@@ -1,77 +1,78 @@
-"""Stop when a number has not fallen for some evaluations, and go back to the best weights."""
+"""Stop when a number has not become better for some evaluations, and go back to the best weights."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
 
-import msgspec
 from torch import nn
 
 from speechkit.errors import UserError
-from speechkit.io.atomic import atomic_path, write_json
-from speechkit.training.checkpoint import latest_checkpoint
+from speechkit.io.atomic import atomic_path
 
-VALUES, WEIGHTS = "early_stopping.json", "best.safetensors"
+WORST = 1e30
+"""What an evaluation counts that is not finite."""
 
 
 class EarlyStopping:
-    """Watches one number, the smaller the better, over the evaluations of `speechkit.training.train`.
-
-    Call `look` inside ``evaluate`` and give `should_stop` to the loop; `restore` afterwards puts the best weights back.
-    A run that goes on from its checkpoint forgets the looks behind it and repeats them.
+    """Watches one number of an objective's evaluations; the loop asks it, and keeps its history in checkpoints.
 
     Args:
-        folder: the run's folder; receives ``early_stopping.json`` and ``best.safetensors``.
-        patience: so many looks without a new best end the run; 0 never ends it.
-        evaluate_every: steps between two looks.
+        measure: the number's name.
+        patience: so many evaluations without a new best end the training; 0 never ends it, and the best weights come
+            back all the same.
+        higher_is_better: for scores; not for losses.
+
+    Attributes:
+        history: the number at each evaluation.
     """
 
-    def __init__(self, folder: str | Path, patience: int, evaluate_every: int):
-        self._folder = Path(folder)
+    def __init__(self, measure: str, patience: int, *, higher_is_better: bool = False):
+        self.history: list[float] = []
+        self._measure = measure
         self._patience = patience
-        checkpoint = latest_checkpoint(self._folder / "checkpoints")
-        done = 0 if checkpoint is None else int(checkpoint.name.removeprefix("step-")) // evaluate_every
-        path = self._folder / VALUES
-        try:
-            self.values = msgspec.json.decode(path.read_bytes(), type=list[float])[:done] if done else []
-        except (OSError, msgspec.DecodeError) as error:
-            raise UserError(f"{path}: cannot be read ({error}); begin the run in another folder") from error
+        self._sign = -1.0 if higher_is_better else 1.0
 
     @property
-    def best(self) -> float:
-        """The smallest number so far; infinity before the first look."""
-        return min(self.values, default=math.inf)
+    def _costs(self) -> list[float]:
+        return [self._sign * value for value in self.history]
+
+    @property
+    def best(self) -> float | None:
+        """The best number so far; None before the first."""
+        return self._sign * min(self._costs) if self.history else None
 
     @property
     def over(self) -> bool:
         """Whether patience is at its end."""
-        if not self._patience or not self.values:
+        if not self._patience or not self.history:
             return False
-        return len(self.values) - 1 - self.values.index(self.best) >= self._patience
+        costs = self._costs
+        return len(costs) - 1 - costs.index(min(costs)) >= self._patience
 
-    def should_stop(self) -> bool:
-        """For the loop."""
-        return self.over
-
-    def look(self, model: nn.Module, value: float) -> None:
-        """Take in an evaluation; weights that are the best so far are kept. A number that is not finite is no best."""
+    def look(self, values: dict[str, float], network: nn.Module, folder: Path) -> None:
+        """Take in an evaluation; weights that are the best so far are kept as ``folder/best.safetensors``."""
         from safetensors.torch import save_file
 
-        value = value if math.isfinite(value) else 1e30
-        if value < self.best:
-            with atomic_path(self._folder / WEIGHTS) as working:
-                save_file({name: item.detach().cpu().contiguous().clone() for name, item in _state(model)}, working)
-        self.values.append(value)
-        write_json(self._folder / VALUES, self.values)
+        value = values[self._measure]
+        value = value if math.isfinite(value) else self._sign * WORST
+        if self._sign * value < min(self._costs, default=math.inf):
+            state = {name: item.detach().cpu().contiguous().clone() for name, item in network.state_dict().items()}
+            with atomic_path(folder / "best.safetensors") as working:
+                save_file(state, working)
+        self.history.append(value)
 
-    def restore(self, model: nn.Module) -> None:
-        """Put the best weights into the model, where there was a look."""
+    def restore(self, network: nn.Module, folder: Path) -> None:
+        """Put the best weights back.
+
+        Raises:
+            UserError: if they are not there.
+        """
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        if self.values:
-            model.load_state_dict(load_file(self._folder / WEIGHTS))
-
-
-def _state(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    return list(model.state_dict().items())
+        path = folder / "best.safetensors"
+        try:
+            network.load_state_dict(load_file(path))
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); train again in another folder") from error

@@ -8,108 +8,48 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from speechkit.errors import ConfigError, UserError
 from speechkit.training.averaging import AveragedWeights
 from speechkit.training.checkpoint import Progress, latest_checkpoint, load_checkpoint, save_checkpoint
-from speechkit.training.gradients import average_gradients, share_weights
+from speechkit.training.config import TrainingConfig, mixed_precision, rate_factor
 from speechkit.training.metrics_log import MetricsLog
+from speechkit.training.objective import Batch, LossFunction, Objective, Turn, to_device
 
-Batch = Any
-Precision = Literal["no", "bf16", "auto"]
-"""Of products: float32, bfloat16, or bfloat16 where the device is faster with it."""
-LossFunction = Callable[[nn.Module, Batch], tuple[Tensor, dict[str, float]]]
-
-
-class TrainingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How long and how to train.
-
-    ``learning_rates`` has one peak a parameter group. The rate rises for ``warmup_steps`` and falls linearly to zero
-    at ``steps``, or at ``max_minutes`` if that comes first: with it, how far a run gets depends on the machine.
-    """
-
-    steps: int = 1000
-    max_minutes: float | None = None
-    learning_rates: tuple[float, ...] = (1e-3,)
-    warmup_steps: int = 100
-    weight_decay: float = 0.01
-    accumulation: int = 1
-    clip_norm: float = 1.0
-    average_decay: float = 0.998
-    precision: Precision = "no"
-    log_every: int = 25
-    evaluate_every: int = 500
-    save_every: int = 500
-    keep_checkpoints: int = 2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        wrong = [
-            f"{name} is {getattr(self, name)}, it must be at least 1"
-            for name in ("steps", "accumulation", "log_every", "evaluate_every", "save_every", "keep_checkpoints")
-            if getattr(self, name) < 1
-        ]
-        if any(rate < 0 for rate in self.learning_rates):
-            wrong.append(f"learning_rates {self.learning_rates} must not be negative")
-        if wrong:
-            raise ConfigError("; ".join(wrong))
-
-
-def mixed_precision(precision: Precision, device: str) -> Literal["no", "bf16"]:
-    """What ``auto`` is on a device; others stay as they are."""
-    from speechkit.runtime.device import autocast_dtype
-
-    if precision != "auto":
-        return precision
-    return "bf16" if autocast_dtype("cpu" if device == "cpu" else "cuda") == torch.bfloat16 else "no"
-
-
-def rate_factor(config: TrainingConfig, step: int, seconds: float) -> float:
-    """The share of the peak learning rate for the step after ``step`` steps and ``seconds`` of training."""
-    done = step / config.steps
-    if config.max_minutes is not None:
-        done = max(done, seconds / (60 * config.max_minutes))
-    rising = (step + 1) / config.warmup_steps if config.warmup_steps else 1.0
-    return max(0.0, min(1.0, rising, 1.0 - done))
+MOST_STRANGE_STEPS = 20
 
 
 def train(
-    model: nn.Module,
-    groups: Sequence[list[nn.Parameter]],
-    make_batch: Callable[[int], Batch],
-    loss_function: LossFunction,
+    objective: Objective,
     config: TrainingConfig,
     folder: str | Path,
     *,
-    evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     device: str = "cpu",
     tensorboard: bool = False,
     log: Callable[[str], None] = print,
 ) -> bool:
-    """Train until the steps or minutes are used up, going on from the newest checkpoint in ``folder``.
+    """Train until the steps or minutes are used up or early stopping ends it, going on from the newest checkpoint.
 
     Several processes (``torchrun``, `speechkit.pipeline.processes`) share each step: micro-batch ``n`` belongs to
     process ``n mod world size``.
-    A run that was interrupted and goes on gives the same weights, bit for bit on a CPU, as one that was not (without
-    ``max_minutes``): batches are functions of their number, and each micro-batch seeds torch's generator.
+    A run that was interrupted and goes on gives the same weights and metrics, bit for bit on a CPU, as one that was not
+    (without ``max_minutes``): batches are functions of their number, and each micro-batch seeds torch's generator.
 
     Args:
-        model: changed in place; it ends with the averaged weights.
-        groups: parameters by learning rate, one group for each of ``config.learning_rates``.
-        make_batch: the micro-batch of a number; called in a second thread, ahead of time.
-        loss_function: (model, batch) to the mean loss and numbers to log.
+        objective: its network is changed in place and ends with the averaged weights, of early stopping the best.
         config: how long and how.
         folder: receives ``metrics.jsonl`` and ``checkpoints/``.
-        evaluate: called with the averaged weights in the first process; its numbers are logged.
         should_stop: asked after every step; a true answer saves and returns.
         device: ``cpu``, or any other name for the device that Accelerate finds.
         tensorboard: also write TensorBoard files (extra).
@@ -119,13 +59,11 @@ def train(
         True when training is complete, False when it was stopped before.
 
     Raises:
-        UserError: if a checkpoint belongs to other settings, or the loss is not finite for 20 steps running.
+        UserError: if a checkpoint belongs to other settings, or the gradient is not finite for 20 steps running.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    if len(groups) != len(config.learning_rates):
-        raise ConfigError(f"{len(config.learning_rates)} learning_rates for {len(groups)} groups of parameters")
     # Accelerate keeps its settings for the process; another training in this process may have other ones.
     AcceleratorState._reset_state()
     accelerator: Any = Accelerator(
@@ -133,144 +71,224 @@ def train(
         mixed_precision=mixed_precision(config.precision, device),
         gradient_accumulation_steps=config.accumulation,
     )
-    folder = Path(folder)
-    optimizer: Any = torch.optim.AdamW(
-        [{"params": group, "lr": 0.0} for group in groups], betas=(0.9, 0.98), weight_decay=config.weight_decay
-    )
-    average = AveragedWeights(model.to(accelerator.device), config.average_decay)
+    folder, network, stopping = Path(folder), objective.network, objective.early_stopping
+    rank, world = accelerator.process_index, accelerator.num_processes
+    learners = _learners(objective, config)
+    average = AveragedWeights(network.to(accelerator.device), config.average_decay)
     # What a step consumes, in whatever layout of processes.
-    settings = {**msgspec.to_builtins(config), "accumulation": config.accumulation * accelerator.num_processes}
-    step, next_batch, seconds_before = 0, 0, 0.0
+    state = Progress({**msgspec.to_builtins(config), "accumulation": config.accumulation * world})
     checkpoint = latest_checkpoint(folder / "checkpoints")
     if checkpoint is not None:
-        progress = load_checkpoint(checkpoint, model, optimizer, average.weights)
-        _same_settings(progress.config, settings, checkpoint)
-        step, next_batch, seconds_before = progress.step, progress.next_batch, progress.seconds
+        settings = state.config
+        state = load_checkpoint(checkpoint, network, [learner.optimizer for learner in learners], average.weights)
+        _same_settings(state.config, settings, checkpoint)
         log(f"going on from {checkpoint.name}")
+    if stopping is not None:
+        stopping.history = state.history
     accelerator.wait_for_everyone()
-    inner = model
-    # Only its autocast: gradients are averaged below, since layers that are dropped have none.
-    model = accelerator.prepare_model(model, evaluation_mode=True)
-    optimizer = accelerator.prepare_optimizer(optimizer)
-    first = accelerator.is_main_process
+    # Of Accelerate's preparation only the autocast: the losses below are what processes share.
+    network = accelerator.prepare_model(network, evaluation_mode=True)
+    for learner in learners:
+        learner.prepare(accelerator)
+    mirror = folder / "tensorboard" if tensorboard else None
     metrics = (
-        MetricsLog(folder / "metrics.jsonl", step, folder / "tensorboard" if tensorboard else None) if first else None
+        MetricsLog(folder / "metrics.jsonl", state.metrics_lines, mirror, state.step)
+        if accelerator.is_main_process
+        else None
     )
-    rank, world = accelerator.process_index, accelerator.num_processes
-    share_weights(inner, world)
-    began, strange, summed = time.monotonic(), 0, 0
-    sums: dict[str, float] = {}
+    seconds_before, began = state.seconds, time.monotonic()
+    sums = {name: math.nan if value is None else value for name, value in state.sums}
 
     def elapsed() -> float:
         return seconds_before + time.monotonic() - began
 
+    def any_process(answer: bool) -> bool:
+        """Whether any process says yes: all must leave the loop at the same step."""
+        if world == 1:
+            return answer
+        return bool(accelerator.reduce(torch.tensor(float(answer), device=accelerator.device), "sum") > 0)
+
     def over() -> bool:
         late = config.max_minutes is not None and elapsed() >= 60 * config.max_minutes
-        return step >= config.steps or _any_process(accelerator, late)
+        return state.step >= config.steps or any_process(late or (stopping is not None and stopping.over))
+
+    def add(name: str, value: float) -> None:
+        sums[name] = sums.get(name, 0.0) + value
 
     def save() -> None:
-        if first:
-            state = Progress(step, next_batch, elapsed(), settings)
+        if metrics is not None:
+            state.seconds, state.metrics_lines = elapsed(), metrics.lines
+            state.sums = [(name, value if math.isfinite(value) else None) for name, value in sums.items()]
             save_checkpoint(
-                folder / "checkpoints", state, inner, optimizer.optimizer, average.weights, config.keep_checkpoints
+                folder / "checkpoints",
+                state,
+                network,
+                [learner.optimizer for learner in learners],
+                average.weights,
+                config.keep_checkpoints,
             )
         accelerator.wait_for_everyone()
 
+    def evaluate() -> None:
+        state.evaluated = state.step
+        if metrics is not None and objective.evaluate is not None:
+            generator = torch.get_rng_state()
+            network.eval()
+            with average.applied(network), torch.no_grad():
+                values = objective.evaluate(network)
+                if stopping is not None:
+                    stopping.look(values, network, folder)
+            torch.set_rng_state(generator)
+            metrics.write(state.step, values)
+            log(_line(state.step, values))
+        accelerator.wait_for_everyone()
+
     with ThreadPoolExecutor(1) as ahead:
-        pending = ahead.submit(make_batch, next_batch + rank)
-        while not over():
-            factor = rate_factor(config, step, elapsed())
-            for group, peak in zip(optimizer.param_groups, config.learning_rates, strict=True):
-                group["lr"] = peak * factor
-            model.train()
+        pending = ahead.submit(objective.batch, state.next_batch + rank)
+
+        def next_batches() -> Iterator[tuple[int, Batch]]:
+            """The micro-batches of a step with their numbers; the one behind them is made meanwhile."""
+            nonlocal pending
             for _ in range(config.accumulation):
-                number = next_batch + rank
-                batch = pending.result()
-                next_batch += world
-                pending = ahead.submit(make_batch, next_batch + rank)
-                # The same numbers for this batch in any layout of processes and after any interruption.
-                torch.manual_seed((config.seed * 1_000_003 + number) % 2**63)
-                with accelerator.autocast():
-                    loss, values = loss_function(model, _to_device(batch, accelerator.device))
-                    accelerator.backward(loss)
-                for name, value in {"loss": float(loss.detach()), **values}.items():
-                    sums[name] = sums.get(name, 0.0) + value / config.accumulation
-            average_gradients(inner.parameters(), world)
-            norm = float(accelerator.clip_grad_norm_(model.parameters(), config.clip_norm))
-            if math.isfinite(norm):
-                optimizer.step()
-                strange = 0
-            else:
-                strange += 1
-                if strange == 20:
-                    raise UserError(
-                        "the gradient was not finite for 20 steps; lower the learning rates or mend the data"
-                    )
-            optimizer.zero_grad()
-            step, summed = step + 1, summed + 1
-            sums["gradient_norm"] = sums.get("gradient_norm", 0.0) + (norm if math.isfinite(norm) else 0.0)
-            average.update(inner, step)
-            if step % config.log_every == 0:
-                means = {name: value / summed for name, value in sums.items()}
-                sums, summed = {}, 0
-                means |= {"rate_factor": factor, "minutes": elapsed() / 60}
+                number, batch = state.next_batch + rank, pending.result()
+                state.next_batch += world
+                pending = ahead.submit(objective.batch, state.next_batch + rank)
+                yield number, to_device(batch, accelerator.device)
+
+        while not over():
+            factor = rate_factor(config, state.step, elapsed())
+            network.train()
+            batches: Any = next_batches()
+            if len(learners) > 1:
+                batches = list(batches)
+            finite = True
+            for learner in learners:
+                norm = learner.step(accelerator, batches, factor, add)
+                finite = finite and math.isfinite(norm)
+            state.strange = 0 if finite else state.strange + 1
+            if state.strange == MOST_STRANGE_STEPS:
+                raise UserError(
+                    f"the gradient was not finite for {MOST_STRANGE_STEPS} steps; lower the learning rates "
+                    "or fix the data"
+                )
+            state.step += 1
+            state.summed += 1
+            average.update(network, state.step)
+            if state.step % config.log_every == 0:
+                means = {name: value / state.summed for name, value in sums.items()} | {"rate_factor": factor}
+                sums.clear()
+                state.summed = 0
                 if metrics is not None:
-                    metrics.write(step, means)
-                    log(f"step {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in means.items()))
-            if evaluate is not None and step % config.evaluate_every == 0:
-                _evaluate(inner, average, evaluate, metrics, step, elapsed(), log)
-                accelerator.wait_for_everyone()
-            if step % config.save_every == 0 and step < config.steps:
+                    metrics.write(state.step, means)
+                    log(_line(state.step, means | {"minutes": elapsed() / 60}))
+            if state.step % config.evaluate_every == 0:
+                evaluate()
+            stop = any_process(should_stop())
+            if stop or (state.step % config.save_every == 0 and state.step < config.steps):
                 save()
-            if _any_process(accelerator, should_stop()):
-                save()
+            if stop:
                 pending.cancel()
                 return False
         pending.cancel()
     save()
-    if evaluate is not None and step % config.evaluate_every:
-        _evaluate(inner, average, evaluate, metrics, step, elapsed(), log)
-    with torch.no_grad():
-        inner.load_state_dict({**inner.state_dict(), **average.weights})
+    if state.evaluated < state.step and objective.evaluate is not None:
+        evaluate()
+        save()
+    if stopping is not None and any_process(bool(stopping.history)):
+        stopping.restore(network, folder)
+    else:
+        with torch.no_grad():
+            network.load_state_dict({**network.state_dict(), **average.weights})
     accelerator.wait_for_everyone()
     return True
 
 
-def _any_process(accelerator: Any, answer: bool) -> bool:
-    """Whether any process says yes: all must leave the loop at the same step."""
-    if accelerator.num_processes == 1:
-        return answer
-    return bool(accelerator.reduce(torch.tensor(float(answer), device=accelerator.device), "sum") > 0)
+class _Learner:
+    """A turn with its optimiser.
+
+    Gradients of several processes are averaged by DistributedDataParallel around the loss, so that a loss may call its
+    network as often and by whatever method it likes; layers that a process drops are found to be unused.
+    """
+
+    def __init__(self, number: int, turn: Turn, prefix: str, network: nn.Module, rates: Sequence[float], config: Any):
+        learning = {id(parameter) for group in turn.groups for parameter in group}
+        self.parameters = [parameter for parameter in network.parameters() if id(parameter) in learning]
+        if len(self.parameters) != len(learning):
+            raise ValueError("a group has parameters that are not of the objective's network")
+        self._constants = [
+            parameter for parameter in network.parameters() if parameter.requires_grad and id(parameter) not in learning
+        ]
+        self.optimizer: Any = torch.optim.AdamW(
+            [{"params": group, "lr": 0.0} for group in turn.groups], betas=turn.betas, weight_decay=config.weight_decay
+        )
+        self._loss: nn.Module = _Loss(network, turn.loss)
+        self._number, self._prefix, self._rates, self._config = number, prefix, rates, config
+
+    def prepare(self, accelerator: Any) -> None:
+        """For the device and the processes that there are."""
+        self._optimizer = accelerator.prepare_optimizer(self.optimizer)
+        if accelerator.num_processes > 1:
+            with self._alone():
+                self._loss = DistributedDataParallel(
+                    self._loss, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
+                )
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other parameter gets a gradient."""
+        for parameter in self._constants:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in self._constants:
+                parameter.requires_grad_(True)
+
+    def step(self, accelerator: Any, batches: Any, factor: float, add: Callable[[str, float], None]) -> float:
+        """One optimiser step on some micro-batches, left out where the gradient is not finite; returns its norm."""
+        for group, peak in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = peak * factor
+        for place, (number, batch) in enumerate(batches, start=1):
+            # The same numbers for this batch in any layout of processes and after any interruption.
+            torch.manual_seed((self._config.seed * 1_000_003 + number + (self._number << 48)) % 2**63)
+            local = place < self._config.accumulation and isinstance(self._loss, DistributedDataParallel)
+            with self._alone(), self._loss.no_sync() if local else nullcontext(), accelerator.autocast():  # type: ignore[operator]
+                loss, values = self._loss(batch)
+                accelerator.backward(loss)
+            for name, value in {"loss": float(loss.detach()), **values}.items():
+                add(self._prefix + name, value / self._config.accumulation)
+        norm = float(accelerator.clip_grad_norm_(self.parameters, self._config.clip_norm))
+        if math.isfinite(norm):
+            self._optimizer.step()
+        self._optimizer.zero_grad()
+        add(f"{self._prefix}gradient_norm", norm if math.isfinite(norm) else 0.0)
+        return norm
 
 
-def _evaluate(
-    model: nn.Module,
-    average: AveragedWeights,
-    evaluate: Callable[[nn.Module], dict[str, float]],
-    metrics: MetricsLog | None,
-    step: int,
-    seconds: float,
-    log: Callable[[str], None],
-) -> None:
-    if metrics is None:
-        return
-    state = torch.get_rng_state()
-    model.eval()
-    with average.applied(model), torch.no_grad():
-        values = evaluate(model)
-    torch.set_rng_state(state)
-    metrics.write(step, {**values, "minutes": seconds / 60})
-    log(f"step {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items()))
+class _Loss(nn.Module):
+    def __init__(self, network: nn.Module, loss: LossFunction):
+        super().__init__()
+        self.network = network
+        self._function = loss
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        return self._function(self.network, batch)
 
 
-def _to_device(batch: Batch, device: torch.device) -> Batch:
-    if isinstance(batch, Tensor):
-        return batch.to(device)
-    if isinstance(batch, dict):
-        return {key: _to_device(value, device) for key, value in batch.items()}
-    if isinstance(batch, (tuple, list)):
-        return type(batch)(_to_device(value, device) for value in batch)
-    return batch
+def _learners(objective: Objective, config: TrainingConfig) -> list[_Learner]:
+    counts = [len(turn.groups) for turn in objective.turns]
+    if sum(counts) != len(config.learning_rates):
+        raise ConfigError(f"{len(config.learning_rates)} learning_rates for {sum(counts)} groups of parameters")
+    learners = []
+    for number, turn in enumerate(objective.turns):
+        prefix = f"{turn.name}_" if len(counts) > 1 else ""
+        rates = config.learning_rates[sum(counts[:number]) : sum(counts[: number + 1])]
+        learners.append(_Learner(number, turn, prefix, objective.network, rates, config))
+    return learners
+
+
+def _line(step: int, values: dict[str, float]) -> str:
+    return f"step {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
 def _same_settings(stored: dict[str, Any], current: dict[str, Any], checkpoint: Path) -> None:

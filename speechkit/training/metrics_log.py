@@ -12,15 +12,20 @@ from speechkit.io.atomic import write_bytes
 
 
 class MetricsLog:
-    """One JSON object a line: ``{"step": 100, "loss": 1.5, …}``.
+    """One JSON object a line, ``{"step": 100, "loss": 1.5, …}``, without wall-clock: equal runs write equal bytes.
 
-    A resumed run drops the lines behind its checkpoint, and a torn last line with them, so that no step stands twice.
+    Args:
+        path: of the file.
+        lines: how many of the lines that are there belong to the run that goes on; the others are dropped.
+        tensorboard: a folder for TensorBoard's files, which are written from ``step`` on.
+        step: how many steps are done.
     """
 
-    def __init__(self, path: Path, step: int = 0, tensorboard: Path | None = None):
+    def __init__(self, path: Path, lines: int = 0, tensorboard: Path | None = None, step: int = 0):
         self._path = path
-        kept = [line for line in _complete_lines(path) if line["step"] <= step]
-        write_bytes(path, b"".join(msgspec.json.encode(line) + b"\n" for line in kept))
+        kept = path.read_bytes().splitlines(keepends=True)[:lines] if path.is_file() else []
+        self.lines = len(kept)
+        write_bytes(path, b"".join(kept))
         self._mirror: Any = None
         if tensorboard is not None:
             require("tensorboard")
@@ -32,21 +37,8 @@ class MetricsLog:
         """Append one line."""
         with self._path.open("ab") as file:
             file.write(msgspec.json.encode({"step": step, **values}) + b"\n")
+        self.lines += 1
         if self._mirror is not None:
             for name, value in values.items():
                 self._mirror.add_scalar(name, value, step)
             self._mirror.flush()
-
-
-def _complete_lines(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    lines = []
-    for line in path.read_bytes().splitlines():
-        try:
-            value = msgspec.json.decode(line)
-        except msgspec.DecodeError:
-            continue
-        if isinstance(value, dict) and isinstance(value.get("step"), int):
-            lines.append(value)
-    return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from speechkit.training.averaging import AveragedWeights
 
@@ -26,3 +27,19 @@ def test_what_does_not_learn_stays_out_of_the_average():
         assert model[2].bias.item() == 6.0
         assert torch.signbit(model[0].bias).tolist() == [True, False]
     assert model[2].bias.item() == 8.0
+
+
+def test_the_averages_of_torch_change_the_sign_of_zeros_that_stay():
+    """Why `AveragedWeights` is not `torch.optim.swa_utils.AveragedModel`, which also copies all that stays."""
+    model = nn.Linear(2, 1)
+    model.requires_grad_(False)
+    model.bias.fill_(-0.0)
+    theirs = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+    for _ in range(2):
+        theirs.update_parameters(model)
+    assert not torch.signbit(theirs.module.bias).any()
+    average = AveragedWeights(model, 0.5)
+    for step in (1, 2):
+        average.update(model, step)
+    with average.applied(model):
+        assert torch.signbit(model.bias).all()

@@ -1,0 +1,67 @@
+"""Settings of a training, and its schedule; loads no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from speechkit.errors import ConfigError
+
+Precision = Literal["no", "bf16", "auto"]
+"""Of products: float32, bfloat16, or bfloat16 where the device is faster with it."""
+
+
+class TrainingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long and how to train.
+
+    ``learning_rates`` has one peak a parameter group, those of all optimisers in a row. The rate rises for
+    ``warmup_steps`` and falls linearly to zero at ``steps``, or at ``max_minutes`` if that comes first: with it, how
+    far a run gets depends on the machine.
+    """
+
+    steps: int = 1000
+    max_minutes: float | None = None
+    learning_rates: tuple[float, ...] = (1e-3,)
+    warmup_steps: int = 100
+    weight_decay: float = 0.01
+    accumulation: int = 1
+    clip_norm: float = 1.0
+    average_decay: float = 0.998
+    precision: Precision = "no"
+    log_every: int = 25
+    evaluate_every: int = 500
+    save_every: int = 500
+    keep_checkpoints: int = 2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name} is {getattr(self, name)}, it must be at least 1"
+            for name in ("steps", "accumulation", "log_every", "evaluate_every", "save_every", "keep_checkpoints")
+            if getattr(self, name) < 1
+        ]
+        if any(rate < 0 for rate in self.learning_rates):
+            wrong.append(f"learning_rates {self.learning_rates} must not be negative")
+        if wrong:
+            raise ConfigError("; ".join(wrong))
+
+
+def mixed_precision(precision: Precision, device: str) -> Literal["no", "bf16"]:
+    """What ``auto`` is on a device; others stay as they are."""
+    if precision != "auto":
+        return precision
+    import torch
+
+    from speechkit.runtime.device import autocast_dtype
+
+    return "bf16" if autocast_dtype("cpu" if device == "cpu" else "cuda") == torch.bfloat16 else "no"
+
+
+def rate_factor(config: TrainingConfig, step: int, seconds: float) -> float:
+    """The share of the peak learning rate for the step after ``step`` steps and ``seconds`` of training."""
+    done = step / config.steps
+    if config.max_minutes is not None:
+        done = max(done, seconds / (60 * config.max_minutes))
+    rising = (step + 1) / config.warmup_steps if config.warmup_steps else 1.0
+    return max(0.0, min(1.0, rising, 1.0 - done))
