@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +12,11 @@ import msgspec
 
 from speechkit.data.records import Utterance
 from speechkit.errors import ConfigError, UserError
-from speechkit.pipeline import Context, Interrupted
+from speechkit.pipeline import Context
 
 if TYPE_CHECKING:
+    from speechkit.training import Objective
+
     from .config import TrainConfig
 
 
@@ -62,6 +63,17 @@ def prepare(context: Context) -> None:
 
 def train_model(context: Context) -> None:
     """Train for as long as the configuration says; an interrupted run goes on from its checkpoint."""
+    from speechkit.training import train_stage
+
+    config: TrainConfig = context.config
+    peak = config.loop.learning_rates[0]
+    rates = peak * (config.encoder_rate if config.init is not None else 1.0), peak
+    loop = msgspec.structs.replace(config.loop, learning_rates=rates)
+    train_stage(context, ctc_objective, loop, tensorboard=config.tensorboard)
+
+
+def ctc_objective(context: Context) -> Objective:
+    """The model of the configuration, what it learns from and what it is judged by."""
     from speechkit.asr.ctc_training import (
         CtcBatches,
         UpperPart,
@@ -72,12 +84,10 @@ def train_model(context: Context) -> None:
     )
     from speechkit.augment.waveforms import NO_AUGMENTATION
     from speechkit.data.manifest import read_manifest
-    from speechkit.runtime import seed_everything
-    from speechkit.training import train
-    from speechkit.training.loop import mixed_precision
+    from speechkit.training import Objective, Turn
+    from speechkit.training.config import mixed_precision
 
     config: TrainConfig = context.config
-    seed_everything(context.seed)
     vocabulary = tuple(json.loads(Path(context.inputs["vocabulary"]).read_text(encoding="utf-8")))
     rows = list(read_manifest(context.inputs["train"]))
     held_out = list(read_manifest(context.inputs["test"]))[: config.dev_utterances]
@@ -106,38 +116,20 @@ def train_model(context: Context) -> None:
     )
 
     def evaluate(current: Any) -> dict[str, float]:
-        return error_rate(current, judged, len(held_out), vocabulary, own) if judged is not None else {}
+        return error_rate(current, judged, len(held_out), vocabulary, own)
+
+    def save(folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        network.cpu().save_pretrained(folder)
+        if not own:
+            save_hf_processor(folder, vocabulary)
 
     encoder = ("conv1", "conv2", "layers", "encoder_norm") if own else (network.base_model_prefix,)
     learning = [(name, value) for name, value in network.named_parameters() if value.requires_grad]
     lower = [value for name, value in learning if name.startswith(encoder)]
     upper = [value for name, value in learning if not name.startswith(encoder)]
-    peak = config.loop.learning_rates[0]
-    started_from = config.init is not None
-    loop = msgspec.structs.replace(
-        config.loop, learning_rates=(peak * (config.encoder_rate if started_from else 1.0), peak)
-    )
-    done = train(
-        trained,
-        [lower, upper],
-        batches,
-        own_model_loss if own else hugging_face_loss,
-        loop,
-        context.scratch,
-        evaluate=evaluate,
-        should_stop=lambda: context.interrupted,
-        device=context.device,
-        tensorboard=config.tensorboard,
-        log=context.say,
-    )
-    if not done:
-        raise Interrupted
-    shutil.copy(context.scratch / "metrics.jsonl", context.output("metrics.jsonl"))
-    folder = context.output("model")
-    folder.mkdir(exist_ok=True)
-    network.cpu().save_pretrained(folder)
-    if not own:
-        save_hf_processor(folder, vocabulary)
+    turn = Turn(own_model_loss if own else hugging_face_loss, [lower, upper])
+    return Objective(trained, [turn], batches, evaluate if judged is not None else None, save=save)
 
 
 def own_model(config: TrainConfig, vocabulary: tuple[str, ...]) -> Any:

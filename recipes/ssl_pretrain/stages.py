@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ HEADS = ("quantizer.", "project_hid.", "project_q.")
 
 if TYPE_CHECKING:
     from speechkit.encoders.pretraining.batches import WaveformBatches
-    from speechkit.encoders.pretraining.objective import Objective
+    from speechkit.training import Objective
 
     from .config import PrepareConfig, TrainConfig
 
@@ -71,59 +70,22 @@ def _why_unfit(row: Utterance, manifest: Path, config: PrepareConfig) -> tuple[s
 
 def train_encoder(context: Context) -> None:
     """Train for as long as the configuration says; an interrupted run goes on from its checkpoint."""
-    from speechkit.pipeline.processes import process_count, run_together
-
-    run_together(train_together, context, process_count(context.config.processes, context.device))
-
-
-def train_together(context: Context) -> None:
-    """What each process of a training does; the first one writes."""
-    import torch
-
-    from speechkit.data.manifest import read_manifest
-    from speechkit.pipeline.processes import is_first
-    from speechkit.runtime import seed_everything
-    from speechkit.training import train
+    from speechkit.training import train_stage
 
     config: TrainConfig = context.config
-    seed_everything(context.seed)
-    rows = list(read_manifest(context.inputs["train"]))
-    held_out = list(read_manifest(context.inputs["dev"]))
+    train_stage(context, encoder_objective, config.loop, processes=config.processes, tensorboard=config.tensorboard)
+
+
+def encoder_objective(context: Context) -> Objective:
+    """The chosen family on the recordings."""
+    from speechkit.encoders.pretraining.objective import pretraining
+
+    config: TrainConfig = context.config
+    rows = list(context.read("train"))
     batches = waveforms(config, rows, Path(context.inputs["train_manifest"]), 0)
-    judging = waveforms(config, held_out, Path(context.inputs["dev_manifest"]), len(rows))
-    objective = build_objective(config, context, batches)
-    judged = [objective.prepare(judging(number), number) for number in range(config.judged_batches)]
-
-    def evaluate(network: Any) -> dict[str, float]:
-        sums: dict[str, float] = {}
-        device = next(network.parameters()).device
-        for number, batch in enumerate(judged):
-            torch.manual_seed(number)
-            with torch.no_grad():
-                loss, values = objective.loss(network, {name: value.to(device) for name, value in batch.items()})
-            for name, value in {"loss": float(loss), **values}.items():
-                sums[f"dev_{name}"] = sums.get(f"dev_{name}", 0.0) + value / len(judged)
-        return sums
-
-    done = train(
-        objective.network,
-        objective.groups(),
-        lambda number: objective.prepare(batches(number), number),
-        objective.loss,
-        config.loop,
-        context.scratch,
-        evaluate=evaluate if judged else None,
-        should_stop=lambda: context.interrupted,
-        device=context.device,
-        tensorboard=config.tensorboard,
-        log=context.say,
-    )
-    if not done:
-        raise Interrupted
-    if not is_first():
-        return
-    shutil.copy(context.scratch / "metrics.jsonl", context.output("metrics.jsonl"))
-    objective.save(context.output("model"), config.half)
+    judged = waveforms(config, list(context.read("dev")), Path(context.inputs["dev_manifest"]), len(rows))
+    family = chosen_family(config, context, batches)
+    return pretraining(family, batches, lambda folder: family.save(folder, config.half), judged, config.judged_batches)
 
 
 def waveforms(config: TrainConfig, rows: list[Utterance], manifest: Path, first_item: int) -> WaveformBatches:
@@ -142,7 +104,7 @@ def waveforms(config: TrainConfig, rows: list[Utterance], manifest: Path, first_
     )
 
 
-def build_objective(config: TrainConfig, context: Context, batches: WaveformBatches) -> Objective:
+def chosen_family(config: TrainConfig, context: Context, batches: WaveformBatches) -> Any:
     """The chosen family."""
     if config.family == "distilled":
         return distilled(config, batches)
@@ -168,7 +130,7 @@ def build_objective(config: TrainConfig, context: Context, batches: WaveformBatc
     return contrastive(config)
 
 
-def distilled(config: TrainConfig, batches: WaveformBatches) -> Objective:
+def distilled(config: TrainConfig, batches: WaveformBatches) -> Any:
     """A student of a Whisper encoder."""
     from transformers import Wav2Vec2Model
 
@@ -185,7 +147,7 @@ def distilled(config: TrainConfig, batches: WaveformBatches) -> Objective:
     return DistillationObjective(encoder, student, measured, config.teacher_layers, take_over=fresh)
 
 
-def generative(config: TrainConfig) -> Objective:
+def generative(config: TrainConfig) -> Any:
     """Recurrent layers over log-mel frames."""
     from speechkit.encoders.autoregressive import AutoregressiveConfig, AutoregressiveModel, is_autoregressive
     from speechkit.encoders.pretraining.generative import GenerativeObjective
@@ -198,7 +160,7 @@ def generative(config: TrainConfig) -> Objective:
     return GenerativeObjective(AutoregressiveModel(AutoregressiveConfig(width=width, ahead=config.ahead)))
 
 
-def contrastive(config: TrainConfig) -> Objective:
+def contrastive(config: TrainConfig) -> Any:
     """A wav2vec 2.0 with its quantizer."""
     from transformers import Wav2Vec2ForPreTraining
 

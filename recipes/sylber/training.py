@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,15 +13,14 @@ from numpy.typing import NDArray
 
 from speechkit.errors import AudioError, UserError
 from speechkit.io.atomic import write_json
-from speechkit.pipeline import Context, Interrupted
+from speechkit.pipeline import Context
 from speechkit.pipeline.manifests import manifest_of
-from speechkit.pipeline.processes import is_first, process_count, run_together
 
 from .seeds import ABOVE_ZERO, Seeds
 
 if TYPE_CHECKING:
     from speechkit.encoders.pretraining.batches import WaveformBatches
-    from speechkit.syllables.self_distillation import SelfSegmentation
+    from speechkit.training import Objective
 
 CLEARLY_APART = 2.0
 """Deviations between the norms of speech and silence, from which on the norm alone tells them apart."""
@@ -32,65 +30,61 @@ MERGE_SPREAD = 0.05
 
 def train_first(context: Context) -> None:
     """Learn the means of the first segments of the encoder to begin with."""
-    run_together(_train_first, context, process_count(context.config.processes, context.device))
+    _train(context, _first_objective)
 
 
-def _train_first(context: Context) -> None:
-    from speechkit.syllables.self_distillation import SelfSegmentation
-    from speechkit.syllables.syllable_encoder import SyllableEncoder
-
-    config = context.config
-    folder = context.inputs["encoder"]
+def _first_objective(context: Context) -> Objective:
     seeds = msgspec.json.decode(context.inputs["seeds"].read_bytes(), type=Seeds)
-    student, teacher = SyllableEncoder(folder, train_front=config.train_front), SyllableEncoder(folder)
 
-    def objective(name: str) -> SelfSegmentation:
-        return SelfSegmentation(
-            student,
-            teacher,
-            **seeds.settings(list(context.read(name)), manifest_of(context.inputs, f"{name}_manifest")),
-            mixing=config.mixing,
-            noises=recorded_noises(context),
-            seed=config.loop.seed,
-        )
+    def stored(name: str) -> dict[str, Any]:
+        return seeds.settings(list(context.read(name)), manifest_of(context.inputs, f"{name}_manifest"))
 
-    _train(context, objective)
+    return _objective(context, context.inputs["encoder"], stored("train"), stored("dev"))
 
 
 def train_second(context: Context) -> None:
     """Learn from the student of stage 1, cut while training with a cosine that changes from batch to batch."""
     seeds = msgspec.json.decode(context.inputs["seeds"].read_bytes(), type=Seeds)
     cutting = teacher_cutting(context, seeds)
-    work = partial(_train_second, seeds, cutting)
-    run_together(work, context, process_count(context.config.processes, context.device))
+    _train(context, partial(_second_objective, seeds, cutting))
     write_json(context.output("teacher.json"), cutting)
 
 
-def _train_second(seeds: Seeds, cutting: Cutting, context: Context) -> None:
+def _second_objective(seeds: Seeds, cutting: Cutting, context: Context) -> Objective:
     from speechkit.syllables.segments import Segmenter, make_segmenter
-    from speechkit.syllables.self_distillation import SelfSegmentation
-    from speechkit.syllables.syllable_encoder import SyllableEncoder
-
-    config = context.config
-    folder = context.inputs["model"]
-    student, teacher = SyllableEncoder(folder, train_front=config.train_front), SyllableEncoder(folder)
 
     def online(merge: float) -> Segmenter:
         return make_segmenter("greedy", norm=cutting.norm, merge=merge)
 
-    def objective(_: str) -> SelfSegmentation:
-        return SelfSegmentation(
-            student,
-            teacher,
-            online=online,
-            speech=None if cutting.silence_by == "norm" else seeds.speech_runs,
-            merge_range=cutting.merge_range,
-            mixing=config.mixing,
-            noises=recorded_noises(context),
-            seed=config.loop.seed,
-        )
+    speech = None if cutting.silence_by == "norm" else seeds.speech_runs
+    segments = {"online": online, "speech": speech, "merge_range": cutting.merge_range}
+    return _objective(context, context.inputs["model"], segments, segments)
 
-    _train(context, objective)
+
+def _train(context: Context, make_objective: Callable[[Context], Objective]) -> None:
+    from speechkit.training import train_stage
+
+    config = context.config
+    train_stage(context, make_objective, config.loop, processes=config.processes, tensorboard=config.tensorboard)
+
+
+def _objective(context: Context, folder: Path, learnt: dict[str, Any], judged: dict[str, Any]) -> Objective:
+    """A student that begins as its teacher does, with the segments to learn from and those to judge by."""
+    from speechkit.encoders.pretraining.objective import pretraining
+    from speechkit.syllables.self_distillation import SelfSegmentation
+    from speechkit.syllables.syllable_encoder import SyllableEncoder
+
+    config = context.config
+    student, teacher = SyllableEncoder(folder, train_front=config.train_front), SyllableEncoder(folder)
+    noises = recorded_noises(context)
+    family, judge = (
+        SelfSegmentation(student, teacher, **segments, mixing=config.mixing, noises=noises, seed=config.loop.seed)
+        for segments in (learnt, judged)
+    )
+    if not family.groups()[0]:
+        raise UserError("nothing of the encoder learns; keep at least one layer")
+    batches, judging = training_batches(context, "train"), training_batches(context, "dev")
+    return pretraining(family, batches, family.save, judging, config.judged_batches, judge)
 
 
 class Cutting(msgspec.Struct, frozen=True):
@@ -179,49 +173,3 @@ def recorded_noises(context: Context) -> list[NDArray[np.float32]]:
     if not noises:
         raise UserError(f"{manifest}: holds no noise; give some, or leave noise_manifest out for white noise alone")
     return noises
-
-
-def _train(context: Context, objective_of: Callable[[str], SelfSegmentation]) -> None:
-    """Train the objective of ``train``, watched by that of ``dev``, which has the same networks."""
-    import torch
-
-    from speechkit.runtime import seed_everything
-    from speechkit.training import train
-
-    config = context.config
-    seed_everything(context.seed)
-    objective, judge = objective_of("train"), objective_of("dev")
-    batches, judging = training_batches(context, "train"), training_batches(context, "dev")
-    judged = [judge.prepare(judging(number), number) for number in range(config.judged_batches)]
-
-    def evaluate(network: Any) -> dict[str, float]:
-        sums: dict[str, float] = {}
-        device = next(network.parameters()).device
-        with torch.no_grad():
-            for batch in judged:
-                loss, values = judge.loss(network, {name: value.to(device) for name, value in batch.items()})
-                for name, value in {"loss": float(loss), **values}.items():
-                    sums[f"dev_{name}"] = sums.get(f"dev_{name}", 0.0) + value / len(judged)
-        return sums
-
-    if not objective.groups()[0]:
-        raise UserError("nothing of the encoder learns; keep at least one layer")
-    done = train(
-        objective.network,
-        objective.groups(),
-        lambda number: objective.prepare(batches(number), number),
-        objective.loss,
-        config.loop,
-        context.scratch,
-        evaluate=evaluate if judged else None,
-        should_stop=lambda: context.interrupted,
-        device=context.device,
-        tensorboard=config.tensorboard,
-        log=context.say,
-    )
-    if not done:
-        raise Interrupted
-    if not is_first():
-        return
-    shutil.copy(context.scratch / "metrics.jsonl", context.output("metrics.jsonl"))
-    objective.save(context.output("model"))

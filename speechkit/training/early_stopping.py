@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from speechkit.errors import UserError
+from speechkit.errors import ConfigError, UserError
 from speechkit.io.atomic import atomic_path
 
 WORST = 1e30
@@ -51,9 +51,15 @@ class EarlyStopping:
         return len(costs) - 1 - costs.index(min(costs)) >= self._patience
 
     def look(self, values: dict[str, float], network: nn.Module, folder: Path) -> None:
-        """Take in an evaluation; weights that are the best so far are kept as ``folder/best.safetensors``."""
+        """Take in an evaluation; weights that are the best so far are kept as ``folder/best.safetensors``.
+
+        Raises:
+            ConfigError: if it does not hold the number.
+        """
         from safetensors.torch import save_file
 
+        if self._measure not in values:
+            raise ConfigError(f"no {self._measure} to stop training by; an evaluation gives {', '.join(values)}")
         value = values[self._measure]
         value = value if math.isfinite(value) else self._sign * WORST
         if self._sign * value < min(self._costs, default=math.inf):

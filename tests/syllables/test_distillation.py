@@ -23,7 +23,7 @@ from speechkit.syllables.self_distillation import (
     segment_targets,
 )
 from speechkit.syllables.syllable_encoder import SyllableEncoder
-from speechkit.training import TrainingConfig, train
+from speechkit.training import Objective, TrainingConfig, Turn, train
 
 SYLLABLE = 10
 """Frames of a made-up syllable; every fourth is silence."""
@@ -101,16 +101,8 @@ def run(objective, batches, folder, steps=60, stop_after=None):
         calls.append(0)
         return stop_after is not None and len(calls) >= stop_after
 
-    return train(
-        objective.network,
-        objective.groups(),
-        batch,
-        objective.loss,
-        config,
-        folder,
-        should_stop=stop,
-        log=lambda _: None,
-    )
+    turn = Turn(objective.loss, objective.groups())
+    return train(Objective(objective.network, [turn], batch), config, folder, should_stop=stop, log=lambda _: None)
 
 
 @given(

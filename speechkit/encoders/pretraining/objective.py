@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor, nn
 
+from speechkit.training.objective import Objective, Turn, mean_losses
 
-class Objective(Protocol):
+WaveformBatch = dict[str, Tensor]
+
+
+class Family(Protocol):
     """A family of pre-training with its network: what a batch holds, what is minimised, what is kept."""
 
     @property
@@ -18,14 +23,39 @@ class Objective(Protocol):
     def groups(self) -> list[list[nn.Parameter]]:
         """Parameters by learning rate; two groups where some of them start from a teacher's."""
 
-    def prepare(self, batch: dict[str, Tensor], number: int) -> dict[str, Tensor]:
+    def prepare(self, batch: WaveformBatch, number: int) -> WaveformBatch:
         """A batch of `WaveformBatches` with what this family adds: masks, targets.
 
         A function of its arguments alone, so that an interrupted run goes on as if it had not been.
         """
 
-    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, model: nn.Module, batch: WaveformBatch) -> tuple[Tensor, dict[str, float]]:
         """The mean loss and numbers to log."""
 
-    def save(self, folder: Path, half: bool = False) -> None:
-        """Write the encoder as `load_encoder` and transformers read it; ``half``: in float16."""
+
+def pretraining(
+    family: Family,
+    batches: Callable[[int], WaveformBatch],
+    save: Callable[[Path], None],
+    judged: Callable[[int], WaveformBatch],
+    judged_batches: int,
+    judge: Family | None = None,
+) -> Objective:
+    """The objective of a family.
+
+    Args:
+        family: what is learnt.
+        batches: `WaveformBatches` to learn from.
+        save: writes the encoder into a folder, as `load_encoder` reads it.
+        judged: batches of held-out recordings, to look how training goes.
+        judged_batches: how many of these.
+        judge: of the same network, prepares the held-out batches where their targets are stored apart.
+    """
+    judge = judge or family
+    return Objective(
+        family.network,
+        [Turn(family.loss, family.groups())],
+        lambda number: family.prepare(batches(number), number),
+        mean_losses(judge.loss, [judge.prepare(judged(number), number) for number in range(judged_batches)]),
+        save=save,
+    )

@@ -34,8 +34,7 @@ from speechkit.slue.systems.summary_decoder import Symbols
 from speechkit.slue.systems.system_spec import Head, SystemConfig, SystemSpec, make_head, read_spec
 from speechkit.slue.systems.targets import make_targets
 from speechkit.slue.systems.trainable_encoder import TrainableEncoder
-from speechkit.training import train
-from speechkit.training.early_stopping import EarlyStopping
+from speechkit.training import EarlyStopping, Objective, Turn, train
 
 STATISTICS_ITEMS = 64
 
@@ -147,7 +146,6 @@ def train_system(
     targets = make_targets(spec)
     batches = ExampleBatches(examples, inputs, targets, config.batch_seconds, seed, passages)
     looks = ExampleBatches(judged, judged_inputs, targets, config.batch_seconds, seed, passages)
-    stopping = EarlyStopping(work, config.patience, config.loop.evaluate_every)
     loop = config.loop
     groups = [[value for value in model.head.parameters() if value.requires_grad]]
     if model.encoder is not None:
@@ -155,27 +153,16 @@ def train_system(
         loop = msgspec.structs.replace(loop, learning_rates=(peak, peak * config.encoder_rate))
         groups.append([value for value in model.encoder.parameters() if value.requires_grad])
 
-    def evaluate(current: nn.Module) -> dict[str, float]:
-        values = _look(current, looks, device)
-        stopping.look(current, -values.get("exact", 0.0) if config.stop_on == "accuracy" else values["loss"])
-        return {f"dev_{name}": value for name, value in values.items()}
-
-    if not stopping.over:
-        done = train(
-            model,
-            groups,
-            batches,
-            lambda current, batch: current(batch),
-            loop,
-            work,
-            evaluate=evaluate,
-            should_stop=lambda: stopping.over or should_stop(),
-            device=device,
-            log=log,
-        )
-        if not done and not stopping.over:
-            return False
-    stopping.restore(model)
+    by_accuracy = config.stop_on == "accuracy"
+    objective = Objective(
+        model,
+        [Turn(lambda current, batch: current(batch), groups)],
+        batches,
+        lambda current: _look(current, looks, device),
+        EarlyStopping("dev_exact" if by_accuracy else "dev_loss", config.patience, higher_is_better=by_accuracy),
+    )
+    if not train(objective, loop, work, should_stop=should_stop, device=device, log=log):
+        return False
     save_system(folder, spec, model.cpu())
     return True
 
@@ -272,7 +259,7 @@ def _spec(task: str, config: SystemConfig, encoder: Encoder, examples: Sequence[
 
 @torch.no_grad()
 def _look(model: nn.Module, looks: ExampleBatches, device: str) -> dict[str, float]:
-    """Means over the development examples."""
+    """Means over the development examples, ``dev_`` before their names."""
     sums: dict[str, float] = {}
     total = 0
     for count, batch in looks.in_order():
@@ -280,7 +267,7 @@ def _look(model: nn.Module, looks: ExampleBatches, device: str) -> dict[str, flo
         for name, value in {"loss": float(loss), **values}.items():
             sums[name] = sums.get(name, 0.0) + count * value
         total += count
-    return {name: value / total for name, value in sums.items()}
+    return {f"dev_{name}": value / total for name, value in sums.items()}
 
 
 def save_system(folder: Path, spec: SystemSpec, model: EndToEndModel) -> None:

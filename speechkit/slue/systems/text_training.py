@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from speechkit.errors import ConfigError, UserError
 from speechkit.slue.fields import Options
@@ -134,8 +133,7 @@ def train_text_model(
     import torch
 
     from speechkit.io.atomic import write_json
-    from speechkit.training import TrainingConfig, train
-    from speechkit.training.checkpoint import latest_checkpoint
+    from speechkit.training import EarlyStopping, Objective, TrainingConfig, Turn, train
 
     if not train_rows or not dev_rows:
         raise UserError(f"{len(train_rows)} rows to train on and {len(dev_rows)} to choose by; give both")
@@ -150,25 +148,7 @@ def train_text_model(
     if result.complete:
         log(f"{folder}: is complete, best {result.measure} {result.best:.4f}")
         return result
-    checkpoint = latest_checkpoint(folder / "checkpoints")
-    done = 0 if checkpoint is None else int(checkpoint.name.removeprefix("step-")) // config.evaluate_every
-    # What was scored after the checkpoint is scored again.
-    result.scores = result.scores[:done]
-
-    def evaluate(current: Any) -> dict[str, float]:
-        value = score_examples(task, (current, tokenizer, loaded[2]), dev_rows, device)
-        if value > max(result.scores, default=-1.0):
-            model.save_pretrained(folder / "model")
-            tokenizer.save_pretrained(folder / "model")
-        result.scores.append(value)
-        write_json(state_path, result)
-        return {result.measure: value}
-
-    def patience_is_over() -> bool:
-        if len(result.scores) <= config.patience:
-            return False
-        return int(np.argmax(result.scores)) < len(result.scores) - config.patience
-
+    write_json(state_path, result)
     loop = TrainingConfig(
         steps=config.steps,
         learning_rates=(config.learning_rate or (1e-3 if config.init == "scratch" else 3e-5),),
@@ -188,19 +168,19 @@ def train_text_model(
         max_pieces=config.max_pieces,
         seed=config.seed,
     )
-    complete = train(
+    stopping = EarlyStopping(result.measure, config.patience, higher_is_better=True)
+    objective = Objective(
         model,
-        [list(model.parameters())],
+        [Turn(lambda current, batch: (current(**batch).loss, {}), [list(model.parameters())])],
         batches,
-        lambda m, batch: (m(**batch).loss, {}),
-        loop,
-        folder,
-        evaluate=evaluate,
-        should_stop=lambda: patience_is_over() or should_stop(),
-        device=device,
-        log=log,
+        lambda current: {result.measure: score_examples(task, (current, tokenizer, loaded[2]), dev_rows, device)},
+        stopping,
     )
-    result.complete = complete or patience_is_over()
+    result.complete = train(objective, loop, folder, should_stop=should_stop, device=device, log=log)
+    result.scores = stopping.history
+    if result.complete:
+        model.save_pretrained(folder / "model")
+        tokenizer.save_pretrained(folder / "model")
     write_json(state_path, result)
     return result
 

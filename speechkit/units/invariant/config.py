@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from speechkit.errors import ConfigError
-from speechkit.training.loop import Precision
+from speechkit.training.config import Precision
 from speechkit.units.invariant.head import HeadConfig
 
 NextRound = Literal["fresh", "clusters", "same"]

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from speechkit.encoders.feature_statistics import feature_statistics
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import UserError
-from speechkit.training import TrainingConfig, train
+from speechkit.training import Objective, TrainingConfig, Turn, train
 from speechkit.units.codebook import Codebook
 from speechkit.units.deduplication import deduplicate
 from speechkit.units.invariant.batches import Batches, Read, invariant_loss
@@ -178,17 +178,14 @@ def train_invariant(
                 epochs,
                 seed + number,
             )
-            groups = network.learn(config.learns)
+            turn = Turn(invariant_loss, network.learn(config.learns))
             done = train(
-                network,
-                groups,
-                batches,
-                invariant_loss,
-                _loop(config, batches.steps, seed + number, len(groups)),
+                Objective(network, [turn], batches),
+                _loop(config, batches.steps, seed + number, len(turn.groups)),
                 place,
                 should_stop=should_stop,
                 device=device,
-                log=lambda line, number=number: log(f"round {number}, {line}"),  # type: ignore[misc]
+                log=lambda line, number=number: log(f"round {number}, {line}"),
             )
             if not done:
                 raise Stopped

@@ -16,7 +16,7 @@ from speechkit.encoders.pretraining.sizes import student_config
 from speechkit.encoders.pretraining.teacher import WhisperTeacher, read_whisper_encoder
 from speechkit.errors import UserError
 from speechkit.io.audio import write_audio
-from speechkit.training import TrainingConfig, train
+from speechkit.training import Objective, TrainingConfig, Turn, train
 
 HOP = 320
 
@@ -122,15 +122,8 @@ def test_training_lowers_the_distance_and_the_folder_loads_as_wav2vec2(encoder, 
         steps=30, learning_rates=(2e-3, 5e-4), warmup_steps=3, log_every=5, evaluate_every=30, save_every=30
     )
     logged = []
-    assert train(
-        objective.network,
-        objective.groups(),
-        batches,
-        objective.loss,
-        config,
-        tmp_path / "run",
-        log=logged.append,
-    )
+    turn = Turn(objective.loss, objective.groups())
+    assert train(Objective(objective.network, [turn], batches), config, tmp_path / "run", log=logged.append)
     losses = [float(line.split("loss ")[1].split(",")[0]) for line in logged if "loss" in line]
     assert losses[-1] < 0.7 * losses[0]
     objective.save(tmp_path / "model")

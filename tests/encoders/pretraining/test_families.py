@@ -14,6 +14,7 @@ from speechkit.encoders.pretraining.contrastive import ContrastiveObjective, con
 from speechkit.encoders.pretraining.frames import EDGE, sample_mask
 from speechkit.encoders.pretraining.generative import GenerativeObjective
 from speechkit.encoders.pretraining.masking import negatives, span_masks
+from speechkit.encoders.pretraining.objective import pretraining
 from speechkit.encoders.pretraining.predictive import IGNORED, PredictiveObjective
 from speechkit.encoders.pretraining.sizes import sized_config
 from speechkit.encoders.stages import write_layers
@@ -82,15 +83,7 @@ def learn(objective, batches, folder, steps, rate=2e-3):
     config = TrainingConfig(
         steps=steps, learning_rates=(rate,), warmup_steps=5, log_every=5, evaluate_every=steps, save_every=steps
     )
-    train(
-        objective.network,
-        objective.groups(),
-        lambda number: objective.prepare(batches(number), number),
-        objective.loss,
-        config,
-        folder,
-        log=logged.append,
-    )
+    train(pretraining(objective, batches, objective.save, batches, 0), config, folder, log=logged.append)
     return [dict((part.rsplit(" ", 1)) for part in line.split(": ", 1)[1].split(", ")) for line in logged]
 
 
