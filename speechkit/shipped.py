@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec
 from operator import attrgetter
@@ -84,17 +85,29 @@ def find_type(name: str) -> Any:
 
 
 class LoadFirst:
-    """Pickles as the import of a function's module, wherever `load_module` took it from.
+    """Pickles as the import of a function's module, and those of functions bound to it by `functools.partial`.
 
     A spawned process finds classes and functions by the names of their modules, which it has not loaded yet. Put this
     before them among the arguments of a process.
     """
 
     def __init__(self, function: Callable[..., object]) -> None:
-        self._folder, self._module = _origin(function.__module__)
+        self._modules = [_origin(module) for module in _modules(function)]
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        return (bool, ()) if self._folder is None else (load_module, (self._folder, self._module))
+        return _load_all, ([(folder, name) for folder, name in self._modules if folder is not None],)
+
+
+def _load_all(modules: list[tuple[Path, str]]) -> None:
+    for folder, name in modules:
+        load_module(folder, name)
+
+
+def _modules(function: Callable[..., object]) -> list[str]:
+    """Where a function is defined, and those that are bound to it."""
+    if not isinstance(function, partial):
+        return [function.__module__]
+    return [name for each in (function.func, *function.args) if callable(each) for name in _modules(each)]
 
 
 def _origin(module: str) -> tuple[Path | None, str]:

@@ -1,4 +1,8 @@
-"""A whole-set stage in several processes of one machine that compute together, as a training on several GPUs does."""
+"""A whole-set stage in several processes of one machine that compute together, as a training on several GPUs does.
+
+torchrun starts processes, too, but neither passes on a request to stop nor says in one sentence why a process failed:
+``test_a_request_to_stop_reaches_all``, ``test_a_failure_ends_the_others_and_is_told``.
+"""
 
 from __future__ import annotations
 
@@ -55,6 +59,7 @@ def run_together(function: Callable[[Context], None], context: Context, count: i
     rendezvous = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
     # Threads that wait for one another cost more than they give, and are counted when torch is imported.
     threads = {"OMP_NUM_THREADS": str(max(1, available_cpus() // count))} if context.device == "cpu" else {}
+    quiet = {"TORCH_CPP_LOG_LEVEL": "ERROR"}  # it warns where a first step happens to use all layers
     processes: list[tuple[BaseProcess, Connection]] = []
     try:
         for rank in range(count):
@@ -62,7 +67,7 @@ def run_together(function: Callable[[Context], None], context: Context, count: i
             named = {**rendezvous, "RANK": str(rank), "LOCAL_RANK": str(rank), PLACE: str(rank)}
             arguments = (LoadFirst(function), function, far, theirs, stop)
             process = spawning.Process(target=_serve, args=arguments, daemon=True)
-            with _environment({**named, **threads}):
+            with _environment({**quiet, **named, **threads}):
                 process.start()
             theirs.close()
             processes.append((process, ours))
