@@ -188,8 +188,7 @@ class CompareConfig(msgspec.Struct, frozen=True):
 def compare(context: Context) -> None:
     """Score all systems of each task over the same draws, and write the table and the page."""
     from speechkit.io.atomic import write_json, write_text
-    from speechkit.report.page import write_page
-    from speechkit.report.slue_encoders_page import markdown, page
+    from speechkit.report.slue_encoders_page import markdown, write_encoders_page
     from speechkit.slue.fields import Options
 
     config, predictions = context.config, Path(context.inputs["predictions"])
@@ -215,7 +214,7 @@ def compare(context: Context) -> None:
     write_json(context.output("scores.json"), comparison)
     text = markdown(comparison)
     write_text(context.output("table.md"), text)
-    write_page(context.output("report.html"), page(comparison))
+    write_encoders_page(context.output("report.html"), comparison)
     for line in text.splitlines():
         context.say(line)
 

@@ -232,7 +232,7 @@ class ReportConfig(msgspec.Struct, frozen=True):
 def report(context: Context) -> None:
     """Score everything against the labels, the groups drawn whole for the intervals."""
     from speechkit.io.atomic import write_json, write_text
-    from speechkit.report.slue_intents_page import markdown, page
+    from speechkit.report.slue_intents_page import markdown, write_intents_page
     from speechkit.slue.learning_curves import learning_curves
 
     config = context.config
@@ -241,11 +241,11 @@ def report(context: Context) -> None:
         list(context.read("items")), predictions, confidence=config.confidence, resamples=config.resamples
     )
     write_json(context.output("scores.json"), curves)
-    lines = markdown(curves)
-    write_text(context.output("table.md"), "\n".join(lines) + "\n")
-    for line in lines:
+    text = markdown(curves)
+    write_text(context.output("table.md"), text)
+    for line in text.splitlines():
         context.say(line)
-    write_text(context.output("report.html"), page(curves, config.title, config.confidence))
+    write_intents_page(context.output("report.html"), curves, title=config.title, confidence=config.confidence)
 
 
 MANIFEST = external("manifest", schema=Utterance)

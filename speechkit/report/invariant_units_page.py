@@ -28,9 +28,9 @@ def distances_table(report: InvariantReport) -> Table:
                     ued = percent(score.ued, score.interval)
                     cell = percent(reduction.reduction, reduction.interval, digits=0) if reduction else ""
                     rows.append([str(each.layer), str(each.clusters), kind, system, ued, cell])
-    return Table(
-        ["layer", "K", "change", "quantizer", "UED, %", Column("reduction, %", numeric=True)], rows, "By change"
-    )
+    names = ["layer", "K", "change", "quantizer", "UED, %"]
+    last = Column("reduction, %", numeric=True, interval="95 %")
+    return Table([*names, last], rows, "By change")
 
 
 def quality_table(report: InvariantReport) -> Table:

@@ -49,16 +49,14 @@ def write_page(
     path: Path | str,
     template: str,
     *,
-    title: str = "",
+    title: str,
     lang: str = "en",
     styles: Iterable[str] = (),
     scripts: Iterable[str] = (),
     **context: Any,
 ) -> Path:
     """Write a page atomically and return its path; arguments as in `render`."""
-    page = template
-    if title:  # the other way goes when all pages are templates
-        page = render(template, title=title, lang=lang, styles=styles, scripts=scripts, **context)
+    page = render(template, title=title, lang=lang, styles=styles, scripts=scripts, **context)
     write_bytes(path, page.encode("utf-8"))
     return Path(path)
 
@@ -98,18 +96,6 @@ def render(
     )
     # A NUL or lone surrogate has no place in HTML.
     return page.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
-
-
-def render_page(title: str, body: Iterable[Any], *, styles: Iterable[str] = ()) -> str:
-    """A document around markup; goes when all pages are templates."""
-    from speechkit.report.markup import join
-
-    page = environment().from_string("{% extends 'page.html' %}{% block main %}{{ body }}{% endblock %}")
-    style, script = "\n".join([asset("page.css"), *styles]), "\n".join(["'use strict';", asset("player.js")])
-    policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; media-src data: blob:; "
-    policy += "img-src data:; base-uri 'none'; form-action 'none'"
-    texts = {"title": title, "lang": "en", "style": Markup(style), "script": Markup(script), "policy": policy}
-    return page.render(body=join(body), **texts)
 
 
 def data_block(identifier: str, value: object, most: int | None = None) -> Markup:

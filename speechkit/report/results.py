@@ -295,6 +295,8 @@ HTML = _Format(
 
 
 def _shown(cell: Any, part: Part, form: _Format) -> str:
+    if part == "interval" and not isinstance(cell, Value):
+        return form.escape(ABSENT) if cell is None else ""
     if isinstance(cell, Markup):
         return str(cell) if form is HTML else form.escape(cell.striptags())
     if isinstance(cell, Value):

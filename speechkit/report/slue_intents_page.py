@@ -2,130 +2,70 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from pathlib import Path
 
-from speechkit.metrics.bootstrap import Interval
-from speechkit.report.markup import Markup, data_block, element
-from speechkit.report.page import asset, render_page
-from speechkit.report.svg import HEIGHT, WIDTH, Scale, frame, nice_ticks
-from speechkit.report.table import table
-from speechkit.slue.learning_curves import LearningCurves
-from speechkit.slue.metrics.measures import Measure
+from speechkit.report.page import write_page
+from speechkit.report.results import Column, Table, Value, learning_curve, percent
+from speechkit.slue.learning_curves import CurvePoint, LearningCurves
 
-COLOURS = 6  # of the page's style
+SHOWN = {"command_accuracy": "command accuracy", "slot_f1": "slot F1", "intent_accuracy": "intent accuracy"}
 
 
-def shown(measure: Measure) -> str:
-    """A percentage with its interval."""
-    if measure.value is None:
-        return "–"
-    around = measure.interval
-    return f"{100 * measure.value:.1f}" + (f" ({_between(around)})" if around is not None else "")
+def _value(point: CurvePoint, measure: str) -> Value:
+    return percent(point.measures[measure].value, point.measures[measure].interval)
 
 
-def _between(interval: Interval) -> str:
-    return f"{100 * interval.low:.1f}–{100 * interval.high:.1f}"
+def systems_table(curves: LearningCurves) -> Table:
+    """The systems at the largest share, best first."""
+    rows = [[p.system, p.judged, *(_value(p, measure) for measure in SHOWN)] for p in curves.full_points()]
+    caption = "Systems trained on all recordings of the other folds"
+    return Table(["system", "judged", *(f"{name}, %" for name in SHOWN.values())], rows, caption)
 
 
-def markdown(scores: LearningCurves) -> list[str]:
-    """Two tables: systems at the largest share, and command accuracy by the share of the training recordings."""
-    lines = ["| system | judged | command accuracy, % | slot F1, % |", "|---|---|---|---|"]
-    for point in scores.full_points():
-        cells = [shown(point.measures[name]) for name in ("command_accuracy", "slot_f1")]
-        lines.append(f"| {point.system} | {point.judged} | {' | '.join(cells)} |")
-    shares = sorted({point.share for point in scores.points})
-    lines += [
-        "",
-        "| slot F1, % | " + " | ".join(f"{share:.0%}" for share in shares) + " |",
-        "|---" * (len(shares) + 1) + "|",
+def shares_table(curves: LearningCurves) -> Table:
+    """Slot F1 by the share of the training recordings, of systems with more than one."""
+    shares = sorted({point.share for point in curves.points})
+    values = {(p.system, p.share): percent(p.measures["slot_f1"].value) for p in curves.points}
+    rows = [
+        [system, *(values.get((system, share)) for share in shares)]
+        for system in dict.fromkeys(point.system for point in curves.points)
+        if sum((system, share) in values for share in shares) > 1
     ]
-    at = {(point.system, point.share): point for point in scores.points}
-    for system in dict.fromkeys(point.system for point in scores.points):
-        cells = [
-            f"{100 * (at[system, share].measures['slot_f1'].value or 0):.1f}" if (system, share) in at else "–"
-            for share in shares
-        ]
-        if sum(cell != "–" for cell in cells) > 1:
-            lines.append(f"| {system} | {' | '.join(cells)} |")
-    return lines
+    return Table(["slot F1, %", *(Column(f"{share:.0%}", numeric=True) for share in shares)], rows, "Slot F1 by share")
 
 
-def page(scores: LearningCurves, title: str, confidence: float) -> str:
-    """One file: tables and curves."""
-    full = scores.full_points()
+def markdown(curves: LearningCurves) -> str:
+    """Both tables."""
+    return f"{systems_table(curves).markdown()}\n{shares_table(curves).markdown()}"
+
+
+def write_intents_page(path: Path | str, curves: LearningCurves, *, title: str, confidence: float) -> Path:
+    """One page: tables and curves."""
+    full = curves.full_points()
     slots = sorted({slot for point in full for slot in point.slots})
-    systems = table(
-        ["system", "judged", "command accuracy, %", "slot F1, %", "intent accuracy, %"],
-        [
-            [
-                p.system,
-                str(p.judged),
-                *(shown(p.measures[m]) for m in ("command_accuracy", "slot_f1", "intent_accuracy")),
-            ]
-            for p in full
-        ],
-        caption="Systems trained on all recordings of the other folds",
-        numeric=(1, 2, 3, 4),
-    )
-    each = table(
-        ["system", *slots],
-        [[p.system, *(f"{100 * p.slots.get(slot, 0):.1f}" for slot in slots)] for p in full],
-        caption="F1 of each slot, %",
-        numeric=range(1, len(slots) + 1),
-    )
-    note = (
-        f"{scores.recordings} recordings in {scores.groups} groups; {scores.folds} folds share no group. Intervals "
-        f"cover {confidence:.0%} and draw groups whole. {scores.unknown_values:.1%} of the filled slots have a value "
-        "that no training fold has. A command is right when its intent and all its slots are."
-        + (" All recordings have the same intent: its accuracy says nothing." if scores.intents == 1 else "")
-    )
-    curves = [
-        element("section", element("h2", name), learning_curve(scores, measure, f"{name}, %"))
-        for measure, name in (("command_accuracy", "Command accuracy"), ("slot_f1", "Slot F1"))
-    ]
-    main = element("main", element("h1", title), element("p", note), systems, *curves, element("h2", "Slots"), each)
-    return render_page(title, [main, data_block("scores", scores)], styles=[asset("score.css")])
-
-
-def learning_curve(scores: LearningCurves, measure: str, y_title: str) -> Markup:
-    """A line for each system over the recordings that it was trained on, and the lines' names below."""
-    lines: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    for point in sorted(scores.points, key=lambda point: point.recordings):
-        lines[point.system].append((point.recordings, 100 * (point.measures[measure].value or 0.0)))
-    lines = {system: points for system, points in lines.items() if len(points) > 1}
-    if not lines:
-        return element("p", "One share only: there is no curve.")
-    most = max(place for points in lines.values() for place, _ in points)
-    x, y = Scale(0, most), Scale(0, 100)
-    grid = "".join(f"M0 {HEIGHT * (1 - y(tick)):.1f}H{WIDTH}" for tick in nice_ticks(0, 100))
-    marks = [element("path", class_="grid", d=grid, vector_effect="non-scaling-stroke")]
-    names = []
-    for number, (system, points) in enumerate(lines.items()):
-        style = number % COLOURS
-        places = [(x(place) * WIDTH, HEIGHT * (1 - y(value))) for place, value in points]
-        path = "M" + "L".join(f"{left:.1f} {top:.1f}" for left, top in places)
-        marks.append(
-            element(
-                "path",
-                element("title", system),
-                class_=f"line c{style}",
-                d=path,
-                fill="none",
-                vector_effect="non-scaling-stroke",
+    by_slot = [[p.system, *(percent(p.slots.get(slot, 0.0)) for slot in slots)] for p in full]
+    lines: dict[str, dict[str, list[tuple[float, Value]]]] = {}
+    for point in sorted(curves.points, key=lambda point: point.recordings):
+        for measure in ("command_accuracy", "slot_f1"):
+            name = SHOWN[measure].capitalize().replace("f1", "F1")
+            lines.setdefault(name, {}).setdefault(point.system, []).append((point.recordings, _value(point, measure)))
+    return write_page(
+        path,
+        "slue_intents.html",
+        title=title,
+        styles=["score.css"],
+        curves=curves,
+        confidence=confidence,
+        systems=systems_table(curves),
+        plots={
+            name: learning_curve(
+                of,
+                label=f"{name}, % by the number of training recordings",
+                x_title="training recordings",
+                y_title=f"{name}, %",
+                top=100,
             )
-        )
-        dots = "".join(f"M{left:.1f} {top:.1f}h0" for left, top in places)
-        marks.append(element("path", class_=f"dot c{style}", d=dots, vector_effect="non-scaling-stroke"))
-        last = f"{points[-1][1]:.1f}"
-        names.append(
-            element("li", element("span", class_=f"swatch b{style}"), element("span", system, class_="name"), " ", last)
-        )
-    plot = frame(
-        marks,
-        label=f"{y_title} by the number of training recordings",
-        x_ticks=[(x(tick), f"{tick:g}") for tick in nice_ticks(0, most)],
-        y_ticks=[(y(tick), f"{tick:g}") for tick in nice_ticks(0, 100)],
-        x_title="training recordings",
-        y_title=y_title,
+            for name, of in lines.items()
+        },
+        by_slot=Table(["system", *(Column(slot, numeric=True) for slot in slots)], by_slot, "F1 of each slot, %"),
     )
-    return element("figure", plot, element("ul", names, class_="legend"), class_="curve")

@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from speechkit.metrics.significance import shown_p
-from speechkit.report import results
 from speechkit.report.page import write_page
-from speechkit.report.results import Column, Strong, Table, Value, mark_best, percent
+from speechkit.report.results import Column, Strong, Table, Value, interval_plot, mark_best, percent
 from speechkit.slue.entity_errors import KINDS, EntityErrors
 from speechkit.slue.scoring import Example, PairScore, SlueComparison
 
@@ -82,7 +81,7 @@ def main_plot(scores: SlueComparison) -> Markup | None:
         if system.score.value is not None:
             main = system.score.measures[scores.main]
             systems[system.name] = percent(main.value, main.interval, digits=2)
-    return results.interval_plot(
+    return interval_plot(
         systems,
         label="Main measure of the systems with intervals",
         x_title=f"{scores.main.replace('_', ' ')}, %",
@@ -153,6 +152,3 @@ def entity_tables(entities: Mapping[str, EntityErrors]) -> EntityTables | None:
         Table(["text", "gold", *KINDS, "hallucinated"], counts, "Entities"),
         [(name, Table(columns, rows, f"Entities of {name}")) for name, rows in examples.items() if rows],
     )
-
-
-interval_plot = main_plot  # goes when all pages are templates

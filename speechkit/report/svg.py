@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup, escape
 
@@ -245,13 +244,6 @@ def stacked_bar(parts: Sequence[tuple[str, str, float, str]], *, label: str) -> 
         at += width
     whole = stretched(marks, "stack", f"0 0 {WIDTH} 40", label)
     return shape("figure", whole, shape("ul", *legend, class_="legend"), class_="stacked")
-
-
-def frame(marks: Sequence[Markup], **drawn: Any) -> Markup:
-    """Marks in ``0 0 1000 400`` with axes; goes when all pages are templates."""
-    plot = Plot(Scale(0, 1), Scale(0, 1), grid=False)
-    plot.marks = list(marks)
-    return plot.draw(**drawn)
 
 
 def _anchor(at: float, edge: float = 0.04) -> str:

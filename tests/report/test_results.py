@@ -209,14 +209,14 @@ def test_a_terminal_shows_bold_what_is_strong() -> None:
     from rich.console import Console
 
     out = io.StringIO()
-    table = Table(
-        ["", Column("WER %", interval="95 % interval")], [["a", percent(0.1, _interval(0.05, 0.2))], ["b", None]]
-    )
+    columns = ["", Column("WER %", numeric=True, interval="95 % interval")]
+    table = Table(columns, [["a", percent(0.1, _interval(0.05, 0.2))], ["b", None], ["c", "none"]])
     Console(file=out, width=80).print(table.rich(dash=" - "))
     assert [line.rstrip() for line in out.getvalue().splitlines()] == [
         "   WER %  95 % interval",
         "a   10.0     5.0 - 20.0",
         "b      –              –",
+        "c   none",
     ]
 
 
