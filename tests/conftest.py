@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / ".test_cache"
+STARTS_SLOWLY = {"ray_cluster", "tab"}  # a cluster, a browser
 MOST_WORKERS = 16  # each holds torch and transformers: about 1.5 GB
 
 
@@ -32,11 +33,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that share something costly on one worker: a fixture of their module, or the Ray cluster."""
+    """Keep the tests that share a fixture of their module, or Ray, on one worker; mark those that start slowly."""
     for item in items:
         definitions = getattr(item, "_fixtureinfo", None)
         scopes = {each[-1].scope for each in definitions.name2fixturedefs.values()} if definitions else set()
-        if "ray_cluster" in getattr(item, "fixturenames", ()):
+        slow = STARTS_SLOWLY.intersection(getattr(item, "fixturenames", ()))
+        if slow:
+            item.add_marker(pytest.mark.slow)
+        if "ray_cluster" in slow:
             item.add_marker(pytest.mark.xdist_group("ray"))
         elif "module" in scopes and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))

@@ -57,7 +57,6 @@ def test_a_pool_worker_that_is_killed_loses_nothing(words, tree_digest, stage):
     assert tree_digest(words.folder / "exp") == tree_digest(words.folder / "inline")
 
 
-@pytest.mark.slow
 def test_a_ray_worker_that_is_killed_loses_nothing(words, tree_digest, ray_cluster):
     """Stage case runs as ray tasks, stage noise on ray actors: one of each is killed in the middle."""
     words.run(exp="inline")

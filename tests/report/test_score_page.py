@@ -98,6 +98,7 @@ def test_audio_is_embedded_only_from_inside_the_folders(tmp_path):
     assert clips(None, audio=folder) == 1
 
 
+@pytest.mark.slow
 def test_the_page_opens_without_requests_or_errors_and_its_tabs_work(tmp_path):
     if chromium() is None:
         pytest.skip("no Chromium or Chrome is installed; the page was not opened in a browser")
