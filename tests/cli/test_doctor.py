@@ -48,6 +48,7 @@ def test_a_torchaudio_built_for_another_torch_is_found_by_loading_it(tmp_path, m
 def test_what_is_missing_comes_with_its_install_line(monkeypatch):
     monkeypatch.setattr(doctor, "find_spec", lambda name: None)
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    monkeypatch.setattr(doctor, "_devices", list)  # they are asked for in another process, which takes seconds
     findings = {finding.name: finding for finding in doctor.examine()}
     assert findings["extra ray"].mend == 'pip install "speechkit[ray]"'
     assert findings["tesseract"].mend == "apt-get install tesseract-ocr"
@@ -55,5 +56,6 @@ def test_what_is_missing_comes_with_its_install_line(monkeypatch):
 
 def test_something_wrong_ends_with_1(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "_version", lambda name: None)
+    monkeypatch.setattr(doctor, "_devices", list)
     assert call(["doctor"]) == 1
     assert "-> pip install" in capsys.readouterr().out

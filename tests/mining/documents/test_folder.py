@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from speechkit.cli.main import call
 from speechkit.errors import DocumentError
 from speechkit.mining.documents import (
     DocumentReader,
@@ -120,31 +119,21 @@ def test_a_document_read_alone_names_itself_by_its_path(folder: Path) -> None:
     assert inside.id.startswith("sub_a-")
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    code = "from speechkit.cli.main import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, "documents", *arguments], capture_output=True, text=True, check=False
-    )
-
-
-def test_the_command_writes_records_and_reports_what_it_could_not_read(folder: Path, tmp_path: Path) -> None:
+def test_the_command_writes_records_and_reports_what_it_could_not_read(folder: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "documents.jsonl"
-    done = run(str(folder), "--out", str(out), "--json")
-    assert done.returncode == 0, done.stderr
-    summary = json.loads(done.stdout)
+    assert call(["documents", str(folder), "--out", str(out), "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
     assert [row["sentences"] for row in summary["documents"]] == [1, 1, 1, 1]
     assert len(summary["skipped"]) == 5
     assert [json.loads(line)["path"] for line in out.read_text().splitlines()] == [
         "b.html", "b.txt", "sub/a.TXT", "sub/b.html",
     ]  # fmt: skip
     (folder / "bad.docx").write_bytes(b"no")
-    failed = run(str(folder), "--out", str(out))
-    assert failed.returncode == 2
-    assert "1 of 5 documents could not be read" in failed.stderr
+    assert call(["documents", str(folder), "--out", str(out)]) == 2
+    assert "1 of 5 documents could not be read" in capsys.readouterr().err
     assert len(out.read_text().splitlines()) == 4
 
 
-def test_the_command_refuses_an_empty_folder(tmp_path: Path) -> None:
-    refused = run(str(tmp_path), "--out", str(tmp_path / "d.jsonl"))
-    assert refused.returncode == 2
-    assert "holds no document" in refused.stderr
+def test_the_command_refuses_an_empty_folder(tmp_path: Path, capsys) -> None:
+    assert call(["documents", str(tmp_path), "--out", str(tmp_path / "d.jsonl")]) == 2
+    assert "holds no document" in capsys.readouterr().err
