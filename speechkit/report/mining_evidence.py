@@ -38,12 +38,12 @@ def kept_outcome(utterance: Utterance) -> Outcome:
 def evidence_of(lists: Sequence[Sequence[Outcome]], records: Records) -> dict[tuple[str, str], SentenceMatch]:
     """The alignments' matches of the listed sentences, by recording and sentence."""
     wanted = {(each.match.recording, each.sentence) for shown in lists for each in shown if each.match}
-    found = {}
+    matches = {}
     for alignment in records.alignments():
         for match in alignment.matches:
             if (key := (alignment.recording, match.sentence)) in wanted:
-                found[key] = match
-    return found
+                matches[key] = match
+    return matches
 
 
 def with_evidence(outcome: Outcome, evidence: dict[tuple[str, str], SentenceMatch]) -> Outcome:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from speechkit.data import Utterance, read_jsonl, read_manifest
-from speechkit.errors import UserError
-from speechkit.mining.records import Outcome, PairAlignment, Recording, SelectionSummary
+from speechkit.data import Utterance
+from speechkit.mining.records import Outcome, Recording
 from speechkit.report.mining_data import SPEECH_RATE, MiningReport, RecordingRow, Records
 from speechkit.report.mining_evidence import evidence_of, kept_outcome, with_evidence
 from speechkit.report.mining_views import views_of
@@ -28,7 +26,7 @@ def gather(
     max_views: int = 12,
     listed: int = 8,
     seconds_taken: float | None = None,
-    config: dict[str, object] | None = None,
+    config: Mapping[str, object] | None = None,
     versions: dict[str, str] | None = None,
     commands: Sequence[str] = (),
 ) -> MiningReport:
@@ -61,7 +59,7 @@ def gather(
     lists = [ranked(heap) for heap in (tallies.best, tallies.worst, tallies.borderline)]
     evidence = evidence_of(lists, records)
     best, worst, borderline = ([with_evidence(each, evidence) for each in shown] for shown in lists)
-    heard = {outcome.match.recording for shown in lists for outcome in shown if outcome.match}
+    listened = {outcome.match.recording for shown in lists for outcome in shown if outcome.match}
     summary = records.summary
     return MiningReport(
         title=title,
@@ -84,9 +82,9 @@ def gather(
         views=views_of(records, rows, max_views),
         rows=rows,
         audio_root=str(audio_root),
-        audio_files={each.id: each.audio_filepath for each in records.recordings() if each.id in heard},
+        audio_files={each.id: each.audio_filepath for each in records.recordings() if each.id in listened},
         seconds_taken=seconds_taken,
-        config=config or {},
+        config=dict(config or {}),
         versions=versions or {},
         commands=list(commands),
     )
@@ -103,33 +101,6 @@ def _row(recording: Recording, documents: list[str], tallies: Tallies) -> Record
         tallies.kept[recording.id],
         tallies.rejected[recording.id],
     )
-
-
-def load_report_data(
-    *,
-    recordings: Path | str,
-    alignments: Path | str,
-    outcomes: Path | str,
-    utterances: Path | str,
-    summary: Path | str,
-    **shown: Any,
-) -> MiningReport:
-    """Gather the page's data from the files of the mining stages; ``shown`` as in `gather`.
-
-    Raises:
-        UserError: if a file is missing, damaged or of another kind.
-    """
-    summaries = list(read_jsonl(summary, SelectionSummary))
-    if len(summaries) != 1:
-        raise UserError(f"{summary}: holds {len(summaries)} summaries and one is needed; run the selection stage again")
-    records = Records(
-        recordings=lambda: read_jsonl(recordings, Recording),
-        alignments=lambda: read_jsonl(alignments, PairAlignment),
-        outcomes=lambda: read_jsonl(outcomes, Outcome),
-        utterances=lambda: read_manifest(utterances, Utterance),
-        summary=summaries[0],
-    )
-    return gather(records, **shown)
 
 
 class Tallies:
@@ -181,10 +152,10 @@ class Tallies:
             self._offer(self.worst, -match.probability, outcome)
 
     def _score(self, counts: list[int], probability: float, seconds: float) -> None:
-        place = min(SCORE_BINS - 1, max(0, int(probability * SCORE_BINS)))
-        counts[place] += 1
-        self.score_seconds[place] += seconds
-        self.score_mass[place] += seconds * probability
+        index = min(SCORE_BINS - 1, max(0, int(probability * SCORE_BINS)))
+        counts[index] += 1
+        self.score_seconds[index] += seconds
+        self.score_mass[index] += seconds * probability
 
     def _offer(self, heap: list[tuple[float, str, Outcome]], rank: float, outcome: Outcome) -> None:
         # The recording breaks the tie between two readings of one sentence, so that outcomes are never compared.

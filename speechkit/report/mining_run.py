@@ -9,12 +9,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from speechkit.data import read_jsonl
+from speechkit.data import Utterance, read_jsonl, read_manifest
 from speechkit.errors import UserError
-from speechkit.mining.records import RecognizedText
+from speechkit.mining.records import Outcome, PairAlignment, RecognizedText, Recording, SelectionSummary
 from speechkit.pipeline.folder import current_folder, read_record
-from speechkit.report.mining_data import MiningReport
-from speechkit.report.mining_gather import load_report_data
+from speechkit.report.mining_data import MiningReport, Records
+from speechkit.report.mining_gather import gather
 from speechkit.text import normalizer_for
 
 PACKAGES = ("speechkit", "torch", "numpy", "onnxruntime", "silero-vad", "pypdf")
@@ -81,12 +81,8 @@ def data_of_stages(
     command = ["speechkit", "mine", Path(audio).name, Path(documents).name, "--out", "mined", "--lang", lang]
     command += ["--recognizer", wanted, "--min-precision", f"{precision:g}"]
     seconds = sum(float(fact.get("seconds", 0.0)) for fact in facts.values())
-    return load_report_data(
-        recordings=folders["regions"] / "recordings.jsonl",
-        alignments=folders["refinement"] / "alignments.jsonl",
-        outcomes=folders["selection"] / "outcomes.jsonl",
-        utterances=folders["selection"] / "utterances.jsonl",
-        summary=folders["selection"] / "summary.jsonl",
+    return gather(
+        _records(folders["regions"], folders["refinement"], folders["selection"]),
         title=title,
         audio_root=audio,
         lang=lang,
@@ -98,10 +94,24 @@ def data_of_stages(
     )
 
 
+def _records(regions: Path, refinement: Path, selection: Path) -> Records:
+    summaries = list(read_jsonl(selection / "summary.jsonl", SelectionSummary))
+    if len(summaries) != 1:
+        path = selection / "summary.jsonl"
+        raise UserError(f"{path}: holds {len(summaries)} summaries and one is needed; run the selection stage again")
+    return Records(
+        recordings=lambda: read_jsonl(regions / "recordings.jsonl", Recording),
+        alignments=lambda: read_jsonl(refinement / "alignments.jsonl", PairAlignment),
+        outcomes=lambda: read_jsonl(selection / "outcomes.jsonl", Outcome),
+        utterances=lambda: read_manifest(selection / "utterances.jsonl", Utterance),
+        summary=summaries[0],
+    )
+
+
 def recognizer_of(hypotheses: Path) -> str | None:
     """The name of the recogniser that made the hypotheses; None where there are none."""
-    heard = next(iter(read_jsonl(hypotheses, RecognizedText)), None)
-    return heard.recognizer if heard is not None else None
+    first = next(iter(read_jsonl(hypotheses, RecognizedText)), None)
+    return first.recognizer if first is not None else None
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,14 +121,14 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _versions(lang: str, recognizer: str) -> dict[str, str]:
     normalizer = normalizer_for(lang).spec
-    found = {
+    versions = {
         "Python": platform.python_version(),
         "recogniser": recognizer,
         "normaliser": f"{normalizer.name}, version {normalizer.version}",
     }
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -45,19 +45,9 @@ def environment() -> Environment:
     return made
 
 
-def write_page(
-    path: Path | str,
-    template: str,
-    *,
-    title: str,
-    lang: str = "en",
-    styles: Iterable[str] = (),
-    scripts: Iterable[str] = (),
-    **context: Any,
-) -> Path:
+def write_page(path: Path | str, template: str, **arguments: Any) -> Path:
     """Write a page atomically and return its path; arguments as in `render`."""
-    page = render(template, title=title, lang=lang, styles=styles, scripts=scripts, **context)
-    write_bytes(path, page.encode("utf-8"))
+    write_bytes(path, render(template, **arguments).encode("utf-8"))
     return Path(path)
 
 

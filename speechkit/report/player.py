@@ -13,7 +13,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from speechkit.report.svg import shape
+from speechkit.report.svg import shape, shortened
 
 CLIP_RATE = 16000
 WAVE_COLUMNS = 160
@@ -30,8 +30,7 @@ class Clip(msgspec.Struct, frozen=True):
     @property
     def label(self) -> str:
         """The words in few letters."""
-        text = " ".join(word for word, _, _ in self.words)
-        return text if len(text) <= 80 else text[:79] + "…"
+        return shortened(" ".join(word for word, _, _ in self.words), 80)
 
 
 def read_clip(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 import msgspec
 from markupsafe import Markup, escape
 
-from speechkit.report.svg import COLOURS, Plot, Scale, keys
+from speechkit.report.svg import COLOURS, Plot, Scale, keys, shortened
 
 if TYPE_CHECKING:
     from rich.table import Table as Grid
@@ -356,7 +356,7 @@ def interval_plot(
         if value.low is not None and value.high is not None:
             plot.line([(value.low, y), (value.high, y)], f"whisker {style}")
         plot.dots([(value.estimate or 0.0, y)], f"dot {style}", f"{name}: {value}")
-        names.append((y / len(order), name if len(name) <= 18 else f"{name[:17]}…"))
+        names.append((y / len(order), shortened(name, 18)))
     drawn = plot.draw(label=label, x_title=x_title, y_title="", y_ticks=names, x_count=6)
     return Markup('<div class="wide-axis rows-plot" data-rows="{}">{}</div>').format(len(order), drawn)
 

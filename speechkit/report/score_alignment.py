@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from speechkit.metrics.error_rates import ErrorResult, OperationKind, UtteranceErrors
+from speechkit.report.svg import shortened
 
 PASSAGE_WORDS = 50  # an utterance up to twice as long stays whole
 LONGEST_WORD = 60  # characters shown
@@ -49,8 +50,8 @@ def _passages(result: ErrorResult) -> Iterator[Passage]:
             if o.kind == "insert":
                 errors[min(o.reference_begin, words - 1) // PASSAGE_WORDS] += o.hypothesis_end - o.hypothesis_begin
             elif o.kind != "equal":
-                for place in range(o.reference_begin, o.reference_end):
-                    errors[place // PASSAGE_WORDS] += 1
+                for index in range(o.reference_begin, o.reference_end):
+                    errors[index // PASSAGE_WORDS] += 1
         for index, wrong in enumerate(errors):
             if wrong:
                 begin = index * PASSAGE_WORDS
@@ -68,11 +69,11 @@ def columns(passage: Passage) -> Iterator[Column]:
                     Column("insert", None, w) for w in utterance.hypothesis[o.hypothesis_begin : o.hypothesis_end]
                 )
             continue
-        for place in range(max(begin, o.reference_begin), min(end, o.reference_end)):
-            heard = None
+        for index in range(max(begin, o.reference_begin), min(end, o.reference_end)):
+            hypothesis = None
             if o.kind != "delete":
-                heard = utterance.hypothesis[o.hypothesis_begin + place - o.reference_begin]
-            yield Column(o.kind, utterance.reference[place], heard)
+                hypothesis = utterance.hypothesis[o.hypothesis_begin + index - o.reference_begin]
+            yield Column(o.kind, utterance.reference[index], hypothesis)
 
 
 class Word(msgspec.Struct, frozen=True):
@@ -91,7 +92,7 @@ def words_shown(passage: Passage) -> tuple[list[Word], int]:
 
 
 def _word(step: Column) -> Word:
-    said, heard = _cut(step.reference), _cut(step.hypothesis)
+    said, heard = (shortened(word or "", LONGEST_WORD) for word in (step.reference, step.hypothesis))
     notes = {
         "equal": "",
         "substitute": f"{said} heard as {heard}",
@@ -99,8 +100,3 @@ def _word(step: Column) -> Word:
         "insert": f"{heard} added",
     }
     return Word(step.kind, said, heard, notes[step.kind])
-
-
-def _cut(word: str | None) -> str:
-    text = word or ""
-    return text if len(text) <= LONGEST_WORD else text[: LONGEST_WORD - 1] + "…"

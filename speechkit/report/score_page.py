@@ -18,16 +18,9 @@ from speechkit.report.page import write_page
 from speechkit.report.results import Table, interval_plot, percent
 from speechkit.report.score_alignment import Passage, words_shown, worst_passages
 from speechkit.report.score_audio import ScoreClips
-from speechkit.report.score_tables import (
-    pair_matrix,
-    parts_table,
-    ranks_table,
-    rates_table,
-    shortened,
-    significance_table,
-)
+from speechkit.report.score_tables import pair_matrix, parts_table, ranks_table, rates_table, significance_table
 from speechkit.report.slue_page import settings_table
-from speechkit.report.svg import COLOURS, Plot, Scale, keys
+from speechkit.report.svg import COLOURS, Plot, Scale, keys, shortened
 
 WORST = 25
 CONFUSIONS = 15

@@ -9,13 +9,9 @@ from speechkit.metrics.comparison import Comparison, PairTest, Score, SystemScor
 from speechkit.metrics.comparison import Table as Scores
 from speechkit.metrics.significance import shown_p
 from speechkit.report.results import Column, Strong, Table, Value, mark_best, percent
+from speechkit.report.svg import shortened
 
 SIGNIFICANT = 0.05
-
-
-def shortened(text: str, most: int) -> str:
-    """At most ``most`` characters."""
-    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def rates_table(scores: Scores, confidence: float, first: str = "") -> Table:
@@ -88,10 +84,10 @@ def _cells(pair: PairTest) -> dict[tuple[str, str], Value | None]:
 def parts_of(scores: Scores) -> list[tuple[str, list[dict[str, Score]]]]:
     """The breakdowns at hand: by length, by speaker, by each group."""
     systems = scores.systems
-    found = [("reference words", [s.lengths for s in systems])]
+    parts = [("reference words", [s.lengths for s in systems])]
     if systems[0].speakers:
-        found.append(("speaker", [s.speakers for s in systems]))
-    return found + [(field, [s.groups[field] for s in systems]) for field in systems[0].groups]
+        parts.append(("speaker", [s.speakers for s in systems]))
+    return parts + [(field, [s.groups[field] for s in systems]) for field in systems[0].groups]
 
 
 def parts_table(

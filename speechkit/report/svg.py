@@ -64,6 +64,11 @@ class Series:
     values: Sequence[float]
 
 
+def shortened(text: str, most: int) -> str:
+    """At most ``most`` characters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     """About ``count`` round numbers from low to high, both included where they are round."""
     if not high > low:
