@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.errors import UserError
-from speechkit.metrics.bootstrap import Interval, percentile_interval, resampled_sums, sum_by_group
+from speechkit.metrics.bootstrap import percentile_interval, resampled_sums, sum_by_group
 from speechkit.metrics.error_rates import word_errors
 from speechkit.runtime import item_seed
 from speechkit.slue.entity_errors import EntityErrors, entities_heard, entity_errors
@@ -341,8 +341,3 @@ def _notes(points: Sequence[Point], noise: Noise) -> list[str]:
     if noise.model.words < 2000:
         notes.append(f"the noise was fitted on {noise.model.words:,} words; under 2,000 its confusions are few")
     return notes
-
-
-def shown_interval(interval: Interval | None) -> str:
-    """Both ends in percent, or a dash."""
-    return "–" if interval is None else f"{100 * interval.low:.1f} – {100 * interval.high:.1f}"
