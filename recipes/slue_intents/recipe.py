@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 
 from speechkit.augment.waveforms import NO_AUGMENTATION, AugmentConfig
 from speechkit.data.manifest import read_manifest
 from speechkit.data.records import Utterance
-from speechkit.encoders.load import encoder_digests, listed, safe
+from speechkit.encoders.load import encoder_digests, listed, load_encoder, safe
+from speechkit.encoders.store import FeatureStore
 from speechkit.pipeline import (
     NEUTRAL,
     SHARED,
@@ -28,10 +29,8 @@ from speechkit.pipeline import (
 from speechkit.slue.learning_curves import FoldItem, FoldPrediction, count_right, folds_of
 from speechkit.slue.systems.heads import Pooling
 from speechkit.slue.systems.pipeline import RecognizedText
+from speechkit.slue.systems.system_spec import SystemConfig, read_spec
 from speechkit.training import TrainingConfig
-
-if TYPE_CHECKING:
-    from speechkit.slue.systems.system_spec import SystemConfig
 
 ENCODERS = "log-mel,mfcc,embedded"
 SHARES = (0.1, 0.25, 0.5, 1.0)
@@ -73,7 +72,6 @@ class FeaturesConfig(msgspec.Struct, frozen=True):
 
 def encode(context: Context) -> None:
     """All layers of every recording, once for each encoder."""
-    from speechkit.encoders import load_encoder
     from speechkit.slue.systems.endtoend import cache_layers
 
     names = listed(context.config.encoders)
@@ -109,7 +107,6 @@ class EndToEndConfig(msgspec.Struct, frozen=True):
 
 def train_heads(context: Context) -> None:
     """A head for each encoder, share and fold; what it says of the fold."""
-    from speechkit.encoders.store import FeatureStore
     from speechkit.slue.systems.fold_systems import predict_fold
 
     config, items = context.config, list(context.read("items"))
@@ -118,9 +115,7 @@ def train_heads(context: Context) -> None:
     for done, (name, share, fold) in enumerate(jobs):
         folder = context.scratch / f"{safe(name)}-{share:g}-{fold}"
         layers = FeatureStore(Path(context.inputs["layers"]) / safe(name), "all")
-        shape = {"pooling": config.pooling, "width": config.width, "dropout": config.dropout}
-        settings = _settings(config, fold, encoder=name, **shape)
-        shown = f"{Path(name).name}, frozen"
+        settings, shown = _settings(config, fold, encoder=name), f"{Path(name).name}, frozen"
         predictions += predict_fold(context, shown, settings, items, folder, share=share, fold=fold, layers=layers)
         if share == max(config.shares):
             kept = context.output("systems") / folder.name
@@ -154,12 +149,11 @@ class FineTuneConfig(msgspec.Struct, frozen=True):
 def fine_tune(context: Context) -> None:
     """The encoder trained along, beginning with the heads of `train_heads`."""
     from speechkit.slue.systems.fold_systems import predict_fold
-    from speechkit.slue.systems.system_spec import read_spec
 
     config, items = context.config, list(context.read("items"))
     predictions: list[FoldPrediction] = []
     for fold in folds_of(items)[: config.folds_tuned]:
-        settings = _settings(config, fold, encoder=config.encoder, finetune=True, encoder_rate=config.encoder_rate)
+        settings = _settings(config, fold, finetune=True)
         if heads := sorted(Path(context.inputs["systems"]).glob(f"{safe(config.encoder)}-*-{fold}")):
             head = read_spec(heads[-1]).config
             shape = {"pooling": head.pooling, "width": head.width, "dropout": head.dropout}
@@ -171,15 +165,9 @@ def fine_tune(context: Context) -> None:
 
 
 def _settings(config: EndToEndConfig | FineTuneConfig, fold: int, **options: Any) -> SystemConfig:
-    from speechkit.slue.systems.system_spec import SystemConfig
-
-    return SystemConfig(
-        patience=config.patience,
-        batch_seconds=config.batch_seconds,
-        augment=config.augment,
-        loop=msgspec.structs.replace(config.loop, seed=fold),
-        **options,
-    )
+    """A system's settings: those of the stage that have the same names, and ``options``."""
+    shared = {name: getattr(config, name) for name in SystemConfig.__struct_fields__ if hasattr(config, name)}
+    return SystemConfig(**{**shared, "loop": msgspec.structs.replace(config.loop, seed=fold), **options})
 
 
 class PipelineConfig(msgspec.Struct, frozen=True):
@@ -250,19 +238,13 @@ def report(context: Context) -> None:
 
 MANIFEST = external("manifest", schema=Utterance)
 ITEMS = stage("prepare", "items.jsonl")
+FOLDED = Output("items.jsonl", schema=FoldItem, min_records=4)
 PREDICTIONS = Output("predictions.jsonl", schema=FoldPrediction)
 GPU = Resources(cpus=2, gpus=1)
 recipe = Recipe(
     "slue_intents",
     (
-        Stage(
-            number=1,
-            name="prepare",
-            run=prepare,
-            inputs=(MANIFEST,),
-            outputs=(Output("items.jsonl", schema=FoldItem, min_records=4),),
-            config=PrepareConfig,
-        ),
+        Stage(number=1, name="prepare", run=prepare, inputs=(MANIFEST,), outputs=(FOLDED,), config=PrepareConfig),
         Stage(
             number=2,
             name="features",
