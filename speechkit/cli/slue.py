@@ -141,7 +141,7 @@ def overall(
     ner: Annotated[float, typer.Option(help="Entity F1 with combined tags, percent.")],
 ) -> None:
     """Print the SLUE score of phase 1 from its four parts."""
-    from speechkit.slue.metrics.overall import slue_score
+    from speechkit.slue.metrics.measures import slue_score
 
     value = slue_score(
         wer_voxpopuli=wer_voxpopuli, wer_voxceleb=wer_voxceleb, sentiment_macro_f1=sentiment, ner_micro_f1=ner

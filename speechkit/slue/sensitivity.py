@@ -25,7 +25,7 @@ from speechkit.metrics.error_rates import word_errors
 from speechkit.runtime import item_seed
 from speechkit.slue.entity_errors import EntityErrors, entities_heard, entity_errors
 from speechkit.slue.fields import Options
-from speechkit.slue.metrics.answer_texts import answer_words
+from speechkit.slue.metrics.answers import answer_words
 from speechkit.slue.metrics.measures import Measure, Resampling
 from speechkit.slue.rows import Row, read_rows
 from speechkit.slue.sensitivity_noise import Noise, fit_noise

@@ -29,8 +29,7 @@ from speechkit.slue.fields.labels import (
     score_sentiment,
 )
 from speechkit.slue.fields.localised import gold_localised, localised_shown, predicted_localised, score_localised
-from speechkit.slue.metrics.answer_texts import score_answer_texts
-from speechkit.slue.metrics.answers import score_answers
+from speechkit.slue.metrics.answers import score_answer_texts, score_answers
 from speechkit.slue.metrics.classification import DIALOG_ACTS, SENTIMENTS, score_label_sets
 from speechkit.slue.metrics.entities import score_entities
 from speechkit.slue.metrics.entity_tags import SYMBOLS

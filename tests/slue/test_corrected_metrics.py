@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from speechkit.errors import UserError
 from speechkit.slue.metrics.answers import Answer, frame_overlap, score_answers
 from speechkit.slue.metrics.classification import SENTIMENTS, score_label_sets, score_labels
-from speechkit.slue.metrics.ctc_spans import collapse, spans_of_symbols, spans_of_words
 from speechkit.slue.metrics.entities import score_entities
 from speechkit.slue.metrics.entity_text import (
     entities_of_tags,
@@ -23,9 +22,9 @@ from speechkit.slue.metrics.entity_text import (
     tag_words,
 )
 from speechkit.slue.metrics.localisation import AlignedWord, score_localisation, tune_offset
-from speechkit.slue.metrics.measures import Resampling
-from speechkit.slue.metrics.overall import slue_score
+from speechkit.slue.metrics.measures import Resampling, slue_score
 from speechkit.slue.metrics.summaries import longest_common_subsequence, meteor, rouge_n, score_summaries
+from speechkit.slue.systems.entity_decoding import collapse, spans_of_symbols
 
 PLAIN = Resampling(resamples=0)
 
@@ -255,8 +254,6 @@ def test_spans_of_ctc_frames():
     assert durations[2] == pytest.approx(0.04)
     assert spans_of_symbols(symbols, durations, include_blank=True) == [("ro", 0.08, 0.22)]
     assert spans_of_symbols(symbols, durations, include_blank=False) == [("ro", 0.14, 0.18)]
-    with pytest.raises(UserError, match="words 3 to 3 of 1 recognised ones"):
-        spans_of_words(["a"], [0.02], [("GPE", 3, 3, "a")], include_blank=True)
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=9), st.lists(st.sampled_from("abc"), max_size=9))

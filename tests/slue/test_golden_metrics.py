@@ -6,12 +6,12 @@ import pytest
 
 from speechkit.slue.metrics.answers import frame_overlap
 from speechkit.slue.metrics.classification import labels_above, score_label_sets, score_labels
-from speechkit.slue.metrics.ctc_spans import spans_of_symbols, spans_of_words
 from speechkit.slue.metrics.entities import score_entities
 from speechkit.slue.metrics.entity_tags import COMBINED_OF, COMBINED_SYMBOLS, END_SYMBOL, RAW_SYMBOLS
-from speechkit.slue.metrics.entity_text import letters, mark_entities, parse_entities, tag_words
+from speechkit.slue.metrics.entity_text import mark_entities, parse_entities, tag_words
 from speechkit.slue.metrics.localisation import _frame_compat, read_marked, score_localisation, tune_offset
-from speechkit.slue.metrics.overall import slue_score
+from speechkit.slue.metrics.measures import slue_score
+from speechkit.slue.systems.entity_decoding import spans_of_symbols
 
 
 def check_prf(score, prefix, expected, f1="f1"):
@@ -66,7 +66,7 @@ def test_end_to_end_transcripts_are_parsed_alike(golden):
             assert sorted(numbered) == sorted(expected), line
 
 
-def test_texts_become_tags_words_and_letters_alike(golden):
+def test_texts_become_tags_and_words_alike(golden):
     import ast
 
     for case in golden["text_ner_prep"]:
@@ -75,7 +75,6 @@ def test_texts_become_tags_words_and_letters_alike(golden):
         assert [list(pair) for pair in tagged] == case["expected_bio"], case["text"]
         marked = mark_entities(tagged, symbols=case["label_type"])
         assert marked == case["expected_wrd"]
-        assert letters(marked) == case["expected_ltr"]
 
 
 def test_localisation_scores(golden, plain):
@@ -108,17 +107,6 @@ def test_ctc_frames_become_spans_alike(golden):
     for case in golden["nel_ctc_spans_e2e"]:
         found = spans_of_symbols(
             case["chars"], case["durations"], include_blank=case["include_blank"], offset=case["offset"]
-        )
-        assert [list(span) for span in found] == [
-            [p, pytest.approx(a), pytest.approx(b)] for p, a, b in case["expected"]
-        ]
-    for case in golden["nel_ctc_spans_pipeline"]:
-        found = spans_of_words(
-            case["chars"],
-            case["durations"],
-            case["entities"],
-            include_blank=case["include_blank"],
-            offset=case["offset"],
         )
         assert [list(span) for span in found] == [
             [p, pytest.approx(a), pytest.approx(b)] for p, a, b in case["expected"]

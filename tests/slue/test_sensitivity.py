@@ -13,7 +13,7 @@ from speechkit.cli.slue import app
 from speechkit.errors import UserError
 from speechkit.metrics.error_rates import word_errors
 from speechkit.slue.fields import Options
-from speechkit.slue.metrics.answer_texts import word_overlap
+from speechkit.slue.metrics.answers import word_overlap
 from speechkit.slue.metrics.measures import Resampling
 from speechkit.slue.rows import Row
 from speechkit.slue.sensitivity import _spearman, best_span, sensitivity

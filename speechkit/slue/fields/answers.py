@@ -85,7 +85,6 @@ def answer_shown(value: Any) -> str:
 
 
 SEPARATOR = "[sep]"
-PREDICTED_SUMMARY = ("pred_summary", "prediction", "summary", "pred_text", "text")
 
 
 def gold_summary(row: Row, options: Options) -> str:

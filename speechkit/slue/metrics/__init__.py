@@ -5,8 +5,7 @@ from speechkit.slue.metrics.classification import score_label_sets, score_labels
 from speechkit.slue.metrics.entities import score_entities
 from speechkit.slue.metrics.entity_text import mark_entities, parse_entities
 from speechkit.slue.metrics.localisation import score_localisation, tune_offset
-from speechkit.slue.metrics.measures import ClassScore, Measure, TaskScore
-from speechkit.slue.metrics.overall import slue_score
+from speechkit.slue.metrics.measures import ClassScore, Measure, TaskScore, slue_score
 from speechkit.slue.metrics.summaries import score_summaries
 
 __all__ = [

@@ -1,23 +1,30 @@
-"""Spoken question answering: an answer is a stretch of time in the document.
+"""Answers to questions: a stretch of time in a spoken document, or text.
 
 Frame F1 of a question is 2 * overlap / (predicted length + gold length), AOS (audio overlapping score) the overlap over
-the union; both are 0 where the two do not meet or the prediction is empty or reversed. The corpus figure is the mean
-over questions. A question with several gold spans takes the best of them, of each measure on its own. Both modes are
-the same.
+the union; both are 0 where the two do not meet or the prediction is empty or reversed. Of text, the F1 of shared words
+and exact match are taken after lower-casing and removing punctuation and the articles a, an and the. The corpus figure
+is the mean over questions. A question with several gold answers takes the best of them, of each measure on its own.
+Both modes are the same.
 
-Source: Lin et al. 2022, DUAL, section 4; Chuang et al. 2020, SpeechBERT (AOS).
+Source: Lin et al. 2022, DUAL, section 4; Chuang et al. 2020, SpeechBERT (AOS); Rajpurkar et al. 2016, SQuAD, section
+6.1.
 """
 
 from __future__ import annotations
 
+import re
+import string
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 
 from speechkit.errors import UserError
-from speechkit.slue.metrics.measures import DEFAULT_RESAMPLING, Resampling, TaskScore, check_pairs, measured, safe_ratio
+from speechkit.slue.metrics.measures import DEFAULT_RESAMPLING, Resampling, TaskScore, paired_ids, ratio_of, task_score
 
+ARTICLES = re.compile(r"\b(a|an|the)\b")
+PUNCTUATION = str.maketrans("", "", string.punctuation)
 Interval = tuple[float, float]
 """Begin and end in seconds."""
 
@@ -50,8 +57,7 @@ def score_answers(
     Raises:
         UserError: if a gold span is empty or reversed, or a question has none.
     """
-    check_pairs("question answering", gold, predicted)
-    names = list(ids) if ids is not None else [str(index) for index in range(len(gold))]
+    names = paired_ids("question answering", gold, predicted, ids)
     table = np.zeros((len(gold), 4))
     reversed_spans = unanswered = 0
     for row, (name, answer, guess) in enumerate(zip(names, gold, predicted, strict=True)):
@@ -68,41 +74,70 @@ def score_answers(
             pairs = [frame_overlap(guess, span) for span in answer.spans]
             found = (max(f1 for f1, _ in pairs), max(aos for _, aos in pairs))
         table[row] = (*found, 1.0, found[1] >= 0.5)
-    result = measured(
-        table,
-        {
-            "frame_f1": lambda sums: safe_ratio(sums[:, 0], sums[:, 2]),
-            "aos": lambda sums: safe_ratio(sums[:, 1], sums[:, 2]),
-            "aos_at_half": lambda sums: safe_ratio(sums[:, 3], sums[:, 2]),
-        },
-        resampling,
-        "frame_f1",
-    )
+    warnings = []
     if reversed_spans:
-        result.warnings.append(f"{reversed_spans} predicted spans end before they begin and count 0")
+        warnings.append(f"{reversed_spans} predicted spans end before they begin and count 0")
     if unanswered:
-        result.warnings.append(f"{unanswered} questions have no predicted answer and count 0")
+        warnings.append(f"{unanswered} questions have no predicted answer and count 0")
     several = sum(len(answer.spans) > 1 for answer in gold)
-    return TaskScore(
+    return task_score(
         "question_answering",
-        "compat" if compat else "corrected",
         "frame_f1",
-        result.measures,
-        {},
-        result.units,
-        dict(zip(names, table[:, 0].tolist(), strict=True)),
-        {"several gold spans": f"best one ({several} questions)"},
-        result.warnings,
-        result.draws,
+        table,
+        {"frame_f1": ratio_of(0, 2), "aos": ratio_of(1, 2), "aos_at_half": ratio_of(3, 2)},
+        resampling,
+        ids=names,
+        own=table[:, 0].tolist(),
+        compat=compat,
+        settings={"several gold spans": f"best one ({several} questions)"},
+        warnings=warnings,
     )
 
 
-def text_span_to_time(words: Sequence[tuple[str, float, float]], first: int, last: int) -> Interval:
-    """From the first to the last word (both included) of ``words`` (word, begin, end in seconds).
+def answer_words(text: str) -> list[str]:
+    """The words that are compared."""
+    return ARTICLES.sub(" ", text.lower().translate(PUNCTUATION)).split()
+
+
+def word_overlap(predicted: str, gold: str) -> tuple[float, float]:
+    """F1 of the words, each as often as it stands there, and whether both are the same (1.0 or 0.0)."""
+    guess, truth = answer_words(predicted), answer_words(gold)
+    if not guess or not truth:
+        return (float(guess == truth),) * 2
+    both = sum((Counter(guess) & Counter(truth)).values())
+    return 2 * both / (len(guess) + len(truth)), float(guess == truth)
+
+
+def score_answer_texts(
+    gold: Sequence[Sequence[str]],
+    predicted: Sequence[str],
+    *,
+    ids: Sequence[str] | None = None,
+    compat: bool = False,
+    resampling: Resampling = DEFAULT_RESAMPLING,
+) -> TaskScore:
+    """Word F1 (main) and exact match; an empty prediction counts 0. Both modes are the same.
 
     Raises:
-        UserError: if the words are not there or in the wrong order.
+        UserError: if a question has no gold answer.
     """
-    if not 0 <= first <= last < len(words):
-        raise UserError(f"words {first} to {last} are no span of {len(words)} words; mend the answer")
-    return words[first][1], words[last][2]
+    names = paired_ids("answers as text", gold, predicted, ids)
+    table = np.zeros((len(gold), 3))
+    for row, (name, answers, guess) in enumerate(zip(names, gold, predicted, strict=True)):
+        if not answers:
+            raise UserError(f"{name}: has no gold answer; leave the question out or give it one")
+        pairs = [word_overlap(guess, answer) for answer in answers]
+        table[row] = (max(f1 for f1, _ in pairs), max(same for _, same in pairs), 1.0)
+    empty = sum(not guess.strip() for guess in predicted)
+    return task_score(
+        "answer_texts",
+        "word_f1",
+        table,
+        {"word_f1": ratio_of(0, 2), "exact_match": ratio_of(1, 2)},
+        resampling,
+        ids=names,
+        own=table[:, 0].tolist(),
+        compat=compat,
+        settings={"several gold answers": "best one", "words": "lower case, no punctuation, no articles"},
+        warnings=[f"{empty} questions have no predicted answer and count 0"] if empty else [],
+    )

@@ -24,10 +24,11 @@ from speechkit.slue.metrics.measures import (
     Resampling,
     Statistic,
     TaskScore,
-    check_pairs,
     f_scores,
-    measured,
+    paired_ids,
+    ratio_of,
     safe_ratio,
+    task_score,
 )
 
 SENTIMENTS = ("Negative", "Neutral", "Positive")
@@ -69,16 +70,9 @@ def score_labels(
     Raises:
         UserError: if a label is outside ``labels``, naming where it stands.
     """
-    check_pairs(task, gold, predicted)
-    return _score(
-        [(label,) for label in gold],
-        [(label,) for label in predicted],
-        labels,
-        task=task,
-        ids=ids,
-        compat=compat,
-        only_seen=compat,
-        resampling=resampling,
+    wanted, found = ([(label,) for label in side] for side in (gold, predicted))
+    return score_label_sets(
+        wanted, found, labels, task=task, ids=ids, compat=compat, only_seen=compat, resampling=resampling
     )
 
 
@@ -90,15 +84,45 @@ def score_label_sets(
     task: str = "dialog_acts",
     ids: Sequence[str] | None = None,
     compat: bool = False,
+    only_seen: bool = False,
     resampling: Resampling = DEFAULT_RESAMPLING,
 ) -> TaskScore:
     """Macro F1 (main), weighted F1 and exact-match accuracy of a set of labels for each utterance.
 
+    With ``only_seen`` the mean goes over the labels of references and predictions instead of all.
+
     Raises:
         UserError: if a label is outside ``labels``, naming where it stands.
     """
-    check_pairs(task, gold, predicted)
-    return _score(gold, predicted, labels, task=task, ids=ids, compat=compat, only_seen=False, resampling=resampling)
+    names = paired_ids(task, gold, predicted, ids)
+    wanted = _indicators("reference", gold, labels, names)
+    found = _indicators("prediction", predicted, labels, names)
+    both = wanted * found
+    exact = (wanted == found).all(axis=1).astype(float)
+    counts = np.concatenate([wanted, found, both, exact[:, None], np.ones((len(gold), 1))], axis=1)
+    sums = counts.sum(axis=0).astype(int)
+    k = len(labels)
+    classes = {
+        label: ClassScore(int(sums[i]), int(sums[k + i]), int(sums[2 * k + i])) for i, label in enumerate(labels)
+    }
+    warnings = []
+    if absent := [label for label, score in classes.items() if not score.gold]:
+        how = "are left out of the mean unless predicted" if only_seen else "count with F1 0"
+        warnings.append(f"no reference has {', '.join(absent)}; such classes {how}")
+    own = f_scores(both.sum(axis=1), found.sum(axis=1), wanted.sum(axis=1))[2] + (wanted + found == 0).all(axis=1)
+    return task_score(
+        task,
+        "macro_f1",
+        counts,
+        _statistics(k, only_seen),
+        resampling,
+        ids=names,
+        own=own.tolist(),
+        compat=compat,
+        classes=classes,
+        settings={"classes": str(k), "mean over": "labels seen" if only_seen else "all labels"},
+        warnings=warnings,
+    )
 
 
 def labels_above(
@@ -107,48 +131,6 @@ def labels_above(
     """The labels whose sigmoid reaches ``threshold`` (0 to 1); a logit of exactly 0 reaches 0.5."""
     least = float(np.log(threshold / (1 - threshold)))
     return [label for label, logit in zip(labels, logits, strict=True) if logit >= least]
-
-
-def _score(
-    gold: Sequence[Sequence[str]],
-    predicted: Sequence[Sequence[str]],
-    labels: Sequence[str],
-    *,
-    task: str,
-    ids: Sequence[str] | None,
-    compat: bool,
-    only_seen: bool,
-    resampling: Resampling,
-) -> TaskScore:
-    names = list(ids) if ids is not None else [str(index) for index in range(len(gold))]
-    wanted = _indicators("reference", gold, labels, names)
-    found = _indicators("prediction", predicted, labels, names)
-    both = wanted * found
-    exact = (wanted == found).all(axis=1).astype(float)
-    counts = np.concatenate([wanted, found, both, exact[:, None], np.ones((len(gold), 1))], axis=1)
-    result = measured(counts, _statistics(len(labels), only_seen), resampling, "macro_f1")
-    sums = counts.sum(axis=0).astype(int)
-    k = len(labels)
-    classes = {
-        label: ClassScore(int(sums[i]), int(sums[k + i]), int(sums[2 * k + i])) for i, label in enumerate(labels)
-    }
-    absent = [label for label, score in classes.items() if not score.gold]
-    if absent:
-        how = "are left out of the mean unless predicted" if only_seen else "count with F1 0"
-        result.warnings.append(f"no reference has {', '.join(absent)}; such classes {how}")
-    own = f_scores(both.sum(axis=1), found.sum(axis=1), wanted.sum(axis=1))[2] + (wanted + found == 0).all(axis=1)
-    return TaskScore(
-        task,
-        "compat" if compat else "corrected",
-        "macro_f1",
-        result.measures,
-        classes,
-        result.units,
-        dict(zip(names, own.tolist(), strict=True)),
-        {"classes": str(k), "mean over": "labels seen" if only_seen else "all labels"},
-        result.warnings,
-        result.draws,
-    )
 
 
 def _indicators(
@@ -193,5 +175,5 @@ def _statistics(k: int, only_seen: bool) -> dict[str, Statistic]:
         "weighted_f1": weighted(2),
         "weighted_precision": weighted(0),
         "weighted_recall": weighted(1),
-        "accuracy": lambda sums: safe_ratio(sums[:, 3 * k], sums[:, 3 * k + 1]),
+        "accuracy": ratio_of(3 * k, 3 * k + 1),
     }

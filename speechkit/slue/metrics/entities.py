@@ -23,13 +23,12 @@ from speechkit.slue.metrics.entity_text import Entity, combine_entities
 from speechkit.slue.metrics.measures import (
     DEFAULT_RESAMPLING,
     ClassScore,
-    Mode,
     Resampling,
     Statistic,
     TaskScore,
-    check_pairs,
     f_scores,
-    measured,
+    paired_ids,
+    task_score,
 )
 
 Level = Literal["phrase", "label"]
@@ -68,35 +67,29 @@ def score_entities(
         compat: as the reference toolkit; see above.
         resampling: how intervals are drawn.
     """
-    check_pairs("named entities", gold, predicted)
+    names = paired_ids("named entities", gold, predicted, ids)
     if tags == "combined":
         gold, predicted = [combine_entities(g) for g in gold], [combine_entities(p) for p in predicted]
-    names = list(ids) if ids is not None else [str(index) for index in range(len(gold))]
     phrase = [entity_counts(g, p, "phrase") for g, p in zip(gold, predicted, strict=True)]
     label = [entity_counts(g, p, "label") for g, p in zip(gold, predicted, strict=True)]
     seen = sorted({tag for row in phrase for tag in row})
     counts = np.concatenate([_table(phrase, seen), _table(label, seen)], axis=1)
     half = 3 * len(seen)
-    result = measured(
-        counts, {**_statistics("", slice(0, half)), **_statistics("label_", slice(half, 2 * half))}, resampling, "f1"
-    )
     sums = counts.sum(axis=0).astype(int)
     k = len(seen)
     classes = {tag: _class(sums[:half], i, k) for i, tag in enumerate(seen)}
     classes |= {f"{tag} (label)": _class(sums[half:], i, k) for i, tag in enumerate(seen)}
-    own = [_own_f1(row) for row in phrase]
-    mode: Mode = "compat" if compat else "corrected"
-    return TaskScore(
+    return task_score(
         "ner",
-        mode,
         "f1",
-        result.measures,
-        classes,
-        result.units,
-        dict(zip(names, own, strict=True)),
-        {"tags": tags},
-        result.warnings,
-        result.draws,
+        counts,
+        {**_statistics("", slice(0, half)), **_statistics("label_", slice(half, 2 * half))},
+        resampling,
+        ids=names,
+        own=[_own_f1(row) for row in phrase],
+        compat=compat,
+        classes=classes,
+        settings={"tags": tags},
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from speechkit.errors import UserError
-from speechkit.slue.metrics.entity_tags import COMBINED_SYMBOLS, END_SYMBOL, SYMBOLS, TagSet, combined_tag
+from speechkit.slue.metrics.entity_tags import END_SYMBOL, SYMBOLS, TagSet, combined_tag
 
 Entity = tuple[str, str]
 """Tag and phrase."""
@@ -165,13 +165,3 @@ def mark_entities(words: Sequence[TaggedWord], *, symbols: TagSet = "raw") -> st
     if inside is not None:
         tokens.append(END_SYMBOL)
     return " ".join(tokens)
-
-
-def letters(transcript: str) -> str:
-    """Characters parted by blanks, ``|`` for a gap between words and at the end: the targets of CTC training."""
-    return " ".join(transcript.replace(" ", "|")) + " |"
-
-
-def is_combined(tag: str) -> bool:
-    """Whether the tag is one of the 7."""
-    return tag in COMBINED_SYMBOLS

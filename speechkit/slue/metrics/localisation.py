@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.errors import UserError
-from speechkit.slue.metrics.measures import DEFAULT_RESAMPLING, Resampling, Statistic, TaskScore, f_scores, measured
+from speechkit.slue.metrics.measures import DEFAULT_RESAMPLING, Resampling, Statistic, TaskScore, f_scores, task_score
 
 FRAMES_PER_SECOND = 100
 RHOS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
@@ -116,25 +116,25 @@ def score_localisation(
     for number, name in enumerate(named):
         for which, part in enumerate(("precision", "recall", "f1")):
             statistics[f"{name}_{part}"] = _statistic(3 * number, which)
-    result = measured(table, statistics, resampling, "frame_f1")
+    warnings = []
     if reversed_spans:
-        result.warnings.append(f"{reversed_spans} predicted spans are empty or end before they begin and cover nothing")
+        warnings.append(f"{reversed_spans} predicted spans are empty or end before they begin and cover nothing")
     if overlapping:
         how = "count twice in word F1" if compat else "count once"
-        result.warnings.append(f"{overlapping} predicted spans overlap another; the common part {how}")
+        warnings.append(f"{overlapping} predicted spans overlap another; the common part {how}")
     alone = table[:, 0] + table[:, 1] + table[:, 2]
     own = np.where(alone > 0, 2 * table[:, 0] / np.maximum(1, alone + table[:, 0]), 1.0)
-    return TaskScore(
+    return task_score(
         "entity_localisation",
-        "compat" if compat else "corrected",
         "frame_f1",
-        result.measures,
-        {},
-        result.units,
-        dict(zip(ids, own.tolist(), strict=True)),
-        {"frame": "10 ms", "rho": ", ".join(f"{rho:g}" for rho in rhos)},
-        result.warnings,
-        result.draws,
+        table,
+        statistics,
+        resampling,
+        ids=ids,
+        own=own.tolist(),
+        compat=compat,
+        settings={"frame": "10 ms", "rho": ", ".join(f"{rho:g}" for rho in rhos)},
+        warnings=warnings,
     )
 
 

@@ -93,43 +93,77 @@ class Resampling(msgspec.Struct, frozen=True):
 DEFAULT_RESAMPLING = Resampling()
 
 
-class Measured(msgspec.Struct, frozen=True):
-    """Measures by name, the units that were drawn, warnings, and the draws of the main measure."""
-
-    measures: dict[str, Measure]
-    units: int
-    warnings: list[str]
-    draws: list[float]
-
-
-def measured(
-    counts: NDArray[np.float64], statistics: Mapping[str, Statistic], resampling: Resampling, main: str
-) -> Measured:
+def task_score(
+    task: str,
+    main: str,
+    counts: NDArray[np.float64],
+    statistics: Mapping[str, Statistic],
+    resampling: Resampling,
+    *,
+    ids: Sequence[str],
+    own: Sequence[float],
+    compat: bool = False,
+    classes: dict[str, ClassScore] | None = None,
+    settings: dict[str, str] | None = None,
+    warnings: Sequence[str] = (),
+) -> TaskScore:
     """Every statistic of the sums of ``counts`` (utterances, columns), with its interval.
 
     A value that is not a number becomes None. With fewer than two units there is no interval; under 20 a warning.
+
+    Args:
+        task: name of the task.
+        main: the statistic that systems are ranked by.
+        counts: of each utterance.
+        statistics: by name.
+        resampling: how intervals are made.
+        ids: of the utterances.
+        own: the main measure of each utterance alone.
+        compat: whether the definitions are the reference toolkit's.
+        classes: counts of each class.
+        settings: what was chosen, for people.
+        warnings: to stand behind those of the intervals.
     """
-    sums = counts.sum(axis=0, keepdims=True)
-    values = {name: float(statistic(sums)[0]) for name, statistic in statistics.items()}
     table = counts if resampling.groups is None else sum_by_group(counts, resampling.groups)
-    units, warnings = len(table), []
-    if units < 2 or not resampling.resamples:
-        if units < 2:
-            warnings.append(f"{units} unit cannot show how sure a score is; there is no interval")
-        return Measured({name: Measure(_number(value)) for name, value in values.items()}, units, warnings, [])
-    if units < FEW_UNITS:
-        warnings.append(f"only {units} units were drawn for the intervals; under {FEW_UNITS} they are too narrow")
-    drawn, _ = resampled_sums(table, resamples=resampling.resamples, seed=resampling.seed)
-    found = {}
+    units, own_warnings = len(table), []
+    drawn: NDArray[np.float64] | None = None
+    if units < 2:
+        own_warnings.append(f"{units} unit cannot show how sure a score is; there is no interval")
+    elif resampling.resamples:
+        if units < FEW_UNITS:
+            own_warnings.append(
+                f"only {units} units were drawn for the intervals; under {FEW_UNITS} they are too narrow"
+            )
+        drawn, _ = resampled_sums(table, resamples=resampling.resamples, seed=resampling.seed)
+    sums = counts.sum(axis=0, keepdims=True)
+    measures = {}
     draws: list[float] = []
     for name, statistic in statistics.items():
-        values_drawn = statistic(drawn)
-        if name == main:
-            draws = values_drawn.tolist()
-        values_drawn = values_drawn[np.isfinite(values_drawn)]
-        interval = percentile_interval(values_drawn, resampling.confidence, units) if len(values_drawn) else None
-        found[name] = Measure(_number(values[name]), interval)
-    return Measured(found, units, warnings, draws)
+        value, interval = float(statistic(sums)[0]), None
+        if drawn is not None:
+            values = statistic(drawn)
+            if name == main:
+                draws = values.tolist()
+            values = values[np.isfinite(values)]
+            interval = percentile_interval(values, resampling.confidence, units) if len(values) else None
+        measures[name] = Measure(value if np.isfinite(value) else None, interval)
+    return TaskScore(
+        task,
+        "compat" if compat else "corrected",
+        main,
+        measures,
+        classes or {},
+        units,
+        dict(zip(ids, own, strict=True)),
+        settings or {},
+        [*own_warnings, *warnings],
+        draws,
+    )
+
+
+def ratio_of(above: int, below: int) -> Statistic:
+    """The sum of one column over that of another: a mean, where the second counts utterances."""
+    return lambda sums: safe_ratio(sums[:, above], sums[:, below])
 
 
 def harmonic(precision: float, recall: float) -> float:
@@ -152,13 +186,31 @@ def f_scores(
     return precision, recall, safe_ratio(2 * precision * recall, precision + recall)
 
 
-def check_pairs(what: str, gold: Sequence[object] | Mapping[str, object], predicted: Sequence[object]) -> None:
-    """Raise unless there are as many predictions as references, and at least one."""
+def paired_ids(what: str, gold: Sequence[object], predicted: Sequence[object], ids: Sequence[str] | None) -> list[str]:
+    """Names of utterances, their numbers where ``ids`` are absent.
+
+    Raises:
+        UserError: unless there are as many predictions as references, and at least one.
+    """
     if len(gold) != len(predicted):
         raise UserError(f"{what}: {len(gold)} references and {len(predicted)} predictions; give one for each")
     if not len(gold):
         raise UserError(f"{what}: the split is empty; there is nothing to score")
+    return list(ids) if ids is not None else [str(index) for index in range(len(gold))]
 
 
-def _number(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+def slue_score(*, wer_voxpopuli: float, wer_voxceleb: float, sentiment_macro_f1: float, ner_micro_f1: float) -> float:
+    """Mean of 100 less the mean word error rate, sentiment macro F1 and entity F1 (combined tags), all in percent.
+
+    Source: Shon et al. 2022, SLUE, section 4.4.
+
+    Raises:
+        UserError: if a score is not between 0 and 100, or an error rate is negative; fractions are a common mistake.
+    """
+    for name, value in (("sentiment_macro_f1", sentiment_macro_f1), ("ner_micro_f1", ner_micro_f1)):
+        if not 0 <= value <= 100:
+            raise UserError(f"{name} is {value}; give percent, from 0 to 100")
+    for name, value in (("wer_voxpopuli", wer_voxpopuli), ("wer_voxceleb", wer_voxceleb)):
+        if not 0 <= value < float("inf"):
+            raise UserError(f"{name} is {value}; give percent, 0 or more")
+    return ((100 - (wer_voxpopuli + wer_voxceleb) / 2) + sentiment_macro_f1 + ner_micro_f1) / 3

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from speechkit.slue.metrics.measures import (
     DEFAULT_RESAMPLING,
@@ -17,10 +16,10 @@ from speechkit.slue.metrics.measures import (
     Resampling,
     Statistic,
     TaskScore,
-    check_pairs,
     f_scores,
-    measured,
-    safe_ratio,
+    paired_ids,
+    ratio_of,
+    task_score,
 )
 
 
@@ -45,32 +44,28 @@ def score_commands(
 
     Blanks in values are tidied before they are compared. Both modes are the same: there is no reference toolkit.
     """
-    check_pairs("slots", gold, predicted)
-    names = list(ids) if ids is not None else [str(index) for index in range(len(gold))]
+    names = paired_ids("slots", gold, predicted, ids)
     counts = np.zeros((len(gold), 6))
     classes: dict[str, list[int]] = {}
-    own: dict[str, float] = {}
+    own = []
     for row, (wanted, found) in enumerate(zip(gold, predicted, strict=True)):
         pairs, said = _pairs(wanted.slots), _pairs(found.slots)
         both = pairs & said
         same_intent = wanted.intent is None or wanted.intent == found.intent
         counts[row] = len(pairs), len(said), len(both), pairs == said and same_intent, same_intent, 1
-        own[names[row]] = ClassScore(len(pairs), len(said), len(both)).f1 if pairs or said else 1.0
+        own.append(ClassScore(len(pairs), len(said), len(both)).f1 if pairs or said else 1.0)
         for column, some in enumerate((pairs, said, both)):
             for slot, _ in some:
                 classes.setdefault(slot, [0, 0, 0])[column] += 1
-    result = measured(counts, _statistics(), resampling, "slot_f1")
-    return TaskScore(
+    return task_score(
         "slots",
-        "corrected",
         "slot_f1",
-        result.measures,
-        {slot: ClassScore(*of) for slot, of in sorted(classes.items())},
-        result.units,
-        own,
-        {},
-        result.warnings,
-        result.draws,
+        counts,
+        _statistics(),
+        resampling,
+        ids=names,
+        own=own,
+        classes={slot: ClassScore(*of) for slot, of in sorted(classes.items())},
     )
 
 
@@ -82,16 +77,10 @@ def _statistics() -> dict[str, Statistic]:
     def slot(which: int) -> Statistic:
         return lambda sums: f_scores(sums[:, CORRECT], sums[:, PREDICTED], sums[:, GOLD])[which]
 
-    def share(column: int) -> Statistic:
-        def of(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-            return safe_ratio(sums[:, column], sums[:, COUNT])
-
-        return of
-
     return {
         "slot_f1": slot(2),
         "slot_precision": slot(0),
         "slot_recall": slot(1),
-        "command_accuracy": share(EXACT),
-        "intent_accuracy": share(INTENT),
+        "command_accuracy": ratio_of(EXACT, COUNT),
+        "intent_accuracy": ratio_of(INTENT, COUNT),
     }

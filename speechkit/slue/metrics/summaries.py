@@ -20,10 +20,10 @@ from speechkit.slue.metrics.measures import (
     DEFAULT_RESAMPLING,
     Resampling,
     TaskScore,
-    check_pairs,
     harmonic,
-    measured,
-    safe_ratio,
+    paired_ids,
+    ratio_of,
+    task_score,
 )
 
 WORD = re.compile(r"[a-z0-9]+")
@@ -85,8 +85,7 @@ def score_summaries(
     resampling: Resampling = DEFAULT_RESAMPLING,
 ) -> TaskScore:
     """ROUGE-L F1 (main), ROUGE-1 and ROUGE-2 F1, METEOR: means over the texts."""
-    check_pairs("summarisation", gold, predicted)
-    names = list(ids) if ids is not None else [str(index) for index in range(len(gold))]
+    names = paired_ids("summarisation", gold, predicted, ids)
     rows = []
     empty = 0
     for said, made in zip(gold, predicted, strict=True):
@@ -102,24 +101,17 @@ def score_summaries(
             )
         )
     table = np.array(rows)
-    columns = {"rouge_l": 0, "rouge_1": 1, "rouge_2": 2, "meteor": 3}
-    statistics = {
-        name: (lambda sums, column=column: safe_ratio(sums[:, column], sums[:, 4])) for name, column in columns.items()
-    }
-    result = measured(table, statistics, resampling, "rouge_l")
-    if empty:
-        result.warnings.append(f"{empty} summaries are empty and count 0")
-    return TaskScore(
+    return task_score(
         "summarisation",
-        "compat" if compat else "corrected",
         "rouge_l",
-        result.measures,
-        {},
-        result.units,
-        dict(zip(names, table[:, 0].tolist(), strict=True)),
-        {"rouge": "speechkit, no stemmer", "meteor": "speechkit, exact matches, alpha 0.9 beta 3 gamma 0.5"},
-        result.warnings,
-        result.draws,
+        table,
+        {name: ratio_of(column, 4) for column, name in enumerate(("rouge_l", "rouge_1", "rouge_2", "meteor"))},
+        resampling,
+        ids=names,
+        own=table[:, 0].tolist(),
+        compat=compat,
+        settings={"rouge": "speechkit, no stemmer", "meteor": "speechkit, exact matches, alpha 0.9 beta 3 gamma 0.5"},
+        warnings=[f"{empty} summaries are empty and count 0"] if empty else [],
     )
 
 
