@@ -1,4 +1,4 @@
-"""Batches of examples by number: layers of a frozen encoder, or waveforms for one that learns along."""
+"""Examples as batches by number: layers of a frozen encoder or waveforms, and what the heads are to learn of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from speechkit.data.audio import read_waveform
 from speechkit.data.records import Utterance
 from speechkit.encoders.spec import HOP_SAMPLES
 from speechkit.encoders.store import FeatureStore
-from speechkit.slue.systems.examples import Example
+from speechkit.errors import UserError
+from speechkit.slue.systems.examples import NO_VALUE, Example
+from speechkit.slue.systems.heads import SPAN_FRAME_SECONDS, UNSEEN
+from speechkit.slue.systems.summary_decoder import BEGIN, END, PAD
+from speechkit.slue.systems.system_spec import SystemSpec, summary_symbols
 from speechkit.training import LengthBuckets
 
 MIN_FRAMES = 8
@@ -132,6 +136,61 @@ class ExampleBatches:
         if self.inputs.name == "states":
             return {f"{prefix}states": padded.transpose(1, 2), f"{prefix}frames": lengths}
         return {f"{prefix}waveforms": padded, f"{prefix}samples": lengths}
+
+
+def make_targets(spec: SystemSpec) -> Targets:
+    """The function from examples to the tensors that the head's loss reads."""
+    if spec.task == "dialog-acts":
+        return lambda examples: {"targets": _label_sets(spec.labels["dialog_acts"], examples)}
+    if spec.labels:
+        return lambda examples: {"targets": _classes(spec.labels, examples)}
+    if spec.task == "ner":
+        ids = {symbol: place for place, symbol in enumerate(spec.vocabulary)}
+        return lambda examples: _symbols(ids, examples)
+    if spec.task == "qa":
+        return lambda examples: {"targets": _spans(examples)}
+    symbols = summary_symbols(spec)
+    return lambda examples: {
+        "targets": padded_targets([[BEGIN, *symbols.encode(each.target), END] for each in examples], PAD)
+    }
+
+
+def _classes(labels: dict[str, list[str]], examples: Sequence[Example]) -> Tensor:
+    """(B, F); a field that an example does not fill has the class "none", a class that training lacks is `UNSEEN`."""
+    rows: Any = [
+        [
+            names.index(value) if (value := example.target.get(field, NO_VALUE)) in names else UNSEEN
+            for field, names in labels.items()
+        ]
+        for example in examples
+    ]
+    return torch.tensor(rows)
+
+
+def _label_sets(labels: list[str], examples: Sequence[Example]) -> Tensor:
+    """(B, C) of 0 and 1; a label that training did not have has no column."""
+    return torch.tensor([[float(label in example.target) for label in labels] for example in examples])
+
+
+def _symbols(ids: dict[str, int], examples: Sequence[Example]) -> dict[str, Tensor]:
+    """Characters side by side; those that training did not have are left out."""
+    rows = [[ids[character] for character in example.target if character in ids] for example in examples]
+    return {
+        "targets": torch.tensor([symbol for row in rows for symbol in row], dtype=torch.long),
+        "target_lengths": torch.tensor([len(row) for row in rows]),
+    }
+
+
+def _spans(examples: Sequence[Example]) -> Tensor:
+    """First and last frame of the answers (B, 2)."""
+    rows = []
+    for example in examples:
+        _, begin, end = example.target
+        if not 0 <= begin < end:
+            raise UserError(f"{example.utterance.id}: its answer from {begin} to {end} s is no stretch; mend it")
+        first = int(begin / SPAN_FRAME_SECONDS)
+        rows.append([first, max(first, int((end - 1e-6) / SPAN_FRAME_SECONDS))])
+    return torch.tensor(rows)
 
 
 def padded_targets(rows: Sequence[Sequence[int]], padding: int = 0) -> Tensor:

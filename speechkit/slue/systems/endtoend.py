@@ -28,11 +28,10 @@ from speechkit.io.arrays import write_arrays
 from speechkit.io.atomic import write_json
 from speechkit.runtime import item_seed
 from speechkit.slue.metrics.entity_tags import END_SYMBOL, SYMBOLS
-from speechkit.slue.systems.batches import ExampleBatches, FrozenInputs, WaveformInputs, waveform_of
+from speechkit.slue.systems.batches import ExampleBatches, FrozenInputs, WaveformInputs, make_targets, waveform_of
 from speechkit.slue.systems.examples import CLASS_TASKS, Example, label_sets, read_examples
 from speechkit.slue.systems.summary_decoder import Symbols
 from speechkit.slue.systems.system_spec import Head, SystemConfig, SystemSpec, make_head, read_spec
-from speechkit.slue.systems.targets import make_targets
 from speechkit.slue.systems.trainable_encoder import TrainableEncoder
 from speechkit.training import EarlyStopping, Objective, Turn, train
 

@@ -24,8 +24,7 @@ from speechkit.slue.systems.batches import waveform_of
 from speechkit.slue.systems.endtoend import load_system
 from speechkit.slue.systems.entity_decoding import entity_times, read_transcript
 from speechkit.slue.systems.examples import NO_VALUE
-from speechkit.slue.systems.heads import ClassHead, CtcHead
-from speechkit.slue.systems.span_head import SPAN_FRAME_SECONDS, SpanHead, best_span
+from speechkit.slue.systems.heads import SPAN_FRAME_SECONDS, ClassHead, CtcHead, SpanHead, best_span
 from speechkit.slue.systems.summary_decoder import SummaryDecoder
 from speechkit.slue.systems.system_spec import SystemSpec, summary_symbols
 

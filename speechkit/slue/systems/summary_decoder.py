@@ -14,7 +14,8 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from speechkit.errors import UserError
-from speechkit.slue.systems.heads import Context, FrameMix, Losses, inside
+from speechkit.nn.masks import length_mask
+from speechkit.slue.systems.heads import Context, FrameMix, Losses
 
 PAD, BEGIN, END, UNKNOWN = 0, 1, 2, 3
 SPECIAL = ("<pad>", "<begin>", "<end>", "<unknown>")
@@ -46,7 +47,7 @@ class SummaryDecoder(nn.Module):
     def memory(self, states: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """What the decoder attends to (B, U, W), and True where there is no frame (B, U)."""
         x, frames = self.context(self.mix(states), frames)
-        return x + _positions(x.shape[1], x.shape[2], x.device), ~inside(frames, x.shape[1])
+        return x + _positions(x.shape[1], x.shape[2], x.device), ~length_mask(frames, x.shape[1])
 
     def logits(self, memory: Tensor, absent: Tensor, written: Tensor) -> Tensor:
         """Scores of the symbol behind each one written: (B, U, W), (B, U), (B, N) -> (B, N, V)."""

@@ -11,8 +11,7 @@ from speechkit.augment.waveforms import NO_AUGMENTATION, AugmentConfig
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.slue.metrics.entity_tags import TagSet
 from speechkit.slue.systems.examples import CLASS_TASKS
-from speechkit.slue.systems.heads import ClassHead, CtcHead, Pooling
-from speechkit.slue.systems.span_head import SpanHead
+from speechkit.slue.systems.heads import ClassHead, CtcHead, Pooling, SpanHead
 from speechkit.slue.systems.summary_decoder import SummaryDecoder, Symbols
 from speechkit.training import TrainingConfig
 

@@ -13,7 +13,7 @@ from speechkit.errors import UserError
 from speechkit.slue.scoring import score_files
 from speechkit.slue.systems.endtoend import train_system
 from speechkit.slue.systems.endtoend_prediction import predict_with_system
-from speechkit.slue.systems.span_head import SpanHead, best_span
+from speechkit.slue.systems.heads import SpanHead, best_span
 
 
 def quiet(_):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from speechkit.slue.systems.recurrent import both_directions
+from speechkit.nn.recurrent import both_directions
 
 
 @pytest.mark.parametrize("frames", [[7, 7, 7], [7, 1, 4], [3, 0, 5]])
