@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,21 +16,8 @@ app = typer.Typer(
 )
 
 
-class Smoothing(str, Enum):
-    """How unseen n-grams get their share."""
-
-    auto = "auto"
-    kneser_ney = "kneser-ney"
-    witten_bell = "witten-bell"
-
-
-class Unit(str, Enum):
-    """What an n-gram is made of."""
-
-    word = "word"
-    character = "character"
-
-
+Smoothing = Literal["auto", "kneser-ney", "witten-bell"]
+Unit = Literal["word", "character"]
 Texts = Annotated[list[Path], typer.Argument(metavar="TEXT...", help="Lines of text, or manifests (.jsonl).")]
 Normalizer = Annotated[str, typer.Option(help="Normaliser of the text: none, simple, english ...")]
 
@@ -41,8 +27,8 @@ def build(
     texts: Texts,
     out: Annotated[Path, typer.Option(help="The model, .arpa.")],
     order: Annotated[int, typer.Option(help="Longest n-gram.")] = 3,
-    smoothing: Annotated[Smoothing, typer.Option(help="auto: Kneser-Ney that always exists.")] = Smoothing.auto,
-    unit: Annotated[Unit, typer.Option(help="Words, or characters for a model of spelling.")] = Unit.word,
+    smoothing: Annotated[Smoothing, typer.Option(help="auto: Kneser-Ney that always exists.")] = "auto",
+    unit: Annotated[Unit, typer.Option(help="Words, or characters for a model of spelling.")] = "word",
     normalizer: Normalizer = "simple",
 ) -> None:
     """Estimate a model; KenLM, pyctcdecode and SRILM read the file.
@@ -54,7 +40,7 @@ def build(
     """
     from speechkit.lm.ngram_training import estimate, write_arpa
 
-    model, used = estimate(_sentences(texts, unit, normalizer), order, smoothing.value)
+    model, used = estimate(_sentences(texts, unit, normalizer), order, smoothing)
     write_arpa(model, out)
     typer.echo(f"{len(model.entries):,} n-grams up to order {order}, {used}, in {out}")
 
@@ -63,7 +49,7 @@ def build(
 def perplexity(
     model: Annotated[Path, typer.Argument(metavar="ARPA", help="The model.")],
     texts: Texts,
-    unit: Annotated[Unit, typer.Option(help="What the model is made of.")] = Unit.word,
+    unit: Annotated[Unit, typer.Option(help="What the model is made of.")] = "word",
     normalizer: Normalizer = "simple",
 ) -> None:
     """Print the perplexity of a model on text, and the share of words that it does not know.
@@ -95,7 +81,7 @@ def _sentences(texts: list[Path], unit: Unit, normalizer: str) -> Iterator[list[
         )
         for line in lines:
             words = tidy.normalize(line).text.split()
-            if unit is Unit.word:
+            if unit == "word":
                 yield words
             else:
                 yield [SPACE if character == " " else character for character in " ".join(words)]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -34,29 +33,6 @@ Examples:
 """
 
 
-class Unit(str, Enum):
-    """What is drawn for the interval."""
-
-    utterance = "utterance"
-    speaker = "speaker"
-    call = "call"
-
-
-class OnMissing(str, Enum):
-    """What a missing hypothesis means."""
-
-    error = "error"
-    empty = "empty"
-    drop = "drop"
-
-
-class WeightsName(str, Enum):
-    """Costs of the alignment."""
-
-    levenshtein = "levenshtein"
-    sclite = "sclite"
-
-
 def score(
     reference: Annotated[Path, typer.Argument(metavar="REF", help="What was said.")],
     hypotheses: Annotated[list[str], typer.Argument(metavar="HYP...", help="What was recognised: PATH or NAME=PATH.")],
@@ -64,14 +40,19 @@ def score(
         list[str] | None,
         typer.Option(help="Normaliser of both sides: none, simple, english, indic, ... Give it twice to choose both."),
     ] = None,
-    missing: Annotated[OnMissing, typer.Option(help="A missing hypothesis is an error, empty, or drops its id.")] = (
-        OnMissing.error
-    ),
-    by: Annotated[Unit, typer.Option(help="What is drawn for intervals and p-values.")] = Unit.utterance,
+    missing: Annotated[
+        Literal["error", "empty", "drop"],
+        typer.Option(help="A missing hypothesis is an error, empty, or drops its id."),
+    ] = "error",
+    by: Annotated[
+        Literal["utterance", "speaker", "call"], typer.Option(help="What is drawn for intervals and p-values.")
+    ] = "utterance",
     utt2spk: Annotated[Path | None, typer.Option(help="Speaker of each id, where REF does not say it.")] = None,
     utt2call: Annotated[Path | None, typer.Option(help="Call of each id, where REF does not say it.")] = None,
     group: Annotated[list[str] | None, typer.Option(help="A field of REF to break down by.")] = None,
-    weights: Annotated[WeightsName, typer.Option(help="Costs of the word alignment.")] = WeightsName.levenshtein,
+    weights: Annotated[
+        Literal["levenshtein", "sclite"], typer.Option(help="Costs of the word alignment.")
+    ] = "levenshtein",
     alternatives: Annotated[
         list[str] | None,
         typer.Option(
@@ -111,7 +92,7 @@ def score(
     sides = read_sides(
         reference,
         hypotheses,
-        missing=missing.value,
+        missing=missing,
         reference_field=reference_field,
         hypothesis_field=hypothesis_field,
     )
@@ -125,9 +106,9 @@ def score(
     scored = compare(
         sides,
         normalizers=normalizer or ["none"],
-        by=by.value,
+        by=by,
         groups=group or [],
-        weights=weights.value,
+        weights=weights,
         alternatives=offered,
         characters=cer,
         confidence=confidence,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -22,37 +21,6 @@ app = typer.Typer(
 )
 
 app.command("sensitivity")(sensitivity)
-
-
-class Unit(str, Enum):
-    """What is drawn for the interval."""
-
-    utterance = "utterance"
-    speaker = "speaker"
-    call = "call"
-
-
-class OnMissing(str, Enum):
-    """What a missing prediction means."""
-
-    error = "error"
-    empty = "empty"
-    drop = "drop"
-
-
-class Tags(str, Enum):
-    """A set of entity tags."""
-
-    raw = "raw"
-    combined = "combined"
-    any = "any"
-
-
-class Symbols(str, Enum):
-    """The symbols of entities in transcripts."""
-
-    raw = "raw"
-    combined = "combined"
 
 
 @app.command()
@@ -76,13 +44,18 @@ def score(
     reference: Annotated[Path, typer.Argument(metavar="REF", help="The truth.")],
     hypotheses: Annotated[list[str], typer.Argument(metavar="HYP...", help="Predictions: PATH or NAME=PATH.")],
     compat: Annotated[bool, typer.Option("--compat", help="The reference toolkit's scores, defects included.")] = False,
-    tags: Annotated[Tags, typer.Option(help="Entities: the 7 combined tags, the 18 raw ones, or any.")] = Tags.combined,
-    symbols: Annotated[Symbols, typer.Option(help="Entities: the symbols of transcripts.")] = Symbols.raw,
+    tags: Annotated[
+        Literal["raw", "combined", "any"], typer.Option(help="Entities: the 7 combined tags, the 18 raw ones, or any.")
+    ] = "combined",
+    symbols: Annotated[Literal["raw", "combined"], typer.Option(help="Entities: the symbols of transcripts.")] = "raw",
     labels: Annotated[str | None, typer.Option(help="The set of labels, with commas between them.")] = None,
-    missing: Annotated[OnMissing, typer.Option(help="A missing prediction is an error, empty, or drops its id.")] = (
-        OnMissing.error
-    ),
-    by: Annotated[Unit, typer.Option(help="What is drawn for intervals and p-values.")] = Unit.utterance,
+    missing: Annotated[
+        Literal["error", "empty", "drop"],
+        typer.Option(help="A missing prediction is an error, empty, or drops its id."),
+    ] = "error",
+    by: Annotated[
+        Literal["utterance", "speaker", "call"], typer.Option(help="What is drawn for intervals and p-values.")
+    ] = "utterance",
     confidence: Annotated[float, typer.Option(help="Share that the interval covers.")] = 0.95,
     resamples: Annotated[int, typer.Option(help="Bootstrap draws; 0 for none.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
@@ -108,8 +81,8 @@ def score(
     from speechkit.slue.scoring import score_files
 
     options = Options(
-        tags=tags.value,
-        symbols=symbols.value,
+        tags=tags,
+        symbols=symbols,
         labels=tuple(part.strip() for part in labels.split(",") if part.strip()) if labels else None,
         compat=compat,
     )
@@ -118,8 +91,8 @@ def score(
         reference,
         hypotheses,
         options=options,
-        missing=missing.value,
-        by=by.value,
+        missing=missing,
+        by=by,
         confidence=confidence,
         resamples=resamples,
         seed=seed,

@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from speechkit.slue.systems.endtoend_prediction import Decode
-
-
-class PoolingName(str, Enum):
-    """How frames become one vector."""
-
-    mean = "mean"
-    attention = "attention"
-    peak = "peak"
-
-
-class SymbolSet(str, Enum):
-    """The entity symbols of transcripts."""
-
-    raw = "raw"
-    combined = "combined"
 
 
 def train(
@@ -41,10 +25,12 @@ def train(
     encoder: Annotated[str, typer.Option(help="embedded, log-mel, mfcc, a hub id or a folder.")] = "embedded",
     finetune: Annotated[bool, typer.Option("--finetune", help="Train the encoder along.")] = False,
     init: Annotated[Path | None, typer.Option(help="A system whose head to begin with.")] = None,
-    pooling: Annotated[PoolingName, typer.Option(help="Class tasks: how frames become one vector.")] = (
-        PoolingName.attention
-    ),
-    symbols: Annotated[SymbolSet, typer.Option(help="ner: the 18 raw symbols or the 7 combined ones.")] = SymbolSet.raw,
+    pooling: Annotated[
+        Literal["mean", "attention", "peak"], typer.Option(help="Class tasks: how frames become one vector.")
+    ] = "attention",
+    symbols: Annotated[
+        Literal["raw", "combined"], typer.Option(help="ner: the 18 raw symbols or the 7 combined ones.")
+    ] = "raw",
     pieces: Annotated[int, typer.Option(help="summarisation: byte-pair pieces; 0 for characters.")] = 0,
     width: Annotated[int, typer.Option(help="Width of the head.")] = 256,
     steps: Annotated[int, typer.Option(help="Most steps.")] = 600,
@@ -90,8 +76,8 @@ def train(
         encoder=encoder,
         finetune=finetune,
         init=None if init is None else str(init),
-        pooling=pooling.value,
-        symbols=symbols.value,
+        pooling=pooling,
+        symbols=symbols,
         pieces=pieces,
         width=width,
         encoder_rate=encoder_rate,

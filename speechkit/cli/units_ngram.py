@@ -41,7 +41,7 @@ def ngram(
     merges: Annotated[Path | None, typer.Option("--bpe", help="The merges, if the files hold tokens.")] = None,
     dev: Annotated[list[Path] | None, typer.Option(help="Units of other recordings, to measure on.")] = None,
     order: Annotated[int, typer.Option(min=1, max=6, help="Longest n-gram.")] = 3,
-    smoothing: Annotated[Smoothing, typer.Option(help="How unseen n-grams get their share.")] = Smoothing.auto,
+    smoothing: Annotated[Smoothing, typer.Option(help="How unseen n-grams get their share.")] = "auto",
     json: Json = False,
 ) -> None:
     """Train an n-gram over units or tokens; with --dev, what other recordings cost by it.
@@ -65,7 +65,7 @@ def ngram(
     taught = {row.id for row in found}
     if both := next((row.id for row in held_out if row.id in taught), None):
         raise UserError(f"--dev: {both!r} also teaches the model; give recordings that it has not seen")
-    model, used = estimate(map(unit_words, found), order, smoothing.value)
+    model, used = estimate(map(unit_words, found), order, smoothing)
     path = out / MODEL_FILE
     write_arpa(model, path)
     spec = NgramSpec(order, used, named_by.digest, named_by.clusters, named_by.frames_per_second, digest_file(path))
