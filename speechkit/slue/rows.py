@@ -89,6 +89,18 @@ def read_rows(path: Path) -> list[Row]:
     return found
 
 
+def text_of(row: Row, names: Sequence[str]) -> str:
+    """The first of the fields that is there.
+
+    Raises:
+        UserError: if there is none, or it is no text.
+    """
+    value = row.first(names)
+    if not isinstance(value, str):
+        raise UserError(f"{row.place}: {row.id} has no text ({', '.join(names)}); give every row one")
+    return value
+
+
 def literal(value: Any, place: str, what: str) -> Any:
     """A value as it is, or what a string of Python or JSON data says; None for an empty cell.
 

@@ -27,7 +27,7 @@ from speechkit.slue.entity_errors import EntityErrors, entities_heard, entity_er
 from speechkit.slue.fields import Options
 from speechkit.slue.metrics.answers import answer_words
 from speechkit.slue.metrics.measures import Measure, Resampling
-from speechkit.slue.rows import Row, read_rows
+from speechkit.slue.rows import Row, read_rows, text_of
 from speechkit.slue.sensitivity_noise import Noise, fit_noise
 from speechkit.slue.tasks import Task, get_task
 from speechkit.text import NormalizerSpec
@@ -117,7 +117,7 @@ def sensitivity(
     names = (
         (text_field,) if text_field else ("context", "passage") if task == "qa-text" else ("normalized_text", "text")
     )
-    texts = {row.id: reference_text(row, names) for row in kept}
+    texts = {row.id: text_of(row, names) for row in kept}
     given = dict(systems or {})
     for name, heard in given.items():
         missing = [i for i in texts if i not in heard]
@@ -162,21 +162,9 @@ def sensitivity(
     )
 
 
-def reference_text(row: Row, names: Sequence[str]) -> str:
-    """The text of a row.
-
-    Raises:
-        UserError: if it has none.
-    """
-    value = row.first(names)
-    if not isinstance(value, str):
-        raise UserError(f"{row.place}: {row.id} has no text ({', '.join(names)}); give every row one")
-    return value
-
-
 def read_heard(path: Path, text_field: str | None = None) -> dict[str, str]:
     """Recognised text by id of any file that scoring reads."""
-    return {row.id: reference_text(row, (text_field,) if text_field else HEARD) for row in read_rows(path)}
+    return {row.id: text_of(row, (text_field,) if text_field else HEARD) for row in read_rows(path)}
 
 
 class _Measured(msgspec.Struct):

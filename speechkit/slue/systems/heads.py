@@ -202,9 +202,7 @@ class SpanHead(nn.Module):
         asked = length_mask(question_frames, q.shape[1])
         alike = likeness(x, q, asked)
         x, q = both_directions(self.passage, x, frames), both_directions(self.question, q, question_frames)
-        heard, _ = self.attention(
-            x, q, q, key_padding_mask=~asked, need_weights=False
-        )
+        heard, _ = self.attention(x, q, q, key_padding_mask=~asked, need_weights=False)
         joined = both_directions(self.both, self.dropout(torch.cat([x, heard, x * heard, alike], dim=-1)), frames)
         scores: Tensor = self.output(self.dropout(joined))
         return scores.masked_fill(~length_mask(frames, x.shape[1])[..., None], -math.inf)

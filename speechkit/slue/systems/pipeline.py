@@ -17,8 +17,8 @@ from speechkit.data.manifest import audio_path, read_jsonl, read_manifest, write
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
 from speechkit.slue.metrics.entity_text import entities_of_tags
-from speechkit.slue.rows import Row, read_rows
-from speechkit.slue.systems.text_examples import PASSAGES, QUESTIONS, recognised_words, text_of
+from speechkit.slue.rows import Row, read_rows, text_of
+from speechkit.slue.systems.text_examples import PASSAGES, QUESTIONS, recognised_words
 from speechkit.slue.systems.text_models import ExtractiveReader, Summarizer, TextClassifier, TokenTagger
 
 SAMPLE_RATE = 16_000
@@ -162,12 +162,10 @@ def predict_texts(
     """
     names = (text_field,) if text_field else ("pred_text", "normalized_text", "text")
     if task == "qa-text":
-        reader = ExtractiveReader(model, device)
+        answer = _answering(model, device)
         passages = (text_field,) if text_field else PASSAGES
         for row in read_rows(rows):
-            passage = text_of(row, passages)
-            span = reader.answer(text_of(row, QUESTIONS), passage) if passage.strip() else None
-            yield {"id": row.id, "pred_answer_text": "" if span is None else passage[span[0] : span[1]]}
+            yield {"id": row.id, **answer(text_of(row, QUESTIONS), text_of(row, passages))}
         return
     understand = understanding(task, model, device, threshold)
     for row in read_rows(rows):
@@ -208,22 +206,21 @@ def understand_with(
     Raises:
         UserError: if the task has no text model, or a question has no text.
     """
-    known: dict[tuple[str, str], dict[str, object]] = {}
+    known: dict[tuple[str, str], dict[str, Any]] = {}
     if task == "qa-text":
-        reader = ExtractiveReader(model, device)
+        answer = _answering(model, device)
         questions = {row.id: text_of(row, QUESTIONS) for row in rows}
 
-        def one(name: str, text: str) -> dict[str, object]:
+        def one(name: str, text: str) -> dict[str, Any]:
             if name not in questions:
                 raise UserError(f"{name}: has no question; give every passage one")
-            span = reader.answer(questions[name], text) if text.strip() else None
-            return {"pred_answer_text": "" if span is None else text[span[0] : span[1]]}
+            return answer(questions[name], text)
 
     else:
         understand = understanding(task, model, device)
 
-        def one(name: str, text: str) -> dict[str, object]:
-            return dict(understand(text))
+        def one(name: str, text: str) -> dict[str, Any]:
+            return understand(text)
 
     def all_of(texts: Mapping[str, str]) -> Mapping[str, Row]:
         found = {}
@@ -235,6 +232,17 @@ def understand_with(
         return found
 
     return all_of
+
+
+def _answering(model: str, device: str) -> Callable[[str, str], dict[str, Any]]:
+    """The answer that a reader finds to a question in a passage, "" where it finds none."""
+    reader = ExtractiveReader(model, device)
+
+    def answer(question: str, passage: str) -> dict[str, Any]:
+        span = reader.answer(question, passage) if passage.strip() else None
+        return {"pred_answer_text": "" if span is None else passage[span[0] : span[1]]}
+
+    return answer
 
 
 def _answers(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from speechkit.slue.systems.text_examples import Example
+from speechkit.slue.systems.text_examples import TextExample
 from speechkit.slue.systems.text_models import Loaded
 
 IGNORED = -100
@@ -20,7 +20,7 @@ class TextBatches:
     def __init__(
         self,
         task: str,
-        rows: Sequence[Example],
+        rows: Sequence[TextExample],
         loaded: Loaded,
         labels: Sequence[str],
         *,
@@ -38,13 +38,13 @@ class TextBatches:
         """Tensors that the model's forward takes, with the labels it computes its loss from."""
         return self._encode(self._chosen(number))
 
-    def _chosen(self, number: int) -> list[Example]:
+    def _chosen(self, number: int) -> list[TextExample]:
         size, count = self._batch_size, len(self._rows)
         places = range(number * size, (number + 1) * size)
         orders = {p // count: np.random.default_rng([self._seed, p // count]).permutation(count) for p in places}
         return [self._rows[orders[p // count][p % count]] for p in places]
 
-    def _encode(self, rows: Sequence[Example]) -> dict[str, Any]:
+    def _encode(self, rows: Sequence[TextExample]) -> dict[str, Any]:
         import torch
 
         if self._task == "qa-text":
@@ -80,7 +80,7 @@ class TextBatches:
             return {**inputs, "labels": many}
         return {**inputs, "labels": torch.tensor([self._index[row.labels[0]] for row in rows])}
 
-    def _encode_questions(self, rows: Sequence[Example]) -> dict[str, Any]:
+    def _encode_questions(self, rows: Sequence[TextExample]) -> dict[str, Any]:
         import torch
 
         parts = self._tokenizer(

@@ -12,7 +12,7 @@ from speechkit.errors import UserError
 from speechkit.slue.fields import Options, lacking
 from speechkit.slue.fields.entities import GOLD_ENTITIES, TEXT_OF, TEXTS
 from speechkit.slue.metrics.entity_text import TaggedWord, split_clitics, tag_words
-from speechkit.slue.rows import Row, literal, read_rows
+from speechkit.slue.rows import Row, literal, read_rows, text_of
 from speechkit.slue.tasks import get_task
 
 TEXT_TASKS = ("ner", "sentiment", "intent", "dialog-acts", "qa-text", "summarisation")
@@ -21,7 +21,7 @@ PASSAGES = ("context", "passage", "document")
 TALKS = ("transcript", *TEXTS)
 
 
-class Example(msgspec.Struct, frozen=True):
+class TextExample(msgspec.Struct, frozen=True):
     """One row: ``words`` for tagging, ``text`` (a question for reading) with ``labels``, or a passage with its answer.
 
     ``answer`` is the first character and the end of the answer in ``passage``, None where the passage does not hold it.
@@ -38,7 +38,7 @@ class Example(msgspec.Struct, frozen=True):
     answer: tuple[int, int] | None = None
 
 
-def read_examples(task: str, path: Path, *, text_field: str | None = None) -> list[Example]:
+def read_examples(task: str, path: Path, *, text_field: str | None = None) -> list[TextExample]:
     """Examples of a file in any form that scoring reads; references that are no part of the task are left out.
 
     Args:
@@ -64,29 +64,17 @@ def read_examples(task: str, path: Path, *, text_field: str | None = None) -> li
             found.append(_question(row, gold, text_field))
         elif task == "ner":
             words = _tagged(row, text_field)
-            found.append(Example(row.id, " ".join(word for word, _ in words), gold, words=words))
+            found.append(TextExample(row.id, " ".join(word for word, _ in words), gold, words=words))
         elif task == "summarisation":
             if not row.has(("summary", "title", "abstract")):
                 raise lacking(row, ("title", "abstract", "summary"), "summary")
-            found.append(Example(row.id, text_of(row, (text_field,) if text_field else TALKS), gold))
+            found.append(TextExample(row.id, text_of(row, (text_field,) if text_field else TALKS), gold))
         else:
             labels = [gold] if isinstance(gold, str) else list(gold)
-            found.append(Example(row.id, text_of(row, (text_field,) if text_field else TEXTS), gold, labels=labels))
+            found.append(TextExample(row.id, text_of(row, (text_field,) if text_field else TEXTS), gold, labels=labels))
     if not found:
         raise UserError(f"{path}: no row is left to train on or to predict; the split is empty")
     return found
-
-
-def text_of(row: Row, names: Sequence[str]) -> str:
-    """The first of the fields that is there.
-
-    Raises:
-        UserError: if there is none, or it is no text.
-    """
-    value = row.first(names)
-    if not isinstance(value, str):
-        raise UserError(f"{row.place}: {row.id} has no text ({', '.join(names)}); give every row one")
-    return value
 
 
 def _tagged(row: Row, text_field: str | None) -> list[TaggedWord]:
@@ -109,9 +97,9 @@ def _tagged(row: Row, text_field: str | None) -> list[TaggedWord]:
         raise UserError(f"{row.place}: {row.id}: {error}") from error
 
 
-def _question(row: Row, gold: list[str], text_field: str | None) -> Example:
+def _question(row: Row, gold: list[str], text_field: str | None) -> TextExample:
     passage = text_of(row, (text_field,) if text_field else PASSAGES)
-    return Example(
+    return TextExample(
         row.id, text_of(row, QUESTIONS), gold, passage=passage, answer=_find_answer(passage, gold, _starts(row))
     )
 

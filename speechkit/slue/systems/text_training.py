@@ -26,7 +26,7 @@ from speechkit.slue.systems.small_text_model import (
     new_summarizer,
 )
 from speechkit.slue.systems.text_batches import TextBatches
-from speechkit.slue.systems.text_examples import Example
+from speechkit.slue.systems.text_examples import TextExample
 from speechkit.slue.systems.text_models import (
     ExtractiveReader,
     Loaded,
@@ -113,8 +113,8 @@ class TextTrainingResult(msgspec.Struct):
 
 def train_text_model(
     task: str,
-    train_rows: Sequence[Example],
-    dev_rows: Sequence[Example],
+    train_rows: Sequence[TextExample],
+    dev_rows: Sequence[TextExample],
     config: TextTrainingConfig,
     folder: Path,
     *,
@@ -185,7 +185,7 @@ def train_text_model(
     return result
 
 
-def label_set(task: str, rows: Sequence[Example]) -> list[str]:
+def label_set(task: str, rows: Sequence[TextExample]) -> list[str]:
     """The labels of a model: O, B- and I- of every tag, or the classes, in alphabetical order."""
     if task in UNLABELLED:
         return []
@@ -200,7 +200,7 @@ def label_set(task: str, rows: Sequence[Example]) -> list[str]:
     return labels
 
 
-def score_examples(task: str, loaded: Loaded, rows: Sequence[Example], device: str) -> float:
+def score_examples(task: str, loaded: Loaded, rows: Sequence[TextExample], device: str) -> float:
     """The task's main measure of a model's predictions on examples."""
     options = Options(tags="any", labels=None)
     chosen = get_task(task)
@@ -228,7 +228,7 @@ def score_examples(task: str, loaded: Loaded, rows: Sequence[Example], device: s
     return float((measure.value if measure is not None else found.value) or 0.0)
 
 
-def _prepared(task: str, rows: Sequence[Example], labels: list[str], config: TextTrainingConfig) -> Loaded:
+def _prepared(task: str, rows: Sequence[TextExample], labels: list[str], config: TextTrainingConfig) -> Loaded:
     automatic, what = AUTOMATIC[task]
     options: dict[str, Any] = {"problem_type": "multi_label_classification"} if task == "dialog-acts" else {}
     if config.init == "scratch":
@@ -251,7 +251,7 @@ def _read_result(
     path: Path,
     task: str,
     config: TextTrainingConfig,
-    rows: tuple[Sequence[Example], Sequence[Example]],
+    rows: tuple[Sequence[TextExample], Sequence[TextExample]],
     labels: list[str],
 ) -> TextTrainingResult:
     counts = len(rows[0]), len(rows[1])
