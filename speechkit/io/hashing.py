@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from speechkit.errors import UserError
 
 DIGEST_BYTES = 16
 BLOCK_BYTES = 1 << 20
+SETTLED_NANOSECONDS = 2 * 10**9  # no file system in use has a coarser clock than FAT's two seconds
 
 
 def digest_bytes(content: bytes | bytearray | memoryview) -> str:
@@ -22,17 +25,31 @@ def digest_bytes(content: bytes | bytearray | memoryview) -> str:
 def digest_file(path: Path | str) -> str:
     """Digest of a file's bytes, read in blocks; equal to `digest_bytes` of its content.
 
+    A process reads a file again only if its size, times or inode changed, or if it changed in the last two seconds.
+
     Raises:
         UserError: if the file is missing or cannot be read.
     """
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     try:
-        with Path(path).open("rb") as file:
-            while block := file.read(BLOCK_BYTES):
-                digest.update(block)
+        status = Path(path).stat()
+        facts = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        settled = max(status.st_mtime_ns, status.st_ctime_ns) < time.time_ns() - SETTLED_NANOSECONDS
+        return _kept_digest(path, facts) if settled else _digest(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _digest(path: Path | str) -> str:
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    with Path(path).open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _kept_digest(path: Path | str, facts: tuple[int, ...]) -> str:
+    return _digest(path)
 
 
 def digest_obj(value: Any) -> str:

@@ -18,9 +18,7 @@ import msgspec
 
 from speechkit.errors import UserError
 from speechkit.io.atomic import write_json
-from speechkit.io.hashing import DIGEST_BYTES, digest_file
-
-SETTLED_NANOSECONDS = 2 * 10**9  # no file system in use has a coarser clock than FAT's two seconds
+from speechkit.io.hashing import DIGEST_BYTES, SETTLED_NANOSECONDS, digest_file
 
 
 class _Kept(msgspec.Struct, frozen=True):

@@ -1,5 +1,6 @@
 import hashlib
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from speechkit.errors import UserError
+from speechkit.io import hashing
 from speechkit.io.arrays import read_arrays, read_metadata, write_arrays
 from speechkit.io.hashing import digest_bytes, digest_file, digest_obj
 from speechkit.io.paths import MAX_ID_BYTES, inside, safe_id
@@ -27,6 +29,20 @@ def test_a_file_of_many_blocks_has_the_digest_of_its_bytes(tmp_path):
     content = os.urandom((1 << 20) + 12345)
     (tmp_path / "a").write_bytes(content)
     assert digest_file(tmp_path / "a") == digest_bytes(content)
+
+
+def test_a_digest_is_kept_only_while_the_file_is_the_same(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    monkeypatch.setattr(hashing, "SETTLED_NANOSECONDS", -(10**9))  # as if it had lain there for long
+    read, opened = [], Path.open
+    monkeypatch.setattr(Path, "open", lambda self, *how, **more: read.append(self) or opened(self, *how, **more))
+    assert {digest_file(path) for _ in range(3)} == {digest_bytes(b"one")}
+    assert read == [path]
+    times = path.stat()
+    path.write_bytes(b"two")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert digest_file(path) == digest_bytes(b"two")
 
 
 def test_digest_of_a_value_knows_no_order_of_keys_but_types():
