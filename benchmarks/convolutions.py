@@ -23,7 +23,7 @@ def measure(kind: str, way: str) -> dict[str, float]:
     from transformers import Wav2Vec2Config, Wav2Vec2Model
 
     from speechkit.encoders.convolutions import RowConvolutions
-    from speechkit.encoders.padding import guard
+    from speechkit.encoders.padding import make_padding_invariant
 
     torch.set_num_threads(2)
     torch.manual_seed(0)
@@ -35,7 +35,7 @@ def measure(kind: str, way: str) -> dict[str, float]:
     waveform = torch.randn(1, SECONDS * 16_000 + 80)
     network = model.feature_extractor
     if way == "rows":
-        lengths = guard(model)
+        lengths = make_padding_invariant(model)
         lengths.samples = torch.tensor([waveform.shape[1]])
         network = RowConvolutions(network, lengths)
     times = []

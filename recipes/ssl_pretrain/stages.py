@@ -149,11 +149,12 @@ def distilled(config: TrainConfig, batches: WaveformBatches) -> Any:
 
 def generative(config: TrainConfig) -> Any:
     """Recurrent layers over log-mel frames."""
-    from speechkit.encoders.autoregressive import AutoregressiveConfig, AutoregressiveModel, is_autoregressive
+    from speechkit.encoders.families import model_type
+    from speechkit.encoders.families.autoregressive import AutoregressiveConfig, AutoregressiveModel
     from speechkit.encoders.pretraining.generative import GenerativeObjective
 
     if config.init is not None:
-        if not is_autoregressive(Path(config.init)):
+        if model_type(config.init) != "speechkit-autoregressive":
             raise ConfigError(f"train.init={config.init}: is no generative encoder; give the folder of one")
         return GenerativeObjective(AutoregressiveModel.from_pretrained(config.init))
     width = {"tiny": 32, "small": 512, "base": 1024}[config.size]

@@ -1,46 +1,109 @@
-"""The one interface of all encoders: waveforms in, frames of 20 ms out.
+"""Encoders from NumPy: waveforms in, frames out; windows and streams for recordings of any length.
 
-Notation used for array shapes: S samples at 16 kHz, T = S // 320 frames, D width, L layers.
+Notation used for array shapes: S samples at the encoder's rate, T = S // hop frames, D width, L layers.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Literal
 
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
-from speechkit.encoders.spec import EncoderSpec
-from speechkit.errors import AudioError
+from speechkit.encoders.model import ALL, LAST, Float, SpeechEncoder
+from speechkit.errors import AudioError, ConfigError
 from speechkit.io.audio import audio_info
+from speechkit.io.hashing import digest_obj
 from speechkit.io.windows import plan_windows, stream_windows
 
-Float = NDArray[np.float32]
 
+class Encoder:
+    """Frames of one layer, or of a weighted sum of layers; evaluation only.
 
-class Encoder(ABC):
-    """Frames of one layer, or of a weighted sum of layers.
-
-    A frame t stands for the samples from 320 t to 320 (t + 1); a rest shorter than a frame has none. An item gives the
+    A frame t stands for the samples from hop t to hop (t + 1); a rest shorter than a frame has none. An item gives the
     same frames alone and in any batch.
+
+    Args:
+        model: the encoder, cut to the layer that is wanted.
+        layer_weights: one number a layer, beginning with layer 0, for a weighted sum instead.
+        device: ``cpu``, ``cuda:0`` …
+        dtype: ``auto`` for bfloat16 where it is faster, ``float32``, or ``bfloat16``.
+
+    Raises:
+        ConfigError: if there is not one weight for each layer, or layers differ in width.
     """
 
-    spec: EncoderSpec
-    num_layers: int
+    def __init__(
+        self,
+        model: SpeechEncoder,
+        layer_weights: Sequence[float] | None = None,
+        device: str = "cpu",
+        dtype: Literal["auto", "float32", "bfloat16"] = "float32",
+    ):
+        from speechkit.runtime import autocast_dtype
 
-    @abstractmethod
+        model.for_inference(device)
+        self.model, self.device = model, device
+        self.spec, self.num_layers = model.spec, model.num_layers
+        self._half = {"auto": autocast_dtype(device), "float32": None, "bfloat16": torch.bfloat16}[dtype]
+        self._weights: Tensor | None = None
+        if layer_weights is not None:
+            name = model.spec.model
+            if len(set(model.dims)) > 1:
+                raise ConfigError(f"{name}: its layers differ in width; choose one of them instead of layer_weights")
+            if len(layer_weights) != len(model.dims):
+                raise ConfigError(
+                    f"{name}: {len(layer_weights)} layer_weights; give {len(model.dims)} weights, beginning with layer "
+                    "0, the input of the first"
+                )
+            self._weights = torch.tensor(layer_weights, dtype=torch.float32)
+            rounded = [round(float(weight), 6) for weight in layer_weights]
+            self.spec = msgspec.structs.replace(model.spec, layer=f"weighted:{digest_obj(rounded)}")
+
     def encode_batch(self, waveforms: Sequence[Float]) -> list[Float]:
-        """Frames (T, D) of each waveform (S,), float32 in [-1, 1] at 16 kHz.
+        """Frames (T, D) of each waveform (S,), float32 in [-1, 1] at the encoder's sample rate.
 
         Raises:
             AudioError: if a waveform is not one-dimensional or holds NaN or infinity, with its place in the batch.
         """
+        weights = self._weights
+        answers = []
+        # One layer alone leaves the device: all of them are many times the bytes.
+        for states in self._states(checked(waveforms), LAST if weights is None else ALL):
+            chosen = states[0] if weights is None else torch.tensordot(weights, states, dims=1)
+            answers.append(np.asarray(chosen.numpy(), np.float32))
+        return answers
 
-    @abstractmethod
     def encode_layers(self, waveform: Float) -> Float:
-        """The input of the first layer and the output of every layer that is there: (L + 1, T, D)."""
+        """The input of the first layer and the output of every layer that is there: (L + 1, T, D).
+
+        A layer that is narrower than the last has zeros behind it, one that is wider is cut.
+        """
+        return np.asarray(self._states(checked([waveform]), ALL)[0].numpy(), np.float32)
+
+    def _states(self, waveforms: list[Float], layers: slice) -> list[Tensor]:
+        """The layers wanted of each waveform (layers, T, D), float32; those shorter than a frame have no T."""
+        long_enough = [index for index, waveform in enumerate(waveforms) if len(waveform) >= self.spec.hop]
+        empty = torch.zeros(len(self.model.dims[layers]), 0, self.spec.dim)
+        answers = [empty] * len(waveforms)
+        if not long_enough:
+            return answers
+        ready = [torch.from_numpy(self.model.prepare(waveforms[index])) for index in long_enough]
+        lengths = torch.tensor([len(waveform) for waveform in ready])
+        inputs = torch.nn.utils.rnn.pad_sequence(ready, batch_first=True)
+        half = self._half
+        autocast = torch.autocast(self.device.split(":")[0], half) if half is not None else nullcontext()
+        with torch.inference_mode(), autocast:
+            states, frames = self.model(inputs, lengths, layers)
+        for row, (index, count) in enumerate(zip(long_enough, frames.tolist(), strict=True)):
+            items = [fitted(state[row, :count], self.spec.dim) for state in states]
+            answers[index] = torch.stack(items).float().cpu()
+        return answers
 
     def encode(self, waveform: Float) -> Float:
         """Frames (T, D) of one waveform (S,)."""
@@ -117,6 +180,12 @@ def window_deviation(encoder: Encoder, path: str | Path, whole: Float) -> tuple[
     return error, float(cosine.min())
 
 
+def fitted(frames: Tensor, dim: int) -> Tensor:
+    """Frames (T, D) with zeros behind them, or cut, to a width of ``dim``."""
+    width = frames.shape[1]
+    return frames if width == dim else torch.nn.functional.pad(frames[:, :dim], (0, max(0, dim - width)))
+
+
 def checked(waveforms: Sequence[Float]) -> list[Float]:
     """The waveforms as float32, each one-dimensional and finite.
 
@@ -129,6 +198,6 @@ def checked(waveforms: Sequence[Float]) -> list[Float]:
         if item.ndim != 1:
             raise AudioError(f"waveform {place} has shape {item.shape}; an encoder takes one channel, shape (samples,)")
         if not np.isfinite(item).all():
-            raise AudioError(f"waveform {place} holds NaN or infinity; mend the recording or leave it out")
+            raise AudioError(f"waveform {place} holds NaN or infinity; fix or remove the recording")
         ready.append(item)
     return ready

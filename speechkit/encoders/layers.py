@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 
-def exit_early(encoder: Any, layer: int, norm_name: str | None) -> None:
+def truncate_layers(encoder: Any, layer: int, norm_name: str | None) -> None:
     """Cut a transformer behind a layer, so that the rest costs neither time nor memory.
 
     A cut to no layer at all leaves one that does nothing, whose input can be looked at.
@@ -39,8 +39,8 @@ class _Unchanged(nn.Module):
 
 
 @contextmanager
-def recorded(encoder: Any) -> Iterator[list[Tensor]]:
-    """Inside the block, every call of the encoder leaves the input of its first layer and the output of each."""
+def capture_hidden_states(encoder: Any) -> Iterator[list[Tensor]]:
+    """Inside the block, every call of a transformer leaves the input of its first layer and the output of each."""
     states: list[Tensor] = []
 
     def enters(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -56,6 +56,17 @@ def recorded(encoder: Any) -> Iterator[list[Tensor]]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@contextmanager
+def capture_outputs(module: nn.Module) -> Iterator[list[Any]]:
+    """Inside the block, every call of the module leaves what it gives."""
+    outputs: list[Any] = []
+    hook = module.register_forward_hook(lambda _, __, output: outputs.append(output))
+    try:
+        yield outputs
+    finally:
+        hook.remove()
 
 
 class LayerWeights(nn.Module):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from speechkit.encoders.encoder import Encoder
 from speechkit.errors import ConfigError, UserError
 
 SMALL = Path(__file__).parent / "models" / "small"
-SIGNAL_FEATURES = ("log-mel", "mfcc")
+
+if TYPE_CHECKING:
+    from speechkit.encoders.encoder import Encoder
+    from speechkit.encoders.model import SpeechEncoder
 
 
 def load_encoder(
@@ -37,37 +39,57 @@ def load_encoder(
     Raises:
         UserError: if there is no such encoder or layer, or it cannot be loaded.
     """
-    if dtype not in ("auto", "float32", "bfloat16"):
-        raise ConfigError(f"dtype is {dtype!r}; choose auto, float32 or bfloat16")
-    if name_or_path in SIGNAL_FEATURES:
-        from speechkit.encoders.signal_features import SignalEncoder
-
-        if layer not in (None, 0) or layer_weights is not None:
-            raise ConfigError(f"{name_or_path} has no layers to choose from; leave layer out")
-        return SignalEncoder("log-mel" if name_or_path == "log-mel" else "mfcc")
-
-    from speechkit.encoders.huggingface import HuggingFaceEncoder
+    from speechkit.encoders.encoder import Encoder
     from speechkit.runtime import choose_device
 
-    name_or_path = checkpoint_name(name_or_path)
+    if dtype not in ("auto", "float32", "bfloat16"):
+        raise ConfigError(f"dtype is {dtype!r}; choose auto, float32 or bfloat16")
+    if layer is not None and layer_weights is not None:
+        raise ConfigError(f"{name_or_path}: layer_weights take all layers; leave layer={layer} out")
+    model = load_speech_encoder(name_or_path, layer=layer, compat=compat)
+    return Encoder(model, layer_weights, choose_device(device), dtype)
 
-    from speechkit.encoders.autoregressive import AutoregressiveEncoder, is_autoregressive
 
-    if is_autoregressive(Path(name_or_path)):
-        return AutoregressiveEncoder(name_or_path, layer, layer_weights, choose_device(device))
-    return HuggingFaceEncoder(name_or_path, layer, layer_weights, choose_device(device), dtype, compat)
+def load_speech_encoder(
+    name_or_path: str = "embedded", *, layer: int | None = None, compat: bool = False, trainable: bool = False
+) -> SpeechEncoder:
+    """The model of an encoder on the processor, for training or for a computation of one's own.
+
+    Args:
+        name_or_path: see `load_encoder`.
+        layer: the last layer that is kept; all when absent.
+        compat: see `load_encoder`.
+        trainable: refuse what gradients cannot pass.
+
+    Raises:
+        UserError: if there is no such encoder or layer, it cannot be loaded, or cannot be trained.
+    """
+    from speechkit.encoders.families import family_of
+
+    name = str(SMALL) if name_or_path == "embedded" else name_or_path
+    family = family_of(name)
+    if trainable and not family.has_weights:
+        raise ConfigError(f"{name_or_path} has no weights; name an encoder that has")
+    model = family.load(name, layer, compat)
+    if trainable and not model.trainable:
+        raise UserError(
+            f"{name_or_path}: a {family.name} encoder can be used frozen only; choose one of wav2vec2's kind"
+        )
+    return model
 
 
 def checkpoint_name(name: str) -> str:
     """The folder that ``embedded`` stands for; any other hub id or folder as it is.
 
     Raises:
-        ConfigError: for ``log-mel`` and ``mfcc``, which have no weights.
+        ConfigError: for an encoder without weights, such as ``mfcc``.
         UserError: if the weights inside the package are not there.
     """
-    if name in SIGNAL_FEATURES:
-        raise ConfigError(f"{name} has no weights; name an encoder that has")
     if name != "embedded":
+        from speechkit.encoders.families import families
+
+        if name in families() and not families()[name].has_weights:
+            raise ConfigError(f"{name} has no weights; name an encoder that has")
         return name
     if not (SMALL / "model.safetensors").is_file():
         raise UserError(f"{SMALL}: the weights of the embedded encoder are not there; install the package again")

@@ -50,7 +50,7 @@ class MaskedGroupNorm(nn.Module):
             return (normal * self.weight[:, None] + self.bias[:, None]) * inside
 
 
-def guard(model: Any) -> Lengths:
+def make_padding_invariant(model: Any) -> Lengths:
     """Replace what reads padding in a transformers model of waveforms.
 
     Returns:

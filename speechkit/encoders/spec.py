@@ -8,6 +8,8 @@ from speechkit.errors import UserError
 
 SAMPLE_RATE = 16_000
 HOP_SAMPLES = 320
+STOCK = ", stock padding"
+"""How ``normalization`` ended in specs of ``compat`` encoders, before that was a field."""
 
 
 class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -16,11 +18,13 @@ class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         model: family and name, for people.
         weights: digest of all weights and settings; features of one digest are comparable.
-        layer: "0" to the number of layers (0 is the input of the first), or "weighted:DIGEST" of a weighted sum.
+        layer: "0" to the number of layers (0 is the input of the first), or "weighted:DIGEST" of a weighted sum; of a
+            store of several layers see `speechkit.encoders.store.layers_spec`.
         normalization: what is done to a waveform before it enters.
         dim: width of a frame.
         sample_rate: in hertz.
         hop: samples from one frame to the next.
+        compat: whether it is computed as stock transformers do, padding and all; not written where it is false.
     """
 
     model: str
@@ -28,8 +32,19 @@ class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     layer: str
     normalization: str
     dim: int
-    sample_rate: int = SAMPLE_RATE
-    hop: int = HOP_SAMPLES
+    sample_rate: int = 16_000
+    hop: int = 320
+    compat: bool | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        compat = bool(self.compat) or self.normalization.endswith(STOCK)
+        msgspec.structs.force_setattr(self, "compat", compat or msgspec.UNSET)
+        msgspec.structs.force_setattr(self, "normalization", self.normalization.removesuffix(STOCK))
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second."""
+        return self.sample_rate / self.hop
 
     def require(self, other: EncoderSpec, what: str) -> None:
         """Refuse features of another encoder.
@@ -41,10 +56,10 @@ class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Raises:
             UserError: naming both sides, and the first field that differs.
         """
-        for field in ("weights", "layer", "normalization", "dim", "sample_rate", "hop"):
-            wanted, found = getattr(self, field), getattr(other, field)
-            if wanted != found:
+        for field in ("weights", "layer", "normalization", "compat", "dim", "sample_rate", "hop"):
+            wanted, given = getattr(self, field) or False, getattr(other, field) or False
+            if wanted != given:
                 raise UserError(
                     f"{what} was made with {self.model} layer {self.layer}, the features come from {other.model} layer "
-                    f"{other.layer}: {field} is {wanted!r} there and {found!r} here; use features of the same encoder"
+                    f"{other.layer}: {field} is {wanted!r} there and {given!r} here; use features of the same encoder"
                 )

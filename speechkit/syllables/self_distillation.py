@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from speechkit.augment.mixing import NO_MIXING, Float, MixingConfig, mix
-from speechkit.encoders.pretraining.batches import standardised
-from speechkit.encoders.pretraining.frames import HOP_SAMPLES, frame_mask
+from speechkit.encoders.model import standardised
+from speechkit.nn.masks import length_mask
 from speechkit.syllables.segments import Segmenter
 from speechkit.syllables.syllable_encoder import SyllableEncoder
 
@@ -121,14 +121,15 @@ class SelfSegmentation:
         }
         if self._stored is None:
             ready["merge"] = torch.tensor(generator.uniform(*self._merge_range), dtype=torch.float64)
-        frames = [length // HOP_SAMPLES for length in lengths]
+        hop = self.network.encoder.hop
+        frames = [length // hop for length in lengths]
         if self._speech is not None:
             runs = [frame_labels(self._speech(item), 0, count) for item, count in zip(clean, frames, strict=True)]
             ready["speech"] = _stacked(runs, max(frames)) != SILENCE
         if self._stored is None:
             return ready
         labels = [
-            frame_labels(self._stored(item), begin // HOP_SAMPLES, count)
+            frame_labels(self._stored(item), begin // hop, count)
             for item, begin, count in zip(batch["items"].tolist(), batch["begins"].tolist(), frames, strict=True)
         ]
         return {**ready, "labels": _stacked(labels, max(frames))}
@@ -141,7 +142,8 @@ class SelfSegmentation:
             features = teacher(batch["teacher_inputs"], lengths).float()
             labels = batch["labels"] if "labels" in batch else self._cut(features, batch)
             targets = segment_targets(features, labels)
-        real = frame_mask(lengths)
+        frames = self.network.encoder.frame_lengths(lengths)
+        real = length_mask(frames, features.shape[1])
         found = model(batch["inputs"], lengths)[real].float()
         loss = (found - targets[real]).square().mean()
         speech = labels[real] != SILENCE
@@ -149,7 +151,7 @@ class SelfSegmentation:
         segments = sum(len(row.unique()) - int((row == SILENCE).any()) for row in labels)
         return loss, {
             "speech_share": float(speech.float().mean()),
-            "segments_per_second": segments * 50 / max(int(real.sum()), 1),
+            "segments_per_second": segments * self.network.encoder.spec.frame_rate / max(int(real.sum()), 1),
             "norm_speech": float(norms[speech].mean()) if speech.any() else 0.0,
             "norm_silence": float(norms[~speech].mean()) if (~speech).any() else 0.0,
         }
@@ -157,7 +159,7 @@ class SelfSegmentation:
     def _cut(self, features: Tensor, batch: dict[str, Tensor]) -> Tensor:
         assert self._online is not None
         segmenter = self._online(float(batch["merge"]))
-        frames = (batch["lengths"] // HOP_SAMPLES).tolist()
+        frames = self.network.encoder.frame_lengths(batch["lengths"]).tolist()
         heard = features if "speech" not in batch else features * batch["speech"][..., None]
         items = heard.cpu().numpy()
         labels = [

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
-from speechkit.encoders.huggingface import WAVEFORM_FAMILIES, load_checkpoint
-from speechkit.encoders.padding import guard
-from speechkit.encoders.pretraining.folder import save_encoder
-from speechkit.encoders.pretraining.frames import EDGE, frame_mask, sample_mask
-from speechkit.errors import ConfigError, UserError
+from speechkit.encoders.families.waveform import WaveformEncoder
+from speechkit.encoders.load import load_speech_encoder
+from speechkit.encoders.model import LAST
+from speechkit.errors import UserError
+from speechkit.nn.masks import length_mask
 
 
 class SyllableEncoder(nn.Module):
@@ -36,44 +34,28 @@ class SyllableEncoder(nn.Module):
 
     def __init__(self, folder: str | Path, layers: int | None = None, train_front: bool = False) -> None:
         super().__init__()
-        model, extractor, family = load_checkpoint(str(folder))
-        if family not in WAVEFORM_FAMILIES:
-            raise UserError(f"{folder}: is a {family} model; syllables are learnt by {', '.join(WAVEFORM_FAMILIES)}")
-        if extractor is not None and not getattr(extractor, "do_normalize", True):
+        encoder = load_speech_encoder(str(folder), trainable=True)
+        assert isinstance(encoder, WaveformEncoder)
+        if encoder.spec.normalization != "standardised":
             raise UserError(f"{folder}: takes waveforms as they are; syllables are learnt from standardised ones")
-        has = len(model.encoder.layers)
-        if layers is not None and not 1 <= layers <= has:
-            raise ConfigError(f"{folder}: has layers 1 to {has}, not {layers}")
-        model.encoder.layers = model.encoder.layers[: layers or has]
-        model.config.num_hidden_layers = layers or has
-        # Every frame is learnt from: nothing is masked, no layer is left out.
-        model.config.apply_spec_augment = False
-        model.config.layerdrop = 0.0
-        model.config.dtype = torch.float32
-        self.model: Any = model.float()
+        encoder.shorten(encoder.num_layers if layers is None else layers)
         if not train_front:
-            self.model.feature_extractor._freeze_parameters()
-        if getattr(self.model, "masked_spec_embed", None) is not None:
-            self.model.masked_spec_embed.requires_grad_(False)
-        self._lengths = guard(self.model)
+            encoder.freeze_convolutions()
+        if getattr(encoder.network, "masked_spec_embed", None) is not None:  # nothing is masked
+            encoder.network.masked_spec_embed.requires_grad_(False)
+        self.encoder = encoder
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """Standardised waveforms (B, S) and their samples (B,) to frames (B, T, D), T of the longest."""
-        self._lengths.samples = lengths + 2 * EDGE
-        self._lengths.frames = lengths // 320
-        try:
-            hidden: Tensor = self.model(
-                F.pad(waveforms, (EDGE, EDGE)), attention_mask=sample_mask(lengths)
-            ).last_hidden_state
-            return hidden
-        finally:
-            self._lengths.samples = self._lengths.frames = None
+        states, _ = self.encoder(waveforms, lengths, LAST)
+        frames: Tensor = states[0]
+        return frames
 
     @property
     def final_norm(self) -> nn.LayerNorm:
         """The layer norm that gives the frames."""
-        stands_last = bool(getattr(self.model.config, "do_stable_layer_norm", False))
-        norm = self.model.encoder.layer_norm if stands_last else self.model.encoder.layers[-1].final_layer_norm
+        transformer = self.encoder.transformer
+        norm = transformer.layers[-1].final_layer_norm if self.encoder.final_norm is None else transformer.layer_norm
         assert isinstance(norm, nn.LayerNorm)
         return norm
 
@@ -92,7 +74,8 @@ class SyllableEncoder(nn.Module):
         self.eval()
         for batch in batches:
             lengths = batch["lengths"].to(device)
-            frames = self(batch["inputs"].to(device), lengths)[frame_mask(lengths)].double()
+            states = self(batch["inputs"].to(device), lengths)
+            frames = states[length_mask(self.encoder.frame_lengths(lengths), states.shape[1])].double()
             sums += frames.sum(0)
             squares += frames.square().sum(0)
             count += len(frames)
@@ -108,4 +91,4 @@ class SyllableEncoder(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write the folder that `load_encoder` and transformers read."""
-        save_encoder(self.model, folder)
+        self.encoder.save(folder)

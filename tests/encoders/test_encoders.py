@@ -48,8 +48,9 @@ def test_stock_padding_changes_results_where_compat_is_asked_for(load, family):
     long, short = noise(32_000, 8_000)
     padded = encoder.encode_batch([long, short])[1]
     exact = load(family)
-    assert "stock" in encoder.spec.normalization
-    with pytest.raises(UserError, match="normalization"):
+    assert encoder.spec.compat
+    assert not exact.spec.compat
+    with pytest.raises(UserError, match="compat"):
         encoder.spec.require(exact.spec, "the codebook")
     if family in ("wav2vec2", "hubert", "hubert-batch-norm"):
         alone = encoder.encode(short)
@@ -219,7 +220,7 @@ def test_what_no_frame_needs_may_be_missing_and_heads_may_be_there(checkpoint, t
 
 
 def test_damaged_weights_and_configurations_are_refused_in_one_sentence(checkpoint, tmp_path, capfd):
-    from speechkit.encoders.autoregressive import AutoregressiveConfig, AutoregressiveModel
+    from speechkit.encoders.families.autoregressive import AutoregressiveConfig, AutoregressiveModel
 
     def refused(folder, match):
         with pytest.raises(UserError, match=match) as caught:

@@ -104,16 +104,11 @@ def test_the_recipe_gives_the_same_frames_on_every_backend(manifest, tmp_path, c
 
 def loud(monkeypatch, beyond):
     """Make the frames of log-mel of loud waveforms too large."""
-    from speechkit.encoders.signal_features import SignalEncoder
+    from speechkit.encoders.families.signal_features import SignalFeatures
 
-    encode = SignalEncoder.encode_batch
+    frames = SignalFeatures.frames
     monkeypatch.setattr(
-        SignalEncoder,
-        "encode_batch",
-        lambda self, waveforms: [
-            frames * (beyond if len(w) and np.abs(w).max() > 0.9 else 1)
-            for w, frames in zip(waveforms, encode(self, waveforms), strict=True)
-        ],
+        SignalFeatures, "frames", lambda self, w: frames(self, w) * (beyond if np.abs(w).max() > 0.9 else 1)
     )
 
 

@@ -10,8 +10,8 @@ from speechkit.augment.mixing import MixingConfig, add_speaker, mix
 from speechkit.augment.waveforms import AugmentConfig
 from speechkit.data import Utterance, write_manifest
 from speechkit.encoders import load_encoder
+from speechkit.encoders.families.waveform import WaveformEncoder
 from speechkit.encoders.pretraining.batches import WaveformBatches
-from speechkit.encoders.pretraining.folder import save_encoder
 from speechkit.encoders.pretraining.sizes import sized_config
 from speechkit.errors import ConfigError
 from speechkit.io.audio import write_audio
@@ -35,7 +35,7 @@ def encoder_folder(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("encoder")
     torch.manual_seed(0)
-    save_encoder(Wav2Vec2Model(sized_config("tiny")), folder)
+    WaveformEncoder(Wav2Vec2Model(sized_config("tiny"))).save(folder)
     return folder
 
 

@@ -28,7 +28,7 @@ TINY = Path(__file__).resolve().parents[2] / "recipes" / "sylber" / "conf" / "ti
 def settings(shared_data, tmp_path_factory):
     from transformers import Wav2Vec2Model
 
-    from speechkit.encoders.pretraining.folder import save_encoder
+    from speechkit.encoders.families.waveform import WaveformEncoder
     from speechkit.encoders.pretraining.sizes import sized_config
 
     folder = tmp_path_factory.mktemp("sylber")
@@ -52,7 +52,7 @@ def settings(shared_data, tmp_path_factory):
     manifest = write_manifest(folder / "speech.jsonl", rows)
     assert manifest
     torch.manual_seed(0)
-    save_encoder(Wav2Vec2Model(sized_config("tiny")), folder / "encoder")
+    WaveformEncoder(Wav2Vec2Model(sized_config("tiny"))).save(folder / "encoder")
     names = ("train_manifest", "dev_manifest", "truth_manifest")
     return [
         *(f"{name}={folder / 'speech.jsonl'}" for name in names),

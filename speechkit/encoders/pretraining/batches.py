@@ -12,15 +12,11 @@ from torch import Tensor, nn
 
 from speechkit.data import Utterance
 from speechkit.data.audio import read_waveform
+from speechkit.encoders.model import standardised
 from speechkit.training import LengthBuckets
 
 SAMPLE_RATE = 16_000
 Damage = Callable[[NDArray[np.float32], np.random.Generator], NDArray[np.float32]]
-
-
-def standardised(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Zero mean and unit variance over the item, as wav2vec 2.0's feature extractor gives it; silence stays zero."""
-    return np.asarray((waveform - waveform.mean()) / np.sqrt(waveform.var() + 1e-7), np.float32)
 
 
 class WaveformBatches:

@@ -16,9 +16,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
+from speechkit.encoders.families.waveform import WaveformEncoder
+from speechkit.encoders.layers import capture_outputs
+from speechkit.encoders.model import LAST
 from speechkit.encoders.pretraining.feature_restraint import FeatureRestraint
-from speechkit.encoders.pretraining.folder import save_encoder
-from speechkit.encoders.pretraining.frames import EDGE, HOP_SAMPLES, sample_mask
 from speechkit.encoders.pretraining.masking import negatives, span_masks
 
 LEAST = 1e-7
@@ -27,26 +28,28 @@ LEAST = 1e-7
 class Contrast(nn.Module):
     """The losses of a ``Wav2Vec2ForPreTraining`` on masked frames alone."""
 
-    def __init__(self, network: Any, restraint: FeatureRestraint, equal_negatives: bool = False) -> None:
+    def __init__(
+        self, network: Any, encoder: WaveformEncoder, restraint: FeatureRestraint, equal_negatives: bool = False
+    ) -> None:
         super().__init__()
-        self.network = network
+        self.encoder = encoder
+        self.quantizer, self.project_hid, self.project_q = network.quantizer, network.project_hid, network.project_q
+        self.dropout_features = network.dropout_features
+        self.config = network.config
         self._restraint = restraint
         self._equal_negatives = equal_negatives
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Waveforms (B, S), ``mask`` (B, T) and ``negatives`` (B, T, count) to means over masked frames."""
         mask = batch["mask"]
-        hidden = self.network.wav2vec2(
-            F.pad(batch["inputs"], (EDGE, EDGE)),
-            attention_mask=sample_mask(batch["lengths"]),
-            mask_time_indices=mask,
-        )
-        found = self.network.project_hid(hidden.last_hidden_state[mask])  # (N, D)
-        seen = self.network.dropout_features(hidden.extract_features[mask])
-        scores = self.network.quantizer.weight_proj(seen).float()
-        scores = scores.view(len(scores), self.network.quantizer.num_groups, -1)  # (N, G, V)
+        with capture_outputs(self.encoder.network.feature_projection) as projected:
+            (hidden,), frames = self.encoder(batch["inputs"], batch["lengths"], LAST, mask_time_indices=mask)
+        found = self.project_hid(hidden[mask])  # (N, D)
+        seen = self.dropout_features(projected[0][1][mask])
+        scores = self.quantizer.weight_proj(seen).float()
+        scores = scores.view(len(scores), self.quantizer.num_groups, -1)  # (N, G, V)
         chosen = self._choices(scores, float(batch["temperature"]))
-        wanted = self.network.project_q(self._vectors(chosen))  # (N, D)
+        wanted = self.project_q(self._vectors(chosen))  # (N, D)
         place = (mask.flatten().cumsum(0) - 1)[batch["negatives"][mask]]  # (N, count), from frames to masked frames
         shares = (scores.softmax(-1) if self.training else chosen).mean(dim=0)
         # A code that no frame takes has a share of zero, whose logarithm has no gradient.
@@ -58,11 +61,11 @@ class Contrast(nn.Module):
                 wanted,
                 None if self._equal_negatives else chosen.argmax(-1),
                 place,
-                self.network.config.contrastive_logits_temperature,
+                self.config.contrastive_logits_temperature,
             ),
             "diversity": (codes - perplexity) / codes,
             "codevector_perplexity": perplexity,
-            "features": self._restraint.mean_square(batch["lengths"]),
+            "features": self._restraint.mean_square(frames),
             "cosine": F.cosine_similarity(found.float(), wanted.float(), dim=-1).mean(),
         }
 
@@ -75,7 +78,7 @@ class Contrast(nn.Module):
     def _vectors(self, chosen: Tensor) -> Tensor:
         """The codes' vectors, one codebook's beside the other's: (N, G, V) to (N, D)."""
         count, groups, codes = chosen.shape
-        vectors = self.network.quantizer.codevectors.view(groups, codes, -1)
+        vectors = self.quantizer.codevectors.view(groups, codes, -1)
         return torch.einsum("ngv,gvd->ngd", chosen.to(vectors.dtype), vectors).reshape(count, -1)
 
 
@@ -125,8 +128,9 @@ class ContrastiveObjective:
         feature_gradient: float = 0.1,
         feature_penalty: float = 10.0,
     ):
-        self._restraint = FeatureRestraint(network.wav2vec2, feature_gradient, feature_penalty)
-        self.network = Contrast(network, self._restraint, equal_negatives)
+        encoder = WaveformEncoder(network.wav2vec2)
+        self._restraint = FeatureRestraint(encoder, feature_gradient, feature_penalty)
+        self.network: Contrast = Contrast(network, encoder, self._restraint, equal_negatives)
         self._seed = seed
         self._start_share, self._span, self._temperatures = start_share, span, temperatures
 
@@ -136,10 +140,10 @@ class ContrastiveObjective:
 
     def prepare(self, batch: dict[str, Tensor], number: int) -> dict[str, Tensor]:
         """What is masked and drawn for this number, and how soft the choice of codes is."""
-        frames = (batch["lengths"] // HOP_SAMPLES).tolist()
+        frames = self.network.encoder.frame_lengths(batch["lengths"]).tolist()
         generator = np.random.default_rng([self._seed, 3, number])
         mask = span_masks(frames, self._start_share, self._span, generator)
-        count = int(self.network.network.config.num_negatives)
+        count = int(self.network.config.num_negatives)
         first, last, factor = self._temperatures
         return {
             **batch,
@@ -151,10 +155,10 @@ class ContrastiveObjective:
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         """Per masked frame; diversity and the size of features count as they are weighted."""
         parts = model(batch)
-        weight = float(self.network.network.config.diversity_loss_weight)
+        weight = float(self.network.config.diversity_loss_weight)
         loss: Tensor = parts["contrastive"] + weight * parts["diversity"] + self._restraint.penalty * parts["features"]
         return loss, {name: float(value.detach()) for name, value in parts.items()}
 
     def save(self, folder: Path, half: bool = False) -> None:
         """The encoder without quantizer and projections."""
-        save_encoder(self.network.network.wav2vec2, folder, half)
+        self.network.encoder.save(folder, half)

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
-from speechkit.encoders.pretraining.folder import save_encoder
-from speechkit.encoders.pretraining.frames import EDGE, HOP_SAMPLES
+from speechkit.encoders.families.waveform import WaveformEncoder
+from speechkit.encoders.layers import capture_outputs
 from speechkit.encoders.pretraining.teacher import WhisperTeacher
-from speechkit.nn.masks import attention_bias, length_mask
+from speechkit.nn.masks import length_mask
 
 
 def take_over_layers(student: Any, encoder: Any) -> None:
@@ -54,7 +54,7 @@ class Distillation(nn.Module):
     means: Tensor
     deviations: Tensor
 
-    def __init__(self, student: Any, teacher: WhisperTeacher, layers: tuple[int, ...]):
+    def __init__(self, student: WaveformEncoder, teacher: WhisperTeacher, layers: tuple[int, ...]):
         super().__init__()
         self.student = student
         self.layers = layers
@@ -76,7 +76,7 @@ class Distillation(nn.Module):
         sums = torch.zeros_like(self.means, dtype=torch.float64)
         squares, count = torch.zeros_like(sums), 0
         for batch in batches:
-            frames = batch["lengths"] // HOP_SAMPLES
+            frames = self.student.frame_lengths(batch["lengths"])
             for index, state in enumerate(self.teacher(batch["clean"], batch["lengths"])):
                 inside = length_mask(frames, state.shape[1])
                 kept = state[inside].double()
@@ -90,22 +90,10 @@ class Distillation(nn.Module):
         self.deviations.copy_(deviations.maximum(0.3 * deviations.median(dim=1, keepdim=True).values))
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> list[Tensor]:
-        """The student's states at the teacher's places: (B, S), samples (B,) to layers + 1 of (B, S // 320, D)."""
-        model = self.student
-        hidden = model.feature_extractor(F.pad(waveforms, (EDGE, EDGE))).transpose(1, 2)
-        hidden, _ = model.feature_projection(hidden)
-        states = [hidden]
-        frames = lengths // HOP_SAMPLES
-        inside = length_mask(frames, hidden.shape[1])
-        hidden = hidden * inside[..., None]
-        hidden = hidden + model.encoder.pos_conv_embed(hidden)
-        mask = attention_bias(frames, hidden.shape[1], hidden.dtype)
-        for layer in model.encoder.layers:
-            answer = layer(hidden, mask)
-            hidden = answer[0] if isinstance(answer, tuple) else answer
-            states.append(hidden)
-        states[-1] = model.encoder.layer_norm(hidden)
-        return states
+        """The student's states at the teacher's places: (B, S), samples (B,) to layers + 1 of (B, T, D)."""
+        with capture_outputs(self.student.network.feature_projection) as projected:
+            states, _ = self.student(waveforms, lengths)
+        return [projected[0][0], *states[1:]]
 
 
 class DistillationObjective:
@@ -129,7 +117,7 @@ class DistillationObjective:
     ):
         if take_over:
             take_over_layers(student, encoder)
-        self.network: Distillation = Distillation(student, WhisperTeacher(encoder), layers)
+        self.network: Distillation = Distillation(WaveformEncoder(student), WhisperTeacher(encoder), layers)
         self.network.standardise(batches)
 
     def groups(self) -> list[list[nn.Parameter]]:
@@ -137,9 +125,11 @@ class DistillationObjective:
         front: list[nn.Parameter] = []
         taken: list[nn.Parameter] = []
         for name, value in self.network.named_parameters():
-            (taken if name.startswith(("student.encoder.layers", "student.encoder.layer_norm")) else front).append(
-                value
-            )
+            (
+                taken
+                if name.startswith(("student.network.encoder.layers", "student.network.encoder.layer_norm"))
+                else front
+            ).append(value)
         return [front, taken]
 
     def prepare(self, batch: dict[str, Tensor], number: int) -> dict[str, Tensor]:
@@ -151,7 +141,7 @@ class DistillationObjective:
         inner: Any = getattr(model, "module", model)
         targets = inner.teacher.to(batch["clean"].device)(batch["clean"], batch["lengths"])
         states = model(batch["inputs"], batch["lengths"])
-        frames = batch["lengths"] // HOP_SAMPLES
+        frames = inner.student.frame_lengths(batch["lengths"])
         inside = length_mask(frames, states[0].shape[1])
         losses = {}
         for layer in inner.layers:
@@ -164,4 +154,4 @@ class DistillationObjective:
 
     def save(self, folder: Path, half: bool = False) -> None:
         """The student alone."""
-        save_encoder(self.network.student, folder, half)
+        self.network.student.save(folder, half)

@@ -14,15 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from speechkit.encoders.pretraining.frames import frame_mask
+from speechkit.encoders.families.waveform import WaveformEncoder
 from speechkit.errors import ConfigError
+from speechkit.nn.masks import length_mask
 
 
 class FeatureRestraint:
     """Scales the gradient that reaches an encoder's convolutions and tells how large their output is.
 
     Args:
-        encoder: a ``Wav2Vec2Model`` or ``HubertModel``; its convolutions get a hook.
+        encoder: its convolutions get a hook.
         gradient: what their gradients are multiplied by, above 0 to 1.
         penalty: weight of the mean square of what they give, at least 0.
 
@@ -30,7 +31,7 @@ class FeatureRestraint:
         ConfigError: if a number is out of its range.
     """
 
-    def __init__(self, encoder: Any, gradient: float, penalty: float) -> None:
+    def __init__(self, encoder: WaveformEncoder, gradient: float, penalty: float) -> None:
         if not 0 < gradient <= 1:
             raise ConfigError(f"feature_gradient is {gradient}, it must lie above 0 and up to 1")
         if penalty < 0:
@@ -38,7 +39,7 @@ class FeatureRestraint:
         self.penalty = penalty
         self._gradient = gradient
         self._last: Tensor | None = None
-        encoder.feature_extractor.register_forward_hook(self._restrain)
+        encoder.network.feature_extractor.register_forward_hook(self._restrain)
 
     def _restrain(self, module: Any, arguments: Any, features: Tensor) -> Tensor:
         if self._gradient != 1:
@@ -46,10 +47,10 @@ class FeatureRestraint:
         self._last = features if self.penalty else None
         return features
 
-    def mean_square(self, lengths: Tensor) -> Tensor:
-        """Of what the last batch's convolutions gave (B, D, T), over the frames of its items' samples (B,)."""
+    def mean_square(self, frames: Tensor) -> Tensor:
+        """Of what the last batch's convolutions gave (B, D, T), over the frames (B,) of its items."""
         if self._last is None:
-            return torch.zeros((), device=lengths.device)
+            return torch.zeros((), device=frames.device)
         features, self._last = self._last.float(), None
-        real = frame_mask(lengths)
+        real = length_mask(frames, features.shape[-1])
         return features.square().mean(dim=1)[real].mean()

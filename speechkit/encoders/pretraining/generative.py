@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from speechkit.encoders.autoregressive import AutoregressiveModel
-from speechkit.encoders.pretraining.frames import frame_mask
-from speechkit.encoders.signal_features import SignalEncoder
+from speechkit.encoders.families.autoregressive import AutoregressiveModel
+from speechkit.encoders.families.signal_features import SignalFeatures
+from speechkit.nn.masks import length_mask
 
 
 class GenerativeObjective:
@@ -21,7 +21,7 @@ class GenerativeObjective:
 
     def __init__(self, network: AutoregressiveModel):
         self.network = network
-        self._mel = SignalEncoder("log-mel")
+        self._mel = SignalFeatures("log-mel")
 
     def groups(self) -> list[list[nn.Parameter]]:
         """All in one."""
@@ -32,7 +32,7 @@ class GenerativeObjective:
         made: dict[str, list[Tensor]] = {"seen": [], "wanted": []}
         for row, length in enumerate(batch["lengths"].tolist()):
             for name, source in (("seen", "inputs"), ("wanted", "clean")):
-                made[name].append(torch.from_numpy(self._mel.encode(batch[source][row, :length].numpy())))
+                made[name].append(torch.from_numpy(self._mel.frames(batch[source][row, :length].numpy())))
         pad = nn.utils.rnn.pad_sequence
         return {name: pad(items, batch_first=True) for name, items in made.items()} | {"lengths": batch["lengths"]}
 
@@ -43,7 +43,7 @@ class GenerativeObjective:
         """
         ahead = self.network.config.ahead
         predicted = self.network.predict(model(batch["seen"])[-1])[:, :-ahead]
-        inside = frame_mask(batch["lengths"])[:, ahead:]
+        inside = length_mask(self._mel.frame_lengths(batch["lengths"]), batch["wanted"].shape[1])[:, ahead:]
         wanted = batch["wanted"][:, ahead:]
         loss = (predicted - wanted)[inside].abs().mean()
         repeating = (batch["seen"][:, :-ahead] - wanted)[inside].abs().mean()

@@ -12,11 +12,12 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from speechkit.encoders.families.waveform import WaveformEncoder
+from speechkit.encoders.model import LAST
 from speechkit.encoders.pretraining.feature_restraint import FeatureRestraint
-from speechkit.encoders.pretraining.folder import save_encoder
-from speechkit.encoders.pretraining.frames import EDGE, HOP_SAMPLES, frame_mask, sample_mask
 from speechkit.encoders.pretraining.masking import span_masks
 from speechkit.errors import ConfigError
+from speechkit.nn.masks import length_mask
 
 CODE_WIDTH = 256
 TEMPERATURE = 0.1
@@ -26,17 +27,15 @@ IGNORED = -100
 class Predictor(nn.Module):
     """An encoder whose frames are compared with one vector a cluster (equation 3)."""
 
-    def __init__(self, encoder: Any, clusters: int):
+    def __init__(self, encoder: WaveformEncoder, clusters: int):
         super().__init__()
         self.encoder = encoder
-        self.project = nn.Linear(encoder.config.hidden_size, CODE_WIDTH)
+        self.project = nn.Linear(encoder.spec.dim, CODE_WIDTH)
         self.codes = nn.Parameter(torch.empty(clusters, CODE_WIDTH).uniform_(-1, 1))
 
     def forward(self, waveforms: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:
         """(B, S), samples (B,) and masked frames (B, T) to logits (B, T, clusters)."""
-        hidden = self.encoder(
-            F.pad(waveforms, (EDGE, EDGE)), attention_mask=sample_mask(lengths), mask_time_indices=mask
-        ).last_hidden_state
+        (hidden,), _ = self.encoder(waveforms, lengths, LAST, mask_time_indices=mask)
         projected = F.normalize(self.project(hidden).float(), dim=-1)
         logits: Tensor = projected @ F.normalize(self.codes, dim=-1).T / TEMPERATURE
         return logits
@@ -72,8 +71,9 @@ class PredictiveObjective:
     ):
         if not 0 <= seen_weight <= 1:
             raise ConfigError(f"seen_weight is {seen_weight}, it must lie from 0 to 1")
-        self._restraint = FeatureRestraint(encoder, feature_gradient, feature_penalty)
-        self.network: Predictor = Predictor(encoder, clusters)
+        self._encoder = WaveformEncoder(encoder)
+        self._restraint = FeatureRestraint(self._encoder, feature_gradient, feature_penalty)
+        self.network: Predictor = Predictor(self._encoder, clusters)
         self._targets = targets
         self._seed, self._start_share, self._span = seed, start_share, span
         self._seen_weight = seen_weight
@@ -84,18 +84,19 @@ class PredictiveObjective:
 
     def prepare(self, batch: dict[str, Tensor], number: int) -> dict[str, Tensor]:
         """The masks of this number, and the targets (B, T), IGNORED behind an item's end."""
-        frames = (batch["lengths"] // HOP_SAMPLES).tolist()
+        frames = self._encoder.frame_lengths(batch["lengths"]).tolist()
         mask = span_masks(frames, self._start_share, self._span, np.random.default_rng([self._seed, 3, number]))
         wanted = np.full(mask.shape, IGNORED, np.int64)
         for row, (item, begin) in enumerate(zip(batch["items"].tolist(), batch["begins"].tolist(), strict=True)):
-            known = self._targets(item)[begin // HOP_SAMPLES :][: frames[row]]
+            known = self._targets(item)[begin // self._encoder.hop :][: frames[row]]
             wanted[row, : len(known)] = known
         return {**batch, "mask": torch.from_numpy(mask), "targets": torch.from_numpy(wanted)}
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         """Means over masked and over seen frames, weighted; the accuracies of both."""
         logits = model(batch["inputs"], batch["lengths"], batch["mask"])
-        known = frame_mask(batch["lengths"]) & (batch["targets"] != IGNORED)
+        frames = self._encoder.frame_lengths(batch["lengths"])
+        known = length_mask(frames, logits.shape[1]) & (batch["targets"] != IGNORED)
         parts = {}
         for name, chosen in (("masked", batch["mask"] & known), ("seen", ~batch["mask"] & known)):
             right = (logits[chosen].argmax(-1) == batch["targets"][chosen]).float().mean()
@@ -103,7 +104,7 @@ class PredictiveObjective:
         loss = parts["masked"][0]
         if self._seen_weight:
             loss = (1 - self._seen_weight) * loss + self._seen_weight * parts["seen"][0]
-        size = self._restraint.mean_square(batch["lengths"])
+        size = self._restraint.mean_square(frames)
         return loss + self._restraint.penalty * size, {
             "masked": float(parts["masked"][0].detach()),
             "features": float(size.detach()),
@@ -112,4 +113,4 @@ class PredictiveObjective:
 
     def save(self, folder: Path, half: bool = False) -> None:
         """The encoder without the codes."""
-        save_encoder(self.network.encoder, folder, half)
+        self._encoder.save(folder, half)

@@ -14,11 +14,14 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from speechkit.encoders.checkpoint import load_whole, readable
-from speechkit.encoders.spec import HOP_SAMPLES
+from speechkit.encoders.families.whisper import convolved, run_layers
 from speechkit.errors import UserError
 from speechkit.io.ctranslate2 import read_ctranslate2
-from speechkit.nn.masks import attention_bias, length_mask
+from speechkit.nn.masks import length_mask
 from speechkit.nn.mel import MEL_HOP_SAMPLES, LogMel
+
+HOP_SAMPLES = 2 * MEL_HOP_SAMPLES
+"""Of Whisper's encoder, whose second convolution takes every other mel frame."""
 
 HEAD_WIDTH = 64
 """Every Whisper has attention heads of this width; the file does not say how many there are."""
@@ -121,16 +124,6 @@ class WhisperTeacher(nn.Module):
         """
         with torch.autocast(waveforms.device.type, enabled=False):
             mel = self.log_mel(waveforms, lengths)
-        encoder = self.encoder
-        x = F.gelu(encoder.conv1(mel))
-        inside = length_mask(lengths // MEL_HOP_SAMPLES, mel.shape[-1])
-        x = F.gelu(encoder.conv2(x * inside[:, None])).transpose(1, 2)[:, : waveforms.shape[1] // HOP_SAMPLES]
-        states = [x]
-        mask = attention_bias(lengths // HOP_SAMPLES, x.shape[1], x.dtype)
-        x = x + encoder.embed_positions.weight[: x.shape[1]]
-        for layer in encoder.layers:
-            answer = layer(x, mask)
-            x = answer[0] if isinstance(answer, tuple) else answer
-            states.append(x)
-        states[-1] = encoder.layer_norm(x)
-        return states
+        frames = lengths // HOP_SAMPLES
+        x = convolved(self.encoder, mel, frames)[:, : waveforms.shape[1] // HOP_SAMPLES]
+        return [x, *run_layers(self.encoder, x, frames)]

@@ -19,8 +19,9 @@ from speechkit.asr.ctc_training import character_set
 from speechkit.data.manifest import read_manifest
 from speechkit.data.records import Utterance
 from speechkit.encoders.encoder import Encoder
+from speechkit.encoders.families.waveform import WaveformEncoder
 from speechkit.encoders.feature_statistics import layer_statistics
-from speechkit.encoders.load import load_encoder
+from speechkit.encoders.load import load_encoder, load_speech_encoder
 from speechkit.encoders.stages import write_layers
 from speechkit.encoders.store import FeatureStore
 from speechkit.errors import UserError
@@ -32,7 +33,6 @@ from speechkit.slue.systems.batches import ExampleBatches, FrozenInputs, Wavefor
 from speechkit.slue.systems.examples import CLASS_TASKS, Example, label_sets, read_examples
 from speechkit.slue.systems.summary_decoder import Symbols
 from speechkit.slue.systems.system_spec import Head, SystemConfig, SystemSpec, make_head, read_spec
-from speechkit.slue.systems.trainable_encoder import TrainableEncoder
 from speechkit.training import EarlyStopping, Objective, Turn, train
 
 STATISTICS_ITEMS = 64
@@ -41,7 +41,7 @@ STATISTICS_ITEMS = 64
 class EndToEndModel(nn.Module):
     """A head, below it an encoder where it learns along."""
 
-    def __init__(self, head: Head, encoder: TrainableEncoder | None):
+    def __init__(self, head: Head, encoder: WaveformEncoder | None):
         super().__init__()
         self.head = head
         self.encoder = encoder
@@ -50,11 +50,25 @@ class EndToEndModel(nn.Module):
         """The loss of a batch, and numbers to log."""
         if self.encoder is None:
             return self.head.loss(batch["states"], batch["frames"], batch)
-        states, frames = self.encoder(batch["waveforms"], batch["samples"])
+        states, frames = all_layers(self.encoder, batch["waveforms"], batch["samples"])
         if "question_waveforms" in batch:
-            asked, asked_frames = self.encoder(batch["question_waveforms"], batch["question_samples"])
+            asked, asked_frames = all_layers(self.encoder, batch["question_waveforms"], batch["question_samples"])
             batch = {**batch, "question_states": asked, "question_frames": asked_frames}
         return self.head.loss(states, frames, batch)
+
+
+def learning_encoder(name: str) -> WaveformEncoder:
+    """An encoder that learns along with a head; its convolutions stay as they are."""
+    encoder = load_speech_encoder(name, trainable=True)
+    assert isinstance(encoder, WaveformEncoder)
+    encoder.freeze_convolutions()
+    return encoder
+
+
+def all_layers(encoder: WaveformEncoder, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Waveforms (B, S) with their samples (B,) to layers (B, L + 1, T, D) and frames (B,)."""
+    states, frames = encoder(waveforms, lengths)
+    return torch.stack(states, dim=1), frames
 
 
 def cache_layers(folder: Path, encoder: Encoder, manifests: Mapping[str, Path]) -> FeatureStore:
@@ -119,13 +133,13 @@ def train_system(
     work = folder / "work"
     seed = config.loop.seed
     torch.manual_seed(seed)
-    model = EndToEndModel(make_head(spec), TrainableEncoder(config.encoder) if config.finetune else None)
+    model = EndToEndModel(make_head(spec), learning_encoder(config.encoder) if config.finetune else None)
     inputs: FrozenInputs | WaveformInputs
     judged_inputs: FrozenInputs | WaveformInputs
     manifests = {"": manifest} | ({"document/": documents} if documents is not None else {})
     if model.encoder is not None:
-        inputs = WaveformInputs(model.encoder.ready, manifests, config.augment)
-        judged_inputs = WaveformInputs(model.encoder.ready, {**manifests, "": dev_manifest or manifest})
+        inputs = WaveformInputs(model.encoder.prepare, manifests, config.augment)
+        judged_inputs = WaveformInputs(model.encoder.prepare, {**manifests, "": dev_manifest or manifest})
         cache = _sampled_layers(work, encoder, examples, manifests, passages)
     else:
         base = "" if dev_manifest is None else "dev/" if cache is None else dev_prefix

@@ -87,15 +87,18 @@ def copy_upper_layers(encoder: str, begin: int, count: int, dropout: float = 0.0
     Raises:
         ConfigError: if the encoder has no such layers, or they are of another kind.
     """
-    from speechkit.encoders.huggingface import load_checkpoint
-    from speechkit.encoders.load import SIGNAL_FEATURES, checkpoint_name
+    from speechkit.encoders.families.waveform import WaveformEncoder
+    from speechkit.encoders.load import load_speech_encoder
 
-    if encoder in SIGNAL_FEATURES:
+    model = load_speech_encoder(encoder)
+    if not model.num_layers:
         raise ConfigError(f"{encoder} has no layers to train; leave the upper layers out")
-    model, _, family = load_checkpoint(checkpoint_name(encoder))
-    if family not in FAMILIES:
-        raise ConfigError(f"{encoder}: layers of a {family} model cannot be copied; those of {', '.join(FAMILIES)} can")
-    layers, config = model.encoder.layers, model.config
+    if not isinstance(model, WaveformEncoder) or model.family not in FAMILIES:
+        raise ConfigError(
+            f"{encoder}: layers of a {model.spec.model.split()[0]} model cannot be copied; those of "
+            f"{', '.join(FAMILIES)} can"
+        )
+    layers, config = model.transformer.layers, model.network.config
     if begin < 0 or count < 1 or begin + count > len(layers):
         raise ConfigError(
             f"{encoder}: has layers 1 to {len(layers)}, not {begin + 1} to {begin + count}; begin lower or take fewer"

@@ -6,6 +6,7 @@ import torch
 
 from speechkit.augment.waveforms import AugmentConfig, augment_waveform
 from speechkit.data import Utterance, write_manifest
+from speechkit.encoders.families.waveform import WaveformEncoder
 from speechkit.encoders.pretraining.batches import WaveformBatches
 from speechkit.encoders.pretraining.distillation import (
     Distillation,
@@ -80,7 +81,7 @@ def test_the_teacher_gives_what_transformers_gives(encoder):
 
 def test_padding_changes_neither_the_teacher_nor_the_student(encoder, student):
     teacher = WhisperTeacher(encoder)
-    network = Distillation(student, teacher, (0, 2))
+    network = Distillation(WaveformEncoder(student), teacher, (0, 2))
     generator = torch.Generator().manual_seed(3)
     items = [0.1 * torch.randn(length, generator=generator) for length in (16_000, 7_999, 5_000)]
     lengths = torch.tensor([len(item) for item in items])
@@ -97,7 +98,7 @@ def test_padding_changes_neither_the_teacher_nor_the_student(encoder, student):
 
 @pytest.mark.parametrize("samples", [400, 16_000, 16_319, 16_320, 12_345])
 def test_the_student_has_a_frame_for_every_20_ms(encoder, student, samples):
-    network = Distillation(student, WhisperTeacher(encoder), (0,))
+    network = Distillation(WaveformEncoder(student), WhisperTeacher(encoder), (0,))
     with torch.no_grad():
         states = network(torch.randn(1, samples), torch.tensor([samples]))
     assert {state.shape[1] for state in states} == {samples // HOP}

@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from speechkit.data import Utterance
 from speechkit.encoders import load_encoder
-from speechkit.encoders.autoregressive import AutoregressiveConfig, AutoregressiveModel
+from speechkit.encoders.families.autoregressive import AutoregressiveConfig, AutoregressiveModel
 from speechkit.encoders.pretraining.batches import WaveformBatches
 from speechkit.encoders.pretraining.contrastive import ContrastiveObjective, contrastive_loss
-from speechkit.encoders.pretraining.frames import EDGE, sample_mask
 from speechkit.encoders.pretraining.generative import GenerativeObjective
 from speechkit.encoders.pretraining.masking import negatives, span_masks
 from speechkit.encoders.pretraining.objective import pretraining
@@ -21,6 +20,7 @@ from speechkit.encoders.stages import write_layers
 from speechkit.encoders.store import FeatureStore
 from speechkit.errors import ConfigError
 from speechkit.io.audio import write_audio
+from speechkit.nn.masks import length_mask
 from speechkit.training import TrainingConfig, train
 
 FRAMES = st.lists(st.integers(1, 120), min_size=1, max_size=5)
@@ -113,8 +113,8 @@ def test_the_contrastive_losses_are_those_of_transformers(batches):
     with torch.no_grad():
         _, ours = objective.loss(objective.network.eval(), batch)
         theirs = network(
-            torch.nn.functional.pad(batch["inputs"], (EDGE, EDGE)),
-            attention_mask=sample_mask(batch["lengths"]),
+            torch.nn.functional.pad(batch["inputs"], (40, 40)),
+            attention_mask=length_mask(batch["lengths"] + 80, batch["inputs"].shape[1] + 80).long(),
             mask_time_indices=batch["mask"],
             sampled_negative_indices=batch["negatives"],
         )

@@ -4,7 +4,6 @@ import pytest
 import torch
 from transformers import Wav2Vec2Model
 
-from speechkit.encoders.pretraining.frames import EDGE
 from speechkit.encoders.pretraining.predictive import PredictiveObjective
 from speechkit.encoders.pretraining.sizes import sized_config
 from speechkit.errors import ConfigError
@@ -47,9 +46,9 @@ def test_the_penalty_is_the_mean_square_over_real_frames_alone(batch):
     loss, values = held.loss(held.network, batch)
     sizes = []
     for waveform, length in zip(batch["inputs"], batch["lengths"].tolist(), strict=True):
-        alone = torch.nn.functional.pad(waveform[None, :length], (EDGE, EDGE))
+        alone = torch.nn.functional.pad(waveform[None, :length], (40, 40))
         with torch.no_grad():
-            sizes.append(held.network.encoder.feature_extractor(alone)[0].square().mean(dim=0)[: length // 320])
+            sizes.append(held.network.encoder.network.feature_extractor(alone)[0].square().mean(dim=0)[: length // 320])
     expected = float(torch.cat(sizes).mean())
     # The row behind the short one's end is not silent: what lies there must not count.
     assert values["features"] == pytest.approx(expected, rel=0.05)

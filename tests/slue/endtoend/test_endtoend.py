@@ -20,10 +20,10 @@ from speechkit.lm.ngram_training import estimate, write_arpa
 from speechkit.slue.metrics.entity_tags import END_SYMBOL, SYMBOLS
 from speechkit.slue.metrics.entity_text import parse_entities
 from speechkit.slue.rows import Row
+from speechkit.slue.systems.endtoend import all_layers, learning_encoder
 from speechkit.slue.systems.endtoend_prediction import predict_with_system
 from speechkit.slue.systems.entity_decoding import mend_symbols, read_transcript
 from speechkit.slue.systems.examples import marked_transcript, read_examples
-from speechkit.slue.systems.trainable_encoder import TrainableEncoder
 
 STARTS = sorted(SYMBOLS["raw"].values())
 
@@ -121,23 +121,23 @@ def test_transcripts_are_marked_from_spans_and_from_phrases():
 
 def test_a_trainable_encoder_gives_what_the_frozen_one_gives_under_padding(tiny_encoder, orders):
     frozen = load_encoder(str(tiny_encoder), device="cpu", dtype="float32")
-    trainable = TrainableEncoder(str(tiny_encoder)).eval()
+    trainable = learning_encoder(str(tiny_encoder)).eval()
     generator = np.random.default_rng(0)
     waveforms = [generator.normal(0, 0.1, size).astype(np.float32) for size in (9000, 16_000)]
-    ready = [torch.from_numpy(trainable.ready(waveform)) for waveform in waveforms]
+    ready = [torch.from_numpy(trainable.prepare(waveform)) for waveform in waveforms]
     batch = torch.nn.utils.rnn.pad_sequence(ready, batch_first=True)
     with torch.no_grad():
-        states, frames = trainable(batch, torch.tensor([len(item) for item in ready]))
+        states, frames = all_layers(trainable, batch, torch.tensor([len(item) for item in ready]))
     for item, count, waveform in zip(states, frames.tolist(), waveforms, strict=True):
         assert count == len(waveform) // 320
         assert np.allclose(item[:, :count].numpy(), frozen.encode_layers(waveform), atol=1e-4)
 
 
 def test_the_encoder_in_the_package_learns_along_and_one_without_weights_is_refused():
-    trainable = TrainableEncoder("embedded")
+    trainable = learning_encoder("embedded")
     assert any(value.requires_grad for value in trainable.parameters())
     with pytest.raises(ConfigError, match="mfcc has no weights"):
-        TrainableEncoder("mfcc")
+        learning_encoder("mfcc")
 
 
 def test_beam_search_without_a_model_reads_symbols_as_greedy_does(orders, ner_system):

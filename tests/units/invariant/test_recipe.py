@@ -14,7 +14,7 @@ from speechkit.augment.perturbations import AUDIBLE
 from speechkit.cli.main import call
 from speechkit.data.manifest import write_manifest
 from speechkit.data.records import AlignmentItem, Utterance
-from speechkit.encoders.pretraining.folder import save_encoder
+from speechkit.encoders.families.waveform import WaveformEncoder
 from speechkit.encoders.pretraining.sizes import sized_config
 from speechkit.encoders.probing.word_tokens import WordToken
 from speechkit.encoders.spec import EncoderSpec
@@ -208,7 +208,7 @@ def test_heads_may_begin_with_the_encoders_own_layers(speech, tmp_path):
     from transformers import Wav2Vec2Model
 
     name = tmp_path / "encoder"
-    save_encoder(Wav2Vec2Model(sized_config("tiny")), name)
+    WaveformEncoder(Wav2Vec2Model(sized_config("tiny"))).save(name)
     settings = [setting for setting in SETTINGS if not setting.startswith(("encoder=", "layers=", "clusters="))]
     given = [f"train_manifest={speech / 'train.jsonl'}", f"test_manifest={speech / 'test.jsonl'}", *settings]
     given += [f"encoder={name}", "layers=[2]", "clusters=[4,9]"]

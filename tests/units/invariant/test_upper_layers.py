@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from speechkit.encoders import load_encoder
-from speechkit.encoders.pretraining.folder import save_encoder
+from speechkit.encoders.families.waveform import WaveformEncoder
 from speechkit.encoders.pretraining.sizes import sized_config
 from speechkit.errors import ConfigError, UserError
 from speechkit.units.codebook import Codebook
@@ -35,7 +35,7 @@ def encoder_folder(folder, family):
         model = HubertModel(HubertConfig(**{**shared, "do_stable_layer_norm": False}))
     else:
         model = WavLMModel(WavLMConfig(**shared))
-    save_encoder(model, folder)
+    WaveformEncoder(model).save(folder)
     return str(folder)
 
 

@@ -5,19 +5,18 @@ Source: Chung et al. 2019. It needs no masks and no clusters, and sees only what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import msgspec
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from speechkit.encoders.encoder import Encoder, Float, checked
-from speechkit.encoders.signal_features import SignalEncoder
-from speechkit.encoders.spec import EncoderSpec
-from speechkit.errors import ConfigError, UserError
+from speechkit.encoders.families import register
+from speechkit.encoders.families.signal_features import SignalFeatures
+from speechkit.encoders.model import ALL, SpeechEncoder, item_states, unpadded
+from speechkit.encoders.transformers_encoder import checked_layer
+from speechkit.errors import UserError
 from speechkit.io.hashing import digest_file
 
 
@@ -89,54 +88,39 @@ class AutoregressiveModel(nn.Module):
         return model.eval()
 
 
-def is_autoregressive(folder: Path) -> bool:
-    """Whether a folder holds one of these models rather than a checkpoint of transformers."""
-    config = folder / "config.json"
-    return config.is_file() and b'"speechkit-autoregressive"' in config.read_bytes()[:65_536]
-
-
-class AutoregressiveEncoder(Encoder):
+class AutoregressiveEncoder(SpeechEncoder):
     """An `AutoregressiveModel` behind the interface of all encoders; layer 0 are the log-mel frames."""
 
-    def __init__(self, folder: str | Path, layer: int | None, layer_weights: Sequence[float] | None, device: str):
-        self._model = AutoregressiveModel.from_pretrained(folder).to(device)
-        self._mel = SignalEncoder("log-mel")
-        self._device = device
-        config = self._model.config
-        self.num_layers = config.layers if layer is None else layer
-        if layer_weights is not None:
-            raise ConfigError(f"{folder}: its layers differ in width; choose one of them instead of layer_weights")
-        if not 0 <= self.num_layers <= config.layers:
-            raise ConfigError(f"{folder}: has layers 0 to {config.layers}, not {layer}")
-        self.spec = EncoderSpec(
-            model=f"autoregressive {Path(folder).name}",
-            weights=digest_file(Path(folder) / "model.safetensors"),
-            layer=str(self.num_layers),
-            normalization=self._mel.spec.normalization,
-            dim=config.width if self.num_layers else config.bands,
+    def __init__(self, model: AutoregressiveModel, name: str, weights: str):
+        mel = SignalFeatures("log-mel")
+        config = model.config
+        spec = msgspec.structs.replace(
+            mel.spec, model=f"autoregressive {name}", weights=weights, layer=str(config.layers), dim=config.width
         )
+        super().__init__(spec, [config.bands, *[config.width] * config.layers])
+        self.model, self._mel = model, mel
 
-    def encode_batch(self, waveforms: Sequence[Float]) -> list[Float]:
-        """See `Encoder`; one item after the other, since a recurrence gains nothing from padding."""
-        return [self._states(waveform)[self.num_layers] for waveform in checked(waveforms)]
+    def forward(self, waveforms: Tensor, lengths: Tensor, layers: slice = ALL) -> tuple[list[Tensor], Tensor]:
+        """See `SpeechEncoder`; one item after the other, since a recurrence gains nothing from padding."""
+        items = []
+        with torch.autocast(self.device.type, enabled=False):
+            for waveform in unpadded(waveforms, lengths):
+                mel = torch.from_numpy(self._mel.frames(waveform)).to(self.device)
+                items.append([mel, *(state[0] for state in self.model(mel[None]))][layers])
+        return item_states(items, self.device)
 
-    def encode_layers(self, waveform: Float) -> Float:
-        """See `Encoder`; layer 0 are the log-mel frames with zeros behind them, up to the width of the other layers.
+    def truncate(self, layer: int) -> None:
+        """See `SpeechEncoder`."""
+        self.spec, self.dims = self.layer_spec(layer), self.dims[: layer + 1]
+        self.model.layers = self.model.layers[:layer]
 
-        Of a network that is narrower than its log-mel frames, layer 0 are their lower bands.
-        """
-        mel, *states = self._states(checked([waveform])[0])[: self.num_layers + 1]
-        if not states:
-            return mel[None]
-        width = states[0].shape[1]
-        first = np.pad(mel[:, :width], ((0, 0), (0, max(0, width - mel.shape[1]))))
-        return np.stack([first, *states])
 
-    def _states(self, waveform: Float) -> list[Float]:
-        mel = self._mel.encode(waveform)
-        if not len(mel):
-            width = self._model.config.width
-            return [mel, *(np.zeros((0, width), np.float32) for _ in self._model.layers)]
-        with torch.inference_mode():
-            states = self._model(torch.from_numpy(mel)[None].to(self._device))
-        return [mel, *(np.asarray(state[0].float().cpu().numpy(), np.float32) for state in states)]
+@register("speechkit-autoregressive")
+def load(name: str, layer: int | None, compat: bool) -> SpeechEncoder:
+    """A folder that `AutoregressiveModel.save_pretrained` wrote; see `speechkit.encoders.families.Load`."""
+    folder = Path(name)
+    encoder = AutoregressiveEncoder(
+        AutoregressiveModel.from_pretrained(folder), folder.name, digest_file(folder / "model.safetensors")
+    )
+    encoder.truncate(checked_layer(name, layer, encoder.num_layers))
+    return encoder

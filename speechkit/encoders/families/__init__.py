@@ -1,0 +1,95 @@
+"""The families of encoders, one file each; a file registers what it loads under the names by which it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Protocol
+
+from speechkit.encoders.model import SpeechEncoder
+from speechkit.errors import UserError
+
+
+class Load(Protocol):
+    """Builds an encoder from a checkpoint.
+
+    ``layer`` is the last one that is wanted, all when None; ``compat`` asks for the stock computation where that
+    differs. Raises UserError if the checkpoint cannot be loaded or has no such layer.
+    """
+
+    def __call__(self, name: str, layer: int | None, compat: bool) -> SpeechEncoder:
+        """The encoder of a hub id or folder."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """How one family is loaded; without weights its name stands for the encoder itself."""
+
+    name: str
+    load: Load
+    has_weights: bool
+
+
+_families: dict[str, Family] = {}
+
+
+def register(*names: str, has_weights: bool = True) -> Callable[[Load], Load]:
+    """Make a function the loader of families.
+
+    Args:
+        names: ``model_type`` of their ``config.json``; of families without weights, what `load_encoder` is asked for.
+        has_weights: whether there is a checkpoint.
+    """
+
+    def registered(load: Load) -> Load:
+        _families.update({name: Family(name, load, has_weights) for name in names})
+        return load
+
+    return registered
+
+
+def families() -> dict[str, Family]:
+    """All that are registered, by name."""
+    _import_files()
+    return dict(_families)
+
+
+def family_of(name: str) -> Family:
+    """The family of a hub id or folder, by its ``config.json``, or of an encoder without weights.
+
+    Raises:
+        UserError: if it cannot be read, or is of no family that is known.
+    """
+    known = families()
+    if name in known and not known[name].has_weights:
+        return known[name]
+    kind = model_type(name)
+    if kind not in known or not known[kind].has_weights:
+        names = [family.name for family in known.values() if family.has_weights]
+        raise UserError(f"{name}: is a {kind} model; an encoder is one of {', '.join(names)}")
+    return known[kind]
+
+
+def model_type(name: str) -> str:
+    """What ``config.json`` of a hub id or folder says that it is.
+
+    Raises:
+        UserError: if there is none.
+    """
+    from speechkit.encoders.checkpoint import readable
+
+    with readable(name):
+        from transformers import AutoConfig, PretrainedConfig
+
+        kind = PretrainedConfig.get_config_dict(name)[0].get("model_type")
+        return str(kind or AutoConfig.from_pretrained(name).model_type)
+
+
+@cache
+def _import_files() -> None:
+    from importlib import import_module
+    from pkgutil import iter_modules
+
+    for module in iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")

@@ -1,0 +1,86 @@
+"""Log-mel and MFCC frames: encoders without weights, the baselines of every comparison."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speechkit.encoders.families import register
+from speechkit.encoders.model import ALL, Float, SpeechEncoder, item_states, unpadded
+from speechkit.encoders.spec import EncoderSpec
+from speechkit.errors import ConfigError
+
+FFT_SAMPLES = 512
+SAMPLE_RATE = 16_000
+HOP_SAMPLES = 320
+WINDOW_SAMPLES = 400
+EDGE = (WINDOW_SAMPLES - HOP_SAMPLES) // 2
+"""Samples before and behind a waveform: a window then stands in the middle of its hop."""
+
+
+class SignalFeatures(SpeechEncoder):
+    """80 log-mel bands, or 13 cepstra with their first and second differences, a frame every 20 ms.
+
+    Each dimension has its mean over the item taken away (cepstral mean normalisation), so that a microphone's response
+    does not show. Source of the cepstra: Davis and Mermelstein 1980.
+    """
+
+    def __init__(self, kind: Literal["log-mel", "mfcc"]):
+        self.kind = kind
+        dim = 80 if kind == "log-mel" else 39
+        super().__init__(EncoderSpec(kind, f"{kind}-1", "0", "item-mean", dim, SAMPLE_RATE, HOP_SAMPLES), [dim])
+
+    def forward(self, waveforms: Tensor, lengths: Tensor, layers: slice = ALL) -> tuple[list[Tensor], Tensor]:
+        """See `SpeechEncoder`; each item alone, on the processor."""
+        items = [[torch.from_numpy(self.frames(item))][layers] for item in unpadded(waveforms, lengths)]
+        return item_states(items, self.device)
+
+    def truncate(self, layer: int) -> None:
+        """See `SpeechEncoder`; there is one layer."""
+
+    def frames(self, waveform: Float) -> Float:
+        """The frames (T, D) of a waveform (S,)."""
+        count = len(waveform) // HOP_SAMPLES
+        if not count:
+            return np.zeros((0, self.spec.dim), np.float32)
+        padded = np.pad(waveform, (EDGE, EDGE))
+        pieces = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)[::HOP_SAMPLES][:count]
+        power = np.abs(np.fft.rfft(pieces * np.hanning(WINDOW_SAMPLES + 1)[:-1], FFT_SAMPLES)) ** 2
+        mel = np.log(np.maximum(power @ _mel_filters().T, 1e-8))
+        features = mel if self.kind == "log-mel" else _cepstra(mel)
+        return np.asarray(features - features.mean(axis=0), np.float32)
+
+
+@lru_cache(maxsize=1)
+def _mel_filters() -> Float:
+    from speechkit.nn.mel import mel_filters
+
+    return mel_filters(80, FFT_SAMPLES)
+
+
+def _cepstra(mel: Float) -> Float:
+    from scipy.fft import dct
+
+    cepstra = dct(mel, type=2, norm="ortho", axis=1)[:, :13]
+    first = _difference(cepstra)
+    return np.concatenate([cepstra, first, _difference(first)], axis=1)
+
+
+def _difference(values: Float) -> Float:
+    """Slope of the regression line over five frames, the edges repeated."""
+    padded = np.pad(values, ((2, 2), (0, 0)), mode="edge")
+    count = len(values)
+    slope = sum(step * (padded[2 + step : 2 + step + count] - padded[2 - step : 2 - step + count]) for step in (1, 2))
+    return np.asarray(slope / 10.0, np.float32)
+
+
+@register("log-mel", "mfcc", has_weights=False)
+def load(name: str, layer: int | None, compat: bool) -> SpeechEncoder:
+    """The features of a name; see `speechkit.encoders.families.Load`."""
+    if layer not in (None, 0):
+        raise ConfigError(f"{name} has no layers to choose from; leave layer out")
+    return SignalFeatures("log-mel" if name == "log-mel" else "mfcc")

@@ -1,0 +1,72 @@
+"""Wav2Vec2-BERT: a conformer over pairs of log-mel frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speechkit.encoders.families import register
+from speechkit.encoders.model import SpeechEncoder, unpadded
+from speechkit.encoders.transformers_encoder import (
+    TransformersEncoder,
+    checked_layer,
+    checkpoint_spec,
+    load_transformers,
+)
+from speechkit.nn.masks import length_mask
+
+WINDOW_SAMPLES, STEP_SAMPLES = 400, 160
+
+
+class BertEncoder(TransformersEncoder):
+    """A ``Wav2Vec2BertModel`` on features of each item alone, whose bands are standardised over its own frames."""
+
+    @staticmethod
+    def transformer_of(network: Any) -> Any:
+        """See `TransformersEncoder`."""
+        return network.encoder
+
+    def exact(self, waveforms: Tensor, lengths: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
+        """See `TransformersEncoder`."""
+        features = []
+        # The edges are filled so that every hop has its windows.
+        edge = (WINDOW_SAMPLES - STEP_SAMPLES) // 2
+        for item in unpadded(waveforms, lengths):
+            count = len(item) // self.hop
+            made = self.extractor(
+                np.pad(item[: count * self.hop], (edge, edge)),
+                sampling_rate=self.spec.sample_rate,
+                return_tensors="pt",
+                padding=False,
+            )
+            features.append(made["input_features"][0][:count])
+        counts = torch.tensor([len(item) for item in features])
+        inputs = torch.nn.utils.rnn.pad_sequence(features, batch_first=True).to(self.device)
+        mask = length_mask(counts, inputs.shape[1]).long()
+        return self.network(inputs, attention_mask=mask.to(self.device)).last_hidden_state, counts
+
+    def stock_frames(self, lengths: Tensor, inputs: dict[str, Tensor], longest: int) -> Tensor:
+        """See `TransformersEncoder`."""
+        return inputs["attention_mask"].sum(1)
+
+
+@register("wav2vec2-bert")
+def load(name: str, layer: int | None, compat: bool) -> SpeechEncoder:
+    """A checkpoint; see `speechkit.encoders.families.Load`."""
+    network, extractor, weights = load_transformers(name, layer, needs_extractor=True)
+    spec = checkpoint_spec(
+        name,
+        "wav2vec2-bert",
+        weights,
+        "stacked log-mel, each band standardised",
+        int(network.config.hidden_size),
+        sample_rate=int(extractor.sampling_rate),
+        hop=STEP_SAMPLES * int(extractor.stride),
+        compat=compat,
+    )
+    encoder = BertEncoder(network, extractor, spec)
+    encoder.truncate(checked_layer(name, layer, encoder.num_layers))
+    return encoder

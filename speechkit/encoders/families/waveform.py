@@ -1,0 +1,155 @@
+"""wav2vec 2.0, HuBERT, WavLM and data2vec-audio: convolutions over the waveform below a transformer.
+
+The four differ in their transformer only, whose class transformers knows; what is around it is one code.
+
+Notation used for tensor shapes: B items, S samples, T frames, D width.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from torch import Tensor, nn
+
+from speechkit.encoders.convolutions import RowConvolutions, faster_by_rows
+from speechkit.encoders.families import register
+from speechkit.encoders.model import Float, SpeechEncoder, standardised
+from speechkit.encoders.padding import make_padding_invariant
+from speechkit.encoders.spec import EncoderSpec
+from speechkit.encoders.transformers_encoder import (
+    TransformersEncoder,
+    checked_layer,
+    checkpoint_spec,
+    load_transformers,
+)
+from speechkit.errors import ConfigError
+from speechkit.nn.masks import length_mask
+
+FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
+
+
+class WaveformEncoder(TransformersEncoder):
+    """A ``Wav2Vec2Model`` or one of its kind, whose frames begin where they are cut: T = S // hop.
+
+    Silence is laid before and behind an item, as many samples as its convolutions reach beyond their hop.
+
+    Args:
+        network: the model; it is made invariant to padding in place.
+        extractor: its feature extractor; without one waveforms are standardised.
+        spec: of the checkpoint; one without a name when absent.
+        compat: stock padding and stock frames.
+    """
+
+    trainable = True
+
+    def __init__(self, network: nn.Module, extractor: Any = None, spec: EncoderSpec | None = None):
+        super().__init__(network, extractor, spec or waveform_spec(network, extractor))
+        config = self.network.config
+        strides, kernels = config.conv_stride, config.conv_kernel
+        self.receptive_field = 1 + sum(
+            (kernel - 1) * math.prod(strides[:below]) for below, kernel in enumerate(kernels)
+        )
+        self.edge = max(0, self.receptive_field - self.hop)
+        self._lengths = None if self.spec.compat else make_padding_invariant(self.network)
+
+    @staticmethod
+    def transformer_of(network: Any) -> Any:
+        """See `TransformersEncoder`."""
+        return network.encoder
+
+    @property
+    def family(self) -> str:
+        """Its name in transformers."""
+        return str(self.network.config.model_type)
+
+    def prepare(self, waveform: Float) -> Float:
+        """See `SpeechEncoder`; standardised where the checkpoint was trained so."""
+        stays = self.spec.compat or self.spec.normalization == "none"
+        return waveform if stays else standardised(waveform)
+
+    def exact(self, waveforms: Tensor, lengths: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
+        """See `TransformersEncoder`; ``mask_time_indices`` (B, T) is true at frames that the transformer must guess."""
+        lengths = lengths.to(self.device)
+        inputs = F.pad(waveforms.to(self.device), (self.edge // 2, self.edge - self.edge // 2))
+        samples, frames = lengths + self.edge, self.frame_lengths(lengths)
+        # The mask is of samples; through the model's own arithmetic it gives exactly these frames.
+        mask = length_mask(samples, inputs.shape[1]).long()
+        assert self._lengths is not None
+        self._lengths.samples, self._lengths.frames = samples, frames
+        try:
+            last = self.network(inputs, attention_mask=mask, **options).last_hidden_state
+        finally:
+            self._lengths.samples = self._lengths.frames = None
+        return last, frames
+
+    def stock_frames(self, lengths: Tensor, inputs: dict[str, Tensor], longest: int) -> Tensor:
+        """See `TransformersEncoder`."""
+        frames: Tensor = self.network._get_feat_extract_output_lengths(lengths)
+        return frames
+
+    def for_inference(self, device: str) -> None:
+        """See `SpeechEncoder`."""
+        super().for_inference(device)
+        if self._lengths is not None and device == "cpu" and faster_by_rows(self.network.feature_extractor):
+            self.network.feature_extractor = RowConvolutions(self.network.feature_extractor, self._lengths)
+
+    def freeze_convolutions(self) -> None:
+        """Let the transformer alone learn."""
+        self.network.feature_extractor._freeze_parameters()
+
+    def shorten(self, layers: int) -> None:
+        """Make it a model of its lower layers, which transformers loads as such; a norm behind the last one stays.
+
+        Raises:
+            ConfigError: if it has no so many layers.
+        """
+        if not 1 <= layers <= self.num_layers:
+            raise ConfigError(f"{self.spec.model}: has layers 1 to {self.num_layers}, not {layers}")
+        self.transformer.layers = self.transformer.layers[:layers]
+        self.network.config.num_hidden_layers = layers
+        self.spec, self.dims = self.layer_spec(layers), self.dims[: layers + 1]
+
+    def save(self, folder: Path, half: bool = False) -> None:
+        """Write the folder that `load_encoder` and transformers read; moves the network to the processor.
+
+        Args:
+            folder: made if absent.
+            half: store float16: half the size, and the outputs differ by about one part in a thousand.
+        """
+        from transformers import Wav2Vec2FeatureExtractor
+
+        folder.mkdir(parents=True, exist_ok=True)
+        network = self.network.cpu().eval()
+        (network.to(torch.float16) if half else network).save_pretrained(folder)
+        extractor = self.extractor or Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
+        extractor.save_pretrained(folder)
+
+
+def waveform_spec(network: Any, extractor: Any, name: str = "", weights: str = "", compat: bool = False) -> EncoderSpec:
+    """The spec of a network: rates from its convolutions and its feature extractor."""
+    standardises = extractor is None or bool(getattr(extractor, "do_normalize", True))
+    return checkpoint_spec(
+        name,
+        str(network.config.model_type),
+        weights,
+        "standardised" if standardises else "none",
+        int(network.config.hidden_size),
+        sample_rate=int(getattr(extractor, "sampling_rate", 16_000)),
+        hop=math.prod(network.config.conv_stride),
+        compat=compat,
+    )
+
+
+@register(*FAMILIES)
+def load(name: str, layer: int | None, compat: bool) -> SpeechEncoder:
+    """A checkpoint of one of the families; see `speechkit.encoders.families.Load`."""
+    network, extractor, weights = load_transformers(name, layer, needs_extractor=False)
+    # Every frame is learnt from, and every layer gives its state: nothing is masked or dropped unless it is asked for.
+    network.config.apply_spec_augment, network.config.layerdrop = False, 0.0
+    encoder = WaveformEncoder(network, extractor, waveform_spec(network, extractor, name, weights, compat))
+    encoder.truncate(checked_layer(name, layer, encoder.num_layers))
+    return encoder

@@ -1,0 +1,155 @@
+"""What the families of transformers have in common: a checkpoint, a transformer that can be cut, the stock computation.
+
+Notation used for tensor shapes: B items, S samples, T frames, L layers, D width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from speechkit.encoders.checkpoint import load_whole
+from speechkit.encoders.layers import capture_hidden_states, truncate_layers
+from speechkit.encoders.model import ALL, SpeechEncoder, unpadded
+from speechkit.encoders.spec import EncoderSpec
+from speechkit.errors import ConfigError, UserError
+
+
+class TransformersEncoder(SpeechEncoder):
+    """A network of transformers with its feature extractor.
+
+    Args:
+        network: the encoder's network, whose layers are those of its ``transformer``.
+        extractor: its feature extractor; None where the checkpoint has none.
+        spec: of the last layer.
+    """
+
+    def __init__(self, network: nn.Module, extractor: Any, spec: EncoderSpec):
+        layers = len(self.transformer_of(network).layers)
+        super().__init__(msgspec.structs.replace(spec, layer=str(layers)), [spec.dim] * (layers + 1))
+        self.network: Any = network
+        self.extractor = extractor
+
+    @staticmethod
+    @abstractmethod
+    def transformer_of(network: Any) -> Any:
+        """The part of the network that has the ``layers``."""
+
+    @abstractmethod
+    def exact(self, waveforms: Tensor, lengths: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
+        """The last hidden state (B, T, D) without any trace of padding, and frames (B,)."""
+
+    @abstractmethod
+    def stock_frames(self, lengths: Tensor, inputs: dict[str, Tensor], longest: int) -> Tensor:
+        """Frames (B,) of the stock computation, of whose last state ``longest`` frames came out."""
+
+    @property
+    def final_norm(self) -> str | None:
+        """The name of the norm behind the last layer, where there is one."""
+        return "layer_norm" if getattr(self.network.config, "do_stable_layer_norm", False) else None
+
+    @property
+    def transformer(self) -> Any:
+        """The part of the network that has the ``layers``."""
+        return self.transformer_of(self.network)
+
+    def forward(
+        self, waveforms: Tensor, lengths: Tensor, layers: slice = ALL, **options: Any
+    ) -> tuple[list[Tensor], Tensor]:
+        """See `SpeechEncoder`; options are those of the family."""
+        with capture_hidden_states(self.transformer) as states:
+            if self.spec.compat:
+                last, frames = self._stock(waveforms, lengths)
+            else:
+                last, frames = self.exact(waveforms, lengths, **options)
+        # Some encoders norm the last state outside of its layer.
+        if self.num_layers:
+            states[-1:] = [last]
+        return states[layers], frames
+
+    def truncate(self, layer: int) -> None:
+        """See `SpeechEncoder`."""
+        truncate_layers(self.transformer, layer, self.final_norm)
+        self.spec, self.dims = self.layer_spec(layer), self.dims[: layer + 1]
+
+    def _stock(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        if self.extractor is None:
+            raise UserError("compat=True needs the checkpoint's preprocessor_config.json, and there is none")
+        made = self.extractor(
+            unpadded(waveforms, lengths),
+            sampling_rate=self.spec.sample_rate,
+            return_tensors="pt",
+            padding=self.stock_padding,
+        )
+        inputs = {key: value.to(self.device) for key, value in made.items()}
+        last = self.network(**inputs).last_hidden_state
+        return last, self.stock_frames(lengths, inputs, last.shape[1])
+
+    stock_padding: bool | str = True
+    """What the feature extractor is told of padding by the stock computation."""
+
+
+def load_transformers(name: str, layer: int | None, *, needs_extractor: bool) -> tuple[Any, Any, str]:
+    """A checkpoint's network, its feature extractor (None where the folder has none) and the digest of all weights.
+
+    Args:
+        name: hub id or folder.
+        layer: the last layer that will run; the checkpoint may lack those above it.
+        needs_extractor: whether nothing can be computed without one.
+
+    Raises:
+        UserError: if it cannot be loaded, is stored as pickle only, or lacks weights.
+    """
+    from transformers import AutoFeatureExtractor, AutoModel
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # of reading weights: it says nothing of the work
+    network, drawn = load_whole(AutoModel, name, lambda key: _runs(key, layer))
+    weights = network.state_dict()
+    for key in drawn:
+        weights[key].zero_()  # so that two loads have one digest
+    try:
+        extractor = AutoFeatureExtractor.from_pretrained(name)
+    except (OSError, ValueError):
+        if needs_extractor:
+            raise UserError(f"{name}: has no preprocessor_config.json, which says how its features are made") from None
+        extractor = None
+    return network, extractor, weights_digest(network)
+
+
+def checked_layer(name: str, layer: int | None, total: int) -> int:
+    """The layer that is asked for, the last when None.
+
+    Raises:
+        ConfigError: if it is not there.
+    """
+    if layer is not None and not 0 <= layer <= total:
+        raise ConfigError(f"{name}: has layers 0 to {total}, not {layer}")
+    return total if layer is None else layer
+
+
+def checkpoint_spec(name: str, family: str, weights: str, normalization: str, dim: int, **fields: Any) -> EncoderSpec:
+    """The spec of a checkpoint; the layer is filled in where it is known."""
+    return EncoderSpec(f"{family} {Path(name).name}".rstrip(), weights, "", normalization, dim, **fields)
+
+
+def weights_digest(model: nn.Module) -> str:
+    """Digest of all weights by name, shape and value."""
+    digest = hashlib.blake2b(digest_size=16)
+    for key, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _runs(key: str, layer: int | None) -> bool:
+    """Whether a weight has a part in the frames of a layer: Whisper's decoder and the layers above have none."""
+    above = re.match(r"encoder\.layers\.(\d+)\.", key)
+    return not key.startswith("decoder.") and (layer is None or above is None or int(above[1]) < layer)
