@@ -17,7 +17,7 @@ import msgspec
 
 from speechkit.errors import ConfigError
 from speechkit.pipeline.recipe import Recipe
-from speechkit.pipeline.stage import NEUTRAL, SHARED, Stage
+from speechkit.pipeline.stage import NEUTRAL, SHARED, External, Stage, StageInput
 from speechkit.pipeline.yaml_data import parse_scalar, read_yaml
 
 
@@ -39,6 +39,18 @@ class Settings:
             return _build(stage.config, stage.name, self.values)
         except _ConfigProblemsError as error:
             raise ConfigError("; ".join(error.problems)) from error
+
+    def given(self, stage: Stage) -> dict[str, Any]:
+        """The fields that name the stage's files and models from outside the recipe, by input."""
+        config = self.config(stage)
+        return {
+            input_.name: getattr(
+                self.config(self.recipe.stage(input_.of)) if isinstance(input_, External) and input_.of else config,
+                input_.key,
+            )
+            for input_ in stage.inputs
+            if not isinstance(input_, StageInput)
+        }
 
 
 class _ConfigProblemsError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +55,16 @@ def differences(old: Identity, new: Identity) -> list[str]:
     return found
 
 
-def own_input_digests(stage: Stage, config: msgspec.Struct, contents: ContentDigests) -> dict[str, str]:
-    """Digests of the inputs that come from outside the recipe, by their key in the identity."""
+def own_input_digests(stage: Stage, given: Mapping[str, Any], contents: ContentDigests) -> dict[str, str]:
+    """Digests of the inputs that come from outside the recipe, by their key in the identity.
+
+    ``given`` are the fields that name them, by input, as `Settings.given` gives them.
+    """
     digests: dict[str, str] = {}
     for input_ in stage.inputs:
         if isinstance(input_, StageInput):
             continue
-        value = getattr(config, input_.key)
+        value = given[input_.name]
         if value is None:
             continue
         try:
@@ -69,18 +73,19 @@ def own_input_digests(stage: Stage, config: msgspec.Struct, contents: ContentDig
             else:
                 digests[f"input.{input_.name}"] = contents.digest(Path(value))
         except UserError as error:
-            raise UserError(f"{stage.name}.{input_.key}: {error}") from error
+            owner = (input_.of if isinstance(input_, External) else None) or stage.name
+            raise UserError(f"{owner}.{input_.key}: {error}") from error
     return digests
 
 
-def input_paths(stage: Stage, config: msgspec.Struct, folders: dict[str, Path]) -> dict[str, Path]:
+def input_paths(stage: Stage, given: Mapping[str, Any], folders: dict[str, Path]) -> dict[str, Path]:
     """Where the stage's inputs lie, by name; models are the config's business and absent ones are left out."""
     paths: dict[str, Path] = {}
     for input_ in stage.inputs:
         if isinstance(input_, StageInput):
             folder = folders[input_.stage]
             paths[input_.name] = folder / input_.file if input_.file else folder
-        elif isinstance(input_, External) and (value := getattr(config, input_.key)) is not None:
+        elif isinstance(input_, External) and (value := given[input_.name]) is not None:
             paths[input_.name] = Path(value).absolute()
     return paths
 

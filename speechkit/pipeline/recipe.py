@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from speechkit.errors import UserError
-from speechkit.pipeline.stage import Model, Stage, StageInput
+from speechkit.pipeline.stage import External, Model, Stage, StageInput
 
 NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 
@@ -86,6 +86,11 @@ def _stage_problems(stage: Stage, earlier: dict[str, Stage]) -> list[str]:
                 problems.append(f"its input {input_.stage!r} is no earlier stage")
             elif input_.file is not None and not _has(earlier[input_.stage], input_.file):
                 problems.append(f"stage {input_.stage} has no output {input_.file!r}")
+        elif isinstance(input_, External) and input_.of is not None:
+            if input_.of not in earlier:
+                problems.append(f"its input {input_.name!r} is of {input_.of!r}, which is no earlier stage")
+            elif input_.key not in {field.name for field in msgspec.structs.fields(earlier[input_.of].config)}:
+                problems.append(f"its input reads config field {input_.key!r}, which stage {input_.of} lacks")
         elif input_.key not in fields:
             problems.append(f"its input reads config field {input_.key!r}, which {stage.config.__name__} lacks")
     if not stage.outputs:

@@ -112,11 +112,12 @@ class StageInput:
 
 @dataclass(frozen=True)
 class External:
-    """A file or folder of the user's, named by a field of the stage's config; made by `external`."""
+    """A file or folder of the user's, named by a field of a stage's config; made by `external`."""
 
     key: str
     schema: type | None
     name: str
+    of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -139,12 +140,13 @@ def stage(stage_name: str, file: str | None = None, *, name: str | None = None) 
     return StageInput(stage_name, file, name or (file.split("/")[-1].split(".")[0] if file else stage_name))
 
 
-def external(key: str, *, schema: type | None = None, name: str | None = None) -> External:
+def external(key: str, *, schema: type | None = None, name: str | None = None, of: str | None = None) -> External:
     """A file or folder that the config field ``key`` names. Its content is hashed, its path is not.
 
-    A field that is None leaves the input out.
+    A field that is None leaves the input out. The field is of the stage itself, or of the earlier stage ``of``: what
+    the first stage was given need not be given again.
     """
-    return External(key, schema, name or key)
+    return External(key, schema, name or key, of)
 
 
 def model(key: str, *, digest: Callable[[str], str] | None = None, name: str | None = None) -> Model:

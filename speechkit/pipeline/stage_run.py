@@ -68,7 +68,7 @@ def run_stage(
         folder.make_work()
         folder.clear_temporaries()
     folder.make_work()
-    paths = input_paths(stage, config, inspector.folders(stage))
+    paths = input_paths(stage, settings.given(stage), inspector.folders(stage))
     device = choose_device(options.device) if stage.resources.gpus else "cpu"
     run = _Run(settings, stage, folder, config, state, options, progress, stop, paths, device, force)
     if not stage.is_worker:

@@ -80,7 +80,7 @@ class Inspector:
         last = current_record(self.exp / stage.folder_name)
         try:
             config = self.settings.config(stage)
-            inputs = own_input_digests(stage, config, self.contents)
+            inputs = own_input_digests(stage, self.settings.given(stage), self.contents)
         except UserError as error:
             return StageState(stage, "not configured", (str(error),))
         waiting = []

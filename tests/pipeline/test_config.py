@@ -217,6 +217,7 @@ def test_a_recipe_that_contradicts_itself_is_refused_with_every_contradiction():
                 Stage(2, "one", nothing, (), (Output("../x"),), Thawed),
                 Stage(2, "one", nothing, (stage("late", "x"), stage("one", "y")), ()),
                 Stage(3, "Three", Worker, (external("gone"),), (Output("a.txt"), Output("a.txt"))),
+                Stage(4, "far", nothing, (external("a", of="one"), external("b", of="never")), (Output("x"),)),
             ),
         )
     for problem in (
@@ -229,6 +230,8 @@ def test_a_recipe_that_contradicts_itself_is_refused_with_every_contradiction():
         "it has no outputs",
         "lower-case letters",
         "field 'gone', which NoConfig lacks",
+        "field 'a', which stage one lacks",
+        "'b' is of 'never', which is no earlier stage",
         "Worker has no process(batch)",
         "two outputs have one path",
         "one output, a .jsonl file",

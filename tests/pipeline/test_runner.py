@@ -117,6 +117,35 @@ def test_an_edited_input_makes_the_stage_stale(words):
     assert "input.words changed" in found["prepare"].reasons[0]
 
 
+def test_a_later_stage_reads_what_an_earlier_one_was_given(tmp_path):
+    class Prepare(msgspec.Struct, frozen=True):
+        source: str | None = None
+
+    def copy(context):
+        context.output("out.txt").write_text("+".join(context.inputs[name].read_text() for name in context.inputs))
+
+    recipe = Recipe(
+        "given",
+        (
+            Stage(1, "prepare", copy, (external("source"),), (Output("out.txt"),), Prepare),
+            Stage(
+                2, "later", copy, (stage("prepare", "out.txt"), external("source", of="prepare")), (Output("out.txt"),)
+            ),
+        ),
+    )
+    (tmp_path / "source.txt").write_text("a")
+    settings = [f"prepare.source={tmp_path / 'source.txt'}"]
+    assert run_recipe(recipe, tmp_path / "exp", settings) == 0
+    assert (outputs(recipe, tmp_path / "exp", "later") / "out.txt").read_text() == "a+a"
+    (tmp_path / "source.txt").write_text("b")
+    inspector = Inspector(read_settings(recipe, [], settings), tmp_path / "exp")
+    assert inspector.state(recipe.stage("prepare")).condition == "stale"
+    assert run_recipe(recipe, tmp_path / "exp", settings) == 0
+    assert (outputs(recipe, tmp_path / "exp", "later") / "out.txt").read_text() == "b+b"
+    with pytest.raises(UserError, match=r"prepare\.source: "):
+        run_recipe(recipe, tmp_path / "exp", ["prepare.source=gone.txt"])
+
+
 def test_an_input_edited_while_it_is_read_is_not_recorded_as_the_one_used(tmp_path):
     source = tmp_path / "in.txt"
     source.write_text("before")
