@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import peak_megabytes
-from speechkit.pipeline.discover import recipe_module
+from speechkit.shipped import load_module
 
 CORPORA = ("LibriSpeech", "LJSpeech-1.1", "kerstin-de", "cv-corpus-6.1", "speechocean762", "barista-intents")
 WAYS = {
@@ -46,7 +46,7 @@ def make(folder: Path, data: Path, count: int) -> float:
     import torch
     from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
-    pieces = recipe_module("ssl_pretrain", "speech").pieces
+    pieces = load_module(Path(__file__).parent.parent / "scripts", "speech_manifests").pieces
     from speechkit.data.audio import read_waveform
     from speechkit.io.arrays import write_arrays
 

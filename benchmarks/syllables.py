@@ -96,8 +96,7 @@ def cpu_seconds(work: Callable[[], object], repeats: int) -> float:
 def ten_hours(way: str) -> dict[str, float]:
     """Ten hours through the stream of frames or the envelope, in this process."""
     from speechkit.syllables.envelope import EnvelopeSegmenter
-    from speechkit.syllables.greedy import GreedySegmenter
-    from speechkit.syllables.streaming import GreedyStream
+    from speechkit.syllables.greedy import GreedySegmenter, GreedyStream
 
     rounds = HOURS * 6
     count, early = 0, 0.0

@@ -1,6 +1,6 @@
 """Spectrograms with phones, syllables and words, to look at alignments and segments.
 
-    python -m recipes.sylber.draw SILVER.jsonl MANIFEST.jsonl --out DIR [--ids ID …] [--seconds 5] [--tiers …]
+    python scripts/draw_alignments.py SILVER.jsonl MANIFEST.jsonl --out DIR [--ids ID …] [--seconds 5] [--tiers …]
 
 SILVER has the tiers; audio paths are relative to MANIFEST. Needs the extra ``plots``.
 """
@@ -112,7 +112,7 @@ def main() -> int:
             draw(row, arguments.manifest.parent / row.audio_filepath, target, arguments.seconds, arguments.tiers)
             print(target)
     except SpeechkitError as error:
-        print(f"draw: {error}", file=sys.stderr)
+        print(f"draw_alignments: {error}", file=sys.stderr)
         return error.exit_code
     return 0
 

@@ -1,6 +1,6 @@
 """Manifests of all recordings in some folders; no text is needed.
 
-    python -m recipes.ssl_pretrain.speech FOLDER … --out DIR --held-out GLOB …
+    python scripts/speech_manifests.py FOLDER … --out DIR --held-out GLOB …
 
 OUT receives ``train.jsonl`` and ``dev.jsonl``, the files whose path matches a ``--held-out`` pattern. Long recordings
 are listed in pieces of at most a minute, which training crops further.

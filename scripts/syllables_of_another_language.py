@@ -1,6 +1,6 @@
 """How the segmenters do on a language that the training did not hear, judged by a rough truth.
 
-    python -m recipes.sylber.cross_lingual EXP MANIFEST.jsonl --lang de [--limit 200]
+    python scripts/syllables_of_another_language.py EXP MANIFEST.jsonl --lang de [--limit 200]
 
 EXP is the recipe's folder, with stages 4 to 7 done. The truth is rough: phones come from letters by rule, aligned
 with the sounds of an English acoustic model. Beside boundary scores it therefore prints what needs no alignment: the
@@ -22,15 +22,15 @@ from speechkit.data.manifest import read_manifest
 from speechkit.encoders import load_encoder
 from speechkit.errors import AlignmentError, SpeechkitError, UserError
 from speechkit.pipeline import outputs
+from speechkit.pipeline.discover import recipe_module
 from speechkit.runtime import item_seed
+from speechkit.syllables.comparison import seconds_of, truth_times
 from speechkit.syllables.evaluation import score
+from speechkit.syllables.segmenters import Choice, segmenter_of
 from speechkit.syllables.silver_alignment import PhoneAligner, align_silver
 from speechkit.syllables.syllabification import is_vowel
 from speechkit.text import get_normalizer
 from speechkit.text.rough_pronunciation import rough_phones
-
-from .recipe import recipe
-from .systems import Choice, seconds_of, segmenter_of, truth_times
 
 
 def judge_language(
@@ -63,9 +63,9 @@ def judge_language(
             encoder = load_encoder(str(folders[name]), device=device)
             inputs[name] = [encoder.encode(waveform) for waveform in waveforms]
         spans = [segmenter_of(choice).segment(item) for item in inputs[name]]
-        items = [(wanted, seconds_of(found)) for wanted, found in zip(truth, spans, strict=True)]
+        items = [(wanted, seconds_of(cut)) for wanted, cut in zip(truth, spans, strict=True)]
         plain = score(items, "plain").boundaries
-        counts = np.array([len(found) for found in spans], np.float64)
+        counts = np.array([len(cut) for cut in spans], np.float64)
         correlation = np.corrcoef(counts, nuclei)[0, 1] if counts.std() and np.std(nuclei) else 0.0
         print(
             f"{choice.system:18s} {plain['f1'].value:.3f}  {plain['r_value'].value:.3f}    "
@@ -83,6 +83,7 @@ def main() -> int:
     parser.add_argument("--limit", type=int, default=100, help="utterances, drawn")
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
+    recipe = recipe_module("sylber").recipe
     try:
         choices = msgspec.json.decode(
             (outputs(recipe, arguments.exp, "segment") / "choices.json").read_bytes(), type=list[Choice]
@@ -94,7 +95,7 @@ def main() -> int:
         }
         judge_language(choices, folders, arguments.manifest, arguments.lang, arguments.limit, arguments.device)
     except SpeechkitError as error:
-        print(f"cross_lingual: {error}", file=sys.stderr)
+        print(f"syllables_of_another_language: {error}", file=sys.stderr)
         return error.exit_code
     return 0
 

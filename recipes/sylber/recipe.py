@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 from speechkit.asr.load import recognizer_digest
+from speechkit.asr.stages import AlignWords
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import encoder_digest
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+from speechkit.syllables.comparison import Segmented
+from speechkit.syllables.tokens import TokenRow
 
-from .config import (
-    PrepareConfig,
-    ScoreConfig,
-    SecondConfig,
-    SeedsConfig,
-    SegmentConfig,
-    SilverConfig,
-    TokensConfig,
-    TrainConfig,
-    WordsConfig,
-)
-from .scores import score_systems
-from .seeds import make_seeds
-from .stages import AlignSilver, AlignTruth, prepare
-from .systems import Segmented, segment_test
-from .tokens import TokenRow, make_tokens
-from .training import train_first, train_second
+from .judging import ScoreConfig, SegmentConfig, TokensConfig, make_tokens, score, segment
+from .prepare import PrepareConfig, prepare
+from .training import SecondConfig, SeedsConfig, TrainConfig, make_seeds, train_first, train_second
+from .truth import AlignSilver, SilverConfig, WordsConfig
 
-TRAIN = external("train_manifest", schema=Utterance)
-DEV = external("dev_manifest", schema=Utterance)
 NOISE = external("noise_manifest", schema=Utterance)
-TRUTH = external("truth_manifest", schema=Utterance)
+# The audio of later stages is where the manifests of the first one say.
+TRAIN = external("train_manifest", schema=Utterance, of="prepare")
+DEV = external("dev_manifest", schema=Utterance, of="prepare")
+TRUTH = external("truth_manifest", schema=Utterance, of="prepare")
 
 recipe = Recipe(
     "sylber",
@@ -37,7 +28,9 @@ recipe = Recipe(
             number=1,
             name="prepare",
             run=prepare,
-            inputs=(TRAIN, DEV, TRUTH),
+            inputs=tuple(
+                external(name, schema=Utterance) for name in ("train_manifest", "dev_manifest", "truth_manifest")
+            ),
             outputs=(
                 Output("train.jsonl", schema=Utterance),
                 Output("dev.jsonl", schema=Utterance),
@@ -50,7 +43,7 @@ recipe = Recipe(
         Stage(
             number=2,
             name="words",
-            run=AlignTruth,
+            run=AlignWords,
             inputs=(stage("prepare", "truth.jsonl"), TRUTH, model("recognizer", digest=recognizer_digest)),
             outputs=(Output("words.jsonl", schema=Utterance, min_records=0),),
             config=WordsConfig,
@@ -127,7 +120,7 @@ recipe = Recipe(
         Stage(
             number=7,
             name="segment",
-            run=segment_test,
+            run=segment,
             inputs=(
                 stage("silver", "silver.jsonl"),
                 stage("seeds", "encoder"),
@@ -162,7 +155,7 @@ recipe = Recipe(
         Stage(
             number=9,
             name="score",
-            run=score_systems,
+            run=score,
             inputs=(
                 stage("silver", "silver.jsonl"),
                 stage("segment", "choices.json"),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.augment.waveforms import AugmentConfig, augment_waveform
-from speechkit.errors import ConfigError
+from speechkit.augment.waveforms import AugmentConfig, augment_waveform, is_silent
+from speechkit.data.audio import read_waveform
+from speechkit.data.manifest import read_manifest
+from speechkit.errors import AudioError, ConfigError, UserError
 
 Float = NDArray[np.float32]
 
@@ -72,3 +75,23 @@ def mix(
             )
         heard.append(augment_waveform(mixed, config.damage, generator, noises))
     return heard
+
+
+def recorded_noises(manifest: Path) -> list[Float]:
+    """The recordings of a manifest of noise, at most a minute of each, at 16 kHz.
+
+    Raises:
+        UserError: if the manifest is empty.
+        AudioError: if a recording cannot be read, or is silent, naming it.
+    """
+    noises = []
+    for row in read_manifest(manifest):
+        noise = read_waveform(row, manifest, num_samples=60 * row.sample_rate)
+        if is_silent(noise):
+            raise AudioError(
+                f"{manifest}: {row.id!r} is silent or not finite, and would change nothing as noise; take it out"
+            )
+        noises.append(noise)
+    if not noises:
+        raise UserError(f"{manifest}: holds no noise; give some, or leave noise_manifest out for white noise alone")
+    return noises

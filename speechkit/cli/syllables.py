@@ -184,11 +184,11 @@ def _cutter(
     from speechkit.errors import ConfigError
     from speechkit.syllables import recordings
     from speechkit.syllables.envelope import EnvelopeSegmenter
-    from speechkit.syllables.segments import NAMES, make_segmenter
+    from speechkit.syllables.segmenters import SEGMENTERS, make_segmenter
     from speechkit.syllables.thresholds import Thresholds
 
     if name not in SETTINGS:
-        raise ConfigError(f"segmenter is {name!r}; choose {', '.join(NAMES)} or envelope")
+        raise ConfigError(f"segmenter is {name!r}; choose {', '.join(SEGMENTERS)} or envelope")
     if name in ("envelope", "peaks") and path is not None:
         raise ConfigError(f"--thresholds {path}: the segmenter {name} has none; leave the option out")
     if strange := sorted(set(chosen) - set(SETTINGS[name])):

@@ -7,7 +7,7 @@ __all__ = ["Segment", "Segmenter", "Thresholds", "make_segmenter", "segment_mean
 _LAZY = {
     "Segment": "segments",
     "Segmenter": "segments",
-    "make_segmenter": "segments",
+    "make_segmenter": "segmenters",
     "segment_means": "segments",
     "Thresholds": "thresholds",
 }

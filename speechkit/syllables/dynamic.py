@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from speechkit.errors import ConfigError, UserError
 from speechkit.runtime.compiled import compiled_reordering
-from speechkit.syllables.norms import frame_norms, runs_of_speech
-from speechkit.syllables.segments import HOP_SECONDS, Boundaries, Float, checked_features
+from speechkit.syllables.segments import HOP_SECONDS, Boundaries, Float, checked_features, frame_norms, runs_of_speech
 
 BLOCK_FRAMES = 4096
 

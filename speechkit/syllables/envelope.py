@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from speechkit.encoders.spec import HOP_SAMPLES
 from speechkit.errors import ConfigError, UserError
-from speechkit.syllables.norms import runs_of_speech
 from speechkit.syllables.peaks import cut_at, find_peaks
-from speechkit.syllables.segments import Boundaries
+from speechkit.syllables.segments import Boundaries, runs_of_speech
 
 STEP_SAMPLES = 80
 STEPS_PER_FRAME = HOP_SAMPLES // STEP_SAMPLES

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from speechkit.errors import ConfigError
 from speechkit.runtime.compiled import compiled_reordering
-from speechkit.syllables.norms import frame_norms, runs_of_speech
-from speechkit.syllables.segments import Boundaries
+from speechkit.syllables.segments import Boundaries, frame_norms, runs_of_speech
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,8 @@ from speechkit.errors import AudioError, UserError
 from speechkit.io.audio import audio_info
 from speechkit.io.paths import safe_id
 from speechkit.syllables.envelope import EnvelopeSegmenter, frame_levels
-from speechkit.syllables.greedy import GreedySegmenter
+from speechkit.syllables.greedy import GreedySegmenter, segment_stream
 from speechkit.syllables.segments import HOP_SECONDS, Boundaries, Float, Segmenter, not_finite
-from speechkit.syllables.streaming import segment_stream
 from speechkit.syllables.thresholds import Thresholds, estimate_thresholds
 
 if TYPE_CHECKING:

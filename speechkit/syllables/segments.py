@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.encoders.spec import HOP_SAMPLES, SAMPLE_RATE
-from speechkit.errors import ConfigError, UserError
+from speechkit.errors import UserError
 
 Float = NDArray[np.float32]
 Boundaries = NDArray[np.int64]
 """Segments (n, 2) as frames [start, end), in order and without overlap; what lies between them is silence."""
 
 HOP_SECONDS = HOP_SAMPLES / SAMPLE_RATE
-NAMES = ("greedy", "dynamic", "peaks")
+BLOCK_FRAMES = 8192
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -42,29 +42,6 @@ class Segmenter(Protocol):
         """
 
 
-def make_segmenter(name: str, **settings: Any) -> Segmenter:
-    """A segmenter of frames by name: ``greedy``, ``dynamic`` or ``peaks``; the settings are those of its class.
-
-    The amplitude envelope (`speechkit.syllables.envelope`) is no choice here: it takes waveforms.
-
-    Raises:
-        ConfigError: if there is no such segmenter or setting, or a value is out of range.
-    """
-    from speechkit.syllables.dynamic import DynamicSegmenter
-    from speechkit.syllables.greedy import GreedySegmenter
-    from speechkit.syllables.peaks import PeakSegmenter
-
-    kinds: dict[str, Any] = {"greedy": GreedySegmenter, "dynamic": DynamicSegmenter, "peaks": PeakSegmenter}
-    if name not in kinds:
-        raise ConfigError(f"segmenter is {name!r}; choose {', '.join(NAMES)}")
-    kind = kinds[name]
-    known = list(kind.__dataclass_fields__)
-    if unknown := sorted(set(settings) - set(known)):
-        raise ConfigError(f"the {name} segmenter has no setting {', '.join(unknown)}; it has {', '.join(known)}")
-    made: Segmenter = kind(**settings)
-    return made
-
-
 def checked_features(features: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """The frames (T, D) in float32, float64 or, as a store holds them, float16; a mapped file is not read.
 
@@ -83,8 +60,33 @@ def not_finite(frame: int, recording: str | None = None) -> UserError:
     """The error of frames that hold NaN or infinity."""
     place = f"{recording}: " if recording else ""
     return UserError(
-        f"{place}frame {frame} ({frame * HOP_SECONDS:.2f} s) holds NaN or infinity; mend the recording or leave it out"
+        f"{place}frame {frame} ({frame * HOP_SECONDS:.2f} s) holds NaN or infinity; fix the recording or leave it out"
     )
+
+
+def frame_norms(features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """L2 norm (T,) of each frame (T, D); a mapped file is read in blocks.
+
+    Raises:
+        UserError: if the frames are no table of finite numbers, with the first frame that is not.
+    """
+    table = checked_features(features)
+    norms = np.empty(len(table))
+    for begin in range(0, len(table), BLOCK_FRAMES):
+        block = np.asarray(table[begin : begin + BLOCK_FRAMES], np.float64)
+        norms[begin : begin + len(block)] = np.sqrt(np.einsum("td,td->t", block, block))
+    finite = np.isfinite(norms)
+    if not finite.all():
+        raise not_finite(int(np.argmin(finite)))
+    return norms
+
+
+def runs_of_speech(norms: NDArray[np.float64], threshold: float | None) -> Boundaries:
+    """Maximal runs (n, 2) of frames whose norm reaches the threshold; all frames when there is none."""
+    if threshold is None:
+        return np.array([[0, len(norms)]] if len(norms) else [], np.int64).reshape(-1, 2)
+    speech = np.concatenate([[False], norms >= threshold, [False]])
+    return np.flatnonzero(speech[1:] != speech[:-1]).astype(np.int64).reshape(-1, 2)
 
 
 def segment_means(features: NDArray[np.floating[Any]], boundaries: Boundaries) -> Float:
@@ -103,11 +105,6 @@ def segment_means(features: NDArray[np.floating[Any]], boundaries: Boundaries) -
     for row, (start, end) in enumerate(places):
         means[row] = table[start:end].mean(axis=0, dtype=np.float64)
     return means
-
-
-def in_seconds(boundaries: Boundaries, hop_seconds: float = HOP_SECONDS) -> list[Segment]:
-    """Frames as seconds."""
-    return [Segment(int(start) * hop_seconds, int(end) * hop_seconds) for start, end in boundaries]
 
 
 def in_frames(segments: Iterable[Segment], hop_seconds: float = HOP_SECONDS) -> Boundaries:

@@ -56,17 +56,6 @@ def segment_targets(features: Tensor, labels: Tensor) -> Tensor:
     return means[flat].reshape(rows, frames, width)
 
 
-class StoredSegments:
-    """Segments that were made before: the number of an item to its spans."""
-
-    def __init__(self, spans: Spans, ends: NDArray[np.int64]) -> None:
-        self._spans, self._ends = spans, ends
-
-    def __call__(self, item: int) -> Spans:
-        """Spans (n, 2) in frames of the whole item."""
-        return self._spans[int(self._ends[item - 1]) if item else 0 : int(self._ends[item])]
-
-
 class SelfSegmentation:
     """The objective, for `speechkit.training.train`.
 

@@ -97,6 +97,31 @@ class TokenRates(msgspec.Struct, frozen=True):
         return words / bits if bits else 0.0
 
 
+class TokenRow(msgspec.Struct, frozen=True):
+    """The tokens of a test utterance: ``[token, start, end]``, in frames of 20 ms."""
+
+    id: str
+    tokens: list[Token]
+
+
+class TokenReport(msgspec.Struct, frozen=True):
+    """What the tokens cost.
+
+    Attributes:
+        system: whose segments they are.
+        clusters: of the codebook; ``clusters`` itself is the number of the silence token.
+        rates: with silence tokens.
+        rates_without_silence: the same without them.
+        words_per_bit: all words by all bits: the coding rate if resynthesis lost no word, a bound from above.
+    """
+
+    system: str
+    clusters: int
+    rates: TokenRates
+    rates_without_silence: TokenRates
+    words_per_bit: float
+
+
 def token_rates(utterances: Iterable[Sequence[Token]], seconds: float, silence: int) -> TokenRates:
     """Rates over some utterances of ``seconds`` together.
 

@@ -18,7 +18,6 @@ from speechkit.io.audio import write_audio
 from speechkit.syllables.self_distillation import (
     SILENCE,
     SelfSegmentation,
-    StoredSegments,
     frame_labels,
     segment_targets,
 )
@@ -63,7 +62,7 @@ def speech(tmp_path_factory):
         )
     write_manifest(folder / "train.jsonl", rows)
     batches = WaveformBatches(rows, folder / "train.jsonl", 8.0, 2.0, 0)
-    return batches, StoredSegments(np.array(spans), np.array(ends))
+    return batches, lambda item: np.array(spans[ends[item - 1] if item else 0 : ends[item]], np.int64)
 
 
 class EveryTen:

@@ -14,12 +14,10 @@ from speechkit.errors import ConfigError, UserError
 from speechkit.io.audio import audio_info, read_audio
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.pipeline.discover import recipe_module
+from speechkit.syllables.comparison import Scores
+from speechkit.syllables.training_segments import Seeds, tier_spans
 
 recipe = recipe_module("sylber").recipe
-Scores = recipe_module("sylber", "scores").Scores
-_seeds = recipe_module("sylber", "seeds")
-Seeds = _seeds.Seeds
-tier_spans = _seeds.tier_spans
 
 TINY = Path(__file__).resolve().parents[2] / "recipes" / "sylber" / "conf" / "tiny.yaml"
 

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechkit.errors import UserError
-from speechkit.syllables.greedy import GreedySegmenter
-from speechkit.syllables.streaming import GreedyStream, segment_stream
+from speechkit.syllables.greedy import GreedySegmenter, GreedyStream, segment_stream
 from tests.syllables.references import greedy, greedy_first_pass, syllables
 
 

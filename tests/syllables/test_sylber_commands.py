@@ -1,12 +1,15 @@
 """The recipe's two commands say in one sentence what is wrong."""
 
+from pathlib import Path
+
 import pytest
 
 from speechkit.data import Utterance, write_manifest
-from speechkit.pipeline.discover import recipe_module
+from speechkit.shipped import load_module
 
-cross_lingual = recipe_module("sylber", "cross_lingual")
-draw = recipe_module("sylber", "draw")
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+cross_lingual = load_module(SCRIPTS, "syllables_of_another_language")
+draw = load_module(SCRIPTS, "draw_alignments")
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def called(command, monkeypatch, capsys, *arguments):
 
 def test_ids_that_are_not_there_are_refused_by_name(silver, monkeypatch, capsys):
     code, lines = called(draw, monkeypatch, capsys, silver, silver, "--out", silver.parent / "out", "--ids", "a", "x")
-    assert (code, lines) == (2, [f"draw: {silver}: has no utterance 'x'; give ids such as 'a'"])
+    assert (code, lines) == (2, [f"draw_alignments: {silver}: has no utterance 'x'; give ids such as 'a'"])
     assert not (silver.parent / "out").exists()
     assert [row.id for row in draw.chosen_rows(silver, ["b"])] == ["b"]
     assert [row.id for row in draw.chosen_rows(silver, [])] == ["a", "b"]
@@ -34,7 +37,7 @@ def test_errors_of_drawing_are_one_sentence(silver, monkeypatch, capsys):
     code, lines = called(draw, monkeypatch, capsys, silver, silver, "--out", silver.parent / "out")
     assert code == 2
     assert len(lines) == 1
-    assert lines[0].startswith(("draw: a has no tier 'phone'", "draw: drawing needs matplotlib"))
+    assert lines[0].startswith(("draw_alignments: a has no tier 'phone'", "draw_alignments: drawing needs matplotlib"))
     (silver.parent / "empty.jsonl").touch()
     code, lines = called(draw, monkeypatch, capsys, silver.parent / "empty.jsonl", silver, "--out", silver.parent)
     assert (code, len(lines)) == (2, 1)
@@ -44,4 +47,6 @@ def test_errors_of_drawing_are_one_sentence(silver, monkeypatch, capsys):
 def test_errors_of_judging_another_language_are_one_sentence(silver, monkeypatch, capsys):
     code, lines = called(cross_lingual, monkeypatch, capsys, silver.parent / "exp", silver, "--lang", "de")
     assert code == 2
-    assert lines == [f"cross_lingual: {silver.parent / 'exp'}: stage segment has no result yet; run the recipe first"]
+    assert lines == [
+        f"syllables_of_another_language: {silver.parent / 'exp'}: stage segment has no result yet; run the recipe first"
+    ]

@@ -8,10 +8,10 @@ from speechkit.errors import ConfigError
 from speechkit.pipeline.config import read_settings
 from speechkit.pipeline.discover import recipe_module
 
-_config = recipe_module("sylber", "config")
-SecondConfig = _config.SecondConfig
-SeedsConfig = _config.SeedsConfig
-TokensConfig = _config.TokensConfig
+_training = recipe_module("sylber", "training")
+SecondConfig = _training.SecondConfig
+SeedsConfig = _training.SeedsConfig
+TokensConfig = recipe_module("sylber", "judging").TokensConfig
 recipe = recipe_module("sylber").recipe
 
 CONF = Path(__file__).resolve().parents[2] / "recipes" / "sylber" / "conf"

@@ -1,7 +1,6 @@
 """Stage 1 of the recipe: who is learnt from and who is judged by, and what is refused before anything is computed."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 
@@ -9,16 +8,10 @@ from speechkit.data import Utterance, write_manifest
 from speechkit.data.manifest import read_manifest
 from speechkit.errors import ConfigError, UserError
 from speechkit.pipeline import outputs, run_recipe
+from speechkit.pipeline.config import read_settings
 from speechkit.pipeline.discover import recipe_module
 
-seeds = recipe_module("sylber", "seeds")
-systems = recipe_module("sylber", "systems")
-tokens = recipe_module("sylber", "tokens")
-training = recipe_module("sylber", "training")
 recipe = recipe_module("sylber").recipe
-_stages = recipe_module("sylber", "stages")
-AlignSilver = _stages.AlignSilver
-AlignTruth = _stages.AlignTruth
 
 
 def said(name, speaker, text="some words", duration=2.0):
@@ -96,7 +89,7 @@ def test_a_part_of_which_nothing_is_left_is_named_with_the_commonest_reason(prep
     with pytest.raises(UserError, match="none of 2 recordings of dev_manifest is left, 2 dropped as test_speaker"):
         prepare(dev=TRUTH[:2])
     # The files are not there.
-    with pytest.raises(UserError, match="2 recordings of train_manifest is left, 2 dropped as unreadable_audio: mend"):
+    with pytest.raises(UserError, match="2 recordings of train_manifest is left, 2 dropped as unreadable_audio: fix"):
         prepare("prepare.check_audio=true")
     with pytest.raises(UserError, match=r"dev_manifest\.jsonl: holds no recording"):
         prepare(dev=[])
@@ -111,36 +104,18 @@ def written(folder, section):
     return settings
 
 
-def test_a_manifest_that_is_set_for_prepare_only_is_asked_for_by_the_next_stage(tmp_path):
+def test_later_stages_read_the_audio_of_the_manifests_of_the_first(tmp_path):
     settings = written(tmp_path, "prepare.")
-    with pytest.raises(ConfigError, match=r"truth_manifest was set for prepare only.* truth_manifest=FILE"):
-        run_recipe(recipe, tmp_path / "exp", settings, stop=2, device="cpu", quiet=True)
+    assert run_recipe(recipe, tmp_path / "exp", settings, stop=2, device="cpu", quiet=True) == 0
+    drops = (outputs(recipe, tmp_path / "exp", "words") / "drops.jsonl").read_text().splitlines()
+    assert len(drops) == 4
+    assert str(tmp_path / "a1.wav") in drops[0]
 
 
-def given(**settings):
-    return SimpleNamespace(inputs={}, config=SimpleNamespace(**settings), read=lambda _: iter(()), device="cpu")
-
-
-def set_up(worker):
-    worker.inputs = {}
-    worker.setup("cpu")
-
-
-@pytest.mark.parametrize(
-    ("stage", "name"),
-    [
-        (lambda: set_up(AlignTruth(None)), "truth_manifest"),
-        (lambda: set_up(AlignSilver(SimpleNamespace(lang="en"))), "truth_manifest"),
-        (lambda: seeds.make_seeds(given()), "train_manifest"),
-        (lambda: training.training_batches(given(), "dev"), "dev_manifest"),
-        (lambda: training.teacher_cutting(given(), seeds.Seeds("tier", 4, 30, 32.0, 6)), "train_manifest"),
-        (lambda: systems.segment_test(given(tune_utterances=1)), "truth_manifest"),
-        (lambda: tokens.make_tokens(given()), "train_manifest"),
-    ],
-)
-def test_every_later_stage_says_which_manifest_it_lacks(stage, name):
-    with pytest.raises(ConfigError, match=rf"{name} was set for prepare only.* {name}=FILE"):
-        stage()
+def test_a_manifest_is_given_to_the_first_stage_alone():
+    for section in ("words", "train1", "tokens"):
+        with pytest.raises(ConfigError, match=rf"'{section}.truth_manifest'; give truth_manifest=…, .* by prepare"):
+            read_settings(recipe, overrides=[f"{section}.truth_manifest=x.jsonl"])
 
 
 def test_a_truth_that_cannot_be_aligned_ends_the_run_before_training(tmp_path):

@@ -7,21 +7,18 @@ import numpy as np
 import pytest
 import soundfile
 
+from speechkit.augment.mixing import recorded_noises
 from speechkit.data import Utterance, write_manifest
 from speechkit.data.records import AlignmentItem
 from speechkit.errors import AudioError, UserError
 from speechkit.pipeline import DropRecord
 from speechkit.pipeline.discover import recipe_module
+from speechkit.syllables import training_segments
+from speechkit.syllables.training_segments import Seeds
 
-_config = recipe_module("sylber", "config")
-SecondConfig = _config.SecondConfig
-SeedsConfig = _config.SeedsConfig
-_seeds = recipe_module("sylber", "seeds")
-Seeds = _seeds.Seeds
-make_seeds = _seeds.make_seeds
 _training = recipe_module("sylber", "training")
-recorded_noises = _training.recorded_noises
-teacher_cutting = _training.teacher_cutting
+SeedsConfig = _training.SeedsConfig
+make_seeds = _training.make_seeds
 
 SEEDS = Seeds("dynamic", 4, 30, 32.0, 6)
 SECOND = 16_000
@@ -111,30 +108,24 @@ def test_noise_in_which_nothing_sounds_is_refused_by_name(tmp_path):
     for name, samples in (("heard", tone(1)), ("silent", silence(1))):
         soundfile.write(tmp_path / f"{name}.wav", samples, SECOND)
     manifest = tmp_path / "noise.jsonl"
-    given = Given(SecondConfig(), {"noise_manifest": manifest})
     heard = row("heard")
     write_manifest(manifest, [heard])
-    assert [len(noise) for noise in recorded_noises(given)] == [SECOND]
+    assert [len(noise) for noise in recorded_noises(manifest)] == [SECOND]
     write_manifest(manifest, [heard, row("silent")])
     with pytest.raises(AudioError, match=r"noise\.jsonl: 'silent' is silent or not finite"):
-        recorded_noises(given)
+        recorded_noises(manifest)
     write_manifest(manifest, [heard, row("none", audio_filepath="heard.wav", duration=0.0)])
     with pytest.raises(AudioError, match=r"noise\.jsonl: 'none' is silent or not finite"):
-        recorded_noises(given)
+        recorded_noises(manifest)
     manifest.write_text("")
     with pytest.raises(UserError, match=r"noise\.jsonl: holds no noise; give some, or leave noise_manifest out"):
-        recorded_noises(given)
-    assert recorded_noises(Given(SecondConfig())) == []
+        recorded_noises(manifest)
 
 
 @pytest.mark.parametrize(("merge", "expected"), [(0.98, (0.93, 1.0)), (-1.0, (-1.0, -0.95)), (0.7, (0.65, 0.75))])
-def test_the_thresholds_of_a_batch_stay_cosines(tmp_path, monkeypatch, merge, expected):
+def test_the_thresholds_of_a_batch_stay_cosines(monkeypatch, merge, expected):
     frames = np.random.default_rng(0).standard_normal((100, 4)).astype(np.float32)
     encoder = SimpleNamespace(encode=lambda _: frames, spec=None)
-    monkeypatch.setattr("speechkit.encoders.load_encoder", lambda *_, **__: encoder)
-    monkeypatch.setattr("speechkit.data.audio.read_waveform", lambda *_: tone(2))
-    monkeypatch.setattr(
-        "speechkit.syllables.thresholds.estimate_thresholds", lambda *_, **__: SimpleNamespace(merge=merge)
-    )
-    given = Given(SecondConfig(), {**TRAIN, "model": tmp_path}, train=[row("u")])
-    assert teacher_cutting(given, SEEDS).merge_range == pytest.approx(expected)
+    monkeypatch.setattr(training_segments, "estimate_thresholds", lambda *_, **__: SimpleNamespace(merge=merge))
+    assert training_segments.teacher_cutting(encoder, [tone(2)], SEEDS, 4.8).merge_range == pytest.approx(expected)
+    assert training_segments.teacher_cutting(encoder, [tone(2)], SEEDS, 4.8, (0.1, 0.2)).merge_range == (0.1, 0.2)

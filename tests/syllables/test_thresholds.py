@@ -9,8 +9,7 @@ from sklearn.mixture import GaussianMixture
 
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import UserError
-from speechkit.syllables.thresholds import Thresholds, estimate_thresholds
-from speechkit.syllables.two_gaussians import TwoGaussians, fit_two_gaussians
+from speechkit.syllables.thresholds import Thresholds, TwoGaussians, estimate_thresholds, fit_two_gaussians
 
 SPEC = EncoderSpec(model="made-up", weights="w1", layer="4", normalization="none", dim=16)
 

@@ -17,11 +17,12 @@ from speechkit.encoders import load_encoder
 from speechkit.errors import UserError
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.pipeline.discover import recipe_module
+from speechkit.shipped import load_module
 
 targets = recipe_module("ssl_pretrain", "targets")
 TrainConfig = recipe_module("ssl_pretrain", "config").TrainConfig
 recipe = recipe_module("ssl_pretrain").recipe
-pieces = recipe_module("ssl_pretrain", "speech").pieces
+pieces = load_module(Path(__file__).parents[3] / "scripts", "speech_manifests").pieces
 _stages = recipe_module("ssl_pretrain", "stages")
 contrastive = _stages.contrastive
 new_encoder = _stages.new_encoder

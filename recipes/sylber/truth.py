@@ -1,0 +1,65 @@
+"""Stages 2 and 3: silver syllables of the utterances to choose and to judge by."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from speechkit.data.records import Utterance
+from speechkit.errors import AlignmentError, AudioError
+from speechkit.pipeline import NEUTRAL, SHARED, Drop, Worker
+
+
+class WordsConfig(msgspec.Struct, frozen=True):
+    """Which CTC recogniser says when each word was spoken; none for languages whose recogniser is not at hand."""
+
+    recognizer: str = "embedded"
+    lang: Annotated[str, SHARED] = "en"
+    batch_size: Annotated[int, NEUTRAL, msgspec.Meta(ge=1)] = 8
+
+
+class SilverConfig(msgspec.Struct, frozen=True):
+    """How far a word may begin, in seconds, from where the CTC model heard it, before an utterance is left out."""
+
+    lang: Annotated[str, SHARED] = "en"
+    max_deviation: Annotated[float, msgspec.Meta(gt=0)] = 0.5
+
+
+class AlignSilver(Worker):
+    """Phones and syllables between the words of an utterance."""
+
+    def setup(self, device: str) -> None:
+        """Load the aligner."""
+        from speechkit.syllables.silver_alignment import PhoneAligner
+
+        self.aligner = PhoneAligner(self.config.lang)
+
+    def process(self, batch: list[Utterance]) -> list[Utterance | Drop]:
+        """The rows with the tiers ``word``, ``phone`` and ``syllable``."""
+        return [self._align(row) for row in batch]
+
+    def _align(self, row: Utterance) -> Utterance | Drop:
+        from speechkit.data.audio import read_waveform
+        from speechkit.syllables.silver_alignment import align_silver
+
+        try:
+            waveform = read_waveform(row, self.inputs["truth_manifest"])
+            # The recogniser of another language would say nothing about where words begin.
+            timed = (row.alignment or {}).get("word") if self.config.lang == "en" else None
+            silver = align_silver(self.aligner, waveform, (row.text or "").split(), timed)
+        except AudioError as error:
+            return Drop("unreadable_audio", str(error))
+        except AlignmentError as error:
+            return Drop("no_alignment", str(error))
+        if silver.worst_seconds is not None and silver.worst_seconds > self.config.max_deviation:
+            return Drop("disagreement", f"a word begins {silver.worst_seconds:.2f} s from where the CTC model heard it")
+        custom = {
+            **(row.custom or {}),
+            "silver": {
+                "rough_words": silver.rough_words,
+                "deviation_seconds": silver.deviation_seconds,
+                "worst_seconds": silver.worst_seconds,
+            },
+        }
+        return msgspec.structs.replace(row, alignment=silver.tiers(), custom=custom)
