@@ -12,12 +12,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / ".test_cache"
 STARTS_SLOWLY = {"ray_cluster", "tab"}  # a cluster, a browser
 MOST_WORKERS = 16  # each holds torch and transformers: about 1.5 GB
+
+
+# No test is about time, and on a machine under load every example may take long.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:
