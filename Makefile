@@ -1,6 +1,6 @@
-# Everything runs inside .venv; PYTHON names the interpreter that makes it (3.10 to 3.12).
-FITS := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
-PYTHON ?= $(shell for python in python3.11 python3.12 python3.10 python3; do \
+# Everything runs inside .venv; PYTHON names the interpreter that makes it (3.10 to 3.14).
+FITS := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3.10 python3; do \
 	$$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,13 +8,13 @@ BIN := $(VENV)/bin
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup setup-dev demo test test-all lint style types fast-tests slow-tests bench docs clean
+.PHONY: help setup setup-dev demo test test-all test-oldest test-newest lint style types fast-tests slow-tests bench docs clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo 'no Python 3.10 to 3.12 found; install one or run: make PYTHON=/path/to/python3.11'; exit 2; }
+	@test -n "$(PYTHON)" || { echo 'no Python 3.10 to 3.14 found; install one or run: make PYTHON=/path/to/python3.11'; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip uv
 
@@ -55,6 +55,19 @@ fast-tests: setup-dev
 
 slow-tests: setup-dev
 	$(PYTEST) -m slow
+
+# Environments of their own; OLDEST and NEWEST name a version or the path of a Python.
+OLDEST ?= 3.10
+NEWEST ?= 3.13
+test-oldest: | $(BIN)/python  ## Run the fast tests on Python 3.10 with the oldest libraries that are allowed
+	$(BIN)/uv venv -q --allow-existing --python $(OLDEST) .venv-oldest
+	$(BIN)/uv pip install -q --resolution lowest-direct --python .venv-oldest/bin/python -e '.[dev]'
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n auto --dist loadgroup -m 'not slow'
+
+test-newest: | $(BIN)/python  ## Run the fast tests on Python 3.13 with the newest libraries
+	$(BIN)/uv venv -q --allow-existing --python $(NEWEST) .venv-newest
+	$(BIN)/uv pip install -q --upgrade --python .venv-newest/bin/python -e '.[dev]'
+	OMP_NUM_THREADS=1 .venv-newest/bin/python -m pytest -n auto --dist loadgroup -m 'not slow'
 
 bench: $(VENV)/.bench  ## Run the benchmarks and write benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.run

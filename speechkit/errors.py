@@ -6,7 +6,11 @@ A message says what is wrong, where (file, line or cut id) and what to do, so th
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from types import ModuleType
+
+DISTRIBUTION = "openspeechkit"
+"""The name under which the package is installed; it is imported and called ``speechkit``."""
 
 EXTRA_OF = {
     "ray": "ray",
@@ -20,6 +24,8 @@ EXTRA_OF = {
     "tensorboard": "tensorboard",
     "faiss": "faiss",
     "matplotlib": "plots",
+    "pocketsphinx": "align",
+    "torchaudio": "torchaudio",
 }
 
 
@@ -69,4 +75,20 @@ def require(module: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         extra = EXTRA_OF[module.split(".")[0]]
-        raise MissingExtraError(f'{module} is not installed; run: pip install "speechkit[{extra}]"') from error
+        raise MissingExtraError(f"{module} is not installed; run: {install_line(extra)}") from error
+
+
+def install_line(extra: str = "") -> str:
+    """What installs speechkit, or what an extra of it needs: from the checkout, or by the libraries' own names.
+
+    The distribution is on no package index, and ``speechkit`` there is another project.
+    """
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "pyproject.toml").is_file():
+        return f"pip install -e '{checkout}{f'[{extra}]' if extra else ''}'"
+    from importlib.metadata import requires
+
+    libraries = [text.partition(";") for text in requires(DISTRIBUTION) or []]
+    # The marker of an extra reads: extra == 'ocr'.
+    chosen = [name.strip() for name, _, marker in libraries if (extra in marker.split("'") if extra else not marker)]
+    return "pip install " + " ".join(f"'{name}'" for name in chosen)

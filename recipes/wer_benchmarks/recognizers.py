@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from speechkit.data.records import Utterance
-from speechkit.errors import ConfigError, UserError
+from speechkit.errors import ConfigError, UserError, require
 
 Hear = Callable[[Utterance, Path], str]
 RATE = 16_000
@@ -100,10 +100,7 @@ def _pocketsphinx(lang: str) -> Hear:
     """The model inside the PyPI package, US English."""
     from speechkit.data.audio import read_cut
 
-    try:
-        import pocketsphinx
-    except ImportError as error:
-        raise UserError("pocketsphinx is not installed; pip install pocketsphinx, or leave it out") from error
+    pocketsphinx: Any = require("pocketsphinx")
     if lang != "en":
         raise UserError(f"lang={lang}: pocketsphinx brings a model for en only; leave it out")
     decoder = pocketsphinx.Decoder(samprate=RATE, loglevel="FATAL")

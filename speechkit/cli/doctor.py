@@ -13,14 +13,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from speechkit.errors import EXTRA_OF
+from speechkit.errors import EXTRA_OF, install_line
 
-CORE = ("torch", "torchaudio", "transformers", "safetensors", "numpy", "numba", "soundfile", "soxr", "msgspec", "ray")
+CORE = ("transformers", "safetensors", "numpy", "numba", "soundfile", "soxr", "msgspec")
+PYTHONS = ((3, 10), (3, 14))
+TORCH_RELEASE = (2, 11)
 PROGRAMS = {
     "tesseract": ("reads scanned documents", "apt-get install tesseract-ocr"),
     "ffmpeg": ("reads m4a and video", "apt-get install ffmpeg"),
 }
-TORCH = 'pip install --force-reinstall "torch==2.11.*" "torchaudio==2.11.0"'
 LOW_DISK_BYTES = 5 * 2**30
 
 
@@ -35,7 +36,7 @@ class Finding:
 
 
 def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Check Python, the libraries, torch and torchaudio as a pair, devices, extras, programs and disk.
+    """Check Python, torch, the libraries, devices, extras, programs and disk.
 
     Ends with 1 if something is wrong; an absent extra is not wrong.
 
@@ -59,26 +60,37 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
 
 def examine() -> list[Finding]:
     """Everything that the doctor looks at."""
-    return [_python(), *_libraries(), pair(_version("torch"), _version("torchaudio")), *_devices(), *_extras(),
-            *_programs(), _disk(Path.cwd())]  # fmt: skip
-
-
-def pair(torch: str | None, torchaudio: str | None) -> Finding:
-    """Whether torch and torchaudio are of one release, without which torchaudio does not load."""
-    if torch is None or torchaudio is None:
-        return Finding("torch/torchaudio", "wrong", "one of the two is missing", TORCH)
-    releases = [".".join(text.split("+")[0].split(".")[:2]) for text in (torch, torchaudio)]
-    detail = f"torch {torch} with torchaudio {torchaudio}"
-    if releases[0] != releases[1]:
-        return Finding("torch/torchaudio", "wrong", f"{detail} do not fit together", TORCH)
-    return Finding("torch/torchaudio", "ok", detail)
+    return [_python(), _torch(), *_libraries(), *_devices(), _torchaudio(), *_extras(), *_programs(), _disk(Path.cwd())]
 
 
 def _python() -> Finding:
     text = sys.version.split()[0]
-    if (3, 10) <= sys.version_info[:2] <= (3, 12):
+    if PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
         return Finding("python", "ok", f"{text} at {sys.executable}")
-    return Finding("python", "wrong", f"{text} is outside 3.10 to 3.12", "make a new environment with Python 3.11")
+    return Finding("python", "wrong", f"{text} is outside 3.10 to 3.14", "make a new environment with Python 3.11")
+
+
+def _torch() -> Finding:
+    found = _version("torch")
+    if found is None:
+        return Finding("torch", "wrong", "not installed", install_line())
+    release = tuple(int(part) for part in found.split("+")[0].split(".")[:2])
+    if release < TORCH_RELEASE:
+        return Finding("torch", "wrong", f"{found} is older than 2.11", 'pip install --upgrade "torch>=2.11"')
+    return Finding("torch", "ok", found)
+
+
+def _torchaudio() -> Finding:
+    """Only tests and benchmarks use it; a build for another torch than the one beside it does not load."""
+    found = _version("torchaudio")
+    detail = f"torchaudio {found} beside torch {_version('torch')}"
+    if found is None:
+        return Finding("torchaudio", "missing", "not installed; nothing here but tests and benchmarks uses it")
+    message = _failure("import torchaudio, torchaudio.functional")
+    if message is None:
+        return Finding("torchaudio", "ok", f"{detail} loads")
+    detail += f" does not load ({message}); only tests and benchmarks here use it"
+    return Finding("torchaudio", "missing", detail, "pip uninstall torchaudio; or install 2.11.0, built as torch is")
 
 
 def _libraries() -> list[Finding]:
@@ -87,30 +99,45 @@ def _libraries() -> list[Finding]:
         found = _version(name)
         if found is not None:
             findings.append(Finding(name, "ok", found))
-        elif name != "ray":
-            findings.append(Finding(name, "wrong", "not installed", "pip install --upgrade speechkit"))
+        else:
+            findings.append(Finding(name, "wrong", "not installed", install_line()))
     return findings
 
 
 def _devices() -> list[Finding]:
-    # In a process of its own: a broken torch may take its process down instead of raising an error.
-    # torchaudio comes along: releases that fit by name may still be built for another torch.
-    code = "import torchaudio; from speechkit.runtime import describe_devices; print(*describe_devices(), sep='\\n')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    code = "from speechkit.runtime import describe_devices; print(*describe_devices(), sep='\\n')"
+    done = _python_process(code)
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        return [Finding("devices", "wrong", f"torch and torchaudio do not load: {lines[-1]}", TORCH)]
+        message = f"torch does not load: {_last_line(done)}"
+        return [Finding("devices", "wrong", message, 'pip install --force-reinstall "torch>=2.11"')]
     return [Finding("device", "ok", line) for line in done.stdout.splitlines()]
+
+
+def _failure(code: str) -> str | None:
+    """The last line of what Python says of some code; None where it runs."""
+    done = _python_process(code)
+    return _last_line(done) if done.returncode else None
+
+
+def _python_process(code: str) -> subprocess.CompletedProcess[str]:
+    # A broken library may take its process down instead of raising an error.
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def _last_line(done: subprocess.CompletedProcess[str]) -> str:
+    return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
 
 
 def _extras() -> list[Finding]:
     findings = []
     for extra in dict.fromkeys(EXTRA_OF.values()):
+        if extra == "torchaudio":
+            continue  # which has a line of its own
         modules = [module for module, its in EXTRA_OF.items() if its == extra]
         missing = [module for module in modules if find_spec(module) is None]
         if missing:
             detail = f"not installed: {', '.join(missing)}"
-            findings.append(Finding(f"extra {extra}", "missing", detail, f'pip install "speechkit[{extra}]"'))
+            findings.append(Finding(f"extra {extra}", "missing", detail, install_line(extra)))
         else:
             findings.append(Finding(f"extra {extra}", "ok", ", ".join(modules)))
     return findings

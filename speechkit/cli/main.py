@@ -99,9 +99,9 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from speechkit import __version__
 
-        typer.echo(f"speechkit {version('speechkit')}")
+        typer.echo(f"speechkit {__version__}")
         raise typer.Exit
 
 

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from speechkit import __version__
 from speechkit.data import Utterance, read_jsonl, read_manifest
 from speechkit.errors import UserError
 from speechkit.mining.records import Outcome, PairAlignment, RecognizedText, Recording, SelectionSummary
@@ -17,7 +18,7 @@ from speechkit.report.mining_data import MiningReport, Records
 from speechkit.report.mining_gather import gather
 from speechkit.text import normalizer_for
 
-PACKAGES = ("speechkit", "torch", "numpy", "onnxruntime", "silero-vad", "pypdf")
+PACKAGES = ("torch", "numpy", "onnxruntime", "silero-vad", "pypdf")
 STAGES = {
     "documents": "01-documents",
     "regions": "02-regions",
@@ -123,6 +124,7 @@ def _versions(lang: str, recognizer: str) -> dict[str, str]:
     normalizer = normalizer_for(lang).spec
     versions = {
         "Python": platform.python_version(),
+        "speechkit": __version__,
         "recogniser": recognizer,
         "normaliser": f"{normalizer.name}, version {normalizer.version}",
     }

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.data.records import AlignmentItem
-from speechkit.errors import AlignmentError, UserError
+from speechkit.errors import AlignmentError, require
 from speechkit.syllables.syllabification import SILENCES, bare, syllable_tier
 from speechkit.text.rough_pronunciation import rough_phones
 
@@ -59,16 +59,13 @@ class PhoneAligner:
             is rough.
 
     Raises:
-        UserError: if pocketsphinx is not installed.
+        MissingExtraError: if pocketsphinx is not installed.
     """
 
     def __init__(self, lang: str = "en") -> None:
-        try:
-            from pocketsphinx import Config, Decoder
-        except ImportError as error:
-            raise UserError("phone alignment needs pocketsphinx: pip install 'speechkit[align]'") from error
+        pocketsphinx: Any = require("pocketsphinx")
         self.lang = lang
-        self._decoder: Any = Decoder(Config(lm=None, loglevel="FATAL"))
+        self._decoder: Any = pocketsphinx.Decoder(pocketsphinx.Config(lm=None, loglevel="FATAL"))
         self._known: dict[str, tuple[str, bool]] = {}
 
     def align(self, waveform: Float, words: Sequence[str]) -> list[tuple[str, int, list[AlignmentItem]]]:

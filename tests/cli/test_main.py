@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
+import speechkit
 from speechkit.cli import main as cli
 from speechkit.errors import SpeechkitError, UserError
 
@@ -56,10 +57,8 @@ def test_every_command_has_examples_in_its_help(name, capsys):
 
 
 def test_the_version_is_the_packages(capsys):
-    from importlib.metadata import version
-
     assert cli.call(["--version"]) == 0
-    assert capsys.readouterr().out.strip() == f"speechkit {version('speechkit')}"
+    assert capsys.readouterr().out.strip() == f"speechkit {speechkit.__version__}"
 
 
 def test_a_mistyped_command_is_answered_with_the_nearest(capsys):

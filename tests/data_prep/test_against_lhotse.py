@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-pytest.importorskip("lhotse", reason="Lhotse is the oracle; it comes with speechkit[lhotse]")
+pytest.importorskip("lhotse", reason="Lhotse is the oracle; it comes with the extra lhotse")
 
 
 def ours(done, split, spaces=True):

@@ -65,7 +65,7 @@ def test_path_is_the_best_of_all_ctc_paths(tokens, spare, seed):
 
 def test_score_equals_torchaudio():
     torch = pytest.importorskip("torch")
-    forced_align = pytest.importorskip("torchaudio.functional").forced_align
+    forced_align = pytest.importorskip("torchaudio.functional", exc_type=Exception).forced_align
     rng = np.random.default_rng(0)
     for seed in range(25):
         tokens = rng.integers(1, 12, rng.integers(1, 25))

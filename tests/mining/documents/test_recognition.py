@@ -73,7 +73,7 @@ def test_missing_language_data_names_its_package(tmp_path: Path) -> None:
 def test_a_missing_extra_names_its_install_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
     path = make_scanned_pdf(tmp_path / "a.pdf", [ENGLISH])
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingExtraError, match=r'pip install "speechkit\[ocr\]"'):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[ocr\]"):
         read_document(path, lang="en")
 
 
