@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from speechkit.asr.load import recognizer_digest
-from speechkit.asr.stages import AlignWords
+from speechkit.asr.stages import AlignWords, WordsConfig
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import encoder_digest
+from speechkit.encoders.probing.preparation import MANIFESTS, PrepareConfig, prepare
+from speechkit.encoders.probing.stages import ProbeConfig, probe
 from speechkit.encoders.probing.tasks import ProbeItem
+from speechkit.encoders.stages import LayersConfig, encode_layers
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
 
-from .config import FeaturesConfig, PrepareConfig, ProbeConfig, WordsConfig
-from .measuring import encode, probe
-from .stages import MANIFESTS, prepare
-
-SOURCES = tuple(external(name, schema=Utterance) for name in MANIFESTS)
+# The audio of later stages is where the manifests of the first one say.
+AUDIO = tuple(external(name, schema=Utterance, of="prepare") for name in MANIFESTS)
 
 recipe = Recipe(
     "ssl_probing",
@@ -22,7 +22,7 @@ recipe = Recipe(
             number=1,
             name="prepare",
             run=prepare,
-            inputs=SOURCES,
+            inputs=tuple(external(name, schema=Utterance) for name in MANIFESTS),
             outputs=(
                 Output("audio.jsonl", schema=Utterance),
                 Output("items.jsonl", schema=ProbeItem, min_records=0),
@@ -38,7 +38,7 @@ recipe = Recipe(
             run=AlignWords,
             inputs=(
                 stage("prepare", "speech.jsonl"),
-                *SOURCES[:2],
+                *AUDIO[:2],
                 model("recognizer", digest=recognizer_digest),
             ),
             outputs=(Output("words.jsonl", schema=Utterance, min_records=0),),
@@ -50,10 +50,10 @@ recipe = Recipe(
         Stage(
             number=3,
             name="features",
-            run=encode,
-            inputs=(stage("prepare", "audio.jsonl"), *SOURCES, model("encoder", digest=encoder_digest)),
+            run=encode_layers,
+            inputs=(stage("prepare", "audio.jsonl"), *AUDIO, model("encoder", digest=encoder_digest)),
             outputs=(Output("features"),),
-            config=FeaturesConfig,
+            config=LayersConfig,
             drop_reasons=("unreadable_audio", "not_finite"),
             resources=Resources(cpus=2, gpus=1),
         ),

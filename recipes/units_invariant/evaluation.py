@@ -52,8 +52,9 @@ def evaluate(context: Context) -> None:
         manifest_of(context.inputs, "test_manifest")
     rows = {row.id: row for row in context.read("test")}
     words = {row.id: row for row in context.read("words")}
+    rate = layer_store(context.inputs["features"], "test", config.layers[0]).spec.frame_rate
     tokens = select_tokens(
-        [token for row in words.values() for token in words_of(row, config.words)], config.words, context.seed
+        [token for row in words.values() for token in words_of(row, config.words, rate)], config.words, context.seed
     )
     comparisons = []
     drawn: dict[int, dict[str, dict[str, Units]]] = {}

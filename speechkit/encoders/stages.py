@@ -153,6 +153,13 @@ def manifest_name(row: Utterance) -> str:
     return f"{custom['part']}_manifest" if "part" in custom else "manifest"
 
 
+class LayersConfig(msgspec.Struct, frozen=True):
+    """The encoder whose layers are computed, and how they are kept."""
+
+    encoder: Annotated[str, SHARED] = "embedded"
+    dtype: Literal["float16", "float32"] = "float16"
+
+
 def encode_layers(context: Context) -> None:
     """All layers of the rows of the input ``audio``, by one pass each, into the store ``features``.
 

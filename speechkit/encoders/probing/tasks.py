@@ -24,6 +24,7 @@ from speechkit.metrics.bootstrap import bootstrap_ratio
 from speechkit.metrics.error_rates import word_errors
 
 Float = NDArray[np.float32]
+CHARACTERS, PHONES, SPEAKERS, COMMANDS, DIGITS = "characters", "phones", "speakers", "commands", "digits"
 MIN_SPEAKERS = 10
 """With fewer test speakers than these, intervals are over utterances."""
 

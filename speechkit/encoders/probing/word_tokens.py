@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from speechkit.data.records import Utterance
-from speechkit.encoders.spec import HOP_SAMPLES, SAMPLE_RATE
 from speechkit.runtime import item_seed
 
 TIER = "word"
@@ -48,17 +47,16 @@ class WordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_tokens: int = 1200
 
 
-def token_frames(start_seconds: float, end_seconds: float) -> tuple[int, int]:
+def token_frames(start_seconds: float, end_seconds: float, frame_rate: float) -> tuple[int, int]:
     """First frame and one past the last of a stretch: all frames whose middle lies in it, the last one too."""
-    rate = SAMPLE_RATE / HOP_SAMPLES
     # Times are sums of rounded decimals: a middle that lies on the border by a hair counts as on it.
-    return math.ceil(start_seconds * rate - 0.5 - 1e-6), math.floor(end_seconds * rate - 0.5 + 1e-6) + 1
+    return math.ceil(start_seconds * frame_rate - 0.5 - 1e-6), math.floor(end_seconds * frame_rate - 0.5 + 1e-6) + 1
 
 
-def words_of(row: Utterance, config: WordConfig) -> list[WordToken]:
-    """The tokens of an utterance with a word alignment."""
+def words_of(row: Utterance, config: WordConfig, frame_rate: float) -> list[WordToken]:
+    """The tokens of an utterance with a word alignment, in features of so many frames a second."""
     items = (row.alignment or {}).get(TIER, [])
-    found = []
+    tokens = []
     for index, item in enumerate(items):
         start, end = item.start, item.start + item.duration
         before = items[index - 1].start + items[index - 1].duration if index else 0.0
@@ -69,11 +67,11 @@ def words_of(row: Utterance, config: WordConfig) -> list[WordToken]:
         long_enough = config.min_seconds <= end - start <= config.max_seconds and len(word) >= config.min_letters
         if row.speaker is None or not long_enough or (item.score is not None and item.score < config.min_score):
             continue
-        begin_frame, end_frame = token_frames(start, end)
-        begin_frame, end_frame = max(0, begin_frame), min(end_frame, int(row.duration * SAMPLE_RATE) // HOP_SAMPLES)
+        begin_frame, end_frame = token_frames(start, end, frame_rate)
+        begin_frame, end_frame = max(0, begin_frame), min(end_frame, int(row.duration * frame_rate + 1e-6))
         if end_frame > begin_frame:
-            found.append(WordToken(row.id, word, row.speaker, begin_frame, end_frame))
-    return found
+            tokens.append(WordToken(row.id, word, row.speaker, begin_frame, end_frame))
+    return tokens
 
 
 def select_tokens(tokens: Iterable[WordToken], config: WordConfig, seed: int = 0) -> list[WordToken]:

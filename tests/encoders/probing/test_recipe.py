@@ -16,6 +16,7 @@ from speechkit.cli.main import call
 from speechkit.data.manifest import read_manifest, write_manifest
 from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.encoders.load import encoder_digest
+from speechkit.encoders.probing.preparation import _phones
 from speechkit.encoders.probing.results import ProbeReport
 from speechkit.encoders.probing.tasks import WORD_TASKS, ProbeItem
 from speechkit.errors import ConfigError
@@ -25,8 +26,6 @@ from speechkit.pipeline.discover import recipe_module
 from speechkit.report.probes_page import markdown, probes_table
 
 recipe = recipe_module("ssl_probing").recipe
-_stages = recipe_module("ssl_probing", "stages")
-_phones = _stages._phones
 
 WORDS = ["one", "two", "bead", "cafe"]
 LETTER_SECONDS = 0.1

@@ -13,7 +13,7 @@ from speechkit.encoders.probing.word_tokens import WordConfig, WordToken, select
 
 @given(st.integers(0, 3000), st.integers(1, 1500))
 def test_frames_are_those_whose_middle_lies_in_the_stretch(start_ms, length_ms):
-    begin, end = token_frames(start_ms / 1000, (start_ms + length_ms) / 1000)
+    begin, end = token_frames(start_ms / 1000, (start_ms + length_ms) / 1000, 50)
     inside = [t for t in range(300) if start_ms <= 20 * t + 10 <= start_ms + length_ms]
     assert list(range(begin, end)) == inside
 
@@ -35,17 +35,17 @@ def test_short_long_doubtful_and_nobodys_words_are_no_tokens():
             ("odd", 9, 9.5, -4),
         ]
     )
-    assert words_of(row, plain) == [WordToken("u", "garden", "s", 50, 75)]
-    assert words_of(utterance([("garden", 1.0, 1.5, None)], speaker=None), plain) == []
-    assert words_of(Utterance(id="u", audio_filepath="u.wav", duration=1.0, sample_rate=16000), plain) == []
+    assert words_of(row, plain, 50) == [WordToken("u", "garden", "s", 50, 75)]
+    assert words_of(utterance([("garden", 1.0, 1.5, None)], speaker=None), plain, 50) == []
+    assert words_of(Utterance(id="u", audio_filepath="u.wav", duration=1.0, sample_rate=16000), plain, 50) == []
 
 
 def test_ends_are_widened_no_further_than_the_middle_of_the_pause():
     row = utterance([("first", 1.0, 1.5, 0.0), ("second", 1.54, 2.0, 0.0)])
-    first, second = words_of(row, WordConfig(widen_seconds=0.06))
+    first, second = words_of(row, WordConfig(widen_seconds=0.06), 50)
     assert first.begin == 47  # 0.94 s
     assert first.end == second.begin == 76  # 1.52 s
-    assert words_of(utterance([("last", 9.5, 10.0, 0.0)]), WordConfig())[0].end == 500
+    assert words_of(utterance([("last", 9.5, 10.0, 0.0)]), WordConfig(), 50)[0].end == 500
 
 
 def tokens(count, speakers="st", words=("garden", "window", "river")):

@@ -1,4 +1,4 @@
-"""The work of stage 1; heavy libraries load when it runs."""
+"""The stage that chooses the recordings of each probing task: what trains and what judges."""
 
 from __future__ import annotations
 
@@ -6,22 +6,55 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from speechkit.data.records import Utterance
-from speechkit.encoders.probing.tasks import ProbeItem
+from speechkit.encoders.probing.tasks import CHARACTERS, COMMANDS, DIGITS, PHONES, SPEAKERS, ProbeItem
 from speechkit.errors import ConfigError, UserError
-from speechkit.pipeline import Context
+from speechkit.pipeline import SHARED, Context
 from speechkit.runtime import item_seed
 
 MANIFESTS = ("speech_manifest", "speakers_manifest", "commands_manifest")
-CHARACTERS, PHONES, SPEAKERS, COMMANDS, DIGITS = "characters", "phones", "speakers", "commands", "digits"
 MARKS = re.compile(r"(_[BIES])?\d*(_[BIES])?$")
 """Place in the word and stress at the end of a phone, as ``IY0_E``."""
 MIN_UTTERANCES = 5
 """Of a speaker who is to be identified."""
+
+
+class PrepareConfig(msgspec.Struct, frozen=True):
+    """Which recordings each task takes; a task whose manifest is absent is left out.
+
+    Attributes:
+        speech_manifest: read speech with texts and speakers, for characters and words.
+        speakers_manifest: utterances of many speakers, for speaker identification; with phones in ``custom.phones``
+            for phones too, and with texts for digits.
+        commands_manifest: recordings with classes in ``custom``, for keywords, intents or digits.
+        command_labels: fields of ``custom`` with commas between them, dots for fields inside fields; a recording
+            without the field has the class "none".
+        digit_words: an utterance of ``speakers_manifest`` of nothing but these words is cut into digits.
+        test_speakers: speakers of ``speech_manifest`` to be judged by, with commas between them; else a share is drawn.
+        test_share: share of the speakers, or of each speaker's utterances, that is drawn.
+        folds: parts of the commands, each judged by a classifier that was trained on the others.
+        normalizer: of the texts.
+        max_train_seconds: most speech to train the heads on.
+        max_seconds: longer utterances are dropped.
+        dev_utterances: training utterances whose words choose the layer.
+    """
+
+    speech_manifest: Annotated[str | None, SHARED] = None
+    speakers_manifest: Annotated[str | None, SHARED] = None
+    commands_manifest: Annotated[str | None, SHARED] = None
+    command_labels: str = "intent"
+    digit_words: str = "zero,oh,one,two,three,four,five,six,seven,eight,nine"
+    test_speakers: str = ""
+    test_share: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.2
+    folds: Annotated[int, SHARED, msgspec.Meta(ge=2, le=20)] = 5
+    normalizer: str = "simple"
+    max_train_seconds: float = 3600.0
+    max_seconds: float = 35.0
+    dev_utterances: int = 200
 
 
 def prepare(context: Context) -> None:
@@ -59,14 +92,14 @@ def prepare(context: Context) -> None:
     to_align: list[Utterance] = []
     if speech:
         train, test = _by_speaker(speech, config.test_speakers, config.test_share, context.seed)
-        heard = _limited(context, train, config.max_train_seconds)
-        for fold, part in ((1, heard), (0, test)):
+        learned = _limited(context, train, config.max_train_seconds)
+        for fold, part in ((1, learned), (0, test)):
             for row in part:
                 use(row, "speech_manifest")
                 items.append(ProbeItem(row.id, CHARACTERS, fold, list(row.text or ""), speaker=row.speaker))
         to_align = [
             msgspec.structs.replace(row, custom={"part": part, "manifest": "speech_manifest"})
-            for part, rows in (("test", test), ("dev", heard[: config.dev_utterances]))
+            for part, rows in (("test", test), ("dev", learned[: config.dev_utterances]))
             for row in rows
         ]
 
@@ -83,10 +116,10 @@ def prepare(context: Context) -> None:
 
     commands = sorted(rows_of("commands_manifest"), key=lambda row: item_seed(context.seed, row.id))
     fields = [field.strip() for field in config.command_labels.split(",") if field.strip()]
-    for place, row in enumerate(commands):
+    for index, row in enumerate(commands):
         use(row, "commands_manifest")
         labels = {field: _label(row, field) for field in fields}
-        items.append(ProbeItem(row.id, COMMANDS, place % config.folds, labels=labels, speaker=row.speaker))
+        items.append(ProbeItem(row.id, COMMANDS, index % config.folds, labels=labels, speaker=row.speaker))
     for field in fields if commands else ():
         if all(item.labels[field] == NO_LABEL for item in items if item.task == COMMANDS):
             raise ConfigError(
@@ -165,8 +198,8 @@ def _speaker_items(context: Context, rows: Sequence[Utterance]) -> Iterator[Prob
             continue
         mine.sort(key=lambda row: item_seed(context.seed, row.id))
         judged = max(1, round(context.config.test_share * len(mine)))
-        for place, row in enumerate(mine):
-            yield ProbeItem(row.id, SPEAKERS, int(place >= judged), labels={"speaker": speaker}, speaker=speaker)
+        for index, row in enumerate(mine):
+            yield ProbeItem(row.id, SPEAKERS, int(index >= judged), labels={"speaker": speaker}, speaker=speaker)
 
 
 def _digit_rows(context: Context, rows: Sequence[Utterance]) -> Iterator[Utterance]:
@@ -195,10 +228,10 @@ def _phone_items(context: Context, rows: Sequence[Utterance]) -> Iterator[ProbeI
 
 
 def _phones(row: Utterance) -> list[str]:
-    found: list[str] = []
+    phones: list[str] = []
     for word in (row.custom or {}).get("phones") or []:
-        found += [MARKS.sub("", phone) for phone in (word if isinstance(word, list) else [word])]
-    return [phone for phone in found if phone]
+        phones += [MARKS.sub("", phone) for phone in (word if isinstance(word, list) else [word])]
+    return [phone for phone in phones if phone]
 
 
 def _label(row: Utterance, field: str) -> str:

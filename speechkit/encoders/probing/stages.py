@@ -1,64 +1,43 @@
-"""The work of stages 3 and 4: all layers of every recording, and every task on them."""
+"""The stage that runs every probing task on stored layers."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 from speechkit.data.records import Utterance
-from speechkit.encoders.probing.tasks import ProbeItem
-from speechkit.errors import AudioError, UserError
-from speechkit.pipeline import Context
-from speechkit.pipeline.manifests import manifest_of
+from speechkit.encoders.probing.tasks import CHARACTERS, COMMANDS, DIGITS, PHONES, SPEAKERS, ProbeItem
+from speechkit.encoders.probing.word_tokens import WordConfig
+from speechkit.errors import UserError
+from speechkit.pipeline import SHARED, Context
 from speechkit.runtime import item_seed
-
-from .stages import CHARACTERS, COMMANDS, DIGITS, PHONES, SPEAKERS
 
 if TYPE_CHECKING:
     from speechkit.encoders.probing.results import Score
     from speechkit.encoders.store import FeatureStore
 
-    from .config import ProbeConfig
-
 WORDS = "words"
 
 
-def encode(context: Context) -> None:
-    """All layers of every recording, by one pass of the encoder over each; what cannot be encoded is dropped.
+class ProbeConfig(msgspec.Struct, frozen=True):
+    """The heads. ``standardize`` holds for words; heads always standardise what they read."""
 
-    Raises:
-        UserError: if nothing is left.
-    """
-    from speechkit.data.audio import read_waveform
-    from speechkit.encoders import load_encoder
-    from speechkit.encoders.stages import write_layers
-
-    encoder = load_encoder(context.config.encoder, device=context.device)
-    rows = list(context.read("audio"))
-    reasons: list[str] = []
-
-    def leave_out(name: str, reason: str, detail: str) -> None:
-        context.drop(name, reason, detail)
-        context.log(f"left out {name}: {reason}: {detail}")
-        reasons.append(f"{name}: {reason}: {detail}")
-
-    def waveforms() -> Iterator[tuple[str, Any]]:
-        for place, row in enumerate(rows):
-            try:
-                yield row.id, read_waveform(row, manifest_of(context.inputs, row.custom["manifest"]))
-            except AudioError as error:
-                leave_out(row.id, "unreadable_audio", str(error))
-            context.progress.update(place + 1, len(rows))
-
-    if not write_layers(context.output("features"), encoder, waveforms(), context.config.dtype, leave_out):
-        raise UserError(f"none of {len(rows)} recordings could be encoded; the first one, {reasons[0]}")
-    if reasons:
-        context.say(f"left out {len(reasons)} of {len(rows)} recordings; drops.jsonl says why")
+    encoder: Annotated[str, SHARED] = "embedded"
+    folds: Annotated[int, SHARED] = 5
+    character_hidden: int = 128
+    character_epochs: int = 12
+    character_rate: float = 4e-3
+    phone_hidden: int = 0
+    phone_epochs: int = 8
+    phone_rate: float = 1e-2
+    standardize: bool = True
+    words: WordConfig = WordConfig()
+    dev_tokens: int = 400
 
 
 def probe(context: Context) -> None:
@@ -82,12 +61,12 @@ def probe(context: Context) -> None:
 
     for task, measure in _measures(context, cache, leave_out).items():
         try:
-            found = measure()
+            measured = measure()
         except UserError as error:  # such as too few tokens: the other tasks are worth their hours
             leave_out(task, str(error))
             continue
-        scores += found
-        for score in found:
+        scores += measured
+        for score in measured:
             context.log(f"{score.task}: {score.value:.4f}")
     if not scores:
         task, reason = next(iter(left_out.items()), ("tasks", "there are no items"))
@@ -140,7 +119,9 @@ def _measures(
         if row.id in cache:
             rows[row.custom["part"]].append(row)
     if rows[DIGITS]:
-        measures[DIGITS] = partial(labels, DIGITS, partial(_digit_items, rows[DIGITS], config), config.folds)
+        measures[DIGITS] = partial(
+            labels, DIGITS, partial(_digit_items, rows[DIGITS], config, cache.spec.frame_rate), config.folds
+        )
     if of_task[CHARACTERS]:  # the same speech
         measures[WORDS] = partial(_words, context, cache, rows, leave_out)
     return measures
@@ -156,7 +137,7 @@ def _words(
     config = context.config
     test, dev = (
         select_tokens(
-            (token for row in rows[part] for token in words_of(row, config.words)),
+            (token for row in rows[part] for token in words_of(row, config.words, cache.spec.frame_rate)),
             msgspec.structs.replace(config.words, max_tokens=most),
             context.seed,
         )
@@ -173,7 +154,7 @@ def _words(
     )
 
 
-def _digit_items(rows: Sequence[Utterance], config: ProbeConfig) -> list[ProbeItem]:
+def _digit_items(rows: Sequence[Utterance], config: ProbeConfig, frame_rate: float) -> list[ProbeItem]:
     """Spoken digits in folds that share no speaker.
 
     Raises:
@@ -182,14 +163,14 @@ def _digit_items(rows: Sequence[Utterance], config: ProbeConfig) -> list[ProbeIt
     from speechkit.encoders.probing.word_tokens import words_of
 
     short = msgspec.structs.replace(config.words, min_seconds=0.1, min_letters=1)
-    tokens = [token for row in rows for token in words_of(row, short)]
+    tokens = [token for row in rows for token in words_of(row, short, frame_rate)]
     speakers = sorted({token.speaker for token in tokens}, key=lambda speaker: item_seed(0, speaker))
     if len(speakers) < config.folds:
         raise UserError(
             f"digits: {len(tokens)} spoken digits of {len(speakers)} speakers make no {config.folds} folds that share "
             "no speaker; give more speakers, or set folds lower"
         )
-    fold = {speaker: place % config.folds for place, speaker in enumerate(speakers)}
+    fold = {speaker: index % config.folds for index, speaker in enumerate(speakers)}
     return [
         ProbeItem(
             token.utterance,
