@@ -1,4 +1,4 @@
-"""Speech encoders behind one interface: any layer, padding-exact, on the 50 Hz grid, for recordings of any length."""
+"""Speech encoders behind one interface: any layer, padding-exact, for recordings of any length."""
 
 from typing import Any
 

@@ -6,8 +6,6 @@ import msgspec
 
 from speechkit.errors import UserError
 
-SAMPLE_RATE = 16_000
-HOP_SAMPLES = 320
 STOCK = ", stock padding"
 """How ``normalization`` ended in specs of ``compat`` encoders, before that was a field."""
 
@@ -45,6 +43,24 @@ class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def frame_rate(self) -> float:
         """Frames a second."""
         return self.sample_rate / self.hop
+
+    def require_rates(self, what: str, frame_rate: float | None = None, sample_rate: int = 16_000) -> None:
+        """Refuse an encoder of other rates than what is built on it can use.
+
+        Args:
+            what: takes the frames, as "segmenters".
+            frame_rate: frames a second; any when absent.
+            sample_rate: of the audio that is given to the encoder.
+
+        Raises:
+            UserError: naming both rates.
+        """
+        if self.sample_rate != sample_rate:
+            raise UserError(f"{self.model} takes audio at {self.sample_rate} Hz; {what} give it {sample_rate} Hz")
+        if frame_rate is not None and self.frame_rate != frame_rate:
+            raise UserError(
+                f"{self.model} gives {self.frame_rate:g} frames a second; {what} take {frame_rate:g}, so choose another"
+            )
 
     def require(self, other: EncoderSpec, what: str) -> None:
         """Refuse features of another encoder.

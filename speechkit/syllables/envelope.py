@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.encoders.spec import HOP_SAMPLES
+from speechkit.data.audio import WAVEFORM_RATE
 from speechkit.errors import ConfigError, UserError
 from speechkit.syllables.peaks import cut_at, find_peaks
-from speechkit.syllables.segments import Boundaries, runs_of_speech
+from speechkit.syllables.segments import HOP_SECONDS, Boundaries, runs_of_speech
 
 STEP_SAMPLES = 80
+HOP_SAMPLES = round(HOP_SECONDS * WAVEFORM_RATE)
 STEPS_PER_FRAME = HOP_SAMPLES // STEP_SAMPLES
 FLOOR_DECIBELS = -100.0
 LOUD_SHARE = 0.95

@@ -11,10 +11,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.data.audio import cut_blocks, read_waveform
+from speechkit.data.audio import WAVEFORM_RATE, cut_blocks, read_waveform
 from speechkit.data.manifest import audio_path, read_manifest
 from speechkit.data.records import AlignmentItem, Utterance
-from speechkit.encoders.spec import SAMPLE_RATE
 from speechkit.errors import AudioError, UserError
 from speechkit.io.audio import audio_info
 from speechkit.io.paths import safe_id
@@ -70,11 +69,16 @@ def rows_of(
 
 def waveform_blocks(row: Utterance, manifest: Path) -> Iterator[Float]:
     """The samples of a cut at 16 kHz, half a minute at a time."""
-    return cut_blocks(audio_path(manifest, row), row, sample_rate=SAMPLE_RATE, seconds=BLOCK_SECONDS)
+    return cut_blocks(audio_path(manifest, row), row, sample_rate=WAVEFORM_RATE, seconds=BLOCK_SECONDS)
 
 
 def frame_blocks(encoder: Encoder, row: Utterance, manifest: Path) -> Iterator[Float]:
-    """Frames of a cut: at once where it is short, else through windows with context."""
+    """Frames of a cut: at once where it is short, else through windows with context.
+
+    Raises:
+        UserError: if the encoder takes other audio, or gives frames at another rate, than segmenters do.
+    """
+    encoder.spec.require_rates("segmenters", 1 / HOP_SECONDS)
     if row.duration <= BLOCK_SECONDS:
         for waveform in waveform_blocks(row, manifest):
             yield encoder.encode(waveform)
@@ -154,6 +158,7 @@ def estimate_from(encoder: Encoder, inputs: list[Path], rate: float | None = Non
         UserError: if there is too little speech, or a manifest cannot be read; or no recording, or frames of none are
             finite.
     """
+    encoder.spec.require_rates("segmenters", 1 / HOP_SECONDS)
     faults: list[UserError] = []
 
     def pieces() -> Iterator[tuple[Utterance, Path, int]]:

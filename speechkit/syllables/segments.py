@@ -13,14 +13,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.encoders.spec import HOP_SAMPLES, SAMPLE_RATE
 from speechkit.errors import UserError
 
 Float = NDArray[np.float32]
 Boundaries = NDArray[np.int64]
 """Segments (n, 2) as frames [start, end), in order and without overlap; what lies between them is silence."""
 
-HOP_SECONDS = HOP_SAMPLES / SAMPLE_RATE
+HOP_SECONDS = 0.02
+"""From one frame to the next; encoders of another rate are refused."""
 BLOCK_FRAMES = 8192
 
 

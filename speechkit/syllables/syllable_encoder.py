@@ -17,6 +17,7 @@ from speechkit.encoders.load import load_speech_encoder
 from speechkit.encoders.model import LAST
 from speechkit.errors import UserError
 from speechkit.nn.masks import length_mask
+from speechkit.syllables.segments import HOP_SECONDS
 
 
 class SyllableEncoder(nn.Module):
@@ -36,6 +37,7 @@ class SyllableEncoder(nn.Module):
         super().__init__()
         encoder = load_speech_encoder(str(folder), trainable=True)
         assert isinstance(encoder, WaveformEncoder)
+        encoder.spec.require_rates("syllables", 1 / HOP_SECONDS)
         if encoder.spec.normalization != "standardised":
             raise UserError(f"{folder}: takes waveforms as they are; syllables are learnt from standardised ones")
         encoder.shorten(encoder.num_layers if layers is None else layers)

@@ -72,6 +72,7 @@ def measure_ued(
     for _ in unique_ids(read_manifest(manifest), manifest):
         pass
     loaded = _encoder_of(quantizers, layers, encoder, device)
+    loaded.spec.require_rates("measurements of edits")
     units: dict[str, dict[str, dict[str, NDArray[np.int32]]]] = {
         name: {kind: {} for kind in (CLEAN, *kinds)} for name in quantizers
     }
@@ -88,7 +89,7 @@ def measure_ued(
             left_out[row.id] = str(error)
             continue
         if not loaded.num_frames(len(waveform)):
-            left_out[row.id] = "shorter than a frame of 20 ms"
+            left_out[row.id] = "shorter than a frame"
             continue
         if row.speaker:
             speakers[row.id] = row.speaker

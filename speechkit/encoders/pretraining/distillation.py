@@ -56,6 +56,7 @@ class Distillation(nn.Module):
 
     def __init__(self, student: WaveformEncoder, teacher: WhisperTeacher, layers: tuple[int, ...]):
         super().__init__()
+        student.spec.require_rates("states of Whisper", 50)
         self.student = student
         self.layers = layers
         states = len(teacher.encoder.layers) + 1

@@ -72,6 +72,7 @@ class PredictiveObjective:
         if not 0 <= seen_weight <= 1:
             raise ConfigError(f"seen_weight is {seen_weight}, it must lie from 0 to 1")
         self._encoder = WaveformEncoder(encoder)
+        self._encoder.spec.require_rates("clusters of frames", 50)
         self._restraint = FeatureRestraint(self._encoder, feature_gradient, feature_penalty)
         self.network: Predictor = Predictor(self._encoder, clusters)
         self._targets = targets

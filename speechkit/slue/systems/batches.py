@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from speechkit.augment.waveforms import AugmentConfig, augment_waveform, mask_features
 from speechkit.data.audio import read_waveform
 from speechkit.data.records import Utterance
-from speechkit.encoders.spec import HOP_SAMPLES
 from speechkit.encoders.store import FeatureStore
 from speechkit.errors import UserError
 from speechkit.slue.systems.examples import NO_VALUE, Example
@@ -23,15 +22,15 @@ from speechkit.slue.systems.summary_decoder import BEGIN, END, PAD
 from speechkit.slue.systems.system_spec import SystemSpec, summary_symbols
 from speechkit.training import LengthBuckets
 
-MIN_FRAMES = 8
+MIN_SAMPLES = 2560
 """A shorter recording is filled up with silence: every head needs some frames."""
 Targets = Callable[[Sequence[Example]], dict[str, Tensor]]
 
 
 def waveform_of(utterance: Utterance, manifest: Path) -> NDArray[np.float32]:
-    """The samples (S,) of a manifest's utterance at 16 kHz, no fewer than `MIN_FRAMES` frames of them."""
+    """The samples (S,) of a manifest's utterance at 16 kHz, no fewer than `MIN_SAMPLES`."""
     waveform = read_waveform(utterance, manifest)
-    return np.pad(waveform, (0, max(0, MIN_FRAMES * HOP_SAMPLES - len(waveform))))
+    return np.pad(waveform, (0, max(0, MIN_SAMPLES - len(waveform))))
 
 
 class FrozenInputs:

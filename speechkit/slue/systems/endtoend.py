@@ -129,6 +129,7 @@ def train_system(
     examples, judged = _examples(task, manifest, dev_manifest, config, log)
     passages = _passages(task, documents, [*examples, *judged])
     encoder = load_encoder(config.encoder, device=device)
+    encoder.spec.require_rates("end-to-end systems", 50)
     spec = _spec(task, config, encoder, examples)
     work = folder / "work"
     seed = config.loop.seed
