@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from speechkit.cli.slue_endtoend import system_predictions, train
 from speechkit.cli.slue_sensitivity import sensitivity
+from speechkit.cli.slue_systems import predict, train, train_text
 
 if TYPE_CHECKING:
     from speechkit.slue.scoring import SlueComparison
@@ -19,8 +19,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Score the tasks of SLUE and SLUE Phase-2, corrected or exactly as the reference toolkit does.",
 )
-
-app.command("sensitivity")(sensitivity)
 
 
 @app.command()
@@ -155,135 +153,7 @@ def _print(found: SlueComparison) -> None:
         typer.echo(f"note: {sentence}")
 
 
-@app.command("train-text")
-def train_text(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="ner, intent, sentiment, dialog-acts, qa-text ...")],
-    train: Annotated[Path, typer.Argument(metavar="TRAIN", help="Rows of text with labels to train on.")],
-    dev: Annotated[Path, typer.Argument(metavar="DEV", help="Rows that choose the weights and end the training.")],
-    out: Annotated[Path, typer.Option(help="A folder: the model goes to its model/, and a run goes on there.")],
-    init: Annotated[str, typer.Option(help="Hub id or folder of a model, or scratch: a small new one.")] = "scratch",
-    text_field: Annotated[str | None, typer.Option(help="The field of the text (qa-text: of the passage).")] = None,
-    steps: Annotated[int, typer.Option(help="Most steps.")] = 1500,
-    batch_size: Annotated[int, typer.Option(help="Rows of a step.")] = 16,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak; 1e-3 from scratch, else 3e-5.")] = None,
-    evaluate_every: Annotated[int, typer.Option(help="Steps between two scores of DEV.")] = 100,
-    patience: Annotated[int, typer.Option(help="Scores without a better one that end the training.")] = 5,
-    max_pieces: Annotated[int, typer.Option(help="Longest input in word pieces.")] = 256,
-    layers: Annotated[int, typer.Option(help="From scratch: transformer layers.")] = 2,
-    width: Annotated[int, typer.Option(help="From scratch: width of the layers.")] = 128,
-    vocabulary: Annotated[int, typer.Option(help="From scratch: most word pieces.")] = 4000,
-    seed: Annotated[int, typer.Option(help="Of weights, order and dropout.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-) -> None:
-    """Train or fine-tune a text model on TRAIN, choosing the weights that score best on DEV.
-
-    Examples:
-      speechkit slue train-text ner train.jsonl dev.jsonl --init bert-base-cased --out exp/tagger
-
-      speechkit slue train-text intent train.jsonl dev.jsonl --out exp/intents
-    """
-    from speechkit.runtime import choose_device
-    from speechkit.slue.systems.small_text_model import SmallTextModel
-    from speechkit.slue.systems.text_examples import read_examples
-    from speechkit.slue.systems.text_training import TextTrainingConfig, train_text_model
-
-    config = TextTrainingConfig(
-        init=init,
-        small=SmallTextModel(layers=layers, width=width, vocabulary=vocabulary, positions=max_pieces),
-        steps=steps,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        evaluate_every=evaluate_every,
-        patience=patience,
-        max_pieces=max_pieces,
-        seed=seed,
-    )
-    known, chosen_by = (read_examples(task, path, text_field=text_field) for path in (train, dev))
-    result = train_text_model(task, known, chosen_by, config, out, device=choose_device(device), log=typer.echo)
-    if result.unseen_labels:
-        typer.echo(f"note: {dev} has labels that {train} has not: {', '.join(result.unseen_labels)}")
-    typer.echo(f"best {result.measure} on {dev}: {100 * result.best:.2f} %; model: {out / 'model'}")
-
-
-app.command()(train)
-
-
-@app.command()
-def predict(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="ner, sentiment, intent, dialog-acts, qa ...")],
-    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="The utterances; for qa the questions.")],
-    out: Annotated[Path, typer.Option(help="The predictions, .jsonl.")],
-    model: Annotated[str | None, typer.Option(help="A pipeline's text model: hub id or folder.")] = None,
-    system: Annotated[Path | None, typer.Option(help="An end-to-end system: folder of slue train.")] = None,
-    recognizer: Annotated[str, typer.Option(help="Recogniser, as in speechkit transcribe.")] = "embedded",
-    oracle: Annotated[bool, typer.Option("--oracle", help="Take the transcripts: the top line of the model.")] = False,
-    text: Annotated[bool, typer.Option("--text", help="MANIFEST is rows of text; no audio is looked at.")] = False,
-    text_field: Annotated[str | None, typer.Option(help="With --text: the field of the text or passage.")] = None,
-    documents: Annotated[Path | None, typer.Option(help="qa: the manifest of the documents.")] = None,
-    threshold: Annotated[float, typer.Option(help="dialog-acts: least probability of a label.")] = 0.5,
-    lang: Annotated[str, typer.Option(help="Language of the recordings.")] = "en",
-    lm: Annotated[Path | None, typer.Option(help="ner, end to end: n-gram model (.arpa) for beam search.")] = None,
-    lm_weight: Annotated[float, typer.Option(help="How much the language model says.")] = 0.5,
-    beam: Annotated[int, typer.Option(help="Texts that beam search keeps.")] = 32,
-    rescore: Annotated[str | None, typer.Option(help="Order the best texts anew: .arpa, hub id or folder.")] = None,
-    include_blank: Annotated[bool, typer.Option("--include-blank", help="localisation: with silence around.")] = False,
-    offset: Annotated[float, typer.Option(help="localisation: seconds added to all times.")] = 0.0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-) -> None:
-    """Predict with a pipeline (a recogniser, or the transcripts, before a text model) or an end-to-end system.
-
-    Examples:
-      speechkit slue predict slots test.jsonl --system systems/slots --out hyp.jsonl
-
-      speechkit slue predict ner dev.jsonl --system systems/ner --lm words.arpa --out hyp.jsonl
-
-      speechkit slue predict ner dev.jsonl --model my/bert-ner --out hyp.jsonl
-
-      speechkit slue predict ner dev.jsonl --model my/bert-ner --oracle --out top.jsonl
-
-      speechkit slue predict qa-text squad.jsonl --model exp/reader/model --text --out answers.jsonl
-    """
-    from speechkit.data.manifest import write_jsonl
-    from speechkit.errors import UserError
-    from speechkit.runtime import choose_device
-    from speechkit.slue.systems import pipeline
-
-    chosen = choose_device(device)
-    if system is not None:
-        if model is not None or text or oracle:
-            raise UserError("--system hears for itself; leave out --model, --text and --oracle")
-        said = system_predictions(
-            task,
-            manifest,
-            system,
-            device=chosen,
-            documents=documents,
-            threshold=threshold,
-            lm=lm,
-            lm_weight=lm_weight,
-            beam=beam,
-            rescore=rescore,
-            include_blank=include_blank,
-            offset=offset,
-        )
-        typer.echo(f"{write_jsonl(out, said):,} predictions in {out}")
-        return
-    if model is None:
-        raise UserError("give --model, the text model of a pipeline, or --system, an end-to-end system")
-    if text:
-        if oracle:
-            raise UserError("--text and --oracle say two things about where the text is from; give one")
-        rows = pipeline.predict_texts(task, manifest, model, text_field=text_field, device=chosen, threshold=threshold)
-        count = write_jsonl(out, rows)
-        typer.echo(f"{count:,} predictions in {out}")
-        return
-    listen: pipeline.Listen
-    if oracle:
-        listen = pipeline.oracle
-    else:
-        from speechkit.asr.load import load_recognizer
-
-        listen = pipeline.listen_with(load_recognizer(recognizer, lang, device))
-    rows = pipeline.predict(task, manifest, model, listen, device=chosen, documents=documents, threshold=threshold)
-    count = write_jsonl(out, rows)
-    typer.echo(f"{count:,} predictions in {out}")
+app.command("sensitivity")(sensitivity)
+app.command("train-text")(train_text)
+app.command("train")(train)
+app.command("predict")(predict)

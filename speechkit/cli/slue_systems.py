@@ -1,0 +1,243 @@
+"""`speechkit slue train`, `train-text` and `predict`: systems that understand, from sound or from text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from speechkit.slue.systems.endtoend_prediction import Decode
+
+
+def train(
+    task: Annotated[
+        str, typer.Argument(metavar="TASK", help="sentiment, intent, slots, dialog-acts, ner, qa or summarisation.")
+    ],
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Training utterances; for qa the questions.")],
+    out: Annotated[Path, typer.Option(help="The system's folder.")],
+    dev: Annotated[
+        Path | None, typer.Option(help="Utterances that say when to stop; else a tenth is held out.")
+    ] = None,
+    documents: Annotated[Path | None, typer.Option(help="qa: the manifest of the documents.")] = None,
+    encoder: Annotated[str, typer.Option(help="embedded, log-mel, mfcc, a hub id or a folder.")] = "embedded",
+    finetune: Annotated[bool, typer.Option("--finetune", help="Train the encoder along.")] = False,
+    init: Annotated[Path | None, typer.Option(help="A system whose head to begin with.")] = None,
+    pooling: Annotated[
+        Literal["mean", "attention", "peak"], typer.Option(help="Class tasks: how frames become one vector.")
+    ] = "attention",
+    symbols: Annotated[
+        Literal["raw", "combined"], typer.Option(help="ner: the 18 raw symbols or the 7 combined ones.")
+    ] = "raw",
+    pieces: Annotated[int, typer.Option(help="summarisation: byte-pair pieces; 0 for characters.")] = 0,
+    width: Annotated[int, typer.Option(help="Width of the head.")] = 256,
+    steps: Annotated[int, typer.Option(help="Most steps.")] = 600,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate of the head.")] = 1e-3,
+    encoder_rate: Annotated[float, typer.Option(help="The encoder's share of it, with --finetune.")] = 0.05,
+    batch_seconds: Annotated[float, typer.Option(help="Seconds of speech a step.")] = 80.0,
+    accumulation: Annotated[int, typer.Option(help="Batches a step.")] = 1,
+    evaluate_every: Annotated[int, typer.Option(help="Steps between two looks at the development loss.")] = 50,
+    patience: Annotated[int, typer.Option(help="Looks without a new best that end training; 0 never.")] = 6,
+    max_seconds: Annotated[float, typer.Option(help="Longer utterances are left out and counted.")] = 30.0,
+    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+) -> None:
+    """Train an end-to-end system: a speech encoder with a head. An interrupted run goes on when it is given again.
+
+    Examples:
+      speechkit slue train sentiment train.jsonl --dev dev.jsonl --out systems/sentiment
+
+      speechkit slue train ner train.jsonl --encoder facebook/wav2vec2-base --finetune --out systems/ner
+
+      speechkit slue train qa questions.jsonl --documents documents.jsonl --out systems/qa
+    """
+    from speechkit.errors import ConfigError
+    from speechkit.runtime import choose_device
+    from speechkit.slue.systems.endtoend import train_system
+    from speechkit.slue.systems.system_spec import SystemConfig
+    from speechkit.training import TrainingConfig
+
+    if width < 4 or width % 4:
+        raise ConfigError(f"--width is {width}; give a multiple of 4")
+    loop = TrainingConfig(
+        steps=steps,
+        learning_rates=(learning_rate,),
+        warmup_steps=min(100, steps // 20),
+        average_decay=0.98,
+        accumulation=accumulation,
+        evaluate_every=evaluate_every,
+        save_every=max(evaluate_every, 100),
+        log_every=min(50, evaluate_every),
+        seed=seed,
+    )
+    config = SystemConfig(
+        encoder=encoder,
+        finetune=finetune,
+        init=None if init is None else str(init),
+        pooling=pooling,
+        symbols=symbols,
+        pieces=pieces,
+        width=width,
+        encoder_rate=encoder_rate,
+        batch_seconds=batch_seconds,
+        patience=patience,
+        max_seconds=max_seconds,
+        loop=loop,
+    )
+    train_system(
+        task,
+        manifest,
+        out,
+        config,
+        dev_manifest=dev,
+        documents=documents,
+        device=choose_device(device),
+        log=typer.echo,
+    )
+    typer.echo(f"the system is in {out}")
+
+
+def train_text(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="ner, intent, sentiment, dialog-acts, qa-text ...")],
+    train: Annotated[Path, typer.Argument(metavar="TRAIN", help="Rows of text with labels to train on.")],
+    dev: Annotated[Path, typer.Argument(metavar="DEV", help="Rows that choose the weights and end the training.")],
+    out: Annotated[Path, typer.Option(help="A folder: the model goes to its model/, and a run goes on there.")],
+    init: Annotated[str, typer.Option(help="Hub id or folder of a model, or scratch: a small new one.")] = "scratch",
+    text_field: Annotated[str | None, typer.Option(help="The field of the text (qa-text: of the passage).")] = None,
+    steps: Annotated[int, typer.Option(help="Most steps.")] = 1500,
+    batch_size: Annotated[int, typer.Option(help="Rows of a step.")] = 16,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak; 1e-3 from scratch, else 3e-5.")] = None,
+    evaluate_every: Annotated[int, typer.Option(help="Steps between two scores of DEV.")] = 100,
+    patience: Annotated[int, typer.Option(help="Scores without a better one that end the training.")] = 5,
+    max_pieces: Annotated[int, typer.Option(help="Longest input in word pieces.")] = 256,
+    layers: Annotated[int, typer.Option(help="From scratch: transformer layers.")] = 2,
+    width: Annotated[int, typer.Option(help="From scratch: width of the layers.")] = 128,
+    vocabulary: Annotated[int, typer.Option(help="From scratch: most word pieces.")] = 4000,
+    seed: Annotated[int, typer.Option(help="Of weights, order and dropout.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+) -> None:
+    """Train or fine-tune a text model on TRAIN, choosing the weights that score best on DEV.
+
+    Examples:
+      speechkit slue train-text ner train.jsonl dev.jsonl --init bert-base-cased --out exp/tagger
+
+      speechkit slue train-text intent train.jsonl dev.jsonl --out exp/intents
+    """
+    from speechkit.runtime import choose_device
+    from speechkit.slue.systems.small_text_model import SmallTextModel
+    from speechkit.slue.systems.text_examples import read_examples
+    from speechkit.slue.systems.text_training import TextTrainingConfig, train_text_model
+
+    config = TextTrainingConfig(
+        init=init,
+        small=SmallTextModel(layers=layers, width=width, vocabulary=vocabulary, positions=max_pieces),
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        evaluate_every=evaluate_every,
+        patience=patience,
+        max_pieces=max_pieces,
+        seed=seed,
+    )
+    known, chosen_by = (read_examples(task, path, text_field=text_field) for path in (train, dev))
+    result = train_text_model(task, known, chosen_by, config, out, device=choose_device(device), log=typer.echo)
+    if result.unseen_labels:
+        typer.echo(f"note: {dev} has labels that {train} has not: {', '.join(result.unseen_labels)}")
+    typer.echo(f"best {result.measure} on {dev}: {100 * result.best:.2f} %; model: {out / 'model'}")
+
+
+def predict(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="ner, sentiment, intent, dialog-acts, qa ...")],
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="The utterances; for qa the questions.")],
+    out: Annotated[Path, typer.Option(help="The predictions, .jsonl.")],
+    model: Annotated[str | None, typer.Option(help="A pipeline's text model: hub id or folder.")] = None,
+    system: Annotated[Path | None, typer.Option(help="An end-to-end system: folder of slue train.")] = None,
+    recognizer: Annotated[str, typer.Option(help="Recogniser, as in speechkit transcribe.")] = "embedded",
+    oracle: Annotated[bool, typer.Option("--oracle", help="Take the transcripts: the top line of the model.")] = False,
+    text: Annotated[bool, typer.Option("--text", help="MANIFEST is rows of text; no audio is looked at.")] = False,
+    text_field: Annotated[str | None, typer.Option(help="With --text: the field of the text or passage.")] = None,
+    documents: Annotated[Path | None, typer.Option(help="qa: the manifest of the documents.")] = None,
+    threshold: Annotated[float, typer.Option(help="dialog-acts: least probability of a label.")] = 0.5,
+    lang: Annotated[str, typer.Option(help="Language of the recordings.")] = "en",
+    lm: Annotated[Path | None, typer.Option(help="ner, end to end: n-gram model (.arpa) for beam search.")] = None,
+    lm_weight: Annotated[float, typer.Option(help="How much the language model says.")] = 0.5,
+    beam: Annotated[int, typer.Option(help="Texts that beam search keeps.")] = 32,
+    rescore: Annotated[str | None, typer.Option(help="Order the best texts anew: .arpa, hub id or folder.")] = None,
+    include_blank: Annotated[bool, typer.Option("--include-blank", help="localisation: with silence around.")] = False,
+    offset: Annotated[float, typer.Option(help="localisation: seconds added to all times.")] = 0.0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+) -> None:
+    """Predict with a pipeline (a recogniser, or the transcripts, before a text model) or an end-to-end system.
+
+    Examples:
+      speechkit slue predict slots test.jsonl --system systems/slots --out hyp.jsonl
+
+      speechkit slue predict ner dev.jsonl --system systems/ner --lm words.arpa --out hyp.jsonl
+
+      speechkit slue predict ner dev.jsonl --model my/bert-ner --out hyp.jsonl
+
+      speechkit slue predict ner dev.jsonl --model my/bert-ner --oracle --out top.jsonl
+
+      speechkit slue predict qa-text squad.jsonl --model exp/reader/model --text --out answers.jsonl
+    """
+    from collections import Counter
+
+    from speechkit.asr.load import load_recognizer
+    from speechkit.data.manifest import write_jsonl
+    from speechkit.errors import UserError
+    from speechkit.runtime import choose_device
+    from speechkit.slue.systems import pipeline
+    from speechkit.slue.systems.endtoend_prediction import predict_with_system
+
+    chosen = choose_device(device)
+    mended: Counter[str] = Counter()
+    if system is not None:
+        if model is not None or text or oracle:
+            raise UserError("--system hears for itself; leave out --model, --text and --oracle")
+        rows = predict_with_system(
+            task,
+            manifest,
+            system,
+            device=chosen,
+            documents=documents,
+            threshold=threshold,
+            decode=_decoder(lm, lm_weight, beam, rescore, chosen),
+            include_blank=include_blank,
+            offset=offset,
+            mended=mended,
+        )
+    elif model is None:
+        raise UserError("give --model, the text model of a pipeline, or --system, an end-to-end system")
+    elif text:
+        if oracle:
+            raise UserError("--text and --oracle say two things about where the text is from; give one")
+        rows = pipeline.predict_texts(task, manifest, model, text_field=text_field, device=chosen, threshold=threshold)
+    else:
+        listen = pipeline.oracle if oracle else pipeline.listen_with(load_recognizer(recognizer, lang, device))
+        rows = pipeline.predict(task, manifest, model, listen, device=chosen, documents=documents, threshold=threshold)
+    count = write_jsonl(out, rows)
+    if repairs := [f"{kind} {number:,}" for kind, number in mended.items() if number]:
+        typer.echo(f"mended entity symbols: {', '.join(repairs)}")
+    typer.echo(f"{count:,} predictions in {out}")
+
+
+def _decoder(lm: Path | None, weight: float, beam: int, rescoring: str | None, device: str) -> Decode | None:
+    """Greedy without a language model; else prefix beam search, and the best texts ordered anew where asked."""
+    if lm is None and rescoring is None:
+        return None
+    from speechkit.asr.beam import BeamConfig, beam_search, rescore
+    from speechkit.lm.ngram import NgramModel
+    from speechkit.lm.text_scorer import text_scorer
+
+    model = None if lm is None else NgramModel.read(lm)
+    config = BeamConfig(beam=beam, weight=weight)
+    if rescoring is None:
+        return lambda log_probs, vocabulary: beam_search(log_probs, vocabulary, model=model, config=config)[0].text
+    language = text_scorer(rescoring, device)
+
+    def decode(log_probs: Any, vocabulary: tuple[str, ...]) -> str:
+        found = beam_search(log_probs, vocabulary, model=model, config=config, best=beam)
+        return rescore(found, language, weight=weight, bonus=config.bonus)[0].text
+
+    return decode
