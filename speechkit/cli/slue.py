@@ -20,6 +20,8 @@ app = typer.Typer(
     help="Score the tasks of SLUE and SLUE Phase-2, corrected or exactly as the reference toolkit does.",
 )
 
+app.command("sensitivity")(sensitivity)
+
 
 @app.command()
 def tasks(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
@@ -153,7 +155,6 @@ def _print(found: SlueComparison) -> None:
         typer.echo(f"note: {sentence}")
 
 
-app.command("sensitivity")(sensitivity)
 app.command("train-text")(train_text)
 app.command("train")(train)
 app.command("predict")(predict)

@@ -66,18 +66,26 @@ def bootstrap_rates(
 
 
 def paired_difference(drawn: RateBootstrap, first: int, second: int, confidence: float) -> PairedDifference:
-    """The difference of two systems over the same draws.
+    """The difference of two systems over the same draws; see `drawn_difference`."""
+    with np.errstate(invalid="ignore"):
+        differences = drawn.resampled[:, first] - drawn.resampled[:, second]
+        observed = float(np.nan_to_num(drawn.rates[first] - drawn.rates[second], nan=0.0))
+    return drawn_difference(observed, differences, confidence, drawn.units)
+
+
+def drawn_difference(
+    observed: float, differences: NDArray[np.float64], confidence: float, units: int
+) -> PairedDifference:
+    """An observed difference with the interval and the p-value of its resampled values (resamples,).
 
     p is twice the smaller share of draws whose difference is not positive or not negative, with the observed draw
-    counted on both sides, so that it is never 0. Source: Bisani and Ney 2004, section 3 (probability of improvement).
+    counted on both sides, so that it is never 0. What is no number counts as no difference.
+    Source: Bisani and Ney 2004, section 3 (probability of improvement).
     """
-    with np.errstate(invalid="ignore"):
-        differences = np.nan_to_num(drawn.resampled[:, first] - drawn.resampled[:, second], nan=0.0)
-        observed = float(np.nan_to_num(drawn.rates[first] - drawn.rates[second], nan=0.0))
-    count = len(differences) + 1
+    differences = np.nan_to_num(differences, nan=0.0)
     below, above = int((differences <= 0).sum()) + 1, int((differences >= 0).sum()) + 1
-    p_value = min(1.0, 2 * min(below, above) / count)
-    return PairedDifference(observed, percentile_interval(differences, confidence, drawn.units), p_value)
+    p_value = min(1.0, 2 * min(below, above) / (len(differences) + 1))
+    return PairedDifference(observed, percentile_interval(differences, confidence, units), p_value)
 
 
 def matched_pairs(first: ErrorResult, second: ErrorResult) -> MatchedPairs:

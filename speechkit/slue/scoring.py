@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,14 +11,14 @@ import msgspec
 import numpy as np
 
 from speechkit.errors import UserError
-from speechkit.metrics.bootstrap import DEFAULT_RESAMPLES, Interval, percentile_interval
+from speechkit.metrics.bootstrap import DEFAULT_RESAMPLES, Interval
 from speechkit.metrics.sides import Missing, match_sides, name_systems
-from speechkit.metrics.significance import holm
+from speechkit.metrics.significance import drawn_difference, holm
 from speechkit.metrics.transcript_records import Transcript
 from speechkit.slue.entity_errors import EntityErrors, entity_errors
 from speechkit.slue.fields import Options
 from speechkit.slue.fields.entities import GOLD_ENTITIES, HEARD, PREDICTED_ENTITIES, TEXTS, recognised_text
-from speechkit.slue.localisation_files import is_localisation_file, read_localisation_rows
+from speechkit.slue.fields.localised import read_localisation_rows
 from speechkit.slue.metrics.entity_text import combine_entities
 from speechkit.slue.metrics.measures import Mode, Resampling, TaskScore
 from speechkit.slue.rows import Row, read_rows
@@ -27,7 +28,7 @@ Unit = Literal["utterance", "speaker", "call"]
 SHOWN_CHARACTERS = 600
 
 
-class SystemScore(msgspec.Struct, frozen=True):
+class ScoredSystem(msgspec.Struct, frozen=True):
     """One system's score."""
 
     name: str
@@ -68,7 +69,7 @@ class SlueComparison(msgspec.Struct, frozen=True):
     confidence: float
     resamples: int
     seed: int
-    systems: list[SystemScore]
+    systems: list[ScoredSystem]
     pairs: list[PairScore]
     worst: list[Example]
     warnings: list[str]
@@ -101,8 +102,7 @@ def score_files(
     chosen, options = get_task(task), check_options(options)
     if resamples < 0:
         raise UserError(f"resamples is {resamples}; give 0 for no intervals, or more")
-    read = _reader(chosen)
-    references = read(reference)
+    references = _read(chosen, reference)
     notes: list[str] = []
     kept, skipped = [], {}
     for row in references:
@@ -116,7 +116,7 @@ def score_files(
         notes.append(f"{count:,} references are no part of the task and are left out ({why})")
     if not kept:
         raise UserError(f"{reference}: no row is left to score; the split is empty")
-    rows = {name: {row.id: row for row in read(path)} for name, path in name_systems(hypotheses).items()}
+    rows = {name: {row.id: row for row in _read(chosen, path)} for name, path in name_systems(hypotheses).items()}
     sides = match_sides(
         [Transcript(row.id) for row in kept],
         {name: [Transcript(i) for i in found if i not in skipped] for name, found in rows.items()},
@@ -131,7 +131,7 @@ def score_files(
     systems = []
     for name, found in rows.items():
         guesses[name] = [chosen.predicted(found[i], options) if i in found else chosen.empty(options) for i in ids]
-        systems.append(SystemScore(name, chosen.score(truth, guesses[name], ids, options, resampling)))
+        systems.append(ScoredSystem(name, chosen.score(truth, guesses[name], ids, options, resampling)))
     first = systems[0].score
     return SlueComparison(
         task=chosen.name,
@@ -144,7 +144,7 @@ def score_files(
         confidence=confidence,
         resamples=resamples,
         seed=seed,
-        systems=[SystemScore(s.name, _without_draws(s.score)) for s in systems],
+        systems=[ScoredSystem(s.name, msgspec.structs.replace(s.score, draws=[])) for s in systems],
         pairs=_pairs(systems, confidence),
         worst=_worst(chosen, [by_id[i] for i in ids], truth, guesses, systems, worst),
         warnings=list(dict.fromkeys(f"{s.name}: {w}" for s in systems for w in s.score.warnings)),
@@ -164,31 +164,31 @@ def _entities(
     """What recognition did to each entity, for systems that say what they heard of every utterance."""
     if task.name != "ner":
         return {}
-    texts = {row.id: recognised_text(row, TEXTS, GOLD_ENTITIES, options) for row in references}
-    if None in texts.values():
+    texts = _texts(references, TEXTS, GOLD_ENTITIES, options)
+    if texts is None:
         return {}
     tidy = combine_entities if options.tags == "combined" else list
     gold = {i: tidy(entities) for i, entities in zip(texts, truth, strict=True)}
     found = {}
     for name, of in rows.items():
-        heard = {i: recognised_text(of[i], HEARD, PREDICTED_ENTITIES, options) if i in of else "" for i in texts}
-        if None not in heard.values():
+        heard = _texts([of[i] for i in texts if i in of], HEARD, PREDICTED_ENTITIES, options)
+        if heard is not None:
             predicted = {i: tidy(entities) for i, entities in zip(texts, guesses[name], strict=True)}
-            found[name] = entity_errors(_known(texts), _known(heard), gold, predicted)
+            found[name] = entity_errors(texts, {i: heard.get(i, "") for i in texts}, gold, predicted)
     return found
 
 
-def _known(texts: dict[str, str | None]) -> dict[str, str]:
-    return {i: text or "" for i, text in texts.items()}
+def _texts(
+    rows: Sequence[Row], names: Sequence[str], entities: Sequence[str], options: Options
+) -> dict[str, str] | None:
+    """The words of every row by id; None where one has no text."""
+    texts = {row.id: recognised_text(row, names, entities, options) for row in rows}
+    known = {name: text for name, text in texts.items() if text is not None}
+    return known if len(known) == len(texts) else None
 
 
-def _reader(task: Task) -> Any:
-    def read(path: Path) -> list[Row]:
-        if task.name == "localisation" and is_localisation_file(path):
-            return read_localisation_rows(path)
-        return read_rows(path)
-
-    return read
+def _read(task: Task, path: Path) -> list[Row]:
+    return read_localisation_rows(path) if task.name == "localisation" and path.suffix == ".json" else read_rows(path)
 
 
 def _groups(rows: Sequence[Row], by: Unit) -> tuple[str, ...] | None:
@@ -201,23 +201,18 @@ def _groups(rows: Sequence[Row], by: Unit) -> tuple[str, ...] | None:
     return tuple(str(name) for name in names)
 
 
-def _without_draws(score: TaskScore) -> TaskScore:
-    return msgspec.structs.replace(score, draws=[])
-
-
-def _pairs(systems: Sequence[SystemScore], confidence: float) -> list[PairScore]:
-    found = []
-    for index, one in enumerate(systems):
-        for two in systems[index + 1 :]:
-            if not one.score.draws or len(one.score.draws) != len(two.score.draws):
-                continue
-            gaps = np.nan_to_num(np.array(one.score.draws) - np.array(two.score.draws))
-            below, above = int((gaps <= 0).sum()) + 1, int((gaps >= 0).sum()) + 1
-            p = min(1.0, 2 * min(below, above) / (len(gaps) + 1))
-            gap = (one.score.value or 0.0) - (two.score.value or 0.0)
-            found.append((one.name, two.name, gap, percentile_interval(gaps, confidence, one.score.units), p))
+def _pairs(systems: Sequence[ScoredSystem], confidence: float) -> list[PairScore]:
+    names, differences = [], []
+    for one, two in itertools.combinations(systems, 2):
+        if one.score.draws and len(one.score.draws) == len(two.score.draws):
+            drawn = np.array(one.score.draws) - np.array(two.score.draws)
+            observed = (one.score.value or 0.0) - (two.score.value or 0.0)
+            names.append((one.name, two.name))
+            differences.append(drawn_difference(observed, drawn, confidence, one.score.units))
+    adjusted = holm([each.p_value for each in differences])
     return [
-        PairScore(*each, adjusted) for each, adjusted in zip(found, holm([each[-1] for each in found]), strict=True)
+        PairScore(*pair, each.difference, each.interval, each.p_value, p)
+        for pair, each, p in zip(names, differences, adjusted, strict=True)
     ]
 
 
@@ -226,7 +221,7 @@ def _worst(
     rows: Sequence[Row],
     truth: Sequence[Any],
     guesses: dict[str, list[Any]],
-    systems: Sequence[SystemScore],
+    systems: Sequence[ScoredSystem],
     count: int,
 ) -> list[Example]:
     """The utterances of the lowest values of the first system; of equals the first in the file."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from speechkit.data.manifest import read_manifest, rebase, write_manifest
 from speechkit.data.records import Utterance
@@ -14,9 +17,9 @@ from speechkit.runtime import choose_device
 from speechkit.slue.learning_curves import FoldItem, FoldPrediction, count_right, folds_of, split_at_fold
 from speechkit.slue.systems.endtoend import train_system
 from speechkit.slue.systems.endtoend_prediction import predict_with_system
+from speechkit.slue.systems.examples import NO_VALUE
 from speechkit.slue.systems.pipeline import RecognizedText, recognized_texts
 from speechkit.slue.systems.system_spec import SystemConfig
-from speechkit.slue.systems.text_classifier import classify
 
 
 def predict_fold(
@@ -108,3 +111,40 @@ def recognize_all(
         if context.interrupted:
             raise Interrupted
     return lines
+
+
+def classify(
+    texts: Sequence[str], fields: Sequence[dict[str, str]], judged: Sequence[str], regularization: float
+) -> list[dict[str, str]]:
+    """Fields of the judged texts, learned from texts with their fields; a field may stay empty.
+
+    Logistic regression over words, runs of up to three words, and runs of two to five letters: one classifier a field.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_union
+
+    features: Any = make_union(
+        TfidfVectorizer(ngram_range=(1, 3), sublinear_tf=True, token_pattern=r"\S+"),
+        TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
+    )
+    train_features = features.fit_transform([_plain(text) or "silence" for text in texts])
+    judged_features = features.transform([_plain(text) for text in judged])
+    answers: list[dict[str, str]] = [{} for _ in judged]
+    for name in sorted({name for each in fields for name in each}):
+        classes = [each.get(name, NO_VALUE) for each in fields]
+        if len(set(classes)) == 1:
+            values = classes[:1] * len(judged)
+        else:
+            model = LogisticRegression(C=regularization, max_iter=300)
+            with warnings.catch_warnings():  # many values for few recordings are no mistake here
+                warnings.filterwarnings("ignore", "The number of unique classes")
+                values = model.fit(train_features, classes).predict(judged_features).tolist()
+        for answer, value in zip(answers, values, strict=True):
+            if value != NO_VALUE:
+                answer[name] = value
+    return answers
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^\w' ]+", " ", text.lower())

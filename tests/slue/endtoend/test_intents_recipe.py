@@ -22,8 +22,8 @@ from speechkit.report.slue_intents_page import write_intents_page
 from speechkit.slue.learning_curves import FoldItem, FoldPrediction, LearningCurves, commonest_values
 from speechkit.slue.metrics.slots import Command, score_commands
 from speechkit.slue.sound_groups import folds_of_groups, sound_groups, sound_print
+from speechkit.slue.systems.fold_systems import classify
 from speechkit.slue.systems.pipeline import recognized_texts
-from speechkit.slue.systems.text_classifier import classify
 
 recipe = recipe_module("slue_intents").recipe
 
