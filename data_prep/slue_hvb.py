@@ -11,53 +11,36 @@ Citation: Shon et al. 2023, SLUE Phase-2: a benchmark suite of diverse spoken la
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from speechkit.slue.metrics.classification import DIALOG_ACTS
 
-from .corpus import Clip, Corpus, Item, LeftOut, Request
-from .slue_source import AudioFiles, Row, find_splits, read_rows, tolerant
-
-NAMES = ("slue-hvb",)
-CONFIGS = ("hvb",)
+from .corpus import Clip, Item, LeftOut
+from .slue_source import Reading, Row, slue_corpus, tolerant
 
 
-def splits(request: Request) -> list[str]:
-    """The splits that are there."""
-    return list(find_splits(request, NAMES, CONFIGS))
-
-
-def read(request: Request, split: str) -> Iterator[Item]:
-    """Clips in the order of the table; an utterance without words has no text."""
-    found = find_splits(request, NAMES, CONFIGS)[split]
-    audio = None if found.is_parquet else AudioFiles(found.home, (split,))
-    for row in read_rows(request, found, ("issue_id", "start_ms", "duration_ms"), "issue_id"):
-        if isinstance(row, LeftOut):
-            yield row
-            continue
-        issue, begin, length = row.text("issue_id"), row.number("start_ms"), row.number("duration_ms")
-        if issue is None or begin is None or length is None or begin % 1 or length % 1:
-            yield LeftOut(issue or "", "bad_line", f"{row.place}: issue_id, start_ms or duration_ms is absent")
-            continue
-        identifier = f"{issue}_{int(begin)}_{int(begin + length)}"
-        custom = tolerant(_custom, row, identifier)
-        if isinstance(custom, LeftOut):
-            yield custom
-            continue
-        text = row.text("text")
-        if text is None:
-            request.notes["utterances without words"] += 1
-        if "dialog_acts" not in custom:
-            request.notes["utterances without labels (withheld)"] += 1
-        yield Clip(
-            identifier,
-            row.fields["audio"] if audio is None else audio.get(identifier),
-            text,
-            speaker=row.text("speaker_id"),
-            lang="en",
-            custom=custom,
-        )
+def clip(reading: Reading, row: Row) -> Item:
+    """An utterance with its dialog acts; one without words has no text."""
+    issue, begin, length = row.text("issue_id"), row.number("start_ms"), row.number("duration_ms")
+    if issue is None or begin is None or length is None or begin % 1 or length % 1:
+        return LeftOut(issue or "", "bad_line", f"{row.place}: issue_id, start_ms or duration_ms is absent")
+    identifier = f"{issue}_{int(begin)}_{int(begin + length)}"
+    custom = tolerant(_custom, row, identifier)
+    if isinstance(custom, LeftOut):
+        return custom
+    text = row.text("text")
+    if text is None:
+        reading.request.notes["utterances without words"] += 1
+    if "dialog_acts" not in custom:
+        reading.request.notes["utterances without labels (withheld)"] += 1
+    return Clip(
+        identifier,
+        reading.audio(row, identifier),
+        text,
+        speaker=row.text("speaker_id"),
+        lang="en",
+        custom=custom,
+    )
 
 
 def _custom(row: Row) -> dict[str, Any]:
@@ -75,14 +58,15 @@ def _custom(row: Row) -> dict[str, Any]:
     return custom
 
 
-CORPUS = Corpus(
+CORPUS = slue_corpus(
+    clip,
     name="slue_hvb",
     title="SLUE-HVB",
     licence="CC BY 4.0",
-    homepage="https://github.com/asappresearch/slue-toolkit",
-    citation="Shon et al. 2023",
-    splits=splits,
-    read=read,
+    year=2023,
+    tables=("slue-hvb",),
+    configs=("hvb",),
+    columns=("issue_id", "start_ms", "duration_ms"),
 )
 
 if __name__ == "__main__":

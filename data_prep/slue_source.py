@@ -22,7 +22,7 @@ from speechkit.io.atomic import write_bytes
 from speechkit.io.paths import safe_id
 
 from .archives import unpacked
-from .corpus import LeftOut, Request
+from .corpus import Corpus, Item, LeftOut, Request
 from .folders import files_below, is_audio
 from .tables import read_lines
 
@@ -31,6 +31,7 @@ ABSENT = ("", "None", "nan", "NaN")
 MAX_CELL = 1 << 20
 PARQUET = re.compile(r"(?P<split>[A-Za-z][A-Za-z0-9_]*?)(-\d+-of-\d+)?\.parquet")
 ROWS_AT_ONCE = 16
+HOMEPAGE = "https://github.com/asappresearch/slue-toolkit"
 
 
 @dataclass(frozen=True)
@@ -227,6 +228,59 @@ class AudioFiles:
     def get(self, stem: str) -> Path:
         """The path; one that is not there where no file has the name, which the driver counts."""
         return self.paths.get(stem, self.home / f"{safe_id(stem)}.absent")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A split that is being read; ``files`` is None where the audio came inside the table."""
+
+    request: Request
+    split: Split
+    files: AudioFiles | None
+
+    def audio(self, row: Row, identifier: str) -> Path:
+        """The file of a row's audio."""
+        path: Path = row.fields["audio"] if self.files is None else self.files.get(identifier)
+        return path
+
+
+def slue_corpus(
+    clip: Callable[[Reading, Row], Item],
+    *,
+    name: str,
+    title: str,
+    licence: str,
+    year: int,
+    tables: Sequence[str],
+    configs: Sequence[str],
+    columns: Sequence[str],
+    folders: Sequence[str] = ("{split}",),
+) -> Corpus:
+    """A corpus of which each row of a table is a clip.
+
+    Args:
+        clip: a row as a clip, or why it is left out.
+        name: of the corpus.
+        title: for people.
+        licence: of the corpus.
+        year: of Shon et al., its citation.
+        tables: what the names of its tables start with.
+        configs: of Hugging Face.
+        columns: without which a table is another one; the first names the audio.
+        folders: of the audio, the wanted one first.
+    """
+
+    def splits(request: Request) -> list[str]:
+        return list(find_splits(request, tables, configs))
+
+    def read(request: Request, split: str) -> Iterator[Item]:
+        found = find_splits(request, tables, configs)[split]
+        prefer = tuple(folder.format(split=split) for folder in folders)
+        reading = Reading(request, found, None if found.is_parquet else AudioFiles(found.home, prefer))
+        for row in read_rows(request, found, columns, columns[0]):
+            yield row if isinstance(row, LeftOut) else clip(reading, row)
+
+    return Corpus(name, title, licence, HOMEPAGE, f"Shon et al. {year}", splits, read)
 
 
 def spans(row: Row, name: str, fields: Sequence[str]) -> list[tuple[Any, ...]] | None:

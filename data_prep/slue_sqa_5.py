@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .corpus import Clip, Corpus, Item, LeftOut, Request
-from .slue_source import AudioFiles, Row, Split, find_splits, read_rows, spans, tolerant
+from .slue_source import HOMEPAGE, AudioFiles, Row, Split, find_splits, read_rows, spans, tolerant
 from .tables import read_lines
 
 NAMES = ("slue-sqa5", "slue-sqa-5")
@@ -125,7 +125,7 @@ CORPUS = Corpus(
     name="slue_sqa_5",
     title="SLUE-SQA-5",
     licence="CC BY-SA 4.0 and CC BY 4.0, by source",
-    homepage="https://github.com/asappresearch/slue-toolkit",
+    homepage=HOMEPAGE,
     citation="Shon et al. 2023",
     splits=splits,
     read=read,

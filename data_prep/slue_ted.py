@@ -11,50 +11,35 @@ Citation: Shon et al. 2023, SLUE Phase-2: a benchmark suite of diverse spoken la
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from .corpus import Clip, Corpus, Item, LeftOut, Request
-from .slue_source import AudioFiles, find_splits, read_rows
-
-NAMES = ("slue-ted",)
-CONFIGS = ("ted",)
+from .corpus import Clip, Item
+from .slue_source import Reading, Row, slue_corpus
 
 
-def splits(request: Request) -> list[str]:
-    """The splits that are there."""
-    return list(find_splits(request, NAMES, CONFIGS))
+def clip(reading: Reading, row: Row) -> Item:
+    """A talk with its title and abstract; one without transcript has no text."""
+    identifier = row.text("id") or ""
+    custom = {name: text for name in ("title", "abstract") if (text := row.text(name))}
+    if len(custom) < 2:
+        reading.request.notes["talks without title or abstract (withheld)"] += 1
+    return Clip(
+        identifier,
+        reading.audio(row, identifier),
+        row.text("transcript"),
+        speaker=row.text("speaker"),
+        lang="en",
+        custom=custom or None,
+    )
 
 
-def read(request: Request, split: str) -> Iterator[Item]:
-    """Talks in the order of the table; a talk without transcript has no text."""
-    found = find_splits(request, NAMES, CONFIGS)[split]
-    audio = None if found.is_parquet else AudioFiles(found.home, (split,))
-    for row in read_rows(request, found, ("id", "transcript"), "id"):
-        if isinstance(row, LeftOut):
-            yield row
-            continue
-        identifier = row.text("id") or ""
-        custom = {name: text for name in ("title", "abstract") if (text := row.text(name))}
-        if len(custom) < 2:
-            request.notes["talks without title or abstract (withheld)"] += 1
-        yield Clip(
-            identifier,
-            row.fields["audio"] if audio is None else audio.get(identifier),
-            row.text("transcript"),
-            speaker=row.text("speaker"),
-            lang="en",
-            custom=custom or None,
-        )
-
-
-CORPUS = Corpus(
+CORPUS = slue_corpus(
+    clip,
     name="slue_ted",
     title="SLUE-TED",
     licence="CC BY-NC-ND 4.0",
-    homepage="https://github.com/asappresearch/slue-toolkit",
-    citation="Shon et al. 2023",
-    splits=splits,
-    read=read,
+    year=2023,
+    tables=("slue-ted",),
+    configs=("ted",),
+    columns=("id", "transcript"),
 )
 
 if __name__ == "__main__":

@@ -12,65 +12,50 @@ Citation: Shon et al. 2022, SLUE: new benchmark tasks for spoken language unders
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from speechkit.slue.metrics.classification import SENTIMENTS
 
-from .corpus import Clip, Corpus, Item, LeftOut, Request
-from .slue_source import AudioFiles, find_splits, read_rows
+from .corpus import Clip, Item, LeftOut
+from .slue_source import Reading, Row, slue_corpus
 
-NAMES = ("slue-voxceleb",)
-CONFIGS = ("voxceleb",)
 OTHER_LABELS = ("Disagreement", "<mixed>")
 
 
-def splits(request: Request) -> list[str]:
-    """The splits that are there."""
-    return list(find_splits(request, NAMES, CONFIGS))
+def clip(reading: Reading, row: Row) -> Item:
+    """An utterance with its sentiment."""
+    identifier, sentiment = row.text("id") or "", row.text("sentiment")
+    begin, end = row.number("start_second"), row.number("end_second")
+    if begin is None or end is None:
+        return LeftOut(identifier, "bad_line", f"{row.place}: start_second or end_second is no number")
+    if sentiment is None:
+        reading.request.notes["utterances without labels (withheld)"] += 1
+    elif sentiment in OTHER_LABELS:
+        reading.request.notes[f"utterances with the label {sentiment}, which is no part of the task"] += 1
+    elif sentiment not in SENTIMENTS:
+        return LeftOut(identifier, "bad_line", f"{row.place}: {sentiment[:40]!r} is no sentiment")
+    path = reading.audio(row, identifier)
+    whole = reading.files is None or f"{reading.split.name}_raw" in path.parts
+    return Clip(
+        identifier,
+        path,
+        row.text("normalized_text") or "",
+        speaker=row.text("speaker_id"),
+        lang="en",
+        start_seconds=begin if whole else None,
+        end_seconds=end if whole else None,
+        custom={"sentiment": sentiment} if sentiment else None,
+    )
 
 
-def read(request: Request, split: str) -> Iterator[Item]:
-    """Clips in the order of the table."""
-    found = find_splits(request, NAMES, CONFIGS)[split]
-    audio = None if found.is_parquet else AudioFiles(found.home, (f"{split}_raw", split))
-    for row in read_rows(request, found, ("id", "normalized_text", "start_second", "end_second"), "id"):
-        if isinstance(row, LeftOut):
-            yield row
-            continue
-        identifier, sentiment = row.text("id") or "", row.text("sentiment")
-        begin, end = row.number("start_second"), row.number("end_second")
-        if begin is None or end is None:
-            yield LeftOut(identifier, "bad_line", f"{row.place}: start_second or end_second is no number")
-            continue
-        if sentiment is None:
-            request.notes["utterances without labels (withheld)"] += 1
-        elif sentiment in OTHER_LABELS:
-            request.notes[f"utterances with the label {sentiment}, which is no part of the task"] += 1
-        elif sentiment not in SENTIMENTS:
-            yield LeftOut(identifier, "bad_line", f"{row.place}: {sentiment[:40]!r} is no sentiment")
-            continue
-        path = row.fields["audio"] if audio is None else audio.get(identifier)
-        whole = audio is None or f"{split}_raw" in path.parts
-        yield Clip(
-            identifier,
-            path,
-            row.text("normalized_text") or "",
-            speaker=row.text("speaker_id"),
-            lang="en",
-            start_seconds=begin if whole else None,
-            end_seconds=end if whole else None,
-            custom={"sentiment": sentiment} if sentiment else None,
-        )
-
-
-CORPUS = Corpus(
+CORPUS = slue_corpus(
+    clip,
     name="slue_voxceleb",
     title="SLUE-VoxCeleb",
     licence="CC BY 4.0",
-    homepage="https://github.com/asappresearch/slue-toolkit",
-    citation="Shon et al. 2022",
-    splits=splits,
-    read=read,
+    year=2022,
+    tables=("slue-voxceleb",),
+    configs=("voxceleb",),
+    columns=("id", "normalized_text", "start_second", "end_second"),
+    folders=("{split}_raw", "{split}"),
 )
 
 if __name__ == "__main__":

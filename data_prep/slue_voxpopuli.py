@@ -12,48 +12,33 @@ Citation: Shon et al. 2022, SLUE: new benchmark tasks for spoken language unders
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from speechkit.slue.metrics.entity_tags import combined_tag
 from speechkit.slue.metrics.entity_text import check_spans
 
-from .corpus import Clip, Corpus, Item, LeftOut, Request
-from .slue_source import AudioFiles, Row, find_splits, read_rows, spans, tolerant
+from .corpus import Clip, Item, LeftOut
+from .slue_source import Reading, Row, slue_corpus, spans, tolerant
 
-NAMES = ("slue-voxpopuli",)
-CONFIGS = ("voxpopuli",)
 ENTITY = ("type", "start", "length")
 
 
-def splits(request: Request) -> list[str]:
-    """The splits that are there."""
-    return list(find_splits(request, NAMES, CONFIGS))
-
-
-def read(request: Request, split: str) -> Iterator[Item]:
-    """Clips in the order of the table."""
-    found = find_splits(request, NAMES, CONFIGS)[split]
-    audio = None if found.is_parquet else AudioFiles(found.home, (split,))
-    for row in read_rows(request, found, ("id", "normalized_text"), "id"):
-        if isinstance(row, LeftOut):
-            yield row
-            continue
-        identifier = row.text("id") or ""
-        custom = tolerant(_custom, row, identifier)
-        if isinstance(custom, LeftOut):
-            yield custom
-            continue
-        if "ner" not in custom:
-            request.notes["utterances without labels (withheld)"] += 1
-        yield Clip(
-            identifier,
-            row.fields["audio"] if audio is None else audio.get(identifier),
-            row.text("normalized_text") or "",
-            speaker=row.text("speaker_id"),
-            lang="en",
-            custom=custom or None,
-        )
+def clip(reading: Reading, row: Row) -> Item:
+    """An utterance with its entities."""
+    identifier = row.text("id") or ""
+    custom = tolerant(_custom, row, identifier)
+    if isinstance(custom, LeftOut):
+        return custom
+    if "ner" not in custom:
+        reading.request.notes["utterances without labels (withheld)"] += 1
+    return Clip(
+        identifier,
+        reading.audio(row, identifier),
+        row.text("normalized_text") or "",
+        speaker=row.text("speaker_id"),
+        lang="en",
+        custom=custom or None,
+    )
 
 
 def _custom(row: Row) -> dict[str, Any]:
@@ -73,14 +58,15 @@ def _custom(row: Row) -> dict[str, Any]:
     return custom
 
 
-CORPUS = Corpus(
+CORPUS = slue_corpus(
+    clip,
     name="slue_voxpopuli",
     title="SLUE-VoxPopuli",
     licence="CC0",
-    homepage="https://github.com/asappresearch/slue-toolkit",
-    citation="Shon et al. 2022",
-    splits=splits,
-    read=read,
+    year=2022,
+    tables=("slue-voxpopuli",),
+    configs=("voxpopuli",),
+    columns=("id", "normalized_text"),
 )
 
 if __name__ == "__main__":

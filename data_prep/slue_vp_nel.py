@@ -13,50 +13,35 @@ Citation: Shon et al. 2023, SLUE Phase-2: a benchmark suite of diverse spoken la
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .corpus import Clip, Corpus, Item, LeftOut, Request
-from .slue_source import AudioFiles, Row, Split, find_splits, read_rows, spans, tolerant
+from .corpus import Clip, Item, LeftOut
+from .slue_source import Reading, Row, Split, slue_corpus, spans, tolerant
 from .tables import read_lines
 
-NAMES = ("slue-vp_nel", "slue-voxpopuli-nel", "slue-vp-nel")
-CONFIGS = ("vp_nel",)
 ENTITY = ("ne_label", "start_char_idx", "char_offset", "start_sec", "end_sec")
 WORD = ("word", "start_sec", "end_sec")
 TOUCH = 1e-3  # seconds; times are rounded
 
 
-def splits(request: Request) -> list[str]:
-    """The splits that are there."""
-    return list(find_splits(request, NAMES, CONFIGS))
-
-
-def read(request: Request, split: str) -> Iterator[Item]:
-    """Clips in the order of the table."""
-    found = find_splits(request, NAMES, CONFIGS)[split]
-    audio = None if found.is_parquet else AudioFiles(found.home, (split,))
-    for row in read_rows(request, found, ("id",), "id"):
-        if isinstance(row, LeftOut):
-            yield row
-            continue
-        identifier = row.text("id") or ""
-        custom = tolerant(partial(_custom, found, identifier), row, identifier)
-        if isinstance(custom, LeftOut):
-            yield custom
-            continue
-        if "entity_spans" not in custom:
-            request.notes["utterances without labels (withheld)"] += 1
-        yield Clip(
-            identifier,
-            row.fields["audio"] if audio is None else audio.get(identifier),
-            row.text("text", "normalized_text") or "",
-            speaker=row.text("speaker_id"),
-            lang="en",
-            custom=custom or None,
-        )
+def clip(reading: Reading, row: Row) -> Item:
+    """An utterance with its words and entities in time."""
+    identifier = row.text("id") or ""
+    custom = tolerant(partial(_custom, reading.split, identifier), row, identifier)
+    if isinstance(custom, LeftOut):
+        return custom
+    if "entity_spans" not in custom:
+        reading.request.notes["utterances without labels (withheld)"] += 1
+    return Clip(
+        identifier,
+        reading.audio(row, identifier),
+        row.text("text", "normalized_text") or "",
+        speaker=row.text("speaker_id"),
+        lang="en",
+        custom=custom or None,
+    )
 
 
 def _custom(split: Split, identifier: str, row: Row) -> dict[str, Any]:
@@ -93,14 +78,15 @@ def _words(split: Split, row: Row, identifier: str) -> list[tuple[str, float, fl
     return []
 
 
-CORPUS = Corpus(
+CORPUS = slue_corpus(
+    clip,
     name="slue_vp_nel",
     title="SLUE-VP-NEL",
     licence="CC0",
-    homepage="https://github.com/asappresearch/slue-toolkit",
-    citation="Shon et al. 2023",
-    splits=splits,
-    read=read,
+    year=2023,
+    tables=("slue-vp_nel", "slue-voxpopuli-nel", "slue-vp-nel"),
+    configs=("vp_nel",),
+    columns=("id",),
 )
 
 if __name__ == "__main__":
