@@ -36,7 +36,7 @@ def test_the_average_is_the_mean_of_the_weights_and_loads(tmp_path: Path) -> Non
 
 def test_models_of_different_shape_are_refused_by_name(tmp_path: Path) -> None:
     first, second = _saved(tmp_path / "a", 0), _saved(tmp_path / "b", 1, vocabulary=("<blank>", " ", "a"))
-    with pytest.raises(UserError, match="b: differs in shape or symbols"):
+    with pytest.raises(UserError, match=r"b: differs.*shape.*symbols"):
         average_models([first, second], tmp_path / "mean")
     assert not (tmp_path / "mean").exists()
 

@@ -72,7 +72,7 @@ def test_saved_model_comes_back_within_float16(tmp_path):
 
 
 def test_too_long_input_names_both_counts():
-    with pytest.raises(ValueError, match="201 frames are more than the 200"):
+    with pytest.raises(ValueError, match=r"201 frames.*more.*200"):
         tiny()(torch.zeros(1, 402, 80))
 
 

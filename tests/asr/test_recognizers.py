@@ -326,7 +326,7 @@ def test_bad_words_file_names_the_place(tmp_path, name, content):
 
 
 def test_wrong_names_and_options_are_one_sentence(tmp_path):
-    with pytest.raises(UserError, match="no embedded recogniser for lang 'hi'"):
+    with pytest.raises(UserError, match=r"no embedded recogniser.*lang 'hi'"):
         load_recognizer(lang="hi")
     with pytest.raises(UserError, match="no option beam"):
         load_recognizer(beam=3)
@@ -335,7 +335,7 @@ def test_wrong_names_and_options_are_one_sentence(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         load_recognizer("words:nowhere.ctm")
     (tmp_path / "talk.ctm").write_text("a 1 0 1 yes\n")
-    with pytest.raises(UserError, match="has no words of 'b'; it names a"):
+    with pytest.raises(UserError, match=r"no words.*'b'.*names"):
         load_recognizer(f"words:{tmp_path / 'talk.ctm'}").recognize("b.wav")
     with pytest.raises(UserError, match="cannot be loaded"):
         load_recognizer(str(tmp_path), device="cpu")

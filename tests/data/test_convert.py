@@ -220,7 +220,7 @@ def test_kaldi_ids_that_would_meet_stay_apart_or_are_named(corpus, tmp_path):
     assert {row.id for row in back} == {"a b", "a_b"}
     assert len({row.speaker for row in back}) == 2
     write_manifest(corpus / "meet.jsonl", [full_row(id="x"), full_row(id="x", text="other")])
-    with pytest.raises(ManifestError, match="two utterances would be called 's1-x'"):
+    with pytest.raises(ManifestError, match=r"two utterances.*called 's1-x'"):
         convert(corpus / "meet.jsonl", tmp_path / "new", target_format="kaldi")
     assert not list((tmp_path / "new").glob("*"))
 
@@ -293,7 +293,7 @@ def test_nemo_rows_of_others_get_ids_and_exact_samples(corpus):
     assert (second.offset_samples, second.num_samples) == (round(0.333 * 22050), round(1.25 * 22050))
     assert len({first.id, second.id, third.id}) == 3
     (corpus / "nemo.json").write_text('{"audio_filepath": "rec/zwei.flac", "duration": 4}')
-    with pytest.raises(ManifestError, match=r"nemo\.json:1: the cut ends at 4\.000 s"):
+    with pytest.raises(ManifestError, match=r"nemo\.json:1:.*cut ends.*4\.000 s"):
         list(nemo.read_nemo(corpus / "nemo.json", corpus))
     (corpus / "nemo.json").write_text('{"duration": 4}')
     with pytest.raises(ManifestError, match=r"nemo\.json:1: has no audio_filepath"):
@@ -335,7 +335,7 @@ def test_fairseq_files_that_disagree_are_named(corpus, tmp_path):
 def test_formats_are_told_or_asked_for(tmp_path):
     source = tmp_path / "m.jsonl"
     write_manifest(source, [Utterance(id="a", audio_filepath="a.wav", duration=3.0, sample_rate=16000)])
-    with pytest.raises(UserError, match="cannot be told from its name; add --to"):
+    with pytest.raises(UserError, match=r"cannot.*told.*name.*add --to"):
         convert(source, tmp_path / "out")
     with pytest.raises(UserError, match="format 'kaldy' is not known"):
         convert(source, tmp_path / "out", target_format="kaldy")

@@ -106,5 +106,5 @@ def test_a_piece_of_a_cut_is_that_of_its_file_and_a_wrong_rate_is_refused(tmp_pa
         Utterance.from_samples(id=each.id, audio_filepath="a.wav", num_samples=9000, sample_rate=4000)
         for each in read_manifest(tmp_path / "m.jsonl")
     )
-    with pytest.raises(AudioError, match="the manifest says 4000 Hz and the file has 8000 Hz"):
+    with pytest.raises(AudioError, match=r"manifest says 4000 Hz.*file.*8000 Hz"):
         read_cut(tmp_path / "a.wav", other, sample_rate=16_000)

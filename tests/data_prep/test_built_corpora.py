@@ -65,7 +65,7 @@ def test_shrutilipi_finds_manifests_and_audio_wherever_they_were_unpacked(run, s
 def test_shrutilipi_refuses_files_whose_lines_do_not_match(run, shrutilipi, name):
     path = shrutilipi / "shrutilipi_fairseq" / "hindi" / name
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(UserError, match="do not have the same lines"):
+    with pytest.raises(UserError, match=r"not.*same lines"):
         run("shrutilipi", shrutilipi)
     assert not list(shrutilipi.parent.glob("out/*.jsonl"))
 
@@ -103,7 +103,7 @@ def test_fleurs_reads_unpacked_audio_to_the_same_utterances(run, fleurs, tmp_pat
     done = run("fleurs", fleurs / "data" / "hi_in")
     assert [(u.id, u.text, u.num_samples) for u in done.utterances("hi_in-dev")] == packed
     shutil.rmtree(audio / "dev")
-    with pytest.raises(UserError, match=r"dev\.tar\.gz: is missing; download the audio of hi_in"):
+    with pytest.raises(UserError, match=r"dev\.tar\.gz:.*missing.*download.*audio.*hi_in"):
         run("fleurs", fleurs)
 
 

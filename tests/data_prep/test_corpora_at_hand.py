@@ -111,7 +111,7 @@ def test_common_voice_takes_one_language_and_a_pattern_of_splits(run, shared_dat
     assert [s.split for s in done.summary.splits] == ["hi-validated"]
     done = run("common_voice", shared_data / "cv-corpus-6.1", splits=["hi-*", "as-validated"])
     assert [s.split for s in done.summary.splits] == ["as-validated", "hi-validated"]
-    with pytest.raises(UserError, match="has no split 'xx-train'; it has as-validated"):
+    with pytest.raises(UserError, match=r"no split 'xx-train'.*as-validated"):
         run("common_voice", shared_data / "cv-corpus-6.1", splits=["xx-train"])
 
 

@@ -85,9 +85,7 @@ def test_every_corpus_says_its_licence_source_and_authors():
 def test_a_corpus_without_one_usable_utterance_leaves_no_manifest(folder, tmp_path):
     for path in folder.glob("*.wav"):
         path.write_bytes(b"")
-    with pytest.raises(
-        UserError, match=r"no utterance of split all can be used \(audio_empty 12\); the first: .*clip00"
-    ):
+    with pytest.raises(UserError, match=r"no utterance.*split all.*used \(audio_empty 12\).*first:.*clip00"):
         prepare(load_corpus("audio_text_folder"), folder, tmp_path / "out")
     assert contents(tmp_path / "out") == {}
 
@@ -236,10 +234,10 @@ def test_tables_name_the_line_that_cannot_be_read(tmp_path):
     path.write_bytes(b"\xef\xbb\xbfa one\r\n\nb two\n")
     assert list(read_lines(path)) == [(1, "a one"), (3, "b two")]
     path.write_bytes(b"a one\nb \xff\n")
-    with pytest.raises(UserError, match="text:2: byte 2 is not UTF-8"):
+    with pytest.raises(UserError, match=r"text:2: byte 2.*not UTF-8"):
         list(read_lines(path))
     path.write_bytes(b"x" * (2 << 20))
-    with pytest.raises(UserError, match="text:1: is longer than 1 MiB"):
+    with pytest.raises(UserError, match=r"text:1:.*longer.*1 MiB"):
         list(read_lines(path))
     path.write_text("a one\na one\na two\n")
     values, repeated = read_map(path)

@@ -186,7 +186,7 @@ def test_a_checkpoint_that_lacks_weights_is_refused_with_their_names(checkpoint,
         return {key: value for key, value in weights.items() if "encoder.layers.1." not in key}
 
     folder = rewritten(checkpoint(family), tmp_path / "torn", without_layer)
-    with pytest.raises(UserError, match=r"torn: its weights lack encoder\.layers\.1\..* and \d+ more") as caught:
+    with pytest.raises(UserError, match=r"torn:.*weights lack encoder\.layers\.1\..*\d+ more") as caught:
         load_encoder(folder, device="cpu")
     assert "\n" not in str(caught.value)
     assert "LOAD REPORT" not in capfd.readouterr().err

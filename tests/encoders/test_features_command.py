@@ -150,7 +150,7 @@ def test_nothing_encoded_is_an_error_and_leaves_the_store_that_was(manifest, tmp
     assert ("none of 2 recordings could be encoded" in error) if kept else ("holds no recordings" in error)
     assert FeatureStore(tmp_path / "store").ids() == ["u0", "u1", "u2"]
     settings = [f"manifest={tmp_path / 'none.jsonl'}", "encoder=log-mel"]
-    with pytest.raises(UserError, match=r"no cut could be encoded; drops\.jsonl beside it says why"):
+    with pytest.raises(UserError, match=r"no cut could.*encoded.*drops\.jsonl beside.*says why"):
         run_recipe(recipe, tmp_path / "exp", overrides=settings, device="cpu")
 
 
@@ -179,5 +179,5 @@ def test_what_is_wrong_is_said_before_an_encoder_is_loaded(manifest, tmp_path, m
         assert isinstance(result.exception, UserError)
         assert re.search(sentence, str(result.exception)), sentence
     assert not (tmp_path / "store").exists()
-    with pytest.raises(UserError, match=r"twice\.jsonl: the id 'u1' comes twice"):
+    with pytest.raises(UserError, match=r"twice\.jsonl:.*id 'u1' comes twice"):
         run_recipe(recipe, tmp_path / "exp", overrides=[f"manifest={twice}"], quiet=True, device="cpu")

@@ -156,7 +156,7 @@ def test_silence_is_audio(tmp_path):
 
 def test_a_missing_channel_is_named(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros((100, 2)), 16000)
-    with pytest.raises(AudioError, match="has 2 channels, and channel 2 was asked for"):
+    with pytest.raises(AudioError, match=r"2 channels.*channel 2.*asked"):
         read_audio(tmp_path / "a.wav", channel=2)
 
 
@@ -339,7 +339,7 @@ def test_other_containers_are_read_through_ffmpeg(long_files, tmp_path, suffix):
 def test_a_container_without_ffmpeg_says_what_to_do(tmp_path, monkeypatch):
     (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(AudioError, match="install the ffmpeg program, or convert it") as caught:
+    with pytest.raises(AudioError, match=r"install.*ffmpeg program.*convert") as caught:
         audio_info(tmp_path / "a.m4a")
     assert str(caught.value).count("a.m4a") == 1
 
@@ -355,7 +355,7 @@ def test_a_damaged_container_is_named(tmp_path):
 def test_a_playlist_named_mp4_opens_no_other_file(tmp_path):
     write_audio(tmp_path / "secret.wav", tone(1.0), 16000)
     (tmp_path / "a.mp4").write_text(f"#EXTM3U\n#EXTINF:1,\n{tmp_path}/secret.wav\n")
-    with pytest.raises(AudioError, match="is a text file, not audio"):
+    with pytest.raises(AudioError, match="text file, not audio"):
         read_audio(tmp_path / "a.mp4")
 
 

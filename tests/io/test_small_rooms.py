@@ -119,5 +119,5 @@ def test_objects_are_not_stored(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"not arrays", b"\xff" * 100])
 def test_a_damaged_file_of_arrays_is_named(tmp_path, content):
     (tmp_path / "a").write_bytes(content)
-    with pytest.raises(UserError, match="is not a readable safetensors file"):
+    with pytest.raises(UserError, match=r"not.*readable safetensors file"):
         read_arrays(tmp_path / "a")

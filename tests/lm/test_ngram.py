@@ -65,7 +65,7 @@ def test_an_order_without_discounts_takes_the_fallback_ones_and_says_so():
     left = (1.5 + 1.0 + 0.5 + 0.5 + 1.5) / 10
     for word, own in {"a": 3 - 1.5, "b": 2 - 1, "c": 1 - 0.5, UNKNOWN: 0}.items():
         assert math.exp(model.score((), word)[0]) == pytest.approx(own / 10 + left / 6)
-    with pytest.raises(UserError, match="counts of order 1 give no Kneser-Ney discounts; give more text"):
+    with pytest.raises(UserError, match=r"counts.*order 1 give no Kneser-Ney discounts.*give more text"):
         estimate(sentences, 1, "kneser-ney")
 
 
@@ -130,7 +130,7 @@ def test_a_causal_model_gives_a_distribution_of_texts_and_is_refused_where_it_la
     score = causal_model_scorer(str(tmp_path))
     total = sum(math.exp(score(f"one {word}") - score("one")) for word in ("one", "two", "<s>", "<unk>"))
     assert total == pytest.approx(1, abs=1e-4)
-    with pytest.raises(UserError, match="cannot be loaded as a causal"):
+    with pytest.raises(UserError, match=r"cannot.*loaded.*causal"):
         causal_model_scorer(str(tmp_path / "nothing"))
     path = tmp_path / "model.safetensors"
     save_file({n: v for n, v in load_file(path).items() if ".ln_f." not in n}, path, {"format": "pt"})

@@ -49,7 +49,7 @@ def test_counts_are_those_of_word_errors_and_breakdowns_sum_to_the_whole():
     assert list(system.speakers) == ["s0", "s1", "s2"]
     assert found.units == 4
     assert found.warnings == ["only 4 calls: intervals and p-values are rough under 20"]
-    with pytest.raises(UserError, match=r"no reference has a field 'accent'.*lang"):
+    with pytest.raises(UserError, match=r"no reference.*field 'accent'.*lang"):
         compare(given, groups=["accent"])
     with pytest.raises(UserError, match="has no speaker"):
         compare(sides(REFERENCE, {"a": CASED}), by="speaker")
@@ -91,9 +91,7 @@ def test_every_length_has_one_bin():
 def test_missing_hypotheses_stop_count_as_empty_or_drop_for_every_system():
     reference = [Transcript(i, "a b") for i in "xyz"]
     systems = {"full": [Transcript(i, "a b") for i in "xyz"], "part": [Transcript(i, "a b") for i in "xyq"]}
-    with pytest.raises(
-        UserError, match=r"part: lacks 1 of 3 utterances \(z\) and has 1 that the reference lacks \(q\)"
-    ):
+    with pytest.raises(UserError, match=r"part: lacks 1 of 3 utterances \(z\).*1.*reference lacks \(q\)"):
         match_sides(reference, systems)
     empty = match_sides(reference, systems, missing="empty")
     assert empty.hypotheses["part"] == {"x": "a b", "y": "a b", "z": ""}
@@ -101,7 +99,7 @@ def test_missing_hypotheses_stop_count_as_empty_or_drop_for_every_system():
     dropped = match_sides(reference, systems, missing="drop")
     assert [t.id for t in dropped.references] == ["x", "y"]
     assert dropped.hypotheses["full"] == {"x": "a b", "y": "a b"}
-    with pytest.raises(UserError, match="has none of the 3 ids"):
+    with pytest.raises(UserError, match=r"none.*3 ids"):
         match_sides(reference, {"other": [Transcript("q", "a")]}, missing="drop")
 
 

@@ -90,14 +90,14 @@ def test_fairseq_manifests_read_the_text_beside_them(tmp_path):
     write(tmp_path / "dev.wrd", "hi you\n\n")
     assert texts(path) == [("u1", "hi you"), ("u2", "")]
     write(tmp_path / "dev.wrd", "hi you\n")
-    with pytest.raises(UserError, match="has 1 lines for 2 rows"):
+    with pytest.raises(UserError, match=r"1 lines.*2 rows"):
         read_transcripts(path)
 
 
 def test_csv_with_commas_quotes_and_short_rows(tmp_path):
     path = write(tmp_path / "r.csv", '\ufeffid,text,speaker\na,"x, ""y""",s\nb,,\n')
     assert [(t.id, t.text, t.speaker) for t in read_transcripts(path)] == [("a", 'x, "y"', "s"), ("b", "", None)]
-    with pytest.raises(UserError, match=r"r\.csv:3: has another number of cells"):
+    with pytest.raises(UserError, match=r"r\.csv:3:.*another number.*cells"):
         read_transcripts(write(path, "id,text\na,b\nc\n"))
     with pytest.raises(UserError, match=r"t\.tsv:2: has 1 cells"):
         read_transcripts(write(tmp_path / "t.tsv", "id\ttext\nonly\n"))

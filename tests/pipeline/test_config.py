@@ -101,7 +101,7 @@ def test_several_settings_may_be_given_at_once_in_the_shell():
 def test_a_shared_key_reaches_the_section_and_the_section_wins():
     assert first("lang=hi").lang == "hi"
     assert first("lang=hi", "first.lang=pa").lang == "pa"
-    with pytest.raises(ConfigError, match=r"unknown key 'second\.lang'; give lang=…, which is read by first"):
+    with pytest.raises(ConfigError, match=r"unknown key 'second\.lang'.*give lang=….*read.*first"):
         first("second.lang=hi")
 
 
@@ -152,12 +152,12 @@ def test_all_mistakes_at_once_with_place_key_and_suggestion(tmp_path):
 def test_a_required_key_is_asked_for_when_its_stage_is():
     settings = read_settings(RECIPE)
     assert settings.config(RECIPE.stages[0])
-    with pytest.raises(ConfigError, match=r"second\.path is missing; give it as second\.path="):
+    with pytest.raises(ConfigError, match=r"second\.path.*missing.*give.*second\.path="):
         settings.config(RECIPE.stages[1])
 
 
 def test_a_combination_that_the_config_rejects_is_named():
-    with pytest.raises(ConfigError, match="second: low 5 is above high 2"):
+    with pytest.raises(ConfigError, match=r"second: low 5.*above high 2"):
         read_settings(RECIPE, [], ["second.path=x", "second.low=5"]).config(RECIPE.stages[1])
 
 

@@ -202,7 +202,7 @@ def test_a_damaged_result_is_noticed_and_made_again(words):
 
 def test_starting_behind_a_stale_stage_is_refused(words):
     words.run()
-    with pytest.raises(UserError, match=r"needs stage 2 case, which is stale .*--stage 2"):
+    with pytest.raises(UserError, match=r"needs stage 2 case.*stale.*--stage 2"):
         words.run("case.case=lower", start=4)
 
 
@@ -211,7 +211,7 @@ def test_start_and_stop_select_stages(words):
     assert not (words.folder / "exp" / "04-noise").exists()
     words.run(start=4, stop=4)
     assert (words.folder / "exp" / "04-noise" / "current").exists()
-    with pytest.raises(UserError, match="no stage 3; it has 1 prepare, 2 case"):
+    with pytest.raises(UserError, match=r"no stage 3.*1 prepare, 2 case"):
         words.run(start=3)
 
 
@@ -256,7 +256,7 @@ def test_arrays_come_back_by_reference(words):
 def test_retry_leaves_the_part_open_and_the_next_run_tries_it_again(words, tree_digest):
     fail = words.folder / "fail.txt"
     fail.write_text("en-0-2")
-    with pytest.raises(SpeechkitError, match="1 item failed; the first, en-0-2 in part 0: told to fail"):
+    with pytest.raises(SpeechkitError, match=r"1 item failed.*first, en-0-2.*part 0: told.*fail"):
         words.run(f"case.fail_file={fail}")
     work = next((words.folder / "exp" / "02-case").glob("*.work"))
     errors = [json.loads(line) for line in (work / "errors.jsonl").read_text().splitlines()]
@@ -315,7 +315,7 @@ def test_an_exception_names_the_item_that_raises_it_and_spares_its_neighbours(tm
     def process(batch):
         return [Item(item.id, 1 // (item.number - 3) or 1) for item in batch]
 
-    with pytest.raises(SpeechkitError, match=r"i3 in part 1: ZeroDivisionError: .*; log: .*run.log"):
+    with pytest.raises(SpeechkitError, match=r"i3.*part 1: ZeroDivisionError:.*log:.*run.log"):
         run_recipe(one_worker(process, tmp_path), tmp_path / "exp", quiet=True)
     assert "Traceback" in (tmp_path / "exp" / "run.log").read_text()
 
@@ -347,7 +347,7 @@ def test_an_answer_that_breaks_the_contract_fails_at_once(tmp_path, process, mes
 
 
 def test_a_stage_that_wrote_nothing_failed_and_says_what_it_dropped(tmp_path):
-    with pytest.raises(SpeechkitError, match=r"stage 2 answer.* 0 records .*6 records were read; dropped: odd 6"):
+    with pytest.raises(SpeechkitError, match=r"stage 2 answer.*0 records.*6 records.*read.*dropped: odd 6"):
         run_recipe(one_worker(lambda b: [Drop("odd") for _ in b], tmp_path), tmp_path / "exp", quiet=True)
 
 
@@ -439,7 +439,7 @@ def test_a_bad_line_of_the_users_is_named(tmp_path, content, message):
 
 def test_a_missing_input_is_the_users_fault(words):
     words.words.unlink()
-    with pytest.raises(UserError, match=r"prepare.words: .*words.txt: no such file or folder"):
+    with pytest.raises(UserError, match=r"prepare.words:.*words.txt: no such file.*folder"):
         words.run()
 
 
@@ -454,7 +454,7 @@ def test_a_whole_set_stage_that_fails_keeps_its_scratch(tmp_path):
         context.output("model/weights").write_text("trained")
 
     recipe = Recipe("t", (Stage(1, "train", train, (), (Output("model/weights"),)),))
-    with pytest.raises(SpeechkitError, match="stage 1 train: ValueError: out of luck; log:"):
+    with pytest.raises(SpeechkitError, match=r"stage 1 train: ValueError: out of luck.*log:"):
         run_recipe(recipe, tmp_path / "exp", quiet=True)
     assert run_recipe(recipe, tmp_path / "exp", quiet=True) == 0
     assert tries == [False, True]
@@ -463,7 +463,7 @@ def test_a_whole_set_stage_that_fails_keeps_its_scratch(tmp_path):
 
 def test_an_output_that_was_not_written_is_a_failure(tmp_path):
     recipe = Recipe("t", (Stage(1, "lazy", lambda context: None, (), (Output("x.txt"),)),))
-    with pytest.raises(SpeechkitError, match=r"stage 1 lazy: x\.txt was not written"):
+    with pytest.raises(SpeechkitError, match=r"stage 1 lazy: x\.txt.*not written"):
         run_recipe(recipe, tmp_path / "exp", quiet=True)
 
 

@@ -25,12 +25,12 @@ def test_cpu_needs_no_torch():
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "", "CPU"])
 def test_an_unknown_device_is_named(name):
-    with pytest.raises(UserError, match="is no device; use auto, cpu"):
+    with pytest.raises(UserError, match=r"no device.*use auto, cpu"):
         choose_device(name)
 
 
 def test_a_gpu_that_is_not_there_is_the_users_fault():
-    with pytest.raises(UserError, match=r"torch sees \d+ CUDA GPUs here"):
+    with pytest.raises(UserError, match=r"torch sees \d+ CUDA GPUs"):
         choose_device("cuda:99")
 
 

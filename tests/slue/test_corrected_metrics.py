@@ -118,7 +118,7 @@ def test_the_corrected_sentiment_mean_has_three_classes_whatever_the_split_holds
     assert measure(score_labels(gold, predicted, compat=True, resampling=PLAIN), "macro_f1") == 1
     assert "no reference has Negative" in corrected.warnings[-1]
     assert (corrected.mode, corrected.settings["mean over"]) == ("corrected", "all labels")
-    with pytest.raises(UserError, match="b: the prediction has the label 'Mixed', which is none of Negative"):
+    with pytest.raises(UserError, match=r"b:.*prediction.*label 'Mixed'.*none.*Negative"):
         score_labels(gold, ["Neutral", "Mixed"], ids=["a", "b"])
     with pytest.raises(UserError, match="the split is empty"):
         score_labels([], [])
@@ -171,7 +171,7 @@ def test_a_question_takes_its_best_gold_span_and_bad_predictions_are_counted():
     assert score.utterances == {"a": 1, "b": 0, "c": 0}
     assert any("end before they begin" in w for w in score.warnings)
     assert any("1 questions have no predicted answer" in w for w in score.warnings)
-    with pytest.raises(UserError, match="b: the gold answer from 3 to 2 s is empty or reversed"):
+    with pytest.raises(UserError, match=r"b:.*gold answer.*3 to 2 s.*empty.*reversed"):
         score_answers([Answer(((0, 1),)), Answer(((3, 2),))], [(0, 1)] * 2, ids=["a", "b"])
 
 

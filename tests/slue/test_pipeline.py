@@ -218,15 +218,15 @@ def test_a_summary_comes_from_a_sequence_to_sequence_model(manifest, tmp_path):
 
 
 def test_models_that_do_not_fit_are_refused(manifest, classifier, tmp_path):
-    with pytest.raises(UserError, match="cannot be loaded as a token classifier"):
+    with pytest.raises(UserError, match=r"cannot.*loaded.*token classifier"):
         list(predict("ner", manifest, str(tmp_path), oracle))
-    with pytest.raises(UserError, match="are not O, B-TAG and I-TAG"):
+    with pytest.raises(UserError, match=r"not O, B-TAG.*I-TAG"):
         TokenTagger(classifier)
     untrained = saved(BertForSequenceClassification(small(num_labels=3)), tmp_path / "untrained")
     with pytest.raises(UserError, match="LABEL_0"):
         TextClassifier(untrained)
     headless = saved(BertModel(small()), tmp_path / "headless")
-    with pytest.raises(UserError, match=r"headless: its weights lack qa_outputs\.bias, qa_outputs\.weight, which"):
+    with pytest.raises(UserError, match=r"headless:.*weights lack qa_outputs\.bias, qa_outputs\.weight"):
         ExtractiveReader(headless)
     with pytest.raises(UserError, match="'localisation': has no pipeline"):
         list(predict("localisation", manifest, classifier, oracle))

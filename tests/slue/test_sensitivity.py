@@ -141,13 +141,13 @@ def test_what_cannot_be_analysed_is_one_sentence():
     rows = corpus(30)
     with pytest.raises(UserError, match="no task that reads text"):
         sensitivity("localisation", rows, tag_cities)
-    with pytest.raises(UserError, match="nothing to fit the noise on"):
+    with pytest.raises(UserError, match=r"nothing.*fit.*noise"):
         sensitivity("ner", rows, tag_cities)
     with pytest.raises(UserError, match="asr: lacks 30 of 30 utterances"):
         sensitivity("ner", rows, tag_cities, systems={"asr": {"x": "y"}})
     with pytest.raises(UserError, match="row is left to score"):
         sensitivity("ner", [], tag_cities)
-    with pytest.raises(UserError, match=r"row 0: 0 has no text"):
+    with pytest.raises(UserError, match=r"row 0: 0.*no text"):
         sensitivity("ner", [Row("0", "row 0", {"ner": None})], tag_cities)
 
 

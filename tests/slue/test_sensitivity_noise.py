@@ -106,5 +106,5 @@ def test_too_little_to_fit_on_and_impossible_rates_are_refused(model):
         fit_noise({"a": ("one two " * 200, "one two " * 200)})
     with pytest.raises(UserError, match="cannot be made"):
         Noise(model).scale_for(["a b"], 1.2)
-    with pytest.raises(UserError, match="no text to put noise on"):
+    with pytest.raises(UserError, match=r"no text.*put noise"):
         Noise(model).scale_for([" "], 0.2)

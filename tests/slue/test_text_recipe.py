@@ -132,7 +132,7 @@ def test_a_model_without_a_head_gets_a_new_one_but_no_new_layer(write, tmp_path)
     assert train_text_model("qa-text", examples, examples, body, tmp_path / "reader").complete
     path = tmp_path / "a/model/model.safetensors"
     save_file({n: v for n, v in load_file(path).items() if ".layer.0.attention." not in n}, path, {"format": "pt"})
-    with pytest.raises(UserError, match=r"model: its weights lack .*layer\.0\.attention\..* and 7 more"):
+    with pytest.raises(UserError, match=r"model:.*weights lack.*layer\.0\.attention\..*7 more"):
         train_text_model("qa-text", examples, examples, body, tmp_path / "torn")
 
 
@@ -195,10 +195,10 @@ def test_a_folder_of_another_training_and_impossible_settings_are_refused(write,
     examples = read_examples("intent", write("rows.jsonl", rows("intent")))
     short = TextTrainingConfig(small=SMALL, steps=1, evaluate_every=1)
     train_text_model("intent", examples, examples, short, tmp_path / "exp", log=lambda line: None)
-    with pytest.raises(UserError, match="belongs to a training with another task, settings or rows"):
+    with pytest.raises(UserError, match=r"belongs.*training.*another task, settings.*rows"):
         train_text_model("intent", examples, examples, FAST, tmp_path / "exp", log=lambda line: None)
-    with pytest.raises(ConfigError, match="steps is 0, it must be at least 1; max_pieces is 3"):
+    with pytest.raises(ConfigError, match=r"steps.*0.*must.*least 1.*max_pieces.*3"):
         TextTrainingConfig(steps=0, max_pieces=3)
     wrong = TextTrainingConfig(init=str(tmp_path))
-    with pytest.raises(UserError, match="cannot be loaded as a sequence classifier"):
+    with pytest.raises(UserError, match=r"cannot.*loaded.*sequence classifier"):
         train_text_model("intent", examples, examples, wrong, tmp_path / "other", log=lambda line: None)

@@ -105,7 +105,7 @@ def test_slurp_entities_become_spans_of_characters(tmp_path):
     (row,) = slurp_rows(path)
     assert row == {"id": "7", "text": "wake me at five am", "intent": "alarm_set", "ner": [["time", 11, 7]]}
     path.write_bytes(gzip.compress(b'{"slurp_id": 1}'))
-    with pytest.raises(UserError, match=r"devel.jsonl.gz:1: is no record of SLURP"):
+    with pytest.raises(UserError, match=r"devel.jsonl.gz:1:.*no record.*SLURP"):
         list(slurp_rows(path))
     path.write_bytes(b"no gzip")
     with pytest.raises(UserError, match="cannot be read"):

@@ -240,7 +240,7 @@ def test_bad_segments_protocols_and_labels_are_refused():
         score([(times, times)], "plain", tolerance_seconds=-1)
     with pytest.raises(UserError, match="no recording"):
         score([], "plain")
-    with pytest.raises(UserError, match="2 segments of some duration have 1 labels"):
+    with pytest.raises(UserError, match=r"2 segments.*duration.*1 labels"):
         purity([Labelled(times, ["a"], times, [1, 2])])
     with pytest.raises(ConfigError, match="choose hungarian, overlap"):
         purity([Labelled(times, ["a", "b"], times, [1, 2])], "nearest")

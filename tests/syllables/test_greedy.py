@@ -86,7 +86,7 @@ def test_zero_frames_that_count_as_speech_are_like_nothing():
 def test_a_value_that_is_not_finite_is_named_with_its_frame(value):
     features = syllables(3, count=20)
     features[17, 2] = value
-    with pytest.raises(UserError, match=r"frame 17 \(0\.34 s\) holds NaN or infinity"):
+    with pytest.raises(UserError, match=r"frame 17 \(0\.34 s\) holds NaN.*infinity"):
         GreedySegmenter().segment(features)
 
 
@@ -105,7 +105,7 @@ def test_settings_out_of_range_are_refused(setting):
 def test_unknown_names_and_settings_are_refused_with_the_choices():
     with pytest.raises(ConfigError, match="choose greedy, dynamic, peaks"):
         make_segmenter("mincut")
-    with pytest.raises(ConfigError, match="no setting penalty; it has norm, merge"):
+    with pytest.raises(ConfigError, match=r"no setting penalty.*norm, merge"):
         make_segmenter("greedy", penalty=3)
 
 

@@ -76,7 +76,7 @@ def test_a_limit_bounds_what_an_endless_sound_holds():
 def test_an_ended_stream_and_another_width_are_refused():
     stream = GreedyStream(GreedySegmenter())
     stream.push(np.ones((3, 4), np.float32))
-    with pytest.raises(UserError, match="width 5, those before had 4"):
+    with pytest.raises(UserError, match=r"width 5.*before.*4"):
         stream.push(np.ones((3, 5), np.float32))
     stream.finish()
     with pytest.raises(UserError, match="has ended"):

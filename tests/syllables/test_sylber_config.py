@@ -19,7 +19,7 @@ CONF = Path(__file__).resolve().parents[2] / "recipes" / "sylber" / "conf"
 
 @pytest.mark.parametrize("system", ["first greedy", "untrained dynamic", "envelope", "second gredy"])
 def test_tokens_are_of_the_second_encoder_alone(system):
-    with pytest.raises(ConfigError, match=r"tokens\.system: .* is no choice of second greedy, second dynamic"):
+    with pytest.raises(ConfigError, match=r"tokens\.system:.*no choice.*second greedy, second dynamic"):
         read_settings(recipe, overrides=[f"tokens.system={system}"])
 
 
@@ -56,18 +56,18 @@ def test_tokens_are_of_the_second_encoder_alone(system):
 )
 def test_numbers_out_of_range_are_refused_when_they_are_read(setting):
     key = setting.partition("=")[0]
-    with pytest.raises(ConfigError, match=rf"command line: {key}: expected (int|float) "):
+    with pytest.raises(ConfigError, match=rf"command line: {key}: expected (int|float)"):
         read_settings(recipe, overrides=[setting])
 
 
 def test_numbers_that_do_not_go_together_are_refused():
-    with pytest.raises(ConfigError, match=r"merge_range is \[0\.9, 0\.8\]; give two cosines from -1 to 1, the lower"):
+    with pytest.raises(ConfigError, match=r"merge_range.*\[0\.9, 0\.8\].*give two cosines.*-1 to 1.*lower"):
         SecondConfig(merge_range=(0.9, 0.8))
     with pytest.raises(ConfigError, match="give two cosines"):
         SecondConfig(merge_range=(0.9, 1.05))
-    with pytest.raises(ConfigError, match=r"seeds\.longest is 6; give at least 7"):
+    with pytest.raises(ConfigError, match=r"seeds\.longest.*6.*give.*least 7"):
         SeedsConfig(shortest=4, longest=6)
-    with pytest.raises(ConfigError, match=r"tokens\.max_segments is 10, too few for 20 clusters"):
+    with pytest.raises(ConfigError, match=r"tokens\.max_segments.*10, too few.*20 clusters"):
         TokensConfig(clusters=20, max_segments=10)
 
 

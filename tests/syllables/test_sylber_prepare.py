@@ -61,16 +61,16 @@ def test_recordings_that_name_no_speaker_are_learnt_from_and_said(prepare, tmp_p
 @pytest.mark.parametrize("name", ["train", "dev", "truth"])
 def test_an_id_that_comes_twice_is_refused(prepare, name):
     rows = [*(TRUTH if name == "truth" else OTHERS), said("x", "b"), said("x", "d")]
-    with pytest.raises(UserError, match=rf"{name}_manifest\.jsonl: the id 'x' comes twice; give every recording"):
+    with pytest.raises(UserError, match=rf"{name}_manifest\.jsonl:.*id 'x' comes twice.*give every recording"):
         prepare(**{name: rows})
 
 
 def test_test_speakers_must_be_some_of_several(prepare):
-    with pytest.raises(ConfigError, match=r"test_speakers is not set; name some of the 2 speakers .*test_speakers=a"):
+    with pytest.raises(ConfigError, match=r"test_speakers.*not set.*name.*2 speakers.*test_speakers=a"):
         prepare(speakers="")
-    with pytest.raises(ConfigError, match="test_speakers names all 2 speakers of truth_manifest"):
+    with pytest.raises(ConfigError, match=r"test_speakers names all 2 speakers.*truth_manifest"):
         prepare(speakers="a,b")
-    with pytest.raises(ConfigError, match="no utterance of 'b' has a text and at most 36 s"):
+    with pytest.raises(ConfigError, match=r"no utterance.*'b'.*text.*most 36 s"):
         prepare(speakers="a,b", truth=[*TRUTH[:2], said("b1", "b", ""), said("e1", "e")])
     with pytest.raises(UserError, match=r"truth_manifest\.jsonl: names no speaker"):
         prepare(truth=[said("x", None)])
@@ -78,18 +78,16 @@ def test_test_speakers_must_be_some_of_several(prepare):
 
 def test_a_part_of_which_nothing_is_left_is_named_with_the_commonest_reason(prepare):
     without = [said(row.id, row.speaker, "") for row in TRUTH]
-    with pytest.raises(UserError, match=r"truth_manifest\.jsonl: none of 2 utterances of the test speakers is left, 2"):
+    with pytest.raises(UserError, match=r"truth_manifest\.jsonl: none.*2 utterances.*test speakers.*left, 2"):
         prepare(truth=without)
-    with pytest.raises(UserError, match="none of 2 utterances of the other speakers is left, 2 dropped as no_text"):
+    with pytest.raises(UserError, match=r"none.*2 utterances.*other speakers.*left, 2 dropped.*no_text"):
         prepare(truth=[*TRUTH[:2], *without[2:]])
-    with pytest.raises(
-        UserError, match="none of 2 recordings of train_manifest is left, 2 dropped as too_short: lower"
-    ):
+    with pytest.raises(UserError, match=r"none.*2 recordings.*train_manifest.*left, 2 dropped.*too_short: lower"):
         prepare("prepare.min_seconds=3")
-    with pytest.raises(UserError, match="none of 2 recordings of dev_manifest is left, 2 dropped as test_speaker"):
+    with pytest.raises(UserError, match=r"none.*2 recordings.*dev_manifest.*left, 2 dropped.*test_speaker"):
         prepare(dev=TRUTH[:2])
     # The files are not there.
-    with pytest.raises(UserError, match="2 recordings of train_manifest is left, 2 dropped as unreadable_audio: fix"):
+    with pytest.raises(UserError, match=r"2 recordings.*train_manifest.*left, 2 dropped.*unreadable_audio: fix"):
         prepare("prepare.check_audio=true")
     with pytest.raises(UserError, match=r"dev_manifest\.jsonl: holds no recording"):
         prepare(dev=[])
@@ -114,11 +112,11 @@ def test_later_stages_read_the_audio_of_the_manifests_of_the_first(tmp_path):
 
 def test_a_manifest_is_given_to_the_first_stage_alone():
     for section in ("words", "train1", "tokens"):
-        with pytest.raises(ConfigError, match=rf"'{section}.truth_manifest'; give truth_manifest=…, .* by prepare"):
+        with pytest.raises(ConfigError, match=rf"'{section}.truth_manifest'.*give truth_manifest=…,.*prepare"):
             read_settings(recipe, overrides=[f"{section}.truth_manifest=x.jsonl"])
 
 
 def test_a_truth_that_cannot_be_aligned_ends_the_run_before_training(tmp_path):
     settings = written(tmp_path, "")
-    with pytest.raises(UserError, match=r"no utterance of the test speakers is left .*, 4 dropped as unreadable_audio"):
+    with pytest.raises(UserError, match=r"no utterance.*test speakers.*left.*, 4 dropped.*unreadable_audio"):
         run_recipe(recipe, tmp_path / "exp", settings, device="cpu", quiet=True)

@@ -100,7 +100,7 @@ def test_training_does_not_begin_when_nothing_is_left_to_judge_by(silver, whom):
     drops = [DropRecord("x", "no_alignment"), DropRecord("y", "no_alignment")]
     given = Given(SeedsConfig(), TRAIN, silver=silver, words_drops=[DropRecord("z", "unreadable_audio")])
     given.rows["silver_drops"] = drops
-    with pytest.raises(UserError, match=f"no utterance of {whom}.* is left after stages 2 and 3, 2 dropped as no_al"):
+    with pytest.raises(UserError, match=rf"no utterance.*{whom}.*left after stages 2.*3, 2 dropped.*no_al"):
         make_seeds(given)
 
 
@@ -112,13 +112,13 @@ def test_noise_in_which_nothing_sounds_is_refused_by_name(tmp_path):
     write_manifest(manifest, [heard])
     assert [len(noise) for noise in recorded_noises(manifest)] == [SECOND]
     write_manifest(manifest, [heard, row("silent")])
-    with pytest.raises(AudioError, match=r"noise\.jsonl: 'silent' is silent or not finite"):
+    with pytest.raises(AudioError, match=r"noise\.jsonl: 'silent'.*silent.*not finite"):
         recorded_noises(manifest)
     write_manifest(manifest, [heard, row("none", audio_filepath="heard.wav", duration=0.0)])
-    with pytest.raises(AudioError, match=r"noise\.jsonl: 'none' is silent or not finite"):
+    with pytest.raises(AudioError, match=r"noise\.jsonl: 'none'.*silent.*not finite"):
         recorded_noises(manifest)
     manifest.write_text("")
-    with pytest.raises(UserError, match=r"noise\.jsonl: holds no noise; give some, or leave noise_manifest out"):
+    with pytest.raises(UserError, match=r"noise\.jsonl: holds no noise.*give some.*leave noise_manifest out"):
         recorded_noises(manifest)
 
 

@@ -107,5 +107,5 @@ def test_letter_rules_take_any_text_and_give_known_phones(word, lang):
 
 
 def test_a_language_without_rules_is_named():
-    with pytest.raises(UserError, match="no letter rules for language 'xx'"):
+    with pytest.raises(UserError, match=r"no letter rules.*language 'xx'"):
         rough_phones("word", "xx")

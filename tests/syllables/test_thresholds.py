@@ -88,7 +88,7 @@ def test_thresholds_survive_the_file_and_refuse_another_encoder(tmp_path):
     found.save(tmp_path / "thresholds.json")
     assert Thresholds.load(tmp_path / "thresholds.json", SPEC) == found
     other = msgspec.structs.replace(SPEC, layer="3")
-    with pytest.raises(UserError, match="layer is '4' there and '3' here"):
+    with pytest.raises(UserError, match=r"layer.*'4'.*'3'"):
         Thresholds.load(tmp_path / "thresholds.json", other)
     (tmp_path / "bad.json").write_text('{"norm": 1}')
     with pytest.raises(UserError, match="holds no thresholds"):
@@ -97,7 +97,7 @@ def test_thresholds_survive_the_file_and_refuse_another_encoder(tmp_path):
         Thresholds.load(tmp_path / "none.json")
     broken = msgspec.to_builtins(found) | {"origin": [1.0]}
     (tmp_path / "bad.json").write_bytes(msgspec.json.encode(broken))
-    with pytest.raises(UserError, match="origin has 1 values, frames have 16"):
+    with pytest.raises(UserError, match=r"origin.*1 values, frames.*16"):
         Thresholds.load(tmp_path / "bad.json")
 
 

@@ -58,14 +58,14 @@ def test_compression_grows_with_the_tokens_and_survives_the_file(tmp_path):
 
 
 def test_bad_input_is_told(tmp_path):
-    with pytest.raises(UserError, match="2 tokens are fewer than the 3 units"):
+    with pytest.raises(UserError, match=r"2 tokens.*fewer.*3 units"):
         learn_bpe([[0]], 3, 2, "toy")
     with pytest.raises(UserError, match="out of range"):
         learn_bpe([[3]], 3, 4, "toy")
     bpe = learn_bpe([[0, 1, 0, 1]], 2, 3, "toy")
-    with pytest.raises(UserError, match="unit 2 is out of range"):
+    with pytest.raises(UserError, match=r"unit 2.*out of range"):
         bpe.encode([0, 2])
-    with pytest.raises(UserError, match="token 3 is out of range"):
+    with pytest.raises(UserError, match=r"token 3.*out of range"):
         bpe.decode([3])
     (tmp_path / "bad.json").write_text('{"base":2,"codebook":"x","merges":[[0,5]],"lengths":[4,2]}')
     with pytest.raises(UserError, match="merge 0 joins"):

@@ -76,7 +76,7 @@ def test_what_is_no_pair_or_no_family_is_refused(tmp_path):
     with pytest.raises(UserError, match="trained together"):
         pack({}, tmp_path)
     pack(relatives(3, 5), tmp_path)
-    with pytest.raises(UserError, match="no quantizer '4'; it has 3, 5"):
+    with pytest.raises(UserError, match=r"no quantizer '4'.*3, 5"):
         unpack("4", tmp_path)
     arrays = dict(read_arrays(tmp_path / ARRAYS_FILE))
     write_arrays(tmp_path / ARRAYS_FILE, arrays | {"3/leave.bias": arrays["3/leave.bias"] + 1})
@@ -100,7 +100,7 @@ def test_a_script_packs_one_of_each_size(tmp_path):
     assert unpack("5", tmp_path / "packed").num_units == 5
     pack_folders(folders, tmp_path / "dear", price=2.0)
     assert (unpack("5", tmp_path / "packed").spec.price, unpack("5", tmp_path / "dear").spec.price) == (0.5, 2.0)
-    with pytest.raises(UserError, match=r"weight is 0\.1 and it has none"):
+    with pytest.raises(UserError, match=r"weight.*0\.1.*none"):
         pack_folders(folders, tmp_path / "again", bigram_weight=0.1)
     with pytest.raises(UserError, match="second quantizer of 3 units"):
         pack_folders([folders[0], folders[0]], tmp_path / "again")
@@ -134,7 +134,7 @@ def test_the_package_holds_quantizers_that_hear_through_changes(clusters, heard)
 
 
 def test_a_size_that_the_package_has_not_is_refused():
-    with pytest.raises(UserError, match="no quantizer '7'; it has 50, 100, 200, 500"):
+    with pytest.raises(UserError, match=r"no quantizer '7'.*50, 100, 200, 500"):
         load_quantizer("embedded-7")
 
 

@@ -61,7 +61,7 @@ def test_units_that_are_the_labels_tell_all_of_them_and_one_unit_tells_nothing()
 def test_nothing_to_judge_and_foreign_units_are_refused():
     with pytest.raises(UserError, match="no units to judge"):
         codebook_health([np.zeros(0, int)], 3)
-    with pytest.raises(UserError, match="a unit is 3, the codebook has 3"):
+    with pytest.raises(UserError, match=r"unit.*3.*codebook.*3"):
         codebook_health([np.array([0, 3])], 3)
     with pytest.raises(UserError, match="2 units and 1 labels"):
         label_agreement([np.array([0, 1])], [["a"]])

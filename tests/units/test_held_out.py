@@ -50,7 +50,7 @@ def test_an_id_that_comes_twice_is_refused_before_anything_is_encoded(recipe, pa
     rows = {"train": [row("a"), row("b", "b.wav")], "test": [row("c", "c.wav")]}
     rows[part].append(msgspec.structs.replace(rows[part][0], audio_filepath="other.wav", text="another"))
     given = manifests(tmp_path, rows["train"], rows["test"])
-    with pytest.raises(UserError, match=rf"{part}\.jsonl: the id '[ac]' comes twice; give every recording its own"):
+    with pytest.raises(UserError, match=rf"{part}\.jsonl:.*id '[ac]' comes twice.*give every recording.*own"):
         run_recipe(recipe, tmp_path / "exp", given, stop=1, quiet=True)
 
 
@@ -88,7 +88,7 @@ def test_audio_that_judges_teaches_nothing_though_no_speaker_is_named(recipe, tm
 @BOTH
 def test_one_manifest_without_speakers_cannot_teach_and_judge(recipe, tmp_path):
     rows = [row("a"), row("b", "b.wav")]
-    with pytest.raises(UserError, match="0 training and 2 test recordings are left"):
+    with pytest.raises(UserError, match=r"0 training.*2 test recordings.*left"):
         run_recipe(recipe, tmp_path / "exp", manifests(tmp_path, rows, rows), stop=1, quiet=True)
 
 

@@ -88,7 +88,7 @@ def test_centroids_of_numpy_are_read_and_objects_are_not(tmp_path):
     np.save(tmp_path / "km.npy", PLAIN.cluster_centers_)
     assert np.array_equal(import_codebook(tmp_path / "km.npy", None).centroids, PLAIN.cluster_centers_.astype("f4"))
     np.save(tmp_path / "objects.npy", np.array([[Hostile("true")]], object), allow_pickle=True)
-    with pytest.raises(UserError, match=r"no whole \.npy file of numbers"):
+    with pytest.raises(UserError, match=r"no whole \.npy file.*numbers"):
         import_codebook(tmp_path / "objects.npy", None)
     whole = (tmp_path / "km.npy").read_bytes()
     for torn in (b"", whole[:50], whole[:-8], whole.replace(b"(5, 80)", b"(9999999999, 80)".ljust(7))):
@@ -110,7 +110,7 @@ def test_a_hostile_file_runs_nothing(tmp_path, protocol, how):
     joblib.dump(hostile, path, protocol=protocol) if how == "joblib" else path.write_bytes(
         pickle.dumps(hostile, protocol=protocol)
     )
-    with pytest.raises(UserError, match=r"names '\w+\.system', which has no place in a k-means"):
+    with pytest.raises(UserError, match=r"names '\w+\.system'.*no place.*k-means"):
         import_codebook(path, None)
     assert not mark.exists()
     joblib.load(path)
@@ -176,10 +176,10 @@ def test_absurd_shapes_take_no_memory(tmp_path):
     (place,) = [at for op, argument, at in _instructions(whole) if op.name == "BININT1" and argument == 5][:1]
     huge = b"\x8a\x05\x00\x00\x00\x00\x7f"  # LONG1 of five bytes
     (tmp_path / "huge.bin").write_bytes(whole[:place] + huge + whole[place + 2 :])
-    with pytest.raises(UserError, match="the shape of an array is none"):
+    with pytest.raises(UserError, match=r"shape.*array.*none"):
         import_codebook(tmp_path / "huge.bin", None)
     (tmp_path / "more.bin").write_bytes(whole[:place] + b"K\xff" + whole[place + 2 :])
-    with pytest.raises(UserError, match=r"ends inside an array of shape \(255, 80\)"):
+    with pytest.raises(UserError, match=r"ends inside.*array.*shape \(255, 80\)"):
         import_codebook(tmp_path / "more.bin", None)
 
 

@@ -146,7 +146,7 @@ def test_what_cannot_be_clustered_is_refused_in_a_sentence():
     rows = np.zeros((30, 4), np.float32)
     with pytest.raises(UserError, match="30 frames cannot make 40 clusters"):
         train_kmeans(in_batches(rows), KMeansConfig(clusters=40))
-    with pytest.raises(UserError, match="only 1 distinct frames for 4 clusters"):
+    with pytest.raises(UserError, match=r"only 1 distinct frames.*4 clusters"):
         train_kmeans(in_batches(rows + 1), KMeansConfig(clusters=4))
     with pytest.raises(UserError, match="no frames"):
         train_kmeans(lambda: iter(()), KMeansConfig(clusters=4))

@@ -55,14 +55,14 @@ def test_a_folder_gives_the_same_units(way, tmp_path):
 
 
 def test_what_does_not_fit_is_told():
-    with pytest.raises(UserError, match="6 dimensions cannot be split into 4"):
+    with pytest.raises(UserError, match=r"6 dimensions cannot.*split into 4"):
         train_stacked(batches, "product", 4, KMeansConfig(clusters=4))
     with pytest.raises(UserError, match="set normalization to none"):
         train_stacked(batches, "residual", 2, KMeansConfig(clusters=4, normalization="standardized"))
     quantizer = train_stacked(batches, "product", 3, KMeansConfig(clusters=4), SPEC)
     with pytest.raises(UserError, match=r"takes \(frames, 6\)"):
         quantizer.assign(ROWS[:, :5])
-    with pytest.raises(UserError, match="frame 1 of the features holds NaN"):
+    with pytest.raises(UserError, match=r"frame 1.*features holds NaN"):
         quantizer.assign(np.array([[0.0] * 6, [np.nan] * 6]))
     with pytest.raises(UserError, match="2 columns"):
         quantizer.reconstruct(np.zeros((3, 2), int))

@@ -155,10 +155,10 @@ def test_batches_depend_on_their_number_alone_and_crops_begin_on_the_grid(batche
 
 def test_what_is_no_whisper_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(UserError, match="cannot be loaded as an encoder"):
+    with pytest.raises(UserError, match=r"cannot.*loaded.*encoder"):
         read_whisper_encoder(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "hubert"}')
-    with pytest.raises(UserError, match="is a hubert model; give a Whisper model"):
+    with pytest.raises(UserError, match=r"hubert model.*give.*Whisper model"):
         read_whisper_encoder(tmp_path)
 
 

@@ -321,5 +321,5 @@ def test_words_whose_manifest_was_given_to_prepare_alone_are_refused_at_once(tmp
     write_manifest(tmp_path / "speech.jsonl", [row])
     worker = AlignWords(recipe.stage("words").config())
     worker.inputs = {"speech": tmp_path / "speech.jsonl"}
-    with pytest.raises(ConfigError, match=r"speech_manifest was set for prepare only.*: speech_manifest=FILE$"):
+    with pytest.raises(ConfigError, match=r"speech_manifest.*set.*prepare only.*: speech_manifest=FILE$"):
         worker.setup("cpu")

@@ -46,7 +46,7 @@ def test_a_password_is_asked_for_only_where_reading_needs_one(tmp_path: Path) ->
     from reportlab.lib.pdfencrypt import StandardEncryption
 
     locked = make_pdf(tmp_path / "a.pdf", [LINES], encrypt=StandardEncryption("secret", strength=128))
-    with pytest.raises(DocumentError, match="is encrypted; save a copy without a password"):
+    with pytest.raises(DocumentError, match=r"encrypted.*save.*copy without.*password"):
         read_document(locked)
     open_to_read = make_pdf(tmp_path / "b.pdf", [LINES], encrypt=StandardEncryption("", "owner", strength=128))
     assert "The boat came in" in read_document(open_to_read).text
@@ -123,7 +123,7 @@ def test_a_decompression_bomb_ends_in_a_sentence(tmp_path: Path) -> None:
 
 def test_limits_on_pages_characters_and_time(tmp_path: Path) -> None:
     path = make_pdf(tmp_path / "a.pdf", [LINES] * 3)
-    with pytest.raises(DocumentError, match="has 3 pages, more than 2"):
+    with pytest.raises(DocumentError, match=r"3 pages, more.*2"):
         read_document(path, limits=DocumentLimits(max_pages=2))
     with pytest.raises(DocumentError, match="more than 10 characters"):
         read_document(path, limits=DocumentLimits(max_characters=10))

@@ -184,7 +184,7 @@ def test_an_interrupted_run_goes_on_and_does_nothing_twice(settings, done, tmp_p
 
 def test_tasks_that_cannot_be_used_are_named(corpus, located, tmp_path):
     assert [task.name for task in read_task_folders(f"dialog_acts={corpus}, ner={corpus}")] == ["dialog-acts", "ner"]
-    with pytest.raises(ConfigError, match="give TASK=FOLDER with a task of sentiment"):
+    with pytest.raises(ConfigError, match=r"give TASK=FOLDER.*task.*sentiment"):
         read_task_folders(f"weather={corpus}")
     with pytest.raises(ConfigError, match="stands twice"):
         read_task_folders(f"ner={corpus},ner={corpus}")
@@ -194,7 +194,7 @@ def test_tasks_that_cannot_be_used_are_named(corpus, located, tmp_path):
         read_task_folders("")
     with pytest.raises(ConfigError, match=r"holds no blind\.jsonl"):
         read_task_folders(f"ner={corpus}")[0].split("blind")
-    with pytest.raises(ConfigError, match="localisation reads the frames of systems for ner"):
+    with pytest.raises(ConfigError, match=r"localisation reads.*frames.*systems.*ner"):
         read_task_folders(f"localisation={located}")
 
 

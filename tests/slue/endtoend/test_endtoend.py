@@ -113,7 +113,7 @@ def test_transcripts_are_marked_from_spans_and_from_phrases():
     assert marked_transcript(phrases, "combined") == "from % rome ] to % rome ]".replace(
         "%", SYMBOLS["combined"]["PLACE"]
     )
-    with pytest.raises(UserError, match=r"f:1: a: the phrase 'Oslo' is not in the text"):
+    with pytest.raises(UserError, match=r"f:1: a:.*phrase 'Oslo'.*not.*text"):
         marked_transcript(Row("a", "f:1", {"text": "from Rome", "ner": [["GPE", "Oslo"]]}))
     with pytest.raises(UserError, match="lacks entities"):
         marked_transcript(Row("a", "f:1", {"text": "from Rome"}))

@@ -108,9 +108,9 @@ def test_a_bigram_of_another_size_or_none_is_refused():
     made = quantizer()
     with pytest.raises(UserError, match=r"shape \(2, 2\)"):
         made.with_bigram(np.zeros((2, 2), np.float32), 1.0)
-    with pytest.raises(UserError, match=r"weight is 0\.5 and it has none"):
+    with pytest.raises(UserError, match=r"weight.*0\.5.*none"):
         made.at_price(0.0, 0.5)
-    with pytest.raises(UserError, match="weights bigram of the quantizer hold NaN"):
+    with pytest.raises(UserError, match=r"weights bigram.*quantizer hold NaN"):
         made.with_bigram(np.full((CLUSTERS, CLUSTERS), np.nan, np.float32), 1.0)
 
 
@@ -142,7 +142,7 @@ def test_a_folder_that_does_not_agree_with_itself_is_refused(tmp_path):
     quantizer().with_bigram(np.ones((CLUSTERS, CLUSTERS), np.float32), 1.0).save(tmp_path / "d")
     torn = read_arrays(tmp_path / "d" / "quantizer.safetensors")
     write_arrays(tmp_path / "d" / "quantizer.safetensors", {**torn, "bigram": np.ones((2, 2), np.float32)})
-    with pytest.raises(UserError, match=r"d: quantizer\.safetensors does not hold the head"):
+    with pytest.raises(UserError, match=r"d: quantizer\.safetensors.*not hold.*head"):
         load_quantizer(tmp_path / "d")
     quantizer().save(tmp_path / "a")
     quantizer(seed=1).save(tmp_path / "b")
@@ -172,7 +172,7 @@ def test_features_that_do_not_fit_are_refused():
         made.units(spoiled)
     assert made.units(np.zeros((0, DIM))).tolist() == []
     assert len(made.units(np.zeros((1, DIM)))) == 1
-    with pytest.raises(UserError, match="layer is '3' there and '4' here"):
+    with pytest.raises(UserError, match=r"layer.*'3'.*'4'"):
         made.check(msgspec.structs.replace(ENCODER, layer="4"))
     with pytest.raises(UserError, match="6 wide"):
         InvariantQuantizer(made.head, msgspec.structs.replace(ENCODER, dim=7), "t", 1)

@@ -224,7 +224,7 @@ def test_heads_may_begin_with_the_encoders_own_layers(speech, tmp_path):
 
     trained = outputs(recipe, tmp_path / "exp", "train") / "quantizers" / "layer-2"
     pack_folders(sorted(trained.glob("k-*/plain")), tmp_path / "packed")
-    with pytest.raises(UserError, match="the same for all 2 teachers; name one teacher, or have new clusters"):
+    with pytest.raises(UserError, match=r"same.*all 2 teachers.*name one teacher.*new clusters"):
         run_recipe(recipe, tmp_path / "exp", [*given, f"train.start={tmp_path / 'packed'}"], quiet=True, device="cpu")
     given += [f"train.start={tmp_path / 'packed'}", "train.invariant.next_round=clusters", "teachers={plain: {}}"]
     given += ["train.invariant.recluster_share=0.5", "train.invariant.epochs=[1]"]
@@ -240,7 +240,7 @@ def test_heads_may_begin_with_the_encoders_own_layers(speech, tmp_path):
     four = [load_quantizer(trained / f"k-{clusters}" / share) for clusters in (4, 9) for share in ("half", "all")]
     assert {each.network for each in four} == {unpack("4", tmp_path / "packed").network}
     assert len({each.head.leave.weight.detach().numpy().tobytes() for each in [*four, quantizer]}) == 5
-    with pytest.raises(UserError, match="has no quantizer '5'; it has 4, 9"):
+    with pytest.raises(UserError, match=r"no quantizer '5'.*4, 9"):
         run_recipe(recipe, tmp_path / "exp", [*given, "clusters=[5]"], quiet=True, device="cpu")
 
 
@@ -359,7 +359,7 @@ def test_recordings_that_cannot_be_measured_are_named(done, speech, tmp_path):
     assert measured.utterances == 1
     assert list(measured.left_out) == ["brief", "endless", "gone"]
     write_manifest(tmp_path / "m.jsonl", rows[1:])
-    with pytest.raises(UserError, match="no recording is left to measure"):
+    with pytest.raises(UserError, match=r"no recording.*left.*measure"):
         measure_ued({"units": codebook}, "log-mel", tmp_path / "m.jsonl", kinds=["shift"], device="cpu")
 
 

@@ -80,7 +80,7 @@ def test_a_part_that_cannot_be_read_is_not_kept_and_is_read_when_mended(part, tm
     for name in ("train", "test"):
         write_manifest(tmp_path / f"{name}.jsonl", gone if name == part else [there])
         given.append(f"{name}_manifest={tmp_path / f'{name}.jsonl'}")
-    with pytest.raises(UserError, match=rf"none of the 2 {part} recordings can be read; the first: .*(gone|lost)\.wav"):
+    with pytest.raises(UserError, match=rf"none.*2 {part} recordings.*read.*first:.*(gone|lost)\.wav"):
         run_recipe(recipe, tmp_path / "exp", given, stop=3, quiet=True, device="cpu")
     write_audio(tmp_path / "gone.wav", tone, 16_000)  # the other one is dropped
     assert run_recipe(recipe, tmp_path / "exp", given, stop=3, quiet=True, device="cpu") == 0

@@ -71,9 +71,9 @@ def test_an_interrupted_training_ends_with_the_same_weights(tmp_path):
 
 
 def test_settings_that_make_no_head_or_training_are_refused():
-    with pytest.raises(ConfigError, match=r"kernel is 4.*33 does not divide"):
+    with pytest.raises(ConfigError, match=r"kernel.*4.*33.*not divide"):
         HeadConfig(kernel=4, width=33)
-    with pytest.raises(ConfigError, match="1 or more for each round"):
+    with pytest.raises(ConfigError, match=r"1.*more.*each round"):
         InvariantConfig(epochs=(3, 0))
     with pytest.raises(ConfigError, match="price is -1"):
         InvariantConfig(price=-1)
@@ -88,7 +88,7 @@ def test_what_cannot_be_learnt_from_is_counted_or_refused(tmp_path):
     often = {item: [*names, *names[1:]] for item, names in versions.items()}
     repeated = train_invariant([codebook], often, store.__getitem__, config, tmp_path / "often")
     assert (repeated.left_out, repeated.versions) == ([1], 18)
-    with pytest.raises(UserError, match="no item has features of changed audio"):
+    with pytest.raises(UserError, match=r"no item.*features.*changed audio"):
         train_invariant([codebook], {"0": ["0"]}, store.__getitem__, config, tmp_path / "b")
     with pytest.raises(UserError, match="which encoder"):
         train_invariant([Codebook(np.eye(DIM), None)], versions, store.__getitem__, config, tmp_path / "c")
@@ -218,9 +218,9 @@ def test_new_units_may_be_learned_on_a_network_that_stays(tmp_path):
         tmp_path / "c", start=made[:1],
     )  # fmt: skip
     assert again.quantizers[0].network != made[0].network  # all of it learns again
-    with pytest.raises(UserError, match="units alone are learned on a network that was trained before"):
+    with pytest.raises(UserError, match=r"units alone.*learned.*network.*trained before"):
         train_invariant([codebook] * 2, versions, store.__getitem__, config, tmp_path / "d")
-    with pytest.raises(ConfigError, match="next_round fresh has no network to learn them on"):
+    with pytest.raises(ConfigError, match=r"next_round fresh.*no network.*learn"):
         InvariantConfig(learns="units")
 
 
@@ -229,7 +229,7 @@ def test_each_quantizer_may_have_its_own_price(tmp_path):
     config = InvariantConfig(SMALL, epochs=(1,), batch_frames=400, price=(0.5, 0.25))
     result = train_invariant([codebook, codebook], versions, store.__getitem__, config, tmp_path)
     assert [made.spec.price for made in result.quantizers] == [0.5, 0.25]
-    with pytest.raises(UserError, match="price has 2 numbers and there are 1 teachers"):
+    with pytest.raises(UserError, match=r"price.*2 numbers.*1 teachers"):
         train_invariant([codebook], versions, store.__getitem__, config, tmp_path)
     with pytest.raises(ConfigError, match="price is -1"):
         InvariantConfig(price=(0.5, -1))
@@ -258,10 +258,10 @@ def test_without_rounds_what_is_there_is_read_anew(tmp_path):
     np.testing.assert_array_equal(
         read.bigram, estimate_bigram([priced.assign(store[name]) for name in versions], CLUSTERS)
     )
-    with pytest.raises(UserError, match="no rounds of training and nothing to start from"):
+    with pytest.raises(UserError, match=r"no rounds.*training.*nothing.*start"):
         train_invariant([codebook], versions, store.__getitem__, config, tmp_path)
     wrong = msgspec.structs.replace(config, bigram_weight=(0.1, 0.2))
-    with pytest.raises(UserError, match="bigram_weight has 2 numbers and there are 1 teachers"):
+    with pytest.raises(UserError, match=r"bigram_weight.*2 numbers.*1 teachers"):
         train_invariant([codebook], versions, store.__getitem__, wrong, tmp_path, start=start)
     with pytest.raises(ConfigError, match="bigram_weight is -1"):
         InvariantConfig(bigram_weight=-1)
@@ -304,7 +304,7 @@ def test_clusters_may_be_sought_from_several_seeds(tmp_path):
         [quantizer()], [Smoothing()], list(versions), store.__getitem__, tmp_path / "b", 11, lambda line: None
     )
     np.testing.assert_array_equal(alone.codebook.centroids, other.codebook.centroids)  # the seeds are added up
-    with pytest.raises(ConfigError, match="recluster_seed is -1, it must be 0 or more"):
+    with pytest.raises(ConfigError, match=r"recluster_seed.*-1.*must.*0.*more"):
         InvariantConfig(recluster_seed=-1)
 
 
@@ -346,9 +346,9 @@ def test_a_reading_that_is_stopped_gives_nothing(tmp_path):
 def test_shares_that_are_not_one_for_each_teacher_are_refused(tmp_path):
     codebook, store, versions = planted(4)
     config = InvariantConfig(SMALL, next_round="clusters", recluster_share=(0.1, 0.2))
-    with pytest.raises(UserError, match="has 2 numbers and there are 1 teachers"):
+    with pytest.raises(UserError, match=r"2 numbers.*1 teachers"):
         train_invariant([codebook], versions, store.__getitem__, config, tmp_path)
-    with pytest.raises(ConfigError, match=r"recluster_share is 1\.5, it must lie from 0 to 1"):
+    with pytest.raises(ConfigError, match=r"recluster_share.*1\.5.*must lie.*0 to 1"):
         InvariantConfig(SMALL, recluster_share=(0.1, 1.5))
 
 
