@@ -61,12 +61,12 @@ OLDEST ?= 3.10
 NEWEST ?= 3.13
 test-oldest: | $(BIN)/python  ## Run the fast tests on Python 3.10 with the oldest libraries that are allowed
 	$(BIN)/uv venv -q --allow-existing --python $(OLDEST) .venv-oldest
-	$(BIN)/uv pip install -q --resolution lowest-direct --python .venv-oldest/bin/python -e '.[dev]'
+	$(BIN)/uv pip install -q --resolution lowest-direct --python .venv-oldest/bin/python -e '.[test]'
 	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n auto --dist loadgroup -m 'not slow'
 
 test-newest: | $(BIN)/python  ## Run the fast tests on Python 3.13 with the newest libraries
 	$(BIN)/uv venv -q --allow-existing --python $(NEWEST) .venv-newest
-	$(BIN)/uv pip install -q --upgrade --python .venv-newest/bin/python -e '.[dev]'
+	$(BIN)/uv pip install -q --upgrade --python .venv-newest/bin/python -e '.[test]'
 	OMP_NUM_THREADS=1 .venv-newest/bin/python -m pytest -n auto --dist loadgroup -m 'not slow'
 
 bench: $(VENV)/.bench  ## Run the benchmarks and write benchmarks/RESULTS.md

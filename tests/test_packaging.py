@@ -49,7 +49,7 @@ def imported() -> dict[str, str]:
 
 def test_every_library_that_is_imported_is_declared():
     declared = table()
-    users = {extra: libraries for extra, libraries in declared.items() if extra not in ("dev", "docs", "bench")}
+    users = {extra: libraries for extra, libraries in declared.items() if extra not in ("test", "dev", "docs", "bench")}
     known = {library for libraries in users.values() for library in libraries}
     distributions = packages_distributions()
     wrong = []

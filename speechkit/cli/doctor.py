@@ -81,16 +81,16 @@ def _torch() -> Finding:
 
 
 def _torchaudio() -> Finding:
-    """Only tests and benchmarks use it; a build for another torch than the one beside it does not load."""
+    """Nothing here needs it, but transformers loads it where it is, and fails with it."""
     found = _version("torchaudio")
-    detail = f"torchaudio {found} beside torch {_version('torch')}"
     if found is None:
-        return Finding("torchaudio", "missing", "not installed; nothing here but tests and benchmarks uses it")
-    message = _failure("import torchaudio, torchaudio.functional")
+        return Finding("torchaudio", "missing", "not installed; nothing but an oracle of the tests needs it")
+    detail = f"{found} beside torch {_version('torch')}"
+    message = _failure("import torchaudio.functional")
     if message is None:
-        return Finding("torchaudio", "ok", f"{detail} loads")
-    detail += f" does not load ({message}); only tests and benchmarks here use it"
-    return Finding("torchaudio", "missing", detail, "pip uninstall torchaudio; or install 2.11.0, built as torch is")
+        return Finding("torchaudio", "ok", detail)
+    detail += f" does not load, so models of transformers do not either: {message}"
+    return Finding("torchaudio", "wrong", detail, "pip uninstall torchaudio")
 
 
 def _libraries() -> list[Finding]:
