@@ -1,16 +1,197 @@
-"""Prepare recordings and pre-train an encoder on them: stages 1 to 3."""
+"""Prepare recordings and pre-train an encoder on them: stages 1 to 3, each with its settings before its function."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from speechkit.augment.waveforms import AugmentConfig
 from speechkit.data.records import Utterance
-from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+from speechkit.encoders.pretraining.families import Family, FamilyConfig
+from speechkit.errors import ConfigError, UserError
+from speechkit.pipeline import (
+    NEUTRAL,
+    SHARED,
+    Context,
+    Interrupted,
+    Output,
+    Recipe,
+    Resources,
+    Stage,
+    external,
+    model,
+    stage,
+)
+from speechkit.training import TrainingConfig
 
-from .config import PrepareConfig, TargetsConfig, TrainConfig
-from .stages import prepare, train_encoder
-from .targets import make_targets
+if TYPE_CHECKING:
+    from speechkit.encoders.pretraining.batches import WaveformBatches
+    from speechkit.training import Objective
 
-TRAIN = external("train_manifest", schema=Utterance)
-DEV = external("dev_manifest", schema=Utterance)
+MANIFESTS = ("train_manifest", "dev_manifest")
+# The audio of later stages is where the manifests of the first one say.
+TRAIN, DEV = (external(field, schema=Utterance, of="prepare") for field in MANIFESTS)
+
+
+class PrepareConfig(msgspec.Struct, frozen=True):
+    """Which recordings to learn from; ``dev_manifest`` only to look how training goes.
+
+    ``check_audio`` reads every recording once, to drop what cannot be read; without it, training stops there.
+    """
+
+    train_manifest: Annotated[str | None, SHARED] = None
+    dev_manifest: Annotated[str | None, SHARED] = None
+    min_seconds: float = 1.0
+    check_audio: bool = True
+
+
+def prepare(context: Context) -> None:
+    """Drop what is too short to learn from or cannot be read: one such recording would end days of training.
+
+    Raises:
+        ConfigError: if a manifest is not given.
+        UserError: if nothing is left of one.
+        Interrupted: if the user asked to stop.
+    """
+    config = context.config
+    for field in MANIFESTS:
+        if getattr(config, field) is None:
+            raise ConfigError(f"{field} is not set; run with {field}=FILE.jsonl")
+    rows = {field: list(context.read(field)) for field in MANIFESTS}
+    done, total = 0, sum(map(len, rows.values()))
+    for field, output in zip(MANIFESTS, ("train.jsonl", "dev.jsonl"), strict=True):
+        kept, reasons = [], []
+        for row in rows[field]:
+            reason = _why_unfit(row, Path(context.inputs[field]), config)
+            if reason is None:
+                kept.append(row)
+            else:
+                context.drop(row.id, *reason)
+                reasons.append(f"the first one, {row.id}: {': '.join(reason)}")
+            done += 1
+            context.progress.update(done, total)
+            if context.interrupted:
+                raise Interrupted
+        if not kept:
+            raise UserError(
+                f"{context.inputs[field]}: none of {len(rows[field])} recordings can be learnt from; "
+                + (reasons[0] if reasons else "give a manifest with rows")
+            )
+        context.write(output, kept)
+
+
+def _why_unfit(row: Utterance, manifest: Path, config: PrepareConfig) -> tuple[str, str] | None:
+    """The reason and its detail why a recording cannot be learnt from; None if it can."""
+    from speechkit.data import audio_path
+    from speechkit.data.audio import why_unreadable
+
+    if row.duration < config.min_seconds:
+        return "too_short", f"{row.duration:.2f} s"
+    if config.check_audio and (reason := why_unreadable(audio_path(manifest, row), row)):
+        return "unreadable_audio", reason
+    return None
+
+
+class TargetsConfig(msgspec.Struct, frozen=True):
+    """What the predictive family predicts: clusters of an encoder's frames; the other families need none.
+
+    The first iteration takes ``mfcc`` and 100 clusters, a second one the first one's folder, a middle layer and 500.
+    """
+
+    family: Annotated[Family, SHARED] = "predictive"
+    encoder: str = "mfcc"
+    layer: int | None = None
+    clusters: int = 100
+    sampled_frames: int = 300_000
+    passes: int = 10
+
+
+def make_targets(context: Context) -> None:
+    """Cluster the training frames by k-means and write the cluster of each, and of each held-out one."""
+    from speechkit.encoders import load_encoder
+    from speechkit.encoders.pretraining.targets import cluster_frames, no_targets
+
+    config, path = context.config, context.output("targets.safetensors")
+    if config.family != "predictive":
+        no_targets(path)
+        context.say(f"the {config.family} family has no targets")
+        return
+    train, held_out = (
+        [(row, context.inputs[f"{part}_manifest"]) for row in context.read(part)] for part in ("train", "dev")
+    )
+    used = cluster_frames(
+        load_encoder(config.encoder, layer=config.layer, device=context.device),
+        train,
+        held_out,
+        path,
+        clusters=config.clusters,
+        sampled_frames=config.sampled_frames,
+        passes=config.passes,
+        seed=context.seed,
+        progress=context.progress.update,
+    )
+    context.say(f"{used} of {config.clusters} clusters are in use")
+
+
+class TrainConfig(FamilyConfig, frozen=True):
+    """The family, the encoder and its training.
+
+    Attributes:
+        half: store float16.
+        batch_seconds: of crops, those of the longest times their number.
+        crop_seconds: longer recordings give a piece of this length.
+        damage: what is done to the crops.
+        processes: of this machine that train together, 0: one for each GPU. A step takes ``loop.accumulation`` batches
+            from each.
+        judged_batches: of ``dev_manifest``.
+    """
+
+    family: Annotated[Family, SHARED] = "predictive"
+    half: bool = False
+    batch_seconds: float = 40.0
+    crop_seconds: float = 10.0
+    damage: AugmentConfig = AugmentConfig(speed=0.0, room=0.2, noise=0.4, noise_db=(5.0, 25.0), gain_db=(0.0, 0.0))
+    processes: Annotated[int, msgspec.Meta(ge=0)] = 1
+    judged_batches: Annotated[int, NEUTRAL] = 10
+    tensorboard: Annotated[bool, NEUTRAL] = False
+    loop: TrainingConfig = TrainingConfig(learning_rates=(5e-4,))
+
+
+def train(context: Context) -> None:
+    """Train for as long as the configuration says; an interrupted run goes on from its checkpoint."""
+    from speechkit.training import train_stage
+
+    config = context.config
+    train_stage(context, objective, config.loop, processes=config.processes, tensorboard=config.tensorboard)
+
+
+def objective(context: Context) -> Objective:
+    """The chosen family on the recordings."""
+    from speechkit.augment.waveforms import augment_waveform
+    from speechkit.encoders.pretraining.batches import WaveformBatches
+    from speechkit.encoders.pretraining.families import make_family
+    from speechkit.encoders.pretraining.objective import pretraining
+
+    config: TrainConfig = context.config
+    rows = {part: list(context.read(part)) for part in ("train", "dev")}
+
+    def batches(part: str, first_item: int) -> WaveformBatches:
+        return WaveformBatches(
+            rows[part],
+            context.inputs[f"{part}_manifest"],
+            config.batch_seconds,
+            config.crop_seconds,
+            config.loop.seed,
+            lambda waveform, generator: augment_waveform(waveform, config.damage, generator),
+            first_item,
+        )
+
+    training, judged = batches("train", 0), batches("dev", len(rows["train"]))
+    family = make_family(config, training, context.inputs["targets"], config.loop.seed)
+    return pretraining(family, training, lambda folder: family.save(folder, config.half), judged, config.judged_batches)
+
 
 recipe = Recipe(
     "ssl_pretrain",
@@ -19,7 +200,7 @@ recipe = Recipe(
             number=1,
             name="prepare",
             run=prepare,
-            inputs=(TRAIN, DEV),
+            inputs=tuple(external(field, schema=Utterance) for field in MANIFESTS),
             outputs=(
                 Output("train.jsonl", schema=Utterance, min_records=1),
                 Output("dev.jsonl", schema=Utterance, min_records=1),
@@ -39,7 +220,7 @@ recipe = Recipe(
         Stage(
             number=3,
             name="train",
-            run=train_encoder,
+            run=train,
             inputs=(
                 stage("prepare", "train.jsonl"),
                 stage("prepare", "dev.jsonl"),

@@ -14,18 +14,15 @@ from safetensors.torch import save_file
 from speechkit.data import write_manifest
 from speechkit.data.manifest import read_manifest
 from speechkit.encoders import load_encoder
+from speechkit.encoders.pretraining import targets
+from speechkit.encoders.pretraining.families import FamilyConfig, contrastive, new_encoder
 from speechkit.errors import UserError
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.pipeline.discover import recipe_module
 from speechkit.shipped import load_module
 
-targets = recipe_module("ssl_pretrain", "targets")
-TrainConfig = recipe_module("ssl_pretrain", "config").TrainConfig
 recipe = recipe_module("ssl_pretrain").recipe
 pieces = load_module(Path(__file__).parents[3] / "scripts", "speech_manifests").pieces
-_stages = recipe_module("ssl_pretrain", "stages")
-contrastive = _stages.contrastive
-new_encoder = _stages.new_encoder
 
 TINY = Path(__file__).resolve().parents[3] / "recipes" / "ssl_pretrain" / "conf" / "tiny.yaml"
 
@@ -113,7 +110,7 @@ def test_a_second_iteration_takes_its_targets_from_the_first_encoder(manifests, 
 def test_a_sample_for_clusters_comes_from_few_recordings_and_targets_are_of_all(manifests, tmp_path, monkeypatch):
     encoded, heard = targets.encoded, []
     monkeypatch.setattr(
-        targets, "encoded", lambda encoder, rows, context: heard.append(len(rows)) or encoded(encoder, rows, context)
+        targets, "encoded", lambda encoder, rows, progress: heard.append(len(rows)) or encoded(encoder, rows, progress)
     )
     given = ["family=predictive", "targets.sampled_frames=60", "targets.clusters=20"]
     run_recipe(recipe, tmp_path, overrides=[*manifests, *given], config_files=[TINY], device="cpu", stop=2)
@@ -128,20 +125,20 @@ def test_a_sample_for_clusters_comes_from_few_recordings_and_targets_are_of_all(
 def test_training_goes_on_in_single_precision_from_what_is_stored_in_half(manifests, tmp_path):
     assert run(tmp_path / "first", manifests, "family=contrastive", "train.half=true") == 0
     first = outputs(recipe, tmp_path / "first", "train") / "model"
-    config = TrainConfig(init=str(first))
+    config = FamilyConfig(init=str(first))
     assert {value.dtype for value in new_encoder(config).parameters()} == {torch.float32}
     assert run(tmp_path / "second", manifests, "family=predictive", f"train.init={first}") == 0
 
 
 def test_an_encoder_to_go_on_from_is_whole_but_for_heads(tmp_path):
-    encoder = new_encoder(TrainConfig(size="tiny"))
+    encoder = new_encoder(FamilyConfig(size="tiny"))
     encoder.save_pretrained(tmp_path)
-    assert contrastive(TrainConfig(init=str(tmp_path))).network.network.quantizer.codevectors.std() > 0
+    assert contrastive(FamilyConfig(init=str(tmp_path)), 0).network.network.quantizer.codevectors.std() > 0
     weights = {key: value for key, value in encoder.state_dict().items() if "encoder.layers.0." not in key}
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    for build in (new_encoder, contrastive):
+    for build in (new_encoder, lambda config: contrastive(config, 0)):
         with pytest.raises(UserError, match=r"train\.init=.*: its weights lack (wav2vec2\.)?encoder\.layers\.0\."):
-            build(TrainConfig(init=str(tmp_path)))
+            build(FamilyConfig(init=str(tmp_path)))
 
 
 def test_what_is_missing_is_named(manifests, tmp_path):
