@@ -29,7 +29,7 @@ class Progress(msgspec.Struct, forbid_unknown_fields=True):
         seconds: of training so far.
         sums: by name in order, of what is logged since the last line; None where it is not finite.
         summed: how many steps they are of.
-        strange: steps in a row whose gradients were not finite.
+        nonfinite_steps: steps in a row whose gradients were not finite.
         evaluated: the step of the last evaluation.
         history: of early stopping.
         metrics_lines: lines of ``metrics.jsonl``.
@@ -42,7 +42,7 @@ class Progress(msgspec.Struct, forbid_unknown_fields=True):
     seconds: float = 0.0
     sums: list[tuple[str, float | None]] = []
     summed: int = 0
-    strange: int = 0
+    nonfinite_steps: int = 0
     evaluated: int = 0
     history: list[float] = []
     metrics_lines: int = 0

@@ -50,7 +50,7 @@ class EarlyStopping:
         costs = self._costs
         return len(costs) - 1 - costs.index(min(costs)) >= self._patience
 
-    def look(self, values: dict[str, float], network: nn.Module, folder: Path) -> None:
+    def update(self, values: dict[str, float], network: nn.Module, folder: Path) -> None:
         """Take in an evaluation; weights that are the best so far are kept as ``folder/best.safetensors``.
 
         Raises:

@@ -26,7 +26,7 @@ from speechkit.training.config import TrainingConfig, mixed_precision, rate_fact
 from speechkit.training.metrics_log import MetricsLog
 from speechkit.training.objective import Batch, LossFunction, Objective, Turn, to_device
 
-MOST_STRANGE_STEPS = 20
+MAX_NONFINITE_STEPS = 20
 
 
 def train(
@@ -137,7 +137,7 @@ def train(
             with average.applied(network), torch.no_grad():
                 values = objective.evaluate(network)
                 if stopping is not None:
-                    stopping.look(values, network, folder)
+                    stopping.update(values, network, folder)
             torch.set_rng_state(generator)
             metrics.write(state.step, values)
             log(_line(state.step, values))
@@ -165,10 +165,10 @@ def train(
             for learner in learners:
                 norm = learner.step(accelerator, batches, factor, add)
                 finite = finite and math.isfinite(norm)
-            state.strange = 0 if finite else state.strange + 1
-            if state.strange == MOST_STRANGE_STEPS:
+            state.nonfinite_steps = 0 if finite else state.nonfinite_steps + 1
+            if state.nonfinite_steps == MAX_NONFINITE_STEPS:
                 raise UserError(
-                    f"the gradient was not finite for {MOST_STRANGE_STEPS} steps; lower the learning rates "
+                    f"the gradient was not finite for {MAX_NONFINITE_STEPS} steps; lower the learning rates "
                     "or fix the data"
                 )
             state.step += 1
@@ -248,10 +248,10 @@ class _Learner:
         """One optimiser step on some micro-batches, left out where the gradient is not finite; returns its norm."""
         for group, peak in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = peak * factor
-        for place, (number, batch) in enumerate(batches, start=1):
+        for index, (number, batch) in enumerate(batches, start=1):
             # The same numbers for this batch in any layout of processes and after any interruption.
             torch.manual_seed((self._config.seed * 1_000_003 + number + (self._number << 48)) % 2**63)
-            local = place < self._config.accumulation and isinstance(self._loss, DistributedDataParallel)
+            local = index < self._config.accumulation and isinstance(self._loss, DistributedDataParallel)
             with self._alone(), self._loss.no_sync() if local else nullcontext(), accelerator.autocast():  # type: ignore[operator]
                 loss, values = self._loss(batch)
                 accelerator.backward(loss)
@@ -292,7 +292,7 @@ def _line(step: int, values: dict[str, float]) -> str:
 
 
 def _same_settings(stored: dict[str, Any], current: dict[str, Any], checkpoint: Path) -> None:
-    """What changes the result must agree; how often to log, look and save may differ."""
+    """What changes the result must agree; how often to log, evaluate and save may differ."""
     free = {"log_every", "evaluate_every", "save_every", "keep_checkpoints"}
     names = sorted(
         name

@@ -12,19 +12,19 @@ from speechkit.errors import UserError
 from speechkit.training import EarlyStopping, Objective, TrainingConfig, Turn, train
 
 
-def look_at(stopping, model, values, folder):
+def evaluate_at(stopping, model, values, folder):
     for value in values:
         with torch.no_grad():
             model.weight.fill_(value)
-        stopping.look({"loss": value}, model, folder)
+        stopping.update({"loss": value}, model, folder)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_two_looks_without_a_new_best_end_the_run_and_the_best_weights_come_back(tmp_path, sign):
+def test_two_evaluations_without_a_new_best_end_the_run_and_the_best_weights_come_back(tmp_path, sign):
     stopping, model = EarlyStopping("loss", 2, higher_is_better=sign < 0), nn.Linear(2, 1)
-    look_at(stopping, model, [sign * 3.0, sign * 2.0, sign * 2.5], tmp_path)
+    evaluate_at(stopping, model, [sign * 3.0, sign * 2.0, sign * 2.5], tmp_path)
     assert not stopping.over
-    look_at(stopping, model, [math.nan], tmp_path)
+    evaluate_at(stopping, model, [math.nan], tmp_path)
     assert stopping.over
     assert stopping.best == sign * 2.0
     stopping.restore(model, tmp_path)
@@ -33,7 +33,7 @@ def test_two_looks_without_a_new_best_end_the_run_and_the_best_weights_come_back
 
 def test_no_patience_is_endless(tmp_path):
     endless = EarlyStopping("loss", 0)
-    look_at(endless, nn.Linear(2, 1), [1.0, 2.0, 3.0], tmp_path)
+    evaluate_at(endless, nn.Linear(2, 1), [1.0, 2.0, 3.0], tmp_path)
     assert not endless.over
 
 

@@ -119,7 +119,11 @@ def generative(config: FamilyConfig) -> Any:
     from speechkit.encoders.pretraining.generative import GenerativeObjective
 
     if config.init is not None:
-        if model_type(config.init) != "speechkit-autoregressive":
+        try:
+            kind = model_type(config.init)
+        except UserError as error:
+            raise ConfigError(f"train.init={config.init}: {error}") from error
+        if kind != "speechkit-autoregressive":
             raise ConfigError(f"train.init={config.init}: is no generative encoder; give the folder of one")
         return GenerativeObjective(AutoregressiveModel.from_pretrained(config.init))
     width = {"tiny": 32, "small": 512, "base": 1024}[config.size]

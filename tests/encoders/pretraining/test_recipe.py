@@ -133,7 +133,7 @@ def test_training_goes_on_in_single_precision_from_what_is_stored_in_half(manife
 def test_an_encoder_to_go_on_from_is_whole_but_for_heads(tmp_path):
     encoder = new_encoder(FamilyConfig(size="tiny"))
     encoder.save_pretrained(tmp_path)
-    assert contrastive(FamilyConfig(init=str(tmp_path)), 0).network.network.quantizer.codevectors.std() > 0
+    assert contrastive(FamilyConfig(init=str(tmp_path)), 0).network.quantizer.codevectors.std() > 0
     weights = {key: value for key, value in encoder.state_dict().items() if "encoder.layers.0." not in key}
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     for build in (new_encoder, lambda config: contrastive(config, 0)):
