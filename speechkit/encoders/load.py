@@ -71,6 +71,12 @@ def load_speech_encoder(
     if trainable and not family.has_weights:
         raise ConfigError(f"{name_or_path} has no weights; name an encoder that has")
     model = family.load(name, layer, compat)
+    if layer is not None:
+        if not model.num_layers and layer:
+            raise ConfigError(f"{name_or_path} has no layers to choose from; leave layer out")
+        if not 0 <= layer <= model.num_layers:
+            raise ConfigError(f"{name_or_path}: has layers 0 to {model.num_layers}, not {layer}")
+        model.truncate(layer)
     if trainable and not model.trainable:
         raise UserError(
             f"{name_or_path}: a {family.name} encoder can be used frozen only; choose one of wav2vec2's kind"

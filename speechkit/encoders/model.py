@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -16,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from speechkit.encoders.spec import EncoderSpec
-from speechkit.errors import UserError
 
 Float = NDArray[np.float32]
 ALL = slice(None)
@@ -26,7 +24,7 @@ LAST = slice(-1, None)
 class SpeechEncoder(nn.Module, ABC):
     """A speech encoder; an item gives the same hidden states alone and in a padded batch.
 
-    A family is a subclass in `speechkit.encoders.families`, which implements `forward` and `truncate`.
+    A family is a subclass in `speechkit.encoders.families`; it implements `forward`.
 
     Args:
         spec: of the last layer; its sample rate and hop are those of the checkpoint.
@@ -54,9 +52,9 @@ class SpeechEncoder(nn.Module, ABC):
             the layers wanted, each (B, T, D), whose frames behind an item's end mean nothing; and frames (B,).
         """
 
-    @abstractmethod
     def truncate(self, layer: int) -> None:
-        """Without the layers above ``layer``, which then cost neither time nor memory; changes this encoder."""
+        """Leave out the layers above ``layer``, which a family with many layers then does not compute, either."""
+        self.spec, self.dims = self.layer_spec(layer), self.dims[: layer + 1]
 
     @property
     def num_layers(self) -> int:
@@ -88,10 +86,6 @@ class SpeechEncoder(nn.Module, ABC):
     def layer_spec(self, layer: int) -> EncoderSpec:
         """The spec of one layer."""
         return msgspec.structs.replace(self.spec, layer=str(layer), dim=self.dims[layer])
-
-    def save(self, folder: Path, half: bool = False) -> None:
-        """Write the folder that `speechkit.encoders.load_encoder` reads; ``half``: in float16."""
-        raise UserError(f"{self.spec.model}: has no weights to write into {folder}; name it instead")
 
 
 def standardised(waveform: Float) -> Float:

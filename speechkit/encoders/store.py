@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -235,7 +235,7 @@ class FeatureStore:
         self, source: str | Path, layers: int | Sequence[int] | Literal["all"] | None = None, part: str | None = None
     ) -> None:
         self.folder = Path(source)
-        self._source: _Source = _Records(self.folder, part) if self.folder.suffix == ".jsonl" else _Shards(self.folder)
+        self._source = _Records(self.folder, part) if self.folder.suffix == ".jsonl" else _Shards(self.folder)
         stored = stored_layers(self._source.spec)
         if layers == "all":
             if not self._source.spec.layer.startswith("all:"):
@@ -328,16 +328,6 @@ class FeatureStore:
             raise UserError(f"{self.folder}: holds no features of {name!r}; write them, or take its manifest")
 
 
-class _Source(Protocol):
-    """Where stored frames lie; ``frames`` counts those of each item, in order."""
-
-    spec: EncoderSpec
-    frames: dict[str, int]
-
-    def read(self, id: str, layer: int | None, begin: int, end: int | None) -> NDArray[Any]:  # noqa: A002
-        """Frames of an item in one layer, or in all side by side."""
-
-
 class _Records:
     """The records and arrays of an encode stage, read one by one."""
 
@@ -354,7 +344,7 @@ class _Records:
         self.spec = layers_spec(rows[0].encoder, self._layers) if len(self._layers) > 1 else rows[0].encoder
 
     def read(self, id: str, layer: int | None, begin: int, end: int | None) -> NDArray[Any]:  # noqa: A002
-        """See `_Source`."""
+        """Frames of an item in one layer, or in all side by side."""
         from speechkit.pipeline.arrays import read_record_arrays
 
         references = [self._rows[id, each].features or "" for each in (self._layers if layer is None else [layer])]
@@ -383,7 +373,7 @@ class _Shards:
         self._columns |= {layer: slice(n * width, (n + 1) * width) for n, layer in enumerate(layers)}
 
     def read(self, id: str, layer: int | None, begin: int, end: int | None) -> NDArray[Any]:  # noqa: A002
-        """See `_Source`; a read-only view of the mapped file."""
+        """See `_Records`; a read-only view of the mapped file."""
         place = self._places[id]
         if place.shard not in self._mapped:
             path = inside(self._folder, self._index.shards[place.shard])

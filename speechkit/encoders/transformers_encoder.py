@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import abstractmethod
-from pathlib import Path
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from speechkit.encoders.checkpoint import load_whole
 from speechkit.encoders.layers import capture_hidden_states, truncate_layers
-from speechkit.encoders.model import ALL, SpeechEncoder, unpadded
+from speechkit.encoders.model import ALL, LAST, SpeechEncoder, unpadded
 from speechkit.encoders.spec import EncoderSpec
-from speechkit.errors import ConfigError, UserError
+from speechkit.errors import UserError
 
 
 class TransformersEncoder(SpeechEncoder):
@@ -64,7 +64,8 @@ class TransformersEncoder(SpeechEncoder):
         self, waveforms: Tensor, lengths: Tensor, layers: slice = ALL, **options: Any
     ) -> tuple[list[Tensor], Tensor]:
         """See `SpeechEncoder`; options are those of the family."""
-        with capture_hidden_states(self.transformer) as states:
+        alone = layers == LAST and self.num_layers > 0
+        with nullcontext(list[Tensor]()) if alone else capture_hidden_states(self.transformer) as states:
             if self.spec.compat:
                 last, frames = self._stock(waveforms, lengths)
             else:
@@ -77,7 +78,7 @@ class TransformersEncoder(SpeechEncoder):
     def truncate(self, layer: int) -> None:
         """See `SpeechEncoder`."""
         truncate_layers(self.transformer, layer, self.final_norm)
-        self.spec, self.dims = self.layer_spec(layer), self.dims[: layer + 1]
+        super().truncate(layer)
 
     def _stock(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         if self.extractor is None:
@@ -122,22 +123,6 @@ def load_transformers(name: str, layer: int | None, *, needs_extractor: bool) ->
             raise UserError(f"{name}: has no preprocessor_config.json, which says how its features are made") from None
         extractor = None
     return network, extractor, weights_digest(network)
-
-
-def checked_layer(name: str, layer: int | None, total: int) -> int:
-    """The layer that is asked for, the last when None.
-
-    Raises:
-        ConfigError: if it is not there.
-    """
-    if layer is not None and not 0 <= layer <= total:
-        raise ConfigError(f"{name}: has layers 0 to {total}, not {layer}")
-    return total if layer is None else layer
-
-
-def checkpoint_spec(name: str, family: str, weights: str, normalization: str, dim: int, **fields: Any) -> EncoderSpec:
-    """The spec of a checkpoint; the layer is filled in where it is known."""
-    return EncoderSpec(f"{family} {Path(name).name}".rstrip(), weights, "", normalization, dim, **fields)
 
 
 def weights_digest(model: nn.Module) -> str:

@@ -14,12 +14,12 @@ from speechkit.errors import UserError
 class Load(Protocol):
     """Builds an encoder from a checkpoint.
 
-    ``layer`` is the last one that is wanted, all when None; ``compat`` asks for the stock computation where that
-    differs. Raises UserError if the checkpoint cannot be loaded or has no such layer.
+    A checkpoint may lack what stands above ``layer``, where that is given; ``compat`` asks for the stock computation
+    where that differs. Raises UserError if it cannot be loaded.
     """
 
     def __call__(self, name: str, layer: int | None, compat: bool) -> SpeechEncoder:
-        """The encoder of a hub id or folder."""
+        """The encoder of a hub id or folder, with all layers."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from speechkit.encoders.families import register
 from speechkit.encoders.families.signal_features import SignalFeatures
 from speechkit.encoders.model import ALL, SpeechEncoder, item_states, unpadded
-from speechkit.encoders.transformers_encoder import checked_layer
 from speechkit.errors import UserError
 from speechkit.io.hashing import digest_file
 
@@ -111,7 +110,7 @@ class AutoregressiveEncoder(SpeechEncoder):
 
     def truncate(self, layer: int) -> None:
         """See `SpeechEncoder`."""
-        self.spec, self.dims = self.layer_spec(layer), self.dims[: layer + 1]
+        super().truncate(layer)
         self.model.layers = self.model.layers[:layer]
 
 
@@ -119,8 +118,5 @@ class AutoregressiveEncoder(SpeechEncoder):
 def load(name: str, layer: int | None, compat: bool) -> SpeechEncoder:
     """A folder that `AutoregressiveModel.save_pretrained` wrote; see `speechkit.encoders.families.Load`."""
     folder = Path(name)
-    encoder = AutoregressiveEncoder(
-        AutoregressiveModel.from_pretrained(folder), folder.name, digest_file(folder / "model.safetensors")
-    )
-    encoder.truncate(checked_layer(name, layer, encoder.num_layers))
-    return encoder
+    model = AutoregressiveModel.from_pretrained(folder)
+    return AutoregressiveEncoder(model, folder.name, digest_file(folder / "model.safetensors"))

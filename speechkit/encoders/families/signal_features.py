@@ -12,7 +12,6 @@ from torch import Tensor
 from speechkit.encoders.families import register
 from speechkit.encoders.model import ALL, Float, SpeechEncoder, item_states, unpadded
 from speechkit.encoders.spec import EncoderSpec
-from speechkit.errors import ConfigError
 
 FFT_SAMPLES = 512
 SAMPLE_RATE = 16_000
@@ -38,9 +37,6 @@ class SignalFeatures(SpeechEncoder):
         """See `SpeechEncoder`; each item alone, on the processor."""
         items = [[torch.from_numpy(self.frames(item))][layers] for item in unpadded(waveforms, lengths)]
         return item_states(items, self.device)
-
-    def truncate(self, layer: int) -> None:
-        """See `SpeechEncoder`; there is one layer."""
 
     def frames(self, waveform: Float) -> Float:
         """The frames (T, D) of a waveform (S,)."""
@@ -81,6 +77,4 @@ def _difference(values: Float) -> Float:
 @register("log-mel", "mfcc", has_weights=False)
 def load(name: str, layer: int | None, compat: bool) -> SpeechEncoder:
     """The features of a name; see `speechkit.encoders.families.Load`."""
-    if layer not in (None, 0):
-        raise ConfigError(f"{name} has no layers to choose from; leave layer out")
     return SignalFeatures("log-mel" if name == "log-mel" else "mfcc")

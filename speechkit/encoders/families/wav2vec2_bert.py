@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,8 @@ from torch import Tensor
 
 from speechkit.encoders.families import register
 from speechkit.encoders.model import SpeechEncoder, unpadded
-from speechkit.encoders.transformers_encoder import (
-    TransformersEncoder,
-    checked_layer,
-    checkpoint_spec,
-    load_transformers,
-)
+from speechkit.encoders.spec import EncoderSpec
+from speechkit.encoders.transformers_encoder import TransformersEncoder, load_transformers
 from speechkit.nn.masks import length_mask
 
 WINDOW_SAMPLES, STEP_SAMPLES = 400, 160
@@ -57,16 +54,14 @@ class BertEncoder(TransformersEncoder):
 def load(name: str, layer: int | None, compat: bool) -> SpeechEncoder:
     """A checkpoint; see `speechkit.encoders.families.Load`."""
     network, extractor, weights = load_transformers(name, layer, needs_extractor=True)
-    spec = checkpoint_spec(
-        name,
-        "wav2vec2-bert",
+    spec = EncoderSpec(
+        f"wav2vec2-bert {Path(name).name}",
         weights,
+        "",
         "stacked log-mel, each band standardised",
         int(network.config.hidden_size),
         sample_rate=int(extractor.sampling_rate),
         hop=STEP_SAMPLES * int(extractor.stride),
         compat=compat,
     )
-    encoder = BertEncoder(network, extractor, spec)
-    encoder.truncate(checked_layer(name, layer, encoder.num_layers))
-    return encoder
+    return BertEncoder(network, extractor, spec)

@@ -20,12 +20,7 @@ from speechkit.encoders.families import register
 from speechkit.encoders.model import Float, SpeechEncoder, standardised
 from speechkit.encoders.padding import make_padding_invariant
 from speechkit.encoders.spec import EncoderSpec
-from speechkit.encoders.transformers_encoder import (
-    TransformersEncoder,
-    checked_layer,
-    checkpoint_spec,
-    load_transformers,
-)
+from speechkit.encoders.transformers_encoder import TransformersEncoder, load_transformers
 from speechkit.errors import ConfigError
 from speechkit.nn.masks import length_mask
 
@@ -132,10 +127,10 @@ class WaveformEncoder(TransformersEncoder):
 def waveform_spec(network: Any, extractor: Any, name: str = "", weights: str = "", compat: bool = False) -> EncoderSpec:
     """The spec of a network: rates from its convolutions and its feature extractor."""
     standardises = extractor is None or bool(getattr(extractor, "do_normalize", True))
-    return checkpoint_spec(
-        name,
-        str(network.config.model_type),
+    return EncoderSpec(
+        f"{network.config.model_type} {Path(name).name}".rstrip(),
         weights,
+        "",
         "standardised" if standardises else "none",
         int(network.config.hidden_size),
         sample_rate=int(getattr(extractor, "sampling_rate", 16_000)),
@@ -150,6 +145,4 @@ def load(name: str, layer: int | None, compat: bool) -> SpeechEncoder:
     network, extractor, weights = load_transformers(name, layer, needs_extractor=False)
     # Every frame is learnt from, and every layer gives its state: nothing is masked or dropped unless it is asked for.
     network.config.apply_spec_augment, network.config.layerdrop = False, 0.0
-    encoder = WaveformEncoder(network, extractor, waveform_spec(network, extractor, name, weights, compat))
-    encoder.truncate(checked_layer(name, layer, encoder.num_layers))
-    return encoder
+    return WaveformEncoder(network, extractor, waveform_spec(network, extractor, name, weights, compat))

@@ -5,6 +5,7 @@ Notation used for tensor shapes: B items, S samples, T frames, C mel channels, D
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,8 @@ from torch import Tensor
 
 from speechkit.encoders.families import register
 from speechkit.encoders.model import Float, SpeechEncoder, unpadded
-from speechkit.encoders.transformers_encoder import (
-    TransformersEncoder,
-    checked_layer,
-    checkpoint_spec,
-    load_transformers,
-)
+from speechkit.encoders.spec import EncoderSpec
+from speechkit.encoders.transformers_encoder import TransformersEncoder, load_transformers
 from speechkit.errors import UserError
 from speechkit.nn.masks import attention_bias, length_mask
 
@@ -99,16 +96,14 @@ def load(name: str, layer: int | None, compat: bool) -> SpeechEncoder:
     """A checkpoint; see `speechkit.encoders.families.Load`."""
     model, extractor, weights = load_transformers(name, layer, needs_extractor=True)
     network = model.encoder
-    spec = checkpoint_spec(
-        name,
-        "whisper",
+    spec = EncoderSpec(
+        f"whisper {Path(name).name}",
         weights,
+        "",
         "whisper log-mel",
         int(network.config.d_model),
         sample_rate=int(extractor.sampling_rate),
         hop=2 * int(extractor.hop_length),
         compat=compat,
     )
-    encoder = WhisperEncoder(network, extractor, spec)
-    encoder.truncate(checked_layer(name, layer, encoder.num_layers))
-    return encoder
+    return WhisperEncoder(network, extractor, spec)
