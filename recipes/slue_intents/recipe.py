@@ -36,7 +36,7 @@ ENCODERS = "log-mel,mfcc,embedded"
 SHARES = (0.1, 0.25, 0.5, 1.0)
 
 
-class PrepareConfig(msgspec.Struct, frozen=True):
+class FoldsConfig(msgspec.Struct, frozen=True):
     """How the recordings are parted.
 
     A fold judges what was trained on the others. Speakers stay in one fold; where the corpus names none, recordings are
@@ -244,7 +244,7 @@ GPU = Resources(cpus=2, gpus=1)
 recipe = Recipe(
     "slue_intents",
     (
-        Stage(number=1, name="prepare", run=prepare, inputs=(MANIFEST,), outputs=(FOLDED,), config=PrepareConfig),
+        Stage(number=1, name="prepare", run=prepare, inputs=(MANIFEST,), outputs=(FOLDED,), config=FoldsConfig),
         Stage(
             number=2,
             name="features",

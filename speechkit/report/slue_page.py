@@ -12,7 +12,7 @@ from speechkit.metrics.significance import shown_p
 from speechkit.report.page import write_page
 from speechkit.report.results import Column, Strong, Table, Value, interval_plot, mark_best, percent
 from speechkit.slue.entity_errors import KINDS, EntityErrors
-from speechkit.slue.scoring import Example, PairScore, SlueComparison
+from speechkit.slue.scoring import PairScore, SlueComparison, WorstUtterance
 
 MOST_CLASSES = 300
 SIGNIFICANT = 0.05
@@ -124,7 +124,7 @@ def _classes(scores: SlueComparison) -> Table | None:
     return Table(["class", "gold", *columns], rows, "Classes") if names else None
 
 
-def _example(example: Example) -> Table:
+def _example(example: WorstUtterance) -> Table:
     rows: list[list[Any]] = [["text", example.text, ""]] if example.text else []
     rows.append(["gold", example.gold, ""])
     rows += [[name, text, percent(example.values[name], digits=2)] for name, text in example.predicted.items()]

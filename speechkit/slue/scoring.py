@@ -46,7 +46,7 @@ class PairScore(msgspec.Struct, frozen=True):
     holm_p: float
 
 
-class Example(msgspec.Struct, frozen=True):
+class WorstUtterance(msgspec.Struct, frozen=True):
     """What was there and what each system said for one id, as text."""
 
     id: str
@@ -71,7 +71,7 @@ class SlueComparison(msgspec.Struct, frozen=True):
     seed: int
     systems: list[ScoredSystem]
     pairs: list[PairScore]
-    worst: list[Example]
+    worst: list[WorstUtterance]
     warnings: list[str]
     notes: list[str]
     entities: dict[str, EntityErrors] = {}
@@ -223,13 +223,13 @@ def _worst(
     guesses: dict[str, list[Any]],
     systems: Sequence[ScoredSystem],
     count: int,
-) -> list[Example]:
+) -> list[WorstUtterance]:
     """The utterances of the lowest values of the first system; of equals the first in the file."""
     values = {system.name: system.score.utterances for system in systems}
     first = systems[0].name
     order = sorted(range(len(rows)), key=lambda i: (values[first][rows[i].id], i))
     return [
-        Example(
+        WorstUtterance(
             rows[i].id,
             _cut(rows[i].first(("normalized_text", "text", "raw_text", "transcript"))),
             _cut(task.shown(truth[i])) or "",

@@ -30,7 +30,7 @@ from speechkit.io.atomic import write_json
 from speechkit.runtime import item_seed
 from speechkit.slue.metrics.entity_tags import END_SYMBOL, SYMBOLS
 from speechkit.slue.systems.batches import ExampleBatches, FrozenInputs, WaveformInputs, make_targets, waveform_of
-from speechkit.slue.systems.examples import CLASS_TASKS, Example, label_sets, read_examples
+from speechkit.slue.systems.examples import CLASS_TASKS, Example, label_sets, read_examples, read_passages
 from speechkit.slue.systems.summary_decoder import Symbols
 from speechkit.slue.systems.system_spec import Head, SystemConfig, SystemSpec, make_head, read_spec
 from speechkit.training import EarlyStopping, Objective, Turn, train
@@ -226,9 +226,7 @@ def _count_unseen(task: str, examples: list[Example], judged: list[Example], log
 def _passages(task: str, documents: Path | None, examples: Sequence[Example]) -> dict[str, Utterance] | None:
     if task != "qa":
         return None
-    if documents is None:
-        raise UserError("question answering needs the manifest of the documents; give --documents")
-    passages = {row.id: row for row in read_manifest(documents)}
+    passages = read_passages(documents)
     for example in examples:
         if example.target[0] not in passages:
             raise UserError(f"{example.utterance.id} asks about {example.target[0]}, which {documents} does not hold")

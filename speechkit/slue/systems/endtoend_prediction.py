@@ -15,7 +15,6 @@ from torch import Tensor
 from speechkit.asr.ctc_training import greedy_texts
 from speechkit.data.manifest import read_manifest
 from speechkit.data.records import Utterance
-from speechkit.encoders.encoder import Encoder
 from speechkit.encoders.stages import encode_states
 from speechkit.encoders.store import FeatureStore
 from speechkit.errors import UserError
@@ -23,7 +22,7 @@ from speechkit.slue.metrics.classification import labels_above
 from speechkit.slue.systems.batches import waveform_of
 from speechkit.slue.systems.endtoend import load_system
 from speechkit.slue.systems.entity_decoding import entity_times, read_transcript
-from speechkit.slue.systems.examples import NO_VALUE
+from speechkit.slue.systems.examples import NO_VALUE, read_questions
 from speechkit.slue.systems.heads import SPAN_FRAME_SECONDS, ClassHead, CtcHead, SpanHead, best_span
 from speechkit.slue.systems.summary_decoder import SummaryDecoder
 from speechkit.slue.systems.system_spec import SystemSpec, summary_symbols
@@ -79,9 +78,11 @@ def predict_with_system(
         cache.spec.require(spec.encoder, "the features that were given")
 
     def states_at(utterance: Utterance, of: Path, before: str) -> tuple[Tensor, Tensor]:
-        if cache is None:
-            return states_of(encoder, utterance, of, device)
-        return _on(device, cache.layers(before + utterance.id))
+        layers = (
+            encode_states(encoder, waveform_of(utterance, of)) if cache is None else cache.layers(before + utterance.id)
+        )
+        states = torch.from_numpy(layers)[None].to(device)
+        return states, torch.tensor([states.shape[2]], device=device)
 
     if isinstance(head, SpanHead):
         yield from _answers(spec, head, states_at, manifest, documents, prefix)
@@ -98,16 +99,6 @@ def predict_with_system(
             else:
                 row |= _entities(task, spec, head, states, frames, decode, include_blank, offset, mended)
         yield row
-
-
-def states_of(encoder: Encoder, utterance: Utterance, manifest: Path, device: str) -> tuple[Tensor, Tensor]:
-    """Layers (1, L, T, D) of one utterance and its frames (1,)."""
-    return _on(device, encode_states(encoder, waveform_of(utterance, manifest)))
-
-
-def _on(device: str, layers: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
-    states = torch.from_numpy(layers)[None].to(device)
-    return states, torch.tensor([states.shape[2]], device=device)
 
 
 def class_prediction(
@@ -154,20 +145,15 @@ def _entities(
 def _answers(
     spec: SystemSpec, head: SpanHead, states_at: StatesAt, manifest: Path, documents: Path | None, prefix: str
 ) -> Iterator[dict[str, Any]]:
-    if documents is None:
-        raise UserError("question answering needs the manifest of the documents; give --documents")
-    passages = {row.id: row for row in read_manifest(documents)}
     longest = max(1, round(spec.config.longest_answer_seconds / SPAN_FRAME_SECONDS))
     held: tuple[str, tuple[Tensor, Tensor]] | None = None
-    for question in read_manifest(manifest):
-        name = str((question.custom or {}).get("document_id"))
-        if name not in passages:
-            raise UserError(f"{manifest}: {question.id} asks about {name}, which {documents} does not hold")
+    for question, passage in read_questions(manifest, documents):
+        assert documents is not None
         # Questions about one document mostly stand together: its layers are computed once for them.
-        if held is None or held[0] != name:
-            held = name, states_at(passages[name], documents, "document/")
+        if held is None or held[0] != passage.id:
+            held = passage.id, states_at(passage, documents, "document/")
         asked = states_at(question, manifest, prefix)
         with torch.no_grad():
             first, last = best_span(head.logits(*held[1], *asked)[0].cpu(), longest)
-        end = min((last + 1) * SPAN_FRAME_SECONDS, passages[name].duration)
+        end = min((last + 1) * SPAN_FRAME_SECONDS, passage.duration)
         yield {"id": question.id, "pred_span": [round(first * SPAN_FRAME_SECONDS, 3), round(end, 3)]}

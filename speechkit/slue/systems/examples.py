@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,31 @@ def read_examples(task: str, manifest: Path, *, symbols: TagSet = "raw", max_sec
     if not items:
         raise UserError(f"{manifest}: has no example of {task} ({dict(left_out)}); give another manifest")
     return Examples(items, dict(left_out))
+
+
+def read_passages(documents: Path | None) -> dict[str, Utterance]:
+    """The passages of spoken questions by id.
+
+    Raises:
+        UserError: if there is no manifest of them.
+    """
+    if documents is None:
+        raise UserError("question answering needs the manifest of the documents; give --documents")
+    return {row.id: row for row in read_manifest(documents)}
+
+
+def read_questions(manifest: Path, documents: Path | None) -> Iterator[tuple[Utterance, Utterance]]:
+    """Every question of a manifest with the passage that it asks about.
+
+    Raises:
+        UserError: if ``documents`` does not hold the passage.
+    """
+    passages = read_passages(documents)
+    for question in read_manifest(manifest):
+        name = str((question.custom or {}).get("document_id"))
+        if name not in passages:
+            raise UserError(f"{manifest}: {question.id} asks about {name}, which {documents} does not hold")
+        yield question, passages[name]
 
 
 def row_of(utterance: Utterance, place: str) -> Row:

@@ -18,6 +18,7 @@ from speechkit.data.records import Utterance
 from speechkit.errors import UserError
 from speechkit.slue.metrics.entity_text import entities_of_tags
 from speechkit.slue.rows import Row, read_rows, text_of
+from speechkit.slue.systems.examples import read_questions
 from speechkit.slue.systems.text_examples import PASSAGES, QUESTIONS, recognised_words
 from speechkit.slue.systems.text_models import ExtractiveReader, Summarizer, TextClassifier, TokenTagger
 
@@ -248,18 +249,13 @@ def _answering(model: str, device: str) -> Callable[[str, str], dict[str, Any]]:
 def _answers(
     manifest: Path, documents: Path | None, reader: ExtractiveReader, listen: Listen
 ) -> Iterable[dict[str, Any]]:
-    if documents is None:
-        raise UserError("question answering needs the manifest of the documents; give --documents")
-    passages = {u.id: u for u in read_manifest(documents)}
     heard: dict[str, Heard] = {}
-    for question in read_manifest(manifest):
-        name = str((question.custom or {}).get("document_id"))
-        if name not in passages:
-            raise UserError(f"{manifest}: {question.id} asks about {name}, which {documents} does not hold")
-        if name not in heard:
-            heard[name] = listen(passages[name], documents)
+    for question, passage in read_questions(manifest, documents):
+        assert documents is not None
+        if passage.id not in heard:
+            heard[passage.id] = listen(passage, documents)
         asked = listen(question, manifest)
-        yield {"id": question.id, "pred_text": asked.text, **answer_in_time(reader, asked.text, heard[name])}
+        yield {"id": question.id, "pred_text": asked.text, **answer_in_time(reader, asked.text, heard[passage.id])}
 
 
 def answer_in_time(reader: ExtractiveReader, question: str, document: Heard) -> dict[str, Any]:
