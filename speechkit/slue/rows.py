@@ -69,9 +69,9 @@ def read_rows(path: Path) -> list[Row]:
     if suffix in LINE_FILES:
         rows = _line_rows(path, LINE_FILES[suffix])
     elif suffix in (".jsonl", ".ndjson"):
-        rows = _jsonl_rows(path)
+        rows = (_named(f"{path}:{n}", fields) for n, fields in enumerate(read_jsonl(path, dict[str, Any]), 1))
     elif suffix in (".tsv", ".csv"):
-        rows = _table_rows(path, "\t" if suffix == ".tsv" else ",")
+        rows = (_named(f"{path}:{n}", fields) for n, fields in table_fields(path, "\t" if suffix == ".tsv" else ","))
     else:
         raise UserError(
             f"{path}: the form of {suffix or 'a file without a suffix'} is not known; "
@@ -151,16 +151,6 @@ def _named(place: str, fields: Mapping[str, Any]) -> Row:
     if identifier is None:
         raise UserError(f"{place}: has no id; give each row one of {', '.join(IDS)}")
     return Row(str(identifier), place, merged)
-
-
-def _jsonl_rows(path: Path) -> Iterator[Row]:
-    for number, fields in enumerate(read_jsonl(path, dict[str, Any]), 1):
-        yield _named(f"{path}:{number}", fields)
-
-
-def _table_rows(path: Path, separator: str) -> Iterator[Row]:
-    for number, fields in table_fields(path, separator):
-        yield _named(f"{path}:{number}", fields)
 
 
 def table_fields(path: Path, separator: str) -> Iterator[tuple[int, dict[str, str]]]:

@@ -234,10 +234,8 @@ def best_span(passage: str, answers: Sequence[str], most: int = 30) -> str:
     plain = [" ".join(answer_words(word)) for word in words]
     best, shown = 0.0, ""
     for answer in answers:
-        wanted: dict[str, int] = {}
-        for word in answer_words(answer):
-            wanted[word] = wanted.get(word, 0) + 1
-        total = sum(wanted.values())
+        wanted = Counter(answer_words(answer))
+        total = wanted.total()
         for begin, first in enumerate(plain):
             if first not in wanted:
                 continue
@@ -256,12 +254,7 @@ def best_span(passage: str, answers: Sequence[str], most: int = 30) -> str:
 
 
 def _vocabulary(texts: Any) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for text in texts:
-        for word in text.lower().split():
-            if word.isalpha():
-                found[word] = found.get(word, 0) + 1
-    return found
+    return Counter(word for text in texts for word in text.lower().split() if word.isalpha())
 
 
 def _lines(curve: Sequence[_Measured]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -306,17 +299,12 @@ def _with_gap(m: _Measured, curve: Sequence[_Measured], resampling: Resampling, 
 
 def _spearman(x: Sequence[float], y: Sequence[float]) -> float | None:
     """Rank correlation, ties by their mean rank; None where one side is all the same."""
-    ranks = [_ranks(np.asarray(values)) for values in (x, y)]
+    from scipy.stats import rankdata
+
+    ranks = [rankdata(values) for values in (x, y)]
     if min(float(rank.std()) for rank in ranks) == 0:
         return None
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = counts.cumsum()
-    mean: NDArray[np.float64] = (last - (counts - 1) / 2)[inverse]
-    return mean
 
 
 def _notes(points: Sequence[Point], noise: Noise) -> list[str]:

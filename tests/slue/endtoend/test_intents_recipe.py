@@ -16,12 +16,20 @@ from speechkit.cli.main import call
 from speechkit.data.manifest import read_jsonl, write_jsonl
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import safe
+from speechkit.errors import UserError
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.pipeline.discover import recipe_module
 from speechkit.report.slue_intents_page import write_intents_page
-from speechkit.slue.learning_curves import FoldItem, FoldPrediction, LearningCurves, commonest_values
+from speechkit.slue.learning_curves import (
+    FoldItem,
+    FoldPrediction,
+    LearningCurves,
+    commonest_values,
+    count_right,
+    split_at_fold,
+)
 from speechkit.slue.metrics.slots import Command, score_commands
-from speechkit.slue.sound_groups import folds_of_groups, sound_groups, sound_print
+from speechkit.slue.sound_groups import folds_of_groups, group_recordings, sound_groups, sound_print
 from speechkit.slue.systems.fold_systems import classify
 from speechkit.slue.systems.pipeline import recognized_texts
 
@@ -76,6 +84,30 @@ def test_folds_are_even_up_to_a_group_and_never_split_one(groups, folds):
     assert all(len({f for g, f in zip(groups, found, strict=True) if g == name}) == 1 for name in groups)
     sizes = np.bincount(found, minlength=folds)
     assert sizes.max() - sizes.min() <= max(groups.count(name) for name in groups)
+
+
+def test_fewer_groups_than_folds_are_refused():
+    with pytest.raises(UserError, match=r"2 groups .* 3 folds"):
+        folds_of_groups(["a", "a", "b"], 3)
+
+
+@given(st.integers(8, 40), st.floats(0.05, 1.0), st.floats(0.05, 1.0))
+def test_nothing_is_learned_from_the_fold_that_judges_and_a_smaller_share_is_part_of_a_larger(count, one, other):
+    items = [FoldItem(str(n), {"size": "big"}, f"group{n}", n % 2) for n in range(count)]
+    small, large = (split_at_fold(items, 1, share)[0] for share in sorted((one, other)))
+    judged = split_at_fold(items, 1, one)[1]
+    assert small == large[: len(small)]
+    assert {item.fold for item in large} == {0}
+    assert {item.fold for item in judged} == {1}
+    predictions = [FoldPrediction(item.id, "x", 1.0, 4, {"size": "big"}) for item in judged]
+    assert count_right(items, predictions) == len(judged)
+
+
+def test_named_speakers_are_the_groups(tmp_path):
+    rows = [Utterance(id=n, audio_filepath="no.wav", duration=1.0, sample_rate=16_000, speaker=f"s{n}") for n in "ab"]
+    groups, message = group_recordings(rows, tmp_path / "m.jsonl", 5, lambda *_: None)
+    assert groups == ["sa", "sb"]
+    assert "2 speakers" in message
 
 
 def test_recordings_of_one_microphone_fall_into_one_group():
