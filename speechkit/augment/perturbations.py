@@ -25,6 +25,8 @@ Perturbation = Literal["time", "pitch", "room", "noise", "speaker", "telephone",
 KINDS: tuple[Perturbation, ...] = get_args(Perturbation)
 CONTROLS: tuple[Perturbation, ...] = ("shift", "gain")
 AUDIBLE: tuple[Perturbation, ...] = tuple(kind for kind in KINDS if kind not in CONTROLS)
+CLEAN = "clean"
+"""The kind of what is not changed."""
 SAMPLE_RATE = 16_000
 TELEPHONE_RATE = 8_000
 MU = 255.0

@@ -6,7 +6,7 @@ take the room of an eighth of four.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,25 @@ def pack(quantizers: Mapping[str, InvariantQuantizer], folder: Path | str) -> No
             arrays[f"{name}/{key}" if key.startswith(OWN_ARRAYS) else key] = array.astype(np.float16)
     write_arrays(Path(folder) / ARRAYS_FILE, arrays)
     write_json(Path(folder) / SPECS_FILE, PackedSpecs(specs))
+
+
+def pack_folders(
+    folders: Sequence[Path], out: Path, price: float | None = None, bigram_weight: float | None = None
+) -> None:
+    """Pack the quantizers of the folders, each under its number of units, to be read as they are or otherwise.
+
+    Raises:
+        UserError: if two have the same number, or they were not trained together, or one to be read with a bigram has
+            none.
+    """
+    quantizers: dict[str, InvariantQuantizer] = {}
+    for folder in folders:
+        quantizer = InvariantQuantizer.load(folder)
+        name = str(quantizer.num_units)
+        if name in quantizers:
+            raise UserError(f"{folder}: a second quantizer of {name} units; give one of each size")
+        quantizers[name] = quantizer.at_price(quantizer.spec.price if price is None else price, bigram_weight)
+    pack(quantizers, out)
 
 
 def unpack(name: str, folder: Path | str = MODELS) -> InvariantQuantizer:

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.augment.perturbations import AUDIBLE, KINDS, Perturbation, PerturbationConfig, perturb
+from speechkit.augment.perturbations import AUDIBLE, CLEAN, KINDS, Perturbation, PerturbationConfig, perturb
 from speechkit.augment.waveforms import is_silent
 from speechkit.data.audio import read_waveform
 from speechkit.data.manifest import read_manifest, unique_ids
@@ -22,7 +22,6 @@ from speechkit.units.invariant.quantizer import Quantizer
 from speechkit.units.quantizers import assign_together
 from speechkit.units.ued import UedTable, ued_table
 
-CLEAN = "clean"
 SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus"}
 MAX_SECONDS = 60.0
 

@@ -15,15 +15,12 @@ from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import UserError
 from speechkit.io.arrays import read_arrays, write_arrays
 from speechkit.io.audio import read_audio
-from speechkit.pipeline.discover import recipe_module
-from speechkit.units.embedded import ARRAYS_FILE, SPECS_FILE, pack, unpack
+from speechkit.units.embedded import ARRAYS_FILE, SPECS_FILE, pack, pack_folders, unpack
 from speechkit.units.invariant.head import HeadConfig, InvariantHead
 from speechkit.units.invariant.quantizer import InvariantQuantizer
 from speechkit.units.invariant.upper_layers import LayerShape, UpperLayers
 from speechkit.units.quantizers import load_quantizer
 from speechkit.units.ued import count_edits, ued_score
-
-pack_folders = recipe_module("units_invariant", "pack").pack_folders
 
 DIM = 8
 ENCODER = EncoderSpec(model="planted", weights="w", layer="0", normalization="none", dim=DIM)

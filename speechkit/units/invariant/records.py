@@ -2,12 +2,56 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
 from speechkit.encoders.probing.abx import AbxDifference, AbxScore
+from speechkit.io.atomic import write_json
+from speechkit.units.smoothed import Smoothing
 from speechkit.units.ued import UedReduction, UedTable
 
 BASELINE = "k-means"
+PLAN = "plan.json"
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The codebooks that were made, for the stages behind.
+
+    Attributes:
+        layers: that they are of.
+        clusters: K.
+        baselines: how many plain codebooks of each K are compared with.
+        teachers: the codebooks that teach, by name.
+    """
+
+    layers: tuple[int, ...]
+    clusters: tuple[int, ...]
+    baselines: int
+    teachers: dict[str, Smoothing]
+
+    @classmethod
+    def read(cls, folder: Path) -> Plan:
+        """That which `write` left in a folder."""
+        return msgspec.json.decode((folder / PLAN).read_bytes(), type=Plan)
+
+    def write(self, folder: Path) -> None:
+        """Write `plan.json`."""
+        write_json(folder / PLAN, self)
+
+    @property
+    def baseline_names(self) -> list[str]:
+        """Of the plain codebooks, that of the first seed first."""
+        return [BASELINE, *(f"{BASELINE}-{number}" for number in range(2, self.baselines + 1))]
+
+    def folders(self, layer: int) -> list[str]:
+        """Inside the stages' folders, for each K and teacher of a layer."""
+        return [system_folder(layer, clusters, name) for clusters in self.clusters for name in self.teachers]
+
+
+def system_folder(layer: int, clusters: int, name: str) -> str:
+    """The folder inside its stage of a baseline, or of what has to do with a teacher."""
+    return f"layer-{layer}/k-{clusters}/{name}"
 
 
 class UnitStatistics(msgspec.Struct, frozen=True):

@@ -12,33 +12,32 @@ import pytest
 
 from speechkit.augment.perturbations import AUDIBLE
 from speechkit.cli.main import call
-from speechkit.data.manifest import write_manifest
+from speechkit.data.manifest import read_jsonl, write_manifest
 from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.encoders.families.waveform import WaveformEncoder
 from speechkit.encoders.pretraining.sizes import sized_config
 from speechkit.encoders.probing.word_tokens import WordToken
 from speechkit.encoders.spec import EncoderSpec
-from speechkit.encoders.store import FeatureStore
-from speechkit.errors import SpeechkitError, UserError
+from speechkit.encoders.store import FeatureStore, LayerFrames
+from speechkit.errors import UserError
 from speechkit.io.audio import write_audio
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.pipeline.discover import recipe_module
 from speechkit.report.invariant_units_page import abx_table, markdown, quality_table
 from speechkit.units.codebook import Codebook
-from speechkit.units.embedded import unpack
-from speechkit.units.invariant.records import in_order
+from speechkit.units.embedded import pack_folders, unpack
+from speechkit.units.invariant.comparison import discrimination, statistics
+from speechkit.units.invariant.records import InvariantReport, in_order
+from speechkit.units.invariant.versions import EncodeVersions, Versions, versions_of
 from speechkit.units.quantizers import load_quantizer
 from speechkit.units.ued_measurement import measure_ued, read_noises
 
-encoding = recipe_module("units_invariant", "encoding")
-Versions = recipe_module("units_invariant", "config").Versions
-_evaluation = recipe_module("units_invariant", "evaluation")
-discrimination = _evaluation.discrimination
-read_report = _evaluation.read_report
-statistics = _evaluation.statistics
-pack_folders = recipe_module("units_invariant", "pack").pack_folders
 recipe = recipe_module("units_invariant").recipe
-versions_of = recipe_module("units_invariant", "stages").versions_of
+
+
+def read_report(path):
+    return msgspec.json.decode(path.read_bytes(), type=InvariantReport)
+
 
 WORDS = ("bead", "cafe", "dance")
 
@@ -178,7 +177,7 @@ def test_judged_speakers_teach_nothing_and_everything_left_out_is_listed(done):
 
 
 def test_all_versions_are_stored_and_only_speed_changes_their_length(done):
-    store = FeatureStore(outputs(recipe, done, "features") / "features" / "train" / "layer-0")
+    store = FeatureStore(outputs(recipe, done, "features") / "features.jsonl", 0, "train")
     of_item = [name for name in store.ids() if name.startswith("train/B0#")]
     assert [name.partition("#")[2] for name in of_item] == [
         "clean", "time-0", "pitch-0", "noise-0", "noise-1", "speaker-0", "telephone-0"
@@ -216,9 +215,12 @@ def test_heads_may_begin_with_the_encoders_own_layers(speech, tmp_path):
     run_recipe(recipe, tmp_path / "exp", given, quiet=True, device="cpu")
     report = read_report(outputs(recipe, tmp_path / "exp", "evaluate") / "scores.json")
     assert [each.clusters for each in report.comparisons] == [4, 9]
-    kept = outputs(recipe, tmp_path / "exp", "features") / "features" / "train"
-    assert {name.partition("#")[2] for name in FeatureStore(kept / "layer-2").ids()} == {"clean"}
-    assert "train/B0#noise-1" in FeatureStore(kept / "layer-1")
+    features = outputs(recipe, tmp_path / "exp", "features") / "features.jsonl"
+    kept = {layer: set() for layer in (1, 2)}
+    for record in read_jsonl(features, LayerFrames):
+        kept[record.layer] |= {record.id} if record.part == "train" else set()
+    assert {name.partition("#")[2] for name in kept[2]} == {"clean"}
+    assert "train/B0#noise-1" in kept[1]
     quantizer = load_quantizer(outputs(recipe, tmp_path / "exp", "train") / "quantizers" / "layer-2" / "k-9" / "plain")
     assert (quantizer.spec.encoder.layer, quantizer.spec.head.upper.count) == ("1", 1)
 
@@ -244,57 +246,40 @@ def test_heads_may_begin_with_the_encoders_own_layers(speech, tmp_path):
         run_recipe(recipe, tmp_path / "exp", [*given, "clusters=[5]"], quiet=True, device="cpu")
 
 
-def test_features_of_an_interrupted_run_are_kept_and_end_as_the_same_bytes(speech, tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_features_of_an_interrupted_run_are_kept_and_any_number_of_workers_gives_the_same_bytes(
+    done, speech, tmp_path, monkeypatch
+):
     given = [f"train_manifest={speech / 'train.jsonl'}", f"test_manifest={speech / 'test.jsonl'}"]
     given += [f"features.test_noises={speech / 'noises'}", *SETTINGS]
-    monkeypatch.setattr(encoding, "SHARD_BYTES", 30_000)
-    encode_row = encoding.Encoding.__call__
+    encode = EncodeVersions.process
     encoded: list[str] = []
 
-    def counted(self, row):
-        encoded.append(row.id)
-        if len(encoded) == next(iter(fails), 0):
-            raise RuntimeError("the power went")
-        return encode_row(self, row)
+    def counted(self, batch):
+        encoded.extend(row.id for row in batch)
+        if len(encoded) > 16 and "broken" not in encoded:
+            encoded.append("broken")
+            raise KeyboardInterrupt
+        return encode(self, batch)
 
-    monkeypatch.setattr(encoding.Encoding, "__call__", counted)
-    fails: list[int] = []
-    run_recipe(recipe, tmp_path / "whole", given, quiet=True, device="cpu", stop=3)
-    every = [*encoded]
-    for number in (8, 16):
-        fails[:] = [number]
-        encoded.clear()
-        with pytest.raises(SpeechkitError, match="the power went"):
-            run_recipe(recipe, tmp_path / "broken", given, quiet=True, device="cpu", stop=3)
-    encoded.clear()
-    fails.clear()
+    monkeypatch.setattr(EncodeVersions, "process", counted)
+    assert run_recipe(recipe, tmp_path / "broken", given, quiet=True, device="cpu", stop=3) == 130
+    before = len(encoded)
     run_recipe(recipe, tmp_path / "broken", given, quiet=True, device="cpu", stop=3)
-    assert "train/gone" in every
-    assert encoded[0] == "train/gone"  # cannot be read: the rest before is done
-    assert len(encoded) < len(every) / 2
-    whole, broken = (
+    assert len(encoded) - before < before
+    monkeypatch.undo()
+    run_recipe(recipe, tmp_path / "pool", given, quiet=True, device="cpu", stop=3, backend="pool", workers=2)
+    whole, *others = (
         {
             file.relative_to(folder): file.read_bytes()
-            for folder in [outputs(recipe, tmp_path / exp, "features")]
+            for folder in [outputs(recipe, exp, "features")]
             for file in sorted(folder.rglob("*"))
             if file.is_file() and file.name != "_stage.json"
         }
-        for exp in ("whole", "broken")
+        for exp in (done, tmp_path / "broken", tmp_path / "pool")
     )
-    assert len(whole) > 6
-    assert whole == broken
-
-
-@pytest.mark.slow
-def test_several_processes_encode_the_same(done, speech, tmp_path):
-    given = [f"train_manifest={speech / 'train.jsonl'}", f"test_manifest={speech / 'test.jsonl'}"]
-    given += [f"features.test_noises={speech / 'noises'}", *SETTINGS]
-    run_recipe(recipe, tmp_path, [*given, "features.processes=2"], quiet=True, device="cpu", stop=3)
-    alone, together = (outputs(recipe, exp, "features") / "features" for exp in (done, tmp_path))
-    files = sorted(path.relative_to(alone) for path in alone.rglob("*") if path.is_file())
-    assert len(files) == 4
-    for file in files:
-        assert (alone / file).read_bytes() == (together / file).read_bytes()
+    assert len(whole) == 6
+    assert others == [whole, whole]
 
 
 def test_the_command_measures_both_kinds_of_quantizers(done, speech, capsys):

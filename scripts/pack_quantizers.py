@@ -1,6 +1,6 @@
 """Keep quantizers that were trained together in one folder, at half precision, by their number of units.
 
-    python -m recipes.units_invariant.pack exp/units_invariant/05-train/current/quantizers/layer-3/k-*/light --out DIR
+    python scripts/pack_quantizers.py exp/units_invariant/05-train/current/quantizers/layer-3/k-*/light --out DIR
 
 `speechkit.units.embedded.unpack("100", DIR)` gives one of them back.
 """
@@ -9,31 +9,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from speechkit.errors import UserError
-from speechkit.units.embedded import pack
-from speechkit.units.invariant.quantizer import InvariantQuantizer
-
-
-def pack_folders(
-    folders: Sequence[Path], out: Path, price: float | None = None, bigram_weight: float | None = None
-) -> None:
-    """Pack the quantizers of the folders, each under its number of units, to be read as they are or otherwise.
-
-    Raises:
-        UserError: if two have the same number, or they were not trained together, or one to be read with a bigram has
-            none.
-    """
-    quantizers: dict[str, InvariantQuantizer] = {}
-    for folder in folders:
-        quantizer = InvariantQuantizer.load(folder)
-        name = str(quantizer.num_units)
-        if name in quantizers:
-            raise UserError(f"{folder}: a second quantizer of {name} units; give one of each size")
-        quantizers[name] = quantizer.at_price(quantizer.spec.price if price is None else price, bigram_weight)
-    pack(quantizers, out)
+from speechkit.units.embedded import pack_folders
 
 
 def main() -> None:
