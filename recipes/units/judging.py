@@ -64,7 +64,10 @@ def shorten(context: Context) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         bpe.save(path)
         sizes = sorted({min(size, bpe.num_tokens) for size in config.sizes if size > stream.clusters})
-        points = [_point(bpe, size, train, test, config.ngram_order) for size in (stream.clusters, *sizes)]
+        points = [
+            _point(bpe, size, train, test, config.ngram_order, systems.frames_per_second)
+            for size in (stream.clusters, *sizes)
+        ]
         curves.append(BpeCurve(stream, points))
         context.progress.update(number + 1, len(chosen))
         if context.interrupted:
@@ -73,14 +76,19 @@ def shorten(context: Context) -> None:
 
 
 def _point(
-    bpe: AcousticBpe, size: int, train: Sequence[UnitSequence], test: Sequence[UnitSequence], order: int
+    bpe: AcousticBpe,
+    size: int,
+    train: Sequence[UnitSequence],
+    test: Sequence[UnitSequence],
+    order: int,
+    frames_per_second: float,
 ) -> CurvePoint:
     from speechkit.lm.sequence_bits import ngram_bits
     from speechkit.units.token_sequences import encode_sequence
 
     cut = msgspec.structs.replace(bpe, merges=bpe.merges[: size - bpe.base])
     tokens = [encode_sequence(row, cut) for row in test]
-    point = curve_point(bpe, size, test, tokens)
+    point = curve_point(bpe, size, test, tokens, frames_per_second)
     if not order:
         return point
     units = sum(len(row.units) for row in test)
@@ -131,8 +139,9 @@ def score(context: Context) -> None:
         parts = [read_frames(context.inputs["units"] / stream.folder / "test.jsonl") for stream in streams]
         measured |= set(parts[0])
         lengths = {name: len(units) for name, units in parts[0].items()}
-        labels = aligned_labels(aligned.values(), config.tier, lengths, source) if aligned else None
-        judged, frames = score_quantizer(streams, parts, system, explained[system], labels)
+        rate = systems.frames_per_second
+        labels = aligned_labels(aligned.values(), config.tier, lengths, source, rate) if aligned else None
+        judged, frames = score_quantizer(streams, parts, system, explained[system], labels, rate)
         scores += judged
         if system.clusters == drawn_size:
             drawn[system.name] = frames

@@ -101,8 +101,9 @@ def cluster(context: Context) -> None:
     from speechkit.units.training import train_quantizer
 
     config, features = context.config, context.inputs["features"]
-    layers = stored_layers(FeatureStore(features, part="train").spec)
-    systems = Systems.of(layers, config.kinds, config.clusters, config.codebooks)
+    encoded = FeatureStore(features, part="train").spec
+    layers = stored_layers(encoded)
+    systems = Systems.of(layers, config.kinds, config.clusters, config.codebooks, encoded.frame_rate)
 
     def stop_if_asked() -> None:
         if context.interrupted:

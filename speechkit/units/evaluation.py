@@ -17,7 +17,6 @@ from speechkit.units.health import codebook_health, entropy_bits, label_agreemen
 from speechkit.units.records import STACKED, CurvePoint, System, SystemScore
 from speechkit.units.sequences import UnitSequence
 
-FRAMES_PER_SECOND = 50
 FrameUnits = dict[str, NDArray[Any]]
 """The unit of every frame (T,) by the id of the recording."""
 
@@ -29,6 +28,7 @@ def score_units(
     explained: float | None,
     labels: Mapping[str, list[str | None]] | None,
     units: int | None = None,
+    frames_per_second: float = 50.0,
 ) -> SystemScore:
     """The score of one sequence of units a recording.
 
@@ -39,8 +39,9 @@ def score_units(
         explained: see `SystemScore`.
         labels: of the same frames, by id, of some or all recordings.
         units: how many units there could be, if that is more than ``numbers``.
+        frames_per_second: of the encoder.
     """
-    health = codebook_health(frames.values(), numbers)
+    health = codebook_health(frames.values(), numbers, frames_per_second)
     if units is not None:
         health = msgspec.structs.replace(health, clusters=units, dead=health.dead + units - numbers)
     agreement = label_agreement([frames[name] for name in labels], list(labels.values())) if labels else None
@@ -53,6 +54,7 @@ def score_quantizer(
     system: System,
     explained: float,
     labels: Mapping[str, list[str | None]] | None,
+    frames_per_second: float = 50.0,
 ) -> tuple[list[SystemScore], FrameUnits]:
     """The scores of each codebook of a stacked quantizer and of any quantizer as a whole; and the units of the latter.
 
@@ -62,14 +64,16 @@ def score_quantizer(
         system: the quantizer.
         explained: see `SystemScore`.
         labels: of the frames of some or all recordings.
+        frames_per_second: of the encoder.
     """
+    rate = frames_per_second
     scores = []
     if system.kind in STACKED:
         for stream, frames in zip(streams, parts, strict=True):
-            scores.append(score_units(stream, frames, system.clusters, None, labels))
+            scores.append(score_units(stream, frames, system.clusters, None, labels, frames_per_second=rate))
     frames, used = combine_codebooks(parts, system.clusters)
     whole = system.clusters ** len(parts)
-    scores.append(score_units(system, frames, used or whole, explained, labels, whole))
+    scores.append(score_units(system, frames, used or whole, explained, labels, whole, rate))
     return scores, frames
 
 
@@ -125,7 +129,11 @@ def explained_variance(quantizer: Any, batches: Iterable[NDArray[np.float32]]) -
 
 
 def curve_point(
-    bpe: AcousticBpe, size: int, units: Sequence[UnitSequence], tokens: Sequence[UnitSequence]
+    bpe: AcousticBpe,
+    size: int,
+    units: Sequence[UnitSequence],
+    tokens: Sequence[UnitSequence],
+    frames_per_second: float = 50.0,
 ) -> CurvePoint:
     """The point of the first merges up to ``size`` tokens, without n-grams.
 
@@ -134,9 +142,10 @@ def curve_point(
         size: how many tokens there are.
         units: of the test recordings.
         tokens: that ``bpe``, cut to this size, makes of these units.
+        frames_per_second: of the encoder.
     """
     joined = np.concatenate([np.asarray(row.units, np.int64) for row in tokens])
-    rate = len(joined) / (sum(sum(row.durations) for row in units) / FRAMES_PER_SECOND)
+    rate = len(joined) / (sum(sum(row.durations) for row in units) / frames_per_second)
     return CurvePoint(
         tokens=size,
         train=round(bpe.lengths[0] / bpe.lengths[size - bpe.base], 4),

@@ -39,16 +39,24 @@ class System(msgspec.Struct, frozen=True):
 
 
 class Systems(msgspec.Struct, frozen=True):
-    """The quantizers that were trained, and how many codebooks a stacked one has."""
+    """The quantizers that were trained, the codebooks of a stacked one, and the frames that they name a second."""
 
     quantizers: list[System]
     codebooks: int
+    frames_per_second: float = 50.0
 
     @classmethod
-    def of(cls, layers: Sequence[int], kinds: Sequence[Kind], clusters: Sequence[int], codebooks: int) -> Systems:
+    def of(
+        cls,
+        layers: Sequence[int],
+        kinds: Sequence[Kind],
+        clusters: Sequence[int],
+        codebooks: int,
+        frames_per_second: float = 50.0,
+    ) -> Systems:
         """One for every layer, kind and K; what is named twice is there once."""
         each = itertools.product(dict.fromkeys(layers), dict.fromkeys(kinds), dict.fromkeys(clusters))
-        return cls([System(layer, kind, size) for layer, kind, size in each], codebooks)
+        return cls([System(layer, kind, size) for layer, kind, size in each], codebooks, frames_per_second)
 
     @classmethod
     def read(cls, folder: Path) -> Systems:
