@@ -21,18 +21,10 @@ from pathlib import Path
 
 import msgspec
 
-from speechkit.pipeline.discover import recipe_module
-
 
 def build(corpus: Path, folder: Path, hours: float) -> float:
     """Write audio/hour.flac and documents/hour.txt; return the seconds of audio."""
-    _simulate = recipe_module("mining", "simulate")
-    SAMPLE_RATE = _simulate.SAMPLE_RATE
-    as_text = _simulate.as_text
-    chapters = _simulate.chapters
-    damaged_document = _simulate.damaged_document
-    joined = _simulate.joined
-    record = _simulate.record
+    from benchmarks.simulated_chapters import SAMPLE_RATE, as_text, chapters, damaged_document, joined, record
     from speechkit.io.atomic import write_text
     from speechkit.io.audio import write_audio
 

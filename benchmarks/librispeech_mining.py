@@ -6,7 +6,7 @@ its sentences come from the chapters of readers who are not in the run. There ar
 readers, since what one reader did not read another might: the recordings and documents of a half are mined together,
 paired by content, with the embedded model. A kept sentence is right if it was read there and its middle lies inside the
 true sentence with both ends within 1.0 s; recall counts the sentences that were read and written. The truth is where
-the sound of each utterance begins and ends (`recipes/mining/simulate.py`).
+the sound of each utterance begins and ends (`benchmarks/simulated_chapters.py`).
 
 Run: python -m benchmarks.librispeech_mining [--held-out 84 2428] [--recognizer embedded]
 """
@@ -22,18 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
-from speechkit.pipeline.discover import recipe_module
-
 TOLERANCE_SECONDS = 1.0
 
 
 def build(corpus: Path, folder: Path, seed: int, half: int) -> dict[str, dict]:
     """Write audio/ and documents/; return the truth by recording: what was said, and what the document says."""
-    _simulate = recipe_module("mining", "simulate")
-    as_text = _simulate.as_text
-    chapters = _simulate.chapters
-    damaged_document = _simulate.damaged_document
-    record = _simulate.record
+    from benchmarks.simulated_chapters import as_text, chapters, damaged_document, record
     from speechkit.io.atomic import write_text
     from speechkit.io.audio import write_audio
 

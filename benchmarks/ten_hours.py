@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import peak_megabytes
-from speechkit.pipeline.discover import recipe_module
 
 HOP_SECONDS = 0.02
 VOCABULARY = ("<blank>", " ", "'", *"abcdefghijklmnopqrstuvwxyz")
@@ -51,13 +50,7 @@ def build(corpus: Path, folder: Path, hours: float) -> float:
     """Write the recording in pieces, the document, and the hypothesis with its emissions."""
     import soundfile
 
-    _simulate = recipe_module("mining", "simulate")
-    SAMPLE_RATE = _simulate.SAMPLE_RATE
-    Spoken = _simulate.Spoken
-    as_text = _simulate.as_text
-    chapters = _simulate.chapters
-    damaged_document = _simulate.damaged_document
-    record = _simulate.record
+    from benchmarks.simulated_chapters import SAMPLE_RATE, Spoken, as_text, chapters, damaged_document, record
     from speechkit.io.arrays import write_arrays
     from speechkit.io.atomic import write_text
 

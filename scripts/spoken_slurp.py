@@ -18,11 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from scripts.flite import flite_program, say
 from speechkit.data import Utterance, write_manifest
 from speechkit.data.corpora import corpora_module
 from speechkit.errors import SpeechkitError
 from speechkit.io.audio import audio_info
-from speechkit.pipeline.discover import recipe_module
 
 TAUGHT, JUDGED = ("slt", "awb", "kal16"), ("rms",)
 TAG_OF = {
@@ -67,8 +67,8 @@ def speak(source: Path, out: Path) -> None:
     Raises:
         UserError: if flite is not installed, or the source is no file of SLURP.
     """
-    flite, texts = recipe_module("asr_ctc", "flite"), corpora_module("slu_texts")
-    program = flite.flite_program()
+    texts = corpora_module("slu_texts")
+    program = flite_program()
     rows = list(texts.slurp_rows(source))
     (out / "audio").mkdir(parents=True, exist_ok=True)
     unique = {row["text"]: row for row in rows}
@@ -76,7 +76,7 @@ def speak(source: Path, out: Path) -> None:
     def spoken(item: tuple[int, dict[str, Any]]) -> tuple[str, Utterance]:
         number, row = item
         split, path = texts.split_of(row["text"]), out / "audio" / f"{row['id']}.wav"
-        voice = flite.say(program, row["text"], number, path, JUDGED if split == "test" else TAUGHT)
+        voice = say(program, row["text"], number, path, JUDGED if split == "test" else TAUGHT)
         info = audio_info(path)
         return split, Utterance.from_samples(
             id=row["id"],

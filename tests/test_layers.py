@@ -62,7 +62,6 @@ NEVER = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marsha
 TORCH = {"torch", "torchaudio", "transformers"}
 OUTSIDE = ("recipes", "data_prep", "tests", "benchmarks")
 STRANDED = {  # files that still import another recipe or a benchmark; to become none
-    "recipes/mining/calibrate.py",
     "recipes/slue_encoders/spoken_slurp.py",
 }
 VAGUE = {"utils", "helpers", "manager", "base", "misc"}

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from speechkit.mining.config import ExportConfig, ReportConfig
+from speechkit.mining.export.stage import export_set
 from speechkit.mining.stages import DOCUMENTS, HYPOTHESES, MINING_STAGES, RECORDINGS
-from speechkit.pipeline import Output, Recipe, Stage, stage
+from speechkit.pipeline import Context, Output, Recipe, Stage, stage
 
-from .publish import export, report
+
+def report(context: Context) -> None:
+    """Stage 9: one self-contained page."""
+    from speechkit.report.mining_page import render_mining_report
+    from speechkit.report.mining_run import data_of_stages
+
+    config = context.config
+    # The stages' folders tell what they were made with; the page shows it.
+    names = {"utterances": "selection", "alignments": "refinement", "recordings": "regions", "documents": "documents"}
+    names |= {"hypotheses": "hypotheses"}
+    folders = {stage: context.inputs[name].parent for name, stage in names.items()}
+    data = data_of_stages(folders, audio=config.audio, title=config.title)
+    render_mining_report(context.output("report.html"), data)
+
 
 recipe = Recipe(
     "mining",
@@ -15,7 +29,7 @@ recipe = Recipe(
         Stage(
             number=8,
             name="export",
-            run=export,
+            run=export_set,
             config=ExportConfig,
             inputs=(
                 stage("selection", "utterances.jsonl"),

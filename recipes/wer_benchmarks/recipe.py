@@ -1,12 +1,180 @@
-"""Select utterances, recognise them, and score what was heard: stages 1 to 3."""
+"""Word error rates of recognisers on a manifest, side by side: stages 1 to 3."""
 
 from __future__ import annotations
 
-from speechkit.data.records import Utterance
-from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from .config import RecognizeConfig, ScoreConfig, SelectConfig
-from .stages import Recognize, recognizers_digest, score, select
+import msgspec
+
+from speechkit.asr.named import Transcriber, load_transcriber, named_recognizers, recognizers_digest
+from speechkit.data.records import Utterance
+from speechkit.errors import AudioError, ConfigError
+from speechkit.pipeline import (
+    NEUTRAL,
+    SHARED,
+    Context,
+    Drop,
+    Output,
+    Recipe,
+    Resources,
+    Stage,
+    Worker,
+    external,
+    model,
+    stage,
+)
+from speechkit.runtime import item_seed
+
+AGES = ((12, "child to 12"), (17, "13 to 17"), (200, "adult"))
+
+
+class SelectConfig(msgspec.Struct, frozen=True):
+    """What is recognised.
+
+    Attributes:
+        manifest: utterances with texts, as `speechkit prepare` writes them.
+        max_utterances: so many are drawn by the seed where there are more; 0 takes all.
+        speakers: only these, with commas between them; all where empty.
+        unseen_speakers: speakers that a recogniser was not trained on, with commas between them: the others get
+            ``heard_in_training`` "possibly", so that their rates stand apart.
+    """
+
+    manifest: Annotated[str | None, SHARED] = None
+    max_utterances: int = 0
+    speakers: str = ""
+    unseen_speakers: str = ""
+
+
+def select(context: Context) -> None:
+    """Utterances with a text, a share of them where many, with the groups that they are reported in."""
+    config = context.config
+    if not config.manifest:
+        raise ConfigError("no manifest; give manifest=FILE, as speechkit prepare writes it")
+    only = _names(config.speakers)
+    rows = []
+    for row in context.read("manifest"):
+        if not (row.text or "").strip():
+            context.drop(row.id, "no_text")
+        elif only and row.speaker not in only:
+            context.drop(row.id, "other_speaker")
+        else:
+            rows.append(row)
+    if config.max_utterances and len(rows) > config.max_utterances:
+        order = sorted(rows, key=lambda row: item_seed(context.seed, row.id))
+        kept = {row.id for row in order[: config.max_utterances]}
+        for row in rows:
+            if row.id not in kept:
+                context.drop(row.id, "not_drawn")
+        rows = [row for row in rows if row.id in kept]
+    unseen = _names(config.unseen_speakers)
+    context.write(
+        "utterances.jsonl",
+        (msgspec.structs.replace(row, alignment=None, custom=_groups(row, unseen)) for row in rows),
+    )
+
+
+def _names(text: str) -> set[str]:
+    return {part.strip() for part in text.split(",") if part.strip()}
+
+
+def _groups(row: Utterance, unseen: set[str]) -> dict[str, Any]:
+    given = row.custom or {}
+    found = {name: str(given[name]) for name in ("sex", "gender", "accent") if given.get(name)}
+    age = given.get("age")
+    if isinstance(age, int):
+        found["age"] = next(name for limit, name in AGES if age <= limit)
+    elif age:
+        found["age"] = str(age)
+    if unseen:
+        found["heard_in_training"] = "no" if row.speaker in unseen else "possibly"
+    return found
+
+
+class RecognizeConfig(msgspec.Struct, frozen=True):
+    """Which recognisers: names of `speechkit transcribe` or ``pocketsphinx``, each NAME or LABEL=NAME, with commas."""
+
+    manifest: Annotated[str | None, SHARED] = None
+    recognizers: Annotated[str, SHARED] = "embedded"
+    lang: str = "en"
+    batch_size: Annotated[int, NEUTRAL] = 8
+
+
+class Recognize(Worker):
+    """What each recogniser hears in an utterance."""
+
+    def setup(self, device: str) -> None:
+        """Load them."""
+        self.transcribers: dict[str, Transcriber] = {
+            label: load_transcriber(name, self.config.lang, device)
+            for label, name in named_recognizers(self.config.recognizers).items()
+        }
+
+    def process(self, batch: list[Utterance]) -> list[Utterance | Drop]:
+        """The utterances with ``custom.heard``: text by recogniser."""
+        return [self._heard(row) for row in batch]
+
+    def _heard(self, row: Utterance) -> Utterance | Drop:
+        path = Path(self.inputs["manifest"]).parent / row.audio_filepath
+        try:
+            heard = {label: transcribe(row, path) for label, transcribe in self.transcribers.items()}
+        except AudioError as error:
+            return Drop("unreadable_audio", str(error))
+        return msgspec.structs.replace(row, custom={**(row.custom or {}), "heard": heard})
+
+
+class ScoreConfig(msgspec.Struct, frozen=True):
+    """How the texts are scored; ``groups`` are fields of ``custom`` with commas between them."""
+
+    recognizers: Annotated[str, SHARED] = "embedded"
+    normalizers: str = "english,simple"
+    by: Literal["utterance", "speaker"] = "speaker"
+    groups: str = ""
+    resamples: int = 2000
+
+
+def score(context: Context) -> None:
+    """Rates under every normaliser, with intervals, pairs and groups; one page."""
+    from speechkit.io.atomic import write_json
+    from speechkit.metrics.comparison import compare
+    from speechkit.metrics.sides import Sides
+    from speechkit.metrics.transcript_records import Transcript
+    from speechkit.report.score_page import render_score_page
+
+    config = context.config
+    rows = list(context.read("heard"))
+    labels = list(named_recognizers(config.recognizers))
+    references = [Transcript(row.id, row.text, row.speaker, groups=_shown_groups(row)) for row in rows]
+    texts = {label: {row.id: (row.custom or {})["heard"][label] for row in rows} for label in labels}
+    sides = Sides(references, texts, [])
+    known = {name for reference in references for name in reference.groups}
+    by: Literal["utterance", "speaker"] = config.by if all(row.speaker for row in rows) else "utterance"
+    scored = compare(
+        sides,
+        normalizers=[name.strip() for name in config.normalizers.split(",")],
+        by=by,
+        groups=[name for name in map(str.strip, config.groups.split(",")) if name in known],
+        resamples=config.resamples,
+        seed=context.seed,
+    )
+    write_json(context.output("scores.json"), scored.comparison)
+    render_score_page(context.output("report.html"), scored, sides)
+    for line in _lines(scored.comparison):
+        context.log(line)
+
+
+def _shown_groups(row: Utterance) -> dict[str, str]:
+    return {name: value for name, value in (row.custom or {}).items() if name != "heard"}
+
+
+def _lines(comparison: Any) -> Iterator[str]:
+    for table in comparison.tables:
+        for system in table.systems:
+            interval = system.wer.interval
+            around = "" if interval is None else f" ({100 * interval.low:.1f} - {100 * interval.high:.1f})"
+            yield f"{table.normalizer.name}: {system.name}: WER {100 * system.wer.rate:.1f} %{around}"
+
 
 MANIFEST = external("manifest", schema=Utterance)
 

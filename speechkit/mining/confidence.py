@@ -1,8 +1,8 @@
 """The probability that a sentence and its place belong together: a small logistic model over the evidence.
 
-Two sets of coefficients are shipped, with and without emissions. They are fitted by ``python -m
-recipes.mining.calibrate`` on simulated documents with known truth; ``calibration/README.md`` says on what and how well
-they hold on speakers and calls that were left out.
+Two sets of coefficients are shipped, with and without emissions. They are fitted by
+``scripts/calibrate_mining.py`` on simulated documents with known truth; ``calibration/README.md`` says on what and how
+well they hold on speakers and calls that were left out.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def load_calibration(path: Path | str | None = None) -> Calibration:
         return msgspec.json.decode(chosen.read_bytes(), type=Calibration)
     except (OSError, msgspec.MsgspecError) as error:
         raise UserError(
-            f"{chosen}: not a calibration ({error}); make one with: python -m recipes.mining.calibrate"
+            f"{chosen}: not a calibration ({error}); give a file as scripts/calibrate_mining.py writes"
         ) from error
 
 

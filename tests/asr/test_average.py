@@ -9,9 +9,9 @@ import torch
 
 from speechkit.asr.ctc_model import CtcConfig, CtcModel
 from speechkit.errors import UserError
-from speechkit.pipeline.discover import recipe_module
+from speechkit.shipped import load_module
 
-_average = recipe_module("asr_ctc", "average")
+_average = load_module(Path(__file__).parents[2] / "scripts", "average_models")
 average_models = _average.average_models
 main = _average.main
 

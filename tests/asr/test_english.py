@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from speechkit.data import read_manifest
 from speechkit.io.audio import write_audio
-from speechkit.pipeline.discover import recipe_module
+from speechkit.shipped import load_module
 
-_english = recipe_module("asr_ctc", "english")
+_english = load_module(Path(__file__).parents[2] / "scripts", "english_manifests")
 HELD_OUT = _english.HELD_OUT
 main = _english.main
 sentences = _english.sentences

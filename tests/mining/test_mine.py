@@ -19,7 +19,6 @@ from speechkit.data.manifest import audio_path, read_jsonl, read_manifest
 from speechkit.errors import SpeechkitError, UserError
 from speechkit.mining import mine
 from speechkit.mining.records import Outcome, UnmatchedStretch
-from speechkit.pipeline.discover import recipe_module
 
 SAMPLE = Path(__file__).resolve().parents[2] / "recipes/mining/sample"
 TRUTH = json.loads((SAMPLE / "truth.json").read_text())
@@ -233,14 +232,14 @@ def test_full_disk_loses_nothing_that_was_mined(
     import errno
 
     import speechkit.data.manifest
+    import speechkit.mining.export.stage
 
     def full(*arguments: object, **options: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    publish = recipe_module("mining", "publish")
     name = "write_manifest"
     with monkeypatch.context() as patched:
-        patched.setattr(publish, name, full)
+        patched.setattr(speechkit.mining.export.stage, name, full)
         with pytest.raises(SpeechkitError, match="export"):
             mine(
                 SAMPLE / "audio",

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from speechkit.asr.named import named_recognizers, searched
 from speechkit.data.corpora import corpora_module
 from speechkit.errors import ConfigError, UserError
 from speechkit.pipeline import run_recipe
@@ -26,9 +27,7 @@ call_pieces = _earnings21.call_pieces
 write_rows = _earnings21.write_rows
 slue_recipe = recipe_module("slue").recipe
 wer_recipe = recipe_module("wer_benchmarks").recipe
-_recognizers = recipe_module("wer_benchmarks", "recognizers")
-named_recognizers = _recognizers.named_recognizers
-searched = _recognizers.searched
+
 
 TEXTS = {"a": "the cat sat", "b": "on a mat", "c": "and slept"}
 HEARD = {"a": "the cat sat", "b": "on the mat", "c": "and slept"}

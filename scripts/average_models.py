@@ -1,6 +1,6 @@
 """Average the weights of models that were trained on from one another: often better than the best of them, at no cost.
 
-    python -m recipes.asr_ctc.average exp/first/02-train/current/model exp/second/02-train/current/model --out model
+    python scripts/average_models.py exp/first/02-train/current/model exp/second/02-train/current/model --out model
 
 Source: Wortsman et al. 2022 (model soups, section 2). Models that were trained from different random weights have
 nothing to average: their hidden units mean different things.

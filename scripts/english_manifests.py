@@ -1,6 +1,6 @@
 """Manifests for the embedded English model, from public corpora, Whisper's labels and synthetic voices.
 
-    python -m recipes.asr_ctc.english DATA OUT --whisper FOLDER --texts BOOK.txt …
+    python scripts/english_manifests.py DATA OUT --whisper FOLDER --texts BOOK.txt …
 
 DATA holds the corpora in their published layouts: LibriSpeech/dev-clean with texts and a folder of untranscribed
 LibriSpeech utterances, LJSpeech-1.1, speechocean762, cv-corpus-6.1/en, barista-intents. A corpus that is absent is
@@ -24,12 +24,11 @@ from typing import Any
 
 import msgspec
 
+from scripts.flite import flite_program, say
 from speechkit.data import Utterance, write_manifest
 from speechkit.errors import require
 from speechkit.io.audio import audio_info
 from speechkit.text import split_sentences
-
-from .flite import flite_program, say
 
 HELD_OUT = ("84", "2428")
 """LibriSpeech speakers, one female and one male, that training never hears."""

@@ -1,4 +1,4 @@
-"""Recognisers by name, those of the library and PocketSphinx, as functions from a cut to its text."""
+"""Recognisers by name with their search, and PocketSphinx, as functions from a cut to its text."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from speechkit.asr.load import load_recognizer, recognizer_digest, with_beam
 from speechkit.data.records import Utterance
 from speechkit.errors import ConfigError, UserError, require
+from speechkit.io.hashing import digest_file
 
-Hear = Callable[[Utterance, Path], str]
+Transcriber = Callable[[Utterance, Path], str]
 RATE = 16_000
 
 
@@ -69,7 +71,7 @@ def searched(text: str) -> Searched:
     return found
 
 
-def load_hear(name: str, lang: str, device: str) -> Hear:
+def load_transcriber(name: str, lang: str, device: str) -> Transcriber:
     """The function of a recogniser.
 
     Raises:
@@ -77,26 +79,22 @@ def load_hear(name: str, lang: str, device: str) -> Hear:
     """
     if name == "pocketsphinx":
         return _pocketsphinx(lang)
-    from speechkit.asr.load import load_recognizer
-
     found = searched(name)
     recognizer = load_recognizer(found.name, lang, device)
     if found.beam:
-        from speechkit.asr.load import with_beam
-
         recognizer = with_beam(
             recognizer, found.beam, found.model, found.weight, rescoring=found.rescoring, device=device
         )
 
-    def hear(utterance: Utterance, path: Path) -> str:
+    def transcribe(utterance: Utterance, path: Path) -> str:
         begin = round(utterance.offset * RATE)
         cut = (begin, begin + round(utterance.duration * RATE))
         return " ".join(recognizer.recognize(str(path), [cut]).text.split())
 
-    return hear
+    return transcribe
 
 
-def _pocketsphinx(lang: str) -> Hear:
+def _pocketsphinx(lang: str) -> Transcriber:
     """The model inside the PyPI package, US English."""
     from speechkit.data.audio import read_cut
 
@@ -105,7 +103,7 @@ def _pocketsphinx(lang: str) -> Hear:
         raise UserError(f"lang={lang}: pocketsphinx brings a model for en only; leave it out")
     decoder = pocketsphinx.Decoder(samprate=RATE, loglevel="FATAL")
 
-    def hear(utterance: Utterance, path: Path) -> str:
+    def transcribe(utterance: Utterance, path: Path) -> str:
         samples = read_cut(path, utterance, sample_rate=RATE)
         decoder.start_utt()
         decoder.process_raw((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes(), full_utt=True)
@@ -113,4 +111,20 @@ def _pocketsphinx(lang: str) -> Hear:
         found = decoder.hyp()
         return "" if found is None else found.hypstr
 
-    return hear
+    return transcribe
+
+
+def recognizers_digest(text: str) -> str:
+    """What all of the names stand for."""
+    return "; ".join(f"{label}={_digest(name)}" for label, name in named_recognizers(text).items())
+
+
+def _digest(name: str) -> str:
+    found = searched(name)
+    digest = recognizer_digest(found.name)
+    if not found.beam:
+        return digest
+    if found.model is not None and not Path(found.model).is_file():
+        raise ConfigError(f"recognizers: {found.model}: is not there; build it by speechkit lm build")
+    model = "" if found.model is None else f" lm {digest_file(found.model)} weight {found.weight:g}"
+    return f"{digest} beam {found.beam}{model}"

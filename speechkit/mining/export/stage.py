@@ -1,4 +1,4 @@
-"""Stages 8 and 9: the data set in the forms of the field, and the page to look at."""
+"""Stage 8 of mining: the data set in the forms of the field."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from speechkit.pipeline import Context
 
 
-def export(context: Context) -> None:
+def export_set(context: Context) -> None:
     """Stage 8: the manifest with absolute audio paths, splits without a leak, the card, other formats and clips."""
     from speechkit.data.split import write_splits
     from speechkit.errors import UserError
-    from speechkit.mining.export import cut_clips, data_card, split_without_leak, write_card
-    from speechkit.mining.export import export as export_formats
+    from speechkit.mining.export.card import data_card, write_card
+    from speechkit.mining.export.clips import cut_clips
+    from speechkit.mining.export.formats import export as export_formats
+    from speechkit.mining.export.splits import split_without_leak
 
     config = context.config
     folder = context.output("export")
@@ -79,17 +81,3 @@ def _placed(utterances: Iterable[Utterance], audio: str) -> Iterator[Utterance]:
     for item in utterances:
         path = input_file(audio, item.audio_filepath).resolve()
         yield msgspec.structs.replace(item, audio_filepath=str(path))
-
-
-def report(context: Context) -> None:
-    """Stage 9: one self-contained page."""
-    from speechkit.report.mining_page import render_mining_report
-    from speechkit.report.mining_run import data_of_stages
-
-    config = context.config
-    # The stages' folders tell what they were made with; the page shows it.
-    names = {"utterances": "selection", "alignments": "refinement", "recordings": "regions", "documents": "documents"}
-    names |= {"hypotheses": "hypotheses"}
-    folders = {stage: context.inputs[name].parent for name, stage in names.items()}
-    data = data_of_stages(folders, audio=config.audio, title=config.title)
-    render_mining_report(context.output("report.html"), data)

@@ -1,6 +1,6 @@
 """Make the sample: two programmes spoken by flite voices, a PDF and a web page that differ from what is read.
 
-    python -m recipes.mining.sample.make
+    python scripts/make_mining_sample.py
 
 Needs the program `flite` (its CMU voices are free software) and reportlab. The PDF has running headers, page numbers,
 words broken at line ends and a section that nobody reads; one paragraph that is read is missing from each document.
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-HERE = Path(__file__).parent
+SAMPLE = Path(__file__).resolve().parent.parent / "recipes" / "mining" / "sample"
 SAMPLE_RATE = 16000
 SENTENCE_PAUSE_SECONDS = 0.45
 PARAGRAPH_PAUSE_SECONDS = 1.1
@@ -63,8 +63,8 @@ def record(name: str, programme: dict[str, Any]) -> list[dict[str, Any]]:
             cursor += len(pause)
     waveform = np.concatenate(pieces)
     room = np.random.default_rng(7).normal(0, 0.0015, len(waveform)).astype(np.float32)
-    (HERE / "audio").mkdir(exist_ok=True)
-    soundfile.write(HERE / "audio" / f"{name}.ogg", waveform + room, SAMPLE_RATE, format="OGG", subtype="OPUS")
+    (SAMPLE / "audio").mkdir(exist_ok=True)
+    soundfile.write(SAMPLE / "audio" / f"{name}.ogg", waveform + room, SAMPLE_RATE, format="OGG", subtype="OPUS")
     return truth
 
 
@@ -122,14 +122,14 @@ def write_html(path: Path, programme: dict[str, Any]) -> None:
 
 def main() -> None:
     """Write audio, documents and truth beside this file."""
-    programmes = json.loads((HERE / "programmes.json").read_text(encoding="utf-8"))
-    (HERE / "documents").mkdir(exist_ok=True)
+    programmes = json.loads((SAMPLE / "programmes.json").read_text(encoding="utf-8"))
+    (SAMPLE / "documents").mkdir(exist_ok=True)
     truth = {}
     for name, programme in programmes.items():
         truth[name] = record(name, programme)
         write = write_pdf if programme["document"].endswith(".pdf") else write_html
-        write(HERE / "documents" / programme["document"], programme)
-    (HERE / "truth.json").write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
+        write(SAMPLE / "documents" / programme["document"], programme)
+    (SAMPLE / "truth.json").write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Fit the probability that a mined sentence is right, and report how well it holds on readers that were left out.
 
-    python -m recipes.mining.calibrate --corpus ../shared/data/LibriSpeech/dev-clean \
+    python scripts/calibrate_mining.py --corpus ../shared/data/LibriSpeech/dev-clean \
         --calls ../shared/data/earnings21-text --noise ../shared/data/noise
 
 With emissions: every chapter is recorded clean and with noise at 10 dB, recognised by the embedded model, and mined
@@ -23,6 +23,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.earnings21 import SYSTEMS, timed_words, with_truth
+from benchmarks.earnings21 import damaged_document as damaged_call
+from benchmarks.simulated_chapters import SAMPLE_RATE, Chapter, Spoken, Written, chapters, damaged_document, record
 from speechkit.asr import load_recognizer
 from speechkit.asr.hypothesis import Hypothesis
 from speechkit.io.atomic import write_json
@@ -40,8 +43,6 @@ from speechkit.mining.placement import KeyedDocument, KeyedHypothesis, align, le
 from speechkit.mining.records import Document, Sentence
 from speechkit.mining.regions import find_speech
 from speechkit.text import normalizer_for
-
-from .simulate import SAMPLE_RATE, Chapter, Spoken, Written, chapters, damaged_document, record
 
 OCR_RATES = (0.0, 0.05, 0.10)
 ALTERED_SHARE = 0.1
@@ -148,9 +149,6 @@ def chapter_evidence(heard: Sequence[Heard], with_emissions: bool, tolerance: fl
 
 def call_evidence(folder: Path) -> Evidence:
     """Earnings calls with the output of two recognisers, judged as in ``benchmarks/earnings21.py``."""
-    from benchmarks.earnings21 import SYSTEMS, timed_words, with_truth
-    from benchmarks.earnings21 import damaged_document as damaged_call
-
     normalizer = normalizer_for("en")
     calls = sorted(path.name.split(".")[0] for path in (folder / "transcripts/nlp_references").glob("*.nlp.gz"))
     rows, right, groups = [], [], []
@@ -262,7 +260,7 @@ def main() -> None:
         text=fit_logistic(text.rows, text.right, TEXT_FEATURES),
         emissions=fit_logistic(with_emissions.rows, with_emissions.right, EMISSION_FEATURES),
         provenance={
-            "command": "python -m recipes.mining.calibrate",
+            "command": "python scripts/calibrate_mining.py",
             "recognizer": arguments.recognizer,
             "readers": " ".join(sorted({item.chapter.speaker for item in heard})),
             "calls": " ".join(sorted({group for group in text.groups if group.startswith("call-")})),
