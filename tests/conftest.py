@@ -134,6 +134,23 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
 
 
 @pytest.fixture(scope="session")
+def tiny_checkpoint(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """The folder of a wav2vec 2.0 network of two layers with random weights."""
+
+    def make(folder: Path) -> None:
+        import torch
+        from transformers import Wav2Vec2Model
+
+        from speechkit.encoders.families.waveform import WaveformEncoder
+        from speechkit.encoders.pretraining.sizes import sized_config
+
+        torch.manual_seed(0)
+        WaveformEncoder(Wav2Vec2Model(sized_config("tiny"))).save(folder)
+
+    return made_once("tiny-checkpoint", make)
+
+
+@pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """A small real Ray cluster of two CPUs, started with patience: a machine under load may need minutes for it."""
     ray = pytest.importorskip("ray")

@@ -10,9 +10,7 @@ from speechkit.augment.mixing import MixingConfig, add_speaker, mix
 from speechkit.augment.waveforms import AugmentConfig
 from speechkit.data import Utterance, write_manifest
 from speechkit.encoders import load_encoder
-from speechkit.encoders.families.waveform import WaveformEncoder
 from speechkit.encoders.pretraining.batches import WaveformBatches
-from speechkit.encoders.pretraining.sizes import sized_config
 from speechkit.errors import ConfigError
 from speechkit.io.audio import write_audio
 from speechkit.syllables.self_distillation import (
@@ -26,16 +24,6 @@ from speechkit.training import Objective, TrainingConfig, Turn, train
 
 SYLLABLE = 10
 """Frames of a made-up syllable; every fourth is silence."""
-
-
-@pytest.fixture(scope="module")
-def encoder_folder(tmp_path_factory):
-    from transformers import Wav2Vec2Model
-
-    folder = tmp_path_factory.mktemp("encoder")
-    torch.manual_seed(0)
-    WaveformEncoder(Wav2Vec2Model(sized_config("tiny"))).save(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +116,9 @@ def test_labels_and_targets_equal_the_obvious_loop(pairs, begin, frames):
     assert not targets[1].any()
 
 
-def test_standard_units_hold_and_the_folder_gives_the_same_frames(encoder_folder, speech, tmp_path):
+def test_standard_units_hold_and_the_folder_gives_the_same_frames(tiny_checkpoint, speech, tmp_path):
     batches, _ = speech
-    encoder = SyllableEncoder(encoder_folder, layers=1)
+    encoder = SyllableEncoder(tiny_checkpoint, layers=1)
     encoder.standardise([batches(0)])
     batch = batches(0)
     with torch.no_grad():
@@ -144,8 +132,8 @@ def test_standard_units_hold_and_the_folder_gives_the_same_frames(encoder_folder
     np.testing.assert_allclose(loaded.encode(batch["clean"][0].numpy()), frames[0].numpy(), atol=2e-4)
 
 
-def test_a_padded_batch_gives_what_each_item_gives_alone(encoder_folder, speech):
-    encoder = SyllableEncoder(encoder_folder).eval()
+def test_a_padded_batch_gives_what_each_item_gives_alone(tiny_checkpoint, speech):
+    encoder = SyllableEncoder(tiny_checkpoint).eval()
     inputs = speech[0](0)["inputs"][:2]
     lengths = torch.tensor([inputs.shape[1], 6400])
     padded = inputs.clone()
@@ -156,9 +144,9 @@ def test_a_padded_batch_gives_what_each_item_gives_alone(encoder_folder, speech)
     torch.testing.assert_close(both[1, :20], alone[0], atol=1e-4, rtol=1e-4)
 
 
-def test_the_loss_falls_and_silence_goes_to_zero(encoder_folder, speech, tmp_path):
+def test_the_loss_falls_and_silence_goes_to_zero(tiny_checkpoint, speech, tmp_path):
     batches, stored = speech
-    objective = objective_of(encoder_folder, batches, stored=stored)
+    objective = objective_of(tiny_checkpoint, batches, stored=stored)
     batch = objective.prepare(batches(0), 0)
     with torch.no_grad():
         before, was = objective.loss(objective.network.eval(), batch)
@@ -171,20 +159,20 @@ def test_the_loss_falls_and_silence_goes_to_zero(encoder_folder, speech, tmp_pat
     assert now["speech_share"] == pytest.approx(0.8)
 
 
-def test_an_interrupted_run_ends_with_the_same_bytes(encoder_folder, speech, tmp_path):
+def test_an_interrupted_run_ends_with_the_same_bytes(tiny_checkpoint, speech, tmp_path):
     batches, stored = speech
     mixing = MixingConfig(damage=AugmentConfig(speed=0, room=0, noise=0.5, gain_db=(0, 0)), speaker=0.5)
     saved = []
     for name, stops in (("whole", ()), ("parts", (7, 12))):
         for stop in (*stops, None):
-            objective = objective_of(encoder_folder, batches, stored=stored, mixing=mixing)
+            objective = objective_of(tiny_checkpoint, batches, stored=stored, mixing=mixing)
             assert run(objective, batches, tmp_path / name, 24, stop) is (stop is None)
         objective.save(tmp_path / f"{name}_model")
         saved.append((tmp_path / f"{name}_model" / "model.safetensors").read_bytes())
     assert saved[0] == saved[1]
 
 
-def test_stage_two_cuts_the_teachers_frames_with_a_new_threshold_each_batch(encoder_folder, speech, tmp_path):
+def test_stage_two_cuts_the_teachers_frames_with_a_new_threshold_each_batch(tiny_checkpoint, speech, tmp_path):
     batches, _ = speech
     asked, shapes = [], []
 
@@ -192,7 +180,7 @@ def test_stage_two_cuts_the_teachers_frames_with_a_new_threshold_each_batch(enco
         asked.append(merge)
         return EveryTen(shapes)
 
-    objective = objective_of(encoder_folder, batches, online=online, merge_range=(0.6, 0.7))
+    objective = objective_of(tiny_checkpoint, batches, online=online, merge_range=(0.6, 0.7))
     teacher = {name: value.clone() for name, value in objective._teacher[0].state_dict().items()}
     assert run(objective, batches, tmp_path, 20)
     assert len(set(asked)) == 20
@@ -216,10 +204,10 @@ def test_mixing_keeps_lengths_and_reaches_the_asked_level():
     assert all(np.isfinite(item).all() for item in heard)
 
 
-def test_what_cannot_be_trained_is_named(encoder_folder):
+def test_what_cannot_be_trained_is_named(tiny_checkpoint):
     with pytest.raises(ConfigError, match="speed must be 0"):
         MixingConfig(damage=AugmentConfig())
     with pytest.raises(ConfigError, match="has layers 1 to"):
-        SyllableEncoder(encoder_folder, layers=99)
+        SyllableEncoder(tiny_checkpoint, layers=99)
     with pytest.raises(ValueError, match="not both"):
-        SelfSegmentation(SyllableEncoder(encoder_folder), SyllableEncoder(encoder_folder))
+        SelfSegmentation(SyllableEncoder(tiny_checkpoint), SyllableEncoder(tiny_checkpoint))

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import torch
 
 from speechkit.data import Utterance, write_manifest
 from speechkit.data.manifest import read_manifest
@@ -23,12 +22,7 @@ TINY = Path(__file__).resolve().parents[2] / "recipes" / "sylber" / "conf" / "ti
 
 
 @pytest.fixture(scope="module")
-def settings(shared_data, tmp_path_factory):
-    from transformers import Wav2Vec2Model
-
-    from speechkit.encoders.families.waveform import WaveformEncoder
-    from speechkit.encoders.pretraining.sizes import sized_config
-
+def settings(shared_data, tiny_checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sylber")
     rows = []
     for speaker, chapter in (("84", "121123"), ("1272", "128104")):
@@ -49,12 +43,10 @@ def settings(shared_data, tmp_path_factory):
                 )
     manifest = write_manifest(folder / "speech.jsonl", rows)
     assert manifest
-    torch.manual_seed(0)
-    WaveformEncoder(Wav2Vec2Model(sized_config("tiny"))).save(folder / "encoder")
     names = ("train_manifest", "dev_manifest", "truth_manifest")
     return [
         *(f"{name}={folder / 'speech.jsonl'}" for name in names),
-        f"seeds.encoder={folder / 'encoder'}",
+        f"seeds.encoder={tiny_checkpoint}",
         "prepare.test_speakers=84",
     ]
 

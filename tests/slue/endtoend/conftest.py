@@ -93,12 +93,14 @@ def orders(speaker):
 
 
 @pytest.fixture(scope="session")
-def ner_system(orders, quick, tmp_path_factory):
+def ner_system(orders, quick, made_once):
     """A system that writes transcripts with entity symbols."""
-    folder = tmp_path_factory.mktemp("ner")
-    config = quick(steps=200, rate=1e-2, patience=0)
-    assert train_system("ner", orders[0], folder, config, log=lambda _: None)
-    return folder
+
+    def make(folder):
+        config = quick(steps=200, rate=1e-2, patience=0)
+        assert train_system("ner", orders[0], folder, config, log=lambda _: None)
+
+    return made_once("ner-system", make)
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,6 @@ from speechkit.augment.perturbations import AUDIBLE
 from speechkit.cli.main import call
 from speechkit.data.manifest import read_jsonl, write_manifest
 from speechkit.data.records import AlignmentItem, Utterance
-from speechkit.encoders.families.waveform import WaveformEncoder
-from speechkit.encoders.pretraining.sizes import sized_config
 from speechkit.encoders.probing.word_tokens import WordToken
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.encoders.store import FeatureStore, LayerFrames
@@ -203,14 +201,10 @@ def test_a_change_can_be_learned_from_more_often_or_never():
 
 
 @pytest.mark.slow
-def test_heads_may_begin_with_the_encoders_own_layers(speech, tmp_path):
-    from transformers import Wav2Vec2Model
-
-    name = tmp_path / "encoder"
-    WaveformEncoder(Wav2Vec2Model(sized_config("tiny"))).save(name)
+def test_heads_may_begin_with_the_encoders_own_layers(speech, tiny_checkpoint, tmp_path):
     settings = [setting for setting in SETTINGS if not setting.startswith(("encoder=", "layers=", "clusters="))]
     given = [f"train_manifest={speech / 'train.jsonl'}", f"test_manifest={speech / 'test.jsonl'}", *settings]
-    given += [f"encoder={name}", "layers=[2]", "clusters=[4,9]"]
+    given += [f"encoder={tiny_checkpoint}", "layers=[2]", "clusters=[4,9]"]
     given += ["begin_layer=1", "train.upper_layers=1"]
     run_recipe(recipe, tmp_path / "exp", given, quiet=True, device="cpu")
     report = read_report(outputs(recipe, tmp_path / "exp", "evaluate") / "scores.json")
