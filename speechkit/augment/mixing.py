@@ -7,14 +7,12 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from speechkit.augment.waveforms import AugmentConfig, augment_waveform, is_silent
 from speechkit.data.audio import read_waveform
 from speechkit.data.manifest import read_manifest
 from speechkit.errors import AudioError, ConfigError, UserError
-
-Float = NDArray[np.float32]
+from speechkit.io.arrays import Float
 
 
 class MixingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -18,9 +18,9 @@ from speechkit.augment.rooms import RoomConfig, draw_response
 from speechkit.augment.time_scale import change_speaker, shift_pitch, stretch
 from speechkit.augment.waveforms import add_noise, heard_stretch, is_silent
 from speechkit.errors import AudioError, ConfigError
+from speechkit.io.arrays import Float
 from speechkit.runtime import item_seed
 
-Float = NDArray[np.float32]
 Perturbation = Literal["time", "pitch", "room", "noise", "speaker", "telephone", "shift", "gain"]
 KINDS: tuple[Perturbation, ...] = get_args(Perturbation)
 CONTROLS: tuple[Perturbation, ...] = ("shift", "gain")

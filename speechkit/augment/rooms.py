@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.errors import ConfigError
+from speechkit.io.arrays import Float
 
-Float = NDArray[np.float32]
 Vector = NDArray[np.float64]
 SPEED_OF_SOUND = 343.0
 """Metres a second at 20 °C."""

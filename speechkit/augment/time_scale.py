@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Float = NDArray[np.float32]
+from speechkit.io.arrays import Float
+
 Complex = NDArray[np.complex128]
 WINDOW = 512
 """Samples of a window, 32 ms: harmonics of low voices are parted, and syllables too."""

@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from speechkit.io.arrays import Float
+
 SILENT_POWER = 1e-10
 """Mean square below which nothing was recorded: the rounding to 16 bits alone has 8e-11."""
 
@@ -35,14 +36,14 @@ class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 NO_AUGMENTATION = AugmentConfig(speed=0, room=0, noise=0, gain_db=(0.0, 0.0), frequency_masks=0, time_width=0)
 
 
-def change_speed(waveform: FloatArray, factor: float) -> FloatArray:
+def change_speed(waveform: Float, factor: float) -> Float:
     """Play ``factor`` times as fast; pitch moves along."""
     import soxr
 
     return np.asarray(soxr.resample(waveform, 16_000 * factor, 16_000, quality="LQ"), np.float32)
 
 
-def room_response(generator: np.random.Generator, sample_rate: int = 16_000) -> FloatArray:
+def room_response(generator: np.random.Generator, sample_rate: int = 16_000) -> Float:
     """A simulated impulse response: the direct sound, then exponentially decaying noise (60 dB in 0.08 to 0.5 s)."""
     length = int(generator.uniform(0.08, 0.5) * sample_rate)
     decay = np.exp(-6.9 * np.arange(length) / length)
@@ -51,7 +52,7 @@ def room_response(generator: np.random.Generator, sample_rate: int = 16_000) -> 
     return np.asarray(response / np.sqrt(np.sum(response**2)), np.float32)
 
 
-def add_noise(waveform: FloatArray, noise: FloatArray, snr_db: float) -> FloatArray:
+def add_noise(waveform: Float, noise: Float, snr_db: float) -> Float:
     """Mix noise, repeated to the waveform's length, at a signal-to-noise ratio in decibels."""
     fitted = np.resize(noise, len(waveform))
     power, noise_power = float(np.mean(waveform**2)), float(np.mean(fitted**2))
@@ -64,7 +65,7 @@ def is_silent(noise: NDArray[np.floating[Any]]) -> bool:
     return not len(noise) or not SILENT_POWER <= float(np.dot(noise, noise)) / len(noise) < np.inf
 
 
-def heard_stretch(noise: FloatArray, length: int, generator: np.random.Generator) -> FloatArray:
+def heard_stretch(noise: Float, length: int, generator: np.random.Generator) -> Float:
     """A drawn part of a noise that has one which can be heard, at most ``length`` long, its end joined to its begin.
 
     Where nothing sounds in the part drawn first, one is drawn among those in which something does.
@@ -82,8 +83,8 @@ def heard_stretch(noise: FloatArray, length: int, generator: np.random.Generator
 
 
 def augment_waveform(
-    waveform: FloatArray, config: AugmentConfig, generator: np.random.Generator, noises: Sequence[FloatArray] = ()
-) -> FloatArray:
+    waveform: Float, config: AugmentConfig, generator: np.random.Generator, noises: Sequence[Float] = ()
+) -> Float:
     """Speed, room, noise and gain, each with its own chance; noise is one of ``noises`` or white."""
     if not len(waveform):
         return waveform
@@ -105,10 +106,10 @@ def augment_waveform(
     return waveform
 
 
-def mask_features(features: FloatArray, config: AugmentConfig, generator: np.random.Generator) -> FloatArray:
+def mask_features(features: Float, config: AugmentConfig, generator: np.random.Generator) -> Float:
     """SpecAugment: (M, C) with random bands and stretches set to the mean; the input is not changed."""
     frames, channels = features.shape
-    masked: FloatArray = features.copy()
+    masked: Float = features.copy()
     fill = np.float32(features.mean()) if features.size else np.float32(0)
     for _ in range(config.frequency_masks):
         width = int(generator.integers(0, min(config.frequency_width, channels) + 1))

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechkit.encoders.model import ALL, LAST, Float, SpeechEncoder
+from speechkit.encoders.model import ALL, LAST, SpeechEncoder
 from speechkit.errors import AudioError, ConfigError
+from speechkit.io.arrays import Float
 from speechkit.io.audio import audio_info
 from speechkit.io.hashing import digest_obj
 from speechkit.io.windows import plan_windows, stream_windows

@@ -11,12 +11,11 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from speechkit.encoders.spec import EncoderSpec
+from speechkit.io.arrays import Float
 
-Float = NDArray[np.float32]
 ALL = slice(None)
 LAST = slice(-1, None)
 

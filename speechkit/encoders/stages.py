@@ -15,6 +15,7 @@ from speechkit.data import Utterance
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.encoders.store import FeatureWriter, LayerFrames, layers_spec, why_unfit
 from speechkit.errors import AudioError, UserError
+from speechkit.io.arrays import Float
 from speechkit.pipeline import (
     NEUTRAL,
     SHARED,
@@ -35,7 +36,6 @@ from speechkit.pipeline.manifests import manifest_of
 if TYPE_CHECKING:
     from speechkit.encoders.encoder import Encoder
 
-Float = NDArray[np.float32]
 WINDOW_SECONDS = 30.0
 DROP_REASONS = ("unreadable_audio", "shorter_than_a_frame", "not_finite")
 

@@ -11,6 +11,9 @@ import numpy.typing as npt
 from speechkit.errors import UserError
 from speechkit.io.atomic import atomic_path
 
+Float = npt.NDArray[np.float32]
+"""Waveforms, features, probabilities: whatever has single precision."""
+
 
 def write_arrays(
     path: Path | str, arrays: Mapping[str, npt.NDArray[np.generic]], metadata: Mapping[str, str] | None = None
@@ -58,22 +61,6 @@ def read_arrays(path: Path | str, names: Iterable[str] | None = None) -> dict[st
             if missing:
                 raise UserError(f"{path}: holds no array named {', '.join(map(repr, missing[:5]))}")
             return {name: file.get_tensor(name) for name in chosen}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path}: is not a readable safetensors file: {error}; make it again") from error
-
-
-def read_metadata(path: Path | str) -> dict[str, str]:
-    """The text metadata of a file of `write_arrays`; no array is read.
-
-    Raises:
-        UserError: if the file is missing or damaged.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    _must_exist(path)
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            return dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path}: is not a readable safetensors file: {error}; make it again") from error
 

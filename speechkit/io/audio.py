@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from speechkit.errors import AudioError
+from speechkit.io.arrays import Float
 from speechkit.io.atomic import atomic_path
 from speechkit.io.decoding import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, decode, layout
-
-FloatArray = npt.NDArray[np.float32]
 
 RESAMPLE_CONTEXT_SECONDS = 0.1
 FORMATS = {
@@ -65,7 +64,7 @@ def read_audio(
     sample_rate: int | None = 16000,
     channel: int | None = None,
     counted_rate: int | None = None,
-) -> FloatArray:
+) -> Float:
     """A piece of a recording as float32 (samples,).
 
     Args:
@@ -116,7 +115,7 @@ def read_audio(
 
 def stream_audio(
     path: Path | str, *, sample_rate: int | None = 16000, block_seconds: float = 30.0, channel: int | None = None
-) -> Iterator[FloatArray]:
+) -> Iterator[Float]:
     """The whole recording in blocks of ``block_seconds`` (the last may be shorter), in memory of a few blocks.
 
     The blocks joined equal `read_audio` of the whole file: resampling knows no block edges.
@@ -134,7 +133,7 @@ def stream_audio(
     size = max(1, round(block_seconds * target))
     total = _scaled(found.num_samples, target, found.sample_rate)
     stream = None if target == found.sample_rate else soxr.ResampleStream(found.sample_rate, target, 1, dtype="float32")
-    waiting: list[FloatArray] = []
+    waiting: list[Float] = []
     held = given = 0
     for block in decode(path):
         mono = _one_channel(block, channel)
@@ -202,22 +201,22 @@ def write_audio(path: Path | str, waveform: npt.ArrayLike, sample_rate: int, for
             raise AudioError(f"{path}: cannot be written: {written} of {len(samples)} samples fit; free some space")
 
 
-def _mono(path: Path | str, begin: int, end: int, channel: int | None) -> FloatArray:
+def _mono(path: Path | str, begin: int, end: int, channel: int | None) -> Float:
     blocks = [_one_channel(block, channel) for block in decode(path, begin, end - begin)]
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
-def _one_channel(block: FloatArray, channel: int | None) -> FloatArray:
+def _one_channel(block: Float, channel: int | None) -> Float:
     """(samples, channels) to (samples,)."""
     if block.shape[1] == 1:
         return np.ascontiguousarray(block[:, 0])
     if channel is not None:
         return np.ascontiguousarray(block[:, channel])
-    mean: FloatArray = block.mean(axis=1, dtype=np.float32)
+    mean: Float = block.mean(axis=1, dtype=np.float32)
     return mean
 
 
-def _resample(waveform: FloatArray, source: int, target: int) -> FloatArray:
+def _resample(waveform: Float, source: int, target: int) -> Float:
     import soxr
 
     if not len(waveform):
@@ -230,7 +229,7 @@ def _scaled(samples: int, target: int, source: int) -> int:
     return (2 * samples * target + source) // (2 * source)
 
 
-def _with_length(waveform: FloatArray, length: int) -> FloatArray:
+def _with_length(waveform: Float, length: int) -> Float:
     """The resampler may give one sample more or less at the end of a file."""
     if len(waveform) < length:
         return np.pad(waveform, (0, length - len(waveform)), mode="edge" if len(waveform) else "constant")

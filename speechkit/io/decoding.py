@@ -20,12 +20,10 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from speechkit.errors import AudioError
 from speechkit.io import containers
-
-FloatArray = npt.NDArray[np.float32]
+from speechkit.io.arrays import Float
 
 BLOCK_VALUES = 1 << 20  # 4 MB of float32 a block, whatever the header says of channels
 WHOLE_DECODE_SECONDS = 60.0
@@ -88,7 +86,7 @@ def _layout(path: str, size: int, changed: int) -> Layout:
     return Layout(decoded, sample_rate, frames, channels, file_format, not lossy)
 
 
-def decode(path: Path | str, start: int = 0, num_samples: int | None = None) -> Iterator[FloatArray]:
+def decode(path: Path | str, start: int = 0, num_samples: int | None = None) -> Iterator[Float]:
     """Blocks of the samples ``start`` to ``start + num_samples``, each float32 (samples, channels).
 
     Raises:
@@ -121,7 +119,7 @@ def decode(path: Path | str, start: int = 0, num_samples: int | None = None) -> 
         )
 
 
-def _blocks(path: str, channels: int, start: int = 0, num_samples: int | None = None) -> Iterator[FloatArray]:
+def _blocks(path: str, channels: int, start: int = 0, num_samples: int | None = None) -> Iterator[Float]:
     """What the file really holds, in blocks; never more memory than one block, whatever the header says."""
     import soundfile
 

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from speechkit.io.arrays import Float
 from speechkit.mining.config import RegionsConfig
 from speechkit.mining.voice_activity import FRAME_SAMPLES, SAMPLE_RATE, SileroDetector
 
-Float = NDArray[np.float32]
 Regions = list[tuple[int, int]]
 
 ENERGY_HOP_SAMPLES = 160

@@ -17,12 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from speechkit.errors import SpeechkitError
+from speechkit.io.arrays import Float
 from speechkit.runtime import ahead
-
-Float = NDArray[np.float32]
 
 SAMPLE_RATE = 16000
 FRAME_SAMPLES = 512

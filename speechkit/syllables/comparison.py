@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from speechkit.data.audio import read_cut
 from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.errors import ConfigError
+from speechkit.io.arrays import Float
 from speechkit.syllables.evaluation import PROTOCOLS, Evaluation, score, tune_shift
 from speechkit.syllables.purity import Labelled, Purity, purity
 from speechkit.syllables.segmenters import Choice, dynamic_trials, envelope_trials, greedy_trials, segmenter_of
-from speechkit.syllables.segments import HOP_SECONDS, Boundaries, Float
+from speechkit.syllables.segments import HOP_SECONDS, Boundaries
 from speechkit.syllables.tokens import TokenReport, TokenRow
 
 

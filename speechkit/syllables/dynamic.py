@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.errors import ConfigError, UserError
+from speechkit.io.arrays import Float
 from speechkit.runtime.compiled import compiled_reordering
-from speechkit.syllables.segments import HOP_SECONDS, Boundaries, Float, checked_features, frame_norms, runs_of_speech
+from speechkit.syllables.segments import HOP_SECONDS, Boundaries, checked_features, frame_norms, runs_of_speech
 
 BLOCK_FRAMES = 4096
 

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.errors import ConfigError, UserError
+from speechkit.io.arrays import Float
 from speechkit.runtime.compiled import compiled_reordering
-from speechkit.syllables.segments import Boundaries, Float, checked_features, not_finite
+from speechkit.syllables.segments import Boundaries, checked_features, not_finite
 
 NO_LIMIT = 1 << 62
 BLOCK_FRAMES = 256  # a block stays in the cache while it is looked at

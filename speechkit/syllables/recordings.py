@@ -15,11 +15,12 @@ from speechkit.data.audio import WAVEFORM_RATE, cut_blocks, read_waveform
 from speechkit.data.manifest import audio_path, read_manifest
 from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.errors import AudioError, UserError
+from speechkit.io.arrays import Float
 from speechkit.io.audio import audio_info
 from speechkit.io.paths import safe_id
 from speechkit.syllables.envelope import EnvelopeSegmenter, frame_levels
 from speechkit.syllables.greedy import GreedySegmenter, segment_stream
-from speechkit.syllables.segments import HOP_SECONDS, Boundaries, Float, Segmenter, not_finite
+from speechkit.syllables.segments import HOP_SECONDS, Boundaries, Segmenter, not_finite
 from speechkit.syllables.thresholds import Thresholds, estimate_thresholds
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ import msgspec
 import numpy as np
 
 from speechkit.errors import ConfigError, UserError
+from speechkit.io.arrays import Float
 from speechkit.syllables.dynamic import DynamicSegmenter, penalty_for_rate
 from speechkit.syllables.envelope import EnvelopeSegmenter
 from speechkit.syllables.greedy import GreedySegmenter
 from speechkit.syllables.peaks import PeakSegmenter
-from speechkit.syllables.segments import Float, Segmenter
+from speechkit.syllables.segments import Segmenter
 
 SEGMENTERS: dict[str, Any] = {"greedy": GreedySegmenter, "dynamic": DynamicSegmenter, "peaks": PeakSegmenter}
 MERGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.errors import UserError
+from speechkit.io.arrays import Float
 
-Float = NDArray[np.float32]
 Boundaries = NDArray[np.int64]
 """Segments (n, 2) as frames [start, end), in order and without overlap; what lies between them is silence."""
 

@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from speechkit.augment.mixing import NO_MIXING, Float, MixingConfig, mix
+from speechkit.augment.mixing import NO_MIXING, MixingConfig, mix
 from speechkit.encoders.model import standardised
+from speechkit.io.arrays import Float
 from speechkit.nn.masks import length_mask
 from speechkit.syllables.segments import Segmenter
 from speechkit.syllables.syllable_encoder import SyllableEncoder

@@ -12,14 +12,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from speechkit.data.records import AlignmentItem
 from speechkit.errors import AlignmentError, require
+from speechkit.io.arrays import Float
 from speechkit.syllables.syllabification import SILENCES, bare, syllable_tier
 from speechkit.text.rough_pronunciation import rough_phones
 
-Float = NDArray[np.float32]
 SAMPLE_RATE = 16_000
 FRAME_SAMPLES = 160
 MIN_STRETCH_SECONDS = 0.05

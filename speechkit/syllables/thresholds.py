@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import UserError
+from speechkit.io.arrays import Float
 from speechkit.io.atomic import write_json
 from speechkit.syllables.dynamic import penalty_for_rate
 from speechkit.syllables.greedy import GreedySegmenter
-from speechkit.syllables.segments import HOP_SECONDS, Float, checked_features, frame_norms
+from speechkit.syllables.segments import HOP_SECONDS, checked_features, frame_norms
 
 # Neighbours so near hear almost the same samples, and differ at boundaries only; further ones differ everywhere.
 NEIGHBOUR_FRAMES = 2

@@ -14,10 +14,11 @@ from speechkit.data.audio import read_waveform
 from speechkit.data.records import Utterance
 from speechkit.encoders.encoder import Encoder
 from speechkit.errors import UserError
+from speechkit.io.arrays import Float
 from speechkit.syllables.dynamic import DynamicSegmenter, penalty_for_rate
 from speechkit.syllables.envelope import FLOOR_DECIBELS, LOUD_SHARE, EnvelopeSegmenter, frame_levels
 from speechkit.syllables.segmenters import make_segmenter
-from speechkit.syllables.segments import Boundaries, Float, Segment, Segmenter, frame_norms, in_frames
+from speechkit.syllables.segments import Boundaries, Segment, Segmenter, frame_norms, in_frames
 from speechkit.syllables.thresholds import estimate_thresholds, fit_two_gaussians
 
 ABOVE_ZERO = 1e-6

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.errors import UserError
+from speechkit.io.arrays import Float
 
-Float = NDArray[np.float32]
 BLOCK_BYTES = 4 << 20
 """Scores held at once: enough frames that reading all centroids for each block costs little beside the products."""
 STRETCH = 64

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import UserError
-from speechkit.io.arrays import read_arrays, write_arrays
+from speechkit.io.arrays import Float, read_arrays, write_arrays
 from speechkit.io.atomic import write_json
 from speechkit.io.hashing import digest_bytes
-from speechkit.units.assignment import Float, nearest, nearest_distances
+from speechkit.units.assignment import nearest, nearest_distances
 from speechkit.units.deduplication import deduplicate
 
 SPEC_FILE, ARRAYS_FILE = "codebook.json", "codebook.safetensors"

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import ConfigError, UserError, require
-from speechkit.units.assignment import Float, nearest_distances
+from speechkit.io.arrays import Float
+from speechkit.units.assignment import nearest_distances
 from speechkit.units.codebook import Codebook, FeatureNormalization, normalized_features, unit_length
 from speechkit.units.finite import NotFiniteError
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import ConfigError, UserError
+from speechkit.io.arrays import Float
 from speechkit.io.atomic import write_json
 from speechkit.io.hashing import digest_bytes
 from speechkit.units.codebook import Codebook, read_spec
@@ -22,7 +23,6 @@ from speechkit.units.smoothing import averaged, long_path
 
 SPEC_FILE = "quantizer.json"
 BATCH_FRAMES = 10_000
-Float = NDArray[np.float32]
 
 
 class Smoothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

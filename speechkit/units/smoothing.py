@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.errors import ConfigError
+from speechkit.io.arrays import Float
 
-Float = NDArray[np.float32]
 WINDOW_FRAMES = 3000
 LOOKAHEAD_FRAMES = 500
 """Long items are decided window by window; a window hears so many frames behind its end before it decides."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import UserError
+from speechkit.io.arrays import Float
 from speechkit.io.atomic import write_json
-from speechkit.units.assignment import Float
 from speechkit.units.codebook import Codebook, normalized_features, read_spec
 from speechkit.units.kmeans import Batches, KMeansConfig, train_kmeans
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from speechkit.encoders.families import register
-from speechkit.encoders.model import ALL, Float, SpeechEncoder, item_states, unpadded
+from speechkit.encoders.model import ALL, SpeechEncoder, item_states, unpadded
 from speechkit.encoders.spec import EncoderSpec
+from speechkit.io.arrays import Float
 
 FFT_SAMPLES = 512
 SAMPLE_RATE = 16_000

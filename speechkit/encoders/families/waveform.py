@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from speechkit.encoders.convolutions import RowConvolutions, faster_by_rows
 from speechkit.encoders.families import register
-from speechkit.encoders.model import Float, SpeechEncoder, standardised
+from speechkit.encoders.model import SpeechEncoder, standardised
 from speechkit.encoders.padding import make_padding_invariant
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.encoders.transformers_encoder import TransformersEncoder, load_transformers
 from speechkit.errors import ConfigError
+from speechkit.io.arrays import Float
 from speechkit.nn.masks import length_mask
 
 FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")

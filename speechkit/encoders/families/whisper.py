@@ -14,10 +14,11 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
 from speechkit.encoders.families import register
-from speechkit.encoders.model import Float, SpeechEncoder, unpadded
+from speechkit.encoders.model import SpeechEncoder, unpadded
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.encoders.transformers_encoder import TransformersEncoder, load_transformers
 from speechkit.errors import UserError
+from speechkit.io.arrays import Float
 from speechkit.nn.masks import attention_bias, length_mask
 
 

@@ -14,14 +14,13 @@ from itertools import pairwise
 import msgspec
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from speechkit.encoders.layers import LayerWeights
 from speechkit.errors import UserError
+from speechkit.io.arrays import Float
 
-Float = NDArray[np.float32]
 BLANK = 0
 
 

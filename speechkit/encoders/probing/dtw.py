@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.errors import UserError
+from speechkit.io.arrays import Float
 from speechkit.runtime.compiled import compiled
-
-Float = NDArray[np.float32]
 
 
 @compiled

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.errors import UserError
+from speechkit.io.arrays import Float
 
-Float = NDArray[np.float32]
 PENALTIES = (3e-4, 3e-3, 3e-2)
 
 

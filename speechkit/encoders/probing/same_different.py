@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.errors import UserError
+from speechkit.io.arrays import Float
 from speechkit.metrics.bootstrap import Interval, percentile_interval
 
-Float = NDArray[np.float32]
 Pooling = Literal["mean", "downsampled"]
 DOWNSAMPLED_FRAMES = 10
 

@@ -9,7 +9,6 @@ from functools import partial
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from speechkit.encoders.feature_statistics import layer_statistics
 from speechkit.encoders.probing.abx import abx_score
@@ -20,10 +19,10 @@ from speechkit.encoders.probing.same_different import Pooling, embed_segment, sa
 from speechkit.encoders.probing.word_tokens import WordToken
 from speechkit.encoders.store import FeatureStore
 from speechkit.errors import UserError
+from speechkit.io.arrays import Float
 from speechkit.metrics.bootstrap import bootstrap_ratio
 from speechkit.metrics.error_rates import word_errors
 
-Float = NDArray[np.float32]
 CHARACTERS, PHONES, SPEAKERS, COMMANDS, DIGITS = "characters", "phones", "speakers", "commands", "digits"
 MIN_SPEAKERS = 10
 """With fewer test speakers than these, intervals are over utterances."""

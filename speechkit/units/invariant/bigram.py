@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.errors import UserError
+from speechkit.io.arrays import Float
 from speechkit.units.deduplication import deduplicate
-
-Float = NDArray[np.float32]
 
 
 def estimate_bigram(items: Iterable[NDArray[np.integer[Any]]], clusters: int) -> Float:

@@ -10,15 +10,13 @@ from typing import Literal
 import msgspec
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from speechkit.errors import ConfigError, UserError
+from speechkit.io.arrays import Float
 from speechkit.nn.dropout import Dropout
 from speechkit.nn.masks import length_mask
 from speechkit.units.invariant.upper_layers import LayerShape, UpperLayers
-
-Float = NDArray[np.float32]
 
 
 class HeadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

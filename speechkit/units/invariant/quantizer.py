@@ -22,7 +22,7 @@ from torch import Tensor
 
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import UserError
-from speechkit.io.arrays import read_arrays, write_arrays
+from speechkit.io.arrays import Float, read_arrays, write_arrays
 from speechkit.io.atomic import write_json
 from speechkit.io.hashing import digest_bytes
 from speechkit.units.codebook import Codebook, read_spec
@@ -41,7 +41,6 @@ OWN_ARRAYS = ("leave.", BIGRAM)
 """How the arrays of the last layer and behind it begin; quantizers that were trained together share all others."""
 LEAST = np.float32(1e-30)
 """Of a posterior: its logarithm must be a number."""
-Float = NDArray[np.float32]
 
 
 class InvariantSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="invariant", tag_field="kind"):
