@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from speechkit.errors import UserError
 from speechkit.io.hashing import digest_bytes
 from speechkit.units.codebook import read_spec
-from speechkit.units.pair_counts import Pair, PairCounts
+
+Pair = tuple[int, int]
 
 
 class AcousticBpe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -141,6 +142,8 @@ def learn_bpe(
     for units in sequences:
         if len(units) and (int(units.min()) < 0 or int(units.max()) >= base):
             raise UserError(f"a unit is out of range; the codebook has {base}")
+    from speechkit.units.pair_counts import PairCounts
+
     pairs = PairCounts(sequences)
     merges: list[Pair] = []
     lengths = [pairs.num_tokens]

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from speechkit.asr import Emissions, load_recognizer
 from speechkit.asr.ctc_decoding import greedy_decode
-from speechkit.asr.ctc_recognizer import CtcRecognizer
+from speechkit.asr.ctc_recognizer import CtcRecognizer, quiet_cut
 from speechkit.asr.hypothesis import RecognizerSpec
-from speechkit.asr.window_cut import quiet_cut
 from speechkit.errors import UserError
 from speechkit.io.windows import merge_regions, plan_windows
 

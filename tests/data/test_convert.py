@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from speechkit.data import AlignmentItem, Source, Utterance, audio_path, read_manifest, write_manifest
 from speechkit.data.convert import FORMATS, convert, detect_format
 from speechkit.data.formats import fairseq, kaldi, lhotse, nemo, table
+from speechkit.data.formats.kaldi import SortedLines
 from speechkit.data.formats.losses import OPTIONAL
-from speechkit.data.formats.sorting import SortedLines
 from speechkit.errors import ManifestError, UserError
 from speechkit.io.audio import audio_info, read_audio
 
@@ -347,9 +347,8 @@ def test_formats_are_told_or_asked_for(tmp_path):
 
 
 def test_sorted_lines_are_those_of_sort_also_when_they_spill(monkeypatch):
-    from speechkit.data.formats import sorting
 
-    monkeypatch.setattr(sorting, "LINES_IN_MEMORY", 7)
+    monkeypatch.setattr(kaldi, "LINES_IN_MEMORY", 7)
     lines, given_lines = SortedLines(), [f"{index * 7919 % 101:03d} ü" for index in range(300)]
     for line in given_lines:
         lines.add(line)

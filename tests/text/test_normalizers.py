@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from speechkit.errors import ConfigError
 from speechkit.text import CHAINS, Normalized, get_normalizer, normalizer_for
-from speechkit.text.hindi_numbers import BELOW_HUNDRED
-from speechkit.text.indic import SCRIPT_RANGES
+from speechkit.text.indic import BELOW_HUNDRED, SCRIPT_RANGES
 from speechkit.text.normalized import map_characters, replace_spans
 from speechkit.text.steps import compose
 

@@ -7,17 +7,19 @@ where it is not, it is put there, and the file ``utt2id`` keeps the identifiers 
 
 from __future__ import annotations
 
+import heapq
 import re
 import shlex
+import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
 from speechkit.data.formats.identity import absolute_audio, relative_audio, utterance_from_seconds
 from speechkit.data.formats.losses import Losses, Written
-from speechkit.data.formats.sorting import SortedLines
 from speechkit.data.records import Utterance, seconds
 from speechkit.errors import AudioError, ManifestError
 from speechkit.io.atomic import atomic_path
@@ -265,3 +267,33 @@ def _audio_of(place: str, value: str) -> tuple[str, int]:
                 raise ManifestError(f"{place}: the command changes the audio; run it and give the file instead")
             return files[0], channel
     raise ManifestError(f"{place}: the command is not one that can be read; run it and give the audio file instead")
+
+
+LINES_IN_MEMORY = 100_000
+
+
+class SortedLines:
+    """Collects lines and gives them back in byte order (the C locale); beyond 100 k lines they wait in files."""
+
+    def __init__(self, folder: str | None = None) -> None:
+        self.folder = folder
+        self.lines: list[bytes] = []
+        self.runs: list[IO[bytes]] = []
+
+    def add(self, line: str) -> None:
+        """Add one line, without its newline."""
+        self.lines.append(line.encode() + b"\n")
+        if len(self.lines) >= LINES_IN_MEMORY:
+            self.lines.sort()
+            run = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115 - closed in __iter__
+            run.writelines(self.lines)
+            run.seek(0)
+            self.runs.append(run)
+            self.lines = []
+
+    def __iter__(self) -> Iterator[bytes]:
+        """All lines in order; can be asked for once."""
+        self.lines.sort()
+        yield from heapq.merge(*self.runs, self.lines)
+        for run in self.runs:
+            run.close()

@@ -4,7 +4,7 @@ from speechkit.mining.export.card import DataCard, data_card, format_card, write
 from speechkit.mining.export.clips import cut_clips
 from speechkit.mining.export.ctm import write_ctm
 from speechkit.mining.export.formats import FORMATS, Exported, export, export_manifest
-from speechkit.mining.export.splits import split_without_leak
+from speechkit.mining.export.recordings import split_without_leak
 from speechkit.mining.export.subtitles import write_subtitles
 from speechkit.mining.export.textgrid import format_textgrid, parse_textgrid, write_textgrids
 

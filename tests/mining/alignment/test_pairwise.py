@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from speechkit.errors import AlignmentError
 from speechkit.mining.alignment import Scores, needleman_wunsch, text_path
-from speechkit.mining.alignment.reference import best_score
+from tests.mining.alignment.references import best_score
 
 short_text = st.text("abc", max_size=9)
 
