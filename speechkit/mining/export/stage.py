@@ -24,7 +24,7 @@ def export_set(context: Context) -> None:
     from speechkit.mining.export.card import data_card, write_card
     from speechkit.mining.export.clips import cut_clips
     from speechkit.mining.export.formats import export as export_formats
-    from speechkit.mining.export.splits import split_without_leak
+    from speechkit.mining.export.recordings import split_without_leak
 
     config = context.config
     folder = context.output("export")
