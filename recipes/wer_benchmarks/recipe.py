@@ -95,7 +95,6 @@ def _groups(row: Utterance, unseen: set[str]) -> dict[str, Any]:
 class RecognizeConfig(msgspec.Struct, frozen=True):
     """Which recognisers: names of `speechkit transcribe` or ``pocketsphinx``, each NAME or LABEL=NAME, with commas."""
 
-    manifest: Annotated[str | None, SHARED] = None
     recognizers: Annotated[str, SHARED] = "embedded"
     lang: str = "en"
     batch_size: Annotated[int, NEUTRAL] = 8
@@ -127,7 +126,6 @@ class Recognize(Worker):
 class ScoreConfig(msgspec.Struct, frozen=True):
     """How the texts are scored; ``groups`` are fields of ``custom`` with commas between them."""
 
-    recognizers: Annotated[str, SHARED] = "embedded"
     normalizers: str = "english,simple"
     by: Literal["utterance", "speaker"] = "speaker"
     groups: str = ""
@@ -144,9 +142,9 @@ def score(context: Context) -> None:
 
     config = context.config
     rows = list(context.read("heard"))
-    labels = list(named_recognizers(config.recognizers))
     references = [Transcript(row.id, row.text, row.speaker, groups=_shown_groups(row)) for row in rows]
-    texts = {label: {row.id: (row.custom or {})["heard"][label] for row in rows} for label in labels}
+    heard = {row.id: (row.custom or {})["heard"] for row in rows}
+    texts = {label: {row_id: by_label[label] for row_id, by_label in heard.items()} for label in heard[rows[0].id]}
     sides = Sides(references, texts, [])
     known = {name for reference in references for name in reference.groups}
     by: Literal["utterance", "speaker"] = config.by if all(row.speaker for row in rows) else "utterance"
@@ -176,8 +174,6 @@ def _lines(comparison: Any) -> Iterator[str]:
             yield f"{table.normalizer.name}: {system.name}: WER {100 * system.wer.rate:.1f} %{around}"
 
 
-MANIFEST = external("manifest", schema=Utterance)
-
 recipe = Recipe(
     "wer_benchmarks",
     (
@@ -185,7 +181,7 @@ recipe = Recipe(
             number=1,
             name="select",
             run=select,
-            inputs=(MANIFEST,),
+            inputs=(external("manifest", schema=Utterance),),
             outputs=(Output("utterances.jsonl", schema=Utterance),),
             config=SelectConfig,
             drop_reasons=("no_text", "other_speaker", "not_drawn"),
@@ -196,7 +192,7 @@ recipe = Recipe(
             run=Recognize,
             inputs=(
                 stage("select", "utterances.jsonl"),
-                MANIFEST,
+                external("manifest", of="select"),
                 model("recognizers", digest=recognizers_digest),
             ),
             outputs=(Output("heard.jsonl", schema=Utterance),),
