@@ -103,7 +103,7 @@ def step_powers(blocks: Iterable[NDArray[np.floating[Any]]], samples: int = STEP
             raise UserError(f"the waveform has shape {waveform.shape}; give one channel, shape (samples,)")
         if not np.isfinite(waveform).all():
             place = heard + int(np.argmin(np.isfinite(waveform)))
-            raise UserError(f"sample {place} is NaN or infinite; mend the recording or leave it out")
+            raise UserError(f"sample {place} is NaN or infinite; fix the recording or leave it out")
         heard += len(waveform)
         waveform = np.concatenate([rest, waveform])
         steps = len(waveform) // samples

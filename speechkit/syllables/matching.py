@@ -23,7 +23,7 @@ def in_microseconds(seconds: ArrayLike) -> Times:
     """
     values = np.asarray(seconds, np.float64)
     if not np.isfinite(values).all():
-        raise UserError("a time is NaN or infinite; mend the segments")
+        raise UserError("a time is NaN or infinite; fix the segments")
     return np.rint(values * MICROSECONDS).astype(np.int64)
 
 
