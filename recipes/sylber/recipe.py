@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from speechkit.asr.load import recognizer_digest
-from speechkit.asr.stages import AlignWords
+from speechkit.asr.stages import AlignWords, WordsConfig
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import encoder_digest
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
@@ -13,7 +13,7 @@ from speechkit.syllables.tokens import TokenRow
 from .judging import ScoreConfig, SegmentConfig, TokensConfig, make_tokens, score, segment
 from .prepare import PrepareConfig, prepare
 from .training import SecondConfig, SeedsConfig, TrainConfig, make_seeds, train_first, train_second
-from .truth import AlignSilver, SilverConfig, WordsConfig
+from .truth import AlignSilver, SilverConfig
 
 NOISE = external("noise_manifest", schema=Utterance)
 # The audio of later stages is where the manifests of the first one say.

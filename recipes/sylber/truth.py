@@ -8,15 +8,7 @@ import msgspec
 
 from speechkit.data.records import Utterance
 from speechkit.errors import AlignmentError, AudioError
-from speechkit.pipeline import NEUTRAL, SHARED, Drop, Worker
-
-
-class WordsConfig(msgspec.Struct, frozen=True):
-    """Which CTC recogniser says when each word was spoken; none for languages whose recogniser is not at hand."""
-
-    recognizer: str = "embedded"
-    lang: Annotated[str, SHARED] = "en"
-    batch_size: Annotated[int, NEUTRAL, msgspec.Meta(ge=1)] = 8
+from speechkit.pipeline import SHARED, Drop, Worker
 
 
 class SilverConfig(msgspec.Struct, frozen=True):

@@ -11,7 +11,6 @@ import msgspec
 from speechkit.data.records import Utterance
 from speechkit.errors import ConfigError, UserError
 from speechkit.pipeline import SHARED, Context, Interrupted
-from speechkit.pipeline.manifests import manifest_of
 from speechkit.units.evaluation import FrameUnits, curve_point, score_quantizer
 from speechkit.units.records import BpeCurve, CurvePoint, Fit, Systems, SystemScore, UnitsReport
 from speechkit.units.stages import Count, Positive
@@ -100,7 +99,6 @@ class ScoreConfig(msgspec.Struct, frozen=True):
     """How units are judged.
 
     Attributes:
-        test_manifest: for the sound of the pictures.
         phones_manifest: alignments of the test recordings by their ids, as `recipes/sylber` makes them; without it the
             alignments of the test manifest itself are taken, where it has them.
         tier: of the alignments, to compare units with: ``phone``, ``char``, ``syllable`` …
@@ -108,7 +106,6 @@ class ScoreConfig(msgspec.Struct, frozen=True):
         picture_clusters: K of the units that are drawn and of the curve; the smallest when it is not there.
     """
 
-    test_manifest: Annotated[str | None, SHARED] = None
     phones_manifest: Annotated[str | None, SHARED] = None
     tier: str = "phone"
     pictures: Count = 3
@@ -123,8 +120,6 @@ def score(context: Context) -> None:
     from speechkit.units.sequences import read_frames
 
     config, systems = context.config, Systems.read(context.inputs["units"])
-    if config.pictures or config.phones_manifest is None:
-        manifest_of(context.inputs, "test_manifest")
     rows = {row.id: row for row in context.read("test")}
     aligned, source = _aligned(context, rows)
     fits = msgspec.json.decode(context.inputs["fits"].read_bytes(), type=list[Fit])

@@ -27,7 +27,6 @@ from speechkit.pipeline import (
     model,
     stage,
 )
-from speechkit.pipeline.manifests import manifest_of
 from speechkit.units.evaluation import explained_variance
 from speechkit.units.kmeans import KMeansConfig
 from speechkit.units.records import BpeCurve, Fit, Kind, Systems
@@ -36,8 +35,8 @@ from speechkit.units.training import BATCH_FRAMES
 
 from .judging import PARTS, BpeConfig, ScoreConfig, score, shorten
 
-TRAIN = external("train_manifest", schema=Utterance)
-TEST = external("test_manifest", schema=Utterance)
+# The audio of later stages is where the manifests of the first one say.
+TRAIN, TEST = (external(f"{part}_manifest", schema=Utterance, of="prepare") for part in ("train", "test"))
 
 
 def prepare(context: Context) -> None:
@@ -56,27 +55,11 @@ def _marked(rows: Sequence[Utterance], part: str) -> Iterator[Utterance]:
 class FeaturesConfig(msgspec.Struct, frozen=True):
     """The encoder, by name, its layers, and the format in which frames are kept."""
 
-    train_manifest: Annotated[str | None, SHARED] = None
-    test_manifest: Annotated[str | None, SHARED] = None
     encoder: Annotated[str, SHARED] = "embedded"
     layers: Layers = (3,)
     dtype: Literal["float16", "float32"] = "float16"
     compute: Literal["auto", "float32", "bfloat16"] = "auto"
     batch_size: Annotated[Positive, NEUTRAL] = 8
-
-
-class EncodeParts(Encode):
-    """Frames of every layer that is asked for, one record a layer."""
-
-    def setup(self, device: str) -> None:
-        """Load the encoder.
-
-        Raises:
-            ConfigError: if a layer is named that is not there, or a manifest was not given to this stage.
-        """
-        for part in PARTS:
-            manifest_of(self.inputs, f"{part}_manifest")
-        super().setup(device)
 
 
 class CodebooksConfig(msgspec.Struct, frozen=True):
@@ -161,7 +144,7 @@ recipe = Recipe(
             number=1,
             name="prepare",
             run=prepare,
-            inputs=(TRAIN, TEST),
+            inputs=(external("train_manifest", schema=Utterance), external("test_manifest", schema=Utterance)),
             outputs=(Output("recordings.jsonl", schema=Utterance), Output("test.jsonl", schema=Utterance)),
             config=HeldOutConfig,
             drop_reasons=DROP_REASONS,
@@ -170,7 +153,7 @@ recipe = Recipe(
         Stage(
             number=2,
             name="features",
-            run=EncodeParts,
+            run=Encode,
             inputs=(stage("prepare", "recordings.jsonl"), TRAIN, TEST, model("encoder", digest=encoder_digest)),
             outputs=(Output("features.jsonl", schema=LayerFrames, holds=tuple(("part", part) for part in PARTS)),),
             config=FeaturesConfig,

@@ -11,8 +11,7 @@ import msgspec
 from speechkit.augment.perturbations import CLEAN, Perturbation
 from speechkit.encoders.probing.word_tokens import WordConfig, select_tokens, words_of
 from speechkit.encoders.store import FeatureStore
-from speechkit.pipeline import SHARED, Context
-from speechkit.pipeline.manifests import manifest_of
+from speechkit.pipeline import Context
 from speechkit.units.invariant.records import (
     BASELINE,
     Comparison,
@@ -48,7 +47,6 @@ class EvaluateConfig(msgspec.Struct, frozen=True):
         picture_clusters: K of the quantizers that are drawn; the smallest when it is not there.
     """
 
-    test_manifest: Annotated[str | None, SHARED] = None
     prices: tuple[AtLeastZero, ...] = ()
     bigram_weights: tuple[AtLeastZero, ...] = ()
     words: WordConfig = WordConfig()
@@ -64,8 +62,6 @@ def evaluate(context: Context) -> None:
     from speechkit.units.invariant.comparison import compare
 
     config = context.config
-    if config.pictures:
-        manifest_of(context.inputs, "test_manifest")
     plan = Plan.read(context.inputs["teachers"])
     rows = {row.id: row for row in context.read("test")}
     words = {row.id: row for row in context.read("words")}

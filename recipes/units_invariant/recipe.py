@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from speechkit.asr import stages as asr
 from speechkit.asr.load import recognizer_digest
+from speechkit.asr.stages import AlignWords, WordsConfig
 from speechkit.augment.perturbations import CLEAN, KINDS, Perturbation, PerturbationConfig
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import encoder_digest
@@ -40,8 +40,8 @@ from speechkit.units.stages import DROP_REASONS, Clusters, Count, HeldOutConfig,
 from .judging import EvaluateConfig, evaluate
 from .training import TrainConfig, start_digest, train_quantizers
 
-TRAIN = external("train_manifest", schema=Utterance)
-TEST = external("test_manifest", schema=Utterance)
+# The audio of later stages is where the manifests of the first one say.
+TRAIN, TEST = (external(f"{part}_manifest", schema=Utterance, of="prepare") for part in ("train", "test"))
 
 
 class PrepareConfig(HeldOutConfig, frozen=True):
@@ -80,12 +80,6 @@ def _with_words(rows: Sequence[Utterance], normalizer: str) -> Iterator[Utteranc
             yield msgspec.structs.replace(row, text=text, custom={"manifest": "test_manifest"})
 
 
-class WordsConfig(asr.WordsConfig, frozen=True):
-    """Which CTC recogniser says when each word of the test texts was spoken."""
-
-    test_manifest: Annotated[str | None, SHARED] = None
-
-
 class FeaturesConfig(msgspec.Struct, frozen=True):
     """The encoder, its layers, and what is done to the recordings.
 
@@ -103,8 +97,6 @@ class FeaturesConfig(msgspec.Struct, frozen=True):
         processes: must be 1; ``--workers`` encodes in several processes.
     """
 
-    train_manifest: Annotated[str | None, SHARED] = None
-    test_manifest: Annotated[str | None, SHARED] = None
     encoder: Annotated[str, SHARED] = "embedded"
     layers: Layers = (3,)
     begin_layer: Annotated[Count | None, SHARED] = None
@@ -185,7 +177,7 @@ recipe = Recipe(
             name="prepare",
             version=2,
             run=prepare,
-            inputs=(TRAIN, TEST),
+            inputs=(external("train_manifest", schema=Utterance), external("test_manifest", schema=Utterance)),
             outputs=(
                 Output("train.jsonl", schema=Utterance),
                 Output("test.jsonl", schema=Utterance),
@@ -199,7 +191,7 @@ recipe = Recipe(
             number=2,
             name="words",
             version=2,
-            run=asr.AlignWords,
+            run=AlignWords,
             inputs=(stage("prepare", "speech.jsonl"), TEST, model("recognizer", digest=recognizer_digest)),
             outputs=(Output("words.jsonl", schema=Utterance, min_records=0),),
             config=WordsConfig,

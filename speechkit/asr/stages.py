@@ -9,7 +9,6 @@ import msgspec
 from speechkit.data.records import Utterance
 from speechkit.errors import AlignmentError, AudioError, UserError
 from speechkit.pipeline import NEUTRAL, SHARED, Drop, Worker
-from speechkit.pipeline.manifests import manifest_of
 
 
 class WordsConfig(msgspec.Struct, frozen=True):
@@ -18,7 +17,7 @@ class WordsConfig(msgspec.Struct, frozen=True):
     recognizer: str = "embedded"
     lang: Annotated[str, SHARED] = "en"
     normalizer: str = "simple"
-    batch_size: Annotated[int, NEUTRAL] = 8
+    batch_size: Annotated[int, NEUTRAL, msgspec.Meta(ge=1)] = 8
 
 
 class AlignWords(Worker):
@@ -31,15 +30,10 @@ class AlignWords(Worker):
         """Load the recogniser.
 
         Raises:
-            UserError: if it is no CTC model, or a manifest was not given to this stage.
+            UserError: if it is no CTC model.
         """
         from speechkit.asr import load_recognizer
-        from speechkit.data.manifest import read_manifest
 
-        if speech := self.inputs.get("speech"):
-            needed = {(row.custom or {})["manifest"] for row in read_manifest(speech) if not _has_words(row)}
-            for name in sorted(needed):
-                manifest_of(self.inputs, name)
         self.recognizer: Any = load_recognizer(self.config.recognizer, self.config.lang, device)
         if not hasattr(self.recognizer, "emissions_of"):
             raise UserError(f"words.recognizer={self.config.recognizer}: gives no emissions; choose a CTC model")
@@ -55,7 +49,7 @@ class AlignWords(Worker):
         if _has_words(row):
             return row
         try:
-            waveform = read_waveform(row, manifest_of(self.inputs, (row.custom or {})["manifest"]))
+            waveform = read_waveform(row, self.inputs[(row.custom or {})["manifest"]])
             tier = align_words(self.recognizer.emissions_of(waveform), (row.text or "").split())
         except AudioError as error:
             return Drop("unreadable_audio", str(error))

@@ -31,7 +31,6 @@ from speechkit.pipeline import (
     stage,
 )
 from speechkit.pipeline.arrays import read_record_arrays
-from speechkit.pipeline.manifests import manifest_of
 
 if TYPE_CHECKING:
     from speechkit.encoders.encoder import Encoder
@@ -98,7 +97,7 @@ class Encode(Worker):
         rate = self.encoder.spec.sample_rate
         for index, row in enumerate(batch):
             try:
-                waveforms[index] = read_waveform(row, manifest_of(self.inputs, manifest_name(row)), sample_rate=rate)
+                waveforms[index] = read_waveform(row, self.inputs[manifest_name(row)], sample_rate=rate)
             except AudioError as error:
                 answers[index] = Drop("unreadable_audio", str(error))
         if self.layers is not None:
@@ -184,7 +183,7 @@ def encode_layers(context: Context) -> None:
 
         for number, row in enumerate(rows, 1):
             try:
-                manifest = manifest_of(context.inputs, manifest_name(row))
+                manifest = context.inputs[manifest_name(row)]
                 yield row.id, read_waveform(row, manifest, sample_rate=encoder.spec.sample_rate)
             except AudioError as error:
                 leave_out(row.id, "unreadable_audio", str(error))

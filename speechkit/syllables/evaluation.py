@@ -70,7 +70,7 @@ def segment_times(segments: ArrayLike, where: str = "segments") -> Times:
     wrong[1:] |= times[1:, 0] < times[:-1, 1] - 1000
     if wrong.any():
         start, end = times[np.argmax(wrong)] / 1e6
-        raise UserError(f"{where}: {start:.3f} to {end:.3f} s runs backwards or overlaps the one before; sort the segments")
+        raise UserError(f"{where}: {start:.3f} to {end:.3f} s runs backwards or overlaps the one before; sort them")
     times[1:, 0] = np.maximum(times[1:, 0], times[:-1, 1])
     kept: Times = times[times[:, 0] < times[:, 1]]
     return kept

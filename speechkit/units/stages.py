@@ -54,7 +54,7 @@ def held_out(context: Context, *, draw_by_part: bool = False) -> tuple[list[Utte
     config = context.config
     for field in ("train_manifest", "test_manifest"):
         if getattr(config, field) is None:
-            raise ConfigError(f"{field} is not set; give it to all stages that read it: {field}=FILE")
+            raise ConfigError(f"{field} is not set; run with {field}=FILE.jsonl")
     speakers = frozenset(name.strip() for name in config.test_speakers.split(",") if name.strip())
     prefix = "train/" if draw_by_part else ""
     train, test, left_out = hold_out(

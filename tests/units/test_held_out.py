@@ -14,7 +14,6 @@ from speechkit.data.records import Utterance
 from speechkit.errors import ConfigError, UserError
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.pipeline.discover import recipe_module
-from speechkit.pipeline.manifests import manifest_of
 from speechkit.report.invariant_units_page import markdown
 from speechkit.report.units_page import lead
 from speechkit.units.invariant.records import InvariantReport
@@ -119,17 +118,12 @@ def test_test_recordings_without_a_speaker_are_counted(tmp_path):
 
 
 @BOTH
-def test_a_manifest_that_only_the_first_stage_was_given_is_named_with_what_to_do(recipe, tmp_path):
+def test_a_manifest_is_given_to_the_first_stage_alone(recipe, tmp_path):
     train, test = manifests(tmp_path, [row("a")], [row("b", "b.wav")])
-    sentence = "stage [23] features: train_manifest was set for prepare only.*: train_manifest=FILE$"
-    with pytest.raises(ConfigError, match=sentence):
-        run_recipe(recipe, tmp_path / "exp", [f"prepare.{train}", test, "encoder=log-mel", "layers=[0]"], stop=3)
-    with pytest.raises(ConfigError, match=r"test_manifest is not set.*: test_manifest=FILE$"):
+    with pytest.raises(ConfigError, match=r"'features\.train_manifest'; give train_manifest=…, .* by prepare"):
+        run_recipe(recipe, tmp_path / "exp", [train, test, f"features.{train}"], stop=3)
+    with pytest.raises(ConfigError, match=r"test_manifest is not set.* test_manifest=FILE"):
         run_recipe(recipe, tmp_path / "none", [train], stop=1, quiet=True)
-
-
-def test_a_manifest_that_is_given_is_found(tmp_path):
-    assert manifest_of({"test_manifest": tmp_path}, "test_manifest") == tmp_path
 
 
 @pytest.mark.parametrize(

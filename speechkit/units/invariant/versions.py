@@ -16,7 +16,6 @@ from speechkit.encoders.load import load_encoder
 from speechkit.encoders.stages import Encode, manifest_name
 from speechkit.errors import AudioError
 from speechkit.pipeline import Drop, Value
-from speechkit.pipeline.manifests import manifest_of
 from speechkit.units.stages import Count
 from speechkit.units.ued_measurement import read_noises
 
@@ -66,12 +65,10 @@ class EncodeVersions(Encode):
         """Load the encoder and the noises.
 
         Raises:
-            ConfigError: if a layer is not there, or a manifest was not given to this stage.
+            ConfigError: if a layer is not there.
             UserError: if a folder of noises holds none.
         """
         config = self.config
-        for part in NOISES:
-            manifest_of(self.inputs, f"{part}_manifest")
         self.learned = learned_layers(config.layers, config.begin_layer)
         self.kept = sorted({*config.layers, *self.learned})
         self.encoder = self.below = load_encoder(config.encoder, layer=self.kept[-1], device=device)
@@ -89,7 +86,7 @@ class EncodeVersions(Encode):
 
         config, part = self.config, (row.custom or {})["part"]
         try:
-            waveform = read_waveform(row, manifest_of(self.inputs, manifest_name(row)))
+            waveform = read_waveform(row, self.inputs[manifest_name(row)])
         except AudioError as error:
             return Drop("unreadable_audio", str(error))
         train = part == "train"

@@ -19,7 +19,6 @@ from speechkit.encoders.load import encoder_digest
 from speechkit.encoders.probing.preparation import _phones
 from speechkit.encoders.probing.results import ProbeReport
 from speechkit.encoders.probing.tasks import WORD_TASKS, ProbeItem
-from speechkit.errors import ConfigError
 from speechkit.io.audio import audio_info, write_audio
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.pipeline.discover import recipe_module
@@ -312,14 +311,3 @@ def test_a_text_in_another_script_has_no_times(tmp_path):
     assert "67%" in hardly.detail
     for found, words in ((mostly, 2), (half, 1)):
         assert len(found.alignment["word"]) == words
-
-
-def test_words_whose_manifest_was_given_to_prepare_alone_are_refused_at_once(tmp_path):
-    row = Utterance(
-        id="a", audio_filepath="a.wav", duration=1.0, sample_rate=16_000, custom={"manifest": "speech_manifest"}
-    )
-    write_manifest(tmp_path / "speech.jsonl", [row])
-    worker = AlignWords(recipe.stage("words").config())
-    worker.inputs = {"speech": tmp_path / "speech.jsonl"}
-    with pytest.raises(ConfigError, match=r"speech_manifest.*set.*prepare only.*: speech_manifest=FILE$"):
-        worker.setup("cpu")
