@@ -84,7 +84,7 @@ def test_recordings_are_encoded_in_windows_whose_effect_is_said(manifest, tmp_pa
     assert 0 < json.loads(output)[str(recording)]["relative_error"] < 0.5
 
 
-@pytest.mark.parametrize("backend", ["inline", "pool"])
+@pytest.mark.parametrize("backend", ["inline", pytest.param("pool", marks=pytest.mark.slow)])
 def test_the_recipe_gives_the_same_frames_on_every_backend(manifest, tmp_path, checkpoint, backend):
     folder = checkpoint("hubert")
     settings = [f"manifest={manifest}", f"encoder={folder}", "layer=2", "features.compute=float32"]

@@ -106,6 +106,7 @@ def test_second_run_changes_nothing(mined, transcripts: Path) -> None:
     assert again.summary == mined.summary
 
 
+@pytest.mark.slow
 def test_workers_of_a_pool_give_the_same_bytes(mined, transcripts: Path, tmp_path: Path) -> None:
     pooled = mine(
         SAMPLE / "audio", SAMPLE / "documents", tmp_path / "out", recognizer=f"words:{transcripts}",
