@@ -32,7 +32,7 @@ def every_path(log_probs, vocabulary, model, config):
     return sorted(scored.items(), key=lambda item: -item[1])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(1, 5), st.booleans())
 def test_beam_search_finds_what_every_path_finds(seed, frames, with_model):
     vocabulary = ("<blank>", " ", "a", "b")

@@ -25,7 +25,7 @@ def tiny(seed=0):
     return model
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 120), st.integers(1, 120), st.integers(0, 3))
 def test_padded_batch_equals_single_items(first, second, seed):
     model = tiny(seed)

@@ -31,7 +31,6 @@ def slow_greedy(log_probs, vocabulary, blank):
     return " ".join(text.split())
 
 
-@settings(deadline=None)
 @given(st.integers(0, 80), st.integers(0, 2**31))
 def test_greedy_decoding_equals_the_obvious_one(frames, seed):
     vocabulary = ("_", " ", "a", "b")
@@ -104,7 +103,7 @@ class Spelling:
         return answers
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31), st.sampled_from([1, 3]), st.floats(11, 95))
 def test_no_character_is_lost_or_doubled_at_window_edges(tmp_path_factory, seed, batch_size, length_seconds):
     generator = np.random.default_rng(seed)

@@ -54,7 +54,7 @@ def centre(waveform):
 
 
 @given(st.integers(0, 3000), st.integers(0, 10))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_spectrum_gives_its_waveform_back(samples, seed):
     waveform = np.random.default_rng(seed).uniform(-1, 1, samples).astype(np.float32)
     np.testing.assert_allclose(waveform_of(spectrum(waveform), samples), waveform, atol=1e-5)
@@ -130,7 +130,7 @@ def slow_response(sides, source, microphone, seconds, rate):
 
 
 @given(st.integers(0, 1000))
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 def test_a_room_is_the_sum_of_its_images(seed):
     random = np.random.default_rng(seed)
     sides = random.uniform(2.5, 6.0, 3)
@@ -172,7 +172,7 @@ def test_a_noise_without_sound_is_refused(noise):
 
 
 @given(st.integers(0, 2000), st.integers(1, 6 * RATE))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_no_silent_stretch_of_a_noise_passes_as_noise(seed, begin):
     noise = np.zeros(7 * RATE, np.float32)
     noise[begin : begin + RATE] = tone(3517.0)

@@ -86,7 +86,7 @@ def test_every_duplicate_is_counted_and_five_are_shown(corpus):
     assert len(report.examples) == 5
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(
         st.tuples(
@@ -135,7 +135,7 @@ def corpus_of(speakers: int, documents: int, count: int, seed: int = 0) -> list[
     ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(3, 40), st.integers(0, 5), st.sampled_from([("speaker",), ("document",), ("recording",)]))
 def test_no_key_is_in_two_splits_and_no_row_is_lost(tmp_path_factory, groups, seed, by):
     folder = tmp_path_factory.mktemp("split")
@@ -234,7 +234,7 @@ PLACED = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(PLACED, min_size=3, max_size=40),
     st.sampled_from(["train=0.8,dev=0.1,test=0.1", "train=rest,dev=20%,test=1m", "a=1h,b=rest"]),

@@ -60,7 +60,7 @@ def plain(text: str | None, name: str) -> str | None:
     return text
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=utterances())
 @pytest.mark.parametrize("name", NAMES)
 def test_a_round_trip_brings_back_what_the_format_holds(corpus, name, rows):

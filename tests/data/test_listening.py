@@ -33,7 +33,7 @@ def obvious(waveform):
     return count
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from([-1.0, -0.99, -0.5, 0.0, 0.05, 0.985, 0.99, 1.0]), max_size=40))
 def test_flat_tops_are_those_of_a_plain_loop(samples):
     waveform = np.array(samples, np.float32)

@@ -18,7 +18,7 @@ def row(index: int = 0, **fields) -> Utterance:
     return Utterance.from_samples(offset_samples=index * 16000, num_samples=16000, sample_rate=16000, **given)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(utterances())
 @pytest.mark.parametrize("name", ["m.jsonl", "m.jsonl.gz"])
 def test_what_is_written_is_read(tmp_path_factory, name, rows):
@@ -27,7 +27,7 @@ def test_what_is_written_is_read(tmp_path_factory, name, rows):
     assert list(read_manifest(path)) == rows
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(utterances())
 def test_integer_samples_survive_the_file(tmp_path_factory, rows):
     path = tmp_path_factory.getbasetemp() / "samples.jsonl"

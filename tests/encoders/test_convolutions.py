@@ -48,7 +48,7 @@ def test_frames_are_those_of_the_stock_convolutions(kind, block_bytes, monkeypat
     st.integers(0, 60),
     st.integers(1, 300),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @torch.inference_mode()
 def test_any_kernels_and_strides_are_followed(shapes, more, block_bytes):
     torch.manual_seed(0)

@@ -19,7 +19,7 @@ def items(lengths, seed=0):
     return {f"u/{i}": generator.standard_normal((n, 5)).astype(np.float32) for i, n in enumerate(lengths)}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 30), max_size=12), st.integers(1, 600), st.sampled_from(["float16", "float32"]))
 def test_what_is_written_is_read(tmp_path_factory, lengths, shard_bytes, dtype):
     folder = tmp_path_factory.mktemp("store")
@@ -59,7 +59,7 @@ def test_a_writer_that_failed_leaves_no_store(tmp_path):
         FeatureStore(tmp_path)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.integers(1, 400), st.data())
 def test_an_interrupted_writer_is_resumed_to_the_same_bytes(tmp_path_factory, lengths, shard_bytes, data):
     whole, broken = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("broken")

@@ -101,7 +101,7 @@ def test_blocks_of_a_lossy_file_have_no_seams(long_files, name, monkeypatch):
     np.testing.assert_allclose(read_audio(long_files / name, sample_rate=None), whole, rtol=0, atol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_resampled_pieces_that_meet_join_to_the_whole(tmp_path_factory, data):
     rate = data.draw(st.sampled_from([8000, 11025, 22050, 44100, 48000, 96000]))

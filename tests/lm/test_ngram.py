@@ -29,7 +29,7 @@ def big_corpus():
     return [generator.choice(vocabulary, generator.integers(2, 9), p=share).tolist() for _ in range(400)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(texts, st.integers(1, 4), st.sampled_from(["auto", "witten-bell"]))
 def test_probabilities_behind_any_context_sum_to_one(sentences, order, smoothing):
     model, used = estimate(sentences, order, smoothing)

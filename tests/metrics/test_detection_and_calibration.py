@@ -62,7 +62,7 @@ def test_boundaries_that_cannot_be_compared_are_refused(true, found):
     st.integers(1, 12),
     st.sampled_from(["width", "mass"]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_item_is_in_one_bin_and_the_sums_agree_with_a_loop(items, bins, binning):
     table = reliability([p for p, _ in items], [r for _, r in items], bins=bins, binning=binning)
     assert sum(b.count for b in table.bins) == len(items) == table.count

@@ -26,7 +26,7 @@ def slow_edits(reference: list[str], hypothesis: list[str]) -> int:
 
 
 @given(PAIRS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_word_errors_equal_the_textbook_table(pairs):
     references, hypotheses = map(list, zip(*pairs, strict=True))
     result = word_errors(references, hypotheses)
@@ -35,7 +35,6 @@ def test_word_errors_equal_the_textbook_table(pairs):
 
 
 @given(PAIRS)
-@settings(max_examples=100, deadline=None)
 def test_character_errors_equal_the_textbook_table(pairs):
     references, hypotheses = map(list, zip(*pairs, strict=True))
     result = character_errors(references, hypotheses)
@@ -43,7 +42,6 @@ def test_character_errors_equal_the_textbook_table(pairs):
 
 
 @given(PAIRS.filter(lambda pairs: any(r for r, _ in pairs)))
-@settings(max_examples=100, deadline=None)
 def test_rates_and_counts_equal_jiwer(pairs):
     references, hypotheses = map(list, zip(*pairs, strict=True))
     ours, theirs = word_errors(references, hypotheses), jiwer.process_words(references, hypotheses)
@@ -53,7 +51,6 @@ def test_rates_and_counts_equal_jiwer(pairs):
 
 
 @given(PAIRS)
-@settings(max_examples=100, deadline=None)
 def test_operations_rebuild_both_sides(pairs):
     for utterance in word_errors([r for r, _ in pairs], [h for _, h in pairs]).utterances:
         reference, hypothesis = [], []

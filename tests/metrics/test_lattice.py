@@ -54,7 +54,7 @@ def lattices(draw):
     return reference, choices
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(lattices(), WORDS, st.sampled_from(["levenshtein", "sclite"]))
 def test_the_chosen_path_is_the_cheapest_of_all_and_its_steps_cost_that(lattice, hypothesis, weights):
     reference, choices = lattice
@@ -146,7 +146,7 @@ def _write(path, text):
     return path
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(WORDS, WORDS)
 def test_alternatives_that_do_not_apply_change_no_count(reference, hypothesis):
     texts = {"u": " ".join(reference)}, {"u": " ".join(hypothesis)}
@@ -181,7 +181,7 @@ def rule(reference, hypothesis):
     return "=" * prefix + "".join(reversed(steps)) + "=" * suffix
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.sampled_from("abcd"), max_size=12), st.lists(st.sampled_from("abcd"), max_size=12))
 def test_the_engine_breaks_ties_by_the_documented_rule(reference, hypothesis):
     found = word_errors({"u": " ".join(reference)}, {"u": " ".join(hypothesis)}).utterances[0].operations

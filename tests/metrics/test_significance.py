@@ -52,7 +52,7 @@ def slow_segments(one, two):
     return segments + ([current] if current != [0, 0] else [])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(WORDS, WORDS, WORDS), min_size=1, max_size=4))
 def test_matched_pairs_equal_a_walk_over_all_words(triples):
     texts = [{str(i): " ".join(t[k]) for i, t in enumerate(triples)} for k in range(3)]

@@ -87,7 +87,7 @@ def test_steady_noise_has_no_pause_to_learn_from_and_counts_as_speech() -> None:
     assert (energy_probabilities(np.full(500, -20, np.float32)) > 0.5).all()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.lists(st.tuples(st.integers(1, 40), st.floats(0, 1)), max_size=20),
     st.floats(0, 0.5),

@@ -51,7 +51,7 @@ places = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(places, st.floats(0.5, 1), st.lists(st.tuples(st.integers(0, 99), st.integers(1, 40)), max_size=5))
 def test_sentences_and_seconds_are_accounted_for_exactly_once(
     found: list[tuple[int, float, float, float, str]], precision: float, speech: list[tuple[int, int]]

@@ -19,7 +19,7 @@ from speechkit.pipeline.parts import index_parts
 LINES = st.lists(st.sampled_from(["", " ", "{}", '{"id": "x"}', '{"text": "' + "y" * 200 + '"}']), max_size=30)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(LINES, st.integers(1, 7), st.booleans())
 def test_parts_hold_every_record_once_with_its_line_number(tmp_path_factory, lines, part_records, ends):
     folder = tmp_path_factory.mktemp("parts")

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import escape
 
@@ -36,7 +36,6 @@ def page(tmp_path, references, *systems, **options):
     return render_score_page(tmp_path / "page.html", found, sides, **options).read_text()
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from("ab"), max_size=260), st.lists(st.sampled_from("ab"), max_size=260))
 def test_passages_hold_every_word_and_every_error_once(reference, hypothesis):
     result = word_errors({"u": " ".join(reference)}, {"u": " ".join(hypothesis)})

@@ -38,7 +38,7 @@ utterances = st.lists(st.tuples(st.lists(entity, max_size=5), st.lists(entity, m
 
 
 @given(utterances)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_entity_f1_strikes_out_what_was_found_one_by_one(pairs):
     correct = predicted = wanted = 0
     for gold, guess in pairs:
@@ -80,7 +80,7 @@ words_and_spans = st.lists(
 
 
 @given(words_and_spans)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_spans_tags_and_symbols_say_the_same_entities(pieces):
     text, spans, expected = "", [], []
     for words, tag in pieces:
@@ -125,7 +125,7 @@ def test_the_corrected_sentiment_mean_has_three_classes_whatever_the_split_holds
 
 
 @given(st.lists(st.tuples(*[st.sampled_from(SENTIMENTS)] * 2), min_size=1, max_size=30))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_macro_f1_equals_scikit_learn(pairs):
     from sklearn.metrics import f1_score
 
@@ -138,7 +138,7 @@ label_set = st.lists(st.sampled_from("abcd"), unique=True)
 
 
 @given(st.lists(st.tuples(label_set, label_set), min_size=1, max_size=20))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_label_sets_equal_scikit_learn(pairs):
     from sklearn.metrics import f1_score
 
@@ -191,7 +191,6 @@ def alignment_and_spans(draw):
 
 
 @given(alignment_and_spans())
-@settings(max_examples=100, deadline=None)
 def test_localisation_counts_frames_and_words_one_by_one(case):
     cells, spans = case
     covered = {frame for _, begin, end in spans for frame in range(begin, end)}
@@ -257,7 +256,7 @@ def test_spans_of_ctc_frames():
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=9), st.lists(st.sampled_from("abc"), max_size=9))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_the_common_subsequence_is_the_longest(first, second):
     table = np.zeros((len(first) + 1, len(second) + 1), int)
     for i, a in enumerate(first):

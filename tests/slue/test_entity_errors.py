@@ -55,7 +55,7 @@ def test_a_perfect_tagger_marks_what_was_heard():
 words = st.lists(st.sampled_from(["rome", "new", "york", "the", "two", "anna"]), min_size=1, max_size=8)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(words, words, st.data())
 def test_every_gold_entity_has_one_outcome(reference, hypothesis, data):
     begin = data.draw(st.integers(0, len(reference) - 1))

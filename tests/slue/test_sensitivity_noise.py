@@ -86,7 +86,7 @@ def test_what_stays_right_keeps_the_form_it_has(model):
 words = st.lists(st.sampled_from(["a", "bb", "new", "york", "newyork", "the"]), max_size=8)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(words, words)
 def test_what_words_became_and_what_was_inserted_is_the_hypothesis(reference, hypothesis):
     result = word_errors([" ".join(reference)], [" ".join(hypothesis)])

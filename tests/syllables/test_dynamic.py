@@ -11,7 +11,7 @@ from speechkit.syllables.dynamic import DynamicSegmenter, penalty_for_rate
 from tests.syllables.references import dynamic_cost, every_segmentation, run_lengths, syllables
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 10),
@@ -29,7 +29,7 @@ def test_no_segmentation_costs_less(seed, length, limits, penalty):
     assert [tuple(pair) for pair in found] in ways
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([(1, 5), (3, 12)]), st.floats(0.1, 40))
 def test_long_recordings_equal_the_quadratic_recursion_across_blocks(seed, limits, penalty):
     frames = syllables(seed, count=15)
@@ -48,7 +48,7 @@ def test_long_recordings_equal_the_quadratic_recursion_across_blocks(seed, limit
         assert dynamic_cost(exact, found, penalty) == pytest.approx(best[-1], rel=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1))
 def test_segments_cover_the_speech_and_keep_their_limits(seed):
     frames = syllables(seed, 25)

@@ -30,7 +30,7 @@ def test_each_burst_is_a_segment_and_silence_is_none():
     assert found[3, 0] > 1.1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 5000), max_size=20))
 def test_blocks_of_any_length_give_the_same(cuts):
     waveform = bursts([0.1, 0.3, 0.5, 0.8], seconds=1.0)
@@ -40,7 +40,7 @@ def test_blocks_of_any_length_give_the_same(cuts):
     assert np.array_equal(found, EnvelopeSegmenter().segment(waveform))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 40_000), st.integers(0, 9))
 def test_segments_are_ordered_and_lie_inside(samples, seed):
     waveform = np.random.default_rng(seed).standard_normal(samples).astype(np.float32)

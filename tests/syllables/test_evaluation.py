@@ -37,7 +37,7 @@ def largest_matching(fits):
     return int((maximum_bipartite_matching(csr_matrix(fits)) >= 0).sum())
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(EDGES, EDGES, st.integers(0, 15))
 def test_no_pairing_of_boundaries_has_more_hits(reference, predicted, tolerance):
     left, right = np.array(reference, np.int64), np.array(predicted, np.int64)
@@ -45,7 +45,7 @@ def test_no_pairing_of_boundaries_has_more_hits(reference, predicted, tolerance)
     assert boundary_hits(left, right, tolerance) == largest_matching(fits)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(segments(), segments(), st.integers(0, 60))
 def test_no_pairing_of_tokens_has_more_hits(reference, predicted, tolerance):
     fits = (np.abs(reference[:, None] - predicted[None]) <= tolerance).all(2)
@@ -57,7 +57,7 @@ def overlap_share(a, b):
     return common / (max(a[1], b[1]) - min(a[0], b[0])) if common > 0 else 0.0
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(segments(), segments())
 def test_pairs_have_the_overlap_of_the_hungarian_assignment(reference, predicted):
     shares = np.array([[overlap_share(a, b) for b in predicted] for a in reference]).reshape(
@@ -69,7 +69,6 @@ def test_pairs_have_the_overlap_of_the_hungarian_assignment(reference, predicted
     assert sum(shares[i, j] for i, j in pairs) == pytest.approx(wanted)
 
 
-@settings(max_examples=100, deadline=None)
 @given(segments(), segments())
 def test_each_segment_goes_with_the_reference_that_it_shares_most_with(reference, predicted):
     wanted = []
@@ -117,7 +116,7 @@ def slow_counts(reference, predicted, protocol, tolerance, shift=0):
     return counts.tolist()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(segments(), segments(), st.sampled_from(PROTOCOLS), st.sampled_from([0, 20, 50]), st.sampled_from([0, -35, 20]))
 def test_counts_equal_the_slow_protocols(reference, predicted, protocol, tolerance, shift):
     found = count_item(
@@ -134,7 +133,6 @@ def slow_r_value(hits, predicted, reference):
     return 1 - (abs(first) + abs(second)) / 2
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.integers(1, 50), st.integers(0, 50), st.integers(0, 50))
 def test_rates_equal_their_formulas(hits, more_predicted, more_reference):
     predicted, reference = hits + more_predicted, hits + more_reference
@@ -194,7 +192,6 @@ def test_intervals_hold_the_value_and_speakers_widen_them():
 LABELS = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 4)), min_size=1, max_size=40)
 
 
-@settings(max_examples=100, deadline=None)
 @given(LABELS)
 def test_purity_and_information_equal_their_definitions(pairs):
     times = np.array([[0.1 * n, 0.1 * n + 0.1] for n in range(len(pairs))])

@@ -22,21 +22,21 @@ MERGE = st.sampled_from([-0.2, 0.3, 0.6, 0.8, 0.95])
 LONGEST = st.sampled_from([None, 1, 3, 8])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(FRAMES, NORM, MERGE, LONGEST)
 def test_greedy_equals_its_slow_definition(features, norm, merge, longest):
     found = GreedySegmenter(norm, merge, longest=longest).segment(features)
     assert found.tolist() == [list(pair) for pair in greedy(features, norm, merge, longest)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(FRAMES, NORM, MERGE, LONGEST)
 def test_first_pass_equals_its_slow_definition(features, norm, merge, longest):
     found = GreedySegmenter(norm, merge, refine=False, longest=longest).segment(features)
     assert found.tolist() == [list(pair) for pair in greedy_first_pass(features, norm, merge, longest)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(FRAMES, NORM, MERGE)
 def test_every_frame_of_speech_lies_in_one_segment_and_no_other_frame_does(features, norm, merge):
     inside = np.zeros(len(features), int)

@@ -13,7 +13,7 @@ from speechkit.syllables.peaks import PeakSegmenter, cut_at, find_peaks, smoothe
 CURVES = st.lists(st.one_of(st.integers(-4, 4), st.floats(-3, 3)), max_size=60)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(CURVES, st.sampled_from([0.2, 0.45, 1.0, 3.0]))
 def test_peaks_equal_scipy(curve, prominence):
     values = np.array(curve, np.float64)
@@ -21,7 +21,7 @@ def test_peaks_equal_scipy(curve, prominence):
     assert find_peaks(values, prominence).tolist() == list(wanted)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(CURVES.filter(len), st.sampled_from([1, 3, 5]))
 def test_moving_average_takes_what_is_there(curve, width):
     values = np.array(curve, np.float64)

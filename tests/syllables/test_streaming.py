@@ -12,7 +12,7 @@ from speechkit.syllables.greedy import GreedySegmenter, GreedyStream, segment_st
 from tests.syllables.references import greedy, greedy_first_pass, syllables
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 40),
@@ -30,7 +30,7 @@ def test_any_chunks_give_the_offline_segments(seed, count, cuts, merge, refine):
     assert found.tolist() == [list(pair) for pair in wanted]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1))
 def test_the_first_pass_comes_out_as_each_segment_closes(seed):
     features = syllables(seed, 20)
@@ -41,7 +41,7 @@ def test_the_first_pass_comes_out_as_each_segment_closes(seed):
         assert out == [(start, end) for start, end in first if end <= t]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1))
 def test_refined_segments_are_final_as_they_come_out_and_silence_brings_out_all(seed):
     features = syllables(seed, 20)

@@ -32,7 +32,7 @@ def density(x, mean, deviation):
     return np.exp(-((x - mean) ** 2) / (2 * deviation**2)) / deviation
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.floats(-5, 5), st.floats(0.5, 8), st.floats(0.2, 2), st.floats(0.2, 2))
 def test_both_kinds_are_equally_likely_at_the_crossing(mean, distance, first, second):
     kinds = TwoGaussians((mean, mean + distance), (first, second), (0.3, 0.7))

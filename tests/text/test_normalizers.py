@@ -49,14 +49,14 @@ def check_offsets(source: str, normalized: Normalized) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @given(text=WRITTEN_TEXT | INDIC_TEXT)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_offsets_never_fall_and_stay_in_the_source(name: str, text: str) -> None:
     check_offsets(text, get_normalizer(name).normalize(text))
 
 
 @pytest.mark.parametrize("name", NAMES)
 @given(text=WRITTEN_TEXT | INDIC_TEXT)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_normalising_twice_changes_nothing_more(name: str, text: str) -> None:
     normalizer = get_normalizer(name)
     once = normalizer(text)
@@ -64,7 +64,7 @@ def test_normalising_twice_changes_nothing_more(name: str, text: str) -> None:
 
 
 @given(text=INDIC_TEXT)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @pytest.mark.parametrize("name", ["indic", "match-indic", "match-hi", "simple", "match-simple"])
 def test_no_vowel_sign_virama_nukta_or_anusvara_is_lost(name: str, text: str) -> None:
     def marks(string: str) -> list[str]:

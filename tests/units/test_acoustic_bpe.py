@@ -38,7 +38,7 @@ def learn_slowly(items, base, tokens):
     return merges, items
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(ITEMS, st.integers(4, 14))
 def test_merges_are_those_of_counting_everything_anew(items, tokens):
     found = learn_bpe(items, 4, tokens, "toy")

@@ -256,7 +256,7 @@ def test_tokens_keep_all_durations_and_give_the_units_back(made, tmp_path, capsy
 
 
 @given(st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 5)), max_size=20), min_size=1, max_size=5))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_any_units_come_back_with_their_durations(items):
     learnt = learn_bpe([[unit for unit, _ in runs] for runs in items], 4, 9, "book")
     for runs in items:

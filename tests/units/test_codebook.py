@@ -19,7 +19,7 @@ def random_rows(seed, frames, width=5):
     return np.random.default_rng(seed).standard_normal((frames, width)).astype(np.float32)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.integers(0, 300), st.integers(1, 70), st.integers(1, 40))
 def test_assignment_equals_measuring_every_distance(seed, frames, clusters, width):
     rows, centroids = random_rows(seed, frames, width), random_rows(seed + 1, clusters, width)

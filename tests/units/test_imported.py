@@ -200,7 +200,7 @@ def test_deep_nesting_ends_in_a_sentence(tmp_path, content):
         import_codebook(tmp_path / "deep", None)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_file_is_a_sentence_or_a_codebook(tmp_path, data):
     path = tmp_path / "km.bin"

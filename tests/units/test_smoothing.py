@@ -20,7 +20,7 @@ def cost_of(path: NDArray[np.int32], costs: NDArray[np.float32], price: float | 
     return float(costs[np.arange(len(path)), path].sum(dtype=np.float64) + prices[path[:-1], path[1:]].sum())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 7), st.integers(1, 3), st.floats(0, 3), st.integers(0, 10_000))
 def test_no_path_costs_less(frames: int, units: int, price: float, seed: int) -> None:
     costs = np.random.default_rng(seed).random((frames, units)).astype(np.float32)
@@ -29,7 +29,7 @@ def test_no_path_costs_less(frames: int, units: int, price: float, seed: int) ->
     assert found == pytest.approx(least, abs=1e-5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 7), st.integers(1, 3), st.floats(0, 3), st.integers(0, 10_000))
 def test_no_path_costs_less_where_each_change_has_its_own_price(
     frames: int, units: int, dearest: float, seed: int
@@ -42,7 +42,7 @@ def test_no_path_costs_less_where_each_change_has_its_own_price(
     assert found == pytest.approx(least, abs=1e-5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 40), st.integers(1, 30), st.sampled_from([0.0, 0.25, 1.0]), st.integers(0, 10_000))
 def test_a_table_of_one_price_gives_what_the_price_gives(frames: int, units: int, price: float, seed: int) -> None:
     costs = (np.random.default_rng(seed).integers(0, 8, (frames, units)) / 4).astype(np.float32)  # ties, and exact sums

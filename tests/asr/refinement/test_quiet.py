@@ -61,7 +61,7 @@ def test_energies_are_decibels_of_each_hop():
     assert len(frame_energies(np.zeros(0, np.float32), RATE)) == 0
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     st.lists(st.floats(-100, 0), min_size=1, max_size=300),
     st.floats(0, 3),

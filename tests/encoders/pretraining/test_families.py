@@ -26,7 +26,7 @@ from speechkit.training import TrainingConfig, train
 FRAMES = st.lists(st.integers(1, 120), min_size=1, max_size=5)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(FRAMES, st.floats(0.01, 0.3), st.integers(1, 15), st.integers(0, 99))
 def test_masks_lie_inside_their_items_and_leave_something_to_see(frames, share, span, seed):
     mask = span_masks(frames, share, span, np.random.default_rng(seed))
@@ -43,7 +43,7 @@ def test_about_half_of_the_frames_are_masked_with_the_settings_of_the_paper():
     assert 0.44 < mask.mean() < 0.54  # 49 % by the paper's own count
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(FRAMES, st.integers(1, 9), st.integers(0, 99))
 def test_negatives_are_other_masked_frames_of_the_same_item(frames, count, seed):
     generator = np.random.default_rng(seed)

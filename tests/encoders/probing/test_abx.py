@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from speechkit.encoders.probing.abx import abx_difference, abx_pair_errors, abx_score
@@ -35,7 +35,6 @@ def obvious(distances, words, speakers, across):
 TOKENS = st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("xyz")), min_size=2, max_size=14)
 
 
-@settings(max_examples=100, deadline=None)
 @given(TOKENS, st.booleans(), st.integers(0, 10**6))
 def test_errors_are_those_of_all_triples_one_by_one(tokens, across, seed):
     words, speakers = [w for w, _ in tokens], [s for _, s in tokens]

@@ -32,7 +32,7 @@ def obvious(costs):
     return total / steps
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.integers(1, 7), st.integers(1, 7), st.integers(1, 4), st.integers(0, 10**6), st.booleans())
 def test_the_kernel_is_the_recursion_of_the_definition(n, m, dim, seed, coarse):
     generator = np.random.default_rng(seed)
@@ -43,7 +43,7 @@ def test_the_kernel_is_the_recursion_of_the_definition(n, m, dim, seed, coarse):
     assert dtw_distance(a, b) == pytest.approx(obvious(costs), abs=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.integers(1, 6), min_size=2, max_size=6), st.integers(0, 10**6))
 def test_the_matrix_holds_the_distance_of_every_pair(lengths, seed):
     generator = np.random.default_rng(seed)

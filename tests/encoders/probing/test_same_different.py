@@ -23,7 +23,6 @@ def obvious(similarities, same, weights):
     return value
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.integers(2, 25), st.integers(0, 10**6), st.booleans())
 def test_average_precision_is_its_definition_also_with_ties_and_weights(pairs, seed, weighted):
     generator = np.random.default_rng(seed)
@@ -44,7 +43,7 @@ def test_average_precision_agrees_with_scikit_learn():
     assert average_precision(similarities, same) == pytest.approx(average_precision_score(same, similarities))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 40), st.integers(1, 5), st.integers(1, 12))
 def test_downsampling_keeps_a_straight_line_straight_and_its_middle(n, dim, frames):
     line = np.linspace(-1, 1, n)[:, None] * np.ones(dim) + 3.0 if n > 1 else np.full((1, dim), 3.0)

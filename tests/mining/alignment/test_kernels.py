@@ -52,7 +52,7 @@ def score_of(operations, arguments):
     return score
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(codes, codes, st.integers(0, 1000))
 def test_trace_is_a_best_path_with_two_kinds_of_gaps(a, b, seed):
     arguments = kernel_arguments(a, b, seed)
@@ -64,7 +64,7 @@ def test_trace_is_a_best_path_with_two_kinds_of_gaps(a, b, seed):
     assert score_of(operations, arguments) == pytest.approx(expected)
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(codes.filter(lambda a: len(a) > 1), codes, st.integers(0, 1000))
 def test_halves_at_the_crossing_add_up_to_the_whole(a, b, seed):
     a_, b_, table, match, mismatch, delete, insert, short_open, opened, closed, opened_b, extend = kernel_arguments(
@@ -90,7 +90,7 @@ def test_halves_at_the_crossing_add_up_to_the_whole(a, b, seed):
     assert first + second == pytest.approx(whole)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(codes, codes, st.integers(0, 1000))
 def test_infix_score_is_the_best_over_all_stretches(a, b, seed):
     table, delete, insert, *_ = random_costs(seed, len(a))
@@ -100,7 +100,6 @@ def test_infix_score_is_the_best_over_all_stretches(a, b, seed):
     assert (begins <= np.arange(len(b) + 1)).all()
 
 
-@settings(deadline=None, max_examples=100)
 @given(codes, codes)
 def test_edit_distances_equal_the_definition(a, b):
     zero_one = 1.0 * np.eye(4) - 1
@@ -112,7 +111,7 @@ def test_edit_distances_equal_the_definition(a, b):
     assert prefix_distance(a, b) == min(prefixes)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(st.lists(st.integers(0, 2), max_size=40), st.lists(st.integers(0, 2), max_size=40), st.integers(2, 4))
 def test_shared_windows_are_all_the_rare_ones(a, b, k):
     a, b = np.array(a, np.int32), np.array(b, np.int32)
@@ -125,7 +124,6 @@ def test_shared_windows_are_all_the_rare_ones(a, b, k):
     assert [tuple(pair) for pair in shared_windows(a, b, k).tolist()] == expected
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), max_size=25), st.sampled_from([3.0, 10.0]))
 def test_chain_is_the_best_increasing_one(points, jump):
     k = 12

@@ -31,7 +31,7 @@ def replay(a, b, operations):
     assert (i, j) == (len(a), len(b))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     short_text,
     short_text,
@@ -47,7 +47,6 @@ def test_score_is_the_best_of_all_alignments(a, b, match, mismatch, gap_open, ga
     assert score == pytest.approx(expected)
 
 
-@settings(deadline=None, max_examples=100)
 @given(short_text, short_text, st.sampled_from([0.0, -1.0, -2.0]))
 def test_divided_problem_scores_as_the_undivided(a, b, gap_open):
     scores = Scores(gap_open=gap_open, gap_extend=-0.5)

@@ -162,7 +162,7 @@ word = st.text("abc", min_size=1, max_size=4)
 sentence_lists = st.lists(st.lists(word, max_size=6).map(" ".join), max_size=6)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(sentence_lists, st.lists(word, max_size=25).map(" ".join))
 def test_result_is_well_formed_whatever_the_texts(sentences, hypothesis):
     located = locate_sentences(sentences, hypothesis)

@@ -53,7 +53,7 @@ LINE = st.text(st.sampled_from("aBc .-,।?!1\u00ad"), max_size=12).map(lambda t
 @given(
     pages=st.lists(st.lists(st.tuples(LINE, st.floats(0, 900), st.floats(0, 30)), max_size=8), min_size=1, max_size=6)
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_offsets_hold_for_every_printed_document(pages: list[list[tuple[str, float, float]]]) -> None:
     extracted = Extracted(
         "pdf",
@@ -71,7 +71,7 @@ def test_offsets_hold_for_every_printed_document(pages: list[list[tuple[str, flo
 
 
 @given(paragraphs=st.lists(st.tuples(st.text(st.sampled_from("aB. ।\n-"), max_size=30), st.integers(1, 3)), max_size=9))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_offsets_hold_for_every_document_of_paragraphs(paragraphs: list[tuple[str, int]]) -> None:
     ordered = sorted(paragraphs, key=lambda item: item[1])
     extracted = Extracted("html", paragraphs=[Paragraph("Start", 1), *(Paragraph(*item) for item in ordered)])

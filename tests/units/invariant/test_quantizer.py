@@ -53,7 +53,7 @@ def obvious_units(scores):
 
 
 @given(st.integers(0, 10_000), st.integers(0, 30), st.floats(0, 8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_units_are_those_left_when_blanks_go_first(seed, frames, blankness):
     made = quantizer()
     random = np.random.default_rng(seed)
