@@ -225,7 +225,7 @@ class FeatureStore:
         source: the folder, or a file of `LayerFrames`.
         layers: which are read: one, several, or ``all`` for a store that must hold all layers of its encoder. When
             absent everything that is stored is read, the layers of a frame side by side.
-        part: of records, the part that is read.
+        part: of records, the part that is read; a recording that lacks one of the layers is left out.
 
     Raises:
         UserError: if there is no store or a half-written one, a shard is missing or damaged, or a layer is not stored.
@@ -251,7 +251,9 @@ class FeatureStore:
                 f"{source}: holds layer {self._source.spec.layer} of {self._source.spec.model}, not {missing[0]}; "
                 "write the features again with that layer"
             )
-        self.num_layers = len(stored if self._chosen is None else self._chosen) or 1
+        wanted = stored if self._chosen is None else self._chosen
+        self._frames = self._source.frames_of(wanted)
+        self.num_layers = len(wanted) or 1
         self.dim = self._source.spec.dim // (len(stored) or 1)
 
     @property
@@ -264,22 +266,22 @@ class FeatureStore:
     @property
     def total_frames(self) -> int:
         """Frames of all items."""
-        return sum(self._source.frames.values())
+        return sum(self._frames.values())
 
     def ids(self) -> list[str]:
         """In the order in which they were written."""
-        return list(self._source.frames)
+        return list(self._frames)
 
     def __len__(self) -> int:
-        return len(self._source.frames)
+        return len(self._frames)
 
     def __contains__(self, id: str) -> bool:  # noqa: A002 - the record's own word
-        return id in self._source.frames
+        return id in self._frames
 
     def frames(self, id: str) -> int:  # noqa: A002
         """How many frames an item has."""
         self._require(id)
-        return self._source.frames[id]
+        return self._frames[id]
 
     def __getitem__(self, id: str) -> NDArray[Any]:  # noqa: A002
         """Frames (T, D) of an item as they are stored, several layers side by side (T, L * D); of a shard a view.
@@ -311,7 +313,7 @@ class FeatureStore:
         """All frames in order as float32 (n, D), ``frames`` at a time and a rest."""
         held: list[NDArray[np.float32]] = []
         count = 0
-        for name in self._source.frames:
+        for name in self._frames:
             rows = self[name]
             for begin in range(0, len(rows), frames):
                 held.append(np.asarray(rows[begin : begin + frames], np.float32))
@@ -324,7 +326,7 @@ class FeatureStore:
             yield np.concatenate(held)
 
     def _require(self, name: str) -> None:
-        if name not in self._source.frames:
+        if name not in self._frames:
             raise UserError(f"{self.folder}: holds no features of {name!r}; write them, or take its manifest")
 
 
@@ -340,8 +342,15 @@ class _Records:
             raise UserError(f"{manifest}: holds no {part or 'recording'} frames; run the features stage again")
         self._rows = {(row.id, row.layer): row for row in rows}
         self._layers = sorted({row.layer for row in rows})
-        self.frames = {row.id: row.frames for row in rows}
         self.spec = layers_spec(rows[0].encoder, self._layers) if len(self._layers) > 1 else rows[0].encoder
+
+    def frames_of(self, layers: Sequence[int]) -> dict[str, int]:
+        """How many frames each item has that is stored in all of these layers."""
+        return {
+            name: row.frames
+            for (name, first), row in self._rows.items()
+            if first == layers[0] and all((name, layer) in self._rows for layer in layers)
+        }
 
     def read(self, id: str, layer: int | None, begin: int, end: int | None) -> NDArray[Any]:  # noqa: A002
         """Frames of an item in one layer, or in all side by side."""
@@ -360,7 +369,6 @@ class _Shards:
         self._index = _read_index(folder)
         self.spec = self._index.spec
         self._places = {place.id: place for place in self._index.items}
-        self.frames = {place.id: place.frames for place in self._index.items}
         self._rows = [0] * len(self._index.shards)
         for place in self._index.items:
             if not 0 <= place.shard < len(self._rows):
@@ -371,6 +379,10 @@ class _Shards:
         width = self.spec.dim // (len(layers) or 1)
         self._columns: dict[int | None, slice] = {None: slice(None)}
         self._columns |= {layer: slice(n * width, (n + 1) * width) for n, layer in enumerate(layers)}
+
+    def frames_of(self, layers: Sequence[int]) -> dict[str, int]:
+        """See `_Records`; every item has all layers."""
+        return {place.id: place.frames for place in self._index.items}
 
     def read(self, id: str, layer: int | None, begin: int, end: int | None) -> NDArray[Any]:  # noqa: A002
         """See `_Records`; a read-only view of the mapped file."""

@@ -115,5 +115,9 @@ def test_records_of_an_encode_stage_are_a_store(tmp_path):
     both = FeatureStore(tmp_path / "features.jsonl", part="test")
     assert both.spec.layer == "1,2"
     assert np.array_equal(both.layers("a"), np.stack([frames["test", 1], frames["test", 2]]))
+    with (tmp_path / "features.jsonl").open("ab") as file:
+        file.write(msgspec.json.encode(msgspec.structs.replace(rows[0], id="b")) + b"\n")
+    assert FeatureStore(tmp_path / "features.jsonl", 1, "train").ids() == ["a", "b"]
+    assert FeatureStore(tmp_path / "features.jsonl", 2, "train").ids() == ["a"]
     with pytest.raises(UserError, match="no dev frames"):
         FeatureStore(tmp_path / "features.jsonl", part="dev")

@@ -72,6 +72,7 @@ class EncodeVersions(Encode):
         self.learned = learned_layers(config.layers, config.begin_layer)
         self.kept = sorted({*config.layers, *self.learned})
         self.encoder = self.below = load_encoder(config.encoder, layer=self.kept[-1], device=device)
+        self.encoder.spec.require_rates("changes of the sound")
         # Nothing is compared under the changes of training speech: what is learned from is enough.
         if self.learned[-1] < self.kept[-1]:
             self.below = load_encoder(config.encoder, layer=self.learned[-1], device=device)
