@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -103,35 +104,33 @@ def score_files(
     if resamples < 0:
         raise UserError(f"resamples is {resamples}; give 0 for no intervals, or more")
     references = _read(chosen, reference)
-    notes: list[str] = []
-    kept, skipped = [], {}
-    for row in references:
-        why = chosen.skip(row)
-        if why is None:
-            kept.append(row)
-        else:
-            skipped[row.id] = why
-    for why in sorted(set(skipped.values())):
-        count = sum(each == why for each in skipped.values())
-        notes.append(f"{count:,} references are no part of the task and are left out ({why})")
+    skipped = {row.id: why for row in references if (why := chosen.skip(row)) is not None}
+    kept = {row.id: row for row in references if row.id not in skipped}
     if not kept:
         raise UserError(f"{reference}: no row is left to score; the split is empty")
-    rows = {name: {row.id: row for row in _read(chosen, path)} for name, path in name_systems(hypotheses).items()}
+    predictions = {
+        name: {row.id: row for row in _read(chosen, path)} for name, path in name_systems(hypotheses).items()
+    }
     sides = match_sides(
-        [Transcript(row.id) for row in kept],
-        {name: [Transcript(i) for i in found if i not in skipped] for name, found in rows.items()},
+        [Transcript(name) for name in kept],
+        {name: [Transcript(i) for i in rows if i not in skipped] for name, rows in predictions.items()},
         missing=missing,
-        notes=notes,
+        notes=[
+            f"{count:,} references are no part of the task and are left out ({why})"
+            for why, count in sorted(Counter(skipped.values()).items())
+        ],
     )
     ids = [t.id for t in sides.references]
-    by_id = {row.id: row for row in kept}
-    truth = [chosen.gold(by_id[i], options) for i in ids]
-    resampling = Resampling(resamples, seed, confidence, _groups([by_id[i] for i in ids], by))
-    guesses: dict[str, list[Any]] = {}
-    systems = []
-    for name, found in rows.items():
-        guesses[name] = [chosen.predicted(found[i], options) if i in found else chosen.empty(options) for i in ids]
-        systems.append(ScoredSystem(name, chosen.score(truth, guesses[name], ids, options, resampling)))
+    scored = [kept[i] for i in ids]
+    gold = [chosen.gold(row, options) for row in scored]
+    resampling = Resampling(resamples, seed, confidence, _groups(scored, by))
+    predicted = {
+        name: [chosen.predicted(rows[i], options) if i in rows else chosen.empty(options) for i in ids]
+        for name, rows in predictions.items()
+    }
+    systems = [
+        ScoredSystem(name, chosen.score(gold, values, ids, options, resampling)) for name, values in predicted.items()
+    ]
     first = systems[0].score
     return SlueComparison(
         task=chosen.name,
@@ -146,36 +145,36 @@ def score_files(
         seed=seed,
         systems=[ScoredSystem(s.name, msgspec.structs.replace(s.score, draws=[])) for s in systems],
         pairs=_pairs(systems, confidence),
-        worst=_worst(chosen, [by_id[i] for i in ids], truth, guesses, systems, worst),
+        worst=_worst(chosen, scored, gold, predicted, systems, worst),
         warnings=list(dict.fromkeys(f"{s.name}: {w}" for s in systems for w in s.score.warnings)),
         notes=sides.notes,
-        entities=_entities(chosen, [by_id[i] for i in ids], truth, rows, guesses, options),
+        entities=_entities(scored, gold, predictions, predicted, options) if chosen.name == "ner" else {},
     )
 
 
 def _entities(
-    task: Task,
     references: Sequence[Row],
-    truth: Sequence[Any],
-    rows: dict[str, dict[str, Row]],
-    guesses: dict[str, list[Any]],
+    gold: Sequence[Any],
+    predictions: dict[str, dict[str, Row]],
+    predicted: dict[str, list[Any]],
     options: Options,
 ) -> dict[str, EntityErrors]:
     """What recognition did to each entity, for systems that say what they heard of every utterance."""
-    if task.name != "ner":
-        return {}
     texts = _texts(references, TEXTS, GOLD_ENTITIES, options)
     if texts is None:
         return {}
     tidy = combine_entities if options.tags == "combined" else list
-    gold = {i: tidy(entities) for i, entities in zip(texts, truth, strict=True)}
-    found = {}
-    for name, of in rows.items():
-        heard = _texts([of[i] for i in texts if i in of], HEARD, PREDICTED_ENTITIES, options)
-        if heard is not None:
-            predicted = {i: tidy(entities) for i, entities in zip(texts, guesses[name], strict=True)}
-            found[name] = entity_errors(texts, {i: heard.get(i, "") for i in texts}, gold, predicted)
-    return found
+
+    def by_id(values: Sequence[Any]) -> dict[str, list[Any]]:
+        return {i: tidy(entities) for i, entities in zip(texts, values, strict=True)}
+
+    errors = {}
+    for name, rows in predictions.items():
+        recognised = _texts([rows[i] for i in texts if i in rows], HEARD, PREDICTED_ENTITIES, options)
+        if recognised is not None:
+            recognised = {i: recognised.get(i, "") for i in texts}
+            errors[name] = entity_errors(texts, recognised, by_id(gold), by_id(predicted[name]))
+    return errors
 
 
 def _texts(
