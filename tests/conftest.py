@@ -34,6 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
         compile_each_kernel_once(folder)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """With ``-n auto``: a worker for every core that this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
