@@ -44,6 +44,7 @@ def noisy(source: str, rate: float, seed: int) -> str:
     return " ".join(result)
 
 
+@pytest.mark.slow
 def test_every_recording_finds_its_document_at_25_percent_errors() -> None:
     originals = [text(900, seed) for seed in range(30)]
     documents = [(f"d{i}", noisy(source, 0.05, i)) for i, source in enumerate(originals)]

@@ -144,6 +144,7 @@ def test_a_padded_batch_gives_what_each_item_gives_alone(tiny_checkpoint, speech
     torch.testing.assert_close(both[1, :20], alone[0], atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_loss_falls_and_silence_goes_to_zero(tiny_checkpoint, speech, tmp_path):
     batches, stored = speech
     objective = objective_of(tiny_checkpoint, batches, stored=stored)
@@ -159,6 +160,7 @@ def test_the_loss_falls_and_silence_goes_to_zero(tiny_checkpoint, speech, tmp_pa
     assert now["speech_share"] == pytest.approx(0.8)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_with_the_same_bytes(tiny_checkpoint, speech, tmp_path):
     batches, stored = speech
     mixing = MixingConfig(damage=AugmentConfig(speed=0, room=0, noise=0.5, gain_db=(0, 0)), speaker=0.5)

@@ -46,6 +46,7 @@ def run(orders, tiny_encoder, tmp_path_factory):
     return {stage.name: outputs(recipe, folder, stage.name) for stage in recipe.stages}
 
 
+@pytest.mark.slow
 def test_all_six_stages_run_and_every_recording_is_judged_by_a_fold_that_did_not_learn_from_its_group(run):
     found = run
     items = {item.id: item for item in read_jsonl(found["prepare"] / "items.jsonl", FoldItem)}
@@ -59,6 +60,7 @@ def test_all_six_stages_run_and_every_recording_is_judged_by_a_fold_that_did_not
             assert sorted(p.id for p in said if (p.system, p.share) == (system, share)) == sorted(items)
 
 
+@pytest.mark.slow
 def test_the_report_holds_each_system_its_curve_and_the_top_line(run, tmp_path):
     found = run
     scores = msgspec.json.decode((found["report"] / "scores.json").read_bytes(), type=LearningCurves)

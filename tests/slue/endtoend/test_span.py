@@ -39,6 +39,7 @@ def questions(speaker):
     return speaker.write("q_train", rows[:40]), speaker.write("q_test", rows[40:]), speaker.write("docs", documents)
 
 
+@pytest.mark.slow
 def test_the_loss_falls_and_scoring_reads_the_spans(questions, quick, tmp_path):
     train, test, documents = questions
     config = quick(steps=120, rate=1e-2, patience=0, longest_answer_seconds=0.6)
