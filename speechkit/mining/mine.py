@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -81,26 +81,24 @@ def mine(
         KeyboardInterrupt: if the run was interrupted; call it again to go on.
     """
     folder = Path(out)
-    settings = [
-        f"audio={_quoted(Path(audio).resolve())}",
-        f"documents={_quoted(Path(documents).resolve())}",
-        f"lang={_quoted(lang)}",
-        f"recognizer={_quoted(recognizer)}",
-        f"min_precision={min_precision}",
-    ]
+    arguments: dict[str, Any] = {
+        "audio": str(Path(audio).resolve()),
+        "documents": str(Path(documents).resolve()),
+        "lang": lang,
+        "recognizer": recognizer,
+        "min_precision": min_precision,
+        "export": {"formats": list(formats), "clips": clips},
+    }
     if pairs is not None:
-        settings.append(f"pairing.pairs={_quoted(Path(pairs).resolve())}")
-    if formats:
-        settings.append(f"export.formats=[{', '.join(formats)}]")
-    if clips != "none":
-        settings.append(f"export.clips={clips}")
+        arguments["pairing"] = {"pairs": str(Path(pairs).resolve())}
     recipe = load_recipe(shipped_recipe("mining"))
     stages = folder / "stages"
     code = run_recipe(
         recipe,
         stages,
-        [*settings, *overrides],
+        overrides,
         backend,
+        arguments=arguments,
         force=force,
         workers=workers,
         device=device,
@@ -122,11 +120,6 @@ def mine(
     return MinedSet(
         str(folder), str(folder / "manifest.jsonl"), str(folder / "report.html"), summary, recordings, silent, left_out
     )
-
-
-def _quoted(value: Path | str) -> str:
-    """A value that YAML reads back as this very text."""
-    return msgspec.json.encode(str(value)).decode()
 
 
 def _drops(place: Path) -> list[DropRecord]:

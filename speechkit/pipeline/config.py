@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -59,8 +59,15 @@ class _ConfigProblemsError(Exception):
         self.problems = problems
 
 
-def read_settings(recipe: Recipe, files: Sequence[Path] = (), overrides: Sequence[str] = ()) -> Settings:
+def read_settings(
+    recipe: Recipe,
+    files: Sequence[Path] = (),
+    overrides: Sequence[str] = (),
+    arguments: Mapping[str, Any] | None = None,
+) -> Settings:
     """Everything that was set for a recipe, checked against the configs of its stages.
+
+    ``arguments`` hold values as YAML would; they go over the files and under the overrides.
 
     Raises:
         ConfigError: with all unknown keys, wrong types and bad choices, one a line.
@@ -76,6 +83,7 @@ def read_settings(recipe: Recipe, files: Sequence[Path] = (), overrides: Sequenc
             problems.append(str(error))
             continue
         layers.append((found.data, found.lines, str(path)))
+    layers.append((dict(arguments or {}), None, "argument"))
     for data, lines, where in layers:
         for key, value in _leaves(data, recipe, known):
             line = (lines or {}).get(key)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from speechkit.errors import ConfigError, SpeechkitError, UserError
 from speechkit.pipeline.backends import make_backend
@@ -59,6 +60,7 @@ def run_recipe(
     dry_run: bool = False,
     *,
     config_files: Sequence[Path | str] = (),
+    arguments: Mapping[str, Any] | None = None,
     workers: int = 1,
     shard: tuple[int, int] | None = None,
     device: str = "auto",
@@ -76,6 +78,7 @@ def run_recipe(
         force: do the selected stages again although they are fresh.
         dry_run: only say what would be done and why.
         config_files: YAML files, later ones over earlier ones.
+        arguments: settings by key or section, as YAML would hold them; over the files and under ``overrides``.
         workers: processes of a pool, or parts at a time on ray.
         shard: ``(i, n)``: do every n-th part, from the i-th; i counts from 1.
         device: "auto", "cpu", "cuda", … for stages that ask for a GPU.
@@ -89,7 +92,7 @@ def run_recipe(
         SpeechkitError: when a stage failed; the run's log has the traceback.
     """
     exp = Path(exp_dir)
-    settings = read_settings(recipe, [Path(path) for path in config_files], overrides)
+    settings = read_settings(recipe, [Path(path) for path in config_files], overrides, arguments)
     chosen = Selection(start, stop).of(recipe)
     inspector = Inspector(settings, exp)
     if shard is not None and (shard[1] < 1 or not 1 <= shard[0] <= shard[1]):

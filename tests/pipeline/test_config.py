@@ -70,6 +70,16 @@ def test_later_layers_win(tmp_path):
     assert first("first.name=shell", text="first: {name: file}", folder=tmp_path).name == "shell"
 
 
+def test_arguments_of_a_call_are_values_over_the_files_and_under_the_shell(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("first: {name: file, rate: 3.0}")
+    arguments = {"lang": "1e3", "first": {"name": "a, b: [c", "window": {"size": 7}}}
+    config = read_settings(RECIPE, [file], ["first.window.size=8"], arguments).config(RECIPE.stages[0])
+    assert (config.lang, config.name, config.rate, config.window.size) == ("1e3", "a, b: [c", 3.0, 8)
+    with pytest.raises(ConfigError, match=r"argument: first\.rate"):
+        read_settings(RECIPE, [], [], {"first": {"rate": "fast"}})
+
+
 class Sharp(msgspec.Struct, frozen=True):
     window: Window = Window(size=20, shape="hamming")
 
