@@ -66,7 +66,7 @@ def load_speech_encoder(
     """
     from speechkit.encoders.families import family_of
 
-    name = str(SMALL) if name_or_path == "embedded" else name_or_path
+    name = checkpoint_name(name_or_path) if name_or_path == "embedded" else name_or_path
     family = family_of(name)
     if trainable and not family.has_weights:
         raise ConfigError(f"{name_or_path} has no weights; name an encoder that has")

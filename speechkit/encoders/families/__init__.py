@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Protocol
 
 from speechkit.encoders.model import SpeechEncoder
@@ -80,10 +82,13 @@ def model_type(name: str) -> str:
     from speechkit.encoders.checkpoint import readable
 
     with readable(name):
-        from transformers import AutoConfig, PretrainedConfig
+        file = Path(name) / "config.json"
+        config = json.loads(file.read_bytes()) if file.is_file() else None
+        if isinstance(config, dict) and "model_type" in config:
+            return str(config["model_type"])
+        from transformers import AutoConfig
 
-        kind = PretrainedConfig.get_config_dict(name)[0].get("model_type")
-        return str(kind or AutoConfig.from_pretrained(name).model_type)
+        return str(AutoConfig.from_pretrained(name).model_type)
 
 
 @cache
