@@ -29,9 +29,12 @@ hypothesis.settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    folder = Path(os.environ.setdefault("NUMBA_CACHE_DIR", str(kernel_cache(CACHE / "numba"))))
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        compile_each_kernel_once(folder)
+    with contextlib.suppress(OSError):  # in a checkout that cannot be written, numba chooses a folder itself
+        folder = Path(os.environ.get("NUMBA_CACHE_DIR") or kernel_cache(CACHE / "numba"))
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ["NUMBA_CACHE_DIR"] = str(folder)
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            compile_each_kernel_once(folder)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -66,7 +69,6 @@ def kernel_cache(parent: Path) -> Path:
     if not folder.is_dir() and parent.is_dir():
         for old in sorted(parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-2]:
             shutil.rmtree(old, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
