@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from speechkit.metrics.alternatives import Alternatives
-    from speechkit.metrics.comparison import Comparison, Scored
+    from speechkit.metrics.comparison import RateComparison, Scored
 
 EXAMPLES = """
 Word and character error rates of several systems side by side, with intervals and significance.
@@ -157,7 +157,7 @@ def _summary(scored: Scored, reference: Path, hypotheses: list[str], per_utteran
     return summary
 
 
-def _print(comparison: Comparison, breakdown: bool) -> None:
+def _print(comparison: RateComparison, breakdown: bool) -> None:
     from rich.console import Console
 
     from speechkit.report.score_tables import parts_of, parts_table, rates_table, significance_table

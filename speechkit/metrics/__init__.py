@@ -3,7 +3,7 @@
 from speechkit.metrics.alternatives import Alternatives, read_groups
 from speechkit.metrics.bootstrap import Interval, bootstrap_ratio
 from speechkit.metrics.calibration import Reliability, ReliabilityBin, reliability
-from speechkit.metrics.comparison import Comparison, Scored, compare
+from speechkit.metrics.comparison import RateComparison, Scored, compare
 from speechkit.metrics.confusions import Confusions, confusions
 from speechkit.metrics.detection import BoundaryErrors, Detection, boundary_errors, detection
 from speechkit.metrics.error_rates import Counts, ErrorResult, UtteranceErrors, character_errors, word_errors
@@ -14,12 +14,12 @@ from speechkit.metrics.transcripts import Transcript, read_speakers, read_transc
 __all__ = [
     "Alternatives",
     "BoundaryErrors",
-    "Comparison",
     "Confusions",
     "Counts",
     "Detection",
     "ErrorResult",
     "Interval",
+    "RateComparison",
     "Reliability",
     "ReliabilityBin",
     "Scored",

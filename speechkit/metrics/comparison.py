@@ -35,7 +35,7 @@ LENGTH_EDGES = (0, 1, 6, 11, 21, 41, 81, 161)  # reference words, first of each 
 MOST_CHARACTER_CELLS = 5_000_000_000
 
 
-class Score(msgspec.Struct, frozen=True):
+class ErrorRate(msgspec.Struct, frozen=True):
     """Counts with their rate (0.05 is 5 %); the interval is absent under two units."""
 
     rate: float
@@ -47,16 +47,16 @@ class Score(msgspec.Struct, frozen=True):
     insertions: int
 
 
-class SystemScore(msgspec.Struct, frozen=True):
+class SystemRates(msgspec.Struct, frozen=True):
     """One system under one normaliser. Breakdowns hold the words' counts of each speaker, length and group value."""
 
     name: str
-    wer: Score
-    cer: Score | None
+    wer: ErrorRate
+    cer: ErrorRate | None
     sentence_error_rate: float
-    speakers: dict[str, Score]
-    lengths: dict[str, Score]
-    groups: dict[str, dict[str, Score]]
+    speakers: dict[str, ErrorRate]
+    lengths: dict[str, ErrorRate]
+    groups: dict[str, dict[str, ErrorRate]]
 
 
 class PairTest(msgspec.Struct, frozen=True):
@@ -70,11 +70,11 @@ class PairTest(msgspec.Struct, frozen=True):
     mcnemar: McNemar
 
 
-class Table(msgspec.Struct, frozen=True):
+class RateTable(msgspec.Struct, frozen=True):
     """All systems under one normaliser; ``ranking`` is from the lowest word error rate."""
 
     normalizer: NormalizerSpec
-    systems: list[SystemScore]
+    systems: list[SystemRates]
     pairs: list[PairTest]
     ranking: list[str]
 
@@ -88,7 +88,7 @@ class Flip(msgspec.Struct, frozen=True):
     other: str
 
 
-class Comparison(msgspec.Struct, frozen=True):
+class RateComparison(msgspec.Struct, frozen=True):
     """Everything that was counted and how; texts and alignments are in `Scored.results`."""
 
     utterances: int
@@ -99,7 +99,7 @@ class Comparison(msgspec.Struct, frozen=True):
     confidence: float
     resamples: int
     seed: int
-    tables: list[Table]
+    tables: list[RateTable]
     flips: list[Flip]
     warnings: list[str]
     notes: list[str]
@@ -108,7 +108,7 @@ class Comparison(msgspec.Struct, frozen=True):
 class Scored(msgspec.Struct, frozen=True):
     """A comparison with its word alignments: normaliser name, then system name."""
 
-    comparison: Comparison
+    comparison: RateComparison
     results: dict[str, dict[str, ErrorResult]]
 
 
@@ -161,7 +161,7 @@ def compare(
             )
     speakers = {t.id: t.speaker for t in sides.references if t.speaker}
     truth = {t.id: t.text or "" for t in sides.references}
-    tables: list[Table] = []
+    tables: list[RateTable] = []
     results: dict[str, dict[str, ErrorResult]] = {}
     for name, chain in zip(names, chains, strict=True):
         normalizer = _Once(chain)
@@ -182,7 +182,7 @@ def compare(
         tables.append(_table(words, letters, splits, draw))
     count = len(set(units))
     return Scored(
-        Comparison(
+        RateComparison(
             utterances=len(truth),
             by=by,
             units=count,
@@ -239,7 +239,7 @@ def _table(
     letters: Sequence[tuple[np.ndarray, Counts]] | None,
     splits: Mapping[str, Mapping[str, str]],
     draw: _Draws,
-) -> Table:
+) -> RateTable:
     per_unit = [_unit_table(result, draw.units) for result in words.values()]
     drawn = draw.of(per_unit)
     drawn_letters = draw.of(letters) if letters else None
@@ -253,7 +253,7 @@ def _table(
             cer = _score(letters[index][1], around)
         has_speakers = any(u.speaker for u in result.utterances)
         systems.append(
-            SystemScore(
+            SystemRates(
                 name=name,
                 wer=_score(per_unit[index][1], interval),
                 cer=cer,
@@ -267,7 +267,7 @@ def _table(
             )
         )
     order = sorted(range(len(systems)), key=lambda i: systems[i].wer.rate)
-    return Table(
+    return RateTable(
         normalizer=next(iter(words.values())).normalizer,
         systems=systems,
         pairs=_pairs(words, drawn, draw.confidence),
@@ -293,7 +293,7 @@ def _pairs(words: Mapping[str, ErrorResult], drawn: RateBootstrap | None, confid
     ]
 
 
-def _flips(tables: Sequence[Table]) -> list[Flip]:
+def _flips(tables: Sequence[RateTable]) -> list[Flip]:
     flips = []
     first = {s.name: s.wer.rate for s in tables[0].systems}
     for table in tables[1:]:
@@ -314,13 +314,13 @@ def _unit_table(result: ErrorResult, units: Sequence[str]) -> tuple[np.ndarray, 
     return sum_by_group(np.array(rows, np.float64).reshape(-1, 2), units), result.counts
 
 
-def _score(counts: Counts, interval: Interval | None = None) -> Score:
-    return Score(counts.rate, interval, counts.reference_tokens, **msgspec.structs.asdict(counts))
+def _score(counts: Counts, interval: Interval | None = None) -> ErrorRate:
+    return ErrorRate(counts.rate, interval, counts.reference_tokens, **msgspec.structs.asdict(counts))
 
 
 def _broken_down(
     result: ErrorResult, key: Callable[[UtteranceErrors], str], order: Sequence[str] = ()
-) -> dict[str, Score]:
+) -> dict[str, ErrorRate]:
     sums: dict[str, Counts] = {}
     for utterance in result.utterances:
         name = key(utterance)
@@ -383,4 +383,4 @@ def _named(alternatives: Alternatives | None) -> list[str]:
     return [name for name in NAMED_ALTERNATIVES if getattr(alternatives, name)] + groups
 
 
-__all__ = ["By", "Comparison", "Score", "Scored", "SystemScore", "Table", "compare", "length_bin"]
+__all__ = ["By", "ErrorRate", "RateComparison", "RateTable", "Scored", "SystemRates", "compare", "length_bin"]

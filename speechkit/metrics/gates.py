@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from speechkit.errors import ConfigError, UserError
-from speechkit.metrics.comparison import Comparison, SystemScore
+from speechkit.metrics.comparison import RateComparison, SystemRates
 
 SIGNIFICANT = 0.05
 _CONDITION = re.compile(r"\s*(?P<what>[a-z]+)\s*(?P<how>>=|<=|>|<)\s*(?P<bound>[0-9]+(?:\.[0-9]+)?)\s*%?\s*\Z")
@@ -19,7 +19,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
 }
-_VALUES: dict[str, Callable[[SystemScore], float | None]] = {
+_VALUES: dict[str, Callable[[SystemRates], float | None]] = {
     "wer": lambda s: s.wer.rate,
     "cer": lambda s: None if s.cer is None else s.cer.rate,
     "ser": lambda s: s.sentence_error_rate,
@@ -59,7 +59,7 @@ def parse_gate(text: str) -> Gate:
     return Gate(text.strip(), match["what"], match["how"], float(match["bound"]))
 
 
-def failures(gate: Gate, comparison: Comparison) -> list[str]:
+def failures(gate: Gate, comparison: RateComparison) -> list[str]:
     """A sentence for each system that fulfils the condition under the first normaliser.
 
     ``worse`` is fulfilled by a later system whose word error rate is above that of the first with an adjusted

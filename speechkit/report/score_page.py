@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 from markupsafe import Markup
 
-from speechkit.metrics.comparison import Comparison, Score, Scored, SystemScore
-from speechkit.metrics.comparison import Table as Scores
+from speechkit.metrics.comparison import ErrorRate, RateComparison, RateTable, Scored, SystemRates
 from speechkit.metrics.confusions import Confusions, confusions, only_under
 from speechkit.metrics.sides import Sides
 from speechkit.report.page import write_page
@@ -94,7 +93,7 @@ def render_score_page(
     )
 
 
-def _figures(comparison: Comparison) -> list[tuple[str, str, str, str]]:
+def _figures(comparison: RateComparison) -> list[tuple[str, str, str, str]]:
     first = comparison.tables[0]
     best = min(first.systems, key=lambda s: s.wer.rate)
     rate = percent(best.wer.rate, best.wer.interval, digits=2)
@@ -108,7 +107,7 @@ def _figures(comparison: Comparison) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def flip_sentences(comparison: Comparison) -> list[str]:
+def flip_sentences(comparison: RateComparison) -> list[str]:
     """What the normaliser decides about the ranking."""
     return [
         f"The normaliser decides: {f.better} is better than {f.worse} under {f.normalizer} and worse under {f.other}."
@@ -116,7 +115,9 @@ def flip_sentences(comparison: Comparison) -> list[str]:
     ]
 
 
-def _forms(comparison: Comparison, counted: Mapping[str, Mapping[str, Confusions]]) -> list[tuple[str, list[Table]]]:
+def _forms(
+    comparison: RateComparison, counted: Mapping[str, Mapping[str, Confusions]]
+) -> list[tuple[str, list[Table]]]:
     """What is wrong under one of the first two normalisers and not so under the other."""
     one, other = (scores.normalizer.name for scores in comparison.tables[:2])
     cards = []
@@ -127,7 +128,7 @@ def _forms(comparison: Comparison, counted: Mapping[str, Mapping[str, Confusions
     return cards
 
 
-def _breakdowns(scores: Scores) -> list[tuple[str, Markup | None, Table]]:
+def _breakdowns(scores: RateTable) -> list[tuple[str, Markup | None, Table]]:
     systems = scores.systems
     parts = {f"By {field}": (field, [s.groups[field] for s in systems]) for field in systems[0].groups}
     if systems[0].speakers:
@@ -140,7 +141,9 @@ def _breakdowns(scores: Scores) -> list[tuple[str, Markup | None, Table]]:
     ]
 
 
-def parts_plot(systems: Sequence[SystemScore], parts: Sequence[Mapping[str, Score]], *, x_title: str) -> Markup | None:
+def parts_plot(
+    systems: Sequence[SystemRates], parts: Sequence[Mapping[str, ErrorRate]], *, x_title: str
+) -> Markup | None:
     """A dot for each system and part (a speaker, say), parts from the lowest rate of the first system."""
     order = sorted(parts[0], key=lambda key: (parts[0][key].rate, key))
     finite = [key for key in order if all(math.isfinite(p[key].rate) for p in parts if key in p)]
@@ -208,7 +211,7 @@ def _passage(passage: Passage, clips: ScoreClips) -> _Passage:
     return _Passage(where, errors, clips.clip(utterance.id) if passage.whole else None, *words_shown(passage))
 
 
-def _settings(comparison: Comparison, clips: ScoreClips) -> Table:
+def _settings(comparison: RateComparison, clips: ScoreClips) -> Table:
     failures = [f"{len(clips.failures)} utterances could not be read: {first}" for first in clips.failures[:1]]
     return settings_table(
         ("alignment", comparison.weights),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
-from speechkit.metrics.comparison import Comparison, PairTest, Score, SystemScore
-from speechkit.metrics.comparison import Table as Scores
+from speechkit.metrics.comparison import ErrorRate, PairTest, RateComparison, RateTable, SystemRates
 from speechkit.metrics.significance import shown_p
 from speechkit.report.results import Column, Strong, Table, Value, mark_best, percent
 from speechkit.report.svg import shortened
@@ -14,7 +13,7 @@ from speechkit.report.svg import shortened
 SIGNIFICANT = 0.05
 
 
-def rates_table(scores: Scores, confidence: float, first: str = "") -> Table:
+def rates_table(scores: RateTable, confidence: float, first: str = "") -> Table:
     """A row for each system with the errors that its rates are made of; the lowest of each rate is strong."""
     systems = scores.systems
     wer = mark_best([percent(s.wer.rate, s.wer.interval, digits=2) for s in systems], "lower")
@@ -28,7 +27,7 @@ def rates_table(scores: Scores, confidence: float, first: str = "") -> Table:
     return Table(columns, rows, f"Error rates, {title}")
 
 
-def significance_table(scores: Scores, *, between: str = " − ", p: str = "bootstrap p") -> Table:
+def significance_table(scores: RateTable, *, between: str = " − ", p: str = "bootstrap p") -> Table:
     """A row for each pair of systems with the tests of their difference."""
     rows = [
         [
@@ -51,7 +50,7 @@ def _points(pair: PairTest) -> Value:
     return Value(None) if drawn is None else percent(drawn.difference, drawn.interval, digits=2, signed=True)
 
 
-def pair_matrix(scores: Scores) -> Table:
+def pair_matrix(scores: RateTable) -> Table:
     """Row less column in points of word error rate, with the adjusted p-value; what is significant stands out."""
     cells = {names: cell for pair in scores.pairs for names, cell in _cells(pair).items()}
     rows = [[Strong(row), *(cells.get((row, column), "") for column in scores.ranking)] for row in scores.ranking]
@@ -81,7 +80,7 @@ def _cells(pair: PairTest) -> dict[tuple[str, str], Value | None]:
     }
 
 
-def parts_of(scores: Scores) -> list[tuple[str, list[dict[str, Score]]]]:
+def parts_of(scores: RateTable) -> list[tuple[str, list[dict[str, ErrorRate]]]]:
     """The breakdowns at hand: by length, by speaker, by each group."""
     systems = scores.systems
     parts = [("reference words", [s.lengths for s in systems])]
@@ -91,7 +90,7 @@ def parts_of(scores: Scores) -> list[tuple[str, list[dict[str, Score]]]]:
 
 
 def parts_table(
-    name: str, systems: Sequence[SystemScore], parts: Sequence[dict[str, Score]], *, none: str, letters: int
+    name: str, systems: Sequence[SystemRates], parts: Sequence[dict[str, ErrorRate]], *, none: str, letters: int
 ) -> Table:
     """A row for each part (a speaker, say) with the rate of each system; ``none`` is the name of one without."""
     rows = []
@@ -103,7 +102,7 @@ def parts_table(
     return Table([name, "words", *names], rows, f"Word error rate by {name}")
 
 
-def ranks_table(comparison: Comparison) -> Table:
+def ranks_table(comparison: RateComparison) -> Table:
     """Rates and ranks under each normaliser."""
     tables = comparison.tables
     rows = [
