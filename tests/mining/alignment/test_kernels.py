@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speechkit.mining.alignment import reference
 from speechkit.mining.alignment.affine_kernels import align_with_trace, crossing_of_row, infix_scores
 from speechkit.mining.alignment.anchors import chain, runs, shared_windows
 from speechkit.mining.alignment.edit_kernels import edit_distance, prefix_distance
+from tests.mining.alignment import references
 
 codes = st.lists(st.integers(0, 3), max_size=8).map(lambda items: np.array(items, np.int32))
 
@@ -59,7 +59,7 @@ def test_trace_is_a_best_path_with_two_kinds_of_gaps(a, b, seed):
     trace = np.empty((len(a) + 1) * (len(b) + 1), np.uint8)
     score, operations = align_with_trace(*arguments, 0, 0, trace)
     table, delete, insert, opened, closed, opened_b = random_costs(seed, len(a))
-    expected = reference.two_piece_matrix(a, b, table, delete[a], insert[b], -0.3, opened, closed, opened_b, -0.05)
+    expected = references.two_piece_matrix(a, b, table, delete[a], insert[b], -0.3, opened, closed, opened_b, -0.05)
     assert score == pytest.approx(expected)
     assert score_of(operations, arguments) == pytest.approx(expected)
 
@@ -95,7 +95,7 @@ def test_halves_at_the_crossing_add_up_to_the_whole(a, b, seed):
 def test_infix_score_is_the_best_over_all_stretches(a, b, seed):
     table, delete, insert, *_ = random_costs(seed, len(a))
     scores, begins = infix_scores(a, b, table, 1.0, -1.0, delete[a], insert[b], -0.3)
-    assert scores.max() == pytest.approx(reference.infix_score(a, b, table, delete[a], insert[b], -0.3))
+    assert scores.max() == pytest.approx(references.infix_score(a, b, table, delete[a], insert[b], -0.3))
     assert (begins >= 0).all()
     assert (begins <= np.arange(len(b) + 1)).all()
 
@@ -105,7 +105,7 @@ def test_edit_distances_equal_the_definition(a, b):
     zero_one = 1.0 * np.eye(4) - 1
     ones = -np.ones(4)
     never = np.full(len(a) + 1, -1e9)
-    expected = -reference.two_piece_matrix(a, b, zero_one, ones[a], ones[b], 0.0, never, never, never, -1e9)
+    expected = -references.two_piece_matrix(a, b, zero_one, ones[a], ones[b], 0.0, never, never, never, -1e9)
     assert edit_distance(a, b) == expected
     prefixes = [edit_distance(a, b[:end]) for end in range(len(b) + 1)]
     assert prefix_distance(a, b) == min(prefixes)
@@ -132,7 +132,7 @@ def test_chain_is_the_best_increasing_one(points, jump):
     assert (np.diff(found, axis=0) > 0).all()
     # Scored alone, the chosen pairs reach the best score of all pairs.
     chosen = [tuple(pair) for pair in found.tolist()]
-    assert reference.best_chain_score(chosen, k, jump) == pytest.approx(reference.best_chain_score(pairs, k, jump))
+    assert references.best_chain_score(chosen, k, jump) == pytest.approx(references.best_chain_score(pairs, k, jump))
 
 
 def test_runs_are_exact_and_disjoint():
