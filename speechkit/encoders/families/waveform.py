@@ -37,7 +37,6 @@ class WaveformEncoder(TransformersEncoder):
         network: the model; it is made invariant to padding in place.
         extractor: its feature extractor; without one waveforms are standardised.
         spec: of the checkpoint; one without a name when absent.
-        compat: stock padding and stock frames.
     """
 
     trainable = True
