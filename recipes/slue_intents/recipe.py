@@ -27,9 +27,8 @@ from speechkit.pipeline import (
     stage,
 )
 from speechkit.slue.learning_curves import FoldItem, FoldPrediction, count_right, folds_of
-from speechkit.slue.systems.heads import Pooling
 from speechkit.slue.systems.pipeline import RecognizedText
-from speechkit.slue.systems.system_spec import SystemConfig, read_spec
+from speechkit.slue.systems.system_spec import Pooling, SystemConfig, read_spec
 from speechkit.training import TrainingConfig
 
 ENCODERS = "log-mel,mfcc,embedded"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -13,14 +14,16 @@ from speechkit.augment.perturbations import AUDIBLE, CLEAN, KINDS, Perturbation,
 from speechkit.augment.waveforms import is_silent
 from speechkit.data.audio import read_waveform
 from speechkit.data.manifest import read_manifest, unique_ids
-from speechkit.encoders.encoder import Encoder
 from speechkit.encoders.load import load_encoder
 from speechkit.errors import AudioError, UserError
 from speechkit.io.audio import read_audio
 from speechkit.units.deduplication import deduplicate
-from speechkit.units.invariant.quantizer import Quantizer
 from speechkit.units.quantizers import assign_together
 from speechkit.units.ued import UedTable, ued_table
+
+if TYPE_CHECKING:
+    from speechkit.encoders.encoder import Encoder
+    from speechkit.units.invariant.quantizer import Quantizer
 
 SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus"}
 MAX_SECONDS = 60.0

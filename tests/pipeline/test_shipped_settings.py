@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,12 @@ import pytest
 from speechkit.pipeline.config import read_settings
 from speechkit.pipeline.discover import recipe_module
 
+LISTED = """
+import sys
+from speechkit.pipeline.discover import load_recipe, shipped_recipe
+load_recipe(shipped_recipe(sys.argv[1]))
+sys.exit("torch" in sys.modules)
+"""
 RECIPES = Path(__file__).parents[2] / "recipes"
 FILES = sorted(RECIPES.glob("*/conf/*.yaml"))
 
@@ -19,3 +27,9 @@ def test_settings_of_recipes_can_be_read(file):
     settings = read_settings(recipe, [file], [])
     for stage in recipe.stages:
         assert isinstance(settings.config(stage), stage.config)
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in RECIPES.glob("*/recipe.py")))
+def test_a_recipe_is_read_without_torch(name):
+    done = subprocess.run([sys.executable, "-c", LISTED, name], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

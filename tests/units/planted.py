@@ -8,7 +8,8 @@ import torch
 
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.units.codebook import Codebook
-from speechkit.units.invariant.head import HeadConfig, InvariantHead
+from speechkit.units.invariant.config import HeadConfig
+from speechkit.units.invariant.head import InvariantHead
 from speechkit.units.invariant.quantizer import InvariantQuantizer
 
 DIM, CLUSTERS = 6, 5

@@ -16,9 +16,10 @@ from speechkit.errors import UserError
 from speechkit.io.arrays import read_arrays, write_arrays
 from speechkit.io.audio import read_audio
 from speechkit.units.embedded import ARRAYS_FILE, SPECS_FILE, pack, pack_folders, unpack
-from speechkit.units.invariant.head import HeadConfig, InvariantHead
+from speechkit.units.invariant.config import HeadConfig, LayerShape
+from speechkit.units.invariant.head import InvariantHead
 from speechkit.units.invariant.quantizer import InvariantQuantizer
-from speechkit.units.invariant.upper_layers import LayerShape, UpperLayers
+from speechkit.units.invariant.upper_layers import UpperLayers
 from speechkit.units.quantizers import load_quantizer
 from speechkit.units.ued import count_edits, ued_score
 

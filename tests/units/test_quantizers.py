@@ -9,7 +9,8 @@ import pytest
 from speechkit.encoders import load_encoder
 from speechkit.errors import UserError
 from speechkit.units.codebook import Codebook
-from speechkit.units.invariant.head import HeadConfig, InvariantHead
+from speechkit.units.invariant.config import HeadConfig
+from speechkit.units.invariant.head import InvariantHead
 from speechkit.units.invariant.quantizer import InvariantQuantizer
 from speechkit.units.quantizers import load_quantizer, open_quantizer, unit_sets
 from speechkit.units.sequences import UnitSequence, name_frames, read_sequences, write_sequences

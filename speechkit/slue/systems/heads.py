@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
@@ -17,8 +16,8 @@ from torch import Tensor, nn
 from speechkit.encoders.layers import LayerWeights
 from speechkit.nn.masks import length_mask
 from speechkit.nn.recurrent import both_directions
+from speechkit.slue.systems.system_spec import Pooling
 
-Pooling = Literal["mean", "attention", "peak"]
 UNSEEN = -100
 """The class of a development example that no training example has."""
 SPAN_FRAME_SECONDS = 0.08

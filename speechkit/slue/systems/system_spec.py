@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
@@ -11,11 +11,14 @@ from speechkit.augment.waveforms import NO_AUGMENTATION, AugmentConfig
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.slue.metrics.entity_tags import TagSet
 from speechkit.slue.systems.examples import CLASS_TASKS
-from speechkit.slue.systems.heads import ClassHead, CtcHead, Pooling, SpanHead
-from speechkit.slue.systems.summary_decoder import SummaryDecoder, Symbols
 from speechkit.training import TrainingConfig
 
-Head = ClassHead | CtcHead | SpanHead | SummaryDecoder
+if TYPE_CHECKING:
+    from speechkit.slue.systems.heads import ClassHead, CtcHead, SpanHead
+    from speechkit.slue.systems.summary_decoder import SummaryDecoder, Symbols
+
+Head: TypeAlias = "ClassHead | CtcHead | SpanHead | SummaryDecoder"
+Pooling = Literal["mean", "attention", "peak"]
 
 
 class SystemConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,6 +85,9 @@ def read_spec(folder: Path) -> SystemSpec:
 
 def make_head(spec: SystemSpec) -> Head:
     """The head of a system, with random weights."""
+    from speechkit.slue.systems.heads import ClassHead, CtcHead, SpanHead
+    from speechkit.slue.systems.summary_decoder import SummaryDecoder
+
     config, layers, dim = spec.config, spec.layers, spec.encoder.dim
     if spec.task in CLASS_TASKS:
         return ClassHead(
@@ -103,4 +109,6 @@ def make_head(spec: SystemSpec) -> Head:
 
 def summary_symbols(spec: SystemSpec) -> Symbols:
     """Text to symbols of a system that writes summaries."""
+    from speechkit.slue.systems.summary_decoder import Symbols
+
     return Symbols(pieces=spec.pieces) if spec.pieces is not None else Symbols(spec.vocabulary)

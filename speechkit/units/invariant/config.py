@@ -1,4 +1,4 @@
-"""Settings of the training of invariant quantizers."""
+"""Settings of invariant quantizers: the shape of the network, and its training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import msgspec
 
 from speechkit.errors import ConfigError
 from speechkit.training.config import Precision
-from speechkit.units.invariant.head import HeadConfig
 
 NextRound = Literal["fresh", "clusters", "same"]
 Learns = Literal["all", "head", "units"]
@@ -17,6 +16,64 @@ Learns = Literal["all", "head", "units"]
 def each_of(given: float | tuple[float, ...], teachers: int) -> tuple[float, ...]:
     """One number for each of so many teachers; as many as are given, where they are several."""
     return given if isinstance(given, tuple) else (given,) * teachers
+
+
+class LayerShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What rebuilds the layers.
+
+    Attributes:
+        count: of layers.
+        width: of frames.
+        heads: of attention.
+        inner: width between the two linear maps of a layer.
+        norm_first: the norms stand before attention and linear maps, not behind.
+        epsilon: of the norms.
+    """
+
+    count: int
+    width: int
+    heads: int
+    inner: int
+    norm_first: bool
+    epsilon: float = 1e-5
+
+
+class HeadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The head's shape.
+
+    Attributes:
+        kind: ``linear`` and ``mlp`` look at one frame; ``convolution`` at ``kernel`` frames in every layer;
+            ``transformer`` at the whole item, or a window of it.
+        width: of hidden layers.
+        layers: hidden layers.
+        kernel: frames that a convolution sees, odd.
+        heads: of the attention.
+        dropout: while training.
+        upper: of the encoder's layers that come first; None where there are none.
+    """
+
+    kind: Literal["linear", "mlp", "convolution", "transformer"] = "convolution"
+    width: int = 192
+    layers: int = 2
+    kernel: int = 13
+    heads: int = 4
+    dropout: float = 0.1
+    upper: LayerShape | None = None
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name} is {getattr(self, name)}, it must be at least 1"
+            for name in ("width", "layers", "kernel", "heads")
+            if getattr(self, name) < 1
+        ]
+        if self.kernel % 2 == 0:
+            wrong.append(f"kernel is {self.kernel}, it must be odd")
+        if self.heads > 0 and self.width % self.heads:
+            wrong.append(f"width {self.width} does not divide into {self.heads} heads")
+        if not 0 <= self.dropout < 1:
+            wrong.append(f"dropout is {self.dropout}, it must lie from 0 to below 1")
+        if wrong:
+            raise ConfigError("; ".join(wrong))
 
 
 class InvariantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

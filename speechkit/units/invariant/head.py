@@ -5,56 +5,16 @@ Notation used for array shapes: B items, T frames, D width of the features, W of
 
 from __future__ import annotations
 
-from typing import Literal
-
-import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from speechkit.errors import ConfigError, UserError
+from speechkit.errors import UserError
 from speechkit.io.arrays import Float
 from speechkit.nn.dropout import Dropout
 from speechkit.nn.masks import length_mask
-from speechkit.units.invariant.upper_layers import LayerShape, UpperLayers
-
-
-class HeadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The head's shape.
-
-    Attributes:
-        kind: ``linear`` and ``mlp`` look at one frame; ``convolution`` at ``kernel`` frames in every layer;
-            ``transformer`` at the whole item, or a window of it.
-        width: of hidden layers.
-        layers: hidden layers.
-        kernel: frames that a convolution sees, odd.
-        heads: of the attention.
-        dropout: while training.
-        upper: of the encoder's layers that come first; None where there are none.
-    """
-
-    kind: Literal["linear", "mlp", "convolution", "transformer"] = "convolution"
-    width: int = 192
-    layers: int = 2
-    kernel: int = 13
-    heads: int = 4
-    dropout: float = 0.1
-    upper: LayerShape | None = None
-
-    def __post_init__(self) -> None:
-        wrong = [
-            f"{name} is {getattr(self, name)}, it must be at least 1"
-            for name in ("width", "layers", "kernel", "heads")
-            if getattr(self, name) < 1
-        ]
-        if self.kernel % 2 == 0:
-            wrong.append(f"kernel is {self.kernel}, it must be odd")
-        if self.heads > 0 and self.width % self.heads:
-            wrong.append(f"width {self.width} does not divide into {self.heads} heads")
-        if not 0 <= self.dropout < 1:
-            wrong.append(f"dropout is {self.dropout}, it must lie from 0 to below 1")
-        if wrong:
-            raise ConfigError("; ".join(wrong))
+from speechkit.units.invariant.config import HeadConfig
+from speechkit.units.invariant.upper_layers import UpperLayers
 
 
 class ConvolutionLayer(nn.Module):

@@ -28,7 +28,8 @@ from speechkit.io.hashing import digest_bytes
 from speechkit.units.codebook import Codebook, read_spec
 from speechkit.units.deduplication import deduplicate
 from speechkit.units.invariant.bigram import change_costs
-from speechkit.units.invariant.head import HeadConfig, InvariantHead
+from speechkit.units.invariant.config import HeadConfig
+from speechkit.units.invariant.head import InvariantHead
 from speechkit.units.smoothed import SmoothedCodebook
 from speechkit.units.smoothing import best_path
 

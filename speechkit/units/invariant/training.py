@@ -30,8 +30,8 @@ from speechkit.training import Objective, TrainingConfig, Turn, train
 from speechkit.units.codebook import Codebook
 from speechkit.units.deduplication import deduplicate
 from speechkit.units.invariant.batches import Batches, Read, invariant_loss
-from speechkit.units.invariant.config import InvariantConfig, each_of
-from speechkit.units.invariant.head import HeadConfig, InvariantHead
+from speechkit.units.invariant.config import HeadConfig, InvariantConfig, each_of
+from speechkit.units.invariant.head import InvariantHead
 from speechkit.units.invariant.quantizer import InvariantQuantizer
 from speechkit.units.invariant.reading import read_with
 from speechkit.units.invariant.reclustering import Stopped, recluster

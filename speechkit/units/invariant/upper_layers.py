@@ -8,35 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import torch
 from torch import Tensor, nn
 
 from speechkit.errors import ConfigError
 from speechkit.nn.attention import Attention
 from speechkit.nn.dropout import Dropout
+from speechkit.units.invariant.config import LayerShape
 
 FAMILIES = ("wav2vec2", "hubert", "data2vec-audio")
-
-
-class LayerShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What rebuilds the layers.
-
-    Attributes:
-        count: of layers.
-        width: of frames.
-        heads: of attention.
-        inner: width between the two linear maps of a layer.
-        norm_first: the norms stand before attention and linear maps, not behind.
-        epsilon: of the norms.
-    """
-
-    count: int
-    width: int
-    heads: int
-    inner: int
-    norm_first: bool
-    epsilon: float = 1e-5
 
 
 def _layer(shape: LayerShape, dropout: float) -> nn.TransformerEncoderLayer:

@@ -12,8 +12,8 @@ from speechkit.encoders.families.waveform import WaveformEncoder
 from speechkit.encoders.pretraining.sizes import sized_config
 from speechkit.errors import ConfigError, UserError
 from speechkit.units.codebook import Codebook
-from speechkit.units.invariant.config import InvariantConfig
-from speechkit.units.invariant.head import HeadConfig, InvariantHead
+from speechkit.units.invariant.config import HeadConfig, InvariantConfig
+from speechkit.units.invariant.head import InvariantHead
 from speechkit.units.invariant.quantizer import InvariantQuantizer
 from speechkit.units.invariant.training import train_invariant
 from speechkit.units.invariant.upper_layers import copy_upper_layers
