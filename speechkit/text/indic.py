@@ -72,18 +72,6 @@ CONJUNCT_FORMS = {
 _CONJUNCT = re.compile("|".join(map(re.escape, CONJUNCT_FORMS)))
 _NUMBER = re.compile(r"([0-9]{1,3}(?:,[0-9]{2,3})+(?![0-9])|[0-9]+)(?:\.([0-9]+))?(\s?%)?")
 
-SCRIPT_RANGES = {
-    "Devanagari": (0x0900, 0x097F),
-    "Bengali": (0x0980, 0x09FF),
-    "Gurmukhi": (0x0A00, 0x0A7F),
-    "Gujarati": (0x0A80, 0x0AFF),
-    "Odia": (0x0B00, 0x0B7F),
-    "Tamil": (0x0B80, 0x0BFF),
-    "Telugu": (0x0C00, 0x0C7F),
-    "Kannada": (0x0C80, 0x0CFF),
-    "Malayalam": (0x0D00, 0x0D7F),
-}
-
 
 def unify_conjuncts(text: str) -> Normalized:
     """Malayalam chillu letters and the Bengali khanda ta written with a joiner, as their own code points."""
