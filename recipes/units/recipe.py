@@ -10,9 +10,10 @@ import msgspec
 
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import encoder_digest
+from speechkit.encoders.spec import stored_layers
 from speechkit.encoders.stages import DROP_REASONS as NOT_ENCODED
 from speechkit.encoders.stages import Encode
-from speechkit.encoders.store import FeatureStore, LayerFrames, stored_layers
+from speechkit.encoders.store import FeatureStore, LayerFrames
 from speechkit.errors import UserError
 from speechkit.pipeline import (
     NEUTRAL,

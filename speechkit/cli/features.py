@@ -106,7 +106,7 @@ def _write(encoder: Any, inputs: list[Path], out: Path, dtype: str) -> tuple[dic
     """What was left out, and what sounds as if it should have been."""
     import sys
 
-    from speechkit.encoders.store import FeatureWriter, why_unfit
+    from speechkit.encoders.feature_writer import FeatureWriter, why_unfit
     from speechkit.errors import AudioError, UserError
     from speechkit.io.atomic import write_json
 

@@ -6,7 +6,7 @@ from speechkit.encoders.spec import EncoderSpec
 
 __all__ = ["EncoderSpec", "FeatureStore", "FeatureWriter", "load_encoder"]
 
-_LAZY = {"load_encoder": "load", "FeatureStore": "store", "FeatureWriter": "store"}
+_LAZY = {"load_encoder": "load", "FeatureStore": "store", "FeatureWriter": "feature_writer"}
 
 
 def __getattr__(name: str) -> Any:

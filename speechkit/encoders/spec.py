@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from speechkit.errors import UserError
@@ -17,7 +19,7 @@ class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         model: family and name, for people.
         weights: digest of all weights and settings; features of one digest are comparable.
         layer: "0" to the number of layers (0 is the input of the first), or "weighted:DIGEST" of a weighted sum; of a
-            store of several layers see `speechkit.encoders.store.layers_spec`.
+            store of several layers see `layers_spec`.
         normalization: what is done to a waveform before it enters.
         dim: width of a frame.
         sample_rate: in hertz.
@@ -79,3 +81,20 @@ class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     f"{what} was made with {self.model} layer {self.layer}, the features come from {other.model} layer "
                     f"{other.layer}: {field} is {wanted!r} there and {given!r} here; use features of the same encoder"
                 )
+
+
+def layers_spec(spec: EncoderSpec, layers: Sequence[int]) -> EncoderSpec:
+    """The spec of a store that holds these layers of an encoder side by side; ``spec`` is of any one layer."""
+    first = list(layers) == list(range(len(layers)))
+    return msgspec.structs.replace(
+        spec, layer=f"all:{len(layers)}" if first else ",".join(map(str, layers)), dim=len(layers) * spec.dim
+    )
+
+
+def stored_layers(spec: EncoderSpec) -> tuple[int, ...]:
+    """The layers that lie side by side in a store of this spec; none for a weighted sum of layers."""
+    kind, _, count = spec.layer.partition(":")
+    if kind == "all" and count.isdigit():
+        return tuple(range(int(count)))
+    numbers = spec.layer.split(",")
+    return tuple(map(int, numbers)) if all(number.isdigit() for number in numbers) else ()

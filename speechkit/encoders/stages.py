@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.data import Utterance
-from speechkit.encoders.spec import EncoderSpec
-from speechkit.encoders.store import FeatureWriter, LayerFrames, layers_spec, why_unfit
+from speechkit.encoders.feature_writer import FeatureWriter, why_unfit
+from speechkit.encoders.spec import EncoderSpec, layers_spec
+from speechkit.encoders.store import LayerFrames
 from speechkit.errors import AudioError, UserError
 from speechkit.io.arrays import Float
 from speechkit.pipeline import (

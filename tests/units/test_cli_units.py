@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from speechkit.cli.main import call
 from speechkit.cli.unit_drawing import _ribbon_names
 from speechkit.data.records import AlignmentItem, Utterance
+from speechkit.encoders import FeatureStore, FeatureWriter
 from speechkit.encoders.spec import EncoderSpec
-from speechkit.encoders.store import FeatureStore, FeatureWriter
 from speechkit.errors import UserError
 from speechkit.io.arrays import read_arrays, write_arrays
 from speechkit.units.acoustic_bpe import AcousticBpe, learn_bpe

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.encoders.feature_statistics import feature_statistics
+from speechkit.encoders.feature_writer import INDEX, FeatureWriter
 from speechkit.encoders.spec import EncoderSpec
-from speechkit.encoders.store import INDEX, FeatureStore, FeatureWriter
+from speechkit.encoders.store import FeatureStore
 from speechkit.units.invariant.batches import Read
 from speechkit.units.invariant.quantizer import InvariantQuantizer
 from speechkit.units.kmeans import KMeansConfig
