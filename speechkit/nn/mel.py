@@ -17,9 +17,18 @@ MEL_HOP_SAMPLES = 160
 
 
 def mel_filters(
-    channels: int = 80, fft_samples: int = FFT_SAMPLES, sample_rate: int = SAMPLE_RATE
+    channels: int = 80,
+    fft_samples: int = FFT_SAMPLES,
+    sample_rate: int = SAMPLE_RATE,
+    rounded_heights: bool = False,
 ) -> NDArray[np.float32]:
     """Triangular filters of equal area on Slaney's mel scale (linear to 1 kHz, logarithmic above), as librosa's.
+
+    Args:
+        channels: filters.
+        fft_samples: of the spectrum.
+        sample_rate: in hertz.
+        rounded_heights: round to float32 before the areas are made equal, too, which gives librosa's very bits.
 
     Returns:
         float32 (channels, fft_samples // 2 + 1)
@@ -37,7 +46,8 @@ def mel_filters(
     rising = (bins[None] - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - bins[None]) / (edges[2:] - edges[1:-1])[:, None]
     area = 2.0 / (edges[2:] - edges[:-2])
-    return np.asarray(np.maximum(0.0, np.minimum(rising, falling)) * area[:, None], np.float32)
+    heights = np.maximum(0.0, np.minimum(rising, falling))
+    return np.asarray((np.float32(heights) if rounded_heights else heights) * area[:, None], np.float32)
 
 
 class LogMel(nn.Module):

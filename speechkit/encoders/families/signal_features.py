@@ -56,7 +56,7 @@ class SignalFeatures(SpeechEncoder):
 def _mel_filters() -> Float:
     from speechkit.nn.mel import mel_filters
 
-    return mel_filters(80, FFT_SAMPLES)
+    return mel_filters(80, FFT_SAMPLES, rounded_heights=True)
 
 
 def _cepstra(mel: Float) -> Float:
