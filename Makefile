@@ -56,9 +56,9 @@ fast-tests: setup-dev
 slow-tests: setup-dev
 	$(PYTEST) -m slow
 
-# Environments of their own; OLDEST and NEWEST name a version or the path of a Python.
-OLDEST ?= 3.10
-NEWEST ?= 3.13
+# Environments of their own; OLDEST and NEWEST are a version or the path of a Python (pyenv has it, or uv finds it).
+OLDEST ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python) 3.10)
+NEWEST ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.13.*/bin/python) 3.13)
 test-oldest: | $(BIN)/python  ## Run the fast tests on Python 3.10 with the oldest libraries that are allowed
 	$(BIN)/uv venv -q --allow-existing --python $(OLDEST) .venv-oldest
 	$(BIN)/uv pip install -q --resolution lowest-direct --python .venv-oldest/bin/python -e '.[test]'
