@@ -71,7 +71,7 @@ def test_the_version_stands_in_one_place():
     assert f"\nversion: {speechkit.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("extra", ["", *set(errors.EXTRA_OF.values())])
+@pytest.mark.parametrize("extra", ["", *sorted(set(errors.EXTRA_OF.values()))])
 def test_an_install_line_never_names_the_project_of_another_on_the_index(extra, monkeypatch, tmp_path):
     line = errors.install_line(extra)
     assert line.startswith("pip install -e '/")
