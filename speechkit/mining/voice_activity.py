@@ -100,7 +100,7 @@ class SileroDetector:
         path = folder / "data" / _NETWORK_FILE if folder else None
         if path is None or not path.is_file():
             raise SpeechkitError(
-                f'{_NETWORK_FILE} is not in the installed silero-vad; run: pip install "silero-vad>=6.2", '
+                f'{_NETWORK_FILE} is not in the installed silero-vad; run: pip install "silero-vad>=6.2.3", '
                 "or choose the energy detector with regions.vad=energy"
             )
         weights = onnx_initializers(path)
