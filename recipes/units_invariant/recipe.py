@@ -175,7 +175,7 @@ recipe = Recipe(
         Stage(
             number=1,
             name="prepare",
-            version=2,
+            version=3,
             run=prepare,
             inputs=(external("train_manifest", schema=Utterance), external("test_manifest", schema=Utterance)),
             outputs=(

@@ -200,6 +200,17 @@ def test_a_damaged_result_is_noticed_and_made_again(words):
     assert target.read_bytes() == good
 
 
+def test_a_result_that_lacks_a_declared_output_is_made_again(words):
+    words.run()
+    path = words.current("02-case") / "_stage.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "outputs": {}}))
+    assert states(words)["case"].condition == "stale"
+    assert states(words)["case"].reasons == ("rows.jsonl is missing",)
+    words.run()
+    assert json.loads(path.read_text())["outputs"] == record["outputs"]
+
+
 def test_starting_behind_a_stale_stage_is_refused(words):
     words.run()
     with pytest.raises(UserError, match=r"needs stage 2 case.*stale.*--stage 2"):
