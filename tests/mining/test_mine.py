@@ -54,6 +54,15 @@ def right_times() -> dict[str, tuple[str, float, float]]:
     }
 
 
+def test_mining_again_into_one_folder_leaves_the_same_files(mined, transcripts: Path) -> None:
+    out = Path(mined.folder)
+    before = {path.relative_to(out): path.read_bytes() for path in out.rglob("*.json*")}
+    settings = {"recognizer": f"words:{transcripts}", "overrides": ["regions.vad=energy"]}
+    mine(SAMPLE / "audio", SAMPLE / "documents", out, **settings)
+    assert {path.relative_to(out): path.read_bytes() for path in out.rglob("*.json*")} == before
+    assert not list(out.rglob(".tmp*"))
+
+
 def test_kept_sentences_stand_where_they_were_read(mined) -> None:
     truth = right_times()
     kept = list(mined.utterances())
