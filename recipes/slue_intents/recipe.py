@@ -276,7 +276,11 @@ recipe = Recipe(
             name="pipelines",
             run=pipelines,
             inputs=(MANIFEST, ITEMS),
-            outputs=(PREDICTIONS, Output("texts.jsonl", schema=RecognizedText, min_records=0)),
+            # Without a recogniser only recordings with a text have one to be understood.
+            outputs=(
+                Output("predictions.jsonl", schema=FoldPrediction, min_records=0),
+                Output("texts.jsonl", schema=RecognizedText, min_records=0),
+            ),
             config=PipelineConfig,
             resources=GPU,
         ),
