@@ -150,7 +150,11 @@ def list_recipes(json: Json = False) -> None:
 
     rows = []
     for name, path in recipe_names().items():
-        recipe = load_recipe(path)
+        try:
+            recipe = load_recipe(path)
+        except UserError as error:
+            typer.echo(f"speechkit: {error}", err=True)
+            continue
         stages = [f"{stage.number} {stage.name}" for stage in recipe.stages]
         rows.append({"name": name, "description": recipe.description, "stages": stages, "path": str(path)})
     if json:

@@ -108,6 +108,10 @@ def test_a_broken_recipe_is_named(project, capsys):
     Path("recipes/demo/recipe.py").write_text("x = 1\n")
     assert call(["status", "recipes/demo"]) == 2
     assert "defines no `recipe" in capsys.readouterr().err
+    assert call(["list"]) == 0
+    shown = capsys.readouterr()
+    assert "defines no `recipe" in shown.err
+    assert "mining" in shown.out
 
 
 def test_a_failed_stage_is_one_line_with_the_log(project, capsys):
