@@ -94,9 +94,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             os.replace(temporary, target)  # noqa: PTH105 - named as the contract names it
         except OSError as error:
             raise write_error(shown, error) from error
-    except BaseException:
+    finally:
+        # Where the block made it a link to the target itself, the rename did nothing and it is still there.
         temporary.unlink(missing_ok=True)
-        raise
     sync_folder(target.parent)
 
 

@@ -154,8 +154,6 @@ def _copy(source: Path, target: Path) -> None:
     """A hard link where the file system has them, a copy elsewhere; in one step either way."""
     if not source.is_file():
         raise UserError(f"{source}: is missing; run the recipe again with --force")
-    if target.exists() and source.samefile(target):
-        return  # to rename a link over its own file does nothing, and would leave the link
     with atomic_path(target) as temporary:
         temporary.unlink(missing_ok=True)
         try:

@@ -102,6 +102,16 @@ def test_a_link_stays_a_link_and_its_target_is_replaced(tmp_path):
     assert (tmp_path / "real.txt").read_text() == "new"
 
 
+def test_a_link_to_the_target_itself_leaves_nothing_beside_it(tmp_path):
+    target = tmp_path / "one.txt"
+    target.write_text("old")
+    with atomic_path(target) as temporary:
+        temporary.unlink()
+        os.link(target, temporary)
+    assert list(tmp_path.iterdir()) == [target]
+    assert target.read_text() == "old"
+
+
 def test_writers_at_the_same_time_leave_one_whole_file(tmp_path):
     target = tmp_path / "a.bin"
     contents = [bytes([65 + index]) * 200_000 for index in range(8)]
