@@ -7,6 +7,7 @@ import hashlib
 import os
 import secrets
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +115,12 @@ def read_record(folder: Path) -> StageRecord | None:
         return None
 
 
-def damage(folder: Path, record: StageRecord) -> list[str]:
-    """What is missing from a committed folder, or has another size than when it was committed."""
-    found = []
+def damage(folder: Path, record: StageRecord, declared: Sequence[Output]) -> list[str]:
+    """What is missing from a committed folder, or has another size than when it was committed.
+
+    An output that is declared and was not committed is missing too: the stage came to write it without a new version.
+    """
+    found = [f"{output.path} is missing" for output in declared if output.path not in record.outputs]
     for name, committed in record.outputs.items():
         path = folder / name
         if not path.exists():

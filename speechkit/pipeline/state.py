@@ -98,9 +98,7 @@ class Inspector:
         folder = StageFolder(self.exp, stage, fingerprint(identity))
         record = read_record(folder.final)
         if record is not None and record.fingerprint == folder.fingerprint:
-            broken = damage(folder.final, record)
-            # A stage that came to write more, without a new version: what it left is no longer the whole.
-            broken += [f"{output.path} is missing" for output in stage.outputs if output.path not in record.outputs]
+            broken = damage(folder.final, record, stage.outputs)
             if not broken:
                 return StageState(stage, "fresh", (), config, identity, folder, record)
             return StageState(stage, "stale", tuple(broken), config, identity, folder)
