@@ -1,4 +1,4 @@
-"""Mel filters and the log-mel spectrogram of Whisper.
+"""Mel filters, the log-mel spectrogram of Whisper, and that of speech synthesis.
 
 Notation used for shapes: S samples at 16 kHz, M = S // 160 frames (10 ms), C mel channels.
 """
@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from speechkit.nn.mel_spec import MelSpec
 
 SAMPLE_RATE = 16_000
 FFT_SAMPLES = 400
@@ -75,3 +77,54 @@ class LogMel(nn.Module):
         if frames:
             mel = torch.maximum(mel, mel.amax(dim=(-2, -1), keepdim=True) - 8.0)
         return ((mel + 4.0) / 4.0).transpose(-2, -1).contiguous()
+
+
+class MelSpectrogram(nn.Module):
+    """Log-mel frames as vocoders take them: natural logarithm of magnitudes; gradients flow to the waveform.
+
+    Frame t is centred in its hop: its window reaches as far before the hop's first sample as behind its last one, with
+    zeros outside of the waveform. So S samples have S // hop frames, and a waveform with zeros behind it has the same
+    frames as alone.
+    """
+
+    filters: Tensor
+    window: Tensor
+
+    def __init__(self, spec: MelSpec | None = None):
+        super().__init__()
+        self.spec = spec = spec or MelSpec()
+        filters = mel_filters(spec.channels, spec.fft_samples, spec.sample_rate)
+        self.register_buffer("filters", torch.from_numpy(filters), persistent=False)
+        self.register_buffer("window", torch.hann_window(spec.window_samples), persistent=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(S,) or (B, S) float32 in [-1, 1] -> (M, C) or (B, M, C) float32, M = S // hop."""
+        spec = self.spec
+        if waveform.shape[-1] < spec.hop_samples:
+            return waveform.new_zeros(*waveform.shape[:-1], 0, spec.channels)
+        with torch.autocast(waveform.device.type, enabled=False):
+            around = (spec.fft_samples - spec.hop_samples) // 2
+            spectrum = torch.stft(
+                F.pad(waveform.float(), (around, around)),
+                spec.fft_samples,
+                spec.hop_samples,
+                spec.window_samples,
+                self.window,
+                center=False,
+                return_complex=True,
+            )
+            power = spectrum.real.square() + spectrum.imag.square()  # (..., fft // 2 + 1, M)
+            magnitude = power.clamp_min(1e-14).sqrt()  # the root has no slope at 0
+            mel = (self.filters @ magnitude).clamp_min(spec.floor).log()
+        return mel.transpose(-2, -1).contiguous()
+
+
+def stack_frames(frames: Tensor, count: int = 2) -> Tensor:
+    """``count`` neighbouring frames side by side, (..., M, C) -> (..., M // count, count * C); a rest is left out."""
+    whole = frames.shape[-2] // count
+    return frames[..., : whole * count, :].reshape(*frames.shape[:-2], whole, count * frames.shape[-1])
+
+
+def unstack_frames(stacked: Tensor, count: int = 2) -> Tensor:
+    """What `stack_frames` was given, (..., T, count * C) -> (..., count * T, C)."""
+    return stacked.reshape(*stacked.shape[:-2], count * stacked.shape[-2], stacked.shape[-1] // count)
