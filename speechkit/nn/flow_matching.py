@@ -1,0 +1,104 @@
+"""Flow matching: noise is carried to data along a velocity that a network learns.
+
+Source: Lipman et al. 2023, Liu et al. 2023 (straight paths), Ho and Salimans 2022 (guidance), Chen et al. 2024 (sway).
+
+Notation used for tensor shapes: B batch, T frames, D width of a frame. Time runs from 0 (noise) to 1 (data).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from speechkit.nn.masks import length_mask
+
+Velocity = Callable[[Tensor, Tensor], Tensor]
+"""Points (B, T, D) and their times (B,) to velocities (B, T, D)."""
+Solver = Literal["euler", "midpoint"]
+
+
+def on_path(noise: Tensor, data: Tensor, time: Tensor) -> Tensor:
+    """The points (1 - t) noise + t data of straight paths: (B, T, D) twice and (B,) -> (B, T, D)."""
+    share = time.view(-1, *[1] * (data.dim() - 1))
+    return (1.0 - share) * noise + share * data
+
+
+def velocity_loss(velocity: Velocity, data: Tensor, lengths: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+    """Mean squared error of the velocity against data - noise, over all frames that items have.
+
+    Shapes: data and noise (B, T, D); lengths (B,) of at least one frame in all; time (B,).
+    """
+    error = (velocity(on_path(noise, data, time), time) - (data - noise)).square().mean(-1)  # (B, T)
+    inside = length_mask(lengths, data.shape[1])
+    return error.masked_fill(~inside, 0.0).sum() / inside.sum()
+
+
+def item_noise(seeds: Sequence[int], lengths: Sequence[int], width: int) -> Tensor:
+    """Gaussian noise (B, T, D), T the longest length; an item's depends on its own seed and length alone.
+
+    It is drawn on the processor, so that a seed means the same everywhere, and is 0 behind an item's end.
+
+    Raises:
+        ValueError: if there are not as many seeds as lengths.
+    """
+    noise = torch.zeros(len(lengths), max(lengths, default=0), width)
+    for row, seed, length in zip(noise, seeds, lengths, strict=True):
+        row[:length] = torch.randn(length, width, generator=torch.Generator().manual_seed(seed))
+    return noise
+
+
+def time_grid(steps: int, sway: float = 0.0) -> Tensor:
+    """Times (steps + 1,) from 0 to 1; evenly spaced, or swayed to t + sway (cos(pi t / 2) - 1 + t).
+
+    Below 0 more of the steps lie near the noise; F5-TTS takes -1.
+
+    Raises:
+        ValueError: if there is no step, or ``sway`` lies outside [-1, 2 / (pi - 2)], where time would run backwards.
+    """
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; give at least 1")
+    if not -1.0 <= sway <= 2.0 / (math.pi - 2.0):
+        raise ValueError(f"sway is {sway}; give a number from -1 to {2.0 / (math.pi - 2.0):.2f}")
+    even = torch.linspace(0.0, 1.0, steps + 1, dtype=torch.float64)
+    swayed = even + sway * (torch.cos(math.pi / 2 * even) - 1.0 + even)
+    return swayed.clamp(0.0, 1.0).float()
+
+
+@torch.no_grad()
+def solve(velocity: Velocity, noise: Tensor, steps: int, solver: Solver = "euler", sway: float = 0.0) -> Tensor:
+    """Carry noise (B, T, D) to data (B, T, D) in so many steps.
+
+    ``euler`` asks for the velocity once a step, ``midpoint`` twice, and its error falls with the square of the steps.
+
+    Raises:
+        ValueError: as `time_grid`.
+    """
+    point = noise
+    times = time_grid(steps, sway).tolist()
+    for begin, end in pairwise(times):
+        slope = velocity(point, noise.new_full((len(noise),), begin))
+        if solver == "midpoint":
+            halfway = point + (end - begin) / 2 * slope
+            slope = velocity(halfway, noise.new_full((len(noise),), (begin + end) / 2))
+        point = point + (end - begin) * slope
+    return point
+
+
+def guided(conditional: Velocity, unconditional: Velocity, strength: float) -> Velocity:
+    """Classifier-free guidance: the conditional velocity, and ``strength`` times what the condition changes in it.
+
+    With strength 0 the unconditional one is never asked for.
+    """
+
+    def velocity(point: Tensor, time: Tensor) -> Tensor:
+        with_condition = conditional(point, time)
+        if not strength:
+            return with_condition
+        return with_condition + strength * (with_condition - unconditional(point, time))
+
+    return velocity

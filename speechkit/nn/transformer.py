@@ -1,0 +1,197 @@
+"""Transformer layers with rotary positions, local convolutions and an optional condition that scales and shifts them.
+
+Source: Su et al. 2021 (rotary positions), Peebles and Xie 2023 (adaptive norm with gates that begin closed), Chen and
+others 2024 (one projection of the condition for all layers), Liu et al. 2022 (depthwise convolution, then feed-forward).
+
+Notation used for tensor shapes: B batch, T positions, D width, H heads, C width of the condition.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from torch import Tensor, nn
+
+from speechkit.nn.masks import OUTSIDE
+
+PARTS = 6
+"""What a condition sets in a layer: shift, scale and gate of attention, and of feed-forward."""
+
+
+class Rotation:
+    """Turns pairs of dimensions by angles that grow with the position, so that products see distances alone.
+
+    Args:
+        positions: (T,) or (B, T), any real numbers.
+        width: of a head, even.
+    """
+
+    def __init__(self, positions: Tensor, width: int, longest_period: float = 10_000.0):
+        rates = longest_period ** (-torch.arange(0, width, 2, device=positions.device) / width)
+        angles = positions.float()[..., None] * rates  # (B, T, D / 2H)
+        if positions.dim() == 2:
+            angles = angles[:, None]
+        self._cos, self._sin = angles.cos(), angles.sin()
+
+    def __call__(self, heads: Tensor) -> Tensor:
+        """(B, H, T, D / H) -> the same."""
+        first, second = heads.chunk(2, -1)
+        cos, sin = self._cos.to(heads.dtype), self._sin.to(heads.dtype)
+        return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
+
+
+class RotaryAttention(nn.Module):
+    """Multi-head self-attention that sees relative positions."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, rotation: Rotation, bias: Tensor | None) -> Tensor:
+        """(B, T, D); bias (B, 1, 1, T) is added to the scores -> (B, T, D)."""
+        batch, frames, width = x.shape
+        qkv = self.qkv(x).view(batch, frames, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        queries, keys, values = rotation(qkv[0]), rotation(qkv[1]), qkv[2]  # (B, H, T, D / H)
+        if self.training and x.device.type == "cpu":
+            # Plain products are faster there, forward and backward, than the fused kernel at these lengths.
+            scores = (queries * (width // self.heads) ** -0.5) @ keys.transpose(-1, -2)
+            mixed = (scores if bias is None else scores + bias.to(scores.dtype)).softmax(-1) @ values
+        else:
+            mixed = F.scaled_dot_product_attention(
+                queries, keys, values, attn_mask=None if bias is None else bias.to(queries.dtype)
+            )
+        projected: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, frames, width))
+        return projected
+
+
+class TransformerLayer(nn.Module):
+    """Attention, then a depthwise convolution and a feed-forward, both on normalised input and added to it.
+
+    Args:
+        width: D.
+        heads: of the attention.
+        feed_width: inside of the feed-forward.
+        kernel: positions that the convolution sees, odd; 1 is none.
+        conditioned: whether a condition scales, shifts and gates.
+        dropout: of what is added.
+    """
+
+    def __init__(
+        self, width: int, heads: int, feed_width: int, kernel: int = 1, conditioned: bool = False, dropout: float = 0.0
+    ):
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width, elementwise_affine=not conditioned)
+        self.attention = RotaryAttention(width, heads)
+        self.feed_norm = nn.LayerNorm(width, elementwise_affine=not conditioned)
+        self.local = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width) if kernel > 1 else None
+        self.feed_in = nn.Linear(width, feed_width)
+        self.feed_out = nn.Linear(feed_width, width)
+        self.dropout = nn.Dropout(dropout)
+        # Gates begin closed: at first a layer passes on what it gets.
+        self.set = nn.Parameter(torch.zeros(PARTS, width)) if conditioned else None
+
+    def forward(
+        self, x: Tensor, rotation: Rotation, bias: Tensor | None, keep: Tensor | None, condition: Tensor | None = None
+    ) -> Tensor:
+        """(B, T, D) -> (B, T, D).
+
+        ``keep`` (B, T, 1) is 0 at positions that must not reach their neighbours; ``condition`` (B, 6, D).
+        """
+        parts = None if self.set is None or condition is None else (condition + self.set)[:, :, None].unbind(1)
+        attended = self.attention_norm(x)
+        if parts is not None:
+            attended = attended * (1.0 + parts[1]) + parts[0]
+        attended = self.dropout(self.attention(attended, rotation, bias))
+        x = x + (attended if parts is None else attended * parts[2])
+        fed = self.feed_norm(x)
+        if parts is not None:
+            fed = fed * (1.0 + parts[4]) + parts[3]
+        if self.local is not None:
+            fed = fed if keep is None else fed * keep
+            fed = fed + self.local(fed.transpose(1, 2)).transpose(1, 2)
+        fed = self.dropout(self.feed_out(F.gelu(self.feed_in(fed))))
+        added: Tensor = x + (fed if parts is None else fed * parts[5])
+        return added
+
+
+class Transformer(nn.Module):
+    """Layers over padded batches; an item is the same in every batch.
+
+    Args:
+        width: D.
+        layers: of them.
+        heads: of each.
+        feed_width: inside of the feed-forwards.
+        kernel: of their convolutions, odd.
+        condition_width: C of a vector an item that sets the layers' norms and gates; 0: none.
+        dropout: of what layers add.
+
+    Raises:
+        ValueError: if the width of a head is odd or not whole, or the kernel is even.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        layers: int,
+        heads: int,
+        feed_width: int,
+        kernel: int = 1,
+        condition_width: int = 0,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        if width % (2 * heads):
+            raise ValueError(f"width {width} must be a multiple of twice the heads, {heads}")
+        if kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, got {kernel}")
+        self.width, self.heads = width, heads
+        conditioned = condition_width > 0
+        self.layers = nn.ModuleList(
+            TransformerLayer(width, heads, feed_width, kernel, conditioned, dropout) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.condition = nn.Linear(condition_width, PARTS * width) if condition_width else None
+        if self.condition is not None:
+            nn.init.zeros_(self.condition.weight)
+            nn.init.zeros_(self.condition.bias)
+
+    def forward(
+        self,
+        x: Tensor,
+        inside: Tensor | None = None,
+        condition: Tensor | None = None,
+        positions: Tensor | None = None,
+    ) -> Tensor:
+        """(B, T, D) -> (B, T, D), normalised.
+
+        Args:
+            x: what enters.
+            inside: (B, T), true at the positions that an item has; all when absent.
+            condition: (B, C), where layers have one.
+            positions: (T,) or (B, T); 0, 1, … when absent.
+        """
+        if positions is None:
+            positions = torch.arange(x.shape[1], device=x.device)
+        rotation = Rotation(positions, self.width // self.heads)
+        bias = keep = None
+        if inside is not None:
+            bias = torch.zeros_like(inside, dtype=x.dtype).masked_fill(~inside, OUTSIDE)[:, None, None]
+            keep = inside[..., None].to(x.dtype)
+        if self.condition is not None and condition is not None:
+            condition = self.condition(F.silu(condition)).view(len(x), PARTS, self.width)
+        for layer in self.layers:
+            x = layer(x, rotation, bias, keep, condition)
+        normalised: Tensor = self.norm(x)
+        return normalised
+
+
+def sinusoidal(values: Tensor, width: int, scale: float = 1000.0) -> Tensor:
+    """Numbers about [0, 1] as sines and cosines: (B,) -> (B, width)."""
+    rates = torch.exp(-math.log(10_000.0) / (width // 2 - 1) * torch.arange(width // 2, device=values.device))
+    angles = scale * values[:, None].float() * rates
+    return torch.cat([angles.sin(), angles.cos()], -1)
