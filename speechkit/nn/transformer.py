@@ -1,7 +1,7 @@
 """Transformer layers with rotary positions, local convolutions and an optional condition that scales and shifts them.
 
-Source: Su et al. 2021 (rotary positions), Peebles and Xie 2023 (adaptive norm with gates that begin closed), Chen and
-others 2024 (one projection of the condition for all layers), Liu et al. 2022 (depthwise convolution, then feed-forward).
+Source: Su et al. 2021 (rotary positions), Peebles and Xie 2023 (adaptive norm whose gates begin closed), Chen and
+others 2024 (one projection of the condition for all layers), Liu et al. 2022 (depthwise convolution first).
 
 Notation used for tensor shapes: B batch, T positions, D width, H heads, C width of the condition.
 """
