@@ -26,6 +26,9 @@ EXTRA_OF = {
     "matplotlib": "plots",
     "pocketsphinx": "align",
     "torchaudio": "torchaudio",
+    "fast_bss_eval": "separation-scores",
+    "pystoi": "separation-scores",
+    "pesq": "separation-scores",
 }
 
 

@@ -1,0 +1,254 @@
+"""How well speakers were separated: SI-SDR, its improvement over the mixture, and which track is which speaker.
+
+Notation used for array shapes: R references, E estimates, S samples. Waveforms are floats of any scale, of one rate and
+one length; computation is in float64. Values are in dB, higher is better, and lie between -100 and 100: beyond that
+16-bit audio says nothing, and a mean of infinite values would say nothing either.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise, permutations
+
+import msgspec
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from speechkit.errors import UserError
+
+LIMIT_DB = 100.0
+SILENT_DB = -80.0  # of full scale: what a reference without speech is, dither included
+ZERO_RMS = 1e-10  # what rounding leaves of a constant signal
+GOOD_DB = 30.0  # where a lone speaker's track, and the silence of the other, are as good as they need be
+EXHAUSTIVE = 4
+SWAP_WINDOW_SECONDS = 4.0
+SWAP_MARGIN_DB = 1.0
+
+Array = NDArray[np.float64]
+
+
+def si_sdr(reference: ArrayLike, estimate: ArrayLike) -> Array:
+    """Scale-invariant signal-to-distortion ratio in dB, of zero-mean signals.
+
+    Shapes: reference (…, S) and estimate (…, S) broadcast against one another; the result is (…).
+
+    The part of the estimate that is a multiple of the reference, over the rest of it. Neither a gain nor an offset of
+    either signal changes it. A perfect estimate has 100 dB. A silent estimate of a reference that sounds has -100 dB,
+    as one of which no part is the reference. With a silent reference it is not defined and NaN: say how loud the
+    estimate is there instead (`relative_level`).
+
+    Raises:
+        UserError: if the lengths differ.
+
+    Source: Le Roux et al. 2019, SDR: half-baked or well done?
+    """
+    target, heard = np.asarray(reference, np.float64), np.asarray(estimate, np.float64)
+    if target.shape[-1:] != heard.shape[-1:]:
+        raise UserError(
+            f"a reference of shape {target.shape} and an estimate of {heard.shape} differ in length; give both the "
+            "same number of samples"
+        )
+    target, heard = _zero_mean(target), _zero_mean(heard)
+    power, heard_power = _power(target), _power(heard)
+    # Both at unit power: products of very quiet signals would fall below what floating point can tell from 0.
+    target = target / np.where(power > 0, np.sqrt(power), 1.0)[..., None]
+    heard = heard / np.where(heard_power > 0, np.sqrt(heard_power), 1.0)[..., None]
+    projected = np.mean(target * heard, axis=-1, keepdims=True) * target
+    value = _decibels(_power(projected), _power(heard - projected))
+    value = np.where(heard_power > 0, value, -LIMIT_DB)
+    result: Array = np.where(power > 0, value, np.nan)[()]
+    return result
+
+
+def si_sdr_matrix(references: ArrayLike, estimates: ArrayLike) -> Array:
+    """SI-SDR of every estimate (E, S) as every reference (R, S): (R, E); rows of silent references are NaN."""
+    return si_sdr(np.asarray(references)[:, None, :], np.asarray(estimates)[None, :, :])
+
+
+def relative_level(waveform: ArrayLike, beside: ArrayLike) -> Array:
+    """Energy of a waveform (…, S) over that of another in dB, between -100 and 100; two silent ones have -100."""
+    level = _power(_zero_mean(np.asarray(waveform, np.float64)))
+    other = _power(_zero_mean(np.asarray(beside, np.float64)))
+    result: Array = np.where(level > 0, _decibels(level, other), -LIMIT_DB)[()]
+    return result
+
+
+def is_silent(waveform: ArrayLike) -> NDArray[np.bool_]:
+    """Whether a waveform (…, S) in [-1, 1] stays below -80 dB of full scale (its effective value without offset)."""
+    silent: NDArray[np.bool_] = (_power(_zero_mean(np.asarray(waveform, np.float64))) < 10 ** (SILENT_DB / 10))[()]
+    return silent
+
+
+def best_permutation(scores: ArrayLike) -> list[int | None]:
+    """Which estimate each reference gets, so that the sum of scores (R, E) is largest.
+
+    Every possibility is tried up to 4 speakers; above, the Hungarian method finds the same sum. Where there are more
+    references than estimates, those left over get None. Rows of NaN (silent references) count for nothing and get
+    what the others leave; of equal sums the first permutation in order is taken.
+
+    Source: Kuhn 1955; Yu et al. 2017 for its use in separation.
+    """
+    given = np.asarray(scores, np.float64)
+    if given.ndim != 2:
+        raise UserError(f"scores have the shape {given.shape}; give one row a reference and one column an estimate")
+    count, offered = given.shape
+    silent = np.isnan(given)
+    table = np.where(silent, 0.0, given)
+    size = max(count, offered)
+    # To go without an estimate is worse than any that there is, but for a silent reference, which needs none.
+    worst = table.min(initial=0.0) - size * np.ptp(np.append(table, 0.0)) - 1.0
+    square = np.zeros((size, size))
+    square[:count, :offered] = table
+    square[:count, offered:] = np.where(silent.all(axis=1), 0.0, worst)[:, None]
+    if size <= EXHAUSTIVE:
+        rows = np.arange(size)
+        order = max(permutations(range(size)), key=lambda columns: float(square[rows, list(columns)].sum()))
+    else:
+        from scipy.optimize import linear_sum_assignment
+
+        order = tuple(linear_sum_assignment(square, maximize=True)[1])
+    return [int(place) if place < offered else None for place in order[:count]]
+
+
+class SourceScore(msgspec.Struct, frozen=True):
+    """One reference and the track that was taken for it.
+
+    Attributes:
+        track: which estimate, from 0; None where there were fewer estimates than references.
+        mixture_db: SI-SDR of the mixture as this reference: what there was without separation. None for a silent one.
+        si_sdr_db: SI-SDR of the track; of the mixture itself where the speaker got no track, which improves nothing.
+        leaked_db: of a silent reference: energy of its track over that of the mixture, which ought to be -100.
+    """
+
+    track: int | None
+    mixture_db: float | None = None
+    si_sdr_db: float | None = None
+    leaked_db: float | None = None
+
+    @property
+    def improvement_db(self) -> float | None:
+        """SI-SDR of the track less that of the mixture."""
+        return None if self.si_sdr_db is None or self.mixture_db is None else self.si_sdr_db - self.mixture_db
+
+
+def score_separation(mixture: ArrayLike, references: ArrayLike, estimates: ArrayLike) -> list[SourceScore]:
+    """The score of every reference with the tracks in their best order, and of tracks that no speaker is behind.
+
+    Shapes: mixture (S,); references (R, S) and estimates (E, S), where E may differ from R.
+
+    A lone speaker is one reference that sounds: its other references are silent, or not there. Tracks beyond the
+    references are scored as those of silent references, after the R others.
+
+    Raises:
+        UserError: if there is no reference, or lengths differ.
+    """
+    mixed, true, heard = (np.asarray(a, np.float64) for a in (mixture, references, estimates))
+    if true.ndim != 2 or not len(true):
+        raise UserError(f"references have the shape {true.shape}; give at least one, as (references, samples)")
+    offered, count = len(heard), max(len(true), len(heard))
+    heard = heard if heard.ndim == 2 else np.zeros((0, true.shape[1]))
+    true, heard = (np.concatenate([a, np.zeros((count - len(a), a.shape[1]))]) for a in (true, heard))
+    silent = is_silent(true)
+    scores, levels, before = si_sdr_matrix(true, heard), relative_level(heard, mixed), si_sdr(true, mixed)
+    wanted = scores
+    if silent.any():
+        # A faint copy of a lone speaker is as good a track to SI-SDR as the full one, and only one of the two is
+        # meant as silence: that a silent reference's track be quiet counts as much, each up to where it is good.
+        wanted = np.minimum(np.where(silent[:, None], -levels, scores), GOOD_DB)
+    found = []
+    for place, track in enumerate(best_permutation(wanted)):
+        taken = track if track is not None and track < offered else None
+        if silent[place]:
+            found.append(SourceScore(taken, leaked_db=-LIMIT_DB if taken is None else float(levels[taken])))
+        else:
+            value = before[place] if taken is None else scores[place, taken]
+            found.append(SourceScore(taken, float(before[place]), float(value)))
+    return found
+
+
+class Swaps(msgspec.Struct, frozen=True):
+    """How often tracks change their speakers in a long recording.
+
+    Attributes:
+        swaps: changes of the best order from one decided window to the next.
+        windows: decided windows: at least two speakers sound, and one order is better than the next by the margin.
+        minutes: length of all windows in which at least two speakers sound.
+        misplaced: share of decided windows whose order is not the most frequent one.
+    """
+
+    swaps: int
+    windows: int
+    minutes: float
+    misplaced: float
+
+    @property
+    def per_minute(self) -> float | None:
+        """Swaps a minute of windows with two speakers; None where there is none."""
+        return self.swaps / self.minutes if self.minutes else None
+
+
+def count_swaps(
+    references: ArrayLike,
+    estimates: ArrayLike,
+    sample_rate: int,
+    *,
+    window_seconds: float = SWAP_WINDOW_SECONDS,
+    margin_db: float = SWAP_MARGIN_DB,
+) -> Swaps:
+    """Count how often the assignment of tracks to speakers changes from window to window.
+
+    Shapes: references (R, S) and estimates (E, S), E at least R. Windows do not overlap; the rest shorter than half a
+    window is left out. A window counts where two references or more sound in it; it is decided where the best order's
+    mean SI-SDR is at least ``margin_db`` above that of the best other order of these references, since two tracks
+    that hold the same mixture have no order.
+    """
+    true, heard = np.asarray(references, np.float64), np.asarray(estimates, np.float64)
+    size = max(1, round(window_seconds * sample_rate))
+    orders: list[dict[int, int]] = []
+    samples = 0
+    for begin in range(0, true.shape[1] - size // 2, size):
+        piece, tracks = true[:, begin : begin + size], heard[:, begin : begin + size]
+        active = np.flatnonzero(~is_silent(piece)).tolist()
+        if len(active) < 2:
+            continue
+        samples += piece.shape[1]
+        order = _decided(si_sdr_matrix(piece[active], tracks), margin_db)
+        if order:
+            orders.append(dict(zip(active, order, strict=True)))
+    changes = sum(any(one.get(s, track) != track for s, track in two.items()) for one, two in pairwise(orders))
+    usual = [Counter(order[s] for order in orders if s in order).most_common(1) for s in range(len(true))]
+    wrong = sum(any(usual[s][0][0] != track for s, track in order.items()) for order in orders)
+    return Swaps(changes, len(orders), samples / sample_rate / 60, wrong / len(orders) if orders else 0.0)
+
+
+def _decided(scores: Array, margin: float) -> list[int]:
+    """The best order of tracks, or nothing where another is nearly as good (mean of scores within ``margin``)."""
+    best = [track for track in best_permutation(scores) if track is not None]
+    rows = np.arange(len(best))
+    if len(best) < len(scores) or scores.shape[1] < 2:
+        return []
+    total = scores[rows, best].sum()
+    for row, track in enumerate(best):  # any other order gives at least one reference another track
+        forbidden = scores.copy()
+        forbidden[row, track] = -1e6
+        other = [track for track in best_permutation(forbidden) if track is not None]
+        if total - forbidden[rows, other].sum() < margin * len(best):
+            return []
+    return best
+
+
+def _zero_mean(waveform: Array) -> Array:
+    result: Array = waveform - waveform.mean(axis=-1, keepdims=True)
+    return result
+
+
+def _power(waveform: Array) -> Array:
+    """Mean square; 0 where only rounding is left."""
+    power: Array = np.mean(np.square(waveform), axis=-1)
+    return np.where(power > ZERO_RMS**2, power, 0.0)
+
+
+def _decibels(above: Array, below: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value: Array = np.clip(10 * (np.log10(above) - np.log10(below)), -LIMIT_DB, LIMIT_DB)
+    return value
