@@ -1,0 +1,99 @@
+"""A small transformer over the bytes of a text that foretells how long it is when spoken."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from speechkit.errors import UserError
+from speechkit.nn.masks import length_mask
+from speechkit.nn.pretrained import Pretrained
+from speechkit.nn.transformer import Transformer
+from speechkit.training import LengthBuckets, Objective, Turn
+
+BYTES = 256
+
+
+class DurationNetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that rebuilds the network; ``log_byte_seconds`` is the logarithm of what a byte lasts."""
+
+    model_type: Literal["speechkit-duration"] = "speechkit-duration"
+    width: int = 64
+    layers: int = 2
+    heads: int = 2
+    kernel: int = 5
+    dropout: float = 0.1
+    log_byte_seconds: float = -3.0
+
+
+class DurationNetwork(Pretrained):
+    """Bytes to the logarithm of seconds: each byte says how much of the sentence it is, and these are summed.
+
+    Notation used for tensor shapes: B batch, L bytes.
+    """
+
+    config_type = DurationNetworkConfig
+
+    def __init__(self, config: DurationNetworkConfig):
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(BYTES, config.width)
+        self.transformer = Transformer(
+            config.width, config.layers, config.heads, 4 * config.width, config.kernel, dropout=config.dropout
+        )
+        self.share = nn.Linear(config.width, 1)
+
+    def forward(self, text: Tensor, lengths: Tensor) -> Tensor:
+        """Bytes (B, L) and how many there are (B,) -> seconds (B,), above 0."""
+        inside = length_mask(lengths, text.shape[1])
+        frames = self.transformer(self.embedding(text), inside)
+        shares = nn.functional.softplus(self.share(frames)[..., 0]).masked_fill(~inside, 0.0)  # (B, L)
+        # In logarithms an error counts as the same share of a short sentence and of a long one.
+        spoken: Tensor = (self.config.log_byte_seconds + shares.sum(1).clamp_min(1e-4).log()).exp()
+        return spoken
+
+    @torch.no_grad()
+    def seconds(self, text: str) -> float:
+        """See `speechkit.tts.durations.SentenceDuration`."""
+        encoded = list(text.encode()) or [ord(" ")]
+        device = next(self.parameters()).device
+        self.eval()
+        return float(self(torch.tensor([encoded], device=device), torch.tensor([len(encoded)], device=device)))
+
+
+def duration_objective(
+    texts: Sequence[str], seconds: Sequence[float], config: DurationNetworkConfig, batch_bytes: int, seed: int = 0
+) -> Objective:
+    """Learn the seconds of texts, by the absolute error of their logarithms.
+
+    Raises:
+        UserError: if there is no text, or one is empty.
+    """
+    if not texts or not all(texts):
+        raise UserError("a duration network learns from texts, and none of them empty; leave those out")
+    lengths = [len(text.encode()) for text in texts]
+    per_byte = float(np.mean(np.log(np.asarray(seconds)) - np.log(lengths)))
+    network = DurationNetwork(msgspec.structs.replace(config, log_byte_seconds=per_byte))
+    buckets = LengthBuckets(lengths, batch_bytes, seed)
+
+    def batch(number: int) -> dict[str, Tensor]:
+        chosen = buckets[number]
+        encoded = [torch.tensor(list(texts[index].encode())) for index in chosen]
+        return {
+            "text": nn.utils.rnn.pad_sequence(encoded, batch_first=True),
+            "lengths": torch.tensor([len(row) for row in encoded]),
+            "seconds": torch.tensor([seconds[index] for index in chosen]),
+        }
+
+    def loss(network: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+        error = (network(batch["text"], batch["lengths"]) / batch["seconds"]).log().abs().mean()
+        return error, {"share_off": math.expm1(float(error.detach()))}
+
+    turn = Turn(loss, [list(network.parameters())])
+    return Objective(network, [turn], batch, save=network.save_pretrained)
