@@ -185,6 +185,26 @@ def test_nothing_unpickles_and_nothing_copyleft_is_used():
     assert not wrong, "\n".join(f"{where(path, line)}: {name}" for path, line, name in wrong)
 
 
+def test_one_function_opens_checkpoints_of_others():
+    """Classes of the package may have a `from_pretrained`; those of transformers are called in one place."""
+    wrong = []
+    for path in [*FILES, *OUTSIDE_FILES]:
+        own = {node.name for node in ast.walk(tree(path)) if isinstance(node, ast.ClassDef)} | {"cls"}
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("speechkit")):
+                own |= {each.asname or each.name for each in node.names}
+        attributes = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute)]
+        wrong += [
+            (path, node.lineno, ast.unparse(node))
+            for node in attributes
+            if node.attr == "from_pretrained" and ast.unparse(node.value) not in own
+        ]
+    places = {path.relative_to(ROOT).as_posix() for path, _, _ in wrong}
+    assert places == {"speechkit/nn/checkpoints.py"}, "\n".join(
+        f"{where(path, line)}: {name}" for path, line, name in wrong
+    )
+
+
 def test_a_file_holds_one_idea():
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in [*FILES, *OUTSIDE_FILES]}
     recipes = [path for path in lengths if path.is_relative_to(ROOT / "recipes")]

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
+from speechkit.nn.checkpoints import read_network, write_network
 from speechkit.nn.masks import length_mask
 from speechkit.nn.mel import MEL_HOP_SAMPLES, SAMPLE_RATE, LogMel
 
@@ -33,13 +35,13 @@ class CtcConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     vocabulary: tuple[str, ...] = ENGLISH_VOCABULARY
     lang: str = "en"
-    mel_channels: int = 80
-    width: int = 384
-    heads: int = 6
-    encoder_layers: int = 4
-    top_layers: int = 2
-    kernel_frames: int = 15
-    max_frames: int = 1500
+    mel_channels: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 80
+    width: Annotated[int, msgspec.Meta(ge=1, le=16384)] = 384
+    heads: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 6
+    encoder_layers: Annotated[int, msgspec.Meta(ge=0, le=256)] = 4
+    top_layers: Annotated[int, msgspec.Meta(ge=0, le=256)] = 2
+    kernel_frames: Annotated[int, msgspec.Meta(ge=1, le=1023)] = 15
+    max_frames: Annotated[int, msgspec.Meta(ge=1, le=2**20)] = 1500
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -215,29 +217,16 @@ class CtcModel(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors` (float16) into `folder`."""
-        from safetensors.torch import save
-
-        from speechkit.io.atomic import write_bytes
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = {
-            name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in self.state_dict().items()
-        }
-        config = msgspec.json.format(msgspec.json.encode(self.config), indent=2) + b"\n"
-        write_bytes(folder / "model.safetensors", save(weights))
-        write_bytes(folder / "config.json", config)
+        write_network(folder, self.config, self, half=True)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> CtcModel:
-        """Read a folder that `save_pretrained` wrote; weights become float32."""
-        from safetensors.torch import load_file
+        """Read a folder or hub id that `save_pretrained` filled; weights become float32.
 
-        folder = Path(folder)
-        model = cls(msgspec.json.decode((folder / "config.json").read_bytes(), type=CtcConfig))
-        weights = load_file(str(folder / "model.safetensors"))
-        model.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-        return model.eval()
+        Raises:
+            UserError: see `speechkit.nn.checkpoints.read_network`.
+        """
+        return read_network(folder, CtcConfig, cls, "a recogniser")
 
 
 def _inside(lengths: Tensor | None, longest: int) -> Tensor | None:

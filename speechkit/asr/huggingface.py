@@ -28,7 +28,8 @@ class HuggingFaceEmitter:
         import torch
         from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoTokenizer
 
-        from speechkit.encoders.checkpoint import load_whole, readable
+        from speechkit.encoders.checkpoint import load_whole
+        from speechkit.nn.checkpoints import load_pretrained, readable
         from speechkit.runtime.device import autocast_dtype
 
         self._torch = torch
@@ -36,8 +37,8 @@ class HuggingFaceEmitter:
         model, _ = load_whole(AutoModelForCTC, name, described=CHECKPOINT)
         self._model: Any = model.eval().to(device)
         with readable(name, CHECKPOINT):
-            self._features: Any = AutoFeatureExtractor.from_pretrained(name)
-            tokenizer: Any = AutoTokenizer.from_pretrained(name)
+            self._features: Any = load_pretrained(AutoFeatureExtractor, name)
+            tokenizer: Any = load_pretrained(AutoTokenizer, name)
         rate = int(getattr(self._features, "sampling_rate", 16_000))
         if rate != 16_000:
             raise UserError(f"{name}: expects {rate} Hz audio; only 16 kHz checkpoints are supported")

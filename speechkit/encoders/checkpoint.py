@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from speechkit.errors import UserError
+from speechkit.nn.checkpoints import load_pretrained, readable
 
 SPARE = ("masked_spec_embed", "num_batches_tracked")
 """Ends of the names of what no pass of an encoder needs: the embedding of masked samples, and a counter of batches."""
@@ -38,7 +39,7 @@ def load_whole(
         new_head: whether what stands upon the model, its pooler too, may be drawn where the checkpoint has none or one
             of another shape, to be trained.
         dtype: of the weights; ``auto`` is as they are stored.
-        options: for ``from_pretrained``.
+        options: for `speechkit.nn.checkpoints.load_pretrained`.
 
     Raises:
         UserError: if the checkpoint cannot be read, is stored as pickle only, lacks weights, or holds them in other
@@ -51,7 +52,8 @@ def load_whole(
 
     with readable(name, described), _silent():
         # Only safetensors: a pickle can run code. Shapes that differ are told by name below.
-        model, found = network.from_pretrained(
+        model, found = load_pretrained(
+            network,
             name,
             use_safetensors=True,
             dtype=dtype,
@@ -77,31 +79,6 @@ def load_whole(
             "checkpoint again"
         )
     return model, missing
-
-
-@contextmanager
-def readable(name: str, described: tuple[str, str] = ENCODER) -> Iterator[None]:
-    """Turn whatever transformers raises over a folder's files into one sentence.
-
-    Raises:
-        UserError: if they cannot be read as a checkpoint.
-    """
-    from huggingface_hub.errors import StrictDataclassError
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except UserError:
-        raise
-    except (
-        *(OSError, ValueError, LookupError, TypeError, ImportError, RuntimeError),
-        *(SafetensorError, StrictDataclassError),
-    ) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        reason = reason if len(reason) < 300 else reason[:300] + " …"
-        raise UserError(
-            f"{name}: cannot be loaded as {described[0]} ({reason}); give a hub id, or a folder with {described[1]}"
-        ) from error
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from speechkit.encoders.layers import capture_hidden_states, truncate_layers
 from speechkit.encoders.model import ALL, LAST, SpeechEncoder, unpadded
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import UserError
+from speechkit.nn.checkpoints import load_pretrained
 
 
 class TransformersEncoder(SpeechEncoder):
@@ -117,7 +118,7 @@ def load_transformers(name: str, layer: int | None, *, needs_extractor: bool) ->
     for key in drawn:
         weights[key].zero_()  # so that two loads have one digest
     try:
-        extractor = AutoFeatureExtractor.from_pretrained(name)
+        extractor = load_pretrained(AutoFeatureExtractor, name)
     except (OSError, ValueError):
         if needs_extractor:
             raise UserError(f"{name}: has no preprocessor_config.json, which says how its features are made") from None

@@ -44,13 +44,14 @@ def causal_model_scorer(name: str, device: str = "cpu") -> TextScorer:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from speechkit.encoders.checkpoint import load_whole, readable
+    from speechkit.encoders.checkpoint import load_whole
+    from speechkit.nn.checkpoints import load_pretrained, readable
 
     # Large ones are stored in half precision, and fit nowhere in another.
     loaded, _ = load_whole(AutoModelForCausalLM, name, described=CAUSAL_MODEL, dtype="auto")
     network: Any = loaded.eval().to(device)
     with readable(name, CAUSAL_MODEL):
-        tokenizer: Any = AutoTokenizer.from_pretrained(name)
+        tokenizer: Any = load_pretrained(AutoTokenizer, name)
     first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
 
     def language(text: str) -> float:

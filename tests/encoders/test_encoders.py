@@ -166,7 +166,7 @@ def test_what_cannot_be_loaded_is_refused_by_name(load, checkpoint, tmp_path):
     for name in ("config.json", "preprocessor_config.json"):
         (pickled / name).write_bytes((checkpoint("hubert") / name).read_bytes())
     (pickled / "pytorch_model.bin").write_bytes(b"x")
-    with pytest.raises(UserError, match="cannot be loaded"):
+    with pytest.raises(UserError, match=r"pytorch_model\.bin .*can run code"):
         load_encoder(str(pickled))
 
 
@@ -233,7 +233,7 @@ def test_damaged_weights_and_configurations_are_refused_in_one_sentence(checkpoi
     refused(rewritten(checkpoint("hubert"), tmp_path / "other", narrower), r"layer_norm\.weight has shape \(5,\) where")
     AutoregressiveModel(AutoregressiveConfig(width=8)).save_pretrained(tmp_path / "apc")
     without = rewritten(tmp_path / "apc", tmp_path / "lost", lambda weights: {"predict.bias": weights["predict.bias"]})
-    refused(without, "lost: holds no whole encoder")
+    refused(without, "lost: .*bias_hh_l0 is missing")
     for source in (checkpoint("hubert"), tmp_path / "apc"):
         shutil.copytree(source, tmp_path / "torn", dirs_exist_ok=True)
         weights = tmp_path / "torn" / "model.safetensors"

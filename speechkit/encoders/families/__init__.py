@@ -79,16 +79,17 @@ def model_type(name: str) -> str:
     Raises:
         UserError: if there is none.
     """
-    from speechkit.encoders.checkpoint import readable
+    from speechkit.encoders.checkpoint import ENCODER
+    from speechkit.nn.checkpoints import load_pretrained, readable
 
-    with readable(name):
+    with readable(name, ENCODER):
         file = Path(name) / "config.json"
         config = json.loads(file.read_bytes()) if file.is_file() else None
         if isinstance(config, dict) and "model_type" in config:
             return str(config["model_type"])
         from transformers import AutoConfig
 
-        return str(AutoConfig.from_pretrained(name).model_type)
+        return str(load_pretrained(AutoConfig, name).model_type)
 
 
 @cache

@@ -6,7 +6,7 @@ Source: Chung et al. 2019. It needs no masks and no clusters, and sees only what
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 import torch
@@ -15,18 +15,18 @@ from torch import Tensor, nn
 from speechkit.encoders.families import register
 from speechkit.encoders.families.signal_features import SignalFeatures
 from speechkit.encoders.model import ALL, SpeechEncoder, item_states, unpadded
-from speechkit.errors import UserError
 from speechkit.io.hashing import digest_file
+from speechkit.nn.checkpoints import read_network, write_network
 
 
 class AutoregressiveConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that rebuilds the network; ``ahead`` is how many frames of 20 ms it foretells."""
 
     model_type: Literal["speechkit-autoregressive"] = "speechkit-autoregressive"
-    bands: int = 80
-    width: int = 512
-    layers: int = 3
-    ahead: int = 2
+    bands: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 80
+    width: Annotated[int, msgspec.Meta(ge=1, le=16384)] = 512
+    layers: Annotated[int, msgspec.Meta(ge=1, le=256)] = 3
+    ahead: Annotated[int, msgspec.Meta(ge=1, le=256)] = 2
 
 
 class AutoregressiveModel(nn.Module):
@@ -55,36 +55,17 @@ class AutoregressiveModel(nn.Module):
         return states
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors` into ``folder``."""
-        from safetensors.torch import save
-
-        from speechkit.io.atomic import write_bytes
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        write_bytes(folder / "model.safetensors", save(weights))
-        write_bytes(folder / "config.json", msgspec.json.format(msgspec.json.encode(self.config), indent=2) + b"\n")
+        """Write ``config.json`` and ``model.safetensors`` into ``folder``."""
+        write_network(folder, self.config, self)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> AutoregressiveModel:
-        """Read a folder that `save_pretrained` wrote.
+        """Read a folder or hub id that `save_pretrained` filled.
 
         Raises:
-            UserError: if a file is missing or damaged, or the weights are not those of the configuration.
+            UserError: see `speechkit.nn.checkpoints.read_network`.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        folder = Path(folder)
-        try:
-            model = cls(msgspec.json.decode((folder / "config.json").read_bytes(), type=AutoregressiveConfig))
-            weights = load_file(folder / "model.safetensors")
-            model.load_state_dict({name: value.float() for name, value in weights.items()})
-        except (OSError, ValueError, RuntimeError, msgspec.DecodeError, SafetensorError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"{folder}: holds no whole encoder ({reason}); copy or train it again") from error
-        return model.eval()
+        return read_network(folder, AutoregressiveConfig, cls, "an encoder")
 
 
 class AutoregressiveEncoder(SpeechEncoder):

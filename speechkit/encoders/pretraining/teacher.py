@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
-from speechkit.encoders.checkpoint import load_whole, readable
+from speechkit.encoders.checkpoint import ENCODER, load_whole
 from speechkit.encoders.families.whisper import convolved, run_layers
 from speechkit.errors import UserError
 from speechkit.io.ctranslate2 import read_ctranslate2
+from speechkit.nn.checkpoints import load_pretrained, readable
 from speechkit.nn.masks import length_mask
 from speechkit.nn.mel import MEL_HOP_SAMPLES, LogMel
 
@@ -37,8 +38,8 @@ def read_whisper_encoder(path: str | Path) -> Any:
 
     if Path(path).is_file():
         return _from_ctranslate2(Path(path))
-    with readable(str(path)):
-        family = AutoConfig.from_pretrained(path).model_type
+    with readable(path, ENCODER):
+        family = load_pretrained(AutoConfig, path).model_type
     if family != "whisper":
         raise UserError(f"{path}: is a {family} model; give a Whisper model")
     model, _ = load_whole(WhisperModel, str(path), lambda key: not key.startswith("decoder."))

@@ -35,13 +35,14 @@ def load_text_model(automatic: str, what: str, name: str, device: str = "cpu", *
     """
     import transformers
 
-    from speechkit.encoders.checkpoint import load_whole, readable
+    from speechkit.encoders.checkpoint import load_whole
+    from speechkit.nn.checkpoints import load_pretrained, readable
 
     transformers.utils.logging.disable_progress_bar()
     described = what, "config.json, model.safetensors and a tokenizer"
     model, _ = load_whole(getattr(transformers, automatic), name, described=described, **options)
     with readable(name, described):
-        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(name, use_fast=True)
+        tokenizer: Any = load_pretrained(transformers.AutoTokenizer, name, use_fast=True)
     if not tokenizer.is_fast:
         raise UserError(f"{name}: has no fast tokenizer (tokenizer.json); save one beside the model")
     return model.eval().to(device), tokenizer, positions_of(model, tokenizer)
