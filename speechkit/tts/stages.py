@@ -1,0 +1,165 @@
+"""Texts spoken as stages of a recipe: a worker that speaks, on every backend, and the clips with their manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import numpy as np
+
+from speechkit.data.records import Utterance
+from speechkit.errors import UserError
+from speechkit.pipeline import (
+    NEUTRAL,
+    SHARED,
+    Context,
+    Drop,
+    Interrupted,
+    Output,
+    Resources,
+    Stage,
+    Value,
+    Worker,
+    external,
+    model,
+    stage,
+)
+from speechkit.tts.voice import SpeakingVoice, load_voice, say_text, voice_digest
+
+DROP_REASONS = ("empty_text", "unspeakable", "unusable_speaker")
+CLIPS = "clips"
+
+
+class TextRow(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A text to speak.
+
+    Attributes:
+        id: names the clip.
+        text: of any length.
+        speaker: recording of who shall speak it, relative to the list of texts; None leaves it to the voice.
+        seconds: length of the whole; None leaves it to the voice.
+        source: where the text is from.
+    """
+
+    id: str
+    text: str
+    speaker: str | None = None
+    seconds: float | None = None
+    source: str | None = None
+
+
+class SayConfig(msgspec.Struct, frozen=True):
+    """Which voice speaks, how fast, and with what silence between sentences."""
+
+    texts: Annotated[str | None, SHARED] = None
+    voice: Annotated[str, SHARED] = "joe"
+    speed: Annotated[float, msgspec.Meta(gt=0, le=4)] = 1.0
+    pause_seconds: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.25
+    batch_size: Annotated[int, NEUTRAL] = 8
+
+
+class Say(Worker):
+    """Each text as a row of a manifest with its waveform; its audio is named where `write_clips` will put it."""
+
+    def setup(self, device: str) -> None:
+        """Load the voice."""
+        self.voice: SpeakingVoice = load_voice(self.config.voice, device)
+
+    def process(self, batch: Sequence[TextRow]) -> list[Value | Drop]:
+        """A row with its waveform in 16 bits, or why there is none."""
+        return [self._say(row) for row in batch]
+
+    def _say(self, row: TextRow) -> Value | Drop:
+        from speechkit.io.paths import safe_id
+        from speechkit.runtime import item_seed
+
+        if not row.text.strip():
+            return Drop("empty_text")
+        speaker = None
+        if row.speaker is not None:
+            speaker = self.inputs["texts"].parent / row.speaker
+            if not speaker.is_file():
+                return Drop("unusable_speaker", f"{speaker}: is not there")
+        try:
+            speech = say_text(
+                self.voice,
+                row.text,
+                speaker=speaker,
+                seconds=row.seconds,
+                speed=self.config.speed,
+                seed=item_seed(self.seed, row.id),
+                pause_seconds=self.config.pause_seconds,
+            )
+        except UserError as error:
+            return Drop("unspeakable", str(error))
+        custom = {"source": row.source} if row.source is not None else None
+        utterance = Utterance.from_samples(
+            id=row.id,
+            audio_filepath=f"{CLIPS}/{safe_id(row.id)}.flac",
+            num_samples=len(speech.waveform),
+            sample_rate=speech.rate,
+            text=" ".join(row.text.split()),
+            speaker=Path(row.speaker).stem if row.speaker is not None else self.voice.name,
+            lang=self.voice.lang.partition("-")[0],
+            custom=custom,
+        )
+        return Value(utterance, {"waveform": np.round(speech.waveform * 32767).astype(np.int16)})
+
+    def audio_seconds(self, record: TextRow) -> float:
+        """About what the text will last, for the progress line: 15 characters a second."""
+        return len(record.text) / 15
+
+
+def write_clips(context: Context) -> None:
+    """Every waveform as a FLAC file, and the manifest of them beside their folder.
+
+    Raises:
+        Interrupted: if the user asked to stop.
+    """
+    from speechkit.io.audio import write_audio
+    from speechkit.pipeline.arrays import read_record_arrays
+
+    folder = context.output(CLIPS)
+    folder.mkdir(parents=True, exist_ok=True)
+    spoken = context.inputs["spoken"]
+
+    def rows() -> list[Utterance]:
+        made = []
+        seconds = 0.0
+        for row in context.read("spoken"):
+            if context.interrupted:
+                raise Interrupted
+            waveform = read_record_arrays(spoken, row.features)["waveform"].astype(np.float32) / 32767
+            write_audio(folder.parent / row.audio_filepath, waveform, row.sample_rate)
+            made.append(msgspec.structs.replace(row, features=None))
+            seconds += row.duration
+        context.say(f"{len(made)} clips, {seconds / 3600:.2f} h")
+        return made
+
+    context.write("manifest.jsonl", rows())
+
+
+def say_stages(first: int = 1) -> tuple[Stage, Stage]:
+    """Two stages, numbered from ``first``: speak the setting ``texts`` on any backend; write clips and manifest."""
+    return (
+        Stage(
+            number=first,
+            name="say",
+            run=Say,
+            inputs=(external("texts", schema=TextRow), model("voice", digest=voice_digest)),
+            outputs=(Output("spoken.jsonl", schema=Utterance),),
+            config=SayConfig,
+            drop_reasons=DROP_REASONS,
+            resources=Resources(cpus=1, gpus=1),
+            part_records=64,
+        ),
+        Stage(
+            number=first + 1,
+            name="clips",
+            run=write_clips,
+            inputs=(stage("say", "spoken.jsonl"),),
+            outputs=(Output(CLIPS), Output("manifest.jsonl", schema=Utterance)),
+        ),
+    )
