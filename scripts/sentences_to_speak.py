@@ -30,7 +30,7 @@ from speechkit.tts.stages import TextRow
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SPEAKABLE = re.compile(r"[A-Za-z][A-Za-z',.;:?! -]*\Z")
-ABBREVIATED = re.compile(r"\b(?:[A-Z]{2,}|[A-Za-z]\.|[Mm]rs?\.|[Dd]r\.|[Ss]t\.|etc\.)|\b[b-hj-zB-HJ-Z]\b(?!')")
+ABBREVIATED = re.compile(r"(?<!')\b(?:[A-Z]{2,}\b|[A-Za-z]\.|[Mm]rs?\.|[Dd]r\.|[Ss]t\.|etc\.|[b-hj-zB-HJ-Z]\b(?!'))")
 SENTENCE = re.compile(r"(?<=[.?!])\s+")
 
 

