@@ -1,0 +1,282 @@
+"""The one interface of all separators, and how they are configured, saved and loaded.
+
+A family is a file of its own: a record of its configuration, a `Separator`, and configurations by name. It is listed in
+`FAMILIES` and registers under the ``model_type`` of its ``config.json``.
+
+Notation used for tensor shapes: B items, S samples, N speakers.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from speechkit.errors import ConfigError, UserError
+from speechkit.nn.masks import length_mask
+
+FAMILIES = ("mossformer2",)
+MODELS = Path(__file__).parent / "models"
+EMBEDDED = "mossformer2-tiny"
+"""Which of the models inside the package ``embedded`` stands for."""
+FILES = ("config.json", "model.safetensors")
+
+
+class SeparatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="model_type"):
+    """What every separator says of itself; a family adds the sizes of its network.
+
+    Attributes:
+        speakers: tracks that come out.
+        sample_rate: of what goes in and comes out, in hertz.
+    """
+
+    speakers: int = 2
+    sample_rate: int = 8_000
+
+    def __post_init__(self) -> None:
+        counts = {name: getattr(self, name) for name in self.__struct_fields__}
+        wrong = [f"{name} is {value}" for name, value in counts.items() if type(value) is int and value < 1]
+        if wrong:
+            raise ConfigError(f"{self.family} separator: {', '.join(wrong)}; sizes are 1 or more")
+
+    @property
+    def family(self) -> str:
+        """Name of the family, which is the ``model_type`` of ``config.json``."""
+        return str(self.__struct_config__.tag)
+
+
+class Separator(nn.Module, ABC):
+    """A network from a mixture to the tracks of its speakers; an item gives the same alone and in a padded batch."""
+
+    config_type: ClassVar[type[SeparatorConfig]]
+    """The record that configures the family."""
+
+    def __init__(self, config: SeparatorConfig):
+        super().__init__()
+        self.config: Any = config
+        self.checkpointing = False
+        """Whether training computes parts a second time instead of keeping them: less memory, a third more time."""
+
+    @abstractmethod
+    def forward(self, mixture: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Estimates of the sources, in any order.
+
+        Args:
+            mixture: (B, S) at the separator's sample rate; what lies behind an item's end is not looked at.
+            lengths: (B,) samples of each item; all S when absent.
+
+        Returns:
+            (B, N, S), zero behind each item's end.
+        """
+
+    @property
+    def speakers(self) -> int:
+        """N, the tracks that come out."""
+        return int(self.config.speakers)
+
+    @property
+    def sample_rate(self) -> int:
+        """Of what goes in and comes out, in hertz."""
+        return int(self.config.sample_rate)
+
+    @property
+    @abstractmethod
+    def hop(self) -> int:
+        """Samples from one frame of the network to the next."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
+        """Write ``config.json`` and ``model.safetensors``.
+
+        Args:
+            folder: made if absent.
+            half: store float16, in half the space.
+        """
+        from safetensors.torch import save
+
+        from speechkit.io.atomic import write_bytes
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {
+            name: (value.detach().to("cpu", torch.float16) if half else value.detach().cpu()).contiguous()
+            for name, value in self.state_dict().items()
+        }
+        config = msgspec.json.format(msgspec.json.encode(self.config), indent=2) + b"\n"
+        write_bytes(folder / "model.safetensors", save(weights))
+        write_bytes(folder / "config.json", config)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path) -> Separator:
+        """The separator of a folder or hub id that `save_pretrained` wrote, in evaluation mode; weights are float32.
+
+        Raises:
+            UserError: if it cannot be read, is no separator, or is one of another family than this class.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        config_file, weights_file = _files(str(name))
+        try:
+            separator = new_separator(msgspec.json.decode(config_file.read_bytes(), type=_config_type()))
+            weights = load_file(weights_file)
+            separator.load_state_dict({key: value.float() for key, value in weights.items()})
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            reason = " ".join(str(error).split())
+            reason = reason if len(reason) < 300 else reason[:300] + " …"
+            raise UserError(f"{name}: holds no whole separator ({reason}); copy or train it again") from error
+        if not isinstance(separator, cls):
+            raise UserError(f"{name}: is a {separator.config.family} separator, not a {cls.__name__}")
+        return separator.eval()
+
+
+S = TypeVar("S", bound=Separator)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of separator: its class, and its configurations by name."""
+
+    network: type[Separator]
+    sizes: Mapping[str, SeparatorConfig]
+
+
+_families: dict[str, Family] = {}
+
+
+def register(sizes: Mapping[str, SeparatorConfig]) -> Callable[[type[S]], type[S]]:
+    """Make a class the separator of its family, with configurations by name ("tiny", "large-16k" …)."""
+
+    def registered(network: type[S]) -> type[S]:
+        _families[str(network.config_type.__struct_config__.tag)] = Family(network, sizes)
+        return network
+
+    return registered
+
+
+def families() -> dict[str, Family]:
+    """All families by name."""
+    _import_families()
+    return dict(_families)
+
+
+def configurations() -> dict[str, SeparatorConfig]:
+    """All configurations by name: that of the family, a hyphen, and that of the size, as "mossformer2-tiny"."""
+    return {f"{name}-{size}": config for name, family in families().items() for size, config in family.sizes.items()}
+
+
+def separator_config(name: str, **changes: Any) -> SeparatorConfig:
+    """A configuration by name, with changes of its fields: ``separator_config("mossformer2-tiny", speakers=3)``.
+
+    Raises:
+        ConfigError: if there is no such name or field, or a value cannot be.
+    """
+    known = configurations()
+    if name not in known:
+        raise ConfigError(f"{name!r} is no separator's configuration; choose one of {', '.join(known)}")
+    try:
+        fields = {**msgspec.to_builtins(known[name]), **changes}
+        return msgspec.convert(fields, type(known[name]))
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"separator {name}: {error}") from error
+
+
+def new_separator(config: SeparatorConfig) -> Separator:
+    """An untrained separator; seed torch before."""
+    return families()[config.family].network(config)
+
+
+def load_separator(name: str | Path = "embedded", *, device: str = "auto") -> Separator:
+    """A trained separator on a device, in evaluation mode, without gradients.
+
+    Args:
+        name: ``embedded``: the small one inside the package, or another one there by its name; else a folder or hub id.
+        device: ``auto``, ``cpu``, ``cuda`` …
+
+    Raises:
+        UserError: if there is no such separator, or it cannot be loaded.
+    """
+    from speechkit.runtime import choose_device
+
+    separator = Separator.from_pretrained(checkpoint_name(str(name)))
+    return separator.requires_grad_(False).to(choose_device(device))
+
+
+def checkpoint_name(name: str = "embedded") -> str:
+    """The folder inside the package that a name stands for; any other folder or hub id as it is.
+
+    Raises:
+        UserError: if the weights inside the package are not there.
+    """
+    folder = MODELS / (EMBEDDED if name == "embedded" else name)
+    inside = folder.parent == MODELS and (folder / "config.json").is_file()
+    if name == "embedded" and not inside:
+        raise UserError(f"{folder}: the weights of the embedded separator are not there; install the package again")
+    return str(folder) if inside and not Path(name).is_dir() else name
+
+
+def separator_digest(name: str = "embedded") -> str:
+    """What a separator's name stands for: the files of its folder, or the name itself where it names no folder."""
+    from speechkit.io.hashing import digest_file
+
+    folder = Path(checkpoint_name(name))
+    if not folder.is_dir():
+        return name
+    return " ".join(digest_file(folder / file) for file in FILES if (folder / file).is_file())
+
+
+def inside(lengths: Tensor | None, longest: int) -> Tensor | None:
+    """(B,) lengths to (B, longest), true where an item is; None where all are full."""
+    if lengths is None or int(lengths.min()) >= longest:
+        return None
+    return length_mask(lengths, longest)
+
+
+def _files(name: str) -> tuple[Path, Path]:
+    """``config.json`` and ``model.safetensors`` of a folder or hub id.
+
+    Raises:
+        UserError: if one is missing, or the hub does not answer.
+    """
+    folder = Path(name)
+    if folder.is_dir() or name.count("/") != 1 or name.startswith((".", "/", "~")):
+        missing = [file for file in FILES if not (folder / file).is_file()]
+        if missing:
+            raise UserError(f"{name}: has no {' and no '.join(missing)}; give the folder or hub id of a separator")
+        return folder / FILES[0], folder / FILES[1]
+    from huggingface_hub import hf_hub_download
+
+    try:
+        config, weights = (Path(hf_hub_download(name, file)) for file in FILES)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{name}: is no folder, and the hub gives no separator ({reason})") from error
+    return config, weights
+
+
+@cache
+def _import_families() -> None:
+    for family in FAMILIES:
+        import_module(f"speechkit.separation.{family}")
+
+
+@cache
+def _config_type() -> Any:
+    """Any of the families' records, told apart by their ``model_type``."""
+    kinds = [family.network.config_type for family in families().values()]
+    union: Any = kinds[0]
+    for kind in kinds[1:]:
+        union = union | kind
+    return union
