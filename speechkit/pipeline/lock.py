@@ -55,8 +55,11 @@ def run_lock(folder: Path, shard: tuple[int, int] | None = None) -> Iterator[Non
 @contextmanager
 def _held(path: Path, folder: Path, *, exclusive: bool, believe: bool = True) -> Iterator[None]:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        # A link would empty what it leads to.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UserError(f"{path}: is a link, not a lock; remove it") from error
         raise write_error(path, error) from error
     try:
         try:

@@ -25,9 +25,12 @@ from numpy.typing import NDArray
 
 from speechkit.errors import UserError
 
-MAX_BYTES = 1 << 30
-"""Of a file, and of what a compressed one may grow to."""
-MAX_INSTRUCTIONS = 1_000_000
+MAX_BYTES = 1 << 28
+"""Of a file, and of what a compressed one may grow to: 65,536 units of width 1,024."""
+MAX_GROWTH = 100
+"""Times the size of a compressed file; real numbers shrink to no less than a tenth."""
+MAX_INSTRUCTIONS = 10_000
+"""A k-means of scikit-learn has some hundreds; deeply nested objects would overflow the interpreter's stack."""
 ROOMS = ("sklearn", "numpy", "joblib")
 PLAIN = {
     ("copyreg", "_reconstructor"),
@@ -88,7 +91,7 @@ def read_pickled(path: Path | str) -> Any:
     content = _content(Path(path))
     try:
         return _Machine(content, str(path)).run()
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(
             f"{path}: is no whole pickle of a k-means ({error or type(error).__name__}); take the original file, or "
             "save its centroids with numpy.save"
@@ -156,13 +159,15 @@ class _Machine:
         return above
 
     def named(self, module: Any, name: Any) -> None:
-        room = str(module).partition(".")[0]
+        if not isinstance(module, str) or not isinstance(name, str):  # hashing or showing nested tuples may never end
+            raise ValueError("the name of a class is no text")
+        room = module.partition(".")[0]
         if room not in ROOMS and (module, name) not in PLAIN:
             raise UserError(
                 f"{self.path}: names {f'{module}.{name}'[:80]!r}, which has no place in a k-means; nothing of the file "
                 "was run, take one from a source that you know"
             )
-        self.stack.append(Named(str(module), str(name)))
+        self.stack.append(Named(module, name))
 
     def stack_named(self, _: Any) -> None:
         name, module = self.pop(), self.pop()
@@ -312,10 +317,14 @@ def _dtype(value: Any) -> np.dtype[Any]:
     name = value.arguments[0]
     order = value.state[1] if isinstance(value.state, tuple) and len(value.state) > 1 else "="
     if not isinstance(name, str) or len(name) > 3 or name[0] not in NUMBERS or not name[1:].isdigit():
-        raise ValueError(f"it holds an array of {str(name)[:20]!r}, not of numbers")
+        raise ValueError(f"it holds an array of {_shown(name)}, not of numbers")
     if order not in ("<", ">", "=", "|"):
-        raise ValueError(f"the byte order {str(order)[:20]!r} of an array is unknown")
+        raise ValueError(f"the byte order {_shown(order)} of an array is unknown")
     return np.dtype(name if order == "|" else order + name)
+
+
+def _shown(value: Any) -> str:
+    return repr(value[:20]) if isinstance(value, (str, bytes)) else f"a {type(value).__name__}"
 
 
 def _length(shape: Any, dtype: np.dtype[Any]) -> int:
@@ -332,7 +341,7 @@ def _array(content: bytes, shape: Any, dtype: Any, order: Any) -> NDArray[Any]:
     if wanted != len(content):
         raise ValueError(f"an array of shape {shape} has {len(content)} bytes, not {wanted}")
     if order not in ("C", "F"):
-        raise ValueError(f"the order {str(order)[:20]!r} of an array is unknown")
+        raise ValueError(f"the order {_shown(order)} of an array is unknown")
     numbers: NDArray[Any] = np.frombuffer(content, kind).reshape(shape, order=order)
     return numbers
 
@@ -360,13 +369,14 @@ def _content(path: Path) -> bytes:
     gzip, packed = raw.startswith(b"\x1f\x8b"), raw[:1] == b"x" and raw[1:2] in (b"\x01", b"\x5e", b"\x9c", b"\xda")
     if not gzip and not packed:
         return raw
+    most = min(MAX_BYTES, max(MAX_BYTES >> 4, MAX_GROWTH * len(raw)))
     unpacker = zlib.decompressobj(31 if gzip else 15)
     try:
-        content = unpacker.decompress(raw, MAX_BYTES)
+        content = unpacker.decompress(raw, most)
     except zlib.error as error:
         raise UserError(f"{path}: is compressed and damaged ({error}); take the original file") from error
     if unpacker.unconsumed_tail:
-        raise UserError(f"{path}: holds more than {MAX_BYTES >> 20} MB; save its centroids alone with numpy.save")
+        raise UserError(f"{path}: holds more than {most:,} bytes; save its centroids alone with numpy.save")
     if not unpacker.eof:
         raise UserError(f"{path}: is compressed and ends too early; take the original file")
     return content

@@ -211,3 +211,25 @@ def test_an_output_folder_that_is_a_file_is_one_line(words):
     (words.folder / "exp").write_text("in the way")
     with pytest.raises(UserError, match="cannot be written"):
         words.run()
+
+
+def test_a_lock_that_is_a_link_empties_nothing(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp" / "run.lock").symlink_to(tmp_path / "thesis.tex")
+    with pytest.raises(UserError, match="is a link"), run_lock(tmp_path / "exp"):
+        pass
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_an_interruption_while_the_command_still_loads_is_no_traceback():
+    program = (
+        "import sys, importlib.abc\n"
+        "class Interrupt(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "from speechkit.__main__ import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "speechkit: interrupted\n")

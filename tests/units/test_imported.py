@@ -196,8 +196,35 @@ def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize("content", [b"cnumpy\nx\n" + b")R" * 150_000 + b".", b")" + b"\x85" * 300_000 + b"."])
 def test_deep_nesting_ends_in_a_sentence(tmp_path, content):
     (tmp_path / "deep").write_bytes(content)
-    with pytest.raises(UserError, match="no cluster_centers_"):
+    with pytest.raises(UserError, match="more than 10,000 instructions"):
         import_codebook(tmp_path / "deep", None)
+
+
+DOUBLED = b")" + b"2\x86" * 60  # DUP and TUPLE2: a tuple of 2**60 leaves in 120 bytes
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        DOUBLED + b"X\x01\x00\x00\x00a\x93.",  # the module of a class
+        b"X\x05\x00\x00\x00numpy" + DOUBLED + b"\x93.",  # its name
+        b"}" + DOUBLED + b"K\x01s.",  # a key
+        b"}X\x10\x00\x00\x00cluster_centers_" + DOUBLED + b"s.",  # the centroids
+        b"cnumpy._core.multiarray\n_frombuffer\n(C\x00cnumpy\ndtype\n(" + DOUBLED + b"tR" + DOUBLED + b"K\x00tR.",
+        b"cnumpy._core.multiarray\n_frombuffer\n(C\x00cnumpy\ndtype\n(X\x02\x00\x00\x00f4tR" + DOUBLED + b"K\x00tR.",
+        DOUBLED + b"." + DOUBLED,
+    ],
+)
+def test_tuples_of_tuples_are_neither_hashed_nor_shown(tmp_path, content):
+    (tmp_path / "doubled").write_bytes(content)
+    with pytest.raises(UserError):
+        import_codebook(tmp_path / "doubled", None)
+
+
+def test_what_grows_a_hundredfold_is_no_codebook(tmp_path):
+    (tmp_path / "bomb").write_bytes(zlib.compress(bytes(1 << 25)))
+    with pytest.raises(UserError, match="holds more than 16,777,216 bytes"):
+        read_pickled(tmp_path / "bomb")
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
