@@ -8,6 +8,7 @@ one length; computation is in float64. Values are in dB, higher is better, and l
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise, permutations
 
 import msgspec
@@ -49,14 +50,8 @@ def si_sdr(reference: ArrayLike, estimate: ArrayLike) -> Array:
             "same number of samples"
         )
     target, heard = _zero_mean(target), _zero_mean(heard)
-    power, heard_power = _power(target), _power(heard)
-    # Both at unit power: products of very quiet signals would fall below what floating point can tell from 0.
-    target = target / np.where(power > 0, np.sqrt(power), 1.0)[..., None]
-    heard = heard / np.where(heard_power > 0, np.sqrt(heard_power), 1.0)[..., None]
-    projected = np.mean(target * heard, axis=-1, keepdims=True) * target
-    value = _decibels(_power(projected), _power(heard - projected))
-    value = np.where(heard_power > 0, value, -LIMIT_DB)
-    result: Array = np.where(power > 0, value, np.nan)[()]
+    product = np.mean(target * heard, axis=-1)
+    result: Array = _ratios(product, _power(target), _power(heard))[()]
     return result
 
 
@@ -131,6 +126,70 @@ class SourceScore(msgspec.Struct, frozen=True):
         return None if self.si_sdr_db is None or self.mixture_db is None else self.si_sdr_db - self.mixture_db
 
 
+class Pieces:
+    """Scores of a mixture that is given piece by piece, in memory of one piece, however long it is.
+
+    Only sums of products of the signals are kept, of which every score follows: `scores` gives what `score_separation`
+    gives for the whole (to about 1e-6 dB, below 80 dB).
+    """
+
+    def __init__(self, references: int, estimates: int) -> None:
+        """Of so many references, one at least, and so many estimates."""
+        if references < 1:
+            raise UserError("a mixture without a reference cannot be scored; give at least one")
+        self.references, self.estimates, self.samples = references, estimates, 0
+        count = 1 + references + estimates
+        self.sums, self.products = np.zeros(count), np.zeros((count, count))
+
+    def add(self, mixture: ArrayLike, references: ArrayLike, estimates: ArrayLike) -> None:
+        """The next samples: mixture (S,), references (R, S), estimates (E, S).
+
+        Raises:
+            UserError: if there are other numbers of signals than was said, or their lengths differ.
+        """
+        parts = [np.asarray(a, np.float64) for a in (mixture, references, estimates)]
+        length = parts[0].shape[-1]
+        parts[2] = parts[2].reshape(-1, length) if not parts[2].size else parts[2]
+        expected = ((length,), (self.references, length), (self.estimates, length))
+        for part, shape, name in zip(parts, expected, ("mixture", "references", "tracks"), strict=True):
+            if part.shape != shape:
+                raise UserError(f"the {name} have the shape {part.shape} and not {shape}; give signals of one length")
+        signals = np.concatenate([parts[0][None], *parts[1:]])
+        self.samples += length
+        self.sums += signals.sum(axis=1)
+        self.products += signals @ signals.T
+
+    def scores(self) -> list[SourceScore]:
+        """The score of every reference, as `score_separation` says."""
+        means = self.sums / max(1, self.samples)
+        covariance = self.products / max(1, self.samples) - np.outer(means, means)
+        # The mixture, the references and as many silent ones as there are more tracks, tracks and silent ones likewise.
+        count = max(self.references, self.estimates)
+        true, heard = np.arange(1, 1 + count), np.arange(1 + count, 1 + 2 * count)
+        places = np.concatenate([[0], true[: self.references], heard[: self.estimates]])
+        square = np.zeros((1 + 2 * count, 1 + 2 * count))
+        square[np.ix_(places, places)] = covariance
+        power = np.where(np.diag(square) > ZERO_RMS**2, np.diag(square), 0.0)
+        silent = power[true] < 10 ** (SILENT_DB / 10)
+        scores = _ratios(square[np.ix_(true, heard)], power[true][:, None], power[heard])
+        before = _ratios(square[true, 0], power[true], power[0])
+        levels = np.where(power[heard] > 0, _decibels(power[heard], power[0]), -LIMIT_DB)
+        wanted = scores
+        if silent.any():
+            # A faint copy of a lone speaker is as good a track to SI-SDR as the full one, and only one of the two is
+            # meant as silence: that a silent reference's track be quiet counts as much, each up to where it is good.
+            wanted = np.minimum(np.where(silent[:, None], -levels, scores), GOOD_DB)
+        found = []
+        for place, track in enumerate(best_permutation(wanted)):
+            taken = track if track is not None and track < self.estimates else None
+            if silent[place]:
+                found.append(SourceScore(taken, leaked_db=-LIMIT_DB if taken is None else float(levels[taken])))
+            else:
+                value = before[place] if taken is None else scores[place, taken]
+                found.append(SourceScore(taken, float(before[place]), float(value)))
+        return found
+
+
 def score_separation(mixture: ArrayLike, references: ArrayLike, estimates: ArrayLike) -> list[SourceScore]:
     """The score of every reference with the tracks in their best order, and of tracks that no speaker is behind.
 
@@ -142,28 +201,9 @@ def score_separation(mixture: ArrayLike, references: ArrayLike, estimates: Array
     Raises:
         UserError: if there is no reference, or lengths differ.
     """
-    mixed, true, heard = (np.asarray(a, np.float64) for a in (mixture, references, estimates))
-    if true.ndim != 2 or not len(true):
-        raise UserError(f"references have the shape {true.shape}; give at least one, as (references, samples)")
-    offered, count = len(heard), max(len(true), len(heard))
-    heard = heard if heard.ndim == 2 else np.zeros((0, true.shape[1]))
-    true, heard = (np.concatenate([a, np.zeros((count - len(a), a.shape[1]))]) for a in (true, heard))
-    silent = is_silent(true)
-    scores, levels, before = si_sdr_matrix(true, heard), relative_level(heard, mixed), si_sdr(true, mixed)
-    wanted = scores
-    if silent.any():
-        # A faint copy of a lone speaker is as good a track to SI-SDR as the full one, and only one of the two is
-        # meant as silence: that a silent reference's track be quiet counts as much, each up to where it is good.
-        wanted = np.minimum(np.where(silent[:, None], -levels, scores), GOOD_DB)
-    found = []
-    for place, track in enumerate(best_permutation(wanted)):
-        taken = track if track is not None and track < offered else None
-        if silent[place]:
-            found.append(SourceScore(taken, leaked_db=-LIMIT_DB if taken is None else float(levels[taken])))
-        else:
-            value = before[place] if taken is None else scores[place, taken]
-            found.append(SourceScore(taken, float(before[place]), float(value)))
-    return found
+    pieces = Pieces(len(np.asarray(references)), len(np.asarray(estimates)))
+    pieces.add(mixture, references, estimates)
+    return pieces.scores()
 
 
 class Swaps(msgspec.Struct, frozen=True):
@@ -197,28 +237,46 @@ def count_swaps(
 ) -> Swaps:
     """Count how often the assignment of tracks to speakers changes from window to window.
 
-    Shapes: references (R, S) and estimates (E, S), E at least R. Windows do not overlap; the rest shorter than half a
-    window is left out. A window counts where two references or more sound in it; it is decided where the best order's
-    mean SI-SDR is at least ``margin_db`` above that of the best other order of these references, since two tracks
-    that hold the same mixture have no order.
+    Shapes: references (R, S) and estimates (E, S). Windows do not overlap; a rest shorter than half a window is left
+    out. A window counts where two references or more sound in it; it is decided where the best order's mean SI-SDR is
+    at least ``margin_db`` above that of any other order of the tracks, since two tracks that hold the same mixture have
+    no order.
     """
     true, heard = np.asarray(references, np.float64), np.asarray(estimates, np.float64)
-    size = max(1, round(window_seconds * sample_rate))
-    orders: list[dict[int, int]] = []
-    samples = 0
-    for begin in range(0, true.shape[1] - size // 2, size):
-        piece, tracks = true[:, begin : begin + size], heard[:, begin : begin + size]
-        active = np.flatnonzero(~is_silent(piece)).tolist()
-        if len(active) < 2:
-            continue
-        samples += piece.shape[1]
-        order = _decided(si_sdr_matrix(piece[active], tracks), margin_db)
-        if order:
-            orders.append(dict(zip(active, order, strict=True)))
+    size = swap_window(sample_rate, window_seconds)
+    windows = [
+        window_order(true[:, begin : begin + size], heard[:, begin : begin + size], margin_db)
+        for begin in range(0, true.shape[1] - size // 2, size)
+    ]
+    return swaps_of(windows, size / sample_rate)
+
+
+def swap_window(sample_rate: int, window_seconds: float = SWAP_WINDOW_SECONDS) -> int:
+    """Samples of a window."""
+    return max(1, round(window_seconds * sample_rate))
+
+
+def window_order(references: Array, estimates: Array, margin_db: float = SWAP_MARGIN_DB) -> dict[int, int] | None:
+    """Track of each reference that sounds in a window; empty where no order is clear, None where fewer than two sound.
+
+    Shapes: references (R, S), estimates (E, S).
+    """
+    active = np.flatnonzero(~is_silent(references)).tolist()
+    if len(active) < 2:
+        return None
+    return dict(zip(active, _decided(si_sdr_matrix(references[active], estimates), margin_db), strict=False))
+
+
+def swaps_of(windows: Sequence[dict[int, int] | None], window_seconds: float) -> Swaps:
+    """The swaps in the orders of windows, one after another, as `window_order` gives them."""
+    overlapped = [window for window in windows if window is not None]
+    orders = [window for window in overlapped if window]
     changes = sum(any(one.get(s, track) != track for s, track in two.items()) for one, two in pairwise(orders))
-    usual = [Counter(order[s] for order in orders if s in order).most_common(1) for s in range(len(true))]
-    wrong = sum(any(usual[s][0][0] != track for s, track in order.items()) for order in orders)
-    return Swaps(changes, len(orders), samples / sample_rate / 60, wrong / len(orders) if orders else 0.0)
+    speakers = {speaker for order in orders for speaker in order}
+    usual = {s: Counter(order[s] for order in orders if s in order).most_common(1)[0][0] for s in speakers}
+    wrong = sum(any(usual[s] != track for s, track in order.items()) for order in orders)
+    minutes = len(overlapped) * window_seconds / 60
+    return Swaps(changes, len(orders), minutes, wrong / len(orders) if orders else 0.0)
 
 
 def _decided(scores: Array, margin: float) -> list[int]:
@@ -246,6 +304,14 @@ def _power(waveform: Array) -> Array:
     """Mean square; 0 where only rounding is left."""
     power: Array = np.mean(np.square(waveform), axis=-1)
     return np.where(power > ZERO_RMS**2, power, 0.0)
+
+
+def _ratios(product: Array, power: Array, heard_power: Array) -> Array:
+    """SI-SDR of mean products and mean squares of zero-mean signals, all of one shape."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        explained = np.clip(product**2 / (power * heard_power), 0.0, 1.0)
+    value = np.where(heard_power > 0, _decibels(explained, 1 - explained), -LIMIT_DB)
+    return np.where(power > 0, value, np.nan)
 
 
 def _decibels(above: Array, below: Array) -> Array:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from speechkit.errors import UserError
 from speechkit.metrics.separation import (
+    Pieces,
     best_permutation,
     count_swaps,
     is_silent,
@@ -190,3 +191,38 @@ def test_a_matrix_has_references_as_rows():
     matrix = si_sdr_matrix(references, estimates)
     assert matrix.shape == (2, 3)
     assert matrix[1, 2] == si_sdr(references[1], estimates[2])
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 4), st.integers(0, 4), st.lists(st.integers(1, 999), max_size=3), st.booleans())
+def test_pieces_give_the_scores_of_the_whole(count, offered, cuts, lone):
+    references, tracks = noise(0, count, 1000), noise(1, offered, 1000)
+    tracks[: min(count, offered)] += references[: min(count, offered)] + 0.3
+    references[0] *= not lone
+    whole = score_separation(references.sum(0), references, tracks)
+    pieces = Pieces(count, offered)
+    bounds = sorted({0, 1000, *cuts})
+    for begin, end in pairwise(bounds):
+        piece = slice(begin, end)
+        pieces.add(references.sum(0)[piece], references[:, piece], tracks[:, piece])
+    for one, two in zip(whole, pieces.scores(), strict=True):
+        assert one.track == two.track
+        for name in ("si_sdr_db", "mixture_db", "leaked_db"):
+            assert getattr(one, name) == pytest.approx(getattr(two, name), abs=1e-6)
+
+
+def test_scores_of_pieces_are_those_of_the_formula():
+    references, tracks = noise(0, 2, 1000) + 0.2, noise(1, 2, 1000)
+    tracks[::-1] += 2 * references
+    scores = score_separation(references.sum(0), references, tracks)
+    assert [score.si_sdr_db for score in scores] == pytest.approx(
+        [float(si_sdr(references[0], tracks[1])), float(si_sdr(references[1], tracks[0]))]
+    )
+    assert scores[0].mixture_db == pytest.approx(float(si_sdr(references[0], references.sum(0))))
+
+
+def test_signals_of_other_lengths_or_numbers_are_an_error():
+    with pytest.raises(UserError, match="give at least one"):
+        score_separation(np.zeros(10), np.zeros((0, 10)), np.zeros((1, 10)))
+    with pytest.raises(UserError, match="one length"):
+        score_separation(np.zeros(10), np.zeros((1, 10)), np.zeros((1, 9)))

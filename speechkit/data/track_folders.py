@@ -1,0 +1,116 @@
+"""Folders of mixtures, their sources and separated tracks, as corpora and separators lay them out.
+
+Three layouts are known, NAME being the mixture's, N a number from 1, and any audio suffix of `speechkit.io`:
+
+    flat                 NAME_mix.wav, NAME_source1.wav, NAME_source2.wav, NAME_source1hat.wav …
+    a folder a speaker   mix_clean/NAME.wav, s1/NAME.wav, s2/NAME.wav, noise/NAME.wav    LibriMix, WSJ0-mix, WHAM!
+    a folder a mixture   NAME/mix.wav, NAME/s1.wav, NAME/s2.wav
+
+Instead of ``source`` there may stand ``s``, ``spk``, ``speaker``, ``est``, ``estimate`` or ``track``; ``hat`` behind a
+number marks an estimate where sources lie beside.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import msgspec
+
+from speechkit.errors import UserError
+
+SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".opus", ".mp3"))
+MIXTURE, NOISE = "mix", "noise"
+_NUMBERED = r"(?:source|src|speaker|spk|estimate|est|track|s)_?(?P<number>[0-9]{1,2})(?P<hat>_?(?:hat|est))?"
+_KIND = re.compile(rf"(?:(?P<mix>mix(?:ture)?)|(?P<noise>noise)|{_NUMBERED})", re.I)
+_FOLDER = re.compile(rf"(?:(?P<mix>mix(?:ture)?(?:_\w+)?)|(?P<noise>noise)|{_NUMBERED})", re.I)
+_FLAT = re.compile(rf"(?P<name>.+?)[_.\-]{_KIND.pattern}", re.I)
+
+
+class Tracks(msgspec.Struct):
+    """What belongs to one mixture: its own file, its sources or estimates by number, its noise."""
+
+    mixture: Path | None = None
+    noise: Path | None = None
+    sources: dict[int, Path] = {}
+    estimates: dict[int, Path] = {}
+
+    def numbered(self, *, estimates: bool = False) -> list[Path]:
+        """The sources in their order; with ``estimates`` the files marked so, where there are any."""
+        chosen = self.estimates if estimates and self.estimates else self.sources
+        return [chosen[number] for number in sorted(chosen)]
+
+
+def find_tracks(folder: Path | str) -> dict[str, Tracks]:
+    """The files of each mixture by its name, sorted; from any of the three layouts.
+
+    The folder of the mixtures of a layout with a folder a speaker may be given too, which chooses among several:
+    ``…/test/mix_both``.
+
+    Raises:
+        UserError: if the folder is in none of the layouts, holds several mixtures of one name, or cannot be read.
+    """
+    root = Path(folder)
+    chosen = None
+    if _FOLDER.fullmatch(root.name) and not _kinds(root) and _kinds(root.parent):
+        root, chosen = root.parent, root.name
+    found: dict[str, Tracks] = {}
+    kinds = _kinds(root)
+    mixed = [name for name, match in kinds.items() if match["mix"]]
+    if chosen is None and len(mixed) > 1:
+        raise UserError(f"{root}: holds {', '.join(mixed)}; give one of them, such as {root / mixed[0]}")
+    for name, match in kinds.items():
+        if not match["mix"] or chosen in (None, name):
+            for path in _audio(root / name):
+                _put(found, path.stem, match, path)
+    if not kinds:
+        for path in _audio(root):
+            flat = _FLAT.fullmatch(path.stem)
+            if flat:
+                _put(found, flat["name"], flat, path)
+        for below in _entries(root, files=False):
+            for path in _audio(below) if not found or below.name not in found else ():
+                inside = _KIND.fullmatch(path.stem)
+                if inside:
+                    _put(found, below.name, inside, path)
+    if not found:
+        raise UserError(
+            f"{root}: holds no tracks that can be told apart; name them NAME_mix.wav and NAME_source1.wav, or put them "
+            "into the folders mix, s1, s2"
+        )
+    return dict(sorted(found.items()))
+
+
+def _put(found: dict[str, Tracks], name: str, match: re.Match[str], path: Path) -> None:
+    tracks = found.setdefault(name, Tracks())
+    if match["mix"] or match["noise"]:
+        field = "mixture" if match["mix"] else "noise"
+        before = getattr(tracks, field)
+        setattr(tracks, field, path)
+    else:
+        numbered = tracks.estimates if match["hat"] else tracks.sources
+        before = numbered.get(int(match["number"]))
+        numbered[int(match["number"])] = path
+    if before is not None:
+        raise UserError(f"{before} and {path} are both the same track of {name!r}; keep one of them")
+
+
+def _kinds(root: Path) -> dict[str, re.Match[str]]:
+    """Subfolders that are named for what they hold."""
+    named = ((folder.name, _FOLDER.fullmatch(folder.name)) for folder in _entries(root, files=False))
+    return {name: match for name, match in named if match}
+
+
+def _audio(folder: Path) -> list[Path]:
+    return [path for path in _entries(folder, files=True) if path.suffix.lower() in SUFFIXES]
+
+
+def _entries(folder: Path, *, files: bool) -> list[Path]:
+    """Files or folders inside a folder, sorted by name, without hidden ones."""
+    try:
+        with os.scandir(folder) as entries:
+            chosen = [e.name for e in entries if not e.name.startswith(".") and (e.is_file() if files else e.is_dir())]
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read: {error.strerror or error}; give a folder of tracks") from error
+    return [folder / name for name in sorted(chosen)]
