@@ -10,11 +10,14 @@ from typing import Any, Literal
 
 import msgspec
 
+from speechkit.data.mixtures import Mixture
+
 LeftOutReason = Literal[
     "audio_missing",  # the transcript names audio that is not there
     "audio_empty",  # the file holds no samples
     "audio_unreadable",  # truncated, damaged or not audio
-    "length_differs",  # the audio is not as long as the corpus says
+    "length_differs",  # the audio is not as long as the corpus says, or a source as its mixture
+    "rate_differs",  # a source has another sample rate than its mixture
     "transcript_missing",  # audio that no transcript names
     "transcript_empty",  # the transcript has no text
     "transcript_unreadable",  # not UTF-8, or longer than any sentence
@@ -34,6 +37,7 @@ class Clip:
 
     ``start_seconds`` and ``end_seconds`` are None where the clip is the whole file. ``expected_samples`` is the length
     that the corpus states, where it does. ``text`` None means that the corpus has no transcript for any clip.
+    ``mixture`` says what a mixture was made of, its paths absolute: each file is checked against the mixture's.
     """
 
     id: str
@@ -46,6 +50,7 @@ class Clip:
     expected_samples: int | None = None
     channel: int = 0
     custom: dict[str, Any] | None = None
+    mixture: Mixture | None = None
 
 
 class LeftOut(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from speechkit.data.manifest import write_manifest
+from speechkit.data.mixtures import FIELD, Mixture, with_mixture
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError, UserError
 from speechkit.io.atomic import atomic_path, write_json
@@ -139,8 +140,7 @@ def _prepare_split(
                     tally.seconds += result.duration
                     if progress and tally.utterances % 100 == 0:
                         progress(split, tally.utterances)
-                    if result.speaker is not None:
-                        tally.speakers.add(result.speaker)
+                    tally.speakers.update(_speakers(result))
                     yield result
             if not tally.utterances:
                 raise UserError(_nothing_left(request.source, split, tally))
@@ -155,6 +155,14 @@ def _prepare_split(
         left_out=dict(sorted(tally.left_out.items())),
         notes=dict(sorted(request.notes.items())),
     )
+
+
+def _speakers(utterance: Utterance) -> list[str]:
+    """Who speaks in an utterance, or in a mixture."""
+    if utterance.speaker is not None:
+        return [utterance.speaker]
+    mixture = (utterance.custom or {}).get(FIELD)
+    return list(mixture.get("speakers") or []) if isinstance(mixture, dict) else []
 
 
 def _nothing_left(source: Path, split: str, tally: _Tally) -> str:
@@ -181,7 +189,7 @@ def _checked(items: Iterator[Item], request: Request, home: Path, jobs: int) -> 
                     item = LeftOut(item.id, "duplicate_id", f"{item.audio}: the id {item.id} was taken before")
                 else:
                     taken.add(digest)
-            future = pool.submit(_audio, item, roots) if isinstance(item, Clip) else None
+            future = pool.submit(_files, item, roots) if isinstance(item, Clip) else None
             waiting.append((item, future))
             if len(waiting) > 8 * jobs:
                 yield _resolved(*waiting.popleft(), request, home)
@@ -204,25 +212,44 @@ def _encodable(item: LeftOut) -> LeftOut:
     return LeftOut(next(texts), item.reason, next(texts))
 
 
-def _audio(clip: Clip, roots: Sequence[Path]) -> AudioInfo | LeftOut:
-    """Length and rate of the clip's file, or why it cannot be used."""
+def _files(clip: Clip, roots: Sequence[Path]) -> AudioInfo | LeftOut:
+    """Length and rate of the clip's file, or why it or a file of its sources cannot be used."""
+    info = _audio(clip, clip.audio, roots)
+    if isinstance(info, LeftOut) or clip.mixture is None:
+        return info
+    noise = [clip.mixture.noise] if clip.mixture.noise is not None else []
+    for path in map(Path, [*clip.mixture.sources, *noise]):
+        source = _audio(clip, path, roots)
+        if isinstance(source, LeftOut):
+            return source
+        if source.sample_rate != info.sample_rate:
+            detail = f"{path}: has {source.sample_rate} Hz and the mixture {clip.audio} {info.sample_rate} Hz"
+            return LeftOut(clip.id, "rate_differs", detail)
+        if source.num_samples != info.num_samples:
+            detail = f"{path}: holds {source.num_samples} samples and the mixture {clip.audio} {info.num_samples}"
+            return LeftOut(clip.id, "length_differs", detail)
+    return info
+
+
+def _audio(clip: Clip, path: Path, roots: Sequence[Path]) -> AudioInfo | LeftOut:
+    """Length and rate of a file of the clip, or why it cannot be used."""
 
     def left_out(reason: LeftOutReason, detail: str) -> LeftOut:
         return LeftOut(clip.id, reason, detail)
 
-    if "\0" in str(clip.audio):
-        return left_out("outside_folder", f"{str(clip.audio)!r}: the name holds a NUL byte")
-    if not _is_text(str(clip.audio)):
-        return left_out("audio_unreadable", f"{clip.audio}: the name is not UTF-8; rename the file")
-    real = Path(os.path.realpath(clip.audio))
+    if "\0" in str(path):
+        return left_out("outside_folder", f"{str(path)!r}: the name holds a NUL byte")
+    if not _is_text(str(path)):
+        return left_out("audio_unreadable", f"{path}: the name is not UTF-8; rename the file")
+    real = Path(os.path.realpath(path))
     if not any(root in real.parents for root in roots):
-        return left_out("outside_folder", f"{clip.audio}: leads out of {roots[0]}; give the folder that holds it")
+        return left_out("outside_folder", f"{path}: leads out of {roots[0]}; give the folder that holds it")
     try:
         size = real.stat().st_size if real.is_file() else None
         if size is None:
-            return left_out("audio_missing", f"{clip.audio}: is not there")
+            return left_out("audio_missing", f"{path}: is not there")
         if size == 0:
-            return left_out("audio_empty", f"{clip.audio}: is empty (0 bytes)")
+            return left_out("audio_empty", f"{path}: is empty (0 bytes)")
         with CONTAINERS if sniff(real) else nullcontext():
             return audio_info(real)
     except (AudioError, OSError) as error:
@@ -250,7 +277,7 @@ def _resolved(
     if item.channel >= info.channels:
         detail = f"{item.audio}: has {info.channels} channels and the clip is of channel {item.channel}"
         return LeftOut(item.id, "segment_outside_audio", detail)
-    return Utterance.from_samples(
+    utterance = Utterance.from_samples(
         offset_samples=span[0],
         num_samples=span[1] - span[0],
         sample_rate=info.sample_rate,
@@ -262,6 +289,17 @@ def _resolved(
         lang=item.lang,
         custom=item.custom,
     )
+    return utterance if item.mixture is None else with_mixture(utterance, _beside(item.mixture, Path(info.path)))
+
+
+def _beside(mixture: Mixture, audio: Path) -> Mixture:
+    """The mixture with its paths relative to the folder of its own audio."""
+
+    def relative(path: str) -> str:
+        return os.path.relpath(os.path.realpath(path), audio.parent)
+
+    noise = None if mixture.noise is None else relative(mixture.noise)
+    return msgspec.structs.replace(mixture, sources=list(map(relative, mixture.sources)), noise=noise)
 
 
 def _span(clip: Clip, info: AudioInfo, request: Request) -> tuple[int, int] | LeftOut:

@@ -1,0 +1,163 @@
+"""Libri2Mix and Libri3Mix: mixtures of two or three readers of LibriSpeech, with their sources, also in noise.
+
+Layout: ``Libri2Mix/wav8k/min/<part>/{mix_clean,mix_both,mix_single,s1,s2,noise}/<utterance>_<utterance>.wav`` and
+``Libri2Mix/wav8k/min/metadata/mixture_<part>_mix_clean.csv``, which lists the mixtures and their lengths; what no table
+lists is read from the folder. Texts come from a folder ``LibriSpeech`` inside or beside, the gains of the sources from
+the tables that the mixtures were made by, ``metadata/Libri2Mix/libri2mix_<part>.csv``, where they are there.
+
+Licence: CC BY 4.0 (noise: CC BY-NC 4.0). Homepage: https://github.com/JorisCos/LibriMix
+Citation: Cosentino, Pariente, Cornell, Deleforge, Vincent 2020, LibriMix.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+from speechkit.errors import UserError
+
+from .corpus import Corpus, Item, LeftOut, Request
+from .mixture_sets import (
+    Description,
+    MixtureSet,
+    chosen,
+    mixture_folders,
+    noise_folder,
+    parts_below,
+    read_set,
+    source_folders,
+)
+from .tables import read_lines, read_map, whole_number
+
+NAMES = ("Libri2Mix", "Libri3Mix")
+SPEECH_SPLITS = ("dev-clean", "test-clean", "train-clean-100", "train-clean-360")
+
+
+def splits(request: Request) -> list[str]:
+    """Every rate, length, part and kind of mixture that is there."""
+    return [each.name for each in _sets(request.source)]
+
+
+def read(request: Request, split: str) -> Iterator[Item]:
+    """Mixtures in the order of their table, or of their file names."""
+    mixtures = chosen(_sets(request.source), split)
+    part = mixtures.mixtures.parent
+    gains = _gains(request, part)
+    speech = next(
+        (f for f in (request.source / "LibriSpeech", request.source.parent / "LibriSpeech") if f.is_dir()), None
+    )
+    if speech is None:
+        request.notes["no folder LibriSpeech inside or beside: no texts"] += 1
+
+    def describe(stem: str) -> Description:
+        utterances = stem.split("_")
+        texts = [_text(speech, utterance) for utterance in utterances] if speech else [None]
+        return Description(
+            speakers=[utterance.split("-")[0] for utterance in utterances],
+            gains=gains.get(stem),
+            texts=[text for text in texts if text is not None] if None not in texts else None,
+        )
+
+    listed: list[tuple[str, int | None]] = []
+    table = part.parent / "metadata" / f"mixture_{part.name}_{mixtures.mixtures.name}.csv"
+    if not table.is_file():
+        request.notes[f"no {table.name}: mixtures of the folder"] += 1
+        yield from read_set(mixtures, describe)
+        return
+    for number, row in _rows(table, ("mixture_ID", "mixture_path", "length")):
+        # Paths are those of the machine on which the corpus was made; the file's own name is what holds here.
+        name = PurePosixPath(row["mixture_path"].replace("\\", "/")).name
+        samples = whole_number(row["length"].removesuffix(".0"))
+        if not name or samples is None:
+            yield LeftOut(row["mixture_ID"][:80], "bad_line", f"{table}:{number}: has no file name or no length")
+        else:
+            listed.append((name, samples))
+    yield from read_set(mixtures, describe, listed)
+
+
+def _sets(source: Path) -> list[MixtureSet]:
+    found = []
+    for name, part in parts_below(source, NAMES):
+        sources = source_folders(part)
+        for folder in mixture_folders(part):
+            alone = folder.name == "mix_single"
+            noise = None if folder.name == "mix_clean" else noise_folder(part)
+            found.append(MixtureSet(f"{name}-{folder.name}", folder, sources[:1] if alone else sources, noise))
+    return found
+
+
+def _gains(request: Request, part: Path) -> dict[str, list[float]]:
+    """Gains of the sources by the mixture's name, from the tables by which the corpus was made."""
+    root = part.parents[2]  # of wav8k/min/PART
+    for folder in (
+        request.source / "metadata" / root.name,
+        root / "metadata" / root.name,
+        root.parent / "metadata" / root.name,
+    ):
+        for table in sorted(folder.glob(f"{root.name.lower()}_{_speech_split(part.name)}.csv")):
+            columns = [f"source_{number}_gain" for number in (1, 2, 3)]
+            found: dict[str, list[float]] = {}
+            for _, row in _rows(table, ("mixture_ID", *columns[:2])):
+                try:
+                    found[row["mixture_ID"]] = [float(row[column]) for column in columns if row.get(column)]
+                except ValueError:
+                    request.notes[f"{table.name}: gains that are no numbers"] += 1
+            return found
+    return {}
+
+
+def _speech_split(part: str) -> str:
+    """The split of LibriSpeech of a part: test is of test-clean, train-100 of train-clean-100."""
+    name, _, hours = part.partition("-")
+    return f"{name}-clean" + (f"-{hours}" if hours else "")
+
+
+def _rows(table: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows of a CSV file with a header, numbered by line."""
+    lines = read_lines(table)
+    header: list[str] = []
+    for number, line in lines:
+        row = next(csv.reader([line]))
+        if not header:
+            header = row
+            lacking = [name for name in required if name not in header]
+            if lacking:
+                raise UserError(f"{table}:{number}: the header lacks {', '.join(lacking)}; use the table as published")
+        else:
+            yield number, dict(zip(header, [*row, *[""] * len(header)], strict=False))
+
+
+def _text(speech: Path, utterance: str) -> str | None:
+    """What an utterance of LibriSpeech says."""
+    speaker, _, rest = utterance.partition("-")
+    chapter = rest.partition("-")[0]
+    if not (speaker.isalnum() and chapter.isalnum()):
+        return None
+    return _chapter(speech, speaker, chapter).get(utterance)
+
+
+@lru_cache(maxsize=4096)
+def _chapter(speech: Path, speaker: str, chapter: str) -> dict[str, str]:
+    for split in SPEECH_SPLITS:
+        path = speech / split / speaker / chapter / f"{speaker}-{chapter}.trans.txt"
+        if path.is_file():
+            return read_map(path)[0]
+    return {}
+
+
+CORPUS = Corpus(
+    name="librimix",
+    title="LibriMix",
+    licence="CC BY 4.0; noise CC BY-NC 4.0",
+    homepage="https://github.com/JorisCos/LibriMix",
+    citation="Cosentino et al. 2020",
+    splits=splits,
+    read=read,
+)
+
+if __name__ == "__main__":
+    from .command import run_module
+
+    run_module(CORPUS)

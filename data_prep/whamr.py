@@ -1,0 +1,70 @@
+"""WHAMR!: WSJ0-2mix with noise and in simulated rooms.
+
+Layout: ``wav8k/min/{tr,cv,tt}/{mix_both_reverb,mix_clean_anechoic,…}/NAME.wav`` beside ``s1_anechoic``, ``s1_reverb``
+and so on, perhaps below ``whamr_corpus``. As in the paper, the sources of every mixture are those without a room; a
+mixture in a room has one split more, whose name ends in ``-to_reverb``, with the sources as they sound in it.
+
+Licence: noise CC BY-NC 4.0, speech as WSJ0 (LDC93S6A). Homepage: http://wham.whisper.ai
+Citation: Maciejewski, Wichern, McQuinn, Le Roux 2020, WHAMR!: noisy and reverberant single-channel speech separation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from .corpus import Corpus, Item, Request
+from .mixture_sets import (
+    MixtureSet,
+    chosen,
+    mixture_folders,
+    noise_folder,
+    parts_below,
+    read_set,
+    source_folders,
+    wsj_speakers,
+)
+
+NAMES = ("whamr_corpus", "2speakers_whamr")
+
+
+def splits(request: Request) -> list[str]:
+    """Every rate, length, part, kind of mixture and kind of source that is there."""
+    return [each.name for each in _sets(request.source)]
+
+
+def read(request: Request, split: str) -> Iterator[Item]:
+    """Mixtures sorted by file name."""
+    yield from read_set(chosen(_sets(request.source), split), wsj_speakers)
+
+
+def _sets(source: Path) -> list[MixtureSet]:
+    found = []
+    for name, part in parts_below(source, NAMES):
+        for folder in mixture_folders(part):
+            endings = (
+                {"_anechoic": "", "_reverb": "-to_reverb"} if folder.name.endswith("_reverb") else {"_anechoic": ""}
+            )
+            for ending, behind in endings.items():
+                sources = source_folders(part, ending)
+                heard = sources[:1] if folder.name.startswith("mix_single") else sources
+                noise = None if folder.name.startswith("mix_clean") else noise_folder(part)
+                if sources:
+                    found.append(MixtureSet(f"{name}-{folder.name}{behind}", folder, heard, noise))
+    return found
+
+
+CORPUS = Corpus(
+    name="whamr",
+    title="WHAMR!",
+    licence="noise CC BY-NC 4.0; speech LDC, as WSJ0",
+    homepage="http://wham.whisper.ai",
+    citation="Maciejewski et al. 2020",
+    splits=splits,
+    read=read,
+)
+
+if __name__ == "__main__":
+    from .command import run_module
+
+    run_module(CORPUS)
