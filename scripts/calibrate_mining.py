@@ -30,13 +30,13 @@ from speechkit.asr import load_recognizer
 from speechkit.asr.hypothesis import Hypothesis
 from speechkit.io.atomic import write_json
 from speechkit.metrics.calibration import reliability
+from speechkit.metrics.logistic import fit_logistic
 from speechkit.mining.confidence import (
     EMISSION_FEATURES,
     SHIPPED,
     TEXT_FEATURES,
     Calibration,
     feature_rows,
-    fit_logistic,
 )
 from speechkit.mining.config import RefinementConfig, RegionsConfig
 from speechkit.mining.placement import KeyedDocument, KeyedHypothesis, align, learned_costs, refine_alignment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -107,8 +107,8 @@ def read_audio(
     end_read = min(found.num_samples, end + context)
     resampled = _resample(_mono(path, begin_read, end_read, channel), found.sample_rate, target)
     origin = begin_read // period * (target // math.gcd(found.sample_rate, target))
-    begin_kept = _scaled(offset_samples, target, found.sample_rate) - origin
-    length = _scaled(end, target, found.sample_rate) - origin - begin_kept
+    begin_kept = scaled(offset_samples, target, found.sample_rate) - origin
+    length = scaled(end, target, found.sample_rate) - origin - begin_kept
     kept = resampled[begin_kept : begin_kept + length]
     return _with_length(kept, length)
 
@@ -131,7 +131,7 @@ def stream_audio(
         raise AudioError(f"{path}: block_seconds is {block_seconds}; give a positive number")
     target = _target_rate(path, sample_rate, found.sample_rate)
     size = max(1, round(block_seconds * target))
-    total = _scaled(found.num_samples, target, found.sample_rate)
+    total = scaled(found.num_samples, target, found.sample_rate)
     stream = None if target == found.sample_rate else soxr.ResampleStream(found.sample_rate, target, 1, dtype="float32")
     waiting: list[Float] = []
     held = given = 0
@@ -166,39 +166,45 @@ def write_audio(path: Path | str, waveform: npt.ArrayLike, sample_rate: int, for
         AudioError: if the waveform is empty, not mono or not finite, or the format cannot hold it.
         UserError: if the file cannot be written.
     """
+    samples = np.asarray(waveform, dtype=np.float32)
+    if samples.ndim != 1:
+        raise AudioError(f"{path}: the waveform has shape {samples.shape}; give one channel, (samples,)")
+    # In blocks: the Vorbis and Opus encoders of libsndfile overflow their stack on long single writes.
+    blocks = (samples[begin : begin + WRITE_BLOCK] for begin in range(0, len(samples), WRITE_BLOCK))
+    write_blocks(path, blocks, sample_rate, format)
+
+
+def write_blocks(path: Path | str, blocks: Iterable[Float], sample_rate: int, format: str | None = None) -> None:  # noqa: A002
+    """Write a mono waveform that comes in blocks (samples,) atomically, clipped to [-1, 1]; else as `write_audio`."""
     import soundfile
 
-    samples = np.asarray(waveform, dtype=np.float32)
     name = (format or Path(path).suffix.lstrip(".")).upper()
     if name not in FORMATS:
         raise AudioError(f"{path}: format {name!r} is not known; choose one of {', '.join(FORMATS)}")
-    if samples.ndim != 1:
-        raise AudioError(f"{path}: the waveform has shape {samples.shape}; give one channel, (samples,)")
-    if samples.size == 0:
-        raise AudioError(f"{path}: the waveform is empty; nothing was written")
-    if not np.isfinite(samples).all():
-        raise AudioError(
-            f"{path}: sample {int(np.argmin(np.isfinite(samples)))} is NaN or infinite; nothing was written"
-        )
     rates = {"OPUS": OPUS_RATES, "MP3": MP3_RATES}.get(name)
     if rates and sample_rate not in rates:
         raise AudioError(f"{path}: {name} cannot hold {sample_rate} Hz; choose one of {', '.join(map(str, rates))}")
     if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
         raise AudioError(f"{path}: a sample rate of {sample_rate} Hz is not possible; give Hz, such as 16000")
-    samples = np.clip(samples, -1.0, 1.0)
     container, subtype = FORMATS[name]
     with atomic_path(path) as temporary:
+        given = 0
         try:
             with soundfile.SoundFile(temporary, "w", sample_rate, 1, subtype, format=container) as file:
-                # In blocks: the Vorbis and Opus encoders of libsndfile overflow their stack on long single writes.
-                for begin in range(0, len(samples), WRITE_BLOCK):
-                    file.write(samples[begin : begin + WRITE_BLOCK])
-            written = soundfile.info(temporary).frames
+                for block in blocks:
+                    if not np.isfinite(block).all():
+                        place = given + int(np.argmin(np.isfinite(block)))
+                        raise AudioError(f"{path}: sample {place} is NaN or infinite; nothing was written")
+                    file.write(np.clip(block, -1.0, 1.0))
+                    given += len(block)
+            written = soundfile.info(temporary).frames if given else 0
         except (soundfile.SoundFileError, RuntimeError) as error:
             raise AudioError(f"{path}: cannot be written ({error}); check the free space of the disk") from error
+        if not given:
+            raise AudioError(f"{path}: the waveform is empty; nothing was written")
         # libsndfile does not report a failed flush at the end of a file.
-        if container != "MP3" and written != len(samples):
-            raise AudioError(f"{path}: cannot be written: {written} of {len(samples)} samples fit; free some space")
+        if container != "MP3" and written != given:
+            raise AudioError(f"{path}: cannot be written: {written} of {given} samples fit; free some space")
 
 
 def _mono(path: Path | str, begin: int, end: int, channel: int | None) -> Float:
@@ -224,7 +230,7 @@ def _resample(waveform: Float, source: int, target: int) -> Float:
     return np.asarray(soxr.resample(waveform, source, target), np.float32)
 
 
-def _scaled(samples: int, target: int, source: int) -> int:
+def scaled(samples: int, target: int, source: int) -> int:
     """``round(samples * target / source)`` in integers, halves upwards."""
     return (2 * samples * target + source) // (2 * source)
 

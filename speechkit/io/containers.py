@@ -17,6 +17,11 @@ from pathlib import Path
 
 from speechkit.errors import AudioError
 
+AUDIO_SUFFIXES = frozenset({
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".webm", ".mkv", ".mov", ".wma", ".aif",
+    ".aiff", ".au", ".sph",
+})  # fmt: skip
+"""What recordings in a folder are known by."""
 KEPT_COPIES = 2
 _copies: OrderedDict[str, str] = OrderedDict()
 _folders: dict[int, str] = {}

@@ -10,6 +10,7 @@ import numpy as np
 
 from speechkit.errors import AudioError, DocumentError, MissingExtraError, UserError
 from speechkit.io.audio import audio_info
+from speechkit.io.containers import AUDIO_SUFFIXES
 from speechkit.io.hashing import digest_bytes, digest_file, digest_obj
 from speechkit.io.paths import safe_id
 from speechkit.mining.config import DocumentsConfig, RegionsConfig
@@ -17,11 +18,6 @@ from speechkit.mining.records import Document, Recording, SourceFile
 from speechkit.mining.regions import find_speech
 from speechkit.mining.voice_activity import SileroDetector
 from speechkit.pipeline import Context, Drop, Value, Worker
-
-AUDIO_SUFFIXES = frozenset({
-    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".webm", ".mkv", ".mov", ".wma", ".aif",
-    ".aiff", ".au", ".sph",
-})  # fmt: skip
 
 
 def input_file(folder: Path | str, relative: str) -> Path:

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from speechkit.metrics.logistic import fit_logistic
 from speechkit.mining.confidence import (
     EMISSION_FEATURES,
     TEXT_FEATURES,
     feature_rows,
-    fit_logistic,
     load_calibration,
     probabilities,
     threshold_for,

@@ -1,0 +1,387 @@
+"""Recordings to files of tracks, with a manifest and what was found; a recording of any length in flat memory."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+
+from speechkit.data.listening import sound_notes
+from speechkit.data.manifest import write_manifest
+from speechkit.data.records import Utterance
+from speechkit.errors import AudioError, UserError
+from speechkit.io.arrays import Float
+from speechkit.io.atomic import write_error, write_json
+from speechkit.io.audio import audio_info, stream_audio, write_blocks
+from speechkit.io.containers import AUDIO_SUFFIXES
+from speechkit.io.hashing import digest_file, digest_obj
+from speechkit.io.paths import safe_id
+from speechkit.separation.counting import SpeakerCount
+from speechkit.separation.separate import BLOCK_SECONDS, check_speakers, counted, in_order, stream_tracks, unsure_joins
+from speechkit.separation.streaming import DEFAULT_WINDOWING, SeparationStream, Windowing, WindowSeparator
+from speechkit.separation.voices import Embed, embed_voice
+
+READ_SAMPLES = 1 << 18
+SUMMARY, MANIFEST, RECORD = "separation.json", "tracks.jsonl", "_tracks.json"
+VERSION = 1
+"""Goes up when the same separator and settings give other tracks."""
+
+
+class TrackOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is asked of the tracks of a recording.
+
+    Attributes:
+        speakers: the number, where it is known; counted when None.
+        out_rate: of the tracks in hertz; that of the recording when None.
+        audio_format: ``wav`` or ``flac``.
+        channel: from 0; None averages all channels.
+        windowing: how the recording is cut.
+    """
+
+    speakers: int | None = None
+    out_rate: int | None = None
+    audio_format: Literal["wav", "flac"] = "wav"
+    channel: int | None = None
+    windowing: Windowing = DEFAULT_WINDOWING
+
+
+DEFAULT_OPTIONS = TrackOptions()
+
+
+class SeparatedFile(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One recording and what came of it.
+
+    Attributes:
+        name: of its tracks: ``NAME_source1`` and so on.
+        mixture: its path, relative to the folder of the tracks where that can be.
+        tracks: file names, one a speaker, or one silent one where nobody speaks; empty tracks are not written.
+        sample_rate: of the tracks in hertz.
+        num_samples: of each track.
+        audio_seconds: length of the recording.
+        seconds: of work on it.
+        count: how many speak, how sure that is, and where.
+        gain: see `Separation`.
+        notes: what a listener should know: clipped, silent, unsure.
+        made_of: digest of the recording, the separator and the settings.
+    """
+
+    name: str
+    mixture: str
+    tracks: list[str]
+    sample_rate: int
+    num_samples: int
+    audio_seconds: float
+    seconds: float
+    count: SpeakerCount
+    gain: float = 1.0
+    notes: list[str] = []
+    made_of: str = ""
+
+
+class SeparatedSet(msgspec.Struct, frozen=True):
+    """All recordings of a call; ``failed`` has the reason for each that could not be separated."""
+
+    folder: str
+    model: str
+    files: list[SeparatedFile]
+    failed: dict[str, str]
+    audio_seconds: float
+    seconds: float
+
+    @property
+    def real_time_factor(self) -> float | None:
+        """Seconds of work a second of audio."""
+        return self.seconds / self.audio_seconds if self.audio_seconds else None
+
+
+class NamedInput(NamedTuple):
+    """A recording, and the name of its tracks."""
+
+    path: Path
+    name: str
+
+
+def separate_file(
+    path: Path | str,
+    folder: Path | str,
+    separator: WindowSeparator,
+    *,
+    name: str | None = None,
+    options: TrackOptions = DEFAULT_OPTIONS,
+    embed: Embed = embed_voice,
+) -> SeparatedFile:
+    """Write the tracks of a recording to ``FOLDER/NAME_source1.wav`` and so on, each whole or not at all.
+
+    The recording is read in blocks and its tracks wait in a nameless file on the disk until the speakers are counted,
+    so that memory does not grow with its length.
+
+    Args:
+        path: the recording.
+        folder: where the tracks go; made if absent.
+        separator: see `speechkit.separation.separate.load_window_separator`.
+        name: of the tracks; the recording's own without its suffix when None.
+        options: see `TrackOptions`.
+        embed: whose voice speech has.
+
+    Raises:
+        AudioError: if the recording cannot be read to its end, or a track cannot be held by the format.
+        UserError: if a track cannot be written, or would replace the recording.
+        ConfigError: if ``speakers`` or a rate is not possible.
+    """
+    started = time.perf_counter()
+    check_speakers(options.speakers, separator)
+    info = audio_info(path)
+    folder = Path(folder)
+    target = NamedInput(Path(path), name or safe_id(Path(path).stem))
+    _refuse_overwriting([target], folder, options.audio_format, separator.speakers)
+    stream = SeparationStream(
+        separator, info.sample_rate, out_rate=options.out_rate, windowing=options.windowing, embed=embed
+    )
+
+    def own_blocks(rate: int | None) -> Iterator[Float]:
+        return stream_audio(path, sample_rate=rate, block_seconds=BLOCK_SECONDS, channel=options.channel)
+
+    with _waiting_room(folder) as room:
+        peaks, mixture_peak = np.zeros(separator.speakers), 0.0
+        for tracks in stream_tracks(stream, own_blocks(None)):
+            peaks = np.maximum(peaks, np.abs(tracks).max(1, initial=0.0))
+            _write_waiting(room, tracks, folder)
+        count = counted(stream, options.speakers)
+        length = room.tell() // (4 * separator.speakers)
+        if count.speakers == 1:
+            offset = np.float32(stream.offset)
+            mixture_peak = max(float(np.abs(block - offset).max(initial=0.0)) for block in own_blocks(stream.out_rate))
+        peak = mixture_peak if count.speakers == 1 else float(peaks[count.tracks].max(initial=0.0))
+        gain = 1.0 / peak if peak > 1 else 1.0
+        names = [f"{target.name}_source{track + 1}.{options.audio_format}" for track in range(max(1, count.speakers))]
+        for place, file in enumerate(names):
+            if count.speakers == 1:
+                blocks = ((block - offset) * np.float32(gain) for block in own_blocks(stream.out_rate))
+            else:
+                track = count.tracks[place] if count.tracks else 0
+                blocks = (
+                    block[:, track] * np.float32(gain if count.tracks else 0.0)
+                    for block in _waiting(room, separator.speakers)
+                )
+            write_blocks(folder / file, blocks, stream.out_rate)
+    return SeparatedFile(
+        name=target.name,
+        mixture=_relative(Path(path), folder),
+        tracks=names,
+        sample_rate=stream.out_rate,
+        num_samples=length,
+        audio_seconds=round(info.duration, 3),
+        seconds=round(time.perf_counter() - started, 3),
+        count=in_order(count),
+        gain=gain,
+        notes=_notes(own_blocks(None), count, unsure_joins(stream), gain),
+    )
+
+
+def separate_files(
+    paths: Sequence[Path | str],
+    folder: Path | str,
+    separator: WindowSeparator,
+    *,
+    model: str = "",
+    digest: str | None = None,
+    options: TrackOptions = DEFAULT_OPTIONS,
+    embed: Embed = embed_voice,
+    reported: Callable[[SeparatedFile | str], None] = lambda _: None,
+) -> SeparatedSet:
+    """Separate recordings, or all in folders; write their tracks, ``tracks.jsonl`` and ``separation.json``.
+
+    A recording that cannot be read is left out with the reason, and the others are done. What an earlier call made of
+    the same recording, separator and settings is kept, so that an interrupted call goes on.
+
+    Args:
+        paths: recordings and folders.
+        folder: where everything is written; what lies in it already is no input.
+        separator: see `speechkit.separation.separate.load_window_separator`.
+        model: its name, for the record.
+        digest: what the name stands for, see `separation_digest`; without it nothing is kept.
+        options: see `TrackOptions`.
+        embed: whose voice speech has.
+        reported: is told each recording that is done, or why one was left out.
+
+    Raises:
+        UserError: if there is no recording, a track would replace one, or the disk cannot be written.
+        ConfigError: as `separate_file`.
+    """
+    check_speakers(options.speakers, separator)
+    folder = Path(folder)
+    inputs = named_inputs(paths, folder)
+    _refuse_overwriting(inputs, folder, options.audio_format, separator.speakers)
+    files: list[SeparatedFile] = []
+    failed: dict[str, str] = {}
+    for path, name in inputs:
+        record = folder / f"{name}{RECORD}"
+        before = _read_record(record)
+        try:
+            made_of = "" if digest is None else digest_obj([VERSION, digest, options, digest_file(path)])
+            if before and made_of and before.made_of == made_of and _all_there(before, folder):
+                done = before
+            else:
+                done = separate_file(path, folder, separator, name=name, options=options, embed=embed)
+        except AudioError as error:
+            failed[str(path)] = str(error)
+            reported(f"left out {error}")
+            continue
+        if done is not before:
+            for stale in set(before.tracks if before else ()) - set(done.tracks):
+                if safe_id(stale) == stale:
+                    (folder / stale).unlink(missing_ok=True)
+            done = msgspec.structs.replace(done, made_of=made_of)
+            write_json(record, done)
+        files.append(done)
+        reported(done)
+    found = SeparatedSet(
+        folder=str(folder),
+        model=model,
+        files=files,
+        failed=failed,
+        audio_seconds=round(sum(file.audio_seconds for file in files), 3),
+        seconds=round(sum(file.seconds for file in files), 3),
+    )
+    write_manifest(folder / MANIFEST, (row for file in files for row in track_rows(file)))
+    write_json(folder / SUMMARY, found)
+    return found
+
+
+def track_rows(file: SeparatedFile) -> Iterator[Utterance]:
+    """A row of a manifest for each track that was written; ``custom.recording`` keeps those of a mixture together."""
+    for place, track in enumerate(file.tracks, 1):
+        yield Utterance.from_samples(
+            id=f"{file.name}_source{place}",
+            audio_filepath=track,
+            num_samples=file.num_samples,
+            sample_rate=file.sample_rate,
+            custom=track_origin(file.name, file.mixture, place, file.count),
+        )
+
+
+def track_origin(recording: str, mixture: str, track: int, count: SpeakerCount) -> dict[str, object]:
+    """What the row of a track says of where it came from."""
+    return {
+        "recording": recording,
+        "separated": {
+            "mixture": mixture,
+            "track": track,
+            "speakers": count.speakers,
+            "confidence": count.confidence,
+        },
+    }
+
+
+def named_inputs(paths: Sequence[Path | str], folder: Path) -> list[NamedInput]:
+    """The recordings of files and folders, each with a name of its own; a name says no more than it must.
+
+    Two of one name get their folders and suffixes, so that no track replaces another's.
+
+    Raises:
+        UserError: if a path is not there, or there is no recording.
+    """
+    own = Path(os.path.realpath(folder))
+    found: dict[str, tuple[Path, str]] = {}  # by real path: a file that is given twice is separated once
+    for given in map(Path, paths):
+        if given.is_dir():
+            within = (path for path in sorted(given.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES)
+            files = [
+                (path, path.relative_to(given).as_posix())
+                for path in within
+                if path.is_file() and own not in Path(os.path.realpath(path)).parents
+            ]
+            if not files:
+                raise UserError(f"{given}: holds no recordings; give audio files or a folder of them")
+        elif given.exists():
+            files = [(given, given.name)]
+        else:
+            raise UserError(f"{given}: no such file or folder; give recordings")
+        for path, relative in files:
+            found.setdefault(os.path.realpath(path), (path, relative))
+    stems = Counter(safe_id(Path(relative).stem).casefold() for _, relative in found.values())
+    taken: set[str] = set()
+    inputs = []
+    for real, (path, relative) in found.items():
+        stem = safe_id(Path(relative).stem)
+        name = stem if stems[stem.casefold()] == 1 else safe_id(relative.replace("/", "-"))
+        if name.casefold() in taken or (name != stem and name.casefold() in stems):
+            name = safe_id(f"{name} {real}")  # the digest of the whole path tells it from the others
+        taken.add(name.casefold())
+        inputs.append(NamedInput(path, name))
+    return inputs
+
+
+def _refuse_overwriting(inputs: Sequence[NamedInput], folder: Path, audio_format: str, tracks: int) -> None:
+    """Refuse tracks that would be written over a recording that is an input.
+
+    Raises:
+        UserError: naming the first.
+    """
+    real = {os.path.realpath(path) for path, _ in inputs}
+    for path, name in inputs:
+        for track in range(1, tracks + 1):
+            target = folder / f"{name}_source{track}.{audio_format}"
+            if os.path.realpath(target) in real:
+                raise UserError(
+                    f"{target}: is an input, and would be replaced by a track of {path}; choose another --out"
+                )
+
+
+def _read_record(path: Path) -> SeparatedFile | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=SeparatedFile)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _all_there(file: SeparatedFile, folder: Path) -> bool:
+    return bool(file.tracks) and all(safe_id(track) == track and (folder / track).is_file() for track in file.tracks)
+
+
+def _waiting_room(folder: Path) -> IO[bytes]:
+    """A file without a name: it is gone with the process, however that ends."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryFile(dir=folder)
+    except OSError as error:
+        raise write_error(folder, error) from error
+
+
+def _write_waiting(room: IO[bytes], tracks: Float, folder: Path) -> None:
+    try:
+        room.write(np.ascontiguousarray(tracks.T).tobytes())
+    except OSError as error:
+        raise write_error(folder, error) from error
+
+
+def _waiting(room: IO[bytes], tracks: int) -> Iterator[Float]:
+    """The tracks that wait, in blocks (n, N)."""
+    room.seek(0)
+    while block := room.read(READ_SAMPLES * 4 * tracks):
+        yield np.frombuffer(block, np.float32).reshape(-1, tracks)
+
+
+def _notes(blocks: Iterator[Float], count: SpeakerCount, unsure: int, gain: float) -> list[str]:
+    notes = sound_notes(blocks)
+    if count.warning:
+        notes.append(count.warning)
+    if unsure and count.speakers > 1:
+        notes.append(f"at {unsure} joins in silence neither overlap nor voice told the speakers apart")
+    if gain != 1:
+        notes.append(f"tracks were multiplied by {gain:.3f} so that none exceeds full scale")
+    return notes
+
+
+def _relative(path: Path, folder: Path) -> str:
+    try:
+        return Path(os.path.relpath(os.path.realpath(path), os.path.realpath(folder))).as_posix()
+    except ValueError:  # on another drive of Windows
+        return str(path)

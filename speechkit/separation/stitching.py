@@ -1,0 +1,154 @@
+"""Windows of a long mixture joined to tracks: levels by least squares, the order of the speakers, a cross-fade.
+
+Notation used for array shapes: N tracks, W samples of a window. Torch-free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from itertools import permutations
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from speechkit.io.arrays import Float
+
+SURE_GAP = 0.2
+"""By how much one order must fit an overlap better than every other, as a share of its energy."""
+QUIET_DB = 40.0
+"""An overlap so far below its windows holds no speaker by whom to tell the tracks apart."""
+RIDGE = 1e-4
+
+Decided = Literal["overlap", "voice", "kept"]
+Voices = Callable[[Float], "tuple[int, ...] | None"]
+"""From the estimates of a window (N, W) to their order by voice, or None where the voices cannot tell."""
+
+
+class Join(NamedTuple):
+    """How a window was joined to the tracks before it, at a sample of the recording."""
+
+    sample: int
+    decided: Decided
+
+
+def fit_levels(mixture: Float, estimates: Float, share_rest: bool = True) -> Float:
+    """Estimates (N, W) at the level, and with the sign, that they have in the mixture (W,).
+
+    Separators are trained by measures that know no level. The gains are those of least squares, with so much ridge
+    that two equal estimates get half each. ``share_rest`` then gives what the estimates leave of the mixture to all
+    of them equally, so that they sum to it: errors that they have in common, such as a mask that takes too much,
+    vanish.
+    Source: Wisdom et al. 2019, Differentiable consistency constraints (the unweighted projection).
+    """
+    norms = np.sqrt(np.square(estimates, dtype=np.float64).sum(1))
+    present = norms > 0
+    fitted = np.zeros(estimates.shape, np.float32)
+    if present.any():
+        directions = estimates[present] / norms[present, None]
+        products = directions.astype(np.float64) @ directions.T.astype(np.float64)
+        gains = np.linalg.solve(products + RIDGE * np.eye(len(products)), directions.astype(np.float64) @ mixture)
+        fitted[present] = gains[:, None] * directions
+    if share_rest:
+        fitted += (mixture - fitted.sum(0)) / np.float32(len(fitted))
+    return fitted
+
+
+class Fit(NamedTuple):
+    """The best order of new tracks, and by which share of the energy it is better than the next best."""
+
+    order: tuple[int, ...]
+    gap: float
+
+
+def best_order(scores: np.ndarray) -> Fit:
+    """The order in which new tracks continue the old ones, from scores (N, N) of old by new; all orders are tried.
+
+    ``gap`` is the distance of the two best sums; of one track it is infinite.
+    """
+    orders = _orders(len(scores))
+    sums = scores[np.arange(len(scores)), orders].sum(1)  # (orders, N) summed over the tracks
+    ranked = np.argsort(-sums, kind="stable")
+    gap = float(sums[ranked[0]] - sums[ranked[1]]) if len(ranked) > 1 else np.inf
+    return Fit(tuple(int(place) for place in orders[ranked[0]]), gap)
+
+
+def overlap_order(before: Float, after: Float) -> Fit:
+    """The order of ``after`` (N, V) with the least squared distance to ``before`` (N, V), the same samples heard twice.
+
+    Products weigh by energy, so that an empty track decides nothing. ``gap`` is a share of the energy.
+    """
+    energy = float(np.sqrt(np.square(before, dtype=np.float64).sum() * np.square(after, dtype=np.float64).sum()))
+    fit = best_order(before.astype(np.float64) @ after.T.astype(np.float64))
+    return Fit(fit.order, fit.gap / energy if energy > 0 else 0.0)
+
+
+class Stitcher:
+    """Estimates of overlapping windows, in turn, to tracks that keep their speakers.
+
+    Windows come in order and meet; two neighbours overlap by at least ``overlap`` samples, but the last may overlap
+    more. The fade from one to the next lies in the middle half of the overlap: the edges of windows know least.
+
+    Args:
+        tracks: N.
+        overlap: samples.
+        voices: asked where an overlap is silent or fits several orders.
+    """
+
+    def __init__(self, tracks: int, overlap: int, voices: Voices | None = None):
+        self.overlap, self.voices = overlap, voices
+        self.joins: list[Join] = []
+        self._held = np.zeros((tracks, 0), np.float32)  # from sample ``_begin`` on, in the order of the tracks
+        self._begin = self._given = 0
+
+    def add(self, begin: int, estimates: Float) -> Float:
+        """The next window's estimates (N, W) from sample ``begin`` on; returns the samples that are final (N, n)."""
+        end = self._begin + self._held.shape[1]
+        if end > begin:
+            estimates = self._joined(begin, end, estimates)
+        else:
+            estimates = estimates.copy()
+        final = self._held[:, self._given - self._begin : max(0, begin - self._begin)]
+        rest = max(self._given - begin, 0)
+        upto = max(estimates.shape[1] - self.overlap + self.overlap // 4, rest)
+        ready = np.concatenate([final, estimates[:, rest:upto]], axis=1)
+        self._held, self._begin = estimates, begin
+        self._given += ready.shape[1]
+        return ready
+
+    def finish(self) -> Float:
+        """The samples that were kept for the next window's fade (N, n)."""
+        rest = self._held[:, self._given - self._begin :]
+        self._given += rest.shape[1]
+        return rest
+
+    def _joined(self, begin: int, end: int, estimates: Float) -> Float:
+        """The window in the order of the tracks, faded in behind what was given out."""
+        before, after = self._held[:, begin - self._begin :], estimates[:, : end - begin]
+        fit = overlap_order(before, after)
+        order, decided = fit.order, "overlap"
+        loudest = max(_power(self._held), _power(estimates))
+        if fit.gap < SURE_GAP or _power(after) < loudest * 10 ** (-QUIET_DB / 10):
+            told = self.voices(estimates) if self.voices is not None else None
+            decided = "kept" if told is None else "voice"
+            order = order if told is None else told
+        self.joins.append(Join(begin, decided))  # type: ignore[arg-type]
+        chosen = estimates[list(order)]
+        fade_begin = max(end - self.overlap + self.overlap // 4, self._given)
+        fade_end = max(fade_begin, end - self.overlap // 4)
+        weight = ((np.arange(fade_end - fade_begin) + 0.5) / max(1, fade_end - fade_begin)).astype(np.float32)
+        first, last = fade_begin - begin, fade_end - begin
+        chosen[:, :first] = before[:, :first]
+        chosen[:, first:last] = (1 - weight) * before[:, first:last] + weight * chosen[:, first:last]
+        return chosen
+
+
+@cache
+def _orders(count: int) -> np.ndarray:
+    return np.array(list(permutations(range(count))))
+
+
+def _power(tracks: Float) -> float:
+    energy = float(np.square(tracks, dtype=np.float64).sum())
+    power: float = energy / max(1, tracks.shape[1])
+    return power
