@@ -42,8 +42,6 @@ class DepthwiseConv(nn.Module):
 
 def depthwise(frames: Tensor, weight: Tensor, dilation: int = 1) -> Tensor:
     """(B, T, C) frames by filters (C, K), padded with zeros to the same length: (B, T, C)."""
-    if torch.is_autocast_enabled(frames.device.type):
-        frames = frames.to(torch.get_autocast_dtype(frames.device.type))
     weight = weight.to(frames.dtype)
     length = frames.shape[1]
     if frames.device.type != "cpu":

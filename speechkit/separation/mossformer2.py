@@ -22,10 +22,9 @@ from torch.utils.checkpoint import checkpoint
 from speechkit.errors import ConfigError
 from speechkit.nn.depthwise import depthwise
 from speechkit.nn.dropout import Dropout
+from speechkit.nn.group_attention import gated_group_attention
+from speechkit.nn.norms import channel_norm, item_norm, scale_norm
 from speechkit.separation.model import Separator, SeparatorConfig, inside, register
-
-TINY = 1e-8
-"""Added to the variance by the two norms over whole items."""
 
 
 class MossFormer2Config(SeparatorConfig, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="mossformer2"):
@@ -121,13 +120,13 @@ class MossFormer2(Separator):
         super().__init__(config)
         filters, width, speakers = config.filters, config.width, config.speakers
         self.filters = nn.Linear(config.kernel, filters, bias=False)
-        self.filters_norm = nn.LayerNorm(filters, TINY)  # its parameters; the statistics are of whole items
+        self.filters_norm = nn.LayerNorm(filters)  # its parameters; the statistics are of whole items
         self.enter = nn.Linear(filters, width, bias=False)
         self.position_scale = nn.Parameter(torch.ones(1))
         self.frequencies = nn.Parameter(_frequencies(config.rotary), requires_grad=False)  # published so, and fixed
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.frame_norm = nn.LayerNorm(width, 1e-6)
-        self.item_norm = nn.LayerNorm(width, TINY)
+        self.item_norm = nn.LayerNorm(width)
         self.activation = nn.PReLU()
         self.split = nn.Linear(width, width * speakers)
         self.gates = nn.Linear(width, 2 * width)
@@ -153,7 +152,7 @@ class MossFormer2(Separator):
         with torch.autocast(mixture.device.type, enabled=False):  # half precision would put noise into the sound
             filtered = self.filters(mixture.float().unfold(1, kernel, hop)).relu()  # (B, T, F)
         valid = inside(counts, filtered.shape[1])
-        valid = None if valid is None else valid[:, :, None]  # (B, T, 1)
+        valid = None if valid is None else valid[:, :, None].float()  # (B, T, 1)
         masks = self.masks(filtered, valid, counts).float()  # (B, T, N, F)
         with torch.autocast(mixture.device.type, enabled=False):
             if self.config.multiplied:
@@ -168,17 +167,18 @@ class MossFormer2(Separator):
 
     def masks(self, filtered: Tensor, valid: Tensor | None = None, counts: Tensor | None = None) -> Tensor:
         """A mask for each speaker: (B, T, F), which frames are real (B, T, 1) and how many (B,), to (B, T, N, F)."""
-        x = self.enter(item_norm(filtered, self.filters_norm, valid))
+        x = self.enter(item_norm(filtered, self.filters_norm.weight, self.filters_norm.bias, valid))
         positions = torch.arange(x.shape[1], device=x.device, dtype=torch.float32)
         x = x + sinusoids(positions, self.config.width) * self.position_scale
         skip = x = masked(x, valid)  # (B, T, D)
-        turn = rotation(positions, self.frequencies)
+        turn = rotation(positions, self.frequencies, self.config.query_key)
         for block in self.blocks:
             if self.checkpointing and self.training and torch.is_grad_enabled():
                 x = cast("Tensor", checkpoint(block, x, turn, valid, counts, use_reentrant=False))
             else:
                 x = block(x, turn, valid, counts)
-        x = self.activation(item_norm(self.frame_norm(x), self.item_norm, valid) + skip)
+        x = item_norm(self.frame_norm(x), self.item_norm.weight, self.item_norm.bias, valid)
+        x = self.activation(x + skip)
         x = self.split(x).view(*x.shape[:2], self.speakers, -1)  # (B, T, N, D)
         value, gate = self.gates(x).chunk(2, -1)
         return cast("Tensor", self.leave(value.tanh() * gate.sigmoid()).relu())
@@ -192,10 +192,11 @@ class Block(nn.Module):
         self.attention = GatedAttention(config)
         self.recurrence = GatedMemory(config)
 
-    def forward(self, x: Tensor, turn: Tensor, valid: Tensor | None, counts: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], valid: Tensor | None, counts: Tensor | None) -> Tensor:
         """(B, T, D) -> (B, T, D); frames behind an item's end are zero in both."""
-        x = x + masked(self.attention(x, turn, valid, counts), valid)
-        return x + masked(self.recurrence(x, valid), valid)
+        kind = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
+        x = x + masked(self.attention(x.to(kind), turn, valid, counts), valid).to(x.dtype)
+        return x + masked(self.recurrence(x.to(kind), valid), valid).to(x.dtype)
 
 
 class GatedAttention(nn.Module):
@@ -215,9 +216,10 @@ class GatedAttention(nn.Module):
         self.out_gain = nn.Parameter(torch.ones(1))
         self.leave = nn.Linear(hidden // 2, config.width)
         self.out_taps = Taps(config.width, config.taps)
+        self.rotary = config.rotary
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor, turn: Tensor, valid: Tensor | None, counts: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], valid: Tensor | None, counts: Tensor | None) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
         shifted, stays = x.chunk(2, -1)
         x = torch.cat([F.pad(shifted, (0, 0, 1, -1)), stays], -1)
@@ -225,29 +227,30 @@ class GatedAttention(nn.Module):
         hidden = F.linear(scale_norm(x), self.enter.weight * gain, self.enter.bias)
         hidden = self.dropout(self.taps(F.silu(masked(hidden, valid))))
         values, query_key = hidden.split(self.widths, -1)  # (B, T, 2 H), (B, T, Q)
-        attended = self.attend(values, query_key, turn, valid, counts)
-        made = gated(attended, values)  # (B, T, H)
+        local_query, global_query, local_key, global_key = self.heads(query_key, turn, valid)
+        made = gated_group_attention(
+            values.contiguous(),
+            (local_query, global_query),
+            (local_key, global_key),
+            self.group,
+            x.shape[1] if counts is None else counts,
+            self.dropout if self.training and self.dropout.p else None,
+        )
         made = F.linear(scale_norm(made), self.leave.weight * self.out_gain, self.leave.bias)
         return cast("Tensor", self.dropout(self.out_taps(F.silu(masked(made, valid)))))
 
-    def attend(
-        self, values: Tensor, query_key: Tensor, turn: Tensor, valid: Tensor | None, counts: Tensor | None
-    ) -> Tensor:
-        """Values (B, T, 2 H) by what queries and keys (B, T, Q) say: (B, T, 2 H)."""
-        frames, group = values.shape[1], min(self.group, values.shape[1])
-        scale, offset = self.scale, self.offset
-        heads = turned(query_key[:, :, None] * scale + offset, turn)  # (B, T, 4, Q)
-        local_query, global_query, local_key, global_key = masked_heads(heads, valid).to(values.dtype).unbind(2)
-        number = frames if counts is None else counts[:, None, None]
-        memory = (global_key / number).to(values.dtype).mT @ values  # (B, Q, 2 H)
-        pad = -frames % group
-        local_query, local_key, local_values = (
-            F.pad(each, (0, 0, 0, pad)).reshape(len(each), -1, group, each.shape[2])
-            for each in (local_query, local_key, values)
-        )
-        weights = (local_query / self.group @ local_key.mT).relu().square()  # (B, T / G, G, G)
-        local = self.dropout(weights) @ local_values
-        return cast("Tensor", local.flatten(1, 2)[:, :frames] + global_query @ memory)
+    def heads(self, query_key: Tensor, turn: tuple[Tensor, Tensor], valid: Tensor | None) -> list[Tensor]:
+        """Scaled, moved and turned by position: (B, T, Q) to four of it, keys zero where ``valid`` is."""
+        cosine, sine = turn
+        other = exchanged(query_key, self.rotary)
+        made = []
+        for index, (scale, offset) in enumerate(zip(self.scale, self.offset, strict=True)):
+            constant = offset * cosine + exchanged(offset, self.rotary) * sine  # (T, Q)
+            straight, across = scale * cosine, exchanged(scale, self.rotary) * sine
+            constant, straight, across = (each.to(query_key.dtype) for each in (constant, straight, across))
+            head = torch.addcmul(torch.addcmul(constant, query_key, straight), other, across)
+            made.append(head if index < 2 else masked(head, valid))
+        return made
 
 
 class GatedMemory(nn.Module):
@@ -310,8 +313,7 @@ class MemoryLayer(nn.Module):
         made = depthwise(below, self.weight.flatten(0, 1), self.dilation)
         if self.below > 1:
             made = made.view(*made.shape[:2], -1, self.below).sum(-1)
-        made = channel_norm(made, self.norm_weight, self.norm_bias, valid)
-        return masked(torch.where(made > 0, made, made * self.slope.to(made.dtype)), valid)
+        return channel_norm(masked(made, valid), self.norm_weight, self.norm_bias, self.slope, valid)
 
 
 class Taps(nn.Module):
@@ -331,52 +333,14 @@ class Taps(nn.Module):
 
 
 def masked(frames: Tensor, valid: Tensor | None) -> Tensor:
-    """(B, T, C) with zeros where ``valid`` (B, T, 1) is false."""
-    return frames if valid is None else frames * valid
+    """(B, T, C) with zeros where ``valid`` (B, T, 1) is zero."""
+    return frames if valid is None else frames * valid.to(frames.dtype)
 
 
-def masked_heads(heads: Tensor, valid: Tensor | None) -> Tensor:
-    """(B, T, heads, Q) with zeros where ``valid`` (B, T, 1) is false."""
-    return heads if valid is None else heads * valid[..., None]
-
-
-def gated(attended: Tensor, values: Tensor) -> Tensor:
-    """Attended values and gates (B, T, 2 H), and those that they were made of, to (B, T, H)."""
-    attended_value, attended_gate = attended.chunk(2, -1)
-    value, gate = values.chunk(2, -1)
-    return attended_gate * value * (attended_value * gate).sigmoid()
-
-
-def scale_norm(x: Tensor) -> Tensor:
-    """Rows (…, D) divided by their root mean square, or by 1e-5 where that is smaller."""
-    mean_square = x.float().square().mean(-1, keepdim=True)
-    return x * mean_square.clamp_min(1e-10).rsqrt().to(x.dtype)
-
-
-def item_norm(x: Tensor, affine: nn.LayerNorm, valid: Tensor | None) -> Tensor:
-    """(B, T, C) with mean 0 and variance 1 over the real frames and all channels of an item, and a gain a channel."""
-    x = x.float()
-    if valid is None:
-        variance, mean = torch.var_mean(x, (1, 2), correction=0, keepdim=True)
-    else:
-        number = valid.sum(1, keepdim=True) * x.shape[2]  # (B, 1, 1)
-        mean = (x * valid).sum((1, 2), keepdim=True) / number
-        variance = ((x - mean).square() * valid).sum((1, 2), keepdim=True) / number
-    scale = (variance + affine.eps).rsqrt() * affine.weight
-    return (x - mean) * scale + affine.bias
-
-
-def channel_norm(x: Tensor, weight: Tensor, bias: Tensor, valid: Tensor | None) -> Tensor:
-    """(B, T, C) with mean 0 and variance 1 over the real frames of each channel, and a gain a channel."""
-    kept, x = x.dtype, x.float()
-    if valid is None:
-        variance, mean = torch.var_mean(x, 1, correction=0, keepdim=True)
-    else:
-        number = valid.sum(1, keepdim=True)  # (B, 1, 1)
-        mean = (x * valid).sum(1, keepdim=True) / number
-        variance = ((x - mean).square() * valid).sum(1, keepdim=True) / number
-    scale = (variance + 1e-5).rsqrt() * weight
-    return torch.addcmul(bias - mean * scale, x, scale).to(kept)
+def exchanged(x: Tensor, width: int) -> Tensor:
+    """(…, Q) whose first ``width`` dimensions have changed places with their neighbours, in pairs."""
+    pairs = x[..., :width].reshape(*x.shape[:-1], -1, 2).flip(-1).flatten(-2)
+    return torch.cat([pairs, x[..., width:]], -1) if width < x.shape[-1] else pairs
 
 
 def sinusoids(positions: Tensor, width: int) -> Tensor:
@@ -385,19 +349,18 @@ def sinusoids(positions: Tensor, width: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], -1)
 
 
-def rotation(positions: Tensor, frequencies: Tensor) -> Tensor:
-    """(T,), (R / 2,) -> (2, T, 1, R / 2): cosines and sines of angles by which neighbouring dimensions are turned."""
-    angles = (positions[:, None] * frequencies)[:, None]
-    return torch.stack([angles.cos(), angles.sin()])
+def rotation(positions: Tensor, frequencies: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """What turns neighbouring dimensions in pairs: two factors (T, Q), of a row and of the row with pairs exchanged.
 
-
-def turned(heads: Tensor, turn: Tensor) -> Tensor:
-    """(B, T, heads, Q) with the first dimensions turned in pairs, by `rotation`."""
-    cosine, sine = turn
-    pairs = heads[..., : 2 * cosine.shape[-1]].reshape(*heads.shape[:3], -1, 2)
-    first, second = pairs.unbind(-1)
-    pairs = torch.stack([first * cosine - second * sine, second * cosine + first * sine], -1)
-    return torch.cat([pairs.flatten(-2), heads[..., 2 * cosine.shape[-1] :]], -1)
+    Args:
+        positions: (T,)
+        frequencies: (R / 2,) radians a frame; the other dimensions stay.
+        width: Q.
+    """
+    angles = (positions[:, None] * frequencies).repeat_interleave(2, -1)  # (T, R)
+    signs = torch.tensor([-1.0, 1.0], device=angles.device).repeat(len(frequencies))
+    stays = (0, width - angles.shape[1])
+    return F.pad(angles.cos(), stays, value=1.0), F.pad(angles.sin() * signs, stays)
 
 
 def _frequencies(width: int) -> Tensor:
