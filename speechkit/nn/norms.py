@@ -48,7 +48,8 @@ def item_norm(x: Tensor, weight: Tensor, bias: Tensor, valid: Tensor | None = No
         mean = (x * valid).sum((1, 2), keepdim=True) / number
         variance = ((x - mean).square() * valid).sum((1, 2), keepdim=True) / number
     scale = (variance + eps).rsqrt() * weight
-    return torch.addcmul(bias - mean * scale, x, scale)
+    normed: Tensor = torch.addcmul(bias - mean * scale, x, scale)
+    return normed
 
 
 class _ScaleNorm(torch.autograd.Function):
@@ -56,7 +57,7 @@ class _ScaleNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
         inverse = (length * x.shape[-1] ** -0.5).clamp_min(1e-5).reciprocal().to(x.dtype)
-        out = x * inverse
+        out: Tensor = x * inverse
         ctx.save_for_backward(out, inverse)
         return out
 

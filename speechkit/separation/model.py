@@ -21,13 +21,13 @@ import torch
 from torch import Tensor, nn
 
 from speechkit.errors import ConfigError, UserError
+from speechkit.nn.checkpoints import CONFIG, WEIGHTS, read_network, write_network
 from speechkit.nn.masks import length_mask
 
 FAMILIES = ("mossformer2",)
 MODELS = Path(__file__).parent / "models"
 EMBEDDED = "mossformer2-tiny"
 """Which of the models inside the package ``embedded`` stands for."""
-FILES = ("config.json", "model.safetensors")
 
 
 class SeparatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="model_type"):
@@ -104,19 +104,7 @@ class Separator(nn.Module, ABC):
             folder: made if absent.
             half: store float16, in half the space.
         """
-        from safetensors.torch import save
-
-        from speechkit.io.atomic import write_bytes
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = {
-            name: (value.detach().to("cpu", torch.float16) if half else value.detach().cpu()).contiguous()
-            for name, value in self.state_dict().items()
-        }
-        config = msgspec.json.format(msgspec.json.encode(self.config), indent=2) + b"\n"
-        write_bytes(folder / "model.safetensors", save(weights))
-        write_bytes(folder / "config.json", config)
+        write_network(folder, self.config, self, half=half)
 
     @classmethod
     def from_pretrained(cls, name: str | Path) -> Separator:
@@ -125,21 +113,10 @@ class Separator(nn.Module, ABC):
         Raises:
             UserError: if it cannot be read, is no separator, or is one of another family than this class.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        config_file, weights_file = _files(str(name))
-        try:
-            separator = new_separator(msgspec.json.decode(config_file.read_bytes(), type=_config_type()))
-            weights = load_file(weights_file)
-            separator.load_state_dict({key: value.float() for key, value in weights.items()})
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            reason = " ".join(str(error).split())
-            reason = reason if len(reason) < 300 else reason[:300] + " …"
-            raise UserError(f"{name}: holds no whole separator ({reason}); copy or train it again") from error
+        separator = read_network(name, _config_type(), new_separator, "a separator")
         if not isinstance(separator, cls):
             raise UserError(f"{name}: is a {separator.config.family} separator, not a {cls.__name__}")
-        return separator.eval()
+        return separator
 
 
 S = TypeVar("S", bound=Separator)
@@ -221,7 +198,7 @@ def checkpoint_name(name: str = "embedded") -> str:
         UserError: if the weights inside the package are not there.
     """
     folder = MODELS / (EMBEDDED if name == "embedded" else name)
-    inside = folder.parent == MODELS and (folder / "config.json").is_file()
+    inside = folder.parent == MODELS and (folder / CONFIG).is_file()
     if name == "embedded" and not inside:
         raise UserError(f"{folder}: the weights of the embedded separator are not there; install the package again")
     return str(folder) if inside and not Path(name).is_dir() else name
@@ -234,7 +211,7 @@ def separator_digest(name: str = "embedded") -> str:
     folder = Path(checkpoint_name(name))
     if not folder.is_dir():
         return name
-    return " ".join(digest_file(folder / file) for file in FILES if (folder / file).is_file())
+    return " ".join(digest_file(folder / file) for file in (CONFIG, WEIGHTS) if (folder / file).is_file())
 
 
 def inside(lengths: Tensor | None, longest: int) -> Tensor | None:
@@ -242,28 +219,6 @@ def inside(lengths: Tensor | None, longest: int) -> Tensor | None:
     if lengths is None or int(lengths.min()) >= longest:
         return None
     return length_mask(lengths, longest)
-
-
-def _files(name: str) -> tuple[Path, Path]:
-    """``config.json`` and ``model.safetensors`` of a folder or hub id.
-
-    Raises:
-        UserError: if one is missing, or the hub does not answer.
-    """
-    folder = Path(name)
-    if folder.is_dir() or name.count("/") != 1 or name.startswith((".", "/", "~")):
-        missing = [file for file in FILES if not (folder / file).is_file()]
-        if missing:
-            raise UserError(f"{name}: has no {' and no '.join(missing)}; give the folder or hub id of a separator")
-        return folder / FILES[0], folder / FILES[1]
-    from huggingface_hub import hf_hub_download
-
-    try:
-        config, weights = (Path(hf_hub_download(name, file)) for file in FILES)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{name}: is no folder, and the hub gives no separator ({reason})") from error
-    return config, weights
 
 
 @cache

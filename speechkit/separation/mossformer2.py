@@ -325,7 +325,9 @@ class Taps(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(channels, taps))
         nn.init.uniform_(self.weight, -(taps**-0.5), taps**-0.5)
-        self.register_buffer("identity", F.one_hot(torch.tensor(taps // 2), taps).float(), persistent=False)
+        identity = torch.zeros(taps)
+        identity[taps // 2] = 1.0
+        self.register_buffer("identity", identity, persistent=False)
 
     def forward(self, frames: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""

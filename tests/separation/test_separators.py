@@ -64,12 +64,12 @@ def test_saved_separators_load_to_the_same_tracks(name, tmp_path):
 
 
 def test_what_is_no_separator_is_refused_in_one_sentence(tmp_path):
-    with pytest.raises(UserError, match=r"has no config.json and no model.safetensors"):
+    with pytest.raises(UserError, match=r"has no config\.json"):
         load_separator(tmp_path)
     separator("mossformer2-tiny").save_pretrained(tmp_path)
     weights = (tmp_path / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(weights[:1000])
-    with pytest.raises(UserError, match="holds no whole separator"):
+    with pytest.raises(UserError, match="missing or damaged"):
         load_separator(tmp_path)
     separator("mossformer2-tiny", blocks=3).save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(weights)
