@@ -1,0 +1,61 @@
+"""Prepare, target frames and text2vec: stages 1 to 3."""
+
+from __future__ import annotations
+
+from speechkit.data.records import Utterance
+from speechkit.encoders.load import encoder_digest
+from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+from speechkit.tts.target_frames import DROP_REASONS, TargetConfig, TargetFrames
+
+from .stages import PARTS, PREPARE_DROPS, PrepareConfig, TrainConfig, prepare, train
+
+# The audio of later stages is where the manifests of the first one say.
+MANIFESTS = tuple(external(f"{part}_manifest", schema=Utterance) for part in PARTS)
+AUDIO = tuple(external(f"{part}_manifest", schema=Utterance, of="prepare") for part in PARTS)
+
+recipe = Recipe(
+    "wavthruvec",
+    (
+        Stage(
+            number=1,
+            name="prepare",
+            run=prepare,
+            inputs=MANIFESTS,
+            outputs=(
+                Output(
+                    "cuts.jsonl",
+                    schema=Utterance,
+                ),
+                Output("text.json"),
+                Output("dictionary.json"),
+            ),
+            config=PrepareConfig,
+            drop_reasons=PREPARE_DROPS,
+        ),
+        Stage(
+            number=2,
+            name="features",
+            run=TargetFrames,
+            inputs=(stage("prepare", "cuts.jsonl"), *AUDIO, model("encoder", digest=encoder_digest)),
+            outputs=(Output("features.jsonl", schema=Utterance, min_records=1),),
+            config=TargetConfig,
+            drop_reasons=DROP_REASONS,
+            resources=Resources(cpus=1, gpus=1),
+            part_records=1024,
+        ),
+        Stage(
+            number=3,
+            name="train",
+            run=train,
+            inputs=(
+                stage("features", "features.jsonl"),
+                stage("prepare", "text.json"),
+                stage("prepare", "dictionary.json"),
+            ),
+            outputs=(Output("model"), Output("metrics.jsonl")),
+            config=TrainConfig,
+            resources=Resources(cpus=1, gpus=1),
+        ),
+    ),
+    description="Learn to speak: text to the frames that a vocoder takes, without alignments.",
+)

@@ -1,0 +1,172 @@
+"""Stages 1 and 3: which texts are learnt, with what symbols, and the training of text2vec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+
+from speechkit.data.records import Utterance
+from speechkit.errors import ConfigError, UserError
+from speechkit.io.atomic import write_json
+from speechkit.pipeline import NEUTRAL, SHARED, Context
+from speechkit.training import TrainingConfig
+from speechkit.tts.text import TextConfig, TextFrontEnd, read_dictionary
+from speechkit.tts.text2vec_config import LossWeights, Text2VecConfig, Text2VecSizes
+
+if TYPE_CHECKING:
+    from speechkit.training import Objective
+
+PARTS = ("train", "dev", "test")
+PREPARE_DROPS = ("no_text", "unspeakable", "unknown_symbol", "too_short", "too_long")
+Above = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class PrepareConfig(msgspec.Struct, frozen=True):
+    """Which utterances, and how their texts become symbols.
+
+    Attributes:
+        train_manifest: utterances to learn from.
+        dev_manifest: others, to watch the training.
+        test_manifest: others, to be judged by.
+        lang: of the texts.
+        units: ``letters``, or ``phonemes`` by the program espeak-ng.
+        dictionary: of phones of words, for ``letters``: a file of lines ``word PHONE PHONE``, or ``pocketsphinx``
+            for the English one that comes with it (extra ``align``).
+        min_seconds: of an utterance.
+        max_seconds: of an utterance.
+    """
+
+    train_manifest: Annotated[str | None, SHARED] = None
+    dev_manifest: Annotated[str | None, SHARED] = None
+    test_manifest: Annotated[str | None, SHARED] = None
+    lang: Annotated[str, SHARED] = "en"
+    units: Literal["letters", "phonemes"] = "letters"
+    dictionary: str | None = None
+    min_seconds: Above = 0.4
+    max_seconds: Above = 15.0
+
+
+def prepare(context: Context) -> None:
+    """Keep what can be learnt, spelled out, with its part of the corpus; list the symbols of the training texts.
+
+    An utterance of dev or test with a symbol that training never had is left out: the model cannot know it.
+    """
+    config = context.config
+    for part in PARTS:
+        if getattr(config, f"{part}_manifest") is None:
+            raise ConfigError(f"{part}_manifest is not set; run with {part}_manifest=FILE.jsonl")
+    dictionary = read_dictionary(config.dictionary) if config.dictionary else {}
+    front_end = TextFrontEnd(TextConfig(config.lang, config.units), dictionary)
+    known: dict[str, None] = dict.fromkeys(front_end.symbols)
+
+    def kept(part: str) -> Iterator[Utterance]:
+        for row in context.read(f"{part}_manifest"):
+            if not (row.text or "").strip():
+                context.drop(row.id, "no_text")
+            elif not config.min_seconds <= row.duration <= config.max_seconds:
+                reason = "too_short" if row.duration < config.min_seconds else "too_long"
+                context.drop(row.id, reason, f"{row.duration:.2f} s")
+            else:
+                try:
+                    symbols, unknown = front_end.read(row.text)
+                except UserError as error:
+                    context.drop(row.id, "unspeakable", str(error))
+                    continue
+                strange = unknown or [symbol for symbol in symbols if part != "train" and symbol not in known]
+                if strange:
+                    context.drop(row.id, "unknown_symbol", " ".join(strange))
+                    continue
+                known.update(dict.fromkeys(symbols))
+                custom = {"part": part, "symbols": len(symbols), "source": row.audio_filepath}
+                yield msgspec.structs.replace(row, custom=custom)
+
+    context.write("cuts.jsonl", (row for part in PARTS for row in kept(part)))
+    write_json(context.output("text.json"), TextConfig(config.lang, config.units, tuple(known)))
+    write_json(context.output("dictionary.json"), dictionary)
+
+
+class TrainConfig(msgspec.Struct, frozen=True):
+    """The model and its training.
+
+    Attributes:
+        sizes: of the model.
+        weights: of the losses.
+        letters_share: of the words that the dictionary knows, those which are learnt by their letters.
+        batch_seconds: of the longest utterance of a batch times their number.
+        judged_batches: of dev; 0 for none.
+        half: write float16.
+        processes: of this machine that train together, 0: one for each GPU.
+    """
+
+    sizes: Text2VecSizes = Text2VecSizes()
+    weights: LossWeights = LossWeights()
+    letters_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.15
+    batch_seconds: Above = 40.0
+    judged_batches: Annotated[int, NEUTRAL, msgspec.Meta(ge=0)] = 4
+    half: bool = True
+    processes: Count = 1
+    tensorboard: Annotated[bool, NEUTRAL] = False
+    loop: TrainingConfig = TrainingConfig()
+
+
+def train(context: Context) -> None:
+    """Train for as long as the configuration says; an interrupted run goes on from its checkpoint."""
+    from speechkit.training import train_stage
+
+    config: TrainConfig = context.config
+    train_stage(context, objective, config.loop, processes=config.processes, tensorboard=config.tensorboard)
+
+
+def objective(context: Context) -> Objective:
+    """The model of the configuration on the rows of stage 2."""
+    from speechkit.encoders.spec import EncoderSpec
+    from speechkit.pipeline.arrays import read_record_arrays
+    from speechkit.tts.text2vec import Text2Vec
+    from speechkit.tts.text2vec_training import Text2VecBatches, text2vec_objective
+
+    config: TrainConfig = context.config
+    rows: dict[str, list[Utterance]] = {part: [] for part in PARTS}
+    for row in context.read("features"):
+        rows[row.custom["part"]].append(row)
+    if not rows["train"]:
+        raise UserError("no utterance is left to learn from; drops.jsonl of stages 1 and 2 say why")
+    spec = (rows["train"][0].custom or {}).get("encoder")
+    speakers = tuple(sorted({row.speaker or "" for row in rows["train"]}))
+    front_end = read_front_end(context.inputs["text"], context.inputs["dictionary"])
+    model = Text2Vec(
+        Text2VecConfig(
+            front_end.config,
+            encoder=None if spec is None else msgspec.convert(spec, EncoderSpec),
+            speakers=speakers if len(speakers) > 1 else (),
+            sizes=config.sizes,
+        ),
+        front_end,
+    )
+    manifest: Path = context.inputs["features"]
+
+    def frames(row: Utterance) -> Any:
+        return read_record_arrays(manifest, row.features or "")["frames"]
+
+    def batches(part: str, letters_share: float) -> Text2VecBatches:
+        known = {name: number for number, name in enumerate(model.config.speakers)} or None
+        mine = [row for row in rows[part] if known is None or (row.speaker or "") in known]
+        return Text2VecBatches(
+            mine, frames, front_end, config.batch_seconds, config.loop.seed, letters_share, known, config.weights
+        )
+
+    dev = batches("dev", 0.0) if rows["dev"] else None
+    judged = [] if dev is None else [dev(number) for number in range(config.judged_batches)]
+    learnt = batches("train", config.letters_share if front_end.dictionary else 0.0)
+    return text2vec_objective(model, learnt, judged, config.weights, config.half)
+
+
+def read_front_end(text: Path, dictionary: Path) -> TextFrontEnd:
+    """What stage 1 wrote."""
+    return TextFrontEnd(
+        msgspec.json.decode(text.read_bytes(), type=TextConfig),
+        msgspec.json.decode(dictionary.read_bytes(), type=dict[str, tuple[str, ...]]),
+    )

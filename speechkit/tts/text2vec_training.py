@@ -1,0 +1,157 @@
+"""What text2vec learns from: a worker that makes its target frames, its batches, and its losses.
+
+Notation used for tensor shapes: B items, L symbols, T frames of 20 ms, D width, F width of a target frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from speechkit.data.records import Utterance
+from speechkit.io.arrays import Float
+from speechkit.nn.flow_matching import velocity_loss
+from speechkit.nn.masks import length_mask
+from speechkit.training import LengthBuckets, Objective, Turn
+from speechkit.training.objective import mean_losses
+from speechkit.tts.monotonic_alignment import (
+    beta_binomial_log_prior,
+    binarisation_loss,
+    forward_sum_loss,
+    monotonic_paths,
+)
+from speechkit.tts.text import TextFrontEnd
+from speechkit.tts.text2vec import Text2Vec
+from speechkit.tts.text2vec_config import FRAME_RATE, LossWeights
+
+FEWEST_SECONDS = 60
+"""Of speech, to measure the scale of the target on."""
+
+
+class Text2VecBatches:
+    """Padded batches of texts with their frames, each a function of its number.
+
+    Args:
+        rows: with texts, and frames by `TargetFrames`.
+        read_frames: the frames (T, F) of a row.
+        front_end: of the texts.
+        batch_seconds: of the longest item times the number of items.
+        seed: of batches and of the words that are letters.
+        letters_share: of the words that the dictionary knows, those which are letters all the same, so that the
+            letters of words that it lacks are learnt.
+        speakers: their numbers by name, for a model of several.
+        weights: say by the number of a batch how much the alignment is drawn to the path.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Utterance],
+        read_frames: Callable[[Utterance], Float],
+        front_end: TextFrontEnd,
+        batch_seconds: float,
+        seed: int = 0,
+        letters_share: float = 0.0,
+        speakers: Mapping[str, int] | None = None,
+        weights: LossWeights | None = None,
+    ):
+        self._rows, self._read_frames, self._front_end = rows, read_frames, front_end
+        self._seed, self._letters_share, self._speakers = seed, letters_share, speakers
+        self._weights = weights or LossWeights()
+        seconds = [max(row.duration, 1 / FRAME_RATE) for row in rows]
+        self._buckets = LengthBuckets(seconds, batch_seconds, seed)
+
+    def __call__(self, number: int) -> dict[str, Any]:
+        """Symbols (B, L) with counts (B,), target (B, T, F) with frames (B,), prior (B, T, L), and the rest."""
+        rows = [self._rows[index] for index in self._buckets[number]]
+        generator = np.random.default_rng([self._seed, 11, number])
+        targets = [torch.from_numpy(np.asarray(self._read_frames(row), np.float32)) for row in rows]
+        symbols = [
+            torch.tensor(self._symbols(row, len(target), generator)) for row, target in zip(rows, targets, strict=True)
+        ]
+        counts, frames = [torch.tensor([len(item) for item in items]) for items in (symbols, targets)]
+        prior = torch.zeros(len(rows), int(frames.max()), int(counts.max()))
+        for item, (length, count) in enumerate(zip(frames.tolist(), counts.tolist(), strict=True)):
+            prior[item, :length, :count] = beta_binomial_log_prior(length, count)
+        batch = {
+            "symbols": nn.utils.rnn.pad_sequence(symbols, batch_first=True),
+            "counts": counts,
+            "target": nn.utils.rnn.pad_sequence(targets, batch_first=True),
+            "frames": frames,
+            "prior": prior,
+            "binarised": self._weights.binarised(number),
+        }
+        if self._speakers is not None:
+            batch["speakers"] = torch.tensor([self._speakers[row.speaker or ""] for row in rows])
+        return batch
+
+    def _symbols(self, row: Utterance, frames: int, generator: np.random.Generator) -> list[int]:
+        symbols, _ = self._front_end.read(row.text or "", lambda word: generator.random() < self._letters_share)
+        if len(symbols) > frames:  # letters are mostly more than phones; those of the dictionary were counted
+            symbols, _ = self._front_end.read(row.text or "")
+        return self._front_end.numbers(symbols)
+
+    def scale(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of each dimension of the target, over the first batches."""
+        frames: list[Tensor] = []
+        number = 0
+        while sum(map(len, frames)) < FEWEST_SECONDS * FRAME_RATE and number < len(self._rows):
+            batch = self(number)
+            frames.append(batch["target"][length_mask(batch["frames"], batch["target"].shape[1])])
+            number += 1
+        together = torch.cat(frames)
+        return together.mean(0), together.std(0)
+
+
+def text2vec_objective(
+    model: Text2Vec, train: Text2VecBatches, dev: Sequence[dict[str, Any]], weights: LossWeights, half: bool = False
+) -> Objective:
+    """The training of a model; ``half`` writes float16. Its scale is measured on the first batches."""
+    model.set_scale(*train.scale())
+
+    def loss(network: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+        assert isinstance(network, Text2Vec)
+        return text2vec_loss(network, batch, weights)
+
+    return Objective(
+        model,
+        [Turn(loss, [list(model.parameters())])],
+        train,
+        mean_losses(loss, dev),
+        save=lambda folder: model.save_pretrained(folder, half),
+    )
+
+
+def text2vec_loss(model: Text2Vec, batch: dict[str, Any], weights: LossWeights) -> tuple[Tensor, dict[str, float]]:
+    """The sum of all losses, and each of them; ``on_path`` is the mean attention to the symbol of the path."""
+    symbols, counts, frames, speakers = batch["symbols"], batch["counts"], batch["frames"], batch.get("speakers")
+    target = model.standardised(batch["target"])
+    log_attention = model.aligner(model.symbols(symbols), counts, target, frames, batch["prior"])
+    durations = monotonic_paths(log_attention, frames, counts)
+    states = model.encode(symbols, counts, speakers)
+    read, _ = model.upsample(states, durations)
+    if model.config.sizes.decoder == "regression":
+        inside = length_mask(frames, target.shape[1])
+        error = (model.regress(read, frames) - target).abs()[inside].mean()
+    else:
+        assert model.no_text is not None
+        without = torch.rand(len(read), 1, 1, device=read.device) < weights.no_text
+        read = torch.where(without, model.no_text, read)
+        noise, time = torch.randn_like(target), torch.rand(len(target), device=target.device)
+        error = velocity_loss(lambda point, now: model.velocity(read, frames, point, now), target, frames, noise, time)
+    there = length_mask(counts, symbols.shape[1])
+    foretold = model.durations(states.detach(), there)
+    of_durations = (foretold - durations.clamp_min(1).log()).square()[there].mean()
+    of_alignment = forward_sum_loss(log_attention, frames, counts)
+    of_path = binarisation_loss(log_attention, durations)
+    total = error + weights.durations * of_durations + weights.alignment * of_alignment
+    total = total + weights.binarisation * batch["binarised"] * of_path
+    return total, {
+        "frames": float(error.detach()),
+        "durations": float(of_durations.detach()),
+        "alignment": float(of_alignment.detach()),
+        "on_path": float(torch.exp(-of_path.detach())),
+    }
