@@ -1,0 +1,72 @@
+"""Prepare, features, two trainings: stages 1 to 4."""
+
+from __future__ import annotations
+
+from speechkit.data.records import Utterance
+from speechkit.encoders.load import encoder_digest
+from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+from speechkit.tts.vocoder.load import vocoder_digest
+
+from .prepare import DROP_REASONS, PrepareConfig, prepare
+from .training import (
+    AdversarialConfig,
+    FeaturesConfig,
+    SpectralConfig,
+    make_features,
+    train_adversarial,
+    train_spectral,
+)
+
+MANIFESTS = ("train_manifest", "extra_manifest", "test_manifest")
+# The audio of later stages is where the manifests of the first one say.
+AUDIO = tuple(external(name, schema=Utterance, of="prepare") for name in MANIFESTS)
+PARTS = tuple(stage("prepare", f"{part}.jsonl") for part in ("train", "dev"))
+
+recipe = Recipe(
+    "vocoder",
+    (
+        Stage(
+            number=1,
+            name="prepare",
+            run=prepare,
+            inputs=tuple(external(name, schema=Utterance) for name in MANIFESTS),
+            outputs=tuple(Output(f"{part}.jsonl", schema=Utterance) for part in ("train", "dev", "test")),
+            config=PrepareConfig,
+            drop_reasons=DROP_REASONS,
+        ),
+        Stage(
+            number=2,
+            name="features",
+            run=make_features,
+            inputs=(
+                *PARTS,
+                stage("prepare", "test.jsonl"),
+                *AUDIO,
+                model("encoder", digest=encoder_digest),
+            ),
+            outputs=(Output("frames"),),
+            config=FeaturesConfig,
+            resources=Resources(cpus=2, gpus=1),
+            drop_reasons=("unreadable_audio", "shorter_than_a_frame"),
+        ),
+        Stage(
+            number=3,
+            name="spectral",
+            run=train_spectral,
+            inputs=(*PARTS, stage("features", "frames"), *AUDIO, model("init", digest=vocoder_digest)),
+            outputs=(Output("model"), Output("metrics.jsonl")),
+            config=SpectralConfig,
+            resources=Resources(cpus=2, gpus=1),
+        ),
+        Stage(
+            number=4,
+            name="adversarial",
+            run=train_adversarial,
+            inputs=(*PARTS, stage("features", "frames"), stage("spectral", "model"), *AUDIO),
+            outputs=(Output("model"), Output("metrics.jsonl")),
+            config=AdversarialConfig,
+            resources=Resources(cpus=2, gpus=1),
+        ),
+    ),
+    description="Train a vocoder and judge it by the speech that it makes again.",
+)

@@ -1,0 +1,78 @@
+"""The Vocos generator: blocks at the frame rate, then magnitudes and phases, then an inverse STFT.
+
+Notation used for shapes: B items, T generator frames, D width, F = fft // 2 + 1 frequencies, C width of the condition.
+Source: Siuzdak 2023, "Vocos"; magnitudes from the inverse of the mel filters: Lv et al. 2024, "FreeV".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from speechkit.nn.convnext import ConvNeXtBlock
+from speechkit.nn.inverse_stft import InverseStft
+from speechkit.nn.mel import mel_filters
+from speechkit.nn.mel_spec import MelSpec
+from speechkit.tts.vocoder.config import VocosConfig
+
+LARGEST_LOG_MAGNITUDE = 6.0
+"""Magnitudes of speech in [-1, 1] under a window of 640 samples stay below e ** 6."""
+
+
+class Vocos(nn.Module):
+    """Frames (B, T, D) to waveforms (B, T * hop)."""
+
+    def __init__(self, config: VocosConfig, mel: MelSpec | None = None, condition: int = 0):
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            ConvNeXtBlock(config.width, config.inner, config.kernel, 1.0 / config.layers, condition)
+            for _ in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(config.width, eps=1e-6)
+        frequencies = config.fft_samples // 2 + 1
+        self.magnitude = nn.Linear(config.width, frequencies)
+        self.phase = nn.Linear(config.width, frequencies)
+        self.magnitudes = MelMagnitudes(mel, config.fft_samples) if mel and config.mel_magnitudes else None
+        self.inverse = InverseStft(config.fft_samples, config.hop_samples)
+        for layer in self.modules():
+            if isinstance(layer, (nn.Linear, nn.Conv1d)) and layer.weight.any():
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+
+    def forward(
+        self, hidden: Tensor, mel: Tensor, inside: Tensor | None = None, condition: Tensor | None = None
+    ) -> Tensor:
+        """(B, T, D), log-mel frames (B, T, M) where there are any, inside (B, T, 1), condition (B, C) to samples."""
+        for block in self.blocks:
+            hidden = block(hidden, inside, condition)
+        hidden = self.norm(hidden)
+        # Phases in half precision would be heard.
+        with torch.autocast(hidden.device.type, enabled=False):
+            hidden = hidden.float()
+            log_magnitude = self.magnitude(hidden)
+            if self.magnitudes is not None:
+                log_magnitude = log_magnitude + self.magnitudes(mel)
+            magnitude = log_magnitude.clamp_max(LARGEST_LOG_MAGNITUDE).exp()
+            phase = self.phase(hidden)
+            waveforms: Tensor = self.inverse(magnitude * phase.cos(), magnitude * phase.sin(), inside)
+        return waveforms
+
+
+class MelMagnitudes(nn.Module):
+    """Logarithms of the magnitudes that log-mel frames stand for: (B, T, M) to (B, T, F)."""
+
+    spread: Tensor
+
+    def __init__(self, mel: MelSpec, fft_samples: int):
+        super().__init__()
+        filters = mel_filters(mel.channels, fft_samples, mel.sample_rate).astype(np.float64)
+        # A spectrum of more samples has as many more frequencies under each filter, with the same magnitudes.
+        spread = np.linalg.pinv(filters * (mel.fft_samples / fft_samples))
+        self.register_buffer("spread", torch.from_numpy(spread.astype(np.float32)), persistent=False)
+        self._floor = mel.floor
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """The least magnitudes that give these frames; what would be negative is nearly silent."""
+        return (mel.float().exp() @ self.spread.T).clamp_min(self._floor).log()
