@@ -171,7 +171,7 @@ def test_samples_depend_on_no_frame_beyond_the_context(name):
     moved = np.flatnonzero(np.abs(model.generate(frames, speaker) - model.generate(changed, speaker)) > 1e-7)
     assert moved.min() >= (middle - context) * hop
     assert moved.max() < (middle + context + 1) * hop
-    assert moved.max() - moved.min() > 1.5 * context * hop / 2  # a bound that is not far too wide
+    assert moved.max() - moved.min() > context * hop // 2  # a bound that is not far too wide
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -248,8 +248,9 @@ def test_a_speaker_is_heard_and_one_that_is_missing_is_asked_for():
     waveform = np.random.default_rng(0).standard_normal(16_000).astype(np.float32) * 0.1
     one = model.reference(waveform)
     assert one.shape == (4,)
-    assert np.abs(model.generate(frames, one) - model.generate(frames, -one)).max() > 1e-5
-    assert np.abs(model.generate(frames, one, seed=1) - model.generate(frames, one, seed=2)).max() > 1e-5
+    waveforms = [model.generate(frames, vector, seed) for vector, seed in ((one, 1), (-one, 1), (one, 2))]
+    for other in waveforms[1:]:
+        assert np.abs(waveforms[0] - other).max() > 1e-4 * np.abs(waveforms[0]).max()
     np.testing.assert_array_equal(model.generate(frames, one, seed=1), model.generate(frames, one, seed=1))
     without = vocoder("mel")
     with pytest.raises(UserError, match="takes no speaker"):
@@ -309,7 +310,7 @@ def test_inputs_refuse_one_another_in_a_sentence():
 
 
 def test_rates_that_do_not_fit_are_refused():
-    with pytest.raises(ConfigError, match="takes 62.5 frames a second .* and the input has 100"):
+    with pytest.raises(ConfigError, match=r"takes 62.5 frames a second .* and the input has 100"):
         VocoderConfig(generator=VocosConfig(hop_samples=256, fft_samples=1024))
     with pytest.raises(ConfigError, match="cannot be halved 4 times"):
         HifiGanConfig(channels=24)
