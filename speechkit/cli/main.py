@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("speechkit.cli.run:list_recipes", "List the recipes that can be found from here."),
     "new": ("speechkit.cli.run:new", "Write the skeleton of a recipe, which runs at once."),
     "transcribe": ("speechkit.cli.asr:transcribe", "Recognise recordings of any length."),
+    "separate": ("speechkit.cli.separate:separate", "Separate the speakers of recordings into a track each."),
     "features": ("speechkit.cli.features:features", "Frames of any layer of a speech encoder."),
     "syllables": ("speechkit.cli.syllables:app", "Cut speech into syllables and score the cuts."),
     "prepare": ("speechkit.cli.prepare:prepare", "Turn a public corpus as downloaded into manifests."),

@@ -217,7 +217,7 @@ def count_speakers(evidence: Evidence, counting: Counting | None, speakers: int 
     elif speakers is not None:
         found = min(speakers, len(order))
     elif counting is None:
-        found = 1 + sum(level > -25 and dominance > 0.05 for level, _, _, dominance, _ in features(evidence))
+        found = 1 + sum(bool(level > -25 and dominance > 0.05) for level, _, _, dominance, _ in features(evidence))
     else:
         rows = features(evidence)
         speech = 1.0 if counting.speech is None else float(_probability(counting.speech, speech_features(evidence))[0])
@@ -253,6 +253,17 @@ def activity(evidence: Evidence, tracks: Sequence[int], range_db: float, leak_db
     active = (levels > floors) & (levels > levels.max(0) - leak_db)
     gap, burst = (round(length / FRAME_SECONDS) for length in (GAP_SECONDS, BURST_SECONDS))
     return np.stack([_without_runs(_filled(row, gap), burst) for row in active])
+
+
+def speaking(sources: Sequence[Float], rate: int) -> NDArray[np.int_]:
+    """How many of clean sources (S,) speak in each frame (T,): less than 30 dB below the loud frames of their own."""
+    size = max(1, round(FRAME_SECONDS * rate))
+    found = np.zeros(min(map(len, sources)) // size, int)
+    for source in sources:
+        levels = frame_levels(np.asarray(source, np.float32)[None, : len(found) * size], size)
+        alone = Evidence(levels, np.ones((1, 1)), np.zeros((1, 1)), len(found) * size, rate)
+        found += activity(alone, [0], 30.0, 1.0)[0]
+    return found
 
 
 def overlap_regions(speakers: NDArray[np.int_], duration: float) -> list[Region]:

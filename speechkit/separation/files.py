@@ -86,7 +86,10 @@ class SeparatedFile(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SeparatedSet(msgspec.Struct, frozen=True):
-    """All recordings of a call; ``failed`` has the reason for each that could not be separated."""
+    """All recordings of a call.
+
+    ``failed`` has the reason for each that could not be separated, ``real_time_factor`` the seconds of work a second.
+    """
 
     folder: str
     model: str
@@ -94,11 +97,7 @@ class SeparatedSet(msgspec.Struct, frozen=True):
     failed: dict[str, str]
     audio_seconds: float
     seconds: float
-
-    @property
-    def real_time_factor(self) -> float | None:
-        """Seconds of work a second of audio."""
-        return self.seconds / self.audio_seconds if self.audio_seconds else None
+    real_time_factor: float | None
 
 
 class NamedInput(NamedTuple):
@@ -194,6 +193,7 @@ def separate_files(
     digest: str | None = None,
     options: TrackOptions = DEFAULT_OPTIONS,
     embed: Embed = embed_voice,
+    force: bool = False,
     reported: Callable[[SeparatedFile | str], None] = lambda _: None,
 ) -> SeparatedSet:
     """Separate recordings, or all in folders; write their tracks, ``tracks.jsonl`` and ``separation.json``.
@@ -209,6 +209,7 @@ def separate_files(
         digest: what the name stands for, see `separation_digest`; without it nothing is kept.
         options: see `TrackOptions`.
         embed: whose voice speech has.
+        force: keep nothing.
         reported: is told each recording that is done, or why one was left out.
 
     Raises:
@@ -226,7 +227,7 @@ def separate_files(
         before = _read_record(record)
         try:
             made_of = "" if digest is None else digest_obj([VERSION, digest, options, digest_file(path)])
-            if before and made_of and before.made_of == made_of and _all_there(before, folder):
+            if not force and before and made_of and before.made_of == made_of and _all_there(before, folder):
                 done = before
             else:
                 done = separate_file(path, folder, separator, name=name, options=options, embed=embed)
@@ -242,13 +243,15 @@ def separate_files(
             write_json(record, done)
         files.append(done)
         reported(done)
+    audio_seconds, seconds = sum(file.audio_seconds for file in files), sum(file.seconds for file in files)
     found = SeparatedSet(
         folder=str(folder),
         model=model,
         files=files,
         failed=failed,
-        audio_seconds=round(sum(file.audio_seconds for file in files), 3),
-        seconds=round(sum(file.seconds for file in files), 3),
+        audio_seconds=round(audio_seconds, 3),
+        seconds=round(seconds, 3),
+        real_time_factor=round(seconds / audio_seconds, 4) if audio_seconds else None,
     )
     write_manifest(folder / MANIFEST, (row for file in files for row in track_rows(file)))
     write_json(folder / SUMMARY, found)

@@ -5,7 +5,7 @@ Notation used for array shapes: N tracks, S samples, B windows, W samples of a w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 
 from speechkit.errors import ConfigError
 from speechkit.io.arrays import Float
-from speechkit.separation.counting import Counting, SpeakerCount, count_speakers, read_counting
+from speechkit.separation.counting import Counting, Example, SpeakerCount, count_speakers, read_counting, speaking
 from speechkit.separation.streaming import DEFAULT_WINDOWING, SeparationStream, Windowing, WindowSeparator
 from speechkit.separation.voices import Embed, embed_voice
 
@@ -176,6 +176,29 @@ def stream_tracks(stream: SeparationStream, blocks: Iterable[Float]) -> Iterator
 def counted(stream: SeparationStream, speakers: int | None) -> SpeakerCount:
     """How many speakers the tracks of a finished stream hold."""
     return count_speakers(stream.evidence, getattr(stream.separator, "counting", None), speakers)
+
+
+def counting_example(
+    separator: WindowSeparator,
+    mixture: Float,
+    sources: Sequence[Float],
+    *,
+    windowing: Windowing = DEFAULT_WINDOWING,
+    embed: Embed = embed_voice,
+) -> Example:
+    """What a separator makes of a mixture (S,) of known sources, to `fit_counting` by.
+
+    Args:
+        separator: that the counting is for.
+        mixture: at its sample rate.
+        sources: (S,) each, at the level that they have in the mixture; none for a mixture without speech.
+        windowing: how long mixtures are cut.
+        embed: whose voice speech has.
+    """
+    stream = SeparationStream(separator, separator.sample_rate, windowing=windowing, embed=embed)
+    for _ in stream_tracks(stream, [mixture]):
+        pass
+    return Example(stream.evidence, len(sources), speaking(sources, separator.sample_rate) if len(sources) else None)
 
 
 def in_order(count: SpeakerCount) -> SpeakerCount:

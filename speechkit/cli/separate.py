@@ -1,0 +1,99 @@
+"""`speechkit separate`: recordings of several speakers to one track each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from speechkit.separation.files import SeparatedFile, SeparatedSet
+
+EXAMPLES = """
+Separate the speakers of recordings, or of all recordings in folders, into one file each.
+
+The folder of --out then holds NAME_source1.wav, NAME_source2.wav, …, NAME_tracks.json (how many speak, how sure that
+is, and where they speak at once), tracks.jsonl (a manifest of all tracks) and separation.json (everything together). A
+lone speaker gives one track. What is done is not done again: after an interruption give the same command once more.
+
+A recording that cannot be read is left out with the reason, the others are done, and the command ends with 2; it ends
+with 0 when all are done.
+
+Examples:
+
+  speechkit separate meeting.wav --out tracks
+
+  speechkit separate calls --out tracks --speakers 2 --rate 16000 --format flac
+
+  speechkit separate meeting.mp3 --out tracks --model exp/mossformer2/model --json
+"""
+
+
+def separate(
+    inputs: Annotated[list[Path], typer.Argument(metavar="FILE|FOLDER...", help="Recordings, or folders of them.")],
+    out: Annotated[Path, typer.Option(help="Folder of the tracks.")],
+    model: Annotated[str, typer.Option(help="embedded, a folder or a hub id.")] = "embedded",
+    speakers: Annotated[int | None, typer.Option(help="How many speak, if known; counted otherwise.")] = None,
+    rate: Annotated[int | None, typer.Option(help="Sample rate of the tracks; the recording's own otherwise.")] = None,
+    format: Annotated[str, typer.Option(help="wav or flac.")] = "wav",  # noqa: A002
+    channel: Annotated[int | None, typer.Option(help="Channel from 0; all are averaged otherwise.")] = None,
+    window: Annotated[float, typer.Option(help="Seconds that are separated at once.")] = 8.0,
+    overlap: Annotated[float, typer.Option(help="Seconds that two windows share; at most half a window.")] = 2.0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Do everything again.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Separate speakers."""
+    import msgspec
+
+    from speechkit.errors import ConfigError, UserError
+    from speechkit.separation.files import TrackOptions, named_inputs, separate_files
+    from speechkit.separation.streaming import Windowing
+
+    if format not in ("wav", "flac"):
+        raise ConfigError(f"--format {format}: choose wav or flac")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file; name a folder for the tracks")
+    options = TrackOptions(speakers, rate, format, channel, Windowing(window, overlap))  # type: ignore[arg-type]
+    named_inputs(inputs, out)  # before the separator is loaded
+    from speechkit.separation.separate import load_window_separator, separation_digest
+
+    found = separate_files(
+        inputs,
+        out,
+        load_window_separator(model, device),
+        model=model,
+        digest=separation_digest(model),
+        options=options,
+        force=force,
+        reported=lambda done: typer.echo(line_of(done), err=isinstance(done, str) or json),
+    )
+    typer.echo(msgspec.json.encode(found).decode() if json else summary_of(found))
+    if found.failed:
+        raise typer.Exit(2)
+
+
+separate.__doc__ = EXAMPLES
+
+
+def line_of(done: SeparatedFile | str) -> str:
+    """One recording in a line: speakers, seconds of none, one and several at once, speed, what to know."""
+    if isinstance(done, str):
+        return f"speechkit: {done}"
+    count = done.count
+    sure = "" if count.confidence is None else f" ({count.confidence:.2f})"
+    people = "nobody speaks" if not count.speakers else f"{count.speakers} speaker{'s'[: count.speakers > 1]}{sure}"
+    parts = [people, ", ".join(done.tracks)]
+    if count.speakers > 1:
+        parts.append(f"{sum(count.seconds[2:]):.1f} of {done.audio_seconds:.1f} s at once")
+    parts.append(f"{done.seconds / max(done.audio_seconds, 1e-9):.3f} s a second")
+    return f"{done.name}: {'; '.join([*parts, *done.notes])}"
+
+
+def summary_of(found: SeparatedSet) -> str:
+    """The sum over all recordings."""
+    factor = found.real_time_factor
+    speed = "" if factor is None else f", real-time factor {factor:.3f}"
+    left_out = f", {len(found.failed)} left out" if found.failed else ""
+    return f"{len(found.files)} recordings, {found.audio_seconds:.1f} s{speed}{left_out}; {found.folder}/tracks.jsonl"
