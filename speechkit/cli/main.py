@@ -40,6 +40,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prepare": ("speechkit.cli.prepare:prepare", "Turn a public corpus as downloaded into manifests."),
     "manifest": ("speechkit.cli.manifest:app", "Check, count, split and convert manifests."),
     "score": ("speechkit.cli.score:score", "Error rates of recognisers side by side, with intervals and tests."),
+    "score-separation": (
+        "speechkit.cli.score_separation:score_separation",
+        "Scores of separated speakers, with intervals and tests.",
+    ),
     "lm": ("speechkit.cli.lm:app", "Build n-gram language models for decoding, and measure them."),
     "probe": ("speechkit.cli.probe:probe", "What frozen encoders make easy to read: one table."),
     "units": ("speechkit.cli.units:app", "Discrete units: train codebooks, assign, judge and shorten."),

@@ -256,15 +256,18 @@ def swap_window(sample_rate: int, window_seconds: float = SWAP_WINDOW_SECONDS) -
     return max(1, round(window_seconds * sample_rate))
 
 
-def window_order(references: Array, estimates: Array, margin_db: float = SWAP_MARGIN_DB) -> dict[int, int] | None:
+def window_order(
+    references: ArrayLike, estimates: ArrayLike, margin_db: float = SWAP_MARGIN_DB
+) -> dict[int, int] | None:
     """Track of each reference that sounds in a window; empty where no order is clear, None where fewer than two sound.
 
     Shapes: references (R, S), estimates (E, S).
     """
-    active = np.flatnonzero(~is_silent(references)).tolist()
+    true = np.asarray(references, np.float64)
+    active = np.flatnonzero(~is_silent(true)).tolist()
     if len(active) < 2:
         return None
-    return dict(zip(active, _decided(si_sdr_matrix(references[active], estimates), margin_db), strict=False))
+    return dict(zip(active, _decided(si_sdr_matrix(true[active], estimates), margin_db), strict=False))
 
 
 def swaps_of(windows: Sequence[dict[int, int] | None], window_seconds: float) -> Swaps:

@@ -157,8 +157,20 @@ def write_unit_png(path: Path | str, picture: UnitPicture) -> None:
         figure.savefig(temporary, format="png")
 
 
-def spectrogram(waveform: NDArray[np.floating[Any]], sample_rate: int) -> NDArray[np.uint8]:
-    """Loudness (ROWS, M) from 0, `DECIBELS` below the loudest, to 255; the highest frequency in the first row."""
+def spectrogram(
+    waveform: NDArray[np.floating[Any]], sample_rate: int, loudest: float | None = None
+) -> NDArray[np.uint8]:
+    """Loudness (ROWS, M) from 0, `DECIBELS` below the loudest, to 255; the highest frequency in the first row.
+
+    ``loudest`` is the level of 255, as `band_levels` has it; without it that of the sound itself.
+    """
+    decibels = band_levels(waveform, sample_rate)
+    shade = 1 + (decibels - (decibels.max() if loudest is None else loudest)) / DECIBELS
+    return np.asarray(np.round(255 * np.clip(shade, 0, 1)).T[::-1], np.uint8)
+
+
+def band_levels(waveform: NDArray[np.floating[Any]], sample_rate: int) -> NDArray[np.floating[Any]]:
+    """Power in decibels (M, ROWS), the lowest frequency first."""
     window = max(2 * ROWS, round(0.025 * sample_rate))
     hop = max(sample_rate // 200, -(-len(waveform) // MAX_COLUMNS))
     padded = np.pad(np.asarray(waveform, np.float32), (window // 2, window // 2 + hop))
@@ -166,9 +178,7 @@ def spectrogram(waveform: NDArray[np.floating[Any]], sample_rate: int) -> NDArra
     power = np.abs(np.fft.rfft(frames * np.hanning(window).astype(np.float32), axis=1)) ** 2
     edges = np.linspace(0, power.shape[1], ROWS + 1).astype(int)
     bands = np.maximum.reduceat(power, edges[:-1], axis=1)
-    decibels = 10 * np.log10(np.maximum(bands, 1e-12))
-    shade = 1 + (decibels - decibels.max()) / DECIBELS
-    return np.asarray(np.round(255 * np.clip(shade, 0, 1)).T[::-1], np.uint8)
+    return np.asarray(10 * np.log10(np.maximum(bands, 1e-12)))
 
 
 def grey_png(image: NDArray[np.uint8]) -> bytes:

@@ -1,0 +1,187 @@
+"""`speechkit score-separation`: how well separators took mixtures apart."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from speechkit.metrics.separation_comparison import Heard, SeparationScores
+    from speechkit.metrics.separation_items import Items
+
+EXAMPLES = """
+SI-SDR and its improvement over the mixture for one or more separators, with the best order of tracks, intervals and
+paired differences; SDR, STOI and PESQ where their libraries are installed; with --asr, word errors and leaked words.
+
+REF and EST are manifests (REF with its sources, EST as speechkit separate writes it) or folders: NAME_mix.wav with
+NAME_source1.wav and NAME_source2.wav; mix_clean, s1 and s2 as in LibriMix; or a folder for each mixture. Estimates may
+lie beside their sources as NAME_source1hat.wav.
+
+A mixture that cannot be scored under one system is left out for all, listed, and the command ends with 2.
+
+Examples:
+
+  speechkit score-separation libri2mix-8k separated
+
+  speechkit score-separation test.jsonl ours=separated/tracks.jsonl theirs=published --out scores --by speaker
+
+  speechkit score-separation Libri2Mix/wav8k/min/test/mix_clean est --measures sdr,stoi --json
+
+  speechkit score-separation test.jsonl separated --asr embedded --out scores
+"""
+
+
+def score_separation(
+    reference: Annotated[Path, typer.Argument(metavar="REF", help="Mixtures with their sources: manifest or folder.")],
+    estimates: Annotated[list[str], typer.Argument(metavar="EST...", help="Tracks: PATH or NAME=PATH.")],
+    measures: Annotated[
+        str | None,
+        typer.Option(help="Beside SI-SDR: sdr, stoi, pesq, with commas, or none. By default those that are installed."),
+    ] = None,
+    by: Annotated[
+        Literal["mixture", "speaker"], typer.Option(help="What is drawn for intervals and p-values.")
+    ] = "mixture",
+    tolerance: Annotated[float, typer.Option(help="Seconds by which a track may be longer or shorter.", min=0.0)] = 0.0,
+    asr: Annotated[
+        str | None, typer.Option(help="A recogniser of tracks: embedded, a CTC checkpoint, faster-whisper:MODEL.")
+    ] = None,
+    normalizer: Annotated[str, typer.Option(help="Normaliser of recognised and written words.")] = "simple",
+    lang: Annotated[str, typer.Option(help="Language of the recogniser.")] = "en",
+    device: Annotated[str, typer.Option(help="Of the recogniser: auto, cpu, cuda, ...")] = "auto",
+    confidence: Annotated[float, typer.Option(help="Share that the interval covers.")] = 0.95,
+    resamples: Annotated[int, typer.Option(help="Bootstrap draws.", min=1)] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder for scores.json, .md, .tex and .csv, items.csv and report.html.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="The heading of the page.")] = None,
+    max_megabytes: Annotated[float, typer.Option(help="The page's size, about.", min=1.0)] = 8.0,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score each EST against REF."""
+    import msgspec
+
+    from speechkit.errors import UserError
+    from speechkit.metrics.separated_tracks import read_estimates, read_references
+    from speechkit.metrics.separation_comparison import compare_separation
+    from speechkit.metrics.separation_items import score_items
+    from speechkit.metrics.sides import name_systems
+    from speechkit.metrics.signal_quality import known_measures
+
+    asked = None if measures is None else [name for name in measures.replace("none", "").split(",") if name]
+    chosen, absent = known_measures(asked)
+    references, unusable = read_references(reference)
+    systems = {name: read_estimates(path) for name, path in name_systems(estimates).items()}
+    items = score_items(
+        references,
+        systems,
+        measures=chosen,
+        tolerance_seconds=tolerance,
+        left_out=unusable,
+        progress=_show("scored") if sys.stderr.isatty() else None,
+    )
+    heard = None if asr is None else _recognised(items, systems, asr, lang, device, normalizer)
+    scores = compare_separation(items, by=by, heard=heard, confidence=confidence, resamples=resamples, seed=seed)
+    scores = msgspec.structs.replace(scores, notes=[*scores.notes, *absent])
+    if out is not None:
+        _write(out, scores, items, systems, title, max_megabytes)
+    if json:
+        typer.echo(msgspec.json.encode(scores).decode())
+    else:
+        _print(scores, out)
+    if scores.left_out:
+        first = scores.left_out[0]
+        lost = len({each.id for each in scores.left_out})
+        total = scores.mixtures + lost
+        raise UserError(f"{lost:,} of {total:,} mixtures were left out; the first: {first.id}: {first.reason}")
+
+
+score_separation.__doc__ = EXAMPLES
+
+
+def _recognised(
+    items: Items, systems: dict[str, dict[str, list[str]]], name: str, lang: str, device: str, normalizer: str
+) -> Heard:
+    """The texts of all mixtures, sources and tracks that are scored."""
+    from speechkit.asr import load_recognizer
+    from speechkit.errors import UserError
+    from speechkit.metrics.separated_tracks import tracks_of
+    from speechkit.metrics.separation_comparison import Heard
+    from speechkit.text import get_normalizer
+
+    get_normalizer(normalizer)  # a wrong name before the work, not after
+    without = [r.id for r in items.references if r.texts is None]
+    if without:
+        raise UserError(f"{without[0]}: its sources have no texts; give texts in custom.mixture, or leave --asr out")
+    recognizer = load_recognizer(name, lang=lang, device=device)
+
+    def text(path: str, speech: list[tuple[int, int]] | None = None) -> str:
+        return recognizer.recognize(path, speech).text
+
+    mixtures: dict[str, str] = {}
+    sources: dict[str, list[str]] = {}
+    tracks: dict[str, dict[str, list[str]]] = {system: {} for system in systems}
+    show = _show("recognised") if sys.stderr.isatty() else None
+    for done, reference in enumerate(items.references):
+        row = reference.mixture
+        span = [(round(row.offset * 16_000), round((row.offset + row.duration) * 16_000))]
+        whole = None if not row.offset_samples else span
+        mixtures[reference.id] = text(row.audio_filepath, whole)
+        sources[reference.id] = [text(path, whole) for path in reference.sources]
+        for system, estimates in systems.items():
+            tracks[system][reference.id] = [text(path) for path in tracks_of(estimates, reference.id) or []]
+        if show:
+            show(done + 1, len(items.references))
+    return Heard(mixtures, sources, tracks, normalizer)
+
+
+def _write(
+    out: Path,
+    scores: SeparationScores,
+    items: Items,
+    systems: dict[str, dict[str, list[str]]],
+    title: str | None,
+    max_megabytes: float,
+) -> None:
+    from speechkit.io.atomic import write_json, write_text
+    from speechkit.report.separation_page import render_separation_page
+    from speechkit.report.separation_tables import items_table, tables_as
+
+    write_json(out / "scores.json", scores)
+    write_text(out / "scores.md", tables_as(scores, "md"))
+    write_text(out / "scores.tex", tables_as(scores, "tex"))
+    write_text(out / "scores.csv", tables_as(scores, "csv"))
+    write_text(out / "items.csv", items_table(scores).csv())
+    render_separation_page(
+        out / "report.html", scores, items.references, systems, title=title, max_megabytes=max_megabytes
+    )
+
+
+def _print(scores: SeparationScores, out: Path | None) -> None:
+    from rich.console import Console
+
+    from speechkit.report.separation_tables import all_tables, sentence
+
+    console = Console(width=max(120, Console().width), highlight=False)
+    for table in all_tables(scores, brief=True):
+        typer.echo(table.caption)
+        console.print(table.rich(dash=" to "))
+        typer.echo()
+    typer.echo(sentence(scores))
+    for note in scores.notes:
+        typer.echo(f"note: {note}")
+    if out is not None:
+        page = out / "report.html"
+        typer.echo(f"{out / 'scores.json'}\n{page} ({page.stat().st_size / 1e6:.1f} MB)")
+
+
+def _show(what: str) -> Any:
+    def show(done: int, total: int) -> None:
+        print(
+            f"\r{done:,} of {total:,} mixtures {what}", end="\n" if done == total else "", file=sys.stderr, flush=True
+        )
+
+    return show

@@ -1,0 +1,322 @@
+"""Several separators on one set of mixtures: scores of every source, means with intervals, paired differences."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from speechkit.errors import UserError
+from speechkit.metrics.bootstrap import (
+    DEFAULT_RESAMPLES,
+    Interval,
+    bootstrap_ratio,
+    ratio,
+    resampled_sums,
+    sum_by_group,
+)
+from speechkit.metrics.separated_tracks import LeftOut
+from speechkit.metrics.separation_items import IMPROVEMENT, ItemResult, Items, SourceResult
+from speechkit.metrics.significance import PairedDifference, drawn_difference, holm
+from speechkit.metrics.speaker_leakage import TrackWords, track_words
+
+By = Literal["mixture", "speaker"]
+MIXTURE = "mixture"
+"""The name of the row that says what there was without separation."""
+
+
+class Mean(msgspec.Struct, frozen=True):
+    """A mean over ``count`` sources (or a rate over so many words) and its interval; None under two units."""
+
+    value: float
+    interval: Interval | None
+    count: int
+
+
+class SystemResult(msgspec.Struct, frozen=True):
+    """One system over the mixtures that all systems could be scored on.
+
+    Attributes:
+        name: of the system.
+        means: of each measure, over the sources of mixtures in which two or more speak.
+        worse: share of these sources whose SI-SDR is below that of the mixture.
+        missed: speakers that got no track.
+        leaked: mean level of the tracks of silent sources over their mixture, in dB.
+        lone: measures of the tracks of lone speakers, over mixtures in which one speaks.
+        swaps_per_minute: changes of the order of tracks, over mixtures of two windows and more.
+        misplaced: share of windows in another order than most of their mixture.
+        word_error_rate: of the tracks against what their speakers said.
+        leaked_words: words of other speakers that were recognised in tracks, over all words of other speakers.
+        items: every mixture.
+    """
+
+    name: str
+    means: dict[str, Mean]
+    worse: float | None
+    missed: int
+    leaked: Mean | None
+    lone: dict[str, Mean]
+    swaps_per_minute: float | None
+    misplaced: float | None
+    word_error_rate: Mean | None
+    leaked_words: Mean | None
+    items: list[ItemResult]
+
+
+class Baseline(msgspec.Struct, frozen=True):
+    """What there is without separation, and what the sources themselves allow."""
+
+    means: dict[str, Mean]
+    word_error_rate: Mean | None = None
+    leaked_words: Mean | None = None
+    clean_word_error_rate: Mean | None = None
+    clean_leaked_words: Mean | None = None
+
+
+class PairResult(msgspec.Struct, frozen=True):
+    """A measure of the first system less that of the second on the same sources; ``holm_p`` adjusts for all pairs."""
+
+    measure: str
+    first: str
+    second: str
+    difference: PairedDifference
+    holm_p: float
+    count: int
+
+
+class SeparationScores(msgspec.Struct, frozen=True):
+    """Everything that was scored and how."""
+
+    mixtures: int
+    seconds: float
+    lone: int
+    by: By
+    units: int
+    confidence: float
+    resamples: int
+    seed: int
+    measures: list[str]
+    baseline: Baseline
+    systems: list[SystemResult]
+    pairs: list[PairResult]
+    left_out: list[LeftOut]
+    notes: list[str]
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """Recognised texts: of each mixture by its id, of its sources, and of each system's tracks."""
+
+    mixtures: dict[str, str]
+    sources: dict[str, list[str]]
+    tracks: dict[str, dict[str, list[str]]]
+    normalizer: str = "simple"
+
+
+def compare_separation(
+    items: Items,
+    *,
+    by: By = "mixture",
+    heard: Heard | None = None,
+    confidence: float = 0.95,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> SeparationScores:
+    """Means with intervals of every system and the paired bootstrap of every two.
+
+    Args:
+        items: as `score_items` gives them.
+        by: what is drawn: mixtures, or the speakers of sources, since sources of one speaker resemble one another.
+        heard: recognised texts, for word errors and leaked words; the references need texts then.
+        confidence: share that intervals cover.
+        resamples: bootstrap draws.
+        seed: of the draws; the same draws for all systems.
+
+    Raises:
+        UserError: if speakers are to be drawn and a source has none, or a text is missing.
+    """
+    means = _Means(by, confidence, resamples, seed)
+    notes = list(items.notes)
+    words = None if heard is None else _words(items, heard)
+    systems = [
+        _system(name, results if words is None else _with_words(results, words[name]), means)
+        for name, results in items.systems.items()
+    ]
+    first = next(iter(items.systems.values()))
+    overlapped = [item for item in first if not item.lone]
+    measures = list(dict.fromkeys(name for item in first for source in item.sources for name in source.values))
+    units = len({group for item in overlapped or first for group in means.groups(item)})
+    baseline = Baseline({name: m for name in measures if (m := means.before(overlapped, name)) is not None})
+    if words is not None:
+        unseparated = _with_words(first, words[MIXTURE])
+        clean = _with_words(first, words[""])
+        baseline = Baseline(
+            baseline.means,
+            means.errors(unseparated),
+            means.leaks(unseparated),
+            means.errors(clean),
+            means.leaks(clean),
+        )
+    return SeparationScores(
+        mixtures=len(first),
+        seconds=sum(item.seconds for item in first),
+        lone=len(first) - len(overlapped),
+        by=by,
+        units=units,
+        confidence=confidence,
+        resamples=resamples,
+        seed=seed,
+        measures=measures,
+        baseline=baseline,
+        systems=systems,
+        pairs=_pairs(systems, measures, means),
+        left_out=items.left_out,
+        notes=notes,
+    )
+
+
+def _system(name: str, items: list[ItemResult], means: _Means) -> SystemResult:
+    overlapped, lone = [i for i in items if not i.lone], [i for i in items if i.lone]
+    sources = [source for item in overlapped for source in item.sources if source.values]
+    swaps = [item.swaps for item in items if item.swaps is not None]
+    minutes, windows = sum(s.minutes for s in swaps), sum(s.windows for s in swaps)
+    measures = list(dict.fromkeys(name for item in items for source in item.sources for name in source.values))
+    return SystemResult(
+        name=name,
+        means={m: mean for m in measures if (mean := means.of(overlapped, m)) is not None},
+        worse=sum(s.values[IMPROVEMENT] < 0 for s in sources) / len(sources) if sources else None,
+        missed=sum(s.track is None and bool(s.values) for item in items for s in item.sources),
+        leaked=means.mean([(item, s, s.leaked_db) for item in items for s in item.sources if s.leaked_db is not None]),
+        lone={m: mean for m in measures if (mean := means.of(lone, m)) is not None},
+        swaps_per_minute=sum(s.swaps for s in swaps) / minutes if minutes else None,
+        misplaced=sum(s.misplaced * s.windows for s in swaps) / windows if windows else None,
+        word_error_rate=means.errors(items),
+        leaked_words=means.leaks(items),
+        items=items,
+    )
+
+
+class _Means:
+    """Means and rates with the intervals of one way to draw."""
+
+    def __init__(self, by: By, confidence: float, resamples: int, seed: int) -> None:
+        self.by, self.confidence, self.resamples, self.seed = by, confidence, resamples, seed
+
+    def group(self, item: ItemResult, source: SourceResult) -> str:
+        if self.by == "mixture":
+            return item.id
+        if source.speaker is None:
+            raise UserError(f"{item.id}: a source has no speaker; give every source one, or draw mixtures")
+        return source.speaker
+
+    def groups(self, item: ItemResult) -> list[str]:
+        return [self.group(item, source) for source in item.sources if source.values]
+
+    def ratio(
+        self, rows: Sequence[tuple[ItemResult, SourceResult, float, float]], count: int | None = None
+    ) -> Mean | None:
+        """Sum of the third over the sum of the fourth."""
+        below = sum(row[3] for row in rows)
+        if not rows or not below:
+            return None
+        groups = [self.group(item, source) for item, source, _, _ in rows]
+        interval = None
+        if len(set(groups)) > 1:
+            interval = bootstrap_ratio(
+                [row[2] for row in rows],
+                [row[3] for row in rows],
+                groups=groups,
+                confidence=self.confidence,
+                resamples=self.resamples,
+                seed=self.seed,
+            )
+        return Mean(float(sum(row[2] for row in rows) / below), interval, len(rows) if count is None else count)
+
+    def mean(self, rows: Sequence[tuple[ItemResult, SourceResult, float]]) -> Mean | None:
+        return self.ratio([(item, source, value, 1.0) for item, source, value in rows])
+
+    def of(self, items: Sequence[ItemResult], name: str) -> Mean | None:
+        return self.mean([(i, s, s.values[name]) for i in items for s in i.sources if name in s.values])
+
+    def before(self, items: Sequence[ItemResult], name: str) -> Mean | None:
+        return self.mean([(i, s, s.before[name]) for i in items for s in i.sources if name in s.before])
+
+    def errors(self, items: Sequence[ItemResult]) -> Mean | None:
+        known = [(i, s, s.words.counts) for i in items for s in i.sources if s.words is not None]
+        rows = [(i, s, float(c.errors), float(c.reference_tokens)) for i, s, c in known]
+        return self.ratio(rows, sum(c.reference_tokens for _, _, c in known))
+
+    def leaks(self, items: Sequence[ItemResult]) -> Mean | None:
+        known = [(i, s, s.words) for i in items for s in i.sources if s.words is not None]
+        return self.ratio(
+            [(i, s, float(w.leaked), float(w.others)) for i, s, w in known], sum(w.others for _, _, w in known)
+        )
+
+
+def _pairs(systems: Sequence[SystemResult], measures: Sequence[str], means: _Means) -> list[PairResult]:
+    found: list[PairResult] = []
+    for name in measures:
+        if name.endswith("_improvement"):
+            continue  # the difference of two improvements is that of the measures themselves
+        tests = []
+        for one, two in itertools.combinations(systems, 2):
+            both = [
+                (item, source, source.values[name], other.values[name])
+                for item, beside in zip(one.items, two.items, strict=True)
+                for source, other in zip(item.sources, beside.sources, strict=False)
+                if not item.lone and name in source.values and name in other.values
+            ]
+            groups = [means.group(item, source) for item, source, _, _ in both]
+            if len(set(groups)) < 2:
+                continue
+            table = sum_by_group(np.array([[first, second, 1.0] for _, _, first, second in both]), groups)
+            sums, units = resampled_sums(table, resamples=means.resamples, seed=means.seed)
+            drawn = ratio(sums[:, 0], sums[:, 2]) - ratio(sums[:, 1], sums[:, 2])
+            total = table.sum(axis=0)
+            observed = float((total[0] - total[1]) / total[2])
+            difference = drawn_difference(observed, drawn, means.confidence, units)
+            tests.append((one.name, two.name, difference, len(both)))
+        adjusted = holm([difference.p_value for _, _, difference, _ in tests])
+        found += [PairResult(name, a, b, d, p, n) for (a, b, d, n), p in zip(tests, adjusted, strict=True)]
+    return found
+
+
+def _words(items: Items, heard: Heard) -> dict[str, list[list[TrackWords | None]]]:
+    """Words of every source by system, item by item; "" is the source itself."""
+    found: dict[str, list[list[TrackWords | None]]] = {MIXTURE: [], "": [], **{name: [] for name in items.systems}}
+    for place, reference in enumerate(items.references):
+        texts = reference.texts
+        if texts is None or len(texts) != len(reference.sources):
+            raise UserError(
+                f"{reference.id}: its sources have no texts; give texts in custom.mixture, or leave --asr out"
+            )
+        for name, results in found.items():
+            tracks: Sequence[int | None]
+            if name in items.systems:
+                scored = items.systems[name][place].sources[: len(texts)]
+                recognised = heard.tracks[name][reference.id]
+                tracks = [source.track for source in scored]
+            else:
+                recognised = [heard.mixtures[reference.id]] * len(texts) if name else heard.sources[reference.id]
+                tracks = range(len(texts))
+            row: list[TrackWords | None] = []
+            for number, track in enumerate(tracks):
+                others = [text for other, text in enumerate(texts) if other != number]
+                # A speaker without a track is in the mixture only, and nothing of him is recognised apart.
+                said = "" if track is None else recognised[track]
+                row.append(track_words(texts[number], others, said, heard.normalizer))
+            results.append(row)
+    return found
+
+
+def _with_words(items: Sequence[ItemResult], words: Sequence[Sequence[TrackWords | None]]) -> list[ItemResult]:
+    replaced = []
+    for item, row in zip(items, words, strict=True):
+        padded = [*row, *[None] * len(item.sources)]
+        sources = [
+            msgspec.structs.replace(source, words=found) for source, found in zip(item.sources, padded, strict=False)
+        ]
+        replaced.append(msgspec.structs.replace(item, sources=sources))
+    return replaced
