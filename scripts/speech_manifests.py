@@ -1,15 +1,17 @@
-"""Manifests of all recordings in some folders; no text is needed.
+r"""Manifests of all recordings in some folders; no text is needed.
 
     python scripts/speech_manifests.py FOLDER … --out DIR --held-out GLOB …
 
 OUT receives ``train.jsonl`` and ``dev.jsonl``, the files whose path matches a ``--held-out`` pattern. Long recordings
-are listed in pieces of at most a minute, which training crops further.
+are listed in pieces of at most a minute, which training crops further. ``--speaker`` finds the speaker's name in the
+path, as in LibriSpeech's: ``--speaker '(\d+)-\d+-\d+'``.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +23,7 @@ SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus"}
 PIECE_SECONDS = 60
 
 
-def pieces(folder: Path, out: Path) -> Iterator[tuple[Path, Utterance]]:
+def pieces(folder: Path, out: Path, speaker: re.Pattern[str] | None = None) -> Iterator[tuple[Path, Utterance]]:
     """Every recording below a folder with its rows, in order of path; ids are paths, so that they are unique."""
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() not in SUFFIXES:
@@ -31,6 +33,7 @@ def pieces(folder: Path, out: Path) -> Iterator[tuple[Path, Utterance]]:
         except AudioError as error:
             print(f"left out: {error}")
             continue
+        found = speaker.search(path.relative_to(folder).as_posix()) if speaker else None
         step = PIECE_SECONDS * info.sample_rate
         name = path.relative_to(folder).with_suffix("").as_posix().replace("/", "-").replace(" ", "_")
         for number, begin in enumerate(range(0, info.num_samples, step)):
@@ -42,6 +45,7 @@ def pieces(folder: Path, out: Path) -> Iterator[tuple[Path, Utterance]]:
                     offset_samples=begin,
                     num_samples=min(step, info.num_samples - begin),
                     sample_rate=info.sample_rate,
+                    speaker=found[1] if found else None,
                 ),
             )
 
@@ -54,14 +58,17 @@ def main() -> int:
     parser.add_argument(
         "--held-out", nargs="*", action="extend", default=[], help="patterns of whole paths, as */dev-clean/84/*/*"
     )
+    parser.add_argument("--speaker", type=re.compile, help="pattern whose first group, in a path, is the speaker")
     arguments = parser.parse_args()
+    if arguments.speaker is not None and not arguments.speaker.groups:
+        parser.error(f"--speaker {arguments.speaker.pattern!r} has no group; put the speaker's part in brackets")
     out = arguments.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     train: list[Utterance] = []
     dev: list[Utterance] = []
     for folder in arguments.folders:
         before = sum(row.duration for row in train)
-        for path, row in pieces(folder.resolve(), out):
+        for path, row in pieces(folder.resolve(), out, arguments.speaker):
             (dev if any(path.match(pattern) for pattern in arguments.held_out) else train).append(row)
         print(f"{folder}: {(sum(row.duration for row in train) - before) / 3600:.2f} h")
     write_manifest(out / "train.jsonl", train)

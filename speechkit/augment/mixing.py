@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from speechkit.augment.waveforms import AugmentConfig, augment_waveform, is_silent
-from speechkit.data.audio import read_waveform
+from speechkit.data.audio import WAVEFORM_RATE, read_waveform
 from speechkit.data.manifest import read_manifest
 from speechkit.errors import AudioError, ConfigError, UserError
 from speechkit.io.arrays import Float
@@ -75,8 +75,8 @@ def mix(
     return heard
 
 
-def recorded_noises(manifest: Path) -> list[Float]:
-    """The recordings of a manifest of noise, at most a minute of each, at 16 kHz.
+def recorded_noises(manifest: Path, sample_rate: int = WAVEFORM_RATE) -> list[Float]:
+    """The recordings of a manifest of noise, at most a minute of each, at a sample rate.
 
     Raises:
         UserError: if the manifest is empty.
@@ -84,7 +84,7 @@ def recorded_noises(manifest: Path) -> list[Float]:
     """
     noises = []
     for row in read_manifest(manifest):
-        noise = read_waveform(row, manifest, num_samples=60 * row.sample_rate)
+        noise = read_waveform(row, manifest, num_samples=60 * row.sample_rate, sample_rate=sample_rate)
         if is_silent(noise):
             raise AudioError(
                 f"{manifest}: {row.id!r} is silent or not finite, and would change nothing as noise; take it out"

@@ -140,19 +140,19 @@ def telephone(waveform: Float, band: tuple[float, float]) -> Float:
     return np.pad(wide[: len(waveform)], (0, max(0, len(waveform) - len(wide))))
 
 
-def made_noise(samples: int, generator: np.random.Generator) -> Float:
+def made_noise(samples: int, generator: np.random.Generator, sample_rate: int = SAMPLE_RATE) -> Float:
     """Noise whose spectrum falls with a drawn power of frequency, with humps, and whose loudness wanders.
 
     Recorded noise falls between not at all (hissing) and with the cube of frequency in power (rumbling); no two have
     the same humps, and few stay as loud as they are for a second.
     """
-    frequencies = np.maximum(np.fft.rfftfreq(samples, 1 / SAMPLE_RATE), NOISE_LOWEST)
+    frequencies = np.maximum(np.fft.rfftfreq(samples, 1 / sample_rate), NOISE_LOWEST)
     slope = generator.uniform(0.0, 1.5)  # of amplitude: 0 is white, 1/2 pink, 1 brown
     octaves = np.log2(frequencies / NOISE_LOWEST)
     humps = np.interp(octaves, np.arange(NOISE_OCTAVES + 1), generator.uniform(-10, 10, NOISE_OCTAVES + 1))
     lines = generator.standard_normal(len(frequencies)) + 1j * generator.standard_normal(len(frequencies))
     noise = np.fft.irfft(lines * 10 ** (humps / 20) / frequencies**slope, samples)
-    knots = max(2, round(samples / SAMPLE_RATE * generator.uniform(1.0, 6.0)) + 1)
+    knots = max(2, round(samples / sample_rate * generator.uniform(1.0, 6.0)) + 1)
     decibels = np.interp(np.linspace(0, knots - 1, samples), np.arange(knots), generator.uniform(-10, 10, knots))
     return np.asarray(noise * 10 ** (decibels / 20), np.float32)
 

@@ -41,16 +41,28 @@ class RoomConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def draw_response(generator: np.random.Generator, config: RoomConfig, sample_rate: int = 16_000) -> Float:
     """The response of a room with a speaker and a microphone drawn in it; it begins with the direct sound."""
+    return draw_responses(generator, config, 1, sample_rate)[0]
+
+
+def draw_responses(
+    generator: np.random.Generator, config: RoomConfig, speakers: int, sample_rate: int = 16_000
+) -> list[Float]:
+    """The responses of one room to speakers at several places of it, with one microphone.
+
+    Each begins with the direct sound and has unit energy: how far off a speaker stands changes the reverberation alone.
+    """
+    from scipy.signal import butter, sosfilt
+
     sides = np.array([generator.uniform(*config.length), generator.uniform(*config.width), 0.0])
     sides[2] = generator.uniform(*config.height)
     seconds = generator.uniform(*config.reverberation)
-    places = generator.uniform(WALL_DISTANCE, sides - WALL_DISTANCE, (2, 3))
-    from scipy.signal import butter, sosfilt
-
-    response = image_response(sides, places[0], places[1], seconds, sample_rate)
+    places = generator.uniform(WALL_DISTANCE, sides - WALL_DISTANCE, (speakers + 1, 3))
     # Pressures of one sign add up at the lowest frequencies as they do in no room; Allen and Berkley filter them too.
-    filtered = sosfilt(butter(2, LOWEST_HERTZ, "highpass", fs=sample_rate, output="sos"), response)
-    return np.asarray(filtered, np.float32)
+    highpass = butter(2, LOWEST_HERTZ, "highpass", fs=sample_rate, output="sos")
+    return [
+        np.asarray(sosfilt(highpass, image_response(sides, place, places[-1], seconds, sample_rate)), np.float32)
+        for place in places[:-1]
+    ]
 
 
 def wall_reflection(sides: Vector, seconds: float) -> float:

@@ -52,12 +52,17 @@ def room_response(generator: np.random.Generator, sample_rate: int = 16_000) -> 
     return np.asarray(response / np.sqrt(np.sum(response**2)), np.float32)
 
 
-def add_noise(waveform: Float, noise: Float, snr_db: float) -> Float:
-    """Mix noise, repeated to the waveform's length, at a signal-to-noise ratio in decibels."""
+def fit_noise(waveform: Float, noise: Float, snr_db: float) -> Float:
+    """Noise, repeated to the waveform's length, as loud as a signal-to-noise ratio in decibels asks."""
     fitted = np.resize(noise, len(waveform))
     power, noise_power = float(np.mean(waveform**2)), float(np.mean(fitted**2))
     scale = np.sqrt(power / max(noise_power, 1e-12)) * 10 ** (-snr_db / 20)
-    return np.asarray(waveform + np.float32(scale) * fitted, np.float32)
+    return np.asarray(np.float32(scale) * fitted, np.float32)
+
+
+def add_noise(waveform: Float, noise: Float, snr_db: float) -> Float:
+    """Mix noise, repeated to the waveform's length, at a signal-to-noise ratio in decibels."""
+    return np.asarray(waveform + fit_noise(waveform, noise, snr_db), np.float32)
 
 
 def is_silent(noise: NDArray[np.floating[Any]]) -> bool:

@@ -1,0 +1,160 @@
+"""Mix speakers and train a separator on them: the stages, and the third with its settings before it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from speechkit.augment.speakers import SpeakerMixing
+from speechkit.data.records import Utterance
+from speechkit.errors import UserError
+from speechkit.pipeline import (
+    NEUTRAL,
+    SHARED,
+    Context,
+    Output,
+    Recipe,
+    Resources,
+    Stage,
+    external,
+    model,
+    stage,
+)
+from speechkit.separation.config import SeparationLoss
+from speechkit.training import TrainingConfig
+
+from .prepare import DROP_REASONS, MixturesConfig, Positive, PrepareConfig, mix, prepare
+
+if TYPE_CHECKING:
+    from speechkit.training import Objective
+
+# The audio of later stages is where the manifest of the first one says.
+SPEECH = external("speech_manifest", schema=Utterance, of="prepare")
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class TrainConfig(msgspec.Struct, frozen=True):
+    """The separator and its training.
+
+    Attributes:
+        separator: a configuration by name: ``mossformer2-tiny``, ``conv_tasnet-tiny`` …
+        start: a folder with a separator that training goes on from, instead of an untrained one.
+        mixing: how training mixtures are drawn; the separator has a track for each of ``mixing.counts``.
+        loss: what is minimised.
+        batch_size: mixtures of a batch.
+        noise_manifest: recordings to mix in; without it noise is made, where ``mixing.noise`` asks for some.
+        judged_mixtures: of the first ones of ``dev.jsonl``, to look how training goes and which weights are best.
+        memory_gigabytes: of decoded speech that is kept.
+        processes: of this machine that train together, 0: one for each GPU.
+        tensorboard: also write TensorBoard files (extra).
+        loop: how long and how.
+    """
+
+    sample_rate: Annotated[int, SHARED] = 8000
+    separator: str = "mossformer2-tiny"
+    start: str | None = None
+    mixing: SpeakerMixing = SpeakerMixing()
+    loss: SeparationLoss = SeparationLoss()
+    batch_size: Positive = 8
+    noise_manifest: str | None = None
+    judged_mixtures: Count = 60
+    memory_gigabytes: Annotated[float, NEUTRAL, msgspec.Meta(gt=0)] = 1.0
+    processes: Count = 1
+    tensorboard: Annotated[bool, NEUTRAL] = False
+    loop: TrainingConfig = TrainingConfig(average_decay=0.999)
+
+
+def start_digest(start: str) -> str:
+    """Digest of the separator that training goes on from."""
+    from speechkit.separation.model import separator_digest
+
+    return separator_digest(start)
+
+
+def train(context: Context) -> None:
+    """Train for as long as the configuration says; an interrupted run goes on from its checkpoint."""
+    from speechkit.training import train_stage
+
+    config = context.config
+    train_stage(context, objective, config.loop, processes=config.processes, tensorboard=config.tensorboard)
+
+
+def objective(context: Context) -> Objective:
+    """The separator on mixtures of the speakers who teach."""
+    from itertools import islice
+
+    from speechkit.augment.mixing import recorded_noises
+    from speechkit.augment.speakers import DynamicMixtures, ManifestCuts
+    from speechkit.separation.model import Separator, new_separator, separator_config
+    from speechkit.separation.training import read_judged, separation_training
+
+    config: TrainConfig = context.config
+    if config.start is not None:
+        network = Separator.from_pretrained(config.start)
+    else:
+        network = new_separator(
+            separator_config(config.separator, speakers=config.mixing.tracks, sample_rate=config.sample_rate)
+        )
+    if (network.speakers, network.sample_rate) != (config.mixing.tracks, config.sample_rate):
+        raise UserError(
+            f"{config.start}: has {network.speakers} tracks at {network.sample_rate} Hz, and {config.mixing.tracks} at "
+            f"{config.sample_rate} Hz are asked for; change train.mixing.counts or sample_rate"
+        )
+    noises = recorded_noises(context.inputs["noise_manifest"], config.sample_rate) if config.noise_manifest else []
+    memory = int(config.memory_gigabytes * 2**30)
+    cuts = ManifestCuts(list(context.read("train")), context.inputs["speech_manifest"], config.sample_rate, memory)
+    rows = list(islice(context.read("dev"), config.judged_mixtures))
+    return separation_training(
+        network,
+        DynamicMixtures(cuts, config.mixing, config.batch_size, config.loop.seed, noises),
+        config.loss,
+        read_judged(rows, context.inputs["dev"], config.sample_rate),
+    )
+
+
+recipe = Recipe(
+    "mossformer2",
+    (
+        Stage(
+            number=1,
+            name="prepare",
+            run=prepare,
+            inputs=(external("speech_manifest", schema=Utterance),),
+            outputs=tuple(
+                Output(f"{part}.jsonl", schema=Utterance, min_records=1) for part in ("train", "dev", "test")
+            ),
+            config=PrepareConfig,
+            drop_reasons=DROP_REASONS,
+        ),
+        Stage(
+            number=2,
+            name="mixtures",
+            run=mix,
+            inputs=(stage("prepare", "dev.jsonl"), stage("prepare", "test.jsonl"), SPEECH),
+            outputs=(
+                Output("dev.jsonl", schema=Utterance),
+                Output("test.jsonl", schema=Utterance),
+                Output("dev"),
+                Output("test"),
+            ),
+            config=MixturesConfig,
+        ),
+        Stage(
+            number=3,
+            name="train",
+            run=train,
+            inputs=(
+                stage("prepare", "train.jsonl"),
+                stage("mixtures", "dev.jsonl"),
+                SPEECH,
+                external("noise_manifest", schema=Utterance),
+                model("start", digest=start_digest),
+            ),
+            outputs=(Output("model"), Output("metrics.jsonl")),
+            config=TrainConfig,
+            resources=Resources(cpus=2, gpus=1),
+        ),
+    ),
+    description="Separate the voices of two or three who speak at once, and measure how well.",
+)

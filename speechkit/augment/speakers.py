@@ -1,0 +1,428 @@
+"""Mixtures of speakers drawn anew for every batch, and their sources.
+
+Notation used for array shapes: N speakers, K tracks (most speakers of a mixture), S samples, B mixtures of a batch.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.augment.perturbations import made_noise, reverberate
+from speechkit.augment.rooms import RoomConfig, draw_responses
+from speechkit.augment.waveforms import change_speed, fit_noise, heard_stretch
+from speechkit.data.audio import read_waveform
+from speechkit.data.records import Utterance
+from speechkit.errors import ConfigError, UserError
+from speechkit.io.arrays import Float
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Range = tuple[float, float]
+LONGEST_KEPT_SECONDS = 60
+"""Cuts up to this length are decoded whole and kept; pieces of longer ones are read where they are."""
+FRAME_SECONDS = 0.02
+SPEECH_DB = -30.0
+"""Frames this far below the loudest one are a pause."""
+LEAST_SPEECH = 0.4
+"""Share of a piece that should be speech; others are drawn, so many times, before one with less is taken."""
+DRAWS = 5
+LEAST_POWER = 1e-10
+"""Of what rounds to nothing in 16 bits."""
+LEAST_PART = 0.25
+"""Of what turns share among them, the least part of one, against the mean of what is drawn."""
+FADE_SECONDS = 0.005
+PEAK = 0.99
+"""Where a mixture would be louder, it and its sources are made quieter together."""
+
+
+class SpeakerMixing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How mixtures are drawn; ranges evenly.
+
+    Attributes:
+        seconds: of a mixture; those of one batch are of one length.
+        counts: how often one, two, three … speak, in parts of their sum. Its length is the number of tracks.
+        together: share of the mixtures in which all speak from begin to end.
+        overlap: in the others one begins after the other, and neighbours overlap by this share of the mixture. Below 0
+            it is a pause between them.
+        level_db: of the loudest speaker's speech (RMS) against full scale.
+        ratio_db: by how much the others are quieter than the loudest.
+        speed: share of the speakers that speak faster or slower, pitch and all, by ``speed_range``.
+        room: share of the mixtures in a simulated room, each speaker at another place of it; what is to be found then
+            is the speech with its reverberation.
+        rooms: what they are like.
+        noise: share of the mixtures with noise, of a recording or made.
+        noise_db: of the speech over it.
+    """
+
+    seconds: Range = (2.0, 2.0)
+    counts: Annotated[tuple[float, ...], msgspec.Meta(min_length=1)] = (0.1, 0.9)
+    together: Share = 0.6
+    overlap: Range = (-0.1, 0.8)
+    level_db: Range = (-33.0, -20.0)
+    ratio_db: Range = (0.0, 5.0)
+    speed: Share = 0.5
+    speed_range: Range = (0.9, 1.1)
+    room: Share = 0.0
+    rooms: RoomConfig = RoomConfig()
+    noise: Share = 0.0
+    noise_db: Range = (10.0, 30.0)
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name} is {getattr(self, name)}: the first must not be above the second"
+            for name in ("seconds", "overlap", "level_db", "ratio_db", "speed_range", "noise_db")
+            if getattr(self, name)[0] > getattr(self, name)[1]
+        ]
+        if self.seconds[0] < 0.1:
+            wrong.append(f"seconds is {self.seconds}: give at least 0.1")
+        if not -0.9 <= self.overlap[0] <= self.overlap[1] <= 1:
+            wrong.append(f"overlap is {self.overlap}: shares of the mixture lie between -0.9 and 1")
+        if not 0.25 <= self.speed_range[0] <= self.speed_range[1] <= 4:
+            wrong.append(f"speed_range is {self.speed_range}: factors lie between 0.25 and 4")
+        if min(self.counts) < 0 or not sum(self.counts) > 0:
+            wrong.append(f"counts is {self.counts}: parts are not negative, and one is above 0")
+        if self.ratio_db[0] < 0:
+            wrong.append(f"ratio_db is {self.ratio_db}: the loudest has no louder one beside it; begin at 0")
+        if wrong:
+            raise ConfigError("; ".join(wrong))
+
+    @property
+    def tracks(self) -> int:
+        """K."""
+        return len(self.counts)
+
+
+class Turn(NamedTuple):
+    """What a speaker contributes: samples ``begin`` to ``end`` of the mixture, from which cuts, times which gain."""
+
+    speaker: str
+    cuts: tuple[str, ...]
+    begin: int
+    end: int
+    gain: float
+
+
+@dataclass(frozen=True)
+class MixedSpeech:
+    """A mixture that is, to the last bit, ``sources.sum(0) + noise``.
+
+    Attributes:
+        mixture: (S,).
+        sources: (K, S); tracks beyond the speakers are zero.
+        noise: (S,).
+        turns: N, in the order of the sources.
+    """
+
+    mixture: Float
+    sources: Float
+    noise: Float
+    turns: tuple[Turn, ...]
+
+    @property
+    def overlap(self) -> float:
+        """Share of the mixture in which two or more have their turn."""
+        active = np.zeros(len(self.mixture), np.int64)
+        for turn in self.turns:
+            active[turn.begin : turn.end] += 1
+        return float(np.mean(active >= 2))
+
+
+class Cuts(Protocol):
+    """Single-speaker recordings."""
+
+    sample_rate: int
+    speakers: Sequence[str]
+
+    def choose(self, speaker: int, generator: np.random.Generator) -> int:
+        """One of a speaker's cuts."""
+
+    def samples(self, cut: int) -> int:
+        """Its length."""
+
+    def piece(self, cut: int, begin: int, samples: int) -> Float:
+        """Some of its samples."""
+
+    def name(self, cut: int) -> str:
+        """Its id."""
+
+
+class ManifestCuts:
+    """The cuts of a manifest by speaker, at one sample rate; what was read is kept in memory up to a limit.
+
+    Args:
+        rows: of the manifest; each needs a speaker.
+        manifest: to which audio paths are relative.
+        sample_rate: in hertz.
+        memory_bytes: kept.
+
+    Raises:
+        UserError: if there is no row, or one names no speaker.
+    """
+
+    def __init__(self, rows: Sequence[Utterance], manifest: Path, sample_rate: int, memory_bytes: int = 1 << 30):
+        by_speaker: dict[str, list[int]] = {}
+        for index, row in enumerate(rows):
+            if not row.speaker:
+                raise UserError(f"{manifest}: {row.id!r} names no speaker; mixtures are of speakers that differ")
+            by_speaker.setdefault(row.speaker, []).append(index)
+        if not rows:
+            raise UserError(f"{manifest}: holds no recording; give some of single speakers")
+        self.sample_rate = sample_rate
+        self.speakers: Sequence[str] = sorted(by_speaker)
+        self._rows, self._manifest = rows, manifest
+        self._indices = [np.array(by_speaker[speaker]) for speaker in self.speakers]
+        # A speaker's cuts are drawn by their length, so that every second of speech is heard as often.
+        self._ends = [np.cumsum([self.samples(cut) for cut in indices]) for indices in self._indices]
+        self._kept: OrderedDict[int, Float] = OrderedDict()
+        self._free = memory_bytes
+
+    def choose(self, speaker: int, generator: np.random.Generator) -> int:
+        """One of a speaker's cuts, drawn by their lengths."""
+        ends = self._ends[speaker]
+        return int(self._indices[speaker][np.searchsorted(ends, generator.integers(ends[-1]), side="right")])
+
+    def samples(self, cut: int) -> int:
+        """Length at ``sample_rate``, at least 1."""
+        row = self._rows[cut]
+        return max(1, row.num_samples * self.sample_rate // row.sample_rate)
+
+    def name(self, cut: int) -> str:
+        """Id of a cut."""
+        return self._rows[cut].id
+
+    def piece(self, cut: int, begin: int, samples: int) -> Float:
+        """Samples ``begin`` to ``begin + samples`` of a cut, or to its end.
+
+        Raises:
+            AudioError: if it cannot be read.
+        """
+        row = self._rows[cut]
+        if row.duration > LONGEST_KEPT_SECONDS:
+            ratio = row.sample_rate / self.sample_rate
+            read = read_waveform(
+                row,
+                self._manifest,
+                begin=int(begin * ratio),
+                num_samples=int((samples + 1) * ratio) + 1,
+                sample_rate=self.sample_rate,
+            )
+            return read[:samples]
+        if cut in self._kept:
+            self._kept.move_to_end(cut)
+        else:
+            self._kept[cut] = read_waveform(row, self._manifest, sample_rate=self.sample_rate)
+            self._free -= self._kept[cut].nbytes
+            while self._free < 0 and len(self._kept) > 1:
+                self._free += self._kept.popitem(last=False)[1].nbytes
+        return self._kept[cut][begin : begin + samples]
+
+
+def draw_mixture(
+    cuts: Cuts,
+    config: SpeakerMixing,
+    generator: np.random.Generator,
+    *,
+    samples: int | None = None,
+    noises: Sequence[Float] = (),
+) -> MixedSpeech:
+    """A mixture of speakers who all differ; a function of the generator's state and of nothing else.
+
+    Args:
+        cuts: of more speakers than a mixture has.
+        config: what is drawn.
+        generator: moves on.
+        samples: S; drawn from ``config.seconds`` without it.
+        noises: recordings at the cuts' sample rate; without any, noise is made.
+
+    Raises:
+        UserError: if there are fewer speakers than a mixture may have.
+        AudioError: if a recording cannot be read.
+    """
+    rate = cuts.sample_rate
+    _enough_speakers(cuts, config)
+    if samples is None:
+        samples = round(rate * generator.uniform(*config.seconds))
+    shares = np.asarray(config.counts, np.float64)
+    count = 1 + int(generator.choice(len(shares), p=shares / shares.sum()))
+    speakers = generator.choice(len(cuts.speakers), count, replace=False)
+    spans = _spans(count, samples, config, generator)
+    responses: list[Float] = []
+    if generator.random() < config.room:
+        responses = draw_responses(generator, config.rooms, count, rate)
+    level = generator.uniform(*config.level_db)
+    quieter = generator.uniform(*config.ratio_db, count)
+    quieter[generator.integers(count)] = 0.0
+    sources = np.zeros((config.tracks, samples), np.float32)
+    turns = []
+    for number, (speaker, (begin, end)) in enumerate(zip(speakers, spans, strict=True)):
+        speech, names = _speech(cuts, int(speaker), end - begin, config, generator)
+        source = np.zeros(samples, np.float32)
+        source[begin:end] = speech
+        if responses:
+            source = reverberate(source, responses[number])
+        gain = np.float32(10 ** ((level - quieter[number]) / 20) / max(speech_level(speech, rate), 1e-5))
+        sources[number] = source * gain
+        turns.append(Turn(cuts.speakers[speaker], names, begin, end, float(gain)))
+    noise = np.zeros(samples, np.float32)
+    if generator.random() < config.noise:
+        noise = _noise(sources.sum(0), rate, config, generator, noises)
+    mixture = sources.sum(0) + noise
+    peak = float(np.abs(mixture).max())
+    if peak > PEAK:
+        quiet = np.float32(PEAK / peak)
+        sources, noise = sources * quiet, noise * quiet
+        mixture = sources.sum(0) + noise
+        turns = [turn._replace(gain=turn.gain * float(quiet)) for turn in turns]
+    return MixedSpeech(mixture, sources, noise, tuple(turns))
+
+
+class MixtureBatch(NamedTuple):
+    """Mixtures (B, S), their sources (B, K, S), of which those beyond a mixture's speakers are zero."""
+
+    mixtures: Float
+    sources: Float
+
+
+class DynamicMixtures:
+    """Endless batches of mixtures; batch ``number`` is the same on every machine and after every resume.
+
+    Args:
+        cuts: of single speakers.
+        config: what is drawn.
+        batch_size: B.
+        seed: everything random follows from it.
+        noises: recordings at the cuts' sample rate.
+
+    Raises:
+        UserError: if there are fewer speakers than a mixture may have.
+    """
+
+    def __init__(
+        self, cuts: Cuts, config: SpeakerMixing, batch_size: int, seed: int = 0, noises: Sequence[Float] = ()
+    ) -> None:
+        _enough_speakers(cuts, config)
+        self._cuts, self._config, self._size = cuts, config, batch_size
+        self._seed, self._noises = seed, noises
+
+    def __getitem__(self, number: int) -> MixtureBatch:
+        """Batch ``number``."""
+        seconds = np.random.default_rng([self._seed, number]).uniform(*self._config.seconds)
+        samples = round(self._cuts.sample_rate * seconds)
+        drawn = [
+            draw_mixture(
+                self._cuts,
+                self._config,
+                np.random.default_rng([self._seed, number, item]),
+                samples=samples,
+                noises=self._noises,
+            )
+            for item in range(self._size)
+        ]
+        return MixtureBatch(np.stack([one.mixture for one in drawn]), np.stack([one.sources for one in drawn]))
+
+
+def speech_level(waveform: Float, sample_rate: int) -> float:
+    """RMS of the frames of 20 ms that are no pause: within 30 dB of the loudest one."""
+    powers = _frame_powers(waveform, sample_rate)
+    return float(np.sqrt(powers[_speaking(powers)].mean()))
+
+
+def level_range(blocks: Iterable[Float], sample_rate: int) -> float | None:
+    """Decibels from the quiet frames of a recording, the lowest tenth, to its loud ones, the highest twentieth.
+
+    What it says of noise holds for speech with pauses; None where nothing was recorded.
+    """
+    powers = np.concatenate([np.zeros(0), *(_frame_powers(block, sample_rate) for block in blocks if len(block))])
+    quiet, loud = np.percentile(powers, [10, 95]) if len(powers) else (0.0, 0.0)
+    return float(10 * np.log10(loud / max(quiet, LEAST_POWER))) if loud > LEAST_POWER else None
+
+
+def _frame_powers(waveform: Float, sample_rate: int) -> NDArray[np.float64]:
+    size = max(1, min(len(waveform), round(FRAME_SECONDS * sample_rate)))
+    frames = waveform[: len(waveform) // size * size].reshape(-1, size)
+    return np.asarray(np.square(frames, dtype=np.float64).mean(1))
+
+
+def _speaking(powers: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray(powers >= powers.max() * 10 ** (SPEECH_DB / 10))
+
+
+def _enough_speakers(cuts: Cuts, config: SpeakerMixing) -> None:
+    most = 1 + max(index for index, share in enumerate(config.counts) if share)
+    if len(cuts.speakers) < most:
+        raise UserError(
+            f"{len(cuts.speakers)} speakers, and mixtures of {most} are asked for; give recordings of more speakers "
+            "or change counts"
+        )
+
+
+def _spans(count: int, samples: int, config: SpeakerMixing, generator: np.random.Generator) -> list[tuple[int, int]]:
+    """Begin and end of each speaker's turn; the first begins with the mixture and the last ends with it."""
+    together = generator.random() < config.together
+    share = generator.uniform(*config.overlap)
+    # No turn takes all that is to be shared.
+    parts = (generator.dirichlet(np.full(count, 2.0)) + LEAST_PART) / (1 + count * LEAST_PART)
+    if count == 1 or together:
+        return [(0, samples)] * count
+    shared = share * samples
+    # Every turn is as long as its overlap with a neighbour, and more by its part of what is left.
+    least = max(shared, 0.0)
+    lengths = least + parts * (samples + (count - 1) * shared - count * least)
+    begins = np.cumsum(lengths - shared) - (lengths - shared)
+    return [(round(begin), round(begin + length)) for begin, length in zip(begins, lengths, strict=True)]
+
+
+def _speech(
+    cuts: Cuts, speaker: int, samples: int, config: SpeakerMixing, generator: np.random.Generator
+) -> tuple[Float, tuple[str, ...]]:
+    """So many samples of a speaker, of one cut or several in a row, with short fades, and the cuts' ids."""
+    factor = generator.uniform(*config.speed_range) if generator.random() < config.speed else 1.0
+    needed = samples if factor == 1.0 else round(samples * factor) + 1
+    for _ in range(DRAWS):
+        pieces, names = _pieces(cuts, speaker, needed, generator)
+        powers = _frame_powers(pieces, cuts.sample_rate)
+        if powers.max() > 0 and _speaking(powers).mean() >= LEAST_SPEECH:
+            break
+    if factor != 1.0:
+        pieces = change_speed(pieces, factor)
+        pieces = np.pad(pieces[:samples], (0, max(0, samples - len(pieces))))
+    faded = pieces.astype(np.float32)
+    length = min(round(FADE_SECONDS * cuts.sample_rate), samples // 2)
+    if length:
+        ramp = np.linspace(0, 1, length, endpoint=False, dtype=np.float32)
+        faded[:length] *= ramp
+        faded[-length:] *= ramp[::-1]
+    return faded, names
+
+
+def _pieces(cuts: Cuts, speaker: int, needed: int, generator: np.random.Generator) -> tuple[Float, tuple[str, ...]]:
+    """A stretch of one cut where one is long enough, else whole cuts in a row."""
+    pieces: list[Float] = []
+    names: list[str] = []
+    left = needed
+    while left > 0:
+        cut = cuts.choose(speaker, generator)
+        begin = int(generator.integers(max(1, cuts.samples(cut) - left + 1)))
+        piece = cuts.piece(cut, begin, left)
+        pieces.append(piece if len(piece) else np.zeros(1, np.float32))
+        names.append(cuts.name(cut))
+        left -= len(pieces[-1])
+    return np.concatenate(pieces), tuple(names)
+
+
+def _noise(
+    speech: Float, rate: int, config: SpeakerMixing, generator: np.random.Generator, noises: Sequence[Float]
+) -> Float:
+    """Noise as long as the speech, at a drawn ratio."""
+    ratio = generator.uniform(*config.noise_db)
+    if not len(noises):
+        return fit_noise(speech, made_noise(len(speech), generator, rate), ratio)
+    chosen = noises[int(generator.integers(len(noises)))]
+    return fit_noise(speech, heard_stretch(chosen, len(speech), generator), ratio)
