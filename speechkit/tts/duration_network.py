@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -12,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from speechkit.errors import UserError
+from speechkit.nn.checkpoints import read_network, write_network
 from speechkit.nn.masks import length_mask
-from speechkit.nn.pretrained import Pretrained
 from speechkit.nn.transformer import Transformer
 from speechkit.training import LengthBuckets, Objective, Turn
 
@@ -24,21 +25,19 @@ class DurationNetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     """Everything that rebuilds the network; ``log_byte_seconds`` is the logarithm of what a byte lasts."""
 
     model_type: Literal["speechkit-duration"] = "speechkit-duration"
-    width: int = 64
-    layers: int = 2
-    heads: int = 2
-    kernel: int = 5
+    width: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 64
+    layers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
+    heads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
+    kernel: Annotated[int, msgspec.Meta(ge=1, le=255)] = 5
     dropout: float = 0.1
     log_byte_seconds: float = -3.0
 
 
-class DurationNetwork(Pretrained):
+class DurationNetwork(nn.Module):
     """Bytes to the logarithm of seconds: each byte says how much of the sentence it is, and these are summed.
 
     Notation used for tensor shapes: B batch, L bytes.
     """
-
-    config_type = DurationNetworkConfig
 
     def __init__(self, config: DurationNetworkConfig):
         super().__init__()
@@ -65,6 +64,19 @@ class DurationNetwork(Pretrained):
         device = next(self.parameters()).device
         self.eval()
         return float(self(torch.tensor([encoded], device=device), torch.tensor([len(encoded)], device=device)))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """See `speechkit.tts.durations.SentenceDuration`."""
+        write_network(folder, self.config, self)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> DurationNetwork:
+        """Read a folder or hub id that `save_pretrained` filled.
+
+        Raises:
+            UserError: see `speechkit.nn.checkpoints.read_network`.
+        """
+        return read_network(folder, DurationNetworkConfig, cls, "a sentence duration")
 
 
 def duration_objective(

@@ -21,6 +21,7 @@ from speechkit.io.atomic import write_json
 FRAME_RATE = 50.0
 MAX_SECONDS = 600.0
 SPEEDS = (0.1, 10.0)
+SMALLEST = 1e-9
 CONFIG_FILE = "config.json"
 
 
@@ -77,15 +78,19 @@ def token_frames(
                 f"{seconds:g} s are {total} frames, too few for {len(wanted)} tokens; give at least {needed / rate:g} s"
             )
         total = needed
-    scaled = wanted * (total / wanted.sum()) if wanted.any() else np.full(len(wanted), total / len(wanted))
-    beyond = np.maximum(scaled - least, 0.0)
+    beyond = np.maximum(total * _shares(wanted) - least, 0.0)
     free = total - needed
-    if beyond.any():
-        beyond *= free / beyond.sum()
+    beyond = free * _shares(beyond)
     # Rounded sums of all tokens so far: none of them is off by more than half a frame, and the last one is the total.
     bounds = np.concatenate([[0], np.floor(np.cumsum(beyond) + 0.5)])
     bounds[-1] = free
     return np.asarray(np.diff(np.minimum(bounds, free)) + least, np.int32)
+
+
+def _shares(parts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of the sum; equal ones where the parts are nothing."""
+    whole = parts.sum()
+    return parts / whole if whole > SMALLEST else np.full(len(parts), 1 / len(parts))
 
 
 class SentenceDuration(Protocol):

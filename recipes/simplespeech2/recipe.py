@@ -1,0 +1,96 @@
+"""Prepare, codec, latents, sentence durations, training, synthesis: stages 1 to 7."""
+
+from __future__ import annotations
+
+from speechkit.data.records import Utterance
+from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+from speechkit.tts.latents import DROP_REASONS as LATENT_DROPS
+from speechkit.tts.latents import EncodeLatents, LatentConfig
+from speechkit.tts.stages import CLIPS, TextRow, write_clips
+from speechkit.tts.stages import DROP_REASONS as SAY_DROPS
+
+from .codec import CodecConfig, train_codec
+from .durations import DurationConfig, learn_durations
+from .prepare import PREPARE_DROPS, PrepareConfig, prepare
+from .training import SpeakConfig, SpeakTest, TrainConfig, train
+
+MANIFESTS = ("train_manifest", "test_manifest")
+# The audio of later stages is where the manifests of the first one say.
+AUDIO = tuple(external(name, schema=Utterance, of="prepare") for name in MANIFESTS)
+MACHINE = Resources(cpus=1, gpus=1)
+
+recipe = Recipe(
+    "simplespeech2",
+    (
+        Stage(
+            number=1,
+            name="prepare",
+            run=prepare,
+            inputs=tuple(external(name, schema=Utterance) for name in MANIFESTS),
+            outputs=(Output("cuts.jsonl", schema=Utterance), Output("texts.jsonl", schema=TextRow)),
+            config=PrepareConfig,
+            drop_reasons=PREPARE_DROPS,
+        ),
+        Stage(
+            number=2,
+            name="codec",
+            run=train_codec,
+            inputs=(stage("prepare", "cuts.jsonl"), *AUDIO, model("folder")),
+            outputs=(Output("model"), Output("metrics.jsonl")),
+            config=CodecConfig,
+            resources=MACHINE,
+        ),
+        Stage(
+            number=3,
+            name="latents",
+            run=EncodeLatents,
+            inputs=(stage("prepare", "cuts.jsonl"), *AUDIO, stage("codec", "model", name="codec")),
+            outputs=(Output("latents.jsonl", schema=Utterance),),
+            config=LatentConfig,
+            drop_reasons=LATENT_DROPS,
+            resources=MACHINE,
+            part_records=512,
+        ),
+        Stage(
+            number=4,
+            name="durations",
+            run=learn_durations,
+            inputs=(stage("prepare", "cuts.jsonl"),),
+            outputs=(Output("model"), Output("scores.json")),
+            config=DurationConfig,
+        ),
+        Stage(
+            number=5,
+            name="train",
+            run=train,
+            inputs=(
+                stage("latents", "latents.jsonl"),
+                stage("codec", "model", name="codec"),
+                stage("durations", "model", name="duration"),
+                *AUDIO,
+            ),
+            outputs=(Output("model"), Output("metrics.jsonl")),
+            config=TrainConfig,
+            resources=MACHINE,
+        ),
+        Stage(
+            number=6,
+            name="say",
+            run=SpeakTest,
+            inputs=(stage("prepare", "texts.jsonl"), stage("train", "model")),
+            outputs=(Output("spoken.jsonl", schema=Utterance),),
+            config=SpeakConfig,
+            drop_reasons=SAY_DROPS,
+            resources=MACHINE,
+            part_records=64,
+        ),
+        Stage(
+            number=7,
+            name="clips",
+            run=write_clips,
+            inputs=(stage("say", "spoken.jsonl"),),
+            outputs=(Output(CLIPS), Output("manifest.jsonl", schema=Utterance)),
+        ),
+    ),
+    description="Learn to speak without alignments: flow matching in the frames of a scalar codec.",
+)

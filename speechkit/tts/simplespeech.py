@@ -1,0 +1,203 @@
+"""SimpleSpeech 2: flow matching in the latent frames of a scalar codec, for a text and a length, without an alignment.
+
+Source: Yang et al. 2024, "SimpleSpeech 2". How its transformer is built inside is not told where we could read it; ours
+is `speechkit.tts.flow_transformer`.
+
+Notation used for tensor shapes: B batch, T frames, D values of a frame, L symbols of text, S samples.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from speechkit.errors import UserError
+from speechkit.io.arrays import Float
+from speechkit.io.audio import read_audio
+from speechkit.nn.checkpoints import read_network, write_network
+from speechkit.tts.codec import ScalarCodec, codec_digest
+from speechkit.tts.durations import SentenceDuration, load_sentence_duration, sentence_frames
+from speechkit.tts.flow_config import BytesText, FlowConfig, SamplingConfig, TextConfig
+from speechkit.tts.flow_transformer import Conditions, FlowTransformer, sample_frames
+from speechkit.tts.speaker import SpeakerEncoder
+from speechkit.tts.speech import Speech, UnspeakableError
+from speechkit.tts.text_encoders import FrozenText, TextLayers
+from speechkit.tts.vocoder.config import SpeakerConfig
+
+CODEC, DURATION = "codec", "duration"
+
+
+class SimpleSpeechConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that rebuilds the network.
+
+    Attributes:
+        dim: D of the codec.
+        codec: digest of the codec's weights, whose latents these are.
+        lang: of the texts.
+        text: how they enter.
+        flow: the transformer.
+        speaker: how a prompt becomes the speaker's vector; None for one voice.
+        sampling: unless other settings are asked for.
+    """
+
+    model_type: Literal["speechkit-simplespeech"] = "speechkit-simplespeech"
+    dim: Annotated[int, msgspec.Meta(ge=1, le=4096)]
+    codec: str
+    lang: str = "en"
+    text: TextConfig = BytesText()
+    flow: FlowConfig = FlowConfig()
+    speaker: SpeakerConfig | None = None
+    sampling: SamplingConfig = SamplingConfig()
+
+
+class SimpleSpeechNetwork(nn.Module):
+    """The transformer with what reads text and prompt.
+
+    Latent frames are brought to mean 0 and deviation 1, value by value, by the two buffers.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, config: SimpleSpeechConfig):
+        super().__init__()
+        self.config = config
+        width = config.flow.width
+        self.text = TextLayers(config.text, width, config.flow.heads, config.flow.dropout)
+        self.speaker = SpeakerEncoder(config.speaker) if config.speaker else None
+        self.speaker_proj = nn.Linear(config.speaker.dim, width) if config.speaker else None
+        self.flow = FlowTransformer(config.flow, config.dim)
+        self.register_buffer("mean", torch.zeros(config.dim))
+        self.register_buffer("deviation", torch.ones(config.dim))
+
+    def batch_conditions(self, batch: dict[str, Tensor]) -> Conditions:
+        """Conditions of a batch with ``text``, ``text_lengths`` and, with speakers, ``prompts``."""
+        return self.conditions(batch["text"], batch["text_lengths"], batch.get("prompts"))
+
+    def conditions(self, text: Tensor, text_lengths: Tensor, prompts: Tensor | None = None) -> Conditions:
+        """Texts (B, L) or (B, L, W) and prompts (B, S), where a speaker is asked for."""
+        speaker = None
+        if self.speaker is not None and self.speaker_proj is not None and prompts is not None:
+            speaker = self.speaker_proj(self.speaker(prompts))
+        return Conditions(text=self.text(text, text_lengths), text_lengths=text_lengths, speaker=speaker)
+
+
+class SimpleSpeech:
+    """A voice: network, codec and sentence duration, from one folder.
+
+    Args:
+        network: of latent frames.
+        codec: that decodes them.
+        duration: foretells the seconds of a text.
+        name: for messages.
+
+    Raises:
+        UserError: if the codec has frames of another width.
+    """
+
+    def __init__(
+        self, network: SimpleSpeechNetwork, codec: ScalarCodec, duration: SentenceDuration, name: str = "simplespeech"
+    ):
+        if codec.config.latent != network.config.dim:
+            raise UserError(
+                f"{name}: was trained on frames of {network.config.dim} values, its codec has {codec.config.latent}; "
+                "give the codec that it was trained with"
+            )
+        self.network, self.codec, self.duration, self.name = network.eval(), codec.eval(), duration, name
+        self.lang, self.rate = network.config.lang, codec.config.sample_rate
+        self.sampling = network.config.sampling
+        self._text = FrozenText(network.config.text, str(next(network.parameters()).device))
+
+    def generate(
+        self,
+        text: str,
+        speaker: Float | None = None,
+        seconds: float | None = None,
+        speed: float = 1.0,
+        seed: int = 0,
+    ) -> Float:
+        """Latent frames (T, D) of a sentence, rounded to the codec's levels.
+
+        Args:
+            text: of one sentence.
+            speaker: a recording (S,) of who shall speak, at the codec's rate; for those with several voices.
+            seconds: length of the sentence, instead of the foretold one.
+            speed: divides the foretold length.
+            seed: of the noise; the same seed gives the same frames.
+
+        Raises:
+            UnspeakableError: if the text holds no letter and no digit.
+            ConfigError: if ``seconds`` and ``speed`` are both given, or one is not possible.
+            UserError: if a speaker is missing, or given to a model of one voice.
+        """
+        if not any(character.isalnum() for character in text):
+            raise UnspeakableError(f"{text[:60]!r}: holds no word; give words of {self.lang}")
+        foretold = self.duration.seconds(text) if seconds is None else seconds
+        frames = sentence_frames(foretold, seconds=seconds, speed=speed, rate=self.codec.config.frame_rate)
+        network = self.network
+        device = network.mean.device
+        encoded, lengths = self._text.padded([text])
+        with torch.inference_mode():
+            conditions = network.conditions(encoded.to(device), lengths.to(device), self._prompt(speaker))
+            drawn = sample_frames(network.flow, [frames], conditions, self.sampling, [seed])
+            latents: Float = self.codec.snap(drawn * network.deviation + network.mean)[0].cpu().numpy()
+        return latents
+
+    def say(
+        self,
+        text: str,
+        *,
+        speaker: Path | str | None = None,
+        seconds: float | None = None,
+        speed: float = 1.0,
+        seed: int = 0,
+    ) -> Speech:
+        """A sentence as a waveform; ``speaker`` is a recording. See `generate`."""
+        prompt = None if speaker is None else read_audio(speaker, sample_rate=self.rate)
+        latents = torch.from_numpy(self.generate(text, prompt, seconds, speed, seed)).to(self.network.mean.device)
+        with torch.inference_mode():
+            waveform = self.codec.decode(latents[None])[0].cpu().numpy()
+        return Speech(np.clip(waveform, -1.0, 1.0), self.rate)
+
+    def _prompt(self, speaker: Float | None) -> Tensor | None:
+        """(1, S) of the recording."""
+        from speechkit.tts.speaker import check_reference
+
+        if self.network.speaker is None:
+            if speaker is not None:
+                raise UserError(f"{self.name}: has one voice; leave the speaker out")
+            return None
+        if speaker is None:
+            raise UserError(f"{self.name}: has many voices; give a recording of the speaker")
+        check_reference(speaker, self.rate)
+        return torch.from_numpy(np.asarray(speaker, np.float32))[None].to(self.network.mean.device)
+
+    def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
+        """Write the network, and codec and duration into folders inside."""
+        folder = Path(folder)
+        self.codec.save_pretrained(folder / CODEC, half=half)
+        self.duration.save_pretrained(folder / DURATION)
+        config = msgspec.structs.replace(self.network.config, codec=codec_digest(folder / CODEC))
+        write_network(folder, config, self.network, half=half)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, device: str = "cpu") -> SimpleSpeech:
+        """Read a folder that `save_pretrained` wrote.
+
+        Raises:
+            UserError: if a part is missing or damaged, or the codec is another than the network was trained with.
+        """
+        network = read_network(folder, SimpleSpeechConfig, SimpleSpeechNetwork, "SimpleSpeech")
+        codec = ScalarCodec.from_pretrained(Path(folder) / CODEC)
+        if (digest := codec_digest(Path(folder) / CODEC)) != network.config.codec:
+            raise UserError(
+                f"{folder}: was trained with the codec {network.config.codec[:12]}, and {CODEC} is {digest[:12]}; copy "
+                "the whole folder again"
+            )
+        duration = load_sentence_duration(Path(folder) / DURATION)
+        return cls(network.to(device), codec.to(device), duration, Path(folder).name)

@@ -1,0 +1,97 @@
+"""Text as vectors: bytes that learn with the model, or the frozen text encoder of a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from speechkit.errors import UserError
+from speechkit.nn.checkpoints import load_pretrained, readable
+from speechkit.nn.masks import length_mask
+from speechkit.nn.transformer import Transformer
+from speechkit.tts.flow_config import BytesText, CheckpointText, TextConfig
+
+BYTES = 256
+CHECKPOINT = ("a text encoder", "config.json, model.safetensors and a tokenizer")
+
+
+class TextLayers(nn.Module):
+    """What of the text learns with the model.
+
+    Shapes: bytes (B, L) int64 or states (B, L, dim), and lengths (B,) -> (B, L, width).
+    """
+
+    def __init__(self, config: TextConfig, width: int, heads: int, dropout: float = 0.0):
+        super().__init__()
+        self.transformer = None
+        self.enter: nn.Module
+        if isinstance(config, BytesText):
+            self.enter = nn.Embedding(BYTES, width)
+            self.transformer = Transformer(width, config.layers, heads, 4 * width, config.kernel, dropout=dropout)
+        else:
+            self.enter = nn.Linear(config.dim, width)
+
+    def forward(self, text: Tensor, lengths: Tensor) -> Tensor:
+        """See the class."""
+        x: Tensor = self.enter(text)
+        if self.transformer is not None:
+            x = self.transformer(x, length_mask(lengths, text.shape[1]))
+        return x
+
+
+class FrozenText:
+    """A text to what `TextLayers` takes: its bytes, or the states of a checkpoint, which are kept by text."""
+
+    def __init__(self, config: TextConfig, device: str = "cpu", remembered: int = 0):
+        self.config, self._remembered = config, remembered
+        self._states: dict[str, Tensor] = {}
+        self._tokenizer: Any = None
+        if isinstance(config, CheckpointText):
+            self._tokenizer, self._model = _load(config, device)
+
+    def __call__(self, text: str) -> Tensor:
+        """(L,) int64 or (L, dim) on the processor.
+
+        Raises:
+            UserError: if nothing is left of the text.
+        """
+        if self._tokenizer is None:
+            if not text:
+                raise UserError("the text is empty; give some")
+            return torch.tensor(list(text.encode()))
+        if text not in self._states:
+            tokens = self._tokenizer(text, return_tensors="pt").to(self._model.device)
+            if not tokens["input_ids"].numel():
+                raise UserError(f"{text[:60]!r}: the text encoder makes nothing of it; give words")
+            with torch.inference_mode():
+                states: Tensor = self._model(**tokens).last_hidden_state[0].float().cpu()
+            if len(self._states) >= self._remembered:
+                return states
+            self._states[text] = states
+        return self._states[text]
+
+    def padded(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Some texts side by side, and the length of each (B,)."""
+        rows = [self(text) for text in texts]
+        return nn.utils.rnn.pad_sequence(rows, batch_first=True), torch.tensor([len(row) for row in rows])
+
+
+def _load(config: CheckpointText, device: str) -> tuple[Any, Any]:
+    from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
+    from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES
+
+    with readable(config.name, CHECKPOINT):
+        settings = load_pretrained(AutoConfig, config.name)
+        encoder = settings.model_type in MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES
+        kind = AutoModelForTextEncoding if encoder else AutoModel
+        tokenizer = load_pretrained(AutoTokenizer, config.name)
+        model = load_pretrained(kind, config.name, use_safetensors=True, dtype=torch.float32).eval().to(device)
+    if settings.hidden_size != config.dim:
+        raise UserError(
+            f"{config.name}: its states are {settings.hidden_size} wide where text.dim is {config.dim}; set "
+            f"text.dim={settings.hidden_size}"
+        )
+    return tokenizer, model
