@@ -16,12 +16,40 @@ from speechkit.tts.vocoder.objective import BETAS, Spectra, adversary_turn, gene
 from speechkit.tts.vocoder.training_config import DiscriminatorConfig, LossConfig
 
 
-class CodecNetworks(nn.Module):
-    """A codec, what measures spectra, and the discriminators where there are any."""
+class Distances(Spectra):
+    """How far decoded waveforms lie from recorded ones: by their spectra, and ``samples_weight`` times by samples."""
 
-    def __init__(self, codec: ScalarCodec, spectra: Spectra, discriminators: Discriminators | None):
+    def __init__(self, config: LossConfig, mel: MelSpec, samples_weight: float):
+        super().__init__(config, mel)
+        self.samples_weight = samples_weight
+
+    def forward(self, made: Tensor, recorded: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """(B, S) twice."""
+        loss, values = super().forward(made, recorded)
+        if not self.samples_weight:
+            return loss, values
+        samples = F.l1_loss(made, recorded)
+        return loss + self.samples_weight * samples, {**values, "samples": float(samples.detach())}
+
+
+class CodecNetworks(nn.Module):
+    """A codec, what measures distances, and the discriminators where there are any."""
+
+    def __init__(self, codec: ScalarCodec, spectra: Distances, discriminators: Discriminators | None):
         super().__init__()
         self.codec, self.spectra, self.discriminators = codec, spectra, discriminators
+
+
+def decoded(network: Any, batch: Batch) -> Tensor:
+    """What is left of a batch's waveforms (B, S)."""
+    made: Tensor = network.codec(batch["waveforms"])
+    return made
+
+
+def distance_loss(network: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+    """Distances alone."""
+    found: tuple[Tensor, dict[str, float]] = network.spectra(decoded(network, batch), batch["waveforms"])
+    return found
 
 
 def codec_objective(
@@ -40,32 +68,17 @@ def codec_objective(
         losses: weights of spectra and adversaries.
         batch: ``waveforms`` (B, S) of a number.
         judged: what the loss is looked at with.
-        samples_weight: of the mean distance of samples. The spectral body has no phases to keep, and learns none by it.
-        discriminators: None for spectra alone.
+        samples_weight: of the mean distance of samples; the spectral body keeps no phases, and learns nothing by it.
+        discriminators: None for distances alone.
     """
     mel = codec.config.body.mel if isinstance(codec.config.body, SpectralBody) else MelSpec()
-    network = CodecNetworks(codec, Spectra(losses, mel), Discriminators(discriminators) if discriminators else None)
-
-    def decoded(network: Any, batch: Batch) -> Tensor:
-        made: Tensor = network.codec(batch["waveforms"])
-        return made
-
-    def distance(network: Any, made: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        loss, values = network.spectra(made, batch["waveforms"])
-        if samples_weight:
-            samples = F.l1_loss(made, batch["waveforms"])
-            loss, values = loss + samples_weight * samples, {**values, "samples": float(samples.detach())}
-        return loss, values
-
-    def loss(network: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        return distance(network, decoded(network, batch), batch)
-
+    judges = Discriminators(discriminators) if discriminators else None
+    network = CodecNetworks(codec, Distances(losses, mel, samples_weight), judges)
     own = [list(codec.parameters())]
-    turns = [Turn(loss, own, betas=BETAS)]
-    if network.discriminators is not None:
-        others = [list(network.discriminators.parameters())]
+    turns = [Turn(distance_loss, own, betas=BETAS)]
+    if judges is not None:
         turns = [
-            Turn(adversary_turn(losses, decoded), others, "discriminators", betas=BETAS),
-            Turn(generator_turn(losses, decoded, distance), own, "codec", betas=BETAS),
+            Turn(adversary_turn(losses, decoded), [list(judges.parameters())], "discriminators", betas=BETAS),
+            Turn(generator_turn(losses, decoded), own, "codec", betas=BETAS),
         ]
-    return Objective(network, turns, batch, mean_losses(loss, judged), save=codec.save_pretrained)
+    return Objective(network, turns, batch, mean_losses(distance_loss, judged), save=codec.save_pretrained)

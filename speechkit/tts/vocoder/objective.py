@@ -74,18 +74,25 @@ def generated(vocoder: Vocoder, batch: Batch) -> Tensor:
     return made
 
 
+def vocoded(network: Any, batch: Batch) -> Tensor:
+    """The waveforms (B, S) that the networks of a vocoder's training make of a batch."""
+    return generated(network.vocoder, batch)
+
+
 def spectral_loss(network: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
     """Distance of spectra alone."""
-    found: tuple[Tensor, dict[str, float]] = network.spectra(generated(network.vocoder, batch), batch["waveforms"])
+    found: tuple[Tensor, dict[str, float]] = network.spectra(vocoded(network, batch), batch["waveforms"])
     return found
 
 
-def adversary_turn(config: LossConfig) -> Callable[[Any, Batch], tuple[Tensor, dict[str, float]]]:
+def adversary_turn(
+    config: LossConfig, generate: Callable[[Any, Batch], Tensor] = vocoded
+) -> Callable[[Any, Batch], tuple[Tensor, dict[str, float]]]:
     """The discriminators' loss."""
 
     def loss(network: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         with torch.no_grad():
-            made = generated(network.vocoder, batch)
+            made = generate(network, batch)
         recorded_by_period, recorded_by_resolution = network.discriminators(batch["waveforms"])
         made_by_period, made_by_resolution = network.discriminators(made)
         total = made.new_zeros(())
@@ -99,11 +106,13 @@ def adversary_turn(config: LossConfig) -> Callable[[Any, Batch], tuple[Tensor, d
     return loss
 
 
-def generator_turn(config: LossConfig) -> Callable[[Any, Batch], tuple[Tensor, dict[str, float]]]:
+def generator_turn(
+    config: LossConfig, generate: Callable[[Any, Batch], Tensor] = vocoded
+) -> Callable[[Any, Batch], tuple[Tensor, dict[str, float]]]:
     """The vocoder's loss."""
 
     def loss(network: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        made = generated(network.vocoder, batch)
+        made = generate(network, batch)
         total, values = network.spectra(made, batch["waveforms"])
         with torch.no_grad():
             recorded = network.discriminators(batch["waveforms"])

@@ -36,7 +36,7 @@ class Vocos(nn.Module):
         self.magnitudes = MelMagnitudes(mel, config.fft_samples) if mel and config.mel_magnitudes else None
         self.inverse = InverseStft(config.fft_samples, config.hop_samples)
         for layer in self.modules():
-            if isinstance(layer, (nn.Linear, nn.Conv1d)) and layer.weight.any():
+            if isinstance(layer, (nn.Linear, nn.Conv1d)) and (layer.weight.is_meta or layer.weight.any()):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
