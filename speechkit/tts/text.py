@@ -52,6 +52,7 @@ _SILENT = frozenset('"“”„«»‹›*_~^`´#¿{}<>=+\\-‐‑\u00ad')
 """Marks that nobody reads; a hyphen parts two words."""
 _FOLDED = {"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "ß": "ss"}
 _WORD_OR_MARK = re.compile(r"[,.?!]+|[^\s,.?!]+")
+_BEFORE_MARK = re.compile(r" (?=[,.;:?!])")
 _SHOWN = 8
 _POCKETSPHINX = "en-us/cmudict-en-us.dict"
 
@@ -92,7 +93,7 @@ def sentences(text: str, lang: str, longest: int = SENTENCE_CHARACTERS) -> list[
     """The sentences of a text, spelled out first so that no ordinal's dot ends one; pieces of at most ``longest``."""
     spelled = spell_out(text, lang)
     spans = split_sentences(spelled, lang, max_characters=longest)
-    return [" ".join(spelled[begin:end].split()) for begin, end in spans]
+    return [_BEFORE_MARK.sub("", " ".join(spelled[begin:end].split())) for begin, end in spans]
 
 
 @dataclass(frozen=True)
