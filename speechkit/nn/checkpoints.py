@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-READ_SUFFIXES = (".json", ".safetensors", ".txt", ".model")
+READ_SUFFIXES = (".json", ".safetensors", ".txt", ".txt.gz", ".model")
 """What is fetched of a repository: configurations, weights and the vocabularies of tokenizers."""
 MOST_JSON_BYTES = 64 * 2**20
 """No configuration is larger; tokenizers of a quarter of a million pieces are, at most, half of it."""

@@ -23,6 +23,7 @@ from speechkit.text import english, german, steps
 from speechkit.text.acronyms import spell_acronyms
 from speechkit.text.normalized import Step, unchanged
 from speechkit.text.sentences import split_sentences
+from speechkit.tts.speech import UnspeakableError
 
 PAUSES = (" ", ",", ".", "?", "!")
 """What may stand between words; a space is mostly no pause at all."""
@@ -134,7 +135,7 @@ class TextFrontEnd:
         """The symbols of a sentence; what cannot be spoken is left out with a warning that names it.
 
         Raises:
-            UserError: if nothing of it can be spoken.
+            UnspeakableError: if nothing of it can be spoken.
         """
         symbols, unknown = self.read(sentence)
         if unknown:
@@ -155,7 +156,7 @@ class TextFrontEnd:
             as_letters: words that are to be letters though the dictionary knows them.
 
         Raises:
-            UserError: if nothing of it can be spoken.
+            UnspeakableError: if nothing of it can be spoken.
         """
         unknown: dict[str, None] = {}
         symbols = [" "]
@@ -170,7 +171,7 @@ class TextFrontEnd:
             symbols.append(" ")
         if len(symbols) == 1:
             shown = sentence if len(sentence) <= 60 else f"{sentence[:60]} …"
-            raise UserError(
+            raise UnspeakableError(
                 f"{shown!r}: holds nothing that can be spoken in lang {self.config.lang!r}; give words of that language"
             )
         if symbols[-1] == " ":

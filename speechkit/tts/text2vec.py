@@ -16,25 +16,22 @@ import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from speechkit.errors import UserError
 from speechkit.io.arrays import Float
+from speechkit.nn.checkpoints import checkpoint_folder, read_network, write_network
 from speechkit.nn.flow_matching import guided, item_noise, solve
 from speechkit.nn.masks import OUTSIDE, length_mask
-from speechkit.nn.pretrained import Pretrained
 from speechkit.nn.transformer import Transformer, sinusoidal
 from speechkit.tts.durations import token_frames
 from speechkit.tts.text import TextFrontEnd
 from speechkit.tts.text2vec_config import FRAME_RATE, Text2VecConfig
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 DICTIONARY_FILE = "dictionary.txt.gz"
+MOST_DICTIONARY_BYTES = 64 << 20
 PLACES = 4
 """Numbers that tell a frame's place in its symbol."""
 LEAST_DEVIATION = 1e-3
@@ -55,7 +52,7 @@ class SpokenFrames:
     durations: tuple[int, ...]
 
 
-class Text2Vec(Pretrained):
+class Text2Vec(nn.Module):
     """Symbols to target frames.
 
     Args:
@@ -66,7 +63,6 @@ class Text2Vec(Pretrained):
         ConfigError: if the configuration contradicts itself.
     """
 
-    config_type = Text2VecConfig
     mean: Tensor
     deviation: Tensor
 
@@ -212,6 +208,7 @@ class Text2Vec(Pretrained):
         frames = self.synthesise(symbols, counts, torch.from_numpy(durations).long()[None].to(device), speakers, [seed])
         return SpokenFrames(frames[0].float().cpu().numpy(), tuple(tokens), tuple(durations.tolist()))
 
+    @torch.no_grad()
     def foretold_frames(self, symbols: Tensor, counts: Tensor, speakers: Tensor | None) -> Tensor:
         """Frames of each symbol as real numbers (B, L), 0 in padding."""
         states = self.encode(symbols, counts, speakers)
@@ -230,31 +227,38 @@ class Text2Vec(Pretrained):
         return torch.tensor([known.index(name) if name is not None else 0], device=self.mean.device)
 
     def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
-        """See `Pretrained`; the dictionary, where there is one, lies beside."""
+        """Write ``config.json``, ``model.safetensors`` (``half``: float16) and the dictionary, where there is one."""
         from speechkit.io.atomic import write_bytes
 
-        super().save_pretrained(folder, half)
+        write_network(folder, self.config, self, half=half)
         if self.front_end.dictionary:
             lines = (f"{word} {' '.join(phones)}\n" for word, phones in sorted(self.front_end.dictionary.items()))
             write_bytes(Path(folder) / DICTIONARY_FILE, gzip.compress("".join(lines).encode(), 9, mtime=0))
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
-        """See `Pretrained`.
+    def from_pretrained(cls, folder: str | Path) -> Text2Vec:
+        """A model for inference from a folder or hub id that `save_pretrained` filled.
 
         Raises:
-            UserError: also if the dictionary is damaged.
+            UserError: if a file is missing or damaged, or is of another kind of network.
         """
-        model = super().from_pretrained(folder)
-        path = Path(folder) / DICTIONARY_FILE
+        folder = checkpoint_folder(folder)
+        model = read_network(folder, Text2VecConfig, cls, "a text2vec model")
+        path = folder / DICTIONARY_FILE
         if path.is_file():
-            try:
-                lines = gzip.decompress(path.read_bytes()).decode().splitlines()
-                dictionary = {word: tuple(phones) for word, *phones in map(str.split, lines)}
-            except (OSError, EOFError, ValueError) as error:
-                raise UserError(f"{path}: is no dictionary ({error}); copy the model again") from error
-            model.front_end = TextFrontEnd(model.config.text, dictionary)
+            model.front_end = TextFrontEnd(model.config.text, _read_dictionary(path))
         return model
+
+
+def _read_dictionary(path: Path) -> dict[str, tuple[str, ...]]:
+    try:
+        with gzip.open(path) as file:
+            content = file.read(MOST_DICTIONARY_BYTES + 1)
+        if len(content) > MOST_DICTIONARY_BYTES:
+            raise ValueError(f"more than {MOST_DICTIONARY_BYTES >> 20} MB")
+        return {word: tuple(phones) for word, *phones in map(str.split, content.decode().splitlines())}
+    except (OSError, EOFError, ValueError) as error:
+        raise UserError(f"{path}: is no dictionary ({error}); copy the model again") from error
 
 
 class Aligner(nn.Module):

@@ -14,7 +14,8 @@ from speechkit.tts.text import TextConfig
 FRAME_RATE = 50
 """Frames a second of the model."""
 
-Count = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=256)]
+Width = Annotated[int, msgspec.Meta(ge=1, le=8192)]
 Share = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 Weight = Annotated[float, msgspec.Meta(ge=0)]
 
@@ -36,13 +37,13 @@ class Text2VecSizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         dropout: of layers and durations while training.
     """
 
-    width: Count = 192
+    width: Width = 192
     heads: Count = 2
     encoder_layers: Count = 4
     decoder_layers: Count = 4
-    feed_width: Count = 576
+    feed_width: Width = 576
     kernel: Count = 5
-    aligner_width: Count = 80
+    aligner_width: Width = 80
     decoder: Literal["regression", "flow"] = "regression"
     steps: Count = 8
     guidance: Annotated[float, msgspec.Meta(ge=0)] = 0.0

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechkit.errors import ConfigError, UserError
+from speechkit.tts.speech import UnspeakableError
 from speechkit.tts.text import PAUSES, TextConfig, TextFrontEnd, read_dictionary, sentences, spell_out
 
 ENGLISH, GERMAN = TextFrontEnd(TextConfig("en")), TextFrontEnd(TextConfig("de"))
@@ -43,14 +45,13 @@ def test_between_two_words_stands_one_pause(front_end, text, expected):
 def test_any_text_becomes_known_symbols_or_an_error(text, front_end):
     try:
         symbols, _ = front_end.read(text)
-    except UserError as error:
-        assert "nothing that can be spoken" in str(error)
+    except UnspeakableError:
         return
     numbers = front_end.numbers(symbols)
     assert min(numbers) >= 1
     assert symbols[0] == " "
     assert symbols[-1] in PAUSES
-    assert not any(first in PAUSES and second in PAUSES for first, second in zip(symbols, symbols[1:], strict=False))
+    assert not any(first in PAUSES and second in PAUSES for first, second in pairwise(symbols))
 
 
 def test_what_has_no_sound_is_left_out_with_a_warning_that_names_it():
@@ -61,7 +62,7 @@ def test_what_has_no_sound_is_left_out_with_a_warning_that_names_it():
 
 @pytest.mark.parametrize("text", ["", "  ", "😀", "日本語", "...", "—"])
 def test_a_text_without_anything_to_speak_is_an_error(text):
-    with pytest.raises(UserError, match="holds nothing that can be spoken in lang 'en'"):
+    with pytest.raises(UnspeakableError, match="holds nothing that can be spoken in lang 'en'"):
         ENGLISH(text)
 
 
@@ -74,24 +75,9 @@ def test_ordinary_text_gives_no_warning():
 
 def test_words_of_the_dictionary_are_phones_and_others_letters():
     front_end = TextFrontEnd(TextConfig("en"), DICTIONARY)
-    assert front_end.read("The cat don't blorp")[0] == [
-        " ",
-        "DH",
-        "AH",
-        " ",
-        "K",
-        "AE",
-        "T",
-        " ",
-        "D",
-        "OW",
-        "N",
-        "T",
-        " ",
-        *"blorp",
-        ".",
-    ]
-    assert front_end.read("The cat.", lambda word: word == "cat")[0] == [" ", "DH", "AH", " ", *"cat", "."]
+    phones = [" ", "DH", "AH", " ", "K", "AE", "T", " "]
+    assert front_end.read("The cat don't blorp")[0] == [*phones, "D", "OW", "N", "T", " ", *"blorp", "."]
+    assert front_end.read("The cat.", lambda word: word == "cat")[0] == [*phones[:4], *"cat", "."]
     assert {"DH", "AH", "a", "z"} < set(front_end.symbols)
     rebuilt = TextFrontEnd(TextConfig("en", symbols=front_end.symbols), DICTIONARY)
     assert rebuilt.numbers(["DH", " "]) == front_end.numbers(["DH", " "])
