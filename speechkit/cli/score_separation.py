@@ -132,7 +132,7 @@ def _recognised(
         mixtures[reference.id] = text(row.audio_filepath, whole)
         sources[reference.id] = [text(path, whole) for path in reference.sources]
         for system, estimates in systems.items():
-            tracks[system][reference.id] = [text(path) for path in tracks_of(estimates, reference.id) or []]
+            tracks[system][reference.id] = [text(path) for path in tracks_of(estimates, reference) or []]
         if show:
             show(done + 1, len(items.references))
     return Heard(mixtures, sources, tracks, normalizer)

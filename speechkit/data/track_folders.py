@@ -27,6 +27,8 @@ _KIND = re.compile(rf"(?:(?P<mix>mix(?:ture)?)|(?P<noise>noise)|{_NUMBERED})", r
 _FOLDER = re.compile(rf"(?:(?P<mix>mix(?:ture)?(?:_\w+)?)|(?P<noise>noise)|{_NUMBERED})", re.I)
 _FLAT = re.compile(rf"(?P<name>.+?)[_.\-]{_KIND.pattern}", re.I)
 
+_MIX_BEHIND = re.compile(r"(?<=.)[_.\-]mix(?:ture)?\Z", re.I)
+
 
 class Tracks(msgspec.Struct):
     """What belongs to one mixture: its own file, its sources or estimates by number, its noise."""
@@ -68,7 +70,8 @@ def find_tracks(folder: Path | str) -> dict[str, Tracks]:
         for path in _audio(root):
             flat = _FLAT.fullmatch(path.stem)
             if flat:
-                _put(found, flat["name"], flat, path)
+                # A separator that names tracks after NAME_mix.wav means NAME.
+                _put(found, without_mix(flat["name"]) if flat["number"] else flat["name"], flat, path)
         for below in _entries(root, files=False):
             for path in _audio(below) if not found or below.name not in found else ():
                 inside = _KIND.fullmatch(path.stem)
@@ -80,6 +83,11 @@ def find_tracks(folder: Path | str) -> dict[str, Tracks]:
             "into the folders mix, s1, s2"
         )
     return dict(sorted(found.items()))
+
+
+def without_mix(name: str) -> str:
+    """A mixture's file name without its suffix and without ``_mix`` behind it."""
+    return _MIX_BEHIND.sub("", name)
 
 
 def _put(found: dict[str, Tracks], name: str, match: re.Match[str], path: Path) -> None:

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.data.audio import read_cut
-from speechkit.data.manifest import audio_path, read_manifest
+from speechkit.data.manifest import audio_path, read_manifest, unique_ids
 from speechkit.data.mixtures import FIELD, mixture_of, source_paths
 from speechkit.data.records import Utterance
-from speechkit.data.track_folders import find_tracks
+from speechkit.data.track_folders import find_tracks, without_mix
 from speechkit.errors import AudioError, UserError
 from speechkit.io.audio import audio_info, read_audio
 from speechkit.io.paths import safe_id
@@ -68,7 +68,10 @@ def read_references(path: Path) -> tuple[list[ReferenceMixture], list[LeftOut]]:
 
 
 def read_estimates(path: Path) -> dict[str, list[str]]:
-    """The absolute paths of the tracks of each mixture by its id, from a separator's manifest or a folder of tracks.
+    """The absolute paths of the tracks of each mixture by its name, from a separator's manifest or a folder of tracks.
+
+    A manifest has a row for each track, as ``speechkit separate`` writes it, or one for each mixture, with its tracks
+    as ``custom.mixture``. The path of the mixture stands as another name where it is known.
 
     Raises:
         UserError: if the path is neither, an id comes twice, or a row names no tracks.
@@ -77,18 +80,29 @@ def read_estimates(path: Path) -> dict[str, list[str]]:
         found = find_tracks(path)
         return {name: [os.path.realpath(p) for p in tracks.numbered(estimates=True)] for name, tracks in found.items()}
     tracks: dict[str, list[str]] = {}
-    for row in read_manifest(path):
-        if row.id in tracks:
-            raise UserError(f"{path}: the id {row.id!r} comes twice; give every mixture its own")
+    for row in unique_ids(read_manifest(path), path):
+        custom = row.custom or {}
+        if isinstance(custom.get("separated"), dict):
+            audio, mixture = os.path.realpath(audio_path(path, row)), custom["separated"].get("mixture")
+            names = [custom.get("recording", row.id), mixture and os.path.realpath(path.parent / str(mixture))]
+            for name in filter(None, names):
+                tracks.setdefault(str(name), []).append(audio)
+            continue
         tracks[row.id] = [os.path.realpath(source) for source in source_paths(row, path)]
+        tracks[os.path.realpath(audio_path(path, row))] = tracks[row.id]
     if not tracks:
         raise UserError(f"{path}: holds no tracks; give a separator's manifest or a folder of tracks")
     return tracks
 
 
-def tracks_of(estimates: dict[str, list[str]], identifier: str) -> list[str] | None:
-    """The tracks of a mixture: by its id, or by the id as a file name; None where there are none."""
-    return estimates.get(identifier) or estimates.get(safe_id(identifier))
+def tracks_of(estimates: dict[str, list[str]], reference: ReferenceMixture) -> list[str] | None:
+    """The tracks of a mixture: by its path, its id or the name of its file; None where there are none."""
+    audio = reference.mixture.audio_filepath
+    stem = Path(audio).stem
+    for name in (audio, reference.id, safe_id(reference.id), stem, safe_id(stem), without_mix(stem)):
+        if name in estimates:
+            return estimates[name]
+    return None
 
 
 class OpenMixture:

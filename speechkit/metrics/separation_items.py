@@ -86,7 +86,7 @@ def score_items(
         row: dict[str, ItemResult] = {}
         for name, tracks in estimates.items():
             try:
-                found = tracks_of(tracks, reference.id)
+                found = tracks_of(tracks, reference)
                 if found is None:
                     raise UserError(f"{name} has no track of it")
                 mixture = OpenMixture(reference, found, tolerance_seconds)
@@ -102,11 +102,11 @@ def score_items(
     if not kept:
         raise UserError(f"no mixture could be scored; the first: {missing[0].id}: {missing[0].reason}")
     notes = [f"{len(why):,} sources have no {name.upper()}; the first: {why[0]}" for name, why in unmeasured.items()]
-    known = {reference.id for reference in references}
     for name, tracks in estimates.items():
-        unknown = [identifier for identifier in tracks if identifier not in known]
-        if unknown and len(known & set(tracks)):
-            notes.append(f"{name}: {len(unknown):,} mixtures are not among the references, such as {unknown[0]!r}")
+        taken = {tuple(found) for reference in references if (found := tracks_of(tracks, reference)) is not None}
+        beyond = sorted({tuple(found) for found in tracks.values()} - taken)
+        if beyond:
+            notes.append(f"{name}: tracks of {len(beyond):,} mixtures that are no references, such as {beyond[0][0]}")
     return Items(kept, results, missing, notes)
 
 

@@ -228,7 +228,7 @@ def _example(
     sounds: list[tuple[str, str, NDArray[np.float32]]] = []
     rate = reference.mixture.sample_rate
     for system in scores.systems:
-        tracks = tracks_of(estimates[system.name], reference.id) or []
+        tracks = tracks_of(estimates[system.name], reference) or []
         opened = OpenMixture(reference, tracks, LONGEST_SECONDS)
         mixed, sources, heard = opened.read(0, round(LONGEST_SECONDS * rate))
         item = system.items[place]

@@ -69,3 +69,8 @@ def test_what_cannot_be_told_apart_is_an_error(tmp_path):
         find_tracks(tmp_path / "none")
     with pytest.raises(UserError, match="cannot be read"):
         find_tracks(tmp_path / "absent")
+
+
+def test_tracks_named_after_the_mixtures_file_are_those_of_the_mixture(tmp_path):
+    touched(tmp_path, "i_mix_source1.wav", "i_mix_source2.wav", "mix_source1.wav")
+    assert shown(tmp_path) == {"i": ["i_mix_source1.wav", "i_mix_source2.wav"], "mix": ["mix_source1.wav"]}

@@ -44,6 +44,7 @@ def slow_best(scores: np.ndarray) -> float:
     return max(sum(scores[r, e] for e, r in enumerate(p)) for p in permutations(range(count), offered))
 
 
+@pytest.mark.slow  # loads torchmetrics
 def test_si_sdr_equals_torchmetrics():
     functional = pytest.importorskip("torchmetrics.functional.audio")
     import torch
@@ -165,6 +166,7 @@ def swapping(order, rate=1000, seconds=4):
     return references, tracks
 
 
+@settings(max_examples=20)
 @given(st.lists(st.integers(0, 1), min_size=1, max_size=12))
 def test_swaps_are_the_changes_of_the_order(order):
     references, tracks = swapping(order)

@@ -1,0 +1,115 @@
+"""`speechkit score-separation`: files written, exit codes, and bad input in one sentence."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from speechkit.cli.main import call
+from speechkit.io.audio import read_audio, write_audio
+
+RATE = 8000
+AT_HAND = Path(os.environ.get("SPEECHKIT_DATA", "absent")) / "libri2mix-8k"
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Three mixtures, and two systems of which the second leaks more."""
+    random = np.random.default_rng(0)
+    for n in range(3):
+        one, two = 0.1 * random.standard_normal((2, 4000))
+        for name, wave in (("mix", one + two), ("source1", one), ("source2", two)):
+            write_audio(tmp_path / f"ref/m{n}_{name}.wav", wave, RATE)
+        for system, leak in (("a", 0.1), ("b", 0.3 + 0.1 * n)):
+            write_audio(tmp_path / f"{system}/m{n}_source1hat.wav", two + leak * one, RATE)
+            write_audio(tmp_path / f"{system}/m{n}_source2hat.wav", one + leak * two, RATE)
+    return tmp_path
+
+
+def scored(*arguments):
+    return call(["score-separation", *map(str, arguments), "--measures", "none"])
+
+
+def test_every_form_of_the_result_is_written(folders, capsys):
+    out = folders / "out"
+    assert scored(folders / "ref", folders / "a", f"other={folders / 'b'}", "--out", out) == 0
+    printed = capsys.readouterr().out
+    assert "3 mixtures, 0.0 minutes; 95% intervals over 3 mixtures, 2,000 draws" in printed
+    assert {path.name for path in out.iterdir()} == {
+        "scores.json", "scores.md", "scores.tex", "scores.csv", "items.csv", "report.html",
+    }  # fmt: skip
+    found = json.loads((out / "scores.json").read_text())
+    assert [system["name"] for system in found["systems"]] == ["a", "other"]
+    gain = found["systems"][0]["means"]["si_sdr_improvement"]
+    assert gain["value"] == pytest.approx(20, abs=1)
+    assert gain["interval"]["low"] <= gain["value"] <= gain["interval"]["high"]
+    rows = list(csv.DictReader((out / "items.csv").open()))
+    assert [(row["mixture"], row["source"], row["a: track"]) for row in rows][:2] == [
+        ("m0", "1", "2"),
+        ("m0", "2", "1"),
+    ]
+    assert r"\toprule" in (out / "scores.tex").read_text()
+    assert "| a |" in (out / "scores.md").read_text()
+    assert (out / "scores.csv").read_text().startswith("system,SI-SDR dB")
+
+
+def test_json_is_printed_for_programs(folders, capsys):
+    assert scored(folders / "ref", folders / "a", "--json", "--resamples", 50, "--confidence", 0.9) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["mixtures"] == 3
+    assert found["systems"][0]["means"]["si_sdr"]["interval"]["confidence"] == 0.9
+
+
+def test_what_is_left_out_is_listed_and_the_command_ends_with_2(folders, capsys):
+    (folders / "a/m1_source1hat.wav").write_text("damaged")
+    assert scored(folders / "ref", folders / "a", folders / "b", "--out", folders / "out") == 2
+    caught = capsys.readouterr()
+    assert "speechkit: 1 of 3 mixtures were left out; the first: m1: " in caught.err
+    assert "Left out of all systems" in caught.out
+    found = json.loads((folders / "out/scores.json").read_text())
+    assert (found["mixtures"], [each["id"] for each in found["left_out"]]) == (2, ["m1"])
+    assert "m1_source1hat.wav" in (folders / "out/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["absent", "a"], "absent: cannot be read"),
+        (["ref", "absent"], "absent: cannot be read"),
+        (["ref", "a", "a"], "names two hypotheses"),
+        (["ref", "a", "--by", "speaker"], "has no speaker"),
+        (["ref", "a", "--confidence", "2"], "confidence is 2"),
+        (["ref", "a", "--asr", "embedded"], "have no texts"),
+        (["empty", "a"], "holds no tracks that can be told apart"),
+    ],
+)
+def test_bad_input_is_one_sentence(folders, capsys, arguments, sentence):
+    (folders / "empty").mkdir()
+    given = [str(folders / a) if a in ("absent", "ref", "a", "empty") else a for a in arguments]
+    assert scored(*given) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+
+
+def test_a_measure_that_is_not_known(folders, capsys):
+    assert call(["score-separation", str(folders / "ref"), str(folders / "a"), "--measures", "mos"]) == 2
+    assert "choose of sdr, stoi, pesq" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not AT_HAND.is_dir(), reason="needs libri2mix-8k in SPEECHKIT_DATA")
+def test_the_mixtures_at_hand_as_their_own_estimates_gain_nothing(tmp_path, capsys):
+    for path in sorted(AT_HAND.glob("*_mix.flac")):
+        mixture = read_audio(path, sample_rate=None)
+        for k in (1, 2):
+            write_audio(tmp_path / f"est/{path.name.replace('_mix.flac', '')}_s{k}.wav", mixture, RATE)
+    assert scored(AT_HAND, tmp_path / "est", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["baseline"]["means"]["si_sdr"]["value"] == pytest.approx(0.028, abs=0.001)
+    assert found["systems"][0]["means"]["si_sdr_improvement"]["value"] == pytest.approx(0, abs=0.001)
+    assert found["seconds"] / 60 == pytest.approx(1.182, abs=0.001)
