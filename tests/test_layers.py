@@ -30,7 +30,7 @@ MAY_USE = {
     "slue": {"asr", "encoders", "lm"},
     "syllables": {"encoders"},
     "units": {"encoders"},
-    "tts": {"encoders", "units"},
+    "tts": {"asr", "encoders", "units"},
     "lm": {"encoders", "units"},
     "asr": {"encoders", "lm"},
 }

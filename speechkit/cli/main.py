@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "speechkit.cli.score_separation:score_separation",
         "Scores of separated speakers, with intervals and tests.",
     ),
+    "score-tts": ("speechkit.cli.score_tts:score_tts", "What synthetic speech is worth, beside the recordings."),
     "lm": ("speechkit.cli.lm:app", "Build n-gram language models for decoding, and measure them."),
     "probe": ("speechkit.cli.probe:probe", "What frozen encoders make easy to read: one table."),
     "units": ("speechkit.cli.units:app", "Discrete units: train codebooks, assign, judge and shorten."),

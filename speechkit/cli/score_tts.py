@@ -1,0 +1,136 @@
+"""`speechkit score-tts`: what synthetic speech is worth, beside the recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from speechkit.tts.scores.summary import SynthesisScores
+
+EXAMPLES = """
+Measure the speech of one or more systems: manifests whose rows have the text that they should say.
+
+Word and character error rates by a recogniser, with the recordings' own as the ceiling; words that are skipped or said
+twice, by CTC alignment; with the extra tts-scores speaker similarity between its bounds and DNSMOS, which hears noise
+and is no opinion on synthesis; against the recordings (same ids) mel-cepstral distance, F0, voicing and duration. All
+with bootstrap intervals. What is done is not done again.
+
+Examples:
+
+  speechkit score-tts spoken/manifest.jsonl --references test.jsonl --recognizer faster-whisper:base --out scores
+
+  speechkit score-tts small=a/manifest.jsonl large=b/manifest.jsonl --references test.jsonl --out scores
+
+  speechkit score-tts german.jsonl --lang de --recognizer faster-whisper:base --aligner none --measures words,noise
+"""
+
+
+def score_tts(
+    systems: Annotated[list[str], typer.Argument(metavar="MANIFEST...", help="Speech: PATH or NAME=PATH.")],
+    out: Annotated[Path, typer.Option(help="A folder for scores.json, table.md, .csv and .tex, and report.html.")],
+    references: Annotated[Path | None, typer.Option(help="Recordings of the same texts, by the same ids.")] = None,
+    recognizer: Annotated[
+        str, typer.Option(help="The judge of words: embedded, faster-whisper:MODEL, a CTC name or folder.")
+    ] = "embedded",
+    aligner: Annotated[
+        str, typer.Option(help="A CTC recogniser that finds skipped and repeated words, or none.")
+    ] = "embedded",
+    lang: Annotated[str, typer.Option(help="Language of the texts.")] = "en",
+    normalizer: Annotated[str | None, typer.Option(help="Of words; english for en, else simple.")] = None,
+    measures: Annotated[str, typer.Option(help="Separated by commas.")] = "words,reading,speaker,noise,acoustics",
+    samples: Annotated[int, typer.Option(help="Texts that can be played on the page.")] = 12,
+    confidence: Annotated[float, typer.Option(help="Share that the intervals cover.")] = 0.95,
+    resamples: Annotated[int, typer.Option(help="Bootstrap draws.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    title: Annotated[str, typer.Option(help="The heading of the page.")] = "Synthetic speech",
+    backend: Annotated[str, typer.Option(help="inline, pool or ray.")] = "inline",
+    workers: Annotated[int, typer.Option(help="Processes of the backend.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score synthetic speech."""
+    from speechkit.errors import ConfigError, UserError
+    from speechkit.metrics.sides import name_systems
+    from speechkit.report.tts_page import write_report
+    from speechkit.tts.scores.measuring import KINDS
+    from speechkit.tts.scores.summary import RECORDINGS, Drawn, summarize
+
+    chosen = [each.strip() for each in measures.split(",") if each.strip()]
+    unknown = sorted(set(chosen) - set(KINDS))
+    if unknown or not chosen:
+        raise ConfigError(f"--measures {measures}: choose from {', '.join(KINDS)}")
+    manifests = name_systems(systems)
+    if RECORDINGS in manifests:
+        raise UserError(f"a system cannot be called {RECORDINGS}; give them by --references")
+    if references is not None:
+        manifests = {RECORDINGS: references, **manifests}
+    for path in manifests.values():
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; give a manifest")
+    normalizer = normalizer or ("english" if lang == "en" else "simple")
+    settings = {
+        "references": None if references is None else str(references),
+        "recognizer": recognizer,
+        "aligner": None if aligner == "none" else aligner,
+        "lang": lang,
+        "normalizer": normalizer,
+        "measures": chosen,
+    }
+    rows, embeddings = {}, {}
+    for name, path in manifests.items():
+        rows[name], embeddings[name] = _measure(name, path, settings, out, backend, workers, device)
+    scores = summarize(
+        rows,
+        embeddings,
+        normalizer=normalizer,
+        lang=lang,
+        judge=recognizer,
+        aligner=settings["aligner"] if "reading" in chosen else None,  # type: ignore[arg-type]
+        drawn=Drawn(confidence, resamples, seed),
+    )
+    heard = {name: {row.id: row.heard for row in found} for name, found in rows.items()}
+    page = write_report(out, scores, manifests, heard, title=title, samples=samples)
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.encode(scores).decode())
+    else:
+        _print(scores)
+        typer.echo(f"{out / 'scores.json'}\n{page} ({page.stat().st_size / 1e6:.1f} MB)")
+
+
+score_tts.__doc__ = EXAMPLES
+
+
+def _measure(
+    name: str, manifest: Path, settings: dict[str, Any], out: Path, backend: str, workers: int, device: str
+) -> tuple[Any, Any]:
+    """The measured rows of one system and their speaker embeddings, from its own run in ``out``."""
+    from speechkit.data.records import Utterance
+    from speechkit.io.paths import safe_id
+    from speechkit.pipeline import Recipe, external, outputs, run_recipe
+    from speechkit.tts.scores.measuring import measure_stage, read_measured
+    from speechkit.tts.scores.summary import RECORDINGS
+
+    inputs = (external("manifest", schema=Utterance), external("references", schema=Utterance))
+    recipe = Recipe("score_tts", (measure_stage(1, "measure", *inputs),))
+    if name == RECORDINGS:  # they are at no distance from themselves
+        settings = {**settings, "references": None}
+    exp = out / "measured" / safe_id(name)
+    arguments = {**settings, "measure": {"manifest": str(manifest)}}
+    run_recipe(recipe, exp, backend=backend, workers=workers, device=device, arguments=arguments)
+    return read_measured(outputs(recipe, exp, "measure"))
+
+
+def _print(scores: SynthesisScores) -> None:
+    from rich.console import Console
+
+    from speechkit.report.tts_page import bounds_lines, figures_table
+
+    console = Console(width=max(110, Console().width), highlight=False)
+    console.print(figures_table(scores).rich(dash=" - "))
+    for line in bounds_lines(scores):
+        typer.echo(line)

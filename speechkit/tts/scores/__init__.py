@@ -1,0 +1,1 @@
+"""What synthetic speech is worth: words, speaker, noise, pitch, timbre and timing, with intervals and bounds."""
