@@ -36,6 +36,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "transcribe": ("speechkit.cli.asr:transcribe", "Recognise recordings of any length."),
     "separate": ("speechkit.cli.separate:separate", "Separate the speakers of recordings into a track each."),
     "features": ("speechkit.cli.features:features", "Frames of any layer of a speech encoder."),
+    "say": ("speechkit.cli.say:say", "Speak a text, or a list of texts, with a voice."),
+    "convert": ("speechkit.cli.say:convert", "Say what a recording says in another's voice."),
     "syllables": ("speechkit.cli.syllables:app", "Cut speech into syllables and score the cuts."),
     "prepare": ("speechkit.cli.prepare:prepare", "Turn a public corpus as downloaded into manifests."),
     "manifest": ("speechkit.cli.manifest:app", "Check, count, split and convert manifests."),

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from speechkit.errors import UserError
+import numpy as np
+
+from speechkit.errors import UserError, require
+from speechkit.io.arrays import Float
 from speechkit.text import split_sentences
 from speechkit.tts.speech import Speech, UnspeakableError, join_speech
+
+if TYPE_CHECKING:
+    from speechkit.tts.text2vec import Text2Vec
+    from speechkit.tts.vocoder import Vocoder
 
 PAUSE_SECONDS = 0.25
 MAX_CHARACTERS = 240
 """Longer sentences are cut at clauses: models have heard nothing much longer."""
 
+MODELS = Path(__file__).parent / "models"
+EMBEDDED = ("english", "german")
+"""Voices that the package carries."""
 PIPER = ("joe",)
+"""Voices of other packages, in Piper's form."""
+VOCODER = "vocoder"
+"""Folder inside a voice's folder."""
 
 
 class SpeakingVoice(Protocol):
@@ -45,40 +60,172 @@ class SpeakingVoice(Protocol):
         """
 
 
-def load_voice(name_or_folder: str, device: str = "auto") -> SpeakingVoice:
-    """A voice by name (``joe``), the ``.onnx`` file of one in Piper's form.
+class VocodedVoice:
+    """A model that makes frames of text, and the vocoder that makes them heard.
+
+    Args:
+        model: text to frames.
+        vocoder: of such frames.
+        name: for messages.
 
     Raises:
-        UserError: if there is no such voice.
+        UserError: if the vocoder takes other frames than the model makes, with what differs.
+    """
+
+    def __init__(self, model: Text2Vec, vocoder: Vocoder, name: str) -> None:
+        vocoder.config.input.require(model.config.target, vocoder.name)
+        self.model, self.vocoder, self.name = model, vocoder, name
+        self.lang, self.rate = model.config.text.lang, vocoder.sample_rate
+        self._references: dict[Path, Float] = {}
+
+    def sentences(self, text: str) -> list[str]:
+        """The text's sentences with numbers and abbreviations spelled out."""
+        return self.model.front_end.sentences(text)
+
+    def say(
+        self,
+        text: str,
+        *,
+        speaker: Path | str | None = None,
+        seconds: float | None = None,
+        speed: float = 1.0,
+        seed: int = 0,
+    ) -> Speech:
+        """See `SpeakingVoice`; ``speaker`` may also be the name of one of the model's speakers.
+
+        What of the sentence has no sound is in ``notes``.
+        """
+        named = str(speaker) if speaker is not None and str(speaker) in self.model.config.speakers else None
+        reference = None if named is not None or speaker is None else self._reference(Path(speaker))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            made = self.model.generate(text, speaker=named, seconds=seconds, speed=speed, seed=seed)
+        stacked = self.model.config.stacked
+        frames = made.frames.reshape(len(made.frames) * stacked, -1)
+        waveform = np.clip(self.vocoder.generate(frames, reference, seed), -1.0, 1.0)
+        samples = self.vocoder.samples_per_frame * stacked
+        durations = tuple(count * samples for count in made.durations)
+        return Speech(waveform, self.rate, made.tokens, durations, tuple(str(each.message) for each in caught))
+
+    def _reference(self, path: Path) -> Float:
+        """The vector of who speaks in a recording, computed once."""
+        if path not in self._references:
+            from speechkit.io.audio import read_audio
+
+            if self.vocoder.speaker is None:
+                raise UserError(
+                    f"{self.name} has voices of its own; leave {path} out, or convert its speech afterwards"
+                )
+            rate = self.vocoder.speaker.config.mel.sample_rate
+            self._references[path] = self.vocoder.reference(read_audio(path, sample_rate=rate))
+        return self._references[path]
+
+    def save_pretrained(self, folder: str | Path, *, half: bool = True, vocoder: bool = True) -> None:
+        """Write the model, and the vocoder into a folder inside unless it is the one in the package."""
+        self.model.save_pretrained(folder, half=half)
+        if vocoder:
+            self.vocoder.save_pretrained(Path(folder) / VOCODER, half=half)
+
+
+def load_voice(name_or_folder: str | Path, device: str = "auto", vocoder: str | None = None) -> SpeakingVoice:
+    """A voice by name (``english``, ``german``, ``joe``), by its folder, or the ``.onnx`` file of one in Piper's form.
+
+    Args:
+        name_or_folder: a folder holds text2vec or SimpleSpeech; text2vec speaks through the vocoder in its folder
+            ``vocoder``, else through the one in the package.
+        device: ``auto``, ``cpu``, ``cuda`` …
+        vocoder: another vocoder, by name or folder, for text2vec.
+
+    Raises:
+        UserError: if there is no such voice, a file of it is damaged, or the vocoder takes other frames.
         MissingExtraError: if a library that it needs is not installed.
     """
-    if name_or_folder in PIPER or name_or_folder.endswith(".onnx"):
+    name = str(name_or_folder)
+    if name in PIPER or name.endswith(".onnx"):
         from speechkit.tts.piper import load_piper
 
-        return load_piper(name_or_folder)
-    raise UserError(f"voice {name_or_folder!r} is not known; choose {', '.join(PIPER)} or give the file of a voice")
+        return load_piper(name)
+    folder = voice_folder(name)
+    from speechkit.runtime import choose_device
+
+    chosen = choose_device(device)
+    kind = _model_type(folder)
+    if kind == "speechkit-simplespeech":
+        from speechkit.tts.simplespeech import SimpleSpeech
+
+        return SimpleSpeech.from_pretrained(folder, chosen)
+    if kind == "text2vec":
+        from speechkit.tts.text2vec import Text2Vec
+        from speechkit.tts.vocoder import load_vocoder
+
+        own = folder / VOCODER
+        through = load_vocoder(vocoder or (own if own.is_dir() else "embedded"), chosen)
+        model = Text2Vec.from_pretrained(folder).to(chosen).eval()
+        return VocodedVoice(model, through, f"the voice {name}")
+    raise UserError(f"{folder}: holds a {kind}, which is no voice; give the folder of a text2vec or SimpleSpeech model")
+
+
+def voice_folder(name: str) -> Path:
+    """Where a voice's files lie.
+
+    Raises:
+        UserError: if there is none, or the package has no weights of it.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    if name in EMBEDDED:
+        folder = MODELS / name
+        if not (folder / "model.safetensors").is_file():
+            raise UserError(
+                f"{folder}: the weights of the voice {name} are not there; install the package again, or name the "
+                "folder of a voice that you trained"
+            )
+        return folder
+    raise UserError(f"no voice is called {name!r}; choose {', '.join((*EMBEDDED, *PIPER))}, or name the folder of one")
+
+
+def _model_type(folder: Path) -> str:
+    path = folder / "config.json"
+    try:
+        return str(json.loads(path.read_bytes())["model_type"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: does not say what model it is of ({error}); give the folder of a voice") from error
 
 
 def voice_digest(name: str) -> str:
-    """What a voice's name stands for: the content of its files."""
-    from speechkit.errors import require
+    """What a voice's name stands for: the content of its files, and of the vocoder that it speaks through."""
     from speechkit.io.hashing import digest_file
-    from speechkit.tts.piper import PACKAGED
 
-    path = Path(require(PACKAGED[name]).model_path()) if name in PIPER else Path(name)
-    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
-    return " ".join(digest_file(each) for each in files) or name
+    if name in PIPER:
+        from speechkit.tts.piper import PACKAGED
+
+        return digest_file(Path(require(PACKAGED[name]).model_path()))
+    if name.endswith(".onnx"):
+        return digest_file(Path(name))
+    folder = voice_folder(name)
+    files = sorted(each for each in folder.rglob("*") if each.is_file())
+    digests = [digest_file(each) for each in files]
+    if _model_type(folder) == "text2vec" and not (folder / VOCODER).is_dir():
+        from speechkit.tts.vocoder.load import vocoder_digest
+
+        digests.append(vocoder_digest("embedded"))
+    return " ".join(digests)
 
 
-def sentences_of(text: str, lang: str) -> list[str]:
-    """The text's sentences, each in one line; long ones are cut at their clauses.
+def sentences_of(text: str, voice: SpeakingVoice) -> list[str]:
+    """The text's sentences, each in one line, as the voice cuts them; long ones are cut at their clauses.
 
     Raises:
         UserError: if the text is empty.
     """
-    spans = split_sentences(text, lang, max_characters=MAX_CHARACTERS)
-    if not spans:
+    if not text.strip():
         raise UserError("the text is empty; give at least one word")
+    own = getattr(voice, "sentences", None)
+    if own is not None:
+        found: list[str] = own(text)
+        return found or [" ".join(text.split())]
+    spans = split_sentences(text, voice.lang.partition("-")[0], max_characters=MAX_CHARACTERS)
     return [" ".join(text[begin:end].split()) for begin, end in spans]
 
 
@@ -99,7 +246,7 @@ def say_sentences(
     Raises:
         UserError: if the text is empty, the speaker cannot be used, or ``seconds`` leave no time beside the pauses.
     """
-    sentences = sentences_of(text, voice.lang.partition("-")[0])
+    sentences = sentences_of(text, voice)
     total = sum(map(len, sentences))
     if seconds is not None:
         pauses = pause_seconds * (len(sentences) - 1)
@@ -135,4 +282,5 @@ def say_text(
     failures = [part for part in parts if isinstance(part, UnspeakableError)]
     if not spoken:
         raise failures[0]
-    return replace(join_speech(spoken, pause_seconds), notes=tuple(f"left out: {each}" for each in failures))
+    joined = join_speech(spoken, pause_seconds)
+    return replace(joined, notes=(*joined.notes, *(f"left out: {each}" for each in failures)))

@@ -1,0 +1,245 @@
+"""`speechkit say` and `speechkit convert`: text to speech, and one voice to another."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from speechkit.io.arrays import Float
+    from speechkit.tts.voice import SpeakingVoice
+
+SAY_EXAMPLES = """
+Speak TEXT, a text file, or a whole list of texts.
+
+Voices: english, german; joe (US English, extra tts-data, needs the program espeak-ng); the folder of a text2vec or
+SimpleSpeech model; the .onnx file of a Piper voice. A long text is spoken sentence by sentence, with pauses.
+
+--texts takes a list, in parts, on any backend, with resume; a line is {"id": "a", "text": "..."} with "speaker" (a
+recording, relative to the list) and "seconds" where wanted. --out is then a folder.
+
+Examples:
+
+  speechkit say "Bees begin the year by listening." -o bees.wav
+
+  speechkit say "Die Bienen hören zu." --voice german --speed 1.2 -o bienen.flac
+
+  speechkit say --file chapter.txt --voice exp/wavthruvec/voice -o chapter.mp3
+
+  speechkit say --texts texts.jsonl --voice joe --out spoken --backend pool --workers 4
+"""
+
+CONVERT_EXAMPLES = """
+Say what SOURCE says in the voice of another recording. SOURCE may be of any length.
+
+The vocoder takes frames of an encoder (a vec2wav: recipes/vocoder with an encoder); the voice comes from its speaker
+encoder, or with --neighbours from the frames of --to, of which it then wants minutes.
+
+Examples:
+
+  speechkit convert talk.wav --to her.wav --vocoder exp/vec2wav/model -o talk-her.wav
+
+  speechkit convert talk.wav --to her-minutes.wav --vocoder exp/vec2wav/model --neighbours 4 -o talk-her.wav
+"""
+
+
+def say(
+    text: Annotated[str | None, typer.Argument(metavar="TEXT", help="What to say.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Audio file; a folder with --texts.")] = None,
+    file: Annotated[Path | None, typer.Option(help="A text file to speak instead of TEXT.")] = None,
+    texts: Annotated[Path | None, typer.Option(help="A list of texts to speak instead of TEXT.")] = None,
+    voice: Annotated[str, typer.Option(help="Name or folder.")] = "english",
+    vocoder: Annotated[str | None, typer.Option(help="Another vocoder for text2vec, by name or folder.")] = None,
+    speaker: Annotated[str | None, typer.Option(help="A recording of who shall speak, or a speaker's name.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Length of the whole.")] = None,
+    speed: Annotated[float, typer.Option(help="2 is twice as fast.")] = 1.0,
+    pause: Annotated[float, typer.Option(help="Seconds of silence between sentences.")] = 0.25,
+    seed: Annotated[int, typer.Option(help="Of voices that draw noise.")] = 0,
+    backend: Annotated[str, typer.Option(help="With --texts: inline, pool or ray.")] = "inline",
+    workers: Annotated[int, typer.Option(help="Processes of the backend.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Speak a text."""
+    from speechkit.errors import ConfigError
+
+    if sum(each is not None for each in (text, file, texts)) != 1:
+        raise ConfigError("give one of TEXT, --file and --texts")
+    if out is None:
+        raise ConfigError("--out is not given; name the audio file, or with --texts the folder")
+    if not 0.1 <= speed <= 10:
+        raise ConfigError(f"--speed {speed:g}: give a number from 0.1 to 10, 1 being unchanged")
+    if seconds is not None and (not 0 < seconds <= 3600 or speed != 1):
+        raise ConfigError(f"--seconds {seconds:g}: give a number above 0 and up to 3600, and no --speed beside it")
+    if not 0 <= pause <= 60:
+        raise ConfigError(f"--pause {pause:g}: give seconds from 0 to 60")
+    if texts is not None:
+        if speaker is not None or seconds is not None or vocoder is not None:
+            raise ConfigError("--speaker, --seconds and --vocoder are of one text; the list names them by row")
+        _say_list(texts, out, voice, speed, pause, seed, backend, workers, device, json)
+        return
+    _require_format(out)
+    words = _read_text(file) if file is not None else text or ""
+    from speechkit.tts.voice import load_voice
+
+    begun = time.perf_counter()
+    loaded = load_voice(voice, device, vocoder)
+    loading = time.perf_counter() - begun
+    settings = {"speaker": speaker, "seconds": seconds, "speed": speed, "seed": seed, "pause_seconds": pause}
+    _report({"loading_seconds": round(loading, 3), **_spoken(loaded, words, out, settings)}, json)
+
+
+say.__doc__ = SAY_EXAMPLES
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A recording of any length.")],
+    to: Annotated[Path, typer.Option(help="A recording of who shall speak.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Audio file.")],
+    vocoder: Annotated[str, typer.Option(help="Folder of a vocoder of encoder frames.")] = "vec2wav",
+    encoder: Annotated[str, typer.Option(help="The encoder it was trained with, by name or folder.")] = "embedded",
+    layer: Annotated[int | None, typer.Option(help="Of the encoder; the vocoder's unless given.")] = None,
+    neighbours: Annotated[int, typer.Option(help="Frames of --to that stand in for each; 0 keeps the source's.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of vocoders that draw noise.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Convert a voice."""
+    from speechkit.errors import UserError
+
+    for path in (source, to):
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; give a recording")
+    _require_format(out)
+    import numpy as np
+
+    from speechkit.encoders.load import load_encoder
+    from speechkit.io.audio import write_audio
+    from speechkit.runtime import choose_device
+    from speechkit.tts.conversion import Converter
+    from speechkit.tts.vocoder import load_vocoder
+    from speechkit.tts.vocoder.config import EncoderInput
+
+    chosen = choose_device(device)
+    loaded = load_vocoder(vocoder, chosen)
+    taken = loaded.config.input
+    if layer is None and isinstance(taken, EncoderInput) and taken.encoder.layer.isdigit():
+        layer = int(taken.encoder.layer)
+    converter = Converter(loaded, load_encoder(encoder, layer=layer, device=chosen))
+    begun, first = time.perf_counter(), 0.0
+    pieces: list[Float] = []
+    for piece in converter.convert(source, to, neighbours=neighbours, seed=seed):
+        first = first or time.perf_counter() - begun
+        pieces.append(piece)
+    taken_seconds = time.perf_counter() - begun
+    if not pieces:
+        raise UserError(f"{source}: is shorter than a frame; give a longer recording")
+    waveform = np.concatenate(pieces)
+    write_audio(out, waveform, converter.rate)
+    _report(_speed_facts(out, len(waveform) / converter.rate, taken_seconds, first), json)
+
+
+convert.__doc__ = CONVERT_EXAMPLES
+
+
+def _spoken(voice: SpeakingVoice, text: str, out: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Speak, write the file, and say how fast it was."""
+    from speechkit.io.audio import write_audio
+    from speechkit.tts.speech import Speech, join_speech
+    from speechkit.tts.voice import say_sentences
+
+    begun, first = time.perf_counter(), 0.0
+    parts: list[Speech] = []
+    failure = None
+    for part in say_sentences(voice, text, **settings):
+        if not isinstance(part, Speech):
+            failure = part
+            print(f"speechkit: left out: {part}", file=sys.stderr)
+            continue
+        first = first or time.perf_counter() - begun
+        parts.append(part)
+        for note in part.notes:
+            print(f"speechkit: {note}", file=sys.stderr)
+    taken = time.perf_counter() - begun
+    if not parts and failure is not None:
+        raise failure
+    speech = join_speech(parts, settings["pause_seconds"])
+    write_audio(out, speech.waveform, speech.rate)
+    return {**_speed_facts(out, speech.seconds, taken, first), "sentences": len(parts)}
+
+
+def _speed_facts(out: Path, seconds: float, taken: float, first: float) -> dict[str, Any]:
+    return {
+        "file": str(out),
+        "seconds": round(seconds, 3),
+        "real_time_factor": round(taken / max(seconds, 1e-9), 4),
+        "first_audio_seconds": round(first, 3),
+    }
+
+
+def _report(facts: dict[str, Any], json: bool) -> None:
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.encode(facts).decode())
+        return
+    speed = 1 / max(facts["real_time_factor"], 1e-9)
+    typer.echo(
+        f"{facts['file']}: {facts['seconds']:.2f} s, real-time factor {facts['real_time_factor']:.3f} "
+        f"({speed:.1f} times real time), first audio after {facts['first_audio_seconds']:.2f} s"
+    )
+
+
+def _require_format(out: Path) -> None:
+    """Before a model is loaded, and minutes before the file is written."""
+    from speechkit.errors import ConfigError
+    from speechkit.io.audio import FORMATS
+
+    if out.suffix.lstrip(".").upper() not in FORMATS:
+        raise ConfigError(f"--out {out}: give a file that ends with .{', .'.join(each.lower() for each in FORMATS)}")
+
+
+def _read_text(path: Path) -> str:
+    from speechkit.errors import UserError
+
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as text ({error}); give a file in UTF-8") from error
+
+
+def _say_list(texts: Path, out: Path, voice: str, speed: float, pause: float, seed: int, *running: Any) -> None:
+    """Speak a list by the two stages, and say where the manifest is."""
+    from speechkit.errors import UserError
+    from speechkit.pipeline import DropRecord, Recipe, outputs, run_recipe
+    from speechkit.tts.stages import say_stages
+
+    backend, workers, device, json = running
+    if not texts.is_file():
+        raise UserError(f"{texts}: no such file; give JSON lines with id and text")
+    if out.is_file():
+        raise UserError(f"{out}: is a file; name a folder for the clips")
+    recipe = Recipe("say", say_stages(1))
+    arguments = {
+        "seed": seed,
+        "texts": str(texts),
+        "voice": voice,
+        "say": {"speed": float(speed), "pause_seconds": float(pause)},
+    }
+    run_recipe(recipe, out, backend=backend, workers=workers, device=device, arguments=arguments, quiet=json)
+    from speechkit.cli.facts import print_facts
+    from speechkit.data.manifest import read_jsonl, read_manifest
+
+    folder = outputs(recipe, out, "clips")
+    rows = list(read_manifest(folder / "manifest.jsonl"))
+    dropped = outputs(recipe, out, "say") / "drops.jsonl"
+    left_out = [*read_jsonl(dropped, DropRecord)] if dropped.is_file() else []
+    for drop in left_out:
+        print(f"speechkit: left out {drop.id}: {drop.reason} {drop.detail}".rstrip(), file=sys.stderr)
+    seconds = sum(row.duration for row in rows)
+    facts = {"manifest": str(folder / "manifest.jsonl"), "clips": len(rows), "seconds": round(seconds, 2)}
+    print_facts({**facts, "left_out": len(left_out)}, json)
