@@ -44,7 +44,8 @@ class Converter:
     @property
     def rate(self) -> int:
         """Samples a second of what `convert` gives."""
-        return self.vocoder.sample_rate
+        rate: int = self.vocoder.sample_rate
+        return rate
 
     def convert(
         self, source: Path | str, reference: Path | str, *, neighbours: int = 0, seed: int = 0
@@ -74,7 +75,8 @@ class Converter:
         frames = self.encoder.stream(blocks)
         if neighbours:
             frames = nearest_frames(frames, self._reference_frames(reference), neighbours)
-        return self.vocoder.stream(frames, speaker, seed)
+        pieces: Iterator[Float] = self.vocoder.stream(frames, speaker, seed)
+        return pieces
 
     def _reference_frames(self, reference: Path | str) -> Float:
         from speechkit.tts.speaker import check_reference
