@@ -53,7 +53,10 @@ class ConfigError(UserError):
 
 
 class AudioError(UserError):
-    """An audio file is missing, empty, truncated or not audio."""
+    """An audio file is missing, empty, truncated or not audio; its name may hold a line end, the sentence none."""
+
+    def __init__(self, message: str):
+        super().__init__(message.replace("\n", "\\n"))
 
 
 class ManifestError(UserError):

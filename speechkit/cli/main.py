@@ -142,7 +142,9 @@ def call(arguments: list[str], *, debug: bool = False) -> int:
         if debug:
             traceback.print_exc()
         return _tell(str(error), error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as error:
+        if isinstance(error.__cause__, EOFError):  # click takes the end of any file for an interruption
+            return _tell(f"EOFError: {_first_line(error.__cause__)}{_log(error.__cause__)}", 1)
         return _tell("interrupted", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

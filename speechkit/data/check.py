@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from array import array
 from collections import Counter
 from collections.abc import Callable
@@ -21,7 +22,10 @@ EXAMPLES_EACH = 5
 ALIGNMENT_SLACK_SECONDS = 0.02
 HEADERS_KEPT = 10_000
 
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\u2028\u2029]|^\s*$")
+
 PROBLEMS = {
+    "unusable id": "give every utterance an id of one line",
     "duplicate id": "give every utterance its own id",
     "unreadable audio": "mend or replace the file, or drop its rows",
     "beyond the audio": "mend the offset or duration",
@@ -129,6 +133,8 @@ def check_manifest(
 
 def _own_problems(row: Utterance) -> list[tuple[str, str]]:
     faults = []
+    if UNPRINTABLE.search(row.id):
+        faults.append(("unusable id", "is empty or holds a line end or a control character"))
     if row.offset < 0:
         faults.append(("negative offset", f"has the offset {row.offset}"))
     if row.num_samples <= 0:

@@ -74,7 +74,26 @@ def read_format(source: Path | str, name: str, folder: Path | str) -> Iterator[U
     """The utterances of ``source`` in format ``name``, their audio paths relative to ``folder``."""
     name = _known(name)
     reader: Reader = getattr(import_module(FORMATS[name].module), f"read_{name}")
-    return reader(Path(source), Path(folder))
+    return _guarded(source, reader(Path(source), Path(folder)))
+
+
+def _guarded(source: Path | str, rows: Iterator[Utterance]) -> Iterator[Utterance]:
+    """The rows, each held against its record; what a reader stumbles over becomes a sentence with the row's number."""
+    number = 1
+    encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(Utterance).decode
+    try:
+        for row in rows:
+            decode(encode(row))
+            if "\0" in row.audio_filepath:
+                raise ValueError("audio_filepath holds a NUL")
+            yield row
+            number += 1
+    except (
+        *(ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError),
+        *(EOFError, OSError),  # of packed files
+    ) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ManifestError(f"{source}: record {number} cannot be read ({reason}); fix or remove it") from error
 
 
 def write_format(

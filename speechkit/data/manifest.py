@@ -70,6 +70,8 @@ def read_jsonl(path: Path | str, type: type[T], *, on_torn: Callable[[str], None
                     _torn(f"{path}:{number}: the last line is torn ({len(line)} bytes)", number - 1, on_torn, error)
                     return
                 raise _bad_line(path, number, error, type) from error
+            except RecursionError as error:
+                raise ManifestError(f"{path}:{number}: is nested too deeply; remove the line") from error
 
 
 def write_jsonl(path: Path | str, items: Iterable[Any]) -> int:
@@ -212,7 +214,7 @@ def _write_lines(path: Path | str, items: Iterable[Any], verify: Callable[[Any, 
                 line = encode(item)
                 if verify is not None:
                     verify(item, line)
-            except (msgspec.MsgspecError, TypeError, ValueError) as error:
+            except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
                 name = getattr(item, "id", None)
                 shown = f"record {count}" + (f" (id {name!r})" if name is not None else "")
                 cause = _message(error, item.__class__).replace("got `null`", "got a NaN, an infinity or None")

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from speechkit.io.paths import safe_id
+
+Seconds = Annotated[float, msgspec.Meta(ge=-1e10, le=1e10)]
+"""Three hundred years: what is beyond has no whole sample in a float."""
+SampleRate = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+"""In hertz."""
+Channel = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 
 
 def seconds(samples: int, sample_rate: int) -> float:
@@ -43,10 +49,10 @@ class Utterance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, f
 
     id: str
     audio_filepath: str
-    duration: float
-    sample_rate: int
-    offset: float = 0.0
-    channel: int = 0
+    duration: Seconds
+    sample_rate: SampleRate
+    offset: Seconds = 0.0
+    channel: Channel = 0
     text: str | None = None
     speaker: str | None = None
     lang: str | None = None

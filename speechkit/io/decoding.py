@@ -53,8 +53,8 @@ def layout(path: Path | str) -> Layout:
     """
     try:
         found = os.stat(path)  # noqa: PTH116 - also takes plain text
-    except OSError as error:
-        raise AudioError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # no file has a name with a NUL
+        raise AudioError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not Path(path).is_file():
         raise AudioError(f"{path}: is not a file; give the path of an audio file")
     if found.st_size == 0:

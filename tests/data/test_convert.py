@@ -1,5 +1,6 @@
 """Round trips through every format: what a format can hold comes back, what it cannot is counted."""
 
+import gzip
 import os
 import subprocess
 import sys
@@ -156,6 +157,27 @@ def test_cuts_that_are_no_plain_audio_are_named(corpus, change, reason):
         list(lhotse.read_lhotse(corpus / "bad.jsonl", corpus))
 
 
+def test_a_command_in_shards_never_runs(tmp_path):
+    source = {"type": "command", "channels": [0], "source": f"touch {tmp_path}/ran"}
+    recording = {"id": "r", "sources": [source], "sampling_rate": 16_000, "num_samples": 9, "duration": 9 / 16_000}
+    cut = {"id": "c", "start": 0, "duration": 9 / 16_000, "channel": 0, "type": "MonoCut", "recording": recording}
+    (tmp_path / "shar").mkdir()
+    (tmp_path / "shar" / "cuts.000000.jsonl.gz").write_bytes(gzip.compress(msgspec.json.encode(cut) + b"\n"))
+    with pytest.raises(ManifestError, match="'c' takes its audio from a command"):
+        convert(tmp_path / "shar", tmp_path / "back.jsonl")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_shar_becomes_a_manifest_of_a_relative_folder(corpus, tmp_path, monkeypatch):
+    write_manifest(corpus / "mono.jsonl", [full_row()])
+    convert(corpus / "mono.jsonl", tmp_path / "shar", target_format="shar")
+    monkeypatch.chdir(tmp_path)
+    convert("shar", "back/m.jsonl")
+    (row,) = read_manifest("back/m.jsonl")
+    assert row.audio_filepath.startswith("audio/")
+    assert audio_info(audio_path("back/m.jsonl", row)).num_samples == row.num_samples
+
+
 def test_shar_holds_the_audio_of_each_cut(corpus, tmp_path):
     pytest.importorskip("lhotse")
     rows = [full_row(), full_row(id="u2", audio_filepath="rec/one two.wav", text=None)]
@@ -247,13 +269,21 @@ def test_kaldi_commands_are_read_and_never_run(corpus, tmp_path):
     for command, channel in (
         (str(wav), 0), (f"sox {quoted} -t wav - remix 1 |", 0), (f"ffmpeg -v error -i {quoted} -f wav - |", 0),
         (f"flac -c -d -s {quoted} |", 0), (f"/usr/bin/sph2pipe -f wav {quoted} |", 0),
+        (f"sph2pipe -f wav -p -c 2 {quoted} |", 1), (f"sox {quoted} -t wav -r 16000 -b 16 - remix 3 |", 2),
+        (f"ffmpeg -i {quoted} -map_channel 0.0.1 -f wav - |", 1), (f"cat {quoted} |", 0),
+        (f"ffmpeg -i {quoted} -acodec pcm_s16le -ar 16000 -ac 1 -f wav - |", 0),
     ):  # fmt: skip
         (folder / "wav.scp").write_text(f"u {command}\n")
         (row,) = kaldi.read_kaldi(folder, tmp_path)
         assert (row.num_samples, row.channel) == (audio_info(wav).num_samples, channel)
     for command in (
         f"touch {tmp_path}/run |", f"cat {quoted} | touch {tmp_path}/run |", f"sox {quoted} -t wav - speed 2 |",
-        "sox 'a |", "|", f"sox {quoted} -t wav - remix 1,2 |",
+        "sox 'a |", "|", f"sox {quoted} -t wav - remix 1,2 |", f"sox {quoted} -t wav - pad 0.5 0 |",
+        f"sox {quoted} -t wav - reverse |", f"sox -r 8000 {quoted} -t wav - |",
+        f"flac -c -d -s --skip=16000 {quoted} |",
+        f"ffmpeg -ss 1 -t 1 -i {quoted} -f wav - |", f"ffmpeg -i {quoted} -af atempo=2.0 -f wav - |",
+        f"sph2pipe -f wav -t 1:2 {quoted} |", f"sph2pipe -c 0 {quoted} |", f"cat {quoted} {quoted} |", "ffmpeg -i |",
+        f"ffmpeg -i {quoted} -ac 2 -f wav - |", f"sox -m {quoted} {quoted} -t wav - |", "sox |",
     ):  # fmt: skip
         (folder / "wav.scp").write_text(f"u {command}\n")
         with pytest.raises(ManifestError, match=r"wav\.scp:1: "):

@@ -19,6 +19,7 @@ from typing import IO
 import msgspec
 
 from speechkit.data.formats.identity import absolute_audio, relative_audio, utterance_from_seconds
+from speechkit.data.formats.kaldi_commands import audio_of_command
 from speechkit.data.formats.losses import Losses, Written
 from speechkit.data.records import Utterance, seconds
 from speechkit.errors import AudioError, ManifestError
@@ -122,7 +123,7 @@ def read_kaldi(path: Path, folder: Path) -> Iterator[Utterance]:
     """
     recordings: dict[str, tuple[str, int]] = {}
     for place, key, value in _table(path / "wav.scp", required=True):
-        recordings[key] = _audio_of(place, value)
+        recordings[key] = _audio_of(place, value, path)
     has_segments = (path / "segments").is_file()
     optional = [_Side(path / name) for name in ("text", "utt2spk", "utt2lang", "utt2id")]
     source = path / "segments" if has_segments else path / "wav.scp"
@@ -234,39 +235,13 @@ def _channels(audio: str) -> int:
         return 1
 
 
-PROGRAMS = ("sox", "ffmpeg", "flac", "sph2pipe", "cat", "opusdec", "mpg123")
-AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".opus", ".ogg", ".sph", ".m4a", ".mp4", ".webm", ".mkv", ".aac")
-
-
-def _audio_of(place: str, value: str) -> tuple[str, int]:
+def _audio_of(place: str, value: str, folder: Path) -> tuple[str, int]:
     """Audio path and channel of an extended filename; nothing is run."""
     if not value:
         raise ManifestError(f"{place}: has no path; mend the line")
     if not value.endswith("|"):
         return value, 0
-    try:
-        words = shlex.split(value[:-1])
-    except ValueError as error:
-        raise ManifestError(f"{place}: the command cannot be split ({error}); mend the quotes") from error
-    program = Path(words[0]).name if words else ""
-    if program in PROGRAMS and "|" not in words:
-        if "-i" in words[:-1]:
-            files = [words[words.index("-i") + 1]]
-        elif program == "sox":
-            files = [words[1]] if len(words) > 1 else []
-        else:
-            files = [word for word in words[1:] if word.lower().endswith(AUDIO_SUFFIXES)]
-        if len(files) == 1:
-            channel = 0
-            if program == "sox" and "remix" in words:
-                after = words[words.index("remix") + 1 :]
-                if len(after) != 1 or not after[0].isdigit():
-                    raise ManifestError(f"{place}: only 'remix' of one channel can be read; cut the audio first")
-                channel = int(after[0]) - 1
-            elif program == "sox" and any(word in ("speed", "tempo", "trim", "rate", "vol") for word in words):
-                raise ManifestError(f"{place}: the command changes the audio; run it and give the file instead")
-            return files[0], channel
-    raise ManifestError(f"{place}: the command is not one that can be read; run it and give the audio file instead")
+    return audio_of_command(place, value[:-1], lambda audio: _channels(str(folder / audio)))
 
 
 LINES_IN_MEMORY = 100_000

@@ -108,11 +108,15 @@ def read_shar(path: Path, folder: Path) -> Iterator[Utterance]:
     for cut in lhotse.CutSet.from_shar(in_dir=str(path)):
         if not cut.has_recording:
             raise ManifestError(f"{path}: cut {cut.id!r} has no audio; write the recording field into the shards")
-        audio = folder / "audio" / file_names.give(cut.id, ".flac")
+        if kinds := sorted({source.type for source in cut.recording.sources} - {"memory"}):  # a "command" would run
+            raise ManifestError(
+                f"{path}: cut {cut.id!r} takes its audio from a {kinds[0]}, not from the shards; write it into them"
+            )
+        audio = Path("audio") / file_names.give(cut.id, ".flac")
         waveform = cut.load_audio()
         if waveform.shape[0] != 1:
             raise ManifestError(f"{path}: cut {cut.id!r} has {waveform.shape[0]} channels; split it in Lhotse first")
-        write_audio(audio, waveform[0], cut.sampling_rate)
+        write_audio(folder / audio, waveform[0], cut.sampling_rate)
         plain = {key: value for key, value in cut.to_dict().items() if key != "recording"}
         plain["recording"] = {"sampling_rate": cut.sampling_rate, "sources": [{"type": "file", "source": str(audio)}]}
         # Where the cut lay among the shards is no property of the cut.

@@ -15,7 +15,7 @@ import msgspec
 from speechkit.data.formats.identity import Identifiers, utterance_from_fields
 from speechkit.data.formats.losses import OPTIONAL, Losses, Written
 from speechkit.data.manifest import read_jsonl, rebase, write_jsonl
-from speechkit.data.records import AlignmentItem, Source, Utterance
+from speechkit.data.records import AlignmentItem, Channel, SampleRate, Seconds, Source, Utterance
 from speechkit.errors import ManifestError
 
 HELD = frozenset(OPTIONAL)
@@ -58,10 +58,10 @@ def read_nemo(path: Path, folder: Path) -> Iterator[Utterance]:
 
 KINDS: dict[str, Any] = {
     "id": str,
-    "offset": float,
-    "duration": float,
-    "sample_rate": int,
-    "channel": int,
+    "offset": Seconds,
+    "duration": Seconds,
+    "sample_rate": SampleRate,
+    "channel": Channel,
     "text": str,
     "speaker": str,
     "lang": str,

@@ -72,7 +72,8 @@ def read_parquet(path: Path, folder: Path) -> Iterator[Utterance]:
     try:
         file = parquet.ParquetFile(str(path))
     except (arrow.ArrowException, OSError) as error:
-        raise ManifestError(f"{path}: is not a readable Parquet file ({error}); make it again") from error
+        reason = " ".join(str(error).split())
+        raise ManifestError(f"{path}: is not a readable Parquet file ({reason}); make it again") from error
     with file:
         if "audio" not in file.schema_arrow.names:
             raise ManifestError(f"{path}: has no column audio; rename the column that holds the audio")

@@ -19,6 +19,7 @@ from speechkit.io.atomic import atomic_path
 
 COLUMNS = [field.encode_name for field in msgspec.structs.fields(Utterance)]
 TEXTS = ("text", "speaker", "lang", "features")
+NUMBERS = ("offset", "duration", "sample_rate", "channel", "score")
 CELL_CHARACTERS = 16 << 20
 
 
@@ -71,7 +72,7 @@ def _utterance(place: str, row: dict[str, Any], path: Path, folder: Path, identi
         try:
             if kind is str:
                 known[name] = cell
-            elif kind in (int, float):
+            elif name in NUMBERS:
                 known[name] = msgspec.convert(cell, kind, strict=False)
             else:
                 known[name] = msgspec.json.decode(cell, type=kind)

@@ -1,0 +1,123 @@
+"""The audio behind a command of Kaldi's wav.scp, which is read and never run.
+
+Known are the options that leave the samples as they are, but for their rate, and those that choose a channel. Any other
+one could cut, mix or change the audio, and is refused by name.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from speechkit.errors import ManifestError
+
+OUTPUTS = ("-", "pipe:", "pipe:1", "/dev/stdout")
+
+
+class Program(msgspec.Struct, frozen=True):
+    """What a program may be asked.
+
+    Attributes:
+        before: options in front of the input and the pattern of their values, empty for options that have none.
+        after: those behind it.
+        first_channel: how the program counts the first channel where an option chooses one.
+        input_option: goes before the input; the input stands alone where this is empty.
+    """
+
+    before: dict[str, str] = {}
+    after: dict[str, str] = {}
+    first_channel: int = 1
+    input_option: str = ""
+
+
+CHANNEL = r"(?P<channel>\d{1,4})"
+ANYWHERE = {"-q": "", "--quiet": "", "-v": r"\w+", "-V0": "", "-V1": "", "-V2": "", "-V3": "", "--no-show-progress": ""}
+SPHERE = {"-f": "wav|rif|sph", "-p": "", "-c": CHANNEL}
+DECODE = {
+    "-c": "",
+    "--stdout": "",
+    "-d": "",
+    "--decode": "",
+    "-s": "",
+    "--silent": "",
+    "-f": "",
+    "--totally-silent": "",
+}
+SOUND = {"-b": r"16|24|32|8", "-e": r"[\w-]+", "-t": r"wav|wavpcm|flac", "-r": r"\d+k?", "-D": ""}
+CODEC = dict.fromkeys(("-acodec", "-c:a", "-codec:a"), "pcm_[suf][0-9]+le")
+PROGRAMS = {
+    "sox": Program(ANYWHERE | {"-t": "wav|flac|mp3|ogg|opus|sph", "-D": ""}, ANYWHERE | SOUND),
+    "ffmpeg": Program(
+        {"-v": r"\w+", "-loglevel": r"\w+", "-nostdin": "", "-hide_banner": "", "-y": ""},
+        CODEC
+        | {"-f": "wav", "-ar": r"\d+", "-ab": r"\w+", "-b:a": r"\w+", "-vn": "", "-ac": "1", "-y": "", "-nostdin": ""}
+        | {"-map_channel": rf"0\.0\.{CHANNEL}", "-v": r"\w+", "-loglevel": r"\w+", "-hide_banner": ""},
+        first_channel=0,
+        input_option="-i",
+    ),
+    "flac": Program(DECODE, DECODE),
+    "sph2pipe": Program(SPHERE, SPHERE),
+    "cat": Program(),
+    "opusdec": Program({"--rate": r"\d+", "--quiet": "", "--force-wav": ""}, {"--quiet": "", "--force-wav": ""}),
+    "mpg123": Program({"-q": "", "-w": "-", "-r": r"\d+"}, {"-q": "", "-w": "-"}),
+}
+
+
+def audio_of_command(place: str, command: str, channels: Callable[[str], int]) -> tuple[str, int]:
+    """Audio path and channel, from 0, that a command's output has.
+
+    Args:
+        place: file and line, for an error.
+        command: without the pipe's sign at its end.
+        channels: how many the header of an audio file says; one where it cannot be read.
+
+    Raises:
+        ManifestError: if it is none of the programs, has options that could change the audio, or pipes on.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ManifestError(f"{place}: the command cannot be split ({error}); mend the quotes") from error
+    program = PROGRAMS.get(Path(words[0]).name) if words else None
+    if program is None or any(word in ("|", ";", "&", "&&", "||", "<", ">") for word in words):
+        raise ManifestError(f"{place}: the command is not one that can be read; run it and give the audio file instead")
+    audio, channel, mixed, rest = None, None, False, words[1:]
+    while rest:
+        word = rest.pop(0)
+        known = program.before if audio is None else program.after
+        if word in known and not known[word]:
+            continue
+        if word in known and rest and (value := re.fullmatch(known[word], rest[0])):
+            if "channel" in value.groupdict():
+                channel = int(value["channel"]) - program.first_channel
+            mixed |= word == "-ac"
+            rest.pop(0)
+        elif audio is None and word == program.input_option and rest:
+            audio = rest.pop(0)
+        elif audio is None and not program.input_option and not word.startswith("-"):
+            audio = word
+        elif audio is not None and word in OUTPUTS:
+            if rest[:1] == ["remix"] and len(rest) == 2 and re.fullmatch(r"\d{1,4}", rest[1]):
+                channel = int(rest[1]) - 1
+            elif rest:
+                raise _changes(place, rest[0])
+            break
+        else:
+            raise _changes(place, word)
+    if audio is None:
+        raise ManifestError(f"{place}: the command reads no file; run it and give the audio file instead")
+    if mixed and channels(audio) > 1:
+        raise _changes(place, "-ac")
+    if channel is not None and channel < 0:
+        raise ManifestError(f"{place}: the command asks for a channel that is none; mend it")
+    return audio, channel or 0
+
+
+def _changes(place: str, word: str) -> ManifestError:
+    return ManifestError(
+        f"{place}: the command may change the audio ({word[:40]!r}); run it and give the audio file instead"
+    )
