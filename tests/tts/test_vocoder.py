@@ -25,7 +25,7 @@ from speechkit.tts.vocoder.config import (
     VocoderConfig,
     VocosConfig,
 )
-from speechkit.tts.vocoder.vocoder import Vocoder, folded_weights, load_folded, take_over
+from speechkit.tts.vocoder.vocoder import Vocoder, folded_weights, take_over
 from speechkit.tts.vocoder.vocos import MelMagnitudes
 from speechkit.units.quantizers import UnitSet
 
@@ -191,29 +191,19 @@ def test_a_saved_vocoder_says_the_same(name, tmp_path):
 
 
 def test_damaged_files_are_one_sentence(tmp_path):
-    with pytest.raises(UserError, match=r"holds no config.json; give the folder of a vocoder"):
+    with pytest.raises(UserError, match=r"has no config.json; give the folder of a vocoder"):
         load_vocoder(tmp_path)
     model = vocoder("mel")
     model.save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"12345")
-    with pytest.raises(UserError, match="holds no whole vocoder"):
+    with pytest.raises(UserError, match=r"model.safetensors is missing or damaged"):
         load_vocoder(tmp_path)
     model.save_pretrained(tmp_path)
     config = msgspec.json.decode((tmp_path / "config.json").read_bytes())
     config["generator"]["layers"] = 3
     (tmp_path / "config.json").write_bytes(msgspec.json.encode(config))
-    with pytest.raises(UserError, match=r"holds no whole vocoder \('no generator.blocks.2"):
+    with pytest.raises(UserError, match=r"generator.blocks.2.* is missing in model.safetensors"):
         load_vocoder(tmp_path)
-
-
-def test_weights_of_the_wrong_shape_or_name_are_refused():
-    model = vocoder("mel, HiFi-GAN")
-    weights = folded_weights(model)
-    assert not any("parametrizations" in name for name in weights)
-    with pytest.raises(RuntimeError, match=r"input.weight is \(1, 2\)"):
-        load_folded(model, {**weights, "input.weight": torch.zeros(1, 2)})
-    with pytest.raises(RuntimeError, match="more"):
-        load_folded(model, {**weights, "more": torch.zeros(1)})
 
 
 def test_a_vocoder_of_other_input_begins_with_the_weights_that_fit():

@@ -12,7 +12,8 @@ from speechkit.errors import ConfigError, UserError
 from speechkit.nn.mel_spec import MelSpec
 from speechkit.units.quantizers import UnitSet
 
-Count = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=2**14)]
+"""A size; the bound keeps a hostile configuration from taking the memory."""
 
 
 class MelInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="mel", tag_field="kind"):
@@ -129,7 +130,7 @@ class VocosConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
 
     width: Count = 512
     inner: Count = 1536
-    layers: Count = 8
+    layers: Annotated[int, msgspec.Meta(ge=1, le=256)] = 8
     kernel: Count = 7
     fft_samples: Count = 640
     hop_samples: Count = 160
@@ -210,7 +211,7 @@ class SpeakerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     width: Count = 128
     inner: Count = 256
-    layers: Count = 3
+    layers: Annotated[int, msgspec.Meta(ge=1, le=256)] = 3
     dim: Count = 64
     mel: MelSpec = MelSpec()
 
@@ -229,9 +230,9 @@ class VocoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     input: VocoderInput = MelInput()
     generator: GeneratorConfig = VocosConfig()
-    sample_rate: Count = 16_000
+    sample_rate: Annotated[int, msgspec.Meta(ge=1000, le=2**20)] = 16_000
     speaker: SpeakerConfig | None = None
-    noise: Annotated[int, msgspec.Meta(ge=0)] = 0
+    noise: Annotated[int, msgspec.Meta(ge=0, le=2**14)] = 0
     model_type: str = "speechkit-vocoder"
 
     def __post_init__(self) -> None:

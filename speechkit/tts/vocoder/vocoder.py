@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,13 +19,13 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from speechkit.errors import UserError
 from speechkit.io.arrays import Float
+from speechkit.nn.checkpoints import read_network, write_network
 from speechkit.nn.masks import length_mask
 from speechkit.tts.speaker import SpeakerEncoder
 from speechkit.tts.vocoder.config import MelInput, UnitInput, VocoderConfig, VocosConfig
 from speechkit.tts.vocoder.hifigan import HifiGan
 from speechkit.tts.vocoder.vocos import Vocos
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 INPUT_KERNEL = 7
 
 
@@ -238,51 +237,36 @@ class Vocoder(nn.Module):
         return self.conditions(speakers, noise)
 
     def save_pretrained(self, folder: str | Path, *, half: bool = True) -> None:
-        """Write ``config.json`` and ``model.safetensors``, parameters as float16 unless ``half`` is False."""
-        from safetensors.torch import save
-
-        from speechkit.io.atomic import write_bytes
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        buffers = {name for name, _ in self.named_buffers()}
-        weights = {
-            name: value.detach().to("cpu", torch.float16 if half and name not in buffers else value.dtype).contiguous()
-            for name, value in folded_weights(self).items()
-        }
-        write_bytes(folder / WEIGHTS, save(weights))
-        write_bytes(folder / CONFIG, msgspec.json.format(msgspec.json.encode(self.config), indent=2) + b"\n")
+        """Write ``config.json`` and ``model.safetensors``, as float16 unless ``half`` is False."""
+        plain = without_weight_norm(Vocoder(self.config))
+        plain.load_state_dict(folded_weights(self))
+        write_network(folder, self.config, plain, half=half)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, trainable: bool = False) -> Vocoder:
         """Read a folder that `save_pretrained` wrote, in float32.
 
         Args:
-            folder: of the model.
-            trainable: keep the weight norms, to be trained on; without, they are gone and it is quicker.
+            folder: of the model, or a hub id.
+            trainable: with the weight norms, to be trained on; without them it is quicker.
 
         Raises:
             UserError: if a file is missing or damaged, or the weights are not those of the configuration.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        folder = Path(folder)
-        if not (folder / CONFIG).is_file():
-            raise UserError(f"{folder}: holds no {CONFIG}; give the folder of a vocoder")
-        try:
-            model = cls(msgspec.json.decode((folder / CONFIG).read_bytes(), type=VocoderConfig))
-            load_folded(model, load_file(folder / WEIGHTS))
-        except (OSError, ValueError, KeyError, RuntimeError, msgspec.MsgspecError, SafetensorError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise UserError(f"{folder}: holds no whole vocoder ({reason}); copy or train it again") from error
-        model.name = f"the vocoder {folder}"
+        model = read_network(folder, VocoderConfig, lambda config: without_weight_norm(Vocoder(config)), "a vocoder")
         if trainable:
-            return model
-        for module in list(model.modules()):
-            if parametrize.is_parametrized(module, "weight"):
-                parametrize.remove_parametrizations(module, "weight")
-        return model.eval()
+            plain, model = model, Vocoder(model.config)
+            load_folded(model, plain.state_dict())
+        model.name = f"the vocoder {folder}"
+        return model
+
+
+def without_weight_norm(network: Vocoder) -> Vocoder:
+    """The same network, whose weights are plain ones."""
+    for module in list(network.modules()):
+        if parametrize.is_parametrized(module, "weight"):
+            parametrize.remove_parametrizations(module, "weight")
+    return network
 
 
 def folded_weights(network: nn.Module) -> dict[str, Tensor]:
@@ -296,25 +280,12 @@ def folded_weights(network: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def load_folded(network: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Set the weights that `folded_weights` gave.
-
-    Raises:
-        KeyError: if one is missing.
-        RuntimeError: if there are others, or one has another shape.
-    """
+    """Set the weights that `folded_weights` gave."""
     left = dict(weights)
     for name, module in network.named_modules():
         if parametrize.is_parametrized(module, "weight"):
-            value = left.pop(f"{name}.weight").float()
-            if value.shape != module.weight.shape:
-                raise RuntimeError(f"{name}.weight is {tuple(value.shape)}, not {tuple(module.weight.shape)}")
-            module.weight = value
-    own = network.state_dict()
-    own.update((name, value.to(own[name].dtype) if name in own else value) for name, value in left.items())
-    missing = [name for name in own if ".parametrizations." not in name and name not in left]
-    if missing:
-        raise KeyError(f"no {missing[0]}")
-    network.load_state_dict(own)
+            module.weight = left.pop(f"{name}.weight")
+    network.load_state_dict({**network.state_dict(), **left})
 
 
 @torch.no_grad()

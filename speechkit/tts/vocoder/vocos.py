@@ -35,11 +35,11 @@ class Vocos(nn.Module):
         self.phase = nn.Linear(config.width, frequencies)
         self.magnitudes = MelMagnitudes(mel, config.fft_samples) if mel and config.mel_magnitudes else None
         self.inverse = InverseStft(config.fft_samples, config.hop_samples)
-        for layer in self.modules():
-            if isinstance(layer, (nn.Linear, nn.Conv1d)) and (layer.weight.is_meta or layer.weight.any()):
+        for name, layer in self.named_modules():
+            # A condition begins without effect.
+            if isinstance(layer, (nn.Linear, nn.Conv1d)) and not name.endswith("modulation"):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def forward(
         self, hidden: Tensor, mel: Tensor, inside: Tensor | None = None, condition: Tensor | None = None
