@@ -50,6 +50,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lm": ("speechkit.cli.lm:app", "Build n-gram language models for decoding, and measure them."),
     "probe": ("speechkit.cli.probe:probe", "What frozen encoders make easy to read: one table."),
     "units": ("speechkit.cli.units:app", "Discrete units: train codebooks, assign, judge and shorten."),
+    "vocode": ("speechkit.cli.vocode:app", "Make speech of frames or units by a vocoder."),
     "ued": ("speechkit.cli.ued:ued", "How far units change when what is said does not."),
     "slue": ("speechkit.cli.slue:app", "Scores of spoken language understanding: the SLUE tasks."),
     "doctor": ("speechkit.cli.doctor:doctor", "Check the installation and say what mends it."),

@@ -302,6 +302,8 @@ def test_inputs_refuse_one_another_in_a_sentence():
 def test_rates_that_do_not_fit_are_refused():
     with pytest.raises(ConfigError, match=r"takes 62.5 frames a second .* and the input has 100"):
         VocoderConfig(generator=VocosConfig(hop_samples=256, fft_samples=1024))
+    with pytest.raises(ConfigError, match="an FFT of 1000, a hop of 160 samples and a kernel of 7"):
+        VocosConfig(fft_samples=1000)
     with pytest.raises(ConfigError, match="cannot be halved 4 times"):
         HifiGanConfig(channels=24)
     with pytest.raises(ConfigError, match="must be as many"):

@@ -136,6 +136,14 @@ class VocosConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
     hop_samples: Count = 160
     mel_magnitudes: bool = True
 
+    def __post_init__(self) -> None:
+        fft, hop = self.fft_samples, self.hop_samples
+        if fft % hop or fft < 2 * hop or (fft - hop) % 2 or self.kernel % 2 == 0:
+            raise ConfigError(
+                f"an FFT of {fft}, a hop of {hop} samples and a kernel of {self.kernel}; the first must be a multiple "
+                "of the second, from two on, their difference even, and the kernel odd"
+            )
+
     @property
     def samples_per_frame(self) -> int:
         """Of the generator's own frames."""

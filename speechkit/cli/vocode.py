@@ -1,0 +1,250 @@
+"""`speechkit vocode`: frames or units to speech."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from speechkit.cli.facts import print_facts
+
+if TYPE_CHECKING:
+    from speechkit.data.records import Utterance
+    from speechkit.tts.vocoder.copy_synthesis import Synthesis
+    from speechkit.tts.vocoder.vocoder import Vocoder
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make speech of frames or units.")
+
+FEATURES = """
+Recordings made again by a vocoder, or stored frames of the encoder that it takes.
+
+Prints the real-time factor (seconds of work a second of speech) and the time to the first audio, both of the vocoder
+alone.
+
+Examples:
+
+  speechkit vocode features talk.wav --out again.wav
+
+  speechkit vocode features test.jsonl --out again
+
+  speechkit vocode features feats --vocoder exp/vocoder/04-adversarial/current/model --speaker anna.wav --out spoken
+"""
+UNITS = """
+Speech of unit files, as speechkit units assign writes them, by a vocoder that was trained on units of that codebook.
+
+Examples:
+
+  speechkit vocode units units.jsonl --codebook embedded-100 --vocoder exp/unit-vocoder/model --out spoken
+
+  speechkit vocode units units.jsonl --codebook units/kmeans --vocoder VOCODER --speaker anna.wav --out spoken
+"""
+
+Out = Annotated[Path, typer.Option(help="An audio file for one recording, else a folder of FLAC files and a manifest.")]
+Name = Annotated[str, typer.Option("--vocoder", help="embedded, or the folder of a vocoder.")]
+Speaker = Annotated[Path | None, typer.Option(help="A recording of who shall speak, for vocoders that take a speaker.")]
+Seed = Annotated[int, typer.Option(help="Of the noise, for vocoders that take any.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def features(
+    inputs: Annotated[list[Path], typer.Argument(metavar="AUDIO|MANIFEST|STORE...", help="What to make speech of.")],
+    out: Out,
+    vocoder: Name = "embedded",
+    encoder: Annotated[str, typer.Option(help="For recordings, where the vocoder takes frames of one.")] = "embedded",
+    codebook: Annotated[str, typer.Option(help="For recordings, where the vocoder takes units.")] = "embedded-100",
+    speaker: Speaker = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Speech of recordings or stored frames."""
+    from speechkit.errors import UserError
+
+    for path in inputs:
+        if not path.exists():
+            raise UserError(f"{path}: no such file; give recordings, a manifest or a store of features")
+    model, vector = _opened(vocoder, speaker, device)
+    stores = [path for path in inputs if path.is_dir()]
+    rest = [path for path in inputs if not path.is_dir()]
+    spoken = _Spoken(out, model)
+    for store in stores:
+        spoken.write(_of_store(model, store, vector, seed))
+    if rest:
+        spoken.write(_of_recordings(model, rest, vector, seed, encoder, codebook))
+    print_facts(spoken.finish(), json)
+
+
+def units(
+    inputs: Annotated[list[Path], typer.Argument(metavar="UNITS...", help="Files that units assign wrote.")],
+    codebook: Annotated[Path, typer.Option(help="Folder or name of the quantizer that named the units.")],
+    out: Out,
+    vocoder: Annotated[str, typer.Option(help="Folder of a vocoder that takes these units.")],
+    speaker: Speaker = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Speech of units."""
+    from speechkit.cli.units_files import read_units
+
+    sequences, named_by = read_units(inputs, codebook)
+    model, vector = _opened(vocoder, speaker, device)
+    model.config.input.require(named_by, model.name)
+
+    def spoken() -> Iterator[tuple[Utterance | str, Synthesis]]:
+        from speechkit.tts.vocoder.copy_synthesis import synthesize
+
+        for row in sequences:
+            yield row.id, synthesize(model, row.frames(), _required(model, vector), seed)
+
+    result = _Spoken(out, model)
+    result.write(spoken())
+    print_facts(result.finish(), json)
+
+
+features.__doc__, units.__doc__ = FEATURES, UNITS
+app.command()(features)
+app.command()(units)
+
+
+def _opened(name: str, speaker: Path | None, device: str) -> tuple[Vocoder, Any]:
+    """The vocoder, and the vector of the speaker where one is given."""
+    from speechkit.io.audio import read_audio
+    from speechkit.runtime.device import choose_device
+    from speechkit.tts.vocoder.load import load_vocoder
+
+    model = load_vocoder(name, choose_device(device))
+    if speaker is None:
+        return model, None
+    rate = model.config.speaker.mel.sample_rate if model.config.speaker else model.sample_rate
+    return model, model.reference(read_audio(speaker, sample_rate=rate))
+
+
+def _required(model: Vocoder, vector: Any) -> Any:
+    """The speaker's vector; what is stored does not say who speaks."""
+    from speechkit.errors import UserError
+
+    if model.speaker is not None and vector is None:
+        raise UserError(f"{model.name} needs a speaker; give --speaker RECORDING")
+    return vector
+
+
+def _of_store(model: Vocoder, folder: Path, vector: Any, seed: int) -> Iterator[tuple[Utterance | str, Synthesis]]:
+    """Speech of every item of a store of features."""
+    from speechkit.encoders.store import FeatureStore
+    from speechkit.tts.vocoder.copy_synthesis import synthesize
+
+    store = FeatureStore(folder)
+    model.config.input.require(store.spec, model.name)
+    for name in store.ids():
+        yield name, synthesize(model, store[name], _required(model, vector), seed)
+
+
+def _of_recordings(
+    model: Vocoder, paths: list[Path], vector: Any, seed: int, encoder: str, codebook: str
+) -> Iterator[tuple[Utterance | str, Synthesis]]:
+    """Every recording made again, by its own speaker unless another is given; what cannot be read is named."""
+    import sys
+
+    from speechkit.data.audio import read_waveform
+    from speechkit.data.manifest import read_manifest, unique_ids
+    from speechkit.errors import AudioError
+    from speechkit.io.audio import read_audio
+    from speechkit.tts.vocoder.copy_synthesis import analysis_of, synthesize
+
+    analysis, rate = analysis_of(model, encoder, codebook, str(model.mean.device))
+
+    def made(name: Utterance | str, read: Callable[[], Any]) -> Iterator[tuple[Utterance | str, Synthesis]]:
+        try:
+            waveform = read()
+            own = model.reference(waveform) if model.speaker is not None and vector is None else vector
+        except AudioError as error:
+            print(f"speechkit: left out {name if isinstance(name, str) else name.id}: {error}", file=sys.stderr)
+            return
+        yield name, synthesize(model, analysis(waveform), own, seed)
+
+    for path in paths:
+        if path.suffix not in (".jsonl", ".gz"):
+            yield from made(path.stem, partial(read_audio, path, sample_rate=rate))
+            continue
+        for row in unique_ids(read_manifest(path), path):
+            yield from made(row, partial(read_waveform, row, path, sample_rate=rate))
+
+
+class _Spoken:
+    """Writes speech: one file, or a folder with a manifest; and counts."""
+
+    def __init__(self, out: Path, model: Vocoder):
+        from speechkit.errors import UserError
+
+        self._one_file = bool(out.suffix) and not out.is_dir()
+        self._out, self._model = out, model
+        self._rows: list[Utterance] = []
+        self._seconds = self._taken = 0.0
+        self._first: float | None = None
+        if not self._one_file and out.is_file():
+            raise UserError(f"{out}: is a file; name a folder, or a file with the suffix of a format")
+
+    def write(self, items: Iterator[tuple[Utterance | str, Synthesis]]) -> None:
+        """Write each as it comes.
+
+        Raises:
+            UserError: if there are several for one file.
+        """
+        import sys
+
+        from speechkit.data.records import Utterance
+        from speechkit.errors import UserError
+        from speechkit.io.audio import write_audio
+        from speechkit.io.paths import safe_id
+
+        for source, speech in items:
+            name = source if isinstance(source, str) else source.id
+            if not len(speech.waveform):
+                print(f"speechkit: left out {name}: it is shorter than a frame", file=sys.stderr)
+                continue
+            if self._one_file and self._rows:
+                raise UserError(f"{self._out}: is one file, and there are several recordings; name a folder by --out")
+            path = self._out if self._one_file else self._out / f"{safe_id(name)}.flac"
+            write_audio(path, speech.waveform, speech.rate)
+            known = None if isinstance(source, str) else source
+            self._rows.append(
+                Utterance.from_samples(
+                    id=name,
+                    audio_filepath=path.name,
+                    num_samples=len(speech.waveform),
+                    sample_rate=speech.rate,
+                    text=known.text if known else None,
+                    speaker=known.speaker if known else None,
+                    lang=known.lang if known else None,
+                )
+            )
+            self._seconds += speech.seconds
+            self._taken += speech.taken_seconds
+            self._first = speech.first_seconds if self._first is None else self._first
+
+    def finish(self) -> dict[str, Any]:
+        """Write the manifest; what was made, and how quickly.
+
+        Raises:
+            UserError: if nothing was made.
+        """
+        from speechkit.data.manifest import write_manifest
+        from speechkit.errors import UserError
+
+        if not self._rows:
+            raise UserError("nothing was made; see what was left out above")
+        if not self._one_file:
+            write_manifest(self._out / "manifest.jsonl", self._rows)
+        return {
+            "recordings": len(self._rows),
+            "seconds": self._seconds,
+            "real-time factor": self._taken / self._seconds,
+            "first audio after (s)": self._first,
+            "look-ahead (s)": self._model.config.context_frames / self._model.config.input.frame_rate,
+            "written": str(self._out),
+        }
