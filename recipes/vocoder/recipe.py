@@ -1,4 +1,4 @@
-"""Prepare, features, two trainings: stages 1 to 4."""
+"""Prepare, features, two trainings, copy synthesis: stages 1 to 5."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from speechkit.encoders.load import encoder_digest
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
 from speechkit.tts.vocoder.load import vocoder_digest
 
+from .judging import SynthesisConfig, synthesize
 from .prepare import DROP_REASONS, PrepareConfig, prepare
 from .training import (
     AdversarialConfig,
@@ -66,6 +67,26 @@ recipe = Recipe(
             outputs=(Output("model"), Output("metrics.jsonl")),
             config=AdversarialConfig,
             resources=Resources(cpus=2, gpus=1),
+        ),
+        Stage(
+            number=5,
+            name="synthesis",
+            run=synthesize,
+            inputs=(
+                stage("prepare", "test.jsonl"),
+                stage("adversarial", "model"),
+                external("test_manifest", schema=Utterance, of="prepare"),
+                model("encoder", digest=encoder_digest),
+            ),
+            outputs=(
+                Output("made"),
+                Output("recorded"),
+                Output("made.jsonl", schema=Utterance),
+                Output("recorded.jsonl", schema=Utterance),
+                Output("speed.json"),
+            ),
+            config=SynthesisConfig,
+            drop_reasons=("unreadable_audio", "too_short"),
         ),
     ),
     description="Train a vocoder and judge it by the speech that it makes again.",

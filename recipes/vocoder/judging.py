@@ -1,0 +1,113 @@
+"""Stage 5: recordings of speakers that were never heard, made again, with the recordings beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from speechkit.data.records import Utterance
+from speechkit.errors import UserError
+from speechkit.io.atomic import write_json
+from speechkit.io.paths import safe_id
+from speechkit.pipeline import SHARED, Context, Interrupted
+
+
+class SynthesisConfig(msgspec.Struct, frozen=True):
+    """What hears the recordings, for vocoders of encoder frames or units; as in stage 2."""
+
+    encoder: Annotated[str, SHARED] = "embedded"
+    codebook: Annotated[str, SHARED] = "embedded-100"
+
+
+class SynthesisSpeed(msgspec.Struct, frozen=True):
+    """How quick the vocoder was on these recordings, and how much it is.
+
+    Attributes:
+        seconds: of speech.
+        taken_seconds: of work.
+        first_seconds: median time to the first samples.
+        look_ahead_seconds: of frames that a stream waits for.
+        parameters: of the vocoder.
+    """
+
+    seconds: float
+    taken_seconds: float
+    first_seconds: float
+    look_ahead_seconds: float
+    parameters: int
+
+
+def synthesize(context: Context) -> None:
+    """Write each test recording as the vocoder says it again, and as it is.
+
+    Raises:
+        UserError: if none could be made.
+        Interrupted: if the user asked to stop.
+    """
+    from statistics import median
+
+    from speechkit.data.audio import read_waveform
+    from speechkit.errors import AudioError
+    from speechkit.io.audio import write_audio
+    from speechkit.tts.vocoder.copy_synthesis import analysis_of
+    from speechkit.tts.vocoder.copy_synthesis import synthesize as spoken
+    from speechkit.tts.vocoder.load import load_vocoder
+
+    vocoder = load_vocoder(context.inputs["model"], context.device)
+    analysis, rate = analysis_of(vocoder, context.config.encoder, context.config.codebook, context.device)
+    made: list[Utterance] = []
+    recorded: list[Utterance] = []
+    seconds, taken, firsts = 0.0, 0.0, []
+    clips = {name: context.output(name) for name in ("made", "recorded")}
+    for row in context.read("test"):
+        if context.interrupted:
+            raise Interrupted
+        try:
+            waveform = read_waveform(row, context.inputs["test_manifest"], sample_rate=rate)
+            speaker = vocoder.reference(waveform) if vocoder.speaker is not None else None
+        except AudioError as error:
+            context.drop(row.id, "unreadable_audio", str(error))
+            continue
+        speech = spoken(vocoder, analysis(waveform), speaker, context.seed % 2**31)
+        if not len(speech.waveform):
+            context.drop(row.id, "too_short", f"{len(waveform)} samples are less than a frame")
+            continue
+        for rows, name, samples, its_rate in (
+            (made, "made", speech.waveform, speech.rate),
+            (recorded, "recorded", waveform, rate),
+        ):
+            path = Path(name) / f"{safe_id(row.id)}.flac"
+            write_audio(clips[name] / path.name, samples, its_rate)
+            rows.append(
+                Utterance.from_samples(
+                    id=row.id,
+                    audio_filepath=path.as_posix(),
+                    num_samples=len(samples),
+                    sample_rate=its_rate,
+                    text=row.text,
+                    speaker=row.speaker,
+                    lang=row.lang,
+                )
+            )
+        seconds, taken = seconds + speech.seconds, taken + speech.taken_seconds
+        firsts.append(speech.first_seconds)
+        context.progress.update(len(made), len(made))
+    if not made:
+        raise UserError("no test recording could be made again; drops.jsonl says why")
+    context.write("made.jsonl", made)
+    context.write("recorded.jsonl", recorded)
+    config = vocoder.config
+    speed = SynthesisSpeed(
+        seconds,
+        taken,
+        median(firsts),
+        config.context_frames / config.input.frame_rate,
+        sum(parameter.numel() for parameter in vocoder.parameters()),
+    )
+    write_json(context.output("speed.json"), speed)
+    context.say(
+        f"{seconds:.0f} s of speech, {seconds / taken:.0f} times as quick as it is spoken; the first samples after "
+        f"{speed.first_seconds * 1000:.0f} ms"
+    )
