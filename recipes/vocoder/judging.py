@@ -1,4 +1,4 @@
-"""Stage 5: recordings of speakers that were never heard, made again, with the recordings beside them."""
+"""Stages 5 and 8: recordings of speakers that were never heard, made again, and what they are worth."""
 
 from __future__ import annotations
 
@@ -111,3 +111,47 @@ def synthesize(context: Context) -> None:
         f"{seconds:.0f} s of speech, {seconds / taken:.0f} times as quick as it is spoken; the first samples after "
         f"{speed.first_seconds * 1000:.0f} ms"
     )
+
+
+class ReportConfig(msgspec.Struct, frozen=True):
+    """The judges' names for the page, as in stages 6 and 7, and how it is made.
+
+    Attributes:
+        samples: recordings that can be played on the page.
+        resamples: bootstrap draws of the intervals.
+    """
+
+    recognizer: Annotated[str, SHARED] = "embedded"
+    aligner: Annotated[str | None, SHARED] = "embedded"
+    lang: Annotated[str, SHARED] = "en"
+    normalizer: Annotated[str, SHARED] = "english"
+    samples: Annotated[int, msgspec.Meta(ge=0)] = 12
+    resamples: Annotated[int, msgspec.Meta(ge=1)] = 2000
+
+
+def report(context: Context) -> None:
+    """Tables and the page of what was measured, beside the recordings."""
+    from speechkit.report.tts_page import write_report
+    from speechkit.tts.scores.measuring import read_measured
+    from speechkit.tts.scores.summary import RECORDINGS, Drawn, summarize
+
+    config = context.config
+    clips = context.inputs["clips"]
+    found = {RECORDINGS: read_measured(context.inputs["recorded"]), "vocoder": read_measured(context.inputs["made"])}
+    rows, embeddings = ({name: each[side] for name, each in found.items()} for side in (0, 1))
+    scores = summarize(
+        rows,  # type: ignore[arg-type]
+        embeddings,  # type: ignore[arg-type]
+        normalizer=config.normalizer,
+        lang=config.lang,
+        judge=config.recognizer,
+        aligner=config.aligner,
+        drawn=Drawn(resamples=config.resamples, seed=context.seed % 2**32),
+    )
+    folder = context.output("report.html").parent
+    manifests = {RECORDINGS: clips / "recorded.jsonl", "vocoder": clips / "made.jsonl"}
+    heard = {name: {row.id: row.heard for row in each[0]} for name, each in found.items()}
+    write_report(folder, scores, manifests, heard, title="Recordings made again by the vocoder", samples=config.samples)
+    for system in scores.systems:
+        shown = [f"{name} {figure.value:.3g}" for name, figure in system.figures.items()]
+        context.say(f"{system.name}: {', '.join(shown)}")

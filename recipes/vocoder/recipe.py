@@ -1,13 +1,15 @@
-"""Prepare, features, two trainings, copy synthesis: stages 1 to 5."""
+"""Prepare, features, two trainings, copy synthesis, scores and their page: stages 1 to 8."""
 
 from __future__ import annotations
 
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import encoder_digest
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+from speechkit.pipeline.stage import Input
+from speechkit.tts.scores.measuring import measure_stage
 from speechkit.tts.vocoder.load import vocoder_digest
 
-from .judging import SynthesisConfig, synthesize
+from .judging import ReportConfig, SynthesisConfig, report, synthesize
 from .prepare import DROP_REASONS, PrepareConfig, prepare
 from .training import (
     AdversarialConfig,
@@ -22,6 +24,12 @@ MANIFESTS = ("train_manifest", "extra_manifest", "test_manifest")
 # The audio of later stages is where the manifests of the first one say.
 AUDIO = tuple(external(name, schema=Utterance, of="prepare") for name in MANIFESTS)
 PARTS = tuple(stage("prepare", f"{part}.jsonl") for part in ("train", "dev"))
+
+
+def recorded(name: str) -> Input:
+    """The recordings that were made again, under a stage's own name for them."""
+    return stage("synthesis", "recorded.jsonl", name=name)
+
 
 recipe = Recipe(
     "vocoder",
@@ -87,6 +95,21 @@ recipe = Recipe(
             ),
             config=SynthesisConfig,
             drop_reasons=("unreadable_audio", "too_short"),
+        ),
+        # Recordings have no others beside them: the setting ``references`` stays empty.
+        measure_stage(6, "recordings", recorded("manifest"), external("references", schema=Utterance)),
+        measure_stage(7, "evaluation", stage("synthesis", "made.jsonl", name="manifest"), recorded("references")),
+        Stage(
+            number=8,
+            name="report",
+            run=report,
+            inputs=(
+                stage("recordings", name="recorded"),
+                stage("evaluation", name="made"),
+                stage("synthesis", name="clips"),
+            ),
+            outputs=(Output("scores.json"), Output("table.md"), Output("report.html")),
+            config=ReportConfig,
         ),
     ),
     description="Train a vocoder and judge it by the speech that it makes again.",
