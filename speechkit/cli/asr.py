@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,8 @@ Examples:
   speechkit transcribe talk.wav --beam 32 --lm words.arpa --lm-weight 0.5
 
   speechkit transcribe talk.wav --beam 32 --lm words.arpa --rescore gpt2
+
+  speechkit transcribe interview.wav --separate --speakers 2
 """
 
 
@@ -41,6 +44,11 @@ def transcribe(
     rescore: Annotated[
         str | None, typer.Option(help="A larger model that orders the beam's texts anew: .arpa, hub id or folder.")
     ] = None,
+    separate: Annotated[
+        bool, typer.Option("--separate", help="Separate speakers first; a line for each, with its number.")
+    ] = False,
+    separator: Annotated[str, typer.Option(help="Model for --separate: embedded, a folder or a hub id.")] = "embedded",
+    speakers: Annotated[int | None, typer.Option(help="How many speak, for --separate; counted otherwise.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a recording, with word times.")] = False,
 ) -> None:
     """Recognise recordings."""
@@ -51,23 +59,49 @@ def transcribe(
 
     if (lm is not None or rescore is not None) and not beam:
         raise UserError(f"{'--rescore' if lm is None else '--lm'} needs --beam; add for example --beam 32")
+    if separate and recognizer.startswith("words:"):
+        raise UserError("--separate changes the sound, and words:FILE does not listen; name another recogniser")
+    if speakers is not None and not separate:
+        raise UserError("--speakers needs --separate; add it, or leave --speakers out")
     loaded: Any = load_recognizer(recognizer, lang=lang, device=device)
     if beam:
         from speechkit.asr.load import with_beam
 
         loaded = with_beam(loaded, beam, lm, lm_weight, word_bonus, rescore, device)
-    for path in audio:
-        hypothesis = loaded.recognize(str(path))
+    for path, track, file in _tracks(audio, separator, speakers, device) if separate else ((p, {}, p) for p in audio):
+        hypothesis = loaded.recognize(str(file))
         if json:
             line: dict[str, Any] = {
                 "audio": str(path),
+                **track,
                 "text": hypothesis.text,
                 "words": [word._asdict() for word in hypothesis_words(hypothesis)],
                 "recognizer": loaded.spec,
             }
             typer.echo(msgspec.json.encode(line).decode())
         else:
-            typer.echo(hypothesis.text if len(audio) == 1 else f"{path}\t{hypothesis.text}")
+            alone = len(audio) == 1 and not track
+            number = f"{track['track']}\t" if track else ""
+            typer.echo(hypothesis.text if alone else f"{path}\t{number}{hypothesis.text}")
+
+
+def _tracks(
+    audio: list[Path], model: str, speakers: int | None, device: str
+) -> Iterator[tuple[Path, dict[str, Any], Path]]:
+    """Of each recording the tracks of its speakers, with their number and how sure it is, in a file for now."""
+    import tempfile
+
+    from speechkit.separation.files import TrackOptions, separate_file
+    from speechkit.separation.separate import load_window_separator
+
+    loaded = load_window_separator(model, device)
+    options = TrackOptions(speakers=speakers, audio_format="flac")
+    for path in audio:
+        with tempfile.TemporaryDirectory(prefix="speechkit-tracks-") as folder:
+            found = separate_file(path, folder, loaded, name="track", options=options)
+            for number, file in enumerate(found.tracks, 1):
+                facts = {"track": number, "speakers": found.count.speakers, "confidence": found.count.confidence}
+                yield path, facts, Path(folder) / file
 
 
 def hypothesis_words(hypothesis: Any) -> list[Any]:

@@ -26,6 +26,8 @@ Examples:
 
   speechkit mine radio bulletins --out mined --lang hi --recognizer ai4bharat/indicwav2vec-hindi --pairs pairs.tsv
 
+  speechkit mine debates transcripts --out mined --separate
+
   speechkit mine recordings documents --out mined --recognizer words:transcripts.ctm --to kaldi,textgrid --json
 """
 
@@ -46,6 +48,10 @@ def mine(
     to: Annotated[list[str] | None, typer.Option(help="Other forms, separated by commas: lhotse, kaldi, …")] = None,
     clips: Annotated[str, typer.Option(help="Cut the kept sentences: none, flac or opus.")] = "none",
     vad: Annotated[str, typer.Option(help="Speech detector: silero, energy or none.")] = "silero",
+    separate: Annotated[
+        bool, typer.Option("--separate", help="Separate speakers first, and mine a track of each.")
+    ] = False,
+    separator: Annotated[str, typer.Option(help="Model for --separate: embedded, a folder or a hub id.")] = "embedded",
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of a stage, such as pairing.min_score=0.03.")
     ] = None,
@@ -82,6 +88,7 @@ def mine(
         workers=workers,
         force=force,
         device=device,
+        separator=separator if separate else None,
         quiet=json,
     )
     typer.echo(_json(mined) if json else "\n".join(lines_of(mined, show)))

@@ -54,6 +54,7 @@ def mine(
     force: bool = False,
     quiet: bool = True,
     device: str = "auto",
+    separator: str | None = None,
 ) -> MinedSet:
     """Mine aligned sentences; run it again to go on after an interruption or with more inputs.
 
@@ -74,6 +75,8 @@ def mine(
         force: do everything again.
         quiet: print no progress.
         device: auto, cpu, cuda …
+        separator: separate the speakers of each recording first, by this model, and mine the tracks, which go to
+            ``out/separated``; ``pairs`` then names those.
 
     Raises:
         UserError: if an input is missing, nothing can be read, or ``out`` cannot be written.
@@ -81,6 +84,13 @@ def mine(
         KeyboardInterrupt: if the run was interrupted; call it again to go on.
     """
     folder = Path(out)
+    unseparated: list[DropRecord] = []
+    if separator is not None:
+        from speechkit.separation.files import separated_recordings
+
+        separated = separated_recordings(audio, folder / "separated", separator, device)
+        unseparated = [DropRecord(path, "unreadable_audio", reason) for path, reason in separated.failed.items()]
+        audio = folder / "separated"
     arguments: dict[str, Any] = {
         "audio": str(Path(audio).resolve()),
         "documents": str(Path(documents).resolve()),
@@ -109,7 +119,7 @@ def mine(
     places = {stage.name: outputs(recipe, stages, stage.name) for stage in recipe.stages}
     publish(places["export"] / "export", folder)
     _copy(places["report"] / "report.html", folder / "report.html")
-    left_out = [drop for place in places.values() for drop in _drops(place)]
+    left_out = [*unseparated, *(drop for place in places.values() for drop in _drops(place))]
     write_jsonl(folder / "left_out.jsonl", left_out)
     recordings, silent = 0, []
     for recording in read_jsonl(places["regions"] / "recordings.jsonl", Recording):

@@ -258,6 +258,37 @@ def separate_files(
     return found
 
 
+def separated_recordings(
+    audio: Path | str,
+    folder: Path | str,
+    model: str = "embedded",
+    device: str = "auto",
+    reported: Callable[[SeparatedFile | str], None] = lambda _: None,
+) -> SeparatedSet:
+    """The tracks of a recording or of a folder of them as FLAC in a folder that afterwards holds no other recording.
+
+    It is a front end for whatever takes a folder of recordings; a lone speaker's recording comes back as it is.
+
+    Raises:
+        UserError: if the separator or the recordings are not there, or none of them can be read.
+    """
+    from speechkit.separation.separate import load_window_separator, separation_digest
+
+    named_inputs([audio], Path(folder))
+    separator = load_window_separator(model, device)
+    options = TrackOptions(audio_format="flac")
+    digest = separation_digest(model)
+    found = separate_files([audio], folder, separator, model=model, digest=digest, options=options, reported=reported)
+    if not found.files:
+        first = next(iter(found.failed.values()))
+        raise UserError(f"{audio}: no recording can be separated; the first one, {first}")
+    wanted = {track for file in found.files for track in file.tracks}
+    for path in Path(folder).iterdir():
+        if path.suffix.lower() in AUDIO_SUFFIXES and path.name not in wanted:
+            path.unlink()
+    return found
+
+
 def track_rows(file: SeparatedFile) -> Iterator[Utterance]:
     """A row of a manifest for each track that was written; ``custom.recording`` keeps those of a mixture together."""
     for place, track in enumerate(file.tracks, 1):

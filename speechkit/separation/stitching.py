@@ -11,6 +11,7 @@ from itertools import permutations
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from speechkit.io.arrays import Float
 
@@ -18,7 +19,8 @@ SURE_GAP = 0.2
 """By how much one order must fit an overlap better than every other, as a share of its energy."""
 QUIET_DB = 40.0
 """An overlap so far below its windows holds no speaker by whom to tell the tracks apart."""
-RIDGE = 1e-4
+HELD_ALIKE, HELD_LEVEL = 10.0, 1e-5
+"""How much the gain of an estimate is held, by its likeness to another and by the energy of the mixture."""
 
 Decided = Literal["overlap", "voice", "kept"]
 Voices = Callable[[Float], "tuple[int, ...] | None"]
@@ -32,26 +34,47 @@ class Join(NamedTuple):
     decided: Decided
 
 
-def fit_levels(mixture: Float, estimates: Float, share_rest: bool = True) -> Float:
-    """Estimates (N, W) at the level, and with the sign, that they have in the mixture (W,).
+def fit_levels(mixture: Float, estimates: Float, smooth: int = 400) -> Float:
+    """Estimates (N, W) at the level, and with the sign, that they have in the mixture (W,), to which they then sum.
 
-    Separators are trained by measures that know no level. The gains are those of least squares, with so much ridge
-    that two equal estimates get half each. ``share_rest`` then gives what the estimates leave of the mixture to all
-    of them equally, so that they sum to it: errors that they have in common, such as a mask that takes too much,
-    vanish.
-    Source: Wisdom et al. 2019, Differentiable consistency constraints (the unweighted projection).
+    Separators are often trained by measures that know no level. The gains are those of least squares, held near the
+    one that fits all estimates together where two are alike (by the fourth power of their cosine) or one is nearly
+    silent: of a lone speaker and a faint copy least squares would take the copy, wherever that is the purer one. What
+    the estimates leave of the mixture is shared by their power around each sample, so that a track in which nobody
+    speaks gets none of it.
+    Source: Wisdom et al. 2019, Differentiable consistency constraints (mixture consistency with weights).
+
+    Args:
+        mixture: (W,) without offset.
+        estimates: (N, W).
+        smooth: samples over which power is averaged.
     """
-    norms = np.sqrt(np.square(estimates, dtype=np.float64).sum(1))
-    present = norms > 0
-    fitted = np.zeros(estimates.shape, np.float32)
-    if present.any():
-        directions = estimates[present] / norms[present, None]
-        products = directions.astype(np.float64) @ directions.T.astype(np.float64)
-        gains = np.linalg.solve(products + RIDGE * np.eye(len(products)), directions.astype(np.float64) @ mixture)
-        fitted[present] = gains[:, None] * directions
-    if share_rest:
-        fitted += (mixture - fitted.sum(0)) / np.float32(len(fitted))
-    return fitted
+    wide = estimates.astype(np.float64)
+    together = wide.sum(0)
+    energy = float(together @ together)
+    if energy > 0:
+        wide *= float(together @ mixture) / energy
+    products = wide @ wide.T
+    own = np.diag(products)
+    norms = np.sqrt(np.where(own > 0, own, 1.0))
+    likeness = np.abs(products) / norms / norms[:, None] * (1 - np.eye(len(own)))
+    held = HELD_ALIKE * likeness.max(0) ** 4 * own + HELD_LEVEL * float(mixture.astype(np.float64) @ mixture)
+    if held.all():
+        wide *= np.linalg.solve(products + np.diag(held), wide @ mixture + held)[:, None]
+    power = smoothed(np.square(wide), smooth)
+    total = power.sum(0)
+    shares = np.where(total > 0, power / np.where(total > 0, total, 1.0), 1 / len(wide))
+    return np.asarray(wide + shares * (mixture - wide.sum(0)), np.float32)
+
+
+def smoothed(power: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Means of each row (N, W) over ``width`` samples around every sample, fewer at the edges."""
+    length = power.shape[1]
+    sums = np.concatenate([np.zeros((len(power), 1)), np.cumsum(power, axis=1)], axis=1)
+    first = np.maximum(np.arange(length) - width // 2, 0)
+    last = np.minimum(np.arange(length) + width // 2 + 1, length)
+    means: NDArray[np.float64] = np.maximum(sums[:, last] - sums[:, first], 0.0) / (last - first)
+    return means
 
 
 class Fit(NamedTuple):

@@ -26,6 +26,9 @@ OFFSET_SHARE = 0.02
 """A mean of more than this share of the deviation, and more than chance gives it, is an offset of the recorder."""
 
 
+SMOOTH_SECONDS = 0.05
+
+
 class WindowSeparator(Protocol):
     """A separator as the windows see it: ``speakers`` tracks from one mixture at ``sample_rate`` in Hz."""
 
@@ -102,6 +105,7 @@ class SeparationStream:
         own = separator.sample_rate
         self._window = max(2, round(windowing.window_seconds * own))
         self._overlap = max(1, round(windowing.overlap_seconds * own))
+        self._smooth = round(SMOOTH_SECONDS * own)
         self.memory = VoiceMemory(separator.speakers, own, embed)
         self._stitcher = Stitcher(separator.speakers, self._overlap, self.memory.order)
         self._counter = EvidenceCounter(separator.speakers, own)
@@ -194,7 +198,7 @@ class SeparationStream:
         if loud:
             inputs = np.stack([mixtures[index] * np.float32(LEVEL / levels[index]) for index in loud])
             for index, found in zip(loud, self.separator.separate_windows(inputs), strict=True):
-                estimates[index] = fit_levels(mixtures[index], found)
+                estimates[index] = fit_levels(mixtures[index], found, self._smooth)
         parts = []
         for (begin, _), tracks in zip(windows, estimates, strict=True):
             ready = self._stitcher.add(begin, tracks)

@@ -77,3 +77,22 @@ def test_what_cannot_be_is_one_line_and_2(talk, separator, tmp_path, options, wo
 def test_the_embedded_separator_is_there_or_named(talk, tmp_path, capsys):
     code = cli.call(["separate", str(talk), "--out", str(tmp_path / "tracks")])
     assert code == 0 or "embedded separator" in capsys.readouterr().err
+
+
+def test_transcribing_separated_speakers_gives_a_line_for_each(talk, separator, capsys):
+    arguments = ["transcribe", str(talk), "--separate", "--separator", separator, "--speakers", "2"]
+    assert cli.call(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("\t")[:2] for line in lines] == [[str(talk), "1"], [str(talk), "2"]]
+    assert cli.call([*arguments, "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["track"], row["speakers"], row["audio"]) for row in rows] == [(1, 2, str(talk)), (2, 2, str(talk))]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(["--separate", "--recognizer", "words:x.ctm"], "words:FILE"), (["--speakers", "2"], "--separate")],
+)
+def test_transcribing_what_cannot_be_separated_is_one_line(talk, options, words, capsys):
+    assert cli.call(["transcribe", str(talk), *options]) == 2
+    assert words in capsys.readouterr().err

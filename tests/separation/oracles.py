@@ -32,7 +32,7 @@ class OracleSeparator:
         order = self.orders[len(self.windows) - 1] if self.orders else self.generator.permutation(self.speakers)
         found = self.sources[list(order), begin : begin + len(window)].copy()
         if self.scale:
-            found *= self.generator.uniform(0.1, 5.0, (self.speakers, 1)) * self.generator.choice([-1, 1])
+            found *= self.generator.uniform(0.5, 4.0, (self.speakers, 1)) * self.generator.choice([-1, 1])
         return found.astype(np.float32)
 
     def _place(self, window):

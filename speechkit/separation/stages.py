@@ -1,0 +1,179 @@
+"""Separation of the rows of a manifest on any backend: a worker that separates, and a stage that writes the tracks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+import numpy as np
+
+from speechkit.data.mixtures import FIELD
+from speechkit.data.records import Utterance
+from speechkit.errors import AudioError
+from speechkit.pipeline import (
+    NEUTRAL,
+    SHARED,
+    Context,
+    Drop,
+    Output,
+    Resources,
+    Stage,
+    Value,
+    Worker,
+    external,
+    model,
+    stage,
+)
+
+DROP_REASONS = ("unreadable_audio", "nobody_speaks")
+FULL_SCALE = 32_767
+
+
+class SeparateConfig(msgspec.Struct, frozen=True):
+    """Which separator over which manifest.
+
+    Attributes:
+        manifest: recordings of several speakers.
+        separator: ``embedded``, a folder or a hub id.
+        speakers: how many speak in each row, where it is known; counted when None.
+        rate: of the tracks in hertz; that of each row's recording when None.
+        window_seconds: see `Windowing`.
+        overlap_seconds: see `Windowing`.
+    """
+
+    manifest: Annotated[str | None, SHARED] = None
+    separator: Annotated[str, SHARED] = "embedded"
+    speakers: int | None = None
+    rate: int | None = None
+    window_seconds: float = 8.0
+    overlap_seconds: float = 2.0
+    batch_size: Annotated[int, NEUTRAL, msgspec.Meta(ge=1)] = 4
+
+
+class TracksConfig(msgspec.Struct, frozen=True):
+    """The format of the tracks' files."""
+
+    audio_format: str = "flac"
+
+
+def separation_digest(name: str) -> str:
+    """What a separator's name stands for."""
+    from speechkit.separation.separate import separation_digest as digest
+
+    return digest(name)
+
+
+class Separate(Worker):
+    """A row for each track of a row, with its samples as 16-bit numbers; the mixture's text and speaker are not theirs.
+
+    Audio paths are relative to the input that `speechkit.encoders.stages.manifest_name` says. ``custom.recording`` of
+    a track is the row that it came from, and ``custom.separated`` says which track of how many it is.
+    """
+
+    config: SeparateConfig
+
+    def setup(self, device: str) -> None:
+        """Load the separator, and refuse what it cannot do.
+
+        Raises:
+            UserError: if it cannot be loaded, or two rows have one id.
+            ConfigError: if it has no tracks for so many speakers.
+        """
+        from speechkit.data.manifest import read_manifest, unique_ids
+        from speechkit.separation.separate import check_speakers, load_window_separator
+        from speechkit.separation.streaming import Windowing
+
+        if self.config.manifest is not None:
+            for _ in unique_ids(read_manifest(self.config.manifest), self.config.manifest):
+                pass
+        self.separator = load_window_separator(self.config.separator, device)
+        check_speakers(self.config.speakers, self.separator)
+        self.windowing = Windowing(self.config.window_seconds, self.config.overlap_seconds)
+
+    def process(self, batch: list[Utterance]) -> list[list[Value] | Drop]:
+        """The tracks of each row; a lone speaker's row gives one."""
+        return [self._tracks(row) for row in batch]
+
+    def _tracks(self, row: Utterance) -> list[Value] | Drop:
+        from speechkit.data.audio import read_waveform
+        from speechkit.encoders.stages import manifest_name
+        from speechkit.io.paths import safe_id
+        from speechkit.separation.files import track_origin
+        from speechkit.separation.separate import separate
+
+        try:
+            waveform = read_waveform(row, self.inputs[manifest_name(row)], sample_rate=row.sample_rate)
+            found = separate(
+                waveform,
+                row.sample_rate,
+                model=self.separator,
+                speakers=self.config.speakers,
+                out_rate=self.config.rate,
+                windowing=self.windowing,
+            )
+        except AudioError as error:
+            return Drop("unreadable_audio", str(error))
+        if not found.count.speakers:
+            return Drop("nobody_speaks", f"{row.id}: silent from {row.offset:.2f} s on")
+        kept = {key: value for key, value in (row.custom or {}).items() if key not in (FIELD, "manifest", "part")}
+        answers = []
+        for place, track in enumerate(found.tracks[: found.count.speakers], 1):
+            answers.append(
+                Value(
+                    Utterance.from_samples(
+                        id=f"{row.id}_source{place}",
+                        audio_filepath=f"audio/{safe_id(f'{row.id}_source{place}')}",
+                        num_samples=len(track),
+                        sample_rate=found.rate,
+                        lang=row.lang,
+                        custom={**kept, **track_origin(row.id, row.audio_filepath, place, found.count)},
+                    ),
+                    {"waveform": np.round(track * FULL_SCALE).astype(np.int16)},
+                )
+            )
+        return answers
+
+
+def write_tracks(context: Context) -> None:
+    """Every track as a file beside ``tracks.jsonl``, which names them in the order of the mixtures."""
+    from speechkit.io.audio import write_audio
+    from speechkit.pipeline.arrays import read_record_arrays
+
+    kind = context.config.audio_format
+    folder = context.output("audio")
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def rows() -> Iterator[Utterance]:
+        for row in context.read("separated"):
+            samples = read_record_arrays(context.inputs["separated"], row.features)["waveform"]
+            path = f"{row.audio_filepath}.{kind}"
+            write_audio(folder.parent / path, samples.astype(np.float32) / FULL_SCALE, row.sample_rate)
+            yield msgspec.structs.replace(row, audio_filepath=path, features=None)
+
+    context.write("tracks.jsonl", rows())
+
+
+def separation_stages(first: int) -> tuple[Stage, Stage]:
+    """Two stages, numbered from ``first``: separate a manifest in parts, on any backend; write the tracks as files."""
+    return (
+        Stage(
+            number=first,
+            name="separate",
+            run=Separate,
+            inputs=(external("manifest", schema=Utterance), model("separator", digest=separation_digest)),
+            outputs=(Output("separated.jsonl", schema=Utterance, min_records=0),),
+            config=SeparateConfig,
+            drop_reasons=DROP_REASONS,
+            resources=Resources(cpus=2, gpus=1),
+            part_records=16,
+        ),
+        Stage(
+            number=first + 1,
+            name="tracks",
+            run=write_tracks,
+            inputs=(stage("separate", "separated.jsonl"), stage("separate", name="parts")),
+            outputs=(Output("tracks.jsonl", schema=Utterance, min_records=0), Output("audio", min_records=0)),
+            config=TracksConfig,
+        ),
+    )
