@@ -22,34 +22,24 @@ def scale_norm(x: Tensor) -> Tensor:
     return apply(x)
 
 
-def channel_norm(
-    x: Tensor, weight: Tensor, bias: Tensor, slope: Tensor, valid: Tensor | None = None, eps: float = 1e-5
-) -> Tensor:
-    """(B, T, C) with mean 0 and variance 1 over the frames of each channel, an affine map, and a leaky ReLU.
+def channel_norm(x: Tensor, weight: Tensor, bias: Tensor, valid: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+    """(B, T, C) with mean 0 and variance 1 over the frames of each channel of an item, and an affine map.
 
     Args:
-        x: (B, T, C), zero where ``valid`` is.
+        x: (B, T, C)
         weight: (C,) gain of a channel.
         bias: (C,) added to it.
-        slope: (C,) of what is below zero then.
         valid: see the module; what comes out is zero where it is.
         eps: added to the variance.
     """
-    apply: Callable[..., Tensor] = _ChannelNorm.apply
-    return apply(x, weight, bias, slope, valid, eps)
+    apply: Callable[..., Tensor] = _Norm.apply
+    return apply(x, weight, bias, valid, eps, (1,))
 
 
 def item_norm(x: Tensor, weight: Tensor, bias: Tensor, valid: Tensor | None = None, eps: float = 1e-8) -> Tensor:
-    """(B, T, C) float32 with mean 0 and variance 1 over all frames and channels of an item, and a gain a channel."""
-    if valid is None:
-        variance, mean = torch.var_mean(x, (1, 2), correction=0, keepdim=True)
-    else:
-        number = valid.sum(1, keepdim=True) * x.shape[2]  # (B, 1, 1)
-        mean = (x * valid).sum((1, 2), keepdim=True) / number
-        variance = ((x - mean).square() * valid).sum((1, 2), keepdim=True) / number
-    scale = (variance + eps).rsqrt() * weight
-    normed: Tensor = torch.addcmul(bias - mean * scale, x, scale)
-    return normed
+    """(B, T, C) with mean 0 and variance 1 over all frames and channels of an item; see `channel_norm`."""
+    apply: Callable[..., Tensor] = _Norm.apply
+    return apply(x, weight, bias, valid, eps, (1, 2))
 
 
 class _ScaleNorm(torch.autograd.Function):
@@ -65,47 +55,47 @@ class _ScaleNorm(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         out, inverse = ctx.saved_tensors
         # Rows at the floor are divided by a constant.
-        along = (gradient * out).mean(-1, keepdim=True).masked_fill_(inverse >= 1e5, 0.0)
+        along = (gradient * out).mean(-1, keepdim=True).mul_((inverse < 1e5).to(out.dtype))
         of_x: Tensor = torch.addcmul(gradient, out, along, value=-1.0).mul_(inverse)
         return of_x
 
 
-class _ChannelNorm(torch.autograd.Function):
+class _Norm(torch.autograd.Function):
+    """Over the dimensions ``over`` of (B, T, C); shapes behind them have 1 where the statistics are of all."""
+
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, slope: Tensor, valid: Tensor | None, eps: float
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, valid: Tensor | None, eps: float, over: tuple[int, ...]
     ) -> Tensor:
         number = x.shape[1] if valid is None else valid.sum(1, keepdim=True)  # (B, 1, 1)
-        sums = x.sum(1, keepdim=True, dtype=torch.float32)  # (B, 1, C)
-        mean = sums / number
-        centred = x - mean.to(x.dtype)
+        number = number * x.shape[2] if 2 in over else number
+        kept = x if valid is None else x * valid.to(x.dtype)
+        mean = kept.sum(over, keepdim=True, dtype=torch.float32) / number
+        centred = kept - mean.to(x.dtype)
         if valid is not None:
             centred *= valid.to(x.dtype)
-        squares = torch.linalg.vector_norm(centred, dim=1, keepdim=True, dtype=torch.float32).square()
-        inverse = (squares / number + eps).rsqrt()
+        inverse = ((centred * centred).sum(over, keepdim=True, dtype=torch.float32) / number + eps).rsqrt()
         out = torch.addcmul(bias.to(x.dtype), centred, (inverse * weight).to(x.dtype))
-        out = torch.where(out > 0, out, out * slope.to(x.dtype))
         if valid is not None:
             out *= valid.to(x.dtype)
-        ctx.save_for_backward(centred, inverse, weight, bias, slope, valid)
-        ctx.number = number
+        ctx.save_for_backward(centred, inverse, weight, valid)
+        ctx.number, ctx.over = number, over
         return out
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        centred, inverse, weight, bias, slope, valid = ctx.saved_tensors
+        centred, inverse, weight, valid = ctx.saved_tensors
         kind = centred.dtype
-        normed = centred * inverse.to(kind)  # (B, T, C)
-        before = torch.addcmul(bias.to(kind), normed, weight.to(kind))
         if valid is not None:
             gradient = gradient * valid.to(kind)
-        below = before <= 0
-        of_slope = (gradient * before).masked_fill_(~below, 0.0).sum((0, 1), dtype=torch.float32)
-        gradient = torch.where(below, gradient * slope.to(kind), gradient)
+        normed = centred * inverse.to(kind)  # (B, T, C)
         sums = gradient.sum(1, keepdim=True, dtype=torch.float32)  # (B, 1, C)
         along = (gradient * normed).sum(1, keepdim=True, dtype=torch.float32)
-        of_x = gradient - (sums / ctx.number).to(kind)
-        of_x.addcmul_(normed, (along / ctx.number).to(kind), value=-1.0).mul_((inverse * weight).to(kind))
+        level, slope = sums * weight, along * weight
+        if 2 in ctx.over:
+            level, slope = level.sum(2, keepdim=True), slope.sum(2, keepdim=True)
+        of_x = torch.addcmul((-level / ctx.number).to(kind), gradient, weight.to(kind))
+        of_x.addcmul_(normed, (slope / ctx.number).to(kind), value=-1.0).mul_(inverse.to(kind))
         if valid is not None:
             of_x *= valid.to(kind)
-        return of_x, along.sum((0, 1)), sums.sum((0, 1)), of_slope, None, None
+        return of_x, along.sum((0, 1)), sums.sum((0, 1)), None, None, None

@@ -24,7 +24,7 @@ from speechkit.errors import ConfigError, UserError
 from speechkit.nn.checkpoints import CONFIG, WEIGHTS, read_network, write_network
 from speechkit.nn.masks import length_mask
 
-FAMILIES = ("mossformer2",)
+FAMILIES = ("mossformer2", "conv_tasnet")
 MODELS = Path(__file__).parent / "models"
 EMBEDDED = "mossformer2-tiny"
 """Which of the models inside the package ``embedded`` stands for."""

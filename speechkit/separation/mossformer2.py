@@ -20,10 +20,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from speechkit.errors import ConfigError
+from speechkit.nn.activations import prelu
 from speechkit.nn.depthwise import depthwise
 from speechkit.nn.dropout import Dropout
 from speechkit.nn.group_attention import gated_group_attention
 from speechkit.nn.norms import channel_norm, item_norm, scale_norm
+from speechkit.separation.filter_bank import synthesised
 from speechkit.separation.model import Separator, SeparatorConfig, inside, register
 
 
@@ -127,7 +129,7 @@ class MossFormer2(Separator):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.frame_norm = nn.LayerNorm(width, 1e-6)
         self.item_norm = nn.LayerNorm(width)
-        self.activation = nn.PReLU()
+        self.slope = nn.Parameter(torch.tensor([0.25]))
         self.split = nn.Linear(width, width * speakers)
         self.gates = nn.Linear(width, 2 * width)
         self.leave = nn.Linear(width, filters, bias=False)
@@ -159,9 +161,7 @@ class MossFormer2(Separator):
                 masks = masks * filtered[:, :, None]
             if valid is not None:
                 masks = masks * valid[..., None]
-            first, second = self.synthesis(masks).transpose(1, 2).chunk(2, -1)  # (B, N, T, hop) each
-        tracks = F.pad(first, (0, 0, 0, 1)) + F.pad(second, (0, 0, 1, 0))
-        tracks = tracks.flatten(2)  # (B, N, (T + 1) * hop)
+            tracks = synthesised(self.synthesis(masks))  # (B, N, (T + 1) * hop)
         tracks = F.pad(tracks, (0, max(0, samples - tracks.shape[2])))[..., :samples]
         return tracks if kept is None else tracks * kept[:, None]
 
@@ -178,7 +178,7 @@ class MossFormer2(Separator):
             else:
                 x = block(x, turn, valid, counts)
         x = item_norm(self.frame_norm(x), self.item_norm.weight, self.item_norm.bias, valid)
-        x = self.activation(x + skip)
+        x = prelu(x + skip, self.slope)
         x = self.split(x).view(*x.shape[:2], self.speakers, -1)  # (B, T, N, D)
         value, gate = self.gates(x).chunk(2, -1)
         return cast("Tensor", self.leave(value.tanh() * gate.sigmoid()).relu())
@@ -260,7 +260,7 @@ class GatedMemory(nn.Module):
         super().__init__()
         memory = config.memory
         self.enter = nn.Linear(config.width, memory)
-        self.activation = nn.PReLU()
+        self.slope = nn.Parameter(torch.tensor([0.25]))
         self.norm = nn.LayerNorm(memory)
         # The affine parts of a norm before each half of `halves`, what is remembered and its gate.
         self.halves_weight, self.halves_bias = nn.Parameter(torch.ones(2, memory)), nn.Parameter(torch.zeros(2, memory))
@@ -277,7 +277,7 @@ class GatedMemory(nn.Module):
 
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
-        x = self.norm(self.activation(self.enter(x)))
+        x = self.norm(prelu(self.enter(x), self.slope))
         weight = self.halves.weight.view(2, *self.widen.weight.shape)  # (2, M, M)
         bias = self.halves.bias + (weight @ self.halves_bias[..., None]).flatten()
         weight = (weight * self.halves_weight[:, None]).flatten(0, 1)
@@ -312,8 +312,8 @@ class MemoryLayer(nn.Module):
         """(B, T, layers * M) -> (B, T, M)."""
         made = depthwise(below, self.weight.flatten(0, 1), self.dilation)
         if self.below > 1:
-            made = made.view(*made.shape[:2], -1, self.below).sum(-1)
-        return channel_norm(masked(made, valid), self.norm_weight, self.norm_bias, self.slope, valid)
+            made = sum(made.view(*made.shape[:2], -1, self.below).unbind(-1))
+        return prelu(channel_norm(made, self.norm_weight, self.norm_bias, valid), self.slope)
 
 
 class Taps(nn.Module):

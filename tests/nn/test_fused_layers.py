@@ -8,6 +8,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from speechkit.nn.activations import prelu
 from speechkit.nn.depthwise import DepthwiseConv, depthwise
 from speechkit.nn.group_attention import gated_group_attention
 from speechkit.nn.masks import length_mask
@@ -79,12 +80,21 @@ def test_channel_norm_equals_instance_norm_of_each_item(seed, lengths, channels,
             rows.append(F.pad(row, (0, 0, 0, max(lengths) - length)))
         return torch.cat(rows)
 
+    def ours(x, weight, bias, slope):
+        return prelu(channel_norm(x, weight, bias, valid if padded else None), slope)
+
     assert_same(
-        lambda x, *affine: channel_norm(x * valid, *affine, valid if padded else None),
+        ours,
         plain,
         (numbers(len(lengths), max(lengths), channels), numbers(channels), numbers(channels), numbers(channels)),
         2e-3,  # of a few frames of nearly one value
     )
+
+
+@pytest.mark.parametrize("slopes", [1, 4])
+def test_prelu_equals_torch_s(slopes):
+    torch.manual_seed(0)
+    assert_same(prelu, lambda x, slope: F.prelu(x.mT, slope).mT, (numbers(2, 9, 4), numbers(slopes)))
 
 
 @settings(max_examples=20, deadline=None)

@@ -15,6 +15,7 @@ SMALL = {
         "filters": 12, "width": 8, "blocks": 2, "query_key": 8, "rotary": 4, "group": 16, "memory": 6, "kernel": 8,
         "memory_taps": 5, "taps": 3, "dropout": 0.0,
     },
+    "conv-tasnet-tiny": {"filters": 12, "kernel": 8, "width": 6, "hidden": 10, "layers": 3, "stacks": 2},
 }  # fmt: skip
 FAMILIES = sorted(SMALL)
 

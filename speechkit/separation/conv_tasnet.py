@@ -1,0 +1,151 @@
+"""Conv-TasNet: dilated depthwise convolutions mask a learnt filter bank; the baseline of separation in the time domain.
+
+Source: Luo and Mesgarani 2019, "Conv-TasNet: Surpassing Ideal Time-Frequency Magnitude Masking for Speech Separation",
+not causal. `base` is torchaudio's `conv_tasnet_base`, whose tracks are equal.
+
+Notation used for tensor shapes: B items, S samples, T frames, N speakers, F filters, D width, H hidden width.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, cast
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from msgspec.structs import replace
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from speechkit.errors import ConfigError
+from speechkit.nn.activations import prelu
+from speechkit.nn.depthwise import DepthwiseConv
+from speechkit.nn.norms import item_norm
+from speechkit.separation.filter_bank import synthesised
+from speechkit.separation.model import Separator, SeparatorConfig, inside, register
+
+
+class ConvTasNetConfig(SeparatorConfig, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="conv-tasnet"):
+    """Everything that rebuilds the network.
+
+    Attributes:
+        filters: F, of the learnt filter bank.
+        kernel: samples of a frame; frames are half as far apart.
+        width: D.
+        hidden: H.
+        taps: of the depthwise convolutions.
+        layers: blocks of a stack; the dilation doubles from one to the next.
+        stacks: of blocks, one after the other.
+        mask: what makes masks of the network's last numbers.
+    """
+
+    filters: int = 512
+    kernel: int = 16
+    width: int = 128
+    hidden: int = 512
+    taps: int = 3
+    layers: int = 8
+    stacks: int = 3
+    mask: Literal["relu", "sigmoid"] = "relu"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kernel % 2 or self.taps % 2 == 0:
+            raise ConfigError(
+                f"conv-tasnet separator: kernel is {self.kernel} and taps {self.taps}; make kernel even and taps odd"
+            )
+
+
+BASE = ConvTasNetConfig()
+TINY = ConvTasNetConfig(filters=128, kernel=32, width=96, hidden=256, layers=6, stacks=2)
+
+SIZES = {
+    "tiny": TINY,
+    "base": BASE,
+    # The same frames a second, of twice the samples.
+    "tiny-16k": replace(TINY, sample_rate=16_000, kernel=2 * TINY.kernel),
+    "base-16k": replace(BASE, sample_rate=16_000, kernel=2 * BASE.kernel),
+}
+
+
+@register(SIZES)
+class ConvTasNet(Separator):
+    """Masks over a learnt filter bank; see the module."""
+
+    config_type: ClassVar[type[SeparatorConfig]] = ConvTasNetConfig
+
+    def __init__(self, config: ConvTasNetConfig):
+        super().__init__(config)
+        filters, width = config.filters, config.width
+        self.filters = nn.Linear(config.kernel, filters, bias=False)
+        self.norm = nn.LayerNorm(filters)  # its parameters; the statistics are of whole items
+        self.enter = nn.Linear(filters, width)
+        last = config.stacks * config.layers - 1
+        self.blocks = nn.ModuleList(
+            Block(config, 2 ** (index % config.layers), last=index == last) for index in range(last + 1)
+        )
+        self.slope = nn.Parameter(torch.tensor([0.25]))
+        self.leave = nn.Linear(width, filters * config.speakers)
+        self.synthesis = nn.Linear(filters, config.kernel, bias=False)
+        nn.init.uniform_(self.synthesis.weight, -(config.kernel**-0.5), config.kernel**-0.5)  # as ConvTranspose1d
+
+    @property
+    def hop(self) -> int:
+        """See `Separator`."""
+        return int(self.config.kernel) // 2
+
+    def forward(self, mixture: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """See `Separator`."""
+        hop, samples = self.hop, mixture.shape[1]
+        kept = inside(lengths, samples)  # (B, S)
+        counts = None
+        if kept is not None and lengths is not None:
+            mixture = mixture.masked_fill(~kept, 0.0)
+            counts = -(-lengths // hop) + 1  # (B,) frames
+        mixture = F.pad(mixture, (hop, hop + -samples % hop))
+        with torch.autocast(mixture.device.type, enabled=False):  # half precision would put noise into the sound
+            filtered = self.filters(mixture.float().unfold(1, self.config.kernel, hop))  # (B, T, F)
+        valid = inside(counts, filtered.shape[1])
+        valid = None if valid is None else valid[:, :, None].float()  # (B, T, 1)
+        masks = self.masks(filtered, valid).float()  # (B, T, N, F)
+        with torch.autocast(mixture.device.type, enabled=False):
+            masks = masks * filtered[:, :, None]
+            if valid is not None:
+                masks = masks * valid[..., None]
+            tracks = synthesised(self.synthesis(masks))[..., hop : hop + samples]
+        return tracks if kept is None else tracks * kept[:, None]
+
+    def masks(self, filtered: Tensor, valid: Tensor | None = None) -> Tensor:
+        """A mask for each speaker: (B, T, F), which frames are real (B, T, 1), to (B, T, N, F)."""
+        x = self.enter(item_norm(filtered, self.norm.weight, self.norm.bias, valid))
+        skips = torch.zeros_like(x)
+        for block in self.blocks:
+            if self.checkpointing and self.training and torch.is_grad_enabled():
+                x, skips = checkpoint(block, x, skips, valid, use_reentrant=False)
+            else:
+                x, skips = block(x, skips, valid)
+        x = self.leave(prelu(skips, self.slope)).view(*x.shape[:2], self.speakers, -1)
+        return cast("Tensor", x.relu() if self.config.mask == "relu" else x.sigmoid())
+
+
+class Block(nn.Module):
+    """Wider, a dilated convolution, and back; the one half goes on to the next block, the other to the masks."""
+
+    def __init__(self, config: ConvTasNetConfig, dilation: int, *, last: bool):
+        super().__init__()
+        hidden, width = config.hidden, config.width
+        self.enter = nn.Linear(width, hidden)
+        self.slopes = nn.ParameterList([torch.tensor([0.25]), torch.tensor([0.25])])
+        self.norms = nn.ModuleList([nn.LayerNorm(hidden), nn.LayerNorm(hidden)])
+        self.taps = DepthwiseConv(hidden, config.taps, dilation)
+        self.bias = nn.Parameter(torch.empty(hidden).uniform_(-(config.taps**-0.5), config.taps**-0.5))
+        # What goes on and what goes to the masks; nothing goes on behind the last block.
+        self.leave = nn.Linear(hidden, width if last else 2 * width)
+
+    def forward(self, x: Tensor, skips: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(B, T, D) of the block before and the sum for the masks, to those behind this block."""
+        hidden = self.enter(x)
+        hidden = item_norm(prelu(hidden, self.slopes[0]), self.norms[0].weight, self.norms[0].bias, valid)
+        hidden = self.taps(hidden) + self.bias.to(hidden.dtype)
+        hidden = item_norm(prelu(hidden, self.slopes[1]), self.norms[1].weight, self.norms[1].bias, valid)
+        *on, skip = self.leave(hidden).split(x.shape[2], -1)
+        return x + on[0] if on else x, skips + skip
