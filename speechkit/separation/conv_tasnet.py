@@ -134,8 +134,9 @@ class Block(nn.Module):
         super().__init__()
         hidden, width = config.hidden, config.width
         self.enter = nn.Linear(width, hidden)
-        self.slopes = nn.ParameterList([torch.tensor([0.25]), torch.tensor([0.25])])
-        self.norms = nn.ModuleList([nn.LayerNorm(hidden), nn.LayerNorm(hidden)])
+        # Of the leaky ReLU and the norm before the convolution, and behind it.
+        self.slopes = nn.Parameter(torch.full((2, 1), 0.25))
+        self.norms_weight, self.norms_bias = nn.Parameter(torch.ones(2, hidden)), nn.Parameter(torch.zeros(2, hidden))
         self.taps = DepthwiseConv(hidden, config.taps, dilation)
         self.bias = nn.Parameter(torch.empty(hidden).uniform_(-(config.taps**-0.5), config.taps**-0.5))
         # What goes on and what goes to the masks; nothing goes on behind the last block.
@@ -144,8 +145,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, skips: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
         """(B, T, D) of the block before and the sum for the masks, to those behind this block."""
         hidden = self.enter(x)
-        hidden = item_norm(prelu(hidden, self.slopes[0]), self.norms[0].weight, self.norms[0].bias, valid)
+        hidden = item_norm(prelu(hidden, self.slopes[0]), self.norms_weight[0], self.norms_bias[0], valid)
         hidden = self.taps(hidden) + self.bias.to(hidden.dtype)
-        hidden = item_norm(prelu(hidden, self.slopes[1]), self.norms[1].weight, self.norms[1].bias, valid)
+        hidden = item_norm(prelu(hidden, self.slopes[1]), self.norms_weight[1], self.norms_bias[1], valid)
         *on, skip = self.leave(hidden).split(x.shape[2], -1)
         return x + on[0] if on else x, skips + skip

@@ -312,7 +312,8 @@ class MemoryLayer(nn.Module):
         """(B, T, layers * M) -> (B, T, M)."""
         made = depthwise(below, self.weight.flatten(0, 1), self.dilation)
         if self.below > 1:
-            made = sum(made.view(*made.shape[:2], -1, self.below).unbind(-1))
+            parts = made.view(*made.shape[:2], -1, self.below).unbind(-1)
+            made = sum(parts[1:], parts[0])
         return prelu(channel_norm(made, self.norm_weight, self.norm_bias, valid), self.slope)
 
 

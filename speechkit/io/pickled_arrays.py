@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import pickletools
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ def read_pickled(path: Path | str) -> Any:
     """
     content = _content(Path(path))
     try:
-        return _Machine(content, str(path)).run()
+        return Machine(content, str(path)).run()
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(
             f"{path}: is no whole pickle of a k-means ({error or type(error).__name__}); take the original file, or "
@@ -117,8 +117,20 @@ def array_of(value: Any) -> NDArray[Any] | None:
     return None
 
 
-class _Machine:
-    """Follows the instructions of one file."""
+class Machine:
+    """Follows the instructions of one file; what may stand in it is that of a k-means.
+
+    Attributes:
+        what: the file should hold, for errors.
+        rooms: packages whose names may stand in it.
+        plain: other names that may.
+        most_instructions: of such a file.
+    """
+
+    what = "a k-means"
+    rooms: tuple[str, ...] = ROOMS
+    plain: Set[tuple[str, str]] = PLAIN
+    most_instructions = MAX_INSTRUCTIONS
 
     def __init__(self, content: bytes, path: str) -> None:
         self.content, self.path = BytesIO(content), path
@@ -127,9 +139,10 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self) -> Any:
+        """The object that the file holds."""
         for count, (opcode, argument, _) in enumerate(pickletools.genops(self.content)):
-            if count == MAX_INSTRUCTIONS:
-                raise ValueError(f"more than {MAX_INSTRUCTIONS:,} instructions")
+            if count == self.most_instructions:
+                raise ValueError(f"more than {self.most_instructions:,} instructions")
             if opcode.name == "STOP":
                 break
             if (push := _CONSTANTS.get(opcode.name)) is not None:
@@ -142,6 +155,7 @@ class _Machine:
         return answer
 
     def pop(self) -> Any:
+        """What lies on top, which is taken off."""
         value = self.stack.pop()
         if value is _MARK:
             raise ValueError("a mark stands where a value should")
@@ -159,31 +173,44 @@ class _Machine:
         return above
 
     def named(self, module: Any, name: Any) -> None:
+        """Put a name there, where it may stand in such a file."""
         if not isinstance(module, str) or not isinstance(name, str):  # hashing or showing nested tuples may never end
             raise ValueError("the name of a class is no text")
         room = module.partition(".")[0]
-        if room not in ROOMS and (module, name) not in PLAIN:
+        if room not in self.rooms and (module, name) not in self.plain:
             raise UserError(
-                f"{self.path}: names {f'{module}.{name}'[:80]!r}, which has no place in a k-means; nothing of the file "
-                "was run, take one from a source that you know"
+                f"{self.path}: names {f'{module}.{name}'[:80]!r}, which has no place in {self.what}; nothing of the "
+                "file was run, take one from a source that you know"
             )
         self.stack.append(Named(module, name))
 
+    def outside(self, key: Any) -> Any:
+        """What a key that means something outside the pickle stands for."""
+        raise ValueError("it refers to something outside the file")
+
+    def stack_outside(self, _: Any) -> None:
+        """The value of a key that means something outside."""
+        self.stack.append(self.outside(self.pop()))
+
     def stack_named(self, _: Any) -> None:
+        """A name whose parts lie on the stack."""
         name, module = self.pop(), self.pop()
         self.named(module, name)
 
     def call(self, _: Any) -> None:
+        """Write down what would be called, and with what."""
         arguments, called = self.pop(), self.pop()
         if not isinstance(arguments, tuple):
             raise ValueError("a call without arguments")
         self.stack.append(Made(called, arguments))
 
     def call_with_names(self, _: Any) -> None:
+        """The same, without the arguments that have names."""
         self.pop()
         self.call(None)
 
     def build(self, _: Any) -> None:
+        """Write down the state that an object is given."""
         state, made = self.pop(), self.stack[-1]
         if not isinstance(made, Made):
             raise ValueError("a state is given to what has none")
@@ -203,24 +230,29 @@ class _Machine:
         return _array(self.content.read(wanted), shape, state["dtype"], state["order"])
 
     def append(self, _: Any) -> None:
+        """Add one item to a list."""
         value = self.pop()
         self.extend_last([value])
 
     def extend(self, _: Any) -> None:
+        """Add the items above the mark to a list."""
         values = self.to_mark()
         self.extend_last(values)
 
     def extend_last(self, values: list[Any]) -> None:
+        """Add items to the list on top."""
         if isinstance(self.stack[-1], list):
             self.stack[-1].extend(values)
         elif not isinstance(self.stack[-1], Made):
             raise ValueError("items are added to what is no list")
 
     def set_item(self, _: Any) -> None:
+        """Add one entry to a dictionary."""
         value, key = self.pop(), self.pop()
         self.set_pairs([key, value])
 
     def set_items(self, _: Any) -> None:
+        """Add the entries above the mark to a dictionary."""
         pairs = self.to_mark()
         self.set_pairs(pairs)
 
@@ -233,16 +265,20 @@ class _Machine:
             raise ValueError("an entry is put into what is no dictionary")
 
     def put(self, place: Any) -> None:
+        """Remember what lies on top, by a number."""
         self.memo[int(place)] = self.stack[-1]
 
     def memoize(self, _: Any) -> None:
+        """Remember what lies on top, by the next number."""
         self.memo[len(self.memo)] = self.stack[-1]
 
     def tuple_of(self, count: int) -> None:
+        """A tuple of what lies on top."""
         values = tuple(self.pop() for _ in range(count))[::-1]
         self.stack.append(values)
 
     def dictionary(self, _: Any) -> None:
+        """A dictionary of what lies above the mark."""
         pairs = self.to_mark()
         self.stack.append({})
         self.set_pairs(pairs)
@@ -267,7 +303,7 @@ _CONSTANTS: dict[str, Callable[[Any], Any]] = {
         lambda argument: argument,
     ),
 }
-_ACTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
+_ACTIONS: dict[str, Callable[[Machine, Any], Any]] = {
     **dict.fromkeys(("PROTO", "FRAME"), lambda machine, _: None),
     "POP": lambda machine, _: machine.stack.pop(),
     "POP_MARK": lambda machine, _: machine.to_mark(),
@@ -278,20 +314,21 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
     "TUPLE3": lambda machine, _: machine.tuple_of(3),
     "LIST": lambda machine, _: machine.stack.append(machine.to_mark()),
     "FROZENSET": lambda machine, _: machine.stack.append(machine.to_mark()),
-    "DICT": _Machine.dictionary,
-    "APPEND": _Machine.append,
-    "APPENDS": _Machine.extend,
-    "ADDITEMS": _Machine.extend,
-    "SETITEM": _Machine.set_item,
-    "SETITEMS": _Machine.set_items,
+    "DICT": Machine.dictionary,
+    "APPEND": Machine.append,
+    "APPENDS": Machine.extend,
+    "ADDITEMS": Machine.extend,
+    "SETITEM": Machine.set_item,
+    "SETITEMS": Machine.set_items,
     "GLOBAL": lambda machine, argument: machine.named(*argument.split(" ", 1)),
-    "STACK_GLOBAL": _Machine.stack_named,
-    "REDUCE": _Machine.call,
-    "NEWOBJ": _Machine.call,
-    "NEWOBJ_EX": _Machine.call_with_names,
-    "BUILD": _Machine.build,
-    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _Machine.put),
-    "MEMOIZE": _Machine.memoize,
+    "STACK_GLOBAL": Machine.stack_named,
+    "BINPERSID": lambda machine, argument: machine.stack_outside(argument),
+    "REDUCE": lambda machine, argument: machine.call(argument),
+    "NEWOBJ": lambda machine, argument: machine.call(argument),
+    "NEWOBJ_EX": lambda machine, argument: machine.call_with_names(argument),
+    "BUILD": lambda machine, argument: machine.build(argument),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), Machine.put),
+    "MEMOIZE": Machine.memoize,
     **dict.fromkeys(
         ("GET", "BINGET", "LONG_BINGET"), lambda machine, place: machine.stack.append(machine.memo[int(place)])
     ),

@@ -1,0 +1,139 @@
+"""Weights of a PyTorch checkpoint (``.pt``, ``.ckpt``), read as data: nothing of the file is imported, called or run.
+
+Sources: CPython's ``pickletools``; the layout that ``torch.save`` has written since version 1.6: a zip archive with one
+pickle, ``data.pkl``, whose tensors refer to storages, each a plain file of numbers in ``data/``.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.errors import UserError
+from speechkit.io.pickled_arrays import Machine, Made, Named
+
+MOST_PICKLE_BYTES = 1 << 26
+MOST_BYTES = 1 << 33
+"""Of one storage: no network here is near it."""
+KINDS = {
+    "FloatStorage": "<f4",
+    "DoubleStorage": "<f8",
+    "HalfStorage": "<f2",
+    "BFloat16Storage": "<u2",  # the upper halves of float32
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
+}
+MADE_BY = ("_rebuild_tensor_v2", "_rebuild_tensor", "_rebuild_parameter")
+
+
+class _Storage(msgspec.Struct, frozen=True):
+    kind: str
+    key: str
+
+
+class _TorchMachine(Machine):
+    what = "a checkpoint of weights"
+    rooms = ()
+    plain = frozenset(
+        {("collections", "OrderedDict"), ("collections", "defaultdict"), ("builtins", "set"), ("builtins", "dict")}
+        | {("torch._utils", name) for name in MADE_BY}
+        | {("torch", name) for name in (*KINDS, "Size", "device", "float32", "float16", "bfloat16", "int64")}
+    )
+    most_instructions = 2_000_000
+
+    def outside(self, key: Any) -> _Storage:
+        if not isinstance(key, tuple) or len(key) != 5 or key[0] != "storage" or not isinstance(key[1], Named):
+            raise ValueError("it refers to something that is no storage of numbers")
+        if key[1].name not in KINDS or not isinstance(key[2], str):
+            raise ValueError(f"a storage of {str(key[1])[:40]} is unknown")
+        return _Storage(key[1].name, key[2])
+
+    def call(self, _: Any) -> None:
+        super().call(_)
+        made = self.stack[-1]
+        if isinstance(made.of, Named) and made.of.module == "collections":
+            self.stack[-1] = {}  # its entries follow
+
+    def build(self, _: Any) -> None:
+        """States are given to dictionaries of modules, and say nothing of weights."""
+        self.pop()
+
+
+def read_torch_weights(path: Path | str) -> dict[str, NDArray[Any]]:
+    """All tensors of a checkpoint by the path of keys to them, joined by dots: ``model.encoder.weight``.
+
+    bfloat16 becomes float32. What is no tensor inside dictionaries with names for keys is left out.
+
+    Raises:
+        UserError: if the file is missing, torn, of a layout older than PyTorch 1.6, or names what no weights need.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.partition("/")[2]: name for name in archive.namelist()}
+            if "data.pkl" not in names:
+                raise ValueError("it has no data.pkl")
+            if archive.getinfo(names["data.pkl"]).file_size > MOST_PICKLE_BYTES:
+                raise ValueError("its data.pkl is larger than that of any weights")
+            if "byteorder" in names and archive.read(names["byteorder"]) != b"little":
+                raise ValueError("its numbers begin with the greatest byte")
+            value = _TorchMachine(archive.read(names["data.pkl"]), str(path)).run()
+            return {key: _array(made, archive, names) for key, made in _tensors(value, "")}
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; give a checkpoint that PyTorch saved") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except (
+        *(ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, RuntimeError),
+        *(zipfile.BadZipFile, NotImplementedError),
+    ) as error:
+        raise UserError(
+            f"{path}: holds no weights as PyTorch saves them since 1.6 ({str(error)[:200] or type(error).__name__}); "
+            "take the original file, or load it where you trust it and save it anew"
+        ) from error
+
+
+def _tensors(value: Any, path: str) -> list[tuple[str, Made]]:
+    """Every tensor inside dictionaries, with its path."""
+    pending, found = [(path, value)], []
+    while pending:
+        path, value = pending.pop()
+        if isinstance(value, dict):
+            pending.extend((f"{path}.{key}" if path else key, part) for key, part in reversed(value.items()))
+        elif isinstance(value, Made) and isinstance(value.of, Named) and value.of.name in MADE_BY:
+            if value.of.name == "_rebuild_parameter":
+                pending.append((path, value.arguments[0]))
+            else:
+                found.append((path, value))
+    return found
+
+
+def _array(made: Made, archive: zipfile.ZipFile, names: dict[str, str]) -> NDArray[Any]:
+    """The numbers of a tensor; a view into a storage is copied out of it."""
+    storage, offset, shape, strides = made.arguments[:4]
+    sizes = (offset, *shape, *strides)
+    if not isinstance(storage, _Storage) or not all(type(size) is int and 0 <= size < 2**40 for size in sizes):
+        raise ValueError("a tensor has no shape")
+    entry = archive.getinfo(names[f"data/{storage.key}"])
+    if entry.file_size > MOST_BYTES or entry.compress_type != zipfile.ZIP_STORED:
+        raise ValueError("a storage is packed, or larger than any network's")
+    numbers = np.frombuffer(archive.read(entry), KINDS[storage.kind])
+    last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+    if 0 in shape:
+        return np.zeros(shape, numbers.dtype)
+    if last >= len(numbers):
+        raise ValueError(f"a tensor of shape {shape} is larger than its storage")
+    steps = tuple(stride * numbers.itemsize for stride in strides)
+    view = np.lib.stride_tricks.as_strided(numbers[offset:], shape, steps, writeable=False)
+    if storage.kind == "BFloat16Storage":
+        view = (view.astype("<u4") << 16).view("<f4")
+    copied: NDArray[Any] = np.array(view)
+    return copied
