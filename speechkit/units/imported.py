@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import UserError
-from speechkit.units.codebook import Codebook, FeatureNormalization
 from speechkit.io.pickled_arrays import Made, array_of, read_pickled
+from speechkit.units.codebook import Codebook, FeatureNormalization
 
 CENTROIDS = "cluster_centers_"
 MAX_UNITS, MAX_WIDTH = 1 << 20, 1 << 16

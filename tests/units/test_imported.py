@@ -22,9 +22,9 @@ from speechkit.cli.main import call
 from speechkit.encoders import load_encoder
 from speechkit.errors import UserError
 from speechkit.io import pickled_arrays
+from speechkit.io.pickled_arrays import Made, read_pickled
 from speechkit.units.codebook import Codebook
 from speechkit.units.imported import import_codebook
-from speechkit.io.pickled_arrays import Made, read_pickled
 
 ROWS = np.random.default_rng(0).standard_normal((300, 80)).astype(np.float32)
 # As HuBERT's and GSLM's recipes make them: the state of a random generator is in the file too.
