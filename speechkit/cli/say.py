@@ -149,24 +149,23 @@ convert.__doc__ = CONVERT_EXAMPLES
 def _spoken(voice: SpeakingVoice, text: str, out: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Speak, write the file, and say how fast it was."""
     from speechkit.io.audio import write_audio
-    from speechkit.tts.speech import Speech, join_speech
+    from speechkit.tts.speech import Speech, UnspeakableError, join_speech
     from speechkit.tts.voice import say_sentences
 
     begun, first = time.perf_counter(), 0.0
     parts: list[Speech] = []
-    failure = None
+    failures: list[UnspeakableError] = []
     for part in say_sentences(voice, text, **settings):
         if not isinstance(part, Speech):
-            failure = part
-            print(f"speechkit: left out: {part}", file=sys.stderr)
+            failures.append(part)
             continue
         first = first or time.perf_counter() - begun
         parts.append(part)
-        for note in part.notes:
-            print(f"speechkit: {note}", file=sys.stderr)
     taken = time.perf_counter() - begun
-    if not parts and failure is not None:
-        raise failure
+    if not parts:
+        raise failures[0]
+    for line in (*(note for part in parts for note in part.notes), *(f"left out: {each}" for each in failures)):
+        print(f"speechkit: {line}", file=sys.stderr)
     speech = join_speech(parts, settings["pause_seconds"])
     write_audio(out, speech.waveform, speech.rate)
     return {**_speed_facts(out, speech.seconds, taken, first), "sentences": len(parts)}

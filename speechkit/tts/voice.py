@@ -113,9 +113,7 @@ class VocodedVoice:
             from speechkit.io.audio import read_audio
 
             if self.vocoder.speaker is None:
-                raise UserError(
-                    f"{self.name} has voices of its own; leave {path} out, or convert its speech afterwards"
-                )
+                raise UserError(f"{self.name} takes no speaker; leave {path} out, or convert its speech afterwards")
             rate = self.vocoder.speaker.config.mel.sample_rate
             self._references[path] = self.vocoder.reference(read_audio(path, sample_rate=rate))
         return self._references[path]
