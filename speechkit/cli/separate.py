@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from speechkit.separation.files import SeparatedFile, SeparatedSet
 
 EXAMPLES = """
-Separate the speakers of recordings, or of all recordings in folders, into one file each.
+Separate the speakers of recordings, of all recordings in folders, or of the rows of manifests, into one file each.
 
 The folder of --out then holds NAME_source1.wav, NAME_source2.wav, …, NAME_tracks.json (how many speak, how sure that
 is, and where they speak at once), tracks.jsonl (a manifest of all tracks) and separation.json (everything together). A
@@ -26,12 +26,14 @@ Examples:
 
   speechkit separate calls --out tracks --speakers 2 --rate 16000 --format flac
 
+  speechkit separate test.jsonl --out tracks --speakers 2
+
   speechkit separate meeting.mp3 --out tracks --model exp/mossformer2/model --json
 """
 
 
 def separate(
-    inputs: Annotated[list[Path], typer.Argument(metavar="FILE|FOLDER...", help="Recordings, or folders of them.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings, folders of them, or manifests.")],
     out: Annotated[Path, typer.Option(help="Folder of the tracks.")],
     model: Annotated[str, typer.Option(help="embedded, a folder or a hub id.")] = "embedded",
     speakers: Annotated[int | None, typer.Option(help="How many speak, if known; counted otherwise.")] = None,

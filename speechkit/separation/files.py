@@ -13,8 +13,9 @@ from typing import IO, Literal, NamedTuple
 import msgspec
 import numpy as np
 
+from speechkit.data.audio import cut_blocks
 from speechkit.data.listening import sound_notes
-from speechkit.data.manifest import write_manifest
+from speechkit.data.manifest import audio_path, read_manifest, unique_ids, write_manifest
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError, UserError
 from speechkit.io.arrays import Float
@@ -101,10 +102,11 @@ class SeparatedSet(msgspec.Struct, frozen=True):
 
 
 class NamedInput(NamedTuple):
-    """A recording, and the name of its tracks."""
+    """A recording, or the cut of one that a row of a manifest names, and the name of its tracks."""
 
     path: Path
     name: str
+    row: Utterance | None = None
 
 
 def separate_file(
@@ -113,6 +115,7 @@ def separate_file(
     separator: WindowSeparator,
     *,
     name: str | None = None,
+    row: Utterance | None = None,
     options: TrackOptions = DEFAULT_OPTIONS,
     embed: Embed = embed_voice,
 ) -> SeparatedFile:
@@ -126,6 +129,7 @@ def separate_file(
         folder: where the tracks go; made if absent.
         separator: see `speechkit.separation.separate.load_window_separator`.
         name: of the tracks; the recording's own without its suffix when None.
+        row: of a manifest, whose cut and channel are separated; the whole recording when None.
         options: see `TrackOptions`.
         embed: whose voice speech has.
 
@@ -145,6 +149,8 @@ def separate_file(
     )
 
     def own_blocks(rate: int | None) -> Iterator[Float]:
+        if row is not None:
+            return cut_blocks(path, row, sample_rate=rate, seconds=round(BLOCK_SECONDS))
         return stream_audio(path, sample_rate=rate, block_seconds=BLOCK_SECONDS, channel=options.channel)
 
     with _waiting_room(folder) as room:
@@ -176,7 +182,7 @@ def separate_file(
         tracks=names,
         sample_rate=stream.out_rate,
         num_samples=length,
-        audio_seconds=round(info.duration, 3),
+        audio_seconds=round(info.duration if row is None else row.duration, 3),
         seconds=round(time.perf_counter() - started, 3),
         count=in_order(count),
         gain=gain,
@@ -202,7 +208,7 @@ def separate_files(
     the same recording, separator and settings is kept, so that an interrupted call goes on.
 
     Args:
-        paths: recordings and folders.
+        paths: recordings, folders of them, and manifests.
         folder: where everything is written; what lies in it already is no input.
         separator: see `speechkit.separation.separate.load_window_separator`.
         model: its name, for the record.
@@ -222,17 +228,17 @@ def separate_files(
     _refuse_overwriting(inputs, folder, options.audio_format, separator.speakers)
     files: list[SeparatedFile] = []
     failed: dict[str, str] = {}
-    for path, name in inputs:
+    for path, name, row in inputs:
         record = folder / f"{name}{RECORD}"
         before = _read_record(record)
         try:
-            made_of = "" if digest is None else digest_obj([VERSION, digest, options, digest_file(path)])
+            made_of = "" if digest is None else digest_obj([VERSION, digest, options, digest_file(path), row])
             if not force and before and made_of and before.made_of == made_of and _all_there(before, folder):
                 done = before
             else:
-                done = separate_file(path, folder, separator, name=name, options=options, embed=embed)
+                done = separate_file(path, folder, separator, name=name, row=row, options=options, embed=embed)
         except AudioError as error:
-            failed[str(path)] = str(error)
+            failed[str(path) if row is None else row.id] = str(error)
             reported(f"left out {error}")
             continue
         if done is not before:
@@ -315,7 +321,7 @@ def track_origin(recording: str, mixture: str, track: int, count: SpeakerCount) 
 
 
 def named_inputs(paths: Sequence[Path | str], folder: Path) -> list[NamedInput]:
-    """The recordings of files and folders, each with a name of its own; a name says no more than it must.
+    """The recordings of files, folders and manifests, each with a name of its own; it says no more than it must.
 
     Two of one name get their folders and suffixes, so that no track replaces another's.
 
@@ -323,33 +329,35 @@ def named_inputs(paths: Sequence[Path | str], folder: Path) -> list[NamedInput]:
         UserError: if a path is not there, or there is no recording.
     """
     own = Path(os.path.realpath(folder))
-    found: dict[str, tuple[Path, str]] = {}  # by real path: a file that is given twice is separated once
+    found: dict[str, NamedInput] = {}  # by real path: a file that is given twice is separated once
     for given in map(Path, paths):
         if given.is_dir():
             within = (path for path in sorted(given.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES)
-            files = [
-                (path, path.relative_to(given).as_posix())
-                for path in within
-                if path.is_file() and own not in Path(os.path.realpath(path)).parents
-            ]
+            files = [path for path in within if path.is_file() and own not in Path(os.path.realpath(path)).parents]
             if not files:
                 raise UserError(f"{given}: holds no recordings; give audio files or a folder of them")
-        elif given.exists():
-            files = [(given, given.name)]
+            for path in files:
+                found.setdefault(os.path.realpath(path), NamedInput(path, path.relative_to(given).as_posix()))
+        elif not given.exists():
+            raise UserError(f"{given}: no such file or folder; give recordings, folders of them or manifests")
+        elif given.suffix in (".jsonl", ".gz"):
+            for row in unique_ids(read_manifest(given), given):
+                found[f"{os.path.realpath(given)} {row.id}"] = NamedInput(audio_path(given, row), row.id, row)
         else:
-            raise UserError(f"{given}: no such file or folder; give recordings")
-        for path, relative in files:
-            found.setdefault(os.path.realpath(path), (path, relative))
-    stems = Counter(safe_id(Path(relative).stem).casefold() for _, relative in found.values())
+            found.setdefault(os.path.realpath(given), NamedInput(given, given.name))
+    if not found:
+        raise UserError(f"{paths[0] if paths else folder}: holds no recordings; give audio files or a folder of them")
+    stems = {key: safe_id(item.name if item.row else Path(item.name).stem) for key, item in found.items()}
+    counts = Counter(stem.casefold() for stem in stems.values())
     taken: set[str] = set()
     inputs = []
-    for real, (path, relative) in found.items():
-        stem = safe_id(Path(relative).stem)
-        name = stem if stems[stem.casefold()] == 1 else safe_id(relative.replace("/", "-"))
-        if name.casefold() in taken or (name != stem and name.casefold() in stems):
-            name = safe_id(f"{name} {real}")  # the digest of the whole path tells it from the others
+    for key, item in found.items():
+        stem = stems[key]
+        name = stem if counts[stem.casefold()] == 1 else safe_id(item.name.replace("/", "-"))
+        if name.casefold() in taken or (name != stem and name.casefold() in counts):
+            name = safe_id(f"{name} {key}")  # the digest of the whole path tells it from the others
         taken.add(name.casefold())
-        inputs.append(NamedInput(path, name))
+        inputs.append(item._replace(name=name))
     return inputs
 
 
@@ -359,8 +367,8 @@ def _refuse_overwriting(inputs: Sequence[NamedInput], folder: Path, audio_format
     Raises:
         UserError: naming the first.
     """
-    real = {os.path.realpath(path) for path, _ in inputs}
-    for path, name in inputs:
+    real = {os.path.realpath(path) for path, _, _ in inputs}
+    for path, name, _ in inputs:
         for track in range(1, tracks + 1):
             target = folder / f"{name}_source{track}.{audio_format}"
             if os.path.realpath(target) in real:

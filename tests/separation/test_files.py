@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechkit.data.manifest import read_manifest
+from speechkit.data.manifest import read_manifest, write_manifest
+from speechkit.data.records import Utterance
 from speechkit.errors import AudioError, UserError
 from speechkit.io.audio import read_audio, write_audio
 from speechkit.separation.files import TrackOptions, named_inputs, separate_file, separate_files
@@ -110,14 +111,32 @@ def test_recordings_of_one_name_get_tracks_of_their_own(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write_audio(tmp_path / name, talkers(1)[0], 8000)
     inputs = named_inputs([tmp_path, tmp_path / "a" / "talk.wav"], tmp_path / "out")
-    names = [name.casefold() for _, name in inputs]
+    names = [name.casefold() for _, name, _ in inputs]
     assert len(inputs) == 4
     assert len(set(names)) == 4
     assert named_inputs([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
     assert (
-        len({name for _, name in named_inputs([tmp_path / "a" / "talk.wav", tmp_path / "b" / "talk.wav"], tmp_path)})
+        len({item.name for item in named_inputs([tmp_path / "a" / "talk.wav", tmp_path / "b" / "talk.wav"], tmp_path)})
         == 2
     )
+
+
+def test_the_rows_of_a_manifest_are_separated_as_the_cuts_that_they_are(tmp_path):
+    mixture = talkers(3)[0]
+    write_audio(tmp_path / "talk.wav", mixture, 8000)
+    rows = [
+        Utterance.from_samples(
+            id=f"one/{index}", audio_filepath="talk.wav", offset_samples=begin, num_samples=9000, sample_rate=8000
+        )
+        for index, begin in enumerate((0, 9000))
+    ]
+    rows.append(Utterance.from_samples(id="gone", audio_filepath="gone.wav", num_samples=9, sample_rate=8000))
+    write_manifest(tmp_path / "m.jsonl", rows)
+    found = separated([tmp_path / "m.jsonl"], tmp_path / "out", options=TWO)
+    assert list(found.failed) == ["gone"]
+    assert [file.num_samples for file in found.files] == [9000, 9000]
+    tracks = [read_audio(tmp_path / "out" / track, sample_rate=None) for track in found.files[1].tracks]
+    np.testing.assert_allclose(sum(tracks), mixture[9000:18_000], atol=2e-4)
 
 
 def test_no_input_is_written_over(tmp_path):
