@@ -13,6 +13,7 @@ from speechkit.errors import ConfigError, UserError
 from speechkit.io.atomic import write_json
 from speechkit.pipeline import NEUTRAL, SHARED, Context
 from speechkit.training import TrainingConfig
+from speechkit.tts.stages import TextRow
 from speechkit.tts.text import TextConfig, TextFrontEnd, read_dictionary
 from speechkit.tts.text2vec_config import LossWeights, Text2VecConfig, Text2VecSizes
 
@@ -84,7 +85,17 @@ def prepare(context: Context) -> None:
                 custom = {"part": part, "symbols": len(symbols), "source": row.audio_filepath}
                 yield msgspec.structs.replace(row, custom=custom)
 
-    context.write("cuts.jsonl", (row for part in PARTS for row in kept(part)))
+    texts: list[TextRow] = []
+
+    def all_parts() -> Iterator[Utterance]:
+        for part in PARTS:
+            for row in kept(part):
+                if part == "test":
+                    texts.append(TextRow(id=row.id, text=row.text or ""))
+                yield row
+
+    context.write("cuts.jsonl", all_parts())
+    context.write("texts.jsonl", texts)
     write_json(context.output("text.json"), TextConfig(config.lang, config.units, tuple(known)))
     write_json(context.output("dictionary.json"), dictionary)
 
