@@ -55,7 +55,7 @@ def settings(folder: Path, *more: str) -> list[str]:
 
 
 def run(folder, overrides, stop: int | None = None):
-    return run_recipe(recipe, folder, overrides=overrides, config_files=[TINY], device="cpu", stop_stage=stop)
+    return run_recipe(recipe, folder, overrides=overrides, config_files=[TINY], device="cpu", stop=stop)
 
 
 def vocoder_of(source, folder: Path) -> Path:
@@ -72,7 +72,7 @@ def test_all_stages_run_and_the_page_plays_the_test(manifests, tmp_path):
     spoken = list(read_manifest(outputs(recipe, tmp_path / "exp", "clips") / "manifest.jsonl"))
     assert [each.id for each in spoken] == [each.id for each in read_manifest(manifests / "test.jsonl")]
     page = outputs(recipe, tmp_path / "exp", "report") / "report" / "report.html"
-    assert page.read_text(encoding="utf-8").count("<audio") >= 2 * len(spoken)
+    assert page.read_text(encoding="utf-8").count('id="clip-') >= 2 * len(spoken)
     model = Text2Vec.from_pretrained(outputs(recipe, tmp_path / "exp", "train") / "model")
     assert model.config.target == MelSpec()
     assert model.config.text.lang == "de"
@@ -118,5 +118,5 @@ def test_what_cannot_be_learnt_is_dropped_with_its_reason(manifests, tmp_path):
 
 
 def test_a_manifest_that_is_not_given_is_named(manifests, tmp_path):
-    with pytest.raises(ConfigError, match="test_manifest is not set; run with test_manifest=FILE.jsonl"):
+    with pytest.raises(ConfigError, match=r"test_manifest is not set; run with test_manifest=FILE\.jsonl"):
         run(tmp_path, settings(manifests, "test_manifest=null"), stop=1)
