@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
@@ -14,8 +13,8 @@ from speechkit.io.atomic import write_json
 from speechkit.pipeline import NEUTRAL, SHARED, Context
 from speechkit.training import TrainingConfig
 from speechkit.tts.stages import TextRow
-from speechkit.tts.text import TextConfig, TextFrontEnd, read_dictionary
-from speechkit.tts.text2vec_config import LossWeights, Text2VecConfig, Text2VecSizes
+from speechkit.tts.text import TextConfig, TextFrontEnd, read_dictionary, read_front_end
+from speechkit.tts.text2vec_config import LossWeights, Text2VecSizes
 
 if TYPE_CHECKING:
     from speechkit.training import Objective
@@ -134,50 +133,17 @@ def train(context: Context) -> None:
 
 def objective(context: Context) -> Objective:
     """The model of the configuration on the rows of stage 2."""
-    from speechkit.encoders.spec import EncoderSpec
-    from speechkit.pipeline.arrays import read_record_arrays
-    from speechkit.tts.text2vec import Text2Vec
-    from speechkit.tts.text2vec_training import Text2VecBatches, text2vec_objective
+    from speechkit.tts.text2vec_training import text2vec_objective
 
     config: TrainConfig = context.config
-    rows: dict[str, list[Utterance]] = {part: [] for part in PARTS}
-    for row in context.read("features"):
-        rows[row.custom["part"]].append(row)
-    if not rows["train"]:
-        raise UserError("no utterance is left to learn from; drops.jsonl of stages 1 and 2 say why")
-    spec = (rows["train"][0].custom or {}).get("encoder")
-    speakers = tuple(sorted({row.speaker or "" for row in rows["train"]}))
-    front_end = read_front_end(context.inputs["text"], context.inputs["dictionary"])
-    model = Text2Vec(
-        Text2VecConfig(
-            front_end.config,
-            encoder=None if spec is None else msgspec.convert(spec, EncoderSpec),
-            speakers=speakers if len(speakers) > 1 else (),
-            sizes=config.sizes,
-        ),
-        front_end,
-    )
-    manifest: Path = context.inputs["features"]
-
-    def frames(row: Utterance) -> Any:
-        return read_record_arrays(manifest, row.features or "")["frames"]
-
-    def batches(part: str, letters_share: float) -> Text2VecBatches:
-        known = {name: number for number, name in enumerate(model.config.speakers)} or None
-        mine = [row for row in rows[part] if known is None or (row.speaker or "") in known]
-        return Text2VecBatches(
-            mine, frames, front_end, config.batch_seconds, config.loop.seed, letters_share, known, config.weights
-        )
-
-    dev = batches("dev", 0.0) if rows["dev"] else None
-    judged = [] if dev is None else [dev(number) for number in range(config.judged_batches)]
-    learnt = batches("train", config.letters_share if front_end.dictionary else 0.0)
-    return text2vec_objective(model, learnt, judged, config.weights, config.half)
-
-
-def read_front_end(text: Path, dictionary: Path) -> TextFrontEnd:
-    """What stage 1 wrote."""
-    return TextFrontEnd(
-        msgspec.json.decode(text.read_bytes(), type=TextConfig),
-        msgspec.json.decode(dictionary.read_bytes(), type=dict[str, tuple[str, ...]]),
+    return text2vec_objective(
+        context.inputs["features"],
+        read_front_end(context.inputs["text"], context.inputs["dictionary"]),
+        sizes=config.sizes,
+        weights=config.weights,
+        batch_seconds=config.batch_seconds,
+        letters_share=config.letters_share,
+        judged_batches=config.judged_batches,
+        seed=config.loop.seed,
+        half=config.half,
     )

@@ -267,5 +267,13 @@ def read_dictionary(name: str) -> dict[str, tuple[str, ...]]:
     return words
 
 
+def read_front_end(text: Path, dictionary: Path) -> TextFrontEnd:
+    """What the first stage of a recipe wrote: a `TextConfig` and a dictionary, each as JSON."""
+    return TextFrontEnd(
+        msgspec.json.decode(text.read_bytes(), type=TextConfig),
+        msgspec.json.decode(dictionary.read_bytes(), type=dict[str, tuple[str, ...]]),
+    )
+
+
 def _named(character: str) -> str:
     return f"{character} ({unicodedata.name(character, f'U+{ord(character):04X}')})"

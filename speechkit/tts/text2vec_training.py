@@ -5,17 +5,22 @@ Notation used for tensor shapes: B items, L symbols, T frames of 20 ms, D width,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from speechkit.data.manifest import read_jsonl
 from speechkit.data.records import Utterance
-from speechkit.io.arrays import Float
+from speechkit.encoders.spec import EncoderSpec
+from speechkit.errors import UserError
 from speechkit.nn.flow_matching import velocity_loss
 from speechkit.nn.masks import length_mask
+from speechkit.pipeline.arrays import read_record_arrays
 from speechkit.training import LengthBuckets, Objective, Turn
 from speechkit.training.objective import mean_losses
 from speechkit.tts.monotonic_alignment import (
@@ -26,7 +31,7 @@ from speechkit.tts.monotonic_alignment import (
 )
 from speechkit.tts.text import TextFrontEnd
 from speechkit.tts.text2vec import Text2Vec
-from speechkit.tts.text2vec_config import FRAME_RATE, LossWeights
+from speechkit.tts.text2vec_config import FRAME_RATE, LossWeights, Text2VecConfig, Text2VecSizes
 
 FEWEST_SECONDS = 60
 """Of speech, to measure the scale of the target on."""
@@ -37,7 +42,7 @@ class Text2VecBatches:
 
     Args:
         rows: with texts, and frames by `TargetFrames`.
-        read_frames: the frames (T, F) of a row.
+        features: the file of the rows, beside which their frames (T, F) lie.
         front_end: of the texts.
         batch_seconds: of the longest item times the number of items.
         seed: of batches and of the words that are letters.
@@ -50,7 +55,7 @@ class Text2VecBatches:
     def __init__(
         self,
         rows: Sequence[Utterance],
-        read_frames: Callable[[Utterance], Float],
+        features: Path,
         front_end: TextFrontEnd,
         batch_seconds: float,
         seed: int = 0,
@@ -58,7 +63,7 @@ class Text2VecBatches:
         speakers: Mapping[str, int] | None = None,
         weights: LossWeights | None = None,
     ):
-        self._rows, self._read_frames, self._front_end = rows, read_frames, front_end
+        self._rows, self._features, self._front_end = rows, features, front_end
         self._seed, self._letters_share, self._speakers = seed, letters_share, speakers
         self._weights = weights or LossWeights()
         seconds = [max(row.duration, 1 / FRAME_RATE) for row in rows]
@@ -68,7 +73,8 @@ class Text2VecBatches:
         """Symbols (B, L) with counts (B,), target (B, T, F) with frames (B,), prior (B, T, L), and the rest."""
         rows = [self._rows[index] for index in self._buckets[number]]
         generator = np.random.default_rng([self._seed, 11, number])
-        targets = [torch.from_numpy(np.asarray(self._read_frames(row), np.float32)) for row in rows]
+        stored = [read_record_arrays(self._features, row.features or "")["frames"] for row in rows]
+        targets = [torch.from_numpy(np.asarray(frames, np.float32)) for frames in stored]
         symbols = [
             torch.tensor(self._symbols(row, len(target), generator)) for row, target in zip(rows, targets, strict=True)
         ]
@@ -107,10 +113,56 @@ class Text2VecBatches:
 
 
 def text2vec_objective(
-    model: Text2Vec, train: Text2VecBatches, dev: Sequence[dict[str, Any]], weights: LossWeights, half: bool = False
+    features: Path,
+    front_end: TextFrontEnd,
+    *,
+    sizes: Text2VecSizes,
+    weights: LossWeights,
+    batch_seconds: float,
+    letters_share: float = 0.0,
+    judged_batches: int = 0,
+    seed: int = 0,
+    half: bool = False,
 ) -> Objective:
-    """The training of a model; ``half`` writes float16. Its scale is measured on the first batches."""
-    model.set_scale(*train.scale())
+    """The training of a model on rows of `TargetFrames`; ``custom.part`` says which are learnt and which watched.
+
+    Args:
+        features: the file of rows.
+        front_end: of their texts.
+        sizes: of the model.
+        weights: of the losses.
+        batch_seconds: see `Text2VecBatches`.
+        letters_share: see `Text2VecBatches`.
+        judged_batches: of ``dev``.
+        seed: of the batches.
+        half: write float16.
+
+    Raises:
+        UserError: if nothing is left to learn from.
+    """
+    rows: dict[str, list[Utterance]] = {"train": [], "dev": []}
+    for row in read_jsonl(features, Utterance):
+        rows.setdefault((row.custom or {}).get("part", "train"), []).append(row)
+    if not rows["train"]:
+        raise UserError(f"{features}: no utterance is left to learn from; drops.jsonl beside it says why")
+    spec = (rows["train"][0].custom or {}).get("encoder")
+    names = sorted({row.speaker or "" for row in rows["train"]})
+    speakers = {name: number for number, name in enumerate(names)} if len(names) > 1 else None
+    config = Text2VecConfig(
+        msgspec.structs.replace(front_end.config, symbols=front_end.symbols),
+        encoder=None if spec is None else msgspec.convert(spec, EncoderSpec),
+        speakers=tuple(names) if speakers else (),
+        sizes=sizes,
+    )
+
+    def batches(part: list[Utterance], share: float) -> Text2VecBatches:
+        return Text2VecBatches(part, features, front_end, batch_seconds, seed, share, speakers, weights)
+
+    learnt = batches(rows["train"], letters_share if front_end.dictionary else 0.0)
+    known = [row for row in rows["dev"] if speakers is None or (row.speaker or "") in speakers]
+    judged = [batches(known, 0.0)(number) for number in range(judged_batches)] if known else []
+    model = Text2Vec(config, front_end)
+    model.set_scale(*learnt.scale())
 
     def loss(network: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
         assert isinstance(network, Text2Vec)
@@ -119,8 +171,8 @@ def text2vec_objective(
     return Objective(
         model,
         [Turn(loss, [list(model.parameters())])],
-        train,
-        mean_losses(loss, dev),
+        learnt,
+        mean_losses(loss, judged),
         save=lambda folder: model.save_pretrained(folder, half),
     )
 

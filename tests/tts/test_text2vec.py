@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from speechkit.data.manifest import write_manifest
 from speechkit.data.records import Utterance
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import ConfigError, UserError
+from speechkit.pipeline.arrays import ShardWriter
 from speechkit.training import TrainingConfig, train
 from speechkit.tts.speech import UnspeakableError
 from speechkit.tts.text import TextConfig, TextFrontEnd
@@ -198,46 +200,55 @@ def test_durations_do_not_depend_on_padding():
     torch.testing.assert_close(predictor(states, inside)[:, :4], predictor(states[:, :4], inside[:, :4]))
 
 
-def rows_of(count: int) -> tuple[list[Utterance], dict[str, np.ndarray]]:
-    """Utterances of a language in which each symbol has a sound of its own that lasts three frames."""
-    generator = np.random.default_rng(0)
-    sounds = generator.standard_normal((len(FRONT_END.symbols) + 1, 160)).astype(np.float32) * 3
-    rows, frames = [], {}
-    for index in range(count):
-        words = " ".join("".join(generator.choice(list("abcdef"), 3)) for _ in range(generator.integers(1, 4)))
-        numbers = FRONT_END.numbers(FRONT_END.read(words)[0])
-        heard = sounds[np.repeat(numbers, 3)]
-        frames[str(index)] = (heard + 0.1 * generator.standard_normal(heard.shape)).astype(np.float16)
-        samples = 320 * len(heard)
+def stored(folder, texts: list[str], frames: list[np.ndarray]):
+    """The file of rows with these texts and target frames, as the stage of features writes them."""
+    (folder / "arrays").mkdir(parents=True)
+    writer = ShardWriter(folder / "arrays" / "0.safetensors", folder / "raw")
+    rows = []
+    for index, (text, target) in enumerate(zip(texts, frames, strict=True)):
+        writer.add(str(index), {"frames": target.astype(np.float16)})
         rows.append(
             Utterance.from_samples(
-                id=str(index), audio_filepath="a.wav", num_samples=samples, sample_rate=16_000, text=words
+                id=str(index),
+                audio_filepath="a.wav",
+                num_samples=320 * len(target),
+                sample_rate=16_000,
+                text=text,
+                features=f"arrays/0.safetensors#{index}",
+                custom={"part": "dev" if index % 10 == 9 else "train"},
             )
         )
-    return rows, frames
+    writer.finish()
+    write_manifest(folder / "features.jsonl", rows)
+    return folder / "features.jsonl", rows
 
 
-def test_batches_are_functions_of_their_number():
-    rows, frames = rows_of(12)
-    batches = [Text2VecBatches(rows, lambda row: frames[row.id], FRONT_END, 2.0, seed=3) for _ in range(2)]
+def regular_speech(folder, count: int):
+    """Utterances of a language in which each symbol has a sound of its own that lasts three frames."""
+    generator = np.random.default_rng(0)
+    sounds = generator.standard_normal((len(FRONT_END.symbols) + 1, 160)) * 3
+    texts, frames = [], []
+    for _ in range(count):
+        texts.append(" ".join("".join(generator.choice(list("abcdef"), 3)) for _ in range(generator.integers(1, 4))))
+        heard = sounds[np.repeat(FRONT_END.numbers(FRONT_END.read(texts[-1])[0]), 3)]
+        frames.append(heard + 0.1 * generator.standard_normal(heard.shape))
+    return stored(folder, texts, frames)
+
+
+def test_batches_are_functions_of_their_number(tmp_path):
+    features, rows = regular_speech(tmp_path, 12)
+    batches = [Text2VecBatches(rows, features, FRONT_END, 2.0, seed=3) for _ in range(2)]
     batches[0](0)
     for name, value in batches[0](5).items():
         other = batches[1](5)[name]
         assert torch.equal(value, other) if isinstance(value, torch.Tensor) else value == other
 
 
-def test_a_share_of_the_dictionarys_words_is_letters():
-    rows = [
-        Utterance.from_samples(
-            id=str(index), audio_filepath="a", num_samples=16_000, sample_rate=16_000, text="cat sat cat sat"
-        )
-        for index in range(40)
-    ]
-    target = np.zeros((50, 160), np.float16)
+def test_a_share_of_the_dictionarys_words_is_letters(tmp_path):
+    features, rows = stored(tmp_path, ["cat sat cat sat"] * 40, [np.zeros((50, 160))] * 40)
 
     def letters(share: float) -> float:
-        batches = Text2VecBatches(rows, lambda row: target, FRONT_END, 1000.0, letters_share=share)
-        symbols = batches(0)["symbols"]
+        symbols = Text2VecBatches(rows, features, FRONT_END, 1000.0, letters_share=share)(0)["symbols"]
         c, k = (FRONT_END.numbers([symbol])[0] for symbol in ("c", "K"))
         spelled, sounded = int((symbols == c).sum()), int((symbols == k).sum())
         return spelled / (spelled + sounded)
@@ -247,23 +258,44 @@ def test_a_share_of_the_dictionarys_words_is_letters():
     assert 0.05 < letters(0.2) < 0.4
 
 
+def test_words_stay_phones_where_their_letters_would_outnumber_the_frames(tmp_path):
+    front_end = TextFrontEnd(TextConfig("en"), {"though": ("DH", "OW")})
+    features, rows = stored(tmp_path, ["though"], [np.zeros((4, 160))])
+    batch = Text2VecBatches(rows, features, front_end, 10.0, letters_share=1.0)(0)
+    assert batch["counts"].tolist() == [4]
+
+
 @pytest.mark.slow
 def test_alignment_and_frames_are_learnt_without_labels(tmp_path):
-    rows, frames = rows_of(60)
-    torch.manual_seed(0)
-    sizes = msgspec.structs.replace(SIZES, width=32, dropout=0.0, encoder_layers=1, decoder_layers=1)
-    model = Text2Vec(Text2VecConfig(TEXT, sizes=sizes), FRONT_END)
+    features, _ = regular_speech(tmp_path / "data", 66)
     weights = LossWeights(binarised_from=50, binarised_by=150)
-    batches = Text2VecBatches(rows, lambda row: frames[row.id], FRONT_END, 10.0, weights=weights)
+    sizes = msgspec.structs.replace(SIZES, width=32, dropout=0.0, encoder_layers=1, decoder_layers=1)
+    torch.manual_seed(0)
+    objective = text2vec_objective(
+        features, FRONT_END, sizes=sizes, weights=weights, batch_seconds=10.0, judged_batches=1
+    )
     config = TrainingConfig(steps=200, warmup_steps=20, learning_rates=(5e-3,), average_decay=0.9, log_every=100)
-    train(text2vec_objective(model, batches, [], weights), config, tmp_path)
-    model.eval()
-    batch = batches(1000)
-    _, values = text2vec_loss(model, batch, weights)
-    assert values["on_path"] > 0.8
-    assert values["frames"] < 0.3
+    train(objective, config, tmp_path / "exp")
+    model = objective.network.eval()
+    values = objective.evaluate(model)
+    assert values["dev_on_path"] > 0.8
+    assert values["dev_frames"] < 0.3
     spoken = model.generate("abc def")
     assert abs(len(spoken.frames) - 3 * len(spoken.tokens)) <= 4
+
+
+def test_several_speakers_are_told_apart_and_unknown_ones_of_dev_left_out(tmp_path):
+    features, rows = regular_speech(tmp_path, 12)
+    names = ["ann", "bob"] * 6
+    named = [msgspec.structs.replace(row, speaker=name) for row, name in zip(rows, names, strict=True)]
+    named[9] = msgspec.structs.replace(named[9], speaker="eve")  # the one row of dev
+    write_manifest(features, named)
+    objective = text2vec_objective(
+        features, FRONT_END, sizes=SIZES, weights=LossWeights(), batch_seconds=5.0, judged_batches=1
+    )
+    assert objective.evaluate is None
+    assert objective.network.config.speakers == ("ann", "bob")
+    assert set(objective.batch(0)["speakers"].tolist()) == {0, 1}
 
 
 @pytest.mark.parametrize("decoder", ["regression", "flow"])
