@@ -129,7 +129,7 @@ class MossFormer2(Separator):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.frame_norm = nn.LayerNorm(width, 1e-6)
         self.item_norm = nn.LayerNorm(width)
-        self.slope = nn.Parameter(torch.tensor([0.25]))
+        self.activation = nn.PReLU()
         self.split = nn.Linear(width, width * speakers)
         self.gates = nn.Linear(width, 2 * width)
         self.leave = nn.Linear(width, filters, bias=False)
@@ -178,7 +178,7 @@ class MossFormer2(Separator):
             else:
                 x = block(x, turn, valid, counts)
         x = item_norm(self.frame_norm(x), self.item_norm.weight, self.item_norm.bias, valid)
-        x = prelu(x + skip, self.slope)
+        x = prelu(x + skip, self.activation.weight)
         x = self.split(x).view(*x.shape[:2], self.speakers, -1)  # (B, T, N, D)
         value, gate = self.gates(x).chunk(2, -1)
         return cast("Tensor", self.leave(value.tanh() * gate.sigmoid()).relu())
@@ -260,7 +260,7 @@ class GatedMemory(nn.Module):
         super().__init__()
         memory = config.memory
         self.enter = nn.Linear(config.width, memory)
-        self.slope = nn.Parameter(torch.tensor([0.25]))
+        self.activation = nn.PReLU()
         self.norm = nn.LayerNorm(memory)
         # The affine parts of a norm before each half of `halves`, what is remembered and its gate.
         self.halves_weight, self.halves_bias = nn.Parameter(torch.ones(2, memory)), nn.Parameter(torch.zeros(2, memory))
@@ -277,7 +277,7 @@ class GatedMemory(nn.Module):
 
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
-        x = self.norm(prelu(self.enter(x), self.slope))
+        x = self.norm(prelu(self.enter(x), self.activation.weight))
         weight = self.halves.weight.view(2, *self.widen.weight.shape)  # (2, M, M)
         bias = self.halves.bias + (weight @ self.halves_bias[..., None]).flatten()
         weight = (weight * self.halves_weight[:, None]).flatten(0, 1)

@@ -105,7 +105,7 @@ def published_weights(
         ):
             put(ours, *[f"mask_net.{each}" for each in parts])
         taken["position_scale"] = take("mask_net.pos_enc.scale")
-        taken["slope"] = take("mask_net.prelu.weight")
+        taken["activation.weight"] = take("mask_net.prelu.weight")
         blocks = len({key for key in left if key.startswith(f"{BLOCKS}.layers.") and key.endswith("gamma")})
         for block in range(blocks):
             ours, theirs = f"blocks.{block}.attention", f"{BLOCKS}.layers.{block}"
@@ -122,7 +122,7 @@ def published_weights(
             ours, theirs = f"blocks.{block}.recurrence", f"{BLOCKS}.fsmn.{block}"
             gated = f"{theirs}.gated_fsmn"
             put(f"{ours}.enter", f"{theirs}.conv1.0")
-            taken[f"{ours}.slope"] = take(f"{theirs}.conv1.1.weight")
+            taken[f"{ours}.activation.weight"] = take(f"{theirs}.conv1.1.weight")
             put(f"{ours}.norm", f"{theirs}.norm1")
             for kind in ("weight", "bias"):
                 taken[f"{ours}.halves_{kind}"] = torch.stack([take(f"{gated}.to_{u}.mdl.0.{kind}") for u in "uv"])
