@@ -24,6 +24,7 @@ from speechkit.pipeline import (
 from speechkit.separation.config import SeparationLoss
 from speechkit.training import TrainingConfig
 
+from .judging import CountingConfig, ScoreConfig, beside_digest, score, teach_counting
 from .prepare import DROP_REASONS, MixturesConfig, Positive, PrepareConfig, mix, prepare
 
 if TYPE_CHECKING:
@@ -154,6 +155,27 @@ recipe = Recipe(
             outputs=(Output("model"), Output("metrics.jsonl")),
             config=TrainConfig,
             resources=Resources(cpus=2, gpus=1),
+        ),
+        Stage(
+            number=4,
+            name="counting",
+            run=teach_counting,
+            inputs=(stage("train", "model"), stage("mixtures", "dev.jsonl")),
+            outputs=(Output("model"),),
+            config=CountingConfig,
+        ),
+        Stage(
+            number=5,
+            name="score",
+            run=score,
+            inputs=(
+                stage("counting", "model"),
+                stage("mixtures", "test.jsonl"),
+                external("mixtures_manifest", schema=Utterance),
+                model("beside", digest=beside_digest),
+            ),
+            outputs=(Output("scores"),),
+            config=ScoreConfig,
         ),
     ),
     description="Separate the voices of two or three who speak at once, and measure how well.",

@@ -51,6 +51,7 @@ def score_separation(
     normalizer: Annotated[str, typer.Option(help="Normaliser of recognised and written words.")] = "simple",
     lang: Annotated[str, typer.Option(help="Language of the recogniser.")] = "en",
     device: Annotated[str, typer.Option(help="Of the recogniser: auto, cpu, cuda, ...")] = "auto",
+    group: Annotated[list[str] | None, typer.Option(help="A field of custom in REF to break down by.")] = None,
     confidence: Annotated[float, typer.Option(help="Share that the interval covers.")] = 0.95,
     resamples: Annotated[int, typer.Option(help="Bootstrap draws.", min=1)] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
@@ -84,10 +85,14 @@ def score_separation(
         progress=_show("scored") if sys.stderr.isatty() else None,
     )
     heard = None if asr is None else _recognised(items, systems, asr, lang, device, normalizer)
-    scores = compare_separation(items, by=by, heard=heard, confidence=confidence, resamples=resamples, seed=seed)
+    scores = compare_separation(
+        items, by=by, groups=group or [], heard=heard, confidence=confidence, resamples=resamples, seed=seed
+    )
     scores = msgspec.structs.replace(scores, notes=[*scores.notes, *absent])
     if out is not None:
-        _write(out, scores, items, systems, title, max_megabytes)
+        from speechkit.report.separation_page import write_separation_scores
+
+        write_separation_scores(out, scores, items.references, systems, title=title, max_megabytes=max_megabytes)
     if json:
         typer.echo(msgspec.json.encode(scores).decode())
     else:
@@ -136,28 +141,6 @@ def _recognised(
         if show:
             show(done + 1, len(items.references))
     return Heard(mixtures, sources, tracks, normalizer)
-
-
-def _write(
-    out: Path,
-    scores: SeparationScores,
-    items: Items,
-    systems: dict[str, dict[str, list[str]]],
-    title: str | None,
-    max_megabytes: float,
-) -> None:
-    from speechkit.io.atomic import write_json, write_text
-    from speechkit.report.separation_page import render_separation_page
-    from speechkit.report.separation_tables import items_table, tables_as
-
-    write_json(out / "scores.json", scores)
-    write_text(out / "scores.md", tables_as(scores, "md"))
-    write_text(out / "scores.tex", tables_as(scores, "tex"))
-    write_text(out / "scores.csv", tables_as(scores, "csv"))
-    write_text(out / "items.csv", items_table(scores).csv())
-    render_separation_page(
-        out / "report.html", scores, items.references, systems, title=title, max_megabytes=max_megabytes
-    )
 
 
 def _print(scores: SeparationScores, out: Path | None) -> None:

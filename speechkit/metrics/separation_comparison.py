@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -50,6 +50,7 @@ class SystemResult(msgspec.Struct, frozen=True):
         misplaced: share of windows in another order than most of their mixture.
         word_error_rate: of the tracks against what their speakers said.
         leaked_words: words of other speakers that were recognised in tracks, over all words of other speakers.
+        groups: mean improvement of SI-SDR by field of the references and its value.
         items: every mixture.
     """
 
@@ -63,6 +64,7 @@ class SystemResult(msgspec.Struct, frozen=True):
     misplaced: float | None
     word_error_rate: Mean | None
     leaked_words: Mean | None
+    groups: dict[str, dict[str, Mean]]
     items: list[ItemResult]
 
 
@@ -119,6 +121,7 @@ def compare_separation(
     items: Items,
     *,
     by: By = "mixture",
+    groups: Sequence[str] = (),
     heard: Heard | None = None,
     confidence: float = 0.95,
     resamples: int = DEFAULT_RESAMPLES,
@@ -129,6 +132,7 @@ def compare_separation(
     Args:
         items: as `score_items` gives them.
         by: what is drawn: mixtures, or the speakers of sources, since sources of one speaker resemble one another.
+        groups: fields of ``custom`` of the references to break down by; a field that no reference has is left out.
         heard: recognised texts, for word errors and leaked words; the references need texts then.
         confidence: share that intervals cover.
         resamples: bootstrap draws.
@@ -139,9 +143,10 @@ def compare_separation(
     """
     means = _Means(by, confidence, resamples, seed)
     notes = list(items.notes)
+    parts = {name: part for name in groups if (part := _parts(items, name))}
     words = None if heard is None else _words(items, heard)
     systems = [
-        _system(name, results if words is None else _with_words(results, words[name]), means)
+        _system(name, results if words is None else _with_words(results, words[name]), means, parts)
         for name, results in items.systems.items()
     ]
     first = next(iter(items.systems.values()))
@@ -177,7 +182,18 @@ def compare_separation(
     )
 
 
-def _system(name: str, items: list[ItemResult], means: _Means) -> SystemResult:
+def _parts(items: Items, field: str) -> dict[str, set[str]]:
+    """Ids of the references by their value of a field, sorted by value; those without one have the value none."""
+    found: dict[str, set[str]] = {}
+    for reference in items.references:
+        value = (reference.mixture.custom or {}).get(field)
+        found.setdefault("none" if value is None else str(value), set()).add(reference.id)
+    return {} if set(found) == {"none"} else dict(sorted(found.items()))
+
+
+def _system(
+    name: str, items: list[ItemResult], means: _Means, parts: Mapping[str, dict[str, set[str]]]
+) -> SystemResult:
     overlapped, lone = [i for i in items if not i.lone], [i for i in items if i.lone]
     sources = [source for item in overlapped for source in item.sources if source.values]
     swaps = [item.swaps for item in items if item.swaps is not None]
@@ -194,6 +210,14 @@ def _system(name: str, items: list[ItemResult], means: _Means) -> SystemResult:
         misplaced=sum(s.misplaced * s.windows for s in swaps) / windows if windows else None,
         word_error_rate=means.errors(items),
         leaked_words=means.leaks(items),
+        groups={
+            field: {
+                value: mean
+                for value, ids in part.items()
+                if (mean := means.of([item for item in overlapped if item.id in ids], IMPROVEMENT)) is not None
+            }
+            for field, part in parts.items()
+        },
         items=items,
     )
 

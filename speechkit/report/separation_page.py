@@ -12,6 +12,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from speechkit.errors import UserError
+from speechkit.io.atomic import write_json, write_text
 from speechkit.metrics.separated_tracks import OpenMixture, ReferenceMixture, tracks_of
 from speechkit.metrics.separation import is_silent
 from speechkit.metrics.separation_comparison import SeparationScores, SystemResult
@@ -22,9 +23,12 @@ from speechkit.report.results import Table, Value, interval_plot
 from speechkit.report.separation_tables import (
     behaviour_table,
     differences_table,
+    group_tables,
+    items_table,
     left_out_table,
     sentence,
     systems_table,
+    tables_as,
     value_of,
     words_table,
 )
@@ -79,7 +83,7 @@ def render_separation_page(
     names = [system.name for system in scores.systems]
     blocks: list[Markup] = []
     examples, failures = _examples(scores, references, estimates, blocks, int(max_megabytes * 1e6) - PAGE_BYTES)
-    tables = [("", systems_table(scores)), ("", differences_table(scores)), ("", behaviour_table(scores))]
+    tables = [systems_table(scores), differences_table(scores), *group_tables(scores), behaviour_table(scores)]
     notes = [*scores.notes, *(f"an example could not be shown: {failure}" for failure in failures[:1])]
     return write_page(
         out_path,
@@ -95,7 +99,7 @@ def render_separation_page(
             better="higher",
         ),
         scatter=_scatter(scores),
-        tables=[(caption, table) for caption, table in tables if table is not None],
+        tables=[table for table in tables if table is not None],
         words=words_table(scores),
         left_out=left_out_table(scores),
         items=_sources(scores),
@@ -108,6 +112,26 @@ def render_separation_page(
             *(("note", note) for note in notes),
         ),
     )
+
+
+def write_separation_scores(
+    out: Path,
+    scores: SeparationScores,
+    references: Sequence[ReferenceMixture],
+    estimates: Mapping[str, dict[str, list[str]]],
+    *,
+    title: str | None = None,
+    max_megabytes: float = 8.0,
+) -> None:
+    """Write ``scores.json``, ``.md``, ``.tex`` and ``.csv``, ``items.csv`` and ``report.html`` into a folder.
+
+    Arguments are those of `render_separation_page`.
+    """
+    write_json(out / "scores.json", scores)
+    for form in ("md", "tex", "csv"):
+        write_text(out / f"scores.{form}", tables_as(scores, form))
+    write_text(out / "items.csv", items_table(scores).csv())
+    render_separation_page(out / "report.html", scores, references, estimates, title=title, max_megabytes=max_megabytes)
 
 
 def _figures(scores: SeparationScores) -> list[tuple[str, str, str, str]]:

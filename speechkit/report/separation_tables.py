@@ -112,6 +112,20 @@ def behaviour_table(scores: SeparationScores) -> Table | None:
     return Table(columns, rows, f"Lone speakers ({scores.lone:,}), silence and swaps")
 
 
+def group_tables(scores: SeparationScores) -> list[Table]:
+    """Improvement of SI-SDR of each system for each value of a field, a table a field."""
+    tables = []
+    for field in scores.systems[0].groups:
+        parts = [system.groups[field] for system in scores.systems]
+        rows = []
+        for value in parts[0]:
+            found = [value_of(part.get(value), IMPROVEMENT) for part in parts]
+            rows.append([value, parts[0][value].count, *mark_best(found, "higher")])
+        columns = [Column(f"{system.name} dB", numeric=True, wrap=True) for system in scores.systems]
+        tables.append(Table([field, "sources", *columns], rows, f"Improvement of SI-SDR by {field}"))
+    return tables
+
+
 def words_table(scores: SeparationScores) -> Table | None:
     """Word errors and leaked words of tracks, of the mixture and of the clean sources; None without a recogniser."""
     base = scores.baseline
@@ -160,8 +174,8 @@ def left_out_table(scores: SeparationScores) -> Table | None:
 
 def all_tables(scores: SeparationScores, *, brief: bool = False) -> list[Table]:
     """The tables of a whole set, without that of every source."""
-    others = (differences_table, behaviour_table, words_table, left_out_table)
-    found = [systems_table(scores, brief=brief), *(make(scores) for make in others)]
+    rest = (make(scores) for make in (behaviour_table, words_table, left_out_table))
+    found = [systems_table(scores, brief=brief), differences_table(scores), *group_tables(scores), *rest]
     return [table for table in found if table is not None]
 
 
