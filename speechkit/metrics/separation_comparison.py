@@ -229,8 +229,8 @@ class _Means:
         self.by, self.confidence, self.resamples, self.seed = by, confidence, resamples, seed
 
     def group(self, item: ItemResult, source: SourceResult) -> str:
-        if self.by == "mixture":
-            return item.id
+        if self.by == "mixture" or source.leaked_db is not None:
+            return item.id  # nobody is behind an empty track
         if source.speaker is None:
             raise UserError(f"{item.id}: a source has no speaker; give every source one, or draw mixtures")
         return source.speaker

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from speechkit.data.manifest import write_manifest
+from speechkit.data.manifest import read_manifest, write_manifest
 from speechkit.data.mixtures import Mixture, with_mixture
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
@@ -169,7 +169,7 @@ def test_a_speaker_without_a_track_is_missed_and_gains_nothing(tmp_path):
     assert 0 in gains
 
 
-def manifest_of(folder, samples=4000, offset=0):
+def manifest_of(folder, count=4, samples=4000, offset=0):
     """References of a manifest with speakers and texts; each mixture a cut of a longer file where offset is given."""
     plain = [
         Utterance.from_samples(
@@ -179,7 +179,7 @@ def manifest_of(folder, samples=4000, offset=0):
             num_samples=samples - offset,
             sample_rate=RATE,
         )
-        for n in range(4)
+        for n in range(count)
     ]
     texts = ["one two three", "four five six seven"]
     rows = [
@@ -204,6 +204,34 @@ def test_speakers_are_drawn_where_they_are_known(tmp_path):
     assert scores.systems[0].means[SI_SDR].interval.units == 4
     with pytest.raises(UserError, match="has no speaker"):
         compared(tmp_path, by="speaker")
+
+
+def test_the_empty_track_of_a_lone_speaker_has_no_speaker_to_draw(tmp_path):
+    mixture_set(tmp_path, 2)
+    for n in range(2):
+        write_audio(tmp_path / f"ref/m{n}_source2.wav", np.zeros(4000), RATE)
+        write_audio(tmp_path / f"ref/m{n}_mix.wav", noise(2 * n), RATE)
+    references, _ = read_references(manifest_of(tmp_path, 2))
+    items = score_items(references, {"good": read_estimates(tmp_path / "good")})
+    scores = compare_separation(items, by="speaker", resamples=50)
+    assert scores.lone == 2
+    assert scores.systems[0].leaked.interval.units == 2
+
+
+def test_groups_are_fields_of_the_references(tmp_path):
+    mixture_set(tmp_path, 4)
+    path = manifest_of(tmp_path)
+    rows = [
+        msgspec.structs.replace(row, custom={**row.custom, "set": "ab"[n % 2]})
+        for n, row in enumerate(read_manifest(path))
+    ]
+    write_manifest(path, rows)
+    references, _ = read_references(path)
+    items = score_items(references, {"good": read_estimates(tmp_path / "good")})
+    good = compare_separation(items, groups=["set", "absent"], resamples=50).systems[0]
+    assert set(good.groups) == {"set"}
+    assert [mean.count for mean in good.groups["set"].values()] == [4, 4]
+    assert np.mean([mean.value for mean in good.groups["set"].values()]) == pytest.approx(good.means[IMPROVEMENT].value)
 
 
 def test_a_separators_manifests_and_cuts_are_matched(tmp_path):
