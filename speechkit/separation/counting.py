@@ -5,6 +5,7 @@ Notation used for array shapes: N tracks, S samples, T frames of 20 ms.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from speechkit.data.records import seconds
 from speechkit.errors import UserError
 from speechkit.io.arrays import Float
+from speechkit.metrics.calibration import Reliability, reliability
 from speechkit.metrics.logistic import LogisticModel, Matrix, fit_logistic
 from speechkit.separation.voices import DOMINANT_DB, Voice, voice_distance
 
@@ -319,6 +321,47 @@ def fit_counting(examples: Iterable[Example], provenance: dict[str, str | float]
     counting = Counting(another, more, speech, provenance=provenance or {})
     range_db, leak_db = _fit_activity(items, counting)
     return msgspec.structs.replace(counting, range_db=range_db, leak_db=leak_db)
+
+
+class CountingScores(msgspec.Struct, frozen=True):
+    """How well counting does on examples that it was not fitted on.
+
+    Attributes:
+        examples: mixtures with no more speakers than tracks.
+        right: share of them whose number was found.
+        confusions: ``[speakers, counted, how often]``.
+        reliability: of the confidence.
+    """
+
+    examples: int
+    right: float
+    confusions: list[tuple[int, int, int]]
+    reliability: Reliability
+
+
+def judge_counting(examples: Sequence[Example], folds: int = 5) -> CountingScores:
+    """Fit on all folds but one and count in that, in turn; the examples of a fold are every ``folds``-th.
+
+    Raises:
+        UserError: if what is left of a fold cannot teach.
+    """
+    pairs, sure = [], []
+    for fold in range(folds):
+        taught = [example for place, example in enumerate(examples) if place % folds != fold]
+        counting = fit_counting(taught)
+        for example in examples[fold::folds]:
+            if example.speakers > len(example.evidence.levels):
+                continue
+            found = count_speakers(example.evidence, counting)
+            pairs.append((example.speakers, found.speakers))
+            sure.append(found.confidence if found.confidence is not None else 1.0)
+    right = [speakers == counted for speakers, counted in pairs]
+    return CountingScores(
+        examples=len(pairs),
+        right=round(float(np.mean(right)), 4),
+        confusions=[(*pair, count) for pair, count in sorted(Counter(pairs).items())],
+        reliability=reliability(sure, right, bins=5, binning="mass"),
+    )
 
 
 def read_counting(folder: Path | str) -> Counting | None:

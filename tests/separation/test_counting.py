@@ -21,6 +21,7 @@ from speechkit.separation.counting import (
     features,
     fit_counting,
     frame_levels,
+    judge_counting,
     overlap_regions,
     read_counting,
     write_counting,
@@ -173,3 +174,12 @@ def test_counting_travels_beside_the_weights(tmp_path, fitted):
 def test_one_kind_of_example_cannot_teach():
     with pytest.raises(UserError, match="lone speakers and of several"):
         fit_counting([example(0, 1)])
+
+
+def test_counting_is_judged_on_examples_that_did_not_teach_it():
+    scores = judge_counting([example(seed, 1 + seed % 3) for seed in range(45)])
+    assert scores.examples == 30
+    assert scores.right > 0.8
+    assert sum(count for _, _, count in scores.confusions) == 30
+    assert scores.right == pytest.approx(sum(c for said, heard, c in scores.confusions if said == heard) / 30, abs=1e-3)
+    assert scores.reliability.count == 30
