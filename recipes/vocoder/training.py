@@ -106,6 +106,7 @@ def spectral(context: Context) -> Objective:
     """A new vocoder for the features of stage 2."""
     from speechkit.tts.vocoder.config import VocoderConfig
     from speechkit.tts.vocoder.features import read_input
+    from speechkit.tts.vocoder.load import vocoder_folder
     from speechkit.tts.vocoder.objective import spectral_objective
     from speechkit.tts.vocoder.vocoder import Vocoder, take_over
 
@@ -122,7 +123,7 @@ def spectral(context: Context) -> Objective:
     )
     vocoder.standardise(mean, deviation)
     if config.init is not None:
-        count, total = take_over(vocoder, Vocoder.from_pretrained(context.inputs["init"], trainable=True))
+        count, total = take_over(vocoder, Vocoder.from_pretrained(vocoder_folder(config.init), trainable=True))
         context.say(f"{count} of {total} weights are those of {config.init}")
     batch, judged = _batches(context, vocoder)
     return spectral_objective(vocoder, config.losses, batch, judged)
