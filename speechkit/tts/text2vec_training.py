@@ -66,6 +66,7 @@ class Text2VecBatches:
         self._rows, self._features, self._front_end = rows, features, front_end
         self._seed, self._letters_share, self._speakers = seed, letters_share, speakers
         self._weights = weights or LossWeights()
+        self._read: dict[str, list[int]] = {}
         seconds = [max(row.duration, 1 / FRAME_RATE) for row in rows]
         self._buckets = LengthBuckets(seconds, batch_seconds, seed)
 
@@ -95,10 +96,14 @@ class Text2VecBatches:
         return batch
 
     def _symbols(self, row: Utterance, frames: int, generator: np.random.Generator) -> list[int]:
-        symbols, _ = self._front_end.read(row.text or "", lambda word: generator.random() < self._letters_share)
-        if len(symbols) > frames:  # letters are mostly more than phones; those of the dictionary were counted
+        if self._letters_share:
+            symbols, _ = self._front_end.read(row.text or "", lambda word: generator.random() < self._letters_share)
+            if len(symbols) <= frames:  # letters are mostly more than phones, and only those of phones were counted
+                return self._front_end.numbers(symbols)
+        if row.id not in self._read:  # phonemes are asked of another program, once
             symbols, _ = self._front_end.read(row.text or "")
-        return self._front_end.numbers(symbols)
+            self._read[row.id] = self._front_end.numbers(symbols)
+        return self._read[row.id]
 
     def scale(self) -> tuple[Tensor, Tensor]:
         """Mean and deviation of each dimension of the target, over the first batches."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from speechkit.nn.mel_spec import MelSpec
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.pipeline.discover import recipe_module
 from speechkit.pipeline.stage import DropRecord
+from speechkit.tts.text import read_front_end
 from speechkit.tts.text2vec import Text2Vec
 from speechkit.tts.vocoder.config import EncoderInput, MelInput, VocoderConfig, VocosConfig
 from speechkit.tts.vocoder.vocoder import Vocoder
@@ -115,6 +117,19 @@ def test_what_cannot_be_learnt_is_dropped_with_its_reason(manifests, tmp_path):
         "short": "too_short",
         "long": "too_long",
     }
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs the program espeak-ng")
+def test_texts_may_be_phonemes_which_the_training_texts_list(manifests, tmp_path):
+    assert run(tmp_path / "exp", settings(manifests, "prepare.units=phonemes"), stop=1) == 0
+    folder = outputs(recipe, tmp_path / "exp", "prepare")
+    front_end = read_front_end(folder / "text.json", folder / "dictionary.json")
+    assert {" ", ".", "ː", "ˈ"} < set(front_end.symbols)
+    train = [each for each in read_manifest(folder / "cuts.jsonl") if each.custom["part"] == "train"]
+    for each in train:
+        symbols, unknown = front_end.read(each.text)
+        assert not unknown
+        assert len(front_end.numbers(symbols)) == each.custom["symbols"]
 
 
 def test_a_manifest_that_is_not_given_is_named(manifests, tmp_path):
