@@ -1,36 +1,26 @@
-"""Prepare, codec, latents, sentence durations, training, synthesis: stages 1 to 7."""
+"""Prepare, codec, latents, sentence durations, training, synthesis, judging and a page: stages 1 to 10."""
 
 from __future__ import annotations
 
 from speechkit.data.records import Utterance
-from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+from speechkit.pipeline import Output, Recipe, Resources, Stage, model, stage
+from speechkit.report.tts_stages import judging_stages
+from speechkit.tts.corpus import AUDIO, prepare_stage
 from speechkit.tts.latents import DROP_REASONS as LATENT_DROPS
 from speechkit.tts.latents import EncodeLatents, LatentConfig
-from speechkit.tts.stages import CLIPS, TextRow, write_clips
+from speechkit.tts.stages import CLIPS, write_clips
 from speechkit.tts.stages import DROP_REASONS as SAY_DROPS
 
 from .codec import CodecConfig, train_codec
 from .durations import DurationConfig, learn_durations
-from .prepare import PREPARE_DROPS, PrepareConfig, prepare
 from .training import SpeakConfig, SpeakTest, TrainConfig, train
 
-MANIFESTS = ("train_manifest", "test_manifest")
-# The audio of later stages is where the manifests of the first one say.
-AUDIO = tuple(external(name, schema=Utterance, of="prepare") for name in MANIFESTS)
 MACHINE = Resources(cpus=1, gpus=1)
 
 recipe = Recipe(
     "simplespeech2",
     (
-        Stage(
-            number=1,
-            name="prepare",
-            run=prepare,
-            inputs=tuple(external(name, schema=Utterance) for name in MANIFESTS),
-            outputs=(Output("cuts.jsonl", schema=Utterance), Output("texts.jsonl", schema=TextRow)),
-            config=PrepareConfig,
-            drop_reasons=PREPARE_DROPS,
-        ),
+        prepare_stage(),
         Stage(
             number=2,
             name="codec",
@@ -91,6 +81,7 @@ recipe = Recipe(
             inputs=(stage("say", "spoken.jsonl"),),
             outputs=(Output(CLIPS), Output("manifest.jsonl", schema=Utterance)),
         ),
+        *judging_stages(8, "SimpleSpeech 2"),
     ),
     description="Learn to speak without alignments: flow matching in the frames of a scalar codec.",
 )

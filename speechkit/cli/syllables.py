@@ -11,6 +11,7 @@ import typer
 import typer.core
 
 from speechkit.cli.facts import print_facts
+from speechkit.cli.unit_speech import say_syllables
 
 if TYPE_CHECKING:
     from speechkit.data.records import Utterance
@@ -34,8 +35,10 @@ Examples:
   speechkit syllables thresholds train.jsonl --out thresholds.json
 
   speechkit syllables score reference.jsonl cut/syllables.jsonl --json
+
+  speechkit syllables say tokens.jsonl --decoder exp/unit_decoder/03-train/current/model -o spoken
 """
-COMMANDS = ("segment", "score", "thresholds")
+COMMANDS = ("segment", "score", "thresholds", "say")
 SETTINGS = {
     "greedy": ("norm", "merge"),
     "dynamic": ("norm", "penalty"),
@@ -74,6 +77,9 @@ Rate = Annotated[
     typer.Option(help="Segments a second of speech that estimated thresholds give; 0: what two Gaussians say."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+app.command("say")(say_syllables)
 
 
 @app.command("segment")

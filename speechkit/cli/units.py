@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from speechkit.cli.unit_speech import say_units
 from speechkit.cli.units_bpe import bpe, decode, encode
 from speechkit.cli.units_files import Json, Quantizer, Units, print_values, read_units
 from speechkit.cli.units_ngram import ngram, perplexity
@@ -186,6 +187,7 @@ app.command()(encode)
 app.command()(decode)
 app.command()(ngram)
 app.command()(perplexity)
+app.command("say")(say_units)
 
 
 @app.command()

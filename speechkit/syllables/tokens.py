@@ -104,6 +104,19 @@ class TokenRow(msgspec.Struct, frozen=True):
     tokens: list[Token]
 
 
+def token_runs(row: TokenRow) -> tuple[list[int], list[int]]:
+    """Tokens and their frames from the first frame on: each lasts until the next one begins, the first from 0.
+
+    Raises:
+        UserError: if one does not begin behind the one before it.
+    """
+    bounds = [0, *(token.start for token in row.tokens[1:]), *(token.end for token in row.tokens[-1:])]
+    durations = [end - begin for begin, end in pairwise(bounds)]
+    if any(duration < 1 for duration in durations):
+        raise UserError(f"{row.id}: tokens do not follow one another; make them again")
+    return [token.token for token in row.tokens], durations
+
+
 class TokenReport(msgspec.Struct, frozen=True):
     """What the tokens cost.
 

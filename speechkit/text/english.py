@@ -67,6 +67,7 @@ _WRITTEN_NUMBER = re.compile(
     """,
     re.VERBOSE,
 )
+_DIGIT = re.compile("[0-9]")
 _AFTER_NUMBER = re.compile(
     r"(?P<number>[0-9½¼¾⅓⅔])\s?(?P<unit>%|(?i:per\ cent)\b|(?i:km|kg|cm|mm|mph|lbs|hrs|mins|°c|°f)\b|°)", re.X
 )
@@ -152,6 +153,11 @@ def numbers_to_words(text: str) -> Normalized:
         text, _AFTER_NUMBER, lambda m: f"{m['number']} {UNITS.get(m['unit'].lower(), 'percent')} "
     )
     return with_units.then(lambda inner: replace_matches(inner, _WRITTEN_NUMBER, _in_words))
+
+
+def spell_digits(text: str) -> Normalized:
+    """Every ASCII digit as a word of its own, for strings that are read digit by digit."""
+    return replace_matches(text, _DIGIT, lambda match: f" {digits_in_words(match[0])} ")
 
 
 def expand_abbreviations(text: str) -> Normalized:

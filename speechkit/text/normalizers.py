@@ -63,6 +63,7 @@ CHAINS: dict[str, tuple[int, tuple[Step, ...]]] = {
     "none": (1, ()),
     "simple": (1, _SIMPLE),
     "english": (1, _ENGLISH),
+    "english-digits": (1, (steps.fold_digits, english.spell_digits, *_SIMPLE)),
     "indic": (1, _INDIC),
     "earnings21": (1, (steps.drop_tags, *_SIMPLE)),
     "match-en": (1, (*_ENGLISH, english.unify_spoken_variants, steps.collapse_spaces)),
@@ -107,10 +108,11 @@ def get_normalizer(name: str) -> Normalizer:
     """The normaliser of this name.
 
     ``none`` changes nothing. ``simple`` composes (NFC), folds case, turns punctuation into spaces. ``english`` also
-    writes numbers and abbreviations in words and Latin letters without diacritics. ``indic`` composes, drops joiners
-    and punctuation with the danda, and folds native digits. ``earnings21`` is ``simple`` without the marks of that data
-    set's transcribers (``<inaudible>``, ``<crosstalk>``). The ``match-`` names are keys for comparing a document
-    with what a recogniser heard: choose one by language with `normalizer_for`.
+    writes numbers and abbreviations in words and Latin letters without diacritics; ``english-digits`` is ``simple``
+    with each digit as a word, for strings that are read so. ``indic`` composes, drops joiners and punctuation with the
+    danda, and folds native digits. ``earnings21`` is ``simple`` without the marks of that data set's transcribers
+    (``<inaudible>``, ``<crosstalk>``). The ``match-`` names are keys for comparing a document with what a recogniser
+    heard: choose one by language with `normalizer_for`.
 
     Raises:
         ConfigError: if there is no such normaliser.

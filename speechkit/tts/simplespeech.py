@@ -24,7 +24,7 @@ from speechkit.tts.codec import ScalarCodec, codec_digest
 from speechkit.tts.durations import SentenceDuration, load_sentence_duration, sentence_frames
 from speechkit.tts.flow_config import BytesText, FlowConfig, SamplingConfig, TextConfig
 from speechkit.tts.flow_transformer import Conditions, FlowTransformer, sample_frames
-from speechkit.tts.speaker import SpeakerEncoder
+from speechkit.tts.speaker_prompt import SpeakerPrompt, one_prompt
 from speechkit.tts.speech import Speech, UnspeakableError
 from speechkit.tts.text_encoders import FrozenText, TextLayers
 from speechkit.tts.vocoder.config import SpeakerConfig
@@ -69,8 +69,7 @@ class SimpleSpeechNetwork(nn.Module):
         self.config = config
         width = config.flow.width
         self.text = TextLayers(config.text, width, config.flow.heads, config.flow.dropout)
-        self.speaker = SpeakerEncoder(config.speaker) if config.speaker else None
-        self.speaker_proj = nn.Linear(config.speaker.dim, width) if config.speaker else None
+        self.speaker = SpeakerPrompt(config.speaker, width) if config.speaker else None
         self.flow = FlowTransformer(config.flow, config.dim)
         self.register_buffer("mean", torch.zeros(config.dim))
         self.register_buffer("deviation", torch.ones(config.dim))
@@ -81,9 +80,7 @@ class SimpleSpeechNetwork(nn.Module):
 
     def conditions(self, text: Tensor, text_lengths: Tensor, prompts: Tensor | None = None) -> Conditions:
         """Texts (B, L) or (B, L, W) and prompts (B, S), where a speaker is asked for."""
-        speaker = None
-        if self.speaker is not None and self.speaker_proj is not None and prompts is not None:
-            speaker = self.speaker_proj(self.speaker(prompts))
+        speaker = self.speaker(prompts) if self.speaker is not None and prompts is not None else None
         return Conditions(text=self.text(text, text_lengths), text_lengths=text_lengths, speaker=speaker)
 
 
@@ -143,7 +140,8 @@ class SimpleSpeech:
         device = network.mean.device
         encoded, lengths = self._text.padded([text])
         with torch.inference_mode():
-            conditions = network.conditions(encoded.to(device), lengths.to(device), self._prompt(speaker))
+            prompt = one_prompt(network.speaker, speaker, self.rate, self.name)
+            conditions = network.conditions(encoded.to(device), lengths.to(device), prompt)
             drawn = sample_frames(network.flow, [frames], conditions, self.sampling, [seed])
             latents: Float = self.codec.snap(drawn * network.deviation + network.mean)[0].cpu().numpy()
         return latents
@@ -163,19 +161,6 @@ class SimpleSpeech:
         with torch.inference_mode():
             waveform = self.codec.decode(latents[None])[0].cpu().numpy()
         return Speech(np.clip(waveform, -1.0, 1.0), self.rate)
-
-    def _prompt(self, speaker: Float | None) -> Tensor | None:
-        """(1, S) of the recording."""
-        from speechkit.tts.speaker import check_reference
-
-        if self.network.speaker is None:
-            if speaker is not None:
-                raise UserError(f"{self.name}: has one voice; leave the speaker out")
-            return None
-        if speaker is None:
-            raise UserError(f"{self.name}: has many voices; give a recording of the speaker")
-        check_reference(speaker, self.rate)
-        return torch.from_numpy(np.asarray(speaker, np.float32))[None].to(self.network.mean.device)
 
     def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
         """Write the network, and codec and duration into folders inside."""

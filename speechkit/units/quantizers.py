@@ -71,6 +71,11 @@ def open_quantizer(folder: Path | str) -> AnyQuantizer:
     return InvariantQuantizer.load(folder)
 
 
+def quantizer_digest(name: str) -> str:
+    """What the name or folder of a quantizer stands for: the digests of its codebooks."""
+    return " ".join(each.digest for each in unit_sets(open_quantizer(name)))
+
+
 def load_quantizer(folder: Path | str) -> Quantizer:
     """A quantizer that names a frame by one unit: a codebook, plain or smoothed, or an invariant one.
 

@@ -261,3 +261,8 @@ def test_text_loads_no_heavy_library() -> None:
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+@pytest.mark.parametrize("written", ["3719.", "3,719", "3 -7 -19", "three SEVEN one nine", "３７１９"])
+def test_strings_of_digits_are_the_same_however_they_are_written(written):
+    assert get_normalizer("english-digits")(written) == "three seven one nine"

@@ -1,4 +1,4 @@
-"""Stage 1: what is learnt from, what watches, and what judges."""
+"""The first stage of recipes that learn to speak: what is learnt from, what watches, and what judges."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import msgspec
 
 from speechkit.data.records import Utterance
 from speechkit.errors import ConfigError, UserError
-from speechkit.pipeline import SHARED, Context
+from speechkit.pipeline import SHARED, Context, Output, Stage, external
 from speechkit.runtime import item_seed
 from speechkit.tts.stages import TextRow
 
+MANIFESTS = ("train_manifest", "test_manifest")
+AUDIO = tuple(external(name, schema=Utterance, of="prepare") for name in MANIFESTS)
+"""Inputs of later stages: their audio is where the manifests of the first one say."""
 PREPARE_DROPS = ("no_text", "too_short", "too_long", "unreadable_audio", "beyond_limit")
 
 
@@ -27,6 +30,7 @@ class PrepareConfig(msgspec.Struct, frozen=True):
         max_seconds: of an utterance.
         train_items: most of ``train_manifest``; 0 for all.
         test_items: most of ``test_manifest``; 0 for all.
+        texts: leave out what has no text.
     """
 
     train_manifest: Annotated[str | None, SHARED] = None
@@ -36,12 +40,13 @@ class PrepareConfig(msgspec.Struct, frozen=True):
     max_seconds: Annotated[float, msgspec.Meta(gt=0)] = 20.0
     train_items: Annotated[int, msgspec.Meta(ge=0)] = 0
     test_items: Annotated[int, msgspec.Meta(ge=0)] = 0
+    texts: bool = True
 
 
 def prepare(context: Context) -> None:
     """Keep what can be learnt, each with its part in ``custom``; list the texts of the test."""
     config = context.config
-    for name in ("train_manifest", "test_manifest"):
+    for name in MANIFESTS:
         if getattr(config, name) is None:
             raise ConfigError(f"{name} is not set; run with {name}=FILE.jsonl")
     kept = [*_kept(context, "train"), *_kept(context, "test")]
@@ -62,7 +67,7 @@ def _kept(context: Context, part: str) -> Iterator[Utterance]:
     for row in context.read(f"{part}_manifest"):
         if limit and count == limit:
             context.drop(row.id, "beyond_limit")
-        elif not (row.text or "").strip():
+        elif config.texts and not (row.text or "").strip():
             context.drop(row.id, "no_text")
         elif row.duration < config.min_seconds:
             context.drop(row.id, "too_short", f"{row.duration:.2f} s")
@@ -74,3 +79,16 @@ def _kept(context: Context, part: str) -> Iterator[Utterance]:
             count += 1
             watches = part == "train" and item_seed(0, row.id) % 10_000 < 10_000 * config.dev_share
             yield msgspec.structs.replace(row, custom={"part": "dev" if watches else part})
+
+
+def prepare_stage() -> Stage:
+    """Stage 1, ``prepare``."""
+    return Stage(
+        number=1,
+        name="prepare",
+        run=prepare,
+        inputs=tuple(external(name, schema=Utterance) for name in MANIFESTS),
+        outputs=(Output("cuts.jsonl", schema=Utterance), Output("texts.jsonl", schema=TextRow)),
+        config=PrepareConfig,
+        drop_reasons=PREPARE_DROPS,
+    )

@@ -1,0 +1,137 @@
+"""Stage 2: the units of every frame of a recording, and the log-mel frames that they shall become again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.data.records import Utterance
+from speechkit.errors import AudioError, UserError
+from speechkit.pipeline import NEUTRAL, SHARED, Drop, Value, Worker
+from speechkit.syllables.tokens import TokenRow, token_runs
+from speechkit.units.quantizers import UnitSet
+from speechkit.units.sequences import UnitSequence
+
+DROP_REASONS = ("unreadable_audio", "no_units", "other_length")
+MOST_OFF = 3
+"""Frames by which given units may differ in length from the recording's own."""
+
+
+class FeatureConfig(msgspec.Struct, frozen=True):
+    """Whose units.
+
+    Attributes:
+        codebook: that names the frames: a folder, or ``embedded-100`` and the like.
+        encoder: that it takes frames of.
+        layer: of the encoder.
+        sequences: units of the recordings by id, from `speechkit units assign` or `encode`, or syllable tokens of the
+            recipe sylber, instead of naming them here; the codebook is then that of these.
+        stacked: log-mel frames side by side, for one frame of units.
+    """
+
+    codebook: Annotated[str, SHARED] = "embedded-100"
+    encoder: Annotated[str, SHARED] = "embedded"
+    layer: Annotated[int | None, SHARED] = 0
+    sequences: Annotated[str | None, SHARED] = None
+    stacked: Annotated[int, SHARED] = 2
+    batch_size: Annotated[int, NEUTRAL] = 8
+
+
+def unit_set(codebook: str, sequences: Path | None) -> UnitSet:
+    """What the units are, from the codebook, or the digest in the file of sequences.
+
+    Syllable tokens are of the codebook and one more, silence.
+    """
+    from speechkit.units.quantizers import load_quantizer, unit_sets
+
+    named = unit_sets(load_quantizer(codebook))[0]
+    if sequences is None:
+        return named
+    first = next(iter(_rows(sequences)))
+    if isinstance(first, TokenRow):
+        return msgspec.structs.replace(named, clusters=named.clusters + 1)
+    if first.codebook == named.digest:
+        return named
+    most = max(max(row.units, default=0) for row in _rows(sequences) if isinstance(row, UnitSequence))
+    return UnitSet(first.codebook, most + 1, named.frames_per_second)
+
+
+def _rows(path: Path) -> Sequence[UnitSequence | TokenRow]:
+    from speechkit.data.manifest import read_jsonl
+
+    with path.open(encoding="utf-8") as lines:
+        kind: Any = TokenRow if '"tokens"' in lines.readline() else UnitSequence
+    rows = list(read_jsonl(path, kind))
+    if not rows:
+        raise UserError(f"{path}: holds no units; give a file of some")
+    return rows
+
+
+class UnitFrames(Worker):
+    """Units (T,) and stacked log-mel frames (T, D) of each recording, as arrays.
+
+    Where the audio lies, the inputs ``train_manifest`` and ``test_manifest`` say.
+    """
+
+    def setup(self, device: str) -> None:
+        """Load encoder and quantizer, or read the sequences."""
+        from speechkit.encoders import load_encoder
+        from speechkit.nn.mel import MelSpectrogram
+        from speechkit.units.quantizers import load_quantizer
+
+        self.mel = MelSpectrogram()
+        self.given: dict[str, tuple[list[int], list[int]]] | None = None
+        if self.config.sequences is not None:
+            rows = _rows(self.inputs["sequences"])
+            self.given = {
+                row.id: token_runs(row) if isinstance(row, TokenRow) else (row.units, row.durations) for row in rows
+            }
+            return
+        self.quantizer = load_quantizer(self.config.codebook)
+        self.encoder: Any = load_encoder(self.config.encoder, layer=self.config.layer, device=device)
+        self.quantizer.check(self.encoder.spec)
+
+    def process(self, batch: Sequence[Utterance]) -> list[Value | Drop]:
+        """A row with its arrays, or why it has none."""
+        return [self._row(row) for row in batch]
+
+    def _row(self, row: Utterance) -> Value | Drop:
+        import torch
+
+        from speechkit.data.audio import read_waveform
+        from speechkit.nn.mel import stack_frames
+
+        test = (row.custom or {}).get("part") == "test"
+        try:
+            waveform = read_waveform(row, self.inputs["test_manifest" if test else "train_manifest"])
+            units = self._units(row.id, waveform)
+        except AudioError as error:
+            return Drop("unreadable_audio", str(error))
+        frames = stack_frames(self.mel(torch.from_numpy(waveform)), self.config.stacked).numpy()
+        if not len(units) or not len(frames):
+            return Drop("no_units")
+        if abs(len(units) - len(frames)) > MOST_OFF:
+            return Drop("other_length", f"{len(units)} units and {len(frames)} frames")
+        both = min(len(units), len(frames))
+        arrays: dict[str, NDArray[Any]] = {
+            "units": units[:both].astype(np.int32),
+            "frames": frames[:both].astype(np.float16),
+        }
+        return Value(row, arrays, field="features")
+
+    def _units(self, id: str, waveform: NDArray[np.float32]) -> NDArray[np.int32]:  # noqa: A002 - the record's word
+        from speechkit.units.deduplication import repeat
+
+        if self.given is not None:
+            units, durations = self.given.get(id, ([], []))
+            return repeat(np.asarray(units, np.int32), np.asarray(durations, np.int32))
+        return np.asarray(self.quantizer.assign(self.encoder.encode(waveform)), np.int32)
+
+    def audio_seconds(self, record: Utterance) -> float:
+        """For the progress line."""
+        return record.duration

@@ -1,0 +1,78 @@
+"""Prepare, units and frames, training, resynthesis, judging and a page: stages 1 to 8."""
+
+from __future__ import annotations
+
+from speechkit.data.records import Utterance
+from speechkit.encoders.load import encoder_digest
+from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+from speechkit.report.tts_stages import judging_stages
+from speechkit.tts.corpus import AUDIO, prepare_stage
+from speechkit.tts.stages import CLIPS, write_clips
+from speechkit.tts.vocoder.load import vocoder_digest
+from speechkit.units.quantizers import quantizer_digest
+
+from .features import DROP_REASONS, FeatureConfig, UnitFrames
+from .training import SayConfig, SayUnits, TrainConfig, train
+
+recipe = Recipe(
+    "unit_decoder",
+    (
+        prepare_stage(),
+        Stage(
+            number=2,
+            name="features",
+            run=UnitFrames,
+            inputs=(
+                stage("prepare", "cuts.jsonl"),
+                *AUDIO,
+                external("sequences"),
+                model("codebook", digest=quantizer_digest),
+                model("encoder", digest=encoder_digest),
+            ),
+            outputs=(Output("features.jsonl", schema=Utterance),),
+            config=FeatureConfig,
+            drop_reasons=DROP_REASONS,
+            resources=Resources(cpus=1, gpus=1),
+            part_records=512,
+        ),
+        Stage(
+            number=3,
+            name="train",
+            run=train,
+            inputs=(
+                stage("features", "features.jsonl"),
+                *AUDIO,
+                external("sequences", of="features"),
+                model("codebook", digest=quantizer_digest),
+            ),
+            outputs=(Output("model"), Output("metrics.jsonl")),
+            config=TrainConfig,
+            resources=Resources(cpus=1, gpus=1),
+        ),
+        Stage(
+            number=4,
+            name="say",
+            run=SayUnits,
+            inputs=(
+                stage("features", "features.jsonl"),
+                stage("train", "model"),
+                *AUDIO,
+                model("vocoder", digest=vocoder_digest),
+            ),
+            outputs=(Output("spoken.jsonl", schema=Utterance),),
+            config=SayConfig,
+            drop_reasons=("not_of_the_test", "unusable_speaker"),
+            resources=Resources(cpus=1, gpus=1),
+            part_records=512,
+        ),
+        Stage(
+            number=5,
+            name="clips",
+            run=write_clips,
+            inputs=(stage("say", "spoken.jsonl"),),
+            outputs=(Output(CLIPS), Output("manifest.jsonl", schema=Utterance)),
+        ),
+        *judging_stages(6, "units"),
+    ),
+    description="Learn to make units or syllable tokens audible, and judge what is heard of them.",
+)
