@@ -30,7 +30,7 @@ MAY_USE = {
     "slue": {"asr", "encoders", "lm"},
     "syllables": {"encoders"},
     "units": {"encoders"},
-    "tts": {"asr", "encoders", "units"},
+    "tts": {"asr", "encoders", "syllables", "units"},
     "lm": {"encoders", "units"},
     "asr": {"encoders", "lm"},
 }

@@ -8,11 +8,11 @@ from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model
 from speechkit.report.tts_stages import judging_stages
 from speechkit.tts.corpus import AUDIO, prepare_stage
 from speechkit.tts.stages import CLIPS, write_clips
+from speechkit.tts.unit_frames import DROP_REASONS, SAY_DROPS, FeatureConfig, SayConfig, SayUnits, UnitFrames
 from speechkit.tts.vocoder.load import vocoder_digest
 from speechkit.units.quantizers import quantizer_digest
 
-from .features import DROP_REASONS, FeatureConfig, UnitFrames
-from .training import SayConfig, SayUnits, TrainConfig, train
+from .training import TrainConfig, train
 
 recipe = Recipe(
     "unit_decoder",
@@ -61,7 +61,7 @@ recipe = Recipe(
             ),
             outputs=(Output("spoken.jsonl", schema=Utterance),),
             config=SayConfig,
-            drop_reasons=("not_of_the_test", "unusable_speaker"),
+            drop_reasons=SAY_DROPS,
             resources=Resources(cpus=1, gpus=1),
             part_records=512,
         ),

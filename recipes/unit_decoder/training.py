@@ -1,22 +1,19 @@
-"""Stages 3 and 4: the flow learns the frames of units, and the test is said again from its units alone."""
+"""Stage 3: the flow learns the frames of units."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import numpy as np
 
 from speechkit.data.records import Utterance
-from speechkit.errors import AudioError
-from speechkit.pipeline import NEUTRAL, SHARED, Context, Drop, Value, Worker, read_record_arrays
+from speechkit.pipeline import SHARED, Context, read_record_arrays
 from speechkit.training import TrainingConfig
 from speechkit.tts.flow_config import FlowConfig, SamplingConfig
-from speechkit.tts.stages import CLIPS
+from speechkit.tts.unit_frames import unit_set
 from speechkit.tts.vocoder.config import SpeakerConfig
-
-from .features import unit_set
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,51 +109,3 @@ def objective(context: Context) -> Objective:
         drop=config.drop,
         seed=config.loop.seed,
     )
-
-
-class SayConfig(msgspec.Struct, frozen=True):
-    """``vocoder``: a folder of the recipe vocoder, or ``embedded``; it takes log-mel frames."""
-
-    vocoder: Annotated[str, SHARED] = "embedded"
-    batch_size: Annotated[int, NEUTRAL] = 8
-
-
-class SayUnits(Worker):
-    """Each utterance of the test from its units; a speaker is prompted by the recording itself."""
-
-    def setup(self, device: str) -> None:
-        """Load decoder and vocoder."""
-        from speechkit.tts.unit_decoder import load_unit_decoder
-        from speechkit.tts.vocoder import load_vocoder
-
-        self.decoder = load_unit_decoder(self.inputs["model"], device)
-        self.vocoder: Any = load_vocoder(self.config.vocoder, device)
-
-    def process(self, batch: Sequence[Utterance]) -> list[Value | Drop]:
-        """A row with its waveform in 16 bits each."""
-        return [self._said(row) for row in batch]
-
-    def _said(self, row: Utterance) -> Value | Drop:
-        from speechkit.data.audio import read_waveform
-        from speechkit.io.paths import safe_id
-        from speechkit.runtime import item_seed
-        from speechkit.tts.unit_decoder import say_units
-
-        if (row.custom or {})["part"] != "test":
-            return Drop("not_of_the_test")
-        units = np.asarray(read_record_arrays(self.inputs["features"], row.features or "")["units"])
-        try:
-            speaker = None if self.decoder.speaker is None else read_waveform(row, self.inputs["test_manifest"])
-            speech = say_units(self.decoder, self.vocoder, units, speaker, item_seed(self.seed, row.id))
-        except AudioError as error:
-            return Drop("unusable_speaker", str(error))
-        said = Utterance.from_samples(
-            id=row.id,
-            audio_filepath=f"{CLIPS}/{safe_id(row.id)}.flac",
-            num_samples=len(speech.waveform),
-            sample_rate=speech.rate,
-            text=row.text,
-            speaker=row.speaker,
-            lang=row.lang,
-        )
-        return Value(said, {"waveform": np.round(speech.waveform * 32767).astype(np.int16)})

@@ -1,4 +1,4 @@
-"""Stage 2: the units of every frame of a recording, and the log-mel frames that they shall become again."""
+"""Units of every frame beside the log-mel frames that they shall become, and both made audible: stages' workers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError, UserError
-from speechkit.pipeline import NEUTRAL, SHARED, Drop, Value, Worker
+from speechkit.pipeline import NEUTRAL, SHARED, Drop, Value, Worker, read_record_arrays
 from speechkit.syllables.tokens import TokenRow, token_runs
+from speechkit.tts.stages import CLIPS
 from speechkit.units.quantizers import UnitSet
 from speechkit.units.sequences import UnitSequence
 
 DROP_REASONS = ("unreadable_audio", "no_units", "other_length")
+SAY_DROPS = ("not_of_the_test", "unusable_speaker")
 MOST_OFF = 3
 """Frames by which given units may differ in length from the recording's own."""
 
@@ -135,3 +137,51 @@ class UnitFrames(Worker):
     def audio_seconds(self, record: Utterance) -> float:
         """For the progress line."""
         return record.duration
+
+
+class SayConfig(msgspec.Struct, frozen=True):
+    """``vocoder``: a folder of the recipe vocoder, or ``embedded``; it takes log-mel frames."""
+
+    vocoder: Annotated[str, SHARED] = "embedded"
+    batch_size: Annotated[int, NEUTRAL] = 8
+
+
+class SayUnits(Worker):
+    """Each utterance of the test from its units; a speaker is prompted by the recording itself."""
+
+    def setup(self, device: str) -> None:
+        """Load decoder and vocoder."""
+        from speechkit.tts.unit_decoder import load_unit_decoder
+        from speechkit.tts.vocoder import load_vocoder
+
+        self.decoder = load_unit_decoder(self.inputs["model"], device)
+        self.vocoder: Any = load_vocoder(self.config.vocoder, device)
+
+    def process(self, batch: Sequence[Utterance]) -> list[Value | Drop]:
+        """A row with its waveform in 16 bits each."""
+        return [self._said(row) for row in batch]
+
+    def _said(self, row: Utterance) -> Value | Drop:
+        from speechkit.data.audio import read_waveform
+        from speechkit.io.paths import safe_id
+        from speechkit.runtime import item_seed
+        from speechkit.tts.unit_decoder import say_units
+
+        if (row.custom or {})["part"] != "test":
+            return Drop("not_of_the_test")
+        units = np.asarray(read_record_arrays(self.inputs["features"], row.features or "")["units"])
+        try:
+            speaker = None if self.decoder.speaker is None else read_waveform(row, self.inputs["test_manifest"])
+            speech = say_units(self.decoder, self.vocoder, units, speaker, item_seed(self.seed, row.id))
+        except AudioError as error:
+            return Drop("unusable_speaker", str(error))
+        said = Utterance.from_samples(
+            id=row.id,
+            audio_filepath=f"{CLIPS}/{safe_id(row.id)}.flac",
+            num_samples=len(speech.waveform),
+            sample_rate=speech.rate,
+            text=row.text,
+            speaker=row.speaker,
+            lang=row.lang,
+        )
+        return Value(said, {"waveform": np.round(speech.waveform * 32767).astype(np.int16)})
