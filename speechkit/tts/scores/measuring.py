@@ -170,19 +170,17 @@ class Measure(Worker):
     def _misread(self, text: str, waveform: Float, notes: list[str]) -> Misread | None:
         """What the aligner finds, or a note that says why it cannot."""
         from speechkit.text import get_normalizer
-        from speechkit.tts.scores.reading import reading_evidence
+        from speechkit.tts.scores.reading import misreadings
 
         words = get_normalizer(self.config.normalizer)(text).split()
         if self.aligner is None or not words:
             return None
         try:
-            evidence = reading_evidence(self.aligner.emissions_of(waveform), words)
+            found = misreadings(self.aligner.emissions_of(waveform), words, MISREAD_NATS)
         except AlignmentError as error:
             notes.append(f"reading: {error}")
             return None
-        skipped, repeated = (
-            [word for word, nats in zip(words, column, strict=True) if nats > MISREAD_NATS] for column in evidence.T
-        )
+        skipped, repeated = ([words[number] for number in numbers] for numbers in found)
         return Misread(len(words), skipped, repeated)
 
     def _acoustics(self, reference: Utterance, waveform: Float, notes: list[str]) -> AcousticDifference | None:
