@@ -14,8 +14,9 @@ import numpy as np
 
 from speechkit.data.listening import BEYOND, CLIPPED, SILENT, listen
 from speechkit.data.manifest import audio_path, read_manifest
+from speechkit.data.mixtures import FIELD, source_paths
 from speechkit.data.records import Utterance
-from speechkit.errors import AudioError
+from speechkit.errors import AudioError, UserError
 from speechkit.io.audio import AudioInfo, audio_info
 
 EXAMPLES_EACH = 5
@@ -33,6 +34,7 @@ PROBLEMS = {
     "no duration": "durations are above 0",
     "wrong sample rate": "state the rate of the file itself",
     "no such channel": "channels count from 0",
+    "bad source": "mend or replace the source of the mixture, or drop its row",
     "not whole samples": "offset and duration are multiples of 1 / sample_rate; build rows with Utterance.from_samples",
     "alignment outside the cut": "alignment times are seconds from the start of the cut",
 }
@@ -103,16 +105,8 @@ def check_manifest(
             found(kind, f"{place} {detail}")
         if audio:
             file = audio_path(path, row)
-            header = headers.get(file)
-            if header is None:
-                if len(headers) >= HEADERS_KEPT:
-                    headers.clear()
-                try:
-                    header = audio_info(file)
-                except AudioError as error:
-                    header = str(error)
-                headers[file] = header
-            faults = _audio_problems(row, header)
+            faults = _audio_problems(row, _header(file, headers))
+            faults += _source_problems(row, path, headers)
             for kind, detail in faults:
                 found(kind, f"{place} {detail}")
             if samples and not faults and row.num_samples > 0 and row.offset >= 0:
@@ -172,6 +166,41 @@ def _audio_problems(row: Utterance, header: AudioInfo | str) -> list[tuple[str, 
         faults.append(("beyond the audio", f"ends at {end:.3f} s and {header.path} at {header.duration:.3f} s"))
     if not 0 <= row.channel < header.channels:
         faults.append(("no such channel", f"says channel {row.channel} and {header.path} has {header.channels}"))
+    return faults
+
+
+def _header(file: Path, known: dict[Path, AudioInfo | str]) -> AudioInfo | str:
+    """The headers of a file, or why they cannot be read."""
+    if file not in known:
+        if len(known) >= HEADERS_KEPT:
+            known.clear()
+        try:
+            known[file] = audio_info(file)
+        except AudioError as error:
+            known[file] = str(error)
+    return known[file]
+
+
+def _source_problems(
+    row: Utterance, manifest: Path | str, headers: dict[Path, AudioInfo | str]
+) -> list[tuple[str, str]]:
+    """What is wrong with the sources of a mixture; nothing where a row is none."""
+    if FIELD not in (row.custom or {}):
+        return []
+    try:
+        files = source_paths(row, manifest)
+    except UserError as error:
+        return [("bad source", f"has sources that cannot be used: {error}")]
+    faults = []
+    for file in files:
+        header = _header(file, headers)
+        if isinstance(header, str):
+            faults.append(("bad source", f"needs the source {header}"))
+        elif header.sample_rate != row.sample_rate:
+            detail = f"says {row.sample_rate} Hz and its source {file} has {header.sample_rate} Hz"
+            faults.append(("bad source", detail))
+        elif header.num_samples < row.offset_samples + row.num_samples:
+            faults.append(("bad source", f"ends after its source {file} of {header.duration:.3f} s"))
     return faults
 
 

@@ -101,7 +101,10 @@ def score_items(
             progress(done + 1, len(references))
     if not kept:
         raise UserError(f"no mixture could be scored; the first: {missing[0].id}: {missing[0].reason}")
-    notes = [f"{len(why):,} sources have no {name.upper()}; the first: {why[0]}" for name, why in unmeasured.items()]
+    notes = [
+        f"{name.upper()} is missing for {len(why):,} of the scored sources; the first: {why[0]}"
+        for name, why in unmeasured.items()
+    ]
     for name, tracks in estimates.items():
         taken = {tuple(found) for reference in references if (found := tracks_of(tracks, reference)) is not None}
         beyond = sorted({tuple(found) for found in tracks.values()} - taken)
@@ -130,9 +133,10 @@ def score_item(mixture: OpenMixture, measures: Sequence[str], unmeasured: dict[s
     sounding = sum(score.si_sdr_db is not None for score in scores)
     swaps = swaps_of(windows, size / rate) if len(windows) > 1 and len(mixture.tracks) > 1 and sounding > 1 else None
     seconds = mixture.samples / rate
-    if measures and seconds > LONGEST_MEASURED_SECONDS:
+    if seconds > LONGEST_MEASURED_SECONDS:
+        why = f"{reference.id}: longer than {LONGEST_MEASURED_SECONDS} s"
         for name in measures:
-            unmeasured.setdefault(name, []).append(f"{reference.id}: longer than {LONGEST_MEASURED_SECONDS} s")
+            unmeasured.setdefault(name, []).extend([why] * sounding)
     signals = mixture.read() if measures and seconds <= LONGEST_MEASURED_SECONDS else None
     speakers = reference.speakers or []
     results = []

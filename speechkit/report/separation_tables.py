@@ -14,6 +14,7 @@ from speechkit.metrics.significance import shown_p
 from speechkit.report.results import Column, Table, Value, mark_best, percent
 
 SIGNIFICANT = 0.05
+MOST_LINES = 30  # in a terminal
 SHOWN = {
     SI_SDR: ("SI-SDR dB", 2),
     IMPROVEMENT: ("SI-SDRi dB", 2),
@@ -176,7 +177,7 @@ def all_tables(scores: SeparationScores, *, brief: bool = False) -> list[Table]:
     """The tables of a whole set, without that of every source."""
     rest = (make(scores) for make in (behaviour_table, words_table, left_out_table))
     found = [systems_table(scores, brief=brief), differences_table(scores), *group_tables(scores), *rest]
-    return [table for table in found if table is not None]
+    return [table.first(MOST_LINES) if brief else table for table in found if table is not None]
 
 
 def sentence(scores: SeparationScores) -> str:
@@ -185,7 +186,8 @@ def sentence(scores: SeparationScores) -> str:
     drawn = f"{scores.confidence:.0%} intervals over {scores.units:,} {scores.by}s, {scores.resamples:,} draws"
     lost = len({each.id for each in scores.left_out})
     left_out = f"; {lost:,} left out" if lost else ""
-    return f"{scores.mixtures:,} mixtures{lone}, {scores.seconds / 60:.1f} minutes; {drawn}{left_out}"
+    counted = f"{scores.mixtures:,} mixture{'s'[: scores.mixtures != 1]}{lone}"
+    return f"{counted}, {scores.seconds / 60:.1f} minutes; {drawn}{left_out}"
 
 
 def _rounded(cell: object) -> object:

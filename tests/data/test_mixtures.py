@@ -69,3 +69,23 @@ def test_a_list_of_another_length_is_refused(row):
     wrong = msgspec.structs.replace(row, custom={"mixture": {"sources": ["a", "b"], "speakers": ["one"]}})
     with pytest.raises(UserError, match="2 sources and 1 speakers"):
         mixture_of(wrong, "m.jsonl")
+
+
+def test_a_check_of_a_manifest_opens_the_sources_too(tmp_path, row):
+    import msgspec
+
+    from speechkit.data.check import check_manifest
+
+    path = tmp_path / "m.jsonl"
+    malformed = msgspec.structs.replace(row, id="b", custom={"mixture": {"sources": "a"}})
+    write_manifest(path, [row, malformed])
+    assert check_manifest(path).problems == {"bad source": 1}
+    write_audio(tmp_path / "s2/a.wav", tone(700, RATE // 2), RATE)
+    (tmp_path / "s1/a.wav").unlink()
+    report = check_manifest(path)
+    assert report.problems == {"bad source": 3}
+    assert "needs the source" in report.examples[0]
+    assert "ends after its source" in report.examples[1]
+    write_audio(tmp_path / "s2/a.wav", tone(700), 16000)
+    assert "8000 Hz and its source" in check_manifest(path).examples[1]
+    assert check_manifest(path, audio=False).ok
