@@ -69,9 +69,10 @@ class SystemResult(msgspec.Struct, frozen=True):
 
 
 class Baseline(msgspec.Struct, frozen=True):
-    """What there is without separation, and what the sources themselves allow."""
+    """What there is without separation, for several speakers and for lone ones, and what the sources allow."""
 
     means: dict[str, Mean]
+    lone: dict[str, Mean]
     word_error_rate: Mean | None = None
     leaked_words: Mean | None = None
     clean_word_error_rate: Mean | None = None
@@ -90,10 +91,11 @@ class PairResult(msgspec.Struct, frozen=True):
 
 
 class SeparationScores(msgspec.Struct, frozen=True):
-    """Everything that was scored and how."""
+    """Everything that was scored and how; in ``several`` of the mixtures two or more speak, in ``lone`` one does."""
 
     mixtures: int
     seconds: float
+    several: int
     lone: int
     by: By
     units: int
@@ -150,24 +152,29 @@ def compare_separation(
         for name, results in items.systems.items()
     ]
     first = next(iter(items.systems.values()))
-    overlapped = [item for item in first if not item.lone]
+    lone = [item for item in first if item.lone]
+    overlapped = [item for item in first if not item.lone and any(source.values for source in item.sources)]
     measures = list(dict.fromkeys(name for item in first for source in item.sources for name in source.values))
     units = len({group for item in overlapped or first for group in means.groups(item)})
-    baseline = Baseline({name: m for name in measures if (m := means.before(overlapped, name)) is not None})
+    baseline = Baseline(
+        {name: m for name in measures if (m := means.before(overlapped, name)) is not None},
+        {name: m for name in measures if (m := means.before(lone, name)) is not None},
+    )
     if words is not None:
         unseparated = _with_words(first, words[MIXTURE])
         clean = _with_words(first, words[""])
-        baseline = Baseline(
-            baseline.means,
-            means.errors(unseparated),
-            means.leaks(unseparated),
-            means.errors(clean),
-            means.leaks(clean),
+        baseline = msgspec.structs.replace(
+            baseline,
+            word_error_rate=means.errors(unseparated),
+            leaked_words=means.leaks(unseparated),
+            clean_word_error_rate=means.errors(clean),
+            clean_leaked_words=means.leaks(clean),
         )
     return SeparationScores(
         mixtures=len(first),
         seconds=sum(item.seconds for item in first),
-        lone=len(first) - len(overlapped),
+        several=len(overlapped),
+        lone=len(lone),
         by=by,
         units=units,
         confidence=confidence,

@@ -65,7 +65,7 @@ def systems_table(scores: SeparationScores, *, brief: bool = False) -> Table:
     columns += [Column("worse %", numeric=True), Column("no track", numeric=True)]
     names = [UNSEPARATED, *(system.name for system in scores.systems)]
     rows = [list(row) for row in zip(names, *cells, strict=True)]
-    return Table(columns, rows, f"Separation of {scores.mixtures - scores.lone:,} mixtures")
+    return Table(columns, rows, f"Mixtures of several speakers ({scores.several:,})")
 
 
 def differences_table(scores: SeparationScores) -> Table | None:
@@ -92,7 +92,7 @@ def differences_table(scores: SeparationScores) -> Table | None:
 
 def behaviour_table(scores: SeparationScores) -> Table | None:
     """Lone speakers, silent tracks and swaps; None where the set shows none of them."""
-    rows = [
+    rows: list[list[object]] = [
         [
             system.name,
             value_of(system.lone.get(SI_SDR), SI_SDR),
@@ -105,10 +105,12 @@ def behaviour_table(scores: SeparationScores) -> Table | None:
     ]
     if all(s.leaked is None and not s.lone and s.swaps_per_minute is None for s in scores.systems):
         return None
+    if scores.baseline.lone:
+        rows.insert(0, [UNSEPARATED, value_of(scores.baseline.lone.get(SI_SDR), SI_SDR), *[None] * 4])
     columns: list[Column | str] = [
-        "system", Column("lone speaker's SI-SDR dB", numeric=True), Column("level of empty tracks dB", numeric=True),
+        "system", Column("lone SI-SDR dB", numeric=True), Column("empty tracks dB", numeric=True),
         Column("empty tracks", numeric=True), Column("swaps a minute", numeric=True),
-        Column("windows in other order %", numeric=True),
+        Column("other order %", numeric=True),
     ]  # fmt: skip
     return Table(columns, rows, f"Lone speakers ({scores.lone:,}), silence and swaps")
 

@@ -214,7 +214,9 @@ def test_the_empty_track_of_a_lone_speaker_has_no_speaker_to_draw(tmp_path):
     references, _ = read_references(manifest_of(tmp_path, 2))
     items = score_items(references, {"good": read_estimates(tmp_path / "good")})
     scores = compare_separation(items, by="speaker", resamples=50)
-    assert scores.lone == 2
+    assert (scores.several, scores.lone, scores.baseline.means) == (0, 2, {})
+    assert scores.units == 2
+    assert scores.baseline.lone[SI_SDR].count == 2
     assert scores.systems[0].leaked.interval.units == 2
 
 

@@ -99,7 +99,7 @@ def test_tables_are_there_in_every_format(made):
     scores = made[0]
     captions = [table.caption for table in all_tables(scores)]
     assert captions == [
-        "Separation of 4 mixtures",
+        "Mixtures of several speakers (4)",
         "Paired differences of systems",
         "Lone speakers (1), silence and swaps",
         "What a recogniser hears",
