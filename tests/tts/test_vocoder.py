@@ -25,6 +25,7 @@ from speechkit.tts.vocoder.config import (
     VocoderConfig,
     VocosConfig,
 )
+from speechkit.tts.vocoder.load import vocoder_digest
 from speechkit.tts.vocoder.vocoder import Vocoder, folded_weights, take_over
 from speechkit.tts.vocoder.vocos import MelMagnitudes
 from speechkit.units.quantizers import UnitSet
@@ -188,6 +189,20 @@ def test_a_saved_vocoder_says_the_same(name, tmp_path):
     assert np.abs(load_vocoder(tmp_path / "half").generate(frames, speaker) - whole).max() < 0.02
     size = (tmp_path / "half" / "model.safetensors").stat().st_size
     assert size < 2.3 * sum(value.numel() for value in folded_weights(model).values()) + 10_000
+
+
+def test_the_embedded_vocoder_is_asked_for_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.setattr("speechkit.tts.vocoder.load.MODELS", tmp_path)
+    with pytest.raises(UserError, match="the weights of the embedded vocoder are not there; install the package again"):
+        load_vocoder()
+    with pytest.raises(UserError, match=r"config.json: no such file; give the folder of a vocoder"):
+        vocoder_digest(str(tmp_path))
+    vocoder("mel").save_pretrained(tmp_path / "vocoder")
+    assert load_vocoder().name == "the vocoder embedded"
+    digest = vocoder_digest("embedded")
+    assert digest == vocoder_digest(str(tmp_path / "vocoder"))
+    (tmp_path / "vocoder" / "README.md").write_text("a card")
+    assert digest == vocoder_digest("embedded")
 
 
 def test_damaged_files_are_one_sentence(tmp_path):

@@ -278,3 +278,23 @@ def test_a_killed_adversarial_training_resumes_to_the_same_weights(tmp_path):
     run(tmp_path / "parts", 2)
     resumed = run(tmp_path / "parts", 9)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+@pytest.mark.parametrize("generator", [TINY, HifiGanConfig(channels=16)])
+def test_half_precision_gives_nearly_the_same_and_finite_gradients(generator):
+    torch.manual_seed(0)
+    vocoder = Vocoder(VocoderConfig(generator=generator))
+    objective = adversarial_objective(
+        vocoder, SMALL_DISCRIMINATORS, LossConfig(stft=1.0), batch_of(90, vocoder.config), []
+    )
+    batch = objective.batch(0)
+    with torch.no_grad():
+        whole = vocoder(batch["frames"])
+    with torch.autocast("cpu", torch.bfloat16):
+        half = vocoder(batch["frames"])
+        loss, _ = objective.turns[1].loss(objective.network, batch)
+        theirs, _ = objective.turns[0].loss(objective.network, batch)
+    (loss + theirs).backward()
+    assert half.dtype == loss.dtype == torch.float32
+    assert float((half - whole).detach().norm() / whole.norm()) < 0.05
+    assert all(torch.isfinite(p.grad).all() for p in objective.network.parameters() if p.grad is not None)

@@ -18,6 +18,8 @@ from speechkit.tts.vocoder.vocoder import Vocoder
 
 ARRIVING_FRAMES = 10
 """A block of frames, as a stream would bring them."""
+CHUNK_SECONDS = 2.0
+"""Of speech made at once behind the first chunk, which is short: the longer, the less is made twice."""
 
 Analysis = Callable[[Float], NDArray[Any]]
 """A waveform (S,) at 16 kHz, or the rate of the log-mel frames, to frames (T, D) or units (T,)."""
@@ -55,7 +57,8 @@ def synthesize(vocoder: Vocoder, frames: NDArray[Any], speaker: Float | None = N
     first = 0.0
     parts: list[Float] = []
     blocks = (frames[begin : begin + ARRIVING_FRAMES] for begin in range(0, len(frames), ARRIVING_FRAMES))
-    for part in vocoder.stream(blocks, speaker, seed):
+    chunk = round(CHUNK_SECONDS * vocoder.config.input.frame_rate)
+    for part in vocoder.stream(blocks, speaker, seed, chunk_frames=chunk):
         parts.append(part)
         first = first or time.perf_counter() - began
     waveform = np.concatenate(parts) if parts else np.zeros(0, np.float32)
