@@ -1,8 +1,8 @@
 """Vocoders on a processor: the small Vocos of the recipe against HiFi-GAN V1, from log-mel frames at 16 kHz.
 
 Protocol: drawn weights, which cost what trained ones do; 4 s of frames of noise, the whole at once, and as a stream in
-chunks of two seconds behind a first of 0.12. All vocoders in one process, in turn, on two threads; the least time of three. CPU seconds are
-those of the process, so that other work on the machine changes them little.
+chunks of two seconds behind a first of 0.12. All vocoders in one process, in turn, on one thread; the least time of
+three. CPU seconds are those of the process, so that other work on the machine changes them little.
 
 Run: python -m benchmarks.vocoder
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-SECONDS, ROUNDS, THREADS = 4, 3, 2
+SECONDS, ROUNDS, THREADS = 4, 3, 1
 
 
 def least(work: Callable[[], object], rounds: int = ROUNDS) -> tuple[float, float]:
@@ -42,7 +42,7 @@ def main() -> None:
     }
     frames = np.random.default_rng(0).standard_normal((SECONDS * 100, 80)).astype(np.float32) - 5
     print("## Vocoders\n")
-    print(f"{SECONDS} s of log-mel frames at 16 kHz, {THREADS} threads, float32; a stream in chunks of 2 s.\n")
+    print(f"{SECONDS} s of log-mel frames at 16 kHz, one thread, float32; a stream in chunks of 2 s.\n")
     print("| vocoder | weights | CPU s | times real time | HiFi-GAN / this, CPU | wall | stream CPU s | first ms |")
     print("|---|---|---|---|---|---|---|---|")
     first: tuple[float, float] | None = None
