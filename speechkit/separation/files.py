@@ -236,6 +236,8 @@ def separate_files(
             if not force and before and made_of and before.made_of == made_of and _all_there(before, folder):
                 done = before
             else:
+                if not files and not failed:
+                    embed(np.zeros(separator.sample_rate, np.float32), separator.sample_rate)  # loads it, untimed
                 done = separate_file(path, folder, separator, name=name, row=row, options=options, embed=embed)
         except AudioError as error:
             failed[str(path) if row is None else row.id] = str(error)
