@@ -2,8 +2,8 @@
 
 Protocol: the readers of LibriSpeech dev-clean in pairs; each pair makes two minutes of exchanges at 8 kHz: an utterance
 of each (12 s at most), the later one coming in over the last second of the other, then a silence of 2.5 to 4 s. What is
-measured is the stitching alone: in place of a network stands one that knows the readers, gives each window's tracks in a
-drawn order and lets a tenth of the other's amplitude (20 dB below) leak into each. Windows of 8 s overlap by 2 s. A
+measured is the stitching alone: in place of a network stands one that knows the readers, gives each window's tracks in
+a drawn order and lets a tenth of the other's amplitude (20 dB below) leak into each. Windows of 8 s overlap by 2 s. A
 join is right if the tracks behind it hold the readers that they held before. "no voices" has the order that fits the
 overlap best, "voices" asks the encoder inside the package where the overlap does not tell.
 

@@ -24,14 +24,19 @@ def teach_counting(context: Context) -> None:
     """
     import shutil
 
-    from speechkit.separation.counting import fit_counting, write_counting
+    from speechkit.separation.counting import fit_counting, judge_counting, write_counting
     from speechkit.separation.judging import counting_examples
     from speechkit.separation.separate import load_window_separator
 
     separator = load_window_separator(context.inputs["model"], context.device)
     rows = list(context.read("dev"))
-    examples = counting_examples(rows, context.inputs["dev"], separator, _counter(context, len(rows)))
-    counting = fit_counting(examples, {"mixtures": "dev.jsonl of the recipe mossformer2"})
+    examples = list(counting_examples(rows, context.inputs["dev"], separator, _counter(context, len(rows))))
+    judged = judge_counting(examples)
+    facts: dict[str, str | float] = {"mixtures": "dev.jsonl of the recipe mossformer2", "examples": len(examples)}
+    if judged is not None:
+        facts |= {"right_in_cross_validation": judged.right, "brier": round(judged.reliability.brier, 4)}
+        context.say(f"speakers counted right in cross-validation: {judged.right:.3f} of {judged.examples} mixtures")
+    counting = fit_counting(examples, facts)
     folder = context.output("model")
     shutil.copytree(context.inputs["model"], folder, dirs_exist_ok=True)
     write_counting(folder, counting)

@@ -339,22 +339,25 @@ class CountingScores(msgspec.Struct, frozen=True):
     reliability: Reliability
 
 
-def judge_counting(examples: Sequence[Example], folds: int = 5) -> CountingScores:
+def judge_counting(examples: Sequence[Example], folds: int = 5) -> CountingScores | None:
     """Fit on all folds but one and count in that, in turn; the examples of a fold are every ``folds``-th.
 
-    Raises:
-        UserError: if what is left of a fold cannot teach.
+    None where there are too few for what is left of each fold to teach.
     """
     pairs, sure = [], []
     for fold in range(folds):
-        taught = [example for place, example in enumerate(examples) if place % folds != fold]
-        counting = fit_counting(taught)
+        try:
+            counting = fit_counting(example for place, example in enumerate(examples) if place % folds != fold)
+        except UserError:
+            return None
         for example in examples[fold::folds]:
             if example.speakers > len(example.evidence.levels):
                 continue
             found = count_speakers(example.evidence, counting)
             pairs.append((example.speakers, found.speakers))
             sure.append(found.confidence if found.confidence is not None else 1.0)
+    if not pairs:
+        return None
     right = [speakers == counted for speakers, counted in pairs]
     return CountingScores(
         examples=len(pairs),

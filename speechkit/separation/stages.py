@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
 import numpy as np
 
-from speechkit.data.mixtures import FIELD, mixture_of
+from speechkit.data.mixtures import FIELD
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError
 from speechkit.pipeline import (
@@ -153,47 +152,6 @@ def write_tracks(context: Context) -> None:
             yield msgspec.structs.replace(row, audio_filepath=path, features=None)
 
     context.write("tracks.jsonl", rows())
-
-
-def fit_counting_stage(context: Context) -> None:
-    """Give a trained separator its counting of speakers: the folder ``model`` with ``counting.json``, and scores.
-
-    The input ``model`` is the separator, and ``mixtures`` a manifest of mixtures with sources whose speakers it never
-    heard: lone ones and several, in one with none of both there is nothing to learn. ``counting_scores.json`` says by
-    cross-validation how well it counts.
-
-    Raises:
-        UserError: if lone speakers or several are missing.
-    """
-    from speechkit.data.audio import read_waveform
-    from speechkit.data.mixtures import read_sources
-    from speechkit.io.atomic import write_json
-    from speechkit.separation.counting import fit_counting, judge_counting, write_counting
-    from speechkit.separation.model import load_separator
-    from speechkit.separation.separate import LoadedSeparator, counting_example
-
-    separator = LoadedSeparator(load_separator(context.inputs["model"], device=context.device))
-    manifest, rate = context.inputs["mixtures"], separator.sample_rate
-    rows = list(context.read("mixtures"))
-    examples, speakers = [], set()
-    for number, row in enumerate(rows, 1):
-        try:
-            mixture, sources = read_waveform(row, manifest, sample_rate=rate), read_sources(row, manifest, rate)
-        except AudioError as error:
-            context.drop(row.id, "unreadable_audio", str(error))
-            continue
-        examples.append(counting_example(separator, mixture, sources))
-        speakers.update(mixture_of(row, manifest).speakers or [])
-        context.progress.update(number, len(rows))
-    scores = judge_counting(examples)
-    counting = fit_counting(
-        examples,
-        {"mixtures": len(examples), "speakers": len(speakers), "right_in_cross_validation": scores.right},
-    )
-    shutil.copytree(context.inputs["model"], context.output("model"), dirs_exist_ok=True)
-    write_counting(context.output("model"), counting)
-    write_json(context.output("counting_scores.json"), scores)
-    context.say(f"counted right in cross-validation: {scores.right:.3f} of {scores.examples} mixtures")
 
 
 def separation_stages(first: int) -> tuple[Stage, Stage]:

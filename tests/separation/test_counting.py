@@ -183,3 +183,4 @@ def test_counting_is_judged_on_examples_that_did_not_teach_it():
     assert sum(count for _, _, count in scores.confusions) == 30
     assert scores.right == pytest.approx(sum(c for said, heard, c in scores.confusions if said == heard) / 30, abs=1e-3)
     assert scores.reliability.count == 30
+    assert judge_counting([example(seed, 1) for seed in range(4)]) is None

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import msgspec
 import numpy as np
 import pytest
 
 from speechkit.data import Utterance, write_manifest
 from speechkit.data.manifest import read_jsonl, read_manifest
-from speechkit.data.mixtures import Mixture, with_mixture
 from speechkit.errors import UserError
 from speechkit.io.audio import audio_info, read_audio, write_audio
-from speechkit.pipeline import DropRecord, Output, Recipe, Stage, external, outputs, run_recipe
-from speechkit.separation.separate import load_window_separator, separate
-from speechkit.separation.stages import fit_counting_stage, separation_digest, separation_stages
+from speechkit.pipeline import DropRecord, Recipe, outputs, run_recipe
+from speechkit.separation.separate import separate
+from speechkit.separation.stages import separation_stages
 from tests.separation.test_streaming import talkers
-
-
-class Inputs(msgspec.Struct, frozen=True):
-    model: str | None = None
-    mixtures: str | None = None
-
 
 RECIPE = Recipe("separated", separation_stages(1))
 
@@ -103,40 +95,3 @@ def test_rows_of_one_id_are_refused_before_any_work(manifest, separator, tmp_pat
     write_manifest(manifest, [row, row])
     with pytest.raises(UserError, match="talk/0"):
         run(manifest, separator, tmp_path / "exp")
-
-
-def test_a_separator_gets_its_counting_from_mixtures_with_sources(separator, tmp_path):
-    rows = []
-    for index in range(10):
-        count = 1 + index % 2
-        sources = talkers(0.5, seed=index)[:count]
-        write_audio(tmp_path / f"mix-{index}.wav", sources.sum(0), 8000)
-        for place, source in enumerate(sources):
-            write_audio(tmp_path / f"s{place}-{index}.wav", source, 8000)
-        row = Utterance.from_samples(
-            id=f"m{index}", audio_filepath=f"mix-{index}.wav", num_samples=4000, sample_rate=8000
-        )
-        names = [f"s{place}-{index}.wav" for place in range(count)]
-        rows.append(with_mixture(row, Mixture(sources=names, speakers=["a", "b"][:count])))
-    write_manifest(tmp_path / "m.jsonl", rows)
-    recipe = Recipe(
-        "counting",
-        (
-            Stage(
-                number=1,
-                name="counting",
-                run=fit_counting_stage,
-                inputs=(external("model"), external("mixtures", schema=Utterance)),
-                outputs=(Output("model"), Output("counting_scores.json")),
-                config=Inputs,
-                drop_reasons=("unreadable_audio",),
-            ),
-        ),
-    )
-    arguments = {"counting": {"model": str(separator), "mixtures": str(tmp_path / "m.jsonl")}}
-    assert run_recipe(recipe, tmp_path / "exp", arguments=arguments, quiet=True, device="cpu") == 0
-    folder = outputs(recipe, tmp_path / "exp", "counting")
-    loaded = load_window_separator(folder / "model", "cpu")
-    assert loaded.counting.provenance["mixtures"] == 10
-    assert loaded.counting.provenance["speakers"] == 2
-    assert separation_digest(str(folder / "model")) != separation_digest(str(separator))
