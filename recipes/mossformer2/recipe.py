@@ -39,7 +39,7 @@ class TrainConfig(msgspec.Struct, frozen=True):
     """The separator and its training.
 
     Attributes:
-        separator: a configuration by name: ``mossformer2-tiny``, ``conv_tasnet-tiny`` …
+        separator: a configuration by name: ``mossformer2-tiny``, ``conv-tasnet-tiny`` …
         start: a folder with a separator that training goes on from, instead of an untrained one.
         mixing: how training mixtures are drawn; the separator has a track for each of ``mixing.counts``.
         loss: what is minimised.
@@ -131,6 +131,7 @@ recipe = Recipe(
         Stage(
             number=2,
             name="mixtures",
+            version=2,
             run=mix,
             inputs=(stage("prepare", "dev.jsonl"), stage("prepare", "test.jsonl"), SPEECH),
             outputs=(

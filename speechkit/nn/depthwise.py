@@ -17,6 +17,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
+FEWEST_CHANNELS = 32
+"""Below, oneDNN 3 never comes back from this convolution in bfloat16 (16 channels by 17 taps, AVX-512)."""
+
 
 class DepthwiseConv(nn.Module):
     """Every channel by a filter of its own, without a bias; as many frames come out, with zeros around the item.
@@ -48,6 +51,9 @@ def depthwise(frames: Tensor, weight: Tensor, dilation: int = 1) -> Tensor:
         pad = weight.shape[1] // 2 * dilation
         made = F.conv1d(frames.mT, weight[:, None], padding=pad, dilation=dilation, groups=len(weight))
         return made.mT
+    if len(weight) < FEWEST_CHANNELS and (frames.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")):
+        with torch.autocast("cpu", enabled=False):
+            return depthwise(frames.float(), weight.float(), dilation).to(frames.dtype)
     if dilation > 1:
         frames = F.pad(frames, (0, 0, 0, -length % dilation))
         frames = frames.reshape(len(frames), -1, dilation * len(weight))

@@ -15,14 +15,15 @@ class SeparationLoss(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How estimates are compared with sources.
 
     Attributes:
-        ratio: ``si-sdr`` does not ask how loud an estimate is; ``snr`` does, so that tracks keep the sources' levels.
-        limit_db: ratios beyond it teach nothing more; it is also how far below its mixture a silent track shall be.
+        ratio: ``si-sdr`` does not ask how loud an estimate is. ``snr`` does, so that tracks keep the sources' levels;
+            it also pays there to leave a track empty, which a separator that begins must first unlearn.
+        limit_db: ratios beyond it teach nothing more; it is also how far below what is heard a silent track shall be.
         silent_weight: of the tracks in which nobody speaks.
         spectral_weight: of the differences of magnitudes; 0 leaves them out.
         windows: of their spectra, in samples, a power of two each.
     """
 
-    ratio: Ratio = "snr"
+    ratio: Ratio = "si-sdr"
     limit_db: float = 30.0
     silent_weight: Annotated[float, msgspec.Meta(ge=0)] = 1.0
     spectral_weight: Annotated[float, msgspec.Meta(ge=0)] = 0.0

@@ -13,9 +13,7 @@ from speechkit.io.audio import write_audio
 from speechkit.metrics.separation import is_silent
 
 STEPS = 32_768
-"""Of a full scale of 16 bits, as readers count them."""
-WRITTEN_STEPS = 32_767
-"""As writers do."""
+"""Of 16 bits to full scale."""
 
 
 def write_mixture(folder: Path, name: str, mixed: MixedSpeech, sample_rate: int) -> Utterance:
@@ -37,7 +35,7 @@ def write_mixture(folder: Path, name: str, mixed: MixedSpeech, sample_rate: int)
     rounded = {part: np.round(waveform * STEPS).astype(np.int32) for part, waveform in parts.items()}
     rounded["mix"] = np.sum(list(rounded.values()), axis=0, dtype=np.int32)
     for part, steps in rounded.items():
-        write_audio(folder / part / f"{name}.flac", (steps / WRITTEN_STEPS).astype(np.float32), sample_rate)
+        write_audio(folder / part / f"{name}.flac", (steps / STEPS).astype(np.float32), sample_rate)
     row = Utterance.from_samples(
         id=name,
         audio_filepath=f"mix/{name}.flac",

@@ -84,7 +84,7 @@ class MossFormer2Config(SeparatorConfig, frozen=True, kw_only=True, forbid_unkno
 LARGE = MossFormer2Config()
 TINY_8K = MossFormer2Config(
     filters=128,
-    kernel=32,
+    kernel=64,
     width=128,
     blocks=6,
     expansion=2,

@@ -76,8 +76,9 @@ def separation_losses(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The loss of each track (B, K), negative decibels, in the best order; that order; and which tracks are silent.
 
-    A silent source costs ``10 log10(|ŝ|² / |x|² + limit)`` for a mixture x: nothing more is gained by a track
-    ``limit_db`` below the mixture. Orders are chosen by all tracks, the silent ones too.
+    A silent source costs ``10 log10(|ŝ|² / |x|² + limit)``: nothing more is gained by a track ``limit_db`` below x,
+    which is the mixture, or all estimates together where levels are free, since a separator could make all of them
+    quiet there. Orders are chosen by all tracks, the silent ones too.
 
     Args:
         estimates: (B, K, S).
@@ -91,7 +92,9 @@ def separation_losses(
     mixture_power = _within(mixtures, lengths).square().sum(-1)[:, None] + EPS  # (B, 1)
     silent = _within(sources, lengths).square().sum(-1) < mixture_power * 10 ** (SILENT_DB / 10)  # (B, K)
     ratios = pairwise_sdr(estimates, sources, lengths, config.ratio, config.limit_db)
-    loudness = _within(estimates, lengths).square().sum(-1) / mixture_power  # (B, K)
+    power = _within(estimates, lengths).square().sum(-1)  # (B, K)
+    heard = power.sum(1, keepdim=True) + EPS if config.ratio == "si-sdr" else mixture_power
+    loudness = power / heard
     quiet = 10 * torch.log10(loudness + 10 ** (-config.limit_db / 10))
     costs = torch.where(silent[:, None, :], config.silent_weight * quiet[:, :, None], -ratios)
     orders = best_orders(costs)

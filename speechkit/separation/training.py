@@ -75,6 +75,7 @@ def separation_training(
     )
 
 
+@torch.no_grad()
 def judge(network: nn.Module, judged: Sequence[Judged]) -> dict[str, float]:
     """Means in decibels over mixtures, each alone: how much better sources became, and how quiet empty tracks are.
 

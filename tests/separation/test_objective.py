@@ -77,7 +77,7 @@ def test_the_best_order_is_that_of_all(seed, tracks):
         )
 
 
-@pytest.mark.parametrize("config", [SeparationLoss(), SeparationLoss("si-sdr", spectral_weight=0.5)])
+@pytest.mark.parametrize("config", [SeparationLoss("snr"), SeparationLoss("si-sdr", spectral_weight=0.5)])
 def test_padding_changes_no_loss(config):
     loss = separation_loss(config)
     items = [batch(seed, 2, 1, samples) for seed, samples in enumerate((800, 512, 661))]
@@ -109,25 +109,37 @@ def test_the_order_of_tracks_changes_no_loss(tracks):
     torch.testing.assert_close(losses[0], losses[1])
 
 
-def test_a_lone_speaker_is_to_stay_one_track():
+@pytest.mark.parametrize("ratio", ["si-sdr", "snr"])
+def test_a_lone_speaker_is_to_stay_one_track(ratio):
     generator = torch.Generator().manual_seed(0)
-    speech = torch.randn(1, SAMPLES, generator=generator)
+    speech, hiss = torch.randn(2, 1, SAMPLES, generator=generator)
     sources = torch.stack([speech, torch.zeros_like(speech)], 1)
     lengths = torch.tensor([SAMPLES])
 
-    def loss(first: float, second: float):
-        estimates = torch.stack([first * speech, second * speech], 1)
-        losses, orders, silent = separation_losses(estimates, sources, speech, lengths, SeparationLoss())
+    def loss(first: torch.Tensor, second: torch.Tensor):
+        losses, orders, silent = separation_losses(
+            torch.stack([first, second], 1), sources, speech, lengths, SeparationLoss(ratio)
+        )
         return float(losses.mean()), orders[0].tolist(), silent[0].tolist()
 
-    whole, order, silent = loss(1.0, 0.0)
+    whole, order, silent = loss(speech, 0 * speech)
     assert (order, silent) == ([0, 1], [False, True])
     assert whole == pytest.approx(-30.0, abs=0.01)
-    swapped, order, silent = loss(0.0, 1.0)
+    swapped, order, silent = loss(0 * speech, speech)
     assert (order, silent) == ([1, 0], [True, False])
     assert swapped == pytest.approx(whole)
-    assert loss(0.5, 0.5)[0] > -10
-    assert whole < loss(0.9, 0.1)[0] < loss(0.7, 0.3)[0] < loss(0.5, 0.5)[0]
+    halves = loss((speech + hiss) / 2, (speech - hiss) / 2)[0]
+    assert whole + 10 < loss(speech + hiss / 10, (speech - hiss) / 10)[0] < halves
+
+
+def test_making_all_tracks_quiet_makes_none_silent():
+    speech = torch.randn(1, SAMPLES, generator=torch.Generator().manual_seed(0))
+    sources = torch.stack([speech, torch.zeros_like(speech)], 1)
+    for scale in (1.0, 1e-2):
+        losses, _, _ = separation_losses(
+            scale * torch.stack([speech, speech], 1), sources, speech, torch.tensor([SAMPLES]), SeparationLoss("si-sdr")
+        )
+        assert float(losses[0, 1]) == pytest.approx(-3.0, abs=0.05)
 
 
 def test_silence_has_a_finite_loss_and_gradient():
@@ -168,7 +180,9 @@ def test_what_is_logged_is_the_ratio_of_the_speaking_tracks():
     sources, _, lengths = batch(2)
     sources[0, 1] = 0
     estimates = 0.9 * sources
-    _, values = separation_loss(SeparationLoss(limit_db=60.0))(lambda *_: estimates, (sources.sum(1), sources, lengths))
+    _, values = separation_loss(SeparationLoss("snr", limit_db=60.0))(
+        lambda *_: estimates, (sources.sum(1), sources, lengths)
+    )
     assert values["snr"] == pytest.approx(20.0, abs=0.01)
 
 
