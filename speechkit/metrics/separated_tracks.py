@@ -80,26 +80,28 @@ def read_estimates(path: Path) -> dict[str, list[str]]:
         found = find_tracks(path)
         return {name: [os.path.realpath(p) for p in tracks.numbered(estimates=True)] for name, tracks in found.items()}
     tracks: dict[str, list[str]] = {}
+    recordings: dict[str, set[str]] = {}  # by the path of their mixture: cuts of one recording share it
     for row in unique_ids(read_manifest(path), path):
         custom = row.custom or {}
         if isinstance(custom.get("separated"), dict):
-            audio, mixture = os.path.realpath(audio_path(path, row)), custom["separated"].get("mixture")
-            names = [custom.get("recording", row.id), mixture and os.path.realpath(path.parent / str(mixture))]
-            for name in filter(None, names):
-                tracks.setdefault(str(name), []).append(audio)
-            continue
-        tracks[row.id] = [os.path.realpath(source) for source in source_paths(row, path)]
-        tracks[os.path.realpath(audio_path(path, row))] = tracks[row.id]
+            name, mixture = str(custom.get("recording") or row.id), custom["separated"].get("mixture")
+            tracks.setdefault(name, []).append(os.path.realpath(audio_path(path, row)))
+        else:
+            name, mixture = row.id, row.audio_filepath
+            tracks[name] = [os.path.realpath(source) for source in source_paths(row, path)]
+        if mixture:
+            recordings.setdefault(os.path.realpath(path.parent / str(mixture)), set()).add(name)
     if not tracks:
         raise UserError(f"{path}: holds no tracks; give a separator's manifest or a folder of tracks")
-    return tracks
+    alone = {audio: tracks[min(names)] for audio, names in recordings.items() if len(names) == 1}
+    return {**alone, **tracks}
 
 
 def tracks_of(estimates: dict[str, list[str]], reference: ReferenceMixture) -> list[str] | None:
-    """The tracks of a mixture: by its path, its id or the name of its file; None where there are none."""
+    """The tracks of a mixture: by its id, its path or the name of its file; None where there are none."""
     audio = reference.mixture.audio_filepath
     stem = Path(audio).stem
-    for name in (audio, reference.id, safe_id(reference.id), stem, safe_id(stem), without_mix(stem)):
+    for name in (reference.id, safe_id(reference.id), audio, stem, safe_id(stem), without_mix(stem)):
         if name in estimates:
             return estimates[name]
     return None

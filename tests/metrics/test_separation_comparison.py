@@ -263,6 +263,27 @@ def test_a_separators_manifests_and_cuts_are_matched(tmp_path):
     assert [part.shape[-1] for part in opened.read()] == [3000] * 3
 
 
+def test_cuts_of_one_recording_keep_their_tracks_apart(tmp_path):
+    mixture_set(tmp_path, 1)
+    rows = [
+        Utterance.from_samples(
+            id=f"{cut}_source1",
+            audio_filepath=f"{cut}_source1.wav",
+            num_samples=2000,
+            sample_rate=RATE,
+            custom={"recording": cut, "separated": {"mixture": "ref/m0_mix.wav", "track": 1}},
+        )
+        for cut in ("first", "second")
+    ]
+    write_manifest(tmp_path / "tracks.jsonl", rows)
+    estimates = read_estimates(tmp_path / "tracks.jsonl")
+    references, _ = read_references(tmp_path / "ref")
+    for cut in ("first", "second"):
+        reference = msgspec.structs.replace(references[0], id=cut)
+        assert tracks_of(estimates, reference) == [str(tmp_path / f"{cut}_source1.wav")]
+    assert tracks_of(estimates, references[0]) is None, "which of the two is not said"
+
+
 def test_words_of_tracks_mixtures_and_sources(tmp_path):
     mixture_set(tmp_path)
     references, _ = read_references(manifest_of(tmp_path))
