@@ -186,11 +186,11 @@ def test_words_cut_out_of_a_recording_or_doubled_in_it_are_found(shared_data):
 
     recognizer = load_recognizer("embedded", "en", "cpu")
     lines = (shared_data / "LJSpeech-1.1" / "metadata.csv").read_text(encoding="utf-8").splitlines()
-    for number, place in ((1, 6), (2, 9)):
+    for number, place in ((1, 4), (2, 3)):  # words of more than two sounds
         words = get_normalizer("english")(lines[number].split("|")[2]).split()
         waveform = speech(shared_data, number)
         emissions = recognizer.emissions_of(waveform)
-        assert (reading_evidence(emissions, words) < MISREAD_NATS).all()
+        assert misreadings(emissions, words, MISREAD_NATS) == ([], [])
         times = align_words(emissions, words)
         before, here, after = times[place - 1 : place + 2]
         begin = round((before.start + before.duration + here.start) / 2 * RATE)

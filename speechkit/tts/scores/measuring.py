@@ -22,8 +22,8 @@ KINDS: tuple[Kind, ...] = ("words", "reading", "speaker", "noise", "acoustics")
 MISREAD_NATS = 2.0
 """A word is skipped or repeated where that makes the speech likelier by this much.
 
-No word of 741 that readers of LibriSpeech and LJSpeech said came above 0.7, and each of 45 that were cut out of their
-recordings and of 45 that were doubled there came above 2.6.
+Of 660 words as readers of LibriSpeech and LJSpeech said them one was called skipped and none repeated; of 40 that were
+cut out of their recordings 38 were named, of 40 that were doubled there 39.
 """
 
 
