@@ -72,7 +72,20 @@ def separation_training(
         evaluate=(lambda model: judge(model, judged)) if judged else None,
         early_stopping=EarlyStopping(MEASURE, 0, higher_is_better=True) if several else None,
         save=network.save_pretrained,
+        listen=(lambda model: tracks_of(model, judged[0], network.sample_rate)) if judged else None,
     )
+
+
+def tracks_of(network: nn.Module, one: Judged, sample_rate: int) -> dict[str, tuple[Float, int]]:
+    """A mixture and its tracks to be heard, each as loud as the mixture at its peak."""
+    device = next(network.parameters()).device
+    estimates = network(torch.from_numpy(one.mixture)[None].to(device))[0].float().cpu().numpy()
+    peak = float(np.abs(one.mixture).max())
+    sounds = {"mixture": (one.mixture, sample_rate)}
+    for number, estimate in enumerate(estimates, start=1):
+        scale = np.float32(peak / max(float(np.abs(estimate).max()), 1e-8))
+        sounds[f"track_{number}"] = (estimate * scale, sample_rate)
+    return sounds
 
 
 @torch.no_grad()

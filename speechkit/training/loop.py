@@ -138,6 +138,8 @@ def train(
                 values = objective.evaluate(network)
                 if stopping is not None:
                     stopping.update(values, network, folder)
+                if objective.listen is not None and metrics.mirrored:
+                    metrics.listen(state.step, objective.listen(network))
             torch.set_rng_state(generator)
             metrics.write(state.step, values)
             log(_line(state.step, values))

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from speechkit.errors import require
+from speechkit.io.arrays import Float
 from speechkit.io.atomic import write_bytes
 
 
@@ -42,3 +43,14 @@ class MetricsLog:
             for name, value in values.items():
                 self._mirror.add_scalar(name, value, step)
             self._mirror.flush()
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether TensorBoard's files are written."""
+        return self._mirror is not None
+
+    def listen(self, step: int, sounds: dict[str, tuple[Float, int]]) -> None:
+        """Sounds (S,) in [-1, 1] with their sample rates, for TensorBoard alone."""
+        for name, (waveform, sample_rate) in sounds.items():
+            self._mirror.add_audio(name, waveform, step, sample_rate)
+        self._mirror.flush()

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from speechkit.io.arrays import Float
 from speechkit.training.early_stopping import EarlyStopping
 
 Batch = Any
@@ -48,6 +49,7 @@ class Objective:
         evaluate: called with the averaged weights, in the first process alone; its numbers are logged.
         early_stopping: ends the training by one of these numbers.
         save: writes the trained network into a folder, for `speechkit.training.stage.train_stage`.
+        listen: sounds by name, each with its sample rate, for TensorBoard; called after every evaluation.
     """
 
     network: nn.Module
@@ -56,6 +58,7 @@ class Objective:
     evaluate: Evaluation | None = None
     early_stopping: EarlyStopping | None = None
     save: Callable[[Path], None] | None = None
+    listen: Callable[[nn.Module], dict[str, tuple[Float, int]]] | None = None
 
 
 def mean_losses(loss: LossFunction, batches: Sequence[Batch]) -> Evaluation | None:

@@ -78,6 +78,19 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(tmp_path):
     assert (tmp_path / "whole/metrics.jsonl").read_bytes() == (tmp_path / "parts/metrics.jsonl").read_bytes()
 
 
+def test_tensorboard_has_the_sounds_of_every_look(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    objective = separation_training(separator(), DynamicMixtures(Hums(), MIXING, 2), SeparationLoss(), judged())
+    config = TrainingConfig(steps=2, learning_rates=(1e-3,), evaluate_every=1)
+    train(objective, config, tmp_path, tensorboard=True, log=lambda line: None)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert events.Tags()["audio"] == ["mixture", "track_1", "track_2"]
+    assert [event.step for event in events.Audio("track_1")] == [1, 2]
+
+
 @pytest.mark.slow
 def test_two_hums_are_taken_apart(tmp_path):
     network = separator()
