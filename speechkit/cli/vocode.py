@@ -34,6 +34,7 @@ Examples:
 """
 UNITS = """
 Speech of unit files, as speechkit units assign writes them, by a vocoder that was trained on units of that codebook.
+By a decoder of units and a vocoder of log-mel frames: speechkit units say.
 
 Examples:
 
