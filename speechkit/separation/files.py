@@ -159,7 +159,6 @@ def separate_file(
             peaks = np.maximum(peaks, np.abs(tracks).max(1, initial=0.0))
             _write_waiting(room, tracks, folder)
         count = counted(stream, options.speakers)
-        length = room.tell() // (4 * separator.speakers)
         if count.speakers == 1:
             offset = np.float32(stream.offset)
             mixture_peak = max(float(np.abs(block - offset).max(initial=0.0)) for block in own_blocks(stream.out_rate))
@@ -181,7 +180,7 @@ def separate_file(
         mixture=_relative(Path(path), folder),
         tracks=names,
         sample_rate=stream.out_rate,
-        num_samples=length,
+        num_samples=audio_info(folder / names[0]).num_samples,
         audio_seconds=round(info.duration if row is None else row.duration, 3),
         seconds=round(time.perf_counter() - started, 3),
         count=in_order(count),

@@ -139,6 +139,20 @@ def test_the_rows_of_a_manifest_are_separated_as_the_cuts_that_they_are(tmp_path
     np.testing.assert_allclose(sum(tracks), mixture[9000:18_000], atol=2e-4)
 
 
+@pytest.mark.parametrize("speakers", [1, 2])
+def test_the_length_of_a_cut_at_another_rate_is_that_of_its_files(tmp_path, speakers):
+    write_audio(tmp_path / "talk.wav", talkers(1, 44_100)[0], 44_100)
+    row = Utterance.from_samples(
+        id="cut", audio_filepath="talk.wav", offset_samples=1003, num_samples=20_001, sample_rate=44_100
+    )
+    write_manifest(tmp_path / "m.jsonl", [row])
+    options = TrackOptions(speakers, 16_000, windowing=Windowing(1.0, 0.25))
+    done = separated([tmp_path / "m.jsonl"], tmp_path / "out", options=options).files[0]
+    assert len(done.tracks) == speakers
+    for track in done.tracks:
+        assert soundfile.info(tmp_path / "out" / track).frames == done.num_samples
+
+
 def test_no_input_is_written_over(tmp_path):
     for name in ("talk.wav", "talk_source1.wav"):
         write_audio(tmp_path / name, talkers(1)[0], 8000)
