@@ -45,8 +45,9 @@ def score(
         typer.Option(help="A missing hypothesis is an error, empty, or drops its id."),
     ] = "error",
     by: Annotated[
-        Literal["utterance", "speaker", "call"], typer.Option(help="What is drawn for intervals and p-values.")
-    ] = "utterance",
+        Literal["auto", "utterance", "speaker", "call"],
+        typer.Option(help="What is drawn for intervals and p-values: speakers where ten or more are known."),
+    ] = "auto",
     utt2spk: Annotated[Path | None, typer.Option(help="Speaker of each id, where REF does not say it.")] = None,
     utt2call: Annotated[Path | None, typer.Option(help="Call of each id, where REF does not say it.")] = None,
     group: Annotated[list[str] | None, typer.Option(help="A field of REF to break down by.")] = None,

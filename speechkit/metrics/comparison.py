@@ -30,6 +30,8 @@ from speechkit.metrics.significance import (
 from speechkit.text import Normalizer, NormalizerSpec, get_normalizer
 
 By = Literal["utterance", "speaker", "call"]
+ENOUGH_SPEAKERS = 10
+SIGNIFICANT = 0.05
 LENGTH_EDGES = (0, 1, 6, 11, 21, 41, 81, 161)  # reference words, first of each bin
 # Beyond this many character pairs in all, a character alignment takes many seconds; the caller is told.
 MOST_CHARACTER_CELLS = 5_000_000_000
@@ -60,7 +62,10 @@ class SystemRates(msgspec.Struct, frozen=True):
 
 
 class PairTest(msgspec.Struct, frozen=True):
-    """Two systems: rate of the first less that of the second, and three tests; ``holm_p`` adjusts for all pairs."""
+    """Two systems: rate of the first less that of the second, and three tests; ``holm_p`` adjusts for all pairs.
+
+    So do ``matched_pairs_holm_p`` and ``mcnemar_holm_p``, each for its own test.
+    """
 
     first: str
     second: str
@@ -68,6 +73,8 @@ class PairTest(msgspec.Struct, frozen=True):
     holm_p: float | None
     matched_pairs: MatchedPairs
     mcnemar: McNemar
+    matched_pairs_holm_p: float = 1.0
+    mcnemar_holm_p: float = 1.0
 
 
 class RateTable(msgspec.Struct, frozen=True):
@@ -80,7 +87,10 @@ class RateTable(msgspec.Struct, frozen=True):
 
 
 class Flip(msgspec.Struct, frozen=True):
-    """``better`` has fewer errors than ``worse`` under the first normaliser and more under ``other``."""
+    """``better`` has fewer errors than ``worse`` under the first normaliser and more under ``other``.
+
+    Both differences have an adjusted p-value of the bootstrap under 0.05.
+    """
 
     better: str
     worse: str
@@ -116,7 +126,7 @@ def compare(
     sides: Sides,
     *,
     normalizers: Sequence[str] = ("none", "simple"),
-    by: By = "utterance",
+    by: By | Literal["auto"] = "auto",
     groups: Sequence[str] = (),
     weights: Weights = "levenshtein",
     alternatives: Alternatives | None = None,
@@ -130,7 +140,8 @@ def compare(
     Args:
         sides: references and hypotheses.
         normalizers: names; with a single one, `second_normalizer` is reported beside it.
-        by: what is drawn for intervals and p-values.
+        by: what is drawn for intervals and p-values; ``auto`` is speakers where each utterance has one and there are
+            ten or more, since utterances of one speaker resemble one another, else utterances.
         groups: fields of the references to break down by.
         weights: of the word alignment.
         alternatives: other ways to say parts of the references.
@@ -148,6 +159,9 @@ def compare(
     if len(names) == 1:
         names.append(second_normalizer(names[0]))
     chains = [get_normalizer(name) for name in names]  # a name that is not known is said before any work
+    if by == "auto":
+        known = {t.speaker for t in sides.references}
+        by = "speaker" if "" not in known and None not in known and len(known) >= ENOUGH_SPEAKERS else "utterance"
     units = _units(sides, by)
     splits = _splits(sides, groups)
     notes = list(sides.notes)
@@ -181,6 +195,7 @@ def compare(
         draw = _Draws(units, confidence, resamples, seed)
         tables.append(_table(words, letters, splits, draw))
     count = len(set(units))
+    flips, by_chance = _flips(tables)
     return Scored(
         RateComparison(
             utterances=len(truth),
@@ -192,9 +207,9 @@ def compare(
             resamples=resamples,
             seed=seed,
             tables=tables,
-            flips=_flips(tables),
+            flips=flips,
             warnings=_warnings(count, by),
-            notes=notes,
+            notes=[*notes, *by_chance],
         ),
         results,
     )
@@ -280,32 +295,47 @@ def _pairs(words: Mapping[str, ErrorResult], drawn: RateBootstrap | None, confid
     pairs = [(i, j) for i in range(len(names)) for j in range(i + 1, len(names))]
     found = [None if drawn is None else paired_difference(drawn, i, j, confidence) for i, j in pairs]
     adjusted = holm([d.p_value for d in found if d is not None])
+    segments = [matched_pairs(words[names[i]], words[names[j]]) for i, j in pairs]
+    utterances = [mcnemar(words[names[i]], words[names[j]]) for i, j in pairs]
+    segments_p = holm([test.p_value for test in segments])
+    utterances_p = holm([test.p_value for test in utterances])
     return [
         PairTest(
             first=names[i],
             second=names[j],
             bootstrap=difference,
             holm_p=adjusted[index] if difference is not None else None,
-            matched_pairs=matched_pairs(words[names[i]], words[names[j]]),
-            mcnemar=mcnemar(words[names[i]], words[names[j]]),
+            matched_pairs=segments[index],
+            mcnemar=utterances[index],
+            matched_pairs_holm_p=segments_p[index],
+            mcnemar_holm_p=utterances_p[index],
         )
         for index, ((i, j), difference) in enumerate(zip(pairs, found, strict=True))
     ]
 
 
-def _flips(tables: Sequence[RateTable]) -> list[Flip]:
-    flips = []
+def _flips(tables: Sequence[RateTable]) -> tuple[list[Flip], list[str]]:
+    """Pairs of systems that the normaliser puts in another order, and a sentence on those that chance explains."""
+    flips, within_chance = [], 0
     first = {s.name: s.wer.rate for s in tables[0].systems}
     for table in tables[1:]:
         other = {s.name: s.wer.rate for s in table.systems}
-        ranking = tables[0].ranking
-        for i, better in enumerate(ranking):
-            flips += [
-                Flip(better, worse, tables[0].normalizer.name, table.normalizer.name)
-                for worse in ranking[i + 1 :]
-                if first[better] < first[worse] and other[better] > other[worse]
-            ]
-    return flips
+        significant = {frozenset((p.first, p.second)) for p in tables[0].pairs if _differs(p)}
+        significant &= {frozenset((p.first, p.second)) for p in table.pairs if _differs(p)}
+        for better, worse in itertools.combinations(tables[0].ranking, 2):
+            if not (first[better] < first[worse] and other[better] > other[worse]):
+                continue
+            if frozenset((better, worse)) in significant:
+                flips.append(Flip(better, worse, tables[0].normalizer.name, table.normalizer.name))
+            else:
+                within_chance += 1
+    several = "pair changes its" if within_chance == 1 else "pairs change their"
+    note = f"{within_chance} {several} order with the normaliser, all within what chance explains"
+    return flips, [note] if within_chance else []
+
+
+def _differs(pair: PairTest) -> bool:
+    return pair.holm_p is not None and pair.holm_p < SIGNIFICANT
 
 
 def _unit_table(result: ErrorResult, units: Sequence[str]) -> tuple[np.ndarray, Counts]:

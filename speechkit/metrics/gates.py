@@ -9,9 +9,8 @@ from collections.abc import Callable
 import msgspec
 
 from speechkit.errors import ConfigError, UserError
-from speechkit.metrics.comparison import RateComparison, SystemRates
+from speechkit.metrics.comparison import SIGNIFICANT, RateComparison, SystemRates
 
-SIGNIFICANT = 0.05
 _CONDITION = re.compile(r"\s*(?P<what>[a-z]+)\s*(?P<how>>=|<=|>|<)\s*(?P<bound>[0-9]+(?:\.[0-9]+)?)\s*%?\s*\Z")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,

@@ -14,6 +14,8 @@ from speechkit.metrics.bootstrap import Interval, percentile_interval, ratio, re
 from speechkit.metrics.error_rates import ErrorResult, UtteranceErrors
 
 FEW_UNITS = 20
+FEW_DRAWS = 10
+FEW_SEGMENTS = 50
 EXACT_DISCORDANT = 10_000
 GOOD_WORDS = 2  # correct in both systems, they part two segments
 
@@ -79,20 +81,37 @@ def drawn_difference(
     """An observed difference with the interval and the p-value of its resampled values (resamples,).
 
     p is twice the smaller share of draws whose difference is not positive or not negative, with the observed draw
-    counted on both sides, so that it is never 0. What is no number counts as no difference.
+    counted on both sides. Fewer than ten draws say little of a tail: there it is the tail of Student's t, with the
+    draws' deviation and one degree of freedom less than units, so that p can become as small as many comparisons
+    need. What is no number counts as no difference.
     Source: Bisani and Ney 2004, section 3 (probability of improvement).
     """
     differences = np.nan_to_num(differences, nan=0.0)
-    below, above = int((differences <= 0).sum()) + 1, int((differences >= 0).sum()) + 1
-    p_value = min(1.0, 2 * min(below, above) / (len(differences) + 1))
+    tail = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
+    p_value = min(1.0, 2 * (tail + 1) / (len(differences) + 1))
+    if tail < FEW_DRAWS:
+        p_value = min(p_value, _tail(observed, float(differences.std()), units))
     return PairedDifference(observed, percentile_interval(differences, confidence, units), p_value)
+
+
+def _tail(difference: float, error: float, units: int) -> float:
+    """Two-sided p-value of a mean difference with a standard error over so many units, by Student's t."""
+    from scipy.special import stdtr
+
+    if difference == 0 or units < 2:
+        return 1.0
+    if not error > 1e-9 * abs(
+        difference
+    ):  # all units differ in the same way: as likely as so many equal tosses of a coin
+        return float(2.0 ** (1 - units))
+    return min(1.0, 2 * float(stdtr(units - 1, -abs(difference) / error)))
 
 
 def matched_pairs(first: ErrorResult, second: ErrorResult) -> MatchedPairs:
     """MAPSSWE: errors of both systems in segments that are parted by two or more words right in both.
 
-    An utterance whose reference was read in two ways (alternatives) is one segment.
-    With fewer than two segments p is 1. Source: Gillick and Cox 1989; NIST's sc_stats.
+    An utterance whose reference was read in two ways (alternatives) is one segment. The test supposes many segments:
+    under `FEW_SEGMENTS` p is that of Student's t, and under two it is 1. Source: Gillick and Cox 1989; NIST's sc_stats.
 
     Raises:
         UserError: if the two results are not of the same utterances in the same order.
@@ -108,11 +127,14 @@ def matched_pairs(first: ErrorResult, second: ErrorResult) -> MatchedPairs:
         return MatchedPairs(len(pairs), 0.0, 0.0, 1.0)
     differences = np.array([a - b for a, b in pairs], np.float64)
     mean, deviation = float(differences.mean()), float(differences.std(ddof=1))
-    if deviation == 0:
+    error = deviation / math.sqrt(len(pairs))
+    if error == 0:
         z = 0.0 if mean == 0 else math.copysign(math.inf, mean)
     else:
-        z = mean / (deviation / math.sqrt(len(pairs)))
-    return MatchedPairs(len(pairs), mean, z, math.erfc(abs(z) / math.sqrt(2)))
+        z = mean / error
+    few = len(pairs) < FEW_SEGMENTS or z in (math.inf, -math.inf)
+    p_value = _tail(mean, error, len(pairs)) if few else math.erfc(abs(z) / math.sqrt(2))
+    return MatchedPairs(len(pairs), mean, z, p_value)
 
 
 def mcnemar(first: ErrorResult, second: ErrorResult) -> McNemar:

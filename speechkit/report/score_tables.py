@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
-from speechkit.metrics.comparison import ErrorRate, PairTest, RateComparison, RateTable, SystemRates
+from speechkit.metrics.comparison import SIGNIFICANT, ErrorRate, PairTest, RateComparison, RateTable, SystemRates
 from speechkit.metrics.significance import shown_p
 from speechkit.report.results import Column, Strong, Table, Value, mark_best, percent
 from speechkit.report.svg import shortened
 
-SIGNIFICANT = 0.05
-
 
 def rates_table(scores: RateTable, confidence: float, first: str = "") -> Table:
-    """A row for each system with the errors that its rates are made of; the lowest of each rate is strong."""
-    systems = scores.systems
+    """A row for each system from the lowest rate, with the errors it is made of; the lowest of each rate is strong."""
+    systems = sorted(scores.systems, key=lambda system: scores.ranking.index(system.name))
     wer = mark_best([percent(s.wer.rate, s.wer.interval, digits=2) for s in systems], "lower")
     ser = mark_best([percent(s.sentence_error_rate, digits=2) for s in systems], "lower")
     cer = mark_best([percent(s.cer.rate if s.cer else None, digits=2) for s in systems], "lower")
@@ -35,12 +33,12 @@ def significance_table(scores: RateTable, *, between: str = " − ", p: str = "b
             _points(pair),
             shown_p(None if pair.bootstrap is None else pair.bootstrap.p_value),
             shown_p(pair.holm_p),
-            shown_p(pair.matched_pairs.p_value),
-            shown_p(pair.mcnemar.p_value),
+            shown_p(pair.matched_pairs_holm_p),
+            shown_p(pair.mcnemar_holm_p),
         ]
         for pair in scores.pairs
     ]
-    names = [Column(name, numeric=True) for name in (p, "adjusted p", "MAPSSWE p", "McNemar p")]
+    names = [Column(name, numeric=True) for name in (p, "adjusted p", "MAPSSWE adjusted", "McNemar adjusted")]
     points = Column("points", numeric=True, interval="interval")
     return Table([Column("pair", wrap=True), points, *names], rows, "Tests of each pair")
 

@@ -34,6 +34,43 @@ def test_a_ranking_that_the_normaliser_flips_is_said():
     assert compare(sides(REFERENCE, {"a": CASED, "b": CASED})).comparison.flips == []
 
 
+def test_an_order_that_chance_explains_is_counted_and_not_said_one_by_one():
+    worse = {**REFERENCE, "0": "It costs ten, x", "1": "It costs ten, x"}  # two errors of meaning
+    form = {**REFERENCE, "2": "it costs Ten, dollars", "3": "It costs ten dollars"}  # three of form
+    comparison = compare(sides(REFERENCE, {"meaning": worse, "form": form})).comparison
+    assert [t.ranking[0] for t in comparison.tables] == ["meaning", "form"]
+    assert comparison.flips == []
+    assert comparison.notes == ["1 pair changes its order with the normaliser, all within what chance explains"]
+
+
+def test_speakers_are_drawn_where_ten_or_more_are_known():
+    def drawn(count, **options):
+        speakers = {i: f"s{int(i) % count}" for i in REFERENCE}
+        comparison = compare(sides(REFERENCE, {"a": CASED}, speaker=speakers), **options).comparison
+        return comparison.by, comparison.units
+
+    assert drawn(10) == ("speaker", 10)
+    assert drawn(9) == ("utterance", 30)
+    assert drawn(10, by="utterance") == ("utterance", 30)
+    assert compare(sides(REFERENCE, {"a": CASED})).comparison.by == "utterance"
+
+
+def test_tables_go_from_the_best_and_eleven_systems_can_differ():
+    from speechkit.report.score_tables import rates_table
+
+    reference = {str(i): "one two three four" for i in range(60)}
+    systems = {
+        f"s{n:02}": {i: " ".join(["x"] * min(4, n * (1 + int(i) % 3) // 8) + ["one"] * 4)[:18] for i in reference}
+        for n in range(10, -1, -1)
+    }
+    table = compare(sides(reference, systems | {"best": reference})).comparison.tables[0]
+    assert [row[0] for row in rates_table(table, 0.95).rows] == table.ranking
+    assert table.ranking[0] == "best"
+    against = [pair for pair in table.pairs if pair.second == "best"]
+    assert all(pair.holm_p < 1e-3 for pair in against)
+    assert all(pair.matched_pairs_holm_p >= pair.matched_pairs.p_value for pair in table.pairs)
+
+
 def test_counts_are_those_of_word_errors_and_breakdowns_sum_to_the_whole():
     speakers = {i: f"s{int(i) % 3}" for i in REFERENCE}
     recordings = {i: f"c{int(i) % 4}" for i in REFERENCE}

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,7 +67,7 @@ def test_matched_pairs_equal_a_walk_over_all_words(triples):
         if differences.std(ddof=1) > 0:
             z = differences.mean() / (differences.std(ddof=1) / math.sqrt(len(pairs)))
             assert found.z == pytest.approx(z)
-            assert found.p_value == pytest.approx(math.erfc(abs(z) / math.sqrt(2)))
+            assert found.p_value == pytest.approx(2 * scipy.stats.t.sf(abs(z), len(pairs) - 1))
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 0), (1, 0), (3, 9), (10, 10), (2, 30)])
@@ -99,12 +100,53 @@ def test_the_paired_interval_holds_the_difference_and_p_is_small_only_for_a_real
     found = paired_difference(worse, 0, 1, 0.95)
     assert found.difference == pytest.approx(0.1)
     assert found.interval.low == pytest.approx(0.1)  # every unit differs by the same: no spread is left
-    assert found.p_value == pytest.approx(2 / 501)
+    assert found.p_value == 2.0**-59  # sixty tosses of a coin that fall alike
     noise = random.permutation(np.repeat([1.0, -1.0], 30))
     same = bootstrap_rates(np.stack([base + 1 + noise, base + 1], 1), tokens, resamples=500, seed=0)
     assert paired_difference(same, 0, 1, 0.95).p_value > 0.2
     equal = bootstrap_rates(np.stack([base, base], 1), tokens, resamples=50, seed=0)
     assert paired_difference(equal, 0, 1, 0.95).p_value == 1.0
+
+
+def test_matched_pairs_of_many_segments_follow_the_normal_and_of_few_alike_a_coin():
+    reference = {str(i): "a b" for i in range(60)}
+    wrong = {str(i): "x y" if i < 40 else "a z" for i in range(60)}
+    found = matched_pairs(word_errors(reference, wrong), word_errors(reference, reference))
+    assert found.segments == 60
+    assert found.p_value == pytest.approx(math.erfc(found.z / math.sqrt(2)))
+    two = {key: reference[key] for key in "01"}
+    alike = matched_pairs(word_errors(two, {"0": "x b", "1": "x b"}), word_errors(two, two))
+    assert (alike.segments, alike.p_value) == (2, 0.5)
+
+
+def test_p_becomes_as_small_as_many_comparisons_need_and_counts_draws_where_there_are_some():
+    random = np.random.default_rng(3)
+    tokens = np.full((200, 2), 10.0)
+    base = random.integers(0, 4, 200).astype(float)
+    clear = bootstrap_rates(np.stack([base + random.integers(0, 3, 200), base], 1), tokens, resamples=2000, seed=0)
+    assert paired_difference(clear, 0, 1, 0.95).p_value < 1e-12
+    change = random.normal(0.1, 1.0, 200)
+    near = bootstrap_rates(np.stack([base + change, base], 1), tokens, resamples=2000, seed=0)
+    drawn = near.resampled[:, 0] - near.resampled[:, 1]
+    p_value = paired_difference(near, 0, 1, 0.95).p_value
+    assert p_value == pytest.approx(2 * (min((drawn <= 0).sum(), (drawn >= 0).sum()) + 1) / 2001)
+    assert p_value == pytest.approx(scipy.stats.ttest_1samp(change, 0).pvalue, abs=0.03)
+
+
+@settings(max_examples=5)
+@given(st.integers(0, 10_000))
+def test_p_values_of_equal_systems_are_uniform_enough(seed):
+    """Two systems with the same error rate: about one in twenty pairs may differ at .05, and none at 1e-6."""
+    random = np.random.default_rng(seed)
+    tokens = np.full((100, 2), 10.0)
+    found = [
+        paired_difference(
+            bootstrap_rates(random.poisson(1.0, (100, 2)).astype(float), tokens, resamples=300, seed=0), 0, 1, 0.95
+        ).p_value
+        for _ in range(60)
+    ]
+    assert np.mean(np.array(found) < 0.05) < 0.25
+    assert min(found) > 1e-6
 
 
 def test_the_bootstrap_agrees_with_every_possible_draw_of_three_units():
