@@ -16,12 +16,24 @@ from speechkit.errors import UserError
 from speechkit.metrics.lattice import Choice
 from speechkit.metrics.spellings import spelling_groups
 from speechkit.metrics.text_lines import numbered_lines
-from speechkit.text.english_numbers import ONES, SCALES, TENS, cardinal, digits_in_words, is_year, ordinal, year
+from speechkit.text.english_numbers import (
+    ONES,
+    SCALES,
+    TENS,
+    cardinal,
+    digits_in_words,
+    is_year,
+    ordinal,
+    with_and,
+    year,
+)
 
 BRACES = re.compile(r"\{([^{}]*/[^{}]*)\}")
 NAMED_ALTERNATIVES = ("braces", "numbers", "spellings")
 NOTHING = "@"
-LONGEST_NUMBER = 10  # words of a number that are read as digits
+MOST_WAYS = 64
+"""Of one brace with all braces inside it."""
+LONGEST_NUMBER = 24  # words of a number that are read as digits
 _ORDINAL = re.compile(r"([0-9]+)(?:st|nd|rd|th)\Z", re.IGNORECASE)
 _UNITS = {word: value for value, word in enumerate(ONES)}
 _TENS = {word: 10 * value for value, word in enumerate(TENS) if value >= 2}
@@ -94,16 +106,16 @@ class Ways:
         words: list[str] = []
         choices: list[Choice] = []
         cursor = 0
-        for match in BRACES.finditer(text):
-            words += self._words(text[cursor : match.start()])
-            first, *others = (self._words(way) for way in match[1].split("/"))
+        for begin, end in _outer_braces(text):
+            words += self._words(text[cursor:begin])
+            first, *others = (self._words(way) for way in _ways(text[begin + 1 : end - 1], text))
             if not first:  # nothing said is a choice and cannot be what is written
                 first, others = next((way for way in others if way), ()), [(), *others]
             if first:
                 span = (len(words), len(words) + len(first))
                 words += first
                 choices += [Choice(*span, way) for way in dict.fromkeys(others) if way != first]
-            cursor = match.end()
+            cursor = end
         return words + list(self._words(text[cursor:])), choices
 
     def _equivalent(self, words: Sequence[str]) -> Iterator[Choice]:
@@ -113,6 +125,50 @@ class Ways:
                     yield from (Choice(begin, begin + len(form), other) for other in others)
 
 
+def _outer_braces(text: str) -> Iterator[tuple[int, int]]:
+    """Begin and end of each brace that lies in no other and has ways to choose from.
+
+    Raises:
+        UserError: if a brace has no partner.
+    """
+    depth, begin = 0, 0
+    for place, character in enumerate(text):
+        if character == "{":
+            begin = begin if depth else place
+            depth += 1
+        elif character == "}":
+            depth -= 1
+            if depth == 0 and "/" in text[begin:place]:
+                yield begin, place + 1
+        if depth < 0:
+            break
+    if depth:
+        raise UserError(f"the reference {text[:60]!r} has a brace without its partner; alternatives are {{ a / b }}")
+
+
+def _ways(inside: str, text: str) -> list[str]:
+    """All ways to read what stands in a brace, the first way of each brace inside it first."""
+    parts, depth, begin = [], 0, 0
+    for place, character in enumerate(f"{inside}/"):
+        depth += (character == "{") - (character == "}")
+        if character == "/" and depth == 0:
+            parts.append(inside[begin:place])
+            begin = place + 1
+    ways = []
+    for part in parts:
+        read, cursor = [""], 0
+        for first, last in _outer_braces(part):
+            inner = _ways(part[first + 1 : last - 1], text)
+            read = [f"{before}{part[cursor:first]} {way} " for before in read for way in inner]
+            if len(read) > MOST_WAYS:
+                break
+            cursor = last
+        ways += [before + part[cursor:] for before in read]
+        if len(ways) > MOST_WAYS:
+            raise UserError(f"the reference {text[:60]!r} has a brace of more than {MOST_WAYS} ways; write fewer")
+    return [NOTHING if NOTHING in (words := way.split()) and set(words) == {NOTHING} else way for way in ways]
+
+
 def _numbers(words: Sequence[str]) -> Iterator[Choice]:
     for begin, word in enumerate(words):
         for way in dict.fromkeys(_said(word)):
@@ -120,8 +176,8 @@ def _numbers(words: Sequence[str]) -> Iterator[Choice]:
         if word not in _UNITS and word not in _TENS and word not in _ORDINALS:
             continue
         for end in range(begin + 1, min(len(words), begin + LONGEST_NUMBER) + 1):
-            for digits in _written(words[begin:end]):
-                yield Choice(begin, end, (digits,))
+            for way in _written(words[begin:end]):
+                yield Choice(begin, end, tuple(way.split()))
 
 
 def _said(word: str) -> Iterator[str]:
@@ -130,6 +186,7 @@ def _said(word: str) -> Iterator[str]:
         yield ordinal(match[1])
     elif word.isascii() and word.isdigit() and len(word) <= 15:
         yield cardinal(word)
+        yield with_and(cardinal(word))
         yield digits_in_words(word)
         if is_year(word):
             yield year(word)
@@ -137,10 +194,12 @@ def _said(word: str) -> Iterator[str]:
 
 
 def _written(words: Sequence[str]) -> Iterator[str]:
-    """Digits for a stretch of number words: a cardinal, a year in two halves, an ordinal up to 31st."""
+    """Other ways to write a stretch of number words: a cardinal, a year in two halves, an ordinal up to 31st."""
     value = _cardinal_value(words)
     if value is not None:
         yield str(value)
+        yield cardinal(str(value))
+        yield with_and(cardinal(str(value)))
     for cut in range(1, len(words)):
         first, second = _cardinal_value(words[:cut]), _cardinal_value(words[cut:])
         if first is not None and second is not None and 10 <= first <= 99 and 10 <= second <= 99:
@@ -154,7 +213,12 @@ def _written(words: Sequence[str]) -> Iterator[str]:
 def _cardinal_value(words: Sequence[str]) -> int | None:
     """The value of a cardinal in words, or None if the words are not one well-formed cardinal."""
     total = current = 0
+    before = ""
     for word in words:
+        if word == "and" and (before == "hundred" or before in _SCALES):
+            before = word
+            continue
+        before = word
         if word in _UNITS:
             current += _UNITS[word]
         elif word in _TENS:
@@ -167,4 +231,5 @@ def _cardinal_value(words: Sequence[str]) -> int | None:
             return None
     value = total + current
     # Read back, so that "twenty twenty" and "one two" are no cardinals.
-    return value if cardinal(str(value)).split() == list(words) else None
+    plain = cardinal(str(value))
+    return value if list(words) in (plain.split(), with_and(plain).split()) else None

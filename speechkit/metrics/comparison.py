@@ -175,6 +175,7 @@ def compare(
             )
     speakers = {t.id: t.speaker for t in sides.references if t.speaker}
     truth = {t.id: t.text or "" for t in sides.references}
+    notes += [sentence for name in names for sentence in _dropped(name, sides)]
     tables: list[RateTable] = []
     results: dict[str, dict[str, ErrorResult]] = {}
     for name, chain in zip(names, chains, strict=True):
@@ -189,8 +190,8 @@ def compare(
         letters = None
         if characters:
             letters = [
-                _unit_table(character_errors(truth, texts, normalizer=normalizer), units)
-                for texts in sides.hypotheses.values()
+                _unit_table(_character_errors(words[system], truth, texts, normalizer, alternatives), units)
+                for system, texts in sides.hypotheses.items()
             ]
         draw = _Draws(units, confidence, resamples, seed)
         tables.append(_table(words, letters, splits, draw))
@@ -404,6 +405,33 @@ def _warnings(units: int, by: By) -> list[str]:
     if units < FEW_UNITS:
         return [f"only {units} {by}s: intervals and p-values are rough under {FEW_UNITS}"]
     return []
+
+
+def _character_errors(
+    words: ErrorResult,
+    truth: Mapping[str, str],
+    texts: Mapping[str, str],
+    normalizer: _Once,
+    alternatives: Alternatives | None,
+) -> ErrorResult:
+    """Character errors; where words had a choice, against the way that was chosen for them."""
+    if not alternatives:
+        return character_errors(truth, texts, normalizer=normalizer)
+    chosen = {u.id: " ".join(u.reference) for u in words.utterances}
+    return character_errors(chosen, {u.id: " ".join(u.hypothesis) for u in words.utterances})
+
+
+def _dropped(name: str, sides: Sides) -> list[str]:
+    """A sentence on the hesitations and marks that the English normaliser drops."""
+    if name != "english":
+        return []
+    from speechkit.text.english import count_fillers
+
+    counts = {"the reference": sum(count_fillers(t.text or "") for t in sides.references)}
+    counts |= {system: sum(map(count_fillers, texts.values())) for system, texts in sides.hypotheses.items()}
+    several = ", ".join(f"{count:,} from {who}" for who, count in counts.items() if count)
+    keep = "the normaliser english-verbatim keeps them"
+    return [f"english drops hesitations and transcribers' marks ({several}); {keep}"] if several else []
 
 
 def _named(alternatives: Alternatives | None) -> list[str]:

@@ -47,8 +47,10 @@ def read_sides(
     read: dict[str, list[Transcript]] = {}
     for name, path in named.items():
         if is_stm and transcript_format(path) == "ctm":
-            placed = place_words([segment for _, segment in read_stm(reference)], read_ctm(path))
-            read[name] = placed.transcripts
+            words = read_ctm(path)
+            placed = place_words([segment for _, segment in read_stm(reference)], words)
+            # A recording without a word in the ctm was, for all that is known, never recognised.
+            read[name] = [t for t in placed.transcripts if t.recording in words]
             if placed.ignored_words:
                 notes.append(f"{name}: {placed.ignored_words:,} words lie in segments that the stm says to ignore")
             if placed.moved_words:

@@ -15,9 +15,11 @@ from speechkit.metrics.transcript_records import Audio, Role, Transcript
 IDS = ("id", "utt_id", "utterance_id", "uttid", "utt", "key", "segment_id", "question_id")
 AUDIOS = ("audio_filepath", "audio_file", "audio_path", "file_name", "filename", "wav", "audio", "path", "file")
 TEXTS = ("text", "normalized_text", "reference", "ref", "transcript", "transcription", "sentence", "raw_text")
-GUESSES = ("pred_text", "hypothesis", "hyp", "prediction", "predicted_text", "pred", "transcription", *TEXTS)
+HYPOTHESES = ("pred_text", "hypothesis", "hyp", "prediction", "predicted_text", "pred", "transcription")
+GUESSES = (*HYPOTHESES, *TEXTS)
 SPEAKERS = ("speaker", "speaker_id", "spk", "spk_id", "client_id")
 RECORDINGS = ("recording", "recording_id", "call", "session_id", "meeting_id", "issue_id", "document_id")
+SEVERAL = ("pred_text_", "hypothesis_", "hyp_", "prediction_", "pred_")  # begin the fields of several systems
 LONGEST_GROUP = 64  # characters; a longer field is no name of a group
 
 
@@ -26,11 +28,34 @@ def read_rows(path: Path, role: Role, text_field: str | None = None) -> Iterator
 
     The id is the first of `IDS` that a row has, else its audio path with its offset, if it has one. The text is
     ``text_field``, else the first of `TEXTS` (reference) or `GUESSES` (hypothesis), so that one NeMo manifest with
-    ``text`` and ``pred_text`` can be both sides. A row with ``supervisions`` is a Lhotse cut.
+    ``text`` and ``pred_text`` can be both sides. Where a file of hypotheses has one of `HYPOTHESES` in any row, a row
+    without it, or with null, is a missing hypothesis and left out. A row with ``supervisions`` is a Lhotse cut.
 
     Raises:
         UserError: with ``file:line`` if a row has no id or no text, or is not what the name of its file says.
     """
+    if role == "hypothesis":
+        return _recognised(_rows(path, role, text_field))
+    return ((number, transcript) for number, transcript, _ in _rows(path, role, text_field) if transcript is not None)
+
+
+def _recognised(rows: Iterable[tuple[int, Transcript | None, bool]]) -> Iterator[tuple[int, Transcript]]:
+    """Rows with a hypothesis; the text of a reference stands for one only where no row of the file has any."""
+    others: list[tuple[int, Transcript]] | None = []
+    for number, transcript, named in rows:
+        if named:
+            others = None
+        if transcript is None:
+            continue
+        if named:
+            yield number, transcript
+        elif others is not None:
+            others.append((number, transcript))
+    yield from others or ()
+
+
+def _rows(path: Path, role: Role, text_field: str | None) -> Iterator[tuple[int, Transcript | None, bool]]:
+    """Line number, transcript (None: a hypothesis that is missing), and whether its field is named for hypotheses."""
     name = path.name.removesuffix(".gz")
     rows: Iterable[tuple[int, Mapping[str, Any]]]
     if name.endswith((".jsonl", ".json", ".ndjson")):
@@ -40,9 +65,11 @@ def read_rows(path: Path, role: Role, text_field: str | None = None) -> Iterator
     for number, row in rows:
         place = f"{path}:{number}"
         if "supervisions" in row:
-            yield from ((number, transcript) for transcript in _cut(row, place, text_field))
+            yield from ((number, transcript, False) for transcript in _cut(row, place, text_field))
         else:
-            yield number, _row(row, place, role, text_field)
+            asked = (text_field,) if text_field else HYPOTHESES
+            named = role == "hypothesis" and any(field in row for field in asked)
+            yield number, _row(row, place, role, text_field, named), named
 
 
 def _table(path: Path, separator: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -76,15 +103,25 @@ def _first(row: Mapping[str, Any], names: Iterable[str]) -> tuple[str | None, An
     return None, None
 
 
-def _row(row: Mapping[str, Any], place: str, role: Role, text_field: str | None) -> Transcript:
+def _row(row: Mapping[str, Any], place: str, role: Role, text_field: str | None, named: bool) -> Transcript | None:
     audio = _audio(row)
     id_field, identifier = _first(row, IDS)
     if identifier in (None, ""):
         identifier = _made_id(row, audio)
     if identifier is None:
         raise UserError(f"{place}: has no id; give each row one of {', '.join(IDS[:4])} or {AUDIOS[0]}")
-    names = (text_field,) if text_field else GUESSES if role == "hypothesis" else TEXTS
+    names = (text_field,) if text_field else HYPOTHESES if named else GUESSES if role == "hypothesis" else TEXTS
     found, text = _first(row, names)
+    if found is None and named:
+        return None
+    several = []
+    if role == "hypothesis" and not text_field:
+        several = sorted(field for field in row if field.startswith(SEVERAL) and field not in HYPOTHESES)
+    if several and found in TEXTS:
+        raise UserError(
+            f"{place}: has the hypotheses {', '.join(several)[:100]} and {found!r} is the reference's; say which by "
+            "--hyp-field"
+        )
     if found is None:
         wanted = text_field or ", ".join(names[:3])
         raise UserError(

@@ -23,6 +23,11 @@ ABBREVIATIONS = {
     "vs.": "versus", "approx.": "approximately", "dept.": "department", "Dept.": "department", "govt.": "government",
     "Inc.": "incorporated", "Ltd.": "limited", "Corp.": "corporation", "Bros.": "brothers",
 }  # fmt: skip
+WITHOUT_DOT = {  # also without their dot, in any case: no other English word is written so
+    "mr": "mister", "mrs": "missus", "ms": "miz", "dr": "doctor", "prof": "professor", "jr": "junior", "sr": "senior",
+    "inc": "incorporated", "ltd": "limited", "corp": "corporation", "vs": "versus", "dept": "department",
+    "govt": "government", "lt": "lieutenant", "sgt": "sergeant", "messrs": "messieurs", "approx": "approximately",
+}  # fmt: skip
 BEFORE_NUMBERS = {"No.": "number", "no.": "number", "Nos.": "numbers", "Vol.": "volume", "vol.": "volume",
                   "Ch.": "chapter", "ch.": "chapter", "pp.": "pages", "p.": "page", "Fig.": "figure",
                   "fig.": "figure", "Sec.": "section", "sec.": "section", "Art.": "article"}  # fmt: skip
@@ -72,6 +77,13 @@ _AFTER_NUMBER = re.compile(
     r"(?P<number>[0-9½¼¾⅓⅔])\s?(?P<unit>%|(?i:per\ cent)\b|(?i:km|kg|cm|mm|mph|lbs|hrs|mins|°c|°f)\b|°)", re.X
 )
 _ABBREVIATION = re.compile(rf"(?<!\w)(?:{_any_of(ABBREVIATIONS)})")
+_WITHOUT_DOT = re.compile(rf"(?<![\w.'’-])(?i:{_any_of(WITHOUT_DOT)})(?:\.|\b)(?!['’.-]?\w)")
+_STREET = re.compile(  # "Main St.", "5th St. and"; not "in St. Louis", "Mount St. Helens"
+    r"(?<=[a-z0-9]\ )(?<!\b(?:at|by|in|of|on|to)\ )(?<!\b(?:and|for|the)\ )(?<!\b(?:from|near|with)\ )"
+    r"St\.(?!\s*[A-Z][a-z])"
+)
+_FILLER = re.compile(r"(?<![\w'’-])(?:u+h+m*|u+m+|h+m+|m{2,}|mhm|erm|er|ehm?)(?![\w'’]|-[a-z])", re.IGNORECASE)
+_MARK = re.compile(r"<[A-Za-z_/ -]{1,32}>|\[[A-Za-z_/ -]{1,32}\]")
 _BEFORE_NUMBER = re.compile(rf"(?<!\w)(?:{_any_of(BEFORE_NUMBERS)})(?=\s?[0-9])")
 _ROMAN = re.compile(
     r"\b(?P<word>Chapter|CHAPTER|Book|BOOK|Part|PART|Volume|VOLUME|Act|ACT|Scene|SCENE|Section|SECTION|Canto|CANTO)\s+"
@@ -162,7 +174,10 @@ def spell_digits(text: str) -> Normalized:
 
 def expand_abbreviations(text: str) -> Normalized:
     """Titles, months, "No. 5", "Chapter IV" and "&" in full."""
-    spelled = replace_matches(text, _ABBREVIATION, lambda match: f"{ABBREVIATIONS[match.group()]} ")
+    spelled = replace_matches(text, _STREET, lambda match: "street ")
+    spelled = spelled.then(
+        lambda inner: replace_matches(inner, _ABBREVIATION, lambda match: f"{ABBREVIATIONS[match.group()]} ")
+    )
     spelled = spelled.then(
         lambda inner: replace_matches(inner, _BEFORE_NUMBER, lambda match: f"{BEFORE_NUMBERS[match.group()]} ")
     )
@@ -170,6 +185,11 @@ def expand_abbreviations(text: str) -> Normalized:
         lambda inner: replace_matches(inner, _ROMAN, lambda match: f"{match['word']} {_roman_value(match['roman'])}")
     )
     return spelled.then(lambda inner: map_characters(inner, lambda c: " and " if c == "&" else c))
+
+
+def expand_titles(text: str) -> Normalized:
+    """Titles and the like that are written without their dot: mr, Dr, inc."""
+    return replace_matches(text, _WITHOUT_DOT, lambda match: f"{WITHOUT_DOT[match.group().rstrip('.').lower()]} ")
 
 
 def _roman_value(numeral: str) -> int:
@@ -192,6 +212,18 @@ def fold_latin_letters(text: str) -> Normalized:
         return base if base.isascii() and base.isalpha() else character
 
     return map_characters(text, fold)
+
+
+def drop_fillers(text: str) -> Normalized:
+    """Hesitations (uh, um, hmm) and a transcriber's marks (``<inaudible>``, ``[laughter]``) become a space."""
+    return replace_matches(text, _MARK, lambda match: " ").then(
+        lambda inner: replace_matches(inner, _FILLER, lambda match: " ")
+    )
+
+
+def count_fillers(text: str) -> int:
+    """How many `drop_fillers` drops."""
+    return sum(1 for _ in _MARK.finditer(text)) + sum(1 for _ in _FILLER.finditer(_MARK.sub(" ", text)))
 
 
 def unify_spoken_variants(text: str) -> Normalized:

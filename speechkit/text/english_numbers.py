@@ -55,6 +55,19 @@ def cardinal(digits: str) -> str:
     return " ".join(word for group in reversed(groups) for word in group)
 
 
+def with_and(words: str) -> str:
+    """A cardinal as it is said in Britain: "five hundred and one thousand and two"."""
+    given = words.split()
+    read = given[:1]
+    for place in range(1, len(given)):
+        before, rest = given[place - 1], given[place:]
+        last_group = before in SCALES and not {"hundred", *SCALES} & set(rest)
+        if last_group or (before == "hundred" and rest[0] not in SCALES):
+            read.append("and")
+        read.append(rest[0])
+    return " ".join(read)
+
+
 def ordinal(digits: str) -> str:
     """ASCII digits as an ordinal: ``21`` is "twenty first"."""
     *first, last = cardinal(digits).split()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import msgspec
 
 from speechkit.errors import ConfigError
-from speechkit.text import english, indic, steps
+from speechkit.text import english, indic, steps, whisper
 from speechkit.text.normalized import Normalized, Step, unchanged
 
 _SIMPLE: tuple[Step, ...] = (
@@ -32,10 +32,13 @@ _ENGLISH: tuple[Step, ...] = (
     steps.fold_apostrophes,
     english.expand_abbreviations,
     english.numbers_to_words,
+    english.expand_titles,
     steps.casefold,
     english.fold_latin_letters,
     steps.compose,
     steps.drop_punctuation,
+    steps.collapse_spaces,
+    english.unify_spoken_variants,
     steps.collapse_spaces,
 )
 _INDIC: tuple[Step, ...] = (
@@ -62,11 +65,14 @@ _HINDI: tuple[Step, ...] = (
 CHAINS: dict[str, tuple[int, tuple[Step, ...]]] = {
     "none": (1, ()),
     "simple": (1, _SIMPLE),
-    "english": (1, _ENGLISH),
+    "english": (2, (english.drop_fillers, *_ENGLISH)),
+    "english-verbatim": (1, _ENGLISH),
     "english-digits": (1, (steps.fold_digits, english.spell_digits, *_SIMPLE)),
+    "whisper": (1, (whisper.english,)),
+    "whisper-basic": (1, (whisper.basic,)),
     "indic": (1, _INDIC),
     "earnings21": (1, (steps.drop_tags, *_SIMPLE)),
-    "match-en": (1, (*_ENGLISH, english.unify_spoken_variants, steps.collapse_spaces)),
+    "match-en": (2, _ENGLISH),
     "match-indic": (1, _INDIC),
     "match-hi": (1, _HINDI),
     "match-cjk": (1, (steps.fold_width, *_SIMPLE, steps.fold_digits, steps.drop_spaces, steps.compose)),
@@ -108,11 +114,13 @@ def get_normalizer(name: str) -> Normalizer:
     """The normaliser of this name.
 
     ``none`` changes nothing. ``simple`` composes (NFC), folds case, turns punctuation into spaces. ``english`` also
-    writes numbers and abbreviations in words and Latin letters without diacritics; ``english-digits`` is ``simple``
-    with each digit as a word, for strings that are read so. ``indic`` composes, drops joiners and punctuation with the
-    danda, and folds native digits. ``earnings21`` is ``simple`` without the marks of that data set's transcribers
-    (``<inaudible>``, ``<crosstalk>``). The ``match-`` names are keys for comparing a document with what a recogniser
-    heard: choose one by language with `normalizer_for`.
+    writes numbers and abbreviations in words and Latin letters without diacritics, takes one form of what is said in
+    two ways ("hundred and two", "per cent"), and drops hesitations and transcribers' marks, which ``english-verbatim``
+    keeps; ``english-digits`` is ``simple`` with each digit as a word, for strings that are read so. ``whisper`` is
+    Whisper's for English, by which most published error rates are made, ``whisper-basic`` its one for other languages.
+    ``indic`` composes, drops joiners and punctuation with the danda, and folds native digits. ``earnings21`` is
+    ``simple`` without the marks of that data set's transcribers (``<inaudible>``, ``<crosstalk>``). The ``match-``
+    names are keys for comparing a document with what a recogniser heard: choose one by language with `normalizer_for`.
 
     Raises:
         ConfigError: if there is no such normaliser.

@@ -49,7 +49,8 @@ def test_offsets_never_fall_and_stay_in_the_source(name: str, text: str) -> None
     check_offsets(text, get_normalizer(name).normalize(text))
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Whisper's are not idempotent: a number in digits is read anew.
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("whisper")])
 @given(text=WRITTEN_TEXT | INDIC_TEXT)
 @settings(max_examples=200)
 def test_normalising_twice_changes_nothing_more(name: str, text: str) -> None:
@@ -266,3 +267,72 @@ def test_text_loads_no_heavy_library() -> None:
 @pytest.mark.parametrize("written", ["3719.", "3,719", "3 -7 -19", "three SEVEN one nine", "３７１９"])
 def test_strings_of_digits_are_the_same_however_they_are_written(written):
     assert get_normalizer("english-digits")(written) == "three seven one nine"
+
+
+@pytest.mark.parametrize(
+    ("written", "spoken"),
+    [
+        ("mr smith and Dr Jones of Acme inc, uh, paid", "mister smith and doctor jones of acme incorporated paid"),
+        ("She lives on Main St.", "she lives on main street"),
+        ("Main St. is near St. Louis", "main street is near saint louis"),
+        ("from 5th St. to Mount St. Helens", "from fifth street to mount saint helens"),
+        ("They went to St. Ives.", "they went to saint ives"),
+        ("five hundred and one", "five hundred one"),
+        ("um, Mhm. uh-huh <inaudible> [laughter] er", "uh huh"),
+        ("the srs and the drs", "the srs and the drs"),
+        ("a hundred per cent ok", "one hundred percent okay"),
+        ("501", "five hundred one"),
+    ],
+)
+def test_what_means_the_same_has_one_english_form(written: str, spoken: str) -> None:
+    assert get_normalizer("english")(written) == spoken
+
+
+def test_hesitations_and_marks_are_counted_as_they_are_dropped() -> None:
+    from speechkit.text.english import count_fillers
+
+    text = "uh <crosstalk> umbrella UM, hmm [noise] uh-huh mm 3 < 4"
+    assert count_fillers(text) == 6
+    assert get_normalizer("english")(text) == "umbrella uh huh three four"
+    assert get_normalizer("english-verbatim")("uh <noise> yes") == "uh noise yes"
+
+
+def open_sentences(count: int) -> list[str]:
+    """Words as three recognisers wrote them, and as transcribers did, in stretches of 5 to 40."""
+    import gzip
+    import os
+    import random
+    from pathlib import Path
+
+    folder = Path(os.environ.get("SPEECHKIT_DATA", "../shared/data")) / "earnings21-text"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there")
+    words = []
+    for path in sorted(folder.rglob("*.gz")):
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            words += [line.split("|")[0] for line in file if "|" in line]
+    chosen = random.Random(1)
+    starts = [chosen.randrange(len(words) - 50) for _ in range(count)]
+    return [" ".join(words[start : start + chosen.randint(5, 40)]) for start in starts]
+
+
+def test_whisper_is_equal_to_the_published_one_on_two_thousand_sentences() -> None:
+    import json
+    from importlib.resources import files
+
+    from transformers.models.whisper.english_normalizer import BasicTextNormalizer, EnglishTextNormalizer
+
+    spellings = json.loads((files("whisper_normalizer") / "normalizers" / "english.json").read_text())
+    published = EnglishTextNormalizer(spellings)
+    made = ["Mr. O'Brien's $20 million", "they'll cause it 'cause", "twenty-one oh one", "[x] (y) <z> naïve colour 3rd"]
+    for text in [*open_sentences(2000), *made]:
+        assert get_normalizer("whisper")(text) == published(text).strip()
+        assert get_normalizer("whisper-basic")(text) == BasicTextNormalizer()(text).strip()
+
+
+def test_offsets_of_whisper_lead_back_to_the_words() -> None:
+    text = "Well, Mr. Smith's colour is [noise] 20."
+    normalized = get_normalizer("whisper").normalize(text)
+    begin = normalized.text.index("color")
+    low, high = normalized.source_span(begin, begin + len("color"))
+    assert text[low:high].strip() == "colour"
