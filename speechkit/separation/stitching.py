@@ -19,8 +19,13 @@ SURE_GAP = 0.2
 """By how much one order must fit an overlap better than every other, as a share of its energy."""
 QUIET_DB = 40.0
 """An overlap so far below its windows holds no speaker by whom to tell the tracks apart."""
-HELD_ALIKE, HELD_LEVEL = 10.0, 1e-5
-"""How much the gain of an estimate is held, by its likeness to another and by the energy of the mixture."""
+HELD_ALIKE, HELD_LEVEL = 3.0, 1e-5
+"""How much the gain of an estimate is held, by its likeness to another and by the energy of the mixture.
+
+Measured on 60 mixtures with a separator after 400 steps, whose estimates are still alike: pairs improve by 1.7 dB with
+3, 1.3 with 10, 2.0 without any hold, and 1.0 as the separator gives them. Empty tracks of lone speakers lie
+13, 20 and 7 dB below the speaker. Estimates that are well apart are not held.
+"""
 
 Decided = Literal["overlap", "voice", "kept"]
 Voices = Callable[[Float], "tuple[int, ...] | None"]
