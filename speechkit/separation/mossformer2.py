@@ -211,7 +211,7 @@ class GatedAttention(nn.Module):
         self.enter = nn.Linear(config.width, sum(widths))
         self.taps = Taps(sum(widths), config.taps)
         # Of local queries, global queries, local keys, global keys.
-        self.scale = nn.Parameter(torch.randn(4, config.query_key) * 0.02)
+        self.scale = nn.Parameter(torch.randn(4, config.query_key, device="cpu") * 0.02)
         self.offset = nn.Parameter(torch.zeros(4, config.query_key))
         self.out_gain = nn.Parameter(torch.ones(1))
         self.leave = nn.Linear(hidden // 2, config.width)
@@ -368,4 +368,4 @@ def rotation(positions: Tensor, frequencies: Tensor, width: int) -> tuple[Tensor
 
 def _frequencies(width: int) -> Tensor:
     """(width / 2,) radians a frame."""
-    return 1.0 / (10_000 ** (torch.arange(0, width, 2).float() / width))
+    return 1.0 / (10_000 ** (torch.arange(0, width, 2, device="cpu").float() / width))
