@@ -262,6 +262,27 @@ def write_network(folder: str | Path, config: msgspec.Struct, network: nn.Module
     write_bytes(folder / CONFIG, msgspec.json.format(msgspec.json.encode(config), indent=2) + b"\n")
 
 
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Inside the block, tensors without memory stay as they are where normal numbers would be drawn into them.
+
+    PyTorch has no such drawing: it loads its compiler for it, which takes seconds.
+    """
+    from torch.overrides import TorchFunctionMode
+
+    class Undrawn(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            options = kwargs or {}
+            if getattr(func, "__name__", "") == "normal_":
+                tensor = args[0] if args else options["tensor"]
+                if tensor.is_meta:
+                    return tensor
+            return func(*args, **options)
+
+    with Undrawn():
+        yield
+
+
 def read_network(name: str | Path, config_type: type[Config], make: Callable[[Config], Network], what: str) -> Network:
     """A network of the package's own from a folder or hub id that `write_network` filled, in float32, for inference.
 
@@ -286,7 +307,7 @@ def read_network(name: str | Path, config_type: type[Config], make: Callable[[Co
             raise UserError(f"{name}: has no {CONFIG}; give the folder of {what}")
         stored = check_checkpoint(folder)
         config = msgspec.json.decode((folder / CONFIG).read_bytes(), type=config_type)
-        with torch.device("meta"):
+        with torch.device("meta"), undrawn():
             wanted = {key: tuple(value.shape) for key, value in make(config).state_dict().items()}
         if differing := sorted({*wanted} ^ {*stored}) or [key for key in wanted if wanted[key] != stored[key][0]]:
             key = differing[0]

@@ -31,7 +31,8 @@ class InverseStft(nn.Module):
                 "on, and the difference even"
             )
         self.fft_samples, self.hop_samples = fft_samples, hop_samples
-        self.register_buffer("window", torch.hann_window(fft_samples), persistent=False)
+        # On the processor even where a network is made without memory: there it would load a compiler, seconds long.
+        self.register_buffer("window", torch.hann_window(fft_samples, device="cpu"), persistent=False)
 
     @property
     def neighbours(self) -> int:

@@ -95,7 +95,8 @@ class MelSpectrogram(nn.Module):
         self.spec = spec = spec or MelSpec()
         filters = mel_filters(spec.channels, spec.fft_samples, spec.sample_rate)
         self.register_buffer("filters", torch.from_numpy(filters), persistent=False)
-        self.register_buffer("window", torch.hann_window(spec.window_samples), persistent=False)
+        # On the processor even where a network is made without memory: there it would load a compiler, seconds long.
+        self.register_buffer("window", torch.hann_window(spec.window_samples, device="cpu"), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(S,) or (B, S) float32 in [-1, 1] -> (M, C) or (B, M, C) float32, M = S // hop."""

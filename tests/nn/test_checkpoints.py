@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -52,6 +54,20 @@ def shard(folder, names):
     (folder / "model.safetensors").unlink()
     weight_map = {key: name for name, keys in zip(names, halves, strict=True) for key in keys}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+
+
+def test_networks_without_memory_are_made_without_loading_a_compiler():
+    code = (
+        "import sys, torch\n"
+        "from speechkit.nn.checkpoints import undrawn\n"
+        "with torch.device('meta'), undrawn():\n"
+        "    assert torch.nn.Embedding(3, 4).weight.is_meta\n"
+        "    torch.nn.init.normal_(torch.empty(3, 4), std=0.1)\n"
+        "with undrawn():\n"
+        "    assert torch.nn.init.normal_(torch.zeros(3)).all()\n"
+        "sys.exit('sympy' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_shards_of_the_folder_are_the_whole(hubert, folder):

@@ -38,7 +38,7 @@ class Vocos(nn.Module):
         for name, layer in self.named_modules():
             # A condition begins without effect.
             if isinstance(layer, (nn.Linear, nn.Conv1d)) and not name.endswith("modulation"):
-                nn.init.trunc_normal_(layer.weight, std=0.02)
+                nn.init.normal_(layer.weight, std=0.02)
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def forward(
