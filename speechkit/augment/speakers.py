@@ -82,8 +82,11 @@ class SpeakerMixing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ]
         if self.seconds[0] < 0.1:
             wrong.append(f"seconds is {self.seconds}: give at least 0.1")
-        if not -0.9 <= self.overlap[0] <= self.overlap[1] <= 1:
-            wrong.append(f"overlap is {self.overlap}: shares of the mixture lie between -0.9 and 1")
+        # Pauses between all speakers of a mixture leave a tenth of it for speech.
+        speakers = max((number for number, part in enumerate(self.counts, 1) if part > 0), default=1)
+        longest = -0.9 / max(1, speakers - 1)
+        if not longest <= self.overlap[0] <= self.overlap[1] <= 1:
+            wrong.append(f"overlap is {self.overlap}: of {speakers} speakers shares lie between {longest:g} and 1")
         if not 0.25 <= self.speed_range[0] <= self.speed_range[1] <= 4:
             wrong.append(f"speed_range is {self.speed_range}: factors lie between 0.25 and 4")
         if min(self.counts) < 0 or not sum(self.counts) > 0:
