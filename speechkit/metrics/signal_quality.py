@@ -1,10 +1,9 @@
-"""SDR, STOI and PESQ of a track by the libraries of the field (extra ``separation-scores``)."""
+"""SDR, STOI and PESQ of a track by the libraries of the field (extras ``separation-scores`` and ``pesq``)."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,15 +40,14 @@ def known_measures(asked: Sequence[str] | None) -> tuple[list[str], list[str]]:
     measures = []
     notes = []
     for name in wanted:
-        if asked is not None:
+        try:
             require(LIBRARIES[name])
-        elif find_spec(LIBRARIES[name]) is None:
-            try:
-                require(LIBRARIES[name])
-            except MissingExtraError as error:
-                notes.append(f"no {name.upper()}: {error}")
-            continue
-        measures.append(name)
+        except MissingExtraError as error:
+            if asked is not None:
+                raise
+            notes.append(f"no {name.upper()}: {error}")
+        else:
+            measures.append(name)
     return measures, notes
 
 

@@ -63,7 +63,7 @@ class Separator(nn.Module, ABC):
         super().__init__()
         self.config: Any = config
         self.checkpointing = False
-        """Whether training computes parts a second time instead of keeping them: less memory, a third more time."""
+        """Whether training computes parts a second time instead of keeping them: less memory, more time."""
 
     @abstractmethod
     def forward(self, mixture: Tensor, lengths: Tensor | None = None) -> Tensor:
