@@ -89,7 +89,8 @@ def line_of(done: SeparatedFile | str) -> str:
     parts = [people, ", ".join(done.tracks)]
     if count.speakers > 1:
         parts.append(f"{sum(count.seconds[2:]):.1f} of {done.audio_seconds:.1f} s at once")
-    parts.append(f"{done.seconds / max(done.audio_seconds, 1e-9):.3f} s a second")
+    if done.audio_seconds >= 1:  # of less, it says nothing but how long starting took
+        parts.append(f"{done.seconds / done.audio_seconds:.3f} s a second")
     return f"{done.name}: {'; '.join([*parts, *done.notes])}"
 
 

@@ -377,9 +377,29 @@ def read_counting(folder: Path | str) -> Counting | None:
     if not path.is_file():
         return None
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Counting)
-    except msgspec.MsgspecError as error:
+        counting = msgspec.json.decode(path.read_bytes(), type=Counting)
+        for name, features in (("another", FEATURES), ("more", FEATURES), ("speech", SPEECH_FEATURES)):
+            _check_model(name, getattr(counting, name), features)
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: is no calibration of speaker counting ({error}); fit it again") from error
+    return counting
+
+
+def _check_model(name: str, model: LogisticModel | None, features: Sequence[str]) -> None:
+    """Refuse a regression that is not one on these features.
+
+    Raises:
+        ValueError: with what is wrong.
+    """
+    if model is None:
+        return
+    if model.features != list(features):
+        raise ValueError(f"{name} is not on the features {', '.join(features)}")
+    wrong = [field for field in ("mean", "scale", "weights") if len(getattr(model, field)) != len(features)]
+    if wrong:
+        raise ValueError(f"{name} has another number of {wrong[0]} than its {len(features)} features")
+    if min(model.scale) <= 0:
+        raise ValueError(f"{name} has a scale of {min(model.scale):g}; scales are above 0")
 
 
 def write_counting(folder: Path | str, counting: Counting) -> None:

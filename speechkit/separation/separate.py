@@ -77,10 +77,12 @@ def load_window_separator(
     Raises:
         UserError: if there is no such separator, or it cannot be loaded.
     """
+    from speechkit.nn.checkpoints import checkpoint_folder
     from speechkit.separation.model import checkpoint_name, load_separator
 
     network = load_separator(name, device=device)
-    return LoadedSeparator(network, read_counting(checkpoint_name(str(name))), dtype=dtype)
+    folder = checkpoint_folder(checkpoint_name(str(name)))  # that of a hub id holds its counting too
+    return LoadedSeparator(network, read_counting(folder), dtype=dtype)
 
 
 def separation_digest(name: str = "embedded") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -168,6 +169,22 @@ def test_counting_travels_beside_the_weights(tmp_path, fitted):
     assert read_counting(tmp_path / "other") is None
     (tmp_path / "counting.json").write_text('{"another": 1}')
     with pytest.raises(UserError, match=r"counting\.json.*fit it again"):
+        read_counting(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"features": ["level_db"]}, "another is not on the features level_db, correlation"),
+        ({"weights": [1.0]}, "another number of weights than its 5 features"),
+        ({"mean": [0.0] * 6}, "another number of mean than its 5 features"),
+        ({"scale": [1.0, 1.0, 1.0, 1.0, 0.0]}, "a scale of 0; scales are above 0"),
+    ],
+)
+def test_a_calibration_that_fits_no_tracks_is_refused_with_the_reason(tmp_path, fitted, changes, sentence):
+    another = msgspec.structs.replace(fitted.another, **changes)
+    write_counting(tmp_path, msgspec.structs.replace(fitted, another=another))
+    with pytest.raises(UserError, match=rf"counting.json: is no calibration .*{sentence}.*; fit it again"):
         read_counting(tmp_path)
 
 
