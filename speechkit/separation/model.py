@@ -25,6 +25,9 @@ from speechkit.nn.checkpoints import CONFIG, WEIGHTS, read_network, write_networ
 from speechkit.nn.masks import length_mask
 
 FAMILIES = ("mossformer2", "conv_tasnet")
+DEPTHS = frozenset({"speakers", "blocks", "memory_layers", "layers", "stacks"})
+MOST_DEPTH = 256
+"""Of these fields: each counts modules that are made before the weights are looked at."""
 MODELS = Path(__file__).parent / "models"
 EMBEDDED = "mossformer2-tiny"
 """Which of the models inside the package ``embedded`` stands for."""
@@ -46,6 +49,9 @@ class SeparatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         wrong = [f"{name} is {value}" for name, value in counts.items() if type(value) is int and value < 1]
         if wrong:
             raise ConfigError(f"{self.family} separator: {', '.join(wrong)}; sizes are 1 or more")
+        for name in DEPTHS & counts.keys():
+            if type(counts[name]) is int and counts[name] > MOST_DEPTH:
+                raise ConfigError(f"{self.family} separator: {name} is {counts[name]}; give {MOST_DEPTH} at most")
 
     @property
     def family(self) -> str:

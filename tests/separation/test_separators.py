@@ -81,6 +81,15 @@ def test_what_is_no_separator_is_refused_in_one_sentence(tmp_path):
         load_separator(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("mossformer2-tiny", "blocks"), ("mossformer2-tiny", "memory_layers"), ("conv-tasnet-tiny", "stacks")],
+)
+def test_a_depth_that_would_never_be_built_is_refused(name, field):
+    with pytest.raises(ConfigError, match=f"{field} is 1000000000; give 256 at most"):
+        separator_config(name, **{field: 10**9})
+
+
 def test_wrong_configurations_are_refused_with_their_values():
     with pytest.raises(ConfigError, match="mossformer2-tiny"):
         separator_config("mossformer3")
