@@ -73,10 +73,13 @@ def checkpoint_folder(name: str | Path) -> Path:
     Of a repository only configurations, safetensors and vocabularies of its top folder are fetched.
 
     Raises:
-        UserError: if there is neither a folder nor a repository of that name, or a configuration is larger than any.
+        UserError: if there is neither a folder nor a repository of that name, or a configuration is no plain file, or
+            larger than any.
     """
     folder = Path(name) if Path(name).is_dir() else _fetched(name)
     for path in sorted(folder.glob("*.json")):
+        if not path.is_file():
+            raise UserError(f"{path}: is no file that can be read to its end; get the checkpoint again")
         if (size := path.stat().st_size) > MOST_JSON_BYTES:
             raise UserError(f"{path}: has {size >> 20} MB, more than any configuration; get the checkpoint again")
     return folder

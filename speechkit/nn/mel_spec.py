@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from speechkit.errors import ConfigError, UserError
+
+Samples = Annotated[int, msgspec.Meta(ge=1, le=2**15)]
+"""The bound, and that of channels, keep the filters of a hostile configuration from taking the memory."""
 
 
 class MelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -21,11 +26,11 @@ class MelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         floor: what is smaller counts as this before the logarithm.
     """
 
-    sample_rate: int = 16_000
-    fft_samples: int = 1024
-    window_samples: int = 640
-    hop_samples: int = 160
-    channels: int = 80
+    sample_rate: Annotated[int, msgspec.Meta(ge=1000, le=2**20)] = 16_000
+    fft_samples: Samples = 1024
+    window_samples: Samples = 640
+    hop_samples: Samples = 160
+    channels: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 80
     floor: float = 1e-5
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from speechkit.errors import UserError
+from speechkit.errors import ConfigError, UserError
 from speechkit.nn.checkpoints import read_network, write_network
 from speechkit.nn.masks import length_mask
 from speechkit.nn.transformer import Transformer
@@ -29,8 +29,14 @@ class DurationNetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     layers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
     heads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
     kernel: Annotated[int, msgspec.Meta(ge=1, le=255)] = 5
-    dropout: float = 0.1
+    dropout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.1
     log_byte_seconds: float = -3.0
+
+    def __post_init__(self) -> None:
+        if self.width % (2 * self.heads) or self.kernel % 2 == 0:
+            raise ConfigError(
+                f"width {self.width} must be a multiple of twice the heads, {self.heads}, and kernel {self.kernel} odd"
+            )
 
 
 class DurationNetwork(nn.Module):

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -30,8 +31,11 @@ from speechkit.tts.durations import token_frames
 from speechkit.tts.text import TextFrontEnd
 from speechkit.tts.text2vec_config import FRAME_RATE, Text2VecConfig
 
+MOST_PHONES = 100
+"""Of a word in a dictionary; a sentence of more would take minutes."""
 DICTIONARY_FILE = "dictionary.txt.gz"
-MOST_DICTIONARY_BYTES = 64 << 20
+MOST_DICTIONARY_BYTES = 16 << 20
+"""Four times that of English; read, its words take some thirty times as much."""
 PLACES = 4
 """Numbers that tell a frame's place in its symbol."""
 LEAST_DEVIATION = 1e-3
@@ -196,7 +200,8 @@ class Text2Vec(nn.Module):
             seed: of the flow's noise; a regression does not depend on it.
 
         Raises:
-            UserError: if nothing can be spoken, the speaker is not known, or ``seconds`` are too few.
+            UserError: if nothing can be spoken, the speaker is not known, ``seconds`` are too few, or the weights are
+                damaged.
         """
         tokens = self.front_end(text)
         device = self.mean.device
@@ -204,6 +209,8 @@ class Text2Vec(nn.Module):
         counts = torch.tensor([len(tokens)], device=device)
         speakers = self._speaker(speaker)
         foretold = self.foretold_frames(symbols, counts, speakers)[0].cpu().numpy()
+        if not np.isfinite(foretold).all():
+            raise UserError("the model foretells durations that are no numbers: its weights are damaged; get it again")
         durations = token_frames(foretold, seconds=seconds, speed=speed, rate=FRAME_RATE, least=1)
         frames = self.synthesise(symbols, counts, torch.from_numpy(durations).long()[None].to(device), speakers, [seed])
         return SpokenFrames(frames[0].float().cpu().numpy(), tuple(tokens), tuple(durations.tolist()))
@@ -256,7 +263,10 @@ def _read_dictionary(path: Path) -> dict[str, tuple[str, ...]]:
             content = file.read(MOST_DICTIONARY_BYTES + 1)
         if len(content) > MOST_DICTIONARY_BYTES:
             raise ValueError(f"more than {MOST_DICTIONARY_BYTES >> 20} MB")
-        return {word: tuple(phones) for word, *phones in map(str.split, content.decode().splitlines())}
+        words = {word: tuple(phones) for word, *phones in map(str.split, content.decode().splitlines())}
+        if long := [word for word, phones in words.items() if len(phones) > MOST_PHONES]:
+            raise ValueError(f"{long[0][:60]!r} has more than {MOST_PHONES} phones")
+        return words
     except (OSError, EOFError, ValueError) as error:
         raise UserError(f"{path}: is no dictionary ({error}); copy the model again") from error
 

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -190,3 +191,9 @@ def test_a_recogniser_with_a_wide_configuration_is_refused(tmp_path):
         CtcModel(CtcConfig(width=8, heads=2, encoder_layers=1, top_layers=1)).save_pretrained(tmp_path)
         change(tmp_path, **fields)
         refused(tmp_path, r"config\.json|encoder_layers", CtcModel.from_pretrained)
+
+
+def test_a_configuration_that_never_ends_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(UserError, match="no file that can be read to its end"):
+        checkpoint_folder(tmp_path)

@@ -143,3 +143,8 @@ def test_texts_without_durations_are_refused():
         fit_bytes([], [])
     with pytest.raises(UserError, match="empty"):
         duration_objective(["a", ""], [1.0, 1.0], CONFIG, 10)
+
+
+def test_a_network_whose_heads_do_not_fit_is_refused():
+    with pytest.raises(ConfigError, match="must be a multiple of twice the heads"):
+        DurationNetworkConfig(width=5)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gzip
+
 import msgspec
 import numpy as np
 import pytest
@@ -307,3 +309,24 @@ def test_every_parameter_learns(decoder):
     loss.backward()
     still = {name for name, value in model.named_parameters() if value.grad is None}
     assert not still
+
+
+def test_a_dictionary_that_grows_when_it_is_unpacked_is_refused(tmp_path):
+    make().save_pretrained(tmp_path)
+    (tmp_path / "dictionary.txt.gz").write_bytes(gzip.compress(b"a B\n" * (5 << 20)))
+    with pytest.raises(UserError, match="more than 16 MB"):
+        Text2Vec.from_pretrained(tmp_path)
+
+
+def test_a_word_of_endless_phones_is_refused(tmp_path):
+    make().save_pretrained(tmp_path)
+    (tmp_path / "dictionary.txt.gz").write_bytes(gzip.compress(b"cat" + 101 * b" K"))
+    with pytest.raises(UserError, match="'cat' has more than 100 phones"):
+        Text2Vec.from_pretrained(tmp_path)
+
+
+def test_durations_that_are_no_numbers_are_one_sentence():
+    model = make()
+    model.durations.logarithm.bias.data.fill_(float("nan"))
+    with pytest.raises(UserError, match="weights are damaged"):
+        model.generate("cat sat")

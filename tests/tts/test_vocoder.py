@@ -327,3 +327,21 @@ def test_rates_that_do_not_fit_are_refused():
         HifiGanConfig(kernels=(4, 8, 8, 4))
     with pytest.raises(ConfigError, match="must be odd"):
         HifiGanConfig(block_kernels=(3, 4))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        '{"input": {"kind": "mel", "mel": {"channels": 20000}}}',
+        '{"input": {"kind": "mel", "mel": {"fft_samples": 1048576}}}',
+        '{"speaker": {"mel": {"fft_samples": 1048576, "window_samples": 1048576}}}',
+        '{"generator": {"kind": "hifigan", "block_kernels": [3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3]}}',
+        '{"generator": {"kind": "hifigan", "block_dilations": [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]}}',
+        '{"generator": {"kind": "hifigan", "block_kernels": [-3]}}',
+    ],
+)
+def test_sizes_that_take_memory_before_weights_are_compared_are_refused(tmp_path, config):
+    Vocoder(VocoderConfig(generator=VocosConfig(width=8, inner=8, layers=1))).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(UserError, match=r"cannot be loaded as a vocoder \(Expected"):
+        Vocoder.from_pretrained(tmp_path)

@@ -14,6 +14,8 @@ from speechkit.units.quantizers import UnitSet
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=2**14)]
 """A size; the bound keeps a hostile configuration from taking the memory."""
+Sizes = Annotated[tuple[Annotated[int, msgspec.Meta(ge=1, le=1024)], ...], msgspec.Meta(max_length=12)]
+"""Of layers in turn; more of them would take minutes to build."""
 
 
 class MelInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="mel", tag_field="kind"):
@@ -167,10 +169,10 @@ class HifiGanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     """
 
     channels: Count = 512
-    rates: tuple[int, ...] = (5, 4, 4, 2)
-    kernels: tuple[int, ...] = (11, 8, 8, 4)
-    block_kernels: tuple[int, ...] = (3, 7, 11)
-    block_dilations: tuple[int, ...] = (1, 3, 5)
+    rates: Sizes = (5, 4, 4, 2)
+    kernels: Sizes = (11, 8, 8, 4)
+    block_kernels: Sizes = (3, 7, 11)
+    block_dilations: Sizes = (1, 3, 5)
 
     def __post_init__(self) -> None:
         if not self.rates or len(self.rates) != len(self.kernels) or not self.block_kernels or not self.block_dilations:
