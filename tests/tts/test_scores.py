@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -13,10 +15,10 @@ from hypothesis import strategies as st
 
 from speechkit.asr.hypothesis import Emissions
 from speechkit.cli.main import call
-from speechkit.errors import AlignmentError, AudioError, UserError
+from speechkit.errors import AlignmentError, AudioError, MissingExtraError, UserError
 from speechkit.report.tts_page import figures_table, markdown
 from speechkit.tts.scores.acoustics import AcousticDifference, compare, mel_cepstra, sounding, warping_path
-from speechkit.tts.scores.measuring import Measured, Misread
+from speechkit.tts.scores.measuring import Measured, Misread, choose_measures
 from speechkit.tts.scores.noise import NoiseScores
 from speechkit.tts.scores.pitch import pitch
 from speechkit.tts.scores.reading import ctc_log_likelihoods, misreadings, reading_evidence
@@ -361,3 +363,15 @@ def test_speaker_and_noise_scores_hear_the_recording(shared_data):
     clean = speech(shared_data, 1)
     noisy = clean + np.random.default_rng(0).normal(0, 0.05, len(clean)).astype(np.float32)
     assert noise_scores(clean).overall > noise_scores(noisy).overall + 0.5
+
+
+def test_a_measure_whose_library_is_absent_is_a_note_or_where_it_was_asked_for_an_error(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resemblyzer", None)
+    monkeypatch.setitem(sys.modules, "speechmos.dnsmos", ModuleType("dnsmos"))
+    chosen, notes = choose_measures(None)
+    assert chosen == ["words", "reading", "noise", "acoustics"]
+    assert len(notes) == 1
+    assert notes[0].startswith("speaker is not measured: resemblyzer is not installed; run: pip install")
+    assert "[speaker-similarity]" in notes[0]
+    with pytest.raises(MissingExtraError, match="resemblyzer is not installed"):
+        choose_measures(["words", "speaker"])

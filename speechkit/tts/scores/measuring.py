@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from speechkit.data.records import Utterance
-from speechkit.errors import AlignmentError, AudioError, UserError
+from speechkit.errors import AlignmentError, AudioError, ConfigError, MissingExtraError, UserError, require
 from speechkit.io.arrays import Float
 from speechkit.pipeline import NEUTRAL, SHARED, Drop, Output, Resources, Stage, Value, Worker
 from speechkit.pipeline.stage import Input
@@ -19,6 +19,8 @@ from speechkit.tts.scores.noise import NoiseScores
 DROP_REASONS = ("no_text", "unreadable_audio")
 Kind = Literal["words", "reading", "speaker", "noise", "acoustics"]
 KINDS: tuple[Kind, ...] = ("words", "reading", "speaker", "noise", "acoustics")
+LIBRARIES = {"speaker": "resemblyzer", "noise": "speechmos.dnsmos"}
+"""Of measures that the package does not compute itself."""
 MISREAD_NATS = 2.0
 """A word is skipped or repeated where that makes the speech likelier by this much.
 
@@ -37,7 +39,7 @@ class MeasureConfig(msgspec.Struct, frozen=True):
         aligner: a CTC recogniser that finds skipped and repeated words; None leaves them out.
         lang: of the texts.
         normalizer: of what should be and what is heard.
-        measures: which; speaker and noise need the extra ``tts-scores``.
+        measures: which; speaker needs the extra ``speaker-similarity``, noise ``tts-scores``.
     """
 
     manifest: str | None = None
@@ -48,6 +50,33 @@ class MeasureConfig(msgspec.Struct, frozen=True):
     normalizer: Annotated[str, SHARED] = "english"
     measures: Annotated[tuple[Kind, ...], SHARED, msgspec.Meta(min_length=1)] = KINDS
     batch_size: Annotated[int, NEUTRAL, msgspec.Meta(ge=1)] = 8
+
+
+def choose_measures(asked: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """The measures to take, and a sentence for each that is left out because its library is absent.
+
+    Args:
+        asked: their names; None for all whose libraries are there.
+
+    Raises:
+        ConfigError: if there is none, or one is not known.
+        MissingExtraError: if the library of one that was asked for is absent.
+    """
+    if asked is not None and (not asked or set(asked) - set(KINDS)):
+        raise ConfigError(f"measures {', '.join(asked) or 'are none'}: choose from {', '.join(KINDS)}")
+    chosen: list[str] = []
+    notes: list[str] = []
+    for name in KINDS if asked is None else asked:
+        try:
+            if name in LIBRARIES:
+                require(LIBRARIES[name])
+        except MissingExtraError as error:
+            if asked is not None:
+                raise
+            notes.append(f"{name} is not measured: {error}")
+        else:
+            chosen.append(name)
+    return chosen, notes
 
 
 class Misread(msgspec.Struct, frozen=True):
@@ -103,9 +132,7 @@ class Measure(Worker):
 
             self.network = SpeakerNetwork()
         if "noise" in wanted:
-            from speechkit.errors import require
-
-            require("speechmos.dnsmos")
+            require(LIBRARIES["noise"])
         self.recordings: dict[str, Utterance] = {}
         if "acoustics" in wanted and "references" in self.inputs:
             from speechkit.data.manifest import read_manifest

@@ -2,7 +2,8 @@
 
 The upper bound is how much recordings of the speaker resemble one another, the lower how much those of others do.
 
-Source: Wan et al. 2018, Generalized end-to-end loss; the network comes with resemblyzer (extra ``tts-scores``).
+Source: Wan et al. 2018, Generalized end-to-end loss; the network comes with resemblyzer (extra
+``speaker-similarity``).
 """
 
 from __future__ import annotations
