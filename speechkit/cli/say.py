@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from speechkit.io.arrays import Float
     from speechkit.tts.voice import SpeakingVoice
 
+MOST_SEED = 2**63 - 1
 SAY_EXAMPLES = """
 Speak TEXT, a text file, or a whole list of texts.
 
@@ -58,7 +59,7 @@ def say(
     seconds: Annotated[float | None, typer.Option(help="Length of the whole.")] = None,
     speed: Annotated[float, typer.Option(help="2 is twice as fast.")] = 1.0,
     pause: Annotated[float, typer.Option(help="Seconds of silence between sentences.")] = 0.25,
-    seed: Annotated[int, typer.Option(help="Of voices that draw noise.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of voices that draw noise.", min=0, max=MOST_SEED)] = 0,
     backend: Annotated[str, typer.Option(help="With --texts: inline, pool or ray.")] = "inline",
     workers: Annotated[int, typer.Option(help="Processes of the backend.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
@@ -100,11 +101,11 @@ def convert(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A recording of any length.")],
     to: Annotated[Path, typer.Option(help="A recording of who shall speak.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Audio file.")],
-    vocoder: Annotated[str, typer.Option(help="Folder of a vocoder of encoder frames.")] = "vec2wav",
+    vocoder: Annotated[str, typer.Option(help="Folder of a vocoder of encoder frames.")],
     encoder: Annotated[str, typer.Option(help="The encoder it was trained with, by name or folder.")] = "embedded",
     layer: Annotated[int | None, typer.Option(help="Of the encoder; the vocoder's unless given.")] = None,
     neighbours: Annotated[int, typer.Option(help="Frames of --to that stand in for each; 0 keeps the source's.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of vocoders that draw noise.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of vocoders that draw noise.", min=0, max=MOST_SEED)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -46,7 +46,7 @@ Examples:
 Out = Annotated[Path, typer.Option(help="An audio file for one recording, else a folder of FLAC files and a manifest.")]
 Name = Annotated[str, typer.Option("--vocoder", help="embedded, or the folder of a vocoder.")]
 Speaker = Annotated[Path | None, typer.Option(help="A recording of who shall speak, for vocoders that take a speaker.")]
-Seed = Annotated[int, typer.Option(help="Of the noise, for vocoders that take any.")]
+Seed = Annotated[int, typer.Option(help="Of the noise, for vocoders that take any.", min=0, max=2**63 - 1)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -185,6 +185,7 @@ class _Spoken:
         self._one_file = bool(out.suffix) and not out.is_dir()
         self._out, self._model = out, model
         self._rows: list[Utterance] = []
+        self._names: set[str] = set()
         self._seconds = self._taken = 0.0
         self._first: float | None = None
         if not self._one_file and out.is_file():
@@ -210,6 +211,10 @@ class _Spoken:
                 continue
             if self._one_file and self._rows:
                 raise UserError(f"{self._out}: is one file, and there are several recordings; name a folder by --out")
+            if name in self._names:
+                print(f"speechkit: left out {name}: another had this id, which names the clip", file=sys.stderr)
+                continue
+            self._names.add(name)
             path = self._out if self._one_file else self._out / f"{safe_id(name)}.flac"
             write_audio(path, speech.waveform, speech.rate)
             known = None if isinstance(source, str) else source

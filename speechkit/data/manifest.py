@@ -109,8 +109,8 @@ def read_manifest(
     return read_jsonl(path, type, on_torn=on_torn)
 
 
-def unique_ids(rows: Iterable[Utterance], manifest: Path | str) -> Iterator[Utterance]:
-    """The rows of a manifest, streamed, for who tells recordings apart by their ids.
+def unique_ids(rows: Iterable[Any], manifest: Path | str, what: str = "recording") -> Iterator[Any]:
+    """The rows of a manifest, streamed, for who tells recordings, or whatever they are, apart by their ids.
 
     Raises:
         UserError: if two have the same id.
@@ -118,7 +118,7 @@ def unique_ids(rows: Iterable[Utterance], manifest: Path | str) -> Iterator[Utte
     known: set[str] = set()
     for row in rows:
         if row.id in known:
-            raise UserError(f"{manifest}: the id {row.id!r} comes twice; give every recording its own")
+            raise UserError(f"{manifest}: the id {row.id!r} comes twice; give every {what} its own")
         known.add(row.id)
         yield row
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
+from speechkit.data.manifest import read_jsonl, unique_ids
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
 from speechkit.pipeline import (
@@ -55,8 +56,8 @@ class SayConfig(msgspec.Struct, frozen=True):
 
     texts: Annotated[str | None, SHARED] = None
     voice: Annotated[str, SHARED] = "joe"
-    speed: Annotated[float, msgspec.Meta(gt=0, le=4)] = 1.0
-    pause_seconds: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.25
+    speed: Annotated[float, msgspec.Meta(ge=0.1, le=10)] = 1.0
+    pause_seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.25
     batch_size: Annotated[int, NEUTRAL] = 8
 
 
@@ -64,7 +65,13 @@ class Say(Worker):
     """Each text as a row of a manifest with its waveform; its audio is named where `write_clips` will put it."""
 
     def setup(self, device: str) -> None:
-        """Load the voice."""
+        """Load the voice.
+
+        Raises:
+            UserError: if there is no such voice, or two texts have one id: they would share a clip.
+        """
+        for _ in unique_ids(read_jsonl(self.inputs["texts"], TextRow), self.inputs["texts"], "text"):
+            pass
         self.voice: SpeakingVoice = load_voice(self.config.voice, device)
 
     def process(self, batch: Sequence[TextRow]) -> list[Value | Drop]:

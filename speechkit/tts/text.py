@@ -276,4 +276,5 @@ def read_front_end(text: Path, dictionary: Path) -> TextFrontEnd:
 
 
 def _named(character: str) -> str:
-    return f"{character} ({unicodedata.name(character, f'U+{ord(character):04X}')})"
+    name = unicodedata.name(character, f"U+{ord(character):04X}")
+    return f"{character} ({name})" if character.isprintable() else name  # a terminal would obey a control character

@@ -184,10 +184,12 @@ def voice_folder(name: str) -> Path:
 
 
 def _model_type(folder: Path) -> str:
-    path = folder / "config.json"
+    from speechkit.nn.checkpoints import CONFIG, checkpoint_folder
+
+    path = checkpoint_folder(folder) / CONFIG
     try:
         return str(json.loads(path.read_bytes())["model_type"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: does not say what model it is of ({error}); give the folder of a voice") from error
 
 
@@ -202,9 +204,10 @@ def voice_digest(name: str) -> str:
     if name.endswith(".onnx"):
         return digest_file(Path(name))
     folder = voice_folder(name)
+    kind = _model_type(folder)  # before files of a folder that holds no voice are read
     files = sorted(each for each in folder.rglob("*") if each.is_file())
     digests = [digest_file(each) for each in files]
-    if _model_type(folder) == "text2vec" and not (folder / VOCODER).is_dir():
+    if kind == "text2vec" and not (folder / VOCODER).is_dir():
         from speechkit.tts.vocoder.load import vocoder_digest
 
         digests.append(vocoder_digest("embedded"))

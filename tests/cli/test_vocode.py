@@ -173,3 +173,15 @@ def test_what_cannot_be_is_one_sentence(files, tmp_path, capsys):
     )
     assert code == 2
     assert "has no config.json; give the folder of a vocoder" in errors
+
+
+def test_a_second_recording_of_one_name_is_left_out_and_named(files, tmp_path, capsys):
+    other = tmp_path / "talk.wav"
+    write_audio(other, np.full(8000, 0.1, np.float32), 16_000)
+    out = tmp_path / "out"
+    code, _, errors = run(
+        capsys, "vocode", "features", files / "talk.wav", other, "--vocoder", files / "mel", "--out", out
+    )
+    assert code == 0
+    assert "left out talk: another had this id" in errors
+    assert [(row.id, row.duration) for row in read_manifest(out / "manifest.jsonl")] == [("talk", 1.0)]

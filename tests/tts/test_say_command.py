@@ -13,6 +13,7 @@ import torch
 from speechkit.cli.main import call
 from speechkit.encoders.load import load_encoder
 from speechkit.encoders.spec import EncoderSpec
+from speechkit.errors import UserError
 from speechkit.io.audio import read_audio
 from speechkit.tts.codec import ConvolutionBody, ScalarCodec, ScalarCodecConfig
 from speechkit.tts.conversion import Converter, nearest_frames
@@ -25,7 +26,7 @@ from speechkit.tts.text2vec_config import Text2VecConfig, Text2VecSizes
 from speechkit.tts.vocoder import load_vocoder
 from speechkit.tts.vocoder.config import EncoderInput, SpeakerConfig, VocoderConfig, VocosConfig
 from speechkit.tts.vocoder.vocoder import Vocoder
-from speechkit.tts.voice import VocodedVoice, load_voice, say_text
+from speechkit.tts.voice import VocodedVoice, load_voice, say_text, voice_digest
 
 VOCOS = VocosConfig(width=16, inner=24, layers=2)
 SPEAKER = SpeakerConfig(width=16, inner=16, layers=1, dim=16)
@@ -200,6 +201,8 @@ def test_voices_that_are_not_there_are_named(tmp_path, capfd):
     say = ["say", "Hello.", "-o", str(tmp_path / "x.wav"), "--voice"]
     assert "no voice is called 'englsh'" in refused([*say, "englsh"], capfd)
     assert "does not say what model" in refused([*say, str(tmp_path)], capfd)
+    (tmp_path / "config.json").write_text('{"model_type": ' + "[" * 100_000)
+    assert "does not say what model" in refused([*say, str(tmp_path)], capfd)
     (tmp_path / "config.json").write_text('{"model_type": "wav2vec2"}')
     assert "holds a wav2vec2, which is no voice" in refused([*say, str(tmp_path)], capfd)
 
@@ -235,6 +238,27 @@ def test_a_list_of_texts_becomes_clips_and_what_is_left_out_is_named(voice, tmp_
     lines = [json.loads(line) for line in Path(facts["manifest"]).read_text().splitlines()]
     assert [(line["id"], line["lang"]) for line in lines] == [("a", "en"), ("c", "en")]
     assert lines[1]["duration"] == 1.0
+
+
+def test_two_texts_of_one_id_are_refused_instead_of_sharing_a_clip(voice, tmp_path, capfd):
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text('{"id": "a", "text": "Bees begin."}\n{"id": "a", "text": "They listen."}\n')
+    assert call(["say", "--texts", str(texts), "--voice", str(voice), "-o", str(tmp_path / "out")]) == 2
+    assert "the id 'a' comes twice; give every text its own" in capfd.readouterr().err
+
+
+def test_a_control_character_is_named_and_not_sent_to_the_terminal(voice, tmp_path, capfd):
+    assert call(["say", "Bees \x1b[31m begin.", "-o", str(tmp_path / "x.wav"), "--voice", str(voice)]) == 0
+    printed = capfd.readouterr().err
+    assert "U+001B" in printed
+    assert "\x1b" not in printed
+
+
+def test_files_of_a_folder_that_holds_no_voice_are_not_read(tmp_path, monkeypatch):
+    (tmp_path / "large.bin").write_bytes(b"0")
+    monkeypatch.setattr("speechkit.io.hashing.digest_file", lambda path: pytest.fail(f"{path} was read"))
+    with pytest.raises(UserError, match="does not say what model"):
+        voice_digest(str(tmp_path))
 
 
 def test_simplespeech_speaks_from_its_folder(tmp_path, capfd):
@@ -299,8 +323,6 @@ def test_neighbours_are_the_nearest_in_angle():
 def test_a_converter_whose_parts_do_not_fit_is_refused():
     spec = EncoderSpec("other", "digest", "3", "standardised", 24)
     vocoder = Vocoder(VocoderConfig(input=EncoderInput(spec), generator=VOCOS))
-    from speechkit.errors import UserError
-
     with pytest.raises(UserError, match="was made with other layer 3"):
         Converter(vocoder, load_encoder("embedded", device="cpu"))
 
