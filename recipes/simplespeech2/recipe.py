@@ -8,8 +8,8 @@ from speechkit.report.tts_stages import judging_stages
 from speechkit.tts.corpus import AUDIO, prepare_stage
 from speechkit.tts.latents import DROP_REASONS as LATENT_DROPS
 from speechkit.tts.latents import EncodeLatents, LatentConfig
-from speechkit.tts.stages import CLIPS, write_clips
 from speechkit.tts.stages import DROP_REASONS as SAY_DROPS
+from speechkit.tts.stages import clips_stage
 
 from .codec import CodecConfig, train_codec
 from .durations import DurationConfig, learn_durations
@@ -74,13 +74,7 @@ recipe = Recipe(
             resources=MACHINE,
             part_records=64,
         ),
-        Stage(
-            number=7,
-            name="clips",
-            run=write_clips,
-            inputs=(stage("say", "spoken.jsonl"),),
-            outputs=(Output(CLIPS), Output("manifest.jsonl", schema=Utterance)),
-        ),
+        clips_stage(7),
         *judging_stages(8, "SimpleSpeech 2"),
     ),
     description="Learn to speak without alignments: flow matching in the frames of a scalar codec.",

@@ -7,7 +7,7 @@ from speechkit.encoders.load import encoder_digest
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
 from speechkit.report.tts_stages import judging_stages
 from speechkit.tts.corpus import AUDIO, prepare_stage
-from speechkit.tts.stages import CLIPS, write_clips
+from speechkit.tts.stages import clips_stage
 from speechkit.tts.unit_frames import DROP_REASONS, SAY_DROPS, FeatureConfig, SayConfig, SayUnits, UnitFrames
 from speechkit.tts.vocoder.load import vocoder_digest
 from speechkit.units.quantizers import quantizer_digest
@@ -65,13 +65,7 @@ recipe = Recipe(
             resources=Resources(cpus=1, gpus=1),
             part_records=512,
         ),
-        Stage(
-            number=5,
-            name="clips",
-            run=write_clips,
-            inputs=(stage("say", "spoken.jsonl"),),
-            outputs=(Output(CLIPS), Output("manifest.jsonl", schema=Utterance)),
-        ),
+        clips_stage(5),
         *judging_stages(6, "units"),
     ),
     description="Learn to make units or syllable tokens audible, and judge what is heard of them.",

@@ -133,25 +133,22 @@ def report(context: Context) -> None:
     """Tables and the page of what was measured, beside the recordings."""
     from speechkit.report.tts_page import write_report
     from speechkit.tts.scores.measuring import read_measured
-    from speechkit.tts.scores.summary import RECORDINGS, Drawn, summarize
+    from speechkit.tts.scores.summary import RECORDINGS, Drawn
 
     config = context.config
     clips = context.inputs["clips"]
-    found = {RECORDINGS: read_measured(context.inputs["recorded"]), "vocoder": read_measured(context.inputs["made"])}
-    rows, embeddings = ({name: each[side] for name, each in found.items()} for side in (0, 1))
-    scores = summarize(
-        rows,  # type: ignore[arg-type]
-        embeddings,  # type: ignore[arg-type]
+    scores, _ = write_report(
+        context.output("report.html").parent,
+        {RECORDINGS: read_measured(context.inputs["recorded"]), "vocoder": read_measured(context.inputs["made"])},
+        {RECORDINGS: clips / "recorded.jsonl", "vocoder": clips / "made.jsonl"},
         normalizer=config.normalizer,
         lang=config.lang,
         judge=config.recognizer,
         aligner=config.aligner,
         drawn=Drawn(resamples=config.resamples, seed=context.seed % 2**32),
+        title="Recordings made again by the vocoder",
+        samples=config.samples,
     )
-    folder = context.output("report.html").parent
-    manifests = {RECORDINGS: clips / "recorded.jsonl", "vocoder": clips / "made.jsonl"}
-    heard = {name: {row.id: row.heard for row in each[0]} for name, each in found.items()}
-    write_report(folder, scores, manifests, heard, title="Recordings made again by the vocoder", samples=config.samples)
     for system in scores.systems:
         shown = [f"{name} {figure.value:.3g}" for name, figure in system.figures.items()]
         context.say(f"{system.name}: {', '.join(shown)}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import encoder_digest
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
-from speechkit.tts.scores.measuring import measure_stage
-from speechkit.tts.stages import CLIPS, TextRow, write_clips
+from speechkit.report.tts_stages import judging_stages
 from speechkit.tts.stages import DROP_REASONS as SAY_DROPS
+from speechkit.tts.stages import TextRow, clips_stage
 from speechkit.tts.target_frames import DROP_REASONS, TargetConfig, TargetFrames
 from speechkit.tts.vocoder.load import vocoder_digest
 
-from .judging import ReportConfig, SpeakConfig, SpeakTest, report
+from .speaking import SpeakConfig, SpeakTest
 from .stages import PARTS, PREPARE_DROPS, PrepareConfig, TrainConfig, prepare, train
 
 # The audio of later stages is where the manifests of the first one say.
@@ -27,10 +27,7 @@ recipe = Recipe(
             run=prepare,
             inputs=MANIFESTS,
             outputs=(
-                Output(
-                    "cuts.jsonl",
-                    schema=Utterance,
-                ),
+                Output("cuts.jsonl", schema=Utterance),
                 Output("texts.jsonl", schema=TextRow, min_records=0),
                 Output("text.json"),
                 Output("dictionary.json"),
@@ -73,39 +70,8 @@ recipe = Recipe(
             resources=Resources(cpus=1, gpus=1),
             part_records=32,
         ),
-        Stage(
-            number=5,
-            name="clips",
-            run=write_clips,
-            inputs=(stage("say", "spoken.jsonl"),),
-            outputs=(Output(CLIPS), Output("manifest.jsonl", schema=Utterance)),
-        ),
-        # What the judges make of the recordings is the bound that no voice can be expected to pass.
-        measure_stage(
-            6,
-            "recordings",
-            external("test_manifest", schema=Utterance, of="prepare", name="manifest"),
-            external("references", schema=Utterance),
-        ),
-        measure_stage(
-            7,
-            "scores",
-            stage("clips", "manifest.jsonl"),
-            external("test_manifest", schema=Utterance, of="prepare", name="references"),
-        ),
-        Stage(
-            number=8,
-            name="report",
-            run=report,
-            inputs=(
-                stage("recordings", name="recordings"),
-                stage("scores", name="scores"),
-                stage("clips", "manifest.jsonl"),
-                external("test_manifest", schema=Utterance, of="prepare"),
-            ),
-            outputs=(Output("report"),),
-            config=ReportConfig,
-        ),
+        clips_stage(5),
+        *judging_stages(6, "wavthruvec", "WavThruVec"),
     ),
     description="Learn to speak: text to the frames that a vocoder takes, without alignments.",
 )

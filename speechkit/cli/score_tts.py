@@ -59,7 +59,7 @@ def score_tts(
     from speechkit.metrics.sides import name_systems
     from speechkit.report.tts_page import write_report
     from speechkit.tts.scores.measuring import choose_measures
-    from speechkit.tts.scores.summary import RECORDINGS, Drawn, summarize
+    from speechkit.tts.scores.summary import RECORDINGS, Drawn
 
     asked = None if measures is None else [each.strip() for each in measures.split(",") if each.strip()]
     chosen, absent = choose_measures(asked)
@@ -82,20 +82,19 @@ def score_tts(
         "normalizer": normalizer,
         "measures": chosen,
     }
-    rows, embeddings = {}, {}
-    for name, path in manifests.items():
-        rows[name], embeddings[name] = _measure(name, path, settings, out, backend, workers, device)
-    scores = summarize(
-        rows,
-        embeddings,
+    measured = {name: _measure(name, path, settings, out, backend, workers, device) for name, path in manifests.items()}
+    scores, page = write_report(
+        out,
+        measured,
+        manifests,
         normalizer=normalizer,
         lang=lang,
         judge=recognizer,
         aligner=settings["aligner"] if "reading" in chosen else None,  # type: ignore[arg-type]
         drawn=Drawn(confidence, resamples, seed),
+        title=title,
+        samples=samples,
     )
-    heard = {name: {row.id: row.heard for row in found} for name, found in rows.items()}
-    page = write_report(out, scores, manifests, heard, title=title, samples=samples)
     if json:
         import msgspec
 

@@ -11,11 +11,13 @@ import msgspec
 from speechkit.data.manifest import audio_path, read_manifest
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError
+from speechkit.io.arrays import Float
 from speechkit.io.atomic import write_bytes, write_json
 from speechkit.report.page import write_page
 from speechkit.report.player import CLIP_RATE, Clip, clip_block, encode_clip, read_clip, wave_outline
 from speechkit.report.results import Column, Table, Value, interval_plot, mark_best, percent
-from speechkit.tts.scores.summary import RECORDINGS, Figure, SynthesisScores
+from speechkit.tts.scores.measuring import Measured
+from speechkit.tts.scores.summary import RECORDINGS, Drawn, Figure, SynthesisScores, summarize
 
 LONGEST_CLIP_SECONDS = 60.0
 MOST_MISREAD = 100
@@ -103,19 +105,43 @@ def markdown(scores: SynthesisScores) -> str:
 
 def write_report(
     folder: Path,
-    scores: SynthesisScores,
+    measured: Mapping[str, tuple[Sequence[Measured], Mapping[str, Float]]],
     manifests: Mapping[str, Path],
-    heard: Mapping[str, Mapping[str, str | None]],
     *,
+    normalizer: str,
+    lang: str,
+    judge: str,
+    aligner: str | None,
+    drawn: Drawn | None = None,
     title: str = "Synthetic speech",
     samples: int = 12,
-) -> Path:
-    """Write scores.json, table.md, table.csv, table.tex and report.html, whose path is returned."""
+) -> tuple[SynthesisScores, Path]:
+    """Write scores.json, table.md, table.csv, table.tex and report.html; the scores and the page's path.
+
+    Args:
+        folder: where they go.
+        measured: of each system, the recordings' first, what `read_measured` gives.
+        manifests: of each system's speech.
+        normalizer: see `summarize`, as for the next four.
+        lang: of the texts.
+        judge: of the words.
+        aligner: of skipped and repeated words.
+        drawn: how intervals are.
+        title: of the page.
+        samples: texts that can be played.
+
+    Raises:
+        UserError: if a system has no utterance.
+    """
+    rows = {name: found for name, (found, _) in measured.items()}
+    embeddings = {name: found for name, (_, found) in measured.items()}
+    scores = summarize(rows, embeddings, normalizer=normalizer, lang=lang, judge=judge, aligner=aligner, drawn=drawn)
+    heard = {name: {row.id: row.heard for row in found} for name, found in rows.items()}
     table = figures_table(scores)
     write_json(folder / "scores.json", scores)
     for name, text in (("md", markdown(scores)), ("csv", table.csv()), ("tex", table.latex())):
         write_bytes(folder / f"table.{name}", text.encode())
-    return write_tts_page(folder / "report.html", scores, manifests, heard, title=title, samples=samples)
+    return scores, write_tts_page(folder / "report.html", scores, manifests, heard, title=title, samples=samples)
 
 
 class _Heard(msgspec.Struct, frozen=True):

@@ -30,37 +30,34 @@ class ReportConfig(msgspec.Struct, frozen=True):
     resamples: int = 2000
 
 
-def report(system: str, context: Context) -> None:
+def report(system: str, title: str, context: Context) -> None:
     """Tables and a page of a system's speech beside the recordings of the same texts."""
     from speechkit.report.tts_page import write_report
     from speechkit.tts.scores.measuring import read_measured
-    from speechkit.tts.scores.summary import RECORDINGS, Drawn, summarize
+    from speechkit.tts.scores.summary import RECORDINGS, Drawn
 
     config: ReportConfig = context.config
-    manifests = {RECORDINGS: context.inputs["test_manifest"], system: context.inputs["manifest"]}
-    rows, embeddings = {}, {}
-    for name, folder in ((RECORDINGS, "recordings"), (system, "scores")):
-        rows[name], embeddings[name] = read_measured(context.inputs[folder])
-    spoken = {row.id for row in rows[system]}
-    rows[RECORDINGS] = [row for row in rows[RECORDINGS] if row.id in spoken]
-    scores = summarize(
-        rows,
-        embeddings,
+    spoken, recorded = read_measured(context.inputs["scores"]), read_measured(context.inputs["recordings"])
+    ids = {row.id for row in spoken[0]}
+    write_report(
+        context.output("report"),
+        {RECORDINGS: ([row for row in recorded[0] if row.id in ids], recorded[1]), system: spoken},
+        {RECORDINGS: context.inputs["test_manifest"], system: context.inputs["manifest"]},
         normalizer=config.normalizer,
         lang=config.lang,
         judge=config.recognizer,
         aligner=config.aligner,
         drawn=Drawn(resamples=config.resamples),
+        title=config.title or title,
+        samples=config.samples,
     )
-    heard = {name: {row.id: row.heard for row in found} for name, found in rows.items()}
-    title = config.title or system
-    write_report(context.output("report"), scores, manifests, heard, title=title, samples=config.samples)
 
 
-def judging_stages(first: int, system: str) -> tuple[Stage, Stage, Stage]:
+def judging_stages(first: int, system: str, title: str = "") -> tuple[Stage, Stage, Stage]:
     """Three stages, numbered from ``first``, behind stages ``prepare`` (with ``test_manifest``) and ``clips``.
 
-    What the judges make of the recordings is the bound that no system can be expected to pass.
+    What the judges make of the recordings is the bound that no system can be expected to pass. ``title`` heads the page
+    where the setting of that name does not; else the system's name does.
     """
     recorded = partial(external, "test_manifest", schema=Utterance, of="prepare")
     nothing = external("references", schema=Utterance)  # recordings lie at no distance from themselves
@@ -70,7 +67,7 @@ def judging_stages(first: int, system: str) -> tuple[Stage, Stage, Stage]:
         Stage(
             number=first + 2,
             name="report",
-            run=partial(report, system),
+            run=partial(report, system, title or system),
             inputs=(
                 stage("recordings", name="recordings"),
                 stage("scores", name="scores"),

@@ -162,11 +162,16 @@ def say_stages(first: int = 1) -> tuple[Stage, Stage]:
             resources=Resources(cpus=1, gpus=1),
             part_records=64,
         ),
-        Stage(
-            number=first + 1,
-            name="clips",
-            run=write_clips,
-            inputs=(stage("say", "spoken.jsonl"),),
-            outputs=(Output(CLIPS), Output("manifest.jsonl", schema=Utterance)),
-        ),
+        clips_stage(first + 1),
+    )
+
+
+def clips_stage(number: int) -> Stage:
+    """The stage ``clips`` behind a stage ``say``: its waveforms as files, and their manifest."""
+    return Stage(
+        number=number,
+        name="clips",
+        run=write_clips,
+        inputs=(stage("say", "spoken.jsonl"),),
+        outputs=(Output(CLIPS), Output("manifest.jsonl", schema=Utterance)),
     )
