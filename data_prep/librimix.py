@@ -19,16 +19,7 @@ from pathlib import Path, PurePosixPath
 from speechkit.errors import UserError
 
 from .corpus import Corpus, Item, LeftOut, Request
-from .mixture_sets import (
-    Description,
-    MixtureSet,
-    chosen,
-    mixture_folders,
-    noise_folder,
-    parts_below,
-    read_set,
-    source_folders,
-)
+from .mixture_sets import Description, chosen, read_set, sets_below
 from .tables import read_lines, read_map, whole_number
 
 NAMES = ("Libri2Mix", "Libri3Mix")
@@ -37,12 +28,12 @@ SPEECH_SPLITS = ("dev-clean", "test-clean", "train-clean-100", "train-clean-360"
 
 def splits(request: Request) -> list[str]:
     """Every rate, length, part and kind of mixture that is there."""
-    return [each.name for each in _sets(request.source)]
+    return [each.name for each in sets_below(request.source, NAMES)]
 
 
 def read(request: Request, split: str) -> Iterator[Item]:
     """Mixtures in the order of their table, or of their file names."""
-    mixtures = chosen(_sets(request.source), split)
+    mixtures = chosen(sets_below(request.source, NAMES), split)
     part = mixtures.mixtures.parent
     gains = _gains(request, part)
     speech = next(
@@ -75,17 +66,6 @@ def read(request: Request, split: str) -> Iterator[Item]:
         else:
             listed.append((name, samples))
     yield from read_set(mixtures, describe, listed)
-
-
-def _sets(source: Path) -> list[MixtureSet]:
-    found = []
-    for name, part in parts_below(source, NAMES):
-        sources = source_folders(part)
-        for folder in mixture_folders(part):
-            alone = folder.name == "mix_single"
-            noise = None if folder.name == "mix_clean" else noise_folder(part)
-            found.append(MixtureSet(f"{name}-{folder.name}", folder, sources[:1] if alone else sources, noise))
-    return found
 
 
 def _gains(request: Request, part: Path) -> dict[str, list[float]]:

@@ -15,7 +15,7 @@ from speechkit.data.mixtures import Mixture
 from speechkit.errors import UserError
 from speechkit.io.paths import safe_id
 
-from .corpus import Clip, Item
+from .corpus import Clip, Corpus, Item, Request
 from .tables import subfolders
 
 RATE = re.compile(r"wav[0-9]+k")
@@ -61,6 +61,36 @@ def parts_below(source: Path, roots: Iterable[str]) -> list[tuple[str, Path]]:
             f"{source}: holds no wav8k/min/PART; give the folder with wav8k or wav16k, or that of {known[0]}"
         )
     return found
+
+
+def sets_below(source: Path, roots: Iterable[str]) -> list[MixtureSet]:
+    """Every kind of mixture of every part: ``mix_single`` has one speaker, ``mix_clean`` and ``mix`` have no noise.
+
+    Raises:
+        UserError: see `parts_below`.
+    """
+    found = []
+    for name, part in parts_below(source, roots):
+        sources = source_folders(part)
+        for folder in mixture_folders(part):
+            heard = sources[:1] if folder.name == "mix_single" else sources
+            noise = None if folder.name in ("mix", "mix_clean") else noise_folder(part)
+            found.append(MixtureSet(f"{name}-{folder.name}", folder, heard, noise))
+    return found
+
+
+def wsj_corpus(
+    sets: Callable[[Path], list[MixtureSet]], *, name: str, title: str, licence: str, homepage: str, citation: str
+) -> Corpus:
+    """A corpus of mixtures of WSJ0: every set that is there is a split, its mixtures sorted by file name."""
+
+    def splits(request: Request) -> list[str]:
+        return [each.name for each in sets(request.source)]
+
+    def read(request: Request, split: str) -> Iterator[Item]:
+        yield from read_set(chosen(sets(request.source), split), wsj_speakers)
+
+    return Corpus(name, title, licence, homepage, citation, splits, read)
 
 
 def chosen(sets: Iterable[MixtureSet], split: str) -> MixtureSet:

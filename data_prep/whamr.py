@@ -10,32 +10,11 @@ Citation: Maciejewski, Wichern, McQuinn, Le Roux 2020, WHAMR!: noisy and reverbe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-from .corpus import Corpus, Item, Request
-from .mixture_sets import (
-    MixtureSet,
-    chosen,
-    mixture_folders,
-    noise_folder,
-    parts_below,
-    read_set,
-    source_folders,
-    wsj_speakers,
-)
+from .mixture_sets import MixtureSet, mixture_folders, noise_folder, parts_below, source_folders, wsj_corpus
 
 NAMES = ("whamr_corpus", "2speakers_whamr")
-
-
-def splits(request: Request) -> list[str]:
-    """Every rate, length, part, kind of mixture and kind of source that is there."""
-    return [each.name for each in _sets(request.source)]
-
-
-def read(request: Request, split: str) -> Iterator[Item]:
-    """Mixtures sorted by file name."""
-    yield from read_set(chosen(_sets(request.source), split), wsj_speakers)
 
 
 def _sets(source: Path) -> list[MixtureSet]:
@@ -54,14 +33,13 @@ def _sets(source: Path) -> list[MixtureSet]:
     return found
 
 
-CORPUS = Corpus(
+CORPUS = wsj_corpus(
+    _sets,
     name="whamr",
     title="WHAMR!",
     licence="noise CC BY-NC 4.0; speech LDC, as WSJ0",
     homepage="http://wham.whisper.ai",
     citation="Maciejewski et al. 2020",
-    splits=splits,
-    read=read,
 )
 
 if __name__ == "__main__":

@@ -10,41 +10,19 @@ Citation: Hershey, Chen, Le Roux, Watanabe 2016, Deep clustering: discriminative
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 
-from .corpus import Corpus, Item, Request
-from .mixture_sets import MixtureSet, chosen, mixture_folders, parts_below, read_set, source_folders, wsj_speakers
+from .mixture_sets import sets_below, wsj_corpus
 
 NAMES = ("2speakers", "3speakers")
 
-
-def splits(request: Request) -> list[str]:
-    """Every number of speakers, rate, length and part that is there."""
-    return [each.name for each in _sets(request.source)]
-
-
-def read(request: Request, split: str) -> Iterator[Item]:
-    """Mixtures sorted by file name."""
-    yield from read_set(chosen(_sets(request.source), split), wsj_speakers)
-
-
-def _sets(source: Path) -> list[MixtureSet]:
-    return [
-        MixtureSet(f"{name}-{folder.name}", folder, source_folders(part))
-        for name, part in parts_below(source, NAMES)
-        for folder in mixture_folders(part)
-    ]
-
-
-CORPUS = Corpus(
+CORPUS = wsj_corpus(
+    partial(sets_below, roots=NAMES),
     name="wsj0_mix",
     title="WSJ0-2mix and WSJ0-3mix",
     licence="LDC, as WSJ0",
     homepage="https://www.merl.com/research/highlights/deep-clustering",
     citation="Hershey et al. 2016",
-    splits=splits,
-    read=read,
 )
 
 if __name__ == "__main__":
