@@ -6,6 +6,7 @@ A message says what is wrong, where (file, line or cut id) and what to do, so th
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -86,6 +87,21 @@ def require(module: str) -> ModuleType:
     except ImportError as error:
         extra = EXTRA_OF[module.split(".")[0]]
         raise MissingExtraError(f"{module} is not installed; run: {install_line(extra)}") from error
+
+
+def available(modules: Mapping[str, str]) -> tuple[list[str], dict[str, MissingExtraError]]:
+    """The names whose optional modules are installed, and for each other the error that says which extra brings it.
+
+    Args:
+        modules: of each name.
+    """
+    absent = {}
+    for name, module in modules.items():
+        try:
+            require(module)
+        except MissingExtraError as error:
+            absent[name] = error
+    return [name for name in modules if name not in absent], absent
 
 
 def install_line(extra: str = "") -> str:

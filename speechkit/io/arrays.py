@@ -15,6 +15,17 @@ Float = npt.NDArray[np.float32]
 """Waveforms, features, probabilities: whatever has single precision."""
 
 
+def to_int16(waveform: Float) -> npt.NDArray[np.int16]:
+    """A waveform in [-1, 1] as 16-bit numbers; see `from_int16`."""
+    return np.round(waveform * 32767).astype(np.int16)
+
+
+def from_int16(samples: npt.NDArray[np.generic]) -> Float:
+    """The waveform that `to_int16` stored."""
+    waveform: Float = samples.astype(np.float32) / np.float32(32767)
+    return waveform
+
+
 def write_arrays(
     path: Path | str, arrays: Mapping[str, npt.NDArray[np.generic]], metadata: Mapping[str, str] | None = None
 ) -> None:

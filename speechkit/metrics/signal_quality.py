@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.errors import MissingExtraError, UserError, require
+from speechkit.errors import UserError, available, require
 from speechkit.metrics.separation import LIMIT_DB
 
 LIBRARIES = {"sdr": "fast_bss_eval", "stoi": "pystoi", "pesq": "pesq"}
@@ -37,18 +37,10 @@ def known_measures(asked: Sequence[str] | None) -> tuple[list[str], list[str]]:
         raise UserError(
             f"measure {unknown[0]!r} is not known; choose of {', '.join(LIBRARIES)} (SI-SDR is always given)"
         )
-    measures = []
-    notes = []
-    for name in wanted:
-        try:
-            require(LIBRARIES[name])
-        except MissingExtraError as error:
-            if asked is not None:
-                raise
-            notes.append(f"no {name.upper()}: {error}")
-        else:
-            measures.append(name)
-    return measures, notes
+    measures, absent = available({name: LIBRARIES[name] for name in wanted})
+    if absent and asked is not None:
+        raise next(iter(absent.values()))
+    return measures, [f"no {name.upper()}: {error}" for name, error in absent.items()]
 
 
 def measure(name: str, reference: Array, estimate: Array, sample_rate: int) -> float:

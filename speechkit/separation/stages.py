@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
-import numpy as np
 
 from speechkit.data.mixtures import FIELD
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError
+from speechkit.io.arrays import from_int16, to_int16
 from speechkit.pipeline import (
     NEUTRAL,
     SHARED,
@@ -27,7 +27,6 @@ from speechkit.pipeline import (
 )
 
 DROP_REASONS = ("unreadable_audio", "nobody_speaks")
-FULL_SCALE = 32_767
 
 
 class SeparateConfig(msgspec.Struct, frozen=True):
@@ -129,7 +128,7 @@ class Separate(Worker):
                         lang=row.lang,
                         custom={**kept, **track_origin(row.id, row.audio_filepath, place, found.count)},
                     ),
-                    {"waveform": np.round(track * FULL_SCALE).astype(np.int16)},
+                    {"waveform": to_int16(track)},
                 )
             )
         return answers
@@ -148,7 +147,7 @@ def write_tracks(context: Context) -> None:
         for row in context.read("separated"):
             samples = read_record_arrays(context.inputs["separated"], row.features)["waveform"]
             path = f"{row.audio_filepath}.{kind}"
-            write_audio(folder.parent / path, samples.astype(np.float32) / FULL_SCALE, row.sample_rate)
+            write_audio(folder.parent / path, from_int16(samples), row.sample_rate)
             yield msgspec.structs.replace(row, audio_filepath=path, features=None)
 
     context.write("tracks.jsonl", rows())

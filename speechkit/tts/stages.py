@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import numpy as np
 
 from speechkit.data.manifest import read_jsonl, unique_ids
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
+from speechkit.io.arrays import from_int16, to_int16
 from speechkit.pipeline import (
     NEUTRAL,
     SHARED,
@@ -112,7 +112,7 @@ class Say(Worker):
             lang=self.voice.lang.partition("-")[0],
             custom=custom,
         )
-        return Value(utterance, {"waveform": np.round(speech.waveform * 32767).astype(np.int16)})
+        return Value(utterance, {"waveform": to_int16(speech.waveform)})
 
     def audio_seconds(self, record: TextRow) -> float:
         """About what the text will last, for the progress line: 15 characters a second."""
@@ -138,7 +138,7 @@ def write_clips(context: Context) -> None:
         for row in context.read("spoken"):
             if context.interrupted:
                 raise Interrupted
-            waveform = read_record_arrays(spoken, row.features)["waveform"].astype(np.float32) / 32767
+            waveform = from_int16(read_record_arrays(spoken, row.features)["waveform"])
             write_audio(folder.parent / row.audio_filepath, waveform, row.sample_rate)
             made.append(msgspec.structs.replace(row, features=None))
             seconds += row.duration

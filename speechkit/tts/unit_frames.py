@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError, UserError
+from speechkit.io.arrays import to_int16
 from speechkit.pipeline import NEUTRAL, SHARED, Drop, Value, Worker, read_record_arrays
 from speechkit.syllables.tokens import TokenRow, token_runs
 from speechkit.tts.stages import CLIPS
@@ -184,4 +185,4 @@ class SayUnits(Worker):
             speaker=row.speaker,
             lang=row.lang,
         )
-        return Value(said, {"waveform": np.round(speech.waveform * 32767).astype(np.int16)})
+        return Value(said, {"waveform": to_int16(speech.waveform)})

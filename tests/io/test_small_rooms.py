@@ -1,5 +1,6 @@
 import hashlib
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from safetensors import safe_open
 
-from speechkit.errors import UserError
+from speechkit.errors import UserError, available
 from speechkit.io import hashing
-from speechkit.io.arrays import read_arrays, write_arrays
+from speechkit.io.arrays import from_int16, read_arrays, to_int16, write_arrays
 from speechkit.io.hashing import digest_bytes, digest_file, digest_obj
 from speechkit.io.paths import MAX_ID_BYTES, inside, safe_id
 
@@ -123,3 +124,16 @@ def test_a_damaged_file_of_arrays_is_named(tmp_path, content):
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(UserError, match=r"not.*readable safetensors file"):
         read_arrays(tmp_path / "a")
+
+
+def test_a_waveform_of_16_bits_comes_back_as_it_was_stored():
+    stored = np.arange(-32767, 32768).astype(np.int16)
+    assert np.array_equal(to_int16(from_int16(stored)), stored)
+    assert from_int16(stored).dtype == np.float32
+
+
+def test_names_without_their_module_come_with_the_line_that_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pesq", None)
+    present, absent = available({"file": "soundfile", "quality": "pesq"})
+    assert present == ["file"]
+    assert "pip install" in str(absent["quality"])

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from speechkit.data.records import Utterance
-from speechkit.errors import AlignmentError, AudioError, ConfigError, MissingExtraError, UserError, require
+from speechkit.errors import AlignmentError, AudioError, ConfigError, UserError, available, require
 from speechkit.io.arrays import Float
 from speechkit.pipeline import NEUTRAL, SHARED, Drop, Output, Resources, Stage, Value, Worker
 from speechkit.pipeline.stage import Input
@@ -64,19 +64,12 @@ def choose_measures(asked: Sequence[str] | None) -> tuple[list[str], list[str]]:
     """
     if asked is not None and (not asked or set(asked) - set(KINDS)):
         raise ConfigError(f"measures {', '.join(asked) or 'are none'}: choose from {', '.join(KINDS)}")
-    chosen: list[str] = []
-    notes: list[str] = []
-    for name in KINDS if asked is None else asked:
-        try:
-            if name in LIBRARIES:
-                require(LIBRARIES[name])
-        except MissingExtraError as error:
-            if asked is not None:
-                raise
-            notes.append(f"{name} is not measured: {error}")
-        else:
-            chosen.append(name)
-    return chosen, notes
+    wanted = KINDS if asked is None else asked
+    _, absent = available({name: LIBRARIES[name] for name in wanted if name in LIBRARIES})
+    if absent and asked is not None:
+        raise next(iter(absent.values()))
+    notes = [f"{name} is not measured: {error}" for name, error in absent.items()]
+    return [name for name in wanted if name not in absent], notes
 
 
 class Misread(msgspec.Struct, frozen=True):
