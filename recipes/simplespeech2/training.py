@@ -87,12 +87,11 @@ def objective(context: Context) -> Objective:
             audio = context.inputs["train_manifest"]
             prompts = speaker_prompts(chosen, audio, codec.config.sample_rate, config.prompt_seconds, config.loop.seed)
 
-        def others(indices: Sequence[int], number: int) -> dict[str, Tensor]:
+        def others(indices: Sequence[int]) -> dict[str, Tensor]:
             texts, lengths = text.padded([chosen[index].text or "" for index in indices])
-            batch = {"text": texts, "text_lengths": lengths}
-            return batch if prompts is None else {**batch, "prompts": prompts(indices, number)}
+            return {"text": texts, "text_lengths": lengths}
 
-        return FlowItems(frames, others, scale=1.0 / codec.config.levels)
+        return FlowItems(frames, others, prompts, scale=1.0 / codec.config.levels)
 
     def save(folder: Path) -> None:
         SimpleSpeech(network, codec, duration).save_pretrained(folder)

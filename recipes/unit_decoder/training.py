@@ -91,12 +91,11 @@ def objective(context: Context) -> Objective:
             manifest, rate = context.inputs["train_manifest"], decoder.config.mel.sample_rate
             prompts = speaker_prompts(chosen, manifest, rate, config.prompt_seconds, config.loop.seed)
 
-        def others(indices: Sequence[int], number: int) -> dict[str, Tensor]:
+        def others(indices: Sequence[int]) -> dict[str, Tensor]:
             named = [torch.from_numpy(units[index].astype(np.int64)) for index in indices]
-            batch = {"units": torch.nn.utils.rnn.pad_sequence(named, batch_first=True)}
-            return batch if prompts is None else {**batch, "prompts": prompts(indices, number)}
+            return {"units": torch.nn.utils.rnn.pad_sequence(named, batch_first=True)}
 
-        return FlowItems([each["frames"] for each in stored], others)
+        return FlowItems([each["frames"] for each in stored], others, prompts)
 
     learnt = items("train")
     decoder.unit_frames.copy_(torch.from_numpy(totals[0] / totals[1]))

@@ -20,7 +20,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from speechkit.nn.checkpoints import read_network, write_network
-from speechkit.nn.masks import length_mask
+from speechkit.nn.masks import padding_mask
 from speechkit.nn.mel import MEL_HOP_SAMPLES, SAMPLE_RATE, LogMel
 
 FRAME_SAMPLES = 2 * MEL_HOP_SAMPLES
@@ -189,12 +189,12 @@ class CtcModel(nn.Module):
         if frames > self.config.max_frames:
             raise ValueError(f"{frames} frames are more than the {self.config.max_frames} positions of the model")
         x = F.gelu(self.conv1(mel.transpose(1, 2)))  # (B, D, M)
-        inside = _inside(mel_frames, mel.shape[1])
+        inside = padding_mask(mel_frames, mel.shape[1])
         if inside is not None:
             # The single item sees zeros beyond its end; the padded one must see the same before every convolution.
             x = x * inside[:, None]
         x = F.gelu(self.conv2(x)).transpose(1, 2) + self.positions[:frames].to(x.dtype)  # (B, T, D)
-        inside = _inside(None if mel_frames is None else (mel_frames + 1) // 2, frames)
+        inside = padding_mask(None if mel_frames is None else (mel_frames + 1) // 2, frames)
         mask = None if inside is None else inside[:, None, None]
         for layer in self.layers[:layers]:
             x = layer(x, mask, None)
@@ -202,7 +202,7 @@ class CtcModel(nn.Module):
 
     def upper(self, x: Tensor, lengths: Tensor | None, layers: int) -> tuple[Tensor, list[Tensor]]:
         """What is above `lower` of the same ``layers``: (B, T, D) and valid frames (B,) to what `forward` returns."""
-        inside = _inside(lengths, x.shape[1])
+        inside = padding_mask(lengths, x.shape[1])
         mask = None if inside is None else inside[:, None, None]
         keep = None if inside is None else inside[:, :, None].to(x.dtype)
         for layer in self.layers[layers:]:
@@ -227,10 +227,3 @@ class CtcModel(nn.Module):
             UserError: see `speechkit.nn.checkpoints.read_network`.
         """
         return read_network(folder, CtcConfig, cls, "a recogniser")
-
-
-def _inside(lengths: Tensor | None, longest: int) -> Tensor | None:
-    """(B, longest), true where a frame is real; None where all are."""
-    if lengths is None or int(lengths.min()) >= longest:
-        return None
-    return length_mask(lengths, longest)

@@ -7,6 +7,7 @@ are never read; Python files of a checkpoint are never run; sizes are compared b
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -172,14 +173,14 @@ def load_pretrained(kind: Any, name: str | Path, **options: Any) -> Any:
         Exception: whatever transformers raises, for `readable`.
     """
     folder = checkpoint_folder(name)
-    _refuse_code(folder, kind)
+    _refuse_code(folder)
     _check_numbers(folder)
     if options.get("use_safetensors"):
         _check_size(kind, folder, check_checkpoint(folder), options)
     return kind.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True, **options)
 
 
-def _refuse_code(folder: Path, kind: Any) -> None:
+def _refuse_code(folder: Path) -> None:
     """Refuse a checkpoint that brings a Python class which transformers does not have."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
@@ -226,19 +227,12 @@ def _check_size(kind: Any, folder: Path, weights: Mapping[str, tuple[tuple[int, 
     with torch.device("meta"):
         skeleton = kind._from_config(config) if hasattr(kind, "_from_config") else kind.from_config(config)
     asked = sum(weight.numel() for weight in skeleton.parameters())
-    stored = sum(_product(shape) for shape, _ in weights.values())
+    stored = sum(math.prod(shape) for shape, _ in weights.values())
     if asked > 4 * stored + SPARE_PARAMETERS:
         raise UserError(
             f"{folder}: {CONFIG} asks for {asked:,} weights where {stored:,} are stored; get the files of one "
             "checkpoint"
         )
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    number = 1
-    for size in shape:
-        number *= size
-    return number
 
 
 def write_network(folder: str | Path, config: msgspec.Struct, network: nn.Module, *, half: bool = False) -> None:

@@ -14,6 +14,13 @@ def length_mask(lengths: Tensor, longest: int) -> Tensor:
     return torch.arange(longest, device=lengths.device)[None] < lengths[:, None]
 
 
+def padding_mask(lengths: Tensor | None, longest: int) -> Tensor | None:
+    """As `length_mask`, but None where nothing is padded, so that whole batches pay for no mask."""
+    if lengths is None or int(lengths.min()) >= longest:
+        return None
+    return length_mask(lengths, longest)
+
+
 def attention_bias(lengths: Tensor, longest: int, dtype: torch.dtype) -> Tensor:
     """(B,) lengths to what attention adds to its scores, (B, 1, 1, longest): 0 inside, -10,000 outside."""
     outside = ~length_mask(lengths, longest)

@@ -19,9 +19,10 @@ from torch.utils.checkpoint import checkpoint
 from speechkit.errors import ConfigError
 from speechkit.nn.activations import prelu
 from speechkit.nn.depthwise import DepthwiseConv
+from speechkit.nn.masks import padding_mask
 from speechkit.nn.norms import item_norm
 from speechkit.separation.filter_bank import synthesised
-from speechkit.separation.model import Separator, SeparatorConfig, inside, register
+from speechkit.separation.model import Separator, SeparatorConfig, register
 
 
 class ConvTasNetConfig(SeparatorConfig, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="conv-tasnet"):
@@ -96,7 +97,7 @@ class ConvTasNet(Separator):
     def forward(self, mixture: Tensor, lengths: Tensor | None = None) -> Tensor:
         """See `Separator`."""
         hop, samples = self.hop, mixture.shape[1]
-        kept = inside(lengths, samples)  # (B, S)
+        kept = padding_mask(lengths, samples)  # (B, S)
         counts = None
         if kept is not None and lengths is not None:
             mixture = mixture.masked_fill(~kept, 0.0)
@@ -104,7 +105,7 @@ class ConvTasNet(Separator):
         mixture = F.pad(mixture, (hop, hop + -samples % hop))
         with torch.autocast(mixture.device.type, enabled=False):  # half precision would put noise into the sound
             filtered = self.filters(mixture.float().unfold(1, self.config.kernel, hop))  # (B, T, F)
-        valid = inside(counts, filtered.shape[1])
+        valid = padding_mask(counts, filtered.shape[1])
         valid = None if valid is None else valid[:, :, None].float()  # (B, T, 1)
         masks = self.masks(filtered, valid).float()  # (B, T, N, F)
         with torch.autocast(mixture.device.type, enabled=False):

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from speechkit.errors import ConfigError, UserError
 from speechkit.nn.checkpoints import CONFIG, WEIGHTS, read_network, write_network
-from speechkit.nn.masks import length_mask
 
 FAMILIES = ("mossformer2", "conv_tasnet")
 DEPTHS = frozenset({"speakers", "blocks", "memory_layers", "layers", "stacks"})
@@ -218,13 +217,6 @@ def separator_digest(name: str = "embedded") -> str:
     if not folder.is_dir():
         return name
     return " ".join(digest_file(folder / file) for file in (CONFIG, WEIGHTS) if (folder / file).is_file())
-
-
-def inside(lengths: Tensor | None, longest: int) -> Tensor | None:
-    """(B,) lengths to (B, longest), true where an item is; None where all are full."""
-    if lengths is None or int(lengths.min()) >= longest:
-        return None
-    return length_mask(lengths, longest)
 
 
 @cache

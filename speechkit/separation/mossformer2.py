@@ -24,9 +24,10 @@ from speechkit.nn.activations import prelu
 from speechkit.nn.depthwise import depthwise
 from speechkit.nn.dropout import Dropout
 from speechkit.nn.group_attention import gated_group_attention
+from speechkit.nn.masks import padding_mask
 from speechkit.nn.norms import channel_norm, item_norm, scale_norm
 from speechkit.separation.filter_bank import synthesised
-from speechkit.separation.model import Separator, SeparatorConfig, inside, register
+from speechkit.separation.model import Separator, SeparatorConfig, register
 
 
 class MossFormer2Config(SeparatorConfig, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="mossformer2"):
@@ -144,7 +145,7 @@ class MossFormer2(Separator):
     def forward(self, mixture: Tensor, lengths: Tensor | None = None) -> Tensor:
         """See `Separator`; the last ``hop`` - 1 samples or fewer, where no whole frame fits, are zero."""
         kernel, hop, samples = self.config.kernel, self.hop, mixture.shape[1]
-        kept = inside(lengths, samples)  # (B, S)
+        kept = padding_mask(lengths, samples)  # (B, S)
         counts, longest = None, max(samples, kernel)
         if kept is not None and lengths is not None:
             mixture = mixture.masked_fill(~kept, 0.0)
@@ -153,7 +154,7 @@ class MossFormer2(Separator):
         mixture = F.pad(mixture, (0, longest - samples))
         with torch.autocast(mixture.device.type, enabled=False):  # half precision would put noise into the sound
             filtered = self.filters(mixture.float().unfold(1, kernel, hop)).relu()  # (B, T, F)
-        valid = inside(counts, filtered.shape[1])
+        valid = padding_mask(counts, filtered.shape[1])
         valid = None if valid is None else valid[:, :, None].float()  # (B, T, 1)
         masks = self.masks(filtered, valid, counts).float()  # (B, T, N, F)
         with torch.autocast(mixture.device.type, enabled=False):

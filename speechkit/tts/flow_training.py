@@ -38,28 +38,31 @@ class FlowItems:
 
     Args:
         frames: (T, D) of each item.
-        others: item numbers, and the batch's own number, to named tensors.
+        others: item numbers to named tensors.
+        prompts: item numbers, and the batch's own number, to crops of their speakers; see `speaker_prompts`.
         scale: factor of stored frames.
     """
 
     def __init__(
         self,
         frames: Sequence[NDArray[Any]],
-        others: Callable[[Sequence[int], int], dict[str, Tensor]],
+        others: Callable[[Sequence[int]], dict[str, Tensor]],
+        prompts: Callable[[Sequence[int], int], Tensor] | None = None,
         scale: float = 1.0,
     ) -> None:
         if not frames:
             raise UserError("no item is left to learn from; give recordings that the earlier stages keep")
-        self._frames, self._others, self._scale = frames, others, scale
+        self._frames, self._others, self._prompts, self._scale = frames, others, prompts, scale
         self.lengths = [len(rows) for rows in frames]
 
     def batch(self, chosen: Sequence[int], number: int) -> dict[str, Tensor]:
-        """``frames`` (B, T, D), ``lengths`` (B,), and what ``others`` gives."""
+        """``frames`` (B, T, D), ``lengths`` (B,), ``prompts`` (B, S) where there are any, and what ``others`` gives."""
         rows = [self._scale * torch.from_numpy(np.asarray(self._frames[index], np.float32)) for index in chosen]
         return {
             "frames": nn.utils.rnn.pad_sequence(rows, batch_first=True),
             "lengths": torch.tensor([len(row) for row in rows]),
-            **self._others(chosen, number),
+            **self._others(chosen),
+            **({} if self._prompts is None else {"prompts": self._prompts(chosen, number)}),
         }
 
     def statistics(self) -> tuple[Tensor, Tensor]:

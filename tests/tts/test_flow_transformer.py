@@ -95,7 +95,7 @@ def test_shapes_that_cannot_be_are_refused():
     with pytest.raises(ConfigError, match="twice the heads"):
         FlowConfig(width=20, heads=4, kernel=5)
     with pytest.raises(UserError, match="no item is left"):
-        FlowItems([], lambda chosen, number: {})
+        FlowItems([], lambda chosen: {})
 
 
 class Levels(torch.nn.Module):
@@ -119,7 +119,7 @@ def test_frames_follow_their_condition_after_training(tmp_path):
     levels = [np.repeat(rng.choice([-1.0, 1.0], 3), 4).astype(np.float32) for _ in range(40)]
     frames = [np.round(20 * row[:, None] * np.array([[1, 2, -1]]) + 60).astype(np.int8) for row in levels]
 
-    def others(chosen, number):
+    def others(chosen):
         return {"levels": torch.stack([torch.from_numpy(levels[index])[:, None] for index in chosen])}
 
     items = FlowItems(frames, others, scale=0.1)
