@@ -77,12 +77,14 @@ _AFTER_NUMBER = re.compile(
     r"(?P<number>[0-9½¼¾⅓⅔])\s?(?P<unit>%|(?i:per\ cent)\b|(?i:km|kg|cm|mm|mph|lbs|hrs|mins|°c|°f)\b|°)", re.X
 )
 _ABBREVIATION = re.compile(rf"(?<!\w)(?:{_any_of(ABBREVIATIONS)})")
-_WITHOUT_DOT = re.compile(rf"(?<![\w.'’-])(?i:{_any_of(WITHOUT_DOT)})(?:\.|\b)(?!['’.-]?\w)")
+_WITHOUT_DOT = re.compile(rf"(?<![\w'])(?:{_any_of(WITHOUT_DOT)})(?![\w'])")
 _STREET = re.compile(  # "Main St.", "5th St. and"; not "in St. Louis", "Mount St. Helens"
     r"(?<=[a-z0-9]\ )(?<!\b(?:at|by|in|of|on|to)\ )(?<!\b(?:and|for|the)\ )(?<!\b(?:from|near|with)\ )"
     r"St\.(?!\s*[A-Z][a-z])"
 )
-_FILLER = re.compile(r"(?<![\w'’-])(?:u+h+m*|u+m+|h+m+|m{2,}|mhm|erm|er|ehm?)(?![\w'’]|-[a-z])", re.IGNORECASE)
+_FILLER = re.compile(  # "uh-huh" and "uh-oh" are words
+    r"(?<!\w)(?<!\w['’])(?:u+h+m*(?![ -](?:huh|oh)\b)|u+m+|h+m+|m{2,}|mhm|erm|er|ehm?)(?!['’]?\w)", re.IGNORECASE
+)
 _MARK = re.compile(r"<[A-Za-z_/ -]{1,32}>|\[[A-Za-z_/ -]{1,32}\]")
 _BEFORE_NUMBER = re.compile(rf"(?<!\w)(?:{_any_of(BEFORE_NUMBERS)})(?=\s?[0-9])")
 _ROMAN = re.compile(
@@ -91,7 +93,7 @@ _ROMAN = re.compile(
 )
 _SPOKEN_VARIANT = re.compile(
     r"\b(?:(?P<scale>hundred|thousand|million|billion)\ and(?=\ (?:one|two|three|four|five|six|seven|eight|nine|ten"
-    r"|eleven|twelve|\w{3,5}teen|\w{3,5}ty)\b)|(?P<one>a)(?=\ (?:hundred|thousand|million|billion)\b)"
+    r"|eleven|twelve|\w{3,5}teen|\w{3,5}ty|a\ (?:hundred|thousand|million|billion))\b)|(?P<one>a)(?=\ (?:hundred|thousand|million|billion)\b)"
     r"|(?P<percent>per\ cent)|(?P<okay>ok)|(?P<zero>o)(?=\ (?:one|two|three|four|five|six|seven|eight|nine)\b))\b",
     re.VERBOSE,
 )
@@ -188,8 +190,8 @@ def expand_abbreviations(text: str) -> Normalized:
 
 
 def expand_titles(text: str) -> Normalized:
-    """Titles and the like that are written without their dot: mr, Dr, inc."""
-    return replace_matches(text, _WITHOUT_DOT, lambda match: f"{WITHOUT_DOT[match.group().rstrip('.').lower()]} ")
+    """Titles and the like without their dot (mr, dr, inc), in text that has neither case nor punctuation any more."""
+    return replace_matches(text, _WITHOUT_DOT, lambda match: WITHOUT_DOT[match.group()])
 
 
 def _roman_value(numeral: str) -> int:
@@ -214,15 +216,18 @@ def fold_latin_letters(text: str) -> Normalized:
     return map_characters(text, fold)
 
 
+def drop_marks(text: str) -> Normalized:
+    """A transcriber's marks (``<inaudible>``, ``[laughter]``) become a space."""
+    return replace_matches(text, _MARK, lambda match: " ")
+
+
 def drop_fillers(text: str) -> Normalized:
-    """Hesitations (uh, um, hmm) and a transcriber's marks (``<inaudible>``, ``[laughter]``) become a space."""
-    return replace_matches(text, _MARK, lambda match: " ").then(
-        lambda inner: replace_matches(inner, _FILLER, lambda match: " ")
-    )
+    """Hesitations (uh, um, hmm) become a space."""
+    return replace_matches(text, _FILLER, lambda match: " ")
 
 
 def count_fillers(text: str) -> int:
-    """How many `drop_fillers` drops."""
+    """How many `drop_marks` and `drop_fillers` drop from a text as it is written."""
     return sum(1 for _ in _MARK.finditer(text)) + sum(1 for _ in _FILLER.finditer(_MARK.sub(" ", text)))
 
 

@@ -25,6 +25,7 @@ INDIC_TEXT = st.text(
 FORMS = """
 Mr. Dr. St. No. 5 1984 $5.50 10% 3:05 p.m. 1st 1990s 1914-18 -5 .5 3.14 ½ 5½ 20 °C 5km Chapter IV & don’t naïve e.g.
 , . ; : ( ) U.S. £1m 1,234,567 007 ' \u00ad \u0301 ² ۵ ५ ﬁ İ ŉ ß ΐ
+ÐR .dr -dr dr-x x.Dr 'inc dr's Ùm -um uh' uh-huh hundred and a million <inaudible> o ok per cent
 """
 WRITTEN_TEXT = st.lists(st.sampled_from(FORMS.split()) | st.text(max_size=4), max_size=20).map(" ".join) | st.text(
     max_size=60
