@@ -93,7 +93,8 @@ _ROMAN = re.compile(
 )
 _SPOKEN_VARIANT = re.compile(
     r"\b(?:(?P<scale>hundred|thousand|million|billion)\ and(?=\ (?:one|two|three|four|five|six|seven|eight|nine|ten"
-    r"|eleven|twelve|\w{3,5}teen|\w{3,5}ty|a\ (?:hundred|thousand|million|billion))\b)|(?P<one>a)(?=\ (?:hundred|thousand|million|billion)\b)"
+    r"|eleven|twelve|\w{3,5}teen|\w{3,5}ty|a\ (?:hundred|thousand|million|billion))\b)"
+    r"|(?P<one>a)(?=\ (?:hundred|thousand|million|billion)\b)"
     r"|(?P<percent>per\ cent)|(?P<okay>ok)|(?P<zero>o)(?=\ (?:one|two|three|four|five|six|seven|eight|nine)\b))\b",
     re.VERBOSE,
 )
