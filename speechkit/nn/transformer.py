@@ -24,13 +24,15 @@ class Rotation:
     """Turns pairs of dimensions by angles that grow with the position, so that products see distances alone.
 
     Args:
-        positions: (T,) or (B, T), any real numbers.
+        positions: (T,) or (B, T), any real numbers; angles are float64 if they are, else float32.
         width: of a head, even.
+        longest_period: of the slowest pair, in radians.
     """
 
     def __init__(self, positions: Tensor, width: int, longest_period: float = 10_000.0):
-        rates = longest_period ** (-torch.arange(0, width, 2, device=positions.device) / width)
-        angles = positions.float()[..., None] * rates  # (B, T, D / 2H)
+        positions = positions if positions.dtype == torch.float64 else positions.float()
+        exponents = -torch.arange(0, width, 2, device=positions.device, dtype=positions.dtype) / width
+        angles = positions[..., None] * longest_period**exponents  # (B, T, D / 2H)
         if positions.dim() == 2:
             angles = angles[:, None]
         self._cos, self._sin = angles.cos(), angles.sin()

@@ -1,0 +1,113 @@
+"""What is known of the rows of a batch besides their vectors: ends, documents, tokens, prefixes.
+
+Notation used for tensor shapes: B rows, T positions, N documents of all rows, L positions of the longest document.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from speechkit.nn.masks import length_mask
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Each part is there if it says anything.
+
+    Attributes:
+        lengths: (B,) positions of each row; what lies behind them is padding.
+        documents: (B, T) numbers; neighbours with one number are of one document, and documents do not see each other.
+            The first document of a row continues the state that the row comes with.
+        tokens: (B, T) what each position was made from, for layers that compare tokens.
+        prefix: (B, T) true at the positions from which a document's prefix is read in both directions.
+    """
+
+    lengths: Tensor | None = None
+    documents: Tensor | None = None
+    tokens: Tensor | None = None
+    prefix: Tensor | None = None
+
+    def ragged(self, longest: int) -> bool:
+        """Whether a row of ``longest`` positions is padded."""
+        return self.lengths is not None and int(self.lengths.min()) < longest
+
+    @cached_property
+    def borders(self) -> Tensor:
+        """(B, T) true where a document begins that is not the first of its row."""
+        assert self.documents is not None
+        return torch.cat(
+            [torch.zeros_like(self.documents[:, :1], dtype=torch.bool), self.documents.diff(dim=1) != 0], 1
+        )
+
+    @cached_property
+    def ordinals(self) -> Tensor:
+        """(B, T) how many documents of the row began before that of a position."""
+        return self.borders.cumsum(1)
+
+    @cached_property
+    def since_border(self) -> Tensor:
+        """(B, T) positions since the document began, or since the row did in its first document."""
+        steps = torch.arange(self.borders.shape[1], device=self.borders.device).expand_as(self.borders)
+        return steps - (steps * self.borders).cummax(1).values
+
+    @cached_property
+    def split(self) -> Split:
+        """The documents side by side."""
+        return Split(self)
+
+
+class Split:
+    """Rows of documents as a batch of documents, and back.
+
+    Attributes:
+        rows: what is known of the documents: their lengths, tokens and prefixes.
+        row: (N,) the row of each document.
+        continues: (N,) true for the documents that begin their row, and continue its state.
+    """
+
+    def __init__(self, rows: Rows):
+        assert rows.documents is not None
+        batch, longest = self._shape = rows.documents.shape
+        device = rows.documents.device
+        lengths = torch.full((batch,), longest, device=device) if rows.lengths is None else rows.lengths.to(device)
+        inside = length_mask(lengths, longest)
+        begins = rows.borders.clone()
+        begins[:, 0] = True
+        begins = (begins & inside).flatten()
+        starts = begins.nonzero()[:, 0]  # (N,)
+        document = (begins.cumsum(0) - 1).clamp_min(0)  # (B T,), of each position
+        sizes = torch.bincount(document[inside.flatten()], minlength=len(starts))
+        steps = torch.arange(int(sizes.max()), device=device)
+        self._gathered = (starts[:, None] + steps).clamp_max(batch * longest - 1)  # (N, L)
+        offset = torch.arange(batch * longest, device=device) - starts[document]
+        self._scattered = document * len(steps) + offset.clamp(0, len(steps) - 1)  # (B T,)
+        self._last = document.view(batch, longest).gather(1, (lengths - 1).clamp_min(0)[:, None])[:, 0]  # (B,)
+        self._empty = lengths < 1
+        self.row, self.continues = starts // longest, starts % longest == 0
+        self.rows = Rows(
+            sizes,
+            tokens=None if rows.tokens is None else self.documents(rows.tokens),
+            prefix=None if rows.prefix is None else self.documents(rows.prefix) & length_mask(sizes, len(steps)),
+        )
+
+    def documents(self, of_rows: Tensor) -> Tensor:
+        """(B, T, …) -> (N, L, …); what stands behind a document's end is anything."""
+        return of_rows.flatten(0, 1)[self._gathered]
+
+    def merged(self, of_documents: Tensor) -> Tensor:
+        """(N, L, …) -> (B, T, …), where padding is anything finite."""
+        return of_documents.flatten(0, 1)[self._scattered].view(*self._shape, *of_documents.shape[2:])
+
+    def begin(self, of_row: Tensor, fresh: Tensor) -> Tensor:
+        """Part of a state of rows (B, …), and of documents that begin (N, …), to what documents start from (N, …)."""
+        chosen = self.continues.view(-1, *[1] * (fresh.dim() - 1))
+        return torch.where(chosen, of_row[self.row], fresh)
+
+    def end(self, of_document: Tensor, of_row: Tensor) -> Tensor:
+        """What the last document of each row ends with (B, …); rows without positions keep theirs."""
+        empty = self._empty.view(-1, *[1] * (of_row.dim() - 1))
+        return torch.where(empty, of_row, of_document[self._last])

@@ -1,0 +1,162 @@
+"""Softmax attention: rotary positions, grouped heads, a sliding window, a cache, packed documents, prefixes.
+
+Source: Vaswani et al. 2017; Su et al. 2021 (rotary positions); Ainslie et al. 2023 (groups of heads share their keys);
+Beltagy et al. 2020 (window).
+
+Notation used for tensor shapes: B rows, T positions, C positions of the cache, D width, H heads, G heads of keys and
+values, E width of a head.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from torch import Tensor, nn
+
+from speechkit.errors import ConfigError
+from speechkit.nn.sequence.mixer import MixerConfig, SequenceMixer, State, checked_width
+from speechkit.nn.sequence.rows import Rows
+from speechkit.nn.transformer import Rotation
+
+
+class AttentionConfig(MixerConfig, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="attention"):
+    """Softmax attention.
+
+    Attributes:
+        heads: H.
+        key_heads: G, which divides H; 0: as many.
+        window: how many positions one sees, itself included; 0: all before it.
+        period: longest period of the rotary positions.
+        rotary: whether positions turn queries and keys; without, attention sees an order by its mask alone.
+        bias: whether projections have one.
+    """
+
+    heads: int = 4
+    key_heads: int = 0
+    window: int = 0
+    period: float = 10_000.0
+    rotary: bool = True
+    bias: bool = False
+
+
+class SoftmaxAttention(SequenceMixer):
+    """Each position is a mean of values, weighted by the softmax of its query's products with keys.
+
+    Raises:
+        ConfigError: if the width of a head is odd or not whole, or heads cannot be grouped.
+    """
+
+    packs = True
+    reads_prefix = True
+
+    def __init__(self, width: int, config: AttentionConfig):
+        super().__init__(width)
+        self.config = config
+        self.heads, self.key_heads = config.heads, config.key_heads or config.heads
+        self.head_width = checked_width(config, width, config.heads, "heads")
+        if self.heads % self.key_heads:
+            raise ConfigError(f"attention layer: key_heads is {self.key_heads}; it must divide {self.heads} heads")
+        if config.rotary and self.head_width % 2:
+            raise ConfigError(f"attention layer: a head is {self.head_width} wide; rotary positions need an even width")
+        self.query = nn.Linear(width, width, bias=config.bias)
+        self.key = nn.Linear(width, self.key_heads * self.head_width, bias=config.bias)
+        self.value = nn.Linear(width, self.key_heads * self.head_width, bias=config.bias)
+        self.out = nn.Linear(width, width, bias=config.bias)
+
+    def start(self, batch: int, device: torch.device | str, dtype: torch.dtype) -> State:
+        """Keys, already turned, and values (B, G, C, E), the newest last; ``count`` (B,): positions of the document.
+
+        Where ``count`` is less than C, the columns before have no key.
+        """
+        empty = torch.zeros(batch, self.key_heads, 0, self.head_width, device=device, dtype=dtype)
+        return {"keys": empty, "values": empty, "count": torch.zeros(batch, dtype=torch.int64, device=device)}
+
+    def state_bytes(self, positions: int) -> int:
+        """Grows with positions up to the window."""
+        return 2 * self._kept(positions) * self.key_heads * self.head_width * self.element_bytes() + 8
+
+    def mix(self, x: Tensor, state: State | None, rows: Rows, keep: bool) -> tuple[Tensor, State]:
+        """See `SequenceMixer.mix`."""
+        batch, length, _ = x.shape
+        queries = self.query(x).view(batch, length, self.heads, self.head_width).transpose(1, 2)  # (B, H, T, E)
+        keys = self.key(x).view(batch, length, self.key_heads, self.head_width).transpose(1, 2)  # (B, G, T, E)
+        values = self.value(x).view(batch, length, self.key_heads, self.head_width).transpose(1, 2)
+        positions = self._positions(x, state, rows)  # (T,) or (B, T)
+        if self.config.rotary:
+            angles = positions.double() if x.dtype == torch.float64 else positions.float()
+            turn = Rotation(angles, self.head_width, self.config.period)
+            queries, keys = turn(queries), turn(keys)
+        if state is not None:
+            keys, values = torch.cat([state["keys"], keys], 2), torch.cat([state["values"], values], 2)
+        mask = self._mask(positions, state, rows)
+        mixed = F.scaled_dot_product_attention(
+            queries,
+            keys,
+            values,
+            attn_mask=mask,
+            is_causal=mask is None and length > 1,
+            enable_gqa=self.heads != self.key_heads,
+        )
+        projected: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return projected, self._ended(keys, values, positions, state, rows) if keep else {}
+
+    def step(self, x: Tensor, state: State, *, tokens: Tensor | None = None) -> tuple[Tensor, State]:
+        """See `SequenceMixer.step`."""
+        mixed, state = self.mix(x[:, None], state, Rows(), keep=True)
+        return mixed[:, 0], state
+
+    def _positions(self, x: Tensor, state: State | None, rows: Rows) -> Tensor:
+        """Positions in the document: (T,) where all rows have the same, else (B, T)."""
+        steps = torch.arange(x.shape[1], device=x.device)
+        if rows.documents is not None:
+            begun = 0 if state is None else state["count"][:, None] * (rows.ordinals == 0)
+            return rows.since_border + begun
+        return steps if state is None else state["count"][:, None] + steps
+
+    def _mask(self, positions: Tensor, state: State | None, rows: Rows) -> Tensor | None:
+        """(B or 1, 1, T, C + T), true where a query sees a key; None where that is all before it, or all."""
+        length, window = positions.shape[-1], self.config.window
+        plain = rows.documents is None and rows.prefix is None
+        if state is None and plain and not 0 < window < length:
+            return None
+        ours = positions if positions.dim() == 2 else positions[None]  # (B or 1, T)
+        theirs, cached = ours, 0
+        if state is not None:
+            count, cached = state["count"], state["keys"].shape[2]
+            if plain and length == 1 and (not cached or int(count.min()) >= cached):
+                return None  # the cache holds what a window lets be seen, and nothing else
+            theirs = torch.cat([count[:, None] - cached + torch.arange(cached, device=count.device), ours], 1)
+        ahead = ours[:, :, None] - theirs[:, None]  # (B or 1, T, C + T)
+        before = ahead >= 0
+        if rows.prefix is not None:
+            within = rows.prefix[:, :, None] & F.pad(rows.prefix, (cached, 0))[:, None]
+            before = before | within
+        seen = before & (theirs >= 0)[:, None]
+        if window:
+            seen = seen & (ahead < window)
+        if rows.documents is not None:
+            seen = seen & (rows.ordinals[:, :, None] == F.pad(rows.ordinals, (cached, 0))[:, None])
+        return seen[:, None]
+
+    def _kept(self, positions: int) -> int:
+        """Columns of the cache behind so many positions; a window's last is of the position that sees it."""
+        return min(positions, self.config.window - 1) if self.config.window else positions
+
+    def _ended(self, keys: Tensor, values: Tensor, positions: Tensor, state: State | None, rows: Rows) -> State:
+        """The cache behind each row's end, whose last column is that of the row's last position."""
+        length = positions.shape[-1]
+        cached = keys.shape[2] - length
+        before = positions.new_zeros(len(keys)) if state is None else state["count"]
+        ours = positions.expand(len(keys), length)
+        if not rows.ragged(length):
+            kept = self._kept(keys.shape[2])
+            first = keys.shape[2] - kept
+            count = ours[:, -1] + 1 if length else before
+            return {"keys": keys[:, :, first:], "values": values[:, :, first:], "count": count}
+        assert rows.lengths is not None
+        lengths = rows.lengths.to(keys.device)
+        kept = self._kept(cached + int(lengths.max()))
+        column = lengths[:, None] + cached - kept + torch.arange(kept, device=keys.device)  # (B, kept)
+        column = column.clamp_min(0)[:, None, :, None].expand(-1, self.key_heads, -1, self.head_width)
+        count = torch.where(lengths > 0, ours.gather(1, (lengths - 1).clamp_min(0)[:, None])[:, 0] + 1, before)
+        return {"keys": keys.gather(2, column), "values": values.gather(2, column), "count": count}

@@ -1,0 +1,150 @@
+"""A stack of layers: each a mixer and a gated feed-forward, on normalised input and added to it.
+
+It is a mixer itself: it has the same three forms, and the state of all its layers in one dictionary.
+
+Source: Zhang and Sennrich 2019 (norm), Shazeer 2020 (gated feed-forward).
+
+Notation used for tensor shapes: B rows, T positions, D width, K width inside of a feed-forward.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from torch import Tensor, nn
+
+from speechkit.errors import ConfigError
+from speechkit.nn.sequence.gated_recurrent import GatedRecurrent, RecurrentConfig
+from speechkit.nn.sequence.mixer import MixerConfig, SequenceMixer, State
+from speechkit.nn.sequence.rows import Rows
+from speechkit.nn.sequence.softmax_attention import AttentionConfig, SoftmaxAttention
+
+LayerConfig = AttentionConfig | RecurrentConfig
+MIXERS: dict[type[MixerConfig], type[SequenceMixer]] = {
+    AttentionConfig: SoftmaxAttention,
+    RecurrentConfig: GatedRecurrent,
+}
+"""A mixer is known to all stacks once its configuration is in `LayerConfig` and it is here."""
+MOST_LAYERS = 256
+
+
+class StackConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that rebuilds a stack.
+
+    Attributes:
+        layers: from the input on.
+        width: D.
+        feed_width: K; 0: no layer has a feed-forward.
+        dropout: of what mixers and feed-forwards add.
+        norm_eps: added to mean squares.
+    """
+
+    layers: tuple[LayerConfig, ...]
+    width: int = 256
+    feed_width: int = 688
+    dropout: float = 0.0
+    norm_eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.layers) <= MOST_LAYERS:
+            raise ConfigError(f"stack: {len(self.layers)} layers; give between 1 and {MOST_LAYERS}")
+        if self.width < 1 or self.feed_width < 0:
+            raise ConfigError(f"stack: width {self.width} and feed_width {self.feed_width}; give 1 or more, 0 or more")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"stack: dropout is {self.dropout}; give at least 0 and less than 1")
+
+
+def new_mixer(width: int, config: MixerConfig) -> SequenceMixer:
+    """The mixer that a configuration describes, with random weights."""
+    made: SequenceMixer = MIXERS[type(config)](width, config)  # type: ignore[call-arg]
+    return made
+
+
+class GatedFeedForward(nn.Module):
+    """(…, D) -> (…, D): one projection goes through SiLU and multiplies another."""
+
+    def __init__(self, width: int, feed_width: int):
+        super().__init__()
+        self.gate = nn.Linear(width, feed_width, bias=False)
+        self.up = nn.Linear(width, feed_width, bias=False)
+        self.down = nn.Linear(feed_width, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, D) -> (…, D)."""
+        fed: Tensor = self.down(F.silu(self.gate(x)) * self.up(x))
+        return fed
+
+
+class Layer(nn.Module):
+    """A mixer, then a feed-forward if the layer has one."""
+
+    def __init__(self, stack: StackConfig, config: MixerConfig):
+        super().__init__()
+        self.mixer_norm = nn.RMSNorm(stack.width, stack.norm_eps)
+        self.mixer = new_mixer(stack.width, config)
+        feeds = config.feed_forward and stack.feed_width > 0
+        self.feed_norm = nn.RMSNorm(stack.width, stack.norm_eps) if feeds else None
+        self.feed = GatedFeedForward(stack.width, stack.feed_width) if feeds else None
+        self.dropout = nn.Dropout(stack.dropout)
+
+    def add_feed(self, x: Tensor) -> Tensor:
+        """(…, D) and what the feed-forward adds."""
+        if self.feed is None or self.feed_norm is None:
+            return x
+        added: Tensor = x + self.dropout(self.feed(self.feed_norm(x)))
+        return added
+
+
+class Stack(SequenceMixer):
+    """Layers one after another and a last norm."""
+
+    packs = True  # each layer keeps documents apart as it can
+
+    def __init__(self, config: StackConfig):
+        super().__init__(config.width)
+        self.config = config
+        self.layers = nn.ModuleList(Layer(config, layer) for layer in config.layers)
+        self.norm = nn.RMSNorm(config.width, config.norm_eps)
+        mixers = [layer.mixer for layer in self._layers()]
+        self.reads_prefix = all(mixer.reads_prefix for mixer in mixers)
+        self.compares_tokens = any(mixer.compares_tokens for mixer in mixers)
+
+    def _layers(self) -> list[Layer]:
+        return [layer for layer in self.layers if isinstance(layer, Layer)]
+
+    def start(self, batch: int, device: torch.device | str, dtype: torch.dtype) -> State:
+        """What the layers start from, named ``0.keys`` and so on."""
+        return _together([layer.mixer.start(batch, device, dtype) for layer in self._layers()])
+
+    def state_bytes(self, positions: int) -> int:
+        """The sum over the layers."""
+        return sum(layer.mixer.state_bytes(positions) for layer in self._layers())
+
+    def mix(self, x: Tensor, state: State | None, rows: Rows, keep: bool) -> tuple[Tensor, State]:
+        """See `SequenceMixer.mix`."""
+        ended = []
+        for number, layer in enumerate(self._layers()):
+            begun = None if state is None else _of_layer(state, number)
+            mixed, after = layer.mixer.read(layer.mixer_norm(x), begun, rows, keep)
+            x = layer.add_feed(x + layer.dropout(mixed))
+            ended.append(after)
+        return self.norm(x), _together(ended)
+
+    def step(self, x: Tensor, state: State, *, tokens: Tensor | None = None) -> tuple[Tensor, State]:
+        """See `SequenceMixer.step`."""
+        ended = []
+        for number, layer in enumerate(self._layers()):
+            mixed, after = layer.mixer.step(layer.mixer_norm(x), _of_layer(state, number), tokens=tokens)
+            x = layer.add_feed(x + layer.dropout(mixed))
+            ended.append(after)
+        return self.norm(x), _together(ended)
+
+
+def _together(states: list[State]) -> State:
+    return {f"{number}.{name}": part for number, state in enumerate(states) for name, part in state.items()}
+
+
+def _of_layer(state: State, number: int) -> State:
+    begin = f"{number}."
+    return {name.removeprefix(begin): part for name, part in state.items() if name.startswith(begin)}
