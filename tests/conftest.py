@@ -7,7 +7,6 @@ import fcntl
 import hashlib
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -157,15 +156,8 @@ def tiny_checkpoint(made_once: Callable[[str, Callable[[Path], object]], Path]) 
 def ray_cluster() -> Iterator[None]:
     """A small real Ray cluster of two CPUs, started with patience: a machine under load may need minutes for it."""
     ray = pytest.importorskip("ray")
-    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "120")
-    for attempt in range(4):
-        try:
-            ray.init(num_cpus=2, include_dashboard=False, object_store_memory=80 << 20, log_to_driver=False)
-            break
-        except Exception:
-            ray.shutdown()
-            if attempt == 3:
-                raise
-            time.sleep(5)
+    from speechkit.pipeline.backends.ray_cluster import start_cluster
+
+    start_cluster(ray, 2)
     yield
     ray.shutdown()

@@ -46,18 +46,30 @@ class ContentDigests:
             raise UserError(f"{path}: no such file or folder")
         began = time.time_ns()
         listing, newest = _listing(full)
-        kept = self._kept.get(str(full))
+        kept = self._kept.get(_key(full))
         if kept is not None and kept.listing == listing:
             return kept.digest
         digest = digest_tree(full) if full.is_dir() else digest_file(full)
         if newest < began - SETTLED_NANOSECONDS:
-            self._kept[str(full)] = _Kept(listing, digest)
+            self._kept[_key(full)] = _Kept(listing, digest)
             self._save()
         return digest
+
+    def remember(self, digests: dict[Path, str]) -> None:
+        """Keep digests of what this process has just written and measured, so that it need not be read again."""
+        for path, digest in digests.items():
+            full = Path(os.path.realpath(path))
+            self._kept[_key(full)] = _Kept(_listing(full)[0], digest)
+        self._save()
 
     def _save(self) -> None:
         with contextlib.suppress(OSError, UserError):  # a read-only folder can still be asked for its status
             write_json(self._cache, self._kept)
+
+
+def _key(path: Path) -> str:
+    """A path as JSON can hold it: escapes stand for what is not UTF-8 in it."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def digest_tree(folder: Path) -> str:

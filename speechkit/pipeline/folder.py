@@ -16,20 +16,25 @@ import msgspec
 from speechkit.errors import SpeechkitError
 from speechkit.io.atomic import sync_folder, write_error, write_json
 from speechkit.io.hashing import DIGEST_BYTES, digest_file, digest_obj
-from speechkit.pipeline.content import digest_tree, walk
+from speechkit.pipeline.content import ContentDigests, digest_tree, walk
 from speechkit.pipeline.fingerprint import FOLDER_DIGITS
 from speechkit.pipeline.stage import Output, Stage
 
 RECORD = "_stage.json"
 CURRENT = "current"
+ARRAYS = "arrays"
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """One committed output. ``records`` is given for JSON lines, ``bytes`` covers arrays too."""
+    """One committed output. ``records`` is given for JSON lines, ``bytes`` and ``digest`` cover arrays too.
+
+    ``pieces`` are the digests of the file and of its folder of arrays, where it has one.
+    """
 
     digest: str
     bytes: int
     records: int | None = None
+    pieces: tuple[str, str] | None = None
 
 
 class StageRecord(msgspec.Struct, frozen=True):
@@ -115,10 +120,11 @@ def read_record(folder: Path) -> StageRecord | None:
         return None
 
 
-def damage(folder: Path, record: StageRecord, declared: Sequence[Output]) -> list[str]:
-    """What is missing from a committed folder, or has another size than when it was committed.
+def damage(folder: Path, record: StageRecord, declared: Sequence[Output], contents: ContentDigests) -> list[str]:
+    """What is missing from a committed folder, or is not what was committed, at any size.
 
     An output that is declared and was not committed is missing too: the stage came to write it without a new version.
+    A file is read again only if its size, times or inode are not those that ``contents`` knows.
     """
     found = [f"{output.path} is missing" for output in declared if output.path not in record.outputs]
     for name, committed in record.outputs.items():
@@ -126,10 +132,33 @@ def damage(folder: Path, record: StageRecord, declared: Sequence[Output]) -> lis
         if not path.exists():
             found.append(f"{name} is missing")
             continue
-        size = size_of(path) + (size_of(folder / "arrays") if _has_arrays(folder, name) else 0)
+        size = size_of(path) + (size_of(folder / ARRAYS) if _has_arrays(folder, name) else 0)
         if size != committed.bytes:
             found.append(f"{name} has {size} bytes where {committed.bytes} were committed")
+        elif _digest(folder, name, contents) != committed.digest:
+            found.append(f"{name} has changed since it was committed")
     return found
+
+
+def remember_outputs(folder: Path, record: StageRecord, contents: ContentDigests) -> None:
+    """Spare `damage` the reading of what has just been measured and committed."""
+    measured: dict[Path, str] = {}
+    for name, committed in record.outputs.items():
+        if committed.pieces is None:
+            measured[folder / name] = committed.digest
+        else:
+            measured[folder / name], measured[folder / ARRAYS] = committed.pieces
+    contents.remember(measured)
+
+
+def _digest(folder: Path, name: str, contents: ContentDigests) -> str:
+    digest = contents.digest(folder / name)
+    return _with_arrays(digest, contents.digest(folder / ARRAYS)) if _has_arrays(folder, name) else digest
+
+
+def _with_arrays(records: str, arrays: str) -> str:
+    """The arrays belong to the records: a later stage is stale when they change, though the references do not."""
+    return hashlib.blake2b((records + arrays).encode(), digest_size=DIGEST_BYTES).hexdigest()
 
 
 def current_record(root: Path) -> StageRecord | None:
@@ -194,11 +223,9 @@ def measure_output(folder: Path, output: Output, records: int | None = None, dig
     if digest is None:
         digest = digest_file(path)
     if _has_arrays(folder, output.path):
-        # The arrays belong to the records: a later stage is stale when they change, though the references do not.
-        digest = hashlib.blake2b(
-            (digest + digest_tree(folder / "arrays")).encode(), digest_size=DIGEST_BYTES
-        ).hexdigest()
-        size += size_of(folder / "arrays")
+        arrays = digest_tree(folder / ARRAYS)
+        size += size_of(folder / ARRAYS)
+        return Committed(_with_arrays(digest, arrays), size, records, (digest, arrays))
     return Committed(digest, size, records)
 
 
@@ -213,7 +240,7 @@ def size_of(path: Path) -> int:
 
 
 def _has_arrays(folder: Path, name: str) -> bool:
-    return name.endswith(".jsonl") and name != "drops.jsonl" and (folder / "arrays").is_dir()
+    return name.endswith(".jsonl") and name != "drops.jsonl" and (folder / ARRAYS).is_dir()
 
 
 def _check_lines(path: Path, output: Output) -> int:

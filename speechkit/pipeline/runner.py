@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,8 +110,9 @@ def run_recipe(
             settings.config(stage)
         except ConfigError as error:
             raise ConfigError(f"stage {stage.number} {stage.name}: {error}") from error
-    options = Options(make_backend(backend, workers), backend, workers, shard, device)
-    with run_lock(exp, shard), listen() as request:
+    cpus = max((stage.resources.cpus for stage in chosen if stage.is_worker), default=1)
+    options = Options(make_backend(backend, workers, cpus), backend, workers, shard, device)
+    with run_lock(exp, shard), listen() as request, closing(options.backend):
         progress = Progress(exp / LOG, quiet=quiet)
         progress.start(recipe.name, len(chosen))
         try:

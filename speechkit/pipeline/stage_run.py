@@ -18,9 +18,18 @@ from speechkit.errors import SpeechkitError, UserError
 from speechkit.io.atomic import atomic_path, write_error
 from speechkit.pipeline.backends import Backend
 from speechkit.pipeline.config import Settings
+from speechkit.pipeline.content import ContentDigests
 from speechkit.pipeline.context import Context
 from speechkit.pipeline.fingerprint import input_paths
-from speechkit.pipeline.folder import Committed, StageFolder, StageRecord, digest_outputs, measure_output, read_record
+from speechkit.pipeline.folder import (
+    Committed,
+    StageFolder,
+    StageRecord,
+    digest_outputs,
+    measure_output,
+    read_record,
+    remember_outputs,
+)
 from speechkit.pipeline.interrupt import Interrupted, StopRequest
 from speechkit.pipeline.job import Job, PartResult, job_for
 from speechkit.pipeline.merge import count_reasons, merge_parts
@@ -70,7 +79,9 @@ def run_stage(
     folder.make_work()
     paths = input_paths(stage, settings.given(stage), inspector.folders(stage))
     device = choose_device(options.device) if stage.resources.gpus else "cpu"
-    run = _Run(settings, stage, folder, config, state, options, progress, stop, paths, device, force)
+    run = _Run(
+        settings, stage, folder, config, state, inspector.contents, options, progress, stop, paths, device, force
+    )
     if not stage.is_worker:
         if options.shard is not None and options.shard[0] != 1:
             progress.say(
@@ -89,6 +100,7 @@ class _Run:
     folder: StageFolder
     config: msgspec.Struct
     state: StageState
+    contents: ContentDigests
     options: Options
     progress: Progress
     stop: StopRequest
@@ -242,6 +254,7 @@ class _Run:
         )
         self.folder.commit(staging, record, replace=self.options.shard is None)
         self.folder.remove_work()
+        remember_outputs(self.folder.final, record, self.contents)
 
     def _facts(self) -> dict[str, Any]:
         return {

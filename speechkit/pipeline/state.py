@@ -98,7 +98,7 @@ class Inspector:
         folder = StageFolder(self.exp, stage, fingerprint(identity))
         record = read_record(folder.final)
         if record is not None and record.fingerprint == folder.fingerprint:
-            broken = damage(folder.final, record, stage.outputs)
+            broken = damage(folder.final, record, stage.outputs, self.contents)
             if not broken:
                 return StageState(stage, "fresh", (), config, identity, folder, record)
             return StageState(stage, "stale", tuple(broken), config, identity, folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from speechkit.errors import SpeechkitError, UserError
+from speechkit.pipeline.backends import make_backend
+from speechkit.pipeline.backends import ray_cluster as ray_cluster_module
 
 RECIPE_FILE = Path(__file__).parent / "recipes" / "words" / "recipe.py"
 RAY = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
@@ -69,6 +73,69 @@ def test_a_ray_worker_that_is_killed_loses_nothing(words, tree_digest, ray_clust
     assert tree_digest(words.folder / "exp") == tree_digest(words.folder / "inline")
 
 
+class StubbornRay:
+    """A ray that starts at the last try, prints on standard output as ray's native code does, and counts."""
+
+    def __init__(self, fails: int) -> None:
+        self.fails, self.starts, self.ends = fails, 0, 0
+
+    def is_initialized(self) -> bool:
+        return False
+
+    def init(self, **options: object) -> None:
+        os.write(1, b"(raylet) a line of ray\n")
+        self.starts += 1
+        if self.starts <= self.fails:
+            raise TimeoutError("the raylet came too late\nand more")
+
+    def shutdown(self) -> None:
+        self.ends += 1
+
+
+def run_on(ray: StubbornRay, monkeypatch) -> None:
+    monkeypatch.setattr(ray_cluster_module, "require", lambda name: ray)
+    monkeypatch.setattr(ray_cluster_module.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(ray_cluster_module.RayBackend, "_hand_out", lambda *_: os.write(1, b"of a stage\n"))
+    with contextlib.closing(make_backend("ray", 2, 3)) as backend:
+        for _ in range(3):
+            backend.run(None, iter(()), print, lambda: False)
+
+
+def test_one_cluster_serves_the_whole_run_and_standard_output_stays_clean(monkeypatch, capfd):
+    ray = StubbornRay(fails=ray_cluster_module.STARTS - 1)
+    run_on(ray, monkeypatch)
+    assert ray.starts == ray_cluster_module.STARTS
+    assert ray.ends == ray.fails + 1
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("a line of ray") == ray.starts
+    assert captured.err.count("of a stage") == 3
+    os.write(1, b"ours")
+    assert capfd.readouterr().out == "ours"
+
+
+def test_a_cluster_that_never_starts_is_one_sentence(monkeypatch):
+    with pytest.raises(SpeechkitError, match=r"4 tries \(TimeoutError: the raylet came too late\); .*--backend"):
+        run_on(StubbornRay(fails=99), monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
+def test_ray_keeps_standard_output_for_json(words, tree_digest):
+    pytest.importorskip("ray")
+    words.run(exp="inline")
+    code = (
+        "import sys; from pathlib import Path; from speechkit.pipeline import run_recipe;"
+        "from speechkit.pipeline.discover import load_recipe;"
+        "code = run_recipe(load_recipe(Path(sys.argv[1])), sys.argv[2], ['prepare.words=' + sys.argv[3]],"
+        " backend='ray', workers=2, quiet=True); print({'code': code})"
+    )
+    arguments = [str(RECIPE_FILE), str(words.folder / "exp"), str(words.words)]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert done.stdout == "{'code': 0}\n", done.stderr
+    assert tree_digest(words.folder / "exp") == tree_digest(words.folder / "inline")
+
+
 def test_a_part_that_always_kills_its_worker_ends_the_run_with_its_name(words):
     crash = words.folder / "crash.txt"
     crash.write_text("99")
@@ -79,13 +146,14 @@ def test_a_part_that_always_kills_its_worker_ends_the_run_with_its_name(words):
 
 
 @pytest.mark.parametrize("backend", ["inline", "pool", pytest.param("ray", marks=RAY)])
-def test_the_users_fault_stays_the_users_fault_in_every_backend(words, request, backend):
+def test_the_users_fault_stays_the_users_fault_in_every_backend(words, request, backend, monkeypatch):
     if backend == "ray":
         request.getfixturevalue("ray_cluster")
     words.run(stop=1)
     rows = next((words.folder / "exp" / "01-prepare").glob("*/rows.jsonl"))
     lines = rows.read_text().splitlines()
-    lines[6] = lines[6].replace('"id"', '"ix"')  # the same size, so that the damage is found by the reader
+    lines[6] = lines[6].replace('"id"', '"ix"')
+    monkeypatch.setattr("speechkit.pipeline.state.damage", lambda *_: [])  # so that a worker is the one to find it
     rows.write_text("\n".join(lines) + "\n")
     with pytest.raises(UserError, match=r"rows.jsonl:7: Object missing required field `id`"):
         words.run(backend=backend, workers=2)

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from speechkit.errors import ConfigError, SpeechkitError, UserError
+from speechkit.io.hashing import digest_file
 from speechkit.pipeline import (
     Context,
     Drop,
@@ -198,6 +199,37 @@ def test_a_damaged_result_is_noticed_and_made_again(words):
     assert states(words)["case"].reasons[0].startswith("rows.jsonl has 50 bytes where")
     words.run()
     assert target.read_bytes() == good
+
+
+@pytest.mark.parametrize("forged", [False, True])
+@pytest.mark.parametrize("name", ["02-case/rows.jsonl", "04-noise/arrays"])
+def test_a_result_that_was_changed_at_its_size_is_made_again(words, name, forged):
+    words.run()
+    assert set(conditions(words)) == {"fresh"}
+    folder, file = name.split("/")
+    target = words.current(folder) / file
+    target = min(target.iterdir()) if target.is_dir() else target
+    good, times = target.read_bytes(), target.stat()
+    target.write_bytes(good[:-2] + bytes([good[-2] ^ 1]) + good[-1:])
+    if forged:
+        os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
+    found = states(words)[folder[3:]]
+    assert found.condition == "stale"
+    assert found.reasons[0].endswith("has changed since it was committed")
+    words.run()
+    assert target.read_bytes() == good
+
+
+def test_a_result_is_read_again_only_when_it_was_touched(words, monkeypatch):
+    words.run()
+    read = []
+    monkeypatch.setattr("speechkit.pipeline.content.digest_file", lambda path: read.append(path) or digest_file(path))
+    assert set(conditions(words)) == {"fresh"}
+    assert [path.name for path in read if "exp" in path.parts] == []
+    target = words.current("02-case") / "rows.jsonl"
+    target.touch()
+    assert states(words)["case"].condition == "fresh"
+    assert target in read
 
 
 def test_a_result_that_lacks_a_declared_output_is_made_again(words):

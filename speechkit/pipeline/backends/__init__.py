@@ -25,9 +25,17 @@ class Backend(Protocol):
             SpeechkitError: if a worker fails as a whole.
         """
 
+    def close(self) -> None:
+        """Let go of what it keeps from stage to stage."""
 
-def make_backend(name: str, workers: int) -> Backend:
-    """The backend of a name.
+
+def make_backend(name: str, workers: int, cpus: int = 1) -> Backend:
+    """The backend of a name, to be closed at the end of the run.
+
+    Args:
+        name: "inline", "pool" or "ray".
+        workers: at once.
+        cpus: of the most demanding worker.
 
     Raises:
         UserError: if there is none, or the number of workers makes no sense.
@@ -45,5 +53,5 @@ def make_backend(name: str, workers: int) -> Backend:
     if name == "ray":
         from speechkit.pipeline.backends.ray_cluster import RayBackend
 
-        return RayBackend(workers)
+        return RayBackend(workers, cpus)
     raise UserError(f"no backend {name!r}; choose {', '.join(BACKENDS)}")

@@ -23,3 +23,6 @@ class InlineBackend:
             if worker is None:  # a resume with nothing left loads no model
                 worker = make_worker(job, job.device)
             on_result(process_part(job, worker, index, part))
+
+    def close(self) -> None:
+        """As `Backend.close`."""

@@ -104,6 +104,9 @@ class PoolBackend:
         finally:
             _end(hands)
 
+    def close(self) -> None:
+        """As `Backend.close`."""
+
 
 def _start(job: Job, message: bytes, number: int) -> _Hand:
     context = multiprocessing.get_context("spawn")

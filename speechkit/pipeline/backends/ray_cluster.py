@@ -6,8 +6,11 @@ Part numbers and counts go through ray, records and audio never do: workers read
 from __future__ import annotations
 
 import os
+import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -20,6 +23,10 @@ from speechkit.pipeline.work import make_worker, process_part
 
 OBJECT_STORE_BYTES = 80 * 1024 * 1024  # ray's minimum is 75 MB, and only counts go through it
 POLL_SECONDS = 0.2
+STARTS = 4
+START_SECONDS = 120
+"""How long ray's parts wait for one another at each start, unless the user's variables say otherwise."""
+WAIT_VARIABLES = ("RAY_gcs_server_port_wait_time_s", "RAY_raylet_start_wait_time_s")
 
 
 class PartActor:
@@ -46,24 +53,31 @@ def _run_once(message: bytes, part: int) -> bytes:
 
 
 class RayBackend:
-    """``workers`` parts at a time, on the cluster of RAY_ADDRESS or on one started here for the run."""
+    """``workers`` parts at a time, on the cluster of RAY_ADDRESS or on one started here, which serves the whole run."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, cpus: int) -> None:
+        """``cpus`` are what the most demanding of the run's stages takes for a worker."""
         self._workers = workers
+        self._cpus = cpus
+        self._connected: ExitStack | None = None
 
     def run(
         self, job: Job, parts: Iterator[int], on_result: Callable[[PartResult], None], stop: Callable[[], bool]
     ) -> None:
         """As `Backend.run`."""
         ray: Any = require("ray")
-        ours = not ray.is_initialized()
-        if ours:
-            _connect(ray, self._workers * job.cpus)
-        try:
-            self._hand_out(ray, job, parts, on_result, stop)
-        finally:
-            if ours:
-                ray.shutdown()
+        if self._connected is None:
+            self._connected = ExitStack()
+            if not ray.is_initialized():
+                self._connected.enter_context(_stdout_on_stderr())
+                start_cluster(ray, self._workers * self._cpus)
+                self._connected.callback(ray.shutdown)
+        self._hand_out(ray, job, parts, on_result, stop)
+
+    def close(self) -> None:
+        """As `Backend.close`: the cluster ends if it was started here."""
+        if self._connected is not None:
+            self._connected.close()
 
     def _hand_out(
         self,
@@ -129,17 +143,49 @@ class RayBackend:
                 ray.kill(actor)
 
 
-def _connect(ray: Any, cpus: int) -> None:
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level="ERROR")
+def start_cluster(ray: Any, cpus: int) -> None:
+    """Connect to the cluster of RAY_ADDRESS, or start one of ``cpus``; a busy machine gets minutes and several tries.
+
+    Raises:
+        SpeechkitError: if there is none in the end.
+    """
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if not os.environ.get("RAY_ADDRESS"):
+        options |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+        for name in WAIT_VARIABLES:
+            os.environ.setdefault(name, str(START_SECONDS))
+    for attempt in range(1, STARTS + 1):
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:  # of many types, from a port that is taken to a process that came too late
+            with suppress(Exception):
+                ray.shutdown()
+            if attempt == STARTS:
+                cause = (str(error).strip().splitlines() or ["no message"])[0]
+                raise SpeechkitError(
+                    f"ray did not start in {STARTS} tries ({type(error).__name__}: {cause}); run again when the "
+                    "machine is less busy, or with --backend pool"
+                ) from error
+            time.sleep(2**attempt)
+
+
+@contextmanager
+def _stdout_on_stderr() -> Iterator[None]:
+    """What ray's native threads print goes to the error stream: standard output may be JSON that a program reads."""
+    sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+        os.dup2(2, 1)
+    except OSError:  # a daemon without streams
+        yield
         return
-    ray.init(
-        num_cpus=cpus,
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _result(ray: Any, reference: Any) -> PartResult | str:
