@@ -15,15 +15,21 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from speechkit.errors import ConfigError
+from speechkit.nn.sequence.convolution import ConvolutionConfig, GatedConvolution
 from speechkit.nn.sequence.gated_recurrent import GatedRecurrent, RecurrentConfig
+from speechkit.nn.sequence.lssl import Lssl, LsslConfig
 from speechkit.nn.sequence.mixer import MixerConfig, SequenceMixer, State
 from speechkit.nn.sequence.rows import Rows
+from speechkit.nn.sequence.s4d import S4D, S4DConfig
 from speechkit.nn.sequence.softmax_attention import AttentionConfig, SoftmaxAttention
 
-LayerConfig = AttentionConfig | RecurrentConfig
+LayerConfig = AttentionConfig | RecurrentConfig | ConvolutionConfig | S4DConfig | LsslConfig
 MIXERS: dict[type[MixerConfig], type[SequenceMixer]] = {
     AttentionConfig: SoftmaxAttention,
     RecurrentConfig: GatedRecurrent,
+    ConvolutionConfig: GatedConvolution,
+    S4DConfig: S4D,
+    LsslConfig: Lssl,
 }
 """A mixer is known to all stacks once its configuration is in `LayerConfig` and it is here."""
 MOST_LAYERS = 256

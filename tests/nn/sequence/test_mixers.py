@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from speechkit.errors import ConfigError
+from speechkit.nn.sequence.convolution import ConvolutionConfig
 from speechkit.nn.sequence.gated_recurrent import RecurrentConfig
+from speechkit.nn.sequence.lssl import LsslConfig
 from speechkit.nn.sequence.mixer import row_bytes, select_rows
+from speechkit.nn.sequence.s4d import S4DConfig
 from speechkit.nn.sequence.softmax_attention import AttentionConfig
 from speechkit.nn.sequence.stack import MIXERS, Stack, StackConfig, new_mixer
 
@@ -19,6 +22,13 @@ MIXERS_UNDER_TEST = {
     "window-1": AttentionConfig(heads=2, window=1, rotary=False),
     "lstm": RecurrentConfig(),
     "gru": RecurrentConfig(kind="gru", hidden=12),
+    "convolution": ConvolutionConfig(kernel=4),
+    "convolution-1": ConvolutionConfig(kernel=1),
+    "s4d": S4DConfig(states=8),
+    "s4d-legs": S4DConfig(states=6, poles="legs", most_step=0.5),
+    "s4d-inv": S4DConfig(states=6, poles="inv"),
+    "lssl": LsslConfig(states=5, outputs=2),
+    "lssl-legt": LsslConfig(states=4, measure="legt"),
 }
 STACKS = {
     "stack": StackConfig(
