@@ -115,6 +115,8 @@ class SequenceMixer(nn.Module, ABC):
             raise ValueError(f"{type(self).__name__} reads from left to right alone; give it no prefix")
         if rows.tokens is None and self.compares_tokens:
             raise ValueError(f"{type(self).__name__} compares tokens; give them beside the vectors")
+        if not x.shape[1]:
+            return x, (self.start(len(x), x.device, x.dtype) if state is None else state) if keep else {}
         if rows.documents is None or self.packs:
             return self.mix(x, state, rows, keep)
         split = rows.split
@@ -127,9 +129,15 @@ class SequenceMixer(nn.Module, ABC):
         last = {} if state is None else {name: split.end(part, state[name]) for name, part in ended.items()}
         return split.merged(mixed), last
 
-    def element_bytes(self) -> int:
-        """Bytes of a number in the precision of the weights."""
-        return next(self.parameters()).element_size()
+    def element_bytes(self, accumulated: bool = False) -> int:
+        """Bytes of a number in the precision of the weights, or in that of sums over positions."""
+        own = next(self.parameters()).element_size()
+        return max(own, 4) if accumulated else own
+
+
+def accumulated(dtype: torch.dtype) -> torch.dtype:
+    """The precision in which sums over all positions are kept: float32 at least."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def select_rows(state: State, rows: Tensor) -> State:

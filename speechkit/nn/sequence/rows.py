@@ -35,6 +35,31 @@ class Rows:
         """Whether a row of ``longest`` positions is padded."""
         return self.lengths is not None and int(self.lengths.min()) < longest
 
+    def longest(self, padded: int) -> int:
+        """Positions of the longest row of ``padded``."""
+        return int(self.lengths.max()) if self.lengths is not None and self.ragged(padded) else padded
+
+    def newest(self, joined: Tensor, cached: int, kept: int, dim: int = 1) -> Tensor:
+        """The last columns of each row's cache, that of the row's last position at the end.
+
+        Args:
+            joined: what was cached and what each position adds to it, C + T in dimension ``dim``.
+            cached: C.
+            kept: columns that come out; where a row has had fewer, the first of them are anything.
+            dim: of the columns.
+        """
+        padded = joined.shape[dim] - cached
+        if not self.ragged(padded):
+            return joined.narrow(dim, joined.shape[dim] - kept, kept)
+        assert self.lengths is not None
+        lengths = self.lengths.to(joined.device)[:, None]
+        column = (lengths + cached - kept + torch.arange(kept, device=joined.device)).clamp_min(0)  # (B, kept)
+        shape = [len(joined), *[1] * (joined.dim() - 1)]
+        shape[dim] = kept
+        sizes = list(joined.shape)
+        sizes[dim] = kept
+        return joined.gather(dim, column.view(shape).expand(sizes))
+
     @cached_property
     def borders(self) -> Tensor:
         """(B, T) true where a document begins that is not the first of its row."""

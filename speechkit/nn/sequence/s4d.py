@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from speechkit.errors import ConfigError
 from speechkit.nn.sequence.convolution import long_convolution
 from speechkit.nn.sequence.hippo import Diagonal, diagonal, log_steps
-from speechkit.nn.sequence.mixer import MixerConfig, SequenceMixer, State
+from speechkit.nn.sequence.mixer import MixerConfig, SequenceMixer, State, accumulated
 from speechkit.nn.sequence.rows import Rows
 
 
@@ -66,11 +66,11 @@ class S4D(SequenceMixer):
     def start(self, batch: int, device: torch.device | str, dtype: torch.dtype) -> State:
         """``poles`` (B, H, P, 2): real and imaginary parts, in float32 at least."""
         shape = (batch, self.width, self.config.states // 2, 2)
-        return {"poles": torch.zeros(shape, device=device, dtype=_precision(dtype))}
+        return {"poles": torch.zeros(shape, device=device, dtype=accumulated(dtype))}
 
     def state_bytes(self, positions: int) -> int:
         """The same after any number of positions."""
-        return self.width * self.config.states * max(4, self.element_bytes())
+        return self.width * self.config.states * self.element_bytes(accumulated=True)
 
     def mix(self, x: Tensor, state: State | None, rows: Rows, keep: bool) -> tuple[Tensor, State]:
         """See `SequenceMixer.mix`."""
@@ -99,7 +99,7 @@ class S4D(SequenceMixer):
             moved = inputs.gather(2, source.clamp_min(0)[:, None].expand_as(inputs)) * (source >= 0)[:, None]
         else:
             lengths, moved = torch.full((len(x),), length, device=x.device), inputs
-        moved = F.pad(moved, (blocks * block - length, 0)).unflatten(2, (blocks, block))  # (B, H, A, F)
+        moved = F.pad(moved, (blocks * block - length, 0)).view(*inputs.shape[:2], blocks, block)  # (B, H, A, F)
         summed = moved.to(inside.dtype) @ inside.flip(-1).mT  # (B, H, A, P)
         ended = (summed * across.flip(1)).sum(2) * enters
         if begun is not None:
@@ -116,7 +116,7 @@ class S4D(SequenceMixer):
 
     def _discrete(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """(H, P) each: logarithms of what a step multiplies the state with, what an input adds, what is read."""
-        kind = _precision(dtype)
+        kind = accumulated(dtype)
         poles = torch.complex(-self.log_decay.to(kind).exp(), self.frequency.to(kind))
         log_power = self.log_step.to(kind).exp()[:, None] * self.rate * poles
         enters = torch.expm1(log_power) / poles
@@ -131,7 +131,3 @@ def check_steps(mixer: str, least: float, most: float) -> None:
     """Raise ConfigError unless 0 < least <= most."""
     if not 0 < least <= most:
         raise ConfigError(f"{mixer} layer: least_step {least:g} and most_step {most:g}; give 0 < least <= most")
-
-
-def _precision(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.float64 else torch.float32

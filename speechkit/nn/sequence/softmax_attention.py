@@ -146,17 +146,12 @@ class SoftmaxAttention(SequenceMixer):
         """The cache behind each row's end, whose last column is that of the row's last position."""
         length = positions.shape[-1]
         cached = keys.shape[2] - length
-        before = positions.new_zeros(len(keys)) if state is None else state["count"]
-        ours = positions.expand(len(keys), length)
-        if not rows.ragged(length):
-            kept = self._kept(keys.shape[2])
-            first = keys.shape[2] - kept
-            count = ours[:, -1] + 1 if length else before
-            return {"keys": keys[:, :, first:], "values": values[:, :, first:], "count": count}
-        assert rows.lengths is not None
-        lengths = rows.lengths.to(keys.device)
-        kept = self._kept(cached + int(lengths.max()))
-        column = lengths[:, None] + cached - kept + torch.arange(kept, device=keys.device)  # (B, kept)
-        column = column.clamp_min(0)[:, None, :, None].expand(-1, self.key_heads, -1, self.head_width)
-        count = torch.where(lengths > 0, ours.gather(1, (lengths - 1).clamp_min(0)[:, None])[:, 0] + 1, before)
-        return {"keys": keys.gather(2, column), "values": values.gather(2, column), "count": count}
+        count = positions.expand(len(keys), length)[:, -1] + 1
+        if rows.ragged(length):
+            assert rows.lengths is not None
+            lengths = rows.lengths.to(keys.device)
+            last = positions.expand(len(keys), length).gather(1, (lengths - 1).clamp_min(0)[:, None])[:, 0]
+            count = torch.where(lengths > 0, last + 1, torch.zeros_like(last) if state is None else state["count"])
+        kept = self._kept(cached + rows.longest(length))
+        keys, values = rows.newest(keys, cached, kept, 2), rows.newest(values, cached, kept, 2)
+        return {"keys": keys, "values": values, "count": count}

@@ -15,21 +15,36 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from speechkit.errors import ConfigError
+from speechkit.nn.sequence.aaren import Aaren, AarenConfig
 from speechkit.nn.sequence.convolution import ConvolutionConfig, GatedConvolution
 from speechkit.nn.sequence.gated_recurrent import GatedRecurrent, RecurrentConfig
+from speechkit.nn.sequence.linear_attention import JrtConfig, PrefixLinearAttention
 from speechkit.nn.sequence.lssl import Lssl, LsslConfig
 from speechkit.nn.sequence.mixer import MixerConfig, SequenceMixer, State
+from speechkit.nn.sequence.ngram_head import NgramConfig, NgramHead
 from speechkit.nn.sequence.rows import Rows
 from speechkit.nn.sequence.s4d import S4D, S4DConfig
 from speechkit.nn.sequence.softmax_attention import AttentionConfig, SoftmaxAttention
 
-LayerConfig = AttentionConfig | RecurrentConfig | ConvolutionConfig | S4DConfig | LsslConfig
+LayerConfig = (
+    AttentionConfig
+    | RecurrentConfig
+    | ConvolutionConfig
+    | S4DConfig
+    | LsslConfig
+    | AarenConfig
+    | JrtConfig
+    | NgramConfig
+)
 MIXERS: dict[type[MixerConfig], type[SequenceMixer]] = {
     AttentionConfig: SoftmaxAttention,
     RecurrentConfig: GatedRecurrent,
     ConvolutionConfig: GatedConvolution,
     S4DConfig: S4D,
     LsslConfig: Lssl,
+    AarenConfig: Aaren,
+    JrtConfig: PrefixLinearAttention,
+    NgramConfig: NgramHead,
 }
 """A mixer is known to all stacks once its configuration is in `LayerConfig` and it is here."""
 MOST_LAYERS = 256

@@ -6,10 +6,13 @@ import pytest
 import torch
 
 from speechkit.errors import ConfigError
+from speechkit.nn.sequence.aaren import AarenConfig
 from speechkit.nn.sequence.convolution import ConvolutionConfig
 from speechkit.nn.sequence.gated_recurrent import RecurrentConfig
+from speechkit.nn.sequence.linear_attention import JrtConfig
 from speechkit.nn.sequence.lssl import LsslConfig
 from speechkit.nn.sequence.mixer import row_bytes, select_rows
+from speechkit.nn.sequence.ngram_head import NgramConfig
 from speechkit.nn.sequence.s4d import S4DConfig
 from speechkit.nn.sequence.softmax_attention import AttentionConfig
 from speechkit.nn.sequence.stack import MIXERS, Stack, StackConfig, new_mixer
@@ -29,6 +32,11 @@ MIXERS_UNDER_TEST = {
     "s4d-inv": S4DConfig(states=6, poles="inv"),
     "lssl": LsslConfig(states=5, outputs=2),
     "lssl-legt": LsslConfig(states=4, measure="legt"),
+    "aaren": AarenConfig(heads=2),
+    "jrt": JrtConfig(heads=2, key_width=3),
+    "unigram": NgramConfig(order=1),
+    "bigram": NgramConfig(order=2),
+    "trigram": NgramConfig(order=3),
 }
 STACKS = {
     "stack": StackConfig(
@@ -88,16 +96,15 @@ def test_the_parallel_form_is_the_streaming_form(name, dtype):
     same_states(after_prefill, after_steps, dtype)
 
 
-@pytest.mark.parametrize("cuts", [(1, 12), (5, 6, 13), (4, 8, 12)])
+@pytest.mark.parametrize("cuts", [(1, 12), (0, 5, 6, 13), (4, 8, 12)])
 @pytest.mark.parametrize("name", EVERY)
 def test_prefill_goes_on_where_the_last_one_ended(name, cuts):
     mixer = made(name)
     x, tokens = batch(2, 13)
     state, parts = mixer.start(2, "cpu", x.dtype), []
     for begin, end in zip((0, *cuts), (*cuts, 13), strict=True):
-        if end > begin:
-            part, state = mixer.prefill(x[:, begin:end], state, tokens=tokens[:, begin:end])
-            parts.append(part)
+        part, state = mixer.prefill(x[:, begin:end], state, tokens=tokens[:, begin:end])
+        parts.append(part)
     torch.testing.assert_close(torch.cat(parts, 1), mixer(x, tokens=tokens), **TOLERANCE[x.dtype])
     same_states(state, streamed(mixer, x, tokens, mixer.start(2, "cpu", x.dtype))[1])
 
@@ -199,7 +206,8 @@ def test_every_weight_learns_in_float32(name):
         mixer = made(name, torch.float32).train()
         x, tokens = batch(3, 13, torch.float32)
         lengths = torch.tensor([13, 5, 9])
-        out = mixer(x, lengths, tokens=tokens)
+        prefix = torch.arange(13) < torch.tensor([[4], [2], [0]]) if mixer.reads_prefix else None
+        out = mixer(x, lengths, tokens=tokens, prefix=prefix)
         (out[:, :5] * torch.randn(3, 5, WIDTH)).sum().backward()
     for parameter, tensor in mixer.named_parameters():
         assert tensor.grad is not None, parameter
