@@ -35,9 +35,7 @@ def measure(kind: str, way: str) -> dict[str, float]:
     waveform = torch.randn(1, SECONDS * 16_000 + 80)
     network = model.feature_extractor
     if way == "rows":
-        lengths = make_padding_invariant(model)
-        lengths.samples = torch.tensor([waveform.shape[1]])
-        network = RowConvolutions(network, lengths)
+        network = RowConvolutions(network, make_padding_invariant(model))
     times = []
     with torch.inference_mode():
         for _ in range(6):

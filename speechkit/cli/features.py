@@ -18,7 +18,8 @@ EXAMPLES = """
 Encode the cuts of a manifest, or whole recordings, and store the frames: safetensors shards with the encoder's spec.
 
 Encoders: embedded, log-mel, mfcc, or a hub id or folder of wav2vec 2.0, HuBERT, WavLM, data2vec-audio, Wav2Vec2-BERT or
-Whisper. A frame stands for 20 ms. In parts, on a cluster, with resume: speechkit run ssl_features.
+Whisper. A frame mostly stands for 20 ms; the checkpoint says it. In parts, on a cluster, with resume: speechkit run
+ssl_features.
 
 Examples:
 
@@ -41,6 +42,9 @@ def features(
     out: Annotated[Path | None, typer.Option(help="Folder of the store.")] = None,
     dtype: Annotated[str, typer.Option(help="float16 or float32.")] = "float16",
     compute: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    compat: Annotated[
+        bool, typer.Option("--compat", help="Frames as stock transformers give them, for codebooks made of such.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     deviation: Annotated[
         bool, typer.Option("--deviation", help="Say what windows change against whole recordings, and store nothing.")
@@ -71,7 +75,7 @@ def features(
         _require_ids(inputs)
     from speechkit.encoders.load import load_encoder
 
-    loaded = load_encoder(encoder, layer=layer, device=device, dtype=compute)  # type: ignore[arg-type]
+    loaded = load_encoder(encoder, layer=layer, device=device, dtype=compute, compat=compat)  # type: ignore[arg-type]
     if out is None or deviation:
         return print_facts({str(path): _deviation(loaded, path) for path in inputs}, json)
     dropped, noted = _write(loaded, inputs, out, dtype)

@@ -105,6 +105,10 @@ def import_(
     normalization: Annotated[str, typer.Option(help="none, or unit-length if frames were divided by their norms.")] = (
         "none"
     ),
+    compat: Annotated[
+        bool, typer.Option("--compat/--hop-grid", help="The grid of stock transformers, or a frame for every hop.")
+    ] = True,
+    waveform: Annotated[str, typer.Option(help="none or standardised; what the encoder's folder says if empty.")] = "",
     json: Json = False,
 ) -> None:
     """Take the centroids out of a k-means of fairseq or textlesslib; nothing of the file is executed.
@@ -118,9 +122,13 @@ def import_(
 
     if normalization not in ("none", "unit-length"):
         raise ConfigError(f"--normalization is {normalization!r}; choose none or unit-length")
+    if waveform not in ("", "none", "standardised"):
+        raise ConfigError(f"--waveform is {waveform!r}; choose none or standardised")
     way: Any = normalization
+    entering: Any = waveform or None
     import_codebook(file, None, way)  # what is wrong with the file is said before an encoder is fetched
-    codebook = import_codebook(file, load_encoder(encoder, layer=layer, device="cpu").spec, way)
+    loaded = load_encoder(encoder, layer=layer, device="cpu", compat=compat, normalization=entering)
+    codebook = import_codebook(file, loaded.spec, way)
     codebook.save(out)
     spec = codebook.spec
     named = {"encoder": spec.encoder.model, "layer": spec.encoder.layer} if spec.encoder else {}

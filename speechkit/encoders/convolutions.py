@@ -3,6 +3,9 @@
 Stock convolutions hold a channel a row. A norm over channels then turns the whole recording over and back, and what one
 layer wrote has left the cache before the next reads it. With a frame a row, a convolution is one product of a matrix
 whose rows overlap in memory, nothing is turned over, and a block of frames goes through all layers while it is at hand.
+
+A first layer's norm over time needs no pass over its frames: each of its channels is a sum of a few samples by weights,
+whose mean and variance follow from the means and the covariance of those samples. It becomes another scale and bias.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from speechkit.encoders.padding import Lengths
+from speechkit.encoders.padding import Lengths, MaskedGroupNorm
 
 BLOCK_BYTES = 3 << 20
 """About as much as the first layer writes for a block; from 1 to 8 MB the speed is much the same."""
@@ -22,73 +25,102 @@ class RowConvolutions(nn.Module):
     """In place of a ``feature_extractor`` of transformers, with its weights and results to rounding; always float32.
 
     Args:
-        stock: has ``conv_layers``, each with ``conv``, ``activation`` and perhaps ``layer_norm``.
+        stock: has ``conv_layers``, each with ``conv``, ``activation`` and perhaps ``layer_norm``; see `runs_by_rows`.
         lengths: of the items of a batch; frames behind the end of one are zero.
     """
 
     def __init__(self, stock: Any, lengths: Lengths):
         super().__init__()
-        layers = list(stock.conv_layers)
-        norms_over_time = [number for number, layer in enumerate(layers, start=1) if not _by_rows(layer)]
-        begin = max(norms_over_time, default=0)
-        self.whole = nn.ModuleList(layers[:begin])
-        self.by_rows = nn.ModuleList(layers[begin:])
+        layers: list[Any] = list(stock.conv_layers)
+        self.layers: Any = nn.ModuleList(layers)
         self.lengths = lengths
         # (C out, C in, K) to (K * C in, C out): K rows that follow one another in memory are one row of the product.
-        self._weights = [
-            layer.conv.weight.detach().permute(2, 1, 0).flatten(0, 1).contiguous() for layer in layers[begin:]
-        ]
+        self._weights = [layer.conv.weight.detach().permute(2, 1, 0).flatten(0, 1).contiguous() for layer in layers]
+        self._norm_over_time = _is_over_time(layers[0])
         self.stride, self.reach = 1, 1
-        for layer in layers[begin:]:
-            self.reach += (layer.conv.kernel_size[0] - 1) * self.stride
-            self.stride *= layer.conv.stride[0]
-        first = layers[begin].conv if begin < len(layers) else None
-        written = 4 * first.out_channels * self.stride // first.stride[0] if first is not None else BLOCK_BYTES
-        self._block = max(1, BLOCK_BYTES // written)
+        for layer in layers:
+            self.reach += int((layer.conv.kernel_size[0] - 1) * self.stride)
+            self.stride *= int(layer.conv.stride[0])
+        first = layers[0].conv
+        self._block = max(1, BLOCK_BYTES // (4 * int(first.out_channels) * self.stride // int(first.stride[0])))
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """(B, S) -> (B, C, T)."""
         with torch.autocast(waveforms.device.type, enabled=False):
-            x = waveforms[:, None].float()
-            for layer in self.whole:
-                x = layer(x)
-            frames = (x.shape[-1] - self.reach) // self.stride + 1
-            counts = [frames] * len(x) if self.lengths.frames is None else self.lengths.frames.tolist()
-            rows = [self._frames(item, count) for item, count in zip(x.transpose(1, 2), counts, strict=True)]
+            frames = (waveforms.shape[1] - self.reach) // self.stride + 1
+            counts = [frames] * len(waveforms) if self.lengths.frames is None else self.lengths.frames.tolist()
+            samples = self.lengths.samples
+            ends = [waveforms.shape[1]] * len(waveforms) if samples is None else samples.tolist()
+            rows = [
+                self._frames(item[:end, None], count)
+                for item, end, count in zip(waveforms.float(), ends, counts, strict=True)
+            ]
+            if len(rows) == 1:
+                return rows[0].T[None]
             padded = [nn.functional.pad(item, (0, 0, 0, frames - len(item))) for item in rows]
             return torch.stack(padded).transpose(1, 2)
 
     def _frames(self, rows: Tensor, count: int) -> Tensor:
-        """(T, C) -> (count, C')."""
+        """(S, 1) -> (count, C)."""
+        weights: list[tuple[Tensor, Tensor | None]] = [
+            (weight, layer.conv.bias) for weight, layer in zip(self._weights, self.layers, strict=True)
+        ]
+        if self._norm_over_time:
+            weights[0] = _normalised(rows, self.layers[0], self._weights[0])
         blocks = []
         for begin in range(0, count, self._block):
             end = min(count, begin + self._block)
             part = rows[begin * self.stride : (end - 1) * self.stride + self.reach].contiguous()
-            for layer, weights in zip(self.by_rows, self._weights, strict=True):
-                part = _convolve(part, layer, weights)
+            for number, (layer, (weight, bias)) in enumerate(zip(self.layers, weights, strict=True)):
+                part = _overlapping(part, layer.conv)
+                part = part @ weight if bias is None else torch.addmm(bias, part, weight)
+                norm: Any = getattr(layer, "layer_norm", None)
+                folded = norm is None or (self._norm_over_time and not number)
+                part = layer.activation(part if folded else norm(part))
             blocks.append(part)
         return torch.cat(blocks)
 
 
-def faster_by_rows(stock: Any) -> bool:
-    """Whether no layer has a norm over time, which wants a channel a row and costs more than the others gain."""
-    return all(_by_rows(layer) for layer in stock.conv_layers)
+def runs_by_rows(stock: Any) -> bool:
+    """Whether `RowConvolutions` can take the place: a norm over time behind the first layer alone, of plain layers."""
+    layers = stock.conv_layers
+    plain = all(
+        layer.conv.padding == (0,) and layer.conv.dilation == (1,) and layer.conv.groups == 1 for layer in layers
+    )
+    by_frames = all(isinstance(getattr(layer, "layer_norm", None), nn.LayerNorm | None) for layer in layers[1:])
+    first = layers[0]
+    fits = isinstance(getattr(first, "layer_norm", None), nn.LayerNorm | None) or _is_over_time(first)
+    return plain and by_frames and fits
 
 
-def _by_rows(layer: Any) -> bool:
-    """Whether a layer makes each of its frames of a few frames of its input alone."""
-    conv = layer.conv
-    plain = conv.padding == (0,) and conv.dilation == (1,) and conv.groups == 1
-    return plain and isinstance(getattr(layer, "layer_norm", None), nn.LayerNorm | None)
-
-
-def _convolve(rows: Tensor, layer: Any, weights: Tensor) -> Tensor:
-    """(T, C) -> (T', C')."""
-    kernel, stride, channels = layer.conv.kernel_size[0], layer.conv.stride[0], rows.shape[1]
-    count = (len(rows) - kernel) // stride + 1
-    overlapping = rows.as_strided((count, kernel * channels), (stride * channels, 1))
-    bias = layer.conv.bias
-    made = overlapping @ weights if bias is None else torch.addmm(bias, overlapping, weights)
+def _is_over_time(layer: Any) -> bool:
+    """Whether a layer of one channel norms each of those it makes over all frames."""
     norm = getattr(layer, "layer_norm", None)
-    answer: Tensor = layer.activation(made if norm is None else norm(made))
-    return answer
+    alone = isinstance(norm, MaskedGroupNorm) or (
+        isinstance(norm, nn.GroupNorm) and norm.num_groups == norm.num_channels
+    )
+    return alone and layer.conv.in_channels == 1
+
+
+def _overlapping(rows: Tensor, conv: Any) -> Tensor:
+    """What each frame of a convolution is made of: (T, C) to (T', K * C), rows that share memory."""
+    kernel, stride, channels = conv.kernel_size[0], conv.stride[0], rows.shape[1]
+    count = (len(rows) - kernel) // stride + 1
+    return rows.as_strided((count, kernel * channels), (stride * channels, 1), rows.storage_offset())
+
+
+def _normalised(rows: Tensor, layer: Any, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights (K, C) and bias (C,) that norm each channel over the frames of an item (S, 1).
+
+    A channel is w·x of windows x of K samples: its mean is w·m, its variance w·V·w of their mean and covariance.
+    """
+    norm = layer.layer_norm
+    windows = _overlapping(rows.contiguous().double(), layer.conv)
+    mean = windows.mean(0)
+    centred = windows - mean
+    covariance = centred.T @ centred / len(windows)
+    exact = weight.double()
+    variance = (exact * (covariance @ exact)).sum(0)
+    scale = norm.weight * (variance + norm.eps).rsqrt()
+    bias = norm.bias - (mean @ exact) * scale
+    return (exact * scale).float(), bias.float()

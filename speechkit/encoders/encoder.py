@@ -1,6 +1,6 @@
 """Encoders from NumPy: waveforms in, frames out; windows and streams for recordings of any length.
 
-Notation used for array shapes: S samples at the encoder's rate, T = S // hop frames, D width, L layers.
+Notation used for array shapes: S samples at the encoder's rate, T = `Encoder.num_frames` of S, D width, L layers.
 """
 
 from __future__ import annotations
@@ -18,16 +18,20 @@ from torch import Tensor
 from speechkit.encoders.model import ALL, LAST, SpeechEncoder
 from speechkit.errors import AudioError, ConfigError
 from speechkit.io.arrays import Float
-from speechkit.io.audio import audio_info
+from speechkit.io.audio import stream_audio
 from speechkit.io.hashing import digest_obj
-from speechkit.io.windows import plan_windows, stream_windows
+
+WINDOW_SECONDS = 30.0
+CONTEXT_SECONDS = 5.0
+"""Of the one plan by which files, streams and rows of manifests are cut: what is no longer than both is not cut."""
 
 
 class Encoder:
     """Frames of one layer, or of a weighted sum of layers; evaluation only.
 
-    A frame t stands for the samples from hop t to hop (t + 1); a rest shorter than a frame has none. An item gives the
-    same frames alone and in any batch.
+    A frame t stands for the samples from hop t to hop (t + 1); a rest shorter than a frame has none. On the grid of
+    ``compat``, the last frames have no whole field of samples and are not there. An item gives the same frames alone
+    and in any batch.
 
     Args:
         model: the encoder, cut to the layer that is wanted.
@@ -89,7 +93,7 @@ class Encoder:
 
     def _states(self, waveforms: list[Float], layers: slice) -> list[Tensor]:
         """The layers wanted of each waveform (layers, T, D), float32; those shorter than a frame have no T."""
-        long_enough = [index for index, waveform in enumerate(waveforms) if len(waveform) >= self.spec.hop]
+        long_enough = [index for index, waveform in enumerate(waveforms) if self.num_frames(len(waveform))]
         empty = torch.zeros(len(self.model.dims[layers]), 0, self.spec.dim)
         answers = [empty] * len(waveforms)
         if not long_enough:
@@ -112,38 +116,41 @@ class Encoder:
 
     def num_frames(self, samples: int) -> int:
         """Frames of a waveform of so many samples."""
-        return samples // self.spec.hop
+        return int(self.model.frame_lengths(torch.tensor(samples)))
+
+    def most_at_once(self) -> int:
+        """Samples of the longest waveform that `stream` does not cut."""
+        hop, rate = self.spec.hop, self.spec.sample_rate
+        return sum(round(each * rate / hop) * hop for each in (WINDOW_SECONDS, CONTEXT_SECONDS)) + self.model.overlap
 
     def encode_long(
-        self, path: str | Path, window_seconds: float = 20.0, context_seconds: float = 2.0
+        self, path: str | Path, window_seconds: float = WINDOW_SECONDS, context_seconds: float = CONTEXT_SECONDS
     ) -> Iterator[Float]:
-        """Frames of a recording of any length, window by window, in memory that does not grow with it.
+        """Frames of a recording of any length, window by window, in memory that does not grow with it; see `stream`.
 
-        Each window also hears the seconds before and behind it; what was computed of those is thrown away. What this
-        changes against encoding the recording at once is measured by `window_deviation`.
+        What windows change against encoding the recording at once is measured by `window_deviation`.
         """
-        rate, hop = self.spec.sample_rate, self.spec.hop
-        frames = round(audio_info(path).duration * rate) // hop
-        window, context = (round(seconds * rate / hop) for seconds in (window_seconds, context_seconds))
-        plan = plan_windows(frames, [(0, frames)] if frames else [], window, context)
-        for part, waveform in stream_windows(str(path), plan, hop, sample_rate=rate):
-            kept = self.encode(waveform)[part.keep_begin - part.begin : part.keep_end - part.begin]
-            if len(kept) != part.keep_end - part.keep_begin:
-                raise AudioError(f"{path}: ends after {part.begin + len(kept)} of {frames} frames; decode it again")
-            yield kept
+        yield from self.stream(stream_audio(path, sample_rate=self.spec.sample_rate), window_seconds, context_seconds)
 
     def stream(
-        self, blocks: Iterable[Float], window_seconds: float = 20.0, context_seconds: float = 2.0
+        self,
+        blocks: Iterable[Float],
+        window_seconds: float = WINDOW_SECONDS,
+        context_seconds: float = CONTEXT_SECONDS,
     ) -> Iterator[Float]:
         """Frames of samples that arrive in blocks of any length; how the blocks are cut changes nothing.
 
-        Frames come once a window and the context behind it have been heard, or the blocks end.
+        Frames come once a window and the context behind it have been heard, or the blocks end. Each window also hears
+        the context before it; what was computed of both is thrown away.
         """
         for window, begin, end in self._windows(blocks, window_seconds, context_seconds):
             yield self.encode(window)[begin:end]
 
     def stream_layers(
-        self, blocks: Iterable[Float], window_seconds: float = 20.0, context_seconds: float = 2.0
+        self,
+        blocks: Iterable[Float],
+        window_seconds: float = WINDOW_SECONDS,
+        context_seconds: float = CONTEXT_SECONDS,
     ) -> Iterator[Float]:
         """All layers (L + 1, T, D) of such samples; see `stream`."""
         for window, begin, end in self._windows(blocks, window_seconds, context_seconds):
@@ -156,16 +163,23 @@ class Encoder:
         hop = self.spec.hop
         rate = self.spec.sample_rate / hop
         window, context = (round(seconds * rate) * hop for seconds in (window_seconds, context_seconds))
+        if not window or context < 0:
+            raise ConfigError(
+                f"windows of {window_seconds:g} s with {context_seconds:g} s of context; give a window of a frame or "
+                "more, and no negative context"
+            )
+        behind = context + self.model.overlap
         held, before, begun = np.zeros(0, np.float32), 0, False
         for block in blocks:
             held = np.concatenate([held, np.asarray(block, np.float32)])
-            while len(held) >= before + window + context:
-                yield held[: before + window + context], before // hop, (before + window) // hop
+            while len(held) > before + window + behind:
+                yield held[: before + window + behind], before // hop, (before + window) // hop
                 begun = True
                 kept = min(context, before + window)
                 held, before = held[before + window - kept :], kept
-        if len(held) - before >= hop or not begun:
-            yield held, before // hop, len(held) // hop
+        frames = self.num_frames(len(held))
+        if frames > before // hop or not begun:
+            yield held, before // hop, frames
 
 
 def window_deviation(encoder: Encoder, path: str | Path, whole: Float) -> tuple[float, float]:
@@ -175,6 +189,8 @@ def window_deviation(encoder: Encoder, path: str | Path, whole: Float) -> tuple[
         the relative error (norm of the difference by the norm of the whole) and the lowest cosine of a frame.
     """
     windowed = np.concatenate(list(encoder.encode_long(path)))
+    if windowed.shape != whole.shape:
+        raise AudioError(f"{path}: {len(windowed)} frames by windows and {len(whole)} at once; decode it again")
     error = float(np.linalg.norm(windowed - whole) / max(float(np.linalg.norm(whole)), 1e-12))
     norms = np.linalg.norm(windowed, axis=1) * np.linalg.norm(whole, axis=1)
     cosine = (windowed * whole).sum(1) / np.maximum(norms, 1e-12)

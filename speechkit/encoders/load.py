@@ -13,7 +13,7 @@ SMALL = Path(__file__).parent / "models" / "small"
 
 if TYPE_CHECKING:
     from speechkit.encoders.encoder import Encoder
-    from speechkit.encoders.model import SpeechEncoder
+    from speechkit.encoders.model import Normalization, SpeechEncoder
 
 
 def load_encoder(
@@ -24,6 +24,7 @@ def load_encoder(
     device: str = "auto",
     dtype: Literal["auto", "float32", "bfloat16"] = "auto",
     compat: bool = False,
+    normalization: Normalization | None = None,
 ) -> Encoder:
     """An encoder by name.
 
@@ -34,7 +35,10 @@ def load_encoder(
         layer_weights: one weight a layer, beginning with layer 0, for their sum instead of one of them.
         device: ``auto``, ``cpu``, ``cuda`` …
         dtype: ``auto`` is bfloat16 autocast where the device is faster with it.
-        compat: compute as stock transformers do, where padding changes results.
+        compat: the frames that stock transformers and fairseq give of each recording alone. Those of wav2vec 2.0's kind
+            and Wav2Vec2-BERT then have the stock grid, a frame fewer in most recordings; Whisper hears silence up to 30
+            seconds behind each. Published codebooks were made of such frames.
+        normalization: of a waveform before it enters, ``none`` or ``standardised``; the checkpoint's when absent.
 
     Raises:
         UserError: if there is no such encoder or layer, or it cannot be loaded.
@@ -46,12 +50,17 @@ def load_encoder(
         raise ConfigError(f"dtype is {dtype!r}; choose auto, float32 or bfloat16")
     if layer is not None and layer_weights is not None:
         raise ConfigError(f"{name_or_path}: layer_weights take all layers; leave layer={layer} out")
-    model = load_speech_encoder(name_or_path, layer=layer, compat=compat)
+    model = load_speech_encoder(name_or_path, layer=layer, compat=compat, normalization=normalization)
     return Encoder(model, layer_weights, choose_device(device), dtype)
 
 
 def load_speech_encoder(
-    name_or_path: str = "embedded", *, layer: int | None = None, compat: bool = False, trainable: bool = False
+    name_or_path: str = "embedded",
+    *,
+    layer: int | None = None,
+    compat: bool = False,
+    normalization: Normalization | None = None,
+    trainable: bool = False,
 ) -> SpeechEncoder:
     """The model of an encoder on the processor, for training or for a computation of one's own.
 
@@ -59,6 +68,7 @@ def load_speech_encoder(
         name_or_path: see `load_encoder`.
         layer: the last layer that is kept; all when absent.
         compat: see `load_encoder`.
+        normalization: see `load_encoder`.
         trainable: refuse what gradients cannot pass.
 
     Raises:
@@ -71,6 +81,8 @@ def load_speech_encoder(
     if trainable and not family.has_weights:
         raise ConfigError(f"{name_or_path} has no weights; name an encoder that has")
     model = family.load(name, layer, compat)
+    if normalization is not None:
+        model.normalise(normalization)
     if layer is not None:
         if not model.num_layers and layer:
             raise ConfigError(f"{name_or_path} has no layers to choose from; leave layer out")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -14,8 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from speechkit.encoders.spec import EncoderSpec
+from speechkit.errors import ConfigError
 from speechkit.io.arrays import Float
 
+Normalization = Literal["none", "standardised"]
+"""What is done to a waveform before it enters; see `standardised`."""
 ALL = slice(None)
 LAST = slice(-1, None)
 
@@ -70,9 +74,25 @@ class SpeechEncoder(nn.Module, ABC):
         """Where the weights are; the processor without any."""
         return next((value.device for value in self.parameters()), torch.device("cpu"))
 
+    @property
+    def overlap(self) -> int:
+        """Samples behind a frame's hop that it reads, where they must be there for the frame to be."""
+        return 0
+
     def frame_lengths(self, lengths: Tensor) -> Tensor:
         """Frames (B,) of items of so many samples (B,); a rest shorter than a frame has none."""
-        return lengths // self.spec.hop
+        return ((lengths - self.overlap) // self.spec.hop).clamp(min=0)
+
+    def normalise(self, normalization: Normalization) -> None:
+        """Do this to waveforms instead of what the checkpoint says.
+
+        Raises:
+            ConfigError: if the family takes them in one way only.
+        """
+        if normalization != self.spec.normalization:
+            raise ConfigError(
+                f"{self.spec.model}: its waveforms are always {self.spec.normalization}; leave normalization out"
+            )
 
     def prepare(self, waveform: Float) -> Float:
         """A waveform (S,) in [-1, 1] as `forward` takes it."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 class Lengths:
-    """How long the items of the batch in hand are; shared by the parts that need it."""
+    """How long the items of the batch in hand are, None where none is padded; shared by the parts that need it."""
 
     def __init__(self) -> None:
         self.samples: Tensor | None = None

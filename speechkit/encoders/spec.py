@@ -24,7 +24,7 @@ class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         dim: width of a frame.
         sample_rate: in hertz.
         hop: samples from one frame to the next.
-        compat: whether it is computed as stock transformers do, padding and all; not written where it is false.
+        compat: whether frames are those of stock transformers, on its grid; not written where it is false.
     """
 
     model: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -36,18 +35,21 @@ from speechkit.pipeline.arrays import read_record_arrays
 if TYPE_CHECKING:
     from speechkit.encoders.encoder import Encoder
 
-WINDOW_SECONDS = 30.0
 DROP_REASONS = ("unreadable_audio", "shorter_than_a_frame", "not_finite")
 
 
 class FeaturesConfig(msgspec.Struct, frozen=True):
-    """Which encoder over which manifest; ``compute`` is the format of the arithmetic, ``dtype`` that of the store."""
+    """Which encoder over which manifest; ``compute`` is the format of the arithmetic, ``dtype`` that of the store.
+
+    ``compat`` is the grid of stock transformers, for codebooks that were made on it.
+    """
 
     manifest: Annotated[str | None, SHARED] = None
     encoder: Annotated[str, SHARED] = "embedded"
     layer: Annotated[int | None, SHARED] = None
     dtype: Literal["float16", "float32"] = "float16"
     compute: Literal["auto", "float32", "bfloat16"] = "auto"
+    compat: Annotated[bool, SHARED] = False
     batch_size: Annotated[int, NEUTRAL] = 8
 
 
@@ -58,16 +60,13 @@ class StoreConfig(msgspec.Struct, frozen=True):
 
 
 class Encode(Worker):
-    """Frames of every row of a manifest; long rows go through windows with context.
+    """Frames of every row of a manifest; long rows go through windows with context, except of ``layers``.
 
     The stage's config has ``encoder``, ``dtype``, ``compute`` and either ``layer``, one or the last, or ``layers``. Of
     one layer, a row comes back as a manifest's row with its frames; of ``layers``, as one `LayerFrames` each. Audio
     paths are relative to the input that ``custom.manifest`` of a row names, or ``custom.part`` as ``PART_manifest``, or
     else to the input ``manifest``; where ``custom.id`` is given, the row is stored under it.
     """
-
-    longest_seconds = WINDOW_SECONDS
-    """Longer rows go through windows, except of ``layers``, whose rows are encoded whole."""
 
     def setup(self, device: str) -> None:
         """Load the encoder.
@@ -86,7 +85,13 @@ class Encode(Worker):
         layers = getattr(config, "layers", None)
         self.layers = None if layers is None else sorted(set(layers))
         layer = config.layer if self.layers is None else self.layers[-1]
-        self.encoder = load_encoder(config.encoder, layer=layer, device=device, dtype=config.compute)
+        self.encoder = load_encoder(
+            config.encoder,
+            layer=layer,
+            device=device,
+            dtype=config.compute,
+            compat=getattr(config, "compat", False),
+        )
         self.together = 1 if device == "cpu" else config.batch_size
 
     def process(self, batch: list[Utterance]) -> list[Value | Drop | list[Value | Drop]]:
@@ -114,8 +119,8 @@ class Encode(Worker):
         return [answer for answer in answers if answer is not None]
 
     def _encode(self, waveforms: list[Float]) -> list[Float]:
-        if max(map(len, waveforms)) > self.longest_seconds * self.encoder.spec.sample_rate:
-            return [encode_frames(self.encoder, waveform, None, 0) for waveform in waveforms]
+        if max(map(len, waveforms)) > self.encoder.most_at_once():
+            return [encode_frames(self.encoder, waveform) for waveform in waveforms]
         return self.encoder.encode_batch(waveforms)
 
     def _row(self, row: Utterance, frames: Float) -> Value | Drop:
@@ -191,7 +196,7 @@ def encode_layers(context: Context) -> None:
             context.progress.update(number, len(rows))
 
     written = write_layers(
-        context.output("features"), encoder, waveforms(), context.config.dtype, leave_out, longest_seconds=math.inf
+        context.output("features"), encoder, waveforms(), context.config.dtype, leave_out, windows=False
     )
     if not written:
         raise UserError(f"none of {len(rows)} recordings could be encoded; the first one, {reasons[0]}")
@@ -207,7 +212,7 @@ def write_layers(
     leave_out: Callable[[str, str, str], None] | None = None,
     *,
     layers: Sequence[int] | None = None,
-    longest_seconds: float = WINDOW_SECONDS,
+    windows: bool = True,
 ) -> int:
     """Encode items (id, waveform) one by one and store layers of them; returns how many items were stored.
 
@@ -220,7 +225,7 @@ def write_layers(
         dtype: of the store.
         leave_out: is told the id, reason and detail of an item whose layers are not finite in this dtype.
         layers: which; all when absent.
-        longest_seconds: longer waveforms go through windows with context.
+        windows: whether long waveforms go through windows with context.
 
     Raises:
         UserError: for such an item where there is no ``leave_out``.
@@ -229,7 +234,7 @@ def write_layers(
     count = 0
     with FeatureWriter(folder, layers_spec(encoder.spec, wanted), dtype) as writer:
         for name, waveform in items:
-            frames = encode_frames(encoder, waveform, wanted, longest_seconds)
+            frames = encode_frames(encoder, waveform, wanted, windows=windows)
             unfit = why_unfit(frames, dtype) if leave_out is not None and len(frames) else None
             if unfit is not None and leave_out is not None:
                 leave_out(name, *unfit)
@@ -240,28 +245,23 @@ def write_layers(
 
 
 def encode_frames(
-    encoder: Encoder,
-    waveform: Float,
-    layers: Sequence[int] | None = None,
-    longest_seconds: float = WINDOW_SECONDS,
+    encoder: Encoder, waveform: Float, layers: Sequence[int] | None = None, *, windows: bool = True
 ) -> Float:
     """Frames (T, D) of a waveform (S,), or of several ``layers`` side by side (T, L * D); see `encode_states`."""
     if layers is None:
-        if len(waveform) <= longest_seconds * encoder.spec.sample_rate:
-            return encoder.encode(waveform)
-        return np.concatenate(list(encoder.stream([waveform])))
-    states = encode_states(encoder, waveform, longest_seconds)
+        return np.concatenate(list(encoder.stream([waveform]))) if windows else encoder.encode(waveform)
+    states = encode_states(encoder, waveform, windows=windows)
     if list(layers) != list(range(len(states))):
         states = states[list(layers)]
     return np.ascontiguousarray(states.transpose(1, 0, 2)).reshape(states.shape[1], len(states) * states.shape[2])
 
 
-def encode_states(encoder: Encoder, waveform: Float, longest_seconds: float = WINDOW_SECONDS) -> Float:
+def encode_states(encoder: Encoder, waveform: Float, *, windows: bool = True) -> Float:
     """All layers (L + 1, T, D) of a waveform (S,).
 
-    One of more than ``longest_seconds`` goes through windows with context, so that memory grows with the result only.
+    With ``windows`` a long one goes through those of `Encoder.stream`, so that memory grows with the result only.
     """
-    if len(waveform) <= longest_seconds * encoder.spec.sample_rate:
+    if not windows:
         return encoder.encode_layers(waveform)
     return np.concatenate(list(encoder.stream_layers([waveform])), axis=1)
 

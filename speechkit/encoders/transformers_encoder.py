@@ -1,4 +1,4 @@
-"""What the families of transformers have in common: a checkpoint, a transformer that can be cut, the stock computation.
+"""What the families of transformers have in common: a checkpoint, and a transformer that can be cut.
 
 Notation used for tensor shapes: B items, S samples, T frames, L layers, D width.
 """
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from speechkit.encoders.checkpoint import load_whole
 from speechkit.encoders.layers import capture_hidden_states, truncate_layers
-from speechkit.encoders.model import ALL, LAST, SpeechEncoder, unpadded
+from speechkit.encoders.model import ALL, LAST, SpeechEncoder
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import UserError
 from speechkit.nn.checkpoints import load_pretrained
@@ -47,10 +47,6 @@ class TransformersEncoder(SpeechEncoder):
     def exact(self, waveforms: Tensor, lengths: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
         """The last hidden state (B, T, D) without any trace of padding, and frames (B,)."""
 
-    @abstractmethod
-    def stock_frames(self, lengths: Tensor, inputs: dict[str, Tensor], longest: int) -> Tensor:
-        """Frames (B,) of the stock computation, of whose last state ``longest`` frames came out."""
-
     @property
     def final_norm(self) -> str | None:
         """The name of the norm behind the last layer, where there is one."""
@@ -67,10 +63,7 @@ class TransformersEncoder(SpeechEncoder):
         """See `SpeechEncoder`; options are those of the family."""
         alone = layers == LAST and self.num_layers > 0
         with nullcontext(list[Tensor]()) if alone else capture_hidden_states(self.transformer) as states:
-            if self.spec.compat:
-                last, frames = self._stock(waveforms, lengths)
-            else:
-                last, frames = self.exact(waveforms, lengths, **options)
+            last, frames = self.exact(waveforms, lengths, **options)
         # Some encoders norm the last state outside of its layer.
         if self.num_layers:
             states[-1:] = [last]
@@ -80,22 +73,6 @@ class TransformersEncoder(SpeechEncoder):
         """See `SpeechEncoder`."""
         truncate_layers(self.transformer, layer, self.final_norm)
         super().truncate(layer)
-
-    def _stock(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        if self.extractor is None:
-            raise UserError("compat=True needs the checkpoint's preprocessor_config.json, and there is none")
-        made = self.extractor(
-            unpadded(waveforms, lengths),
-            sampling_rate=self.spec.sample_rate,
-            return_tensors="pt",
-            padding=self.stock_padding,
-        )
-        inputs = {key: value.to(self.device) for key, value in made.items()}
-        last = self.network(**inputs).last_hidden_state
-        return last, self.stock_frames(lengths, inputs, last.shape[1])
-
-    stock_padding: bool | str = True
-    """What the feature extractor is told of padding by the stock computation."""
 
 
 def load_transformers(name: str, layer: int | None, *, needs_extractor: bool) -> tuple[Any, Any, str]:

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-CONVOLUTIONS = {"conv_dim": (16, 16, 16, 16, 16, 16, 16)}
+CONVOLUTIONS = {
+    50: {"conv_dim": (16,) * 7},
+    25: {"conv_dim": (16,) * 8, "conv_stride": (5, *[2] * 7), "conv_kernel": (10, 3, 3, 3, 3, 2, 2, 2)},
+    20: {"conv_dim": (16,) * 7, "conv_stride": (5, 2, 2, 2, 2, 2, 5), "conv_kernel": (10, 3, 3, 3, 3, 2, 5)},
+}
+"""By frames a second."""
 SHAPE = {
     "hidden_size": 32,
     "num_hidden_layers": 3,
@@ -28,8 +33,8 @@ FAMILIES = (
 )
 
 
-def make_checkpoint(family: str, folder: Path) -> Path:
-    """Write a random checkpoint of a family, as `from_pretrained` reads it."""
+def make_checkpoint(family: str, folder: Path, rate: int = 50) -> Path:
+    """Write a random checkpoint of a family with so many frames a second, as `from_pretrained` reads it."""
     import torch
     import transformers as t
 
@@ -37,25 +42,26 @@ def make_checkpoint(family: str, folder: Path) -> Path:
     extractor = t.Wav2Vec2FeatureExtractor(do_normalize=family != "wav2vec2", return_attention_mask=True)
     stable = {"do_stable_layer_norm": True, "feat_extract_norm": "layer"}
     if family == "wav2vec2":
-        model = t.Wav2Vec2Model(t.Wav2Vec2Config(**SHAPE, **CONVOLUTIONS))
+        model = t.Wav2Vec2Model(t.Wav2Vec2Config(**SHAPE, **CONVOLUTIONS[rate]))
     elif family == "wav2vec2-stable":
-        model = t.Wav2Vec2Model(t.Wav2Vec2Config(**SHAPE, **CONVOLUTIONS, **stable))
+        model = t.Wav2Vec2Model(t.Wav2Vec2Config(**SHAPE, **CONVOLUTIONS[rate], **stable))
     elif family == "hubert":
-        model = t.HubertModel(t.HubertConfig(**SHAPE, **CONVOLUTIONS))
+        model = t.HubertModel(t.HubertConfig(**SHAPE, **CONVOLUTIONS[rate]))
     elif family == "hubert-batch-norm":
-        model = t.HubertModel(t.HubertConfig(**SHAPE, **CONVOLUTIONS, conv_pos_batch_norm=True))
+        model = t.HubertModel(t.HubertConfig(**SHAPE, **CONVOLUTIONS[rate], conv_pos_batch_norm=True))
         norm = model.encoder.pos_conv_embed.batch_norm
         torch.nn.init.normal_(norm.running_mean)
         torch.nn.init.normal_(norm.bias)
     elif family == "wavlm":
-        model = t.WavLMModel(t.WavLMConfig(**SHAPE, **CONVOLUTIONS, **stable))
+        model = t.WavLMModel(t.WavLMConfig(**SHAPE, **CONVOLUTIONS[rate], **stable))
     elif family == "data2vec-audio":
-        model = t.Data2VecAudioModel(t.Data2VecAudioConfig(**SHAPE, **CONVOLUTIONS, conv_pos_kernel_size=5))
+        model = t.Data2VecAudioModel(t.Data2VecAudioConfig(**SHAPE, **CONVOLUTIONS[rate], conv_pos_kernel_size=5))
     elif family == "wav2vec2-bert":
         shape = {key: value for key, value in SHAPE.items() if not key.startswith("num_conv_pos")}
-        config = t.Wav2Vec2BertConfig(**shape, feature_projection_input_dim=160, conv_depthwise_kernel_size=7)
+        stride = 100 // rate
+        config = t.Wav2Vec2BertConfig(**shape, feature_projection_input_dim=80 * stride, conv_depthwise_kernel_size=7)
         model = t.Wav2Vec2BertModel(config)
-        extractor = t.SeamlessM4TFeatureExtractor()
+        extractor = t.SeamlessM4TFeatureExtractor(stride=stride)
     else:
         config = t.WhisperConfig(
             d_model=32,
@@ -70,9 +76,10 @@ def make_checkpoint(family: str, folder: Path) -> Path:
             bos_token_id=0,
             eos_token_id=0,
             decoder_start_token_id=0,
+            max_source_positions=30 * rate,
         )
         model = t.WhisperModel(config)
-        extractor = t.WhisperFeatureExtractor()
+        extractor = t.WhisperFeatureExtractor(hop_length=8_000 // rate)
     with torch.no_grad():  # the biases that are zero at the start would hide a forgotten mask
         for value in model.parameters():
             if value.dim() == 1:
@@ -84,12 +91,12 @@ def make_checkpoint(family: str, folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory):
-    """A function from a family to the folder of its checkpoint."""
-    made: dict[str, Path] = {}
+    """A function from a family, and frames a second, to the folder of its checkpoint."""
+    made: dict[tuple[str, int], Path] = {}
 
-    def folder(family: str) -> Path:
-        if family not in made:
-            made[family] = make_checkpoint(family, tmp_path_factory.mktemp(family.replace("-", "_")))
-        return made[family]
+    def folder(family: str, rate: int = 50) -> Path:
+        if (family, rate) not in made:
+            made[family, rate] = make_checkpoint(family, tmp_path_factory.mktemp(family.replace("-", "_")), rate)
+        return made[family, rate]
 
     return folder

@@ -1,4 +1,6 @@
-"""Convolutions with a frame a row give what stock ones give, whatever the blocks; norms over time stay as they are."""
+"""Convolutions with a frame a row give what stock ones give, whatever the blocks and the norm."""
+
+import copy
 
 import pytest
 import torch
@@ -34,8 +36,7 @@ def test_frames_are_those_of_the_stock_convolutions(kind, block_bytes, monkeypat
     monkeypatch.setattr(convolutions, "BLOCK_BYTES", block_bytes)
     reference = stock(kind)
     ours = RowConvolutions(reference, Lengths())
-    assert len(ours.whole) == (1 if kind.startswith("group") else 0)
-    assert convolutions.faster_by_rows(reference) == (not kind.startswith("group"))
+    assert convolutions.runs_by_rows(reference)
     for samples in (400, 719, 720, 16_000, 16_081):
         waveforms = torch.randn(2, samples)
         expected = reference(waveforms)
@@ -76,18 +77,35 @@ def test_any_kernels_and_strides_are_followed(shapes, more, block_bytes):
     torch.testing.assert_close(ours(x), expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["layer-bias", "group-plain"])
 @torch.inference_mode()
-def test_frames_behind_the_end_of_an_item_are_zero_and_others_as_if_it_were_alone():
+def test_frames_behind_the_end_of_an_item_are_zero_and_others_as_if_it_were_alone(kind):
     lengths = Lengths()
-    ours = RowConvolutions(stock("layer-bias"), lengths)
+    ours = RowConvolutions(stock(kind), lengths)
     long, short = torch.randn(1, 8_080), torch.randn(1, 3_280)
-    lengths.frames = torch.tensor([25, 10])
+    lengths.frames, lengths.samples = torch.tensor([25, 10]), torch.tensor([8_080, 3_280])
     together = ours(torch.cat([long, nn.functional.pad(short, (0, 4_800))]))
     assert together.shape == (2, 8, 25)
     assert (together[1, :, 10:] == 0).all()
-    lengths.frames = None
+    lengths.frames = lengths.samples = None
     torch.testing.assert_close(together[1:, :, :10], ours(short), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(together[:1], ours(long), atol=1e-6, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_a_norm_over_time_is_exact_for_sounds_far_from_zero_and_nearly_silent():
+    reference = stock("group-plain")
+    torch.nn.init.normal_(reference.conv_layers[0].layer_norm.bias)
+    ours = RowConvolutions(reference, Lengths())
+    for waveforms in (100 + 0.1 * torch.randn(1, 8_000), 1e-5 * torch.randn(1, 8_000), torch.zeros(1, 8_000)):
+        expected = copy.deepcopy(reference).double()(waveforms.double()).float()
+        torch.testing.assert_close(ours(waveforms), expected, atol=2e-3, rtol=1e-3)
+
+
+def test_a_norm_over_time_behind_other_layers_is_left_to_the_stock_ones():
+    network = stock("group-plain")
+    network.conv_layers[1].layer_norm = nn.GroupNorm(6, 6)
+    assert not convolutions.runs_by_rows(network)
 
 
 @torch.inference_mode()

@@ -1,5 +1,6 @@
 """Every family behind one interface: exact under padding, on the 50 Hz grid, no further than the layer asked for."""
 
+import itertools
 import json
 import shutil
 
@@ -9,12 +10,11 @@ import torch
 
 from speechkit.encoders import load_encoder
 from speechkit.encoders.encoder import window_deviation
+from speechkit.encoders.stages import encode_frames
 from speechkit.errors import AudioError, ConfigError, UserError
-from speechkit.io.audio import write_audio
+from speechkit.io.audio import read_audio, write_audio
 
 from .conftest import FAMILIES
-
-ALL = (*FAMILIES, "log-mel", "mfcc")
 
 
 def noise(*lengths, seed=0):
@@ -24,39 +24,88 @@ def noise(*lengths, seed=0):
 
 @pytest.fixture
 def load(checkpoint):
-    def loaded(name, **options):
+    def loaded(name, rate=50, **options):
         options.setdefault("dtype", "float32")
-        return load_encoder(name if name in ("log-mel", "mfcc") else str(checkpoint(name)), device="cpu", **options)
+        folder = name if name in ("log-mel", "mfcc") else str(checkpoint(name, rate))
+        return load_encoder(folder, device="cpu", **options)
 
     return loaded
 
 
-@pytest.mark.parametrize("family", ALL)
-def test_a_batch_gives_what_each_item_gives_alone(load, family):
-    encoder = load(family)
-    items = noise(16_000, 9_000, 3_333, 640, 320)
+RATES = (20, 25, 50)
+
+
+@pytest.mark.parametrize("compat", [False, True])
+@pytest.mark.parametrize(("family", "rate"), [*itertools.product(FAMILIES, RATES), ("log-mel", 50), ("mfcc", 50)])
+def test_a_batch_gives_what_each_item_gives_alone_at_every_rate_and_on_both_grids(load, family, rate, compat):
+    encoder = load(family, rate, compat=compat)
+    hop = 16_000 // rate
+    assert (encoder.spec.hop, encoder.spec.frame_rate) == (hop, rate)
+    items = noise(16_000, 9_000, 3_333, 2 * hop, hop, hop - 1)
     together = encoder.encode_batch(items)
     for item, found in zip(items, together, strict=True):
-        alone = encoder.encode(item)
-        assert found.shape == (len(item) // 320, encoder.spec.dim)
-        np.testing.assert_allclose(found, alone, atol=1e-5)
+        assert found.shape == (encoder.num_frames(len(item)), encoder.spec.dim)
+        if family in ("log-mel", "mfcc", "whisper") or not compat:
+            assert len(found) == len(item) // hop
+        np.testing.assert_allclose(found, encoder.encode(item), atol=1e-5)
 
 
-@pytest.mark.parametrize("family", [f for f in FAMILIES if f not in ("wav2vec2-stable", "wavlm")])
-def test_stock_padding_changes_results_where_compat_is_asked_for(load, family):
-    encoder = load(family, compat=True)
-    long, short = noise(32_000, 8_000)
-    padded = encoder.encode_batch([long, short])[1]
-    exact = load(family)
-    assert encoder.spec.compat
-    assert not exact.spec.compat
-    with pytest.raises(UserError, match="compat"):
-        encoder.spec.require(exact.spec, "the codebook")
-    if family in ("wav2vec2", "hubert", "hubert-batch-norm"):
-        alone = encoder.encode(short)
-        assert np.abs(padded[: len(alone)] - alone).max() > 1e-3
-    if family == "whisper":  # thirty seconds of silence are heard too
-        assert np.abs(padded - exact.encode(short)).max() > 1e-3
+@pytest.mark.parametrize(("family", "rate"), itertools.product(FAMILIES, RATES))
+def test_compat_gives_the_frames_of_stock_transformers_and_the_spec_says_so(load, checkpoint, family, rate):
+    from transformers import AutoFeatureExtractor, AutoModel
+
+    stock = load(family, rate, compat=True)
+    model = AutoModel.from_pretrained(checkpoint(family, rate)).eval()
+    extractor = AutoFeatureExtractor.from_pretrained(checkpoint(family, rate))
+    items = noise(11_111, 8_000)
+    for item, found in zip(items, stock.encode_batch(items), strict=True):
+        inputs = extractor(item, sampling_rate=16_000, return_tensors="pt")
+        with torch.no_grad():
+            expected = (model.encoder if family == "whisper" else model)(**inputs).last_hidden_state[0].numpy()
+        if family not in ("whisper", "wav2vec2-bert"):
+            assert len(found) == len(expected)
+        np.testing.assert_allclose(found, expected[: len(found)], atol=1e-4)
+    hops = load(family, rate)
+    assert hops.num_frames(16_000) == rate
+    assert stock.num_frames(16_000) == (rate if family == "whisper" else rate - 1)
+    with pytest.raises(UserError, match="compat is False there and True here"):
+        hops.spec.require(stock.spec, "the codebook")
+
+
+@pytest.mark.parametrize("family", ["wav2vec2-stable", "wav2vec2-bert"])
+@pytest.mark.parametrize("compat", [False, True])
+def test_files_streams_and_waveforms_follow_one_plan(load, family, compat, tmp_path):
+    encoder = load(family, compat=compat)
+    waveform = noise(16_000 * 7 + 123)[0]
+    write_audio(tmp_path / "long.flac", waveform, 16_000)
+    waveform = read_audio(tmp_path / "long.flac")
+    file = list(encoder.encode_long(tmp_path / "long.flac", 2, 0.5))
+    assert [len(frames) for frames in file[:-1]] == [100, 100, 100]
+    assert sum(map(len, file)) == encoder.num_frames(len(waveform))
+    for blocks in ([waveform], np.array_split(waveform, [1, 5_000, 50_001, 50_002])):
+        np.testing.assert_array_equal(np.concatenate(list(encoder.stream(blocks, 2, 0.5))), np.concatenate(file))
+    # What one window and its context hold is not cut at all.
+    part = waveform[: 40_000 + encoder.model.overlap]
+    np.testing.assert_array_equal(np.concatenate(list(encoder.stream([part], 2, 0.5))), encoder.encode(part))
+    np.testing.assert_array_equal(encode_frames(encoder, waveform), encoder.encode(waveform))
+    # A window that hears all of the rest gives the frames of the whole to rounding: grids do not shift.
+    aligned = np.concatenate(list(encoder.stream([waveform], 3, 7)))
+    assert np.abs(aligned[:150] - encoder.encode(waveform)[:150]).mean() < 0.1
+    with pytest.raises(ConfigError, match="give a window of a frame or more"):
+        list(encoder.stream([waveform], 0, 1))
+
+
+def test_a_waveform_enters_as_it_is_asked_to(load):
+    waveform = 0.01 + noise(8_000)[0]
+    plain, standardised = (load("hubert", normalization=way) for way in ("none", "standardised"))
+    assert load("hubert").spec == standardised.spec
+    np.testing.assert_allclose(
+        plain.encode((waveform - waveform.mean()) / waveform.std()), standardised.encode(waveform), atol=1e-4
+    )
+    with pytest.raises(UserError, match="normalization is 'none' there"):
+        plain.spec.require(standardised.spec, "the codebook")
+    with pytest.raises(ConfigError, match="always whisper log-mel"):
+        load("whisper", normalization="none")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -106,23 +155,9 @@ def test_layers_are_those_of_transformers_where_nothing_is_padded(load, checkpoi
         np.testing.assert_allclose(ours, theirs[0, : len(ours)].numpy(), atol=2e-4)
 
 
-@pytest.mark.parametrize("family", ["wav2vec2-stable", "log-mel"])
-def test_long_recordings_and_streams_give_one_result_however_they_come(load, family, tmp_path):
-    encoder = load(family)
-    waveform = noise(16_000 * 7 + 123)[0]
-    write_audio(tmp_path / "long.wav", waveform, 16_000)
-    windows = list(encoder.encode_long(tmp_path / "long.wav", window_seconds=2, context_seconds=1))
-    assert sum(map(len, windows)) == len(waveform) // 320
-    assert len(windows) == 4
-    once = np.concatenate(list(encoder.stream([waveform], 2, 1)))
-    blocks = np.concatenate(list(encoder.stream(np.array_split(waveform, [1, 5_000, 50_001, 50_002]), 2, 1)))
-    np.testing.assert_array_equal(once, blocks)
-    assert once.shape == (len(waveform) // 320, encoder.spec.dim)
-
-
 def test_the_deviation_of_windows_is_measured(load, tmp_path):
     encoder = load("wav2vec2-stable")
-    waveform = noise(16_000 * 30)[0]
+    waveform = noise(16_000 * 40)[0]
     write_audio(tmp_path / "long.wav", waveform, 16_000)
     whole = encoder.encode(np.asarray(waveform))
     error, cosine = window_deviation(encoder, tmp_path / "long.wav", whole)

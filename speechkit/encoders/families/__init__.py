@@ -16,8 +16,8 @@ from speechkit.errors import UserError
 class Load(Protocol):
     """Builds an encoder from a checkpoint.
 
-    A checkpoint may lack what stands above ``layer``, where that is given; ``compat`` asks for the stock computation
-    where that differs. Raises UserError if it cannot be loaded.
+    A checkpoint may lack what stands above ``layer``, where that is given; ``compat`` asks for the frames of the stock
+    computation where those differ. Raises UserError if it cannot be loaded.
     """
 
     def __call__(self, name: str, layer: int | None, compat: bool) -> SpeechEncoder:

@@ -29,25 +29,33 @@ class BertEncoder(TransformersEncoder):
     def exact(self, waveforms: Tensor, lengths: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
         """See `TransformersEncoder`."""
         features = []
-        # The edges are filled so that every hop has its windows.
         edge = (WINDOW_SAMPLES - STEP_SAMPLES) // 2
-        for item in unpadded(waveforms, lengths):
-            count = len(item) // self.hop
+        counts = self.frame_lengths(lengths.cpu())
+        for item, count in zip(unpadded(waveforms, lengths), counts.tolist(), strict=True):
+            # The edges are filled so that every hop has its windows, and no more; stock features are of the item as is.
             made = self.extractor(
-                np.pad(item[: count * self.hop], (edge, edge)),
+                item if self.spec.compat else np.pad(item[: count * self.hop], (edge, edge)),
                 sampling_rate=self.spec.sample_rate,
                 return_tensors="pt",
-                padding=False,
+                padding=bool(self.spec.compat),
             )
             features.append(made["input_features"][0][:count])
-        counts = torch.tensor([len(item) for item in features])
         inputs = torch.nn.utils.rnn.pad_sequence(features, batch_first=True).to(self.device)
         mask = length_mask(counts, inputs.shape[1]).long()
         return self.network(inputs, attention_mask=mask.to(self.device)).last_hidden_state, counts
 
-    def stock_frames(self, lengths: Tensor, inputs: dict[str, Tensor], longest: int) -> Tensor:
-        """See `TransformersEncoder`."""
-        return inputs["attention_mask"].sum(1)
+    @property
+    def overlap(self) -> int:
+        """See `SpeechEncoder`."""
+        return WINDOW_SAMPLES - STEP_SAMPLES if self.spec.compat else 0
+
+    def frame_lengths(self, lengths: Tensor) -> Tensor:
+        """See `SpeechEncoder`; of ``compat`` as the stock mask counts: frames whose second log-mel frame is real."""
+        if not self.spec.compat:
+            return super().frame_lengths(lengths)
+        mels, stride = (lengths - WINDOW_SAMPLES) // STEP_SAMPLES + 1, self.hop // STEP_SAMPLES
+        # The extractor lays a frame behind an odd number of them, and leaves a rest out.
+        return torch.minimum((mels + mels % 2) // stride, (mels - 2) // stride + 1).clamp(min=0)
 
 
 @register("wav2vec2-bert")

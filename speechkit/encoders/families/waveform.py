@@ -11,13 +11,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
-from speechkit.encoders.convolutions import RowConvolutions, faster_by_rows
+from speechkit.encoders.convolutions import RowConvolutions, runs_by_rows
 from speechkit.encoders.families import register
-from speechkit.encoders.model import SpeechEncoder, standardised
+from speechkit.encoders.model import Normalization, SpeechEncoder, standardised
 from speechkit.encoders.padding import make_padding_invariant
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.encoders.transformers_encoder import TransformersEncoder, load_transformers
@@ -29,9 +30,11 @@ FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
 
 
 class WaveformEncoder(TransformersEncoder):
-    """A ``Wav2Vec2Model`` or one of its kind, whose frames begin where they are cut: T = S // hop.
+    """A ``Wav2Vec2Model`` or one of its kind, on one of two grids.
 
-    Silence is laid before and behind an item, as many samples as its convolutions reach beyond their hop.
+    Frames begin where they are cut, T = S // hop: silence is laid before and behind an item, as many samples as its
+    convolutions reach beyond their hop. Of ``compat``, nothing is laid there: T = (S - receptive field) // hop + 1, and
+    frames are those that stock transformers and fairseq give of the item alone.
 
     Args:
         network: the model; it is made invariant to padding in place.
@@ -48,8 +51,9 @@ class WaveformEncoder(TransformersEncoder):
         self.receptive_field = 1 + sum(
             (kernel - 1) * math.prod(strides[:below]) for below, kernel in enumerate(kernels)
         )
-        self.edge = max(0, self.receptive_field - self.hop)
-        self._lengths = None if self.spec.compat else make_padding_invariant(self.network)
+        reach = int(max(0, self.receptive_field - self.hop))
+        self.edge, self._overlap = (0, reach) if self.spec.compat else (reach, 0)
+        self._lengths = make_padding_invariant(self.network)
 
     @staticmethod
     def transformer_of(network: Any) -> Any:
@@ -61,35 +65,40 @@ class WaveformEncoder(TransformersEncoder):
         """Its name in transformers."""
         return str(self.network.config.model_type)
 
+    @property
+    def overlap(self) -> int:
+        """See `SpeechEncoder`."""
+        return self._overlap
+
     def prepare(self, waveform: Float) -> Float:
         """See `SpeechEncoder`; standardised where the checkpoint was trained so."""
-        stays = self.spec.compat or self.spec.normalization == "none"
-        return waveform if stays else standardised(waveform)
+        return waveform if self.spec.normalization == "none" else standardised(waveform)
+
+    def normalise(self, normalization: Normalization) -> None:
+        """See `SpeechEncoder`."""
+        self.spec = msgspec.structs.replace(self.spec, normalization=normalization)
 
     def exact(self, waveforms: Tensor, lengths: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
         """See `TransformersEncoder`; ``mask_time_indices`` (B, T) is true at frames that the transformer must guess."""
+        padded = int(lengths.min()) < waveforms.shape[1]
         lengths = lengths.to(self.device)
         inputs = F.pad(waveforms.to(self.device), (self.edge // 2, self.edge - self.edge // 2))
         samples, frames = lengths + self.edge, self.frame_lengths(lengths)
-        # The mask is of samples; through the model's own arithmetic it gives exactly these frames.
-        mask = length_mask(samples, inputs.shape[1]).long()
-        assert self._lengths is not None
-        self._lengths.samples, self._lengths.frames = samples, frames
+        mask = None
+        if padded:  # what keeps padding out takes time, and is done where there is some
+            # The mask is of samples; through the model's own arithmetic it gives exactly these frames.
+            mask = length_mask(samples, inputs.shape[1]).long()
+            self._lengths.samples, self._lengths.frames = samples, frames
         try:
             last = self.network(inputs, attention_mask=mask, **options).last_hidden_state
         finally:
             self._lengths.samples = self._lengths.frames = None
         return last, frames
 
-    def stock_frames(self, lengths: Tensor, inputs: dict[str, Tensor], longest: int) -> Tensor:
-        """See `TransformersEncoder`."""
-        frames: Tensor = self.network._get_feat_extract_output_lengths(lengths)
-        return frames
-
     def for_inference(self, device: str) -> None:
         """See `SpeechEncoder`."""
         super().for_inference(device)
-        if self._lengths is not None and device == "cpu" and faster_by_rows(self.network.feature_extractor):
+        if device == "cpu" and runs_by_rows(self.network.feature_extractor):
             self.network.feature_extractor = RowConvolutions(self.network.feature_extractor, self._lengths)
 
     def freeze_convolutions(self) -> None:

@@ -26,7 +26,6 @@ class WhisperEncoder(TransformersEncoder):
     """A ``WhisperEncoder`` of transformers, for waveforms no longer than its positions."""
 
     final_norm = "layer_norm"
-    stock_padding = "max_length"
 
     @staticmethod
     def transformer_of(network: Any) -> Any:
@@ -37,6 +36,8 @@ class WhisperEncoder(TransformersEncoder):
         """See `TransformersEncoder`."""
         frames = self.frame_lengths(lengths.cpu())
         longest = int(frames.max())
+        if self.spec.compat:
+            return self._padded_to_the_positions(waveforms, lengths, frames)
         most = int(self.network.config.max_source_positions)
         if longest > most:
             raise UserError(
@@ -55,23 +56,36 @@ class WhisperEncoder(TransformersEncoder):
         """Log-mel (C, mel_frames) of the item alone, by the extractor's own filters."""
         from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
-        extractor = self.extractor
+        extractor, size = self.extractor, int(self.extractor.n_fft)
         filters = getattr(extractor, "mel_filters", None)
         if filters is None:
             rate = self.spec.sample_rate
             filters = mel_filter_bank(
-                201, extractor.feature_size, 0.0, rate / 2, rate, norm="slaney", mel_scale="slaney"
+                size // 2 + 1, extractor.feature_size, 0.0, rate / 2, rate, norm="slaney", mel_scale="slaney"
             )
-        padded = waveform if len(waveform) > 200 else np.pad(waveform, (0, 201 - len(waveform)))
+        short = max(0, size // 2 + 1 - len(waveform))
         mel = spectrogram(
-            padded, window_function(400, "hann"), 400, 160, power=2.0, mel_filters=filters, log_mel="log10"
+            np.pad(waveform, (0, short)),
+            window_function(size, "hann"),
+            size,
+            int(extractor.hop_length),
+            power=2.0,
+            mel_filters=filters,
+            log_mel="log10",
         )[:, :mel_frames]
         mel = np.maximum(mel, mel.max() - 8.0)
         return torch.from_numpy(np.asarray((mel + 4.0) / 4.0, np.float32))
 
-    def stock_frames(self, lengths: Tensor, inputs: dict[str, Tensor], longest: int) -> Tensor:
-        """See `TransformersEncoder`."""
-        return self.frame_lengths(lengths).clamp(max=longest)
+    def _padded_to_the_positions(self, waveforms: Tensor, lengths: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Each item with silence behind it up to the longest that there is, as stock transformers encode it."""
+        made = self.extractor(
+            unpadded(waveforms, lengths),
+            sampling_rate=self.spec.sample_rate,
+            return_tensors="pt",
+            padding="max_length",
+        )
+        last = self.network(made["input_features"].to(self.device)).last_hidden_state
+        return last, frames.clamp(max=last.shape[1])
 
 
 def convolved(network: Any, mel: Tensor, frames: Tensor) -> Tensor:
