@@ -6,9 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-AUDIO_SUFFIXES = frozenset(
-    (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".mp4", ".webm", ".mkv", ".aiff", ".aif", ".sph")
-)
+from speechkit.io.containers import AUDIO_SUFFIXES
 
 
 def files_below(folder: Path) -> Iterator[Path]:

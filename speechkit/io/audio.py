@@ -14,7 +14,8 @@ import numpy.typing as npt
 from speechkit.errors import AudioError
 from speechkit.io.arrays import Float
 from speechkit.io.atomic import atomic_path
-from speechkit.io.decoding import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, decode, layout
+from speechkit.io.decoding import decode
+from speechkit.io.layout import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, layout
 
 RESAMPLE_CONTEXT_SECONDS = 0.1
 FORMATS = {

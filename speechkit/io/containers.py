@@ -1,7 +1,7 @@
-"""Audio inside MP4, Matroska, AAC and other containers that libsndfile does not read, through the ffmpeg program.
+"""Audio inside MP4, Matroska, AAC and whatever else libsndfile does not read, through the ffmpeg program.
 
-The container is known by its first bytes, never by the name, and ffmpeg is told which one it is: a playlist that is
-named ``.mp4`` cannot make it open other files or the network.
+The container is known by its first bytes, never by the name, and ffmpeg is told which one it is, or which ones are
+possible: a playlist that is named ``.mp4`` cannot make it open other files or the network.
 """
 
 from __future__ import annotations
@@ -13,24 +13,67 @@ import shutil
 import subprocess
 import tempfile
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 from speechkit.errors import AudioError
+from speechkit.io.ogg_pages import first_codec
 
 AUDIO_SUFFIXES = frozenset({
-    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".webm", ".mkv", ".mov", ".wma", ".aif",
-    ".aiff", ".au", ".sph",
+    ".3g2", ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".asf", ".au", ".avi", ".awb", ".caf",
+    ".dts", ".eac3", ".flac", ".flv", ".gsm", ".m2ts", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov", ".mp2", ".mp3",
+    ".mp4", ".mpeg", ".mpg", ".mpga", ".mts", ".mxf", ".nist", ".oga", ".ogg", ".ogv", ".opus", ".qt", ".rf64", ".rm",
+    ".snd", ".sph", ".spx", ".tta", ".ts", ".vob", ".voc", ".w64", ".wav", ".wave", ".webm", ".wma", ".wmv", ".wv",
 })  # fmt: skip
 """What recordings in a folder are known by."""
+UNKNOWN = "file that libsndfile cannot read"
+DEMUXERS = (
+    "mov,matroska,asf,avi,flv,mpegts,mpeg,ogg,wav,w64,aiff,au,caf,nistsphere,voc,mp3,aac,loas,ac3,eac3,dts,dtshd,truehd,"
+    "mlp,wv,tta,ape,mpc,mpc8,shn,amr,amrnb,amrwb,gsm,rm,mxf,gxf,nut,wtv,dv,tak,qcp,flac,smk,dsf,iff,sox,xwma,ircam"
+)
+"""What ffmpeg may take a file for: containers of sound and pictures, none that names other files."""
 KEPT_COPIES = 2
 _copies: OrderedDict[str, str] = OrderedDict()
 _folders: dict[int, str] = {}
 
 
+MAGIC = (
+    b"fLaC",
+    b"OggS",
+    b"ID3",
+    b".snd",
+    b"NIST_1A",
+    b"caff",
+    b"RF64",
+    b"riff\x2e\x91\xcf\x11",
+    b"TTA1",
+    b"MAC ",
+    b"MPCK",
+)
+"""First bytes of files that hold sound."""
+
+
+def is_recording(path: Path | str) -> bool:
+    """Whether a file is taken for a recording: by its suffix, or by its first bytes where the suffix says nothing.
+
+    A file that cannot be opened is one only by its suffix.
+    """
+    if Path(path).suffix.lower() in AUDIO_SUFFIXES:
+        return True
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(12)
+        if head.startswith(MAGIC) or (head[:4] == b"RIFF" and head[8:] == b"WAVE"):
+            return True
+        return (head[:4] == b"FORM" and head[8:11] == b"AIF") or sniff(path) is not None
+    except OSError:
+        return False
+
+
 def sniff(path: Path | str) -> str | None:
     """The ffmpeg name of the container, or None when libsndfile should read the file."""
     with Path(path).open("rb") as file:
-        head = file.read(16)
+        head = file.read(512)
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide"):
         return "mov"
     if head.startswith(b"\x1aE\xdf\xa3"):
@@ -43,18 +86,28 @@ def sniff(path: Path | str) -> str | None:
         return "flv"
     if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
         return "avi"
+    if head.startswith(b"\0\0\1\xba"):
+        return "mpeg"
+    if len(head) > 376 and head[0] == head[188] == head[376] == 0x47:
+        return "mpegts"
+    if head.startswith(b"\x0b\x77"):
+        return "ac3"
+    if head.startswith(b"wvpk"):
+        return "wv"
+    if head.startswith(b"OggS") and first_codec(head) in ("", "speex"):
+        return "ogg"
     if head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xF6 == 0xF0:  # ADTS: layer bits 00, which MP3 never has
         return "aac"
     return None
 
 
-def decoded_copy(path: str, container: str) -> str:
-    """Decode the first audio stream to a temporary FLAC file that lives as long as this process needs it.
+def decoded_copy(path: str, decode: Callable[[str], None]) -> str:
+    """A temporary FLAC file that ``decode`` writes, and that lives as long as this process needs it.
 
-    Two copies are kept at most, 16 bits a sample, in the temporary folder of the system.
+    Two copies are kept at most, in the temporary folder of the system.
 
     Raises:
-        AudioError: if ffmpeg is not installed, or finds no audio or damaged audio.
+        AudioError: as ``decode`` does; then nothing is left.
     """
     found = Path(path).stat()
     key = hashlib.blake2b(
@@ -64,28 +117,49 @@ def decoded_copy(path: str, container: str) -> str:
     if key in _copies and Path(_copies[key]).is_file():
         _copies.move_to_end(key)
         return _copies[key]
-    program = shutil.which("ffmpeg")
-    if program is None:
-        raise AudioError(
-            f"{path}: is a {container} container; install the ffmpeg program, or convert it to WAV, FLAC, Opus or MP3"
-        )
     copy = str(Path(_folder()) / f"{key}.flac")
-    command = [program, "-nostdin", "-v", "error", "-xerror", "-protocol_whitelist", "file", "-f", container]
-    command += ["-i", f"file:{path}", "-map", "0:a:0", "-vn", "-sn", "-dn", "-c:a", "flac", "-sample_fmt", "s16"]
-    command += ["-compression_level", "0", "-y", f"file:{copy}"]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode != 0:
+    try:
+        decode(copy)
+    except BaseException:
         Path(copy).unlink(missing_ok=True)
-        lines = done.stderr.strip().splitlines()
-        if "matches no streams" in done.stderr:
-            raise AudioError(f"{path}: holds no audio stream; check the file")
-        raise AudioError(
-            f"{path}: ffmpeg cannot decode it ({lines[0] if lines else 'no message'}); convert it to WAV or FLAC"
-        )
+        raise
     _copies[key] = copy
     while len(_copies) > KEPT_COPIES:
         Path(_copies.popitem(last=False)[1]).unlink(missing_ok=True)
     return copy
+
+
+def run_ffmpeg(path: str, container: str, copy: str) -> None:
+    """Decode the first audio stream of a file to FLAC of 16 bits.
+
+    Args:
+        path: of the file.
+        container: ffmpeg's name for it; `UNKNOWN` lets ffmpeg choose among containers of sound.
+        copy: where to write.
+
+    Raises:
+        AudioError: if ffmpeg is not installed, or finds no audio or damaged audio.
+    """
+    program = shutil.which("ffmpeg")
+    if program is None:
+        kind = "is not audio that libsndfile reads" if container == UNKNOWN else f"is a {container} container"
+        raise AudioError(f"{path}: {kind}; install the ffmpeg program, or convert it to WAV, FLAC, Opus or MP3")
+    command = [program, "-nostdin", "-v", "error", "-xerror", "-protocol_whitelist", "file"]
+    command += ["-format_whitelist", DEMUXERS] if container == UNKNOWN else ["-f", container]
+    command += ["-i", f"file:{path}", "-map", "0:a:0", "-vn", "-sn", "-dn", "-c:a", "flac", "-sample_fmt", "s16"]
+    command += ["-compression_level", "0", "-y", f"file:{copy}"]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    lines = done.stderr.strip().splitlines()
+    if done.returncode == 0 and not any("ended prematurely" in line or "partial file" in line for line in lines):
+        return
+    if "matches no streams" in done.stderr:
+        raise AudioError(f"{path}: holds no audio stream; check the file")
+    reason = lines[0].replace(f"file:{path}: ", "") if lines else "no message"
+    if done.returncode == 0:
+        raise AudioError(f"{path}: is truncated (ffmpeg: {reason}); download it again")
+    if container == UNKNOWN:
+        raise AudioError(f"{path}: is not audio that can be read ({reason}); convert it to WAV or FLAC")
+    raise AudioError(f"{path}: ffmpeg cannot decode it ({reason}); convert it to WAV or FLAC")
 
 
 def _folder() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 
 from speechkit.errors import AudioError, DocumentError, MissingExtraError, UserError
 from speechkit.io.audio import audio_info
-from speechkit.io.containers import AUDIO_SUFFIXES
+from speechkit.io.containers import AUDIO_SUFFIXES, is_recording
 from speechkit.io.hashing import digest_bytes, digest_file, digest_obj
 from speechkit.io.paths import safe_id
 from speechkit.mining.config import DocumentsConfig, RegionsConfig
@@ -28,36 +29,57 @@ def input_file(folder: Path | str, relative: str) -> Path:
 
 def list_files(context: Context) -> None:
     """Stage 0: name every input file, with a digest, so that later stages notice what changed."""
-    from speechkit.mining.documents import scan_folder
+    from speechkit.mining.documents import FoundDocuments, scan_folder
 
     audio, documents = Path(context.config.audio), Path(context.config.documents)
     for path, what in ((audio, "audio"), (documents, "documents")):
         if not path.exists():
             raise UserError(f"{path}: no such file or folder; give the folder that holds the {what}")
-    found = (
-        [audio]
-        if audio.is_file()
-        else sorted(path for path in audio.rglob("*") if path.is_file() and path.suffix.lower() in AUDIO_SUFFIXES)
-    )
+    found, others = ([audio], []) if audio.is_file() else _recordings(audio)
     if not found:
-        raise UserError(
-            f"{audio}: holds no audio files; the suffixes looked for are {' '.join(sorted(AUDIO_SUFFIXES))}"
-        )
-    context.write("audio_files.jsonl", _named(found, audio))
+        raise UserError(f"{audio}: holds no audio files; the suffixes are {' '.join(sorted(AUDIO_SUFFIXES))}")
     if documents.is_file():
-        papers = [documents]
+        scanned = FoundDocuments([documents], [])
     else:
         scanned = scan_folder(documents)
-        papers = scanned.documents
-        for item in scanned.skipped:
-            if item.path not in found:  # recordings may lie beside the documents
-                name = item.path.relative_to(documents).as_posix()
-                context.drop(name, "not_a_document", f"{name}: {item.reason}")
-    if not papers:
+    skipped = [(item.path, documents, f"{item.reason}") for item in scanned.skipped if item.path not in found]
+    if not scanned.documents:
+        links = [f"{path.relative_to(base)} {reason}" for path, base, reason in skipped if "link" in reason]
+        why = f"; {links[0]}, and links are not followed: copy what they lead to" if links else ""
         raise UserError(
-            f"{documents}: holds no documents that can be read (PDF, HTML, DOCX, EPUB, TXT, SRT, VTT, images)"
+            f"{documents}: holds no documents that can be read (PDF, HTML, DOCX, EPUB, TXT, SRT, VTT, images){why}"
         )
-    context.write("document_files.jsonl", _named(papers, documents))
+    for path, base, reason in skipped:
+        name = _shown(path.relative_to(base).as_posix())
+        context.drop(name, "not_a_document", f"{name}: {reason}")
+    papers = set(scanned.documents) | {path for path, _, _ in skipped}
+    for path in others:
+        if path not in papers:  # documents may lie beside the recordings
+            name = _shown(path.relative_to(audio).as_posix())
+            context.drop(name, "not_audio", f"{name}: neither its suffix nor its first bytes are those of audio")
+    for output, files, base in (
+        ("audio_files.jsonl", found, audio), ("document_files.jsonl", scanned.documents, documents)
+    ):  # fmt: skip
+        named = [path for path in files if _shown(str(path)) == str(path)]
+        for path in files:
+            if path not in named:
+                name = _shown(path.name)
+                context.drop(name, "undecodable_name", f"{name}: its name is not UTF-8; rename it")
+        context.write(output, _named(named, base))
+
+
+def _recordings(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The recordings below a folder and the other files, each sorted; hidden files are none."""
+    found: tuple[list[Path], list[Path]] = [], []
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.name.startswith("."):
+            found[not is_recording(path)].append(path)
+    return found
+
+
+def _shown(name: str) -> str:
+    """A name with what is not UTF-8 in it replaced."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _named(paths: list[Path], folder: Path) -> Iterator[SourceFile]:

@@ -321,7 +321,7 @@ MINING_STAGES = (
         number=0, name="files", run=list_files, config=FilesConfig,
         inputs=(external("audio"), external("documents")),
         outputs=(Output("audio_files.jsonl", SourceFile), Output("document_files.jsonl", SourceFile)),
-        drop_reasons=("not_a_document",),
+        drop_reasons=("not_a_document", "not_audio", "undecodable_name"),
     ),
     Stage(
         number=1, name="documents", run=ReadDocuments, config=DocumentsConfig,

@@ -21,7 +21,7 @@ from speechkit.errors import AudioError, UserError
 from speechkit.io.arrays import Float
 from speechkit.io.atomic import write_error, write_json
 from speechkit.io.audio import audio_info, stream_audio, write_blocks
-from speechkit.io.containers import AUDIO_SUFFIXES
+from speechkit.io.containers import AUDIO_SUFFIXES, is_recording
 from speechkit.io.hashing import digest_file, digest_obj
 from speechkit.io.paths import safe_id
 from speechkit.separation.counting import SpeakerCount
@@ -333,7 +333,7 @@ def named_inputs(paths: Sequence[Path | str], folder: Path) -> list[NamedInput]:
     found: dict[str, NamedInput] = {}  # by real path: a file that is given twice is separated once
     for given in map(Path, paths):
         if given.is_dir():
-            within = (path for path in sorted(given.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES)
+            within = (path for path in sorted(given.rglob("*")) if is_recording(path))
             files = [path for path in within if path.is_file() and own not in Path(os.path.realpath(path)).parents]
             if not files:
                 raise UserError(f"{given}: holds no recordings; give audio files or a folder of them")

@@ -13,7 +13,7 @@ import numpy as np
 from speechkit.errors import AudioError, ConfigError
 from speechkit.io.arrays import Float
 from speechkit.io.audio import scaled
-from speechkit.io.decoding import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
+from speechkit.io.layout import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from speechkit.separation.counting import Evidence, EvidenceCounter
 from speechkit.separation.stitching import Join, Stitcher, fit_levels
 from speechkit.separation.voices import Embed, VoiceMemory, embed_voice

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechkit.errors import AudioError, UserError
-from speechkit.io import decoding
+from speechkit.io import parts
 from speechkit.io.audio import audio_info, read_audio, stream_audio, write_audio
 
 RATE = 16000
@@ -87,7 +87,7 @@ def test_threads_that_read_mp3_keep_the_error_stream(long_files, capfd):
 @pytest.mark.parametrize("name", TOLERANCE)
 @pytest.mark.parametrize("rate", [None, 8000, 22050])
 def test_a_stream_equals_the_whole_file(long_files, name, rate, monkeypatch):
-    monkeypatch.setattr(decoding, "BLOCK_VALUES", 50_001)  # many blocks
+    monkeypatch.setattr(parts, "BLOCK_VALUES", 50_001)  # many blocks
     blocks = list(stream_audio(long_files / name, sample_rate=rate, block_seconds=7.3))
     whole = read_audio(long_files / name, sample_rate=rate)
     assert all(len(block) == round(7.3 * (rate or RATE)) for block in blocks[:-1])
@@ -97,7 +97,7 @@ def test_a_stream_equals_the_whole_file(long_files, name, rate, monkeypatch):
 @pytest.mark.parametrize("name", ["x.mp3", "x.opus", "x.ogg"])
 def test_blocks_of_a_lossy_file_have_no_seams(long_files, name, monkeypatch):
     whole = soundfile.read(long_files / name, dtype="float32")[0]
-    monkeypatch.setattr(decoding, "BLOCK_VALUES", 10_007)
+    monkeypatch.setattr(parts, "BLOCK_VALUES", 10_007)
     np.testing.assert_allclose(read_audio(long_files / name, sample_rate=None), whole, rtol=0, atol=1e-6)
 
 

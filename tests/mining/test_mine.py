@@ -294,3 +294,26 @@ def test_list_of_pairs_decides_instead_of_content(tmp_path: Path, transcripts: P
     assert {drop.reason for drop in out.left_out} == {"no_document", "no_recording"}
     assert Path(out.report).stat().st_size > 10_000
     assert list(read_manifest(out.manifest)) == []
+
+
+def test_every_file_of_the_folders_is_used_or_named(transcripts: Path, tmp_path: Path) -> None:
+    audio, documents = tmp_path / "audio", tmp_path / "documents"
+    shutil.copytree(SAMPLE / "audio", audio)
+    shutil.copytree(SAMPLE / "documents", documents)
+    (audio / "bees.ogg").rename(audio / "bees.take1")  # known by its first bytes
+    (audio / "notes.doc").write_text("not audio")
+    shutil.copy(audio / "bees.take1", audio / os.fsdecode(b"caf\xe9.ogg"))
+    words = tmp_path / "words"
+    shutil.copytree(transcripts, words)
+    mined = mine(audio, documents, tmp_path / "out", recognizer=f"words:{words}", overrides=["regions.vad=energy"])
+    assert {(drop.id, drop.reason) for drop in mined.left_out} >= {
+        ("notes.doc", "not_audio"), ("caf\ufffd.ogg", "undecodable_name")
+    }  # fmt: skip
+    assert any(item.audio_filepath.endswith("bees.take1") for item in mined.utterances())
+
+
+def test_documents_that_are_only_linked_are_named(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/bees.html").symlink_to(next((SAMPLE / "documents").iterdir()))
+    with pytest.raises(UserError, match=r"holds no documents .*; bees\.html is a link that leads out of the folder"):
+        mine(SAMPLE / "audio", tmp_path / "docs", tmp_path / "out")

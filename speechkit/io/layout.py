@@ -1,0 +1,262 @@
+"""How an audio file is decoded and how long it is: by what it holds, not by what a header says.
+
+Most files are one part that libsndfile opens. A file of joined MP3 or chained Ogg streams is several; one whose header
+states too little is a part without that header; one that libsndfile cannot read, or only from the start, is a decoded
+copy.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from speechkit.errors import AudioError
+from speechkit.io import containers
+from speechkit.io.headers import SampleBytes, sample_bytes, samples_follow
+from speechkit.io.mpeg_frames import mpeg_streams
+from speechkit.io.ogg_pages import ogg_links
+from speechkit.io.parts import Header, Part, count_samples, look, read_blocks
+
+MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 768_000
+WIDTHS = {
+    "PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1,
+}  # fmt: skip
+"""Bytes of a sample, by libsndfile's name, where all have as many."""
+SEQUENTIAL = "sequential"
+SEQUENTIAL_SUBTYPES = frozenset({
+    "GSM610", "G721_32", "G723_24", "G723_40", "NMS_ADPCM_16", "NMS_ADPCM_24", "NMS_ADPCM_32", "DWVW_12", "DWVW_16",
+    "DWVW_24", "DPCM_8", "DPCM_16",
+})  # fmt: skip
+"""Codecs that libsndfile decodes from the start only."""
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """How a file is decoded: ``parts`` one after the other, all of one rate and number of channels.
+
+    ``copied`` says how the decoded copy is made that is the only part, None if there is none.
+    """
+
+    parts: tuple[Part, ...]
+    sample_rate: int
+    num_samples: int
+    channels: int
+    format: str
+    seekable_exactly: bool
+    copied: str | None = None
+
+
+def layout(path: Path | str) -> Layout:
+    """How an audio file is decoded and how long it is, found once for each version of it on the disk.
+
+    Raises:
+        AudioError: if the file is missing, empty, lacks what its headers promise, or is not audio.
+    """
+    try:
+        found = os.stat(path)  # noqa: PTH116 - also takes plain text
+    except (OSError, ValueError) as error:  # no file has a name with a NUL
+        raise AudioError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not Path(path).is_file():
+        raise AudioError(f"{path}: is not a file; give the path of an audio file")
+    if found.st_size == 0:
+        raise AudioError(f"{path}: is empty (0 bytes); record or download it again")
+    return _layout(os.fspath(path), found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _layout(path: str, size: int, changed: int) -> Layout:
+    container = containers.sniff(path)
+    if container is None:
+        try:
+            header = look(Part(path))
+        except AudioError as error:
+            if reason := _no_audio(path):
+                raise AudioError(f"{path}: {reason}") from error
+            container = containers.UNKNOWN
+        else:
+            _check_rate(path, header.sample_rate)
+            if header.format == "OGG":
+                return _ogg_layout(path, header)
+            if "MPEG" in header.subtype and header.format == "MP3":
+                return _mp3_layout(path, header)
+            return _plain_layout(path, size, header)
+    return _copied(path, container)
+
+
+def _check_rate(path: str, sample_rate: int) -> None:
+    if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
+        raise AudioError(f"{path}: its header gives a sample rate of {sample_rate} Hz; convert it to 8 to 192 kHz")
+
+
+def _copied(path: str, container: str) -> Layout:
+    copy = _copy(path, container)
+    header = look(Part(copy))
+    _check_rate(path, header.sample_rate)
+    frames = header.frames if header.states_length else count_samples(Part(copy), header.channels)
+    name = header.format if container in (SEQUENTIAL, containers.UNKNOWN) else container
+    plan = _whole(path, [Part(copy, frames)], header, exact=True, name=name)
+    return msgspec.structs.replace(plan, copied=container)
+
+
+def _copy(path: str, container: str) -> str:
+    """A decoded copy, by ffmpeg or, where libsndfile cannot seek, by libsndfile; made again if it is gone."""
+    if container == SEQUENTIAL:
+        return containers.decoded_copy(path, lambda copy: _write_copy(path, copy))
+    return containers.decoded_copy(path, lambda copy: containers.run_ffmpeg(path, container, copy))
+
+
+def present_parts(path: Path | str, plan: Layout) -> tuple[Part, ...]:
+    """The parts of a file, with its decoded copy made again where others have taken its place."""
+    if plan.copied is None:
+        return plan.parts
+    return (msgspec.structs.replace(plan.parts[0], path=_copy(os.fspath(path), plan.copied)),)
+
+
+def _whole(path: str, parts: list[Part], header: Header, *, exact: bool, name: str | None = None) -> Layout:
+    total = sum(part.num_samples for part in parts)
+    if total == 0:
+        raise AudioError(f"{path}: holds no samples; record or download it again")
+    return Layout(tuple(parts), header.sample_rate, total, header.channels, name or header.format, exact)
+
+
+def _plain_layout(path: str, size: int, header: Header) -> Layout:
+    """A file with a header: what it states is compared with what the file holds."""
+    with Path(path).open("rb") as file:
+        found = sample_bytes(file, size)
+        if found is not None:
+            held, stated = max(0, size - found.begin), found.stated
+            width = WIDTHS.get(header.subtype, 0) * header.channels
+            second = width * header.sample_rate or held / max(1, header.frames) * header.sample_rate
+            if stated is not None and stated > held:
+                raise AudioError(
+                    f"{path}: is truncated: its header gives {stated} bytes of samples and it holds {held}, so that "
+                    f"{(stated - held) / second:.1f} s are missing; download it again"
+                )
+            if stated is not None and samples_follow(file, found, size, int(second)):
+                if not width:
+                    raise AudioError(
+                        f"{path}: its header gives {stated} bytes of samples and {held - stated} more follow that it "
+                        f"does not explain; convert it with a program that wrote such files, or cut it there"
+                    )
+                return _headless(path, found, size, header, width)
+            if stated is None and width and header.frames != held // width:
+                return _headless(path, found, size, header, width)
+    if header.subtype in SEQUENTIAL_SUBTYPES:
+        return _copied(path, SEQUENTIAL)
+    if found is None and ("(should be" in header.log or "truncated" in header.log):
+        raise AudioError(f"{path}: is truncated: it holds less than its header says; download it again")
+    known = header.states_length and "MPEG" not in header.subtype
+    frames = header.frames if known else count_samples(Part(path), header.channels)
+    return _whole(path, [Part(path, frames)], header, exact="MPEG" not in header.subtype)
+
+
+def _headless(path: str, found: SampleBytes, size: int, header: Header, width: int) -> Layout:
+    """All bytes from the first sample to the end of the file."""
+    samples = (size - found.begin) // width
+    part = Part(path, samples, found.begin, size, raw=(header.subtype, found.endian))
+    return _whole(path, [part], header, exact=True)
+
+
+def _mp3_layout(path: str, header: Header) -> Layout:
+    """An MP3 file: its frames are counted, and a tag that states another number is not believed."""
+    streams = [stream for stream in mpeg_streams(path) if stream.frames]
+    if len(streams) < 2 and (not streams or streams[0].stated is None):
+        frames = count_samples(Part(path), header.channels)
+        # A decoder gives up at damage that is longer than a frame, and says nothing.
+        if streams and frames < (streams[0].frames - 4) * streams[0].samples:
+            held = streams[0].frames * streams[0].samples / header.sample_rate
+            raise AudioError(
+                f"{path}: is damaged: it holds {held:.2f} s and can be decoded to {frames / header.sample_rate:.2f} s; "
+                "download it again"
+            )
+        return _whole(path, [Part(path, frames)], header, exact=False)
+    with Path(path).open("rb") as file:
+        parts = []
+        for stream in streams:
+            last = stream is streams[-1]
+            if last and stream.stated is not None and stream.stated > stream.frames + 1:
+                held, stated = (count * stream.samples / header.sample_rate for count in (stream.frames, stream.stated))
+                raise AudioError(
+                    f"{path}: is truncated: its header gives {stated:.2f} s and it ends after {held:.2f} s; "
+                    "download it again"
+                )
+            file.seek(stream.begin)
+            if stream.tag is None or stream.stated == stream.frames:
+                part = Part(path, 0, stream.begin, stream.end)
+            else:
+                head = stream.head(file.read(stream.tag - stream.begin))
+                part = Part(path, 0, stream.tag + 4, stream.end, head)
+            parts.append(part)
+    if len(parts) == 1 and not parts[0].head:
+        return _whole(path, [Part(path, header.frames)], header, exact=False)
+    return _joined(path, parts, "mp3", counted=[stream.stated is None for stream in streams])
+
+
+def _ogg_layout(path: str, header: Header) -> Layout:
+    """An Ogg file: every link of the chain is decoded, and missing pages are named."""
+    links, whole = ogg_links(path)
+    if not whole or not links:
+        raise AudioError(f"{path}: is truncated: its last page lacks bytes; download it again")
+    for link in links:
+        if link.gap is not None:
+            raise AudioError(
+                f"{path}: is damaged: pages are missing or broken before byte {link.gap}; download it again"
+            )
+    if not links[-1].closed:
+        raise AudioError(
+            f"{path}: is truncated: it ends without the last page of its stream; download it again, or, if it was "
+            "recorded from a stream that broke off, copy it with: ffmpeg -i IN -c copy OUT.ogg"
+        )
+    if any(len(link.codecs) > 1 for link in links):
+        return _copied(path, "ogg")
+    if len(links) == 1:
+        frames = header.frames if header.states_length else count_samples(Part(path), header.channels)
+        return _whole(path, [Part(path, frames)], header, exact=False)
+    parts = [Part(path, 0, link.begin, link.end) for link in links]
+    return _joined(path, parts, "ogg", counted=[False] * len(parts))
+
+
+def _joined(path: str, parts: list[Part], container: str, counted: list[bool]) -> Layout:
+    """Parts one after the other; those of unlike rates or channels through ffmpeg, which makes them alike."""
+    measured = []
+    first: Header | None = None
+    for part, by_decoding in zip(parts, counted, strict=True):
+        try:
+            header = look(part)
+        except AudioError as error:
+            raise AudioError(f"{path}: cannot be read from byte {part.begin} on ({error}); cut it there") from error
+        first = first or header
+        if (header.sample_rate, header.channels) != (first.sample_rate, first.channels):
+            return _copied(path, container)
+        known = header.states_length and not by_decoding
+        frames = header.frames if known else count_samples(part, header.channels)
+        measured.append(msgspec.structs.replace(part, num_samples=frames))
+    assert first is not None
+    return _whole(path, measured, first, exact=False)
+
+
+def _write_copy(path: str, copy: str) -> None:
+    """Decode a whole file to FLAC of 24 bits."""
+    import soundfile
+
+    header = look(Part(path))
+    with soundfile.SoundFile(copy, "w", header.sample_rate, header.channels, "PCM_24", format="FLAC") as file:
+        for block in read_blocks(Part(path), header.channels):
+            file.write(np.clip(block, -1.0, 1.0))
+
+
+def _no_audio(path: str) -> str | None:
+    """Why a file that libsndfile could not open is no audio at all, in words that help; None if it may be some."""
+    with Path(path).open("rb") as file:
+        head = file.read(512)
+    if head.startswith((b"<!DOCTYPE", b"<html", b"<HTML", b"<?xml")):
+        return "is a web page, not audio; download the audio itself"
+    if head.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer, not audio; run: git lfs pull"
+    with_text = head.decode("utf-8", "ignore")
+    if len(with_text) > len(head) * 0.7 and sum(c.isprintable() or c.isspace() for c in with_text) > 0.95 * len(head):
+        return "is a text file, not audio; check the path"
+    return None

@@ -1,0 +1,173 @@
+"""The frames of an MP3 file, counted without decoding them.
+
+An MP3 has no header of its own: its length stands in a tag inside the first frame (Xing, Info or VBRI), if anywhere,
+and decoders stop where that tag says. Files are joined by appending one to the other, with the first one's tag left in
+front. Here every frame header is read, so that the count is what the file holds.
+
+Sources: ISO/IEC 11172-3 section 2.4.2.3 (the frame header); the LAME project's description of its Info tag.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from pathlib import Path
+
+import msgspec
+
+# kbit/s by (version 1?, layer); index 0 is a free rate and 15 forbidden.
+BITRATES = {
+    (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (False, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+RATES = (44_100, 48_000, 32_000)
+LENGTH_BITS = 0xFFFE_FE00
+"""Of a frame header: all that its length in bytes depends on."""
+STREAM_BITS = 0xFFFE_0C00
+"""Version, layer and rate, which a decoder does not expect to change."""
+XING = (b"Xing", b"Info")
+SYNC = re.compile(rb"\xff[\xe2-\xff]")
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """Frames from byte ``begin`` to ``end`` that are one MP3 stream, with the number of them its tag states.
+
+    Attributes:
+        tag: place of the stated number in the file; None without a tag that states one.
+        stated: number of frames by the tag.
+        frames: number of whole frames, less the one of the tag.
+        samples: of one frame.
+    """
+
+    begin: int
+    end: int
+    frames: int
+    samples: int
+    tag: int | None
+    stated: int | None
+
+    def head(self, content: bytes) -> bytes:
+        """The stream's first bytes ``content``, up to its tag, with the number of frames that it has."""
+        assert self.tag is not None
+        place = self.tag - self.begin
+        return content[:place] + self.frames.to_bytes(4, "big")
+
+
+class _Frame(msgspec.Struct, frozen=True):
+    length: int
+    samples: int
+    tag_offset: int
+
+
+def mpeg_streams(path: Path | str) -> list[Stream]:
+    """The streams of an MP3 file in order: a new one begins at a tag, and where rate or channels change.
+
+    Empty when the file has no chain of frames that can be followed, as with free bit rates.
+    """
+    with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return _streams(content)
+
+
+def _streams(content: mmap.mmap) -> list[Stream]:
+    size = len(content)
+    known: dict[int, _Frame | None] = {}
+    streams: list[Stream] = []
+    begin = place = count = samples = 0
+    tag: int | None = None
+    stated: int | None = None
+    kind: tuple[int, bool] | None = None
+
+    def close(end: int) -> None:
+        if kind is not None:
+            streams.append(Stream(begin, end, count, samples, tag, stated))
+
+    while place + 4 <= size:
+        header = int.from_bytes(content[place : place + 4], "big")
+        bits = header & LENGTH_BITS
+        frame = known.get(bits)
+        if frame is None and bits not in known:
+            frame = known[bits] = _frame(header)
+        if frame is None:
+            place = _next_frame(content, place, size)
+            continue
+        if place + frame.length > size:
+            break
+        mono = header & 0xC0 == 0xC0
+        now = (header & STREAM_BITS, mono)
+        offset = place + frame.tag_offset - (0 if not mono else 8 if frame.tag_offset == 21 else 15)
+        if content[offset : offset + 4] not in XING:
+            offset += 2  # behind a check sum
+        tagged = content[offset : offset + 4] in XING or content[place + 36 : place + 40] == b"VBRI"
+        if now != kind and kind is not None and not _frame_follows(content, place + frame.length, size, header):
+            place = _next_frame(content, place, size)  # damage that looks like a frame
+            continue
+        if tagged or now != kind:
+            close(place)
+            begin, count, kind, samples = place, 0, now, frame.samples
+            tag = stated = None
+            if tagged:
+                tag = _count_place(content, offset, place)
+                stated = None if tag is None else int.from_bytes(content[tag : tag + 4], "big")
+        if not tagged:
+            count += 1
+        place += frame.length
+    close(size)
+    return streams
+
+
+def _count_place(content: mmap.mmap, offset: int, frame: int) -> int | None:
+    """Where the tag states the number of frames."""
+    if content[frame + 36 : frame + 40] == b"VBRI":
+        return frame + 50
+    return offset + 8 if content[offset + 7] & 1 else None
+
+
+def _frame(header: int) -> _Frame | None:
+    """What a frame header says, or None if it is none."""
+    version, layer = header >> 19 & 3, 4 - (header >> 17 & 3)
+    bitrate, rate = header >> 12 & 15, header >> 10 & 3
+    if header >> 21 != 0x7FF or version == 1 or layer == 4 or bitrate in (0, 15) or rate == 3:
+        return None
+    first = version == 3
+    hertz = RATES[rate] >> {3: 0, 2: 1, 0: 2}[version]
+    bits = BITRATES[first, layer][bitrate - 1] * 1000
+    padding = header >> 9 & 1
+    samples = 384 if layer == 1 else 576 if layer == 3 and not first else 1152
+    length = (12 * bits // hertz + padding) * 4 if layer == 1 else samples // 8 * bits // hertz + padding
+    return _Frame(length, samples, 36 if first else 21)  # side information of two channels; one has less
+
+
+def _next_frame(content: mmap.mmap, place: int, size: int) -> int:
+    """The next byte where a frame begins, behind tags and damage; the size of the file if none does."""
+    head = content[place : place + 10]
+    if head[:3] == b"ID3" and len(head) == 10 and max(head[6:]) < 128:
+        a, b, c, d = head[6:]
+        return place + 10 + (a << 21 | b << 14 | c << 7 | d)
+    if head[:3] == b"TAG":
+        return place + 128
+    position = place + 1
+    while position + 4 <= size:
+        # A region at a time: a pattern cannot be searched in a map without keeping it from closing.
+        found = SYNC.search(content[position : position + 65_536])
+        if found is None:
+            position += 65_535
+            continue
+        position += found.start()
+        frame = _frame(int.from_bytes(content[position : position + 4], "big"))
+        if frame is not None:
+            header = int.from_bytes(content[position : position + 4], "big")
+            if _frame_follows(content, position + frame.length, size, header):
+                return position
+        position += 1
+    return size
+
+
+def _frame_follows(content: mmap.mmap, place: int, size: int, header: int) -> bool:
+    """Whether a frame of the same stream, a tag or the end of the file stands at a place."""
+    follower = content[place : place + 4]
+    same = int.from_bytes(follower, "big") & STREAM_BITS == header & STREAM_BITS
+    return place >= size - 4 or same or follower[:3] in (b"ID3", b"TAG", b"APE")
