@@ -29,6 +29,7 @@ class AttentionConfig(MixerConfig, frozen=True, kw_only=True, forbid_unknown_fie
         period: longest period of the rotary positions.
         rotary: whether positions turn queries and keys; without, attention sees an order by its mask alone.
         bias: whether projections have one.
+        persistent: learnt vectors that every position sees besides, at no position.
     """
 
     heads: int = 4
@@ -37,6 +38,7 @@ class AttentionConfig(MixerConfig, frozen=True, kw_only=True, forbid_unknown_fie
     period: float = 10_000.0
     rotary: bool = True
     bias: bool = False
+    persistent: int = 0
 
 
 class SoftmaxAttention(SequenceMixer):
@@ -62,6 +64,7 @@ class SoftmaxAttention(SequenceMixer):
         self.key = nn.Linear(width, self.key_heads * self.head_width, bias=config.bias)
         self.value = nn.Linear(width, self.key_heads * self.head_width, bias=config.bias)
         self.out = nn.Linear(width, width, bias=config.bias)
+        self.learnt = nn.Parameter(torch.randn(config.persistent, width)) if config.persistent else None
 
     def start(self, batch: int, device: torch.device | str, dtype: torch.dtype) -> State:
         """Keys, already turned, and values (B, G, C, E), the newest last; ``count`` (B,): positions of the document.
@@ -77,18 +80,52 @@ class SoftmaxAttention(SequenceMixer):
 
     def mix(self, x: Tensor, state: State | None, rows: Rows, keep: bool) -> tuple[Tensor, State]:
         """See `SequenceMixer.mix`."""
-        batch, length, _ = x.shape
-        queries = self.query(x).view(batch, length, self.heads, self.head_width).transpose(1, 2)  # (B, H, T, E)
-        keys = self.key(x).view(batch, length, self.key_heads, self.head_width).transpose(1, 2)  # (B, G, T, E)
-        values = self.value(x).view(batch, length, self.key_heads, self.head_width).transpose(1, 2)
         positions = self._positions(x, state, rows)  # (T,) or (B, T)
-        if self.config.rotary:
-            angles = positions.double() if x.dtype == torch.float64 else positions.float()
-            turn = Rotation(angles, self.head_width, self.config.period)
-            queries, keys = turn(queries), turn(keys)
+        queries = self._turned(self._heads(self.query, x), positions)  # (B, H, T, E)
+        keys = self._turned(self._heads(self.key, x), positions)  # (B, G, T, E)
+        values = self._heads(self.value, x)
         if state is not None:
             keys, values = torch.cat([state["keys"], keys], 2), torch.cat([state["values"], values], 2)
-        mask = self._mask(positions, state, rows)
+        mixed = self._attended(queries, keys, values, self._mask(positions, state, rows))
+        return mixed, self._ended(keys, values, positions, state, rows) if keep else {}
+
+    def attend(self, asking: Tensor, read: Tensor, asking_at: Tensor, read_at: Tensor, seen: Tensor) -> Tensor:
+        """What positions (B, T, D) get of others (B, C, D): (B, T, D).
+
+        Args:
+            asking: what queries are made of.
+            read: what keys and values are made of.
+            asking_at: (T,) and
+            read_at: (C,) their positions.
+            seen: (T, C), which see which.
+        """
+        queries = self._turned(self._heads(self.query, asking), asking_at)
+        keys = self._turned(self._heads(self.key, read), read_at)
+        return self._attended(queries, keys, self._heads(self.value, read), seen)
+
+    def _heads(self, projection: nn.Linear, x: Tensor) -> Tensor:
+        """(B, T, D) to (B, H or G, T, E)."""
+        heads: Tensor = projection(x).view(*x.shape[:2], -1, self.head_width).transpose(1, 2)
+        return heads
+
+    def _turned(self, heads: Tensor, positions: Tensor) -> Tensor:
+        """(B, H or G, T, E) by their positions (T,) or (B, T)."""
+        if not self.config.rotary:
+            return heads
+        angles = positions.double() if heads.dtype == torch.float64 else positions.float()
+        return Rotation(angles, self.head_width, self.config.period)(heads)
+
+    def _attended(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """Heads (B, H, T, E), (B, G, C, E) to (B, T, D); see `_mask`."""
+        length = queries.shape[2]
+        if self.learnt is not None:
+            own = [
+                self._heads(part, self.learnt[None]).expand(len(keys), -1, -1, -1) for part in (self.key, self.value)
+            ]
+            keys, values = torch.cat([own[0], keys], 2), torch.cat([own[1], values], 2)
+            if mask is None and length > 1:
+                mask = torch.ones(length, length, dtype=torch.bool, device=keys.device).tril()
+            mask = None if mask is None else F.pad(mask, (len(self.learnt), 0), value=True)
         mixed = F.scaled_dot_product_attention(
             queries,
             keys,
@@ -98,7 +135,7 @@ class SoftmaxAttention(SequenceMixer):
             enable_gqa=self.heads != self.key_heads,
         )
         projected: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
-        return projected, self._ended(keys, values, positions, state, rows) if keep else {}
+        return projected
 
     def step(self, x: Tensor, state: State, *, tokens: Tensor | None = None) -> tuple[Tensor, State]:
         """See `SequenceMixer.step`."""

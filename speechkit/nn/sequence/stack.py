@@ -9,6 +9,8 @@ Notation used for tensor shapes: B rows, T positions, D width, K width inside of
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
@@ -25,6 +27,7 @@ from speechkit.nn.sequence.ngram_head import NgramConfig, NgramHead
 from speechkit.nn.sequence.rows import Rows
 from speechkit.nn.sequence.s4d import S4D, S4DConfig
 from speechkit.nn.sequence.softmax_attention import AttentionConfig, SoftmaxAttention
+from speechkit.nn.sequence.titans import TitansConfig, new_titans
 
 LayerConfig = (
     AttentionConfig
@@ -34,9 +37,10 @@ LayerConfig = (
     | LsslConfig
     | AarenConfig
     | JrtConfig
+    | TitansConfig
     | NgramConfig
 )
-MIXERS: dict[type[MixerConfig], type[SequenceMixer]] = {
+MIXERS: dict[type[MixerConfig], Callable[..., SequenceMixer]] = {
     AttentionConfig: SoftmaxAttention,
     RecurrentConfig: GatedRecurrent,
     ConvolutionConfig: GatedConvolution,
@@ -44,6 +48,7 @@ MIXERS: dict[type[MixerConfig], type[SequenceMixer]] = {
     LsslConfig: Lssl,
     AarenConfig: Aaren,
     JrtConfig: PrefixLinearAttention,
+    TitansConfig: new_titans,
     NgramConfig: NgramHead,
 }
 """A mixer is known to all stacks once its configuration is in `LayerConfig` and it is here."""
@@ -78,8 +83,7 @@ class StackConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 def new_mixer(width: int, config: MixerConfig) -> SequenceMixer:
     """The mixer that a configuration describes, with random weights."""
-    made: SequenceMixer = MIXERS[type(config)](width, config)  # type: ignore[call-arg]
-    return made
+    return MIXERS[type(config)](width, config)
 
 
 class GatedFeedForward(nn.Module):

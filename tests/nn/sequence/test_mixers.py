@@ -16,6 +16,7 @@ from speechkit.nn.sequence.ngram_head import NgramConfig
 from speechkit.nn.sequence.s4d import S4DConfig
 from speechkit.nn.sequence.softmax_attention import AttentionConfig
 from speechkit.nn.sequence.stack import MIXERS, Stack, StackConfig, new_mixer
+from speechkit.nn.sequence.titans import TitansConfig
 
 WIDTH, TOKENS = 16, 3
 MIXERS_UNDER_TEST = {
@@ -37,6 +38,12 @@ MIXERS_UNDER_TEST = {
     "unigram": NgramConfig(order=1),
     "bigram": NgramConfig(order=2),
     "trigram": NgramConfig(order=3),
+    "persistent": AttentionConfig(heads=2, key_heads=1, persistent=3),
+    "titans-lmm": TitansConfig(variant="lmm", heads=2, chunk=4),
+    "titans-lmm-1": TitansConfig(variant="lmm", heads=1, chunk=1, depth=1, kernel=1),
+    "titans-mag": TitansConfig(variant="mag", heads=2, chunk=4, window=3, persistent=2),
+    "titans-mal": TitansConfig(variant="mal", heads=2, chunk=5, window=4, depth=3),
+    "titans-mac": TitansConfig(variant="mac", heads=2, chunk=4, persistent=2),
 }
 STACKS = {
     "stack": StackConfig(
