@@ -13,7 +13,7 @@ from speechkit.lm.ngram_training import estimate
 from speechkit.units.sequences import UnitSequence
 
 
-class SequenceModel(Protocol):
+class SentenceModel(Protocol):
     """What `speechkit.lm.ngram.NgramModel` offers: the words that it knows, and what it thinks of a sentence."""
 
     @property
@@ -50,7 +50,7 @@ def unit_words(row: UnitSequence) -> list[str]:
 
 
 def sequence_bits(
-    model: SequenceModel, items: Iterable[UnitSequence], numbers: int, frames_per_second: float = 50.0
+    model: SentenceModel, items: Iterable[UnitSequence], numbers: int, frames_per_second: float = 50.0
 ) -> SequenceBits:
     """What a model needs to write sequences down.
 

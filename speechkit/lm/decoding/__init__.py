@@ -1,0 +1,1 @@
+"""Sequences out of a `speechkit.lm.interface.SequenceModel`: samples, beams, and checked drafts."""

@@ -1,0 +1,147 @@
+"""What decoders ask of a model of token sequences, whatever it is made of. Torch-free.
+
+Tokens are numbers below ``vocabulary``. One of them, ``boundary``, begins and ends every sequence. States never change:
+what goes on from one leaves it as it was, so that beams and drafts can share it.
+
+Notation used for tensor shapes: B sequences, T tokens, V vocabulary, N nodes of a tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.errors import UserError
+
+Tokens = NDArray[np.int64]
+LogProbabilities = NDArray[np.float64]
+ROOT = -1
+"""The parent of a tree's first nodes: the state that the tree grows from."""
+
+
+@dataclass(frozen=True)
+class State:
+    """Some sequences as far as they were read.
+
+    Attributes:
+        logp: (B, V) natural log-probabilities of the next token.
+        memory: whatever the model needs to go on.
+    """
+
+    logp: LogProbabilities
+    memory: Any
+
+
+@dataclass(frozen=True)
+class TreeState:
+    """All paths of a tree of tokens behind one sequence.
+
+    Attributes:
+        logp: (N + 1, V): behind the root, then behind each node.
+        memory: whatever the model needs to go on from a node.
+    """
+
+    logp: LogProbabilities
+    memory: Any
+
+
+class SequenceModel(Protocol):
+    """Next-token probabilities, by which everything in `speechkit.lm.decoding` works."""
+
+    @property
+    def vocabulary(self) -> int:
+        """V, the boundary included."""
+
+    @property
+    def boundary(self) -> int:
+        """The token that begins and ends a sequence."""
+
+    def prefill(self, tokens: Tokens, lengths: Tokens) -> tuple[LogProbabilities, State]:
+        """Read sequences from nothing: (B, T), (B,) -> log-probabilities behind every token (B, T, V), and the state.
+
+        Tokens behind a sequence's length count for nothing; rows of log-probabilities there mean nothing.
+        """
+
+    def step(self, state: State, tokens: Tokens) -> State:
+        """Read one more token (B,) of each sequence."""
+
+    def select(self, state: State, rows: Tokens) -> State:
+        """The sequences of some rows, in any order and number."""
+
+    def score_tree(self, state: State, tokens: Tokens, parents: Tokens) -> TreeState:
+        """Read a tree (N,) behind the one sequence of a state; a parent is `ROOT` or an earlier node."""
+
+    def commit(self, tree: TreeState, path: Sequence[int]) -> State:
+        """The state of the one sequence behind a path of nodes that begins at the root."""
+
+
+def read_prompts(model: SequenceModel, prompts: Sequence[Sequence[int]]) -> State:
+    """The state behind some prompts, each of which begins with the boundary.
+
+    Raises:
+        UserError: if there is none, one is empty, or a token is none of the model's.
+    """
+    lengths = np.array([len(prompt) for prompt in prompts], np.int64)
+    if not len(lengths) or not lengths.min():
+        raise UserError("a prompt has no token; begin it with the boundary")
+    for number, prompt in enumerate(prompts):
+        check_tokens(prompt, model.vocabulary, f"prompt {number}")
+    tokens = np.full((len(prompts), int(lengths.max())), model.boundary, np.int64)
+    for row, prompt in zip(tokens, prompts, strict=True):
+        row[: len(prompt)] = prompt
+    return model.prefill(tokens, lengths)[1]
+
+
+def check_tokens(tokens: Sequence[int], vocabulary: int, name: str) -> None:
+    """Refuse tokens that are none of the model's.
+
+    Raises:
+        UserError: with the first one that is.
+    """
+    wrong = next((token for token in tokens if not 0 <= token < vocabulary), None)
+    if wrong is not None:
+        raise UserError(f"{name}: unit {wrong} is out of range; the model knows 0 to {vocabulary - 1}")
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """The states of a tree, one a level, the root's first; and where each node is."""
+
+    states: list[State]
+    places: list[tuple[int, int]]
+
+
+def score_tree_by_steps(model: SequenceModel, state: State, tokens: Tokens, parents: Tokens) -> TreeState:
+    """`SequenceModel.score_tree` by `SequenceModel.step`: one a level, which costs a state a node.
+
+    It is what models without a cache of rows have: n-grams, recurrence, state spaces.
+    """
+    places: list[tuple[int, int]] = []
+    levels: list[list[int]] = []
+    for node, parent in enumerate(parents.tolist()):
+        if not ROOT <= parent < node:
+            raise ValueError(f"node {node} has the parent {parent}, which is no earlier one")
+        level = places[parent][0] + 1 if parent >= 0 else 1
+        if level > len(levels):
+            levels.append([])
+        places.append((level, len(levels[level - 1])))
+        levels[level - 1].append(node)
+    states = [state]
+    logp = np.empty((len(tokens) + 1, state.logp.shape[1]))
+    logp[0] = state.logp[0]
+    for nodes in levels:
+        rows = np.array([places[parent][1] if parent >= 0 else 0 for parent in parents[nodes].tolist()], np.int64)
+        states.append(model.step(model.select(states[-1], rows), tokens[nodes]))
+        logp[np.array(nodes) + 1] = states[-1].logp
+    return TreeState(logp, _Levels(states, places))
+
+
+def commit_by_steps(model: SequenceModel, tree: TreeState, path: Sequence[int]) -> State:
+    """`SequenceModel.commit` of what `score_tree_by_steps` gave."""
+    levels: _Levels = tree.memory
+    level, row = levels.places[path[-1]] if path else (0, 0)
+    return model.select(levels.states[level], np.array([row], np.int64))
