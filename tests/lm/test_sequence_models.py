@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from speechkit.lm.decoder import NetworkDecoder
+from speechkit.lm.vocabulary import UnitVocabulary
+from speechkit.lm.warm_model import warm_start
+from tests.lm.planted_networks import LAYERS, UNITS, text_model, unit_model
 from tests.lm.planted_tables import unit_trigram
 
 MODELS = {
-    "unigram table": lambda: unit_trigram(order=1),
-    "trigram table": lambda: unit_trigram(order=3),
+    **{name: lambda folder, name=name: NetworkDecoder(unit_model(name)) for name in LAYERS},
+    **{name: lambda folder, name=name: warm(name, folder) for name in ("llama", "gpt2")},
+    "unigram table": lambda folder: unit_trigram(order=1),
+    "trigram table": lambda folder: unit_trigram(order=3),
 }
 
 
 @pytest.fixture(params=MODELS, scope="module")
-def model(request):
-    return MODELS[request.param]()
+def model(request, tmp_path_factory):
+    return MODELS[request.param](tmp_path_factory.mktemp("text"))
+
+
+def warm(kind, folder):
+    """A text model over units."""
+    text_model(kind, folder)
+    network = warm_start(str(folder), UnitVocabulary(UNITS), 32)
+    for weight in (network.decoder.get_input_embeddings().weight, network.decoder.get_output_embeddings().weight):
+        torch.nn.init.normal_(weight, std=0.5)
+    return NetworkDecoder(network)
 
 
 def tolerance(model):
-    return getattr(model, "tolerance", 1e-12)
+    return 1e-5 if isinstance(model, NetworkDecoder) else 1e-12
 
 
 def sequences(data, model, count, longest=9):
@@ -47,7 +63,7 @@ def by_steps(model, row):
     return np.stack(found)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.data())
 def test_reading_at_once_equals_reading_token_by_token(model, data):
     row = sequences(data, model, 1)[0]
@@ -56,7 +72,7 @@ def test_reading_at_once_equals_reading_token_by_token(model, data):
     np.testing.assert_allclose(state.logp[0], logp[0, -1], atol=tolerance(model))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.data())
 def test_probabilities_sum_to_one_and_padding_changes_nothing(model, data):
     rows = sequences(data, model, 3)
@@ -68,7 +84,7 @@ def test_probabilities_sum_to_one_and_padding_changes_nothing(model, data):
         np.testing.assert_allclose(state.logp[number], alone[0, -1], atol=tolerance(model))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.data())
 def test_a_later_token_changes_nothing_before_it(model, data):
     row = sequences(data, model, 1)[0]
@@ -76,7 +92,7 @@ def test_a_later_token_changes_nothing_before_it(model, data):
     np.testing.assert_allclose(read(model, [row])[0][0, :-1], read(model, [other])[0][0, :-1], atol=tolerance(model))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.data())
 def test_selected_rows_go_on_as_they_would_have_alone(model, data):
     rows = sequences(data, model, 3)
@@ -100,7 +116,7 @@ def paths(parents):
         yield path
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.data())
 def test_a_tree_equals_its_paths_and_a_committed_path_goes_on(model, data):
     row = sequences(data, model, 1)[0]

@@ -1,0 +1,85 @@
+"""Networks over units as models of token sequences, for all that `speechkit.lm.decoding` does.
+
+Notation used for tensor shapes: B sequences, T tokens, V vocabulary, N nodes of a tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speechkit.lm.interface import (
+    LogProbabilities,
+    State,
+    Tokens,
+    TreeState,
+    commit_by_steps,
+    score_tree_by_steps,
+)
+from speechkit.nn.sequence.mixer import select_rows
+
+if TYPE_CHECKING:
+    from speechkit.lm.networks import UnitNetwork
+
+
+class NetworkDecoder:
+    """A `speechkit.lm.interface.SequenceModel` of a network.
+
+    Args:
+        network: goes to inference.
+        marks: whether marks of infilling can follow; otherwise probabilities are those of units and boundary, given
+            that one of them follows.
+    """
+
+    def __init__(self, network: UnitNetwork, marks: bool = False):
+        self._network = network.eval()
+        self._vocabulary = network.vocabulary.size if marks else network.vocabulary.boundary + 1
+        self._device = next(network.parameters()).device
+
+    @property
+    def vocabulary(self) -> int:
+        """Units and the boundary, and the marks where they can follow."""
+        return self._vocabulary
+
+    @property
+    def boundary(self) -> int:
+        """The token behind the last unit."""
+        return self._network.vocabulary.boundary
+
+    def _log_probabilities(self, hidden: Tensor) -> LogProbabilities:
+        logits = self._network.logits(hidden)[..., : self._vocabulary]
+        return logits.double().log_softmax(-1).cpu().numpy()
+
+    def _tensor(self, tokens: Tokens) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(tokens)).to(self._device)
+
+    @torch.inference_mode()
+    def prefill(self, tokens: Tokens, lengths: Tokens) -> tuple[LogProbabilities, State]:
+        """See `speechkit.lm.interface.SequenceModel`."""
+        given = None if int(lengths.min()) == tokens.shape[1] else self._tensor(lengths)
+        hidden, memory = self._network.prefill(self._tensor(tokens), self._network.start(len(tokens)), given)
+        logp = self._log_probabilities(hidden)
+        return logp, State(logp[np.arange(len(tokens)), lengths - 1], memory)
+
+    @torch.inference_mode()
+    def step(self, state: State, tokens: Tokens) -> State:
+        """See `speechkit.lm.interface.SequenceModel`."""
+        hidden, memory = self._network.step(self._tensor(tokens), state.memory)
+        return State(self._log_probabilities(hidden), memory)
+
+    @torch.inference_mode()
+    def select(self, state: State, rows: Tokens) -> State:
+        """See `speechkit.lm.interface.SequenceModel`."""
+        return State(state.logp[rows], select_rows(state.memory, self._tensor(rows)))
+
+    def score_tree(self, state: State, tokens: Tokens, parents: Tokens) -> TreeState:
+        """See `speechkit.lm.interface.SequenceModel`."""
+        return score_tree_by_steps(self, state, tokens, parents)
+
+    def commit(self, tree: TreeState, path: Sequence[int]) -> State:
+        """See `speechkit.lm.interface.SequenceModel`."""
+        return commit_by_steps(self, tree, path)

@@ -1,0 +1,34 @@
+"""Unit models of either kind, from a folder or hub id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from speechkit.errors import UserError
+from speechkit.lm.unit_model import UnitModel
+from speechkit.lm.warm_model import KEY, WarmModel
+from speechkit.nn.checkpoints import CONFIG, checkpoint_folder, readable
+
+UnitNetwork: TypeAlias = UnitModel | WarmModel
+WHAT = ("a unit language model", "config.json and model.safetensors")
+
+
+def load_unit_network(name: str | Path) -> UnitNetwork:
+    """A unit model that speechkit wrote: of its own layers, or of a text model's; for inference.
+
+    Raises:
+        UserError: if there is none, or it is damaged.
+    """
+    folder = checkpoint_folder(name)
+    with readable(name, WHAT):
+        if not (folder / CONFIG).is_file():
+            raise UserError(f"{name}: has no {CONFIG}; give the folder of a unit language model")
+        raw = msgspec.json.decode((folder / CONFIG).read_bytes(), type=dict[str, msgspec.Raw])
+        if msgspec.json.decode(raw.get("model_type", b"null")) == "speechkit-unit-lm":
+            return UnitModel.from_pretrained(name)
+        if KEY not in raw:
+            raise UserError(f"{name}: is no model of units; begin one from it by speechkit lm train --from {name}")
+    return WarmModel.from_pretrained(name)

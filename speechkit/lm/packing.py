@@ -1,0 +1,117 @@
+"""Sequences of units as rows of one length: long ones cut into windows, short ones packed side by side. Torch-free.
+
+Every token is foreseen exactly once. A window that does not begin its sequence begins with tokens of the window before,
+which it sees and does not foresee; only the first begins with the boundary, and only the last foresees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+IGNORED = -100
+"""The target of a position at which nothing is foreseen."""
+OPEN_ROWS = 8
+Whole = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A piece of one sequence, T positions.
+
+    Attributes:
+        tokens: (T,) what is read.
+        targets: (T,) what follows each, or `IGNORED`.
+        places: (T,) positions of the tokens in the sequence, the boundary before it being 0.
+    """
+
+    tokens: Whole
+    targets: Whole
+    places: Whole
+
+
+def windows(tokens: Sequence[int] | Whole, context: int, overlap: int = 0) -> Iterator[Window]:
+    """Windows of at most ``context`` positions over a sequence that begins and ends with the boundary.
+
+    Args:
+        tokens: of the whole sequence, both boundaries among them.
+        context: most positions of a window.
+        overlap: positions that later windows read again, and that foresee nothing there; fewer than ``context``.
+    """
+    whole = np.asarray(tokens, np.int64)
+    last = len(whole) - 1  # positions that foresee something
+    if not 0 <= overlap < context:
+        raise ValueError(f"overlap {overlap} does not lie between 0 and the context {context}")
+    done = 0
+    while done < last:
+        begin = max(0, done - overlap)
+        end = min(begin + context, last)
+        targets = whole[begin + 1 : end + 1].copy()
+        targets[: done - begin] = IGNORED
+        yield Window(whole[begin:end], targets, np.arange(begin, end))
+        done = end
+
+
+def pack(lengths: Sequence[int], capacity: int, order: Sequence[int]) -> list[list[int]]:
+    """Which sequences share a row of ``capacity`` positions, in an order of theirs: the fullest open row that has room.
+
+    Raises:
+        ValueError: if one is longer than a row.
+    """
+    rows: list[list[int]] = []
+    open_rows: list[tuple[int, list[int]]] = []  # positions left, sequences
+    for index in order:
+        length = lengths[index]
+        if length > capacity:
+            raise ValueError(f"a sequence of {length} positions does not fit into rows of {capacity}")
+        fitting = [place for place, (left, _) in enumerate(open_rows) if left >= length]
+        if fitting:
+            place = min(fitting, key=lambda each: open_rows[each][0])
+            left, row = open_rows.pop(place)
+        else:
+            if len(open_rows) == OPEN_ROWS:
+                rows.append(open_rows.pop(min(range(OPEN_ROWS), key=lambda each: open_rows[each][0]))[1])
+            left, row = capacity, []
+        row.append(index)
+        open_rows.append((left - length, row))
+    return rows + [row for _, row in open_rows]
+
+
+class PackedRows:
+    """Endless batches of packed rows; batch ``number`` is the same on every machine and after every resume.
+
+    Each epoch packs all sequences anew, in another order.
+
+    Args:
+        lengths: positions of each sequence.
+        capacity: positions of a row.
+        rows: of a batch.
+        seed: everything random follows from it.
+    """
+
+    def __init__(self, lengths: Sequence[int], capacity: int, rows: int, seed: int = 0):
+        if not lengths:
+            raise ValueError("there is no sequence to make batches of")
+        self._lengths, self._capacity, self._rows, self._seed = list(lengths), capacity, rows, seed
+        self._first_numbers = [0]
+        self._epoch: tuple[int, list[list[list[int]]]] | None = None
+
+    def __getitem__(self, number: int) -> list[list[int]]:
+        """The sequences of each row of batch ``number``."""
+        while self._first_numbers[-1] <= number:
+            batches = self._batches(len(self._first_numbers) - 1)
+            self._first_numbers.append(self._first_numbers[-1] + len(batches))
+        epoch = next(e for e in range(len(self._first_numbers) - 2, -1, -1) if self._first_numbers[e] <= number)
+        return self._batches(epoch)[number - self._first_numbers[epoch]]
+
+    def _batches(self, epoch: int) -> list[list[list[int]]]:
+        if self._epoch is None or self._epoch[0] != epoch:
+            generator = np.random.default_rng([self._seed, epoch])
+            rows = pack(self._lengths, self._capacity, generator.permutation(len(self._lengths)).tolist())
+            rows = [rows[place] for place in generator.permutation(len(rows))]
+            batches = [rows[place : place + self._rows] for place in range(0, len(rows), self._rows)]
+            self._epoch = epoch, batches
+        return self._epoch[1]

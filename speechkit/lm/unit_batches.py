@@ -1,0 +1,148 @@
+"""Batches of units for training: documents packed into rows, cut and marked as a mixture says.
+
+Every batch is a function of its number alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from speechkit.errors import ConfigError, UserError
+from speechkit.lm.objectives.infill import MixtureConfig, cut_out, draw_kind, draw_spans
+from speechkit.lm.objectives.next_token import KINDS, Batch, padded
+from speechkit.lm.packing import IGNORED, PackedRows, Window, windows
+from speechkit.lm.vocabulary import UnitVocabulary
+from speechkit.units.sequences import UnitSequence
+
+FILL = {"tokens": 0, "targets": IGNORED, "documents": -1, "durations": 0, "durations_before": 0}
+
+
+class UnitBatches:
+    """Training batches of sequences of units.
+
+    Args:
+        sequences: of training.
+        vocabulary: their tokens.
+        context: positions of a row.
+        rows: of a batch.
+        mixture: what becomes of sequences; None: each stays as it is.
+        seed: everything random follows from it.
+
+    Raises:
+        UserError: if a sequence is of another codebook, empty or out of range, naming it; or there is none.
+        ConfigError: if the mixture cuts out more than the vocabulary has marks for.
+    """
+
+    def __init__(
+        self,
+        sequences: Sequence[UnitSequence],
+        vocabulary: UnitVocabulary,
+        context: int,
+        rows: int,
+        mixture: MixtureConfig | None = None,
+        seed: int = 0,
+    ):
+        if not sequences:
+            raise UserError("there are no units to learn from; give at least one recording")
+        if mixture is not None and mixture.infill and not vocabulary.spans:
+            raise ConfigError("infill is above 0 and spans is 0; give the model marks for spans, or no infill")
+        for row in sequences:
+            vocabulary.check(row.id, row.units, row.codebook)
+        self._vocabulary, self._mixture, self._seed = vocabulary, mixture, seed
+        self._pieces = [piece for row in sequences for piece in _pieces(row, vocabulary, context)]
+        # A sequence that is cut has its marks beside its units.
+        marks = 1 + 3 * vocabulary.spans if mixture is not None and mixture.infill else 0
+        self._capacity = context + marks
+        self._packed = PackedRows(
+            [len(each.window.tokens) + marks for each in self._pieces], self._capacity, rows, seed
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Positions of an epoch that foresee something."""
+        return sum(int((each.window.targets != IGNORED).sum()) for each in self._pieces)
+
+    def __getitem__(self, number: int) -> Batch:
+        """Batch ``number``."""
+        generator = np.random.default_rng([self._seed, 1, number])
+        rows = []
+        for indices in self._packed[number]:
+            row: dict[str, list[int]] = {name: [] for name in (*FILL, "kinds", "prefix")}
+            for document, index in enumerate(indices):
+                for name, values in self._document(self._pieces[index], document, generator).items():
+                    row[name] += values
+            rows.append(row)
+        if self._mixture is None:
+            return padded(rows, FILL)
+        batch = padded(rows, {**FILL, "kinds": 0, "prefix": 0})
+        prefix = batch.pop("prefix").bool()
+        return {**batch, "prefix": prefix} if bool(prefix.any()) else batch
+
+    def _document(self, piece: _Piece, document: int, generator: np.random.Generator) -> dict[str, list[int]]:
+        window = piece.window
+        tokens, targets = window.tokens.tolist(), window.targets.tolist()
+        durations, before = piece.durations, piece.before
+        kind = "causal" if self._mixture is None else draw_kind(self._mixture, generator)
+        prefix = [0] * len(tokens)
+        if kind == "infill" and piece.whole:
+            assert self._mixture is not None
+            units = tokens[1:]
+            spans = draw_spans(len(units), self._vocabulary.spans, self._mixture, generator)
+            whole = cut_out(units, spans, self._vocabulary)
+            tokens, targets = whole[:-1], whole[1:]
+            # What stands behind a cut has not heard the durations before it.
+            durations = before = prefix = [0] * len(tokens)
+        elif kind == "prefix" and len(tokens) > 2:
+            split = int(generator.integers(1, len(tokens) - 1))
+            prefix = [1] * split + [0] * (len(tokens) - split)
+            targets = [IGNORED] * (split - 1) + targets[split - 1 :]
+            # Read both ways, a unit knows what its duration depends on, and what comes later besides.
+            durations = [0] * split + durations[split:]
+        else:
+            kind = "causal"
+        return {
+            "tokens": tokens,
+            "targets": targets,
+            "documents": [document] * len(tokens),
+            "durations": durations,
+            "durations_before": before,
+            "kinds": [1 + KINDS.index(kind)] * len(tokens),
+            "prefix": prefix,
+        }
+
+
+class _Piece:
+    """A window of a sequence with the durations of what is read."""
+
+    def __init__(self, window: Window, lasting: Sequence[int], whole: bool):
+        self.window, self.whole = window, whole
+        # Place 0 is the boundary, which does not last; what a window only reads again lasts in the window before.
+        own = np.concatenate([[0], lasting, [0]])
+        read = own[window.places]
+        new = window.targets != IGNORED
+        self.durations: list[int] = np.where(new, read, 0).tolist()
+        self.before: list[int] = own[np.maximum(window.places - 1, 0)].tolist()
+
+
+def _pieces(row: UnitSequence, vocabulary: UnitVocabulary, context: int) -> list[_Piece]:
+    tokens = [vocabulary.boundary, *row.units, vocabulary.boundary]
+    found = list(windows(tokens, context))
+    return [_Piece(each, row.durations, len(found) == 1) for each in found]
+
+
+def sequence_windows(row: UnitSequence, vocabulary: UnitVocabulary, context: int, overlap: int) -> list[Batch]:
+    """Windows of one sequence for scoring, as batches of one row: every unit, its duration and the end count once."""
+    tokens = [vocabulary.boundary, *row.units, vocabulary.boundary]
+    pieces = [_Piece(each, row.durations, False) for each in windows(tokens, context, overlap)]
+    return [
+        {
+            "tokens": torch.from_numpy(each.window.tokens)[None],
+            "targets": torch.from_numpy(each.window.targets)[None],
+            "durations": torch.tensor([each.durations]),
+            "durations_before": torch.tensor([each.before]),
+        }
+        for each in pieces
+    ]

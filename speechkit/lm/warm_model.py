@@ -1,0 +1,221 @@
+"""Unit models that begin as text models (TWIST, Hassid et al. 2023): any decoder of transformers with attention.
+
+The text model's layers are kept, its table of words gives way to one of units. It stays a checkpoint of its own
+architecture: transformers, vLLM and others load what is saved.
+
+Notation used for tensor shapes: B rows, T positions, C positions of the cache, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from speechkit.encoders.checkpoint import load_whole
+from speechkit.errors import UserError
+from speechkit.lm.duration_head import DurationHead
+from speechkit.lm.vocabulary import UnitVocabulary
+from speechkit.nn.checkpoints import CONFIG, checkpoint_folder, readable
+from speechkit.nn.masks import length_mask
+from speechkit.nn.sequence.mixer import State
+from speechkit.nn.sequence.rows import Rows
+
+DESCRIBED = ("a causal language model", "config.json and model.safetensors")
+KEY = "speechkit"
+"""What the configuration of a checkpoint calls the tokens that its numbers stand for."""
+
+
+class WarmSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a text model's configuration says more once it is a model of units.
+
+    Attributes:
+        vocabulary: its tokens.
+        context: most tokens that it was trained on at once.
+    """
+
+    vocabulary: UnitVocabulary
+    context: Annotated[int, msgspec.Meta(ge=2)]
+
+
+class WarmModel(nn.Module):
+    """A causal language model of transformers over units, with the methods of `speechkit.lm.unit_model.UnitModel`.
+
+    Args:
+        decoder: a transformers model with as many tokens as the vocabulary.
+        spec: see there.
+        name: for errors.
+
+    Raises:
+        UserError: if positions or a cache cannot be given to it, or its logits are not its head's alone.
+    """
+
+    reads_prefix = True
+    duration_head: DurationHead | None = None
+
+    def __init__(self, decoder: Any, spec: WarmSpec, name: str):
+        super().__init__()
+        self.decoder = decoder
+        self.spec = spec
+        given = inspect.signature(decoder.base_model.forward).parameters
+        self._cache = "cache" if "cache" in given else "past_key_values"
+        if not {"position_ids", "attention_mask", self._cache} <= given.keys():
+            raise UserError(
+                f"{name}: {type(decoder).__name__} takes no positions and no cache of keys; give a decoder with "
+                "attention, such as Llama, Qwen, OPT or GPT-2"
+            )
+        longest = getattr(decoder.config, "max_position_embeddings", None) or spec.context
+        if longest < spec.context:
+            raise UserError(f"{name}: has {longest} positions; choose a context of no more than that")
+        probe = torch.zeros(1, 2, dtype=torch.int64, device=next(decoder.parameters()).device)
+        with torch.no_grad():
+            apart = self.logits(self.hidden(probe)) - decoder.eval()(probe).logits
+        if not float(apart.abs().max()) < 1e-3:
+            raise UserError(
+                f"{name}: {type(decoder).__name__} does more to its logits than its head; give a decoder such as "
+                "Llama, Qwen, OPT or GPT-2"
+            )
+
+    @property
+    def vocabulary(self) -> UnitVocabulary:
+        """Its tokens."""
+        return self.spec.vocabulary
+
+    @property
+    def context(self) -> int:
+        """Most tokens that it was trained on at once."""
+        return self.spec.context
+
+    def hidden(
+        self,
+        tokens: Tensor,
+        lengths: Tensor | None = None,
+        documents: Tensor | None = None,
+        prefix: Tensor | None = None,
+    ) -> Tensor:
+        """(B, T) -> (B, T, D); see `speechkit.nn.sequence.rows.Rows` for what can be said of rows."""
+        batch, longest = tokens.shape
+        steps = torch.arange(longest, device=tokens.device)
+        seen = (steps <= steps[:, None]).expand(batch, longest, longest)
+        positions = steps.expand(batch, longest)
+        if prefix is not None:
+            seen = seen | (prefix[:, :, None] & prefix[:, None])
+        if documents is not None:
+            seen = seen & (documents[:, :, None] == documents[:, None])
+            positions = Rows(documents=documents).since_border
+        # Padding stands behind what is read, where nothing sees it.
+        return self._run(tokens, seen, positions)[0]
+
+    def forward(self, tokens: Tensor, lengths: Tensor | None = None, documents: Tensor | None = None) -> Tensor:
+        """(B, T) -> logits of the token behind each (B, T, V)."""
+        return self.logits(self.hidden(tokens, lengths, documents))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(…, D) -> (…, V)."""
+        logits: Tensor = self.decoder.get_output_embeddings()(hidden)
+        return logits
+
+    def start(self, batch: int) -> State:
+        """The state of rows that nothing has been read of: ``seen`` (B, C), true at real columns, ``count`` (B,)."""
+        device = next(self.parameters()).device
+        return {
+            "seen": torch.zeros(batch, 0, dtype=torch.bool, device=device),
+            "count": torch.zeros(batch, dtype=torch.int64, device=device),
+        }
+
+    def prefill(self, tokens: Tensor, state: State, lengths: Tensor | None = None) -> tuple[Tensor, State]:
+        """(B, T) behind a state -> (B, T, D) and the state behind each row's end."""
+        batch, longest = tokens.shape
+        steps = torch.arange(longest, device=tokens.device)
+        lengths = torch.full((batch,), longest, device=tokens.device) if lengths is None else lengths
+        columns = torch.cat([state["seen"], length_mask(lengths, longest)], 1)  # (B, C + T)
+        past = state["seen"][:, None].expand(-1, longest, -1)
+        seen = torch.cat([past, (steps <= steps[:, None]).expand(batch, -1, -1)], 2)
+        hidden, parts = self._run(tokens, seen, state["count"][:, None] + steps, state)
+        return hidden, {**parts, "seen": columns, "count": state["count"] + lengths}
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """One token of each row: (B,) -> (B, D), and the state behind it."""
+        hidden, state = self.prefill(tokens[:, None], state)
+        return hidden[:, 0], state
+
+    def _run(self, tokens: Tensor, seen: Tensor, positions: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """(B, T), (B, T, C + T) true where a column is seen, (B, T) -> (B, T, D) and the keys and values."""
+        from transformers import DynamicCache
+
+        dtype = next(self.decoder.parameters()).dtype
+        mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)
+        cache = None
+        if state is not None:
+            cache = DynamicCache()
+            for layer in range(sum(name.endswith(".keys") for name in state)):
+                cache.update(state[f"{layer}.keys"], state[f"{layer}.values"], layer)
+        options = {} if cache is None else {self._cache: cache}
+        answer = self.decoder.base_model(
+            tokens, attention_mask=mask[:, None], position_ids=positions, use_cache=cache is not None, **options
+        )
+        kept = {} if cache is None else enumerate(cache.layers)
+        parts = {f"{n}.{kind}": getattr(layer, kind) for n, layer in kept for kind in ("keys", "values")}
+        hidden: Tensor = answer.last_hidden_state
+        return hidden, parts
+
+    def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
+        """Write a checkpoint of its architecture, in float16 with ``half``."""
+        import copy
+
+        decoder = copy.deepcopy(self.decoder).half() if half else self.decoder
+        setattr(decoder.config, KEY, msgspec.to_builtins(self.spec))
+        decoder.save_pretrained(str(folder), safe_serialization=True)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path) -> WarmModel:
+        """Read what `save_pretrained` wrote, in float32.
+
+        Raises:
+            UserError: if it is no such checkpoint.
+        """
+        folder = checkpoint_folder(name)
+        with readable(name, DESCRIBED):
+            raw = msgspec.json.decode((folder / CONFIG).read_bytes())
+            spec = msgspec.convert(raw.get(KEY), WarmSpec)
+        decoder = _load(str(name))
+        if decoder.config.vocab_size != spec.vocabulary.size:
+            raise UserError(
+                f"{name}: has {decoder.config.vocab_size} tokens where its units and marks are {spec.vocabulary.size}; "
+                "get the files of one checkpoint"
+            )
+        return cls(decoder.eval(), spec, str(name))
+
+
+def warm_start(name: str, vocabulary: UnitVocabulary, context: int) -> WarmModel:
+    """A text model as a model of units: its layers, and a table of units that is drawn.
+
+    Args:
+        name: folder or hub id of any causal language model of transformers with attention.
+        vocabulary: its new tokens.
+        context: most tokens that it will be trained on at once.
+
+    Raises:
+        UserError: if it cannot be loaded, or is no such model.
+    """
+    decoder = _load(name)
+    decoder.resize_token_embeddings(vocabulary.size, mean_resizing=False)
+    spread = float(getattr(decoder.config, "initializer_range", 0.02) or 0.02)
+    for table in {decoder.get_input_embeddings(), decoder.get_output_embeddings()}:
+        nn.init.normal_(table.weight, std=spread)
+    decoder.config.bos_token_id = decoder.config.eos_token_id = vocabulary.boundary
+    decoder.config.pad_token_id = None
+    if decoder.generation_config is not None:
+        decoder.generation_config.bos_token_id = decoder.generation_config.eos_token_id = vocabulary.boundary
+        decoder.generation_config.pad_token_id = None
+    return WarmModel(decoder, WarmSpec(vocabulary, context), name)
+
+
+def _load(name: str) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return load_whole(AutoModelForCausalLM, name, described=DESCRIBED)[0]
