@@ -86,9 +86,17 @@ def prepare(context: Context) -> None:
 
 
 class TrainConfig(CtcTrainingConfig, frozen=True):
-    """The model and its training, see `CtcTrainingConfig`."""
+    """The model and its training, see `CtcTrainingConfig`.
+
+    Attributes:
+        lang: of the recordings.
+        processes: of this machine that train together, 0: one for each GPU.
+        tensorboard: also write TensorBoard files (extra).
+        dev_utterances: the first ones of the test set, whose loss is shown while training; it decides nothing.
+    """
 
     lang: Annotated[str, SHARED] = "en"
+    processes: Annotated[int, NEUTRAL, msgspec.Meta(ge=0)] = 1
     tensorboard: Annotated[bool, NEUTRAL] = False
     dev_utterances: Annotated[int, NEUTRAL] = 50
 
@@ -98,7 +106,7 @@ def train(context: Context) -> None:
     from speechkit.training import train_stage
 
     config: TrainConfig = context.config
-    train_stage(context, objective, config.rates, tensorboard=config.tensorboard)
+    train_stage(context, objective, config.rates, processes=config.processes, tensorboard=config.tensorboard)
 
 
 def objective(context: Context) -> Objective:
@@ -157,8 +165,9 @@ def score(context: Context) -> None:
     for name, errors in (("wer", word_errors), ("cer", character_errors)):
         result = errors(references, hypotheses, normalizer=context.config.normalizer)
         answers[name] = result.rate
-        context.say(f"{name} {result.rate:.4f}")
     answers["utterances"] = len(references)
+    shown = ", ".join(f"{name.upper()} {100 * answers[name]:.2f} %" for name in ("wer", "cer"))
+    context.main_figure = f"{shown} of {len(references)} utterances"
     context.output("scores.json").write_text(json.dumps(answers, indent=2) + "\n", encoding="utf-8")
 
 
@@ -213,4 +222,5 @@ recipe = Recipe(
         ),
     ),
     description="Train or fine-tune a CTC character recogniser on any manifest.",
+    next_command="speechkit transcribe FILE --recognizer {exp}/02-train/current/model",
 )

@@ -20,6 +20,12 @@ def report(context: Context) -> None:
     folders = {stage: context.inputs[name].parent for name, stage in names.items()}
     data = data_of_stages(folders, audio=config.audio, title=config.title)
     render_mining_report(context.output("report.html"), data)
+    summary = next(context.read("summary"))
+    expected = summary.expected_precision
+    context.main_figure = (
+        f"{summary.kept} sentences kept, {summary.kept_seconds / 60:.1f} of {summary.audio_seconds / 60:.1f} minutes"
+        + ("" if expected is None else f", {expected:.1%} of them expected to be right")
+    )
 
 
 recipe = Recipe(
@@ -59,4 +65,5 @@ recipe = Recipe(
         ),
     ),
     description="Mine aligned audio and text from recordings and documents.",
+    next_command="speechkit export {exp}/08-export/current/export/manifest.jsonl --to lhotse,parquet --out corpus",
 )

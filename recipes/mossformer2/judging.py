@@ -73,9 +73,9 @@ def score(context: Context) -> None:
     """
     from speechkit.metrics.separated_tracks import read_references
     from speechkit.metrics.separation_comparison import compare_separation
-    from speechkit.metrics.separation_items import score_items
+    from speechkit.metrics.separation_items import IMPROVEMENT, score_items
     from speechkit.report.separation_page import write_separation_scores
-    from speechkit.report.separation_tables import all_tables
+    from speechkit.report.separation_tables import all_tables, sentence, value_of
     from speechkit.separation.judging import write_tracks
     from speechkit.separation.separate import load_window_separator
 
@@ -97,6 +97,8 @@ def score(context: Context) -> None:
         write_separation_scores(folder, scores, items.references, systems)
         for table in all_tables(scores, brief=True):
             context.say(table.markdown())
+        gained = value_of(scores.systems[0].means.get(IMPROVEMENT), IMPROVEMENT, signed=True)
+        context.main_figure = f"SI-SDR {gained.number} dB ({gained.ends()}) over the mixture, {sentence(scores)}"
 
 
 def _counter(context: Context, total: int) -> Callable[[int], None]:

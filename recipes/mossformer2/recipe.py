@@ -180,4 +180,5 @@ recipe = Recipe(
         ),
     ),
     description="Separate the voices of two or three who speak at once, and measure how well.",
+    next_command="speechkit separate FILE --model {exp}/04-counting/current/model --out tracks",
 )

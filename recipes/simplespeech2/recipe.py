@@ -78,4 +78,5 @@ recipe = Recipe(
         *judging_stages(8, "SimpleSpeech 2"),
     ),
     description="Learn to speak without alignments: flow matching in the frames of a scalar codec.",
+    next_command="speechkit say TEXT --voice {exp}/05-train/current/model -o said.wav",
 )

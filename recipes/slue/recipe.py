@@ -130,6 +130,9 @@ def analyse(context: Context) -> None:
     )
     write_json(context.output("sensitivity.json"), result)
     render_sensitivity_page(context.output("report.html"), result)
+    slope = result.slope.value
+    if slope is not None:
+        context.main_figure = f"{result.title}: {result.measure} changes by {slope:+.2f} for a point of WER"
 
 
 recipe = Recipe(
@@ -164,4 +167,5 @@ recipe = Recipe(
         ),
     ),
     description="Entities, intents or answers from text, and their scores against the word error rate.",
+    next_command="speechkit slue predict TASK MANIFEST --model {exp}/02-train/current/model --out predictions.jsonl",
 )

@@ -217,6 +217,7 @@ def compare(context: Context) -> None:
     write_encoders_page(context.output("report.html"), comparison)
     for line in text.splitlines():
         context.say(line)
+    context.main_figure = f"{len(systems)} systems on {', '.join(comparison.tasks)}: the table above is table.md"
 
 
 LEARNED_FROM = model("tasks", digest=training_digests)

@@ -236,4 +236,5 @@ recipe = Recipe(
         ),
     ),
     description="Pre-train a speech encoder on recordings alone.",
+    next_command="speechkit probe {exp}/03-train/current/model --speech MANIFEST",
 )

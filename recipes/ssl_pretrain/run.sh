@@ -1,3 +1,2 @@
 #!/bin/sh
-cd "$(dirname "$0")/../.." || exit 1
-exec speechkit run ssl_pretrain "$@"
+exec speechkit run "$(dirname "$0")/recipe.py" "$@"

@@ -153,6 +153,8 @@ def score(context: Context) -> None:
     )
     for one in systems:
         plain = next(each for each in one.evaluations if each.protocol == "plain").boundaries
-        context.say(f"{one.system}: F1 {plain['f1'].value:.3f}, R-value {plain['r_value'].value:.3f} (plain)")
+        figure = f"{one.system}: F1 {plain['f1'].value:.3f}, R-value {plain['r_value'].value:.3f} (plain)"
+        context.say(figure)
+        context.main_figure = context.main_figure or figure
     rates = msgspec.json.decode(context.inputs["rates"].read_bytes(), type=TokenReport)
     write_json(context.output("scores.json"), all_scores(rows, systems, rates, context.read("tokens")))

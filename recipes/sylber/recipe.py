@@ -169,4 +169,5 @@ recipe = Recipe(
         ),
     ),
     description="Learn syllables without labels and judge them by silver alignments.",
+    next_command="speechkit syllables FILE --encoder {exp}/06-train2/current/model --out cut",
 )

@@ -5,4 +5,9 @@ from __future__ import annotations
 from speechkit.pipeline import Recipe
 from speechkit.tts.stages import say_stages
 
-recipe = Recipe("tts_corpus", say_stages(1), description="Speak a list of texts: clips and their manifest.")
+recipe = Recipe(
+    "tts_corpus",
+    say_stages(1),
+    description="Speak a list of texts: clips and their manifest.",
+    next_command="speechkit score-tts {exp}/02-clips/current/manifest.jsonl --out scores",
+)

@@ -69,4 +69,5 @@ recipe = Recipe(
         *judging_stages(6, "units"),
     ),
     description="Learn to make units or syllable tokens audible, and judge what is heard of them.",
+    next_command="speechkit units say UNITS --decoder {exp}/03-train/current/model -o said",
 )

@@ -154,6 +154,11 @@ def score(context: Context) -> None:
     write_text(context.output("table.md"), markdown(report))
     pictures = _pictures(context, rows, aligned, drawn, drawn_size)
     write_units_page(context.output("report.html"), report, pictures, clusters=drawn_size)
+    health = scores[0].health
+    context.main_figure = (
+        f"{scores[0].system.name}: {health.bits_per_second:.0f} bits/s, perplexity {health.perplexity:.0f} of "
+        f"{health.clusters}, {len(scores)} rows in the table"
+    )
 
 
 def _pictures(

@@ -89,6 +89,13 @@ def evaluate(context: Context) -> None:
     chosen = config.picture_clusters if config.picture_clusters in drawn else min(drawn)
     pictures = _pictures(context, rows, words, drawn[chosen], chosen)
     write_invariant_units_page(context.output("report.html"), report, pictures)
+    reductions = [
+        f"K = {each.clusters} {name}: {-table['overall'].reduction:+.0%}"
+        for each in comparisons
+        for name, table in each.reductions.items()
+        if "overall" in table
+    ]
+    context.main_figure = f"unit edit distance beside k-means: {'; '.join(reductions)}"
 
 
 def _held_out_speech(

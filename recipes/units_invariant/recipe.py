@@ -262,4 +262,5 @@ recipe = Recipe(
         ),
     ),
     description="Train quantizers whose units withstand changes of the sound, and measure by how much.",
+    next_command="speechkit ued {exp}/05-train/current/quantizers/NAME --manifest MANIFEST",
 )

@@ -131,7 +131,7 @@ class ReportConfig(msgspec.Struct, frozen=True):
 
 def report(context: Context) -> None:
     """Tables and the page of what was measured, beside the recordings."""
-    from speechkit.report.tts_page import write_report
+    from speechkit.report.tts_page import main_figure, write_report
     from speechkit.tts.scores.measuring import read_measured
     from speechkit.tts.scores.summary import RECORDINGS, Drawn
 
@@ -152,3 +152,4 @@ def report(context: Context) -> None:
     for system in scores.systems:
         shown = [f"{name} {figure.value:.3g}" for name, figure in system.figures.items()]
         context.say(f"{system.name}: {', '.join(shown)}")
+    context.main_figure = main_figure(scores)

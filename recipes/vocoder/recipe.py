@@ -113,4 +113,5 @@ recipe = Recipe(
         ),
     ),
     description="Train a vocoder and judge it by the speech that it makes again.",
+    next_command="speechkit vocode features FILE --vocoder {exp}/04-adversarial/current/model --out again.wav",
 )

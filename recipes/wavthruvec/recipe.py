@@ -74,4 +74,5 @@ recipe = Recipe(
         *judging_stages(6, "wavthruvec", "WavThruVec"),
     ),
     description="Learn to speak: text to the frames that a vocoder takes, without alignments.",
+    next_command="speechkit say TEXT --voice {exp}/03-train/current/model -o said.wav",
 )

@@ -158,8 +158,10 @@ def score(context: Context) -> None:
     )
     write_json(context.output("scores.json"), scored.comparison)
     render_score_page(context.output("report.html"), scored, sides)
-    for line in _lines(scored.comparison):
+    lines = list(_lines(scored.comparison))
+    for line in lines:
         context.log(line)
+    context.main_figure = lines[0]
 
 
 def _shown_groups(row: Utterance) -> dict[str, str]:

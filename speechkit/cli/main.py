@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("speechkit.cli.report:report", "Make the page of a mining run again."),
     "run": ("speechkit.cli.run:run", "Run the numbered stages of a recipe."),
     "status": ("speechkit.cli.run:status", "Show which stages of a recipe are fresh, stale or part done."),
+    "settings": ("speechkit.cli.run:list_settings", "List a recipe's settings: value, type, meaning."),
     "explain": ("speechkit.cli.run:explain", "Say why a stage is stale: which key, from what to what."),
     "list": ("speechkit.cli.run:list_recipes", "List the recipes that can be found from here."),
     "new": ("speechkit.cli.run:new", "Write the skeleton of a recipe, which runs at once."),

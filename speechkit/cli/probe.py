@@ -70,7 +70,7 @@ def probe(
     reports = []
     for encoder in dict.fromkeys([*(BASELINES if baselines else ()), *encoders]):
         overrides = [*shared, *(settings or []), f"encoder={encoder}"]
-        code = run_recipe(recipe, exp, overrides, device=device, quiet=json)
+        code = run_recipe(recipe, exp, overrides, device=device, quiet=json, show_results=False)
         if code:
             raise typer.Exit(code)
         scores = outputs(recipe, exp, "probe") / "scores.json"

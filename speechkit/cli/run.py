@@ -1,4 +1,4 @@
-"""`speechkit run`, `status`, `explain`, `list` and `new`: recipes from the shell."""
+"""`speechkit run`, `settings`, `status`, `explain`, `list` and `new`: recipes from the shell."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A recipe's name, its folder, or a recipe.py.")]
 Settings = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Config, over all files.")]
 Exp = Annotated[Path | None, typer.Option("--exp", help="Output folder; exp/NAME unless given.")]
-Config = Annotated[list[Path] | None, typer.Option("--config", help="A YAML file over conf/default.yaml; repeatable.")]
+Config = Annotated[
+    list[str] | None,
+    typer.Option("--config", metavar="FILE", help="A YAML file, or the name of one in the recipe's conf; repeatable."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -41,7 +44,7 @@ def run(
     Examples:
       speechkit run mining documents=docs audio=audio
 
-      speechkit run asr_ctc --stage 2 --stop-stage 4 train.loop.steps=2000 --config recipes/asr_ctc/conf/hf.yaml
+      speechkit run asr_ctc --stage 2 --stop-stage 4 train.loop.steps=2000 --config hf
 
       speechkit run mining --only 5 --force --backend pool --workers 4
 
@@ -72,8 +75,42 @@ def run(
     raise typer.Exit(code)
 
 
+def list_settings(name: Name, settings: Settings = None, config: Config = None, json: Json = False) -> None:
+    """List a recipe's settings: value, type, who set it, meaning.
+
+    Examples:
+      speechkit settings asr_ctc
+
+      speechkit settings mossformer2 --config tiny train.loop.steps=100
+
+      speechkit settings mining --json
+    """
+    from speechkit.pipeline.config import read_settings
+    from speechkit.pipeline.settings_table import setting_rows
+
+    file, recipe = _load(name)
+    rows = setting_rows(read_settings(recipe, _config_files(file, config), settings or []))
+    if json:
+        return _print_json(rows)
+    stage = ""
+    for row in rows:
+        if row.stage != stage:
+            stage = row.stage
+            number = recipe.stage(stage).number
+            typer.echo(f"{'' if row is rows[0] else chr(10)}stage {number} {stage}")
+        value = "REQUIRED" if row.required else _shown(row.value)
+        facts = [row.type, *(["for all stages: " + row.key.rpartition(".")[2]] if row.shared else [])]
+        facts += [*(["changes no result"] if row.neutral else []), *([f"set by {row.source}"] if row.source else [])]
+        typer.echo(f"  {row.key} = {value}    [{'; '.join(facts)}]")
+        if row.description:
+            typer.echo(f"      {row.description}")
+    return None
+
+
 def status(name: Name, settings: Settings = None, config: Config = None, exp: Exp = None, json: Json = False) -> None:
     """Show each stage of a recipe: fresh, stale and why, part done.
+
+    Without settings it looks with those of the last run in that folder.
 
     Examples:
       speechkit status mining
@@ -189,20 +226,40 @@ def _load(name: str) -> tuple[Path, Recipe]:
     return file, load_recipe(file)
 
 
-def _config_files(file: Path, given: list[Path] | None) -> list[Path]:
-    default = file.parent / "conf" / "default.yaml"
-    return [*([default] if default.is_file() else []), *(given or [])]
+def _config_files(file: Path, given: list[str] | None) -> list[Path]:
+    conf = file.parent / "conf"
+    default = conf / "default.yaml"
+    return [*([default] if default.is_file() else []), *(_config_file(conf, name) for name in given or [])]
+
+
+def _config_file(conf: Path, name: str) -> Path:
+    """A file of this path, or the one of this name in the recipe's ``conf``."""
+    path, named = Path(name), conf / f"{name}.yaml"
+    if path.is_file() or "/" in name or path.suffix in (".yaml", ".yml"):
+        return path
+    if not named.is_file():
+        names = ", ".join(sorted(each.stem for each in conf.glob("*.yaml"))) or "none"
+        raise UserError(f"--config {name}: no such file, and the recipe's own configurations are {names}")
+    return named
 
 
 def _inspector(
-    name: str, settings: list[str] | None, config: list[Path] | None, exp: Path | None
+    name: str, settings: list[str] | None, config: list[str] | None, exp: Path | None
 ) -> tuple[Recipe, Inspector]:
     from speechkit.pipeline.config import read_settings
+    from speechkit.pipeline.last_run import read_last_run
     from speechkit.pipeline.state import Inspector
 
     file, recipe = _load(name)
-    found = read_settings(recipe, _config_files(file, config), settings or [])
-    return recipe, Inspector(found, exp or Path("exp") / recipe.name)
+    exp = exp or Path("exp") / recipe.name
+    last = None if settings or config else read_last_run(exp)
+    if last is None:
+        given = read_settings(recipe, _config_files(file, config), settings or [])
+    else:
+        given = read_settings(recipe, [Path(path) for path in last.config_files], last.overrides, last.arguments)
+        if last.overrides or last.arguments or len(last.config_files) > 1:
+            typer.echo(f"with the settings of the last run in {exp}; give any to look with others", err=True)
+    return recipe, Inspector(given, exp)
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:
@@ -214,7 +271,17 @@ def _shard(text: str | None) -> tuple[int, int] | None:
     return int(first), int(second)
 
 
+def _shown(value: Any) -> str:
+    """A setting's value as the command line takes it."""
+    import msgspec
+
+    plain = msgspec.to_builtins(value, enc_hook=str)
+    if plain is None or isinstance(plain, str):
+        return plain or ("null" if plain is None else '""')
+    return msgspec.json.encode(plain).decode()
+
+
 def _print_json(value: Any) -> None:
     import msgspec
 
-    typer.echo(msgspec.json.encode(value).decode())
+    typer.echo(msgspec.json.encode(value, enc_hook=str).decode())

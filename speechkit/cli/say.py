@@ -230,7 +230,16 @@ def _say_list(texts: Path, out: Path, voice: str, speed: float, pause: float, se
         "voice": voice,
         "say": {"speed": float(speed), "pause_seconds": float(pause)},
     }
-    run_recipe(recipe, out, backend=backend, workers=workers, device=device, arguments=arguments, quiet=json)
+    run_recipe(
+        recipe,
+        out,
+        backend=backend,
+        workers=workers,
+        device=device,
+        arguments=arguments,
+        quiet=json,
+        show_results=False,
+    )
     from speechkit.cli.facts import print_facts
     from speechkit.data.manifest import read_jsonl, read_manifest
 

@@ -123,7 +123,7 @@ def _measure(
         settings = {**settings, "references": None}
     exp = out / "measured" / safe_id(name)
     arguments = {**settings, "measure": {"manifest": str(manifest)}}
-    run_recipe(recipe, exp, backend=backend, workers=workers, device=device, arguments=arguments)
+    run_recipe(recipe, exp, backend=backend, workers=workers, device=device, arguments=arguments, show_results=False)
     return read_measured(outputs(recipe, exp, "measure"))
 
 

@@ -113,6 +113,7 @@ def mine(
         workers=workers,
         device=device,
         quiet=quiet,
+        show_results=False,
     )
     if code:
         raise KeyboardInterrupt

@@ -107,7 +107,7 @@ def read_settings(
 
 def is_neutral(config: type[msgspec.Struct], name: str) -> bool:
     """Whether the field is marked as not changing the result."""
-    return NEUTRAL in _marks(config, name)
+    return NEUTRAL in marks(config, name)
 
 
 def _types(recipe: Recipe) -> dict[str, list[Any]]:
@@ -117,7 +117,7 @@ def _types(recipe: Recipe) -> dict[str, list[Any]]:
         for key, annotation in _struct_types(stage.config, stage.name):
             found.setdefault(key, []).append(annotation)
         for name, annotation in get_type_hints(stage.config, include_extras=True).items():
-            if SHARED in _marks(stage.config, name):
+            if SHARED in marks(stage.config, name):
                 found.setdefault(name, []).append(annotation)
     return found
 
@@ -127,18 +127,20 @@ def _struct_types(config: type[msgspec.Struct], prefix: str) -> Iterator[tuple[s
         if name.startswith("__"):
             continue
         yield f"{prefix}.{name}", annotation
-        inner = _struct_of(annotation)
+        inner = struct_of(annotation)
         if inner is not None:
             yield from _struct_types(inner, f"{prefix}.{name}")
 
 
-def _struct_of(annotation: Any) -> type[msgspec.Struct] | None:
+def struct_of(annotation: Any) -> type[msgspec.Struct] | None:
+    """The struct that a field of this type holds settings of; None for a plain value."""
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     return annotation if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct) else None
 
 
-def _marks(config: type[msgspec.Struct], name: str) -> tuple[Any, ...]:
+def marks(config: type[msgspec.Struct], name: str) -> tuple[Any, ...]:
+    """The notes on a field, such as NEUTRAL and SHARED."""
     return getattr(get_type_hints(config, include_extras=True)[name], "__metadata__", ())
 
 
@@ -161,7 +163,7 @@ def _holds_settings(path: str, recipe: Recipe, known: dict[str, list[Any]]) -> b
     """Whether it names a stage's section or a field with fields of its own."""
     if "." not in path:
         return path in {stage.name for stage in recipe.stages}
-    return path in known and _struct_of(known[path][0]) is not None
+    return path in known and struct_of(known[path][0]) is not None
 
 
 def _set(
@@ -177,7 +179,7 @@ def _set(
     if key not in known:
         problems.append(f"{where}: {_unknown(key, known)}")
         return
-    if _struct_of(known[key][0]) is not None:
+    if struct_of(known[key][0]) is not None:
         inner = next(name for name in known if name.startswith(f"{key}."))
         problems.append(f"{where}: {key} holds settings, it is none itself; set them one by one, for example {inner}")
         return
@@ -261,11 +263,11 @@ def _build(
     hints = get_type_hints(config, include_extras=True)
     for info in msgspec.structs.fields(config):
         key = f"{prefix}.{info.name}"
-        inner = _struct_of(hints[info.name])
+        inner = struct_of(hints[info.name])
         shared = info.name if SHARED in getattr(hints[info.name], "__metadata__", ()) else None
         if inner is not None and any(name.startswith(key + ".") for name in values):
             try:
-                arguments[info.name] = _build(inner, key, values, arguments.get(info.name, _default_of(info)))
+                arguments[info.name] = _build(inner, key, values, arguments.get(info.name, default_of(info)))
             except _ConfigProblemsError as error:
                 problems += error.problems
         elif key in values:
@@ -282,7 +284,7 @@ def _build(
         raise _ConfigProblemsError([f"{prefix}: {error}"]) from error
 
 
-def _default_of(info: msgspec.structs.FieldInfo) -> Any:
+def default_of(info: msgspec.structs.FieldInfo) -> Any:
     """A field's default value; None where it has none."""
     if info.default is not msgspec.NODEFAULT:
         return info.default

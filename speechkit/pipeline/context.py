@@ -25,7 +25,9 @@ class Context:
         seed: the stage's seed, derived from the recipe's.
         device: where to compute, "cpu" or "cuda:0".
         scratch: a folder that survives an interruption and is gone after the commit.
+        curves: a folder beside the stage's results for TensorBoard's files: they stay, and are no part of a result.
         progress: ``progress.update(done, total)``.
+        main_figure: set by the stage: the one line that a run which ends with it shows at its end.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Context:
         schemas: Mapping[str, type | None],
         staging: Path,
         scratch: Path,
+        curves: Path,
         seed: int,
         device: str,
         progress: Progress,
@@ -47,7 +50,9 @@ class Context:
         self.seed = seed
         self.device = device
         self.scratch = scratch
+        self.curves = curves
         self.progress = progress
+        self.main_figure = ""
         self._stage = stage
         self._schemas = schemas
         self._staging = staging

@@ -19,7 +19,8 @@ class Recipe:
     """Stages in the order of their numbers, under one name.
 
     ``defaults`` are config values of this recipe that differ from the defaults in code, as in a YAML file:
-    ``{"features": {"layer": 9}, "lang": "en"}``.
+    ``{"features": {"layer": 9}, "lang": "en"}``. ``next_command`` is shown when the last stage is done, with the output
+    folder for ``{exp}``.
 
     Raises:
         UserError: if the stages contradict one another; every contradiction is listed.
@@ -29,6 +30,7 @@ class Recipe:
     stages: tuple[Stage, ...]
     description: str = ""
     defaults: dict[str, object] = field(default_factory=dict)
+    next_command: str = ""
 
     def __post_init__(self) -> None:
         problems = _problems(self)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from speechkit.errors import ConfigError, SpeechkitError, UserError
+from speechkit.io.atomic import write_json
 from speechkit.pipeline.backends import make_backend
 from speechkit.pipeline.config import Settings, read_settings
-from speechkit.pipeline.folder import point_to
+from speechkit.pipeline.folder import CURRENT, point_to
 from speechkit.pipeline.interrupt import Interrupted, StopRequest, listen
+from speechkit.pipeline.last_run import LAST_RUN, last_run
 from speechkit.pipeline.lock import run_lock
 from speechkit.pipeline.progress import Progress
 from speechkit.pipeline.recipe import Recipe
@@ -66,6 +68,7 @@ def run_recipe(
     shard: tuple[int, int] | None = None,
     device: str = "auto",
     quiet: bool = False,
+    show_results: bool = True,
 ) -> int:
     """Run the stages ``start`` to ``stop`` of a recipe in the folder ``exp_dir``; what is fresh is left alone.
 
@@ -84,6 +87,7 @@ def run_recipe(
         shard: ``(i, n)``: do every n-th part, from the i-th; i counts from 1.
         device: "auto", "cpu", "cuda", … for stages that ask for a GPU.
         quiet: show no progress.
+        show_results: end with the main figure, the results' paths and the next command.
 
     Returns:
         0 when done, 130 when interrupted after the part in hand.
@@ -113,10 +117,15 @@ def run_recipe(
     cpus = max((stage.resources.cpus for stage in chosen if stage.is_worker), default=1)
     options = Options(make_backend(backend, workers, cpus), backend, workers, shard, device)
     with run_lock(exp, shard), listen() as request, closing(options.backend):
+        write_json(exp / LAST_RUN, last_run(config_files, overrides, arguments or {}))
         progress = Progress(exp / LOG, quiet=quiet)
         progress.start(recipe.name, len(chosen))
         try:
-            return _run_stages(settings, inspector, chosen, options, progress, request, force=force)
+            code = _run_stages(settings, inspector, chosen, options, progress, request, force=force)
+            if show_results:
+                for line in _results(recipe, inspector, chosen[-1]):
+                    progress.say(line)
+            return code
         except Interrupted as error:
             progress.say(f"interrupted: {str(error) or 'the next run goes on from what is saved'}")
             return Interrupted.exit_code
@@ -206,6 +215,20 @@ def _run_stages(
         if request and stage is not chosen[-1]:
             raise Interrupted(f"after {label}; the next run goes on from there")
     return 0
+
+
+def _results(recipe: Recipe, inspector: Inspector, last: Stage) -> Iterator[str]:
+    """The last stage's main figure and files, and behind the last stage of all what a user does next."""
+    state = inspector.state(last)
+    if state.record is None or state.folder is None:
+        return
+    if figure := state.record.run.get("main_figure"):
+        yield str(figure)
+    names = [name for name in state.record.outputs if name != "drops.jsonl"]
+    folder = state.folder.root / CURRENT
+    yield f"results: {', '.join(str(folder / name) for name in sorted(names, key=lambda name: 'report' not in name))}"
+    if recipe.next_command and last is recipe.stages[-1]:
+        yield f"next: {recipe.next_command.replace('{exp}', str(inspector.exp))}"
 
 
 def _run_one(

@@ -8,70 +8,135 @@ from speechkit.errors import UserError
 from speechkit.io.atomic import write_error, write_text
 from speechkit.pipeline.recipe import NAME
 
-RECIPE = '''"""Recipe __NAME__: what it does, in two lines."""
+RECIPE = '''"""Recipe __NAME__: recordings to feature frames, in three stages to change."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
-from speechkit.pipeline import NEUTRAL, Context, Drop, Output, Recipe, Stage, Worker, stage
+from speechkit.data import Utterance
+from speechkit.pipeline import NEUTRAL, Context, Drop, Output, Recipe, Stage, Value, Worker, external, stage
 
-
-class Item(msgspec.Struct, frozen=True):
-    """What the stages hand to one another."""
-
-    id: str
-    text: str
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
 
 class PrepareConfig(msgspec.Struct, frozen=True):
-    """Settings of stage 1; set one with prepare.items=20."""
+    """Settings of stage 1; set one with prepare.piece_seconds=5.
 
-    items: Annotated[int, msgspec.Meta(ge=1)] = 10
+    Attributes:
+        audio: a folder of recordings; without it, the sample that speechkit carries.
+        piece_seconds: recordings are cut into pieces of this length.
+    """
+
+    audio: str | None = None
+    piece_seconds: Annotated[float, msgspec.Meta(gt=0)] = 10.0
 
 
-class TransformConfig(msgspec.Struct, frozen=True):
-    """Settings of stage 2; batch_size does not change the result, so it leaves the stage fresh."""
+class FeaturesConfig(msgspec.Struct, frozen=True):
+    """Settings of stage 2.
 
-    suffix: str = "!"
-    longest: int = 12
-    batch_size: Annotated[int, NEUTRAL] = 16
+    Attributes:
+        encoder: ``log-mel``, ``embedded``, or the folder or hub id of a wav2vec 2.0, HuBERT or WavLM checkpoint.
+        batch_size: pieces encoded together; it does not change the result, so it leaves the stage fresh.
+    """
+
+    encoder: str = "log-mel"
+    batch_size: Annotated[int, NEUTRAL] = 8
+
+
+class ReportConfig(msgspec.Struct, frozen=True):
+    """Stage 3 has no settings yet."""
 
 
 def prepare(context: Context) -> None:
-    """A whole-set stage: sees everything and writes its outputs."""
-    context.write("items.jsonl", (Item(f"item-{n:04d}", "la" * (n + 1)) for n in range(context.config.items)))
+    """A stage that is a function: it sees everything and writes its outputs. One manifest row a piece."""
+    from speechkit.io.audio import audio_info
+    from speechkit.shipped import shipped_folder
+
+    sample = shipped_folder("recipes") / "mining" / "sample" / "audio"
+    folder = Path(context.inputs.get("audio", sample))
+
+    def pieces():
+        for path in sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES):
+            info = audio_info(path)
+            length = round(context.config.piece_seconds * info.sample_rate)
+            for number, begin in enumerate(range(0, info.num_samples, length)):
+                yield Utterance.from_samples(
+                    id=f"{path.stem}-{number:04d}",
+                    audio_filepath=str(path.resolve()),
+                    offset_samples=begin,
+                    num_samples=min(length, info.num_samples - begin),
+                    sample_rate=info.sample_rate,
+                )
+
+    context.write("pieces.jsonl", pieces())
 
 
-class Transform(Worker):
-    """A worker stage: one answer for each record. Load models in `setup(device)`."""
+class Features(Worker):
+    """A stage that is a worker: records in, an answer for each out, in parts, on any backend."""
 
-    def process(self, batch: list[Item]) -> list[object]:
-        """Records in, records or Drops out."""
-        answers: list[object] = []
-        for item in batch:
-            if len(item.text) > self.config.longest:
-                answers.append(Drop("too_long", f"{len(item.text)} characters"))
-            else:
-                answers.append(Item(item.id, item.text + self.config.suffix))
+    def setup(self, device: str) -> None:
+        """Load models here, once a process."""
+        from speechkit.encoders.load import load_encoder
+
+        self.encoder = load_encoder(self.config.encoder, device=device)
+
+    def process(self, batch: list[Utterance]) -> list[Value | Drop]:
+        """A record with its arrays, or why there is none."""
+        from speechkit.data.audio import read_waveform
+
+        manifest, rate = self.inputs["pieces"], self.encoder.spec.sample_rate
+        answers = []
+        for row in batch:
+            frames = self.encoder.encode(read_waveform(row, manifest, sample_rate=rate))  # (T, D)
+            answers.append(Value(row, {"frames": frames}) if len(frames) else Drop("too_short", f"{row.duration} s"))
         return answers
+
+
+def report(context: Context) -> None:
+    """Read the frames back, and say the figure that the run ends with."""
+    from speechkit.pipeline.arrays import read_record_arrays
+
+    manifest, frames, seconds = context.inputs["features"], 0, 0.0
+    for row in context.read("features"):
+        frames += len(read_record_arrays(manifest, row.features)["frames"])
+        seconds += row.duration
+    context.output("report.md").write_text(f"| seconds | frames |\\n|---|---|\\n| {seconds:.1f} | {frames} |\\n")
+    context.main_figure = f"{frames} frames of {seconds:.1f} s of speech"
 
 
 recipe = Recipe(
     name="__NAME__",
-    description="What it does, in one line.",
+    description="Recordings to feature frames.",
+    next_command="cat {exp}/03-report/current/report.md",
     stages=(
-        Stage(number=1, name="prepare", run=prepare, outputs=(Output("items.jsonl", Item),), config=PrepareConfig),
+        Stage(
+            number=1,
+            name="prepare",
+            run=prepare,
+            inputs=(external("audio"),),
+            outputs=(Output("pieces.jsonl", Utterance),),
+            config=PrepareConfig,
+        ),
         Stage(
             number=2,
-            name="transform",
-            run=Transform,
-            inputs=(stage("prepare", "items.jsonl"),),
-            outputs=(Output("items.jsonl", Item),),
-            config=TransformConfig,
-            drop_reasons=("too_long",),
+            name="features",
+            run=Features,
+            inputs=(stage("prepare", "pieces.jsonl"),),
+            outputs=(Output("features.jsonl", Utterance),),
+            config=FeaturesConfig,
+            drop_reasons=("too_short",),
+        ),
+        Stage(
+            number=3,
+            name="report",
+            run=report,
+            inputs=(stage("features", "features.jsonl"),),
+            outputs=(Output("report.md"),),
+            config=ReportConfig,
         ),
     ),
 )
@@ -79,10 +144,10 @@ recipe = Recipe(
 CONFIG = """# Values over the defaults in recipe.py; key=value on the command line goes over these.
 seed: 1
 prepare:
-  items: 10
+  piece_seconds: 10
 """
 RUN = """#!/usr/bin/env bash
-# For example: recipes/__NAME__/run.sh --stage 2 transform.suffix=?
+# For example: recipes/__NAME__/run.sh --stage 2 features.encoder=embedded
 exec speechkit run "$(dirname "$0")/recipe.py" "$@"
 """
 README = """# __NAME__
@@ -91,14 +156,16 @@ What it does, in two lines.
 
 | stage | name | makes |
 |---|---|---|
-| 1 | prepare | items.jsonl |
-| 2 | transform | items.jsonl |
+| 1 | prepare | pieces.jsonl: a row for each piece of each recording |
+| 2 | features | features.jsonl, with the frames of each piece as an array |
+| 3 | report | report.md |
 
     speechkit run __NAME__
     speechkit status __NAME__
-    speechkit run __NAME__ --stage 2 transform.suffix=?
+    speechkit settings __NAME__
+    speechkit run __NAME__ --stage 2 features.batch_size=4
 
-Results: `exp/__NAME__/02-transform/current/items.jsonl`.
+Your own recordings: `speechkit run __NAME__ prepare.audio=FOLDER`. Results: `exp/__NAME__/03-report/current/report.md`.
 """
 
 

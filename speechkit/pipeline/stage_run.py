@@ -130,6 +130,7 @@ class _Run:
             schemas={input_.name: _schema(input_, self.settings) for input_ in self.stage.inputs},
             staging=staging,
             scratch=scratch,
+            curves=self.folder.root / "tensorboard" / self.folder.final.name,
             seed=self.seed,
             device=self.device,
             progress=self.progress,
@@ -155,7 +156,7 @@ class _Run:
             if output.min_records == 0 and not (staging / output.path).exists():
                 continue
             outputs[output.path] = measure_output(staging, output)
-        self._commit(staging, outputs, dropped, None)
+        self._commit(staging, outputs, dropped, None, context.main_figure)
 
     def parts(self) -> bool:
         """A worker, part by part."""
@@ -238,7 +239,12 @@ class _Run:
         return self.options.shard is not None and read_record(self.folder.final) is not None
 
     def _commit(
-        self, staging: Path, outputs: dict[str, Committed], dropped: dict[str, int], records_in: int | None
+        self,
+        staging: Path,
+        outputs: dict[str, Committed],
+        dropped: dict[str, int],
+        records_in: int | None,
+        main_figure: str = "",
     ) -> None:
         record = StageRecord(
             recipe=self.settings.recipe.name,
@@ -250,7 +256,7 @@ class _Run:
             output_digest=digest_outputs(outputs),
             records_in=records_in,
             dropped=dropped,
-            run=self._facts(),
+            run={**self._facts(), "main_figure": main_figure},
         )
         self.folder.commit(staging, record, replace=self.options.shard is None)
         self.folder.remove_work()

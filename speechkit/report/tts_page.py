@@ -103,6 +103,13 @@ def markdown(scores: SynthesisScores) -> str:
     return figures_table(scores).markdown() + "\n" + "".join(f"- {line}\n" for line in bounds_lines(scores))
 
 
+def main_figure(scores: SynthesisScores) -> str:
+    """Each system's word error rate in a line, the recordings' own last."""
+    shown = SHOWN["wer"]
+    rates = [(system.name, figure) for system in reversed(scores.systems) if (figure := system.figures.get("wer"))]
+    return "; ".join(f"{name}: WER {shown.value(f).number} % ({shown.value(f).ends()})" for name, f in rates)
+
+
 def write_report(
     folder: Path,
     measured: Mapping[str, tuple[Sequence[Measured], Mapping[str, Float]]],

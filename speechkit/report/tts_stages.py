@@ -32,14 +32,14 @@ class ReportConfig(msgspec.Struct, frozen=True):
 
 def report(system: str, title: str, context: Context) -> None:
     """Tables and a page of a system's speech beside the recordings of the same texts."""
-    from speechkit.report.tts_page import write_report
+    from speechkit.report.tts_page import main_figure, write_report
     from speechkit.tts.scores.measuring import read_measured
     from speechkit.tts.scores.summary import RECORDINGS, Drawn
 
     config: ReportConfig = context.config
     spoken, recorded = read_measured(context.inputs["scores"]), read_measured(context.inputs["recordings"])
     ids = {row.id for row in spoken[0]}
-    write_report(
+    scores, _ = write_report(
         context.output("report"),
         {RECORDINGS: ([row for row in recorded[0] if row.id in ids], recorded[1]), system: spoken},
         {RECORDINGS: context.inputs["test_manifest"], system: context.inputs["manifest"]},
@@ -51,6 +51,7 @@ def report(system: str, title: str, context: Context) -> None:
         title=config.title or title,
         samples=config.samples,
     )
+    context.main_figure = main_figure(scores)
 
 
 def judging_stages(first: int, system: str, title: str = "") -> tuple[Stage, Stage, Stage]:

@@ -36,7 +36,7 @@ def train(
     *,
     should_stop: Callable[[], bool] = lambda: False,
     device: str = "cpu",
-    tensorboard: bool = False,
+    tensorboard: Path | None = None,
     log: Callable[[str], None] = print,
 ) -> bool:
     """Train until the steps or minutes are used up or early stopping ends it, going on from the newest checkpoint.
@@ -52,7 +52,7 @@ def train(
         folder: receives ``metrics.jsonl`` and ``checkpoints/``.
         should_stop: asked after every step; a true answer saves and returns.
         device: ``cpu``, or any other name for the device that Accelerate finds.
-        tensorboard: also write TensorBoard files (extra).
+        tensorboard: a folder for TensorBoard files (extra).
         log: receives lines for people.
 
     Returns:
@@ -90,9 +90,10 @@ def train(
     network = accelerator.prepare_model(network, evaluation_mode=True)
     for learner in learners:
         learner.prepare(accelerator)
-    mirror = folder / "tensorboard" if tensorboard else None
+    if tensorboard is not None:
+        log(f"curves: tensorboard --logdir {tensorboard}")
     metrics = (
-        MetricsLog(folder / "metrics.jsonl", state.metrics_lines, mirror, state.step)
+        MetricsLog(folder / "metrics.jsonl", state.metrics_lines, tensorboard, state.step)
         if accelerator.is_main_process
         else None
     )

@@ -28,7 +28,7 @@ def train_stage(
             `functools.partial` of one.
         config: how long and how.
         processes: of this machine that share each step; 0 is one for each GPU.
-        tensorboard: also write TensorBoard files (extra).
+        tensorboard: also write TensorBoard files (extra), to the context's ``curves``.
 
     Raises:
         Interrupted: if the user asked to stop; checkpoints are kept.
@@ -52,7 +52,7 @@ def _train(
         context.scratch,
         should_stop=lambda: context.interrupted,
         device=context.device,
-        tensorboard=tensorboard,
+        tensorboard=context.curves if tensorboard else None,
         log=context.say,
     )
     if not done:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,32 +12,55 @@ from pathlib import Path
 import pytest
 
 from speechkit.cli.main import call
+from speechkit.shipped import shipped_folder
+
+TOY = Path(__file__).parent / "toy" / "recipe.py"
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def skeleton(tmp_path, monkeypatch):
     """An empty project with one recipe made by `speechkit new`."""
     monkeypatch.chdir(tmp_path)
     assert call(["new", "demo"]) == 0
     return tmp_path
 
 
-def test_the_skeleton_runs_end_to_end_at_once(project):
-    run = project / "recipes" / "demo" / "run.sh"
+@pytest.fixture
+def project(skeleton):
+    """The same with stages that take no time."""
+    shutil.copy(TOY, "recipes/demo/recipe.py")
+    Path("recipes/demo/conf/default.yaml").write_text("prepare:\n  items: 10\n")
+    return skeleton
+
+
+@pytest.mark.slow
+def test_the_skeleton_runs_end_to_end_at_once_from_any_folder(skeleton, tmp_path_factory):
+    run = skeleton / "recipes" / "demo" / "run.sh"
     assert len(run.read_text().splitlines()) == 3
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run([str(run)], capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run([str(run)], capture_output=True, text=True, check=False, env=environment, cwd=elsewhere)
     assert done.returncode == 0, done.stderr
-    rows = (project / "exp" / "demo" / "02-transform" / "current" / "items.jsonl").read_text().splitlines()
-    assert json.loads(rows[0]) == {"id": "item-0000", "text": "la!"}
+    rows = (elsewhere / "exp" / "demo" / "02-features" / "current" / "features.jsonl").read_text().splitlines()
+    assert json.loads(rows[0])["id"] == "bees-0000"
+    figure, results, following = done.stderr.splitlines()[-3:]
+    assert figure.endswith(" s of speech")
+    assert results == "results: exp/demo/03-report/current/report.md"
+    assert following == "next: cat exp/demo/03-report/current/report.md"
 
 
-def test_the_skeleton_says_in_its_readme_what_works(project, capsys):
-    readme = (project / "recipes" / "demo" / "README.md").read_text()
+def test_the_skeleton_says_in_its_readme_what_works(skeleton, capsys):
+    readme = (skeleton / "recipes" / "demo" / "README.md").read_text()
     commands = [line.split()[1:] for line in readme.splitlines() if line.startswith("    speechkit ")]
     assert commands
     for command in commands:
         assert call(command) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", sorted(shipped_folder("recipes").glob("*/run.sh")), ids=lambda path: path.parent.name)
+def test_every_run_script_runs_its_own_recipe_where_it_was_called(path):
+    assert path.read_text() == '#!/bin/sh\nexec speechkit run "$(dirname "$0")/recipe.py" "$@"\n'
+    assert os.access(path, os.X_OK)
 
 
 def test_new_refuses_what_is_there_and_what_is_no_name(project, capsys):
@@ -90,6 +114,57 @@ def test_config_files_and_keys_reach_the_stages(project, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert "did you mean 'prepare.items'?" in lines[0]
     assert "transform.longest: expected int" in lines[1]
+
+
+def test_a_configuration_of_the_recipe_goes_by_name(project, capsys):
+    Path("recipes/demo/conf/small.yaml").write_text("prepare:\n  items: 3\n")
+    assert call(["run", "demo", "--config", "small"]) == 0
+    assert len(Path("exp/demo/01-prepare/current/items.jsonl").read_text().splitlines()) == 3
+    assert call(["run", "demo", "--config", "smal"]) == 2
+    assert (
+        "--config smal: no such file, and the recipe's own configurations are default, small" in capsys.readouterr().err
+    )
+
+
+def test_status_looks_with_the_settings_of_the_last_run(project, capsys):
+    Path("small.yaml").write_text("prepare:\n  items: 3\n")
+    assert call(["run", "demo", "--config", "small.yaml", "transform.suffix=?", "--quiet"]) == 0
+    capsys.readouterr()
+    assert call(["status", "demo", "--json"]) == 0
+    shown = capsys.readouterr()
+    assert [row["state"] for row in json.loads(shown.out)] == ["fresh", "fresh"]
+    assert "with the settings of the last run" in shown.err
+    assert call(["explain", "demo", "2"]) == 0
+    assert "is fresh" in capsys.readouterr().out
+    assert call(["status", "demo", "transform.suffix=!"]) == 0
+    assert "stale" in capsys.readouterr().out
+
+
+def test_settings_lists_what_can_be_set(project, capsys):
+    assert call(["settings", "demo", "transform.suffix=?"]) == 0
+    shown = capsys.readouterr().out
+    assert "stage 2 transform" in shown
+    assert "  transform.suffix = ?    [text; set by command line]" in shown
+    assert "changes no result" in shown
+    assert call(["settings", "demo", "--json"]) == 0
+    assert {"prepare.items", "transform.longest"} <= {row["key"] for row in json.loads(capsys.readouterr().out)}
+
+
+def test_a_run_ends_with_its_main_figure_its_results_and_the_next_command(project, capsys):
+    path = Path("recipes/demo/recipe.py")
+    text = path.read_text().replace("    context.write(", '    context.main_figure = "10 items"\n    context.write(')
+    path.write_text(text.replace('    description="', '    next_command="cat {exp}/run.log",\n    description="'))
+    for _ in range(2):  # also where everything is fresh
+        assert call(["run", "demo", "--stop-stage", "1"]) == 0
+        assert capsys.readouterr().err.splitlines()[-2:] == [
+            "10 items",
+            "results: exp/demo/01-prepare/current/items.jsonl",
+        ]
+    assert call(["run", "demo"]) == 0
+    assert capsys.readouterr().err.splitlines()[-2:] == [
+        "results: exp/demo/02-transform/current/items.jsonl",
+        "next: cat exp/demo/run.log",
+    ]
 
 
 def test_a_recipe_is_found_by_name_folder_and_file(project, capsys):

@@ -84,7 +84,7 @@ def test_tensorboard_has_the_sounds_of_every_look(tmp_path):
 
     objective = separation_training(separator(), DynamicMixtures(Hums(), MIXING, 2), SeparationLoss(), judged())
     config = TrainingConfig(steps=2, learning_rates=(1e-3,), evaluate_every=1)
-    train(objective, config, tmp_path, tensorboard=True, log=lambda line: None)
+    train(objective, config, tmp_path, tensorboard=tmp_path / "tensorboard", log=lambda line: None)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert events.Tags()["audio"] == ["mixture", "track_1", "track_2"]

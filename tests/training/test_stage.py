@@ -18,6 +18,7 @@ from speechkit.training.objective import mean_losses
 
 class Config(msgspec.Struct, frozen=True):
     processes: Annotated[int, NEUTRAL] = 1
+    tensorboard: Annotated[bool, NEUTRAL] = False
     loop: TrainingConfig = TrainingConfig(
         steps=6, learning_rates=(0.05,), warmup_steps=0, log_every=2, evaluate_every=3, save_every=4
     )
@@ -44,7 +45,8 @@ def objective(context):
 
 
 def train(context):
-    train_stage(context, objective, context.config.loop, processes=context.config.processes)
+    config = context.config
+    train_stage(context, objective, config.loop, processes=config.processes, tensorboard=config.tensorboard)
 
 
 recipe = Recipe("toy", (Stage(1, "train", train, (), (Output("model"), Output("metrics.jsonl")), Config),))
@@ -82,6 +84,14 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(whole, tmp_path, monke
     assert list(tmp_path.glob("01-train/*.work/**/checkpoints/step-00000003"))
     assert run_recipe(recipe, tmp_path, device="cpu") == 0
     assert written(tmp_path) == whole
+
+
+def test_curves_stay_beside_the_result_and_change_none_of_its_bytes(whole, tmp_path):
+    pytest.importorskip("tensorboard")
+    assert run_recipe(recipe, tmp_path, ["train.tensorboard=true"], device="cpu") == 0
+    assert written(tmp_path) == whole
+    (events,) = tmp_path.glob("01-train/tensorboard/*/events.*")
+    assert events.stat().st_size
 
 
 @pytest.mark.slow

@@ -72,6 +72,7 @@ def probe(context: Context) -> None:
         task, reason = next(iter(left_out.items()), ("tasks", "there are no items"))
         raise UserError(f"nothing could be measured: {task}: {reason}")
     seconds = round(time.monotonic() - begun, 1)
+    context.main_figure = "; ".join(f"{score.task} {score.value:.3f}" for score in scores)
     report = ProbeReport(context.config.encoder, cache.spec, scores, context.seed, seconds, left_out)
     write_json(context.output("scores.json"), report)
 
