@@ -232,9 +232,7 @@ def report(context: Context) -> None:
     write_text(context.output("table.md"), text)
     for line in text.splitlines():
         context.say(line)
-    best = curves.full_points()[0]
-    right = best.measures["command_accuracy"].value or 0.0
-    context.main_figure = f"{best.system}: {right:.1%} of {best.judged} commands right"
+    context.main_figure = curves.best_in_words()
     write_intents_page(context.output("report.html"), curves, title=config.title, confidence=config.confidence)
 
 

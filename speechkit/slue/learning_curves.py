@@ -63,6 +63,11 @@ class LearningCurves(msgspec.Struct, frozen=True):
         full = [point for point in self.points if point.share == largest]
         return sorted(full, key=lambda point: -(point.measures["command_accuracy"].value or 0.0))
 
+    def best_in_words(self) -> str:
+        """The best system at the largest share, with its command accuracy."""
+        best = self.full_points()[0]
+        return f"{best.system}: {best.measures['command_accuracy'].value or 0.0:.1%} of {best.judged} commands right"
+
 
 def folds_of(items: Sequence[FoldItem]) -> list[int]:
     """The folds that there are, in order."""
