@@ -230,8 +230,7 @@ def report(context: Context) -> None:
     write_json(context.output("scores.json"), curves)
     text = markdown(curves)
     write_text(context.output("table.md"), text)
-    for line in text.splitlines():
-        context.say(line)
+    context.say(text.rstrip())
     context.main_figure = curves.best_in_words()
     write_intents_page(context.output("report.html"), curves, title=config.title, confidence=config.confidence)
 
