@@ -10,7 +10,6 @@ Notation used for tensor shapes:
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -20,8 +19,10 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from speechkit.nn.checkpoints import read_network, write_network
-from speechkit.nn.masks import padding_mask
+from speechkit.nn.masks import padding_bias, padding_mask
 from speechkit.nn.mel import MEL_HOP_SAMPLES, SAMPLE_RATE, LogMel
+from speechkit.nn.positions import sinusoidal
+from speechkit.nn.transformer import SelfAttention
 
 FRAME_SAMPLES = 2 * MEL_HOP_SAMPLES
 ENGLISH_VOCABULARY = ("<blank>", " ", "'", *"abcdefghijklmnopqrstuvwxyz")
@@ -53,45 +54,21 @@ class CtcConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("vocabulary holds a symbol twice")
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention; queries, keys and values come from one matrix."""
-
-    def __init__(self, width: int, heads: int):
-        super().__init__()
-        self.heads = heads
-        self.scale = (width // heads) ** -0.5
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, T, D); mask (B, 1, 1, T), true where a frame is real."""
-        batch, frames, width = x.shape
-        qkv = self.qkv(x).view(batch, frames, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        if self.training:
-            # On CPUs the plain products are twice as fast, forward and backward, as the fused kernel at these lengths.
-            scores = (qkv[0] * self.scale) @ qkv[1].transpose(-1, -2)  # (B, H, T, T)
-            mixed = (scores if mask is None else scores.masked_fill(~mask, -1e4)).softmax(-1) @ qkv[2]
-        else:
-            mixed = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], attn_mask=mask)  # (B, H, T, D / H)
-        projected: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, frames, width))
-        return projected
-
-
 class EncoderLayer(nn.Module):
     """Pre-norm transformer layer as in Whisper."""
 
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()
         self.attention_norm = nn.LayerNorm(width)
-        self.attention = Attention(width, heads)
+        self.attention = SelfAttention(width, heads)
         self.feed_norm = nn.LayerNorm(width)
         self.feed_in = nn.Linear(width, 4 * width)
         self.feed_out = nn.Linear(4 * width, width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None, keep: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | None, keep: Tensor | None) -> Tensor:
         """(B, T, D) -> (B, T, D); `keep` (B, T, 1) is unused here and only makes the layers alike."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), mask))
+        x = x + self.dropout(self.attention(self.attention_norm(x), None, bias))
         fed: Tensor = self.feed_out(F.gelu(self.feed_in(self.feed_norm(x))))
         answer: Tensor = x + self.dropout(fed)
         return answer
@@ -108,9 +85,9 @@ class ConformerLayer(EncoderLayer):
         self.depthwise_norm = nn.LayerNorm(width)
         self.conv_out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, mask: Tensor | None, keep: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | None, keep: Tensor | None) -> Tensor:
         """(B, T, D) -> (B, T, D); frames where `keep` (B, T, 1) is zero do not reach their neighbours."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), mask))
+        x = x + self.dropout(self.attention(self.attention_norm(x), None, bias))
         gated = F.glu(self.conv_in(self.conv_norm(x)), dim=-1)
         if keep is not None:
             gated = gated * keep
@@ -119,13 +96,6 @@ class ConformerLayer(EncoderLayer):
         fed: Tensor = self.feed_out(F.gelu(self.feed_in(self.feed_norm(x))))
         answer: Tensor = x + self.dropout(fed)
         return answer
-
-
-def sinusoids(frames: int, width: int) -> Tensor:
-    """Whisper's fixed positions: (frames, width), sines then cosines of geometrically spaced periods."""
-    rates = torch.exp(-math.log(10_000.0) / (width // 2 - 1) * torch.arange(width // 2))
-    angles = torch.arange(frames)[:, None] * rates[None]
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 class CtcModel(nn.Module):
@@ -140,7 +110,7 @@ class CtcModel(nn.Module):
         self.log_mel = LogMel(config.mel_channels)
         self.conv1 = nn.Conv1d(config.mel_channels, width, 3, padding=1)
         self.conv2 = nn.Conv1d(width, width, 3, stride=2, padding=1)
-        self.register_buffer("positions", sinusoids(config.max_frames, width), persistent=False)
+        self.register_buffer("positions", sinusoidal(torch.arange(config.max_frames), width, 1.0), persistent=False)
         self.layers = nn.ModuleList(
             EncoderLayer(width, config.heads, config.dropout) for _ in range(config.encoder_layers)
         )
@@ -194,25 +164,24 @@ class CtcModel(nn.Module):
             # The single item sees zeros beyond its end; the padded one must see the same before every convolution.
             x = x * inside[:, None]
         x = F.gelu(self.conv2(x)).transpose(1, 2) + self.positions[:frames].to(x.dtype)  # (B, T, D)
-        inside = padding_mask(None if mel_frames is None else (mel_frames + 1) // 2, frames)
-        mask = None if inside is None else inside[:, None, None]
+        bias = padding_bias(None if mel_frames is None else (mel_frames + 1) // 2, frames, x.dtype)
         for layer in self.layers[:layers]:
-            x = layer(x, mask, None)
+            x = layer(x, bias, None)
         return x
 
     def upper(self, x: Tensor, lengths: Tensor | None, layers: int) -> tuple[Tensor, list[Tensor]]:
         """What is above `lower` of the same ``layers``: (B, T, D) and valid frames (B,) to what `forward` returns."""
         inside = padding_mask(lengths, x.shape[1])
-        mask = None if inside is None else inside[:, None, None]
+        bias = padding_bias(lengths, x.shape[1], x.dtype)
         keep = None if inside is None else inside[:, :, None].to(x.dtype)
         for layer in self.layers[layers:]:
-            x = layer(x, mask, keep)
+            x = layer(x, bias, keep)
         x = self.encoder_norm(x)
         intermediate = []
         for layer in self.top:
             logits = self.output(self.top_norm(x)).float()
             intermediate.append(logits.log_softmax(-1))
-            x = layer(x + self.feedback(logits.softmax(-1).to(x.dtype)), mask, keep)
+            x = layer(x + self.feedback(logits.softmax(-1).to(x.dtype)), bias, keep)
         return self.output(self.top_norm(x)).float().log_softmax(-1), intermediate
 
     def save_pretrained(self, folder: str | Path) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from speechkit.nn.masks import length_mask
+
 
 class Lengths:
     """How long the items of the batch in hand are, None where none is padded; shared by the parts that need it."""
@@ -42,7 +44,7 @@ class MaskedGroupNorm(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             x = x.float()
             frames = ((samples - self.kernel) // self.stride + 1).clamp(min=1)[:, None, None]
-            inside = torch.arange(x.shape[-1], device=x.device) < frames
+            inside = length_mask(frames[:, 0, 0], x.shape[-1])[:, None]
             mean = (x * inside).sum(-1, keepdim=True) / frames
             centred = (x - mean) * inside
             variance = centred.square().sum(-1, keepdim=True) / frames
@@ -65,7 +67,7 @@ def make_padding_invariant(model: Any) -> Lengths:
         x, frames = inputs[0], lengths.frames
         if frames is None:
             return inputs
-        inside = torch.arange(x.shape[-1], device=x.device) < frames[:, None, None]
+        inside = length_mask(frames, x.shape[-1])[:, None]
         return (x * inside, *inputs[1:])
 
     for module in model.encoder.pos_conv_embed.modules():

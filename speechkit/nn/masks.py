@@ -25,3 +25,10 @@ def attention_bias(lengths: Tensor, longest: int, dtype: torch.dtype) -> Tensor:
     """(B,) lengths to what attention adds to its scores, (B, 1, 1, longest): 0 inside, -10,000 outside."""
     outside = ~length_mask(lengths, longest)
     return torch.zeros(outside.shape, dtype=dtype, device=lengths.device).masked_fill(outside, OUTSIDE)[:, None, None]
+
+
+def padding_bias(lengths: Tensor | None, longest: int, dtype: torch.dtype) -> Tensor | None:
+    """As `attention_bias`, but None where nothing is padded."""
+    if lengths is None or int(lengths.min()) >= longest:
+        return None
+    return attention_bias(lengths, longest, dtype)

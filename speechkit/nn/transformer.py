@@ -8,44 +8,19 @@ Notation used for tensor shapes: B batch, T positions, D width, H heads, C width
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from speechkit.nn.masks import OUTSIDE
+from speechkit.nn.positions import Rotation
 
 PARTS = 6
 """What a condition sets in a layer: shift, scale and gate of attention, and of feed-forward."""
 
 
-class Rotation:
-    """Turns pairs of dimensions by angles that grow with the position, so that products see distances alone.
-
-    Args:
-        positions: (T,) or (B, T), any real numbers; angles are float64 if they are, else float32.
-        width: of a head, even.
-        longest_period: of the slowest pair, in radians.
-    """
-
-    def __init__(self, positions: Tensor, width: int, longest_period: float = 10_000.0):
-        positions = positions if positions.dtype == torch.float64 else positions.float()
-        exponents = -torch.arange(0, width, 2, device=positions.device, dtype=positions.dtype) / width
-        angles = positions[..., None] * longest_period**exponents  # (B, T, D / 2H)
-        if positions.dim() == 2:
-            angles = angles[:, None]
-        self._cos, self._sin = angles.cos(), angles.sin()
-
-    def __call__(self, heads: Tensor) -> Tensor:
-        """(B, H, T, D / H) -> the same."""
-        first, second = heads.chunk(2, -1)
-        cos, sin = self._cos.to(heads.dtype), self._sin.to(heads.dtype)
-        return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
-
-
-class RotaryAttention(nn.Module):
-    """Multi-head self-attention that sees relative positions."""
+class SelfAttention(nn.Module):
+    """Multi-head self-attention, which sees relative positions where it is given a rotation."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -53,11 +28,13 @@ class RotaryAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, rotation: Rotation, bias: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, rotation: Rotation | None, bias: Tensor | None) -> Tensor:
         """(B, T, D); bias (B, 1, 1, T) is added to the scores -> (B, T, D)."""
         batch, frames, width = x.shape
         qkv = self.qkv(x).view(batch, frames, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        queries, keys, values = rotation(qkv[0]), rotation(qkv[1]), qkv[2]  # (B, H, T, D / H)
+        queries, keys, values = qkv  # (B, H, T, D / H)
+        if rotation is not None:
+            queries, keys = rotation(queries), rotation(keys)
         if self.training and x.device.type == "cpu":
             # Plain products are faster there, forward and backward, than the fused kernel at these lengths.
             scores = (queries * (width // self.heads) ** -0.5) @ keys.transpose(-1, -2)
@@ -87,7 +64,7 @@ class TransformerLayer(nn.Module):
     ):
         super().__init__()
         self.attention_norm = nn.LayerNorm(width, elementwise_affine=not conditioned)
-        self.attention = RotaryAttention(width, heads)
+        self.attention = SelfAttention(width, heads)
         self.feed_norm = nn.LayerNorm(width, elementwise_affine=not conditioned)
         self.local = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width) if kernel > 1 else None
         self.feed_in = nn.Linear(width, feed_width)
@@ -190,10 +167,3 @@ class Transformer(nn.Module):
             x = layer(x, rotation, bias, keep, condition)
         normalised: Tensor = self.norm(x)
         return normalised
-
-
-def sinusoidal(values: Tensor, width: int, scale: float = 1000.0) -> Tensor:
-    """Numbers about [0, 1] as sines and cosines: (B,) -> (B, width)."""
-    rates = torch.exp(-math.log(10_000.0) / (width // 2 - 1) * torch.arange(width // 2, device=values.device))
-    angles = scale * values[:, None].float() * rates
-    return torch.cat([angles.sin(), angles.cos()], -1)

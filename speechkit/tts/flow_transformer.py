@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from speechkit.nn.flow_matching import guided, item_noise, solve, velocity_loss
 from speechkit.nn.masks import length_mask
-from speechkit.nn.transformer import Transformer, sinusoidal
+from speechkit.nn.positions import sinusoidal
+from speechkit.nn.transformer import Transformer
 from speechkit.tts.flow_config import FlowConfig, SamplingConfig
 
 TIME_WIDTH = 128

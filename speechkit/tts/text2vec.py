@@ -26,7 +26,8 @@ from speechkit.io.arrays import Float
 from speechkit.nn.checkpoints import checkpoint_folder, read_network, write_network
 from speechkit.nn.flow_matching import guided, item_noise, solve
 from speechkit.nn.masks import OUTSIDE, length_mask
-from speechkit.nn.transformer import Transformer, sinusoidal
+from speechkit.nn.positions import sinusoidal
+from speechkit.nn.transformer import Transformer
 from speechkit.tts.durations import token_frames
 from speechkit.tts.text import TextFrontEnd
 from speechkit.tts.text2vec_config import FRAME_RATE, Text2VecConfig

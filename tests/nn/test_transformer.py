@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from speechkit.nn.masks import length_mask
-from speechkit.nn.transformer import Rotation, Transformer, sinusoidal
+from speechkit.nn.positions import Rotation, sinusoidal
+from speechkit.nn.transformer import Transformer
 
 
 @pytest.fixture

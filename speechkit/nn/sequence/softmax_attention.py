@@ -9,14 +9,16 @@ values, E width of a head.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from speechkit.errors import ConfigError
+from speechkit.nn.positions import Rotation
 from speechkit.nn.sequence.mixer import MixerConfig, SequenceMixer, State, checked_width
 from speechkit.nn.sequence.rows import Rows
-from speechkit.nn.transformer import Rotation
 
 
 class AttentionConfig(MixerConfig, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="attention"):
@@ -81,8 +83,8 @@ class SoftmaxAttention(SequenceMixer):
     def mix(self, x: Tensor, state: State | None, rows: Rows, keep: bool) -> tuple[Tensor, State]:
         """See `SequenceMixer.mix`."""
         positions = self._positions(x, state, rows)  # (T,) or (B, T)
-        queries = self._turned(self._heads(self.query, x), positions)  # (B, H, T, E)
-        keys = self._turned(self._heads(self.key, x), positions)  # (B, G, T, E)
+        turn = self._turn(positions, x.dtype)
+        queries, keys = turn(self._heads(self.query, x)), turn(self._heads(self.key, x))  # (B, H, T, E), (B, G, T, E)
         values = self._heads(self.value, x)
         if state is not None:
             keys, values = torch.cat([state["keys"], keys], 2), torch.cat([state["values"], values], 2)
@@ -99,8 +101,8 @@ class SoftmaxAttention(SequenceMixer):
             read_at: (C,) their positions.
             seen: (T, C), which see which.
         """
-        queries = self._turned(self._heads(self.query, asking), asking_at)
-        keys = self._turned(self._heads(self.key, read), read_at)
+        queries = self._turn(asking_at, asking.dtype)(self._heads(self.query, asking))
+        keys = self._turn(read_at, read.dtype)(self._heads(self.key, read))
         return self._attended(queries, keys, self._heads(self.value, read), seen)
 
     def _heads(self, projection: nn.Linear, x: Tensor) -> Tensor:
@@ -108,12 +110,12 @@ class SoftmaxAttention(SequenceMixer):
         heads: Tensor = projection(x).view(*x.shape[:2], -1, self.head_width).transpose(1, 2)
         return heads
 
-    def _turned(self, heads: Tensor, positions: Tensor) -> Tensor:
-        """(B, H or G, T, E) by their positions (T,) or (B, T)."""
+    def _turn(self, positions: Tensor, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+        """What turns heads (B, H or G, T, E) by their positions (T,) or (B, T)."""
         if not self.config.rotary:
-            return heads
-        angles = positions.double() if heads.dtype == torch.float64 else positions.float()
-        return Rotation(angles, self.head_width, self.config.period)(heads)
+            return lambda heads: heads
+        angles = positions.double() if dtype == torch.float64 else positions.float()
+        return Rotation(angles, self.head_width, self.config.period)
 
     def _attended(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         """Heads (B, H, T, E), (B, G, C, E) to (B, T, D); see `_mask`."""

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from speechkit.nn.positions import Rotation
 from speechkit.nn.sequence.softmax_attention import AttentionConfig
 from speechkit.nn.sequence.stack import new_mixer
-from speechkit.nn.transformer import Rotation
 
 
 def slow(mixer, x, documents, prefix):
