@@ -16,7 +16,6 @@ DISTRIBUTION = "openspeechkit"
 EXTRA_OF = {
     "ray": "ray",
     "pytesseract": "ocr",
-    "pypdfium2": "ocr",
     "PIL": "ocr",
     "faster_whisper": "whisper",
     "lhotse": "lhotse",

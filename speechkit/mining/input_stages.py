@@ -53,10 +53,10 @@ def list_files(context: Context) -> None:
         name = _shown(path.relative_to(base).as_posix())
         context.drop(name, "not_a_document", f"{name}: {reason}")
     papers = set(scanned.documents) | {path for path, _, _ in skipped}
-    for path in others:
+    for path, reason in others:
         if path not in papers:  # documents may lie beside the recordings
             name = _shown(path.relative_to(audio).as_posix())
-            context.drop(name, "not_audio", f"{name}: neither its suffix nor its first bytes are those of audio")
+            context.drop(name, "not_audio", f"{name}: {reason}")
     for output, files, base in (
         ("audio_files.jsonl", found, audio), ("document_files.jsonl", scanned.documents, documents)
     ):  # fmt: skip
@@ -68,13 +68,23 @@ def list_files(context: Context) -> None:
         context.write(output, _named(named, base))
 
 
-def _recordings(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The recordings below a folder and the other files, each sorted; hidden files are none."""
-    found: tuple[list[Path], list[Path]] = [], []
+def _recordings(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """The recordings below a folder, and what else lies there with the reason why it is none, each sorted."""
+    found: list[Path] = []
+    others: list[tuple[Path, str]] = []
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.name.startswith("."):
-            found[not is_recording(path)].append(path)
-    return found
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            if path.is_symlink():
+                others.append((path, "is a link to a folder, which is not entered; give the folder that it leads to"))
+        elif not path.is_file():
+            others.append((path, "leads to no file" if path.is_symlink() else "is not a regular file"))
+        elif is_recording(path):
+            found.append(path)
+        else:
+            others.append((path, "neither its suffix nor its first bytes are those of audio"))
+    return found, others
 
 
 def _shown(name: str) -> str:
@@ -102,7 +112,7 @@ def ocr_digest(setting: str) -> str:
 
     if setting == "never":
         return setting
-    there = [name for name in ("pytesseract", "pypdfium2", "PIL") if find_spec(name)]
+    there = [name for name in ("pytesseract", "PIL") if find_spec(name)]
     return digest_obj([setting, there, which("tesseract") is not None])
 
 

@@ -84,6 +84,9 @@ def mine(
         KeyboardInterrupt: if the run was interrupted; call it again to go on.
     """
     folder = Path(out)
+    for given, name in ((audio, "AUDIO"), (documents, "DOCS")):
+        if Path(given).is_dir() and Path(given).resolve() in (folder.resolve(), *folder.resolve().parents):
+            raise UserError(f"{out}: lies inside {given}, which {name} names; choose a folder outside of it")
     unseparated: list[DropRecord] = []
     if separator is not None:
         from speechkit.separation.files import separated_recordings

@@ -36,7 +36,7 @@ class Removed(msgspec.Struct, frozen=True):
 
     page: int
     text: str
-    reason: Literal["header", "footer", "page_number", "navigation"]
+    reason: Literal["header", "footer", "page_number", "navigation", "note_mark"]
 
 
 class Sentence(msgspec.Struct, frozen=True, omit_defaults=True):

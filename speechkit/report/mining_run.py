@@ -18,7 +18,7 @@ from speechkit.report.mining_data import MiningReport, Records
 from speechkit.report.mining_gather import gather
 from speechkit.text import normalizer_for
 
-PACKAGES = ("torch", "numpy", "onnxruntime", "silero-vad", "pypdf")
+PACKAGES = ("torch", "numpy", "onnxruntime", "silero-vad", "pypdfium2")
 STAGES = {
     "documents": "01-documents",
     "regions": "02-regions",

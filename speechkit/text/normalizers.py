@@ -72,10 +72,10 @@ CHAINS: dict[str, tuple[int, tuple[Step, ...]]] = {
     "indic": (1, _INDIC),
     "earnings21": (1, (steps.drop_tags, *_SIMPLE)),
     "match-en": (2, (*_ENGLISH, *_ONE_FORM)),
-    "match-indic": (1, _INDIC),
+    "match-indic": (2, (steps.fold_presentation_forms, *_INDIC)),
     "match-hi": (1, _HINDI),
     "match-cjk": (1, (steps.fold_width, *_SIMPLE, steps.fold_digits, steps.drop_spaces, steps.compose)),
-    "match-simple": (1, (steps.fold_width, *_SIMPLE, steps.fold_digits)),
+    "match-simple": (2, (steps.fold_presentation_forms, steps.fold_width, *_SIMPLE, steps.fold_digits)),
 }
 _INDIC_LANGUAGES = "as bn brx doi gom gu hi kn kok ks mai ml mni mr ne or pa sa sat sd ta te"
 INDIC_LANGUAGES = frozenset(_INDIC_LANGUAGES.split())

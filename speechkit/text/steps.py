@@ -57,6 +57,16 @@ def delete_invisible(text: str) -> Normalized:
     return map_characters(text, lambda c: "" if unicodedata.category(c) == "Cf" or "\ufe00" <= c <= "\ufe0f" else c)
 
 
+def fold_presentation_forms(text: str) -> Normalized:
+    """Arabic letters in the shapes that PDF files store (initial, final, ligatures) as the letters themselves."""
+
+    def letters(character: str) -> str:
+        shaped = "\ufb50" <= character <= "\ufdff" or "\ufe70" <= character <= "\ufefc"
+        return unicodedata.normalize("NFKC", character) if shaped else character
+
+    return map_characters(text, letters)
+
+
 def fold_digits(text: str) -> Normalized:
     """Decimal digits of every script as ASCII digits."""
     return map_characters(text, lambda c: str(unicodedata.digit(c)) if unicodedata.category(c) == "Nd" else c)

@@ -317,3 +317,21 @@ def test_documents_that_are_only_linked_are_named(tmp_path: Path) -> None:
     (tmp_path / "docs/bees.html").symlink_to(next((SAMPLE / "documents").iterdir()))
     with pytest.raises(UserError, match=r"holds no documents .*; bees\.html is a link that leads out of the folder"):
         mine(SAMPLE / "audio", tmp_path / "docs", tmp_path / "out")
+
+
+@pytest.mark.parametrize("place", ["documents/out", "documents", "audio/a/b"])
+def test_an_output_inside_an_input_folder_is_refused(tmp_path: Path, place: str) -> None:
+    for name in ("audio", "documents"):
+        shutil.copytree(SAMPLE / name, tmp_path / name)
+    with pytest.raises(UserError, match=r"lies inside .*choose a folder outside"):
+        mine(tmp_path / "audio", tmp_path / "documents", tmp_path / place)
+
+
+def test_links_among_the_recordings_are_followed_or_named(transcripts: Path, tmp_path: Path) -> None:
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "audio/bees.ogg").symlink_to(SAMPLE / "audio/bees.ogg")
+    (tmp_path / "audio/more").symlink_to(SAMPLE / "audio")
+    settings = {"recognizer": f"words:{transcripts}", "overrides": ["regions.vad=energy"]}
+    mined = mine(tmp_path / "audio", SAMPLE / "documents", tmp_path / "out", **settings)
+    assert mined.recordings == 1
+    assert {(drop.id, drop.reason) for drop in mined.left_out} >= {("more", "not_audio")}

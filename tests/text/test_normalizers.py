@@ -258,7 +258,7 @@ def test_a_million_characters_keep_their_places() -> None:
 
 
 def test_text_loads_no_heavy_library() -> None:
-    heavy = "torch transformers librosa scipy numba onnxruntime uroman lxml pypdf"
+    heavy = "torch transformers librosa scipy numba onnxruntime uroman lxml pypdfium2"
     code = f"import sys, speechkit.text; print([m for m in '{heavy}'.split() if m in sys.modules])"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
@@ -337,3 +337,13 @@ def test_offsets_of_whisper_lead_back_to_the_words() -> None:
     begin = normalized.text.index("color")
     low, high = normalized.source_span(begin, begin + len("color"))
     assert text[low:high].strip() == "colour"
+
+
+@pytest.mark.parametrize("lang", ["ar", "fa", "ur", "sd"])
+def test_shaped_arabic_letters_match_the_letters_themselves(lang: str) -> None:
+    key = normalizer_for(lang)
+    assert key("\ufee3\ufeae\ufea3\ufe92\ufe8e") == key("\u0645\u0631\u062d\u0628\u0627")
+    assert key("\ufefb") == key("\u0644\u0627")  # a ligature
+    shaped = key.normalize("a \ufefb b")
+    begin = shaped.text.index("b")
+    assert shaped.source_span(begin, begin + 1) == (4, 5)

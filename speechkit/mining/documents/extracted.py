@@ -9,7 +9,8 @@ import msgspec
 
 from speechkit.mining.records import Removed
 
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f\ufeff\ufffe\uffff]")
+_UNPRINTABLE = re.compile(r"[\x01-\x08\x0e-\x1b\x1f\x7f\ufeff\ufffe\uffff]")
+_SEPARATORS = dict.fromkeys(map(ord, "\x00\x0b\x1c\x1d\x1e\x85\u2028"), " ")  # Word's line break is a vertical tab
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -66,5 +67,8 @@ class Extracted:
 
 
 def printable(text: str) -> str:
-    """The text without control characters; halves of broken surrogate pairs become the replacement character."""
-    return _SURROGATE.sub("\ufffd", _UNPRINTABLE.sub("", text))
+    """The text without control characters; those that part words become spaces.
+
+    Halves of broken surrogate pairs become the replacement character.
+    """
+    return _SURROGATE.sub("\ufffd", _UNPRINTABLE.sub("", text.translate(_SEPARATORS)))

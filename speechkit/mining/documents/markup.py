@@ -16,12 +16,12 @@ from speechkit.mining.documents.plain_text import decode
 from speechkit.mining.records import Removed
 
 _BLOCK_TAGS = """
-address article blockquote body caption center dd details dialog div dl dt fieldset figcaption figure h1 h2 h3 h4 h5 h6
-header hgroup hr html legend li main ol p pre section summary table tbody tfoot thead title tr ul
+address article blockquote body caption center dd details dialog div dl dt fieldset figcaption figure form h1 h2 h3 h4
+h5 h6 header hgroup hr html li main ol p pre section summary table tbody tfoot thead title tr ul
 """
 _UNSPOKEN_TAGS = """
-script style noscript template head svg math object embed iframe canvas audio video select button input textarea form
-datalist rp rt link meta
+script style noscript template head svg math object embed iframe canvas audio video select button input textarea label
+legend datalist rp rt link meta
 """
 _BLOCKS = frozenset(_BLOCK_TAGS.split())
 _UNSPOKEN = frozenset(_UNSPOKEN_TAGS.split())
@@ -29,7 +29,10 @@ _NAVIGATION = {"nav": "navigation", "menu": "navigation", "aside": "navigation",
 _CHARSET = re.compile(
     rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]+)|<\?xml[^>]{0,100}?encoding=[\"']([\w.:-]+)", re.I
 )
-_WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_WORD = (
+    "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}",
+    "{http://purl.oclc.org/ooxml/wordprocessingml/main}",  # Strict Open XML
+)
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
 
 
@@ -176,10 +179,23 @@ def read_docx(path: Path, limits: DocumentLimits) -> Extracted:
     """
     package = _Package(path, limits)
     with package.archive:
-        root = _parse_xml(package.read("word/document.xml"), f"{path}: word/document.xml")
+        part = _main_part(package)
+        root = _parse_xml(package.read(part), f"{path}: {part}")
     extracted = Extracted("docx")
     extracted.paragraphs += [Paragraph(text) for text in _word_paragraphs(root)]
     return extracted
+
+
+def _main_part(package: _Package) -> str:
+    """The member that holds the text, by the relationships of the package; its usual name if they do not say."""
+    usual = "word/document.xml"
+    if "_rels/.rels" not in package.names:
+        return usual
+    root = _parse_xml(package.read("_rels/.rels"), f"{package.path}: _rels/.rels")
+    for relation in root.iter("{*}Relationship"):
+        if (relation.get("Type") or "").endswith("/officeDocument"):
+            return posixpath.normpath(unquote(relation.get("Target") or usual)).lstrip("/")
+    return usual
 
 
 def _word_paragraphs(root: Any) -> Iterator[str]:
@@ -188,7 +204,7 @@ def _word_paragraphs(root: Any) -> Iterator[str]:
     open_paragraphs: list[list[str]] = []
     walk = etree.iterwalk(root, events=("start", "end"))
     for event, element in walk:
-        name = element.tag.removeprefix(_WORD)
+        name = element.tag.removeprefix(_WORD[0]).removeprefix(_WORD[1])
         if event == "start":
             if element.tag == _FALLBACK or name in ("del", "moveFrom", "instrText", "delText"):
                 walk.skip_subtree()

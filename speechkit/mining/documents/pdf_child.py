@@ -5,12 +5,22 @@ It imports nothing of speechkit, so that it starts quickly and stays small.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import math
+import re
+import statistics
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+RAISED_SIZE = 0.8  # of the line's size: a smaller character may be a note mark
+RAISED_HEIGHT = 0.15  # of the line's size: how far above its foot a mark stands
+NOTE_MARK = re.compile(r"[\d,;*\u2020\u2021\u00a7\[\]()\u2013-]{1,8}")
+BREAKS = (0x02, 0x2D, 0xAD, 0x2010, 0xFFFE)  # what PDFium may give for the hyphen at a line's end
+NOTED = ".,;:!?)]\"'\u2019\u201d\u00bb\u0964"
 
 
 def limit(memory_bytes: int, seconds: float) -> None:
@@ -24,60 +34,127 @@ def limit(memory_bytes: int, seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (whole, whole + 5))
 
 
-def page_lines(page: Any, room: int) -> list[tuple[str, float, float, float]]:
-    """(text, distance from an upper origin, font size, left edge) of every line.
+class Character(NamedTuple):
+    """A drawn character: its height above the page's lower edge, effective size and left edge, in points."""
+
+    text: str
+    height: float
+    size: float
+    left: float
+
+
+def characters(text_page: Any, room: int) -> Iterator[Character]:
+    """What PDFium reads on a page, in order; spaces and line ends have no place of their own.
+
+    PDFium joins text that is drawn letter by letter and leaves out what is drawn twice.
 
     Raises:
         OverflowError: past ``room`` characters.
     """
+    import pypdfium2.raw as pdfium
+
+    count = text_page.count_chars()
+    if count > room:
+        raise OverflowError
+    x, y, matrix = ctypes.c_double(), ctypes.c_double(), pdfium.FS_MATRIX()
+    high, last_object, size = 0, None, 0.0
+    unicode, text_object = pdfium.FPDFText_GetUnicode, pdfium.FPDFText_GetTextObject
+    for index in range(count):
+        code = unicode(text_page, index)
+        if 0xD800 <= code < 0xDC00:
+            high = code
+            continue
+        if high and 0xDC00 <= code < 0xE000:
+            code = 0x10000 + ((high - 0xD800) << 10) + code - 0xDC00
+        high = 0
+        text = chr(code)
+        if text.isspace() or not code:
+            yield Character(text, 0.0, 0.0, 0.0)
+            continue
+        # Characters of one object share their size and height; most pages draw a line at once.
+        drawn = ctypes.cast(text_object(text_page, index), ctypes.c_void_p).value
+        if drawn is None or drawn != last_object:
+            last_object = drawn
+            size = pdfium.FPDFText_GetFontSize(text_page, index)
+            if pdfium.FPDFText_GetMatrix(text_page, index, matrix):
+                size *= math.hypot(matrix.c, matrix.d)
+            pdfium.FPDFText_GetCharOrigin(text_page, index, x, y)
+        broken = code in BREAKS and pdfium.FPDFText_IsHyphen(text_page, index) == 1
+        yield Character("-" if broken else text, y.value, size, x.value)
+        if broken:  # PDFium reads on as if the word stood in one line
+            yield Character("\n", 0.0, 0.0, 0.0)
+
+
+def page_lines(found: Iterable[Character]) -> tuple[list[tuple[str, float, float, float]], list[str]]:
+    """(text, distance from an upper origin, font size, left edge) of every line, and the note marks taken out."""
     lines: list[tuple[str, float, float, float]] = []
-    pending: list[str] = []
-    place = [0.0, 0.0, 0.0]
-    count = 0
+    marks: list[str] = []
+    pending: list[Character] = []
 
     def flush() -> None:
-        lines.append(("".join(pending), place[0], place[1], place[2]))
+        drawn = [character for character in pending if character.size]
+        if drawn:
+            # The size of most of it: a line may begin with a large initial or a raised number.
+            size = statistics.median_high(character.size for character in drawn)
+            first = next(character for character in drawn if character.size >= 0.9 * size)
+            lines.append((without_marks(pending, size, first.height, marks), -first.height, size, first.left))
+        else:
+            lines.append(("", 0.0, 0.0, 0.0))
         pending.clear()
 
-    def visit(text: str, user: list[float], matrix: list[float], _font: Any, size: float) -> None:
-        nonlocal count
-        count += len(text)
-        if count > room:
-            raise OverflowError
-        for number, part in enumerate(text.split("\n")):
-            if number:
+    for character in found:
+        if character.text in "\r\n":
+            if character.text == "\n":
                 flush()
-            if part.strip() and not "".join(pending).strip():
-                height = matrix[4] * user[1] + matrix[5] * user[3] + user[5]
-                left = matrix[4] * user[0] + matrix[5] * user[2] + user[4]
-                place[:] = [-height, abs((matrix[3] or matrix[1]) * (user[3] or user[1])) * (size or 0), left]
-            pending.append(part)
-
-    page.extract_text(visitor_text=visit)
+        else:
+            pending.append(character)
     flush()
-    return lines
+    return lines, marks
+
+
+def without_marks(line: list[Character], size: float, base: float, marks: list[str]) -> str:
+    """A line's text without the small raised numbers that refer to notes; they are added to ``marks``."""
+    kept: list[str] = []
+    place = 0
+    while place < len(line):
+        end = place
+        while end < len(line) and line[end].size and line[end].size < RAISED_SIZE * size:
+            if line[end].height < base + RAISED_HEIGHT * size:
+                break
+            end += 1
+        raised = "".join(character.text for character in line[place:end])
+        before = "".join(kept[-3:])
+        # An exponent follows a number or a short unit, a note mark a word or the end of a sentence.
+        if end > place and NOTE_MARK.fullmatch(raised) and (before.isalpha() or before[-1:] in NOTED) and before:
+            marks.append(raised)
+        else:
+            end = max(end, place + 1)
+            kept += (character.text for character in line[place:end])
+        place = end
+    return "".join(kept)
 
 
 def has_image(page: Any) -> bool:
     """Whether the page draws a picture, so that it may be a scan."""
-    resources = page.get("/Resources")
-    resources = resources.get_object() if resources is not None else {}
-    objects = resources.get("/XObject")
-    objects = objects.get_object() if objects is not None else {}
-    return any(value.get_object().get("/Subtype") in ("/Image", "/Form") for value in objects.values())
+    import pypdfium2.raw as pdfium
+
+    kinds = (pdfium.FPDF_PAGEOBJ_IMAGE, pdfium.FPDF_PAGEOBJ_FORM)
+    return next(page.get_objects(filter=kinds, max_depth=1), None) is not None
 
 
 def read(request: dict[str, Any]) -> dict[str, Any]:
     """Pages, or an error in words that end a sentence which begins with the path."""
-    import pypdf
-    from pypdf.errors import PyPdfError
+    import pypdfium2
+    import pypdfium2.raw as pdfium
 
     try:
-        reader = pypdf.PdfReader(request["path"])
-        if reader.is_encrypted and not reader.decrypt(""):
+        document = pypdfium2.PdfDocument(request["path"])
+        count = len(document)
+    except pypdfium2.PdfiumError as error:
+        if getattr(error, "err_code", None) == pdfium.FPDF_ERR_PASSWORD:
             return {"error": "is encrypted; save a copy without a password"}
-        count = reader.get_num_pages()
-    except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, OSError, RecursionError) as error:
+        if getattr(error, "err_code", None) == pdfium.FPDF_ERR_SUCCESS:
+            return {"error": "has no pages; save it anew"}
         return {"error": f"is not a readable PDF ({summary(error)}); save it anew or convert it to text"}
     if count <= 0:
         return {"error": "has no pages; save it anew"}
@@ -86,18 +163,21 @@ def read(request: dict[str, Any]) -> dict[str, Any]:
     pages: list[dict[str, Any]] = []
     room = request["max_characters"]
     for index in range(count):
-        found: dict[str, Any] = {"lines": [], "image": False, "problem": ""}
+        found: dict[str, Any] = {"lines": [], "marks": [], "image": False, "problem": ""}
         try:
-            page = reader.pages[index]
+            page = document[index]
             found["image"] = has_image(page)
-            found["lines"] = page_lines(page, room)
+            text_page = page.get_textpage()
+            found["lines"], found["marks"] = page_lines(characters(text_page, room))
+            room -= text_page.count_chars()
+            text_page.close()
+            page.close()
         except OverflowError:
             return {"error": f"holds more than {request['max_characters']} characters; split it or raise the limit"}
         except (MemoryError, KeyboardInterrupt):
             raise
         except Exception as error:  # a damaged page must not take the others with it
             found["problem"] = summary(error)
-        room -= sum(len(line[0]) for line in found["lines"])
         pages.append(found)
     return {"pages": pages}
 

@@ -19,34 +19,73 @@ _BYTE_ORDER_MARKS = (
 )
 CUE_PAUSE_SECONDS = 2.0  # a longer pause between cues begins a paragraph
 _CUE_TIME = re.compile(
-    r"^\s*(?:(\d+):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})\s*-->\s*(?:(\d+):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
+    r"^\s*(?:(\d{1,6}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})\s*-->\s*(?:(\d{1,6}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 )
+_LONG_REFERENCE = re.compile(r"&#(?:\d{8,}|[xX][0-9a-fA-F]{7,});?")
+# Names of the standard that mean more than Python's codecs of those names.
+_WIDER = {"shift_jis": "cp932", "gbk": "gb18030", "euc-kr": "cp949", "big5": "big5hkscs"}
+SNIFFED_BYTES = 1 << 14
 _TAG = re.compile(r"<[^<>]{0,200}>|\{\\[^{}]{0,200}\}")
 
 
 def decode(data: bytes, declared: str | None = None) -> tuple[str, list[str]]:
-    """The text of some bytes, and what was uncertain about it.
+    """The text of some bytes, and what was uncertain about it, as browsers read it.
 
-    A byte order mark decides, then a declared encoding, then UTF-8; what is neither is read as Windows-1252 and said.
+    A byte order mark decides, then the look of UTF-16, then a declared label, then UTF-8; what is none of them is read
+    as Windows-1252 and said. A declaration that could be read byte by byte cannot be UTF-16.
     """
     for mark, encoding in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
             text = data.decode(encoding, "replace")
             return text, ["some bytes are not valid " + encoding] if "\ufffd" in text else []
-    if declared:
+    if wide := _utf_16(data):
+        return wide, ["has no byte order mark and looks like UTF-16; read as such"]
+    codec = declared and browser_codec(declared)
+    if codec:
         try:
-            return data.decode(declared), []
-        except (LookupError, UnicodeDecodeError):
+            return data.decode(codec), []
+        except UnicodeDecodeError:
             pass
     try:
-        return data.decode("utf-8"), [f"declared as {declared} but read as utf-8"] if _differs(declared) else []
+        text = data.decode("utf-8")
+        return text, [f"declared as {declared} but read as utf-8"] if declared and codec != "utf-8" else []
     except UnicodeDecodeError:
+        if codec and codec != "utf-8":
+            return data.decode(codec, "replace"), [f"some bytes are not valid {declared}"]
         text = data.decode("cp1252", "replace")
         return text, ["the encoding is not UTF-8; read as Windows-1252 (cp1252), so some letters may be wrong"]
 
 
-def _differs(declared: str | None) -> bool:
-    return declared is not None and declared.lower().replace("-", "") != "utf8"
+def browser_codec(label: str) -> str | None:
+    """Python's codec for a charset label as browsers take it; None for a label that they do not know.
+
+    Source: the WHATWG Encoding Standard, by `webencodings`; four of its encodings are wider than Python's of that name.
+    """
+    import webencodings
+
+    found = webencodings.lookup(label)
+    if found is None:
+        return None
+    if found.name.startswith("utf-16"):
+        return "utf-8"
+    return _WIDER.get(found.name, str(found.codec_info.name))
+
+
+def _utf_16(data: bytes) -> str | None:
+    """The text of UTF-16 without a byte order mark, known by zero bytes at every other place; None otherwise."""
+    head = data[:SNIFFED_BYTES]
+    head = head[: len(head) // 2 * 2]
+    zeros = head[0::2].count(0), head[1::2].count(0)
+    if len(data) % 2 or max(zeros) * 50 < len(head) or min(zeros) * 20 > max(zeros):
+        return None
+    encoding = "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
+    high = head[0::2] if zeros[0] > zeros[1] else head[1::2]
+    if len(set(high)) > max(3, len(high) // 4):  # text keeps to few blocks of characters; bytes in pairs do not
+        return None
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        return None
 
 
 def read_text(path: Path) -> Extracted:
@@ -88,9 +127,14 @@ def is_hard_wrapped(text: str) -> bool:
 
 
 def read_subtitles(path: Path) -> Extracted:
-    """The words of SRT or WebVTT cues; a pause of `CUE_PAUSE_SECONDS` begins a paragraph."""
+    """The words of SRT or WebVTT cues; a pause of `CUE_PAUSE_SECONDS` begins a paragraph.
+
+    A WebVTT cue ends at an empty line, not at one of spaces; what stands outside cues are names, notes and styles. An
+    SRT cue ends where the next one begins, with empty lines inside it or not.
+    """
     text, warnings = decode(path.read_bytes())
     lines = printable(text.replace("\r\n", "\n").replace("\r", "\n")).split("\n")
+    blocks = path.suffix.lower() == ".vtt" or lines[0].startswith("WEBVTT")
     extracted = Extracted("subtitles", warnings=warnings)
     paragraph: list[str] = []
     last_end, shown = 0.0, ""
@@ -103,16 +147,21 @@ def read_subtitles(path: Path) -> Extracted:
                 extracted.paragraphs.append(Paragraph(" ".join(paragraph)))
                 paragraph = []
             last_end, inside = end, True
-        elif not line.strip():
+        elif blocks and not line:
             inside = False
-        elif inside and not _is_counter(lines, index):
-            words = " ".join(html.unescape(_TAG.sub("", line)).split())
+        elif inside and "-->" not in line and not _is_counter(lines, index):
+            words = " ".join(unescape(_TAG.sub("", line)).split())
             if words and words != shown:  # rolling captions show each line twice
                 paragraph.append(words)
                 shown = words
     if paragraph:
         extracted.paragraphs.append(Paragraph(" ".join(paragraph)))
     return extracted
+
+
+def unescape(text: str) -> str:
+    """The text with character references resolved; one with more digits than a character has is the replacement."""
+    return html.unescape(_LONG_REFERENCE.sub("\ufffd", text))
 
 
 def _is_counter(lines: list[str], index: int) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from speechkit.errors import DocumentError, MissingExtraError, require
 from speechkit.mining.documents.extracted import DocumentLimits, Extracted, Line, PrintedPage, printable
 from speechkit.mining.documents.isolation import run_reader
+from speechkit.mining.records import Removed
 
 Ocr = Literal["auto", "always", "never"]
 # Fewer characters than this are a stamp or a page number laid over a scan, not a text layer.
@@ -39,6 +40,8 @@ def read_pdf(path: Path, lang: str | None, ocr: Ocr, limits: DocumentLimits) -> 
     )
     pages = [PrintedPage(number, _lines(page["lines"])) for number, page in enumerate(answer["pages"], 1)]
     extracted = Extracted("pdf", pages)
+    for number, page in enumerate(answer["pages"], 1):
+        extracted.removed += [Removed(number, mark, "note_mark") for mark in page["marks"]]
     problems = [f"page {n}: {page['problem']}" for n, page in enumerate(answer["pages"], 1) if page["problem"]]
     extracted.warnings += [f"could not read the text layer of {problem}" for problem in problems]
     bare = [
@@ -85,8 +88,6 @@ def read_image(path: Path, lang: str | None, ocr: Ocr, limits: DocumentLimits) -
 def _recognise(path: Path, pages: list[int] | None, lang: str | None, limits: DocumentLimits) -> list[PrintedPage]:
     require("PIL")
     require("pytesseract")
-    if pages is not None:
-        require("pypdfium2")
     answer = run_reader(
         "ocr_child.py",
         {

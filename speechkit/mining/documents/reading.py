@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,11 +63,23 @@ def read_document(
             "subtitles": lambda: read_subtitles(path),
         }
         extracted = readers[kind]()
+        folder = Path(root) if root is not None else None
+        identity = document_id or document_ids([path], folder)[path]
+        return assemble(extracted, document_id=identity, path=relative_path(path, folder), lang=lang, limits=bounds)
+    except UserError:
+        raise
     except OSError as error:
         raise DocumentError(f"{path}: cannot be read ({error.strerror or error})") from error
-    folder = Path(root) if root is not None else None
-    identity = document_id or document_ids([path], folder)[path]
-    return assemble(extracted, document_id=identity, path=relative_path(path, folder), lang=lang, limits=bounds)
+    except Exception as error:  # what nobody expected of one file must not end the others
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
+        logging.getLogger(__name__).warning("%s: %s in %s", path, what, _place(error))
+        raise DocumentError(f"{path}: cannot be read ({what}); save it anew or as plain text") from error
+
+
+def _place(error: BaseException) -> str:
+    """File and line where an error was raised, for the log."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno}"
 
 
 @dataclass(frozen=True)

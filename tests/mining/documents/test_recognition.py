@@ -69,7 +69,7 @@ def test_missing_language_data_names_its_package(tmp_path: Path) -> None:
         read_document(tmp_path / "a.png", lang="xyz")
 
 
-@pytest.mark.parametrize("module", ["PIL", "pytesseract", "pypdfium2"])
+@pytest.mark.parametrize("module", ["PIL", "pytesseract"])
 def test_a_missing_extra_names_its_install_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
     path = make_scanned_pdf(tmp_path / "a.pdf", [ENGLISH])
     monkeypatch.setitem(sys.modules, module, None)
