@@ -56,12 +56,12 @@ def draw_responses(
     sides = np.array([generator.uniform(*config.length), generator.uniform(*config.width), 0.0])
     sides[2] = generator.uniform(*config.height)
     seconds = generator.uniform(*config.reverberation)
-    places = generator.uniform(WALL_DISTANCE, sides - WALL_DISTANCE, (speakers + 1, 3))
+    positions = generator.uniform(WALL_DISTANCE, sides - WALL_DISTANCE, (speakers + 1, 3))
     # Pressures of one sign add up at the lowest frequencies as they do in no room; Allen and Berkley filter them too.
     highpass = butter(2, LOWEST_HERTZ, "highpass", fs=sample_rate, output="sos")
     return [
-        np.asarray(sosfilt(highpass, image_response(sides, place, places[-1], seconds, sample_rate)), np.float32)
-        for place in places[:-1]
+        np.asarray(sosfilt(highpass, image_response(sides, position, positions[-1], seconds, sample_rate)), np.float32)
+        for position in positions[:-1]
     ]
 
 
@@ -89,10 +89,10 @@ def image_response(sides: Vector, source: Vector, microphone: Vector, seconds: f
     for axis in range(3):
         # Along an axis the images of the source lie at 2 n side + source (2 |n| bounces) and at 2 n side - source.
         number = np.arange(-math.ceil(reach / (2 * sides[axis])) - 1, math.ceil(reach / (2 * sides[axis])) + 2)
-        place = np.concatenate([2 * number * sides[axis] + source[axis], 2 * number * sides[axis] - source[axis]])
+        position = np.concatenate([2 * number * sides[axis] + source[axis], 2 * number * sides[axis] - source[axis]])
         count = np.concatenate([2 * np.abs(number), np.abs(number - 1) + np.abs(number)])
-        near = np.abs(place - microphone[axis]) <= reach
-        squared.append((place[near] - microphone[axis]) ** 2)
+        near = np.abs(position - microphone[axis]) <= reach
+        squared.append((position[near] - microphone[axis]) ** 2)
         bounces.append(count[near])
     length = int(seconds * sample_rate)
     direct = float(np.linalg.norm(source - microphone)) / SPEED_OF_SOUND * sample_rate

@@ -35,9 +35,9 @@ def waveform_of(frames: Complex, samples: int) -> Float:
     weight = np.zeros_like(total)
     squared = _window() ** 2
     # Each of the four interleaved sets of frames overlaps only with the others.
-    every = WINDOW // HOP
-    for first in range(every):
-        part = pieces[first::every]
+    sets = WINDOW // HOP
+    for first in range(sets):
+        part = pieces[first::sets]
         span = slice(first * HOP, first * HOP + len(part) * WINDOW)
         total[span] += part.reshape(-1)
         weight[span] += np.tile(squared, len(part))
@@ -58,9 +58,9 @@ def stretch(waveform: NDArray[Any], rate: float) -> Float:
     if rate == 1.0 or not samples:
         return np.asarray(waveform[:samples], np.float32)
     frames = spectrum(waveform)
-    places = np.arange(0, len(frames) - 1, rate)
-    before = places.astype(np.int64)
-    share = (places - before)[:, None]
+    positions = np.arange(0, len(frames) - 1, rate)
+    before = positions.astype(np.int64)
+    share = (positions - before)[:, None]
     sizes = np.abs(frames)
     phases = np.angle(frames)
     size = (1 - share) * sizes[before] + share * sizes[before + 1]

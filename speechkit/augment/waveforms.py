@@ -77,9 +77,9 @@ def heard_stretch(noise: Float, length: int, generator: np.random.Generator) -> 
     """
     length = min(length, len(noise))
     begin = int(generator.integers(len(noise)))
-    found = np.roll(noise, -begin)[:length]
-    if not is_silent(found):
-        return found
+    stretch = np.roll(noise, -begin)[:length]
+    if not is_silent(stretch):
+        return stretch
     sums = np.cumsum(np.concatenate([[0.0], np.square(np.concatenate([noise, noise[:length]]), dtype=np.float64)]))
     powers = (sums[length:-1] - sums[: -length - 1]) / length
     # The mean of all parts is that of the whole, so that one of them has its power but for rounding.

@@ -215,28 +215,28 @@ def count_speakers(evidence: Evidence, counting: Counting | None, speakers: int 
     chances: list[float] = []
     more: float | None = None
     if silent:
-        found = 0
+        number = 0
     elif speakers is not None:
-        found = min(speakers, len(order))
+        number = min(speakers, len(order))
     elif counting is None:
-        found = 1 + sum(bool(level > -25 and dominance > 0.05) for level, _, _, dominance, _ in features(evidence))
+        number = 1 + sum(bool(level > -25 and dominance > 0.05) for level, _, _, dominance, _ in features(evidence))
     else:
         rows = features(evidence)
         speech = 1.0 if counting.speech is None else float(_probability(counting.speech, speech_features(evidence))[0])
         chances = _number_probabilities([speech, *_probability(counting.another, rows)])
-        found = int(np.argmax(chances))
-        if counting.more is not None and found == len(order) and len(rows):
+        number = int(np.argmax(chances))
+        if counting.more is not None and number == len(order) and len(rows):
             more = float(_probability(counting.more, rows[-1:])[0])
-    tracks = sorted(order[:found])
+    tracks = sorted(order[:number])
     rules = counting or Counting(LogisticModel([], [], [], [], 0.0))
     active = activity(evidence, tracks, rules.range_db, rules.leak_db)
     regions = overlap_regions(active.sum(0), seconds(evidence.samples, evidence.rate))
-    spent = [0.0] * (max(found, 1) + 1)
+    spent = [0.0] * (max(number, 1) + 1)
     for region in regions:
         spent[region.speakers] += region.end - region.begin
     return SpeakerCount(
-        speakers=found,
-        confidence=round(chances[found], 4) if chances else None,
+        speakers=number,
+        confidence=round(chances[number], 4) if chances else None,
         tracks=tracks,
         probabilities=[round(chance, 4) for chance in chances],
         more=None if more is None else round(more, 4),
@@ -260,12 +260,12 @@ def activity(evidence: Evidence, tracks: Sequence[int], range_db: float, leak_db
 def speaking(sources: Sequence[Float], rate: int) -> NDArray[np.int_]:
     """How many of clean sources (S,) speak in each frame (T,): less than 30 dB below the loud frames of their own."""
     size = max(1, round(FRAME_SECONDS * rate))
-    found = np.zeros(min(map(len, sources)) // size, int)
+    speakers = np.zeros(min(map(len, sources)) // size, int)
     for source in sources:
-        levels = frame_levels(np.asarray(source, np.float32)[None, : len(found) * size], size)
-        alone = Evidence(levels, np.ones((1, 1)), np.zeros((1, 1)), len(found) * size, rate)
-        found += activity(alone, [0], 30.0, 1.0)[0]
-    return found
+        levels = frame_levels(np.asarray(source, np.float32)[None, : len(speakers) * size], size)
+        alone = Evidence(levels, np.ones((1, 1)), np.zeros((1, 1)), len(speakers) * size, rate)
+        speakers += activity(alone, [0], 30.0, 1.0)[0]
+    return speakers
 
 
 def overlap_regions(speakers: NDArray[np.int_], duration: float) -> list[Region]:
@@ -347,15 +347,15 @@ def judge_counting(examples: Sequence[Example], folds: int = 5) -> CountingScore
     pairs, sure = [], []
     for fold in range(folds):
         try:
-            counting = fit_counting(example for place, example in enumerate(examples) if place % folds != fold)
+            counting = fit_counting(example for number, example in enumerate(examples) if number % folds != fold)
         except UserError:
             return None
         for example in examples[fold::folds]:
             if example.speakers > len(example.evidence.levels):
                 continue
-            found = count_speakers(example.evidence, counting)
-            pairs.append((example.speakers, found.speakers))
-            sure.append(found.confidence if found.confidence is not None else 1.0)
+            count = count_speakers(example.evidence, counting)
+            pairs.append((example.speakers, count.speakers))
+            sure.append(count.confidence if count.confidence is not None else 1.0)
     if not pairs:
         return None
     right = [speakers == counted for speakers, counted in pairs]
@@ -417,9 +417,9 @@ def _fit_activity(items: Sequence[Example], counting: Counting) -> tuple[float, 
             agreed = total = 0
             for item in known:
                 tracks = loudest_first(item.evidence)[: item.speakers]
-                found = activity(item.evidence, tracks, range_db, leak_db).sum(0)
-                length = min(len(found), len(item.active if item.active is not None else ()))
-                agreed += int((found[:length] == item.active[:length]).sum())  # type: ignore[index]
+                counts = activity(item.evidence, tracks, range_db, leak_db).sum(0)
+                length = min(len(counts), len(item.active if item.active is not None else ()))
+                agreed += int((counts[:length] == item.active[:length]).sum())  # type: ignore[index]
                 total += length
             if agreed / max(total, 1) > best:
                 best, chosen = agreed / max(total, 1), (range_db, leak_db)
@@ -473,9 +473,9 @@ def _without_runs(row: NDArray[np.bool_], shortest: int) -> NDArray[np.bool_]:
 def _filled(row: NDArray[np.bool_], shortest: int) -> NDArray[np.bool_]:
     """Gaps of fewer than ``shortest`` false frames become true, but not those at the begin and the end."""
     filled = ~_without_runs(~row, shortest)
-    heard = np.flatnonzero(row)
-    if len(heard):
-        filled[: heard[0]] = False
-        filled[heard[-1] + 1 :] = False
-    found: NDArray[np.bool_] = filled & row.any()
-    return found
+    active = np.flatnonzero(row)
+    if len(active):
+        filled[: active[0]] = False
+        filled[active[-1] + 1 :] = False
+    kept: NDArray[np.bool_] = filled & row.any()
+    return kept

@@ -251,7 +251,7 @@ def separate_files(
         files.append(done)
         reported(done)
     audio_seconds, seconds = sum(file.audio_seconds for file in files), sum(file.seconds for file in files)
-    found = SeparatedSet(
+    written = SeparatedSet(
         folder=str(folder),
         model=model,
         files=files,
@@ -261,8 +261,8 @@ def separate_files(
         real_time_factor=round(seconds / audio_seconds, 4) if audio_seconds else None,
     )
     write_manifest(folder / MANIFEST, (row for file in files for row in track_rows(file)))
-    write_json(folder / SUMMARY, found)
-    return found
+    write_json(folder / SUMMARY, written)
+    return written
 
 
 def separated_recordings(
@@ -285,15 +285,15 @@ def separated_recordings(
     separator = load_window_separator(model, device)
     options = TrackOptions(audio_format="flac")
     digest = separation_digest(model)
-    found = separate_files([audio], folder, separator, model=model, digest=digest, options=options, reported=reported)
-    if not found.files:
-        first = next(iter(found.failed.values()))
+    written = separate_files([audio], folder, separator, model=model, digest=digest, options=options, reported=reported)
+    if not written.files:
+        first = next(iter(written.failed.values()))
         raise UserError(f"{audio}: no recording can be separated; the first one, {first}")
-    wanted = {track for file in found.files for track in file.tracks}
+    wanted = {track for file in written.files for track in file.tracks}
     for path in Path(folder).iterdir():
         if path.suffix.lower() in AUDIO_SUFFIXES and path.name not in wanted:
             path.unlink()
-    return found
+    return written
 
 
 def track_rows(file: SeparatedFile) -> Iterator[Utterance]:

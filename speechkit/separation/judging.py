@@ -54,15 +54,15 @@ def write_tracks(
     Raises:
         AudioError: if a mixture cannot be read.
     """
-    found = {}
+    tracks_of = {}
     for number, reference in enumerate(references, start=1):
         row = reference.mixture
         waveform = read_cut(row.audio_filepath, row)
         separation = separate(waveform, row.sample_rate, model=separator, speakers=speakers)
         tracks = separation.tracks[: speakers or max(1, separation.count.speakers)]
-        paths = [folder / f"{safe_id(reference.id)}_source{place}.flac" for place in range(1, len(tracks) + 1)]
+        paths = [folder / f"{safe_id(reference.id)}_source{number}.flac" for number in range(1, len(tracks) + 1)]
         for path, track in zip(paths, tracks, strict=True):
             write_audio(path, track, row.sample_rate)
-        found[reference.id] = [str(path) for path in paths]
+        tracks_of[reference.id] = [str(path) for path in paths]
         done(number)
-    return found
+    return tracks_of

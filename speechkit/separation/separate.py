@@ -57,10 +57,10 @@ class LoadedSeparator:
         import torch
 
         length = windows.shape[1]
-        heard = np.pad(windows, ((0, 0), (0, max(0, LEAST_SAMPLES - length))))
+        padded = np.pad(windows, ((0, 0), (0, max(0, LEAST_SAMPLES - length))))
         autocast = torch.autocast(self._device, self._half) if self._half is not None else nullcontext()
         with torch.inference_mode(), autocast:
-            estimates = self.network(torch.from_numpy(heard).to(self.network.device))
+            estimates = self.network(torch.from_numpy(padded).to(self.network.device))
         return np.asarray(estimates[..., :length].float().cpu().numpy(), np.float32)
 
 

@@ -103,7 +103,7 @@ class Separate(Worker):
 
         try:
             waveform = read_waveform(row, self.inputs[manifest_name(row)], sample_rate=row.sample_rate)
-            found = separate(
+            separation = separate(
                 waveform,
                 row.sample_rate,
                 model=self.separator,
@@ -113,20 +113,20 @@ class Separate(Worker):
             )
         except AudioError as error:
             return Drop("unreadable_audio", str(error))
-        if not found.count.speakers:
+        if not separation.count.speakers:
             return Drop("nobody_speaks", f"{row.id}: silent from {row.offset:.2f} s on")
         kept = {key: value for key, value in (row.custom or {}).items() if key not in (FIELD, "manifest", "part")}
         answers = []
-        for place, track in enumerate(found.tracks[: found.count.speakers], 1):
+        for number, track in enumerate(separation.tracks[: separation.count.speakers], 1):
             answers.append(
                 Value(
                     Utterance.from_samples(
-                        id=f"{row.id}_source{place}",
-                        audio_filepath=f"audio/{safe_id(f'{row.id}_source{place}')}",
+                        id=f"{row.id}_source{number}",
+                        audio_filepath=f"audio/{safe_id(f'{row.id}_source{number}')}",
                         num_samples=len(track),
-                        sample_rate=found.rate,
+                        sample_rate=separation.rate,
                         lang=row.lang,
-                        custom={**kept, **track_origin(row.id, row.audio_filepath, place, found.count)},
+                        custom={**kept, **track_origin(row.id, row.audio_filepath, number, separation.count)},
                     ),
                     {"waveform": to_int16(track)},
                 )

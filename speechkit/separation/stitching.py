@@ -98,7 +98,7 @@ def best_order(scores: np.ndarray) -> Fit:
     sums = scores[np.arange(len(scores)), orders].sum(1)  # (orders, N) summed over the tracks
     ranked = np.argsort(-sums, kind="stable")
     gap = float(sums[ranked[0]] - sums[ranked[1]]) if len(ranked) > 1 else np.inf
-    return Fit(tuple(int(place) for place in orders[ranked[0]]), gap)
+    return Fit(tuple(int(track) for track in orders[ranked[0]]), gap)
 
 
 def overlap_order(before: Float, after: Float) -> Fit:
@@ -157,9 +157,9 @@ class Stitcher:
         order, decided = fit.order, "overlap"
         loudest = max(_power(self._held), _power(estimates))
         if fit.gap < SURE_GAP or _power(after) < loudest * 10 ** (-QUIET_DB / 10):
-            told = self.voices(estimates) if self.voices is not None else None
-            decided = "kept" if told is None else "voice"
-            order = order if told is None else told
+            by_voice = self.voices(estimates) if self.voices is not None else None
+            decided = "kept" if by_voice is None else "voice"
+            order = order if by_voice is None else by_voice
         self.joins.append(Join(begin, decided))  # type: ignore[arg-type]
         chosen = estimates[list(order)]
         fade_begin = max(end - self.overlap + self.overlap // 4, self._given)

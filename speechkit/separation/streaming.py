@@ -145,8 +145,8 @@ class SeparationStream:
                 f"the block has shape {samples.shape}; give one channel, (samples,): average or choose channels"
             )
         if not np.isfinite(samples).all():
-            place = self._heard + int(np.argmin(np.isfinite(samples)))
-            raise AudioError(f"sample {place} ({place / self.rate:.2f} s) is NaN or infinite; record or write it again")
+            index = self._heard + int(np.argmin(np.isfinite(samples)))
+            raise AudioError(f"sample {index} ({index / self.rate:.2f} s) is NaN or infinite; record or write it again")
         self._heard += len(samples)
         self._sum += float(samples.sum(dtype=np.float64))
         self._squares += float(np.square(samples, dtype=np.float64).sum())

@@ -107,5 +107,5 @@ def judge(network: nn.Module, judged: Sequence[Judged]) -> dict[str, float]:
             lone += [score.si_sdr_db for score in scores if score.si_sdr_db is not None]
         else:
             improvements += [score.improvement_db for score in scores if score.improvement_db is not None]
-    found = {MEASURE: improvements, "dev_lone_si_sdr": lone, "dev_empty_db": empty}
-    return {name: float(np.mean(values)) for name, values in found.items() if values}
+    measures = {MEASURE: improvements, "dev_lone_si_sdr": lone, "dev_empty_db": empty}
+    return {name: float(np.mean(values)) for name, values in measures.items() if values}

@@ -183,8 +183,8 @@ def fit_symbols(texts: Sequence[str], seconds: Sequence[float], ridge: float = 1
     line = _not_negative_squares(np.stack([counts.sum(1), np.ones(len(texts))], 1), spoken)
     rows = np.concatenate([np.c_[counts, np.ones(len(texts))], math.sqrt(ridge) * np.eye(len(symbols) + 1)])
     wanted = np.concatenate([spoken, math.sqrt(ridge) * np.array([*[line[0]] * len(symbols), line[1]])])
-    found = _not_negative_squares(rows, wanted)
-    return SymbolDuration(dict(zip(symbols, found[:-1].tolist(), strict=True)), float(line[0]), float(found[-1]))
+    solution = _not_negative_squares(rows, wanted)
+    return SymbolDuration(dict(zip(symbols, solution[:-1].tolist(), strict=True)), float(line[0]), float(solution[-1]))
 
 
 def load_sentence_duration(folder: str | Path) -> SentenceDuration:

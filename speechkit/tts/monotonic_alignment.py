@@ -69,11 +69,11 @@ def _best_path(scores: NDArray[np.float32]) -> NDArray[np.int32]:
 
 def monotonic_paths(scores: Tensor, frames: Tensor, tokens: Tensor) -> Tensor:
     """`monotonic_path` of every item of a padded batch: (B, T, L), (B,), (B,) to durations (B, L), 0 in padding."""
-    found = torch.zeros(scores.shape[0], scores.shape[2], dtype=torch.long)
+    durations = torch.zeros(scores.shape[0], scores.shape[2], dtype=torch.long)
     table = scores.detach().float().cpu().numpy()
     for item, (length, count) in enumerate(zip(frames.tolist(), tokens.tolist(), strict=True)):
-        found[item, :count] = torch.from_numpy(monotonic_path(table[item, :length, :count]))
-    return found.to(scores.device)
+        durations[item, :count] = torch.from_numpy(monotonic_path(table[item, :length, :count]))
+    return durations.to(scores.device)
 
 
 def beta_binomial_log_prior(frames: int, tokens: int, concentration: float = 1.0) -> Tensor:

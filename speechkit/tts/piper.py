@@ -217,7 +217,7 @@ def phonemize(clauses: Sequence[str], lang: str, program: str) -> list[str]:
             raise UserError(f"espeak-ng -v {lang} failed: {done.stderr.decode(errors='replace').strip()[:200]}")
         return [line.strip() for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
 
-    found = lines(clauses)
-    if len(found) == len(clauses):
-        return found
+    phonemes = lines(clauses)
+    if len(phonemes) == len(clauses):
+        return phonemes
     return [" ".join(lines([clause])) for clause in clauses]

@@ -146,12 +146,12 @@ def _warp(costs: NDArray[np.float32], path: NDArray[np.int64]) -> int:
             came[i, j] = code
             corner = above
     i, j = rows - 1, columns - 1
-    place = len(path)
+    step = len(path)
     while True:
-        place -= 1
-        path[place, 0], path[place, 1] = i, j
+        step -= 1
+        path[step, 0], path[step, 1] = i, j
         if i == 0 and j == 0:
-            return place
+            return step
         code = came[i, j]
         if code != 2:
             i -= 1

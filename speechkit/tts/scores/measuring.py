@@ -196,11 +196,11 @@ class Measure(Worker):
         if self.aligner is None or not words:
             return None
         try:
-            found = misreadings(self.aligner.emissions_of(waveform), words, MISREAD_NATS)
+            wrong = misreadings(self.aligner.emissions_of(waveform), words, MISREAD_NATS)
         except AlignmentError as error:
             notes.append(f"reading: {error}")
             return None
-        skipped, repeated = ([words[number] for number in numbers] for numbers in found)
+        skipped, repeated = ([words[number] for number in numbers] for numbers in wrong)
         return Misread(len(words), skipped, repeated)
 
     def _acoustics(self, reference: Utterance, waveform: Float, notes: list[str]) -> AcousticDifference | None:

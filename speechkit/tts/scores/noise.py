@@ -40,5 +40,5 @@ def noise_scores(waveform: Float) -> NoiseScores:
     library: Any = require("speechmos.dnsmos")
     if not len(waveform):
         raise AudioError("the speech holds no samples; there is nothing to score")
-    found = library.run(np.clip(waveform, -1.0, 1.0).astype(np.float32), RATE, return_df=False)
-    return NoiseScores(*(round(float(found[name]), 4) for name in ("ovrl_mos", "sig_mos", "bak_mos")))
+    scores = library.run(np.clip(waveform, -1.0, 1.0).astype(np.float32), RATE, return_df=False)
+    return NoiseScores(*(round(float(scores[name]), 4) for name in ("ovrl_mos", "sig_mos", "bak_mos")))

@@ -40,11 +40,11 @@ def pitch(waveform: Float, rate: int = 16_000) -> Float:
     padded = np.pad(np.asarray(waveform, np.float64), (before, width + longest))
     spans = np.lib.stride_tricks.sliding_window_view(padded, width + longest)[::hop][:frames]
     loudness = np.sqrt(np.mean(np.square(spans), axis=1))
-    found = np.zeros(frames, np.float32)
+    pitch = np.zeros(frames, np.float32)
     for begin in range(0, frames, _BLOCK):
-        found[begin : begin + _BLOCK] = _periods(spans[begin : begin + _BLOCK], width, shortest, longest, rate)
-    found[loudness < AUDIBLE * loudness.max()] = 0.0
-    return found
+        pitch[begin : begin + _BLOCK] = _periods(spans[begin : begin + _BLOCK], width, shortest, longest, rate)
+    pitch[loudness < AUDIBLE * loudness.max()] = 0.0
+    return pitch
 
 
 def _periods(spans: NDArray[np.float64], width: int, shortest: int, longest: int, rate: int) -> NDArray[np.float64]:

@@ -56,7 +56,7 @@ def reading_evidence(
         AlignmentError: if the vocabulary spells no word, or the text is too long for the speech.
     """
     column = columns_of(emissions)
-    said = [1] * len(words) if times is None else list(times)
+    counts = [1] * len(words) if times is None else list(times)
     spelled = [[column[c] for c in word if c in column] for word in words]
     if not any(spelled):
         raise AlignmentError("the recogniser cannot spell the text")
@@ -65,7 +65,7 @@ def reading_evidence(
     def tokens(changed: int = -1, by: int = 0) -> list[int]:
         found: list[int] = []
         for number, characters in enumerate(spelled):
-            for _ in range(said[number] + (by if number == changed else 0) if characters else 0):
+            for _ in range(counts[number] + (by if number == changed else 0) if characters else 0):
                 found += ([space] if found and space is not None else []) + characters
         return found
 
@@ -73,7 +73,7 @@ def reading_evidence(
         (number, way)
         for number, characters in enumerate(spelled)
         for way in range(2)
-        if characters and (1 <= said[number] < MOST_TIMES if way else said[number] == 1)
+        if characters and (1 <= counts[number] < MOST_TIMES if way else counts[number] == 1)
     ]
     likelihoods = ctc_log_likelihoods(emissions, [tokens(), *(tokens(n, 1 if way else -1) for n, way in changes)])
     if not np.isfinite(likelihoods[0]):
@@ -89,7 +89,7 @@ def ctc_log_likelihoods(emissions: Emissions, texts: Sequence[Sequence[int]]) ->
     import torch
 
     log_probs: Any = torch.from_numpy(np.asarray(emissions.log_probs, np.float32))
-    found = []
+    likelihoods = []
     for begin in range(0, len(texts), MOST_AT_ONCE):
         some = texts[begin : begin + MOST_AT_ONCE]
         lengths = torch.tensor([len(text) for text in some])
@@ -104,5 +104,5 @@ def ctc_log_likelihoods(emissions: Emissions, texts: Sequence[Sequence[int]]) ->
             blank=emissions.blank,
             reduction="none",
         )
-        found.append(-losses.double().numpy())
-    return np.concatenate(found)
+        likelihoods.append(-losses.double().numpy())
+    return np.concatenate(likelihoods)

@@ -153,25 +153,25 @@ def _similarities(
     rows: Sequence[Measured], embeddings: Mapping[str, Float], recordings: Mapping[str, tuple[str | None, Float]]
 ) -> dict[str, float]:
     """Of each utterance to the recordings of whom it should sound like, without the recording of its own text."""
-    found = {}
+    similarities = {}
     for row in rows:
         speaker = recordings[row.id][0] if row.id in recordings else row.speaker
         own = [each for name, (who, each) in recordings.items() if who == speaker and name != row.id]
         if row.id in embeddings and own:
-            found[row.id] = similarity(embeddings[row.id], own)
-    return found
+            similarities[row.id] = similarity(embeddings[row.id], own)
+    return similarities
 
 
 def _figures(
     name: str, rows: Sequence[Measured], similarities: list[float], normalizer: str, drawn: Drawn
 ) -> SystemFigures:
     figures: dict[str, Figure | None] = {}
-    heard = {row.id: row for row in rows if row.heard is not None}
-    if heard:
-        said = {name: row.text for name, row in heard.items()}
-        got = {name: row.heard or "" for name, row in heard.items()}
-        figures["wer"] = _rate(word_errors(said, got, normalizer=normalizer), drawn)
-        figures["cer"] = _rate(character_errors(said, got, normalizer=normalizer), drawn)
+    judged = {row.id: row for row in rows if row.heard is not None}
+    if judged:
+        references = {name: row.text for name, row in judged.items()}
+        hypotheses = {name: row.heard or "" for name, row in judged.items()}
+        figures["wer"] = _rate(word_errors(references, hypotheses, normalizer=normalizer), drawn)
+        figures["cer"] = _rate(character_errors(references, hypotheses, normalizer=normalizer), drawn)
     read = [row.misread for row in rows if row.misread is not None]
     if read:
         words = [each.words for each in read]
@@ -218,14 +218,14 @@ def _added(
     both = [row for row in rows if row.heard is not None and row.id in recorded]
     if not both:
         return {}
-    said = {row.id: row.text for row in both}
+    references = {row.id: row.text for row in both}
     sides = ({row.id: row.heard or "" for row in both}, {row.id: recorded[row.id].heard or "" for row in both})
-    found = {}
+    figures = {}
     for name, count in (("wer_added", word_errors), ("cer_added", character_errors)):
-        ours, theirs = (count(said, heard, normalizer=normalizer).utterances for heard in sides)
+        ours, theirs = (count(references, hypotheses, normalizer=normalizer).utterances for hypotheses in sides)
         added = [a.counts.errors - b.counts.errors for a, b in zip(ours, theirs, strict=True)]
-        found[name] = drawn.figure(added, [each.counts.reference_tokens for each in ours])
-    return found
+        figures[name] = drawn.figure(added, [each.counts.reference_tokens for each in ours])
+    return figures
 
 
 def _rate(result: ErrorResult, drawn: Drawn) -> Figure:
