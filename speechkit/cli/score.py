@@ -83,6 +83,7 @@ def score(
     """Score each HYP against REF."""
     import msgspec
 
+    from speechkit.cli.progress import progress_line
     from speechkit.metrics.comparison import compare
     from speechkit.metrics.gates import GateError, failures, parse_gate
     from speechkit.metrics.sides import read_sides
@@ -115,6 +116,7 @@ def score(
         confidence=confidence,
         resamples=resamples,
         seed=seed,
+        progress=progress_line("alignments"),
     )
     summary = _summary(scored, reference, hypotheses, per_utterance)
     if out is not None:
@@ -152,7 +154,7 @@ def _summary(scored: Scored, reference: Path, hypotheses: list[str], per_utteran
     summary = {"reference": str(reference), "hypotheses": hypotheses, **msgspec.to_builtins(scored.comparison)}
     if per_utterance:
         summary["utterance_words"] = {
-            name: {system: result.utterances for system, result in systems.items()}
+            name: {system: list(result.utterances) for system, result in systems.items()}
             for name, systems in scored.results.items()
         }
     return summary

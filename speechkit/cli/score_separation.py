@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -65,6 +64,7 @@ def score_separation(
     """Score each EST against REF."""
     import msgspec
 
+    from speechkit.cli.progress import progress_line
     from speechkit.errors import UserError
     from speechkit.metrics.separated_tracks import read_estimates, read_references
     from speechkit.metrics.separation_comparison import compare_separation
@@ -82,7 +82,7 @@ def score_separation(
         measures=chosen,
         tolerance_seconds=tolerance,
         left_out=unusable,
-        progress=_show("scored") if sys.stderr.isatty() else None,
+        progress=progress_line("mixtures scored"),
     )
     heard = None if asr is None else _recognised(items, systems, asr, lang, device, normalizer)
     scores = compare_separation(
@@ -112,6 +112,7 @@ def _recognised(
 ) -> Heard:
     """The texts of all mixtures, sources and tracks that are scored."""
     from speechkit.asr import load_recognizer
+    from speechkit.cli.progress import progress_line
     from speechkit.errors import UserError
     from speechkit.metrics.separated_tracks import tracks_of
     from speechkit.metrics.separation_comparison import Heard
@@ -129,7 +130,7 @@ def _recognised(
     mixtures: dict[str, str] = {}
     sources: dict[str, list[str]] = {}
     tracks: dict[str, dict[str, list[str]]] = {system: {} for system in systems}
-    show = _show("recognised") if sys.stderr.isatty() else None
+    show = progress_line("mixtures recognised")
     for done, reference in enumerate(items.references):
         row = reference.mixture
         span = [(round(row.offset * 16_000), round((row.offset + row.duration) * 16_000))]
@@ -138,8 +139,7 @@ def _recognised(
         sources[reference.id] = [text(path, whole) for path in reference.sources]
         for system, estimates in systems.items():
             tracks[system][reference.id] = [text(path) for path in tracks_of(estimates, reference) or []]
-        if show:
-            show(done + 1, len(items.references))
+        show(done + 1, len(items.references))
     return Heard(mixtures, sources, tracks, normalizer)
 
 
@@ -159,12 +159,3 @@ def _print(scores: SeparationScores, out: Path | None) -> None:
     if out is not None:
         page = out / "report.html"
         typer.echo(f"{out / 'scores.json'}\n{page} ({page.stat().st_size / 1e6:.1f} MB)")
-
-
-def _show(what: str) -> Any:
-    def show(done: int, total: int) -> None:
-        print(
-            f"\r{done:,} of {total:,} mixtures {what}", end="\n" if done == total else "", file=sys.stderr, flush=True
-        )
-
-    return show

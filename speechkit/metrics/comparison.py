@@ -2,100 +2,40 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from speechkit.errors import UserError
+from speechkit.metrics.alignments import Progress, character_counts
 from speechkit.metrics.alternatives import BRACES, NAMED_ALTERNATIVES, Alternatives
-from speechkit.metrics.bootstrap import DEFAULT_RESAMPLES, Interval, sum_by_group
-from speechkit.metrics.error_rates import Counts, ErrorResult, UtteranceErrors, character_errors, word_errors
+from speechkit.metrics.bootstrap import DEFAULT_RESAMPLES
+from speechkit.metrics.error_rates import ErrorResult, WordScorer
 from speechkit.metrics.lattice import Weights
-from speechkit.metrics.sides import Sides
-from speechkit.metrics.significance import (
-    FEW_UNITS,
-    MatchedPairs,
-    McNemar,
-    PairedDifference,
-    RateBootstrap,
-    bootstrap_rates,
-    holm,
-    matched_pairs,
-    mcnemar,
-    paired_difference,
+from speechkit.metrics.mixed_tokens import WITHOUT_SPACES, mixed_counts
+from speechkit.metrics.rate_tables import (
+    SIGNIFICANT,
+    Draws,
+    ErrorRate,
+    Flip,
+    PairTest,
+    RateTable,
+    SystemRates,
+    flips_between,
+    length_bin,
+    rate_table,
 )
-from speechkit.text import Normalizer, NormalizerSpec, get_normalizer
+from speechkit.metrics.sides import Sides
+from speechkit.metrics.significance import FEW_UNITS
+from speechkit.text import get_normalizer
 
 By = Literal["utterance", "speaker", "call"]
 ENOUGH_SPEAKERS = 10
-SIGNIFICANT = 0.05
-LENGTH_EDGES = (0, 1, 6, 11, 21, 41, 81, 161)  # reference words, first of each bin
 # Beyond this many character pairs in all, a character alignment takes many seconds; the caller is told.
 MOST_CHARACTER_CELLS = 5_000_000_000
-
-
-class ErrorRate(msgspec.Struct, frozen=True):
-    """Counts with their rate (0.05 is 5 %); the interval is absent under two units."""
-
-    rate: float
-    interval: Interval | None
-    tokens: int
-    hits: int
-    substitutions: int
-    deletions: int
-    insertions: int
-
-
-class SystemRates(msgspec.Struct, frozen=True):
-    """One system under one normaliser. Breakdowns hold the words' counts of each speaker, length and group value."""
-
-    name: str
-    wer: ErrorRate
-    cer: ErrorRate | None
-    sentence_error_rate: float
-    speakers: dict[str, ErrorRate]
-    lengths: dict[str, ErrorRate]
-    groups: dict[str, dict[str, ErrorRate]]
-
-
-class PairTest(msgspec.Struct, frozen=True):
-    """Two systems: rate of the first less that of the second, and three tests; ``holm_p`` adjusts for all pairs.
-
-    So do ``matched_pairs_holm_p`` and ``mcnemar_holm_p``, each for its own test.
-    """
-
-    first: str
-    second: str
-    bootstrap: PairedDifference | None
-    holm_p: float | None
-    matched_pairs: MatchedPairs
-    mcnemar: McNemar
-    matched_pairs_holm_p: float = 1.0
-    mcnemar_holm_p: float = 1.0
-
-
-class RateTable(msgspec.Struct, frozen=True):
-    """All systems under one normaliser; ``ranking`` is from the lowest word error rate."""
-
-    normalizer: NormalizerSpec
-    systems: list[SystemRates]
-    pairs: list[PairTest]
-    ranking: list[str]
-
-
-class Flip(msgspec.Struct, frozen=True):
-    """``better`` has fewer errors than ``worse`` under the first normaliser and more under ``other``.
-
-    Both differences have an adjusted p-value of the bootstrap under 0.05.
-    """
-
-    better: str
-    worse: str
-    normalizer: str
-    other: str
 
 
 class RateComparison(msgspec.Struct, frozen=True):
@@ -134,6 +74,7 @@ def compare(
     confidence: float = 0.95,
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Scored:
     """Score every system under every normaliser, and every pair of systems.
 
@@ -150,6 +91,7 @@ def compare(
         confidence: share that intervals cover.
         resamples: bootstrap draws.
         seed: of the draws.
+        progress: told how many alignments of how many are done.
 
     Raises:
         UserError: if an utterance has no speaker or call that ``by`` asks for, or no reference has a field of
@@ -175,28 +117,19 @@ def compare(
             )
     speakers = {t.id: t.speaker for t in sides.references if t.speaker}
     truth = {t.id: t.text or "" for t in sides.references}
+    mixed = any(WITHOUT_SPACES.search(text) for text in truth.values())
     notes += [sentence for name in names for sentence in _dropped(name, sides)]
+    draws = Draws(units, confidence, resamples, seed)
+    told = _counting(progress, len(truth) * len(sides.hypotheses) * len(names))
     tables: list[RateTable] = []
     results: dict[str, dict[str, ErrorResult]] = {}
     for name, chain in zip(names, chains, strict=True):
-        normalizer = _Once(chain)
-        words = {
-            system: word_errors(
-                truth, texts, normalizer=normalizer, speakers=speakers, weights=weights, alternatives=alternatives
-            )
-            for system, texts in sides.hypotheses.items()
-        }
-        results[name] = words
-        letters = None
-        if characters:
-            letters = [
-                _unit_table(_character_errors(words[system], truth, texts, normalizer, alternatives), units)
-                for system, texts in sides.hypotheses.items()
-            ]
-        draw = _Draws(units, confidence, resamples, seed)
-        tables.append(_table(words, letters, splits, draw))
+        scorer = WordScorer(truth, normalizer=chain, speakers=speakers, weights=weights, alternatives=alternatives)
+        results[name], others = _errors(scorer, sides.hypotheses, characters, mixed, told)
+        tables.append(rate_table(results[name], others, splits, draws))
+        del scorer  # before the next one holds another form of all texts
     count = len(set(units))
-    flips, by_chance = _flips(tables)
+    flips, by_chance = flips_between(tables)
     return Scored(
         RateComparison(
             utterances=len(truth),
@@ -221,156 +154,39 @@ def second_normalizer(name: str) -> str:
     return "none" if name == "simple" else "simple"
 
 
-class _Once:
-    """A normaliser that does each text once, however many systems and units ask for it."""
-
-    def __init__(self, normalizer: Normalizer) -> None:
-        self.normalizer = normalizer
-        self.spec = normalizer.spec
-        self.known: dict[str, str] = {}
-
-    def __call__(self, text: str) -> str:
-        found = self.known.get(text)
-        if found is None:
-            found = self.known[text] = self.normalizer(text)
-        return found
-
-
-class _Draws(msgspec.Struct, frozen=True):
-    units: list[str]
-    confidence: float
-    resamples: int
-    seed: int
-
-    def of(self, tables: Sequence[tuple[np.ndarray, Counts]]) -> RateBootstrap | None:
-        if len(set(self.units)) < 2:
-            return None
-        errors = np.stack([table[:, 0] for table, _ in tables], axis=1)
-        tokens = np.stack([table[:, 1] for table, _ in tables], axis=1)
-        return bootstrap_rates(errors, tokens, resamples=self.resamples, seed=self.seed)
+def _errors(
+    scorer: WordScorer,
+    hypotheses: Mapping[str, Mapping[str, str]],
+    characters: bool,
+    mixed: bool,
+    progress: Progress | None,
+) -> tuple[dict[str, ErrorResult], dict[str, list[NDArray[np.int64]]]]:
+    """Word errors of every system, and the counts of characters and of mixed tokens where they are wanted."""
+    words: dict[str, ErrorResult] = {}
+    others: dict[str, list[NDArray[np.int64]]] = {}
+    for system, texts in hypotheses.items():
+        heard = scorer.normalized(texts[i] for i in scorer.ids)
+        words[system] = scorer.errors_of(heard, progress)
+        said = scorer.chosen_texts(words[system])
+        if characters:
+            others.setdefault("cer", []).append(character_counts(said, heard))
+        if mixed:
+            others.setdefault("mixed", []).append(mixed_counts(said, heard))
+    return words, others
 
 
-def _table(
-    words: Mapping[str, ErrorResult],
-    letters: Sequence[tuple[np.ndarray, Counts]] | None,
-    splits: Mapping[str, Mapping[str, str]],
-    draw: _Draws,
-) -> RateTable:
-    per_unit = [_unit_table(result, draw.units) for result in words.values()]
-    drawn = draw.of(per_unit)
-    drawn_letters = draw.of(letters) if letters else None
-    systems = []
-    for index, (name, result) in enumerate(words.items()):
-        wrong = sum(u.counts.errors > 0 for u in result.utterances)
-        interval = None if drawn is None else drawn.interval(index, draw.confidence)
-        cer = None
-        if letters:
-            around = None if drawn_letters is None else drawn_letters.interval(index, draw.confidence)
-            cer = _score(letters[index][1], around)
-        has_speakers = any(u.speaker for u in result.utterances)
-        systems.append(
-            SystemRates(
-                name=name,
-                wer=_score(per_unit[index][1], interval),
-                cer=cer,
-                sentence_error_rate=wrong / len(result.utterances),
-                speakers=_broken_down(result, lambda u: u.speaker or "") if has_speakers else {},
-                lengths=_broken_down(result, lambda u: length_bin(u.counts.reference_tokens), LENGTH_NAMES),
-                groups={
-                    field: _broken_down(result, lambda u, values=values: values.get(u.id, ""))  # type: ignore[misc]
-                    for field, values in splits.items()
-                },
-            )
-        )
-    order = sorted(range(len(systems)), key=lambda i: systems[i].wer.rate)
-    return RateTable(
-        normalizer=next(iter(words.values())).normalizer,
-        systems=systems,
-        pairs=_pairs(words, drawn, draw.confidence),
-        ranking=[systems[i].name for i in order],
-    )
+def _counting(progress: Callable[[int, int], None] | None, total: int) -> Progress | None:
+    """From "so many more" to "so many of so many"."""
+    if progress is None:
+        return None
+    tell, done = progress, 0
 
+    def more(count: int) -> None:
+        nonlocal done
+        done += count
+        tell(done, total)
 
-def _pairs(words: Mapping[str, ErrorResult], drawn: RateBootstrap | None, confidence: float) -> list[PairTest]:
-    names = list(words)
-    pairs = [(i, j) for i in range(len(names)) for j in range(i + 1, len(names))]
-    found = [None if drawn is None else paired_difference(drawn, i, j, confidence) for i, j in pairs]
-    adjusted = holm([d.p_value for d in found if d is not None])
-    segments = [matched_pairs(words[names[i]], words[names[j]]) for i, j in pairs]
-    utterances = [mcnemar(words[names[i]], words[names[j]]) for i, j in pairs]
-    segments_p = holm([test.p_value for test in segments])
-    utterances_p = holm([test.p_value for test in utterances])
-    return [
-        PairTest(
-            first=names[i],
-            second=names[j],
-            bootstrap=difference,
-            holm_p=adjusted[index] if difference is not None else None,
-            matched_pairs=segments[index],
-            mcnemar=utterances[index],
-            matched_pairs_holm_p=segments_p[index],
-            mcnemar_holm_p=utterances_p[index],
-        )
-        for index, ((i, j), difference) in enumerate(zip(pairs, found, strict=True))
-    ]
-
-
-def _flips(tables: Sequence[RateTable]) -> tuple[list[Flip], list[str]]:
-    """Pairs of systems that the normaliser puts in another order, and a sentence on those that chance explains."""
-    flips, within_chance = [], 0
-    first = {s.name: s.wer.rate for s in tables[0].systems}
-    for table in tables[1:]:
-        other = {s.name: s.wer.rate for s in table.systems}
-        significant = {frozenset((p.first, p.second)) for p in tables[0].pairs if _differs(p)}
-        significant &= {frozenset((p.first, p.second)) for p in table.pairs if _differs(p)}
-        for better, worse in itertools.combinations(tables[0].ranking, 2):
-            if not (first[better] < first[worse] and other[better] > other[worse]):
-                continue
-            if frozenset((better, worse)) in significant:
-                flips.append(Flip(better, worse, tables[0].normalizer.name, table.normalizer.name))
-            else:
-                within_chance += 1
-    several = "pair changes its" if within_chance == 1 else "pairs change their"
-    note = f"{within_chance} {several} order with the normaliser, all within what chance explains"
-    return flips, [note] if within_chance else []
-
-
-def _differs(pair: PairTest) -> bool:
-    return pair.holm_p is not None and pair.holm_p < SIGNIFICANT
-
-
-def _unit_table(result: ErrorResult, units: Sequence[str]) -> tuple[np.ndarray, Counts]:
-    """Errors and reference tokens of each unit, (units, 2), and the counts of all."""
-    rows = [(u.counts.errors, u.counts.reference_tokens) for u in result.utterances]
-    return sum_by_group(np.array(rows, np.float64).reshape(-1, 2), units), result.counts
-
-
-def _score(counts: Counts, interval: Interval | None = None) -> ErrorRate:
-    return ErrorRate(counts.rate, interval, counts.reference_tokens, **msgspec.structs.asdict(counts))
-
-
-def _broken_down(
-    result: ErrorResult, key: Callable[[UtteranceErrors], str], order: Sequence[str] = ()
-) -> dict[str, ErrorRate]:
-    sums: dict[str, Counts] = {}
-    for utterance in result.utterances:
-        name = key(utterance)
-        sums[name] = sums.get(name, Counts(0, 0, 0, 0)) + utterance.counts
-    keys = [name for name in order if name in sums] if order else sorted(sums)
-    return {name: _score(sums[name]) for name in keys}
-
-
-def _length_names() -> list[str]:
-    pairs = itertools.pairwise(LENGTH_EDGES)
-    return [f"{low}-{high - 1}" if high - low > 1 else str(low) for low, high in pairs] + [f"{LENGTH_EDGES[-1]}+"]
-
-
-LENGTH_NAMES = _length_names()
-
-
-def length_bin(words: int) -> str:
-    """The name of the bin that a reference of so many words falls into."""
-    return LENGTH_NAMES[sum(words >= edge for edge in LENGTH_EDGES) - 1]
+    return more
 
 
 def _units(sides: Sides, by: By) -> list[str]:
@@ -407,20 +223,6 @@ def _warnings(units: int, by: By) -> list[str]:
     return []
 
 
-def _character_errors(
-    words: ErrorResult,
-    truth: Mapping[str, str],
-    texts: Mapping[str, str],
-    normalizer: _Once,
-    alternatives: Alternatives | None,
-) -> ErrorResult:
-    """Character errors; where words had a choice, against the way that was chosen for them."""
-    if not alternatives:
-        return character_errors(truth, texts, normalizer=normalizer)
-    chosen = {u.id: " ".join(u.reference) for u in words.utterances}
-    return character_errors(chosen, {u.id: " ".join(u.hypothesis) for u in words.utterances})
-
-
 def _dropped(name: str, sides: Sides) -> list[str]:
     """A sentence on the hesitations and marks that the English normaliser drops."""
     if name != "english":
@@ -441,4 +243,16 @@ def _named(alternatives: Alternatives | None) -> list[str]:
     return [name for name in NAMED_ALTERNATIVES if getattr(alternatives, name)] + groups
 
 
-__all__ = ["By", "ErrorRate", "RateComparison", "RateTable", "Scored", "SystemRates", "compare", "length_bin"]
+__all__ = [
+    "SIGNIFICANT",
+    "By",
+    "ErrorRate",
+    "Flip",
+    "PairTest",
+    "RateComparison",
+    "RateTable",
+    "Scored",
+    "SystemRates",
+    "compare",
+    "length_bin",
+]

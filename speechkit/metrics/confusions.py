@@ -6,7 +6,10 @@ import string
 from collections import Counter
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
+from speechkit.metrics.alignments import Sentences
 from speechkit.metrics.error_rates import ErrorResult
 
 MARKS = string.punctuation + "“”„‘’«»…–—¿¡।॥"
@@ -22,18 +25,41 @@ class Confusions(msgspec.Struct, frozen=True):
 
 def confusions(result: ErrorResult) -> Confusions:
     """Count the wrong words of all alignments."""
-    found = Confusions(Counter(), Counter(), Counter())
-    for utterance in result.utterances:
-        for o in utterance.operations:
-            if o.kind == "substitute":
-                said = utterance.reference[o.reference_begin : o.reference_end]
-                heard = utterance.hypothesis[o.hypothesis_begin : o.hypothesis_end]
-                found.substitutions.update(zip(said, heard, strict=True))
-            elif o.kind == "delete":
-                found.deletions.update(utterance.reference[o.reference_begin : o.reference_end])
-            elif o.kind == "insert":
-                found.insertions.update(utterance.hypothesis[o.hypothesis_begin : o.hypothesis_end])
-    return found
+    done = result.utterances
+    rows = done.runs.rows.astype(np.int64)
+    of = np.repeat(np.arange(len(done)), np.diff(done.runs.bounds))  # the utterance of each run
+    # What a run adds to the hypothesis moves all later words of its utterance there.
+    shift = np.cumsum(rows[:, 2] - rows[:, 1]) - (rows[:, 2] - rows[:, 1])
+    first = np.searchsorted(of, of)
+    begin, start = rows[:, 0] + done.reference.bounds[of], rows[:, 0] + done.hypothesis.bounds[of]
+    start += shift - shift[first] if len(rows) else 0
+    kept, gone, added = (rows[:, 1] > 0) & (rows[:, 2] > 0), rows[:, 2] == 0, rows[:, 1] == 0
+    said = done.reference.numbers[_spread(begin[kept], rows[kept, 1])].astype(np.uint64)
+    heard = done.hypothesis.numbers[_spread(start[kept], rows[kept, 1])]
+    both, times = np.unique(said << np.uint64(32) | heard, return_counts=True)
+    pairs = zip(
+        done.reference.tokens_of((both >> np.uint64(32)).tolist()),
+        done.reference.tokens_of((both & np.uint64(0xFFFFFFFF)).tolist()),
+        strict=True,
+    )
+    return Confusions(
+        Counter(dict(zip(pairs, times.tolist(), strict=True))),
+        _counted(done.reference, begin[gone], rows[gone, 1]),
+        _counted(done.hypothesis, start[added], rows[added, 2]),
+    )
+
+
+def _spread(begins: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """All places of stretches of tokens, one stretch after another."""
+    ends = np.cumsum(lengths)
+    places: NDArray[np.int64] = np.arange(ends[-1] if len(ends) else 0)
+    places += np.repeat(begins - (ends - lengths), lengths)
+    return places
+
+
+def _counted(side: Sentences, begins: NDArray[np.int64], lengths: NDArray[np.int64]) -> Counter[str]:
+    numbers, times = np.unique(side.numbers[_spread(begins, lengths)], return_counts=True)
+    return Counter(dict(zip(side.tokens_of(numbers.tolist()), times.tolist(), strict=True)))
 
 
 def only_under(first: Confusions, other: Confusions) -> list[tuple[tuple[str, str], int]]:

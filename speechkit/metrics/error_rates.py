@@ -3,11 +3,11 @@
 Words are what `str.split` gives; characters are counted after spaces are collapsed, one space between words included,
 as jiwer counts them. Rates are corpus rates: all errors over all reference tokens.
 
-jiwer is the engine: the number of errors is the smallest there is, and of several alignments with as many errors its
-own is taken. Seen from the end of the two texts, where common beginnings and ends are set aside first, a deletion comes
-first, then an insertion where it leaves fewer errors than a match or substitution would (or as many, beside a match),
-then the match or substitution. (Checked up to 14,000 words; the engine may divide still longer texts, which can move
-errors between the three kinds and never changes their sum.)
+rapidfuzz is the engine, as it is jiwer's: the number of errors is the smallest there is, and of several alignments with
+as many errors its own is taken. Seen from the end of the two texts, where common beginnings and ends are set aside
+first, a deletion comes first, then an insertion where it leaves fewer errors than a match or substitution would (or as
+many, beside a match), then the match or substitution. (Checked up to 14,000 words; the engine may divide still longer
+texts, which can move errors between the three kinds and never changes their sum.)
 
 With ``weights="sclite"`` a substitution costs 4, a deletion or insertion 3, as in NIST's sclite; see
 `speechkit.metrics.lattice` for the ties there.
@@ -15,23 +15,45 @@ With ``weights="sclite"`` a substitution costs 4, a deletion or insertion 3, as 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
 
 from speechkit.errors import UserError
+from speechkit.metrics.alignments import (
+    Alignments,
+    Counts,
+    Operation,
+    OperationKind,
+    Progress,
+    Runs,
+    Sentences,
+    UtteranceErrors,
+    Vocabulary,
+    align_sentences,
+    fewest_errors,
+    runs_of_steps,
+)
 from speechkit.metrics.alternatives import Alternatives, Ways
-from speechkit.metrics.bootstrap import DEFAULT_RESAMPLES, Interval, bootstrap_ratio, ratio
+from speechkit.metrics.bootstrap import DEFAULT_RESAMPLES, Interval, bootstrap_ratio, sum_by_group
 from speechkit.metrics.lattice import Choice, Weights, align_lattice
 from speechkit.text import NormalizerSpec, get_normalizer
 
+__all__ = [
+    "Counts",
+    "ErrorResult",
+    "Normalizing",
+    "Operation",
+    "OperationKind",
+    "UtteranceErrors",
+    "WordScorer",
+    "character_errors",
+    "word_errors",
+]
+
 Texts = Mapping[str, str] | Iterable[tuple[str, str]] | Sequence[str]
 Unit = Literal["word", "character"]
-OperationKind = Literal["equal", "substitute", "delete", "insert"]
-STEP_KINDS: dict[str, OperationKind] = {"=": "equal", "s": "substitute", "d": "delete", "i": "insert"}
-CHUNK_TOKENS = 20_000  # aligned at once, so that the engine's own copies stay small
 
 
 class Normalizing(Protocol):
@@ -47,72 +69,17 @@ class Normalizing(Protocol):
         ...
 
 
-class Operation(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Reference tokens ``reference_begin`` to ``reference_end`` became hypothesis tokens, half-open ranges."""
-
-    kind: OperationKind
-    reference_begin: int
-    reference_end: int
-    hypothesis_begin: int
-    hypothesis_end: int
-
-
-class Counts(msgspec.Struct, frozen=True, gc=False):
-    """Hits and errors; ``rate`` is errors over reference tokens."""
-
-    hits: int
-    substitutions: int
-    deletions: int
-    insertions: int
-
-    @property
-    def errors(self) -> int:
-        """Substitutions, deletions and insertions."""
-        return self.substitutions + self.deletions + self.insertions
-
-    @property
-    def reference_tokens(self) -> int:
-        """Tokens of the reference."""
-        return self.hits + self.substitutions + self.deletions
-
-    @property
-    def rate(self) -> float:
-        """Errors over reference tokens: 0 or more; infinite when there is no reference token to insert beside."""
-        return float(ratio(self.errors, self.reference_tokens))
-
-    def __add__(self, other: Counts) -> Counts:
-        """Counts of both together."""
-        return Counts(
-            self.hits + other.hits,
-            self.substitutions + other.substitutions,
-            self.deletions + other.deletions,
-            self.insertions + other.insertions,
-        )
-
-
-class UtteranceErrors(msgspec.Struct, frozen=True):
-    """One utterance: normalised tokens of both sides, how they align, and the counts."""
-
-    id: str
-    reference: list[str]
-    hypothesis: list[str]
-    operations: list[Operation]
-    counts: Counts
-    speaker: str | None = None
-    chosen: list[Choice] = []
-
-
 class ErrorResult(msgspec.Struct, frozen=True):
     """The errors of a test set with what made them: the token unit and the normaliser."""
 
     unit: Unit
     normalizer: NormalizerSpec
-    utterances: list[UtteranceErrors]
+    utterances: Alignments
 
     @property
     def counts(self) -> Counts:
         """Counts of the whole set."""
-        return sum((u.counts for u in self.utterances), Counts(0, 0, 0, 0))
+        return Counts(*self.utterances.counts.sum(axis=0).tolist())
 
     @property
     def rate(self) -> float:
@@ -135,25 +102,26 @@ class ErrorResult(msgspec.Struct, frozen=True):
         groups: list[str] | None = None
         if by == "speaker":
             groups = []
-            for utterance in self.utterances:
-                if utterance.speaker is None:
-                    raise UserError(
-                        f"{utterance.id}: has no speaker; give every utterance a speaker or resample by utterance"
-                    )
-                groups.append(utterance.speaker)
+            for name in self.utterances.ids:
+                if name not in self.utterances.speakers:
+                    raise UserError(f"{name}: has no speaker; give every utterance a speaker or resample by utterance")
+                groups.append(self.utterances.speakers[name])
         elif by != "utterance":
             raise UserError(f'by is {by!r}; choose "utterance" or "speaker"')
-        errors = [u.counts.errors for u in self.utterances]
-        tokens = [u.counts.reference_tokens for u in self.utterances]
+        counts = self.utterances.counts
+        errors, tokens = counts[:, 1:].sum(axis=1), counts[:, :3].sum(axis=1)
         return bootstrap_ratio(errors, tokens, groups=groups, confidence=confidence, resamples=resamples, seed=seed)
 
     def by_speaker(self) -> dict[str, Counts]:
         """Counts of every speaker, sorted by name; utterances without a speaker count under the empty name."""
-        sums: dict[str, Counts] = {}
-        for utterance in self.utterances:
-            name = utterance.speaker or ""
-            sums[name] = sums.get(name, Counts(0, 0, 0, 0)) + utterance.counts
-        return dict(sorted(sums.items()))
+        names = [self.utterances.speakers.get(name, "") for name in self.utterances.ids]
+        return dict(sorted(summed_counts(self.utterances, names).items()))
+
+
+def summed_counts(utterances: Alignments, names: Sequence[str]) -> dict[str, Counts]:
+    """The counts of all utterances that have a name together, names in order of first appearance."""
+    sums = sum_by_group(utterances.counts, names)
+    return {name: Counts(*map(int, row)) for name, row in zip(dict.fromkeys(names), sums, strict=True)}
 
 
 def word_errors(
@@ -182,49 +150,89 @@ def word_errors(
         UserError: if an id is missing on one side or stands twice, with the first such ids.
         ConfigError: if the normaliser's name is not known.
     """
-    normalize = get_normalizer(normalizer) if isinstance(normalizer, str) else normalizer
     truth, guess = paired(references, hypotheses)
-    shared: dict[str, str] = {}  # one string object for each word, however often it is said
+    scorer = WordScorer(truth, normalizer=normalizer, speakers=speakers, weights=weights, alternatives=alternatives)
+    return scorer.errors(guess)
 
-    def words(text: str) -> list[str]:
-        return [shared.setdefault(word, word) for word in normalize(text).split()]
 
-    ways = Ways(alternatives, normalize) if alternatives else None
-    left: list[list[str]] = []
-    choices: list[list[Choice]] = []
-    for text in truth.values():
-        if ways is None:
-            left.append(words(text))
+class WordScorer:
+    """References that are normalised once, for as many systems as there are; arguments as in `word_errors`.
+
+    Attributes:
+        texts: the normalised references in their order, with single spaces.
+    """
+
+    def __init__(
+        self,
+        references: Mapping[str, str],
+        *,
+        normalizer: str | Normalizing = "none",
+        speakers: Mapping[str, str] | None = None,
+        weights: Weights = "levenshtein",
+        alternatives: Alternatives | None = None,
+    ) -> None:
+        self.normalize = get_normalizer(normalizer) if isinstance(normalizer, str) else normalizer
+        self.ids, self.speakers, self.weights = list(references), speakers, weights
+        self.choices: list[list[Choice]] = []
+        if alternatives:
+            ways = Ways(alternatives, self.normalize)
+            written = [ways.of(text) for text in references.values()]
+            self.texts = [" ".join(words) for words, _ in written]
+            self.choices = [offered for _, offered in written]
         else:
-            written, offered = ways.of(text)
-            left.append([shared.setdefault(word, word) for word in written])
-            choices.append(offered)
-    right = [words(guess[name]) for name in truth]
-    chosen: dict[int, list[Choice]] = {}
-    operations: list[list[Operation]] = [[] for _ in left]
-    plain = []
-    for i in range(len(left)):
-        if weights == "levenshtein" and not (choices and choices[i]):
-            plain.append(i)
-            continue
-        aligned = align_lattice(left[i], choices[i] if choices else (), right[i], weights)
-        left[i], operations[i] = [shared.setdefault(w, w) for w in aligned.reference], _operations(aligned.steps)
-        chosen[i] = aligned.chosen
-    for i, found in zip(plain, _align("word", [left[i] for i in plain], [right[i] for i in plain]), strict=True):
-        operations[i] = found
-    utterances = [
-        UtteranceErrors(
-            id=name,
-            reference=left[i],
-            hypothesis=right[i],
-            operations=operations[i],
-            counts=_count(operations[i]),
-            speaker=None if speakers is None else speakers.get(name),
-            chosen=chosen.get(i, []),
-        )
-        for i, name in enumerate(truth)
-    ]
-    return ErrorResult("word", normalize.spec, utterances)
+            self.texts = self.normalized(references.values())
+        self.vocabulary = Vocabulary()
+        self.reference = Sentences(map(str.split, self.texts), self.vocabulary)
+
+    def normalized(self, texts: Iterable[str]) -> list[str]:
+        """Texts as they are aligned, with single spaces."""
+        return [" ".join(self.normalize(text).split()) for text in texts]
+
+    def errors(self, hypotheses: Mapping[str, str], progress: Progress | None = None) -> ErrorResult:
+        """The errors of one system, whose texts have the ids of the references."""
+        return self.errors_of(self.normalized(hypotheses[name] for name in self.ids), progress)
+
+    def errors_of(self, texts: Sequence[str], progress: Progress | None = None) -> ErrorResult:
+        """The same for `normalized` texts in the order of the references."""
+        hypothesis = Sentences(map(str.split, texts), self.vocabulary)
+        reference = self.reference
+        chosen: dict[int, list[Choice]] = {}
+        if self.weights == "levenshtein" and not any(self.choices):
+            runs = align_sentences(reference, hypothesis, progress)
+        else:
+            reference, runs, chosen = self._with_choices(hypothesis, progress)
+        made = Alignments(self.ids, reference, hypothesis, runs, self.speakers, chosen)
+        return ErrorResult("word", self.normalize.spec, made)
+
+    def chosen_texts(self, result: ErrorResult) -> list[str]:
+        """The references as a result of this scorer read them."""
+        reference = result.utterances.reference
+        if reference is self.reference:
+            return self.texts
+        return [" ".join(reference.tokens(index)) for index in range(len(reference))]
+
+    def _with_choices(
+        self, hypothesis: Sentences, progress: Progress | None
+    ) -> tuple[Sentences, Runs, dict[int, list[Choice]]]:
+        """The references as they were chosen to be read, their errors, and what was chosen."""
+        runs = Runs()
+        chosen: dict[int, list[Choice]] = {}
+        sentences: list[list[str]] = []
+        for i in range(len(self.ids)):
+            offered = self.choices[i] if self.choices else []
+            said, heard = self.reference.tokens(i), hypothesis.tokens(i)
+            if self.weights == "levenshtein" and not offered:
+                runs.add(fewest_errors(said, heard))
+            else:
+                aligned = align_lattice(said, offered, heard, self.weights)
+                said = aligned.reference
+                runs.add(runs_of_steps(aligned.steps))
+                if aligned.chosen:
+                    chosen[i] = aligned.chosen
+            sentences.append(said)
+            if progress is not None:
+                progress(1)
+        return Sentences(sentences, self.vocabulary), runs, chosen
 
 
 def character_errors(
@@ -237,61 +245,11 @@ def character_errors(
     """Align characters and count, as `word_errors`; one space between words is a character too."""
     normalize = get_normalizer(normalizer) if isinstance(normalizer, str) else normalizer
     truth, guess = paired(references, hypotheses)
-    left = [list(" ".join(normalize(text).split())) for text in truth.values()]
-    right = [list(" ".join(normalize(guess[name]).split())) for name in truth]
-    utterances = [
-        UtteranceErrors(
-            id=name,
-            reference=left[i],
-            hypothesis=right[i],
-            operations=found,
-            counts=_count(found),
-            speaker=None if speakers is None else speakers.get(name),
-        )
-        for i, (name, found) in enumerate(zip(truth, _align("character", left, right), strict=True))
-    ]
-    return ErrorResult("character", normalize.spec, utterances)
-
-
-def _align(unit: Unit, left: Sequence[list[str]], right: Sequence[list[str]]) -> Iterator[list[Operation]]:
-    """The engine's alignment of every pair, a few utterances at a time."""
-    # jiwer is imported here so that reading a result loads no scoring engine.
-    from jiwer import ReduceToListOfListOfChars, ReduceToListOfListOfWords, process_characters, process_words
-
-    glue = " " if unit == "word" else ""
-    process = process_words if unit == "word" else process_characters
-    # Spaces are collapsed already: the engine's own pass over them would cost as much as the alignment.
-    split = ReduceToListOfListOfWords() if unit == "word" else ReduceToListOfListOfChars()
-    begin = 0
-    while begin < len(left):
-        end, tokens = begin, 0
-        while end < len(left) and tokens < CHUNK_TOKENS:
-            tokens += len(left[end]) + len(right[end]) + 1
-            end += 1
-        said, heard = [glue.join(t) for t in left[begin:end]], [glue.join(t) for t in right[begin:end]]
-        output = process(said, heard, reference_transform=split, hypothesis_transform=split)
-        for chunks in output.alignments:
-            yield [Operation(c.type, c.ref_start_idx, c.ref_end_idx, c.hyp_start_idx, c.hyp_end_idx) for c in chunks]
-        begin = end
-
-
-def _operations(steps: str) -> list[Operation]:
-    """Runs of equal steps as operations."""
-    found: list[Operation] = []
-    i = j = 0
-    for step, run in groupby(steps):
-        length = len(list(run))
-        di, dj = (0 if step == "i" else length), (0 if step == "d" else length)
-        found.append(Operation(STEP_KINDS[step], i, i + di, j, j + dj))
-        i, j = i + di, j + dj
-    return found
-
-
-def _count(operations: Sequence[Operation]) -> Counts:
-    totals = {"equal": 0, "substitute": 0, "delete": 0, "insert": 0}
-    for o in operations:
-        totals[o.kind] += max(o.reference_end - o.reference_begin, o.hypothesis_end - o.hypothesis_begin)
-    return Counts(totals["equal"], totals["substitute"], totals["delete"], totals["insert"])
+    vocabulary = Vocabulary()
+    left = Sentences((" ".join(normalize(text).split()) for text in truth.values()), vocabulary)
+    right = Sentences((" ".join(normalize(guess[name]).split()) for name in truth), vocabulary)
+    made = Alignments(list(truth), left, right, align_sentences(left, right), speakers)
+    return ErrorResult("character", normalize.spec, made)
 
 
 def paired(references: Texts, hypotheses: Texts) -> tuple[dict[str, str], dict[str, str]]:

@@ -11,17 +11,38 @@ import msgspec
 from speechkit.errors import UserError
 from speechkit.metrics.nist_files import place_words, read_ctm, read_stm
 from speechkit.metrics.transcript_records import Transcript
-from speechkit.metrics.transcripts import read_transcripts, transcript_format
+from speechkit.metrics.transcripts import each_transcript, read_transcripts, transcript_format
 
 Missing = Literal["error", "empty", "drop"]
 
 
+class Speed(msgspec.Struct, frozen=True):
+    """Seconds of computing and of audio of all utterances of a test set."""
+
+    compute_seconds: float
+    audio_seconds: float
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of computing for a second of audio (RTF); its inverse is RTFx."""
+        return self.compute_seconds / self.audio_seconds
+
+    @property
+    def times_real_time(self) -> float:
+        """Seconds of audio for a second of computing (RTFx)."""
+        return self.audio_seconds / self.compute_seconds
+
+
 class Sides(msgspec.Struct, frozen=True):
-    """References in their order, the text of each id for every system by name, and sentences on what was left out."""
+    """References in their order, the text of each id for every system by name, and sentences on what was left out.
+
+    ``speeds`` are those of systems whose hypotheses all say how long their recognition took.
+    """
 
     references: list[Transcript]
     hypotheses: dict[str, dict[str, str]]
     notes: list[str]
+    speeds: dict[str, Speed] = {}
 
 
 def read_sides(
@@ -44,7 +65,7 @@ def read_sides(
     references = read_transcripts(reference, text_field=reference_field)
     is_stm = transcript_format(reference) == "stm"
     notes: list[str] = []
-    read: dict[str, list[Transcript]] = {}
+    read: dict[str, Iterable[Transcript]] = {}
     for name, path in named.items():
         if is_stm and transcript_format(path) == "ctm":
             words = read_ctm(path)
@@ -56,11 +77,14 @@ def read_sides(
             if placed.moved_words:
                 notes.append(f"{name}: {placed.moved_words:,} words lie in no segment and count in the nearest one")
         else:
-            read[name] = read_transcripts(path, "hypothesis", text_field=hypothesis_field)
-        if path.resolve() == reference.resolve() and [t.text for t in read[name]] == [t.text for t in references]:
-            notes.append(f"{name}: is the reference itself; name the field of what was recognised with --hyp-field")
+            read[name] = each_transcript(path, "hypothesis", text_field=hypothesis_field)
+        if path.resolve() == reference.resolve():
+            read[name] = found = list(read[name])
+            if [t.text for t in found] == [t.text for t in references]:
+                notes.append(f"{name}: is the reference itself; name the field of what was recognised with --hyp-field")
     if is_stm:
-        references = _joined_if_asked(references, read)
+        several = {name: list(found) for name, found in read.items()}
+        references, read = _joined_if_asked(references, several), dict(several)
     return match_sides(references, read, missing=missing, notes=notes)
 
 
@@ -88,12 +112,16 @@ def match_sides(
         UserError: with the first missing ids, if ``missing`` is "error", if an id stands twice on one side, or if
             nothing is left.
     """
-    known = set(_by_id("the reference", references))
+    known = {t.id: t for t in references}
+    if len(known) < len(references):
+        _by_id("the reference", references)
     texts: dict[str, dict[str, str]] = {}
     said = list(notes)
     absent: set[str] = set()
+    speeds: dict[str, Speed] = {}
     for name, transcripts in hypotheses.items():
-        found = _by_id(name, transcripts)
+        timer = _Timer(known)
+        found = _by_id(name, map(timer, transcripts))
         without = [t.id for t in references if t.id not in found]
         beyond = [key for key in found if key not in known]
         if without and len(without) == len(known):
@@ -112,11 +140,42 @@ def match_sides(
         if beyond:
             said.append(f"{name}: {len(beyond):,} hypotheses have no reference and are left out ({_some(beyond)})")
         texts[name] = found
+        if speed := timer.speed():
+            speeds[name] = speed
         absent.update(without)
     kept = [t for t in references if missing != "drop" or t.id not in absent]
     if not kept:
         raise UserError("no utterance has a hypothesis of every system; check the files")
-    return Sides(kept, {n: {t.id: found.get(t.id, "") for t in kept} for n, found in texts.items()}, said)
+    return Sides(kept, {n: _for_ids(kept, found) for n, found in texts.items()}, said, speeds)
+
+
+def _for_ids(references: Sequence[Transcript], texts: dict[str, str]) -> dict[str, str]:
+    """The texts of the references' ids in their order; what is missing is empty."""
+    if len(texts) == len(references) and all(t.id == key for t, key in zip(references, texts, strict=True)):
+        return texts
+    return {t.id: texts.get(t.id, "") for t in references}
+
+
+class _Timer:
+    """Adds up the seconds of computing of hypotheses, and of the audio of their references, as they pass."""
+
+    def __init__(self, references: Mapping[str, Transcript]) -> None:
+        self.references, self.left = references, len(references)
+        self.compute = self.audio = 0.0
+
+    def __call__(self, hypothesis: Transcript) -> Transcript:
+        reference = self.references.get(hypothesis.id)
+        audio = (reference and reference.audio) or hypothesis.audio
+        duration = (audio and audio.duration) or (hypothesis.audio and hypothesis.audio.duration)
+        if reference is not None and hypothesis.seconds is not None and duration:
+            self.left -= 1
+            self.compute += hypothesis.seconds
+            self.audio += duration
+        return hypothesis
+
+    def speed(self) -> Speed | None:
+        """That of all references; None where one of them has no time."""
+        return Speed(self.compute, self.audio) if not self.left and self.compute and self.audio else None
 
 
 def _by_id(name: str, transcripts: Iterable[Transcript]) -> dict[str, str]:

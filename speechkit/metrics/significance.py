@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.errors import UserError
+from speechkit.metrics.alignments import Alignments
 from speechkit.metrics.bootstrap import Interval, percentile_interval, ratio, resampled_sums
-from speechkit.metrics.error_rates import ErrorResult, UtteranceErrors
+from speechkit.metrics.error_rates import ErrorResult
 
 FEW_UNITS = 20
 FEW_DRAWS = 10
@@ -116,25 +117,19 @@ def matched_pairs(first: ErrorResult, second: ErrorResult) -> MatchedPairs:
     Raises:
         UserError: if the two results are not of the same utterances in the same order.
     """
-    pairs: list[tuple[int, int]] = []
-    for one, two in _same(first, second):
-        if one.reference != two.reference:
-            if one.counts.errors or two.counts.errors:
-                pairs.append((one.counts.errors, two.counts.errors))
-            continue
-        pairs += _segments(_events(one), _events(two))
-    if len(pairs) < 2:
-        return MatchedPairs(len(pairs), 0.0, 0.0, 1.0)
-    differences = np.array([a - b for a, b in pairs], np.float64)
+    segments = _segments(*_same(first, second))
+    if len(segments) < 2:
+        return MatchedPairs(len(segments), 0.0, 0.0, 1.0)
+    differences = (segments[:, 0] - segments[:, 1]).astype(np.float64)
     mean, deviation = float(differences.mean()), float(differences.std(ddof=1))
-    error = deviation / math.sqrt(len(pairs))
+    error = deviation / math.sqrt(len(segments))
     if error == 0:
         z = 0.0 if mean == 0 else math.copysign(math.inf, mean)
     else:
         z = mean / error
-    few = len(pairs) < FEW_SEGMENTS or z in (math.inf, -math.inf)
-    p_value = _tail(mean, error, len(pairs)) if few else math.erfc(abs(z) / math.sqrt(2))
-    return MatchedPairs(len(pairs), mean, z, p_value)
+    few = len(segments) < FEW_SEGMENTS or z in (math.inf, -math.inf)
+    p_value = _tail(mean, error, len(segments)) if few else math.erfc(abs(z) / math.sqrt(2))
+    return MatchedPairs(len(segments), mean, z, p_value)
 
 
 def mcnemar(first: ErrorResult, second: ErrorResult) -> McNemar:
@@ -142,11 +137,8 @@ def mcnemar(first: ErrorResult, second: ErrorResult) -> McNemar:
 
     Source: McNemar 1947; Gillick and Cox 1989, section 3.
     """
-    only_first = only_second = 0
-    for one, two in _same(first, second):
-        wrong, also = one.counts.errors > 0, two.counts.errors > 0
-        only_first += wrong and not also
-        only_second += also and not wrong
+    wrong, also = (side.counts[:, 1:].any(axis=1) for side in _same(first, second))
+    only_first, only_second = int((wrong & ~also).sum()), int((also & ~wrong).sum())
     return McNemar(only_first, only_second, binomial_p(only_first, only_second))
 
 
@@ -181,32 +173,51 @@ def shown_p(p_value: float | None) -> str:
     return "<1e-16" if p_value < 1e-16 else f"{p_value:.2g}"
 
 
-def _same(first: ErrorResult, second: ErrorResult) -> list[tuple[UtteranceErrors, UtteranceErrors]]:
-    if [u.id for u in first.utterances] != [u.id for u in second.utterances]:
+def _same(first: ErrorResult, second: ErrorResult) -> tuple[Alignments, Alignments]:
+    if first.utterances.ids != second.utterances.ids:
         raise UserError("two systems can be compared on the same utterances in the same order only")
-    return list(zip(first.utterances, second.utterances, strict=True))
+    return first.utterances, second.utterances
 
 
-def _events(utterance: UtteranceErrors) -> list[tuple[int, int]]:
-    """(place, errors): word i has the place 2 i + 1, an insertion before it 2 i."""
-    events: list[tuple[int, int]] = []
-    for o in utterance.operations:
-        if o.kind == "insert":
-            events.append((2 * o.reference_begin, o.hypothesis_end - o.hypothesis_begin))
-        elif o.kind != "equal":
-            events += [(2 * i + 1, 1) for i in range(o.reference_begin, o.reference_end)]
-    return events
+def _segments(first: Alignments, second: Alignments) -> NDArray[np.int64]:
+    """Errors of both systems in each segment, (segments, 2).
+
+    Word i of an utterance has the place 2 i + 1, an insertion before it 2 i.
+    """
+    apart = _read_differently(first, second)
+    width = 2 * int(first.reference.lengths.max(initial=0) + GOOD_WORDS + 2)  # of an utterance, so that none touch
+    events = [_events(side, apart, width) for side in (first, second)]
+    places = np.concatenate([events[0][0], events[1][0]])
+    errors = np.zeros((len(places), 2), np.int64)
+    errors[: len(events[0][0]), 0], errors[len(events[0][0]) :, 1] = events[0][1], events[1][1]
+    order = np.argsort(places, kind="stable")
+    places, errors = places[order], errors[order]
+    begins = np.ones(len(places), bool)
+    begins[1:] = places[1:] // 2 - (places[:-1] + 1) // 2 >= GOOD_WORDS
+    inside = np.add.reduceat(errors, np.flatnonzero(begins), axis=0) if len(places) else errors
+    whole = np.stack([side.counts[apart, 1:].sum(axis=1) for side in (first, second)], axis=1)
+    return np.concatenate([inside, whole[whole.any(axis=1)]])
 
 
-def _segments(first: Sequence[tuple[int, int]], second: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Errors of both systems in each segment of one utterance."""
-    merged = sorted([(place, count, 0) for place, count in first] + [(place, 0, count) for place, count in second])
-    pairs: list[tuple[int, int]] = []
-    last = None
-    for place, one, two in merged:
-        if last is not None and place // 2 - (last + 1) // 2 < GOOD_WORDS:
-            pairs[-1] = (pairs[-1][0] + one, pairs[-1][1] + two)
-        else:
-            pairs.append((one, two))
-        last = place
-    return pairs
+def _read_differently(first: Alignments, second: Alignments) -> NDArray[np.bool_]:
+    """Which utterances have another reference in each system, where alternatives were chosen."""
+    one, two = first.reference, second.reference
+    if one is two or (
+        one.vocabulary is two.vocabulary
+        and np.array_equal(one.bounds, two.bounds)
+        and np.array_equal(one.numbers, two.numbers)
+    ):
+        return np.zeros(len(first), bool)
+    return np.array([one.tokens(i) != two.tokens(i) for i in range(len(first))], bool)
+
+
+def _events(side: Alignments, apart: NDArray[np.bool_], width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places of the errors of one system and how many there are, less those of utterances ``apart``."""
+    of = np.repeat(np.arange(len(side)), np.diff(side.runs.bounds))
+    kept = ~apart[of]
+    rows, of = side.runs.rows[kept].astype(np.int64), of[kept]
+    before = rows[:, 1] == 0  # insertions stand at one place, other runs at that of each word
+    lengths = np.maximum(rows[:, 1], 1)
+    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    places = np.repeat(of * width + 2 * rows[:, 0] + ~before, lengths) + 2 * within
+    return places, np.repeat(np.where(before, rows[:, 2], 1), lengths)

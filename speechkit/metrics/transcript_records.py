@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -9,7 +11,10 @@ import msgspec
 Role = Literal["reference", "hypothesis"]
 
 
-class Audio(msgspec.Struct, frozen=True):
+NO_GROUPS: Mapping[str, str] = MappingProxyType({})
+
+
+class Audio(msgspec.Struct, frozen=True, gc=False):
     """Where an utterance can be heard: a path as its file has it, and seconds from the start of that recording."""
 
     path: str
@@ -17,15 +22,19 @@ class Audio(msgspec.Struct, frozen=True):
     duration: float | None = None
 
 
-class Transcript(msgspec.Struct, frozen=True):
-    """The text of one id. ``recording`` is the call or file it was cut from, ``groups`` its other short fields."""
+class Transcript(msgspec.Struct, frozen=True, gc=False):
+    """The text of one id. ``recording`` is the call or file it was cut from, ``groups`` its other short fields.
+
+    ``seconds`` is how long its recognition took, where a hypothesis says so.
+    """
 
     id: str
     text: str | None = None
     speaker: str | None = None
     recording: str | None = None
     audio: Audio | None = None
-    groups: dict[str, str] = {}
+    groups: Mapping[str, str] = NO_GROUPS
+    seconds: float | None = None
 
 
 class TimedWord(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from typing import Any
 from speechkit.data.manifest import read_jsonl
 from speechkit.errors import UserError
 from speechkit.metrics.text_lines import numbered_lines
-from speechkit.metrics.transcript_records import Audio, Role, Transcript
+from speechkit.metrics.transcript_records import NO_GROUPS, Audio, Role, Transcript
 
 IDS = ("id", "utt_id", "utterance_id", "uttid", "utt", "key", "segment_id", "question_id")
 AUDIOS = ("audio_filepath", "audio_file", "audio_path", "file_name", "filename", "wav", "audio", "path", "file")
@@ -20,6 +20,8 @@ GUESSES = (*HYPOTHESES, *TEXTS)
 SPEAKERS = ("speaker", "speaker_id", "spk", "spk_id", "client_id")
 RECORDINGS = ("recording", "recording_id", "call", "session_id", "meeting_id", "issue_id", "document_id")
 SEVERAL = ("pred_text_", "hypothesis_", "hyp_", "prediction_", "pred_")  # begin the fields of several systems
+SECONDS = ("compute_seconds", "processing_seconds", "transcription_time", "time")  # of recognition
+MOST_SHARED = 10_000
 LONGEST_GROUP = 64  # characters; a longer field is no name of a group
 
 
@@ -57,6 +59,7 @@ def _recognised(rows: Iterable[tuple[int, Transcript | None, bool]]) -> Iterator
 def _rows(path: Path, role: Role, text_field: str | None) -> Iterator[tuple[int, Transcript | None, bool]]:
     """Line number, transcript (None: a hypothesis that is missing), and whether its field is named for hypotheses."""
     name = path.name.removesuffix(".gz")
+    shared = _Shared()
     rows: Iterable[tuple[int, Mapping[str, Any]]]
     if name.endswith((".jsonl", ".json", ".ndjson")):
         rows = enumerate(read_jsonl(path, dict[str, Any]), 1)
@@ -69,7 +72,7 @@ def _rows(path: Path, role: Role, text_field: str | None) -> Iterator[tuple[int,
         else:
             asked = (text_field,) if text_field else HYPOTHESES
             named = role == "hypothesis" and any(field in row for field in asked)
-            yield number, _row(row, place, role, text_field, named), named
+            yield number, _row(row, place, role, text_field, named, shared), named
 
 
 def _table(path: Path, separator: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -103,8 +106,19 @@ def _first(row: Mapping[str, Any], names: Iterable[str]) -> tuple[str | None, An
     return None, None
 
 
-def _row(row: Mapping[str, Any], place: str, role: Role, text_field: str | None, named: bool) -> Transcript | None:
-    audio = _audio(row)
+class _Shared(dict[str, str]):
+    """One string for each speaker, recording or value of a group, however many rows have it."""
+
+    def __missing__(self, text: str) -> str:
+        if len(self) < MOST_SHARED:
+            self[text] = text
+        return text
+
+
+def _row(
+    row: Mapping[str, Any], place: str, role: Role, text_field: str | None, named: bool, shared: _Shared
+) -> Transcript | None:
+    audio = _audio(row, shared)
     id_field, identifier = _first(row, IDS)
     if identifier in (None, ""):
         identifier = _made_id(row, audio)
@@ -139,9 +153,13 @@ def _row(row: Mapping[str, Any], place: str, role: Role, text_field: str | None,
     used = {id_field, found, speaker_field, recording_field, *TEXTS, *GUESSES, *AUDIOS, *IDS}
     fields = {**custom, **row} if isinstance(custom, Mapping) else row
     groups = {
-        k: v for k, v in fields.items() if k and k not in used and isinstance(v, str) and 0 < len(v) <= LONGEST_GROUP
+        k: shared[v]
+        for k, v in fields.items()
+        if k and k not in used and isinstance(v, str) and 0 < len(v) <= LONGEST_GROUP
     }
-    return Transcript(str(identifier), text, _text(speaker), _text(recording), audio, groups)
+    who, where = (shared[name] if (name := _text(value)) else None for value in (speaker, recording))
+    seconds = _number(_first(row, SECONDS)[1]) if role == "hypothesis" else None
+    return Transcript(str(identifier), text, who, where, audio, groups or NO_GROUPS, seconds)
 
 
 def _made_id(row: Mapping[str, Any], audio: Audio | None) -> str | None:
@@ -153,14 +171,14 @@ def _made_id(row: Mapping[str, Any], audio: Audio | None) -> str | None:
     return f"{audio.path}@{audio.offset:g}" if audio.offset else audio.path
 
 
-def _audio(row: Mapping[str, Any]) -> Audio | None:
+def _audio(row: Mapping[str, Any], shared: _Shared) -> Audio | None:
     _, path = _first(row, AUDIOS)
     if isinstance(path, Mapping):  # Hugging Face's decoded audio column
         path = path.get("path")
     if not isinstance(path, str) or not path:
         return None
     offset, duration = _number(row.get("offset")), _number(row.get("duration"))
-    return Audio(path, offset or 0.0, duration)
+    return Audio(shared[path], offset or 0.0, duration)
 
 
 def _cut(row: Mapping[str, Any], place: str, text_field: str | None) -> Iterator[Transcript]:

@@ -12,7 +12,16 @@ from speechkit.metrics.text_lines import numbered_lines
 from speechkit.metrics.transcript_records import Audio, Role, Transcript
 from speechkit.metrics.transcript_rows import read_rows
 
-__all__ = ["TRN", "Audio", "Format", "Transcript", "read_speakers", "read_transcripts", "transcript_format"]
+__all__ = [
+    "TRN",
+    "Audio",
+    "Format",
+    "Transcript",
+    "each_transcript",
+    "read_speakers",
+    "read_transcripts",
+    "transcript_format",
+]
 
 Format = Literal["kaldi", "trn", "stm", "ctm", "rows", "fairseq", "nlp", "folder"]
 SUFFIXES: dict[str, Format] = {
@@ -44,21 +53,25 @@ def read_transcripts(path: Path | str, role: Role = "reference", *, text_field: 
     Raises:
         UserError: if the file cannot be read, an id stands twice, or a line has no text, with the line.
     """
-    path = Path(path)
+    return list(each_transcript(Path(path), role, text_field=text_field))
+
+
+def each_transcript(path: Path, role: Role = "reference", *, text_field: str | None = None) -> Iterator[Transcript]:
+    """The same one by one; what is wrong with the file as a whole is said at its end."""
     kind = transcript_format(path)
     taken: dict[str, int] = {}
-    transcripts: list[Transcript] = []
+    count = 0
     for number, transcript in _read(path, kind, role, text_field):
         first = taken.setdefault(transcript.id, number)
         if first != number:
             raise UserError(f"{path}:{number}: {transcript.id} stands on line {first} too; every id must be unique")
         if kind != "stm" or transcript.text is not None:
-            transcripts.append(transcript)
-    if len(taken) < len(transcripts):  # two supervisions of one line
+            count += 1
+            yield transcript
+    if len(taken) < count:  # two supervisions of one line
         raise UserError(f"{path}: an id stands twice on one line; every id must be unique")
-    if not transcripts:
+    if not count:
         raise UserError(f"{path}: holds no transcript; {_instead(path)}")
-    return transcripts
 
 
 def _instead(path: Path) -> str:

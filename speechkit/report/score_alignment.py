@@ -35,27 +35,30 @@ class Column(msgspec.Struct, frozen=True):
 
 def worst_passages(result: ErrorResult, count: int) -> list[Passage]:
     """The ``count`` passages with the most errors, the most first; of as many errors the shorter one."""
-    return heapq.nlargest(count, _passages(result), key=lambda p: (p.errors, p.begin - p.end))
+    worst = heapq.nlargest(count, _stretches(result), key=lambda s: (s[0], s[1] - s[2]))
+    return [Passage(result.utterances[index], begin, end, errors, whole) for errors, begin, end, index, whole in worst]
 
 
-def _passages(result: ErrorResult) -> Iterator[Passage]:
-    for utterance in result.utterances:
-        words = len(utterance.reference)
+def _stretches(result: ErrorResult) -> Iterator[tuple[int, int, int, int, bool]]:
+    """Errors, begin and end of every stretch with errors, the number of its utterance, and whether it is all of it."""
+    totals = result.utterances.counts[:, 1:].sum(axis=1)
+    lengths = result.utterances.reference.lengths
+    for index in totals.nonzero()[0].tolist():
+        words = int(lengths[index])
         if words <= 2 * PASSAGE_WORDS:
-            if utterance.counts.errors:
-                yield Passage(utterance, 0, words, utterance.counts.errors, True)
+            yield int(totals[index]), 0, words, index, True
             continue
         errors = [0] * ((words - 1) // PASSAGE_WORDS + 1)
-        for o in utterance.operations:
+        for o in result.utterances[index].operations:
             if o.kind == "insert":
                 errors[min(o.reference_begin, words - 1) // PASSAGE_WORDS] += o.hypothesis_end - o.hypothesis_begin
             elif o.kind != "equal":
-                for index in range(o.reference_begin, o.reference_end):
-                    errors[index // PASSAGE_WORDS] += 1
-        for index, wrong in enumerate(errors):
+                for place in range(o.reference_begin, o.reference_end):
+                    errors[place // PASSAGE_WORDS] += 1
+        for number, wrong in enumerate(errors):
             if wrong:
-                begin = index * PASSAGE_WORDS
-                yield Passage(utterance, begin, min(words, begin + PASSAGE_WORDS), wrong, False)
+                begin = number * PASSAGE_WORDS
+                yield wrong, begin, min(words, begin + PASSAGE_WORDS), index, False
 
 
 def columns(passage: Passage) -> Iterator[Column]:

@@ -37,6 +37,8 @@ class Normalized:
     def then(self, step: Step) -> Normalized:
         """Apply ``step`` to the text and keep offsets into the first source."""
         following = step(self.text)
+        if following.text is self.text:  # `unchanged`: the step found nothing to do
+            return self
         return Normalized(following.text, self.offsets[following.offsets])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import cache
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from speechkit.text.normalized import (
 
 APOSTROPHES = "'\u2019\u2018\u02bc\u2032\u0060\u00b4\uff07"
 _DELETED, _SPACE, _KEPT, _APOSTROPHE = range(4)
+# Holds nothing to drop. An apostrophe begins each round, so that the time is linear.
+_WORDS = re.compile("[A-Za-z0-9 ]*(?:(?<=[A-Za-z0-9])'(?=[A-Za-z0-9])[A-Za-z0-9 ]*)*")
 _TAG = re.compile(r"<[A-Za-z_/-]{1,32}>")
 _HANGUL_VOWELS_AND_FINALS = "\u1160-\u11ff"
 
@@ -49,11 +52,16 @@ def compose(text: str) -> Normalized:
 
 def casefold(text: str) -> Normalized:
     """Full Unicode case folding: one character may become several."""
+    if text.isascii():
+        lowered = text.lower()
+        return unchanged(text) if lowered == text else Normalized(lowered, np.arange(len(text) + 1, dtype=np.int32))
     return map_characters(text, str.casefold)
 
 
 def delete_invisible(text: str) -> Normalized:
     """Remove soft hyphens, joiners, direction marks and variation selectors: nobody hears them."""
+    if text.isascii():
+        return unchanged(text)
     return map_characters(text, lambda c: "" if unicodedata.category(c) == "Cf" or "\ufe00" <= c <= "\ufe0f" else c)
 
 
@@ -82,6 +90,7 @@ def fold_width(text: str) -> Normalized:
     return map_characters(text, lambda c: unicodedata.normalize("NFKC", c) if "\uff00" <= c <= "\uffef" else c)
 
 
+@cache
 def _character_class(character: str) -> int:
     if character in APOSTROPHES:
         return _APOSTROPHE
@@ -95,6 +104,8 @@ def drop_punctuation(text: str) -> Normalized:
 
     An apostrophe stays between two kept characters (``don't``) and is written as ASCII there.
     """
+    if _WORDS.fullmatch(text):
+        return unchanged(text)
     classes = character_table(text, _character_class)
     if not len(classes) or (classes == _KEPT).all():
         return unchanged(text)
@@ -113,6 +124,8 @@ def drop_tags(text: str) -> Normalized:
 
 def collapse_spaces(text: str) -> Normalized:
     """Runs of white space become one space; none stays at either end."""
+    if " ".join(text.split()) == text:
+        return unchanged(text)
     space = character_table(text, str.isspace).astype(bool)
     if not space.any():
         return unchanged(text)

@@ -5,9 +5,10 @@ import pytest
 from speechkit.errors import ConfigError, UserError
 from speechkit.metrics import word_errors
 from speechkit.metrics.alternatives import Alternatives
-from speechkit.metrics.comparison import LENGTH_NAMES, compare, length_bin
+from speechkit.metrics.comparison import compare, length_bin
 from speechkit.metrics.confusions import confusions, only_under
 from speechkit.metrics.gates import failures, parse_gate
+from speechkit.metrics.rate_tables import LENGTH_NAMES
 from speechkit.metrics.sides import match_sides, name_systems, read_sides
 from speechkit.metrics.significance import shown_p
 from speechkit.metrics.transcripts import Transcript

@@ -1,0 +1,28 @@
+"""The line on standard error that says how far a command is."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+LINE_SECONDS = 10.0  # between two lines where there is no terminal
+SHOWN_SECONDS = 0.2  # between two looks of a terminal
+
+
+def progress_line(what: str) -> Callable[[int, int], None]:
+    """Shows "so many of so many WHAT": one line that changes on a terminal, else a line every ten seconds."""
+    terminal = sys.stderr.isatty()
+    pause = SHOWN_SECONDS if terminal else LINE_SECONDS
+    following = time.monotonic() + pause
+
+    def show(done: int, total: int) -> None:
+        nonlocal following
+        now = time.monotonic()
+        if now < following and not (terminal and done == total):
+            return
+        following = now + pause
+        end = "" if terminal and done < total else "\n"
+        print(f"{chr(13) if terminal else ''}{done:,} of {total:,} {what}", end=end, file=sys.stderr, flush=True)
+
+    return show
