@@ -1,4 +1,4 @@
-"""`speechkit lm`: n-gram language models for decoding, from text to ARPA."""
+"""`speechkit lm`: n-grams of text for decoding, and language models of speech units."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from typing import Annotated, Literal
 
 import typer
 
+from speechkit.cli.lm_units import compare, sample, score, train
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Build n-gram language models as ARPA files, and measure them.",
+    help="Language models: n-grams of text as ARPA files, and models of speech units.",
 )
+app.command()(train)
+app.command()(score)
+app.command()(sample)
+app.command()(compare)
 
 
 Smoothing = Literal["auto", "kneser-ney", "witten-bell"]

@@ -11,28 +11,6 @@ import typer
 from speechkit.cli.lm import Smoothing
 from speechkit.cli.units_files import Json, Quantizer, Units, print_values, read_units
 
-MODEL_FILE, SPEC_FILE = "ngram.arpa", "ngram.json"
-
-
-class NgramSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What lies beside an n-gram over units.
-
-    Attributes:
-        order: longest n-gram.
-        smoothing: that was used.
-        codebook: digest of the codebook whose units these are, or of the merges that made the tokens.
-        units: how many units or tokens there are.
-        frames_per_second: of the encoder.
-        model: digest of the file of the model.
-    """
-
-    order: int
-    smoothing: str
-    codebook: str
-    units: int
-    frames_per_second: float
-    model: str
-
 
 def ngram(
     units: Units,
@@ -59,6 +37,7 @@ def ngram(
     from speechkit.io.hashing import digest_file
     from speechkit.lm.ngram_training import estimate, write_arpa
     from speechkit.lm.sequence_bits import sequence_bits, unit_words
+    from speechkit.lm.unit_ngram import MODEL_FILE, SPEC_FILE, NgramSpec
 
     found, named_by = read_units(units, codebook, merges)
     held_out, _ = read_units(dev, codebook, merges) if dev else ([], None)
@@ -91,16 +70,10 @@ def perplexity(
     Examples:
       speechkit units perplexity trigram test.jsonl
     """
-    from speechkit.errors import UserError
-    from speechkit.io.hashing import digest_file
-    from speechkit.lm.ngram import NgramModel
     from speechkit.lm.sequence_bits import sequence_bits
-    from speechkit.units.codebook import read_spec
+    from speechkit.lm.unit_ngram import read_unit_ngram
     from speechkit.units.sequences import read_sequences
 
-    spec: NgramSpec = read_spec(model / SPEC_FILE, NgramSpec, "give a folder that speechkit units ngram wrote")
+    read, spec = read_unit_ngram(model)
     found = read_sequences(units, spec.codebook)
-    read = NgramModel.read(model / MODEL_FILE)
-    if digest_file(model / MODEL_FILE) != spec.model:
-        raise UserError(f"{model}: {SPEC_FILE} does not describe {MODEL_FILE}; copy both files again")
     print_values(msgspec.to_builtins(sequence_bits(read, found, spec.units, spec.frames_per_second)), json)

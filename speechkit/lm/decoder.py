@@ -52,7 +52,7 @@ class NetworkDecoder:
 
     def _log_probabilities(self, hidden: Tensor) -> LogProbabilities:
         logits = self._network.logits(hidden)[..., : self._vocabulary]
-        return logits.double().log_softmax(-1).cpu().numpy()
+        return logits.cpu().double().log_softmax(-1).numpy()
 
     def _tensor(self, tokens: Tokens) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(tokens)).to(self._device)

@@ -47,12 +47,12 @@ class DurationHead(nn.Module):
         return -logp.gather(-1, bins[..., None])[..., 0] - tail
 
     @torch.no_grad()
-    def sample(self, hidden: Tensor, generator: np.random.Generator) -> list[int]:
-        """Durations of the units of one sequence, from first to last: (T, D) -> T."""
+    def sample(self, hidden: Tensor, generator: np.random.Generator, before: int = 0) -> list[int]:
+        """Durations of units that follow one another: (T, D) -> T; ``before`` is that of the unit before them."""
         drawn: list[int] = []
         for row in hidden:
-            before = torch.tensor(drawn[-1] if drawn else 0, device=row.device)
-            chances = self.log_probabilities(row, before).double().exp().cpu().numpy().cumsum()
+            last = torch.tensor(drawn[-1] if drawn else before, device=row.device)
+            chances = self.log_probabilities(row, last).double().exp().cpu().numpy().cumsum()
             duration = 1 + int(np.searchsorted(chances, generator.random() * chances[-1], side="right"))
             if duration == self.bins:
                 # numpy counts trials up to the first that stops.

@@ -1,8 +1,7 @@
 """The unit language model: units of speech, each foreseen from those before it, over any stack of sequence layers.
 
-Sizes are those of the field's small, middling and published models (GSLM, TWIST, Slam). Deduplicated units are its
-words; how long each lasts, a head may tell, which the units themselves do not see: p(frames) = p(units)
-p(durations | units), and both can be given apart.
+Deduplicated units are its words; how long each lasts, a head may tell, which the units themselves do not see:
+p(frames) = p(units) p(durations | units), and both can be given apart.
 
 Notation used for tensor shapes: B rows, T positions, D width, V vocabulary.
 """
@@ -20,16 +19,7 @@ from speechkit.lm.duration_head import DurationHead
 from speechkit.lm.vocabulary import UnitVocabulary
 from speechkit.nn.checkpoints import read_network, write_network
 from speechkit.nn.sequence.mixer import State
-from speechkit.nn.sequence.softmax_attention import AttentionConfig
-from speechkit.nn.sequence.stack import LayerConfig, Stack, StackConfig
-
-Size = Literal["tiny", "small", "base"]
-SHAPES: dict[Size, tuple[int, int, int, int]] = {
-    "tiny": (5, 160, 4, 432),
-    "small": (8, 320, 5, 864),
-    "base": (18, 768, 12, 2048),
-}
-"""Layers, width, heads and feed-forward width; with attention 1.6, 10 and 128 million weights, embeddings apart."""
+from speechkit.nn.sequence.stack import Stack, StackConfig
 
 
 class UnitModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,13 +42,6 @@ class UnitModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     def __post_init__(self) -> None:
         if self.duration_bins == 1:
             raise ConfigError("duration_bins is 1; give at least 2, or 0 for no durations")
-
-
-def sized_stack(size: Size, layer: LayerConfig | None = None, dropout: float = 0.0) -> StackConfig:
-    """The layers of a size: attention, or another mixer in every place."""
-    layers, width, heads, feed_width = SHAPES[size]
-    chosen = AttentionConfig(heads=heads) if layer is None else layer
-    return StackConfig(layers=(chosen,) * layers, width=width, feed_width=feed_width, dropout=dropout)
 
 
 class UnitModel(nn.Module):

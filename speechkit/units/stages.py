@@ -1,17 +1,19 @@
-"""The first stage of the recipes that learn units: training and test recordings."""
+"""Stages of recipes of units: training and test recordings, and their units."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import msgspec
 
 from speechkit.data.held_out import hold_out
 from speechkit.data.manifest import unique_ids
 from speechkit.data.records import Utterance
-from speechkit.errors import ConfigError, UserError
-from speechkit.pipeline import SHARED, Context
+from speechkit.errors import AudioError, ConfigError, UserError
+from speechkit.pipeline import NEUTRAL, SHARED, Context, Drop, Worker
 from speechkit.runtime import item_seed
+from speechkit.units.sequences import UnitSequence
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -84,3 +86,58 @@ def held_out(context: Context, *, draw_by_part: bool = False) -> tuple[list[Utte
             "for each, and test_speakers if both manifests have the same speakers"
         )
     return train, test
+
+
+class AssignConfig(msgspec.Struct, frozen=True):
+    """Whose units.
+
+    Attributes:
+        codebook: that names the frames: a folder, or ``embedded-100`` and the like.
+        encoder: that it takes frames of.
+        layer: of the encoder; None for the last.
+    """
+
+    codebook: Annotated[str, SHARED] = "embedded-100"
+    encoder: Annotated[str, SHARED] = "embedded"
+    layer: Annotated[int | None, SHARED] = 0
+    batch_size: Annotated[int, NEUTRAL] = 8
+
+
+ASSIGN_DROPS = ("unreadable_audio", "no_units")
+
+
+class AssignUnits(Worker):
+    """The units of each recording, under the id of its row.
+
+    Where the audio lies, the inputs ``train_manifest`` and ``test_manifest`` say.
+    """
+
+    def setup(self, device: str) -> None:
+        """Load encoder and quantizer.
+
+        Raises:
+            UserError: if the one does not take what the other gives.
+        """
+        from speechkit.encoders import load_encoder
+        from speechkit.units.quantizers import load_quantizer
+
+        self.quantizer = load_quantizer(self.config.codebook)
+        self.encoder: Any = load_encoder(self.config.encoder, layer=self.config.layer, device=device)
+        self.quantizer.check(self.encoder.spec)
+
+    def process(self, batch: Sequence[Utterance]) -> list[UnitSequence | Drop]:
+        """Units of each row, or why it has none."""
+        return [self._units(row) for row in batch]
+
+    def _units(self, row: Utterance) -> UnitSequence | Drop:
+        from speechkit.data.audio import read_waveform
+        from speechkit.encoders.stages import encode_frames, manifest_name
+        from speechkit.units.sequences import name_frames
+
+        try:
+            waveform = read_waveform(row, self.inputs[manifest_name(row)], sample_rate=self.encoder.spec.sample_rate)
+        except AudioError as error:
+            return Drop("unreadable_audio", str(error))
+        frames = encode_frames(self.encoder, waveform)
+        found = name_frames(row.id, frames, self.quantizer)[0]
+        return found if found.units else Drop("no_units", "shorter than a frame")

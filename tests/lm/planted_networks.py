@@ -20,12 +20,12 @@ LAYERS = {
 }
 
 
-def unit_model(layer="attention", seed=0, spans=0, duration_bins=0, layers=2, spread=0.5, width=16):
+def unit_model(layer="attention", seed=0, spans=0, duration_bins=0, layers=2, spread=0.5, width=16, units=UNITS):
     """Weights large enough that probabilities are far from even."""
     torch.manual_seed(seed)
     stack = StackConfig(layers=(LAYERS[layer],) * layers, width=width, feed_width=2 * width)
     config = UnitModelConfig(
-        vocabulary=UnitVocabulary(UNITS, spans), stack=stack, duration_bins=duration_bins, context=32
+        vocabulary=UnitVocabulary(units, spans), stack=stack, duration_bins=duration_bins, context=32
     )
     model = UnitModel(config)
     torch.nn.init.normal_(model.embedding.weight)

@@ -12,7 +12,8 @@ from speechkit.errors import ConfigError, UserError
 from speechkit.lm.duration_head import DurationHead
 from speechkit.lm.llama import export_llama
 from speechkit.lm.networks import load_unit_network
-from speechkit.lm.unit_model import UnitModel, UnitModelConfig, parameter_count, sized_stack
+from speechkit.lm.sizes import sized_stack
+from speechkit.lm.unit_model import UnitModel, UnitModelConfig, parameter_count
 from speechkit.lm.vocabulary import UnitVocabulary
 from speechkit.lm.warm_model import warm_start
 from speechkit.nn.checkpoints import load_pretrained, undrawn

@@ -1,0 +1,146 @@
+"""`speechkit continue`: what a unit language model says behind a recording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from speechkit.cli.facts import print_facts
+from speechkit.cli.lm_units import Device, Json, Seed, Temperature, TopK, TopP, settings
+
+if TYPE_CHECKING:
+    from speechkit.units.sequences import UnitSequence
+
+
+def continue_(
+    inputs: Annotated[str, typer.Argument(metavar="IN", help="A recording, or a file of units.")],
+    model: Annotated[str, typer.Option(help="Folder or hub id of a unit model.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Units, .jsonl; or speech, .wav and other audio.")],
+    seconds: Annotated[float, typer.Option(min=0.02, help="Of the continuation, at most.")] = 5.0,
+    prompt_seconds: Annotated[
+        float | None, typer.Option(min=0.02, help="Of the beginning that is continued; all of it when absent.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Continuations of each prompt.")] = 1,
+    codebook: Annotated[str, typer.Option(help="Of the model's units, to hear a recording with.")] = "embedded-100",
+    encoder: Annotated[str, typer.Option(help="That the codebook takes frames of.")] = "embedded",
+    encoder_layer: Annotated[int | None, typer.Option(help="Its layer.")] = 0,
+    decoder: Annotated[str, typer.Option(help="For speech: of these units, a name or folder.")] = "embedded-100",
+    vocoder: Annotated[str, typer.Option(help="Behind the decoder: a name or folder.")] = "embedded",
+    speaker: Annotated[Path | None, typer.Option(help="A recording of who shall speak, for decoders of many.")] = None,
+    temperature: Temperature = 0.8,
+    top_k: TopK = 25,
+    top_p: TopP = 1.0,
+    seed: Seed = 0,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Continue speech: as units with durations, or as sound, the prompt before it.
+
+    Examples:
+      speechkit continue prompt.wav --model unit-lm --seconds 5 -o continued.jsonl
+
+      speechkit continue talk.wav --model unit-lm --prompt-seconds 3 --decoder DECODER --vocoder VOCODER -o said.wav
+    """
+    from speechkit.errors import ConfigError, UserError
+    from speechkit.io.audio import FORMATS
+    from speechkit.lm.continuation import continue_units, first_seconds, likely_tokens
+    from speechkit.lm.decoding.sampling import SamplingConfig
+    from speechkit.lm.models import open_model
+    from speechkit.runtime import choose_device, item_seed
+    from speechkit.units.sequences import UnitSequence, write_sequences
+
+    sound = out.suffix.lstrip(".").upper() in FORMATS
+    if not sound and out.suffix not in (".jsonl", ".json"):
+        raise ConfigError(f"{out}: name a file of units (.jsonl) or of sound (.wav, .flac, ...)")
+    if not Path(inputs).is_file():
+        raise UserError(f"{inputs}: no such file; give a recording, or units that speechkit units assign wrote")
+    place = choose_device(device)
+    opened = open_model(model, place)
+    if opened.network is None:
+        raise UserError(f"{model}: is an n-gram, which knows no durations; give a unit model")
+    rate = opened.units.frames_per_second
+    heard = _heard(Path(inputs), codebook, encoder, encoder_layer, place)
+    prompts = [row if prompt_seconds is None else first_seconds(row, prompt_seconds, rate) for row in heard]
+    if sound and len(prompts) * count > 1:
+        raise UserError(f"{out}: there are {len(prompts) * count} continuations; write units, or give one prompt")
+    given = {
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "max_tokens": max(likely_tokens(row, seconds, rate) for row in prompts),
+    }
+    config: SamplingConfig = settings(given, SamplingConfig, "speechkit continue --help")
+    named = [(row, f"{row.id}-{turn}" if count > 1 else row.id) for row in prompts for turn in range(count)]
+    seeds = [item_seed(seed, name) for _, name in named]
+    found = continue_units(opened.network, [row for row, _ in named], seconds, config, seeds)
+    rows = [
+        UnitSequence(name, each.sequence.units, each.sequence.durations, each.sequence.codebook)
+        for (_, name), each in zip(named, found, strict=True)
+    ]
+    if sound:
+        _say(found[0].prompt, rows[0], out, decoder, vocoder, speaker, seed, place)
+    else:
+        write_sequences([out], ([row] for row in rows))
+    facts: dict[str, Any] = {
+        "prompts": len(prompts),
+        "prompt_seconds": sum(sum(row.durations) for row in prompts) / rate,
+        "continuations": len(rows),
+        "seconds": sum(sum(row.durations) for row in rows) / rate,
+        "ended": sum(each.ended for each in found),
+        "file": str(out),
+    }
+    if json:
+        facts["sequences"] = [{"id": row.id, "units": row.units, "durations": row.durations} for row in rows]
+    print_facts(facts if json else {name.replace("_", " "): value for name, value in facts.items()}, json)
+
+
+def _heard(path: Path, codebook: str, encoder: str, layer: int | None, device: str) -> list[UnitSequence]:
+    """Units of a file, or of a recording."""
+    from speechkit.units.sequences import name_frames, read_sequences
+
+    if path.suffix == ".jsonl":
+        return read_sequences([path])
+    from speechkit.encoders.load import load_encoder
+    from speechkit.encoders.stages import encode_frames
+    from speechkit.errors import UserError
+    from speechkit.io.audio import read_audio
+    from speechkit.units.quantizers import load_quantizer
+
+    quantizer = load_quantizer(codebook)
+    loaded = load_encoder(encoder, layer=layer, device=device)
+    quantizer.check(loaded.spec)
+    waveform = read_audio(path, sample_rate=loaded.spec.sample_rate)
+    found = name_frames(path.stem, encode_frames(loaded, waveform), quantizer)[0]
+    if not found.units:
+        raise UserError(f"{path}: is shorter than a frame; give a longer recording")
+    return [found]
+
+
+def _say(
+    prompt: UnitSequence,
+    row: UnitSequence,
+    out: Path,
+    decoder: str,
+    vocoder: str,
+    speaker: Path | None,
+    seed: int,
+    device: str,
+) -> None:
+    from speechkit.errors import UserError
+    from speechkit.io.audio import read_audio, write_audio
+    from speechkit.runtime import item_seed
+    from speechkit.tts.unit_decoder import load_unit_decoder, say_units
+    from speechkit.tts.vocoder import load_vocoder
+
+    decodes = load_unit_decoder(decoder, device)
+    if decodes.config.units.digest != row.codebook:
+        raise UserError(
+            f"{decoder}: decodes units of the codebook {decodes.config.units.digest[:12]}, and the model's are of "
+            f"{row.codebook[:12]}; give a decoder of these, or write .jsonl"
+        )
+    frames = decodes.frame_units([*prompt.units, *row.units], [*prompt.durations, *row.durations])
+    heard = None if speaker is None else read_audio(speaker, sample_rate=decodes.config.mel.sample_rate)
+    speech = say_units(decodes, load_vocoder(vocoder, device), frames, heard, item_seed(seed, row.id))
+    write_audio(out, speech.waveform, speech.rate)

@@ -1,0 +1,360 @@
+"""`speechkit lm train`, `score`, `sample` and `compare`: language models of speech units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from speechkit.cli.facts import print_facts
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from speechkit.lm.decoding.sampling import Generated, SamplingConfig
+    from speechkit.lm.models import OpenedModel
+    from speechkit.units.sequences import UnitSequence
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Units = Annotated[list[Path], typer.Argument(metavar="UNITS...", help="Files that speechkit units assign wrote.")]
+Name = Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub id of a unit model, or of an n-gram.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
+Temperature = Annotated[float, typer.Option(help="Divides log-probabilities; 0 takes the likeliest.")]
+TopK = Annotated[int, typer.Option(help="Only so many of the likeliest units; 0: all.")]
+TopP = Annotated[float, typer.Option(help="Only the likeliest units that make this share together.")]
+Seed = Annotated[int, typer.Option(help="Seed.")]
+Manifest = Annotated[Path | None, typer.Option("--manifest", help="Of the recordings, for intervals over speakers.")]
+
+
+def train(
+    units: Units,
+    out: Annotated[Path, typer.Option(help="Folder of the model; an interrupted run goes on from it.")],
+    codebook: Annotated[str, typer.Option(help="Whose units: a folder, or embedded-100 and the like.")] = (
+        "embedded-100"
+    ),
+    bpe: Annotated[Path | None, typer.Option(help="The merges, if the files hold tokens.")] = None,
+    dev: Annotated[list[Path] | None, typer.Option(help="Units of other recordings, to look at.")] = None,
+    size: Annotated[str, typer.Option(help="tiny (1.6 million weights), small (10) or base (128).")] = "tiny",
+    layer: Annotated[str, typer.Option(help="attention, lstm, gru, or another layer by its name.")] = "attention",
+    layers: Annotated[int, typer.Option(help="How many; 0: as the size has.")] = 0,
+    warm: Annotated[str, typer.Option("--from", help="A text model to begin from (TWIST): folder or hub id.")] = "",
+    durations: Annotated[int, typer.Option(help="Bins of the head of durations; 0: none.")] = 32,
+    infill: Annotated[float, typer.Option(help="Share of sequences with stretches cut out (CodeGen2).")] = 0.0,
+    prefix: Annotated[float, typer.Option(help="Share with a beginning that is read both ways.")] = 0.0,
+    spans: Annotated[int, typer.Option(help="Most stretches cut out of a sequence.")] = 4,
+    context: Annotated[int, typer.Option(help="Units of a row.")] = 512,
+    rows: Annotated[int, typer.Option(help="Rows of a batch.")] = 8,
+    steps: Annotated[int, typer.Option(help="Most steps.")] = 2000,
+    minutes: Annotated[float | None, typer.Option(help="Most minutes.")] = None,
+    learning_rate: Annotated[float, typer.Option(help="Its peak.")] = 1e-3,
+    patience: Annotated[int, typer.Option(help="Looks at --dev without a gain that end it; 0: none does.")] = 0,
+    evaluate_every: Annotated[int, typer.Option(help="Steps between looks at --dev.")] = 250,
+    half: Annotated[bool, typer.Option("--half", help="Store float16.")] = False,
+    llama: Annotated[Path | None, typer.Option(help="Also write a plain LlamaForCausalLM here.")] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Train a language model of units, or of tokens of acoustic BPE.
+
+    Examples:
+      speechkit lm train train.jsonl --dev dev.jsonl --out unit-lm
+
+      speechkit lm train train.jsonl --from gpt2 --durations 0 --context 512 --out twist
+
+      speechkit lm train train.jsonl --layer lstm --layers 3 --out lstm
+    """
+    import sys
+
+    from speechkit.cli.units_files import read_units
+    from speechkit.errors import UserError
+    from speechkit.lm.llama import export_llama, llama_config
+    from speechkit.lm.objectives.infill import MixtureConfig
+    from speechkit.lm.unit_model import UnitModel
+    from speechkit.lm.unit_training import UnitTraining, new_network, unit_objective
+    from speechkit.pipeline.interrupt import Interrupted, listen
+    from speechkit.runtime import choose_device, seed_everything
+    from speechkit.training import train as run
+
+    mixture = {"infill": infill, "prefix": prefix} if infill or prefix else None
+    loop = {
+        "steps": steps,
+        "max_minutes": minutes,
+        "learning_rates": [learning_rate],
+        "weight_decay": 0.1,
+        "warmup_steps": min(100, steps // 10),
+        "clip_norm": 0.5,
+        "average_decay": 0.99,
+        "seed": seed,
+        "evaluate_every": evaluate_every,
+        "save_every": evaluate_every,
+    }
+    given = {
+        "size": size,
+        "layer": layer,
+        "layers": layers,
+        "warm": warm,
+        "duration_bins": durations,
+        "spans": spans if infill else 0,
+        "mixture": mixture,
+        "context": context,
+        "rows": rows,
+        "patience": patience,
+        "loop": loop,
+    }
+    config: UnitTraining = settings(given, UnitTraining, "speechkit lm train --help")
+    assert config.mixture is None or isinstance(config.mixture, MixtureConfig)
+    found, unit_set = read_units(units, Path(codebook), bpe)
+    held_out, _ = read_units(dev, Path(codebook), bpe) if dev else ([], None)
+    place = choose_device(device)
+    seed_everything(seed)
+    network = new_network(config, unit_set)
+    if llama is not None:  # what cannot be written is said before the training
+        if not isinstance(network, UnitModel):
+            raise UserError("--llama: a model that began as a text model is a plain checkpoint already; leave it out")
+        llama_config(network)
+    objective = unit_objective(network, found, held_out, config)
+
+    def log(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    with listen() as request:
+        done = run(objective, config.loop, out, should_stop=lambda: bool(request), device=place, log=log)
+    if not done:
+        raise Interrupted(f"stopped; the same command goes on from {out}/checkpoints")
+    network.cpu().save_pretrained(out, half=half)
+    if llama is not None and isinstance(network, UnitModel):
+        export_llama(network, llama, half=half)
+    facts = {
+        "weights": sum(each.numel() for each in network.parameters()),
+        "recordings": len(found),
+        "units": sum(len(row.units) for row in found),
+    }
+    print_facts({**facts, **_last_look(out / "metrics.jsonl"), "folder": str(out)}, json)
+
+
+def _last_look(path: Path) -> dict[str, Any]:
+    """The numbers of the best look at held-out units."""
+    import msgspec
+
+    looks = [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
+    seen = [look for look in looks if "dev_bits_per_second" in look]
+    best: dict[str, Any] = min(seen, key=lambda look: look["dev_bits_per_second"], default={})
+    return {name.replace("_", " "): value for name, value in best.items() if name.startswith("dev_")}
+
+
+def score(
+    model: Name,
+    units: Units,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Costs of each recording, .jsonl.")] = None,
+    manifest: Manifest = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """What recordings cost by a model, in bits a second; sums over units and ends of recordings.
+
+    Examples:
+      speechkit lm score unit-lm test.jsonl
+
+      speechkit lm score unit-lm test.jsonl -o costs.jsonl --json
+    """
+    import msgspec
+
+    from speechkit.data.manifest import write_jsonl
+    from speechkit.lm.models import open_model
+    from speechkit.lm.unit_costs import summarize
+    from speechkit.runtime import choose_device
+
+    opened = open_model(model, choose_device(device))
+    rows = _rows(units, opened)
+    costs = opened.costs(rows)
+    if out is not None:
+        write_jsonl(out, costs)
+    found = summarize(model, costs, _speakers(rows, manifest), opened.parameters)
+    facts = msgspec.to_builtins(found)
+    if not json:
+        for name in ("interval", "full_interval"):
+            if name in facts:
+                facts[name] = f"{facts[name]['low']:.2f} to {facts[name]['high']:.2f}"
+        facts = {name.replace("_", " "): value for name, value in facts.items()}
+    print_facts(facts, json)
+
+
+def compare(
+    units: Units,
+    models: Annotated[list[str], typer.Option("--model", help="A unit model or n-gram; the first is the one to beat.")],
+    manifest: Manifest = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Models side by side on the same recordings, with what each saves of the first one's bits.
+
+    Examples:
+      speechkit lm compare test.jsonl --model trigram --model lstm --model unit-lm
+    """
+    import msgspec
+    from rich.console import Console
+
+    from speechkit.lm.models import open_model
+    from speechkit.lm.unit_costs import saving, summarize
+    from speechkit.report.results import Column, Table, Value, mark_best, percent
+    from speechkit.runtime import choose_device
+
+    place = choose_device(device)
+    rows: list[UnitSequence] = []
+    measured = []
+    for name in models:
+        opened = open_model(name, place)
+        rows = rows or _rows(units, opened)
+        measured.append((opened, opened.costs(rows)))
+    speakers = _speakers(rows, manifest)
+    found = [summarize(opened.name, costs, speakers, opened.parameters) for opened, costs in measured]
+    savings = [saving(costs, measured[0][1], speakers) for _, costs in measured[1:]]
+    if json:
+        gains = [None, *({"share": share, "interval": msgspec.to_builtins(between)} for share, between in savings)]
+        rows_ = [{**msgspec.to_builtins(each), "saves": gain} for each, gain in zip(found, gains, strict=True)]
+        typer.echo(msgspec.json.encode(rows_).decode())
+        return
+    bits = mark_best([Value(each.bits_per_second, each.interval.low, each.interval.high) for each in found], "lower")
+    shown = [None, *(percent(share, between, signed=True) for share, between in savings)]
+    table = Table(
+        ["model", *(Column(name, numeric=True) for name in ("weights", "perplexity", "bits a second", "saved, %"))],
+        [
+            [each.system, each.parameters, Value(each.perplexity), value, gain]
+            for each, value, gain in zip(found, bits, shown, strict=True)
+        ],
+        f"{found[0].recordings} recordings, {found[0].seconds:,.0f} s",
+    )
+    console = Console(width=max(110, Console().width), highlight=False)
+    console.print(table.rich())
+
+
+def sample(
+    model: Name,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The sequences, .jsonl, as units of recordings.")] = (
+        None
+    ),
+    count: Annotated[int, typer.Option(min=1, help="How many sequences.")] = 8,
+    units: Annotated[int, typer.Option(help="Most units of one.")] = 150,
+    temperature: Temperature = 0.8,
+    top_k: TopK = 25,
+    top_p: TopP = 1.0,
+    draft: Annotated[str, typer.Option(help="A cheaper model of the same units, for speculative decoding.")] = "",
+    tree: Annotated[str, typer.Option(help="Its tree: 1,1,1 (chain), 2,1,1 (RSD-C), or beam:3x2 (RSD-S).")] = "1,1,1",
+    seed: Seed = 0,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Draw sequences of units, and say how they degenerate.
+
+    With --draft the law of what is drawn stays the model's own; what was drafted and accepted is said.
+
+    Examples:
+      speechkit lm sample unit-lm --count 20 --temperature 0.8 --top-k 25
+
+      speechkit lm sample unit-lm --draft bigram --tree 2,1,1 --json
+    """
+    import msgspec
+    import numpy as np
+
+    from speechkit.lm.analysis.degeneration import degeneration
+    from speechkit.lm.decoding.sampling import SamplingConfig
+    from speechkit.lm.decoding.sampling import sample as drawn_by
+    from speechkit.lm.models import open_model
+    from speechkit.runtime import choose_device
+    from speechkit.units.sequences import UnitSequence, write_sequences
+
+    given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "max_tokens": units}
+    config: SamplingConfig = settings(given, SamplingConfig, "speechkit lm sample --help")
+    place = choose_device(device)
+    opened = open_model(model, place)
+    begin = [opened.sequences.boundary]
+    generators = [np.random.default_rng([seed, number]) for number in range(count)]
+    if draft:
+        found = _speculated(opened, open_model(draft, place), begin, config, tree, generators)
+    else:
+        found = drawn_by(opened.sequences, [begin] * count, config, generators)
+    if out is not None:
+        # How long units last is not drawn here: one frame each.
+        rows = (
+            UnitSequence(f"sample-{n}", e.tokens, [1] * len(e.tokens), opened.units.digest) for n, e in enumerate(found)
+        )
+        write_sequences([out], ([row] for row in rows))
+    figures = msgspec.to_builtins(degeneration([each.tokens for each in found], [each.ended for each in found]))
+    calls = sum(each.target_calls for each in found)
+    facts = {
+        **figures,
+        "nats_per_unit": -sum(each.logp for each in found) / max(1, sum(len(e.tokens) + e.ended for e in found)),
+        "target_calls": calls,
+    }
+    if draft:
+        facts |= {"drafted": sum(e.drafted for e in found), "accepted": sum(e.accepted for e in found)}
+        facts["units_per_call"] = sum(len(e.tokens) + e.ended for e in found) / calls
+    if json:
+        sequences = [{"units": each.tokens, "ended": each.ended, "logp": each.logp} for each in found]
+        return print_facts({**facts, "sequences": sequences}, json)
+    for each in found:
+        typer.echo(" ".join(map(str, each.tokens)))
+    return print_facts({name.replace("_", " "): value for name, value in facts.items()}, json)
+
+
+def _speculated(
+    target: OpenedModel,
+    draft: OpenedModel,
+    begin: list[int],
+    config: SamplingConfig,
+    tree: str,
+    generators: list[np.random.Generator],
+) -> list[Generated]:
+    from speechkit.errors import ConfigError, UserError
+    from speechkit.lm.decoding.speculative import DraftConfig, speculate
+
+    if draft.units.digest != target.units.digest:
+        raise UserError(
+            f"{draft.name}: is of the codebook {draft.units.digest[:12]} and {target.name} of "
+            f"{target.units.digest[:12]}; give models of one codebook"
+        )
+    try:
+        if tree.startswith("beam:"):
+            width, _, levels = tree.removeprefix("beam:").partition("x")
+            shape: dict[str, Any] = {"width": int(width), "levels": int(levels)}
+        else:
+            shape = {"factors": [int(factor) for factor in tree.split(",")]}
+    except ValueError as error:
+        raise ConfigError(f"--tree is {tree!r}; write 1,1,1 or 2,1,1 or beam:3x2") from error
+    drafting: DraftConfig = settings(shape, DraftConfig, "speechkit lm sample --help")
+    return [
+        speculate(target.sequences, draft.sequences, begin, config, drafting, generator) for generator in generators
+    ]
+
+
+def settings(given: dict[str, Any], kind: Any, help_: str) -> Any:
+    """Options as a record.
+
+    Raises:
+        ConfigError: if one is out of its range.
+    """
+    import msgspec
+
+    from speechkit.errors import ConfigError
+
+    try:
+        return msgspec.convert(given, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{error}; see {help_}") from error
+
+
+def _rows(paths: list[Path], opened: OpenedModel) -> list[UnitSequence]:
+    from speechkit.units.sequences import read_sequences
+
+    return read_sequences(paths, opened.units.digest)
+
+
+def _speakers(rows: list[UnitSequence], manifest: Path | None) -> list[str] | None:
+    if manifest is None:
+        return None
+    from speechkit.data.manifest import read_manifest
+
+    named = {row.id: row.speaker or row.id for row in read_manifest(manifest)}
+    return [named.get(row.id, row.id) for row in rows]

@@ -1,0 +1,1 @@
+"""What models of sequences do that speech does not."""

@@ -1,0 +1,64 @@
+"""Any model of units by the name of its folder: a network, or an n-gram."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speechkit.lm.interface import SequenceModel
+from speechkit.lm.table_model import NgramTable
+from speechkit.lm.unit_costs import SequenceCost, network_costs, table_costs
+from speechkit.lm.unit_ngram import SPEC_FILE, read_unit_ngram
+from speechkit.units.quantizers import UnitSet
+from speechkit.units.sequences import UnitSequence
+
+if TYPE_CHECKING:
+    from speechkit.lm.networks import UnitNetwork
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A model of units, ready.
+
+    Attributes:
+        name: its folder or hub id.
+        units: whose it is.
+        sequences: what decoders work on.
+        parameters: that were learnt, n-grams of a table.
+        network: None for an n-gram.
+    """
+
+    name: str
+    units: UnitSet
+    sequences: SequenceModel
+    parameters: int
+    network: UnitNetwork | None = None
+
+    def costs(self, rows: Iterable[UnitSequence]) -> list[SequenceCost]:
+        """What recordings cost; see `speechkit.lm.unit_costs`.
+
+        Raises:
+            UserError: if units are none of its own, naming the recording.
+        """
+        if self.network is not None:
+            return list(network_costs(self.network, rows))
+        return list(table_costs(self.sequences, rows, self.units))
+
+
+def open_model(name: str, device: str = "cpu") -> OpenedModel:
+    """A folder of `speechkit units ngram`, or a unit model from a folder or hub id.
+
+    Raises:
+        UserError: if there is none, or a file of it is missing or damaged.
+    """
+    if (Path(name) / SPEC_FILE).is_file():
+        ngram, spec = read_unit_ngram(Path(name))
+        return OpenedModel(name, spec.unit_set, NgramTable(ngram, spec.units), len(ngram.entries))
+    from speechkit.lm.decoder import NetworkDecoder
+    from speechkit.lm.networks import load_unit_network
+
+    network = load_unit_network(name).to(device)
+    weights = sum(each.numel() for each in network.parameters())
+    return OpenedModel(name, network.vocabulary.units, NetworkDecoder(network), weights, network)

@@ -1,0 +1,180 @@
+"""What units of speech cost by a model of them, in bits a second of audio: what can be compared between codebooks.
+
+Protocol: costs are sums over all units, each given all before it in its recording, and over the end of every recording;
+the first unit follows the boundary. A network sees at least half its context before a unit. Bits a second divide by the
+time of the frames that the units stand for. With durations, p(durations | units) is added: only then does a model say
+all that the frames say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from speechkit.errors import UserError
+from speechkit.lm.duration_table import DurationTable
+from speechkit.lm.interface import SequenceModel
+from speechkit.lm.vocabulary import UnitVocabulary
+from speechkit.metrics.bootstrap import Interval, bootstrap_ratio
+from speechkit.units.quantizers import UnitSet
+from speechkit.units.sequences import UnitSequence
+
+if TYPE_CHECKING:
+    from speechkit.lm.networks import UnitNetwork
+
+
+class SequenceCost(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one recording costs.
+
+    Attributes:
+        id: of the recording.
+        units: in it.
+        seconds: of it.
+        unit_nats: of the units.
+        end_nats: of its end.
+        duration_nats: of the units' durations; None where the model has none.
+    """
+
+    id: str
+    units: int
+    seconds: float
+    unit_nats: float
+    end_nats: float
+    duration_nats: float | None = None
+
+
+class CostSummary(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What recordings cost by one model.
+
+    Attributes:
+        system: its name.
+        recordings: how many.
+        units: in them.
+        seconds: of them.
+        perplexity: of a unit, ends counted as units.
+        bits_per_unit: ends counted.
+        bits_per_second: of units and ends.
+        interval: of bits a second, over speakers or recordings.
+        full_bits_per_second: durations among them; None where the model has none.
+        full_interval: of these.
+        parameters: that were learnt, n-grams of a table.
+    """
+
+    system: str
+    recordings: int
+    units: int
+    seconds: float
+    perplexity: float
+    bits_per_unit: float
+    bits_per_second: float
+    interval: Interval
+    full_bits_per_second: float | None = None
+    full_interval: Interval | None = None
+    parameters: int | None = None
+
+
+def table_costs(
+    model: SequenceModel, rows: Iterable[UnitSequence], units: UnitSet, durations: DurationTable | None = None
+) -> Iterator[SequenceCost]:
+    """The costs of recordings by any sequence model, and by counts of durations.
+
+    Raises:
+        UserError: if units are none of the set, naming the recording.
+    """
+    vocabulary = UnitVocabulary(units)
+    for row in rows:
+        vocabulary.check(row.id, row.units, row.codebook)
+        tokens = np.array([model.boundary, *row.units, model.boundary])
+        logp, _ = model.prefill(tokens[None, :-1], np.array([len(tokens) - 1]))
+        nats = -logp[0, np.arange(len(tokens) - 1), tokens[1:]]
+        lasting = None if durations is None else durations.nats(row.units, row.durations)
+        yield _cost(row, float(nats[:-1].sum()), float(nats[-1]), lasting, units)
+
+
+def network_costs(network: UnitNetwork, rows: Iterable[UnitSequence]) -> Iterator[SequenceCost]:
+    """The costs of recordings by a network, in windows of its context of which half is seen again.
+
+    Raises:
+        UserError: if units are none of the network's, naming the recording.
+    """
+    import torch
+
+    from speechkit.lm.packing import IGNORED
+    from speechkit.lm.unit_batches import sequence_windows
+
+    vocabulary, device = network.vocabulary, next(network.parameters()).device
+    network.eval()
+    for row in rows:
+        vocabulary.check(row.id, row.units, row.codebook)
+        nats: list[float] = []
+        lasting = 0.0
+        with torch.inference_mode():
+            for batch in sequence_windows(row, vocabulary, network.context, network.context // 2):
+                hidden = network.hidden(batch["tokens"].to(device))
+                new = batch["targets"] != IGNORED
+                # Marks of infilling do not follow in speech as it is.
+                logits = network.logits(hidden[new.to(device)])[:, : vocabulary.boundary + 1]
+                logp = logits.cpu().double().log_softmax(-1)
+                nats += (-logp.gather(1, batch["targets"][new][:, None])[:, 0]).tolist()
+                if network.duration_head is not None:
+                    chosen = batch["durations"] > 0
+                    lasting += float(
+                        network.duration_head.nats(
+                            hidden[chosen.to(device)],
+                            batch["durations_before"][chosen].to(device),
+                            batch["durations"][chosen].to(device),
+                        ).sum()
+                    )
+        known = None if network.duration_head is None else lasting
+        yield _cost(row, sum(nats[:-1]), nats[-1], known, vocabulary.units)
+
+
+def _cost(row: UnitSequence, nats: float, end: float, lasting: float | None, units: UnitSet) -> SequenceCost:
+    seconds = sum(row.durations) / units.frames_per_second
+    return SequenceCost(row.id, len(row.units), seconds, nats, end, lasting)
+
+
+def summarize(
+    system: str, costs: Sequence[SequenceCost], speakers: Sequence[str] | None = None, parameters: int | None = None
+) -> CostSummary:
+    """The sums, with intervals over speakers where they are known, else over recordings.
+
+    Raises:
+        UserError: if there is no recording.
+    """
+    if not costs:
+        raise UserError("there are no units to measure; give at least one recording")
+    seconds = np.array([each.seconds for each in costs])
+    units = sum(each.units for each in costs)
+    bits = np.array([each.unit_nats + each.end_nats for each in costs]) / math.log(2)
+    full = None
+    if all(each.duration_nats is not None for each in costs):
+        full = bits + np.array([each.duration_nats for each in costs], np.float64) / math.log(2)
+    return CostSummary(
+        system=system,
+        recordings=len(costs),
+        units=units,
+        seconds=float(seconds.sum()),
+        perplexity=float(2 ** (bits.sum() / (units + len(costs)))),
+        bits_per_unit=float(bits.sum() / units),
+        bits_per_second=float(bits.sum() / seconds.sum()),
+        interval=bootstrap_ratio(bits, seconds, groups=speakers),
+        full_bits_per_second=None if full is None else float(full.sum() / seconds.sum()),
+        full_interval=None if full is None else bootstrap_ratio(full, seconds, groups=speakers),
+        parameters=parameters,
+    )
+
+
+def saving(
+    costs: Sequence[SequenceCost], others: Sequence[SequenceCost], speakers: Sequence[str] | None = None
+) -> tuple[float, Interval]:
+    """The share of the other model's bits that this one saves on the same recordings, paired, with an interval."""
+    if [each.id for each in costs] != [each.id for each in others]:
+        raise ValueError("the costs are of other recordings")
+    ours = np.array([each.unit_nats + each.end_nats for each in costs])
+    theirs = np.array([each.unit_nats + each.end_nats for each in others])
+    return float(1 - ours.sum() / theirs.sum()), bootstrap_ratio(theirs - ours, theirs, groups=speakers)
