@@ -59,14 +59,17 @@ def llama_config(model: UnitModel) -> dict[str, Any]:
     """``config.json`` of the same network; see `export_llama`."""
     stack, vocabulary = model.config.stack, model.config.vocabulary
     first = stack.layers[0]
-    plain = isinstance(first, AttentionConfig) and first.rotary and first.feed_forward and not first.window
-    if not plain or stack.feed_width == 0 or any(layer != first for layer in stack.layers):
+    if (
+        not isinstance(first, AttentionConfig)
+        or first != _plain(first)
+        or stack.feed_width == 0
+        or any(layer != first for layer in stack.layers)
+    ):
         kinds = sorted({layer.mixer for layer in stack.layers})
         raise UserError(
             f"a stack of {', '.join(kinds)} is no Llama, whose layers are equal: rotary attention without a window, "
             "and a feed-forward; save the model as it is"
         )
-    assert isinstance(first, AttentionConfig)
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -90,6 +93,11 @@ def llama_config(model: UnitModel) -> dict[str, Any]:
         "pad_token_id": None,
         "speechkit": msgspec.to_builtins(vocabulary),
     }
+
+
+def _plain(layer: AttentionConfig) -> AttentionConfig:
+    """The layer with nothing that Llama's has not."""
+    return AttentionConfig(heads=layer.heads, key_heads=layer.key_heads, period=layer.period, bias=layer.bias)
 
 
 def llama_weights(model: UnitModel) -> dict[str, Tensor]:

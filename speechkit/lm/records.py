@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from speechkit.lm.analysis.degeneration import Degeneration
-from speechkit.lm.unit_costs import CostSummary
+from speechkit.lm.unit_costs import CostSummary, SequenceCost
 from speechkit.metrics.bootstrap import Interval
 from speechkit.units.acoustic_bpe import AcousticBpe
 from speechkit.units.quantizers import UnitSet
@@ -45,6 +45,15 @@ class Saving(msgspec.Struct, frozen=True):
     other: str
     share: float
     interval: Interval
+
+
+class Costs(msgspec.Struct, frozen=True):
+    """What the test costs by each model; see `UnitLmReport`, and each recording by each."""
+
+    systems: list[CostSummary]
+    savings: list[Saving]
+    entropy_bits_per_second: float
+    recordings: dict[str, list[SequenceCost]]
 
 
 class Continued(msgspec.Struct, frozen=True):

@@ -1,0 +1,48 @@
+"""Stages 7 and 8: continuations made audible, and the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from speechkit.lm.records import Continued, Costs, UnitLmReport
+from speechkit.lm.stages import continued, read_vocabulary
+from speechkit.pipeline import Context
+from speechkit.runtime import item_seed
+
+
+def speak(context: Context) -> None:
+    """Continue the test, and say some of it where there is a decoder."""
+    found = continued(context)
+    if context.config.decoder is None:
+        return
+    from speechkit.io.audio import write_audio
+    from speechkit.io.paths import safe_id
+    from speechkit.tts.unit_decoder import load_unit_decoder, say_units
+    from speechkit.tts.vocoder import load_vocoder
+
+    spec = read_vocabulary(context)
+    decoder = load_unit_decoder(context.config.decoder, context.device)
+    vocoder: Any = load_vocoder(context.config.vocoder, context.device)
+    for prompt, row in ((each.prompt, each.sequence) for each in found):
+        units: list[int] = [*prompt.units, *row.units]
+        durations: list[int] | None = [*prompt.durations, *row.durations]
+        if spec.merges is not None:  # how long the units inside a token last, nobody said
+            units, durations = spec.merges.decode(units), None
+        frames = decoder.frame_units(units, durations)
+        speech = say_units(decoder, vocoder, frames, None, item_seed(context.seed, row.id))
+        write_audio(context.output("continued") / f"{safe_id(row.id)}.wav", speech.waveform, speech.rate)
+
+
+def report(context: Context) -> None:
+    """The tables and the page."""
+    from speechkit.io.atomic import write_json, write_text
+    from speechkit.report.unit_lm_page import markdown, write_unit_lm_page
+
+    costs = msgspec.json.decode(context.inputs["costs"].read_bytes(), type=Costs)
+    said = msgspec.json.decode(context.inputs["degeneration"].read_bytes(), type=Continued)
+    found = UnitLmReport(costs.systems, costs.savings, costs.entropy_bits_per_second, said)
+    write_json(context.output("report.json"), found)
+    write_text(context.output("table.md"), markdown(found))
+    write_unit_lm_page(context.output("report.html"), found)

@@ -1,0 +1,288 @@
+"""Stages of the recipe unit_lm: recordings, tokens, training, bits a second and continuations.
+
+The model is trained on tokens of one kind: units, or acoustic BPE of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+
+from speechkit.data.records import Utterance
+from speechkit.errors import UserError
+from speechkit.lm.decoding.sampling import SamplingConfig
+from speechkit.lm.records import Continued, Costs, Saving, TokenSpec
+from speechkit.lm.unit_costs import SequenceCost, saving, summarize
+from speechkit.lm.unit_training import UnitTraining
+from speechkit.pipeline import SHARED, Context, Interrupted
+from speechkit.runtime import item_seed
+from speechkit.training import Objective, TrainingConfig
+from speechkit.units.quantizers import UnitSet, load_quantizer, unit_sets
+from speechkit.units.sequences import UnitSequence, write_sequences
+from speechkit.units.stages import Count, HeldOutConfig, Positive, held_out
+
+if TYPE_CHECKING:
+    from speechkit.lm.continuation import Continuation
+    from speechkit.lm.networks import UnitNetwork
+
+TOGETHER = 16
+"""Prompts that are continued at once."""
+
+
+class PrepareConfig(HeldOutConfig, frozen=True):
+    """Which recordings teach, look on and judge.
+
+    Attributes:
+        dev_share: of the training speakers, whose recordings only look on.
+    """
+
+    dev_share: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.05
+
+
+def prepare(context: Context) -> None:
+    """Choose the recordings: nobody who judges teaches, nobody who looks on does."""
+    train_rows, test = held_out(context)
+    speakers = sorted(
+        {row.speaker or row.id for row in train_rows}, key=lambda name: item_seed(context.seed, f"dev/{name}")
+    )
+    # One at least, where the others still teach.
+    looking = min(math.ceil(context.config.dev_share * len(speakers)), len(speakers) - 1)
+    rows = [*_marked(train_rows, "train", speakers[:looking]), *_marked(test, "test")]
+    counts = {part: sum(row.custom["part"] == part for row in rows if row.custom) for part in ("train", "dev", "test")}
+    context.say(", ".join(f"{count} {part}" for part, count in counts.items()) + " recordings")
+    context.write("recordings.jsonl", rows)
+
+
+def _marked(rows: Sequence[Utterance], part: str, looking: Sequence[str] = ()) -> Iterator[Utterance]:
+    for row in rows:
+        chosen = "dev" if (row.speaker or row.id) in looking else part
+        custom = {"part": chosen, "id": row.id, "manifest": f"{part}_manifest"}
+        yield msgspec.structs.replace(row, id=f"{part}/{row.id}", custom=custom, alignment=None, text=None)
+
+
+class TokensConfig(msgspec.Struct, frozen=True):
+    """The tokens of the model.
+
+    Attributes:
+        bpe: how many tokens acoustic BPE makes of the units, learnt on the training speech; 0: units are tokens.
+    """
+
+    codebook: Annotated[str, SHARED] = "embedded-100"
+    bpe: Annotated[Count, SHARED] = 0
+
+
+def tokens(context: Context) -> None:
+    """Units as they are, or shortened by acoustic BPE."""
+    from speechkit.io.atomic import write_json
+    from speechkit.units.acoustic_bpe import learn_bpe
+    from speechkit.units.token_sequences import encode_sequence
+
+    units = unit_sets(load_quantizer(context.config.codebook))[0]
+    rows: list[UnitSequence] = list(context.read("units"))
+    spec = TokenSpec(units, units)
+    if context.config.bpe:
+        learnt = {row.id for row in context.read("recordings") if row.custom["part"] == "train"}
+        merges = learn_bpe(
+            (row.units for row in rows if row.id in learnt), units.clusters, context.config.bpe, units.digest
+        )
+        rows = [encode_sequence(row, merges) for row in rows]
+        spec = TokenSpec(UnitSet(merges.digest, merges.num_tokens, units.frames_per_second), units, merges)
+    context.write("tokens.jsonl", rows)
+    write_json(context.output("vocabulary.json"), spec)
+
+
+LOOP = TrainingConfig(
+    steps=3000, learning_rates=(1e-3,), warmup_steps=100, weight_decay=0.1, clip_norm=0.5, average_decay=0.99,
+    evaluate_every=250, save_every=250,
+)  # fmt: skip
+
+
+class TrainConfig(msgspec.Struct, frozen=True):
+    """The unit model.
+
+    Attributes:
+        unit_model: its size and layers, and how it learns.
+        half: store float16.
+        processes: of this machine that share each step; 0 is one for each GPU.
+    """
+
+    unit_model: UnitTraining = UnitTraining(loop=LOOP)
+    half: bool = True
+    processes: int = 1
+
+
+class BaselineConfig(msgspec.Struct, frozen=True):
+    """The model beside it; see `TrainConfig`."""
+
+    unit_model: UnitTraining = UnitTraining(layer="lstm", layers=3, loop=LOOP)
+    half: bool = True
+    processes: int = 1
+
+
+def train(context: Context) -> None:
+    """Train for as long as the configuration says; an interrupted run goes on from its checkpoint."""
+    from speechkit.training import train_stage
+
+    config = context.config
+    train_stage(context, objective, config.unit_model.loop, processes=config.processes)
+
+
+def objective(context: Context) -> Objective:
+    """The model on the tokens of stage 3."""
+    from speechkit.lm.unit_training import new_network, unit_objective
+
+    config: Any = context.config
+    spec = read_vocabulary(context)
+    rows = part_rows(context)
+    network = new_network(config.unit_model, spec.tokens)
+    weights = sum(each.numel() for each in network.parameters())
+    context.say(f"{weights:,} weights; {len(rows['train'])} recordings teach and {len(rows['dev'])} look on")
+    return unit_objective(
+        network,
+        rows["train"],
+        rows["dev"],
+        config.unit_model,
+        lambda folder: network.save_pretrained(folder, half=config.half),
+    )
+
+
+def read_vocabulary(context: Context) -> TokenSpec:
+    """What the tokens are."""
+    return msgspec.json.decode(context.inputs["vocabulary"].read_bytes(), type=TokenSpec)
+
+
+def part_rows(context: Context) -> dict[str, list[UnitSequence]]:
+    """Tokens by part."""
+    parts = {row.id: row.custom["part"] for row in context.read("recordings")}
+    found: dict[str, list[UnitSequence]] = {"train": [], "dev": [], "test": []}
+    for row in context.read("tokens"):
+        found[parts[row.id]].append(row)
+    return found
+
+
+class EvaluateConfig(msgspec.Struct, frozen=True):
+    """``ngram_order``: n-grams of every order up to this one stand beside the networks."""
+
+    ngram_order: Annotated[int, msgspec.Meta(ge=1, le=6)] = 4
+
+
+def evaluate(context: Context) -> None:
+    """What the test costs by each model."""
+    from speechkit.io.atomic import write_json
+    from speechkit.lm.analysis.degeneration import degeneration
+    from speechkit.lm.duration_table import DurationTable
+    from speechkit.lm.ngram_training import estimate
+    from speechkit.lm.sequence_bits import unit_words
+    from speechkit.lm.table_model import NgramTable
+    from speechkit.lm.unit_costs import network_costs, table_costs
+
+    rows, units = part_rows(context), read_vocabulary(context).tokens
+    test = rows["test"]
+    speakers = _speakers(context, test)
+    lasting = DurationTable(rows["train"], units.clusters)
+    costs: dict[str, list[SequenceCost]] = {}
+    weights: dict[str, int] = {}
+    for order in range(1, context.config.ngram_order + 1):
+        model = estimate(map(unit_words, rows["train"]), order)[0]
+        name = f"{order}-gram"
+        costs[name] = list(table_costs(NgramTable(model, units.clusters), test, units, lasting))
+        weights[name] = len(model.entries)
+        if context.interrupted:
+            raise Interrupted
+    for name in ("baseline", "trained"):
+        network = _network(context, name)
+        shown = "unit model" if name == "trained" else f"baseline ({_layer(network)})"
+        costs[shown] = list(network_costs(network, test))
+        weights[shown] = sum(each.numel() for each in network.parameters())
+    systems = [summarize(name, each, speakers, weights[name]) for name, each in costs.items()]
+    ours = costs["unit model"]
+    savings = [Saving(name, *saving(ours, each, speakers)) for name, each in costs.items() if name != "unit model"]
+    entropy = degeneration([row.units for row in test]).unigram_entropy
+    rate = systems[0].units / systems[0].seconds
+    write_json(context.output("costs.json"), Costs(systems, savings, entropy * rate, costs))
+
+
+def _layer(network: UnitNetwork) -> str:
+    from speechkit.lm.unit_model import UnitModel
+
+    if not isinstance(network, UnitModel):
+        return "warm"
+    first: Any = network.config.stack.layers[0]
+    return str(getattr(first, "kind", first.mixer))
+
+
+def _network(context: Context, name: str) -> UnitNetwork:
+    from speechkit.lm.networks import load_unit_network
+
+    return load_unit_network(context.inputs[name]).to(context.device)
+
+
+def _speakers(context: Context, test: list[UnitSequence]) -> list[str]:
+    named = {row.id: row.speaker or row.id for row in context.read("recordings")}
+    return [named[row.id] for row in test]
+
+
+class ContinueConfig(msgspec.Struct, frozen=True):
+    """What is continued, and how.
+
+    Attributes:
+        prompt_seconds: of the beginning of each recording; those of twice as many are continued.
+        seconds: of each continuation.
+        most: recordings.
+        sampling: of tokens.
+        decoder: a unit decoder that makes speech of what was continued, as ``embedded-100``; None for units alone.
+        vocoder: behind it.
+        clips: of these at most.
+    """
+
+    prompt_seconds: float = 3.0
+    seconds: float = 6.0
+    most: Positive = 200
+    sampling: SamplingConfig = SamplingConfig(temperature=0.8, top_k=25, max_tokens=400)
+    decoder: str | None = None
+    vocoder: str = "embedded"
+    clips: int = 10
+
+
+def continued(context: Context) -> list[Continuation]:
+    """What the model says behind the beginnings of test recordings, as units; the first of them may become speech."""
+    from speechkit.io.atomic import write_json
+    from speechkit.lm.analysis.degeneration import degeneration
+    from speechkit.lm.continuation import after, continue_units, first_seconds
+
+    config, spec = context.config, read_vocabulary(context)
+    rate = spec.tokens.frames_per_second
+    long = [row for row in part_rows(context)["test"] if sum(row.durations) >= 2 * config.prompt_seconds * rate]
+    if not long:
+        raise UserError(
+            f"no test recording lasts {2 * config.prompt_seconds:g} s; set continue.prompt_seconds lower, or give "
+            "longer recordings"
+        )
+    long = sorted(long, key=lambda row: item_seed(context.seed, row.id))[: config.most]
+    network = _network(context, "trained")
+    prompts = [first_seconds(row, config.prompt_seconds, rate) for row in long]
+    found = []
+    for begin in range(0, len(prompts), TOGETHER):
+        some = prompts[begin : begin + TOGETHER]
+        seeds = [item_seed(context.seed, row.id) for row in some]
+        found += continue_units(network, some, config.seconds, config.sampling, seeds)
+        context.progress.update(len(found), len(prompts))
+        if context.interrupted:
+            raise Interrupted
+    rows = [each.sequence for each in found]
+    rests = [after(row, len(prompt.units)) for row, prompt in zip(long, prompts, strict=True)]
+    real = [first_seconds(row, config.seconds, rate).units for row in rests]
+    write_json(
+        context.output("degeneration.json"),
+        Continued(
+            degeneration(real),
+            degeneration([row.units for row in rows], [each.ended for each in found]),
+            config.prompt_seconds,
+        ),
+    )
+    folder = context.output("continued")
+    write_sequences([folder / "units.jsonl"], ([row] for row in rows))
+    return found[: config.clips]
