@@ -76,10 +76,29 @@ class NetworkDecoder:
         """See `speechkit.lm.interface.SequenceModel`."""
         return State(state.logp[rows], select_rows(state.memory, self._tensor(rows)))
 
+    @torch.inference_mode()
     def score_tree(self, state: State, tokens: Tokens, parents: Tokens) -> TreeState:
-        """See `speechkit.lm.interface.SequenceModel`."""
-        return score_tree_by_steps(self, state, tokens, parents)
+        """See `speechkit.lm.interface.SequenceModel`: one pass over all nodes where layers read trees."""
+        if not self._network.reads_trees:
+            return score_tree_by_steps(self, state, tokens, parents)
+        ancestors = np.eye(len(tokens), dtype=bool)
+        for node, parent in enumerate(parents.tolist()):
+            if parent >= 0:
+                ancestors[node] |= ancestors[parent]
+        hidden, memory = self._network.prefill_tree(
+            self._tensor(tokens)[None], state.memory, torch.from_numpy(ancestors).to(self._device)
+        )
+        logp = np.concatenate([state.logp, self._log_probabilities(hidden[0])])
+        return TreeState(logp, (state, memory))
 
+    @torch.inference_mode()
     def commit(self, tree: TreeState, path: Sequence[int]) -> State:
         """See `speechkit.lm.interface.SequenceModel`."""
-        return commit_by_steps(self, tree, path)
+        if not self._network.reads_trees:
+            return commit_by_steps(self, tree, path)
+        begun, memory = tree.memory
+        if not path:
+            return State(begun.logp, begun.memory)
+        nodes = len(tree.logp) - 1
+        followed = self._network.follow(memory, nodes, self._tensor(np.array(path, np.int64)))
+        return State(tree.logp[path[-1] + 1][None], followed)

@@ -112,6 +112,19 @@ class UnitModel(nn.Module):
         """One token of each row: (B,) -> (B, D), and the state behind it."""
         return self.stack.step(self.embedding(tokens), state, tokens=self._compared(tokens))
 
+    @property
+    def reads_trees(self) -> bool:
+        """Whether `prefill_tree` and `follow` can be asked for."""
+        return self.stack.reads_trees
+
+    def prefill_tree(self, tokens: Tensor, state: State, ancestors: Tensor) -> tuple[Tensor, State]:
+        """(B, T) nodes of a tree behind a state -> (B, T, D), and all that they leave for `follow`."""
+        return self.stack.prefill_tree(self.embedding(tokens), state, ancestors)
+
+    def follow(self, state: State, nodes: int, path: Tensor) -> State:
+        """The state behind a path of the tree of so many nodes."""
+        return self.stack.follow(state, nodes, path)
+
     def _compared(self, tokens: Tensor) -> Tensor | None:
         return tokens if self.stack.compares_tokens else None
 

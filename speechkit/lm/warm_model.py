@@ -55,6 +55,7 @@ class WarmModel(nn.Module):
     """
 
     reads_prefix = True
+    reads_trees = True
     duration_head: DurationHead | None = None
 
     def __init__(self, decoder: Any, spec: WarmSpec, name: str):
@@ -142,6 +143,22 @@ class WarmModel(nn.Module):
         """One token of each row: (B,) -> (B, D), and the state behind it."""
         hidden, state = self.prefill(tokens[:, None], state)
         return hidden[:, 0], state
+
+    def prefill_tree(self, tokens: Tensor, state: State, ancestors: Tensor) -> tuple[Tensor, State]:
+        """(B, T) nodes of a tree behind a state -> (B, T, D), and all that they leave for `follow`."""
+        batch, nodes = tokens.shape
+        past = state["seen"][:, None].expand(-1, nodes, -1)
+        seen = torch.cat([past, ancestors.expand(batch, -1, -1)], 2)
+        hidden, parts = self._run(tokens, seen, state["count"][:, None] + ancestors.sum(1) - 1, state)
+        return hidden, {**parts, "seen": state["seen"], "count": state["count"]}
+
+    def follow(self, state: State, nodes: int, path: Tensor) -> State:
+        """The state behind a path of the tree of so many nodes."""
+        cached = state["seen"].shape[1]
+        columns = torch.cat([torch.arange(cached, device=path.device), cached + path])
+        parts = {name: part[:, :, columns] for name, part in state.items() if name.endswith(("keys", "values"))}
+        seen = torch.nn.functional.pad(state["seen"], (0, len(path)), value=True)
+        return {**parts, "seen": seen, "count": state["count"] + len(path)}
 
     def _run(self, tokens: Tensor, seen: Tensor, positions: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """(B, T), (B, T, C + T) true where a column is seen, (B, T) -> (B, T, D) and the keys and values."""

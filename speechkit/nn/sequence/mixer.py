@@ -56,6 +56,8 @@ class SequenceMixer(nn.Module, ABC):
     """Whether a prefix can be read in both directions."""
     compares_tokens: bool = False
     """Whether tokens must be given beside the vectors."""
+    reads_trees: bool = False
+    """Whether `prefill_tree` and `follow` are there."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -109,10 +111,26 @@ class SequenceMixer(nn.Module, ABC):
         """As `forward`, behind what a state has read; also the state behind each row's end."""
         return self.read(x, state, Rows(lengths, documents, tokens, prefix), keep=True)
 
+    def prefill_tree(self, x: Tensor, state: State, ancestors: Tensor) -> tuple[Tensor, State]:
+        """The nodes of a tree behind what a state has read, all at once: (B, T, D) to (B, T, D) and all they leave.
+
+        Args:
+            x: of each node.
+            state: of the rows; the same tree stands behind each.
+            ancestors: (T, T) true where a node is or goes back to another.
+        """
+        return self.read(x, state, Rows(ancestors=ancestors), keep=True)
+
+    def follow(self, state: State, nodes: int, path: Tensor) -> State:
+        """The state behind a path (P,) of the tree of so many nodes that `prefill_tree` left."""
+        raise ValueError(f"{type(self).__name__} keeps no nodes of trees; read the path")
+
     def read(self, x: Tensor, state: State | None, rows: Rows, keep: bool) -> tuple[Tensor, State]:
         """`mix`, with documents kept apart."""
         if rows.prefix is not None and not self.reads_prefix:
             raise ValueError(f"{type(self).__name__} reads from left to right alone; give it no prefix")
+        if rows.ancestors is not None and not self.reads_trees:
+            raise ValueError(f"{type(self).__name__} reads one path at a time; give it no tree")
         if rows.tokens is None and self.compares_tokens:
             raise ValueError(f"{type(self).__name__} compares tokens; give them beside the vectors")
         if not x.shape[1]:

@@ -24,12 +24,14 @@ class Rows:
             The first document of a row continues the state that the row comes with.
         tokens: (B, T) what each position was made from, for layers that compare tokens.
         prefix: (B, T) true at the positions from which a document's prefix is read in both directions.
+        ancestors: (T, T) true where a position is or goes back to another: they are nodes of a tree behind the state.
     """
 
     lengths: Tensor | None = None
     documents: Tensor | None = None
     tokens: Tensor | None = None
     prefix: Tensor | None = None
+    ancestors: Tensor | None = None
 
     def ragged(self, longest: int) -> bool:
         """Whether a row of ``longest`` positions is padded."""

@@ -52,6 +52,7 @@ class SoftmaxAttention(SequenceMixer):
 
     packs = True
     reads_prefix = True
+    reads_trees = True
 
     def __init__(self, width: int, config: AttentionConfig):
         super().__init__(width)
@@ -147,6 +148,8 @@ class SoftmaxAttention(SequenceMixer):
     def _positions(self, x: Tensor, state: State | None, rows: Rows) -> Tensor:
         """Positions in the document: (T,) where all rows have the same, else (B, T)."""
         steps = torch.arange(x.shape[1], device=x.device)
+        if rows.ancestors is not None:
+            steps = rows.ancestors.sum(1) - 1
         if rows.documents is not None:
             begun = 0 if state is None else state["count"][:, None] * (rows.ordinals == 0)
             return rows.since_border + begun
@@ -155,7 +158,7 @@ class SoftmaxAttention(SequenceMixer):
     def _mask(self, positions: Tensor, state: State | None, rows: Rows) -> Tensor | None:
         """(B or 1, 1, T, C + T), true where a query sees a key; None where that is all before it, or all."""
         length, window = positions.shape[-1], self.config.window
-        plain = rows.documents is None and rows.prefix is None
+        plain = rows.documents is None and rows.prefix is None and rows.ancestors is None
         if state is None and plain and not 0 < window < length:
             return None
         ours = positions if positions.dim() == 2 else positions[None]  # (B or 1, T)
@@ -167,6 +170,8 @@ class SoftmaxAttention(SequenceMixer):
             theirs = torch.cat([count[:, None] - cached + torch.arange(cached, device=count.device), ours], 1)
         ahead = ours[:, :, None] - theirs[:, None]  # (B or 1, T, C + T)
         before = ahead >= 0
+        if rows.ancestors is not None:
+            before[:, :, cached:] = rows.ancestors
         if rows.prefix is not None:
             within = rows.prefix[:, :, None] & F.pad(rows.prefix, (cached, 0))[:, None]
             before = before | within
@@ -185,6 +190,9 @@ class SoftmaxAttention(SequenceMixer):
         """The cache behind each row's end, whose last column is that of the row's last position."""
         length = positions.shape[-1]
         cached = keys.shape[2] - length
+        if rows.ancestors is not None:
+            begun = torch.zeros(len(keys), dtype=torch.int64, device=keys.device) if state is None else state["count"]
+            return {"keys": keys, "values": values, "count": begun}
         count = positions.expand(len(keys), length)[:, -1] + 1
         if rows.ragged(length):
             assert rows.lengths is not None
@@ -194,3 +202,14 @@ class SoftmaxAttention(SequenceMixer):
         kept = self._kept(cached + rows.longest(length))
         keys, values = rows.newest(keys, cached, kept, 2), rows.newest(values, cached, kept, 2)
         return {"keys": keys, "values": values, "count": count}
+
+    def follow(self, state: State, nodes: int, path: Tensor) -> State:
+        """See `SequenceMixer.follow`: what was cached before the tree, and the path's columns."""
+        cached = state["keys"].shape[2] - nodes
+        kept = self._kept(cached + len(path))
+
+        def columns(part: Tensor) -> Tensor:
+            joined = torch.cat([part[:, :, :cached], part[:, :, cached:].index_select(2, path)], 2)
+            return joined[:, :, joined.shape[2] - kept :]
+
+        return {**{name: columns(state[name]) for name in ("keys", "values")}, "count": state["count"] + len(path)}

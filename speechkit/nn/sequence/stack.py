@@ -134,6 +134,7 @@ class Stack(SequenceMixer):
         mixers = [layer.mixer for layer in self._layers()]
         self.reads_prefix = all(mixer.reads_prefix for mixer in mixers)
         self.compares_tokens = any(mixer.compares_tokens for mixer in mixers)
+        self.reads_trees = all(mixer.reads_trees for mixer in mixers)
 
     def _layers(self) -> list[Layer]:
         return [layer for layer in self.layers if isinstance(layer, Layer)]
@@ -164,6 +165,11 @@ class Stack(SequenceMixer):
             x = layer.add_feed(x + layer.dropout(mixed))
             ended.append(after)
         return self.norm(x), _together(ended)
+
+    def follow(self, state: State, nodes: int, path: Tensor) -> State:
+        """See `SequenceMixer.follow`."""
+        layers = enumerate(self._layers())
+        return _together([layer.mixer.follow(_of_layer(state, number), nodes, path) for number, layer in layers])
 
 
 def _together(states: list[State]) -> State:
