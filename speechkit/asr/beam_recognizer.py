@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -61,9 +62,16 @@ class BeamRecognizer:
             if not letters & {letter for symbol in recognizer.vocabulary for letter in symbol}:
                 raise UserError(f"{model_path}: shares no letter with the recogniser; build it from text in its case")
 
-    def recognize(self, path: str, speech: list[tuple[int, int]] | None = None) -> Hypothesis:
+    def recognize(
+        self,
+        path: str,
+        speech: list[tuple[int, int]] | None = None,
+        *,
+        channel: int | None = None,
+        heard: Callable[[float], None] | None = None,
+    ) -> Hypothesis:
         """The best text; a character has the time of the greedy one that it stands on, or lies between neighbours."""
-        greedy = self._recognizer.recognize(path, speech)
+        greedy = self._recognizer.recognize(path, speech, channel=channel, heard=heard)
         emissions = greedy.emissions
         assert emissions is not None, "a CTC recogniser gives its emissions"
         texts = []

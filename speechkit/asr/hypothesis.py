@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,10 +57,19 @@ class Recognizer(Protocol):
     def spec(self) -> RecognizerSpec:
         """What stages after this one must agree with."""
 
-    def recognize(self, path: str, speech: list[tuple[int, int]] | None = None) -> Hypothesis:
+    def recognize(
+        self,
+        path: str,
+        speech: list[tuple[int, int]] | None = None,
+        *,
+        channel: int | None = None,
+        heard: Callable[[float], None] | None = None,
+    ) -> Hypothesis:
         """Recognise one recording.
 
         Args:
             path: the audio file; it is read piece by piece, never whole.
             speech: regions to recognise as (start, end) in 16 kHz samples; the whole recording when absent.
+            channel: to listen to, from 0; the mean of all when absent.
+            heard: is called with the seconds of audio that were heard since the last call.
         """

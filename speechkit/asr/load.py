@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
 from speechkit.asr.hypothesis import Recognizer, RecognizerSpec
-from speechkit.errors import UserError
+from speechkit.errors import UserError, require
 
 
 def load_recognizer(name_or_path: str = "auto", lang: str = "en", device: str = "auto", **options: Any) -> Recognizer:
@@ -64,6 +65,29 @@ def load_recognizer(name_or_path: str = "auto", lang: str = "en", device: str = 
     emitter = HuggingFaceEmitter(name_or_path, chosen, batch_size)
     spec = RecognizerSpec("huggingface", Path(name_or_path).name, emitter.weights_hash(), lang)
     return CtcRecognizer(emitter, spec, **options)
+
+
+def check_recognizer(name_or_path: str, lang: str) -> None:
+    """Refuse what can be known to fail before anything is loaded: no such file or folder, no library, no language.
+
+    Raises:
+        UserError: in the words of `load_recognizer`.
+    """
+    kind, _, rest = name_or_path.partition(":")
+    if name_or_path in ("auto", "embedded"):
+        from speechkit.asr.embedded import embedded_folder
+
+        embedded_folder(lang)
+    elif kind == "words" and rest:
+        if not Path(rest).exists():
+            raise UserError(
+                f"{rest}: no such file or folder; give a CTM or JSON file, or a folder with one a recording"
+            )
+    elif kind == "faster-whisper":
+        if importlib.util.find_spec("faster_whisper") is None:
+            require("faster_whisper")
+    elif name_or_path.startswith((".", "/", "~")) and not Path(name_or_path).expanduser().is_dir():
+        raise UserError(f"{name_or_path}: no such folder; give a folder with a CTC model, or its name on the hub")
 
 
 def with_beam(

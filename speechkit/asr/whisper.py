@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 from speechkit.asr.hypothesis import Hypothesis, RecognizerSpec
@@ -44,7 +45,14 @@ class WhisperRecognizer:
         """What stages after this one must agree with."""
         return self._spec
 
-    def recognize(self, path: str, speech: list[tuple[int, int]] | None = None) -> Hypothesis:
+    def recognize(
+        self,
+        path: str,
+        speech: list[tuple[int, int]] | None = None,
+        *,
+        channel: int | None = None,
+        heard: Callable[[float], None] | None = None,
+    ) -> Hypothesis:
         """Characters of one recording, without emissions; see `speechkit.asr.hypothesis.Recognizer`."""
         info = audio_info(path)
         frames = -(-round(info.num_samples * 16_000 / info.sample_rate) // _FRAME_SAMPLES)
@@ -58,9 +66,13 @@ class WhisperRecognizer:
                 gap=50,
             )
         words: list[TimedWord] = []
-        for window, waveform in stream_windows(path, plan_windows(frames, spans, 1250, 50), _FRAME_SAMPLES):
+        for window, waveform in stream_windows(
+            path, plan_windows(frames, spans, 1250, 50), _FRAME_SAMPLES, channel=channel
+        ):
             if not len(waveform):
                 continue
+            if heard is not None:
+                heard((window.keep_end - window.keep_begin) * _FRAME_SAMPLES / 16_000)
             origin = window.begin * _FRAME_SAMPLES / 16_000
             keep = window.keep_begin * _FRAME_SAMPLES / 16_000, window.keep_end * _FRAME_SAMPLES / 16_000
             segments, _ = self._model.transcribe(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -155,7 +155,14 @@ class WordsRecognizer:
         """What stages after this one must agree with."""
         return self._spec
 
-    def recognize(self, path: str, speech: list[tuple[int, int]] | None = None) -> Hypothesis:
+    def recognize(
+        self,
+        path: str,
+        speech: list[tuple[int, int]] | None = None,
+        *,
+        channel: int | None = None,
+        heard: Callable[[float], None] | None = None,
+    ) -> Hypothesis:
         """The words of the recording whose name, with or without suffix, the file has; ``speech`` changes nothing.
 
         Raises:

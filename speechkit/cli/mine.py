@@ -47,6 +47,9 @@ def mine(
     ] = None,
     to: Annotated[list[str] | None, typer.Option(help="Other forms, separated by commas: lhotse, kaldi, …")] = None,
     clips: Annotated[str, typer.Option(help="Cut the kept sentences: none, flac or opus.")] = "none",
+    channels: Annotated[
+        str, typer.Option(help="together: hear the mean of a recording's channels; each: one recording a channel.")
+    ] = "together",
     vad: Annotated[str, typer.Option(help="Speech detector: silero, energy or none.")] = "silero",
     separate: Annotated[
         bool, typer.Option("--separate", help="Separate speakers first, and mine a track of each.")
@@ -72,6 +75,8 @@ def mine(
         raise UserError(f"--backend {backend}: choose inline, pool or ray")
     if clips not in ("none", "flac", "opus"):
         raise UserError(f"--clips {clips}: choose none, flac or opus")
+    if channels not in ("together", "each"):
+        raise UserError(f"--channels {channels}: choose together or each")
     forms = [part.strip() for given in to or [] for part in given.split(",") if part.strip()]
     mined = mine_set(
         audio,
@@ -89,6 +94,7 @@ def mine(
         force=force,
         device=device,
         separator=separator if separate else None,
+        channels=channels,  # type: ignore[arg-type]
         quiet=json,
     )
     typer.echo(_json(mined) if json else "\n".join(lines_of(mined, show)))

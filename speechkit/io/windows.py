@@ -69,13 +69,20 @@ def cut_windows(
 
 
 def stream_windows(
-    path: str, windows: Iterable[Window], frame_samples: int, block_seconds: float = 30.0, sample_rate: int = 16_000
+    path: str,
+    windows: Iterable[Window],
+    frame_samples: int,
+    block_seconds: float = 30.0,
+    sample_rate: int = 16_000,
+    channel: int | None = None,
 ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
     """Each window with its waveform at ``sample_rate``; memory is a block and a window, however long the recording.
 
+    ``channel`` is the one that is heard, from 0; None takes the mean of all.
+
     Windows must begin in increasing order.
     """
-    blocks = stream_audio(path, sample_rate=sample_rate, block_seconds=block_seconds)
+    blocks = stream_audio(path, sample_rate=sample_rate, block_seconds=block_seconds, channel=channel)
     held = np.zeros(0, np.float32)
     origin = 0
     for window in windows:

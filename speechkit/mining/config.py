@@ -14,10 +14,11 @@ Seconds = Annotated[float, Meta(ge=0)]
 
 
 class FilesConfig(msgspec.Struct, frozen=True):
-    """Stage 0: where the inputs lie."""
+    """Stage 0: where the inputs lie. With ``channels: each`` every channel is a recording of its own."""
 
     audio: Annotated[str, SHARED] = "audio"
     documents: Annotated[str, SHARED] = "documents"
+    channels: Literal["together", "each"] = "together"
 
 
 class DocumentsConfig(msgspec.Struct, frozen=True):
@@ -29,7 +30,7 @@ class DocumentsConfig(msgspec.Struct, frozen=True):
 
 
 class RegionsConfig(msgspec.Struct, frozen=True):
-    """Stage 2: where recordings hold speech. ``channel`` -1 averages the channels."""
+    """Stage 2: where recordings hold speech. ``channel`` is the one to hear from here on; -1 averages the channels."""
 
     audio: Annotated[str, SHARED, NEUTRAL] = "audio"
     vad: Literal["silero", "energy", "none"] = "silero"
@@ -97,7 +98,7 @@ class SelectionConfig(msgspec.Struct, frozen=True):
 class ExportConfig(msgspec.Struct, frozen=True):
     """Stage 8: the manifest's other forms."""
 
-    audio: Annotated[str, SHARED, NEUTRAL] = "audio"
+    audio: Annotated[str, SHARED] = "audio"  # not neutral: the manifests hold paths that lead there
     lang: Annotated[str, SHARED] = "en"
     formats: list[Literal["lhotse", "kaldi", "parquet", "fairseq", "ctm", "textgrid", "srt"]] = []
     clips: Literal["none", "flac", "opus"] = "none"

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from speechkit.errors import AudioError, DocumentError, MissingExtraError, UserError
@@ -15,6 +16,7 @@ from speechkit.io.containers import AUDIO_SUFFIXES, is_recording
 from speechkit.io.hashing import digest_bytes, digest_file, digest_obj
 from speechkit.io.paths import safe_id
 from speechkit.mining.config import DocumentsConfig, RegionsConfig
+from speechkit.mining.pairing import read_pairs
 from speechkit.mining.records import Document, Recording, SourceFile
 from speechkit.mining.regions import find_speech
 from speechkit.mining.voice_activity import SileroDetector
@@ -35,13 +37,10 @@ def list_files(context: Context) -> None:
     for path, what in ((audio, "audio"), (documents, "documents")):
         if not path.exists():
             raise UserError(f"{path}: no such file or folder; give the folder that holds the {what}")
-    found, others = ([audio], []) if audio.is_file() else _recordings(audio)
+    found, others = _recordings(audio)
     if not found:
         raise UserError(f"{audio}: holds no audio files; the suffixes are {' '.join(sorted(AUDIO_SUFFIXES))}")
-    if documents.is_file():
-        scanned = FoundDocuments([documents], [])
-    else:
-        scanned = scan_folder(documents)
+    scanned = FoundDocuments([documents], []) if documents.is_file() else scan_folder(documents)
     skipped = [(item.path, documents, f"{item.reason}") for item in scanned.skipped if item.path not in found]
     if not scanned.documents:
         links = [f"{path.relative_to(base)} {reason}" for path, base, reason in skipped if "link" in reason]
@@ -60,16 +59,53 @@ def list_files(context: Context) -> None:
     for output, files, base in (
         ("audio_files.jsonl", found, audio), ("document_files.jsonl", scanned.documents, documents)
     ):  # fmt: skip
-        named = [path for path in files if _shown(str(path)) == str(path)]
         for path in files:
-            if path not in named:
+            if _shown(str(path)) != str(path):
                 name = _shown(path.name)
                 context.drop(name, "undecodable_name", f"{name}: its name is not UTF-8; rename it")
-        context.write(output, _named(named, base))
+        listed = _listed(files, base)
+        if base is audio and context.config.channels == "each":
+            listed = (channel for file in listed for channel in _channels(file, audio))
+        context.write(output, listed)
+
+
+def check_pairs(pairs: Path, audio: Path, documents: Path, *, each_channel: bool = False) -> None:
+    """Read a list of pairs against the files that lie there, before anything is recognised.
+
+    Raises:
+        UserError: if it cannot be read, or names a recording or document that is not there.
+    """
+    from speechkit.mining.documents import find_documents
+
+    recordings: dict[str, str] = {}
+    for identifier, name in _names(_recordings(audio)[0], audio):
+        recordings[identifier] = identifier
+        if not each_channel:
+            recordings |= {name: identifier, Path(name).name: identifier}
+        else:
+            for file in _channels(SourceFile(identifier, name, "", 0), audio):
+                recordings |= {file.id: file.id} | ({name: file.id} if file.channel is None else {})
+    papers: dict[str, str] = {}
+    for identifier, name in _names([documents] if documents.is_file() else find_documents(documents), documents):
+        papers |= {identifier: identifier, name: identifier, Path(name).name: identifier}
+    read_pairs(pairs, recordings, papers)
+
+
+def _channels(file: SourceFile, folder: Path) -> list[SourceFile]:
+    """A recording for each channel of a file; one that cannot be read stays whole, and the next stage says why."""
+    try:
+        count = audio_info(input_file(folder, file.path)).channels
+    except AudioError:
+        return [file]
+    if count == 1:
+        return [file]
+    return [msgspec.structs.replace(file, id=f"{file.id}-channel{n + 1}", channel=n) for n in range(count)]
 
 
 def _recordings(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
     """The recordings below a folder, and what else lies there with the reason why it is none, each sorted."""
+    if folder.is_file():
+        return [folder], []
     found: list[Path] = []
     others: list[tuple[Path, str]] = []
     for path in sorted(folder.rglob("*")):
@@ -92,16 +128,24 @@ def _shown(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def _named(paths: list[Path], folder: Path) -> Iterator[SourceFile]:
+def _names(paths: list[Path], folder: Path) -> Iterator[tuple[str, str]]:
+    """Id and name relative to the folder of each file whose name is UTF-8."""
+    paths = [path for path in paths if _shown(str(path)) == str(path)]
     relative = [path.name if folder.is_file() else path.relative_to(folder).as_posix() for path in paths]
     stems = Counter(str(Path(name).with_suffix("")) for name in relative)
     taken: set[str] = set()
-    for path, name in zip(paths, relative, strict=True):
+    for name in relative:
         stem = str(Path(name).with_suffix(""))
         identifier = safe_id((stem if stems[stem] == 1 else name).replace("/", "-"))
         while identifier in taken:
             identifier = safe_id(f"{identifier}-{digest_bytes(name.encode())[:6]}")
         taken.add(identifier)
+        yield identifier, name
+
+
+def _listed(paths: list[Path], folder: Path) -> Iterator[SourceFile]:
+    for identifier, name in _names(paths, folder):
+        path = input_file(folder, name)
         yield SourceFile(identifier, name, digest_file(path), path.stat().st_size)
 
 
@@ -123,8 +167,6 @@ class ReadDocuments(Worker):
 
     def process(self, batch: list[SourceFile]) -> list[Document | Drop]:
         """A document for each file."""
-        import msgspec
-
         from speechkit.mining.documents import read_document
 
         answers: list[Document | Drop] = []
@@ -168,10 +210,13 @@ class FindSpeech(Worker):
             path = input_file(self.config.audio, file.path)
             try:
                 info = audio_info(path)
-                speech, levels = find_speech(path, self.config, self.detector)
+                of_all = None if self.config.channel < 0 else self.config.channel
+                chosen = of_all if file.channel is None else file.channel
+                speech, levels = find_speech(path, self.config, self.detector, channel=chosen, heard=self.advance)
             except AudioError as error:
                 answers.append(Drop("unreadable_audio", str(error)))
                 continue
             recording = Recording(file.id, file.path, info.sample_rate, info.num_samples, info.channels, speech)
+            recording = msgspec.structs.replace(recording, channel=chosen, own_channel=file.channel is not None)
             answers.append(Value(recording, {"levels": levels.astype(np.float16)}))
         return answers

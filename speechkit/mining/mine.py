@@ -14,6 +14,7 @@ from speechkit.data.manifest import read_jsonl, read_manifest, write_jsonl, writ
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
 from speechkit.io.atomic import atomic_path
+from speechkit.mining.input_stages import check_pairs
 from speechkit.mining.records import Recording, SelectionSummary
 from speechkit.pipeline import DropRecord, outputs, run_recipe
 from speechkit.pipeline.discover import load_recipe, shipped_recipe
@@ -55,6 +56,7 @@ def mine(
     quiet: bool = True,
     device: str = "auto",
     separator: str | None = None,
+    channels: Literal["together", "each"] = "together",
 ) -> MinedSet:
     """Mine aligned sentences; run it again to go on after an interruption or with more inputs.
 
@@ -77,6 +79,7 @@ def mine(
         device: auto, cpu, cuda …
         separator: separate the speakers of each recording first, by this model, and mine the tracks, which go to
             ``out/separated``; ``pairs`` then names those.
+        channels: ``each`` makes a recording of every channel, named ``NAME-channel1`` and so on: one speaker on each.
 
     Raises:
         UserError: if an input is missing, nothing can be read, or ``out`` cannot be written.
@@ -100,10 +103,12 @@ def mine(
         "lang": lang,
         "recognizer": recognizer,
         "min_precision": min_precision,
+        "files": {"channels": channels},
         "export": {"formats": list(formats), "clips": clips},
     }
     if pairs is not None:
         arguments["pairing"] = {"pairs": str(Path(pairs).resolve())}
+        check_pairs(Path(pairs), Path(audio), Path(documents), each_channel=channels == "each")
     recipe = load_recipe(shipped_recipe("mining"))
     stages = folder / "stages"
     code = run_recipe(

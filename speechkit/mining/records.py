@@ -65,18 +65,23 @@ class Document(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SourceFile(msgspec.Struct, frozen=True):
-    """An input file: ``path`` relative to its folder, with the digest of its bytes."""
+    """An input file: ``path`` relative to its folder, with the digest of its bytes.
+
+    ``channel`` is the one that is a recording of its own, from 0; None takes the mean of all.
+    """
 
     id: str
     path: str
     digest: str
     size_bytes: int
+    channel: int | None = None
 
 
 class Recording(msgspec.Struct, frozen=True, omit_defaults=True):
     """A recording and where it holds speech; ``speech`` is (start, end) in 16 kHz samples, ordered, disjoint.
 
-    ``features`` refers to the array ``levels``: its loudness every 10 ms in decibels.
+    ``features`` refers to the array ``levels``: its loudness every 10 ms in decibels. ``channel`` is the one that was
+    heard, from 0; None is the mean of all. With ``own_channel`` the file's other channels are other recordings.
     """
 
     id: str
@@ -86,6 +91,8 @@ class Recording(msgspec.Struct, frozen=True, omit_defaults=True):
     channels: int
     speech: list[tuple[int, int]]
     features: str | None = None
+    channel: int | None = None
+    own_channel: bool = False
 
     @property
     def seconds(self) -> float:

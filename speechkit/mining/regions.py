@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,20 +19,28 @@ _QUIETEST_SPEECH_DECIBELS = -65.0
 
 
 def find_speech(
-    path: Path | str, config: RegionsConfig, detector: SileroDetector | None = None
+    path: Path | str,
+    config: RegionsConfig,
+    detector: SileroDetector | None = None,
+    *,
+    channel: int | None = None,
+    heard: Callable[[float], None] = lambda seconds: None,
 ) -> tuple[Regions, Float]:
     """Speech regions of one recording in 16 kHz samples, and its loudness every 10 ms in decibels.
 
-    Memory does not grow with the recording but for 4 bytes every 10 ms.
+    Memory does not grow with the recording but for 4 bytes every 10 ms. ``channel`` goes before that of ``config``;
+    ``heard`` is called with the seconds of audio that were heard since the last call.
 
     Raises:
         AudioError: if the file is missing, empty, truncated, not finite or not audio.
     """
     from speechkit.io.audio import stream_audio
 
-    channel = None if config.channel < 0 else config.channel
+    if channel is None and config.channel >= 0:
+        channel = config.channel
     energies: list[Float] = []
-    blocks = _watched(stream_audio(path, sample_rate=SAMPLE_RATE, block_seconds=20.0, channel=channel), energies)
+    blocks = stream_audio(path, sample_rate=SAMPLE_RATE, block_seconds=20.0, channel=channel)
+    blocks = _watched(blocks, energies, heard)
     num_samples = 0
     frame_speech: list[Float] = []
     if config.vad == "silero":
@@ -52,11 +60,12 @@ def find_speech(
     return regions_of(probabilities, hop, num_samples, config), levels
 
 
-def _watched(blocks: Iterable[Float], energies: list[Float]) -> Iterator[Float]:
+def _watched(blocks: Iterable[Float], energies: list[Float], heard: Callable[[float], None]) -> Iterator[Float]:
     """Pass blocks on while noting the mean power of every 10 ms in decibels; only the last may be incomplete."""
     held = np.zeros(0, np.float32)
     for block in blocks:
         yield block
+        heard(len(block) / SAMPLE_RATE)
         held = np.concatenate([held, block])
         whole = len(held) // ENERGY_HOP_SAMPLES * ENERGY_HOP_SAMPLES
         energies.append(_decibels(held[:whole]))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from speechkit.asr.hypothesis import Emissions, Hypothesis
-from speechkit.asr.load import recognizer_digest
+from speechkit.asr.load import check_recognizer, recognizer_digest
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError
 from speechkit.io.hashing import digest_file
@@ -73,7 +73,9 @@ class Recognize(Worker):
                 continue
             path = input_file(self.config.audio, recording.audio_filepath)
             try:
-                heard = self.recognizer.recognize(str(path), recording.speech)
+                heard = self.recognizer.recognize(
+                    str(path), recording.speech, channel=recording.channel, heard=self.advance
+                )
             except AudioError as error:
                 answers.append(Drop("unreadable_audio", str(error)))
                 continue
@@ -125,7 +127,9 @@ def pair(context: Context) -> None:
         recording_names: dict[str, str] = {}
         for recording in context.read("recordings"):
             path = recording.audio_filepath
-            recording_names |= {path: recording.id, Path(path).name: recording.id, recording.id: recording.id}
+            recording_names[recording.id] = recording.id
+            if not recording.own_channel:  # the name of a file would name all its channels
+                recording_names |= {path: recording.id, Path(path).name: recording.id}
         pairs = read_pairs(context.inputs["pairs"], recording_names, document_names)
     context.write("pairs.jsonl", pairs)
     heard_ids, paper_ids = {found.recording for found in pairs}, {found.document for found in pairs}
@@ -310,6 +314,10 @@ def calibration_digest(name: str) -> str:
     return digest_file(SHIPPED if name == "shipped" else name)
 
 
+def _check_recognizer(config: HypothesesConfig) -> None:
+    check_recognizer(config.recognizer, config.lang)
+
+
 DOCUMENT_FILES = stage("files", "document_files.jsonl")
 AUDIO_FILES = stage("files", "audio_files.jsonl")
 DOCUMENTS = stage("documents", "documents.jsonl")
@@ -336,7 +344,7 @@ MINING_STAGES = (
         part_records=1, batch_size=1,
     ),
     Stage(
-        number=3, name="hypotheses", run=Recognize, config=HypothesesConfig,
+        number=3, name="hypotheses", run=Recognize, config=HypothesesConfig, check=_check_recognizer,
         inputs=(RECORDINGS, model("recognizer", digest=recognizer_digest)),
         outputs=(Output("hypotheses.jsonl", RecognizedText),), drop_reasons=("unreadable_audio",),
         part_records=1, batch_size=1, resources=Resources(cpus=2),

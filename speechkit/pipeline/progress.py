@@ -57,15 +57,19 @@ class Progress:
         else:
             print(line, file=self._stream, flush=True)
 
-    def begin_stage(self, label: str, total: int, done: int = 0) -> None:
-        """A stage of ``total`` items begins, of which ``done`` were finished before."""
+    def begin_stage(self, label: str, total: int, done: int = 0, audio: tuple[float, float] = (0.0, 0.0)) -> None:
+        """A stage of ``total`` items begins, of which ``done`` were finished before.
+
+        ``audio``: seconds of all items and of those that are done, where they are known; then they are what is counted.
+        """
         self._stage = label
+        self._audio_total, self._audio_before = audio
         self._total, self._before, self._done = total, done, done
         self._dropped, self._audio_seconds = 0, 0.0
         self._began = time.monotonic()
         self._next_line = self._began + LINE_SECONDS
         if self._bars is not None:
-            self._stage_task = self._bars.add_task(f"  {label}", total=total or None, completed=done, facts="")
+            self._stage_task = self._bars.add_task(f"  {label}", **self._counts(), facts="")
 
     def advance(self, items: int, dropped: int = 0, audio_seconds: float = 0.0) -> None:
         """More items are done."""
@@ -98,17 +102,28 @@ class Progress:
         seconds = max(time.monotonic() - self._began, 1e-6)
         rate = (self._done - self._before) / seconds
         found = [f"{rate:.1f} items/s"]
+        left = (self._total - self._done) / rate if rate > 0 else 0.0
         if self._audio_seconds:
-            found.append(f"{self._audio_seconds / 3600 / seconds:.4f} h audio/s")
+            heard = self._audio_before + self._audio_seconds
+            of = f" of {_duration(self._audio_total)}" if self._audio_total else ""
+            found.append(f"{_duration(heard)}{of} of audio at {self._audio_seconds / seconds:.1f} times real time")
+            left = (self._audio_total - heard) * seconds / self._audio_seconds if self._audio_total else left
         if self._dropped:
             found.append(f"{self._dropped} dropped")
-        if rate > 0 and self._total > self._done:
-            found.append(f"{_duration((self._total - self._done) / rate)} left")
+        if left > 0 and self._total > self._done:
+            found.append(f"{_duration(left)} left")
         return ", ".join(found)
+
+    def _counts(self) -> dict[str, float | None]:
+        """What the bar counts: seconds of audio where all are known, items elsewhere."""
+        if self._audio_total:
+            heard = self._audio_before + self._audio_seconds
+            return {"completed": round(min(heard, self._audio_total)), "total": round(self._audio_total)}
+        return {"completed": self._done, "total": self._total or None}
 
     def _show(self) -> None:
         if self._bars is not None:
-            self._bars.update(self._stage_task, completed=self._done, total=self._total or None, facts=self.facts())
+            self._bars.update(self._stage_task, **self._counts(), facts=self.facts())
         elif not self._quiet and time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + LINE_SECONDS
             of = f" of {self._total}" if self._total else ""

@@ -76,11 +76,13 @@ class Worker:
     """A stage's work on a batch of records. Subclass it, or write any class with the same names.
 
     The runner sets ``inputs`` (the stage's inputs by name) and ``seed`` before it calls `setup`. One worker serves
-    many batches; it keeps no state between them that could change a result, and writes no files.
+    many batches; it keeps no state between them that could change a result, and writes no files. A worker on long
+    recordings calls ``advance`` with the seconds of audio that it has got through since it last did, for the progress.
     """
 
     inputs: Mapping[str, Path]
     seed: int
+    advance: Callable[[float], None] = staticmethod(lambda seconds: None)
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -190,7 +192,8 @@ class Stage:
 
     ``run`` is a worker class, applied to each record of the first input, or a function of one `Context` that sees
     whole inputs. The number is the shell's contract: it is never given to another stage. ``version`` goes up when the
-    code changes the result. ``key`` names the field (or fields) that identifies an input record.
+    code changes the result. ``key`` names the field (or fields) that identifies an input record. ``check`` looks at the
+    stage's config before the first stage of a run begins, and raises a `UserError` for what cannot work.
     """
 
     number: int
@@ -206,6 +209,7 @@ class Stage:
     part_records: int = 256
     batch_size: int = 16
     key: str | tuple[str, ...] = "id"
+    check: Callable[[Any], None] | None = None
 
     @property
     def is_worker(self) -> bool:

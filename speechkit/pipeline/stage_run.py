@@ -33,11 +33,14 @@ from speechkit.pipeline.folder import (
 from speechkit.pipeline.interrupt import Interrupted, StopRequest
 from speechkit.pipeline.job import Job, PartResult, job_for
 from speechkit.pipeline.merge import count_reasons, merge_parts
-from speechkit.pipeline.parts import INDEX, PartIndex, index_parts
+from speechkit.pipeline.parts import INDEX, PartIndex, decode_line, index_parts
 from speechkit.pipeline.progress import Progress
-from speechkit.pipeline.stage import DropRecord, External, Output, Stage, StageInput
+from speechkit.pipeline.stage import DropRecord, External, Output, Stage, StageInput, Worker
 from speechkit.pipeline.state import Inspector, StageState
 from speechkit.runtime import choose_device, item_seed
+
+MOST_MEASURED = 100_000
+"""Records whose seconds of audio are added up before a stage begins."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,8 @@ class _Run:
         )
         failures = _Failures(self.stage.max_error_rate, index.records)
         done = sum(1 for part in range(index.parts) if job.part_path(part, index.parts).exists())
-        self.progress.begin_stage(self.label, index.records, min(done * self.stage.part_records, index.records))
+        finished = min(done * self.stage.part_records, index.records)
+        self.progress.begin_stage(self.label, index.records, finished, _audio_seconds(job, index))
 
         def on_result(result: PartResult) -> None:
             failures.add(result)
@@ -275,6 +279,24 @@ class _Run:
             "device": self.device,
             "versions": _versions(),
         }
+
+
+def _audio_seconds(job: Job, index: PartIndex) -> tuple[float, float]:
+    """Seconds of audio behind all records and behind those of finished parts; zeros where that is not cheap to know."""
+    kind = job.record_in
+    measure = getattr(job.run, "audio_seconds", None)
+    known = measure not in (None, Worker.audio_seconds) or "duration" in getattr(kind, "__struct_fields__", ())
+    if kind is None or measure is None or not known or index.records > MOST_MEASURED:
+        return 0.0, 0.0
+    worker = job.run(job.config)
+    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)
+    total = finished = 0.0
+    for part in range(index.parts):
+        lines = index.lines(part)
+        seconds = sum(worker.audio_seconds(decode_line(decoder, index.source, *line)) for line in lines)
+        total += seconds
+        finished += seconds if job.part_path(part, index.parts).exists() else 0.0
+    return total, finished
 
 
 class _Failures:

@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from speechkit.asr import load_recognizer
+from speechkit.asr.hypothesis import Hypothesis, RecognizerSpec
+from speechkit.asr.words import TimedWord, words_to_hypothesis
 from speechkit.data.manifest import audio_path, read_jsonl, read_manifest
 from speechkit.errors import SpeechkitError, UserError
 from speechkit.mining import mine
@@ -335,3 +338,115 @@ def test_links_among_the_recordings_are_followed_or_named(transcripts: Path, tmp
     mined = mine(tmp_path / "audio", SAMPLE / "documents", tmp_path / "out", **settings)
     assert mined.recordings == 1
     assert {(drop.id, drop.reason) for drop in mined.left_out} >= {("more", "not_audio")}
+
+
+@pytest.fixture
+def two_channels(tmp_path: Path) -> Path:
+    """One speaker a channel: bees on the left, half a minute later another recording of the sample on the right."""
+    left, rate = soundfile.read(SAMPLE / "audio/bees.ogg", dtype="float32")
+    other = next(path for path in sorted((SAMPLE / "audio").glob("*.ogg")) if path.stem != "bees")
+    right, _ = soundfile.read(other, dtype="float32")
+    length = max(len(left), len(right))
+    both = np.zeros((length, 2), np.float32)
+    both[: len(left), 0], both[: len(right), 1] = left, right
+    (tmp_path / "audio").mkdir()
+    soundfile.write(tmp_path / "audio/talk.flac", both, rate)
+    return tmp_path / "audio"
+
+
+class ChannelListener:
+    """A recogniser that notes which channel it was told to hear."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, int | None]] = []
+
+    @property
+    def spec(self) -> RecognizerSpec:
+        return RecognizerSpec("listener", "listener", "", "en")
+
+    def recognize(self, path, speech=None, *, channel=None, heard=None) -> Hypothesis:
+        self.heard.append((Path(path).name, channel))
+        heard(sum(end - begin for begin, end in speech) / 16_000)
+        return words_to_hypothesis([TimedWord("hello", 1.0, 2.0, 0.0)])
+
+
+@pytest.mark.parametrize(
+    ("settings", "channels"),
+    [({}, [None]), ({"overrides": ["regions.channel=1"]}, [1]), ({"channels": "each"}, [0, 1])],
+)
+def test_the_recogniser_hears_the_channel_that_was_asked_for(
+    two_channels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict, channels: list
+) -> None:
+    listener = ChannelListener()
+    monkeypatch.setattr("speechkit.asr.load_recognizer", lambda *_, **__: listener)
+    overrides = ["regions.vad=energy", *settings.pop("overrides", [])]
+    mined = mine(two_channels, SAMPLE / "documents", tmp_path / "out", overrides=overrides, **settings)
+    assert listener.heard == [("talk.flac", channel) for channel in channels]
+    assert mined.recordings == len(channels)
+
+
+def test_each_channel_is_mined_as_a_recording_of_its_own(two_channels: Path, transcripts: Path, tmp_path: Path) -> None:
+    from speechkit.data.audio import read_cut
+
+    other = next(path.stem for path in sorted((SAMPLE / "audio").glob("*.ogg")) if path.stem != "bees")
+    words = {"bees": 0, other: 1}
+
+    class Words:
+        spec = RecognizerSpec("words", "words", "", "en")
+
+        def recognize(self, path, speech=None, *, channel=None, heard=None) -> Hypothesis:
+            name = {number: name for name, number in words.items()}[channel]
+            return load_recognizer(f"words:{transcripts}").recognize(f"{name}.ogg")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("speechkit.asr.load_recognizer", lambda *_, **__: Words())
+        mined = mine(
+            two_channels, SAMPLE / "documents", tmp_path / "out", channels="each", overrides=["regions.vad=energy"]
+        )
+    kept = list(mined.utterances())
+    assert {(item.custom["recording"], item.channel) for item in kept} == {("talk-channel1", 0), ("talk-channel2", 1)}
+    sound, _ = soundfile.read(two_channels / "talk.flac", dtype="float32")
+    for item in (kept[0], kept[-1]):
+        first = item.offset_samples
+        wanted = sound[first : first + item.num_samples, item.channel]
+        np.testing.assert_array_equal(read_cut(audio_path(mined.manifest, item), item), wanted)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"lang": "xx"}, "no embedded recogniser for lang 'xx'"),
+        ({"recognizer": "words:/nowhere/w.ctm"}, "/nowhere/w.ctm: no such file"),
+        ({"recognizer": "./no-such-model"}, "./no-such-model: no such folder"),
+        ({"pairs": "none.tsv"}, "none.tsv"),
+        ({"pairs": "wrong.tsv"}, r"wrong.tsv:2: there is no document beez.html; did you mean bees"),
+        ({"overrides": ["selection.calibration=none.json"]}, "none.json"),
+    ],
+)
+def test_what_cannot_work_is_found_before_the_first_stage(tmp_path: Path, settings: dict, reason: str) -> None:
+    (tmp_path / "wrong.tsv").write_text("recording\tdocument\nbees.ogg\tbeez.html\n")
+    if "pairs" in settings:
+        settings = {"pairs": tmp_path / settings["pairs"]}
+    with pytest.raises(UserError, match=reason):
+        mine(SAMPLE / "audio", SAMPLE / "documents", tmp_path / "out", **settings)
+    assert not list((tmp_path / "out").glob("stages/0*"))
+
+
+@pytest.mark.parametrize("moved", ["all", "inputs"])
+def test_after_a_move_paths_are_those_of_the_new_place(transcripts: Path, tmp_path: Path, moved: str) -> None:
+    settings = {"recognizer": f"words:{transcripts}", "overrides": ["regions.vad=energy"]}
+    here, there, out = tmp_path / "here", tmp_path / "there", tmp_path / "out"
+    for name in ("audio", "documents"):
+        shutil.copytree(SAMPLE / name, here / name)
+    if moved == "all":
+        out = here / "out"
+    mine(here / "audio", here / "documents", out, **settings)
+    here.rename(there)
+    if moved == "all":
+        out = there / "out"
+    mined = mine(there / "audio", there / "documents", out, **settings)
+    kept = list(mined.utterances())
+    assert kept
+    for item in kept:
+        assert audio_path(mined.manifest, item).resolve().is_relative_to(there.resolve())
+        assert audio_path(mined.manifest, item).is_file()

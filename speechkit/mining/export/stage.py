@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,7 +20,11 @@ if TYPE_CHECKING:
 
 
 def export_set(context: Context) -> None:
-    """Stage 8: the manifest with absolute audio paths, splits without a leak, the card, other formats and clips."""
+    """Stage 8: the manifest, splits without a leak, the card, other formats and clips.
+
+    Audio paths are absolute where the recordings were given so, and relative to the manifest where they were not, so
+    that a folder that is moved with its recordings stays right.
+    """
     from speechkit.data.split import write_splits
     from speechkit.errors import UserError
     from speechkit.mining.export.card import data_card, write_card
@@ -30,7 +36,7 @@ def export_set(context: Context) -> None:
     folder = context.output("export")
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / "manifest.jsonl"
-    count = write_manifest(manifest, _placed(read_jsonl(context.inputs["utterances"], Utterance), config.audio))
+    count = write_manifest(manifest, _placed(read_jsonl(context.inputs["utterances"], Utterance), config.audio, folder))
     outcomes = context.inputs["outcomes"]
     write_jsonl(folder / "rejected.jsonl", (item for item in read_jsonl(outcomes, Outcome) if not item.kept))
     write_jsonl(folder / "unmatched.jsonl", read_jsonl(context.inputs["unmatched"], UnmatchedStretch))
@@ -77,7 +83,9 @@ def _made_with(context: Context) -> dict[str, str]:
     }
 
 
-def _placed(utterances: Iterable[Utterance], audio: str) -> Iterator[Utterance]:
+def _placed(utterances: Iterable[Utterance], audio: str, folder: Path) -> Iterator[Utterance]:
     for item in utterances:
-        path = input_file(audio, item.audio_filepath).resolve()
-        yield msgspec.structs.replace(item, audio_filepath=str(path))
+        path = str(input_file(audio, item.audio_filepath).resolve())
+        if not Path(audio).is_absolute():
+            path = Path(os.path.relpath(path, folder.resolve())).as_posix()
+        yield msgspec.structs.replace(item, audio_filepath=path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import msgspec
+
 from speechkit.pipeline.job import Job, PartResult
 from speechkit.pipeline.work import make_worker, process_part
 
@@ -22,7 +24,17 @@ class InlineBackend:
                 return
             if worker is None:  # a resume with nothing left loads no model
                 worker = make_worker(job, job.device)
-            on_result(process_part(job, worker, index, part))
+            reported = 0.0
+
+            def heard(seconds: float, part: int = part) -> None:
+                nonlocal reported
+                reported += seconds
+                on_result(PartResult(part, audio_seconds=seconds))
+
+            worker.advance = heard
+            result = process_part(job, worker, index, part)
+            rest = max(0.0, result.audio_seconds - reported)
+            on_result(msgspec.structs.replace(result, audio_seconds=rest))
 
     def close(self) -> None:
         """As `Backend.close`."""
