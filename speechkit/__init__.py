@@ -1,3 +1,35 @@
 """Raw speech into aligned data, representations, units and systems, measured honestly."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from speechkit.asr.load import transcribe
+    from speechkit.encoders.load import load_encoder
+    from speechkit.metrics.scoring import score
+    from speechkit.mining.mine import mine
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "load_encoder", "mine", "score", "transcribe"]
+_WHERE = {
+    "load_encoder": "encoders.load",
+    "mine": "mining.mine",
+    "score": "metrics.scoring",
+    "transcribe": "asr.load",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a function when it is first asked for: importing speechkit loads neither NumPy nor torch."""
+    import importlib
+
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
 from speechkit.augment.speakers import SpeakerMixing
 from speechkit.data.records import Utterance
-from speechkit.errors import UserError
+from speechkit.errors import ConfigError, UserError
 from speechkit.pipeline import (
     NEUTRAL,
     SHARED,
@@ -114,6 +115,18 @@ def objective(context: Context) -> Objective:
     )
 
 
+def check(configs: Mapping[str, Any]) -> Iterator[str]:
+    """A separator that there is not."""
+    from speechkit.separation.model import separator_config
+
+    config = configs.get("train")
+    if config is not None and config.start is None:
+        try:
+            separator_config(config.separator, speakers=config.mixing.tracks, sample_rate=config.sample_rate)
+        except ConfigError as error:
+            yield f"train.separator: {error}"
+
+
 recipe = Recipe(
     "mossformer2",
     (
@@ -179,6 +192,7 @@ recipe = Recipe(
             config=ScoreConfig,
         ),
     ),
+    check=check,
     description="Separate the voices of two or three who speak at once, and measure how well.",
     next_command="speechkit separate FILE --model {exp}/04-counting/current/model --out tracks",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
@@ -37,7 +37,7 @@ class CodecConfig(msgspec.Struct, frozen=True):
     folder: str | None = None
     latent: int = 32
     levels: int = 5
-    body: str = "convolutions"
+    body: Literal["convolutions", "spectral"] = "convolutions"
     strides: tuple[int, ...] = (2, 4, 5, 8)
     width: int = 32
     layers: int = 3
@@ -68,7 +68,6 @@ def train_codec(context: Context) -> None:
 
 def objective(context: Context) -> Objective:
     """The codec on crops of the training recordings."""
-    from speechkit.errors import ConfigError
     from speechkit.tts.codec import ConvolutionBody, ScalarCodec, ScalarCodecConfig, SpectralBody
     from speechkit.tts.codec_training import codec_objective
     from speechkit.tts.vocoder.batches import CropBatches
@@ -78,12 +77,10 @@ def objective(context: Context) -> Objective:
     body: ConvolutionBody | SpectralBody
     if config.body == "convolutions":
         body = ConvolutionBody(strides=config.strides, width=config.width)
-    elif config.body == "spectral":
+    else:
         width, layers = config.width, config.layers
         generator = VocosConfig(width=width, inner=3 * width, layers=layers + 2, mel_magnitudes=False)
         body = SpectralBody(width=width, layers=layers, generator=generator)
-    else:
-        raise ConfigError(f"codec.body is {config.body!r}; choose convolutions or spectral")
     rows = [row for row in context.read("cuts") if row.duration >= config.crops.seconds]
 
     def crops(part: str) -> CropBatches:

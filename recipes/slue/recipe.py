@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -112,8 +113,6 @@ def analyse(context: Context) -> None:
     from speechkit.slue.systems.pipeline import understand_with
 
     config = context.config
-    if config.pairs_reference is None or config.pairs_heard is None:
-        raise ConfigError("nothing to fit the noise on; give sensitivity.pairs_reference and sensitivity.pairs_heard")
     rows = read_rows(Path(context.inputs["test"]))
     if config.max_test:
         rows = sorted(rows, key=lambda row: item_seed(context.seed, row.id))[: config.max_test]
@@ -133,6 +132,13 @@ def analyse(context: Context) -> None:
     slope = result.slope.value
     if slope is not None:
         context.main_figure = f"{result.title}: {result.measure} changes by {slope:+.2f} for a point of WER"
+
+
+def check(configs: Mapping[str, Any]) -> Iterator[str]:
+    """What stage 3 would miss after the training."""
+    config = configs.get("sensitivity")
+    if config is not None and None in (config.pairs_reference, config.pairs_heard):
+        yield "nothing to fit the noise on; give sensitivity.pairs_reference and sensitivity.pairs_heard"
 
 
 recipe = Recipe(
@@ -167,5 +173,6 @@ recipe = Recipe(
         ),
     ),
     description="Entities, intents or answers from text, and their scores against the word error rate.",
+    check=check,
     next_command="speechkit slue predict TASK MANIFEST --model {exp}/02-train/current/model --out predictions.jsonl",
 )

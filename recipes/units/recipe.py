@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -138,6 +138,18 @@ def assign(context: Context) -> None:
     write_json(context.output("fits.json"), fits)
 
 
+def check(configs: Mapping[str, Any]) -> Iterator[str]:
+    """Codebooks that are to be shortened and will not be there."""
+    bpe, codebooks = configs.get("bpe"), configs.get("codebooks")
+    if bpe is None or codebooks is None:
+        return
+    if missing := sorted(set(bpe.bpe_clusters) - set(codebooks.clusters)):
+        shown = ", ".join(map(str, codebooks.clusters))
+        yield f"bpe.bpe_clusters: {missing[0]} is none of clusters ({shown}); name some of them, or none for all"
+    if not bpe.sizes:
+        yield "bpe.sizes is empty; give the numbers of tokens to measure at"
+
+
 recipe = Recipe(
     "units",
     (
@@ -204,5 +216,6 @@ recipe = Recipe(
             version=2,
         ),
     ),
+    check=check,
     description="Turn speech into discrete units by k-means, and tell what they are worth.",
 )

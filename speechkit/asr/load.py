@@ -6,8 +6,24 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from speechkit.asr.hypothesis import Recognizer, RecognizerSpec
+from speechkit.asr.hypothesis import Hypothesis, Recognizer, RecognizerSpec
 from speechkit.errors import UserError, require
+
+
+def transcribe(audio: Path | str, recognizer: str | Recognizer = "auto", lang: str = "en") -> Hypothesis:
+    """The text of one recording of any length, with the time of each character.
+
+    Args:
+        audio: the file.
+        recognizer: a name as `load_recognizer` takes it; for several recordings, load it once and give it here.
+        lang: language of the recording, where a name is given.
+
+    Raises:
+        UserError: if the recogniser cannot be loaded.
+        AudioError: if the recording cannot be read.
+    """
+    loaded = load_recognizer(recognizer, lang) if isinstance(recognizer, str) else recognizer
+    return loaded.recognize(str(audio))
 
 
 def load_recognizer(name_or_path: str = "auto", lang: str = "en", device: str = "auto", **options: Any) -> Recognizer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,8 @@ class Recipe:
 
     ``defaults`` are config values of this recipe that differ from the defaults in code, as in a YAML file:
     ``{"features": {"layer": 9}, "lang": "en"}``. ``next_command`` is shown when the last stage is done, with the output
-    folder for ``{exp}``.
+    folder for ``{exp}``. ``check`` is called before the first stage runs, with the configs of the chosen stages by
+    name; what it yields is wrong with the settings of several stages together, or names what is not there.
 
     Raises:
         UserError: if the stages contradict one another; every contradiction is listed.
@@ -31,6 +33,7 @@ class Recipe:
     description: str = ""
     defaults: dict[str, object] = field(default_factory=dict)
     next_command: str = ""
+    check: Callable[[Mapping[str, Any]], Iterable[str]] | None = None
 
     def __post_init__(self) -> None:
         problems = _problems(self)

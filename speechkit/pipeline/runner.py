@@ -109,11 +109,14 @@ def run_recipe(
             print(line)
         return 0
     # What is wrong with a late stage's settings must not wait until the earlier ones have run for hours.
+    configs = {}
     for stage in chosen:
         try:
-            settings.config(stage)
+            configs[stage.name] = settings.config(stage)
         except ConfigError as error:
             raise ConfigError(f"stage {stage.number} {stage.name}: {error}") from error
+    if recipe.check is not None and (problems := list(recipe.check(configs))):
+        raise ConfigError("\n".join(problems))
     cpus = max((stage.resources.cpus for stage in chosen if stage.is_worker), default=1)
     options = Options(make_backend(backend, workers, cpus), backend, workers, shard, device)
     with run_lock(exp, shard), listen() as request, closing(options.backend):

@@ -205,3 +205,38 @@ def test_progress_is_plain_lines_when_not_a_terminal(project, capsys):
     assert "stage 2 transform: 4 records" not in shown  # 6 of 10 are short enough
     assert "stage 2 transform: 6 records, 4 dropped" in shown or "records, 4 dropped" in shown
     assert "\x1b" not in shown
+
+
+def test_settings_of_stages_that_do_not_fit_are_refused_before_the_first_one(project, capsys):
+    path = Path("recipes/demo/recipe.py")
+    path.write_text(
+        path.read_text()
+        .replace('    description="', '    check=check,\n    description="', 1)
+        .replace(
+            "recipe = Recipe(",
+            "def check(configs):\n"
+            "    if 'prepare' in configs and 'transform' in configs and configs['transform'].longest < 5:\n"
+            "        yield f\"transform.longest is too short for {configs['prepare'].items} items\"\n\n\n"
+            "recipe = Recipe(",
+            1,
+        )
+    )
+    assert call(["run", "demo", "transform.longest=4"]) == 2
+    assert "transform.longest is too short for 10 items" in capsys.readouterr().err
+    assert not Path("exp/demo/01-prepare").exists()
+    assert call(["run", "demo", "transform.longest=4", "--stop-stage", "1"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "message"),
+    [
+        ("units", ["clusters=[20,50]", "bpe.bpe_clusters=[100]"], "bpe.bpe_clusters: 100 is none of clusters (20, 50)"),
+        ("mossformer2", ["train.separator=bogus"], "train.separator: 'bogus' is no separator's configuration"),
+        ("slue", [], "nothing to fit the noise on"),
+        ("simplespeech2", ["codec.body=waves"], "codec.body: 'waves' is no choice of convolutions, spectral"),
+    ],
+)
+def test_shipped_recipes_refuse_settings_that_would_fail_after_hours(recipe, settings, message, tmp_path, capsys):
+    assert call(["run", recipe, "--exp", str(tmp_path / "exp"), *settings]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "exp").exists()
