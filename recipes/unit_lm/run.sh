@@ -1,3 +1,2 @@
 #!/bin/sh
-cd "$(dirname "$0")/../.." || exit 1
-exec speechkit run unit_lm "$@"
+exec speechkit run "$(dirname "$0")/recipe.py" "$@"
