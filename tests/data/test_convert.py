@@ -9,11 +9,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import HealthCheck, given, settings
 
 from speechkit.data import AlignmentItem, Source, Utterance, audio_path, read_manifest, write_manifest
-from speechkit.data.convert import FORMATS, convert, detect_format
+from speechkit.data.convert import FORMATS, convert, detect_format, write_format
 from speechkit.data.formats import fairseq, kaldi, lhotse, nemo, table
+from speechkit.data.formats.identity import AbsoluteAudio
 from speechkit.data.formats.kaldi import SortedLines
 from speechkit.data.formats.losses import OPTIONAL
 from speechkit.errors import ManifestError, UserError
@@ -391,3 +393,33 @@ def test_importing_manifests_loads_nothing_heavy():
     code = f"import sys, {rooms}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_audio_paths_equal_those_of_realpath(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "x.wav").touch()
+    (tmp_path / "link").symlink_to("a/b")
+    (tmp_path / "a" / "b" / "linked.wav").symlink_to("../x.wav")
+    (tmp_path / "loop.wav").symlink_to("loop.wav")
+    paths = ["a/x.wav", "link/linked.wav", "link/../x.wav", "a/b/..", "none/x.wav", "/abs/x.wav", "loop.wav", "x.wav"]
+    absolute = AbsoluteAudio(tmp_path)
+    for path in [*paths, *paths]:
+        row = Utterance.from_samples(id="x", audio_filepath=path, num_samples=1, sample_rate=16000)
+        assert absolute.of(row) == os.path.realpath(tmp_path / path), path
+
+
+def test_kaldi_reads_no_more_of_a_wav_than_its_format(tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "two.wav", np.zeros((1600, 2)), 16000)
+    soundfile.write(tmp_path / "one.wav", np.zeros(1600), 16000)
+    soundfile.write(tmp_path / "one.flac", np.zeros(1600), 16000)
+    rows = [
+        Utterance.from_samples(id=name, audio_filepath=name, num_samples=1600, sample_rate=16000)
+        for name in ("one.flac", "one.wav", "two.wav")
+    ]
+    monkeypatch.setattr("speechkit.data.formats.kaldi.audio_info", lambda path: 1 / 0)
+    write_format(rows, tmp_path / "kaldi", "kaldi", tmp_path)
+    assert [line.split(" ", 1)[1] for line in (tmp_path / "kaldi" / "wav.scp").read_text().splitlines()] == [
+        f"sox {tmp_path}/one.flac -t wav - remix 1 |",
+        f"{tmp_path}/one.wav",
+        f"sox {tmp_path}/two.wav -t wav - remix 1 |",
+    ]

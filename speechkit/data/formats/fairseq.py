@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from speechkit.data.audio import read_cut
-from speechkit.data.formats.identity import FileNames, Identifiers, absolute_audio, relative_audio
+from speechkit.data.formats.identity import AbsoluteAudio, FileNames, Identifiers, relative_audio
 from speechkit.data.formats.losses import Losses, Written
 from speechkit.data.records import Utterance
 from speechkit.errors import ManifestError
@@ -26,7 +26,7 @@ HELD = frozenset({"offset", "channel", "text"})
 
 def write_fairseq(records: Iterable[Utterance], path: Path, folder: Path) -> Written:
     """Write ``path`` (``.tsv``), its ``.ltr``, ``.wrd``, ``.id``, and clips in the folder ``NAME-clips`` beside it."""
-    losses = Losses(HELD)
+    losses, absolute = Losses(HELD), AbsoluteAudio(folder)
     file_names = FileNames()
     root = Path(path.parent).resolve()
     clips = path.with_name(f"{path.stem}-clips")
@@ -38,7 +38,7 @@ def write_fairseq(records: Iterable[Utterance], path: Path, folder: Path) -> Wri
         )
         table.write(f"{root}\n")
         for record in losses.passing(records):
-            audio = absolute_audio(folder, record)
+            audio = absolute.of(record)
             found = audio_info(audio)
             whole = record.offset_samples == 0 and record.num_samples == found.num_samples and found.channels == 1
             if not whole:

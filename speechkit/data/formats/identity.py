@@ -14,6 +14,7 @@ from speechkit.io.paths import safe_id
 
 # Other tools round seconds to two or three digits; a cut may end this much after its file and is shortened to it.
 ROUNDING_SECONDS = 0.05
+FOLDERS_KNOWN = 10_000
 
 
 class Identifiers:
@@ -113,9 +114,31 @@ def utterance_from_fields(
     return utterance_from_seconds(place, full, id=identifier, audio_filepath=shown, **known)
 
 
-def absolute_audio(folder: Path | str, record: Utterance) -> str:
-    """Absolute path of a record's audio, for formats whose readers know no manifest folder."""
-    return os.path.realpath(Path(folder) / record.audio_filepath)
+class AbsoluteAudio:
+    """Absolute paths of records' audio, for formats whose readers know no manifest folder.
+
+    Links are followed; those of a folder once, however many files of it are named.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self._folder = os.fspath(folder)
+        self._real: dict[str, str] = {}
+        self._last = ("", "")
+
+    def of(self, record: Utterance) -> str:
+        """The path of a record, whose own is relative to the folder."""
+        path = record.audio_filepath
+        if path != self._last[0]:
+            parent, name = os.path.split(os.path.join(self._folder, path))  # noqa: PTH118 - as text, for speed
+            if name in ("", ".", ".."):
+                parent, name = f"{parent}/{name}", ""
+            if parent not in self._real:
+                if len(self._real) > FOLDERS_KNOWN:
+                    self._real.clear()
+                self._real[parent] = os.path.realpath(parent)
+            full = os.path.join(self._real[parent], name)  # noqa: PTH118
+            self._last = path, os.path.realpath(full) if os.path.islink(full) else full  # noqa: PTH114
+        return self._last[1]
 
 
 def relative_audio(folder: Path | str, audio: Path | str) -> str:

@@ -18,7 +18,7 @@ from typing import IO
 
 import msgspec
 
-from speechkit.data.formats.identity import absolute_audio, relative_audio, utterance_from_seconds
+from speechkit.data.formats.identity import AbsoluteAudio, relative_audio, utterance_from_seconds
 from speechkit.data.formats.kaldi_commands import audio_of_command
 from speechkit.data.formats.losses import Losses, Written
 from speechkit.data.records import Utterance, seconds
@@ -43,6 +43,7 @@ def write_kaldi(records: Iterable[Utterance], path: Path, folder: Path) -> Writt
     """
     losses = Losses(HELD)
     tables = {name: SortedLines() for name in FILES}
+    absolute = AbsoluteAudio(folder)
     named: dict[str, str] = {}
     listed: set[str] = set()
     for record in losses.passing(records):
@@ -53,7 +54,7 @@ def write_kaldi(records: Iterable[Utterance], path: Path, folder: Path) -> Writt
             tables["utt2id"].add(f"{utterance} {msgspec.json.encode(record.id).decode()}")
         if record.speaker and speaker != record.speaker:
             losses.changed["speaker, characters that Kaldi cannot hold"] += 1
-        audio = absolute_audio(folder, record)
+        audio = absolute.of(record)
         recording = safe_id(Path(record.audio_filepath).as_posix().replace("../", ""))
         if named.setdefault(recording, audio) != audio:  # two folders above hold files of one name
             recording = safe_id(audio)
@@ -217,14 +218,25 @@ def _token(text: str) -> str:
 
 
 def _command(audio: str, record: Utterance) -> str:
-    """How Kaldi reads the file: its path for a mono WAV, else a pipe to sox."""
+    """How Kaldi reads the file: its path for a mono WAV, else a pipe to sox, which picks the channel."""
     if "\n" in audio or "\r" in audio:
         raise ManifestError(f"{audio!r}: wav.scp cannot hold a path with a line end; rename the file")
-    if record.channel or _channels(audio) > 1:
-        return f"sox {shlex.quote(audio)} -t wav - remix {record.channel + 1} |"
-    if audio.lower().endswith(".wav") and audio == audio.strip() and not audio.endswith("|"):
+    plain = audio.lower().endswith(".wav") and audio == audio.strip() and not audio.endswith("|")
+    if plain and not record.channel and _wav_channels(audio) == 1:
         return audio
-    return f"sox {shlex.quote(audio)} -t wav - |"
+    return f"sox {shlex.quote(audio)} -t wav - remix {record.channel + 1} |"
+
+
+def _wav_channels(audio: str) -> int:
+    """Channels of a WAV file, by its first bytes where its format stands there: sets may be of a file a sentence."""
+    try:
+        with Path(audio).open("rb") as file:
+            head = file.read(24)
+    except (OSError, ValueError):
+        return 1  # as `_channels`
+    if head[:4] == b"RIFF" and head[8:16] == b"WAVEfmt ":
+        return int.from_bytes(head[22:24], "little")
+    return _channels(audio)
 
 
 def _channels(audio: str) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from speechkit.data.formats.identity import FileNames, absolute_audio, relative_audio
+from speechkit.data.formats.identity import AbsoluteAudio, FileNames, relative_audio
 from speechkit.data.formats.losses import OPTIONAL, Losses, Written
 from speechkit.data.manifest import read_jsonl, write_jsonl
 from speechkit.data.records import AlignmentItem, Source, Utterance
@@ -48,8 +48,8 @@ def write_lhotse(records: Iterable[Utterance], path: Path, folder: Path) -> Writ
     Raises:
         AudioError: if an audio file cannot be read: a Recording states its length.
     """
-    losses = Losses(OPTIONAL)
-    write_jsonl(path, (_cut(record, absolute_audio(folder, record)) for record in losses.passing(records)))
+    losses, absolute = Losses(OPTIONAL), AbsoluteAudio(folder)
+    write_jsonl(path, (_cut(record, absolute.of(record)) for record in losses.passing(records)))
     return losses.written(path)
 
 
@@ -76,7 +76,7 @@ def write_shar(records: Iterable[Utterance], path: Path, folder: Path) -> Writte
     """
     lhotse = require("lhotse")
     shar = require("lhotse.shar")
-    losses = Losses(frozenset(OPTIONAL) - {"offset", "channel"})
+    losses, absolute = Losses(frozenset(OPTIONAL) - {"offset", "channel"}), AbsoluteAudio(folder)
     if path.exists() and any(path.iterdir()):
         raise ManifestError(f"{path}: is not empty; Shar shards of two runs would mix, choose another folder")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def write_shar(records: Iterable[Utterance], path: Path, folder: Path) -> Writte
     try:
         with shar.SharWriter(str(unfinished), fields={"recording": "flac"}, shard_size=SHARD_CUTS) as writer:
             for record in losses.passing(records):
-                writer.write(lhotse.MonoCut.from_dict(_cut(record, absolute_audio(folder, record))))
+                writer.write(lhotse.MonoCut.from_dict(_cut(record, absolute.of(record))))
         unfinished.chmod(0o755)
         unfinished.replace(path)
     except OSError as error:

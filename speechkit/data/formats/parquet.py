@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from speechkit.data.audio import read_cut
-from speechkit.data.formats.identity import FileNames, absolute_audio, relative_audio
+from speechkit.data.formats.identity import AbsoluteAudio, FileNames, relative_audio
 from speechkit.data.formats.losses import OPTIONAL, Losses, Written
 from speechkit.data.formats.nemo import KINDS
 from speechkit.data.records import Utterance
@@ -43,13 +43,13 @@ def write_parquet(records: Iterable[Utterance], path: Path, folder: Path, *, emb
     """
     arrow = require("pyarrow")
     parquet = require("pyarrow.parquet")
-    losses = Losses(OPTIONAL)
+    losses, absolute = Losses(OPTIONAL), AbsoluteAudio(folder)
     schema = _schema(arrow)
     size = ROWS_PER_GROUP if embed else ROWS_PER_GROUP_BY_PATH
     with atomic_path(path) as temporary, parquet.ParquetWriter(str(temporary), schema, compression="zstd") as writer:
         rows: list[dict[str, Any]] = []
         for record in losses.passing(records):
-            rows.append(_row(record, absolute_audio(folder, record), embed, losses))
+            rows.append(_row(record, absolute.of(record), embed, losses))
             if len(rows) == size:
                 writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
                 rows = []
