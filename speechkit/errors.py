@@ -6,6 +6,7 @@ A message says what is wrong, where (file, line or cut id) and what to do, so th
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -36,10 +37,24 @@ EXTRA_OF = {
 }
 
 
+def shown(path: Path | str) -> str:
+    r"""A path, or a text with paths, as any stream and any JSON can hold it: bytes that are no UTF-8 are ``\xff``."""
+    text = os.fspath(path)
+    try:
+        encoded = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a surrogate pair, which no file name gives
+        encoded = text.encode("utf-8", "backslashreplace")
+    return encoded.decode("utf-8", "backslashreplace")
+
+
 class SpeechkitError(Exception):
     """A failure that the system caused: the command prints one line and ends with 1."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """The sentence, with file names as `shown` writes them."""
+        return shown(super().__str__())
 
 
 class UserError(SpeechkitError):

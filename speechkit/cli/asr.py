@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from speechkit.errors import shown
+
+Tracks = Callable[[Path], Iterator[tuple[dict[str, Any], Path]]]
+
 EXAMPLES = """
-Recognise recordings of any length and print their text.
+Recognise recordings of any length and print their text. Of several, one that cannot be read is named, the others are
+done, and the command ends with 2.
 
 Examples:
 
@@ -52,9 +57,8 @@ def transcribe(
     json: Annotated[bool, typer.Option("--json", help="One JSON object a recording, with word times.")] = False,
 ) -> None:
     """Recognise recordings."""
-    import msgspec
-
     from speechkit.asr import load_recognizer
+    from speechkit.cli.left_out import LeftOut
     from speechkit.errors import UserError
 
     if (lm is not None or rescore is not None) and not beam:
@@ -68,27 +72,44 @@ def transcribe(
         from speechkit.asr.load import with_beam
 
         loaded = with_beam(loaded, beam, lm, lm_weight, word_bonus, rescore, device)
-    for path, track, file in _tracks(audio, separator, speakers, device) if separate else ((p, {}, p) for p in audio):
-        hypothesis = loaded.recognize(str(file))
+    left_out = LeftOut()
+    tracks = _separate(separator, speakers, device) if separate else None
+    done = 0
+    for path in audio:
+        if len(audio) == 1:  # its fault is the command's
+            _print_recording(loaded, path, tracks, alone=True, json=json)
+            return
+        with left_out.one(path):
+            _print_recording(loaded, path, tracks, alone=False, json=json)
+            done += 1
+    left_out.end(done)
+
+
+def _print_recording(recognizer: Any, path: Path, tracks: Tracks | None, *, alone: bool, json: bool) -> None:
+    """Recognise a recording, or each of its speakers, and print the text when all of it is there."""
+    import msgspec
+
+    lines = []
+    for track, file in [({}, path)] if tracks is None else tracks(path):
+        hypothesis = recognizer.recognize(str(file))
         if json:
             line: dict[str, Any] = {
-                "audio": str(path),
+                "audio": shown(path),
                 **track,
                 "text": hypothesis.text,
                 "words": [word._asdict() for word in hypothesis_words(hypothesis)],
-                "recognizer": loaded.spec,
+                "recognizer": recognizer.spec,
             }
-            typer.echo(msgspec.json.encode(line).decode())
+            lines.append(msgspec.json.encode(line).decode())
         else:
-            alone = len(audio) == 1 and not track
             number = f"{track['track']}\t" if track else ""
-            typer.echo(hypothesis.text if alone else f"{path}\t{number}{hypothesis.text}")
+            lines.append(hypothesis.text if alone and not track else f"{shown(path)}\t{number}{hypothesis.text}")
+    for text in lines:
+        typer.echo(text)
 
 
-def _tracks(
-    audio: list[Path], model: str, speakers: int | None, device: str
-) -> Iterator[tuple[Path, dict[str, Any], Path]]:
-    """Of each recording the tracks of its speakers, with their number and how sure it is, in a file for now."""
+def _separate(model: str, speakers: int | None, device: str) -> Tracks:
+    """Of a recording the tracks of its speakers, with their number and how sure it is, in a file for now."""
     import tempfile
 
     from speechkit.separation.files import TrackOptions, separate_file
@@ -96,12 +117,15 @@ def _tracks(
 
     loaded = load_window_separator(model, device)
     options = TrackOptions(speakers=speakers, audio_format="flac")
-    for path in audio:
+
+    def tracks(path: Path) -> Iterator[tuple[dict[str, Any], Path]]:
         with tempfile.TemporaryDirectory(prefix="speechkit-tracks-") as folder:
             found = separate_file(path, folder, loaded, name="track", options=options)
             for number, file in enumerate(found.tracks, 1):
                 facts = {"track": number, "speakers": found.count.speakers, "confidence": found.count.confidence}
-                yield path, facts, Path(folder) / file
+                yield facts, Path(folder) / file
+
+    return tracks
 
 
 def hypothesis_words(hypothesis: Any) -> list[Any]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speechkit.cli.facts import print_facts
+from speechkit.cli.left_out import LeftOut
+from speechkit.errors import shown
 
 if TYPE_CHECKING:
     from speechkit.data.records import Utterance
@@ -78,8 +80,9 @@ def features(
     loaded = load_encoder(encoder, layer=layer, device=device, dtype=compute, compat=compat)  # type: ignore[arg-type]
     if out is None or deviation:
         return print_facts({str(path): _deviation(loaded, path) for path in inputs}, json)
-    dropped, noted = _write(loaded, inputs, out, dtype)
-    return print_facts({**_summary(out), "dropped": dropped, "noted": noted}, json)
+    left_out, done, noted = _write(loaded, inputs, out, dtype)
+    print_facts({**_summary(out), "dropped": left_out.reasons, "noted": noted}, json)
+    return left_out.end(done)
 
 
 features.__doc__ = EXAMPLES
@@ -96,7 +99,7 @@ def _require_ids(inputs: list[Path]) -> None:
 
     seen: dict[str, Path] = {}
     for path in inputs:
-        names = (row.id for row in read_manifest(path)) if _is_manifest(path) else (path.stem,)
+        names = (row.id for row in read_manifest(path)) if _is_manifest(path) else (shown(path.stem),)
         for name in names:
             if name in seen:
                 again = "twice" if seen[name] == path else f"as in {seen[name]}"
@@ -106,42 +109,36 @@ def _require_ids(inputs: list[Path]) -> None:
         raise UserError(f"{inputs[0]}: holds no recordings; give a manifest with rows")
 
 
-def _write(encoder: Any, inputs: list[Path], out: Path, dtype: str) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """What was left out, and what sounds as if it should have been."""
+def _write(encoder: Any, inputs: list[Path], out: Path, dtype: str) -> tuple[LeftOut, int, dict[str, list[str]]]:
+    """What was left out, how many were encoded, and what sounds as if it should have been left out."""
     import sys
 
     from speechkit.encoders.feature_writer import FeatureWriter, why_unfit
-    from speechkit.errors import AudioError, UserError
     from speechkit.io.atomic import write_json
 
-    dropped: dict[str, str] = {}
+    left_out = LeftOut()
     noted: dict[str, list[str]] = {}
-
-    def drop(name: str, reason: str, detail: str) -> None:
-        dropped[name] = f"{reason}: {detail}"
-        print(f"speechkit: left out {name}: {dropped[name]}", file=sys.stderr)
-
     with FeatureWriter(out, encoder.spec, dtype) as writer:
         count = 0
         for name, encoded in _items(encoder, inputs):
-            try:
+            frames = None
+            with left_out.one(name, "unreadable_audio"):
                 frames, notes = encoded()
-            except AudioError as error:
-                drop(name, "unreadable_audio", str(error))
+            if frames is None:
                 continue
             unfit = why_unfit(frames, dtype)
             if unfit is not None:
-                drop(name, *unfit)
+                left_out.add(name, ": ".join(unfit))
                 continue
             writer.add(name, frames)
             count += 1
             if notes:
                 noted[name] = notes
                 print(f"speechkit: {name}: {' and '.join(notes)}, encoded all the same", file=sys.stderr)
-        write_json(out / "dropped.json", dropped)
+        write_json(out / "dropped.json", left_out.reasons)
         if not count:  # here, so that no store is left, or the one that was
-            raise UserError(f"none of {len(dropped)} recordings could be encoded; {out / 'dropped.json'} says why")
-    return dropped, noted
+            left_out.end(count, where=out / "dropped.json")
+    return left_out, count, noted
 
 
 def _items(encoder: Any, inputs: list[Path]) -> Iterator[tuple[str, Callable[[], tuple[Any, list[str]]]]]:
@@ -172,7 +169,7 @@ def _items(encoder: Any, inputs: list[Path]) -> Iterator[tuple[str, Callable[[],
             for row in read_manifest(path):
                 yield row.id, partial(of_row, row, path)
         else:
-            yield path.stem, partial(of_file, path)
+            yield shown(path.stem), partial(of_file, path)
 
 
 def _deviation(encoder: Any, path: Path) -> dict[str, float]:

@@ -241,14 +241,16 @@ def _say_list(texts: Path, out: Path, voice: str, speed: float, pause: float, se
         show_results=False,
     )
     from speechkit.cli.facts import print_facts
+    from speechkit.cli.left_out import LeftOut
     from speechkit.data.manifest import read_jsonl, read_manifest
 
     folder = outputs(recipe, out, "clips")
     rows = list(read_manifest(folder / "manifest.jsonl"))
     dropped = outputs(recipe, out, "say") / "drops.jsonl"
-    left_out = [*read_jsonl(dropped, DropRecord)] if dropped.is_file() else []
-    for drop in left_out:
-        print(f"speechkit: left out {drop.id}: {drop.reason} {drop.detail}".rstrip(), file=sys.stderr)
+    left_out = LeftOut()
+    for drop in read_jsonl(dropped, DropRecord) if dropped.is_file() else ():
+        left_out.add(drop.id, f"{drop.reason} {drop.detail}".rstrip())
     seconds = sum(row.duration for row in rows)
     facts = {"manifest": str(folder / "manifest.jsonl"), "clips": len(rows), "seconds": round(seconds, 2)}
-    print_facts({**facts, "left_out": len(left_out)}, json)
+    print_facts({**facts, "left_out": len(left_out.reasons)}, json)
+    left_out.end(len(rows))

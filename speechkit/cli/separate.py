@@ -99,4 +99,5 @@ def summary_of(found: SeparatedSet) -> str:
     factor = found.real_time_factor
     speed = "" if factor is None else f", real-time factor {factor:.3f}"
     left_out = f", {len(found.failed)} left out" if found.failed else ""
+    left_out += f", {len(found.skipped)} other files" if found.skipped else ""
     return f"{len(found.files)} recordings, {found.audio_seconds:.1f} s{speed}{left_out}; {found.folder}/tracks.jsonl"

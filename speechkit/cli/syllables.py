@@ -11,6 +11,7 @@ import typer
 import typer.core
 
 from speechkit.cli.facts import print_facts
+from speechkit.cli.left_out import LeftOut
 from speechkit.cli.unit_speech import say_syllables
 
 if TYPE_CHECKING:
@@ -113,12 +114,12 @@ def segment(
     chosen = {setting: value for setting, value in given.items() if value is not None}
     cut = _cutter(inputs, out, segmenter, encoder, layer, thresholds, rate, chosen, device)
     totals = {"items": 0, "seconds": 0.0, "segments": 0, "segment_seconds": 0.0}
-    dropped: dict[str, str] = {}
+    left_out = LeftOut()
     noted: dict[str, list[str]] = {}
 
     def rows() -> Iterator[Utterance]:
-        for row, manifest in _rows(inputs, dropped):
-            found = _cut_or_drop(cut, row, manifest, dropped)
+        for row, manifest in _rows(inputs, left_out):
+            found = _cut_or_leave_out(cut, row, manifest, left_out)
             if found is None:
                 continue
             if notes := listen(audio_path(manifest, row), row):
@@ -134,23 +135,21 @@ def segment(
             yield from rebase([found], manifest.parent, out)
 
     write_manifest(out / "syllables.jsonl", rows())
-    write_json(out / "dropped.json", dropped)
+    write_json(out / "dropped.json", left_out.reasons)
     if not totals["items"]:
-        raise UserError(
-            f"none of {len(dropped)} recordings could be cut; {out / 'dropped.json'} says why"
-            if dropped
-            else f"{', '.join(map(str, inputs))}: holds no cut; give one with at least one row"
-        )
+        left_out.end(0, where=out / "dropped.json")
+        raise UserError(f"{', '.join(map(str, inputs))}: holds no cut; give one with at least one row")
     seconds = totals["segment_seconds"]
     rates = {"segments_per_second_of_segments": totals["segments"] / seconds if seconds else 0.0}
-    print_facts({"folder": str(out), **totals, **rates, "dropped": dropped, "noted": noted}, json)
+    print_facts({"folder": str(out), **totals, **rates, "dropped": left_out.reasons, "noted": noted}, json)
+    left_out.end(1)
 
 
-def _rows(inputs: list[Path], dropped: dict[str, str]) -> Iterator[tuple[Utterance, Path]]:
+def _rows(inputs: list[Path], left_out: LeftOut) -> Iterator[tuple[Utterance, Path]]:
     from speechkit.syllables.recordings import rows_of
 
     seen: set[str] = set()
-    for row, manifest in rows_of(inputs, lambda path, error: _leave_out(str(path), error, dropped)):
+    for row, manifest in rows_of(inputs, lambda path, error: left_out.add(path, str(error))):
         if row.id in seen:
             from speechkit.errors import UserError
 
@@ -159,20 +158,12 @@ def _rows(inputs: list[Path], dropped: dict[str, str]) -> Iterator[tuple[Utteran
         yield row, manifest
 
 
-def _cut_or_drop(cut: Any, row: Utterance, manifest: Path, dropped: dict[str, str]) -> Utterance | None:
-    from speechkit.errors import UserError
+def _cut_or_leave_out(cut: Any, row: Utterance, manifest: Path, left_out: LeftOut) -> Utterance | None:
     from speechkit.syllables.recordings import with_tier
 
-    try:
+    with left_out.one(row.id):
         return with_tier(row, cut(row, manifest))
-    except UserError as error:
-        _leave_out(row.id, error, dropped)
-        return None
-
-
-def _leave_out(name: str, error: Exception, dropped: dict[str, str]) -> None:
-    dropped[name] = str(error)
-    print(f"speechkit: left out {name}: {error}", file=sys.stderr)
+    return None
 
 
 def _cutter(

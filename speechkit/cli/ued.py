@@ -35,11 +35,10 @@ def ued(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure unit edit distances."""
-    import sys
-
     import msgspec
 
     from speechkit.augment.perturbations import KINDS
+    from speechkit.cli.left_out import LeftOut
     from speechkit.errors import ConfigError
     from speechkit.units.quantizers import load_quantizer
     from speechkit.units.ued_measurement import measure_ued, read_noises
@@ -57,11 +56,12 @@ def ued(
         seed=seed,
         device=device,
     )
+    left_out = LeftOut()
     for name, reason in measured.left_out.items():
-        print(f"speechkit: left out {name}: {reason}", file=sys.stderr)
+        left_out.add(name, reason)
     if json:
         typer.echo(msgspec.json.encode(measured).decode())
-        return
+        return left_out.end(1)
     tables = list(measured.tables.values())
     rows = [["change", *measured.tables]]
     for kind in [*tables[0].scores, "overall", "floor"]:
@@ -77,6 +77,7 @@ def ued(
     for row in rows:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     typer.echo(f"{measured.utterances} utterances; intervals at 95 % over {tables[0].interval_over}")
+    return left_out.end(1)
 
 
 ued.__doc__ = EXAMPLES

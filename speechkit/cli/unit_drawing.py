@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -25,7 +25,7 @@ def draw_units(
     ids: Sequence[str],
     limit: int,
     seconds: float,
-    left_out: dict[str, str],
+    leave_out: Callable[[str, str], None],
 ) -> Iterator[Path]:
     """Write a PNG for each recording that all files of units hold.
 
@@ -37,7 +37,7 @@ def draw_units(
         ids: which recordings; those that come first when empty.
         limit: most pictures.
         seconds: of each recording, from its beginning.
-        left_out: takes the recordings that cannot be read, with the reason.
+        leave_out: is told of a recording that cannot be read, and why.
 
     Raises:
         UserError: if a recording that is asked for is missing somewhere, or none is in all files.
@@ -62,7 +62,7 @@ def draw_units(
         try:
             waveform = read_waveform(cut, manifest)
         except AudioError as error:
-            left_out[name] = str(error)
+            leave_out(name, str(error))
             continue
         shown = cut.duration / row.duration
         ribbons = [

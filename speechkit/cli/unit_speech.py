@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from speechkit.cli.left_out import LeftOut
 
 if TYPE_CHECKING:
     from speechkit.tts.unit_decoder import UnitDecoder
@@ -122,25 +123,24 @@ def _say(
     one = out.suffix.lstrip(".").upper() in FORMATS
     if one and len(chosen) > 1:
         raise UserError(f"{out}: there are {len(chosen)} sequences; name a folder, or one of them by --ids")
-    spoken, taken, failed = 0.0, 0.0, 0
+    spoken, taken, done, left_out = 0.0, 0.0, 0, LeftOut()
     for path, (name, units, durations) in zip(_paths(out, one, chosen), chosen, strict=True):
         began = time.monotonic()
-        try:
+        speech = None
+        with left_out.one(name):
             frames = decodes.frame_units(units, durations, seconds=seconds, speed=speed)
             speech = say_units(decodes, vocodes, frames, heard, item_seed(seed, name))
-        except UserError as error:
-            if len(chosen) == 1:
-                raise
-            failed += 1
-            print(f"speechkit: left out {name}: {error}", file=sys.stderr)
+        if speech is None:
             continue
+        done += 1
         taken += time.monotonic() - began
         spoken += speech.seconds
         write_audio(path, speech.waveform, speech.rate)
         typer.echo(path)
-    if failed == len(chosen):
-        raise UserError(f"none of {failed} sequences could be said")
+    if not done:
+        left_out.end(done, "sequences")
     typer.echo(f"{spoken:.2f} s of speech in {taken:.2f} s, {spoken / max(taken, 1e-9):.1f} times real time")
+    left_out.end(done)
 
 
 def _same_codebook(decoder: UnitDecoder, digest: str | None) -> None:

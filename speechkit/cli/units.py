@@ -213,22 +213,13 @@ def draw(
     Examples:
       speechkit units draw test.jsonl --units k-100.jsonl --units k-500.jsonl --alignment silver.jsonl --out pictures
     """
-    import sys
-
+    from speechkit.cli.left_out import LeftOut
     from speechkit.cli.unit_drawing import draw_units
-    from speechkit.errors import UserError
 
     asked = [name.strip() for name in ids.split(",") if name.strip()]
-    left_out: dict[str, str] = {}
+    left_out = LeftOut()
     drawn = 0
-    for path in draw_units(manifest, units, out, alignment, asked, limit, seconds, left_out):
+    for path in draw_units(manifest, units, out, alignment, asked, limit, seconds, left_out.add):
         typer.echo(path)
         drawn += 1
-    for name, reason in left_out.items():
-        print(f"speechkit: left out {name}: {reason}", file=sys.stderr)
-    if not drawn:
-        raise UserError(
-            f"{manifest}: none of {len(left_out)} recordings could be drawn; give recordings that are there"
-        )
-    if left_out:
-        print(f"speechkit: {drawn} drawn, {len(left_out)} left out", file=sys.stderr)
+    left_out.end(drawn)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speechkit.cli.facts import print_facts
+from speechkit.cli.left_out import LeftOut
+from speechkit.errors import shown
 
 if TYPE_CHECKING:
     from speechkit.data.records import Utterance
@@ -75,8 +77,9 @@ def features(
     for store in stores:
         spoken.write(_of_store(model, store, vector, seed))
     if rest:
-        spoken.write(_of_recordings(model, rest, vector, seed, encoder, codebook))
+        spoken.write(_of_recordings(model, rest, vector, seed, encoder, codebook, spoken.left_out))
     print_facts(spoken.finish(), json)
+    spoken.left_out.end(1)
 
 
 def units(
@@ -105,6 +108,7 @@ def units(
     result = _Spoken(out, model)
     result.write(spoken())
     print_facts(result.finish(), json)
+    result.left_out.end(1)
 
 
 features.__doc__, units.__doc__ = FEATURES, UNITS
@@ -146,31 +150,28 @@ def _of_store(model: Vocoder, folder: Path, vector: Any, seed: int) -> Iterator[
 
 
 def _of_recordings(
-    model: Vocoder, paths: list[Path], vector: Any, seed: int, encoder: str, codebook: str
+    model: Vocoder, paths: list[Path], vector: Any, seed: int, encoder: str, codebook: str, left_out: LeftOut
 ) -> Iterator[tuple[Utterance | str, Synthesis]]:
     """Every recording made again, by its own speaker unless another is given; what cannot be read is named."""
-    import sys
-
     from speechkit.data.audio import read_waveform
     from speechkit.data.manifest import read_manifest, unique_ids
-    from speechkit.errors import AudioError
     from speechkit.io.audio import read_audio
     from speechkit.tts.vocoder.copy_synthesis import analysis_of, synthesize
 
     analysis, rate = analysis_of(model, encoder, codebook, str(model.mean.device))
 
     def made(name: Utterance | str, read: Callable[[], Any]) -> Iterator[tuple[Utterance | str, Synthesis]]:
-        try:
+        speech = None
+        with left_out.one(name if isinstance(name, str) else name.id):
             waveform = read()
             own = model.reference(waveform) if model.speaker is not None and vector is None else vector
-        except AudioError as error:
-            print(f"speechkit: left out {name if isinstance(name, str) else name.id}: {error}", file=sys.stderr)
-            return
-        yield name, synthesize(model, analysis(waveform), own, seed)
+            speech = synthesize(model, analysis(waveform), own, seed)
+        if speech is not None:
+            yield name, speech
 
     for path in paths:
         if path.suffix not in (".jsonl", ".gz"):
-            yield from made(path.stem, partial(read_audio, path, sample_rate=rate))
+            yield from made(shown(path.stem), partial(read_audio, path, sample_rate=rate))
             continue
         for row in unique_ids(read_manifest(path), path):
             yield from made(row, partial(read_waveform, row, path, sample_rate=rate))
@@ -184,6 +185,7 @@ class _Spoken:
 
         self._one_file = bool(out.suffix) and not out.is_dir()
         self._out, self._model = out, model
+        self.left_out = LeftOut()
         self._rows: list[Utterance] = []
         self._names: set[str] = set()
         self._seconds = self._taken = 0.0
@@ -197,8 +199,6 @@ class _Spoken:
         Raises:
             UserError: if there are several for one file.
         """
-        import sys
-
         from speechkit.data.records import Utterance
         from speechkit.errors import UserError
         from speechkit.io.audio import write_audio
@@ -207,12 +207,12 @@ class _Spoken:
         for source, speech in items:
             name = source if isinstance(source, str) else source.id
             if not len(speech.waveform):
-                print(f"speechkit: left out {name}: it is shorter than a frame", file=sys.stderr)
+                self.left_out.add(name, "it is shorter than a frame")
                 continue
             if self._one_file and self._rows:
                 raise UserError(f"{self._out}: is one file, and there are several recordings; name a folder by --out")
             if name in self._names:
-                print(f"speechkit: left out {name}: another had this id, which names the clip", file=sys.stderr)
+                self.left_out.add(name, "another had this id, which names the clip")
                 continue
             self._names.add(name)
             path = self._out if self._one_file else self._out / f"{safe_id(name)}.flac"
@@ -243,7 +243,8 @@ class _Spoken:
         from speechkit.errors import UserError
 
         if not self._rows:
-            raise UserError("nothing was made; see what was left out above")
+            self.left_out.end(0)
+            raise UserError("nothing was made; the inputs hold no recordings")
         if not self._one_file:
             write_manifest(self._out / "manifest.jsonl", self._rows)
         return {

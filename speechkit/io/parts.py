@@ -111,7 +111,7 @@ def open_part(part: Part, sample_rate: int = 0, channels: int = 0) -> Iterator[A
     import soundfile
 
     with ExitStack() as stack:
-        opened: Any = part.path
+        opened: Any = part.path if os.name == "nt" else os.fsencode(part.path)  # soundfile's own encoding is strict
         if part.end is not None:
             opened = stack.enter_context(Stretch(part.path, part.begin, part.end, part.head))
         try:

@@ -33,6 +33,11 @@ def inside(folder: Path | str, relative: Path | str) -> Path:
     return full
 
 
+def is_unicode(path: Path | str) -> bool:
+    """Whether a path can stand in JSON and in manifests: they hold Unicode, and a file name may be any bytes."""
+    return os.fspath(path).isascii() or not any("\ud800" <= letter <= "\udfff" for letter in os.fspath(path))
+
+
 def safe_id(text: str) -> str:
     """An identifier that is one file name on every system: letters, digits, ``._-``; at most 120 bytes.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +9,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from speechkit.errors import AudioError, DocumentError, MissingExtraError, UserError
+from speechkit.errors import AudioError, DocumentError, MissingExtraError, UserError, shown
 from speechkit.io.audio import audio_info
-from speechkit.io.containers import AUDIO_SUFFIXES, is_recording
+from speechkit.io.containers import AUDIO_SUFFIXES
+from speechkit.io.folders import find_audio
 from speechkit.io.hashing import digest_bytes, digest_file, digest_obj
-from speechkit.io.paths import safe_id
+from speechkit.io.paths import is_unicode, safe_id
 from speechkit.mining.config import DocumentsConfig, RegionsConfig
 from speechkit.mining.pairing import read_pairs
 from speechkit.mining.records import Document, Recording, SourceFile
@@ -37,7 +37,7 @@ def list_files(context: Context) -> None:
     for path, what in ((audio, "audio"), (documents, "documents")):
         if not path.exists():
             raise UserError(f"{path}: no such file or folder; give the folder that holds the {what}")
-    found, others = _recordings(audio)
+    found, others = find_audio(audio)
     if not found:
         raise UserError(f"{audio}: holds no audio files; the suffixes are {' '.join(sorted(AUDIO_SUFFIXES))}")
     scanned = FoundDocuments([documents], []) if documents.is_file() else scan_folder(documents)
@@ -49,19 +49,19 @@ def list_files(context: Context) -> None:
             f"{documents}: holds no documents that can be read (PDF, HTML, DOCX, EPUB, TXT, SRT, VTT, images){why}"
         )
     for path, base, reason in skipped:
-        name = _shown(path.relative_to(base).as_posix())
+        name = shown(path.relative_to(base).as_posix())
         context.drop(name, "not_a_document", f"{name}: {reason}")
     papers = set(scanned.documents) | {path for path, _, _ in skipped}
-    for path, reason in others:
+    for path, problem in others:
         if path not in papers:  # documents may lie beside the recordings
-            name = _shown(path.relative_to(audio).as_posix())
-            context.drop(name, "not_audio", f"{name}: {reason}")
+            name = shown(path.relative_to(audio).as_posix())
+            context.drop(name, "not_audio", f"{name}: {problem}")
     for output, files, base in (
         ("audio_files.jsonl", found, audio), ("document_files.jsonl", scanned.documents, documents)
     ):  # fmt: skip
         for path in files:
-            if _shown(str(path)) != str(path):
-                name = _shown(path.name)
+            if not is_unicode(path):
+                name = shown(path.name)
                 context.drop(name, "undecodable_name", f"{name}: its name is not UTF-8; rename it")
         listed = _listed(files, base)
         if base is audio and context.config.channels == "each":
@@ -78,7 +78,7 @@ def check_pairs(pairs: Path, audio: Path, documents: Path, *, each_channel: bool
     from speechkit.mining.documents import find_documents
 
     recordings: dict[str, str] = {}
-    for identifier, name in _names(_recordings(audio)[0], audio):
+    for identifier, name in _names(find_audio(audio).files, audio):
         recordings[identifier] = identifier
         if not each_channel:
             recordings |= {name: identifier, Path(name).name: identifier}
@@ -102,35 +102,9 @@ def _channels(file: SourceFile, folder: Path) -> list[SourceFile]:
     return [msgspec.structs.replace(file, id=f"{file.id}-channel{n + 1}", channel=n) for n in range(count)]
 
 
-def _recordings(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """The recordings below a folder, and what else lies there with the reason why it is none, each sorted."""
-    if folder.is_file():
-        return [folder], []
-    found: list[Path] = []
-    others: list[tuple[Path, str]] = []
-    for path in sorted(folder.rglob("*")):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            if path.is_symlink():
-                others.append((path, "is a link to a folder, which is not entered; give the folder that it leads to"))
-        elif not path.is_file():
-            others.append((path, "leads to no file" if path.is_symlink() else "is not a regular file"))
-        elif is_recording(path):
-            found.append(path)
-        else:
-            others.append((path, "neither its suffix nor its first bytes are those of audio"))
-    return found, others
-
-
-def _shown(name: str) -> str:
-    """A name with what is not UTF-8 in it replaced."""
-    return os.fsencode(name).decode("utf-8", "replace")
-
-
 def _names(paths: list[Path], folder: Path) -> Iterator[tuple[str, str]]:
     """Id and name relative to the folder of each file whose name is UTF-8."""
-    paths = [path for path in paths if _shown(str(path)) == str(path)]
+    paths = [path for path in paths if is_unicode(path)]
     relative = [path.name if folder.is_file() else path.relative_to(folder).as_posix() for path in paths]
     stems = Counter(str(Path(name).with_suffix("")) for name in relative)
     taken: set[str] = set()

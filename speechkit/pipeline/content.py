@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from speechkit.errors import UserError
+from speechkit.errors import UserError, shown
 from speechkit.io.atomic import write_json
 from speechkit.io.hashing import DIGEST_BYTES, SETTLED_NANOSECONDS, digest_file
 
@@ -46,12 +46,12 @@ class ContentDigests:
             raise UserError(f"{path}: no such file or folder")
         began = time.time_ns()
         listing, newest = _listing(full)
-        kept = self._kept.get(_key(full))
+        kept = self._kept.get(shown(full))
         if kept is not None and kept.listing == listing:
             return kept.digest
         digest = digest_tree(full) if full.is_dir() else digest_file(full)
         if newest < began - SETTLED_NANOSECONDS:
-            self._kept[_key(full)] = _Kept(listing, digest)
+            self._kept[shown(full)] = _Kept(listing, digest)
             self._save()
         return digest
 
@@ -59,17 +59,12 @@ class ContentDigests:
         """Keep digests of what this process has just written and measured, so that it need not be read again."""
         for path, digest in digests.items():
             full = Path(os.path.realpath(path))
-            self._kept[_key(full)] = _Kept(_listing(full)[0], digest)
+            self._kept[shown(full)] = _Kept(_listing(full)[0], digest)
         self._save()
 
     def _save(self) -> None:
         with contextlib.suppress(OSError, UserError):  # a read-only folder can still be asked for its status
             write_json(self._cache, self._kept)
-
-
-def _key(path: Path) -> str:
-    """A path as JSON can hold it: escapes stand for what is not UTF-8 in it."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def digest_tree(folder: Path) -> str:

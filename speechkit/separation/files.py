@@ -17,11 +17,12 @@ from speechkit.data.audio import cut_blocks
 from speechkit.data.listening import sound_notes
 from speechkit.data.manifest import audio_path, read_manifest, unique_ids, write_manifest
 from speechkit.data.records import Utterance
-from speechkit.errors import AudioError, UserError
+from speechkit.errors import AudioError, UserError, shown
 from speechkit.io.arrays import Float
 from speechkit.io.atomic import write_error, write_json
 from speechkit.io.audio import audio_info, stream_audio, write_blocks
-from speechkit.io.containers import AUDIO_SUFFIXES, is_recording
+from speechkit.io.containers import AUDIO_SUFFIXES
+from speechkit.io.folders import find_audio
 from speechkit.io.hashing import digest_file, digest_obj
 from speechkit.io.paths import safe_id
 from speechkit.separation.counting import SpeakerCount
@@ -89,7 +90,8 @@ class SeparatedFile(msgspec.Struct, frozen=True, omit_defaults=True):
 class SeparatedSet(msgspec.Struct, frozen=True):
     """All recordings of a call.
 
-    ``failed`` has the reason for each that could not be separated, ``real_time_factor`` the seconds of work a second.
+    ``failed`` has the reason for each that could not be separated, ``real_time_factor`` the seconds of work a second,
+    ``skipped`` what lies in given folders and is no recording, and why.
     """
 
     folder: str
@@ -99,6 +101,7 @@ class SeparatedSet(msgspec.Struct, frozen=True):
     audio_seconds: float
     seconds: float
     real_time_factor: float | None
+    skipped: dict[str, str] = {}
 
 
 class NamedInput(NamedTuple):
@@ -177,7 +180,7 @@ def separate_file(
             write_blocks(folder / file, blocks, stream.out_rate)
     return SeparatedFile(
         name=target.name,
-        mixture=_relative(Path(path), folder),
+        mixture=shown(_relative(Path(path), folder)),
         tracks=names,
         sample_rate=stream.out_rate,
         num_samples=audio_info(folder / names[0]).num_samples,
@@ -231,7 +234,7 @@ def separate_files(
         record = folder / f"{name}{RECORD}"
         before = _read_record(record)
         try:
-            made_of = "" if digest is None else digest_obj([VERSION, digest, options, digest_file(path), row])
+            made_of = "" if digest is None else digest_obj([VERSION, digest, options, _digest(path), row])
             if not force and before and made_of and before.made_of == made_of and _all_there(before, folder):
                 done = before
             else:
@@ -239,7 +242,7 @@ def separate_files(
                     embed(np.zeros(separator.sample_rate, np.float32), separator.sample_rate)  # loads it, untimed
                 done = separate_file(path, folder, separator, name=name, row=row, options=options, embed=embed)
         except AudioError as error:
-            failed[str(path) if row is None else row.id] = str(error)
+            failed[shown(path) if row is None else row.id] = str(error)
             reported(f"left out {error}")
             continue
         if done is not before:
@@ -252,13 +255,14 @@ def separate_files(
         reported(done)
     audio_seconds, seconds = sum(file.audio_seconds for file in files), sum(file.seconds for file in files)
     written = SeparatedSet(
-        folder=str(folder),
+        folder=shown(folder),
         model=model,
         files=files,
         failed=failed,
         audio_seconds=round(audio_seconds, 3),
         seconds=round(seconds, 3),
         real_time_factor=round(seconds / audio_seconds, 4) if audio_seconds else None,
+        skipped=_skipped(paths, folder),
     )
     write_manifest(folder / MANIFEST, (row for file in files for row in track_rows(file)))
     write_json(folder / SUMMARY, written)
@@ -333,8 +337,7 @@ def named_inputs(paths: Sequence[Path | str], folder: Path) -> list[NamedInput]:
     found: dict[str, NamedInput] = {}  # by real path: a file that is given twice is separated once
     for given in map(Path, paths):
         if given.is_dir():
-            within = (path for path in sorted(given.rglob("*")) if is_recording(path))
-            files = [path for path in within if path.is_file() and own not in Path(os.path.realpath(path)).parents]
+            files = [path for path in find_audio(given).files if own not in Path(os.path.realpath(path)).parents]
             if not files:
                 raise UserError(f"{given}: holds no recordings; give audio files or a folder of them")
             for path in files:
@@ -360,6 +363,24 @@ def named_inputs(paths: Sequence[Path | str], folder: Path) -> list[NamedInput]:
         taken.add(name.casefold())
         inputs.append(item._replace(name=name))
     return inputs
+
+
+def _digest(path: Path) -> str:
+    try:
+        return digest_file(path)
+    except UserError as error:  # a file of its own that cannot be opened
+        raise AudioError(str(error)) from error
+
+
+def _skipped(paths: Sequence[Path | str], folder: Path) -> dict[str, str]:
+    """What lies in the given folders and is no recording, and why; not what is written there."""
+    own = os.path.realpath(folder)
+    entries = [entry for path in paths if Path(path).is_dir() for entry in find_audio(path).skipped]
+    return {
+        shown(path): problem or ""
+        for path, problem in entries
+        if os.path.commonpath([own, os.path.realpath(path)]) != own
+    }
 
 
 def _refuse_overwriting(inputs: Sequence[NamedInput], folder: Path, audio_format: str, tracks: int) -> None:

@@ -17,6 +17,7 @@ from speechkit.data.manifest import read_manifest, unique_ids
 from speechkit.encoders.load import load_encoder
 from speechkit.errors import AudioError, UserError
 from speechkit.io.audio import read_audio
+from speechkit.io.folders import find_audio
 from speechkit.units.deduplication import deduplicate
 from speechkit.units.quantizers import assign_together
 from speechkit.units.ued import UedTable, ued_table
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from speechkit.encoders.encoder import Encoder
     from speechkit.units.invariant.quantizer import Quantizer
 
-SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus"}
 MAX_SECONDS = 60.0
 
 
@@ -152,9 +152,9 @@ def read_noises(folder: Path | str | None) -> list[NDArray[np.float32]]:
     """
     if folder is None:
         return []
-    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = find_audio(folder).files
     if not paths:
-        raise UserError(f"{folder}: holds no {', '.join(sorted(SUFFIXES))}; give a folder of noises")
+        raise UserError(f"{folder}: holds no audio; give a folder of noises")
     noises = [read_audio(path, sample_rate=16_000) for path in paths]
     for path, noise in zip(paths, noises, strict=True):
         if is_silent(noise):

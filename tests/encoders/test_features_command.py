@@ -44,7 +44,7 @@ def speechkit(*arguments):
 
 def test_the_command_stores_every_cut_and_says_what_it_left_out(manifest, tmp_path):
     code, output = speechkit("features", manifest, "--encoder", "log-mel", "--out", tmp_path / "store", "--json")
-    assert code == 0
+    assert code == 2  # two of the five are left out
     summary = json.loads(output.strip().splitlines()[-1])
     assert (summary["items"], summary["dim"], summary["model"]) == (3, 80, "log-mel")
     assert set(summary["dropped"]) == {"u3", "u4"}
@@ -118,7 +118,7 @@ def test_what_does_not_fit_is_left_out_and_the_rest_stays(manifest, tmp_path, mo
     write_audio(manifest.parent / "1.wav", np.linspace(-1, 1, 6400, dtype=np.float32), 16_000)
     arguments = ["--encoder", "log-mel", "--dtype", dtype, "--out", tmp_path / "store", "--json"]
     code, output = speechkit("features", manifest, *arguments)
-    assert code == 0
+    assert code == 2
     dropped = json.loads(output.strip().splitlines()[-1])["dropped"]
     assert dropped["u1"].startswith(f"not_finite: in {dtype}; ")
     assert ("float32 holds them" in dropped["u1"]) is advice
@@ -132,7 +132,7 @@ def test_a_recording_with_nan_costs_no_other(manifest, tmp_path):
     import soundfile
 
     soundfile.write(manifest.parent / "0.wav", np.full(16_000, np.nan, np.float32), 16_000, subtype="FLOAT")
-    assert speechkit("features", manifest, "--encoder", "log-mel", "--out", tmp_path / "store")[0] == 0
+    assert speechkit("features", manifest, "--encoder", "log-mel", "--out", tmp_path / "store")[0] == 2
     assert FeatureStore(tmp_path / "store").ids() == ["u1", "u2"]
     dropped = json.loads((tmp_path / "store" / "dropped.json").read_text())
     assert dropped["u0"].startswith("unreadable_audio: ")
@@ -141,13 +141,13 @@ def test_a_recording_with_nan_costs_no_other(manifest, tmp_path):
 @pytest.mark.parametrize("rows", [slice(3, None), slice(0, 0)])
 def test_nothing_encoded_is_an_error_and_leaves_the_store_that_was(manifest, tmp_path, rows, capsys):
     arguments = ["--encoder", "log-mel", "--out", str(tmp_path / "store")]
-    assert call(["features", str(manifest), *arguments]) == 0
+    assert call(["features", str(manifest), *arguments]) == 2
     kept = list(read_manifest(manifest))[rows]
     write_manifest(tmp_path / "none.jsonl", kept)
     capsys.readouterr()
     assert call(["features", str(tmp_path / "none.jsonl"), *arguments]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert ("none of 2 recordings could be encoded" in error) if kept else ("holds no recordings" in error)
+    assert ("none of 2 recordings could be done" in error) if kept else ("holds no recordings" in error)
     assert FeatureStore(tmp_path / "store").ids() == ["u0", "u1", "u2"]
     settings = [f"manifest={tmp_path / 'none.jsonl'}", "encoder=log-mel"]
     with pytest.raises(UserError, match=r"no cut could.*encoded.*drops\.jsonl beside.*says why"):

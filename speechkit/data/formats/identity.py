@@ -131,7 +131,8 @@ class AbsoluteAudio:
         if path != self._last[0]:
             parent, name = os.path.split(os.path.join(self._folder, path))  # noqa: PTH118 - as text, for speed
             if name in ("", ".", ".."):
-                parent, name = f"{parent}/{name}", ""
+                self._last = path, os.path.realpath(os.path.join(parent, name))  # noqa: PTH118
+                return self._last[1]
             if parent not in self._real:
                 if len(self._real) > FOLDERS_KNOWN:
                     self._real.clear()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechkit.errors import DocumentError
+from speechkit.io.folders import walk
 from speechkit.io.hashing import digest_bytes
 from speechkit.io.paths import safe_id
 
@@ -56,30 +57,15 @@ def scan_folder(folder: Path | str) -> FoundDocuments:
     documents: list[Path] = []
     skipped: list[Skipped] = []
 
-    def complain(error: OSError) -> None:
-        skipped.append(Skipped(Path(error.filename), f"cannot be listed ({error.strerror})"))
-
-    for parent, folders, files in os.walk(folder, onerror=complain):
-        for name in sorted(folders):
-            path = Path(parent, name)
-            if name.startswith("."):
-                skipped.append(Skipped(path, "is hidden"))
-            elif path.is_symlink():
-                skipped.append(Skipped(path, "is a link to a folder"))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            path = Path(parent, name)
-            real = Path(os.path.realpath(path))
-            if name.startswith((".", "~$")):
-                skipped.append(Skipped(path, "is hidden"))
-            elif not is_document(path):
-                skipped.append(_unknown(path))
-            elif path.is_symlink() and root not in real.parents:
-                skipped.append(Skipped(path, "is a link that leads out of the folder"))
-            elif not real.is_file():
-                skipped.append(Skipped(path, "is not a regular file"))
-            else:
-                documents.append(path)
+    for path, problem in walk(folder):
+        if problem is not None:
+            skipped.append(Skipped(path, problem))
+        elif not is_document(path):
+            skipped.append(_unknown(path))
+        elif path.is_symlink() and root not in Path(os.path.realpath(path)).parents:
+            skipped.append(Skipped(path, "is a link that leads out of the folder"))
+        else:
+            documents.append(path)
     return FoundDocuments(sorted(documents), sorted(skipped, key=lambda item: item.path))
 
 

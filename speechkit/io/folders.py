@@ -1,0 +1,74 @@
+"""Folders that users point at: every file is taken or has a reason why not, in one order, whatever its name is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from speechkit.io.containers import is_recording
+
+
+class Entry(NamedTuple):
+    """A file or folder; ``problem`` says why it cannot be taken, and is None where it can."""
+
+    path: Path
+    problem: str | None
+
+
+class FoundAudio(NamedTuple):
+    """The recordings of a folder, and everything else that lies there with the reason, both sorted by path."""
+
+    files: list[Path]
+    skipped: list[Entry]
+
+
+def walk(folder: Path | str) -> Iterator[Entry]:
+    """Every file below a folder, each folder in the order of its names.
+
+    Hidden and linked folders are named and not entered, and a folder that cannot be listed is named. A link to a file
+    stands for the file.
+    """
+    listed: list[Entry | Path] = [Path(folder)]  # folders are opened when they come to be the next
+    while listed:
+        found = listed.pop()
+        if isinstance(found, Entry):
+            yield found
+            continue
+        try:
+            with os.scandir(found) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name, reverse=True)
+        except OSError as error:
+            yield Entry(found, f"cannot be listed ({error.strerror or error})")
+            continue
+        listed += [_entry(found / entry.name, entry) for entry in entries]
+
+
+def _entry(path: Path, entry: os.DirEntry[str]) -> Entry | Path:
+    """A file, or what is no file and why; a folder to enter as its path alone."""
+    if entry.name.startswith((".", "~$")):
+        return Entry(path, "is hidden")
+    if entry.is_dir(follow_symlinks=False):
+        return path
+    if entry.is_dir():
+        return Entry(path, "is a link to a folder, which is not entered; give the folder that it leads to")
+    if not entry.is_file():
+        return Entry(path, "leads to no file" if entry.is_symlink() else "is not a regular file")
+    return Entry(path, None)
+
+
+def find_audio(folder: Path | str) -> FoundAudio:
+    """The recordings below a folder, known by their suffix or their first bytes; a file stands for itself."""
+    if Path(folder).is_file():
+        return FoundAudio([Path(folder)], [])
+    files: list[Path] = []
+    skipped: list[Entry] = []
+    for path, problem in walk(folder):
+        if problem is None and is_recording(path):
+            files.append(path)
+        else:
+            skipped.append(
+                Entry(path, problem or "is no audio: neither its suffix nor its first bytes are those of audio")
+            )
+    return FoundAudio(sorted(files), sorted(skipped))
