@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 
+from speechkit.asr.hypothesis import Hypothesis, RecognizerSpec
 from speechkit.cli.left_out import LeftOut
 from speechkit.cli.main import call
+from speechkit.encoders.store import FeatureStore
 from speechkit.errors import AudioError, ConfigError, MissingExtraError, SpeechkitError, UserError
+from speechkit.io.audio import read_audio, write_audio
 
 SPEECH = Path(__file__).parents[2] / "recipes" / "mining" / "sample" / "audio" / "bees.ogg"
 
@@ -22,8 +24,6 @@ SPEECH = Path(__file__).parents[2] / "recipes" / "mining" / "sample" / "audio" /
 @pytest.fixture
 def three(tmp_path):
     """A text file that calls itself audio, between the first seconds of a recording, twice."""
-    from speechkit.io.audio import read_audio, write_audio
-
     waveform = read_audio(SPEECH, num_samples=48000)
     for name in ("a.wav", "c.wav"):
         write_audio(tmp_path / name, waveform, 16000)
@@ -62,6 +62,22 @@ def test_nothing_left_out_is_no_end():
     LeftOut().end(3)
 
 
+class Listener:
+    """A recogniser that hears one word in whatever can be read."""
+
+    spec = RecognizerSpec("listener", "none", "0", "en")
+
+    def recognize(self, path):
+        read_audio(path)
+        return Hypothesis("bees", np.arange(4) / 4, np.arange(1, 5) / 4, np.zeros(4, np.float32))
+
+
+@pytest.fixture
+def listener(monkeypatch):
+    monkeypatch.setattr("speechkit.asr.load_recognizer", lambda *_, **__: Listener())
+
+
+@pytest.mark.usefixtures("listener")
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_transcribe_goes_on_after_a_bad_recording(three, capsys, options):
     assert call(["transcribe", *three, *options]) == 2
@@ -72,11 +88,13 @@ def test_transcribe_goes_on_after_a_bad_recording(three, capsys, options):
     assert names == [three[0], three[2]]
 
 
+@pytest.mark.usefixtures("listener")
 def test_transcribe_of_one_bad_recording_is_its_sentence(three, capsys):
     assert call(["transcribe", three[1]]) == 2
     assert capsys.readouterr().err == f"speechkit: {three[1]}: is a text file, not audio; check the path\n"
 
 
+@pytest.mark.usefixtures("listener")
 def test_transcribe_of_bad_recordings_only_says_so(three, capsys):
     assert call(["transcribe", three[1], three[1] + "2"]) == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith("speechkit: none of 2 recordings could be done")
@@ -86,9 +104,9 @@ def test_transcribe_of_bad_recordings_only_says_so(three, capsys):
     "command",
     [
         ["features", "--encoder", "mfcc", "--out", "OUT"],
-        ["syllables", "segment", "--segmenter", "envelope", "--out", "OUT"],
+        pytest.param(["syllables", "segment", "--segmenter", "envelope", "--out", "OUT"], marks=pytest.mark.slow),
     ],
-    ids=lambda command: command[0],
+    ids=["features", "syllables"],
 )
 def test_every_command_of_several_recordings_goes_on_and_ends_with_2(three, tmp_path, capsys, command):
     given = [str(tmp_path / "out") if word == "OUT" else word for word in command]
@@ -97,13 +115,14 @@ def test_every_command_of_several_recordings_goes_on_and_ends_with_2(three, tmp_
     assert call([*given[:-1], str(tmp_path / "good"), three[0], three[2]]) == 0
 
 
-def test_a_name_that_is_no_utf8_is_written_with_escapes(three, tmp_path):
-    name = os.fsencode(tmp_path) + b"/caf\xe9.wav"
-    shutil.copy(three[0], os.fsdecode(name))
+@pytest.mark.usefixtures("listener")
+def test_a_name_that_is_no_utf8_is_written_with_escapes(three, tmp_path, capfdbinary):
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav")
+    shutil.copy(three[0], name)
     for options in ([], ["--json"]):
-        arguments = [sys.executable, "-m", "speechkit", "transcribe", os.fsdecode(name), three[2], *options]
-        done = subprocess.run(arguments, capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr
-        first = done.stdout.decode().splitlines()[0]
-        shown = json.loads(first)["audio"] if options else first.split("\t")[0]
-        assert shown == f"{tmp_path}/caf\\xe9.wav"
+        assert call(["transcribe", name, three[2], *options]) == 0
+        first = capfdbinary.readouterr().out.decode().splitlines()[0]
+        written = json.loads(first)["audio"] if options else first.split("\t")[0]
+        assert written == f"{tmp_path}/caf\\xe9.wav"
+    assert call(["features", name, three[1], "--encoder", "mfcc", "--out", str(tmp_path / "out")]) == 2
+    assert FeatureStore(tmp_path / "out").ids() == ["caf\\xe9"]

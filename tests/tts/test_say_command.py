@@ -229,7 +229,7 @@ def test_a_list_of_texts_becomes_clips_and_what_is_left_out_is_named(voice, tmp_
     texts = tmp_path / "texts.jsonl"
     rows = [{"id": "a", "text": "Bees begin."}, {"id": "b", "text": "漢字"}, {"id": "c", "text": "a", "seconds": 1.0}]
     texts.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert call(["say", "--texts", str(texts), "--voice", str(voice), "-o", str(tmp_path / "out"), "--json"]) == 0
+    assert call(["say", "--texts", str(texts), "--voice", str(voice), "-o", str(tmp_path / "out"), "--json"]) == 2
     printed = capfd.readouterr()
     facts = json.loads(printed.out)
     assert facts["clips"] == 2

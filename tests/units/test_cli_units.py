@@ -142,13 +142,12 @@ def test_pictures_of_units_and_words_are_written(made, shared_data, tmp_path, ca
     assert all(Path(path).read_bytes().startswith(b"\x89PNG\r\n\x1a\n") for path in written)
     gone = [msgspec.structs.replace(told[0], audio_filepath="gone.flac"), *told[1:]]
     (tmp_path / "m.jsonl").write_bytes(b"\n".join(msgspec.json.encode(row) for row in gone) + b"\n")
-    assert call(draw) == 0
+    assert call(draw) == 2
     said = capsys.readouterr()
     assert len(said.out.split()) == 2
     assert f"left out {told[0].id}: " in said.err
-    assert "2 drawn, 1 left out" in said.err
     assert call([*draw, "--limit", "1"]) == 2
-    assert "none of 1 recordings could be drawn" in capsys.readouterr().err
+    assert "none of 1 recordings could be done" in capsys.readouterr().err
     assert call([*draw, "--ids", "nobody"]) == 2
     assert "has no recording nobody" in capsys.readouterr().err
 

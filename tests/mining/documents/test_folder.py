@@ -68,8 +68,8 @@ def test_no_link_leads_out_of_the_folder(folder: Path, tmp_path: Path) -> None:
     found = scan_folder(folder)
     reasons = {item.path.name: item.reason for item in found.skipped}
     assert reasons["out.txt"] == "is a link that leads out of the folder"
-    assert reasons["loop"] == "is a link to a folder"
-    assert reasons["broken.txt"] == "is not a regular file"
+    assert reasons["loop"].startswith("is a link to a folder")
+    assert reasons["broken.txt"] == "leads to no file"
     assert folder / "in.txt" in found.documents
 
 
