@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
 from speechkit.errors import UserError
+from speechkit.io.layout import MAX_SAMPLE_RATE
 
 STOCK = ", stock padding"
 """How ``normalization`` ended in specs of ``compat`` encoders, before that was a field."""
+
+MOST_VALUES = 1 << 20
+"""Of a frame: more than any encoder has, so that no file asks for more memory than that."""
 
 
 class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,9 +36,9 @@ class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weights: str
     layer: str
     normalization: str
-    dim: int
-    sample_rate: int = 16_000
-    hop: int = 320
+    dim: Annotated[int, msgspec.Meta(ge=1, le=MOST_VALUES)]
+    sample_rate: Annotated[int, msgspec.Meta(ge=1, le=MAX_SAMPLE_RATE)] = 16_000
+    hop: Annotated[int, msgspec.Meta(ge=1, le=MAX_SAMPLE_RATE)] = 320
     compat: bool | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from speechkit.errors import ConfigError, UserError
+from speechkit.io.layout import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from speechkit.nn.checkpoints import CONFIG, WEIGHTS, read_network, write_network
 
 FAMILIES = ("mossformer2", "conv_tasnet")
@@ -48,6 +49,9 @@ class SeparatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         wrong = [f"{name} is {value}" for name, value in counts.items() if type(value) is int and value < 1]
         if wrong:
             raise ConfigError(f"{self.family} separator: {', '.join(wrong)}; sizes are 1 or more")
+        if not MIN_SAMPLE_RATE <= self.sample_rate <= MAX_SAMPLE_RATE:
+            rate = f"sample_rate is {self.sample_rate}; give {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE}"
+            raise ConfigError(f"{self.family} separator: {rate}")
         for name in DEPTHS & counts.keys():
             if type(counts[name]) is int and counts[name] > MOST_DEPTH:
                 raise ConfigError(f"{self.family} separator: {name} is {counts[name]}; give {MOST_DEPTH} at most")

@@ -9,7 +9,7 @@ neunzehn
 ONES = tuple(_ONES.split())
 TENS = ("", "", "zwanzig", "dreißig", "vierzig", "fünfzig", "sechzig", "siebzig", "achtzig", "neunzig")
 SCALES = (("Million", "Millionen"), ("Milliarde", "Milliarden"), ("Billion", "Billionen"), ("Billiarde", "Billiarden"))
-_IRREGULAR_ORDINALS = {"eins": "erst", "drei": "dritt", "sieben": "siebt", "acht": "acht"}
+_IRREGULAR_ORDINALS = {"null": "nullt", "eins": "erst", "drei": "dritt", "sieben": "siebt", "acht": "acht"}
 LONGEST_CARDINAL = 15  # digits; a longer number is read digit by digit
 
 
@@ -56,7 +56,7 @@ def ordinal(digits: str, ending: str = "e") -> str:
     words = cardinal(digits)
     number = int(digits)
     small = number % 100
-    if small in (1, 3, 7, 8):
+    if small in (1, 3, 7, 8) or not number:
         last = "eins" if small == 1 else ONES[small]
         return words.removesuffix(last) + _IRREGULAR_ORDINALS[last] + ending
     return words + ("t" if 0 < small < 20 else "st") + ending

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -18,6 +18,8 @@ from speechkit.units.assignment import nearest, nearest_distances
 from speechkit.units.deduplication import deduplicate
 
 SPEC_FILE, ARRAYS_FILE = "codebook.json", "codebook.safetensors"
+MOST_CLUSTERS = 1 << 24
+"""Many times what any codebook has, so that no file asks for more memory than that."""
 FeatureNormalization = Literal["none", "standardized", "unit-length"]
 
 
@@ -34,7 +36,7 @@ class CodebookSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
     """
 
     encoder: EncoderSpec | None
-    clusters: int
+    clusters: Annotated[int, msgspec.Meta(ge=1, le=MOST_CLUSTERS)]
     normalization: FeatureNormalization
     digest: str
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.errors import UserError
+from speechkit.io.layout import MAX_SAMPLE_RATE
+from speechkit.units.codebook import MOST_CLUSTERS, Codebook, read_spec
 from speechkit.units.codebook import SPEC_FILE as CODEBOOK_FILE
-from speechkit.units.codebook import Codebook, read_spec
 from speechkit.units.smoothed import SmoothedCodebook
 from speechkit.units.stacked import SPEC_FILE as QUANTIZER_FILE
 from speechkit.units.stacked import StackedQuantizer
@@ -36,8 +37,8 @@ class UnitSet(msgspec.Struct, frozen=True):
     """
 
     digest: str
-    clusters: int
-    frames_per_second: float
+    clusters: Annotated[int, msgspec.Meta(ge=1, le=MOST_CLUSTERS)]
+    frames_per_second: Annotated[float, msgspec.Meta(gt=0, le=MAX_SAMPLE_RATE)]
 
 
 class _Kind(msgspec.Struct):

@@ -99,3 +99,9 @@ def test_wrong_configurations_are_refused_with_their_values():
         separator_config("mossformer2-tiny", speakers=0)
     with pytest.raises(ConfigError, match="memory_taps is 4; make it odd"):
         separator_config("mossformer2-tiny", memory_taps=4)
+
+
+@pytest.mark.parametrize("rate", [1, 10**9])
+def test_a_sample_rate_that_no_audio_has_is_refused(rate):
+    with pytest.raises(ConfigError, match=f"sample_rate is {rate}; give 1000 to 768000"):
+        separator_config("mossformer2-tiny", speakers=2, sample_rate=rate)

@@ -11,6 +11,7 @@ from speechkit.errors import UserError
 from speechkit.units.assignment import nearest, nearest_distances
 from speechkit.units.codebook import Codebook
 from speechkit.units.deduplication import deduplicate, repeat
+from speechkit.units.quantizers import UnitSet
 
 SPEC = EncoderSpec(model="toy", weights="toy-1", layer="9", normalization="none", dim=5)
 
@@ -101,3 +102,18 @@ def test_damaged_and_foreign_folders_are_refused(tmp_path):
     (tmp_path / "b" / "codebook.json").write_text("{")
     with pytest.raises(UserError, match="make it again"):
         Codebook.load(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "wrong"),
+    [
+        (UnitSet, {"digest": "d", "clusters": 100, "frames_per_second": 50.0}, {"clusters": 10**12}),
+        (UnitSet, {"digest": "d", "clusters": 100, "frames_per_second": 50.0}, {"frames_per_second": 0.0}),
+        (EncoderSpec, {"model": "m", "weights": "w", "layer": "0", "normalization": "n", "dim": 4}, {"dim": 10**10}),
+        (EncoderSpec, {"model": "m", "weights": "w", "layer": "0", "normalization": "n", "dim": 4}, {"hop": 0}),
+    ],
+)
+def test_specs_of_files_hold_no_sizes_that_nothing_has(kind, fields, wrong):
+    assert msgspec.convert(fields, kind)
+    with pytest.raises(msgspec.ValidationError, match=next(iter(wrong))):
+        msgspec.convert({**fields, **wrong}, kind)
