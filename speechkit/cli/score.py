@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from speechkit.metrics.alternatives import Alternatives
     from speechkit.metrics.comparison import RateComparison, Scored
 
+Format = Literal["md", "tex", "csv"]
+TABLE_FORMS: tuple[Format, ...] = ("md", "tex", "csv")
+
 EXAMPLES = """
 Word and character error rates of several systems side by side, with intervals and significance.
 
@@ -28,6 +31,8 @@ Examples:
   speechkit score ref.stm hyp.ctm --weights sclite --alternatives braces
 
   speechkit score ref.trn hyp.trn --json > scores.json
+
+  speechkit score ref.jsonl a.jsonl b.jsonl --table paper.tex --table readme.md
 
   speechkit score ref.jsonl hyp.jsonl --normalizer english --fail-if "wer>12.5"
 """
@@ -69,7 +74,12 @@ def score(
     resamples: Annotated[int, typer.Option(help="Bootstrap draws.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     breakdown: Annotated[bool, typer.Option("--breakdown", help="Print speakers, lengths and groups too.")] = False,
-    out: Annotated[Path | None, typer.Option(help="A folder for scores.json and report.html.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder for scores.json, .md, .tex and .csv, and report.html.")
+    ] = None,
+    table: Annotated[
+        list[Path] | None, typer.Option(help="A file for the tables: .md, .tex (booktabs) or .csv. Give it for each.")
+    ] = None,
     audio: Annotated[Path | None, typer.Option(help="The folder of the audio, for players on the page.")] = None,
     title: Annotated[str | None, typer.Option(help="The heading of the page.")] = None,
     fail_if: Annotated[
@@ -89,6 +99,7 @@ def score(
     from speechkit.metrics.sides import read_sides
     from speechkit.metrics.transcripts import read_speakers
 
+    forms = table_forms(table or [])
     gates = [parse_gate(text) for text in fail_if or ()]
     offered = _alternatives(alternatives or [])
     sides = read_sides(
@@ -120,6 +131,14 @@ def score(
     )
     summary = _summary(scored, reference, hypotheses, per_utterance)
     if out is not None:
+        forms |= {out / f"scores.{form}": form for form in TABLE_FORMS}
+    if forms:
+        from speechkit.io.atomic import write_text
+        from speechkit.report.score_tables import tables_as
+
+        for path, form in forms.items():
+            write_text(path, tables_as(scored.comparison, form))
+    if out is not None:
         from speechkit.io.atomic import write_json
         from speechkit.report.score_page import render_score_page
 
@@ -137,6 +156,23 @@ def score(
 
 
 score.__doc__ = EXAMPLES
+
+
+def table_forms(files: list[Path]) -> dict[Path, Format]:
+    """The form of each file that a table is to be written into, by its suffix.
+
+    Raises:
+        UserError: if a suffix is none of a table.
+    """
+    from speechkit.errors import UserError
+
+    forms: dict[Path, Format] = {}
+    for path in files:
+        form = next((form for form in TABLE_FORMS if path.suffix == f".{form}"), None)
+        if form is None:
+            raise UserError(f"--table {path}: has no suffix of a table; give .md, .tex or .csv")
+        forms[path] = form
+    return forms
 
 
 def _alternatives(given: list[str]) -> Alternatives | None:

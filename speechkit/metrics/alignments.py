@@ -188,7 +188,7 @@ class Alignments(Sequence[UtteranceErrors]):
         hypothesis: their hypothesis tokens, over the same vocabulary.
         runs: their errors.
         counts: hits, substitutions, deletions and insertions of each, (utterances, 4).
-        speakers: speaker of each id, where known.
+        speakers: of each, where known.
         chosen: alternatives that were taken, by index.
     """
 
@@ -198,11 +198,12 @@ class Alignments(Sequence[UtteranceErrors]):
         reference: Sentences,
         hypothesis: Sentences,
         runs: Runs,
-        speakers: Mapping[str, str] | None = None,
+        speakers: Sequence[str | None] | None = None,
         chosen: Mapping[int, list[Choice]] | None = None,
     ) -> None:
         self.ids, self.reference, self.hypothesis, self.runs = ids, reference, hypothesis, runs
-        self.speakers, self.chosen = speakers or {}, chosen or {}
+        self.speakers = [None] * len(ids) if speakers is None else speakers
+        self.chosen = chosen or {}
         self.counts = _counts(runs, reference.lengths)
 
     def __len__(self) -> int:
@@ -221,14 +222,13 @@ class Alignments(Sequence[UtteranceErrors]):
         return map(self._made, range(len(self)))
 
     def _made(self, index: int) -> UtteranceErrors:
-        name = self.ids[index]
         return UtteranceErrors(
-            id=name,
+            id=self.ids[index],
             reference=self.reference.tokens(index),
             hypothesis=self.hypothesis.tokens(index),
             operations=self._operations(index),
             counts=Counts(*self.counts[index].tolist()),
-            speaker=self.speakers.get(name),
+            speaker=self.speakers[index],
             chosen=self.chosen.get(index, []),
         )
 
@@ -248,14 +248,14 @@ class Alignments(Sequence[UtteranceErrors]):
         return operations
 
 
-def _counts(runs: Runs, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+def _counts(runs: Runs, lengths: NDArray[np.int64]) -> NDArray[np.int32]:
     """Hits, substitutions, deletions and insertions of each pair, (pairs, 4)."""
     said, heard = runs.rows[:, 1], runs.rows[:, 2]
     kinds = np.stack([np.minimum(said, heard), said * (heard == 0), heard * (said == 0)], axis=1)
     sums = np.concatenate([np.zeros((1, 3), np.int64), np.cumsum(kinds, axis=0, dtype=np.int64)])
     errors = np.diff(sums[runs.bounds], axis=0)
     hits = lengths - errors[:, 0] - errors[:, 1]
-    return np.concatenate([hits[:, None], errors], axis=1)
+    return np.concatenate([hits[:, None], errors], axis=1).astype(np.int32)
 
 
 def align_sentences(reference: Sentences, hypothesis: Sentences, progress: Progress | None = None) -> Runs:
@@ -295,13 +295,14 @@ def runs_of_steps(steps: str) -> Iterator[tuple[int, int, int]]:
             place += length
 
 
-def character_counts(references: Sequence[str], hypotheses: Sequence[str]) -> NDArray[np.int64]:
-    """Hits, substitutions, deletions and insertions of the characters of each pair of texts, (pairs, 4)."""
+def character_counts(done: Alignments) -> NDArray[np.int32]:
+    """Hits, substitutions, deletions and insertions of the characters of each pair of aligned texts, (pairs, 4)."""
     from rapidfuzz.distance import Levenshtein
 
-    counts = np.zeros((len(references), 4), np.int64)
+    counts = np.zeros((len(done), 4), np.int32)
     column: dict[object, int] = {"replace": 1, "delete": 2, "insert": 3}
-    for i, (said, heard) in enumerate(zip(references, hypotheses, strict=True)):
+    for i in range(len(done)):
+        said, heard = (" ".join(side.tokens(i)) for side in (done.reference, done.hypothesis))
         row = [len(said), 0, 0, 0]
         if said != heard:
             for tag, _, _ in Levenshtein.editops(said, heard).as_list():

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from speechkit.errors import UserError
 
 DEFAULT_RESAMPLES = 2000
-# Draws held at once: a million int64 are 8 MB, however many items there are.
-MAX_DRAWS = 1_000_000
+# Draws held at once: so many int64 are 2 MB, however many items there are.
+MAX_DRAWS = 250_000
 # Of more items, random groups are drawn: the spread of their sums is that of the items within 1 %, and 300,000 items
 # drawn 2,000 times over would take minutes. Source: Wolter 1985, Introduction to Variance Estimation, chapter 2.
 MOST_DRAWN = 10_000

@@ -115,19 +115,18 @@ def compare(
             notes.append(
                 "character error rates of texts this long take a while and are left out; ask for them with --cer"
             )
-    speakers = {t.id: t.speaker for t in sides.references if t.speaker}
-    truth = {t.id: t.text or "" for t in sides.references}
-    mixed = any(WITHOUT_SPACES.search(text) for text in truth.values())
+    ids, truth = [t.id for t in sides.references], [t.text or "" for t in sides.references]
+    speakers = [t.speaker or None for t in sides.references]
+    mixed = any(map(WITHOUT_SPACES.search, truth))
     notes += [sentence for name in names for sentence in _dropped(name, sides)]
     draws = Draws(units, confidence, resamples, seed)
     told = _counting(progress, len(truth) * len(sides.hypotheses) * len(names))
     tables: list[RateTable] = []
     results: dict[str, dict[str, ErrorResult]] = {}
     for name, chain in zip(names, chains, strict=True):
-        scorer = WordScorer(truth, normalizer=chain, speakers=speakers, weights=weights, alternatives=alternatives)
+        scorer = WordScorer(ids, truth, normalizer=chain, speakers=speakers, weights=weights, alternatives=alternatives)
         results[name], others = _errors(scorer, sides.hypotheses, characters, mixed, told)
         tables.append(rate_table(results[name], others, splits, draws))
-        del scorer  # before the next one holds another form of all texts
     count = len(set(units))
     flips, by_chance = flips_between(tables)
     return Scored(
@@ -160,18 +159,16 @@ def _errors(
     characters: bool,
     mixed: bool,
     progress: Progress | None,
-) -> tuple[dict[str, ErrorResult], dict[str, list[NDArray[np.int64]]]]:
+) -> tuple[dict[str, ErrorResult], dict[str, list[NDArray[np.int32]]]]:
     """Word errors of every system, and the counts of characters and of mixed tokens where they are wanted."""
     words: dict[str, ErrorResult] = {}
-    others: dict[str, list[NDArray[np.int64]]] = {}
+    others: dict[str, list[NDArray[np.int32]]] = {}
     for system, texts in hypotheses.items():
-        heard = scorer.normalized(texts[i] for i in scorer.ids)
-        words[system] = scorer.errors_of(heard, progress)
-        said = scorer.chosen_texts(words[system])
+        words[system] = scorer.errors(texts, progress)
         if characters:
-            others.setdefault("cer", []).append(character_counts(said, heard))
+            others.setdefault("cer", []).append(character_counts(words[system].utterances))
         if mixed:
-            others.setdefault("mixed", []).append(mixed_counts(said, heard))
+            others.setdefault("mixed", []).append(mixed_counts(words[system].utterances))
     return words, others
 
 

@@ -102,10 +102,10 @@ class ErrorResult(msgspec.Struct, frozen=True):
         groups: list[str] | None = None
         if by == "speaker":
             groups = []
-            for name in self.utterances.ids:
-                if name not in self.utterances.speakers:
+            for name, speaker in zip(self.utterances.ids, self.utterances.speakers, strict=True):
+                if speaker is None:
                     raise UserError(f"{name}: has no speaker; give every utterance a speaker or resample by utterance")
-                groups.append(self.utterances.speakers[name])
+                groups.append(speaker)
         elif by != "utterance":
             raise UserError(f'by is {by!r}; choose "utterance" or "speaker"')
         counts = self.utterances.counts
@@ -114,7 +114,7 @@ class ErrorResult(msgspec.Struct, frozen=True):
 
     def by_speaker(self) -> dict[str, Counts]:
         """Counts of every speaker, sorted by name; utterances without a speaker count under the empty name."""
-        names = [self.utterances.speakers.get(name, "") for name in self.utterances.ids]
+        names = [speaker or "" for speaker in self.utterances.speakers]
         return dict(sorted(summed_counts(self.utterances, names).items()))
 
 
@@ -151,50 +151,53 @@ def word_errors(
         ConfigError: if the normaliser's name is not known.
     """
     truth, guess = paired(references, hypotheses)
-    scorer = WordScorer(truth, normalizer=normalizer, speakers=speakers, weights=weights, alternatives=alternatives)
+    names = None if speakers is None else [speakers.get(name) for name in truth]
+    scorer = WordScorer(
+        list(truth), truth.values(), normalizer=normalizer, speakers=names, weights=weights, alternatives=alternatives
+    )
     return scorer.errors(guess)
 
 
 class WordScorer:
-    """References that are normalised once, for as many systems as there are; arguments as in `word_errors`.
+    """References that are normalised once, for as many systems as there are; see `word_errors`.
 
-    Attributes:
-        texts: the normalised references in their order, with single spaces.
+    Args:
+        ids: of the references.
+        references: their texts.
+        normalizer: as in `word_errors`.
+        speakers: of each reference.
+        weights: as in `word_errors`.
+        alternatives: as in `word_errors`.
     """
 
     def __init__(
         self,
-        references: Mapping[str, str],
+        ids: Sequence[str],
+        references: Iterable[str],
         *,
         normalizer: str | Normalizing = "none",
-        speakers: Mapping[str, str] | None = None,
+        speakers: Sequence[str | None] | None = None,
         weights: Weights = "levenshtein",
         alternatives: Alternatives | None = None,
     ) -> None:
         self.normalize = get_normalizer(normalizer) if isinstance(normalizer, str) else normalizer
-        self.ids, self.speakers, self.weights = list(references), speakers, weights
+        self.ids, self.speakers, self.weights = ids, speakers, weights
         self.choices: list[list[Choice]] = []
+        self.vocabulary = Vocabulary()
         if alternatives:
             ways = Ways(alternatives, self.normalize)
-            written = [ways.of(text) for text in references.values()]
-            self.texts = [" ".join(words) for words, _ in written]
+            written = [ways.of(text) for text in references]
+            self.reference = Sentences((words for words, _ in written), self.vocabulary)
             self.choices = [offered for _, offered in written]
         else:
-            self.texts = self.normalized(references.values())
-        self.vocabulary = Vocabulary()
-        self.reference = Sentences(map(str.split, self.texts), self.vocabulary)
+            self.reference = self._sentences(references)
 
-    def normalized(self, texts: Iterable[str]) -> list[str]:
-        """Texts as they are aligned, with single spaces."""
-        return [" ".join(self.normalize(text).split()) for text in texts]
+    def _sentences(self, texts: Iterable[str]) -> Sentences:
+        return Sentences((self.normalize(text).split() for text in texts), self.vocabulary)
 
     def errors(self, hypotheses: Mapping[str, str], progress: Progress | None = None) -> ErrorResult:
         """The errors of one system, whose texts have the ids of the references."""
-        return self.errors_of(self.normalized(hypotheses[name] for name in self.ids), progress)
-
-    def errors_of(self, texts: Sequence[str], progress: Progress | None = None) -> ErrorResult:
-        """The same for `normalized` texts in the order of the references."""
-        hypothesis = Sentences(map(str.split, texts), self.vocabulary)
+        hypothesis = self._sentences(hypotheses[name] for name in self.ids)
         reference = self.reference
         chosen: dict[int, list[Choice]] = {}
         if self.weights == "levenshtein" and not any(self.choices):
@@ -203,13 +206,6 @@ class WordScorer:
             reference, runs, chosen = self._with_choices(hypothesis, progress)
         made = Alignments(self.ids, reference, hypothesis, runs, self.speakers, chosen)
         return ErrorResult("word", self.normalize.spec, made)
-
-    def chosen_texts(self, result: ErrorResult) -> list[str]:
-        """The references as a result of this scorer read them."""
-        reference = result.utterances.reference
-        if reference is self.reference:
-            return self.texts
-        return [" ".join(reference.tokens(index)) for index in range(len(reference))]
 
     def _with_choices(
         self, hypothesis: Sentences, progress: Progress | None
@@ -248,7 +244,8 @@ def character_errors(
     vocabulary = Vocabulary()
     left = Sentences((" ".join(normalize(text).split()) for text in truth.values()), vocabulary)
     right = Sentences((" ".join(normalize(guess[name]).split()) for name in truth), vocabulary)
-    made = Alignments(list(truth), left, right, align_sentences(left, right), speakers)
+    names = None if speakers is None else [speakers.get(name) for name in truth]
+    made = Alignments(list(truth), left, right, align_sentences(left, right), names)
     return ErrorResult("character", normalize.spec, made)
 
 

@@ -7,7 +7,6 @@ Source: Lyu et al. 2010 (SEAME); characters of Chinese and Japanese and words of
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +28,12 @@ def mixed_tokens(text: str) -> list[str]:
     return _TOKEN.findall(text)
 
 
-def mixed_counts(references: Sequence[str], hypotheses: Sequence[str]) -> NDArray[np.int64]:
+def mixed_counts(done: Alignments) -> NDArray[np.int32]:
     """Hits, substitutions, deletions and insertions of the mixed tokens of each pair of texts, (pairs, 4)."""
     vocabulary = Vocabulary()
-    left, right = (Sentences(map(mixed_tokens, side), vocabulary) for side in (references, hypotheses))
-    return Alignments([""] * len(left), left, right, align_sentences(left, right)).counts
+
+    def sentences(side: Sentences) -> Sentences:
+        return Sentences((mixed_tokens(" ".join(side.tokens(i))) for i in range(len(side))), vocabulary)
+
+    left, right = sentences(done.reference), sentences(done.hypothesis)
+    return Alignments(done.ids, left, right, align_sentences(left, right)).counts

@@ -105,7 +105,7 @@ class Draws(msgspec.Struct, frozen=True):
     resamples: int
     seed: int
 
-    def of(self, counts: Sequence[NDArray[np.int64]]) -> RateBootstrap | None:
+    def of(self, counts: Sequence[NDArray[np.int32]]) -> RateBootstrap | None:
         """Rates of several systems over the same draws, from their counts (utterances, 4); None for a single unit."""
         summed = [sum_by_group(each, self.units) for each in counts]
         if not summed or len(summed[0]) < 2:
@@ -115,7 +115,7 @@ class Draws(msgspec.Struct, frozen=True):
         return bootstrap_rates(errors, tokens, resamples=self.resamples, seed=self.seed)
 
 
-OtherCounts = Mapping[str, Sequence[NDArray[np.int64]]]
+OtherCounts = Mapping[str, Sequence[NDArray[np.int32]]]
 """Counts of other tokens than words, by "cer" and "mixed": of each system, (utterances, 4)."""
 
 
@@ -144,7 +144,7 @@ def rate_table(
     for index, (name, result) in enumerate(words.items()):
         found = {kind: rates[count * place + index] for place, kind in enumerate(kinds)}
         done, totals = result.utterances, result.counts
-        speakers = [done.speakers.get(i, "") for i in done.ids]
+        speakers = [speaker or "" for speaker in done.speakers]
         systems.append(
             SystemRates(
                 name=name,

@@ -150,9 +150,7 @@ def match_sides(
 
 
 def _for_ids(references: Sequence[Transcript], texts: dict[str, str]) -> dict[str, str]:
-    """The texts of the references' ids in their order; what is missing is empty."""
-    if len(texts) == len(references) and all(t.id == key for t, key in zip(references, texts, strict=True)):
-        return texts
+    """The texts by the references' own ids, in their order; what is missing is empty."""
     return {t.id: texts.get(t.id, "") for t in references}
 
 

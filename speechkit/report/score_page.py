@@ -54,12 +54,6 @@ def render_score_page(
     names = [system.name for system in first.systems]
     folders = [folder for folder in (audio, source.parent if source is not None else None) if folder is not None]
     clips = ScoreClips(sides.references, folders, int(max_megabytes * 1e6) - 1_000_000)
-    counted = {
-        scores.normalizer.name: {
-            name: confusions(result) for name, result in scored.results[scores.normalizer.name].items()
-        }
-        for scores in comparison.tables
-    }
     worst = [
         (f"worst-{number}", name, [_passage(passage, clips) for passage in worst_passages(result, WORST)])
         for number, (name, result) in enumerate(scored.results[first.normalizer.name].items())
@@ -83,10 +77,12 @@ def render_score_page(
         matrix=pair_matrix(first),
         tests=significance_table(first),
         ranks=ranks_table(comparison),
-        forms=_forms(comparison, counted),
+        forms=_forms(scored),
         breakdowns=_breakdowns(first),
         most_rows=MOST_ROWS,
-        confusions=[(name, _confusions(found)) for name, found in counted[first.normalizer.name].items()],
+        confusions=[
+            (name, _confusions(confusions(found))) for name, found in scored.results[first.normalizer.name].items()
+        ],
         worst=worst,
         blocks=clips.blocks,
         settings=_settings(comparison, clips),
@@ -115,17 +111,17 @@ def flip_sentences(comparison: RateComparison) -> list[str]:
     ]
 
 
-def _forms(
-    comparison: RateComparison, counted: Mapping[str, Mapping[str, Confusions]]
-) -> list[tuple[str, list[Table]]]:
+def _forms(scored: Scored) -> list[tuple[str, list[Table]]]:
     """What is wrong under one of the first two normalisers and not so under the other."""
-    one, other = (scores.normalizer.name for scores in comparison.tables[:2])
-    cards = []
-    for name, beside in ((one, other), (other, one)):
-        pairs = {s: only_under(found, counted[beside][s])[:CONFUSIONS] for s, found in counted[name].items()}
-        tables = [_counts(system, map(_swap, swaps)) for system, swaps in pairs.items() if swaps]
-        cards.append((f"Wrong under {name}, not so under {beside}", tables))
-    return cards
+    one, other = (scores.normalizer.name for scores in scored.comparison.tables[:2])
+    cards: dict[str, list[Table]] = {f"Wrong under {a}, not so under {b}": [] for a, b in ((one, other), (other, one))}
+    for system, result in scored.results[one].items():
+        # One system at a time: the counts of all of them would be larger than their alignments.
+        both = confusions(result), confusions(scored.results[other][system])
+        for tables, (first, beside) in zip(cards.values(), (both, both[::-1]), strict=True):
+            if swaps := only_under(first, beside)[:CONFUSIONS]:
+                tables.append(_counts(system, map(_swap, swaps)))
+    return list(cards.items())
 
 
 def _breakdowns(scores: RateTable) -> list[tuple[str, Markup | None, Table]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from typing import Literal
 
 from speechkit.metrics.comparison import SIGNIFICANT, ErrorRate, PairTest, RateComparison, RateTable, SystemRates
 from speechkit.metrics.significance import shown_p
@@ -18,8 +19,14 @@ def rates_table(scores: RateTable, confidence: float, first: str = "") -> Table:
     ser = mark_best([percent(s.sentence_error_rate, digits=2) for s in systems], "lower")
     cer = mark_best([percent(s.cer.rate if s.cer else None, digits=2) for s in systems], "lower")
     counts = [(s.wer.tokens, s.wer.hits, s.wer.substitutions, s.wer.deletions, s.wer.insertions) for s in systems]
-    rows = [[s.name, w, *n, x, c] for s, w, n, x, c in zip(systems, wer, counts, ser, cer, strict=True)]
+    rows: list[list[object]] = [
+        [s.name, w, *n, x, c] for s, w, n, x, c in zip(systems, wer, counts, ser, cer, strict=True)
+    ]
     names: list[Column | str] = ["words", "hits", "sub", "del", "ins", "SER %", Column("CER %", numeric=True)]
+    if any(s.mixed for s in systems):
+        names.append(Column("mixed ER %", numeric=True))
+        mixed = mark_best([percent(s.mixed.rate if s.mixed else None, digits=2) for s in systems], "lower")
+        rows = [[*row, each] for row, each in zip(rows, mixed, strict=True)]
     columns = [Column(first), Column("WER %", interval=f"{confidence:.0%} interval"), *names]
     title = f"normaliser {scores.normalizer.name}, version {scores.normalizer.version}"
     return Table(columns, rows, f"Error rates, {title}")
@@ -119,3 +126,42 @@ def ranks_table(comparison: RateComparison) -> Table:
     ]
     columns = [text for scores in tables for text in (f"{scores.normalizer.name} %", "rank")]
     return Table(["system", *columns], rows, "Rates and ranks under each normaliser")
+
+
+Format = Literal["md", "tex", "csv"]
+
+
+def tables_as(comparison: RateComparison, form: Format) -> str:
+    """All tables as Markdown or LaTeX one after another, or one row for each normaliser and system as CSV."""
+    if form == "csv":
+        return measures_table(comparison).csv()
+    tables = [rates_table(scores, comparison.confidence, "system") for scores in comparison.tables]
+    if len(comparison.tables[0].systems) > 1:
+        tables.append(significance_table(comparison.tables[0]))
+    if form == "tex":
+        return "\n".join(table.latex() for table in tables)
+    return "\n".join(f"{table.caption}\n\n{table.markdown()}" for table in tables)
+
+
+def measures_table(comparison: RateComparison) -> Table:
+    """Every measure of every system under every normaliser, a row each."""
+    rows = [
+        [
+            scores.normalizer.name,
+            scores.normalizer.version,
+            system.name,
+            scores.ranking.index(system.name) + 1,
+            percent(system.wer.rate, system.wer.interval, digits=2),
+            *(system.wer.tokens, system.wer.hits),
+            *(system.wer.substitutions, system.wer.deletions, system.wer.insertions),
+            percent(system.sentence_error_rate, digits=2),
+            percent(system.cer and system.cer.rate, system.cer and system.cer.interval, digits=2),
+            percent(system.mixed and system.mixed.rate, system.mixed and system.mixed.interval, digits=2),
+            percent(system.match_error_rate, digits=2),
+            percent(system.word_information_lost, digits=2),
+        ]
+        for scores in comparison.tables
+        for system in scores.systems
+    ]
+    columns = ["normaliser", "version", "system", "rank", "WER %", "words", "hits", "sub", "del", "ins", "SER %"]
+    return Table([*columns, "CER %", "mixed error rate %", "match error rate %", "WIL %"], rows, "Error rates")

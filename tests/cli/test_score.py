@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 
 import pytest
@@ -108,3 +109,31 @@ def test_alternatives_and_weights_are_named_in_the_result(run, tmp_path):
     assert found["tables"][0]["systems"][0]["wer"]["rate"] == 0
     assert found["alternatives"] == ["braces", "1 groups of phrases"]
     assert found["weights"] == "sclite"
+
+
+def test_tables_are_written_as_markdown_latex_and_csv(run, files, tmp_path):
+    (tmp_path / "best_of.trn").write_text("Hello, world (s1-a)\ntwo cats (s1-b)\nyes (s2-c)\n")
+    result = run(*files, tmp_path / "best_of.trn", "--out", tmp_path / "out", "--table", tmp_path / "t.tex")
+    assert result.exit_code == 0, result.output
+    tex = (tmp_path / "out" / "scores.tex").read_text()
+    assert (tmp_path / "t.tex").read_text() == tex
+    assert tex.count(r"\toprule") == 3
+    assert r"best\_of" in tex
+    assert "| best_of | **0.00** |" in (tmp_path / "out" / "scores.md").read_text()
+    rows = list(csv.DictReader((tmp_path / "out" / "scores.csv").open()))
+    assert [(r["normaliser"], r["system"], r["rank"]) for r in rows] == [
+        ("none", "hyp", "2"), ("none", "best_of", "1"), ("simple", "hyp", "2"), ("simple", "best_of", "1"),
+    ]  # fmt: skip
+    assert float(rows[2]["WER %"]) == 60.0
+    assert float(rows[2]["match error rate %"]) == 50.0  # 3 errors at 6 places
+    assert float(rows[2]["WIL %"]) == pytest.approx(100 * (1 - 3 / 5 * 3 / 6))
+    assert "give .md, .tex or .csv" in str(run(*files, "--table", tmp_path / "t.xlsx").exception)
+
+
+def test_a_set_of_chinese_and_english_has_a_mixed_error_rate(run, tmp_path):
+    (tmp_path / "r.trn").write_text("我 要 买iphone手机 (a)\n")
+    (tmp_path / "h.trn").write_text("我要卖 iphone 手机 (a)\n")
+    found = json.loads(run(tmp_path / "r.trn", tmp_path / "h.trn", "--json").output)
+    system = found["tables"][0]["systems"][0]
+    assert (system["mixed"]["tokens"], system["mixed"]["substitutions"], system["mixed"]["rate"]) == (6, 1, 1 / 6)
+    assert "mixed ER %" in run(tmp_path / "r.trn", tmp_path / "h.trn").output

@@ -47,6 +47,9 @@ def test_rates_and_counts_equal_jiwer(pairs):
     ours, theirs = word_errors(references, hypotheses), jiwer.process_words(references, hypotheses)
     assert ours.rate == pytest.approx(theirs.wer)
     assert ours.counts == Counts(theirs.hits, theirs.substitutions, theirs.deletions, theirs.insertions)
+    assert ours.counts.match_error_rate == pytest.approx(theirs.mer)
+    assert ours.counts.information_preserved == pytest.approx(theirs.wip)
+    assert ours.counts.information_lost == pytest.approx(theirs.wil)
     assert character_errors(references, hypotheses).rate == pytest.approx(jiwer.cer(references, hypotheses))
 
 
