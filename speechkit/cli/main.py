@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prepare": ("speechkit.cli.prepare:prepare", "Turn a public corpus as downloaded into manifests."),
     "manifest": ("speechkit.cli.manifest:app", "Check, count, split and convert manifests."),
     "score": ("speechkit.cli.score:score", "Error rates of recognisers side by side, with intervals and tests."),
+    "leaderboard": ("speechkit.cli.leaderboard:leaderboard", "Recognisers on several test sets, with their average."),
     "score-separation": (
         "speechkit.cli.score_separation:score_separation",
         "Scores of separated speakers, with intervals and tests.",

@@ -53,6 +53,7 @@ def train(
       speechkit slue train qa questions.jsonl --documents documents.jsonl --out systems/qa
     """
     from speechkit.errors import ConfigError
+    from speechkit.pipeline.interrupt import Interrupted, listen
     from speechkit.runtime import choose_device
     from speechkit.slue.systems.endtoend import train_system
     from speechkit.slue.systems.system_spec import SystemConfig
@@ -67,7 +68,7 @@ def train(
         average_decay=0.98,
         accumulation=accumulation,
         evaluate_every=evaluate_every,
-        save_every=max(evaluate_every, 100),
+        save_every=evaluate_every,
         log_every=min(50, evaluate_every),
         seed=seed,
     )
@@ -85,16 +86,20 @@ def train(
         max_seconds=max_seconds,
         loop=loop,
     )
-    train_system(
-        task,
-        manifest,
-        out,
-        config,
-        dev_manifest=dev,
-        documents=documents,
-        device=choose_device(device),
-        log=typer.echo,
-    )
+    with listen() as stop:
+        done = train_system(
+            task,
+            manifest,
+            out,
+            config,
+            dev_manifest=dev,
+            documents=documents,
+            device=choose_device(device),
+            should_stop=lambda: bool(stop),
+            log=typer.echo,
+        )
+    if not done:
+        raise Interrupted(f"interrupted; a checkpoint is in {out / 'work'}, and the same command goes on from it")
     typer.echo(f"the system is in {out}")
 
 
@@ -190,6 +195,8 @@ def predict(
     from speechkit.slue.systems import pipeline
     from speechkit.slue.systems.endtoend_prediction import predict_with_system
 
+    if not text and task != "qa":  # questions may be text, about recorded documents
+        _require_audio(manifest)
     chosen = choose_device(device)
     mended: Counter[str] = Counter()
     if system is not None:
@@ -220,6 +227,19 @@ def predict(
     if repairs := [f"{kind} {number:,}" for kind, number in mended.items() if number]:
         typer.echo(f"mended entity symbols: {', '.join(repairs)}")
     typer.echo(f"{count:,} predictions in {out}")
+
+
+def _require_audio(manifest: Path) -> None:
+    """Say that rows of text need ``--text``, before a recogniser is loaded for recordings that are not there."""
+    from speechkit.data.manifest import read_jsonl
+    from speechkit.errors import UserError
+
+    first = next(iter(read_jsonl(manifest, dict[str, Any])), {}) if manifest.name.endswith(".jsonl") else None
+    if first is None or not first.get("audio_filepath"):
+        raise UserError(
+            f"{manifest}: has no audio_filepath in its first row, so there is nothing to listen to; add --text to "
+            "predict from its texts (with --model), or give a manifest of recordings"
+        )
 
 
 def _decoder(lm: Path | None, weight: float, beam: int, rescoring: str | None, device: str) -> Decode | None:

@@ -28,7 +28,7 @@ from speechkit.metrics.rate_tables import (
     length_bin,
     rate_table,
 )
-from speechkit.metrics.sides import Sides
+from speechkit.metrics.sides import Sides, Speed
 from speechkit.metrics.significance import FEW_UNITS
 from speechkit.text import get_normalizer
 
@@ -53,6 +53,7 @@ class RateComparison(msgspec.Struct, frozen=True):
     flips: list[Flip]
     warnings: list[str]
     notes: list[str]
+    speeds: dict[str, Speed] = {}
 
 
 class Scored(msgspec.Struct, frozen=True):
@@ -101,10 +102,7 @@ def compare(
     if len(names) == 1:
         names.append(second_normalizer(names[0]))
     chains = [get_normalizer(name) for name in names]  # a name that is not known is said before any work
-    if by == "auto":
-        known = {t.speaker for t in sides.references}
-        by = "speaker" if "" not in known and None not in known and len(known) >= ENOUGH_SPEAKERS else "utterance"
-    units = _units(sides, by)
+    by, units = drawn_units(sides, by)
     splits = _splits(sides, groups)
     notes = list(sides.notes)
     if not (alternatives and alternatives.braces) and any(BRACES.search(t.text or "") for t in sides.references):
@@ -142,7 +140,8 @@ def compare(
             tables=tables,
             flips=flips,
             warnings=_warnings(count, by),
-            notes=[*notes, *by_chance],
+            notes=[*notes, *by_chance, *_speed_notes(sides)],
+            speeds=sides.speeds,
         ),
         results,
     )
@@ -186,16 +185,24 @@ def _counting(progress: Callable[[int, int], None] | None, total: int) -> Progre
     return more
 
 
-def _units(sides: Sides, by: By) -> list[str]:
+def drawn_units(sides: Sides, by: By | Literal["auto"]) -> tuple[By, list[str]]:
+    """What is drawn, and the unit of each utterance; ``auto`` as `compare` says.
+
+    Raises:
+        UserError: if an utterance has no speaker or call that ``by`` asks for.
+    """
+    if by == "auto":
+        known = {t.speaker for t in sides.references}
+        by = "speaker" if "" not in known and None not in known and len(known) >= ENOUGH_SPEAKERS else "utterance"
     if by == "utterance":
-        return [t.id for t in sides.references]
+        return by, [t.id for t in sides.references]
     units = []
     for t in sides.references:
         unit = t.speaker if by == "speaker" else t.recording
         if not unit:
             raise UserError(f"{t.id}: has no {by}; give every utterance a {by} or resample by utterance")
         units.append(unit)
-    return units
+    return by, units
 
 
 def _splits(sides: Sides, groups: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -210,6 +217,14 @@ def _splits(sides: Sides, groups: Sequence[str]) -> dict[str, dict[str, str]]:
 def _character_cells(sides: Sides) -> int:
     lengths = {t.id: len(t.text or "") for t in sides.references}
     return sum(lengths[key] * len(text) for found in sides.hypotheses.values() for key, text in found.items())
+
+
+def _speed_notes(sides: Sides) -> list[str]:
+    """A sentence on how fast each system was, where its hypotheses say so."""
+    return [
+        f"{name}: real-time factor {speed.real_time_factor:.3g} (RTFx {speed.times_real_time:.3g})"
+        for name, speed in sides.speeds.items()
+    ]
 
 
 def _warnings(units: int, by: By) -> list[str]:

@@ -137,7 +137,9 @@ def rate_table(
     ]
     drawn = draws.of(counts)
     rates = [
-        _rate(Counts(*each.sum(axis=0).tolist()), None if drawn is None else drawn.interval(index, draws.confidence))
+        error_rate(
+            Counts(*each.sum(axis=0).tolist()), None if drawn is None else drawn.interval(index, draws.confidence)
+        )
         for index, each in enumerate(counts)
     ]
     systems = []
@@ -216,14 +218,15 @@ def _differs(pair: PairTest) -> bool:
     return pair.holm_p is not None and pair.holm_p < SIGNIFICANT
 
 
-def _rate(counts: Counts, interval: Interval | None = None) -> ErrorRate:
+def error_rate(counts: Counts, interval: Interval | None = None) -> ErrorRate:
+    """Counts as an error rate."""
     return ErrorRate(counts.rate, interval, counts.reference_tokens, **msgspec.structs.asdict(counts))
 
 
 def _broken_down(done: Alignments, names: Sequence[str], order: Sequence[str] = ()) -> dict[str, ErrorRate]:
     """The rate of all utterances of each name, sorted, or in an order."""
     sums = summed_counts(done, names)
-    return {name: _rate(sums[name]) for name in (order or sorted(sums)) if name in sums}
+    return {name: error_rate(sums[name]) for name in (order or sorted(sums)) if name in sums}
 
 
 def _length_names() -> list[str]:

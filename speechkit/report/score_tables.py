@@ -143,6 +143,10 @@ def tables_as(comparison: RateComparison, form: Format) -> str:
     return "\n".join(f"{table.caption}\n\n{table.markdown()}" for table in tables)
 
 
+def _whole(rate: ErrorRate | None) -> Value:
+    return Value(None) if rate is None else percent(rate.rate, rate.interval, digits=2)
+
+
 def measures_table(comparison: RateComparison) -> Table:
     """Every measure of every system under every normaliser, a row each."""
     rows = [
@@ -155,8 +159,8 @@ def measures_table(comparison: RateComparison) -> Table:
             *(system.wer.tokens, system.wer.hits),
             *(system.wer.substitutions, system.wer.deletions, system.wer.insertions),
             percent(system.sentence_error_rate, digits=2),
-            percent(system.cer and system.cer.rate, system.cer and system.cer.interval, digits=2),
-            percent(system.mixed and system.mixed.rate, system.mixed and system.mixed.interval, digits=2),
+            _whole(system.cer),
+            _whole(system.mixed),
             percent(system.match_error_rate, digits=2),
             percent(system.word_information_lost, digits=2),
         ]

@@ -298,3 +298,22 @@ def test_the_slue_score_wants_percent():
         slue_score(wer_voxpopuli=10, wer_voxceleb=10, sentiment_macro_f1=50, ner_micro_f1=120)
     with pytest.raises(UserError, match="wer_voxceleb is -1"):
         slue_score(wer_voxpopuli=10, wer_voxceleb=-1, sentiment_macro_f1=50, ner_micro_f1=12)
+    with pytest.raises(UserError, match=r"sentiment_macro_f1 is 0.65, which is a fraction; give percent, 65"):
+        slue_score(wer_voxpopuli=10, wer_voxceleb=10, sentiment_macro_f1=0.65, ner_micro_f1=70)
+    with pytest.raises(UserError, match="are fractions"):
+        slue_score(wer_voxpopuli=0.1, wer_voxceleb=0.12, sentiment_macro_f1=65, ner_micro_f1=70)
+    assert slue_score(wer_voxpopuli=0, wer_voxceleb=0, sentiment_macro_f1=66.8, ner_micro_f1=81.4) > 82
+
+
+def test_in_compat_an_empty_list_without_an_alignment_misses_frames_but_no_words():
+    """As the toolkit's two loops do: over alignments for words, over predictions for frames."""
+    alignments = {"a": [AlignedWord("rome", 0.0, 1.0, True)]}
+    gold = {"a": [("rome", 0.0, 1.0)], "b": [("oslo", 0.0, 1.0)]}
+    found = {"a": [("rome", 0.0, 1.0)], "b": []}
+    score = score_localisation(alignments, found, gold, compat=True, resampling=PLAIN)
+    assert measure(score, "word_1_recall") == 1.0
+    assert measure(score, "frame_recall") == 0.5
+    absent = score_localisation(alignments, {"a": found["a"]}, gold, compat=True, resampling=PLAIN)
+    assert measure(absent, "word_1_recall") == 0.5
+    corrected = score_localisation(alignments, found, gold, resampling=PLAIN)
+    assert measure(corrected, "word_1_recall") == 0.5

@@ -262,3 +262,28 @@ def test_the_score_of_entities_says_what_recognition_did_to_them(write, tmp_path
     assert "<b>roma" not in page
     without = write("without.tsv", "id\tpred_ner\nu1\tNone\nu2\tNone\nu3\tNone\n")
     assert score_files("ner", reference, [str(without)]).entities == {}
+
+
+def test_rows_of_text_without_the_option_for_them_are_told_of_it(write, tmp_path):
+    rows = write("rows.jsonl", [{"id": "a", "text": "turn it on", "intent": "on"}])
+    done = CliRunner().invoke(app, ["predict", "intent", str(rows), "--model", "m", "--out", str(tmp_path / "o.jsonl")])
+    assert isinstance(done.exception, UserError)
+    assert "add --text to predict from its texts" in str(done.exception)
+
+
+def test_training_that_is_stopped_says_how_it_goes_on(write, tmp_path, monkeypatch):
+    from speechkit.slue.systems import endtoend
+
+    asked = {}
+
+    def stopped(task, manifest, folder, config, **options):
+        asked.update(save_every=config.loop.save_every, stop=options["should_stop"]())
+        return False
+
+    monkeypatch.setattr(endtoend, "train_system", stopped)
+    done = CliRunner().invoke(
+        app, ["train", "intent", str(tmp_path / "m.jsonl"), "--out", str(tmp_path / "s"), "--evaluate-every", "20"]
+    )
+    assert done.exception.exit_code == 130
+    assert "the same command goes on from it" in str(done.exception)
+    assert asked == {"save_every": 20, "stop": False}

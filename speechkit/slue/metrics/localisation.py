@@ -12,7 +12,8 @@ repeats the reference toolkit's:
 - words are visited with one cursor over the spans in the given order: a span that ended before the word takes its
   distance off the word's cover (a perfect hit can be a miss), overlapping spans count twice, and words after the last
   span are not visited, so that missed entities at the end cost nothing;
-- where nothing was predicted, misses come from the entity list; where there is no alignment, words are not counted.
+- where nothing was predicted, misses come from the entity list; where there is no alignment, words are not counted,
+  so that an empty list of predictions costs no word there.
 
 Source: Shon et al. 2023, SLUE Phase-2, section 4.4 and appendix.
 """
@@ -100,6 +101,9 @@ def score_localisation(
     for row, name in enumerate(ids):
         words, gold = list(alignments.get(name, ())), list(entities.get(name, ()))
         spans = list(predicted.get(name, ()))
+        # The toolkit looks for missed words in utterances that have an alignment or no prediction at all, an empty
+        # list being one.
+        missed = [] if name in predicted and name not in alignments else gold
         for word in words:
             if word.end < word.begin or word.begin < 0:
                 raise UserError(f"{name}: the word {word.text!r} ends before it begins; mend the alignment")
@@ -109,7 +113,7 @@ def score_localisation(
         covers = None if compat else _covers(words, spans)
         cells = list(frames)
         for rho in rhos:
-            cells += _words_compat(words, spans, gold, rho) if compat else _words(words, covers, gold, rho)
+            cells += _words_compat(words, spans, missed, rho) if compat else _words(words, covers, gold, rho)
         table[row] = cells
     named = ["frame", *(f"word_{rho:g}" for rho in rhos)]
     statistics: dict[str, Statistic] = {}

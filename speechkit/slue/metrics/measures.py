@@ -205,12 +205,17 @@ def slue_score(*, wer_voxpopuli: float, wer_voxceleb: float, sentiment_macro_f1:
     Source: Shon et al. 2022, SLUE, section 4.4.
 
     Raises:
-        UserError: if a score is not between 0 and 100, or an error rate is negative; fractions are a common mistake.
+        UserError: if a score is not between 0 and 100, an error rate is negative, or fractions were given: a score over
+            0 and up to 1, or both error rates over 0 and under 1.
     """
     for name, value in (("sentiment_macro_f1", sentiment_macro_f1), ("ner_micro_f1", ner_micro_f1)):
         if not 0 <= value <= 100:
             raise UserError(f"{name} is {value}; give percent, from 0 to 100")
+        if 0 < value <= 1:
+            raise UserError(f"{name} is {value}, which is a fraction; give percent, {100 * value:g}")
     for name, value in (("wer_voxpopuli", wer_voxpopuli), ("wer_voxceleb", wer_voxceleb)):
         if not 0 <= value < float("inf"):
             raise UserError(f"{name} is {value}; give percent, 0 or more")
+    if 0 < wer_voxpopuli < 1 and 0 < wer_voxceleb < 1:
+        raise UserError(f"the word error rates {wer_voxpopuli} and {wer_voxceleb} are fractions; give percent")
     return ((100 - (wer_voxpopuli + wer_voxceleb) / 2) + sentiment_macro_f1 + ner_micro_f1) / 3
