@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from speechkit.mining.alignment.pairwise import Operation
-    from speechkit.mining.records import Document, PairAlignment
+    from speechkit.mining.known_text import PlacedText
 
 MOST_CELLS = 20_000_000_000
 MARKS = {"equal": " ", "substitute": "*", "delete": "-", "insert": "+"}
@@ -128,7 +128,9 @@ def audio(
 ) -> None:
     """Times of the sentences and words of a text in a recording, by CTC alignment.
 
-    Sentences that the recording does not hold are named and left out: nothing is squeezed into other speech.
+    Sentences and words that the recording does not hold are named and left out: nothing is squeezed into other speech,
+    and no word is stretched over speech that is not in the text. A text that has nothing to do with the recording is
+    refused with exit code 2.
 
     Examples:
       speechkit align audio talk.flac talk.txt --out talk.ctm
@@ -141,26 +143,27 @@ def audio(
 
     if out is not None and out.suffix.lower() not in (".ctm", ".textgrid", ".json"):
         raise UserError(f"--out {out}: the name decides the format; end it in .ctm, .TextGrid or .json")
-    paper, alignment = _align_audio(recording, document, lang, recognizer, min_similarity)
-    text_of = {sentence.id: sentence.text for sentence in paper.sentences}
+    placed = _align_audio(recording, document, lang, recognizer, min_similarity)
     rows = [
         {
-            "sentence": match.sentence,
-            "text": text_of[match.sentence],
-            "start": round(match.start, 3),
-            "end": round(match.end, 3),
-            "similarity": round(match.similarity, 4),
-            "ctc_mean": None if match.ctc_mean is None else round(match.ctc_mean, 4),
+            "sentence": each.sentence,
+            "text": each.text,
+            "start": each.start,
+            "end": each.end,
+            "similarity": each.similarity,
+            "probability": each.probability,
+            "ctc_mean": each.ctc_mean,
             "words": [
                 {"word": w.word, "start": round(w.start, 3), "end": round(w.end, 3), "score": w.score}
-                for w in match.words
+                for w in each.words
             ],
+            "unread": each.unread,
         }
-        for match in sorted(alignment.matches, key=lambda match: match.start)
+        for each in placed.sentences
     ]
-    found = {match.sentence for match in alignment.matches}
-    missing = [sentence.text for sentence in paper.sentences if sentence.id not in found]
-    result = {"recording": str(recording), "sentences": rows, "not_found": missing}
+    missing = placed.not_found
+    result: dict[str, Any] = {"recording": str(recording), "sentences": rows, "not_found": missing}
+    result["warnings"] = placed.warnings
     if out is not None:
         _write(out, recording, result)
     if json:
@@ -168,6 +171,8 @@ def audio(
         return
     for row in rows:
         typer.echo(f"{row['start']:9.2f} {row['end']:9.2f}  {row['similarity']:.2f}  {row['text']}")
+    for warning in placed.warnings:
+        typer.echo(f"{'warning':>25}  {warning}")
     for text_ in missing:
         typer.echo(f"{'not found':>25}  {text_}")
     typer.echo(f"{len(rows)} of {len(rows) + len(missing)} sentences found" + (f"; written to {out}" if out else ""))
@@ -217,15 +222,14 @@ def _items(path: Path, words: bool) -> list[str] | str:
     return content.split() if words else content
 
 
-def _align_audio(
-    recording: Path, document: Path, lang: str, recognizer: str, min_similarity: float
-) -> tuple[Document, PairAlignment]:
+def _align_audio(recording: Path, document: Path, lang: str, recognizer: str, min_similarity: float) -> PlacedText:
     from speechkit.asr import load_recognizer
     from speechkit.errors import AlignmentError, AudioError
     from speechkit.io.audio import audio_info
     from speechkit.mining.config import RefinementConfig, RegionsConfig
     from speechkit.mining.documents import read_document
-    from speechkit.mining.placement import KeyedDocument, KeyedHypothesis, align, refine_alignment
+    from speechkit.mining.known_text import place_text
+    from speechkit.mining.placement import KeyedDocument
     from speechkit.mining.regions import find_speech
     from speechkit.mining.voice_activity import SileroDetector
     from speechkit.text import normalizer_for
@@ -240,8 +244,15 @@ def _align_audio(
     if not speech:
         raise AudioError(f"{recording}: no speech was found; listen to it, or check its level")
     hypothesis = load_recognizer(recognizer, lang=lang).recognize(str(recording), speech)
-    alignment = align(recording.stem, keyed, KeyedHypothesis.of(hypothesis, normalizer), min_similarity)
-    return paper, refine_alignment(alignment, keyed, hypothesis.emissions, levels, RefinementConfig(lang=lang))
+    return place_text(
+        keyed,
+        hypothesis,
+        levels,
+        normalizer,
+        recording=str(recording),
+        min_similarity=min_similarity,
+        config=RefinementConfig(lang=lang),
+    )
 
 
 def _write(out: Path, recording: Path, result: dict[str, Any]) -> None:

@@ -77,13 +77,18 @@ class RefinementConfig(msgspec.Struct, frozen=True):
     lang: Annotated[str, SHARED] = "en"
     window_seconds: Seconds = 2.0
     star_penalty: Annotated[float, Meta(ge=0)] = 0.5
+    max_word_seconds: Seconds = 3.0
     quiet_outward_seconds: Seconds = 0.2
     quiet_inward_seconds: Seconds = 0.03
     quiet_pad_seconds: Seconds = 0.0
 
 
 class SelectionConfig(msgspec.Struct, frozen=True):
-    """Stage 7: what is kept. ``calibration`` is "shipped" or a JSON file."""
+    """Stage 7: what is kept. ``calibration`` is "shipped" or a JSON file.
+
+    A first or last word without a time is trimmed off up to ``max_lost_characters``, and the sentence rejected beyond;
+    ``max_unread_share`` is the share of its characters in words that were not heard.
+    """
 
     audio: Annotated[str, SHARED, NEUTRAL] = "audio"
     lang: Annotated[str, SHARED] = "en"
@@ -92,6 +97,9 @@ class SelectionConfig(msgspec.Struct, frozen=True):
     min_seconds: Seconds = 0.3
     max_seconds: Seconds = 60.0
     max_overlap_seconds: Seconds = 0.1
+    max_lost_characters: Annotated[int, Meta(ge=0)] = 2
+    max_unread_share: Share = 0.15
+    max_word_seconds: Seconds = 3.0
     calibration: str = "shipped"
 
 

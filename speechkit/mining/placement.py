@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from speechkit.errors import AlignmentError
 from speechkit.mining.alignment import Costs, learn_costs, locate_sentences
 from speechkit.mining.config import RefinementConfig
 from speechkit.mining.records import Document, Gap, PairAlignment, Sentence, SentenceMatch, WordTime
+from speechkit.mining.sentence_edges import cut_tokens, lost_words, searched_again, settled_edges, with_gaps
 from speechkit.text import Normalized, Normalizer
 
 Float = NDArray[np.float64]
@@ -200,9 +200,15 @@ def _with_emissions(
         if isinstance(found, AlignmentError):
             result.append(match)  # keeps the recogniser's own times and is judged by its text
             continue
+        written = document.document.sentences[place].text.split()
         first, last = settled_edges(found, owner, hop)
-        found = _cut(found, first, last)
-        words = word_times(found, owner[first:last], document.document.sentences[place].text.split(), hop)
+        if set(owner[:first].tolist() + owner[last:].tolist()) - set(owner[first:last].tolist()) - {-1}:
+            found, first, last = searched_again(found, first, last, owner, tokens[len(result)], emissions, config)
+        found = cut_tokens(found, first, last)
+        words = word_times(found, owner[first:last], written, hop)
+        if any(word.end - word.start > config.max_word_seconds for word in words):
+            found = with_gaps(found, tokens[len(result)][first:last], owner[first:last], emissions, config)
+            words = word_times(found, owner[first:last], written, hop)
         result.append(
             msgspec.structs.replace(
                 match,
@@ -211,6 +217,7 @@ def _with_emissions(
                 ctc_mean=found.mean,
                 ctc_worst=found.worst,
                 words=words,
+                **lost_words(owner, first, last, written),
             )
         )
     return result
@@ -253,49 +260,6 @@ def word_times(refined: Refined, owners: NDArray[np.int64], words: Sequence[str]
         for number, first, last, score in word_frames(refined, owners)
         if number < len(words)
     ]
-
-
-def settled_edges(refined: Refined, owners: NDArray[np.int64], hop_seconds: float) -> tuple[int, int]:
-    """Tokens ``first`` to ``last`` (half-open) without those at the edges that a pause tears off.
-
-    Dirt that the scan put before or behind a sentence ("be.i") is a token too, and its only place is in the speech
-    beyond the pause. Up to four tokens are given up where a pause stands inside a written word, or where those beyond
-    a longer pause are one short word that was not heard well.
-    """
-    count = len(owners)
-    first, last = 0, count
-    frames, scores = refined.token_frames, refined.token_scores
-    for edge in range(1, min(5, count // 2)):
-        pause = (frames[edge, 0] - frames[edge - 1, 1]) * hop_seconds
-        if _torn_off(pause, owners[edge - 1], owners[edge], float(scores[:edge].mean())):
-            first = edge
-        pause = (frames[count - edge, 0] - frames[count - edge - 1, 1]) * hop_seconds
-        if _torn_off(pause, owners[count - edge - 1], owners[count - edge], float(scores[count - edge :].mean())):
-            last = count - edge
-    while first < last - 1 and owners[first] < 0:
-        first += 1
-    while last > first + 1 and owners[last - 1] < 0:
-        last -= 1
-    return first, last
-
-
-def _torn_off(pause_seconds: float, before: int, after: int, score: float) -> bool:
-    inside_word = before == after and before >= 0
-    return pause_seconds > 0.3 if inside_word else pause_seconds > 0.4 and score < -1.0
-
-
-def _cut(refined: Refined, first: int, last: int) -> Refined:
-    """The same alignment without the tokens outside ``first`` to ``last``; the scores stay those of the whole."""
-    frames = refined.token_frames[first:last]
-    if not len(frames):
-        return refined
-    return dataclasses.replace(
-        refined,
-        start_frame=int(frames[0, 0]),
-        end_frame=int(frames[-1, 1]),
-        token_frames=frames,
-        token_scores=refined.token_scores[first:last],
-    )
 
 
 def _smoothed(levels: NDArray[np.float32]) -> Float:

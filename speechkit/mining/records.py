@@ -12,6 +12,9 @@ RejectReason = Literal[
     "overlaps_better",  # another sentence with a higher probability claims the same audio
     "too_short",  # fewer characters or less audio than the configuration asks for
     "too_long",  # longer audio than the configuration asks for
+    "edge_word_lost",  # its first or last word was given no time
+    "unread_words",  # words inside it were not heard
+    "stretched_word",  # a word of it lasts longer than any word does
     "no_speech_characters",  # nothing in the sentence can be spoken, for example a table rule
     "no_recording",  # the document was paired with no recording
 ]
@@ -140,6 +143,8 @@ class SentenceMatch(msgspec.Struct, frozen=True, omit_defaults=True):
     ``start`` and ``end`` are seconds in the recording. ``similarity`` is 1 - edits / characters (0 to 1);
     ``edge_cer`` the error rate of the first and last five characters; ``margin`` is ``similarity`` less that of the
     second-best place; ``ctc_mean`` and ``ctc_worst`` are log-probabilities a frame (absent without emissions).
+    ``lost_before`` and ``lost_after`` are written words at the edges that have no time, so that the stretch does not
+    hold them, and ``lost_characters`` the length of the longest of them.
     """
 
     sentence: str
@@ -155,6 +160,9 @@ class SentenceMatch(msgspec.Struct, frozen=True, omit_defaults=True):
     ctc_worst: float | None = None
     words: list[WordTime] = []
     probability: float | None = None
+    lost_before: int = 0
+    lost_after: int = 0
+    lost_characters: int = 0
 
 
 class Gap(msgspec.Struct, frozen=True):

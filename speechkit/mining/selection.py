@@ -22,7 +22,9 @@ from speechkit.mining.records import (
     SentenceMatch,
     UnmatchedReason,
     UnmatchedStretch,
+    WordTime,
 )
+from speechkit.mining.sentence_edges import UNHEARD_SCORE
 from speechkit.mining.voice_activity import SAMPLE_RATE
 
 
@@ -54,6 +56,12 @@ def decide(matches: Sequence[SentenceMatch], characters: Mapping[str, int], conf
             rejected.append((match, "too_short"))
         elif length > config.max_seconds:
             rejected.append((match, "too_long"))
+        elif match.lost_characters > config.max_lost_characters:
+            rejected.append((match, "edge_word_lost"))
+        elif any(word.end - word.start > config.max_word_seconds for word in match.words):
+            rejected.append((match, "stretched_word"))
+        elif unread_share(match.words) > config.max_unread_share:
+            rejected.append((match, "unread_words"))
         else:
             fitting.append(match)
     chosen: list[SentenceMatch] = []
@@ -69,6 +77,12 @@ def decide(matches: Sequence[SentenceMatch], characters: Mapping[str, int], conf
     kept = [match for match in chosen if (match.probability or 0.0) >= threshold]
     rejected += [(match, "low_confidence") for match in chosen if (match.probability or 0.0) < threshold]
     return Decision(kept, rejected, threshold)
+
+
+def unread_share(words: Sequence[WordTime]) -> float:
+    """Share of the characters that stand in words which were not heard."""
+    unread = sum(len(word.word) for word in words if word.score < UNHEARD_SCORE)
+    return unread / max(1, sum(len(word.word) for word in words))
 
 
 def resolve_overlaps(
@@ -165,7 +179,7 @@ def utterance_of(match: SentenceMatch, sentence: Sentence, recording: Recording,
         offset_samples=first,
         num_samples=max(1, last - first),
         sample_rate=recording.sample_rate,
-        text=sentence.text,
+        text=_without_lost(sentence.text, match),
         lang=lang,
         channel=recording.channel or 0,
         alignment={"word": words} if words else None,
@@ -173,6 +187,14 @@ def utterance_of(match: SentenceMatch, sentence: Sentence, recording: Recording,
         source=Source(document=match.document, begin=sentence.begin, end=sentence.end, page=sentence.page),
         custom={"recording": recording.id, "sentence": sentence.id, "similarity": round(match.similarity, 4)},
     )
+
+
+def _without_lost(text: str, match: SentenceMatch) -> str:
+    """The text of what the audio holds: scraps at the edges that were given no time are left out."""
+    if not match.lost_before and not match.lost_after:
+        return text
+    words = text.split()
+    return " ".join(words[match.lost_before : len(words) - match.lost_after])
 
 
 def unmatched_stretches(

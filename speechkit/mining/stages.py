@@ -326,20 +326,20 @@ HYPOTHESES = stage("hypotheses", "hypotheses.jsonl")
 
 MINING_STAGES = (
     Stage(
-        number=0, name="files", run=list_files, config=FilesConfig,
+        number=0, name="files", run=list_files, version=2, config=FilesConfig,
         inputs=(external("audio"), external("documents")),
         outputs=(Output("audio_files.jsonl", SourceFile), Output("document_files.jsonl", SourceFile)),
         drop_reasons=("not_a_document", "not_audio", "undecodable_name"),
     ),
     Stage(
-        number=1, name="documents", run=ReadDocuments, config=DocumentsConfig,
+        number=1, name="documents", run=ReadDocuments, version=2, config=DocumentsConfig,
         inputs=(DOCUMENT_FILES, model("ocr", digest=ocr_digest)),
         outputs=(Output("documents.jsonl", Document),),
         drop_reasons=("unreadable_document", "missing_extra", "no_sentences"),
         part_records=8, batch_size=1,
     ),
     Stage(
-        number=2, name="regions", run=FindSpeech, config=RegionsConfig, inputs=(AUDIO_FILES,),
+        number=2, name="regions", run=FindSpeech, version=2, config=RegionsConfig, inputs=(AUDIO_FILES,),
         outputs=(Output("recordings.jsonl", Recording),), drop_reasons=("unreadable_audio",),
         part_records=1, batch_size=1,
     ),
@@ -361,13 +361,13 @@ MINING_STAGES = (
         part_records=4, batch_size=1, key=("recording", "document"),
     ),
     Stage(
-        number=6, name="refinement", run=Refine, config=RefinementConfig,
+        number=6, name="refinement", run=Refine, version=2, config=RefinementConfig,
         inputs=(stage("alignment", "alignments.jsonl"), DOCUMENTS, HYPOTHESES, RECORDINGS),
         outputs=(Output("alignments.jsonl", PairAlignment, min_records=0),),
         part_records=4, batch_size=1, key=("recording", "document"),
     ),
     Stage(
-        number=7, name="selection", run=select, config=SelectionConfig,
+        number=7, name="selection", run=select, version=2, config=SelectionConfig,
         inputs=(
             stage("refinement", "alignments.jsonl"), DOCUMENTS, RECORDINGS,
             model("calibration", digest=calibration_digest),

@@ -43,6 +43,7 @@ def refine(
     star_penalty: float = 0.5,
     centre: NDArray[np.int64] | None = None,
     width: int | None = None,
+    star_before: NDArray[np.int64] | None = None,
 ) -> Refined:
     """Align a sentence's tokens with a stretch of emissions that holds it and perhaps its neighbours.
 
@@ -57,6 +58,7 @@ def refine(
         star_penalty: natural logarithm; larger values draw doubtful frames into the sentence.
         centre: (T,) expected state (0 star, 2i + 1 token i), when ``width`` limits the band.
         width: states in the band; all when absent.
+        star_before: tokens before which a star stands too, for speech inside the sentence that is not in the text.
 
     Raises:
         AlignmentError: if there are no tokens, a token is not a column, or the tokens cannot fit in T frames.
@@ -64,7 +66,7 @@ def refine(
     wanted = np.asarray(tokens, np.int64)
     _check(log_probs, wanted, blank)
     emissions = np.ascontiguousarray(log_probs, np.float32)
-    states = state_sequence(wanted, blank, emissions.shape[1])
+    states = state_sequence(wanted, blank, emissions.shape[1], star_before)
     path = best_path(emissions, states, blank, star_penalty=star_penalty, centre=centre, width=width)
     return _read(path, emissions, states.symbols, len(wanted), blank, star_penalty)
 

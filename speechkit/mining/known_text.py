@@ -1,0 +1,138 @@
+"""A recording and the text of it: exact times where the two agree, and plain words where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from speechkit.asr.hypothesis import Hypothesis
+from speechkit.errors import AlignmentError
+from speechkit.mining.confidence import load_calibration, probabilities
+from speechkit.mining.config import RefinementConfig
+from speechkit.mining.placement import KeyedDocument, KeyedHypothesis, align, refine_alignment
+from speechkit.mining.records import SentenceMatch, WordTime
+from speechkit.mining.sentence_edges import UNHEARD_SCORE
+from speechkit.text import Normalizer
+
+UNRELATED = 0.1
+"""Probability under which a sentence and its place have nothing to do with one another."""
+DOUBTFUL = 0.5
+MAX_WORD_SECONDS = 3.0
+SHOWN_WARNINGS = 20
+
+
+class PlacedSentence(msgspec.Struct, frozen=True):
+    """A sentence in a recording, in seconds; ``unread`` are words of it that were not heard and have no time.
+
+    ``probability`` is that the place is right.
+    """
+
+    sentence: str
+    text: str
+    start: float
+    end: float
+    similarity: float
+    probability: float
+    ctc_mean: float | None
+    words: list[WordTime]
+    unread: list[str]
+
+
+class PlacedText(msgspec.Struct, frozen=True):
+    """The sentences that were found, in the order of the recording, those that were not, and what is doubtful."""
+
+    sentences: list[PlacedSentence]
+    not_found: list[str]
+    warnings: list[str]
+
+
+def place_text(
+    document: KeyedDocument,
+    hypothesis: Hypothesis,
+    levels: NDArray[np.float32],
+    normalizer: Normalizer,
+    *,
+    recording: str,
+    min_similarity: float,
+    config: RefinementConfig,
+) -> PlacedText:
+    """Times of a text's sentences and words in a recording of which it may be more or less than what was said.
+
+    Args:
+        document: the text.
+        hypothesis: what was recognised in the recording.
+        levels: (T,) its loudness every 10 ms in decibels.
+        normalizer: by which the two are compared.
+        recording: its name, for messages.
+        min_similarity: places less alike are not reported.
+        config: window and star of the exact times.
+
+    Raises:
+        AlignmentError: if the text has nothing to do with the recording.
+    """
+    rough = align(recording, document, KeyedHypothesis.of(hypothesis, normalizer), min_similarity)
+    matches = refine_alignment(rough, document, hypothesis.emissions, levels, config).matches
+    index = {sentence.id: number for number, sentence in enumerate(document.document.sentences)}
+    order = [index[match.sentence] for match in matches]
+    lengths = [len(document.keys[number].text) for number in order]
+    sure = probabilities(matches, lengths, order, load_calibration()) if matches else np.zeros(0)
+    spoken = sum(bool(key.text.strip()) for key in document.keys)
+    if not (sure >= UNRELATED).any():
+        raise AlignmentError(
+            f"none of the {spoken} sentences of {document.document.path} is said in {recording}"
+            + (f" (the likeliest place has a probability of {sure.max():.2f})" if len(sure) else "")
+            + "; give the text of this recording"
+        )
+    placed: list[PlacedSentence] = []
+    warnings: list[str] = []
+    for match, probability in sorted(zip(matches, sure.tolist(), strict=True), key=lambda each: each[0].start):
+        if probability >= UNRELATED:
+            text = document.document.sentences[index[match.sentence]].text
+            placed.append(_placed(match, text, probability))
+            warnings += _doubts(placed[-1], match)
+    found = {sentence.sentence for sentence in placed}
+    not_found = [sentence.text for sentence in document.document.sentences if sentence.id not in found]
+    if len(warnings) > SHOWN_WARNINGS:
+        warnings[SHOWN_WARNINGS:] = [f"and {len(warnings) - SHOWN_WARNINGS} more"]
+    return PlacedText(placed, not_found, warnings)
+
+
+def _placed(match: SentenceMatch, text: str, probability: float) -> PlacedSentence:
+    heard = [word for word in match.words if word.score >= UNHEARD_SCORE]
+    written = text.split()
+    unread = [word.word for word in match.words if word.score < UNHEARD_SCORE]
+    unread = written[: match.lost_before] + unread + written[len(written) - match.lost_after :]
+    start, end = match.start, match.end
+    if heard and match.words[0].score < UNHEARD_SCORE:
+        start = max(start, heard[0].start)
+    if heard and match.words[-1].score < UNHEARD_SCORE:
+        end = min(end, heard[-1].end)
+    similarity, mean = round(match.similarity, 4), None if match.ctc_mean is None else round(match.ctc_mean, 4)
+    return PlacedSentence(
+        match.sentence, text, round(start, 3), round(end, 3), similarity, round(probability, 4), mean, heard, unread
+    )
+
+
+def _doubts(sentence: PlacedSentence, match: SentenceMatch) -> list[str]:
+    """What a user should listen to."""
+    place = f"{sentence.start:.2f} s"
+    found = []
+    if sentence.probability < DOUBTFUL:
+        found.append(f"{place}: probably not what is said here ({sentence.probability:.2f}): {sentence.text[:80]}")
+    if sentence.unread:
+        found.append(f"{place}: not heard, and without times: {_some(sentence.unread)}")
+    for word in sentence.words:
+        if word.end - word.start > MAX_WORD_SECONDS:
+            found.append(f"{word.start:.2f} s: {word.word!r} lasts {word.end - word.start:.1f} s; listen to it")
+        elif word.end <= word.start:
+            found.append(f"{word.start:.2f} s: {word.word!r} has no length; listen to it")
+    if match.words and not sentence.words:
+        found.append(f"{place}: no word of it was heard: {sentence.text[:80]}")
+    return found
+
+
+def _some(words: Sequence[str]) -> str:
+    return " ".join(words[:12]) + (f" and {len(words) - 12} more words" if len(words) > 12 else "")
