@@ -46,6 +46,8 @@ recipe = Recipe(
                 HYPOTHESES,
             ),
             outputs=(Output("export"),),
+            drop_reasons=("low_quality",),
+            version=2,
         ),
         Stage(
             number=9,

@@ -104,12 +104,24 @@ class SelectionConfig(msgspec.Struct, frozen=True):
 
 
 class ExportConfig(msgspec.Struct, frozen=True):
-    """Stage 8: the manifest's other forms."""
+    """Stage 8: the manifest with the sound of each sentence, and its other forms.
+
+    With ``quality`` every row gets `SoundQuality` columns in ``custom``; the bounds leave rows out, each with its
+    reason in ``drops.jsonl``. ``dnsmos`` needs the extra ``tts-scores``.
+    """
 
     audio: Annotated[str, SHARED] = "audio"  # not neutral: the manifests hold paths that lead there
     lang: Annotated[str, SHARED] = "en"
     formats: list[Literal["lhotse", "kaldi", "parquet", "fairseq", "ctm", "textgrid", "srt"]] = []
     clips: Literal["none", "flac", "opus"] = "none"
+    quality: bool = True
+    dnsmos: bool = False
+    min_snr_db: float | None = None
+    min_bandwidth_hz: float | None = None
+    max_clipped: float | None = None
+    min_characters_per_second: float | None = None
+    max_characters_per_second: float | None = None
+    min_dnsmos: float | None = None
     dev_share: Share = 0.05
     test_share: Share = 0.05
 

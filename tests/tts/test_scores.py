@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from speechkit.asr.hypothesis import Emissions
 from speechkit.cli.main import call
 from speechkit.errors import AlignmentError, AudioError, MissingExtraError, UserError
+from speechkit.metrics.dnsmos import NoiseScores
 from speechkit.report.tts_page import figures_table, markdown
 from speechkit.tts.scores.acoustics import AcousticDifference, compare, mel_cepstra, sounding, warping_path
 from speechkit.tts.scores.measuring import Measured, Misread, choose_measures
-from speechkit.tts.scores.noise import NoiseScores
 from speechkit.tts.scores.pitch import pitch
 from speechkit.tts.scores.reading import ctc_log_likelihoods, misreadings, reading_evidence
 from speechkit.tts.scores.speakers import similarity, speaker_bounds
@@ -351,7 +351,7 @@ def test_the_command_refuses_what_it_cannot_use(corpus, tmp_path, capfd):
 def test_speaker_and_noise_scores_hear_the_recording(shared_data):
     pytest.importorskip("resemblyzer")
     pytest.importorskip("speechmos")
-    from speechkit.tts.scores.noise import noise_scores
+    from speechkit.metrics.dnsmos import noise_scores
     from speechkit.tts.scores.speakers import SpeakerNetwork
 
     network = SpeakerNetwork()

@@ -13,6 +13,12 @@ from speechkit.io.atomic import write_json, write_text
 from speechkit.mining.export.recordings import Manifest, utterances_of, words_of
 
 SCORE_BINS = 20
+SOUND = {
+    "snr_db": "signal to noise (dB, estimated)",
+    "bandwidth_hz": "bandwidth (Hz)",
+    "clipped": "share of clipped samples",
+    "dnsmos": "DNSMOS, overall",
+}
 LICENCE = "not stated: fill in the licences of the recordings and of the documents before you share this set"
 
 
@@ -46,6 +52,7 @@ class DataCard(msgspec.Struct, frozen=True, kw_only=True):
     utterances_without_score: int
     mean_score: float | None
     sample_rates: dict[str, int]
+    sound: dict[str, Spread] = {}
     rejected_sentences: dict[str, int] = {}
     unmatched_hours: dict[str, float] = {}
     splits: dict[str, int] = {}
@@ -89,6 +96,7 @@ def data_card(
         score_histogram=tally.scores,
         utterances_without_score=tally.without_score,
         mean_score=tally.score_sum / sum(tally.scores) if sum(tally.scores) else None,
+        sound={name: _spread(*found) for name, found in tally.sound.items()},
         sample_rates={str(rate): count for rate, count in sorted(tally.rates.items())},
         rejected_sentences=dict(sorted((rejected or {}).items())),
         unmatched_hours={reason: value / 3600 for reason, value in sorted((unmatched_seconds or {}).items())},
@@ -109,6 +117,7 @@ class _Tally:
         self.vocabulary: Counter[str] = Counter()
         self.symbols: Counter[str] = Counter()
         self.rates: Counter[int] = Counter()
+        self.sound: dict[str, tuple[float, float, float, int]] = {}
         self.scores = [0] * SCORE_BINS
 
     def add(self, utterance: Utterance) -> None:
@@ -130,6 +139,11 @@ class _Tally:
         self.vocabulary.update(text.split())
         self.symbols.update(character for character in text if not character.isspace())
         self.rates[utterance.sample_rate] += 1
+        for name in SOUND:
+            value = (utterance.custom or {}).get(name)
+            if isinstance(value, (int, float)):
+                least, total, most, count = self.sound.get(name, (float("inf"), 0.0, float("-inf"), 0))
+                self.sound[name] = (min(least, value), total + value, max(most, value), count + 1)
         self.with_words += bool(words_of(utterance))
         if utterance.score is None:
             self.without_score += 1
@@ -163,6 +177,7 @@ def format_card(card: DataCard) -> str:
             "text": f"{card.words:,} words, {card.vocabulary:,} different ones, {card.characters:,} characters",
             "length (s)": _range(card.duration_seconds),
             "characters a second": _range(card.characters_per_second),
+            **{SOUND[name]: _range(spread) for name, spread in card.sound.items()},
             "word times": f"{card.utterances_with_word_times:,} of {card.utterances:,} utterances",
             "sample rates (Hz)": ", ".join(f"{rate} ({count:,})" for rate, count in card.sample_rates.items()),
             "mean score": "none" if card.mean_score is None else f"{card.mean_score:.4f}",

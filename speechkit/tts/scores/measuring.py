@@ -11,10 +11,10 @@ import msgspec
 from speechkit.data.records import Utterance
 from speechkit.errors import AlignmentError, AudioError, ConfigError, UserError, available, require
 from speechkit.io.arrays import Float
+from speechkit.metrics.dnsmos import NoiseScores
 from speechkit.pipeline import NEUTRAL, SHARED, Drop, Output, Resources, Stage, Value, Worker
 from speechkit.pipeline.stage import Input
 from speechkit.tts.scores.acoustics import RATE, AcousticDifference
-from speechkit.tts.scores.noise import NoiseScores
 
 DROP_REASONS = ("no_text", "unreadable_audio")
 Kind = Literal["words", "reading", "speaker", "noise", "acoustics"]
@@ -166,7 +166,7 @@ class Measure(Worker):
             except AudioError as error:
                 notes.append(f"speaker: {error}")
         if "noise" in self.config.measures:
-            from speechkit.tts.scores.noise import noise_scores
+            from speechkit.metrics.dnsmos import noise_scores
 
             try:
                 noise = noise_scores(waveform)

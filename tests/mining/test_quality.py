@@ -1,0 +1,85 @@
+"""The sound of a sentence: what is put into it is found in its columns, and bounds leave rows out by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from speechkit.data.manifest import read_jsonl
+from speechkit.mining import mine
+from speechkit.mining.quality import bandwidth_hertz, clipped_share, snr_decibels, sound_quality
+from speechkit.pipeline import DropRecord
+
+SAMPLE = Path(__file__).resolve().parents[2] / "recipes/mining/sample"
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def speech(shared_data):
+    """Ten seconds of one reader, with the pauses between two sentences."""
+    files = sorted((shared_data / "LibriSpeech/dev-clean/84/121550").glob("*.mp3"))[:2]
+    return np.concatenate([soundfile.read(file, dtype="float32")[0] for file in files])[: 10 * RATE]
+
+
+@pytest.mark.parametrize("wanted", [5.0, 15.0, 25.0])
+def test_the_estimate_of_the_noise_is_near_the_noise_that_was_added(speech, wanted: float) -> None:
+    noise = np.random.default_rng(0).standard_normal(len(speech)).astype(np.float32)
+    noise *= np.sqrt(np.mean(speech**2) / np.mean(noise**2)) * 10 ** (-wanted / 20)
+    assert abs(snr_decibels(speech + noise, speech + noise, RATE) - wanted) < 2.5
+
+
+def test_silence_and_digital_silence_have_numbers() -> None:
+    found = sound_quality(np.zeros(1600, np.float32), np.zeros(1600, np.float32), RATE, "")
+    assert (found.snr_db, found.bandwidth_hz, found.clipped, found.characters_per_second) == (0.0, 0.0, 0.0, 0.0)
+    assert sound_quality(np.ones(5, np.float32), np.ones(5, np.float32), RATE, "a").bandwidth_hz >= 0
+
+
+@pytest.mark.parametrize("band", [1500, 3500, 7000])
+def test_the_bandwidth_is_that_of_what_the_sound_went_through(band: int) -> None:
+    noise = np.random.default_rng(0).standard_normal(3 * RATE).astype(np.float32)
+    narrow = soxr.resample(soxr.resample(noise, RATE, 2 * band), 2 * band, RATE)
+    assert 0.85 * band < bandwidth_hertz(narrow, RATE) < 1.1 * band
+
+
+@pytest.mark.parametrize("rate", [8000, 48000])
+def test_only_what_is_cut_off_counts_as_clipped(rate: int) -> None:
+    time = np.arange(2 * rate) / rate
+    wave = (0.5 * np.sin(2 * np.pi * 180 * time) * (1 + 0.3 * np.sin(2 * np.pi * 3 * time))).astype(np.float32)
+    assert clipped_share(wave) < 0.01
+    cut = np.clip(wave, -0.4, 0.4)
+    assert abs(clipped_share(cut) - np.mean(np.abs(wave) > 0.4)) < 0.02
+    assert clipped_share(0.3 * cut) == pytest.approx(clipped_share(cut), abs=1e-3)  # made quieter afterwards
+
+
+def test_every_kept_sentence_has_columns_and_bounds_leave_out_by_name(tmp_path: Path) -> None:
+    (tmp_path / "words").mkdir()
+    truth = json.loads((SAMPLE / "truth.json").read_text())
+    for name, sentences in truth.items():
+        words = []
+        for sentence in sentences:
+            said = sentence["text"].split()
+            edges = np.linspace(sentence["start"], sentence["end"], len(said) + 1)
+            words += [{"word": w, "start": a, "end": b} for w, a, b in zip(said, edges, edges[1:], strict=False)]
+        (tmp_path / f"words/{name}.json").write_text(json.dumps({"words": words}))
+    settings = {"recognizer": f"words:{tmp_path / 'words'}"}
+    mined = mine(SAMPLE / "audio", SAMPLE / "documents", tmp_path / "out", overrides=["regions.vad=energy"], **settings)
+    rows = list(mined.utterances())
+    for row in rows:
+        assert row.custom is not None
+        assert 0 <= row.custom["snr_db"] <= 100
+        assert 1000 < row.custom["bandwidth_hz"] <= row.sample_rate / 2
+        assert 5 < row.custom["characters_per_second"] < 30
+    assert "signal to noise (dB, estimated)" in (tmp_path / "out/README.md").read_text()
+    bound = float(np.median([row.custom["snr_db"] for row in rows]))
+    overrides = ["regions.vad=energy", f"export.min_snr_db={bound}"]
+    louder = mine(SAMPLE / "audio", SAMPLE / "documents", tmp_path / "out", overrides=overrides, **settings)
+    kept = {row.id for row in louder.utterances()}
+    assert kept == {row.id for row in rows if row.custom["snr_db"] >= bound}
+    dropped = [drop for drop in read_jsonl(tmp_path / "out/left_out.jsonl", DropRecord) if drop.reason == "low_quality"]
+    assert {drop.id for drop in dropped} == {row.id for row in rows} - kept
+    assert all(f"under {bound:g}" in drop.detail for drop in dropped)
