@@ -9,11 +9,13 @@ if TYPE_CHECKING:
     from speechkit.encoders.load import load_encoder
     from speechkit.metrics.scoring import score
     from speechkit.mining.mine import mine
+    from speechkit.units.tokenizer import load_tokenizer
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_encoder", "mine", "score", "transcribe"]
+__all__ = ["__version__", "load_encoder", "load_tokenizer", "mine", "score", "transcribe"]
 _WHERE = {
     "load_encoder": "encoders.load",
+    "load_tokenizer": "units.tokenizer",
     "mine": "mining.mine",
     "score": "metrics.scoring",
     "transcribe": "asr.load",

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from speechkit.cli.unit_speech import say_units
-from speechkit.cli.units_bpe import bpe, decode, encode
+from speechkit.cli.units_bpe import bpe, decode
+from speechkit.cli.units_encode import convert, encode, known
 from speechkit.cli.units_files import Json, Quantizer, Units, print_values, read_units
 from speechkit.cli.units_ngram import ngram, perplexity
 
@@ -193,6 +194,8 @@ def health(
 app.command()(bpe)
 app.command()(encode)
 app.command()(decode)
+app.command()(convert)
+app.command()(known)
 app.command()(ngram)
 app.command()(perplexity)
 app.command("say")(say_units)

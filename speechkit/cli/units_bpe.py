@@ -1,4 +1,4 @@
-"""`speechkit units bpe`, `encode` and `decode`: tokens that stand for several units."""
+"""`speechkit units bpe` and `decode`: tokens that stand for several units."""
 
 from __future__ import annotations
 
@@ -37,27 +37,6 @@ def bpe(
     shown = {len(curve) - 1} | {round(share * (len(curve) - 1)) for share in (0, 0.1, 0.25, 0.5, 0.75)}
     points = {str(curve[place][0]): round(curve[place][1], 3) for place in sorted(shown)}
     print_values({"tokens": learnt.num_tokens, "units for each token": points} if json else points, json)
-
-
-def encode(
-    units: Units,
-    merges: Merges,
-    out: Annotated[Path, typer.Option(help="The tokens, .jsonl.")],
-) -> None:
-    """Turn units into the tokens of acoustic BPE; durations are kept, of tokens and of their units.
-
-    Examples:
-      speechkit units encode units.jsonl --bpe bpe.json --out tokens.jsonl
-    """
-    from speechkit.units.acoustic_bpe import AcousticBpe
-    from speechkit.units.sequences import read_sequences, write_sequences
-    from speechkit.units.token_sequences import encode_sequence
-
-    learnt = AcousticBpe.load(merges)
-    tokens = [encode_sequence(row, learnt) for row in read_sequences(units, learnt.codebook)]
-    write_sequences([out], ([row] for row in tokens))
-    count, long = sum(len(row.units) for row in tokens), sum(len(row.unit_durations or ()) for row in tokens)
-    typer.echo(f"{long:,} units of {len(tokens):,} recordings are {count:,} tokens in {out}")
 
 
 def decode(

@@ -106,7 +106,7 @@ def read_audio(
     context = int(RESAMPLE_CONTEXT_SECONDS * found.sample_rate)
     begin_read = max(0, (offset_samples - context) // period * period)
     end_read = min(found.num_samples, end + context)
-    resampled = _resample(_mono(path, begin_read, end_read, channel), found.sample_rate, target)
+    resampled = resample(_mono(path, begin_read, end_read, channel), found.sample_rate, target)
     origin = begin_read // period * (target // math.gcd(found.sample_rate, target))
     begin_kept = scaled(offset_samples, target, found.sample_rate) - origin
     length = scaled(end, target, found.sample_rate) - origin - begin_kept
@@ -223,7 +223,14 @@ def _one_channel(block: Float, channel: int | None) -> Float:
     return mean
 
 
-def _resample(waveform: Float, source: int, target: int) -> Float:
+def resample(waveform: Float, source: int, target: int) -> Float:
+    """A waveform (S,) at another rate, by soxr.
+
+    Raises:
+        AudioError: if a rate is no rate.
+    """
+    if source < 1 or target < 1:
+        raise AudioError(f"sample rates are {source} and {target} Hz; give numbers above 0")
     import soxr
 
     if not len(waveform):

@@ -22,6 +22,9 @@ from speechkit.units.quantizers import unit_sets
 if TYPE_CHECKING:
     from speechkit.units.quantizers import AnyQuantizer
 
+MOST_UNITS = 1 << 26
+"""Of a recording: two weeks at 50 a second."""
+
 
 class UnitSequence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The units of a recording, or the tokens that acoustic BPE made of them.
@@ -97,7 +100,7 @@ def write_sequences(paths: Sequence[Path], items: Iterable[Sequence[UnitSequence
 
 
 def read_sequences(paths: Sequence[Path], codebook: str | None = None) -> list[UnitSequence]:
-    """Units of some files, all of one codebook.
+    """Units of some files, all of one codebook: JSON lines of `UnitSequence`, or manifests whose rows carry units.
 
     Raises:
         UserError: if a file cannot be read, there is no sequence, two are of different codebooks, or units and
@@ -105,7 +108,7 @@ def read_sequences(paths: Sequence[Path], codebook: str | None = None) -> list[U
     """
     found: list[UnitSequence] = []
     for path in paths:
-        for row in read_jsonl(path, UnitSequence):
+        for row in _rows(path):
             codebook = codebook or row.codebook
             if row.codebook != codebook:
                 raise UserError(
@@ -119,6 +122,25 @@ def read_sequences(paths: Sequence[Path], codebook: str | None = None) -> list[U
     if not found:
         raise UserError(f"{', '.join(map(str, paths))}: holds no units; speechkit units assign makes them")
     return found
+
+
+class _Probe(msgspec.Struct):
+    audio_filepath: str | None = None
+
+
+def _rows(path: Path) -> Iterator[UnitSequence]:
+    first = next(read_jsonl(path, _Probe), None)
+    if first is None or first.audio_filepath is None:
+        yield from read_jsonl(path, UnitSequence)
+        return
+    from speechkit.data.manifest import read_manifest
+    from speechkit.units.unit_manifest import sequence_of
+
+    for row in read_manifest(path):
+        try:
+            yield sequence_of(row)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
 
 
 def read_frames(path: Path) -> dict[str, Units]:

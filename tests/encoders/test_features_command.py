@@ -23,7 +23,7 @@ recipe = recipe_module("ssl_features").recipe
 def manifest(tmp_path):
     generator = np.random.default_rng(0)
     rows = []
-    for index, seconds in enumerate((1.0, 0.4, 33.0, 0.01)):
+    for index, seconds in enumerate((1.0, 0.4, 36.0, 0.01)):
         waveform = (0.1 * generator.standard_normal(int(16_000 * seconds))).astype(np.float32)
         write_audio(tmp_path / f"{index}.wav", waveform, 16_000)
         rows.append(
@@ -49,7 +49,7 @@ def test_the_command_stores_every_cut_and_says_what_it_left_out(manifest, tmp_pa
     assert (summary["items"], summary["dim"], summary["model"]) == (3, 80, "log-mel")
     assert set(summary["dropped"]) == {"u3", "u4"}
     store = FeatureStore(tmp_path / "store")
-    assert [len(store[name]) for name in store.ids()] == [50, 20, 1650]
+    assert [len(store[name]) for name in store.ids()] == [50, 20, 1800]
     assert json.loads((tmp_path / "store" / "dropped.json").read_text()).keys() == {"u3", "u4"}
     code, shown = speechkit("features", "--show", tmp_path / "store")
     assert code == 0
@@ -78,7 +78,7 @@ def test_clipped_and_silent_recordings_are_encoded_and_named(tmp_path):
 def test_recordings_are_encoded_in_windows_whose_effect_is_said(manifest, tmp_path):
     recording = manifest.parent / "2.wav"
     assert speechkit("features", recording, "--encoder", "mfcc", "--out", tmp_path / "store")[0] == 0
-    assert FeatureStore(tmp_path / "store")["2"].shape == (1650, 39)
+    assert FeatureStore(tmp_path / "store")["2"].shape == (1800, 39)
     code, output = speechkit("features", recording, "--encoder", "mfcc", "--deviation", "--json")
     assert code == 0
     assert 0 < json.loads(output)[str(recording)]["relative_error"] < 0.5

@@ -1,6 +1,7 @@
 """Hugging Face Parquet: rows with audio embedded or by path, and the schema that `datasets` reads as an Audio feature.
 
-Nothing of an utterance is lost: nested fields are JSON text in their column. With embedded audio each row holds its
+Nothing of an utterance is lost: units, and ``durations`` of ``custom`` beside them, are lists of numbers, other nested
+fields JSON text in their column. With embedded audio each row holds its
 cut as FLAC, and offset, channel and path say where it came from. By path, `datasets` decodes the whole file: rows that
 are cuts of longer recordings are counted, and keep their offset and duration. Needs the extra ``parquet``.
 """
@@ -8,6 +9,7 @@ are cuts of longer recordings are counted, and keep their offset and duration. N
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,9 @@ from speechkit.io.paths import safe_id
 
 ROWS_PER_GROUP = 100
 ROWS_PER_GROUP_BY_PATH = 10_000
-NESTED = ("alignment", "units", "source", "custom")
+NESTED = ("alignment", "source", "custom")
+LISTS = ("units", "durations")
+"""Columns of whole numbers, there where the first row has units."""
 
 
 def write_parquet(records: Iterable[Utterance], path: Path, folder: Path, *, embed: bool = True) -> Written:
@@ -44,12 +48,15 @@ def write_parquet(records: Iterable[Utterance], path: Path, folder: Path, *, emb
     arrow = require("pyarrow")
     parquet = require("pyarrow.parquet")
     losses, absolute = Losses(OPTIONAL), AbsoluteAudio(folder)
-    schema = _schema(arrow)
+    rest = iter(records)
+    first = list(itertools.islice(rest, 1))
+    schema = _schema(arrow, bool(first) and first[0].units is not None)
     size = ROWS_PER_GROUP if embed else ROWS_PER_GROUP_BY_PATH
     with atomic_path(path) as temporary, parquet.ParquetWriter(str(temporary), schema, compression="zstd") as writer:
         rows: list[dict[str, Any]] = []
-        for record in losses.passing(records):
-            rows.append(_row(record, absolute.of(record), embed, losses))
+        for record in losses.passing(itertools.chain(first, rest)):
+            row = _row(record, absolute.of(record), embed, losses)
+            rows.append(row if "durations" in schema.names else {**row, "custom": _json(record.custom)})
             if len(rows) == size:
                 writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
                 rows = []
@@ -88,7 +95,11 @@ def read_parquet(path: Path, folder: Path) -> Iterator[Utterance]:
                     raise ManifestError(f"{path}: row {number}: {error}") from error
 
 
-def _schema(arrow: Any) -> Any:
+def _json(value: Any) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
+
+
+def _schema(arrow: Any, with_durations: bool) -> Any:
     text, floating = arrow.string(), arrow.float64()
     columns = [
         ("id", text, "string"),
@@ -104,9 +115,12 @@ def _schema(arrow: Any) -> Any:
         ("features", text, "string"),
         *((name, text, "string") for name in NESTED),
     ]
-    features = {
+    features: dict[str, Any] = {
         name: {"_type": "Audio"} if kind is None else {"dtype": kind, "_type": "Value"} for name, _, kind in columns
     }
+    for name in LISTS if with_durations else LISTS[:1]:
+        columns.append((name, arrow.list_(arrow.int64()), None))
+        features[name] = [{"dtype": "int64", "_type": "Value"}]
     metadata = msgspec.json.encode({"info": {"features": features}}).decode()
     return arrow.schema([(name, kind) for name, kind, _ in columns], metadata={"huggingface": metadata})
 
@@ -114,9 +128,13 @@ def _schema(arrow: Any) -> Any:
 def _row(record: Utterance, audio: str, embed: bool, losses: Losses) -> dict[str, Any]:
     row = {name: getattr(record, name) for name in ("id", "text", "speaker", "lang", "duration", "sample_rate")}
     row |= {name: getattr(record, name) for name in ("offset", "channel", "score", "features")}
-    for name in NESTED:
-        value = getattr(record, name)
-        row[name] = None if value is None else msgspec.json.encode(value).decode()
+    row |= {name: _json(getattr(record, name)) for name in NESTED}
+    row["units"] = record.units
+    custom = dict(record.custom or {})
+    durations = custom.get("durations")
+    if record.units is not None and isinstance(durations, list) and all(type(each) is int for each in durations):
+        row["durations"] = custom.pop("durations")
+        row["custom"] = _json(custom or None)
     if not embed:
         found = audio_info(audio)
         if record.offset_samples or record.num_samples != found.num_samples or found.channels > 1:
@@ -140,7 +158,7 @@ def _utterance(
         value = row.pop(name, None)
         if value is None:
             continue
-        nested = name in NESTED and isinstance(value, str)
+        nested = name in (*NESTED, "units") and isinstance(value, str)  # units were text before they were a list
         known[name] = msgspec.json.decode(value, type=kind) if nested else msgspec.convert(value, kind, strict=False)
     stored = row.pop("custom", None)
     custom = {key: value for key, value in row.items() if value is not None}
