@@ -53,7 +53,7 @@ def test_the_command_stores_every_cut_and_says_what_it_left_out(manifest, tmp_pa
     assert json.loads((tmp_path / "store" / "dropped.json").read_text()).keys() == {"u3", "u4"}
     code, shown = speechkit("features", "--show", tmp_path / "store")
     assert code == 0
-    assert "1720" in shown
+    assert "1870" in shown
 
 
 def test_clipped_and_silent_recordings_are_encoded_and_named(tmp_path):
