@@ -120,8 +120,25 @@ class Encoder:
 
     def most_at_once(self) -> int:
         """Samples of the longest waveform that `stream` does not cut."""
-        hop, rate = self.spec.hop, self.spec.sample_rate
-        return sum(round(each * rate / hop) * hop for each in (WINDOW_SECONDS, CONTEXT_SECONDS)) + self.model.overlap
+        return sum(self._plan(WINDOW_SECONDS, CONTEXT_SECONDS)) * self.spec.hop + self.model.overlap
+
+    def _plan(self, window_seconds: float, context_seconds: float) -> tuple[int, int]:
+        """Frames of a window and of its context; with both contexts it has no more than the encoder takes.
+
+        Raises:
+            ConfigError: if a window is no frame, or a context less than none.
+        """
+        rate, most = self.spec.frame_rate, self.model.most_frames
+        window, context = round(window_seconds * rate), round(context_seconds * rate)
+        if window < 1 or context < 0:
+            raise ConfigError(
+                f"windows of {window_seconds:g} s with {context_seconds:g} s of context; give a window of a frame or "
+                "more, and no negative context"
+            )
+        if most is not None and window + 2 * context > most:
+            context = min(context, most // 6)
+            window = min(window, most - 2 * context)
+        return window, context
 
     def encode_long(
         self, path: str | Path, window_seconds: float = WINDOW_SECONDS, context_seconds: float = CONTEXT_SECONDS
@@ -161,13 +178,7 @@ class Encoder:
     ) -> Iterator[tuple[Float, int, int]]:
         """Windows with their context, and which of their frames are wanted; without any frame, an empty one."""
         hop = self.spec.hop
-        rate = self.spec.sample_rate / hop
-        window, context = (round(seconds * rate) * hop for seconds in (window_seconds, context_seconds))
-        if not window or context < 0:
-            raise ConfigError(
-                f"windows of {window_seconds:g} s with {context_seconds:g} s of context; give a window of a frame or "
-                "more, and no negative context"
-            )
+        window, context = (frames * hop for frames in self._plan(window_seconds, context_seconds))
         behind = context + self.model.overlap
         held, before, begun = np.zeros(0, np.float32), 0, False
         for block in blocks:

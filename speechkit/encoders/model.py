@@ -75,6 +75,11 @@ class SpeechEncoder(nn.Module, ABC):
         return next((value.device for value in self.parameters()), torch.device("cpu"))
 
     @property
+    def most_frames(self) -> int | None:
+        """Of one item, where there is a bound."""
+        return None
+
+    @property
     def overlap(self) -> int:
         """Samples behind a frame's hop that it reads, where they must be there for the frame to be."""
         return 0

@@ -95,6 +95,17 @@ def test_files_streams_and_waveforms_follow_one_plan(load, family, compat, tmp_p
         list(encoder.stream([waveform], 0, 1))
 
 
+@pytest.mark.parametrize("rate", [25, 50])
+def test_windows_of_whisper_are_no_longer_than_its_positions(load, rate):
+    encoder = load("whisper", rate)
+    waveform = noise(16_000 * 41)[0]
+    assert len(encode_frames(encoder, waveform)) == 41 * rate
+    assert encoder.most_at_once() == 25 * 16_000
+    assert [len(part) for part in encoder.stream([waveform])] == [20 * rate, 21 * rate]
+    with pytest.raises(UserError, match="longer than the"):
+        encoder.encode(waveform)
+
+
 def test_a_waveform_enters_as_it_is_asked_to(load):
     waveform = 0.01 + noise(8_000)[0]
     plain, standardised = (load("hubert", normalization=way) for way in ("none", "standardised"))

@@ -32,13 +32,18 @@ class WhisperEncoder(TransformersEncoder):
         """See `TransformersEncoder`."""
         return network
 
+    @property
+    def most_frames(self) -> int:
+        """See `SpeechEncoder`; as many as there are positions."""
+        return int(self.network.config.max_source_positions)
+
     def exact(self, waveforms: Tensor, lengths: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
         """See `TransformersEncoder`."""
         frames = self.frame_lengths(lengths.cpu())
         longest = int(frames.max())
         if self.spec.compat:
             return self._padded_to_the_positions(waveforms, lengths, frames)
-        most = int(self.network.config.max_source_positions)
+        most = self.most_frames
         if longest > most:
             raise UserError(
                 f"a waveform of {longest} frames is longer than the {most} positions of this model; encode_long takes "
