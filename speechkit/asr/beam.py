@@ -2,11 +2,16 @@
 
 Paths that write the same text are summed (Hannun et al. 2014). A word is scored by the language model when it ends, so
 a text's score is: log P(text | sound) + weight * log P(text) + bonus * words. Torch-free.
+
+For lists of texts that differ in more than a letter, beams can form groups that avoid one another's symbols, as in
+diverse beam search (Vijayakumar et al. 2018). There a step is a token; here groups go from frame to frame, and what a
+later group avoids is a symbol at the same place of the text, so that writing it a frame later helps nobody.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from speechkit.errors import UserError
 from speechkit.lm.ngram import END, SPACE, NgramModel, State
 from speechkit.lm.text_scorer import TextScorer
 
 NOTHING = -math.inf
+REACH = 4
+"""Last symbols of a text that later groups avoid; groups are rarely further apart."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,8 @@ class BeamConfig:
 
     ``symbol_floor``: symbols less likely than this (natural log) in a frame are not tried there, the best one always.
     ``beam_floor``: texts so much worse than the best are dropped.
+    ``groups``: that share the beam; 1 for a plain search.
+    ``diversity``: nats that a symbol costs for each text of an earlier group that has it at the same place.
     """
 
     beam: int = 32
@@ -33,6 +43,12 @@ class BeamConfig:
     bonus: float = 0.5
     symbol_floor: float = -8.0
     beam_floor: float = 14.0
+    groups: int = 1
+    diversity: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.groups < 1 or self.beam % self.groups:
+            raise UserError(f"a beam of {self.beam} cannot be shared by {self.groups} groups; choose a multiple")
 
 
 @dataclass(frozen=True)
@@ -48,9 +64,11 @@ class BeamText:
 class _Prefix:
     """A text so far: what was written before the open word, the open word, and what the language model said."""
 
-    __slots__ = ("children", "language", "parent", "state", "symbol", "word", "words")
+    __slots__ = ("children", "cost", "language", "parent", "place", "state", "symbol", "word", "words")
 
     def __init__(self, parent: _Prefix | None, symbol: str, word: str, state: State, language: float, words: int):
+        self.place: int = 0 if parent is None else parent.place + 1
+        self.cost: float = 0.0 if parent is None else parent.cost
         self.parent, self.symbol, self.word = parent, symbol, word
         self.state, self.language, self.words = state, language, words
         self.children: dict[str, _Prefix] = {}
@@ -63,6 +81,15 @@ class _Prefix:
             parts.append(here.symbol)
             here = here.parent
         return "".join(reversed(parts))
+
+    def last_places(self) -> list[tuple[int, str]]:
+        """Its last symbols and where in the text they stand."""
+        found: list[tuple[int, str]] = []
+        here: _Prefix | None = self
+        while here is not None and here.place and len(found) < REACH:
+            found.append((here.place, here.symbol))
+            here = here.parent
+        return found
 
 
 def _add(first: float, second: float) -> float:
@@ -96,13 +123,18 @@ def beam_search(
         best: how many.
     """
     spells = model is not None and model.spells
-    root = _Prefix(None, "", "", model.begin() if model is not None else (), 0.0, 0)
     # Log-probability of the paths that end in a blank, and of those that end in the prefix's last symbol.
-    beams: dict[_Prefix, list[float]] = {root: [0.0, NOTHING]}
+    groups: list[dict[_Prefix, list[float]]] = [
+        {_Prefix(None, "", "", model.begin() if model is not None else (), 0.0, 0): [0.0, NOTHING]}
+        for _ in range(config.groups)
+    ]
+    taken: Counter[tuple[int, str]] = Counter()  # symbols at places of texts of earlier groups
 
     def value(item: tuple[_Prefix, list[float]]) -> float:
         prefix, (ends_blank, ends_symbol) = item
-        return _add(ends_blank, ends_symbol) + config.weight * prefix.language + config.bonus * prefix.words
+        return (
+            _add(ends_blank, ends_symbol) + config.weight * prefix.language + config.bonus * prefix.words - prefix.cost
+        )
 
     def extended(prefix: _Prefix, symbol: str) -> _Prefix:
         child = prefix.children.get(symbol)
@@ -115,9 +147,10 @@ def beam_search(
                 language += said
             child = _Prefix(prefix, symbol, "" if symbol == " " else prefix.word + symbol, state, language, words)
             prefix.children[symbol] = child
+            child.cost += config.diversity * taken[child.place, symbol]
         return child
 
-    for frame in np.asarray(log_probs, np.float64):
+    def followed(beams: dict[_Prefix, list[float]], frame: NDArray[np.float64]) -> dict[_Prefix, list[float]]:
         tried = np.flatnonzero(frame >= config.symbol_floor).tolist() or [int(frame.argmax())]
         following: dict[_Prefix, list[float]] = {}
         for prefix, (ends_blank, ends_symbol) in beams.items():
@@ -136,7 +169,7 @@ def beam_search(
                     if symbol == " ":
                         continue
                     before = ends_blank
-                elif symbol == " " and prefix is root:
+                elif symbol == " " and prefix.parent is None:
                     slot = following.setdefault(prefix, [NOTHING, NOTHING])
                     slot[0] = _add(slot[0], either + said)
                     continue
@@ -146,10 +179,23 @@ def beam_search(
                     continue
                 slot = following.setdefault(extended(prefix, symbol), [NOTHING, NOTHING])
                 slot[1] = _add(slot[1], before + said)
-        ranked = sorted(following.items(), key=value, reverse=True)[: config.beam]
+        ranked = sorted(following.items(), key=value, reverse=True)[: config.beam // config.groups]
         least = value(ranked[0]) - config.beam_floor
-        beams = {prefix: slot for prefix, slot in ranked if value((prefix, slot)) >= least}
-    return _finished(beams, model, spells, config)[:best]
+        return {prefix: slot for prefix, slot in ranked if value((prefix, slot)) >= least}
+
+    for frame in np.asarray(log_probs, np.float64):
+        taken.clear()
+        for number, beams in enumerate(groups):
+            groups[number] = followed(beams, frame)
+            if number + 1 < len(groups):
+                taken.update(place for prefix in groups[number] for place in prefix.last_places())
+    found: dict[str, BeamText] = {}
+    for beams in groups:
+        for each in _finished(beams, model, spells, config):
+            # Groups sum the paths that they kept; the larger sum has lost fewer.
+            if each.text not in found or each.score > found[each.text].score:
+                found[each.text] = each
+    return sorted(found.values(), key=lambda each: (-each.score, each.text))[:best]
 
 
 def rescore(texts: Sequence[BeamText], language: TextScorer, *, weight: float, bonus: float = 0.0) -> list[BeamText]:

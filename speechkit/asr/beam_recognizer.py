@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.asr.beam import BeamConfig, beam_search, rescore
+from speechkit.asr.beam import BeamConfig, BeamText, beam_search, rescore
 from speechkit.asr.ctc_recognizer import CtcRecognizer
 from speechkit.asr.hypothesis import Emissions, Hypothesis, RecognizerSpec
 from speechkit.errors import UserError
@@ -52,6 +52,8 @@ class BeamRecognizer:
         self._larger = None if rescoring is None else text_scorer(rescoring, device)
         spec = recognizer.spec
         search = f"beam {config.beam}, lm {model}, weight {config.weight:g}, bonus {config.bonus:g}"
+        if config.groups > 1:
+            search += f", {config.groups} groups, diversity {config.diversity:g}"
         if rescoring is not None:
             search += f", rescored by {model_identity(rescoring)}"
         self.spec: RecognizerSpec = replace(spec, model=f"{spec.model} ({search})")
@@ -71,10 +73,25 @@ class BeamRecognizer:
         heard: Callable[[float], None] | None = None,
     ) -> Hypothesis:
         """The best text; a character has the time of the greedy one that it stands on, or lies between neighbours."""
+        return self.recognize_nbest(path, 1, speech, channel=channel, heard=heard)[0]
+
+    def recognize_nbest(
+        self,
+        path: str,
+        count: int,
+        speech: list[tuple[int, int]] | None = None,
+        *,
+        channel: int | None = None,
+        heard: Callable[[float], None] | None = None,
+    ) -> tuple[Hypothesis, list[BeamText]]:
+        """The best text with its times, and the ``count`` best texts of the recording, best first.
+
+        The texts of a recording of several stretches join one of each; their scores are sums.
+        """
         greedy = self._recognizer.recognize(path, speech, channel=channel, heard=heard)
         emissions = greedy.emissions
         assert emissions is not None, "a CTC recogniser gives its emissions"
-        texts = []
+        joined = [BeamText("", 0.0, 0.0, 0.0)]
         for begin, end in stretches(emissions):
             found = beam_search(
                 emissions.log_probs[begin:end],
@@ -83,12 +100,24 @@ class BeamRecognizer:
                 silent=self._recognizer.silent,
                 model=self._model,
                 config=self._config,
-                best=1 if self._larger is None else self._config.beam,
+                best=count if self._larger is None else self._config.beam,
             )
             if self._larger is not None:
                 found = rescore(found, self._larger, weight=self._config.weight, bonus=self._config.bonus)
-            texts.append(found[0].text)
-        return _timed(" ".join(filter(None, texts)), greedy)
+            joined = _joined(joined, found[:count], count)
+        return _timed(joined[0].text, greedy), joined
+
+
+def _joined(before: list[BeamText], behind: list[BeamText], count: int) -> list[BeamText]:
+    """The best ``count`` of all pairs of a text and one behind it, each once."""
+    pairs: dict[str, BeamText] = {}
+    for first in before:
+        for second in behind:
+            text = " ".join(filter(None, (first.text, second.text)))
+            score = first.score + second.score
+            if text not in pairs or score > pairs[text].score:
+                pairs[text] = BeamText(text, score, first.sound + second.sound, first.language + second.language)
+    return sorted(pairs.values(), key=lambda each: (-each.score, each.text))[:count]
 
 
 def stretches(emissions: Emissions) -> list[tuple[int, int]]:

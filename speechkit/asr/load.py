@@ -114,10 +114,12 @@ def with_beam(
     bonus: float = 0.5,
     rescoring: str | None = None,
     device: str = "auto",
+    groups: int = 1,
 ) -> Recognizer:
     """The recogniser, decoding by beam search; without a language model neither it nor a word's bonus counts.
 
-    ``rescoring`` (ARPA file, hub id or folder) orders the best texts anew, with the same weight and bonus.
+    ``rescoring`` (ARPA file, hub id or folder) orders the best texts anew, with the same weight and bonus. ``groups``
+    of beams avoid one another's symbols, for texts that differ.
 
     Raises:
         UserError: if the recogniser is no CTC model, or the language model cannot be used.
@@ -130,7 +132,7 @@ def with_beam(
     if not isinstance(recognizer, CtcRecognizer):
         raise UserError(f"{recognizer.spec.name}: has no CTC emissions to search; leave --beam and --lm out")
     silent = model_path is None and rescoring is None
-    config = BeamConfig(beam=beam, weight=weight, bonus=0.0 if silent else bonus)
+    config = BeamConfig(beam=beam, weight=weight, bonus=0.0 if silent else bonus, groups=groups)
     return BeamRecognizer(recognizer, config, model_path, rescoring, choose_device(device))
 
 

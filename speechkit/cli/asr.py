@@ -12,6 +12,8 @@ from speechkit.errors import shown
 
 Tracks = Callable[[Path], Iterator[tuple[dict[str, Any], Path]]]
 
+GROUPS = 4
+"""Of a diverse beam."""
 EXAMPLES = """
 Recognise recordings of any length and print their text. Of several, one that cannot be read is named, the others are
 done, and the command ends with 2.
@@ -29,6 +31,8 @@ Examples:
   speechkit transcribe talk.wav --beam 32 --lm words.arpa --lm-weight 0.5
 
   speechkit transcribe talk.wav --beam 32 --lm words.arpa --rescore gpt2
+
+  speechkit transcribe *.wav --beam 32 --nbest 8 --diverse --references dev.jsonl
 
   speechkit transcribe interview.wav --separate --speakers 2
 """
@@ -49,6 +53,13 @@ def transcribe(
     rescore: Annotated[
         str | None, typer.Option(help="A larger model that orders the beam's texts anew: .arpa, hub id or folder.")
     ] = None,
+    nbest: Annotated[int, typer.Option(help="Print so many texts of the beam, best first.", min=1)] = 1,
+    diverse: Annotated[
+        bool, typer.Option("--diverse", help="Beams in groups, so that these texts differ more.")
+    ] = False,
+    references: Annotated[
+        Path | None, typer.Option(help="A manifest with the recordings' texts: print the oracle WER over N.")
+    ] = None,
     separate: Annotated[
         bool, typer.Option("--separate", help="Separate speakers first; a line for each, with its number.")
     ] = False,
@@ -67,31 +78,48 @@ def transcribe(
         raise UserError("--separate changes the sound, and words:FILE does not listen; name another recogniser")
     if speakers is not None and not separate:
         raise UserError("--speakers needs --separate; add it, or leave --speakers out")
+    if (nbest > 1 or diverse) and not beam:
+        raise UserError(f"{'--nbest' if nbest > 1 else '--diverse'} needs --beam; add for example --beam 32")
+    if diverse and beam % GROUPS:
+        raise UserError(
+            f"--beam is {beam}, which {GROUPS} groups of --diverse cannot share; give a multiple of {GROUPS}"
+        )
+    if references is not None and (not beam or separate):
+        raise UserError("--references counts the texts of a beam over whole recordings; add --beam, without --separate")
+    truth = None if references is None else _references(references, audio)
     loaded: Any = load_recognizer(recognizer, lang=lang, device=device)
     if beam:
         from speechkit.asr.load import with_beam
 
-        loaded = with_beam(loaded, beam, lm, lm_weight, word_bonus, rescore, device)
+        loaded = with_beam(loaded, beam, lm, lm_weight, word_bonus, rescore, device, GROUPS if diverse else 1)
     left_out = LeftOut()
     tracks = _separate(separator, speakers, device) if separate else None
-    done = 0
+    lists: dict[Path, list[str]] = {}
     for path in audio:
         if len(audio) == 1:  # its fault is the command's
-            _print_recording(loaded, path, tracks, alone=True, json=json)
-            return
+            lists[path] = _print_recording(loaded, path, tracks, nbest, alone=True, json=json)
+            continue
         with left_out.one(path):
-            _print_recording(loaded, path, tracks, alone=False, json=json)
-            done += 1
-    left_out.end(done)
+            lists[path] = _print_recording(loaded, path, tracks, nbest, alone=False, json=json)
+    if truth is not None and lists:
+        _print_oracle(truth, lists, json)
+    if len(audio) > 1:
+        left_out.end(len(lists))
 
 
-def _print_recording(recognizer: Any, path: Path, tracks: Tracks | None, *, alone: bool, json: bool) -> None:
-    """Recognise a recording, or each of its speakers, and print the text when all of it is there."""
+def _print_recording(
+    recognizer: Any, path: Path, tracks: Tracks | None, nbest: int, *, alone: bool, json: bool
+) -> list[str]:
+    """Recognise a recording, or each of its speakers; print the text when all of it is there, and return it."""
     import msgspec
 
     lines = []
     for track, file in [({}, path)] if tracks is None else tracks(path):
-        hypothesis = recognizer.recognize(str(file))
+        searched = hasattr(recognizer, "recognize_nbest")
+        hypothesis, found = (
+            recognizer.recognize_nbest(str(file), nbest) if searched else (recognizer.recognize(str(file)), [])
+        )
+        texts = [each.text for each in found] or [hypothesis.text]
         if json:
             line: dict[str, Any] = {
                 "audio": shown(path),
@@ -99,13 +127,44 @@ def _print_recording(recognizer: Any, path: Path, tracks: Tracks | None, *, alon
                 "text": hypothesis.text,
                 "words": [word._asdict() for word in hypothesis_words(hypothesis)],
                 "recognizer": recognizer.spec,
+                **({"nbest": [{"text": each.text, "score": each.score} for each in found]} if nbest > 1 else {}),
             }
             lines.append(msgspec.json.encode(line).decode())
         else:
             number = f"{track['track']}\t" if track else ""
-            lines.append(hypothesis.text if alone and not track else f"{shown(path)}\t{number}{hypothesis.text}")
+            lines += [text if alone and not track else f"{shown(path)}\t{number}{text}" for text in texts]
     for text in lines:
         typer.echo(text)
+    return texts
+
+
+def _references(manifest: Path, audio: list[Path]) -> dict[Path, str]:
+    """The texts of recordings, by the names of their files."""
+    from speechkit.data.manifest import read_manifest
+    from speechkit.errors import UserError
+
+    texts = {Path(row.audio_filepath).name: row.text for row in read_manifest(manifest) if row.text}
+    if unknown := next((path for path in audio if path.name not in texts), None):
+        raise UserError(f"{manifest}: has no text of {unknown.name}; give a manifest of these recordings")
+    return {path: texts[path.name] or "" for path in audio}
+
+
+def _print_oracle(truth: dict[Path, str], lists: dict[Path, list[str]], json: bool) -> None:
+    """The oracle word error rate over N, of what was recognised."""
+    import msgspec
+
+    from speechkit.metrics.oracle import oracle_error_rates
+
+    named = {str(path): truth[path] for path in lists}
+    rates = oracle_error_rates(named, {str(path): found for path, found in lists.items()})
+    if json:
+        typer.echo(msgspec.json.encode({"oracle": rates, "normalizer": "simple"}).decode())
+        return
+    for rate in rates:
+        typer.echo(
+            f"oracle WER over {rate.hypotheses}: {rate.rate:.2%} ({rate.errors} errors in {rate.words} words; "
+            f"{rate.texts:.1f} different texts a recording)"
+        )
 
 
 def _separate(model: str, speakers: int | None, device: str) -> Tracks:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from speechkit.asr.beam import BeamConfig, BeamText, beam_search, rescore
 from speechkit.asr.ctc_training import greedy_texts
+from speechkit.errors import UserError
 from speechkit.lm.ngram_training import estimate
 
 EVERYTHING = BeamConfig(beam=10_000, weight=0.7, bonus=0.3, symbol_floor=-1e9, beam_floor=1e9)
@@ -64,3 +65,39 @@ def test_a_language_model_mends_what_the_sound_leaves_open():
 def test_rescoring_orders_the_same_texts_anew():
     first, second = BeamText("one two", -1.0, -1.0, 0.0), BeamText("one", -1.5, -1.5, 0.0)
     assert rescore([first, second], lambda text: -5.0 * len(text.split()), weight=1.0)[0].text == "one"
+
+
+def random_emissions(seed, frames=12):
+    logits = np.random.default_rng(seed).normal(0, 2, (frames, 5))
+    return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_first_group_is_a_plain_beam_of_its_width(seed):
+    vocabulary, log_probs = ("<blank>", " ", *"abc"), random_emissions(seed)
+    plain = beam_search(log_probs, vocabulary, config=BeamConfig(beam=4), best=4)
+    grouped = beam_search(log_probs, vocabulary, config=BeamConfig(beam=16, groups=4, diversity=1.0), best=16)
+    assert {each.text for each in plain} <= {each.text for each in grouped}
+    assert len({each.text for each in grouped}) == len(grouped)
+    assert [each.score for each in grouped] == sorted((each.score for each in grouped), reverse=True)
+
+
+def test_groups_without_cost_find_what_one_group_finds():
+    vocabulary, log_probs = ("<blank>", " ", *"abc"), random_emissions(5)
+    found = beam_search(log_probs, vocabulary, config=BeamConfig(beam=8, groups=2, diversity=0.0), best=8)
+    assert found == beam_search(log_probs, vocabulary, config=BeamConfig(beam=4), best=8)
+
+
+def test_diverse_groups_write_other_symbols():
+    vocabulary = ("<blank>", " ", *"abc")
+
+    def letters(config):
+        texts = [beam_search(random_emissions(seed), vocabulary, config=config, best=8) for seed in range(4)]
+        return sum(len({(place, s) for each in found for place, s in enumerate(each.text)}) for found in texts)
+
+    assert letters(BeamConfig(beam=8, groups=8, diversity=4.0)) > letters(BeamConfig(beam=8))
+
+
+def test_groups_that_do_not_share_the_beam_are_refused():
+    with pytest.raises(UserError, match="choose a multiple"):
+        BeamConfig(beam=8, groups=3)

@@ -13,6 +13,8 @@ from speechkit.asr.beam import BeamConfig, beam_search
 from speechkit.asr.beam_recognizer import STRETCH_SECONDS, stretches
 from speechkit.asr.load import with_beam
 from speechkit.cli.main import app
+from speechkit.data.manifest import write_manifest
+from speechkit.data.records import Utterance
 from speechkit.errors import UserError
 from speechkit.lm.ngram_training import estimate, write_arpa
 
@@ -97,3 +99,38 @@ def test_what_cannot_be_searched_is_said(tmp_path):
     assert isinstance(result.exception, UserError) or "--beam" in result.output
     result = CliRunner().invoke(app, ["transcribe", "x.wav", "--rescore", "gpt2"])
     assert isinstance(result.exception, UserError) or "--beam" in result.output
+
+
+def test_lists_of_texts_and_their_oracle_are_reached_from_the_shell(recording, tmp_path):
+    row = Utterance.from_samples(
+        id="a", audio_filepath=recording.name, num_samples=16_000, sample_rate=16_000, text="something else"
+    )
+    write_manifest(tmp_path / "dev.jsonl", [row])
+    line = ["transcribe", str(recording), "--beam", "16", "--nbest", "4"]
+    for more in ([], ["--diverse"]):
+        references = ["--references", str(tmp_path / "dev.jsonl")]
+        result = CliRunner().invoke(app, [*line, *more, *references, "--json"])
+        assert result.exit_code == 0, result.output
+        found, oracle = map(json.loads, result.output.splitlines())
+        texts = [each["text"] for each in found["nbest"]]
+        assert found["text"] == texts[0]
+        assert len(set(texts)) == len(texts) == 4
+        assert ("4 groups" in found["recognizer"]["model"]) == bool(more)
+        assert [rate["hypotheses"] for rate in oracle["oracle"]] == [1, 2, 4]
+    shown = CliRunner().invoke(app, line).output.splitlines()
+    assert len(shown) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--nbest", "4"], "--nbest needs --beam"),
+        (["--diverse"], "--diverse needs --beam"),
+        (["--diverse", "--beam", "10"], "give a multiple of 4"),
+        (["--references", "x.jsonl"], "add --beam"),
+    ],
+)
+def test_lists_that_cannot_be_made_are_refused_at_once(options, message):
+    result = CliRunner().invoke(app, ["transcribe", "x.wav", *options])
+    assert isinstance(result.exception, UserError)
+    assert message in str(result.exception)
