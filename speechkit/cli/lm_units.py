@@ -72,7 +72,7 @@ def train(
     from speechkit.lm.llama import export_llama, llama_config
     from speechkit.lm.objectives.infill import MixtureConfig
     from speechkit.lm.unit_model import UnitModel
-    from speechkit.lm.unit_training import UnitTraining, new_network, unit_objective
+    from speechkit.lm.unit_training import UnitTraining, keep_settings, new_network, unit_objective
     from speechkit.pipeline.interrupt import Interrupted, listen
     from speechkit.runtime import choose_device, seed_everything
     from speechkit.training import train as run
@@ -115,6 +115,7 @@ def train(
             raise UserError("--llama: a model that began as a text model is a plain checkpoint already; leave it out")
         llama_config(network)
     objective = unit_objective(network, found, held_out, config)
+    keep_settings(out, config, found, unit_set)
 
     def log(line: str) -> None:
         print(line, file=sys.stderr)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from speechkit.lm.networks import UnitNetwork
     from speechkit.training import Objective
 
+SETTINGS = "training.json"
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -135,3 +136,28 @@ def _bits(dev: Sequence[UnitSequence], network: Any) -> dict[str, float]:
     if found.full_bits_per_second is not None:
         values["dev_full_bits_per_second"] = found.full_bits_per_second
     return values
+
+
+def keep_settings(folder: Path, config: UnitTraining, train: Sequence[UnitSequence], units: UnitSet) -> None:
+    """Write what a training in a folder learns and how; a training that goes on there must be the same.
+
+    Raises:
+        UserError: if it is not, naming what differs.
+    """
+    from speechkit.io.atomic import write_json
+    from speechkit.io.hashing import digest_bytes
+
+    learnt = digest_bytes(msgspec.json.encode([[row.id, row.units, row.durations] for row in train]))
+    current = {**msgspec.to_builtins(config), "codebook": units.digest, "sequences": learnt}
+    del current["loop"], current["patience"]  # the loop compares its own
+    path = folder / SETTINGS
+    if (folder / "checkpoints").is_dir() and path.is_file():
+        stored = msgspec.json.decode(path.read_bytes())
+        names = [name for name in current if stored.get(name) != current[name]]
+        if names:
+            raise UserError(
+                f"{folder}: holds a training with other {', '.join(names)}; use another folder, or remove "
+                f"{folder / 'checkpoints'} to begin anew"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, current)

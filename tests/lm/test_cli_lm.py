@@ -101,6 +101,8 @@ def test_training_that_is_done_is_not_done_again_and_other_settings_are_told(fol
     capsys.readouterr()
     assert call(training(folder, "model", "--seed", "1")) == 2
     assert "was made with other settings (seed 0 there and 1 here)" in capsys.readouterr().err
+    assert call(training(folder, "model", "--durations", "6", "--infill", "0.5")) == 2
+    assert "holds a training with other duration_bins, spans, mixture" in capsys.readouterr().err
 
 
 @pytest.mark.slow
