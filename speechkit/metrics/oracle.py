@@ -51,8 +51,8 @@ def oracle_error_rates(
     if empty := next((name for name, texts in lists.items() if not texts), None):
         raise UserError(f"{empty}: its list of hypotheses is empty; give at least one text")
     normal = get_normalizer(normalizer) if isinstance(normalizer, str) else normalizer
-    scorer = WordScorer(references, normalizer=normal)
     names, longest = list(references), max(map(len, lists.values()))
+    scorer = WordScorer(names, references.values(), normalizer=normal)
     errors = np.empty((longest, len(names)), np.int64)
     words = 0
     for place in range(longest):
