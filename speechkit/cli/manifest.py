@@ -158,7 +158,7 @@ def convert_command(
     embed: Annotated[bool, typer.Option("--embed/--by-path", help="Parquet: audio inside or by its path.")] = True,
     json: Json = False,
 ) -> None:
-    """Turn one format into another: speechkit, nemo, lhotse, shar, kaldi, parquet, fairseq, csv.
+    """Turn one format into another: speechkit, nemo, lhotse, shar, webdataset, kaldi, parquet, fairseq, csv.
 
     What the target cannot hold is counted in the output; `speechkit manifest formats` lists it for every format.
 

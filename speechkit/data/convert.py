@@ -31,6 +31,7 @@ FORMATS = {
     "nemo": Format("speechkit.data.formats.nemo", "NeMo manifest, .json or .jsonl", "a missing text (written empty)"),
     "lhotse": Format("speechkit.data.formats.lhotse", "CutSet, .jsonl or .jsonl.gz", "nothing"),
     "shar": Format("speechkit.data.formats.lhotse", "Shar folder (extra lhotse)", "offset, channel, file names"),
+    "webdataset": Format("speechkit.data.formats.webdataset", "folder of tar shards", "offset, channel, file names"),
     "kaldi": Format(
         "speechkit.data.formats.kaldi", "data directory", "alignment, units, features, score, source, custom"
     ),
@@ -65,7 +66,7 @@ def convert(
     writing = _known(target_format or format_of_name(target))
     if os.path.realpath(source) == os.path.realpath(target):
         raise UserError(f"{target}: is the source itself; choose another target")
-    folder = target if writing in ("kaldi", "shar") else target.parent
+    folder = target if writing in ("kaldi", "shar", "webdataset") else target.parent
     records = read_format(source, reading, folder)
     return write_format(records, target, writing, folder, **options)
 
@@ -142,7 +143,11 @@ def detect_format(path: Path) -> str:
             return "kaldi"
         if any(path.glob("cuts.*.jsonl*")):
             return "shar"
-        raise UserError(f"{path}: is neither a Kaldi directory (wav.scp) nor Shar (cuts.000000.jsonl.gz)")
+        if any(path.glob("*.tar")):
+            return "webdataset"
+        raise UserError(f"{path}: is no Kaldi directory (wav.scp), Shar (cuts.000000.jsonl.gz) or WebDataset (*.tar)")
+    if path.suffix.lower() == ".tar":
+        return "webdataset"
     if path.suffix.lower() in (".parquet", ".csv", ".tsv"):
         return format_of_name(path)
     first = next(iter(read_jsonl(path, dict[str, Any])), None)

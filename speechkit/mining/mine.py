@@ -69,7 +69,7 @@ def mine(
             or ``words:FILE``.
         min_precision: share of the kept pairs that shall be right, by the calibrated probability.
         pairs: a TSV or CSV list of recording and document; without it they are paired by content.
-        formats: of lhotse, kaldi, parquet, fairseq, ctm, textgrid, srt.
+        formats: of lhotse, shar, webdataset, kaldi, parquet, fairseq, ctm, textgrid, srt.
         clips: cut the kept sentences to files of their own.
         overrides: further ``key=value`` settings of the stages.
         backend: inline, pool or ray.

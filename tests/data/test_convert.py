@@ -373,9 +373,9 @@ def test_formats_are_told_or_asked_for(tmp_path):
         convert(source, tmp_path / "out", target_format="kaldy")
     with pytest.raises(UserError, match="is the source itself"):
         convert(source, source, source_format="speechkit")
-    with pytest.raises(UserError, match="neither a Kaldi directory"):
+    with pytest.raises(UserError, match="is no Kaldi directory"):
         detect_format(tmp_path)
-    assert set(NAMES) | {"shar"} == set(FORMATS)
+    assert set(NAMES) | {"shar", "webdataset"} == set(FORMATS)
 
 
 def test_sorted_lines_are_those_of_sort_also_when_they_spill(monkeypatch):

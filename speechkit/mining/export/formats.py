@@ -22,6 +22,8 @@ from speechkit.mining.export.textgrid import write_textgrids
 # Name to (file or folder inside the target, what it is); the manifest converters are speechkit.data's.
 CONVERTED = {
     "lhotse": ("cuts.jsonl.gz", "Lhotse cuts with word alignments"),
+    "shar": ("shards", "Lhotse Shar with the audio inside"),
+    "webdataset": ("shards", "WebDataset tar shards with the audio inside"),
     "kaldi": ("", "Kaldi data directory"),
     "parquet": ("data.parquet", "Hugging Face Parquet, audio inside or by path"),
     "fairseq": ("data.tsv", "fairseq tsv, ltr and wrd"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import random
@@ -10,11 +11,15 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
 from speechkit.cli.main import call
 from speechkit.data import AlignmentItem, Source, Utterance, read_manifest, write_manifest
+from speechkit.data.audio import read_cut
+from speechkit.data.convert import convert
+from speechkit.data.manifest import audio_path
 from speechkit.errors import ManifestError, UserError
 from speechkit.io.audio import audio_info, read_audio, write_audio
 from speechkit.mining.export import cut_clips, data_card, export, format_card, parse_textgrid, split_without_leak
@@ -220,6 +225,55 @@ def test_lhotse_loads_the_cuts_with_their_words(mined: Path, tmp_path: Path) -> 
     first = next(cut for cut in cuts if cut.supervisions[0].text == "words one number0")
     assert [item.symbol for item in first.supervisions[0].alignment["word"]] == ["words", "one", "n"]
     assert first.load_audio().shape[1] == 32000
+
+
+def test_lhotse_reads_the_shards_with_their_audio(mined: Path, tmp_path: Path) -> None:
+    lhotse = pytest.importorskip("lhotse")
+    (done,) = export(mined, tmp_path, ["shar"])
+    assert done.utterances == 6
+    cuts = {cut.id: cut for cut in lhotse.CutSet.from_shar(in_dir=str(tmp_path / "shar/shards"))}
+    for row in read_manifest(mined):
+        assert cuts[row.id].supervisions[0].text == row.text
+        wanted = read_cut(audio_path(mined, row), row)
+        np.testing.assert_allclose(cuts[row.id].load_audio()[0], wanted, atol=1e-4)
+
+
+def test_webdataset_reads_the_shards_with_their_audio(mined: Path, tmp_path: Path) -> None:
+    webdataset = pytest.importorskip("webdataset")
+    (done,) = export(mined, tmp_path, ["webdataset"])
+    rows = {row.id: row for row in read_manifest(mined)}
+    samples = list(webdataset.WebDataset(done.files, shardshuffle=False))
+    assert len(samples) == len(rows) == done.utterances
+    for sample in samples:
+        stored = json.loads(sample["json"])
+        row = rows[stored["id"]]
+        assert sample["txt"].decode() == row.text
+        assert stored["alignment"] == msgspec.to_builtins(row.alignment)
+        sound, rate = soundfile.read(io.BytesIO(sample["flac"]), dtype="float32")
+        assert rate == row.sample_rate
+        np.testing.assert_allclose(sound, read_cut(audio_path(mined, row), row), atol=1e-4)
+
+
+def test_webdataset_shards_are_the_same_bytes_and_become_a_manifest_again(mined: Path, tmp_path: Path) -> None:
+    (first,), (second,) = (export(mined, tmp_path / name, ["webdataset"]) for name in ("a", "b"))
+    assert [Path(file).read_bytes() for file in first.files] == [Path(file).read_bytes() for file in second.files]
+    convert(tmp_path / "a/webdataset/shards", tmp_path / "back/manifest.jsonl")
+    rows = {row.id: row for row in read_manifest(mined)}
+    for row in read_manifest(tmp_path / "back/manifest.jsonl"):
+        kept = {"text": row.text, "alignment": row.alignment, "custom": row.custom, "score": row.score}
+        assert all(getattr(rows[row.id], name) == value for name, value in kept.items())
+        original = read_cut(audio_path(mined, rows[row.id]), rows[row.id])
+        back = read_cut(audio_path(tmp_path / "back/manifest.jsonl", row), row)
+        np.testing.assert_allclose(back, original, atol=1e-4)
+    with pytest.raises(ManifestError, match="is not empty"):
+        export(mined, tmp_path / "a", ["webdataset"])
+    for content, reason in ((b"", "no whole tar"), (b"x" * 2000, "no whole tar"), (bytes(10240), "")):
+        (tmp_path / "bad.tar").write_bytes(content)
+        if reason:
+            with pytest.raises(ManifestError, match=reason):
+                convert(tmp_path / "bad.tar", tmp_path / "bad/manifest.jsonl")
+        else:
+            assert convert(tmp_path / "bad.tar", tmp_path / "bad/manifest.jsonl").rows == 0
 
 
 def test_kaldi_files_are_sorted_in_c_order(mined: Path, tmp_path: Path) -> None:
