@@ -1,0 +1,1 @@
+"""Tasks whose right answers are known exactly: languages learnt from their own strings, and values recalled by keys."""
