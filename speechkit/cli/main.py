@@ -44,6 +44,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "manifest": ("speechkit.cli.manifest:app", "Check, count, split and convert manifests."),
     "score": ("speechkit.cli.score:score", "Error rates of recognisers side by side, with intervals and tests."),
     "leaderboard": ("speechkit.cli.leaderboard:leaderboard", "Recognisers on several test sets, with their average."),
+    "score-meetings": (
+        "speechkit.cli.score_meetings:score_meetings",
+        "Error rates of meetings: cpWER, ORC-WER, tcpWER.",
+    ),
     "score-separation": (
         "speechkit.cli.score_separation:score_separation",
         "Scores of separated speakers, with intervals and tests.",

@@ -1,0 +1,34 @@
+"""Tables of meeting scores."""
+
+from __future__ import annotations
+
+from speechkit.metrics.meetings import MEASURES, MeetingScores
+from speechkit.metrics.rate_tables import SIGNIFICANT
+from speechkit.metrics.significance import shown_p
+from speechkit.report.results import Column, Table, mark_best, percent
+
+
+def meeting_tables(scores: MeetingScores) -> list[Table]:
+    """A row for each measure and system, the lowest rate of a measure strong; and the tests of pairs, if any."""
+    rows: list[list[object]] = []
+    tests: list[list[object]] = []
+    for each in scores.rates:
+        name = MEASURES[each.measure]
+        order = sorted(each.systems, key=lambda system: each.systems[system].rate)
+        rates = [each.systems[system] for system in order]
+        shown = mark_best([percent(rate.rate, rate.interval, digits=2) for rate in rates], "lower")
+        for system, rate, cell in zip(order, rates, shown, strict=True):
+            rows.append([name, system, cell, rate.tokens, rate.substitutions, rate.deletions, rate.insertions])
+        for pair in each.pairs:
+            emphasis = "strong" if pair.holm_p < SIGNIFICANT else "weak"
+            drawn = pair.difference
+            points = percent(drawn.difference, drawn.interval, digits=2, signed=True, emphasis=emphasis)
+            tests.append([name, f"{pair.first} − {pair.second}", points, shown_p(drawn.p_value), shown_p(pair.holm_p)])
+    interval = f"{scores.confidence:.0%} interval"
+    columns: list[Column | str] = ["measure", "system", Column("rate %", interval=interval)]
+    tables = [Table([*columns, "words", "sub", "del", "ins"], rows, "Error rates of meetings")]
+    if tests:
+        points_column = Column("points", numeric=True, interval="interval")
+        heads = [Column("p", numeric=True), Column("adjusted p", numeric=True)]
+        tables.append(Table(["measure", Column("pair", wrap=True), points_column, *heads], tests, "Tests of each pair"))
+    return tables
