@@ -24,6 +24,9 @@ from speechkit.io.hashing import digest_obj
 WINDOW_SECONDS = 30.0
 CONTEXT_SECONDS = 5.0
 """Of the one plan by which files, streams and rows of manifests are cut: what is no longer than both is not cut."""
+GROUP_SECONDS, MOST_PADDED = 16.0, 1.1
+"""On a processor, so much speech goes through the network at once, if the longest is no longer than so many times the
+shortest: short products of matrices are slow, and so is padding."""
 
 
 class Encoder:
@@ -93,22 +96,39 @@ class Encoder:
 
     def _states(self, waveforms: list[Float], layers: slice) -> list[Tensor]:
         """The layers wanted of each waveform (layers, T, D), float32; those shorter than a frame have no T."""
-        long_enough = [index for index, waveform in enumerate(waveforms) if self.num_frames(len(waveform))]
         empty = torch.zeros(len(self.model.dims[layers]), 0, self.spec.dim)
         answers = [empty] * len(waveforms)
-        if not long_enough:
-            return answers
-        ready = [torch.from_numpy(self.model.prepare(waveforms[index])) for index in long_enough]
-        lengths = torch.tensor([len(waveform) for waveform in ready])
-        inputs = torch.nn.utils.rnn.pad_sequence(ready, batch_first=True)
         half = self._half
         autocast = torch.autocast(self.device.split(":")[0], half) if half is not None else nullcontext()
-        with torch.inference_mode(), autocast:
-            states, frames = self.model(inputs, lengths, layers)
-        for row, (index, count) in enumerate(zip(long_enough, frames.tolist(), strict=True)):
-            items = [fitted(state[row, :count], self.spec.dim) for state in states]
-            answers[index] = torch.stack(items).float().cpu()
+        for some in self._together(waveforms):
+            ready = [torch.from_numpy(self.model.prepare(waveforms[index])) for index in some]
+            lengths = torch.tensor([len(waveform) for waveform in ready])
+            inputs = torch.nn.utils.rnn.pad_sequence(ready, batch_first=True)
+            with torch.inference_mode(), autocast:
+                states, frames = self.model(inputs, lengths, layers)
+            for row, (index, count) in enumerate(zip(some, frames.tolist(), strict=True)):
+                items = [fitted(state[row, :count], self.spec.dim) for state in states]
+                answers[index] = torch.stack(items).float().cpu()
         return answers
+
+    def _together(self, waveforms: list[Float]) -> list[list[int]]:
+        """Which waveforms go through the network at once: all, or on a processor those of like length.
+
+        Those without a frame are in none.
+        """
+        sizes = {index: len(waveform) for index, waveform in enumerate(waveforms) if self.num_frames(len(waveform))}
+        if self.device != "cpu":
+            return [list(sizes)] if sizes else []
+        groups: list[list[int]] = []
+        most = GROUP_SECONDS * self.spec.sample_rate
+        for index in sorted(sizes, key=sizes.__getitem__):
+            size = sizes[index]
+            group = groups[-1] if groups else []
+            if group and size <= MOST_PADDED * sizes[group[0]] and (len(group) + 1) * size <= most:
+                group.append(index)
+            else:
+                groups.append([index])
+        return groups
 
     def encode(self, waveform: Float) -> Float:
         """Frames (T, D) of one waveform (S,)."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from speechkit.encoders import encoder as encoder_module
 from speechkit.encoders import load_encoder
 from speechkit.encoders.encoder import window_deviation
 from speechkit.encoders.stages import encode_frames
@@ -37,11 +38,15 @@ RATES = (20, 25, 50)
 
 @pytest.mark.parametrize("compat", [False, True])
 @pytest.mark.parametrize(("family", "rate"), [*itertools.product(FAMILIES, RATES), ("log-mel", 50), ("mfcc", 50)])
-def test_a_batch_gives_what_each_item_gives_alone_at_every_rate_and_on_both_grids(load, family, rate, compat):
+def test_a_batch_gives_what_each_item_gives_alone_at_every_rate_and_on_both_grids(
+    load, family, rate, compat, monkeypatch
+):
+    monkeypatch.setattr(encoder_module, "MOST_PADDED", 1e9)  # all of them in one padded batch
     encoder = load(family, rate, compat=compat)
     hop = 16_000 // rate
     assert (encoder.spec.hop, encoder.spec.frame_rate) == (hop, rate)
     items = noise(16_000, 9_000, 3_333, 2 * hop, hop, hop - 1)
+    assert len(encoder._together(items)) == 1
     together = encoder.encode_batch(items)
     for item, found in zip(items, together, strict=True):
         assert found.shape == (encoder.num_frames(len(item)), encoder.spec.dim)
@@ -104,6 +109,16 @@ def test_windows_of_whisper_are_no_longer_than_its_positions(load, rate):
     assert [len(part) for part in encoder.stream([waveform])] == [20 * rate, 21 * rate]
     with pytest.raises(UserError, match="longer than the"):
         encoder.encode(waveform)
+
+
+def test_on_a_processor_waveforms_of_like_length_go_together_and_results_keep_their_order(load):
+    encoder = load("hubert")
+    lengths = (16_000, 3_000, 15_500, 100, 3_100, 9_000, 15_000)
+    items = noise(*lengths)
+    assert encoder._together(items) == [[1, 4], [5], [6, 2, 0]]
+    assert encoder._together(noise(*[16_000] * 20)) == [[*range(16)], [*range(16, 20)]]
+    for item, found in zip(items, encoder.encode_batch(items), strict=True):
+        np.testing.assert_allclose(found, encoder.encode(item), atol=1e-5)
 
 
 def test_a_waveform_enters_as_it_is_asked_to(load):
