@@ -391,7 +391,8 @@ def _content(path: Path) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+            # Python takes the memory for as much as is asked for before it reads.
+            raw = file.read(min(path.stat().st_size if path.is_file() else MAX_BYTES, MAX_BYTES) + 1)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; give the k-means file of fairseq or textlesslib, or a .npy") from None
     except OSError as error:

@@ -48,6 +48,8 @@ STARTERS = frozenset(_STARTERS.split())
 
 
 MAX_CHARACTERS = 400
+MOST_SIGNS = 16
+"""Of signs that belong to one letter, far more than any writing has."""
 
 _CLOSERS = "\"'”’»›)\\]}」』】〉》）"
 _PARAGRAPH = re.compile(r"[^\S\n]*\n[^\S\n]*(?:\n\s*|\f\s*)|\f\s*")
@@ -159,8 +161,9 @@ def _pieces(text: str, begin: int, end: int, longest: int) -> Iterator[tuple[int
                 cut = places[-1]
                 break
         else:
-            while cut > begin + 1 and not _may_part(text[cut]):  # a vowel sign stays with its consonant
-                cut -= 1
+            # A vowel sign stays with its consonant; a run of marks is no word that a cut could part.
+            near = range(cut, max(begin, cut - MOST_SIGNS), -1)
+            cut = next((place for place in near if _may_part(text[place])), cut)
         first, last = _strip(text, begin, cut)
         if first < last:
             yield first, last
