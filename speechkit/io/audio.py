@@ -31,7 +31,7 @@ WRITE_BLOCK = 1 << 16
 
 
 class AudioInfo(msgspec.Struct, frozen=True):
-    """What the headers of a file say: ``num_samples`` per channel at its own ``sample_rate`` in Hz."""
+    """What a file holds: ``num_samples`` per channel at its own ``sample_rate`` in Hz."""
 
     path: str
     sample_rate: int
@@ -46,12 +46,13 @@ class AudioInfo(msgspec.Struct, frozen=True):
 
 
 def audio_info(path: Path | str) -> AudioInfo:
-    """Length, rate and channels of an audio file, from its headers.
+    """Length, rate and channels of an audio file: the length is what decodes, whatever its header says.
 
-    An MP3 without a length tag and a FLAC written to a pipe are decoded once to count their samples.
+    Headers are compared with what the file holds (`speechkit.io.layout`). An MP3 without a length tag and a FLAC
+    written to a pipe are decoded once to count their samples.
 
     Raises:
-        AudioError: if the file is missing, empty, shorter than its header says, or not audio.
+        AudioError: if the file is missing, empty, lacks what its header promises, or is not audio.
     """
     found = layout(path)
     return AudioInfo(os.fspath(path), found.sample_rate, found.num_samples, found.channels, found.format)
@@ -69,7 +70,7 @@ def read_audio(
     """A piece of a recording as float32 (samples,).
 
     Args:
-        path: WAV, FLAC, OGG, Opus or MP3; other containers through the ffmpeg program.
+        path: whatever libsndfile reads (WAV, FLAC, OGG, Opus, MP3 …); anything else through the ffmpeg program.
         offset_samples: first sample, in the file's own rate.
         num_samples: length in the file's own rate; None reads to the end.
         sample_rate: rate of the result in Hz; None keeps the file's own.
