@@ -58,18 +58,16 @@ def main() -> int:
     recordings = chapters(data, arguments.speakers, arguments.seconds)
     print("## Windows\n")
     print(f"{len(recordings)} speakers, {arguments.seconds:.0f} s each; equal units, in percent.\n")
-    for name in ("embedded", "mfcc"):
-        encoder = load_encoder(name, device="cpu", dtype="float32")
+    for name, layer in (("embedded", 0), ("embedded", 2), ("embedded", 4), ("mfcc", None)):
+        encoder = load_encoder(name, layer=layer, device="cpu", dtype="float32")
         whole = [encoder.encode(waveform) for waveform in recordings]
         book = train_kmeans(
             lambda frames=whole: iter(frames), KMeansConfig(clusters=200, normalization="standardized")
         ).codebook
         judges: dict[str, Callable[[Float], Float]] = {"200-means": book.assign}
-        if name == "embedded":
+        if layer == 0:
             for size in (50, 100, 500):
-                quantizer = load_quantizer(f"embedded-{size}")
-                if quantizer.spec.encoder == encoder.spec:
-                    judges[f"embedded-{size}"] = quantizer.assign
+                judges[f"embedded-{size}"] = load_quantizer(f"embedded-{size}").assign
         print(f"{name}, layer {encoder.spec.layer}\n")
         print(f"| window + context | {' | '.join(judges)} |")
         print("|---|" + "---|" * len(judges))
