@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from speechkit.metrics.alternatives import Alternatives
     from speechkit.metrics.comparison import RateComparison, Scored
+    from speechkit.metrics.keywords import KeywordScores
 
 Format = Literal["md", "tex", "csv"]
 TABLE_FORMS: tuple[Format, ...] = ("md", "tex", "csv")
@@ -70,6 +72,12 @@ def score(
     cer: Annotated[
         bool | None, typer.Option("--cer/--no-cer", help="Character error rates; by default unless texts are long.")
     ] = None,
+    keywords: Annotated[
+        Path | None, typer.Option(help="A keyword or phrase a line: their error rate, precision, recall and F1 too.")
+    ] = None,
+    entity_field: Annotated[
+        str | None, typer.Option(help="The same for the phrases that this field of REF lists for each utterance.")
+    ] = None,
     confidence: Annotated[float, typer.Option(help="Share that the interval covers.")] = 0.95,
     resamples: Annotated[int, typer.Option(help="Bootstrap draws.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
@@ -94,11 +102,20 @@ def score(
     import msgspec
 
     from speechkit.cli.progress import progress_line
-    from speechkit.metrics.comparison import compare
+    from speechkit.errors import UserError
+    from speechkit.metrics.comparison import compare, drawn_units
     from speechkit.metrics.gates import GateError, failures, parse_gate
+    from speechkit.metrics.keywords import read_keywords, read_phrases, scores_of_systems
     from speechkit.metrics.sides import read_sides
     from speechkit.metrics.transcripts import read_speakers
 
+    if keywords is not None and entity_field is not None:
+        raise UserError("--keywords and --entity-field both say which words matter; give one")
+    phrases: Sequence[str] | Mapping[str, Sequence[str]] | None = None
+    if keywords is not None:
+        phrases = read_keywords(keywords)
+    elif entity_field is not None:
+        phrases = read_phrases(reference, entity_field)
     forms = table_forms(table or [])
     gates = [parse_gate(text) for text in fail_if or ()]
     offered = _alternatives(alternatives or [])
@@ -130,6 +147,12 @@ def score(
         progress=progress_line("alignments"),
     )
     summary = _summary(scored, reference, hypotheses, per_utterance)
+    of_keywords = {}
+    if phrases is not None:
+        of_keywords = scores_of_systems(
+            scored, phrases, drawn_units(sides, by)[1], confidence=confidence, resamples=resamples, seed=seed
+        )
+        summary["keywords"] = of_keywords
     if out is not None:
         forms |= {out / f"scores.{form}": form for form in TABLE_FORMS}
     if forms:
@@ -137,7 +160,7 @@ def score(
         from speechkit.report.score_tables import tables_as
 
         for path, form in forms.items():
-            write_text(path, tables_as(scored.comparison, form))
+            write_text(path, tables_as(scored.comparison, form, of_keywords))
     if out is not None:
         from speechkit.io.atomic import write_json
         from speechkit.report.score_page import render_score_page
@@ -147,7 +170,7 @@ def score(
     if json:
         typer.echo(msgspec.json.encode(summary).decode())
     else:
-        _print(scored.comparison, breakdown)
+        _print(scored.comparison, breakdown, of_keywords)
         if out is not None:
             typer.echo(f"{out / 'scores.json'}\n{page} ({page.stat().st_size / 1e6:.1f} MB)")
     crossed = [sentence for gate in gates for sentence in failures(gate, scored.comparison)]
@@ -196,10 +219,10 @@ def _summary(scored: Scored, reference: Path, hypotheses: list[str], per_utteran
     return summary
 
 
-def _print(comparison: RateComparison, breakdown: bool) -> None:
+def _print(comparison: RateComparison, breakdown: bool, of_keywords: Mapping[str, KeywordScores]) -> None:
     from rich.console import Console
 
-    from speechkit.report.score_tables import parts_of, parts_table, rates_table, significance_table
+    from speechkit.report.score_tables import keywords_table, parts_of, parts_table, rates_table, significance_table
 
     console = Console(width=max(110, Console().width), highlight=False)
     for scores in comparison.tables:
@@ -208,6 +231,9 @@ def _print(comparison: RateComparison, breakdown: bool) -> None:
         for name, parts in parts_of(scores) if breakdown else ():
             console.print(parts_table(name, scores.systems, parts, none="(none)", letters=40).rich())
             typer.echo()
+    if of_keywords:
+        console.print(keywords_table(of_keywords, comparison).rich(dash=" - "))
+        typer.echo()
     if len(comparison.tables[0].systems) > 1:
         console.print(significance_table(comparison.tables[0], between=" - ", p="p").rich(dash=" - "))
         typer.echo()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Literal
 
 from speechkit.metrics.comparison import SIGNIFICANT, ErrorRate, PairTest, RateComparison, RateTable, SystemRates
+from speechkit.metrics.keywords import KeywordScores
 from speechkit.metrics.significance import shown_p
 from speechkit.report.results import Column, Strong, Table, Value, mark_best, percent
 from speechkit.report.svg import shortened
@@ -131,16 +132,37 @@ def ranks_table(comparison: RateComparison) -> Table:
 Format = Literal["md", "tex", "csv"]
 
 
-def tables_as(comparison: RateComparison, form: Format) -> str:
+def tables_as(comparison: RateComparison, form: Format, keywords: Mapping[str, KeywordScores] | None = None) -> str:
     """All tables as Markdown or LaTeX one after another, or one row for each normaliser and system as CSV."""
     if form == "csv":
         return measures_table(comparison).csv()
     tables = [rates_table(scores, comparison.confidence, "system") for scores in comparison.tables]
     if len(comparison.tables[0].systems) > 1:
         tables.append(significance_table(comparison.tables[0]))
+    if keywords:
+        tables.append(keywords_table(keywords, comparison))
     if form == "tex":
         return "\n".join(table.latex() for table in tables)
     return "\n".join(f"{table.caption}\n\n{table.markdown()}" for table in tables)
+
+
+def keywords_table(keywords: Mapping[str, KeywordScores], comparison: RateComparison) -> Table:
+    """A row for each system from the lowest error rate of its keywords."""
+    order = sorted(keywords, key=lambda name: keywords[name].rate.rate)
+    found = [keywords[name] for name in order]
+    rates = mark_best([percent(each.rate.rate, each.rate.interval, digits=2) for each in found], "lower")
+    shares = [
+        mark_best([percent(share.value, share.interval, digits=2) for share in column], "higher")
+        for column in zip(*((each.precision, each.recall, each.f1) for each in found), strict=True)
+    ]
+    rows = [
+        [name, rate, each.rate.tokens, *values, each.right, each.reference_occurrences, each.hypothesis_occurrences]
+        for name, each, rate, *values in zip(order, found, rates, *shares, strict=True)
+    ]
+    columns: list[Column | str] = [Column("system"), Column("keyword WER %", numeric=True), "words"]
+    columns += [Column(name, numeric=True) for name in ("precision %", "recall %", "F1 %")]
+    title = f"Keywords, normaliser {comparison.tables[0].normalizer.name}"
+    return Table([*columns, "right", "in reference", "recognised"], rows, title)
 
 
 def _whole(rate: ErrorRate | None) -> Value:

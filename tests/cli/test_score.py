@@ -47,7 +47,7 @@ def test_json_holds_the_same_and_survives_a_reader(run, files, tmp_path):
     (tmp_path / "utt2spk").write_text("s1-a s1\ns1-b s1\ns2-c s2\n")
     result = run(*files, "--by", "speaker", "--utt2spk", tmp_path / "utt2spk", "--json", "--per-utterance")
     assert result.exit_code == 0, result.output
-    found = json.loads(result.output)
+    found = json.loads(result.stdout)
     table = found["tables"][0]
     assert table["normalizer"] == {"name": "none", "version": table["normalizer"]["version"]}
     wer = table["systems"][0]["wer"]
@@ -60,7 +60,7 @@ def test_json_holds_the_same_and_survives_a_reader(run, files, tmp_path):
 def test_infinite_rates_are_null_in_json_and_do_not_break_the_page(run, tmp_path):
     (tmp_path / "r").write_text("a\n")
     (tmp_path / "h").write_text("a x\n")
-    found = json.loads(run(tmp_path / "r", tmp_path / "h", "--json", "--out", tmp_path / "out").output)
+    found = json.loads(run(tmp_path / "r", tmp_path / "h", "--json", "--out", tmp_path / "out").stdout)
     wer = found["tables"][0]["systems"][0]["wer"]
     assert wer["rate"] is None
     assert wer["insertions"] == 1
@@ -105,7 +105,7 @@ def test_alternatives_and_weights_are_named_in_the_result(run, tmp_path):
         tmp_path / "r.trn", tmp_path / "h.trn", "--alternatives", "braces", "--alternatives", tmp_path / "groups",
         "--weights", "sclite", "--json",
     )  # fmt: skip
-    found = json.loads(result.output)
+    found = json.loads(result.stdout)
     assert found["tables"][0]["systems"][0]["wer"]["rate"] == 0
     assert found["alternatives"] == ["braces", "1 groups of phrases"]
     assert found["weights"] == "sclite"
@@ -133,7 +133,7 @@ def test_tables_are_written_as_markdown_latex_and_csv(run, files, tmp_path):
 def test_a_set_of_chinese_and_english_has_a_mixed_error_rate(run, tmp_path):
     (tmp_path / "r.trn").write_text("我 要 买iphone手机 (a)\n")
     (tmp_path / "h.trn").write_text("我要卖 iphone 手机 (a)\n")
-    found = json.loads(run(tmp_path / "r.trn", tmp_path / "h.trn", "--json").output)
+    found = json.loads(run(tmp_path / "r.trn", tmp_path / "h.trn", "--json").stdout)
     system = found["tables"][0]["systems"][0]
     assert (system["mixed"]["tokens"], system["mixed"]["substitutions"], system["mixed"]["rate"]) == (6, 1, 1 / 6)
     assert "mixed ER %" in run(tmp_path / "r.trn", tmp_path / "h.trn").output
