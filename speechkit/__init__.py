@@ -8,12 +8,14 @@ if TYPE_CHECKING:
     from speechkit.asr.load import transcribe
     from speechkit.encoders.load import load_encoder
     from speechkit.metrics.scoring import score
+    from speechkit.mining.known_text import align_recording as align
     from speechkit.mining.mine import mine
     from speechkit.units.tokenizer import load_tokenizer
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_encoder", "load_tokenizer", "mine", "score", "transcribe"]
+__all__ = ["__version__", "align", "load_encoder", "load_tokenizer", "mine", "score", "transcribe"]
 _WHERE = {
+    "align": "mining.known_text:align_recording",
     "load_encoder": "encoders.load",
     "load_tokenizer": "units.tokenizer",
     "mine": "mining.mine",
@@ -28,7 +30,8 @@ def __getattr__(name: str) -> Any:
 
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+    module, _, function = _WHERE[name].partition(":")
+    value = getattr(importlib.import_module(f"{__name__}.{module}"), function or name)
     globals()[name] = value
     return value
 

@@ -15,11 +15,12 @@ import speechkit
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
-QUICK = {"features"}
+QUICK = {"features", "units"}
 PRINTS = {
     "features": "layers: (",
     "mine": "minutes; page: mined/report.html",
     "recognise_and_score": "embedded: WER ",
+    "units": "frames a unit each: ",
 }
 
 

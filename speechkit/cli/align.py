@@ -9,7 +9,6 @@ import typer
 
 if TYPE_CHECKING:
     from speechkit.mining.alignment.pairwise import Operation
-    from speechkit.mining.known_text import PlacedText
 
 MOST_CELLS = 20_000_000_000
 MARKS = {"equal": " ", "substitute": "*", "delete": "-", "insert": "+"}
@@ -143,7 +142,9 @@ def audio(
 
     if out is not None and out.suffix.lower() not in (".ctm", ".textgrid", ".json"):
         raise UserError(f"--out {out}: the name decides the format; end it in .ctm, .TextGrid or .json")
-    placed = _align_audio(recording, document, lang, recognizer, min_similarity)
+    from speechkit.mining.known_text import align_recording
+
+    placed = align_recording(recording, document, lang=lang, recognizer=recognizer, min_similarity=min_similarity)
     rows = [
         {
             "sentence": each.sentence,
@@ -220,39 +221,6 @@ def _read(path: Path) -> str:
 def _items(path: Path, words: bool) -> list[str] | str:
     content = _read(path).strip()
     return content.split() if words else content
-
-
-def _align_audio(recording: Path, document: Path, lang: str, recognizer: str, min_similarity: float) -> PlacedText:
-    from speechkit.asr import load_recognizer
-    from speechkit.errors import AlignmentError, AudioError
-    from speechkit.io.audio import audio_info
-    from speechkit.mining.config import RefinementConfig, RegionsConfig
-    from speechkit.mining.documents import read_document
-    from speechkit.mining.known_text import place_text
-    from speechkit.mining.placement import KeyedDocument
-    from speechkit.mining.regions import find_speech
-    from speechkit.mining.voice_activity import SileroDetector
-    from speechkit.text import normalizer_for
-
-    audio_info(recording)  # a bad recording is named before anything large is loaded
-    normalizer = normalizer_for(lang)
-    paper = read_document(document, lang=lang)
-    keyed = KeyedDocument.of(paper, normalizer)
-    if not any(keyed.texts()):
-        raise AlignmentError(f"{document}: holds no words that can be spoken; give the text of {recording}")
-    speech, levels = find_speech(recording, RegionsConfig(), SileroDetector())
-    if not speech:
-        raise AudioError(f"{recording}: no speech was found; listen to it, or check its level")
-    hypothesis = load_recognizer(recognizer, lang=lang).recognize(str(recording), speech)
-    return place_text(
-        keyed,
-        hypothesis,
-        levels,
-        normalizer,
-        recording=str(recording),
-        min_similarity=min_similarity,
-        config=RefinementConfig(lang=lang),
-    )
 
 
 def _write(out: Path, recording: Path, result: dict[str, Any]) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.asr.hypothesis import Hypothesis
-from speechkit.errors import AlignmentError
+from speechkit.errors import AlignmentError, AudioError
+from speechkit.io.audio import audio_info
 from speechkit.mining.confidence import load_calibration, probabilities
-from speechkit.mining.config import RefinementConfig
+from speechkit.mining.config import RefinementConfig, RegionsConfig
 from speechkit.mining.placement import KeyedDocument, KeyedHypothesis, align, refine_alignment
 from speechkit.mining.records import SentenceMatch, WordTime
 from speechkit.mining.sentence_edges import UNHEARD_SCORE
-from speechkit.text import Normalizer
+from speechkit.text import Normalizer, normalizer_for
 
 UNRELATED = 0.1
 """Probability under which a sentence and its place have nothing to do with one another."""
@@ -47,6 +49,52 @@ class PlacedText(msgspec.Struct, frozen=True):
     sentences: list[PlacedSentence]
     not_found: list[str]
     warnings: list[str]
+
+
+def align_recording(
+    recording: Path | str,
+    document: Path | str,
+    *,
+    lang: str = "en",
+    recognizer: str = "auto",
+    min_similarity: float = 0.4,
+) -> PlacedText:
+    """Times of the sentences and words of a document in a recording.
+
+    Args:
+        recording: an audio file of any length.
+        document: its text, in any form that `read_document` reads; there may be more or less than what was said.
+        lang: language of both.
+        recognizer: a name as `load_recognizer` takes it.
+        min_similarity: places less alike are not reported.
+
+    Raises:
+        AlignmentError: if the text holds no words, or has nothing to do with the recording.
+        AudioError: if the recording cannot be read or holds no speech.
+    """
+    from speechkit.asr import load_recognizer
+    from speechkit.mining.documents import read_document
+    from speechkit.mining.regions import find_speech
+    from speechkit.mining.voice_activity import SileroDetector
+
+    audio_info(recording)  # a bad recording is named before anything large is loaded
+    normalizer = normalizer_for(lang)
+    keyed = KeyedDocument.of(read_document(document, lang=lang), normalizer)
+    if not any(keyed.texts()):
+        raise AlignmentError(f"{document}: holds no words that can be spoken; give the text of {recording}")
+    speech, levels = find_speech(recording, RegionsConfig(), SileroDetector())
+    if not speech:
+        raise AudioError(f"{recording}: no speech was found; listen to it, or check its level")
+    hypothesis = load_recognizer(recognizer, lang=lang).recognize(str(recording), speech)
+    return place_text(
+        keyed,
+        hypothesis,
+        levels,
+        normalizer,
+        recording=str(recording),
+        min_similarity=min_similarity,
+        config=RefinementConfig(lang=lang),
+    )
 
 
 def place_text(
