@@ -118,5 +118,6 @@ recipe = Recipe(
             outputs=(Output("report.json"), Output("table.md"), Output("report.html")),
         ),
     ),
+    next_command="speechkit continue FILE --model {exp}/04-train/current/model -o continued.jsonl",
     description="Learn a language model of speech from units, measure it, and continue speech.",
 )

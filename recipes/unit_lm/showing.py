@@ -46,3 +46,5 @@ def report(context: Context) -> None:
     write_json(context.output("report.json"), found)
     write_text(context.output("table.md"), markdown(found))
     write_unit_lm_page(context.output("report.html"), found)
+    best = min(costs.systems, key=lambda each: each.bits_per_second)
+    context.main_figure = f"{best.system}: {best.bits_per_second:.1f} bits/s of unseen speakers' units"

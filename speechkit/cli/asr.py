@@ -34,6 +34,8 @@ Examples:
 
   speechkit transcribe *.wav --beam 32 --nbest 8 --diverse --references dev.jsonl
 
+  speechkit transcribe test.jsonl --out hypotheses.jsonl
+
   speechkit transcribe interview.wav --separate --speakers 2
 """
 
@@ -65,6 +67,12 @@ def transcribe(
     ] = False,
     separator: Annotated[str, typer.Option(help="Model for --separate: embedded, a folder or a hub id.")] = "embedded",
     speakers: Annotated[int | None, typer.Option(help="How many speak, for --separate; counted otherwise.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="A manifest to write, with texts and the seconds that they took; AUDIO may be manifests then."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a recording, with word times.")] = False,
 ) -> None:
     """Recognise recordings."""
@@ -86,12 +94,17 @@ def transcribe(
         )
     if references is not None and (not beam or separate):
         raise UserError("--references counts the texts of a beam over whole recordings; add --beam, without --separate")
+    if out is not None and (separate or nbest > 1 or references is not None or json):
+        raise UserError("--out writes one text a recording; leave --separate, --nbest, --references and --json out")
     truth = None if references is None else _references(references, audio)
     loaded: Any = load_recognizer(recognizer, lang=lang, device=device)
     if beam:
         from speechkit.asr.load import with_beam
 
         loaded = with_beam(loaded, beam, lm, lm_weight, word_bonus, rescore, device, GROUPS if diverse else 1)
+    if out is not None:
+        _write_manifest(loaded, audio, out)
+        return
     left_out = LeftOut()
     tracks = _separate(separator, speakers, device) if separate else None
     lists: dict[Path, list[str]] = {}
@@ -105,6 +118,31 @@ def transcribe(
         _print_oracle(truth, lists, json)
     if len(audio) > 1:
         left_out.end(len(lists))
+
+
+def _write_manifest(recognizer: Any, inputs: list[Path], out: Path) -> None:
+    """Recognise all inputs into a manifest, and say how quick that was."""
+    import os
+
+    import msgspec
+
+    from speechkit.asr.timed_rows import input_rows, recognize_row
+    from speechkit.cli.left_out import LeftOut
+    from speechkit.data import write_manifest
+
+    left_out, rows = LeftOut(), []
+    for row, audio in input_rows(inputs):
+        with left_out.one(row.id):
+            recognized = recognize_row(recognizer, row, audio)
+            path = os.path.relpath(audio.absolute(), out.absolute().parent)
+            rows.append(msgspec.structs.replace(recognized, audio_filepath=path))
+    if rows:
+        write_manifest(out, rows)
+        audio_seconds = sum(row.duration for row in rows)
+        seconds = sum((row.custom or {})["compute_seconds"] for row in rows)
+        factor = f", {audio_seconds / seconds:.1f} times real time" if seconds else ""
+        typer.echo(f"{out}: {len(rows)} texts, {audio_seconds / 60:.1f} minutes of audio{factor}")
+    left_out.end(len(rows))
 
 
 def _print_recording(
@@ -122,6 +160,7 @@ def _print_recording(
         texts = [each.text for each in found] or [hypothesis.text]
         if json:
             line: dict[str, Any] = {
+                "id": path.stem,
                 "audio": shown(path),
                 **track,
                 "text": hypothesis.text,

@@ -19,7 +19,7 @@ from speechkit.lm.unit_costs import SequenceCost, saving, summarize
 from speechkit.lm.unit_training import UnitTraining
 from speechkit.pipeline import SHARED, Context, Interrupted
 from speechkit.runtime import item_seed
-from speechkit.training import Objective, TrainingConfig
+from speechkit.training import TrainingConfig
 from speechkit.units.quantizers import UnitSet, load_quantizer, unit_sets
 from speechkit.units.sequences import UnitSequence, write_sequences
 from speechkit.units.stages import Count, HeldOutConfig, Positive, held_out
@@ -27,6 +27,7 @@ from speechkit.units.stages import Count, HeldOutConfig, Positive, held_out
 if TYPE_CHECKING:
     from speechkit.lm.continuation import Continuation
     from speechkit.lm.networks import UnitNetwork
+    from speechkit.training import Objective
 
 TOGETHER = 16
 """Prompts that are continued at once."""

@@ -1,0 +1,60 @@
+"""Recordings and rows of manifests, recognised one by one, with the time that each took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from speechkit.asr.hypothesis import Recognizer
+from speechkit.data.manifest import audio_path, read_manifest, unique_ids
+from speechkit.data.records import Utterance
+from speechkit.errors import UserError
+from speechkit.io.audio import audio_info
+
+RATE = 16_000
+
+
+def input_rows(inputs: Sequence[Path]) -> Iterator[tuple[Utterance, Path]]:
+    """A row and the path of its audio for each recording, and for each row of the inputs that are manifests (.jsonl).
+
+    Raises:
+        UserError: if two of them have one id, or a manifest cannot be read.
+    """
+    ids: dict[str, Path] = {}
+    for path in inputs:
+        rows: Iterator[tuple[Utterance, Path]]
+        if path.suffix == ".jsonl":
+            rows = ((row, audio_path(path, row)) for row in unique_ids(read_manifest(path), path))
+        else:
+            rows = iter([(Utterance(id=path.stem, audio_filepath=str(path), duration=0.0, sample_rate=RATE), path)])
+        for row, audio in rows:
+            if row.id in ids:
+                raise UserError(f"{path}: the id {row.id} is that of {ids[row.id]} too; recognise them one by one")
+            ids[row.id] = path
+            yield row, audio
+
+
+def recognize_row(recognizer: Recognizer, row: Utterance, audio: Path) -> Utterance:
+    """The row with what was recognised as its text, and ``custom.compute_seconds``, the reading of the audio included.
+
+    Raises:
+        AudioError: if the audio cannot be read.
+    """
+    began = time.perf_counter()
+    if row.duration:
+        begin = round(row.offset * RATE)
+        cut = (begin, begin + round(row.duration * RATE))
+        channel = row.channel if audio_info(audio).channels > 1 else None
+        text = recognizer.recognize(str(audio), [cut], channel=channel).text
+    else:
+        text = recognizer.recognize(str(audio)).text
+        info = audio_info(audio)
+        row = Utterance.from_samples(
+            id=row.id, audio_filepath=row.audio_filepath, num_samples=info.num_samples, sample_rate=info.sample_rate
+        )
+    seconds = round(time.perf_counter() - began, 4)
+    custom = {**(row.custom or {}), "compute_seconds": seconds}
+    return msgspec.structs.replace(row, text=" ".join(text.split()), alignment=None, custom=custom)

@@ -1,0 +1,80 @@
+"""Claims about recognising manifests."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from speechkit.asr.timed_rows import input_rows, recognize_row
+from speechkit.cli.main import call
+from speechkit.data import Utterance, read_manifest, write_manifest
+from speechkit.errors import UserError
+from speechkit.io.audio import write_audio
+
+
+class Counted:
+    """A recogniser that writes the seconds that it was given."""
+
+    def recognize(self, path, speech=None, channel=None):
+        text = "all" if speech is None else " ".join(f"{begin}-{end}" for begin, end in speech)
+        return type("Hypothesis", (), {"text": f" {text}  "})()
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    for name in ("a", "b"):
+        write_audio(tmp_path / f"{name}.wav", np.zeros(8000, np.float32), 8000)
+    row = Utterance.from_samples(
+        id="cut",
+        audio_filepath="b.wav",
+        offset_samples=4000,
+        num_samples=2000,
+        sample_rate=8000,
+        text="old",
+        speaker="x",
+    )
+    write_manifest(tmp_path / "test.jsonl", [row])
+    return tmp_path
+
+
+def test_recordings_and_cuts_come_with_their_times(recordings):
+    given = list(input_rows([recordings / "a.wav", recordings / "test.jsonl"]))
+    whole, cut = (recognize_row(Counted(), row, audio) for row, audio in given)
+    assert (whole.id, whole.text, whole.duration, whole.sample_rate) == ("a", "all", 1.0, 8000)
+    assert (cut.id, cut.text, cut.duration, cut.speaker) == ("cut", "8000-12000", 0.25, "x")
+    assert all((row.custom or {})["compute_seconds"] >= 0 for row in (whole, cut))
+
+
+def test_two_of_one_id_are_refused(recordings):
+    (recordings / "sub").mkdir()
+    (recordings / "sub" / "a.wav").write_bytes((recordings / "a.wav").read_bytes())
+    with pytest.raises(UserError, match="the id a is that of"):
+        list(input_rows([recordings / "a.wav", recordings / "sub" / "a.wav"]))
+
+
+def test_the_manifest_that_is_written_is_what_score_takes(recordings, capsys, tmp_path):
+    (recordings / "bad.wav").write_bytes(b"RIFF")
+    words = recordings / "words"
+    words.mkdir()
+    for name, text in (("a", "good"), ("b", "morning")):
+        items = [{"word": text, "start": 0.55, "end": 0.7}]
+        (words / f"{name}.json").write_text(json.dumps(items))
+    out = tmp_path / "hyp.jsonl"
+    code = call(
+        [
+            *("transcribe", str(recordings / "a.wav"), str(recordings / "bad.wav")),
+            *("--recognizer", f"words:{words}", "--out", str(out)),
+        ]
+    )
+    shown = capsys.readouterr()
+    assert code == 2
+    assert "left out bad" in shown.err
+    assert "1 texts" in shown.out
+    (row,) = read_manifest(out)
+    assert (row.id, row.text) == ("a", "good")
+    (tmp_path / "ref.jsonl").write_text('{"id": "a", "text": "good"}\n')
+    assert call(["score", str(tmp_path / "ref.jsonl"), str(out), "--json"]) == 0
+    assert call(["transcribe", "a.wav", "--out", "x.jsonl", "--json"]) == 2
+    assert "--out writes one text a recording" in capsys.readouterr().err
