@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
+
 from speechkit.errors import UserError
 from speechkit.slue.fields import Options, lacking
 from speechkit.slue.metrics.classification import DIALOG_ACTS, SENTIMENTS, score_label_sets, score_labels
@@ -49,9 +51,26 @@ def score_sentiment(
 def score_intents(
     gold: Sequence[str], predicted: Sequence[str], ids: Sequence[str], options: Options, resampling: Resampling
 ) -> TaskScore:
-    """Macro F1 of all intents that occur."""
-    labels = options.labels or tuple(sorted({*gold, *predicted} - {NO_LABEL}))
-    return _score_single("intent", gold, predicted, labels, ids, options, resampling)
+    """Macro F1 of the intents of the references, so that systems are averaged over one set.
+
+    A prediction that no reference has is wrong and no class of its own. ``compat`` averages over what was predicted
+    too, as scikit-learn does.
+    """
+    if options.labels or options.compat:
+        labels = options.labels or tuple(sorted({*gold, *predicted} - {NO_LABEL}))
+        return _score_single("intent", gold, predicted, labels, ids, options, resampling)
+    labels = tuple(sorted(set(gold)))
+    unknown = sorted(set(predicted) - {NO_LABEL, *labels})
+    wrong = sum(label in unknown for label in predicted)
+    predicted = [NO_LABEL if label in unknown else label for label in predicted]
+    score = _score_single("intent", gold, predicted, labels, ids, options, resampling)
+    warnings = [*score.warnings]
+    if unknown:
+        named = ", ".join(unknown[:10]) + (f" and {len(unknown) - 10} more" if len(unknown) > 10 else "")
+        warnings.append(f"{wrong:,} predictions are intents that no reference has ({named}); they count as wrong")
+    return msgspec.structs.replace(
+        score, settings=score.settings | {"mean over": "labels of the references"}, warnings=warnings
+    )
 
 
 def _score_single(

@@ -118,6 +118,7 @@ def score_label_sets(
         resampling,
         ids=names,
         own=own.tolist(),
+        class_means=("macro_f1", "macro_precision", "macro_recall"),
         compat=compat,
         classes=classes,
         settings={"classes": str(k), "mean over": "labels seen" if only_seen else "all labels"},

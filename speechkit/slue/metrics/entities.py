@@ -87,6 +87,9 @@ def score_entities(
         resampling,
         ids=names,
         own=[_own_f1(row) for row in phrase],
+        class_means=[
+            f"{prefix}macro_{measure}" for prefix in ("", "label_") for measure in ("f1", "precision", "recall")
+        ],
         compat=compat,
         classes=classes,
         settings={"tags": tags},

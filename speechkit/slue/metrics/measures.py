@@ -1,12 +1,14 @@
 """What every task's score is made of: named measures with intervals, classes with their counts, and the mode.
 
 A measure is a function of column sums over utterances, so that one bootstrap serves all tasks: utterances (or whole
-speakers or calls) are drawn again and the function is applied to the sums of each draw.
+speakers or calls) are drawn again and the function is applied to the sums of each draw. Means over classes are
+linearised first: a draw lacks some of the rare classes, which a mean over a fixed set counts 0, so that its value is
+too low. Each unit's part in such a mean is its jackknife pseudo-value, and the draws are of those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -17,6 +19,8 @@ from speechkit.errors import UserError
 from speechkit.metrics.bootstrap import Interval, percentile_interval, resampled_sums, sum_by_group
 
 FEW_UNITS = 20
+JACKKNIFE_ROWS = 4096
+"""Units left out at once: memory of so many rows, however many units there are."""
 Mode = Literal["corrected", "compat"]
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """Column sums (draws, columns) to values (draws,)."""
@@ -102,6 +106,7 @@ def task_score(
     *,
     ids: Sequence[str],
     own: Sequence[float],
+    class_means: Collection[str] = (),
     compat: bool = False,
     classes: dict[str, ClassScore] | None = None,
     settings: dict[str, str] | None = None,
@@ -119,6 +124,7 @@ def task_score(
         resampling: how intervals are made.
         ids: of the utterances.
         own: the main measure of each utterance alone.
+        class_means: the statistics that are means over classes, between 0 and 1; their draws are linearised.
         compat: whether the definitions are the reference toolkit's.
         classes: counts of each class.
         settings: what was chosen, for people.
@@ -134,17 +140,22 @@ def task_score(
             own_warnings.append(
                 f"only {units} units were drawn for the intervals; under {FEW_UNITS} they are too narrow"
             )
-        drawn, _ = resampled_sums(table, resamples=resampling.resamples, seed=resampling.seed)
+        influences = [_influences(table, statistics[name]) for name in class_means]
+        drawn, _ = resampled_sums(
+            np.column_stack([table, *influences]), resamples=resampling.resamples, seed=resampling.seed
+        )
     sums = counts.sum(axis=0, keepdims=True)
+    column = {name: table.shape[1] + index for index, name in enumerate(class_means)}
     measures = {}
     draws: list[float] = []
     for name, statistic in statistics.items():
         value, interval = float(statistic(sums)[0]), None
         if drawn is not None:
-            values = statistic(drawn)
+            values = value + drawn[:, column[name]] if name in column else statistic(drawn[:, : table.shape[1]])
             if name == main:
                 draws = values.tolist()
             values = values[np.isfinite(values)]
+            values = values.clip(0, 1) if name in column else values
             interval = percentile_interval(values, resampling.confidence, units) if len(values) else None
         measures[name] = Measure(value if np.isfinite(value) else None, interval)
     return TaskScore(
@@ -159,6 +170,25 @@ def task_score(
         [*own_warnings, *warnings],
         draws,
     )
+
+
+def _influences(table: NDArray[np.float64], statistic: Statistic) -> NDArray[np.float64]:
+    """What each unit of ``table`` (units, columns) adds to the statistic of its sums, (units,), with mean 0.
+
+    The value of a draw is that of all units and the sum of the influences of the drawn ones. They are the centred
+    jackknife pseudo-values over the number of units; one without which there is no value counts as of no influence.
+    Source: Efron 1982, The Jackknife, the Bootstrap and Other Resampling Plans, chapters 3 and 6.
+    """
+    sums, units = table.sum(axis=0), len(table)
+    without = np.concatenate(
+        [statistic(sums - table[start : start + JACKKNIFE_ROWS]) for start in range(0, units, JACKKNIFE_ROWS)]
+    )
+    known = np.isfinite(without)
+    if not known.any():
+        return np.zeros(units)
+    without = np.where(known, without, without[known].mean())
+    influences: NDArray[np.float64] = (units - 1) / units * (without.mean() - without)
+    return influences
 
 
 def ratio_of(above: int, below: int) -> Statistic:
