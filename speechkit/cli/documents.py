@@ -34,6 +34,7 @@ def documents(
     lang: Annotated[str | None, typer.Option(help="Language of the texts; guessed for each if not given.")] = None,
     ocr: Annotated[str, typer.Option(help="auto: pages without a text layer; always; never.")] = "auto",
     max_pages: Annotated[int, typer.Option(help="Most pages of one document.")] = 5000,
+    max_seconds: Annotated[float, typer.Option(help="Longest time to read one document, without OCR.")] = 300.0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Read the documents of FOLDER."""
@@ -43,11 +44,14 @@ def documents(
 
     if ocr not in ("auto", "always", "never"):
         raise UserError(f"--ocr {ocr}: choose auto, always or never")
+    if not 0 < max_seconds <= 1e6:
+        raise UserError(f"--max-seconds {max_seconds}: give a time above 0 and up to a million")
     found = scan_folder(folder)
     if not found.documents:
         raise DocumentError(f"{folder}: holds no document; give a folder of PDF, HTML, DOCX, EPUB, TXT, SRT or images")
     rows: list[dict[str, Any]] = []
-    reader = DocumentReader(folder, lang=lang, ocr=ocr, limits=DocumentLimits(max_pages=max_pages))  # type: ignore[arg-type]
+    limits = DocumentLimits(max_pages=max_pages, max_seconds=max_seconds)
+    reader = DocumentReader(folder, lang=lang, ocr=ocr, limits=limits)  # type: ignore[arg-type]
 
     def read() -> Any:
         for path, result in zip(found.documents, reader.read_all(found.documents), strict=True):

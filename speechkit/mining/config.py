@@ -22,11 +22,12 @@ class FilesConfig(msgspec.Struct, frozen=True):
 
 
 class DocumentsConfig(msgspec.Struct, frozen=True):
-    """Stage 1: documents into clean sentences."""
+    """Stage 1: documents into clean sentences; one whose text takes over ``max_seconds`` to read is dropped."""
 
     documents: Annotated[str, SHARED, NEUTRAL] = "documents"
     lang: Annotated[str, SHARED] = "en"
     ocr: Literal["auto", "always", "never"] = "auto"
+    max_seconds: Annotated[float, Meta(gt=0, le=1e6)] = 300.0
 
 
 class RegionsConfig(msgspec.Struct, frozen=True):

@@ -141,14 +141,15 @@ class ReadDocuments(Worker):
 
     def process(self, batch: list[SourceFile]) -> list[Document | Drop]:
         """A document for each file."""
-        from speechkit.mining.documents import read_document
+        from speechkit.mining.documents import DocumentLimits, read_document
 
         answers: list[Document | Drop] = []
+        limits = DocumentLimits(max_seconds=self.config.max_seconds)
         for file in batch:
             path = input_file(self.config.documents, file.path)
             root = path.parent if Path(self.config.documents).is_file() else Path(self.config.documents)
             try:
-                document = read_document(path, root=root, lang=self.config.lang, ocr=self.config.ocr)
+                document = read_document(path, root=root, lang=self.config.lang, ocr=self.config.ocr, limits=limits)
             except DocumentError as error:
                 answers.append(Drop("unreadable_document", str(error)))
                 continue

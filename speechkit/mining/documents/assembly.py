@@ -37,6 +37,12 @@ def assemble(
         raise DocumentError(
             f"{path}: holds {len(text)} characters, more than {limits.max_characters}; split it or raise max_characters"
         )
+    beside = sum(len(item.text) for item in removed)
+    if beside > limits.max_characters:
+        raise DocumentError(
+            f"{path}: holds {beside} characters of navigation and running lines, more than {limits.max_characters}; "
+            "split it or raise max_characters"
+        )
     numbers = sorted({page.number for page in pages} | {number for number, _ in starts})
     bounds = _page_bounds(numbers, starts, len(text))
     warnings = list(extracted.warnings)

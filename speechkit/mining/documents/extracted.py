@@ -22,8 +22,8 @@ class DocumentLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_characters: int = 20_000_000
     max_member_bytes: int = 100_000_000  # one unpacked member of a DOCX or EPUB
     max_members: int = 20_000
-    max_seconds: float = 300.0  # reading a text layer
-    max_memory_bytes: int = 2_000_000_000  # the process that reads a PDF
+    max_seconds: float = 300.0  # reading the text of one document, without OCR
+    max_memory_bytes: int = 2_000_000_000  # the process that reads it
     ocr_seconds_per_page: float = 60.0
     ocr_dots_per_inch: int = 300
     max_sentence_characters: int = 400

@@ -63,7 +63,9 @@ def _add_html(extracted: Extracted, text: str, page: int, where: Path) -> None:
     try:
         root = etree.fromstring(content, parser)
     except etree.LxmlError as error:
+        _check_memory(parser)
         raise DocumentError(f"{where}: is not readable HTML ({error}); save it anew") from error
+    _check_memory(parser)
     if root is None:
         return
     if any(entry.type_name == "ERR_RESOURCE_LIMIT" for entry in parser.error_log):
@@ -73,6 +75,12 @@ def _add_html(extracted: Extracted, text: str, page: int, where: Path) -> None:
             extracted.removed.append(Removed(page, block, reason))  # type: ignore[arg-type]
         else:
             extracted.paragraphs.append(Paragraph(block, page))
+
+
+def _check_memory(parser: Any) -> None:
+    """Raise MemoryError if the parser ran out of memory, which libxml2 counts among the errors of the document."""
+    if any(entry.type_name == "ERR_NO_MEMORY" for entry in parser.error_log):
+        raise MemoryError
 
 
 def _html_blocks(root: Any) -> Iterator[tuple[str, str]]:
@@ -130,6 +138,7 @@ def _parse_xml(data: bytes, where: str) -> Any:
     try:
         return etree.fromstring(data, parser)
     except etree.LxmlError as error:
+        _check_memory(parser)
         raise DocumentError(f"{where}: is not well-formed XML ({' '.join(str(error).split())[:150]})") from error
 
 

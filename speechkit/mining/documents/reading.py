@@ -3,19 +3,59 @@
 from __future__ import annotations
 
 import logging
+import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechkit.errors import DocumentError, UserError
+import msgspec
+
+from speechkit.errors import DocumentError, MissingExtraError, UserError, shown
 from speechkit.mining.documents.assembly import assemble
 from speechkit.mining.documents.extracted import DocumentLimits, Extracted
 from speechkit.mining.documents.folder import KINDS, document_ids, relative_path
+from speechkit.mining.documents.isolation import parsing_process
 from speechkit.mining.documents.markup import read_docx, read_epub, read_html
 from speechkit.mining.documents.plain_text import read_subtitles, read_text
 from speechkit.mining.documents.printed import Ocr, read_image, read_pdf
 from speechkit.mining.records import Document
+
+SMALL_BYTES = 1 << 16
+"""Up to here the worst text and markup known costs half a second, and is parsed without a process of its own."""
+
+
+class Parsing(msgspec.Struct, frozen=True, kw_only=True):
+    """A document to parse: a file, or what a reader of printed pages made of it."""
+
+    kind: str
+    path: bytes  # as the file system spells it, relative to ``folder``
+    folder: bytes
+    id: str
+    name: str  # of the file, for messages about its text
+    lang: str | None
+    limits: DocumentLimits
+    extracted: Extracted | None = None
+
+    @property
+    def file(self) -> Path:
+        """The file's path."""
+        return Path(os.fsdecode(self.path))
+
+    @property
+    def shown(self) -> str:
+        """The file's path for messages."""
+        return shown(self.file)
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the parsing process gives back: a document or an error; a spent process is to be replaced."""
+
+    document: Document | None = None
+    error: str = ""
+    error_type: str = "DocumentError"
+    place: str = ""  # file and line, of an error that nobody foresaw
+    spent: bool = False
 
 
 def read_document(
@@ -53,27 +93,94 @@ def read_document(
             raise DocumentError(f"{path}: is empty; save it anew")
         if size > bounds.max_file_bytes:
             raise DocumentError(f"{path}: has {size} bytes, more than {bounds.max_file_bytes}; split it")
-        readers: dict[str, Callable[[], Extracted]] = {
-            "pdf": lambda: read_pdf(path, lang, ocr, bounds),
-            "image": lambda: read_image(path, lang, ocr, bounds),
-            "html": lambda: read_html(path, bounds),
-            "docx": lambda: read_docx(path, bounds),
-            "epub": lambda: read_epub(path, bounds),
-            "text": lambda: read_text(path),
-            "subtitles": lambda: read_subtitles(path),
-        }
-        extracted = readers[kind]()
+        extracted: Extracted | None = None
+        if kind == "pdf":
+            extracted = read_pdf(path, lang, ocr, bounds)
+        elif kind == "image":
+            extracted = read_image(path, lang, ocr, bounds)
         folder = Path(root) if root is not None else None
-        identity = document_id or document_ids([path], folder)[path]
-        return assemble(extracted, document_id=identity, path=relative_path(path, folder), lang=lang, limits=bounds)
+        name = relative_path(path, folder)
+        request = Parsing(
+            kind=kind,
+            path=os.fsencode(path),
+            folder=_working_folder(),
+            id=document_id or document_ids([path], folder)[path],
+            name=shown(name),
+            lang=lang,
+            limits=bounds,
+            extracted=extracted,
+        )
+        document = parse(request) if _is_small(request, size) else parse_apart(request)
+        return msgspec.structs.replace(document, path=name)
     except UserError:
         raise
     except OSError as error:
         raise DocumentError(f"{path}: cannot be read ({error.strerror or error})") from error
     except Exception as error:  # what nobody expected of one file must not end the others
-        what = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
-        logging.getLogger(__name__).warning("%s: %s in %s", path, what, _place(error))
-        raise DocumentError(f"{path}: cannot be read ({what}); save it anew or as plain text") from error
+        sentence, place = unforeseen(path, error)
+        logging.getLogger(__name__).warning("%s in %s", sentence, place)
+        raise sentence from error
+
+
+def parse(request: Parsing) -> Document:
+    """The document of a request, parsed in this process and without a clock.
+
+    Raises:
+        DocumentError: if it cannot be parsed or holds no text.
+    """
+    path, bounds = request.file, request.limits
+    readers: dict[str, Callable[[], Extracted]] = {
+        "html": lambda: read_html(path, bounds),
+        "docx": lambda: read_docx(path, bounds),
+        "epub": lambda: read_epub(path, bounds),
+        "text": lambda: read_text(path),
+        "subtitles": lambda: read_subtitles(path),
+    }
+    extracted = request.extracted or readers[request.kind]()
+    return assemble(extracted, document_id=request.id, path=request.name, lang=request.lang, limits=bounds)
+
+
+def parse_apart(request: Parsing) -> Document:
+    """The document of a request, parsed in a process with a clock and a bound on memory.
+
+    Raises:
+        DocumentError: as `parse` does, and if it takes longer or more memory than its limits allow.
+    """
+    process = parsing_process()
+    reply = process.ask(msgspec.msgpack.encode(request), request.file, request.limits.max_seconds)
+    answer = msgspec.msgpack.decode(reply, type=Answer)
+    if answer.spent:
+        process.replace()
+    if answer.document is not None:
+        return answer.document
+    if answer.place:
+        logging.getLogger(__name__).warning("%s in %s", answer.error, answer.place)
+    raise {"MissingExtraError": MissingExtraError, "UserError": UserError}.get(answer.error_type, DocumentError)(
+        answer.error
+    )
+
+
+def _is_small(request: Parsing, size_bytes: int) -> bool:
+    """Whether the size alone bounds what parsing costs; a DOCX or EPUB may unpack to any size."""
+    if request.extracted is not None:
+        return sum(len(line.text) + 1 for page in request.extracted.pages for line in page.lines) <= SMALL_BYTES
+    return request.kind in ("html", "text", "subtitles") and size_bytes <= SMALL_BYTES
+
+
+def _working_folder() -> bytes:
+    """The folder that relative paths start from; empty if it has been removed."""
+    try:
+        return os.fsencode(Path.cwd())
+    except OSError:
+        return b""
+
+
+def unforeseen(path: Path, error: Exception) -> tuple[DocumentError, str]:
+    """An error that no reader expects, as a sentence, and the file and line where it was raised."""
+    what = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
+    if isinstance(error, OSError):
+        return DocumentError(f"{path}: cannot be read ({error.strerror or error})"), _place(error)
+    return DocumentError(f"{path}: cannot be read ({what}); save it anew or as plain text"), _place(error)
 
 
 def _place(error: BaseException) -> str:
