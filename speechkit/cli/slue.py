@@ -11,6 +11,7 @@ from speechkit.cli.slue_sensitivity import sensitivity
 from speechkit.cli.slue_systems import predict, train, train_text
 
 if TYPE_CHECKING:
+    from speechkit.slue.metrics.summaries import CompareTexts
     from speechkit.slue.scoring import SlueComparison
 
 app = typer.Typer(
@@ -49,6 +50,12 @@ def score(
     ] = "combined",
     symbols: Annotated[Literal["raw", "combined"], typer.Option(help="Entities: the symbols of transcripts.")] = "raw",
     labels: Annotated[str | None, typer.Option(help="The set of labels, with commas between them.")] = None,
+    bertscore: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Summaries: BERTScore by this text encoder, hub id or folder.")
+    ] = None,
+    bertscore_layer: Annotated[int | None, typer.Option(help="Layer of MODEL; default: 3/4 of its depth.")] = None,
+    bertscore_idf: Annotated[bool, typer.Option(help="Rare pieces of the references weigh more.")] = False,
+    device: Annotated[str, typer.Option(help="Of MODEL: auto, cpu, cuda, ...")] = "auto",
     missing: Annotated[
         Literal["error", "empty", "drop"],
         typer.Option(help="A missing prediction is an error, empty, or drops its id."),
@@ -74,17 +81,23 @@ def score(
       speechkit slue score dialog-acts dev.jsonl a=a.jsonl b=b.jsonl --by call
 
       speechkit slue score localisation dev_tagged_word_alignments.json e2e.json --compat
+
+      speechkit slue score summarisation test.jsonl mine.jsonl --bertscore roberta-large
     """
     import msgspec
 
+    from speechkit.errors import UserError
     from speechkit.slue.fields import Options
     from speechkit.slue.scoring import score_files
 
+    if bertscore is None and (bertscore_layer is not None or bertscore_idf):
+        raise UserError("--bertscore-layer and --bertscore-idf say how --bertscore MODEL compares; give the model too")
     options = Options(
         tags=tags,
         symbols=symbols,
         labels=tuple(part.strip() for part in labels.split(",") if part.strip()) if labels else None,
         compat=compat,
+        bert_score=None if bertscore is None else _bert_scorer(bertscore, bertscore_layer, bertscore_idf, device),
     )
     found = score_files(
         task,
@@ -120,6 +133,13 @@ def overall(
         wer_voxpopuli=wer_voxpopuli, wer_voxceleb=wer_voxceleb, sentiment_macro_f1=sentiment, ner_micro_f1=ner
     )
     typer.echo(f"{value:.2f}")
+
+
+def _bert_scorer(model: str, layer: int | None, idf: bool, device: str) -> CompareTexts:
+    from speechkit.runtime import choose_device
+    from speechkit.slue.bert_score import BertScorer
+
+    return BertScorer(model, layer=layer, idf=idf, device=choose_device(device))
 
 
 def _write(out: Path, found: SlueComparison, title: str | None) -> list[Path]:

@@ -101,6 +101,8 @@ def score_files(
         UserError: for files that cannot be read, ids that do not match, and values that the task does not have.
     """
     chosen, options = get_task(task), check_options(options)
+    if options.bert_score is not None and chosen.name != "summarisation":
+        raise UserError(f"{task}: BERTScore compares summaries; give it for summarisation only")
     if resamples < 0:
         raise UserError(f"resamples is {resamples}; give 0 for no intervals, or more")
     references = _read(chosen, reference)

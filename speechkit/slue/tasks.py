@@ -128,7 +128,7 @@ TASKS: dict[str, Task] = {
             ),
             lambda options: "",
             lambda gold, predicted, ids, options, r: score_summaries(
-                gold, predicted, ids=ids, compat=options.compat, resampling=r
+                gold, predicted, ids=ids, compat=options.compat, bert_score=options.bert_score, resampling=r
             ),
             str,
         ),

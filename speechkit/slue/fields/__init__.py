@@ -8,6 +8,7 @@ from typing import Literal
 
 from speechkit.errors import UserError
 from speechkit.slue.metrics.entity_tags import TagSet
+from speechkit.slue.metrics.summaries import CompareTexts
 from speechkit.slue.rows import Row
 
 
@@ -15,13 +16,14 @@ from speechkit.slue.rows import Row
 class Options:
     """What a task may be told: the tags that entities are scored with, the symbols of transcripts, the labels.
 
-    ``tags`` "any" takes entity tags of other corpora as they are.
+    ``tags`` "any" takes entity tags of other corpora as they are. ``bert_score`` compares summaries.
     """
 
     tags: TagSet | Literal["any"] = "combined"
     symbols: TagSet = "raw"
     labels: tuple[str, ...] | None = None
     compat: bool = False
+    bert_score: CompareTexts | None = None
 
 
 def lacking(row: Row, names: Sequence[str], what: str) -> UserError:

@@ -5,6 +5,8 @@ with a stemmer are higher by some points and cannot be compared. ROUGE-L is the 
 texts. METEOR matches words exactly (no stems, no synonyms), with the parameters of the 2007 paper; published METEOR
 figures mostly match stems and synonyms too. The corpus figure of each is the mean over texts. Both modes are the same.
 
+BERTScore needs a text encoder: `speechkit.slue.bert_score` makes the function that is given here.
+
 Source: Lin 2004, ROUGE; Banerjee and Lavie 2005 and Lavie and Agarwal 2007, METEOR.
 """
 
@@ -12,9 +14,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from speechkit.slue.metrics.measures import (
     DEFAULT_RESAMPLING,
@@ -28,6 +32,18 @@ from speechkit.slue.metrics.measures import (
 
 WORD = re.compile(r"[a-z0-9]+")
 METEOR_ALPHA, METEOR_BETA, METEOR_GAMMA = 0.9, 3.0, 0.5
+
+
+class Similarity(msgspec.Struct, frozen=True):
+    """Precision, recall and F1 of texts, (texts, 3); what they were made with, and what people should know."""
+
+    scores: NDArray[np.float64]
+    made_with: str
+    warnings: list[str]
+
+
+CompareTexts = Callable[[Sequence[str], Sequence[str]], Similarity]
+"""References and as many summaries to how alike they are."""
 
 
 def words_of(text: str) -> list[str]:
@@ -82,9 +98,10 @@ def score_summaries(
     *,
     ids: Sequence[str] | None = None,
     compat: bool = False,
+    bert_score: CompareTexts | None = None,
     resampling: Resampling = DEFAULT_RESAMPLING,
 ) -> TaskScore:
-    """ROUGE-L F1 (main), ROUGE-1 and ROUGE-2 F1, METEOR: means over the texts."""
+    """ROUGE-L F1 (main), ROUGE-1 and ROUGE-2 F1, METEOR, and BERTScore where it is given: means over the texts."""
     names = paired_ids("summarisation", gold, predicted, ids)
     rows = []
     empty = 0
@@ -101,17 +118,28 @@ def score_summaries(
             )
         )
     table = np.array(rows)
+    measures = {name: ratio_of(column, 4) for column, name in enumerate(("rouge_l", "rouge_1", "rouge_2", "meteor"))}
+    settings = {"rouge": "speechkit, no stemmer", "meteor": "speechkit, exact matches, alpha 0.9 beta 3 gamma 0.5"}
+    warnings = [f"{empty} summaries are empty and count 0"] if empty else []
+    if bert_score is not None:
+        similarity = bert_score(gold, predicted)
+        table = np.concatenate([table, similarity.scores], axis=1)
+        measures |= {
+            f"bertscore_{name}": ratio_of(column, 4) for column, name in ((7, "f1"), (5, "precision"), (6, "recall"))
+        }
+        settings["bertscore"] = similarity.made_with
+        warnings += similarity.warnings
     return task_score(
         "summarisation",
         "rouge_l",
         table,
-        {name: ratio_of(column, 4) for column, name in enumerate(("rouge_l", "rouge_1", "rouge_2", "meteor"))},
+        measures,
         resampling,
         ids=names,
         own=table[:, 0].tolist(),
         compat=compat,
-        settings={"rouge": "speechkit, no stemmer", "meteor": "speechkit, exact matches, alpha 0.9 beta 3 gamma 0.5"},
-        warnings=[f"{empty} summaries are empty and count 0"] if empty else [],
+        settings=settings,
+        warnings=warnings,
     )
 
 
