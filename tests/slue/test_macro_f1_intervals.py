@@ -12,6 +12,7 @@ from speechkit.metrics.bootstrap import percentile_interval
 from speechkit.slue.fields import Options
 from speechkit.slue.fields.labels import NO_LABEL, score_intents
 from speechkit.slue.metrics.classification import score_label_sets, score_labels
+from speechkit.slue.metrics.entities import score_entities
 from speechkit.slue.metrics.measures import Resampling
 from speechkit.slue.scoring import score_files
 
@@ -136,6 +137,19 @@ def test_two_systems_are_averaged_over_the_classes_of_the_references(tmp_path):
     assert not any("two:" in warning and "no reference has" in warning for warning in found.warnings)
     as_toolkit = score_files("intent", tmp_path / "ref.jsonl", files, options=Options(compat=True))
     assert as_toolkit.systems[0].score.value == pytest.approx((1 + 2 / 3 + 0) / 3)
+
+
+def test_entity_tags_are_averaged_over_those_of_the_references():
+    gold = [[("ORG", "eu")], [("PLACE", "rome")], [("ORG", "un")]]
+    found = [[("ORG", "eu"), ("LAW", "act")], [("PLACE", "rome")], []]
+    score = score_entities(gold, found, resampling=Resampling(200))
+    macro = score.measures["macro_f1"]
+    assert macro.value == pytest.approx((2 / 3 + 1) / 2)
+    assert macro.interval.low < macro.value < macro.interval.high
+    as_toolkit = score_entities(gold, found, compat=True, resampling=Resampling(0))
+    assert as_toolkit.measures["macro_f1"].value == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert score.value == as_toolkit.value
+    assert score_entities([[]], [[("ORG", "eu")]], resampling=Resampling(0)).measures["macro_f1"].value is None
 
 
 def test_a_missing_prediction_is_no_class():

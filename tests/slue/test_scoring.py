@@ -219,7 +219,7 @@ def test_the_command_prints_a_table_and_writes_json_and_a_page(write, tmp_path):
     assert done.exit_code == 0
     assert "corrected definitions" in done.output
     scores = json.loads((out / "scores.json").read_text())
-    assert scores["systems"][0]["score"]["settings"] == {"tags": "combined"}
+    assert scores["systems"][0]["score"]["settings"] == {"tags": "combined", "macro over": "tags of the references"}
     page = (out / "report.html").read_text()
     assert evil not in page
     assert "&lt;script&gt;alert(1)" in page

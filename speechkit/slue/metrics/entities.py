@@ -3,8 +3,9 @@
 In one utterance an entity that is said k times must be found k times; order does not matter, and nothing is matched
 across utterances. Phrases are compared exactly, letter by letter.
 
-The corrected and the toolkit's definition give the same figures but for one case: the macro mean where no tag was seen,
-which is not a number there and None here in both modes.
+The corrected and the toolkit's definition differ in the macro means alone: corrected, they go over the tags of the
+references, one set for all systems; the toolkit's go over the tags of references and predictions. Where there are none
+the mean is not a number there and None here in both modes.
 
 Source: Shon et al. 2022, SLUE, section 4; F1 after Ghannay et al. 2018.
 """
@@ -77,13 +78,14 @@ def score_entities(
     half = 3 * len(seen)
     sums = counts.sum(axis=0).astype(int)
     k = len(seen)
+    averaged = None if compat else sums[:k] > 0
     classes = {tag: _class(sums[:half], i, k) for i, tag in enumerate(seen)}
     classes |= {f"{tag} (label)": _class(sums[half:], i, k) for i, tag in enumerate(seen)}
     return task_score(
         "ner",
         "f1",
         counts,
-        {**_statistics("", slice(0, half)), **_statistics("label_", slice(half, 2 * half))},
+        {**_statistics("", slice(0, half), averaged), **_statistics("label_", slice(half, 2 * half), averaged)},
         resampling,
         ids=names,
         own=[_own_f1(row) for row in phrase],
@@ -92,7 +94,7 @@ def score_entities(
         ],
         compat=compat,
         classes=classes,
-        settings={"tags": tags},
+        settings={"tags": tags, "macro over": "tags seen" if compat else "tags of the references"},
     )
 
 
@@ -119,7 +121,9 @@ def _table(rows: Sequence[dict[str, ClassScore]], tags: Sequence[str]) -> NDArra
     return table
 
 
-def _statistics(prefix: str, columns: slice) -> dict[str, Statistic]:
+def _statistics(prefix: str, columns: slice, averaged: NDArray[np.bool_] | None) -> dict[str, Statistic]:
+    """Statistics of one level; macro means go over the ``averaged`` tags (k,), over those that were seen if None."""
+
     def counts(sums: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         gold, predicted, correct = np.split(sums[:, columns], 3, axis=1)
         return correct, predicted, gold
@@ -130,7 +134,7 @@ def _statistics(prefix: str, columns: slice) -> dict[str, Statistic]:
     def macro(which: int) -> Statistic:
         def mean(sums: NDArray[np.float64]) -> NDArray[np.float64]:
             correct, predicted, gold = counts(sums)
-            seen = (predicted + gold) > 0
+            seen = (predicted + gold) > 0 if averaged is None else np.broadcast_to(averaged, gold.shape)
             values = f_scores(correct, predicted, gold)[which]
             number = seen.sum(axis=1)
             means: NDArray[np.float64] = np.full(len(sums), np.nan)
