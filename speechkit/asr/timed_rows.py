@@ -11,7 +11,7 @@ import msgspec
 from speechkit.asr.hypothesis import Recognizer
 from speechkit.data.manifest import audio_path, read_manifest, unique_ids
 from speechkit.data.records import Utterance
-from speechkit.errors import UserError
+from speechkit.errors import UserError, shown
 from speechkit.io.audio import audio_info
 
 RATE = 16_000
@@ -29,7 +29,9 @@ def input_rows(inputs: Sequence[Path]) -> Iterator[tuple[Utterance, Path]]:
         if path.suffix == ".jsonl":
             rows = ((row, audio_path(path, row)) for row in unique_ids(read_manifest(path), path))
         else:
-            rows = iter([(Utterance(id=path.stem, audio_filepath=str(path), duration=0.0, sample_rate=RATE), path)])
+            rows = iter(
+                [(Utterance(id=shown(path.stem), audio_filepath=str(path), duration=0.0, sample_rate=RATE), path)]
+            )
         for row, audio in rows:
             if row.id in ids:
                 raise UserError(f"{path}: the id {row.id} is that of {ids[row.id]} too; recognise them one by one")

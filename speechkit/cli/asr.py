@@ -129,12 +129,15 @@ def _write_manifest(recognizer: Any, inputs: list[Path], out: Path) -> None:
     from speechkit.asr.timed_rows import input_rows, recognize_row
     from speechkit.cli.left_out import LeftOut
     from speechkit.data import write_manifest
+    from speechkit.errors import UserError
 
     left_out, rows = LeftOut(), []
     for row, audio in input_rows(inputs):
         with left_out.one(row.id):
-            recognized = recognize_row(recognizer, row, audio)
             path = os.path.relpath(audio.absolute(), out.absolute().parent)
+            if shown(path) != path:
+                raise UserError(f"{audio}: its name is not UTF-8, which no manifest can hold; rename the file")
+            recognized = recognize_row(recognizer, row, audio)
             rows.append(msgspec.structs.replace(recognized, audio_filepath=path))
     if rows:
         write_manifest(out, rows)
@@ -160,7 +163,7 @@ def _print_recording(
         texts = [each.text for each in found] or [hypothesis.text]
         if json:
             line: dict[str, Any] = {
-                "id": path.stem,
+                "id": shown(path.stem),
                 "audio": shown(path),
                 **track,
                 "text": hypothesis.text,

@@ -56,6 +56,8 @@ def test_two_of_one_id_are_refused(recordings):
 
 def test_the_manifest_that_is_written_is_what_score_takes(recordings, capsys, tmp_path):
     (recordings / "bad.wav").write_bytes(b"RIFF")
+    unnamed = recordings / "caf\udce9.wav"
+    unnamed.write_bytes((recordings / "a.wav").read_bytes())
     words = recordings / "words"
     words.mkdir()
     for name, text in (("a", "good"), ("b", "morning")):
@@ -64,13 +66,14 @@ def test_the_manifest_that_is_written_is_what_score_takes(recordings, capsys, tm
     out = tmp_path / "hyp.jsonl"
     code = call(
         [
-            *("transcribe", str(recordings / "a.wav"), str(recordings / "bad.wav")),
+            *("transcribe", str(recordings / "a.wav"), str(recordings / "bad.wav"), str(unnamed)),
             *("--recognizer", f"words:{words}", "--out", str(out)),
         ]
     )
     shown = capsys.readouterr()
     assert code == 2
     assert "left out bad" in shown.err
+    assert "its name is not UTF-8" in shown.err
     assert "1 texts" in shown.out
     (row,) = read_manifest(out)
     assert (row.id, row.text) == ("a", "good")

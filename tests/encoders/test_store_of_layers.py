@@ -23,6 +23,9 @@ class ThreeLayers:
         frames = np.arange(len(waveform) // 320, dtype=np.float32)
         return np.stack([np.stack([frames + waveform[0], np.full_like(frames, layer)], 1) for layer in range(3)])
 
+    def stream_layers(self, blocks):
+        yield self.encode_layers(np.concatenate(list(blocks)))
+
 
 def test_layers_come_back_as_they_were_encoded(tmp_path):
     items = [

@@ -203,7 +203,7 @@ def test_codebooks_that_are_done_survive_an_interruption(speech, tmp_path, monke
         (["prepare.test_speakers="], UserError, "0 training and 19 test recordings are left"),
         (["kinds=[product]", "codebooks=3"], UserError, "80 dimensions cannot be split into 3"),
         (["layers=[]"], ConfigError, r"layers.*length >= 1"),
-        (["bpe.bpe_clusters=[7]"], ConfigError, "bpe_clusters must be among clusters"),
+        (["bpe.bpe_clusters=[7]"], ConfigError, "bpe.bpe_clusters: 7 is none of clusters"),
         (["kinds=[loud]"], ConfigError, "kinds"),
         (["score.tier=tone"], UserError, "no test recording has a tier tone"),
     ],

@@ -38,6 +38,9 @@ class ToldEncoder:
         noise[1] += np.eye(DIM, dtype=np.float32)[symbols]
         return noise
 
+    def stream_layers(self, blocks):
+        yield self.encode_layers(np.concatenate(list(blocks)))
+
 
 def spelled(text):
     frames = [number for letter in text for number in [ALPHABET.index(letter) + 1] * 4 + [0] * 2]
