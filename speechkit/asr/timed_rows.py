@@ -57,6 +57,6 @@ def recognize_row(recognizer: Recognizer, row: Utterance, audio: Path) -> Uttera
         row = Utterance.from_samples(
             id=row.id, audio_filepath=row.audio_filepath, num_samples=info.num_samples, sample_rate=info.sample_rate
         )
-    seconds = round(time.perf_counter() - began, 4)
+    seconds = round(time.perf_counter() - began, 6)
     custom = {**(row.custom or {}), "compute_seconds": seconds}
     return msgspec.structs.replace(row, text=" ".join(text.split()), alignment=None, custom=custom)

@@ -158,7 +158,7 @@ def _row(
         if k and k not in used and isinstance(v, str) and 0 < len(v) <= LONGEST_GROUP
     }
     who, where = (shared[name] if (name := _text(value)) else None for value in (speaker, recording))
-    seconds = _number(_first(row, SECONDS)[1]) if role == "hypothesis" else None
+    seconds = _number(_first(fields, SECONDS)[1]) if role == "hypothesis" else None
     return Transcript(str(identifier), text, who, where, audio, groups or NO_GROUPS, seconds)
 
 

@@ -79,5 +79,11 @@ def test_the_manifest_that_is_written_is_what_score_takes(recordings, capsys, tm
     assert (row.id, row.text) == ("a", "good")
     (tmp_path / "ref.jsonl").write_text('{"id": "a", "text": "good"}\n')
     assert call(["score", str(tmp_path / "ref.jsonl"), str(out), "--json"]) == 0
+    (tmp_path / "system").mkdir()
+    out.rename(tmp_path / "system" / "ref.jsonl")
+    board = ["leaderboard", str(tmp_path / "system"), "--set", str(tmp_path / "ref.jsonl"), "--json"]
+    capsys.readouterr()
+    assert call(board) == 0
+    assert json.loads(capsys.readouterr().out)["systems"][0]["speed"]["compute_seconds"] > 0
     assert call(["transcribe", "a.wav", "--out", "x.jsonl", "--json"]) == 2
     assert "--out writes one text a recording" in capsys.readouterr().err
