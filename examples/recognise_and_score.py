@@ -20,4 +20,4 @@ truth = json.loads((sample / "truth.json").read_text(encoding="utf-8"))
 references = {name: " ".join(sentence["text"] for sentence in truth[name]) for name in hypotheses}
 scores = speechkit.score(references, {"embedded": hypotheses}, normalizers=["english"])
 best = scores.tables[0].systems[0]
-print(f"{best.name}: WER {100 * best.wer.rate:.1f} % of {best.wer.reference_tokens} words")
+print(f"{best.name}: WER {100 * best.wer.rate:.1f} % of {best.wer.tokens} words")

@@ -255,7 +255,7 @@ def _message(error: Exception, wanted: Any) -> str:
     if unknown and " - at " not in text:
         near = difflib.get_close_matches(unknown[1], fields, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "put it under 'custom' or remove it"
-        return f"unknown field {unknown[1]!r}; {hint}"
+        return f"unknown field {unknown[1][:80]!r}; {hint}"
     # msgspec raised UnicodeDecodeError before 0.23, and a DecodeError that says so since.
     if isinstance(error, UnicodeError) or text.startswith("Invalid UTF-8"):
         return f"is not UTF-8 text ({error}); convert the file to UTF-8"

@@ -126,6 +126,10 @@ def _plain_layout(path: str, size: int, header: Header) -> Layout:
     """A file with a header: what it states is compared with what the file holds."""
     with Path(path).open("rb") as file:
         found = sample_bytes(file, size)
+        if found is not None and found.begin > size:
+            raise AudioError(
+                f"{path}: is truncated: its samples begin at byte {found.begin} and it has {size}; download it again"
+            )
         if found is not None:
             held, stated = max(0, size - found.begin), found.stated
             width = WIDTHS.get(header.subtype, 0) * header.channels

@@ -97,7 +97,8 @@ def best_permutation(scores: ArrayLike) -> list[int | None]:
     square[:count, offered:] = np.where(silent.all(axis=1), 0.0, worst)[:, None]
     if size <= EXHAUSTIVE:
         rows = np.arange(size)
-        order = max(permutations(range(size)), key=lambda columns: float(square[rows, list(columns)].sum()))
+        # Rounded, so that of orders that are equally good, as of several silent references, the first is taken always.
+        order = max(permutations(range(size)), key=lambda columns: round(float(square[rows, list(columns)].sum()), 5))
     else:
         from scipy.optimize import linear_sum_assignment
 
