@@ -67,7 +67,9 @@ def crash(file: str | None) -> None:
     if file and Path(file).exists():
         left = int(Path(file).read_text())
         if left > 0:
-            Path(file).write_text(str(left - 1))
+            temporary = Path(f"{file}.{os.getpid()}")  # another worker may read at this very moment
+            temporary.write_text(str(left - 1))
+            temporary.replace(file)
             print("the worker says goodbye", flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
 
