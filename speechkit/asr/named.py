@@ -71,6 +71,12 @@ def searched(text: str) -> Searched:
     return found
 
 
+def cut_samples(utterance: Utterance) -> tuple[int, int]:
+    """Where a cut begins and ends, in samples at 16 kHz, as recognisers take what they shall listen to."""
+    begin = round(utterance.offset * RATE)
+    return begin, begin + round(utterance.duration * RATE)
+
+
 def load_transcriber(name: str, lang: str, device: str) -> Transcriber:
     """The function of a recogniser.
 
@@ -87,9 +93,7 @@ def load_transcriber(name: str, lang: str, device: str) -> Transcriber:
         )
 
     def transcribe(utterance: Utterance, path: Path) -> str:
-        begin = round(utterance.offset * RATE)
-        cut = (begin, begin + round(utterance.duration * RATE))
-        return " ".join(recognizer.recognize(str(path), [cut]).text.split())
+        return " ".join(recognizer.recognize(str(path), [cut_samples(utterance)]).text.split())
 
     return transcribe
 

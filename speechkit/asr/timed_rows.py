@@ -9,12 +9,11 @@ from pathlib import Path
 import msgspec
 
 from speechkit.asr.hypothesis import Recognizer
+from speechkit.asr.named import RATE, cut_samples
 from speechkit.data.manifest import audio_path, read_manifest, unique_ids
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError, shown
 from speechkit.io.audio import audio_info
-
-RATE = 16_000
 
 
 def input_rows(inputs: Sequence[Path]) -> Iterator[tuple[Utterance, Path]]:
@@ -47,10 +46,8 @@ def recognize_row(recognizer: Recognizer, row: Utterance, audio: Path) -> Uttera
     """
     began = time.perf_counter()
     if row.duration:
-        begin = round(row.offset * RATE)
-        cut = (begin, begin + round(row.duration * RATE))
         channel = row.channel if audio_info(audio).channels > 1 else None
-        text = recognizer.recognize(str(audio), [cut], channel=channel).text
+        text = recognizer.recognize(str(audio), [cut_samples(row)], channel=channel).text
     else:
         text = recognizer.recognize(str(audio)).text
         info = audio_info(audio)
