@@ -184,9 +184,9 @@ class CtcModel(nn.Module):
             x = layer(x + self.feedback(logits.softmax(-1).to(x.dtype)), bias, keep)
         return self.output(self.top_norm(x)).float().log_softmax(-1), intermediate
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors` (float16) into `folder`."""
-        write_network(folder, self.config, self, half=True)
+    def save_pretrained(self, folder: str | Path, *, int8: bool = False) -> None:
+        """Write `config.json` and `model.safetensors` (float16, or large matrices as int8) into `folder`."""
+        write_network(folder, self.config, self, half=True, int8=int8)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> CtcModel:

@@ -235,7 +235,9 @@ def _check_size(kind: Any, folder: Path, weights: Mapping[str, tuple[tuple[int, 
         )
 
 
-def write_network(folder: str | Path, config: msgspec.Struct, network: nn.Module, *, half: bool = False) -> None:
+def write_network(
+    folder: str | Path, config: msgspec.Struct, network: nn.Module, *, half: bool = False, int8: bool = False
+) -> None:
     """Write a network of the package's own as ``config.json`` and ``model.safetensors``, atomically.
 
     Args:
@@ -243,18 +245,22 @@ def write_network(folder: str | Path, config: msgspec.Struct, network: nn.Module
         config: what the network is made from.
         network: on any device.
         half: store floating-point weights as float16.
+        int8: store large matrices as int8 with scales (`speechkit.nn.int8_weights`), the rest as float16.
     """
     import torch
     from safetensors.torch import save
 
     from speechkit.io.atomic import write_bytes
+    from speechkit.nn.int8_weights import quantize_weights
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {}
-    for name, value in network.state_dict().items():
-        stored = torch.float16 if half and value.is_floating_point() else value.dtype
-        weights[name] = value.detach().to("cpu", stored).clone(memory_format=torch.contiguous_format)
+    weights = {name: value.detach().cpu() for name, value in network.state_dict().items()}
+    if int8:
+        weights = quantize_weights(weights)
+    elif half:
+        weights = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
+    weights = {name: value.clone(memory_format=torch.contiguous_format) for name, value in weights.items()}
     write_bytes(folder / WEIGHTS, save(weights, metadata={"format": "pt"}))
     write_bytes(folder / CONFIG, msgspec.json.format(msgspec.json.encode(config), indent=2) + b"\n")
 
@@ -297,26 +303,26 @@ def read_network(name: str | Path, config_type: type[Config], make: Callable[[Co
     import torch
     from safetensors.torch import load_file
 
+    from speechkit.nn.int8_weights import dequantize_weights, stored_shapes
+
     described = what, f"{CONFIG} and {WEIGHTS}"
     folder = checkpoint_folder(name)
     with readable(name, described):
         if not (folder / CONFIG).is_file():
             raise UserError(f"{name}: has no {CONFIG}; give the folder of {what}")
-        stored = check_checkpoint(folder)
+        stored = stored_shapes(check_checkpoint(folder))
         config = msgspec.json.decode((folder / CONFIG).read_bytes(), type=config_type)
         with torch.device("meta"), undrawn():
             wanted = {key: tuple(value.shape) for key, value in make(config).state_dict().items()}
-        if differing := sorted({*wanted} ^ {*stored}) or [key for key in wanted if wanted[key] != stored[key][0]]:
+        if differing := sorted({*wanted} ^ {*stored}) or [key for key in wanted if wanted[key] != stored[key]]:
             key = differing[0]
             raise UserError(
-                f"{name}: {key} is {stored.get(key, ('missing',))[0]} in {WEIGHTS} and {wanted.get(key, 'unknown')} by "
+                f"{name}: {key} is {stored.get(key, 'missing')} in {WEIGHTS} and {wanted.get(key, 'unknown')} by "
                 f"{CONFIG}; get the files of one checkpoint"
             )
         network = make(config)
         weights: dict[str, Tensor] = {}
         for path in _weight_files(folder):
             weights.update(load_file(path))
-        network.load_state_dict(
-            {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
-        )
+        network.load_state_dict(dequantize_weights(weights))
     return network.eval()

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModel, HubertConfig, HubertModel
 
@@ -173,6 +174,47 @@ def test_a_network_comes_back_as_it_was_written(tmp_path):
     assert torch.equal(same.weight, network.weight)
     assert torch.equal(half.weight, network.weight.half().float())
     assert not same.training
+
+
+def wide(shape):
+    return nn.Sequential(nn.Conv1d(shape.width, 64, 9), nn.Linear(64, 128), nn.LayerNorm(128))
+
+
+def test_int8_weights_are_within_half_a_scale_and_a_quarter_of_the_size(tmp_path):
+    network = wide(Shape(16))
+    with torch.no_grad():
+        network[1].weight[3] = 0
+        network[1].weight[4] *= 1e4
+    write_network(tmp_path / "whole", Shape(16), network)
+    write_network(tmp_path / "int8", Shape(16), network, int8=True)
+    back = read_network(tmp_path / "int8", Shape, wide, "a line")
+    for name, value in network.state_dict().items():
+        got = back.state_dict()[name]
+        if value.ndim < 2:
+            assert torch.equal(got, value.half().float())
+            continue
+        largest = value.flatten(1).abs().amax(1).view(-1, *[1] * (value.ndim - 1))
+        assert ((got - value).abs() <= largest / 127 * 0.502 + 1e-7).all()
+    assert not back[1].weight[3].any()
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("whole", "int8")]
+    assert sizes[1] < 0.32 * sizes[0]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda weights: weights.pop("1.weight"),
+        lambda weights: weights.update({"1.weight.int8_scale": torch.ones(127).half()}),
+        lambda weights: weights.update({"1.bias.int8_scale": torch.ones(128).half()}),
+        lambda weights: weights.update({"1.weight.int8_scale": torch.ones(128)}),
+    ],
+)
+def test_scales_of_other_arrays_are_refused(damage, tmp_path):
+    write_network(tmp_path, Shape(16), wide(Shape(16)), int8=True)
+    weights = load_file(tmp_path / "model.safetensors")
+    damage(weights)
+    save_file(weights, tmp_path / "model.safetensors")
+    refused(tmp_path, "no scale of an int8 array", lambda name: read_network(name, Shape, wide, "a line"))
 
 
 def test_networks_of_other_sizes_than_their_weights_are_never_made(tmp_path):
