@@ -25,13 +25,15 @@ from typing import Any
 import msgspec
 
 from scripts.flite import flite_program, say
-from speechkit.data import Utterance, write_manifest
+from speechkit.data import Utterance, read_manifest, write_manifest
 from speechkit.errors import require
 from speechkit.io.audio import audio_info
 from speechkit.text import split_sentences
 
 HELD_OUT = ("84", "2428")
 """LibriSpeech speakers, one female and one male, that training never hears."""
+CALIBRATING = ("251", "1272", "1462", "2035")
+"""Four more, left out with ``--calibrating``: what is calibrated on them holds for unheard readers."""
 
 SPELLED = ((r"\bmr\b\.?", "mister"), (r"\bmrs\b\.?", "missus"), (r"\bdr\b\.?", "doctor"), (r"&", "and"))
 
@@ -152,6 +154,13 @@ def synthetic(texts: list[str], folder: Path, count: int) -> Iterator[tuple[Path
         yield from pool.map(speak, enumerate(chosen))
 
 
+def spoken_before(manifest: Path, unheard: set[str]) -> Iterator[tuple[Path, str, str]]:
+    """Synthetic speech that another voice made (`recipes/tts_corpus`), without the sentences of ``unheard``."""
+    for row in read_manifest(manifest):
+        if row.text and spoken_form(row.text) not in unheard:
+            yield manifest.parent / row.audio_filepath, row.text, row.speaker or "synthetic"
+
+
 def main() -> int:
     """Write both manifests and say how many hours of what they hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -162,11 +171,15 @@ def main() -> int:
     parser.add_argument("--texts", type=Path, nargs="*", default=[], help="plain text files with sentences to speak")
     parser.add_argument("--accented", type=float, default=0.25, help="share of speechocean762 to take")
     parser.add_argument("--repeat", type=int, default=1, help="how often to list each recording of a fluent reader")
+    parser.add_argument("--spoken", type=Path, nargs="*", default=[], help="manifests of other synthetic speech")
+    parser.add_argument("--calibrating", action="store_true", help="keep four more readers out of the training")
     arguments = parser.parse_args()
+    kept_out = {*HELD_OUT, *(CALIBRATING if arguments.calibrating else ())}
     data, out = arguments.data.resolve(), arguments.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     train: list[Utterance] = []
     test: list[Utterance] = []
+    calibrating: list[Utterance] = []
     hours: dict[str, float] = {}
 
     def take(corpus: str, rows: Iterator[tuple[Path, str, str]]) -> None:
@@ -185,7 +198,8 @@ def main() -> int:
                     speaker=speaker,
                     lang="en",
                 )
-                (test if corpus == "librispeech" and speaker in HELD_OUT else train).append(row)
+                read = corpus == "librispeech" and speaker in kept_out
+                (train if not read else test if speaker in HELD_OUT else calibrating).append(row)
                 hours[corpus] = hours.get(corpus, 0.0) + row.duration / 3600
         except FileNotFoundError as error:
             print(f"{corpus} is left out: {error.filename} is absent")
@@ -196,14 +210,23 @@ def main() -> int:
     take("common_voice", common_voice(data))
     if arguments.whisper is not None:
         take("whisper", labelled_by_whisper(data, arguments.whisper, out / "whisper.jsonl"))
-    texts = [row.text for row in train if row.text and not row.id.startswith("speechocean")]
+    unheard = {row.text for row in (*test, *calibrating) if row.text}
+    for number, manifest in enumerate(arguments.spoken, 1):
+        take(f"spoken{number}", spoken_before(manifest.resolve(), unheard))
+    texts = [row.text for row in train if row.text and not row.id.startswith(("speechocean", "spoken"))]
     texts += sentences(arguments.texts)
     take("synthetic", synthetic(texts, out / "synthetic", arguments.synthetic) if arguments.synthetic else iter(()))
-    fluent = [row for row in train if row.speaker != "barista" and not row.id.startswith(("speechocean", "synthetic"))]
+    fluent = [
+        row
+        for row in train
+        if row.speaker != "barista" and not row.id.startswith(("speechocean", "spoken", "synthetic"))
+    ]
     for number in range(2, arguments.repeat + 1):
         train += [msgspec.structs.replace(row, id=f"{row.id}-{number}") for row in fluent]
     write_manifest(out / "train.jsonl", train)
     write_manifest(out / "test.jsonl", test)
+    if calibrating:
+        write_manifest(out / "calibrating.jsonl", calibrating)
     for corpus, amount in hours.items():
         print(f"{corpus}: {amount:.2f} h")
     print(f"train {len(train)} utterances, test {len(test)} utterances of speakers {', '.join(HELD_OUT)}")
