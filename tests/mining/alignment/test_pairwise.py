@@ -6,11 +6,11 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from speechkit.errors import AlignmentError
-from speechkit.mining.alignment import Scores, needleman_wunsch, text_path
+from speechkit.mining.alignment import Scores, needleman_wunsch, pairwise
 from tests.mining.alignment.references import best_score
 
 short_text = st.text("abc", max_size=9)
@@ -47,18 +47,60 @@ def test_score_is_the_best_of_all_alignments(a, b, match, mismatch, gap_open, ga
     assert score == pytest.approx(expected)
 
 
-@given(short_text, short_text, st.sampled_from([0.0, -1.0, -2.0]))
-def test_divided_problem_scores_as_the_undivided(a, b, gap_open):
-    scores = Scores(gap_open=gap_open, gap_extend=-0.5)
-    whole, _ = needleman_wunsch(a, b, scores)
-    cells = text_path.TRACE_CELLS
-    text_path.TRACE_CELLS = 8
-    try:
-        divided, operations = needleman_wunsch(a, b, scores)
-    finally:
-        text_path.TRACE_CELLS = cells
-    replay(a, b, operations)
-    assert divided == pytest.approx(whole)
+def plain(a, b, scores, monkeypatch):
+    """The alignment by the kernel that fills the whole matrix with single numbers."""
+    with monkeypatch.context() as patch:
+        patch.setattr(pairwise, "_common_denominator", lambda *_: None)
+        return needleman_wunsch(a, b, scores)
+
+
+TABLE = {("a", "b"): 0.5, ("c", "c"): -0.25, ("b", "a"): -2.0}
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.text("abcd", max_size=14),
+    st.text("abcd", max_size=14),
+    st.sampled_from([1.0, 0.0, 2.0]),
+    st.sampled_from([-1.0, -0.5, 0.0]),
+    st.sampled_from([0.0, -1.0, -2.5, 0.5]),
+    st.sampled_from([-1.0, -0.25]),
+    st.sampled_from([{}, TABLE]),
+)
+def test_divided_problem_is_aligned_as_the_whole_ties_included(
+    monkeypatch, a, b, match, mismatch, gap_open, gap_extend, table
+):
+    scores = Scores(match, mismatch, gap_open, gap_extend, table)
+    with monkeypatch.context() as patch:
+        patch.setattr(pairwise, "WHOLE_CELLS", 8)
+        divided = needleman_wunsch(a, b, scores)
+    replay(a, b, divided[1])
+    assert divided == plain(a, b, scores, monkeypatch)
+
+
+@pytest.mark.parametrize("table", [{}, TABLE])
+def test_strips_and_rows_that_are_remembered_leave_the_path_as_it_is(monkeypatch, table):
+    rng = random.Random(3)
+    a = "".join(rng.choices("abcd", k=1500))
+    b = "".join(rng.choice("abcd") if rng.random() < 0.3 else c for c in a if rng.random() > 0.2)
+    scores = Scores(1, -1, -1, -0.5, table)
+    expected = plain(a, b, scores, monkeypatch)
+    for remembered in (1 << 24, 1):
+        monkeypatch.setattr(pairwise, "REMEMBERED_BYTES", remembered)
+        assert needleman_wunsch(a, b, scores) == expected
+        assert needleman_wunsch(b, a, scores) == plain(b, a, scores, monkeypatch)
+
+
+def test_tenths_add_up_without_rounding():
+    score, _ = needleman_wunsch("ab" * 50, "", Scores(gap_open=-0.2, gap_extend=-0.1))
+    assert score == -10.2
+    assert needleman_wunsch("abc", "abc", Scores(match=1 / 3))[0] == pytest.approx(1)
+
+
+def test_scores_too_large_for_vectors_are_aligned_by_single_numbers():
+    a, b = "abcabcab" * 10, "abcbcacb" * 9
+    small, large = Scores(3, -2, -4, -1), Scores(3e12, -2e12, -4e12, -1e12)
+    assert needleman_wunsch(a, b, large)[1] == needleman_wunsch(a, b, small)[1]
 
 
 def test_unit_costs_give_the_edit_distance_of_edlib():
