@@ -8,6 +8,7 @@ Notation used for tensor shapes: B batch, T positions, D width, H heads.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -30,11 +31,37 @@ class Rotation:
             angles = angles[:, None]
         self._cos, self._sin = angles.cos(), angles.sin()
 
+    @classmethod
+    def at(cls, position: int, width: int, longest_period: float, like: Tensor) -> Rotation:
+        """The same at one whole position for all rows, looked up, on the device of ``like``."""
+        cos, sin = angles_at(position, width, longest_period, like)
+        found = cls.__new__(cls)
+        found._cos, found._sin = cos[None], sin[None]
+        return found
+
     def __call__(self, heads: Tensor) -> Tensor:
         """(B, H, T, D / H) -> the same."""
         first, second = heads.chunk(2, -1)
         cos, sin = self._cos.to(heads.dtype), self._sin.to(heads.dtype)
         return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
+
+
+def angles_at(position: int, width: int, longest_period: float, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (D / 2H,) of a position, looked up: float64 if ``like`` is, else float32, on its device."""
+    length = max(1024, 1 << position.bit_length())
+    precision = torch.float64 if like.dtype == torch.float64 else torch.float32
+    cos, sin = _table(length, width, longest_period, precision, like.device)
+    return cos[position], sin[position]
+
+
+@lru_cache(maxsize=16)
+def _table(
+    length: int, width: int, longest_period: float, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    # Made in inference mode, it could take part in no training.
+    with torch.inference_mode(False):
+        turn = Rotation(torch.arange(length, dtype=dtype, device=device), width, longest_period)
+        return turn._cos, turn._sin
 
 
 def sinusoidal(values: Tensor, width: int, scale: float = 1000.0) -> Tensor:

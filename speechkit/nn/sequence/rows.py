@@ -5,13 +5,17 @@ Notation used for tensor shapes: B rows, T positions, N documents of all rows, L
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from speechkit.nn.masks import length_mask
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,19 @@ class Rows:
         sizes = list(joined.shape)
         sizes[dim] = kept
         return joined.gather(dim, column.view(shape).expand(sizes))
+
+    def once(self, name: Hashable | None, make: Callable[[], Made]) -> Made:
+        """What several layers need of these rows and of nothing else, made by the first of them; made anew for None."""
+        if name is None:
+            return make()
+        if name not in self._made:
+            self._made[name] = make()
+        made: Made = self._made[name]
+        return made
+
+    @cached_property
+    def _made(self) -> dict[Hashable, Any]:
+        return {}
 
     @cached_property
     def borders(self) -> Tensor:
@@ -138,3 +155,27 @@ class Split:
         """What the last document of each row ends with (B, …); rows without positions keep theirs."""
         empty = self._empty.view(-1, *[1] * (of_row.dim() - 1))
         return torch.where(empty, of_row, of_document[self._last])
+
+
+def is_plain_row(x: Tensor) -> bool:
+    """Whether (B, D) is one row of float32 on a processor, of which no gradient is wanted."""
+    return (
+        x.shape[0] == 1
+        and x.dim() == 2
+        and x.dtype == torch.float32
+        and x.device.type == "cpu"
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def numbers(tensor: Tensor) -> Any:
+    """A tensor as the array of the same memory, for compiled kernels."""
+    return tensor.detach().contiguous().numpy()
+
+
+def flat_numbers(tensor: Tensor) -> Any:
+    """The memory from a tensor's first number to its last, what lies between its parts included."""
+    steps = (size - 1 for size in tensor.shape)
+    length = 1 + sum(count * stride for count, stride in zip(steps, tensor.stride(), strict=True))
+    return tensor.as_strided((length,), (1,)).numpy()

@@ -16,9 +16,10 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from speechkit.errors import ConfigError
-from speechkit.nn.positions import Rotation
+from speechkit.nn.positions import Rotation, angles_at
+from speechkit.nn.sequence.growing import last_columns, with_columns, with_room
 from speechkit.nn.sequence.mixer import MixerConfig, SequenceMixer, State, checked_width
-from speechkit.nn.sequence.rows import Rows
+from speechkit.nn.sequence.rows import Rows, flat_numbers, numbers
 
 
 class AttentionConfig(MixerConfig, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="attention"):
@@ -72,7 +73,8 @@ class SoftmaxAttention(SequenceMixer):
     def start(self, batch: int, device: torch.device | str, dtype: torch.dtype) -> State:
         """Keys, already turned, and values (B, G, C, E), the newest last; ``count`` (B,): positions of the document.
 
-        Where ``count`` is less than C, the columns before have no key.
+        Where ``count`` is less than C, the columns before have no key. See `with_columns` for the memory of keys and
+        values.
         """
         empty = torch.zeros(batch, self.key_heads, 0, self.head_width, device=device, dtype=dtype)
         return {"keys": empty, "values": empty, "count": torch.zeros(batch, dtype=torch.int64, device=device)}
@@ -84,12 +86,16 @@ class SoftmaxAttention(SequenceMixer):
     def mix(self, x: Tensor, state: State | None, rows: Rows, keep: bool) -> tuple[Tensor, State]:
         """See `SequenceMixer.mix`."""
         positions = self._positions(x, state, rows)  # (T,) or (B, T)
-        turn = self._turn(positions, x.dtype)
+        # All layers of a stack that begins turn by the same angles and see through the same mask.
+        turning = ("turn", self.head_width, self.config.period, self.config.rotary, x.dtype)
+        turn = rows.once(turning if state is None else None, lambda: self._turn(positions, x.dtype))
+        seeing = ("mask", self.config.window)
+        mask = rows.once(seeing if state is None else None, lambda: self._mask(positions, state, rows))
         queries, keys = turn(self._heads(self.query, x)), turn(self._heads(self.key, x))  # (B, H, T, E), (B, G, T, E)
         values = self._heads(self.value, x)
         if state is not None:
-            keys, values = torch.cat([state["keys"], keys], 2), torch.cat([state["values"], values], 2)
-        mixed = self._attended(queries, keys, values, self._mask(positions, state, rows))
+            keys, values = with_columns(state["keys"], keys), with_columns(state["values"], values)
+        mixed = self._attended(queries, keys, values, mask)
         return mixed, self._ended(keys, values, positions, state, rows) if keep else {}
 
     def attend(self, asking: Tensor, read: Tensor, asking_at: Tensor, read_at: Tensor, seen: Tensor) -> Tensor:
@@ -142,8 +148,46 @@ class SoftmaxAttention(SequenceMixer):
 
     def step(self, x: Tensor, state: State, *, tokens: Tensor | None = None) -> tuple[Tensor, State]:
         """See `SequenceMixer.step`."""
-        mixed, state = self.mix(x[:, None], state, Rows(), keep=True)
-        return mixed[:, 0], state
+        counts: list[int] = state["count"].tolist()
+        if len(set(counts)) != 1 or not self.config.rotary:
+            mixed, state = self.mix(x[:, None], state, Rows(), keep=True)
+            return mixed[:, 0], state
+        batch, cached = len(x), state["keys"].shape[2]
+        both = torch.cat([self.query(x), self.key(x)], 1).view(batch, -1, 1, self.head_width)  # (B, H + G, 1, E)
+        both = Rotation.at(counts[0], self.head_width, self.config.period, x)(both)
+        queries, keys = both[:, : self.heads], with_columns(state["keys"], both[:, self.heads :])
+        values = with_columns(state["values"], self.value(x).view(batch, self.key_heads, 1, self.head_width))
+        mask = None
+        if counts[0] < cached:  # columns before the first have no key
+            mask = (torch.arange(cached + 1, device=x.device) >= cached - counts[0])[None, None, None]
+        return self._attended(queries, keys, values, mask)[:, 0], self._stepped(keys, values, state)
+
+    def add_row(self, x: Tensor, scale: Tensor, eps: float, state: State) -> State | None:
+        """Add to one row (1, D) what it gives of it, and give the state behind it; None if the layer is no plain one.
+
+        Args:
+            x: see `speechkit.nn.sequence.rows.is_plain_row`; changed.
+            scale: (D,) of the norm through which it is read.
+            eps: of that norm.
+            state: of the row.
+        """
+        count, cached = int(state["count"]), state["keys"].shape[2]
+        if count < cached or self.learnt is not None or self.config.bias or not self.config.rotary:
+            return None
+        from speechkit.nn.sequence.row_kernel import attention_row
+
+        cos, sin = angles_at(count, self.head_width, self.config.period, x)
+        keys, values = with_room(state["keys"], 1), with_room(state["values"], 1)
+        query, key, value, out = (numbers(part.weight) for part in (self.query, self.key, self.value, self.out))
+        attention_row(
+            numbers(x)[0], numbers(scale), eps, query, key, value, out, numbers(cos), numbers(sin),
+            flat_numbers(keys), flat_numbers(values), keys.stride(1), cached + 1,
+        )  # fmt: skip
+        return self._stepped(keys, values, state)
+
+    def _stepped(self, keys: Tensor, values: Tensor, state: State) -> State:
+        kept = self._kept(keys.shape[2])
+        return {"keys": last_columns(keys, kept), "values": last_columns(values, kept), "count": state["count"] + 1}
 
     def _positions(self, x: Tensor, state: State | None, rows: Rows) -> Tensor:
         """Positions in the document: (T,) where all rows have the same, else (B, T)."""
@@ -200,7 +244,10 @@ class SoftmaxAttention(SequenceMixer):
             last = positions.expand(len(keys), length).gather(1, (lengths - 1).clamp_min(0)[:, None])[:, 0]
             count = torch.where(lengths > 0, last + 1, torch.zeros_like(last) if state is None else state["count"])
         kept = self._kept(cached + rows.longest(length))
-        keys, values = rows.newest(keys, cached, kept, 2), rows.newest(values, cached, kept, 2)
+        if rows.ragged(length):
+            keys, values = rows.newest(keys, cached, kept, 2), rows.newest(values, cached, kept, 2)
+        else:
+            keys, values = last_columns(keys, kept), last_columns(values, kept)
         return {"keys": keys, "values": values, "count": count}
 
     def follow(self, state: State, nodes: int, path: Tensor) -> State:

@@ -24,7 +24,7 @@ from speechkit.nn.sequence.linear_attention import JrtConfig, PrefixLinearAttent
 from speechkit.nn.sequence.lssl import Lssl, LsslConfig
 from speechkit.nn.sequence.mixer import MixerConfig, SequenceMixer, State
 from speechkit.nn.sequence.ngram_head import NgramConfig, NgramHead
-from speechkit.nn.sequence.rows import Rows
+from speechkit.nn.sequence.rows import Rows, is_plain_row, numbers
 from speechkit.nn.sequence.s4d import S4D, S4DConfig
 from speechkit.nn.sequence.softmax_attention import AttentionConfig, SoftmaxAttention
 from speechkit.nn.sequence.titans import TitansConfig, new_titans
@@ -106,6 +106,7 @@ class Layer(nn.Module):
 
     def __init__(self, stack: StackConfig, config: MixerConfig):
         super().__init__()
+        self.eps = stack.norm_eps
         self.mixer_norm = nn.RMSNorm(stack.width, stack.norm_eps)
         self.mixer = new_mixer(stack.width, config)
         feeds = config.feed_forward and stack.feed_width > 0
@@ -113,10 +114,26 @@ class Layer(nn.Module):
         self.feed = GatedFeedForward(stack.width, stack.feed_width) if feeds else None
         self.dropout = nn.Dropout(stack.dropout)
 
+    def step(self, x: Tensor, state: State, tokens: Tensor | None) -> tuple[Tensor, State]:
+        """One position: (B, D) to (B, D) and the mixer's state behind it."""
+        if isinstance(self.mixer, SoftmaxAttention) and not self.training and is_plain_row(x):
+            row = x.clone()
+            if (after := self.mixer.add_row(row, self.mixer_norm.weight, self.eps, state)) is not None:
+                return self.add_feed(row), after
+        mixed, after = self.mixer.step(self.mixer_norm(x), state, tokens=tokens)
+        return self.add_feed(x + self.dropout(mixed)), after
+
     def add_feed(self, x: Tensor) -> Tensor:
         """(…, D) and what the feed-forward adds."""
         if self.feed is None or self.feed_norm is None:
             return x
+        if not self.training and is_plain_row(x):
+            from speechkit.nn.sequence.row_kernel import feed_row
+
+            row = x.clone()
+            gate, up, down = (numbers(part.weight) for part in (self.feed.gate, self.feed.up, self.feed.down))
+            feed_row(numbers(row)[0], numbers(self.feed_norm.weight), self.eps, gate, up, down)
+            return row
         added: Tensor = x + self.dropout(self.feed(self.feed_norm(x)))
         return added
 
@@ -149,9 +166,12 @@ class Stack(SequenceMixer):
 
     def mix(self, x: Tensor, state: State | None, rows: Rows, keep: bool) -> tuple[Tensor, State]:
         """See `SequenceMixer.mix`."""
-        ended = []
-        for number, layer in enumerate(self._layers()):
-            begun = None if state is None else _of_layer(state, number)
+        ended: list[State] = []
+        layers = self._layers()
+        states: list[State | None] = [None] * len(layers)
+        if state is not None:
+            states = [*self._apart(state)]
+        for layer, begun in zip(layers, states, strict=True):
             mixed, after = layer.mixer.read(layer.mixer_norm(x), begun, rows, keep)
             x = layer.add_feed(x + layer.dropout(mixed))
             ended.append(after)
@@ -160,22 +180,24 @@ class Stack(SequenceMixer):
     def step(self, x: Tensor, state: State, *, tokens: Tensor | None = None) -> tuple[Tensor, State]:
         """See `SequenceMixer.step`."""
         ended = []
-        for number, layer in enumerate(self._layers()):
-            mixed, after = layer.mixer.step(layer.mixer_norm(x), _of_layer(state, number), tokens=tokens)
-            x = layer.add_feed(x + layer.dropout(mixed))
+        for layer, begun in zip(self._layers(), self._apart(state), strict=True):
+            x, after = layer.step(x, begun, tokens)
             ended.append(after)
         return self.norm(x), _together(ended)
 
     def follow(self, state: State, nodes: int, path: Tensor) -> State:
         """See `SequenceMixer.follow`."""
-        layers = enumerate(self._layers())
-        return _together([layer.mixer.follow(_of_layer(state, number), nodes, path) for number, layer in layers])
+        layers = zip(self._layers(), self._apart(state), strict=True)
+        return _together([layer.mixer.follow(begun, nodes, path) for layer, begun in layers])
+
+    def _apart(self, state: State) -> list[State]:
+        """Of each layer, by its own names."""
+        states: list[State] = [{} for _ in self.layers]
+        for name, part in state.items():
+            number, _, own = name.partition(".")
+            states[int(number)][own] = part
+        return states
 
 
 def _together(states: list[State]) -> State:
     return {f"{number}.{name}": part for number, state in enumerate(states) for name, part in state.items()}
-
-
-def _of_layer(state: State, number: int) -> State:
-    begin = f"{number}."
-    return {name.removeprefix(begin): part for name, part in state.items() if name.startswith(begin)}
