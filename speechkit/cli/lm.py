@@ -1,4 +1,4 @@
-"""`speechkit lm`: n-grams of text for decoding, and language models of speech units."""
+"""`speechkit lm`: n-grams of text for decoding, language models of speech units, and concept models."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from speechkit.cli.lm_concepts import follows
 from speechkit.cli.lm_units import compare, sample, score, train
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app.command()(train)
 app.command()(score)
 app.command()(sample)
 app.command()(compare)
+app.command()(follows)
 
 
 Smoothing = Literal["auto", "kneser-ney", "witten-bell"]

@@ -38,10 +38,24 @@ def find_speech(
 
     if channel is None and config.channel >= 0:
         channel = config.channel
-    energies: list[Float] = []
     blocks = stream_audio(path, sample_rate=SAMPLE_RATE, block_seconds=20.0, channel=channel)
+    return speech_in(blocks, config, detector, heard=heard)
+
+
+def speech_in(
+    blocks: Iterable[Float],
+    config: RegionsConfig,
+    detector: SileroDetector | None = None,
+    *,
+    heard: Callable[[float], None] = lambda seconds: None,
+) -> tuple[Regions, Float]:
+    """As `find_speech`, of a recording's blocks at 16 kHz.
+
+    Raises:
+        AudioError: whatever the blocks raise.
+    """
+    energies: list[Float] = []
     blocks = _watched(blocks, energies, heard)
-    num_samples = 0
     frame_speech: list[Float] = []
     if config.vad == "silero":
         frame_speech = list((detector or SileroDetector()).probabilities(blocks))

@@ -1,0 +1,75 @@
+"""Tables and the page of concept models: which segment follows, beside copying, means and regression."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from speechkit.lm.concepts.records import ConceptReport
+from speechkit.metrics.bootstrap import Interval
+from speechkit.report.page import write_page
+from speechkit.report.results import Column, Table, Value, mark_best, percent
+
+TITLE = "Concept models"
+
+
+def retrieval_table(report: ConceptReport) -> Table:
+    """A row for each system, and one for chance."""
+
+    def marked(values: list[tuple[float | None, Interval | None]]) -> list[Value]:
+        return mark_best([percent(value, interval) for value, interval in values], "higher")
+
+    systems = report.systems
+    accuracy = marked([(each.contrastive_accuracy, each.contrastive_interval) for each in systems])
+    inside = marked([(each.document_accuracy, each.document_interval) for each in systems])
+    first = marked([(each.first, each.first_interval) for each in systems])
+    rank = marked([(each.reciprocal_rank, each.reciprocal_interval) for each in systems])
+    distance = mark_best([Value(each.distance, digits=2) for each in systems], "lower")
+    gains = {name: percent(each.share, each.interval, signed=True) for name, each in report.gains.items()}
+    rows: list[list[Any]] = [
+        [
+            each.system,
+            each.parameters or None,
+            accuracy[place],
+            gains.get(each.system),
+            inside[place],
+            first[place],
+            rank[place],
+            distance[place],
+            Value(each.copying, digits=2),
+        ]
+        for place, each in enumerate(systems)
+    ]
+    lot = report.chance
+    by_lot: list[Any] = ["by lot", None, percent(0.5), None, percent(0.5), percent(lot.first)]
+    rows.append([*by_lot, percent(lot.reciprocal_rank), None, None])
+    names = [
+        *("weights", "CA, %", f"over {report.best_baseline}", "in the document, %", "first, %", "1 / rank, %"),
+        *("l2", "PAR"),
+    ]
+    return Table(["system", *(Column(name, numeric=True) for name in names)], rows, "Which segment follows")
+
+
+def lead(report: ConceptReport) -> str:
+    """What was measured, and how."""
+    fit = report.fit
+    counts = "; ".join(
+        f"{part}: {fit.segments[part]:,} segments of {fit.documents[part]} documents by {fit.speakers[part]} speakers"
+        for part in fit.segments
+    )
+    return (
+        f"{counts}. A concept is the mean of a segment's frames ({report.encoder}), {fit.segment_seconds:.1f} s in the "
+        f"mean. {fit.speaker_share_before:.0%} of the variance of test vectors lies between speakers, and "
+        f"{fit.speaker_share_after:.0%} once the directions of training speakers are gone. "
+        f"{report.chance.negatives:.0f} negatives of a target in the mean. {report.protocol}"
+    )
+
+
+def markdown(report: ConceptReport) -> str:
+    """The lead and the table."""
+    return f"{lead(report)}\n\n{retrieval_table(report).markdown()}"
+
+
+def write_concept_lm_page(path: Path | str, report: ConceptReport) -> Path:
+    """Write the page and return its path."""
+    return write_page(path, "concept_lm.html", title=TITLE, lead=lead(report), retrieval=retrieval_table(report))
