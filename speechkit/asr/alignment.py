@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -13,18 +13,53 @@ from speechkit.errors import AlignmentError
 
 MAX_UNKNOWN = 0.5
 """Share of a text's characters that the recogniser may be unable to spell."""
+UNWRITTEN = 3.0
+"""What a character that no symbol has counts, in symbols."""
 
 
 def columns_of(emissions: Emissions) -> dict[str, int]:
-    """The column of each character, in whichever case the vocabulary has it; the blank is no character."""
+    """The column of each character or piece, in whichever case the vocabulary has it; the blank is none of them."""
     column: dict[str, int] = {}
     for index, symbol in enumerate(emissions.vocabulary):
-        if index != emissions.blank and len(symbol) == 1:
+        special = len(symbol) > 1 and symbol[0] in "<[" and symbol[-1] in ">]"
+        if index != emissions.blank and symbol and not special:
             column.setdefault(symbol, index)
     for symbol, index in list(column.items()):
         column.setdefault(symbol.lower(), index)
         column.setdefault(symbol.upper(), index)
     return column
+
+
+def spell(text: str, column: Mapping[str, int]) -> list[tuple[int, int, int]]:
+    """A text in as few symbols as can be, as (column, begin, end) of the characters that each symbol writes.
+
+    A character that no symbol has is a wildcard; a space is left out if there is no word separator. Where symbols begin
+    with the space before them, the first word has it too, as the models hear it; ``begin`` is then that of the word.
+    """
+    longest = max(map(len, column), default=1)
+    if longest == 1:
+        return [
+            (column.get(character, WILDCARD), index, index + 1)
+            for index, character in enumerate(text)
+            if character != " " or " " in column
+        ]
+    spaced = " " + text
+    # cost[i] and step[i]: symbols for spaced[i:], and the length of the first of them, the longest of equals.
+    cost, step = [0.0] * (len(spaced) + 1), [1] * len(spaced)
+    for begin in range(len(spaced) - 1, -1, -1):
+        cost[begin] = cost[begin + 1] + UNWRITTEN
+        for length in range(1, min(longest, len(spaced) - begin) + 1):
+            if spaced[begin : begin + length] in column and cost[begin + length] + 1 <= cost[begin]:
+                cost[begin], step[begin] = cost[begin + length] + 1, length
+    spelled, begin = [], 0
+    while begin < len(spaced):
+        end = begin + step[begin]
+        symbol = spaced[begin:end]
+        if symbol != " " or (" " in column and begin > 0):
+            lead = len(symbol) - len(symbol.lstrip(" ")) if symbol != " " else 0
+            spelled.append((column.get(symbol, WILDCARD), begin + lead - 1, end - 1))
+        begin = end
+    return spelled
 
 
 def align_words(emissions: Emissions, words: Sequence[str]) -> list[AlignmentItem]:
@@ -34,9 +69,9 @@ def align_words(emissions: Emissions, words: Sequence[str]) -> list[AlignmentIte
         AlignmentError: if the words cannot fit, or the vocabulary lacks more than half of their characters.
     """
     column = columns_of(emissions)
-    # A word separator stands before each word, where the model has one.
-    spelled = [(column.get(" ", None), -1) if c is None else (column.get(c, WILDCARD), n) for c, n in _spelling(words)]
-    tokens = [(token, owner) for token, owner in spelled if token is not None]
+    text = " ".join(words)
+    owner_at = [-1 if character == " " else number for number, word in enumerate(words) for character in f"{word} "]
+    tokens = [(token, owner_at[begin]) for token, begin, _ in spell(text, column)]
     written = [token for token, owner in tokens if owner >= 0]
     unknown = written.count(WILDCARD) / max(1, len(written))
     if unknown > MAX_UNKNOWN:  # wildcards lie anywhere
@@ -47,12 +82,3 @@ def align_words(emissions: Emissions, words: Sequence[str]) -> list[AlignmentIte
         AlignmentItem(words[n], round(begin * hop, 4), round((end - begin) * hop, 4), round(score, 4))
         for n, begin, end, score in word_frames(refined, [owner for _, owner in tokens])
     ]
-
-
-def _spelling(words: Sequence[str]) -> Iterator[tuple[str | None, int]]:
-    """Characters with the number of their word; None between words."""
-    for number, word in enumerate(words):
-        if number:
-            yield None, -1
-        for character in word:
-            yield character, number

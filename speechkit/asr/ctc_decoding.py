@@ -44,10 +44,10 @@ def greedy_decode(emissions: Emissions, silent: frozenset[int] = frozenset()) ->
         if symbol == emissions.blank or symbol in silent:
             continue
         written = emissions.vocabulary[symbol]
-        if written == " " and (not text or text[-1] == " "):
-            continue
         score = float(values[begin:end].max())
         for index, character in enumerate(written):
+            if character == " " and (not text or text[-1] == " "):
+                continue
             text.append(character)
             starts.append((begin + (end - begin) * index / len(written)) * hop)
             ends.append((begin + (end - begin) * (index + 1) / len(written)) * hop)

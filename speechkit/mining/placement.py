@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.asr.alignment import columns_of
+from speechkit.asr.alignment import columns_of, spell
 from speechkit.asr.hypothesis import Emissions, Hypothesis
-from speechkit.asr.refinement import WILDCARD, Refined, refine_all, snap_to_quiet, word_frames
+from speechkit.asr.refinement import Refined, refine_all, snap_to_quiet, word_frames
 from speechkit.errors import AlignmentError
 from speechkit.mining.alignment import Costs, learn_costs, locate_sentences
 from speechkit.mining.config import RefinementConfig
@@ -226,10 +226,7 @@ def _with_emissions(
 def tokens_of(
     sentence: Sentence, key: Normalized, column: dict[str, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Columns of the key's characters and, for each, the written word it belongs to (-1 between words).
-
-    A character that the vocabulary lacks is a wildcard; a space is left out if there is no word separator.
-    """
+    """Columns of the symbols that spell the key and, for each, the written word it belongs to (-1 between words)."""
     word_at = np.full(len(sentence.text) + 1, -1, np.int64)
     position = 0
     for number, word in enumerate(sentence.text.split()):
@@ -238,14 +235,10 @@ def tokens_of(
         position += len(word)
     tokens: list[int] = []
     owners: list[int] = []
-    for index, character in enumerate(key.text):
-        if character == " ":
-            if " " in column:
-                tokens.append(column[" "])
-                owners.append(-1)
-            continue
-        tokens.append(column.get(character, WILDCARD))
-        owners.append(int(word_at[min(int(key.offsets[index]), len(sentence.text))]))
+    for token, begin, _ in spell(key.text, column):
+        tokens.append(token)
+        between = key.text[begin] == " "
+        owners.append(-1 if between else int(word_at[min(int(key.offsets[begin]), len(sentence.text))]))
     # A number written in words may lean on the space before it: such characters belong to the word that follows.
     for index in range(len(owners) - 2, -1, -1):
         if owners[index] < 0 and tokens[index] != column.get(" ", -2):
