@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from speechkit.mining.config import ExportConfig, ReportConfig
+from speechkit.mining.decisions import read_decisions
 from speechkit.mining.export.stage import export_set
 from speechkit.mining.stages import DOCUMENTS, HYPOTHESES, MINING_STAGES, RECORDINGS
-from speechkit.pipeline import Context, Output, Recipe, Stage, stage
+from speechkit.pipeline import Context, Output, Recipe, Stage, external, stage
 
 
 def report(context: Context) -> None:
@@ -18,14 +19,21 @@ def report(context: Context) -> None:
     names = {"utterances": "selection", "alignments": "refinement", "recordings": "regions", "documents": "documents"}
     names |= {"hypotheses": "hypotheses"}
     folders = {stage: context.inputs[name].parent for name, stage in names.items()}
-    data = data_of_stages(folders, audio=config.audio, title=config.title)
-    render_mining_report(context.output("report.html"), data)
+    data = data_of_stages(folders, audio=config.audio, title=config.title, command=config.command)
+    context.output("report-audio").mkdir()  # for what does not fit into the page, as a rule empty
+    render_mining_report(context.output("report.html"), data, beside=config.beside)
     summary = next(context.read("summary"))
     expected = summary.expected_precision
     context.main_figure = (
         f"{summary.kept} sentences kept, {summary.kept_seconds / 60:.1f} of {summary.audio_seconds / 60:.1f} minutes"
         + ("" if expected is None else f", {expected:.1%} of them expected to be right")
     )
+
+
+def check_decisions(config: ExportConfig) -> None:
+    """Whether the file of decisions can be read, before the first stage begins."""
+    if config.decisions is not None:
+        read_decisions(config.decisions)
 
 
 recipe = Recipe(
@@ -39,15 +47,18 @@ recipe = Recipe(
             config=ExportConfig,
             inputs=(
                 stage("selection", "utterances.jsonl"),
+                stage("selection", "candidates.jsonl"),
                 stage("selection", "outcomes.jsonl"),
                 stage("selection", "unmatched.jsonl"),
                 stage("selection", "summary.jsonl"),
                 RECORDINGS,
                 HYPOTHESES,
+                external("decisions"),
             ),
             outputs=(Output("export"),),
-            drop_reasons=("low_quality",),
-            version=2,
+            drop_reasons=("low_quality", "curator"),
+            version=3,
+            check=check_decisions,
         ),
         Stage(
             number=9,
@@ -61,9 +72,11 @@ recipe = Recipe(
                 stage("refinement", "alignments.jsonl"),
                 RECORDINGS,
                 DOCUMENTS,
+                stage("selection", "candidates.jsonl"),
                 HYPOTHESES,
             ),
-            outputs=(Output("report.html"),),
+            outputs=(Output("report.html"), Output("report-audio", min_records=0)),
+            version=2,
         ),
     ),
     description="Mine aligned audio and text from recordings and documents.",

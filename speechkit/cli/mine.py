@@ -28,6 +28,8 @@ Examples:
 
   speechkit mine debates transcripts --out mined --separate
 
+  speechkit mine recordings documents --out mined --decisions decisions.json
+
   speechkit mine recordings documents --out mined --recognizer words:transcripts.ctm --to kaldi,textgrid --json
 """
 
@@ -50,6 +52,9 @@ def mine(
     channels: Annotated[
         str, typer.Option(help="together: hear the mean of a recording's channels; each: one recording a channel.")
     ] = "together",
+    decisions: Annotated[
+        Path | None, typer.Option(help="What a curator decided on report.html, as the page exports it.")
+    ] = None,
     vad: Annotated[str, typer.Option(help="Speech detector: silero, energy or none.")] = "silero",
     separate: Annotated[
         bool, typer.Option("--separate", help="Separate speakers first, and mine a track of each.")
@@ -95,6 +100,7 @@ def mine(
         device=device,
         separator=separator if separate else None,
         channels=channels,  # type: ignore[arg-type]
+        decisions=decisions,
         quiet=json,
     )
     typer.echo(_json(mined) if json else "\n".join(lines_of(mined, show)))
@@ -130,6 +136,7 @@ def lines_of(mined: MinedSet, show: int) -> list[str]:
         rows.append(("expected precision", f"{summary.expected_precision:.3f} (asked for {summary.min_precision:g})"))
     rows += [(f"rejected: {_words(name)}", f"{count:,} sentences") for name, count in sorted(summary.rejected.items())]
     rows += [(f"unmatched: {_words(name)}", _time(value)) for name, value in sorted(summary.unmatched_seconds.items())]
+    rows += [(f"curator: {name}", f"{count:,} sentences") for name, count in mined.decisions.items()]
     rows.append(("recordings", f"{mined.recordings:,}, {_time(summary.audio_seconds)}"))
     if mined.silent_recordings:
         rows.append(("without speech", _some(mined.silent_recordings)))

@@ -108,7 +108,8 @@ class ExportConfig(msgspec.Struct, frozen=True):
     """Stage 8: the manifest with the sound of each sentence, and its other forms.
 
     With ``quality`` every row gets `SoundQuality` columns in ``custom``; the bounds leave rows out, each with its
-    reason in ``drops.jsonl``. ``dnsmos`` needs the extra ``tts-scores``.
+    reason in ``drops.jsonl``. ``dnsmos`` needs the extra ``tts-scores``. ``decisions`` names a file of a curator's
+    decisions: what is accepted stays whatever threshold and bounds say, what is rejected goes.
     """
 
     audio: Annotated[str, SHARED] = "audio"  # not neutral: the manifests hold paths that lead there
@@ -123,14 +124,21 @@ class ExportConfig(msgspec.Struct, frozen=True):
     min_characters_per_second: float | None = None
     max_characters_per_second: float | None = None
     min_dnsmos: float | None = None
+    decisions: str | None = None
     dev_share: Share = 0.05
     test_share: Share = 0.05
 
 
 class ReportConfig(msgspec.Struct, frozen=True):
-    """Stage 9: the page to look at."""
+    """Stage 9: the page to look at.
+
+    ``command`` is the line that it shows. ``beside`` puts the recordings next to the page where it cannot hold all
+    sentences itself.
+    """
 
     audio: Annotated[str, SHARED, NEUTRAL] = "audio"
     lang: Annotated[str, SHARED] = "en"
     title: str = "Mined speech"
     min_precision: Annotated[Share, SHARED] = 0.98
+    command: Annotated[str, NEUTRAL] = ""
+    beside: bool = True

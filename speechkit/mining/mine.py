@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +14,11 @@ from speechkit.data.manifest import read_jsonl, read_manifest, write_jsonl, writ
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
 from speechkit.io.atomic import atomic_path
+from speechkit.mining.command import command_line
+from speechkit.mining.decisions import read_decisions
+from speechkit.mining.export.card import DataCard
 from speechkit.mining.input_stages import check_pairs
-from speechkit.mining.records import Recording, SelectionSummary
+from speechkit.mining.records import Document, RecognizedText, Recording, SelectionSummary
 from speechkit.pipeline import DropRecord, outputs, run_recipe
 from speechkit.pipeline.discover import load_recipe, shipped_recipe
 
@@ -23,7 +26,7 @@ Backend = Literal["inline", "pool", "ray"]
 
 
 class MinedSet(msgspec.Struct, frozen=True):
-    """What a run gave: where it lies, its sums, the files that were left out and why."""
+    """What a run gave: where it lies, its sums, what was left out and why, and a curator's decisions by kind."""
 
     folder: str
     manifest: str
@@ -32,6 +35,7 @@ class MinedSet(msgspec.Struct, frozen=True):
     recordings: int
     silent_recordings: list[str]
     left_out: list[DropRecord]
+    decisions: dict[str, int] = {}
 
     def utterances(self) -> Iterable[Utterance]:
         """The kept sentences, streamed."""
@@ -57,6 +61,7 @@ def mine(
     device: str = "auto",
     separator: str | None = None,
     channels: Literal["together", "each"] = "together",
+    decisions: Path | str | None = None,
 ) -> MinedSet:
     """Mine aligned sentences; run it again to go on after an interruption or with more inputs.
 
@@ -80,13 +85,21 @@ def mine(
         separator: separate the speakers of each recording first, by this model, and mine the tracks, which go to
             ``out/separated``; ``pairs`` then names those.
         channels: ``each`` makes a recording of every channel, named ``NAME-channel1`` and so on: one speaker on each.
+        decisions: what a curator accepted, rejected and edited, as the page of this run exports it; only the export is
+            made again.
 
     Raises:
-        UserError: if an input is missing, nothing can be read, or ``out`` cannot be written.
+        UserError: if an input is missing, nothing can be read, ``out`` cannot be written, or no document has to do
+            with any recording.
         SpeechkitError: if a stage failed.
         KeyboardInterrupt: if the run was interrupted; call it again to go on.
     """
     folder = Path(out)
+    command = command_line(audio, documents, out, {
+        "lang": lang, "recognizer": recognizer, "min_precision": min_precision, "pairs": pairs, "to": tuple(formats),
+        "clips": clips, "channels": channels, "separator": separator, "set": tuple(overrides), "backend": backend,
+        "workers": workers, "device": device,
+    })  # fmt: skip
     for given, name in ((audio, "AUDIO"), (documents, "DOCS")):
         if Path(given).is_dir() and Path(given).resolve() in (folder.resolve(), *folder.resolve().parents):
             raise UserError(f"{out}: lies inside {given}, which {name} names; choose a folder outside of it")
@@ -105,7 +118,11 @@ def mine(
         "min_precision": min_precision,
         "files": {"channels": channels},
         "export": {"formats": list(formats), "clips": clips},
+        "report": {"command": command},
     }
+    if decisions is not None:
+        read_decisions(decisions)
+        arguments["export"]["decisions"] = str(Path(decisions).resolve())
     if pairs is not None:
         arguments["pairing"] = {"pairs": str(Path(pairs).resolve())}
         check_pairs(Path(pairs), Path(audio), Path(documents), each_channel=channels == "each")
@@ -127,7 +144,7 @@ def mine(
         raise KeyboardInterrupt
     places = {stage.name: outputs(recipe, stages, stage.name) for stage in recipe.stages}
     publish(places["export"] / "export", folder)
-    _copy(places["report"] / "report.html", folder / "report.html")
+    publish_page(places["report"], folder)
     left_out = [*unseparated, *(drop for place in places.values() for drop in _drops(place))]
     write_jsonl(folder / "left_out.jsonl", left_out)
     recordings, silent = 0, []
@@ -135,10 +152,37 @@ def mine(
         recordings += 1
         if not recording.speech:
             silent.append(recording.id)
-    summary = next(read_jsonl(places["selection"] / "summary.jsonl", SelectionSummary))
+    summary = msgspec.json.decode((places["export"] / "export" / "summary.json").read_bytes(), type=SelectionSummary)
+    if not summary.kept:  # the page and the lists are there all the same
+        _refuse_unrelated(places, documents, audio, folder / "report.html")
     return MinedSet(
-        str(folder), str(folder / "manifest.jsonl"), str(folder / "report.html"), summary, recordings, silent, left_out
+        str(folder),
+        str(folder / "manifest.jsonl"),
+        str(folder / "report.html"),
+        summary,
+        recordings,
+        silent,
+        left_out,
+        msgspec.json.decode((folder / "card.json").read_bytes(), type=DataCard).decisions,
     )
+
+
+def _refuse_unrelated(places: Mapping[str, Path], documents: Path | str, audio: Path | str, page: Path) -> None:
+    """Refuse documents of which not one was read in the recordings, where speech was recognised in these.
+
+    Raises:
+        UserError: if it is so.
+    """
+    listed = {document.id for document in read_jsonl(places["documents"] / "documents.jsonl", Document)}
+    dropped = {
+        drop.id for name in ("pairing", "selection") for drop in _drops(places[name]) if drop.reason == "no_recording"
+    }
+    heard = any(found.text for found in read_jsonl(places["hypotheses"] / "hypotheses.jsonl", RecognizedText))
+    if heard and listed and listed <= dropped:
+        raise UserError(
+            f"{documents}: no sentence of it was heard in {audio}; give the documents that were read there, or the "
+            f"language and recogniser of the recordings ({page} shows what was compared)"
+        )
 
 
 def _drops(place: Path) -> list[DropRecord]:
@@ -156,6 +200,18 @@ def publish(source: Path, target: Path) -> None:
             write_manifest(target / relative, _relative(read_manifest(path), target))
         else:
             _copy(path, target / relative)
+
+
+def publish_page(source: Path, target: Path) -> None:
+    """Bring the page to ``target``, with the audio beside it; audio of an earlier page goes."""
+    _copy(source / "report.html", target / "report.html")
+    beside, old = source / "report-audio", target / "report-audio"
+    wanted = {path.name for path in beside.glob("*.mp3")}
+    for path in old.glob("*.mp3"):
+        if path.name not in wanted:
+            path.unlink()
+    for name in sorted(wanted):
+        _copy(beside / name, old / name)
 
 
 def _relative(utterances: Iterable[Utterance], folder: Path) -> Iterator[Utterance]:

@@ -17,6 +17,7 @@ RejectReason = Literal[
     "stretched_word",  # a word of it lasts longer than any word does
     "no_speech_characters",  # nothing in the sentence can be spoken, for example a table rule
     "no_recording",  # the document was paired with no recording
+    "curator",  # a person listened and said no
 ]
 UnmatchedReason = Literal[
     "silence",  # the voice activity detector found no speech
@@ -212,7 +213,10 @@ class UnmatchedStretch(msgspec.Struct, frozen=True):
 
 
 class SelectionSummary(msgspec.Struct, frozen=True):
-    """What selection did: the probability asked of each sentence, the precision expected of what is kept, and sums."""
+    """What selection did: the probability asked of each sentence, the precision expected of what is kept, and sums.
+
+    ``run`` is the digest of the places that were found: what a curator decides about one run holds for it alone.
+    """
 
     threshold: float
     min_precision: float
@@ -222,3 +226,4 @@ class SelectionSummary(msgspec.Struct, frozen=True):
     rejected: dict[str, int]
     unmatched_seconds: dict[str, float]
     audio_seconds: float
+    run: str = ""

@@ -162,8 +162,13 @@ def outcomes_of(
     return outcomes
 
 
-def utterance_of(match: SentenceMatch, sentence: Sentence, recording: Recording, lang: str) -> Utterance:
-    """A kept match as a manifest record, cut at whole samples of the recording's own rate."""
+def utterance_of(
+    match: SentenceMatch, sentence: Sentence, recording: Recording, lang: str, reason: RejectReason | None = None
+) -> Utterance:
+    """A match as a manifest record, cut at whole samples of the recording's own rate.
+
+    ``reason`` says why it was not kept; it stands in ``custom`` then.
+    """
     first = max(0, round(match.start * recording.sample_rate))
     last = min(recording.num_samples, round(match.end * recording.sample_rate))
     offset = first / recording.sample_rate
@@ -185,7 +190,12 @@ def utterance_of(match: SentenceMatch, sentence: Sentence, recording: Recording,
         alignment={"word": words} if words else None,
         score=round(match.probability or 0.0, 6),
         source=Source(document=match.document, begin=sentence.begin, end=sentence.end, page=sentence.page),
-        custom={"recording": recording.id, "sentence": sentence.id, "similarity": round(match.similarity, 4)},
+        custom={
+            "recording": recording.id,
+            "sentence": sentence.id,
+            "similarity": round(match.similarity, 4),
+            **({} if reason is None else {"reason": reason}),
+        },
     )
 
 
@@ -197,11 +207,12 @@ def _without_lost(text: str, match: SentenceMatch) -> str:
     return " ".join(words[match.lost_before : len(words) - match.lost_after])
 
 
+Span = tuple[float, float]
+"""Start and end, seconds in the recording."""
+
+
 def unmatched_stretches(
-    recording: Recording,
-    kept: Sequence[SentenceMatch],
-    rejected: Sequence[SentenceMatch],
-    paired: bool,
+    recording: Recording, kept: Sequence[Span], rejected: Sequence[Span], paired: bool
 ) -> list[UnmatchedStretch]:
     """Everything in a recording that no kept sentence covers, in order and without overlap, each stretch with a reason.
 
@@ -209,13 +220,11 @@ def unmatched_stretches(
     """
     length = recording.seconds
     speech = [(begin / SAMPLE_RATE, end / SAMPLE_RATE) for begin, end in recording.speech]
-    covered = [(match.start, match.end) for match in kept]
-    refused = [(match.start, match.end) for match in rejected]
     points = {0.0, length}
-    for stretches in (speech, covered, refused):
+    for stretches in (speech, kept, rejected):
         points.update(min(max(edge, 0.0), length) for stretch in stretches for edge in stretch)
     edges = sorted(points)
-    spoken, taken, found = (_inside(edges, stretches) for stretches in (speech, covered, refused))
+    spoken, taken, found = (_inside(edges, stretches) for stretches in (speech, kept, rejected))
     result: list[UnmatchedStretch] = []
     for index, (start, end) in enumerate(itertools.pairwise(edges)):
         if taken[index] or end <= start:

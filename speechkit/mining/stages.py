@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from speechkit.mining.config import (
 )
 from speechkit.mining.input_stages import FindSpeech, ReadDocuments, input_file, list_files, ocr_digest
 from speechkit.mining.lookup import RecordLookup
+from speechkit.mining.mismatch import unread
 from speechkit.mining.pairing import pair_all, read_pairs
 from speechkit.mining.placement import KeyedDocument, KeyedHypothesis, align, learned_costs, refine_alignment
 from speechkit.mining.records import (
@@ -43,7 +43,7 @@ from speechkit.mining.records import (
     SourceFile,
     UnmatchedStretch,
 )
-from speechkit.mining.selection import decide, outcomes_of, unmatched_stretches, utterance_of
+from speechkit.mining.selection import Span, decide, outcomes_of, unmatched_stretches, utterance_of
 from speechkit.pipeline import Context, Drop, Output, Resources, Stage, Value, Worker, external, model, stage
 from speechkit.pipeline.arrays import read_record_arrays
 from speechkit.text import normalizer_for
@@ -240,6 +240,10 @@ def select(context: Context) -> None:
         kept[match.sentence].append(match)
     for match, reason in decision.rejected:
         refused[match.sentence].append((match, reason))
+    for name in unread(paired_documents, "document", matches, decision.kept):
+        context.drop(name, "no_recording", f"document {name} was paired, and none of its sentences was heard")
+    for name in unread(recording_pairs, "recording", matches, decision.kept):
+        context.drop(name, "no_document", f"recording {name} was paired, and no sentence was heard in it")
     rejected_counts: Counter[str] = Counter()
 
     def all_outcomes() -> Iterator[Outcome]:
@@ -254,28 +258,29 @@ def select(context: Context) -> None:
     in_order = sorted(decision.kept, key=lambda match: (match.recording, match.start, match.sentence))
     recordings = RecordLookup(context.inputs["recordings"], Recording)
     sentences = _SentenceLookup(documents)
-    context.write(
-        "utterances.jsonl",
-        (
-            utterance_of(match, sentences.of(match), recordings[match.recording], documents[match.document].lang)
-            for match in in_order
-        ),
-    )
+
+    def as_utterance(match: SentenceMatch, reason: RejectReason | None = None) -> Utterance:
+        lang, sentence = sentences.of(match)
+        return utterance_of(match, sentence, recordings[match.recording], lang, reason)
+
+    context.write("utterances.jsonl", map(as_utterance, in_order))
+    by_place = sorted(decision.rejected, key=lambda entry: (entry[0].recording, entry[0].start, entry[0].sentence))
+    context.write("candidates.jsonl", (as_utterance(match, reason) for match, reason in by_place))
     unmatched_seconds: dict[str, float] = defaultdict(float)
     audio_seconds = 0.0
-    kept_in = {name: list(group) for name, group in itertools.groupby(in_order, key=lambda match: match.recording)}
-    refused_in: dict[str, list[SentenceMatch]] = defaultdict(list)
+    kept_in: dict[str, list[Span]] = defaultdict(list)
+    refused_in: dict[str, list[Span]] = defaultdict(list)
+    for match in in_order:
+        kept_in[match.recording].append((match.start, match.end))
     for match, _ in decision.rejected:
-        refused_in[match.recording].append(match)
+        refused_in[match.recording].append((match.start, match.end))
 
     def all_stretches() -> Iterator[UnmatchedStretch]:
         nonlocal audio_seconds
         for recording in context.read("recordings"):
             audio_seconds += recording.seconds
             name = recording.id
-            for stretch in unmatched_stretches(
-                recording, kept_in.get(name, []), refused_in[name], name in recording_pairs
-            ):
+            for stretch in unmatched_stretches(recording, kept_in[name], refused_in[name], name in recording_pairs):
                 unmatched_seconds[stretch.reason] += stretch.end - stretch.start
                 yield stretch
 
@@ -289,24 +294,27 @@ def select(context: Context) -> None:
         rejected=dict(rejected_counts),
         unmatched_seconds=dict(unmatched_seconds),
         audio_seconds=audio_seconds,
+        run=digest_file(context.inputs["alignments"]),
     )
     context.write("summary.jsonl", [summary])
 
 
 class _SentenceLookup:
-    """Sentences by match, a document at a time."""
+    """Sentences by match, with the language of their document, a document at a time."""
 
     def __init__(self, documents: RecordLookup[Document]) -> None:
         self.documents = documents
-        self.cached: dict[str, dict[str, Sentence]] = {}
+        self.cached: dict[str, tuple[str, dict[str, Sentence]]] = {}
 
-    def of(self, match: SentenceMatch) -> Sentence:
-        """The sentence of a match."""
+    def of(self, match: SentenceMatch) -> tuple[str, Sentence]:
+        """Language and sentence of a match."""
         if match.document not in self.cached:
             if len(self.cached) > 8:
                 self.cached.clear()
-            self.cached[match.document] = {s.id: s for s in self.documents[match.document].sentences}
-        return self.cached[match.document][match.sentence]
+            document = self.documents[match.document]
+            self.cached[match.document] = (document.lang, {s.id: s for s in document.sentences})
+        lang, sentences = self.cached[match.document]
+        return lang, sentences[match.sentence]
 
 
 def calibration_digest(name: str) -> str:
@@ -367,16 +375,18 @@ MINING_STAGES = (
         part_records=4, batch_size=1, key=("recording", "document"),
     ),
     Stage(
-        number=7, name="selection", run=select, version=2, config=SelectionConfig,
+        number=7, name="selection", run=select, version=3, config=SelectionConfig,
         inputs=(
             stage("refinement", "alignments.jsonl"), DOCUMENTS, RECORDINGS,
             model("calibration", digest=calibration_digest),
         ),
         outputs=(
             Output("utterances.jsonl", Utterance, min_records=0),
+            Output("candidates.jsonl", Utterance, min_records=0),
             Output("outcomes.jsonl", Outcome, min_records=0),
             Output("unmatched.jsonl", UnmatchedStretch, min_records=0),
             Output("summary.jsonl", SelectionSummary),
         ),
+        drop_reasons=("no_document", "no_recording"),
     ),
 )  # fmt: skip

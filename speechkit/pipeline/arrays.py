@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,12 +85,15 @@ class ShardWriter:
         self._raw.unlink(missing_ok=True)
 
 
-def read_record_arrays(manifest: Path | str, reference: str) -> dict[str, NDArray[Any]]:
+def read_record_arrays(
+    manifest: Path | str, reference: str, wanted: Collection[str] | None = None
+) -> dict[str, NDArray[Any]]:
     """The arrays of one record, by name.
 
     Args:
         manifest: the file that holds the record; the reference is relative to its folder.
         reference: what the runner wrote into the record, ``arrays/00017-of-00400.safetensors#12``.
+        wanted: names of those to read; all of them if not given.
 
     Raises:
         UserError: if the reference leads out of the folder, or to nothing.
@@ -104,7 +107,7 @@ def read_record_arrays(manifest: Path | str, reference: str) -> dict[str, NDArra
     opened, names = _open(path, status.st_mtime_ns, status.st_size)
     if key not in names:
         raise UserError(f"{path}: has no arrays for {key!r}; the manifest {manifest} is not from the same run")
-    return {name: opened.get_tensor(f"{key}/{name}") for name in names[key]}
+    return {name: opened.get_tensor(f"{key}/{name}") for name in names[key] if wanted is None or name in wanted}
 
 
 @lru_cache(maxsize=8)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from speechkit.errors import AudioError, UserError
 from speechkit.io.paths import inside
-from speechkit.mining.records import Outcome, SentenceMatch
+from speechkit.mining.records import Outcome
 from speechkit.report.mining_data import MiningReport, View
 from speechkit.report.player import clip_block, encode_clip, read_clip, wave_outline
 from speechkit.runtime import available_cpus
@@ -46,14 +48,29 @@ def affordable(data: MiningReport, max_megabytes: float) -> MiningReport:
     return msgspec.structs.replace(data, views=shown)
 
 
-class Clips:
-    """The audio that goes into the page, until its size is used up."""
+class Place(NamedTuple):
+    """A stretch to cut out: seconds in the recording, and how many words stand beside it with their times."""
 
-    def __init__(self, data: MiningReport, max_megabytes: float) -> None:
+    recording: str
+    sentence: str
+    start: float
+    end: float
+    words: int = 0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What is cut once only."""
+        return self.recording, self.sentence
+
+
+class Clips:
+    """The audio that goes into the page, until its size is used up; ``reserved`` bytes are not for audio."""
+
+    def __init__(self, data: MiningReport, max_megabytes: float, reserved: int = 0) -> None:
         self.root = Path(data.audio_root)
-        self.files = {row.recording.id: row.recording.audio_filepath for row in data.views}
-        self.files |= data.audio_files
-        self.left = int(max_megabytes * 1e6) - sum(map(view_bytes, data.views)) - _frame_bytes(data)
+        self.recordings = {row.recording.id: row.recording for row in data.views}
+        self.recordings |= {recording.id: recording for recording in data.recordings}
+        self.left = int(max_megabytes * 1e6) - sum(map(view_bytes, data.views)) - _frame_bytes(data) - reserved
         self.names: dict[tuple[str, str], str] = {}  # by recording and sentence
         self.outlines: dict[str, str] = {}
         self.blocks: list[Markup] = []
@@ -61,56 +78,81 @@ class Clips:
 
     def add(self, outcome: Outcome) -> str | None:
         """The name of the sentence's audio block, or None where there is no room or no audio."""
-        match = outcome.match
-        if match is None:
+        place = _place(outcome)
+        if place is None:
             return None
-        known = self.names.get((match.recording, outcome.sentence))
-        return known or self._keep(outcome, match, self._made(match))
+        known = self.names.get(place.key)
+        return known or self._keep(place, self._made(place))
 
-    def _made(self, match: SentenceMatch) -> tuple[bytes, str] | None:
+    def path(self, recording: str) -> Path:
+        """Where the audio of a recording lies.
+
+        Raises:
+            UserError: if that is outside of the recordings' folder.
+        """
+        return self.root if self.root.is_file() else inside(self.root, self.recordings[recording].audio_filepath)
+
+    def _made(self, place: Place) -> tuple[bytes, str] | None:
         """The encoded audio and its outline; several threads may do this at once."""
-        if match.recording in self.failures or self.left <= 0:
+        if place.recording in self.failures or self.left <= 0:
             return None
-        waveform = self._waveform(match.recording, match.start, match.end)
+        waveform = self._waveform(place)
         return None if waveform is None else (encode_clip(waveform), wave_outline(waveform))
 
-    def _keep(self, outcome: Outcome, match: SentenceMatch, made: tuple[bytes, str] | None) -> str | None:
-        if made is None or self.left <= 0 or (match.recording, outcome.sentence) in self.names:
+    def _keep(self, place: Place, made: tuple[bytes, str] | None) -> str | None:
+        if made is None or self.left <= 0 or place.key in self.names:
             return None
         encoded, outline = made
         # Base64 makes three bytes four characters; the words stand beside each clip with their times.
-        size = len(encoded) * 4 // 3 + 80 + WORD_BYTES * len(match.words)
+        size = len(encoded) * 4 // 3 + 80 + WORD_BYTES * place.words
         if size > self.left:
             # Full: to look for a shorter one would mean to encode all the rest.
             self.left = 0
             return None
         self.left -= size
         name = f"clip-{len(self.names) + 1}"
-        self.names[match.recording, outcome.sentence] = name
+        self.names[place.key] = name
         self.outlines[name] = outline
         self.blocks.append(clip_block(name, encoded))
         return name
 
-    def _waveform(self, recording: str, start: float, end: float) -> NDArray[np.float32] | None:
+    def _waveform(self, place: Place) -> NDArray[np.float32] | None:
         try:
-            path = self.root if self.root.is_file() else inside(self.root, self.files[recording])
-            return read_clip(path, start, end)
+            channel = self.recordings[place.recording].channel
+            return read_clip(self.path(place.recording), place.start, place.end, channel=channel)
         except (AudioError, UserError, KeyError) as error:
-            self.failures[recording] = str(error)
+            self.failures[place.recording] = str(error)
             return None
 
-    def fill(self, data: MiningReport) -> None:
-        """Spend what is left on the plots, one sentence of each in turn, so that none is silent."""
-        queues = [[outcome for outcome in view.outcomes if outcome.match] for view in data.views]
-        turns = (outcome for turn in zip_longest(*queues) for outcome in turn if outcome is not None)
-        wanted = ((outcome, outcome.match) for outcome in turns if outcome.match is not None)
-        fresh = ((o, match) for o, match in wanted if (match.recording, o.sentence) not in self.names)
+    def fill(self, places: Iterable[Place]) -> None:
+        """Spend what is left on these in turn."""
+        fresh = (place for place in places if place.key not in self.names)
         cpus = available_cpus()
         with ThreadPoolExecutor(cpus) as pool:
             # The page decides in order what it keeps, so it is the same with any number of threads.
-            started = ((o, match, pool.submit(self._made, match)) for o, match in fresh)
+            started = ((place, pool.submit(self._made, place)) for place in fresh)
             pending = deque(islice(started, 2 * cpus))
             while pending and self.left > 0:
-                outcome, match, making = pending.popleft()
-                self._keep(outcome, match, making.result())
+                place, making = pending.popleft()
+                self._keep(place, making.result())
                 pending.extend(islice(started, 1))
+
+
+def _place(outcome: Outcome) -> Place | None:
+    match = outcome.match
+    if match is None:
+        return None
+    return Place(match.recording, outcome.sentence, match.start, match.end, len(match.words))
+
+
+def plot_places(data: MiningReport) -> Iterator[Place]:
+    """The sentences of the plots, one of each in turn, so that none is silent."""
+    queues = [[place for outcome in view.outcomes if (place := _place(outcome))] for view in data.views]
+    return (place for turn in zip_longest(*queues) for place in turn if place is not None)
+
+
+def listed_places(data: MiningReport) -> Iterator[Place]:
+    """The sentences of the list that have a place in the audio."""
+    for row in data.sentence_rows:
+        if row.recording:
+            yield Place(row.recording, row.sentence, row.start, row.start + row.seconds)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from speechkit.data import Utterance
 from speechkit.mining.records import Gap, Outcome, PairAlignment, Recording, SelectionSummary
@@ -35,6 +38,37 @@ class RecordingRow(msgspec.Struct, frozen=True):
     rejected: int
 
 
+class SentenceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the list of sentences. ``id`` is that of the manifest, empty where no place in the audio was found.
+
+    ``reason`` is "kept", or why it was rejected; times are seconds in the recording; ``heard`` is what the recogniser
+    made of that stretch.
+    """
+
+    id: str
+    sentence: str
+    recording: str
+    document: str
+    page: int
+    begin: int
+    text: str
+    reason: str
+    start: float = 0.0
+    seconds: float = 0.0
+    probability: float | None = None
+    similarity: float | None = None
+    heard: str = ""
+
+
+class PrecisionPoint(msgspec.Struct, frozen=True):
+    """What a threshold keeps: the mean probability, seconds and number of the sentences at or above it."""
+
+    threshold: float
+    precision: float
+    seconds: float
+    sentences: int
+
+
 class MiningReport(msgspec.Struct, frozen=True, kw_only=True):
     """Everything on the page. Times are seconds, text is counted in characters."""
 
@@ -46,8 +80,8 @@ class MiningReport(msgspec.Struct, frozen=True, kw_only=True):
     kept_utterances: int
     kept_scores: list[int]  # SCORE_BINS counts of probabilities from 0 to 1
     rejected_scores: list[int]
-    score_seconds: list[float]  # seconds of found sentences by probability
-    score_mass: list[float]  # sum of probability * seconds, by probability
+    sentence_rows: list[SentenceRow]
+    run: str  # of the decisions that a curator makes on the page
     kept_pace: list[int]
     expected_precision: float | None
     threshold: float | None
@@ -58,11 +92,21 @@ class MiningReport(msgspec.Struct, frozen=True, kw_only=True):
     views: list[View]
     rows: list[RecordingRow]
     audio_root: str
-    audio_files: dict[str, str]  # of the recordings that can be heard, relative to audio_root
+    recordings: list[Recording]  # those with a sentence; their paths are relative to audio_root
     seconds_taken: float | None = None
     config: dict[str, object] = {}
     versions: dict[str, str] = {}
     commands: list[str] = []
+
+
+@dataclass(frozen=True)
+class HeardText:
+    """What was recognised in a recording, with the times of its characters in seconds, float64 (len(text),)."""
+
+    recording: str
+    text: str
+    starts: NDArray[np.float64]
+    ends: NDArray[np.float64]
 
 
 class Records(msgspec.Struct, frozen=True):
@@ -72,4 +116,6 @@ class Records(msgspec.Struct, frozen=True):
     alignments: Callable[[], Iterable[PairAlignment]]
     outcomes: Callable[[], Iterable[Outcome]]
     utterances: Callable[[], Iterable[Utterance]]
+    candidates: Callable[[], Iterable[Utterance]]
+    heard: Callable[[], Iterable[HeardText]]
     summary: SelectionSummary

@@ -11,6 +11,7 @@ from speechkit.data import Utterance
 from speechkit.mining.records import Outcome, Recording
 from speechkit.report.mining_data import SPEECH_RATE, MiningReport, RecordingRow, Records
 from speechkit.report.mining_evidence import evidence_of, kept_outcome, with_evidence
+from speechkit.report.mining_sentences import KEPT, sentence_rows
 from speechkit.report.mining_views import views_of
 
 SCORE_BINS = 1000
@@ -45,7 +46,7 @@ def gather(
         versions: of the parts that the result depends on.
         commands: what to type to get this result again.
 
-    Memory: counts, a row for each recording and its documents, and the alignments that are drawn.
+    Memory: counts, a row for each sentence and each recording, and the alignments that are drawn.
     """
     tallies = Tallies(listed)
     for outcome in records.outcomes():
@@ -59,19 +60,23 @@ def gather(
     lists = [ranked(heap) for heap in (tallies.best, tallies.worst, tallies.borderline)]
     evidence = evidence_of(lists, records)
     best, worst, borderline = ([with_evidence(each, evidence) for each in shown] for shown in lists)
-    listened = {outcome.match.recording for shown in lists for outcome in shown if outcome.match}
     summary = records.summary
+    sentences = sentence_rows(records)
+    placed = {row.recording for row in sentences}
     return MiningReport(
         title=title,
         lang=lang,
-        audio_seconds={"kept": summary.kept_seconds, **summary.unmatched_seconds},
+        audio_seconds={
+            "kept": sum(row.seconds for row in sentences if row.reason == KEPT),
+            **summary.unmatched_seconds,
+        },
         text_characters=dict(tallies.characters),
         sentences=dict(tallies.sentences),
         kept_utterances=summary.kept,
         kept_scores=tallies.kept_scores,
         rejected_scores=tallies.rejected_scores,
-        score_seconds=tallies.score_seconds,
-        score_mass=tallies.score_mass,
+        sentence_rows=sentences,
+        run=summary.run,
         kept_pace=tallies.pace,
         expected_precision=summary.expected_precision,
         threshold=summary.threshold,
@@ -82,7 +87,7 @@ def gather(
         views=views_of(records, rows, max_views),
         rows=rows,
         audio_root=str(audio_root),
-        audio_files={each.id: each.audio_filepath for each in records.recordings() if each.id in listened},
+        recordings=[each for each in records.recordings() if each.id in placed],
         seconds_taken=seconds_taken,
         config=dict(config or {}),
         versions=versions or {},
@@ -112,8 +117,6 @@ class Tallies:
         self.sentences: Counter[str] = Counter()
         self.kept_scores = [0] * SCORE_BINS
         self.rejected_scores = [0] * SCORE_BINS
-        self.score_seconds = [0.0] * SCORE_BINS
-        self.score_mass = [0.0] * SCORE_BINS
         self.pace = [0] * PACE_BINS
         self.kept_seconds: dict[str, float] = {}
         self.kept: Counter[str] = Counter()
@@ -132,7 +135,7 @@ class Tallies:
             return
         self.rejected[match.recording] += 1
         if match.probability is not None:
-            self._score(self.rejected_scores, match.probability, match.end - match.start)
+            self._score(self.rejected_scores, match.probability)
             # What the threshold alone keeps out comes first: that is what a lower one would let in.
             self._offer(self.borderline, match.probability + (outcome.reason == "low_confidence"), outcome)
 
@@ -147,15 +150,12 @@ class Tallies:
         self.kept_seconds[match.recording] = kept + utterance.duration
         self.pace[min(PACE_BINS - 1, int(match.characters_per_second / PACE_STEP))] += 1
         if match.probability is not None:
-            self._score(self.kept_scores, match.probability, utterance.duration)
+            self._score(self.kept_scores, match.probability)
             self._offer(self.best, match.probability, outcome)
             self._offer(self.worst, -match.probability, outcome)
 
-    def _score(self, counts: list[int], probability: float, seconds: float) -> None:
-        index = min(SCORE_BINS - 1, max(0, int(probability * SCORE_BINS)))
-        counts[index] += 1
-        self.score_seconds[index] += seconds
-        self.score_mass[index] += seconds * probability
+    def _score(self, counts: list[int], probability: float) -> None:
+        counts[min(SCORE_BINS - 1, max(0, int(probability * SCORE_BINS)))] += 1
 
     def _offer(self, heap: list[tuple[float, str, Outcome]], rank: float, outcome: Outcome) -> None:
         # The recording breaks the tie between two readings of one sentence, so that outcomes are never compared.

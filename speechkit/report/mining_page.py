@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from markupsafe import Markup
 
+from speechkit.errors import UserError
 from speechkit.mining.records import Outcome
 from speechkit.report.alignment_plot import alignment_figure, clock, probability_style, words_in_clip
-from speechkit.report.mining_clips import Clips, affordable
-from speechkit.report.mining_data import MiningReport
+from speechkit.report.listening import write_recordings
+from speechkit.report.mining_clips import Clips, affordable, listed_places, plot_places
+from speechkit.report.mining_data import MiningReport, PrecisionPoint
 from speechkit.report.mining_gather import PACE_BINS, PACE_STEP, SCORE_BINS
+from speechkit.report.mining_sentences import chosen_point, columns, precision_points
 from speechkit.report.page import write_page
 from speechkit.report.player import Clip
 from speechkit.report.results import Column, Table
@@ -34,6 +37,7 @@ TEXT_PARTS = {
 }
 REASONS = {
     "not_found": "No place in any paired recording resembles the sentence.",
+    "curator": "A person listened and said no.",
     "low_confidence": "Found, but less likely to be right than the threshold asks for.",
     "overlaps_better": "Another, more likely sentence claims the same audio.",
     "too_short": "Fewer characters or less audio than the configuration asks for.",
@@ -50,19 +54,25 @@ REASONS = {
 }
 MAX_TABLE_ROWS = 200
 SHOWN_BINS = 50
+CURVE_POINTS = 400
+LIST_BYTES = 150
+"""About how much of the page a sentence of the list takes, compressed."""
 Chart = tuple[str, str, Markup]
 """Title, note and plot."""
 
 
-def render_mining_report(out_path: Path | str, data: MiningReport, *, max_megabytes: float = 8.0) -> Path:
+def render_mining_report(
+    out_path: Path | str, data: MiningReport, *, max_megabytes: float = 8.0, beside: bool = True
+) -> Path:
     """Write the page of one run and return its path.
 
-    Audio is embedded first for the pairs to listen to, then for the sentences of the alignment plots in turn, as
-    long as the page stays under ``max_megabytes``. A recording that cannot be read any more leaves its players out,
-    and the page says so.
+    Audio is embedded first for the pairs to listen to, then for the sentences of the alignment plots in turn, then
+    for the list, as long as the page stays under ``max_megabytes``; the list itself is always whole. Where it leaves
+    sentences of the list without audio, ``beside`` puts the recordings into a folder next to the page, named after it
+    (`audio_folder`). A recording that cannot be read any more leaves its players out, and the page says so.
     """
     data = affordable(data, max_megabytes)
-    clips = Clips(data, max_megabytes)
+    clips = Clips(data, max_megabytes, LIST_BYTES * len(data.sentence_rows))
     groups = [
         ("group-best", f"Best ({len(data.best)})", "Best", "The pairs that the miner is most sure of.", data.best),
         (
@@ -81,21 +91,29 @@ def render_mining_report(out_path: Path | str, data: MiningReport, *, max_megaby
         ),
     ]
     listed = [(*group, [_card(outcome, data, clips) for outcome in outcomes]) for *group, outcomes in groups]
-    clips.fill(data)
+    clips.fill(plot_places(data))
+    clips.fill(listed_places(data))
+    files = _recordings_beside(Path(out_path), data, clips) if beside else {}
+    names = [clips.names.get((row.recording, row.sentence)) for row in data.sentence_rows]
+    points = precision_points(data.sentence_rows)
     floor = data.threshold or 0.5
     drawn = {view.recording.id for view in data.views}
     return write_page(
         out_path,
         "mining.html",
         title=data.title,
-        styles=["mining.css"],
-        scripts=["mining.js"],
+        styles=["mining.css", "sentences.css"],
+        scripts=["mining.js", "written_heard.js", "decisions.js", "threshold.js", "sentences.js"],
+        audio_beside=bool(files),
         data=data,
+        listed=columns(data.sentence_rows, names, files),
+        curation={"run": data.run, "threshold": data.threshold, "command": (data.commands or ["speechkit mine …"])[0]},
+        reason_meanings=REASONS,
         figures=_figures(data),
         flow=_flow(data),
         alignments=[alignment_figure(view, clips.names, floor) for view in data.views],
         undrawn=len({row.recording for row in data.rows if row.documents}) - len(drawn),
-        charts=distributions(data),
+        charts=distributions(data, points),
         groups=listed,
         failures=clips.failures,
         recordings=_recordings(data),
@@ -105,6 +123,30 @@ def render_mining_report(out_path: Path | str, data: MiningReport, *, max_megaby
         versions=Table(["part", "version"], sorted(data.versions.items()), "Versions of the parts"),
         blocks=clips.blocks,
     )
+
+
+def audio_folder(page: Path | str) -> Path:
+    """Where the recordings of a page lie that does not hold them itself."""
+    return Path(page).with_name(f"{Path(page).stem}-audio")
+
+
+def _recordings_beside(page: Path, data: MiningReport, clips: Clips) -> dict[str, str]:
+    """Write the recordings whose listed sentences are not all inside the page; their files, relative to it."""
+    silent = {place.recording for place in listed_places(data) if place.key not in clips.names}
+    paths = {}
+    for recording in data.recordings:
+        if recording.id in silent and recording.id not in clips.failures:
+            try:
+                paths[recording.id] = clips.path(recording.id)
+            except UserError as error:
+                clips.failures[recording.id] = str(error)
+    folder = audio_folder(page)
+    if not paths:
+        return {}
+    wanted = [recording for recording in data.recordings if recording.id in paths]
+    files, failures = write_recordings(wanted, paths, folder)
+    clips.failures |= failures
+    return {name: f"{folder.name}/{file}" for name, file in files.items()}
 
 
 def _figures(data: MiningReport) -> list[tuple[str, str, str, str]]:
@@ -218,11 +260,13 @@ def _largest_first(amounts: Mapping[str, float]) -> list[tuple[str, float]]:
     return sorted(((name, amount) for name, amount in amounts.items() if name != "kept"), key=lambda item: -item[1])
 
 
-def distributions(data: MiningReport) -> list[Chart]:
+def distributions(data: MiningReport, points: Sequence[PrecisionPoint]) -> list[Chart]:
     """The plots over all sentences: probabilities, what precision costs, and the pace of speech."""
     charts = []
     if sum(data.kept_scores) + sum(data.rejected_scores):
-        charts += [_score_chart(data), _precision_chart(data)]
+        charts.append(_score_chart(data))
+    if points:
+        charts.append(_precision_chart(points, chosen_point(points, data.threshold)))
     if sum(data.kept_pace):
         charts.append(_pace_chart(data))
     return charts
@@ -256,34 +300,23 @@ def _score_chart(data: MiningReport) -> Chart:
     return "How sure", f"Sentences that were found somewhere, by probability.{note}", plot
 
 
-def _precision_chart(data: MiningReport) -> Chart:
-    points = precision_curve(data)
-    hours = max(point[1] for point in points) >= 5400
-    shown = [(100 * precision, seconds / (3600 if hours else 60)) for precision, seconds, _ in points]
+def _precision_chart(points: Sequence[PrecisionPoint], chosen: PrecisionPoint | None) -> Chart:
+    hours = points[-1].seconds >= 5400
+    unit = 3600 if hours else 60
+    every = -(-len(points) // CURVE_POINTS)
+    shown = [(100 * point.precision, point.seconds / unit) for point in [*points[::every], points[-1]]]
     marker = None
-    if (threshold := data.threshold) is not None:
-        at = min(points, key=lambda point: abs(point[2] - threshold))
-        place = points.index(at)
-        marker = (*shown[place], f"chosen: {shown[place][0]:.1f} %")
+    if chosen is not None:
+        text = f"chosen: {_duration(chosen.seconds)} at {_percent(chosen.precision)}"
+        marker = (100 * chosen.precision, chosen.seconds / unit, text)
     plot = curve(
-        shown,
+        shown[::-1],
         label="Audio kept against expected precision, with the chosen threshold marked",
         x_title="expected precision, %",
         y_title="hours kept" if hours else "minutes kept",
         marker=marker,
     )
     return "What precision costs", "Audio that would be kept at other thresholds.", plot
-
-
-def precision_curve(data: MiningReport) -> list[tuple[float, float, float]]:
-    """(expected precision by time, seconds kept, threshold) for falling thresholds, where something is kept."""
-    points, seconds, mass = [], 0.0, 0.0
-    for place in range(SCORE_BINS - 1, -1, -1):
-        if data.score_seconds[place]:
-            seconds += data.score_seconds[place]
-            mass += data.score_mass[place]
-            points.append((mass / seconds, seconds, place / SCORE_BINS))
-    return points[::-1]
 
 
 def _pace_chart(data: MiningReport) -> Chart:

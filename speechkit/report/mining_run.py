@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import platform
-import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,11 @@ from typing import Any
 from speechkit import __version__
 from speechkit.data import Utterance, read_jsonl, read_manifest
 from speechkit.errors import UserError
+from speechkit.mining.command import command_line, without_place
 from speechkit.mining.records import Outcome, PairAlignment, RecognizedText, Recording, SelectionSummary
+from speechkit.pipeline.arrays import read_record_arrays
 from speechkit.pipeline.folder import current_folder, read_record
-from speechkit.report.mining_data import MiningReport, Records
+from speechkit.report.mining_data import HeardText, MiningReport, Records
 from speechkit.report.mining_gather import gather
 from speechkit.text import normalizer_for
 
@@ -28,7 +29,7 @@ STAGES = {
     "refinement": "06-refinement",
     "selection": "07-selection",
 }
-INPUT_FIELDS = ("audio", "documents")
+PAGE = "09-report"
 
 
 def load_run(
@@ -54,8 +55,16 @@ def load_run(
                 f"{run}: holds no finished mining run (stage {name} has no result); run speechkit mine first"
             )
         folders[name] = folder
+    page = current_folder(root / PAGE)
+    record = read_record(page) if page is not None else None
+    command = str(record.run.get("config", {}).get("command", "")) if record is not None else ""
     return data_of_stages(
-        folders, audio=audio, title=title or Path(run).resolve().name, max_views=max_views, timed=True
+        folders,
+        audio=audio,
+        title=title or Path(run).resolve().name,
+        max_views=max_views,
+        timed=True,
+        command=command,
     )
 
 
@@ -66,24 +75,26 @@ def data_of_stages(
     title: str,
     max_views: int = 12,
     timed: bool = False,
+    command: str = "",
 ) -> MiningReport:
-    """The page's data from the committed folders of the stages, by stage name.
+    """The page's data from the committed folders of the stages, by stage name, and the command that was given.
 
     With ``timed`` the page says how long the run took, so that two runs differ; without, equal inputs give equal bytes.
     """
     facts = {name: record.run for name, folder in folders.items() if (record := read_record(folder)) is not None}
     config = {name: _plain(fact.get("config", {})) for name, fact in facts.items()}
     audio = audio or facts.get("regions", {}).get("config", {}).get("audio") or "audio"
-    documents = str(facts.get("documents", {}).get("config", {}).get("documents", "documents"))
     lang = str(config.get("regions", {}).get("lang") or config.get("alignment", {}).get("lang", "en"))
     wanted = str(config.get("hypotheses", {}).get("recognizer", "auto"))
     recognizer = recognizer_of(folders["hypotheses"] / "hypotheses.jsonl") or wanted
-    precision = config.get("selection", {}).get("min_precision", 0.98)
-    command = ["speechkit", "mine", Path(audio).name, Path(documents).name, "--out", "mined", "--lang", lang]
-    command += ["--recognizer", wanted, "--min-precision", f"{precision:g}"]
+    if not command:  # stages that were run one by one
+        documents = str(facts.get("documents", {}).get("config", {}).get("documents", "documents"))
+        precision = float(config.get("selection", {}).get("min_precision", 0.98))
+        options = {"lang": lang, "recognizer": wanted, "min_precision": precision}
+        command = command_line(str(audio), documents, "mined", options)
     seconds = sum(float(fact.get("seconds", 0.0)) for fact in facts.values())
     return gather(
-        _records(folders["regions"], folders["refinement"], folders["selection"]),
+        _records(folders),
         title=title,
         audio_root=audio,
         lang=lang,
@@ -91,22 +102,32 @@ def data_of_stages(
         seconds_taken=seconds if timed and seconds else None,
         config=config,
         versions=_versions(lang, recognizer),
-        commands=[shlex.join(command)],
+        commands=[command],
     )
 
 
-def _records(regions: Path, refinement: Path, selection: Path) -> Records:
+def _records(folders: Mapping[str, Path]) -> Records:
+    selection = folders["selection"]
     summaries = list(read_jsonl(selection / "summary.jsonl", SelectionSummary))
     if len(summaries) != 1:
         path = selection / "summary.jsonl"
         raise UserError(f"{path}: holds {len(summaries)} summaries and one is needed; run the selection stage again")
     return Records(
-        recordings=lambda: read_jsonl(regions / "recordings.jsonl", Recording),
-        alignments=lambda: read_jsonl(refinement / "alignments.jsonl", PairAlignment),
+        recordings=lambda: read_jsonl(folders["regions"] / "recordings.jsonl", Recording),
+        alignments=lambda: read_jsonl(folders["refinement"] / "alignments.jsonl", PairAlignment),
         outcomes=lambda: read_jsonl(selection / "outcomes.jsonl", Outcome),
         utterances=lambda: read_manifest(selection / "utterances.jsonl", Utterance),
+        candidates=lambda: read_manifest(selection / "candidates.jsonl", Utterance),
+        heard=lambda: _heard(folders["hypotheses"] / "hypotheses.jsonl"),
         summary=summaries[0],
     )
+
+
+def _heard(hypotheses: Path) -> Iterator[HeardText]:
+    for record in read_jsonl(hypotheses, RecognizedText):
+        if record.features is not None and record.text:
+            arrays = read_record_arrays(hypotheses, record.features, ("starts", "ends"))
+            yield HeardText(record.recording, record.text, arrays["starts"], arrays["ends"])
 
 
 def recognizer_of(hypotheses: Path) -> str | None:
@@ -117,7 +138,7 @@ def recognizer_of(hypotheses: Path) -> str | None:
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
     # Where the inputs lay on this machine is nobody's business on a page that may be passed on.
-    return {key: Path(value).name if key in INPUT_FIELDS else value for key, value in config.items()}
+    return {key: without_place(value) if isinstance(value, str) else value for key, value in config.items()}
 
 
 def _versions(lang: str, recognizer: str) -> dict[str, str]:

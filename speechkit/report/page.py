@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 from collections.abc import Iterable
 from functools import cache
@@ -14,7 +15,7 @@ import msgspec
 from markupsafe import Markup, escape
 
 from speechkit.io.atomic import write_bytes
-from speechkit.report.svg import keys
+from speechkit.report.svg import keys, shape
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -40,7 +41,12 @@ def environment() -> Environment:
         lstrip_blocks=True,
         finalize=lambda value: "" if value is None else value,
     )
-    made.globals |= {"data_block": data_block, "keys": keys, "MOST_DATA_BYTES": MOST_DATA_BYTES}
+    made.globals |= {
+        "data_block": data_block,
+        "packed_block": packed_block,
+        "keys": keys,
+        "MOST_DATA_BYTES": MOST_DATA_BYTES,
+    }
     made.filters["thousands"] = "{:,}".format
     return made
 
@@ -58,12 +64,13 @@ def render(
     lang: str = "en",
     styles: Iterable[str] = (),
     scripts: Iterable[str] = (),
+    audio_beside: bool = False,
     **context: Any,
 ) -> str:
     """A whole HTML document of a template.
 
     The content security policy lets run exactly the given scripts and styles, by their hash, forbids every request
-    and allows audio and images from inside the page only.
+    and allows audio and images from inside the page only, or audio from files beside it.
 
     Args:
         template: its name.
@@ -71,12 +78,15 @@ def render(
         lang: of the page.
         styles: names of assets beside page.css.
         scripts: names of assets beside player.js.
+        audio_beside: whether audio may also come from the folder, or the server, that the page itself came from.
         context: the template's other variables.
     """
     style = "\n".join(map(asset, ["page.css", *styles]))
     script = "\n".join(["'use strict';", *map(asset, ["player.js", *scripts])])
+    # A page that was opened from a folder has no origin that 'self' could stand for.
+    beside = " 'self' file:" if audio_beside else ""
     policy = (
-        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; media-src data: blob:; "
+        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; media-src data: blob:{beside}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
     page = (
@@ -99,6 +109,15 @@ def data_block(identifier: str, value: object, most: int | None = None) -> Marku
     if most is not None and len(text) > most:
         return Markup("")
     return Markup(f'<script type="application/json" id="{escape(identifier)}">{text}</script>')
+
+
+def packed_block(identifier: str, value: object) -> Markup:
+    """JSON, gzipped and in base64, in a block that the browser neither runs nor reads before a script asks for it.
+
+    The same value gives the same bytes.
+    """
+    zipped = gzip.compress(msgspec.json.encode(value), compresslevel=6, mtime=0)
+    return shape("script", base64.b64encode(zipped).decode(), type="text/plain", id=identifier)
 
 
 def _hash(text: str) -> str:

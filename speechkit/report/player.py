@@ -34,9 +34,16 @@ class Clip(msgspec.Struct, frozen=True):
 
 
 def read_clip(
-    path: Path, start: float = 0.0, end: float | None = None, longest: float = math.inf
+    path: Path,
+    start: float = 0.0,
+    end: float | None = None,
+    longest: float = math.inf,
+    *,
+    channel: int | None = None,
 ) -> NDArray[np.float32] | None:
     """Seconds ``start`` to ``end`` of a recording at 16 kHz; None where that is nothing or above ``longest``.
+
+    ``channel`` is the one to hear, from 0; None averages all of them.
 
     Raises:
         AudioError: if it cannot be read.
@@ -48,7 +55,7 @@ def read_clip(
     last = info.num_samples if end is None else min(info.num_samples, round(end * info.sample_rate))
     if not 0 < last - first <= longest * info.sample_rate:
         return None
-    return read_audio(path, offset_samples=first, num_samples=last - first, sample_rate=CLIP_RATE)
+    return read_audio(path, offset_samples=first, num_samples=last - first, sample_rate=CLIP_RATE, channel=channel)
 
 
 def encode_clip(waveform: NDArray[np.float32]) -> bytes:

@@ -227,7 +227,7 @@ class _Room:
     def clip(self, manifest: Path, row: Utterance) -> Clip | None:
         try:
             end = row.offset + row.duration
-            waveform = read_clip(audio_path(manifest, row), row.offset, end, LONGEST_CLIP_SECONDS)
+            waveform = read_clip(audio_path(manifest, row), row.offset, end, LONGEST_CLIP_SECONDS, channel=row.channel)
         except AudioError:
             return None
         if waveform is None:

@@ -89,7 +89,9 @@ def test_sentences_and_seconds_are_accounted_for_exactly_once(
             assert one.end - two.start <= 0.1 + 1e-9
         refused = [item for item, _ in decision.rejected if item.recording == name]
         recording = Recording(name, "r.wav", 16000, 1_600_000, 1, regions)
-        stretches = unmatched_stretches(recording, mine, refused, True)
+        stretches = unmatched_stretches(
+            recording, *([(m.start, m.end) for m in group] for group in (mine, refused)), True
+        )
         grid = np.arange(0.0005, 100, 0.05)
         covered = np.zeros(len(grid), int)
         for item in mine:
@@ -137,7 +139,7 @@ def test_sentences_without_a_place_say_why() -> None:
 
 def test_unmatched_audio_says_why() -> None:
     recording = Recording("r", "r.wav", 16000, 160000, 1, [(16000, 144000)])
-    found = unmatched_stretches(recording, [match(0, 2, 4)], [match(1, 5, 6)], True)
+    found = unmatched_stretches(recording, [(2, 4)], [(5, 6)], True)
     assert [(s.start, s.end, s.reason) for s in found] == [
         (0, 1, "silence"), (1, 2, "untranscribed"), (4, 5, "untranscribed"), (5, 6, "rejected_sentence"),
         (6, 9, "untranscribed"), (9, 10, "silence"),

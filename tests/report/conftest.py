@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from speechkit.data import AlignmentItem, Source, Utterance
@@ -21,7 +22,7 @@ from speechkit.mining.records import (
     UnmatchedStretch,
     WordTime,
 )
-from speechkit.report.mining_data import Records
+from speechkit.report.mining_data import HeardText, Records
 
 SAMPLE = Path(__file__).resolve().parents[2] / "recipes" / "mining" / "sample"
 UNREAD = "This passage stands in the document and nobody has read it aloud so far."
@@ -32,7 +33,7 @@ def simulated_run(times: int = 1) -> Records:
     """A run over the sample; with ``times`` above 1 the recordings occur again under other names."""
     truth = msgspec.json.decode((SAMPLE / "truth.json").read_bytes())
     random_numbers = random.Random(7)
-    recordings, alignments, outcomes, utterances = [], [], [], []
+    recordings, alignments, outcomes, utterances, candidates, heard = [], [], [], [], [], []
     unmatched: Counter[str] = Counter()
     for copy in range(times):
         for name, sentences in truth.items():
@@ -41,7 +42,9 @@ def simulated_run(times: int = 1) -> Records:
             recordings.append(made[0])
             alignments.append(made[1])
             outcomes += made[2]
-            utterances += made[3]
+            utterances += [row for row in made[3] if "reason" not in row.custom]
+            candidates += [row for row in made[3] if "reason" in row.custom]
+            heard.append(_heard(identifier, sentences))
             for stretch in made[4]:
                 unmatched[stretch.reason] += stretch.end - stretch.start
     kept = [each for each in outcomes if each.kept]
@@ -54,12 +57,15 @@ def simulated_run(times: int = 1) -> Records:
         rejected=dict(Counter(each.reason for each in outcomes if each.reason)),
         unmatched_seconds=dict(unmatched),
         audio_seconds=sum(r.num_samples / r.sample_rate for r in recordings),
+        run="0123456789abcdef",
     )
     return Records(
         recordings=lambda: iter(recordings),
         alignments=lambda: iter(alignments),
         outcomes=lambda: iter(outcomes),
         utterances=lambda: iter(utterances),
+        candidates=lambda: iter(candidates),
+        heard=lambda: iter(heard),
         summary=summary,
     )
 
@@ -101,32 +107,47 @@ def _one(name: str, file: str, sentences: list[dict], random_numbers: random.Ran
         outcomes.append(
             Outcome(match.sentence, match.document, text, begin, at, kept, 1 + index // 10, reason, decided)
         )
-        if kept:
-            items = [AlignmentItem(w.word, w.start - start, w.end - w.start, w.score) for w in words]
-            utterances.append(
-                Utterance(
-                    id=f"{name}-{start:09.2f}",
-                    audio_filepath=file,
-                    offset=start,
-                    duration=end - start,
-                    sample_rate=info.sample_rate,
-                    text=text,
-                    lang="en",
-                    score=probability,
-                    alignment={"word": items},
-                    source=Source(match.document, begin, at, 1 + index // 10),
-                    custom={"recording": name, "sentence": match.sentence, "similarity": 0.9},
-                )
+        items = [AlignmentItem(w.word, w.start - start, w.end - w.start, w.score) for w in words]
+        why = {} if kept else {"reason": "low_confidence"}
+        utterances.append(
+            Utterance(
+                id=f"{name}-{start:09.2f}-{match.sentence}",
+                audio_filepath=file,
+                offset=start,
+                duration=end - start,
+                sample_rate=info.sample_rate,
+                text=text,
+                lang="en",
+                score=probability,
+                alignment={"word": items},
+                source=Source(match.document, begin, at, 1 + index // 10),
+                custom={"recording": name, "sentence": match.sentence, "similarity": 0.9, **why},
             )
-        else:
+        )
+        if not kept:
             stretches.append(UnmatchedStretch(name, start, end, "rejected_sentence"))
         at += 1
-    covered = sum(s.end - s.start for s in stretches) + sum(u.duration for u in utterances)
+    covered = sum(s.end - s.start for s in stretches)
+    covered += sum(u.duration for u in utterances if "reason" not in u.custom)
     stretches.append(UnmatchedStretch(name, 0.0, seconds - covered, "silence"))
     path.append((at, seconds))
     speech = [(round(s["start"] * 16000), round(s["end"] * 16000)) for s in sentences]
     recording = Recording(name, file, info.sample_rate, info.num_samples, info.channels, speech)
     return recording, PairAlignment(name, f"{name}-text", path, gaps, matches), outcomes, utterances, stretches
+
+
+def _heard(name: str, sentences: list[dict]) -> HeardText:
+    """The sample as a recogniser hears it that leaves out every seventh letter and knows no capitals."""
+    letters, starts, ends = [], [], []
+    for sentence in sentences:
+        text = f"{sentence['text'].lower()} "
+        edges = np.linspace(sentence["start"], sentence["end"], len(text) + 1)
+        for at, letter in enumerate(text):
+            if at % 7 != 6 or letter == " ":
+                letters.append(letter)
+                starts.append(edges[at])
+                ends.append(edges[at + 1])
+    return HeardText(name, "".join(letters), np.array(starts), np.array(ends))
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,7 @@ def finished(run: Records, audio_root: Path, tmp_path: Path) -> Path:
         "selection": {
             "outcomes.jsonl": run.outcomes(),
             "utterances.jsonl": run.utterances(),
+            "candidates.jsonl": run.candidates(),
             "summary.jsonl": [run.summary],
         },
     }

@@ -55,6 +55,7 @@ class DataCard(msgspec.Struct, frozen=True, kw_only=True):
     sound: dict[str, Spread] = {}
     rejected_sentences: dict[str, int] = {}
     unmatched_hours: dict[str, float] = {}
+    decisions: dict[str, int] = {}
     splits: dict[str, int] = {}
     made_with: dict[str, str] = {}
     licence: str = LICENCE
@@ -67,11 +68,13 @@ def data_card(
     rejected: Mapping[str, int] | None = None,
     unmatched_seconds: Mapping[str, float] | None = None,
     splits: Mapping[str, int] | None = None,
+    decisions: Mapping[str, int] | None = None,
     made_with: Mapping[str, str] | None = None,
 ) -> DataCard:
     """Count a manifest in one pass.
 
-    ``rejected`` counts sentences and ``unmatched_seconds`` audio by reason; ``made_with`` names the normaliser, the
+    ``rejected`` counts sentences and ``unmatched_seconds`` audio by reason, ``decisions`` what a curator decided by
+    kind; ``made_with`` names the normaliser, the
     recogniser and what else the set depends on. The licence line is left to the user on purpose.
     """
     tally = _Tally()
@@ -100,6 +103,7 @@ def data_card(
         sample_rates={str(rate): count for rate, count in sorted(tally.rates.items())},
         rejected_sentences=dict(sorted((rejected or {}).items())),
         unmatched_hours={reason: value / 3600 for reason, value in sorted((unmatched_seconds or {}).items())},
+        decisions=dict(decisions or {}),
         splits=dict(splits or {}),
         made_with=dict(sorted((made_with or {}).items())),
     )
@@ -194,6 +198,8 @@ def format_card(card: DataCard) -> str:
         ]
         lines += ["|---|---:|---|", *_histogram(card.score_histogram)]
     lines += _section("Splits", "split", "utterances", {name: f"{n:,}" for name, n in card.splits.items()})
+    decided = {kind: f"{count:,}" for kind, count in card.decisions.items()}
+    lines += _section("Decisions of a curator", "decision", "sentences", decided)
     rejected = {reason: f"{count:,}" for reason, count in card.rejected_sentences.items()}
     lines += _section("Sentences that were rejected", "reason", "sentences", rejected)
     unmatched = {reason: f"{hours:.2f}" for reason, hours in card.unmatched_hours.items()}

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from speechkit.data.manifest import read_jsonl, write_jsonl, write_manifest
+from speechkit.data.manifest import write_jsonl, write_manifest
 from speechkit.data.records import Utterance
 from speechkit.io.arrays import Float
 from speechkit.io.atomic import write_json
 from speechkit.mining.config import ExportConfig
+from speechkit.mining.export.chosen import ChosenRows, select_rows
 from speechkit.mining.input_stages import input_file
-from speechkit.mining.records import Outcome, UnmatchedStretch
 
 if TYPE_CHECKING:
     from speechkit.pipeline import Context
@@ -38,11 +38,11 @@ def export_set(context: Context) -> None:
     folder = context.output("export")
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / "manifest.jsonl"
-    count = write_manifest(manifest, _measured(context, folder))
-    outcomes = context.inputs["outcomes"]
-    write_jsonl(folder / "rejected.jsonl", (item for item in read_jsonl(outcomes, Outcome) if not item.kept))
-    write_jsonl(folder / "unmatched.jsonl", read_jsonl(context.inputs["unmatched"], UnmatchedStretch))
-    summary = next(iter(context.read("summary")))
+    chosen = select_rows(context)
+    count = write_manifest(manifest, _measured(context, folder, chosen))
+    write_jsonl(folder / "rejected.jsonl", (item for item in chosen.outcomes() if not item.kept))
+    write_jsonl(folder / "unmatched.jsonl", chosen.unmatched())
+    summary = chosen.summary()
     write_json(folder / "summary.json", summary)
     splits: dict[str, int] = {}
     shares = {"train": 1 - config.dev_share - config.test_share, "dev": config.dev_share, "test": config.test_share}
@@ -61,6 +61,7 @@ def export_set(context: Context) -> None:
         rejected=summary.rejected,
         unmatched_seconds=summary.unmatched_seconds,
         splits=splits or None,
+        decisions=chosen.counts,
         made_with=_made_with(context),
     )
     write_card(card, folder)
@@ -85,15 +86,18 @@ def _made_with(context: Context) -> dict[str, str]:
     }
 
 
-def _measured(context: Context, folder: Path) -> Iterator[Utterance]:
-    """The kept sentences with their sound as columns, less those that the bounds leave out."""
+def _measured(context: Context, folder: Path, chosen: ChosenRows) -> Iterator[Utterance]:
+    """The chosen sentences with their sound as columns, less those that the bounds leave out.
+
+    What a curator accepted stays whatever its sound is.
+    """
     from speechkit.data.audio import read_cut
     from speechkit.errors import AudioError
     from speechkit.mining.quality import CONTEXT_SECONDS, sound_quality
 
     config = context.config
     bounds = quality_bounds(config)
-    for row in _placed(read_jsonl(context.inputs["utterances"], Utterance), config.audio, folder):
+    for row in _placed(chosen.utterances(), config.audio, folder):
         if not config.quality and not bounds and not config.dnsmos:
             yield row
             continue
@@ -119,7 +123,7 @@ def _measured(context: Context, folder: Path) -> Iterator[Utterance]:
             value = getattr(found, name)
             if value < bound if word == "under" else value > bound:
                 outside.append(f"{name} is {value:g}, {word} {bound:g}")
-        if outside:
+        if outside and row.id not in chosen.decided:
             context.drop(row.id, "low_quality", f"{row.id}: {'; '.join(outside)}")
         else:
             yield msgspec.structs.replace(row, custom={**(row.custom or {}), **found.columns()})

@@ -1,7 +1,7 @@
 const player = (() => {
   const audio = new Audio();
   const sources = new Map();
-  let current = null; // {host, clip, begin, frame}
+  let current = null; // the element that shows what plays
 
   const source = (clip) => {
     if (!sources.has(clip)) {
@@ -11,11 +11,14 @@ const player = (() => {
     }
     return sources.get(clip);
   };
+  // Where the host's piece begins in what is loaded: a file beside the page holds a whole recording.
+  const begin = (host) => (host.dataset.file ? Number(host.dataset.begin) : 0);
   const length = (host) => Number(host.dataset.seconds) || audio.duration || 0;
 
   const paint = () => {
     if (!current) return;
-    const host = current, at = audio.currentTime, all = length(host);
+    const host = current, at = audio.currentTime - begin(host), all = length(host);
+    if (host.dataset.file && at >= all && !audio.paused) { audio.pause(); finish(); return; }
     const share = all ? Math.min(1, at / all) : 0;
     const played = host.querySelector('.wave-played');
     if (played) played.style.clipPath = `inset(0 ${100 - 100 * share}% 0 0)`;
@@ -44,16 +47,15 @@ const player = (() => {
   };
 
   const play = (host, at) => {
-    const clip = host.dataset.clip, from = source(clip);
+    const clip = host.dataset.file || host.dataset.clip, from = host.dataset.file || source(clip);
     if (!from) return false;
     if (current !== host || audio.dataset.clip !== clip) {
       if (current) { audio.pause(); show(current, false); reset(current); }
       current = host;
-      audio.dataset.clip = clip;
-      audio.src = from;
+      if (audio.dataset.clip !== clip) { audio.dataset.clip = clip; audio.src = from; }
     }
-    if (at !== undefined) audio.currentTime = at;
-    else if (audio.ended) audio.currentTime = 0;
+    if (at !== undefined) audio.currentTime = begin(host) + at;
+    else if (audio.ended || (host.dataset.file && audio.currentTime >= begin(host) + length(host) - 0.02)) audio.currentTime = begin(host);
     audio.play().then(() => { show(host, true); paint(); }, () => show(host, false));
     return true;
   };
@@ -61,7 +63,11 @@ const player = (() => {
     if (current === host && !audio.paused) { audio.pause(); show(host, false); } else play(host);
   };
   const stop = () => { audio.pause(); if (current) { show(current, false); reset(current); } };
-  audio.addEventListener('ended', () => { if (current) { paint(); show(current, false); reset(current); } });
+  const finish = () => { if (current) { show(current, false); reset(current); } };
+  audio.addEventListener('ended', () => { paint(); finish(); });
+  // A page in the background gets no frames, and the piece must end there too.
+  audio.addEventListener('timeupdate', () => { if (document.hidden) paint(); });
+  audio.addEventListener('error', () => { if (current) current.dispatchEvent(new CustomEvent('unplayable')); });
 
   const seekable = (host) => {
     const wave = host.querySelector('.wave'), button = host.querySelector('.play');

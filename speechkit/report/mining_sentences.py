@@ -1,0 +1,132 @@
+"""Every sentence of a run as the page lists it: text, what was heard in its place, and what became of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from speechkit.data import Utterance
+from speechkit.mining.records import Outcome
+from speechkit.report.mining_data import HeardText, PrecisionPoint, Records, SentenceRow
+
+KEPT = "kept"
+WEIGHED = (KEPT, "low_confidence")
+"""What a threshold decides about; other reasons reject a sentence whatever its probability is."""
+
+
+def sentence_rows(records: Records) -> list[SentenceRow]:
+    """Every place that was found, kept or not, and every sentence without one, in the order of the documents.
+
+    Memory: the rows; what was heard is read a recording at a time.
+    """
+    rows = [_row(utterance) for source in (records.utterances, records.candidates) for utterance in source()]
+    rows += [_unfound(outcome) for outcome in records.outcomes() if not outcome.kept and outcome.match is None]
+    rows.sort(key=lambda row: (row.document, row.begin, row.recording, row.start))
+    by_recording: dict[str, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        if row.recording:
+            by_recording[row.recording].append(index)
+    for heard in records.heard():
+        for index in by_recording.get(heard.recording, ()):
+            row = rows[index]
+            rows[index] = msgspec.structs.replace(row, heard=heard_between(heard, row.start, row.start + row.seconds))
+    return rows
+
+
+def heard_between(heard: HeardText, start: float, end: float) -> str:
+    """The characters whose middle lies between two times in seconds."""
+    middles = (heard.starts + heard.ends) / 2
+    first, last = np.searchsorted(middles, [start, end])
+    return heard.text[first:last].strip()
+
+
+def _row(utterance: Utterance) -> SentenceRow:
+    custom, source = utterance.custom or {}, utterance.source
+    return SentenceRow(
+        id=utterance.id,
+        sentence=str(custom.get("sentence", utterance.id)),
+        recording=str(custom.get("recording", "")),
+        document=source.document if source else "",
+        page=(source and source.page) or 1,
+        begin=source.begin if source else 0,
+        text=utterance.text or "",
+        reason=str(custom.get("reason", KEPT)),
+        start=round(utterance.offset, 4),
+        seconds=round(utterance.duration, 4),
+        probability=utterance.score,
+        similarity=float(custom.get("similarity", 0.0)),
+    )
+
+
+def _unfound(outcome: Outcome) -> SentenceRow:
+    return SentenceRow(
+        id="",
+        sentence=outcome.sentence,
+        recording="",
+        document=outcome.document,
+        page=outcome.page,
+        begin=outcome.begin,
+        text=outcome.text,
+        reason=outcome.reason or "not_found",
+    )
+
+
+def precision_points(rows: Iterable[SentenceRow]) -> list[PrecisionPoint]:
+    """What each probability keeps as a threshold, highest first; equal probabilities are one point.
+
+    The precision is the mean probability of the sentences that are kept, as in the selection itself.
+    """
+    weighed = [(row.probability, row.seconds) for row in rows if row.probability is not None and row.reason in WEIGHED]
+    points: list[PrecisionPoint] = []
+    seconds = mass = 0.0
+    for count, (probability, length) in enumerate(sorted(weighed, reverse=True), 1):
+        seconds += length
+        mass += probability
+        point = PrecisionPoint(probability, mass / count, seconds, count)
+        if points and points[-1].threshold == probability:
+            points[-1] = point
+        else:
+            points.append(point)
+    return points
+
+
+def chosen_point(points: Sequence[PrecisionPoint], threshold: float | None) -> PrecisionPoint | None:
+    """The point of the threshold that selection took: the last one at or above it, None where nothing was kept."""
+    at_or_above = [point for point in points if threshold is not None and point.threshold >= threshold]
+    return at_or_above[-1] if at_or_above else None
+
+
+def columns(rows: Sequence[SentenceRow], clips: Sequence[str | None], files: dict[str, str]) -> dict[str, Any]:
+    """The rows as the page's script reads them: a list a column, names and reasons by number.
+
+    Args:
+        rows: the sentences.
+        clips: the name of each one's audio inside the page.
+        files: the audio of recordings beside the page, relative to it.
+    """
+    recordings, documents, reasons = ({name: at for at, name in enumerate(sorted(found))} for found in (
+        {row.recording for row in rows}, {row.document for row in rows}, {row.reason for row in rows}
+    ))  # fmt: skip
+    return {
+        "recordings": list(recordings),
+        "documents": list(documents),
+        "reasons": list(reasons),
+        "files": [files.get(name, "") for name in recordings],
+        "recording": [recordings[row.recording] for row in rows],
+        "document": [documents[row.document] for row in rows],
+        "reason": [reasons[row.reason] for row in rows],
+        "id": [row.id for row in rows],
+        "sentence": [row.sentence for row in rows],
+        "page": [row.page for row in rows],
+        "text": [row.text for row in rows],
+        "heard": [row.heard for row in rows],
+        "start": [row.start for row in rows],
+        "seconds": [row.seconds for row in rows],
+        "probability": [row.probability for row in rows],
+        "similarity": [row.similarity for row in rows],
+        "clip": [name or "" for name in clips],
+    }
