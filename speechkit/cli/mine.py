@@ -15,8 +15,9 @@ Find the sentences of DOCS that were read out in AUDIO, with exact times and the
 
 AUDIO and DOCS are folders or single files: WAV, FLAC, OGG, Opus, MP3 and video; PDF, scans, HTML, DOCX, EPUB, TXT, SRT
 and VTT. The folder of --out then holds manifest.jsonl, train, dev and test, rejected.jsonl and unmatched.jsonl (with a
-reason each), left_out.jsonl (files that could not be used), a data card and report.html. What is done is not done
-again: after an interruption, or with more files or other settings, give the same command once more.
+reason each), left_out.jsonl (files that could not be used), a data card and report.html, where every sentence can be
+heard, accepted, rejected and edited, for --decisions. What is done is not done again: after an interruption, or with
+more files or other settings, give the same command once more.
 
 Examples:
 

@@ -33,6 +33,7 @@ def written(folder: Path, run: str, *decisions: dict) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_decisions_become_the_set_and_only_the_export_is_made_again(strict, tmp_path: Path) -> None:
     first, settings = strict
     out = Path(first.folder)
@@ -82,6 +83,7 @@ def test_decisions_become_the_set_and_only_the_export_is_made_again(strict, tmp_
     assert Path(third.manifest).read_bytes() == before
 
 
+@pytest.mark.slow
 def test_decisions_of_another_run_or_sentence_stop_before_anything_is_written(strict, tmp_path: Path) -> None:
     first, settings = strict
     before = Path(first.manifest).read_bytes()

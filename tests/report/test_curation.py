@@ -396,6 +396,7 @@ def test_slider_agrees_with_header_dot_and_python(tab: Browser, run: Records, sm
     assert tab.evaluate("document.getElementById('shown').textContent").startswith(f"{rejected} of")
 
 
+@pytest.mark.slow
 def test_decisions_of_the_page_round_trip_through_mine(
     tab: Browser,
     transcripts: Path,  # noqa: F811
