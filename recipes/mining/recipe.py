@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from speechkit.mining.config import ExportConfig, ReportConfig
-from speechkit.mining.decisions import read_decisions
-from speechkit.mining.export.stage import export_set
+from speechkit.mining.export.stage import check_export, export_set
 from speechkit.mining.stages import DOCUMENTS, HYPOTHESES, MINING_STAGES, RECORDINGS
 from speechkit.pipeline import Context, Output, Recipe, Stage, external, stage
 
@@ -30,12 +29,6 @@ def report(context: Context) -> None:
     )
 
 
-def check_decisions(config: ExportConfig) -> None:
-    """Whether the file of decisions can be read, before the first stage begins."""
-    if config.decisions is not None:
-        read_decisions(config.decisions)
-
-
 recipe = Recipe(
     "mining",
     (
@@ -57,8 +50,8 @@ recipe = Recipe(
             ),
             outputs=(Output("export"),),
             drop_reasons=("low_quality", "curator"),
-            version=3,
-            check=check_decisions,
+            version=4,
+            check=check_export,
         ),
         Stage(
             number=9,

@@ -108,8 +108,9 @@ class ExportConfig(msgspec.Struct, frozen=True):
     """Stage 8: the manifest with the sound of each sentence, and its other forms.
 
     With ``quality`` every row gets `SoundQuality` columns in ``custom``; the bounds leave rows out, each with its
-    reason in ``drops.jsonl``. ``dnsmos`` needs the extra ``tts-scores``. ``decisions`` names a file of a curator's
-    decisions: what is accepted stays whatever threshold and bounds say, what is rejected goes.
+    reason in ``drops.jsonl``. ``dnsmos`` needs the extra ``tts-scores``, ``voice`` the extra ``speaker-similarity``.
+    ``decisions`` names a file of a curator's decisions: what is accepted stays whatever threshold and bounds say, what
+    is rejected goes.
     """
 
     audio: Annotated[str, SHARED] = "audio"  # not neutral: the manifests hold paths that lead there
@@ -118,12 +119,14 @@ class ExportConfig(msgspec.Struct, frozen=True):
     clips: Literal["none", "flac", "opus"] = "none"
     quality: bool = True
     dnsmos: bool = False
+    voice: bool = False
     min_snr_db: float | None = None
     min_bandwidth_hz: float | None = None
     max_clipped: float | None = None
     min_characters_per_second: float | None = None
     max_characters_per_second: float | None = None
     min_dnsmos: float | None = None
+    min_voice: Annotated[float, Meta(ge=-1, le=1)] | None = None
     decisions: str | None = None
     dev_share: Share = 0.05
     test_share: Share = 0.05

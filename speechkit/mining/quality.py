@@ -31,6 +31,8 @@ class SoundQuality(msgspec.Struct, frozen=True, omit_defaults=True):
         clipped: share of the samples that are cut off at the largest value.
         characters_per_second: letters and digits of the text in a second.
         dnsmos: predicted opinion of the whole, 1 to 5, where it was asked for.
+        voice: cosine of its speaker embedding and the mean of the recording's other sentences, -1 to 1, where it was
+            asked for: low where another person speaks, or a second one at the same time.
     """
 
     snr_db: float
@@ -38,6 +40,7 @@ class SoundQuality(msgspec.Struct, frozen=True, omit_defaults=True):
     clipped: float
     characters_per_second: float
     dnsmos: float | None = None
+    voice: float | None = None
 
     def columns(self) -> dict[str, Any]:
         """By name, without those that were not measured."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,11 @@ import soundfile
 import soxr
 
 from speechkit.data.manifest import read_jsonl
+from speechkit.data.records import Utterance
+from speechkit.errors import UserError
 from speechkit.mining import mine
+from speechkit.mining.config import ExportConfig
+from speechkit.mining.export.sound import likeness, with_sound
 from speechkit.mining.quality import bandwidth_hertz, clipped_share, snr_decibels, sound_quality
 from speechkit.pipeline import DropRecord
 
@@ -54,6 +59,68 @@ def test_only_what_is_cut_off_counts_as_clipped(rate: int) -> None:
     cut = np.clip(wave, -0.4, 0.4)
     assert abs(clipped_share(cut) - np.mean(np.abs(wave) > 0.4)) < 0.02
     assert clipped_share(0.3 * cut) == pytest.approx(clipped_share(cut), abs=1e-3)  # made quieter afterwards
+
+
+def test_likeness_is_the_cosine_with_the_mean_of_the_others() -> None:
+    numbers = np.random.default_rng(0)
+    made = [vector / np.linalg.norm(vector) for vector in numbers.standard_normal((6, 8)).astype(np.float32)]
+    found = likeness([made[0], None, *made[1:]])
+    assert found[1] is None
+    for at, value in enumerate(found[:1] + found[2:]):
+        mean = np.mean([other for place, other in enumerate(made) if place != at], axis=0)
+        assert value == pytest.approx(made[at] @ mean / np.linalg.norm(mean), abs=1e-4)
+    assert likeness([*made[:3], None]) == [None] * 4
+
+
+class ListedDrops:
+    """The part of a stage's context that measuring needs."""
+
+    def __init__(self, config: ExportConfig) -> None:
+        self.config, self.drops, self.logged = config, [], []
+
+    def drop(self, name: str, reason: str, detail: str) -> None:
+        self.drops.append((name, reason, detail))
+
+    def log(self, line: str) -> None:
+        self.logged.append(line)
+
+
+@pytest.mark.slow
+def test_second_voice_leaves_a_sentence_out_unless_a_curator_accepted_it(shared_data, tmp_path: Path) -> None:
+    pytest.importorskip("resemblyzer")
+    readers = [sorted((shared_data / f"LibriSpeech/dev-clean/{name}").rglob("*.mp3"))[:12] for name in ("84", "1272")]
+    own, others = ([soundfile.read(file, dtype="float32")[0][: 5 * RATE] for file in files] for files in readers)
+    second = np.resize(others[0], len(own[2]))
+    own[2] = own[2] + second * np.sqrt(np.mean(own[2] ** 2) / np.mean(second**2))
+    own[4] = others[1]
+    soundfile.write(tmp_path / "talk.wav", np.concatenate(own), RATE)
+    starts = np.cumsum([0, *map(len, own)])
+    rows = [
+        Utterance.from_samples(
+            id=str(at), audio_filepath="talk.wav", offset_samples=int(starts[at]), num_samples=len(sound),
+            sample_rate=RATE, text="words", custom={"recording": "talk"},
+        )
+        for at, sound in enumerate(own)
+    ]  # fmt: skip
+    measuring = ListedDrops(ExportConfig(min_voice=0.8))
+    kept = list(with_sound(rows, tmp_path, measuring, {"4": "accepted"}))
+    assert {row.id for row in kept} == {str(at) for at in range(12)} - {"2"}
+    assert [(name, reason) for name, reason, _ in measuring.drops] == [("2", "low_quality")]
+    assert "voice is" in measuring.drops[0][2]
+    voices = {row.id: row.custom["voice"] for row in kept if "voice" in row.custom}
+    assert set(voices) == {row.id for row in kept if row.duration >= 2.5}
+    assert voices.pop("4") < 0.7
+    assert min(voices.values()) > 0.8
+
+
+@pytest.mark.parametrize(("setting", "module"), [("voice=true", "resemblyzer"), ("min_dnsmos=3", "speechmos.dnsmos")])
+def test_missing_extra_is_named_before_the_first_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, module: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UserError, match=f"{module} is not installed"):
+        mine(SAMPLE / "audio", SAMPLE / "documents", tmp_path / "out", overrides=[f"export.{setting}"])
+    assert not list((tmp_path / "out").glob("stages/0*"))
 
 
 def test_every_kept_sentence_has_columns_and_bounds_leave_out_by_name(tmp_path: Path) -> None:

@@ -17,12 +17,12 @@ from speechkit.asr.hypothesis import Emissions
 from speechkit.cli.main import call
 from speechkit.errors import AlignmentError, AudioError, MissingExtraError, UserError
 from speechkit.metrics.dnsmos import NoiseScores
+from speechkit.metrics.speakers import similarity, speaker_bounds
 from speechkit.report.tts_page import figures_table, markdown
 from speechkit.tts.scores.acoustics import AcousticDifference, compare, mel_cepstra, sounding, warping_path
 from speechkit.tts.scores.measuring import Measured, Misread, choose_measures
 from speechkit.tts.scores.pitch import pitch
 from speechkit.tts.scores.reading import ctc_log_likelihoods, misreadings, reading_evidence
-from speechkit.tts.scores.speakers import similarity, speaker_bounds
 from speechkit.tts.scores.summary import RECORDINGS, Drawn, summarize
 
 RATE = 16_000
@@ -352,7 +352,7 @@ def test_speaker_and_noise_scores_hear_the_recording(shared_data):
     pytest.importorskip("resemblyzer")
     pytest.importorskip("speechmos")
     from speechkit.metrics.dnsmos import noise_scores
-    from speechkit.tts.scores.speakers import SpeakerNetwork
+    from speechkit.metrics.speakers import SpeakerNetwork
 
     network = SpeakerNetwork()
     first, second = (network.embed(speech(shared_data, number)) for number in (1, 2))

@@ -18,6 +18,7 @@ SOUND = {
     "bandwidth_hz": "bandwidth (Hz)",
     "clipped": "share of clipped samples",
     "dnsmos": "DNSMOS, overall",
+    "voice": "voice, likeness to the rest of the recording",
 }
 LICENCE = "not stated: fill in the licences of the recordings and of the documents before you share this set"
 

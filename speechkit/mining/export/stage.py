@@ -11,10 +11,10 @@ import msgspec
 
 from speechkit.data.manifest import write_jsonl, write_manifest
 from speechkit.data.records import Utterance
-from speechkit.io.arrays import Float
 from speechkit.io.atomic import write_json
 from speechkit.mining.config import ExportConfig
-from speechkit.mining.export.chosen import ChosenRows, select_rows
+from speechkit.mining.export.chosen import select_rows
+from speechkit.mining.export.sound import with_sound
 from speechkit.mining.input_stages import input_file
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ def export_set(context: Context) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / "manifest.jsonl"
     chosen = select_rows(context)
-    count = write_manifest(manifest, _measured(context, folder, chosen))
+    count = write_manifest(
+        manifest, with_sound(_placed(chosen.utterances(), config.audio, folder), folder, context, chosen.decided)
+    )
     write_jsonl(folder / "rejected.jsonl", (item for item in chosen.outcomes() if not item.kept))
     write_jsonl(folder / "unmatched.jsonl", chosen.unmatched())
     summary = chosen.summary()
@@ -74,6 +76,23 @@ def export_set(context: Context) -> None:
                 context.log(f"{done.format} cannot hold: {what} ({lost})")
 
 
+def check_export(config: ExportConfig) -> None:
+    """Whether the file of decisions can be read and what measures the sound is installed, before the first stage.
+
+    Raises:
+        UserError: if not.
+    """
+    from speechkit.errors import require
+    from speechkit.mining.decisions import read_decisions
+
+    if config.decisions is not None:
+        read_decisions(config.decisions)
+    if config.dnsmos or config.min_dnsmos is not None:
+        require("speechmos.dnsmos")
+    if config.voice or config.min_voice is not None:
+        require("resemblyzer")
+
+
 def _made_with(context: Context) -> dict[str, str]:
     """The parts that the texts and times depend on."""
     from speechkit.text import normalizer_for
@@ -84,70 +103,6 @@ def _made_with(context: Context) -> dict[str, str]:
         "normaliser": f"{normalizer.name}, version {normalizer.version}",
         "recogniser": heard.recognizer if heard is not None else "none",
     }
-
-
-def _measured(context: Context, folder: Path, chosen: ChosenRows) -> Iterator[Utterance]:
-    """The chosen sentences with their sound as columns, less those that the bounds leave out.
-
-    What a curator accepted stays whatever its sound is.
-    """
-    from speechkit.data.audio import read_cut
-    from speechkit.errors import AudioError
-    from speechkit.mining.quality import CONTEXT_SECONDS, sound_quality
-
-    config = context.config
-    bounds = quality_bounds(config)
-    for row in _placed(chosen.utterances(), config.audio, folder):
-        if not config.quality and not bounds and not config.dnsmos:
-            yield row
-            continue
-        path = folder / row.audio_filepath
-        context_samples = round(CONTEXT_SECONDS * row.sample_rate)
-        begin = max(0, row.offset_samples - context_samples)
-        lead = row.offset_samples - begin
-        try:
-            wide = _widened(path, row, begin, lead + row.num_samples + context_samples)
-            sentence = wide[lead : lead + row.num_samples]
-            found = sound_quality(sentence, wide, row.sample_rate, row.text or "")
-            if config.dnsmos:
-                from speechkit.metrics.dnsmos import RATE, noise_scores
-
-                score = noise_scores(read_cut(path, row, sample_rate=RATE)).overall
-                found = msgspec.structs.replace(found, dnsmos=score)
-        except AudioError as error:
-            context.log(f"{row.id}: its sound was not measured: {error}")
-            yield row
-            continue
-        outside = []
-        for name, word, bound in bounds:
-            value = getattr(found, name)
-            if value < bound if word == "under" else value > bound:
-                outside.append(f"{name} is {value:g}, {word} {bound:g}")
-        if outside and row.id not in chosen.decided:
-            context.drop(row.id, "low_quality", f"{row.id}: {'; '.join(outside)}")
-        else:
-            yield msgspec.structs.replace(row, custom={**(row.custom or {}), **found.columns()})
-
-
-def quality_bounds(config: ExportConfig) -> list[tuple[str, str, float]]:
-    """(column, "under" or "over", bound) of each bound that is set; a value on the wrong side leaves a row out."""
-    found = []
-    for name in ("snr_db", "bandwidth_hz", "clipped", "characters_per_second", "dnsmos"):
-        for side, word in (("min", "under"), ("max", "over")):
-            bound = getattr(config, f"{side}_{name}", None)
-            if bound is not None:
-                found.append((name, word, float(bound)))
-    return found
-
-
-def _widened(path: Path, row: Utterance, begin: int, count: int) -> Float:
-    from speechkit.io.audio import audio_info, read_audio
-
-    info = audio_info(path)
-    channel = row.channel if info.channels > 1 else None
-    return read_audio(
-        path, offset_samples=begin, num_samples=min(count, info.num_samples - begin), sample_rate=None, channel=channel
-    )
 
 
 def _placed(utterances: Iterable[Utterance], audio: str, folder: Path) -> Iterator[Utterance]:

@@ -121,7 +121,7 @@ class Measure(Worker):
         self.aligner = self._aligner(device) if "reading" in wanted and config.aligner else None
         self.network: Any = None
         if "speaker" in wanted:
-            from speechkit.tts.scores.speakers import SpeakerNetwork
+            from speechkit.metrics.speakers import SpeakerNetwork
 
             self.network = SpeakerNetwork()
         if "noise" in wanted:

@@ -13,8 +13,8 @@ from speechkit.io.arrays import Float
 from speechkit.metrics import character_errors, word_errors
 from speechkit.metrics.bootstrap import DEFAULT_RESAMPLES, Interval, bootstrap
 from speechkit.metrics.error_rates import ErrorResult
+from speechkit.metrics.speakers import similarity, speaker_bounds
 from speechkit.tts.scores.measuring import Measured
-from speechkit.tts.scores.speakers import similarity, speaker_bounds
 
 RECORDINGS = "recordings"
 """The system that is no system: what was recorded."""
