@@ -1,4 +1,4 @@
-"""A probability from a few features: logistic regression that is fitted here and kept as JSON."""
+"""A probability from a few features: logistic regression, kept as JSON."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class LogisticModel(msgspec.Struct, frozen=True):
 
 
 def fit_logistic(rows: Matrix, right: NDArray[np.bool_], names: Sequence[str], ridge: float = 1.0) -> LogisticModel:
-    """Maximum-likelihood weights with a ridge penalty, by Newton's method on standardised features."""
+    """Maximum-likelihood weights with a ridge penalty on standardised features, fitted by scikit-learn.
+
+    Args:
+        rows: feature rows (n, f).
+        right: (n,), the outcomes; both must occur.
+        names: of the features.
+        ridge: weight of the penalty; the bias has none.
+    """
+    from sklearn.linear_model import LogisticRegression
+
     mean, scale = rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-6)
-    design = np.column_stack([(rows - mean) / scale, np.ones(len(rows))])
-    penalty = np.diag([ridge] * rows.shape[1] + [1e-6])
-    weights = np.zeros(design.shape[1])
-    target = right.astype(np.float64)
-    for _ in range(60):
-        predicted = 1 / (1 + np.exp(-np.clip(design @ weights, -40, 40)))
-        gradient = design.T @ (target - predicted) - penalty @ weights
-        curvature = (design * (predicted * (1 - predicted))[:, None]).T @ design + penalty
-        step = np.linalg.solve(curvature, gradient)
-        weights += step
-        if np.abs(step).max() < 1e-9:
-            break
-    return LogisticModel(list(names), mean.tolist(), scale.tolist(), weights[:-1].tolist(), float(weights[-1]))
+    fitted = LogisticRegression(C=1 / ridge, solver="newton-cholesky", tol=1e-9).fit((rows - mean) / scale, right)
+    return LogisticModel(
+        list(names), mean.tolist(), scale.tolist(), fitted.coef_[0].tolist(), float(fitted.intercept_[0])
+    )

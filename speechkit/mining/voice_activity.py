@@ -1,9 +1,9 @@
 """Silero voice activity detection on NumPy: the weights of the silero-vad wheel, a kernel of ours.
 
-The wheel ships its network as ONNX. A runtime for it spends most of its time on calls of one 32 ms frame; here the
-convolutions of a whole block are a few matrix products and only the recurrent cell walks frame by frame, which gives
-the same probabilities several times faster and needs neither torch nor onnxruntime. Decoding, convolutions and the
-recurrent cell work on successive blocks at once, each in a thread of its own.
+The wheel ships its network as ONNX and a runner for whole recordings, `SileroVADSequence`. Ours takes half the
+processor time (0.59 s against 1.13 s for ten minutes, probabilities within 6e-6), streams, and needs no onnxruntime
+(73 MB): the convolutions of a whole block are a few matrix products and only the recurrent cell walks frame by frame.
+Decoding, convolutions and the recurrent cell work on successive blocks at once, each in a thread of its own.
 
 Notation used for tensor shapes: N frames of 512 samples, T positions of the short-time spectrum inside a frame.
 """

@@ -179,7 +179,7 @@ def placed_entities(utterance: UtteranceErrors, entities: Sequence[Entity]) -> I
 
 def kind_of(said: str, heard: str, plain: Callable[[str], str], form: Callable[[str], str]) -> Kind:
     """The kind of an entity whose words ``said`` became ``heard``; ``plain`` and ``form`` are the normalisers."""
-    from rapidfuzz.distance import Levenshtein  # comes with jiwer
+    from rapidfuzz.distance import Levenshtein
 
     same_form = form(said) == form(heard)
     said, heard = plain(said), plain(heard)

@@ -300,7 +300,7 @@ class Noise:
     def _alike(self, word: str) -> tuple[list[str], list[float]]:
         """Words of the lexicon that are spelled alike, the nearer the likelier."""
         if word not in self._near:
-            from rapidfuzz import process  # comes with jiwer
+            from rapidfuzz import process
             from rapidfuzz.distance import Levenshtein
 
             found = process.extract(word, self._lexicon, scorer=Levenshtein.normalized_similarity, limit=ALIKE + 1)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from speechkit.data.audio import WAVEFORM_RATE
 from speechkit.errors import ConfigError, UserError
-from speechkit.syllables.peaks import cut_at, find_peaks
+from speechkit.syllables.peaks import cut_at
 from speechkit.syllables.segments import HOP_SECONDS, Boundaries, runs_of_speech
 
 STEP_SAMPLES = 80
@@ -58,6 +58,8 @@ class EnvelopeSegmenter:
 
     def segment_blocks(self, blocks: Iterable[NDArray[np.floating[Any]]]) -> Boundaries:
         """The same for a recording that comes in blocks of any length; memory holds 8 bytes for 5 ms."""
+        from scipy.signal import find_peaks
+
         power = np.concatenate([np.zeros(0), *step_powers(blocks)])
         frames = len(power) // STEPS_PER_FRAME
         if not frames:
@@ -68,7 +70,7 @@ class EnvelopeSegmenter:
         if not len(heard):
             return np.empty((0, 2), np.int64)
         runs = runs_of_speech(levels, float(np.quantile(heard, LOUD_SHARE)) - self.silence_decibels)
-        valleys = find_peaks(-levels, self.prominence_decibels)
+        valleys, _ = find_peaks(-levels, prominence=self.prominence_decibels)
         edges = np.rint(cut_at(runs, valleys) / STEPS_PER_FRAME).astype(np.int64)
         edges = np.minimum(edges, frames)
         kept: Boundaries = edges[edges[:, 0] < edges[:, 1]]

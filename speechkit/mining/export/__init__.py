@@ -6,7 +6,7 @@ from speechkit.mining.export.ctm import write_ctm
 from speechkit.mining.export.formats import FORMATS, Exported, export, export_manifest
 from speechkit.mining.export.recordings import split_without_leak
 from speechkit.mining.export.subtitles import write_subtitles
-from speechkit.mining.export.textgrid import format_textgrid, parse_textgrid, write_textgrids
+from speechkit.mining.export.textgrid import format_textgrid, write_textgrids
 
 __all__ = [
     "FORMATS",
@@ -18,7 +18,6 @@ __all__ = [
     "export_manifest",
     "format_card",
     "format_textgrid",
-    "parse_textgrid",
     "split_without_leak",
     "write_card",
     "write_ctm",

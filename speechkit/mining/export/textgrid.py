@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from speechkit.mining.export.recordings import Manifest, RecordingCuts, end_of, 
 
 Interval = tuple[float, float, str]  # start and end in seconds, text
 SHORTEST_SECONDS = 0.001
-TOKEN = re.compile(r'"((?:[^"]|"")*)"|([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)|<(exists)>')
 
 
 def write_textgrids(manifest: Manifest, folder: Path | str, durations: Mapping[str, float] | None = None) -> list[Path]:
@@ -99,32 +97,3 @@ def _number(value: float) -> str:
 
 def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
-
-
-def parse_textgrid(text: str) -> dict[str, list[Interval]]:
-    """Read the interval tiers of a TextGrid in the long or the short format, empty intervals included.
-
-    Raises:
-        UserError: if the text is no TextGrid of interval tiers.
-    """
-    tokens: list[str | float] = []
-    # Labels such as "intervals [3]:" hold numbers that are no values; in the long format values follow "=".
-    body = re.sub(r"(?m)^\s*(?:item|intervals)\s*\[\d*\]:?\s*$", "", text)
-    for match in TOKEN.finditer(body):
-        quoted, number, exists = match.groups()
-        tokens.append(exists if exists else quoted.replace('""', '"') if quoted is not None else float(number))
-    if tokens[:2] != ["ooTextFile", "TextGrid"] or "exists" not in tokens[:5]:
-        raise UserError("no TextGrid: it must begin with ooTextFile and TextGrid")
-    queue = iter(tokens[tokens.index("exists") + 1 :])
-    tiers: dict[str, list[Interval]] = {}
-    try:
-        for _ in range(int(float(next(queue)))):
-            kind, name = next(queue), str(next(queue))
-            if kind != "IntervalTier":
-                raise UserError(f"tier {name} is a {kind}; only interval tiers are read")
-            next(queue), next(queue)
-            size = int(float(next(queue)))
-            tiers[name] = [(float(next(queue)), float(next(queue)), str(next(queue))) for _ in range(size)]
-    except (StopIteration, ValueError, RuntimeError) as error:
-        raise UserError("the TextGrid ends in the middle of a tier; write it again") from error
-    return tiers

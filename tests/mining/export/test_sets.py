@@ -22,7 +22,7 @@ from speechkit.data.convert import convert
 from speechkit.data.manifest import audio_path
 from speechkit.errors import ManifestError, UserError
 from speechkit.io.audio import audio_info, read_audio, write_audio
-from speechkit.mining.export import cut_clips, data_card, export, format_card, parse_textgrid, split_without_leak
+from speechkit.mining.export import cut_clips, data_card, export, format_card, split_without_leak
 from speechkit.mining.export.card import LICENCE
 
 
@@ -71,14 +71,14 @@ def test_clips_are_the_samples_of_their_recording(mined: Path, tmp_path: Path) -
         assert clip.custom["recording_offset"] == cut.offset
 
 
-def test_clips_keep_the_times_of_their_recording(mined: Path, tmp_path: Path) -> None:
+def test_clips_keep_the_times_of_their_recording(mined: Path, tmp_path: Path, read_tiers) -> None:
     clips = cut_clips(mined, tmp_path / "clips")
     from_clips = export(clips, tmp_path / "a", ["ctm", "textgrid", "srt"])
     from_recordings = export(mined, tmp_path / "b", ["ctm", "textgrid", "srt"])
     for one, other in zip(from_clips, from_recordings, strict=True):
         if one.format != "textgrid":  # a grid of clips ends with the last of them
             assert [Path(p).read_text() for p in one.files] == [Path(p).read_text() for p in other.files]
-    words = [parse_textgrid(Path(done.files[0]).read_text())["words"] for done in (from_clips[1], from_recordings[1])]
+    words = [read_tiers(done.files[0])["words"] for done in (from_clips[1], from_recordings[1])]
     assert words[0][:-1] == words[1][:-1]
 
 
@@ -304,9 +304,9 @@ def test_fairseq_lines_belong_together(mined: Path, tmp_path: Path) -> None:
     assert done.lost["speaker"] == 6
 
 
-def test_textgrids_reach_the_end_of_the_recording(mined: Path, tmp_path: Path) -> None:
+def test_textgrids_reach_the_end_of_the_recording(mined: Path, tmp_path: Path, read_tiers) -> None:
     (done,) = export(mined, tmp_path, ["textgrid"])
-    assert [parse_textgrid(Path(path).read_text())["words"][-1][1] for path in sorted(done.files)] == [12.0, 12.0]
+    assert [read_tiers(path)["words"][-1][1] for path in sorted(done.files)] == [12.0, 12.0]
 
 
 def test_unknown_form_is_named_before_anything_is_written(mined: Path, tmp_path: Path) -> None:
