@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from speechkit.errors import UserError
 from speechkit.mining.config import ExportConfig, ReportConfig
 from speechkit.mining.export.stage import check_export, export_set
 from speechkit.mining.stages import DOCUMENTS, HYPOTHESES, MINING_STAGES, RECORDINGS
@@ -29,6 +33,20 @@ def report(context: Context) -> None:
     )
 
 
+def check(configs: Mapping[str, Any]) -> Iterator[str]:
+    """A recogniser that is missing or cannot read the language; an export that cannot work."""
+    from speechkit.asr.load import check_recognizer
+
+    hypotheses, export = configs.get("hypotheses"), configs.get("export")
+    try:
+        if hypotheses is not None:
+            check_recognizer(hypotheses.recognizer, hypotheses.lang)
+        if export is not None:
+            check_export(export)
+    except UserError as error:
+        yield str(error)
+
+
 recipe = Recipe(
     "mining",
     (
@@ -51,7 +69,6 @@ recipe = Recipe(
             outputs=(Output("export"),),
             drop_reasons=("low_quality", "curator"),
             version=4,
-            check=check_export,
         ),
         Stage(
             number=9,
@@ -73,5 +90,6 @@ recipe = Recipe(
         ),
     ),
     description="Mine aligned audio and text from recordings and documents.",
+    check=check,
     next_command="speechkit export {exp}/08-export/current/export/manifest.jsonl --to lhotse,parquet --out corpus",
 )

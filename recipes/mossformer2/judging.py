@@ -24,7 +24,8 @@ def teach_counting(context: Context) -> None:
     """
     import shutil
 
-    from speechkit.separation.counting import fit_counting, judge_counting, write_counting
+    from speechkit.separation.counting import write_counting
+    from speechkit.separation.counting_fit import fit_counting, judge_counting
     from speechkit.separation.judging import counting_examples
     from speechkit.separation.separate import load_window_separator
 

@@ -132,7 +132,8 @@ def mix(context: Context) -> None:
     """Draw and write the mixtures of both parts, set by set in turn."""
     import numpy as np
 
-    from speechkit.augment.speakers import ManifestCuts, draw_mixture
+    from speechkit.augment.speaker_cuts import ManifestCuts
+    from speechkit.augment.speakers import draw_mixture
     from speechkit.separation.fixed_mixtures import write_mixture
 
     config = context.config

@@ -87,7 +87,8 @@ def objective(context: Context) -> Objective:
     from itertools import islice
 
     from speechkit.augment.mixing import recorded_noises
-    from speechkit.augment.speakers import DynamicMixtures, ManifestCuts
+    from speechkit.augment.speaker_cuts import ManifestCuts
+    from speechkit.augment.speakers import DynamicMixtures
     from speechkit.separation.model import Separator, new_separator, separator_config
     from speechkit.separation.training import read_judged, separation_training
 

@@ -5,11 +5,9 @@ Notation used for array shapes: N speakers, K tracks (most speakers of a mixture
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, NamedTuple, Protocol
+from typing import Annotated, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,16 +15,13 @@ from numpy.typing import NDArray
 
 from speechkit.augment.perturbations import made_noise, reverberate
 from speechkit.augment.rooms import RoomConfig, draw_responses
+from speechkit.augment.speaker_cuts import Cuts
 from speechkit.augment.waveforms import change_speed, fit_noise, heard_stretch
-from speechkit.data.audio import read_waveform
-from speechkit.data.records import Utterance
 from speechkit.errors import ConfigError, UserError
 from speechkit.io.arrays import Float
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Range = tuple[float, float]
-LONGEST_KEPT_SECONDS = 60
-"""Cuts up to this length are decoded whole and kept; pieces of longer ones are read where they are."""
 FRAME_SECONDS = 0.02
 SPEECH_DB = -30.0
 """Frames this far below the loudest one are a pause."""
@@ -135,96 +130,6 @@ class MixedSpeech:
         for turn in self.turns:
             active[turn.begin : turn.end] += 1
         return float(np.mean(active >= 2))
-
-
-class Cuts(Protocol):
-    """Single-speaker recordings."""
-
-    sample_rate: int
-    speakers: Sequence[str]
-
-    def choose(self, speaker: int, generator: np.random.Generator) -> int:
-        """One of a speaker's cuts."""
-
-    def samples(self, cut: int) -> int:
-        """Its length."""
-
-    def piece(self, cut: int, begin: int, samples: int) -> Float:
-        """Some of its samples."""
-
-    def name(self, cut: int) -> str:
-        """Its id."""
-
-
-class ManifestCuts:
-    """The cuts of a manifest by speaker, at one sample rate; what was read is kept in memory up to a limit.
-
-    Args:
-        rows: of the manifest; each needs a speaker.
-        manifest: to which audio paths are relative.
-        sample_rate: in hertz.
-        memory_bytes: kept.
-
-    Raises:
-        UserError: if there is no row, or one names no speaker.
-    """
-
-    def __init__(self, rows: Sequence[Utterance], manifest: Path, sample_rate: int, memory_bytes: int = 1 << 30):
-        by_speaker: dict[str, list[int]] = {}
-        for index, row in enumerate(rows):
-            if not row.speaker:
-                raise UserError(f"{manifest}: {row.id!r} names no speaker; mixtures are of speakers that differ")
-            by_speaker.setdefault(row.speaker, []).append(index)
-        if not rows:
-            raise UserError(f"{manifest}: holds no recording; give some of single speakers")
-        self.sample_rate = sample_rate
-        self.speakers: Sequence[str] = sorted(by_speaker)
-        self._rows, self._manifest = rows, manifest
-        self._indices = [np.array(by_speaker[speaker]) for speaker in self.speakers]
-        # A speaker's cuts are drawn by their length, so that every second of speech is heard as often.
-        self._ends = [np.cumsum([self.samples(cut) for cut in indices]) for indices in self._indices]
-        self._kept: OrderedDict[int, Float] = OrderedDict()
-        self._free = memory_bytes
-
-    def choose(self, speaker: int, generator: np.random.Generator) -> int:
-        """One of a speaker's cuts, drawn by their lengths."""
-        ends = self._ends[speaker]
-        return int(self._indices[speaker][np.searchsorted(ends, generator.integers(ends[-1]), side="right")])
-
-    def samples(self, cut: int) -> int:
-        """Length at ``sample_rate``, at least 1."""
-        row = self._rows[cut]
-        return max(1, row.num_samples * self.sample_rate // row.sample_rate)
-
-    def name(self, cut: int) -> str:
-        """Id of a cut."""
-        return self._rows[cut].id
-
-    def piece(self, cut: int, begin: int, samples: int) -> Float:
-        """Samples ``begin`` to ``begin + samples`` of a cut, or to its end.
-
-        Raises:
-            AudioError: if it cannot be read.
-        """
-        row = self._rows[cut]
-        if row.duration > LONGEST_KEPT_SECONDS:
-            ratio = row.sample_rate / self.sample_rate
-            read = read_waveform(
-                row,
-                self._manifest,
-                begin=int(begin * ratio),
-                num_samples=int((samples + 1) * ratio) + 1,
-                sample_rate=self.sample_rate,
-            )
-            return read[:samples]
-        if cut in self._kept:
-            self._kept.move_to_end(cut)
-        else:
-            self._kept[cut] = read_waveform(row, self._manifest, sample_rate=self.sample_rate)
-            self._free -= self._kept[cut].nbytes
-            while self._free < 0 and len(self._kept) > 1:
-                self._free += self._kept.popitem(last=False)[1].nbytes
-        return self._kept[cut][begin : begin + samples]
 
 
 def draw_mixture(

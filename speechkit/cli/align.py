@@ -58,7 +58,7 @@ def text(
     items_a, items_b = _items(a, words), _items(b, words)
     if len(items_a) * len(items_b) > MOST_CELLS:
         raise AlignmentError(
-            f"{a} and {b} have {len(items_a)} and {len(items_b)} items, too many to compare all with all; "
+            f"{a} and {b} have {len(items_a)} and {len(items_b)} items, too many for a full alignment; "
             "align words with --words, or use: speechkit align sentences"
         )
     score, operations = needleman_wunsch(items_a, items_b, Scores(match, mismatch, gap_open, gap_extend))
@@ -77,10 +77,10 @@ def sentences(
     document: Annotated[Path, typer.Argument(metavar="DOCUMENT", help="PDF, HTML, DOCX, EPUB, TXT, SRT or a scan.")],
     hypothesis: Annotated[Path, typer.Argument(metavar="HYPOTHESIS", help="Recognised text, UTF-8.")],
     lang: Annotated[str, typer.Option(help="Language of both.")] = "en",
-    min_similarity: Annotated[float, typer.Option(help="Places less alike are not reported.", min=0, max=1)] = 0.5,
+    min_similarity: Annotated[float, typer.Option(help="Least similarity of a match.", min=0, max=1)] = 0.5,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find every sentence of a document in recognised text; unread text and extra speech may be between them.
+    """Find the sentences of a document in recognised text, which may lack some and contain others.
 
     Examples:
       speechkit align sentences report.pdf recognised.txt
@@ -118,18 +118,17 @@ def sentences(
 @app.command("audio")
 def audio(
     recording: Annotated[Path, typer.Argument(metavar="AUDIO", help="A recording of any length.")],
-    document: Annotated[Path, typer.Argument(metavar="TEXT", help="What is said in it, and perhaps more or less.")],
+    document: Annotated[Path, typer.Argument(metavar="TEXT", help="The text of the recording; may have more or less.")],
     out: Annotated[Path | None, typer.Option(help="A .ctm, .TextGrid or .json file to write.")] = None,
     lang: Annotated[str, typer.Option(help="Language of both.")] = "en",
     recognizer: Annotated[str, typer.Option(help="embedded, a Hugging Face id or folder, …")] = "auto",
-    min_similarity: Annotated[float, typer.Option(help="Places less alike are not reported.", min=0, max=1)] = 0.4,
+    min_similarity: Annotated[float, typer.Option(help="Least similarity of a match.", min=0, max=1)] = 0.4,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Times of the sentences and words of a text in a recording, by CTC alignment.
 
-    Sentences and words that the recording does not hold are named and left out: nothing is squeezed into other speech,
-    and no word is stretched over speech that is not in the text. A text that has nothing to do with the recording is
-    refused with exit code 2.
+    Sentences and words that are not in the recording are reported and left out, and no word is stretched over speech
+    that is not in the text. A text that does not match the recording at all is refused with exit code 2.
 
     Examples:
       speechkit align audio talk.flac talk.txt --out talk.ctm
@@ -141,7 +140,7 @@ def audio(
     from speechkit.errors import UserError
 
     if out is not None and out.suffix.lower() not in (".ctm", ".textgrid", ".json"):
-        raise UserError(f"--out {out}: the name decides the format; end it in .ctm, .TextGrid or .json")
+        raise UserError(f"--out {out}: unknown suffix; give .ctm, .TextGrid or .json")
     from speechkit.mining.known_text import align_recording
 
     placed = align_recording(recording, document, lang=lang, recognizer=recognizer, min_similarity=min_similarity)
@@ -180,7 +179,7 @@ def audio(
 
 
 def side_by_side(a: list[str] | str, b: list[str] | str, operations: list[Operation], width: int) -> list[str]:
-    """Lines of A, marks and B, items padded so that aligned ones stand above each other."""
+    """Lines of A, marks and B, padded so that aligned items are above each other."""
     joint = "" if isinstance(a, str) else " "
     columns: list[tuple[str, str, str]] = []
     for kind, a_begin, a_end, b_begin, b_end in operations:

@@ -13,10 +13,10 @@ from speechkit.errors import shown
 Tracks = Callable[[Path], Iterator[tuple[dict[str, Any], Path]]]
 
 GROUPS = 4
-"""Of a diverse beam."""
+"""Groups of a diverse beam."""
 EXAMPLES = """
-Recognise recordings of any length and print their text. Of several, one that cannot be read is named, the others are
-done, and the command ends with 2.
+Recognise recordings of any length and print their text. Unreadable recordings are reported, the others are processed,
+and the command exits with 2.
 
 Examples:
 
@@ -48,32 +48,28 @@ def transcribe(
     ] = "auto",
     lang: Annotated[str, typer.Option(help="Language of the recordings.")] = "en",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-    beam: Annotated[int, typer.Option(help="Texts kept by beam search; 0 decodes greedily. CTC only.", min=0)] = 0,
-    lm: Annotated[Path | None, typer.Option(help="ARPA model for the beam, as speechkit lm build writes.")] = None,
-    lm_weight: Annotated[float, typer.Option(help="What the language model counts.", min=0.0)] = 0.5,
-    word_bonus: Annotated[float, typer.Option(help="What a word more counts with a language model.")] = 0.5,
+    beam: Annotated[int, typer.Option(help="Beam width; 0 decodes greedily. CTC only.", min=0)] = 0,
+    lm: Annotated[Path | None, typer.Option(help="ARPA model for beam search (speechkit lm build).")] = None,
+    lm_weight: Annotated[float, typer.Option(help="Weight of the language model.", min=0.0)] = 0.5,
+    word_bonus: Annotated[float, typer.Option(help="Score added for every word, with a language model.")] = 0.5,
     rescore: Annotated[
-        str | None, typer.Option(help="A larger model that orders the beam's texts anew: .arpa, hub id or folder.")
+        str | None, typer.Option(help="A larger model that rescores the n-best list: .arpa, hub id or folder.")
     ] = None,
-    nbest: Annotated[int, typer.Option(help="Print so many texts of the beam, best first.", min=1)] = 1,
-    diverse: Annotated[
-        bool, typer.Option("--diverse", help="Beams in groups, so that these texts differ more.")
-    ] = False,
+    nbest: Annotated[int, typer.Option(help="Hypotheses to print, best first.", min=1)] = 1,
+    diverse: Annotated[bool, typer.Option("--diverse", help="Diverse beam search in groups.")] = False,
     references: Annotated[
-        Path | None, typer.Option(help="A manifest with the recordings' texts: print the oracle WER over N.")
+        Path | None, typer.Option(help="A manifest with reference texts: print the oracle WER of the n-best list.")
     ] = None,
     separate: Annotated[
-        bool, typer.Option("--separate", help="Separate speakers first; a line for each, with its number.")
+        bool, typer.Option("--separate", help="Separate speakers first; one line per speaker.")
     ] = False,
     separator: Annotated[str, typer.Option(help="Model for --separate: embedded, a folder or a hub id.")] = "embedded",
-    speakers: Annotated[int | None, typer.Option(help="How many speak, for --separate; counted otherwise.")] = None,
+    speakers: Annotated[int | None, typer.Option(help="Number of speakers, for --separate; counted otherwise.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="A manifest to write, with texts and the seconds that they took; AUDIO may be manifests then."
-        ),
+        typer.Option(help="Write a manifest with texts and recognition times; AUDIO may then be manifests."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a recording, with word times.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object per recording, with word times.")] = False,
 ) -> None:
     """Recognise recordings."""
     from speechkit.asr import load_recognizer
@@ -83,19 +79,19 @@ def transcribe(
     if (lm is not None or rescore is not None) and not beam:
         raise UserError(f"{'--rescore' if lm is None else '--lm'} needs --beam; add for example --beam 32")
     if separate and recognizer.startswith("words:"):
-        raise UserError("--separate changes the sound, and words:FILE does not listen; name another recogniser")
+        raise UserError("--separate has no effect on words:FILE, which reads no audio; choose another recogniser")
     if speakers is not None and not separate:
         raise UserError("--speakers needs --separate; add it, or leave --speakers out")
     if (nbest > 1 or diverse) and not beam:
         raise UserError(f"{'--nbest' if nbest > 1 else '--diverse'} needs --beam; add for example --beam 32")
     if diverse and beam % GROUPS:
         raise UserError(
-            f"--beam is {beam}, which {GROUPS} groups of --diverse cannot share; give a multiple of {GROUPS}"
+            f"--beam is {beam}, which does not divide into the {GROUPS} groups of --diverse; give a multiple of {GROUPS}"
         )
     if references is not None and (not beam or separate):
-        raise UserError("--references counts the texts of a beam over whole recordings; add --beam, without --separate")
+        raise UserError("--references needs --beam and whole recordings; add --beam, without --separate")
     if out is not None and (separate or nbest > 1 or references is not None or json):
-        raise UserError("--out writes one text a recording; leave --separate, --nbest, --references and --json out")
+        raise UserError("--out writes one text per recording; leave --separate, --nbest, --references and --json out")
     truth = None if references is None else _references(references, audio)
     loaded: Any = load_recognizer(recognizer, lang=lang, device=device)
     if beam:
@@ -109,7 +105,7 @@ def transcribe(
     tracks = _separate(separator, speakers, device) if separate else None
     lists: dict[Path, list[str]] = {}
     for path in audio:
-        if len(audio) == 1:  # its fault is the command's
+        if len(audio) == 1:  # its error is that of the command
             lists[path] = _print_recording(loaded, path, tracks, nbest, alone=True, json=json)
             continue
         with left_out.one(path):
@@ -121,7 +117,7 @@ def transcribe(
 
 
 def _write_manifest(recognizer: Any, inputs: list[Path], out: Path) -> None:
-    """Recognise all inputs into a manifest, and say how quick that was."""
+    """Recognise all inputs into a manifest, and print the speed."""
     import os
 
     import msgspec
@@ -136,7 +132,7 @@ def _write_manifest(recognizer: Any, inputs: list[Path], out: Path) -> None:
         with left_out.one(row.id):
             path = os.path.relpath(audio.absolute(), out.absolute().parent)
             if shown(path) != path:
-                raise UserError(f"{audio}: its name is not UTF-8, which no manifest can hold; rename the file")
+                raise UserError(f"{audio}: the file name is not UTF-8, which a manifest cannot hold; rename the file")
             recognized = recognize_row(recognizer, row, audio)
             rows.append(msgspec.structs.replace(recognized, audio_filepath=path))
     if rows:
@@ -151,7 +147,7 @@ def _write_manifest(recognizer: Any, inputs: list[Path], out: Path) -> None:
 def _print_recording(
     recognizer: Any, path: Path, tracks: Tracks | None, nbest: int, *, alone: bool, json: bool
 ) -> list[str]:
-    """Recognise a recording, or each of its speakers; print the text when all of it is there, and return it."""
+    """Recognise a recording, or each of its speakers; print the whole text, and return it."""
     import msgspec
 
     lines = []
@@ -181,7 +177,7 @@ def _print_recording(
 
 
 def _references(manifest: Path, audio: list[Path]) -> dict[Path, str]:
-    """The texts of recordings, by the names of their files."""
+    """Reference texts by file name."""
     from speechkit.data.manifest import read_manifest
     from speechkit.errors import UserError
 
@@ -192,7 +188,7 @@ def _references(manifest: Path, audio: list[Path]) -> dict[Path, str]:
 
 
 def _print_oracle(truth: dict[Path, str], lists: dict[Path, list[str]], json: bool) -> None:
-    """The oracle word error rate over N, of what was recognised."""
+    """Print the oracle word error rate of the n-best lists."""
     import msgspec
 
     from speechkit.metrics.oracle import oracle_error_rates
@@ -205,12 +201,12 @@ def _print_oracle(truth: dict[Path, str], lists: dict[Path, list[str]], json: bo
     for rate in rates:
         typer.echo(
             f"oracle WER over {rate.hypotheses}: {rate.rate:.2%} ({rate.errors} errors in {rate.words} words; "
-            f"{rate.texts:.1f} different texts a recording)"
+            f"{rate.texts:.1f} different texts per recording)"
         )
 
 
 def _separate(model: str, speakers: int | None, device: str) -> Tracks:
-    """Of a recording the tracks of its speakers, with their number and how sure it is, in a file for now."""
+    """A function from a recording to its tracks in temporary files, with speaker count and confidence."""
     import tempfile
 
     from speechkit.separation.files import TrackOptions, separate_file

@@ -1,4 +1,4 @@
-"""`speechkit continue`: what a unit language model says behind a recording."""
+"""`speechkit continue`: continuations of a recording by a unit language model."""
 
 from __future__ import annotations
 
@@ -18,17 +18,21 @@ def continue_(
     inputs: Annotated[str, typer.Argument(metavar="IN", help="A recording, or a file of units.")],
     model: Annotated[str, typer.Option(help="Folder or hub id of a unit model.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Units, .jsonl; or speech, .wav and other audio.")],
-    seconds: Annotated[float, typer.Option(min=0.02, help="Of the continuation, at most.")] = 5.0,
+    seconds: Annotated[float, typer.Option(min=0.02, help="Longest continuation.")] = 5.0,
     prompt_seconds: Annotated[
-        float | None, typer.Option(min=0.02, help="Of the beginning that is continued; all of it when absent.")
+        float | None, typer.Option(min=0.02, help="Length of the prompt; the whole recording if not given.")
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="Continuations of each prompt.")] = 1,
-    codebook: Annotated[str, typer.Option(help="Of the model's units, to hear a recording with.")] = "embedded-100",
-    encoder: Annotated[str, typer.Option(help="That the codebook takes frames of.")] = "embedded",
+    count: Annotated[int, typer.Option(min=1, help="Continuations per prompt.")] = 1,
+    codebook: Annotated[
+        str, typer.Option(help="Codebook of the model's units, to encode a recording.")
+    ] = "embedded-100",
+    encoder: Annotated[str, typer.Option(help="Encoder of the codebook.")] = "embedded",
     encoder_layer: Annotated[int | None, typer.Option(help="Its layer.")] = 0,
-    decoder: Annotated[str, typer.Option(help="For speech: of these units, a name or folder.")] = "embedded-100",
-    vocoder: Annotated[str, typer.Option(help="Behind the decoder: a name or folder.")] = "embedded",
-    speaker: Annotated[Path | None, typer.Option(help="A recording of who shall speak, for decoders of many.")] = None,
+    decoder: Annotated[str, typer.Option(help="For speech: unit decoder, a name or folder.")] = "embedded-100",
+    vocoder: Annotated[str, typer.Option(help="Vocoder of the decoder: a name or folder.")] = "embedded",
+    speaker: Annotated[
+        Path | None, typer.Option(help="A recording of the target speaker, for decoders of many.")
+    ] = None,
     temperature: Temperature = 0.8,
     top_k: TopK = 25,
     top_p: TopP = 1.0,
@@ -36,7 +40,7 @@ def continue_(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Continue speech: as units with durations, or as sound, the prompt before it.
+    """Continue speech, as units with durations, or as audio that begins with the prompt.
 
     Examples:
       speechkit continue prompt.wav --model unit-lm --seconds 5 -o continued.jsonl
@@ -53,13 +57,13 @@ def continue_(
 
     sound = out.suffix.lstrip(".").upper() in FORMATS
     if not sound and out.suffix not in (".jsonl", ".json"):
-        raise ConfigError(f"{out}: name a file of units (.jsonl) or of sound (.wav, .flac, ...)")
+        raise ConfigError(f"{out}: give a units file (.jsonl) or an audio file (.wav, .flac, ...)")
     if not Path(inputs).is_file():
         raise UserError(f"{inputs}: no such file; give a recording, or units that speechkit units assign wrote")
     place = choose_device(device)
     opened = open_model(model, place)
     if opened.network is None:
-        raise UserError(f"{model}: is an n-gram, which knows no durations; give a unit model")
+        raise UserError(f"{model}: is an n-gram model without durations; give a unit model")
     rate = opened.units.frames_per_second
     heard = _heard(Path(inputs), codebook, encoder, encoder_layer, place)
     prompts = [row if prompt_seconds is None else first_seconds(row, prompt_seconds, rate) for row in heard]

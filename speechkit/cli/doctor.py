@@ -1,4 +1,4 @@
-"""`speechkit doctor`: what is installed, what fits together, and the line that mends what does not."""
+"""`speechkit doctor`: what is installed, what is compatible, and the command that fixes what is not."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ LOW_DISK_BYTES = 5 * 2**30
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; ``mend`` is the line that mends it."""
+    """One line of the report; ``fix`` is the command that fixes it."""
 
     name: str
     state: Literal["ok", "missing", "wrong"]
     detail: str
-    mend: str = ""
+    fix: str = ""
 
 
 def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Check Python, torch, the libraries, devices, extras, programs and disk.
 
-    Ends with 1 if something is wrong; an absent extra is not wrong.
+    Exits with 1 if something is wrong; a missing extra is not wrong.
 
     Examples:
       speechkit doctor
@@ -53,13 +53,13 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
     else:
         sign = {"ok": "ok", "missing": "--", "wrong": "!!"}
         for finding in findings:
-            mend = f"\n{'':24s}-> {finding.mend}" if finding.mend else ""
-            typer.echo(f"{sign[finding.state]:3s} {finding.name:18s} {finding.detail}{mend}")
+            fix = f"\n{'':24s}-> {finding.fix}" if finding.fix else ""
+            typer.echo(f"{sign[finding.state]:3s} {finding.name:18s} {finding.detail}{fix}")
     raise typer.Exit(1 if any(finding.state == "wrong" for finding in findings) else 0)
 
 
 def examine() -> list[Finding]:
-    """Everything that the doctor looks at."""
+    """All checks."""
     return [_python(), _torch(), *_libraries(), *_devices(), _torchaudio(), *_extras(), *_programs(), _disk(Path.cwd())]
 
 
@@ -81,15 +81,15 @@ def _torch() -> Finding:
 
 
 def _torchaudio() -> Finding:
-    """Nothing here needs it, but transformers loads it where it is, and fails with it."""
+    """Not needed here, but if it is installed, transformers loads it, and fails if it is broken."""
     found = _version("torchaudio")
     if found is None:
-        return Finding("torchaudio", "missing", "not installed; nothing but an oracle of the tests needs it")
+        return Finding("torchaudio", "missing", "not installed; only tests need it")
     detail = f"{found} beside torch {_version('torch')}"
     message = _failure("import torchaudio.functional")
     if message is None:
         return Finding("torchaudio", "ok", detail)
-    detail += f" does not load, so models of transformers do not either: {message}"
+    detail += f" does not load, so transformers' models do not either: {message}"
     return Finding("torchaudio", "wrong", detail, "pip uninstall torchaudio")
 
 
@@ -114,7 +114,7 @@ def _devices() -> list[Finding]:
 
 
 def _failure(code: str) -> str | None:
-    """The last line of what Python says of some code; None where it runs."""
+    """The last line of the error of some Python code; None if it runs."""
     done = _python_process(code)
     return _last_line(done) if done.returncode else None
 
@@ -132,7 +132,7 @@ def _extras() -> list[Finding]:
     findings = []
     for extra in dict.fromkeys(EXTRA_OF.values()):
         if extra == "torchaudio":
-            continue  # which has a line of its own
+            continue  # it has its own line
         modules = [module for module, its in EXTRA_OF.items() if its == extra]
         missing = [module for module in modules if find_spec(module) is None]
         if missing:
@@ -145,10 +145,10 @@ def _extras() -> list[Finding]:
 
 def _programs() -> list[Finding]:
     findings = []
-    for program, (purpose, mend) in PROGRAMS.items():
+    for program, (purpose, fix) in PROGRAMS.items():
         path = shutil.which(program)
         if path is None:
-            findings.append(Finding(program, "missing", f"not found; {purpose}", mend))
+            findings.append(Finding(program, "missing", f"not found; {purpose}", fix))
         else:
             findings.append(Finding(program, "ok", f"{path}; {purpose}"))
     return findings
@@ -158,7 +158,9 @@ def _disk(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free
     detail = f"{free / 2**30:.1f} GiB free at {folder}"
     if free < LOW_DISK_BYTES:
-        return Finding("disk", "missing", f"{detail}, which long recordings may fill", "free some space, or use --exp")
+        return Finding(
+            "disk", "missing", f"{detail}, which long recordings may exceed", "free some space, or use --exp"
+        )
     return Finding("disk", "ok", detail)
 
 

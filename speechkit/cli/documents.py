@@ -1,4 +1,4 @@
-"""`speechkit documents`: a folder of PDFs, scans, web pages and texts into sentences that know their place."""
+"""`speechkit documents`: folders of PDFs, scans, web pages and texts to sentences with their positions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from speechkit.mining.records import Document
 
 EXAMPLES = """
-Turn a folder of documents into clean text with sentences, a JSON line each.
+Turn a folder of documents into clean text with sentences, one JSON line per document.
 
 PDF, scans and pictures (with the extra "ocr"), HTML, DOCX, EPUB, TXT, SRT and VTT. Headers, footers and page numbers
-are taken out and listed in the record. A file that cannot be read is reported and does not stop the others; the
-command then ends with 2.
+are removed and listed in the record. A file that cannot be read is reported and does not stop the others; the
+command then exits with 2.
 
 Examples:
 
@@ -31,10 +31,10 @@ Examples:
 def documents(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of documents, or one document.")],
     out: Annotated[Path, typer.Option(help="The JSON-lines file to write.")],
-    lang: Annotated[str | None, typer.Option(help="Language of the texts; guessed for each if not given.")] = None,
+    lang: Annotated[str | None, typer.Option(help="Language of the texts; detected per document if not given.")] = None,
     ocr: Annotated[str, typer.Option(help="auto: pages without a text layer; always; never.")] = "auto",
-    max_pages: Annotated[int, typer.Option(help="Most pages of one document.")] = 5000,
-    max_seconds: Annotated[float, typer.Option(help="Longest time to read one document, without OCR.")] = 300.0,
+    max_pages: Annotated[int, typer.Option(help="Maximum pages per document.")] = 5000,
+    max_seconds: Annotated[float, typer.Option(help="Time limit per document, without OCR.")] = 300.0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Read the documents of FOLDER."""

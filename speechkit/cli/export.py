@@ -1,4 +1,4 @@
-"""`speechkit export`: a mined manifest in the forms that other tools read, clips, splits and a data card."""
+"""`speechkit export`: a manifest in formats of other tools, clips, splits and a data card."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from speechkit.mining.export import Exported
 
 EXAMPLES = """
-Write a manifest in other forms, each into OUT/FORM: lhotse, kaldi, parquet, fairseq, nemo, csv, ctm, textgrid, srt
+Write a manifest in other formats, each into OUT/FORMAT: lhotse, kaldi, parquet, fairseq, nemo, csv, ctm, textgrid, srt
 and card.
 
-What a form cannot hold is counted and shown. With --clips every utterance becomes a file of its own and the forms are
-made from the clips (an interrupted run goes on where it ended). With --split the forms are made for each of train, dev
-and test, which share no document, recording or speaker.
+What a format cannot hold is counted and shown. With --clips every utterance becomes one audio file and the formats
+are written from the clips (an interrupted run resumes). With --split the formats are written for each of train, dev and
+test, which share no document, recording or speaker.
 
 Examples:
 
@@ -33,16 +33,16 @@ Examples:
 def export(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Utterances as JSON lines.")],
     out: Annotated[Path, typer.Option(help="The folder to write to.")],
-    to: Annotated[list[str] | None, typer.Option(help="Forms, separated by commas; may be given again.")] = None,
+    to: Annotated[list[str] | None, typer.Option(help="Formats, comma-separated; repeatable.")] = None,
     clips: Annotated[str, typer.Option(help="Cut clips: none, flac or opus.")] = "none",
     sample_rate: Annotated[
-        int | None, typer.Option(help="Rate of the clips in Hz; by default the recording's.")
+        int | None, typer.Option(help="Sample rate of the clips in Hz; by default the recording's.")
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Shares or hours: train=0.8,dev=0.1,test=0.1 or train=rest,test=1h.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another seed gives another split.")] = 0,
-    by_path: Annotated[bool, typer.Option("--by-path", help="Parquet names audio files, not holding them.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    by_path: Annotated[bool, typer.Option("--by-path", help="Parquet: audio by path instead of embedded.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Export MANIFEST."""
@@ -54,7 +54,7 @@ def export(
     forms = [part.strip() for given in to or [] for part in given.split(",") if part.strip()]
     unknown = [form for form in forms if form not in FORMATS]
     if unknown:
-        raise UserError(f"--to {','.join(unknown)}: not known; choose from {', '.join(FORMATS)}")
+        raise UserError(f"--to {','.join(unknown)}: unknown; choose from {', '.join(FORMATS)}")
     if clips not in ("none", "flac", "opus"):
         raise UserError(f"--clips {clips}: choose none, flac or opus")
     if not forms and clips == "none" and split is None:
@@ -105,7 +105,7 @@ def _json(rows: list[dict[str, Any]], notes: list[str]) -> str:
 
 def _table(rows: list[dict[str, Any]], notes: list[str]) -> str:
     width = max(len(row["form"]) for row in rows)
-    lines = [f"{'form'.ljust(width)}  utterances  files"]
+    lines = [f"{'format'.ljust(width)}  utterances  files"]
     for row in rows:
         files = row["files"]
         shown = files[0] if len(files) == 1 else f"{len(files)} files in {Path(files[0]).parent}" if files else ""

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from speechkit.data.records import Utterance
 
 EXAMPLES = """
-Encode the cuts of a manifest, or whole recordings, and store the frames: safetensors shards with the encoder's spec.
+Encode the cuts of a manifest, or whole recordings, and store the frames as safetensors shards with the encoder's spec.
 
 Encoders: embedded, log-mel, mfcc, or a hub id or folder of wav2vec 2.0, HuBERT, WavLM, data2vec-audio, Wav2Vec2-BERT or
-Whisper. A frame mostly stands for 20 ms; the checkpoint says it. In parts, on a cluster, with resume: speechkit run
+Whisper. A frame is usually 20 ms, as given by the checkpoint. In parts, on a cluster, with resume: speechkit run
 ssl_features.
 
 Examples:
@@ -40,18 +40,18 @@ Examples:
 def features(
     inputs: Annotated[list[Path] | None, typer.Argument(metavar="MANIFEST|AUDIO...", help="What to encode.")] = None,
     encoder: Annotated[str, typer.Option(help="Name, hub id or folder.")] = "embedded",
-    layer: Annotated[int | None, typer.Option(help="0 (input of the first) to the last, which is the default.")] = None,
+    layer: Annotated[int | None, typer.Option(help="From 0, the input of the first layer; default: the last.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the store.")] = None,
     dtype: Annotated[str, typer.Option(help="float16 or float32.")] = "float16",
     compute: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     compat: Annotated[
-        bool, typer.Option("--compat", help="Frames as stock transformers give them, for codebooks made of such.")
+        bool, typer.Option("--compat", help="The frame grid of stock transformers, for published codebooks.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     deviation: Annotated[
-        bool, typer.Option("--deviation", help="Say what windows change against whole recordings, and store nothing.")
+        bool, typer.Option("--deviation", help="Print the deviation of windows from whole recordings; store nothing.")
     ] = False,
-    show: Annotated[Path | None, typer.Option(help="Say what a store holds.")] = None,
+    show: Annotated[Path | None, typer.Option(help="Show the contents of a store.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Encode speech."""
@@ -93,7 +93,7 @@ def _is_manifest(path: Path) -> bool:
 
 
 def _require_ids(inputs: list[Path]) -> None:
-    """Refuse inputs without items, and items of one id: a store tells them apart by nothing else."""
+    """Refuse inputs without items, and duplicate ids, which a store cannot tell apart."""
     from speechkit.data.manifest import read_manifest
     from speechkit.errors import UserError
 
@@ -103,14 +103,14 @@ def _require_ids(inputs: list[Path]) -> None:
         for name in names:
             if name in seen:
                 again = "twice" if seen[name] == path else f"as in {seen[name]}"
-                raise UserError(f"{path}: the id {name!r} stands there {again}; rename one, or encode them apart")
+                raise UserError(f"{path}: duplicate id {name!r}, {again}; rename one, or encode them separately")
             seen[name] = path
     if not seen:
         raise UserError(f"{inputs[0]}: holds no recordings; give a manifest with rows")
 
 
 def _write(encoder: Any, inputs: list[Path], out: Path, dtype: str) -> tuple[LeftOut, int, dict[str, list[str]]]:
-    """What was left out, how many were encoded, and what sounds as if it should have been left out."""
+    """What was left out, how many were encoded, and the notes on clipped or silent recordings."""
     import sys
 
     from speechkit.encoders.feature_writer import FeatureWriter, why_unfit
@@ -134,15 +134,15 @@ def _write(encoder: Any, inputs: list[Path], out: Path, dtype: str) -> tuple[Lef
             count += 1
             if notes:
                 noted[name] = notes
-                print(f"speechkit: {name}: {' and '.join(notes)}, encoded all the same", file=sys.stderr)
+                print(f"speechkit: {name}: {' and '.join(notes)}, encoded anyway", file=sys.stderr)
         write_json(out / "dropped.json", left_out.reasons)
-        if not count:  # here, so that no store is left, or the one that was
+        if not count:  # raised here, so that an earlier store stays as it was
             left_out.end(count, where=out / "dropped.json")
     return left_out, count, noted
 
 
 def _items(encoder: Any, inputs: list[Path]) -> Iterator[tuple[str, Callable[[], tuple[Any, list[str]]]]]:
-    """The name of every item, and what gives its frames and says what is wrong with its sound."""
+    """Each item's name, and a function that returns its frames and the notes on its audio."""
     import numpy as np
 
     from speechkit.data.audio import read_waveform
@@ -155,7 +155,7 @@ def _items(encoder: Any, inputs: list[Path]) -> Iterator[tuple[str, Callable[[],
 
     def of_row(row: Utterance, manifest: Path) -> tuple[Any, list[str]]:
         waveform = read_waveform(row, manifest, sample_rate=rate)
-        # Flat tops are seen at the file's own rate alone: elsewhere it is read once more.
+        # Clipping shows only at the file's own sample rate; at another rate the file is read again.
         at_its_rate = row.sample_rate == rate
         notes = sound_notes([waveform]) if at_its_rate else listen(audio_path(manifest, row), row)
         return encode_frames(encoder, waveform), notes

@@ -10,11 +10,11 @@ import typer
 EXAMPLES = """
 Word error rates of several systems on several test sets, their macro average, ranks, intervals, tests and speed.
 
-A SYSTEM is a folder with one file of hypotheses for each set, named after it: whisper/ami.jsonl is what whisper heard
-in the set ami. --set names a reference file, or a folder of them. All forms of speechkit score are read.
+A SYSTEM is a folder with one file of hypotheses per set, named after it: whisper/ami.jsonl has whisper's hypotheses
+for the set ami. --set names a reference file, or a folder of them. All formats of speechkit score are read.
 
-Where hypotheses say how long they took (compute_seconds, as speechkit transcribe --out writes it, or time) and how long
-the audio is (duration), the table has real-time factors.
+If hypotheses have their recognition time (compute_seconds, as written by speechkit transcribe --out, or time) and the
+length of the audio (duration), the table has real-time factors.
 
 Examples:
 
@@ -30,23 +30,23 @@ def leaderboard(
     normalizer: Annotated[str, typer.Option(help="Normaliser of both sides.")] = "whisper",
     missing: Annotated[
         Literal["error", "empty", "drop"],
-        typer.Option(help="A missing hypothesis is an error, empty, or drops its id."),
+        typer.Option(help="Missing hypotheses: an error, empty text, or drop the id."),
     ] = "error",
     by: Annotated[
         Literal["auto", "utterance", "speaker", "call"],
-        typer.Option(help="What is drawn for intervals and p-values: speakers where ten or more are known."),
+        typer.Option(help="Unit of resampling; by default speakers if ten or more are known."),
     ] = "auto",
     reference_field: Annotated[str | None, typer.Option("--ref-field", help="The field of the text in REF.")] = None,
     hypothesis_field: Annotated[
         str | None, typer.Option("--hyp-field", help="The field of the text in hypotheses.")
     ] = None,
-    confidence: Annotated[float, typer.Option(help="Share that intervals cover.")] = 0.95,
-    resamples: Annotated[int, typer.Option(help="Bootstrap draws.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    confidence: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = 0.95,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="A folder for leaderboard.json, .md, .tex and .csv, and report.html.")
     ] = None,
-    title: Annotated[str | None, typer.Option(help="The heading of the page.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score each SYSTEM on each set."""

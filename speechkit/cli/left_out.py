@@ -1,4 +1,4 @@
-"""The one way in which a command that does many items goes on after a bad one, and accounts for it."""
+"""How a command over many items continues after a bad one and reports it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import typer
 from speechkit.errors import ConfigError, MissingExtraError, SpeechkitError, UserError, shown
 
 NOT_OF_ONE = (SpeechkitError, MemoryError, BrokenPipeError, typer.Exit, typer.Abort)
-"""Errors that the next item would meet, too."""
+"""Errors that every other item would meet too."""
 
 
 class LeftOut:
-    """What a command could not do: each item is named on the error stream at once, and the command ends with 2.
+    """Items that a command could not process: each is reported on stderr at once, and the command exits with 2.
 
     Attributes:
         reasons: by the item's name.
@@ -24,22 +24,22 @@ class LeftOut:
         self.reasons: dict[str, str] = {}
 
     def add(self, name: Path | str, reason: str) -> None:
-        """Name an item and why it is left out."""
+        """Report an item and the reason."""
         item, said = shown(name), shown(reason)
         self.reasons[item] = said
         about = "" if said.startswith(item) else f"{item}: "
         print(f"speechkit: left out {about}{said}", file=sys.stderr)
 
     def one(self, name: Path | str, kind: str = "") -> _Item:
-        """Do one item in a ``with`` block; what goes wrong with it is its reason, and the command goes on behind it.
+        """Process one item in a ``with`` block; an error becomes its reason, and the command continues after the block.
 
-        An error that is not about the item alone ends the command: of settings, or of a library that is not there.
-        ``kind`` is put before the reason, where reasons are counted by kind.
+        An error that is not about the item ends the command, such as a wrong setting or a missing library.
+        ``kind`` is a prefix of the reason, if reasons are counted by kind.
         """
         return _Item(self, name, kind)
 
     def end(self, done: int, what: str = "recordings", where: Path | None = None) -> None:
-        """End the command after ``done`` items; ``where`` is the file that holds the reasons.
+        """End the command after ``done`` items; ``where`` is the file with the reasons.
 
         Raises:
             UserError: if nothing was done.
@@ -49,8 +49,8 @@ class LeftOut:
             return
         if done:
             raise typer.Exit(UserError.exit_code)
-        why = f"{where} says" if where else "the lines above say"
-        raise UserError(f"none of {len(self.reasons)} {what} could be done; {why} why")
+        reasons = f"in {where}" if where else "above"
+        raise UserError(f"none of {len(self.reasons)} {what} could be processed; the reasons are {reasons}")
 
 
 class _Item:
@@ -66,6 +66,6 @@ class _Item:
             return True
         if not isinstance(error, Exception) or isinstance(error, NOT_OF_ONE):
             return False
-        lines = str(error).strip().splitlines()  # nobody foresaw it; the other items may be well
+        lines = str(error).strip().splitlines()  # an unexpected error of this item; the others may be fine
         self._left_out.add(self._name, f"{type(error).__name__}: {lines[0] if lines else 'no message'}")
         return True

@@ -35,11 +35,11 @@ def build(
     texts: Texts,
     out: Annotated[Path, typer.Option(help="The model, .arpa.")],
     order: Annotated[int, typer.Option(help="Longest n-gram.")] = 3,
-    smoothing: Annotated[Smoothing, typer.Option(help="auto: Kneser-Ney that always exists.")] = "auto",
-    unit: Annotated[Unit, typer.Option(help="Words, or characters for a model of spelling.")] = "word",
+    smoothing: Annotated[Smoothing, typer.Option(help="auto: Kneser-Ney, with fixed discounts where needed.")] = "auto",
+    unit: Annotated[Unit, typer.Option(help="Words or characters.")] = "word",
     normalizer: Normalizer = "simple",
 ) -> None:
-    """Estimate a model; KenLM, pyctcdecode and SRILM read the file.
+    """Estimate an n-gram model in ARPA format, as read by KenLM, pyctcdecode and SRILM.
 
     Examples:
       speechkit lm build train.jsonl --order 4 --out words.arpa
@@ -57,10 +57,10 @@ def build(
 def perplexity(
     model: Annotated[Path, typer.Argument(metavar="ARPA", help="The model.")],
     texts: Texts,
-    unit: Annotated[Unit, typer.Option(help="What the model is made of.")] = "word",
+    unit: Annotated[Unit, typer.Option(help="Words or characters.")] = "word",
     normalizer: Normalizer = "simple",
 ) -> None:
-    """Print the perplexity of a model on text, and the share of words that it does not know.
+    """Print the perplexity of a model on text, and the share of unknown words.
 
     Examples:
       speechkit lm perplexity words.arpa dev.jsonl
@@ -81,7 +81,7 @@ def _sentences(texts: list[Path], unit: Unit, normalizer: str) -> Iterator[list[
     tidy = get_normalizer(normalizer)
     for path in texts:
         if not path.is_file():
-            raise UserError(f"{path}: is not there; give text or manifests")
+            raise UserError(f"{path}: no such file; give text or manifests")
         lines = (
             (row.text or "" for row in read_manifest(path))
             if path.suffix == ".jsonl"

@@ -1,6 +1,6 @@
-"""The `speechkit` command: a static table of commands, each loaded when it runs, and the one place for errors.
+"""The `speechkit` command: a static table of commands, each loaded when it runs, and the error handling.
 
-Exit codes: 0 done; 2 the user can mend it (one line says how); 1 the system failed (one line and the log's path);
+Exit codes: 0 done; 2 user error (one line says how to fix it); 1 system error (one line and the log's path);
 130 interrupted.
 """
 
@@ -24,23 +24,23 @@ from speechkit.errors import SpeechkitError, UserError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "mine": ("speechkit.cli.mine:mine", "Turn recordings and documents into an aligned data set."),
-    "documents": ("speechkit.cli.documents:documents", "Turn documents into sentences that know their place."),
+    "documents": ("speechkit.cli.documents:documents", "Turn documents into sentences with their positions."),
     "align": ("speechkit.cli.align:app", "Align two texts, or a recording with its text."),
-    "export": ("speechkit.cli.export:export", "Write a mined manifest in other forms, cut clips, split it."),
-    "report": ("speechkit.cli.report:report", "Make the page of a mining run again."),
+    "export": ("speechkit.cli.export:export", "Write a mined manifest in other formats, cut clips, split it."),
+    "report": ("speechkit.cli.report:report", "Write the report of a mining run again."),
     "run": ("speechkit.cli.run:run", "Run the numbered stages of a recipe."),
-    "status": ("speechkit.cli.run:status", "Show which stages of a recipe are fresh, stale or part done."),
+    "status": ("speechkit.cli.run:status", "Show which stages of a recipe are fresh, stale or partly done."),
     "settings": ("speechkit.cli.run:list_settings", "List a recipe's settings: value, type, meaning."),
-    "explain": ("speechkit.cli.run:explain", "Say why a stage is stale: which key, from what to what."),
-    "list": ("speechkit.cli.run:list_recipes", "List the recipes that can be found from here."),
-    "new": ("speechkit.cli.run:new", "Write the skeleton of a recipe, which runs at once."),
+    "explain": ("speechkit.cli.run:explain", "Explain why a stage is stale: changed keys, old and new values."),
+    "list": ("speechkit.cli.run:list_recipes", "List the available recipes."),
+    "new": ("speechkit.cli.run:new", "Create a recipe that runs as it is."),
     "transcribe": ("speechkit.cli.asr:transcribe", "Recognise recordings of any length."),
-    "separate": ("speechkit.cli.separate:separate", "Separate the speakers of recordings into a track each."),
-    "features": ("speechkit.cli.features:features", "Frames of any layer of a speech encoder."),
-    "say": ("speechkit.cli.say:say", "Speak a text, or a list of texts, with a voice."),
-    "convert": ("speechkit.cli.say:convert", "Say what a recording says in another's voice."),
-    "syllables": ("speechkit.cli.syllables:app", "Cut speech into syllables and score the cuts."),
-    "prepare": ("speechkit.cli.prepare:prepare", "Turn a public corpus as downloaded into manifests."),
+    "separate": ("speechkit.cli.separate:separate", "Separate recordings into one track per speaker."),
+    "features": ("speechkit.cli.features:features", "Extract features from any layer of a speech encoder."),
+    "say": ("speechkit.cli.say:say", "Synthesise a text or a list of texts."),
+    "convert": ("speechkit.cli.say:convert", "Convert a recording to another voice."),
+    "syllables": ("speechkit.cli.syllables:app", "Segment speech into syllables and score segmentations."),
+    "prepare": ("speechkit.cli.prepare:prepare", "Turn a downloaded corpus into manifests."),
     "manifest": ("speechkit.cli.manifest:app", "Check, count, split and convert manifests."),
     "score": ("speechkit.cli.score:score", "Error rates of recognisers side by side, with intervals and tests."),
     "leaderboard": ("speechkit.cli.leaderboard:leaderboard", "Recognisers on several test sets, with their average."),
@@ -52,36 +52,36 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "speechkit.cli.score_separation:score_separation",
         "Scores of separated speakers, with intervals and tests.",
     ),
-    "score-tts": ("speechkit.cli.score_tts:score_tts", "What synthetic speech is worth, beside the recordings."),
+    "score-tts": ("speechkit.cli.score_tts:score_tts", "Score synthetic speech against recordings."),
     "lm": ("speechkit.cli.lm:app", "Language models of text and of speech units."),
-    "continue": ("speechkit.cli.continuing:continue_", "Continue speech by a unit language model."),
-    "probe": ("speechkit.cli.probe:probe", "What frozen encoders make easy to read: one table."),
-    "units": ("speechkit.cli.units:app", "Discrete units: train codebooks, assign, judge and shorten."),
-    "vocode": ("speechkit.cli.vocode:app", "Make speech of frames or units by a vocoder."),
-    "ued": ("speechkit.cli.ued:ued", "How far units change when what is said does not."),
-    "slue": ("speechkit.cli.slue:app", "Scores of spoken language understanding: the SLUE tasks."),
-    "doctor": ("speechkit.cli.doctor:doctor", "Check the installation and say what mends it."),
+    "continue": ("speechkit.cli.continuing:continue_", "Continue speech with a unit language model."),
+    "probe": ("speechkit.cli.probe:probe", "Probe frozen encoders, in one table."),
+    "units": ("speechkit.cli.units:app", "Discrete units: train codebooks, assign, evaluate, BPE."),
+    "vocode": ("speechkit.cli.vocode:app", "Synthesise speech from frames or units with a vocoder."),
+    "ued": ("speechkit.cli.ued:ued", "Unit edit distance under changes of the sound."),
+    "slue": ("speechkit.cli.slue:app", "Spoken language understanding: the SLUE tasks."),
+    "doctor": ("speechkit.cli.doctor:doctor", "Check the installation and how to fix it."),
 }
 """Name to (``module:function`` or ``module:typer app``, one line for the help)."""
 
-Command = Any  # click's, which newer typers carry inside themselves under another name
+Command = Any  # click's; newer versions of typer bundle it under another name
 
 
 class LazyGroup(typer.core.TyperGroup):
-    """Shows the table without loading it, and loads the one command that runs."""
+    """Lists the commands without loading them, and loads the one that runs."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Every name, in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Command:
-        """A command that has its name and help line only: enough for a list."""
+        """A command with only its name and help line, for lists."""
         if cmd_name not in COMMANDS:
             return None
         return typer.core.TyperCommand(cmd_name, help=COMMANDS[cmd_name][1], short_help=COMMANDS[cmd_name][1])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Command, list[str]]:
-        """The command itself, now that it runs."""
+        """Load the command that runs."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             close = get_close_matches(args[0], COMMANDS, n=1)
             hint = f"did you mean {close[0]}?" if close else "speechkit --help lists them"
@@ -91,7 +91,7 @@ class LazyGroup(typer.core.TyperGroup):
 
 
 def load_command(name: str) -> Command:
-    """The command of a name, from its module."""
+    """Import a command from its module."""
     module_name, _, attribute = COMMANDS[name][0].partition(":")
     found = getattr(importlib.import_module(module_name), attribute)
     if not isinstance(found, typer.Typer):
@@ -125,7 +125,7 @@ def _show_version(wanted: bool) -> None:
 def _options(
     version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Print the version."),
 ) -> None:
-    """The options of the command itself."""
+    """Options of `speechkit` itself."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader (head, less) has what it wanted. Python would complain once more at its exit.
+        # The reader (head, less) has closed the pipe; without this Python would report it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
@@ -151,14 +151,14 @@ def call(arguments: list[str], *, debug: bool = False) -> int:
             traceback.print_exc()
         return _tell(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort) as error:
-        if isinstance(error.__cause__, EOFError):  # click takes the end of any file for an interruption
+        if isinstance(error.__cause__, EOFError):  # click treats any EOFError as an interruption
             return _tell(f"EOFError: {_first_line(error.__cause__)}{_log(error.__cause__)}", 1)
         return _tell("interrupted", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if hasattr(error, "format_message"):  # click's usage errors, of whichever click
+        if hasattr(error, "format_message"):  # usage errors of click, bundled or not
             return _tell(error.format_message(), 2)
         if debug:
             traceback.print_exc()
@@ -176,7 +176,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _log(error: Exception) -> str:
-    """Keep the traceback of a failure that nobody foresaw, and say where."""
+    """Write the traceback of an unexpected failure to a file, and return where."""
     path = Path(tempfile.gettempdir()) / f"speechkit-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

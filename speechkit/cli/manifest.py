@@ -14,11 +14,13 @@ from speechkit.data.convert import FORMATS, convert
 from speechkit.data.manifest import read_manifest
 from speechkit.errors import ManifestError
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Look at and turn manifests.")
+app = typer.Typer(
+    add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Inspect, split and convert manifests."
+)
 
 Manifest = Annotated[Path, typer.Argument(help="Manifest: JSON lines, .jsonl or .jsonl.gz.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Recover = Annotated[bool, typer.Option("--recover", help="Leave out a torn last line instead of stopping.")]
+Recover = Annotated[bool, typer.Option("--recover", help="Skip a truncated last line instead of failing.")]
 
 
 def _torn(recover: bool) -> Any:
@@ -40,12 +42,15 @@ def check(
     manifest: Manifest,
     headers: Annotated[bool, typer.Option("--audio/--no-audio", help="Compare with the audio's headers.")] = True,
     samples: Annotated[
-        bool, typer.Option("--samples", help="Decode the audio too: what is torn, clipped, silent or above full scale.")
+        bool,
+        typer.Option(
+            "--samples", help="Decode the audio too: report truncated, clipped, silent or over-full-scale audio."
+        ),
     ] = False,
     json: Json = False,
     recover: Recover = False,
 ) -> None:
-    """Check ids, times, channels and sample rates against the headers of the audio. Ends with 2 if there is a problem.
+    """Check ids, times, channels and sample rates against the audio headers. Exits with 2 if there is a problem.
 
     Examples:
       speechkit manifest check train.jsonl
@@ -104,7 +109,7 @@ def head(
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many rows.")] = 5,
     json: Json = False,
 ) -> None:
-    """The first rows, one a line: id, start, seconds, speaker, text.
+    """The first rows, one per line: id, start, seconds, speaker, text.
 
     Examples:
       speechkit manifest head train.jsonl
@@ -124,11 +129,11 @@ def split(
     manifest: Manifest,
     out: Annotated[Path, typer.Option("--out", help="Folder for NAME.jsonl of each split.")],
     into: Annotated[str, typer.Option(help="Shares or hours of each split.")] = "train=0.8,dev=0.1,test=0.1",
-    by: Annotated[str, typer.Option(help="Keys that no two splits share: speaker, document, recording.")] = "speaker",
-    seed: Annotated[int, typer.Option(help="Another seed gives another split.")] = 0,
+    by: Annotated[str, typer.Option(help="Keys that splits must not share: speaker, document, recording.")] = "speaker",
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
     json: Json = False,
 ) -> None:
-    """Split into parts that share no speaker (or document, or recording), the same parts for the same seed.
+    """Split into parts that share no speaker (or document, or recording), reproducible by seed.
 
     Examples:
       speechkit manifest split all.jsonl --out splits
@@ -153,12 +158,12 @@ def split(
 def convert_command(
     source: Annotated[Path, typer.Argument(help="Manifest, file or folder of another format.")],
     target: Annotated[Path, typer.Argument(help="File or folder to write.")],
-    source_format: Annotated[Optional[str], typer.Option("--from", help="Told from the source if not given.")] = None,  # noqa: UP045
-    target_format: Annotated[Optional[str], typer.Option("--to", help="Told from the name if not given.")] = None,  # noqa: UP045
+    source_format: Annotated[Optional[str], typer.Option("--from", help="Detected if not given.")] = None,  # noqa: UP045
+    target_format: Annotated[Optional[str], typer.Option("--to", help="By suffix if not given.")] = None,  # noqa: UP045
     embed: Annotated[bool, typer.Option("--embed/--by-path", help="Parquet: audio inside or by its path.")] = True,
     json: Json = False,
 ) -> None:
-    """Turn one format into another: speechkit, nemo, lhotse, shar, webdataset, kaldi, parquet, fairseq, csv.
+    """Convert between formats: speechkit, nemo, lhotse, shar, webdataset, kaldi, parquet, fairseq, csv.
 
     What the target cannot hold is counted in the output; `speechkit manifest formats` lists it for every format.
 

@@ -1,4 +1,4 @@
-"""`speechkit mine`: recordings and documents in, an aligned data set and a page to look at out."""
+"""`speechkit mine`: recordings and documents to an aligned data set and a report."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from speechkit.mining.mine import MinedSet
 
 EXAMPLES = """
-Find the sentences of DOCS that were read out in AUDIO, with exact times and the probability that each pair is right.
+Find the sentences of DOCS that are read in AUDIO, with times and the probability that each pair is correct.
 
 AUDIO and DOCS are folders or single files: WAV, FLAC, OGG, Opus, MP3 and video; PDF, scans, HTML, DOCX, EPUB, TXT, SRT
-and VTT. The folder of --out then holds manifest.jsonl, train, dev and test, rejected.jsonl and unmatched.jsonl (with a
-reason each), left_out.jsonl (files that could not be used), a data card and report.html, where every sentence can be
-heard, accepted, rejected and edited, for --decisions. What is done is not done again: after an interruption, or with
-more files or other settings, give the same command once more.
+and VTT. --out then contains manifest.jsonl, train, dev and test, rejected.jsonl and unmatched.jsonl (with reasons),
+left_out.jsonl (files that could not be used), a data card and report.html, on which every sentence can be played,
+accepted, rejected and edited, for --decisions. Finished work is reused: after an interruption, or with more files or
+other settings, run the same command again.
 
 Examples:
 
@@ -44,22 +44,20 @@ def mine(
         str,
         typer.Option(help="auto, embedded, a Hugging Face CTC name or folder, faster-whisper:MODEL or words:FILE."),
     ] = "auto",
-    min_precision: Annotated[float, typer.Option(help="Share of the kept pairs that shall be right, 0 to 1.")] = 0.98,
+    min_precision: Annotated[float, typer.Option(help="Expected precision of the kept pairs, 0 to 1.")] = 0.98,
     pairs: Annotated[
-        Path | None, typer.Option(help="TSV or CSV of recording and document, instead of pairing.")
+        Path | None, typer.Option(help="TSV or CSV of recording and document, instead of automatic pairing.")
     ] = None,
-    to: Annotated[list[str] | None, typer.Option(help="Other forms, separated by commas: lhotse, kaldi, …")] = None,
+    to: Annotated[list[str] | None, typer.Option(help="Other formats, comma-separated: lhotse, kaldi, …")] = None,
     clips: Annotated[str, typer.Option(help="Cut the kept sentences: none, flac or opus.")] = "none",
     channels: Annotated[
-        str, typer.Option(help="together: hear the mean of a recording's channels; each: one recording a channel.")
+        str, typer.Option(help="together: average the channels; each: one recording per channel.")
     ] = "together",
     decisions: Annotated[
         Path | None, typer.Option(help="What a curator decided on report.html, as the page exports it.")
     ] = None,
     vad: Annotated[str, typer.Option(help="Speech detector: silero, energy or none.")] = "silero",
-    separate: Annotated[
-        bool, typer.Option("--separate", help="Separate speakers first, and mine a track of each.")
-    ] = False,
+    separate: Annotated[bool, typer.Option("--separate", help="Separate speakers first, and mine the tracks.")] = False,
     separator: Annotated[str, typer.Option(help="Model for --separate: embedded, a folder or a hub id.")] = "embedded",
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of a stage, such as pairing.min_score=0.03.")
@@ -67,7 +65,7 @@ def mine(
     backend: Annotated[str, typer.Option(help="inline, pool or ray.")] = "inline",
     workers: Annotated[int, typer.Option(help="Processes of the backend.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Do everything again.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Ignore earlier results.")] = False,
     show: Annotated[int, typer.Option(help="How many mined sentences to print.")] = 12,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -117,7 +115,7 @@ def _json(mined: MinedSet) -> str:
 
 
 def lines_of(mined: MinedSet, show: int) -> list[str]:
-    """The result as text: the first sentences, sums by reason, and where everything is."""
+    """The result as text: the first sentences, counts by reason, and the paths."""
     import itertools
 
     summary = mined.summary
@@ -147,7 +145,7 @@ def lines_of(mined: MinedSet, show: int) -> list[str]:
     if len(mined.left_out) > 10:
         lines.append(f"… and {len(mined.left_out) - 10:,} more in {Path(mined.folder) / 'left_out.jsonl'}")
     if not summary.kept:
-        lines.append("Nothing was kept: the report shows what was found, and a lower --min-precision keeps more.")
+        lines.append("Nothing was kept; see the report, or lower --min-precision to keep more.")
     lines += ["", f"manifest  {mined.manifest}", f"report    {mined.report}"]
     return lines
 

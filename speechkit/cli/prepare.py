@@ -1,4 +1,4 @@
-"""`speechkit prepare`: a public corpus as downloaded into manifests."""
+"""`speechkit prepare`: a downloaded corpus into manifests."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 EXAMPLES = """
-Write one manifest a split, with every clip checked and what is left out counted by reason.
+Write one manifest per split. Every clip is checked, and what is left out is counted by reason.
 
-"speechkit prepare list" names the corpora. The corpus folder is only read; archives are unpacked below --out.
+"speechkit prepare list" lists the corpora. The corpus folder is not modified; archives are unpacked below --out.
 
 Examples:
 
@@ -27,10 +27,10 @@ def prepare(
     corpus: Annotated[str, typer.Argument(metavar="CORPUS", help="Name of the corpus, or list.")],
     source: Annotated[Path | None, typer.Argument(metavar="SRC", help="The corpus folder as downloaded.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the manifests.")] = None,
-    splits: Annotated[str | None, typer.Option(help="Names or patterns, with commas between them.")] = None,
-    lang: Annotated[str | None, typer.Option(help="Language code, where the corpus does not say it.")] = None,
-    speaker: Annotated[str | None, typer.Option(help="The one reader, where the corpus does not name them.")] = None,
-    jobs: Annotated[int, typer.Option(help="Threads that read audio headers; the result is the same.")] = 4,
+    splits: Annotated[str | None, typer.Option(help="Names or patterns, comma-separated.")] = None,
+    lang: Annotated[str | None, typer.Option(help="Language code, if the corpus has none.")] = None,
+    speaker: Annotated[str | None, typer.Option(help="Name of a single speaker, if the corpus has none.")] = None,
+    jobs: Annotated[int, typer.Option(help="Threads that read audio headers.")] = 4,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Prepare CORPUS from SRC."""

@@ -1,4 +1,4 @@
-"""`speechkit probe`: what frozen encoders make easy to read, one table."""
+"""`speechkit probe`: probes of frozen encoders in one table."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 BASELINES = ("log-mel", "mfcc")
 EXAMPLES = """
-Probe frozen encoders: characters, phones, speakers, digits, commands, and telling words apart, each with an interval.
+Probe frozen encoders: characters, phones, speakers, digits, commands and word discrimination, with intervals.
 
 ENCODER is embedded, log-mel, mfcc, or a hub id or folder of wav2vec 2.0, HuBERT, WavLM, data2vec-audio, Wav2Vec2-BERT
 or Whisper; log-mel and mfcc are always in the table unless --no-baselines. Recordings are manifests of speechkit
-prepare; tasks whose manifest is not given are left out. What is done is kept in --exp and not done again.
+prepare; tasks without a manifest are left out. Finished work is kept in --exp and reused.
 
 Examples:
 
@@ -37,13 +37,13 @@ def probe(
         Path | None, typer.Option(help="Many speakers: speakers; with texts and phones also digits and phones.")
     ] = None,
     commands: Annotated[Path | None, typer.Option(help="Recordings with classes in custom.")] = None,
-    labels: Annotated[str, typer.Option(help="The fields of custom that are classes, with commas.")] = "intent",
-    test_speakers: Annotated[str, typer.Option(help="Speakers of --speech to judge by; else a fifth is drawn.")] = "",
-    baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="Put log-mel and mfcc beside.")] = True,
+    labels: Annotated[str, typer.Option(help="Fields of custom with the classes, comma-separated.")] = "intent",
+    test_speakers: Annotated[str, typer.Option(help="Test speakers of --speech; default: a random fifth.")] = "",
+    baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="Include log-mel and mfcc.")] = True,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of a stage, such as probe.character_epochs=5.")
     ] = None,
-    exp: Annotated[Path, typer.Option(help="Where work is kept.")] = Path("exp/ssl_probing"),
+    exp: Annotated[Path, typer.Option(help="Working folder.")] = Path("exp/ssl_probing"),
     out: Annotated[Path | None, typer.Option(help="A folder for probes.json, .md, .csv, .tex and .html.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of splits and heads.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
@@ -94,7 +94,7 @@ def _print(reports: list[ProbeReport]) -> None:
     console = Console(width=max(110, Console().width), highlight=False)
     console.print(probes_table(reports).rich(around="{0} {1}"))
     confidence = reports[0].scores[0].interval.confidence if reports[0].scores else 0.95
-    typer.echo(f"\nunseen speakers but for speakers and commands; {confidence:.0%} bootstrap intervals")
+    typer.echo(f"\nunseen speakers, except for the tasks speakers and commands; {confidence:.0%} bootstrap intervals")
     for line in left_out_lines(reports):
         typer.echo(line)
     for report in reports:

@@ -1,4 +1,4 @@
-"""The line on standard error that says how far a command is."""
+"""Progress of a command, on stderr."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import sys
 import time
 from collections.abc import Callable
 
-LINE_SECONDS = 10.0  # between two lines where there is no terminal
-SHOWN_SECONDS = 0.2  # between two looks of a terminal
+LINE_SECONDS = 10.0  # between lines, without a terminal
+SHOWN_SECONDS = 0.2  # between updates, on a terminal
 
 
 def progress_line(what: str) -> Callable[[int, int], None]:
-    """Shows "so many of so many WHAT": one line that changes on a terminal, else a line every ten seconds."""
+    """Shows "N of M WHAT": one line that is updated on a terminal, otherwise a line every ten seconds."""
     terminal = sys.stderr.isatty()
     pause = SHOWN_SECONDS if terminal else LINE_SECONDS
     following = time.monotonic() + pause

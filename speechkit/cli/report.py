@@ -1,4 +1,4 @@
-"""`speechkit report`: the page of a mining run, made again from its stages."""
+"""`speechkit report`: the report of a mining run, written again from its stages."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 EXAMPLES = """
-Make the page of a mining run again: one HTML file with plots, players and every sentence, that needs no network.
+Write the report of a mining run again: one HTML file with plots, players and every sentence, without network access.
 
-RUN is the folder that `speechkit mine` or `speechkit run mining` wrote. The recordings are read for the clips; where
-they have moved, --audio says where they are now. What does not fit into the page lies beside it, in a folder called
-after the page (report-audio), unless --no-beside is given.
+RUN is the folder written by `speechkit mine` or `speechkit run mining`. The recordings are read for the clips; if they
+have moved, give their new folder by --audio. Audio that does not fit into the page is written to a folder next to it
+(report-audio), unless --no-beside is given.
 
 Examples:
 
@@ -26,14 +26,14 @@ Examples:
 
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a mining run.")],
-    out: Annotated[Path | None, typer.Option(help="The page to write; RUN/report.html if not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output file; RUN/report.html if not given.")] = None,
     audio: Annotated[Path | None, typer.Option(help="The folder of the recordings, if it has moved.")] = None,
-    title: Annotated[str | None, typer.Option(help="The heading of the page.")] = None,
-    max_megabytes: Annotated[float, typer.Option(help="Largest page; clips fill what is left.")] = 8.0,
-    beside: Annotated[bool, typer.Option(help="Put recordings that do not fit beside the page.")] = True,
-    max_views: Annotated[int, typer.Option(help="How many alignments are drawn in full.")] = 12,
+    title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
+    max_megabytes: Annotated[float, typer.Option(help="Maximum size of the page, including clips.")] = 8.0,
+    beside: Annotated[bool, typer.Option(help="Write audio that does not fit to a folder next to the page.")] = True,
+    max_views: Annotated[int, typer.Option(help="Number of alignments drawn in full.")] = 12,
 ) -> None:
-    """Make the page of RUN."""
+    """Write the report of RUN."""
     from speechkit.report.mining_page import render_mining_report
     from speechkit.report.mining_run import load_run
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from speechkit.pipeline.state import Inspector
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A recipe's name, its folder, or a recipe.py.")]
-Settings = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Config, over all files.")]
+Settings = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings; they override all files.")
+]
 Exp = Annotated[Path | None, typer.Option("--exp", help="Output folder; exp/NAME unless given.")]
 Config = Annotated[
     list[str] | None,
@@ -28,18 +30,22 @@ def run(
     settings: Settings = None,
     stage: Annotated[int | None, typer.Option("--stage", help="First stage.")] = None,
     stop_stage: Annotated[int | None, typer.Option("--stop-stage", "--stop_stage", help="Last stage.")] = None,
-    only: Annotated[int | None, typer.Option("--only", help="This stage alone.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Do the stages again although they are fresh.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "--dry_run", help="Only say what would run, and why.")] = False,
+    only: Annotated[int | None, typer.Option("--only", help="Only this stage.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run stages even if they are fresh.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "--dry_run", help="Only print what would run, and why.")
+    ] = False,
     backend: Annotated[str, typer.Option(help="inline, pool or ray.")] = "",
     workers: Annotated[int, typer.Option(help="Worker processes.")] = 1,
-    shard: Annotated[str | None, typer.Option(metavar="I/N", help="Do the I-th of N shares; the last commits.")] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Run the I-th of N shards; the last to finish commits.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps, for stages that use a GPU.")] = "auto",
     config: Config = None,
     exp: Exp = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
-    """Run a recipe: what is fresh is left alone, what was begun is finished.
+    """Run a recipe. Fresh stages are skipped, unfinished ones are resumed.
 
     Examples:
       speechkit run mining documents=docs audio=audio
@@ -76,7 +82,7 @@ def run(
 
 
 def list_settings(name: Name, settings: Settings = None, config: Config = None, json: Json = False) -> None:
-    """List a recipe's settings: value, type, who set it, meaning.
+    """List a recipe's settings: value, type, source, meaning.
 
     Examples:
       speechkit settings asr_ctc
@@ -100,7 +106,10 @@ def list_settings(name: Name, settings: Settings = None, config: Config = None, 
             typer.echo(f"{'' if row is rows[0] else chr(10)}stage {number} {stage}")
         value = "REQUIRED" if row.required else _shown(row.value)
         facts = [row.type, *(["for all stages: " + row.key.rpartition(".")[2]] if row.shared else [])]
-        facts += [*(["changes no result"] if row.neutral else []), *([f"set by {row.source}"] if row.source else [])]
+        facts += [
+            *(["does not change results"] if row.neutral else []),
+            *([f"set by {row.source}"] if row.source else []),
+        ]
         typer.echo(f"  {row.key} = {value}    [{'; '.join(facts)}]")
         if row.description:
             typer.echo(f"      {row.description}")
@@ -108,9 +117,9 @@ def list_settings(name: Name, settings: Settings = None, config: Config = None, 
 
 
 def status(name: Name, settings: Settings = None, config: Config = None, exp: Exp = None, json: Json = False) -> None:
-    """Show each stage of a recipe: fresh, stale and why, part done.
+    """Show each stage of a recipe: fresh, stale and why, partly done.
 
-    Without settings it looks with those of the last run in that folder.
+    Without settings, those of the last run in that folder are used.
 
     Examples:
       speechkit status mining
@@ -153,7 +162,7 @@ def explain(
     exp: Exp = None,
     json: Json = False,
 ) -> None:
-    """Say why a stage would run: every key that changed, its old and new value.
+    """Explain why a stage would run: every changed key with its old and new value.
 
     Examples:
       speechkit explain mining alignment
@@ -206,7 +215,7 @@ def list_recipes(json: Json = False) -> None:
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the recipe: lower-case letters, digits and _.")],
 ) -> None:
-    """Write recipes/NAME, a recipe that runs at once, to be changed from there.
+    """Create recipes/NAME, a recipe that runs as it is and is meant to be edited.
 
     Examples:
       speechkit new my_corpus
@@ -233,7 +242,7 @@ def _config_files(file: Path, given: list[str] | None) -> list[Path]:
 
 
 def _config_file(conf: Path, name: str) -> Path:
-    """A file of this path, or the one of this name in the recipe's ``conf``."""
+    """The file at this path, or the configuration of this name in the recipe's ``conf``."""
     path, named = Path(name), conf / f"{name}.yaml"
     if path.is_file() or "/" in name or path.suffix in (".yaml", ".yml"):
         return path
@@ -258,7 +267,7 @@ def _inspector(
     else:
         given = read_settings(recipe, [Path(path) for path in last.config_files], last.overrides, last.arguments)
         if last.overrides or last.arguments or len(last.config_files) > 1:
-            typer.echo(f"with the settings of the last run in {exp}; give any to look with others", err=True)
+            typer.echo(f"using the settings of the last run in {exp}; give settings to use others", err=True)
     return recipe, Inspector(given, exp)
 
 
@@ -272,7 +281,7 @@ def _shard(text: str | None) -> tuple[int, int] | None:
 
 
 def _shown(value: Any) -> str:
-    """A setting's value as the command line takes it."""
+    """A setting's value as written on the command line."""
     import msgspec
 
     plain = msgspec.to_builtins(value, enc_hook=str)

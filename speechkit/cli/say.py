@@ -1,4 +1,4 @@
-"""`speechkit say` and `speechkit convert`: text to speech, and one voice to another."""
+"""`speechkit say` and `speechkit convert`: text to speech, and voice conversion."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 MOST_SEED = 2**63 - 1
 SAY_EXAMPLES = """
-Speak TEXT, a text file, or a whole list of texts.
+Synthesise TEXT, a text file, or a list of texts.
 
 Voices: english, german; joe (US English, extra tts-data, needs the program espeak-ng); the folder of a text2vec or
-SimpleSpeech model; the .onnx file of a Piper voice. A long text is spoken sentence by sentence, with pauses.
+SimpleSpeech model; the .onnx file of a Piper voice. Long texts are synthesised sentence by sentence, with pauses.
 
---texts takes a list, in parts, on any backend, with resume; a line is {"id": "a", "text": "..."} with "speaker" (a
-recording, relative to the list) and "seconds" where wanted. --out is then a folder.
+--texts takes JSON lines, in parts, on any backend, with resume: {"id": "a", "text": "..."}, optionally with "speaker"
+(a recording, relative to the list) and "seconds". --out is then a folder.
 
 Examples:
 
@@ -35,10 +35,10 @@ Examples:
 """
 
 CONVERT_EXAMPLES = """
-Say what SOURCE says in the voice of another recording. SOURCE may be of any length.
+Convert SOURCE, of any length, to the voice of another recording.
 
-The vocoder takes frames of an encoder (a vec2wav: recipes/vocoder with an encoder); the voice comes from its speaker
-encoder, or with --neighbours from the frames of --to, of which it then wants minutes.
+The vocoder takes encoder frames (vec2wav: recipes/vocoder with an encoder); the voice comes from its speaker encoder,
+or with --neighbours from the frames of --to (kNN-VC), which should then be minutes long.
 
 Examples:
 
@@ -54,12 +54,12 @@ def say(
     file: Annotated[Path | None, typer.Option(help="A text file to speak instead of TEXT.")] = None,
     texts: Annotated[Path | None, typer.Option(help="A list of texts to speak instead of TEXT.")] = None,
     voice: Annotated[str, typer.Option(help="Name or folder.")] = "english",
-    vocoder: Annotated[str | None, typer.Option(help="Another vocoder for text2vec, by name or folder.")] = None,
-    speaker: Annotated[str | None, typer.Option(help="A recording of who shall speak, or a speaker's name.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Length of the whole.")] = None,
+    vocoder: Annotated[str | None, typer.Option(help="Another vocoder for text2vec: name or folder.")] = None,
+    speaker: Annotated[str | None, typer.Option(help="A recording of the target speaker, or a speaker's name.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Total length.")] = None,
     speed: Annotated[float, typer.Option(help="2 is twice as fast.")] = 1.0,
     pause: Annotated[float, typer.Option(help="Seconds of silence between sentences.")] = 0.25,
-    seed: Annotated[int, typer.Option(help="Of voices that draw noise.", min=0, max=MOST_SEED)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of voices that sample noise.", min=0, max=MOST_SEED)] = 0,
     backend: Annotated[str, typer.Option(help="With --texts: inline, pool or ray.")] = "inline",
     workers: Annotated[int, typer.Option(help="Processes of the backend.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
@@ -69,18 +69,20 @@ def say(
     from speechkit.errors import ConfigError
 
     if sum(each is not None for each in (text, file, texts)) != 1:
-        raise ConfigError("give one of TEXT, --file and --texts")
+        raise ConfigError("give exactly one of TEXT, --file and --texts")
     if out is None:
         raise ConfigError("--out is not given; name the audio file, or with --texts the folder")
     if not 0.1 <= speed <= 10:
         raise ConfigError(f"--speed {speed:g}: give a number from 0.1 to 10, 1 being unchanged")
     if seconds is not None and (not 0 < seconds <= 3600 or speed != 1):
-        raise ConfigError(f"--seconds {seconds:g}: give a number above 0 and up to 3600, and no --speed beside it")
+        raise ConfigError(f"--seconds {seconds:g}: give a number above 0 and up to 3600, without --speed")
     if not 0 <= pause <= 60:
         raise ConfigError(f"--pause {pause:g}: give seconds from 0 to 60")
     if texts is not None:
         if speaker is not None or seconds is not None or vocoder is not None:
-            raise ConfigError("--speaker, --seconds and --vocoder are of one text; the list names them by row")
+            raise ConfigError(
+                "--speaker, --seconds and --vocoder are for a single text; put speaker and seconds into the list's rows"
+            )
         _say_list(texts, out, voice, speed, pause, seed, backend, workers, device, json)
         return
     _require_format(out)
@@ -99,13 +101,13 @@ say.__doc__ = SAY_EXAMPLES
 
 def convert(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A recording of any length.")],
-    to: Annotated[Path, typer.Option(help="A recording of who shall speak.")],
+    to: Annotated[Path, typer.Option(help="A recording of the target speaker.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Audio file.")],
-    vocoder: Annotated[str, typer.Option(help="Folder of a vocoder of encoder frames.")],
-    encoder: Annotated[str, typer.Option(help="The encoder it was trained with, by name or folder.")] = "embedded",
-    layer: Annotated[int | None, typer.Option(help="Of the encoder; the vocoder's unless given.")] = None,
-    neighbours: Annotated[int, typer.Option(help="Frames of --to that stand in for each; 0 keeps the source's.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of vocoders that draw noise.", min=0, max=MOST_SEED)] = 0,
+    vocoder: Annotated[str, typer.Option(help="Folder of a vocoder that takes encoder frames.")],
+    encoder: Annotated[str, typer.Option(help="The encoder that it was trained with: name or folder.")] = "embedded",
+    layer: Annotated[int | None, typer.Option(help="Layer of the encoder; default: that of the vocoder.")] = None,
+    neighbours: Annotated[int, typer.Option(help="Nearest frames of --to per source frame; 0: none.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of vocoders that sample noise.", min=0, max=MOST_SEED)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -148,7 +150,7 @@ convert.__doc__ = CONVERT_EXAMPLES
 
 
 def _spoken(voice: SpeakingVoice, text: str, out: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Speak, write the file, and say how fast it was."""
+    """Synthesise, write the file, and return the speed."""
     from speechkit.io.audio import write_audio
     from speechkit.tts.speech import Speech, UnspeakableError, join_speech
     from speechkit.tts.voice import say_sentences
@@ -195,7 +197,7 @@ def _report(facts: dict[str, Any], json: bool) -> None:
 
 
 def _require_format(out: Path) -> None:
-    """Before a model is loaded, and minutes before the file is written."""
+    """Refuse an unknown suffix before a model is loaded."""
     from speechkit.errors import ConfigError
     from speechkit.io.audio import FORMATS
 
@@ -213,7 +215,7 @@ def _read_text(path: Path) -> str:
 
 
 def _say_list(texts: Path, out: Path, voice: str, speed: float, pause: float, seed: int, *running: Any) -> None:
-    """Speak a list by the two stages, and say where the manifest is."""
+    """Synthesise a list in two stages, and print the path of the manifest."""
     from speechkit.errors import UserError
     from speechkit.pipeline import DropRecord, Recipe, outputs, run_recipe
     from speechkit.tts.stages import say_stages

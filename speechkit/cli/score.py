@@ -22,7 +22,7 @@ Word and character error rates of several systems side by side, with intervals a
 Files are Kaldi text ("id text"), .trn, .stm, .ctm, .jsonl (NeMo, Hugging Face, Lhotse cuts, our manifests), .csv, .tsv
 (SLUE, submissions, Common Voice, fairseq manifests), or a folder of .txt or .nlp files; any of them with .gz.
 
-Every result stands under two normalisers: a ranking that depends on them is said.
+Every result is given under two normalisers, and rankings that depend on them are reported.
 
 Examples:
 
@@ -42,30 +42,28 @@ Examples:
 
 def score(
     reference: Annotated[Path, typer.Argument(metavar="REF", help="What was said.")],
-    hypotheses: Annotated[list[str], typer.Argument(metavar="HYP...", help="What was recognised: PATH or NAME=PATH.")],
+    hypotheses: Annotated[list[str], typer.Argument(metavar="HYP...", help="Hypotheses: PATH or NAME=PATH.")],
     normalizer: Annotated[
         list[str] | None,
-        typer.Option(help="Normaliser of both sides: none, simple, english, indic, ... Give it twice to choose both."),
+        typer.Option(help="Normaliser of both sides: none, simple, english, indic, ...; repeatable."),
     ] = None,
     missing: Annotated[
         Literal["error", "empty", "drop"],
-        typer.Option(help="A missing hypothesis is an error, empty, or drops its id."),
+        typer.Option(help="Missing hypotheses: an error, empty text, or drop the id."),
     ] = "error",
     by: Annotated[
         Literal["auto", "utterance", "speaker", "call"],
-        typer.Option(help="What is drawn for intervals and p-values: speakers where ten or more are known."),
+        typer.Option(help="Unit of resampling; by default speakers if ten or more are known."),
     ] = "auto",
-    utt2spk: Annotated[Path | None, typer.Option(help="Speaker of each id, where REF does not say it.")] = None,
-    utt2call: Annotated[Path | None, typer.Option(help="Call of each id, where REF does not say it.")] = None,
+    utt2spk: Annotated[Path | None, typer.Option(help="Speaker of each id, if not in REF.")] = None,
+    utt2call: Annotated[Path | None, typer.Option(help="Call of each id, if not in REF.")] = None,
     group: Annotated[list[str] | None, typer.Option(help="A field of REF to break down by.")] = None,
     weights: Annotated[
         Literal["levenshtein", "sclite"], typer.Option(help="Costs of the word alignment.")
     ] = "levenshtein",
     alternatives: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Other ways to say the reference: braces, numbers, spellings, or a file of equivalent phrases."
-        ),
+        typer.Option(help="Alternative references: braces, numbers, spellings, or a file of equivalent phrases."),
     ] = None,
     reference_field: Annotated[str | None, typer.Option("--ref-field", help="The field of the text in REF.")] = None,
     hypothesis_field: Annotated[str | None, typer.Option("--hyp-field", help="The field of the text in HYP.")] = None,
@@ -73,25 +71,26 @@ def score(
         bool | None, typer.Option("--cer/--no-cer", help="Character error rates; by default unless texts are long.")
     ] = None,
     keywords: Annotated[
-        Path | None, typer.Option(help="A keyword or phrase a line: their error rate, precision, recall and F1 too.")
+        Path | None,
+        typer.Option(help="Keywords or phrases, one per line: error rate, precision, recall and F1 of these."),
     ] = None,
     entity_field: Annotated[
         str | None, typer.Option(help="The same for the phrases that this field of REF lists for each utterance.")
     ] = None,
-    confidence: Annotated[float, typer.Option(help="Share that the interval covers.")] = 0.95,
-    resamples: Annotated[int, typer.Option(help="Bootstrap draws.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    confidence: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = 0.95,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     breakdown: Annotated[bool, typer.Option("--breakdown", help="Print speakers, lengths and groups too.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="A folder for scores.json, .md, .tex and .csv, and report.html.")
     ] = None,
     table: Annotated[
-        list[Path] | None, typer.Option(help="A file for the tables: .md, .tex (booktabs) or .csv. Give it for each.")
+        list[Path] | None, typer.Option(help="A file for the tables: .md, .tex (booktabs) or .csv; repeatable.")
     ] = None,
     audio: Annotated[Path | None, typer.Option(help="The folder of the audio, for players on the page.")] = None,
-    title: Annotated[str | None, typer.Option(help="The heading of the page.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
     fail_if: Annotated[
-        list[str] | None, typer.Option(help='End with code 2 if a condition holds: "wer>12.5", "ser>40", "worse".')
+        list[str] | None, typer.Option(help='Exit with 2 if a condition holds: "wer>12.5", "ser>40", "worse".')
     ] = None,
     per_utterance: Annotated[
         bool, typer.Option("--per-utterance", help="In JSON: counts and alignment of every utterance.")
@@ -110,7 +109,7 @@ def score(
     from speechkit.metrics.transcripts import read_speakers
 
     if keywords is not None and entity_field is not None:
-        raise UserError("--keywords and --entity-field both say which words matter; give one")
+        raise UserError("--keywords and --entity-field exclude each other; give one")
     phrases: Sequence[str] | Mapping[str, Sequence[str]] | None = None
     if keywords is not None:
         phrases = read_keywords(keywords)
@@ -182,10 +181,10 @@ score.__doc__ = EXAMPLES
 
 
 def table_forms(files: list[Path]) -> dict[Path, Format]:
-    """The form of each file that a table is to be written into, by its suffix.
+    """The format of each table file, by its suffix.
 
     Raises:
-        UserError: if a suffix is none of a table.
+        UserError: if a suffix is unknown.
     """
     from speechkit.errors import UserError
 
@@ -193,7 +192,7 @@ def table_forms(files: list[Path]) -> dict[Path, Format]:
     for path in files:
         form = next((form for form in TABLE_FORMS if path.suffix == f".{form}"), None)
         if form is None:
-            raise UserError(f"--table {path}: has no suffix of a table; give .md, .tex or .csv")
+            raise UserError(f"--table {path}: unknown suffix; give .md, .tex or .csv")
         forms[path] = form
     return forms
 
@@ -207,7 +206,7 @@ def _alternatives(given: list[str]) -> Alternatives | None:
 
 
 def _summary(scored: Scored, reference: Path, hypotheses: list[str], per_utterance: bool) -> dict[str, Any]:
-    """What is written as JSON; an infinite rate is null there."""
+    """The JSON summary; an infinite rate becomes null."""
     import msgspec
 
     summary = {"reference": str(reference), "hypotheses": hypotheses, **msgspec.to_builtins(scored.comparison)}
@@ -240,11 +239,11 @@ def _print(comparison: RateComparison, breakdown: bool, of_keywords: Mapping[str
     alternatives = f", alternatives: {', '.join(comparison.alternatives)}" if comparison.alternatives else ""
     typer.echo(
         f"{comparison.utterances:,} utterances; {comparison.confidence:.0%} intervals over {comparison.units:,} "
-        f"{comparison.by}s, {comparison.resamples:,} draws; {comparison.weights} alignment{alternatives}"
+        f"{comparison.by}s, {comparison.resamples:,} resamples; {comparison.weights} alignment{alternatives}"
     )
     for flip in comparison.flips:
         typer.echo(
-            f"the normaliser decides: {flip.better} is better than {flip.worse} under {flip.normalizer} "
+            f"the ranking depends on the normaliser: {flip.better} is better than {flip.worse} under {flip.normalizer} "
             f"and worse under {flip.other}"
         )
     for sentence in (*comparison.warnings, *comparison.notes):

@@ -1,4 +1,4 @@
-"""`speechkit score-meetings`: error rates of recognisers that tell speakers apart."""
+"""`speechkit score-meetings`: error rates of speaker-attributed transcripts."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 EXAMPLES = """
-cpWER, ORC-WER and tcpWER of meetings, by the package meeteval.
+cpWER, ORC-WER and tcpWER of meetings, computed by MeetEval.
 
 Files are .stm, or .jsonl and .csv rows with recording (session_id), speaker, offset, duration and text (of a hypothesis
-pred_text). Speakers of REF and HYP may have any names.
+pred_text). Speaker names of REF and HYP need not match.
 
 Examples:
 
@@ -22,16 +22,18 @@ Examples:
 
 
 def score_meetings(
-    reference: Annotated[Path, typer.Argument(metavar="REF", help="What was said by whom.")],
-    hypotheses: Annotated[list[str], typer.Argument(metavar="HYP...", help="What was recognised: PATH or NAME=PATH.")],
+    reference: Annotated[Path, typer.Argument(metavar="REF", help="Reference segments with speakers.")],
+    hypotheses: Annotated[list[str], typer.Argument(metavar="HYP...", help="Hypotheses: PATH or NAME=PATH.")],
     measure: Annotated[
-        list[str] | None, typer.Option(help="cpwer, orcwer or tcpwer; give it for each, all by default.")
+        list[str] | None, typer.Option(help="cpwer, orcwer or tcpwer; repeatable, default: all.")
     ] = None,
     normalizer: Annotated[str, typer.Option(help="Normaliser of both sides.")] = "simple",
-    collar: Annotated[float, typer.Option(help="tcpWER: seconds that matching words may be apart.", min=0.0)] = 5.0,
-    confidence: Annotated[float, typer.Option(help="Share that the interval covers.")] = 0.95,
-    resamples: Annotated[int, typer.Option(help="Bootstrap draws of recordings.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    collar: Annotated[
+        float, typer.Option(help="tcpWER: greatest distance of matching words in seconds.", min=0.0)
+    ] = 5.0,
+    confidence: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = 0.95,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples of recordings.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     out: Annotated[Path | None, typer.Option(help="A folder for scores.json, .md, .tex and .csv.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -71,7 +73,8 @@ def score_meetings(
         console.print(table.rich(dash=" - "))
         typer.echo()
     typer.echo(
-        f"{scores.recordings:,} recordings; {scores.confidence:.0%} intervals over them, {scores.resamples:,} draws; "
+        f"{scores.recordings:,} recordings; {scores.confidence:.0%} intervals over them, {scores.resamples:,} "
+        "resamples; "
         f"normaliser {scores.normalizer.name} version {scores.normalizer.version}; collar {scores.collar_seconds:g} s"
     )
     for note in scores.notes:

@@ -1,4 +1,4 @@
-"""`speechkit score-separation`: how well separators took mixtures apart."""
+"""`speechkit score-separation`: scores of speaker separation."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from speechkit.metrics.separation_items import Items
 
 EXAMPLES = """
-SI-SDR and its improvement over the mixture for one or more separators, with the best order of tracks, intervals and
+SI-SDR and its improvement over the mixture for one or more separators, under the best permutation, with intervals and
 paired differences; SDR, STOI and PESQ where their libraries are installed; with --asr, word errors and leaked words.
 
 REF and EST are manifests (REF with its sources, EST as speechkit separate writes it) or folders: NAME_mix.wav with
-NAME_source1.wav and NAME_source2.wav; mix_clean, s1 and s2 as in LibriMix; or a folder for each mixture. Estimates may
-lie beside their sources as NAME_source1hat.wav.
+NAME_source1.wav and NAME_source2.wav; mix_clean, s1 and s2 as in LibriMix; or one folder per mixture. Estimates may
+be next to their sources as NAME_source1hat.wav.
 
-A mixture that cannot be scored under one system is left out for all, listed, and the command ends with 2.
+A mixture that cannot be scored for one system is left out for all and listed, and the command exits with 2.
 
 Examples:
 
@@ -38,27 +38,29 @@ def score_separation(
     estimates: Annotated[list[str], typer.Argument(metavar="EST...", help="Tracks: PATH or NAME=PATH.")],
     measures: Annotated[
         str | None,
-        typer.Option(help="Beside SI-SDR: sdr, stoi, pesq, with commas, or none. By default those that are installed."),
+        typer.Option(
+            help="In addition to SI-SDR: sdr, stoi, pesq, comma-separated, or none. Default: those installed."
+        ),
     ] = None,
     by: Annotated[
-        Literal["mixture", "speaker"], typer.Option(help="What is drawn for intervals and p-values.")
+        Literal["mixture", "speaker"], typer.Option(help="Unit of resampling for intervals and p-values.")
     ] = "mixture",
-    tolerance: Annotated[float, typer.Option(help="Seconds by which a track may be longer or shorter.", min=0.0)] = 0.0,
+    tolerance: Annotated[float, typer.Option(help="Allowed length difference of a track in seconds.", min=0.0)] = 0.0,
     asr: Annotated[
-        str | None, typer.Option(help="A recogniser of tracks: embedded, a CTC checkpoint, faster-whisper:MODEL.")
+        str | None, typer.Option(help="Recogniser for the tracks: embedded, a CTC checkpoint, faster-whisper:MODEL.")
     ] = None,
-    normalizer: Annotated[str, typer.Option(help="Normaliser of recognised and written words.")] = "simple",
+    normalizer: Annotated[str, typer.Option(help="Normaliser of references and hypotheses.")] = "simple",
     lang: Annotated[str, typer.Option(help="Language of the recogniser.")] = "en",
-    device: Annotated[str, typer.Option(help="Of the recogniser: auto, cpu, cuda, ...")] = "auto",
+    device: Annotated[str, typer.Option(help="For the recogniser: auto, cpu, cuda, ...")] = "auto",
     group: Annotated[list[str] | None, typer.Option(help="A field of custom in REF to break down by.")] = None,
-    confidence: Annotated[float, typer.Option(help="Share that the interval covers.")] = 0.95,
-    resamples: Annotated[int, typer.Option(help="Bootstrap draws.", min=1)] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    confidence: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = 0.95,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.", min=1)] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="A folder for scores.json, .md, .tex and .csv, items.csv and report.html.")
     ] = None,
-    title: Annotated[str | None, typer.Option(help="The heading of the page.")] = None,
-    max_megabytes: Annotated[float, typer.Option(help="The page's size, about.", min=1.0)] = 8.0,
+    title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
+    max_megabytes: Annotated[float, typer.Option(help="Approximate size of the page.", min=1.0)] = 8.0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score each EST against REF."""
@@ -110,7 +112,7 @@ score_separation.__doc__ = EXAMPLES
 def _recognised(
     items: Items, systems: dict[str, dict[str, list[str]]], name: str, lang: str, device: str, normalizer: str
 ) -> Heard:
-    """The texts of all mixtures, sources and tracks that are scored."""
+    """Recognised texts of all scored mixtures, sources and tracks."""
     from speechkit.asr import load_recognizer
     from speechkit.cli.progress import progress_line
     from speechkit.errors import UserError
@@ -118,7 +120,7 @@ def _recognised(
     from speechkit.metrics.separation_comparison import Heard
     from speechkit.text import get_normalizer
 
-    get_normalizer(normalizer)  # a wrong name before the work, not after
+    get_normalizer(normalizer)  # refuse an unknown name before any work
     without = [r.id for r in items.references if r.texts is None]
     if without:
         raise UserError(f"{without[0]}: its sources have no texts; give texts in custom.mixture, or leave --asr out")

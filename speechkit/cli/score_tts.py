@@ -1,4 +1,4 @@
-"""`speechkit score-tts`: what synthetic speech is worth, beside the recordings."""
+"""`speechkit score-tts`: scores of synthetic speech, compared with recordings."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from speechkit.tts.scores.summary import SynthesisScores
 
 EXAMPLES = """
-Measure the speech of one or more systems: manifests whose rows have the text that they should say.
+Score the speech of one or more systems: manifests whose rows have the intended text.
 
-Word and character error rates by a recogniser, with the recordings' own as the ceiling; words that are skipped or said
-twice, by CTC alignment; with the extra speaker-similarity the speaker's similarity between its bounds; with tts-scores
-DNSMOS, which hears noise and is no opinion on synthesis; against the recordings (same ids) mel-cepstral distance, F0,
-voicing and duration. All with bootstrap intervals. What is done is not done again.
+Word and character error rates of a recogniser, with those of the recordings as topline; skipped and repeated words by
+CTC alignment; speaker similarity between its bounds (extra speaker-similarity); DNSMOS, a measure of noise and not of
+synthesis quality (extra tts-scores); against the recordings (same ids) mel-cepstral distortion, F0, voicing and
+duration. All with bootstrap intervals. Finished work is reused.
 
 Examples:
 
@@ -32,25 +32,25 @@ Examples:
 def score_tts(
     systems: Annotated[list[str], typer.Argument(metavar="MANIFEST...", help="Speech: PATH or NAME=PATH.")],
     out: Annotated[Path, typer.Option(help="A folder for scores.json, table.md, .csv and .tex, and report.html.")],
-    references: Annotated[Path | None, typer.Option(help="Recordings of the same texts, by the same ids.")] = None,
+    references: Annotated[Path | None, typer.Option(help="Recordings of the same texts, with the same ids.")] = None,
     recognizer: Annotated[
-        str, typer.Option(help="The judge of words: embedded, faster-whisper:MODEL, a CTC name or folder.")
+        str, typer.Option(help="Recogniser for error rates: embedded, faster-whisper:MODEL, a CTC name or folder.")
     ] = "embedded",
-    aligner: Annotated[
-        str, typer.Option(help="A CTC recogniser that finds skipped and repeated words, or none.")
-    ] = "embedded",
+    aligner: Annotated[str, typer.Option(help="CTC recogniser for skipped and repeated words, or none.")] = "embedded",
     lang: Annotated[str, typer.Option(help="Language of the texts.")] = "en",
-    normalizer: Annotated[str | None, typer.Option(help="Of words; english for en, else simple.")] = None,
-    measures: Annotated[
-        str | None, typer.Option(help="Of words,reading,speaker,noise,acoustics; those whose libraries are there.")
+    normalizer: Annotated[
+        str | None, typer.Option(help="Text normaliser; default: english for en, else simple.")
     ] = None,
-    samples: Annotated[int, typer.Option(help="Texts that can be played on the page.")] = 12,
-    confidence: Annotated[float, typer.Option(help="Share that the intervals cover.")] = 0.95,
-    resamples: Annotated[int, typer.Option(help="Bootstrap draws.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
-    title: Annotated[str, typer.Option(help="The heading of the page.")] = "Synthetic speech",
+    measures: Annotated[
+        str | None, typer.Option(help="Some of words,reading,speaker,noise,acoustics; default: those installed.")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Texts with players on the page.")] = 12,
+    confidence: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = 0.95,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    title: Annotated[str, typer.Option(help="Title of the page.")] = "Synthetic speech",
     backend: Annotated[str, typer.Option(help="inline, pool or ray.")] = "inline",
-    workers: Annotated[int, typer.Option(help="Processes of the backend.")] = 1,
+    workers: Annotated[int, typer.Option(help="Worker processes.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -67,7 +67,7 @@ def score_tts(
         print(f"speechkit: {note}", file=sys.stderr)
     manifests = name_systems(systems)
     if RECORDINGS in manifests:
-        raise UserError(f"a system cannot be called {RECORDINGS}; give them by --references")
+        raise UserError(f"a system cannot be called {RECORDINGS}; give the recordings by --references")
     if references is not None:
         manifests = {RECORDINGS: references, **manifests}
     for path in manifests.values():
@@ -110,7 +110,7 @@ score_tts.__doc__ = EXAMPLES
 def _measure(
     name: str, manifest: Path, settings: dict[str, Any], out: Path, backend: str, workers: int, device: str
 ) -> tuple[Any, Any]:
-    """The measured rows of one system and their speaker embeddings, from its own run in ``out``."""
+    """Measurements of one system and its speaker embeddings, from its run in ``out``."""
     from speechkit.data.records import Utterance
     from speechkit.io.paths import safe_id
     from speechkit.pipeline import Recipe, external, outputs, run_recipe
@@ -119,7 +119,7 @@ def _measure(
 
     inputs = (external("manifest", schema=Utterance), external("references", schema=Utterance))
     recipe = Recipe("score_tts", (measure_stage(1, "measure", *inputs),))
-    if name == RECORDINGS:  # they are at no distance from themselves
+    if name == RECORDINGS:  # no distances to themselves
         settings = {**settings, "references": None}
     exp = out / "measured" / safe_id(name)
     arguments = {**settings, "measure": {"manifest": str(manifest)}}

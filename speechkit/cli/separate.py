@@ -1,4 +1,4 @@
-"""`speechkit separate`: recordings of several speakers to one track each."""
+"""`speechkit separate`: recordings of several speakers to one track per speaker."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ if TYPE_CHECKING:
     from speechkit.separation.files import SeparatedFile, SeparatedSet
 
 EXAMPLES = """
-Separate the speakers of recordings, of all recordings in folders, or of the rows of manifests, into one file each.
+Separate recordings, folders of recordings, or rows of manifests into one audio file per speaker.
 
-The folder of --out then holds NAME_source1.wav, NAME_source2.wav, …, NAME_tracks.json (how many speak, how sure that
-is, and where they speak at once), tracks.jsonl (a manifest of all tracks) and separation.json (everything together). A
-lone speaker gives one track. What is done is not done again: after an interruption give the same command once more.
+--out then contains NAME_source1.wav, NAME_source2.wav, …, NAME_tracks.json (number of speakers, its confidence, and
+overlapping regions), tracks.jsonl (a manifest of all tracks) and separation.json (a summary). A single speaker gives
+one track. Finished work is reused: after an interruption run the same command again.
 
-A recording that cannot be read is left out with the reason, the others are done, and the command ends with 2; it ends
-with 0 when all are done.
+A recording that cannot be read is left out with the reason, the others are processed, and the command exits with 2.
 
 Examples:
 
@@ -36,21 +35,22 @@ def separate(
     inputs: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings, folders of them, or manifests.")],
     out: Annotated[Path, typer.Option(help="Folder of the tracks.")],
     model: Annotated[str, typer.Option(help="embedded, a folder or a hub id.")] = "embedded",
-    speakers: Annotated[int | None, typer.Option(help="How many speak, if known; counted otherwise.")] = None,
-    rate: Annotated[int | None, typer.Option(help="Sample rate of the tracks; the recording's own otherwise.")] = None,
+    speakers: Annotated[int | None, typer.Option(help="Number of speakers, if known; counted otherwise.")] = None,
+    rate: Annotated[int | None, typer.Option(help="Sample rate of the tracks; default: the recording's.")] = None,
     format: Annotated[str, typer.Option(help="wav or flac.")] = "wav",  # noqa: A002
-    channel: Annotated[int | None, typer.Option(help="Channel from 0; all are averaged otherwise.")] = None,
-    window: Annotated[float, typer.Option(help="Seconds that are separated at once.")] = 8.0,
-    overlap: Annotated[float, typer.Option(help="Seconds that two windows share; at most half a window.")] = 2.0,
+    channel: Annotated[int | None, typer.Option(help="Channel from 0; default: the mean of all.")] = None,
+    window: Annotated[float, typer.Option(help="Window length in seconds.")] = 8.0,
+    overlap: Annotated[float, typer.Option(help="Overlap of windows in seconds; at most half a window.")] = 2.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Do everything again.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Ignore earlier results.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Separate speakers."""
     import msgspec
 
     from speechkit.errors import ConfigError, UserError
-    from speechkit.separation.files import TrackOptions, named_inputs, separate_files
+    from speechkit.separation.files import TrackOptions, separate_files
+    from speechkit.separation.inputs import named_inputs
     from speechkit.separation.streaming import Windowing
 
     if format not in ("wav", "flac"):
@@ -80,7 +80,7 @@ separate.__doc__ = EXAMPLES
 
 
 def line_of(done: SeparatedFile | str) -> str:
-    """One recording in a line: speakers, seconds of none, one and several at once, speed, what to know."""
+    """One line per recording: speakers, seconds of silence, single and overlapping speech, speed, notes."""
     if isinstance(done, str):
         return f"speechkit: {done}"
     count = done.count
@@ -88,14 +88,14 @@ def line_of(done: SeparatedFile | str) -> str:
     people = "nobody speaks" if not count.speakers else f"{count.speakers} speaker{'s'[: count.speakers > 1]}{sure}"
     parts = [people, ", ".join(done.tracks)]
     if count.speakers > 1:
-        parts.append(f"{sum(count.seconds[2:]):.1f} of {done.audio_seconds:.1f} s at once")
-    if done.audio_seconds >= 1:  # of less, it says nothing but how long starting took
-        parts.append(f"{done.seconds / done.audio_seconds:.3f} s a second")
+        parts.append(f"{sum(count.seconds[2:]):.1f} of {done.audio_seconds:.1f} s overlapping")
+    if done.audio_seconds >= 1:  # for shorter ones start-up time dominates
+        parts.append(f"{done.seconds / done.audio_seconds:.3f} s per second")
     return f"{done.name}: {'; '.join([*parts, *done.notes])}"
 
 
 def summary_of(found: SeparatedSet) -> str:
-    """The sum over all recordings."""
+    """Summary line of all recordings."""
     factor = found.real_time_factor
     speed = "" if factor is None else f", real-time factor {factor:.3f}"
     left_out = f", {len(found.failed)} left out" if found.failed else ""

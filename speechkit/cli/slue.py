@@ -1,4 +1,4 @@
-"""`speechkit slue`: scores of spoken language understanding, and what they owe to the recogniser."""
+"""`speechkit slue`: scores of spoken language understanding."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ app.command("sensitivity")(sensitivity)
 
 @app.command()
 def tasks(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the tasks and the measure that systems are ranked by."""
+    """List the tasks and their main measures."""
     import msgspec
 
     from speechkit.slue.tasks import TASKS
@@ -44,30 +44,30 @@ def score(
     task: Annotated[str, typer.Argument(metavar="TASK", help="One of: speechkit slue tasks.")],
     reference: Annotated[Path, typer.Argument(metavar="REF", help="The truth.")],
     hypotheses: Annotated[list[str], typer.Argument(metavar="HYP...", help="Predictions: PATH or NAME=PATH.")],
-    compat: Annotated[bool, typer.Option("--compat", help="The reference toolkit's scores, defects included.")] = False,
+    compat: Annotated[bool, typer.Option("--compat", help="Exactly the scores of the reference toolkit.")] = False,
     tags: Annotated[
         Literal["raw", "combined", "any"], typer.Option(help="Entities: the 7 combined tags, the 18 raw ones, or any.")
     ] = "combined",
-    symbols: Annotated[Literal["raw", "combined"], typer.Option(help="Entities: the symbols of transcripts.")] = "raw",
-    labels: Annotated[str | None, typer.Option(help="The set of labels, with commas between them.")] = None,
+    symbols: Annotated[Literal["raw", "combined"], typer.Option(help="Entities: symbols used in transcripts.")] = "raw",
+    labels: Annotated[str | None, typer.Option(help="All labels, comma-separated.")] = None,
     bertscore: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Summaries: BERTScore by this text encoder, hub id or folder.")
     ] = None,
     bertscore_layer: Annotated[int | None, typer.Option(help="Layer of MODEL; default: 3/4 of its depth.")] = None,
-    bertscore_idf: Annotated[bool, typer.Option(help="Rare pieces of the references weigh more.")] = False,
-    device: Annotated[str, typer.Option(help="Of MODEL: auto, cpu, cuda, ...")] = "auto",
+    bertscore_idf: Annotated[bool, typer.Option(help="Weight tokens by inverse document frequency.")] = False,
+    device: Annotated[str, typer.Option(help="For MODEL: auto, cpu, cuda, ...")] = "auto",
     missing: Annotated[
         Literal["error", "empty", "drop"],
-        typer.Option(help="A missing prediction is an error, empty, or drops its id."),
+        typer.Option(help="Missing predictions: an error, empty, or drop the id."),
     ] = "error",
     by: Annotated[
-        Literal["utterance", "speaker", "call"], typer.Option(help="What is drawn for intervals and p-values.")
+        Literal["utterance", "speaker", "call"], typer.Option(help="Unit of resampling for intervals and p-values.")
     ] = "utterance",
-    confidence: Annotated[float, typer.Option(help="Share that the interval covers.")] = 0.95,
-    resamples: Annotated[int, typer.Option(help="Bootstrap draws; 0 for none.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    confidence: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = 0.95,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples; 0 for none.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     out: Annotated[Path | None, typer.Option(help="A folder for scores.json and report.html.")] = None,
-    title: Annotated[str | None, typer.Option(help="The heading of the page.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score each HYP of TASK against REF, with intervals and paired differences.
@@ -91,7 +91,7 @@ def score(
     from speechkit.slue.scoring import score_files
 
     if bertscore is None and (bertscore_layer is not None or bertscore_idf):
-        raise UserError("--bertscore-layer and --bertscore-idf say how --bertscore MODEL compares; give the model too")
+        raise UserError("--bertscore-layer and --bertscore-idf need --bertscore MODEL; add it")
     options = Options(
         tags=tags,
         symbols=symbols,
@@ -126,7 +126,7 @@ def overall(
     sentiment: Annotated[float, typer.Option(help="Sentiment macro F1, percent.")],
     ner: Annotated[float, typer.Option(help="Entity F1 with combined tags, percent.")],
 ) -> None:
-    """Print the SLUE score of phase 1 from its four parts."""
+    """Print the SLUE score of phase 1 from its four components."""
     from speechkit.slue.metrics.measures import slue_score
 
     value = slue_score(
@@ -164,7 +164,7 @@ def _print(found: SlueComparison) -> None:
         typer.echo()
     typer.echo(
         f"{found.title}: {found.mode} definitions, ranked by {found.main}; {found.utterances:,} utterances; "
-        f"{found.confidence:.0%} intervals over {found.units:,} {found.by}s, {found.resamples:,} draws"
+        f"{found.confidence:.0%} intervals over {found.units:,} {found.by}s, {found.resamples:,} resamples"
     )
     for name, entities in found.entities.items():
         kinds = ", ".join(f"{kind} {entities.total(kind):,}" for kind in KINDS)

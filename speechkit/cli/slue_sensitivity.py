@@ -1,4 +1,4 @@
-"""`speechkit slue sensitivity` and `entity-errors`: what recognition errors cost a task."""
+"""`speechkit slue sensitivity` and `entity-errors`: the effect of recognition errors on a task."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ def sensitivity(
     reference: Annotated[Path, typer.Argument(metavar="REF", help="Rows with text and labels.")],
     model: Annotated[str, typer.Option(help="The text model: hub id or folder.")],
     out: Annotated[Path, typer.Option(help="A folder for sensitivity.json and report.html.")],
-    system: Annotated[list[str] | None, typer.Option(help="Recognised text of REF: PATH or NAME=PATH.")] = None,
+    system: Annotated[list[str] | None, typer.Option(help="Recognised texts of REF: PATH or NAME=PATH.")] = None,
     pairs: Annotated[
-        tuple[Path, Path] | None, typer.Option(help="Reference and recognised texts to fit the noise on.")
+        tuple[Path, Path] | None, typer.Option(help="Reference and recognised texts for fitting the noise.")
     ] = None,
-    levels: Annotated[str, typer.Option(help="Word error rates of the noise, percent.")] = "5,10,20,30,40,60",
+    levels: Annotated[str, typer.Option(help="Word error rates of the noise in percent.")] = "5,10,20,30,40,60",
     text_field: Annotated[str | None, typer.Option(help="The field of the text (qa-text: of the passage).")] = None,
     tags: Annotated[str, typer.Option(help="Entities: combined, raw or any.")] = "combined",
-    labels: Annotated[str | None, typer.Option(help="The set of labels, with commas between them.")] = None,
-    normalizer: Annotated[str, typer.Option(help="Of word errors and of the noise.")] = "simple",
-    by: Annotated[str, typer.Option(help="What is drawn: utterance or speaker.")] = "utterance",
-    resamples: Annotated[int, typer.Option(help="Bootstrap draws.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Of draws and noise.")] = 0,
-    title: Annotated[str | None, typer.Option(help="The heading of the page.")] = None,
+    labels: Annotated[str | None, typer.Option(help="All labels, comma-separated.")] = None,
+    normalizer: Annotated[str, typer.Option(help="Normaliser for word errors and noise.")] = "simple",
+    by: Annotated[str, typer.Option(help="Unit of resampling: utterance or speaker.")] = "utterance",
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap and the noise.")] = 0,
+    title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Score a task against the word error rate: real recognisers, noise fitted on their errors, and the top lines.
+    """Score a task against the word error rate: real recognisers, noise fitted to their errors, and toplines.
 
     Examples:
       speechkit slue sensitivity ner test.jsonl --model exp/tagger/model --system a=a.jsonl --out sensitivity
@@ -57,10 +57,10 @@ def sensitivity(
     groups = None
     if by == "speaker":
         if any(row.speaker is None for row in rows):
-            raise UserError(f"{reference}: has rows without a speaker; give every row one, or draw utterances")
+            raise UserError(f"{reference}: has rows without a speaker; add speakers, or use --by utterance")
         groups = tuple(str(row.speaker) for row in rows)
     elif by != "utterance":
-        raise UserError(f"--by {by}: is nothing to draw; give utterance or speaker")
+        raise UserError(f"--by {by}: unknown unit; give utterance or speaker")
     options = check_options(
         Options(
             tags=tags,  # type: ignore[arg-type]  # checked here
@@ -95,7 +95,7 @@ def _levels(text: str) -> list[float]:
     try:
         found = [float(part) / 100 for part in text.split(",") if part.strip()]
     except ValueError as error:
-        raise UserError(f"--levels {text}: are no percentages; give for example 5,10,20") from error
+        raise UserError(f"--levels {text}: not percentages; give for example 5,10,20") from error
     if not found:
         raise UserError("--levels names no rate; give for example 5,10,20")
     return found
@@ -112,7 +112,7 @@ def _print(found: Sensitivity) -> None:
     around = "" if interval is None else f" ({interval.low:+.2f} to {interval.high:+.2f})"
     slope = "–" if found.slope.value is None else f"{found.slope.value:+.2f}"
     typer.echo(
-        f"\n{slope}{around} points of {found.measure} a point of word error rate; {found.utterances:,} utterances"
+        f"\n{slope}{around} points of {found.measure} per point of word error rate; {found.utterances:,} utterances"
     )
     for note in found.notes:
         typer.echo(f"note: {note}")

@@ -1,4 +1,4 @@
-"""`speechkit slue train`, `train-text` and `predict`: systems that understand, from sound or from text."""
+"""`speechkit slue train`, `train-text` and `predict`: SLU systems, from speech or from text."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def train(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Training utterances; for qa the questions.")],
     out: Annotated[Path, typer.Option(help="The system's folder.")],
     dev: Annotated[
-        Path | None, typer.Option(help="Utterances that say when to stop; else a tenth is held out.")
+        Path | None, typer.Option(help="Development utterances for early stopping; default: a random tenth.")
     ] = None,
     documents: Annotated[Path | None, typer.Option(help="qa: the manifest of the documents.")] = None,
     encoder: Annotated[str, typer.Option(help="embedded, log-mel, mfcc, a hub id or a folder.")] = "embedded",
-    finetune: Annotated[bool, typer.Option("--finetune", help="Train the encoder along.")] = False,
-    init: Annotated[Path | None, typer.Option(help="A system whose head to begin with.")] = None,
+    finetune: Annotated[bool, typer.Option("--finetune", help="Fine-tune the encoder.")] = False,
+    init: Annotated[Path | None, typer.Option(help="Initialise the head from this system.")] = None,
     pooling: Annotated[
-        Literal["mean", "attention", "peak"], typer.Option(help="Class tasks: how frames become one vector.")
+        Literal["mean", "attention", "peak"], typer.Option(help="Class tasks: pooling of the frames.")
     ] = "attention",
     symbols: Annotated[
         Literal["raw", "combined"], typer.Option(help="ner: the 18 raw symbols or the 7 combined ones.")
@@ -34,16 +34,16 @@ def train(
     width: Annotated[int, typer.Option(help="Width of the head.")] = 256,
     steps: Annotated[int, typer.Option(help="Most steps.")] = 600,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate of the head.")] = 1e-3,
-    encoder_rate: Annotated[float, typer.Option(help="The encoder's share of it, with --finetune.")] = 0.05,
-    batch_seconds: Annotated[float, typer.Option(help="Seconds of speech a step.")] = 80.0,
-    accumulation: Annotated[int, typer.Option(help="Batches a step.")] = 1,
-    evaluate_every: Annotated[int, typer.Option(help="Steps between two looks at the development loss.")] = 50,
-    patience: Annotated[int, typer.Option(help="Looks without a new best that end training; 0 never.")] = 6,
-    max_seconds: Annotated[float, typer.Option(help="Longer utterances are left out and counted.")] = 30.0,
-    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    encoder_rate: Annotated[float, typer.Option(help="Learning rate of the encoder relative to it.")] = 0.05,
+    batch_seconds: Annotated[float, typer.Option(help="Seconds of speech per batch.")] = 80.0,
+    accumulation: Annotated[int, typer.Option(help="Batches per step.")] = 1,
+    evaluate_every: Annotated[int, typer.Option(help="Steps between evaluations of the development loss.")] = 50,
+    patience: Annotated[int, typer.Option(help="Evaluations without improvement before stopping; 0: never.")] = 6,
+    max_seconds: Annotated[float, typer.Option(help="Longest utterance; longer ones are left out.")] = 30.0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
 ) -> None:
-    """Train an end-to-end system: a speech encoder with a head. An interrupted run goes on when it is given again.
+    """Train an end-to-end system: a speech encoder with a head. The same command resumes an interrupted run.
 
     Examples:
       speechkit slue train sentiment train.jsonl --dev dev.jsonl --out systems/sentiment
@@ -99,30 +99,30 @@ def train(
             log=typer.echo,
         )
     if not done:
-        raise Interrupted(f"interrupted; a checkpoint is in {out / 'work'}, and the same command goes on from it")
+        raise Interrupted(f"interrupted; a checkpoint is in {out / 'work'}, and the same command resumes from it")
     typer.echo(f"the system is in {out}")
 
 
 def train_text(
     task: Annotated[str, typer.Argument(metavar="TASK", help="ner, intent, sentiment, dialog-acts, qa-text ...")],
     train: Annotated[Path, typer.Argument(metavar="TRAIN", help="Rows of text with labels to train on.")],
-    dev: Annotated[Path, typer.Argument(metavar="DEV", help="Rows that choose the weights and end the training.")],
-    out: Annotated[Path, typer.Option(help="A folder: the model goes to its model/, and a run goes on there.")],
+    dev: Annotated[Path, typer.Argument(metavar="DEV", help="Rows for early stopping.")],
+    out: Annotated[Path, typer.Option(help="Output folder: model/ and checkpoints for resuming.")],
     init: Annotated[str, typer.Option(help="Hub id or folder of a model, or scratch: a small new one.")] = "scratch",
     text_field: Annotated[str | None, typer.Option(help="The field of the text (qa-text: of the passage).")] = None,
     steps: Annotated[int, typer.Option(help="Most steps.")] = 1500,
-    batch_size: Annotated[int, typer.Option(help="Rows of a step.")] = 16,
+    batch_size: Annotated[int, typer.Option(help="Rows per batch.")] = 16,
     learning_rate: Annotated[float | None, typer.Option(help="Peak; 1e-3 from scratch, else 3e-5.")] = None,
-    evaluate_every: Annotated[int, typer.Option(help="Steps between two scores of DEV.")] = 100,
-    patience: Annotated[int, typer.Option(help="Scores without a better one that end the training.")] = 5,
+    evaluate_every: Annotated[int, typer.Option(help="Steps between evaluations on DEV.")] = 100,
+    patience: Annotated[int, typer.Option(help="Evaluations without improvement before stopping.")] = 5,
     max_pieces: Annotated[int, typer.Option(help="Longest input in word pieces.")] = 256,
     layers: Annotated[int, typer.Option(help="From scratch: transformer layers.")] = 2,
     width: Annotated[int, typer.Option(help="From scratch: width of the layers.")] = 128,
-    vocabulary: Annotated[int, typer.Option(help="From scratch: most word pieces.")] = 4000,
-    seed: Annotated[int, typer.Option(help="Of weights, order and dropout.")] = 0,
+    vocabulary: Annotated[int, typer.Option(help="From scratch: vocabulary size.")] = 4000,
+    seed: Annotated[int, typer.Option(help="Seed of weights, order and dropout.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
 ) -> None:
-    """Train or fine-tune a text model on TRAIN, choosing the weights that score best on DEV.
+    """Train or fine-tune a text model on TRAIN, keeping the weights with the best score on DEV.
 
     Examples:
       speechkit slue train-text ner train.jsonl dev.jsonl --init bert-base-cased --out exp/tagger
@@ -148,7 +148,7 @@ def train_text(
     known, chosen_by = (read_examples(task, path, text_field=text_field) for path in (train, dev))
     result = train_text_model(task, known, chosen_by, config, out, device=choose_device(device), log=typer.echo)
     if result.unseen_labels:
-        typer.echo(f"note: {dev} has labels that {train} has not: {', '.join(result.unseen_labels)}")
+        typer.echo(f"note: {dev} has labels that are not in {train}: {', '.join(result.unseen_labels)}")
     typer.echo(f"best {result.measure} on {dev}: {100 * result.best:.2f} %; model: {out / 'model'}")
 
 
@@ -159,21 +159,21 @@ def predict(
     model: Annotated[str | None, typer.Option(help="A pipeline's text model: hub id or folder.")] = None,
     system: Annotated[Path | None, typer.Option(help="An end-to-end system: folder of slue train.")] = None,
     recognizer: Annotated[str, typer.Option(help="Recogniser, as in speechkit transcribe.")] = "embedded",
-    oracle: Annotated[bool, typer.Option("--oracle", help="Take the transcripts: the top line of the model.")] = False,
-    text: Annotated[bool, typer.Option("--text", help="MANIFEST is rows of text; no audio is looked at.")] = False,
+    oracle: Annotated[bool, typer.Option("--oracle", help="Use reference transcripts: the topline.")] = False,
+    text: Annotated[bool, typer.Option("--text", help="MANIFEST has texts; no audio is read.")] = False,
     text_field: Annotated[str | None, typer.Option(help="With --text: the field of the text or passage.")] = None,
     documents: Annotated[Path | None, typer.Option(help="qa: the manifest of the documents.")] = None,
     threshold: Annotated[float, typer.Option(help="dialog-acts: least probability of a label.")] = 0.5,
     lang: Annotated[str, typer.Option(help="Language of the recordings.")] = "en",
     lm: Annotated[Path | None, typer.Option(help="ner, end to end: n-gram model (.arpa) for beam search.")] = None,
-    lm_weight: Annotated[float, typer.Option(help="How much the language model says.")] = 0.5,
-    beam: Annotated[int, typer.Option(help="Texts that beam search keeps.")] = 32,
-    rescore: Annotated[str | None, typer.Option(help="Order the best texts anew: .arpa, hub id or folder.")] = None,
-    include_blank: Annotated[bool, typer.Option("--include-blank", help="localisation: with silence around.")] = False,
+    lm_weight: Annotated[float, typer.Option(help="Weight of the language model.")] = 0.5,
+    beam: Annotated[int, typer.Option(help="Beam width.")] = 32,
+    rescore: Annotated[str | None, typer.Option(help="Rescore the n-best list: .arpa, hub id or folder.")] = None,
+    include_blank: Annotated[bool, typer.Option("--include-blank", help="localisation: include silence.")] = False,
     offset: Annotated[float, typer.Option(help="localisation: seconds added to all times.")] = 0.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
 ) -> None:
-    """Predict with a pipeline (a recogniser, or the transcripts, before a text model) or an end-to-end system.
+    """Predict with a pipeline (a recogniser, or the transcripts, and a text model) or an end-to-end system.
 
     Examples:
       speechkit slue predict slots test.jsonl --system systems/slots --out hyp.jsonl
@@ -201,7 +201,7 @@ def predict(
     mended: Counter[str] = Counter()
     if system is not None:
         if model is not None or text or oracle:
-            raise UserError("--system hears for itself; leave out --model, --text and --oracle")
+            raise UserError("--system needs no transcripts; leave out --model, --text and --oracle")
         rows = predict_with_system(
             task,
             manifest,
@@ -218,32 +218,32 @@ def predict(
         raise UserError("give --model, the text model of a pipeline, or --system, an end-to-end system")
     elif text:
         if oracle:
-            raise UserError("--text and --oracle say two things about where the text is from; give one")
+            raise UserError("--text and --oracle exclude each other; give one")
         rows = pipeline.predict_texts(task, manifest, model, text_field=text_field, device=chosen, threshold=threshold)
     else:
         listen = pipeline.oracle if oracle else pipeline.listen_with(load_recognizer(recognizer, lang, device))
         rows = pipeline.predict(task, manifest, model, listen, device=chosen, documents=documents, threshold=threshold)
     count = write_jsonl(out, rows)
     if repairs := [f"{kind} {number:,}" for kind, number in mended.items() if number]:
-        typer.echo(f"mended entity symbols: {', '.join(repairs)}")
+        typer.echo(f"repaired entity symbols: {', '.join(repairs)}")
     typer.echo(f"{count:,} predictions in {out}")
 
 
 def _require_audio(manifest: Path) -> None:
-    """Say that rows of text need ``--text``, before a recogniser is loaded for recordings that are not there."""
+    """Point to ``--text`` if rows have no audio, before a recogniser is loaded."""
     from speechkit.data.manifest import read_jsonl
     from speechkit.errors import UserError
 
     first = next(iter(read_jsonl(manifest, dict[str, Any])), {}) if manifest.name.endswith(".jsonl") else None
     if first is None or not first.get("audio_filepath"):
         raise UserError(
-            f"{manifest}: has no audio_filepath in its first row, so there is nothing to listen to; add --text to "
+            f"{manifest}: has no audio_filepath in its first row, so there is no recording to recognise; add --text to "
             "predict from its texts (with --model), or give a manifest of recordings"
         )
 
 
 def _decoder(lm: Path | None, weight: float, beam: int, rescoring: str | None, device: str) -> Decode | None:
-    """Greedy without a language model; else prefix beam search, and the best texts ordered anew where asked."""
+    """Greedy decoding, or prefix beam search with a language model, optionally rescored."""
     if lm is None and rescoring is None:
         return None
     from speechkit.asr.beam import BeamConfig, beam_search, rescore

@@ -1,4 +1,4 @@
-"""`speechkit syllables`: cut speech into syllables, score the cuts, estimate thresholds."""
+"""`speechkit syllables`: segment speech into syllables, score, estimate thresholds."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from speechkit.data.records import Utterance
 
 EXAMPLES = """
-Cut recordings or the cuts of a manifest into syllable-like segments.
+Segment recordings, or the cuts of a manifest, into syllable-like units.
 
-Segmenters: greedy (Sylber's; streams), dynamic (exact, with a penalty), peaks (of the norm, ZeroSyl's), envelope (no
-encoder: of the amplitude). Thresholds come from --thresholds, or from the recordings themselves; they belong to one
-encoder and layer. The folder then holds syllables.jsonl (a manifest with the tier "syllable"), dropped.json and, where
-they were estimated, thresholds.json.
+Segmenters: greedy (Sylber's; streams), dynamic (exact, with a penalty), peaks (of the norm, as in ZeroSyl), envelope (of
+the amplitude, without an encoder). Thresholds come from --thresholds or are estimated on the recordings; they belong to
+one encoder and layer. --out contains syllables.jsonl (a manifest with the tier "syllable"), dropped.json and, if they
+were estimated, thresholds.json.
 
 Examples:
 
@@ -46,14 +46,14 @@ SETTINGS = {
     "peaks": ("norm", "prominence"),
     "envelope": (),
 }
-"""What each segmenter takes."""
+"""Settings of each segmenter."""
 
 
 class SegmentByDefault(typer.core.TyperGroup):
     """`speechkit syllables talk.wav` is `speechkit syllables segment talk.wav`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the name of the default command before arguments that name none."""
+        """Insert the default command if none is named."""
         if args and args[0] not in COMMANDS and args[0] not in ("-h", "--help"):
             args = ["segment", *args]
         parsed: list[str] = super().parse_args(ctx, args)
@@ -71,11 +71,11 @@ app = typer.Typer(
 
 Inputs = Annotated[list[Path], typer.Argument(metavar="MANIFEST|AUDIO...", help="What to cut.")]
 EncoderName = Annotated[str, typer.Option(help="Name, hub id or folder.")]
-Layer = Annotated[int | None, typer.Option(help="0 (input of the first) to the last, which is the default.")]
+Layer = Annotated[int | None, typer.Option(help="From 0, the input of the first layer; default: the last.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Rate = Annotated[
     float,
-    typer.Option(help="Segments a second of speech that estimated thresholds give; 0: what two Gaussians say."),
+    typer.Option(help="Target rate in segments per second of speech; 0: thresholds from two Gaussians."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -86,23 +86,23 @@ app.command("say")(say_syllables)
 @app.command("segment")
 def segment(
     inputs: Inputs,
-    out: Annotated[Path | None, typer.Option(help="Folder of the result.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder.")] = None,
     encoder: EncoderName = "embedded",
     layer: Layer = None,
     segmenter: Annotated[str, typer.Option(help="greedy, dynamic, peaks or envelope.")] = "greedy",
-    thresholds: Annotated[Path | None, typer.Option(help="JSON of `speechkit syllables thresholds`.")] = None,
+    thresholds: Annotated[Path | None, typer.Option(help="File written by `speechkit syllables thresholds`.")] = None,
     rate: Rate = 5.0,
-    norm: Annotated[float | None, typer.Option(help="Least norm of speech, instead of the estimate.")] = None,
-    merge: Annotated[float | None, typer.Option(help="Least cosine inside a segment, instead of the estimate.")] = None,
-    penalty: Annotated[float | None, typer.Option(help="Of a segment in dynamic, instead of the estimate.")] = None,
+    norm: Annotated[float | None, typer.Option(help="Least norm of speech; default: estimated.")] = None,
+    merge: Annotated[float | None, typer.Option(help="Least cosine within a segment; default: estimated.")] = None,
+    penalty: Annotated[float | None, typer.Option(help="dynamic: penalty per segment; default: estimated.")] = None,
     prominence: Annotated[
-        float | None, typer.Option(help="Of peaks, in deviations of the norm, instead of 0.45.")
+        float | None, typer.Option(help="peaks: least prominence in standard deviations; default 0.45.")
     ] = None,
-    textgrid: Annotated[bool, typer.Option("--textgrid", help="Also write a Praat TextGrid a cut.")] = False,
+    textgrid: Annotated[bool, typer.Option("--textgrid", help="Also write a Praat TextGrid per cut.")] = False,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Cut speech into syllables (the default)."""
+    """Segment speech into syllables (the default command)."""
     from speechkit.data.listening import listen
     from speechkit.data.manifest import audio_path, rebase, write_manifest
     from speechkit.errors import ConfigError, UserError
@@ -124,7 +124,7 @@ def segment(
                 continue
             if notes := listen(audio_path(manifest, row), row):
                 noted[row.id] = notes
-                print(f"speechkit: {row.id}: {' and '.join(notes)}, cut all the same", file=sys.stderr)
+                print(f"speechkit: {row.id}: {' and '.join(notes)}, segmented anyway", file=sys.stderr)
             items = (found.alignment or {})["syllable"]
             totals["items"] += 1
             totals["seconds"] += row.duration
@@ -138,7 +138,7 @@ def segment(
     write_json(out / "dropped.json", left_out.reasons)
     if not totals["items"]:
         left_out.end(0, where=out / "dropped.json")
-        raise UserError(f"{', '.join(map(str, inputs))}: holds no cut; give one with at least one row")
+        raise UserError(f"{', '.join(map(str, inputs))}: has no rows; give a manifest with at least one")
     seconds = totals["segment_seconds"]
     rates = {"segments_per_second_of_segments": totals["segments"] / seconds if seconds else 0.0}
     print_facts({"folder": str(out), **totals, **rates, "dropped": left_out.reasons, "noted": noted}, json)
@@ -153,7 +153,7 @@ def _rows(inputs: list[Path], left_out: LeftOut) -> Iterator[tuple[Utterance, Pa
         if row.id in seen:
             from speechkit.errors import UserError
 
-            raise UserError(f"{manifest}: the id {row.id!r} comes twice; give every cut its own")
+            raise UserError(f"{manifest}: duplicate id {row.id!r}; give every cut a unique id")
         seen.add(row.id)
         yield row, manifest
 
@@ -177,7 +177,7 @@ def _cutter(
     chosen: dict[str, float],
     device: str,
 ) -> Any:
-    """A function from a cut to its segments; ``chosen`` are settings that are given by hand."""
+    """A function from a cut to its segments; ``chosen`` are explicit settings."""
     from speechkit.errors import ConfigError
     from speechkit.syllables import recordings
     from speechkit.syllables.envelope import EnvelopeSegmenter
@@ -234,7 +234,7 @@ def thresholds(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Estimate thresholds from recordings, and store them with the encoder that they belong to."""
+    """Estimate thresholds from recordings, and store them with their encoder."""
     import msgspec
 
     from speechkit.encoders.load import load_encoder
@@ -256,17 +256,17 @@ def thresholds(
 
 @app.command("score")
 def score(
-    reference: Annotated[Path, typer.Argument(help="Manifest whose cuts have the tier.")],
-    hypothesis: Annotated[Path, typer.Argument(help="Manifest with the tier of the same cuts.")],
+    reference: Annotated[Path, typer.Argument(help="Manifest with the reference tier.")],
+    hypothesis: Annotated[Path, typer.Argument(help="Manifest with the same cuts and tier.")],
     protocol: Annotated[str, typer.Option(help="all, sdhubert, zerosyl or plain.")] = "all",
-    tolerance: Annotated[float, typer.Option(help="Seconds that two boundaries of a pair may lie apart.")] = 0.05,
+    tolerance: Annotated[float, typer.Option(help="Tolerance of a boundary match in seconds.")] = 0.05,
     tune: Annotated[
         tuple[Path, Path] | None,
-        typer.Option(metavar="REF HYP", help="Other recordings, on which a shift of the reference is tuned."),
+        typer.Option(metavar="REF HYP", help="Other recordings for tuning the shift of the reference."),
     ] = None,
     tier: Annotated[str, typer.Option(help="Name of the tier.")] = "syllable",
-    by_speaker: Annotated[bool, typer.Option("--by-speaker", help="Draw whole speakers for the intervals.")] = False,
-    resamples: Annotated[int, typer.Option(help="Bootstrap draws of the intervals; 0: none.")] = 1000,
+    by_speaker: Annotated[bool, typer.Option("--by-speaker", help="Resample speakers for the intervals.")] = False,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples; 0: no intervals.")] = 1000,
     json: Json = False,
 ) -> None:
     """Score segments against a reference under named protocols."""

@@ -1,4 +1,4 @@
-"""`speechkit ued`: how far units change when what is said does not."""
+"""`speechkit ued`: unit edit distance under changes of the sound."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ EXAMPLES = """
 Unit edit distance of codebooks and invariant quantizers under changes of the sound, side by side.
 
 Changes: time (speed 0.8 to 1.2), pitch (4 semitones up or down), room, noise (5 to 15 dB), speaker (formants and F0),
-telephone; shift (one sample) and gain (0.1 dB) cannot be heard and make the floor. The distance is edits between the
-deduplicated units of clean and changed audio in percent of the clean ones, with a 95 % interval.
+telephone; shift (one sample) and gain (0.1 dB) are inaudible and give the floor. The distance is the number of edits
+between the deduplicated units of clean and changed audio, in percent of the clean units, with a 95 % interval.
 
 Examples:
 
@@ -25,12 +25,14 @@ Examples:
 
 
 def ued(
-    quantizers: Annotated[list[Path], typer.Argument(metavar="QUANTIZER...", help="Folders, or embedded-100 or such.")],
+    quantizers: Annotated[
+        list[Path], typer.Argument(metavar="QUANTIZER...", help="Folders, or names such as embedded-100.")
+    ],
     manifest: Annotated[Path, typer.Option(help="Recordings to measure on.")],
     encoder: Annotated[str, typer.Option(help="The encoder of the quantizers.")] = "embedded",
-    kinds: Annotated[str, typer.Option(help="Changes, with commas between them.")] = "",
-    noises: Annotated[Path | None, typer.Option(help="Folder of noises; made noise without it.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the changes.")] = 0,
+    kinds: Annotated[str, typer.Option(help="Kinds of change, comma-separated.")] = "",
+    noises: Annotated[Path | None, typer.Option(help="Folder of noises; default: synthetic noise.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the changes.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -45,7 +47,7 @@ def ued(
 
     chosen = [name.strip() for name in kinds.split(",") if name.strip()] or list(KINDS)
     if unknown := [name for name in chosen if name not in KINDS]:
-        raise ConfigError(f"--kinds: {unknown[0]!r} is no change; choose from {', '.join(KINDS)}")
+        raise ConfigError(f"--kinds: {unknown[0]!r} unknown kind of change; choose from {', '.join(KINDS)}")
     named = {str(folder): load_quantizer(folder) for folder in quantizers}
     measured = measure_ued(
         named,

@@ -27,20 +27,20 @@ def draw_units(
     seconds: float,
     leave_out: Callable[[str, str], None],
 ) -> Iterator[Path]:
-    """Write a PNG for each recording that all files of units hold.
+    """Write a PNG for each recording that is in all unit files.
 
     Args:
         manifest: the recordings.
-        units: files of units, of one codebook each; a ribbon each.
+        units: unit files, one ribbon per file.
         out: folder of the pictures.
-        alignment: manifest with the tier ``word``; the alignments of ``manifest`` without it.
-        ids: which recordings; those that come first when empty.
+        alignment: manifest with the tier ``word``; default: the alignments of ``manifest``.
+        ids: recordings to draw; the first ones if empty.
         limit: most pictures.
         seconds: of each recording, from its beginning.
-        leave_out: is told of a recording that cannot be read, and why.
+        leave_out: called with a recording that cannot be read, and the reason.
 
     Raises:
-        UserError: if a recording that is asked for is missing somewhere, or none is in all files.
+        UserError: if a requested recording is missing from a file, or no recording is in all files.
     """
     named = [{row.id: row.frames() for row in read_sequences([path])} for path in units]
     labels = _ribbon_names(units)
@@ -76,7 +76,7 @@ def draw_units(
 
 
 def _ribbon_names(paths: Sequence[Path]) -> list[str]:
-    """What tells the files apart: without the folders that all share, and the names that all end in."""
+    """Short distinct names of files: without their common folders and suffixes."""
     every = [path.with_suffix("").parts for path in paths]
     if len(set(every)) == 1:
         return [parts[-1] for parts in every]

@@ -1,4 +1,4 @@
-"""`speechkit units`: codebooks of discrete units, what they name, and how they are used."""
+"""`speechkit units`: codebooks of discrete units, units of speech, and their statistics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Discrete units: train codebooks, assign units, judge and shorten them.",
+    help="Discrete units: train codebooks, assign units, evaluate and shorten them.",
 )
 
 BATCH_FRAMES = 10_000
@@ -25,14 +25,14 @@ BATCH_FRAMES = 10_000
 
 @app.command()
 def train(
-    features: Annotated[Path, typer.Argument(metavar="FEATURES", help="A store that speechkit features wrote.")],
+    features: Annotated[Path, typer.Argument(metavar="FEATURES", help="A store written by speechkit features.")],
     out: Annotated[Path, typer.Option(help="Folder of the codebook or quantizer.")],
     clusters: Annotated[int, typer.Option(min=1, help="Units of a codebook.")] = 100,
     normalization: Annotated[str, typer.Option(help="none, standardized, or unit-length (spherical).")] = "none",
-    residual: Annotated[int, typer.Option(min=0, help="So many codebooks, each for what is left over.")] = 0,
-    product: Annotated[int, typer.Option(min=0, help="So many codebooks, each for its part of the dimensions.")] = 0,
-    average: Annotated[int, typer.Option(min=1, help="See a frame as the mean of so many around it, odd.")] = 1,
-    price: Annotated[float, typer.Option(min=0, help="Of a change of unit, in mean distances: steadier units.")] = 0.0,
+    residual: Annotated[int, typer.Option(min=0, help="Number of residual codebooks.")] = 0,
+    product: Annotated[int, typer.Option(min=0, help="Number of product codebooks.")] = 0,
+    average: Annotated[int, typer.Option(min=1, help="Average each frame over this many frames, odd.")] = 1,
+    price: Annotated[float, typer.Option(min=0, help="Cost of switching units, in mean distances.")] = 0.0,
     backend: Annotated[str, typer.Option(help="numpy, or faiss (the extra).")] = "numpy",
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
     json: Json = False,
@@ -58,11 +58,11 @@ def train(
     from speechkit.units.stacked import train_stacked
 
     if residual and product:
-        raise ConfigError("--residual and --product are two ways to stack codebooks; give one")
+        raise ConfigError("--residual and --product exclude each other; give one")
     if average % 2 == 0:
-        raise ConfigError(f"--average is {average}, which leaves no frame in the middle; give an odd number")
+        raise ConfigError(f"--average is {average}, which has no middle frame; give an odd number")
     if not math.isfinite(price):
-        raise ConfigError(f"--price is {price}, and no unit would ever change; give a number such as 0.1")
+        raise ConfigError(f"--price is {price}, so that units would never change; give a number such as 0.1")
     smoothing = Smoothing(average, price)
     if smoothing != Smoothing() and (residual or product):
         raise ConfigError("--average and --price smooth the units of one codebook; leave --residual and --product out")
@@ -102,17 +102,17 @@ def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A k-means of scikit-learn (km.bin), or a .npy.")],
     encoder: Annotated[str, typer.Option(help="The encoder whose features were clustered, by name, hub id or folder.")],
     out: Annotated[Path, typer.Option(help="Folder of the codebook.")],
-    layer: Annotated[int | None, typer.Option(help="Its layer, as fairseq counts; the last when absent.")] = None,
+    layer: Annotated[int | None, typer.Option(help="Its layer, counted as in fairseq; default: the last.")] = None,
     normalization: Annotated[str, typer.Option(help="none, or unit-length if frames were divided by their norms.")] = (
         "none"
     ),
     compat: Annotated[
-        bool, typer.Option("--compat/--hop-grid", help="The grid of stock transformers, or a frame for every hop.")
+        bool, typer.Option("--compat/--hop-grid", help="The grid of stock transformers, or one frame per hop.")
     ] = True,
-    waveform: Annotated[str, typer.Option(help="none or standardised; what the encoder's folder says if empty.")] = "",
+    waveform: Annotated[str, typer.Option(help="none or standardised; default: as in the encoder's folder.")] = "",
     json: Json = False,
 ) -> None:
-    """Take the centroids out of a k-means of fairseq or textlesslib; nothing of the file is executed.
+    """Read the centroids of a k-means of fairseq or textlesslib; nothing in the file is executed.
 
     Examples:
       speechkit units import km.bin --encoder facebook/hubert-base-ls960 --layer 9 --out codebook
@@ -127,7 +127,7 @@ def import_(
         raise ConfigError(f"--waveform is {waveform!r}; choose none or standardised")
     way: Any = normalization
     entering: Any = waveform or None
-    import_codebook(file, None, way)  # what is wrong with the file is said before an encoder is fetched
+    import_codebook(file, None, way)  # report errors of the file before an encoder is downloaded
     loaded = load_encoder(encoder, layer=layer, device="cpu", compat=compat, normalization=entering)
     codebook = import_codebook(file, loaded.spec, way)
     codebook.save(out)
@@ -139,10 +139,10 @@ def import_(
 @app.command()
 def assign(
     features: Annotated[Path, typer.Argument(metavar="FEATURES", help="A store of the codebook's encoder and layer.")],
-    codebook: Annotated[Path, typer.Option(help="Folder of a codebook or quantizer, or embedded-100 or such.")],
-    out: Annotated[Path, typer.Option(help="The units, .jsonl; NAME-0.jsonl and on for several codebooks.")],
+    codebook: Annotated[Path, typer.Option(help="Folder of a codebook or quantizer, or a name such as embedded-100.")],
+    out: Annotated[Path, typer.Option(help="Units, .jsonl; NAME-0.jsonl and so on for several codebooks.")],
 ) -> None:
-    """Name every frame: each run of a unit once, with its duration.
+    """Assign units to frames; each run of a unit becomes one unit with its duration.
 
     Examples:
       speechkit units assign features --codebook kmeans-100 --out units.jsonl
@@ -166,7 +166,7 @@ def health(
     tier: Annotated[str, typer.Option(help="The tier of the alignment to compare with.")] = "phone",
     json: Json = False,
 ) -> None:
-    """How evenly units are used, their rate, and what they tell of phones.
+    """Unit usage and rate, and mutual information with phones.
 
     Examples:
       speechkit units health units.jsonl --codebook kmeans-100
@@ -204,12 +204,12 @@ app.command("say")(say_units)
 @app.command()
 def draw(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="The recordings.")],
-    units: Annotated[list[Path], typer.Option(help="A file that assign wrote; a ribbon each, in this order.")],
+    units: Annotated[list[Path], typer.Option(help="A file written by assign, one ribbon each; repeatable.")],
     out: Annotated[Path, typer.Option(help="Folder of the pictures, ID.png.")],
     alignment: Annotated[Path | None, typer.Option(help="A manifest with words of the same recordings.")] = None,
-    ids: Annotated[str, typer.Option(help="Which recordings, with commas between them.")] = "",
+    ids: Annotated[str, typer.Option(help="Recordings, comma-separated.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="Most pictures.")] = 3,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Of each recording, from its beginning.")] = 10.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length drawn, from the beginning.")] = 10.0,
 ) -> None:
     """Draw sound, units and words above one another, as PNG, with the extra plots.
 

@@ -1,4 +1,4 @@
-"""`speechkit units bpe` and `decode`: tokens that stand for several units."""
+"""`speechkit units bpe` and `decode`: acoustic BPE tokens of units."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import typer
 
 from speechkit.cli.units_files import Json, Quantizer, Units, print_values, read_units
 
-Merges = Annotated[Path, typer.Option("--bpe", help="The merges that bpe wrote.")]
+Merges = Annotated[Path, typer.Option("--bpe", help="Merges written by bpe.")]
 
 
 def bpe(
     units: Units,
     codebook: Quantizer,
-    tokens: Annotated[int, typer.Option(min=1, help="Units and merges that are wanted.")],
+    tokens: Annotated[int, typer.Option(min=1, help="Vocabulary size, units included.")],
     out: Annotated[Path, typer.Option(help="The merges, .json.")],
     json: Json = False,
 ) -> None:
-    """Learn acoustic BPE: frequent pairs of units become tokens; prints how much shorter sequences get.
+    """Learn acoustic BPE: frequent pairs of units become tokens. Prints the reduction of sequence length.
 
     Examples:
       speechkit units bpe units.jsonl --codebook kmeans-100 --tokens 1000 --out bpe.json
@@ -31,7 +31,7 @@ def bpe(
     learnt = learn_bpe((row.units for row in found), named_by.clusters, tokens, named_by.digest)
     learnt.save(out)
     if learnt.num_tokens < tokens:
-        why = "no pair of units comes twice any more; give more speech or ask for fewer"
+        why = "no pair of units occurs twice any more; give more speech or a smaller vocabulary"
         print(f"speechkit: {learnt.num_tokens} of {tokens} tokens were learnt: {why}", file=sys.stderr)
     curve = learnt.compression()
     shown = {len(curve) - 1} | {round(share * (len(curve) - 1)) for share in (0, 0.1, 0.25, 0.5, 0.75)}
@@ -40,11 +40,11 @@ def bpe(
 
 
 def decode(
-    tokens: Annotated[list[Path], typer.Argument(metavar="TOKENS...", help="Files that encode wrote.")],
+    tokens: Annotated[list[Path], typer.Argument(metavar="TOKENS...", help="Files written by encode.")],
     merges: Merges,
     out: Annotated[Path, typer.Option(help="The units, .jsonl.")],
 ) -> None:
-    """Turn tokens of acoustic BPE back into the units that they were made of.
+    """Turn tokens of acoustic BPE back into units.
 
     Examples:
       speechkit units decode tokens.jsonl --bpe bpe.json --out units.jsonl

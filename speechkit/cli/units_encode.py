@@ -1,4 +1,4 @@
-"""`speechkit units encode`, `convert` and `known`: speech into manifests of units, and units as others write them."""
+"""`speechkit units encode`, `convert` and `known`: speech to manifests with units, and unit formats of other tools."""
 
 from __future__ import annotations
 
@@ -23,19 +23,22 @@ def encode(
     inputs: Annotated[
         list[Path], typer.Argument(metavar="AUDIO|MANIFEST|UNITS...", help="Speech, or units for --bpe.")
     ],
-    out: Annotated[Path, typer.Option(help="The manifest with units, .jsonl; or the tokens of units.")],
+    out: Annotated[Path, typer.Option(help="Manifest with units, .jsonl; or tokens.")],
     tokenizer: Annotated[
-        str, typer.Option("--codebook", "--tokenizer", help="embedded-100 and such, a published one, or a folder.")
+        str,
+        typer.Option(
+            "--codebook", "--tokenizer", help="A name such as embedded-100, a published codebook, or a folder."
+        ),
     ] = "",
-    encoder: Annotated[str, typer.Option(help="Folder or hub id of the encoder, where the codebook needs it.")] = "",
-    folder: Annotated[Path | None, typer.Option(help="Where the file of a published codebook lies.")] = None,
-    merges: Annotated[Path | None, typer.Option("--bpe", help="The merges that bpe wrote, for tokens.")] = None,
-    every_frame: Annotated[bool, typer.Option("--every-frame", help="A unit a frame, runs as they are.")] = False,
-    split: Annotated[str, typer.Option(help="Of all rows, such as train; kept as it is if empty.")] = "",
+    encoder: Annotated[str, typer.Option(help="Folder or hub id of the encoder, if the codebook needs it.")] = "",
+    folder: Annotated[Path | None, typer.Option(help="Folder of the file of a published codebook.")] = None,
+    merges: Annotated[Path | None, typer.Option("--bpe", help="Merges written by bpe, for tokens.")] = None,
+    every_frame: Annotated[bool, typer.Option("--every-frame", help="One unit per frame, no deduplication.")] = False,
+    split: Annotated[str, typer.Option(help="Split of all rows, such as train; unchanged if empty.")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     json: Json = False,
 ) -> None:
-    """Turn speech into a manifest with units and durations; or units that are there into tokens of acoustic BPE.
+    """Turn speech into a manifest with units and durations, or units into tokens of acoustic BPE.
 
     Examples:
       speechkit units encode train.jsonl --codebook embedded-100 --out units.jsonl
@@ -50,7 +53,7 @@ def encode(
 
     if not tokenizer:
         if merges is None:
-            raise ConfigError("nothing says which units; give --codebook for speech, or --bpe for units that are there")
+            raise ConfigError("no codebook; give --codebook for speech, or --bpe for units")
         return _encode_units(inputs, merges, out)
     from speechkit.data.manifest import rebase
     from speechkit.syllables.recordings import rows_of
@@ -61,7 +64,7 @@ def encode(
         if not path.is_file():
             raise UserError(f"{path}: no such file; give a manifest or recordings")
         if path.resolve() == out.resolve():
-            raise UserError(f"{out}: is what is to be encoded; write the units to another file")
+            raise UserError(f"{out}: is an input; write the units to another file")
     loaded = load_tokenizer(
         tokenizer, encoder=encoder or None, folder=folder, bpe=merges, deduplicate=not every_frame, device=device
     )
@@ -81,7 +84,7 @@ def encode(
         def cuts() -> Iterator[tuple[Utterance, Path]]:
             for row, manifest in rows_of(inputs, lambda path, error: drop(str(path), str(error))):
                 if row.id in seen:
-                    raise UserError(f"{manifest}: the id {row.id!r} comes twice; give every recording its own")
+                    raise UserError(f"{manifest}: duplicate id {row.id!r}; give every recording a unique id")
                 seen.add(row.id)
                 moved = next(iter(rebase([row], manifest.parent, out.parent)))
                 custom = {**(row.custom or {}), "split": split} if split else row.custom
@@ -92,7 +95,9 @@ def encode(
             totals["seconds"] += row.duration
             yield row
         if not totals["units"]:
-            raise UserError(f"none of {len(dropped)} recordings could be encoded; give some that last a frame or more")
+            raise UserError(
+                f"none of {len(dropped)} recordings could be encoded; give recordings of at least one frame"
+            )
 
     count = write_unit_manifest(out, rows(), loaded.spec)
     rate = totals["units"] / totals["seconds"]
@@ -115,18 +120,18 @@ def _encode_units(paths: list[Path], merges: Path, out: Path) -> None:
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A manifest with units, or what is listed below.")],
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A manifest with units, or a format listed below.")],
     target: Annotated[Path, typer.Argument(metavar="TARGET", help="File, or folder of shards.")],
     to: Annotated[str, typer.Option(help=f"{', '.join(WAYS)}.")],
     like: Annotated[
         Path | None,
-        typer.Option(help="Whose units they are: a manifest of such, a codebook, or embedded-100 and such."),
+        typer.Option(help="Spec of the units: a manifest with units, a codebook, or a name such as embedded-100."),
     ] = None,
     embed: Annotated[bool, typer.Option("--embed", help="Put the audio into Parquet.")] = False,
 ) -> None:
-    """Convert manifests with units to and from what other toolkits take.
+    """Convert manifests with units to and from formats of other toolkits.
 
-    Read are manifests with units, slamkit's and TWIST's JSON lines (features and tokens), textlesslib's and fairseq's
+    Input: manifests with units, slamkit's and TWIST's JSON lines (features and tokens), textlesslib's and fairseq's
     lines, Parquet and shards. Formats without a spec need --like.
 
     Examples:
@@ -178,7 +183,7 @@ def convert(
 
 
 def _read(source: Path, like: Path | None, target: Path) -> tuple[TokenizerSpec, Iterator[Utterance], Path]:
-    """Spec and rows of any format, and the folder that their audio paths start from."""
+    """Spec and rows of any format, and the folder to which audio paths are relative."""
     from speechkit.data.manifest import read_manifest
     from speechkit.units.token_shards import read_index, read_shards
     from speechkit.units.unit_text import detect_text, read_lines, read_slamkit
@@ -204,7 +209,7 @@ def _spec_like(like: Path | None, beside: Path | None) -> TokenizerSpec:
 
     if like is None:
         if beside is None:
-            raise ConfigError("--like is not given; say whose units they are: a manifest of such, or a codebook")
+            raise ConfigError("--like is missing; give a manifest with such units, or a codebook")
         return read_tokenizer_spec(beside)
     if like.name.endswith((".jsonl", ".jsonl.gz")):
         return read_tokenizer_spec(like)
@@ -212,7 +217,7 @@ def _spec_like(like: Path | None, beside: Path | None) -> TokenizerSpec:
 
 
 def known(json: Json = False) -> None:
-    """List the published codebooks that are known by name: where they come from, of which encoder, layer and grid.
+    """List the published codebooks known by name, with source, encoder, layer and grid.
 
     Examples:
       speechkit units known

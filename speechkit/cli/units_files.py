@@ -1,4 +1,4 @@
-"""What the commands about units read and print."""
+"""Shared input and output of the units commands."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from speechkit.units.sequences import UnitSequence
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Units = Annotated[list[Path], typer.Argument(metavar="UNITS...", help="Files that assign wrote.")]
+Units = Annotated[list[Path], typer.Argument(metavar="UNITS...", help="Files written by assign.")]
 Quantizer = Annotated[Path, typer.Option("--codebook", help="Folder of the codebook or quantizer.")]
 
 
 def read_units(paths: list[Path], codebook: Path, merges: Path | None = None) -> tuple[list[UnitSequence], UnitSet]:
-    """Units of some files, and the one of the quantizer's codebooks that they are of.
+    """Units of some files, and the codebook of the quantizer that they belong to.
 
-    With ``merges`` the files hold tokens of these, and the set is that of the tokens.
+    With ``merges`` the files hold tokens, and the set is that of the tokens.
 
     Raises:
         UserError: if units, codebook and merges do not belong together.
@@ -40,15 +40,13 @@ def read_units(paths: list[Path], codebook: Path, merges: Path | None = None) ->
         return read_sequences(paths, bpe.digest), UnitSet(bpe.digest, bpe.num_tokens, rates[0])
     first = read_sequences(paths[:1])[0]
     if first.unit_durations is not None:
-        raise UserError(
-            f"{paths[0]}: holds tokens; decode them, or name their merges by --bpe where the command has it"
-        )
+        raise UserError(f"{paths[0]}: holds tokens; decode them, or give their merges by --bpe if the command has it")
     named_by = next((each for each in sets if each.digest == first.codebook), sets[0])
     return read_sequences(paths, named_by.digest), named_by
 
 
 def print_values(values: dict[str, Any], json: bool) -> None:
-    """As `print_facts`, with spaces in names and four digits of numbers for people."""
+    """As `print_facts`; without JSON, names have spaces and numbers four digits."""
     if not json:
         values = {
             name.replace("_", " "): f"{value:,.4g}" if isinstance(value, float) else value

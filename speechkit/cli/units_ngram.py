@@ -1,4 +1,4 @@
-"""`speechkit units ngram` and `perplexity`: how well a unit can be foreseen from those before it."""
+"""`speechkit units ngram` and `perplexity`: n-gram models of units."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def ngram(
     merges: Annotated[Path | None, typer.Option("--bpe", help="The merges, if the files hold tokens.")] = None,
     dev: Annotated[list[Path] | None, typer.Option(help="Units of other recordings, to measure on.")] = None,
     order: Annotated[int, typer.Option(min=1, max=6, help="Longest n-gram.")] = 3,
-    smoothing: Annotated[Smoothing, typer.Option(help="How unseen n-grams get their share.")] = "auto",
+    smoothing: Annotated[Smoothing, typer.Option(help="Smoothing of unseen n-grams.")] = "auto",
     json: Json = False,
 ) -> None:
-    """Train an n-gram over units or tokens; with --dev, what other recordings cost by it.
+    """Train an n-gram model of units or tokens; with --dev, print its perplexity on other recordings.
 
-    Bits a unit and a second are what it takes to write the recordings down, their ends among them. Only bits a second
-    can be compared between units and tokens, or between codebooks.
+    Bits per unit and per second include the ends of recordings. Only bits per second are comparable between units and
+    tokens, or between codebooks.
 
     Examples:
       speechkit units ngram train.jsonl --codebook kmeans-100 --order 3 --dev dev.jsonl --out trigram
@@ -43,7 +43,7 @@ def ngram(
     held_out, _ = read_units(dev, codebook, merges) if dev else ([], None)
     taught = {row.id for row in found}
     if both := next((row.id for row in held_out if row.id in taught), None):
-        raise UserError(f"--dev: {both!r} also teaches the model; give recordings that it has not seen")
+        raise UserError(f"--dev: {both!r} is training data too; give held-out recordings")
     model, used = estimate(map(unit_words, found), order, smoothing)
     path = out / MODEL_FILE
     write_arpa(model, path)
@@ -61,11 +61,11 @@ def ngram(
 
 
 def perplexity(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A folder that ngram wrote.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A folder written by ngram.")],
     units: Annotated[list[Path], typer.Argument(metavar="UNITS...", help="Files of its units or tokens.")],
     json: Json = False,
 ) -> None:
-    """What recordings cost by an n-gram: perplexity, bits a unit and bits a second.
+    """Perplexity, bits per unit and bits per second of an n-gram model on recordings.
 
     Examples:
       speechkit units perplexity trigram test.jsonl

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from speechkit.tts.vocoder.copy_synthesis import Synthesis
     from speechkit.tts.vocoder.vocoder import Vocoder
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make speech of frames or units.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Synthesise speech from frames or units.")
 
 FEATURES = """
-Recordings made again by a vocoder, or stored frames of the encoder that it takes.
+Resynthesise recordings with a vocoder, or synthesise stored frames of its encoder.
 
-Prints the real-time factor (seconds of work a second of speech) and the time to the first audio, both of the vocoder
-alone.
+Prints the real-time factor (seconds of computing per second of speech) and the time to the first audio, both of the
+vocoder alone.
 
 Examples:
 
@@ -35,8 +35,8 @@ Examples:
   speechkit vocode features feats --vocoder exp/vocoder/04-adversarial/current/model --speaker anna.wav --out spoken
 """
 UNITS = """
-Speech of unit files, as speechkit units assign writes them, by a vocoder that was trained on units of that codebook.
-By a decoder of units and a vocoder of log-mel frames: speechkit units say.
+Synthesise unit files written by speechkit units assign with a vocoder trained on units of that codebook. With a unit
+decoder and a vocoder of log-mel frames: speechkit units say.
 
 Examples:
 
@@ -45,26 +45,30 @@ Examples:
   speechkit vocode units units.jsonl --codebook units/kmeans --vocoder VOCODER --speaker anna.wav --out spoken
 """
 
-Out = Annotated[Path, typer.Option(help="An audio file for one recording, else a folder of FLAC files and a manifest.")]
+Out = Annotated[
+    Path, typer.Option(help="An audio file for one recording, else a folder of FLAC files with a manifest.")
+]
 Name = Annotated[str, typer.Option("--vocoder", help="embedded, or the folder of a vocoder.")]
-Speaker = Annotated[Path | None, typer.Option(help="A recording of who shall speak, for vocoders that take a speaker.")]
-Seed = Annotated[int, typer.Option(help="Of the noise, for vocoders that take any.", min=0, max=2**63 - 1)]
+Speaker = Annotated[
+    Path | None, typer.Option(help="A recording of the target speaker, for vocoders that take a speaker.")
+]
+Seed = Annotated[int, typer.Option(help="Seed of the noise, for vocoders with noise.", min=0, max=2**63 - 1)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def features(
-    inputs: Annotated[list[Path], typer.Argument(metavar="AUDIO|MANIFEST|STORE...", help="What to make speech of.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="AUDIO|MANIFEST|STORE...", help="Inputs to synthesise.")],
     out: Out,
     vocoder: Name = "embedded",
-    encoder: Annotated[str, typer.Option(help="For recordings, where the vocoder takes frames of one.")] = "embedded",
-    codebook: Annotated[str, typer.Option(help="For recordings, where the vocoder takes units.")] = "embedded-100",
+    encoder: Annotated[str, typer.Option(help="For recordings, if the vocoder takes encoder frames.")] = "embedded",
+    codebook: Annotated[str, typer.Option(help="For recordings, if the vocoder takes units.")] = "embedded-100",
     speaker: Speaker = None,
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Speech of recordings or stored frames."""
+    """Synthesise recordings or stored frames."""
     from speechkit.errors import UserError
 
     for path in inputs:
@@ -83,8 +87,8 @@ def features(
 
 
 def units(
-    inputs: Annotated[list[Path], typer.Argument(metavar="UNITS...", help="Files that units assign wrote.")],
-    codebook: Annotated[Path, typer.Option(help="Folder or name of the quantizer that named the units.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="UNITS...", help="Files written by units assign.")],
+    codebook: Annotated[Path, typer.Option(help="Folder or name of the units' quantizer.")],
     out: Out,
     vocoder: Annotated[str, typer.Option(help="Folder of a vocoder that takes these units.")],
     speaker: Speaker = None,
@@ -92,7 +96,7 @@ def units(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Speech of units."""
+    """Synthesise units."""
     from speechkit.cli.units_files import read_units
 
     sequences, named_by = read_units(inputs, codebook)
@@ -117,7 +121,7 @@ app.command()(units)
 
 
 def _opened(name: str, speaker: Path | None, device: str) -> tuple[Vocoder, Any]:
-    """The vocoder, and the vector of the speaker where one is given."""
+    """The vocoder, and the speaker vector if a speaker is given."""
     from speechkit.io.audio import read_audio
     from speechkit.runtime.device import choose_device
     from speechkit.tts.vocoder.load import load_vocoder
@@ -130,7 +134,7 @@ def _opened(name: str, speaker: Path | None, device: str) -> tuple[Vocoder, Any]
 
 
 def _required(model: Vocoder, vector: Any) -> Any:
-    """The speaker's vector; what is stored does not say who speaks."""
+    """The speaker vector, which stored frames and units do not contain."""
     from speechkit.errors import UserError
 
     if model.speaker is not None and vector is None:
@@ -139,7 +143,7 @@ def _required(model: Vocoder, vector: Any) -> Any:
 
 
 def _of_store(model: Vocoder, folder: Path, vector: Any, seed: int) -> Iterator[tuple[Utterance | str, Synthesis]]:
-    """Speech of every item of a store of features."""
+    """Synthesise every item of a feature store."""
     from speechkit.encoders.store import FeatureStore
     from speechkit.tts.vocoder.copy_synthesis import synthesize
 
@@ -152,7 +156,7 @@ def _of_store(model: Vocoder, folder: Path, vector: Any, seed: int) -> Iterator[
 def _of_recordings(
     model: Vocoder, paths: list[Path], vector: Any, seed: int, encoder: str, codebook: str, left_out: LeftOut
 ) -> Iterator[tuple[Utterance | str, Synthesis]]:
-    """Every recording made again, by its own speaker unless another is given; what cannot be read is named."""
+    """Resynthesise recordings, with their own speaker unless another is given; unreadable ones are reported."""
     from speechkit.data.audio import read_waveform
     from speechkit.data.manifest import read_manifest, unique_ids
     from speechkit.io.audio import read_audio
@@ -194,7 +198,7 @@ class _Spoken:
             raise UserError(f"{out}: is a file; name a folder, or a file with the suffix of a format")
 
     def write(self, items: Iterator[tuple[Utterance | str, Synthesis]]) -> None:
-        """Write each as it comes.
+        """Write items as they come.
 
         Raises:
             UserError: if there are several for one file.
@@ -212,7 +216,7 @@ class _Spoken:
             if self._one_file and self._rows:
                 raise UserError(f"{self._out}: is one file, and there are several recordings; name a folder by --out")
             if name in self._names:
-                self.left_out.add(name, "another had this id, which names the clip")
+                self.left_out.add(name, "duplicate id, which names the clip")
                 continue
             self._names.add(name)
             path = self._out if self._one_file else self._out / f"{safe_id(name)}.flac"
@@ -234,17 +238,17 @@ class _Spoken:
             self._first = speech.first_seconds if self._first is None else self._first
 
     def finish(self) -> dict[str, Any]:
-        """Write the manifest; what was made, and how quickly.
+        """Write the manifest; return counts and speed.
 
         Raises:
-            UserError: if nothing was made.
+            UserError: if there is no output.
         """
         from speechkit.data.manifest import write_manifest
         from speechkit.errors import UserError
 
         if not self._rows:
             self.left_out.end(0)
-            raise UserError("nothing was made; the inputs hold no recordings")
+            raise UserError("no output; the inputs contain no recordings")
         if not self._one_file:
             write_manifest(self._out / "manifest.jsonl", self._rows)
         return {

@@ -1,29 +1,23 @@
-"""What a pickled k-means holds, read as data: nothing of the file is imported, called or executed.
+"""The arrays of a pickled k-means, read as data; see `speechkit.io.pickle_machine`.
 
-A pickle is a program for a stack machine. Unpickling runs it, with every import and call that it asks for; here a
-second stack machine follows the same instructions and writes down what would be imported and called (`Named`, `Made`),
-so that arrays can be taken out of a file that nobody vouches for. Only names of scikit-learn, NumPy, joblib and plain
-containers may stand in it.
+Only names of scikit-learn, NumPy, joblib and plain containers may stand in the file.
 
-Sources: CPython's ``pickletools`` (the instructions); joblib's ``numpy_pickle`` format, versions 0.10 on: an array is a
-pickled ``NumpyArrayWrapper``, with the array's bytes in the stream right behind the instruction that completes it.
+Source: joblib's ``numpy_pickle`` format, versions 0.10 on: an array is a pickled ``NumpyArrayWrapper``, with the
+array's bytes in the stream right after the instruction that completes it.
 """
 
 from __future__ import annotations
 
 import math
-import pickletools
 import zlib
-from collections.abc import Callable, Set
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.errors import UserError
+from speechkit.io.pickle_machine import Machine, Made, Named
 
 MAX_BYTES = 1 << 28
 """Of a file, and of what a compressed one may grow to: 65,536 units of width 1,024."""
@@ -31,8 +25,7 @@ MAX_GROWTH = 100
 """Times the size of a compressed file; real numbers shrink to no less than a tenth."""
 MAX_INSTRUCTIONS = 10_000
 """A k-means of scikit-learn has some hundreds; deeply nested objects would overflow the interpreter's stack."""
-ROOMS = ("sklearn", "numpy", "joblib")
-PLAIN = {
+NAMES = {
     ("copyreg", "_reconstructor"),
     ("copy_reg", "_reconstructor"),
     ("_codecs", "encode"),
@@ -43,39 +36,6 @@ PLAIN = {
     ("__builtin__", "set"),
 }
 NUMBERS = "fiub"  # kinds of NumPy types whose bytes are the number
-
-
-class Named(msgspec.Struct, frozen=True):
-    """A class or function that the file names."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
-
-
-class Made(msgspec.Struct, eq=False):
-    """What would be made by a call: of what, with which arguments, and the state that it is given afterwards."""
-
-    of: Any
-    arguments: tuple[Any, ...]
-    state: Any = None
-
-    @property
-    def kind(self) -> Named | None:
-        """The class or function by name; protocols 0 and 1 call a function with the class as its first argument."""
-        made = self.of
-        if isinstance(made, Named) and made.name == "_reconstructor" and self.arguments:
-            made = self.arguments[0]
-        return made if isinstance(made, Named) else None
-
-
-class _Mark:
-    """The mark of the stack machine, which `MARK` puts down and others take up."""
-
-
-_MARK = _Mark()
 
 
 def read_pickled(path: Path | str) -> Any:
@@ -90,7 +50,7 @@ def read_pickled(path: Path | str) -> Any:
     """
     content = _content(Path(path))
     try:
-        return Machine(content, str(path)).run()
+        return _KMeansMachine(content, str(path)).run()
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(
             f"{path}: is no whole pickle of a k-means ({error or type(error).__name__}); take the original file, or "
@@ -117,222 +77,28 @@ def array_of(value: Any) -> NDArray[Any] | None:
     return None
 
 
-class Machine:
-    """Follows the instructions of one file; what may stand in it is that of a k-means.
-
-    Attributes:
-        what: the file should hold, for errors.
-        rooms: packages whose names may stand in it.
-        plain: other names that may.
-        most_instructions: of such a file.
-    """
-
+class _KMeansMachine(Machine):
     what = "a k-means"
-    rooms: tuple[str, ...] = ROOMS
-    plain: Set[tuple[str, str]] = PLAIN
-    most_instructions = MAX_INSTRUCTIONS
-
-    def __init__(self, content: bytes, path: str) -> None:
-        self.content, self.path = BytesIO(content), path
-        self.size = len(content)
-        self.stack: list[Any] = []
-        self.memo: dict[int, Any] = {}
-
-    def run(self) -> Any:
-        """The object that the file holds."""
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(self.content)):
-            if count == self.most_instructions:
-                raise ValueError(f"more than {self.most_instructions:,} instructions")
-            if opcode.name == "STOP":
-                break
-            if (push := _CONSTANTS.get(opcode.name)) is not None:
-                self.stack.append(push(argument))
-            elif (act := _ACTIONS.get(opcode.name)) is not None:
-                act(self, argument)
-            else:
-                raise ValueError(f"the instruction {opcode.name} has no place in it")
-        (answer,) = self.stack
-        return answer
-
-    def pop(self) -> Any:
-        """What lies on top, which is taken off."""
-        value = self.stack.pop()
-        if value is _MARK:
-            raise ValueError("a mark stands where a value should")
-        return value
-
-    def to_mark(self) -> list[Any]:
-        """What lies above the last mark, which is taken off too."""
-        place = len(self.stack) - 1
-        while self.stack[place] is not _MARK:
-            place -= 1
-            if place < 0:
-                raise ValueError("a mark is missing")
-        above = self.stack[place + 1 :]
-        del self.stack[place:]
-        return above
-
-    def named(self, module: Any, name: Any) -> None:
-        """Put a name there, where it may stand in such a file."""
-        if not isinstance(module, str) or not isinstance(name, str):  # hashing or showing nested tuples may never end
-            raise ValueError("the name of a class is no text")
-        room = module.partition(".")[0]
-        if room not in self.rooms and (module, name) not in self.plain:
-            raise UserError(
-                f"{self.path}: names {f'{module}.{name}'[:80]!r}, which has no place in {self.what}; nothing of the "
-                "file was run, take one from a source that you know"
-            )
-        self.stack.append(Named(module, name))
-
-    def outside(self, key: Any) -> Any:
-        """What a key that means something outside the pickle stands for."""
-        raise ValueError("it refers to something outside the file")
-
-    def stack_outside(self, _: Any) -> None:
-        """The value of a key that means something outside."""
-        self.stack.append(self.outside(self.pop()))
-
-    def stack_named(self, _: Any) -> None:
-        """A name whose parts lie on the stack."""
-        name, module = self.pop(), self.pop()
-        self.named(module, name)
-
-    def call(self, _: Any) -> None:
-        """Write down what would be called, and with what."""
-        arguments, called = self.pop(), self.pop()
-        if not isinstance(arguments, tuple):
-            raise ValueError("a call without arguments")
-        self.stack.append(Made(called, arguments))
-
-    def call_with_names(self, _: Any) -> None:
-        """The same, without the arguments that have names."""
-        self.pop()
-        self.call(None)
+    packages = ("sklearn", "numpy", "joblib")
+    names = NAMES
+    max_instructions = MAX_INSTRUCTIONS
 
     def build(self, _: Any) -> None:
-        """Write down the state that an object is given."""
-        state, made = self.pop(), self.stack[-1]
-        if not isinstance(made, Made):
-            raise ValueError("a state is given to what has none")
-        made.state = state
+        super().build(_)
+        made = self.stack[-1]
         if (kind := made.kind) and kind.module.startswith("joblib.") and kind.name == "NumpyArrayWrapper":
-            self.stack[-1] = self.array_behind(state)
+            self.stack[-1] = self._array_after(made.state)
 
-    def array_behind(self, state: Any) -> NDArray[Any]:
-        """An array of joblib: a byte that says how many more to leap over (from 1.3 on), then the numbers."""
+    def _array_after(self, state: Any) -> NDArray[Any]:
+        """An array of joblib: a byte with the length of the padding (from 1.3 on), the padding, then the numbers."""
         if state.get("numpy_array_alignment_bytes") is not None:
-            (leap,) = self.content.read(1)
-            self.content.seek(leap, 1)
+            (padding,) = self.content.read(1)
+            self.content.seek(padding, 1)
         shape, dtype = state["shape"], _dtype(state["dtype"])
-        wanted = _length(shape, dtype)
-        if wanted > self.size - self.content.tell():
+        size = _length(shape, dtype)
+        if size > self.size - self.content.tell():
             raise ValueError(f"the file ends inside an array of shape {shape}")
-        return _array(self.content.read(wanted), shape, state["dtype"], state["order"])
-
-    def append(self, _: Any) -> None:
-        """Add one item to a list."""
-        value = self.pop()
-        self.extend_last([value])
-
-    def extend(self, _: Any) -> None:
-        """Add the items above the mark to a list."""
-        values = self.to_mark()
-        self.extend_last(values)
-
-    def extend_last(self, values: list[Any]) -> None:
-        """Add items to the list on top."""
-        if isinstance(self.stack[-1], list):
-            self.stack[-1].extend(values)
-        elif not isinstance(self.stack[-1], Made):
-            raise ValueError("items are added to what is no list")
-
-    def set_item(self, _: Any) -> None:
-        """Add one entry to a dictionary."""
-        value, key = self.pop(), self.pop()
-        self.set_pairs([key, value])
-
-    def set_items(self, _: Any) -> None:
-        """Add the entries above the mark to a dictionary."""
-        pairs = self.to_mark()
-        self.set_pairs(pairs)
-
-    def set_pairs(self, pairs: list[Any]) -> None:
-        """Only keys that are text: what is looked for has one, and hashing others could take for ever."""
-        target = self.stack[-1]
-        if isinstance(target, dict):
-            target.update((k, v) for k, v in zip(pairs[::2], pairs[1::2], strict=True) if isinstance(k, str))
-        elif not isinstance(target, Made):
-            raise ValueError("an entry is put into what is no dictionary")
-
-    def put(self, place: Any) -> None:
-        """Remember what lies on top, by a number."""
-        self.memo[int(place)] = self.stack[-1]
-
-    def memoize(self, _: Any) -> None:
-        """Remember what lies on top, by the next number."""
-        self.memo[len(self.memo)] = self.stack[-1]
-
-    def tuple_of(self, count: int) -> None:
-        """A tuple of what lies on top."""
-        values = tuple(self.pop() for _ in range(count))[::-1]
-        self.stack.append(values)
-
-    def dictionary(self, _: Any) -> None:
-        """A dictionary of what lies above the mark."""
-        pairs = self.to_mark()
-        self.stack.append({})
-        self.set_pairs(pairs)
-
-
-_CONSTANTS: dict[str, Callable[[Any], Any]] = {
-    "NONE": lambda _: None,
-    "NEWTRUE": lambda _: True,
-    "NEWFALSE": lambda _: False,
-    "EMPTY_TUPLE": lambda _: (),
-    "EMPTY_LIST": lambda _: [],
-    "EMPTY_DICT": lambda _: {},
-    "EMPTY_SET": lambda _: [],
-    "MARK": lambda _: _MARK,
-    **dict.fromkeys(
-        (
-            *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
-            *("STRING", "BINSTRING", "SHORT_BINSTRING"),
-            *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
-            *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
-        ),
-        lambda argument: argument,
-    ),
-}
-_ACTIONS: dict[str, Callable[[Machine, Any], Any]] = {
-    **dict.fromkeys(("PROTO", "FRAME"), lambda machine, _: None),
-    "POP": lambda machine, _: machine.stack.pop(),
-    "POP_MARK": lambda machine, _: machine.to_mark(),
-    "DUP": lambda machine, _: machine.stack.append(machine.stack[-1]),
-    "TUPLE": lambda machine, _: machine.stack.append(tuple(machine.to_mark())),
-    "TUPLE1": lambda machine, _: machine.tuple_of(1),
-    "TUPLE2": lambda machine, _: machine.tuple_of(2),
-    "TUPLE3": lambda machine, _: machine.tuple_of(3),
-    "LIST": lambda machine, _: machine.stack.append(machine.to_mark()),
-    "FROZENSET": lambda machine, _: machine.stack.append(machine.to_mark()),
-    "DICT": Machine.dictionary,
-    "APPEND": Machine.append,
-    "APPENDS": Machine.extend,
-    "ADDITEMS": Machine.extend,
-    "SETITEM": Machine.set_item,
-    "SETITEMS": Machine.set_items,
-    "GLOBAL": lambda machine, argument: machine.named(*argument.split(" ", 1)),
-    "STACK_GLOBAL": Machine.stack_named,
-    "BINPERSID": lambda machine, argument: machine.stack_outside(argument),
-    "REDUCE": lambda machine, argument: machine.call(argument),
-    "NEWOBJ": lambda machine, argument: machine.call(argument),
-    "NEWOBJ_EX": lambda machine, argument: machine.call_with_names(argument),
-    "BUILD": lambda machine, argument: machine.build(argument),
-    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), Machine.put),
-    "MEMOIZE": Machine.memoize,
-    **dict.fromkeys(
-        ("GET", "BINGET", "LONG_BINGET"), lambda machine, place: machine.stack.append(machine.memo[int(place)])
-    ),
-}
+        return _array(self.content.read(size), shape, state["dtype"], state["order"])
 
 
 def _called(value: Made, name: str) -> bool:

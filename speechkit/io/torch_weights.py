@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.errors import UserError
-from speechkit.io.pickled_arrays import Machine, Made, Named
+from speechkit.io.pickle_machine import Machine, Made, Named
 
-MOST_PICKLE_BYTES = 1 << 26
-MOST_BYTES = 1 << 33
-"""Of one storage: no network here is near it."""
+MAX_PICKLE_BYTES = 1 << 26
+MAX_BYTES = 1 << 33
+"""Of one storage; no supported network has a larger one."""
 KINDS = {
     "FloatStorage": "<f4",
     "DoubleStorage": "<f8",
@@ -42,17 +42,17 @@ class _Storage(msgspec.Struct, frozen=True):
 
 class _TorchMachine(Machine):
     what = "a checkpoint of weights"
-    rooms = ()
-    plain = frozenset(
+    packages = ()
+    names = frozenset(
         {("collections", "OrderedDict"), ("collections", "defaultdict"), ("builtins", "set"), ("builtins", "dict")}
         | {("torch._utils", name) for name in MADE_BY}
         | {("torch", name) for name in (*KINDS, "Size", "device", "float32", "float16", "bfloat16", "int64")}
     )
-    most_instructions = 2_000_000
+    max_instructions = 2_000_000
 
     def outside(self, key: Any) -> _Storage:
         if not isinstance(key, tuple) or len(key) != 5 or key[0] != "storage" or not isinstance(key[1], Named):
-            raise ValueError("it refers to something that is no storage of numbers")
+            raise ValueError("it refers to an object that is no storage of numbers")
         if key[1].name not in KINDS or not isinstance(key[2], str):
             raise ValueError(f"a storage of {str(key[1])[:40]} is unknown")
         return _Storage(key[1].name, key[2])
@@ -61,30 +61,30 @@ class _TorchMachine(Machine):
         super().call(_)
         made = self.stack[-1]
         if isinstance(made.of, Named) and made.of.module == "collections":
-            self.stack[-1] = {}  # its entries follow
+            self.stack[-1] = {}  # the entries follow
 
     def build(self, _: Any) -> None:
-        """States are given to dictionaries of modules, and say nothing of weights."""
+        """Drop the state of a dictionary of modules, which holds no weights."""
         self.pop()
 
 
 def read_torch_weights(path: Path | str) -> dict[str, NDArray[Any]]:
     """All tensors of a checkpoint by the path of keys to them, joined by dots: ``model.encoder.weight``.
 
-    bfloat16 becomes float32. What is no tensor inside dictionaries with names for keys is left out.
+    bfloat16 becomes float32. Only dictionaries with text keys are searched.
 
     Raises:
-        UserError: if the file is missing, torn, of a layout older than PyTorch 1.6, or names what no weights need.
+        UserError: if the file is missing, torn, older than PyTorch 1.6, or names what weights do not need.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             names = {name.partition("/")[2]: name for name in archive.namelist()}
             if "data.pkl" not in names:
                 raise ValueError("it has no data.pkl")
-            if archive.getinfo(names["data.pkl"]).file_size > MOST_PICKLE_BYTES:
+            if archive.getinfo(names["data.pkl"]).file_size > MAX_PICKLE_BYTES:
                 raise ValueError("its data.pkl is larger than that of any weights")
             if "byteorder" in names and archive.read(names["byteorder"]) != b"little":
-                raise ValueError("its numbers begin with the greatest byte")
+                raise ValueError("its byte order is not little-endian")
             value = _TorchMachine(archive.read(names["data.pkl"]), str(path)).run()
             return {key: _array(made, archive, names) for key, made in _tensors(value, "")}
     except FileNotFoundError:
@@ -97,13 +97,14 @@ def read_torch_weights(path: Path | str) -> dict[str, NDArray[Any]]:
     ) as error:
         raise UserError(
             f"{path}: holds no weights as PyTorch saves them since 1.6 ({str(error)[:200] or type(error).__name__}); "
-            "take the original file, or load it where you trust it and save it anew"
+            "take the original file, or load it with PyTorch if you trust it and save it again"
         ) from error
 
 
 def _tensors(value: Any, path: str) -> list[tuple[str, Made]]:
     """Every tensor inside dictionaries, with its path."""
-    pending, found = [(path, value)], []
+    tensors: list[tuple[str, Made]] = []
+    pending = [(path, value)]
     while pending:
         path, value = pending.pop()
         if isinstance(value, dict):
@@ -112,19 +113,19 @@ def _tensors(value: Any, path: str) -> list[tuple[str, Made]]:
             if value.of.name == "_rebuild_parameter":
                 pending.append((path, value.arguments[0]))
             else:
-                found.append((path, value))
-    return found
+                tensors.append((path, value))
+    return tensors
 
 
 def _array(made: Made, archive: zipfile.ZipFile, names: dict[str, str]) -> NDArray[Any]:
-    """The numbers of a tensor; a view into a storage is copied out of it."""
+    """The values of a tensor; a view into a storage is copied."""
     storage, offset, shape, strides = made.arguments[:4]
     sizes = (offset, *shape, *strides)
     if not isinstance(storage, _Storage) or not all(type(size) is int and 0 <= size < 2**40 for size in sizes):
         raise ValueError("a tensor has no shape")
     entry = archive.getinfo(names[f"data/{storage.key}"])
-    if entry.file_size > MOST_BYTES or entry.compress_type != zipfile.ZIP_STORED:
-        raise ValueError("a storage is packed, or larger than any network's")
+    if entry.file_size > MAX_BYTES or entry.compress_type != zipfile.ZIP_STORED:
+        raise ValueError("a storage is compressed, or larger than any network's")
     numbers = np.frombuffer(archive.read(entry), KINDS[storage.kind])
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
     if 0 in shape:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from speechkit.asr.hypothesis import Emissions, Hypothesis
-from speechkit.asr.load import check_recognizer, recognizer_digest
+from speechkit.asr.load import recognizer_digest
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError
 from speechkit.io.hashing import digest_file
@@ -322,10 +322,6 @@ def calibration_digest(name: str) -> str:
     return digest_file(SHIPPED if name == "shipped" else name)
 
 
-def _check_recognizer(config: HypothesesConfig) -> None:
-    check_recognizer(config.recognizer, config.lang)
-
-
 DOCUMENT_FILES = stage("files", "document_files.jsonl")
 AUDIO_FILES = stage("files", "audio_files.jsonl")
 DOCUMENTS = stage("documents", "documents.jsonl")
@@ -352,7 +348,7 @@ MINING_STAGES = (
         part_records=1, batch_size=1,
     ),
     Stage(
-        number=3, name="hypotheses", run=Recognize, config=HypothesesConfig, check=_check_recognizer,
+        number=3, name="hypotheses", run=Recognize, config=HypothesesConfig,
         inputs=(RECORDINGS, model("recognizer", digest=recognizer_digest)),
         outputs=(Output("hypotheses.jsonl", RecognizedText),), drop_reasons=("unreadable_audio",),
         part_records=1, batch_size=1, resources=Resources(cpus=2),

@@ -26,6 +26,9 @@ def mel_filters(
 ) -> NDArray[np.float32]:
     """Triangular filters of equal area on Slaney's mel scale (linear to 1 kHz, logarithmic above), as librosa's.
 
+    Written here because librosa is no dependency, torchaudio does not load everywhere, and `transformers.audio_utils`
+    takes 1.3 s of processor time to import beside torch; every spectrogram of the package takes its filters from here.
+
     Args:
         channels: filters.
         fft_samples: of the spectrum.
@@ -52,6 +55,23 @@ def mel_filters(
     return np.asarray((np.float32(heights) if rounded_heights else heights) * area[:, None], np.float32)
 
 
+def power_spectrum(
+    waveform: Tensor, window: Tensor, fft_samples: int, hop_samples: int, centred: bool = False
+) -> Tensor:
+    """Squared magnitudes (..., fft_samples // 2 + 1, frames) of a waveform (..., S).
+
+    Args:
+        waveform: float32.
+        window: (W,), W at most ``fft_samples``; it stands in the middle of the samples of a spectrum.
+        fft_samples: of one spectrum.
+        hop_samples: from one frame to the next.
+        centred: frame t is centred on sample ``t * hop_samples`` of the waveform, mirrored at its ends; otherwise the
+            samples of its spectrum begin there.
+    """
+    spectrum = torch.stft(waveform, fft_samples, hop_samples, len(window), window, center=centred, return_complex=True)
+    return spectrum.real.square() + spectrum.imag.square()
+
+
 class LogMel(nn.Module):
     """Whisper's features: log-mel, floored 80 dB below an item's loudest value, shifted to about [-1, 1]."""
 
@@ -70,8 +90,7 @@ class LogMel(nn.Module):
         frames = samples // MEL_HOP_SAMPLES
         if samples <= FFT_SAMPLES // 2:
             waveform = F.pad(waveform, (0, FFT_SAMPLES // 2 + 1 - samples))
-        spectrum = torch.stft(waveform, FFT_SAMPLES, MEL_HOP_SAMPLES, window=self.window, return_complex=True)
-        power = spectrum.real.square() + spectrum.imag.square()  # (..., 201, M + 1)
+        power = power_spectrum(waveform, self.window, FFT_SAMPLES, MEL_HOP_SAMPLES, centred=True)  # (..., 201, M + 1)
         with torch.autocast(waveform.device.type, enabled=False):  # half precision would blur the quiet bands
             mel = (self.filters @ power[..., :frames]).clamp_min(1e-10).log10()  # (..., C, M)
         if frames:
@@ -105,16 +124,8 @@ class MelSpectrogram(nn.Module):
             return waveform.new_zeros(*waveform.shape[:-1], 0, spec.channels)
         with torch.autocast(waveform.device.type, enabled=False):
             around = (spec.fft_samples - spec.hop_samples) // 2
-            spectrum = torch.stft(
-                F.pad(waveform.float(), (around, around)),
-                spec.fft_samples,
-                spec.hop_samples,
-                spec.window_samples,
-                self.window,
-                center=False,
-                return_complex=True,
-            )
-            power = spectrum.real.square() + spectrum.imag.square()  # (..., fft // 2 + 1, M)
+            padded = F.pad(waveform.float(), (around, around))
+            power = power_spectrum(padded, self.window, spec.fft_samples, spec.hop_samples)  # (..., fft // 2 + 1, M)
             magnitude = power.clamp_min(1e-14).sqrt()  # the root has no slope at 0
             mel = (self.filters @ magnitude).clamp_min(spec.floor).log()
         return mel.transpose(-2, -1).contiguous()

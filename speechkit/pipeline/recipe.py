@@ -21,8 +21,8 @@ class Recipe:
 
     ``defaults`` are config values of this recipe that differ from the defaults in code, as in a YAML file:
     ``{"features": {"layer": 9}, "lang": "en"}``. ``next_command`` is shown when the last stage is done, with the output
-    folder for ``{exp}``. ``check`` is called before the first stage runs, with the configs of the chosen stages by
-    name; what it yields is wrong with the settings of several stages together, or names what is not there.
+    folder for ``{exp}``. ``check`` is called before a run locks its folder, with the configs of the chosen stages by
+    name; it yields a sentence for each setting that no stage can work with, or that does not fit another stage's.
 
     Raises:
         UserError: if the stages contradict one another; every contradiction is listed.

@@ -188,7 +188,7 @@ def _run_stages(
     *,
     force: bool,
 ) -> int:
-    _check_all(inspector, chosen)
+    _check_inputs(inspector, chosen)
     for stage in chosen:
         _check_earlier(settings.recipe, inspector, stage, chosen)
         state = inspector.state(stage)
@@ -257,24 +257,16 @@ def _run_one(
         progress.end_stage()
 
 
-def _check_all(inspector: Inspector, chosen: list[Stage]) -> None:
-    """Before the first stage: everything that is known to be missing or impossible in any of them, at once.
+def _check_inputs(inspector: Inspector, chosen: list[Stage]) -> None:
+    """Before the first stage: every input that is missing in any of them, at once.
 
     Raises:
         UserError: with a sentence for each.
     """
-    found: list[str] = []
-    for stage in chosen:
-        state = inspector.state(stage)
-        if state.condition == "not configured":
-            found += state.reasons
-        elif stage.check is not None and state.condition != "fresh" and state.config is not None:
-            try:
-                stage.check(state.config)
-            except UserError as error:
-                found.append(str(error))
-    if found:
-        raise UserError("; ".join(dict.fromkeys(found)))
+    states = [inspector.state(stage) for stage in chosen]
+    missing = [reason for state in states if state.condition == "not configured" for reason in state.reasons]
+    if missing:
+        raise UserError("; ".join(dict.fromkeys(missing)))
 
 
 def _check_earlier(recipe: Recipe, inspector: Inspector, stage: Stage, chosen: list[Stage]) -> None:

@@ -192,8 +192,7 @@ class Stage:
 
     ``run`` is a worker class, applied to each record of the first input, or a function of one `Context` that sees
     whole inputs. The number is the shell's contract: it is never given to another stage. ``version`` goes up when the
-    code changes the result. ``key`` names the field (or fields) that identifies an input record. ``check`` looks at the
-    stage's config before the first stage of a run begins, and raises a `UserError` for what cannot work.
+    code changes the result. ``key`` names the field (or fields) that identifies an input record.
     """
 
     number: int
@@ -209,7 +208,6 @@ class Stage:
     part_records: int = 256
     batch_size: int = 16
     key: str | tuple[str, ...] = "id"
-    check: Callable[[Any], None] | None = None
 
     @property
     def is_worker(self) -> bool:

@@ -5,27 +5,26 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Literal, NamedTuple
+from typing import IO, Literal
 
 import msgspec
 import numpy as np
 
 from speechkit.data.audio import cut_blocks
 from speechkit.data.listening import sound_notes
-from speechkit.data.manifest import audio_path, read_manifest, unique_ids, write_manifest
+from speechkit.data.manifest import write_manifest
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError, UserError, shown
 from speechkit.io.arrays import Float
 from speechkit.io.atomic import write_error, write_json
 from speechkit.io.audio import audio_info, stream_audio, write_blocks
 from speechkit.io.containers import AUDIO_SUFFIXES
-from speechkit.io.folders import find_audio
 from speechkit.io.hashing import digest_file, digest_obj
 from speechkit.io.paths import safe_id
 from speechkit.separation.counting import SpeakerCount
+from speechkit.separation.inputs import NamedInput, named_inputs, refuse_overwriting, skipped_files
 from speechkit.separation.separate import BLOCK_SECONDS, check_speakers, counted, in_order, stream_tracks, unsure_joins
 from speechkit.separation.streaming import DEFAULT_WINDOWING, SeparationStream, Windowing, WindowSeparator
 from speechkit.separation.voices import Embed, embed_voice
@@ -104,14 +103,6 @@ class SeparatedSet(msgspec.Struct, frozen=True):
     skipped: dict[str, str] = {}
 
 
-class NamedInput(NamedTuple):
-    """A recording, or the cut of one that a row of a manifest names, and the name of its tracks."""
-
-    path: Path
-    name: str
-    row: Utterance | None = None
-
-
 def separate_file(
     path: Path | str,
     folder: Path | str,
@@ -146,7 +137,7 @@ def separate_file(
     info = audio_info(path)
     folder = Path(folder)
     target = NamedInput(Path(path), name or safe_id(Path(path).stem))
-    _refuse_overwriting([target], folder, options.audio_format, separator.speakers)
+    refuse_overwriting([target], folder, options.audio_format, separator.speakers)
     stream = SeparationStream(
         separator, info.sample_rate, out_rate=options.out_rate, windowing=options.windowing, embed=embed
     )
@@ -227,7 +218,7 @@ def separate_files(
     check_speakers(options.speakers, separator)
     folder = Path(folder)
     inputs = named_inputs(paths, folder)
-    _refuse_overwriting(inputs, folder, options.audio_format, separator.speakers)
+    refuse_overwriting(inputs, folder, options.audio_format, separator.speakers)
     files: list[SeparatedFile] = []
     failed: dict[str, str] = {}
     for path, name, row in inputs:
@@ -262,7 +253,7 @@ def separate_files(
         audio_seconds=round(audio_seconds, 3),
         seconds=round(seconds, 3),
         real_time_factor=round(seconds / audio_seconds, 4) if audio_seconds else None,
-        skipped=_skipped(paths, folder),
+        skipped=skipped_files(paths, folder),
     )
     write_manifest(folder / MANIFEST, (row for file in files for row in track_rows(file)))
     write_json(folder / SUMMARY, written)
@@ -325,78 +316,11 @@ def track_origin(recording: str, mixture: str, track: int, count: SpeakerCount) 
     }
 
 
-def named_inputs(paths: Sequence[Path | str], folder: Path) -> list[NamedInput]:
-    """The recordings of files, folders and manifests, each with a name of its own; it says no more than it must.
-
-    Two of one name get their folders and suffixes, so that no track replaces another's.
-
-    Raises:
-        UserError: if a path is not there, or there is no recording.
-    """
-    own = Path(os.path.realpath(folder))
-    found: dict[str, NamedInput] = {}  # by real path: a file that is given twice is separated once
-    for given in map(Path, paths):
-        if given.is_dir():
-            files = [path for path in find_audio(given).files if own not in Path(os.path.realpath(path)).parents]
-            if not files:
-                raise UserError(f"{given}: holds no recordings; give audio files or a folder of them")
-            for path in files:
-                found.setdefault(os.path.realpath(path), NamedInput(path, path.relative_to(given).as_posix()))
-        elif not given.exists():
-            raise UserError(f"{given}: no such file or folder; give recordings, folders of them or manifests")
-        elif given.suffix in (".jsonl", ".gz"):
-            for row in unique_ids(read_manifest(given), given):
-                found[f"{os.path.realpath(given)} {row.id}"] = NamedInput(audio_path(given, row), row.id, row)
-        else:
-            found.setdefault(os.path.realpath(given), NamedInput(given, given.name))
-    if not found:
-        raise UserError(f"{paths[0] if paths else folder}: holds no recordings; give audio files or a folder of them")
-    stems = {key: safe_id(item.name if item.row else Path(item.name).stem) for key, item in found.items()}
-    counts = Counter(stem.casefold() for stem in stems.values())
-    taken: set[str] = set()
-    inputs = []
-    for key, item in found.items():
-        stem = stems[key]
-        name = stem if counts[stem.casefold()] == 1 else safe_id(item.name.replace("/", "-"))
-        if name.casefold() in taken or (name != stem and name.casefold() in counts):
-            name = safe_id(f"{name} {key}")  # the digest of the whole path tells it from the others
-        taken.add(name.casefold())
-        inputs.append(item._replace(name=name))
-    return inputs
-
-
 def _digest(path: Path) -> str:
     try:
         return digest_file(path)
     except UserError as error:  # a file of its own that cannot be opened
         raise AudioError(str(error)) from error
-
-
-def _skipped(paths: Sequence[Path | str], folder: Path) -> dict[str, str]:
-    """What lies in the given folders and is no recording, and why; not what is written there."""
-    own = os.path.realpath(folder)
-    entries = [entry for path in paths if Path(path).is_dir() for entry in find_audio(path).skipped]
-    return {
-        shown(path): problem or ""
-        for path, problem in entries
-        if os.path.commonpath([own, os.path.realpath(path)]) != own
-    }
-
-
-def _refuse_overwriting(inputs: Sequence[NamedInput], folder: Path, audio_format: str, tracks: int) -> None:
-    """Refuse tracks that would be written over a recording that is an input.
-
-    Raises:
-        UserError: naming the first.
-    """
-    real = {os.path.realpath(path) for path, _, _ in inputs}
-    for path, name, _ in inputs:
-        for track in range(1, tracks + 1):
-            target = folder / f"{name}_source{track}.{audio_format}"
-            if os.path.realpath(target) in real:
-                raise UserError(
-                    f"{target}: is an input, and would be replaced by a track of {path}; choose another --out"
-                )
 
 
 def _read_record(path: Path) -> SeparatedFile | None:

@@ -13,7 +13,7 @@ from speechkit.data.records import Utterance
 from speechkit.io.audio import write_audio
 from speechkit.io.paths import safe_id
 from speechkit.metrics.separated_tracks import ReferenceMixture
-from speechkit.separation.counting import Example
+from speechkit.separation.counting_fit import Example
 from speechkit.separation.separate import counting_example, separate
 from speechkit.separation.streaming import WindowSeparator
 

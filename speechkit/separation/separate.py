@@ -15,7 +15,8 @@ import numpy as np
 
 from speechkit.errors import ConfigError
 from speechkit.io.arrays import Float
-from speechkit.separation.counting import Counting, Example, SpeakerCount, count_speakers, read_counting, speaking
+from speechkit.separation.counting import Counting, SpeakerCount, count_speakers, read_counting, speaking
+from speechkit.separation.counting_fit import Example
 from speechkit.separation.streaming import DEFAULT_WINDOWING, SeparationStream, Windowing, WindowSeparator
 from speechkit.separation.voices import Embed, embed_voice
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import UserError
-from speechkit.io.pickled_arrays import Made, array_of, read_pickled
+from speechkit.io.pickle_machine import Made
+from speechkit.io.pickled_arrays import array_of, read_pickled
 from speechkit.units.codebook import Codebook, FeatureNormalization
 
 CENTROIDS = "cluster_centers_"

@@ -73,7 +73,7 @@ def test_the_manifest_that_is_written_is_what_score_takes(recordings, capsys, tm
     shown = capsys.readouterr()
     assert code == 2
     assert "left out bad" in shown.err
-    assert "its name is not UTF-8" in shown.err
+    assert "the file name is not UTF-8" in shown.err
     assert "1 texts" in shown.out
     (row,) = read_manifest(out)
     assert (row.id, row.text) == ("a", "good")
@@ -86,4 +86,4 @@ def test_the_manifest_that_is_written_is_what_score_takes(recordings, capsys, tm
     assert call(board) == 0
     assert json.loads(capsys.readouterr().out)["systems"][0]["speed"]["compute_seconds"] > 0
     assert call(["transcribe", "a.wav", "--out", "x.jsonl", "--json"]) == 2
-    assert "--out writes one text a recording" in capsys.readouterr().err
+    assert "--out writes one text per recording" in capsys.readouterr().err

@@ -11,15 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechkit.augment.rooms import RoomConfig, draw_response, draw_responses
-from speechkit.augment.speakers import (
-    PEAK,
-    DynamicMixtures,
-    ManifestCuts,
-    SpeakerMixing,
-    draw_mixture,
-    level_range,
-    speech_level,
-)
+from speechkit.augment.speaker_cuts import ManifestCuts
+from speechkit.augment.speakers import PEAK, DynamicMixtures, SpeakerMixing, draw_mixture, level_range, speech_level
 from speechkit.augment.waveforms import add_noise, fit_noise
 from speechkit.data.audio import read_waveform
 from speechkit.data.records import Utterance

@@ -145,7 +145,7 @@ def test_settings_lists_what_can_be_set(project, capsys):
     shown = capsys.readouterr().out
     assert "stage 2 transform" in shown
     assert "  transform.suffix = ?    [text; set by command line]" in shown
-    assert "changes no result" in shown
+    assert "does not change results" in shown
     assert call(["settings", "demo", "--json"]) == 0
     assert {"prepare.items", "transform.longest"} <= {row["key"] for row in json.loads(capsys.readouterr().out)}
 

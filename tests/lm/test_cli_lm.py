@@ -198,7 +198,7 @@ def test_bad_input_is_one_sentence(folder, tmp_path, capsys):
     assert "long: the prompt has 64 units and the model reads 64 at once" in refused(
         [*begin, str(tmp_path / "x.jsonl")], capsys
     )
-    assert "name a file of units" in refused([*begin, str(tmp_path / "x.txt")], capsys)
+    assert "give a units file" in refused([*begin, str(tmp_path / "x.txt")], capsys)
     train = str(folder / "train.jsonl")
     assert "is an n-gram" in refused(
         ["continue", train, "--model", str(folder / "unigram"), "-o", str(tmp_path / "x.jsonl")], capsys

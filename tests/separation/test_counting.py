@@ -15,18 +15,16 @@ from speechkit.metrics.calibration import reliability
 from speechkit.separation.counting import (
     FEATURES,
     EvidenceCounter,
-    Example,
     Region,
     activity,
     count_speakers,
     features,
-    fit_counting,
     frame_levels,
-    judge_counting,
     overlap_regions,
     read_counting,
     write_counting,
 )
+from speechkit.separation.counting_fit import Example, fit_counting, judge_counting
 from speechkit.separation.voices import Voice
 
 RATE = 8000

@@ -15,7 +15,8 @@ from speechkit.data.manifest import read_manifest, write_manifest
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError, UserError
 from speechkit.io.audio import read_audio, write_audio
-from speechkit.separation.files import TrackOptions, named_inputs, separate_file, separate_files
+from speechkit.separation.files import TrackOptions, separate_file, separate_files
+from speechkit.separation.inputs import named_inputs
 from speechkit.separation.streaming import Windowing
 from tests.separation.oracles import OracleSeparator, SplitSeparator, no_voice
 from tests.separation.test_separate import BY_LEVEL, of

@@ -7,7 +7,8 @@ import pytest
 
 from speechkit.errors import AudioError, ConfigError, UserError
 from speechkit.metrics.logistic import LogisticModel
-from speechkit.separation.counting import FEATURES, Counting, fit_counting
+from speechkit.separation.counting import FEATURES, Counting
+from speechkit.separation.counting_fit import fit_counting
 from speechkit.separation.separate import LoadedSeparator, counting_example, load_window_separator, separate
 from speechkit.separation.streaming import SeparationStream, Windowing
 from tests.separation.oracles import OracleSeparator, SplitSeparator, no_voice

@@ -219,7 +219,7 @@ def test_the_command_scores_summaries_with_it(bert, tmp_path):
     assert "bertscore" in (tmp_path / "out" / "report.html").read_text().lower()
     for wrong, message in (
         (["score", "qa-text", *files, "--bertscore", bert], "compares summaries; give it for summarisation only"),
-        (["score", "summarisation", *files, "--bertscore-idf"], "give the model too"),
+        (["score", "summarisation", *files, "--bertscore-idf"], "need --bertscore MODEL"),
     ):
         refused = CliRunner().invoke(app, wrong)
         assert refused.exit_code != 0

@@ -285,5 +285,5 @@ def test_training_that_is_stopped_says_how_it_goes_on(write, tmp_path, monkeypat
         app, ["train", "intent", str(tmp_path / "m.jsonl"), "--out", str(tmp_path / "s"), "--evaluate-every", "20"]
     )
     assert done.exception.exit_code == 130
-    assert "the same command goes on from it" in str(done.exception)
+    assert "the same command resumes from it" in str(done.exception)
     assert asked == {"save_every": 20, "stop": False}

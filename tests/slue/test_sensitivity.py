@@ -176,4 +176,4 @@ def test_the_command_writes_json_and_a_page_without_markup_from_transcripts(tmp_
     assert "<script>alert" not in page
     assert json.loads((tmp_path / "out/sensitivity.json").read_text())["fitted_on"] == "asr"
     done = CliRunner().invoke(app, [*arguments, *options, "--levels", "x"])
-    assert "are no percentages" in str(done.exception)
+    assert "not percentages" in str(done.exception)

@@ -178,7 +178,7 @@ def test_a_manifest_without_rows_and_thresholds_that_nothing_takes_are_refused(t
     write_manifest(tmp_path / "empty.jsonl", [])
     arguments = ["syllables", str(tmp_path / "empty.jsonl"), "--segmenter", "envelope", "--out", str(tmp_path / "out")]
     assert call(arguments) == 2
-    assert "holds no cut" in capsys.readouterr().err
+    assert "has no rows" in capsys.readouterr().err
     assert call([*arguments, "--thresholds", str(tmp_path / "t.json")]) == 2
     assert "the segmenter envelope has none" in capsys.readouterr().err
 

@@ -215,7 +215,7 @@ def test_a_named_voice_without_weights_says_what_to_do(tmp_path, capfd, monkeypa
 
 def test_options_that_contradict_are_refused_before_a_model_is_loaded(tmp_path, capfd):
     out = ["-o", str(tmp_path / "x.wav")]
-    assert "give one of TEXT" in refused(["say", *out], capfd)
+    assert "give exactly one of TEXT" in refused(["say", *out], capfd)
     assert "--out is not given" in refused(["say", "Hello."], capfd)
     assert "--speed 0" in refused(["say", "Hello.", *out, "--speed", "0"], capfd)
     assert "--seconds -1" in refused(["say", "Hello.", *out, "--seconds", "-1"], capfd)

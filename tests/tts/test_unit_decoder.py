@@ -147,7 +147,7 @@ def test_files_and_words_of_units_and_tokens_are_said(folders, monkeypatch, caps
     ("arguments", "message"),
     [
         (("units", "say", "1 2 99", "-o", "x.wav"), "units 0 to 9"),
-        (("units", "say", "nothing.jsonl", "-o", "x.wav"), "no file of units"),
+        (("units", "say", "nothing.jsonl", "-o", "x.wav"), "neither a units file"),
         (("units", "say", "units.jsonl", "-o", "x.wav"), "2 sequences"),
         (("units", "say", "units.jsonl", "--ids", "c", "-o", "out"), "called c"),
         (("units", "say", "other.jsonl", "-o", "out"), "give a decoder of theirs"),

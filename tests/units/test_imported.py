@@ -22,7 +22,8 @@ from speechkit.cli.main import call
 from speechkit.encoders import load_encoder
 from speechkit.errors import UserError
 from speechkit.io import pickled_arrays
-from speechkit.io.pickled_arrays import Made, read_pickled
+from speechkit.io.pickle_machine import Made
+from speechkit.io.pickled_arrays import read_pickled
 from speechkit.units.codebook import Codebook
 from speechkit.units.imported import import_codebook
 

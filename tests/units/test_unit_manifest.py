@@ -331,7 +331,7 @@ def test_what_cannot_be_converted_is_one_sentence(corpus, tmp_path, capsys):
     for arguments, sentence in (
         ((source, tmp_path / "x", "--to", "wav"), "--to is 'wav'"),
         ((source, source, "--to", "slamkit"), "is the source itself"),
-        ((tmp_path / "lines.txt", tmp_path / "x", "--to", "manifest"), "--like is not given"),
+        ((tmp_path / "lines.txt", tmp_path / "x", "--to", "manifest"), "--like is missing"),
         ((tmp_path / "v.jsonl", tmp_path / "x", "--to", "shards"), "make it again"),
         ((tmp_path / "v.jsonl", tmp_path / "x", "--to", "shards", "--like", source), "r0: has no units"),
         ((corpus / "m.jsonl", tmp_path / "x", "--to", "shards"), "encode the speech again"),

@@ -7,19 +7,22 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
 from speechkit.encoders.families import register
 from speechkit.encoders.model import ALL, SpeechEncoder, item_states, unpadded
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.io.arrays import Float
+from speechkit.nn.mel import mel_filters, power_spectrum
 
 FFT_SAMPLES = 512
 SAMPLE_RATE = 16_000
 HOP_SAMPLES = 320
 WINDOW_SAMPLES = 400
-EDGE = (WINDOW_SAMPLES - HOP_SAMPLES) // 2
-"""Samples before and behind a waveform: a window then stands in the middle of its hop."""
+PADDING_SAMPLES = (FFT_SAMPLES - HOP_SAMPLES) // 2
+"""Zeros before and after a waveform: a window then stands in the middle of its hop."""
+POWER_FLOOR = 1e-8
 
 
 class SignalFeatures(SpeechEncoder):
@@ -44,19 +47,17 @@ class SignalFeatures(SpeechEncoder):
         count = len(waveform) // HOP_SAMPLES
         if not count:
             return np.zeros((0, self.spec.dim), np.float32)
-        padded = np.pad(waveform, (EDGE, EDGE))
-        pieces = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)[::HOP_SAMPLES][:count]
-        power = np.abs(np.fft.rfft(pieces * np.hanning(WINDOW_SAMPLES + 1)[:-1], FFT_SAMPLES)) ** 2
-        mel = np.log(np.maximum(power @ _mel_filters().T, 1e-8))
+        padded = F.pad(torch.from_numpy(np.asarray(waveform, np.float32)), (PADDING_SAMPLES, PADDING_SAMPLES))
+        with torch.autocast("cpu", enabled=False):
+            power = power_spectrum(padded, torch.hann_window(WINDOW_SAMPLES), FFT_SAMPLES, HOP_SAMPLES)  # (257, T)
+            mel = (_mel_filters() @ power).clamp_min(POWER_FLOOR).log().numpy().T  # (T, 80)
         features = mel if self.kind == "log-mel" else _cepstra(mel)
         return np.asarray(features - features.mean(axis=0), np.float32)
 
 
 @lru_cache(maxsize=1)
-def _mel_filters() -> Float:
-    from speechkit.nn.mel import mel_filters
-
-    return mel_filters(80, FFT_SAMPLES, rounded_heights=True)
+def _mel_filters() -> Tensor:
+    return torch.from_numpy(mel_filters(80, FFT_SAMPLES, rounded_heights=True))
 
 
 def _cepstra(mel: Float) -> Float:

@@ -1,0 +1,90 @@
+"""The recordings to separate, and the names of their tracks."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from speechkit.data.manifest import audio_path, read_manifest, unique_ids
+from speechkit.data.records import Utterance
+from speechkit.errors import UserError, shown
+from speechkit.io.folders import find_audio
+from speechkit.io.paths import safe_id
+
+
+class NamedInput(NamedTuple):
+    """A recording, or the cut of one that a row of a manifest names, and the name of its tracks."""
+
+    path: Path
+    name: str
+    row: Utterance | None = None
+
+
+def named_inputs(paths: Sequence[Path | str], folder: Path) -> list[NamedInput]:
+    """The recordings of files, folders and manifests, each with a unique name that is as short as possible.
+
+    Recordings that share a stem get their folders and suffixes too, so that no track replaces another's.
+
+    Raises:
+        UserError: if a path does not exist, or there is no recording.
+    """
+    output = Path(os.path.realpath(folder))
+    by_path: dict[str, NamedInput] = {}  # a file that is given twice is separated once
+    for given in map(Path, paths):
+        if given.is_dir():
+            files = [path for path in find_audio(given).files if output not in Path(os.path.realpath(path)).parents]
+            if not files:
+                raise UserError(f"{given}: holds no recordings; give audio files or a folder of them")
+            for path in files:
+                by_path.setdefault(os.path.realpath(path), NamedInput(path, path.relative_to(given).as_posix()))
+        elif not given.exists():
+            raise UserError(f"{given}: no such file or folder; give recordings, folders of them or manifests")
+        elif given.suffix in (".jsonl", ".gz"):
+            for row in unique_ids(read_manifest(given), given):
+                by_path[f"{os.path.realpath(given)} {row.id}"] = NamedInput(audio_path(given, row), row.id, row)
+        else:
+            by_path.setdefault(os.path.realpath(given), NamedInput(given, given.name))
+    if not by_path:
+        raise UserError(f"{paths[0] if paths else folder}: holds no recordings; give audio files or a folder of them")
+    stems = {key: safe_id(item.name if item.row else Path(item.name).stem) for key, item in by_path.items()}
+    counts = Counter(stem.casefold() for stem in stems.values())
+    used: set[str] = set()
+    inputs = []
+    for key, item in by_path.items():
+        stem = stems[key]
+        name = stem if counts[stem.casefold()] == 1 else safe_id(item.name.replace("/", "-"))
+        if name.casefold() in used or (name != stem and name.casefold() in counts):
+            name = safe_id(f"{name} {key}")  # `safe_id` adds a digest of the whole path
+        used.add(name.casefold())
+        inputs.append(item._replace(name=name))
+    return inputs
+
+
+def skipped_files(paths: Sequence[Path | str], folder: Path) -> dict[str, str]:
+    """Files of the given folders that are no recordings, with the reason; not those in the output ``folder``."""
+    output = os.path.realpath(folder)
+    entries = [entry for path in paths if Path(path).is_dir() for entry in find_audio(path).skipped]
+    return {
+        shown(path): problem or ""
+        for path, problem in entries
+        if os.path.commonpath([output, os.path.realpath(path)]) != output
+    }
+
+
+def refuse_overwriting(inputs: Sequence[NamedInput], folder: Path, audio_format: str, tracks: int) -> None:
+    """Refuse to write a track over an input recording.
+
+    Raises:
+        UserError: naming the first.
+    """
+    real = {os.path.realpath(path) for path, _, _ in inputs}
+    for path, name, _ in inputs:
+        for track in range(1, tracks + 1):
+            target = folder / f"{name}_source{track}.{audio_format}"
+            if os.path.realpath(target) in real:
+                raise UserError(
+                    f"{target}: is an input, and would be replaced by a track of {path}; choose another --out"
+                )
