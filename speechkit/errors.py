@@ -1,6 +1,6 @@
-"""The errors that a command turns into one sentence and an exit code.
+"""The errors that a command reports in one sentence and an exit code.
 
-A message says what is wrong, where (file, line or cut id) and what to do, so that it can be acted on alone.
+A message says what is wrong, where (file, line or cut id) and what to do.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 DISTRIBUTION = "openspeechkit"
-"""The name under which the package is installed; it is imported and called ``speechkit``."""
+"""Name of the distribution; the import name and the command are ``speechkit``."""
 
 EXTRA_OF = {
     "ray": "ray",
@@ -39,17 +39,17 @@ EXTRA_OF = {
 
 
 def shown(path: Path | str) -> str:
-    r"""A path, or a text with paths, as any stream and any JSON can hold it: bytes that are no UTF-8 are ``\xff``."""
+    r"""A path, or a text with paths, in valid Unicode: bytes that are not UTF-8 become ``\xff``."""
     text = os.fspath(path)
     try:
         encoded = text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half of a surrogate pair, which no file name gives
+    except UnicodeEncodeError:  # half a surrogate pair, which no file name gives
         encoded = text.encode("utf-8", "backslashreplace")
     return encoded.decode("utf-8", "backslashreplace")
 
 
 class SpeechkitError(Exception):
-    """A failure that the system caused: the command prints one line and ends with 1."""
+    """A failure of the system: the command prints one line and exits with 1."""
 
     exit_code = 1
 
@@ -59,24 +59,24 @@ class SpeechkitError(Exception):
 
 
 class UserError(SpeechkitError):
-    """A failure that the user can mend: the command prints one line and ends with 2."""
+    """A failure that the user can fix: the command prints one line and exits with 2."""
 
     exit_code = 2
 
 
 class ConfigError(UserError):
-    """A configuration holds unknown keys, wrong types or bad choices; all of them are listed."""
+    """A configuration has unknown keys, wrong types or invalid values; all are listed."""
 
 
 class AudioError(UserError):
-    """An audio file is missing, empty, truncated or not audio; its name may hold a line end, the sentence none."""
+    """An audio file is missing, empty, truncated or not audio; line ends in its name are escaped."""
 
     def __init__(self, message: str):
         super().__init__(message.replace("\n", "\\n"))
 
 
 class ManifestError(UserError):
-    """A manifest line cannot be read or contradicts the contract of its record."""
+    """A manifest line cannot be read or violates the schema of its record."""
 
 
 class DocumentError(UserError):
@@ -88,11 +88,11 @@ class AlignmentError(UserError):
 
 
 class MissingExtraError(UserError):
-    """An optional library is needed and absent; the message names the install line."""
+    """A required optional library is not installed; the message has the install command."""
 
 
 def require(module: str) -> ModuleType:
-    """Import an optional module, or say which extra brings it.
+    """Import an optional module, or raise an error that names its extra.
 
     Raises:
         MissingExtraError: if the module is not installed.
@@ -105,10 +105,10 @@ def require(module: str) -> ModuleType:
 
 
 def available(modules: Mapping[str, str]) -> tuple[list[str], dict[str, MissingExtraError]]:
-    """The names whose optional modules are installed, and for each other the error that says which extra brings it.
+    """The names whose optional modules are installed, and for each other name the error that names its extra.
 
     Args:
-        modules: of each name.
+        modules: the module of each name.
     """
     absent = {}
     for name, module in modules.items():
@@ -120,9 +120,9 @@ def available(modules: Mapping[str, str]) -> tuple[list[str], dict[str, MissingE
 
 
 def install_line(extra: str = "") -> str:
-    """What installs speechkit, or what an extra of it needs: from the checkout, or by the libraries' own names.
+    """Command that installs speechkit or an extra: from the checkout, or the extra's libraries by name.
 
-    The distribution is on no package index, and ``speechkit`` there is another project.
+    The distribution is not on a package index, and ``speechkit`` there is another project.
     """
     checkout = Path(__file__).resolve().parent.parent
     if (checkout / "pyproject.toml").is_file():

@@ -1,7 +1,7 @@
 """Python outside this package that is loaded by path: shipped recipes and corpora, and users' own recipes.
 
-In a checkout ``recipes/`` and ``data_prep/`` lie beside the package, in a wheel inside it as ``_recipes`` and
-``_data_prep``. Nothing here is found through ``sys.path``: a folder of the same name elsewhere is never taken for it.
+In a checkout ``recipes/`` and ``data_prep/`` are next to the package, in a wheel inside it as ``_recipes`` and
+``_data_prep``. ``sys.path`` is not searched, so that a folder of the same name elsewhere is never used instead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PREFIX = "speechkit_folder_"
 
 
 def shipped_folder(name: str) -> Path:
-    """The folder ``recipes`` or ``data_prep`` that belongs to this very package."""
+    """The folder ``recipes`` or ``data_prep`` of this installation."""
     package = Path(__file__).resolve().parent
     inside = package / f"_{name}"
     return inside if inside.is_dir() else package.parent / name
@@ -33,8 +33,8 @@ def shipped_folder(name: str) -> Path:
 def load_module(folder: Path, name: str = "") -> ModuleType:
     """Import ``folder/name.py``, or the folder itself, as part of a package whose name is the same in every process.
 
-    The folder becomes a package with or without an ``__init__.py``: its modules import one another, and those of the
-    folders beside it, by relative imports. The name depends on the folder's path alone.
+    The folder becomes a package with or without an ``__init__.py``: its modules import one another, and modules of
+    neighbouring folders, by relative imports. The name depends only on the folder's path.
 
     Raises:
         ImportError: if there is no such module.
@@ -44,14 +44,14 @@ def load_module(folder: Path, name: str = "") -> ModuleType:
     _package(outer, folder.parent)
     part = folder.name.replace(".", "_") or "root"
     inner = f"{outer}.{part}"
-    if part != folder.name:  # which the import system would not find by this name
+    if part != folder.name:  # the import system would not find it by this name
         _package(inner, folder)
     full = f"{inner}.{name}" if name else inner
     if full not in sys.modules:
-        importlib.invalidate_caches()  # the folder may be younger than what the import system remembers
+        importlib.invalidate_caches()  # the folder may be newer than the import system's cache
         project = str(folder.parent.parent)
         if folder.parent.name == "recipes" and folder.parent != shipped_folder("recipes") and project not in sys.path:
-            sys.path.append(project)  # a project's recipes may import what lies beside recipes/
+            sys.path.append(project)  # a project's recipes may import modules next to recipes/
     return importlib.import_module(full)
 
 
@@ -66,11 +66,11 @@ def type_name(type_: type) -> str:
     """The name by which `find_type` finds a class in another process, on another machine with the same folders.
 
     Raises:
-        UserError: if it is made inside a function, where nothing finds it.
+        UserError: if it is defined inside a function, where it cannot be looked up.
     """
     if "<" in type_.__qualname__:
         raise UserError(
-            f"{type_.__module__}.{type_.__qualname__} is made inside a function, where other processes cannot find it; "
+            f"{type_.__module__}.{type_.__qualname__} is defined inside a function, so other processes cannot find it; "
             "move it to the top level of its module, or use --backend inline"
         )
     folder, module = _origin(type_.__module__)
@@ -87,8 +87,8 @@ def find_type(name: str) -> Any:
 class LoadFirst:
     """Pickles as the import of a function's module, and those of functions bound to it by `functools.partial`.
 
-    A spawned process finds classes and functions by the names of their modules, which it has not loaded yet. Put this
-    before them among the arguments of a process.
+    A spawned process looks classes and functions up in modules that it has not loaded yet. Put this before them in the
+    arguments of a process.
     """
 
     def __init__(self, function: Callable[..., object]) -> None:
@@ -104,14 +104,14 @@ def _load_all(modules: list[tuple[Path, str]]) -> None:
 
 
 def _modules(function: Callable[..., object]) -> list[str]:
-    """Where a function is defined, and those that are bound to it."""
+    """Modules of a function and of the functions bound to it."""
     if not isinstance(function, partial):
         return [function.__module__]
     return [name for each in (function.func, *function.args) if callable(each) for name in _modules(each)]
 
 
 def _origin(module: str) -> tuple[Path | None, str]:
-    """The folder and the name that `load_module` was given; no folder for a module found in the ordinary way."""
+    """The folder and the name that `load_module` was given; no folder for an ordinary module."""
     if not module.startswith(PREFIX):
         return None, module
     outer, inner, name = module.split(".", 2)
@@ -119,5 +119,5 @@ def _origin(module: str) -> tuple[Path | None, str]:
 
 
 def call(_: LoadFirst, function: Callable[..., object], *arguments: object) -> None:
-    """Call a function of a recipe: what a process pool may be given as its initializer."""
+    """Call a function of a recipe; usable as the initializer of a process pool."""
     function(*arguments)

@@ -12,13 +12,13 @@ from speechkit.data.records import AlignmentItem
 from speechkit.errors import AlignmentError
 
 MAX_UNKNOWN = 0.5
-"""Share of a text's characters that the recogniser may be unable to spell."""
+"""Largest share of a text's characters that may be missing from the vocabulary."""
 UNWRITTEN = 3.0
-"""What a character that no symbol has counts, in symbols."""
+"""Cost of a character without a symbol, in symbols."""
 
 
 def columns_of(emissions: Emissions) -> dict[str, int]:
-    """The column of each character or piece, in whichever case the vocabulary has it; the blank is none of them."""
+    """The column of each character or piece, in upper or lower case; without the blank."""
     column: dict[str, int] = {}
     for index, symbol in enumerate(emissions.vocabulary):
         special = len(symbol) > 1 and symbol[0] in "<[" and symbol[-1] in ">]"
@@ -74,7 +74,7 @@ def align_words(emissions: Emissions, words: Sequence[str]) -> list[AlignmentIte
     tokens = [(token, owner_at[begin]) for token, begin, _ in spell(text, column)]
     written = [token for token, owner in tokens if owner >= 0]
     unknown = written.count(WILDCARD) / max(1, len(written))
-    if unknown > MAX_UNKNOWN:  # wildcards lie anywhere
+    if unknown > MAX_UNKNOWN:  # wildcards match anything
         raise AlignmentError(f"the recogniser cannot spell {unknown:.0%} of the characters")
     refined = refine(emissions.log_probs, np.array([token for token, _ in tokens]), emissions.blank)
     hop = emissions.hop_seconds

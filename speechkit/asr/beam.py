@@ -1,11 +1,11 @@
 """Prefix beam search over CTC emissions, with an n-gram model of words or of characters.
 
-Paths that write the same text are summed (Hannun et al. 2014). A word is scored by the language model when it ends, so
+Paths with the same text are summed (Hannun et al. 2014). A word is scored by the language model when it ends, so
 a text's score is: log P(text | sound) + weight * log P(text) + bonus * words. Torch-free.
 
-For lists of texts that differ in more than a letter, beams can form groups that avoid one another's symbols, as in
-diverse beam search (Vijayakumar et al. 2018). There a step is a token; here groups go from frame to frame, and what a
-later group avoids is a symbol at the same place of the text, so that writing it a frame later helps nobody.
+For diverse n-best lists the beam can be split into groups that are penalised for one another's symbols, as in diverse
+beam search (Vijayakumar et al. 2018). There a step is a token; here groups advance by frames, and the penalty is for a
+symbol at the same position of the text, so that emitting it a frame later does not avoid the penalty.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from speechkit.lm.text_scorer import TextScorer
 
 NOTHING = -math.inf
 REACH = 4
-"""Last symbols of a text that later groups avoid; groups are rarely further apart."""
+"""Number of last symbols of a text that are penalised in later groups; groups rarely differ further back."""
 
 
 @dataclass(frozen=True)
 class BeamConfig:
-    """How wide to search and how much the language model says.
+    """Beam width and language model weights.
 
-    ``symbol_floor``: symbols less likely than this (natural log) in a frame are not tried there, the best one always.
-    ``beam_floor``: texts so much worse than the best are dropped.
-    ``groups``: that share the beam; 1 for a plain search.
-    ``diversity``: nats that a symbol costs for each text of an earlier group that has it at the same place.
+    ``symbol_floor``: symbols below this log-probability in a frame are not expanded there, except the best.
+    ``beam_floor``: hypotheses worse than the best by this much are pruned.
+    ``groups``: number of groups of the beam; 1 for plain beam search.
+    ``diversity``: penalty in nats per hypothesis of an earlier group with the same symbol at the same position.
     """
 
     beam: int = 32
@@ -48,12 +48,12 @@ class BeamConfig:
 
     def __post_init__(self) -> None:
         if self.groups < 1 or self.beam % self.groups:
-            raise UserError(f"a beam of {self.beam} cannot be shared by {self.groups} groups; choose a multiple")
+            raise UserError(f"a beam of {self.beam} does not divide into {self.groups} groups; choose a multiple")
 
 
 @dataclass(frozen=True)
 class BeamText:
-    """A text with its score and its parts: of the sound, and of the language model before its weight."""
+    """A hypothesis with its total, acoustic and unweighted language model scores."""
 
     text: str
     score: float
@@ -62,7 +62,7 @@ class BeamText:
 
 
 class _Prefix:
-    """A text so far: what was written before the open word, the open word, and what the language model said."""
+    """A partial hypothesis: completed words, the current word, and its language model score."""
 
     __slots__ = ("children", "cost", "language", "parent", "place", "state", "symbol", "word", "words")
 
@@ -74,7 +74,7 @@ class _Prefix:
         self.children: dict[str, _Prefix] = {}
 
     def text(self) -> str:
-        """All that was written."""
+        """The whole text."""
         parts: list[str] = []
         here: _Prefix | None = self
         while here is not None:
@@ -83,7 +83,7 @@ class _Prefix:
         return "".join(reversed(parts))
 
     def last_places(self) -> list[tuple[int, str]]:
-        """Its last symbols and where in the text they stand."""
+        """Its last symbols and their positions in the text."""
         found: list[tuple[int, str]] = []
         here: _Prefix | None = self
         while here is not None and here.place and len(found) < REACH:
@@ -111,13 +111,13 @@ def beam_search(
 ) -> list[BeamText]:
     """The ``best`` texts, best first.
 
-    Blanks at the ends and repeated blanks vanish, as in greedy decoding.
+    Spaces at the ends and repeated spaces are removed, as in greedy decoding.
 
     Args:
         log_probs: (T, V) natural logarithms.
         vocabulary: V symbols; a blank between words is " ".
         blank: the CTC blank.
-        silent: symbols that write nothing.
+        silent: symbols without text.
         model: of words, or of characters where all its words are single ones.
         config: width and weights.
         best: how many.
@@ -128,7 +128,7 @@ def beam_search(
         {_Prefix(None, "", "", model.begin() if model is not None else (), 0.0, 0): [0.0, NOTHING]}
         for _ in range(config.groups)
     ]
-    taken: Counter[tuple[int, str]] = Counter()  # symbols at places of texts of earlier groups
+    taken: Counter[tuple[int, str]] = Counter()  # symbols by position in hypotheses of earlier groups
 
     def value(item: tuple[_Prefix, list[float]]) -> float:
         prefix, (ends_blank, ends_symbol) = item
@@ -164,7 +164,7 @@ def beam_search(
                 symbol = vocabulary[place]
                 if symbol == prefix.symbol:
                     slot = following.setdefault(prefix, [NOTHING, NOTHING])
-                    # Two blanks between words are one, with or without a CTC blank between them.
+                    # Repeated spaces are one, with or without a CTC blank between them.
                     slot[1] = _add(slot[1], (either if symbol == " " else ends_symbol) + said)
                     if symbol == " ":
                         continue
@@ -192,14 +192,14 @@ def beam_search(
     found: dict[str, BeamText] = {}
     for beams in groups:
         for each in _finished(beams, model, spells, config):
-            # Groups sum the paths that they kept; the larger sum has lost fewer.
+            # Each group sums only the paths that it kept; the larger sum is the better estimate.
             if each.text not in found or each.score > found[each.text].score:
                 found[each.text] = each
     return sorted(found.values(), key=lambda each: (-each.score, each.text))[:best]
 
 
 def rescore(texts: Sequence[BeamText], language: TextScorer, *, weight: float, bonus: float = 0.0) -> list[BeamText]:
-    """The same texts, best first, by another language model (natural log-probability of a text) instead."""
+    """Rescore and sort hypotheses with another language model (natural log-probability of a text)."""
     again = []
     for each in texts:
         said = language(each.text)

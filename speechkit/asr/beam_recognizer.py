@@ -1,4 +1,4 @@
-"""A CTC recogniser that decodes by beam search, with language models behind it where they are given."""
+"""A CTC recogniser with beam search and optional language models."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from speechkit.lm.ngram import NgramModel
 from speechkit.lm.text_scorer import model_identity, text_scorer
 
 STRETCH_SECONDS = 30.0
-"""A longer recording is decoded in stretches, cut where the blank is surest, so that memory stays bounded."""
+"""Longer recordings are decoded in segments, cut where the blank is most probable, to bound memory."""
 
 
 class BeamRecognizer:
     """Beam search over the emissions of a `CtcRecognizer`.
 
     Args:
-        recognizer: gives the emissions.
+        recognizer: CTC recogniser.
         config: width and weights.
-        model_path: ARPA file of the language model, in the recogniser's letters; without one, no model.
-        rescoring: a larger model that orders the texts of the beam anew: ARPA file, hub id or folder.
+        model_path: ARPA file of the language model, in the recogniser's alphabet; None: no model.
+        rescoring: a larger model that rescores the n-best list: ARPA file, hub id or folder.
         device: of that model.
 
     Raises:
-        UserError: if the width is no positive number, the model cannot be read, or it is written in other letters.
+        UserError: if the width is not positive, or the model cannot be read or has another alphabet.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class BeamRecognizer:
         device: str = "cpu",
     ):
         if config.beam < 1:
-            raise UserError(f"beam: {config.beam} texts cannot be kept; give 1 or more")
+            raise UserError(f"beam is {config.beam}; give 1 or more")
         self._recognizer, self._config = recognizer, config
         self._model = None if model_path is None else NgramModel.read(model_path)
         model = "none" if model_path is None else digest_file(model_path)
@@ -57,12 +57,14 @@ class BeamRecognizer:
         if rescoring is not None:
             search += f", rescored by {model_identity(rescoring)}"
         self.spec: RecognizerSpec = replace(spec, model=f"{spec.model} ({search})")
-        """What stages after this one must agree with: the recogniser's, with the search and the model's content."""
+        """The recogniser's spec, extended by the search settings and the language model's digest."""
         if self._model is not None:
             words = (entry for entry in self._model.entries if " " not in entry and not entry.startswith("<"))
             letters = {letter for word in words for letter in word if letter.isalpha()}
             if not letters & {letter for symbol in recognizer.vocabulary for letter in symbol}:
-                raise UserError(f"{model_path}: shares no letter with the recogniser; build it from text in its case")
+                raise UserError(
+                    f"{model_path}: has no letter of the recogniser's alphabet; build it from text in the same case"
+                )
 
     def recognize(
         self,
@@ -72,7 +74,7 @@ class BeamRecognizer:
         channel: int | None = None,
         heard: Callable[[float], None] | None = None,
     ) -> Hypothesis:
-        """The best text; a character has the time of the greedy one that it stands on, or lies between neighbours."""
+        """The best text; characters take the times of matching greedy characters, others are interpolated."""
         return self.recognize_nbest(path, 1, speech, channel=channel, heard=heard)[0]
 
     def recognize_nbest(
@@ -86,7 +88,7 @@ class BeamRecognizer:
     ) -> tuple[Hypothesis, list[BeamText]]:
         """The best text with its times, and the ``count`` best texts of the recording, best first.
 
-        The texts of a recording of several stretches join one of each; their scores are sums.
+        For a recording of several segments, hypotheses are combined and their scores added.
         """
         greedy = self._recognizer.recognize(path, speech, channel=channel, heard=heard)
         emissions = greedy.emissions
@@ -109,7 +111,7 @@ class BeamRecognizer:
 
 
 def _joined(before: list[BeamText], behind: list[BeamText], count: int) -> list[BeamText]:
-    """The best ``count`` of all pairs of a text and one behind it, each once."""
+    """The best ``count`` distinct concatenations of a text before and one behind."""
     pairs: dict[str, BeamText] = {}
     for first in before:
         for second in behind:
@@ -121,7 +123,7 @@ def _joined(before: list[BeamText], behind: list[BeamText], count: int) -> list[
 
 
 def stretches(emissions: Emissions) -> list[tuple[int, int]]:
-    """Frames (begin, end) of stretches of at most STRETCH_SECONDS, cut in the last half at the longest sure blank."""
+    """Frames (begin, end) of segments of at most STRETCH_SECONDS, cut in the last half at the longest run of blanks."""
     longest = max(2, round(STRETCH_SECONDS / emissions.hop_seconds))
     frames = len(emissions.log_probs)
     found, begin = [], 0
@@ -139,7 +141,7 @@ def stretches(emissions: Emissions) -> list[tuple[int, int]]:
 
 
 def _timed(text: str, greedy: Hypothesis) -> Hypothesis:
-    """Times of a text by the greedy characters that it shares; the others lie evenly between those."""
+    """Times of a text from the greedy characters that it shares; others are spaced evenly between these."""
     places: list[int] = []
     times: list[tuple[float, float, float]] = []
     for block in SequenceMatcher(None, text, greedy.text, autojunk=False).get_matching_blocks():

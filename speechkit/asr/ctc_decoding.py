@@ -1,4 +1,4 @@
-"""Greedy CTC decoding: the best symbol of every frame, repetitions and blanks taken away."""
+"""Greedy CTC decoding: the best symbol of every frame, with repetitions and blanks removed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BLOCK_FRAMES = 65_536
 
 
 def best_path(log_probs: NDArray[np.float16]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Best symbol and its log-probability of every frame, in blocks so that a float32 copy of all is never made."""
+    """Best symbol and its log-probability of every frame, in blocks, to avoid a float32 copy of the whole."""
     symbols = np.empty(len(log_probs), np.int64)
     values = np.empty(len(log_probs), np.float32)
     for begin in range(0, len(log_probs), _BLOCK_FRAMES):
@@ -25,12 +25,12 @@ def best_path(log_probs: NDArray[np.float16]) -> tuple[NDArray[np.int64], NDArra
 def greedy_decode(emissions: Emissions, silent: frozenset[int] = frozenset()) -> Hypothesis:
     """Characters with times and scores.
 
-    A character lasts from the first to behind the last frame of its run; its score is the best log-probability in the
-    run. Spaces at the ends and repeated spaces vanish, and a space fills the gap between its neighbours.
+    A character spans its run of frames; its score is the best log-probability in the run. Spaces at the ends and
+    repeated spaces are removed, and a space fills the gap between its neighbours.
 
     Args:
         emissions: log_probs (T, V).
-        silent: symbols that write nothing, such as the begin-of-sentence symbol of a tokenizer.
+        silent: symbols without text, such as the begin-of-sentence symbol of a tokenizer.
     """
     symbols, values = best_path(emissions.log_probs)
     edges = np.flatnonzero(np.diff(symbols, prepend=-1, append=-1))

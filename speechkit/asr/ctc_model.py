@@ -29,9 +29,9 @@ ENGLISH_VOCABULARY = ("<blank>", " ", "'", *"abcdefghijklmnopqrstuvwxyz")
 
 
 class CtcConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything that rebuilds the model; `vocabulary[0]` is the blank.
+    """Configuration of the model; `vocabulary[0]` is the blank.
 
-    The defaults have the shape of Whisper tiny, so that its encoder fits in.
+    The defaults match the encoder of Whisper tiny.
     """
 
     vocabulary: tuple[str, ...] = ENGLISH_VOCABULARY
@@ -51,7 +51,7 @@ class CtcConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.kernel_frames % 2 == 0:
             raise ValueError(f"kernel_frames must be odd, got {self.kernel_frames}")
         if len(set(self.vocabulary)) != len(self.vocabulary):
-            raise ValueError("vocabulary holds a symbol twice")
+            raise ValueError("vocabulary has a symbol twice")
 
 
 class EncoderLayer(nn.Module):
@@ -67,7 +67,7 @@ class EncoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, bias: Tensor | None, keep: Tensor | None) -> Tensor:
-        """(B, T, D) -> (B, T, D); `keep` (B, T, 1) is unused here and only makes the layers alike."""
+        """(B, T, D) -> (B, T, D); `keep` (B, T, 1) is unused here; the layers share one signature."""
         x = x + self.dropout(self.attention(self.attention_norm(x), None, bias))
         fed: Tensor = self.feed_out(F.gelu(self.feed_in(self.feed_norm(x))))
         answer: Tensor = x + self.dropout(fed)
@@ -86,7 +86,7 @@ class ConformerLayer(EncoderLayer):
         self.conv_out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, bias: Tensor | None, keep: Tensor | None) -> Tensor:
-        """(B, T, D) -> (B, T, D); frames where `keep` (B, T, 1) is zero do not reach their neighbours."""
+        """(B, T, D) -> (B, T, D); frames where `keep` (B, T, 1) is zero do not affect others."""
         x = x + self.dropout(self.attention(self.attention_norm(x), None, bias))
         gated = F.glu(self.conv_in(self.conv_norm(x)), dim=-1)
         if keep is not None:
@@ -134,10 +134,10 @@ class CtcModel(nn.Module):
         return (mel_frames + 1) // 2
 
     def forward(self, mel: Tensor, mel_frames: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
-        """Log-probabilities and the intermediate predictions that training also scores.
+        """Log-probabilities, and the intermediate predictions for the training loss.
 
         Args:
-            mel: (B, M, C); what stands behind an item's length must be zero.
+            mel: (B, M, C); zero beyond each item's length.
             mel_frames: (B,) valid frames of each item; all when absent.
 
         Returns:
@@ -161,7 +161,7 @@ class CtcModel(nn.Module):
         x = F.gelu(self.conv1(mel.transpose(1, 2)))  # (B, D, M)
         inside = padding_mask(mel_frames, mel.shape[1])
         if inside is not None:
-            # The single item sees zeros beyond its end; the padded one must see the same before every convolution.
+            # Zero the padding before every convolution, so that a padded item equals a single one.
             x = x * inside[:, None]
         x = F.gelu(self.conv2(x)).transpose(1, 2) + self.positions[:frames].to(x.dtype)  # (B, T, D)
         bias = padding_bias(None if mel_frames is None else (mel_frames + 1) // 2, frames, x.dtype)
@@ -170,7 +170,7 @@ class CtcModel(nn.Module):
         return x
 
     def upper(self, x: Tensor, lengths: Tensor | None, layers: int) -> tuple[Tensor, list[Tensor]]:
-        """What is above `lower` of the same ``layers``: (B, T, D) and valid frames (B,) to what `forward` returns."""
+        """The model above `lower`: (B, T, D) and valid frames (B,) to the result of `forward`."""
         inside = padding_mask(lengths, x.shape[1])
         bias = padding_bias(lengths, x.shape[1], x.dtype)
         keep = None if inside is None else inside[:, :, None].to(x.dtype)
@@ -190,7 +190,7 @@ class CtcModel(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> CtcModel:
-        """Read a folder or hub id that `save_pretrained` filled; weights become float32.
+        """Read what `save_pretrained` wrote, from a folder or hub id; weights become float32.
 
         Raises:
             UserError: see `speechkit.nn.checkpoints.read_network`.

@@ -1,4 +1,4 @@
-"""Training of CTC recognisers: our own model or a Hugging Face encoder, what it learns from and is judged by."""
+"""Training of CTC recognisers: our own model or a Hugging Face encoder, its batches and its evaluation."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class CtcTrainingConfig(msgspec.Struct, frozen=True):
-    """The model and its training; the first learning rate is that of what lies above the encoder.
+    """The model and its training; the first learning rate is for the layers above the encoder.
 
-    ``init`` is what to start from: a folder of one of our models, a CTranslate2 Whisper ``model.bin``, or with
+    ``init`` initialises the model: a folder of one of our models, a CTranslate2 Whisper ``model.bin``, or with
     ``family: huggingface`` any encoder by folder or hub id. Without it our model starts from random weights.
 
-    ``frozen_layers`` leaves the convolutions and so many encoder layers as they are, and computes their outputs once
-    for each of ``variants`` variations of an utterance: a step costs a fraction of one that tunes everything.
-    ``int8`` stores the large matrices of a model of ours as int8, half the size of float16.
+    ``frozen_layers`` freezes the convolutions and this many encoder layers, and computes their outputs once for each of
+    ``variants`` augmented versions of an utterance, so that a step costs a fraction of full fine-tuning.
+    ``int8`` stores the large matrices of one of our models as int8, half the size of float16.
     """
 
     family: Literal["speechkit", "huggingface"] = "speechkit"
@@ -49,7 +49,7 @@ class CtcTrainingConfig(msgspec.Struct, frozen=True):
 
     @property
     def rates(self) -> TrainingConfig:
-        """The loop with a rate for the encoder, lower where it was trained before, and one for what lies above."""
+        """The loop's settings with two learning rates: for the layers above the encoder, and for the encoder."""
         peak = self.loop.learning_rates[0]
         lower = peak * (self.encoder_rate if self.init is not None else 1.0)
         return msgspec.structs.replace(self.loop, learning_rates=(lower, peak))
@@ -68,7 +68,7 @@ def ctc_objective(
         config: the model and its training.
         vocabulary: symbols; the first is the blank.
         train: rows, and the manifest that their paths are relative to.
-        held_out: the same; the first ``config.dev_utterances`` are looked at, if the vocabulary has their characters.
+        held_out: likewise; evaluation uses the first ``config.dev_utterances`` whose characters are in the vocabulary.
         device: where it will be trained.
     """
     from speechkit.asr.ctc_training import (
@@ -118,7 +118,7 @@ def ctc_objective(
 
 
 def own_model(config: CtcTrainingConfig, vocabulary: tuple[str, ...]) -> Any:
-    """A model of ours: new, from a Whisper encoder, or from another model of ours whose shape it takes over."""
+    """One of our models: new, from a Whisper encoder, or from another of our models with its shape."""
     from speechkit.asr.ctc_model import CtcConfig, CtcModel
     from speechkit.asr.load import is_own_model
     from speechkit.asr.whisper_weights import load_whisper_encoder
@@ -139,7 +139,9 @@ def own_model(config: CtcTrainingConfig, vocabulary: tuple[str, ...]) -> Any:
         raise UserError(f"train.init {init} does not exist; give a model.bin or the folder of a model")
     if init.is_dir():
         if not is_own_model(init):
-            raise UserError(f"train.init {init} is no model of ours; set train.family=huggingface for other encoders")
+            raise UserError(
+                f"train.init {init} is not one of our models; set train.family=huggingface for other encoders"
+            )
         source = CtcModel.from_pretrained(init)
         shape = msgspec.structs.replace(source.config, vocabulary=vocabulary, lang=config.lang, dropout=config.dropout)
         network = CtcModel(shape)
@@ -154,7 +156,7 @@ def own_model(config: CtcTrainingConfig, vocabulary: tuple[str, ...]) -> Any:
 
 
 def hf_model(config: CtcTrainingConfig, vocabulary: tuple[str, ...]) -> Any:
-    """A Hugging Face encoder with a new output over the vocabulary."""
+    """A Hugging Face encoder with a new output layer for the vocabulary."""
     from transformers import AutoModelForCTC
 
     from speechkit.encoders.checkpoint import load_whole
@@ -168,7 +170,7 @@ def hf_model(config: CtcTrainingConfig, vocabulary: tuple[str, ...]) -> Any:
 
 
 def save_hf_processor(folder: Path, vocabulary: tuple[str, ...]) -> None:
-    """Tokenizer and feature extractor beside the weights, so that the folder loads as any checkpoint does."""
+    """Write tokenizer and feature extractor next to the weights, so that the folder loads as a checkpoint."""
     from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
 
     symbols = ["|" if symbol == " " else symbol for symbol in vocabulary]

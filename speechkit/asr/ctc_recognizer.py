@@ -1,4 +1,4 @@
-"""Recognise recordings of any length with a CTC model: windows in, one stream of emissions out."""
+"""Recognise recordings of any length with a CTC model, in overlapping windows."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from speechkit.io.windows import Window, cut_windows, merge_regions, plan_window
 
 Heard = Iterator[tuple[Window, NDArray[np.float32]]]
 Cut = Callable[[Iterator[Window], int], Heard]
-"""From windows, and the samples of a frame, to their waveforms."""
+"""Function from windows and the samples of a frame to waveforms."""
 
-# Log-probability of a symbol in frames that nobody listened to; the blank has 0 there.
+# Log-probability of symbols in frames outside speech; the blank has 0 there.
 UNHEARD = -20.0
 
 
 class Emitter(Protocol):
-    """A CTC model as the windows see it."""
+    """Interface of a CTC model for windows."""
 
     vocabulary: tuple[str, ...]
     blank: int
@@ -41,10 +41,10 @@ class CtcRecognizer:
 
     Args:
         emitter: the model.
-        spec: what fingerprints see.
-        window_seconds: longest stretch whose frames are kept from one window.
-        context_seconds: what each window hears more on both sides.
-        margin_seconds: by how much speech regions are widened; a detector cuts soft beginnings.
+        spec: identity for fingerprints.
+        window_seconds: length of a window without context.
+        context_seconds: context on both sides of a window.
+        margin_seconds: speech regions are extended by this much, since detectors cut soft onsets.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class CtcRecognizer:
 
     @property
     def spec(self) -> RecognizerSpec:
-        """What stages after this one must agree with."""
+        """Identity of the recogniser."""
         return self._spec
 
     @property
@@ -74,7 +74,7 @@ class CtcRecognizer:
 
     @property
     def silent(self) -> frozenset[int]:
-        """Symbols that write nothing."""
+        """Symbols without text."""
         return self._emitter.silent
 
     def recognize(
@@ -98,7 +98,7 @@ class CtcRecognizer:
     ) -> Emissions:
         """Log-probabilities (T, V) float16 of a whole recording; outside ``speech`` the blank is certain.
 
-        Memory: the result, 2 * V bytes a frame, and one batch of windows.
+        Memory: the result, 2 * V bytes per frame, and one batch of windows.
         """
         info = audio_info(path)
         samples = round(info.num_samples * 16_000 / info.sample_rate)
@@ -146,7 +146,7 @@ class CtcRecognizer:
     def _join(self, earlier: Window, before: NDArray[np.float32], later: Window, after: NDArray[np.float32]) -> int:
         """First frame of the recording to take from ``later``.
 
-        It never lies behind the boundary: the frames behind it were not kept from the earlier window.
+        It is never after the boundary, since later frames of the earlier window were not kept.
         """
         blank = self._emitter.blank
         begin = max(later.begin, earlier.keep_begin)
@@ -158,23 +158,23 @@ class CtcRecognizer:
 
 
 def quiet_cut(before: NDArray[np.float32], after: NDArray[np.float32], nominal: int, reach: int) -> int:
-    """Where to change from one window to the next inside their overlap.
+    """Frame at which to switch from one window to the next within their overlap.
 
     Args:
-        before: (N,) blank log-probability of the overlapping frames as the earlier window has them.
-        after: (N,) the same frames as the later window has them.
+        before: (N,) blank log-probability of the overlapping frames in the earlier window.
+        after: (N,) the same frames in the later window.
         nominal: the frame to stay near, 0..N.
         reach: how far the cut may move.
 
     Returns:
-        the frame where the later window takes over: the one, nearest to ``nominal``, around which both are surest of
-        blank, so that no character is lost or doubled.
+        first frame of the later window: around it the blank is most probable in both windows, so that no character is
+        lost or doubled; of equal frames the nearest to ``nominal``.
     """
     count = len(before)
     if count < 2:
         return min(nominal, count)
     worst = np.minimum(before, after)
-    both_sides = np.minimum(worst[:-1], worst[1:])  # a cut at k lies between frames k - 1 and k
+    both_sides = np.minimum(worst[:-1], worst[1:])  # a cut at k is between frames k - 1 and k
     cuts = np.arange(1, count)
     near = np.abs(cuts - nominal) <= reach
     if not near.any():

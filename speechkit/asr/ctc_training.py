@@ -1,4 +1,4 @@
-"""What CTC training needs besides the loop: batches of utterances, the loss, and a greedy score."""
+"""Batches, losses and greedy evaluation of CTC training."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def character_set(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 class CtcBatches:
-    """Micro-batches of a manifest by number; what is random depends on the seed and the number alone.
+    """Micro-batches of a manifest by number; randomness depends only on the seed and the number.
 
     Args:
-        utterances: rows with a text all of whose characters the vocabulary has.
+        utterances: rows whose text has only characters of the vocabulary.
         manifest: the file they were read from; audio paths are relative to it.
         vocabulary: symbols; the first is the blank.
         features: waveform (samples,) to features (M, C), or None to train on waveforms.
         batch_seconds: limit of utterances times the longest of them.
-        augment: how utterances are varied.
-        seed: of order and variation.
-        variants: with a number, each utterance has so many variations, whose features are computed once and kept in
-            memory as float16 (for features that cost much, such as those of frozen layers); 0 varies without end.
+        augment: augmentation.
+        seed: of order and augmentation.
+        variants: number of augmented versions per utterance, whose features are computed once and kept as float16 (for
+            expensive features, such as those of frozen layers); 0: a new version every time.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class CtcBatches:
             key = index, int(generator.integers(self._variants))
             if key not in self._kept:
                 own = np.random.default_rng([self._seed, 2, *key])
-                # The first variant is the recording as it is.
+                # The first version is the unchanged recording.
                 waveform = read_waveform(row, self._manifest)
                 varied = augment_waveform(waveform, self._augment, own) if key[1] else waveform
                 self._kept[key] = self._features(varied).astype(np.float16)
@@ -110,7 +110,7 @@ def log_mel_features(model: CtcModel) -> Callable[[NDArray[np.float32]], NDArray
 
 
 class UpperPart(nn.Module):
-    """A model from the output of its first ``layers`` encoder layers on; what lies below is frozen and not called."""
+    """A model above its first ``layers`` encoder layers, which are frozen and not called."""
 
     def __init__(self, model: CtcModel, layers: int):
         super().__init__()
@@ -121,14 +121,14 @@ class UpperPart(nn.Module):
             value.requires_grad_(not below)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
-        """(B, T, D) and valid frames (B,) to what `CtcModel.forward` returns."""
+        """(B, T, D) and valid frames (B,) to the result of `CtcModel.forward`."""
         return self.model.upper(x, lengths, self.layers)
 
 
 def lower_features(
     model: CtcModel, layers: int, bfloat16: bool = False
 ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """Outputs (T, D) of the frozen part of a model as a function of waveforms; a copy of it does the work."""
+    """Outputs (T, D) of the frozen part of a model as a function of waveforms, computed by a copy."""
     import copy
 
     lower = copy.deepcopy(model).cpu().eval()
@@ -144,7 +144,7 @@ def lower_features(
 
 
 def ctc_loss(log_probs: Tensor, frames: Tensor, batch: dict[str, Tensor]) -> Tensor:
-    """Negative log-likelihood a character; an utterance with too few frames for its text counts nothing."""
+    """Negative log-likelihood per character; utterances with too few frames for their text are ignored."""
     summed = F.ctc_loss(
         log_probs.transpose(0, 1),
         batch["targets"],

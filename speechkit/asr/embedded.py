@@ -1,4 +1,4 @@
-"""The CTC character model that the package carries, as an emitter."""
+"""The CTC character model in the package, as an emitter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def embedded_folder(lang: str) -> Path:
     """Folder of the embedded model for a language.
 
     Raises:
-        UserError: if the package carries none, with what to do.
+        UserError: if the package has none.
     """
     folder = MODELS / lang
     if not (folder / "model.safetensors").is_file():
@@ -29,7 +29,7 @@ def embedded_folder(lang: str) -> Path:
 
 
 class EmbeddedEmitter:
-    """`CtcModel` on a device; bfloat16 products where the processor is faster with them."""
+    """`CtcModel` on a device; in bfloat16 where the processor is faster with it."""
 
     silent: frozenset[int] = frozenset()
     blank = 0
@@ -45,7 +45,7 @@ class EmbeddedEmitter:
         self._model = CtcModel.from_pretrained(folder).to(device)
         self.vocabulary = self._model.config.vocabulary
         self.frame_samples = FRAME_SAMPLES
-        # On a CPU padded batches are slower than one window at a time.
+        # On a CPU, padded batches are slower than single windows.
         self.batch_size = batch_size or (1 if device == "cpu" else 16)
         self._half = autocast_dtype(device)
 

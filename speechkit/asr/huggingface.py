@@ -48,8 +48,8 @@ class HuggingFaceEmitter:
     """A checkpoint by hub id or folder: `AutoModelForCTC` with its feature extractor and tokenizer.
 
     Raises:
-        UserError: if the checkpoint cannot be loaded, is stored as pickle only, lacks weights (as one without an output
-            does), is of another family, has a feature extractor of another, or has no CTC vocabulary.
+        UserError: if the checkpoint cannot be loaded, is stored only as pickle, lacks weights (such as the output
+            layer), is of another family, has a feature extractor of another, or has no CTC vocabulary.
     """
 
     def __init__(self, name: str, device: str = "cpu", batch_size: int | None = None):
@@ -117,7 +117,7 @@ class HuggingFaceEmitter:
 
 
 def _with_frames(log_probs: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """Exactly ``count`` frames: convolutions without padding give one or two fewer, whose place the last one takes."""
+    """Exactly ``count`` frames: unpadded convolutions give one or two fewer; the last frame is repeated."""
     if len(log_probs) >= count:
         return log_probs[:count]
     return np.concatenate([log_probs, np.repeat(log_probs[-1:], count - len(log_probs), axis=0)])
@@ -166,10 +166,10 @@ def grid_of(config: Any, features: Any, name: str) -> Grid:
 
 
 def ctc_vocabulary(tokenizer: Any, size: int, name: str) -> tuple[tuple[str, ...], int, frozenset[int]]:
-    """Symbols by id, the blank, and the symbols that write nothing.
+    """Symbols by id, the blank, and the symbols without text.
 
-    Upper case becomes lower case where no two symbols would fall together; the word delimiter becomes a space, as does
-    the mark of sentencepiece before a word. Bytes of characters that no piece writes are silent.
+    Upper case becomes lower case unless two symbols would coincide; the word delimiter becomes a space, as does
+    sentencepiece's mark before a word. Bytes of characters without a piece are silent.
 
     Raises:
         UserError: if the tokenizer has no padding symbol, which is the blank of CTC.

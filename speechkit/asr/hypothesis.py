@@ -1,4 +1,4 @@
-"""What a recogniser gives back: characters with times and, for CTC, its emissions."""
+"""Results of recognition: characters with times and, for CTC, emissions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Emissions:
     """Frame-wise log-probabilities of a CTC model.
 
     ``log_probs`` (T, V) float16 natural logarithms; frame ``t`` covers ``[t, t + 1) * hop_seconds``.
-    ``vocabulary`` has V symbols: the blank at ``blank``, the word separator written as a space, no other multi-use.
+    ``vocabulary`` has V symbols: the blank at ``blank``, the word separator is a space.
     """
 
     log_probs: NDArray[np.float16]
@@ -30,7 +30,7 @@ class Hypothesis:
 
     ``text[i]`` is spoken from ``starts[i]`` to ``ends[i]`` seconds (float64, shape ``(len(text),)``, from the start
     of the recording); spaces separate words and have the time of the gap. ``scores[i]`` is the recogniser's own
-    log-probability of the character, 0 where it gives none.
+    log-probability of the character, 0 if it has none.
     """
 
     text: str
@@ -42,7 +42,7 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class RecognizerSpec:
-    """Which recogniser made a hypothesis, as fingerprints see it."""
+    """Identity of a recogniser, for fingerprints."""
 
     name: str
     model: str
@@ -51,11 +51,11 @@ class RecognizerSpec:
 
 
 class Recognizer(Protocol):
-    """Anything that turns a recording into timed characters."""
+    """Interface of recognisers."""
 
     @property
     def spec(self) -> RecognizerSpec:
-        """What stages after this one must agree with."""
+        """Identity of the recogniser."""
 
     def recognize(
         self,
@@ -68,8 +68,8 @@ class Recognizer(Protocol):
         """Recognise one recording.
 
         Args:
-            path: the audio file; it is read piece by piece, never whole.
+            path: the audio file, read in blocks.
             speech: regions to recognise as (start, end) in 16 kHz samples; the whole recording when absent.
-            channel: to listen to, from 0; the mean of all when absent.
-            heard: is called with the seconds of audio that were heard since the last call.
+            channel: from 0; None: the mean of all.
+            heard: called with the seconds of audio processed since the last call.
         """

@@ -15,8 +15,8 @@ def transcribe(audio: Path | str, recognizer: str | Recognizer = "auto", lang: s
 
     Args:
         audio: the file.
-        recognizer: a name as `load_recognizer` takes it; for several recordings, load it once and give it here.
-        lang: language of the recording, where a name is given.
+        recognizer: a name for `load_recognizer`, or a loaded recogniser, which is faster for several recordings.
+        lang: language of the recording, if a name is given.
 
     Raises:
         UserError: if the recogniser cannot be loaded.
@@ -32,7 +32,7 @@ def load_recognizer(name_or_path: str = "auto", lang: str = "en", device: str = 
     Args:
         name_or_path: ``embedded`` (also ``auto``): the model inside the package; a folder of ours or of Hugging Face,
             or a hub id: any CTC checkpoint; ``faster-whisper:MODEL``: a name or folder; ``words:FILE``: a CTM or JSON
-            file, or a folder with one a recording.
+            file, or a folder with one per recording.
         lang: language of the recordings.
         device: ``auto``, ``cpu``, ``cuda`` …
         options: of CTC models: ``window_seconds`` (20), ``context_seconds`` (2), ``margin_seconds`` (0.2) and
@@ -84,10 +84,10 @@ def load_recognizer(name_or_path: str = "auto", lang: str = "en", device: str = 
 
 
 def check_recognizer(name_or_path: str, lang: str) -> None:
-    """Refuse what can be known to fail before anything is loaded: no such file or folder, no library, no language.
+    """Refuse a missing file, folder or library, or an unsupported language, before anything is loaded.
 
     Raises:
-        UserError: in the words of `load_recognizer`.
+        UserError: as `load_recognizer`.
     """
     kind, _, rest = name_or_path.partition(":")
     if name_or_path in ("auto", "embedded"):
@@ -97,7 +97,7 @@ def check_recognizer(name_or_path: str, lang: str) -> None:
     elif kind == "words" and rest:
         if not Path(rest).exists():
             raise UserError(
-                f"{rest}: no such file or folder; give a CTM or JSON file, or a folder with one a recording"
+                f"{rest}: no such file or folder; give a CTM or JSON file, or a folder with one per recording"
             )
     elif kind == "faster-whisper":
         if importlib.util.find_spec("faster_whisper") is None:
@@ -116,13 +116,13 @@ def with_beam(
     device: str = "auto",
     groups: int = 1,
 ) -> Recognizer:
-    """The recogniser, decoding by beam search; without a language model neither it nor a word's bonus counts.
+    """The recogniser with beam search; without a language model, weight and word bonus have no effect.
 
-    ``rescoring`` (ARPA file, hub id or folder) orders the best texts anew, with the same weight and bonus. ``groups``
-    of beams avoid one another's symbols, for texts that differ.
+    ``rescoring`` (ARPA file, hub id or folder) rescores the n-best list, with the same weight and bonus. ``groups``
+    is for diverse beam search.
 
     Raises:
-        UserError: if the recogniser is no CTC model, or the language model cannot be used.
+        UserError: if the recogniser is not a CTC model, or the language model cannot be used.
     """
     from speechkit.asr.beam import BeamConfig
     from speechkit.asr.beam_recognizer import BeamRecognizer
@@ -130,7 +130,7 @@ def with_beam(
     from speechkit.runtime import choose_device
 
     if not isinstance(recognizer, CtcRecognizer):
-        raise UserError(f"{recognizer.spec.name}: has no CTC emissions to search; leave --beam and --lm out")
+        raise UserError(f"{recognizer.spec.name}: has no CTC emissions for a beam search; leave --beam and --lm out")
     silent = model_path is None and rescoring is None
     config = BeamConfig(beam=beam, weight=weight, bonus=0.0 if silent else bonus, groups=groups)
     return BeamRecognizer(recognizer, config, model_path, rescoring, choose_device(device))
@@ -145,11 +145,11 @@ def is_own_model(folder: Path) -> bool:
 def _only(options: dict[str, Any], known: set[str], what: str) -> None:
     unknown = sorted(set(options) - known)
     if unknown:
-        raise UserError(f"{what} has no option {', '.join(unknown)}; it knows {', '.join(sorted(known)) or 'none'}")
+        raise UserError(f"{what} has no option {', '.join(unknown)}; options are {', '.join(sorted(known)) or 'none'}")
 
 
 def recognizer_digest(name: str) -> str:
-    """What a recogniser's name stands for: the weights of the embedded model, a file's content, or the name itself."""
+    """Digest for a recogniser's name: of the embedded model's weights, a file's content, or the name itself."""
     from speechkit.io.hashing import digest_file
 
     kind, _, rest = name.partition(":")

@@ -1,4 +1,4 @@
-"""Recognisers by name with their search, and PocketSphinx, as functions from a cut to its text."""
+"""Recognisers with decoding options, and PocketSphinx, by name, as functions from a cut to its text."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ def named_recognizers(text: str) -> dict[str, str]:
     """Label to name of ``LABEL=NAME,NAME``; a name without a label is its own.
 
     Raises:
-        ConfigError: if there is none, or a label stands twice.
+        ConfigError: if there is none, or a label is repeated.
     """
     found: dict[str, str] = {}
     for part in filter(None, (each.strip() for each in text.split(","))):
         label, _, name = part.partition("=")
         if label in found:
-            raise ConfigError(f"recognizers: {label} stands twice; give each a label of its own (LABEL=NAME)")
+            raise ConfigError(f"recognizers: duplicate label {label}; give each a unique one (LABEL=NAME)")
         found[label] = name or label
     if not found:
-        raise ConfigError("recognizers: names none; give for example recognizers=embedded")
+        raise ConfigError("recognizers is empty; give for example recognizers=embedded")
     return found
 
 
 class Searched(NamedTuple):
-    """A recogniser's name with its search.
+    """A recogniser's name with its decoding options.
 
     ``beam`` 0 is greedy; ``model`` is an ARPA file with its weight, ``rescoring`` a larger model: ARPA file, hub id or
     folder.
@@ -52,7 +52,7 @@ def searched(text: str) -> Searched:
     """Read ``NAME``, ``NAME+beam:32``, ``NAME+beam:32+lm:FILE@0.5`` or any of these with ``+rescore:MODEL`` behind it.
 
     Raises:
-        ConfigError: if the beam or the weight is no number that can be used.
+        ConfigError: if the beam or the weight is not a valid number.
     """
     name, _, options = text.partition("+beam:")
     if not options:
@@ -72,13 +72,13 @@ def searched(text: str) -> Searched:
 
 
 def cut_samples(utterance: Utterance) -> tuple[int, int]:
-    """Where a cut begins and ends, in samples at 16 kHz, as recognisers take what they shall listen to."""
+    """Begin and end of a cut in samples at 16 kHz, as recognisers take regions."""
     begin = round(utterance.offset * RATE)
     return begin, begin + round(utterance.duration * RATE)
 
 
 def load_transcriber(name: str, lang: str, device: str) -> Transcriber:
-    """The function of a recogniser.
+    """A recogniser as a function.
 
     Raises:
         UserError: if it cannot be loaded.
@@ -104,7 +104,7 @@ def _pocketsphinx(lang: str) -> Transcriber:
 
     pocketsphinx: Any = require("pocketsphinx")
     if lang != "en":
-        raise UserError(f"lang={lang}: pocketsphinx brings a model for en only; leave it out")
+        raise UserError(f"lang={lang}: pocketsphinx has a model for en only; leave it out")
     decoder = pocketsphinx.Decoder(samprate=RATE, loglevel="FATAL")
 
     def transcribe(utterance: Utterance, path: Path) -> str:
@@ -119,7 +119,7 @@ def _pocketsphinx(lang: str) -> Transcriber:
 
 
 def recognizers_digest(text: str) -> str:
-    """What all of the names stand for."""
+    """Digest of all named recognisers."""
     return "; ".join(f"{label}={_digest(name)}" for label, name in named_recognizers(text).items())
 
 
@@ -129,6 +129,6 @@ def _digest(name: str) -> str:
     if not found.beam:
         return digest
     if found.model is not None and not Path(found.model).is_file():
-        raise ConfigError(f"recognizers: {found.model}: is not there; build it by speechkit lm build")
+        raise ConfigError(f"recognizers: {found.model}: no such file; build it with speechkit lm build")
     model = "" if found.model is None else f" lm {digest_file(found.model)} weight {found.weight:g}"
     return f"{digest} beam {found.beam}{model}"

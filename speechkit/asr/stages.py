@@ -12,7 +12,7 @@ from speechkit.pipeline import NEUTRAL, SHARED, Drop, Worker
 
 
 class WordsConfig(msgspec.Struct, frozen=True):
-    """Which CTC recogniser says when each word was spoken; rows with a word alignment keep theirs."""
+    """The CTC recogniser for word alignment; rows with a word alignment keep it."""
 
     recognizer: str = "embedded"
     lang: Annotated[str, SHARED] = "en"
@@ -21,22 +21,22 @@ class WordsConfig(msgspec.Struct, frozen=True):
 
 
 class AlignWords(Worker):
-    """Times of the words of an utterance whose text is known, by CTC alignment of what it says on its channel.
+    """Word times of utterances with texts, by CTC alignment on their channel.
 
-    ``custom.manifest`` of a row names the input that holds the manifest of its audio.
+    ``custom.manifest`` of a row names the input with the manifest of its audio.
     """
 
     def setup(self, device: str) -> None:
         """Load the recogniser.
 
         Raises:
-            UserError: if it is no CTC model.
+            UserError: if it is not a CTC model.
         """
         from speechkit.asr import load_recognizer
 
         self.recognizer: Any = load_recognizer(self.config.recognizer, self.config.lang, device)
         if not hasattr(self.recognizer, "emissions_of"):
-            raise UserError(f"words.recognizer={self.config.recognizer}: gives no emissions; choose a CTC model")
+            raise UserError(f"words.recognizer={self.config.recognizer}: has no emissions; choose a CTC model")
 
     def process(self, batch: list[Utterance]) -> list[Utterance | Drop]:
         """The rows with a tier ``word``."""

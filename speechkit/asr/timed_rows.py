@@ -1,4 +1,4 @@
-"""Recordings and rows of manifests, recognised one by one, with the time that each took."""
+"""Recordings and rows of manifests, recognised one by one, with recognition times."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def input_rows(inputs: Sequence[Path]) -> Iterator[tuple[Utterance, Path]]:
     """A row and the path of its audio for each recording, and for each row of the inputs that are manifests (.jsonl).
 
     Raises:
-        UserError: if two of them have one id, or a manifest cannot be read.
+        UserError: if ids are duplicate, or a manifest cannot be read.
     """
     ids: dict[str, Path] = {}
     for path in inputs:
@@ -33,13 +33,13 @@ def input_rows(inputs: Sequence[Path]) -> Iterator[tuple[Utterance, Path]]:
             )
         for row, audio in rows:
             if row.id in ids:
-                raise UserError(f"{path}: the id {row.id} is that of {ids[row.id]} too; recognise them one by one")
+                raise UserError(f"{path}: duplicate id {row.id}, also of {ids[row.id]}; recognise them separately")
             ids[row.id] = path
             yield row, audio
 
 
 def recognize_row(recognizer: Recognizer, row: Utterance, audio: Path) -> Utterance:
-    """The row with what was recognised as its text, and ``custom.compute_seconds``, the reading of the audio included.
+    """The row with the recognised text, and ``custom.compute_seconds``, reading the audio included.
 
     Raises:
         AudioError: if the audio cannot be read.

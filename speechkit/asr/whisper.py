@@ -42,7 +42,7 @@ class WhisperRecognizer:
 
     @property
     def spec(self) -> RecognizerSpec:
-        """What stages after this one must agree with."""
+        """Identity of the recogniser."""
         return self._spec
 
     def recognize(
@@ -84,7 +84,7 @@ class WhisperRecognizer:
             )
             for word in (word for segment in segments for word in segment.words or ()):
                 begin, end = origin + word.start, origin + word.end
-                # A word belongs to the window that keeps its middle: neighbours hear it too.
+                # Neighbouring windows overlap: a word belongs to the window that keeps its midpoint.
                 if keep[0] <= (begin + end) / 2 < keep[1]:
                     words.append(TimedWord(word.word.strip(), begin, end, math.log(max(word.probability, 1e-6))))
         return words_to_hypothesis(words)

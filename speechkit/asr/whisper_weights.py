@@ -13,7 +13,7 @@ from speechkit.io.ctranslate2 import read_ctranslate2
 
 
 def load_whisper_encoder(model: CtcModel, path: str | Path) -> None:
-    """Copy the encoder of a CTranslate2 Whisper model into `model`, whose shape must agree.
+    """Copy the encoder of a CTranslate2 Whisper model into `model`, which must have the same shape.
 
     Raises:
         UserError: naming the first variable that is missing or has another shape.

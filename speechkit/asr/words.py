@@ -1,4 +1,4 @@
-"""Words with times that were recognised elsewhere (CTM or JSON), as a recogniser."""
+"""Timed words of another tool (CTM or JSON), as a recogniser."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ def read_ctm(path: Path) -> dict[str, list[TimedWord]]:
 
 
 def read_word_json(path: Path) -> dict[str, list[TimedWord]]:
-    """Words of a JSON file; the key ``""`` stands for a file that names no recording.
+    """Words of a JSON file; the key is ``""`` for a file without recording names.
 
-    Known forms: a list of words, ``{"words": [...]}``, ``{"segments": [{"words": [...]}]}`` as Whisper tools write
-    it, or one of these under each recording's name. A word is ``{"word", "start", "end"}`` with an optional
+    Known forms: a list of words, ``{"words": [...]}``, ``{"segments": [{"words": [...]}]}`` as written by Whisper
+    tools, or one of these under each recording's name. A word is ``{"word", "start", "end"}`` with an optional
     ``"probability"``, ``"confidence"`` or ``"score"``.
 
     Raises:
-        UserError: if the file is none of these, with the place.
+        UserError: if the file has none of these forms.
     """
     try:
         content = msgspec.json.decode(path.read_bytes())
@@ -118,7 +118,7 @@ def _json_words(content: Any, path: Path) -> list[TimedWord]:
 
 
 def _log(confidence: Any) -> float:
-    """A confidence in (0, 1] as a log-probability; other numbers say nothing."""
+    """A confidence in (0, 1] as a log-probability; 0 for other values."""
     try:
         value = float(confidence)
     except (TypeError, ValueError):
@@ -127,7 +127,7 @@ def _log(confidence: Any) -> float:
 
 
 class WordsRecognizer:
-    """Looks recordings up in a CTM or JSON file, or in a folder with one such file a recording.
+    """Looks recordings up in a CTM or JSON file, or in a folder with one such file per recording.
 
     Raises:
         UserError: if the file is missing or cannot be read.
@@ -140,7 +140,7 @@ class WordsRecognizer:
         if self._path.is_dir():
             self._files = {file.stem: file for file in sorted(self._path.iterdir()) if file.suffix in (".ctm", ".json")}
             if not self._files:
-                raise UserError(f"{path}: holds no .ctm or .json file")
+                raise UserError(f"{path}: has no .ctm or .json file")
             digest = digest_obj({stem: digest_file(file) for stem, file in self._files.items()})
         elif self._path.is_file():
             self._files = {}
@@ -152,7 +152,7 @@ class WordsRecognizer:
 
     @property
     def spec(self) -> RecognizerSpec:
-        """What stages after this one must agree with."""
+        """Identity of the recogniser."""
         return self._spec
 
     def recognize(
@@ -163,15 +163,15 @@ class WordsRecognizer:
         channel: int | None = None,
         heard: Callable[[float], None] | None = None,
     ) -> Hypothesis:
-        """The words of the recording whose name, with or without suffix, the file has; ``speech`` changes nothing.
+        """The words of the recording, looked up with or without suffix; ``speech`` has no effect.
 
         Raises:
-            UserError: if the recording is not in the file, with the names that are.
+            UserError: if the recording is not in the file; known names are listed.
         """
         recording = Path(path)
         if self._path.is_dir():
             if recording.stem not in self._files:
-                raise UserError(f"{self._path}: holds no {recording.stem}.ctm or {recording.stem}.json for {path}")
+                raise UserError(f"{self._path}: has no {recording.stem}.ctm or {recording.stem}.json for {path}")
             found = self._read(self._files[recording.stem])
             if len(found) == 1:
                 return words_to_hypothesis(next(iter(found.values())))

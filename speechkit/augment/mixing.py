@@ -1,4 +1,4 @@
-"""What the student hears instead of clean speech: noise, rooms and second speakers. Torch-free."""
+"""Noisy training input: noise, rooms and second speakers mixed into clean speech. Torch-free."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class MixingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How often (shares of utterances) and how loudly.
 
     Attributes:
-        damage: noise, room and gain; speed must be 0, since the targets stand frame by frame.
-        speaker: share that hears another utterance of the batch under its first or last part.
-        speaker_db: level of the speech over the other.
-        speaker_silent: the largest share of the utterance that stays free of the other.
+        damage: noise, room and gain; speed must be 0, since targets are frame-wise.
+        speaker: share of utterances with another one of the batch mixed into their first or last part.
+        speaker_db: level of the speech above the other.
+        speaker_silent: largest share of the utterance without the other.
     """
 
     damage: AugmentConfig = AugmentConfig(speed=0.0, room=0.05, noise=0.2, noise_db=(3.0, 20.0), gain_db=(0.0, 0.0))
@@ -32,14 +32,14 @@ class MixingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if self.damage.speed:
-            raise ConfigError("mixing.damage.speed must be 0; the targets are of the unchanged time")
+            raise ConfigError("mixing.damage.speed must be 0; the targets have unchanged timing")
 
 
 NO_MIXING = MixingConfig(damage=AugmentConfig(speed=0.0, room=0.0, noise=0.0, gain_db=(0.0, 0.0)), speaker=0.0)
 
 
 def add_speaker(waveform: Float, other: Float, level_db: float, silent: float, at_end: bool) -> Float:
-    """Mix another speaker in, ``level_db`` below, leaving a share ``silent`` of the first free at the other side."""
+    """Mix another speaker in, ``level_db`` below, except in a share ``silent`` at the other end."""
     begin = int(silent * len(waveform))
     length = len(waveform) - begin
     power, other_power = float(np.mean(waveform**2)), float(np.mean(other**2))
@@ -55,7 +55,7 @@ def add_speaker(waveform: Float, other: Float, level_db: float, silent: float, a
 def mix(
     waveforms: Sequence[Float], config: MixingConfig, generator: np.random.Generator, noises: Sequence[Float] = ()
 ) -> list[Float]:
-    """Each waveform (samples,) as the student hears it, of the same length; the others of the batch lend their voices.
+    """Augment each waveform (samples,) without changing its length; second speakers come from the same batch.
 
     Source: Chen et al. 2022 (WavLM), utterance mixing.
     """
@@ -86,10 +86,10 @@ def recorded_noises(manifest: Path, sample_rate: int = WAVEFORM_RATE) -> list[Fl
     for row in read_manifest(manifest):
         noise = read_waveform(row, manifest, num_samples=60 * row.sample_rate, sample_rate=sample_rate)
         if is_silent(noise):
-            raise AudioError(
-                f"{manifest}: {row.id!r} is silent or not finite, and would change nothing as noise; take it out"
-            )
+            raise AudioError(f"{manifest}: {row.id!r} is silent or not finite and cannot serve as noise; remove it")
         noises.append(noise)
     if not noises:
-        raise UserError(f"{manifest}: holds no noise; give some, or leave noise_manifest out for white noise alone")
+        raise UserError(
+            f"{manifest}: has no rows; give recordings of noise, or leave noise_manifest out for white noise only"
+        )
     return noises

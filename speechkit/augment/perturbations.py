@@ -1,8 +1,8 @@
-"""One table of perturbations, each drawn for a recording from its id alone, so that every run hears the same.
+"""Perturbations of recordings; the parameters depend only on the id, so that every run has the same ones.
 
 Source: Gat et al. 2023, Augmentation invariant discrete representation for generative spoken language modeling (time,
-pitch, room, noise). Speaker and telephone are further ones; ``shift`` and ``gain`` are inaudible: what they change is
-the floor below which no difference means anything.
+pitch, room, noise). Speaker and telephone are additions; ``shift`` and ``gain`` are inaudible and measure the floor
+below which differences are meaningless.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ KINDS: tuple[Perturbation, ...] = get_args(Perturbation)
 CONTROLS: tuple[Perturbation, ...] = ("shift", "gain")
 AUDIBLE: tuple[Perturbation, ...] = tuple(kind for kind in KINDS if kind not in CONTROLS)
 CLEAN = "clean"
-"""The kind of what is not changed."""
+"""The kind of unchanged audio."""
 SAMPLE_RATE = 16_000
 TELEPHONE_RATE = 8_000
 MU = 255.0
 NOISE_LOWEST = 50.0
-"""Hertz below which made noise grows no louder."""
+"""Frequency in hertz below which synthetic noise is flat."""
 NOISE_OCTAVES = 8
 """From there to above the highest frequency."""
 
 
 class PerturbationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How strong each perturbation is; ranges are drawn from evenly.
+    """Strength of each perturbation; values are drawn uniformly from ranges.
 
     Attributes:
         time: factors of speed.
         pitch: semitones.
         room: rooms and reverberation times.
         noise: signal-to-noise ratios in decibels.
-        formants: factors of the formants' frequencies, drawn evenly in their logarithm.
-        voice: semitones of F0 that go with the formants.
+        formants: factors of formant frequencies, log-uniform.
+        voice: F0 shift in semitones that accompanies the formant shift.
         telephone: edges of the band in hertz.
         shift: samples.
-        gain: decibels, added or taken away.
+        gain: decibels, positive or negative.
     """
 
     time: tuple[float, float] = (0.8, 1.2)
@@ -63,7 +63,7 @@ class PerturbationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     def __post_init__(self) -> None:
         wrong = [
-            f"{name} is {getattr(self, name)}: the first must not be above the second"
+            f"{name} is {getattr(self, name)}: the lower bound must not exceed the upper"
             for name in ("time", "pitch", "noise", "formants", "voice", "telephone")
             if getattr(self, name)[0] > getattr(self, name)[1]
         ]
@@ -94,27 +94,27 @@ def perturb(
 ) -> Float:
     """A recording (S,) at 16 kHz under one perturbation.
 
-    What is drawn depends on the seed, the kind and the item's id, on nothing else. Only ``time`` changes the length.
+    Random parameters depend only on seed, kind and item id. Only ``time`` changes the length.
 
     Args:
         waveform: float in [-1, 1].
         kind: one of `KINDS`.
-        item: id of the recording; another name for it gives another drawing.
+        item: id of the recording, which seeds the parameters.
         config: strengths.
-        noises: recordings to mix in at 16 kHz; without any, noise is made whose colour and loudness change.
-        seed: of all drawings.
+        noises: recordings at 16 kHz to mix in; if empty, noise of varying colour and loudness is synthesised.
+        seed: of all random parameters.
 
     Raises:
         ConfigError: if there is no such kind.
-        AudioError: if the waveform is not one channel, or holds NaN or infinity; or the noise that is drawn is silent.
+        AudioError: if the waveform is not one channel, or holds NaN or infinity; or the drawn noise is silent.
     """
     if kind not in _DRAWS:
-        raise ConfigError(f"{kind!r} is no perturbation; choose from {', '.join(KINDS)}")
+        raise ConfigError(f"{kind!r} unknown perturbation; choose from {', '.join(KINDS)}")
     samples = np.asarray(waveform, np.float32)
     if samples.ndim != 1:
         raise AudioError(f"{item}: shape {samples.shape}; a perturbation takes one channel, shape (samples,)")
     if not np.isfinite(samples).all():
-        raise AudioError(f"{item}: holds NaN or infinity; mend the recording or leave it out")
+        raise AudioError(f"{item}: has NaN or infinite samples; fix or remove the recording")
     if not len(samples):
         return samples
     generator = np.random.default_rng(item_seed(seed, f"{kind} {item}"))
@@ -130,7 +130,7 @@ def telephone(waveform: Float, band: tuple[float, float]) -> Float:
     from scipy.signal import butter, sosfiltfilt
 
     narrow = np.asarray(soxr.resample(waveform, SAMPLE_RATE, TELEPHONE_RATE, quality="HQ"), np.float64)
-    if len(narrow) > 32:  # a filter needs something to settle on
+    if len(narrow) > 32:  # the filter needs some samples of padding
         narrow = sosfiltfilt(butter(4, band, "bandpass", fs=TELEPHONE_RATE, output="sos"), narrow)
     clipped = np.clip(narrow, -1, 1)
     companded = np.sign(clipped) * np.log1p(MU * np.abs(clipped)) / np.log1p(MU)
@@ -141,10 +141,10 @@ def telephone(waveform: Float, band: tuple[float, float]) -> Float:
 
 
 def made_noise(samples: int, generator: np.random.Generator, sample_rate: int = SAMPLE_RATE) -> Float:
-    """Noise whose spectrum falls with a drawn power of frequency, with humps, and whose loudness wanders.
+    """Noise with a random spectral slope, random resonances and varying loudness.
 
-    Recorded noise falls between not at all (hissing) and with the cube of frequency in power (rumbling); no two have
-    the same humps, and few stay as loud as they are for a second.
+    The power of recorded noise is between flat (hiss) and falling with the cube of frequency (rumble); resonances
+    differ, and loudness rarely stays constant for a second.
     """
     frequencies = np.maximum(np.fft.rfftfreq(samples, 1 / sample_rate), NOISE_LOWEST)
     slope = generator.uniform(0.0, 1.5)  # of amplitude: 0 is white, 1/2 pink, 1 brown
@@ -186,7 +186,7 @@ def _noise(
         return add_noise(samples, made_noise(len(samples), generator), ratio)
     number = int(generator.integers(len(noises)))
     if is_silent(noises[number]):
-        raise AudioError(f"noise {number + 1} of {len(noises)} is silent or not finite; leave it out")
+        raise AudioError(f"noise {number + 1} of {len(noises)} is silent or not finite; remove it")
     return add_noise(samples, heard_stretch(noises[number], len(samples), generator), ratio)
 
 
@@ -200,7 +200,7 @@ def _telephone(samples: Float, config: PerturbationConfig, _: np.random.Generato
 
 
 def _shift(samples: Float, config: PerturbationConfig, _: np.random.Generator, __: Sequence[Float]) -> Float:
-    """Begin a little later, with silence in the front: the frames' borders move, nothing else."""
+    """Delay by a few samples of silence, which moves only the frame borders."""
     moved: Float = np.concatenate([np.zeros(config.shift, np.float32), samples])
     return moved[: len(samples)]
 

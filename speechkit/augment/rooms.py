@@ -24,7 +24,7 @@ LOWEST_HERTZ = 50.0
 
 
 class RoomConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What rooms are drawn from, each range evenly: sides in metres, reverberation time T60 in seconds."""
+    """Distribution of rooms, uniform over ranges: sides in metres, reverberation time T60 in seconds."""
 
     length: tuple[float, float] = (3.0, 10.0)
     width: tuple[float, float] = (3.0, 8.0)
@@ -36,20 +36,20 @@ class RoomConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             low, high = getattr(self, name)
             least = 4 * WALL_DISTANCE if name != "reverberation" else 0.05
             if not least <= low <= high:
-                raise ConfigError(f"{name} is {low} to {high}; it must rise and begin at {least:g} or more")
+                raise ConfigError(f"{name} is {low} to {high}; the bounds must be in order and at least {least:g}")
 
 
 def draw_response(generator: np.random.Generator, config: RoomConfig, sample_rate: int = 16_000) -> Float:
-    """The response of a room with a speaker and a microphone drawn in it; it begins with the direct sound."""
+    """Impulse response of a random room, source and microphone; begins with the direct sound."""
     return draw_responses(generator, config, 1, sample_rate)[0]
 
 
 def draw_responses(
     generator: np.random.Generator, config: RoomConfig, speakers: int, sample_rate: int = 16_000
 ) -> list[Float]:
-    """The responses of one room to speakers at several places of it, with one microphone.
+    """Impulse responses of one room for several source positions and one microphone.
 
-    Each begins with the direct sound and has unit energy: how far off a speaker stands changes the reverberation alone.
+    Each begins with the direct sound and has unit energy, so that distance changes only the reverberation.
     """
     from scipy.signal import butter, sosfilt
 
@@ -57,7 +57,7 @@ def draw_responses(
     sides[2] = generator.uniform(*config.height)
     seconds = generator.uniform(*config.reverberation)
     positions = generator.uniform(WALL_DISTANCE, sides - WALL_DISTANCE, (speakers + 1, 3))
-    # Pressures of one sign add up at the lowest frequencies as they do in no room; Allen and Berkley filter them too.
+    # All images have one sign, which exaggerates the lowest frequencies; Allen and Berkley high-pass them too.
     highpass = butter(2, LOWEST_HERTZ, "highpass", fs=sample_rate, output="sos")
     return [
         np.asarray(sosfilt(highpass, image_response(sides, position, positions[-1], seconds, sample_rate)), np.float32)
@@ -66,7 +66,7 @@ def draw_responses(
 
 
 def wall_reflection(sides: Vector, seconds: float) -> float:
-    """The share of pressure that walls (all alike) reflect, for a reverberation time by Eyring's formula."""
+    """Reflection coefficient of the walls (all equal) for a reverberation time, by Eyring's formula."""
     volume = float(np.prod(sides))
     surface = 2 * float(sides[0] * sides[1] + sides[0] * sides[2] + sides[1] * sides[2])
     return math.exp(-0.5 * 24 * math.log(10) * volume / (SPEED_OF_SOUND * surface * seconds))
@@ -104,7 +104,7 @@ def image_response(sides: Vector, source: Vector, microphone: Vector, seconds: f
         at = distance / SPEED_OF_SOUND * sample_rate - direct
         within = at < length - 1
         size = reflection ** (count + across_bounces[within]) / np.maximum(distance[within], 0.1)
-        # Between two samples a sound goes to both, so that all distances are different.
+        # Fractional delays are split between two samples, so that all distances differ.
         whole = np.maximum(0, np.floor(at[within] + 1e-9)).astype(np.int64)
         share = np.clip(at[within] - whole, 0, 1)
         response += np.bincount(whole, size * (1 - share), len(response))

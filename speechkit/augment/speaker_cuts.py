@@ -1,4 +1,4 @@
-"""Single-speaker recordings to mix: which speakers there are, and pieces of what they say."""
+"""Single-speaker recordings for mixtures, by speaker."""
 
 from __future__ import annotations
 
@@ -38,37 +38,37 @@ class Cuts(Protocol):
 
 
 class ManifestCuts:
-    """The cuts of a manifest by speaker, at one sample rate; what was read is kept in memory up to a limit.
+    """The cuts of a manifest by speaker, at one sample rate, with a bounded cache.
 
     Args:
-        rows: of the manifest; each needs a speaker.
+        rows: of the manifest, each with a speaker.
         manifest: to which audio paths are relative.
         sample_rate: in hertz.
-        memory_bytes: kept.
+        memory_bytes: size of the cache.
 
     Raises:
-        UserError: if there is no row, or one names no speaker.
+        UserError: if there is no row, or one without a speaker.
     """
 
     def __init__(self, rows: Sequence[Utterance], manifest: Path, sample_rate: int, memory_bytes: int = 1 << 30):
         by_speaker: dict[str, list[int]] = {}
         for index, row in enumerate(rows):
             if not row.speaker:
-                raise UserError(f"{manifest}: {row.id!r} names no speaker; mixtures are of speakers that differ")
+                raise UserError(f"{manifest}: {row.id!r} has no speaker; mixtures need different speakers")
             by_speaker.setdefault(row.speaker, []).append(index)
         if not rows:
-            raise UserError(f"{manifest}: holds no recording; give some of single speakers")
+            raise UserError(f"{manifest}: has no rows; give single-speaker recordings")
         self.sample_rate = sample_rate
         self.speakers: Sequence[str] = sorted(by_speaker)
         self._rows, self._manifest = rows, manifest
         self._indices = [np.array(by_speaker[speaker]) for speaker in self.speakers]
-        # A speaker's cuts are drawn by their length, so that every second of speech is heard as often.
+        # A speaker's cuts are drawn in proportion to their length, so that all speech is equally likely.
         self._ends = [np.cumsum([self.samples(cut) for cut in indices]) for indices in self._indices]
         self._kept: OrderedDict[int, Float] = OrderedDict()
         self._free = memory_bytes
 
     def choose(self, speaker: int, generator: np.random.Generator) -> int:
-        """One of a speaker's cuts, drawn by their lengths."""
+        """Draw one of a speaker's cuts in proportion to their lengths."""
         ends = self._ends[speaker]
         return int(self._indices[speaker][np.searchsorted(ends, generator.integers(ends[-1]), side="right")])
 

@@ -1,4 +1,4 @@
-"""Mixtures of speakers drawn anew for every batch, and their sources.
+"""Speaker mixtures and their sources, drawn on the fly for every batch.
 
 Notation used for array shapes: N speakers, K tracks (most speakers of a mixture), S samples, B mixtures of a batch.
 """
@@ -26,34 +26,34 @@ FRAME_SECONDS = 0.02
 SPEECH_DB = -30.0
 """Frames this far below the loudest one are a pause."""
 LEAST_SPEECH = 0.4
-"""Share of a piece that should be speech; others are drawn, so many times, before one with less is taken."""
+"""Share of a piece that should be speech; pieces with less are redrawn up to DRAWS times."""
 DRAWS = 5
 LEAST_POWER = 1e-10
-"""Of what rounds to nothing in 16 bits."""
+"""Power that 16-bit samples cannot represent."""
 LEAST_PART = 0.25
-"""Of what turns share among them, the least part of one, against the mean of what is drawn."""
+"""Smallest share of a turn relative to the mean."""
 FADE_SECONDS = 0.005
 PEAK = 0.99
-"""Where a mixture would be louder, it and its sources are made quieter together."""
+"""Louder mixtures are scaled down together with their sources."""
 
 
 class SpeakerMixing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How mixtures are drawn; ranges evenly.
+    """Distribution of mixtures; uniform over ranges.
 
     Attributes:
-        seconds: of a mixture; those of one batch are of one length.
-        counts: how often one, two, three … speak, in parts of their sum. Its length is the number of tracks.
-        together: share of the mixtures in which all speak from begin to end.
-        overlap: in the others one begins after the other, and neighbours overlap by this share of the mixture. Below 0
-            it is a pause between them.
-        level_db: of the loudest speaker's speech (RMS) against full scale.
-        ratio_db: by how much the others are quieter than the loudest.
-        speed: share of the speakers that speak faster or slower, pitch and all, by ``speed_range``.
-        room: share of the mixtures in a simulated room, each speaker at another place of it; what is to be found then
-            is the speech with its reverberation.
-        rooms: what they are like.
-        noise: share of the mixtures with noise, of a recording or made.
-        noise_db: of the speech over it.
+        seconds: length of a mixture, the same for all of a batch.
+        counts: relative frequencies of one, two, three … speakers. Its length is the number of tracks.
+        together: share of the mixtures with all speakers active throughout.
+        overlap: in the others speakers begin one after another, and neighbours overlap by this share of the mixture;
+            below 0 there is a pause between them.
+        level_db: level of the loudest speaker (RMS of speech) re full scale.
+        ratio_db: level of the loudest speaker relative to the others.
+        speed: share of the speakers resampled by a factor from ``speed_range``.
+        room: share of the mixtures in a simulated room, with speakers at different positions; the targets then include
+            the reverberation.
+        rooms: distribution of rooms.
+        noise: share of the mixtures with noise, recorded or synthetic.
+        noise_db: signal-to-noise ratio.
     """
 
     seconds: Range = (2.0, 2.0)
@@ -71,7 +71,7 @@ class SpeakerMixing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         wrong = [
-            f"{name} is {getattr(self, name)}: the first must not be above the second"
+            f"{name} is {getattr(self, name)}: the lower bound must not exceed the upper"
             for name in ("seconds", "overlap", "level_db", "ratio_db", "speed_range", "noise_db")
             if getattr(self, name)[0] > getattr(self, name)[1]
         ]
@@ -85,9 +85,9 @@ class SpeakerMixing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not 0.25 <= self.speed_range[0] <= self.speed_range[1] <= 4:
             wrong.append(f"speed_range is {self.speed_range}: factors lie between 0.25 and 4")
         if min(self.counts) < 0 or not sum(self.counts) > 0:
-            wrong.append(f"counts is {self.counts}: parts are not negative, and one is above 0")
+            wrong.append(f"counts is {self.counts}: give frequencies of at least 0, one of them above 0")
         if self.ratio_db[0] < 0:
-            wrong.append(f"ratio_db is {self.ratio_db}: the loudest has no louder one beside it; begin at 0")
+            wrong.append(f"ratio_db is {self.ratio_db}: differences from the loudest are not negative; begin at 0")
         if wrong:
             raise ConfigError("; ".join(wrong))
 
@@ -98,7 +98,7 @@ class SpeakerMixing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Turn(NamedTuple):
-    """What a speaker contributes: samples ``begin`` to ``end`` of the mixture, from which cuts, times which gain."""
+    """One speaker's part: samples ``begin`` to ``end`` of the mixture, the source cuts, and the gain."""
 
     speaker: str
     cuts: tuple[str, ...]
@@ -109,7 +109,7 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True)
 class MixedSpeech:
-    """A mixture that is, to the last bit, ``sources.sum(0) + noise``.
+    """A mixture that equals ``sources.sum(0) + noise`` exactly.
 
     Attributes:
         mixture: (S,).
@@ -125,7 +125,7 @@ class MixedSpeech:
 
     @property
     def overlap(self) -> float:
-        """Share of the mixture in which two or more have their turn."""
+        """Share of the mixture with two or more active speakers."""
         active = np.zeros(len(self.mixture), np.int64)
         for turn in self.turns:
             active[turn.begin : turn.end] += 1
@@ -140,14 +140,14 @@ def draw_mixture(
     samples: int | None = None,
     noises: Sequence[Float] = (),
 ) -> MixedSpeech:
-    """A mixture of speakers who all differ; a function of the generator's state and of nothing else.
+    """A mixture of different speakers; depends only on the generator's state.
 
     Args:
-        cuts: of more speakers than a mixture has.
-        config: what is drawn.
-        generator: moves on.
-        samples: S; drawn from ``config.seconds`` without it.
-        noises: recordings at the cuts' sample rate; without any, noise is made.
+        cuts: of at least as many speakers as a mixture has.
+        config: distribution.
+        generator: is advanced.
+        samples: S; None: drawn from ``config.seconds``.
+        noises: recordings at the cuts' sample rate; if empty, noise is synthesised.
 
     Raises:
         UserError: if there are fewer speakers than a mixture may have.
@@ -192,7 +192,7 @@ def draw_mixture(
 
 
 class MixtureBatch(NamedTuple):
-    """Mixtures (B, S), their sources (B, K, S), of which those beyond a mixture's speakers are zero."""
+    """Mixtures (B, S) and their sources (B, K, S), zero beyond a mixture's speakers."""
 
     mixtures: Float
     sources: Float
@@ -203,9 +203,9 @@ class DynamicMixtures:
 
     Args:
         cuts: of single speakers.
-        config: what is drawn.
+        config: distribution.
         batch_size: B.
-        seed: everything random follows from it.
+        seed: random seed.
         noises: recordings at the cuts' sample rate.
 
     Raises:
@@ -237,7 +237,7 @@ class DynamicMixtures:
 
 
 def speech_level(waveform: Float, sample_rate: int) -> float:
-    """RMS of the frames of 20 ms that are no pause: within 30 dB of the loudest one."""
+    """RMS of the 20 ms frames within 30 dB of the loudest one."""
     powers = _frame_powers(waveform, sample_rate)
     return float(np.sqrt(powers[_speaking(powers)].mean()))
 
@@ -245,7 +245,7 @@ def speech_level(waveform: Float, sample_rate: int) -> float:
 def level_range(blocks: Iterable[Float], sample_rate: int) -> float | None:
     """Decibels from the quiet frames of a recording, the lowest tenth, to its loud ones, the highest twentieth.
 
-    What it says of noise holds for speech with pauses; None where nothing was recorded.
+    Indicates the noise level for speech with pauses; None for silence.
     """
     powers = np.concatenate([np.zeros(0), *(_frame_powers(block, sample_rate) for block in blocks if len(block))])
     quiet, loud = np.percentile(powers, [10, 95]) if len(powers) else (0.0, 0.0)
@@ -266,7 +266,7 @@ def _enough_speakers(cuts: Cuts, config: SpeakerMixing) -> None:
     most = 1 + max(index for index, share in enumerate(config.counts) if share)
     if len(cuts.speakers) < most:
         raise UserError(
-            f"{len(cuts.speakers)} speakers, and mixtures of {most} are asked for; give recordings of more speakers "
+            f"{len(cuts.speakers)} speakers, too few for mixtures of {most}; give recordings of more speakers "
             "or change counts"
         )
 
@@ -275,12 +275,12 @@ def _spans(count: int, samples: int, config: SpeakerMixing, generator: np.random
     """Begin and end of each speaker's turn; the first begins with the mixture and the last ends with it."""
     together = generator.random() < config.together
     share = generator.uniform(*config.overlap)
-    # No turn takes all that is to be shared.
+    # No turn takes everything.
     parts = (generator.dirichlet(np.full(count, 2.0)) + LEAST_PART) / (1 + count * LEAST_PART)
     if count == 1 or together:
         return [(0, samples)] * count
     shared = share * samples
-    # Every turn is as long as its overlap with a neighbour, and more by its part of what is left.
+    # A turn is its overlap with a neighbour plus its share of the rest.
     least = max(shared, 0.0)
     lengths = least + parts * (samples + (count - 1) * shared - count * least)
     begins = np.cumsum(lengths - shared) - (lengths - shared)
@@ -290,7 +290,7 @@ def _spans(count: int, samples: int, config: SpeakerMixing, generator: np.random
 def _speech(
     cuts: Cuts, speaker: int, samples: int, config: SpeakerMixing, generator: np.random.Generator
 ) -> tuple[Float, tuple[str, ...]]:
-    """So many samples of a speaker, of one cut or several in a row, with short fades, and the cuts' ids."""
+    """``needed`` samples of a speaker, from one cut or several, with short fades, and the cuts' ids."""
     factor = generator.uniform(*config.speed_range) if generator.random() < config.speed else 1.0
     needed = samples if factor == 1.0 else round(samples * factor) + 1
     for _ in range(DRAWS):
@@ -311,7 +311,7 @@ def _speech(
 
 
 def _pieces(cuts: Cuts, speaker: int, needed: int, generator: np.random.Generator) -> tuple[Float, tuple[str, ...]]:
-    """A stretch of one cut where one is long enough, else whole cuts in a row."""
+    """A part of one cut if it is long enough, else whole cuts in sequence."""
     pieces: list[Float] = []
     names: list[str] = []
     left = needed
@@ -328,7 +328,7 @@ def _pieces(cuts: Cuts, speaker: int, needed: int, generator: np.random.Generato
 def _noise(
     speech: Float, rate: int, config: SpeakerMixing, generator: np.random.Generator, noises: Sequence[Float]
 ) -> Float:
-    """Noise as long as the speech, at a drawn ratio."""
+    """Noise of the length of the speech, at a random ratio."""
     ratio = generator.uniform(*config.noise_db)
     if not len(noises):
         return fit_noise(speech, made_noise(len(speech), generator, rate), ratio)

@@ -1,4 +1,4 @@
-"""Speech made longer, higher or spoken by another: a phase vocoder, and the envelope of the spectrum moved alone.
+"""Change of tempo, pitch and speaker: a phase vocoder, and a shift of the spectral envelope.
 
 Notation used for array shapes: S samples, F = N / 2 + 1 frequencies, M frames of the short-time spectrum.
 """
@@ -14,10 +14,10 @@ from speechkit.io.arrays import Float
 
 Complex = NDArray[np.complex128]
 WINDOW = 512
-"""Samples of a window, 32 ms: harmonics of low voices are parted, and syllables too."""
+"""Samples of a window, 32 ms: resolves the harmonics of low voices as well as syllables."""
 HOP = 128
 LIFTER = 32
-"""Cepstral coefficients of an envelope: detail finer than 500 Hz, and so every harmonic of most voices, is left out."""
+"""Cepstral coefficients of an envelope, which excludes detail finer than 500 Hz and so the harmonics of most voices."""
 
 
 def spectrum(waveform: NDArray[Any]) -> Complex:
@@ -29,7 +29,7 @@ def spectrum(waveform: NDArray[Any]) -> Complex:
 
 
 def waveform_of(frames: Complex, samples: int) -> Float:
-    """The waveform (S,) whose spectrum lies nearest to ``frames`` (M, F) (Griffin and Lim 1984, equation 6)."""
+    """The waveform (S,) with the spectrum nearest to ``frames`` (M, F) (Griffin and Lim 1984, equation 6)."""
     pieces = np.fft.irfft(frames, WINDOW, axis=1) * _window()
     total = np.zeros((len(frames) - 1) * HOP + WINDOW)
     weight = np.zeros_like(total)
@@ -49,8 +49,8 @@ def waveform_of(frames: Complex, samples: int) -> Float:
 def stretch(waveform: NDArray[Any], rate: float) -> Float:
     """Speak ``rate`` times as fast at the same pitch: (S,) to (round(S / rate),).
 
-    Phases run on from frame to frame at each peak's own frequency, and the bins around a peak keep their phases
-    towards it, without which voices sound as from a pipe.
+    Phases advance from frame to frame at each peak's frequency, and the bins around a peak keep their phase relative to
+    it (phase locking), without which voices sound hollow.
 
     Source: Laroche and Dolson 1999, Improved phase vocoder time-scale modification of audio, sections II and III.C.
     """
@@ -79,7 +79,7 @@ def stretch(waveform: NDArray[Any], rate: float) -> Float:
 
 
 def shift_pitch(waveform: NDArray[Any], semitones: float) -> Float:
-    """Move all frequencies, formants too, by ``semitones``; the length stays."""
+    """Shift pitch and formants by ``semitones``; the length is unchanged."""
     import soxr
 
     if not len(waveform) or semitones == 0:
@@ -91,7 +91,7 @@ def shift_pitch(waveform: NDArray[Any], semitones: float) -> Float:
 
 
 def move_formants(waveform: NDArray[Any], factor: float) -> Float:
-    """Multiply the frequencies of the spectrum's envelope by ``factor`` (a shorter vocal tract above 1); F0 stays."""
+    """Multiply the frequencies of the spectrum's envelope by ``factor`` (above 1: a shorter vocal tract); F0 stays."""
     if not len(waveform) or factor == 1.0:
         return np.asarray(waveform, np.float32)
     frames = spectrum(waveform)
@@ -105,14 +105,14 @@ def move_formants(waveform: NDArray[Any], factor: float) -> Float:
     below = np.minimum(source.astype(np.int64), bins[-1] - 1)
     share = source - below
     moved = (1 - share) * envelope[:, below] + share * envelope[:, below + 1]
-    # Where there was almost nothing, noise would be lifted without end.
+    # Limits the gain, so that noise in near-silent bands is not amplified.
     gain = np.exp(np.clip(moved - envelope, -3.0, 3.0))
     return waveform_of(np.asarray(frames * gain, np.complex128), len(waveform))
 
 
 def change_speaker(waveform: NDArray[Any], formants: float, semitones: float) -> Float:
-    """Another voice: F0 moved by ``semitones`` and the formants, apart from it, by the factor ``formants``."""
-    # Moving the pitch moves the formants along: what is left to do is the rest.
+    """Another voice: F0 shifted by ``semitones``, formants independently by the factor ``formants``."""
+    # The pitch shift moves the formants too; only the remainder is left.
     return move_formants(shift_pitch(waveform, semitones), formants / 2.0 ** (semitones / 12))
 
 

@@ -1,4 +1,4 @@
-"""Waveforms and features made different at random, so that a recogniser meets more than its corpus. Torch-free.
+"""Random augmentation of waveforms and features. Torch-free; torchaudio's masks would need torch in data loaders.
 
 Source: Ko et al. 2015 (speed), Ko et al. 2017 (simulated rooms), Park et al. 2019 (SpecAugment).
 """
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from speechkit.io.arrays import Float
 
 SILENT_POWER = 1e-10
-"""Mean square below which nothing was recorded: the rounding to 16 bits alone has 8e-11."""
+"""Mean square below which audio counts as silent; rounding to 16 bits alone has 8e-11."""
 
 
 class AugmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How often (shares of utterances) and how strongly. Masks are drawn per utterance, widths in 10 ms frames."""
+    """Probabilities and strengths of augmentation. Masks are drawn per utterance, widths in 10 ms frames."""
 
     speed: float = 0.5
     speed_range: tuple[float, float] = (0.88, 1.12)
@@ -53,7 +53,7 @@ def room_response(generator: np.random.Generator, sample_rate: int = 16_000) -> 
 
 
 def fit_noise(waveform: Float, noise: Float, snr_db: float) -> Float:
-    """Noise, repeated to the waveform's length, as loud as a signal-to-noise ratio in decibels asks."""
+    """Noise, repeated to the waveform's length, scaled to a signal-to-noise ratio in decibels."""
     fitted = np.resize(noise, len(waveform))
     power, noise_power = float(np.mean(waveform**2)), float(np.mean(fitted**2))
     scale = np.sqrt(power / max(noise_power, 1e-12)) * 10 ** (-snr_db / 20)
@@ -66,14 +66,14 @@ def add_noise(waveform: Float, noise: Float, snr_db: float) -> Float:
 
 
 def is_silent(noise: NDArray[np.floating[Any]]) -> bool:
-    """Whether a noise (S,) has nothing that could be mixed in: no sample, no measurable power, NaN or infinity."""
+    """Whether a noise (S,) cannot be mixed in: no samples, no measurable power, NaN or infinity."""
     return not len(noise) or not SILENT_POWER <= float(np.dot(noise, noise)) / len(noise) < np.inf
 
 
 def heard_stretch(noise: Float, length: int, generator: np.random.Generator) -> Float:
-    """A drawn part of a noise that has one which can be heard, at most ``length`` long, its end joined to its begin.
+    """A random audible part of a noise, at most ``length`` samples, wrapping around its end.
 
-    Where nothing sounds in the part drawn first, one is drawn among those in which something does.
+    If the first draw is silent, another is drawn among the audible parts.
     """
     length = min(length, len(noise))
     begin = int(generator.integers(len(noise)))
@@ -82,7 +82,7 @@ def heard_stretch(noise: Float, length: int, generator: np.random.Generator) -> 
         return stretch
     sums = np.cumsum(np.concatenate([[0.0], np.square(np.concatenate([noise, noise[:length]]), dtype=np.float64)]))
     powers = (sums[length:-1] - sums[: -length - 1]) / length
-    # The mean of all parts is that of the whole, so that one of them has its power but for rounding.
+    # The mean power of all parts is that of the whole, so at least one part is audible.
     heard = np.flatnonzero(powers >= min(SILENT_POWER, float(powers.max())))
     return np.roll(noise, -int(heard[generator.integers(len(heard))]))[:length]
 
@@ -90,7 +90,7 @@ def heard_stretch(noise: Float, length: int, generator: np.random.Generator) -> 
 def augment_waveform(
     waveform: Float, config: AugmentConfig, generator: np.random.Generator, noises: Sequence[Float] = ()
 ) -> Float:
-    """Speed, room, noise and gain, each with its own chance; noise is one of ``noises`` or white."""
+    """Apply speed, room, noise and gain, each with its probability; noise is one of ``noises`` or white."""
     if not len(waveform):
         return waveform
     if generator.random() < config.speed:

@@ -86,7 +86,7 @@ def transcribe(
         raise UserError(f"{'--nbest' if nbest > 1 else '--diverse'} needs --beam; add for example --beam 32")
     if diverse and beam % GROUPS:
         raise UserError(
-            f"--beam is {beam}, which does not divide into the {GROUPS} groups of --diverse; give a multiple of {GROUPS}"
+            f"--beam is {beam}, which does not divide by the {GROUPS} groups of --diverse; give a multiple of {GROUPS}"
         )
     if references is not None and (not beam or separate):
         raise UserError("--references needs --beam and whole recordings; add --beam, without --separate")

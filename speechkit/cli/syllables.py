@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 EXAMPLES = """
 Segment recordings, or the cuts of a manifest, into syllable-like units.
 
-Segmenters: greedy (Sylber's; streams), dynamic (exact, with a penalty), peaks (of the norm, as in ZeroSyl), envelope (of
-the amplitude, without an encoder). Thresholds come from --thresholds or are estimated on the recordings; they belong to
+Segmenters: greedy (Sylber's; streams), dynamic (exact, with a penalty), peaks (of the norm, as in ZeroSyl), envelope
+(amplitude, no encoder). Thresholds come from --thresholds or are estimated on the recordings; they belong to
 one encoder and layer. --out contains syllables.jsonl (a manifest with the tier "syllable"), dropped.json and, if they
 were estimated, thresholds.json.
 

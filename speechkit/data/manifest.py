@@ -118,7 +118,7 @@ def unique_ids(rows: Iterable[Any], manifest: Path | str, what: str = "recording
     known: set[str] = set()
     for row in rows:
         if row.id in known:
-            raise UserError(f"{manifest}: the id {row.id!r} comes twice; give every {what} its own")
+            raise UserError(f"{manifest}: duplicate id {row.id!r}; give every {what} a unique id")
         known.add(row.id)
         yield row
 

@@ -186,7 +186,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Utterance | None, str | None]]:
         seen: set[str] = set()
         for row in read_manifest(path):
             if row.id in seen:
-                yield row.id, None, f"{path}: the id {row.id!r} comes twice; give every mixture its own"
+                yield row.id, None, f"{path}: duplicate id {row.id!r}; give every mixture a unique id"
             else:
                 seen.add(row.id)
                 yield row.id, row, None

@@ -71,7 +71,7 @@ def test_recognisers_are_named_once():
         "embedded": "embedded",
         "small": "faster-whisper:x",
     }
-    with pytest.raises(ConfigError, match="stands twice"):
+    with pytest.raises(ConfigError, match="duplicate label"):
         named_recognizers("a=x,a=y")
-    with pytest.raises(ConfigError, match="names none"):
+    with pytest.raises(ConfigError, match="recognizers is empty"):
         named_recognizers(" , ")

@@ -230,7 +230,7 @@ def test_silence_clipping_and_shreds_pass(kind, samples):
 
 
 def test_nonsense_is_refused():
-    with pytest.raises(ConfigError, match="no perturbation"):
+    with pytest.raises(ConfigError, match="unknown perturbation"):
         perturb(tone(100.0), "echo", "a")
     with pytest.raises(AudioError, match="one channel"):
         perturb(np.zeros((2, 5)), "room", "a")

@@ -208,7 +208,7 @@ def test_pieces_of_long_cuts_are_read_where_they_are(tmp_path, monkeypatch):
 
 def test_mixtures_of_more_speakers_than_there_are_are_refused(tmp_path):
     cuts = ManifestCuts(recordings(tmp_path), tmp_path / "m.jsonl", RATE)
-    with pytest.raises(UserError, match="2 speakers, and mixtures of 3"):
+    with pytest.raises(UserError, match="2 speakers, too few for mixtures of 3"):
         DynamicMixtures(cuts, SpeakerMixing(counts=(0.0, 0.5, 0.5)), 2)
     DynamicMixtures(cuts, SpeakerMixing(counts=(0.5, 0.5, 0.0)), 2)[0]
 
@@ -217,7 +217,7 @@ def test_recordings_without_speakers_are_refused(tmp_path):
     import msgspec
 
     rows = [msgspec.structs.replace(row, speaker=None) for row in recordings(tmp_path)]
-    with pytest.raises(UserError, match="'anna-0' names no speaker"):
+    with pytest.raises(UserError, match="'anna-0' has no speaker"):
         ManifestCuts(rows, tmp_path / "m.jsonl", RATE)
 
 
@@ -226,7 +226,7 @@ def test_recordings_without_speakers_are_refused(tmp_path):
     [
         ({"overlap": (0.5, 0.2)}, "overlap"),
         ({"overlap": (-1.0, 0.2)}, "between -0.9 and 1"),
-        ({"counts": (0.0, 0.0)}, "one is above 0"),
+        ({"counts": (0.0, 0.0)}, "one of them above 0"),
         ({"seconds": (0.0, 1.0)}, "at least 0.1"),
         ({"speed_range": (0.1, 1.0)}, "between 0.25 and 4"),
         ({"ratio_db": (-5.0, 5.0)}, "begin at 0"),

@@ -45,7 +45,7 @@ def test_what_is_wrong_with_an_item_is_its_own(error, capsys):
     with pytest.raises(typer.Exit) as ended:
         left_out.end(1)
     assert ended.value.exit_code == 2
-    with pytest.raises(UserError, match="none of 1 recordings could be done"):
+    with pytest.raises(UserError, match="none of 1 recordings could be processed"):
         left_out.end(0)
 
 
@@ -97,7 +97,7 @@ def test_transcribe_of_one_bad_recording_is_its_sentence(three, capsys):
 @pytest.mark.usefixtures("listener")
 def test_transcribe_of_bad_recordings_only_says_so(three, capsys):
     assert call(["transcribe", three[1], three[1] + "2"]) == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith("speechkit: none of 2 recordings could be done")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("speechkit: none of 2 recordings could be processed")
 
 
 @pytest.mark.parametrize(

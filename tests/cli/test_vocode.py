@@ -167,7 +167,7 @@ def test_what_cannot_be_is_one_sentence(files, tmp_path, capsys):
         capsys, "vocode", "features", tmp_path / "short.wav", "--vocoder", files / "mel", "--out", tmp_path / "b.wav"
     )
     assert code == 2
-    assert "none of 1 recordings could be done" in errors
+    assert "none of 1 recordings could be processed" in errors
     code, _, errors = run(
         capsys, "vocode", "features", files / "talk.wav", "--vocoder", tmp_path, "--out", tmp_path / "b.wav"
     )
@@ -183,5 +183,5 @@ def test_a_second_recording_of_one_name_is_left_out_and_named(files, tmp_path, c
         capsys, "vocode", "features", files / "talk.wav", other, "--vocoder", files / "mel", "--out", out
     )
     assert code == 2
-    assert "left out talk: another had this id" in errors
+    assert "left out talk: duplicate id" in errors
     assert [(row.id, row.duration) for row in read_manifest(out / "manifest.jsonl")] == [("talk", 1.0)]

@@ -147,7 +147,7 @@ def test_nothing_encoded_is_an_error_and_leaves_the_store_that_was(manifest, tmp
     capsys.readouterr()
     assert call(["features", str(tmp_path / "none.jsonl"), *arguments]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert ("none of 2 recordings could be done" in error) if kept else ("holds no recordings" in error)
+    assert ("none of 2 recordings could be processed" in error) if kept else ("holds no recordings" in error)
     assert FeatureStore(tmp_path / "store").ids() == ["u0", "u1", "u2"]
     settings = [f"manifest={tmp_path / 'none.jsonl'}", "encoder=log-mel"]
     with pytest.raises(UserError, match=r"no cut could.*encoded.*drops\.jsonl beside.*says why"):
@@ -170,14 +170,14 @@ def test_what_is_wrong_is_said_before_an_encoder_is_loaded(manifest, tmp_path, m
         ([manifest, "--out", manifest], "is a file"),
         ([manifest, *store, "--dtype", "float64"], "choose float16 or float32"),
         ([manifest, *store, "--compute", "foo"], "--compute is 'foo'; choose auto, float32 or bfloat16"),
-        ([twice, *store], "the id 'u1' stands there twice"),
-        ([manifest, twice, *store], "twice.jsonl: the id 'u0' stands there as in .*m.jsonl"),
-        ([tmp_path / "0.wav", tmp_path / "0.flac", *store], "0.flac: the id '0' stands there as in .*0.wav"),
+        ([twice, *store], "duplicate id 'u1', twice"),
+        ([manifest, twice, *store], "twice.jsonl: duplicate id 'u0', as in .*m.jsonl"),
+        ([tmp_path / "0.wav", tmp_path / "0.flac", *store], "0.flac: duplicate id '0', as in .*0.wav"),
         (["--show", manifest], "m.jsonl: is a file; name the folder"),
     ):
         result = CliRunner().invoke(app, ["features", *map(str, arguments)])
         assert isinstance(result.exception, UserError)
         assert re.search(sentence, str(result.exception)), sentence
     assert not (tmp_path / "store").exists()
-    with pytest.raises(UserError, match=r"twice\.jsonl:.*id 'u1' comes twice"):
+    with pytest.raises(UserError, match=r"twice\.jsonl:.*duplicate id 'u1'"):
         run_recipe(recipe, tmp_path / "exp", overrides=[f"manifest={twice}"], quiet=True, device="cpu")

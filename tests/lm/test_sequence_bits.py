@@ -135,7 +135,7 @@ def test_recordings_that_taught_do_not_judge(files, tmp_path, capsys):
     folder, _ = files
     train = ["units", "ngram", str(folder / "train.jsonl"), "--codebook", str(folder / "book")]
     assert call([*train, "--dev", str(folder / "train.jsonl"), "--out", str(tmp_path / "m")]) == 2
-    assert "--dev: 'train0' also teaches the model" in capsys.readouterr().err
+    assert "--dev: 'train0' is training data too" in capsys.readouterr().err
     assert not (tmp_path / "m").exists()
 
 

@@ -170,7 +170,7 @@ def test_the_command_writes_json_and_a_page_without_markup_from_transcripts(tmp_
     arguments = ["sensitivity", "ner", str(reference), "--model", str(tmp_path / "exp/model"), "--system", f"asr={asr}"]
     options = ["--levels", "10,30", "--resamples", "50", "--out", str(tmp_path / "out"), "--device", "cpu"]
     done = CliRunner().invoke(app, [*arguments, *options], catch_exceptions=False)
-    assert "points of f1 a point of word error rate" in done.output
+    assert "points of f1 per point of word error rate" in done.output
     page = (tmp_path / "out/report.html").read_text()
     assert "noise 30 %" in page
     assert "<script>alert" not in page

@@ -163,7 +163,7 @@ def test_recordings_that_cannot_be_read_are_left_out_and_the_others_cut(tmp_path
         assert list(told["dropped"]) == [str(files[1]), str(files[2])]
         assert told["noted"] == {"clipped": ["clipped audio"]}
     assert call(["syllables", *map(str, files[1:]), "--segmenter", "envelope", "--out", str(tmp_path / "none")]) == 2
-    assert "none of 2 recordings could be done" in capsys.readouterr().err
+    assert "none of 2 recordings could be processed" in capsys.readouterr().err
 
 
 def test_a_rate_that_the_file_does_not_have_is_left_out(manifest, tmp_path, capsys):

@@ -61,7 +61,7 @@ def test_recordings_that_name_no_speaker_are_learnt_from_and_said(prepare, tmp_p
 @pytest.mark.parametrize("name", ["train", "dev", "truth"])
 def test_an_id_that_comes_twice_is_refused(prepare, name):
     rows = [*(TRUTH if name == "truth" else OTHERS), said("x", "b"), said("x", "d")]
-    with pytest.raises(UserError, match=rf"{name}_manifest\.jsonl:.*id 'x' comes twice.*give every recording"):
+    with pytest.raises(UserError, match=rf"{name}_manifest\.jsonl:.*duplicate id 'x'.*give every recording"):
         prepare(**{name: rows})
 
 

@@ -118,7 +118,7 @@ def test_noise_in_which_nothing_sounds_is_refused_by_name(tmp_path):
     with pytest.raises(AudioError, match=r"noise\.jsonl: 'none'.*silent.*not finite"):
         recorded_noises(manifest)
     manifest.write_text("")
-    with pytest.raises(UserError, match=r"noise\.jsonl: holds no noise.*give some.*leave noise_manifest out"):
+    with pytest.raises(UserError, match=r"noise\.jsonl: has no rows.*leave noise_manifest out"):
         recorded_noises(manifest)
 
 

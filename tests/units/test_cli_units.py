@@ -147,7 +147,7 @@ def test_pictures_of_units_and_words_are_written(made, shared_data, tmp_path, ca
     assert len(said.out.split()) == 2
     assert f"left out {told[0].id}: " in said.err
     assert call([*draw, "--limit", "1"]) == 2
-    assert "none of 1 recordings could be done" in capsys.readouterr().err
+    assert "none of 1 recordings could be processed" in capsys.readouterr().err
     assert call([*draw, "--ids", "nobody"]) == 2
     assert "has no recording nobody" in capsys.readouterr().err
 

@@ -49,7 +49,7 @@ def test_an_id_that_comes_twice_is_refused_before_anything_is_encoded(recipe, pa
     rows = {"train": [row("a"), row("b", "b.wav")], "test": [row("c", "c.wav")]}
     rows[part].append(msgspec.structs.replace(rows[part][0], audio_filepath="other.wav", text="another"))
     given = manifests(tmp_path, rows["train"], rows["test"])
-    with pytest.raises(UserError, match=rf"{part}\.jsonl:.*id '[ac]' comes twice.*give every recording.*own"):
+    with pytest.raises(UserError, match=rf"{part}\.jsonl:.*duplicate id '[ac]'.*give every recording.*unique"):
         run_recipe(recipe, tmp_path / "exp", given, stop=1, quiet=True)
 
 

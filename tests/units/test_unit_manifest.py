@@ -100,7 +100,7 @@ def test_recordings_become_rows_and_bad_ones_are_named(corpus, tmp_path, capsys)
     assert "none of 2 recordings could be encoded" in capsys.readouterr().err
     assert (tmp_path / "u.jsonl").read_bytes() == before
     for arguments, sentence in (
-        ((files[2], files[2]), "comes twice"),
+        ((files[2], files[2]), "duplicate id"),
         ((str(tmp_path / "gone.wav"),), "no such file"),
         ((str(tmp_path / "u.jsonl"),), "write the units to another file"),
     ):

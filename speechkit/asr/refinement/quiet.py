@@ -29,23 +29,23 @@ def snap_to_quiet(
     inward_seconds: float = 0.06,
     pad_seconds: float = 0.08,
 ) -> tuple[float, float]:
-    """Move both boundaries to the quietest place nearby, mostly outwards so that no speech is cut.
+    """Move both boundaries to the quietest point nearby, mostly outwards so that no speech is cut.
 
-    Quiet is what lies at most a quarter of the range in reach, and at least 3 dB, over the lowest energy there: where a
-    room rings on, the last of the ringing is left out; where noise leaves little range, speech is not taken for quiet.
-    The boundary goes to the first quiet place on the way out, and up to ``pad_seconds`` further into it.
+    Quiet means at most a quarter of the range within reach, and at least 3 dB, above the lowest energy there: the end
+    of reverberation is left out, and in noise with a small range speech is not taken for quiet.
+    The boundary goes to the first quiet point outwards, and up to ``pad_seconds`` further into it.
 
     Args:
         start: seconds from the first frame of ``energies``.
         end: seconds, after ``start``.
-        energies: (T,) decibels, as :func:`frame_energies` gives.
+        energies: (T,) decibels, from :func:`frame_energies`.
         hop_seconds: one frame.
         outward_seconds: how far a boundary may move away from the segment.
         inward_seconds: how far it may move into the segment.
-        pad_seconds: how much of the quiet stretch to keep.
+        pad_seconds: how much of the quiet part to keep.
 
     Returns:
-        The new start and end; unchanged where there are no energies.
+        The new start and end; unchanged if there are no energies.
     """
     if not len(energies):
         return start, end
@@ -67,7 +67,7 @@ def _snap(
     begin = round(origin - direction * inward / hop)
     stop = round(origin + direction * outward / hop)
     steps = np.arange(begin, stop + direction, direction)
-    # A boundary b stands between the frames b - 1 and b: both sides count.
+    # Boundary b is between frames b - 1 and b; both sides count.
     before, after = np.clip([steps - 1, steps], 0, len(energies) - 1)
     level = (energies[before] + energies[after]) / 2
     quiet = level <= level.min() + max(3.0, float(np.ptp(level)) / 4)

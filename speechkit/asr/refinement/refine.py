@@ -22,8 +22,8 @@ class Refined:
         start_frame: first frame of the first token.
         end_frame: one past the last frame of the last token.
         token_frames: (L, 2) int64 first frame of every token and one past its last.
-        token_scores: (L,) float32 mean log-probability a frame of every token.
-        mean: mean log-probability a frame between start and end, blanks included.
+        token_scores: (L,) float32 mean log-probability per frame of every token.
+        mean: mean log-probability per frame between start and end, blanks included.
         worst: the lowest mean over any 30 frames between start and end, or ``mean`` if it is shorter.
     """
 
@@ -45,20 +45,20 @@ def refine(
     width: int | None = None,
     star_before: NDArray[np.int64] | None = None,
 ) -> Refined:
-    """Align a sentence's tokens with a stretch of emissions that holds it and perhaps its neighbours.
+    """Align a sentence's tokens with a stretch of emissions that contains it and possibly its neighbours.
 
-    Before the first and after the last token stands a star, which takes any speech or silence at the price of
-    ``star_penalty`` for each frame that is not blank.
+    A star before the first and after the last token matches any speech or silence, with ``star_penalty`` per frame that
+    is not blank.
 
     Args:
         log_probs: (T, V) natural log-probabilities, float16 or float32.
         tokens: (L,) columns of ``log_probs``, without blanks. -1 is a wildcard for a character that the vocabulary
-            lacks: it takes any symbol for one frame or more at the star's price.
+            lacks: it matches any symbol for one or more frames, with the star's penalty.
         blank: the blank's column.
         star_penalty: natural logarithm; larger values draw doubtful frames into the sentence.
         centre: (T,) expected state (0 star, 2i + 1 token i), when ``width`` limits the band.
         width: states in the band; all when absent.
-        star_before: tokens before which a star stands too, for speech inside the sentence that is not in the text.
+        star_before: tokens preceded by a further star, for speech inside the sentence that is not in the text.
 
     Raises:
         AlignmentError: if there are no tokens, a token is not a column, or the tokens cannot fit in T frames.
@@ -89,7 +89,7 @@ def refine_all(
         star_penalty: see :func:`refine`.
 
     Returns:
-        For each sentence its times in frames of the recording, or the error that says why it has none.
+        For each sentence its times in frames of the recording, or its error.
     """
     found: list[Refined | AlignmentError] = []
     for wanted, (first, last) in zip(tokens, windows, strict=True):
@@ -115,7 +115,7 @@ def refine_all(
 def word_frames(
     refined: Refined, word_of_token: Sequence[int] | NDArray[np.integer]
 ) -> list[tuple[int, int, int, float]]:
-    """Times of words: (word, first frame, one past the last, mean log-probability a frame).
+    """Times of words: (word, first frame, one past the last, mean log-probability per frame).
 
     ``word_of_token`` (L,) names each token's word, -1 for tokens between words, for example the separator.
     """
@@ -137,7 +137,7 @@ def _check(log_probs: NDArray[np.floating], tokens: NDArray[np.int64], blank: in
     if not 0 <= blank < symbols:
         raise AlignmentError(f"blank is column {blank}, but the emissions have {symbols} columns")
     if not len(tokens):
-        raise AlignmentError("the sentence has no tokens; leave it out")
+        raise AlignmentError("the sentence has no tokens; remove it")
     bad = tokens[(tokens >= symbols) | (tokens < WILDCARD) | (tokens == blank)]
     if len(bad):
         raise AlignmentError(

@@ -44,7 +44,7 @@ def state_sequence(
         tokens: (L,) columns of the emissions; WILDCARD (-1) stands for any one symbol.
         blank: the blank's column.
         vocabulary_size: V.
-        star_before: tokens before which untranscribed speech may stand, besides the first.
+        star_before: tokens that may be preceded by untranscribed speech, besides the first.
     """
     count = len(tokens)
     symbols = np.full(2 * count + 1, blank, np.int32)
@@ -63,7 +63,7 @@ def open_scores(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Scores of the star (any speech or none) and of the wildcard (any one symbol) in each frame, both (T,).
 
-    The wildcard earns the best symbol that is not blank, less ``penalty``; the star that or the blank.
+    The wildcard scores as the best non-blank symbol minus ``penalty``; the star as that or the blank.
     """
     others = np.delete(emissions, blank, axis=1)
     best = others.max(1) if others.shape[1] else np.full(len(emissions), -1e30, np.float32)
@@ -82,7 +82,7 @@ def best_path(
 ) -> NDArray[np.int64]:
     """Best CTC path inside a band of states around ``centre``.
 
-    Shapes: emissions (T, V) log-probabilities; centre (T,) in states 0..S-1, not falling.
+    Shapes: emissions (T, V) log-probabilities; centre (T,) in states 0..S-1, nondecreasing.
     Memory: T * width / 4 bytes (2-bit back-pointers) up to 48 MB; longer recordings keep rows at checkpoints and
     compute the blocks between them twice.
 

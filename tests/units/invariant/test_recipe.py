@@ -320,7 +320,7 @@ def test_an_id_that_comes_twice_is_refused_before_anything_is_measured(done, spe
     codebook = load_quantizer(outputs(recipe, done, "codebooks") / "codebooks" / "layer-0" / "k-6" / "k-means")
     row = Utterance(id="a", audio_filepath=str(speech / "A0.wav"), duration=1.0, sample_rate=16_000)
     write_manifest(tmp_path / "m.jsonl", [row, row])
-    with pytest.raises(UserError, match="the id 'a' comes twice"):
+    with pytest.raises(UserError, match="duplicate id 'a'"):
         measure_ued({"units": codebook}, "log-mel", tmp_path / "m.jsonl", kinds=["shift"], device="cpu")
 
 
