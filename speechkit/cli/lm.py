@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from speechkit.cli.lm_concepts import follows
+from speechkit.cli.lm_heads import heads
 from speechkit.cli.lm_units import compare, sample, score, train
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
 app.command()(train)
 app.command()(score)
 app.command()(sample)
+app.command()(heads)
 app.command()(compare)
 app.command()(follows)
 

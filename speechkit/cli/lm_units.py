@@ -241,7 +241,9 @@ def sample(
     temperature: Temperature = 0.8,
     top_k: TopK = 25,
     top_p: TopP = 1.0,
-    draft: Annotated[str, typer.Option(help="A cheaper model of the same units, for speculative decoding.")] = "",
+    draft: Annotated[
+        str, typer.Option(help="For speculative decoding: a cheaper model of the same units, or heads of this one.")
+    ] = "",
     tree: Annotated[str, typer.Option(help="Its tree: 1,1,1 (chain), 2,1,1 (RSD-C), or beam:3x2 (RSD-S).")] = "1,1,1",
     seed: Seed = 0,
     device: Device = "auto",
@@ -255,6 +257,8 @@ def sample(
       speechkit lm sample unit-lm --count 20 --temperature 0.8 --top-k 25
 
       speechkit lm sample unit-lm --draft bigram --tree 2,1,1 --json
+
+      speechkit lm sample unit-lm --draft unit-lm-heads --tree 1,1,1,1 --json
     """
     import msgspec
     import numpy as np
@@ -273,7 +277,7 @@ def sample(
     begin = [opened.sequences.boundary]
     generators = [np.random.default_rng([seed, number]) for number in range(count)]
     if draft:
-        found = _speculated(opened, open_model(draft, place), begin, config, tree, generators)
+        found = _speculated(opened, draft, begin, config, tree, generators, place)
     else:
         found = drawn_by(opened.sequences, [begin] * count, config, generators)
     if out is not None:
@@ -302,20 +306,17 @@ def sample(
 
 def _speculated(
     target: OpenedModel,
-    draft: OpenedModel,
+    draft: str,
     begin: list[int],
     config: SamplingConfig,
     tree: str,
     generators: list[np.random.Generator],
+    device: str,
 ) -> list[Generated]:
-    from speechkit.errors import ConfigError, UserError
+    from speechkit.errors import ConfigError
     from speechkit.lm.decoding.speculative import DraftConfig, speculate
+    from speechkit.lm.models import open_drafter
 
-    if draft.units.digest != target.units.digest:
-        raise UserError(
-            f"{draft.name}: is of the codebook {draft.units.digest[:12]} and {target.name} of "
-            f"{target.units.digest[:12]}; give models of one codebook"
-        )
     try:
         if tree.startswith("beam:"):
             width, _, levels = tree.removeprefix("beam:").partition("x")
@@ -325,9 +326,8 @@ def _speculated(
     except ValueError as error:
         raise ConfigError(f"--tree is {tree!r}; write 1,1,1 or 2,1,1 or beam:3x2") from error
     drafting: DraftConfig = settings(shape, DraftConfig, "speechkit lm sample --help")
-    return [
-        speculate(target.sequences, draft.sequences, begin, config, drafting, generator) for generator in generators
-    ]
+    drafter = open_drafter(draft, target, device)
+    return [speculate(target.sequences, drafter, begin, config, drafting, generator) for generator in generators]
 
 
 def settings(given: dict[str, Any], kind: Any, help_: str) -> Any:

@@ -6,6 +6,7 @@ Notation used for tensor shapes: B sequences, T tokens, V vocabulary, N nodes of
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,10 +21,19 @@ from speechkit.lm.interface import (
     commit_by_steps,
     score_tree_by_steps,
 )
+from speechkit.nn.sequence.mixer import State as NetworkState
 from speechkit.nn.sequence.mixer import select_rows
 
 if TYPE_CHECKING:
     from speechkit.lm.networks import UnitNetwork
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """What the network thinks behind the last token of each row (B, D), and its state."""
+
+    hidden: Tensor
+    network: NetworkState
 
 
 class NetworkDecoder:
@@ -63,18 +73,20 @@ class NetworkDecoder:
         given = None if int(lengths.min()) == tokens.shape[1] else self._tensor(lengths)
         hidden, memory = self._network.prefill(self._tensor(tokens), self._network.start(len(tokens)), given)
         logp = self._log_probabilities(hidden)
-        return logp, State(logp[np.arange(len(tokens)), lengths - 1], memory)
+        last = hidden[torch.arange(len(tokens), device=hidden.device), self._tensor(lengths) - 1]
+        return logp, State(logp[np.arange(len(tokens)), lengths - 1], _Memory(last, memory))
 
     @torch.inference_mode()
     def step(self, state: State, tokens: Tokens) -> State:
         """See `speechkit.lm.interface.SequenceModel`."""
-        hidden, memory = self._network.step(self._tensor(tokens), state.memory)
-        return State(self._log_probabilities(hidden), memory)
+        hidden, memory = self._network.step(self._tensor(tokens), state.memory.network)
+        return State(self._log_probabilities(hidden), _Memory(hidden, memory))
 
     @torch.inference_mode()
     def select(self, state: State, rows: Tokens) -> State:
         """See `speechkit.lm.interface.SequenceModel`."""
-        return State(state.logp[rows], select_rows(state.memory, self._tensor(rows)))
+        index, memory = self._tensor(rows), state.memory
+        return State(state.logp[rows], _Memory(memory.hidden[index], select_rows(memory.network, index)))
 
     @torch.inference_mode()
     def score_tree(self, state: State, tokens: Tokens, parents: Tokens) -> TreeState:
@@ -86,19 +98,27 @@ class NetworkDecoder:
             if parent >= 0:
                 ancestors[node] |= ancestors[parent]
         hidden, memory = self._network.prefill_tree(
-            self._tensor(tokens)[None], state.memory, torch.from_numpy(ancestors).to(self._device)
+            self._tensor(tokens)[None], state.memory.network, torch.from_numpy(ancestors).to(self._device)
         )
         logp = np.concatenate([state.logp, self._log_probabilities(hidden[0])])
-        return TreeState(logp, (state, memory))
+        return TreeState(logp, (state, memory, hidden[0]))
 
     @torch.inference_mode()
     def commit(self, tree: TreeState, path: Sequence[int]) -> State:
         """See `speechkit.lm.interface.SequenceModel`."""
         if not self._network.reads_trees:
             return commit_by_steps(self, tree, path)
-        begun, memory = tree.memory
+        begun, memory, hidden = tree.memory
         if not path:
             return State(begun.logp, begun.memory)
         nodes = len(tree.logp) - 1
         followed = self._network.follow(memory, nodes, self._tensor(np.array(path, np.int64)))
-        return State(tree.logp[path[-1] + 1][None], followed)
+        return State(tree.logp[path[-1] + 1][None], _Memory(hidden[path[-1]][None], followed))
+
+    def path_hidden(self, tree: TreeState, path: Sequence[int]) -> Tensor:
+        """What the network thinks behind each node of a path of a tree (P,): (P, D), on its device."""
+        if not self._network.reads_trees:
+            states = [commit_by_steps(self, tree, path[: count + 1]) for count in range(len(path))]
+            return torch.cat([state.memory.hidden for state in states])
+        hidden: Tensor = tree.memory[2]
+        return hidden[self._tensor(np.array(path, np.int64))]

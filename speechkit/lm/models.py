@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from speechkit.errors import UserError
+from speechkit.lm.decoding.speculative import Drafter, ModelDrafter
 from speechkit.lm.interface import SequenceModel
 from speechkit.lm.table_model import NgramTable
 from speechkit.lm.unit_costs import SequenceCost, network_costs, table_costs
@@ -62,3 +66,40 @@ def open_model(name: str, device: str = "cpu") -> OpenedModel:
     network = load_unit_network(name).to(device)
     weights = sum(each.numel() for each in network.parameters())
     return OpenedModel(name, network.vocabulary.units, NetworkDecoder(network), weights, network)
+
+
+class _Kind(msgspec.Struct):
+    model_type: str = ""
+
+
+def open_drafter(name: str, target: OpenedModel, device: str = "cpu") -> Drafter:
+    """What drafts for a model: a folder of draft heads that were trained for it, or any model of the same units.
+
+    Raises:
+        UserError: if there is none, or it is of another codebook or size than the model.
+    """
+    if _is_heads(name):
+        from speechkit.lm.decoding.draft_heads import DraftHeads, HeadsDrafter
+
+        if target.network is None:
+            raise UserError(f"{target.name}: is an n-gram, for which no heads can draft; give a model to draft by")
+        return HeadsDrafter(DraftHeads.from_pretrained(name), target.network)
+    draft = open_model(name, device)
+    if draft.units.digest != target.units.digest:
+        raise UserError(
+            f"{draft.name}: is of the codebook {draft.units.digest[:12]} and {target.name} of "
+            f"{target.units.digest[:12]}; give models of one codebook"
+        )
+    return ModelDrafter(draft.sequences)
+
+
+def _is_heads(name: str) -> bool:
+    from speechkit.nn.checkpoints import CONFIG, checkpoint_folder
+
+    if (Path(name) / SPEC_FILE).is_file():
+        return False
+    path = checkpoint_folder(name) / CONFIG
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Kind).model_type == "speechkit-draft-heads"
+    except (OSError, msgspec.MsgspecError):
+        return False  # what opens models says what is wrong

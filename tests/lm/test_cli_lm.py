@@ -132,6 +132,30 @@ def test_samples_are_the_same_twice_and_speculation_says_what_it_drafted(folder,
         assert found["units_per_call"] >= 1
 
 
+def test_heads_are_trained_beside_a_frozen_model_and_draft_for_it(folder, tmp_path, capsys):
+    out = str(tmp_path / "heads")
+    before = (folder / "model/model.safetensors").read_bytes()
+    learn = ["lm", "heads", str(folder / "model"), str(folder / "train.jsonl"), "--dev", str(folder / "dev.jsonl")]
+    assert call([*learn, "--out", out, "--heads", "3", "--steps", "6", "--device", "cpu", "--json"]) == 0
+    assert shown(capsys)["heads"] == 3
+    looks = [json.loads(line) for line in (tmp_path / "heads/metrics.jsonl").read_text().splitlines()]
+    assert {"dev_loss", "dev_head_0_overlap", "dev_head_2_overlap"} <= looks[-1].keys()
+    assert (folder / "model/model.safetensors").read_bytes() == before
+    draw = ["lm", "sample", str(folder / "model"), "--count", "3", "--units", "20", "--device", "cpu", "--json"]
+    greedy = ["--temperature", "0"]
+    assert call([*draw, *greedy]) == 0
+    alone = shown(capsys)["sequences"]
+    for tree in ("1,1,1", "2,1,1", "beam:2x3"):
+        assert call([*draw, *greedy, "--draft", out, "--tree", tree]) == 0
+        found = shown(capsys)
+        assert [each["units"] for each in found["sequences"]] == [each["units"] for each in alone]
+        assert found["units_per_call"] >= 1
+    assert "a tree of 4 levels" in refused([*draw, "--draft", out, "--tree", "1,1,1,1"], capsys)
+    unigram = str(folder / "unigram")
+    assert "is an n-gram" in refused(["lm", "sample", unigram, "--draft", out], capsys)
+    assert "is an n-gram" in refused(["lm", "heads", unigram, str(folder / "train.jsonl"), "--out", out], capsys)
+
+
 def test_continuations_are_as_long_as_asked_for(folder, tmp_path, capsys):
     out = tmp_path / "continued.jsonl"
     arguments = ["continue", str(folder / "test.jsonl"), "--model", str(folder / "model"), "--device", "cpu"]

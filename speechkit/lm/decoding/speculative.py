@@ -1,6 +1,7 @@
-"""Recursive speculative decoding (Jeon et al. 2024): a small model drafts a tree, one call of the large one checks it.
+"""Recursive speculative decoding (Jeon et al. 2024): something small drafts a tree, one call of a model checks it.
 
-What comes out has the large model's law exactly (`speechkit.lm.decoding.draft_tree`), whatever the small one is.
+What comes out has the model's law exactly (`speechkit.lm.decoding.draft_tree`), whatever drafts: a smaller model, or
+heads of the same one (`speechkit.lm.decoding.draft_heads`).
 Drafts are drawn without replacement, by Gumbel noise: with a number of children a level (RSD-C; ones make a chain), or
 as a stochastic beam (RSD-S; Kool et al. 2019), whose pruned prefixes stay as leaves. Torch-free.
 """
@@ -8,7 +9,7 @@ as a stochastic beam (RSD-S; Kool et al. 2019), whose pruned prefixes stay as le
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from speechkit.errors import ConfigError, UserError
 from speechkit.lm.decoding.draft_tree import DraftTree, verify
 from speechkit.lm.decoding.sampling import Generated, SamplingConfig, warp
-from speechkit.lm.interface import ROOT, LogProbabilities, SequenceModel, State, read_prompts
+from speechkit.lm.interface import ROOT, LogProbabilities, SequenceModel, State, Tokens, read_prompts
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -47,10 +48,85 @@ class DraftConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return self.width * self.levels
         return int(np.cumprod(self.factors).sum())
 
+    @property
+    def depth(self) -> int:
+        """Levels of a tree."""
+        return self.levels if self.width else len(self.factors)
+
+
+class Steps(Protocol):
+    """What of a `SequenceModel` a tree is drafted by."""
+
+    @property
+    def vocabulary(self) -> int:
+        """V, the boundary included."""
+
+    @property
+    def boundary(self) -> int:
+        """The token that begins and ends a sequence."""
+
+    def step(self, state: State, tokens: Tokens) -> State:
+        """Read one more token (B,) of each sequence."""
+
+    def select(self, state: State, rows: Tokens) -> State:
+        """The sequences of some rows, in any order and number."""
+
+
+@runtime_checkable
+class Drafter(Protocol):
+    """What proposes tokens behind one sequence."""
+
+    vocabulary: int
+    boundary: int
+
+    def check(self, depth: int) -> None:
+        """Refuse trees of more levels than it can draft."""
+
+    def begin(self, prompt: Sequence[int]) -> State:
+        """The state behind a prompt."""
+
+    def grow(
+        self, state: State, sampling: SamplingConfig, config: DraftConfig, generator: np.random.Generator
+    ) -> DraftTree:
+        """A tree behind the last token."""
+
+    def follow(self, state: State, tokens: Sequence[int], hidden: Any) -> State:
+        """The state behind new tokens; ``hidden`` (R, D) is what the target thought behind those that it has read.
+
+        They are the last token before these and all but the last of these, or none where the target had read all.
+        """
+
+
+class ModelDrafter:
+    """A sequence model as what drafts; see `Drafter`."""
+
+    def __init__(self, model: SequenceModel):
+        self._model = model
+        self.vocabulary, self.boundary = model.vocabulary, model.boundary
+
+    def check(self, depth: int) -> None:
+        """Trees may have any depth."""
+
+    def begin(self, prompt: Sequence[int]) -> State:
+        """See `Drafter`."""
+        return read_prompts(self._model, [prompt])
+
+    def grow(
+        self, state: State, sampling: SamplingConfig, config: DraftConfig, generator: np.random.Generator
+    ) -> DraftTree:
+        """See `Drafter`."""
+        return draft_tree(self._model, state, sampling, config, generator)
+
+    def follow(self, state: State, tokens: Sequence[int], hidden: Any) -> State:
+        """See `Drafter`."""
+        for token in tokens:
+            state = self._model.step(state, np.array([token]))
+        return state
+
 
 def speculate(
     target: SequenceModel,
-    draft: SequenceModel,
+    draft: SequenceModel | Drafter,
     prompt: Sequence[int],
     config: SamplingConfig,
     tree: DraftConfig,
@@ -60,7 +136,7 @@ def speculate(
 
     Args:
         target: whose law it is.
-        draft: of the same vocabulary, cheaper.
+        draft: of the same vocabulary, cheaper; or heads, where the target is a `speechkit.lm.decoder.NetworkDecoder`.
         prompt: begins with the boundary.
         config: of the target.
         tree: what is drafted.
@@ -68,25 +144,37 @@ def speculate(
 
     Raises:
         UserError: if the vocabularies differ, the prompt is empty or holds a token that the models do not know.
+        ConfigError: if the tree is deeper than heads can draft.
     """
+    drafter = draft if isinstance(draft, Drafter) else ModelDrafter(draft)
+    drafter.check(tree.depth)
+    hidden_of: Any = getattr(target, "path_hidden", None)
     if (target.vocabulary, target.boundary) != (draft.vocabulary, draft.boundary):
         raise UserError(
             f"the draft knows {draft.vocabulary} tokens and the target {target.vocabulary}; give models of one codebook"
         )
     warm = config if tree.temperature is None else msgspec.structs.replace(config, temperature=tree.temperature)
-    state, small = read_prompts(target, [prompt]), read_prompts(draft, [prompt])
+    state = read_prompts(target, [prompt])
+    small = drafter.begin(prompt)
     waiting: list[int] = []  # the last token, which the target has drawn and not yet read
     tokens: list[int] = []
     total, calls, drafted, accepted = 0.0, 0, 0, 0
     while True:
-        grown = draft_tree(draft, small, warm, tree, generator)
+        grown = drafter.grow(small, warm, tree, generator)
         nodes = np.concatenate([np.array(waiting, np.int64), grown.tokens])
         parents = np.concatenate([np.full(len(waiting), ROOT), grown.parents + len(waiting)])
-        scored = target.score_tree(state, nodes, parents)
-        logp = scored.logp[len(waiting) :]  # (N + 1, V)
-        calls += 1
+        hidden = None
+        if len(nodes):
+            scored = target.score_tree(state, nodes, parents)
+            logp = scored.logp[len(waiting) :]  # (N + 1, V)
+            calls += 1
+        else:  # nothing was drafted, and the target has read everything
+            logp = state.logp
         path, token = verify(grown, np.exp(warp(logp, config)), generator)
-        state = target.commit(scored, [*range(len(waiting)), *(node + len(waiting) for node in path)])
+        if len(nodes):
+            read = [*range(len(waiting)), *(node + len(waiting) for node in path)]
+            state = target.commit(scored, read)
+            hidden = None if hidden_of is None or not waiting else hidden_of(scored, read)
         drafted, accepted = drafted + len(grown.tokens), accepted + len(path)
         new = [*grown.tokens[path].tolist(), token]
         for place, each in zip([0, *(node + 1 for node in path)], new, strict=True):
@@ -96,13 +184,12 @@ def speculate(
             tokens.append(each)
             if len(tokens) == config.max_tokens:
                 return Generated(tokens, False, total, calls, drafted, accepted)
-        for each in new:
-            small = draft.step(small, np.array([each]))
+        small = drafter.follow(small, new, hidden)
         waiting = [token]
 
 
 def draft_tree(
-    model: SequenceModel, state: State, sampling: SamplingConfig, config: DraftConfig, generator: np.random.Generator
+    model: Steps, state: State, sampling: SamplingConfig, config: DraftConfig, generator: np.random.Generator
 ) -> DraftTree:
     """A tree behind the one sequence of a state, drawn from the warped law of a model."""
     tokens: list[int] = []
@@ -110,7 +197,7 @@ def draft_tree(
     rows: list[LogProbabilities] = [np.exp(warp(state.logp[0], sampling))]
     level, owners = state, [ROOT]  # the states of a level, and the node of each
     total, noise = np.zeros(1), np.zeros(1)  # log-probability of each prefix, and its Gumbel value
-    depth = config.levels if config.width else len(config.factors)
+    depth = config.depth
     for number in range(depth):
         logq = warp(level.logp, sampling)  # (owners, V)
         if config.width:

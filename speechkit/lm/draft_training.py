@@ -1,0 +1,75 @@
+"""Training of draft heads for a model of units, which stays as it is. Loads no torch by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from speechkit.training import TrainingConfig
+from speechkit.units.sequences import UnitSequence
+
+if TYPE_CHECKING:
+    from speechkit.lm.decoding.draft_heads import DraftHeads
+    from speechkit.lm.networks import UnitNetwork
+    from speechkit.training import Objective
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class DraftTraining(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How draft heads learn.
+
+    Attributes:
+        heads: tokens that can be drafted one behind another.
+        rows: of a batch, as long as the model's context.
+        loop: how long and how.
+    """
+
+    heads: Annotated[int, msgspec.Meta(ge=1, le=32)] = 4
+    rows: Positive = 4
+    loop: TrainingConfig = TrainingConfig(
+        steps=500, learning_rates=(1e-3,), warmup_steps=25, weight_decay=0.0, clip_norm=1.0, average_decay=0.99
+    )
+
+
+def draft_objective(
+    heads: DraftHeads,
+    network: UnitNetwork,
+    train: Sequence[UnitSequence],
+    dev: Sequence[UnitSequence],
+    config: DraftTraining,
+) -> Objective:
+    """What `speechkit.training.train` needs to teach heads what a model would say.
+
+    Args:
+        heads: of the model; changed in place.
+        network: the model; frozen.
+        train: sequences to learn on.
+        dev: of other recordings, to look at; none for no looks.
+        config: see there.
+
+    Raises:
+        UserError: if sequences are not of the model's units, naming one.
+    """
+    from speechkit.lm.objectives.draft_heads import DraftLoss
+    from speechkit.lm.unit_batches import UnitBatches
+    from speechkit.training import Objective, Turn
+    from speechkit.training.objective import mean_losses
+
+    def batches(rows: Sequence[UnitSequence]) -> UnitBatches:
+        return UnitBatches(rows, network.vocabulary, network.context, config.rows, None, config.loop.seed)
+
+    loss = DraftLoss(network)
+    learnt = batches(train)
+    looks = []
+    if dev:
+        looked = batches(dev)
+        looks = [looked[number] for number in range(max(1, looked.tokens // (config.rows * network.context)))]
+    return Objective(
+        heads,
+        [Turn(loss, [[each for each in heads.parameters() if each.requires_grad]])],
+        learnt.__getitem__,
+        evaluate=mean_losses(loss, looks),
+    )
