@@ -203,7 +203,7 @@ def test_packed_documents_cost_what_each_costs_alone():
     targets = [[*line[1:], 3] for line in lines]
     loss = DraftLoss(network)
     alone = [
-        loss(heads, {"tokens": torch.tensor([x]), "targets": torch.tensor([y])})[0]
+        float(loss(heads, {"tokens": torch.tensor([x]), "targets": torch.tensor([y])})[0].detach())
         for x, y in zip(lines, targets, strict=True)
     ]
     packed = loss(

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -109,6 +109,10 @@ class DraftHeads(nn.Module):
         """The token that begins and ends a sequence."""
         return self.config.units.clusters
 
+    def linear_heads(self) -> list[nn.Linear]:
+        """The heads, the next token's first."""
+        return [head for head in self.heads if isinstance(head, nn.Linear)]
+
     def grams(self, tokens: Tensor) -> Tensor:
         """Tokens in threes, (B, T, 3) with the newest last, to vectors (B, T, D)."""
         joined = self.embedding[tokens].flatten(-2)
@@ -146,16 +150,23 @@ class DraftHeads(nn.Module):
 
 
 def new_heads(network: UnitNetwork, heads: int = 4) -> DraftHeads:
-    """Heads of a model that begin as its own head, over its own table of tokens; the layer is drawn."""
+    """Heads of a model that begin as its own head, over its own table of tokens; the layer is drawn.
+
+    Raises:
+        ConfigError: if the model's width is odd.
+    """
     from speechkit.lm.unit_model import UnitModel
 
-    own = isinstance(network, UnitModel)
-    tables = (network.embedding, network.head) if own else (  # type: ignore[union-attr]
-        network.decoder.get_input_embeddings(), network.decoder.get_output_embeddings()  # type: ignore[union-attr]
-    )  # fmt: skip
+    tables: list[Any] = (
+        [network.embedding, network.head]
+        if isinstance(network, UnitModel)
+        else [network.decoder.get_input_embeddings(), network.decoder.get_output_embeddings()]
+    )
     table, last = (each.weight.detach() for each in tables)
     width = last.shape[1]
-    shared = next(count for count in (4, 3, 2, 1) if width % (2 * count) == 0)
+    shared = next((count for count in (4, 3, 2, 1) if width % (2 * count) == 0), 0)
+    if not shared:
+        raise ConfigError(f"the model is {width} wide; draft heads need an even width")
     made = DraftHeads(
         DraftHeadsConfig(
             units=network.vocabulary.units,
@@ -168,7 +179,7 @@ def new_heads(network: UnitNetwork, heads: int = 4) -> DraftHeads:
     ).to(table.device)
     with torch.no_grad():
         made.embedding.copy_(table[: made.boundary + 1])
-        for head in made.heads:
+        for head in made.linear_heads():
             # Half each: where the guess is right, the two together are the model's own head.
             head.weight.copy_(torch.cat([last, last], 1)[: made.boundary + 1] / 2)
     return made

@@ -5,13 +5,13 @@ Notation used for tensor shapes: B rows, T positions, D width, V vocabulary.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
-from speechkit.lm.decoding.draft_heads import GRAM, DraftHeads
+from speechkit.lm.decoding.draft_heads import GRAM
 from speechkit.lm.objectives.next_token import Batch
 from speechkit.lm.packing import IGNORED
 
@@ -35,8 +35,8 @@ class DraftLoss:
     def __init__(self, network: UnitNetwork):
         self._network = network.eval().requires_grad_(False)
 
-    def __call__(self, heads: DraftHeads, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """The loss, and for each head how much of its law it shares with the model's: the chance of one draft."""
+    def __call__(self, heads: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """Of `DraftHeads` on a batch: the loss, and how much of each law is the model's (chance of one draft)."""
         tokens, targets = batch["tokens"], batch["targets"]
         size = heads.boundary + 1
         self._network.to(tokens.device)
