@@ -159,7 +159,7 @@ def counted(decisions: Iterable[Decision], candidates: Collection[str]) -> dict[
     counts: Counter[str] = Counter()
     for each in decisions:
         counts["accepted" if each.decision == "accept" else "rejected"] += 1
-        counts["accepted though the miner had rejected them"] += each.decision == "accept" and each.id in candidates
-        counts["rejected though the miner had kept them"] += each.decision == "reject" and each.id not in candidates
+        counts["accepted against the miner"] += each.decision == "accept" and each.id in candidates
+        counts["rejected against the miner"] += each.decision == "reject" and each.id not in candidates
         counts["accepted with an edited text"] += each.text is not None
     return {name: count for name, count in counts.items() if count}

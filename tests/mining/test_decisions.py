@@ -100,8 +100,8 @@ def test_decisions_are_counted_by_kind() -> None:
     assert counted(made, {"b", "d"}) == {
         "accepted": 2,
         "rejected": 2,
-        "accepted though the miner had rejected them": 1,
-        "rejected though the miner had kept them": 1,
+        "accepted against the miner": 1,
+        "rejected against the miner": 1,
         "accepted with an edited text": 1,
     }
 

@@ -318,6 +318,9 @@ def test_every_key_is_named_in_the_overlay_and_works(tab: Browser, small: Path) 
     }
     tab.press("Escape")
     assert not tab.evaluate("document.getElementById('keys').open")
+    tab.press("?")
+    tab.page.click("#keys button")
+    assert not tab.evaluate("document.getElementById('keys').open")
     at = "Number(document.querySelector('#list .row.on').dataset.at)"
     tab.evaluate("document.getElementById('list').focus()")
     for key, place in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import re
 from html.parser import HTMLParser
@@ -45,12 +46,23 @@ def hostile_page(run: Records, audio_root: Path, tmp_path_factory: pytest.TempPa
         for outcome in run.outcomes():
             yield msgspec.structs.replace(outcome, text=HOSTILE)
 
-    def utterances():
-        for utterance in run.utterances():
+    def spoiled(rows):
+        for utterance in rows:
             items = [msgspec.structs.replace(item, symbol=HOSTILE) for item in utterance.alignment["word"]]
             yield msgspec.structs.replace(utterance, text=HOSTILE, alignment={"word": items})
 
-    hostile = msgspec.structs.replace(run, outcomes=outcomes, utterances=utterances)
+    def heard():
+        for each in run.heard():
+            text = (HOSTILE * len(each.text))[: len(each.text)]
+            yield dataclasses.replace(each, text=text)
+
+    hostile = msgspec.structs.replace(
+        run,
+        outcomes=outcomes,
+        utterances=lambda: spoiled(run.utterances()),
+        candidates=lambda: spoiled(run.candidates()),
+        heard=heard,
+    )
     return _page(hostile, audio_root, tmp_path_factory.mktemp("hostile"), title=HOSTILE)
 
 
@@ -197,6 +209,12 @@ def test_hostile_text_is_shown_and_never_run(tab: Browser, hostile_page: Path) -
     assert tab.evaluate("typeof window.pwned") == "undefined"
     assert tab.evaluate("document.querySelectorAll('img').length") == 0
     assert tab.evaluate("document.querySelector('h1').textContent") == HOSTILE
+    tab.until("document.querySelectorAll('#list .row').length > 5")
+    shown = set(
+        tab.evaluate("[...document.querySelectorAll('#list .written, #detail .written')].map((e) => e.textContent)")
+    )
+    assert shown == {HOSTILE}
+    assert "onerror" in tab.evaluate("document.querySelector('#list .row:nth-child(3) .heard').textContent")
     tab.evaluate("document.querySelector('.canvas').focus()")
     tab.press("ArrowRight")
     assert tab.evaluate("document.getElementById('tip').firstChild.textContent") == HOSTILE

@@ -109,5 +109,5 @@ def select_rows(context: Context) -> ChosenRows:
     decided = by_id(read_decisions(context.inputs["decisions"]), path, run, kept | candidates)
     for each in decided.values():
         if each.decision == "reject" and each.id in kept:
-            context.drop(each.id, "curator", f"{each.id}: a curator rejected it")
+            context.drop(each.id, "curator", "a curator rejected it")
     return ChosenRows(context.inputs, decided, counted(decided.values(), candidates))
