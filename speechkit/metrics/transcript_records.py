@@ -15,11 +15,15 @@ NO_GROUPS: Mapping[str, str] = MappingProxyType({})
 
 
 class Audio(msgspec.Struct, frozen=True, gc=False):
-    """Where an utterance can be heard: a path as its file has it, and seconds from the start of that recording."""
+    """Where an utterance can be heard: a path as its file has it, and seconds from the start of that recording.
+
+    ``channel`` is the one to hear, from 0; None is the mean of all.
+    """
 
     path: str
     offset: float = 0.0
     duration: float | None = None
+    channel: int | None = None
 
 
 class Transcript(msgspec.Struct, frozen=True, gc=False):

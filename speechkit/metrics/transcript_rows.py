@@ -178,7 +178,13 @@ def _audio(row: Mapping[str, Any], shared: _Shared) -> Audio | None:
     if not isinstance(path, str) or not path:
         return None
     offset, duration = _number(row.get("offset")), _number(row.get("duration"))
-    return Audio(shared[path], offset or 0.0, duration)
+    return Audio(shared[path], offset or 0.0, duration, _channel(row))
+
+
+def _channel(row: Mapping[str, Any]) -> int | None:
+    """The channel of a manifest row or a Lhotse cut, where it names one."""
+    channel = row.get("channel")
+    return channel if isinstance(channel, int) and not isinstance(channel, bool) and channel >= 0 else None
 
 
 def _cut(row: Mapping[str, Any], place: str, text_field: str | None) -> Iterator[Transcript]:
@@ -198,7 +204,8 @@ def _cut(row: Mapping[str, Any], place: str, text_field: str | None) -> Iterator
         if not isinstance(identifier, str) or not isinstance(text, str):
             raise UserError(f"{place}: a supervision of {row.get('id')} has no id or no text; give it both")
         start = (_number(row.get("start")) or 0.0) + (_number(part.get("start")) or 0.0)
-        audio = Audio(path, max(0.0, start), _number(part.get("duration"))) if isinstance(path, str) else None
+        length = _number(part.get("duration"))
+        audio = Audio(path, max(0.0, start), length, _channel(part)) if isinstance(path, str) else None
         name = part.get("recording_id") or (recording.get("id") if isinstance(recording, dict) else None)
         groups = {k: v for k, v in {**custom, **part}.items() if k in ("language", "gender") and isinstance(v, str)}
         yield Transcript(identifier, text, _text(part.get("speaker")), _text(name), audio, groups)

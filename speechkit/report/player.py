@@ -43,7 +43,8 @@ def read_clip(
 ) -> NDArray[np.float32] | None:
     """Seconds ``start`` to ``end`` of a recording at 16 kHz; None where that is nothing or above ``longest``.
 
-    ``channel`` is the one to hear, from 0; None averages all of them.
+    ``channel`` is the one to hear, from 0; None averages all of them. A file of one channel is heard in any case: it
+    may be what was cut out of a larger one.
 
     Raises:
         AudioError: if it cannot be read.
@@ -55,7 +56,13 @@ def read_clip(
     last = info.num_samples if end is None else min(info.num_samples, round(end * info.sample_rate))
     if not 0 < last - first <= longest * info.sample_rate:
         return None
-    return read_audio(path, offset_samples=first, num_samples=last - first, sample_rate=CLIP_RATE, channel=channel)
+    return read_audio(
+        path,
+        offset_samples=first,
+        num_samples=last - first,
+        sample_rate=CLIP_RATE,
+        channel=channel if info.channels > 1 else None,
+    )
 
 
 def encode_clip(waveform: NDArray[np.float32]) -> bytes:

@@ -41,7 +41,7 @@ class ScoreClips:
         cut = transcript.audio or Audio(str(path))
         end = None if cut.duration is None else cut.offset + cut.duration
         try:
-            waveform = read_clip(path, cut.offset, end, LONGEST_CLIP_SECONDS)
+            waveform = read_clip(path, cut.offset, end, LONGEST_CLIP_SECONDS, channel=cut.channel)
         except UserError as error:
             self.failures.append(str(error))
             return None

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from speechkit.metrics.transcripts import read_transcripts
 from speechkit.mining import mine
 from speechkit.mining.records import Recording
 from speechkit.report.listening import write_recordings
@@ -22,6 +23,7 @@ from speechkit.report.mining_data import HeardText, Records, SentenceRow
 from speechkit.report.mining_gather import gather
 from speechkit.report.mining_page import audio_folder, render_mining_report
 from speechkit.report.mining_sentences import chosen_point, heard_between, precision_points, sentence_rows
+from speechkit.report.score_audio import ScoreClips
 from tests.mining.test_mine import precision_of_half, transcripts  # noqa: F401 - a fixture
 
 from .browser import Browser, browser
@@ -101,6 +103,13 @@ def tones(path: Path) -> Path:
     return path
 
 
+def heard_tones(block: str) -> list[int]:
+    """Which of the two a clip of a page holds."""
+    sound, _ = soundfile.read(io.BytesIO(base64.b64decode(re.search(">(.*?)</", block)[1])))
+    power = np.abs(np.fft.rfft(sound[8000:24000]))  # a bin a hertz
+    return [tone for tone in (440, 1500) if power[tone - 1 : tone + 2].max() > 0.3 * power.max()]
+
+
 @pytest.mark.parametrize(("channel", "hertz"), [(0, [440]), (1, [1500]), (None, [440, 1500])])
 def test_players_inside_the_page_play_the_channel_that_was_mined(
     run: Records, tmp_path: Path, channel: int | None, hertz: list[int]
@@ -114,9 +123,16 @@ def test_players_inside_the_page_play_the_channel_that_was_mined(
     clips = Clips(msgspec.structs.replace(data, recordings=[recording], sentence_rows=[row], views=[]), 8.0)
     clips.fill(listed_places(msgspec.structs.replace(data, sentence_rows=[row])))
     (block,) = clips.blocks
-    sound, _ = soundfile.read(io.BytesIO(base64.b64decode(re.search(">(.*?)</", block)[1])))
-    power = np.abs(np.fft.rfft(sound[8000:24000]))  # a bin a hertz
-    assert [tone for tone in (440, 1500) if power[tone - 1 : tone + 2].max() > 0.3 * power.max()] == hertz
+    assert heard_tones(block) == hertz
+
+
+@pytest.mark.parametrize(("row", "hertz"), [({"channel": 1}, [1500]), ({"channel": 0}, [440]), ({}, [440, 1500])])
+def test_players_of_a_score_page_play_the_channel_of_the_manifest(tmp_path: Path, row: dict, hertz: list[int]) -> None:
+    tones(tmp_path / "two.wav")
+    (tmp_path / "ref.jsonl").write_text(json.dumps({"id": "a", "audio_filepath": "two.wav", "text": "words", **row}))
+    clips = ScoreClips(read_transcripts(tmp_path / "ref.jsonl"), [tmp_path], 1_000_000)
+    assert clips.clip("a") is not None
+    assert heard_tones(clips.blocks[0]) == hertz
 
 
 def test_recordings_beside_the_page_are_the_channel_that_was_mined(tmp_path: Path) -> None:
