@@ -29,7 +29,7 @@ MAY_USE = {
     "separation": {"encoders"},
     "slue": {"asr", "encoders", "lm"},
     "syllables": {"encoders"},
-    "units": {"encoders"},
+    "units": {"encoders", "syllables"},
     "tts": {"asr", "encoders", "syllables", "units"},
     "lm": {"encoders", "units"},
     "asr": {"encoders", "lm"},

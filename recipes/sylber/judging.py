@@ -79,6 +79,7 @@ def make_tokens(context: Context) -> None:
     from speechkit.encoders import load_encoder
     from speechkit.syllables.segments import segment_means
     from speechkit.units.kmeans import KMeansConfig, train_kmeans
+    from speechkit.units.syllable_quantizer import SyllableQuantizer
 
     config = context.config
     choices = {choice.system: choice for choice in _choices(context)}
@@ -110,6 +111,9 @@ def make_tokens(context: Context) -> None:
     )
     codebook = train_kmeans(lambda: held, settings, encoder.spec, context.log).codebook
     codebook.save(context.output("codebook"))
+    chosen = choices[config.system]
+    named = SyllableQuantizer(codebook, chosen.segmenter, chosen.settings, longest_gap=config.longest_gap)
+    named.save(context.output("syllables"))
 
     rows, words, seconds = [], 0, 0.0
     for row, boundaries, means, frames in cut(

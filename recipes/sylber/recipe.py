@@ -148,8 +148,14 @@ recipe = Recipe(
                 TRAIN,
                 TRUTH,
             ),
-            outputs=(Output("codebook"), Output("tokens.jsonl", schema=TokenRow), Output("tokens.json")),
+            outputs=(
+                Output("codebook"),
+                Output("syllables"),
+                Output("tokens.jsonl", schema=TokenRow),
+                Output("tokens.json"),
+            ),
             config=TokensConfig,
+            version=2,
             resources=Resources(cpus=2, gpus=1),
         ),
         Stage(
@@ -169,5 +175,6 @@ recipe = Recipe(
         ),
     ),
     description="Learn syllables without labels and judge them by silver alignments.",
-    next_command="speechkit syllables FILE --encoder {exp}/06-train2/current/model --out cut",
+    next_command="speechkit units encode FILE --codebook {exp}/08-tokens/current/syllables "
+    "--encoder {exp}/06-train2/current/model --out tokens.jsonl",
 )

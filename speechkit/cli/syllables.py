@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 EXAMPLES = """
 Segment recordings, or the cuts of a manifest, into syllable-like units.
 
-Segmenters: greedy (Sylber's; streams), dynamic (exact, with a penalty), peaks (of the norm, as in ZeroSyl), envelope
-(amplitude, no encoder). Thresholds come from --thresholds or are estimated on the recordings; they belong to
-one encoder and layer. --out contains syllables.jsonl (a manifest with the tier "syllable"), dropped.json and, if they
-were estimated, thresholds.json.
+Segmenters: envelope (the default: amplitude, no encoder); on the frames of an encoder greedy (Sylber's; streams),
+dynamic (exact, with a penalty) and peaks (of the norm, as in ZeroSyl). Thresholds come from --thresholds or are
+estimated on the recordings; they belong to one encoder and layer. --out contains syllables.jsonl (a manifest with the
+tier "syllable"), dropped.json and, if they were estimated, thresholds.json.
 
 Examples:
 
@@ -31,7 +31,9 @@ Examples:
 
   speechkit syllables dev.jsonl --encoder facebook/hubert-base-ls960 --layer 9 --segmenter dynamic --out cut
 
-  speechkit syllables talk.wav --thresholds thresholds.json --textgrid --out cut
+  speechkit syllables talk.wav --segmenter greedy --thresholds thresholds.json --textgrid --out cut
+
+  speechkit syllables talk.wav --encoder sylber-folder --segmenter greedy --compat --out cut
 
   speechkit syllables thresholds train.jsonl --out thresholds.json
 
@@ -43,7 +45,7 @@ COMMANDS = ("segment", "score", "thresholds", "say")
 SETTINGS = {
     "greedy": ("norm", "merge"),
     "dynamic": ("norm", "penalty"),
-    "peaks": ("norm", "prominence"),
+    "peaks": ("prominence",),
     "envelope": (),
 }
 """Settings of each segmenter."""
@@ -87,9 +89,9 @@ app.command("say")(say_syllables)
 def segment(
     inputs: Inputs,
     out: Annotated[Path | None, typer.Option(help="Output folder.")] = None,
-    encoder: EncoderName = "embedded",
+    encoder: Annotated[str, typer.Option(help="Name, hub id or folder; default: embedded.")] = "",
     layer: Layer = None,
-    segmenter: Annotated[str, typer.Option(help="greedy, dynamic, peaks or envelope.")] = "greedy",
+    segmenter: Annotated[str, typer.Option(help="envelope, greedy, dynamic or peaks.")] = "envelope",
     thresholds: Annotated[Path | None, typer.Option(help="File written by `speechkit syllables thresholds`.")] = None,
     rate: Rate = 5.0,
     norm: Annotated[float | None, typer.Option(help="Least norm of speech; default: estimated.")] = None,
@@ -98,6 +100,9 @@ def segment(
     prominence: Annotated[
         float | None, typer.Option(help="peaks: least prominence in standard deviations; default 0.45.")
     ] = None,
+    compat: Annotated[
+        bool, typer.Option("--compat", help="greedy: as in Sylber's code; raw frames, default norm 2.6 and merge 0.8.")
+    ] = False,
     textgrid: Annotated[bool, typer.Option("--textgrid", help="Also write a Praat TextGrid per cut.")] = False,
     device: Device = "auto",
     json: Json = False,
@@ -112,7 +117,7 @@ def segment(
         raise ConfigError("--out is not given; name the folder of the result")
     given = {"norm": norm, "merge": merge, "penalty": penalty, "prominence": prominence}
     chosen = {setting: value for setting, value in given.items() if value is not None}
-    cut = _cutter(inputs, out, segmenter, encoder, layer, thresholds, rate, chosen, device)
+    cut = _cutter(inputs, out, segmenter, encoder, layer, thresholds, rate, chosen, compat, device)
     totals = {"items": 0, "seconds": 0.0, "segments": 0, "segment_seconds": 0.0}
     left_out = LeftOut()
     noted: dict[str, list[str]] = {}
@@ -175,6 +180,7 @@ def _cutter(
     path: Path | None,
     rate: float,
     chosen: dict[str, float],
+    compat: bool,
     device: str,
 ) -> Any:
     """A function from a cut to its segments; ``chosen`` are explicit settings."""
@@ -185,9 +191,15 @@ def _cutter(
     from speechkit.syllables.thresholds import Thresholds
 
     if name not in SETTINGS:
-        raise ConfigError(f"segmenter is {name!r}; choose {', '.join(SEGMENTERS)} or envelope")
+        raise ConfigError(f"segmenter is {name!r}; choose envelope, {', '.join(SEGMENTERS)}")
     if name in ("envelope", "peaks") and path is not None:
-        raise ConfigError(f"--thresholds {path}: the segmenter {name} has none; leave the option out")
+        raise ConfigError(f"--thresholds {path}: the segmenter {name} has none; give --segmenter greedy or dynamic")
+    if name == "envelope" and (encoder or layer is not None):
+        given = f"--encoder {encoder}" if encoder else f"--layer {layer}"
+        raise ConfigError(f"{given}: the segmenter envelope takes no encoder; give --segmenter greedy, or leave it out")
+    if compat and (name != "greedy" or path is not None):
+        other = f"the segmenter {name} has" if name != "greedy" else "with --thresholds there is"
+        raise ConfigError(f"--compat: {other} no rule of Sylber's own code; give --segmenter greedy alone")
     if strange := sorted(set(chosen) - set(SETTINGS[name])):
         taken = " and ".join(f"--{setting}" for setting in SETTINGS[name]) or "no such option"
         raise ConfigError(f"--{strange[0]}: the segmenter {name} takes {taken}; leave it out")
@@ -196,9 +208,11 @@ def _cutter(
         return lambda row, manifest: recordings.segment_envelope(envelope, row, manifest)
     from speechkit.encoders.load import load_encoder
 
-    loaded = load_encoder(encoder, layer=layer, device=device)
+    loaded = load_encoder(encoder or "embedded", layer=layer, device=device)
     found = None
-    if name != "peaks":
+    if compat:
+        chosen = {**chosen, "compat": True}
+    elif name != "peaks":
         if path is not None:
             found = Thresholds.load(path, loaded.spec)
         else:

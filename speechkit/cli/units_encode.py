@@ -14,7 +14,8 @@ from speechkit.cli.units_files import Json
 
 if TYPE_CHECKING:
     from speechkit.data.records import Utterance
-    from speechkit.units.tokenizer import TokenizerSpec, Units
+    from speechkit.units.tokenizer import Units
+from speechkit.units.tokenizer_spec import TokenizerSpec
 
 WAYS = ("manifest", "slamkit", "slamkit-tokens", "textless", "fairseq", "parquet", "shards")
 
@@ -27,7 +28,7 @@ def encode(
     tokenizer: Annotated[
         str,
         typer.Option(
-            "--codebook", "--tokenizer", help="A name such as embedded-100, a published codebook, or a folder."
+            "--codebook", "--tokenizer", help="embedded-100 (default) or such, a published codebook, or a folder."
         ),
     ] = "",
     encoder: Annotated[str, typer.Option(help="Folder or hub id of the encoder, if the codebook needs it.")] = "",
@@ -41,7 +42,7 @@ def encode(
     """Turn speech into a manifest with units and durations, or units into tokens of acoustic BPE.
 
     Examples:
-      speechkit units encode train.jsonl --codebook embedded-100 --out units.jsonl
+      speechkit units encode train.jsonl --out units.jsonl
 
       speechkit units encode talk.mp3 --codebook kmeans-500 --encoder hubert-base --out units.jsonl
 
@@ -49,15 +50,13 @@ def encode(
 
       speechkit units encode units.jsonl --bpe bpe.json --out tokens.jsonl
     """
-    from speechkit.errors import ConfigError, UserError
+    from speechkit.errors import UserError
 
-    if not tokenizer:
-        if merges is None:
-            raise ConfigError("no codebook; give --codebook for speech, or --bpe for units")
+    if not tokenizer and merges is not None:
         return _encode_units(inputs, merges, out)
     from speechkit.data.manifest import rebase
     from speechkit.syllables.recordings import rows_of
-    from speechkit.units.tokenizer import load_tokenizer
+    from speechkit.units.tokenizer import DEFAULT, load_tokenizer
     from speechkit.units.unit_manifest import encode_rows, write_unit_manifest
 
     for path in inputs:
@@ -66,7 +65,12 @@ def encode(
         if path.resolve() == out.resolve():
             raise UserError(f"{out}: is an input; write the units to another file")
     loaded = load_tokenizer(
-        tokenizer, encoder=encoder or None, folder=folder, bpe=merges, deduplicate=not every_frame, device=device
+        tokenizer or DEFAULT,
+        encoder=encoder or None,
+        folder=folder,
+        bpe=merges,
+        deduplicate=not every_frame,
+        device=device,
     )
     dropped: dict[str, str] = {}
 

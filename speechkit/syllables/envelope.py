@@ -7,7 +7,7 @@ Source: Mermelstein 1975, Automatic segmentation of speech into syllabic units (
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from speechkit.data.audio import WAVEFORM_RATE
 from speechkit.errors import ConfigError, UserError
+from speechkit.io.arrays import Float
 from speechkit.syllables.peaks import cut_at
 from speechkit.syllables.segments import HOP_SECONDS, Boundaries, runs_of_speech
 
@@ -58,9 +59,12 @@ class EnvelopeSegmenter:
 
     def segment_blocks(self, blocks: Iterable[NDArray[np.floating[Any]]]) -> Boundaries:
         """The same for a recording that comes in blocks of any length; memory holds 8 bytes for 5 ms."""
+        return self.segment_powers(np.concatenate([np.zeros(0), *step_powers(blocks)]))
+
+    def segment_powers(self, power: NDArray[np.float64]) -> Boundaries:
+        """The same of the mean powers (P,) of every 5 ms, see `step_powers`."""
         from scipy.signal import find_peaks
 
-        power = np.concatenate([np.zeros(0), *step_powers(blocks)])
         frames = len(power) // STEPS_PER_FRAME
         if not frames:
             return np.empty((0, 2), np.int64)
@@ -97,6 +101,19 @@ def step_powers(blocks: Iterable[NDArray[np.floating[Any]]], samples: int = STEP
         UserError: if a block has several channels or is not finite.
     """
     powers: list[NDArray[np.float64]] = []
+    for _ in measured(blocks, powers, samples):
+        pass
+    return powers
+
+
+def measured(
+    blocks: Iterable[NDArray[np.floating[Any]]], powers: list[NDArray[np.float64]], samples: int = STEP_SAMPLES
+) -> Iterator[Float]:
+    """The blocks as they come; what `step_powers` gives is added to ``powers`` meanwhile.
+
+    Raises:
+        UserError: as `step_powers`.
+    """
     rest = np.zeros(0)
     heard = 0
     for block in blocks:
@@ -111,7 +128,7 @@ def step_powers(blocks: Iterable[NDArray[np.floating[Any]]], samples: int = STEP
         steps = len(waveform) // samples
         powers.append((waveform[: steps * samples].reshape(steps, samples) ** 2).mean(axis=1))
         rest = waveform[steps * samples :]
-    return powers
+        yield np.asarray(block, np.float32)
 
 
 def frame_levels(waveform: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

@@ -8,6 +8,11 @@
 
 A boundary needs only the segments beside it, so that the second step follows the first at the distance of one segment:
 the stream gives what a whole recording does.
+
+The released implementation differs from this, the published rule, in three ways, which ``compat`` follows. It counts on
+where segments touch: the first frame of a segment weighs, in the running mean of step 1, as much as all frames since
+the last silence. A boundary may move to the first frame of its left segment, which then is gone, and not to the last
+place of its window. And it rounds the middle of the left segment up.
 Source: Cho et al. 2024, Sylber: syllabic embedding representation of speech from raw audio.
 """
 
@@ -27,7 +32,8 @@ from speechkit.syllables.segments import Boundaries, checked_features, not_finit
 
 NO_LIMIT = 1 << 62
 BLOCK_FRAMES = 256  # a block stays in the cache while it is looked at
-LEFT_START, LEFT_END, OPEN_START, POSITION, NOT_FINITE = range(5)  # places in the state of the kernel
+LEFT_START, LEFT_END, OPEN_START, POSITION, NOT_FINITE, SPEECH_START = range(6)  # places in the state of the kernel
+LEFT, OPEN, RUNNING = range(3)  # rows of the sums: of both segments, and what the running mean is the direction of
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class GreedySegmenter:
         refine: whether boundaries are merged and moved; without it, the first pass.
         longest: frames after which a segment ends in any case, so that a stream holds no more; None: the published
             rule, without a limit.
+        compat: cut as the released implementation does; a segment that it leaves without a frame is left out.
 
     Raises:
         ConfigError: if a value is out of range.
@@ -49,6 +56,7 @@ class GreedySegmenter:
     merge: float = 0.8
     refine: bool = True
     longest: int | None = None
+    compat: bool = False
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.norm):
@@ -57,6 +65,10 @@ class GreedySegmenter:
             raise ConfigError(f"merge is {self.merge}; give a cosine from -1 to 1")
         if self.longest is not None and self.longest < 1:
             raise ConfigError(f"longest is {self.longest}; give at least 1 frame, or none for no limit")
+        if self.compat and not (self.refine and self.longest is None):
+            raise ConfigError(
+                "compat is the released implementation, which refines and has no limit; leave both as they are"
+            )
 
     def segment(self, features: NDArray[np.floating[Any]]) -> Boundaries:
         """Segments (n, 2) of frames (T, D); a mapped file is read once, in blocks.
@@ -85,10 +97,10 @@ class GreedyStream:
     def __init__(self, segmenter: GreedySegmenter) -> None:
         self._segmenter = segmenter
         self._longest = NO_LIMIT if segmenter.longest is None else segmenter.longest
-        self._state = np.array([-1, -1, -1, 0, -1], np.int64)
+        self._state = np.array([-1, -1, -1, 0, -1, -1], np.int64)
         self._held: Float | None = None  # rows 0 to _rows are frames from _origin on
         self._rows = self._origin = 0
-        self._sums = np.zeros((2, 0))
+        self._sums = np.zeros((3, 0))
         self._ended = False
 
     def push(self, features: NDArray[np.floating[Any]]) -> Boundaries:
@@ -111,7 +123,7 @@ class GreedyStream:
         """
         self._check_open()
         self._held, self._rows = features, len(features)
-        self._sums = np.zeros((2, features.shape[1]))
+        self._sums = np.zeros((3, features.shape[1]))
         return self._advance(features, len(features))
 
     def _advance(self, held: Float, new: int) -> Boundaries:
@@ -119,7 +131,7 @@ class GreedyStream:
         s = self._segmenter
         end = self._origin + self._rows
         count = _advance_frames(
-            held, self._origin, end, self._state, self._sums, s.norm, s.merge, self._longest, s.refine, found
+            held, self._origin, end, self._state, self._sums, s.norm, s.merge, self._longest, s.refine, s.compat, found
         )
         if self._state[NOT_FINITE] >= 0:
             self._ended = True
@@ -135,7 +147,9 @@ class GreedyStream:
         state = self._state
         if self._held is not None and state[OPEN_START] >= 0:
             s, end = self._segmenter, int(state[POSITION])
-            count = _close(self._held, self._origin, end, state, self._sums, s.merge, self._longest, s.refine, found, 0)
+            count = _close(
+                self._held, self._origin, end, state, self._sums, s.merge, self._longest, s.refine, s.compat, found, 0
+            )
         if state[LEFT_START] >= 0:
             found[count] = state[LEFT_START], state[LEFT_END]
             count += 1
@@ -146,7 +160,7 @@ class GreedyStream:
         """The frames that are still needed, and the new ones behind them; room doubles, so that moves stay few."""
         if self._held is None:
             self._held = np.empty((len(table), table.shape[1]), np.float32)
-            self._sums = np.zeros((2, table.shape[1]))
+            self._sums = np.zeros((3, table.shape[1]))
         if table.shape[1] != self._held.shape[1]:
             raise UserError(f"frames have width {table.shape[1]}, those before had {self._held.shape[1]}")
         if self._rows + len(table) > len(self._held):
@@ -211,14 +225,21 @@ def _best_place(
     end: int,
     left_sum: NDArray[np.float64],
     right_sum: NDArray[np.float64],
+    compat: bool,
 ) -> int:
     """Where [left, middle) and [middle, end) part best; each keeps at least a frame. The first of equal places.
+
+    With ``compat`` the left one may lose all of its frames, and the last place of the window is none.
 
     What is maximised is a sum over the window's frames; from one place to the next it changes by the cosine to the
     left mean less that to the right.
     """
-    begin = max((left + middle) // 2, left + 1)
-    stop = min((middle + end) // 2, end - 1)
+    if compat:
+        begin = middle - max(1, (middle - left) // 2)
+        stop = middle + max(1, (end - middle) // 2) - 1
+    else:
+        begin = max((left + middle) // 2, left + 1)
+        stop = min((middle + end) // 2, end - 1)
     left_square = (left_sum * left_sum).sum()
     right_square = (right_sum * right_sum).sum()
     best, best_gain, gain = begin, 0.0, 0.0
@@ -248,6 +269,7 @@ def _close(
     merge: float,
     longest: int,
     refine: bool,
+    compat: bool,
     found: Boundaries,
     count: int,
 ) -> int:
@@ -260,21 +282,21 @@ def _close(
     state[LEFT_END] = end
     if left < 0:
         state[LEFT_START] = middle
-        sums[0] = sums[1]
+        sums[LEFT] = sums[OPEN]
         return count
-    products = (sums[0] * sums[1]).sum(), (sums[0] * sums[0]).sum(), (sums[1] * sums[1]).sum()
+    products = (sums[LEFT] * sums[OPEN]).sum(), (sums[LEFT] * sums[LEFT]).sum(), (sums[OPEN] * sums[OPEN]).sum()
     if _cosine(products[0], products[1], products[2]) >= merge and end - left <= longest:
-        sums[0] += sums[1]
+        sums[LEFT] += sums[OPEN]
         return count
-    place = _best_place(frames, origin, left, middle, end, sums[0], sums[1])
+    place = _best_place(frames, origin, left, middle, end, sums[LEFT], sums[OPEN], compat)
     found[count, 0], found[count, 1] = left, place
-    sums[0] = sums[1]
+    sums[LEFT] = sums[OPEN]
     for t in range(place, middle):
-        _add(sums[0], frames[t - origin], 1.0)
+        _add(sums[LEFT], frames[t - origin], 1.0)
     for t in range(middle, place):
-        _add(sums[0], frames[t - origin], -1.0)
+        _add(sums[LEFT], frames[t - origin], -1.0)
     state[LEFT_START] = place
-    return count + 1
+    return count + 1 if place > left else count
 
 
 @compiled_reordering
@@ -288,16 +310,19 @@ def _advance_frames(
     merge: float,
     longest: int,
     refine: bool,
+    compat: bool,
     found: Boundaries,
 ) -> int:
     """Go on to frame ``end``; how many segments became final.
 
-    Shapes: frames (held, D), of which the first is frame ``origin``; state (5,): first and end of the segment whose
-    right boundary is not settled, first of the open one, the next frame to look at, a frame that is not finite (-1 if
-    there is none); sums (2, D) of these two segments; found (2 + new frames, 2).
+    Shapes: frames (held, D), of which the first is frame ``origin``; state (6,): first and end of the segment whose
+    right boundary is not settled, first of the open one, the next frame to look at, a frame that is not finite and the
+    first one since silence (-1 if there is none); sums (3, D) of these two segments, and with ``compat`` of the open
+    one with the weight of its first frame; found (2 + new frames, 2).
     """
     count = 0
-    open_square = (sums[1] * sums[1]).sum()
+    running = sums[RUNNING] if compat else sums[OPEN]
+    running_square = (running * running).sum()
     for t in range(state[POSITION], end):
         frame = frames[t - origin]
         square = _square(frame)
@@ -307,20 +332,28 @@ def _advance_frames(
         speech = np.sqrt(square) >= norm
         if state[OPEN_START] >= 0:
             if speech and t - state[OPEN_START] < longest:
-                product = _dot(sums[1], frame)
-                if _cosine(product, open_square, square) >= merge:
-                    _add(sums[1], frame, 1.0)
-                    open_square += 2.0 * product + square
+                product = _dot(running, frame)
+                if _cosine(product, running_square, square) >= merge:
+                    _add(sums[OPEN], frame, 1.0)
+                    if compat:
+                        _add(running, frame, 1.0)
+                    running_square += 2.0 * product + square
                     continue
-            count = _close(frames, origin, t, state, sums, merge, longest, refine, found, count)
+            count = _close(frames, origin, t, state, sums, merge, longest, refine, compat, found, count)
         if speech:
+            if state[SPEECH_START] < 0:
+                state[SPEECH_START] = t
+            weight = np.float64(t - state[SPEECH_START] + 1)
             state[OPEN_START] = t
             for d in range(len(frame)):
-                sums[1, d] = frame[d]
-            open_square = square
-        elif state[LEFT_START] >= 0:
-            found[count, 0], found[count, 1] = state[LEFT_START], state[LEFT_END]
-            state[LEFT_START] = -1
-            count += 1
+                sums[OPEN, d] = frame[d]
+                sums[RUNNING, d] = weight * np.float64(frame[d])
+            running_square = weight * weight * square if compat else square
+        else:
+            state[SPEECH_START] = -1
+            if state[LEFT_START] >= 0:
+                found[count, 0], found[count, 1] = state[LEFT_START], state[LEFT_END]
+                state[LEFT_START] = -1
+                count += 1
     state[POSITION] = end
     return count

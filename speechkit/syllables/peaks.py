@@ -1,7 +1,8 @@
 """Boundaries where the norm of the frames peaks: no training, no thresholds of the encoder.
 
-Source: ZeroSyl (2026): L2 norm of a middle layer of WavLM, standardised over the utterance, smoothed over three frames,
-peaks of at least a prominence. Where an encoder's norm falls at boundaries instead, ``valleys`` looks for those.
+Source: ZeroSyl (2026): L2 norm of layer 13 of WavLM large, standardised over the utterance, averaged over three frames
+(at the ends, the first and last one count for those that are missing), peaks of at least a prominence of 0.45. It is
+published for that encoder; the norms of others need not peak where syllables meet.
 """
 
 from __future__ import annotations
@@ -18,13 +19,11 @@ from speechkit.syllables.segments import Boundaries, frame_norms, runs_of_speech
 
 @dataclass(frozen=True)
 class PeakSegmenter:
-    """Segments between peaks of the frames' norm.
+    """Segments between peaks of the frames' norm; all is speech, as published.
 
     Attributes:
         prominence: least prominence of a peak, in standard deviations of the norm.
         smoothing: frames of the moving average; odd.
-        valleys: take the valleys of the norm instead of its peaks.
-        norm: a frame of less than this L2 norm is silence; None: all is speech, as published.
 
     Raises:
         ConfigError: if a value is out of range.
@@ -32,8 +31,6 @@ class PeakSegmenter:
 
     prominence: float = 0.45
     smoothing: int = 3
-    valleys: bool = False
-    norm: float | None = None
 
     def __post_init__(self) -> None:
         if not self.prominence > 0:
@@ -52,8 +49,8 @@ class PeakSegmenter:
         norms = frame_norms(features)
         spread = float(norms.std()) if len(norms) else 0.0
         curve = smoothed((norms - norms.mean()) / spread, self.smoothing) if spread > 0 else np.zeros(len(norms))
-        peaks, _ = find_peaks(-curve if self.valleys else curve, prominence=self.prominence)
-        return cut_at(runs_of_speech(norms, self.norm), peaks)
+        peaks, _ = find_peaks(curve, prominence=self.prominence)
+        return cut_at(runs_of_speech(norms, None), peaks)
 
 
 def cut_at(runs: Boundaries, boundaries: NDArray[np.int64]) -> Boundaries:
@@ -67,11 +64,8 @@ def cut_at(runs: Boundaries, boundaries: NDArray[np.int64]) -> Boundaries:
 
 
 def smoothed(curve: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Moving average over an odd number of values; at the ends, over the values inside the curve."""
+    """Moving average over an odd number of values; beyond the ends, the first and last one go on."""
     if not len(curve):
         return curve
-    sums = np.concatenate([[0.0], np.cumsum(curve)])
-    centres = np.arange(len(curve))
-    begin, end = np.maximum(centres - width // 2, 0), np.minimum(centres + width // 2 + 1, len(curve))
-    averages: NDArray[np.float64] = (sums[end] - sums[begin]) / (end - begin)
+    averages: NDArray[np.float64] = np.convolve(np.pad(curve, width // 2, "edge"), np.full(width, 1 / width), "valid")
     return averages

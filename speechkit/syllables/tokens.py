@@ -104,13 +104,18 @@ class TokenRow(msgspec.Struct, frozen=True):
     tokens: list[Token]
 
 
+def token_bounds(tokens: Sequence[Token]) -> list[int]:
+    """Frames at which tokens begin, the first one at 0, and the end of the last: none of them leaves a gap."""
+    return [0, *(token.start for token in tokens[1:]), *(token.end for token in tokens[-1:])]
+
+
 def token_runs(row: TokenRow) -> tuple[list[int], list[int]]:
     """Tokens and their frames from the first frame on: each lasts until the next one begins, the first from 0.
 
     Raises:
         UserError: if one does not begin behind the one before it.
     """
-    bounds = [0, *(token.start for token in row.tokens[1:]), *(token.end for token in row.tokens[-1:])]
+    bounds = token_bounds(row.tokens)
     durations = [end - begin for begin, end in pairwise(bounds)]
     if any(duration < 1 for duration in durations):
         raise UserError(f"{row.id}: tokens do not follow one another; make them again")

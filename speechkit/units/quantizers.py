@@ -20,8 +20,9 @@ from speechkit.units.stacked import StackedQuantizer
 
 if TYPE_CHECKING:
     from speechkit.units.invariant.quantizer import InvariantQuantizer, Quantizer
+    from speechkit.units.syllable_quantizer import SyllableQuantizer
 
-    AnyQuantizer = Codebook | SmoothedCodebook | StackedQuantizer | InvariantQuantizer
+    AnyQuantizer = Codebook | SmoothedCodebook | StackedQuantizer | InvariantQuantizer | SyllableQuantizer
 
 PREFIX = "embedded-"
 """What the size of a quantizer inside the package stands behind."""
@@ -46,7 +47,7 @@ class _Kind(msgspec.Struct):
 
 
 def open_quantizer(folder: Path | str) -> AnyQuantizer:
-    """A codebook, plain or smoothed, a stacked quantizer or an invariant one, whichever the folder holds.
+    """A codebook, plain or smoothed, a stacked, invariant or syllable quantizer, whichever the folder holds.
 
     Where there is no such folder, ``embedded-100`` and the like stand for the invariant quantizers inside the package.
 
@@ -67,6 +68,10 @@ def open_quantizer(folder: Path | str) -> AnyQuantizer:
         return StackedQuantizer.load(folder)
     if kind == "smoothed":
         return SmoothedCodebook.load(folder)
+    if kind == "syllables":
+        from speechkit.units.syllable_quantizer import SyllableQuantizer
+
+        return SyllableQuantizer.load(folder)
     from speechkit.units.invariant.quantizer import InvariantQuantizer
 
     return InvariantQuantizer.load(folder)
@@ -81,9 +86,13 @@ def load_quantizer(folder: Path | str) -> Quantizer:
     """A quantizer that names a frame by one unit: a codebook, plain or smoothed, or an invariant one.
 
     Raises:
-        UserError: if the folder holds a stacked quantizer or none, or a file of it is damaged.
+        UserError: if the folder holds a quantizer of several codebooks or of syllables or none, or it is damaged.
     """
+    from speechkit.units.syllable_quantizer import SyllableQuantizer
+
     found = open_quantizer(folder)
+    if isinstance(found, SyllableQuantizer):
+        raise UserError(f"{folder}: names syllables, not frames; give the folder of another quantizer")
     if isinstance(found, StackedQuantizer):
         raise UserError(f"{folder}: names a frame by several units; give the folder of one of its codebooks")
     return found

@@ -58,7 +58,12 @@ def name_frames(name: str, frames: NDArray[np.floating[Any]], quantizer: AnyQuan
     Raises:
         UserError: if the frames are of another width, or hold NaN, naming the recording.
     """
+    from speechkit.units.syllable_quantizer import SyllableQuantizer
+
     try:
+        if isinstance(quantizer, SyllableQuantizer):
+            runs, durations = quantizer.tokens(np.asarray(frames, np.float32))
+            return [UnitSequence(name, runs.tolist(), durations.tolist(), quantizer.spec.digest)]
         units = quantizer.assign(frames)
     except UserError as error:
         raise UserError(f"{name}: {error}") from error

@@ -19,7 +19,8 @@ from speechkit.io.arrays import read_arrays, write_arrays
 from speechkit.io.atomic import write_json
 from speechkit.io.paths import inside
 from speechkit.units.codebook import read_spec
-from speechkit.units.tokenizer import TokenizerSpec, Units
+from speechkit.units.tokenizer import Units
+from speechkit.units.tokenizer_spec import TokenizerSpec
 from speechkit.units.unit_manifest import flat, units_of, with_units
 
 INDEX = "tokens.json"

@@ -1,7 +1,7 @@
 """One tokenizer: a waveform or a file to units with durations, and back to the unit of every frame.
 
-Behind it stand an encoder and any quantizer of this room (k-means, smoothed, residual, product, invariant), with
-acoustic BPE on top where it is wanted.
+Behind it stand an encoder and any quantizer of this room (k-means, smoothed, residual, product, invariant, syllables),
+with acoustic BPE on top where it is wanted.
 
 Notation used for array shapes: S samples, T frames, N units, Q codebooks.
 """
@@ -20,72 +20,22 @@ from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import ConfigError, UserError
 from speechkit.io.arrays import Float
 from speechkit.io.atomic import write_json
-from speechkit.io.hashing import digest_obj
+from speechkit.io.audio import stream_audio
 from speechkit.units.acoustic_bpe import AcousticBpe
 from speechkit.units.codebook import Codebook, read_spec
 from speechkit.units.quantizers import open_quantizer, unit_sets
 from speechkit.units.stacked import StackedQuantizer
+from speechkit.units.syllable_quantizer import SyllableQuantizer
+from speechkit.units.tokenizer_spec import TokenizerSpec
 
 if TYPE_CHECKING:
     from speechkit.encoders.encoder import Encoder
     from speechkit.units.quantizers import AnyQuantizer
 
 FOLDER_FILE, MERGES_FILE, QUANTIZER_FOLDER = "tokenizer.json", "bpe.json", "quantizer"
+DEFAULT = "embedded-100"
 Numbers = NDArray[np.int32]
-
-
-class TokenizerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What units must agree with, beside every manifest of them.
-
-    Attributes:
-        name: for people.
-        quantizer: what kind of one.
-        encoder: encoder, layer, grid and hop of the frames.
-        codebooks: digests, several where they name a frame together.
-        clusters: units of each codebook.
-        deduplicated: whether a run of one unit is there once, with its duration.
-        bpe: digest of the merges, where units are tokens of acoustic BPE.
-        tokens: how many there are of these.
-    """
-
-    name: str
-    quantizer: str
-    encoder: EncoderSpec
-    codebooks: list[str]
-    clusters: list[int]
-    deduplicated: bool = True
-    bpe: str | None = None
-    tokens: int | None = None
-
-    @property
-    def digest(self) -> str:
-        """Of the merges, the codebook, or all codebooks; units of one digest are comparable."""
-        if self.bpe is not None:
-            return self.bpe
-        return self.codebooks[0] if len(self.codebooks) == 1 else digest_obj(self.codebooks)
-
-    @property
-    def num_units(self) -> int:
-        """How many there are; those of several codebooks follow one another."""
-        return self.tokens if self.tokens is not None else sum(self.clusters)
-
-    @property
-    def frames_per_second(self) -> float:
-        """Of the encoder."""
-        return self.encoder.frame_rate
-
-    def require(self, other: TokenizerSpec, what: str) -> None:
-        """Refuse units of another tokenizer.
-
-        Raises:
-            UserError: naming the first thing that differs.
-        """
-        self.encoder.require(other.encoder, what)
-        if self.digest != other.digest:
-            raise UserError(
-                f"{what} is of {self.num_units} units ({self.digest[:12]}), the units come from {other.num_units} "
-                f"({other.digest[:12]}); encode the speech again with {self.name}"
-            )
+Powers = list[NDArray[np.float64]]
 
 
 class Units(msgspec.Struct, frozen=True):
@@ -112,7 +62,8 @@ class SpeechTokenizer:
         encoder: of the quantizer's features.
         quantizer: any of this room.
         name: for people.
-        deduplicate: whether a run of one unit is one unit with its duration; else every frame has one.
+        deduplicate: whether a run of one unit is one unit with its duration; else every frame has one. Two syllables of
+            one unit stay two.
         bpe: merges of the quantizer's units, for tokens instead of them.
 
     Raises:
@@ -158,8 +109,8 @@ class SpeechTokenizer:
             AudioError: if the audio cannot be read, or is not finite.
         """
         if isinstance(audio, str | Path):
-            return self._of_pieces(self.encoder.encode_long(audio))
-        return self._of_pieces(self.encoder.stream([self._at_its_rate(audio, sample_rate)]))
+            return self._of_blocks(stream_audio(audio, sample_rate=self.encoder.spec.sample_rate))
+        return self._of_blocks([self._at_its_rate(audio, sample_rate)])
 
     def encode_batch(self, waveforms: Sequence[Float], sample_rate: int | None = None) -> list[Units]:
         """The units of each waveform, as if it were alone; short ones go through the encoder together.
@@ -171,7 +122,7 @@ class SpeechTokenizer:
         short = [place for place, waveform in enumerate(ready) if len(waveform) <= self.encoder.most_at_once()]
         frames = dict(zip(short, self.encoder.encode_batch([ready[place] for place in short]), strict=True))
         return [
-            self._of_pieces([frames[place]] if place in frames else self.encoder.stream([waveform]))
+            self._of_pieces([frames[place]], self._powers(waveform)) if place in frames else self._of_blocks([waveform])
             for place, waveform in enumerate(ready)
         ]
 
@@ -181,10 +132,10 @@ class SpeechTokenizer:
         Joined they are what `encode` gives. Where a quantizer or acoustic BPE decides over the whole recording, they
         all come at its end.
         """
-        pieces = self.encoder.stream(blocks)
         if not self._by_frame or self.bpe is not None:
-            yield self._of_pieces(pieces)
+            yield self._of_blocks(blocks)
             return
+        pieces = self.encoder.stream(blocks)
         held = np.zeros((0, len(self.spec.codebooks)), np.int32)
         for piece in pieces:
             held = np.concatenate([held, self._named(piece)])
@@ -234,11 +185,28 @@ class SpeechTokenizer:
             return waveform
         return resample(np.asarray(waveform, np.float32), sample_rate, rate)
 
-    def _of_pieces(self, pieces: Iterable[Float]) -> Units:
-        """Units of the frames of a recording, which come in pieces."""
+    def _of_blocks(self, blocks: Iterable[Float]) -> Units:
+        """Units of a waveform, which comes in blocks."""
+        powers: Powers = []
+        if isinstance(self.quantizer, SyllableQuantizer):
+            blocks = self.quantizer.listen(blocks, powers)
+        return self._of_pieces(self.encoder.stream(blocks), powers)
+
+    def _powers(self, waveform: Float) -> Powers:
+        powers: Powers = []
+        if isinstance(self.quantizer, SyllableQuantizer):
+            for _ in self.quantizer.listen([waveform], powers):
+                pass
+        return powers
+
+    def _of_pieces(self, pieces: Iterable[Float], powers: Powers) -> Units:
+        """Units of the frames of a recording, which come in pieces; ``powers`` are full when the pieces end."""
         if self._by_frame:
             return self._runs(np.concatenate([self._named(piece) for piece in pieces]))
-        return self._runs(self._named(np.concatenate(list(pieces))))
+        frames = np.concatenate(list(pieces))
+        if isinstance(self.quantizer, SyllableQuantizer):
+            return self._of_runs(*self.quantizer.tokens(frames, powers))
+        return self._runs(self._named(frames))
 
     def _named(self, frames: Float) -> Numbers:
         """Frames (T, D) to (T, Q)."""
@@ -249,7 +217,12 @@ class SpeechTokenizer:
         if self.spec.deduplicated and len(named):
             begins = np.concatenate([[0], np.flatnonzero((named[1:] != named[:-1]).any(axis=1)) + 1])
             table, durations = named[begins], np.diff(np.append(begins, len(named))).astype(np.int32)
-        units = table[:, 0] if len(self.spec.codebooks) == 1 else table
+        return self._of_runs(table[:, 0] if len(self.spec.codebooks) == 1 else table, durations)
+
+    def _of_runs(self, units: Numbers, durations: Numbers) -> Units:
+        """Units with their durations, as the spec says: one by one for every frame, or as tokens."""
+        if not self.spec.deduplicated and len(units):
+            units, durations = np.repeat(units, durations, axis=0), np.ones(int(durations.sum()), np.int32)
         if self.bpe is None:
             return Units(units, durations)
         tokens = np.asarray(self.bpe.encode(units), np.int32)
@@ -292,7 +265,7 @@ def encoder_of(quantizer: AnyQuantizer) -> EncoderSpec | None:
 
 
 def load_tokenizer(
-    name: str | Path = "embedded-100",
+    name: str | Path = DEFAULT,
     *,
     encoder: str | Path | None = None,
     folder: str | Path | None = None,
@@ -389,4 +362,5 @@ def _layer(spec: EncoderSpec, name: str | Path, source: str) -> int | None:
 def _kind(quantizer: Any) -> str:
     if isinstance(quantizer, StackedQuantizer):
         return quantizer.way
-    return {"Codebook": "codebook", "SmoothedCodebook": "smoothed"}.get(type(quantizer).__name__, "invariant")
+    kinds = {"Codebook": "codebook", "SmoothedCodebook": "smoothed", "SyllableQuantizer": "syllables"}
+    return kinds.get(type(quantizer).__name__, "invariant")

@@ -20,7 +20,8 @@ from speechkit.errors import AudioError, UserError
 from speechkit.io.atomic import write_json
 from speechkit.units.codebook import read_spec
 from speechkit.units.sequences import MOST_UNITS, UnitSequence
-from speechkit.units.tokenizer import TokenizerSpec, Units
+from speechkit.units.tokenizer import Units
+from speechkit.units.tokenizer_spec import TokenizerSpec
 
 if TYPE_CHECKING:
     from speechkit.units.tokenizer import SpeechTokenizer

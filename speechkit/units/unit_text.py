@@ -24,7 +24,8 @@ from speechkit.errors import AudioError, ManifestError, UserError
 from speechkit.io.atomic import atomic_path
 from speechkit.io.paths import safe_id
 from speechkit.units.sequences import MOST_UNITS
-from speechkit.units.tokenizer import TokenizerSpec, Units
+from speechkit.units.tokenizer import Units
+from speechkit.units.tokenizer_spec import TokenizerSpec
 from speechkit.units.unit_manifest import with_units
 
 UNIT = re.compile(r"<Un(\d{1,9})>")

@@ -53,6 +53,40 @@ def greedy(features, norm, merge, longest=None):
     return settled
 
 
+def greedy_as_released(features, norm, merge):
+    """The released rule: counts go on where segments touch, and a left segment may lose all its frames."""
+    frames = features.astype(np.float64)
+    pieces, touching = [], []
+    for begin, end in run_lengths(np.sqrt((frames**2).sum(1)) >= norm):
+        mean, seen, start = frames[begin], 1, begin
+        for t in range(begin + 1, end):
+            if cosine(mean, frames[t]) >= merge:
+                mean = (mean * seen + frames[t]) / (seen + 1)
+            else:
+                pieces.append([start, t])
+                touching.append(len(pieces) - 1)
+                mean, start = frames[t], t
+            seen += 1
+        pieces.append([start, end])
+    merged = set()
+    for left in touching:
+        (a, b), (_, c) = pieces[left], pieces[left + 1]
+        means = frames[a:b].mean(0), frames[b:c].mean(0)
+        if cosine(*means) >= merge:
+            pieces[left + 1][0] = a
+            merged.add(left)
+            continue
+        first, stop = max(a, b - max(1, (b - a) // 2)), min(c, b + max(1, (c - b) // 2))
+
+        def worth(place, means=means, first=first, stop=stop):
+            before = sum(cosine(frames[t], means[0]) for t in range(first, place))
+            return before + sum(cosine(frames[t], means[1]) for t in range(place, stop))
+
+        best = max(range(first, stop), key=worth)
+        pieces[left][1] = pieces[left + 1][0] = best
+    return [tuple(piece) for n, piece in enumerate(pieces) if n not in merged and piece[0] < piece[1]]
+
+
 def run_lengths(mask):
     """Maximal runs of True as (start, end)."""
     runs = []

@@ -10,12 +10,14 @@ from typer.testing import CliRunner
 from speechkit.cli.main import call
 from speechkit.cli.syllables import app
 from speechkit.data import Utterance, read_manifest, write_manifest
+from speechkit.data.audio import read_waveform
 from speechkit.data.records import AlignmentItem
 from speechkit.encoders.load import load_encoder
 from speechkit.errors import UserError
 from speechkit.io.audio import write_audio
 from speechkit.syllables.recordings import estimate_from
 from speechkit.syllables.thresholds import Thresholds
+from tests.syllables.references import greedy_as_released
 
 
 def bursts(seconds, seed=0):
@@ -56,9 +58,8 @@ def syllables(*arguments):
 @pytest.mark.parametrize("segmenter", ["greedy", "dynamic", "peaks", "envelope"])
 def test_every_segmenter_cuts_a_manifest_and_says_what_it_left_out(manifest, tmp_path, segmenter):
     out = tmp_path / "deep" / "out"
-    told = json.loads(
-        syllables(manifest, "--encoder", "mfcc", "--segmenter", segmenter, "--textgrid", "--out", out, "--json")
-    )
+    chosen = [] if segmenter == "envelope" else ["--encoder", "mfcc", "--segmenter", segmenter]
+    told = json.loads(syllables(manifest, *chosen, "--textgrid", "--out", out, "--json"))
     rows = {row.id: row for row in read_manifest(out / "syllables.jsonl")}
     assert set(rows) == {"u0", "u1", "u2", "u3"}
     assert list(told["dropped"]) == ["u4"] == list(json.loads((out / "dropped.json").read_text()))
@@ -77,10 +78,11 @@ def test_thresholds_are_stored_and_refuse_another_encoder(manifest, tmp_path, ca
     path = tmp_path / "t.json"
     assert "norm" in syllables("thresholds", manifest, "--encoder", "mfcc", "--out", path)
     assert Thresholds.load(path).encoder.model
-    syllables(manifest, "--encoder", "mfcc", "--thresholds", path, "--out", tmp_path / "a")
+    greedy = ["--segmenter", "greedy", "--thresholds", path]
+    syllables(manifest, "--encoder", "mfcc", *greedy, "--out", tmp_path / "a")
     assert not (tmp_path / "a" / "thresholds.json").exists()
-    arguments = [str(manifest), "--encoder", "log-mel", "--thresholds", str(path), "--out", str(tmp_path / "b")]
-    assert call(["syllables", *arguments]) == 2
+    arguments = [manifest, "--encoder", "log-mel", *greedy, "--out", tmp_path / "b"]
+    assert call(["syllables", *map(str, arguments)]) == 2
     assert "use features of the same encoder" in capsys.readouterr().err
 
 
@@ -105,10 +107,8 @@ def labelled(path, rows, shift=0.0, symbols=("a", "b")):
     return path
 
 
-def test_peaks_take_everything_for_speech_unless_a_norm_is_given(tmp_path, manifest):
+def test_peaks_take_everything_for_speech(tmp_path, manifest):
     options = [manifest, "--encoder", "log-mel", "--segmenter", "peaks", "--json"]
-    speech = json.loads(syllables(*options, "--norm", 1e9, "--prominence", 0.3, "--out", tmp_path / "none"))
-    assert speech["segments"] == 0
     speech = json.loads(syllables(*options, "--out", tmp_path / "all"))
     assert speech["segment_seconds"] == pytest.approx(speech["seconds"], abs=0.02 * speech["items"])
 
@@ -139,9 +139,12 @@ def test_missing_recordings_tiers_and_choices_are_told(tmp_path, manifest, capsy
         (["score", reference, reference, "--tier", "phone"], "no tier 'phone' in its alignment (syllable)"),
         (["score", reference, reference, "--protocol", "timit"], "choose sdhubert, zerosyl, plain"),
         ([manifest], "--out is not given"),
-        ([manifest, "--segmenter", "mincut", "--out", tmp_path / "o"], "choose greedy, dynamic, peaks or envelope"),
+        ([manifest, "--segmenter", "mincut", "--out", tmp_path / "o"], "choose envelope, greedy, dynamic, peaks"),
         ([tmp_path / "none.wav", "--segmenter", "envelope", "--out", tmp_path / "o"], "none.wav"),
         ([manifest, "--segmenter", "envelope", "--norm", 2, "--out", tmp_path / "o"], "takes no such option; leave it"),
+        ([manifest, "--encoder", "mfcc", "--out", tmp_path / "o"], "--encoder mfcc: the segmenter envelope takes no"),
+        ([manifest, "--layer", 2, "--out", tmp_path / "o"], "--layer 2: the segmenter envelope takes no encoder"),
+        ([manifest, "--compat", "--out", tmp_path / "o"], "--compat: the segmenter envelope has no rule"),
         ([manifest, "--merge", 0.5, "--segmenter", "dynamic", "--out", tmp_path / "o"], "takes --norm and --penalty"),
     ):
         assert call(["syllables", *map(str, arguments)]) == 2
@@ -156,14 +159,25 @@ def test_recordings_that_cannot_be_read_are_left_out_and_the_others_cut(tmp_path
     files = [tmp_path / "clipped.wav", tmp_path / "gone.wav", tmp_path / "torn.wav"]
     for segmenter in ("greedy", "envelope"):
         out = tmp_path / segmenter
-        told = json.loads(
-            syllables(good, *files, "--encoder", "mfcc", "--segmenter", segmenter, "--out", out, "--json")
-        )
+        chosen = [] if segmenter == "envelope" else ["--encoder", "mfcc", "--segmenter", segmenter]
+        told = json.loads(syllables(good, *files, *chosen, "--out", out, "--json"))
         assert [row.id for row in read_manifest(out / "syllables.jsonl")] == ["good", "clipped"]
         assert list(told["dropped"]) == [str(files[1]), str(files[2])]
         assert told["noted"] == {"clipped": ["clipped audio"]}
     assert call(["syllables", *map(str, files[1:]), "--segmenter", "envelope", "--out", str(tmp_path / "none")]) == 2
     assert "none of 2 recordings could be processed" in capsys.readouterr().err
+
+
+def test_compat_cuts_raw_frames_by_the_constants_of_the_released_code(manifest, tmp_path):
+    chosen = ["--encoder", "mfcc", "--segmenter", "greedy", "--compat", "--out", tmp_path / "out"]
+    syllables(manifest, *chosen)
+    assert not (tmp_path / "out" / "thresholds.json").exists()
+    encoder = load_encoder("mfcc")
+    for row in read_manifest(tmp_path / "out" / "syllables.jsonl"):
+        if row.duration < 10:
+            frames = encoder.encode(read_waveform(row, tmp_path / "out" / "syllables.jsonl"))
+            wanted = [0.02 * start for start, _ in greedy_as_released(frames, 2.6, 0.8)]
+            assert [item.start for item in row.alignment["syllable"]] == pytest.approx(wanted)
 
 
 def test_a_rate_that_the_file_does_not_have_is_left_out(manifest, tmp_path, capsys):

@@ -1,14 +1,18 @@
 """Greedy segmentation equals its slow definition."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from speechkit.encoders.load import load_encoder
 from speechkit.errors import ConfigError, UserError
+from speechkit.io.audio import read_audio
 from speechkit.syllables import make_segmenter
-from speechkit.syllables.greedy import GreedySegmenter
-from tests.syllables.references import greedy, greedy_first_pass, syllables
+from speechkit.syllables.greedy import GreedySegmenter, segment_stream
+from tests.syllables.references import greedy, greedy_as_released, greedy_first_pass, syllables
 
 FRAMES = st.builds(
     syllables,
@@ -20,6 +24,14 @@ FRAMES = st.builds(
 NORM = st.sampled_from([0.0, 0.7, 1.3, 2.6])
 MERGE = st.sampled_from([-0.2, 0.3, 0.6, 0.8, 0.95])
 LONGEST = st.sampled_from([None, 1, 3, 8])
+SPEECH = Path(__file__).parents[2] / "recipes" / "mining" / "sample" / "audio" / "bees.ogg"
+
+
+@pytest.fixture(scope="module")
+def real_frames():
+    """Frames of fifteen seconds of speech by the encoder inside the package."""
+    waveform = read_audio(SPEECH, num_samples=15 * 24_000)
+    return load_encoder("embedded", device="cpu").encode(waveform)
 
 
 @settings(max_examples=50)
@@ -27,6 +39,25 @@ LONGEST = st.sampled_from([None, 1, 3, 8])
 def test_greedy_equals_its_slow_definition(features, norm, merge, longest):
     found = GreedySegmenter(norm, merge, longest=longest).segment(features)
     assert found.tolist() == [list(pair) for pair in greedy(features, norm, merge, longest)]
+
+
+@settings(max_examples=80)
+@given(FRAMES, NORM, MERGE, st.integers(1, 40))
+def test_compat_equals_the_released_rule_at_once_and_in_pieces(features, norm, merge, piece):
+    segmenter = GreedySegmenter(norm, merge, compat=True)
+    wanted = [list(pair) for pair in greedy_as_released(features, norm, merge)]
+    assert segmenter.segment(features).tolist() == wanted
+    blocks = [features[begin : begin + piece] for begin in range(0, len(features), piece)]
+    assert np.concatenate(list(segment_stream(segmenter, blocks))).tolist() == wanted
+
+
+def test_compat_equals_the_released_rule_on_real_frames_where_the_published_one_does_not(real_frames):
+    norm = float(np.quantile(np.linalg.norm(real_frames, axis=1), 0.15))
+    for merge in (0.6, 0.8, 0.9):
+        wanted = [list(pair) for pair in greedy_as_released(real_frames, norm, merge)]
+        assert GreedySegmenter(norm, merge, compat=True).segment(real_frames).tolist() == wanted
+        assert GreedySegmenter(norm, merge).segment(real_frames).tolist() != wanted
+        assert len(wanted) > 20
 
 
 @settings(max_examples=60)
@@ -96,7 +127,9 @@ def test_what_is_no_table_of_numbers_is_refused(features):
         GreedySegmenter().segment(features)
 
 
-@pytest.mark.parametrize("setting", [{"merge": 1.5}, {"norm": np.nan}, {"longest": 0}])
+@pytest.mark.parametrize(
+    "setting", [{"merge": 1.5}, {"norm": np.nan}, {"longest": 0}, {"compat": True, "refine": False}]
+)
 def test_settings_out_of_range_are_refused(setting):
     with pytest.raises(ConfigError):
         make_segmenter("greedy", **setting)

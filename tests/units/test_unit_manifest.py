@@ -17,9 +17,11 @@ from speechkit.errors import ManifestError, UserError
 from speechkit.io.arrays import read_arrays, write_arrays
 from speechkit.io.audio import write_audio
 from speechkit.units import SpeechTokenizer, load_tokenizer
+from speechkit.units.quantizers import load_quantizer
 from speechkit.units.sequences import read_sequences
 from speechkit.units.token_shards import INDEX, read_shards, write_shards
-from speechkit.units.tokenizer import TokenizerSpec, Units
+from speechkit.units.tokenizer import Units
+from speechkit.units.tokenizer_spec import TokenizerSpec
 from speechkit.units.unit_manifest import read_tokenizer_spec, read_unit_manifest, spec_path, units_of, with_units
 from speechkit.units.unit_text import (
     detect_text,
@@ -106,8 +108,16 @@ def test_recordings_become_rows_and_bad_ones_are_named(corpus, tmp_path, capsys)
     ):
         assert encode(corpus, tmp_path / "u.jsonl", *arguments) == 2
         assert sentence in capsys.readouterr().err
-    assert call(["units", "encode", files[2], "--out", str(tmp_path / "x.jsonl")]) == 2
-    assert "give --codebook for speech" in capsys.readouterr().err
+
+
+def test_speech_without_a_codebook_becomes_units_of_the_one_inside_the_package(corpus, tmp_path):
+    out = tmp_path / "u.jsonl"
+    assert call(["units", "encode", str(corpus / "m.jsonl"), "--out", str(out), "--device", "cpu"]) == 0
+    spec = read_tokenizer_spec(out)
+    assert spec.name == "embedded-100"
+    assert spec.num_units == 100
+    assert spec.digest == load_quantizer("embedded-100").spec.digest
+    assert all(sum(units.durations) > 0 for _, units in read_unit_manifest(out))
 
 
 def test_commands_about_units_take_manifests_of_units(corpus, tmp_path, capsys):

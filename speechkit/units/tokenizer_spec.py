@@ -1,0 +1,63 @@
+"""What a tokenizer's units must agree with; it lies beside every manifest of them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from speechkit.encoders.spec import EncoderSpec
+from speechkit.errors import UserError
+from speechkit.io.hashing import digest_obj
+
+
+class TokenizerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What units must agree with, beside every manifest of them.
+
+    Attributes:
+        name: for people.
+        quantizer: what kind of one.
+        encoder: encoder, layer, grid and hop of the frames.
+        codebooks: digests, several where they name a frame together.
+        clusters: units of each codebook.
+        deduplicated: whether a run of one unit is there once, with its duration.
+        bpe: digest of the merges, where units are tokens of acoustic BPE.
+        tokens: how many there are of these.
+    """
+
+    name: str
+    quantizer: str
+    encoder: EncoderSpec
+    codebooks: list[str]
+    clusters: list[int]
+    deduplicated: bool = True
+    bpe: str | None = None
+    tokens: int | None = None
+
+    @property
+    def digest(self) -> str:
+        """Of the merges, the codebook, or all codebooks; units of one digest are comparable."""
+        if self.bpe is not None:
+            return self.bpe
+        return self.codebooks[0] if len(self.codebooks) == 1 else digest_obj(self.codebooks)
+
+    @property
+    def num_units(self) -> int:
+        """How many there are; those of several codebooks follow one another."""
+        return self.tokens if self.tokens is not None else sum(self.clusters)
+
+    @property
+    def frames_per_second(self) -> float:
+        """Of the encoder."""
+        return self.encoder.frame_rate
+
+    def require(self, other: TokenizerSpec, what: str) -> None:
+        """Refuse units of another tokenizer.
+
+        Raises:
+            UserError: naming the first thing that differs.
+        """
+        self.encoder.require(other.encoder, what)
+        if self.digest != other.digest:
+            raise UserError(
+                f"{what} is of {self.num_units} units ({self.digest[:12]}), the units come from {other.num_units} "
+                f"({other.digest[:12]}); encode the speech again with {self.name}"
+            )
