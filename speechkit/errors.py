@@ -26,6 +26,8 @@ EXTRA_OF = {
     "faiss": "faiss",
     "matplotlib": "plots",
     "pocketsphinx": "align",
+    "fastabx": "abx",
+    "polars": "abx",
     "torchaudio": "torchaudio",
     "fast_bss_eval": "separation-scores",
     "pystoi": "separation-scores",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from speechkit.asr.load import recognizer_digest
-from speechkit.asr.stages import AlignWords, WordsConfig
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import encoder_digest
 from speechkit.encoders.probing.preparation import MANIFESTS, PrepareConfig, prepare
@@ -11,6 +10,8 @@ from speechkit.encoders.probing.stages import ProbeConfig, probe
 from speechkit.encoders.probing.tasks import ProbeItem
 from speechkit.encoders.stages import LayersConfig, encode_layers
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
+
+from .phones import AlignWordsAndPhones, PhonesConfig
 
 # The audio of later stages is where the manifests of the first one say.
 AUDIO = tuple(external(name, schema=Utterance, of="prepare") for name in MANIFESTS)
@@ -34,15 +35,15 @@ recipe = Recipe(
         Stage(
             number=2,
             name="words",
-            version=2,
-            run=AlignWords,
+            version=3,
+            run=AlignWordsAndPhones,
             inputs=(
                 stage("prepare", "speech.jsonl"),
                 *AUDIO[:2],
                 model("recognizer", digest=recognizer_digest),
             ),
             outputs=(Output("words.jsonl", schema=Utterance, min_records=0),),
-            config=WordsConfig,
+            config=PhonesConfig,
             resources=Resources(cpus=2, gpus=1),
             drop_reasons=("no_alignment", "unreadable_audio"),
             part_records=64,

@@ -24,6 +24,8 @@ Examples:
 
   speechkit probe embedded facebook/hubert-base-ls960 --speech dev-clean.jsonl --speakers speechocean.jsonl
 
+  speechkit probe embedded --speech dev-clean.jsonl --phones
+
   speechkit probe embedded --commands commands.jsonl --labels intent,slots.size --json
 
   speechkit probe exp/ssl_pretrain/03-train/current/model --speech dev-clean.jsonl --test-speakers 84,2428 --out probes
@@ -39,6 +41,9 @@ def probe(
     commands: Annotated[Path | None, typer.Option(help="Recordings with classes in custom.")] = None,
     labels: Annotated[str, typer.Option(help="Fields of custom with the classes, comma-separated.")] = "intent",
     test_speakers: Annotated[str, typer.Option(help="Test speakers of --speech; default: a random fifth.")] = "",
+    phones: Annotated[
+        bool, typer.Option("--phones", help="Also phone ABX of --speech; needs the extras align and abx.")
+    ] = False,
     baselines: Annotated[bool, typer.Option("--baselines/--no-baselines", help="Include log-mel and mfcc.")] = True,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of a stage, such as probe.character_epochs=5.")
@@ -60,6 +65,8 @@ def probe(
     given = {"speech_manifest": speech, "speakers_manifest": speakers, "commands_manifest": commands}
     if all(path is None for path in given.values()):
         raise UserError("no recordings to probe with; give --speech, --speakers or --commands, manifests each")
+    if phones:
+        _require_phones(speech)
     for path in given.values():
         if path is not None and not path.is_file():
             raise UserError(f"{path}: no such manifest; speechkit prepare makes one from a corpus")
@@ -67,6 +74,7 @@ def probe(
     shared = [f"{name}={path}" for name, path in given.items() if path is not None]
     shared += [f"seed={seed}", f"prepare.command_labels={labels}"]
     shared += [f"prepare.test_speakers={test_speakers}"] if test_speakers else []
+    shared += ["words.phones=true"] if phones else []
     reports = []
     for encoder in dict.fromkeys([*(BASELINES if baselines else ()), *encoders]):
         overrides = [*shared, *(settings or []), f"encoder={encoder}"]
@@ -84,6 +92,22 @@ def probe(
 
 
 probe.__doc__ = EXAMPLES
+
+
+def _require_phones(speech: Path | None) -> None:
+    """What phone ABX needs, before hours of other work.
+
+    Raises:
+        ConfigError: if there is no read speech.
+        MissingExtraError: if a library is not installed.
+    """
+    from speechkit.encoders.probing.phone_abx import load_fastabx
+    from speechkit.errors import ConfigError, require
+
+    if speech is None:
+        raise ConfigError("--phones compares phones of read speech; give --speech too")
+    require("pocketsphinx")
+    load_fastabx()
 
 
 def _print(reports: list[ProbeReport]) -> None:

@@ -30,7 +30,7 @@ SPEECH = Path(__file__).parents[2] / "recipes" / "mining" / "sample" / "audio" /
 @pytest.fixture(scope="module")
 def real_frames():
     """Frames of fifteen seconds of speech by the encoder inside the package."""
-    waveform = read_audio(SPEECH, num_samples=15 * 24_000)
+    waveform = read_audio(SPEECH, num_samples=15 * 16_000)
     return load_encoder("embedded", device="cpu").encode(waveform)
 
 

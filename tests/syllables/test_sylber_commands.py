@@ -8,7 +8,8 @@ from speechkit.data import Utterance, write_manifest
 from speechkit.shipped import load_module
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-cross_lingual = load_module(SCRIPTS, "syllables_of_another_language")
+SPEECH = SCRIPTS.parent / "recipes" / "mining" / "sample" / "audio" / "bees.ogg"
+judging = load_module(SCRIPTS, "judge_syllables")
 draw = load_module(SCRIPTS, "draw_alignments")
 
 
@@ -44,9 +45,21 @@ def test_errors_of_drawing_are_one_sentence(silver, monkeypatch, capsys):
     assert "has no utterance; there is nothing to draw" in lines[0]
 
 
-def test_errors_of_judging_another_language_are_one_sentence(silver, monkeypatch, capsys):
-    code, lines = called(cross_lingual, monkeypatch, capsys, silver.parent / "exp", silver, "--lang", "de")
+def test_errors_of_judging_are_one_sentence(silver, monkeypatch, capsys):
+    exp = silver.parent / "exp"
+    code, lines = called(judging, monkeypatch, capsys, silver, "--exp", exp, "--lang", "de")
     assert code == 2
-    assert lines == [
-        f"syllables_of_another_language: {silver.parent / 'exp'}: stage segment has no result yet; run the recipe first"
-    ]
+    assert lines == [f"judge_syllables: {exp}: stage segment has no result yet; run the recipe first"]
+
+
+def test_a_plain_install_is_judged_on_real_speech_beside_a_metronome(tmp_path, monkeypatch, capsys):
+    text = "A beekeeper begins the year by listening."
+    row = Utterance(id="a", audio_filepath=str(SPEECH), offset=0.8, duration=2.9, sample_rate=16_000, text=text)
+    write_manifest(tmp_path / "m.jsonl", [row])
+    monkeypatch.setattr("sys.argv", ["judge", str(tmp_path / "m.jsonl"), "--lang", "en"])
+    assert judging.main() == 0
+    shown = capsys.readouterr().out
+    assert "1 utterances of 1 speakers" in shown
+    rows = {line.split("|")[1].strip(): line.split("|")[2:] for line in shown.splitlines() if line.startswith("| ")}
+    assert list(rows) == ["system", "metronome", "envelope", "greedy", "dynamic", "peaks"]
+    assert float(rows["envelope"][0].split("(")[0]) > float(rows["metronome"][0].split("(")[0])

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from speechkit.encoders.probing.results import Score
     from speechkit.encoders.store import FeatureStore
 
-WORDS = "words"
+WORDS, PHONES_ABX, PHONE_TIER = "words", "phones ABX", "phone"
 
 
 class ProbeConfig(msgspec.Struct, frozen=True):
-    """The heads. ``standardize`` holds for words; heads always standardise what they read."""
+    """The heads. ``standardize`` holds for words and phones; heads always standardise what they read."""
 
     encoder: Annotated[str, SHARED] = "embedded"
     folds: Annotated[int, SHARED] = 5
@@ -38,6 +38,8 @@ class ProbeConfig(msgspec.Struct, frozen=True):
     standardize: bool = True
     words: WordConfig = WordConfig()
     dev_tokens: int = 400
+    max_phones: int = 12_000
+    dev_phones: int = 4000
 
 
 def probe(context: Context) -> None:
@@ -125,6 +127,8 @@ def _measures(
         )
     if of_task[CHARACTERS]:  # the same speech
         measures[WORDS] = partial(_words, context, cache, rows, leave_out)
+    if any((row.alignment or {}).get(PHONE_TIER) for row in rows["test"]):
+        measures[PHONES_ABX] = partial(_phones, context, cache, rows, leave_out)
     return measures
 
 
@@ -132,7 +136,7 @@ def _words(
     context: Context, cache: FeatureStore, rows: dict[str, list[Utterance]], leave_out: Callable[[str, str], None]
 ) -> list[Score]:
     """Word discrimination on the test speakers."""
-    from speechkit.encoders.probing.tasks import probe_words
+    from speechkit.encoders.probing.discrimination import probe_words
     from speechkit.encoders.probing.word_tokens import select_tokens, words_of
 
     config = context.config
@@ -145,6 +149,30 @@ def _words(
         for part, most in (("test", config.words.max_tokens), ("dev", config.dev_tokens))
     )
     return probe_words(
+        test,
+        dev,
+        cache,
+        standardize=config.standardize,
+        seed=context.seed,
+        progress=context.progress.update,
+        leave_out=leave_out,
+    )
+
+
+def _phones(
+    context: Context, cache: FeatureStore, rows: dict[str, list[Utterance]], leave_out: Callable[[str, str], None]
+) -> list[Score]:
+    """Phone discrimination on the test speakers."""
+    from speechkit.encoders.probing.discrimination import probe_phones
+    from speechkit.encoders.probing.phone_abx import phones_of, select_phones
+
+    config = context.config
+    rate = cache.spec.frame_rate
+    test, dev = (
+        select_phones((token for row in rows[part] for token in phones_of(row, rate)), most, context.seed)
+        for part, most in (("test", config.max_phones), ("dev", config.dev_phones))
+    )
+    return probe_phones(
         test,
         dev,
         cache,

@@ -6,16 +6,11 @@ import numpy as np
 import pytest
 
 from speechkit.encoders import EncoderSpec
+from speechkit.encoders.probing import discrimination
+from speechkit.encoders.probing.discrimination import ACROSS, PHONE_TASKS, WITHIN, WORD_TASKS, probe_phones, probe_words
+from speechkit.encoders.probing.phone_abx import PhoneCell, PhoneToken
 from speechkit.encoders.probing.pooled_probe import pool_statistics, train_pooled_probe
-from speechkit.encoders.probing.tasks import (
-    ACROSS,
-    WITHIN,
-    WORD_TASKS,
-    ProbeItem,
-    probe_labels,
-    probe_symbols,
-    probe_words,
-)
+from speechkit.encoders.probing.tasks import ProbeItem, probe_labels, probe_symbols
 from speechkit.encoders.probing.word_tokens import WordToken
 from speechkit.encoders.stages import write_layers
 from speechkit.encoders.store import FeatureStore
@@ -137,6 +132,43 @@ def test_words_take_the_layer_that_is_best_on_other_speakers(cache, texts):
         assert (score.value < 0.05) if not score.higher_is_better else (score.value > 0.9)
     assert scores[WITHIN].details["development"][0] > 0.3
     assert scores[ACROSS].details["speakers"] == 2
+
+
+def test_phones_take_the_layer_that_is_best_on_other_speakers(cache, texts, monkeypatch):
+    def cells_by_means(tokens, segments, *, across, seed):
+        """What fastabx gives, of means instead of warped frames."""
+        means = [segment.mean(0) for segment in segments]
+        cells = []
+        for phone, other, speaker in {
+            (a.phone, b.phone, a.speaker) for a in tokens for b in tokens if a.phone < b.phone
+        }:
+            mine = [n for n, token in enumerate(tokens) if token.phone == phone and token.speaker == speaker]
+            theirs = [n for n, token in enumerate(tokens) if token.phone == other and token.speaker == speaker]
+            xs = [n for n, t in enumerate(tokens) if t.phone == phone and across == (t.speaker != speaker)]
+            wrong = [
+                np.linalg.norm(means[x] - means[a]) > np.linalg.norm(means[x] - means[b])
+                for x in xs for a in mine for b in theirs if x != a
+            ]  # fmt: skip
+            if wrong:
+                cells.append(PhoneCell(phone, other, speaker, float(np.mean(wrong)), len(wrong)))
+        return sorted(cells)
+
+    monkeypatch.setattr(discrimination, "phone_cells", cells_by_means)
+
+    def tokens_of(names, speakers):
+        return [
+            PhoneToken(name, texts[name][k], "A", "B", speakers[index % 2], 6 * k, 6 * k + 4)
+            for index, name in enumerate(names)
+            for k in range(3)
+        ]
+
+    test, dev = tokens_of(list(texts)[:10], "st"), tokens_of(list(texts)[10:20], "uv")
+    scores = probe_phones(test, dev, cache)
+    assert [score.task for score in scores] == list(PHONE_TASKS)
+    for score in scores:
+        assert score.layer_weights == [0.0, 1.0]
+        assert score.value < 0.05 < 0.3 < score.details["development"][0]
+        assert (score.metric, score.unit) == ("ABX error", "phone")
 
 
 def test_a_score_for_which_tokens_are_too_few_leaves_the_others(cache, texts):

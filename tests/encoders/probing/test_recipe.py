@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -16,9 +18,10 @@ from speechkit.cli.main import call
 from speechkit.data.manifest import read_manifest, write_manifest
 from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.encoders.load import encoder_digest
+from speechkit.encoders.probing.discrimination import WORD_TASKS
 from speechkit.encoders.probing.preparation import _phones
 from speechkit.encoders.probing.results import ProbeReport
-from speechkit.encoders.probing.tasks import WORD_TASKS, ProbeItem
+from speechkit.encoders.probing.tasks import ProbeItem
 from speechkit.io.audio import audio_info, write_audio
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.pipeline.discover import recipe_module
@@ -117,6 +120,33 @@ def test_every_task_of_every_encoder_is_in_the_table(done):
     assert "<strong>" in page
     assert len((exp / "out" / "probes.csv").read_text().splitlines()) == 10
     assert r"\toprule" in (exp / "out" / "probes.tex").read_text()
+
+
+def test_phones_are_asked_for_with_what_they_need(manifests, tmp_path, capsys, monkeypatch):
+    common = ["probe", "mfcc", "--exp", str(tmp_path), "--phones"]
+    assert call([*common, "--commands", str(manifests / "commands.jsonl")]) == 2
+    assert "--phones compares phones of read speech; give --speech too" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "pocketsphinx", None)
+    assert call([*common, "--speech", str(manifests / "speech.jsonl")]) == 2
+    assert "pocketsphinx is not installed; run: pip install" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_read_speech_gets_its_phones_where_they_are_asked_for():
+    pytest.importorskip("pocketsphinx")
+    speech = Path(__file__).parents[3] / "recipes" / "mining" / "sample" / "audio" / "bees.ogg"
+    row = Utterance.from_samples(
+        id="a", audio_filepath=speech.name, num_samples=46_000, sample_rate=16_000, offset_samples=13_000, speaker="s",
+        text="a beekeeper begins the year by listening", custom={"part": "test", "manifest": "speech_manifest"},
+    )  # fmt: skip
+    stage = next(stage for stage in recipe.stages if stage.name == "words")
+    for phones in (False, True):
+        worker = stage.run(stage.config(phones=phones))
+        worker.inputs = {"speech_manifest": speech.parent / "m.jsonl"}
+        worker.setup("cpu")
+        (found,) = worker.process([row])
+        assert ("phone" in found.alignment) == phones
+    assert [item.symbol for item in found.alignment["phone"]][:4] == ["AH", "B", "IY", "K"]
 
 
 def test_judged_speakers_train_nothing(done):

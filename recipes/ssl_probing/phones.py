@@ -1,0 +1,64 @@
+"""Stage 2: times of words, and where they are asked for, of phones."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from speechkit.asr.stages import AlignWords, WordsConfig
+from speechkit.data.records import Utterance
+from speechkit.errors import AlignmentError
+from speechkit.pipeline import Drop
+
+READ_SPEECH = ("test", "dev")
+"""Parts whose phones are compared."""
+
+
+class PhonesConfig(WordsConfig, frozen=True):
+    """Which words and phones are tokens.
+
+    Attributes:
+        phones: whether read speech gets a tier ``phone`` where it has none, for phone ABX; needs the extra ``align``.
+        max_deviation: how far a word may begin, in seconds, from where the CTC recogniser has it; phones of an
+            utterance with a word that lies further off are left out.
+    """
+
+    phones: bool = False
+    max_deviation: Annotated[float, msgspec.Meta(gt=0)] = 0.5
+
+
+class AlignWordsAndPhones(AlignWords):
+    """Times of words by CTC alignment, and of phones by a forced aligner between them."""
+
+    def setup(self, device: str) -> None:
+        """Load the recogniser, and the aligner where phones are asked for.
+
+        Raises:
+            MissingExtraError: if the aligner is not installed.
+            UserError: if the recogniser is no CTC model.
+        """
+        from speechkit.syllables.silver_alignment import PhoneAligner
+
+        self.aligner = PhoneAligner(self.config.lang) if self.config.phones else None
+        super().setup(device)
+
+    def process(self, batch: list[Utterance]) -> list[Utterance | Drop]:
+        """The rows with a tier ``word``, and those of read speech with a tier ``phone``."""
+        return [row if isinstance(row, Drop) else self._with_phones(row) for row in super().process(batch)]
+
+    def _with_phones(self, row: Utterance) -> Utterance:
+        from speechkit.data.audio import read_waveform
+        from speechkit.syllables.silver_alignment import align_silver
+
+        custom, tiers = row.custom or {}, row.alignment or {}
+        if self.aligner is None or custom.get("part") not in READ_SPEECH or tiers.get("phone"):
+            return row
+        waveform = read_waveform(row, self.inputs[custom["manifest"]])
+        try:
+            silver = align_silver(self.aligner, waveform, (row.text or "").split(), tiers["word"])
+        except AlignmentError:  # the words stay
+            return row
+        if (silver.worst_seconds or 0.0) > self.config.max_deviation:
+            return row
+        return msgspec.structs.replace(row, alignment={**tiers, "phone": silver.phone})
