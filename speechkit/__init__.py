@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from speechkit.mining.mine import mine
     from speechkit.units.tokenizer import load_tokenizer
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["__version__", "align", "load_encoder", "load_tokenizer", "mine", "score", "transcribe"]
 _WHERE = {
     "align": "mining.known_text:align_recording",

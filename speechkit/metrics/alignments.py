@@ -1,7 +1,6 @@
 """Alignments of a whole test set in flat arrays: tokens as numbers of a vocabulary, errors as runs of three numbers.
 
-A hundred thousand utterances of several systems stay small in this form; `UtteranceErrors` is made for those that are
-looked at.
+Compact for hundreds of thousands of utterances of several systems; `UtteranceErrors` are created on access.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from speechkit.metrics.lattice import Choice
 
 OperationKind = Literal["equal", "substitute", "delete", "insert"]
 Progress = Callable[[int], None]
-CODE_POINTS = 0x110000  # a vocabulary up to this size is aligned as a text, one letter a word
+CODE_POINTS = 0x110000  # a vocabulary up to this size is aligned as a string, one character per word
 TOLD_EVERY = 1000  # utterances
 
 
@@ -59,19 +58,19 @@ class Counts(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def rate(self) -> float:
-        """Errors over reference tokens: 0 or more; infinite when there is no reference token to insert beside."""
+        """Errors over reference tokens: 0 or more; infinite without reference tokens."""
         return float(ratio(self.errors, self.reference_tokens))
 
     @property
     def match_error_rate(self) -> float:
-        """Errors over all aligned places, 0 to 1 (Morris et al. 2004); 0 where both sides are empty."""
+        """Errors over all aligned positions, 0 to 1 (Morris et al. 2004); 0 where both sides are empty."""
         return float(ratio(self.errors, self.hits + self.errors))
 
     @property
     def information_preserved(self) -> float:
         """Share of reference tokens that are hits times that of hypothesis tokens (WIP, Morris et al. 2004), 0 to 1.
 
-        Two empty sides preserve everything.
+        1 if both sides are empty.
         """
         if not self.reference_tokens and not self.hypothesis_tokens:
             return 1.0
@@ -79,11 +78,11 @@ class Counts(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def information_lost(self) -> float:
-        """Word information lost (WIL): what `information_preserved` leaves of 1."""
+        """Word information lost (WIL): 1 - `information_preserved`."""
         return 1.0 - self.information_preserved
 
     def __add__(self, other: Counts) -> Counts:
-        """Counts of both together."""
+        """Sum of both counts."""
         return Counts(
             self.hits + other.hits,
             self.substitutions + other.substitutions,
@@ -93,7 +92,7 @@ class Counts(msgspec.Struct, frozen=True, gc=False):
 
 
 class UtteranceErrors(msgspec.Struct, frozen=True):
-    """One utterance: normalised tokens of both sides, how they align, and the counts."""
+    """One utterance: normalised tokens of both sides, their alignment, and the counts."""
 
     id: str
     reference: list[str]
@@ -105,7 +104,7 @@ class UtteranceErrors(msgspec.Struct, frozen=True):
 
 
 class Vocabulary(dict[str, int]):
-    """The number of each token, given at its first look-up."""
+    """Token to number; new tokens are numbered on first look-up."""
 
     def __missing__(self, token: str) -> int:
         number = self[token] = len(self)
@@ -135,7 +134,7 @@ class Sentences:
         return np.diff(self.bounds)
 
     def tokens_of(self, numbers: Iterable[int]) -> list[str]:
-        """The tokens behind numbers."""
+        """The tokens of numbers."""
         if len(self._tokens) < len(self.vocabulary):
             self._tokens = list(self.vocabulary)
         return [self._tokens[number] for number in numbers]
@@ -145,7 +144,7 @@ class Sentences:
         return self.tokens_of(self.numbers[self.bounds[index] : self.bounds[index + 1]].tolist())
 
     def coded(self) -> str | list[int]:
-        """All numbers as one text of a letter each, which aligns fastest; as a list where letters do not suffice."""
+        """All numbers as one string of code points, which aligns fastest, or a list if the vocabulary is too large."""
         if len(self.vocabulary) > CODE_POINTS:
             numbers: list[int] = self.numbers.tolist()
             return numbers
@@ -180,7 +179,7 @@ class Runs:
 
 
 class Alignments(Sequence[UtteranceErrors]):
-    """The aligned utterances of one system; looking at one makes it.
+    """The aligned utterances of one system; items are created on access.
 
     Attributes:
         ids: of the utterances.
@@ -189,7 +188,7 @@ class Alignments(Sequence[UtteranceErrors]):
         runs: their errors.
         counts: hits, substitutions, deletions and insertions of each, (utterances, 4).
         speakers: of each, where known.
-        chosen: alternatives that were taken, by index.
+        chosen: chosen alternatives, by index.
     """
 
     def __init__(
@@ -259,7 +258,7 @@ def _counts(runs: Runs, lengths: NDArray[np.int64]) -> NDArray[np.int32]:
 
 
 def align_sentences(reference: Sentences, hypothesis: Sentences, progress: Progress | None = None) -> Runs:
-    """Align all pairs with the fewest errors by rapidfuzz, as jiwer does; ``progress`` is told of more pairs done."""
+    """Align all pairs with the fewest errors by rapidfuzz, as jiwer does; ``progress`` takes increments."""
     runs = Runs()
     said, heard = reference.coded(), hypothesis.coded()
     begins, starts = reference.bounds.tolist(), hypothesis.bounds.tolist()
@@ -275,8 +274,8 @@ def align_sentences(reference: Sentences, hypothesis: Sentences, progress: Progr
 
 
 def fewest_errors(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> list[tuple[int, int, int]]:
-    """The runs between two sequences, a letter of a text being a token."""
-    from rapidfuzz.distance import Levenshtein  # here, so that reading a result loads no engine
+    """The runs between two sequences; characters of a string are tokens."""
+    from rapidfuzz.distance import Levenshtein  # imported here, so that reading a result does not load it
 
     if reference == hypothesis:
         return []
@@ -285,7 +284,7 @@ def fewest_errors(reference: Sequence[Hashable], hypothesis: Sequence[Hashable])
 
 
 def runs_of_steps(steps: str) -> Iterator[tuple[int, int, int]]:
-    """The runs of an alignment that is written as ``=`` match, ``s``, ``d`` and ``i``."""
+    """The runs of an alignment given as a string of ``=`` (match), ``s``, ``d`` and ``i``."""
     place = 0
     for step, run in groupby(steps):
         length = sum(1 for _ in run)

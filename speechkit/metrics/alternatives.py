@@ -1,7 +1,7 @@
-"""Other ways to say parts of a reference: in braces, from a file of equivalent phrases, English numbers and spellings.
+"""Alternatives for parts of a reference: braces, a file of equivalent phrases, English numbers and spellings.
 
-What a recogniser writes as "20 %" and the reference as "twenty percent" is no error. Which way counts is not guessed:
-`speechkit.metrics.lattice` takes the one that is nearest to each hypothesis.
+"20 %" for "twenty percent" is not an error. `speechkit.metrics.lattice` chooses the alternative with the fewest errors
+for each hypothesis.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ BRACES = re.compile(r"\{([^{}]*/[^{}]*)\}")
 NAMED_ALTERNATIVES = ("braces", "numbers", "spellings")
 NOTHING = "@"
 MOST_WAYS = 64
-"""Of one brace with all braces inside it."""
-LONGEST_NUMBER = 24  # words of a number that are read as digits
+"""Most alternatives of a brace, nested braces included."""
+LONGEST_NUMBER = 24  # words of a number that is written in digits
 _ORDINAL = re.compile(r"([0-9]+)(?:st|nd|rd|th)\Z", re.IGNORECASE)
 _UNITS = {word: value for value, word in enumerate(ONES)}
 _TENS = {word: 10 * value for value, word in enumerate(TENS) if value >= 2}
@@ -42,7 +42,7 @@ _ORDINALS = {ordinal(str(value)): value for value in range(1, 32)}
 
 
 class Alternatives(msgspec.Struct, frozen=True):
-    """Which ways are offered: ``{ a / b }`` in references, English numbers, spellings, groups of equivalent phrases."""
+    """Which alternatives are allowed: ``{ a / b }`` in references, numbers, spellings, groups of equivalent phrases."""
 
     braces: bool = False
     numbers: bool = False
@@ -54,10 +54,10 @@ class Alternatives(msgspec.Struct, frozen=True):
 
 
 def read_groups(path: Path | str) -> tuple[tuple[str, ...], ...]:
-    """Groups of equivalent phrases: one group a line, phrases separated by tabs; ``#`` starts a comment line.
+    """Groups of equivalent phrases: one group per line, phrases separated by tabs; ``#`` starts a comment line.
 
     Raises:
-        UserError: with ``file:line`` if a line holds fewer than two phrases.
+        UserError: with ``file:line`` if a line has fewer than two phrases.
     """
     groups = []
     for number, line in numbered_lines(Path(path)):
@@ -71,7 +71,7 @@ def read_groups(path: Path | str) -> tuple[tuple[str, ...], ...]:
 
 
 class Ways:
-    """The offered ways under one normaliser, ready for many references."""
+    """Alternatives under one normaliser, prepared for many references."""
 
     def __init__(self, alternatives: Alternatives, normalize: Callable[[str], str]) -> None:
         self.alternatives = alternatives
@@ -86,7 +86,7 @@ class Ways:
                     self.phrases.setdefault(form[0], []).append((form, others))
 
     def of(self, text: str) -> tuple[list[str], list[Choice]]:
-        """The normalised words of a reference as written (the first way of every brace), and its choices."""
+        """The normalised words of a reference (the first alternative of every brace), and its choices."""
         words, choices = self._in_braces(text) if self.alternatives.braces else (list(self._words(text)), [])
         found = list(self._equivalent(words))
         if self.alternatives.numbers:
@@ -109,7 +109,7 @@ class Ways:
         for begin, end in _outer_braces(text):
             words += self._words(text[cursor:begin])
             first, *others = (self._words(way) for way in _ways(text[begin + 1 : end - 1], text))
-            if not first:  # nothing said is a choice and cannot be what is written
+            if not first:  # an empty text can be an alternative but not the reference
                 first, others = next((way for way in others if way), ()), [(), *others]
             if first:
                 span = (len(words), len(words) + len(first))
@@ -126,10 +126,10 @@ class Ways:
 
 
 def _outer_braces(text: str) -> Iterator[tuple[int, int]]:
-    """Begin and end of each brace that lies in no other and has ways to choose from.
+    """Begin and end of each outermost brace with alternatives.
 
     Raises:
-        UserError: if a brace has no partner.
+        UserError: if a brace is unbalanced.
     """
     depth, begin = 0, 0
     for place, character in enumerate(text):
@@ -143,11 +143,11 @@ def _outer_braces(text: str) -> Iterator[tuple[int, int]]:
         if depth < 0:
             break
     if depth:
-        raise UserError(f"the reference {text[:60]!r} has a brace without its partner; alternatives are {{ a / b }}")
+        raise UserError(f"the reference {text[:60]!r} has an unbalanced brace; alternatives are written {{ a / b }}")
 
 
 def _ways(inside: str, text: str) -> list[str]:
-    """All ways to read what stands in a brace, the first way of each brace inside it first."""
+    """All alternatives of a brace; those of nested braces in order."""
     parts, depth, begin = [], 0, 0
     for place, character in enumerate(f"{inside}/"):
         depth += (character == "{") - (character == "}")
@@ -165,7 +165,9 @@ def _ways(inside: str, text: str) -> list[str]:
             cursor = last
         ways += [before + part[cursor:] for before in read]
         if len(ways) > MOST_WAYS:
-            raise UserError(f"the reference {text[:60]!r} has a brace of more than {MOST_WAYS} ways; write fewer")
+            raise UserError(
+                f"the reference {text[:60]!r} has a brace with more than {MOST_WAYS} alternatives; use fewer"
+            )
     return [NOTHING if NOTHING in (words := way.split()) and set(words) == {NOTHING} else way for way in ways]
 
 
@@ -181,7 +183,7 @@ def _numbers(words: Sequence[str]) -> Iterator[Choice]:
 
 
 def _said(word: str) -> Iterator[str]:
-    """Ways to say a word of digits."""
+    """Ways to speak a number in digits."""
     if match := _ORDINAL.match(word):
         yield ordinal(match[1])
     elif word.isascii() and word.isdigit() and len(word) <= 15:
@@ -194,7 +196,7 @@ def _said(word: str) -> Iterator[str]:
 
 
 def _written(words: Sequence[str]) -> Iterator[str]:
-    """Other ways to write a stretch of number words: a cardinal, a year in two halves, an ordinal up to 31st."""
+    """Other ways to write number words: a cardinal, a year in two halves, an ordinal up to 31st."""
     value = _cardinal_value(words)
     if value is not None:
         yield str(value)
@@ -230,6 +232,6 @@ def _cardinal_value(words: Sequence[str]) -> int | None:
         else:
             return None
     value = total + current
-    # Read back, so that "twenty twenty" and "one two" are no cardinals.
+    # Checked by writing it out again, so that "twenty twenty" and "one two" are not cardinals.
     plain = cardinal(str(value))
     return value if list(words) in (plain.split(), with_and(plain).split()) else None

@@ -11,15 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 from speechkit.errors import UserError
 
 DEFAULT_RESAMPLES = 2000
-# Draws held at once: so many int64 are 2 MB, however many items there are.
+# Draws held at once, as int64: 2 MB, whatever the number of items.
 MAX_DRAWS = 250_000
-# Of more items, random groups are drawn: the spread of their sums is that of the items within 1 %, and 300,000 items
-# drawn 2,000 times over would take minutes. Source: Wolter 1985, Introduction to Variance Estimation, chapter 2.
+# More items are put into random groups, which are resampled: the spread of the sums is the same within 1 %, and
+# resampling 300,000 items 2,000 times would take minutes.
+# Source: Wolter 1985, Introduction to Variance Estimation, chapter 2.
 MOST_DRAWN = 10_000
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """A percentile interval at ``confidence`` (0 to 1) from ``resamples`` bootstrap draws over ``units`` items."""
+    """A percentile interval at ``confidence`` (0 to 1) from ``resamples`` bootstrap resamples over ``units`` items."""
 
     low: float
     high: float
@@ -32,7 +33,7 @@ def sum_by_group(values: ArrayLike, groups: Sequence[Hashable]) -> NDArray[np.fl
     """Sums of ``values`` (n, k) over the items of each group, (groups, k), in order of first appearance."""
     table = np.asarray(values, np.float64)
     if len(groups) != len(table):
-        raise UserError(f"{len(groups)} groups were given for {len(table)} items; give one group for each item")
+        raise UserError(f"{len(groups)} groups for {len(table)} items; give one group per item")
     number: dict[Hashable, int] = {}
     index = np.array([number.setdefault(group, len(number)) for group in groups], np.intp)
     sums = np.zeros((len(number), table.shape[1]))
@@ -54,9 +55,9 @@ def bootstrap(
     Args:
         counts: (n, k), one row for each independent item: an utterance, a speaker, a recording.
         statistic: column sums (resamples, k) to values (resamples,).
-        times: (n,) how many items each row stands for; one each when absent.
-        confidence: covered share of the resampled values, between 0 and 1.
-        resamples: how many times n rows are drawn with replacement.
+        times: (n,) number of items that each row stands for; default: one.
+        confidence: coverage of the interval, between 0 and 1.
+        resamples: number of resamples of n rows with replacement.
         seed: the same seed gives the same interval on every machine.
 
     Source: Bisani and Ney 2004, Bootstrap estimates for confidence intervals in ASR performance evaluation.
@@ -70,10 +71,10 @@ def bootstrap(
 def resampled_sums(
     counts: ArrayLike, *, times: NDArray[np.int64] | None = None, resamples: int = DEFAULT_RESAMPLES, seed: int = 0
 ) -> tuple[NDArray[np.float64], int]:
-    """Column sums (resamples, k) of ``counts`` (n, k) drawn with replacement, and how many items a draw has.
+    """Column sums (resamples, k) of ``counts`` (n, k) resampled with replacement, and the number of items per resample.
 
-    Values of several systems in columns of one table are drawn together, so that differences are paired. More than
-    `MOST_DRAWN` items are put into as many groups at random, and the groups are drawn.
+    Systems in columns of one table are resampled together, so that differences are paired. More than `MOST_DRAWN` items
+    are put into that many random groups, and the groups are resampled.
     """
     table = np.asarray(counts, np.float64)
     if table.ndim != 2 or not len(table):
@@ -90,14 +91,14 @@ def resampled_sums(
     block = max(1, MAX_DRAWS // len(table))
     for begin in range(0, resamples, block):
         end = min(begin + block, resamples)
-        # How often each item is drawn is all that a sum needs to know of a resample.
+        # A sum needs only the number of times that each item is drawn.
         drawn = random.multinomial(n, repeats / n, size=end - begin)
         sums[begin:end] = drawn @ table
     return sums, items
 
 
 def _random_groups(table: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
-    """Sums of `MOST_DRAWN` groups of the rows, whose sizes differ by one at most."""
+    """Sums of `MOST_DRAWN` random groups of rows, of equal size within one."""
     borders = np.arange(MOST_DRAWN) * len(table) // MOST_DRAWN
     sums: NDArray[np.float64] = np.add.reduceat(table[random.permutation(len(table))], borders, axis=0)
     return sums
@@ -108,7 +109,7 @@ def percentile_interval(values: NDArray[np.float64], confidence: float, units: i
     if not 0 < confidence < 1:
         raise UserError(f"confidence is {confidence}; give a share between 0 and 1, for example 0.95")
     tail = (1 - confidence) / 2
-    # Order statistics as they are: interpolating between infinite rates would give no number.
+    # No interpolation of order statistics: between infinite rates it would give NaN.
     low, high = np.quantile(values, [tail, 1 - tail], method="nearest")
     return Interval(float(low), float(high), confidence, len(values), units)
 
@@ -127,11 +128,11 @@ def bootstrap_ratio(
     Args:
         numerators: (n,) counts of each item.
         denominators: (n,) counts of each item.
-        groups: the group of each item; whole groups are drawn when given, since the items of one speaker resemble
-            one another and would make the interval too narrow.
-        confidence: covered share.
-        resamples: number of draws.
-        seed: seed of the draws.
+        groups: the group of each item; if given, whole groups are resampled, since items of one speaker are correlated
+            and would make the interval too narrow.
+        confidence: coverage.
+        resamples: number of resamples.
+        seed: random seed.
     """
     table = np.stack([np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)], axis=1)
     if groups is not None:
@@ -144,7 +145,7 @@ def _ratio_of_sums(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def ratio(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:
-    """Elementwise ratio where 0 / 0 is 0 (nothing asked for, nothing wrong) and more than 0 over 0 is infinite."""
+    """Elementwise ratio; 0 / 0 is 0, and x / 0 is infinite for x > 0."""
     above, below = np.broadcast_arrays(np.asarray(numerator, np.float64), np.asarray(denominator, np.float64))
     empty = np.where(above > 0, np.inf, 0.0)
     result: NDArray[np.float64] = np.divide(above, below, out=empty, where=below > 0)

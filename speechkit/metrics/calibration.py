@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: the reliability table and what it sums up to."""
+"""Calibration of probabilities: reliability table, ECE, MCE and Brier score."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from speechkit.errors import UserError
 
 
 class ReliabilityBin(msgspec.Struct, frozen=True):
-    """Items with a probability in [low, high), the last bin with its upper edge, and how many of them are right."""
+    """Items with a probability in [low, high), the last bin including its upper edge, and how many are correct."""
 
     low: float
     high: float
@@ -25,7 +25,7 @@ class Reliability(msgspec.Struct, frozen=True):
     """The non-empty bins and three sums over them, all between 0 and 1, lower is better.
 
     ``expected_error`` is the mean of |mean probability - share right| weighted by count (ECE), ``maximum_error`` the
-    largest of them, and ``brier`` the mean squared difference of probability and outcome, free of any binning.
+    largest of them, and ``brier`` the mean squared difference of probability and outcome, independent of bins.
     """
 
     bins: list[ReliabilityBin]
@@ -48,8 +48,8 @@ def reliability(
         probabilities: (n,) in [0, 1].
         outcomes: (n,) booleans or 0/1, whether the item was right.
         bins: number of bins.
-        binning: ``width`` divides [0, 1] evenly; ``mass`` puts nearly the same number of items in each bin, which says
-            more where most probabilities lie near 1.
+        binning: ``width`` divides [0, 1] evenly; ``mass`` puts nearly the same number of items in each bin, which is
+            more informative if most probabilities are near 1.
 
     Raises:
         UserError: if lengths differ, nothing is given, or a value is out of range.
@@ -62,7 +62,7 @@ def reliability(
         raise UserError(f"{predicted.shape} probabilities and {right.shape} outcomes; give two equally long lists")
     # The comparison is written so that NaN fails it too.
     if not ((predicted >= 0) & (predicted <= 1)).all():
-        raise UserError("a probability lies outside 0 to 1; give probabilities, not scores or log-probabilities")
+        raise UserError("a probability is outside 0 to 1; give probabilities, not scores or log-probabilities")
     if not np.isin(right, (0, 1)).all():
         raise UserError("an outcome is neither 0 nor 1; give true or false for each item")
     if bins < 1:

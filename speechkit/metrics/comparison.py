@@ -1,4 +1,4 @@
-"""Several systems on one test set: rates, breakdowns, significance, and whether the normaliser decides the ranking."""
+"""Several systems on one test set: rates, breakdowns, significance, and effects of the normaliser."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from speechkit.text import get_normalizer
 
 By = Literal["utterance", "speaker", "call"]
 ENOUGH_SPEAKERS = 10
-# Beyond this many character pairs in all, a character alignment takes many seconds; the caller is told.
+# Beyond this many character pairs, character alignment takes many seconds and is left out with a note.
 MOST_CHARACTER_CELLS = 5_000_000_000
 
 
 class RateComparison(msgspec.Struct, frozen=True):
-    """Everything that was counted and how; texts and alignments are in `Scored.results`."""
+    """All counts and how they were made; texts and alignments are in `Scored.results`."""
 
     utterances: int
     by: By
@@ -81,18 +81,18 @@ def compare(
 
     Args:
         sides: references and hypotheses.
-        normalizers: names; with a single one, `second_normalizer` is reported beside it.
-        by: what is drawn for intervals and p-values; ``auto`` is speakers where each utterance has one and there are
-            ten or more, since utterances of one speaker resemble one another, else utterances.
+        normalizers: names; a single one is complemented by `second_normalizer`.
+        by: unit of resampling; ``auto`` is speakers if each utterance has one and there are at least ten, since
+            utterances of one speaker are correlated, else utterances.
         groups: fields of the references to break down by.
         weights: of the word alignment.
-        alternatives: other ways to say parts of the references.
-        characters: whether character error rates are computed; None leaves them out where they would take long,
-            and says so in the notes.
-        confidence: share that intervals cover.
-        resamples: bootstrap draws.
-        seed: of the draws.
-        progress: told how many alignments of how many are done.
+        alternatives: of the references.
+        characters: whether character error rates are computed; None leaves them out, with a note, where they would be
+            slow.
+        confidence: coverage of intervals.
+        resamples: bootstrap resamples.
+        seed: of the bootstrap.
+        progress: called with the alignments done and their number.
 
     Raises:
         UserError: if an utterance has no speaker or call that ``by`` asks for, or no reference has a field of
@@ -101,18 +101,16 @@ def compare(
     names = list(dict.fromkeys(normalizers))
     if len(names) == 1:
         names.append(second_normalizer(names[0]))
-    chains = [get_normalizer(name) for name in names]  # a name that is not known is said before any work
+    chains = [get_normalizer(name) for name in names]  # refuse an unknown name before any work
     by, units = drawn_units(sides, by)
     splits = _splits(sides, groups)
     notes = list(sides.notes)
     if not (alternatives and alternatives.braces) and any(BRACES.search(t.text or "") for t in sides.references):
-        notes.append("references hold alternatives like { a / b }, which count as words; say --alternatives braces")
+        notes.append("references have alternatives like { a / b }, which count as words; add --alternatives braces")
     if characters is None:
         characters = _character_cells(sides) <= MOST_CHARACTER_CELLS
         if not characters:
-            notes.append(
-                "character error rates of texts this long take a while and are left out; ask for them with --cer"
-            )
+            notes.append("character error rates of texts this long are slow and left out; add --cer for them")
     ids, truth = [t.id for t in sides.references], [t.text or "" for t in sides.references]
     speakers = [t.speaker or None for t in sides.references]
     mixed = any(map(WITHOUT_SPACES.search, truth))
@@ -148,7 +146,7 @@ def compare(
 
 
 def second_normalizer(name: str) -> str:
-    """What is reported beside one normaliser: ``simple``, and ``none`` beside ``simple``."""
+    """The normaliser reported in addition: ``simple``, or ``none`` for ``simple``."""
     return "none" if name == "simple" else "simple"
 
 
@@ -159,7 +157,7 @@ def _errors(
     mixed: bool,
     progress: Progress | None,
 ) -> tuple[dict[str, ErrorResult], dict[str, list[NDArray[np.int32]]]]:
-    """Word errors of every system, and the counts of characters and of mixed tokens where they are wanted."""
+    """Word errors of every system, and the counts of characters and mixed tokens if requested."""
     words: dict[str, ErrorResult] = {}
     others: dict[str, list[NDArray[np.int32]]] = {}
     for system, texts in hypotheses.items():
@@ -172,7 +170,7 @@ def _errors(
 
 
 def _counting(progress: Callable[[int, int], None] | None, total: int) -> Progress | None:
-    """From "so many more" to "so many of so many"."""
+    """Turn increments into (done, total)."""
     if progress is None:
         return None
     tell, done = progress, 0
@@ -186,7 +184,7 @@ def _counting(progress: Callable[[int, int], None] | None, total: int) -> Progre
 
 
 def drawn_units(sides: Sides, by: By | Literal["auto"]) -> tuple[By, list[str]]:
-    """What is drawn, and the unit of each utterance; ``auto`` as `compare` says.
+    """The kind of resampling unit, and the unit of each utterance; ``auto`` as in `compare`.
 
     Raises:
         UserError: if an utterance has no speaker or call that ``by`` asks for.
@@ -220,7 +218,7 @@ def _character_cells(sides: Sides) -> int:
 
 
 def _speed_notes(sides: Sides) -> list[str]:
-    """A sentence on how fast each system was, where its hypotheses say so."""
+    """A sentence on the speed of each system with recognition times."""
     return [
         f"{name}: real-time factor {speed.real_time_factor:.3g} (RTFx {speed.times_real_time:.3g})"
         for name, speed in sides.speeds.items()
@@ -229,14 +227,14 @@ def _speed_notes(sides: Sides) -> list[str]:
 
 def _warnings(units: int, by: By) -> list[str]:
     if units < 2:
-        return [f"one {by} only: no interval and no p-value can be given"]
+        return [f"one {by} only: no interval or p-value"]
     if units < FEW_UNITS:
         return [f"only {units} {by}s: intervals and p-values are rough under {FEW_UNITS}"]
     return []
 
 
 def _dropped(name: str, sides: Sides) -> list[str]:
-    """A sentence on the hesitations and marks that the English normaliser drops."""
+    """A sentence on the hesitations and marks that the English normaliser removes."""
     if name != "english":
         return []
     from speechkit.text.english import count_fillers

@@ -1,4 +1,4 @@
-"""Which words a system mistakes, leaves out and adds, and which of its errors are a matter of form."""
+"""Substituted, deleted and inserted words, and which errors are only differences of form."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MARKS = string.punctuation + "“”„‘’«»…–—¿¡।॥"
 
 
 class Confusions(msgspec.Struct, frozen=True):
-    """(reference word, hypothesis word) of substitutions, deleted and inserted words, with how often."""
+    """(reference word, hypothesis word) of substitutions, deleted and inserted words, with counts."""
 
     substitutions: Counter[tuple[str, str]]
     deletions: Counter[str]
@@ -24,11 +24,11 @@ class Confusions(msgspec.Struct, frozen=True):
 
 
 def confusions(result: ErrorResult) -> Confusions:
-    """Count the wrong words of all alignments."""
+    """Count the errors of all alignments by word."""
     done = result.utterances
     rows = done.runs.rows.astype(np.int64)
     of = np.repeat(np.arange(len(done)), np.diff(done.runs.bounds))  # the utterance of each run
-    # What a run adds to the hypothesis moves all later words of its utterance there.
+    # A run shifts all later hypothesis positions of its utterance.
     shift = np.cumsum(rows[:, 2] - rows[:, 1]) - (rows[:, 2] - rows[:, 1])
     first = np.searchsorted(of, of)
     begin, start = rows[:, 0] + done.reference.bounds[of], rows[:, 0] + done.hypothesis.bounds[of]
@@ -50,7 +50,7 @@ def confusions(result: ErrorResult) -> Confusions:
 
 
 def _spread(begins: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """All places of stretches of tokens, one stretch after another."""
+    """All positions of the given ranges, concatenated."""
     ends = np.cumsum(lengths)
     places: NDArray[np.int64] = np.arange(ends[-1] if len(ends) else 0)
     places += np.repeat(begins - (ends - lengths), lengths)
@@ -63,9 +63,9 @@ def _counted(side: Sentences, begins: NDArray[np.int64], lengths: NDArray[np.int
 
 
 def only_under(first: Confusions, other: Confusions) -> list[tuple[tuple[str, str], int]]:
-    """Substitutions that stand in ``first`` and not in ``other`` in any case or punctuation, the most frequent first.
+    """Substitutions in ``first`` that are not in ``other``, ignoring case and punctuation, most frequent first.
 
-    A pair that differs in case or punctuation only stands apart from all others.
+    Pairs that differ only in case or punctuation are not merged with others.
     """
     known = {(_bare(said), _bare(heard)) for said, heard in other.substitutions}
     gone = []

@@ -1,4 +1,4 @@
-"""Precision, recall and F1 with intervals, and how far found boundaries are from true ones."""
+"""Precision, recall and F1 with intervals, and boundary errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from speechkit.metrics.bootstrap import DEFAULT_RESAMPLES, Interval, bootstrap, 
 
 
 class Detection(msgspec.Struct, frozen=True):
-    """Counts of a detection task and the rates that follow; every rate is between 0 and 1."""
+    """Counts of a detection task and its rates; every rate is between 0 and 1."""
 
     true_positives: int
     false_positives: int
@@ -39,14 +39,13 @@ def detection(
 
     Args:
         true_positives: a count, or (n,) counts, one for each recording.
-        false_positives: found and wrong, the same shape.
-        false_negatives: there and not found, the same shape.
-        confidence: covered share of each interval.
-        resamples: number of bootstrap draws.
-        seed: seed of the draws.
+        false_positives: of the same shape.
+        false_negatives: of the same shape.
+        confidence: coverage of each interval.
+        resamples: number of bootstrap resamples.
+        seed: random seed.
 
-    With counts of several recordings whole recordings are drawn; with one count each, single decisions are. 0 / 0 is
-    0: a system that found nothing has no precision to be proud of.
+    With counts per recording, recordings are resampled; with single counts, decisions are. 0 / 0 is 0.
 
     Raises:
         UserError: if a count is negative, not whole, or the shapes differ.
@@ -54,12 +53,12 @@ def detection(
     given = [np.atleast_1d(np.asarray(c)) for c in (true_positives, false_positives, false_negatives)]
     if len({c.shape for c in given}) != 1 or given[0].ndim != 1 or not given[0].size:
         shapes = ", ".join(str(c.shape) for c in given)
-        raise UserError(f"counts of detection have shapes {shapes}; give three numbers or three equally long lists")
+        raise UserError(f"counts have shapes {shapes}; give three numbers or three equally long lists")
     table = np.stack([c.astype(np.float64) for c in given], axis=1)
     if (table < 0).any() or (table != np.round(table)).any():
-        raise UserError("counts of detection hold a negative or fractional number; give whole counts")
+        raise UserError("counts have a negative or fractional number; give whole numbers")
     totals = table.sum(axis=0)
-    # A single count stands for its decisions: three kinds of rows, each as often as it was counted.
+    # A single count becomes rows of its decisions: three kinds of rows, weighted by their counts.
     single = len(table) == 1 and totals.sum() > 0
     rows, times = (np.eye(3), totals.astype(np.int64)) if single else (table, None)
 
@@ -101,20 +100,20 @@ class BoundaryErrors(msgspec.Struct, frozen=True):
 
 
 def boundary_errors(reference_seconds: ArrayLike, found_seconds: ArrayLike) -> BoundaryErrors:
-    """How far ``found_seconds`` (n,) lie from ``reference_seconds`` (n,), boundary by boundary.
+    """Errors of ``found_seconds`` (n,) against ``reference_seconds`` (n,), boundary by boundary.
 
     A positive bias means late. Quantiles interpolate linearly between order statistics.
 
     Raises:
-        UserError: if the lists differ in length, are empty, or hold a time that is not finite.
+        UserError: if the lists differ in length, are empty, or have a time that is not finite.
     """
     reference = np.asarray(reference_seconds, np.float64)
     found = np.asarray(found_seconds, np.float64)
     if reference.ndim != 1 or reference.shape != found.shape or not reference.size:
-        raise UserError(f"{reference.shape} true and {found.shape} found boundaries; give two equally long lists")
+        raise UserError(f"{reference.shape} true and {found.shape} predicted boundaries; give two equally long lists")
     error = found - reference
     if not np.isfinite(error).all():
-        raise UserError(f"boundary {int(np.argmin(np.isfinite(error)))} is not a finite time; leave it out or mend it")
+        raise UserError(f"boundary {int(np.argmin(np.isfinite(error)))} is not a finite time; remove or fix it")
     size = np.abs(error)
     median, p95 = np.quantile(size, [0.5, 0.95])
     return BoundaryErrors(len(error), float(median), float(p95), float(size.max()), float(error.mean()))

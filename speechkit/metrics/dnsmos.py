@@ -1,6 +1,6 @@
-"""DNSMOS of a waveform: what listeners would say of its noise. It is no opinion on synthetic speech.
+"""DNSMOS of a waveform: predicted opinion on noise. It does not measure the quality of synthetic speech.
 
-Source: Reddy et al. 2022, DNSMOS P.835; its networks come with the package speechmos (extra ``tts-scores``).
+Source: Reddy et al. 2022, DNSMOS P.835; networks from the package speechmos (extra ``tts-scores``).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class NoiseScores(msgspec.Struct, frozen=True):
     """Predicted opinions, 1 to 5.
 
     Attributes:
-        overall: of the whole.
-        signal: of the speech.
-        background: of what is not speech.
+        overall: overall quality.
+        signal: speech quality.
+        background: background quality.
     """
 
     overall: float
@@ -31,14 +31,14 @@ class NoiseScores(msgspec.Struct, frozen=True):
 
 
 def noise_scores(waveform: Float) -> NoiseScores:
-    """DNSMOS of a waveform (S,) at 16 kHz; a short one is repeated to the 9 s that its networks hear.
+    """DNSMOS of a waveform (S,) at 16 kHz; shorter ones are repeated to the 9 s of the network's input.
 
     Raises:
-        AudioError: if it holds no samples.
+        AudioError: if it has no samples.
         MissingExtraError: if speechmos is not installed.
     """
     library: Any = require("speechmos.dnsmos")
     if not len(waveform):
-        raise AudioError("the speech holds no samples; there is nothing to score")
+        raise AudioError("the speech has no samples; give a longer recording")
     scores = library.run(np.clip(waveform, -1.0, 1.0).astype(np.float32), RATE, return_df=False)
     return NoiseScores(*(round(float(scores[name]), 4) for name in ("ovrl_mos", "sig_mos", "bak_mos")))

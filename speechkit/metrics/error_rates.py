@@ -1,13 +1,13 @@
-"""Word and character error rates with counts, alignments and intervals, and the normaliser that made them.
+"""Word and character error rates with counts, alignments and intervals, under a named normaliser.
 
-Words are what `str.split` gives; characters are counted after spaces are collapsed, one space between words included,
-as jiwer counts them. Rates are corpus rates: all errors over all reference tokens.
+Words are those of `str.split`; characters are counted after collapsing spaces, one space between words included, as in
+jiwer. Rates are corpus rates: all errors over all reference tokens.
 
-rapidfuzz is the engine, as it is jiwer's: the number of errors is the smallest there is, and of several alignments with
-as many errors its own is taken. Seen from the end of the two texts, where common beginnings and ends are set aside
-first, a deletion comes first, then an insertion where it leaves fewer errors than a match or substitution would (or as
-many, beside a match), then the match or substitution. (Checked up to 14,000 words; the engine may divide still longer
-texts, which can move errors between the three kinds and never changes their sum.)
+rapidfuzz computes the alignment, as in jiwer: the number of errors is minimal, and rapidfuzz breaks ties. From the end
+of the two texts, after removing common prefixes and suffixes, a deletion is preferred, then an insertion if it
+leaves fewer errors than a match or substitution would (or as many as a match), then the match or substitution. (Checked
+up to 14,000 words; rapidfuzz may divide longer texts, which can move errors between the three kinds but never changes
+their sum.)
 
 With ``weights="sclite"`` a substitution costs 4, a deletion or insertion 3, as in NIST's sclite; see
 `speechkit.metrics.lattice` for the ties there.
@@ -57,7 +57,7 @@ Unit = Literal["word", "character"]
 
 
 class Normalizing(Protocol):
-    """What turns a text into its normal form, and the name and version that a result records."""
+    """A normaliser with the name and version that results record."""
 
     @property
     def spec(self) -> NormalizerSpec:
@@ -70,7 +70,7 @@ class Normalizing(Protocol):
 
 
 class ErrorResult(msgspec.Struct, frozen=True):
-    """The errors of a test set with what made them: the token unit and the normaliser."""
+    """The errors of a test set, with token unit and normaliser."""
 
     unit: Unit
     normalizer: NormalizerSpec
@@ -97,7 +97,7 @@ class ErrorResult(msgspec.Struct, frozen=True):
         """Bootstrap interval of the rate, over utterances or over whole speakers.
 
         Raises:
-            UserError: if speakers are asked for and an utterance has none.
+            UserError: if ``by`` is speaker and an utterance has none.
         """
         groups: list[str] | None = None
         if by == "speaker":
@@ -119,7 +119,7 @@ class ErrorResult(msgspec.Struct, frozen=True):
 
 
 def summed_counts(utterances: Alignments, names: Sequence[str]) -> dict[str, Counts]:
-    """The counts of all utterances that have a name together, names in order of first appearance."""
+    """Counts summed by name, in order of first appearance."""
     sums = sum_by_group(utterances.counts, names)
     return {name: Counts(*map(int, row)) for name, row in zip(dict.fromkeys(names), sums, strict=True)}
 
@@ -136,19 +136,19 @@ def word_errors(
     """Align words and count hits, substitutions, deletions and insertions.
 
     Args:
-        references: what was said: id to text, pairs of id and text, or plain texts that stand in the same order.
-        hypotheses: what was recognised, in the same form. Its ids must be those of the references.
+        references: mapping from id to text, pairs of id and text, or texts in the same order.
+        hypotheses: likewise, with the same ids.
         normalizer: name of a normaliser of `speechkit.text` (or itself), applied to both sides and recorded.
         speakers: speaker of each id, for `ErrorResult.interval`.
         weights: "levenshtein" counts the fewest errors; "sclite" aligns with NIST's weights.
-        alternatives: other ways to say parts of the references; the way nearest to the hypothesis is scored, and the
-            reference words of the result are those of that way.
+        alternatives: of the references; the alternative with the fewest errors is scored, and its words are the
+            reference words of the result.
 
     The result is in the order of the references. Either text of an utterance may be empty.
 
     Raises:
-        UserError: if an id is missing on one side or stands twice, with the first such ids.
-        ConfigError: if the normaliser's name is not known.
+        UserError: if ids are missing on one side or duplicate, with the first such ids.
+        ConfigError: if the normaliser is unknown.
     """
     truth, guess = paired(references, hypotheses)
     names = None if speakers is None else [speakers.get(name) for name in truth]
@@ -159,7 +159,7 @@ def word_errors(
 
 
 class WordScorer:
-    """References that are normalised once, for as many systems as there are; see `word_errors`.
+    """References normalised once for several systems; see `word_errors`.
 
     Args:
         ids: of the references.
@@ -196,7 +196,7 @@ class WordScorer:
         return Sentences((self.normalize(text).split() for text in texts), self.vocabulary)
 
     def errors(self, hypotheses: Mapping[str, str], progress: Progress | None = None) -> ErrorResult:
-        """The errors of one system, whose texts have the ids of the references."""
+        """The errors of one system, with texts for the ids of the references."""
         hypothesis = self._sentences(hypotheses[name] for name in self.ids)
         reference = self.reference
         chosen: dict[int, list[Choice]] = {}
@@ -210,7 +210,7 @@ class WordScorer:
     def _with_choices(
         self, hypothesis: Sentences, progress: Progress | None
     ) -> tuple[Sentences, Runs, dict[int, list[Choice]]]:
-        """The references as they were chosen to be read, their errors, and what was chosen."""
+        """The chosen references, their errors, and the choices."""
         runs = Runs()
         chosen: dict[int, list[Choice]] = {}
         sentences: list[list[str]] = []
@@ -253,7 +253,7 @@ def paired(references: Texts, hypotheses: Texts) -> tuple[dict[str, str], dict[s
     """Both sides by id.
 
     Raises:
-        UserError: if an id is missing on one side or stands twice, with the first such ids.
+        UserError: if ids are missing on one side or duplicate, with the first such ids.
     """
     truth, guess = _by_id(references, "reference"), _by_id(hypotheses, "hypothesis")
     for here, there, where in ((truth, guess, "hypotheses"), (guess, truth, "references")):
@@ -262,7 +262,7 @@ def paired(references: Texts, hypotheses: Texts) -> tuple[dict[str, str], dict[s
             shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
             raise UserError(
                 f"{len(missing)} of {len(here)} utterances are missing among the {where} ({shown}); "
-                f"give every utterance a text on both sides, an empty one where nothing was said"
+                f"give every utterance a text on both sides, possibly empty"
             )
     return truth, guess
 
@@ -276,6 +276,6 @@ def _by_id(texts: Texts, side: str) -> dict[str, str]:
     for number, item in enumerate(texts):
         name, text = (str(number), item) if isinstance(item, str) else item
         if name in named:
-            raise UserError(f"{name}: stands twice among the {side} texts; every id must be unique")
+            raise UserError(f"duplicate id {name} among the {side} texts; ids must be unique")
         named[name] = text
     return named

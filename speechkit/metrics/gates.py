@@ -29,7 +29,7 @@ _VALUES: dict[str, Callable[[SystemRates], float | None]] = {
 
 
 class GateError(UserError):
-    """A score crossed the bound that it was given: the command prints one line and ends with 2."""
+    """A score crossed its bound: the command prints one line and exits with 2."""
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -45,27 +45,26 @@ def parse_gate(text: str) -> Gate:
     """A condition from its text.
 
     Raises:
-        ConfigError: if it is none, with the possible ones.
+        ConfigError: if it is invalid; valid conditions are listed.
     """
     if text.strip() == "worse":
         return Gate("worse", "worse")
     match = _CONDITION.match(text)
     if not match or match["what"] not in _VALUES:
         raise ConfigError(
-            f"{text!r} is no condition; write one of {', '.join(_VALUES)}, a sign of > >= < <= and percent, for "
+            f"{text!r} is not a condition; write one of {', '.join(_VALUES)}, a sign of > >= < <= and percent, for "
             'example "wer>12.5", or "worse"'
         )
     return Gate(text.strip(), match["what"], match["how"], float(match["bound"]))
 
 
 def failures(gate: Gate, comparison: RateComparison) -> list[str]:
-    """A sentence for each system that fulfils the condition under the first normaliser.
+    """A sentence for each system that meets the condition under the first normaliser.
 
-    ``worse`` is fulfilled by a later system whose word error rate is above that of the first with an adjusted
-    p-value under 0.05.
+    ``worse``: a later system's word error rate is above that of the first, with an adjusted p-value under 0.05.
 
     Raises:
-        UserError: if the condition asks for what was not computed.
+        UserError: if the condition needs a rate that was not computed.
     """
     table = comparison.tables[0]
     under = f"under the normaliser {table.normalizer.name} version {table.normalizer.version}"
@@ -86,7 +85,7 @@ def failures(gate: Gate, comparison: RateComparison) -> list[str]:
     for system in table.systems:
         value = _VALUES[gate.what](system)
         if value is None:
-            raise UserError(f"{gate.text}: no character error rate was computed; ask for it with --cer")
+            raise UserError(f"{gate.text}: no character error rate was computed; add --cer")
         if _COMPARE[gate.how](100 * value, gate.bound):
             found.append(f"{gate.what} of {system.name} is {100 * value:.2f} % ({gate.text}) {under}")
     return found

@@ -1,9 +1,9 @@
-"""Error rates of the words that matter: a list of keywords, or the entities of each utterance.
+"""Error rates of keywords: a list for all utterances, or the entities of each.
 
-An occurrence is a stretch of normalised words that equals a phrase of the list, the longest first, from the left, none
-over another. The error rate counts substituted and deleted reference words inside occurrences, and inserted words
+Occurrences are sequences of normalised words that equal a phrase, found from left to right, longest first, without
+overlap. The error rate counts substituted and deleted reference words inside occurrences, and inserted words
 inside occurrences in the hypothesis, over reference words inside occurrences (Le et al. 2021, B-WER). Precision and
-recall count occurrences: of each phrase as many are right in an utterance as both sides have.
+recall count occurrences: for each phrase and utterance the smaller of the two counts is correct.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class KeywordScores(msgspec.Struct, frozen=True):
-    """One system: error rate of keywords, and how many of their occurrences are right, there, and recognised."""
+    """One system: keyword error rate, and numbers of correct, reference and hypothesis occurrences."""
 
     rate: ErrorRate
     precision: Share
@@ -50,14 +50,14 @@ class KeywordScores(msgspec.Struct, frozen=True):
 
 
 def read_keywords(path: Path) -> list[str]:
-    """A phrase a line.
+    """One phrase per line.
 
     Raises:
-        UserError: if the file holds none.
+        UserError: if the file has none.
     """
     phrases = [line.strip() for _, line in numbered_lines(path)]
     if not phrases:
-        raise UserError(f"{path}: holds no keyword; write a word or phrase on each line")
+        raise UserError(f"{path}: has no keyword; write a word or phrase on each line")
     return phrases
 
 
@@ -72,7 +72,7 @@ def read_phrases(path: Path, field: str) -> dict[str, list[str]]:
     for number, row in enumerate(read_jsonl(path, dict[str, Any]), 1):
         name = next((str(row[key]) for key in IDS if row.get(key) is not None), None)
         if name is None:
-            raise UserError(f"{path}:{number}: has no id; entities are found by it")
+            raise UserError(f"{path}:{number}: has no id; give every row one")
         there |= field in row
         found[name] = [_phrase(item, f"{path}:{number}: {field}") for item in row.get(field) or ()]
     if not there:
@@ -103,14 +103,14 @@ def keyword_scores(
     Args:
         utterances: the system's alignments.
         phrases: keywords of all utterances, or those of each id (entities).
-        normalize: what was done to the aligned texts.
-        units: what is drawn, of each utterance; no intervals for a single one.
-        confidence: share that intervals cover.
-        resamples: bootstrap draws.
-        seed: of the draws.
+        normalize: normaliser of the aligned texts.
+        units: resampling unit of each utterance; no intervals for a single unit.
+        confidence: coverage of intervals.
+        resamples: bootstrap resamples.
+        seed: of the bootstrap.
 
     Raises:
-        UserError: if no keyword stands in a reference.
+        UserError: if no keyword occurs in a reference.
     """
     if isinstance(phrases, Mapping):
         rows = [_counts(each, _lists(phrases.get(each.id, ()), normalize)) for each in utterances]
@@ -120,7 +120,7 @@ def keyword_scores(
     table = np.array(rows, np.float64).reshape(-1, 7)
     totals = table.sum(axis=0).astype(int).tolist()
     if not totals[4]:
-        raise UserError("no keyword stands in a reference; check the list and the normaliser")
+        raise UserError("no keyword occurs in a reference; check the list and the normaliser")
     counts = Counts(*totals[:4])
     summed = sum_by_group(table, units)
     sums = None

@@ -1,8 +1,8 @@
-"""A reference that may be said in several ways, and its one exact alignment with a hypothesis.
+"""References with alternatives, and their exact alignment with a hypothesis.
 
-The reference is a lattice: words in their order, and here and there another way to say a stretch of them. One dynamic
-programme over lattice and hypothesis finds the cheapest way and the cheapest alignment at once. A plain sentence is
-the lattice without choices, so that the weights of ``sclite`` go through the same programme.
+The reference is a lattice of words with alternatives. One dynamic programme over lattice and hypothesis finds the
+cheapest path and alignment together. A plain sentence is a lattice without choices, so that the weights of ``sclite``
+use the same code.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from speechkit.errors import UserError
 Weights = Literal["levenshtein", "sclite"]
 SUBSTITUTION_AND_GAP: dict[Weights, tuple[int, int]] = {"levenshtein": (1, 1), "sclite": (4, 3)}
 MOST_CELLS = 1 << 30  # one byte each
-MOST_WAYS = 63  # into one place: six bits of a back-pointer
+MOST_WAYS = 63  # ending at one position: six bits of a back-pointer
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """``words`` may stand for the words ``begin`` to ``end`` (half-open) of the reference as it is written."""
+    """``words`` is an alternative to words ``begin`` to ``end`` (half-open) of the reference."""
 
     begin: int
     end: int
@@ -46,12 +46,12 @@ def align_lattice(
 ) -> Aligned:
     """The cheapest path through the lattice and its alignment.
 
-    Of several cheapest alignments, looking from the end, a match or substitution comes before a deletion and that
-    before an insertion; the reference as written comes before its alternatives, these in their order.
-    Memory: one byte for each pair of a lattice word and a hypothesis word.
+    Ties, from the end: a match or substitution is preferred to a deletion, and that to an insertion; the reference as
+    written is preferred to its alternatives, and these in their order.
+    Memory: one byte per pair of lattice word and hypothesis word.
 
     Raises:
-        UserError: if the lattice and the hypothesis are too long, or too many choices end in one place.
+        UserError: if the lattice and the hypothesis are too long, or too many choices end at one position.
     """
     from speechkit.metrics import lattice_kernel
 
@@ -82,11 +82,11 @@ class _Graph(msgspec.Struct):
 
 
 def _build(reference: Sequence[str], choices: Sequence[Choice], number: dict[str, int]) -> _Graph:
-    """Nodes in topological order. A junction stands at each border where an alternative ends."""
+    """Nodes in topological order, with a junction wherever an alternative ends."""
     starting: dict[int, list[int]] = {}
     for index, choice in enumerate(choices):
         if not 0 <= choice.begin < choice.end <= len(reference):
-            raise ValueError(f"choice {choice.begin}:{choice.end} lies outside {len(reference)} words")
+            raise ValueError(f"choice {choice.begin}:{choice.end} is outside {len(reference)} words")
         starting.setdefault(choice.begin, []).append(index)
     words, texts, origin, before = [-1], [""], [-1], [[]]  # type: ignore[var-annotated]
 
@@ -109,7 +109,7 @@ def _build(reference: Sequence[str], choices: Sequence[Choice], number: dict[str
             last = here
             for word in choices[index].words:
                 last = add(word, [last], index)
-            if not choices[index].words:  # nothing said: a junction remembers which choice it was
+            if not choices[index].words:  # empty alternative: a junction keeps the choice
                 last = add(None, [here], index)
             arriving.setdefault(choices[index].end, []).append(last)
         if place < len(reference):
@@ -121,7 +121,7 @@ def _build(reference: Sequence[str], choices: Sequence[Choice], number: dict[str
 
 
 def _slots(before: Sequence[Sequence[int]]) -> NDArray[np.int32]:
-    """A row for each node's costs; a row is free again after the last node that reads it."""
+    """The row of each node's costs; rows are reused after the last node that reads them."""
     last_use = list(range(len(before)))
     for node, predecessors in enumerate(before):
         for p in predecessors:

@@ -25,7 +25,7 @@ from speechkit.text import NormalizerSpec, get_normalizer
 
 
 class SetRates(msgspec.Struct, frozen=True):
-    """One test set: word error rates by system in the order they were given, and what was drawn for intervals."""
+    """One test set: word error rates by system in the given order, and the resampling unit."""
 
     name: str
     utterances: int
@@ -38,9 +38,9 @@ class SetRates(msgspec.Struct, frozen=True):
 
 
 class SystemAverage(msgspec.Struct, frozen=True):
-    """One system over all sets: the mean of its rates, each set counting the same, and of its ranks.
+    """One system over all sets: the mean of its rates, with equal weight per set, and of its ranks.
 
-    ``speed`` is that of all sets together, None where a set does not tell it.
+    ``speed`` is over all sets, None if a set has none.
     """
 
     name: str
@@ -52,7 +52,7 @@ class SystemAverage(msgspec.Struct, frozen=True):
 
 
 class AveragePair(msgspec.Struct, frozen=True):
-    """Average of the first less that of the second, and its p-value adjusted for all pairs."""
+    """Average of the first minus that of the second, and its p-value adjusted for all pairs."""
 
     first: str
     second: str
@@ -61,7 +61,7 @@ class AveragePair(msgspec.Struct, frozen=True):
 
 
 class Leaderboard(msgspec.Struct, frozen=True):
-    """Sets as they were given, systems from the lowest average."""
+    """Sets in the given order, systems by ascending average."""
 
     normalizer: NormalizerSpec
     confidence: float
@@ -89,19 +89,19 @@ def leaderboard(
     Args:
         sets: references and hypotheses of each test set; all of the same systems.
         normalizer: of both sides.
-        by: what is drawn in each set, as in `compare`.
-        confidence: share that intervals cover.
-        resamples: bootstrap draws. Sets are drawn apart from one another, all systems of a set together.
-        seed: of the draws.
-        progress: told how many alignments of how many are done.
+        by: unit of resampling in each set, as in `compare`.
+        confidence: coverage of intervals.
+        resamples: bootstrap resamples. Sets are resampled independently, all systems of a set together.
+        seed: of the bootstrap.
+        progress: called with the alignments done and their number.
 
-    The average is the mean of the sets' rates; its interval and the tests of pairs are made of the mean of each draw.
+    The average is the mean of the sets' rates; its interval and the pairwise tests use the mean of each resample.
 
     Raises:
         UserError: if there is no set, or a set has other systems than the first.
     """
     if not sets:
-        raise UserError("there is no test set to score; give at least one")
+        raise UserError("no test set; give at least one")
     names = list(next(iter(sets.values())).hypotheses)
     chain = get_normalizer(normalizer)
     total = sum(len(sides.references) * len(names) for sides in sets.values())
@@ -120,7 +120,7 @@ def leaderboard(
             done += len(units)
             if progress is not None:
                 progress(done, total)
-        # Each set has draws of its own: one seed for all would draw sets of one size alike.
+        # Each set has its own seed, since one seed would resample sets of equal size identically.
         draws = Draws(units, confidence, resamples, int(np.random.SeedSequence((seed, number)).generate_state(1)[0]))
         boot = draws.of([result.utterances.counts for result in results])
         rates = {
@@ -151,12 +151,12 @@ def leaderboard(
 def _averages(
     names: list[str], sets: list[SetRates], drawn: list[RateBootstrap | None], confidence: float
 ) -> tuple[list[SystemAverage], list[AveragePair]]:
-    """Systems from the lowest mean rate, and the tests of all pairs of them; none where a set has a single unit."""
+    """Systems by ascending mean rate, and the tests of all pairs; no tests if a set has a single unit."""
     means = np.array([np.mean([each.systems[name].rate for each in sets]) for name in names])
     boots = [each for each in drawn if each is not None]
     together = None
     if len(boots) == len(sets):
-        # The fewest units of a set bound what a difference of averages can rest on.
+        # The smallest number of units bounds the degrees of freedom.
         resampled = np.mean([each.resampled for each in boots], axis=0)
         together = RateBootstrap(means, resampled, min(each.units for each in boots))
     order = np.argsort(means, kind="stable").tolist()

@@ -1,8 +1,8 @@
-"""Word error rates of meetings, where the speakers of a system have other names than those of the reference.
+"""Word error rates of meetings with speaker attribution, where speaker labels differ from the reference.
 
-cpWER takes the assignment of speakers with the fewest errors; ORC-WER lets each reference utterance go to any stream of
-the hypothesis, so that speaker errors cost nothing; tcpWER is cpWER where only words within a collar of one another may
-match. The package meeteval computes all three. Sources: Watanabe et al. 2020 (CHiME-6), Sklyar et al. 2022, von
+cpWER takes the assignment of speakers with the fewest errors; ORC-WER assigns each reference utterance to any stream of
+the hypothesis, so that speaker errors do not count; tcpWER is cpWER where words match only within a collar.
+MeetEval computes all three. Sources: Watanabe et al. 2020 (CHiME-6), Sklyar et al. 2022, von
 Neumann et al. 2023 (MeetEval).
 """
 
@@ -30,7 +30,7 @@ COLLAR = 5.0
 
 
 class Segment(msgspec.Struct, frozen=True):
-    """Words of one speaker in one recording, seconds from its start; no times where a file has none."""
+    """Words of one speaker in one recording, seconds from its start; times are None if the file has none."""
 
     recording: str
     speaker: str
@@ -48,7 +48,7 @@ class MeetingRates(msgspec.Struct, frozen=True):
 
 
 class MeetingPair(msgspec.Struct, frozen=True):
-    """Rate of the first less that of the second."""
+    """Rate of the first minus that of the second."""
 
     first: str
     second: str
@@ -57,7 +57,7 @@ class MeetingPair(msgspec.Struct, frozen=True):
 
 
 class MeetingScores(msgspec.Struct, frozen=True):
-    """All measures over the same recordings, which are what is drawn for intervals."""
+    """All measures over the same recordings, which are the resampling units."""
 
     recordings: int
     normalizer: NormalizerSpec
@@ -70,14 +70,14 @@ class MeetingScores(msgspec.Struct, frozen=True):
 
 
 def known_measures(given: Sequence[str] | None) -> list[Measure]:
-    """The measures of these names; all without any.
+    """The named measures; default: all.
 
     Raises:
         UserError: if there is no such measure.
     """
     for name in given or ():
         if name not in MEASURES:
-            raise UserError(f"no measure is called {name!r}; choose of {', '.join(MEASURES)}")
+            raise UserError(f"unknown measure {name!r}; choose from {', '.join(MEASURES)}")
     return [measure for measure in MEASURES if not given or measure in given]
 
 
@@ -109,17 +109,17 @@ def meeting_counts(
     normalizer: str = "none",
     collar_seconds: float = COLLAR,
 ) -> dict[str, Counts]:
-    """Counts of each recording of the reference, in their order; a recording without a hypothesis is all deletions.
+    """Counts of each recording of the reference, in order; a recording without a hypothesis counts as deletions.
 
     Raises:
         MissingExtraError: without the package meeteval.
-        UserError: if the hypothesis has a recording that the reference lacks, or tcpWER finds no times.
+        UserError: if the hypothesis has a recording that the reference lacks, or times for tcpWER are missing.
     """
     meeteval = require("meeteval.wer")
     names = list(dict.fromkeys(each.recording for each in reference))
     beyond = sorted({each.recording for each in hypothesis} - set(names))
     if beyond:
-        raise UserError(f"{beyond[0]}: is recognised and not in the reference; give the reference of every recording")
+        raise UserError(f"{beyond[0]}: is not in the reference; give the reference of every recording")
     if measure == "tcpwer" and any(each.begin is None for each in (*reference, *hypothesis)):
         raise UserError("tcpWER needs the times of all segments; give files with times, or choose cpwer or orcwer")
     common = {each.recording for each in hypothesis}
@@ -142,7 +142,7 @@ def meeting_counts(
 
 
 def _rows(segments: Iterable[Segment], normalizer: str) -> Any:
-    """The segments as meeteval takes them."""
+    """The segments in MeetEval's form."""
     normalize = get_normalizer(normalizer)
     rows = []
     for each in segments:

@@ -1,4 +1,4 @@
-"""The files of NIST's scoring toolkit: trn, stm and ctm, and ctm words put into stm segments by time."""
+"""The files of NIST's scoring toolkit: trn, stm and ctm, and ctm words assigned to stm segments by time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IGNORED = "IGNORE_TIME_SEGMENT_IN_SCORING"
 
 
 def read_trn(path: Path) -> Iterator[tuple[int, Transcript]]:
-    """``text (id)`` a line, with its line number; lines that start with ``;;`` are comments."""
+    """``text (id)`` per line, with line number; lines that start with ``;;`` are comments."""
     for number, line in numbered_lines(path):
         if line.startswith(";;"):
             continue
@@ -30,7 +30,7 @@ def read_trn(path: Path) -> Iterator[tuple[int, Transcript]]:
 
 
 def read_stm(path: Path) -> Iterator[tuple[int, Transcript]]:
-    """``file channel speaker begin end [<labels>] text`` a line: one transcript a segment, with its line number.
+    """``file channel speaker begin end [<labels>] text`` per line: one transcript per segment, with line number.
 
     The id of a segment is ``file-channel-begin-end`` with three digits after the point. A segment whose text is
     ``IGNORE_TIME_SEGMENT_IN_SCORING`` has no text (None).
@@ -44,7 +44,7 @@ def read_stm(path: Path) -> Iterator[tuple[int, Transcript]]:
         recording, channel, speaker = fields[:3]
         begin, end = _seconds(path, number, fields[3]), _seconds(path, number, fields[4])
         if end < begin:
-            raise UserError(f"{path}:{number}: ends at {end} s before it begins at {begin} s; mend the times")
+            raise UserError(f"{path}:{number}: ends at {end} s before it begins at {begin} s; fix the times")
         text = fields[5].strip() if len(fields) == 6 else ""
         groups = {}
         label, _, rest = text.partition(" ")
@@ -58,7 +58,7 @@ def read_stm(path: Path) -> Iterator[tuple[int, Transcript]]:
 
 
 def read_ctm(path: Path) -> dict[str, list[TimedWord]]:
-    """``file channel start duration word [confidence]`` a line: the words of every recording by start time.
+    """``file channel start duration word [confidence]`` per line: the words of every recording by start time.
 
     Raises:
         UserError: if a line is malformed, with ``file:line``; ctm alternatives (``<ALT_BEGIN>``) are not scored.
@@ -72,15 +72,15 @@ def read_ctm(path: Path) -> dict[str, list[TimedWord]]:
             raise UserError(f"{path}:{number}: has {len(fields)} fields; write: file channel start duration word")
         recording, channel, start, duration, word = fields[:5]
         if word.upper().startswith("<ALT"):
-            raise UserError(f"{path}:{number}: holds alternatives of a recogniser; keep its first choice only")
+            raise UserError(f"{path}:{number}: has alternatives (<ALT_BEGIN>); keep only the first choice")
         timed = TimedWord(word, _seconds(path, number, start), _seconds(path, number, duration))
         words.setdefault(_recording(recording, channel), []).append(timed)
-    # Words of one start keep their order in the file.
+    # Words with equal start times keep their order in the file.
     return {name: sorted(found, key=lambda w: w.start) for name, found in words.items()}
 
 
 def ctm_transcripts(path: Path) -> Iterator[tuple[int, Transcript]]:
-    """One transcript a recording and channel."""
+    """One transcript per recording and channel."""
     for number, (name, words) in enumerate(read_ctm(path).items(), 1):
         yield number, Transcript(name, " ".join(w.word for w in words), recording=name, audio=Audio(name))
 
@@ -94,10 +94,10 @@ class Placed(msgspec.Struct, frozen=True):
 
 
 def place_words(segments: Sequence[Transcript], words: dict[str, list[TimedWord]]) -> Placed:
-    """Each word goes to the segment that holds its middle, or to the nearest one of its recording.
+    """Assign each word to the segment that contains its midpoint, or to the nearest one of its recording.
 
-    Words in ignored segments (text None) are left out and counted. Where segments overlap, the one that began last
-    takes the word.
+    Words in ignored segments (text None) are left out and counted. If segments overlap, the word goes to the one that
+    began last.
 
     Raises:
         UserError: if a recording of ``words`` has no segment.
@@ -109,7 +109,7 @@ def place_words(segments: Sequence[Transcript], words: dict[str, list[TimedWord]
     ignored = moved = 0
     for recording, found in words.items():
         if recording not in by_recording:
-            raise UserError(f"{recording}: has words and no segment; check file and channel names of both files")
+            raise UserError(f"{recording}: has words but no segment; check file and channel names of both files")
         here = sorted(by_recording[recording], key=_begin)
         begins = [_begin(segment) for segment in here]
         for word in found:
@@ -147,5 +147,5 @@ def _seconds(path: Path, number: int, text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value < 1e9:
-        raise UserError(f"{path}:{number}: {text!r} is no time in seconds; mend the line")
+        raise UserError(f"{path}:{number}: {text!r} is not a time in seconds; fix the line")
     return value

@@ -1,4 +1,4 @@
-"""How good the best of several hypotheses is: the oracle word error rate of a list of N."""
+"""Oracle word error rate of n-best lists."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class OracleRate(msgspec.Struct, frozen=True):
     """The oracle over the first hypotheses of each list.
 
     Attributes:
-        hypotheses: N, how many of each list are looked at.
-        errors: of the best of these, by errors, of all utterances together.
+        hypotheses: N, the number considered of each list.
+        errors: fewest errors among these, summed over utterances.
         words: of the references.
         rate: errors over words; never rises with N.
-        texts: different ones a list, on average, after normalisation.
+        texts: mean number of distinct texts per list, after normalisation.
     """
 
     hypotheses: int
@@ -35,8 +35,8 @@ def oracle_error_rates(
 ) -> list[OracleRate]:
     """The oracle word error rate over 1, 2, 4 … and all hypotheses, best first in each list.
 
-    It is the sum over utterances of the fewest errors of any hypothesis, over all reference words: never a mean of
-    rates. A list that is shorter than N counts as it is.
+    The sum over utterances of the fewest errors of any hypothesis, over all reference words; not a mean of rates.
+    Shorter lists count as they are.
 
     Args:
         references: texts by id.
@@ -49,20 +49,20 @@ def oracle_error_rates(
     if differing := sorted(set(references) ^ set(lists)):
         raise UserError(f"{differing[0]}: has no reference or no hypotheses; give both of every utterance")
     if empty := next((name for name, texts in lists.items() if not texts), None):
-        raise UserError(f"{empty}: its list of hypotheses is empty; give at least one text")
+        raise UserError(f"{empty}: empty list of hypotheses; give at least one text")
     normal = get_normalizer(normalizer) if isinstance(normalizer, str) else normalizer
     names, longest = list(references), max(map(len, lists.values()))
     scorer = WordScorer(names, references.values(), normalizer=normal)
     errors = np.empty((longest, len(names)), np.int64)
     words = 0
     for place in range(longest):
-        # A list that has ended repeats its last text, which changes no minimum.
+        # Shorter lists repeat their last text, which does not change the minimum.
         texts = {name: lists[name][min(place, len(lists[name]) - 1)] for name in names}
         counts = scorer.errors(texts).utterances.counts  # hits, substitutions, deletions, insertions
         errors[place] = counts[:, 1:].sum(1)
         words = int(counts[:, :3].sum())
     if not words:
-        raise UserError("the references have no word to count errors against; give texts")
+        raise UserError("the references have no words; give texts")
     rates = []
     for size in sorted({*(2**power for power in range(longest.bit_length())), longest}):
         fewest = int(errors[:size].min(0).sum())

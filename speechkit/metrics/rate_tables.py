@@ -30,7 +30,7 @@ LENGTH_EDGES = (0, 1, 6, 11, 21, 41, 81, 161)  # reference words, first of each 
 
 
 class ErrorRate(msgspec.Struct, frozen=True):
-    """Counts with their rate (0.05 is 5 %); the interval is absent under two units."""
+    """Counts with their rate (0.05 is 5 %); the interval is None with fewer than two units."""
 
     rate: float
     interval: Interval | None
@@ -44,8 +44,8 @@ class ErrorRate(msgspec.Struct, frozen=True):
 class SystemRates(msgspec.Struct, frozen=True):
     """One system under one normaliser. Breakdowns hold the words' counts of each speaker, length and group value.
 
-    ``mixed`` counts characters of scripts that are written without spaces and words of others; it is there where the
-    references hold such characters. Match error rate and word information lost are 0 to 1 (Morris et al. 2004).
+    ``mixed`` counts characters of scripts that are written without spaces and words of others; it is present if the
+    references have such characters. Match error rate and word information lost are 0 to 1 (Morris et al. 2004).
     """
 
     name: str
@@ -61,9 +61,9 @@ class SystemRates(msgspec.Struct, frozen=True):
 
 
 class PairTest(msgspec.Struct, frozen=True):
-    """Two systems: rate of the first less that of the second, and three tests; ``holm_p`` adjusts for all pairs.
+    """Two systems: rate of the first minus that of the second, and three tests; ``holm_p`` adjusts for all pairs.
 
-    So do ``matched_pairs_holm_p`` and ``mcnemar_holm_p``, each for its own test.
+    Likewise ``matched_pairs_holm_p`` and ``mcnemar_holm_p`` for their tests.
     """
 
     first: str
@@ -77,7 +77,7 @@ class PairTest(msgspec.Struct, frozen=True):
 
 
 class RateTable(msgspec.Struct, frozen=True):
-    """All systems under one normaliser; ``ranking`` is from the lowest word error rate."""
+    """All systems under one normaliser; ``ranking`` is by ascending word error rate."""
 
     normalizer: NormalizerSpec
     systems: list[SystemRates]
@@ -98,7 +98,7 @@ class Flip(msgspec.Struct, frozen=True):
 
 
 class Draws(msgspec.Struct, frozen=True):
-    """What is drawn: the unit of each utterance, how often, and the share that intervals cover."""
+    """Bootstrap: the unit of each utterance, the number of resamples, and the coverage of intervals."""
 
     units: list[str]
     confidence: float
@@ -106,7 +106,7 @@ class Draws(msgspec.Struct, frozen=True):
     seed: int
 
     def of(self, counts: Sequence[NDArray[np.int32]]) -> RateBootstrap | None:
-        """Rates of several systems over the same draws, from their counts (utterances, 4); None for a single unit."""
+        """Rates of several systems over the same resamples, from their counts (utterances, 4); None for one unit."""
         summed = [sum_by_group(each, self.units) for each in counts]
         if not summed or len(summed[0]) < 2:
             return None
@@ -126,7 +126,7 @@ def rate_table(
 
     Args:
         words: word errors by system.
-        others: counts of characters and mixed tokens, where they were made.
+        others: counts of characters and mixed tokens, if computed.
         splits: of each field to break down by, the value of each id.
         draws: for the intervals and tests.
     """
@@ -195,7 +195,7 @@ def _pairs(words: Mapping[str, ErrorResult], drawn: RateBootstrap | None, confid
 
 
 def flips_between(tables: Sequence[RateTable]) -> tuple[list[Flip], list[str]]:
-    """Pairs of systems that the normaliser puts in another order, and a sentence on those that chance explains."""
+    """Pairs whose ranking depends on the normaliser, and a sentence on insignificant changes."""
     flips, within_chance = [], 0
     first = {s.name: s.wer.rate for s in tables[0].systems}
     for table in tables[1:]:
@@ -210,7 +210,7 @@ def flips_between(tables: Sequence[RateTable]) -> tuple[list[Flip], list[str]]:
             else:
                 within_chance += 1
     several = "pair changes its" if within_chance == 1 else "pairs change their"
-    note = f"{within_chance} {several} order with the normaliser, all within what chance explains"
+    note = f"{within_chance} {several} order with the normaliser, none significantly"
     return flips, [note] if within_chance else []
 
 
@@ -224,7 +224,7 @@ def error_rate(counts: Counts, interval: Interval | None = None) -> ErrorRate:
 
 
 def _broken_down(done: Alignments, names: Sequence[str], order: Sequence[str] = ()) -> dict[str, ErrorRate]:
-    """The rate of all utterances of each name, sorted, or in an order."""
+    """Rates by name, sorted or in a given order."""
     sums = summed_counts(done, names)
     return {name: error_rate(sums[name]) for name in (order or sorted(sums)) if name in sums}
 
@@ -238,7 +238,7 @@ LENGTH_NAMES = _length_names()
 
 
 def length_bin(words: int) -> str:
-    """The name of the bin that a reference of so many words falls into."""
+    """The length bin of a reference with this many words."""
     return LENGTH_NAMES[sum(words >= edge for edge in LENGTH_EDGES) - 1]
 
 

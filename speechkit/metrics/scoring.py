@@ -1,4 +1,4 @@
-"""One call that scores texts which a program holds, or files."""
+"""One call that scores texts or files."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def score(
 
     Args:
         references: text by id, or a file that `speechkit score` reads.
-        hypotheses: of each system by name, the same.
-        missing: what a missing hypothesis means, see `match_sides`.
+        hypotheses: likewise, for each system by name.
+        missing: treatment of missing hypotheses, see `match_sides`.
         options: see `speechkit.metrics.compare`: normalizers, by, resamples, seed, ...
 
     Raises:

@@ -1,4 +1,4 @@
-"""Mixtures with their sources, and the tracks of separators, brought together from manifests or folders."""
+"""Mixtures with their sources, and tracks of separators, from manifests or folders."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from speechkit.io.paths import safe_id
 
 
 class ReferenceMixture(msgspec.Struct, frozen=True):
-    """A mixture and what it was made of; ``mixture`` and ``sources`` have absolute paths.
+    """A mixture and its sources; ``mixture`` and ``sources`` have absolute paths.
 
-    ``speakers`` and ``texts`` have an entry for each source where they are known.
+    ``speakers`` and ``texts`` have an entry per source if known.
     """
 
     id: str
@@ -34,7 +34,7 @@ class ReferenceMixture(msgspec.Struct, frozen=True):
 
 
 class LeftOut(msgspec.Struct, frozen=True):
-    """A mixture that could not be scored, the system whose track was at fault or None, and why."""
+    """A mixture that could not be scored, the system at fault or None, and the reason."""
 
     id: str
     system: str | None
@@ -42,10 +42,10 @@ class LeftOut(msgspec.Struct, frozen=True):
 
 
 def read_references(path: Path) -> tuple[list[ReferenceMixture], list[LeftOut]]:
-    """The mixtures of a manifest or of a folder of tracks, in its order, and those that cannot be used.
+    """The mixtures of a manifest or of a folder of tracks, in its order, and unusable ones.
 
     Raises:
-        UserError: if the path is neither, or holds no mixture with sources.
+        UserError: if the path is neither, or has no mixture with sources.
     """
     found: list[ReferenceMixture] = []
     left_out: list[LeftOut] = []
@@ -56,25 +56,25 @@ def read_references(path: Path) -> tuple[list[ReferenceMixture], list[LeftOut]]:
             mixture = mixture_of(row, path)
             sources = [os.path.realpath(source) for source in source_paths(row, path)]
             if not sources:
-                raise UserError(f"{path}: {name!r} names no source")
+                raise UserError(f"{path}: {name!r} has no source")
             absolute = msgspec.structs.replace(row, audio_filepath=os.path.realpath(audio_path(path, row)))
             found.append(ReferenceMixture(name, absolute, sources, mixture.speakers, mixture.texts))
         except UserError as failure:
             left_out.append(LeftOut(name, None, str(failure)))
     if not found:
         first = f" ({left_out[0].reason})" if left_out else ""
-        raise UserError(f"{path}: holds no mixture with sources{first}; give a manifest or a folder of mixtures")
+        raise UserError(f"{path}: has no mixture with sources{first}; give a manifest or a folder of mixtures")
     return found, left_out
 
 
 def read_estimates(path: Path) -> dict[str, list[str]]:
     """The absolute paths of the tracks of each mixture by its name, from a separator's manifest or a folder of tracks.
 
-    A manifest has a row for each track, as ``speechkit separate`` writes it, or one for each mixture, with its tracks
-    as ``custom.mixture``. The path of the mixture stands as another name where it is known.
+    A manifest has one row per track, as written by ``speechkit separate``, or one per mixture, with its tracks as
+    ``custom.mixture``. The path of the mixture is an additional key if known.
 
     Raises:
-        UserError: if the path is neither, an id comes twice, or a row names no tracks.
+        UserError: if the path is neither, an id is duplicate, or a row has no tracks.
     """
     if path.is_dir():
         found = find_tracks(path)
@@ -92,13 +92,13 @@ def read_estimates(path: Path) -> dict[str, list[str]]:
         if mixture:
             recordings.setdefault(os.path.realpath(path.parent / str(mixture)), set()).add(name)
     if not tracks:
-        raise UserError(f"{path}: holds no tracks; give a separator's manifest or a folder of tracks")
+        raise UserError(f"{path}: has no tracks; give a separator's manifest or a folder of tracks")
     alone = {audio: tracks[min(names)] for audio, names in recordings.items() if len(names) == 1}
     return {**alone, **tracks}
 
 
 def tracks_of(estimates: dict[str, list[str]], reference: ReferenceMixture) -> list[str] | None:
-    """The tracks of a mixture: by its id, its path or the name of its file; None where there are none."""
+    """The tracks of a mixture: by its id, path or file name; None if there are none."""
     audio = reference.mixture.audio_filepath
     stem = Path(audio).stem
     for name in (reference.id, safe_id(reference.id), audio, stem, safe_id(stem), without_mix(stem)):
@@ -108,19 +108,19 @@ def tracks_of(estimates: dict[str, list[str]], reference: ReferenceMixture) -> l
 
 
 class OpenMixture:
-    """The samples of a mixture, its sources and a system's tracks, read stretch by stretch.
+    """The samples of a mixture, its sources and a system's tracks, read in blocks.
 
-    ``samples`` is the length of what all of them have, at ``sample_rate``.
+    ``samples`` is their common length, at ``sample_rate``.
     """
 
     def __init__(self, reference: ReferenceMixture, tracks: Sequence[str], tolerance_seconds: float = 0.0) -> None:
-        """Look at every file's header.
+        """Read every file's header.
 
         Args:
             reference: the mixture with its sources.
             tracks: paths of a system's tracks.
-            tolerance_seconds: by how much a file may be longer or shorter than the mixture; what is beyond the shortest
-                is left out.
+            tolerance_seconds: allowed difference in length from the mixture; everything beyond the shortest file is
+                ignored.
 
         Raises:
             AudioError: if a file is missing or damaged, or has another rate or length than the mixture.
@@ -138,7 +138,7 @@ class OpenMixture:
                 raise AudioError(
                     f"{path}: has {info.sample_rate} Hz and its mixture {self.sample_rate} Hz; resample one of them"
                 )
-            # Beside a cut of a longer recording lies either the whole of it, or the cut alone.
+            # For a cut of a longer recording, tracks have the length of either the whole or the cut.
             if info.num_samples == whole.num_samples:
                 self.begins[path] = reference.mixture.offset_samples
             elif abs(info.num_samples - cut) <= allowed:
@@ -146,11 +146,11 @@ class OpenMixture:
                 self.samples = min(self.samples, info.num_samples)
             else:
                 raise AudioError(
-                    f"{path}: holds {info.num_samples} samples and its mixture {cut}; write tracks as long as the "
+                    f"{path}: has {info.num_samples} samples and its mixture {cut}; write tracks as long as the "
                     "mixture, or allow the difference with --tolerance"
                 )
         if not self.samples:
-            raise AudioError(f"{reference.mixture.audio_filepath}: holds no samples")
+            raise AudioError(f"{reference.mixture.audio_filepath}: has no samples")
 
     def read(
         self, begin: int = 0, num_samples: int | None = None
@@ -158,7 +158,7 @@ class OpenMixture:
         """Mixture (S,), sources (R, S) and tracks (E, S) from sample ``begin`` on.
 
         Raises:
-            AudioError: if a file cannot be read there, or holds what is no number.
+            AudioError: if a file cannot be read there, or has NaN samples.
         """
         length = min(self.samples - begin, self.samples if num_samples is None else num_samples)
         row = self.reference.mixture
@@ -171,7 +171,7 @@ class OpenMixture:
     def blocks(
         self, num_samples: int
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]]:
-        """Everything in stretches of so many samples, the last perhaps shorter; errors as `read`."""
+        """Everything in blocks of this many samples, the last possibly shorter; errors as in `read`."""
         for begin in range(0, self.samples, num_samples):
             yield self.read(begin, num_samples)
 
@@ -181,7 +181,7 @@ class OpenMixture:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Utterance | None, str | None]]:
-    """Id, row and, where there is none, why."""
+    """Id, row, and the reason if there is no row."""
     if not path.is_dir():
         seen: set[str] = set()
         for row in read_manifest(path):

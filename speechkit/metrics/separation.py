@@ -1,8 +1,8 @@
-"""How well speakers were separated: SI-SDR, its improvement over the mixture, and which track is which speaker.
+"""Scores of speaker separation: SI-SDR, its improvement over the mixture, and the permutation of tracks.
 
 Notation used for array shapes: R references, E estimates, S samples. Waveforms are floats of any scale, of one rate and
-one length; computation is in float64. Values are in dB, higher is better, and lie between -100 and 100: beyond that
-16-bit audio says nothing, and a mean of infinite values would say nothing either.
+one length; computation is in float64. Values are in dB, higher is better, and are clipped to -100 to 100, the
+resolution of 16-bit audio, since means of infinite values would be meaningless.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 from speechkit.errors import UserError
 
 LIMIT_DB = 100.0
-SILENT_DB = -80.0  # of full scale: what a reference without speech is, dither included
-ZERO_RMS = 1e-10  # what rounding leaves of a constant signal
-GOOD_DB = 30.0  # where a lone speaker's track, and the silence of the other, are as good as they need be
+SILENT_DB = -80.0  # re full scale: level of a reference without speech, dither included
+ZERO_RMS = 1e-10  # rounding error of a constant signal
+GOOD_DB = 30.0  # cap for a lone speaker's track and for the silence of the other one
 EXHAUSTIVE = 4
 SWAP_WINDOW_SECONDS = 4.0
 SWAP_MARGIN_DB = 1.0
@@ -33,10 +33,9 @@ def si_sdr(reference: ArrayLike, estimate: ArrayLike) -> Array:
 
     Shapes: reference (…, S) and estimate (…, S) broadcast against one another; the result is (…).
 
-    The part of the estimate that is a multiple of the reference, over the rest of it. Neither a gain nor an offset of
-    either signal changes it. A perfect estimate has 100 dB. A silent estimate of a reference that sounds has -100 dB,
-    as one of which no part is the reference. With a silent reference it is not defined and NaN: say how loud the
-    estimate is there instead (`relative_level`).
+    The energy of the estimate's projection onto the reference over that of the rest; invariant to gain and offset. A
+    perfect estimate has 100 dB, a silent estimate of a non-silent reference -100 dB. For a silent reference it is
+    undefined and NaN; use `relative_level` instead.
 
     Raises:
         UserError: if the lengths differ.
@@ -61,7 +60,7 @@ def si_sdr_matrix(references: ArrayLike, estimates: ArrayLike) -> Array:
 
 
 def relative_level(waveform: ArrayLike, beside: ArrayLike) -> Array:
-    """Energy of a waveform (…, S) over that of another in dB, between -100 and 100; two silent ones have -100."""
+    """Energy of a waveform (…, S) over that of another in dB, between -100 and 100; -100 if both are silent."""
     level = _power(_zero_mean(np.asarray(waveform, np.float64)))
     other = _power(_zero_mean(np.asarray(beside, np.float64)))
     result: Array = np.where(level > 0, _decibels(level, other), -LIMIT_DB)[()]
@@ -69,35 +68,35 @@ def relative_level(waveform: ArrayLike, beside: ArrayLike) -> Array:
 
 
 def is_silent(waveform: ArrayLike) -> NDArray[np.bool_]:
-    """Whether a waveform (…, S) in [-1, 1] stays below -80 dB of full scale (its effective value without offset)."""
+    """Whether a waveform (…, S) in [-1, 1] has an RMS below -80 dB re full scale, without offset."""
     silent: NDArray[np.bool_] = (_power(_zero_mean(np.asarray(waveform, np.float64))) < 10 ** (SILENT_DB / 10))[()]
     return silent
 
 
 def best_permutation(scores: ArrayLike) -> list[int | None]:
-    """Which estimate each reference gets, so that the sum of scores (R, E) is largest.
+    """The estimate for each reference that maximises the sum of scores (R, E).
 
-    Every possibility is tried up to 4 speakers; above, the Hungarian method finds the same sum. Where there are more
-    references than estimates, those left over get None. Rows of NaN (silent references) count for nothing and get
-    what the others leave; of equal sums the first permutation in order is taken.
+    Exhaustive up to 4 speakers, the Hungarian method above. With more references than estimates, the rest get None.
+    Rows of NaN (silent references) are ignored and get the remaining estimates; of equal sums the first permutation in
+    lexicographic order is taken.
 
     Source: Kuhn 1955; Yu et al. 2017 for its use in separation.
     """
     given = np.asarray(scores, np.float64)
     if given.ndim != 2:
-        raise UserError(f"scores have the shape {given.shape}; give one row a reference and one column an estimate")
+        raise UserError(f"scores have the shape {given.shape}; give one row per reference and one column per estimate")
     count, offered = given.shape
     silent = np.isnan(given)
     table = np.where(silent, 0.0, given)
     size = max(count, offered)
-    # To go without an estimate is worse than any that there is, but for a silent reference, which needs none.
+    # No estimate is worse than any estimate, except for a silent reference.
     worst = table.min(initial=0.0) - size * np.ptp(np.append(table, 0.0)) - 1.0
     square = np.zeros((size, size))
     square[:count, :offered] = table
     square[:count, offered:] = np.where(silent.all(axis=1), 0.0, worst)[:, None]
     if size <= EXHAUSTIVE:
         rows = np.arange(size)
-        # Rounded, so that of orders that are equally good, as of several silent references, the first is taken always.
+        # Rounded, so that ties, such as several silent references, are always resolved the same way.
         order = max(permutations(range(size)), key=lambda columns: round(float(square[rows, list(columns)].sum()), 5))
     else:
         from scipy.optimize import linear_sum_assignment
@@ -107,13 +106,13 @@ def best_permutation(scores: ArrayLike) -> list[int | None]:
 
 
 class SourceScore(msgspec.Struct, frozen=True):
-    """One reference and the track that was taken for it.
+    """One reference and its assigned track.
 
     Attributes:
-        track: which estimate, from 0; None where there were fewer estimates than references.
-        mixture_db: SI-SDR of the mixture as this reference: what there was without separation. None for a silent one.
-        si_sdr_db: SI-SDR of the track; of the mixture itself where the speaker got no track, which improves nothing.
-        leaked_db: of a silent reference: energy of its track over that of the mixture, which ought to be -100.
+        track: index of the estimate; None if there are fewer estimates than references.
+        mixture_db: SI-SDR of the mixture for this reference, i.e. without separation. None for a silent one.
+        si_sdr_db: SI-SDR of the track; of the mixture if the speaker has no track.
+        leaked_db: of a silent reference: energy of its track over that of the mixture, ideally -100.
     """
 
     track: int | None
@@ -123,19 +122,19 @@ class SourceScore(msgspec.Struct, frozen=True):
 
     @property
     def improvement_db(self) -> float | None:
-        """SI-SDR of the track less that of the mixture."""
+        """SI-SDR of the track minus that of the mixture."""
         return None if self.si_sdr_db is None or self.mixture_db is None else self.si_sdr_db - self.mixture_db
 
 
 class Pieces:
-    """Scores of a mixture that is given piece by piece, in memory of one piece, however long it is.
+    """Scores of a mixture processed in blocks, in memory of one block.
 
-    Only sums of products of the signals are kept, of which every score follows: `scores` gives what `score_separation`
-    gives for the whole (to about 1e-6 dB, below 80 dB).
+    Only sums of products of the signals are kept: `scores` equals `score_separation` of the whole to about 1e-6 dB,
+    below 80 dB.
     """
 
     def __init__(self, references: int, estimates: int) -> None:
-        """Of so many references, one at least, and so many estimates."""
+        """With this many references, at least one, and estimates."""
         if references < 1:
             raise UserError("a mixture without a reference cannot be scored; give at least one")
         self.references, self.estimates, self.samples = references, estimates, 0
@@ -146,7 +145,7 @@ class Pieces:
         """The next samples: mixture (S,), references (R, S), estimates (E, S).
 
         Raises:
-            UserError: if there are other numbers of signals than was said, or their lengths differ.
+            UserError: if the number of signals or their lengths differ.
         """
         parts = [np.asarray(a, np.float64) for a in (mixture, references, estimates)]
         length = parts[0].shape[-1]
@@ -161,10 +160,10 @@ class Pieces:
         self.products += signals @ signals.T
 
     def scores(self) -> list[SourceScore]:
-        """The score of every reference, as `score_separation` says."""
+        """The score of every reference, as in `score_separation`."""
         means = self.sums / max(1, self.samples)
         covariance = self.products / max(1, self.samples) - np.outer(means, means)
-        # The mixture, the references and as many silent ones as there are more tracks, tracks and silent ones likewise.
+        # The mixture, references and tracks; the shorter of the two lists is filled up with silence.
         count = max(self.references, self.estimates)
         true, heard = np.arange(1, 1 + count), np.arange(1 + count, 1 + 2 * count)
         places = np.concatenate([[0], true[: self.references], heard[: self.estimates]])
@@ -177,8 +176,8 @@ class Pieces:
         levels = np.where(power[heard] > 0, _decibels(power[heard], power[0]), -LIMIT_DB)
         wanted = scores
         if silent.any():
-            # A faint copy of a lone speaker is as good a track to SI-SDR as the full one, and only one of the two is
-            # meant as silence: that a silent reference's track be quiet counts as much, each up to where it is good.
+            # SI-SDR cannot tell a faint copy of a lone speaker from the full track, so the silence of a silent
+            # reference's track counts equally, both up to a cap.
             wanted = np.minimum(np.where(silent[:, None], -levels, scores), GOOD_DB)
         found = []
         for place, track in enumerate(best_permutation(wanted)):
@@ -192,12 +191,12 @@ class Pieces:
 
 
 def score_separation(mixture: ArrayLike, references: ArrayLike, estimates: ArrayLike) -> list[SourceScore]:
-    """The score of every reference with the tracks in their best order, and of tracks that no speaker is behind.
+    """The score of every reference under the best permutation, and of surplus tracks.
 
     Shapes: mixture (S,); references (R, S) and estimates (E, S), where E may differ from R.
 
-    A lone speaker is one reference that sounds: its other references are silent, or not there. Tracks beyond the
-    references are scored as those of silent references, after the R others.
+    For a lone speaker the other references are silent or missing. Surplus tracks are scored as those of silent
+    references, after the R others.
 
     Raises:
         UserError: if there is no reference, or lengths differ.
@@ -208,13 +207,13 @@ def score_separation(mixture: ArrayLike, references: ArrayLike, estimates: Array
 
 
 class Swaps(msgspec.Struct, frozen=True):
-    """How often tracks change their speakers in a long recording.
+    """Speaker swaps between tracks in a long recording.
 
     Attributes:
-        swaps: changes of the best order from one decided window to the next.
-        windows: decided windows: at least two speakers sound, and one order is better than the next by the margin.
-        minutes: length of all windows in which at least two speakers sound.
-        misplaced: share of decided windows whose order is not the most frequent one.
+        swaps: changes of the best permutation from one decided window to the next.
+        windows: decided windows: at least two active speakers, and the best permutation leads by the margin.
+        minutes: length of all windows with at least two active speakers.
+        misplaced: share of decided windows whose permutation is not the most frequent one.
     """
 
     swaps: int
@@ -224,7 +223,7 @@ class Swaps(msgspec.Struct, frozen=True):
 
     @property
     def per_minute(self) -> float | None:
-        """Swaps a minute of windows with two speakers; None where there is none."""
+        """Swaps per minute of windows with two speakers; None if there are none."""
         return self.swaps / self.minutes if self.minutes else None
 
 
@@ -238,10 +237,9 @@ def count_swaps(
 ) -> Swaps:
     """Count how often the assignment of tracks to speakers changes from window to window.
 
-    Shapes: references (R, S) and estimates (E, S). Windows do not overlap; a rest shorter than half a window is left
-    out. A window counts where two references or more sound in it; it is decided where the best order's mean SI-SDR is
-    at least ``margin_db`` above that of any other order of the tracks, since two tracks that hold the same mixture have
-    no order.
+    Shapes: references (R, S) and estimates (E, S). Windows do not overlap; a remainder shorter than half a window is
+    ignored. A window counts if at least two references are active; it is decided if the mean SI-SDR of the best
+    permutation is at least ``margin_db`` above that of any other.
     """
     true, heard = np.asarray(references, np.float64), np.asarray(estimates, np.float64)
     size = swap_window(sample_rate, window_seconds)
@@ -260,7 +258,7 @@ def swap_window(sample_rate: int, window_seconds: float = SWAP_WINDOW_SECONDS) -
 def window_order(
     references: ArrayLike, estimates: ArrayLike, margin_db: float = SWAP_MARGIN_DB
 ) -> dict[int, int] | None:
-    """Track of each reference that sounds in a window; empty where no order is clear, None where fewer than two sound.
+    """Track of each active reference in a window; empty if undecided, None if fewer than two are active.
 
     Shapes: references (R, S), estimates (E, S).
     """
@@ -272,7 +270,7 @@ def window_order(
 
 
 def swaps_of(windows: Sequence[dict[int, int] | None], window_seconds: float) -> Swaps:
-    """The swaps in the orders of windows, one after another, as `window_order` gives them."""
+    """Swaps in a sequence of window orders from `window_order`."""
     overlapped = [window for window in windows if window is not None]
     orders = [window for window in overlapped if window]
     changes = sum(any(one.get(s, track) != track for s, track in two.items()) for one, two in pairwise(orders))
@@ -284,13 +282,13 @@ def swaps_of(windows: Sequence[dict[int, int] | None], window_seconds: float) ->
 
 
 def _decided(scores: Array, margin: float) -> list[int]:
-    """The best order of tracks, or nothing where another is nearly as good (mean of scores within ``margin``)."""
+    """The best permutation, or an empty list if another is within ``margin`` in mean score."""
     best = [track for track in best_permutation(scores) if track is not None]
     rows = np.arange(len(best))
     if len(best) < len(scores) or scores.shape[1] < 2:
         return []
     total = scores[rows, best].sum()
-    for row, track in enumerate(best):  # any other order gives at least one reference another track
+    for row, track in enumerate(best):  # any other permutation changes the track of at least one reference
         forbidden = scores.copy()
         forbidden[row, track] = -1e6
         other = [track for track in best_permutation(forbidden) if track is not None]
@@ -305,7 +303,7 @@ def _zero_mean(waveform: Array) -> Array:
 
 
 def _power(waveform: Array) -> Array:
-    """Mean square; 0 where only rounding is left."""
+    """Mean square; 0 below rounding error."""
     power: Array = np.mean(np.square(waveform), axis=-1)
     return np.where(power > ZERO_RMS**2, power, 0.0)
 

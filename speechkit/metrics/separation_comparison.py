@@ -25,11 +25,11 @@ from speechkit.metrics.speaker_leakage import TrackWords, track_words
 
 By = Literal["mixture", "speaker"]
 MIXTURE = "mixture"
-"""The name of the row that says what there was without separation."""
+"""Name of the row without separation."""
 
 
 class Mean(msgspec.Struct, frozen=True):
-    """A mean over ``count`` sources (or a rate over so many words) and its interval; None under two units."""
+    """A mean over ``count`` sources (or a rate over ``count`` words) and its interval; None under two units."""
 
     value: float
     interval: Interval | None
@@ -37,19 +37,19 @@ class Mean(msgspec.Struct, frozen=True):
 
 
 class SystemResult(msgspec.Struct, frozen=True):
-    """One system over the mixtures that all systems could be scored on.
+    """One system over the mixtures scored for all systems.
 
     Attributes:
         name: of the system.
-        means: of each measure, over the sources of mixtures in which two or more speak.
-        worse: share of these sources whose SI-SDR is below that of the mixture.
-        missed: speakers that got no track.
-        leaked: mean level of the tracks of silent sources over their mixture, in dB.
-        lone: measures of the tracks of lone speakers, over mixtures in which one speaks.
-        swaps_per_minute: changes of the order of tracks, over mixtures of two windows and more.
-        misplaced: share of windows in another order than most of their mixture.
-        word_error_rate: of the tracks against what their speakers said.
-        leaked_words: words of other speakers that were recognised in tracks, over all words of other speakers.
+        means: of each measure, over the sources of mixtures with at least two speakers.
+        worse: share of these sources with SI-SDR below that of the mixture.
+        missed: speakers without a track.
+        leaked: mean level of tracks of silent sources relative to their mixture, in dB.
+        lone: measures of lone speakers' tracks, over mixtures with one speaker.
+        swaps_per_minute: changes of the permutation, over mixtures of at least two windows.
+        misplaced: share of windows whose permutation is not the most frequent of their mixture.
+        word_error_rate: of the tracks against their speakers' texts.
+        leaked_words: words of other speakers recognised in tracks, over all words of other speakers.
         groups: mean improvement of SI-SDR by field of the references and its value.
         items: every mixture.
     """
@@ -69,7 +69,7 @@ class SystemResult(msgspec.Struct, frozen=True):
 
 
 class Baseline(msgspec.Struct, frozen=True):
-    """What there is without separation, for several speakers and for lone ones, and what the sources allow."""
+    """Scores of the mixture for several speakers and for lone ones, and of the clean sources."""
 
     means: dict[str, Mean]
     lone: dict[str, Mean]
@@ -80,7 +80,7 @@ class Baseline(msgspec.Struct, frozen=True):
 
 
 class PairResult(msgspec.Struct, frozen=True):
-    """A measure of the first system less that of the second on the same sources; ``holm_p`` adjusts for all pairs."""
+    """A measure of the first system minus that of the second on the same sources; ``holm_p`` adjusts for all pairs."""
 
     measure: str
     first: str
@@ -91,7 +91,7 @@ class PairResult(msgspec.Struct, frozen=True):
 
 
 class SeparationScores(msgspec.Struct, frozen=True):
-    """Everything that was scored and how; in ``several`` of the mixtures two or more speak, in ``lone`` one does."""
+    """All scores; ``several`` and ``lone`` count mixtures with at least two speakers and with one."""
 
     mixtures: int
     seconds: float
@@ -132,16 +132,16 @@ def compare_separation(
     """Means with intervals of every system and the paired bootstrap of every two.
 
     Args:
-        items: as `score_items` gives them.
-        by: what is drawn: mixtures, or the speakers of sources, since sources of one speaker resemble one another.
-        groups: fields of ``custom`` of the references to break down by; a field that no reference has is left out.
-        heard: recognised texts, for word errors and leaked words; the references need texts then.
-        confidence: share that intervals cover.
-        resamples: bootstrap draws.
-        seed: of the draws; the same draws for all systems.
+        items: from `score_items`.
+        by: unit of resampling: mixtures, or speakers, since sources of one speaker are correlated.
+        groups: fields of ``custom`` of the references to break down by; unknown fields are ignored.
+        heard: recognised texts, for word errors and leaked words; needs texts in the references.
+        confidence: coverage of intervals.
+        resamples: bootstrap resamples, the same for all systems.
+        seed: of the bootstrap.
 
     Raises:
-        UserError: if speakers are to be drawn and a source has none, or a text is missing.
+        UserError: if ``by`` is speaker and a source has none, or a text is missing.
     """
     means = _Means(by, confidence, resamples, seed)
     notes = list(items.notes)
@@ -190,7 +190,7 @@ def compare_separation(
 
 
 def _parts(items: Items, field: str) -> dict[str, set[str]]:
-    """Ids of the references by their value of a field, sorted by value; those without one have the value none."""
+    """Ids of the references by their value of a field, sorted by value; those without the field have the value none."""
     found: dict[str, set[str]] = {}
     for reference in items.references:
         value = (reference.mixture.custom or {}).get(field)
@@ -230,16 +230,16 @@ def _system(
 
 
 class _Means:
-    """Means and rates with the intervals of one way to draw."""
+    """Means and rates with bootstrap intervals."""
 
     def __init__(self, by: By, confidence: float, resamples: int, seed: int) -> None:
         self.by, self.confidence, self.resamples, self.seed = by, confidence, resamples, seed
 
     def group(self, item: ItemResult, source: SourceResult) -> str:
         if self.by == "mixture" or source.leaked_db is not None:
-            return item.id  # nobody is behind an empty track
+            return item.id  # an empty track has no speaker
         if source.speaker is None:
-            raise UserError(f"{item.id}: a source has no speaker; give every source one, or draw mixtures")
+            raise UserError(f"{item.id}: a source has no speaker; give every source one, or resample mixtures")
         return source.speaker
 
     def groups(self, item: ItemResult) -> list[str]:
@@ -248,7 +248,7 @@ class _Means:
     def ratio(
         self, rows: Sequence[tuple[ItemResult, SourceResult, float, float]], count: int | None = None
     ) -> Mean | None:
-        """Sum of the third over the sum of the fourth."""
+        """Ratio of the sums of the third and fourth items."""
         below = sum(row[3] for row in rows)
         if not rows or not below:
             return None
@@ -290,7 +290,7 @@ def _pairs(systems: Sequence[SystemResult], measures: Sequence[str], means: _Mea
     found: list[PairResult] = []
     for name in measures:
         if name.endswith("_improvement"):
-            continue  # the difference of two improvements is that of the measures themselves
+            continue  # the difference of improvements equals that of the measures
         tests = []
         for one, two in itertools.combinations(systems, 2):
             both = [
@@ -335,7 +335,7 @@ def _words(items: Items, heard: Heard) -> dict[str, list[list[TrackWords | None]
             row: list[TrackWords | None] = []
             for number, track in enumerate(tracks):
                 others = [text for other, text in enumerate(texts) if other != number]
-                # A speaker without a track is in the mixture only, and nothing of him is recognised apart.
+                # A speaker without a track is only in the mixture.
                 said = "" if track is None else recognised[track]
                 row.append(track_words(texts[number], others, said, heard.normalizer))
             results.append(row)

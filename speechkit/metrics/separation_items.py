@@ -1,4 +1,4 @@
-"""Scores of one mixture after another under several separators, read from their files."""
+"""Scores of mixtures under several separators, read from files."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ LONGEST_MEASURED_SECONDS = 300
 
 
 class SourceResult(msgspec.Struct, frozen=True):
-    """One source of a mixture with the track that was taken for it.
+    """One source of a mixture with its assigned track.
 
     Attributes:
-        track: which of the system's, from 0; None where it has none left.
-        speaker: who it is, where that is known.
+        track: index of the system's track; None if there is none left.
+        speaker: name, if known.
         leaked_db: of a silent source: energy of its track over that of the mixture.
         values: measures of the track by name, improvements over the mixture too; empty for a silent source.
         before: the same measures of the mixture itself.
-        words: what a recogniser heard in the track.
+        words: recognised words of the track.
     """
 
     track: int | None
@@ -38,7 +38,7 @@ class SourceResult(msgspec.Struct, frozen=True):
 
 
 class ItemResult(msgspec.Struct, frozen=True):
-    """A mixture under one system; ``lone`` says that only one of its sources sounds."""
+    """A mixture under one system; ``lone``: only one source is active."""
 
     id: str
     seconds: float
@@ -48,7 +48,7 @@ class ItemResult(msgspec.Struct, frozen=True):
 
 
 class Items(msgspec.Struct, frozen=True):
-    """The scored mixtures of each system, the same for all, and what was left out and noted."""
+    """The scored mixtures of each system, the same for all, with omissions and notes."""
 
     references: list[ReferenceMixture]
     systems: dict[str, list[ItemResult]]
@@ -65,14 +65,14 @@ def score_items(
     left_out: Sequence[LeftOut] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Items:
-    """Score every mixture under every system; a mixture that one system cannot be scored on is left out for all.
+    """Score every mixture under every system; a mixture that cannot be scored for one system is left out for all.
 
     Args:
         references: the mixtures.
         estimates: of each system, paths of tracks by the mixture's id.
-        measures: of `signal_quality`, beside SI-SDR; for mixtures of up to five minutes.
-        tolerance_seconds: by how much a track may be longer or shorter than its mixture.
-        left_out: mixtures that could not be read before, which are reported together with those found here.
+        measures: of `signal_quality`, in addition to SI-SDR; for mixtures of up to five minutes.
+        tolerance_seconds: allowed difference in length from the mixture.
+        left_out: mixtures that could not be read, reported together with further ones.
         progress: called with the mixtures done and their number.
 
     Raises:
@@ -109,17 +109,17 @@ def score_items(
         taken = {tuple(found) for reference in references if (found := tracks_of(tracks, reference)) is not None}
         beyond = sorted({tuple(found) for found in tracks.values()} - taken)
         if beyond:
-            notes.append(f"{name}: tracks of {len(beyond):,} mixtures that are no references, such as {beyond[0][0]}")
+            notes.append(f"{name}: tracks of {len(beyond):,} mixtures without references, such as {beyond[0][0]}")
     return Items(kept, results, missing, notes)
 
 
 def score_item(mixture: OpenMixture, measures: Sequence[str], unmeasured: dict[str, list[str]]) -> ItemResult:
-    """Score one mixture under one system, in memory of a minute of it unless other measures want it whole.
+    """Score one mixture under one system, in memory of one minute unless other measures need the whole.
 
-    Why a measure has no value is added to ``unmeasured``, by its name.
+    Reasons for missing values are added to ``unmeasured``, by measure.
 
     Raises:
-        AudioError: if a file cannot be read to its end, or holds what is no number.
+        AudioError: if a file cannot be read to its end, or has NaN samples.
     """
     reference, rate = mixture.reference, mixture.sample_rate
     pieces = Pieces(len(reference.sources), len(mixture.tracks))

@@ -1,4 +1,4 @@
-"""Files of several test sets and several systems: one reference a set, one folder a system."""
+"""Files of several test sets and several systems: one reference per set, one folder per system."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def read_sets(
     """Every set with the hypotheses of every system.
 
     Args:
-        systems: ``FOLDER`` or ``NAME=FOLDER``, which holds a file (or folder) named after each set, of any suffix.
-        sets: ``REF`` or ``NAME=REF``, or a folder of references, each a set named after its file.
-        missing: what a missing hypothesis means; see `match_sides`.
+        systems: ``FOLDER`` or ``NAME=FOLDER``, with a file (or folder) of any suffix named after each set.
+        sets: ``REF`` or ``NAME=REF``, or a folder of references, one set per file.
+        missing: treatment of missing hypotheses, see `match_sides`.
         reference_field: the field of the text in references.
         hypothesis_field: the field of the text in hypotheses.
 
     Raises:
-        UserError: if a system is no folder, or lacks a file for a set, or has two; if two sets have one name.
+        UserError: if a system is not a folder, or a set has no file or two, or set names are duplicate.
     """
     folders = name_systems(systems)
     references = _references(sets)
     for path in folders.values():
         if not path.is_dir():
-            raise UserError(f"{path}: is no folder; give a folder that holds a file of hypotheses for each set")
+            raise UserError(f"{path}: is not a folder; give a folder with a hypothesis file for each set")
     found = {}
     for name, reference in references.items():
         files = [f"{system}={_file_of(name, folder)}" for system, folder in folders.items()]
@@ -54,7 +54,7 @@ def _references(sets: Sequence[str]) -> dict[str, Path]:
         if folder.is_dir():
             inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
             if not inside:
-                raise UserError(f"{folder}: holds no reference; give a folder with a file for each set")
+                raise UserError(f"{folder}: has no reference; give a folder with a file for each set")
             given += [f"{_name(path)}={path}" for path in inside]
         else:
             given.append(text)

@@ -1,4 +1,4 @@
-"""A reference and several hypotheses brought together by id, and what did not fit counted and said."""
+"""References and hypotheses matched by id, with notes on what did not match."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ Missing = Literal["error", "empty", "drop"]
 
 
 class Speed(msgspec.Struct, frozen=True):
-    """Seconds of computing and of audio of all utterances of a test set."""
+    """Computing time and audio duration of a test set, in seconds."""
 
     compute_seconds: float
     audio_seconds: float
 
     @property
     def real_time_factor(self) -> float:
-        """Seconds of computing for a second of audio (RTF); its inverse is RTFx."""
+        """Computing time per second of audio (RTF)."""
         return self.compute_seconds / self.audio_seconds
 
     @property
     def times_real_time(self) -> float:
-        """Seconds of audio for a second of computing (RTFx)."""
+        """Audio duration per second of computing (RTFx)."""
         return self.audio_seconds / self.compute_seconds
 
 
 class Sides(msgspec.Struct, frozen=True):
-    """References in their order, the text of each id for every system by name, and sentences on what was left out.
+    """References in order, the texts of every system by id, and notes on what was left out.
 
-    ``speeds`` are those of systems whose hypotheses all say how long their recognition took.
+    ``speeds`` has the systems whose hypotheses all have recognition times.
     """
 
     references: list[Transcript]
@@ -55,11 +55,11 @@ def read_sides(
 ) -> Sides:
     """Read all files; ``hypotheses`` are paths or ``NAME=PATH``.
 
-    The words of a ctm go into the segments of an stm reference by time. Segments of an stm reference are joined to
-    whole recordings where a hypothesis holds recordings only.
+    Words of a ctm are assigned to the segments of an stm reference by time. Segments of an stm reference are joined if
+    a hypothesis has whole recordings only.
 
     Raises:
-        UserError: for unreadable files, names that are given twice, and ids as `match_sides` says.
+        UserError: for unreadable files, duplicate names, and as `match_sides`.
     """
     named = name_systems(hypotheses)
     references = read_transcripts(reference, text_field=reference_field)
@@ -70,18 +70,20 @@ def read_sides(
         if is_stm and transcript_format(path) == "ctm":
             words = read_ctm(path)
             placed = place_words([segment for _, segment in read_stm(reference)], words)
-            # A recording without a word in the ctm was, for all that is known, never recognised.
+            # A recording without words in the ctm counts as not recognised.
             read[name] = [t for t in placed.transcripts if t.recording in words]
             if placed.ignored_words:
-                notes.append(f"{name}: {placed.ignored_words:,} words lie in segments that the stm says to ignore")
+                notes.append(f"{name}: {placed.ignored_words:,} words are in segments that the stm marks as ignored")
             if placed.moved_words:
-                notes.append(f"{name}: {placed.moved_words:,} words lie in no segment and count in the nearest one")
+                notes.append(
+                    f"{name}: {placed.moved_words:,} words are outside all segments and count in the nearest one"
+                )
         else:
             read[name] = each_transcript(path, "hypothesis", text_field=hypothesis_field)
         if path.resolve() == reference.resolve():
             read[name] = found = list(read[name])
             if [t.text for t in found] == [t.text for t in references]:
-                notes.append(f"{name}: is the reference itself; name the field of what was recognised with --hyp-field")
+                notes.append(f"{name}: is the reference itself; name the hypothesis field with --hyp-field")
     if is_stm:
         several = {name: list(found) for name, found in read.items()}
         references, read = _joined_if_asked(references, several), dict(several)
@@ -104,12 +106,12 @@ def match_sides(
 ) -> Sides:
     """Texts of all systems for the ids of the references.
 
-    ``missing`` says what a hypothesis that is not there means: "error" stops, "empty" counts all of its words as
-    deletions, "drop" leaves the utterance out for every system. Hypotheses without a reference stop too under
-    "error"; else they are left out. Whatever is left out is counted in the notes.
+    ``missing`` is the treatment of missing hypotheses: "error" raises, "empty" counts all words as deletions, "drop"
+    leaves the utterance out for every system. Hypotheses without a reference raise under "error" and are otherwise left
+    out. The notes count what is left out.
 
     Raises:
-        UserError: with the first missing ids, if ``missing`` is "error", if an id stands twice on one side, or if
+        UserError: with the first missing ids, if ``missing`` is "error", if an id is duplicate, or if
             nothing is left.
     """
     known = {t.id: t for t in references}
@@ -127,13 +129,13 @@ def match_sides(
         if without and len(without) == len(known):
             raise UserError(
                 f"{name}: has none of the {len(known)} ids of the reference ({_some(list(found))} against "
-                f"{_some(without)}); check that both files name utterances in the same way"
+                f"{_some(without)}); check that both files use the same ids"
             )
         if (without or beyond) and missing == "error":
             what = f"lacks {len(without)} of {len(known)} utterances ({_some(without)})" if without else ""
             more = f"has {len(beyond)} that the reference lacks ({_some(beyond)})" if beyond else ""
             both = " and ".join(filter(None, (what, more)))
-            raise UserError(f"{name}: {both}; mend it, or say --missing empty or --missing drop")
+            raise UserError(f"{name}: {both}; fix it, or use --missing empty or --missing drop")
         if without:
             how = "count as empty" if missing == "empty" else "are left out for every system"
             said.append(f"{name}: {len(without):,} utterances have no hypothesis and {how} ({_some(without)})")
@@ -150,12 +152,12 @@ def match_sides(
 
 
 def _for_ids(references: Sequence[Transcript], texts: dict[str, str]) -> dict[str, str]:
-    """The texts by the references' own ids, in their order; what is missing is empty."""
+    """Texts by the references' ids, in their order; missing texts are empty."""
     return {t.id: texts.get(t.id, "") for t in references}
 
 
 class _Timer:
-    """Adds up the seconds of computing of hypotheses, and of the audio of their references, as they pass."""
+    """Sums computing times of hypotheses and audio durations of references while iterating."""
 
     def __init__(self, references: Mapping[str, Transcript]) -> None:
         self.references, self.left = references, len(references)
@@ -172,7 +174,7 @@ class _Timer:
         return hypothesis
 
     def speed(self) -> Speed | None:
-        """That of all references; None where one of them has no time."""
+        """Over all references; None if one has no time."""
         return Speed(self.compute, self.audio) if not self.left and self.compute and self.audio else None
 
 
@@ -180,13 +182,13 @@ def _by_id(name: str, transcripts: Iterable[Transcript]) -> dict[str, str]:
     found: dict[str, str] = {}
     for transcript in transcripts:
         if transcript.id in found:
-            raise UserError(f"{name}: {transcript.id} stands twice; every id must be unique")
+            raise UserError(f"{name}: duplicate id {transcript.id}; ids must be unique")
         found[transcript.id] = transcript.text or ""
     return found
 
 
 def name_systems(given: Sequence[str]) -> dict[str, Path]:
-    """A path for each system, named by ``NAME=``, else by its file, and where files are alike by their folders.
+    """The path of each system, named by ``NAME=``, else by file name, or by folders if file names coincide.
 
     Raises:
         UserError: if two systems have one name.
@@ -206,7 +208,7 @@ def name_systems(given: Sequence[str]) -> dict[str, Path]:
     chosen = [name or other for name, other in zip(names, made, strict=True)]
     twice = sorted({name for name in chosen if chosen.count(name) > 1})
     if twice:
-        raise UserError(f"{twice[0]}: names two hypotheses; write NAME=PATH to tell them apart")
+        raise UserError(f"{twice[0]}: name of two hypotheses; use NAME=PATH")
     return dict(zip(chosen, paths, strict=True))
 
 
@@ -216,7 +218,7 @@ def _stem(path: PurePath) -> str:
 
 
 def _apart(path: PurePath, alike: Sequence[PurePath]) -> str:
-    """The folders, nearest first, until no other path has the same."""
+    """Parent folders, nearest first, until the name is unique."""
     for depth in range(2, len(path.parts) + 1):
         here = path.parts[-depth:]
         if sum(p.parts[-depth:] == here for p in alike) == 1:
@@ -247,6 +249,6 @@ def _joined_if_asked(references: list[Transcript], read: Mapping[str, Sequence[T
 
 def _some(ids: Sequence[str]) -> str:
     short = (i if len(i) <= 60 else i[:59] + "…" for i in ids[:3])
-    # An id of a file from elsewhere must not steer the terminal that shows it.
+    # Ids from files must not control the terminal.
     shown = ", ".join("".join(c if c.isprintable() else "\ufffd" for c in i) for i in short)
     return shown + (" ..." if len(ids) > 3 else "")

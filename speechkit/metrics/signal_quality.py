@@ -1,4 +1,4 @@
-"""SDR, STOI and PESQ of a track by the libraries of the field (extras ``separation-scores`` and ``pesq``)."""
+"""SDR, STOI and PESQ of a track, by established libraries (extras ``separation-scores`` and ``pesq``)."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ Array = NDArray[np.floating]
 
 
 class NotMeasuredError(UserError):
-    """A measure has no value for this sound: too short, or no speech was found."""
+    """A measure is undefined for this signal: too short, or no speech found."""
 
 
 def known_measures(asked: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    """The measures to compute, and a sentence for each that is left out because its library is absent.
+    """The measures to compute, and a sentence for each one without its library.
 
     Args:
-        asked: names; None for all whose libraries are there.
+        asked: names; None: all with installed libraries.
 
     Raises:
-        UserError: if a name is not known.
-        MissingExtraError: if a library of a measure that was asked for is absent.
+        UserError: if a name is unknown.
+        MissingExtraError: if the library of a requested measure is missing.
     """
     wanted = tuple(LIBRARIES) if asked is None else tuple(asked)
     unknown = [name for name in wanted if name not in LIBRARIES]
     if unknown:
         raise UserError(
-            f"measure {unknown[0]!r} is not known; choose of {', '.join(LIBRARIES)} (SI-SDR is always given)"
+            f"measure {unknown[0]!r} is unknown; choose from {', '.join(LIBRARIES)} (SI-SDR is always reported)"
         )
     measures, absent = available({name: LIBRARIES[name] for name in wanted})
     if absent and asked is not None:
@@ -44,15 +44,15 @@ def known_measures(asked: Sequence[str] | None) -> tuple[list[str], list[str]]:
 
 
 def measure(name: str, reference: Array, estimate: Array, sample_rate: int) -> float:
-    """One measure of an estimate (S,) of a reference (S,), which sounds.
+    """One measure of an estimate (S,) of a non-silent reference (S,).
 
-    ``sdr``: signal-to-distortion ratio of BSS-eval in dB, which forgives any filter of 512 samples, from -100 to 100.
+    ``sdr``: signal-to-distortion ratio of BSS-eval in dB, invariant to filters of 512 samples, from -100 to 100.
     ``stoi``: short-time objective intelligibility, up to 1. ``pesq``: perceptual evaluation of speech quality as a mean
     opinion score of 1 to 4.6, narrow band (P.862) at 8 kHz, wide band (P.862.2) at 16 kHz and, resampled, at others.
 
     Raises:
-        NotMeasuredError: if the sound is too short for the measure, or it finds no speech in it.
-        MissingExtraError: if the library is absent.
+        NotMeasuredError: if the signal is too short, or without speech.
+        MissingExtraError: if the library is missing.
 
     Source: Vincent et al. 2006, computed as Scheibler 2022; Taal et al. 2011; ITU-T P.862.
     """
@@ -81,7 +81,7 @@ def _stoi(reference: Array, estimate: Array, sample_rate: int) -> float:
             value = library.stoi(reference, estimate, sample_rate)
         except (ValueError, IndexError) as error:
             raise NotMeasuredError(f"stoi: {error}") from error
-    # A placeholder of 1e-5 stands for sounds with fewer than 30 frames of speech.
+    # pystoi returns the placeholder 1e-5 for fewer than 30 frames of speech.
     if any(issubclass(warning.category, RuntimeWarning) for warning in said) and value <= 1e-5:
         raise NotMeasuredError("stoi: less than 0.4 s of speech")
     return float(value)

@@ -17,11 +17,11 @@ from speechkit.metrics.error_rates import ErrorResult
 FEW_UNITS = 20
 FEW_DRAWS = 10
 FEW_SEGMENTS = 50
-GOOD_WORDS = 2  # correct in both systems, they part two segments
+GOOD_WORDS = 2  # correct in both systems: they separate two segments
 
 
 class RateBootstrap(msgspec.Struct, frozen=True):
-    """Resampled rates of systems over the same draws: rates (systems,), resampled (resamples, systems), units."""
+    """Resampled rates of systems over the same resamples: rates (systems,), resampled (resamples, systems), units."""
 
     rates: NDArray[np.float64]
     resampled: NDArray[np.float64]
@@ -33,7 +33,7 @@ class RateBootstrap(msgspec.Struct, frozen=True):
 
 
 class PairedDifference(msgspec.Struct, frozen=True):
-    """First rate less second rate, its interval, and the two-sided p-value of no difference."""
+    """Difference of two rates, its interval, and the two-sided p-value."""
 
     difference: float
     interval: Interval
@@ -50,7 +50,7 @@ class MatchedPairs(msgspec.Struct, frozen=True):
 
 
 class McNemar(msgspec.Struct, frozen=True):
-    """Utterances that only one system has wrong, and the two-sided p-value that both are equally likely."""
+    """Utterances that only one system has wrong, and the two-sided p-value."""
 
     only_first_wrong: int
     only_second_wrong: int
@@ -60,7 +60,7 @@ class McNemar(msgspec.Struct, frozen=True):
 def bootstrap_rates(
     errors: NDArray[np.float64], tokens: NDArray[np.float64], *, resamples: int, seed: int
 ) -> RateBootstrap:
-    """Draw units for all systems at once; errors and tokens are (units, systems)."""
+    """Resample units for all systems together; errors and tokens are (units, systems)."""
     systems = errors.shape[1]
     sums, units = resampled_sums(np.concatenate([errors, tokens], axis=1), resamples=resamples, seed=seed)
     rates = ratio(errors.sum(axis=0), tokens.sum(axis=0))
@@ -68,7 +68,7 @@ def bootstrap_rates(
 
 
 def paired_difference(drawn: RateBootstrap, first: int, second: int, confidence: float) -> PairedDifference:
-    """The difference of two systems over the same draws; see `drawn_difference`."""
+    """The difference of two systems over the same resamples; see `drawn_difference`."""
     with np.errstate(invalid="ignore"):
         differences = drawn.resampled[:, first] - drawn.resampled[:, second]
         observed = float(np.nan_to_num(drawn.rates[first] - drawn.rates[second], nan=0.0))
@@ -80,10 +80,10 @@ def drawn_difference(
 ) -> PairedDifference:
     """An observed difference with the interval and the p-value of its resampled values (resamples,).
 
-    p is twice the smaller share of draws whose difference is not positive or not negative, with the observed draw
-    counted on both sides. Fewer than ten draws say little of a tail: there it is the tail of Student's t, with the
-    draws' deviation and one degree of freedom less than units, so that p can become as small as many comparisons
-    need. What is no number counts as no difference.
+    p is twice the smaller share of resamples whose difference is not positive or not negative, with the observed value
+    counted on both sides. With fewer than ten resamples in a tail, p is the tail of Student's t with their standard
+    deviation and units - 1 degrees of freedom, so that p can be small enough for many comparisons. NaN counts as no
+    difference.
     Source: Bisani and Ney 2004, section 3 (probability of improvement).
     """
     differences = np.nan_to_num(differences, nan=0.0)
@@ -95,26 +95,24 @@ def drawn_difference(
 
 
 def _tail(difference: float, error: float, units: int) -> float:
-    """Two-sided p-value of a mean difference with a standard error over so many units, by Student's t."""
+    """Two-sided p-value of a mean difference with a standard error over ``units``, by Student's t."""
     from scipy.special import stdtr
 
     if difference == 0 or units < 2:
         return 1.0
-    if not error > 1e-9 * abs(
-        difference
-    ):  # all units differ in the same way: as likely as so many equal tosses of a coin
+    if not error > 1e-9 * abs(difference):  # all units differ equally: a sign test
         return float(2.0 ** (1 - units))
     return min(1.0, 2 * float(stdtr(units - 1, -abs(difference) / error)))
 
 
 def matched_pairs(first: ErrorResult, second: ErrorResult) -> MatchedPairs:
-    """MAPSSWE: errors of both systems in segments that are parted by two or more words right in both.
+    """MAPSSWE: errors of both systems in segments separated by two or more words correct in both.
 
-    An utterance whose reference was read in two ways (alternatives) is one segment. The test supposes many segments:
-    under `FEW_SEGMENTS` p is that of Student's t, and under two it is 1. Source: Gillick and Cox 1989; NIST's sc_stats.
+    An utterance with different chosen alternatives is one segment. Under `FEW_SEGMENTS` segments p is that of Student's
+    t, and under two it is 1. Source: Gillick and Cox 1989; NIST's sc_stats.
 
     Raises:
-        UserError: if the two results are not of the same utterances in the same order.
+        UserError: if the results are not of the same utterances in the same order.
     """
     segments = _segments(*_same(first, second))
     if len(segments) < 2:
@@ -150,7 +148,7 @@ def binomial_p(first: int, second: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted for as many comparisons as there are (Holm 1979), in the given order."""
+    """P-values adjusted for multiple comparisons (Holm 1979), in the given order."""
     adjusted = [0.0] * len(p_values)
     least = 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
@@ -160,7 +158,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def shown_p(p_value: float | None) -> str:
-    """A p-value in few letters; what floating point cannot tell from 0 is under 1e-16."""
+    """A p-value as short text; below floating-point precision it is <1e-16."""
     if p_value is None:
         return "–"
     return "<1e-16" if p_value < 1e-16 else f"{p_value:.2g}"
@@ -168,17 +166,19 @@ def shown_p(p_value: float | None) -> str:
 
 def _same(first: ErrorResult, second: ErrorResult) -> tuple[Alignments, Alignments]:
     if first.utterances.ids != second.utterances.ids:
-        raise UserError("two systems can be compared on the same utterances in the same order only")
+        raise UserError("systems can be compared only on the same utterances in the same order")
     return first.utterances, second.utterances
 
 
 def _segments(first: Alignments, second: Alignments) -> NDArray[np.int64]:
     """Errors of both systems in each segment, (segments, 2).
 
-    Word i of an utterance has the place 2 i + 1, an insertion before it 2 i.
+    Word i of an utterance has the position 2 i + 1, an insertion before it 2 i.
     """
     apart = _read_differently(first, second)
-    width = 2 * int(first.reference.lengths.max(initial=0) + GOOD_WORDS + 2)  # of an utterance, so that none touch
+    width = 2 * int(
+        first.reference.lengths.max(initial=0) + GOOD_WORDS + 2
+    )  # per utterance, so that utterances are separated
     events = [_events(side, apart, width) for side in (first, second)]
     places = np.concatenate([events[0][0], events[1][0]])
     errors = np.zeros((len(places), 2), np.int64)
@@ -193,7 +193,7 @@ def _segments(first: Alignments, second: Alignments) -> NDArray[np.int64]:
 
 
 def _read_differently(first: Alignments, second: Alignments) -> NDArray[np.bool_]:
-    """Which utterances have another reference in each system, where alternatives were chosen."""
+    """Utterances with different chosen alternatives."""
     one, two = first.reference, second.reference
     if one is two or (
         one.vocabulary is two.vocabulary
@@ -205,11 +205,11 @@ def _read_differently(first: Alignments, second: Alignments) -> NDArray[np.bool_
 
 
 def _events(side: Alignments, apart: NDArray[np.bool_], width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Places of the errors of one system and how many there are, less those of utterances ``apart``."""
+    """Positions and numbers of the errors of one system, without the utterances ``apart``."""
     of = np.repeat(np.arange(len(side)), np.diff(side.runs.bounds))
     kept = ~apart[of]
     rows, of = side.runs.rows[kept].astype(np.int64), of[kept]
-    before = rows[:, 1] == 0  # insertions stand at one place, other runs at that of each word
+    before = rows[:, 1] == 0  # insertions have one position, other runs that of each word
     lengths = np.maximum(rows[:, 1], 1)
     within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     places = np.repeat(of * width + 2 * rows[:, 0] + ~before, lengths) + 2 * within

@@ -1,4 +1,4 @@
-"""What a recogniser hears in a separated track: errors of its own speaker's words, and words of the others."""
+"""Recognition of separated tracks: errors on the speaker's words, and words leaked from others."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class TrackWords(msgspec.Struct, frozen=True):
     """The words of one track.
 
     Attributes:
-        counts: its errors against what its own speaker said.
-        leaked: words heard in it that are not its speaker's, in the place where they were heard, and are another's.
-        others: words that the other speakers said: the most that could leak.
+        counts: errors against its speaker's text.
+        leaked: recognised words that are not its speaker's but another's.
+        others: words of the other speakers, an upper bound of leaks.
         heard: the normalised text of the track.
     """
 
@@ -28,16 +28,16 @@ class TrackWords(msgspec.Struct, frozen=True):
 
     @property
     def leaked_share(self) -> float | None:
-        """Share of the others' words that leaked; None where they said nothing."""
+        """Share of the others' words that leaked; None if they have none."""
         return self.leaked / self.others if self.others else None
 
 
 def track_words(own: str, others: Sequence[str], heard: str, normalizer: str | Normalizing = "simple") -> TrackWords:
-    """Count errors and leaked words of a track in which ``heard`` was recognised.
+    """Count errors and leaked words of a track with the recognised text ``heard``.
 
-    What is right for the track's own speaker is set aside first. Of the words that are left, inserted or substituted,
-    those count as leaked that stand, in their order, in what one of the others said; each of these leaks once.
-    A short frequent word may stand there by chance: the same count for the clean source says how many do.
+    Words correct for the track's own speaker are removed first. Of the inserted or substituted words, those that
+    occur in order in the text of another speaker count as leaked, each once. Short frequent words may match by chance:
+    compare with the same count for the clean source.
     """
     normalize = get_normalizer(normalizer) if isinstance(normalizer, str) else normalizer
     result = word_errors([own], [heard], normalizer=normalize).utterances[0]

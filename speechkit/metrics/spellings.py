@@ -1,6 +1,6 @@
-"""English words that are written in two ways and said in one: British and American spelling, "ok" and "okay".
+"""English words with two spellings: British and American, "ok" and "okay".
 
-A list of stems and not a rule over endings: "four" and "for" are two words.
+A list of stems instead of a rule over endings, since "four" and "for" are different words.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(1-based number, line without its end) of every line that is not blank; a byte order mark is left out.
+    """(1-based number, line without line end) of every non-blank line; a byte order mark is removed.
 
     Raises:
         UserError: if the file cannot be read, is not UTF-8, or has a line of more than 16 MiB, with ``file:line``.
@@ -31,7 +31,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
             while line := file.readline(MAX_LINE_BYTES + 1):
                 number += 1
                 if len(line) > MAX_LINE_BYTES:
-                    raise UserError(f"{path}:{number}: is longer than 16 MiB; this is no file of transcripts")
+                    raise UserError(f"{path}:{number}: is longer than 16 MiB; this is not a transcript file")
                 try:
                     text = line.decode("utf-8-sig" if number == 1 else "utf-8")
                 except UnicodeDecodeError as error:
@@ -39,6 +39,6 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
                 if text.strip():
                     yield number, text.rstrip("\r\n")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path}:{number + 1}: the compressed file is broken ({error}); write it again") from error
+        raise UserError(f"{path}:{number + 1}: the compressed file is damaged ({error}); write it again") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}; check the path") from error

@@ -1,4 +1,4 @@
-"""One transcript with what a score can be broken down by and played from."""
+"""Transcripts with the fields for breakdowns and players."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ NO_GROUPS: Mapping[str, str] = MappingProxyType({})
 
 
 class Audio(msgspec.Struct, frozen=True, gc=False):
-    """Where an utterance can be heard: a path as its file has it, and seconds from the start of that recording.
+    """Audio of an utterance: the path as given, and seconds from the start of that recording.
 
-    ``channel`` is the one to hear, from 0; None is the mean of all.
+    ``channel`` counts from 0; None is the mean of all.
     """
 
     path: str
@@ -29,7 +29,7 @@ class Audio(msgspec.Struct, frozen=True, gc=False):
 class Transcript(msgspec.Struct, frozen=True, gc=False):
     """The text of one id. ``recording`` is the call or file it was cut from, ``groups`` its other short fields.
 
-    ``seconds`` is how long its recognition took, where a hypothesis says so.
+    ``seconds`` is the recognition time, if a hypothesis has one.
     """
 
     id: str

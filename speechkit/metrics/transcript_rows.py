@@ -19,10 +19,10 @@ HYPOTHESES = ("pred_text", "hypothesis", "hyp", "prediction", "predicted_text", 
 GUESSES = (*HYPOTHESES, *TEXTS)
 SPEAKERS = ("speaker", "speaker_id", "spk", "spk_id", "client_id")
 RECORDINGS = ("recording", "recording_id", "call", "session_id", "meeting_id", "issue_id", "document_id")
-SEVERAL = ("pred_text_", "hypothesis_", "hyp_", "prediction_", "pred_")  # begin the fields of several systems
+SEVERAL = ("pred_text_", "hypothesis_", "hyp_", "prediction_", "pred_")  # prefixes of the fields of several systems
 SECONDS = ("compute_seconds", "processing_seconds", "transcription_time", "time")  # of recognition
 MOST_SHARED = 10_000
-LONGEST_GROUP = 64  # characters; a longer field is no name of a group
+LONGEST_GROUP = 64  # characters; longer fields are not groups
 
 
 def read_rows(path: Path, role: Role, text_field: str | None = None) -> Iterator[tuple[int, Transcript]]:
@@ -30,11 +30,11 @@ def read_rows(path: Path, role: Role, text_field: str | None = None) -> Iterator
 
     The id is the first of `IDS` that a row has, else its audio path with its offset, if it has one. The text is
     ``text_field``, else the first of `TEXTS` (reference) or `GUESSES` (hypothesis), so that one NeMo manifest with
-    ``text`` and ``pred_text`` can be both sides. Where a file of hypotheses has one of `HYPOTHESES` in any row, a row
-    without it, or with null, is a missing hypothesis and left out. A row with ``supervisions`` is a Lhotse cut.
+    ``text`` and ``pred_text`` can be both sides. If any row of a hypothesis file has one of `HYPOTHESES`, rows
+    without it, or with null, are missing hypotheses and left out. A row with ``supervisions`` is a Lhotse cut.
 
     Raises:
-        UserError: with ``file:line`` if a row has no id or no text, or is not what the name of its file says.
+        UserError: with ``file:line`` if a row has no id or no text, or does not match the file's suffix.
     """
     if role == "hypothesis":
         return _recognised(_rows(path, role, text_field))
@@ -42,7 +42,7 @@ def read_rows(path: Path, role: Role, text_field: str | None = None) -> Iterator
 
 
 def _recognised(rows: Iterable[tuple[int, Transcript | None, bool]]) -> Iterator[tuple[int, Transcript]]:
-    """Rows with a hypothesis; the text of a reference stands for one only where no row of the file has any."""
+    """Rows with a hypothesis; reference texts count as hypotheses only if no row of the file has one."""
     others: list[tuple[int, Transcript]] | None = []
     for number, transcript, named in rows:
         if named:
@@ -57,7 +57,7 @@ def _recognised(rows: Iterable[tuple[int, Transcript | None, bool]]) -> Iterator
 
 
 def _rows(path: Path, role: Role, text_field: str | None) -> Iterator[tuple[int, Transcript | None, bool]]:
-    """Line number, transcript (None: a hypothesis that is missing), and whether its field is named for hypotheses."""
+    """Line number, transcript (None: a hypothesis that is missing), and whether its field is a hypothesis field."""
     name = path.name.removesuffix(".gz")
     shared = _Shared()
     rows: Iterable[tuple[int, Mapping[str, Any]]]
@@ -84,7 +84,7 @@ def _table(path: Path, separator: str) -> Iterator[tuple[int, Mapping[str, Any]]
         for number, line in lines:
             cells = line.split("\t")
             if len(cells) != len(head):
-                raise UserError(f"{path}:{number}: has {len(cells)} cells and the header {len(head)}; mend the row")
+                raise UserError(f"{path}:{number}: has {len(cells)} cells and the header {len(head)}; fix the row")
             yield number, dict(zip(head, cells, strict=True))
         return
     csv.field_size_limit(1 << 24)
@@ -92,14 +92,14 @@ def _table(path: Path, separator: str) -> Iterator[tuple[int, Mapping[str, Any]]
     try:
         for row in reader:
             if None in row or None in row.values():
-                raise UserError(f"{path}:{reader.line_num}: has another number of cells than the header; mend the row")
+                raise UserError(f"{path}:{reader.line_num}: has another number of cells than the header; fix the row")
             yield reader.line_num, row
     except csv.Error as error:
-        raise UserError(f"{path}:{reader.line_num}: is not CSV ({error}); mend it") from error
+        raise UserError(f"{path}:{reader.line_num}: is not CSV ({error}); fix it") from error
 
 
 def _first(row: Mapping[str, Any], names: Iterable[str]) -> tuple[str | None, Any]:
-    """The first name whose value is there and is not None, and that value."""
+    """The first name with a value that is not None, and that value."""
     for name in names:
         if row.get(name) is not None:
             return name, row[name]
@@ -107,7 +107,7 @@ def _first(row: Mapping[str, Any], names: Iterable[str]) -> tuple[str | None, An
 
 
 class _Shared(dict[str, str]):
-    """One string for each speaker, recording or value of a group, however many rows have it."""
+    """Interned strings of speakers, recordings and group values."""
 
     def __missing__(self, text: str) -> str:
         if len(self) < MOST_SHARED:
@@ -133,16 +133,14 @@ def _row(
         several = sorted(field for field in row if field.startswith(SEVERAL) and field not in HYPOTHESES)
     if several and found in TEXTS:
         raise UserError(
-            f"{place}: has the hypotheses {', '.join(several)[:100]} and {found!r} is the reference's; say which by "
+            f"{place}: has the hypotheses {', '.join(several)[:100]} and {found!r} is the reference's; choose one by "
             "--hyp-field"
         )
     if found is None:
         wanted = text_field or ", ".join(names[:3])
-        raise UserError(
-            f"{place}: {identifier} has no text ({wanted}); give every utterance a text, an empty one if silent"
-        )
+        raise UserError(f"{place}: {identifier} has no text ({wanted}); give every utterance a text, possibly empty")
     if not isinstance(text, str):
-        raise UserError(f"{place}: {identifier}: {found} is a {type(text).__name__}; a text is wanted")
+        raise UserError(f"{place}: {identifier}: {found} is a {type(text).__name__}; give a text")
     speaker_field, speaker = _first(row, SPEAKERS)
     recording_field, recording = _first(row, RECORDINGS)
     custom = row.get("custom")
@@ -188,15 +186,15 @@ def _channel(row: Mapping[str, Any]) -> int | None:
 
 
 def _cut(row: Mapping[str, Any], place: str, text_field: str | None) -> Iterator[Transcript]:
-    """One transcript for each supervision, as Lhotse has them; the id is the cut's where there is one only."""
+    """One transcript per Lhotse supervision; the id is the cut's if there is only one."""
     supervisions = row["supervisions"]
     if not isinstance(supervisions, list) or not all(isinstance(part, dict) for part in supervisions):
-        raise UserError(f"{place}: is not a Lhotse cut: supervisions is no list of objects; mend it")
+        raise UserError(f"{place}: is not a Lhotse cut: supervisions is not a list of objects; fix it")
     recording = row.get("recording")
     sources = recording.get("sources") if isinstance(recording, dict) else None
     path = sources[0].get("source") if isinstance(sources, list) and sources and isinstance(sources[0], dict) else None
     if not supervisions:
-        raise UserError(f"{place}: {row.get('id')} has no supervision; give every cut a text, an empty one if silent")
+        raise UserError(f"{place}: {row.get('id')} has no supervision; give every cut a text, possibly empty")
     for part in supervisions:
         identifier = row.get("id") if len(supervisions) == 1 else part.get("id")
         custom = part.get("custom") or {}

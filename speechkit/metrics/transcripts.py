@@ -1,4 +1,4 @@
-"""Reference and hypothesis files of every common form, and folders of one file a recording."""
+"""Reference and hypothesis files in common formats, and folders with one file per recording."""
 
 from __future__ import annotations
 
@@ -45,37 +45,37 @@ def read_transcripts(path: Path | str, role: Role = "reference", *, text_field: 
             submissions, Common Voice), a fairseq manifest ``.tsv`` with its ``.wrd`` or ``.ltr`` beside it, ``.trn``,
             ``.stm``, ``.ctm``, ``.nlp``, a folder of ``.txt`` or ``.nlp`` files (the id is the name of the file), or
             Kaldi's ``id text`` under any other name. All may be compressed with gzip.
-        role: which text a row gives that has both: ``text`` of a reference, ``pred_text`` of a hypothesis.
-        text_field: the field that holds the text, where the usual names do not say it.
+        role: which text is used if a row has both: ``text`` of a reference, ``pred_text`` of a hypothesis.
+        text_field: the text field, if it has another name.
 
-    An id alone is an empty text. Segments that an stm file says to ignore are not among the transcripts.
+    An id alone is an empty text. Ignored segments of an stm file are left out.
 
     Raises:
-        UserError: if the file cannot be read, an id stands twice, or a line has no text, with the line.
+        UserError: if the file cannot be read, an id is duplicate, or a line has no text, with the line.
     """
     return list(each_transcript(Path(path), role, text_field=text_field))
 
 
 def each_transcript(path: Path, role: Role = "reference", *, text_field: str | None = None) -> Iterator[Transcript]:
-    """The same one by one; what is wrong with the file as a whole is said at its end."""
+    """The same as an iterator; errors of the file as a whole are raised at the end."""
     kind = transcript_format(path)
     taken: dict[str, int] = {}
     count = 0
     for number, transcript in _read(path, kind, role, text_field):
         first = taken.setdefault(transcript.id, number)
         if first != number:
-            raise UserError(f"{path}:{number}: {transcript.id} stands on line {first} too; every id must be unique")
+            raise UserError(f"{path}:{number}: {transcript.id} is on line {first} too; ids must be unique")
         if kind != "stm" or transcript.text is not None:
             count += 1
             yield transcript
     if len(taken) < count:  # two supervisions of one line
-        raise UserError(f"{path}: an id stands twice on one line; every id must be unique")
+        raise UserError(f"{path}: duplicate id on one line; ids must be unique")
     if not count:
-        raise UserError(f"{path}: holds no transcript; {_instead(path)}")
+        raise UserError(f"{path}: has no transcript; {_instead(path)}")
 
 
 def _instead(path: Path) -> str:
-    """What to give in place of a path without transcripts: folders inside it, or the forms that are read."""
+    """What to give instead of a path without transcripts: its subfolders, or the supported formats."""
     inside = sorted(entry.name for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else []
     if not inside:
         return "give Kaldi text, .trn, .stm, .ctm, .jsonl, .csv or .tsv"
@@ -84,7 +84,7 @@ def _instead(path: Path) -> str:
 
 
 def transcript_format(path: Path) -> Format:
-    """The form of a file, by its name; only for ``.tsv`` its first line decides between rows and a manifest."""
+    """The format of a file, by suffix; for ``.tsv`` the first line decides between rows and a manifest."""
     if path.is_dir():
         return "folder"
     name = path.name.removesuffix(".gz")
@@ -96,7 +96,7 @@ def transcript_format(path: Path) -> Format:
 
 
 def read_speakers(path: Path | str) -> dict[str, str]:
-    """Speaker of each id, from Kaldi's ``utt2spk``; calls, groups and other names of an id are written likewise."""
+    """Speaker of each id, from Kaldi's ``utt2spk``; files of calls or groups have the same format."""
     speakers: dict[str, str] = {}
     for number, line in numbered_lines(Path(path)):
         key, speaker = _key(line)
@@ -109,7 +109,7 @@ def _read(path: Path, kind: Format, role: Role, text_field: str | None) -> Itera
     if kind == "rows":
         return read_rows(path, role, text_field)
     if text_field is not None:
-        raise UserError(f"{path}: has no named fields, and {text_field!r} was asked for; leave the option out")
+        raise UserError(f"{path}: has no named fields such as {text_field!r}; leave the option out")
     if kind == "folder":
         return _folder(path)
     readers = {"trn": read_trn, "stm": read_stm, "ctm": ctm_transcripts, "fairseq": _fairseq, "nlp": _nlp}
@@ -132,13 +132,13 @@ def _fairseq(path: Path) -> Iterator[tuple[int, Transcript]]:
     letters = path.with_suffix(".ltr")
     beside = words if words.is_file() else letters
     if not beside.is_file():
-        raise UserError(f"{path}: is a manifest without text; put {words.name} or {letters.name} beside it")
+        raise UserError(f"{path}: is a manifest without text; put {words.name} or {letters.name} next to it")
     rows = list(numbered_lines(path))
-    # An utterance may be silent, so that blank lines count here.
+    # Blank lines count here: an utterance may be empty.
     with beside.open("rb") as file:
         content = file.read(LARGEST_SIDE_FILE + 1)
     if len(content) > LARGEST_SIDE_FILE:
-        raise UserError(f"{beside}: is larger than 1 GiB; this is no file of transcripts")
+        raise UserError(f"{beside}: is larger than 1 GiB; this is not a transcript file")
     try:
         texts = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
@@ -163,7 +163,7 @@ def _nlp(path: Path) -> Iterator[tuple[int, Transcript]]:
     for number, line in lines:
         cells = line.split("|")
         if len(cells) != len(head):
-            raise UserError(f"{path}:{number}: has {len(cells)} cells and the header {len(head)}; mend the line")
+            raise UserError(f"{path}:{number}: has {len(cells)} cells and the header {len(head)}; fix the line")
         words.append(cells[token] + cells[mark])
     name = path.name.removesuffix(".gz").removesuffix(".nlp")
     yield 1, Transcript(name, " ".join(words), recording=name)

@@ -79,7 +79,7 @@ def test_a_system_without_a_file_for_a_set_and_one_that_is_no_folder_are_named(r
     assert "good: has 2 files for the set calls" in str(run(board / "good", "--set", board / "refs").exception)
     wrong = run(board / "refs" / "clean.jsonl", "--set", board / "refs").exception
     assert isinstance(wrong, UserError)
-    assert "is no folder" in str(wrong)
+    assert "is not a folder" in str(wrong)
 
 
 def test_sets_of_one_size_are_drawn_apart(run, board):

@@ -133,7 +133,7 @@ def test_status_looks_with_the_settings_of_the_last_run(project, capsys):
     assert call(["status", "demo", "--json"]) == 0
     shown = capsys.readouterr()
     assert [row["state"] for row in json.loads(shown.out)] == ["fresh", "fresh"]
-    assert "with the settings of the last run" in shown.err
+    assert "using the settings of the last run" in shown.err
     assert call(["explain", "demo", "2"]) == 0
     assert "is fresh" in capsys.readouterr().out
     assert call(["status", "demo", "transform.suffix=!"]) == 0

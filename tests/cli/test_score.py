@@ -94,7 +94,7 @@ def test_a_gate_that_is_crossed_ends_with_code_2_after_everything_is_written(run
     assert (tmp_path / "out" / "scores.json").is_file()
     assert (tmp_path / "out" / "report.html").is_file()
     assert run(*files, "--normalizer", "simple", "--fail-if", "wer>60").exit_code == 0
-    assert "is no condition" in str(run(*files, "--fail-if", "per>3").exception)
+    assert "is not a condition" in str(run(*files, "--fail-if", "per>3").exception)
 
 
 def test_alternatives_and_weights_are_named_in_the_result(run, tmp_path):

@@ -81,7 +81,7 @@ def test_what_is_left_out_is_listed_and_the_command_ends_with_2(folders, capsys)
     [
         (["absent", "a"], "absent: cannot be read"),
         (["ref", "absent"], "absent: cannot be read"),
-        (["ref", "a", "a"], "names two hypotheses"),
+        (["ref", "a", "a"], "name of two hypotheses"),
         (["ref", "a", "--by", "speaker"], "has no speaker"),
         (["ref", "a", "--confidence", "2"], "confidence is 2"),
         (["ref", "a", "--asr", "embedded"], "have no texts"),

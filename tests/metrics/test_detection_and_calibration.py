@@ -38,7 +38,7 @@ def test_nothing_found_has_no_precision():
 
 @pytest.mark.parametrize("counts", [(-1, 0, 0), (0.5, 0, 0), ([1, 2], [1], [1])])
 def test_counts_that_cannot_be_are_refused(counts):
-    with pytest.raises(UserError, match="counts of detection"):
+    with pytest.raises(UserError, match="counts have"):
         detection(*counts)
 
 

@@ -103,8 +103,8 @@ def test_ids_match_in_any_order_and_the_references_give_the_order():
     [
         ({"a": "x", "b": "y"}, {"a": "x"}, "missing among the hypotheses (b)"),
         ({"a": "x"}, {"a": "x", "c": "y"}, "missing among the references (c)"),
-        ([("a", "x"), ("a", "y")], [("a", "x")], "a: stands twice among the reference"),
-        ([("a", "x")], [("a", "x"), ("a", "x")], "a: stands twice among the hypothesis"),
+        ([("a", "x"), ("a", "y")], [("a", "x")], "duplicate id a among the reference"),
+        ([("a", "x")], [("a", "x"), ("a", "x")], "duplicate id a among the hypothesis"),
         ("one text", "one text", "give a list"),
     ],
 )

@@ -53,7 +53,7 @@ def test_the_longest_phrase_is_taken_and_entities_are_those_of_the_utterance():
 def test_single_keywords_are_found_as_often_as_both_sides_have_them(pairs):
     said, heard = ([" ".join(pair[k]) for pair in pairs] for k in (0, 1))
     if not any(set("ab") & set(one) for one, _ in pairs):
-        with pytest.raises(UserError, match="no keyword stands in a reference"):
+        with pytest.raises(UserError, match="no keyword occurs in a reference"):
             scores(said, heard, ["a", "b"])
         return
     found = scores(said, heard, ["a", "b"])
@@ -89,7 +89,7 @@ def test_the_command_takes_a_list_and_a_field_of_entities(tmp_path):
 
 def test_files_without_keywords_or_entities_are_named(tmp_path):
     (tmp_path / "empty").write_text("\n")
-    with pytest.raises(UserError, match="holds no keyword"):
+    with pytest.raises(UserError, match="has no keyword"):
         read_keywords(tmp_path / "empty")
     (tmp_path / "r.jsonl").write_text('{"id": "a", "text": "x"}\n')
     with pytest.raises(UserError, match="no row has a field 'ner'"):

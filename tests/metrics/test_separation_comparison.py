@@ -130,7 +130,7 @@ def test_nothing_scored_is_an_error_that_says_why(tmp_path):
     write_audio(tmp_path / "other/elsewhere_s1.wav", noise(0), RATE)
     with pytest.raises(UserError, match="no mixture could be scored; the first: m0: other has no track of it"):
         compared(tmp_path, ["other"])
-    with pytest.raises(UserError, match="holds no mixture with sources"):
+    with pytest.raises(UserError, match="has no mixture with sources"):
         read_references(tmp_path / "good")
 
 
@@ -139,7 +139,7 @@ def test_tracks_of_no_reference_are_noted(tmp_path):
     for name in ("m4_mix", "m4_source1", "m4_source2"):
         (tmp_path / f"ref/{name}.wav").unlink()
     (note,) = compared(tmp_path)[0].notes[:1]
-    assert note.startswith("good: tracks of 1 mixtures that are no references")
+    assert note.startswith("good: tracks of 1 mixtures without references")
 
 
 def test_lone_speakers_stand_apart_from_overlapped_mixtures(tmp_path):

@@ -98,5 +98,5 @@ def test_a_measure_does_not_need_the_libraries_of_the_others(monkeypatch, absent
 
 
 def test_a_measure_that_is_not_known_says_which_are():
-    with pytest.raises(UserError, match="'mos' is not known; choose of sdr, stoi, pesq"):
+    with pytest.raises(UserError, match="'mos' is unknown; choose from sdr, stoi, pesq"):
         known_measures(["mos"])

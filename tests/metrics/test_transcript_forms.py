@@ -62,7 +62,7 @@ def test_lhotse_cuts(tmp_path):
     assert found[0].audio == Audio("/audio/rec.wav", 3.5, 1.5)
     assert (found[0].recording, found[0].groups) == ("rec", {"language": "en"})
     same = {**cut, "supervisions": [{"id": "a", "text": "x"}, {"id": "a", "text": "y"}]}
-    with pytest.raises(UserError, match="every id must be unique"):
+    with pytest.raises(UserError, match="ids must be unique"):
         read_transcripts(write(tmp_path / "twice.jsonl", lines(same)))
 
 
@@ -122,17 +122,17 @@ def test_ctm_words_are_joined_by_time_for_each_channel(tmp_path):
     ("name", "content", "message"),
     [
         ("h.ctm", "r 1 2.0\n", "h.ctm:1: has 3 fields"),
-        ("h.ctm", "r 1 x 0.1 b\n", "'x' is no time"),
-        ("h.ctm", "r 1 0 1 <ALT_BEGIN>\n", "first choice only"),
+        ("h.ctm", "r 1 x 0.1 b\n", "'x' is not a time"),
+        ("h.ctm", "r 1 0 1 <ALT_BEGIN>\n", "only the first choice"),
         ("r.stm", "r A s 2.0\n", "r.stm:1: has 4 fields"),
         ("r.stm", "r A s 2.0 1.0 x\n", "before it begins"),
-        ("r.stm", "r A s 0 1 x\nr A t 0 1 y\n", "every id must be unique"),
+        ("r.stm", "r A s 0 1 x\nr A t 0 1 y\n", "ids must be unique"),
         ("m.jsonl", '{"text": "x"}\n', "m.jsonl:1: has no id"),
         ("m.jsonl", '{"id": "a", "text": 3}\n', "text is a int"),
         ("m.jsonl", '{"id": "a", "supervisions": []}\n', "has no supervision"),
         ("m.jsonl", '{"id": "a", "supervisions": [1]}\n', "is not a Lhotse cut"),
         ("text", "x y\n".encode("utf-16"), "is UTF-16, not UTF-8"),
-        ("text.gz", gzip.compress(b"a b\n" * 50, mtime=0)[:-12], "the compressed file is broken"),
+        ("text.gz", gzip.compress(b"a b\n" * 50, mtime=0)[:-12], "the compressed file is damaged"),
         ("text", b"a " + b"x" * (1 << 24) + b"\n", "longer than 16 MiB"),
     ],
 )

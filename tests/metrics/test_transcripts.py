@@ -34,11 +34,11 @@ def test_manifests_carry_speakers(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("text", "a x\nb y\na z\n", "text:3: a stands on line 1 too"),
+        ("text", "a x\nb y\na z\n", "text:3: a is on line 1 too"),
         ("hyp.trn", "x y\n", "hyp.trn:1: does not end in"),
         ("text", b"a x\nb \xff\n", "text:2: byte 2 is not UTF-8"),
         ("m.jsonl", '{"id":"a"}\n', "a has no text"),
-        ("text", "\n\n", "holds no transcript"),
+        ("text", "\n\n", "has no transcript"),
     ],
 )
 def test_bad_files_name_the_line(tmp_path, name, content, message):
