@@ -142,7 +142,7 @@ class TrainConfig(FamilyConfig, frozen=True):
         half: store float16.
         batch_seconds: of crops, those of the longest times their number.
         crop_seconds: longer recordings give a piece of this length.
-        damage: what is done to the crops.
+        augment: augmentation of the crops.
         processes: of this machine that train together, 0: one for each GPU. A step takes ``loop.accumulation`` batches
             from each.
         judged_batches: of ``dev_manifest``.
@@ -152,7 +152,7 @@ class TrainConfig(FamilyConfig, frozen=True):
     half: bool = False
     batch_seconds: float = 40.0
     crop_seconds: float = 10.0
-    damage: AugmentConfig = AugmentConfig(speed=0.0, room=0.2, noise=0.4, noise_db=(5.0, 25.0), gain_db=(0.0, 0.0))
+    augment: AugmentConfig = AugmentConfig(speed=0.0, room=0.2, noise=0.4, noise_db=(5.0, 25.0), gain_db=(0.0, 0.0))
     processes: Annotated[int, msgspec.Meta(ge=0)] = 1
     judged_batches: Annotated[int, NEUTRAL] = 10
     tensorboard: Annotated[bool, NEUTRAL] = False
@@ -184,7 +184,7 @@ def objective(context: Context) -> Objective:
             config.batch_seconds,
             config.crop_seconds,
             config.loop.seed,
-            lambda waveform, generator: augment_waveform(waveform, config.damage, generator),
+            lambda waveform, generator: augment_waveform(waveform, config.augment, generator),
             first_item,
         )
 

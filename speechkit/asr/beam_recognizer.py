@@ -72,10 +72,10 @@ class BeamRecognizer:
         speech: list[tuple[int, int]] | None = None,
         *,
         channel: int | None = None,
-        heard: Callable[[float], None] | None = None,
+        advance: Callable[[float], None] | None = None,
     ) -> Hypothesis:
         """The best text; characters take the times of matching greedy characters, others are interpolated."""
-        return self.recognize_nbest(path, 1, speech, channel=channel, heard=heard)[0]
+        return self.recognize_nbest(path, 1, speech, channel=channel, advance=advance)[0]
 
     def recognize_nbest(
         self,
@@ -84,13 +84,13 @@ class BeamRecognizer:
         speech: list[tuple[int, int]] | None = None,
         *,
         channel: int | None = None,
-        heard: Callable[[float], None] | None = None,
+        advance: Callable[[float], None] | None = None,
     ) -> tuple[Hypothesis, list[BeamText]]:
         """The best text with its times, and the ``count`` best texts of the recording, best first.
 
         For a recording of several segments, hypotheses are combined and their scores added.
         """
-        greedy = self._recognizer.recognize(path, speech, channel=channel, heard=heard)
+        greedy = self._recognizer.recognize(path, speech, channel=channel, advance=advance)
         emissions = greedy.emissions
         assert emissions is not None, "a CTC recogniser gives its emissions"
         joined = [BeamText("", 0.0, 0.0, 0.0)]

@@ -83,10 +83,10 @@ class CtcRecognizer:
         speech: list[tuple[int, int]] | None = None,
         *,
         channel: int | None = None,
-        heard: Callable[[float], None] | None = None,
+        advance: Callable[[float], None] | None = None,
     ) -> Hypothesis:
         """Characters and emissions of one recording; see `speechkit.asr.hypothesis.Recognizer`."""
-        return greedy_decode(self.emissions(path, speech, channel=channel, heard=heard), self._emitter.silent)
+        return greedy_decode(self.emissions(path, speech, channel=channel, advance=advance), self._emitter.silent)
 
     def emissions(
         self,
@@ -94,7 +94,7 @@ class CtcRecognizer:
         speech: list[tuple[int, int]] | None = None,
         *,
         channel: int | None = None,
-        heard: Callable[[float], None] | None = None,
+        advance: Callable[[float], None] | None = None,
     ) -> Emissions:
         """Log-probabilities (T, V) float16 of a whole recording; outside ``speech`` the blank is certain.
 
@@ -102,14 +102,18 @@ class CtcRecognizer:
         """
         info = audio_info(path)
         samples = round(info.num_samples * 16_000 / info.sample_rate)
-        return self._emissions(samples, partial(stream_windows, path, channel=channel), speech, heard)
+        return self._emissions(samples, partial(stream_windows, path, channel=channel), speech, advance)
 
     def emissions_of(self, waveform: NDArray[np.float32]) -> Emissions:
         """`emissions` of a waveform (samples,) at 16 kHz."""
         return self._emissions(len(waveform), partial(cut_windows, waveform), None)
 
     def _emissions(
-        self, samples: int, cut: Cut, speech: list[tuple[int, int]] | None, heard: Callable[[float], None] | None = None
+        self,
+        samples: int,
+        cut: Cut,
+        speech: list[tuple[int, int]] | None,
+        advance: Callable[[float], None] | None = None,
     ) -> Emissions:
         hop = self._emitter.frame_samples
         frames = -(-samples // hop)
@@ -130,8 +134,8 @@ class CtcRecognizer:
             begin = window.keep_begin
             if window.joined and last is not None:
                 begin = self._join(*last, window, emitted)
-            if heard is not None:
-                heard((window.keep_end - window.keep_begin) * self._hop_seconds)
+            if advance is not None:
+                advance((window.keep_end - window.keep_begin) * self._hop_seconds)
             log_probs[begin:end] = np.maximum(emitted[begin - window.begin : end - window.begin], -1e4)
             last = window, emitted
         return Emissions(log_probs, self._hop_seconds, self._emitter.vocabulary, self._emitter.blank)

@@ -63,7 +63,7 @@ class Recognizer(Protocol):
         speech: list[tuple[int, int]] | None = None,
         *,
         channel: int | None = None,
-        heard: Callable[[float], None] | None = None,
+        advance: Callable[[float], None] | None = None,
     ) -> Hypothesis:
         """Recognise one recording.
 
@@ -71,5 +71,5 @@ class Recognizer(Protocol):
             path: the audio file, read in blocks.
             speech: regions to recognise as (start, end) in 16 kHz samples; the whole recording when absent.
             channel: from 0; None: the mean of all.
-            heard: called with the seconds of audio processed since the last call.
+            advance: called with the seconds of audio processed since the last call.
         """

@@ -51,7 +51,7 @@ class WhisperRecognizer:
         speech: list[tuple[int, int]] | None = None,
         *,
         channel: int | None = None,
-        heard: Callable[[float], None] | None = None,
+        advance: Callable[[float], None] | None = None,
     ) -> Hypothesis:
         """Characters of one recording, without emissions; see `speechkit.asr.hypothesis.Recognizer`."""
         info = audio_info(path)
@@ -71,8 +71,8 @@ class WhisperRecognizer:
         ):
             if not len(waveform):
                 continue
-            if heard is not None:
-                heard((window.keep_end - window.keep_begin) * _FRAME_SAMPLES / 16_000)
+            if advance is not None:
+                advance((window.keep_end - window.keep_begin) * _FRAME_SAMPLES / 16_000)
             origin = window.begin * _FRAME_SAMPLES / 16_000
             keep = window.keep_begin * _FRAME_SAMPLES / 16_000, window.keep_end * _FRAME_SAMPLES / 16_000
             segments, _ = self._model.transcribe(

@@ -161,7 +161,7 @@ class WordsRecognizer:
         speech: list[tuple[int, int]] | None = None,
         *,
         channel: int | None = None,
-        heard: Callable[[float], None] | None = None,
+        advance: Callable[[float], None] | None = None,
     ) -> Hypothesis:
         """The words of the recording, looked up with or without suffix; ``speech`` has no effect.
 

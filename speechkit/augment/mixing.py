@@ -19,23 +19,23 @@ class MixingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How often (shares of utterances) and how loudly.
 
     Attributes:
-        damage: noise, room and gain; speed must be 0, since targets are frame-wise.
+        augment: noise, room and gain; speed must be 0, since targets are frame-wise.
         speaker: share of utterances with another one of the batch mixed into their first or last part.
         speaker_db: level of the speech above the other.
         speaker_silent: largest share of the utterance without the other.
     """
 
-    damage: AugmentConfig = AugmentConfig(speed=0.0, room=0.05, noise=0.2, noise_db=(3.0, 20.0), gain_db=(0.0, 0.0))
+    augment: AugmentConfig = AugmentConfig(speed=0.0, room=0.05, noise=0.2, noise_db=(3.0, 20.0), gain_db=(0.0, 0.0))
     speaker: float = 0.1
     speaker_db: tuple[float, float] = (5.0, 15.0)
     speaker_silent: float = 0.7
 
     def __post_init__(self) -> None:
-        if self.damage.speed:
-            raise ConfigError("mixing.damage.speed must be 0; the targets have unchanged timing")
+        if self.augment.speed:
+            raise ConfigError("mixing.augment.speed must be 0; the targets have unchanged timing")
 
 
-NO_MIXING = MixingConfig(damage=AugmentConfig(speed=0.0, room=0.0, noise=0.0, gain_db=(0.0, 0.0)), speaker=0.0)
+NO_MIXING = MixingConfig(augment=AugmentConfig(speed=0.0, room=0.0, noise=0.0, gain_db=(0.0, 0.0)), speaker=0.0)
 
 
 def add_speaker(waveform: Float, other: Float, level_db: float, silent: float, at_end: bool) -> Float:
@@ -59,7 +59,7 @@ def mix(
 
     Source: Chen et al. 2022 (WavLM), utterance mixing.
     """
-    heard = []
+    augmented = []
     for place, waveform in enumerate(waveforms):
         mixed = waveform
         if len(waveforms) > 1 and generator.random() < config.speaker:
@@ -71,8 +71,8 @@ def mix(
                 generator.uniform(0, config.speaker_silent),
                 bool(generator.random() < 0.5),
             )
-        heard.append(augment_waveform(mixed, config.damage, generator, noises))
-    return heard
+        augmented.append(augment_waveform(mixed, config.augment, generator, noises))
+    return augmented
 
 
 def recorded_noises(manifest: Path, sample_rate: int = WAVEFORM_RATE) -> list[Float]:

@@ -74,7 +74,7 @@ class Recognize(Worker):
             path = input_file(self.config.audio, recording.audio_filepath)
             try:
                 heard = self.recognizer.recognize(
-                    str(path), recording.speech, channel=recording.channel, heard=self.advance
+                    str(path), recording.speech, channel=recording.channel, advance=self.advance
                 )
             except AudioError as error:
                 answers.append(Drop("unreadable_audio", str(error)))

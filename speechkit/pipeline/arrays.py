@@ -1,4 +1,4 @@
-"""Arrays that belong to records: one safetensors shard a part, written as they come, read one record at a time."""
+"""Arrays that belong to records: one safetensors shard per part, written incrementally, read one record at a time."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ DTYPES = {
 class ShardWriter:
     """Writes one safetensors file in the memory of one array.
 
-    The format has its table first, and the table holds every array's place; so the bytes go to a file of their own
-    and are copied behind the table when it is known.
+    The format begins with a table of offsets; so the bytes go to a temporary file and are copied after the complete
+    table.
     """
 
     def __init__(self, path: Path, raw: Path) -> None:
@@ -70,7 +70,7 @@ class ShardWriter:
             self._end += ready.nbytes
 
     def finish(self) -> None:
-        """Put table and bytes in place, in one rename."""
+        """Write table and bytes, and rename the file into place."""
         self._file.close()
         table = msgspec.json.encode(self._table)
         table += b" " * (-len(table) % 8)
@@ -80,7 +80,7 @@ class ShardWriter:
         self._raw.unlink()
 
     def discard(self) -> None:
-        """Leave nothing behind."""
+        """Remove temporary files."""
         self._file.close()
         self._raw.unlink(missing_ok=True)
 
@@ -91,12 +91,12 @@ def read_record_arrays(
     """The arrays of one record, by name.
 
     Args:
-        manifest: the file that holds the record; the reference is relative to its folder.
-        reference: what the runner wrote into the record, ``arrays/00017-of-00400.safetensors#12``.
+        manifest: the file with the record; the reference is relative to its folder.
+        reference: as written by the runner into the record, ``arrays/00017-of-00400.safetensors#12``.
         wanted: names of those to read; all of them if not given.
 
     Raises:
-        UserError: if the reference leads out of the folder, or to nothing.
+        UserError: if the reference leaves the folder, or does not exist.
     """
     file, _, key = reference.partition("#")
     path = inside(Path(manifest).parent, file)

@@ -23,7 +23,7 @@ from speechkit.pipeline.yaml_data import parse_scalar, read_yaml
 
 @dataclass
 class Settings:
-    """What was set by whom: ``values["features.layer"] == (12, "conf/x.yaml:3")``."""
+    """Settings with their sources: ``values["features.layer"] == (12, "conf/x.yaml:3")``."""
 
     recipe: Recipe
     seed: int = 1
@@ -65,12 +65,12 @@ def read_settings(
     overrides: Sequence[str] = (),
     arguments: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Everything that was set for a recipe, checked against the configs of its stages.
+    """Read all settings of a recipe and check them against the configs of its stages.
 
-    ``arguments`` hold values as YAML would; they go over the files and under the overrides.
+    ``arguments`` have values as in YAML; they override the files and are overridden by ``overrides``.
 
     Raises:
-        ConfigError: with all unknown keys, wrong types and bad choices, one a line.
+        ConfigError: with all unknown keys, wrong types and invalid choices, one per line.
     """
     settings = Settings(recipe)
     known = _types(recipe)
@@ -91,7 +91,7 @@ def read_settings(
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
-            problems.append(f"{override!r} is no key=value")
+            problems.append(f"{override!r} is not of the form key=value")
             continue
         key = key.strip()
         inner = parse_scalar(text) if _holds_settings(key, recipe, known) else None
@@ -111,7 +111,7 @@ def is_neutral(config: type[msgspec.Struct], name: str) -> bool:
 
 
 def _types(recipe: Recipe) -> dict[str, list[Any]]:
-    """Key to the types it must satisfy (several where stages share it)."""
+    """Key to the types it must satisfy (several if stages share it)."""
     found: dict[str, list[Any]] = {"seed": [Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]]}
     for stage in recipe.stages:
         for key, annotation in _struct_types(stage.config, stage.name):
@@ -133,34 +133,34 @@ def _struct_types(config: type[msgspec.Struct], prefix: str) -> Iterator[tuple[s
 
 
 def struct_of(annotation: Any) -> type[msgspec.Struct] | None:
-    """The struct that a field of this type holds settings of; None for a plain value."""
+    """The struct type of a field with nested settings; None for a plain value."""
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     return annotation if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct) else None
 
 
 def marks(config: type[msgspec.Struct], name: str) -> tuple[Any, ...]:
-    """The notes on a field, such as NEUTRAL and SHARED."""
+    """The marks of a field, such as NEUTRAL and SHARED."""
     return getattr(get_type_hints(config, include_extras=True)[name], "__metadata__", ())
 
 
 def _leaves(
     data: dict[str, Any], recipe: Recipe, known: dict[str, list[Any]], prefix: str = ""
 ) -> Iterator[tuple[str, Any]]:
-    """Mappings are opened as far as the configs have structs; a dict-typed field stays one value."""
+    """Mappings are expanded as far as the configs have structs; a dict field stays one value."""
     for key, value in data.items():
         path = f"{prefix}.{key}" if prefix else str(key)
         is_open = _holds_settings(path, recipe, known)
         if isinstance(value, dict) and is_open:
             yield from _leaves(value, recipe, known, path)
         elif value is None and is_open and not prefix:
-            continue  # a section with nothing under it
+            continue  # an empty section
         else:
             yield path, value
 
 
 def _holds_settings(path: str, recipe: Recipe, known: dict[str, list[Any]]) -> bool:
-    """Whether it names a stage's section or a field with fields of its own."""
+    """Whether it is a stage's section or a field with nested fields."""
     if "." not in path:
         return path in {stage.name for stage in recipe.stages}
     return path in known and struct_of(known[path][0]) is not None
@@ -181,7 +181,7 @@ def _set(
         return
     if struct_of(known[key][0]) is not None:
         inner = next(name for name in known if name.startswith(f"{key}."))
-        problems.append(f"{where}: {key} holds settings, it is none itself; set them one by one, for example {inner}")
+        problems.append(f"{where}: {key} is a group of settings; set its fields, for example {inner}")
         return
     for annotation in known[key]:
         try:
@@ -209,13 +209,13 @@ def _unknown(key: str, known: dict[str, list[Any]]) -> str:
     if close:
         return f"unknown key {key!r}; did you mean {close[0]!r}?"
     if "." in key and (siblings := [name for name in known if name.startswith(key.split(".")[0] + ".")]):
-        return f"unknown key {key!r}; there are {', '.join(siblings)}"
+        return f"unknown key {key!r}; known keys are {', '.join(siblings)}"
     tops = sorted({name.split(".")[0] for name in known})
     return f"unknown key {key!r}; the top-level keys are {', '.join(tops)}"
 
 
 def _convert_text(text: str, annotation: Any) -> Any:
-    """A command-line value: as YAML reads it, or as the plain text where the field takes text."""
+    """A command-line value, parsed as YAML, or as plain text for text fields."""
     value = parse_scalar(text)
     try:
         return msgspec.convert(value, annotation, strict=True)
@@ -230,7 +230,7 @@ def _complaint(value: Any, annotation: Any, error: Exception) -> str:
     if choices and not isinstance(value, (dict, list)):
         close = get_close_matches(str(value), [str(choice) for choice in choices], n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        return f"{value!r} is no choice of {', '.join(str(choice) for choice in choices)}{hint}"
+        return f"{value!r} is not one of {', '.join(str(choice) for choice in choices)}{hint}"
     text = str(error).split(" - at ")[0].replace("`", "")
     hint = ""
     if isinstance(value, (int, float, bool)) and "str" in text:
@@ -257,7 +257,7 @@ def _build(
     values: dict[str, tuple[Any, str]],
     default: msgspec.Struct | None = None,
 ) -> msgspec.Struct:
-    """The struct with what was set; the rest is as in ``default``, which may differ from the struct's own defaults."""
+    """The struct with the given settings; the rest as in ``default``, which may differ from the struct's defaults."""
     arguments: dict[str, Any] = {} if default is None else msgspec.structs.asdict(default)
     problems: list[str] = []
     hints = get_type_hints(config, include_extras=True)
@@ -285,7 +285,7 @@ def _build(
 
 
 def default_of(info: msgspec.structs.FieldInfo) -> Any:
-    """A field's default value; None where it has none."""
+    """A field's default value; None if it has none."""
     if info.default is not msgspec.NODEFAULT:
         return info.default
     return info.default_factory() if info.default_factory is not msgspec.NODEFAULT else None

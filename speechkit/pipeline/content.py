@@ -1,8 +1,8 @@
-"""Digests of what the user points at: a file's bytes, or a folder's names and bytes; never its path.
+"""Digests of user inputs: a file's bytes, or a folder's names and bytes; never its path.
 
-Reading a terabyte again to learn that nothing changed would make ``speechkit status`` useless. A digest is therefore
-kept with a listing of what it covers (sizes, change times, inodes) and used again while the listing is the same. As
-git does, a listing that is younger than the clock's grain is not trusted.
+To keep ``speechkit status`` fast on terabytes, a digest is cached with a listing of what it covers (sizes, change
+times, inodes) and reused while the listing is unchanged. As in git, a listing newer than the clock's resolution is not
+trusted.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class _Kept(msgspec.Struct, frozen=True):
 
 
 class ContentDigests:
-    """Digests by content, with a small memory on disk that is only ever a shortcut."""
+    """Digests by content, with a small cache on disk."""
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
         self._kept: dict[str, _Kept] = {}
-        with contextlib.suppress(OSError, msgspec.DecodeError):  # without it everything is read once
+        with contextlib.suppress(OSError, msgspec.DecodeError):  # without the cache everything is read once
             self._kept = msgspec.json.decode(cache.read_bytes(), type=dict[str, _Kept])
 
     def digest(self, path: Path) -> str:
@@ -56,14 +56,14 @@ class ContentDigests:
         return digest
 
     def remember(self, digests: dict[Path, str]) -> None:
-        """Keep digests of what this process has just written and measured, so that it need not be read again."""
+        """Cache digests of files that this process has just written and measured."""
         for path, digest in digests.items():
             full = Path(os.path.realpath(path))
             self._kept[shown(full)] = _Kept(_listing(full)[0], digest)
         self._save()
 
     def _save(self) -> None:
-        with contextlib.suppress(OSError, UserError):  # a read-only folder can still be asked for its status
+        with contextlib.suppress(OSError, UserError):  # status works on read-only folders too
             write_json(self._cache, self._kept)
 
 
@@ -76,7 +76,7 @@ def digest_tree(folder: Path) -> str:
 
 
 def walk(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Every file under ``folder`` as (name with ``/``, path), in one order everywhere; links are followed once."""
+    """Every file under ``folder`` as (name with ``/``, path), in the same order everywhere; links are followed once."""
     yield from _walk(folder, "", frozenset())
 
 
@@ -88,14 +88,14 @@ def _walk(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Itera
         raise UserError(f"{folder}: cannot be read: {error.strerror}") from error
     identity = (status.st_dev, status.st_ino)
     if identity in above:
-        raise UserError(f"{folder}: the link leads back to a folder above it; remove it")
+        raise UserError(f"{folder}: the link points to a parent folder; remove it")
     for entry in entries:
         if entry.is_dir():
             yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", above | {identity})
         elif entry.is_file():
             yield prefix + entry.name, Path(entry.path)
         elif entry.is_symlink():
-            raise UserError(f"{entry.path}: the link leads nowhere; mend or remove it")
+            raise UserError(f"{entry.path}: the link is broken; fix or remove it")
 
 
 def _listing(path: Path) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""What a whole-set stage sees."""
+"""The context of a whole-set stage."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Context:
         config: the stage's config.
         seed: the stage's seed, derived from the recipe's.
         device: where to compute, "cpu" or "cuda:0".
-        scratch: a folder that survives an interruption and is gone after the commit.
-        curves: a folder beside the stage's results for TensorBoard's files: they stay, and are no part of a result.
+        scratch: a folder that is kept after an interruption and removed after the commit.
+        curves: a folder next to the stage's results for TensorBoard's files, which are kept but not part of the result.
         progress: ``progress.update(done, total)``.
-        main_figure: set by the stage: the one line that a run which ends with it shows at its end.
+        main_figure: set by the stage: a line printed at the end of a run that ends with it.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Context:
 
     @property
     def interrupted(self) -> bool:
-        """Whether the user asked to stop: save to `scratch` and raise `Interrupted`."""
+        """Whether the user requested a stop: save to `scratch` and raise `Interrupted`."""
         return bool(self._stop)
 
     def output(self, path: str) -> Path:
@@ -102,7 +102,7 @@ class Context:
         return count
 
     def drop(self, id: str, reason: str, detail: str = "") -> None:  # noqa: A002 - the record's own word
-        """List an item that the stage leaves out.
+        """Record an item that the stage leaves out.
 
         Raises:
             UserError: if the stage does not declare the reason.

@@ -20,7 +20,7 @@ def load_recipe_module(path: Path) -> ModuleType:
     """
     path = path.resolve()
     if not path.is_file() or path.suffix != ".py" or "." in path.stem:
-        raise UserError(f"{path}: no such recipe; a recipe is a Python file, recipe.py as a rule")
+        raise UserError(f"{path}: no such recipe; a recipe is a Python file, usually recipe.py")
     try:
         return load_module(path.parent, path.stem)
     except SpeechkitError:
@@ -30,17 +30,17 @@ def load_recipe_module(path: Path) -> ModuleType:
 
 
 def recipe_module(name: str, module: str = "recipe") -> ModuleType:
-    """A module of a shipped recipe: the very object that the runner uses."""
+    """A module of a shipped recipe, the same object as in the runner."""
     return load_module(shipped_folder("recipes") / name, module)
 
 
 def shipped_recipe(name: str) -> Path:
-    """The recipe.py of that name that comes with speechkit, whatever the working folder holds."""
+    """The shipped recipe.py of that name, whatever is in the working folder."""
     return shipped_folder("recipes") / name / "recipe.py"
 
 
 def recipe_folders() -> Iterator[Path]:
-    """Where recipes live: ``recipes/`` of the current folder, then those that come with speechkit."""
+    """Recipe folders: ``recipes/`` of the current folder, then the shipped ones."""
     here, home = Path.cwd() / "recipes", shipped_folder("recipes")
     if here.is_dir() and here.resolve() != home:
         yield here
@@ -48,7 +48,7 @@ def recipe_folders() -> Iterator[Path]:
 
 
 def recipe_names() -> dict[str, Path]:
-    """Every recipe by name; one of the current folder hides one of the project."""
+    """Every recipe by name; those of the current folder take precedence."""
     found: dict[str, Path] = {}
     for folder in recipe_folders():
         for path in sorted(folder.glob("*/recipe.py")):
@@ -60,7 +60,7 @@ def find_recipe(name: str) -> Path:
     """The recipe.py of a name, of a recipe's folder or of itself.
 
     Raises:
-        UserError: if there is none; close names are offered.
+        UserError: if there is none; similar names are suggested.
     """
     path = Path(name)
     if path.name == "recipe.py" or "/" in name:
@@ -80,7 +80,7 @@ def load_recipe(path: Path) -> Recipe:
     """The object ``recipe`` of a recipe.py.
 
     Raises:
-        UserError: if the file defines none.
+        UserError: if the file does not define it.
     """
     recipe = getattr(load_recipe_module(path), "recipe", None)
     if not isinstance(recipe, Recipe):

@@ -1,4 +1,4 @@
-"""What a stage's result depends on, as a flat record that can be hashed and compared key by key."""
+"""Everything that a stage's result depends on, as a flat record for hashing and comparing."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def fingerprint(identity: Identity) -> str:
 def identity_of(stage: Stage, config: msgspec.Struct, seed: int, inputs: dict[str, str]) -> Identity:
     """Everything that may change the stage's bytes.
 
-    Paths are left out (what lies there is in ``inputs``), as are NEUTRAL fields.
+    Paths are left out (their content is in ``inputs``), as are NEUTRAL fields.
     """
     paths = {input_.key for input_ in stage.inputs if not isinstance(input_, StageInput)}
     identity: Identity = {"stage": stage.name, "version": stage.version, "seed": seed}
     if stage.is_worker:
-        identity["part_records"] = stage.part_records  # names the array shards
+        identity["part_records"] = stage.part_records  # part of the names of array shards
     for key, value in _flat(config, "config"):
         if key.removeprefix("config.") not in paths:
             identity[key] = value
@@ -42,7 +42,7 @@ def identity_of(stage: Stage, config: msgspec.Struct, seed: int, inputs: dict[st
 
 
 def differences(old: Identity, new: Identity) -> list[str]:
-    """Why two identities differ, one sentence a key."""
+    """Differences of two identities, one sentence per key."""
     found = []
     for key in sorted(old.keys() | new.keys()):
         before, after = old.get(key), new.get(key)
@@ -58,7 +58,7 @@ def differences(old: Identity, new: Identity) -> list[str]:
 def own_input_digests(stage: Stage, given: Mapping[str, Any], contents: ContentDigests) -> dict[str, str]:
     """Digests of the inputs that come from outside the recipe, by their key in the identity.
 
-    ``given`` are the fields that name them, by input, as `Settings.given` gives them.
+    ``given`` are the fields that name them, by input, from `Settings.given`.
     """
     digests: dict[str, str] = {}
     for input_ in stage.inputs:
@@ -79,7 +79,7 @@ def own_input_digests(stage: Stage, given: Mapping[str, Any], contents: ContentD
 
 
 def input_paths(stage: Stage, given: Mapping[str, Any], folders: dict[str, Path]) -> dict[str, Path]:
-    """Where the stage's inputs lie, by name; models are the config's business and absent ones are left out."""
+    """Paths of the stage's inputs, by name; models and absent inputs are left out."""
     paths: dict[str, Path] = {}
     for input_ in stage.inputs:
         if isinstance(input_, StageInput):
@@ -107,7 +107,7 @@ def _flat(value: msgspec.Struct, prefix: str) -> list[tuple[str, Any]]:
         if isinstance(inner, msgspec.Struct):
             found += _flat(inner, key)
         else:
-            # Through JSON, so that what is compared is what _stage.json gives back (tuples become lists).
+            # Through JSON, for comparison with _stage.json (tuples become lists).
             found.append((key, msgspec.json.decode(msgspec.json.encode(inner))))
     return found
 

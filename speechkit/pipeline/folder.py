@@ -1,4 +1,4 @@
-"""A stage's folder: what is committed there, what is in work, and the one rename between the two."""
+"""A stage's folder: committed results, work in progress, and the rename between them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ARRAYS = "arrays"
 class Committed(msgspec.Struct, frozen=True):
     """One committed output. ``records`` is given for JSON lines, ``bytes`` and ``digest`` cover arrays too.
 
-    ``pieces`` are the digests of the file and of its folder of arrays, where it has one.
+    ``pieces`` are the digests of the file and of its folder of arrays, if any.
     """
 
     digest: str
@@ -38,7 +38,7 @@ class Committed(msgspec.Struct, frozen=True):
 
 
 class StageRecord(msgspec.Struct, frozen=True):
-    """The content of ``_stage.json``. All but ``run`` is the same whoever made the stage."""
+    """The content of ``_stage.json``. All but ``run`` is independent of who ran the stage."""
 
     recipe: str
     number: int
@@ -69,7 +69,7 @@ class StageFolder:
             raise write_error(self.work, error) from error
 
     def clear_temporaries(self) -> None:
-        """Remove what killed runs left in work; only the holder of the run lock may."""
+        """Remove temporary files of killed runs; requires the run lock."""
         for folder in (self.work, self.work / "arrays"):
             for path in folder.glob(".tmp-*"):
                 path.unlink(missing_ok=True)
@@ -77,7 +77,7 @@ class StageFolder:
             shutil.rmtree(path, ignore_errors=True)
 
     def new_staging(self) -> Path:
-        """A folder of one's own, to be committed; several shards may each have one."""
+        """A new staging folder to be committed; several shards may each have one."""
         staging = self.work / f"commit-{secrets.token_hex(6)}"
         try:
             staging.mkdir(parents=True)
@@ -88,7 +88,7 @@ class StageFolder:
     def commit(self, staging: Path, record: StageRecord, *, replace: bool) -> bool:
         """Rename ``staging`` into place; False if another shard was first (its bytes are the same).
 
-        ``replace`` puts an older folder of the same fingerprint aside, for a forced run or a damaged result.
+        ``replace`` moves an older folder of the same fingerprint away, for a forced run or a damaged result.
         """
         try:
             write_json(staging / RECORD, record)
@@ -108,12 +108,12 @@ class StageFolder:
         return True
 
     def remove_work(self) -> None:
-        """Drop the work folder after its commit; what cannot be removed is harmless."""
+        """Remove the work folder after its commit; failures are harmless."""
         shutil.rmtree(self.work, ignore_errors=True)
 
 
 def read_record(folder: Path) -> StageRecord | None:
-    """The record of a committed folder, or None where there is none."""
+    """The record of a committed folder, or None if there is none."""
     try:
         return msgspec.json.decode((folder / RECORD).read_bytes(), type=StageRecord)
     except (OSError, msgspec.DecodeError):
@@ -121,10 +121,10 @@ def read_record(folder: Path) -> StageRecord | None:
 
 
 def damage(folder: Path, record: StageRecord, declared: Sequence[Output], contents: ContentDigests) -> list[str]:
-    """What is missing from a committed folder, or is not what was committed, at any size.
+    """Sentences on outputs of a committed folder that are missing or modified.
 
-    An output that is declared and was not committed is missing too: the stage came to write it without a new version.
-    A file is read again only if its size, times or inode are not those that ``contents`` knows.
+    A declared output that was not committed is missing too (a new output without a new version). A file is read again
+    only if its size, times or inode differ from those in ``contents``.
     """
     found = [f"{output.path} is missing" for output in declared if output.path not in record.outputs]
     for name, committed in record.outputs.items():
@@ -141,7 +141,7 @@ def damage(folder: Path, record: StageRecord, declared: Sequence[Output], conten
 
 
 def remember_outputs(folder: Path, record: StageRecord, contents: ContentDigests) -> None:
-    """Spare `damage` the reading of what has just been measured and committed."""
+    """Cache the digests of outputs just committed, for `damage`."""
     measured: dict[Path, str] = {}
     for name, committed in record.outputs.items():
         if committed.pieces is None:
@@ -157,7 +157,7 @@ def _digest(folder: Path, name: str, contents: ContentDigests) -> str:
 
 
 def _with_arrays(records: str, arrays: str) -> str:
-    """The arrays belong to the records: a later stage is stale when they change, though the references do not."""
+    """Combine the digests of records and arrays: later stages are stale if either changes."""
     return hashlib.blake2b((records + arrays).encode(), digest_size=DIGEST_BYTES).hexdigest()
 
 
@@ -168,7 +168,7 @@ def current_record(root: Path) -> StageRecord | None:
 
 
 def current_folder(root: Path) -> Path | None:
-    """Where a stage's current result lies, by the pointer that the last run left."""
+    """The folder of a stage's current result, by the pointer of the last run."""
     pointer = root / CURRENT
     try:
         name = os.readlink(pointer) if pointer.is_symlink() else pointer.read_text(encoding="utf-8").strip()  # noqa: PTH115
@@ -179,7 +179,7 @@ def current_folder(root: Path) -> Path | None:
 
 
 def point_to(folder: Path) -> None:
-    """Make ``current`` lead to a committed folder: a relative link, so that a moved exp/ keeps it."""
+    """Point ``current`` to a committed folder: a relative link, so that a moved exp/ keeps it."""
     pointer = folder.parent / CURRENT
     if current_folder(folder.parent) == folder:
         return
@@ -190,18 +190,18 @@ def point_to(folder: Path) -> None:
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
                 raise
-            temporary.write_text(folder.name + "\n", encoding="utf-8")  # a file system without links
+            temporary.write_text(folder.name + "\n", encoding="utf-8")  # a file system without symbolic links
         temporary.replace(pointer)
     except OSError as error:
         raise write_error(pointer, error) from error
 
 
 def measure_output(folder: Path, output: Output, records: int | None = None, digest: str | None = None) -> Committed:
-    """Check one output and measure it; ``records`` and ``digest`` where they are known already.
+    """Check one output and measure it; ``records`` and ``digest`` if already known.
 
     Raises:
-        SpeechkitError: if the output is missing, empty, holds lines that its schema rejects, or has no record of a kind
-            that it must hold.
+        SpeechkitError: if the output is missing or empty, has lines that its schema rejects, or lacks a required kind
+            of record.
     """
     path = folder / output.path
     if not path.exists():
@@ -218,7 +218,7 @@ def measure_output(folder: Path, output: Output, records: int | None = None, dig
         if output.min_records and not size:
             raise SpeechkitError(f"{output.path} is empty")
     elif records < output.min_records:
-        raise SpeechkitError(f"{output.path} has {records} records where at least {output.min_records} are needed")
+        raise SpeechkitError(f"{output.path} has {records} records; at least {output.min_records} are needed")
     _check_holds(path, output)
     if digest is None:
         digest = digest_file(path)
@@ -251,7 +251,7 @@ def _check_lines(path: Path, output: Output) -> int:
             try:
                 decoder.decode(line)
             except msgspec.DecodeError as error:
-                raise SpeechkitError(f"{output.path}:{number} is no valid record: {error}") from error
+                raise SpeechkitError(f"{output.path}:{number} is not a valid record: {error}") from error
             records += 1
     return records
 

@@ -1,4 +1,4 @@
-"""Ctrl-C: the first asks for a stop after the part in hand, the second stops at once."""
+"""Ctrl-C: the first requests a stop after the current part, the second stops at once."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from speechkit.errors import SpeechkitError
 
 
 class Interrupted(SpeechkitError):  # noqa: N818 - an end, not an error
-    """The run was stopped by the user; everything finished is kept."""
+    """The run was stopped by the user; finished work is kept."""
 
     exit_code = 130
 
 
 class StopRequest:
-    """Whether a stop was asked for."""
+    """Whether a stop was requested."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -33,14 +33,14 @@ def listen() -> Iterator[StopRequest]:
     """Turn SIGINT (and SIGTERM, which schedulers send) into a `StopRequest` while the block runs."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield request  # signals belong to the main thread; a run in another one is stopped by its own means
+        yield request  # signals are handled in the main thread only
         return
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         if request.asked:
             raise KeyboardInterrupt
         request.asked = True
-        print("\nstopping after the part in hand; once more stops at once", file=sys.stderr, flush=True)
+        print("\nstopping after the current part; press again to stop at once", file=sys.stderr, flush=True)
 
     previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,4 +1,4 @@
-"""A worker stage's work as plain data, so that any process on any machine can be told what to do."""
+"""A worker stage's job as plain data, for any process on any machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from speechkit.shipped import find_type, type_name
 
 
 class Job(msgspec.Struct, frozen=True):
-    """Everything that the parts of one stage run have in common; paths are absolute, workers may stand elsewhere."""
+    """Data shared by all parts of a stage run; paths are absolute, since workers may have other working folders."""
 
     name: str
     run: type
@@ -37,7 +37,7 @@ class Job(msgspec.Struct, frozen=True):
         return PartIndex(self.work / INDEX, self.source)
 
     def part_path(self, part: int, parts: int, suffix: str = "jsonl") -> Path:
-        """A part's file; it is there when the part is done."""
+        """A part's file, which exists when the part is done."""
         return self.work / f"part-{part:05d}-of-{parts:05d}.{suffix}"
 
     def shard_path(self, part: int, parts: int) -> Path:
@@ -46,7 +46,7 @@ class Job(msgspec.Struct, frozen=True):
 
     @property
     def has_setup(self) -> bool:
-        """Whether a worker has something to load first."""
+        """Whether a worker has a `setup`."""
         setup = getattr(self.run, "setup", None)
         return setup is not None and setup is not Worker.setup
 
@@ -55,13 +55,13 @@ def encode_job(job: Job) -> bytes:
     """The job for another process as JSON: types by name, paths as text.
 
     Raises:
-        UserError: if a class cannot be found by its name there.
+        UserError: if a class cannot be found by its name in another process.
     """
     return msgspec.json.encode(job, enc_hook=lambda value: type_name(value) if isinstance(value, type) else str(value))
 
 
 def decode_job(message: bytes) -> Job:
-    """The job that `encode_job` wrote; recipes that its types come from are loaded."""
+    """Decode what `encode_job` wrote; recipes of its types are loaded."""
 
     def decode(kind: type, text: str) -> Any:
         return Path(text) if kind is Path else find_type(text)
@@ -83,7 +83,7 @@ def job_for(
 ) -> Job:
     """The job of a worker stage."""
     if not isinstance(stage.run, type):
-        raise TypeError(f"stage {stage.name} is no worker stage")
+        raise TypeError(f"stage {stage.name} is not a worker stage")
     return Job(
         name=f"stage {stage.number} {stage.name}",
         run=stage.run,
@@ -105,7 +105,7 @@ def job_for(
 
 
 class ItemError(msgspec.Struct, frozen=True):
-    """A line of ``errors.jsonl``: an item that the next run tries again."""
+    """A line of ``errors.jsonl``: an item that the next run retries."""
 
     id: str
     error: str
@@ -113,7 +113,7 @@ class ItemError(msgspec.Struct, frozen=True):
 
 
 class PartResult(msgspec.Struct, frozen=True):
-    """What came of one part; all that travels back from a worker."""
+    """Result of one part, sent back by a worker."""
 
     part: int
     records: int = 0

@@ -1,4 +1,4 @@
-"""With which settings a folder was run last: what `speechkit status` looks with where none are given."""
+"""Settings of the last run of a folder, which `speechkit status` uses by default."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LAST_RUN = ".last-run.json"
 
 
 class LastRun(msgspec.Struct, frozen=True):
-    """What was given to `run_recipe`: paths of YAML files, ``key=value`` each, and values by key or section."""
+    """Arguments of `run_recipe`: paths of YAML files, ``key=value`` each, and values by key or section."""
 
     config_files: list[str]
     overrides: list[str]
@@ -26,7 +26,7 @@ def last_run(config_files: Sequence[Path | str], overrides: Sequence[str], argum
 
 
 def read_last_run(exp: Path) -> LastRun | None:
-    """What a folder was run with last; None where it was not, or nobody can read it."""
+    """Settings of the last run; None if there was none or it cannot be read."""
     try:
         run = msgspec.json.decode((exp / LAST_RUN).read_bytes(), type=LastRun)
     except (OSError, msgspec.DecodeError):

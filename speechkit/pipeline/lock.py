@@ -1,7 +1,7 @@
 """One run at a time on one output folder.
 
-The lock is the kernel's (flock), so a killed run leaves none behind. The file also says who holds it: a file system
-that does not share locks between machines would let two in, so a run of another machine is believed by its word.
+The lock is the kernel's (flock), so that a killed run leaves none. The file also names its holder: some file systems do
+not share locks between machines, so a holder on another machine is trusted from the file.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ def run_lock(folder: Path, shard: tuple[int, int] | None = None) -> Iterator[Non
 @contextmanager
 def _held(path: Path, folder: Path, *, exclusive: bool, believe: bool = True) -> Iterator[None]:
     try:
-        # A link would empty what it leads to.
+        # Opening a link would truncate its target.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise UserError(f"{path}: is a link, not a lock; remove it") from error
+            raise UserError(f"{path}: is a symbolic link, not a lock; remove it") from error
         raise write_error(path, error) from error
     try:
         try:
@@ -69,7 +69,7 @@ def _held(path: Path, folder: Path, *, exclusive: bool, believe: bool = True) ->
                 raise _busy(folder, _read(descriptor)) from error
         holder = _read(descriptor)
         here = socket.gethostname()
-        # A shard that a cluster starts again on another machine takes over: its parts are whole or absent anyway.
+        # A shard restarted on another machine takes over: its parts are complete or absent.
         if believe and holder is not None and holder.host != here:
             raise UserError(
                 f"{folder}: a run of {holder.host} (process {holder.pid}) holds this folder since {holder.since}; "
@@ -103,4 +103,4 @@ def _write(descriptor: int, holder: Holder) -> None:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, msgspec.json.encode(holder), 0)
     except OSError:
-        pass  # a full disk: the kernel's lock holds all the same
+        pass  # a full disk; the kernel's lock still holds

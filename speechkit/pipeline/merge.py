@@ -1,4 +1,4 @@
-"""From finished parts to the folder that is committed: streamed, in the order of the input."""
+"""Merge finished parts into the folder to commit, streamed, in input order."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ NO_HARD_LINKS = (errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EOPNOTSUPP, errn
 
 
 def merge_parts(stage: Stage, job: Job, index: PartIndex, staging: Path) -> tuple[dict[str, Committed], dict[str, int]]:
-    """Write the stage's outputs into ``staging``; the parts stay, so that a killed commit can be done again.
+    """Write the stage's outputs into ``staging``; the parts are kept, so that a killed commit can be repeated.
 
     Returns:
         The outputs by path, and the drops by reason.
 
     Raises:
-        SpeechkitError: if too few records were written, or none that there must be. Parts that dropped something are
-            then taken away, so that the next run tries them again.
-        FileNotFoundError: if a part is gone, because another shard has committed.
+        SpeechkitError: if there are too few records, or a required kind is missing. Parts with drops are then removed,
+            so that the next run retries them.
+        FileNotFoundError: if a part is missing because another shard has committed.
     """
     output = stage.outputs[0]
     records, digest = _concatenate(staging / output.path, job, index, "jsonl")
@@ -51,13 +51,13 @@ def merge_parts(stage: Stage, job: Job, index: PartIndex, staging: Path) -> tupl
     except SpeechkitError as error:
         reasons = ", ".join(f"{reason} {number}" for reason, number in dropped.items())
         why = f"; dropped: {reasons}, the first {_first(staging / 'drops.jsonl')}" if reasons else ""
-        again = "; mend what was dropped and run again" if _open_dropped(job, index) else ""
+        again = "; fix the dropped items and run again" if _open_dropped(job, index) else ""
         raise SpeechkitError(f"{error} ({index.records} records were read{why}){again}") from error
     return outputs, dropped
 
 
 def count_reasons(path: Path) -> dict[str, int]:
-    """How often each reason stands in a drops.jsonl, most frequent first."""
+    """Counts of the reasons in a drops.jsonl, most frequent first."""
     decoder = msgspec.json.Decoder(DropRecord)
     counts: dict[str, int] = {}
     with path.open("rb") as file:
@@ -74,16 +74,16 @@ def _first(path: Path) -> str:
 
 
 def _open_dropped(job: Job, index: PartIndex) -> bool:
-    """Take away the parts that dropped something; whether there were any.
+    """Remove the parts with drops; returns whether there were any.
 
-    Done they would be for ever: the files that a record names, mended or not, are no part of the fingerprint.
+    Otherwise they would stay done for ever, since the files named by a record are not part of the fingerprint.
     """
     found = False
     for part in range(index.parts):
         drops = job.part_path(part, index.parts, "drops.jsonl")
         if drops.exists():
             found = True
-            # The records first: a part is done where they are.
+            # The records first: their file marks a part as done.
             for path in (job.part_path(part, index.parts), drops, job.shard_path(part, index.parts)):
                 path.unlink(missing_ok=True)
     return found

@@ -1,4 +1,4 @@
-"""A worker stage's input in parts: borders that come from the input alone, found by one pass over its lines."""
+"""A worker stage's input in parts, with borders that depend only on the input, found in one pass."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INDEX = "parts.index"
 
 
 class PartIndex:
-    """Where each part begins in the input file; read entry by entry, so a million parts cost no memory."""
+    """Offsets of the parts in the input file, read entry by entry, so that a million parts take no memory."""
 
     def __init__(self, path: Path, source: Path) -> None:
         self._path = path
@@ -42,7 +42,7 @@ class PartIndex:
             while begin < end:
                 line = file.readline()
                 if not line:
-                    raise UserError(f"{self.source}: became shorter while it was read; run again")
+                    raise UserError(f"{self.source}: was truncated while it was read; run again")
                 begin += len(line)
                 line_number += 1
                 if line.strip():
@@ -52,13 +52,13 @@ class PartIndex:
 def index_parts(source: Path, work: Path, part_records: int) -> PartIndex:
     """Find the borders of the parts and keep them in ``work``.
 
-    Every part has ``part_records`` records, the last one fewer.
+    Every part has ``part_records`` records, the last possibly fewer.
 
     Raises:
         UserError: if the input is missing, compressed or a folder.
     """
     if source.suffix == ".gz":
-        raise UserError(f"{source}: a compressed manifest has no borders to start from; unpack it: gunzip -k {source}")
+        raise UserError(f"{source}: compressed manifests cannot be split into parts; unpack it: gunzip -k {source}")
     path = work / INDEX
     try:
         file = source.open("rb")
@@ -85,10 +85,10 @@ def decode_line(decoder: msgspec.json.Decoder[Any], source: Path, line_number: i
     """One record.
 
     Raises:
-        ManifestError: if the line is no record of the decoder's type, with file and line.
+        ManifestError: if the line is not a valid record, with file and line.
     """
     try:
         return decoder.decode(line)
     except msgspec.DecodeError as error:
-        torn = "" if line.endswith(b"\n") else "; the last line is torn, so the file was not written whole"
+        torn = "" if line.endswith(b"\n") else "; the last line is truncated, so the file is incomplete"
         raise ManifestError(f"{source}:{line_number}: {error}{torn}") from error

@@ -1,6 +1,6 @@
-"""A whole-set stage in several processes of one machine that compute together, as a training on several GPUs does.
+"""A whole-set stage in several processes of one machine, such as training on several GPUs.
 
-torchrun starts processes, too, but neither passes on a request to stop nor says in one sentence why a process failed:
+torchrun also starts processes, but neither forwards a stop request nor reports a failure in one sentence:
 ``test_a_request_to_stop_reaches_all``, ``test_a_failure_ends_the_others_and_is_told``.
 """
 
@@ -26,28 +26,28 @@ from speechkit.runtime import available_cpus, gpu_count
 from speechkit.shipped import LoadFirst
 
 POLL_SECONDS = 0.2
-"""How soon a request to stop is passed on."""
+"""Delay of forwarding a stop request."""
 PLACE = "SPEECHKIT_PROCESS"
-"""A variable of our own, since a cluster may set ``RANK`` for a run that computes alone."""
+"""Our own variable, since a cluster may set ``RANK`` for single-process runs."""
 END_SECONDS = 10.0
-"""So long the others may take to end when one has failed."""
+"""Time for the others to end after one has failed."""
 
 
 def run_together(function: Callable[[Context], None], context: Context, count: int) -> None:
     """Call a function of a stage in ``count`` processes at once, each with the stage's context.
 
-    The processes know of one another as those of ``torchrun`` do (``RANK``, ``WORLD_SIZE`` …), so that
-    `speechkit.training.train` shares the steps between them; `is_first` says which of them writes. What the first one
-    says is said here; a request to stop reaches all of them.
+    The processes are connected as in ``torchrun`` (``RANK``, ``WORLD_SIZE`` …), so that
+    `speechkit.training.train` shares the steps between them; `is_first` tells which one writes. The first one's
+    messages are shown here; a stop request reaches all of them.
 
     Args:
-        function: of the top level of a module.
-        context: of the stage.
+        function: defined at the top level of a module.
+        context: the stage's.
         count: processes; 1 calls the function here.
 
     Raises:
         Interrupted: if they stopped on request.
-        SpeechkitError: what a process says that failed.
+        SpeechkitError: the error of a failed process.
     """
     if count == 1:
         function(context)
@@ -57,9 +57,9 @@ def run_together(function: Callable[[Context], None], context: Context, count: i
     far = copy.copy(context)
     far.progress, far._stop = None, None  # type: ignore[assignment]  # each process has its own
     rendezvous = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
-    # Threads that wait for one another cost more than they give, and are counted when torch is imported.
+    # More threads than CPUs slow everything down; torch reads the count when it is imported.
     threads = {"OMP_NUM_THREADS": str(max(1, available_cpus() // count))} if context.device == "cpu" else {}
-    quiet = {"TORCH_CPP_LOG_LEVEL": "ERROR"}  # it warns where a first step happens to use all layers
+    quiet = {"TORCH_CPP_LOG_LEVEL": "ERROR"}  # it warns if the first step happens to use all layers
     processes: list[tuple[BaseProcess, Connection]] = []
     try:
         for rank in range(count):
@@ -77,19 +77,19 @@ def run_together(function: Callable[[Context], None], context: Context, count: i
 
 
 def process_count(asked: int, device: str) -> int:
-    """So many processes as are asked for; for 0, one for each GPU of a run that computes on them."""
+    """The requested number of processes; for 0, one per GPU."""
     if asked:
         return asked
     return max(1, gpu_count()) if device.startswith("cuda") else 1
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes what all have computed together."""
+    """Whether this process writes the shared results."""
     return os.environ.get(PLACE, "0") == "0"
 
 
 def _attend(context: Context, processes: list[tuple[BaseProcess, Connection]], stop: Any) -> None:
-    """Pass on what is said and a request to stop, until all have ended."""
+    """Forward messages and a stop request until all have ended."""
     waiting: dict[Any, BaseProcess] = {pipe: process for process, pipe in processes}
     interrupted = False
     while waiting:
@@ -102,8 +102,8 @@ def _attend(context: Context, processes: list[tuple[BaseProcess, Connection]], s
                 process = waiting[pipe]
                 process.join(END_SECONDS)
                 raise UserError(
-                    f"a process of the stage ended without a word (exit {process.exitcode}), perhaps for want of "
-                    "memory; give it fewer seconds a batch, or fewer processes"
+                    f"a process of the stage ended without a message (exit {process.exitcode}), perhaps out of "
+                    "memory; use fewer seconds per batch, or fewer processes"
                 ) from None
             if kind == "say":
                 context.say(*rest)
@@ -123,7 +123,7 @@ def _attend(context: Context, processes: list[tuple[BaseProcess, Connection]], s
 
 
 class _FarProgress:
-    """What `Progress` is to a stage, in another process: the first one's words go to the run, others are not heard."""
+    """`Progress` in another process: messages of the first one go to the run, others are discarded."""
 
     def __init__(self, pipe: Connection, heard: bool) -> None:
         self._pipe = pipe
@@ -152,7 +152,7 @@ class _FarStop:
 
 
 def _serve(_: object, function: Callable[[Context], None], context: Context, pipe: Connection, stop: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run's own process passes the request on
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent forwards the request
     context.progress = _FarProgress(pipe, is_first())  # type: ignore[assignment]
     context._stop = _FarStop(stop)  # type: ignore[assignment]
     try:
@@ -160,7 +160,7 @@ def _serve(_: object, function: Callable[[Context], None], context: Context, pip
         pipe.send(("done",))
     except Interrupted:
         pipe.send(("interrupted",))
-    except BaseException as error:  # whatever it is, the run has to hear of it
+    except BaseException as error:  # any error must reach the parent
         if isinstance(error, SpeechkitError):
             message, exit_code = str(error), error.exit_code
         else:
@@ -173,7 +173,7 @@ def _serve(_: object, function: Callable[[Context], None], context: Context, pip
 
 @contextlib.contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """With these variables, for a process to inherit."""
+    """Set environment variables for child processes."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -189,7 +189,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 def _leave_group() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized():
-        with contextlib.suppress(Exception):  # the others may be gone already
+        with contextlib.suppress(Exception):  # the others may have ended already
             torch.distributed.destroy_process_group()
 
 
@@ -200,7 +200,7 @@ def _free_port() -> int:
 
 
 def _end(processes: list[BaseProcess]) -> None:
-    """None outlives the stage."""
+    """End all remaining processes."""
     for process in processes:
         if process.is_alive() and process.exitcode is None:
             process.join(0.5)

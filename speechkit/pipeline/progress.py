@@ -1,4 +1,4 @@
-"""What a run shows: a bar for the run and one for the stage on a terminal, plain lines elsewhere; and the log."""
+"""Progress of a run: bars for the run and the stage on a terminal, plain lines elsewhere; and the log."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Progress:
             self._bars = _bars(self._stream)
 
     def start(self, name: str, stages: int) -> None:
-        """Begin a run of so many stages."""
+        """Begin a run with this many stages."""
         self.log(f"run of {name}: {stages} stages")
         if self._bars is not None:
             self._bars.start()
             self._run_task = self._bars.add_task(name, total=stages, facts="")
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         if self._bars is not None:
             self._bars.stop()
 
@@ -45,7 +45,7 @@ class Progress:
             with self._log.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line.rstrip()}\n")
         except OSError:
-            pass  # the log must not stop the work; a full disk shows at the next write that matters
+            pass  # logging must not stop the run; a full disk shows at the next output
 
     def say(self, line: str) -> None:
         """Write a line for the user, and to the log."""
@@ -60,7 +60,7 @@ class Progress:
     def begin_stage(self, label: str, total: int, done: int = 0, audio: tuple[float, float] = (0.0, 0.0)) -> None:
         """A stage of ``total`` items begins, of which ``done`` were finished before.
 
-        ``audio``: seconds of all items and of those that are done, where they are known; then they are what is counted.
+        ``audio``: seconds of all items and of those done, if known; then progress counts seconds.
         """
         self._stage = label
         self._audio_total, self._audio_before = audio
@@ -79,7 +79,7 @@ class Progress:
         self._show()
 
     def update(self, done: int, total: int | None = None) -> None:
-        """For whole-set stages: so many of so many are done; fewer than before are another pass with its own rate."""
+        """For whole-set stages: ``done`` of ``total``; a smaller ``done`` than before starts another pass."""
         if done < self._done:
             self._began, self._before = time.monotonic(), done
         self._done = done
@@ -115,7 +115,7 @@ class Progress:
         return ", ".join(found)
 
     def _counts(self) -> dict[str, float | None]:
-        """What the bar counts: seconds of audio where all are known, items elsewhere."""
+        """Counts of the bar: seconds of audio if known for all items, else items."""
         if self._audio_total:
             heard = self._audio_before + self._audio_seconds
             return {"completed": round(min(heard, self._audio_total)), "total": round(self._audio_total)}

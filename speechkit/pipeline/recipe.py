@@ -1,4 +1,4 @@
-"""A recipe: stages in order, checked when it is made."""
+"""A recipe: stages in order, validated on construction."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _problems(recipe: Recipe) -> list[str]:
         if stage.name in seen:
             problems.append(f"{where}: the name is taken by stage {seen[stage.name].number}")
         if stage.number <= last:
-            problems.append(f"{where}: numbers must rise, and {last} came before")
+            problems.append(f"{where}: numbers must increase, but {last} came before")
         last = max(last, stage.number)
         problems += [f"{where}: {problem}" for problem in _stage_problems(stage, seen)]
         seen[stage.name] = stage
@@ -88,12 +88,12 @@ def _stage_problems(stage: Stage, earlier: dict[str, Stage]) -> list[str]:
     for input_ in stage.inputs:
         if isinstance(input_, StageInput):
             if input_.stage not in earlier:
-                problems.append(f"its input {input_.stage!r} is no earlier stage")
+                problems.append(f"its input {input_.stage!r} is not an earlier stage")
             elif input_.file is not None and not _has(earlier[input_.stage], input_.file):
                 problems.append(f"stage {input_.stage} has no output {input_.file!r}")
         elif isinstance(input_, External) and input_.of is not None:
             if input_.of not in earlier:
-                problems.append(f"its input {input_.name!r} is of {input_.of!r}, which is no earlier stage")
+                problems.append(f"its input {input_.name!r} is of {input_.of!r}, which is not an earlier stage")
             elif input_.key not in {field.name for field in msgspec.structs.fields(earlier[input_.of].config)}:
                 problems.append(f"its input reads config field {input_.key!r}, which stage {input_.of} lacks")
         elif input_.key not in fields:
@@ -101,11 +101,11 @@ def _stage_problems(stage: Stage, earlier: dict[str, Stage]) -> list[str]:
     if not stage.outputs:
         problems.append("it has no outputs")
     if len({output.path for output in stage.outputs}) < len(stage.outputs):
-        problems.append("two outputs have one path")
+        problems.append("two outputs have the same path")
     for output in stage.outputs:
         parts = output.path.split("/")
         if "" in parts or ".." in parts or "." in parts or parts[0] in ("_stage.json", "drops.jsonl", "arrays"):
-            problems.append(f"output {output.path!r} is no path inside the stage's folder, or a reserved one")
+            problems.append(f"output {output.path!r} is not a path inside the stage's folder, or is reserved")
     if stage.is_worker:
         problems += _worker_problems(stage)
     return problems
@@ -127,5 +127,5 @@ def _worker_problems(stage: Stage) -> list[str]:
 
 
 def _has(stage: Stage, file: str) -> bool:
-    # A file inside an output folder is fine too: what it holds is the stage's own business.
+    # A file inside an output folder is allowed too.
     return any(file == path or file.startswith(path + "/") for path in stage.files)

@@ -1,4 +1,4 @@
-"""Runs a recipe: looks at each stage, does what is stale, commits it."""
+"""Runs a recipe: inspects each stage, runs stale ones, commits results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOG = "run.log"
 
 @dataclass(frozen=True)
 class Selection:
-    """Which stages a run is about: ``start`` to ``stop``, by number."""
+    """The stages of a run: ``start`` to ``stop``, by number."""
 
     start: int | None = None
     stop: int | None = None
@@ -70,30 +70,30 @@ def run_recipe(
     quiet: bool = False,
     show_results: bool = True,
 ) -> int:
-    """Run the stages ``start`` to ``stop`` of a recipe in the folder ``exp_dir``; what is fresh is left alone.
+    """Run the stages ``start`` to ``stop`` of a recipe in the folder ``exp_dir``; fresh stages are skipped.
 
     Args:
         recipe: the stages.
-        exp_dir: the folder that holds the stages' folders; made if absent.
+        exp_dir: the folder of the stages' folders; created if missing.
         overrides: ``key=value`` each, over ``config_files``, over the defaults.
         backend: "inline", "pool" or "ray", with ``workers`` workers.
         start: number of the first stage, the recipe's first unless given.
         stop: number of the last stage, the recipe's last unless given.
-        force: do the selected stages again although they are fresh.
-        dry_run: only say what would be done and why.
+        force: run the selected stages even if they are fresh.
+        dry_run: only print what would run, and why.
         config_files: YAML files, later ones over earlier ones.
-        arguments: settings by key or section, as YAML would hold them; over the files and under ``overrides``.
+        arguments: settings by key or section, as in YAML; they override the files and are overridden by ``overrides``.
         workers: processes of a pool, or parts at a time on ray.
-        shard: ``(i, n)``: do every n-th part, from the i-th; i counts from 1.
+        shard: ``(i, n)``: process every n-th part, from the i-th; i counts from 1.
         device: "auto", "cpu", "cuda", … for stages that ask for a GPU.
         quiet: show no progress.
         show_results: end with the main figure, the results' paths and the next command.
 
     Returns:
-        0 when done, 130 when interrupted after the part in hand.
+        0 when done, 130 when interrupted after the current part.
 
     Raises:
-        UserError: for what the user can mend; ConfigError before anything runs, for settings of a stage that would.
+        UserError: for user errors; ConfigError before anything runs, for invalid settings of a selected stage.
         SpeechkitError: when a stage failed; the run's log has the traceback.
     """
     exp = Path(exp_dir)
@@ -101,14 +101,14 @@ def run_recipe(
     chosen = Selection(start, stop).of(recipe)
     inspector = Inspector(settings, exp)
     if shard is not None and (shard[1] < 1 or not 1 <= shard[0] <= shard[1]):
-        raise UserError(f"--shard {shard[0]}/{shard[1]}: the first number goes from 1 to the second")
+        raise UserError(f"--shard {shard[0]}/{shard[1]}: the first number must be from 1 to the second")
     if shard is not None and force:
-        raise UserError("--force and --shard do not go together: a shard cannot take back what another has done")
+        raise UserError("--force and --shard exclude each other: a shard cannot undo another's work")
     if dry_run:
         for line in plan(inspector, chosen, force=force):
             print(line)
         return 0
-    # What is wrong with a late stage's settings must not wait until the earlier ones have run for hours.
+    # Report invalid settings of late stages before the earlier ones run for hours.
     configs = {}
     for stage in chosen:
         try:
@@ -130,10 +130,10 @@ def run_recipe(
                     progress.say(line)
             return code
         except Interrupted as error:
-            progress.say(f"interrupted: {str(error) or 'the next run goes on from what is saved'}")
+            progress.say(f"interrupted: {str(error) or 'the next run resumes from saved work'}")
             return Interrupted.exit_code
         except KeyboardInterrupt:
-            progress.say("stopped at once; the next run goes on from the last finished part")
+            progress.say("stopped at once; the next run resumes from the last finished part")
             return Interrupted.exit_code
         except UserError:
             progress.log(traceback.format_exc())
@@ -163,7 +163,7 @@ def outputs(recipe: Recipe, exp_dir: Path | str, stage: str) -> Path:
 
 
 def plan(inspector: Inspector, stages: Sequence[Stage], *, force: bool = False) -> list[str]:
-    """What a run would do and why, a line for each stage."""
+    """What a run would do and why, one line per stage."""
     lines = []
     for stage in stages:
         state = inspector.state(stage)
@@ -198,7 +198,7 @@ def _run_stages(
             if state.folder is not None:
                 point_to(state.folder.final)
                 if options.shard is None:
-                    state.folder.remove_work()  # of a run that was killed between its commit and this
+                    state.folder.remove_work()  # of a run that was killed right after its commit
         else:
             if state.condition in ("not configured", "waits"):
                 raise UserError("; ".join(state.reasons))
@@ -217,12 +217,12 @@ def _run_stages(
             progress.say(f"{label}: {_counts(state)} in {time.monotonic() - began:.1f} s")
         progress.advance_run()
         if request and stage is not chosen[-1]:
-            raise Interrupted(f"after {label}; the next run goes on from there")
+            raise Interrupted(f"after {label}; the next run resumes there")
     return 0
 
 
 def _results(recipe: Recipe, inspector: Inspector, last: Stage) -> Iterator[str]:
-    """The last stage's main figure and files, and behind the last stage of all what a user does next."""
+    """The last stage's main figure and files, and the next command after the recipe's last stage."""
     state = inspector.state(last)
     if state.record is None or state.folder is None:
         return
@@ -258,7 +258,7 @@ def _run_one(
 
 
 def _check_inputs(inspector: Inspector, chosen: list[Stage]) -> None:
-    """Before the first stage: every input that is missing in any of them, at once.
+    """Report the missing inputs of all stages at once, before the first one runs.
 
     Raises:
         UserError: with a sentence for each.
@@ -270,7 +270,7 @@ def _check_inputs(inspector: Inspector, chosen: list[Stage]) -> None:
 
 
 def _check_earlier(recipe: Recipe, inspector: Inspector, stage: Stage, chosen: list[Stage]) -> None:
-    """Stages before the first chosen one are taken as they are, but only while they are fresh: never stale data."""
+    """Require stages before the first chosen one to be fresh."""
     for input_ in stage.inputs:
         if not isinstance(input_, StageInput):
             continue

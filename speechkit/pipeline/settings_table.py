@@ -1,4 +1,4 @@
-"""Every setting of a recipe: key, type, value, who set it, and what its config says about it."""
+"""Every setting of a recipe: key, type, value, source and description."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class SettingRow(msgspec.Struct, frozen=True):
     """One setting.
 
     Attributes:
-        stage: name of the stage that reads it.
-        key: as it is written on the command line, ``train.loop.steps``.
+        stage: name of its stage.
+        key: as on the command line, ``train.loop.steps``.
         type: in words, with bounds and choices.
-        value: as YAML or JSON would hold it; None also where there is none yet.
-        required: there is no value yet, and the stage needs one.
+        value: as in YAML or JSON; None also if not set.
+        required: not set, but needed.
         source: ``conf/small.yaml:3``, ``command line``, or empty for the default.
-        shared: a top-level key, ``lang``, sets it in every stage that has it.
+        shared: a top-level key such as ``lang`` sets it in all stages.
         neutral: it does not change the result.
-        description: of its config's docstring.
+        description: from its config's docstring.
     """
 
     stage: str
@@ -43,7 +43,7 @@ class SettingRow(msgspec.Struct, frozen=True):
 
 
 def setting_rows(settings: Settings) -> list[SettingRow]:
-    """All settings of a recipe in the order of its stages, with their present values."""
+    """All settings of a recipe in the order of its stages, with their current values."""
     rows: list[SettingRow] = []
     for stage in settings.recipe.stages:
         rows += _rows_of(settings, stage.name, stage.config, stage.name, None)

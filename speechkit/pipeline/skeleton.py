@@ -1,4 +1,4 @@
-"""`speechkit new`: a recipe that runs at once, as a place to begin."""
+"""`speechkit new`: a working recipe as a starting point."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PrepareConfig(msgspec.Struct, frozen=True):
     """Settings of stage 1; set one with prepare.piece_seconds=5.
 
     Attributes:
-        audio: a folder of recordings; without it, the sample that speechkit carries.
+        audio: a folder of recordings; default: the sample in the package.
         piece_seconds: recordings are cut into pieces of this length.
     """
 
@@ -40,7 +40,7 @@ class FeaturesConfig(msgspec.Struct, frozen=True):
 
     Attributes:
         encoder: ``log-mel``, ``embedded``, or the folder or hub id of a wav2vec 2.0, HuBERT or WavLM checkpoint.
-        batch_size: pieces encoded together; it does not change the result, so it leaves the stage fresh.
+        batch_size: pieces encoded together; does not change the result, so that the stage stays fresh.
     """
 
     encoder: str = "log-mel"
@@ -52,7 +52,7 @@ class ReportConfig(msgspec.Struct, frozen=True):
 
 
 def prepare(context: Context) -> None:
-    """A stage that is a function: it sees everything and writes its outputs. One manifest row a piece."""
+    """A stage that is a function: it sees all inputs and writes its outputs. One manifest row per piece."""
     from speechkit.io.audio import audio_info
     from speechkit.shipped import shipped_folder
 
@@ -76,16 +76,16 @@ def prepare(context: Context) -> None:
 
 
 class Features(Worker):
-    """A stage that is a worker: records in, an answer for each out, in parts, on any backend."""
+    """A stage that is a worker: one answer per record, in parts, on any backend."""
 
     def setup(self, device: str) -> None:
-        """Load models here, once a process."""
+        """Load models here, once per process."""
         from speechkit.encoders.load import load_encoder
 
         self.encoder = load_encoder(self.config.encoder, device=device)
 
     def process(self, batch: list[Utterance]) -> list[Value | Drop]:
-        """A record with its arrays, or why there is none."""
+        """A record with its arrays, or the reason for dropping it."""
         from speechkit.data.audio import read_waveform
 
         manifest, rate = self.inputs["pieces"], self.encoder.spec.sample_rate
@@ -97,7 +97,7 @@ class Features(Worker):
 
 
 def report(context: Context) -> None:
-    """Read the frames back, and say the figure that the run ends with."""
+    """Read the frames back, and set the main figure of the run."""
     from speechkit.pipeline.arrays import read_record_arrays
 
     manifest, frames, seconds = context.inputs["features"], 0, 0.0
@@ -141,7 +141,7 @@ recipe = Recipe(
     ),
 )
 '''
-CONFIG = """# Values over the defaults in recipe.py; key=value on the command line goes over these.
+CONFIG = """# Overrides the defaults in recipe.py; key=value on the command line overrides these.
 seed: 1
 prepare:
   piece_seconds: 10
@@ -154,9 +154,9 @@ README = """# __NAME__
 
 What it does, in two lines.
 
-| stage | name | makes |
+| stage | name | output |
 |---|---|---|
-| 1 | prepare | pieces.jsonl: a row for each piece of each recording |
+| 1 | prepare | pieces.jsonl: one row per piece of a recording |
 | 2 | features | features.jsonl, with the frames of each piece as an array |
 | 3 | report | report.md |
 
@@ -173,15 +173,15 @@ def write_skeleton(recipes: Path, name: str) -> Path:
     """Write ``recipes/name``; returns the folder.
 
     Raises:
-        UserError: if the name is no recipe name, or the folder is there already.
+        UserError: if the name is invalid, or the folder exists.
     """
     if not NAME.match(name):
-        raise UserError(f"{name!r} is no recipe name; use lower-case letters, digits and _, a letter first")
+        raise UserError(f"{name!r} is not a recipe name; use lower-case letters, digits and _, a letter first")
     folder = recipes / name
     try:
         folder.mkdir(parents=True)
     except FileExistsError as error:
-        raise UserError(f"{folder} is there already; choose another name") from error
+        raise UserError(f"{folder} exists already; choose another name") from error
     except OSError as error:
         raise write_error(folder, error) from error
     for path, text in (("recipe.py", RECIPE), ("conf/default.yaml", CONFIG), ("run.sh", RUN), ("README.md", README)):

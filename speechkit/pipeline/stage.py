@@ -1,4 +1,4 @@
-"""What a recipe is made of: stages, their inputs and outputs, and what a worker may answer."""
+"""Parts of a recipe: stages, their inputs and outputs, and answers of workers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _Mark:
-    """A note on a config field, written ``Annotated[type, MARK]``."""
+    """A mark on a config field, written ``Annotated[type, MARK]``."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -47,9 +47,9 @@ class Value:
 
 @dataclass(frozen=True)
 class Drop:
-    """A final no: the record is left out and listed in ``drops.jsonl``. The reason is one of the stage's own.
+    """The record is finally left out and listed in ``drops.jsonl``, with one of the stage's reasons.
 
-    ``id`` is the input record's unless given; a list answer may hold a Drop for each piece that is left out.
+    ``id`` is the input record's unless given; a list answer may have a Drop per piece.
     """
 
     reason: str
@@ -59,7 +59,7 @@ class Drop:
 
 @dataclass(frozen=True)
 class Retry:
-    """Not this time: the part stays open, the item is listed in ``errors.jsonl`` and the next run tries it again."""
+    """The part stays open, the item is listed in ``errors.jsonl``, and the next run retries it."""
 
     error: str
 
@@ -76,8 +76,8 @@ class Worker:
     """A stage's work on a batch of records. Subclass it, or write any class with the same names.
 
     The runner sets ``inputs`` (the stage's inputs by name) and ``seed`` before it calls `setup`. One worker serves
-    many batches; it keeps no state between them that could change a result, and writes no files. A worker on long
-    recordings calls ``advance`` with the seconds of audio that it has got through since it last did, for the progress.
+    many batches; it must keep no state that could change results, and write no files. For long recordings it calls
+    ``advance`` with the seconds of audio processed since the last call, for progress.
     """
 
     inputs: Mapping[str, Path]
@@ -99,13 +99,13 @@ class Worker:
         raise TypeError(f"{type(self).__name__} has no process(batch); a worker needs one")
 
     def audio_seconds(self, record: Any) -> float:
-        """Seconds of audio behind an input record, for the progress line; its ``duration`` unless overridden."""
+        """Seconds of audio of an input record, for progress; its ``duration`` unless overridden."""
         return float(getattr(record, "duration", 0.0) or 0.0)
 
 
 @dataclass(frozen=True)
 class StageInput:
-    """A file (or the folder) that an earlier stage commits; made by `stage`."""
+    """A file (or the folder) committed by an earlier stage; made by `stage`."""
 
     stage: str
     file: str | None
@@ -114,7 +114,7 @@ class StageInput:
 
 @dataclass(frozen=True)
 class External:
-    """A file or folder of the user's, named by a field of a stage's config; made by `external`."""
+    """A user's file or folder, named by a field of a stage's config; made by `external`."""
 
     key: str
     schema: type | None
@@ -145,8 +145,8 @@ def stage(stage_name: str, file: str | None = None, *, name: str | None = None) 
 def external(key: str, *, schema: type | None = None, name: str | None = None, of: str | None = None) -> External:
     """A file or folder that the config field ``key`` names. Its content is hashed, its path is not.
 
-    A field that is None leaves the input out. The field is of the stage itself, or of the earlier stage ``of``: what
-    the first stage was given need not be given again.
+    None leaves the input out. The field is the stage's own, or that of the earlier stage ``of``, so that it is given
+    only once.
     """
     return External(key, schema, name or key, of)
 
@@ -154,7 +154,7 @@ def external(key: str, *, schema: type | None = None, name: str | None = None, o
 def model(key: str, *, digest: Callable[[str], str] | None = None, name: str | None = None) -> Model:
     """A model that the config field ``key`` names: a file or folder (hashed by content) or a name (hashed as it is).
 
-    ``digest`` turns the field's value into a digest where a name alone does not say which weights are meant.
+    ``digest`` maps the field's value to a digest, for names that do not identify the weights.
     """
     return Model(key, digest, name or key)
 
@@ -165,7 +165,7 @@ class Output:
 
     A ``.jsonl`` output is checked line by line against ``schema`` and must hold ``min_records`` lines; any other must
     exist and not be empty, unless ``min_records`` is 0. ``holds`` are fields and values, such as ``("part", "test")``,
-    that at least one of its records must have each.
+    each of which at least one record must have.
     """
 
     path: str
@@ -191,8 +191,8 @@ class Stage:
     """A numbered step of a recipe.
 
     ``run`` is a worker class, applied to each record of the first input, or a function of one `Context` that sees
-    whole inputs. The number is the shell's contract: it is never given to another stage. ``version`` goes up when the
-    code changes the result. ``key`` names the field (or fields) that identifies an input record.
+    whole inputs. The number is a stable interface: it is never reused for another stage. ``version`` goes up when the
+    code changes the result. ``key`` names the field (or fields) that identify an input record.
     """
 
     number: int
@@ -221,7 +221,7 @@ class Stage:
 
     @property
     def files(self) -> dict[str, type | None]:
-        """What a later stage may take, with its schema."""
+        """Outputs for later stages, with their schemas."""
         files = {output.path: output.schema for output in self.outputs}
         if self.drop_reasons:
             files["drops.jsonl"] = DropRecord

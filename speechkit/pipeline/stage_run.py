@@ -40,12 +40,12 @@ from speechkit.pipeline.state import Inspector, StageState
 from speechkit.runtime import choose_device, item_seed
 
 MOST_MEASURED = 100_000
-"""Records whose seconds of audio are added up before a stage begins."""
+"""Maximum number of records whose audio duration is summed before a stage begins."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a run is done; nothing here may change a result."""
+    """Options of a run; none may change a result."""
 
     backend: Backend
     backend_name: str
@@ -64,7 +64,7 @@ def run_stage(
     *,
     force: bool,
 ) -> bool:
-    """Do and commit one stage; False where other shards have yet to finish it.
+    """Run and commit one stage; False if other shards have yet to finish it.
 
     Raises:
         SpeechkitError: if it failed; finished parts are kept.
@@ -74,7 +74,7 @@ def run_stage(
     assert folder is not None
     assert config is not None
     if options.shard is None:
-        # A forced or damaged result is replaced as a whole, and never from parts of the old one.
+        # A forced or damaged result is replaced as a whole, without reusing parts.
         if force or state.condition == "stale":
             folder.remove_work()
         folder.make_work()
@@ -88,7 +88,7 @@ def run_stage(
     if not stage.is_worker:
         if options.shard is not None and options.shard[0] != 1:
             progress.say(
-                f"stage {stage.number} {stage.name} sees whole inputs, so shard 1 does it; run this shard after it"
+                f"stage {stage.number} {stage.name} is a whole-set stage, which shard 1 runs; run this shard after it"
             )
             return False
         run.whole()
@@ -117,7 +117,7 @@ class _Run:
         self.began = time.time()
 
     def whole(self) -> None:
-        """A function that sees whole inputs; it may use all processors, whatever a stage before it was limited to."""
+        """A function that sees whole inputs; it may use all CPUs, whatever limit an earlier stage had."""
         from speechkit.runtime import asked_threads, available_cpus, limit_threads
 
         limit_threads(asked_threads() or available_cpus())
@@ -167,7 +167,7 @@ class _Run:
         if main.name not in self.paths:
             raise UserError(f"{self.label}: its input {main.name} is not given")
         source = self.paths[main.name]
-        # The fingerprint holds the input's digest, so an index that is there is the right one.
+        # The fingerprint includes the input's digest, so an existing index is valid.
         index_path = self.folder.work / INDEX
         if index_path.exists():
             index = PartIndex(index_path, source)
@@ -213,7 +213,7 @@ class _Run:
             items = "item" if failures.count == 1 else "items"
             raise SpeechkitError(
                 f"{self.label}: {failures.count} {items} failed{stopped}; the first, {failures.first}; "
-                f"all are in {errors_file}; run again to try them again"
+                f"all are in {errors_file}; run again to retry them"
             )
         open_parts = sum(1 for part in range(index.parts) if not job.part_path(part, index.parts).exists())
         if open_parts and self._is_committed():
@@ -221,9 +221,7 @@ class _Run:
         if open_parts:
             if self.stop:
                 done = index.parts - open_parts
-                raise Interrupted(
-                    f"{self.label}: {done} of {index.parts} parts are done; the next run goes on from there"
-                )
+                raise Interrupted(f"{self.label}: {done} of {index.parts} parts are done; the next run resumes there")
             self.progress.say(
                 f"{self.label}: {open_parts} of {index.parts} parts are left to other shards; the last commits"
             )
@@ -234,7 +232,7 @@ class _Run:
             outputs, dropped = merge_parts(self.stage, job, index, staging)
             self._commit(staging, outputs, dropped, index.records)
         except (FileNotFoundError, UserError):
-            # Another shard has committed and cleared the work; its bytes are the same as ours.
+            # Another shard has committed the same bytes and cleared the work.
             if not self._is_committed():
                 raise
         return True
@@ -282,7 +280,7 @@ class _Run:
 
 
 def _audio_seconds(job: Job, index: PartIndex) -> tuple[float, float]:
-    """Seconds of audio behind all records and behind those of finished parts; zeros where that is not cheap to know."""
+    """Seconds of audio of all records and of finished parts; zeros if expensive to determine."""
     kind = job.record_in
     measure = getattr(job.run, "audio_seconds", None)
     known = measure not in (None, Worker.audio_seconds) or "duration" in getattr(kind, "__struct_fields__", ())
@@ -301,7 +299,7 @@ def _audio_seconds(job: Job, index: PartIndex) -> tuple[float, float]:
 
 class _Failures:
     def __init__(self, rate: float, records: int) -> None:
-        # One bad item in a short input is no reason to leave the others undone, unless the stage says so.
+        # One bad item in a short input does not stop the others, unless the stage requires it.
         self._allowed = max(1.0, rate * records) if rate else 0.0
         self.count = 0
         self.first = ""
@@ -333,7 +331,7 @@ def _schema(input_: Any, settings: Settings) -> type | None:
 
 
 def _versions() -> dict[str, str]:
-    """Versions of what is loaded, which is what may have had a part in the result."""
+    """Versions of the loaded libraries, which may have affected the result."""
     found = {"python": platform.python_version()}
     for name in ("speechkit", "numpy", "torch", "transformers", "numba", "onnxruntime"):
         version = getattr(sys.modules.get(name), "__version__", None)

@@ -1,4 +1,4 @@
-"""Is a stage fresh, and if not, why not."""
+"""Whether a stage is fresh, and if not, why."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ Condition = Literal["fresh", "stale", "part done", "not run", "waits", "not conf
 
 @dataclass(frozen=True)
 class StageState:
-    """What the runner knows of a stage before it runs.
+    """State of a stage before it runs.
 
-    ``waits``: an earlier stage must run first, so that the fingerprint is not known yet.
+    ``waits``: an earlier stage must run first, so that the fingerprint is unknown yet.
     """
 
     stage: Stage
@@ -44,7 +44,7 @@ class StageState:
 
 
 class Inspector:
-    """Looks at the stages of one recipe in one output folder; asks each earlier stage only once."""
+    """Inspects the stages of a recipe in an output folder; settled states are cached."""
 
     def __init__(self, settings: Settings, exp: Path) -> None:
         self.settings = settings
@@ -53,14 +53,14 @@ class Inspector:
         self._known: dict[str, StageState] = {}
 
     def forget(self, stage: Stage) -> None:
-        """The stage has run: look again."""
+        """Discard the cached state after the stage has run."""
         self._known.pop(stage.name, None)
 
     def state(self, stage: Stage) -> StageState:
-        """The stage's state; digests of its inputs are taken now."""
+        """The stage's state; digests of its inputs are computed now."""
         if stage.name not in self._known:
             state = self._look(stage)
-            # Later stages may ask again about one that is settled; an unsettled one may change.
+            # Settled states are cached for later stages; others may change.
             if state.condition != "fresh":
                 return state
             self._known[stage.name] = state

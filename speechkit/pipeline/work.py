@@ -1,4 +1,4 @@
-"""One part of a worker stage: read, process, write; whole or not at all."""
+"""One part of a worker stage: read, process, write; atomically."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ encode = msgspec.json.Encoder().encode
 
 
 class ContractError(UserError):
-    """A worker's answer breaks the contract of its stage: the code is wrong, not the data."""
+    """A worker's answer violates the stage's contract: an error of the code, not the data."""
 
     exit_code = 1
 
 
 class _PartOpenError(Exception):
-    """The part has items to try again; it unwinds the writes."""
+    """The part has items to retry; undoes its writes."""
 
 
 def make_worker(job: Job, device: str) -> Any:
     """The stage's worker, set up on ``device`` and ready for parts."""
     from speechkit.runtime import asked_threads, limit_threads
 
-    # The same threads whatever the number of workers: a sum over threads may depend on how many there are.
+    # A fixed number of threads for any number of workers, since parallel sums depend on it.
     limit_threads(min(job.cpus, asked_threads() or job.cpus))
     worker = job.run(job.config)
     worker.inputs = dict(job.inputs)
@@ -47,15 +47,15 @@ def make_worker(job: Job, device: str) -> Any:
 
 
 def process_part(job: Job, worker: Any, index: PartIndex, part: int) -> PartResult:
-    """Do one part. Its file appears when every record has its answer; with a Retry among them it stays open.
+    """Process one part. Its file appears when every record has an answer; with a Retry it stays open.
 
     Raises:
-        UserError: if the input or the output folder fails, or the worker's answers break its contract.
+        UserError: if the input or the output folder fails, or the worker's answers violate its contract.
     """
     writer = _PartWriter(job, index.parts, part)
     writer.clear_remains()
     try:
-        # The records' file says that the part is done, so it is put in place last.
+        # The records' file marks the part as done, so it is written last.
         with atomic_path(job.part_path(part, index.parts)) as temporary, temporary.open("wb") as file:
             for batch in _batches(job, index, part):
                 writer.count(worker, batch)
@@ -89,7 +89,7 @@ def _identity(record: Any, job: Job, index: PartIndex, line_number: int) -> str:
         values = [record[name] if isinstance(record, dict) else getattr(record, name) for name in job.key]
     except (KeyError, AttributeError, TypeError) as error:
         raise UserError(
-            f"{index.source}:{line_number}: the record has no {error.args[0]!r}; {job.name} knows its records by "
+            f"{index.source}:{line_number}: the record has no {error.args[0]!r}; {job.name} identifies records by "
             f"key={job.key[0] if len(job.key) == 1 else job.key!r}"
         ) from error
     return " ".join(str(value) for value in values)
@@ -102,7 +102,7 @@ def _answers(worker: Any, batch: list[Item], writer: _PartWriter) -> list[Any]:
     except Exception as error:
         if len(batch) == 1:
             return [writer.failed(error)]
-        # One bad item must not cost its neighbours: each is tried alone, to name the one that fails.
+        # Process the items of a failed batch one by one, to find the one that fails.
         return [answer for item in batch for answer in _answers(worker, [item], writer)]
     if len(answers) != len(batch):
         raise ContractError(
@@ -127,7 +127,7 @@ class _PartWriter:
         self._trace = ""
 
     def clear_remains(self) -> None:
-        """What an earlier try left: its errors are old news, its drops and arrays may not come again."""
+        """Remove errors, drops and arrays of an earlier attempt."""
         for path in (self.errors_path, self._drops_path, self._shard_path):
             path.unlink(missing_ok=True)
 
@@ -138,7 +138,7 @@ class _PartWriter:
             self._audio_seconds += sum(audio_seconds(record) for _, record in batch)
 
     def failed(self, error: Exception) -> Retry:
-        if not self._trace:  # the first is enough for the log; the others are named
+        if not self._trace:  # the first traceback is enough; the others are only named
             self._trace = "".join(traceback.format_exception(error))
         text = str(error).strip()
         first_line = text.splitlines()[0] if text else "no message"
@@ -175,7 +175,9 @@ class _PartWriter:
             try:
                 self._check(line)
             except msgspec.DecodeError as error:
-                raise ContractError(f"{self.job.name}, item {item}: the answer is no valid record: {error}") from error
+                raise ContractError(
+                    f"{self.job.name}, item {item}: the answer is not a valid record: {error}"
+                ) from error
         file.write(line + b"\n")
         self._written += 1
 

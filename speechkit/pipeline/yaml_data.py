@@ -1,7 +1,7 @@
 """YAML that holds data only, read by the YAML 1.2 core rules.
 
-PyYAML's own rules are YAML 1.1: ``1e-3`` is a word, ``no`` is false, ``12:30`` is 750. Here ``1e-3`` is a number and
-``no``, ``on``, ``off`` and dates are words. Tags, anchors and repeated keys are errors.
+PyYAML's own rules are YAML 1.1: ``1e-3`` is a string, ``no`` is false, ``12:30`` is 750. Here ``1e-3`` is a number and
+``no``, ``on``, ``off`` and dates are strings. Tags, anchors and repeated keys are errors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import yaml
 from speechkit.errors import ConfigError
 
 MAX_DEPTH = 50
-MAX_BYTES = 1 << 20  # a config is written by hand; anything larger is not one
+MAX_BYTES = 1 << 20  # configs are written by hand
 
 
 class _CoreLoader(yaml.SafeLoader):
@@ -50,11 +50,13 @@ def read_yaml(path: Path) -> YamlData:
     """A YAML mapping as data.
 
     Raises:
-        ConfigError: if the file cannot be read or is anything but plain data, with the line.
+        ConfigError: if the file cannot be read or is not plain data, with the line.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"{path}: {path.stat().st_size} bytes is no config; a config has at most {MAX_BYTES}")
+            raise ConfigError(
+                f"{path}: {path.stat().st_size} bytes is too large for a config; at most {MAX_BYTES} are read"
+            )
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the config: {error.strerror}") from error
@@ -64,7 +66,7 @@ def read_yaml(path: Path) -> YamlData:
 
 
 def parse_yaml(text: str, where: str) -> YamlData:
-    """As `read_yaml`, of a text; ``where`` names it in errors."""
+    """As `read_yaml`, from a string; ``where`` names it in errors."""
     found = YamlData()
     try:
         node = _compose(text)
@@ -126,11 +128,11 @@ def _plain(node: yaml.Node, prefix: str, where: str, lines: dict[str, int]) -> A
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode):
-            raise ConfigError(f"{where}:{line}: a key is a word, not a collection")
+            raise ConfigError(f"{where}:{line}: a key must be a string, not a collection")
         key = str(key_node.value)
         path = f"{prefix}.{key}" if prefix else key
         if key in result:
-            raise ConfigError(f"{where}:{line}: key {path!r} is there twice; line {lines[path]} has the first")
+            raise ConfigError(f"{where}:{line}: duplicate key {path!r}, first on line {lines[path]}")
         lines[path] = line
         result[key] = _plain(value_node, path, where, lines)
     return result

@@ -1,4 +1,4 @@
-"""Device, threads and seeds: the one place that decides them."""
+"""Device, threads and seeds."""
 
 from speechkit.runtime.ahead import ahead
 from speechkit.runtime.device import autocast_dtype, choose_device, describe_devices, gpu_count

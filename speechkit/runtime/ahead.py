@@ -1,4 +1,4 @@
-"""An iterator whose items are made in a thread of their own, a few ahead of whoever takes them."""
+"""Prefetching iterator: items are made ahead of time in another thread."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ Item = TypeVar("Item")
 
 
 def ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
-    """The same items in the same order, at most ``depth`` of them made before they are asked for.
+    """The same items in the same order, with at most ``depth`` of them made in advance.
 
-    It pays where making and taking both release the interpreter's lock: decoding, matrix products, compiled kernels.
-    An error in the making is raised where its item would have come. Leaving early stops and closes ``items``.
+    Useful if producer and consumer release the interpreter's lock: decoding, matrix products, compiled kernels. An
+    error is raised in place of its item. Leaving early stops and closes ``items``.
 
     Raises:
         ValueError: if ``depth`` is less than 1.
     """
     if depth < 1:
-        raise ValueError(f"depth is at least 1, not {depth}")
+        raise ValueError(f"depth must be at least 1, not {depth}")
     return _ahead(iter(items), depth)
 
 
@@ -30,7 +30,7 @@ def _ahead(source: Iterator[Item], depth: int) -> Iterator[Item]:
             return [item]
         return []
 
-    # One thread, so the calls follow one another and the source is never entered twice.
+    # One thread, so that calls to the source do not overlap.
     with ThreadPoolExecutor(1, thread_name_prefix="ahead") as thread:
         pending: list[Future[list[Item]]] = [thread.submit(make) for _ in range(depth)]
         try:

@@ -1,4 +1,4 @@
-"""One decorator for the compiled kernels, typed as what it decorates; numba is loaded with this module."""
+"""Typed decorators for compiled kernels; loading this module loads numba."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from numba import njit
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Sums may be taken in any order, which makes them vectors; NaN stays NaN and is found.
+# Sums may be reordered, for vectorisation; NaN is preserved.
 SUMS_IN_ANY_ORDER = {"reassoc", "contract", "nsz"}
 
 _told = False
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile at the first call, keep the machine code beside the source, and let other threads run meanwhile."""
+    """Compile at the first call, cache the machine code next to the source, and release the interpreter's lock."""
     return _compiled(function)
 
 
 def compiled_reordering(function: Callable[P, R]) -> Callable[P, R]:
-    """As `compiled`, with sums in any order: fast, and equal to rounding between processors."""
+    """As `compiled`, with sums in any order: faster, and equal up to rounding between processors."""
     return _compiled(function, fastmath=SUMS_IN_ANY_ORDER)
 
 
 def _compiled(function: Callable[P, R], **options: Any) -> Callable[P, R]:
-    """Without a folder for machine code (a read-only package and no home, as in containers), compile at each start."""
+    """Without a writable cache folder (a read-only package and no home, as in containers), compile at each start."""
     global _told
     options |= {"nogil": True, "error_model": "numpy"}
     try:
@@ -36,8 +36,8 @@ def _compiled(function: Callable[P, R], **options: Any) -> Callable[P, R]:
     except RuntimeError:  # "cannot cache function: no locator available"
         if not _told:
             print(
-                "speechkit: no folder for compiled kernels can be written, so every start compiles them anew; "
-                "set NUMBA_CACHE_DIR to one that can",
+                "speechkit: no writable folder for compiled kernels, so every start compiles them again; "
+                "set NUMBA_CACHE_DIR to a writable folder",
                 file=sys.stderr,
             )
             _told = True

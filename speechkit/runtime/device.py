@@ -1,8 +1,8 @@
-"""Which device and which number format: measured policy, not taste.
+"""Choice of device and number format, based on measurements.
 
 On the CPU, encoders of the wav2vec 2.0 family are fastest one utterance at a time, in bfloat16 autocast where the
 processor multiplies bfloat16 faster (17 to 20 times real time for a base model on 2 cores, 9 to 11 in float32);
-elsewhere it is slower, so float32 is kept. On a GPU, bfloat16 where it has it, else float16.
+elsewhere it is slower, and float32 is used. On a GPU, bfloat16 if supported, else float16.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ DEVICE = re.compile(r"(auto|cpu|mps|cuda(:\d+)?)\Z")
 def choose_device(name: str = "auto") -> str:
     """The device to use: "cpu", "cuda:0" or "mps".
 
-    "auto" takes the first GPU if there is one. torch is loaded only where a GPU may be asked for.
+    "auto" takes the first GPU if there is one. torch is loaded only if a GPU may be used.
 
     Raises:
-        UserError: if the device does not exist here; the message says what does.
+        UserError: if the device does not exist; available ones are named.
     """
     if not DEVICE.match(name):
-        raise UserError(f"{name!r} is no device; use auto, cpu, cuda, cuda:N or mps")
+        raise UserError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:N or mps")
     if name == "cpu":
         return name
     import torch
@@ -40,7 +40,7 @@ def choose_device(name: str = "auto") -> str:
         return "mps" if torch.backends.mps.is_available() else "cpu"
     if name == "mps":
         if not torch.backends.mps.is_available():
-            raise UserError("device mps needs an Apple GPU, and there is none; use auto or cpu")
+            raise UserError("device mps needs an Apple GPU, which is missing; use auto or cpu")
         return name
     index = int(name.partition(":")[2] or 0)
     if index >= gpus:
@@ -56,7 +56,7 @@ def gpu_count() -> int:
 
 
 def autocast_dtype(device: str) -> torch.dtype | None:
-    """The dtype for ``torch.autocast`` on ``device``, or None where float32 is the faster or only one."""
+    """The dtype for ``torch.autocast`` on ``device``, or None if float32 is faster or the only one."""
     import torch
 
     if device.startswith("cuda"):
@@ -69,7 +69,7 @@ def autocast_dtype(device: str) -> torch.dtype | None:
 def has_fast_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether the processor multiplies bfloat16 faster than float32: AMX, Arm's BF16, and AVX512-BF16 of AMD.
 
-    On an Intel processor with AVX512-BF16 but no AMX, products took 1.5 times as long as in float32.
+    On an Intel processor with AVX512-BF16 but no AMX, products take 1.5 times as long as in float32.
     """
     vendor = ""
     try:
@@ -87,7 +87,7 @@ def has_fast_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 
 
 def describe_devices() -> list[str]:
-    """Every device that torch sees, in words."""
+    """Description of every device that torch sees."""
     import torch
 
     found = [f"cpu: {torch.get_num_threads()} threads, bfloat16 {'fast' if has_fast_bfloat16() else 'slow'}"]

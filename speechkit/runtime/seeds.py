@@ -1,4 +1,4 @@
-"""Seeds that depend on the item, not on who works on it."""
+"""Seeds per item, independent of workers and order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 
 def item_seed(seed: int, item: str) -> int:
-    """A seed for one item, in [0, 2**63): the same whatever worker, order or backend meets it."""
+    """A seed for one item, in [0, 2**63): the same for any worker, order or backend."""
     digest = hashlib.blake2b(f"{seed}\0{item}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
@@ -16,7 +16,7 @@ def item_seed(seed: int, item: str) -> int:
 def seed_everything(seed: int) -> None:
     """Seed Python's, NumPy's and torch's global generators, the last two only if they are loaded.
 
-    For a training run as a whole; per-item work uses `item_seed` with a generator of its own.
+    For training runs; per-item work uses `item_seed` with its own generator.
     """
     random.seed(seed)
     if "numpy" in sys.modules:

@@ -1,4 +1,4 @@
-"""One training loop, from a laptop to many processes, that resumes as if it had never stopped."""
+"""One training loop for one or many processes, with exact resume."""
 
 from typing import Any
 

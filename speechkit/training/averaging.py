@@ -10,22 +10,22 @@ from torch import Tensor, nn
 
 
 class AveragedWeights:
-    """A running average of a model's floating-point parameters and buffers; parameters that do not learn stay out.
+    """A running average of a model's floating-point parameters and buffers; frozen parameters are excluded.
 
-    The decay grows from 0 to ``decay`` over the first steps, so that the first weights are soon forgotten.
-    `torch.optim.swa_utils.AveragedModel` copies what stays, too, and changes the sign of its zeros:
+    The decay grows from 0 to ``decay`` over the first steps, so that the initial weights are soon forgotten.
+    `torch.optim.swa_utils.AveragedModel` also averages frozen parameters, and changes the sign of their zeros:
     ``test_the_averages_of_torch_change_the_sign_of_zeros_that_stay``.
     """
 
     def __init__(self, model: nn.Module, decay: float):
         if not 0.0 <= decay < 1.0:
-            raise ValueError(f"decay must lie in [0, 1), got {decay}")
+            raise ValueError(f"decay must be in [0, 1), got {decay}")
         self._decay = decay
         self.weights = {name: value.detach().clone() for name, value in _averaged(model)}
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Take in the weights after ``step`` steps, counted from 1."""
+        """Update with the weights after ``step`` steps, counted from 1."""
         decay = min(self._decay, (step - 1) / (step + 9))
         current = dict(_averaged(model))
         for name, average in self.weights.items():
@@ -43,7 +43,7 @@ class AveragedWeights:
 
 
 def _averaged(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    # An average of what stays would be that, but for the sign of its zeros.
+    # Averaging frozen parameters would change the sign of their zeros.
     still = {name for name, value in model.named_parameters(remove_duplicate=False) if not value.requires_grad}
     return (
         (name, value) for name, value in model.state_dict().items() if value.is_floating_point() and name not in still

@@ -1,4 +1,4 @@
-"""Batches of items of like length, as a function of their number: a resumed run needs no more than that number."""
+"""Batches of items of similar length, as a function of the batch number, for exact resume."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class LengthBuckets:
 
     Args:
         lengths: length of each item, positive, in any unit.
-        batch_length: limit of items times longest item; a longer item makes a batch of its own.
-        seed: everything random follows from it.
+        batch_length: limit of items times longest item; a longer item becomes a batch of one.
+        seed: random seed.
         jitter: standard deviation of the logarithm of the factor on lengths.
 
     Raises:
@@ -27,7 +27,7 @@ class LengthBuckets:
     def __init__(self, lengths: Sequence[float], batch_length: float, seed: int = 0, jitter: float = 0.1):
         self._lengths = np.asarray(lengths, np.float64)
         if not len(self._lengths) or not (self._lengths > 0).all():
-            raise ValueError(f"{len(self._lengths)} items; batches need items, and all lengths positive")
+            raise ValueError(f"{len(self._lengths)} items; give at least one, with positive lengths")
         self._batch_length = batch_length
         self._seed = seed
         self._jitter = jitter

@@ -1,4 +1,4 @@
-"""Checkpoints: a folder of safetensors and JSON that appears by one rename. No pickle is written or read."""
+"""Checkpoints: a folder of safetensors and JSON, renamed into place. No pickle is written or read."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ FORMAT = 2
 
 
 class Progress(msgspec.Struct, forbid_unknown_fields=True):
-    """Where a run stands.
+    """State of a run.
 
     Attributes:
-        config: the settings that it began with.
+        config: the initial settings.
         step: steps done.
         next_batch: the number of the next micro-batch.
         seconds: of training so far.
-        sums: by name in order, of what is logged since the last line; None where it is not finite.
-        summed: how many steps they are of.
-        nonfinite_steps: steps in a row whose gradients were not finite.
+        sums: of logged values since the last line, by name in order; None if not finite.
+        summed: number of steps in the sums.
+        nonfinite_steps: consecutive steps with non-finite gradients.
         evaluated: the step of the last evaluation.
         history: of early stopping.
         metrics_lines: lines of ``metrics.jsonl``.
-        format: of the checkpoint.
+        format: version of the checkpoint.
     """
 
     config: dict[str, Any]
@@ -89,10 +89,10 @@ def save_checkpoint(
 def load_checkpoint(
     checkpoint: Path, network: nn.Module, optimizers: Sequence[torch.optim.Optimizer], average: dict[str, Tensor]
 ) -> Progress:
-    """Put a checkpoint's state into the network, the optimisers, the average and torch's generator.
+    """Load a checkpoint into the network, the optimisers, the average and torch's generator.
 
     Raises:
-        UserError: if the checkpoint does not fit them, or has the format of another version.
+        UserError: if the checkpoint does not fit, or has another format version.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -101,12 +101,12 @@ def load_checkpoint(
         raw = (checkpoint / "progress.json").read_bytes()
         if msgspec.json.decode(raw).get("format", 1) != FORMAT:
             raise UserError(
-                f"{checkpoint}: was written by another version of speechkit, which trains on from it; with this one, "
-                f"remove {checkpoint.parent} to begin anew"
+                f"{checkpoint}: was written by another version of speechkit; resume with that version, or "
+                f"remove {checkpoint.parent} to start again"
             )
         progress = msgspec.json.decode(raw, type=Progress)
         if len(list(checkpoint.glob("optimizer-*.json"))) != len(optimizers):
-            raise ValueError(f"it has not {len(optimizers)} optimisers")
+            raise ValueError(f"it does not have {len(optimizers)} optimisers")
         network.load_state_dict(load_file(checkpoint / "model.safetensors"))
         for number, optimizer in enumerate(optimizers):
             tensors = load_file(checkpoint / f"optimizer-{number}.safetensors")

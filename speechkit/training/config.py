@@ -1,4 +1,4 @@
-"""Settings of a training, and its schedule; loads no torch."""
+"""Training settings and learning rate schedule; loads no torch."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import msgspec
 from speechkit.errors import ConfigError
 
 Precision = Literal["no", "bf16", "auto"]
-"""Of products: float32, bfloat16, or bfloat16 where the device is faster with it."""
+"""Precision of matrix products: float32, bfloat16, or bfloat16 if the device is faster with it."""
 
 
 class TrainingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long and how to train.
 
-    ``learning_rates`` has one peak a parameter group, those of all optimisers in a row. The rate rises for
-    ``warmup_steps`` and falls linearly to zero at ``steps``, or at ``max_minutes`` if that comes first: with it, how
-    far a run gets depends on the machine.
+    ``learning_rates`` has one peak per parameter group, in the order of the optimisers. The rate rises for
+    ``warmup_steps`` and falls linearly to zero at ``steps``, or at ``max_minutes`` if that comes first, which makes
+    the result depend on the machine.
     """
 
     steps: int = 1000
@@ -48,7 +48,7 @@ class TrainingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def mixed_precision(precision: Precision, device: str) -> Literal["no", "bf16"]:
-    """What ``auto`` is on a device; others stay as they are."""
+    """Resolve ``auto`` for a device; other values are unchanged."""
     if precision != "auto":
         return precision
     import torch

@@ -1,4 +1,4 @@
-"""Stop when a number has not become better for some evaluations, and go back to the best weights."""
+"""Stop when a number has not improved for some evaluations, and restore the best weights."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from speechkit.errors import ConfigError, UserError
 from speechkit.io.atomic import atomic_path
 
 WORST = 1e30
-"""What an evaluation counts that is not finite."""
+"""Value of an evaluation that is not finite."""
 
 
 class EarlyStopping:
-    """Watches one number of an objective's evaluations; the loop asks it, and keeps its history in checkpoints.
+    """Monitors one number of an objective's evaluations; the loop keeps its history in checkpoints.
 
     Args:
         measure: the number's name.
-        patience: so many evaluations without a new best end the training; 0 never ends it, and the best weights come
-            back all the same.
+        patience: evaluations without a new best before training stops; 0 never stops, but the best weights are restored
+            all the same.
         higher_is_better: for scores; not for losses.
 
     Attributes:
@@ -43,23 +43,23 @@ class EarlyStopping:
         return self._sign * min(self._costs) if self.history else None
 
     @property
-    def over(self) -> bool:
-        """Whether patience is at its end."""
+    def should_stop(self) -> bool:
+        """Whether there was no new best for ``patience`` evaluations."""
         if not self._patience or not self.history:
             return False
         costs = self._costs
         return len(costs) - 1 - costs.index(min(costs)) >= self._patience
 
     def update(self, values: dict[str, float], network: nn.Module, folder: Path) -> None:
-        """Take in an evaluation; weights that are the best so far are kept as ``folder/best.safetensors``.
+        """Record an evaluation; the best weights so far are saved as ``folder/best.safetensors``.
 
         Raises:
-            ConfigError: if it does not hold the number.
+            ConfigError: if it does not have the number.
         """
         from safetensors.torch import save_file
 
         if self._measure not in values:
-            raise ConfigError(f"no {self._measure} to stop training by; an evaluation gives {', '.join(values)}")
+            raise ConfigError(f"an evaluation has no {self._measure} for early stopping, but {', '.join(values)}")
         value = values[self._measure]
         value = value if math.isfinite(value) else self._sign * WORST
         if self._sign * value < min(self._costs, default=math.inf):
@@ -69,7 +69,7 @@ class EarlyStopping:
         self.history.append(value)
 
     def restore(self, network: nn.Module, folder: Path) -> None:
-        """Put the best weights back.
+        """Restore the best weights.
 
         Raises:
             UserError: if they are not there.

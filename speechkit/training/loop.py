@@ -1,7 +1,7 @@
 """The training loop, top to bottom.
 
 It does not support: sharded optimisers, models larger than one device, or a change of the number of processes with
-unequal accumulation (processes times accumulation is what a step means).
+unequal accumulation (a step is processes times accumulation batches).
 """
 
 from __future__ import annotations
@@ -39,32 +39,32 @@ def train(
     tensorboard: Path | None = None,
     log: Callable[[str], None] = print,
 ) -> bool:
-    """Train until the steps or minutes are used up or early stopping ends it, going on from the newest checkpoint.
+    """Train for the given steps or minutes, or until early stopping, resuming from the newest checkpoint.
 
     Several processes (``torchrun``, `speechkit.pipeline.processes`) share each step: micro-batch ``n`` belongs to
     process ``n mod world size``.
-    A run that was interrupted and goes on gives the same weights and metrics, bit for bit on a CPU, as one that was not
-    (without ``max_minutes``): batches are functions of their number, and each micro-batch seeds torch's generator.
+    A resumed run gives the same weights and metrics as an uninterrupted one, bit for bit on a CPU (without
+    ``max_minutes``): batches are functions of their number, and each micro-batch seeds torch's generator.
 
     Args:
-        objective: its network is changed in place and ends with the averaged weights, of early stopping the best.
+        objective: its network is trained in place and ends with the averaged weights, or with early stopping the best.
         config: how long and how.
         folder: receives ``metrics.jsonl`` and ``checkpoints/``.
-        should_stop: asked after every step; a true answer saves and returns.
+        should_stop: called after every step; if true, saves and returns.
         device: ``cpu``, or any other name for the device that Accelerate finds.
         tensorboard: a folder for TensorBoard files (extra).
-        log: receives lines for people.
+        log: called with log lines.
 
     Returns:
-        True when training is complete, False when it was stopped before.
+        True if training is complete, False if it was stopped.
 
     Raises:
-        UserError: if a checkpoint belongs to other settings, or the gradient is not finite for 20 steps running.
+        UserError: if a checkpoint belongs to other settings, or the gradient is not finite for 20 consecutive steps.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    # Accelerate keeps its settings for the process; another training in this process may have other ones.
+    # Accelerate keeps global settings, which another training in this process may change.
     AcceleratorState._reset_state()
     accelerator: Any = Accelerator(
         cpu=device == "cpu",
@@ -75,18 +75,18 @@ def train(
     rank, world = accelerator.process_index, accelerator.num_processes
     learners = _learners(objective, config)
     average = AveragedWeights(network.to(accelerator.device), config.average_decay)
-    # What a step consumes, in whatever layout of processes.
+    # Batches per step, for any number of processes.
     state = Progress({**msgspec.to_builtins(config), "accumulation": config.accumulation * world})
     checkpoint = latest_checkpoint(folder / "checkpoints")
     if checkpoint is not None:
         settings = state.config
         state = load_checkpoint(checkpoint, network, [learner.optimizer for learner in learners], average.weights)
         _same_settings(state.config, settings, checkpoint)
-        log(f"going on from {checkpoint.name}")
+        log(f"resuming from {checkpoint.name}")
     if stopping is not None:
         stopping.history = state.history
     accelerator.wait_for_everyone()
-    # Of Accelerate's preparation only the autocast: the losses below are what processes share.
+    # Only Accelerate's autocast is used; the losses below are wrapped for several processes.
     network = accelerator.prepare_model(network, evaluation_mode=True)
     for learner in learners:
         learner.prepare(accelerator)
@@ -104,14 +104,14 @@ def train(
         return seconds_before + time.monotonic() - began
 
     def any_process(answer: bool) -> bool:
-        """Whether any process says yes: all must leave the loop at the same step."""
+        """Whether it is true in any process: all must leave the loop at the same step."""
         if world == 1:
             return answer
         return bool(accelerator.reduce(torch.tensor(float(answer), device=accelerator.device), "sum") > 0)
 
-    def over() -> bool:
+    def finished() -> bool:
         late = config.max_minutes is not None and elapsed() >= 60 * config.max_minutes
-        return state.step >= config.steps or any_process(late or (stopping is not None and stopping.over))
+        return state.step >= config.steps or any_process(late or (stopping is not None and stopping.should_stop))
 
     def add(name: str, value: float) -> None:
         sums[name] = sums.get(name, 0.0) + value
@@ -150,7 +150,7 @@ def train(
         pending = ahead.submit(objective.batch, state.next_batch + rank)
 
         def next_batches() -> Iterator[tuple[int, Batch]]:
-            """The micro-batches of a step with their numbers; the one behind them is made meanwhile."""
+            """The micro-batches of a step with their numbers; the next one is prepared meanwhile."""
             nonlocal pending
             for _ in range(config.accumulation):
                 number, batch = state.next_batch + rank, pending.result()
@@ -158,7 +158,7 @@ def train(
                 pending = ahead.submit(objective.batch, state.next_batch + rank)
                 yield number, to_device(batch, accelerator.device)
 
-        while not over():
+        while not finished():
             factor = rate_factor(config, state.step, elapsed())
             network.train()
             batches: Any = next_batches()
@@ -209,15 +209,15 @@ def train(
 class _Learner:
     """A turn with its optimiser.
 
-    Gradients of several processes are averaged by DistributedDataParallel around the loss, so that a loss may call its
-    network as often and by whatever method it likes; layers that a process drops are found to be unused.
+    DistributedDataParallel around the loss averages gradients of several processes, so that a loss may call its network
+    repeatedly and by any method; dropped layers are detected as unused.
     """
 
     def __init__(self, number: int, turn: Turn, prefix: str, network: nn.Module, rates: Sequence[float], config: Any):
         learning = {id(parameter) for group in turn.groups for parameter in group}
         self.parameters = [parameter for parameter in network.parameters() if id(parameter) in learning]
         if len(self.parameters) != len(learning):
-            raise ValueError("a group has parameters that are not of the objective's network")
+            raise ValueError("a group has parameters outside the objective's network")
         self._constants = [
             parameter for parameter in network.parameters() if parameter.requires_grad and id(parameter) not in learning
         ]
@@ -228,7 +228,7 @@ class _Learner:
         self._number, self._prefix, self._rates, self._config = number, prefix, rates, config
 
     def prepare(self, accelerator: Any) -> None:
-        """For the device and the processes that there are."""
+        """Move to the device and wrap for several processes."""
         self._optimizer = accelerator.prepare_optimizer(self.optimizer)
         if accelerator.num_processes > 1:
             with self._alone():
@@ -238,7 +238,7 @@ class _Learner:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """No other parameter gets a gradient."""
+        """Disable gradients of all other parameters."""
         for parameter in self._constants:
             parameter.requires_grad_(False)
         try:
@@ -248,11 +248,11 @@ class _Learner:
                 parameter.requires_grad_(True)
 
     def step(self, accelerator: Any, batches: Any, factor: float, add: Callable[[str, float], None]) -> float:
-        """One optimiser step on some micro-batches, left out where the gradient is not finite; returns its norm."""
+        """One optimiser step on some micro-batches, skipped if the gradient is not finite; returns its norm."""
         for group, peak in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = peak * factor
         for index, (number, batch) in enumerate(batches, start=1):
-            # The same numbers for this batch in any layout of processes and after any interruption.
+            # The same random numbers for this batch with any number of processes and after any interruption.
             torch.manual_seed((self._config.seed * 1_000_003 + number + (self._number << 48)) % 2**63)
             local = index < self._config.accumulation and isinstance(self._loss, DistributedDataParallel)
             with self._alone(), self._loss.no_sync() if local else nullcontext(), accelerator.autocast():  # type: ignore[operator]
@@ -295,7 +295,7 @@ def _line(step: int, values: dict[str, float]) -> str:
 
 
 def _same_settings(stored: dict[str, Any], current: dict[str, Any], checkpoint: Path) -> None:
-    """What changes the result must agree; how often to log, evaluate and save may differ."""
+    """Require equal settings, except for the intervals of logging, evaluation and saving."""
     free = {"log_every", "evaluate_every", "save_every", "keep_checkpoints"}
     names = sorted(
         name

@@ -1,4 +1,4 @@
-"""metrics.jsonl, the truth about a run, and TensorBoard (extra), its mirror."""
+"""metrics.jsonl, and its copy in TensorBoard (extra)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from speechkit.io.atomic import write_bytes
 
 
 class MetricsLog:
-    """One JSON object a line, ``{"step": 100, "loss": 1.5, …}``, without wall-clock: equal runs write equal bytes.
+    """One JSON object per line, ``{"step": 100, "loss": 1.5, …}``, without clock times: equal runs write equal bytes.
 
     Args:
         path: of the file.
-        lines: how many of the lines that are there belong to the run that goes on; the others are dropped.
-        tensorboard: a folder for TensorBoard's files, which are written from ``step`` on.
-        step: how many steps are done.
+        lines: number of existing lines that belong to the resumed run; later ones are dropped.
+        tensorboard: a folder for TensorBoard's files, written from ``step`` on.
+        step: steps done.
     """
 
     def __init__(self, path: Path, lines: int = 0, tensorboard: Path | None = None, step: int = 0):
@@ -50,7 +50,7 @@ class MetricsLog:
         return self._mirror is not None
 
     def listen(self, step: int, sounds: dict[str, tuple[Float, int]]) -> None:
-        """Sounds (S,) in [-1, 1] with their sample rates, for TensorBoard alone."""
+        """Sounds (S,) in [-1, 1] with their sample rates, for TensorBoard only."""
         for name, (waveform, sample_rate) in sounds.items():
             self._mirror.add_audio(name, waveform, step, sample_rate)
         self._mirror.flush()

@@ -1,4 +1,4 @@
-"""What a training minimises, apart from how long and on what machine it does."""
+"""The objective of a training, independent of its schedule and hardware."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Evaluation = Callable[[nn.Module], dict[str, float]]
 
 @dataclass(frozen=True)
 class Turn:
-    """One optimiser's part of each step: its loss moves its own parameters, all others are constants meanwhile.
+    """One optimiser's part of each step: its loss updates its own parameters, all others are constants.
 
     Attributes:
         loss: what is minimised.
         groups: parameters of the network by learning rate.
-        name: stands before what is logged where turns are several.
+        name: prefix of logged values if there are several turns.
         betas: of AdamW.
     """
 
@@ -38,16 +38,15 @@ class Turn:
 
 @dataclass(frozen=True)
 class Objective:
-    """A network and how it learns.
+    """A network and its training.
 
     Attributes:
-        network: all that is trained, averaged and kept in checkpoints; several networks are one module that holds them.
-        turns: what happens in each step, in order; each sees what the one before it has changed. One for most
-            trainings; a discriminator's and a generator's for adversarial ones.
-        batch: the micro-batch of a number, and of nothing else, so that a resumed run sees what an unbroken one does;
-            called in a second thread, ahead of time. All turns of a step see the same.
-        evaluate: called with the averaged weights, in the first process alone; its numbers are logged.
-        early_stopping: ends the training by one of these numbers.
+        network: everything trained, averaged and saved in checkpoints; wrap several networks in one module.
+        turns: run in order in each step; usually one, for adversarial training a discriminator's and a generator's.
+        batch: function from a number to its micro-batch, for exact resume; called ahead of time in a second thread. All
+            turns of a step get the same batches.
+        evaluate: called with the averaged weights, in the first process only; its numbers are logged.
+        early_stopping: stops training by one of these numbers.
         save: writes the trained network into a folder, for `speechkit.training.stage.train_stage`.
         listen: sounds by name, each with its sample rate, for TensorBoard; called after every evaluation.
     """
@@ -62,7 +61,7 @@ class Objective:
 
 
 def mean_losses(loss: LossFunction, batches: Sequence[Batch]) -> Evaluation | None:
-    """An evaluation: the means over some batches of a loss and its numbers, ``dev_`` before them; None without any."""
+    """An evaluation: means of a loss and its numbers over batches, with the prefix ``dev_``; None without batches."""
     if not batches:
         return None
 
@@ -80,7 +79,7 @@ def mean_losses(loss: LossFunction, batches: Sequence[Batch]) -> Evaluation | No
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The same batch with all its tensors, in whatever dicts, lists and tuples, on a device."""
+    """The batch with all tensors, in nested dicts, lists and tuples, moved to a device."""
     if isinstance(batch, Tensor):
         return batch.to(device)
     if isinstance(batch, dict):

@@ -1,4 +1,4 @@
-"""The one stage of a pipeline that trains: what all recipes do around the loop."""
+"""The training stage shared by all recipes."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def train_stage(
     processes: int = 1,
     tensorboard: bool = False,
 ) -> None:
-    """Train an objective, going on where an interrupted run stopped; write ``model`` and ``metrics.jsonl``.
+    """Train an objective, resuming an interrupted run; write ``model`` and ``metrics.jsonl``.
 
     Args:
-        context: of a stage that declares these two outputs; checkpoints lie in its scratch folder.
-        make_objective: called in each process, after seeding, so it is a function of a module's top level, or a
-            `functools.partial` of one.
+        context: of a stage that declares these two outputs; checkpoints are in its scratch folder.
+        make_objective: called in each process, after seeding; defined at the top level of a module, or a `functools.partial`
+            of such a function.
         config: how long and how.
-        processes: of this machine that share each step; 0 is one for each GPU.
+        processes: processes of this machine that share each step; 0: one per GPU.
         tensorboard: also write TensorBoard files (extra), to the context's ``curves``.
 
     Raises:
-        Interrupted: if the user asked to stop; checkpoints are kept.
+        Interrupted: if the user requested a stop; checkpoints are kept.
     """
     work = partial(_train, make_objective, config, tensorboard)
     run_together(work, context, process_count(processes, context.device))
@@ -40,7 +40,7 @@ def train_stage(
 def _train(
     make_objective: Callable[[Context], Objective], config: TrainingConfig, tensorboard: bool, context: Context
 ) -> None:
-    """What each process does; the first one writes."""
+    """Training in each process; the first one writes."""
     from speechkit.runtime import seed_everything
     from speechkit.training.loop import train
 

@@ -65,9 +65,9 @@ def test_every_run_script_runs_its_own_recipe_where_it_was_called(path):
 
 def test_new_refuses_what_is_there_and_what_is_no_name(project, capsys):
     assert call(["new", "demo"]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     assert call(["new", "../evil"]) == 2
-    assert "is no recipe name" in capsys.readouterr().err
+    assert "is not a recipe name" in capsys.readouterr().err
 
 
 def test_status_and_explain_follow_the_run(project, capsys):
@@ -233,7 +233,7 @@ def test_settings_of_stages_that_do_not_fit_are_refused_before_the_first_one(pro
         ("units", ["clusters=[20,50]", "bpe.bpe_clusters=[100]"], "bpe.bpe_clusters: 100 is none of clusters (20, 50)"),
         ("mossformer2", ["train.separator=bogus"], "train.separator: 'bogus' is no separator's configuration"),
         ("slue", [], "nothing to fit the noise on"),
-        ("simplespeech2", ["codec.body=waves"], "codec.body: 'waves' is no choice of convolutions, spectral"),
+        ("simplespeech2", ["codec.body=waves"], "codec.body: 'waves' is not one of convolutions, spectral"),
     ],
 )
 def test_shipped_recipes_refuse_settings_that_would_fail_after_hours(recipe, settings, message, tmp_path, capsys):

@@ -29,7 +29,7 @@ def test_a_brace_without_its_partner_is_said():
         with pytest.raises(UserError, match="unbalanced brace"):
             rates(text, "a")
     deep = "{ a / b } " * 8
-    with pytest.raises(UserError, match="more than 64 ways"):
+    with pytest.raises(UserError, match="more than 64 alternatives"):
         rates(f"{{ {deep} / x }}", "a")
 
 

@@ -91,7 +91,7 @@ def test_what_is_missing_is_said(tmp_path, monkeypatch):
     (tmp_path / "r.trn").write_text("hello (a)\n")
     with pytest.raises(UserError, match="has no recording"):
         read_segments(tmp_path / "r.trn")
-    with pytest.raises(UserError, match="choose of cpwer, orcwer, tcpwer"):
+    with pytest.raises(UserError, match="choose from cpwer, orcwer, tcpwer"):
         known_measures(["wer"])
     monkeypatch.setitem(__import__("sys").modules, "meeteval.wer", None)
     with pytest.raises(MissingExtraError, match="pip install"):

@@ -42,7 +42,7 @@ def test_texts_that_differ_by_case_alone_are_one():
 def test_lists_without_reference_or_text_are_refused():
     with pytest.raises(UserError, match="b: has no reference"):
         oracle_error_rates({"a": "x"}, {"a": ["x"], "b": ["y"]})
-    with pytest.raises(UserError, match="is empty"):
+    with pytest.raises(UserError, match="empty list"):
         oracle_error_rates({"a": "x"}, {"a": []})
     with pytest.raises(UserError, match="no word"):
         oracle_error_rates({"a": ""}, {"a": ["x"]})

@@ -406,7 +406,7 @@ class ChannelListener:
     def spec(self) -> RecognizerSpec:
         return RecognizerSpec("listener", "listener", "", "en")
 
-    def recognize(self, path, speech=None, *, channel=None, heard=None) -> Hypothesis:
+    def recognize(self, path, speech=None, *, channel=None, advance=None) -> Hypothesis:
         self.heard.append((Path(path).name, channel))
         heard(sum(end - begin for begin, end in speech) / 16_000)
         return words_to_hypothesis([TimedWord("hello", 1.0, 2.0, 0.0)])
@@ -436,7 +436,7 @@ def test_each_channel_is_mined_as_a_recording_of_its_own(two_channels: Path, tra
     class Words:
         spec = RecognizerSpec("words", "words", "", "en")
 
-        def recognize(self, path, speech=None, *, channel=None, heard=None) -> Hypothesis:
+        def recognize(self, path, speech=None, *, channel=None, advance=None) -> Hypothesis:
             name = {number: name for name, number in words.items()}[channel]
             return load_recognizer(f"words:{transcripts}").recognize(f"{name}.ogg")
 

@@ -139,7 +139,7 @@ def test_ray_keeps_standard_output_for_json(words, tree_digest):
 def test_a_part_that_always_kills_its_worker_ends_the_run_with_its_name(words):
     crash = words.folder / "crash.txt"
     crash.write_text("99")
-    message = r"stage 2 case: part \d of 5 ended its worker 3 times \(SIGKILL.*last words: the worker says goodbye"
+    message = r"stage 2 case: part \d of 5 crashed its worker 3 times \(SIGKILL.*last output: the worker says goodbye"
     with pytest.raises(SpeechkitError, match=message) as caught:
         words.run(f"case.crash_file={crash}", backend="pool", workers=1)
     assert caught.value.exit_code == 1
@@ -206,5 +206,5 @@ def test_bad_shards_and_backends_are_refused(words):
         words.run(backend="dask")
     with pytest.raises(UserError, match="at least 1"):
         words.run(backend="pool", workers=0)
-    with pytest.raises(UserError, match="do not go together"):
+    with pytest.raises(UserError, match="exclude each other"):
         words.run(shard=(1, 2), force=True)

@@ -150,12 +150,12 @@ def test_all_mistakes_at_once_with_place_key_and_suggestion(tmp_path):
         f"{file}:2: unknown key 'first.rat'; did you mean 'first.rate'?",
         f"{file}:3: first.name: expected str, got int: 12; put it in quotes",
         f"{file}:5: first.window.size: expected int <= 100: 101",
-        f"{file}:6: first.window.shape: 'haming' is no choice of hann, hamming; did you mean hamming?",
+        f"{file}:6: first.window.shape: 'haming' is not one of hann, hamming; did you mean hamming?",
         f"{file}:7: unknown key 'frist'; the top-level keys are first, lang, second, seed",
         f"{file}:9: lang: expected str, got array: ['a']",
         "command line: first.workers: expected int, got str: 'many'",
         "command line: unknown key 'window.size'; did you mean 'first.window.size'?",
-        "'nonsense' is no key=value",
+        "'nonsense' is not of the form key=value",
     ]
 
 
@@ -177,10 +177,10 @@ def test_a_combination_that_the_config_rejects_is_named():
         ("a: !!python/object/apply:os.system [ls]", r"c:1: tag .*os.system is not data"),
         ("a: !!str 1", "c:1: tag"),
         ("a: &x 1\nb: *x", "c:1: anchors are not data"),
-        ("a: 1\nb: 2\na: 3", "c:3: key 'a' is there twice; line 1 has the first"),
+        ("a: 1\nb: 2\na: 3", "c:3: duplicate key 'a', first on line 1"),
         ("- 1", "c:1: a config is a mapping"),
         ("a: [1", "c:1: "),
-        ("? [a]\n: 1", "c:1: a key is a word"),
+        ("? [a]\n: 1", "c:1: a key must be a string"),
         ("a: 1\n---\nb: 2", "c:"),
         ("[" * 3000, "c"),
     ],
@@ -232,18 +232,18 @@ def test_a_recipe_that_contradicts_itself_is_refused_with_every_contradiction():
         )
     for problem in (
         "Thawed must be frozen",
-        "no path inside",
-        "numbers must rise, and 2 came before",
+        "not a path inside",
+        "numbers must increase, but 2 came before",
         "the name is taken by stage 2",
-        "'late' is no earlier stage",
+        "'late' is not an earlier stage",
         "stage one has no output 'y'",
         "it has no outputs",
         "lower-case letters",
         "field 'gone', which NoConfig lacks",
         "field 'a', which stage one lacks",
-        "'b' is of 'never', which is no earlier stage",
+        "'b' is of 'never', which is not an earlier stage",
         "Worker has no process(batch)",
-        "two outputs have one path",
+        "two outputs have the same path",
         "one output, a .jsonl file",
     ):
         assert problem in str(caught.value), problem

@@ -106,8 +106,8 @@ def test_ctrl_c_finishes_the_part_in_hand_and_ends_with_130(slow, options):
     process.send_signal(signal.SIGINT)
     code, errors = finish(process)
     assert code == 130
-    assert "stopping after the part in hand" in errors
-    assert "of 20 parts are done; the next run goes on from there" in errors
+    assert "stopping after the current part" in errors
+    assert "of 20 parts are done; the next run resumes there" in errors
     assert 2 <= parts() < 20
     assert "Traceback" not in errors
 
@@ -117,7 +117,9 @@ def test_a_second_ctrl_c_stops_at_once(slow):
     wait_for(lambda: parts() >= 1)
     time.sleep(1)  # into the next part: between two, the first signal is enough to end the run
     process.send_signal(signal.SIGINT)
-    while "once more stops at once" not in process.stderr.readline():  # two signals that wait together arrive as one
+    while (
+        "press again to stop at once" not in process.stderr.readline()
+    ):  # two signals that wait together arrive as one
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     code, errors = finish(process)
@@ -217,7 +219,7 @@ def test_a_lock_that_is_a_link_empties_nothing(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     (tmp_path / "exp").mkdir()
     (tmp_path / "exp" / "run.lock").symlink_to(tmp_path / "thesis.tex")
-    with pytest.raises(UserError, match="is a link"), run_lock(tmp_path / "exp"):
+    with pytest.raises(UserError, match="is a symbolic link"), run_lock(tmp_path / "exp"):
         pass
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 

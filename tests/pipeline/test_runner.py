@@ -380,7 +380,7 @@ def test_one_input_may_give_several_outputs_and_drops(tmp_path):
         (lambda batch: [Drop("unheard_of") for _ in batch], "drop reason 'unheard_of' is not declared"),
         (lambda batch: [], "gave 0 answers to 2 records"),
         (lambda batch: [None for _ in batch], "answered None"),
-        (lambda batch: [Item(5) for _ in batch], "no valid record"),
+        (lambda batch: [Item(5) for _ in batch], "not a valid record"),
     ],
 )
 def test_an_answer_that_breaks_the_contract_fails_at_once(tmp_path, process, message):
@@ -404,7 +404,7 @@ def test_the_next_run_tries_what_was_dropped_when_a_stage_lacks_what_it_must_hol
 
     output = Output("out.jsonl", Item, holds=(("id", "i0"), ("id", "i5")))
     recipe = one_worker(process, tmp_path, outputs=(output,))
-    expected = r"no record whose id is i5 \(6 records .* dropped: odd 1, the first i5 \(it is torn\)\); mend what"
+    expected = r"no record whose id is i5 \(6 records .* dropped: odd 1, the first i5 \(it is torn\)\); fix the dropped"
     for _ in range(2):
         with pytest.raises(SpeechkitError, match=expected):
             run_recipe(recipe, tmp_path / "exp", quiet=True)
@@ -458,7 +458,7 @@ def test_a_record_keeps_its_type_with_arrays_of_every_shape(tmp_path):
     ("content", "message"),
     [
         ('{"id":"a"}\n{"id":3}\n', r"in.jsonl:2: Expected `str`, got `int`"),
-        ('{"id":"a"}\n{"id":"b', r"in.jsonl:2: .*the last line is torn"),
+        ('{"id":"a"}\n{"id":"b', r"in.jsonl:2: .*the last line is truncated"),
         ('{"id":"a"}\nnot json\n', r"in.jsonl:2: "),
     ],
 )

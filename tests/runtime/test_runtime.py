@@ -25,7 +25,7 @@ def test_cpu_needs_no_torch():
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "", "CPU"])
 def test_an_unknown_device_is_named(name):
-    with pytest.raises(UserError, match=r"no device.*use auto, cpu"):
+    with pytest.raises(UserError, match=r"unknown device.*use auto, cpu"):
         choose_device(name)
 
 

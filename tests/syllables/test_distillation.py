@@ -163,7 +163,7 @@ def test_the_loss_falls_and_silence_goes_to_zero(tiny_checkpoint, speech, tmp_pa
 @pytest.mark.slow
 def test_an_interrupted_run_ends_with_the_same_bytes(tiny_checkpoint, speech, tmp_path):
     batches, stored = speech
-    mixing = MixingConfig(damage=AugmentConfig(speed=0, room=0, noise=0.5, gain_db=(0, 0)), speaker=0.5)
+    mixing = MixingConfig(augment=AugmentConfig(speed=0, room=0, noise=0.5, gain_db=(0, 0)), speaker=0.5)
     saved = []
     for name, stops in (("whole", ()), ("parts", (7, 12))):
         for stop in (*stops, None):
@@ -208,7 +208,7 @@ def test_mixing_keeps_lengths_and_reaches_the_asked_level():
 
 def test_what_cannot_be_trained_is_named(tiny_checkpoint):
     with pytest.raises(ConfigError, match="speed must be 0"):
-        MixingConfig(damage=AugmentConfig())
+        MixingConfig(augment=AugmentConfig())
     with pytest.raises(ConfigError, match="has layers 1 to"):
         SyllableEncoder(tiny_checkpoint, layers=99)
     with pytest.raises(ValueError, match="not both"):

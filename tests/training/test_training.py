@@ -201,7 +201,7 @@ def test_a_loss_that_is_not_finite_is_skipped_and_checkpoints_say_so(tmp_path):
 
 def test_what_belongs_to_no_network_is_refused(tmp_path):
     objective = Objective(model(), [Turn(loss, [list(model().parameters())])], batch)
-    with pytest.raises(ValueError, match="not of the objective's network"):
+    with pytest.raises(ValueError, match="outside the objective's network"):
         run(tmp_path, objective=objective)
     with pytest.raises(ConfigError, match="2 learning_rates for 1 group"):
         run(tmp_path, learning_rates=(1e-2, 1e-3))

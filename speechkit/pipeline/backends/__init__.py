@@ -1,4 +1,4 @@
-"""Who does the parts: this process, spawned processes, or a ray cluster. The bytes do not depend on it."""
+"""Backends that process parts: this process, spawned processes, or a Ray cluster. Results do not depend on it."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from speechkit.pipeline.job import Job, PartResult
 
 BACKENDS = ("inline", "pool", "ray")
 ATTEMPTS = 3
-"""How often a part may take its worker down before the run stops."""
+"""How often a part may crash its worker before the run stops."""
 
 
 class Backend(Protocol):
-    """Runs parts of a job until they are done or ``stop`` says so."""
+    """Runs parts of a job until they are done or ``stop`` is true."""
 
     def run(
         self, job: Job, parts: Iterator[int], on_result: Callable[[PartResult], None], stop: Callable[[], bool]
     ) -> None:
-        """Hand out ``parts``; parts in hand are finished when ``stop`` turns true.
+        """Process ``parts``; when ``stop`` becomes true, running parts are finished.
 
         Raises:
             SpeechkitError: if a worker fails as a whole.
         """
 
     def close(self) -> None:
-        """Let go of what it keeps from stage to stage."""
+        """Release resources kept between stages."""
 
 
 def make_backend(name: str, workers: int, cpus: int = 1) -> Backend:
-    """The backend of a name, to be closed at the end of the run.
+    """Create a backend by name; close it at the end of the run.
 
     Args:
         name: "inline", "pool" or "ray".
-        workers: at once.
+        workers: number of workers.
         cpus: of the most demanding worker.
 
     Raises:
-        UserError: if there is none, or the number of workers makes no sense.
+        UserError: if the name is unknown, or the number of workers is below 1.
     """
     if workers < 1:
         raise UserError(f"--workers {workers}: at least 1 is needed")

@@ -1,4 +1,4 @@
-"""Parts one after another in this process: what a debugger wants."""
+"""Parts one after another in this process, for debugging."""
 
 from __future__ import annotations
 

@@ -22,12 +22,12 @@ from speechkit.pipeline.backends import ATTEMPTS
 from speechkit.pipeline.job import Job, PartResult, decode_job, encode_job
 from speechkit.runtime import gpu_count
 
-POLL_SECONDS = 0.2  # how soon a request to stop is noticed; results wake the loop at once
+POLL_SECONDS = 0.2  # delay of a stop request; results wake the loop at once
 TAIL_BYTES = 2000
 
 
 class Failure(msgspec.Struct, frozen=True, tag=True):
-    """A worker that cannot go on, as it says itself."""
+    """A worker's own report of a fatal error."""
 
     message: str
     exit_code: int
@@ -53,7 +53,7 @@ class _Hand:
 
 
 class PoolBackend:
-    """``workers`` processes, each with its own worker; one that dies is replaced and its part done again."""
+    """``workers`` processes, each with its own worker; a crashed one is replaced and its part repeated."""
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
@@ -77,7 +77,7 @@ class PoolBackend:
                             exhausted = True
                         else:
                             _give(hand, part)
-                # A new process only for a part that waits: short inputs start few.
+                # Start a process only for a waiting part, so that short inputs start few.
                 while not stop() and len(hands) < self._workers and (again or not exhausted):
                     part = again.popleft() if again else next(parts, None)
                     if part is None:
@@ -85,7 +85,7 @@ class PoolBackend:
                         break
                     hands.append(_start(job, message, number))
                     number += 1
-                    hands[-1].part = part  # sent at once; the process reads it when it is set up
+                    hands[-1].part = part  # sent now; the process reads it after its setup
                     _give(hands[-1], part)
                 busy = [hand for hand in hands if hand.part is not None]
                 if not busy:
@@ -137,21 +137,21 @@ def serve(pipe: Connection, message: bytes, device: str, log: str) -> None:
             part = int.from_bytes(pipe.recv_bytes(), "big")
             pipe.send_bytes(msgspec.json.encode(Done(process_part(job, worker, index, part))))
     except (EOFError, BrokenPipeError):
-        return  # the parent has ended, and so do we
+        return  # the parent has ended
     except Exception as error:
         code = error.exit_code if isinstance(error, SpeechkitError) else 1
         text = str(error) if isinstance(error, SpeechkitError) else f"{type(error).__name__}: {error}"
         traceback.print_exc()
-        with contextlib.suppress(OSError):  # nobody listens any more
+        with contextlib.suppress(OSError):  # the parent has closed the pipe
             pipe.send_bytes(msgspec.json.encode(Failure(text, code, traceback.format_exc())))
 
 
 def _write_to(log: str) -> None:
-    """Send this process's output to a file, so that its last words outlive it."""
+    """Redirect this process's output to a file, to keep it after a crash."""
     try:
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     except OSError:
-        return  # nowhere to write: the parts will say so
+        return  # not writable: processing the parts will report it
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     os.close(descriptor)
@@ -160,7 +160,7 @@ def _write_to(log: str) -> None:
 
 def _give(hand: _Hand, part: int) -> None:
     hand.part = part
-    with contextlib.suppress(OSError):  # it is dead; the next wait finds the closed pipe
+    with contextlib.suppress(OSError):  # it has crashed; the next wait finds the closed pipe
         hand.pipe.send_bytes(part.to_bytes(8, "big"))
 
 
@@ -189,10 +189,10 @@ def _bury(job: Job, hand: _Hand, deaths: dict[int, int]) -> int:
 
 
 def crash_error(job: Job, part: int, times: int, cause: str, tail: str) -> SpeechkitError:
-    """The error for a part that takes its worker down again and again."""
-    words = f"; its last words: {tail}" if tail else ""
+    """The error for a part that crashes its worker repeatedly."""
+    words = f"; its last output: {tail}" if tail else ""
     return SpeechkitError(
-        f"{job.name}: part {part} of {job.index().parts} ended its worker {times} times ({cause}){words}"
+        f"{job.name}: part {part} of {job.index().parts} crashed its worker {times} times ({cause}){words}"
     )
 
 
