@@ -86,12 +86,10 @@ def _pairs(source: Path) -> dict[str, list[str]]:
     for number, line in read_lines(path):
         fields = [f.strip() for f in line.split("\t")]
         if len(fields) != 2 or not all(fields):
-            raise UserError(
-                f"{path}:{number}: is not a recording and a document with a tab between them; mend the line"
-            )
+            raise UserError(f"{path}:{number}: is not a recording and a document with a tab between them; fix the line")
         for field, kind in zip(fields, ("recording", "document"), strict=True):
             if not inside(source, field).is_file() or _kind(Path(field)) != kind:
-                raise UserError(f"{path}:{number}: {field} is no {kind} below {source}; mend the path")
+                raise UserError(f"{path}:{number}: {field} is no {kind} below {source}; fix the path")
         recording, document = (Path(f).as_posix() for f in fields)
         if document not in pairs[recording]:
             pairs[recording].append(document)

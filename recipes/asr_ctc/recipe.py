@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 TRAIN, TEST = (external(f"{part}_manifest", schema=Utterance, of="prepare") for part in ("train", "test"))
 
 
-class PrepareConfig(msgspec.Struct, frozen=True):
+class TranscriptDataConfig(msgspec.Struct, frozen=True):
     """Which utterances to learn from and to be judged by."""
 
     train_manifest: Annotated[str | None, SHARED] = None
@@ -184,7 +184,7 @@ recipe = Recipe(
                 Output("test.jsonl", schema=Utterance, min_records=1),
                 Output("vocabulary.json"),
             ),
-            config=PrepareConfig,
+            config=TranscriptDataConfig,
             drop_reasons=("no_text", "too_short", "too_long", "too_fast", "unknown_character"),
         ),
         Stage(

@@ -17,7 +17,7 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 DROP_REASONS = ("no_speaker", "too_short", "unreadable_audio", "silent", "noisy")
 
 
-class PrepareConfig(msgspec.Struct, frozen=True):
+class SpeakerSplitConfig(msgspec.Struct, frozen=True):
     """Who teaches, who chooses and who judges.
 
     Attributes:

@@ -26,7 +26,7 @@ from speechkit.separation.config import SeparationLoss
 from speechkit.training import TrainingConfig
 
 from .judging import CountingConfig, ScoreConfig, beside_digest, score, teach_counting
-from .prepare import DROP_REASONS, MixturesConfig, Positive, PrepareConfig, mix, prepare
+from .prepare import DROP_REASONS, MixturesConfig, Positive, SpeakerSplitConfig, mix, prepare
 
 if TYPE_CHECKING:
     from speechkit.training import Objective
@@ -139,7 +139,7 @@ recipe = Recipe(
             outputs=tuple(
                 Output(f"{part}.jsonl", schema=Utterance, min_records=1) for part in ("train", "dev", "test")
             ),
-            config=PrepareConfig,
+            config=SpeakerSplitConfig,
             drop_reasons=DROP_REASONS,
         ),
         Stage(

@@ -35,7 +35,7 @@ MANIFESTS = ("train_manifest", "dev_manifest")
 TRAIN, DEV = (external(field, schema=Utterance, of="prepare") for field in MANIFESTS)
 
 
-class PrepareConfig(msgspec.Struct, frozen=True):
+class PretrainingDataConfig(msgspec.Struct, frozen=True):
     """Which recordings to learn from; ``dev_manifest`` only to look how training goes.
 
     ``check_audio`` reads every recording once, to drop what cannot be read; without it, training stops there.
@@ -82,7 +82,7 @@ def prepare(context: Context) -> None:
         context.write(output, kept)
 
 
-def _why_unfit(row: Utterance, manifest: Path, config: PrepareConfig) -> tuple[str, str] | None:
+def _why_unfit(row: Utterance, manifest: Path, config: PretrainingDataConfig) -> tuple[str, str] | None:
     """The reason and its detail why a recording cannot be learnt from; None if it can."""
     from speechkit.data import audio_path
     from speechkit.data.audio import why_unreadable
@@ -205,7 +205,7 @@ recipe = Recipe(
                 Output("train.jsonl", schema=Utterance, min_records=1),
                 Output("dev.jsonl", schema=Utterance, min_records=1),
             ),
-            config=PrepareConfig,
+            config=PretrainingDataConfig,
             drop_reasons=("too_short", "unreadable_audio"),
         ),
         Stage(

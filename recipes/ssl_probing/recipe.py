@@ -5,7 +5,7 @@ from __future__ import annotations
 from speechkit.asr.load import recognizer_digest
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import encoder_digest
-from speechkit.encoders.probing.preparation import MANIFESTS, PrepareConfig, prepare
+from speechkit.encoders.probing.preparation import MANIFESTS, ProbeDataConfig, prepare
 from speechkit.encoders.probing.stages import ProbeConfig, probe
 from speechkit.encoders.probing.tasks import ProbeItem
 from speechkit.encoders.stages import LayersConfig, encode_layers
@@ -29,7 +29,7 @@ recipe = Recipe(
                 Output("items.jsonl", schema=ProbeItem, min_records=0),
                 Output("speech.jsonl", schema=Utterance, min_records=0),
             ),
-            config=PrepareConfig,
+            config=ProbeDataConfig,
             drop_reasons=("too_long", "no_text", "no_speaker", "few_utterances", "beyond_limit"),
         ),
         Stage(

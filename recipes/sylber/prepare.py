@@ -29,7 +29,7 @@ REMEDIES = {
 """What to do about the drops of stages 1 to 3."""
 
 
-class PrepareConfig(msgspec.Struct, frozen=True):
+class SyllableDataConfig(msgspec.Struct, frozen=True):
     """Which recordings to learn from, and which to judge by.
 
     Attributes:

@@ -11,7 +11,7 @@ from speechkit.syllables.comparison import Segmented
 from speechkit.syllables.tokens import TokenRow
 
 from .judging import ScoreConfig, SegmentConfig, TokensConfig, make_tokens, score, segment
-from .prepare import PrepareConfig, prepare
+from .prepare import SyllableDataConfig, prepare
 from .training import SecondConfig, SeedsConfig, TrainConfig, make_seeds, train_first, train_second
 from .truth import AlignSilver, SilverConfig
 
@@ -36,7 +36,7 @@ recipe = Recipe(
                 Output("dev.jsonl", schema=Utterance),
                 Output("truth.jsonl", schema=Utterance),
             ),
-            config=PrepareConfig,
+            config=SyllableDataConfig,
             version=2,
             drop_reasons=("test_speaker", "too_short", "too_long", "no_text", "beyond_limit", "unreadable_audio"),
         ),

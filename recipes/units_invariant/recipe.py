@@ -44,7 +44,7 @@ from .training import TrainConfig, start_digest, train_quantizers
 TRAIN, TEST = (external(f"{part}_manifest", schema=Utterance, of="prepare") for part in ("train", "test"))
 
 
-class PrepareConfig(HeldOutConfig, frozen=True):
+class InvariantDataConfig(HeldOutConfig, frozen=True):
     """Which recordings teach and which judge; ABX needs texts of the test recordings, normalised by ``normalizer``."""
 
     normalizer: str = "simple"
@@ -184,7 +184,7 @@ recipe = Recipe(
                 Output("recordings.jsonl", schema=Utterance),
                 Output("speech.jsonl", schema=Utterance, min_records=0),
             ),
-            config=PrepareConfig,
+            config=InvariantDataConfig,
             drop_reasons=DROP_REASONS,
         ),
         Stage(

@@ -20,7 +20,7 @@ DROP_REASONS = (
 )
 
 
-class PrepareConfig(msgspec.Struct, frozen=True):
+class VocoderDataConfig(msgspec.Struct, frozen=True):
     """Which recordings.
 
     Attributes:

@@ -10,7 +10,7 @@ from speechkit.tts.scores.measuring import measure_stage
 from speechkit.tts.vocoder.load import vocoder_digest
 
 from .judging import ReportConfig, SynthesisConfig, report, synthesize
-from .prepare import DROP_REASONS, PrepareConfig, prepare
+from .prepare import DROP_REASONS, VocoderDataConfig, prepare
 from .training import (
     AdversarialConfig,
     FeaturesConfig,
@@ -40,7 +40,7 @@ recipe = Recipe(
             run=prepare,
             inputs=tuple(external(name, schema=Utterance) for name in MANIFESTS),
             outputs=tuple(Output(f"{part}.jsonl", schema=Utterance) for part in ("train", "dev", "test")),
-            config=PrepareConfig,
+            config=VocoderDataConfig,
             drop_reasons=DROP_REASONS,
         ),
         Stage(

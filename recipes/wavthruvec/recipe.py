@@ -12,7 +12,7 @@ from speechkit.tts.target_frames import DROP_REASONS, TargetConfig, TargetFrames
 from speechkit.tts.vocoder.load import vocoder_digest
 
 from .speaking import SpeakConfig, SpeakTest
-from .stages import PARTS, PREPARE_DROPS, PrepareConfig, TrainConfig, prepare, train
+from .stages import PARTS, PREPARE_DROPS, TrainConfig, VoiceDataConfig, prepare, train
 
 # The audio of later stages is where the manifests of the first one say.
 MANIFESTS = tuple(external(f"{part}_manifest", schema=Utterance) for part in PARTS)
@@ -32,7 +32,7 @@ recipe = Recipe(
                 Output("text.json"),
                 Output("dictionary.json"),
             ),
-            config=PrepareConfig,
+            config=VoiceDataConfig,
             drop_reasons=PREPARE_DROPS,
         ),
         Stage(

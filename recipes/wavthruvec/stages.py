@@ -25,7 +25,7 @@ Above = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
-class PrepareConfig(msgspec.Struct, frozen=True):
+class VoiceDataConfig(msgspec.Struct, frozen=True):
     """Which utterances, and how their texts become symbols.
 
     Attributes:

@@ -28,13 +28,13 @@ UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\u2028\u2029]|^\s*$")
 PROBLEMS = {
     "unusable id": "give every utterance an id of one line",
     "duplicate id": "give every utterance its own id",
-    "unreadable audio": "mend or replace the file, or drop its rows",
-    "beyond the audio": "mend the offset or duration",
+    "unreadable audio": "fix or replace the file, or drop its rows",
+    "beyond the audio": "fix the offset or duration",
     "negative offset": "offsets start at 0",
     "no duration": "durations are above 0",
     "wrong sample rate": "state the rate of the file itself",
     "no such channel": "channels count from 0",
-    "bad source": "mend or replace the source of the mixture, or drop its row",
+    "bad source": "fix or replace the source of the mixture, or drop its row",
     "not whole samples": "offset and duration are multiples of 1 / sample_rate; build rows with Utterance.from_samples",
     "alignment outside the cut": "alignment times are seconds from the start of the cut",
 }

@@ -260,5 +260,5 @@ def _message(error: Exception, wanted: Any) -> str:
     if isinstance(error, UnicodeError) or text.startswith("Invalid UTF-8"):
         return f"is not UTF-8 text ({error}); convert the file to UTF-8"
     if isinstance(error, msgspec.DecodeError) and not isinstance(error, msgspec.ValidationError):
-        return f"is not one JSON value a line ({text}); mend or remove the line"
+        return f"is not one JSON value a line ({text}); fix or remove the line"
     return text

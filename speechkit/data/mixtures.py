@@ -56,7 +56,7 @@ def mixture_of(row: Utterance, manifest: Path | str) -> Mixture:
             f"{manifest}: {row.id!r} has no custom.{FIELD} with its sources; give a manifest of mixtures"
         ) from None
     except msgspec.ValidationError as error:
-        raise UserError(f"{manifest}: custom.{FIELD} of {row.id!r} cannot be used ({error}); mend the row") from error
+        raise UserError(f"{manifest}: custom.{FIELD} of {row.id!r} cannot be used ({error}); fix the row") from error
 
 
 def with_mixture(row: Utterance, mixture: Mixture) -> Utterance:

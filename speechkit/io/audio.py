@@ -91,13 +91,13 @@ def read_audio(
     if counted_rate not in (None, found.sample_rate):
         raise AudioError(
             f"{path}: the manifest says {counted_rate} Hz and the file has {found.sample_rate} Hz, so that its offset "
-            "and duration would name another piece; mend sample_rate"
+            "and duration would name another piece; fix sample_rate"
         )
     end = found.num_samples if num_samples is None else offset_samples + num_samples
     if offset_samples < 0 or end < offset_samples or end > found.num_samples:
         raise AudioError(
             f"{path}: samples {offset_samples} to {end} were asked for and it holds {found.num_samples} "
-            f"({found.num_samples / found.sample_rate:.2f} s); mend the offset or duration"
+            f"({found.num_samples / found.sample_rate:.2f} s); fix the offset or duration"
         )
     target = _target_rate(path, sample_rate, found.sample_rate)
     if target == found.sample_rate:

@@ -50,9 +50,7 @@ class NgramModel:
 
         def full(place: str) -> None:
             if section and seen != counts.get(section, 0):
-                raise UserError(
-                    f"{place}: {seen} {section}-grams where the head says {counts.get(section, 0)}; mend it"
-                )
+                raise UserError(f"{place}: {seen} {section}-grams where the head says {counts.get(section, 0)}; fix it")
 
         number = 0
         for number, line in _lines(path):
@@ -138,7 +136,7 @@ class NgramModel:
 def _section(line: str, place: str, counts: dict[int, int]) -> int:
     order = line[1 : -len("-grams:")]
     if not order.isdigit() or int(order) not in counts:
-        raise UserError(f"{place}: {line[:40]!r} is no section that the head counts; mend the file")
+        raise UserError(f"{place}: {line[:40]!r} is no section that the head counts; fix the file")
     return int(order)
 
 
@@ -149,9 +147,9 @@ def _entry(line: str, order: int, place: str) -> tuple[str, tuple[float, float]]
     try:
         value = float(cells[0]), float(cells[order + 1]) if len(cells) == order + 2 else 0.0
     except ValueError as error:
-        raise UserError(f"{place}: {line[:60]!r} holds no number where one is wanted; mend it") from error
+        raise UserError(f"{place}: {line[:60]!r} holds no number where one is wanted; fix it") from error
     if not all(math.isfinite(each) for each in value):
-        raise UserError(f"{place}: a value is not finite; mend it")
+        raise UserError(f"{place}: a value is not finite; fix it")
     return " ".join(cells[1 : order + 1]), value
 
 

@@ -48,7 +48,7 @@ def pairs_sentence(scores: SlueComparison) -> str:
 
 
 def data_sentences(task: TaskComparison) -> list[str]:
-    """What was learned from, what judged, what was left out, and how predictions were mended and tuned."""
+    """What was learned from, what judged, what was left out, and how predictions were repaired and tuned."""
     scores = task.scores
     learned = {system.learned for system in task.systems}
     sentences = [
@@ -62,7 +62,7 @@ def data_sentences(task: TaskComparison) -> list[str]:
     for system in task.systems:
         if system.mended:
             kinds = ", ".join(f"{kind} {count:,}" for kind, count in Counter(system.mended).most_common())
-            sentences.append(f"{system.shown}: entity symbols that had to be mended: {kinds}.")
+            sentences.append(f"{system.shown}: repaired entity symbols: {kinds}.")
         if system.spans:
             sentences.append(f"{system.shown}: spans {system.spans}.")
     return sentences

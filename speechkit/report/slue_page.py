@@ -32,7 +32,7 @@ def render_slue_page(out_path: Path | str, scores: SlueComparison, *, title: str
     best = max(scores.systems, key=lambda s: -1.0 if s.score.value is None else s.score.value)
     main = best.score.measures[scores.main]
     value = percent(main.value, main.interval, digits=2)
-    definitions = "as the reference toolkit" if scores.mode == "compat" else "defects mended"
+    definitions = "as the reference toolkit" if scores.mode == "compat" else "defects fixed"
     return write_page(
         out_path,
         "slue.html",

@@ -121,7 +121,7 @@ def literal(value: Any, place: str, what: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise UserError(f"{place}: {what} is neither a list nor None ({text[:60]!r}); mend the cell") from error
+        raise UserError(f"{place}: {what} is neither a list nor None ({text[:60]!r}); fix the cell") from error
 
 
 def read_json(path: Path) -> Any:
@@ -165,7 +165,7 @@ def table_fields(path: Path, separator: str) -> Iterator[tuple[int, dict[str, st
     for number, line in lines:
         cells = _cells(line, separator)
         if len(cells) != len(head):
-            raise UserError(f"{path}:{number}: has {len(cells)} cells and the header {len(head)}; mend the row")
+            raise UserError(f"{path}:{number}: has {len(cells)} cells and the header {len(head)}; fix the row")
         yield number, dict(zip(head, cells, strict=True))
 
 
@@ -184,7 +184,7 @@ def _line_rows(path: Path, field: str) -> Iterator[Row]:
     if ids is None:
         ids = [str(number) for number in range(1, count + 1)]
     elif count > len(ids):
-        raise UserError(f"{path}:{count}: is beyond the {len(ids)} utterances of the manifest beside it; mend one")
+        raise UserError(f"{path}:{count}: is beyond the {len(ids)} utterances of the manifest beside it; fix one")
     for number, identifier in enumerate(ids, 1):
         yield Row(identifier, f"{path}:{number}", {field: texts.get(number, "")})
 

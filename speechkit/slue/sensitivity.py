@@ -123,7 +123,7 @@ def sensitivity(
         missing = [i for i in texts if i not in heard]
         if missing:
             raise UserError(
-                f"{name}: lacks {len(missing)} of {len(texts)} utterances ({', '.join(missing[:3])}); mend it"
+                f"{name}: lacks {len(missing)} of {len(texts)} utterances ({', '.join(missing[:3])}); fix it"
             )
         given[name] = {i: heard[i] for i in texts}
     if pairs is None:

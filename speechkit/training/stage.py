@@ -24,8 +24,8 @@ def train_stage(
 
     Args:
         context: of a stage that declares these two outputs; checkpoints are in its scratch folder.
-        make_objective: called in each process, after seeding; defined at the top level of a module, or a `functools.partial`
-            of such a function.
+        make_objective: called in each process, after seeding; a top-level function of a module, or a
+            `functools.partial` of one.
         config: how long and how.
         processes: processes of this machine that share each step; 0: one per GPU.
         tensorboard: also write TensorBoard files (extra), to the context's ``curves``.

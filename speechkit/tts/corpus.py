@@ -19,7 +19,7 @@ AUDIO = tuple(external(name, schema=Utterance, of="prepare") for name in MANIFES
 PREPARE_DROPS = ("no_text", "too_short", "too_long", "unreadable_audio", "beyond_limit")
 
 
-class PrepareConfig(msgspec.Struct, frozen=True):
+class SpokenCorpusConfig(msgspec.Struct, frozen=True):
     """Which utterances.
 
     Attributes:
@@ -89,6 +89,6 @@ def prepare_stage() -> Stage:
         run=prepare,
         inputs=tuple(external(name, schema=Utterance) for name in MANIFESTS),
         outputs=(Output("cuts.jsonl", schema=Utterance), Output("texts.jsonl", schema=TextRow)),
-        config=PrepareConfig,
+        config=SpokenCorpusConfig,
         drop_reasons=PREPARE_DROPS,
     )

@@ -19,7 +19,7 @@ def test_torch_may_be_2_11_or_any_later_release(monkeypatch, torch, state):
     monkeypatch.setattr(doctor, "_version", lambda name: torch)
     finding = doctor._torch()
     assert finding.state == state
-    assert bool(finding.mend) is (state == "wrong")
+    assert bool(finding.fix) is (state == "wrong")
 
 
 def test_this_installation_is_sound_and_every_extra_is_listed(capsys):
@@ -38,7 +38,7 @@ def test_a_library_that_does_not_load_is_found_by_loading_it(tmp_path, monkeypat
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(doctor.__file__).parents[2]}")
     finding = doctor._torchaudio() if library == "torchaudio" else doctor._devices()[0]
     assert "undefined symbol: torch_of_next_year" in finding.detail
-    assert finding.mend
+    assert finding.fix
     assert finding.state == "wrong"
 
 
@@ -47,8 +47,8 @@ def test_what_is_missing_comes_with_its_install_line(monkeypatch):
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
     monkeypatch.setattr(doctor, "_devices", list)  # they are asked for in another process, which takes seconds
     findings = {finding.name: finding for finding in doctor.examine()}
-    assert findings["extra ray"].mend == install_line("ray")
-    assert findings["tesseract"].mend == "apt-get install tesseract-ocr"
+    assert findings["extra ray"].fix == install_line("ray")
+    assert findings["tesseract"].fix == "apt-get install tesseract-ocr"
 
 
 def test_something_wrong_ends_with_1(monkeypatch, capsys):

@@ -408,7 +408,7 @@ class ChannelListener:
 
     def recognize(self, path, speech=None, *, channel=None, advance=None) -> Hypothesis:
         self.heard.append((Path(path).name, channel))
-        heard(sum(end - begin for begin, end in speech) / 16_000)
+        advance(sum(end - begin for begin, end in speech) / 16_000)
         return words_to_hypothesis([TimedWord("hello", 1.0, 2.0, 0.0)])
 
 

@@ -76,7 +76,7 @@ def read_fairseq(path: Path, folder: Path) -> Iterator[Utterance]:
             place = f"{path}:{number}"
             audio, _, length = line.rstrip("\n").partition("\t")
             if not length.isdigit():
-                raise ManifestError(f"{place}: is not 'path<tab>samples'; mend the line")
+                raise ManifestError(f"{place}: is not 'path<tab>samples'; fix the line")
             full = root / audio
             found = audio_info(full)
             if found.num_samples != int(length):

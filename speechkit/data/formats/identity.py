@@ -76,7 +76,7 @@ def utterance_from_seconds(
         if beyond > ROUNDING_SECONDS * rate or begin > total:
             raise ManifestError(
                 f"{place}: the cut ends at {(begin + length) / rate:.3f} s and {audio} after {total / rate:.3f} s; "
-                "mend the offset or duration"
+                "fix the offset or duration"
             )
         length -= max(beyond, 0)
     else:

@@ -141,7 +141,7 @@ def read_kaldi(path: Path, folder: Path) -> Iterator[Utterance]:
             try:
                 recording, begin, end = parts[0], float(parts[1]), float(parts[2])
             except (IndexError, ValueError) as error:
-                raise ManifestError(f"{place}: is not 'utterance recording begin end'; mend the line") from error
+                raise ManifestError(f"{place}: is not 'utterance recording begin end'; fix the line") from error
             offset, duration = begin, (None if end < 0 else end - begin)
         if recording not in recordings:
             raise ManifestError(f"{place}: recording {recording!r} is not in {path / 'wav.scp'}; add it there")
@@ -174,7 +174,7 @@ class _Side:
     def value(self, key: str) -> str | None:
         if self.row is None or self.row[1] != key:
             if self.row is not None and self.row[1].encode() < key.encode():
-                raise ManifestError(f"{self.row[0]}: {self.row[1]!r} is no utterance or not in byte order; mend it")
+                raise ManifestError(f"{self.row[0]}: {self.row[1]!r} is no utterance or not in byte order; fix it")
             return None
         value = self.row[2]
         self.row = next(self.rows, None)
@@ -182,7 +182,7 @@ class _Side:
 
     def finish(self) -> None:
         if self.row is not None:
-            raise ManifestError(f"{self.row[0]}: {self.row[1]!r} is no utterance or not in byte order; mend it")
+            raise ManifestError(f"{self.row[0]}: {self.row[1]!r} is no utterance or not in byte order; fix it")
 
 
 def _table(path: Path, *, required: bool) -> Iterator[tuple[str, str, str]]:
@@ -200,7 +200,7 @@ def _table(path: Path, *, required: bool) -> Iterator[tuple[str, str, str]]:
                 raise ManifestError(f"{place}: is not UTF-8 text; convert the file") from error
             key, _, value = text.partition(" ") if "\t" not in text.split(" ", 1)[0] else text.partition("\t")
             if not key:
-                raise ManifestError(f"{place}: begins with a space; mend the line")
+                raise ManifestError(f"{place}: begins with a space; fix the line")
             yield place, key, value.strip(" \t\r")
 
 
@@ -208,7 +208,7 @@ def _original(path: Path, text: str) -> str:
     try:
         return msgspec.json.decode(text, type=str)
     except msgspec.MsgspecError as error:
-        raise ManifestError(f"{path / 'utt2id'}: {text!r} is not a quoted identifier; mend the line") from error
+        raise ManifestError(f"{path / 'utt2id'}: {text!r} is not a quoted identifier; fix the line") from error
 
 
 def _token(text: str) -> str:
@@ -250,7 +250,7 @@ def _channels(audio: str) -> int:
 def _audio_of(place: str, value: str, folder: Path) -> tuple[str, int]:
     """Audio path and channel of an extended filename; nothing is run."""
     if not value:
-        raise ManifestError(f"{place}: has no path; mend the line")
+        raise ManifestError(f"{place}: has no path; fix the line")
     if not value.endswith("|"):
         return value, 0
     return audio_of_command(place, value[:-1], lambda audio: _channels(str(folder / audio)))

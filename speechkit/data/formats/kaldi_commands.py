@@ -81,7 +81,7 @@ def audio_of_command(place: str, command: str, channels: Callable[[str], int]) -
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise ManifestError(f"{place}: the command cannot be split ({error}); mend the quotes") from error
+        raise ManifestError(f"{place}: the command cannot be split ({error}); fix the quotes") from error
     program = PROGRAMS.get(Path(words[0]).name) if words else None
     if program is None or any(word in ("|", ";", "&", "&&", "||", "<", ">") for word in words):
         raise ManifestError(f"{place}: the command is not one that can be read; run it and give the audio file instead")
@@ -113,7 +113,7 @@ def audio_of_command(place: str, command: str, channels: Callable[[str], int]) -
     if mixed and channels(audio) > 1:
         raise _changes(place, "-ac")
     if channel is not None and channel < 0:
-        raise ManifestError(f"{place}: the command asks for a channel that is none; mend it")
+        raise ManifestError(f"{place}: the command asks for a channel that is none; fix it")
     return audio, channel or 0
 
 

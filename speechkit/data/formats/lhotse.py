@@ -65,7 +65,7 @@ def read_lhotse(path: Path, folder: Path) -> Iterator[Utterance]:
         try:
             yield from _utterances(cut, place, path.parent, folder)
         except (KeyError, TypeError, AttributeError, IndexError, ValueError, msgspec.ValidationError) as error:
-            raise ManifestError(f"{place}: is not a Lhotse cut ({type(error).__name__}: {error}); mend it") from error
+            raise ManifestError(f"{place}: is not a Lhotse cut ({type(error).__name__}: {error}); fix it") from error
 
 
 def write_shar(records: Iterable[Utterance], path: Path, folder: Path) -> Written:

@@ -54,10 +54,10 @@ def read_csv(path: Path, folder: Path) -> Iterator[Utterance]:
             for row in reader:
                 place = f"{path}:{reader.line_num}"
                 if None in row or None in row.values():
-                    raise ManifestError(f"{place}: has another number of cells than the header; mend the row")
+                    raise ManifestError(f"{place}: has another number of cells than the header; fix the row")
                 yield _utterance(place, {k: v for k, v in row.items() if v != ""}, path, folder, identifiers)
         except (csv.Error, UnicodeDecodeError) as error:
-            raise ManifestError(f"{path}:{reader.line_num + 1}: is not CSV in UTF-8 ({error}); mend it") from error
+            raise ManifestError(f"{path}:{reader.line_num + 1}: is not CSV in UTF-8 ({error}); fix it") from error
 
 
 def _utterance(place: str, row: dict[str, Any], path: Path, folder: Path, identifiers: Identifiers) -> Utterance:

@@ -67,7 +67,7 @@ def unit_frames(segment: NDArray[Any]) -> Float:
     if frames.ndim != 2 or not len(frames):
         raise UserError(f"a segment has shape {frames.shape}; give (frames, D) with at least one frame")
     if not np.isfinite(frames).all():
-        raise UserError("a segment holds NaN or infinity; mend the features or leave the segment out")
+        raise UserError("a segment holds NaN or infinity; fix the features or remove the segment")
     norms = np.linalg.norm(frames, axis=1, keepdims=True)
     return np.asarray(frames / np.maximum(norms, 1e-12), np.float32)
 

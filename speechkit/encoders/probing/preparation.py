@@ -23,7 +23,7 @@ MIN_UTTERANCES = 5
 """Of a speaker who is to be identified."""
 
 
-class PrepareConfig(msgspec.Struct, frozen=True):
+class ProbeDataConfig(msgspec.Struct, frozen=True):
     """Which recordings each task takes; a task whose manifest is absent is left out.
 
     Attributes:

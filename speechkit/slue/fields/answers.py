@@ -48,7 +48,7 @@ def stretch(row: Row, pair: Any) -> Interval:
     except (TypeError, ValueError) as error:
         raise UserError(f"{row.place}: {row.id}: {pair!r} is no span; give begin and end in seconds") from error
     if not (abs(begin) < 1e9 and abs(end) < 1e9):
-        raise UserError(f"{row.place}: {row.id}: {pair!r} is no span of seconds; mend it")
+        raise UserError(f"{row.place}: {row.id}: {pair!r} is no span of seconds; fix it")
     return begin, end
 
 

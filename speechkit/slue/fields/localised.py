@@ -31,7 +31,7 @@ def gold_localised(row: Row, options: Options) -> Located:
         try:
             words = read_marked(literal(row.fields["words"], row.place, "words") or [])
         except (TypeError, ValueError) as error:
-            raise UserError(f"{row.place}: {row.id}: words are no [word, begin, end] lists; mend them") from error
+            raise UserError(f"{row.place}: {row.id}: words are no [word, begin, end] lists; fix them") from error
     elif isinstance(alignment, Mapping) and alignment.get("word"):
         for item in alignment["word"]:
             text, begin, length = str(item[0]), float(item[1]), float(item[2])
@@ -108,7 +108,7 @@ def read_localisation_rows(path: Path) -> list[Row]:
         entities = _entities_beside(path.with_name(path.name.removesuffix(ALIGNMENTS) + ENTITIES))
         unknown = sorted(set(entities) - set(content))
         if unknown:
-            raise UserError(f"{path}: has no words of {unknown[0]}, whose entities stand in the csv; mend one")
+            raise UserError(f"{path}: has no words of {unknown[0]}, whose entities stand in the csv; fix one")
         return [Row(i, path.as_posix(), {"words": content[i], "entity_spans": entities.get(i, [])}) for i in content]
     scale = 0.001 if path.stem.endswith("_ms") else 1.0
     return [

@@ -65,7 +65,7 @@ def score_answers(
             raise UserError(f"{name}: has no gold answer span; leave the question out or give it one")
         for begin, end in answer.spans:
             if not end > begin >= 0:
-                raise UserError(f"{name}: the gold answer from {begin} to {end} s is empty or reversed; mend it")
+                raise UserError(f"{name}: the gold answer from {begin} to {end} s is empty or reversed; fix it")
         if guess is None:
             unanswered += 1
             found = (0.0, 0.0)

@@ -93,12 +93,12 @@ def check_spans(text: str, spans: Sequence[Span]) -> list[Span]:
         if length < 1 or begin < 0 or begin + length > len(text):
             raise UserError(
                 f"entity {tag} at character {begin} with length {length} does not lie in the text of {len(text)} "
-                "characters; mend the span"
+                "characters; fix the span"
             )
         if begin < end:
-            raise UserError(f"entity {tag} at character {begin} overlaps the entity before it; mend the spans")
+            raise UserError(f"entity {tag} at character {begin} overlaps the entity before it; fix the spans")
         if not split_words(text[begin : begin + length]):
-            raise UserError(f"entity {tag} at character {begin} holds no word; mend the span")
+            raise UserError(f"entity {tag} at character {begin} holds no word; fix the span")
         end = begin + length
     return ordered
 

@@ -106,7 +106,7 @@ def score_localisation(
         missed = [] if name in predicted and name not in alignments else gold
         for word in words:
             if word.end < word.begin or word.begin < 0:
-                raise UserError(f"{name}: the word {word.text!r} ends before it begins; mend the alignment")
+                raise UserError(f"{name}: the word {word.text!r} ends before it begins; fix the alignment")
         reversed_spans += sum(end <= begin for _, begin, end in spans)
         overlapping += _overlaps(spans)
         frames = _frames_compat(words, spans, gold) if compat else _frames(words, spans, gold)

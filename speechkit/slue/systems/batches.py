@@ -186,7 +186,7 @@ def _spans(examples: Sequence[Example]) -> Tensor:
     for example in examples:
         _, begin, end = example.target
         if not 0 <= begin < end:
-            raise UserError(f"{example.utterance.id}: its answer from {begin} to {end} s is no stretch; mend it")
+            raise UserError(f"{example.utterance.id}: its answer from {begin} to {end} s is no stretch; fix it")
         first = int(begin / SPAN_FRAME_SECONDS)
         rows.append([first, max(first, int((end - 1e-6) / SPAN_FRAME_SECONDS))])
     return torch.tensor(rows)
