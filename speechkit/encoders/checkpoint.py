@@ -1,4 +1,7 @@
-"""Weights of transformers checkpoints, loaded whole or not at all: transformers itself would draw what is missing."""
+"""Weights of transformers checkpoints, loaded completely or not at all.
+
+transformers itself would initialise missing weights randomly.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,11 @@ from speechkit.errors import UserError
 from speechkit.nn.checkpoints import load_pretrained, readable
 
 SPARE = ("masked_spec_embed", "num_batches_tracked")
-"""Ends of the names of what no pass of an encoder needs: the embedding of masked samples, and a counter of batches."""
+"""Suffixes of weights that a forward pass does not need: the embedding of masked samples, and a batch counter."""
 SHOWN = 3
-"""So many names of weights stand in a sentence."""
+"""Number of weight names shown in an error."""
 ENCODER = ("an encoder", "config.json and model.safetensors")
-"""What is asked for, and the files of its folder."""
+"""Kind of checkpoint, and the files of its folder, for errors."""
 
 
 def load_whole(
@@ -29,16 +32,16 @@ def load_whole(
     dtype: torch.dtype | str = torch.float32,
     **options: Any,
 ) -> tuple[Any, list[str]]:
-    """A model of a transformers class, and the names of weights that were drawn instead of loaded.
+    """A model of a transformers class, and the names of randomly initialised weights.
 
     Args:
         network: the class, or an ``AutoModel``.
         name: hub id or folder.
-        needed: whether a weight, by its name, must come from the checkpoint; the spare ones never must.
-        described: for errors, what is asked for and the files that it has.
-        new_head: whether what stands upon the model, its pooler too, may be drawn where the checkpoint has none or one
-            of another shape, to be trained.
-        dtype: of the weights; ``auto`` is as they are stored.
+        needed: whether a weight, by name, must be in the checkpoint; unused ones need not.
+        described: kind of checkpoint and its files, for errors.
+        new_head: whether a head and pooler that are missing or of another shape may be initialised randomly, for
+            training.
+        dtype: of the weights; ``auto``: as stored.
         options: for `speechkit.nn.checkpoints.load_pretrained`.
 
     Raises:
@@ -83,7 +86,7 @@ def load_whole(
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Without transformers' report of weights: what matters in it becomes an error."""
+    """Silence transformers' report on weights; relevant problems are raised as errors."""
     from transformers.utils import logging
 
     before = logging.get_verbosity()

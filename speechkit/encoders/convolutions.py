@@ -1,11 +1,11 @@
-"""The convolutions of encoders of waveforms on a processor: a frame a row, some frames at a time.
+"""Convolutions of waveform encoders on a CPU, with one frame per row, in blocks of frames.
 
-Stock convolutions hold a channel a row. A norm over channels then turns the whole recording over and back, and what one
-layer wrote has left the cache before the next reads it. With a frame a row, a convolution is one product of a matrix
-whose rows overlap in memory, nothing is turned over, and a block of frames goes through all layers while it is at hand.
+Stock convolutions store one channel per row. A norm over channels then transposes the whole recording twice, and the
+output of a layer has left the cache before the next one reads it. With one frame per row, a convolution is one product
+with a matrix of overlapping rows, without transposition, and a block of frames passes through all layers in the cache.
 
-A first layer's norm over time needs no pass over its frames: each of its channels is a sum of a few samples by weights,
-whose mean and variance follow from the means and the covariance of those samples. It becomes another scale and bias.
+A norm over time after the first layer needs no pass over its frames: each channel is a weighted sum of a few samples,
+whose mean and variance follow from the means and covariance of those samples. It is folded into scale and bias.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from torch import Tensor, nn
 from speechkit.encoders.padding import Lengths, MaskedGroupNorm
 
 BLOCK_BYTES = 3 << 20
-"""About as much as the first layer writes for a block; from 1 to 8 MB the speed is much the same."""
+"""Approximate output of the first layer per block; speed is similar from 1 to 8 MB."""
 
 
 class RowConvolutions(nn.Module):
-    """In place of a ``feature_extractor`` of transformers, with its weights and results to rounding; always float32.
+    """Replaces a ``feature_extractor`` of transformers, with its weights, equal up to rounding; always float32.
 
     Args:
         stock: has ``conv_layers``, each with ``conv``, ``activation`` and perhaps ``layer_norm``; see `runs_by_rows`.
-        lengths: of the items of a batch; frames behind the end of one are zero.
+        lengths: of the items of a batch; frames beyond an item's end are zero.
     """
 
     def __init__(self, stock: Any, lengths: Lengths):
@@ -82,7 +82,7 @@ class RowConvolutions(nn.Module):
 
 
 def runs_by_rows(stock: Any) -> bool:
-    """Whether `RowConvolutions` can take the place: a norm over time behind the first layer alone, of plain layers."""
+    """Whether `RowConvolutions` can replace it: plain layers, with a norm over time only after the first."""
     layers = stock.conv_layers
     plain = all(
         layer.conv.padding == (0,) and layer.conv.dilation == (1,) and layer.conv.groups == 1 for layer in layers
@@ -94,7 +94,7 @@ def runs_by_rows(stock: Any) -> bool:
 
 
 def _is_over_time(layer: Any) -> bool:
-    """Whether a layer of one channel norms each of those it makes over all frames."""
+    """Whether a one-channel layer normalises each output channel over all frames."""
     norm = getattr(layer, "layer_norm", None)
     alone = isinstance(norm, MaskedGroupNorm) or (
         isinstance(norm, nn.GroupNorm) and norm.num_groups == norm.num_channels
@@ -103,14 +103,14 @@ def _is_over_time(layer: Any) -> bool:
 
 
 def _overlapping(rows: Tensor, conv: Any) -> Tensor:
-    """What each frame of a convolution is made of: (T, C) to (T', K * C), rows that share memory."""
+    """Input of each frame of a convolution: (T, C) to (T', K * C), rows that share memory."""
     kernel, stride, channels = conv.kernel_size[0], conv.stride[0], rows.shape[1]
     count = (len(rows) - kernel) // stride + 1
     return rows.as_strided((count, kernel * channels), (stride * channels, 1), rows.storage_offset())
 
 
 def _normalised(rows: Tensor, layer: Any, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights (K, C) and bias (C,) that norm each channel over the frames of an item (S, 1).
+    """Weights (K, C) and bias (C,) that normalise each channel over the frames of an item (S, 1).
 
     A channel is w·x of windows x of K samples: its mean is w·m, its variance w·V·w of their mean and covariance.
     """

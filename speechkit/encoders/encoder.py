@@ -1,4 +1,4 @@
-"""Encoders from NumPy: waveforms in, frames out; windows and streams for recordings of any length.
+"""NumPy interface of encoders: waveforms to frames; windows and streams for recordings of any length.
 
 Notation used for array shapes: S samples at the encoder's rate, T = `Encoder.num_frames` of S, D width, L layers.
 """
@@ -23,27 +23,26 @@ from speechkit.io.hashing import digest_obj
 
 WINDOW_SECONDS = 30.0
 CONTEXT_SECONDS = 5.0
-"""Of the one plan by which files, streams and rows of manifests are cut: what is no longer than both is not cut."""
+"""Window and context in seconds for files, streams and manifest rows; audio no longer than their sum is not cut."""
 GROUP_SECONDS, MOST_PADDED = 16.0, 1.1
-"""On a processor, so much speech goes through the network at once, if the longest is no longer than so many times the
-shortest: short products of matrices are slow, and so is padding."""
+"""On a CPU, maximum seconds of speech per batch, and maximum ratio of the longest to the shortest item: small matrix
+products are slow, and so is padding."""
 
 
 class Encoder:
     """Frames of one layer, or of a weighted sum of layers; evaluation only.
 
-    A frame t stands for the samples from hop t to hop (t + 1); a rest shorter than a frame has none. On the grid of
-    ``compat``, the last frames have no whole field of samples and are not there. An item gives the same frames alone
-    and in any batch.
+    Frame t covers the samples from hop t to hop (t + 1); a remainder shorter than a frame has none. On the ``compat``
+    grid, final frames without a full receptive field are missing. Frames are the same alone and in any batch.
 
     Args:
-        model: the encoder, cut to the layer that is wanted.
-        layer_weights: one number a layer, beginning with layer 0, for a weighted sum instead.
+        model: the encoder, truncated to the layer.
+        layer_weights: one weight per layer, from layer 0, for a weighted sum instead.
         device: ``cpu``, ``cuda:0`` …
         dtype: ``auto`` for bfloat16 where it is faster, ``float32``, or ``bfloat16``.
 
     Raises:
-        ConfigError: if there is not one weight for each layer, or layers differ in width.
+        ConfigError: if the number of weights is wrong, or layers differ in width.
     """
 
     def __init__(
@@ -77,25 +76,25 @@ class Encoder:
         """Frames (T, D) of each waveform (S,), float32 in [-1, 1] at the encoder's sample rate.
 
         Raises:
-            AudioError: if a waveform is not one-dimensional or holds NaN or infinity, with its place in the batch.
+            AudioError: if a waveform is not one-dimensional or holds NaN or infinity, with its index in the batch.
         """
         weights = self._weights
         answers = []
-        # One layer alone leaves the device: all of them are many times the bytes.
+        # Only one layer is copied from the device; all would be many times as large.
         for states in self._states(checked(waveforms), LAST if weights is None else ALL):
             chosen = states[0] if weights is None else torch.tensordot(weights, states, dims=1)
             answers.append(np.asarray(chosen.numpy(), np.float32))
         return answers
 
     def encode_layers(self, waveform: Float) -> Float:
-        """The input of the first layer and the output of every layer that is there: (L + 1, T, D).
+        """The input of the first layer and the output of every layer: (L + 1, T, D).
 
-        A layer that is narrower than the last has zeros behind it, one that is wider is cut.
+        Layers narrower than the last are padded with zeros, wider ones are cut.
         """
         return np.asarray(self._states(checked([waveform]), ALL)[0].numpy(), np.float32)
 
     def _states(self, waveforms: list[Float], layers: slice) -> list[Tensor]:
-        """The layers wanted of each waveform (layers, T, D), float32; those shorter than a frame have no T."""
+        """The requested layers of each waveform (layers, T, D), float32; T is 0 for those shorter than a frame."""
         empty = torch.zeros(len(self.model.dims[layers]), 0, self.spec.dim)
         answers = [empty] * len(waveforms)
         half = self._half
@@ -112,10 +111,7 @@ class Encoder:
         return answers
 
     def _together(self, waveforms: list[Float]) -> list[list[int]]:
-        """Which waveforms go through the network at once: all, or on a processor those of like length.
-
-        Those without a frame are in none.
-        """
+        """Batches of waveform indices: all together, or on a CPU by length; without those shorter than a frame."""
         sizes = {index: len(waveform) for index, waveform in enumerate(waveforms) if self.num_frames(len(waveform))}
         if self.device != "cpu":
             return [list(sizes)] if sizes else []
@@ -135,18 +131,18 @@ class Encoder:
         return self.encode_batch([waveform])[0]
 
     def num_frames(self, samples: int) -> int:
-        """Frames of a waveform of so many samples."""
+        """Frames of a waveform of this many samples."""
         return int(self.model.frame_lengths(torch.tensor(samples)))
 
     def most_at_once(self) -> int:
-        """Samples of the longest waveform that `stream` does not cut."""
+        """Samples of the longest waveform that `stream` encodes at once."""
         return sum(self._plan(WINDOW_SECONDS, CONTEXT_SECONDS)) * self.spec.hop + self.model.overlap
 
     def _plan(self, window_seconds: float, context_seconds: float) -> tuple[int, int]:
-        """Frames of a window and of its context; with both contexts it has no more than the encoder takes.
+        """Frames of a window and of its context, limited by the encoder's maximum.
 
         Raises:
-            ConfigError: if a window is no frame, or a context less than none.
+            ConfigError: if a window is shorter than a frame, or the context negative.
         """
         rate, most = self.spec.frame_rate, self.model.most_frames
         window, context = round(window_seconds * rate), round(context_seconds * rate)
@@ -163,9 +159,9 @@ class Encoder:
     def encode_long(
         self, path: str | Path, window_seconds: float = WINDOW_SECONDS, context_seconds: float = CONTEXT_SECONDS
     ) -> Iterator[Float]:
-        """Frames of a recording of any length, window by window, in memory that does not grow with it; see `stream`.
+        """Frames of a recording of any length, window by window, in bounded memory; see `stream`.
 
-        What windows change against encoding the recording at once is measured by `window_deviation`.
+        `window_deviation` measures the difference from encoding the recording at once.
         """
         yield from self.stream(stream_audio(path, sample_rate=self.spec.sample_rate), window_seconds, context_seconds)
 
@@ -175,10 +171,10 @@ class Encoder:
         window_seconds: float = WINDOW_SECONDS,
         context_seconds: float = CONTEXT_SECONDS,
     ) -> Iterator[Float]:
-        """Frames of samples that arrive in blocks of any length; how the blocks are cut changes nothing.
+        """Frames of samples that arrive in blocks of any length; block borders have no effect.
 
-        Frames come once a window and the context behind it have been heard, or the blocks end. Each window also hears
-        the context before it; what was computed of both is thrown away.
+        Frames are returned once a window and its following context have arrived, or at the end. Frames of the context
+        on both sides are discarded.
         """
         for window, begin, end in self._windows(blocks, window_seconds, context_seconds):
             yield self.encode(window)[begin:end]
@@ -196,7 +192,7 @@ class Encoder:
     def _windows(
         self, blocks: Iterable[Float], window_seconds: float, context_seconds: float
     ) -> Iterator[tuple[Float, int, int]]:
-        """Windows with their context, and which of their frames are wanted; without any frame, an empty one."""
+        """Windows with their context, and the range of their frames to keep; an empty one if there are no frames."""
         hop = self.spec.hop
         window, context = (frames * hop for frames in self._plan(window_seconds, context_seconds))
         behind = context + self.model.overlap
@@ -214,7 +210,7 @@ class Encoder:
 
 
 def window_deviation(encoder: Encoder, path: str | Path, whole: Float) -> tuple[float, float]:
-    """How far windowed frames lie from those of the whole recording.
+    """Deviation of windowed frames from those of the whole recording.
 
     Returns:
         the relative error (norm of the difference by the norm of the whole) and the lowest cosine of a frame.
@@ -229,7 +225,7 @@ def window_deviation(encoder: Encoder, path: str | Path, whole: Float) -> tuple[
 
 
 def fitted(frames: Tensor, dim: int) -> Tensor:
-    """Frames (T, D) with zeros behind them, or cut, to a width of ``dim``."""
+    """Frames (T, D) zero-padded or cut to width ``dim``."""
     width = frames.shape[1]
     return frames if width == dim else torch.nn.functional.pad(frames[:, :dim], (0, max(0, dim - width)))
 
@@ -246,6 +242,6 @@ def checked(waveforms: Sequence[Float]) -> list[Float]:
         if item.ndim != 1:
             raise AudioError(f"waveform {place} has shape {item.shape}; an encoder takes one channel, shape (samples,)")
         if not np.isfinite(item).all():
-            raise AudioError(f"waveform {place} holds NaN or infinity; fix or remove the recording")
+            raise AudioError(f"waveform {place} has NaN or infinity; fix or remove the recording")
         ready.append(item)
     return ready

@@ -18,12 +18,12 @@ STATISTICS_FRAMES = 200_000
 def feature_statistics(
     read: Callable[[str], NDArray[np.floating[Any]]], names: Sequence[str]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation over the items' frames, of each number that a frame has: (T, ...) to (...) each.
+    """Mean and standard deviation over the items' frames, per dimension: (T, ...) to (...) each.
 
-    Items are taken in order until there are `STATISTICS_FRAMES` frames; a number that never changes has deviation 1.
+    Items are used in order up to `STATISTICS_FRAMES` frames; constant dimensions get deviation 1.
 
     Raises:
-        UserError: if the items hold no frame.
+        UserError: if the items have no frames.
     """
     total: Any = 0.0
     squares: Any = 0.0
@@ -36,7 +36,7 @@ def feature_statistics(
         if seen >= STATISTICS_FRAMES:
             break
     if not seen:
-        raise UserError("the items hold no frame; give recordings longer than 20 ms")
+        raise UserError("the items have no frames; give recordings longer than 20 ms")
     mean = total / seen
     deviation = np.sqrt(np.maximum(squares / seen - np.square(mean), 0))
     return mean.astype(np.float32), np.where(deviation > 1e-5, deviation, 1).astype(np.float32)

@@ -23,7 +23,7 @@ SHARD_BYTES = 256 << 20
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
-    """Where an item lies: its id, shard, first frame and number of frames."""
+    """Location of an item: id, shard, first frame and number of frames."""
 
     id: str
     shard: int
@@ -32,7 +32,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
 
 
 class StoreIndex(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `features.json` holds."""
+    """Content of `features.json`."""
 
     spec: EncoderSpec
     dtype: str
@@ -41,20 +41,20 @@ class StoreIndex(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FeatureWriter:
-    """Write features item by item; the store is there when the block ends without an error.
+    """Write features item by item; the store is complete when the block ends without an error.
 
-    A store that was in the folder is there until the first shard of the new one is written, and then no more.
+    An existing store in the folder is replaced when the first new shard is written.
 
     Args:
-        folder: of the store; made if absent.
+        folder: of the store; created if missing.
         spec: of the encoder.
-        dtype: ``float16``, half the size with about three digits, or ``float32``.
-        shard_bytes: when to begin a new file; memory holds one shard.
-        resume: go on behind the shards that an earlier writer left in the folder, interrupted or not. Given the same
-            items in the same order, the store is the same to the byte as if nothing had happened.
+        dtype: ``float16``, half the size, about three digits, or ``float32``.
+        shard_bytes: maximum size of a shard; one shard is held in memory.
+        resume: continue after the shards of an earlier writer. With the same items in the same order, the store is
+            byte-identical to an uninterrupted one.
 
     Raises:
-        ConfigError: if the dtype is another.
+        ConfigError: if the dtype is unknown.
         UserError: if ``folder`` is a file.
     """
 
@@ -87,19 +87,19 @@ class FeatureWriter:
             self._kept = frozenset(self._items)
 
     def __contains__(self, id: str) -> bool:  # noqa: A002 - the record's own word
-        """Whether an earlier writer left this item; to `add` it again changes nothing."""
+        """Whether an earlier writer stored this item; adding it again has no effect."""
         return id in self._kept
 
     def add(self, id: str, features: NDArray[np.floating[Any]]) -> None:  # noqa: A002 - the record's own word
         """Append an item's frames (T, D).
 
         Raises:
-            UserError: if the id stands there already, the width is another, or a value is not finite in this dtype.
+            UserError: if the id is duplicate, the width differs, or a value is not finite in this dtype.
         """
         if id in self._kept:
             return
         if id in self._items:
-            raise UserError(f"{self.folder}: item {id!r} is there already; ids must be unique")
+            raise UserError(f"{self.folder}: duplicate item {id!r}; ids must be unique")
         if features.ndim != 2 or features.shape[1] != self.spec.dim:
             raise UserError(
                 f"{self.folder}: item {id!r} has shape {features.shape}, the encoder gives (T, {self.spec.dim})"
@@ -128,7 +128,7 @@ class FeatureWriter:
             (self.folder / UNFINISHED).unlink(missing_ok=True)
 
     def _clear(self) -> None:
-        """Remove what belongs to no store that is gone on from: an old index must never stand beside new shards."""
+        """Remove files of a store that is not resumed: an old index must not remain next to new shards."""
         if self._cleared:
             return
         gone = [] if self._kept else [self.folder / INDEX, self.folder / UNFINISHED]
@@ -143,7 +143,7 @@ class FeatureWriter:
         self._cleared = True
 
     def _unfinished(self) -> StoreIndex | None:
-        """What was left by a writer of such features, or is finished, if all of it is there."""
+        """The index of a compatible unfinished or finished store, if all its files exist."""
         index = self.folder / UNFINISHED
         try:
             left = msgspec.json.decode(
@@ -172,7 +172,7 @@ def why_unfit(frames: NDArray[np.floating[Any]], dtype: str) -> tuple[str, str] 
     """The reason and its detail why frames (T, D) cannot be stored; None if they can."""
     if not len(frames):
         return "shorter_than_a_frame", "lasts less than 20 ms"
-    with np.errstate(over="ignore"):  # what does not fit becomes infinite
+    with np.errstate(over="ignore"):  # overflow becomes infinite
         if np.isfinite(frames.astype(dtype)).all():
             return None
     return "not_finite", f"in {dtype}; " + (

@@ -1,4 +1,4 @@
-"""Which layers of a transformer are run and kept."""
+"""Truncation of transformers, hidden states, and weighted sums of layers."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 
 def truncate_layers(encoder: Any, layer: int, norm_name: str | None) -> None:
-    """Cut a transformer behind a layer, so that the rest costs neither time nor memory.
+    """Truncate a transformer after a layer, to save time and memory.
 
-    A cut to no layer at all leaves one that does nothing, whose input can be looked at.
+    With 0 layers an identity layer remains, whose input can be captured.
 
     Args:
         encoder: has ``layers``.
         layer: how many to keep, 0 to all.
-        norm_name: the norm behind the last layer; it goes with the layers behind which it stood.
+        norm_name: the final norm; it is removed with the last layer.
     """
     if layer < len(encoder.layers):
         encoder.layers = encoder.layers[:layer] if layer else nn.ModuleList([_Unchanged(encoder.layers[0])])
@@ -27,20 +27,20 @@ def truncate_layers(encoder: Any, layer: int, norm_name: str | None) -> None:
 
 
 class _Unchanged(nn.Module):
-    """In place of a transformer layer: gives back what it gets, in the form in which that layer answers."""
+    """Identity in place of a transformer layer, with the same form of output."""
 
     def __init__(self, stock: nn.Module) -> None:
         super().__init__()
         self._with_bias = hasattr(getattr(stock, "attention", None), "gru_rel_pos_const")
 
     def forward(self, frames: Tensor, *_: Any, **__: Any) -> Tensor | tuple[Tensor, None]:
-        """Those of WavLM also answer with the bias of positions, which each takes from the one before."""
+        """WavLM layers also return the position bias, which is passed on."""
         return (frames, None) if self._with_bias else frames
 
 
 @contextmanager
 def capture_hidden_states(encoder: Any) -> Iterator[list[Tensor]]:
-    """Inside the block, every call of a transformer leaves the input of its first layer and the output of each."""
+    """Inside the block, calls of a transformer append the input of its first layer and the output of each layer."""
     states: list[Tensor] = []
 
     def enters(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -60,7 +60,7 @@ def capture_hidden_states(encoder: Any) -> Iterator[list[Tensor]]:
 
 @contextmanager
 def capture_outputs(module: nn.Module) -> Iterator[list[Any]]:
-    """Inside the block, every call of the module leaves what it gives."""
+    """Inside the block, calls of the module append its outputs."""
     outputs: list[Any] = []
     hook = module.register_forward_hook(lambda _, __, output: outputs.append(output))
     try:
@@ -70,7 +70,7 @@ def capture_outputs(module: nn.Module) -> Iterator[list[Any]]:
 
 
 class LayerWeights(nn.Module):
-    """Weights of a sum of layers as SUPERB learns them: the softmax of one number a layer (Yang et al. 2021)."""
+    """Weighted sum of layers as in SUPERB: the softmax of one number per layer (Yang et al. 2021)."""
 
     def __init__(self, layers: int):
         super().__init__()

@@ -29,16 +29,16 @@ def load_encoder(
     """An encoder by name.
 
     Args:
-        name_or_path: ``embedded``: the small one inside the package; ``log-mel`` or ``mfcc``: no weights at all; else a
+        name_or_path: ``embedded``: the small one in the package; ``log-mel`` or ``mfcc``: without weights; else a
             hub id or folder of wav2vec 2.0, HuBERT, WavLM, data2vec-audio, Wav2Vec2-BERT or Whisper.
-        layer: 0, the input of the first layer, to the number of layers; the last when absent.
-        layer_weights: one weight a layer, beginning with layer 0, for their sum instead of one of them.
+        layer: 0, the input of the first layer, to the number of layers; default: the last.
+        layer_weights: one weight per layer, from layer 0, for a weighted sum.
         device: ``auto``, ``cpu``, ``cuda`` …
         dtype: ``auto`` is bfloat16 autocast where the device is faster with it.
-        compat: the frames that stock transformers and fairseq give of each recording alone. Those of wav2vec 2.0's kind
-            and Wav2Vec2-BERT then have the stock grid, a frame fewer in most recordings; Whisper hears silence up to 30
-            seconds behind each. Published codebooks were made of such frames.
-        normalization: of a waveform before it enters, ``none`` or ``standardised``; the checkpoint's when absent.
+        compat: frames equal to stock transformers and fairseq for single recordings, as used for published codebooks.
+            The wav2vec 2.0 family and Wav2Vec2-BERT then have the stock grid, usually one frame fewer; Whisper pads
+            with silence to 30 seconds.
+        normalization: of the waveform, ``none`` or ``standardised``; default: the checkpoint's.
 
     Raises:
         UserError: if there is no such encoder or layer, or it cannot be loaded.
@@ -62,14 +62,14 @@ def load_speech_encoder(
     normalization: Normalization | None = None,
     trainable: bool = False,
 ) -> SpeechEncoder:
-    """The model of an encoder on the processor, for training or for a computation of one's own.
+    """The model of an encoder on the CPU, for training or custom computation.
 
     Args:
         name_or_path: see `load_encoder`.
-        layer: the last layer that is kept; all when absent.
+        layer: the last layer to keep; default: all.
         compat: see `load_encoder`.
         normalization: see `load_encoder`.
-        trainable: refuse what gradients cannot pass.
+        trainable: refuse encoders without gradients.
 
     Raises:
         UserError: if there is no such encoder or layer, it cannot be loaded, or cannot be trained.
@@ -79,7 +79,7 @@ def load_speech_encoder(
     name = checkpoint_name(name_or_path) if name_or_path == "embedded" else name_or_path
     family = family_of(name)
     if trainable and not family.has_weights:
-        raise ConfigError(f"{name_or_path} has no weights; name an encoder that has")
+        raise ConfigError(f"{name_or_path} has no weights; choose an encoder with weights")
     model = family.load(name, layer, compat)
     if normalization is not None:
         model.normalise(normalization)
@@ -91,33 +91,33 @@ def load_speech_encoder(
         model.truncate(layer)
     if trainable and not model.trainable:
         raise UserError(
-            f"{name_or_path}: a {family.name} encoder can be used frozen only; choose one of wav2vec2's kind"
+            f"{name_or_path}: a {family.name} encoder can only be used frozen; choose one of the wav2vec 2.0 family"
         )
     return model
 
 
 def checkpoint_name(name: str) -> str:
-    """The folder that ``embedded`` stands for; any other hub id or folder as it is.
+    """The folder of ``embedded``; any other hub id or folder unchanged.
 
     Raises:
         ConfigError: for an encoder without weights, such as ``mfcc``.
-        UserError: if the weights inside the package are not there.
+        UserError: if the weights in the package are missing.
     """
     if name != "embedded":
         from speechkit.encoders.families import families
 
         if name in families() and not families()[name].has_weights:
-            raise ConfigError(f"{name} has no weights; name an encoder that has")
+            raise ConfigError(f"{name} has no weights; choose an encoder with weights")
         return name
     if not (SMALL / "model.safetensors").is_file():
-        raise UserError(f"{SMALL}: the weights of the embedded encoder are not there; install the package again")
+        raise UserError(f"{SMALL}: the weights of the embedded encoder are missing; install the package again")
     return str(SMALL)
 
 
 def encoder_digest(name: str) -> str:
-    """What an encoder's name stands for: the files of its folder, or the name itself where it names no folder.
+    """Digest for an encoder's name: of the files of its folder, or the name itself if it is not a folder.
 
-    A folder's card (``*.md``) is about the encoder and no part of it.
+    Cards (``*.md``) are excluded.
     """
     from speechkit.io.hashing import digest_file
 
@@ -129,17 +129,17 @@ def encoder_digest(name: str) -> str:
 
 
 def encoder_digests(names: str) -> str:
-    """What several encoders' names stand for; see `encoder_digest`."""
+    """Digests for several encoders' names; see `encoder_digest`."""
     return "; ".join(f"{name} {encoder_digest(name)}" for name in listed(names))
 
 
 def listed(names: str) -> list[str]:
-    """The names in a text that has commas between them."""
+    """Names in a comma-separated list."""
     return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def safe(name: str) -> str:
-    """The name of an encoder or recogniser as the name of a folder; two names never give one folder."""
+    """The name of an encoder or recogniser as a folder name; different names give different folders."""
     from speechkit.io.hashing import digest_obj
 
     plain = re.sub(r"[^\w.-]+", "_", name)[-40:].strip("._")

@@ -1,4 +1,4 @@
-"""The one model of all encoders: padded waveforms to the hidden states of every layer.
+"""Base class of all encoders: padded waveforms to the hidden states of every layer.
 
 Notation used for tensor shapes: B items, S samples, T frames, L layers, D width.
 """
@@ -19,19 +19,19 @@ from speechkit.errors import ConfigError
 from speechkit.io.arrays import Float
 
 Normalization = Literal["none", "standardised"]
-"""What is done to a waveform before it enters; see `standardised`."""
+"""Normalisation of the input waveform; see `standardised`."""
 ALL = slice(None)
 LAST = slice(-1, None)
 
 
 class SpeechEncoder(nn.Module, ABC):
-    """A speech encoder; an item gives the same hidden states alone and in a padded batch.
+    """A speech encoder whose hidden states are the same alone and in a padded batch.
 
     A family is a subclass in `speechkit.encoders.families`; it implements `forward`.
 
     Args:
         spec: of the last layer; its sample rate and hop are those of the checkpoint.
-        dims: width of each layer, beginning with layer 0, the input of the first.
+        dims: width of each layer, from layer 0, the input of the first.
     """
 
     trainable = False
@@ -44,19 +44,19 @@ class SpeechEncoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, waveforms: Tensor, lengths: Tensor, layers: slice = ALL) -> tuple[list[Tensor], Tensor]:
-        """Hidden states and how many frames of them are real.
+        """Hidden states and the number of valid frames.
 
         Args:
-            waveforms: (B, S) as `prepare` gives them, zero behind each item's end.
+            waveforms: (B, S) from `prepare`, zero beyond each item's end.
             lengths: (B,) samples of each item.
-            layers: which of the L + 1 layers are wanted; 0 is the input of the first.
+            layers: which of the L + 1 layers to return; 0 is the input of the first.
 
         Returns:
-            the layers wanted, each (B, T, D), whose frames behind an item's end mean nothing; and frames (B,).
+            the requested layers, each (B, T, D), with undefined frames beyond an item's end; and frames (B,).
         """
 
     def truncate(self, layer: int) -> None:
-        """Leave out the layers above ``layer``, which a family with many layers then does not compute, either."""
+        """Remove the layers above ``layer``."""
         self.spec, self.dims = self.layer_spec(layer), self.dims[: layer + 1]
 
     @property
@@ -71,28 +71,28 @@ class SpeechEncoder(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are; the processor without any."""
+        """Device of the weights; the CPU if there are none."""
         return next((value.device for value in self.parameters()), torch.device("cpu"))
 
     @property
     def most_frames(self) -> int | None:
-        """Of one item, where there is a bound."""
+        """Maximum frames of an item; None if unbounded."""
         return None
 
     @property
     def overlap(self) -> int:
-        """Samples behind a frame's hop that it reads, where they must be there for the frame to be."""
+        """Samples after a frame's hop that are required for the frame."""
         return 0
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
-        """Frames (B,) of items of so many samples (B,); a rest shorter than a frame has none."""
+        """Frames (B,) of items of ``lengths`` samples (B,); a remainder shorter than a frame has none."""
         return ((lengths - self.overlap) // self.spec.hop).clamp(min=0)
 
     def normalise(self, normalization: Normalization) -> None:
-        """Do this to waveforms instead of what the checkpoint says.
+        """Override the checkpoint's normalisation of waveforms.
 
         Raises:
-            ConfigError: if the family takes them in one way only.
+            ConfigError: if the family has a fixed normalisation.
         """
         if normalization != self.spec.normalization:
             raise ConfigError(
@@ -100,11 +100,11 @@ class SpeechEncoder(nn.Module, ABC):
             )
 
     def prepare(self, waveform: Float) -> Float:
-        """A waveform (S,) in [-1, 1] as `forward` takes it."""
+        """A waveform (S,) in [-1, 1] prepared for `forward`."""
         return waveform
 
     def for_inference(self, device: str) -> None:
-        """On a device in evaluation mode, without gradients, as fast as the same results allow."""
+        """Move to a device, in evaluation mode without gradients, with optimisations that keep the results."""
         self.eval().requires_grad_(False).to(device)
 
     def layer_spec(self, layer: int) -> EncoderSpec:
@@ -113,18 +113,18 @@ class SpeechEncoder(nn.Module, ABC):
 
 
 def standardised(waveform: Float) -> Float:
-    """Zero mean and unit variance over the item, as wav2vec 2.0's feature extractor gives it; silence stays zero."""
+    """Zero mean and unit variance over the item, as in wav2vec 2.0's feature extractor; silence stays zero."""
     if not len(waveform):
         return waveform
     return np.asarray((waveform - waveform.mean()) / np.sqrt(waveform.var() + 1e-7), np.float32)
 
 
 def unpadded(waveforms: Tensor, lengths: Tensor) -> list[Float]:
-    """Each item of a batch (B, S) alone, on the processor."""
+    """The items of a batch (B, S), on the CPU."""
     return [row[:length].cpu().numpy() for row, length in zip(waveforms, lengths.tolist(), strict=True)]
 
 
 def item_states(items: Sequence[Sequence[Tensor]], device: torch.device) -> tuple[list[Tensor], Tensor]:
-    """Layers of items that were computed one by one, each (T, D), as a batch: see `SpeechEncoder.forward`."""
+    """Batch the layers of items computed one by one, each (T, D): see `SpeechEncoder.forward`."""
     frames = torch.tensor([len(item[0]) for item in items], device=device)
     return [nn.utils.rnn.pad_sequence(list(layer), batch_first=True) for layer in zip(*items, strict=True)], frames

@@ -1,8 +1,8 @@
-"""Make padding invisible to wav2vec 2.0-shaped networks, so that a batch gives what each item gives alone.
+"""Make wav2vec 2.0-shaped networks invariant to padding, so that a batch equals its items alone.
 
-The stock classes let it through in three places: the group norm of the first convolution averages over the padded
-frames, stacked positional convolutions read what an earlier one put behind the end, and batch norm before the
-positional convolution turns zeros into something else. Each is told here how long the items are.
+Padding leaks in three places of the stock classes: the group norm of the first convolution averages over padded frames,
+stacked positional convolutions read the padding written by earlier ones, and batch norm before the positional
+convolution turns zeros into other values. Here each of them gets the lengths of the items.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from speechkit.nn.masks import length_mask
 
 
 class Lengths:
-    """How long the items of the batch in hand are, None where none is padded; shared by the parts that need it."""
+    """Lengths of the items of the current batch, None if none is padded; shared between modules."""
 
     def __init__(self) -> None:
         self.samples: Tensor | None = None
@@ -24,7 +24,7 @@ class Lengths:
 
 
 class MaskedGroupNorm(nn.Module):
-    """A group norm with one channel a group whose statistics are over the real frames; padded frames become zero.
+    """Group norm with one channel per group and statistics over valid frames; padded frames become zero.
 
     Source: the norm of Baevski et al. 2020 (first convolution); Wu and He 2018.
     """
@@ -53,10 +53,10 @@ class MaskedGroupNorm(nn.Module):
 
 
 def make_padding_invariant(model: Any) -> Lengths:
-    """Replace what reads padding in a transformers model of waveforms.
+    """Replace the modules of a transformers waveform model that read padding.
 
     Returns:
-        the lengths to set before each call: ``samples`` of the padded waveforms, ``frames`` behind the convolutions.
+        the lengths to set before each call: ``samples`` of the padded waveforms, ``frames`` after the convolutions.
     """
     lengths = Lengths()
     first = model.feature_extractor.conv_layers[0]

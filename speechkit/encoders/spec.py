@@ -1,4 +1,4 @@
-"""What a codebook, a segmenter or a probe must agree with: the encoder that its features came from."""
+"""Specification of an encoder, which codebooks, segmenters and probes must match."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from speechkit.errors import UserError
 from speechkit.io.layout import MAX_SAMPLE_RATE
 
 STOCK = ", stock padding"
-"""How ``normalization`` ended in specs of ``compat`` encoders, before that was a field."""
+"""Suffix of ``normalization`` in old specs of ``compat`` encoders."""
 
 MOST_VALUES = 1 << 20
-"""Of a frame: more than any encoder has, so that no file asks for more memory than that."""
+"""Upper bound of the frame width, to limit memory for hostile files."""
 
 
 class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An encoder and the layer that was taken from it.
+    """An encoder and one of its layers.
 
     Attributes:
-        model: family and name, for people.
+        model: family and name, for display.
         weights: digest of all weights and settings; features of one digest are comparable.
         layer: "0" to the number of layers (0 is the input of the first), or "weighted:DIGEST" of a weighted sum; of a
             store of several layers see `layers_spec`.
-        normalization: what is done to a waveform before it enters.
+        normalization: normalisation of the input waveform.
         dim: width of a frame.
         sample_rate: in hertz.
         hop: samples from one frame to the next.
-        compat: whether frames are those of stock transformers, on its grid; not written where it is false.
+        compat: whether frames are on the grid of stock transformers; omitted if false.
     """
 
     model: str
@@ -48,16 +48,16 @@ class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def frame_rate(self) -> float:
-        """Frames a second."""
+        """Frames per second."""
         return self.sample_rate / self.hop
 
     def require_rates(self, what: str, frame_rate: float | None = None, sample_rate: int = 16_000) -> None:
-        """Refuse an encoder of other rates than what is built on it can use.
+        """Refuse an encoder with unsupported rates.
 
         Args:
-            what: takes the frames, as "segmenters".
-            frame_rate: frames a second; any when absent.
-            sample_rate: of the audio that is given to the encoder.
+            what: consumer of the frames, such as "segmenters".
+            frame_rate: frames per second; None: any.
+            sample_rate: of the input audio.
 
         Raises:
             UserError: naming both rates.
@@ -66,18 +66,18 @@ class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise UserError(f"{self.model} takes audio at {self.sample_rate} Hz; {what} give it {sample_rate} Hz")
         if frame_rate is not None and self.frame_rate != frame_rate:
             raise UserError(
-                f"{self.model} gives {self.frame_rate:g} frames a second; {what} take {frame_rate:g}, so choose another"
+                f"{self.model} gives {self.frame_rate:g} frames per second; {what} take {frame_rate:g}; choose another"
             )
 
     def require(self, other: EncoderSpec, what: str) -> None:
         """Refuse features of another encoder.
 
         Args:
-            other: where the features at hand came from.
-            what: what was made from features of this encoder, as "the codebook units.safetensors".
+            other: spec of the given features.
+            what: artefact made from features of this encoder, such as "the codebook units.safetensors".
 
         Raises:
-            UserError: naming both sides, and the first field that differs.
+            UserError: naming both encoders, and the first difference.
         """
         for field in ("weights", "layer", "normalization", "compat", "dim", "sample_rate", "hop"):
             wanted, given = getattr(self, field) or False, getattr(other, field) or False
@@ -89,7 +89,7 @@ class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def layers_spec(spec: EncoderSpec, layers: Sequence[int]) -> EncoderSpec:
-    """The spec of a store that holds these layers of an encoder side by side; ``spec`` is of any one layer."""
+    """The spec of a store with these layers of an encoder; ``spec`` is of any layer."""
     first = list(layers) == list(range(len(layers)))
     return msgspec.structs.replace(
         spec, layer=f"all:{len(layers)}" if first else ",".join(map(str, layers)), dim=len(layers) * spec.dim
@@ -97,7 +97,7 @@ def layers_spec(spec: EncoderSpec, layers: Sequence[int]) -> EncoderSpec:
 
 
 def stored_layers(spec: EncoderSpec) -> tuple[int, ...]:
-    """The layers that lie side by side in a store of this spec; none for a weighted sum of layers."""
+    """The layers of a store with this spec; none for a weighted sum."""
     kind, _, count = spec.layer.partition(":")
     if kind == "all" and count.isdigit():
         return tuple(range(int(count)))

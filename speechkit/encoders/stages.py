@@ -1,4 +1,4 @@
-"""The one way from rows of a manifest to stored features: a worker, a function of a whole input, and their parts."""
+"""Encoding of manifest rows to stored features: a worker, a whole-set stage, and shared functions."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ DROP_REASONS = ("unreadable_audio", "shorter_than_a_frame", "not_finite")
 
 
 class FeaturesConfig(msgspec.Struct, frozen=True):
-    """Which encoder over which manifest; ``compute`` is the format of the arithmetic, ``dtype`` that of the store.
+    """Encoder and manifest; ``compute`` is the precision of computation, ``dtype`` that of the store.
 
-    ``compat`` is the grid of stock transformers, for codebooks that were made on it.
+    ``compat`` is the grid of stock transformers, for codebooks made on it.
     """
 
     manifest: Annotated[str | None, SHARED] = None
@@ -54,7 +54,7 @@ class FeaturesConfig(msgspec.Struct, frozen=True):
 
 
 class StoreConfig(msgspec.Struct, frozen=True):
-    """How large a file of the store may grow."""
+    """Size of the store's files."""
 
     shard_megabytes: Annotated[int, NEUTRAL] = 256
 
@@ -62,8 +62,8 @@ class StoreConfig(msgspec.Struct, frozen=True):
 class Encode(Worker):
     """Frames of every row of a manifest; long rows go through windows with context, except of ``layers``.
 
-    The stage's config has ``encoder``, ``dtype``, ``compute`` and either ``layer``, one or the last, or ``layers``. Of
-    one layer, a row comes back as a manifest's row with its frames; of ``layers``, as one `LayerFrames` each. Audio
+    The stage's config has ``encoder``, ``dtype``, ``compute`` and either ``layer``, one or the last, or ``layers``.
+    With one layer, a row becomes a manifest row with its frames; with ``layers``, one `LayerFrames` each. Audio
     paths are relative to the input that ``custom.manifest`` of a row names, or ``custom.part`` as ``PART_manifest``, or
     else to the input ``manifest``; where ``custom.id`` is given, the row is stored under it.
     """
@@ -72,8 +72,8 @@ class Encode(Worker):
         """Load the encoder.
 
         Raises:
-            ConfigError: if a layer is not there.
-            UserError: if two rows of the manifest have one id, by which the store would tell them apart hours later.
+            ConfigError: if a layer does not exist.
+            UserError: if ids of the manifest are duplicate.
         """
         from speechkit.data.manifest import read_manifest, unique_ids
         from speechkit.encoders.load import load_encoder
@@ -95,7 +95,7 @@ class Encode(Worker):
         self.together = 1 if device == "cpu" else config.batch_size
 
     def process(self, batch: list[Utterance]) -> list[Value | Drop | list[Value | Drop]]:
-        """A record with its frames and the encoder's spec for each layer, or why there is none."""
+        """A record with its frames and the encoder's spec for each layer, or the reason for dropping it."""
         from speechkit.data.audio import read_waveform
 
         answers: list[Value | Drop | list[Value | Drop] | None] = [None] * len(batch)
@@ -110,7 +110,7 @@ class Encode(Worker):
             for index, waveform in waveforms.items():
                 answers[index] = self._layers(batch[index], self.encoder.encode_layers(waveform), self.layers)
             return [answer for answer in answers if answer is not None]
-        # Batches of like length waste little; results do not depend on who stands beside whom.
+        # Batches of similar length waste little; results do not depend on the batch.
         order = sorted(waveforms, key=lambda index: len(waveforms[index]))
         for begin in range(0, len(order), self.together):
             some = order[begin : begin + self.together]
@@ -159,14 +159,14 @@ def manifest_name(row: Utterance) -> str:
 
 
 class LayersConfig(msgspec.Struct, frozen=True):
-    """The encoder whose layers are computed, and how they are kept."""
+    """The encoder, and the precision of its stored layers."""
 
     encoder: Annotated[str, SHARED] = "embedded"
     dtype: Literal["float16", "float32"] = "float16"
 
 
 def encode_layers(context: Context) -> None:
-    """All layers of the rows of the input ``audio``, by one pass each, into the store ``features``.
+    """Encode all layers of the rows of the input ``audio``, in one pass, into the store ``features``.
 
     The stage's config has ``encoder`` and ``dtype``; the rows' audio paths are those of `Encode`.
 
@@ -223,12 +223,12 @@ def write_layers(
         encoder: whose layers.
         items: ids and waveforms.
         dtype: of the store.
-        leave_out: is told the id, reason and detail of an item whose layers are not finite in this dtype.
-        layers: which; all when absent.
+        leave_out: called with id, reason and detail of items that are not finite in this dtype.
+        layers: to store; default: all.
         windows: whether long waveforms go through windows with context.
 
     Raises:
-        UserError: for such an item where there is no ``leave_out``.
+        UserError: for such an item without ``leave_out``.
     """
     wanted = list(range(encoder.num_layers + 1) if layers is None else layers)
     count = 0
@@ -259,7 +259,7 @@ def encode_frames(
 def encode_states(encoder: Encoder, waveform: Float, *, windows: bool = True) -> Float:
     """All layers (L + 1, T, D) of a waveform (S,).
 
-    With ``windows`` a long one goes through those of `Encoder.stream`, so that memory grows with the result only.
+    With ``windows`` long waveforms use those of `Encoder.stream`, so that memory grows only with the result.
     """
     if not windows:
         return encoder.encode_layers(waveform)
@@ -267,17 +267,17 @@ def encode_states(encoder: Encoder, waveform: Float, *, windows: bool = True) ->
 
 
 def gather(context: Context) -> None:
-    """Lay the frames of all parts into one store.
+    """Gather the frames of all parts in one store.
 
     Raises:
-        UserError: if there are no frames at all.
+        UserError: if there are no frames.
     """
     rows = context.read("features")
     first: Any = next(rows, None)
     path = context.inputs["features"]
     if first is None:
         raise UserError(
-            f"{path}: no cut could be encoded; drops.jsonl beside it says why, unless the manifest is empty; fix the "
+            f"{path}: no cut could be encoded; drops.jsonl has the reasons, unless the manifest is empty; fix the "
             "cuts and run again with --force"
         )
     spec = msgspec.convert(first.custom["encoder"], EncoderSpec)
@@ -296,7 +296,7 @@ def gather(context: Context) -> None:
 
 
 def feature_stages(first: int) -> tuple[Stage, Stage]:
-    """Two stages, numbered from ``first``: encode a manifest in parts, on any backend; lay them into one store."""
+    """Two stages, numbered from ``first``: encode a manifest in parts, on any backend; gather them in one store."""
     return (
         Stage(
             number=first,

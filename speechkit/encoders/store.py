@@ -1,7 +1,7 @@
-"""Features on the disk, of one layer or several: written and read with the encoder's spec, never one file a cut.
+"""Feature stores on disk, with one or several layers and the encoder's spec, in shards.
 
-A store is a folder of safetensors shards, memory-mapped when read; several layers of a frame lie side by side. The
-records of an encode stage (`LayerFrames` and their arrays) are read in the same way.
+A store is a folder of safetensors shards, memory-mapped when read; layers of a frame are concatenated. The records
+of an encode stage (`LayerFrames` and their arrays) are read in the same way.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ class LayerFrames(msgspec.Struct, frozen=True):
 
 
 class FeatureStore:
-    """Frames by the ids of their recordings: a folder that `FeatureWriter` wrote, or the records of an encode stage.
+    """Frames by recording id: a folder written by `FeatureWriter`, or the records of an encode stage.
 
     Shapes: T frames, L layers, D width of a layer.
 
     Args:
         source: the folder, or a file of `LayerFrames`.
-        layers: which are read: one, several, or ``all`` for a store that must hold all layers of its encoder. When
-            absent everything that is stored is read, the layers of a frame side by side.
-        part: of records, the part that is read; a recording that lacks one of the layers is left out.
+        layers: to read: one, several, or ``all`` for a store that must have all layers of its encoder. Default: all
+            stored layers, concatenated per frame.
+        part: of records, the part to read; recordings without all layers are left out.
 
     Raises:
-        UserError: if there is no store or a half-written one, a shard is missing or damaged, or a layer is not stored.
+        UserError: if the store is missing or incomplete, a shard is missing or damaged, or a layer is not stored.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class FeatureStore:
 
     @property
     def spec(self) -> EncoderSpec:
-        """The encoder that the features came from; of layers that were asked for, the last one's."""
+        """Spec of the encoder; of several requested layers, that of the last."""
         if self._chosen is None:
             return self._source.spec
         return msgspec.structs.replace(self._source.spec, layer=str(self._chosen[-1]), dim=self.dim)
@@ -87,7 +87,7 @@ class FeatureStore:
         return sum(self._frames.values())
 
     def ids(self) -> list[str]:
-        """In the order in which they were written."""
+        """In the order of writing."""
         return list(self._frames)
 
     def __len__(self) -> int:
@@ -97,12 +97,12 @@ class FeatureStore:
         return id in self._frames
 
     def frames(self, id: str) -> int:  # noqa: A002
-        """How many frames an item has."""
+        """Number of frames of an item."""
         self._require(id)
         return self._frames[id]
 
     def __getitem__(self, id: str) -> NDArray[Any]:  # noqa: A002
-        """Frames (T, D) of an item as they are stored, several layers side by side (T, L * D); of a shard a view.
+        """Stored frames (T, D) of an item, several layers concatenated (T, L * D); a view of the shard.
 
         Raises:
             UserError: if there is no such item.
@@ -128,7 +128,7 @@ class FeatureStore:
         return np.asarray(self._source.read(id, layer, begin, end), np.float32)
 
     def batches(self, frames: int) -> Iterator[NDArray[np.float32]]:
-        """All frames in order as float32 (n, D), ``frames`` at a time and a rest."""
+        """All frames in order as float32 (n, D), ``frames`` at a time, the last fewer."""
         held: list[NDArray[np.float32]] = []
         count = 0
         for name in self._frames:
@@ -180,7 +180,7 @@ class _Records:
 
 
 class _Shards:
-    """A folder that `FeatureWriter` wrote."""
+    """A folder written by `FeatureWriter`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -190,7 +190,7 @@ class _Shards:
         self._rows = [0] * len(self._index.shards)
         for place in self._index.items:
             if not 0 <= place.shard < len(self._rows):
-                raise UserError(f"{folder / INDEX}: {place.id!r} lies in no shard; write the features again")
+                raise UserError(f"{folder / INDEX}: {place.id!r} is in no shard; write the features again")
             self._rows[place.shard] += place.frames
         self._mapped: dict[int, NDArray[Any]] = {}
         layers = stored_layers(self.spec)
@@ -217,15 +217,13 @@ def _read_index(folder: Path) -> StoreIndex:
     if folder.is_file():
         raise UserError(f"{folder}: is a file; name the folder that speechkit features wrote")
     if (folder / UNFINISHED).is_file() or (not path.is_file() and any(folder.glob(SHARDS))):
-        raise UserError(
-            f"{folder}: holds no {INDEX} of all its features, since writing was interrupted; write them again"
-        )
+        raise UserError(f"{folder}: has no complete {INDEX}, since writing was interrupted; write the features again")
     try:
         return msgspec.json.decode(path.read_bytes(), type=StoreIndex)
     except FileNotFoundError:
-        raise UserError(f"{folder}: holds no {INDEX}; write features with speechkit features") from None
+        raise UserError(f"{folder}: has no {INDEX}; write features with speechkit features") from None
     except (OSError, msgspec.DecodeError) as error:
-        raise UserError(f"{path}: is no index of features ({error}); write them again") from error
+        raise UserError(f"{path}: is not an index of features ({error}); write them again") from error
 
 
 def _mapped(path: Path, index: StoreIndex, frames: int) -> NDArray[Any]:
@@ -237,9 +235,9 @@ def _mapped(path: Path, index: StoreIndex, frames: int) -> NDArray[Any]:
         wanted = {"float16": "F16", "float32": "F32"}[index.dtype]
         rows, width = header["shape"]
         if header["dtype"] != wanted or width != index.spec.dim:
-            raise UserError(f"{path}: holds {header['dtype']} of width {width}; its index says otherwise")
+            raise UserError(f"{path}: has {header['dtype']} of width {width}, unlike its index")
         if rows != frames:
-            raise UserError(f"{path}: holds {rows} frames where its index says {frames}; write the features again")
+            raise UserError(f"{path}: has {rows} frames instead of {frames} as in its index; write the features again")
         return np.memmap(path, np.dtype(index.dtype), "r", 8 + length + header["data_offsets"][0], (rows, width))
     except (OSError, KeyError, TypeError, ValueError, msgspec.DecodeError) as error:
         raise UserError(f"{path}: is missing or damaged ({error}); write the features again") from error

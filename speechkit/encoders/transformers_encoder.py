@@ -1,4 +1,4 @@
-"""What the families of transformers have in common: a checkpoint, and a transformer that can be cut.
+"""Base class of families of transformers: a checkpoint, and a transformer that can be truncated.
 
 Notation used for tensor shapes: B items, S samples, T frames, L layers, D width.
 """
@@ -28,7 +28,7 @@ class TransformersEncoder(SpeechEncoder):
 
     Args:
         network: the encoder's network, whose layers are those of its ``transformer``.
-        extractor: its feature extractor; None where the checkpoint has none.
+        extractor: its feature extractor; None if the checkpoint has none.
         spec: of the last layer.
     """
 
@@ -45,11 +45,11 @@ class TransformersEncoder(SpeechEncoder):
 
     @abstractmethod
     def exact(self, waveforms: Tensor, lengths: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
-        """The last hidden state (B, T, D) without any trace of padding, and frames (B,)."""
+        """The last hidden state (B, T, D), independent of padding, and frames (B,)."""
 
     @property
     def final_norm(self) -> str | None:
-        """The name of the norm behind the last layer, where there is one."""
+        """The name of the final norm, if any."""
         return "layer_norm" if getattr(self.network.config, "do_stable_layer_norm", False) else None
 
     @property
@@ -64,7 +64,7 @@ class TransformersEncoder(SpeechEncoder):
         alone = layers == LAST and self.num_layers > 0
         with nullcontext(list[Tensor]()) if alone else capture_hidden_states(self.transformer) as states:
             last, frames = self.exact(waveforms, lengths, **options)
-        # Some encoders norm the last state outside of its layer.
+        # Some encoders normalise the last state outside its layer.
         if self.num_layers:
             states[-1:] = [last]
         return states[layers], frames
@@ -76,12 +76,12 @@ class TransformersEncoder(SpeechEncoder):
 
 
 def load_transformers(name: str, layer: int | None, *, needs_extractor: bool) -> tuple[Any, Any, str]:
-    """A checkpoint's network, its feature extractor (None where the folder has none) and the digest of all weights.
+    """A checkpoint's network, its feature extractor (None if there is none) and the digest of all weights.
 
     Args:
         name: hub id or folder.
-        layer: the last layer that will run; the checkpoint may lack those above it.
-        needs_extractor: whether nothing can be computed without one.
+        layer: the last layer to run; the checkpoint may lack those above it.
+        needs_extractor: whether a feature extractor is required.
 
     Raises:
         UserError: if it cannot be loaded, is stored as pickle only, or lacks weights.
@@ -89,16 +89,16 @@ def load_transformers(name: str, layer: int | None, *, needs_extractor: bool) ->
     from transformers import AutoFeatureExtractor, AutoModel
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # of reading weights: it says nothing of the work
+    disable_progress_bar()  # of loading weights
     network, drawn = load_whole(AutoModel, name, lambda key: _runs(key, layer))
     weights = network.state_dict()
     for key in drawn:
-        weights[key].zero_()  # so that two loads have one digest
+        weights[key].zero_()  # so that digests are reproducible
     try:
         extractor = load_pretrained(AutoFeatureExtractor, name)
     except (OSError, ValueError):
         if needs_extractor:
-            raise UserError(f"{name}: has no preprocessor_config.json, which says how its features are made") from None
+            raise UserError(f"{name}: has no preprocessor_config.json, which defines its features") from None
         extractor = None
     return network, extractor, weights_digest(network)
 
@@ -113,6 +113,6 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def _runs(key: str, layer: int | None) -> bool:
-    """Whether a weight has a part in the frames of a layer: Whisper's decoder and the layers above have none."""
+    """Whether a weight affects a layer's frames; Whisper's decoder and higher layers do not."""
     above = re.match(r"encoder\.layers\.(\d+)\.", key)
     return not key.startswith("decoder.") and (layer is None or above is None or int(above[1]) < layer)

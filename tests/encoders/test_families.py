@@ -123,7 +123,7 @@ def test_hop_and_receptive_field_come_from_the_checkpoint(slow_checkpoint, tmp_p
     assert sum(map(len, encoder.stream([long], 2, 1))) == len(long) // 640
     write_audio(tmp_path / "long.wav", 0.1 * long, 16_000)
     assert sum(map(len, encoder.encode_long(tmp_path / "long.wav", 2, 1))) == len(long) // 640
-    with pytest.raises(UserError, match="gives 25 frames a second; segmenters take 50"):
+    with pytest.raises(UserError, match="gives 25 frames per second; segmenters take 50"):
         encoder.spec.require_rates("segmenters", 50)
 
 
@@ -148,7 +148,7 @@ def test_gradients_reach_an_encoder_through_a_padded_batch_as_through_its_items(
 
 
 def test_what_cannot_learn_is_refused(checkpoint):
-    with pytest.raises(UserError, match=r"whisper encoder.*used frozen only"):
+    with pytest.raises(UserError, match=r"whisper encoder.*only be used frozen"):
         load_speech_encoder(str(checkpoint("whisper")), trainable=True)
 
 

@@ -150,7 +150,7 @@ def test_nothing_encoded_is_an_error_and_leaves_the_store_that_was(manifest, tmp
     assert ("none of 2 recordings could be processed" in error) if kept else ("holds no recordings" in error)
     assert FeatureStore(tmp_path / "store").ids() == ["u0", "u1", "u2"]
     settings = [f"manifest={tmp_path / 'none.jsonl'}", "encoder=log-mel"]
-    with pytest.raises(UserError, match=r"no cut could.*encoded.*drops\.jsonl beside.*says why"):
+    with pytest.raises(UserError, match=r"no cut could.*encoded.*drops\.jsonl has.*reasons"):
         run_recipe(recipe, tmp_path / "exp", overrides=settings, device="cpu")
 
 

@@ -124,7 +124,7 @@ def test_a_store_that_is_written_anew_is_the_old_one_or_none_but_never_both(tmp_
     assert FeatureStore(tmp_path / "store").ids() == list(old)
     with pytest.raises(InterruptedError):
         write(tmp_path / "store", new | {"u/9": None}, resume=resume)
-    with pytest.raises(UserError, match=r"holds no features\.json.*all.*features, since writing.*interrupted"):
+    with pytest.raises(UserError, match=r"has no complete features\.json.*since writing.*interrupted"):
         FeatureStore(tmp_path / "store")
     write(tmp_path / "store", new, resume=resume)
     fresh, store = ({f.name: f.read_bytes() for f in (tmp_path / name).iterdir()} for name in ("fresh", "store"))
@@ -150,7 +150,7 @@ def test_a_file_is_no_store_and_no_place_for_one(tmp_path):
         with pytest.raises(UserError, match=r"file.*name.*folder"):
             FeatureWriter(tmp_path / "file", SPEC, resume=resume)
     (tmp_path / "features.json").mkdir()
-    with pytest.raises(UserError, match="is no index"):
+    with pytest.raises(UserError, match="is not an index"):
         FeatureStore(tmp_path)
 
 
@@ -163,14 +163,14 @@ def test_an_index_of_other_shards_is_refused(tmp_path):
         FeatureStore(tmp_path / "a")["u/1"]
     index = json.loads((tmp_path / "a" / "features.json").read_text())
     (tmp_path / "a" / "features.json").write_text(json.dumps(index | {"shards": index["shards"][:1]}))
-    with pytest.raises(UserError, match="'u/1' lies in no shard"):
+    with pytest.raises(UserError, match="'u/1' is in no shard"):
         FeatureStore(tmp_path / "a")
 
 
 def test_what_does_not_fit_is_refused(tmp_path):
     with FeatureWriter(tmp_path, SPEC) as writer:
         writer.add("a", items([3])["u/0"])
-        with pytest.raises(UserError, match="there already"):
+        with pytest.raises(UserError, match="duplicate item"):
             writer.add("a", items([3])["u/0"])
         with pytest.raises(UserError, match="the encoder gives"):
             writer.add("b", np.zeros((3, 4)))
@@ -197,7 +197,7 @@ def test_damaged_and_hostile_stores_are_refused(tmp_path):
     with pytest.raises(UserError, match="outside"):
         FeatureStore(tmp_path)["a"]
     (tmp_path / "features.json").write_text("{")
-    with pytest.raises(UserError, match="is no index"):
+    with pytest.raises(UserError, match="is not an index"):
         FeatureStore(tmp_path)
 
 

@@ -104,7 +104,7 @@ def test_several_settings_may_be_given_at_once_in_the_shell():
     assert (config.rate, config.window) == (2.0, Window(3, "hamming"))
     with pytest.raises(ConfigError, match=r"command line: unknown key 'first\.window\.siz'"):
         first("first.window={siz: 1}")
-    with pytest.raises(ConfigError, match=r"command line: first\.window holds settings.*first\.window\.size"):
+    with pytest.raises(ConfigError, match=r"command line: first\.window is a group of settings.*first\.window\.size"):
         first("first.window=7")
 
 

@@ -1,4 +1,4 @@
-"""The families of encoders, one file each; a file registers what it loads under the names by which it is asked for."""
+"""Families of encoders, one file each; a file registers its loader by model type or name."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from speechkit.errors import UserError
 class Load(Protocol):
     """Builds an encoder from a checkpoint.
 
-    A checkpoint may lack what stands above ``layer``, where that is given; ``compat`` asks for the frames of the stock
-    computation where those differ. Raises UserError if it cannot be loaded.
+    A checkpoint may lack weights above ``layer``, if given; ``compat`` selects the frames of the stock computation.
+    Raises UserError if it cannot be loaded.
     """
 
     def __call__(self, name: str, layer: int | None, compat: bool) -> SpeechEncoder:
@@ -26,7 +26,7 @@ class Load(Protocol):
 
 @dataclass(frozen=True)
 class Family:
-    """How one family is loaded; without weights its name stands for the encoder itself."""
+    """Loader of a family; without weights its name is the encoder."""
 
     name: str
     load: Load
@@ -37,10 +37,10 @@ _families: dict[str, Family] = {}
 
 
 def register(*names: str, has_weights: bool = True) -> Callable[[Load], Load]:
-    """Make a function the loader of families.
+    """Register a function as the loader of families.
 
     Args:
-        names: ``model_type`` of their ``config.json``; of families without weights, what `load_encoder` is asked for.
+        names: ``model_type`` of their ``config.json``; of families without weights, the name for `load_encoder`.
         has_weights: whether there is a checkpoint.
     """
 
@@ -52,7 +52,7 @@ def register(*names: str, has_weights: bool = True) -> Callable[[Load], Load]:
 
 
 def families() -> dict[str, Family]:
-    """All that are registered, by name."""
+    """All registered families, by name."""
     _import_files()
     return dict(_families)
 
@@ -61,7 +61,7 @@ def family_of(name: str) -> Family:
     """The family of a hub id or folder, by its ``config.json``, or of an encoder without weights.
 
     Raises:
-        UserError: if it cannot be read, or is of no family that is known.
+        UserError: if it cannot be read, or its family is unknown.
     """
     known = families()
     if name in known and not known[name].has_weights:
@@ -74,7 +74,7 @@ def family_of(name: str) -> Family:
 
 
 def model_type(name: str) -> str:
-    """What ``config.json`` of a hub id or folder says that it is.
+    """The ``model_type`` in ``config.json`` of a hub id or folder.
 
     Raises:
         UserError: if there is none.

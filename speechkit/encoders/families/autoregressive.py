@@ -1,6 +1,6 @@
-"""Autoregressive predictive coding: recurrent layers over log-mel frames that foretell the frames to come.
+"""Autoregressive predictive coding: recurrent layers that predict future log-mel frames.
 
-Source: Chung et al. 2019. It needs no masks and no clusters, and sees only what lies behind: it can follow a stream.
+Source: Chung et al. 2019. It needs no masks or clusters and is causal, so that it can process a stream.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from speechkit.nn.checkpoints import read_network, write_network
 
 
 class AutoregressiveConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything that rebuilds the network; ``ahead`` is how many frames of 20 ms it foretells."""
+    """Configuration; ``ahead`` is the prediction distance in frames of 20 ms."""
 
     model_type: Literal["speechkit-autoregressive"] = "speechkit-autoregressive"
     bands: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 80
@@ -60,7 +60,7 @@ class AutoregressiveModel(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> AutoregressiveModel:
-        """Read a folder or hub id that `save_pretrained` filled.
+        """Read what `save_pretrained` wrote, from a folder or hub id.
 
         Raises:
             UserError: see `speechkit.nn.checkpoints.read_network`.
@@ -81,7 +81,7 @@ class AutoregressiveEncoder(SpeechEncoder):
         self.model, self._mel = model, mel
 
     def forward(self, waveforms: Tensor, lengths: Tensor, layers: slice = ALL) -> tuple[list[Tensor], Tensor]:
-        """See `SpeechEncoder`; one item after the other, since a recurrence gains nothing from padding."""
+        """See `SpeechEncoder`; items one by one, since padding does not speed up recurrences."""
         items = []
         with torch.autocast(self.device.type, enabled=False):
             for waveform in unpadded(waveforms, lengths):
@@ -97,7 +97,7 @@ class AutoregressiveEncoder(SpeechEncoder):
 
 @register("speechkit-autoregressive")
 def load(name: str, layer: int | None, compat: bool) -> SpeechEncoder:
-    """A folder that `AutoregressiveModel.save_pretrained` wrote; see `speechkit.encoders.families.Load`."""
+    """Load a folder written by `AutoregressiveModel.save_pretrained`; see `speechkit.encoders.families.Load`."""
     folder = Path(name)
     model = AutoregressiveModel.from_pretrained(folder)
     return AutoregressiveEncoder(model, folder.name, digest_file(folder / "model.safetensors"))

@@ -28,8 +28,8 @@ POWER_FLOOR = 1e-8
 class SignalFeatures(SpeechEncoder):
     """80 log-mel bands, or 13 cepstra with their first and second differences, a frame every 20 ms.
 
-    Each dimension has its mean over the item taken away (cepstral mean normalisation), so that a microphone's response
-    does not show. Source of the cepstra: Davis and Mermelstein 1980.
+    The mean of each dimension over the item is subtracted (cepstral mean normalisation), which removes the
+    microphone's response. Source of the cepstra: Davis and Mermelstein 1980.
     """
 
     def __init__(self, kind: Literal["log-mel", "mfcc"]):
@@ -38,7 +38,7 @@ class SignalFeatures(SpeechEncoder):
         super().__init__(EncoderSpec(kind, f"{kind}-1", "0", "item-mean", dim, SAMPLE_RATE, HOP_SAMPLES), [dim])
 
     def forward(self, waveforms: Tensor, lengths: Tensor, layers: slice = ALL) -> tuple[list[Tensor], Tensor]:
-        """See `SpeechEncoder`; each item alone, on the processor."""
+        """See `SpeechEncoder`; each item alone, on the CPU."""
         items = [[torch.from_numpy(self.frames(item))][layers] for item in unpadded(waveforms, lengths)]
         return item_states(items, self.device)
 

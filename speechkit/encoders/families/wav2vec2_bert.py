@@ -19,7 +19,7 @@ WINDOW_SAMPLES, STEP_SAMPLES = 400, 160
 
 
 class BertEncoder(TransformersEncoder):
-    """A ``Wav2Vec2BertModel`` on features of each item alone, whose bands are standardised over its own frames."""
+    """A ``Wav2Vec2BertModel`` on features of each item, with bands standardised over the item."""
 
     @staticmethod
     def transformer_of(network: Any) -> Any:

@@ -1,6 +1,6 @@
 """wav2vec 2.0, HuBERT, WavLM and data2vec-audio: convolutions over the waveform below a transformer.
 
-The four differ in their transformer only, whose class transformers knows; what is around it is one code.
+The four differ only in their transformer, a class of transformers; the code around it is shared.
 
 Notation used for tensor shapes: B items, S samples, T frames, D width.
 """
@@ -32,14 +32,14 @@ FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
 class WaveformEncoder(TransformersEncoder):
     """A ``Wav2Vec2Model`` or one of its kind, on one of two grids.
 
-    Frames begin where they are cut, T = S // hop: silence is laid before and behind an item, as many samples as its
-    convolutions reach beyond their hop. Of ``compat``, nothing is laid there: T = (S - receptive field) // hop + 1, and
-    frames are those that stock transformers and fairseq give of the item alone.
+    By default T = S // hop: an item is padded with silence on both sides by the samples that its convolutions reach
+    beyond their hop. With ``compat`` there is no padding: T = (S - receptive field) // hop + 1, and frames equal those
+    of stock transformers and fairseq for a single item.
 
     Args:
-        network: the model; it is made invariant to padding in place.
-        extractor: its feature extractor; without one waveforms are standardised.
-        spec: of the checkpoint; one without a name when absent.
+        network: the model; modified in place to be invariant to padding.
+        extractor: its feature extractor; None: waveforms are standardised.
+        spec: of the checkpoint; None: a spec without a name.
     """
 
     trainable = True
@@ -71,7 +71,7 @@ class WaveformEncoder(TransformersEncoder):
         return self._overlap
 
     def prepare(self, waveform: Float) -> Float:
-        """See `SpeechEncoder`; standardised where the checkpoint was trained so."""
+        """See `SpeechEncoder`; standardised if the checkpoint was trained so."""
         return waveform if self.spec.normalization == "none" else standardised(waveform)
 
     def normalise(self, normalization: Normalization) -> None:
@@ -79,13 +79,13 @@ class WaveformEncoder(TransformersEncoder):
         self.spec = msgspec.structs.replace(self.spec, normalization=normalization)
 
     def exact(self, waveforms: Tensor, lengths: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
-        """See `TransformersEncoder`; ``mask_time_indices`` (B, T) is true at frames that the transformer must guess."""
+        """See `TransformersEncoder`; ``mask_time_indices`` (B, T) is true at masked frames."""
         padded = int(lengths.min()) < waveforms.shape[1]
         lengths = lengths.to(self.device)
         inputs = F.pad(waveforms.to(self.device), (self.edge // 2, self.edge - self.edge // 2))
         samples, frames = lengths + self.edge, self.frame_lengths(lengths)
         mask = None
-        if padded:  # what keeps padding out takes time, and is done where there is some
+        if padded:  # masking costs time, so it is only done with padding
             # The mask is of samples; through the model's own arithmetic it gives exactly these frames.
             mask = length_mask(samples, inputs.shape[1]).long()
             self._lengths.samples, self._lengths.frames = samples, frames
@@ -102,14 +102,14 @@ class WaveformEncoder(TransformersEncoder):
             self.network.feature_extractor = RowConvolutions(self.network.feature_extractor, self._lengths)
 
     def freeze_convolutions(self) -> None:
-        """Let the transformer alone learn."""
+        """Freeze the convolutions."""
         self.network.feature_extractor._freeze_parameters()
 
     def shorten(self, layers: int) -> None:
-        """Make it a model of its lower layers, which transformers loads as such; a norm behind the last one stays.
+        """Reduce it to its lower layers, as a model that transformers loads; a final norm is kept.
 
         Raises:
-            ConfigError: if it has no so many layers.
+            ConfigError: if it has fewer layers.
         """
         if not 1 <= layers <= self.num_layers:
             raise ConfigError(f"{self.spec.model}: has layers 1 to {self.num_layers}, not {layers}")
@@ -118,11 +118,11 @@ class WaveformEncoder(TransformersEncoder):
         self.spec, self.dims = self.layer_spec(layers), self.dims[: layers + 1]
 
     def save(self, folder: Path, half: bool = False) -> None:
-        """Write the folder that `load_encoder` and transformers read; moves the network to the processor.
+        """Write a folder for `load_encoder` and transformers; moves the network to the CPU.
 
         Args:
-            folder: made if absent.
-            half: store float16: half the size, and the outputs differ by about one part in a thousand.
+            folder: created if missing.
+            half: store float16: half the size, outputs differ by about 0.1 %.
         """
         from transformers import Wav2Vec2FeatureExtractor
 
@@ -152,6 +152,6 @@ def waveform_spec(network: Any, extractor: Any, name: str = "", weights: str = "
 def load(name: str, layer: int | None, compat: bool) -> SpeechEncoder:
     """A checkpoint of one of the families; see `speechkit.encoders.families.Load`."""
     network, extractor, weights = load_transformers(name, layer, needs_extractor=False)
-    # Every frame is learnt from, and every layer gives its state: nothing is masked or dropped unless it is asked for.
+    # No masking, dropout or layer drop unless requested.
     network.config.apply_spec_augment, network.config.layerdrop = False, 0.0
     return WaveformEncoder(network, extractor, waveform_spec(network, extractor, name, weights, compat))

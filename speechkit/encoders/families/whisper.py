@@ -1,4 +1,4 @@
-"""Whisper's encoder without its thirty seconds of padding: positions, then layers under a mask. Radford et al. 2022.
+"""Whisper's encoder without padding to 30 seconds, with masked attention. Radford et al. 2022.
 
 Notation used for tensor shapes: B items, S samples, T frames, C mel channels, D width.
 """
@@ -82,7 +82,7 @@ class WhisperEncoder(TransformersEncoder):
         return torch.from_numpy(np.asarray((mel + 4.0) / 4.0, np.float32))
 
     def _padded_to_the_positions(self, waveforms: Tensor, lengths: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Each item with silence behind it up to the longest that there is, as stock transformers encode it."""
+        """Each item padded with silence to the maximum length, as in stock transformers."""
         made = self.extractor(
             unpadded(waveforms, lengths),
             sampling_rate=self.spec.sample_rate,
@@ -94,13 +94,13 @@ class WhisperEncoder(TransformersEncoder):
 
 
 def convolved(network: Any, mel: Tensor, frames: Tensor) -> Tensor:
-    """What the convolutions of a ``WhisperEncoder`` make of log-mel frames: (B, C, 2 T) and (B,) to (B, T, D)."""
+    """Apply the convolutions of a ``WhisperEncoder`` to log-mel frames: (B, C, 2 T) and (B,) to (B, T, D)."""
     x = F.gelu(network.conv1(mel)) * length_mask(2 * frames, mel.shape[-1])[:, None]
     return F.gelu(network.conv2(x)).transpose(1, 2)
 
 
 def run_layers(network: Any, x: Tensor, frames: Tensor) -> list[Tensor]:
-    """States of every layer, the last one normed, for what `convolved` gave: (B, T, D) each."""
+    """States of every layer, the last one normalised, from the output of `convolved`: (B, T, D) each."""
     mask = attention_bias(frames, x.shape[1], x.dtype)
     x = x + network.embed_positions.weight[: x.shape[1]]
     states = []

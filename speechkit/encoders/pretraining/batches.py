@@ -1,4 +1,4 @@
-"""Batches of waveform crops by number: what is random depends on the seed and the number alone."""
+"""Batches of waveform crops by number: randomness depends only on the seed and the number."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class WaveformBatches:
         utterances: rows of a manifest, each at least one frame long.
         manifest: the file they were read from; audio paths are relative to it.
         batch_seconds: limit of items times the longest of them.
-        crop_seconds: longer items give a random piece of this length.
-        seed: of order, crops and damage.
-        damage: (waveform, generator) to the waveform that the encoder gets, of the same length; absent, it gets the
-            clean one.
+        crop_seconds: longer items are cropped randomly to this length.
+        seed: of order, crops and augmentation.
+        damage: augmentation from (waveform, generator) to the encoder's input of the same length; None: the clean
+            waveform.
         first_item: number of the first row in ``items``.
     """
 

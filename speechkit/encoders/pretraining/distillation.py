@@ -1,8 +1,8 @@
-"""Distillation: a wav2vec 2.0-shaped student learns a teacher's layer states from damaged recordings.
+"""Distillation: a wav2vec 2.0-shaped student learns a teacher's layer states from augmented recordings.
 
-The student takes over the teacher's transformer layers, which have its shape; what it has to learn is a convolutional
-front in place of log-mel features, and to hear through noise. Source for the layer-wise regression: Chang et al. 2022
-(DistilHuBERT); for clean targets of damaged inputs: Chen et al. 2022 (WavLM), equation 2.
+The student is initialised with the teacher's transformer layers, which have the same shape; it has to learn a
+convolutional front end in place of log-mel features, and robustness to noise. Source for the layer-wise regression:
+Chang et al. 2022 (DistilHuBERT); for clean targets of noisy inputs: Chen et al. 2022 (WavLM), equation 2.
 """
 
 from __future__ import annotations

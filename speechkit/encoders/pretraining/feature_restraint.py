@@ -1,7 +1,7 @@
-"""What holds the convolutions of an encoder back while all above them learns.
+"""Restraint of an encoder's convolutions in pre-training: scaled gradients and an output penalty.
 
-Both published recipes slow the convolutions down and keep what they give small. Without it they run towards features
-that are easy to guess rather than worth guessing, and the codes that are made of them fall together.
+Both published recipes scale the gradients of the convolutions down and penalise large outputs. Otherwise features
+become easy to predict instead of informative, and the codes collapse.
 
 Source: Baevski et al. 2020, appendix B (gradients times 0.1, an L2 penalty on what the convolutions give); the same in
 Hsu et al. 2021.

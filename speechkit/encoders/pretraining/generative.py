@@ -1,4 +1,4 @@
-"""Autoregressive predictive coding: foretell the frame some steps ahead. Chung et al. 2019."""
+"""Autoregressive predictive coding: predict the frame some steps ahead. Chung et al. 2019."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class GenerativeObjective:
     """Mean absolute error of log-mel frames ``ahead`` of what the network has seen (equation 1).
 
     Args:
-        network: the model; it foretells the ``clean`` waveforms of a batch from its ``inputs``, which may be damaged.
+        network: the model; it predicts the ``clean`` waveforms of a batch from its ``inputs``, which may be augmented.
     """
 
     def __init__(self, network: AutoregressiveModel):

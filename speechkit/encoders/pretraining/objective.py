@@ -1,4 +1,4 @@
-"""What the families of pre-training have in common, so that one stage trains them all."""
+"""Interface of the pre-training families, and their common objective."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Family(Protocol):
     def prepare(self, batch: WaveformBatch, number: int) -> WaveformBatch:
         """A batch of `WaveformBatches` with what this family adds: masks, targets.
 
-        A function of its arguments alone, so that an interrupted run goes on as if it had not been.
+        Depends only on its arguments, for exact resume.
         """
 
     def loss(self, model: nn.Module, batch: WaveformBatch) -> tuple[Tensor, dict[str, float]]:
@@ -47,8 +47,8 @@ def pretraining(
         family: what is learnt.
         batches: `WaveformBatches` to learn from.
         save: writes the encoder into a folder, as `load_encoder` reads it.
-        judged: batches of held-out recordings, to look how training goes.
-        judged_batches: how many of these.
+        judged: held-out batches for evaluation.
+        judged_batches: number of these.
         judge: of the same network, prepares the held-out batches where their targets are stored apart.
     """
     judge = judge or family

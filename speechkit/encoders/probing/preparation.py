@@ -1,4 +1,4 @@
-"""The stage that chooses the recordings of each probing task: what trains and what judges."""
+"""The stage that selects training and test recordings of each probing task."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MIN_UTTERANCES = 5
 
 
 class ProbeDataConfig(msgspec.Struct, frozen=True):
-    """Which recordings each task takes; a task whose manifest is absent is left out.
+    """Recordings of each task; tasks without a manifest are left out.
 
     Attributes:
         speech_manifest: read speech with texts and speakers, for characters and words.
@@ -58,7 +58,7 @@ class ProbeDataConfig(msgspec.Struct, frozen=True):
 
 
 def prepare(context: Context) -> None:
-    """Choose the recordings of each task, and what trains and what judges.
+    """Select the training and test recordings of each task.
 
     Raises:
         ConfigError: if no manifest is given, or none of its recordings has the classes.
@@ -163,10 +163,12 @@ def _by_speaker(
     speakers = sorted({str(row.speaker) for row in rows}, key=lambda speaker: item_seed(seed, speaker))
     chosen = {name.strip() for name in named.split(",") if name.strip()}
     if chosen - set(speakers):
-        raise ConfigError(f"prepare.test_speakers: {sorted(chosen - set(speakers))[0]!r} says nothing in the manifest")
+        raise ConfigError(
+            f"prepare.test_speakers: {sorted(chosen - set(speakers))[0]!r} has no utterance in the manifest"
+        )
     chosen = chosen or set(speakers[: math.ceil(share * len(speakers))])
     if chosen == set(speakers):
-        raise UserError(f"all {len(speakers)} speakers are test speakers; leave some to learn from")
+        raise UserError(f"all {len(speakers)} speakers are test speakers; leave some for training")
     train = [row for row in rows if row.speaker not in chosen]
     return sorted(train, key=lambda row: item_seed(seed, row.id)), [row for row in rows if row.speaker in chosen]
 

@@ -1,4 +1,4 @@
-"""What probing gives: one score a task with its interval, and what was measured how."""
+"""Probing results: one score per task with its interval."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Score(msgspec.Struct, frozen=True):
         metric: what ``value`` is: an error rate, a share of right answers, an average precision; 0 to 1.
         value: over the test items.
         interval: bootstrap interval over ``unit``.
-        unit: what is drawn: utterance, speaker, word, token.
+        unit: of resampling: utterance, speaker, word, token.
         higher_is_better: else lower.
         items: test items.
-        chance: value of a blind guess, where that is known.
+        chance: chance level, if known.
         layer_weights: learned weight of each layer, or 1 at the layer that was chosen on other speakers.
         details: counts and settings, for the record.
     """
@@ -44,9 +44,9 @@ class ProbeReport(msgspec.Struct, frozen=True):
     Attributes:
         encoder: its name.
         spec: of its last layer.
-        scores: one a task.
+        scores: one per task.
         seed: of splits and heads.
-        seconds: the time of the probes, features not counted.
+        seconds: time of the probes, without features.
         left_out: tasks that could not be measured, with the reason.
     """
 

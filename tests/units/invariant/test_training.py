@@ -93,7 +93,7 @@ def test_what_cannot_be_learnt_from_is_counted_or_refused(tmp_path):
     with pytest.raises(UserError, match="which encoder"):
         train_invariant([Codebook(np.eye(DIM), None)], versions, store.__getitem__, config, tmp_path / "c")
     short = {name: frames[:0] for name, frames in store.items()}
-    with pytest.raises(UserError, match="hold no frame"):
+    with pytest.raises(UserError, match="have no frame"):
         train_invariant([codebook], versions, short.__getitem__, config, tmp_path / "d")
 
 
