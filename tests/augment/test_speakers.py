@@ -197,7 +197,7 @@ def test_cuts_of_a_manifest_are_those_of_its_audio(tmp_path, memory_bytes):
 
 def test_pieces_of_long_cuts_are_read_where_they_are(tmp_path, monkeypatch):
     rows = recordings(tmp_path)
-    monkeypatch.setattr("speechkit.augment.speakers.LONGEST_KEPT_SECONDS", 0.5)
+    monkeypatch.setattr("speechkit.augment.speaker_cuts.LONGEST_KEPT_SECONDS", 0.5)
     cuts = ManifestCuts(rows, tmp_path / "m.jsonl", RATE)
     whole = read_waveform(rows[0], tmp_path / "m.jsonl", sample_rate=RATE)
     for begin, samples in ((0, 400), (3001, 800), (10_000, 900)):
