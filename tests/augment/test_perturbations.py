@@ -234,7 +234,7 @@ def test_nonsense_is_refused():
         perturb(tone(100.0), "echo", "a")
     with pytest.raises(AudioError, match="one channel"):
         perturb(np.zeros((2, 5)), "room", "a")
-    with pytest.raises(AudioError, match="talk: holds NaN"):
+    with pytest.raises(AudioError, match="talk: has NaN"):
         perturb(np.array([0.0, np.nan]), "room", "talk")
     with pytest.raises(ConfigError, match=r"time is \(1.2, 0.8\).*telephone"):
         PerturbationConfig(time=(1.2, 0.8), telephone=(300.0, 5000.0))
