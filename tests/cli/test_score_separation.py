@@ -99,7 +99,7 @@ def test_bad_input_is_one_sentence(folders, capsys, arguments, sentence):
 
 def test_a_measure_that_is_not_known(folders, capsys):
     assert call(["score-separation", str(folders / "ref"), str(folders / "a"), "--measures", "mos"]) == 2
-    assert "choose of sdr, stoi, pesq" in capsys.readouterr().err
+    assert "choose from sdr, stoi, pesq" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not AT_HAND.is_dir(), reason="needs libri2mix-8k in SPEECHKIT_DATA")

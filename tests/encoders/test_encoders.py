@@ -202,7 +202,7 @@ def test_silence_short_cuts_and_clipping_are_encoded_and_nonsense_is_refused(loa
     assert encoder.encode(silent[:320]).shape == (1, encoder.spec.dim)
     broken = silent.copy()
     broken[7] = np.nan
-    with pytest.raises(AudioError, match="waveform 1 holds NaN"):
+    with pytest.raises(AudioError, match="waveform 1 has NaN"):
         encoder.encode_batch([silent, broken])
     with pytest.raises(AudioError, match="one channel"):
         encoder.encode(np.zeros((2, 320), np.float32))

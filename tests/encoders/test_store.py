@@ -159,7 +159,7 @@ def test_an_index_of_other_shards_is_refused(tmp_path):
     write(tmp_path / "b", items([20, 31]))
     shutil.copy(tmp_path / "b" / "features-00001.safetensors", tmp_path / "a")
     assert len(FeatureStore(tmp_path / "a")["u/0"]) == 20
-    with pytest.raises(UserError, match=r"holds 31 frames where.*index says 30"):
+    with pytest.raises(UserError, match="has 31 frames instead of 30"):
         FeatureStore(tmp_path / "a")["u/1"]
     index = json.loads((tmp_path / "a" / "features.json").read_text())
     (tmp_path / "a" / "features.json").write_text(json.dumps(index | {"shards": index["shards"][:1]}))

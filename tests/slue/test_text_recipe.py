@@ -94,7 +94,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(write, tmp_path):
     lines = []
     result = train_text_model("intent", examples, examples, FAST, tmp_path / "parts", log=lines.append)
     assert result.complete
-    assert "going on from step-00000030" in lines[0]
+    assert "resuming from step-00000030" in lines[0]
     one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "parts"))
     assert all((one[name] == two[name]).all() for name in one)
     again = train_text_model("intent", examples, examples, FAST, tmp_path / "parts", log=lines.append)
