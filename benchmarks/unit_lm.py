@@ -8,10 +8,14 @@ Training: forward and backward over the same recordings, whose lengths are drawn
 (2 to 16 s at 23 units a second): ours packed in rows of 512, theirs padded batch by batch in the order of a shuffled
 epoch; real tokens a second. Also theirs on full rows without padding, which is speed at equal size and batch.
 Generation: 200 units behind 60, batch 1, sampling at temperature 0.8 and top-k 25; theirs by `generate` with its cache.
-Drafts: units a call of the target, ends counted, for six sequences of at most 100 units, a bigram of the target's own
-samples drafting, at six nodes a call.
+Drafts: units a call of the target and a CPU second, ends counted, for six sequences of at most 100 units; a bigram of
+the target's own samples drafts six nodes a call, draft heads that were trained on the same samples four or six.
+Drafting is in the time. Random weights give even laws; heads get HEAD_STEPS steps, and how much of their first law is
+the target's, on those samples, says how far they came.
 
-Run: python -m benchmarks.unit_lm [tiny|small]
+Run: python -m benchmarks.unit_lm [tiny|small] [drafts]
+
+With ``drafts`` only these are measured.
 """
 
 from __future__ import annotations
@@ -20,12 +24,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-REPEATS, RECORDINGS, CONTEXT, ROWS, UNITS, SEQUENCES = 2, 48, 512, 4, 100, 6
+if TYPE_CHECKING:
+    from speechkit.lm.decoding.draft_heads import DraftHeads
+    from speechkit.lm.unit_model import UnitModel
+
+REPEATS, RECORDINGS, CONTEXT, ROWS, UNITS, SEQUENCES, HEAD_STEPS = 2, 48, 512, 4, 100, 6, 150
 TREES = {
     "chain of 6": {"factors": (1,) * 6},
+    "RSD-C 2,1,1": {"factors": (2, 1, 1)},
+    "RSD-S 2x3": {"width": 2, "levels": 3},
+}
+HEAD_TREES = {
+    "chain of 4": {"factors": (1,) * 4},
     "RSD-C 2,1,1": {"factors": (2, 1, 1)},
     "RSD-S 2x3": {"width": 2, "levels": 3},
 }
@@ -50,13 +64,10 @@ def main() -> None:
 
     from speechkit.lm.decoder import NetworkDecoder
     from speechkit.lm.decoding.sampling import SamplingConfig, sample
-    from speechkit.lm.decoding.speculative import DraftConfig, speculate
     from speechkit.lm.llama import export_llama
-    from speechkit.lm.ngram_training import estimate
     from speechkit.lm.objectives.next_token import next_token
     from speechkit.lm.packing import IGNORED
     from speechkit.lm.sizes import sized_stack
-    from speechkit.lm.table_model import NgramTable
     from speechkit.lm.unit_batches import UnitBatches
     from speechkit.lm.unit_model import UnitModel, UnitModelConfig
     from speechkit.lm.vocabulary import UnitVocabulary
@@ -123,9 +134,6 @@ def main() -> None:
         theirs.zero_grad()
         return full.numel()
 
-    training = least(
-        {"packed": train_packed, "llama padded": train_padded, "full rows": full_ours, "llama full rows": full_theirs}
-    )
     decoder, prompt = NetworkDecoder(ours), [UNITS, *random.integers(0, UNITS, 59).tolist()]
     sampling = SamplingConfig(temperature=0.8, top_k=25, max_tokens=200)
 
@@ -142,36 +150,92 @@ def main() -> None:
             )  # fmt: skip
         return said.shape[1] - len(prompt)
 
-    generation = least({"sample": ours_generate, "llama generate": theirs_generate})
+    lines = ["## Unit language model", "", f"Size {size}, one thread, float32."]
+    if "drafts" not in sys.argv[2:]:
+        training = least(
+            {
+                "packed": train_packed,
+                "llama padded": train_padded,
+                "full rows": full_ours,
+                "llama full rows": full_theirs,
+            }
+        )
+        generation = least({"sample": ours_generate, "llama generate": theirs_generate})
+        lines += [
+            f"The same weights on both sides; tokens a CPU second, best of {REPEATS}.",
+            "",
+            "| what | speechkit | transformers' Llama | ratio |",
+            "|---|---|---|---|",
+            _line("training, recordings (packed; padded)", training["packed"], training["llama padded"]),
+            _line("training, full rows of equal size", training["full rows"], training["llama full rows"]),
+            _line("generation, batch 1", generation["sample"], generation["llama generate"]),
+        ]
+    lines += ["", *drafts_table(ours)]
+    print("\n".join(lines))
+
+
+def drafts_table(network: UnitModel) -> list[str]:
+    """Lines of a table: units a call of the model, and a second, by what drafts and in what trees."""
+    from speechkit.lm.decoder import NetworkDecoder
+    from speechkit.lm.decoding.draft_heads import HeadsDrafter
+    from speechkit.lm.decoding.sampling import SamplingConfig, sample
+    from speechkit.lm.decoding.speculative import DraftConfig, speculate
+    from speechkit.lm.ngram_training import estimate
+    from speechkit.lm.table_model import NgramTable
+
+    decoder = NetworkDecoder(network)
     told = sample(decoder, [[UNITS]] * 24, SamplingConfig(max_tokens=100), list(map(np.random.default_rng, range(24))))
     bigram = NgramTable(estimate([list(map(str, each.tokens)) for each in told], 2)[0], UNITS)
-    drafts: dict[str, tuple[int, float]] = {}
     plain = SamplingConfig(max_tokens=100)
-    for name, shape in TREES.items():
+    heads, overlap = _trained_heads(network, [each.tokens for each in told])
+    ways = {("bigram", name): (bigram, shape) for name, shape in TREES.items()}
+    ways |= {("heads", name): (HeadsDrafter(heads, network), shape) for name, shape in HEAD_TREES.items()}
+    drafts: list[tuple[str, str, int, float, float]] = []
+    speculate(decoder, bigram, [UNITS], plain, DraftConfig(factors=(1,)), np.random.default_rng(0))  # warms up
+    began = time.process_time()
+    alone = [sample(decoder, [[UNITS]], plain, [np.random.default_rng(seed)])[0] for seed in range(SEQUENCES)]
+    rate = sum(len(each.tokens) + each.ended for each in alone) / (time.process_time() - began)
+    for (by, name), (draft, shape) in ways.items():
         config = DraftConfig(**shape)  # type: ignore[arg-type]
+        began = time.process_time()
         found = [
-            speculate(decoder, bigram, [UNITS], plain, config, np.random.default_rng(seed)) for seed in range(SEQUENCES)
+            speculate(decoder, draft, [UNITS], plain, config, np.random.default_rng(seed)) for seed in range(SEQUENCES)
         ]
+        seconds = time.process_time() - began
         units = sum(len(each.tokens) + each.ended for each in found)
-        drafts[name] = (config.nodes, units / sum(each.target_calls for each in found))
-    lines = [
-        "## Unit language model",
+        drafts.append((by, name, config.nodes, units / sum(each.target_calls for each in found), units / seconds))
+    return [
+        f"Units a call of the target and a CPU second, random weights; a bigram of its own samples, or draft heads of "
+        f"{HEAD_STEPS} steps on them (overlap of the first: {overlap:.2f}). Without drafts: {rate:,.0f} a second.",
         "",
-        f"Size {size}, the same weights on both sides, one thread, float32; tokens a CPU second, best of {REPEATS}.",
-        "",
-        "| what | speechkit | transformers' Llama | ratio |",
-        "|---|---|---|---|",
-        _line("training, recordings (packed; padded)", training["packed"], training["llama padded"]),
-        _line("training, full rows of equal size", training["full rows"], training["llama full rows"]),
-        _line("generation, batch 1", generation["sample"], generation["llama generate"]),
-        "",
-        "Units a call of the target, a bigram of its own samples drafting, random weights:",
-        "",
-        "| tree | nodes | units a call |",
-        "|---|---|---|",
-        *(f"| {name} | {nodes} | {units:.2f} |" for name, (nodes, units) in drafts.items()),
+        "| drafted by | tree | nodes | units a call | units a second |",
+        "|---|---|---|---|---|",
+        *(f"| {by} | {name} | {nodes} | {units:.2f} | {speed:,.0f} |" for by, name, nodes, units, speed in drafts),
     ]
-    print("\n".join(lines))
+
+
+def _trained_heads(network: UnitModel, lines: list[list[int]]) -> tuple[DraftHeads, float]:
+    """Draft heads that have seen samples of the model, and the overlap of the first head's law with the model's."""
+    import torch
+
+    from speechkit.lm.decoding.draft_heads import new_heads
+    from speechkit.lm.objectives.draft_heads import DraftLoss
+    from speechkit.lm.objectives.next_token import padded
+    from speechkit.lm.packing import IGNORED
+
+    heads = new_heads(network, 4)
+    rows = [{"tokens": [UNITS, *line], "targets": [*line, UNITS]} for line in lines if line]
+    batches = [padded(rows[begin : begin + 6], {"tokens": 0, "targets": IGNORED}) for begin in range(0, len(rows), 6)]
+    loss = DraftLoss(network)
+    optimizer = torch.optim.AdamW(heads.parameters(), 1e-3, weight_decay=0.0)
+    overlap = 0.0
+    for step in range(HEAD_STEPS):
+        optimizer.zero_grad()
+        value, numbers = loss(heads, batches[step % len(batches)])
+        value.backward()
+        optimizer.step()
+        overlap = numbers["head_0_overlap"]
+    return heads.eval(), overlap
 
 
 def _line(name: str, ours: float, theirs: float) -> str:

@@ -35,10 +35,12 @@ def heads(
     """
     import sys
 
+    from speechkit.encoders.transformers_encoder import weights_digest
     from speechkit.errors import UserError
     from speechkit.lm.decoding.draft_heads import new_heads
     from speechkit.lm.draft_training import DraftTraining, draft_objective
     from speechkit.lm.models import open_model
+    from speechkit.lm.unit_training import keep_settings
     from speechkit.pipeline.interrupt import Interrupted, listen
     from speechkit.runtime import choose_device, seed_everything
     from speechkit.training import train
@@ -67,6 +69,7 @@ def heads(
     held_out = read_sequences(dev, opened.units.digest) if dev else []
     seed_everything(seed)
     made = new_heads(opened.network, config.heads)
+    keep_settings(out, config, found, opened.units, model=weights_digest(opened.network))
     objective = draft_objective(made, opened.network, found, held_out, config)
 
     def log(line: str) -> None:

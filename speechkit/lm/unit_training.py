@@ -138,8 +138,10 @@ def _bits(dev: Sequence[UnitSequence], network: Any) -> dict[str, float]:
     return values
 
 
-def keep_settings(folder: Path, config: UnitTraining, train: Sequence[UnitSequence], units: UnitSet) -> None:
-    """Write what a training in a folder learns and how; a training that goes on there must be the same.
+def keep_settings(
+    folder: Path, config: msgspec.Struct, train: Sequence[UnitSequence], units: UnitSet, **more: Any
+) -> None:
+    """Write what a training in a folder learns and how, and ``more``; a training that goes on there must be the same.
 
     Raises:
         UserError: if it is not, naming what differs.
@@ -148,8 +150,9 @@ def keep_settings(folder: Path, config: UnitTraining, train: Sequence[UnitSequen
     from speechkit.io.hashing import digest_bytes
 
     learnt = digest_bytes(msgspec.json.encode([[row.id, row.units, row.durations] for row in train]))
-    current = {**msgspec.to_builtins(config), "codebook": units.digest, "sequences": learnt}
-    del current["loop"], current["patience"]  # the loop compares its own
+    current = {**msgspec.to_builtins(config), "codebook": units.digest, "sequences": learnt, **more}
+    for name in ("loop", "patience"):  # the loop compares its own
+        current.pop(name, None)
     path = folder / SETTINGS
     if (folder / "checkpoints").is_dir() and path.is_file():
         stored = msgspec.json.decode(path.read_bytes())

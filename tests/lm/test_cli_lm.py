@@ -150,6 +150,9 @@ def test_heads_are_trained_beside_a_frozen_model_and_draft_for_it(folder, tmp_pa
         found = shown(capsys)
         assert [each["units"] for each in found["sequences"]] == [each["units"] for each in alone]
         assert found["units_per_call"] >= 1
+    assert "holds a training with other heads" in refused(
+        [*learn, "--out", out, "--heads", "2", "--steps", "6"], capsys
+    )
     assert "a tree of 4 levels" in refused([*draw, "--draft", out, "--tree", "1,1,1,1"], capsys)
     unigram = str(folder / "unigram")
     assert "is an n-gram" in refused(["lm", "sample", unigram, "--draft", out], capsys)
