@@ -1,6 +1,6 @@
 """Schedules of noise that end in pure noise, and the levels that sampling visits. Torch-free.
 
-Source: Nichol and Dhariwal 2021 (cosine); Lin et al. 2024 (zero terminal signal); LCM team 2024, section 2.3.1.
+Source: Nichol and Dhariwal 2021 (cosine); Lin et al. 2024 (zero terminal signal); LCM team 2024, section 2.3.
 
 Notation used for array shapes: T levels.
 """

@@ -72,7 +72,7 @@ class QuantizedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         books: K.
         codes: C, of which the first of each book is the zero vector, so that no book makes anything worse.
         layers: of the tower.
-        sharpness: beta of vectors: a code has the probability exp(-beta distance^2 / D), up to a factor.
+        sharpness: beta of vectors: a code has the probability exp(-beta distance^2), up to a factor.
         temperature: divides log-probabilities of codes; 0 takes the likeliest.
     """
 

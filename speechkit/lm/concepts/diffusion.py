@@ -1,6 +1,6 @@
 """The two-tower concept model: one tower reads the concepts so far, the other makes the next one of noise.
 
-Source: LCM team 2024 (Large Concept Models), sections 2.3.3 and 2.3.4.
+Source: LCM team 2024 (Large Concept Models), section 2.3.
 
 Notation used for tensor shapes: B documents, T places, D width of concepts, W width inside.
 """

@@ -3,7 +3,7 @@
 Residual books each name what those before them left over. For ``codes`` a book's choice is a class; for ``vectors``
 the whole concept is foreseen, and the code vectors near to what it lacks are the likely ones.
 
-Source: LCM team 2024 (Large Concept Models), section 2.3.5; Zeghidour et al. 2021 (residual quantization).
+Source: LCM team 2024 (Large Concept Models), section 2.3; Zeghidour et al. 2021 (residual quantization).
 
 Notation used for tensor shapes: B documents, T places, D width of concepts, W width inside, K books of C codes each.
 """
@@ -80,7 +80,7 @@ class Quantized(nn.Module):
             books = torch.full(known.shape[:2], number, device=known.device)
             out = self._out(partial, books, known)
             if self.config.foresees == "vectors":
-                distances = torch.cdist(out - partial, book[None]).square() / book.shape[1]
+                distances = torch.cdist(out - partial, book[None]).square()
                 out = -self.config.sharpness * distances
             logp = out.float().log_softmax(-1)  # (B, T, C)
             if self.config.temperature:
