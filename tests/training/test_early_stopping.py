@@ -23,9 +23,9 @@ def evaluate_at(stopping, model, values, folder):
 def test_two_evaluations_without_a_new_best_end_the_run_and_the_best_weights_come_back(tmp_path, sign):
     stopping, model = EarlyStopping("loss", 2, higher_is_better=sign < 0), nn.Linear(2, 1)
     evaluate_at(stopping, model, [sign * 3.0, sign * 2.0, sign * 2.5], tmp_path)
-    assert not stopping.over
+    assert not stopping.should_stop
     evaluate_at(stopping, model, [math.nan], tmp_path)
-    assert stopping.over
+    assert stopping.should_stop
     assert stopping.best == sign * 2.0
     stopping.restore(model, tmp_path)
     assert model.weight.flatten().tolist() == [sign * 2.0, sign * 2.0]
@@ -34,7 +34,7 @@ def test_two_evaluations_without_a_new_best_end_the_run_and_the_best_weights_com
 def test_no_patience_is_endless(tmp_path):
     endless = EarlyStopping("loss", 0)
     evaluate_at(endless, nn.Linear(2, 1), [1.0, 2.0, 3.0], tmp_path)
-    assert not endless.over
+    assert not endless.should_stop
 
 
 CONFIG = TrainingConfig(steps=200, learning_rates=(0.1,), warmup_steps=0, evaluate_every=2, save_every=3, log_every=50)
@@ -62,7 +62,7 @@ def run(folder, interrupt_at=None):
 def test_a_run_stops_by_itself_and_goes_on_as_if_it_had_not_been_interrupted(tmp_path):
     done, whole, expected = run(tmp_path / "whole")
     assert done
-    assert whole.over
+    assert whole.should_stop
     assert run(tmp_path / "halves", 6)[0] is False
     done, halves, model = run(tmp_path / "halves")
     assert done
