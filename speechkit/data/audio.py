@@ -1,4 +1,4 @@
-"""The samples behind a row of a manifest."""
+"""Samples of manifest rows."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def read_cut(
     begin: int = 0,
     num_samples: int | None = None,
 ) -> NDArray[np.float32]:
-    """The samples (time,) of an utterance, or of a piece of it.
+    """The samples (time,) of an utterance, or of a part of it.
 
     Args:
         audio: its file.
         utterance: a row of a manifest.
         sample_rate: of the result in Hz; None keeps the file's own.
         begin: first sample of the piece in the utterance, at the file's own rate.
-        num_samples: of the piece, at that rate; one that ends with the utterance when it is longer or None.
+        num_samples: of the part, at that rate; None or more than available: to the end of the utterance.
 
     Raises:
-        AudioError: if the file cannot be read, has another rate than the row says or ends before the utterance does.
+        AudioError: if the file cannot be read, has another sample rate than the row, or ends before the utterance.
     """
     left = utterance.num_samples - begin
     return read_audio(
@@ -56,9 +56,9 @@ def read_waveform(
     num_samples: int | None = None,
     sample_rate: int = WAVEFORM_RATE,
 ) -> NDArray[np.float32]:
-    """The samples (time,) of a row of a manifest at ``sample_rate``, 16 kHz as recognisers take them unless given.
+    """The samples (time,) of a row of a manifest at ``sample_rate``, 16 kHz by default.
 
-    ``begin`` and ``num_samples`` choose a piece, and errors are raised, as `read_cut` says.
+    ``begin``, ``num_samples`` and errors as in `read_cut`.
     """
     path = audio_path(manifest, row)
     return read_cut(path, row, sample_rate=sample_rate, begin=begin, num_samples=num_samples)
@@ -67,7 +67,7 @@ def read_waveform(
 def cut_blocks(
     audio: Path | str, utterance: Utterance, *, sample_rate: int | None = None, seconds: int = BLOCK_SECONDS
 ) -> Iterator[NDArray[np.float32]]:
-    """The samples of an utterance of any length, in blocks of so many seconds; the last may be shorter.
+    """The samples of an utterance of any length, in blocks of ``seconds``; the last may be shorter.
 
     Raises:
         AudioError: as `read_cut`.
@@ -78,7 +78,7 @@ def cut_blocks(
 
 
 def why_unreadable(audio: Path | str, utterance: Utterance) -> str | None:
-    """Decodes an utterance to its end; the reason why that is not possible, or None."""
+    """Decode an utterance to its end; returns the reason if that fails, else None."""
     try:
         for _ in cut_blocks(audio, utterance):
             pass

@@ -1,4 +1,4 @@
-"""Whether a manifest can be trusted: its rows against their own rules and against the headers of the audio."""
+"""Check manifests: rows against their schema and against the audio headers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ NOTES = {
 class CheckReport(msgspec.Struct):
     """``problems`` and ``notes`` count rows by kind.
 
-    ``examples`` holds the first five of each kind of problem and of each that was heard.
+    ``examples`` has the first five of each kind of problem and of each kind found in samples.
     """
 
     rows: int = 0
@@ -61,25 +61,25 @@ class CheckReport(msgspec.Struct):
 
     @property
     def ok(self) -> bool:
-        """Whether there is no problem; notes are none."""
+        """Whether there is no problem; notes do not count."""
         return not self.problems
 
 
 def check_manifest(
     path: Path | str, *, audio: bool = True, samples: bool = False, on_torn: Callable[[str], None] | None = None
 ) -> CheckReport:
-    """Check every row; of the audio only headers are read, each file's once, unless ``samples`` is set.
+    """Check every row; only audio headers are read, once per file, unless ``samples`` is set.
 
     Args:
         path: the manifest.
-        audio: False leaves the audio files alone, when they are on another machine.
-        samples: also decode every cut, to find what cannot be read, is clipped or silent or has a peak above 1.
+        audio: False: do not read audio files, for example if they are on another machine.
+        samples: also decode every cut, to find audio that is unreadable, clipped, silent or above 1.
         on_torn: as in `read_jsonl`.
 
     Memory: 16 bytes a row for the duplicate identifiers and the count of files; nothing else grows with the rows.
 
     Raises:
-        ManifestError: at the first line that is no utterance at all.
+        ManifestError: at the first line that is not an utterance.
     """
     problems: Counter[str] = Counter()
     notes: Counter[str] = Counter()
@@ -170,7 +170,7 @@ def _audio_problems(row: Utterance, header: AudioInfo | str) -> list[tuple[str, 
 
 
 def _header(file: Path, known: dict[Path, AudioInfo | str]) -> AudioInfo | str:
-    """The headers of a file, or why they cannot be read."""
+    """The headers of a file, or the reason why they cannot be read."""
     if file not in known:
         if len(known) >= HEADERS_KEPT:
             known.clear()
@@ -184,7 +184,7 @@ def _header(file: Path, known: dict[Path, AudioInfo | str]) -> AudioInfo | str:
 def _source_problems(
     row: Utterance, manifest: Path | str, headers: dict[Path, AudioInfo | str]
 ) -> list[tuple[str, str]]:
-    """What is wrong with the sources of a mixture; nothing where a row is none."""
+    """Problems of the sources of a mixture; none for other rows."""
     if FIELD not in (row.custom or {}):
         return []
     try:
@@ -224,7 +224,7 @@ def _name_repeated(
     found: Callable[[str, str], None],
     on_torn: Callable[[str], None] | None,
 ) -> None:
-    """A second reading gives the lines of the repeated identifiers, and tells equal keys from equal identifiers."""
+    """Read the file again for the lines of duplicate ids, and to tell equal hashes from equal ids."""
     first: dict[str, int] = {}
     quiet = None if on_torn is None else (lambda _: None)
     for number, row in enumerate(read_manifest(path, on_torn=quiet), 1):

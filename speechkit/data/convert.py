@@ -1,4 +1,4 @@
-"""Manifests from one format into another, with what the target cannot hold counted."""
+"""Conversion of manifests between formats, counting what the target cannot hold."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def convert(
     target_format: str | None = None,
     **options: Any,
 ) -> Written:
-    """Convert a manifest; formats that are not given are told from the names and the first line.
+    """Convert a manifest; missing formats are detected from the names and the first line.
 
     Paths relative to the source are re-based to the target. ``options`` go to the writer (Parquet: ``embed``).
 
     Raises:
-        UserError: if a format cannot be told, or is not known.
+        UserError: if a format cannot be detected, or is unknown.
         ManifestError: if the source cannot be read.
     """
     source, target = Path(source), Path(target)
@@ -79,7 +79,7 @@ def read_format(source: Path | str, name: str, folder: Path | str) -> Iterator[U
 
 
 def _guarded(source: Path | str, rows: Iterator[Utterance]) -> Iterator[Utterance]:
-    """The rows, each held against its record; what a reader stumbles over becomes a sentence with the row's number."""
+    """Validate rows against the record; errors of a reader become a sentence with the row's number."""
     number = 1
     encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(Utterance).decode
     try:
@@ -107,22 +107,22 @@ def write_format(
 
 
 def read_speechkit(path: Path, folder: Path) -> Iterator[Utterance]:
-    """A manifest of our own, with its paths seen from ``folder``."""
+    """Read our manifest format, with paths relative to ``folder``."""
     return rebase(read_manifest(path), path.parent, folder)
 
 
 def write_speechkit(records: Iterable[Utterance], path: Path, folder: Path) -> Written:
-    """A manifest of our own; nothing is lost."""
+    """Write our manifest format; nothing is lost."""
     losses = Losses(OPTIONAL)
     write_manifest(path, losses.passing(rebase(records, folder, path.parent)))
     return losses.written(path)
 
 
 def format_of_name(path: Path) -> str:
-    """The format that a target's name stands for.
+    """The format of a target, by its name.
 
     Raises:
-        UserError: if the name stands for none or for several.
+        UserError: if the name is ambiguous or unknown.
     """
     name = path.name.lower()
     endings = {".parquet": "parquet", ".csv": "csv", ".tsv": "fairseq", ".jsonl": "speechkit", ".jsonl.gz": "speechkit"}
@@ -136,7 +136,7 @@ def detect_format(path: Path) -> str:
     """The format of a source, by its name, its folder's files or its first line.
 
     Raises:
-        UserError: if it cannot be told.
+        UserError: if it cannot be detected.
     """
     if path.is_dir():
         if (path / "wav.scp").is_file():

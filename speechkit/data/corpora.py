@@ -1,4 +1,4 @@
-"""Public corpora as downloaded, turned into manifests, from Python; ``data_prep/`` holds one module a corpus."""
+"""Public corpora as downloaded, turned into manifests, from Python; ``data_prep/`` has one module per corpus."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def load_corpus(name: str) -> Any:
     """The corpus of that name, for `prepare`; ``-`` and ``_`` are the same.
 
     Raises:
-        UserError: if there is no such corpus, with the names that there are.
+        UserError: if there is no such corpus, known names are listed.
     """
     return corpora_module().load_corpus(name)
 
 
 def prepare(corpus: Any, *arguments: Any, **settings: Any) -> Any:
-    """Write one manifest a split of a corpus; arguments and result are those of ``data_prep/driver.py``."""
+    """Write one manifest per split of a corpus; arguments and result are those of ``data_prep/driver.py``."""
     return corpora_module("driver").prepare(corpus, *arguments, **settings)

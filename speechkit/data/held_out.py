@@ -1,4 +1,4 @@
-"""Recordings to learn from and to judge by, which share no speaker and no audio."""
+"""Training and test recordings without shared speakers or audio."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from speechkit.data.records import Utterance
 
 
 class LeftOut(NamedTuple):
-    """A recording of ``train`` or ``test`` that is not used, and why."""
+    """A recording of ``train`` or ``test`` that is left out, with the reason."""
 
     part: str
     row: Utterance
@@ -22,7 +22,7 @@ class LeftOut(NamedTuple):
 
 
 class HeldOut(NamedTuple):
-    """Training recordings in the order of the draw, test recordings in that of the manifest, and what is left out."""
+    """Training recordings in random order, test recordings in manifest order, and what is left out."""
 
     train: list[Utterance]
     test: list[Utterance]
@@ -41,20 +41,20 @@ def hold_out(
     max_seconds: float = float("inf"),
     max_train_seconds: float = float("inf"),
 ) -> HeldOut:
-    """Choose recordings; neither a test speaker nor a piece of the test audio is in the training part.
+    """Select recordings so that no test speaker and no test audio is in the training part.
 
-    Pieces of the same audio tell apart what names no speaker.
+    Rows without speakers are separated by overlapping audio.
 
     Args:
         train: rows of ``train_manifest``.
         test: rows of ``test_manifest``.
         train_manifest: to which audio paths are relative.
         test_manifest: likewise.
-        draw: training recordings are taken in the order of this number.
+        draw: key of a training recording for the random order.
         speakers: the test recordings are those of these speakers; all when empty.
         min_seconds: shorter recordings are left out (``too_short``).
         max_seconds: longer ones too (``too_long``).
-        max_train_seconds: most training speech (``beyond_limit``).
+        max_train_seconds: maximum training speech (``beyond_limit``).
     """
     left_out: list[LeftOut] = []
 
@@ -94,7 +94,7 @@ def hold_out(
 
 
 class _Pieces:
-    """Which pieces of which files are in a set of recordings."""
+    """Index of the parts of files in a set of recordings."""
 
     def __init__(self, manifest: Path, rows: Sequence[Utterance]) -> None:
         pieces: dict[tuple[str, int], list[tuple[float, float, str]]] = {}
@@ -109,7 +109,7 @@ class _Pieces:
                 last.append(max(last[-1], (end, name)) if last else (end, name))
 
     def overlapping(self, manifest: Path, row: Utterance) -> str | None:
-        """The id of a recording that holds some of the row's samples."""
+        """The id of a recording that shares samples with the row."""
         file = _file(manifest, row)
         if file not in self._pieces:
             return None

@@ -1,4 +1,4 @@
-"""What can be wrong with the samples of a cut that can be read: clipping, silence, numbers beyond full scale."""
+"""Problems of readable samples: clipping, silence, values above full scale."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from speechkit.data.records import Utterance
 
 CLIPPED, BEYOND, SILENT = "clipped audio", "audio beyond full scale", "silent audio"
 CLIPPED_SHARE = 1e-3
-"""Of the samples: from here on a cut is called clipped."""
+"""Share of clipped samples from which a cut counts as clipped."""
 FLAT_RUN = 3
-"""Equal samples in a row that make a flat top."""
+"""Number of equal consecutive samples that make a flat top."""
 TOP = 0.98
-"""Of the peak: from here on samples are at the top."""
+"""Share of the peak above which samples count as peaks."""
 LEAST_PEAK = 0.1
-"""Below it neighbours are equal because 16 bits are coarse."""
+"""Below this peak, neighbouring samples are equal because of 16-bit resolution."""
 LEAST_STEP = 0.005
-"""Of the peak: the sound runs into a flat top at least so steeply; a low tone turns there slowly."""
+"""Least slope into a flat top as a share of the peak; low tones turn slowly."""
 SILENT_PEAK = 10 ** (-80 / 20)
 
 
 def clipped_samples(waveform: NDArray[np.float32]) -> int:
-    """How many samples of a waveform (time,) lie in flat tops: three or more equal ones near the peak, reached steeply.
+    """Number of samples of a waveform (time,) in flat tops: three or more equal ones near the peak, with a steep slope.
 
-    Resampling rounds flat tops, so that clipping is found at the rate at which it happened.
+    Resampling rounds flat tops, so that clipping is detected only at the original rate.
     """
     peak = float(np.abs(waveform).max(initial=0.0))
     if peak < LEAST_PEAK:
@@ -59,7 +59,7 @@ def sound_notes(blocks: Iterable[NDArray[np.float32]]) -> list[str]:
 
 
 def listen(audio: Path | str, row: Utterance) -> list[str]:
-    """The `sound_notes` of a cut, a minute of it in memory.
+    """The `sound_notes` of a cut, with one minute in memory.
 
     Raises:
         AudioError: as `speechkit.data.audio.read_cut`.

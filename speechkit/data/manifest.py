@@ -1,4 +1,4 @@
-"""Manifests as JSON lines: streamed, typed, strict, and written whole or not at all."""
+"""Manifests as JSON lines: streamed, typed, strict, and written atomically."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from speechkit.io.atomic import atomic_path
 
 T = TypeVar("T")
 
-MAX_LINE_BYTES = 256 << 20  # a line of one utterance is some hundred bytes; this much means it is no JSON lines file
+MAX_LINE_BYTES = 256 << 20  # lines have some hundred bytes; a longer one is not JSON lines
 BUFFER_BYTES = 1 << 18
 GZIP_LEVEL = 5
 
@@ -31,10 +31,10 @@ def read_jsonl(path: Path | str, type: type[T], *, on_torn: Callable[[str], None
     """The records of a JSON lines file (``.gz`` too), one at a time.
 
     Args:
-        path: the file; blank lines are passed over.
+        path: the file; blank lines are skipped.
         type: a msgspec record, or anything msgspec decodes; unknown fields are errors where the record forbids them.
-        on_torn: None makes a torn last line (cut off by a crash or a full disk) an error; otherwise it is called
-            with the message, the torn line is left out, and reading ends well.
+        on_torn: None: a truncated last line (after a crash or a full disk) is an error; otherwise called with the
+            message, and the line is skipped.
 
     Raises:
         ManifestError: with ``file:line:`` and what is wrong there.
@@ -75,7 +75,7 @@ def read_jsonl(path: Path | str, type: type[T], *, on_torn: Callable[[str], None
 
 
 def write_jsonl(path: Path | str, items: Iterable[Any]) -> int:
-    """Write one JSON value a line, atomically and streamed; gzip when the name ends in ``.gz``. Returns the count.
+    """Write one JSON value per line, atomically and streamed; gzip when the name ends in ``.gz``. Returns the count.
 
     The same items give the same bytes, compressed or not.
 
@@ -110,10 +110,10 @@ def read_manifest(
 
 
 def unique_ids(rows: Iterable[Any], manifest: Path | str, what: str = "recording") -> Iterator[Any]:
-    """The rows of a manifest, streamed, for who tells recordings, or whatever they are, apart by their ids.
+    """The rows of a manifest, streamed, checked for unique ids.
 
     Raises:
-        UserError: if two have the same id.
+        UserError: if an id is duplicate.
     """
     known: set[str] = set()
     for row in rows:
@@ -124,7 +124,7 @@ def unique_ids(rows: Iterable[Any], manifest: Path | str, what: str = "recording
 
 
 def write_manifest(path: Path | str, records: Iterable[Any]) -> int:
-    """Write a manifest atomically; each line is read back before it counts as written. Returns the count.
+    """Write a manifest atomically; each line is validated by reading it back. Returns the count.
 
     Raises:
         ManifestError: if a record breaks its own type (a NaN, a string for a number), with its number and id;
@@ -147,12 +147,12 @@ def write_manifest(path: Path | str, records: Iterable[Any]) -> int:
 
 
 def audio_path(manifest: Path | str, utterance: Utterance) -> Path:
-    """Where the audio of an utterance lies: its path is relative to the folder of the manifest."""
+    """Audio path of an utterance, which is relative to the folder of the manifest."""
     return Path(manifest).parent / utterance.audio_filepath
 
 
 def rebase(records: Iterable[Utterance], source: Path | str, target: Path | str) -> Iterator[Utterance]:
-    """The same utterances for a manifest in folder ``target`` instead of ``source``; absolute paths stay."""
+    """The same utterances for a manifest in folder ``target`` instead of ``source``; absolute paths are kept."""
     source_folder, target_folder = os.path.realpath(source), os.path.realpath(target)
     if source_folder == target_folder:
         yield from records
@@ -185,7 +185,7 @@ def _reading(path: Path | str) -> Iterator[IO[bytes]]:
             packed = cast("io.BufferedReader", file).peek(2)[:2] == b"\x1f\x8b"
         except OSError as error:
             raise ManifestError(f"{path}: cannot be read: {error.strerror or error}; check the path") from error
-        if packed:  # known by its first bytes: a renamed file reads as well
+        if packed:  # detected by its first bytes, for renamed files
             with gzip.GzipFile(fileobj=file) as unpacked:
                 yield cast("IO[bytes]", io.BufferedReader(cast("io.RawIOBase", unpacked), BUFFER_BYTES))
         else:
@@ -248,7 +248,7 @@ def _bad_line(path: Path | str, number: int, error: Exception, wanted: Any) -> M
 
 
 def _message(error: Exception, wanted: Any) -> str:
-    """The decoder's message with a near field name where one was mistyped."""
+    """The decoder's message, with a similar field name for a misspelled one."""
     text = str(error)
     unknown = re.search(r"unknown field `([^`]*)`", text)
     fields = getattr(wanted, "__struct_encode_fields__", ())

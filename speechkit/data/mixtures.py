@@ -1,4 +1,4 @@
-"""Recordings of several speakers and their sources: what a row of a manifest says of them."""
+"""Mixtures of speakers and their sources in manifest rows."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from speechkit.io.arrays import Float
 from speechkit.io.audio import audio_info
 
 FIELD = "mixture"
-"""The key of ``custom`` that holds it."""
+"""The key in ``custom``."""
 
 
 class Mixture(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a mixed recording was made of; a list has an entry for each source, in one order.
+    """The components of a mixture; lists have an entry per source, in the same order.
 
     Attributes:
         sources: paths, relative to the folder of the mixture's own audio, so that manifests may move.
-        speakers: who they are.
-        gains: factors that were applied to the recordings to give the stored sources.
-        noise: path of what else is in the mixture, relative likewise.
-        texts: what the sources say.
-        overlap: share of the mixture in which two or more speak.
+        speakers: names.
+        gains: factors applied to the recordings to obtain the stored sources.
+        noise: path of the noise, relative likewise.
+        texts: of the sources.
+        overlap: share of the mixture with two or more speakers.
     """
 
     sources: list[str]
@@ -47,7 +47,7 @@ def mixture_of(row: Utterance, manifest: Path | str) -> Mixture:
     """The sources of a row of a manifest.
 
     Raises:
-        UserError: if the row names none, or not so.
+        UserError: if the row has none, or invalid ones.
     """
     try:
         return msgspec.convert((row.custom or {})[FIELD], Mixture)
@@ -60,7 +60,7 @@ def mixture_of(row: Utterance, manifest: Path | str) -> Mixture:
 
 
 def with_mixture(row: Utterance, mixture: Mixture) -> Utterance:
-    """The same row, which names its sources."""
+    """The row with its sources."""
     return msgspec.structs.replace(row, custom={**(row.custom or {}), FIELD: msgspec.to_builtins(mixture)})
 
 
@@ -71,10 +71,10 @@ def source_paths(row: Utterance, manifest: Path | str) -> list[Path]:
 
 
 def read_sources(row: Utterance, manifest: Path | str, sample_rate: int) -> list[Float]:
-    """The sources (S,) of a row at ``sample_rate``, over the same stretch and as long as its mixture.
+    """The sources (S,) of a row at ``sample_rate``, of the same part and length as its mixture.
 
     Raises:
-        UserError: if the row names none.
+        UserError: if the row has none.
         AudioError: if one cannot be read, has another sample rate, or ends before the mixture does.
     """
     waveforms = []

@@ -1,4 +1,4 @@
-"""The manifest record: one utterance a line, a superset of NeMo's fields."""
+"""The manifest record: one utterance per line, a superset of NeMo's fields."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import msgspec
 from speechkit.io.paths import safe_id
 
 Seconds = Annotated[float, msgspec.Meta(ge=-1e10, le=1e10)]
-"""Three hundred years: what is beyond has no whole sample in a float."""
+"""Three hundred years; larger floats cannot represent single samples."""
 SampleRate = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 """In hertz."""
 Channel = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 
 
 def seconds(samples: int, sample_rate: int) -> float:
-    """Samples as seconds: the only place where one becomes the other."""
+    """Samples as seconds; the only place of this conversion."""
     return samples / sample_rate
 
 
@@ -40,7 +40,7 @@ class Source(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Utterance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A cut of a recording and what is known about it.
+    """A cut of a recording with its metadata.
 
     ``offset`` and ``duration`` are seconds, as in NeMo; they are exact multiples of ``1 / sample_rate`` and
     `offset_samples` and `num_samples` give the integers back without loss. Build one with `from_samples`.
@@ -75,7 +75,7 @@ class Utterance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, f
 
     @classmethod
     def from_samples(cls, *, offset_samples: int = 0, num_samples: int, sample_rate: int, **fields: Any) -> Utterance:
-        """An utterance from integer samples, the truth behind its seconds."""
+        """An utterance from integer samples."""
         return cls(
             offset=seconds(offset_samples, sample_rate),
             duration=seconds(num_samples, sample_rate),
@@ -85,9 +85,9 @@ class Utterance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, f
 
 
 def recording_of(utterance: Utterance) -> str:
-    """The recording's id: ``custom["recording"]`` where it is given, else the audio path without its suffix.
+    """The recording's id: ``custom["recording"]`` if given, else the audio path without its suffix.
 
-    A clip that was cut out of a recording remembers it in ``custom``, and so belongs with the other clips of it.
+    Clips of a recording keep its id in ``custom``, so that they stay together.
     """
     named = (utterance.custom or {}).get("recording")
     if isinstance(named, str) and named:

@@ -1,6 +1,6 @@
 """Splits of a manifest that share no speaker, document or recording.
 
-Rows that hang together through such keys form a component; components are placed whole, so that nothing leaks.
+Rows connected by such keys form a component; components are assigned as a whole, so that nothing leaks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KEYS: dict[str, Callable[[Utterance], str | None]] = {
 
 
 class Target(msgspec.Struct, frozen=True):
-    """How much of the audio a split gets: a ``share`` of all, ``hours``, or (both None) what is left."""
+    """How much of the audio a split gets: a ``share`` of all, ``hours``, or (both None) the rest."""
 
     share: float | None = None
     hours: float | None = None
@@ -37,11 +37,11 @@ class Target(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Split:
-    """Which split every component went to.
+    """The split of every component.
 
     ``of_key`` maps each key value (``"speaker anna"``) to its split; ``seconds`` and ``groups`` are the audio and the
-    components in each split, ``components`` is how many there are in all, and ``notes`` says what the user should know
-    about the result.
+    components in each split, ``components`` is their number, and ``notes`` are remarks for the
+    user.
     """
 
     of_key: Mapping[str, str]
@@ -52,7 +52,7 @@ class Split:
 
     @property
     def components(self) -> int:
-        """How many parts of the manifest share no key with one another."""
+        """Number of components."""
         return sum(self.groups.values())
 
     def of(self, row: Utterance) -> str:
@@ -61,7 +61,7 @@ class Split:
 
 
 class SplitReport(msgspec.Struct):
-    """Rows, hours and groups (speakers, documents or recordings that hang together) of each split, and what to know."""
+    """Rows, hours and groups (connected speakers, documents or recordings) of each split, and remarks."""
 
     rows: dict[str, int]
     hours: dict[str, float]
@@ -127,8 +127,8 @@ def split_manifest(
 ) -> SplitReport:
     """Write ``out/NAME.jsonl`` for each target; no value of a key in ``by`` is in two of them.
 
-    Groups are what hangs together through the keys: with ``by=("speaker", "document")``, two speakers who read from
-    one document are one group. The same rows in another order give the same splits; rows keep their order.
+    Groups are connected by the keys: with ``by=("speaker", "document")``, two speakers of one document are one group.
+    Splits do not depend on the order of rows; rows keep their order.
 
     Raises:
         UserError: if a row lacks the key, or there are fewer groups than splits.
@@ -149,7 +149,7 @@ def split_rows(
     seed: int = 0,
     origin: str = "row",
 ) -> Split:
-    """The split of ``rows`` that `place` finds; ``origin`` and the row's number name a row in an error.
+    """Split ``rows`` by `place`; errors name ``origin`` and the row's number.
 
     Raises:
         UserError: if a row lacks a key in ``by`` that is not ``optional``, or there are fewer components than splits.
@@ -162,7 +162,7 @@ def split_rows(
 
 
 def write_splits(manifest: Path | str, split: Split, files: Mapping[str, Path]) -> dict[str, int]:
-    """Write the rows of each split to its file, in the order of the manifest; returns how many there are in each."""
+    """Write the rows of each split to its file, in the order of the manifest; returns their numbers."""
     source = Path(manifest).parent
     return {
         name: write_manifest(
@@ -173,10 +173,10 @@ def write_splits(manifest: Path | str, split: Split, files: Mapping[str, Path]) 
 
 
 class Components:
-    """Rows that hang together: the key values that meet in a row, and all that meet through them.
+    """Connected components of key values that occur in the same row.
 
-    A component is named by its smallest key value, so that its name does not depend on the order of the rows. A row
-    may lack a key that is ``optional``; how many do is counted in ``missing``.
+    A component is named by its smallest key value, independent of the order of rows. Rows may lack an ``optional`` key;
+    ``missing`` counts them.
 
     Raises:
         UserError: if ``by`` is empty or names an unknown key.
@@ -238,11 +238,11 @@ class Components:
 
 
 def place(components: Components, targets: Mapping[str, Target], seed: int = 0) -> Split:
-    """Assign whole components to splits so that the audio of each comes near its target.
+    """Assign whole components to splits so that the audio of each is near its target.
 
-    The largest components are placed first, each into the split that lacks most, and the small ones even out what is
-    left: so a small split holds many small components, not one large one. ``seed`` decides among components of similar
-    size. The result does not depend on the order of the rows.
+    The largest components are assigned first, each to the split that lacks most, and small ones balance the rest, so
+    that small splits get many small components. ``seed`` decides between components of similar size. The result does
+    not depend on the order of rows.
 
     Raises:
         UserError: if there are fewer components than splits, so that no split without a leak exists.
@@ -254,7 +254,7 @@ def place(components: Components, targets: Mapping[str, Target], seed: int = 0) 
     wanted = _wanted_seconds(targets, total)
 
     def order(name: str) -> tuple[int, bytes]:
-        # Sizes within a factor of two count as equal: among them the seed decides.
+        # Sizes within a factor of two count as equal, and the seed decides.
         size = math.frexp(max(seconds[name], 1e-3))[1]
         return -size, hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
 
@@ -265,7 +265,7 @@ def place(components: Components, targets: Mapping[str, Target], seed: int = 0) 
         names = list(targets)
         empty = [name for name in names if not groups[name]]
         if left <= len(empty):
-            names = empty  # the last ones must fill what is still empty
+            names = empty  # the last components must fill empty splits
         split = max(names, key=lambda name: wanted[name] - filled[name])
         filled[split] += seconds[component]
         groups[split] += 1

@@ -1,4 +1,4 @@
-"""Figures of a manifest in one streamed pass."""
+"""Statistics of a manifest in one pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DURATION_BIN_SECONDS = 0.05
 
 
 class Stats(msgspec.Struct):
-    """Counts and sums; ``hours_by_*`` are keyed by value, "?" where a row gives none."""
+    """Counts and sums; ``hours_by_*`` are keyed by value, "?" if a row has none."""
 
     utterances: int = 0
     hours: float = 0.0

@@ -1,10 +1,10 @@
-"""Folders of mixtures, their sources and separated tracks, as corpora and separators lay them out.
+"""Folders of mixtures, their sources and separated tracks, in the layouts of corpora and separators.
 
 Three layouts are known, NAME being the mixture's, N a number from 1, and any audio suffix of `speechkit.io`:
 
     flat                 NAME_mix.wav, NAME_source1.wav, NAME_source2.wav, NAME_source1hat.wav …
-    a folder a speaker   mix_clean/NAME.wav, s1/NAME.wav, s2/NAME.wav, noise/NAME.wav    LibriMix, WSJ0-mix, WHAM!
-    a folder a mixture   NAME/mix.wav, NAME/s1.wav, NAME/s2.wav
+    one per speaker      mix_clean/NAME.wav, s1/NAME.wav, s2/NAME.wav, noise/NAME.wav    LibriMix, WSJ0-mix, WHAM!
+    one per mixture      NAME/mix.wav, NAME/s1.wav, NAME/s2.wav
 
 Instead of ``source`` there may stand ``s``, ``spk``, ``speaker``, ``est``, ``estimate`` or ``track``; ``hat`` behind a
 number marks an estimate where sources lie beside.
@@ -31,7 +31,7 @@ _MIX_BEHIND = re.compile(r"(?<=.)[_.\-]mix(?:ture)?\Z", re.I)
 
 
 class Tracks(msgspec.Struct):
-    """What belongs to one mixture: its own file, its sources or estimates by number, its noise."""
+    """Files of one mixture: the mixture, its sources or estimates by number, its noise."""
 
     mixture: Path | None = None
     noise: Path | None = None
@@ -39,7 +39,7 @@ class Tracks(msgspec.Struct):
     estimates: dict[int, Path] = {}
 
     def numbered(self, *, estimates: bool = False) -> list[Path]:
-        """The sources in their order; with ``estimates`` the files marked so, where there are any."""
+        """The sources in order; with ``estimates`` the files marked as such, if any."""
         chosen = self.estimates if estimates and self.estimates else self.sources
         return [chosen[number] for number in sorted(chosen)]
 
@@ -70,7 +70,7 @@ def find_tracks(folder: Path | str) -> dict[str, Tracks]:
         for path in _audio(root):
             flat = _FLAT.fullmatch(path.stem)
             if flat:
-                # A separator that names tracks after NAME_mix.wav means NAME.
+                # Separators may name tracks after NAME_mix.wav; the mixture is NAME.
                 _put(found, without_mix(flat["name"]) if flat["number"] else flat["name"], flat, path)
         for below in _entries(root, files=False):
             for path in _audio(below) if not found or below.name not in found else ():
@@ -105,7 +105,7 @@ def _put(found: dict[str, Tracks], name: str, match: re.Match[str], path: Path) 
 
 
 def _kinds(root: Path) -> dict[str, re.Match[str]]:
-    """Subfolders that are named for what they hold."""
+    """Subfolders named by their content."""
     named = ((folder.name, _FOLDER.fullmatch(folder.name)) for folder in _entries(root, files=False))
     return {name: match for name, match in named if match}
 

@@ -1,1 +1,1 @@
-"""Other formats for manifests; each module says what its format cannot hold."""
+"""Other manifest formats; each module documents what its format cannot hold."""

@@ -1,4 +1,4 @@
-"""Utterances from formats that have no identifier, sample rate or exact times of their own."""
+"""Utterances from formats without ids, sample rates or exact times."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from speechkit.errors import ManifestError
 from speechkit.io.audio import audio_info
 from speechkit.io.paths import safe_id
 
-# Other tools round seconds to two or three digits; a cut may end this much after its file and is shortened to it.
+# Other tools round seconds to two or three digits; cuts that exceed the file by less than this are shortened.
 ROUNDING_SECONDS = 0.05
 FOLDERS_KNOWN = 10_000
 
 
 class Identifiers:
-    """Gives each row without an identifier one made of its audio file and offset, and a number if that repeats."""
+    """Creates ids for rows without one from audio file and offset, with a number if repeated."""
 
     def __init__(self) -> None:
         self.times_seen: dict[str, int] = {}
 
     def give(self, audio: str, offset_samples: int) -> str:
-        """An identifier that was not given before."""
+        """A new unique id."""
         name = safe_id(Path(audio).with_suffix("").as_posix().strip("./").replace("/", "-"))
         if offset_samples:
             name = f"{name}-{offset_samples:09d}"
@@ -34,15 +34,15 @@ class Identifiers:
 
 
 class FileNames:
-    """File names made of identifiers; a name that was given before gets a number, so that no file replaces another."""
+    """Unique file names from ids; repeated names get a number."""
 
     def __init__(self) -> None:
         self.times_seen: dict[str, int] = {}
 
     def give(self, identifier: str, suffix: str) -> str:
-        """A name that was not given before."""
+        """A new unique name."""
         name = safe_id(identifier)
-        # File systems that do not tell capitals apart would take two names for one.
+        # Some file systems are case-insensitive.
         count = self.times_seen.get(name.casefold(), 0)
         self.times_seen[name.casefold()] = count + 1
         return f"{name}~{count + 1}{suffix}" if count else f"{name}{suffix}"
@@ -57,12 +57,12 @@ def utterance_from_seconds(
     sample_rate: int | None = None,
     **fields: Any,
 ) -> Utterance:
-    """An utterance whose seconds become whole samples of its file; ``fields`` must hold audio_filepath and id.
+    """An utterance with times rounded to samples of its file; ``fields`` must have audio_filepath and id.
 
-    The header of ``audio`` is read where the rate or the duration is not given.
+    The header of ``audio`` is read if the rate or the duration is missing.
 
     Raises:
-        ManifestError: naming ``place`` (file:line) if the cut does not lie in the audio.
+        ManifestError: naming ``place`` (file:line) if the cut is outside the audio.
         AudioError: if the audio is needed and cannot be read.
     """
     if not (offset >= 0 and offset < float("inf")) or (duration is not None and not 0 <= duration < float("inf")):
@@ -92,32 +92,32 @@ def utterance_from_fields(
     folder: Path | str,
     identifiers: Identifiers,
 ) -> Utterance:
-    """An utterance of a row that holds an utterance's fields, some of them perhaps missing.
+    """An utterance from a row with some of an utterance's fields.
 
     Args:
         place: file and line, for an error.
-        root: the folder where the row's relative audio path starts.
-        audio: the audio path as the row has it; an absolute one stays as it is.
+        root: the folder to which the row's audio path is relative.
+        audio: the audio path of the row; absolute paths are kept.
         fields: the row's other fields, converted to their types.
-        folder: the folder of the manifest that the utterance is for.
-        identifiers: gives an id to a row that has none.
+        folder: the folder of the target manifest.
+        identifiers: creates ids for rows without one.
 
     Raises:
-        ManifestError: naming ``place`` if the cut does not lie in the audio.
+        ManifestError: naming ``place`` if the cut is outside the audio.
         AudioError: if the audio is needed and cannot be read.
     """
     full = root / audio
     known = dict(fields)
-    # The rate is not known before the header is read, so milliseconds stand for samples.
+    # The rate is unknown before the header is read, so milliseconds are used in place of samples.
     identifier = known.pop("id", None) or identifiers.give(audio, round(known.get("offset", 0.0) * 1000))
     shown = audio if Path(audio).is_absolute() else relative_audio(folder, full)
     return utterance_from_seconds(place, full, id=identifier, audio_filepath=shown, **known)
 
 
 class AbsoluteAudio:
-    """Absolute paths of records' audio, for formats whose readers know no manifest folder.
+    """Absolute audio paths of records, for formats without paths relative to a manifest.
 
-    Links are followed; those of a folder once, however many files of it are named.
+    Links are followed, once per folder.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -126,7 +126,7 @@ class AbsoluteAudio:
         self._last = ("", "")
 
     def of(self, record: Utterance) -> str:
-        """The path of a record, whose own is relative to the folder."""
+        """The absolute path of a record."""
         path = record.audio_filepath
         if path != self._last[0]:
             parent, name = os.path.split(os.path.join(self._folder, path))  # noqa: PTH118 - as text, for speed
@@ -143,5 +143,5 @@ class AbsoluteAudio:
 
 
 def relative_audio(folder: Path | str, audio: Path | str) -> str:
-    """Path of an audio file as seen from the folder of a manifest."""
+    """Path of an audio file relative to the folder of a manifest."""
     return Path(os.path.relpath(os.path.realpath(audio), os.path.realpath(folder))).as_posix()

@@ -1,4 +1,4 @@
-"""What a format cannot hold, counted row by row so that nothing is lost in silence."""
+"""Counts of what a format cannot hold, so that nothing is lost silently."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 from speechkit.data.records import Utterance
 
-# Fields that every format states in its own way or derives from the audio file.
+# Fields that every format has in its own form or derives from the audio file.
 ALWAYS_HELD = frozenset({"id", "audio_filepath", "duration", "sample_rate"})
 OPTIONAL = {
     field.encode_name: field.default for field in msgspec.structs.fields(Utterance) if field.name not in ALWAYS_HELD
@@ -21,7 +21,7 @@ class Written(msgspec.Struct):
     """The outcome of a conversion.
 
     ``rows`` were written; ``lost`` counts for each field the rows whose value the target cannot hold; ``changed``
-    counts what had to be altered, by its description; ``files`` are the paths that were made.
+    counts changes by description; ``files`` are the written paths.
     """
 
     rows: int = 0
@@ -31,7 +31,7 @@ class Written(msgspec.Struct):
 
 
 class Losses:
-    """Counts the fields outside ``held`` that hold something, while records pass through."""
+    """Counts non-empty fields outside ``held`` while iterating over records."""
 
     def __init__(self, held: Iterable[str]) -> None:
         self.unheld = [(name, default) for name, default in OPTIONAL.items() if name not in frozenset(held)]
