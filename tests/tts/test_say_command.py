@@ -244,7 +244,7 @@ def test_two_texts_of_one_id_are_refused_instead_of_sharing_a_clip(voice, tmp_pa
     texts = tmp_path / "texts.jsonl"
     texts.write_text('{"id": "a", "text": "Bees begin."}\n{"id": "a", "text": "They listen."}\n')
     assert call(["say", "--texts", str(texts), "--voice", str(voice), "-o", str(tmp_path / "out")]) == 2
-    assert "the id 'a' comes twice; give every text its own" in capfd.readouterr().err
+    assert "duplicate id 'a'; give every text a unique id" in capfd.readouterr().err
 
 
 def test_a_control_character_is_named_and_not_sent_to_the_terminal(voice, tmp_path, capfd):
