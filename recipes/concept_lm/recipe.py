@@ -54,8 +54,8 @@ def report(context: Context) -> None:
     write_json(context.output("report.json"), found)
     write_text(context.output("table.md"), markdown(found))
     write_concept_lm_page(context.output("report.html"), found)
-    best = max(found.systems, key=lambda each: each.contrastive_accuracy)
-    context.main_figure = f"{best.system}: {best.contrastive_accuracy:.1%} of a speaker's other segments are farther"
+    best = max(found.systems, key=lambda each: each.direction_accuracy)
+    context.main_figure = f"{best.system}: {best.direction_accuracy:.1%} of a speaker's other segments are less alike"
 
 
 recipe = Recipe(

@@ -21,6 +21,7 @@ def retrieval_table(report: ConceptReport) -> Table:
 
     systems = report.systems
     accuracy = marked([(each.contrastive_accuracy, each.contrastive_interval) for each in systems])
+    direction = marked([(each.direction_accuracy, each.direction_interval) for each in systems])
     inside = marked([(each.document_accuracy, each.document_interval) for each in systems])
     first = marked([(each.first, each.first_interval) for each in systems])
     rank = marked([(each.reciprocal_rank, each.reciprocal_interval) for each in systems])
@@ -31,6 +32,7 @@ def retrieval_table(report: ConceptReport) -> Table:
             each.system,
             each.parameters or None,
             accuracy[place],
+            direction[place],
             gains.get(each.system),
             inside[place],
             first[place],
@@ -41,10 +43,18 @@ def retrieval_table(report: ConceptReport) -> Table:
         for place, each in enumerate(systems)
     ]
     lot = report.chance
-    by_lot: list[Any] = ["by lot", None, percent(0.5), None, percent(0.5), percent(lot.first)]
+    by_lot: list[Any] = ["by lot", None, percent(0.5), percent(0.5), None, percent(0.5), percent(lot.first)]
     rows.append([*by_lot, percent(lot.reciprocal_rank), None, None])
     names = [
-        *("weights", "CA, %", f"over {report.best_baseline}", "in the document, %", "first, %", "1 / rank, %"),
+        *(
+            "weights",
+            "CA, %",
+            "direction, %",
+            f"over {report.best_baseline}",
+            "in the document, %",
+            "first, %",
+            "1 / rank, %",
+        ),
         *("l2", "PAR"),
     ]
     return Table(["system", *(Column(name, numeric=True) for name in names)], rows, "Which segment follows")

@@ -217,18 +217,20 @@ def test_an_oracle_is_always_right_and_noise_is_right_by_chance():
     found = spoken(random, ((30, 30), (30, 30), (30, 30)))
     targets = draw_targets(found, 20, 0)
     oracle = summarize("oracle", score_targets(found, targets, lambda rows, name: rows))
-    assert (oracle.contrastive_accuracy, oracle.first, oracle.reciprocal_rank, oracle.distance) == (1, 1, 1, 0)
+    assert (oracle.contrastive_accuracy, oracle.direction_accuracy, oracle.document_accuracy) == (1, 1, 1)
+    assert (oracle.first, oracle.reciprocal_rank, oracle.distance) == (1, 1, 0)
     assert oracle.copying == pytest.approx(1)
     lot = score_targets(found, targets, lambda rows, name: random.normal(size=rows.shape).astype(np.float32))
     drawn, expected = summarize("lot", lot), chance(targets)
     assert drawn.contrastive_accuracy == pytest.approx(0.5, abs=0.06)
+    assert drawn.direction_accuracy == pytest.approx(0.5, abs=0.06)
     assert drawn.document_accuracy == pytest.approx(0.5, abs=0.06)
     assert drawn.first == pytest.approx(expected.first, abs=0.05)
     assert drawn.reciprocal_rank == pytest.approx(expected.reciprocal_rank, abs=0.05)
     assert expected.first == pytest.approx(1 / 21)
     assert expected.reciprocal_rank == pytest.approx(sum(1 / rank for rank in range(1, 22)) / 21)
     share, interval = gain(score_targets(found, targets, lambda rows, name: rows), lot)
-    assert share == pytest.approx(1 - drawn.contrastive_accuracy)
+    assert share == pytest.approx(1 - drawn.direction_accuracy)
     assert interval.low > 0.3
 
 
@@ -246,14 +248,27 @@ def test_scores_are_those_of_a_slow_count_by_hand():
     # Target 4 from (0, -1): 10 ** .5 away; 0, 1 and 2 are 2 ** .5, 3 and 13 ** .5 away: one of three is farther.
     place = [target.place for target in targets].index(4)
     assert scores.farther[place] == pytest.approx(1 / 3)
-    assert scores.reciprocal_rank[place] == pytest.approx(1 / 3)
+    # By cosine it is 0, as 0 is; 1 is -1 and 2 is -.5 ** .5: two are less and one is equal.
+    assert scores.aligned[place] == pytest.approx(2.5 / 3)
+    assert scores.reciprocal_rank[place] == pytest.approx(1 / 1.5)
+    assert scores.first[place] == 0
 
 
 def test_ties_count_half():
     found = [TestDocument("d", "s", np.ones((6, 2), np.float32))]
     made = summarize("", score_targets(found, draw_targets(found, 10, 0), lambda rows, name: rows))
-    assert made.contrastive_accuracy == 0.5
+    assert made.contrastive_accuracy == made.direction_accuracy == made.document_accuracy == 0.5
     assert made.first == 0
+
+
+def test_a_short_guess_in_the_right_direction_is_found_by_cosine_and_not_by_distance():
+    random = np.random.default_rng(9)
+    found = spoken(random, ((40,), (40,)), width=8)
+    found = [TestDocument(e.name, e.speaker, e.concepts * random.uniform(0.5, 3, (len(e.concepts), 1))) for e in found]
+    made = summarize("", score_targets(found, draw_targets(found, 30, 0), lambda rows, name: 0.01 * rows))
+    assert made.direction_accuracy == 1
+    assert made.first == 1
+    assert made.contrastive_accuracy < 0.7
 
 
 def test_intervals_are_wider_where_speakers_differ():

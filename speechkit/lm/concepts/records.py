@@ -10,11 +10,12 @@ from speechkit.metrics.bootstrap import Interval
 PROTOCOL = (
     "Every segment behind the first of a document is foreseen from the true ones before it, by one draw where a model "
     "draws. Negatives are drawn from the other test segments of the same speaker, without the target's two neighbours, "
-    "the same for every system; distances are Euclidean, in the space of concepts (without the speaker directions of "
-    "training, each dimension divided by its robust deviation). CA: share of negatives that are farther from the "
-    "foreseen concept than the true one. In the document: with negatives of the same document alone. First: nearer "
-    "than all negatives. PAR: largest cosine with what was said before, over that of the true one. Intervals: 95 %, "
-    "bootstrap over speakers."
+    "the same for every system; all is measured in the space of concepts (without the speaker directions of training, "
+    "each dimension divided by its robust deviation). CA: share of negatives that are farther from the foreseen "
+    "concept than the true one, by Euclidean distance. Direction: share whose cosine with it is less. In the document: "
+    "direction, with negatives of the same document alone. First, 1 / rank: of the true one among the negatives, by "
+    "cosine. PAR: largest cosine with what was said before, over that of the true one, ratio of sums. Intervals: "
+    "95 %, bootstrap over speakers."
 )
 
 
@@ -39,7 +40,7 @@ class Fit(msgspec.Struct, frozen=True):
 
 
 class Gain(msgspec.Struct, frozen=True):
-    """How much higher a model's contrastive accuracy is than the best baseline's, paired."""
+    """How much higher a model's direction accuracy is than the best baseline's, paired."""
 
     share: float
     interval: Interval
@@ -50,9 +51,9 @@ class ConceptReport(msgspec.Struct, frozen=True):
 
     Attributes:
         systems: baselines, then models.
-        best_baseline: by contrastive accuracy.
+        best_baseline: by direction accuracy.
         gains: of each model over it.
-        chance: what drawing by lot gives; contrastive accuracy: .5.
+        chance: what drawing by lot gives; accuracies: .5.
         fit: the data.
         encoder: whose frames.
         protocol: how it was measured.

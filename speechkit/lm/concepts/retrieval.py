@@ -58,6 +58,7 @@ class Scores(msgspec.Struct, frozen=True):
     speakers: list[str]
     farther: list[float]
     farther_document: list[float | None]
+    aligned: list[float]
     first: list[float]
     reciprocal_rank: list[float]
     distance: list[float]
@@ -74,11 +75,14 @@ class ConceptScore(msgspec.Struct, frozen=True):
         contrastive_accuracy: share of negatives that are farther from the foreseen concept than the true one (CA); a
             tie counts half, chance is .5.
         contrastive_interval: over speakers.
-        document_accuracy: the same with negatives of the same document; None where no document is long enough.
+        document_accuracy: as direction_accuracy, with negatives of the same document; None where none has any.
         document_interval: over speakers.
-        first: share of targets nearer than all their negatives.
+        direction_accuracy: share of negatives whose cosine with the foreseen concept is less than the true one's. CA
+            asks for the length too: of a foreseen mean, which is short, it says mostly which concepts are long.
+        direction_interval: over speakers.
+        first: share of targets whose cosine is larger than those of all their negatives.
         first_interval: over speakers.
-        reciprocal_rank: mean of 1 / rank among the negatives.
+        reciprocal_rank: mean of 1 / rank among the negatives, by cosine.
         reciprocal_interval: over speakers.
         distance: mean Euclidean distance of foreseen and true concept (l2).
         copying: largest cosine of the foreseen concept with one before it, over that of the true one (PAR), a ratio of
@@ -92,6 +96,8 @@ class ConceptScore(msgspec.Struct, frozen=True):
     contrastive_interval: Interval
     document_accuracy: float | None
     document_interval: Interval | None
+    direction_accuracy: float
+    direction_interval: Interval
     first: float
     first_interval: Interval
     reciprocal_rank: float
@@ -145,7 +151,7 @@ def score_targets(documents: Sequence[TestDocument], targets: Sequence[Target], 
     """What each target gives by a system."""
     every = np.concatenate([each.concepts for each in documents]).astype(np.float64)
     foreseen = {number: foresee(documents[number].concepts, documents[number].name) for number in _numbers(targets)}
-    rows: dict[str, list[float]] = {name: [] for name in ("farther", "first", "reciprocal_rank", "distance")}
+    rows: dict[str, list[float]] = {name: [] for name in ("farther", "aligned", "first", "reciprocal_rank", "distance")}
     within: list[float | None] = []
     cosines: list[float] = []
     true_cosines: list[float] = []
@@ -154,16 +160,20 @@ def score_targets(documents: Sequence[TestDocument], targets: Sequence[Target], 
         guess = foreseen[target.document][target.place].astype(np.float64)
         distance = float(np.linalg.norm(guess - concepts[target.place]))
         others = np.linalg.norm(every[target.negatives] - guess, axis=1)
-        rank = 1 + float((others < distance).sum() + (others == distance).sum() / 2)
-        rows["farther"].append(_farther(others, distance))
+        rows["farther"].append(_above(others, distance))
+        cosine, *less = _cosines(
+            guess, np.concatenate([concepts[target.place][None], every[target.negatives]])
+        ).tolist()
+        rank = 1 + sum(each > cosine for each in less) + sum(each == cosine for each in less) / 2
+        rows["aligned"].append(_above(-np.array(less), -cosine))
         rows["first"].append(float(rank == 1))
         rows["reciprocal_rank"].append(1 / rank)
         rows["distance"].append(distance)
-        own = np.linalg.norm(every[target.of_document] - guess, axis=1)
-        within.append(_farther(own, distance) if len(own) else None)
+        own = _cosines(guess, every[target.of_document])
+        within.append(_above(-own, -cosine) if len(own) else None)
         before = concepts[: target.place]
-        cosines.append(_largest_cosine(guess, before))
-        true_cosines.append(_largest_cosine(concepts[target.place], before))
+        cosines.append(float(_cosines(guess, before).max()))
+        true_cosines.append(float(_cosines(concepts[target.place], before).max()))
     return Scores(
         speakers=[documents[target.document].speaker for target in targets],
         farther_document=within,
@@ -177,14 +187,16 @@ def _numbers(targets: Sequence[Target]) -> list[int]:
     return sorted({target.document for target in targets})
 
 
-def _farther(others: NDArray[np.float64], distance: float) -> float:
-    return float((others > distance).mean() + (others == distance).mean() / 2)
+def _above(others: NDArray[np.float64], value: float) -> float:
+    """The share of numbers above a value, ties counted half."""
+    return float((others > value).mean() + (others == value).mean() / 2)
 
 
-def _largest_cosine(vector: NDArray[np.float64], others: NDArray[np.float64]) -> float:
-    """0 for a vector of zeros, which points nowhere."""
+def _cosines(vector: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of a vector with others (N, D); 0 with a vector of zeros, which points nowhere. Equal others have equal ones."""
     norms = np.linalg.norm(others, axis=1) * np.linalg.norm(vector)
-    return float((others @ vector / np.where(norms > 0, norms, 1.0)).max())
+    cosines: NDArray[np.float64] = (others * vector).sum(1) / np.where(norms > 0, norms, 1.0)
+    return cosines
 
 
 def summarize(system: str, scores: Scores, parameters: int = 0) -> ConceptScore:
@@ -194,7 +206,8 @@ def summarize(system: str, scores: Scores, parameters: int = 0) -> ConceptScore:
     def mean(values: Sequence[float]) -> tuple[float, Interval]:
         return float(np.mean(values)), bootstrap_ratio(values, ones, groups=scores.speakers)
 
-    accuracy, first, rank = mean(scores.farther), mean(scores.first), mean(scores.reciprocal_rank)
+    accuracy, direction = mean(scores.farther), mean(scores.aligned)
+    first, rank = mean(scores.first), mean(scores.reciprocal_rank)
     within = [
         (value, name) for value, name in zip(scores.farther_document, scores.speakers, strict=True) if value is not None
     ]
@@ -211,6 +224,8 @@ def summarize(system: str, scores: Scores, parameters: int = 0) -> ConceptScore:
         contrastive_interval=accuracy[1],
         document_accuracy=inside[0],
         document_interval=inside[1],
+        direction_accuracy=direction[0],
+        direction_interval=direction[1],
         first=first[0],
         first_interval=first[1],
         reciprocal_rank=rank[0],
@@ -222,10 +237,10 @@ def summarize(system: str, scores: Scores, parameters: int = 0) -> ConceptScore:
 
 
 def gain(ours: Scores, theirs: Scores) -> tuple[float, Interval]:
-    """How much higher our contrastive accuracy is on the same targets, paired, with an interval over speakers."""
-    if len(ours.farther) != len(theirs.farther) or ours.speakers != theirs.speakers:
+    """How much higher our direction accuracy is on the same targets, paired, with an interval over speakers."""
+    if len(ours.aligned) != len(theirs.aligned) or ours.speakers != theirs.speakers:
         raise ValueError("the scores are of other targets")
-    differences = np.array(ours.farther) - np.array(theirs.farther)
+    differences = np.array(ours.aligned) - np.array(theirs.aligned)
     return float(differences.mean()), bootstrap_ratio(differences, np.ones(len(differences)), groups=ours.speakers)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -49,14 +49,12 @@ class VectorsConfig(msgspec.Struct, frozen=True):
         encoder: hub id, folder or ``embedded``.
         layer: of it; None for the last.
         compute: format of the arithmetic.
-        dtype: of the store.
         batch_size: segments encoded together, where that is faster.
     """
 
     encoder: Annotated[str, SHARED] = "embedded"
     layer: Annotated[int | None, SHARED] = None
-    compute: str = "auto"
-    dtype: str = "float32"
+    compute: Literal["auto", "float32", "bfloat16"] = "auto"
     batch_size: Annotated[int, NEUTRAL] = 8
 
 
@@ -251,7 +249,7 @@ def evaluate(context: Context) -> None:
         speaker_share_after=speaker_share(np.concatenate(concepts["test"]).astype(np.float64), speakers),
     )
     baselines = list(plain)
-    best = max(baselines, key=lambda name: float(np.mean(scores[name].farther)))
+    best = max(baselines, key=lambda name: float(np.mean(scores[name].aligned)))
     found = ConceptReport(
         systems=[summarize(name, each, parameters[name]) for name, each in scores.items()],
         best_baseline=best,
