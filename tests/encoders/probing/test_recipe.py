@@ -227,7 +227,7 @@ def test_phones_lose_their_place_and_stress():
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
-        ("prepare.test_speakers=A,Z", "'Z' says nothing"),
+        ("prepare.test_speakers=A,Z", "'Z' has no utterance"),
         ("prepare.test_speakers=A,B,C,D,E,F", "all 6 speakers"),
         ("prepare.command_labels=slots.last", "custom.slots.last"),
     ],
