@@ -235,7 +235,7 @@ def test_folder_of_words_files_is_looked_up_by_name(tmp_path):
     (tmp_path / "talk.ctm").write_text("anything 1 0 1 yes\n")
     recognizer = load_recognizer(f"words:{tmp_path}")
     assert recognizer.recognize("x/talk.mp3").text == "yes"
-    with pytest.raises(UserError, match=r"holds no other\.ctm"):
+    with pytest.raises(UserError, match=r"has no other\.ctm"):
         recognizer.recognize("other.mp3")
 
 

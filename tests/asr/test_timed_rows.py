@@ -50,7 +50,7 @@ def test_recordings_and_cuts_come_with_their_times(recordings):
 def test_two_of_one_id_are_refused(recordings):
     (recordings / "sub").mkdir()
     (recordings / "sub" / "a.wav").write_bytes((recordings / "a.wav").read_bytes())
-    with pytest.raises(UserError, match="the id a is that of"):
+    with pytest.raises(UserError, match="duplicate id a, also of"):
         list(input_rows([recordings / "a.wav", recordings / "sub" / "a.wav"]))
 
 

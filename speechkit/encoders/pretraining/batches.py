@@ -16,7 +16,7 @@ from speechkit.encoders.model import standardised
 from speechkit.training import LengthBuckets
 
 SAMPLE_RATE = 16_000
-Damage = Callable[[NDArray[np.float32], np.random.Generator], NDArray[np.float32]]
+Augment = Callable[[NDArray[np.float32], np.random.Generator], NDArray[np.float32]]
 
 
 class WaveformBatches:
@@ -28,7 +28,7 @@ class WaveformBatches:
         batch_seconds: limit of items times the longest of them.
         crop_seconds: longer items are cropped randomly to this length.
         seed: of order, crops and augmentation.
-        damage: augmentation from (waveform, generator) to the encoder's input of the same length; None: the clean
+        augment: augmentation from (waveform, generator) to the encoder's input of the same length; None: the clean
             waveform.
         first_item: number of the first row in ``items``.
     """
@@ -40,14 +40,14 @@ class WaveformBatches:
         batch_seconds: float,
         crop_seconds: float,
         seed: int,
-        damage: Damage | None = None,
+        augment: Augment | None = None,
         first_item: int = 0,
     ):
         self._utterances = utterances
         self._manifest = manifest
         self._crop = crop_seconds
         self._seed = seed
-        self._damage = damage
+        self._augment = augment
         self._first_item = first_item
         self._buckets = LengthBuckets([min(row.duration, crop_seconds) for row in utterances], batch_seconds, seed)
 
@@ -61,9 +61,9 @@ class WaveformBatches:
         clean, inputs, begins = [], [], []
         for index in items:
             begin, waveform = self._crop_of(self._utterances[index], generator)
-            damaged = waveform if self._damage is None else self._damage(waveform, generator)
+            augmented = waveform if self._augment is None else self._augment(waveform, generator)
             clean.append(torch.from_numpy(waveform))
-            inputs.append(torch.from_numpy(standardised(damaged)))
+            inputs.append(torch.from_numpy(standardised(augmented)))
             begins.append(begin)
         return {
             "inputs": nn.utils.rnn.pad_sequence(inputs, batch_first=True),
