@@ -1,9 +1,10 @@
-"""Prepare, units, tokens, two trainings, evaluation, continuation and a page: stages 1 to 8."""
+"""Prepare, units, tokens, two trainings, evaluation, continuation, a page, and pairs: stages 1 to 11."""
 
 from __future__ import annotations
 
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import encoder_digest
+from speechkit.lm.pair_scores import PairClip
 from speechkit.lm.stages import (
     BaselineConfig,
     ContinueConfig,
@@ -21,6 +22,7 @@ from speechkit.units.quantizers import quantizer_digest
 from speechkit.units.sequences import UnitSequence
 from speechkit.units.stages import ASSIGN_DROPS, DROP_REASONS, AssignConfig, AssignUnits
 
+from .pairs import PAIR_DROPS, JudgeConfig, PairsConfig, judge, pairs
 from .showing import report, speak
 
 AUDIO = tuple(external(f"{part}_manifest", schema=Utterance, of="prepare") for part in ("train", "test"))
@@ -116,6 +118,53 @@ recipe = Recipe(
             run=report,
             inputs=(stage("evaluate", "costs.json"), stage("continue", "degeneration.json")),
             outputs=(Output("report.json"), Output("table.md"), Output("report.html")),
+        ),
+        Stage(
+            number=9,
+            name="pairs",
+            run=pairs,
+            inputs=(
+                external("train_manifest", schema=Utterance, of="prepare"),
+                external("swuggy"),
+                external("sblimp"),
+                external("storycloze"),
+            ),
+            outputs=(
+                Output("pairs.jsonl", schema=PairClip, min_records=0),
+                Output("recordings.jsonl", schema=Utterance, min_records=0),
+                Output("clips", min_records=0),
+            ),
+            config=PairsConfig,
+            drop_reasons=PAIR_DROPS,
+        ),
+        Stage(
+            number=10,
+            name="pair_units",
+            run=AssignUnits,
+            inputs=(
+                stage("pairs", "recordings.jsonl"),
+                model("codebook", digest=quantizer_digest),
+                model("encoder", digest=encoder_digest),
+            ),
+            outputs=(Output("said.jsonl", schema=UnitSequence, min_records=0),),
+            config=AssignConfig,
+            drop_reasons=ASSIGN_DROPS,
+            resources=Resources(cpus=1, gpus=1),
+        ),
+        Stage(
+            number=11,
+            name="judge",
+            run=judge,
+            inputs=(
+                *LEARNT,
+                stage("pairs", "pairs.jsonl"),
+                stage("pair_units", "said.jsonl"),
+                stage("train", "model", name="trained"),
+                stage("baseline", "model", name="baseline"),
+            ),
+            outputs=(Output("scores.json"), Output("pairs.md")),
+            config=JudgeConfig,
+            resources=Resources(cpus=1, gpus=1),
         ),
     ),
     next_command="speechkit continue FILE --model {exp}/04-train/current/model -o continued.jsonl",

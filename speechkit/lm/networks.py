@@ -32,3 +32,16 @@ def load_unit_network(name: str | Path) -> UnitNetwork:
         if KEY not in raw:
             raise UserError(f"{name}: is no model of units; begin one from it by speechkit lm train --from {name}")
     return WarmModel.from_pretrained(name)
+
+
+def with_drawn_weights(network: UnitNetwork, seed: int) -> UnitNetwork:
+    """A model of the same layers whose weights are drawn: what has learnt nothing."""
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if isinstance(network, UnitModel):
+            made: UnitNetwork = UnitModel(network.config)
+        else:
+            made = WarmModel(type(network.decoder)(network.decoder.config), network.spec, "random weights")
+    return made.to(next(network.parameters()).device).eval()

@@ -198,8 +198,10 @@ def espeak_program() -> str:
     return program
 
 
-def phonemize(clauses: Sequence[str], lang: str, program: str) -> list[str]:
-    """The phonemes of each clause in IPA with stress, by one call of espeak-ng where it keeps lines apart.
+def phonemize(clauses: Sequence[str], lang: str, program: str, form: Sequence[str] = ("--ipa",)) -> list[str]:
+    """The phonemes of each clause with stress, in IPA or the ``form`` of espeak-ng's options.
+
+    One call of it says all clauses where it keeps lines apart.
 
     Raises:
         UserError: if espeak-ng fails, which it does for languages that it has not, or ``lang`` is no name.
@@ -210,7 +212,7 @@ def phonemize(clauses: Sequence[str], lang: str, program: str) -> list[str]:
         return []
 
     def lines(given: Sequence[str]) -> list[str]:
-        command = [program, "-q", "-b", "1", "--ipa", "-v", lang]
+        command = [program, "-q", "-b", "1", *form, "-v", lang]
         # A full stop ends a clause wherever the line would not.
         done = subprocess.run(command, input="".join(f"{each}.\n" for each in given).encode(), capture_output=True)
         if done.returncode:

@@ -29,6 +29,8 @@ EMBEDDED = ("english", "german")
 """Voices that the package carries."""
 PIPER = ("joe",)
 """Voices of other packages, in Piper's form."""
+ESPEAK = "espeak"
+"""The voice of the program espeak-ng."""
 VOCODER = "vocoder"
 """Folder inside a voice's folder."""
 
@@ -126,7 +128,7 @@ class VocodedVoice:
 
 
 def load_voice(name_or_folder: str | Path, device: str = "auto", vocoder: str | None = None) -> SpeakingVoice:
-    """A voice by name (``english``, ``german``, ``joe``), by its folder, or the ``.onnx`` file of one in Piper's form.
+    """A voice by name (``english``, ``german``, ``joe``, ``espeak``), by its folder, or the ``.onnx`` file of Piper's.
 
     Args:
         name_or_folder: a folder holds text2vec or SimpleSpeech; text2vec speaks through the vocoder in its folder
@@ -139,6 +141,10 @@ def load_voice(name_or_folder: str | Path, device: str = "auto", vocoder: str | 
         MissingExtraError: if a library that it needs is not installed.
     """
     name = str(name_or_folder)
+    if name == ESPEAK:
+        from speechkit.tts.espeak import EspeakVoice
+
+        return EspeakVoice()
     if name in PIPER or name.endswith(".onnx"):
         from speechkit.tts.piper import load_piper
 
@@ -180,7 +186,9 @@ def voice_folder(name: str) -> Path:
                 "folder of a voice that you trained"
             )
         return folder
-    raise UserError(f"no voice is called {name!r}; choose {', '.join((*EMBEDDED, *PIPER))}, or name the folder of one")
+    raise UserError(
+        f"no voice is called {name!r}; choose {', '.join((*EMBEDDED, *PIPER, ESPEAK))}, or name the folder of one"
+    )
 
 
 def _model_type(folder: Path) -> str:
@@ -197,6 +205,10 @@ def voice_digest(name: str) -> str:
     """What a voice's name stands for: the content of its files, and of the vocoder that it speaks through."""
     from speechkit.io.hashing import digest_file
 
+    if name == ESPEAK:
+        from speechkit.tts.espeak import espeak_version
+
+        return espeak_version()
     if name in PIPER:
         from speechkit.tts.piper import PACKAGED
 

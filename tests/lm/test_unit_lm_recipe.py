@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from speechkit.data.manifest import read_jsonl, write_manifest
 from speechkit.data.records import Utterance
 from speechkit.io.audio import write_audio
 from speechkit.lm.networks import load_unit_network
+from speechkit.lm.pair_scores import PairClip, PairScore
 from speechkit.lm.records import UnitLmReport
 from speechkit.lm.unit_costs import network_costs, summarize
 from speechkit.pipeline import outputs, run_recipe
@@ -114,3 +116,56 @@ def test_tokens_of_acoustic_bpe_go_the_same_way(speech, tmp_path):
     network = load_unit_network(outputs(recipe, tmp_path, "train") / "model")
     assert 100 < network.vocabulary.units.clusters <= 110
     assert report.systems[-1].bits_per_second > 0
+
+
+TEXTS = (
+    "the keeper of the garden was waiting for a letter from the captain",
+    "a letter came over the river and the captain was reading it",
+    "the garden by the river was open and the keeper was sleeping",
+    "the captain and the keeper opened the window over the garden",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
+def test_pairs_are_said_judged_and_stand_beside_what_knows_nothing(speech, tmp_path):
+    rows = list(read_jsonl(speech / "all.jsonl", Utterance))
+    own = [
+        msgspec.structs.replace(row, text=TEXTS[number % 4]) for number, row in enumerate(rows) if row.speaker != "E"
+    ]
+    # Two chapters of the speaker who judges.
+    sounds = [row for row in rows if row.speaker == "E"] * 3
+    own += [msgspec.structs.replace(row, id=f"E-{n // 5}-{n % 5}") for n, row in enumerate(sounds[:10])]
+    manifest = speech / "texts.jsonl"
+    write_manifest(manifest, own)
+    official = tmp_path / "lexical"
+    official.mkdir()
+    for name in ("good", "bad"):
+        shutil.copy(speech / "A0.wav", official / f"{name}.wav")
+    (official / "gold.csv").write_text("id,filename,voice,frequency,correct\n1,good,V,oov,1\n1,bad,V,oov,0\n")
+    settings = [
+        f"train_manifest={manifest}", f"test_manifest={manifest}", "prepare.test_speakers=E", "pairs.voices=[espeak]",
+        "pairs.words=3", "pairs.sentences=6", f"pairs.swuggy={official}", "judge.ngram_order=2",
+    ]  # fmt: skip
+    run_recipe(recipe, tmp_path / "exp", settings, config_files=[TINY], quiet=True, device="cpu")
+    clips = list(read_jsonl(outputs(recipe, tmp_path / "exp", "pairs") / "pairs.jsonl", PairClip))
+    assert sum(each.test == "grammar" for each in clips) == 12
+    assert sum(each.test == "words" for each in clips) in (2, 4, 6)
+    folder = outputs(recipe, tmp_path / "exp", "judge")
+    scores = msgspec.json.decode((folder / "scores.json").read_bytes(), type=list[PairScore])
+    found = {(each.test, each.system): each for each in scores}
+    assert {each.test for each in scores} == {"words", "grammar", "swuggy", "stories"}
+    systems = {"unit model", "baseline", "random weights", "2-gram of units", "length alone"}
+    assert {system for test, system in found if test == "stories"} == systems
+    assert {system for test, system in found if test == "words"} == {*systems, "n-gram of phones"}
+    # The two files of the official set are one sound: a tie, whatever the model.
+    assert {each.by_sum for each in scores if each.test == "swuggy"} == {0.5}
+    table = (folder / "pairs.md").read_text()
+    assert "½ at a tie" in table
+    assert "length alone" in table
+
+
+@pytest.mark.slow
+def test_without_voices_or_chapters_there_are_no_pairs_and_the_run_ends_well(done):
+    assert (outputs(recipe, done, "pairs") / "pairs.jsonl").read_bytes() == b""
+    assert "No pairs" in (outputs(recipe, done, "judge") / "pairs.md").read_text()

@@ -1,0 +1,2 @@
+#!/bin/sh
+exec speechkit run "$(dirname "$0")/recipe.py" "$@"

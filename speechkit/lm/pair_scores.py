@@ -1,0 +1,253 @@
+"""How often the right one of a pair is the likelier one. Torch-free.
+
+A pair counts 1 if its right side scores higher, a half if both score the same, and 0 otherwise; then the mean over the
+voices that said it, and over pairs. Two scores stand side by side, because published figures take either: the sum of
+the log-probabilities of units and of the end, and the mean over units without the end.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from speechkit.errors import UserError
+from speechkit.lm.unit_costs import SequenceCost
+from speechkit.metrics.bootstrap import Interval, bootstrap_ratio
+from speechkit.units.quantizers import UnitSet
+from speechkit.units.sequences import UnitSequence
+
+if TYPE_CHECKING:
+    from speechkit.lm.networks import UnitNetwork
+
+GOLD = "gold.csv"
+PAIR_PROTOCOL = (
+    "A pair counts 1, ½ at a tie, 0; mean over voices, then over pairs; intervals: 95 %, bootstrap over pairs. Sum: "
+    "log-probability of all units and of the end; mean: of units alone, over their number. Stories: the whole of four "
+    "utterances and an ending is scored."
+)
+
+
+class PairClip(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One side of a pair, said by one voice.
+
+    Attributes:
+        id: of the clip.
+        test: which set.
+        pair: name within the set.
+        kind: of what makes the difference; for the official sets their bands and types.
+        voice: who says it.
+        right: whether it is the right side.
+        text: what is said.
+        phone_score: log-probability of its phones and their end by an n-gram of phones; None where that is not known.
+        phone_count: how many phones that are.
+    """
+
+    id: str
+    test: str
+    pair: str
+    kind: str
+    voice: str
+    right: bool
+    text: str = ""
+    phone_score: float | None = None
+    phone_count: int = 0
+
+
+class PairScore(msgspec.Struct, frozen=True):
+    """What a system finds of a set.
+
+    Attributes:
+        test: the set.
+        system: the model, or what stands beside it.
+        pairs: that were judged.
+        voices: that said them, at most.
+        by_sum: accuracy, 0 to 1, by sums with the end.
+        sum_interval: over pairs.
+        by_mean: accuracy by means without the end.
+        mean_interval: over pairs.
+    """
+
+    test: str
+    system: str
+    pairs: int
+    voices: int
+    by_sum: float
+    sum_interval: Interval
+    by_mean: float
+    mean_interval: Interval
+
+
+def outcomes(clips: Sequence[PairClip], scores: Mapping[str, float]) -> tuple[list[str], list[float]]:
+    """Pairs, sorted, and what each counts. Voices and pairs of which a side has no score are left out."""
+    sides: dict[tuple[str, str], tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+    for clip in clips:
+        if clip.id in scores:
+            sides[clip.pair, clip.voice][not clip.right].append(scores[clip.id])
+    of_pair: dict[str, list[float]] = defaultdict(list)
+    for (pair, _), (right, wrong) in sides.items():
+        if right and wrong:
+            apart = np.subtract.outer(right, wrong)
+            of_pair[pair].append(float(((apart > 0) + 0.5 * (apart == 0)).mean()))
+    names = sorted(of_pair)
+    return names, [float(np.mean(of_pair[name])) for name in names]
+
+
+def pair_score(
+    test: str, system: str, clips: Sequence[PairClip], by_sum: Mapping[str, float], by_mean: Mapping[str, float]
+) -> PairScore:
+    """The accuracy of a system on a set, by both scores of each clip.
+
+    Raises:
+        UserError: if no pair has two sides.
+    """
+    names, sums = outcomes(clips, by_sum)
+    _, means = outcomes(clips, by_mean)
+    if not names:
+        raise UserError(f"{test}: no pair has both sides; make the clips again")
+    ones = np.ones(len(names))
+    voices = len({clip.voice for clip in clips})
+    return PairScore(
+        test, system, len(names), voices,
+        float(np.mean(sums)), bootstrap_ratio(sums, ones),
+        float(np.mean(means)), bootstrap_ratio(means, ones),
+    )  # fmt: skip
+
+
+def sums_and_means(costs: Sequence[SequenceCost]) -> tuple[dict[str, float], dict[str, float]]:
+    """Both scores of each recording, higher for the likelier."""
+    return (
+        {each.id: -each.unit_nats - each.end_nats for each in costs},
+        {each.id: -each.unit_nats / each.units for each in costs},
+    )
+
+
+def story_pairs(
+    rows: Sequence[UnitSequence],
+    speakers: Sequence[str],
+    places: Sequence[tuple[str, int]],
+    random: np.random.Generator,
+) -> tuple[list[PairClip], list[UnitSequence]]:
+    """Four utterances that follow one another and the next one, or one of another chapter of the same speaker.
+
+    Args:
+        rows: of each chapter in their order.
+        speakers: of the rows.
+        places: chapter and number of each row.
+        random: draws the wrong endings.
+    """
+    by_speaker: dict[str, dict[str, list[tuple[int, UnitSequence]]]] = defaultdict(lambda: defaultdict(list))
+    for row, speaker, (chapter, number) in zip(rows, speakers, places, strict=True):
+        by_speaker[speaker][chapter].append((number, row))
+    clips, stories = [], []
+    for speaker, own in by_speaker.items():
+        for chapter, said in own.items():
+            others = [row for name, rest in own.items() if name != chapter for _, row in rest]
+            begin = 0
+            while others and begin + 5 <= len(said):
+                if said[begin + 4][0] - said[begin][0] != 4:
+                    begin += 1
+                    continue
+                context = [row for _, row in said[begin : begin + 4]]
+                endings = said[begin + 4][1], others[int(random.integers(len(others)))]
+                begin += 5
+                for right, ending in zip((True, False), endings, strict=True):
+                    name = f"story/{context[0].id}/{'right' if right else 'wrong'}"
+                    units = [unit for row in (*context, ending) for unit in row.units]
+                    durations = [each for row in (*context, ending) for each in row.durations]
+                    stories.append(UnitSequence(name, units, durations, ending.codebook))
+                    clips.append(
+                        PairClip(id=name, test="stories", pair=context[0].id, kind="topic", voice=speaker, right=right)
+                    )
+    return clips, stories
+
+
+def judged_systems(
+    clips: Sequence[PairClip],
+    rows: Sequence[UnitSequence],
+    networks: Mapping[str, UnitNetwork],
+    train: Sequence[UnitSequence],
+    units: UnitSet,
+    order: int,
+    seed: int,
+    should_stop: Callable[[], bool],
+) -> list[PairScore]:
+    """Every set by every system.
+
+    Systems are the networks, the first of them with drawn weights, an n-gram of units, the length alone and, where they
+    are known, phones.
+
+    Raises:
+        Interrupted: if it should stop.
+    """
+    from speechkit.lm.networks import with_drawn_weights
+    from speechkit.lm.ngram_training import estimate
+    from speechkit.lm.sequence_bits import unit_words
+    from speechkit.lm.table_model import NgramTable
+    from speechkit.lm.unit_costs import network_costs, table_costs
+    from speechkit.pipeline import Interrupted
+
+    table = NgramTable(estimate(map(unit_words, train), order)[0], units.clusters)
+    scored: dict[str, tuple[dict[str, float], dict[str, float]]] = {}
+    drawn = {"random weights": with_drawn_weights(next(iter(networks.values())), seed)}
+    for name, network in {**networks, **drawn}.items():
+        scored[name] = sums_and_means(list(network_costs(network, rows)))
+        if should_stop():
+            raise Interrupted
+    scored[f"{order}-gram of units"] = sums_and_means(list(table_costs(table, rows, units)))
+    shorter = {row.id: -float(len(row.units)) for row in rows}
+    scored["length alone"] = shorter, shorter
+    known = [clip for clip in clips if clip.phone_score is not None]
+    scored["n-gram of phones"] = (
+        {clip.id: float(clip.phone_score or 0) for clip in known},
+        {clip.id: float(clip.phone_score or 0) / max(1, clip.phone_count) for clip in known},
+    )
+    found = []
+    for test in dict.fromkeys(clip.test for clip in clips):
+        own = [clip for clip in clips if clip.test == test]
+        for name, (by_sum, by_mean) in scored.items():
+            if any(clip.id in by_sum for clip in own):
+                found.append(pair_score(test, name, own, by_sum, by_mean))
+    return found
+
+
+def read_gold(folder: Path, test: str) -> list[tuple[PairClip, Path]]:
+    """The clips of an official set: ``gold.csv`` and the files that it names.
+
+    That is how ZeroSpeech 2021 lays sWUGGY and sBLIMP out. Columns: id, filename, voice, correct; frequency, or type
+    and subtype, if they are there. A set of another layout is read once such a table stands beside its files.
+
+    Raises:
+        UserError: if the table is missing or damaged, naming the line.
+    """
+    import csv
+
+    path = folder / GOLD
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read ({error}); give the folder of a set with its {GOLD}") from error
+    found = []
+    for line, row in enumerate(rows, 2):
+        values = {name: (row.get(name) or "").strip() for name in ("id", "filename", "voice", "correct")}
+        if missing := [name for name, value in values.items() if not value]:
+            raise UserError(f"{path}:{line}: {missing[0]} is empty; give id, filename, voice and correct")
+        if values["correct"] not in ("0", "1"):
+            raise UserError(f"{path}:{line}: correct is {values['correct']!r}; write 0 or 1")
+        kind = "/".join(part for name in ("type", "subtype") if (part := row.get(name) or ""))
+        name = values["filename"]
+        audio = folder / (name if name.endswith((".wav", ".flac")) else f"{name}.wav")
+        clip = PairClip(
+            id=f"{test}/{name}", test=test, pair=f"{kind}/{values['id']}",
+            kind=kind or f"frequency {row.get('frequency') or '?'}", voice=values["voice"],
+            right=values["correct"] == "1", text=row.get("transcription") or row.get("word") or "",
+        )  # fmt: skip
+        found.append((clip, audio))
+    if not found:
+        raise UserError(f"{path}: holds no clip; get the set again")
+    return found

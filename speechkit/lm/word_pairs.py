@@ -1,0 +1,204 @@
+"""Pairs of which a model of speech should find one likelier: words and non-words, right and wrong grammar. Torch-free.
+
+A non-word has as many phones and stresses as its word, stands in no lexicon, and is as likely by bigrams of phones to a
+tenth of a nat a phone, so that neither length nor neighbouring phones tell the two apart. In the sentences every word
+stands as often on the right side as on the wrong one.
+
+Source: Nguyen et al. 2020 (sWUGGY, sBLIMP), whose sets these are like and not equal to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from speechkit.errors import UserError
+
+Phones = tuple[str, ...]
+BEGIN, END = "<", ">"
+STRESSES = ("'", ",")
+APART = 0.1
+"""Nats a phone by which the bigram scores of a word and of its non-word may differ."""
+DRAWN = 60_000
+NOUNS = (
+    "boy", "girl", "horse", "bird", "house", "tree", "king", "queen", "soldier", "teacher", "river", "ship", "letter",
+    "picture", "doctor", "farmer", "brother", "sister", "window", "garden",
+)  # fmt: skip
+VERBS = (
+    ("sees", "see"), ("knows", "know"), ("finds", "find"), ("stands", "stand"), ("looks", "look"), ("comes", "come"),
+    ("seems", "seem"), ("waits", "wait"),
+)  # fmt: skip
+PLACES = ("near the door", "in the wood", "by the sea", "on the hill")
+MEN, WOMEN = ("man", "boy", "king", "father", "brother"), ("woman", "girl", "queen", "mother", "sister")
+KNOWING = ("saw", "knew", "asked", "told", "found")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two texts, the first of which is right.
+
+    Attributes:
+        name: of the pair.
+        kind: of what makes the difference.
+        texts: right and wrong.
+        phones: of each; none where they are not known yet.
+    """
+
+    name: str
+    kind: str
+    texts: tuple[str, str]
+    phones: tuple[Phones, Phones] = ((), ())
+
+
+class PhoneBigram:
+    """Probabilities of phones by the phone before, of types of words, with half a count for what was not seen."""
+
+    def __init__(self, words: Iterable[Phones]):
+        self._pairs: Counter[tuple[str, str]] = Counter()
+        for phones in words:
+            self._pairs.update(zip((BEGIN, *phones), (*phones, END), strict=True))
+        self._before: Counter[str] = Counter()
+        for (before, _), count in self._pairs.items():
+            self._before[before] += count
+        self._kinds = len({after for _, after in self._pairs})
+
+    def nats(self, phones: Phones) -> float:
+        """A word's mean cost of a phone, its end among them."""
+        pairs = list(zip((BEGIN, *phones), (*phones, END), strict=True))
+        costs = (
+            math.log((self._before[before] + self._kinds / 2) / (self._pairs[before, after] + 0.5))
+            for before, after in pairs
+        )
+        return sum(costs) / len(pairs)
+
+
+def _drawn(words: Iterable[Phones], random: np.random.Generator, number: int) -> set[Phones]:
+    """Strings of phones by the trigrams of words."""
+    following: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for phones in words:
+        whole = (BEGIN, BEGIN, *phones, END)
+        for place in range(2, len(whole)):
+            following[whole[place - 2], whole[place - 1]].append(whole[place])
+    made = set()
+    longest = 16
+    chances = random.random((number, longest)).tolist()
+    for turns in chances:
+        string = [BEGIN, BEGIN]
+        for chance in turns:
+            choices = following[string[-2], string[-1]]
+            string.append(choices[int(chance * len(choices))])
+            if string[-1] == END:
+                made.add(tuple(string[2:-1]))
+                break
+    return made
+
+
+def _shape(phones: Phones) -> tuple[int, ...]:
+    return len(phones), *(sum(phone.startswith(mark) for phone in phones) for mark in STRESSES)
+
+
+def word_pairs(
+    counts: Mapping[str, int],
+    lexicon: Mapping[str, Phones],
+    number: int,
+    random: np.random.Generator,
+    *,
+    least_count: int = 2,
+    lengths: tuple[int, int] = (4, 10),
+    drawn: int = DRAWN,
+) -> list[Pair]:
+    """Words that were often enough in training, each with a non-word; fewer where none is alike.
+
+    Args:
+        counts: of words in the training transcripts.
+        lexicon: phones of all words that are known.
+        number: most pairs.
+        random: everything drawn follows from it.
+        least_count: of a word.
+        lengths: fewest and most phones.
+        drawn: strings of phones among which non-words are looked for.
+
+    Raises:
+        UserError: if no word is left.
+    """
+    chosen = sorted(
+        word
+        for word, phones in lexicon.items()
+        if counts.get(word, 0) >= least_count and lengths[0] <= len(phones) <= lengths[1]
+    )
+    if not chosen:
+        raise UserError(
+            f"no word of {lengths[0]} to {lengths[1]} phones stands {least_count} times in the training transcripts; "
+            "give more text"
+        )
+    bigram = PhoneBigram(lexicon.values())
+    known = set(lexicon.values())
+    candidates: dict[tuple[int, ...], list[tuple[float, Phones]]] = defaultdict(list)
+    for phones in sorted(_drawn(lexicon.values(), random, drawn) - known):
+        candidates[_shape(phones)].append((bigram.nats(phones), phones))
+    pairs: list[Pair] = []
+    taken: set[Phones] = set()
+    for place in random.permutation(len(chosen)).tolist():
+        word = chosen[place]
+        phones, nats = lexicon[word], bigram.nats(lexicon[word])
+        if phones in taken:
+            continue  # it sounds as a word that is there
+        alike = [each for cost, each in candidates[_shape(phones)] if abs(cost - nats) <= APART and each not in taken]
+        if not alike:
+            continue
+        other = alike[int(random.integers(len(alike)))]
+        taken |= {phones, other}
+        texts = spoken_phones(phones), spoken_phones(other)
+        pairs.append(Pair(word, _band(counts[word]), texts, (phones, other)))
+        if len(pairs) == number:
+            break
+    return pairs
+
+
+def _band(count: int) -> str:
+    """Bands of frequency of the published set."""
+    return next((f"{low}-{high}" for low, high in ((1, 5), (6, 20), (21, 100)) if count <= high), ">100")
+
+
+def spoken_phones(phones: Sequence[str]) -> str:
+    """Phones as espeak-ng reads them out of a text."""
+    return f"[[{'|'.join(phones)}|]]"
+
+
+def grammar_pairs(number: int, random: np.random.Generator) -> list[Pair]:
+    """Sentences in groups of two pairs whose right and wrong sides have the same words: at most so many pairs."""
+    groups = {
+        "agreement": [
+            (f"{noun}-{one}", f"the {noun} {place}", f"the {noun}s {place}", one, many)
+            for noun in NOUNS
+            for (one, many), place in zip(VERBS, PLACES * len(VERBS), strict=False)
+        ],
+        "determiner": [
+            (f"{noun}-{verb}", f"they {verb} this", f"they {verb} these", noun, f"{noun}s")
+            for noun in NOUNS
+            for verb in KNOWING
+        ],
+        "reflexive": [
+            (f"{man}-{woman}-{verb}", f"the {man} {verb}", f"the {woman} {verb}", "himself", "herself")
+            for man in MEN
+            for woman in WOMEN
+            for verb in KNOWING
+        ],
+    }
+    shuffled = [
+        [(kind, *own[place]) for place in random.permutation(len(own)).tolist()] for kind, own in groups.items()
+    ]
+    pairs: list[Pair] = []
+    for turn in zip(*shuffled, strict=False):
+        for kind, name, first, second, of_first, of_second in turn:
+            if len(pairs) + 2 > number:
+                return pairs
+            pairs += [
+                Pair(f"{name}-1", kind, (f"{first} {of_first}", f"{first} {of_second}")),
+                Pair(f"{name}-2", kind, (f"{second} {of_second}", f"{second} {of_first}")),
+            ]
+    return pairs
