@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from speechkit.data.records import Utterance
 from speechkit.lm.synthetic.records import Cell, ComparisonConfig
-from speechkit.pipeline import Output, Recipe, Resources, Stage, stage
+from speechkit.pipeline import Output, Recipe, Resources, Stage, external, stage
+from speechkit.units.sequences import UnitSequence
 
-from .cells import TableConfig, compare, tabulate
+from .cells import CELL_DROPS, TableConfig, compare, tabulate
 
 recipe = Recipe(
     "sequence_layers",
@@ -14,8 +16,14 @@ recipe = Recipe(
             number=1,
             name="compare",
             run=compare,
+            inputs=(
+                external("train_units", schema=UnitSequence),
+                external("test_units", schema=UnitSequence),
+                external("clips", schema=Utterance),
+            ),
             outputs=(Output("cells.jsonl", schema=Cell),),
             config=ComparisonConfig,
+            drop_reasons=CELL_DROPS,
             resources=Resources(cpus=1, gpus=1),
         ),
         Stage(
@@ -27,5 +35,5 @@ recipe = Recipe(
             config=TableConfig,
         ),
     ),
-    description="Compare sequence layers of equal size on in-context languages and associative recall.",
+    description="Compare sequence layers of equal size on languages, recall, units of speech and raw waveforms.",
 )

@@ -61,7 +61,7 @@ def train(
     Examples:
       speechkit lm train train.jsonl --dev dev.jsonl --out unit-lm
 
-      speechkit lm train train.jsonl --from gpt2 --durations 0 --context 512 --out twist
+      speechkit lm train train.jsonl --from gpt2 --context 512 --out twist
 
       speechkit lm train train.jsonl --layer lstm --layers 3 --out lstm
     """

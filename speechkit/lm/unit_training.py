@@ -64,7 +64,7 @@ def new_network(config: UnitTraining, units: UnitSet) -> UnitNetwork:
     """A network with drawn weights, or a text model's.
 
     Raises:
-        ConfigError: if the layer is unknown, or a text model is asked for durations.
+        ConfigError: if the layer is unknown.
         UserError: if the text model cannot be loaded.
     """
     from speechkit.lm.sizes import sized_stack
@@ -73,9 +73,7 @@ def new_network(config: UnitTraining, units: UnitSet) -> UnitNetwork:
 
     vocabulary = UnitVocabulary(units, config.spans)
     if config.warm:
-        if config.duration_bins:
-            raise ConfigError("a text model to begin from has no head of durations; set duration_bins=0")
-        return warm_start(config.warm, vocabulary, config.context)
+        return warm_start(config.warm, vocabulary, config.context, config.duration_bins)
     stack = sized_stack(config.size, config.layer, config.layers, config.dropout)
     return UnitModel(
         UnitModelConfig(vocabulary=vocabulary, stack=stack, duration_bins=config.duration_bins, context=config.context)

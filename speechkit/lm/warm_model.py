@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from speechkit.encoders.checkpoint import load_whole
-from speechkit.errors import UserError
+from speechkit.errors import ConfigError, UserError
 from speechkit.lm.duration_head import DurationHead
 from speechkit.lm.vocabulary import UnitVocabulary
-from speechkit.nn.checkpoints import CONFIG, checkpoint_folder, readable
+from speechkit.nn.checkpoints import CONFIG, checkpoint_folder, read_weights, readable, write_weights
 from speechkit.nn.masks import length_mask
 from speechkit.nn.sequence.mixer import State
 from speechkit.nn.sequence.rows import Rows
@@ -28,6 +28,8 @@ from speechkit.nn.sequence.rows import Rows
 DESCRIBED = ("a causal language model", "config.json and model.safetensors")
 KEY = "speechkit"
 """What the configuration of a checkpoint calls the tokens that its numbers stand for."""
+DURATIONS = "durations.safetensors"
+"""The head of durations, beside the weights of the text model's own architecture."""
 
 
 class WarmSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,10 +38,16 @@ class WarmSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         vocabulary: its tokens.
         context: most tokens that it was trained on at once.
+        duration_bins: of the head of durations, 0 for none.
     """
 
     vocabulary: UnitVocabulary
     context: Annotated[int, msgspec.Meta(ge=2)]
+    duration_bins: Annotated[int, msgspec.Meta(ge=0, le=4096)] = 0
+
+    def __post_init__(self) -> None:
+        if self.duration_bins == 1:
+            raise ConfigError("duration_bins is 1; give at least 2, or 0 for no durations")
 
 
 class WarmModel(nn.Module):
@@ -56,7 +64,6 @@ class WarmModel(nn.Module):
 
     reads_prefix = True
     reads_trees = True
-    duration_head: DurationHead | None = None
 
     def __init__(self, decoder: Any, spec: WarmSpec, name: str):
         super().__init__()
@@ -74,12 +81,16 @@ class WarmModel(nn.Module):
             raise UserError(f"{name}: has {longest} positions; choose a context of no more than that")
         probe = torch.zeros(1, 2, dtype=torch.int64, device=next(decoder.parameters()).device)
         with torch.no_grad():
-            apart = self.logits(self.hidden(probe)) - decoder.eval()(probe).logits
+            hidden = self.hidden(probe)
+            apart = self.logits(hidden) - decoder.eval()(probe).logits
         if not float(apart.abs().max()) < 1e-3:
             raise UserError(
                 f"{name}: {type(decoder).__name__} does more to its logits than its head; give a decoder such as "
                 "Llama, Qwen, OPT or GPT-2"
             )
+        self.duration_head: DurationHead | None = None
+        if spec.duration_bins:
+            self.duration_head = DurationHead(hidden.shape[-1], spec.duration_bins).to(hidden.device)
 
     @property
     def vocabulary(self) -> UnitVocabulary:
@@ -181,12 +192,14 @@ class WarmModel(nn.Module):
         return hidden, parts
 
     def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
-        """Write a checkpoint of its architecture, in float16 with ``half``."""
+        """Write a checkpoint of its architecture, and the head of durations beside it, in float16 with ``half``."""
         import copy
 
         decoder = copy.deepcopy(self.decoder).half() if half else self.decoder
         setattr(decoder.config, KEY, msgspec.to_builtins(self.spec))
         decoder.save_pretrained(str(folder), safe_serialization=True)
+        if self.duration_head is not None:
+            write_weights(Path(folder) / DURATIONS, self.duration_head, half=half)
 
     @classmethod
     def from_pretrained(cls, name: str | Path) -> WarmModel:
@@ -205,16 +218,21 @@ class WarmModel(nn.Module):
                 f"{name}: has {decoder.config.vocab_size} tokens where its units and marks are {spec.vocabulary.size}; "
                 "get the files of one checkpoint"
             )
-        return cls(decoder.eval(), spec, str(name))
+        made = cls(decoder.eval(), spec, str(name))
+        if made.duration_head is not None:
+            with readable(name, DESCRIBED):
+                read_weights(folder / DURATIONS, made.duration_head)
+        return made.eval()
 
 
-def warm_start(name: str, vocabulary: UnitVocabulary, context: int) -> WarmModel:
-    """A text model as a model of units: its layers, and a table of units that is drawn.
+def warm_start(name: str, vocabulary: UnitVocabulary, context: int, duration_bins: int = 0) -> WarmModel:
+    """A text model as a model of units: its layers, and a table of units and a head of durations that are drawn.
 
     Args:
         name: folder or hub id of any causal language model of transformers with attention.
         vocabulary: its new tokens.
         context: most tokens that it will be trained on at once.
+        duration_bins: of the head of durations, 0 for none.
 
     Raises:
         UserError: if it cannot be loaded, or is no such model.
@@ -229,7 +247,7 @@ def warm_start(name: str, vocabulary: UnitVocabulary, context: int) -> WarmModel
     if decoder.generation_config is not None:
         decoder.generation_config.bos_token_id = decoder.generation_config.eos_token_id = vocabulary.boundary
         decoder.generation_config.pad_token_id = None
-    return WarmModel(decoder, WarmSpec(vocabulary, context), name)
+    return WarmModel(decoder, WarmSpec(vocabulary, context, duration_bins), name)
 
 
 def _load(name: str) -> Any:

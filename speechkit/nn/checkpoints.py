@@ -265,6 +265,40 @@ def write_network(
     write_bytes(folder / CONFIG, msgspec.json.format(msgspec.json.encode(config), indent=2) + b"\n")
 
 
+def write_weights(path: Path, network: nn.Module, *, half: bool = False) -> None:
+    """Write the weights of a part that stands beside a checkpoint of another library, atomically."""
+    import torch
+    from safetensors.torch import save
+
+    from speechkit.io.atomic import write_bytes
+
+    weights = {name: value.detach().cpu() for name, value in network.state_dict().items()}
+    stored = {name: value.half() if half else value.float() for name, value in weights.items()}
+    write_bytes(
+        path,
+        save({name: value.clone(memory_format=torch.contiguous_format) for name, value in stored.items()}),
+    )
+
+
+def read_weights(path: Path, network: nn.Module) -> None:
+    """Load what `write_weights` wrote into a network of the same names and shapes, in its own precision.
+
+    Raises:
+        UserError: if the file is missing or damaged, or holds other weights.
+    """
+    from safetensors.torch import load_file
+
+    stored = {name: shape for name, (shape, _) in stored_weights(path).items()}
+    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    if differing := [name for name in sorted({*wanted, *stored}) if wanted.get(name) != stored.get(name)]:
+        name = differing[0]
+        raise UserError(
+            f"{path}: {name} is {stored.get(name, 'missing')} and by {CONFIG} {wanted.get(name, 'unknown')}; get the "
+            "files of one checkpoint"
+        )
+    network.load_state_dict(load_file(path))
+
+
 @contextmanager
 def undrawn() -> Iterator[None]:
     """Inside the block, tensors without memory stay as they are where normal numbers would be drawn into them.

@@ -111,7 +111,7 @@ def test_a_mixture_and_a_warm_start_are_trained(folder, tmp_path, capsys):
     assert shown(capsys)["units"] == 720
     assert load_unit_network(folder / "mixed").vocabulary.spans == 4
     text_model("llama", tmp_path)
-    warm = training(folder, "warm", "--from", str(tmp_path), "--durations", "0", "--steps", "2")
+    warm = training(folder, "warm", "--from", str(tmp_path), "--durations", "6", "--steps", "2")
     assert call([*warm, "--json"]) == 0
     assert "dev bits per second" in shown(capsys)
     assert open_model(str(folder / "warm")).units.digest == BOOK.spec.digest

@@ -9,15 +9,20 @@ import pytest
 import torch
 
 from speechkit.errors import ConfigError, UserError
+from speechkit.lm.continuation import continue_units
+from speechkit.lm.decoding.sampling import SamplingConfig
 from speechkit.lm.duration_head import DurationHead
 from speechkit.lm.llama import export_llama
 from speechkit.lm.networks import load_unit_network
+from speechkit.lm.objectives.next_token import next_token
 from speechkit.lm.sizes import sized_stack
+from speechkit.lm.unit_costs import network_costs
 from speechkit.lm.unit_model import UnitModel, UnitModelConfig, parameter_count
 from speechkit.lm.vocabulary import UnitVocabulary
 from speechkit.lm.warm_model import warm_start
 from speechkit.nn.checkpoints import load_pretrained, undrawn
 from speechkit.units.quantizers import UnitSet
+from speechkit.units.sequences import UnitSequence
 from tests.lm.planted_networks import UNITS, text_model, unit_model
 
 TOKENS = torch.tensor([[7, 0, 3, 2, 6, 1, 1, 5]])
@@ -72,6 +77,44 @@ def test_a_warm_start_keeps_the_layers_and_draws_the_units(tmp_path, kind):
     loaded = load_unit_network(tmp_path / "units")
     assert loaded.vocabulary == model.vocabulary
     torch.testing.assert_close(loaded(TOKENS), model.eval()(TOKENS))
+
+
+@pytest.mark.parametrize("kind", ["llama", "opt"])
+def test_a_warm_model_learns_keeps_and_tells_durations(tmp_path, kind):
+    text_model(kind, tmp_path / "text")
+    torch.manual_seed(0)
+    model = warm_start(str(tmp_path / "text"), UnitVocabulary(UNITS), 32, duration_bins=5)
+    batch = {
+        "tokens": torch.tensor([[7, 1, 2, 3]]), "targets": torch.tensor([[1, 2, 3, 7]]),
+        "durations": torch.tensor([[0, 2, 9, 1]]), "durations_before": torch.tensor([[0, 0, 2, 9]]),
+    }  # fmt: skip
+    loss, numbers = next_token(model, batch)
+    loss.backward()
+    assert numbers["duration_nats"] > 0
+    assert all(weight.grad is not None for weight in model.duration_head.parameters())
+    row = UnitSequence("a", [1, 2, 3], [2, 9, 1], UNITS.digest)
+    model.save_pretrained(tmp_path / "units")
+    loaded = load_unit_network(tmp_path / "units")
+    (cost,), (again,) = network_costs(model, [row]), network_costs(loaded, [row])
+    assert cost.duration_nats == pytest.approx(again.duration_nats, rel=1e-6)
+    assert cost.unit_nats == pytest.approx(again.unit_nats, rel=1e-6)
+    model.save_pretrained(tmp_path / "half", half=True)
+    (halved,) = network_costs(load_unit_network(tmp_path / "half"), [row])
+    assert halved.duration_nats == pytest.approx(cost.duration_nats, rel=1e-2)
+    continued = continue_units(loaded, [row], 0.3, SamplingConfig(), [0])[0].sequence
+    assert len(continued.durations) == len(continued.units)
+    (tmp_path / "units/durations.safetensors").unlink()
+    with pytest.raises(UserError, match=r"durations\.safetensors"):
+        load_unit_network(tmp_path / "units")
+
+
+def test_a_head_of_durations_of_another_size_is_refused(tmp_path):
+    text_model("llama", tmp_path / "text")
+    warm_start(str(tmp_path / "text"), UnitVocabulary(UNITS), 32, duration_bins=5).save_pretrained(tmp_path / "a")
+    warm_start(str(tmp_path / "text"), UnitVocabulary(UNITS), 32, duration_bins=6).save_pretrained(tmp_path / "b")
+    (tmp_path / "b/durations.safetensors").replace(tmp_path / "a/durations.safetensors")
+    with pytest.raises(UserError, match="get the files of one checkpoint"):
+        load_unit_network(tmp_path / "a")
 
 
 def test_documents_of_a_warm_model_do_not_see_each_other(tmp_path):

@@ -27,8 +27,8 @@ from speechkit.lm.synthetic.automata import (
     instance,
     random_automaton,
 )
-from speechkit.lm.synthetic.recall import asked, recall_row
-from speechkit.lm.synthetic.records import Cell, ComparisonConfig, System, Task
+from speechkit.lm.synthetic.recall import asked, long_recall_row, recall_row
+from speechkit.lm.synthetic.records import STATE_POSITIONS, Cell, ComparisonConfig, System, Task
 from speechkit.metrics.bootstrap import bootstrap_ratio
 from speechkit.nn.sequence.aaren import AarenConfig
 from speechkit.nn.sequence.convolution import ConvolutionConfig
@@ -80,10 +80,21 @@ def equal_model(layers: tuple[LayerConfig, ...], width: int, parameters: int, vo
     Raises:
         ConfigError: if it has more without any.
     """
+    return SmallModel(equal_stack(layers, width, parameters, lambda stack: SmallModel(stack, vocabulary)), vocabulary)
+
+
+def equal_stack(
+    layers: tuple[LayerConfig, ...], width: int, parameters: int, build: Callable[[StackConfig], nn.Module]
+) -> StackConfig:
+    """The stack of these layers whose feed-forwards bring what is built of it near so many parameters.
+
+    Raises:
+        ConfigError: if it has more without any.
+    """
 
     def sized(feed_width: int) -> int:
         stack = StackConfig(layers=layers, width=width, feed_width=feed_width)
-        return sum(weight.numel() for weight in SmallModel(stack, vocabulary).parameters())
+        return sum(weight.numel() for weight in build(stack).parameters())
 
     one, two = sized(1), sized(2)
     feed_width = 1 + round((parameters - one) / (two - one))
@@ -91,7 +102,12 @@ def equal_model(layers: tuple[LayerConfig, ...], width: int, parameters: int, vo
         raise ConfigError(
             f"{layers[0].mixer} layers {width} wide have {one:,} parameters; allow more than {parameters:,}"
         )
-    return SmallModel(StackConfig(layers=layers, width=width, feed_width=feed_width), vocabulary)
+    return StackConfig(layers=layers, width=width, feed_width=feed_width)
+
+
+def state_kilobytes(stack: Stack) -> tuple[float, float]:
+    """Of a row behind `STATE_POSITIONS`."""
+    return (stack.state_bytes(STATE_POSITIONS[0]) / 1e3, stack.state_bytes(STATE_POSITIONS[1]) / 1e3)
 
 
 def padded(rows: list[tuple[NDArray[np.int64], NDArray[np.bool_]]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -119,14 +135,19 @@ class Judge:
         task: which.
         config: sizes.
         seed: of the test; training draws from seeds of its own.
+        bank: units of speech that ``long_recall`` puts between, and how many units there are; None: drawn ones.
     """
 
-    def __init__(self, task: Task, config: ComparisonConfig, seed: int):
+    def __init__(
+        self, task: Task, config: ComparisonConfig, seed: int, bank: tuple[NDArray[np.int64], int] | None = None
+    ):
         self.task, self.config, self._seed = task, config, seed
         random = np.random.default_rng([seed, 0])
-        self.vocabulary = VOCABULARY if task == "languages" else 2 * config.keys
+        self._bank: NDArray[np.int64] | None
+        self._bank, units = (None, 100) if bank is None else bank
+        self.vocabulary = {"languages": VOCABULARY, "recall": 2 * config.keys, "long_recall": units}[task]
         self.instances: list[Instance] = []
-        self.recalled: list[NDArray[np.int64]] = []
+        self.recalled: list[tuple[NDArray[np.int64], NDArray[np.bool_]]] = []
         self._taken: set[Edges] = set()
         if task == "languages":
             while len(self._taken) < config.judged:
@@ -134,7 +155,14 @@ class Judge:
             for edges in sorted(self._taken):
                 self.instances.append(instance(edges, random, config.strings, config.longest))
         else:
-            self.recalled = [recall_row(random, config.pairs, config.keys, config.keys) for _ in range(config.judged)]
+            self.recalled = [self._recall(random) for _ in range(config.judged)]
+
+    def _recall(self, random: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """A row and where it asks."""
+        config = self.config
+        if self.task == "long_recall":
+            return long_recall_row(random, config.span, config.gap, self.vocabulary, self._bank)
+        return recall_row(random, config.pairs, config.keys, config.keys), asked(config.pairs)
 
     def batch(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
         """A micro-batch by its number: tokens (B, T), lengths (B,), scored (B, T)."""
@@ -145,12 +173,7 @@ class Judge:
                 own = instance(random_automaton(random, self._taken), random, self.config.strings, self.config.longest)
                 rows.append((own.tokens, own.scored))
             else:
-                rows.append(
-                    (
-                        recall_row(random, self.config.pairs, self.config.keys, self.config.keys),
-                        asked(self.config.pairs),
-                    )
-                )
+                rows.append(self._recall(random))
         return padded(rows)
 
     def cell(self, system: str, chances: Callable[[NDArray[np.int64]], NDArray[np.float64]], **more: object) -> Cell:
@@ -161,8 +184,8 @@ class Judge:
             right.append(int(correct.sum()))
             apart.append(float(distance.sum()))
             number.append(len(correct))
-        for tokens in self.recalled:
-            marked = np.flatnonzero(asked(self.config.pairs))
+        for tokens, asking in self.recalled:
+            marked = np.flatnonzero(asking)
             right.append(int((chances(tokens)[marked].argmax(1) == tokens[marked + 1]).sum()))
             number.append(len(marked))
         facts = {"accuracy": sum(right) / sum(number), "accuracy_interval": bootstrap_ratio(right, number)}
@@ -172,7 +195,7 @@ class Judge:
 
     def untrained(self) -> list[Cell]:
         """What needs no training: the true chances, n-grams of the instance, and every symbol as likely."""
-        if self.task == "recall":
+        if self.task != "languages":
             return []
         oracle = {each.tokens.tobytes(): each.following for each in self.instances}
         ngrams = {f"{order}-gram of the instance": partial(context_ngram, order=order) for order in (1, 2, 3, 4)}
@@ -204,4 +227,11 @@ def judged_system(
         return found
 
     parameters = sum(weight.numel() for weight in model.parameters())
-    return judge.cell(system, chances, parameters=parameters, step_seconds=seconds, steps=config.training.steps)
+    return judge.cell(
+        system,
+        chances,
+        parameters=parameters,
+        step_seconds=seconds,
+        steps=config.training.steps,
+        state_kilobytes=state_kilobytes(model.stack),
+    )

@@ -31,3 +31,29 @@ def asked(pairs: int) -> NDArray[np.bool_]:
     positions = np.arange(4 * pairs)
     marked: NDArray[np.bool_] = (positions >= 2 * pairs) & (positions % 2 == 0)
     return marked
+
+
+def long_recall_row(
+    random: np.random.Generator, span: int, gap: int, units: int, bank: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """A stretch of units, others, and the stretch again: (2 ``span`` + ``gap``,), and true where the next can be told.
+
+    Of the second time the first unit cannot be told, and the last has nothing behind it.
+
+    Args:
+        random: draws.
+        span: units of the stretch, each drawn evenly: nothing but the first time tells them.
+        gap: units between.
+        units: how many there are.
+        bank: units of speech in a row, of which the others are a piece; None: they are drawn evenly, too.
+    """
+    stretch = random.integers(units, size=span)
+    if bank is not None and len(bank) >= gap:
+        begin = int(random.integers(len(bank) - gap + 1))
+        between = bank[begin : begin + gap]
+    else:
+        between = random.integers(units, size=gap)
+    row = np.concatenate([stretch, between, stretch])
+    marked = np.zeros(len(row), dtype=bool)
+    marked[span + gap : -1] = True
+    return row, marked

@@ -1,0 +1,199 @@
+"""Classes of raw waveforms: a second of speech, sample by sample, by speakers who do not teach.
+
+State spaces read the samples themselves. A GRU and attention read pieces of `FOLD` samples, because sixteen thousand
+positions are more than either does in minutes; the names of these systems say so. A convolutional network strides.
+
+Source: Gu et al. 2021 (LSSL, section 5), where speakers are on both sides and samples are normalised by their place;
+here speakers are apart, and a clip is normalised by its own level.
+
+Notation used for tensor shapes: B clips, S samples, T positions, D width, K classes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from speechkit.errors import UserError
+from speechkit.lm.synthetic.comparison import state_kilobytes
+from speechkit.lm.synthetic.records import Cell, ComparisonConfig, WaveformSystem
+from speechkit.metrics.bootstrap import bootstrap_ratio
+from speechkit.nn.sequence.gated_recurrent import RecurrentConfig
+from speechkit.nn.sequence.lssl import Lssl, LsslConfig
+from speechkit.nn.sequence.s4d import S4D, S4DConfig
+from speechkit.nn.sequence.softmax_attention import AttentionConfig
+from speechkit.nn.sequence.stack import LayerConfig, Stack, StackConfig
+from speechkit.runtime import item_seed
+from speechkit.training.loop import train
+from speechkit.training.objective import Objective, Turn
+
+SAMPLES, FOLD = 16_000, 40
+SYSTEMS: dict[WaveformSystem, tuple[LayerConfig | None, int]] = {
+    "cnn": (None, 1),
+    "gru": (RecurrentConfig(kind="gru"), FOLD),
+    "attention": (AttentionConfig(), FOLD),
+    "s4d": (S4DConfig(), 1),
+    "lssl": (LsslConfig(states=16), 1),
+}
+"""The layer, of which there are two, and samples of a position."""
+SLOW = ("log_step", "log_decay", "frequency", "matrix", "enters")
+"""Weights of state spaces that want a smaller learning rate."""
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Clips with their classes.
+
+    Attributes:
+        waveforms: (N, S) of equal level.
+        classes: (N,) numbers.
+        teaches: (N,) true for those of speakers who teach.
+        names: of the classes.
+    """
+
+    waveforms: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    teaches: NDArray[np.bool_]
+    names: list[str]
+
+
+def clips_of(
+    waveforms: Sequence[NDArray[np.float32]],
+    texts: Sequence[str],
+    speakers: Sequence[str],
+    test_share: float,
+    seed: int,
+) -> Clips:
+    """Clips cut or filled up to a second around their middle; speakers are drawn to judge.
+
+    Raises:
+        UserError: if there are fewer than two speakers or classes.
+    """
+    names, people = sorted(set(texts)), sorted(set(speakers), key=lambda name: item_seed(seed, name))
+    if len(people) < 2 or len(names) < 2:
+        raise UserError(
+            f"the clips have {len(people)} speakers and {len(names)} texts; give two of each, so that some can judge"
+        )
+    judging = set(people[: max(1, min(len(people) - 1, round(test_share * len(people))))])
+    table = np.zeros((len(waveforms), SAMPLES), np.float32)
+    for row, waveform in zip(table, waveforms, strict=True):
+        cut = waveform[max(0, (len(waveform) - SAMPLES) // 2) :][:SAMPLES]
+        begin = (SAMPLES - len(cut)) // 2
+        row[begin : begin + len(cut)] = cut / max(1e-4, float(np.sqrt(np.mean(np.square(cut))))) if len(cut) else 0
+    number = {name: place for place, name in enumerate(names)}
+    return Clips(
+        table,
+        np.array([number[text] for text in texts]),
+        np.array([speaker not in judging for speaker in speakers]),
+        names,
+    )
+
+
+class WaveformClassifier(nn.Module):
+    """Waveforms (B, S) to logits (B, K): layers over positions, and the mean of what they give."""
+
+    def __init__(self, system: WaveformSystem, width: int, classes: int):
+        super().__init__()
+        layer, self.fold = SYSTEMS[system]
+        self.stack = None
+        self.enter: nn.Module = nn.Linear(self.fold, width)
+        if layer is None:
+            self.enter = nn.Sequential(
+                nn.Conv1d(1, width, 80, 16), nn.GELU(), nn.GroupNorm(1, width),
+                nn.Conv1d(width, width, 5, 4), nn.GELU(), nn.GroupNorm(1, width),
+                nn.Conv1d(width, width, 5, 2), nn.GELU(), nn.GroupNorm(1, width),
+            )  # fmt: skip
+        else:
+            self.stack = Stack(StackConfig(layers=(layer,) * 2, width=width, feed_width=2 * width))
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """(B, S) -> (B, K); samples that fill no position are left out."""
+        if self.stack is None:
+            hidden: Tensor = self.enter(waveforms[:, None]).transpose(1, 2)
+        else:
+            whole = waveforms.shape[1] // self.fold * self.fold
+            hidden = self.stack(self.enter(waveforms[:, :whole].view(len(waveforms), -1, self.fold)))
+        logits: Tensor = self.head(hidden.mean(1))
+        return logits
+
+    def set_rate(self, rate: float) -> None:
+        """Tell state spaces that a position lasts ``rate`` times as long as in training."""
+        for module in self.modules():
+            if isinstance(module, (S4D, Lssl)):
+                module.rate = rate
+
+
+def _loss(network: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    """Nats a clip."""
+    return F.cross_entropy(network(batch[0]), batch[1]), {}
+
+
+def waveforms_cell(
+    system: WaveformSystem,
+    config: ComparisonConfig,
+    clips: Clips,
+    folder: Path,
+    seed: int,
+    device: str,
+    should_stop: Callable[[], bool],
+) -> Cell | None:
+    """Train a system on clips and judge it at both rates; None if it was stopped before."""
+    torch.manual_seed(seed)
+    model = WaveformClassifier(system, config.width, len(clips.names))
+    own = np.flatnonzero(clips.teaches)
+
+    def batch(number: int) -> tuple[Tensor, Tensor]:
+        chosen = own[np.random.default_rng([seed, 2, number]).integers(len(own), size=config.waveform_rows)]
+        return torch.from_numpy(clips.waveforms[chosen]), torch.from_numpy(clips.classes[chosen])
+
+    named = list(model.named_parameters())
+    groups = [[each for name, each in named if name.rpartition(".")[2] in SLOW]]
+    groups.append([each for name, each in named if name.rpartition(".")[2] not in SLOW])
+    settings = config.waveform_training
+    began = time.process_time()
+    objective = Objective(model, [Turn(_loss, groups)], batch)
+    if not train(objective, settings, folder, should_stop=should_stop, device=device, log=lambda line: None):
+        return None
+    seconds = (time.process_time() - began) / settings.steps
+    judged = np.flatnonzero(~clips.teaches)
+    ones = np.ones(len(judged))
+    right = _right(model, clips, judged, config.waveform_rows, 1)
+    model.set_rate(2.0)
+    half = _right(model, clips, judged, config.waveform_rows, 2)
+    fold = model.fold
+    return Cell(
+        task="waveforms",
+        system=system if fold == 1 else f"{system}, pieces of {fold}",
+        accuracy=float(right.mean()),
+        accuracy_interval=bootstrap_ratio(right, ones),
+        half_rate=float(half.mean()),
+        half_rate_interval=bootstrap_ratio(half, ones),
+        parameters=sum(weight.numel() for weight in model.parameters()),
+        step_seconds=seconds,
+        steps=settings.steps,
+        state_kilobytes=None if model.stack is None else state_kilobytes(model.stack),
+    )
+
+
+@torch.no_grad()
+def _right(
+    model: WaveformClassifier, clips: Clips, judged: NDArray[np.int64], together: int, every: int
+) -> NDArray[np.float64]:
+    """(N,) 1 where the likeliest class is the clip's, on every so-many-th sample."""
+    model.eval()
+    place = model.head.weight.device
+    found = []
+    for begin in range(0, len(judged), together):
+        some = judged[begin : begin + together]
+        logits = model(torch.from_numpy(clips.waveforms[some, ::every].copy()).to(place))
+        found.append((logits.argmax(1).cpu().numpy() == clips.classes[some]).astype(np.float64))
+    return np.concatenate(found)
