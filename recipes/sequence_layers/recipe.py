@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from speechkit.data.records import Utterance
 from speechkit.lm.synthetic.records import Cell, ComparisonConfig
+from speechkit.lm.synthetic.stage import CELL_DROPS, compare
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, stage
 from speechkit.units.sequences import UnitSequence
 
-from .cells import CELL_DROPS, TableConfig, compare, tabulate
+from .cells import TableConfig, tabulate
 
 recipe = Recipe(
     "sequence_layers",

@@ -1,93 +1,29 @@
-"""What the stages do: cells one by one, each kept as soon as it is done, then tables of them."""
+"""Stages 1 and 5: cells of the source, and tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Annotated, TypeVar
+from collections.abc import Sequence
 
-import msgspec
-
-from speechkit.io.atomic import atomic_path, write_text
-from speechkit.lm.analysis.tokenization import TokenizationCell, TokenizationConfig, tokenization_cells
-from speechkit.lm.stages import part_rows
-from speechkit.lm.synthetic.markov import MarkovCell, entropy, markov_cells
-from speechkit.pipeline import SHARED, Context, Interrupted
+from speechkit.io.atomic import write_text
+from speechkit.lm.analysis.tokenization import TokenizationCell
+from speechkit.lm.synthetic.markov import MarkovCell, entropy
+from speechkit.lm.tokenization_stages import markov as source_cells
+from speechkit.pipeline import Context
 from speechkit.report.tokenization_table import markov_table, tokenization_table
-from speechkit.units.quantizers import load_quantizer, unit_sets
-
-Cell = TypeVar("Cell")
-
-
-class CellsConfig(TokenizationConfig, frozen=True):
-    """See `TokenizationConfig`; ``codebook`` is that of the units."""
-
-    codebook: Annotated[str, SHARED] = "embedded-100"
-
-
-def _kept(context: Context, name: str, kind: type[Cell], make: Callable[[], list[Cell] | None]) -> list[Cell]:
-    """Cells that are made once; a run that goes on keeps those that are done."""
-    path = context.scratch / f"{name}.json"
-    if path.exists():
-        return msgspec.json.decode(path.read_bytes(), type=list[kind])  # type: ignore[valid-type]
-    made = make()
-    if made is None or context.interrupted:
-        raise Interrupted
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(msgspec.json.encode(made))
-    return made
 
 
 def markov(context: Context) -> None:
-    """Sources of every lag by tokens of every vocabulary."""
-    config = context.config
-    cells: list[MarkovCell] = []
-    total, done = len(config.lags) * len(config.vocabularies), 0
-    for lag in config.lags:
-        for vocabulary in config.vocabularies:
-            name = f"markov-{lag}-{vocabulary}"
-            folder = context.scratch / name
-
-            def make(lag: int = lag, vocabulary: int = vocabulary, folder: Path = folder) -> list[MarkovCell] | None:
-                return markov_cells(
-                    lag, vocabulary, config, folder, context.seed, context.device, lambda: context.interrupted
-                )
-
-            cells += _kept(context, name, MarkovCell, make)
-            done += 1
-            context.progress.update(done, total)
+    """Sources of every lag by tokens of every vocabulary, and their table."""
+    cells = source_cells(context)
     context.write("markov.jsonl", cells)
-    write_text(context.output("markov.md"), markov_table(cells, entropy(config.switch)).markdown())
-
-
-def units_cells(context: Context) -> None:
-    """Networks and n-grams of tokens of every vocabulary on the units of unseen speakers."""
-    config = context.config
-    units = unit_sets(load_quantizer(config.codebook))[0]
-    rows = part_rows(context)
-    named = {row.id: row.speaker or row.id for row in context.read("recordings")}
-    speakers = [named[row.id] for row in rows["test"]]
-    cells: list[TokenizationCell] = []
-    for done, vocabulary in enumerate(config.vocabularies, 1):
-        name = f"units-{vocabulary}"
-
-        def make(vocabulary: int = vocabulary, name: str = name) -> list[TokenizationCell] | None:
-            return tokenization_cells(
-                vocabulary, config, units, rows["train"], rows["dev"], rows["test"], speakers,
-                context.scratch / name, context.device, lambda: context.interrupted,
-            )  # fmt: skip
-
-        cells += _kept(context, name, TokenizationCell, make)
-        context.progress.update(done, len(config.vocabularies))
-    context.write("cells.jsonl", cells)
+    write_text(context.output("markov.md"), markov_table(cells, entropy(context.config.switch)).markdown())
 
 
 def tabulate(context: Context) -> None:
     """Both tables."""
     sources: Sequence[MarkovCell] = list(context.read("markov"))
     cells: Sequence[TokenizationCell] = list(context.read("cells"))
-    source = sources[0].nats / sources[0].ratio
-    tables = (markov_table(sources, source), tokenization_table(cells))
+    tables = (markov_table(sources, entropy(sources[0].switch)), tokenization_table(cells))
     write_text(context.output("table.md"), "\n".join(table.markdown() for table in tables))
     best = min((each for each in cells if each.steps), key=lambda each: each.costs.bits_per_second)
     context.main_figure = f"{best.vocabulary} tokens: {best.costs.bits_per_second:.1f} bits/s of unseen speakers' units"

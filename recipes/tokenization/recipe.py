@@ -7,12 +7,13 @@ from speechkit.encoders.load import encoder_digest
 from speechkit.lm.analysis.tokenization import TokenizationCell
 from speechkit.lm.stages import PrepareConfig, prepare
 from speechkit.lm.synthetic.markov import MarkovCell, MarkovConfig
+from speechkit.lm.tokenization_stages import CellsConfig, units_cells
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
 from speechkit.units.quantizers import quantizer_digest
 from speechkit.units.sequences import UnitSequence
 from speechkit.units.stages import ASSIGN_DROPS, DROP_REASONS, AssignConfig, AssignUnits
 
-from .cells import CellsConfig, markov, tabulate, units_cells
+from .cells import markov, tabulate
 
 AUDIO = tuple(external(f"{part}_manifest", schema=Utterance, of="prepare") for part in ("train", "test"))
 

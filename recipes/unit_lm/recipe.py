@@ -5,6 +5,7 @@ from __future__ import annotations
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import encoder_digest
 from speechkit.lm.pair_scores import PairClip
+from speechkit.lm.pair_stages import PAIR_DROPS, JudgeConfig, PairsConfig
 from speechkit.lm.stages import (
     BaselineConfig,
     ContinueConfig,
@@ -22,7 +23,7 @@ from speechkit.units.quantizers import quantizer_digest
 from speechkit.units.sequences import UnitSequence
 from speechkit.units.stages import ASSIGN_DROPS, DROP_REASONS, AssignConfig, AssignUnits
 
-from .pairs import PAIR_DROPS, JudgeConfig, PairsConfig, judge, pairs
+from .pairs import judge, pairs
 from .showing import report, speak
 
 AUDIO = tuple(external(f"{part}_manifest", schema=Utterance, of="prepare") for part in ("train", "test"))

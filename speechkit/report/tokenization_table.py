@@ -26,7 +26,7 @@ def markov_table(cells: Sequence[MarkovCell], entropy: float) -> Table:
         for each in cells
     ]
     names = (
-        "nats a symbol", "over the entropy", "symbols a token", "steps", "symbols seen", "CPU ms a step",
+        "nats a symbol", "over the source", "symbols a token", "steps", "symbols seen", "CPU ms a step",
     )  # fmt: skip
     columns: list[Column | str] = [Column("lag", numeric=True), Column("tokens", numeric=True), "model"]
     return Table(

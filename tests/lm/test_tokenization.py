@@ -20,6 +20,7 @@ from speechkit.lm.synthetic.markov import (
     encode_stream,
     entropy,
     markov_cells,
+    source_nats,
     unigram_nats,
 )
 from speechkit.units.acoustic_bpe import learn_bpe
@@ -57,6 +58,14 @@ def test_symbols_alone_cost_ln_2_and_tokens_come_near_the_entropy():
     assert entropy(0.1) < nats < 1.5 * entropy(0.1)
 
 
+def test_the_source_needs_its_entropy_and_ln_2_for_what_it_begins_with():
+    symbols = draw_source(200_000, 3, 0.2, np.random.default_rng(0))
+    assert source_nats(symbols, 3, 0.2) == pytest.approx(entropy(0.2), abs=0.005)
+    assert source_nats(np.array([0, 1, 0, 0]), 2, 0.2) == pytest.approx(
+        (2 * math.log(2) - math.log(0.2) - math.log(0.8)) / 4
+    )
+
+
 def test_cells_of_a_source_go_on_where_they_stopped(tmp_path):
     settings_ = MarkovConfig(symbols=4000, learnt=4000, judged=2000, width=16, layers=1, context=16, rows=2, looks=2)
     settings_ = msgspec.structs.replace(
@@ -71,7 +80,7 @@ def test_cells_of_a_source_go_on_where_they_stopped(tmp_path):
     ]
     assert [cell.steps for cell in whole] == [0, 2, 4]
     assert whole[1].symbols_seen > 2 * 2 * 16
-    assert all(isinstance(cell, MarkovCell) and cell.ratio > 1 for cell in whole)
+    assert all(isinstance(cell, MarkovCell) and cell.nats > 0.3 for cell in whole)
 
 
 def test_too_few_symbols_to_judge_by_are_refused():

@@ -78,7 +78,8 @@ class MarkovCell(msgspec.Struct, frozen=True):
         vocabulary: tokens that merges made.
         model: unigram of tokens, or transformer.
         nats: a source symbol.
-        ratio: of these to the source's entropy.
+        ratio: of these to what the source itself needs for the same symbols.
+        switch: p of the source.
         symbols_per_token: on fresh symbols.
         steps: of training.
         symbols_seen: in training.
@@ -90,6 +91,7 @@ class MarkovCell(msgspec.Struct, frozen=True):
     model: str
     nats: float
     ratio: float
+    switch: float
     symbols_per_token: float
     steps: int = 0
     symbols_seen: int = 0
@@ -110,6 +112,13 @@ def draw_source(number: int, lag: int, switch: float, random: np.random.Generato
     # Symbols of one remainder by the lag are a chain of their own.
     chains = padded.reshape(-1, lag).cumsum(0) % 2
     return chains.reshape(-1)[:number].astype(np.int64)
+
+
+def source_nats(symbols: Symbols, lag: int, switch: float) -> float:
+    """What symbols cost by the source that they were drawn from, a symbol: near `entropy`, as far as chance goes."""
+    switches = int((symbols[lag:] != symbols[:-lag]).sum())
+    stays = len(symbols) - lag - switches
+    return (lag * math.log(2) - switches * math.log(switch) - stays * math.log(1 - switch)) / len(symbols)
 
 
 def encode_stream(symbols: Symbols, bpe: AcousticBpe) -> Symbols:
@@ -152,10 +161,10 @@ def markov_cells(
     per_token = len(fresh) / len(test)
 
     def cell(model: str, nats: float, **more: float) -> MarkovCell:
-        ratio = nats / entropy(config.switch)
+        ratio = nats / source_nats(fresh, lag, config.switch)
         return msgspec.convert(
             {"lag": lag, "vocabulary": bpe.num_tokens, "model": model, "nats": nats, "ratio": ratio}
-            | {"symbols_per_token": per_token, **more},
+            | {"switch": config.switch, "symbols_per_token": per_token, **more},
             MarkovCell,
         )
 
