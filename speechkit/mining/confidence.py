@@ -3,10 +3,15 @@
 Two sets of coefficients are shipped, with and without emissions. They are fitted by
 ``scripts/calibrate_mining.py`` on simulated documents with known truth; ``calibration/README.md`` says on what and how
 well they hold on speakers and calls that were left out.
+
+Readers, recognisers and scans differ more than sentences do: what a sentence scores is also told against what is usual
+in its recording and document. What is usual is a median over the likely places and over `PRIOR_PLACES` that every
+recording is given, so that a small one is judged by the experience of others.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +22,8 @@ from numpy.typing import NDArray
 
 from speechkit.errors import UserError
 from speechkit.metrics.logistic import LogisticModel, Matrix
-from speechkit.mining.records import SentenceMatch
+from speechkit.mining.records import SentenceMatch, WordTime
+from speechkit.mining.sentence_edges import UNHEARD_SCORE
 
 SHIPPED = Path(__file__).parent / "calibration" / "en.json"
 TEXT_FEATURES = (
@@ -30,7 +36,25 @@ TEXT_FEATURES = (
     "neighbours",
     "neighbour_similarity",
 )
-EMISSION_FEATURES = (*TEXT_FEATURES, "ctc_mean", "ctc_worst", "ctc_edge", "slowest_edge")
+EMISSION_FEATURES = (
+    *TEXT_FEATURES,
+    "ctc_mean",
+    "ctc_worst",
+    "ctc_edge",
+    "slowest_edge",
+    "worst_run",
+    "worst_word",
+    "unheard_share",
+    "relative_similarity",
+    "relative_ctc_mean",
+    "relative_worst_run",
+    "relative_worst_word",
+)
+PRIOR_PLACES = 5
+PRIOR = {"pace": math.log(14.0), "similarity": 0.85, "ctc_mean": -0.6, "worst_run": -1.5, "worst_word": -2.5}
+"""What is usual where nothing is known: characters a second as a logarithm, and medians over readers and scans."""
+RUN_LETTERS, WORD_LETTERS = 10, 5
+"""Letters of the words that a sentence may be wrong in: of two or three in a row, and of a single one."""
 _NEIGHBOUR_SECONDS = 15.0
 
 
@@ -47,15 +71,23 @@ def load_calibration(path: Path | str | None = None) -> Calibration:
     """Read coefficients; the shipped ones when no file is named.
 
     Raises:
-        UserError: if the file is missing or not a calibration.
+        UserError: if the file is missing, not a calibration, or over other evidence than `feature_rows` gives.
     """
     chosen = Path(path) if path else SHIPPED
     try:
-        return msgspec.json.decode(chosen.read_bytes(), type=Calibration)
+        found = msgspec.json.decode(chosen.read_bytes(), type=Calibration)
     except (OSError, msgspec.MsgspecError) as error:
         raise UserError(
             f"{chosen}: not a calibration ({error}); give a file as scripts/calibrate_mining.py writes"
         ) from error
+    for model, names in ((found.text, TEXT_FEATURES), (found.emissions, EMISSION_FEATURES)):
+        if tuple(model.features) != names:
+            odd = sorted(set(model.features) ^ set(names)) or ["another order"]
+            raise UserError(
+                f"{chosen}: is a calibration over other evidence ({', '.join(odd)}); calibrate again by "
+                "scripts/calibrate_mining.py"
+            )
+    return found
 
 
 def feature_rows(
@@ -67,15 +99,24 @@ def feature_rows(
         matches: any order.
         characters: length of each sentence's matching key.
         order: each sentence's index in its document; neighbours are the sentences that were found before and after.
-        with_emissions: whether to add the two CTC columns; every match must have them then.
+        with_emissions: whether to add the columns of the emissions; every match must have them then.
     """
     names = EMISSION_FEATURES if with_emissions else TEXT_FEATURES
     rows = np.zeros((len(matches), len(names)))
     if not matches:
         return rows
-    pace = np.log(np.maximum([match.characters_per_second for match in matches], 0.1))
-    sure = np.array([match.similarity >= 0.6 for match in matches])
-    usual = float(np.median(pace[sure] if sure.sum() >= 3 else pace))
+    measured = {
+        "pace": np.log(np.maximum([match.characters_per_second for match in matches], 0.1)),
+        "similarity": np.array([match.similarity for match in matches]),
+        "ctc_mean": np.maximum([-5.0 if match.ctc_mean is None else match.ctc_mean for match in matches], -5.0),
+        "worst_run": np.array([worst_run(match.words, RUN_LETTERS) for match in matches]),
+        "worst_word": np.array([worst_run(match.words, WORD_LETTERS) for match in matches]),
+    }
+    sure = measured["similarity"] >= 0.6
+    usual = {
+        name: float(np.median(np.concatenate([values[sure], np.full(PRIOR_PLACES, PRIOR[name])])))
+        for name, values in measured.items()
+    }
     by_place = np.argsort(np.array(order), kind="stable")
     neighbours, support = np.zeros(len(matches)), np.zeros(len(matches))
     for rank, item in enumerate(by_place):
@@ -95,16 +136,40 @@ def feature_rows(
             "edge_cer": match.edge_cer,
             "margin": match.margin,
             "log_characters": float(np.log(max(characters[row], 1))),
-            "pace_deviation": min(abs(float(pace[row]) - usual), 2.0),
+            "pace_deviation": min(abs(float(measured["pace"][row]) - usual["pace"]), 2.0),
             "neighbours": neighbours[row],
             "neighbour_similarity": support[row],
         }
         if with_emissions:
-            values["ctc_mean"] = max(match.ctc_mean if match.ctc_mean is not None else -5.0, -5.0)
+            for name in ("similarity", "ctc_mean", "worst_run", "worst_word"):
+                values[name] = float(measured[name][row])
+                values[f"relative_{name}"] = values[name] - usual[name]
+            values["unheard_share"] = unheard_share(match.words)
             values["ctc_worst"] = max(match.ctc_worst if match.ctc_worst is not None else -8.0, -8.0)
             values["ctc_edge"], values["slowest_edge"] = _edges(match)
         rows[row] = [values[name] for name in names]
     return rows
+
+
+def worst_run(words: Sequence[WordTime], least: int) -> float:
+    """The lowest mean log-probability a frame of any run of words with so many letters, or of all; -10 to 0."""
+    if not words:
+        return -10.0
+    letters = np.array([max(1, sum(map(str.isalnum, word.word))) for word in words], np.float64)
+    scores = np.maximum([word.score for word in words], -10.0)
+    size, total = np.concatenate([[0.0], np.cumsum(letters)]), np.concatenate([[0.0], np.cumsum(letters * scores)])
+    ends = np.searchsorted(size, size[:-1] + least)
+    begins = np.flatnonzero(ends < len(size))
+    if not len(begins):
+        return float(total[-1] / size[-1])
+    ends = ends[begins]
+    return float(((total[ends] - total[begins]) / (size[ends] - size[begins])).min())
+
+
+def unheard_share(words: Sequence[WordTime]) -> float:
+    """Share of the characters that stand in words which were not heard, 0 to 1."""
+    unheard = sum(len(word.word) for word in words if word.score < UNHEARD_SCORE)
+    return unheard / max(1, sum(len(word.word) for word in words))
 
 
 def _edges(match: SentenceMatch) -> tuple[float, float]:

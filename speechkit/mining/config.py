@@ -73,7 +73,11 @@ class AlignmentConfig(msgspec.Struct, frozen=True):
 
 
 class RefinementConfig(msgspec.Struct, frozen=True):
-    """Stage 6: exact times from emissions, then the quietest place nearby."""
+    """Stage 6: exact times from emissions, then the quietest place nearby.
+
+    ``correct`` says in which documents letters are put right that the emissions are sure of. ``lexicon`` is a file with
+    a word a line, without which nothing is; ``auto`` is the English one of the extra ``align``, if it is installed.
+    """
 
     lang: Annotated[str, SHARED] = "en"
     window_seconds: Seconds = 2.0
@@ -82,6 +86,8 @@ class RefinementConfig(msgspec.Struct, frozen=True):
     quiet_outward_seconds: Seconds = 0.2
     quiet_inward_seconds: Seconds = 0.03
     quiet_pad_seconds: Seconds = 0.0
+    correct: Literal["scans", "all", "none"] = "scans"
+    lexicon: str = "auto"
 
 
 class SelectionConfig(msgspec.Struct, frozen=True):
@@ -94,6 +100,7 @@ class SelectionConfig(msgspec.Struct, frozen=True):
     audio: Annotated[str, SHARED, NEUTRAL] = "audio"
     lang: Annotated[str, SHARED] = "en"
     min_precision: Annotated[Share, SHARED] = 0.98
+    min_probability: Share = 0.8
     min_characters: Annotated[int, Meta(ge=1)] = 5
     min_seconds: Seconds = 0.3
     max_seconds: Seconds = 60.0

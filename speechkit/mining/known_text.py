@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from speechkit.asr.hypothesis import Hypothesis
 from speechkit.errors import AlignmentError, AudioError
 from speechkit.io.audio import audio_info
-from speechkit.mining.confidence import load_calibration, probabilities
+from speechkit.mining.confidence import feature_rows, load_calibration
 from speechkit.mining.config import RefinementConfig, RegionsConfig
 from speechkit.mining.placement import KeyedDocument, KeyedHypothesis, align, refine_alignment
 from speechkit.mining.records import SentenceMatch, WordTime
@@ -126,7 +126,8 @@ def place_text(
     index = {sentence.id: number for number, sentence in enumerate(document.document.sentences)}
     order = [index[match.sentence] for match in matches]
     lengths = [len(document.keys[number].text) for number in order]
-    sure = probabilities(matches, lengths, order, load_calibration()) if matches else np.zeros(0)
+    # By the text alone: words that are not heard inside a sentence are told one by one, and do not make it another.
+    sure = load_calibration().text.probability(feature_rows(matches, lengths, order, with_emissions=False))
     spoken = sum(bool(key.text.strip()) for key in document.keys)
     if not (sure >= UNRELATED).any():
         raise AlignmentError(

@@ -138,6 +138,13 @@ class WordTime(msgspec.Struct, frozen=True, array_like=True):
     score: float
 
 
+class Correction(msgspec.Struct, frozen=True, array_like=True):
+    """A word of a sentence, by its number, and how it is spelled by what was heard."""
+
+    word: int
+    spelling: str
+
+
 class SentenceMatch(msgspec.Struct, frozen=True, omit_defaults=True):
     """A sentence's place in a recording and the evidence for it.
 
@@ -164,6 +171,7 @@ class SentenceMatch(msgspec.Struct, frozen=True, omit_defaults=True):
     lost_before: int = 0
     lost_after: int = 0
     lost_characters: int = 0
+    corrections: list[Correction] = []
 
 
 class Gap(msgspec.Struct, frozen=True):

@@ -11,8 +11,9 @@ import msgspec
 import numpy as np
 
 from speechkit.data.records import AlignmentItem, Source, Utterance
-from speechkit.mining.confidence import threshold_for
+from speechkit.mining.confidence import threshold_for, unheard_share
 from speechkit.mining.config import SelectionConfig
+from speechkit.mining.correction import corrected
 from speechkit.mining.records import (
     Document,
     Outcome,
@@ -22,9 +23,7 @@ from speechkit.mining.records import (
     SentenceMatch,
     UnmatchedReason,
     UnmatchedStretch,
-    WordTime,
 )
-from speechkit.mining.sentence_edges import UNHEARD_SCORE
 from speechkit.mining.voice_activity import SAMPLE_RATE
 
 
@@ -40,7 +39,8 @@ class Decision:
 def decide(matches: Sequence[SentenceMatch], characters: Mapping[str, int], config: SelectionConfig) -> Decision:
     """Choose among all matches of a run; each must have its probability.
 
-    Lengths are judged first, then overlaps (the higher probability stays), then one threshold over the whole run. In
+    What is ruled out goes first, then overlaps (the higher probability stays), then one threshold over the whole run,
+    which is never under ``min_probability``, however sure the others are: a pair must be likely by itself. In
     one recording a sentence is kept at most once; in several it may be, because several people may read a document.
 
     Args:
@@ -51,19 +51,11 @@ def decide(matches: Sequence[SentenceMatch], characters: Mapping[str, int], conf
     rejected: list[tuple[SentenceMatch, RejectReason]] = []
     fitting: list[SentenceMatch] = []
     for match in matches:
-        length = match.end - match.start
-        if characters[match.sentence] < config.min_characters or length < config.min_seconds:
-            rejected.append((match, "too_short"))
-        elif length > config.max_seconds:
-            rejected.append((match, "too_long"))
-        elif match.lost_characters > config.max_lost_characters:
-            rejected.append((match, "edge_word_lost"))
-        elif any(word.end - word.start > config.max_word_seconds for word in match.words):
-            rejected.append((match, "stretched_word"))
-        elif unread_share(match.words) > config.max_unread_share:
-            rejected.append((match, "unread_words"))
-        else:
+        reason = ruled_out(match, characters[match.sentence], config)
+        if reason is None:
             fitting.append(match)
+        else:
+            rejected.append((match, reason))
     chosen: list[SentenceMatch] = []
     by_recording: dict[str, list[SentenceMatch]] = defaultdict(list)
     for match in fitting:
@@ -73,16 +65,25 @@ def decide(matches: Sequence[SentenceMatch], characters: Mapping[str, int], conf
         chosen += alone
         rejected += [(match, "overlaps_better") for match in beaten]
     probability = np.array([match.probability or 0.0 for match in chosen])
-    threshold = threshold_for(probability, config.min_precision)
+    floor = min(config.min_probability, config.min_precision)
+    threshold = max(threshold_for(probability, config.min_precision), floor)
     kept = [match for match in chosen if (match.probability or 0.0) >= threshold]
     rejected += [(match, "low_confidence") for match in chosen if (match.probability or 0.0) < threshold]
     return Decision(kept, rejected, threshold)
 
 
-def unread_share(words: Sequence[WordTime]) -> float:
-    """Share of the characters that stand in words which were not heard."""
-    unread = sum(len(word.word) for word in words if word.score < UNHEARD_SCORE)
-    return unread / max(1, sum(len(word.word) for word in words))
+def ruled_out(match: SentenceMatch, characters: int, config: SelectionConfig) -> RejectReason | None:
+    """Why a match cannot be kept whatever its probability, if it cannot; ``characters`` is the length of its key."""
+    length = match.end - match.start
+    if characters < config.min_characters or length < config.min_seconds:
+        return "too_short"
+    if length > config.max_seconds:
+        return "too_long"
+    if match.lost_characters > config.max_lost_characters:
+        return "edge_word_lost"
+    if any(word.end - word.start > config.max_word_seconds for word in match.words):
+        return "stretched_word"
+    return "unread_words" if unheard_share(match.words) > config.max_unread_share else None
 
 
 def resolve_overlaps(
@@ -167,35 +168,37 @@ def utterance_of(
 ) -> Utterance:
     """A match as a manifest record, cut at whole samples of the recording's own rate.
 
-    ``reason`` says why it was not kept; it stands in ``custom`` then.
+    ``reason`` says why it was not kept; it stands in ``custom`` then. Where words were corrected, ``custom`` has the
+    text of the document as ``written``, and their number.
     """
     first = max(0, round(match.start * recording.sample_rate))
     last = min(recording.num_samples, round(match.end * recording.sample_rate))
     offset = first / recording.sample_rate
+    text, spellings = corrected(match, sentence.text)
     words = [
         AlignmentItem(
-            word.word, round(max(0.0, word.start - offset), 4), round(word.end - word.start, 4), round(word.score, 4)
+            spelling, round(max(0.0, word.start - offset), 4), round(word.end - word.start, 4), round(word.score, 4)
         )
-        for word in match.words
+        for word, spelling in zip(match.words, spellings, strict=True)
     ]
+    custom = {"recording": recording.id, "sentence": sentence.id, "similarity": round(match.similarity, 4)}
+    if reason is not None:
+        custom["reason"] = reason
+    if match.corrections:
+        custom |= {"written": sentence.text, "corrected_words": len(match.corrections)}
     return Utterance.from_samples(
         id=f"{recording.id}-{first / recording.sample_rate:09.2f}-{match.sentence}",
         audio_filepath=recording.audio_filepath,
         offset_samples=first,
         num_samples=max(1, last - first),
         sample_rate=recording.sample_rate,
-        text=_without_lost(sentence.text, match),
+        text=_without_lost(text, match),
         lang=lang,
         channel=recording.channel or 0,
         alignment={"word": words} if words else None,
         score=round(match.probability or 0.0, 6),
         source=Source(document=match.document, begin=sentence.begin, end=sentence.end, page=sentence.page),
-        custom={
-            "recording": recording.id,
-            "sentence": sentence.id,
-            "similarity": round(match.similarity, 4),
-            **({} if reason is None else {"reason": reason}),
-        },
+        custom=custom,
     )
 
 

@@ -24,6 +24,7 @@ from speechkit.mining.config import (
     RegionsConfig,
     SelectionConfig,
 )
+from speechkit.mining.correction import lexicon_digest, read_lexicon, with_corrections
 from speechkit.mining.input_stages import FindSpeech, ReadDocuments, input_file, list_files, ocr_digest
 from speechkit.mining.lookup import RecordLookup
 from speechkit.mining.mismatch import unread
@@ -192,6 +193,7 @@ class Refine(_PairWorker):
         """Index the recordings too, for their loudness."""
         super().setup(device)
         self.recordings = RecordLookup(self.inputs["recordings"], Recording)
+        self.lexicon = read_lexicon(self.config.lexicon, self.config.lang) if self.config.correct != "none" else ()
 
     def process(self, batch: list[PairAlignment]) -> list[PairAlignment]:
         """The alignment with exact times."""
@@ -202,7 +204,12 @@ class Refine(_PairWorker):
             if recording.features is not None:
                 levels = read_record_arrays(self.inputs["recordings"], recording.features)["levels"].astype(np.float32)
             emissions = self.heard(item.recording)[0].emissions
-            answers.append(refine_alignment(item, self.paper(item.document), emissions, levels, self.config))
+            paper = self.paper(item.document)
+            refined = refine_alignment(item, paper, emissions, levels, self.config)
+            scanned = paper.document.kind in ("scan", "image")
+            if emissions is not None and self.lexicon and (scanned or self.config.correct == "all"):
+                refined = with_corrections(refined, paper.document, emissions, self.lexicon)
+            answers.append(refined)
         return answers
 
 
@@ -365,8 +372,11 @@ MINING_STAGES = (
         part_records=4, batch_size=1, key=("recording", "document"),
     ),
     Stage(
-        number=6, name="refinement", run=Refine, version=2, config=RefinementConfig,
-        inputs=(stage("alignment", "alignments.jsonl"), DOCUMENTS, HYPOTHESES, RECORDINGS),
+        number=6, name="refinement", run=Refine, version=3, config=RefinementConfig,
+        inputs=(
+            stage("alignment", "alignments.jsonl"), DOCUMENTS, HYPOTHESES, RECORDINGS,
+            model("lexicon", digest=lexicon_digest),
+        ),
         outputs=(Output("alignments.jsonl", PairAlignment, min_records=0),),
         part_records=4, batch_size=1, key=("recording", "document"),
     ),

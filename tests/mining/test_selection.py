@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from speechkit.errors import UserError
 from speechkit.metrics.logistic import fit_logistic
 from speechkit.mining.confidence import (
     EMISSION_FEATURES,
@@ -18,6 +19,7 @@ from speechkit.mining.confidence import (
     load_calibration,
     probabilities,
     threshold_for,
+    worst_run,
 )
 from speechkit.mining.config import SelectionConfig
 from speechkit.mining.records import Document, Page, Recording, Sentence, SentenceMatch, WordTime
@@ -155,6 +157,58 @@ def test_threshold_keeps_as_much_as_the_precision_allows(values: list[float], pr
     assert not len(kept) or kept.mean() >= precision - 1e-12 or len(set(kept.tolist())) < len(kept)
     best = [k for k in range(1, len(values) + 1) if np.sort(probability)[::-1][:k].mean() >= precision]
     assert len(kept) >= (max(best) if best else 0)
+
+
+@given(st.lists(st.tuples(st.integers(1, 14), st.floats(-12, 0)), max_size=12), st.sampled_from([5, 10]))
+def test_worst_run_is_the_lowest_mean_of_all_that_are_just_long_enough(
+    words: list[tuple[int, float]], least: int
+) -> None:
+    found = worst_run([WordTime("a" * length, 0.0, 1.0, score) for length, score in words], least)
+    runs = []
+    for begin in range(len(words)):
+        for end in range(begin + 1, len(words) + 1):
+            if sum(length for length, _ in words[begin:end]) >= least:
+                runs.append(words[begin:end])
+                break
+    means = [
+        sum(length * max(score, -10) for length, score in run) / sum(length for length, _ in run)
+        for run in runs or ([words] if words else [])
+    ]
+    assert found == pytest.approx(min(means, default=-10.0))
+
+
+def test_lone_pair_must_be_likely_by_itself_however_sure_the_others_are() -> None:
+    matches = [match(i, 10.0 * i, 10 * i + 5, 0.999) for i in range(99)] + [match(99, 2000, 2005, 0.694)]
+    characters = {item.sentence: 50 for item in matches}
+    assert len(decide(matches, characters, SelectionConfig()).kept) == 99
+    assert len(decide(matches, characters, SelectionConfig(min_precision=0.6)).kept) == 100
+
+
+def test_more_asked_is_never_more_kept() -> None:
+    rng = np.random.default_rng(0)
+    matches = [match(i, 10.0 * i, 10 * i + 5, p) for i, p in enumerate(rng.beta(6, 1, 80))]
+    characters = {item.sentence: 50 for item in matches}
+    kept = [
+        {item.sentence for item in decide(matches, characters, SelectionConfig(min_precision=asked)).kept}
+        for asked in (0.7, 0.9, 0.95, 0.98, 0.99)
+    ]
+    assert all(more >= fewer for more, fewer in itertools.pairwise(kept))
+
+
+def test_one_odd_place_of_a_small_recording_is_judged_by_what_is_usual_elsewhere() -> None:
+    column = EMISSION_FEATURES.index("relative_similarity")
+    alone = feature_rows([match(0, 0, 5, similarity=0.65, ctc_mean=-1.0)], [50], [0], True)
+    assert alone[0, column] == pytest.approx(-0.2)
+    poor = [match(i, 10 * i, 10 * i + 5, similarity=0.65, ctc_mean=-1.0) for i in range(40)]
+    assert feature_rows(poor, [50] * 40, list(range(40)), True)[0, column] == pytest.approx(0.0)
+
+
+def test_calibration_over_other_evidence_is_refused(tmp_path) -> None:
+    found = msgspec.to_builtins(load_calibration())
+    found["emissions"]["features"][0] = "loudness"
+    (tmp_path / "old.json").write_bytes(msgspec.json.encode(found))
+    with pytest.raises(UserError, match=r"old\.json: is a calibration over other evidence \(loudness, similarity\)"):
+        load_calibration(tmp_path / "old.json")
 
 
 def test_fitted_model_recovers_the_probabilities_it_was_drawn_from() -> None:

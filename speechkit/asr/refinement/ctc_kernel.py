@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from speechkit.runtime.compiled import compiled
 
+_UNKNOWN = -12.0  # the least that a frame counts: recognisers are seldom as sure as they say
+
 IMPOSSIBLE = np.float32(-1e30)
 
 
@@ -100,3 +102,43 @@ def walk_back(pointers: NDArray[np.uint8], band: NDArray[np.int64], state: int, 
         w = state - band[t]
         state -= (pointers[t, w >> 2] >> (2 * (w & 3))) & 3
     return state
+
+
+@compiled
+def spelling_scores(
+    log_probs: NDArray[np.float32],
+    edge: NDArray[np.float32],
+    spellings: NDArray[np.int32],
+    lengths: NDArray[np.int64],
+    blank: int,
+) -> NDArray[np.float64]:
+    """Log-probability (n,) of the best CTC path of each spelling through all frames.
+
+    ``log_probs`` (T, V); ``edge`` (T,) is the score of a frame before the first symbol and behind the last;
+    ``spellings`` (n, longest) are columns, -1 for a symbol that the vocabulary lacks; ``lengths`` (n,).
+    """
+    frames = len(log_probs)
+    scores = np.empty(len(spellings))
+    best = np.empty(2 * spellings.shape[1] + 1)
+    for item in range(len(spellings)):
+        spelling, count = spellings[item], lengths[item]
+        states = 2 * count + 1
+        best[:states] = -1e30
+        best[0] = 0.0
+        for frame in range(frames):
+            for state in range(states - 1, -1, -1):
+                value = best[state]
+                if state > 0:
+                    value = max(value, best[state - 1])
+                if state % 2 == 1 and state > 1 and spelling[state // 2] != spelling[state // 2 - 1]:
+                    value = max(value, best[state - 2])
+                if frame == 0 and state > 1:
+                    value = -1e30
+                if state % 2 == 1:
+                    symbol = spelling[state // 2]
+                    value += _UNKNOWN if symbol < 0 else max(log_probs[frame, symbol], _UNKNOWN)
+                else:
+                    value += edge[frame] if state in (0, states - 1) else max(log_probs[frame, blank], _UNKNOWN)
+                best[state] = value
+        scores[item] = max(best[states - 1], best[states - 2]) if count else best[0]
+    return scores

@@ -19,6 +19,7 @@ SOUND = {
     "clipped": "share of clipped samples",
     "dnsmos": "DNSMOS, overall",
     "voice": "voice, likeness to the rest of the recording",
+    "corrected_words": "words put right by what was heard, where any were",
 }
 LICENCE = "not stated: fill in the licences of the recordings and of the documents before you share this set"
 
