@@ -76,7 +76,8 @@ def test_every_order_of_drafts_by_the_heads_emits_the_models_law_exactly(prompt,
             reached *= 1 - chance
         law += reached * residual
     assert np.abs(p - q).sum() > 1e-3
-    assert np.abs(law - p).sum() / 2 < 1e-12
+    # Chances of orders divide by what is left of q, a difference that may be as small as 1e-5.
+    assert np.abs(law - p).sum() / 2 < 1e-10
 
 
 def misfit(config, runs=600, seed=0):
@@ -152,6 +153,7 @@ def test_greedy_speculation_with_heads_gives_the_greedy_sequence(layer, kind):
     assert found.logp == pytest.approx(alone.logp)
 
 
+@pytest.mark.slow
 def test_heads_of_a_text_model_draft_for_it(tmp_path):
     network = warm("llama", tmp_path)._network
     target = NetworkDecoder(network)
