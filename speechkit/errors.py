@@ -27,6 +27,7 @@ EXTRA_OF = {
     "matplotlib": "plots",
     "pocketsphinx": "align",
     "fastabx": "abx",
+    "librosa": "perturbations",
     "polars": "abx",
     "torchaudio": "torchaudio",
     "fast_bss_eval": "separation-scores",

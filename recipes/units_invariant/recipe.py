@@ -32,7 +32,7 @@ from speechkit.pipeline import (
     stage,
 )
 from speechkit.units.invariant.records import Plan, system_folder
-from speechkit.units.invariant.versions import NOISES, EncodeVersions, Versions
+from speechkit.units.invariant.versions import NOISES, ROOMS, EncodeVersions, Versions
 from speechkit.units.kmeans import KMeansConfig
 from speechkit.units.smoothed import Smoothing
 from speechkit.units.stages import DROP_REASONS, Clusters, Count, HeldOutConfig, Layers, Positive, held_out
@@ -90,9 +90,12 @@ class FeaturesConfig(msgspec.Struct, frozen=True):
         versions: how many drawings of each change every training recording is heard in; heads learn nothing from those
             with 0.
         test_kinds: changes to judge by.
+            Changes by further implementations (``pitch_ffmpeg`` …) are judged best by one that training does not hear.
         strength: of the changes.
         noises: folder of noises for training; made noise without it.
         test_noises: folder of noises for judging.
+        rooms: folder of recorded impulse responses, for ``room_recorded`` in training.
+        test_rooms: the same for judging.
         dtype: of the stored features.
         processes: must be 1; ``--workers`` encodes in several processes.
     """
@@ -105,6 +108,8 @@ class FeaturesConfig(msgspec.Struct, frozen=True):
     strength: PerturbationConfig = PerturbationConfig()
     noises: str | None = None
     test_noises: str | None = None
+    rooms: str | None = None
+    test_rooms: str | None = None
     dtype: Literal["float16", "float32"] = "float16"
     processes: Annotated[Positive, NEUTRAL] = 1
 
@@ -202,13 +207,13 @@ recipe = Recipe(
         Stage(
             number=3,
             name="features",
-            version=2,
+            version=3,
             run=EncodeVersions,
             inputs=(
                 stage("prepare", "recordings.jsonl"),
                 TRAIN,
                 TEST,
-                *map(external, NOISES.values()),
+                *map(external, (*NOISES.values(), *ROOMS.values())),
                 model("encoder", digest=encoder_digest),
             ),
             outputs=(Output("features.jsonl", schema=LayerFrames, holds=tuple(("part", part) for part in NOISES)),),

@@ -14,7 +14,7 @@ from speechkit.errors import ConfigError
 from speechkit.pipeline import SHARED, Context, Interrupted
 from speechkit.units.invariant.config import InvariantConfig
 from speechkit.units.invariant.records import Plan
-from speechkit.units.invariant.versions import Versions, versions_of
+from speechkit.units.invariant.versions import Repeats, versions_of
 from speechkit.units.stages import Count, Positive
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class TrainConfig(msgspec.Struct, frozen=True):
     upper_layers: Positive = 2
     upper_dropout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.1
     start: str | None = None
-    repeats: Versions = Versions()
+    repeats: Repeats = Repeats()
     invariant: InvariantConfig = InvariantConfig()
 
     def __post_init__(self) -> None:

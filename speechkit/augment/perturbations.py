@@ -2,7 +2,8 @@
 
 Source: Gat et al. 2023, Augmentation invariant discrete representation for generative spoken language modeling (time,
 pitch, room, noise). Speaker and telephone are additions; ``shift`` and ``gain`` are inaudible and measure the floor
-below which differences are meaningless.
+below which differences are meaningless. The kinds in `FOREIGN` are further implementations of the same changes, so
+that training and evaluation can use different ones.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from speechkit.augment import foreign
 from speechkit.augment.rooms import RoomConfig, draw_response
 from speechkit.augment.time_scale import change_speaker, shift_pitch, stretch
 from speechkit.augment.waveforms import add_noise, heard_stretch, is_silent
@@ -21,8 +23,14 @@ from speechkit.errors import AudioError, ConfigError
 from speechkit.io.arrays import Float
 from speechkit.runtime import item_seed
 
-Perturbation = Literal["time", "pitch", "room", "noise", "speaker", "telephone", "shift", "gain"]
-KINDS: tuple[Perturbation, ...] = get_args(Perturbation)
+Perturbation = Literal[
+    "time", "pitch", "room", "noise", "speaker", "telephone", "shift", "gain",
+    "time_librosa", "time_ffmpeg", "pitch_librosa", "pitch_ffmpeg", "noise_made", "room_recorded",
+]  # fmt: skip
+EVERY: tuple[Perturbation, ...] = get_args(Perturbation)
+KINDS = EVERY[:8]
+FOREIGN = EVERY[8:]
+"""Further implementations of changes among `KINDS`."""
 CONTROLS: tuple[Perturbation, ...] = ("shift", "gain")
 AUDIBLE: tuple[Perturbation, ...] = tuple(kind for kind in KINDS if kind not in CONTROLS)
 CLEAN = "clean"
@@ -90,26 +98,32 @@ def perturb(
     *,
     config: PerturbationConfig | None = None,
     noises: Sequence[Float] = (),
+    rooms: Sequence[Float] = (),
     seed: int = 0,
 ) -> Float:
     """A recording (S,) at 16 kHz under one perturbation.
 
-    Random parameters depend only on seed, kind and item id. Only ``time`` changes the length.
+    Random parameters depend only on seed, kind and item id. Only ``time`` and its further implementations change the
+    length.
 
     Args:
         waveform: float in [-1, 1].
-        kind: one of `KINDS`.
+        kind: one of `EVERY`.
         item: id of the recording, which seeds the parameters.
         config: strengths.
         noises: recordings at 16 kHz to mix in; if empty, noise of varying colour and loudness is synthesised.
+        rooms: recorded impulse responses at 16 kHz, for ``room_recorded``.
         seed: of all random parameters.
 
     Raises:
-        ConfigError: if there is no such kind.
+        ConfigError: if there is no such kind, or no recorded room for it.
+        MissingExtraError: if the kind needs a program or library that is not installed.
         AudioError: if the waveform is not one channel, or holds NaN or infinity; or the drawn noise is silent.
     """
     if kind not in _DRAWS:
-        raise ConfigError(f"{kind!r} unknown perturbation; choose from {', '.join(KINDS)}")
+        raise ConfigError(f"{kind!r} unknown perturbation; choose from {', '.join(EVERY)}")
+    if kind == "room_recorded" and not len(rooms):
+        raise ConfigError("room_recorded needs recorded rooms; give a folder of impulse responses, or leave it out")
     samples = np.asarray(waveform, np.float32)
     if samples.ndim != 1:
         raise AudioError(f"{item}: shape {samples.shape}; a perturbation takes one channel, shape (samples,)")
@@ -119,7 +133,8 @@ def perturb(
         return samples
     generator = np.random.default_rng(item_seed(seed, f"{kind} {item}"))
     try:
-        return _DRAWS[kind](samples, config or PerturbationConfig(), generator, noises)
+        given = rooms if kind == "room_recorded" else noises
+        return _DRAWS[kind](samples, config or PerturbationConfig(), generator, given)
     except AudioError as error:
         raise AudioError(f"{item}: {error}") from error
 
@@ -190,6 +205,34 @@ def _noise(
     return add_noise(samples, heard_stretch(noises[number], len(samples), generator), ratio)
 
 
+def _time_librosa(samples: Float, config: PerturbationConfig, generator: np.random.Generator, _: Any) -> Float:
+    return foreign.stretch_by_librosa(samples, generator.uniform(*config.time))
+
+
+def _time_ffmpeg(samples: Float, config: PerturbationConfig, generator: np.random.Generator, _: Any) -> Float:
+    return foreign.stretch_by_ffmpeg(samples, generator.uniform(*config.time))
+
+
+def _pitch_librosa(samples: Float, config: PerturbationConfig, generator: np.random.Generator, _: Any) -> Float:
+    return foreign.shift_pitch_by_librosa(samples, generator.uniform(*config.pitch))
+
+
+def _pitch_ffmpeg(samples: Float, config: PerturbationConfig, generator: np.random.Generator, _: Any) -> Float:
+    return foreign.shift_pitch_by_ffmpeg(samples, generator.uniform(*config.pitch))
+
+
+def _noise_made(samples: Float, config: PerturbationConfig, generator: np.random.Generator, _: Any) -> Float:
+    return _noise(samples, config, generator, ())
+
+
+def _room_recorded(
+    samples: Float, _: PerturbationConfig, generator: np.random.Generator, rooms: Sequence[Float]
+) -> Float:
+    response = rooms[int(generator.integers(len(rooms)))]
+    # What lies before the direct sound is how far away the loudspeaker stood.
+    return reverberate(samples, response[int(np.argmax(np.abs(response))) :])
+
+
 def _speaker(samples: Float, config: PerturbationConfig, generator: np.random.Generator, _: Sequence[Float]) -> Float:
     formants = float(np.exp(generator.uniform(*np.log(config.formants))))
     return change_speaker(samples, formants, generator.uniform(*config.voice))
@@ -219,4 +262,10 @@ _DRAWS: Mapping[Perturbation, Draw] = {
     "telephone": _telephone,
     "shift": _shift,
     "gain": _gain,
+    "time_librosa": _time_librosa,
+    "time_ffmpeg": _time_ffmpeg,
+    "pitch_librosa": _pitch_librosa,
+    "pitch_ffmpeg": _pitch_ffmpeg,
+    "noise_made": _noise_made,
+    "room_recorded": _room_recorded,
 }

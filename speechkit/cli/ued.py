@@ -11,8 +11,10 @@ EXAMPLES = """
 Unit edit distance of codebooks and invariant quantizers under changes of the sound, side by side.
 
 Changes: time (speed 0.8 to 1.2), pitch (4 semitones up or down), room, noise (5 to 15 dB), speaker (formants and F0),
-telephone; shift (one sample) and gain (0.1 dB) are inaudible and give the floor. The distance is the number of edits
-between the deduplicated units of clean and changed audio, in percent of the clean units, with a 95 % interval.
+telephone; shift (one sample) and gain (0.1 dB) are inaudible and give the floor. --kinds also takes other
+implementations of these: time_librosa, time_ffmpeg, pitch_librosa, pitch_ffmpeg, noise_made and room_recorded. The
+distance is the number of edits between the deduplicated units of clean and changed audio, in percent of the clean
+units, with a 95 % interval.
 
 Examples:
 
@@ -21,6 +23,8 @@ Examples:
   speechkit ued invariant-100 --manifest dev.jsonl --encoder facebook/hubert-base-ls960 --noises musan/noise
 
   speechkit ued embedded-100 --manifest dev.jsonl --kinds noise,room --json
+
+  speechkit ued embedded-100 --manifest dev.jsonl --kinds pitch_librosa,time_ffmpeg,room_recorded --rooms rooms
 """
 
 
@@ -32,6 +36,7 @@ def ued(
     encoder: Annotated[str, typer.Option(help="The encoder of the quantizers.")] = "embedded",
     kinds: Annotated[str, typer.Option(help="Kinds of change, comma-separated.")] = "",
     noises: Annotated[Path | None, typer.Option(help="Folder of noises; default: synthetic noise.")] = None,
+    rooms: Annotated[Path | None, typer.Option(help="Folder of impulse responses, for room_recorded.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the changes.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -39,22 +44,23 @@ def ued(
     """Measure unit edit distances."""
     import msgspec
 
-    from speechkit.augment.perturbations import KINDS
+    from speechkit.augment.perturbations import EVERY, KINDS
     from speechkit.cli.left_out import LeftOut
     from speechkit.errors import ConfigError
     from speechkit.units.quantizers import load_quantizer
     from speechkit.units.ued_measurement import measure_ued, read_noises
 
     chosen = [name.strip() for name in kinds.split(",") if name.strip()] or list(KINDS)
-    if unknown := [name for name in chosen if name not in KINDS]:
-        raise ConfigError(f"--kinds: {unknown[0]!r} unknown kind of change; choose from {', '.join(KINDS)}")
+    if unknown := [name for name in chosen if name not in EVERY]:
+        raise ConfigError(f"--kinds: {unknown[0]!r} unknown kind of change; choose from {', '.join(EVERY)}")
     named = {str(folder): load_quantizer(folder) for folder in quantizers}
     measured = measure_ued(
         named,
         encoder,
         manifest,
-        kinds=[kind for kind in KINDS if kind in chosen],
+        kinds=[kind for kind in EVERY if kind in chosen],
         noises=read_noises(noises),
+        rooms=read_noises(rooms),
         seed=seed,
         device=device,
     )

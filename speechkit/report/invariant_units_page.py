@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from speechkit.augment.perturbations import KINDS
+from speechkit.augment.perturbations import EVERY
 from speechkit.report.page import write_page
 from speechkit.report.results import Column, Table, Value, percent
 from speechkit.report.unit_picture import UnitPicture, unit_figure
@@ -20,7 +20,7 @@ def distances_table(report: InvariantReport) -> Table:
     rows: list[list[Any]] = []
     for each in report.comparisons:
         known = each.systems[BASELINE].ued.scores
-        for kind in [*(kind for kind in KINDS if kind in known), "overall", "floor"]:
+        for kind in [*(kind for kind in EVERY if kind in known), "overall", "floor"]:
             for system, result in in_order(each):
                 score = getattr(result.ued, kind) if kind in ("overall", "floor") else result.ued.scores[kind]
                 if score is not None:

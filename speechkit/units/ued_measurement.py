@@ -45,6 +45,7 @@ def measure_ued(
     kinds: Sequence[Perturbation] = KINDS,
     config: PerturbationConfig | None = None,
     noises: Sequence[NDArray[np.float32]] = (),
+    rooms: Sequence[NDArray[np.float32]] = (),
     seed: int = 0,
     device: str = "auto",
     progress: Callable[[int], None] = lambda done: None,
@@ -59,6 +60,7 @@ def measure_ued(
         manifest: of recordings; with speakers, intervals are over these where there are enough.
         kinds: changes.
         config: their strength.
+        rooms: recorded impulse responses, for ``room_recorded``.
         noises: to mix in; made noise without any.
         seed: of the changes.
         device: of the encoder.
@@ -98,7 +100,7 @@ def measure_ued(
         for kind in (CLEAN, *kinds):
             changed = waveform
             if kind != CLEAN:
-                changed = perturb(waveform, kind, row.id, config=config, noises=noises, seed=seed)  # type: ignore[arg-type]
+                changed = perturb(waveform, kind, row.id, config=config, noises=noises, rooms=rooms, seed=seed)  # type: ignore[arg-type]
             states = loaded.encode_layers(changed)
             for layer, names in by_layer.items():
                 said = assign_together([quantizers[name] for name in names], states[layer])

@@ -21,10 +21,12 @@ from speechkit.units.ued_measurement import read_noises
 
 NOISES = {"train": "noises", "test": "test_noises"}
 """The input that holds the noises of each part."""
+ROOMS = {"train": "rooms", "test": "test_rooms"}
+"""The same of recorded rooms."""
 
 
 class Versions(msgspec.Struct, frozen=True):
-    """A number for each change of training recordings."""
+    """A number for each change of training recordings; those by further implementations are asked for."""
 
     time: Count = 1
     pitch: Count = 1
@@ -32,6 +34,23 @@ class Versions(msgspec.Struct, frozen=True):
     noise: Count = 1
     speaker: Count = 1
     telephone: Count = 1
+    time_librosa: Count = 0
+    time_ffmpeg: Count = 0
+    pitch_librosa: Count = 0
+    pitch_ffmpeg: Count = 0
+    noise_made: Count = 0
+    room_recorded: Count = 0
+
+
+class Repeats(Versions, frozen=True):
+    """How often each drawing is learned from."""
+
+    time_librosa: Count = 1
+    time_ffmpeg: Count = 1
+    pitch_librosa: Count = 1
+    pitch_ffmpeg: Count = 1
+    noise_made: Count = 1
+    room_recorded: Count = 1
 
 
 def version(item: str, kind: str, number: int = 0) -> str:
@@ -77,6 +96,7 @@ class EncodeVersions(Encode):
         if self.learned[-1] < self.kept[-1]:
             self.below = load_encoder(config.encoder, layer=self.learned[-1], device=device)
         self.noises = {part: read_noises(self.inputs.get(name)) for part, name in NOISES.items()}
+        self.rooms = {part: read_noises(self.inputs.get(name)) for part, name in ROOMS.items()}
 
     def process(self, batch: list[Utterance]) -> list[Any]:
         """A record with its frames for each version and layer, or why there is none."""
@@ -107,6 +127,7 @@ class EncodeVersions(Encode):
                 f"{number} {row.id}",
                 config=config.strength,
                 noises=self.noises[part],
+                rooms=self.rooms[part],
                 seed=self.seed,
             )
             further = self._frames(row, version(row.id, kind, number), encoder.encode_layers(changed), layers)
