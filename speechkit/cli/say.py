@@ -17,8 +17,9 @@ MOST_SEED = 2**63 - 1
 SAY_EXAMPLES = """
 Synthesise TEXT, a text file, or a list of texts.
 
-Voices: english, german; joe (US English, extra tts-data, needs the program espeak-ng); the folder of a text2vec or
-SimpleSpeech model; the .onnx file of a Piper voice. Long texts are synthesised sentence by sentence, with pauses.
+Voices: english, german; joe (US English, extra tts-data, needs the program espeak-ng); espeak (that program); the
+folder of a text2vec or SimpleSpeech model; the .onnx file of a Piper voice. Long texts are synthesised sentence by
+sentence, with pauses.
 
 --texts takes JSON lines, in parts, on any backend, with resume: {"id": "a", "text": "..."}, optionally with "speaker"
 (a recording, relative to the list) and "seconds". --out is then a folder.
