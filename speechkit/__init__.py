@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from speechkit.encoders.load import load_encoder
     from speechkit.metrics.scoring import score
     from speechkit.mining.known_text import align_recording as align
-    from speechkit.mining.mine import mine
+    from speechkit.mining.mined_set import mine
     from speechkit.units.tokenizer import load_tokenizer
 
 __version__ = "0.2.0"
@@ -18,7 +18,7 @@ _WHERE = {
     "align": "mining.known_text:align_recording",
     "load_encoder": "encoders.load",
     "load_tokenizer": "units.tokenizer",
-    "mine": "mining.mine",
+    "mine": "mining.mined_set",
     "score": "metrics.scoring",
     "transcribe": "asr.load",
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from speechkit.mining.mine import MinedSet
+    from speechkit.mining.mined_set import MinedSet
 
 EXAMPLES = """
 Find the sentences of DOCS that are read in AUDIO, with times and the probability that each pair is correct.
@@ -71,7 +71,7 @@ def mine(
 ) -> None:
     """Mine AUDIO with DOCS."""
     from speechkit.errors import UserError
-    from speechkit.mining.mine import mine as mine_set
+    from speechkit.mining.mined_set import mine as mine_set
 
     if not 0 <= min_precision <= 1:
         raise UserError(f"--min-precision {min_precision}: give a share from 0 to 1, such as 0.98")

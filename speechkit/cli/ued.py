@@ -52,7 +52,7 @@ def ued(
 
     chosen = [name.strip() for name in kinds.split(",") if name.strip()] or list(KINDS)
     if unknown := [name for name in chosen if name not in EVERY]:
-        raise ConfigError(f"--kinds: {unknown[0]!r} unknown kind of change; choose from {', '.join(EVERY)}")
+        raise ConfigError(f"--kinds: {unknown[0]!r} is an unknown kind of change; choose from {', '.join(EVERY)}")
     named = {str(folder): load_quantizer(folder) for folder in quantizers}
     measured = measure_ued(
         named,

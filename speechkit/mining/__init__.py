@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from speechkit.mining.mine import MinedSet, mine
+    from speechkit.mining.mined_set import MinedSet, mine
 
 __all__ = ["MinedSet", "mine"]
 
@@ -15,8 +15,7 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         import importlib
 
-        # The submodule and the function share a name; the function is what callers mean.
-        module = importlib.import_module("speechkit.mining.mine")
+        module = importlib.import_module("speechkit.mining.mined_set")
         globals().update({item: getattr(module, item) for item in __all__})
         return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

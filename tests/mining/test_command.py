@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-import speechkit.mining.mine as mining
+import speechkit.mining.mined_set as mining
 from speechkit.cli.main import call
 from speechkit.errors import UserError
 from speechkit.mining.command import DEFAULTS, command_line, without_place
@@ -55,3 +57,12 @@ def test_defaults_are_those_of_the_function() -> None:
 )  # fmt: skip
 def test_absolute_paths_are_cut_to_their_last_part(text: str, shown: str) -> None:
     assert without_place(text) == shown
+
+
+def test_the_function_mine_is_meant_however_its_module_was_loaded():
+    code = (
+        "import speechkit.mining.mined_set, speechkit; from speechkit.mining import mine; "
+        "print(callable(mine), speechkit.mine is mine)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    assert said.split() == ["True", "True"]

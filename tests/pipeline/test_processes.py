@@ -94,7 +94,7 @@ def test_a_failure_ends_the_others_and_is_told(tmp_path, name, kind, said):
 
 
 def test_a_death_without_a_word_is_told(tmp_path):
-    with pytest.raises(UserError, match=r"ended without.*word \(exit 3\), perhaps.*want.*memory"):
+    with pytest.raises(UserError, match=r"ended without a message \(exit 3\), perhaps out of memory"):
         run_together(die, Told(tmp_path), 2)
 
 

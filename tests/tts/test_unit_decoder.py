@@ -149,7 +149,7 @@ def test_files_and_words_of_units_and_tokens_are_said(folders, monkeypatch, caps
         (("units", "say", "1 2 99", "-o", "x.wav"), "units 0 to 9"),
         (("units", "say", "nothing.jsonl", "-o", "x.wav"), "neither a units file"),
         (("units", "say", "units.jsonl", "-o", "x.wav"), "2 sequences"),
-        (("units", "say", "units.jsonl", "--ids", "c", "-o", "out"), "called c"),
+        (("units", "say", "units.jsonl", "--ids", "c", "-o", "out"), "no sequence 'c'"),
         (("units", "say", "other.jsonl", "-o", "out"), "give a decoder of theirs"),
         (("units", "say", "1", "--speed", 2, "--seconds", 1, "-o", "x.wav"), "one of them"),
         (("units", "say", "1", "--speaker", "me.wav", "-o", "x.wav"), "leave the speaker out"),

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from speechkit.augment.perturbations import AUDIBLE
+from speechkit.augment.perturbations import AUDIBLE, FOREIGN
 from speechkit.cli.main import call
 from speechkit.data.manifest import read_jsonl, write_manifest
 from speechkit.data.records import AlignmentItem, Utterance
@@ -188,7 +188,7 @@ def test_all_versions_are_stored_and_only_speed_changes_their_length(done):
 
 
 def test_training_can_hear_every_audible_change():
-    assert Versions.__struct_fields__ == AUDIBLE
+    assert Versions.__struct_fields__ == (*AUDIBLE, *FOREIGN)
 
 
 def test_a_change_can_be_learned_from_more_often_or_never():
@@ -295,7 +295,7 @@ def test_the_command_says_what_is_wrong(done, speech, capsys, tmp_path):
     assert call(["ued", str(codebook), "--manifest", manifest, "--encoder", "mfcc"]) == 2
     assert "was made with log-mel" in capsys.readouterr().err
     assert call(["ued", str(codebook), "--manifest", manifest, "--kinds", "echo"]) == 2
-    assert "'echo' is no change" in capsys.readouterr().err
+    assert "'echo' is an unknown kind of change" in capsys.readouterr().err
     assert call(["ued", str(tmp_path), "--manifest", manifest]) == 2
     assert "holds neither" in capsys.readouterr().err
     with pytest.raises(UserError, match="holds no"):
