@@ -1,1 +1,1 @@
-"""Language models: n-grams over words, characters and units, and what texts and sequences cost by them."""
+"""Language models: n-grams over words, characters and units; scores of texts and unit sequences."""

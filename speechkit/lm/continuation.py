@@ -1,4 +1,4 @@
-"""Speech continued: the first seconds of a recording as units, and what a unit model says next."""
+"""Speech continuation: prompt a unit model with the first seconds of a recording and sample what follows."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Continuation:
-    """What was said, and what follows.
+    """A prompt and its continuation.
 
     Attributes:
-        prompt: units of the beginning.
-        sequence: units behind it, with durations: those of the head, or what units of the prompt last on average.
-        ended: whether the model ended it; otherwise it was cut off at the wanted length.
-        generated: how it was drawn.
+        prompt: units of the first seconds.
+        sequence: generated units with durations: from the duration head, or else the mean duration in the prompt.
+        ended: whether the model generated the end token; otherwise the sequence was cut at the requested length.
+        generated: the sampling result.
     """
 
     prompt: UnitSequence
@@ -36,7 +36,7 @@ class Continuation:
 
 
 def first_seconds(row: UnitSequence, seconds: float, frames_per_second: float) -> UnitSequence:
-    """The beginning of a recording; the unit that it is cut in lasts as long as it is heard."""
+    """First ``seconds`` of a recording; the duration of the unit at the cut is shortened accordingly."""
     wanted = round(seconds * frames_per_second)
     units: list[int] = []
     durations: list[int] = []
@@ -49,7 +49,7 @@ def first_seconds(row: UnitSequence, seconds: float, frames_per_second: float) -
 
 
 def after(row: UnitSequence, units: int) -> UnitSequence:
-    """A recording without its first units."""
+    """A recording without its first ``units`` units."""
     return UnitSequence(row.id, row.units[units:], row.durations[units:], row.codebook)
 
 
@@ -60,17 +60,17 @@ def continue_units(
     config: SamplingConfig,
     seeds: Sequence[int],
 ) -> list[Continuation]:
-    """What follows each prompt, for ``seconds`` at most; ``max_tokens`` of the sampling bounds it, too.
+    """Sample a continuation of each prompt, at most ``seconds`` and ``config.max_tokens`` long.
 
     Args:
         network: see `speechkit.lm.networks`.
-        prompts: units of beginnings.
-        seconds: of each continuation.
-        config: of the sampling.
-        seeds: one a prompt; a continuation depends on its own alone.
+        prompts: units to continue.
+        seconds: maximum length of each continuation.
+        config: sampling settings.
+        seeds: one per prompt; a continuation depends on its own seed only.
 
     Raises:
-        UserError: if a prompt is of other units than the network's, empty, or longer than its context.
+        UserError: if a prompt has units of another codebook, is empty, or exceeds the network's context.
     """
     from speechkit.lm.decoder import NetworkDecoder
 
@@ -84,7 +84,7 @@ def continue_units(
                 "boundary among them; give fewer seconds of it"
             )
     frames = round(seconds * rate)
-    # Units last a frame at least; most sequences are cut off by their durations much earlier.
+    # A unit lasts at least one frame; most sequences reach the requested duration much earlier.
     bounded = msgspec.structs.replace(config, max_tokens=min(config.max_tokens, max(1, frames)))
     generators = [np.random.default_rng(seed) for seed in seeds]
     begun = [[vocabulary.boundary, *row.units] for row in prompts]
@@ -98,7 +98,7 @@ def continue_units(
 
 
 def likely_tokens(row: UnitSequence, seconds: float, frames_per_second: float) -> int:
-    """How many units fill so many seconds at half a prompt's mean duration, so that durations cut and not this."""
+    """Generous token budget for ``seconds``: units at half the prompt's mean duration, so that durations cut first."""
     mean = sum(row.durations) / max(1, len(row.units))
     return max(8, math.ceil(2 * seconds * frames_per_second / mean))
 

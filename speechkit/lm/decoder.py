@@ -1,4 +1,4 @@
-"""Networks over units as models of token sequences, for all that `speechkit.lm.decoding` does.
+"""Adapter from unit networks to the `SequenceModel` interface of `speechkit.lm.decoding`.
 
 Notation used for tensor shapes: B sequences, T tokens, V vocabulary, N nodes of a tree.
 """
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Memory:
-    """What the network thinks behind the last token of each row (B, D), and its state."""
+    """Hidden vector after the last token of each row (B, D), and the network's state."""
 
     hidden: Tensor
     network: NetworkState
 
 
 class NetworkDecoder:
-    """A `speechkit.lm.interface.SequenceModel` of a network.
+    """`speechkit.lm.interface.SequenceModel` over a unit network.
 
     Args:
-        network: goes to inference.
-        marks: whether marks of infilling can follow; otherwise probabilities are those of units and boundary, given
-            that one of them follows.
+        network: switched to evaluation mode.
+        marks: whether infilling marks may be predicted; otherwise probabilities are renormalised over units and
+        boundary.
     """
 
     def __init__(self, network: UnitNetwork, marks: bool = False):
@@ -52,12 +52,12 @@ class NetworkDecoder:
 
     @property
     def vocabulary(self) -> int:
-        """Units and the boundary, and the marks where they can follow."""
+        """Number of units plus the boundary, plus the infilling marks where these are enabled."""
         return self._vocabulary
 
     @property
     def boundary(self) -> int:
-        """The token behind the last unit."""
+        """The token numbered after the last unit."""
         return self._network.vocabulary.boundary
 
     def _log_probabilities(self, hidden: Tensor) -> LogProbabilities:
@@ -90,7 +90,7 @@ class NetworkDecoder:
 
     @torch.inference_mode()
     def score_tree(self, state: State, tokens: Tokens, parents: Tokens) -> TreeState:
-        """See `speechkit.lm.interface.SequenceModel`: one pass over all nodes where layers read trees."""
+        """See `speechkit.lm.interface.SequenceModel`: a single pass over all nodes where the layers support trees."""
         if not self._network.reads_trees:
             return score_tree_by_steps(self, state, tokens, parents)
         ancestors = np.eye(len(tokens), dtype=bool)
@@ -116,7 +116,7 @@ class NetworkDecoder:
         return State(tree.logp[path[-1] + 1][None], _Memory(hidden[path[-1]][None], followed))
 
     def path_hidden(self, tree: TreeState, path: Sequence[int]) -> Tensor:
-        """What the network thinks behind each node of a path of a tree (P,): (P, D), on its device."""
+        """Hidden vectors after each node of a path of a tree: (P,) -> (P, D), on the network's device."""
         if not self._network.reads_trees:
             states = [commit_by_steps(self, tree, path[: count + 1]) for count in range(len(path))]
             return torch.cat([state.memory.hidden for state in states])

@@ -1,4 +1,4 @@
-"""Training of draft heads for a model of units, which stays as it is. Loads no torch by itself."""
+"""Training of draft heads for a frozen unit model. Imports no torch at module level."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class DraftTraining(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How draft heads learn.
+    """Training settings of draft heads.
 
     Attributes:
-        heads: tokens that can be drafted one behind another.
-        rows: of a batch, as long as the model's context.
-        loop: how long and how.
+        heads: number of consecutive tokens that can be drafted.
+        rows: rows per batch, each as long as the model's context.
+        loop: settings of the training loop.
     """
 
     heads: Annotated[int, msgspec.Meta(ge=1, le=32)] = 4
@@ -41,17 +41,17 @@ def draft_objective(
     dev: Sequence[UnitSequence],
     config: DraftTraining,
 ) -> Objective:
-    """What `speechkit.training.train` needs to teach heads what a model would say.
+    """Objective for `speechkit.training.train` that distils a model's predictions into its draft heads.
 
     Args:
-        heads: of the model; changed in place.
+        heads: the draft heads; updated in place.
         network: the model; frozen.
-        train: sequences to learn on.
-        dev: of other recordings, to look at; none for no looks.
-        config: see there.
+        train: training sequences.
+        dev: held-out sequences for validation; empty for no validation.
+        config: training settings.
 
     Raises:
-        UserError: if sequences are not of the model's units, naming one.
+        UserError: if a sequence has units of another codebook than the model's, naming it.
     """
     from speechkit.lm.objectives.draft_heads import DraftLoss
     from speechkit.lm.unit_batches import UnitBatches

@@ -1,7 +1,7 @@
-"""How long a unit lasts, as a distribution over all whole numbers of frames.
+"""Duration of a unit as a distribution over all positive numbers of frames.
 
-Durations from 1 to K - 1 have a probability each; the rest, K and more, shares one by a geometric law whose rate is
-learnt. So every duration has a probability, and bits of durations are those of a code.
+Durations 1 to K - 1 have a probability each; durations of K and more share one, split by a geometric distribution with
+a learned rate. So every duration has a probability, and the bits are a valid code length.
 
 Notation used for tensor shapes: … any, D width, K bins.
 """
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 class DurationHead(nn.Module):
-    """The law of a unit's duration, from what the model thinks behind that unit and from the duration before it.
+    """Distribution of a unit's duration given the hidden vector after that unit and the previous duration.
 
     Args:
         width: D.
@@ -33,12 +33,12 @@ class DurationHead(nn.Module):
         """Log-odds that a duration of K or more lasts a frame longer."""
 
     def log_probabilities(self, hidden: Tensor, before: Tensor) -> Tensor:
-        """(…, D) and the duration before (…,), 0 for none -> (…, K), the last of K frames and more."""
+        """(…, D) and the previous duration (…,), 0 for none -> (…, K); the last bin is K frames and more."""
         inner = F.silu(self.inner(self.norm(hidden + self.before(before.clamp(0, self.bins)))))
         return F.log_softmax(self.out(inner).float(), -1)
 
     def nats(self, hidden: Tensor, before: Tensor, durations: Tensor) -> Tensor:
-        """What durations (…,), each at least 1, cost: (…,)."""
+        """Negative log-likelihood (…,) in nats of durations (…,), each at least 1."""
         logp = self.log_probabilities(hidden, before)
         bins = durations.clamp(max=self.bins) - 1
         beyond = (durations - self.bins).clamp_min(0)
@@ -48,14 +48,14 @@ class DurationHead(nn.Module):
 
     @torch.no_grad()
     def sample(self, hidden: Tensor, generator: np.random.Generator, before: int = 0) -> list[int]:
-        """Durations of units that follow one another: (T, D) -> T; ``before`` is that of the unit before them."""
+        """Sample durations of consecutive units: (T, D) -> T; ``before`` is the duration of the unit preceding them."""
         drawn: list[int] = []
         for row in hidden:
             last = torch.tensor(drawn[-1] if drawn else before, device=row.device)
             chances = self.log_probabilities(row, last).double().exp().cpu().numpy().cumsum()
             duration = 1 + int(np.searchsorted(chances, generator.random() * chances[-1], side="right"))
             if duration == self.bins:
-                # numpy counts trials up to the first that stops.
+                # NumPy's geometric variable counts trials up to and including the first success.
                 duration += int(generator.geometric(float(torch.sigmoid(-self.tail.double())))) - 1
             drawn.append(duration)
         return drawn

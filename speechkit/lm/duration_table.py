@@ -1,7 +1,7 @@
-"""How long units last by counting: what a head of durations must beat. Torch-free.
+"""Count-based duration model, the baseline of the duration head. Torch-free.
 
-A unit's durations are mixed with those of all units, as Witten and Bell (1991) mix an n-gram with a shorter one; K
-frames and more share one probability by a geometric law, so that every duration has one.
+A unit's duration counts are interpolated with those of all units by Witten-Bell smoothing (1991); durations of K frames
+and more share one probability, split by a geometric distribution, so that every duration has a probability.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class DurationTable:
     """Counts of the durations of each unit.
 
     Args:
-        rows: of training.
-        units: how many there are.
-        bins: K.
+        rows: training sequences.
+        units: number of units.
+        bins: K, number of bins.
     """
 
     def __init__(self, rows: Iterable[UnitSequence], units: int, bins: int = BINS):
@@ -41,7 +41,7 @@ class DurationTable:
         self._longer = (excess + 1) / (excess + long + 2)
 
     def nats(self, units: Sequence[int], durations: Sequence[int]) -> float:
-        """What the durations of some units cost."""
+        """Negative log-likelihood in nats of the durations of a unit sequence."""
         lasting = np.asarray(durations)
         tail = np.maximum(lasting - self._bins, 0) * np.log(self._longer) + np.log1p(-self._longer)
         known = self._logp[np.asarray(units, np.int64), np.minimum(lasting, self._bins) - 1]

@@ -1,7 +1,7 @@
-"""What decoders ask of a model of token sequences, whatever it is made of. Torch-free.
+"""The interface between decoders and models of token sequences. Torch-free.
 
-Tokens are numbers below ``vocabulary``. One of them, ``boundary``, begins and ends every sequence. States never change:
-what goes on from one leaves it as it was, so that beams and drafts can share it.
+Tokens are integers below ``vocabulary``. One of them, ``boundary``, begins and ends every sequence. States are
+immutable: every operation returns a new one, so that beams and drafts can share a state.
 
 Notation used for tensor shapes: B sequences, T tokens, V vocabulary, N nodes of a tree.
 """
@@ -20,16 +20,16 @@ from speechkit.errors import UserError
 Tokens = NDArray[np.int64]
 LogProbabilities = NDArray[np.float64]
 ROOT = -1
-"""The parent of a tree's first nodes: the state that the tree grows from."""
+"""Parent of a tree's first nodes: the state that the tree continues."""
 
 
 @dataclass(frozen=True)
 class State:
-    """Some sequences as far as they were read.
+    """A batch of partially read sequences.
 
     Attributes:
         logp: (B, V) natural log-probabilities of the next token.
-        memory: whatever the model needs to go on.
+        memory: whatever the model needs to continue.
     """
 
     logp: LogProbabilities
@@ -38,11 +38,11 @@ class State:
 
 @dataclass(frozen=True)
 class TreeState:
-    """All paths of a tree of tokens behind one sequence.
+    """All paths of a token tree that continues one sequence.
 
     Attributes:
-        logp: (N + 1, V): behind the root, then behind each node.
-        memory: whatever the model needs to go on from a node.
+        logp: (N + 1, V): next-token log-probabilities after the root, then after each node.
+        memory: whatever the model needs to continue from a node.
     """
 
     logp: LogProbabilities
@@ -50,7 +50,7 @@ class TreeState:
 
 
 class SequenceModel(Protocol):
-    """Next-token probabilities, by which everything in `speechkit.lm.decoding` works."""
+    """Next-token model that every decoder in `speechkit.lm.decoding` accepts."""
 
     @property
     def vocabulary(self) -> int:
@@ -61,29 +61,29 @@ class SequenceModel(Protocol):
         """The token that begins and ends a sequence."""
 
     def prefill(self, tokens: Tokens, lengths: Tokens) -> tuple[LogProbabilities, State]:
-        """Read sequences from nothing: (B, T), (B,) -> log-probabilities behind every token (B, T, V), and the state.
+        """Read whole sequences: (B, T), (B,) -> log-probabilities after every token (B, T, V), and the state.
 
-        Tokens behind a sequence's length count for nothing; rows of log-probabilities there mean nothing.
+        Tokens beyond a sequence's length are ignored; the log-probabilities there are undefined.
         """
 
     def step(self, state: State, tokens: Tokens) -> State:
         """Read one more token (B,) of each sequence."""
 
     def select(self, state: State, rows: Tokens) -> State:
-        """The sequences of some rows, in any order and number."""
+        """State of the given rows, in any order and with repetitions."""
 
     def score_tree(self, state: State, tokens: Tokens, parents: Tokens) -> TreeState:
-        """Read a tree (N,) behind the one sequence of a state; a parent is `ROOT` or an earlier node."""
+        """Read a token tree (N,) that continues a state's single sequence; a parent is `ROOT` or an earlier node."""
 
     def commit(self, tree: TreeState, path: Sequence[int]) -> State:
-        """The state of the one sequence behind a path of nodes that begins at the root."""
+        """State of the single sequence after a path of nodes that begins at the root."""
 
 
 def read_prompts(model: SequenceModel, prompts: Sequence[Sequence[int]]) -> State:
-    """The state behind some prompts, each of which begins with the boundary.
+    """State after the prompts, each of which begins with the boundary.
 
     Raises:
-        UserError: if there is none, one is empty, or a token is none of the model's.
+        UserError: if there is no prompt, one is empty, or a token is outside the vocabulary.
     """
     lengths = np.array([len(prompt) for prompt in prompts], np.int64)
     if not len(lengths) or not lengths.min():
@@ -97,10 +97,10 @@ def read_prompts(model: SequenceModel, prompts: Sequence[Sequence[int]]) -> Stat
 
 
 def check_tokens(tokens: Sequence[int], vocabulary: int, name: str) -> None:
-    """Refuse tokens that are none of the model's.
+    """Refuse tokens outside the model's vocabulary.
 
     Raises:
-        UserError: with the first one that is.
+        UserError: with the first such token.
     """
     wrong = next((token for token in tokens if not 0 <= token < vocabulary), None)
     if wrong is not None:
@@ -109,16 +109,16 @@ def check_tokens(tokens: Sequence[int], vocabulary: int, name: str) -> None:
 
 @dataclass(frozen=True)
 class _Levels:
-    """The states of a tree, one a level, the root's first; and where each node is."""
+    """States of a tree, one per level with the root's first, and the position of each node in them."""
 
     states: list[State]
     places: list[tuple[int, int]]
 
 
 def score_tree_by_steps(model: SequenceModel, state: State, tokens: Tokens, parents: Tokens) -> TreeState:
-    """`SequenceModel.score_tree` by `SequenceModel.step`: one a level, which costs a state a node.
+    """`SequenceModel.score_tree` by one `SequenceModel.step` per level; keeps a state per node.
 
-    It is what models without a cache of rows have: n-grams, recurrence, state spaces.
+    For models without a per-position cache: n-grams, recurrent layers, state spaces.
     """
     places: list[tuple[int, int]] = []
     levels: list[list[int]] = []
@@ -141,7 +141,7 @@ def score_tree_by_steps(model: SequenceModel, state: State, tokens: Tokens, pare
 
 
 def commit_by_steps(model: SequenceModel, tree: TreeState, path: Sequence[int]) -> State:
-    """`SequenceModel.commit` of what `score_tree_by_steps` gave."""
+    """`SequenceModel.commit` for the result of `score_tree_by_steps`."""
     levels: _Levels = tree.memory
     level, row = levels.places[path[-1]] if path else (0, 0)
     return model.select(levels.states[level], np.array([row], np.int64))

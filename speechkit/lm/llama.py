@@ -1,4 +1,4 @@
-"""Attention-only unit models as plain ``LlamaForCausalLM``, which transformers, vLLM and others serve."""
+"""Export of attention-only unit models as plain ``LlamaForCausalLM``, which transformers, vLLM and others serve."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ NAMES = {
 def export_llama(model: UnitModel, folder: str | Path, *, half: bool = False) -> None:
     """Write ``config.json`` and ``model.safetensors`` of the same network under Llama's names.
 
-    A head of durations stays behind: Llama has none.
+    The duration head is not exported: Llama has none.
 
     Raises:
-        UserError: if a layer is no attention with rotary positions, a feed-forward and no window, or layers differ.
+        UserError: if a layer is not full attention with rotary positions and a feed-forward, or if layers differ.
     """
     import torch
     from safetensors.torch import save
@@ -96,7 +96,7 @@ def llama_config(model: UnitModel) -> dict[str, Any]:
 
 
 def _plain(layer: AttentionConfig) -> AttentionConfig:
-    """The layer with nothing that Llama's has not."""
+    """The layer's settings without those that Llama does not have."""
     return AttentionConfig(heads=layer.heads, key_heads=layer.key_heads, period=layer.period, bias=layer.bias)
 
 

@@ -1,4 +1,4 @@
-"""Any model of units by the name of its folder: a network, or an n-gram."""
+"""Open any unit model, network or n-gram, by folder or hub id."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """A model of units, ready.
+    """A loaded unit model.
 
     Attributes:
         name: its folder or hub id.
-        units: whose it is.
-        sequences: what decoders work on.
-        parameters: that were learnt, n-grams of a table.
+        units: the unit set that it models.
+        sequences: the model as decoders see it.
+        parameters: number of learned weights, or of n-grams.
         network: None for an n-gram.
     """
 
@@ -41,10 +41,10 @@ class OpenedModel:
     network: UnitNetwork | None = None
 
     def costs(self, rows: Iterable[UnitSequence]) -> list[SequenceCost]:
-        """What recordings cost; see `speechkit.lm.unit_costs`.
+        """Cost of each recording; see `speechkit.lm.unit_costs`.
 
         Raises:
-            UserError: if units are none of its own, naming the recording.
+            UserError: if a recording has units of another set, naming it.
         """
         if self.network is not None:
             return list(network_costs(self.network, rows))
@@ -52,10 +52,10 @@ class OpenedModel:
 
 
 def open_model(name: str, device: str = "cpu") -> OpenedModel:
-    """A folder of `speechkit units ngram`, or a unit model from a folder or hub id.
+    """Open a folder written by `speechkit units ngram`, or a unit model from a folder or hub id.
 
     Raises:
-        UserError: if there is none, or a file of it is missing or damaged.
+        UserError: if there is no model, or one of its files is missing or damaged.
     """
     if (Path(name) / SPEC_FILE).is_file():
         ngram, spec = read_unit_ngram(Path(name))
@@ -73,10 +73,10 @@ class _Kind(msgspec.Struct):
 
 
 def open_drafter(name: str, target: OpenedModel, device: str = "cpu") -> Drafter:
-    """What drafts for a model: a folder of draft heads that were trained for it, or any model of the same units.
+    """Open a drafter for a model: draft heads that were trained for it, or any model of the same units.
 
     Raises:
-        UserError: if there is none, or it is of another codebook or size than the model.
+        UserError: if there is none, or its codebook or size differs from the model's.
     """
     if _is_heads(name):
         from speechkit.lm.decoding.draft_heads import DraftHeads, HeadsDrafter
@@ -102,4 +102,4 @@ def _is_heads(name: str) -> bool:
     try:
         return msgspec.json.decode(path.read_bytes(), type=_Kind).model_type == "speechkit-draft-heads"
     except (OSError, msgspec.MsgspecError):
-        return False  # what opens models says what is wrong
+        return False  # opening it as a model reports what is wrong

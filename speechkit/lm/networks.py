@@ -1,4 +1,4 @@
-"""Unit models of either kind, from a folder or hub id."""
+"""Load unit networks of either kind from a folder or hub id."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ WHAT = ("a unit language model", "config.json and model.safetensors")
 
 
 def load_unit_network(name: str | Path) -> UnitNetwork:
-    """A unit model that speechkit wrote: of its own layers, or of a text model's; for inference.
+    """Load a unit model written by speechkit, with its own layers or a text model's, for inference.
 
     Raises:
-        UserError: if there is none, or it is damaged.
+        UserError: if there is no model, or it is damaged.
     """
     folder = checkpoint_folder(name)
     with readable(name, WHAT):
@@ -35,7 +35,7 @@ def load_unit_network(name: str | Path) -> UnitNetwork:
 
 
 def with_drawn_weights(network: UnitNetwork, seed: int) -> UnitNetwork:
-    """A model of the same layers whose weights are drawn: what has learnt nothing."""
+    """An untrained model of the same architecture, with random weights."""
     import torch
 
     with torch.random.fork_rng():

@@ -12,9 +12,9 @@ from speechkit.errors import UserError
 
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
 SPACE = "<space>"
-"""A blank, as a word of a character model."""
+"""The space as a word of a character model."""
 State = tuple[str, ...]
-"""The words that the next one depends on, at most order - 1 of them."""
+"""The history of the next word, at most order - 1 words."""
 LN_10 = math.log(10)
 UNKNOWN_LOG10 = -7.0
 """Of an unknown word where the model has no ``<unk>``."""
@@ -22,12 +22,12 @@ MAX_LINE = 1 << 16
 
 
 class NgramModel:
-    """Natural log-probabilities of words behind words, with back-off.
+    """Back-off n-gram model that gives natural log-probabilities of words given their history.
 
     Args:
         order: longest n-gram.
-        entries: n-gram, its words parted by blanks, to (log10 probability, log10 back-off weight).
-        source: where it came from, for errors.
+        entries: n-gram, its words separated by spaces, to (log10 probability, log10 back-off weight).
+        source: file it was read from, for error messages.
     """
 
     def __init__(self, order: int, entries: dict[str, tuple[float, float]], source: str = "the language model"):
@@ -40,7 +40,7 @@ class NgramModel:
         """Read ``.arpa`` or ``.arpa.gz``.
 
         Raises:
-            UserError: with ``file:line`` for what is not ARPA, or if counts and n-grams differ.
+            UserError: with ``file:line`` where the file is not ARPA, or if the stated counts and the n-grams differ.
         """
         path = Path(path)
         counts: dict[int, int] = {}
@@ -85,9 +85,9 @@ class NgramModel:
         return (BEGIN,) if self.order > 1 else ()
 
     def score(self, state: State, word: str) -> tuple[float, State]:
-        """Natural log-probability of a word behind a state, and the state behind the word.
+        """Natural log-probability of a word in a state, and the state after the word.
 
-        A word that the model does not know is scored as ``<unk>``.
+        An out-of-vocabulary word is scored as ``<unk>``.
         """
         known = word if word in self.entries else UNKNOWN
         back_off = 0.0
@@ -107,7 +107,7 @@ class NgramModel:
         return log10 * LN_10, following
 
     def sentence(self, words: Sequence[str]) -> float:
-        """Natural log-probability of a sentence with its end."""
+        """Natural log-probability of a sentence, including its end."""
         total, state = 0.0, self.begin()
         for word in (*words, END):
             value, state = self.score(state, word)
@@ -115,7 +115,7 @@ class NgramModel:
         return total
 
     def perplexity(self, sentences: Sequence[Sequence[str]]) -> tuple[float, float]:
-        """Perplexity a word, ends counted, and the share of unknown words.
+        """Perplexity per word, sentence ends included, and the share of out-of-vocabulary words.
 
         Raises:
             UserError: if there is no sentence.
@@ -129,7 +129,7 @@ class NgramModel:
 
     @property
     def spells(self) -> bool:
-        """Whether its words are single characters (a blank being ``<space>``): a model of spelling."""
+        """Whether this is a character model: all words are single characters, with ``<space>`` for the space."""
         return all(len(word) == 1 or word.startswith("<") for word in self.entries if " " not in word)
 
 

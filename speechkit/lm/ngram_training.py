@@ -1,8 +1,8 @@
-"""Estimate n-gram models from text and write them as ARPA. Torch-free.
+"""Estimation of n-gram models from text, and export as ARPA. Torch-free.
 
-Interpolated modified Kneser-Ney smoothing (Chen and Goodman 1999), with the counts of counts of every order, as lmplz
-estimates it, and with its fallback discounts for orders whose counts do not give any: those of characters and units,
-and of small corpora. Witten-Bell smoothing (Witten and Bell 1991) on request.
+Interpolated modified Kneser-Ney smoothing (Chen and Goodman 1999) with discounts from the counts of counts of every
+order, as in lmplz, and with lmplz's fallback discounts where these do not exist (characters, units, small corpora).
+Witten-Bell smoothing (Witten and Bell 1991) on request.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
 def estimate(
     sentences: Iterable[Sequence[str]], order: int = 3, smoothing: Smoothing = "auto"
 ) -> tuple[NgramModel, str]:
-    """A model of the sentences, and the smoothing that was used.
+    """Estimate an n-gram model; returns it with the smoothing that was used.
 
     Args:
-        sentences: words; neither ``<s>`` nor ``</s>`` among them.
+        sentences: lists of words without ``<s>`` and ``</s>``.
         order: 1 to 6.
-        smoothing: ``auto`` is Kneser-Ney with fallback discounts for the orders that have none of their own.
+        smoothing: ``auto`` is Kneser-Ney with fallback discounts for orders whose own cannot be estimated.
 
     Raises:
-        UserError: if there is no word, a word is a mark of the format, or Kneser-Ney is asked for and an order has no
-            discounts of its own.
+        UserError: if there is no word, a word is a reserved ARPA symbol, or Kneser-Ney is requested and the discounts
+        of an order cannot be estimated.
     """
     if not 1 <= order <= 6:
         raise UserError(f"the order is {order}; choose 1 to 6")
@@ -68,14 +68,14 @@ def _counts(sentences: Iterable[Sequence[str]], order: int) -> list[Counter[Ngra
             continue
         marked = (BEGIN, *sentence, END)
         for n in range(1, order + 1):
-            # The beginning is no word that could be predicted.
+            # The sentence start is never predicted.
             for place in range(int(n == 1), len(marked) - n + 1):
                 counts[n - 1][marked[place : place + n]] += 1
     return counts
 
 
 def _left_extensions(counts: list[Counter[Ngram]], n: int) -> Counter[Ngram]:
-    """Below the highest order an n-gram counts once for each word before it; behind a beginning there is none."""
+    """Continuation counts below the highest order (distinct preceding words); raw counts at the sentence start."""
     if n == len(counts) - 1:
         return counts[n]
     kinds: Counter[Ngram] = Counter()
@@ -85,7 +85,7 @@ def _left_extensions(counts: list[Counter[Ngram]], n: int) -> Counter[Ngram]:
 
 
 def _discounts(table: Counter[Ngram]) -> tuple[float, float, float] | None:
-    """What is taken off counts of 1, 2, and 3 or more; None where the counts of counts do not give it."""
+    """Discounts for counts of 1, 2, and 3 or more; None where the counts of counts do not determine them."""
     of = Counter(min(count, 5) for count in table.values())
     if not all(of[count] for count in (1, 2, 3, 4)):
         return None
@@ -117,9 +117,9 @@ def _interpolated(
     own: Callable[[int, int, int, int], float],
     freed: Callable[[int, list[int]], float],
 ) -> NgramModel:
-    """The share ``own`` of each n-gram, and what each context leaves (``freed``) for the shorter one, as back-off.
+    """Interpolated model: share ``own`` of each n-gram, and the mass each context leaves (``freed``) as back-off.
 
-    ``own`` has the order less one, the count, the sum of the context's counts, and how many kinds follow it.
+    ``own`` takes the order minus one, the count, the context's total count and its number of distinct successors.
     """
     words = sorted({gram[0] for gram in tables[0]} | {UNKNOWN, END})
     probability: dict[Ngram, float] = {}
@@ -144,7 +144,7 @@ def _interpolated(
     def log10(value: float) -> float:
         return math.log10(value) if value > 0 else NEVER_LOG10
 
-    # What never was a context leaves all to the shorter one.
+    # An n-gram that was never a context leaves all mass to the shorter one.
     entries = {" ".join(gram): (log10(value), log10(weight.get(gram, 1.0))) for gram, value in probability.items()}
     if order > 1:
         entries[BEGIN] = NEVER_LOG10, log10(weight[(BEGIN,)])
@@ -152,7 +152,7 @@ def _interpolated(
 
 
 def write_arpa(model: NgramModel, path: Path) -> None:
-    """Write a model as ARPA, its n-grams sorted."""
+    """Write a model as ARPA with sorted n-grams."""
     parts: list[list[str]] = [[] for _ in range(model.order)]
     for gram, (log10, back_off) in sorted(model.entries.items()):
         n = gram.count(" ")

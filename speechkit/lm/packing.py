@@ -1,7 +1,7 @@
-"""Sequences of units as rows of one length: long ones cut into windows, short ones packed side by side. Torch-free.
+"""Rows of fixed length from unit sequences: long ones are cut into windows, short ones packed together. Torch-free.
 
-Every token is foreseen exactly once. A window that does not begin its sequence begins with tokens of the window before,
-which it sees and does not foresee; only the first begins with the boundary, and only the last foresees it.
+Every token is a target exactly once. A window that does not begin its sequence begins with tokens of the previous
+window, as context without targets; only the first begins with the boundary, and only the last predicts it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 IGNORED = -100
-"""The target of a position at which nothing is foreseen."""
+"""Target of a position at which nothing is predicted."""
 OPEN_ROWS = 8
 Whole = NDArray[np.int64]
 
@@ -23,9 +23,9 @@ class Window:
     """A piece of one sequence, T positions.
 
     Attributes:
-        tokens: (T,) what is read.
-        targets: (T,) what follows each, or `IGNORED`.
-        places: (T,) positions of the tokens in the sequence, the boundary before it being 0.
+        tokens: (T,) input tokens.
+        targets: (T,) the next token, or `IGNORED`.
+        places: (T,) positions of the tokens in the sequence; the initial boundary is 0.
     """
 
     tokens: Whole
@@ -37,12 +37,12 @@ def windows(tokens: Sequence[int] | Whole, context: int, overlap: int = 0) -> It
     """Windows of at most ``context`` positions over a sequence that begins and ends with the boundary.
 
     Args:
-        tokens: of the whole sequence, both boundaries among them.
-        context: most positions of a window.
-        overlap: positions that later windows read again, and that foresee nothing there; fewer than ``context``.
+        tokens: the whole sequence, including both boundaries.
+        context: maximum positions of a window.
+        overlap: positions that later windows repeat as context, without targets; fewer than ``context``.
     """
     whole = np.asarray(tokens, np.int64)
-    last = len(whole) - 1  # positions that foresee something
+    last = len(whole) - 1  # positions with a target
     if not 0 <= overlap < context:
         raise ValueError(f"overlap {overlap} does not lie between 0 and the context {context}")
     done = 0
@@ -56,10 +56,10 @@ def windows(tokens: Sequence[int] | Whole, context: int, overlap: int = 0) -> It
 
 
 def pack(lengths: Sequence[int], capacity: int, order: Sequence[int]) -> list[list[int]]:
-    """Which sequences share a row of ``capacity`` positions, in an order of theirs: the fullest open row that has room.
+    """Best-fit packing, in the given order, into rows of ``capacity`` positions: the fullest open row with room.
 
     Raises:
-        ValueError: if one is longer than a row.
+        ValueError: if a sequence is longer than a row.
     """
     rows: list[list[int]] = []
     open_rows: list[tuple[int, list[int]]] = []  # positions left, sequences
@@ -81,15 +81,15 @@ def pack(lengths: Sequence[int], capacity: int, order: Sequence[int]) -> list[li
 
 
 class PackedRows:
-    """Endless batches of packed rows; batch ``number`` is the same on every machine and after every resume.
+    """Endless batches of packed rows; batch ``number`` is the same on every machine and after any resume.
 
-    Each epoch packs all sequences anew, in another order.
+    Each epoch packs all sequences again, in a new random order.
 
     Args:
         lengths: positions of each sequence.
         capacity: positions of a row.
-        rows: of a batch.
-        seed: everything random follows from it.
+        rows: rows per batch.
+        seed: of all randomness.
     """
 
     def __init__(self, lengths: Sequence[int], capacity: int, rows: int, seed: int = 0):

@@ -1,8 +1,8 @@
-"""How often the right one of a pair is the likelier one. Torch-free.
+"""Accuracy on minimal pairs: how often the correct item gets the higher score. Torch-free.
 
-A pair counts 1 if its right side scores higher, a half if both score the same, and 0 otherwise; then the mean over the
-voices that said it, and over pairs. Two scores stand side by side, because published figures take either: the sum of
-the log-probabilities of units and of the end, and the mean over units without the end.
+A pair counts 1 if the correct item scores higher, 0.5 at a tie and 0 otherwise; accuracy is the mean over voices, then
+over pairs. Both scores found in the literature are reported: the sum of the log-probabilities of units and end, and the
+mean over units without the end.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ PAIR_PROTOCOL = (
 
 
 class PairClip(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One side of a pair, said by one voice.
+    """One item of a pair, spoken by one voice.
 
     Attributes:
         id: of the clip.
-        test: which set.
-        pair: name within the set.
-        kind: of what makes the difference; for the official sets their bands and types.
-        voice: who says it.
-        right: whether it is the right side.
-        text: what is said.
-        phone_score: log-probability of its phones and their end by an n-gram of phones; None where that is not known.
-        phone_count: how many phones that are.
+        test: name of the test set.
+        pair: name of the pair within the set.
+        kind: category of the contrast; frequency bands and types for the official sets.
+        voice: the speaking voice.
+        right: whether this is the correct item.
+        text: the text spoken.
+        phone_score: log-probability of its phones and their end under a phone n-gram; None where unknown.
+        phone_count: number of phones.
     """
 
     id: str
@@ -59,17 +59,17 @@ class PairClip(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PairScore(msgspec.Struct, frozen=True):
-    """What a system finds of a set.
+    """Accuracy of one system on one test set.
 
     Attributes:
         test: the set.
-        system: the model, or what stands beside it.
-        pairs: that were judged.
-        voices: that said them, at most.
-        by_sum: accuracy, 0 to 1, by sums with the end.
-        sum_interval: over pairs.
-        by_mean: accuracy by means without the end.
-        mean_interval: over pairs.
+        system: the model or baseline.
+        pairs: number of pairs scored.
+        voices: maximum number of voices per pair.
+        by_sum: accuracy, 0 to 1, by the sum including the end.
+        sum_interval: its confidence interval over pairs.
+        by_mean: accuracy, 0 to 1, by the mean without the end.
+        mean_interval: its confidence interval over pairs.
     """
 
     test: str
@@ -83,7 +83,7 @@ class PairScore(msgspec.Struct, frozen=True):
 
 
 def outcomes(clips: Sequence[PairClip], scores: Mapping[str, float]) -> tuple[list[str], list[float]]:
-    """Pairs, sorted, and what each counts. Voices and pairs of which a side has no score are left out."""
+    """Sorted pairs and the outcome of each. Voices and pairs in which an item has no score are left out."""
     sides: dict[tuple[str, str], tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
     for clip in clips:
         if clip.id in scores:
@@ -100,10 +100,10 @@ def outcomes(clips: Sequence[PairClip], scores: Mapping[str, float]) -> tuple[li
 def pair_score(
     test: str, system: str, clips: Sequence[PairClip], by_sum: Mapping[str, float], by_mean: Mapping[str, float]
 ) -> PairScore:
-    """The accuracy of a system on a set, by both scores of each clip.
+    """Accuracy of a system on a set, by both scores of each clip.
 
     Raises:
-        UserError: if no pair has two sides.
+        UserError: if no pair is complete.
     """
     names, sums = outcomes(clips, by_sum)
     _, means = outcomes(clips, by_mean)
@@ -119,7 +119,7 @@ def pair_score(
 
 
 def sums_and_means(costs: Sequence[SequenceCost]) -> tuple[dict[str, float], dict[str, float]]:
-    """Both scores of each recording, higher for the likelier."""
+    """Both scores of each recording; higher is likelier."""
     return (
         {each.id: -each.unit_nats - each.end_nats for each in costs},
         {each.id: -each.unit_nats / each.units for each in costs},
@@ -132,13 +132,13 @@ def story_pairs(
     places: Sequence[tuple[str, int]],
     random: np.random.Generator,
 ) -> tuple[list[PairClip], list[UnitSequence]]:
-    """Four utterances that follow one another and the next one, or one of another chapter of the same speaker.
+    """Story pairs: four consecutive utterances with the true next one, or with one from another chapter of the speaker.
 
     Args:
-        rows: of each chapter in their order.
-        speakers: of the rows.
-        places: chapter and number of each row.
-        random: draws the wrong endings.
+        rows: utterances in order within each chapter.
+        speakers: speaker of each row.
+        places: chapter and utterance number of each row.
+        random: generator that draws the wrong endings.
     """
     by_speaker: dict[str, dict[str, list[tuple[int, UnitSequence]]]] = defaultdict(lambda: defaultdict(list))
     for row, speaker, (chapter, number) in zip(rows, speakers, places, strict=True):
@@ -176,13 +176,13 @@ def judged_systems(
     seed: int,
     should_stop: Callable[[], bool],
 ) -> list[PairScore]:
-    """Every set by every system.
+    """Score every test set with every system.
 
-    Systems are the networks, the first of them with drawn weights, an n-gram of units, the length alone and, where they
-    are known, phones.
+    Systems are the networks, the first of them with random weights, a unit n-gram, the length alone and, where known, a
+    phone n-gram.
 
     Raises:
-        Interrupted: if it should stop.
+        Interrupted: if ``should_stop`` says so.
     """
     from speechkit.lm.networks import with_drawn_weights
     from speechkit.lm.ngram_training import estimate
@@ -216,13 +216,13 @@ def judged_systems(
 
 
 def read_gold(folder: Path, test: str) -> list[tuple[PairClip, Path]]:
-    """The clips of an official set: ``gold.csv`` and the files that it names.
+    """Clips of an official test set: ``gold.csv`` and the files that it names.
 
-    That is how ZeroSpeech 2021 lays sWUGGY and sBLIMP out. Columns: id, filename, voice, correct; frequency, or type
-    and subtype, if they are there. A set of another layout is read once such a table stands beside its files.
+    This is the layout of sWUGGY and sBLIMP in ZeroSpeech 2021. Columns: id, filename, voice, correct; optionally
+    frequency, or type and subtype. For a set in another layout, add such a table beside its files.
 
     Raises:
-        UserError: if the table is missing or damaged, naming the line.
+        UserError: if the table is missing or malformed, naming the line.
     """
     import csv
 

@@ -1,4 +1,4 @@
-"""Stages of the recipe unit_lm that judge by pairs: what is said, and which of each pair the models find likelier."""
+"""Stages of the recipe unit_lm for minimal pairs: synthesize the items and score them with the models."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ PhonesOf = Callable[[list[str]], list[tuple[str, ...]]]
 
 
 class Voice(Protocol):
-    """What says a text: `speechkit.tts.voice.SpeakingVoice`."""
+    """Interface of a text-to-speech voice, see `speechkit.tts.voice.SpeakingVoice`."""
 
     def say(self, text: str) -> Any:
-        """Speech with its ``waveform`` and ``rate``."""
+        """Synthesize a text; the result has ``waveform`` and ``rate``."""
 
 
 class PairsConfig(msgspec.Struct, frozen=True):
-    """What is made and read.
+    """Settings of the minimal-pair test sets.
 
     Attributes:
-        voices: that say words and sentences, as ``speechkit say --voice`` takes them; two and more are better; none:
-            neither is made.
-        words: most pairs of a word and a non-word; words are those of the training manifest's texts.
-        sentences: most pairs of sentences.
-        swuggy: folder of the official set, with its ``gold.csv``.
-        sblimp: likewise.
-        storycloze: likewise, with a table of that form.
+        voices: voices that speak the words and sentences, named as for ``speechkit say --voice``; two or more are
+        better; without any, neither set is made.
+        words: maximum number of word/non-word pairs; words come from the texts of the training manifest.
+        sentences: maximum number of sentence pairs.
+        swuggy: folder of the official sWUGGY, with its ``gold.csv``.
+        sblimp: folder of the official sBLIMP, with its ``gold.csv``.
+        storycloze: folder of StoryCloze, with a table in the same format.
     """
 
     voices: tuple[str, ...] = ()
@@ -56,19 +56,19 @@ class PairsConfig(msgspec.Struct, frozen=True):
 
 
 class JudgeConfig(msgspec.Struct, frozen=True):
-    """``stories``: most pairs of stories, of the test's own recordings. ``ngram_order``: of the n-gram of units."""
+    """``stories``: maximum number of story pairs from test recordings. ``ngram_order``: order of the unit n-gram."""
 
     stories: Count = 200
     ngram_order: Annotated[int, msgspec.Meta(ge=1, le=6)] = 4
 
 
 def pairs(context: Context, phones_of: PhonesOf, load_voice: Callable[[str], Voice]) -> None:
-    """Say words and sentences by every voice, and list the clips of official sets.
+    """Synthesize words and sentences with every voice, and list the clips of the official sets.
 
     Args:
         context: of the stage.
-        phones_of: texts.
-        load_voice: by its name.
+        phones_of: converts texts to phones.
+        load_voice: loads a voice by name.
     """
     clips: list[PairClip] = []
     recordings: list[Utterance] = []
@@ -108,7 +108,7 @@ def _said(
     known = {word: phones for word, phones in lexicon.items() if phones and "_" not in phones}
     single = word_pairs(counts, known, config.words, random) if config.words else []
     phrases = _with_phones(grammar_pairs(config.sentences, random), phones_of)
-    # Phones alone: what text would tell.
+    # The phone n-gram: a topline that knows the text.
     by_words = estimate((known[word] for text in texts for word in text.split() if word in known), PHONE_ORDER)[0]
     by_phrases = estimate(phones_of(texts), PHONE_ORDER)[0]
     total = 2 * len(config.voices) * (len(single) + len(phrases))
@@ -167,7 +167,7 @@ def _recording(clip: PairClip, path: str, samples: int, rate: int) -> Utterance:
 
 
 def judge(context: Context) -> list[PairScore]:
-    """Accuracies of the networks, of an n-gram of units, and of what knows nothing of words."""
+    """Accuracies of the networks, of a unit n-gram, and of baselines without lexical knowledge."""
     from speechkit.lm.networks import load_unit_network
     from speechkit.units.token_sequences import encode_sequence
 
@@ -191,7 +191,7 @@ def judge(context: Context) -> list[PairScore]:
 
 
 def _stories(context: Context, test: Sequence[UnitSequence]) -> tuple[list[PairClip], list[UnitSequence]]:
-    """The test's recordings whose ids end in a number, in their order; what comes before the number is the chapter."""
+    """Test recordings whose ids end in a number, sorted; the prefix before the number is the chapter."""
     speakers = {row.id: row.speaker or "" for row in context.read("recordings")}
     named = [(match, row) for row in test if (match := re.fullmatch(r"(.*)[-_](\d+)", row.id)) and speakers[row.id]]
     named.sort(key=lambda each: (each[0][1], int(each[0][2])))

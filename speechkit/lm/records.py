@@ -1,4 +1,4 @@
-"""What the recipe `unit_lm` hands from stage to stage. Torch-free."""
+"""Records that the stages of the recipe `unit_lm` exchange. Torch-free."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PROTOCOL = (
 
 
 class TokenSpec(msgspec.Struct, frozen=True):
-    """The tokens that a model learns.
+    """The tokens that a model is trained on.
 
     Attributes:
-        tokens: themselves.
-        units: that they stand for; the same without merges.
-        merges: of acoustic BPE, if any.
+        tokens: token set.
+        units: underlying unit set; the same where there are no merges.
+        merges: acoustic BPE merges, if any.
     """
 
     tokens: UnitSet
@@ -34,12 +34,12 @@ class TokenSpec(msgspec.Struct, frozen=True):
 
 
 class Saving(msgspec.Struct, frozen=True):
-    """How many of another model's bits the unit model saves on the same recordings.
+    """Relative reduction in bits of the unit model against another model on the same recordings.
 
     Attributes:
-        other: its name.
-        share: of its bits, 0 to 1; negative if it is better.
-        interval: paired.
+        other: name of the other model.
+        share: saved share of its bits, 0 to 1; negative if the other model is better.
+        interval: paired confidence interval.
     """
 
     other: str
@@ -48,7 +48,7 @@ class Saving(msgspec.Struct, frozen=True):
 
 
 class Costs(msgspec.Struct, frozen=True):
-    """What the test costs by each model; see `UnitLmReport`, and each recording by each."""
+    """Test costs per model (see `UnitLmReport`), and per recording and model."""
 
     systems: list[CostSummary]
     savings: list[Saving]
@@ -57,12 +57,12 @@ class Costs(msgspec.Struct, frozen=True):
 
 
 class Continued(msgspec.Struct, frozen=True):
-    """Continuations beside what was really said.
+    """Statistics of continuations beside those of the true speech.
 
     Attributes:
-        test: figures of the same stretch of the recordings, as long as a continuation may be.
-        continued: figures of the continuations.
-        prompt_seconds: that each follows.
+        test: statistics of the true continuation, of the maximum length of a generated one.
+        continued: statistics of the generated continuations.
+        prompt_seconds: length of each prompt.
     """
 
     test: Degeneration
@@ -71,15 +71,15 @@ class Continued(msgspec.Struct, frozen=True):
 
 
 class UnitLmReport(msgspec.Struct, frozen=True):
-    """What was measured.
+    """Results of the recipe.
 
     Attributes:
-        systems: by bits a second, those of the unit model last.
-        savings: of the unit model, against each other one.
-        entropy_bits_per_second: unigram entropy of the test itself times units a second: what no model that ignores
-            what came before could go below.
-        continuations: how they degenerate.
-        protocol: how bits are counted.
+        systems: bits per second of each model, the unit model last.
+        savings: of the unit model against each other model.
+        entropy_bits_per_second: unigram entropy of the test times units per second: lower bound for any model that
+        ignores context.
+        continuations: degeneration statistics.
+        protocol: how bits are computed.
     """
 
     systems: list[CostSummary]

@@ -1,4 +1,4 @@
-"""How many bits a model of sequences needs for units that it has not seen: less, the better it foresees them."""
+"""Bits that a sequence model needs to encode held-out units; fewer is better."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from speechkit.units.sequences import UnitSequence
 
 
 class SentenceModel(Protocol):
-    """What `speechkit.lm.ngram.NgramModel` offers: the words that it knows, and what it thinks of a sentence."""
+    """The part of `speechkit.lm.ngram.NgramModel` used here: its vocabulary and sentence scores."""
 
     @property
     def entries(self) -> Mapping[str, Any]:
-        """Among them all words that it knows."""
+        """N-grams, among them every word of the vocabulary as a unigram."""
 
     def sentence(self, words: Sequence[str]) -> float:
-        """Natural log-probability of a sentence with its end."""
+        """Natural log-probability of a sentence, including its end."""
 
 
 class SequenceBits(msgspec.Struct, frozen=True):
-    """What sequences cost.
+    """Coding cost of sequences.
 
     Attributes:
-        sequences: that have a unit.
-        units: or tokens in them.
-        perplexity: of a unit, the ends of sequences counted as units.
-        bits_per_unit: all bits, those of the ends among them, over the units.
-        bits_per_second: and over the time.
+        sequences: number of non-empty sequences.
+        units: number of units or tokens in them.
+        perplexity: per unit, with sequence ends counted as units.
+        bits_per_unit: all bits, including those of sequence ends, divided by the number of units.
+        bits_per_second: all bits divided by the duration.
         unknown: share of units that the model has never seen, 0 to 1.
     """
 
@@ -52,16 +52,16 @@ def unit_words(row: UnitSequence) -> list[str]:
 def sequence_bits(
     model: SentenceModel, items: Iterable[UnitSequence], numbers: int, frames_per_second: float = 50.0
 ) -> SequenceBits:
-    """What a model needs to write sequences down.
+    """Coding cost of sequences under a model.
 
-    Units that it does not know share the probability of ``<unk>`` evenly, so that the probabilities of all units and of
-    the end sum to no more than one.
+    Unseen units share the probability of ``<unk>`` evenly, so that the probabilities of all units and the end sum to at
+    most one.
 
     Args:
-        model: whose words are the units' numbers.
+        model: language model whose words are unit numbers.
         items: units or tokens of recordings.
-        numbers: how many units or tokens there are.
-        frames_per_second: of the encoder.
+        numbers: number of distinct units or tokens.
+        frames_per_second: frame rate of the encoder.
 
     Raises:
         UserError: if there is no unit, or one is out of range.
@@ -94,14 +94,14 @@ def sequence_bits(
 def ngram_bits(
     train: Sequence[UnitSequence], test: Sequence[UnitSequence], numbers: int, units: int, order: int
 ) -> tuple[float, ...]:
-    """Bits of test tokens by n-grams of order 1 to ``order`` of the training tokens, over the units they stand for.
+    """Bits of test tokens under n-grams of order 1 to ``order`` trained on ``train``, per underlying unit.
 
     Args:
-        train: tokens.
-        test: tokens.
-        numbers: how many tokens there are.
-        units: that the test tokens stand for.
-        order: of the longest n-gram.
+        train: training tokens.
+        test: test tokens.
+        numbers: number of distinct tokens.
+        units: number of units that the test tokens stand for.
+        order: highest n-gram order.
     """
     costs = (
         sequence_bits(estimate(map(unit_words, train), longest)[0], test, numbers) for longest in range(1, order + 1)

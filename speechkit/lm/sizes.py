@@ -1,4 +1,4 @@
-"""Sizes of unit models: small, middling and published ones (GSLM, TWIST, Slam). Loads no torch by itself."""
+"""Model sizes of unit models, up to those published (GSLM, TWIST, Slam). Imports no torch at module level."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHAPES: dict[Size, tuple[int, int, int, int]] = {
 
 
 def sized_stack(size: Size, layer: str = "attention", layers: int = 0, dropout: float = 0.0) -> StackConfig:
-    """The stack of a size, with one kind of layer in every place; ``layers`` of them, 0 for as many as the size has.
+    """Stack of a named size with one kind of layer; ``layers`` overrides the size's depth unless it is 0.
 
     Raises:
         ConfigError: if there is no layer of that name.
@@ -33,10 +33,10 @@ def sized_stack(size: Size, layer: str = "attention", layers: int = 0, dropout: 
 
 
 def named_layer(name: str, heads: int) -> LayerConfig:
-    """The layer of a name: ``lstm``, ``gru``, or a mixer's own, with its usual sizes.
+    """Layer configuration by name (``lstm``, ``gru`` or a mixer's name) with default sizes.
 
     Raises:
-        ConfigError: if there is none.
+        ConfigError: if there is no layer of that name.
     """
     from speechkit.nn.sequence.gated_recurrent import RecurrentConfig
     from speechkit.nn.sequence.stack import MIXERS

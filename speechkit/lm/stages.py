@@ -1,6 +1,6 @@
-"""Stages of the recipe unit_lm: recordings, tokens, training, bits a second and continuations.
+"""Stages of the recipe unit_lm: recordings, tokens, training, bits per second and continuations.
 
-The model is trained on tokens of one kind: units, or acoustic BPE of them.
+The model is trained on units or on acoustic BPE tokens.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ if TYPE_CHECKING:
     from speechkit.training import Objective
 
 TOGETHER = 16
-"""Prompts that are continued at once."""
+"""Prompts per batch."""
 
 
 class PrepareConfig(HeldOutConfig, frozen=True):
-    """Which recordings teach, look on and judge.
+    """Training, development and test split.
 
     Attributes:
-        dev_share: of the training speakers, whose recordings only look on.
+        dev_share: share of the training speakers held out for validation.
     """
 
     dev_share: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.05
 
 
 def prepare(context: Context) -> None:
-    """Choose the recordings: nobody who judges teaches, nobody who looks on does."""
+    """Choose the recordings; training, development and test speakers are disjoint."""
     train_rows, test = held_out(context)
     speakers = sorted(
         {row.speaker or row.id for row in train_rows}, key=lambda name: item_seed(context.seed, f"dev/{name}")
     )
-    # One at least, where the others still teach.
+    # At least one speaker, provided that some remain for training.
     looking = min(math.ceil(context.config.dev_share * len(speakers)), len(speakers) - 1)
     rows = [*_marked(train_rows, "train", speakers[:looking]), *_marked(test, "test")]
     counts = {part: sum(row.custom["part"] == part for row in rows if row.custom) for part in ("train", "dev", "test")}
@@ -65,10 +65,10 @@ def _marked(rows: Sequence[Utterance], part: str, looking: Sequence[str] = ()) -
 
 
 class TokensConfig(msgspec.Struct, frozen=True):
-    """The tokens of the model.
+    """Token settings.
 
     Attributes:
-        bpe: how many tokens acoustic BPE makes of the units, learnt on the training speech; 0: units are tokens.
+        bpe: vocabulary size of acoustic BPE learned on the training speech; 0 uses the units as tokens.
     """
 
     codebook: Annotated[str, SHARED] = "embedded-100"
@@ -76,7 +76,7 @@ class TokensConfig(msgspec.Struct, frozen=True):
 
 
 def tokens(context: Context) -> None:
-    """Units as they are, or shortened by acoustic BPE."""
+    """Units unchanged, or shortened by acoustic BPE."""
     from speechkit.io.atomic import write_json
     from speechkit.units.acoustic_bpe import learn_bpe
     from speechkit.units.token_sequences import encode_sequence
@@ -102,12 +102,12 @@ LOOP = TrainingConfig(
 
 
 class TrainConfig(msgspec.Struct, frozen=True):
-    """The unit model.
+    """Training settings of the unit model.
 
     Attributes:
-        unit_model: its size and layers, and how it learns.
-        half: store float16.
-        processes: of this machine that share each step; 0 is one for each GPU.
+        unit_model: architecture and training settings.
+        half: store weights as float16.
+        processes: data-parallel processes on this machine; 0 is one per GPU.
     """
 
     unit_model: UnitTraining = UnitTraining(loop=LOOP)
@@ -116,7 +116,7 @@ class TrainConfig(msgspec.Struct, frozen=True):
 
 
 class BaselineConfig(msgspec.Struct, frozen=True):
-    """The model beside it; see `TrainConfig`."""
+    """Training settings of the baseline network; see `TrainConfig`."""
 
     unit_model: UnitTraining = UnitTraining(layer="lstm", layers=3, loop=LOOP)
     half: bool = True
@@ -124,7 +124,7 @@ class BaselineConfig(msgspec.Struct, frozen=True):
 
 
 def train(context: Context) -> None:
-    """Train for as long as the configuration says; an interrupted run goes on from its checkpoint."""
+    """Train the model; an interrupted run resumes from its checkpoint."""
     from speechkit.training import train_stage
 
     config = context.config
@@ -132,7 +132,7 @@ def train(context: Context) -> None:
 
 
 def objective(context: Context) -> Objective:
-    """The model on the tokens of stage 3."""
+    """Training objective on the tokens of stage 3."""
     from speechkit.lm.unit_training import new_network, unit_objective
 
     config: Any = context.config
@@ -151,12 +151,12 @@ def objective(context: Context) -> Objective:
 
 
 def read_vocabulary(context: Context) -> TokenSpec:
-    """What the tokens are."""
+    """Token specification of stage 3."""
     return msgspec.json.decode(context.inputs["vocabulary"].read_bytes(), type=TokenSpec)
 
 
 def part_rows(context: Context) -> dict[str, list[UnitSequence]]:
-    """Tokens by part."""
+    """Token sequences by part."""
     parts = {row.id: row.custom["part"] for row in context.read("recordings")}
     found: dict[str, list[UnitSequence]] = {"train": [], "dev": [], "test": []}
     for row in context.read("tokens"):
@@ -165,13 +165,13 @@ def part_rows(context: Context) -> dict[str, list[UnitSequence]]:
 
 
 class EvaluateConfig(msgspec.Struct, frozen=True):
-    """``ngram_order``: n-grams of every order up to this one stand beside the networks."""
+    """``ngram_order``: n-gram baselines of every order up to this one."""
 
     ngram_order: Annotated[int, msgspec.Meta(ge=1, le=6)] = 4
 
 
 def evaluate(context: Context) -> None:
-    """What the test costs by each model."""
+    """Coding cost of the test set under each model."""
     from speechkit.io.atomic import write_json
     from speechkit.lm.analysis.degeneration import degeneration
     from speechkit.lm.duration_table import DurationTable
@@ -227,16 +227,16 @@ def _speakers(context: Context, test: list[UnitSequence]) -> list[str]:
 
 
 class ContinueConfig(msgspec.Struct, frozen=True):
-    """What is continued, and how.
+    """Settings of speech continuation.
 
     Attributes:
-        prompt_seconds: of the beginning of each recording; those of twice as many are continued.
-        seconds: of each continuation.
-        most: recordings.
-        sampling: of tokens.
-        decoder: a unit decoder that makes speech of what was continued, as ``embedded-100``; None for units alone.
-        vocoder: behind it.
-        clips: of these at most.
+        prompt_seconds: prompt length; only recordings of at least twice this length are continued.
+        seconds: maximum length of each continuation.
+        most: maximum number of recordings.
+        sampling: token sampling settings.
+        decoder: unit decoder that synthesizes the continuations, such as ``embedded-100``; None for units only.
+        vocoder: vocoder used with the decoder.
+        clips: maximum number of synthesized clips.
     """
 
     prompt_seconds: float = 3.0
@@ -249,7 +249,7 @@ class ContinueConfig(msgspec.Struct, frozen=True):
 
 
 def continued(context: Context) -> list[Continuation]:
-    """What the model says behind the beginnings of test recordings, as units; the first of them may become speech."""
+    """Continue the beginnings of test recordings as units, and optionally synthesize the first few."""
     from speechkit.io.atomic import write_json
     from speechkit.lm.analysis.degeneration import degeneration
     from speechkit.lm.continuation import after, continue_units, first_seconds

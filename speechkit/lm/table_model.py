@@ -1,4 +1,4 @@
-"""N-grams over units as a model of token sequences. Torch-free."""
+"""N-grams over units as a `SequenceModel`. Torch-free."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from speechkit.lm.interface import (
 from speechkit.lm.ngram import BEGIN, END, LN_10, UNKNOWN, UNKNOWN_LOG10, NgramModel
 
 Context = tuple[int, ...]
-"""The tokens that the next one depends on, at most order - 1 of them."""
+"""The history of the next token, at most order - 1 tokens."""
 KEPT_ROWS = 4096
 
 
 class NgramTable:
-    """An n-gram whose words are the numbers of units; the boundary is ``<s>`` before a sequence and ``</s>`` behind it.
+    """N-gram model over unit numbers; the boundary is ``<s>`` before a sequence and ``</s>`` after it.
 
-    Units that it has never seen share ``<unk>`` evenly, and each row is divided by its sum, which is below one where
-    there are none to share it.
+    Unseen units share ``<unk>`` evenly. Each row is renormalised, since it sums to less than one where no unit is
+    unseen.
 
     Args:
-        model: whose words are numbers.
-        units: how many there are; the boundary is the number behind the last.
+        model: n-gram model whose words are unit numbers.
+        units: number of units; the boundary is the next number.
 
     Raises:
-        UserError: if a word is no number of a unit.
+        UserError: if a word is not a unit number.
     """
 
     def __init__(self, model: NgramModel, units: int):
@@ -69,12 +69,12 @@ class NgramTable:
 
     @property
     def vocabulary(self) -> int:
-        """Units and the boundary."""
+        """Number of units plus the boundary."""
         return self.units + 1
 
     @property
     def boundary(self) -> int:
-        """The number behind the last unit."""
+        """The token numbered after the last unit."""
         return self.units
 
     def _values(self, context: Context) -> LogProbabilities:

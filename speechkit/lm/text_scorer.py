@@ -1,4 +1,4 @@
-"""Log-probabilities of whole texts by an ARPA file or a causal transformers model; only the latter loads torch."""
+"""Log-probabilities of whole texts under an ARPA or a causal transformers model; only the latter imports torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CAUSAL_MODEL = ("a causal language model", "config.json, model.safetensors and a
 
 
 def text_scorer(name: str, device: str = "cpu") -> TextScorer:
-    """The language model of an ARPA file (of words), a hub id or the folder of a causal transformers model.
+    """Load a scorer from a word ARPA file, or a causal transformers model by hub id or folder.
 
     Raises:
         UserError: if it cannot be loaded.
@@ -28,7 +28,7 @@ def text_scorer(name: str, device: str = "cpu") -> TextScorer:
 
 
 def model_identity(name: str) -> str:
-    """What a model's name stands for: the digest of an ARPA file, those of all files of a folder, or the hub id."""
+    """Identity of a model for fingerprints: the digest of an ARPA file or of all files of a folder, or the hub id."""
     path = Path(name)
     if path.is_dir():
         return " ".join(digest_file(file) for file in sorted(path.rglob("*")) if file.is_file())
@@ -36,7 +36,7 @@ def model_identity(name: str) -> str:
 
 
 def causal_model_scorer(name: str, device: str = "cpu") -> TextScorer:
-    """Log-probabilities of texts by a transformers causal language model, hub id or folder.
+    """Scorer of texts by a causal transformers language model from a hub id or folder.
 
     Raises:
         UserError: if it cannot be loaded, or lacks weights; only safetensors are read.
@@ -47,7 +47,7 @@ def causal_model_scorer(name: str, device: str = "cpu") -> TextScorer:
     from speechkit.encoders.checkpoint import load_whole
     from speechkit.nn.checkpoints import load_pretrained, readable
 
-    # Large ones are stored in half precision, and fit nowhere in another.
+    # Large models are stored in half precision and would not fit in memory otherwise.
     loaded, _ = load_whole(AutoModelForCausalLM, name, described=CAUSAL_MODEL, dtype="auto")
     network: Any = loaded.eval().to(device)
     with readable(name, CAUSAL_MODEL):

@@ -1,4 +1,4 @@
-"""Stages of the recipe tokenization: cells one by one, each kept as soon as it is done."""
+"""Stages of the recipe tokenization: result cells computed one by one and saved as soon as they are done."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Cell = TypeVar("Cell")
 
 
 class CellsConfig(TokenizationConfig, frozen=True):
-    """See `TokenizationConfig`; ``codebook`` is that of the units."""
+    """See `TokenizationConfig`; ``codebook`` is the codebook of the units."""
 
     codebook: Annotated[str, SHARED] = "embedded-100"
 
 
 def _kept(context: Context, name: str, kind: type[Cell], make: Callable[[], list[Cell] | None]) -> list[Cell]:
-    """Cells that are made once; a run that goes on keeps those that are done."""
+    """Compute cells once; a resumed run keeps the finished ones."""
     path = context.scratch / f"{name}.json"
     if path.exists():
         return msgspec.json.decode(path.read_bytes(), type=list[kind])  # type: ignore[valid-type]
@@ -38,7 +38,7 @@ def _kept(context: Context, name: str, kind: type[Cell], make: Callable[[], list
 
 
 def markov(context: Context) -> list[MarkovCell]:
-    """Sources of every lag by tokens of every vocabulary."""
+    """Models of Markov sources for every lag and vocabulary size."""
     config = context.config
     cells: list[MarkovCell] = []
     total, done = len(config.lags) * len(config.vocabularies), 0
@@ -59,7 +59,7 @@ def markov(context: Context) -> list[MarkovCell]:
 
 
 def units_cells(context: Context) -> None:
-    """Networks and n-grams of tokens of every vocabulary on the units of unseen speakers."""
+    """Networks and n-grams for every vocabulary size, evaluated on unseen speakers."""
     config = context.config
     units = unit_sets(load_quantizer(config.codebook))[0]
     rows = part_rows(context)

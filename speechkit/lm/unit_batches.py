@@ -1,6 +1,6 @@
-"""Batches of units for training: documents packed into rows, cut and marked as a mixture says.
+"""Training batches of units: documents packed into rows and transformed according to a mixture of objectives.
 
-Every batch is a function of its number alone.
+Every batch is a function of its number only.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ FILL = {"tokens": 0, "targets": IGNORED, "documents": -1, "durations": 0, "durat
 
 
 class UnitBatches:
-    """Training batches of sequences of units.
+    """Training batches of unit sequences.
 
     Args:
-        sequences: of training.
-        vocabulary: their tokens.
-        context: positions of a row.
-        rows: of a batch.
-        mixture: what becomes of sequences; None: each stays as it is.
-        seed: everything random follows from it.
+        sequences: training sequences.
+        vocabulary: their vocabulary.
+        context: positions per row.
+        rows: rows per batch.
+        mixture: mixture of infilling, prefix and plain sequences; None leaves all sequences plain.
+        seed: of all randomness.
 
     Raises:
-        UserError: if a sequence is of another codebook, empty or out of range, naming it; or there is none.
-        ConfigError: if the mixture cuts out more than the vocabulary has marks for.
+        UserError: if a sequence has another codebook, is empty or has units out of range, naming it; or there is none.
+        ConfigError: if the mixture cuts out more spans than the vocabulary has marks for.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class UnitBatches:
             vocabulary.check(row.id, row.units, row.codebook)
         self._vocabulary, self._mixture, self._seed = vocabulary, mixture, seed
         self._pieces = [piece for row in sequences for piece in _pieces(row, vocabulary, context)]
-        # A sequence that is cut has its marks beside its units.
+        # A sequence with cut-out spans also holds its marks.
         marks = 1 + 3 * vocabulary.spans if mixture is not None and mixture.infill else 0
         self._capacity = context + marks
         self._packed = PackedRows(
@@ -62,7 +62,7 @@ class UnitBatches:
 
     @property
     def tokens(self) -> int:
-        """Positions of an epoch that foresee something."""
+        """Positions per epoch that have a target."""
         return sum(int((each.window.targets != IGNORED).sum()) for each in self._pieces)
 
     def __getitem__(self, number: int) -> Batch:
@@ -93,13 +93,13 @@ class UnitBatches:
             spans = draw_spans(len(units), self._vocabulary.spans, self._mixture, generator)
             whole = cut_out(units, spans, self._vocabulary)
             tokens, targets = whole[:-1], whole[1:]
-            # What stands behind a cut has not heard the durations before it.
+            # A position after a cut has not seen the durations before it.
             durations = before = prefix = [0] * len(tokens)
         elif kind == "prefix" and len(tokens) > 2:
             split = int(generator.integers(1, len(tokens) - 1))
             prefix = [1] * split + [0] * (len(tokens) - split)
             targets = [IGNORED] * (split - 1) + targets[split - 1 :]
-            # Read both ways, a unit knows what its duration depends on, and what comes later besides.
+            # In a bidirectional prefix, a unit would also see what follows its duration.
             durations = [0] * split + durations[split:]
         else:
             kind = "causal"
@@ -115,11 +115,11 @@ class UnitBatches:
 
 
 class _Piece:
-    """A window of a sequence with the durations of what is read."""
+    """A window of a sequence with the durations of its input tokens."""
 
     def __init__(self, window: Window, lasting: Sequence[int], whole: bool):
         self.window, self.whole = window, whole
-        # Place 0 is the boundary, which does not last; what a window only reads again lasts in the window before.
+        # Place 0 is the boundary, which has no duration; durations of the overlap are counted in the previous window.
         own = np.concatenate([[0], lasting, [0]])
         read = own[window.places]
         new = window.targets != IGNORED
@@ -134,7 +134,7 @@ def _pieces(row: UnitSequence, vocabulary: UnitVocabulary, context: int) -> list
 
 
 def sequence_windows(row: UnitSequence, vocabulary: UnitVocabulary, context: int, overlap: int) -> list[Batch]:
-    """Windows of one sequence for scoring, as batches of one row: every unit, its duration and the end count once."""
+    """Scoring windows of one sequence, as batches of one row; every unit, duration and end is counted once."""
     tokens = [vocabulary.boundary, *row.units, vocabulary.boundary]
     pieces = [_Piece(each, row.durations, False) for each in windows(tokens, context, overlap)]
     return [

@@ -1,9 +1,9 @@
-"""What units of speech cost by a model of them, in bits a second of audio: what can be compared between codebooks.
+"""Coding cost of speech units under a model in bits per second of audio, which is comparable between codebooks.
 
-Protocol: costs are sums over all units, each given all before it in its recording, and over the end of every recording;
-the first unit follows the boundary. A network sees at least half its context before a unit. Bits a second divide by the
-time of the frames that the units stand for. With durations, p(durations | units) is added: only then does a model say
-all that the frames say.
+Protocol: costs are summed over all units, each given all preceding units of its recording, and over the end of every
+recording; the first unit follows the boundary. A network sees at least half its context before a unit. Bits per second
+are relative to the duration of the frames that the units cover. With durations, p(durations | units) is added: only
+then does the code describe the frame-level units completely.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 
 class SequenceCost(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one recording costs.
+    """Cost of one recording.
 
     Attributes:
         id: of the recording.
-        units: in it.
-        seconds: of it.
-        unit_nats: of the units.
-        end_nats: of its end.
-        duration_nats: of the units' durations; None where the model has none.
+        units: number of units.
+        seconds: duration.
+        unit_nats: cost of the units.
+        end_nats: cost of the end.
+        duration_nats: cost of the durations; None where the model has none.
     """
 
     id: str
@@ -48,20 +48,20 @@ class SequenceCost(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class CostSummary(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What recordings cost by one model.
+    """Total cost of recordings under one model.
 
     Attributes:
-        system: its name.
-        recordings: how many.
-        units: in them.
-        seconds: of them.
-        perplexity: of a unit, ends counted as units.
-        bits_per_unit: ends counted.
+        system: name of the model.
+        recordings: number of recordings.
+        units: number of units.
+        seconds: total duration.
+        perplexity: per unit, with ends counted as units.
+        bits_per_unit: including ends.
         bits_per_second: of units and ends.
-        interval: of bits a second, over speakers or recordings.
-        full_bits_per_second: durations among them; None where the model has none.
-        full_interval: of these.
-        parameters: that were learnt, n-grams of a table.
+        interval: confidence interval of bits per second, over speakers or recordings.
+        full_bits_per_second: including durations; None where the model has none.
+        full_interval: its confidence interval.
+        parameters: number of learned weights, or of n-grams.
     """
 
     system: str
@@ -80,10 +80,10 @@ class CostSummary(msgspec.Struct, frozen=True, omit_defaults=True):
 def table_costs(
     model: SequenceModel, rows: Iterable[UnitSequence], units: UnitSet, durations: DurationTable | None = None
 ) -> Iterator[SequenceCost]:
-    """The costs of recordings by any sequence model, and by counts of durations.
+    """Costs of recordings under any sequence model, with durations under a count table.
 
     Raises:
-        UserError: if units are none of the set, naming the recording.
+        UserError: if a recording has units of another set, naming it.
     """
     vocabulary = UnitVocabulary(units)
     for row in rows:
@@ -96,10 +96,10 @@ def table_costs(
 
 
 def network_costs(network: UnitNetwork, rows: Iterable[UnitSequence]) -> Iterator[SequenceCost]:
-    """The costs of recordings by a network, in windows of its context of which half is seen again.
+    """Costs of recordings under a network, in windows of its context that overlap by half.
 
     Raises:
-        UserError: if units are none of the network's, naming the recording.
+        UserError: if a recording has units of another set than the network's, naming it.
     """
     import torch
 
@@ -116,7 +116,7 @@ def network_costs(network: UnitNetwork, rows: Iterable[UnitSequence]) -> Iterato
             for batch in sequence_windows(row, vocabulary, network.context, network.context // 2):
                 hidden = network.hidden(batch["tokens"].to(device))
                 new = batch["targets"] != IGNORED
-                # Marks of infilling do not follow in speech as it is.
+                # Infilling marks never occur in plain speech.
                 logits = network.logits(hidden[new.to(device)])[:, : vocabulary.boundary + 1]
                 logp = logits.cpu().double().log_softmax(-1)
                 nats += (-logp.gather(1, batch["targets"][new][:, None])[:, 0]).tolist()
@@ -141,7 +141,7 @@ def _cost(row: UnitSequence, nats: float, end: float, lasting: float | None, uni
 def summarize(
     system: str, costs: Sequence[SequenceCost], speakers: Sequence[str] | None = None, parameters: int | None = None
 ) -> CostSummary:
-    """The sums, with intervals over speakers where they are known, else over recordings.
+    """Totals, with confidence intervals over speakers where they are known, else over recordings.
 
     Raises:
         UserError: if there is no recording.
@@ -172,7 +172,7 @@ def summarize(
 def saving(
     costs: Sequence[SequenceCost], others: Sequence[SequenceCost], speakers: Sequence[str] | None = None
 ) -> tuple[float, Interval]:
-    """The share of the other model's bits that this one saves on the same recordings, paired, with an interval."""
+    """Share of the other model's bits that this one saves on the same recordings, with a paired confidence interval."""
     if [each.id for each in costs] != [each.id for each in others]:
         raise ValueError("the costs are of other recordings")
     ours = np.array([each.unit_nats + each.end_nats for each in costs])

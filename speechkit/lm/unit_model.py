@@ -1,7 +1,7 @@
-"""The unit language model: units of speech, each foreseen from those before it, over any stack of sequence layers.
+"""The unit language model: autoregressive over discrete speech units, with any stack of sequence layers.
 
-Deduplicated units are its words; how long each lasts, a head may tell, which the units themselves do not see:
-p(frames) = p(units) p(durations | units), and both can be given apart.
+It models deduplicated units; an optional head predicts their durations, which the unit predictions never see:
+p(frames) = p(units) p(durations | units), and both factors can be reported separately.
 
 Notation used for tensor shapes: B rows, T positions, D width, V vocabulary.
 """
@@ -23,14 +23,14 @@ from speechkit.nn.sequence.stack import Stack, StackConfig
 
 
 class UnitModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What ``config.json`` holds.
+    """Contents of ``config.json``.
 
     Attributes:
-        model_type: tells it from other checkpoints.
+        model_type: distinguishes it from other checkpoints.
         vocabulary: its tokens.
         stack: its layers.
-        duration_bins: of the head of durations, 0 for none.
-        context: most tokens that it was trained on at once.
+        duration_bins: bins of the duration head, 0 for none.
+        context: maximum sequence length in training, in tokens.
     """
 
     model_type: Literal["speechkit-unit-lm"] = "speechkit-unit-lm"
@@ -45,10 +45,10 @@ class UnitModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class UnitModel(nn.Module):
-    """Embeddings, a stack and what reads the next unit of it.
+    """Token embeddings, a stack of sequence layers and output heads.
 
     Args:
-        config: see there.
+        config: see `UnitModelConfig`.
     """
 
     def __init__(self, config: UnitModelConfig):
@@ -64,17 +64,17 @@ class UnitModel(nn.Module):
 
     @property
     def vocabulary(self) -> UnitVocabulary:
-        """Its tokens."""
+        """Vocabulary of the model."""
         return self.config.vocabulary
 
     @property
     def context(self) -> int:
-        """Most tokens that it was trained on at once."""
+        """Maximum sequence length in training, in tokens."""
         return self.config.context
 
     @property
     def reads_prefix(self) -> bool:
-        """Whether a prefix can be read in both directions."""
+        """Whether the layers support bidirectional attention over a prefix."""
         return self.stack.reads_prefix
 
     def hidden(
@@ -84,13 +84,13 @@ class UnitModel(nn.Module):
         documents: Tensor | None = None,
         prefix: Tensor | None = None,
     ) -> Tensor:
-        """(B, T) -> (B, T, D); see `speechkit.nn.sequence.rows.Rows` for what can be said of rows."""
+        """(B, T) -> (B, T, D); see `speechkit.nn.sequence.rows.Rows` for the optional arguments."""
         x = self.embedding(tokens)
         out: Tensor = self.stack(x, lengths, documents=documents, tokens=self._compared(tokens), prefix=prefix)
         return out
 
     def forward(self, tokens: Tensor, lengths: Tensor | None = None, documents: Tensor | None = None) -> Tensor:
-        """(B, T) -> logits of the token behind each (B, T, V)."""
+        """(B, T) -> next-token logits (B, T, V)."""
         logits: Tensor = self.head(self.hidden(tokens, lengths, documents))
         return logits
 
@@ -100,29 +100,29 @@ class UnitModel(nn.Module):
         return logits
 
     def start(self, batch: int) -> State:
-        """The state of rows that nothing has been read of."""
+        """Initial state of a batch of rows."""
         weight = self.embedding.weight
         return self.stack.start(batch, weight.device, weight.dtype)
 
     def prefill(self, tokens: Tensor, state: State, lengths: Tensor | None = None) -> tuple[Tensor, State]:
-        """(B, T) behind a state -> (B, T, D) and the state behind each row's end."""
+        """Read (B, T) tokens from a state -> hidden vectors (B, T, D) and the state after each row's end."""
         return self.stack.prefill(self.embedding(tokens), state, lengths, tokens=self._compared(tokens))
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """One token of each row: (B,) -> (B, D), and the state behind it."""
+        """Read one token per row: (B,) -> (B, D), and the next state."""
         return self.stack.step(self.embedding(tokens), state, tokens=self._compared(tokens))
 
     @property
     def reads_trees(self) -> bool:
-        """Whether `prefill_tree` and `follow` can be asked for."""
+        """Whether `prefill_tree` and `follow` are supported."""
         return self.stack.reads_trees
 
     def prefill_tree(self, tokens: Tensor, state: State, ancestors: Tensor) -> tuple[Tensor, State]:
-        """(B, T) nodes of a tree behind a state -> (B, T, D), and all that they leave for `follow`."""
+        """Read (B, T) nodes of a tree from a state -> (B, T, D), and the state that `follow` takes."""
         return self.stack.prefill_tree(self.embedding(tokens), state, ancestors)
 
     def follow(self, state: State, nodes: int, path: Tensor) -> State:
-        """The state behind a path of the tree of so many nodes."""
+        """State after a path of a tree with ``nodes`` nodes."""
         return self.stack.follow(state, nodes, path)
 
     def _compared(self, tokens: Tensor) -> Tensor | None:
@@ -137,11 +137,11 @@ class UnitModel(nn.Module):
         """Read what `save_pretrained` wrote, from a folder or hub id, in float32.
 
         Raises:
-            UserError: if it is no unit language model, or weights are missing, damaged or of another stack.
+            UserError: if it is not a unit language model, or weights are missing, damaged or of another architecture.
         """
         return read_network(name, UnitModelConfig, cls, "a unit language model")
 
 
 def parameter_count(model: nn.Module) -> int:
-    """Weights that learn."""
+    """Number of trainable parameters."""
     return sum(each.numel() for each in model.parameters() if each.requires_grad)

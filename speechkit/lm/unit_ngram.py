@@ -1,4 +1,4 @@
-"""N-grams over units in a folder: ``ngram.arpa``, and ``ngram.json`` that says of which units. Torch-free."""
+"""N-grams over units in a folder: ``ngram.arpa``, and ``ngram.json`` with the unit set. Torch-free."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ MODEL_FILE, SPEC_FILE = "ngram.arpa", "ngram.json"
 
 
 class NgramSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What lies beside an n-gram over units.
+    """Contents of ``ngram.json``.
 
     Attributes:
-        order: longest n-gram.
-        smoothing: that was used.
-        codebook: digest of the codebook whose units these are, or of the merges that made the tokens.
-        units: how many units or tokens there are.
-        frames_per_second: of the encoder.
-        model: digest of the file of the model.
+        order: highest n-gram order.
+        smoothing: smoothing method used.
+        codebook: digest of the codebook of the units, or of the BPE merges of the tokens.
+        units: number of distinct units or tokens.
+        frames_per_second: frame rate of the encoder.
+        model: digest of the model file.
     """
 
     order: int
@@ -35,15 +35,15 @@ class NgramSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def unit_set(self) -> UnitSet:
-        """The units."""
+        """The unit set that the n-gram models."""
         return UnitSet(self.codebook, self.units, self.frames_per_second)
 
 
 def read_unit_ngram(folder: Path) -> tuple[NgramModel, NgramSpec]:
-    """The n-gram of a folder.
+    """Read an n-gram from a folder.
 
     Raises:
-        UserError: if a file is missing or damaged, or the two do not belong together.
+        UserError: if a file is missing or damaged, or the two files do not match.
     """
     from speechkit.units.codebook import read_spec
 

@@ -1,4 +1,4 @@
-"""Training of unit models: from sequences to an objective of `speechkit.training`."""
+"""Training of unit models: builds the objective for `speechkit.training`."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class UnitTraining(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A unit model and how it learns.
+    """Architecture and training settings of a unit model.
 
     Attributes:
         size: tiny, small or base.
-        layer: attention, lstm, gru, or another layer of `speechkit.nn.sequence` by its name.
-        layers: how many, 0 for as many as the size has.
-        dropout: of what layers add.
-        warm: folder or hub id of a text model to begin from, instead of size and layer.
-        duration_bins: of the head of durations, 0 for none.
-        spans: how many stretches of a sequence can be cut out, 0 for a model that does not infill.
-        mixture: what becomes of sequences; None: nothing.
-        context: positions of a row.
-        rows: of a batch.
-        patience: looks at held-out units without a gain that end the training; 0: none does. The best weights stay.
-        loop: how long and how.
+        layer: attention, lstm, gru, or the name of another layer of `speechkit.nn.sequence`.
+        layers: number of layers, 0 for the default of the size.
+        dropout: dropout of the residual branches.
+        warm: folder or hub id of a text model for warm start, instead of size and layer.
+        duration_bins: bins of the duration head, 0 for none.
+        spans: maximum number of infilling spans per sequence, 0 for a model without infilling.
+        mixture: mixture of infilling, prefix and plain sequences; None for plain sequences.
+        context: positions per row.
+        rows: rows per batch.
+        patience: validations without improvement before early stopping; 0 disables it. The best weights are kept.
+        loop: settings of the training loop.
     """
 
     size: Size = "tiny"
@@ -61,7 +61,7 @@ class UnitTraining(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def new_network(config: UnitTraining, units: UnitSet) -> UnitNetwork:
-    """A network with drawn weights, or a text model's.
+    """New network with random weights, or with those of a text model.
 
     Raises:
         ConfigError: if the layer is unknown.
@@ -87,18 +87,18 @@ def unit_objective(
     config: UnitTraining,
     save: Callable[[Path], None] | None = None,
 ) -> Objective:
-    """What `speechkit.training.train` needs to teach a network units.
+    """Objective for `speechkit.training.train` that trains a network on units.
 
     Args:
-        network: changed in place.
-        train: sequences to learn.
-        dev: of other recordings, to look at; none for no looks.
-        config: see there.
-        save: for `speechkit.training.train_stage`.
+        network: updated in place.
+        train: training sequences.
+        dev: held-out sequences for validation; empty for no validation.
+        config: training settings.
+        save: saves the model, for `speechkit.training.train_stage`.
 
     Raises:
-        UserError: if sequences are not of the network's units, naming one.
-        ConfigError: if the mixture asks for what the network cannot do.
+        UserError: if a sequence has units of another set than the network's, naming it.
+        ConfigError: if the network does not support the mixture.
     """
     from speechkit.lm.objectives.next_token import next_token
     from speechkit.lm.unit_batches import UnitBatches
@@ -124,7 +124,7 @@ def unit_objective(
 
 
 def _bits(dev: Sequence[UnitSequence], network: Any) -> dict[str, float]:
-    """Bits of held-out recordings by the network as it stands."""
+    """Bits of the held-out recordings under the current network."""
     from speechkit.lm.unit_costs import network_costs, summarize
 
     training = network.training
@@ -139,17 +139,17 @@ def _bits(dev: Sequence[UnitSequence], network: Any) -> dict[str, float]:
 def keep_settings(
     folder: Path, config: msgspec.Struct, train: Sequence[UnitSequence], units: UnitSet, **more: Any
 ) -> None:
-    """Write what a training in a folder learns and how, and ``more``; a training that goes on there must be the same.
+    """Write the settings and data digest of a training run, and ``more``; a resumed run must match them.
 
     Raises:
-        UserError: if it is not, naming what differs.
+        UserError: if it does not, naming what differs.
     """
     from speechkit.io.atomic import write_json
     from speechkit.io.hashing import digest_bytes
 
     learnt = digest_bytes(msgspec.json.encode([[row.id, row.units, row.durations] for row in train]))
     current = {**msgspec.to_builtins(config), "codebook": units.digest, "sequences": learnt, **more}
-    for name in ("loop", "patience"):  # the loop compares its own
+    for name in ("loop", "patience"):  # compared by the training loop
         current.pop(name, None)
     path = folder / SETTINGS
     if (folder / "checkpoints").is_dir() and path.is_file():

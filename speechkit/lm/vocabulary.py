@@ -1,4 +1,4 @@
-"""The tokens of a model of units: the units by their own numbers, then the boundary, then what infilling needs.
+"""Vocabulary of a unit model: unit numbers, then the boundary, then the infilling marks.
 
 Torch-free.
 """
@@ -15,11 +15,11 @@ from speechkit.units.quantizers import UnitSet
 
 
 class UnitVocabulary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Numbers of units and marks.
+    """Token numbers of units and special marks.
 
     Attributes:
-        units: whose numbers are tokens as they are.
-        spans: how many stretches of a sequence can be cut out; 0 for a model that does not infill.
+        units: unit set; unit numbers are token numbers.
+        spans: maximum number of infilling spans per sequence; 0 for a model without infilling.
     """
 
     units: UnitSet
@@ -27,35 +27,35 @@ class UnitVocabulary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def boundary(self) -> int:
-        """Begins and ends every sequence."""
+        """Token that begins and ends every sequence."""
         return self.units.clusters
 
     @property
     def separator(self) -> int:
-        """Behind a sequence with cuts, before what was cut out."""
+        """Token between a sequence with masked spans and the spans' contents."""
         return self.units.clusters + 1
 
     @property
     def end_of_span(self) -> int:
-        """Behind each stretch that was cut out."""
+        """Token after the content of each span."""
         return self.units.clusters + 2
 
     def mask(self, number: int) -> int:
-        """Stands for the stretch of a number, from 0, that is cut out."""
+        """Mask token of span ``number``, counted from 0."""
         if not 0 <= number < self.spans:
             raise ValueError(f"span {number} of {self.spans}")
         return self.units.clusters + 3 + number
 
     @property
     def size(self) -> int:
-        """All tokens."""
+        """Vocabulary size."""
         return self.units.clusters + (3 + self.spans if self.spans else 1)
 
     def check(self, name: str, units: Sequence[int], codebook: str) -> None:
-        """Refuse units that are none of these.
+        """Refuse units outside this vocabulary.
 
         Raises:
-            UserError: if they are of another codebook, there is none, or one is out of range, naming the recording.
+            UserError: if they have another codebook, are empty, or one is out of range, naming the recording.
         """
         if codebook != self.units.digest:
             raise UserError(

@@ -1,7 +1,7 @@
-"""Unit models that begin as text models (TWIST, Hassid et al. 2023): any decoder of transformers with attention.
+"""Unit models initialised from text models (TWIST, Hassid et al. 2023): any attention decoder of transformers.
 
-The text model's layers are kept, its table of words gives way to one of units. It stays a checkpoint of its own
-architecture: transformers, vLLM and others load what is saved.
+The text model's layers are kept and its token embeddings are replaced by unit embeddings. The saved checkpoint keeps
+the original architecture, so that transformers, vLLM and others load it.
 
 Notation used for tensor shapes: B rows, T positions, C positions of the cache, D width, V vocabulary.
 """
@@ -27,18 +27,18 @@ from speechkit.nn.sequence.rows import Rows
 
 DESCRIBED = ("a causal language model", "config.json and model.safetensors")
 KEY = "speechkit"
-"""What the configuration of a checkpoint calls the tokens that its numbers stand for."""
+"""Key of the unit fields in a checkpoint's configuration."""
 DURATIONS = "durations.safetensors"
-"""The head of durations, beside the weights of the text model's own architecture."""
+"""Weights of the duration head, stored beside those of the text model's architecture."""
 
 
 class WarmSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a text model's configuration says more once it is a model of units.
+    """Fields added to a text model's configuration for units.
 
     Attributes:
         vocabulary: its tokens.
-        context: most tokens that it was trained on at once.
-        duration_bins: of the head of durations, 0 for none.
+        context: maximum sequence length in training, in tokens.
+        duration_bins: bins of the duration head, 0 for none.
     """
 
     vocabulary: UnitVocabulary
@@ -55,11 +55,11 @@ class WarmModel(nn.Module):
 
     Args:
         decoder: a transformers model with as many tokens as the vocabulary.
-        spec: see there.
-        name: for errors.
+        spec: see `WarmSpec`.
+        name: for error messages.
 
     Raises:
-        UserError: if positions or a cache cannot be given to it, or its logits are not its head's alone.
+        UserError: if it does not accept positions or a cache, or its logits are not just its output layer's.
     """
 
     reads_prefix = True
@@ -94,12 +94,12 @@ class WarmModel(nn.Module):
 
     @property
     def vocabulary(self) -> UnitVocabulary:
-        """Its tokens."""
+        """Vocabulary of the model."""
         return self.spec.vocabulary
 
     @property
     def context(self) -> int:
-        """Most tokens that it was trained on at once."""
+        """Maximum sequence length in training, in tokens."""
         return self.spec.context
 
     def hidden(
@@ -109,7 +109,7 @@ class WarmModel(nn.Module):
         documents: Tensor | None = None,
         prefix: Tensor | None = None,
     ) -> Tensor:
-        """(B, T) -> (B, T, D); see `speechkit.nn.sequence.rows.Rows` for what can be said of rows."""
+        """(B, T) -> (B, T, D); see `speechkit.nn.sequence.rows.Rows` for the optional arguments."""
         batch, longest = tokens.shape
         steps = torch.arange(longest, device=tokens.device)
         seen = (steps <= steps[:, None]).expand(batch, longest, longest)
@@ -119,11 +119,11 @@ class WarmModel(nn.Module):
         if documents is not None:
             seen = seen & (documents[:, :, None] == documents[:, None])
             positions = Rows(documents=documents).since_border
-        # Padding stands behind what is read, where nothing sees it.
+        # Padding follows the tokens, where causal attention does not see it.
         return self._run(tokens, seen, positions)[0]
 
     def forward(self, tokens: Tensor, lengths: Tensor | None = None, documents: Tensor | None = None) -> Tensor:
-        """(B, T) -> logits of the token behind each (B, T, V)."""
+        """(B, T) -> next-token logits (B, T, V)."""
         return self.logits(self.hidden(tokens, lengths, documents))
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ class WarmModel(nn.Module):
         return logits
 
     def start(self, batch: int) -> State:
-        """The state of rows that nothing has been read of: ``seen`` (B, C), true at real columns, ``count`` (B,)."""
+        """Initial state of a batch of rows: ``seen`` (B, C), true at real cache columns, ``count`` (B,)."""
         device = next(self.parameters()).device
         return {
             "seen": torch.zeros(batch, 0, dtype=torch.bool, device=device),
@@ -140,7 +140,7 @@ class WarmModel(nn.Module):
         }
 
     def prefill(self, tokens: Tensor, state: State, lengths: Tensor | None = None) -> tuple[Tensor, State]:
-        """(B, T) behind a state -> (B, T, D) and the state behind each row's end."""
+        """Read (B, T) tokens from a state -> hidden vectors (B, T, D) and the state after each row's end."""
         batch, longest = tokens.shape
         steps = torch.arange(longest, device=tokens.device)
         lengths = torch.full((batch,), longest, device=tokens.device) if lengths is None else lengths
@@ -151,12 +151,12 @@ class WarmModel(nn.Module):
         return hidden, {**parts, "seen": columns, "count": state["count"] + lengths}
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """One token of each row: (B,) -> (B, D), and the state behind it."""
+        """Read one token per row: (B,) -> (B, D), and the next state."""
         hidden, state = self.prefill(tokens[:, None], state)
         return hidden[:, 0], state
 
     def prefill_tree(self, tokens: Tensor, state: State, ancestors: Tensor) -> tuple[Tensor, State]:
-        """(B, T) nodes of a tree behind a state -> (B, T, D), and all that they leave for `follow`."""
+        """Read (B, T) nodes of a tree from a state -> (B, T, D), and the state that `follow` takes."""
         batch, nodes = tokens.shape
         past = state["seen"][:, None].expand(-1, nodes, -1)
         seen = torch.cat([past, ancestors.expand(batch, -1, -1)], 2)
@@ -164,7 +164,7 @@ class WarmModel(nn.Module):
         return hidden, {**parts, "seen": state["seen"], "count": state["count"]}
 
     def follow(self, state: State, nodes: int, path: Tensor) -> State:
-        """The state behind a path of the tree of so many nodes."""
+        """State after a path of a tree with ``nodes`` nodes."""
         cached = state["seen"].shape[1]
         columns = torch.cat([torch.arange(cached, device=path.device), cached + path])
         parts = {name: part[:, :, columns] for name, part in state.items() if name.endswith(("keys", "values"))}
@@ -172,7 +172,7 @@ class WarmModel(nn.Module):
         return {**parts, "seen": seen, "count": state["count"] + len(path)}
 
     def _run(self, tokens: Tensor, seen: Tensor, positions: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """(B, T), (B, T, C + T) true where a column is seen, (B, T) -> (B, T, D) and the keys and values."""
+        """(B, T), (B, T, C + T) true where a column is visible, (B, T) -> (B, T, D), and the keys and values."""
         from transformers import DynamicCache
 
         dtype = next(self.decoder.parameters()).dtype
@@ -192,7 +192,7 @@ class WarmModel(nn.Module):
         return hidden, parts
 
     def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
-        """Write a checkpoint of its architecture, and the head of durations beside it, in float16 with ``half``."""
+        """Write a checkpoint of the original architecture and the duration head beside it, in float16 with ``half``."""
         import copy
 
         decoder = copy.deepcopy(self.decoder).half() if half else self.decoder
@@ -206,7 +206,7 @@ class WarmModel(nn.Module):
         """Read what `save_pretrained` wrote, in float32.
 
         Raises:
-            UserError: if it is no such checkpoint.
+            UserError: if it is not such a checkpoint.
         """
         folder = checkpoint_folder(name)
         with readable(name, DESCRIBED):
@@ -226,16 +226,16 @@ class WarmModel(nn.Module):
 
 
 def warm_start(name: str, vocabulary: UnitVocabulary, context: int, duration_bins: int = 0) -> WarmModel:
-    """A text model as a model of units: its layers, and a table of units and a head of durations that are drawn.
+    """Turn a text model into a unit model: its layers, with new random unit embeddings and duration head.
 
     Args:
         name: folder or hub id of any causal language model of transformers with attention.
         vocabulary: its new tokens.
-        context: most tokens that it will be trained on at once.
-        duration_bins: of the head of durations, 0 for none.
+        context: maximum sequence length in training, in tokens.
+        duration_bins: bins of the duration head, 0 for none.
 
     Raises:
-        UserError: if it cannot be loaded, or is no such model.
+        UserError: if it cannot be loaded, or is not such a model.
     """
     decoder = _load(name)
     decoder.resize_token_embeddings(vocabulary.size, mean_resizing=False)

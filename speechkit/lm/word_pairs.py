@@ -1,10 +1,10 @@
-"""Pairs of which a model of speech should find one likelier: words and non-words, right and wrong grammar. Torch-free.
+"""Minimal pairs for speech language models: words and non-words, grammatical and ungrammatical sentences. Torch-free.
 
-A non-word has as many phones and stresses as its word, stands in no lexicon, and is as likely by bigrams of phones to a
-tenth of a nat a phone, so that neither length nor neighbouring phones tell the two apart. In the sentences every word
-stands as often on the right side as on the wrong one.
+A non-word has as many phones and stresses as its word, is in no lexicon, and matches its phone-bigram probability to
+0.1 nat per phone, so that neither length nor phonotactics tells the two apart. In the sentences every word occurs as
+often on the correct as on the incorrect side.
 
-Source: Nguyen et al. 2020 (sWUGGY, sBLIMP), whose sets these are like and not equal to.
+Source: Nguyen et al. 2020 (sWUGGY, sBLIMP), whose sets these resemble but do not reproduce.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Phones = tuple[str, ...]
 BEGIN, END = "<", ">"
 STRESSES = ("'", ",")
 APART = 0.1
-"""Nats a phone by which the bigram scores of a word and of its non-word may differ."""
+"""Maximum difference between the bigram scores of a word and its non-word, nats per phone."""
 DRAWN = 60_000
 NOUNS = (
     "boy", "girl", "horse", "bird", "house", "tree", "king", "queen", "soldier", "teacher", "river", "ship", "letter",
@@ -39,13 +39,13 @@ KNOWING = ("saw", "knew", "asked", "told", "found")
 
 @dataclass(frozen=True)
 class Pair:
-    """Two texts, the first of which is right.
+    """Two texts, the first of which is correct.
 
     Attributes:
         name: of the pair.
-        kind: of what makes the difference.
-        texts: right and wrong.
-        phones: of each; none where they are not known yet.
+        kind: category of the contrast.
+        texts: correct and incorrect.
+        phones: of each; empty where not yet known.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Pair:
 
 
 class PhoneBigram:
-    """Probabilities of phones by the phone before, of types of words, with half a count for what was not seen."""
+    """Phone bigram over word types, with add-half smoothing."""
 
     def __init__(self, words: Iterable[Phones]):
         self._pairs: Counter[tuple[str, str]] = Counter()
@@ -67,7 +67,7 @@ class PhoneBigram:
         self._kinds = len({after for _, after in self._pairs})
 
     def nats(self, phones: Phones) -> float:
-        """A word's mean cost of a phone, its end among them."""
+        """Mean cost per phone of a word in nats, its end included."""
         pairs = list(zip((BEGIN, *phones), (*phones, END), strict=True))
         costs = (
             math.log((self._before[before] + self._kinds / 2) / (self._pairs[before, after] + 0.5))
@@ -77,7 +77,7 @@ class PhoneBigram:
 
 
 def _drawn(words: Iterable[Phones], random: np.random.Generator, number: int) -> set[Phones]:
-    """Strings of phones by the trigrams of words."""
+    """Phone strings sampled from a phone trigram of words."""
     following: dict[tuple[str, str], list[str]] = defaultdict(list)
     for phones in words:
         whole = (BEGIN, BEGIN, *phones, END)
@@ -111,16 +111,16 @@ def word_pairs(
     lengths: tuple[int, int] = (4, 10),
     drawn: int = DRAWN,
 ) -> list[Pair]:
-    """Words that were often enough in training, each with a non-word; fewer where none is alike.
+    """Pairs of a frequent training word and a matched non-word; words without a match are skipped.
 
     Args:
-        counts: of words in the training transcripts.
-        lexicon: phones of all words that are known.
-        number: most pairs.
-        random: everything drawn follows from it.
-        least_count: of a word.
-        lengths: fewest and most phones.
-        drawn: strings of phones among which non-words are looked for.
+        counts: word counts in the training transcripts.
+        lexicon: phones of all known words.
+        number: maximum number of pairs.
+        random: generator of all randomness.
+        least_count: minimum count of a word.
+        lengths: minimum and maximum number of phones.
+        drawn: number of phone strings sampled as candidate non-words.
 
     Raises:
         UserError: if no word is left.
@@ -146,7 +146,7 @@ def word_pairs(
         word = chosen[place]
         phones, nats = lexicon[word], bigram.nats(lexicon[word])
         if phones in taken:
-            continue  # it sounds as a word that is there
+            continue  # homophone of an existing word
         alike = [each for cost, each in candidates[_shape(phones)] if abs(cost - nats) <= APART and each not in taken]
         if not alike:
             continue
@@ -160,17 +160,17 @@ def word_pairs(
 
 
 def _band(count: int) -> str:
-    """Bands of frequency of the published set."""
+    """Frequency band, as in the published set."""
     return next((f"{low}-{high}" for low, high in ((1, 5), (6, 20), (21, 100)) if count <= high), ">100")
 
 
 def spoken_phones(phones: Sequence[str]) -> str:
-    """Phones as espeak-ng reads them out of a text."""
+    """Phones in the notation that espeak-ng reads from a text."""
     return f"[[{'|'.join(phones)}|]]"
 
 
 def grammar_pairs(number: int, random: np.random.Generator) -> list[Pair]:
-    """Sentences in groups of two pairs whose right and wrong sides have the same words: at most so many pairs."""
+    """At most ``number`` sentence pairs, in groups of two whose correct and incorrect sides have the same words."""
     groups = {
         "agreement": [
             (f"{noun}-{one}", f"the {noun} {place}", f"the {noun}s {place}", one, many)
