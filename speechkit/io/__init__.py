@@ -1,1 +1,1 @@
-"""Files in and out: atomic writes, audio, arrays, digests and safe paths. Loads no heavy library."""
+"""File input and output: atomic writes, audio, arrays, digests and safe paths. Imports no heavy library."""

@@ -16,12 +16,12 @@ Float = npt.NDArray[np.float32]
 
 
 def to_int16(waveform: Float) -> npt.NDArray[np.int16]:
-    """A waveform in [-1, 1] as 16-bit numbers; see `from_int16`."""
+    """Convert a waveform in [-1, 1] to 16-bit integers; `from_int16` is the inverse."""
     return np.round(waveform * 32767).astype(np.int16)
 
 
 def from_int16(samples: npt.NDArray[np.generic]) -> Float:
-    """The waveform that `to_int16` stored."""
+    """Convert 16-bit integers of `to_int16` back to a waveform in [-1, 1]."""
     waveform: Float = samples.astype(np.float32) / np.float32(32767)
     return waveform
 
@@ -31,17 +31,17 @@ def write_arrays(
 ) -> None:
     """Write named arrays and text metadata as safetensors, atomically.
 
-    Arrays may have any shape; those that are not contiguous are copied.
+    Arrays may have any shape; non-contiguous arrays are copied.
 
     Raises:
-        UserError: if an array holds Python objects, or the file cannot be written.
+        UserError: if an array has dtype object, or the file cannot be written.
     """
     from safetensors.numpy import save_file
 
     for name, array in arrays.items():
         if array.dtype.hasobject or array.dtype.kind in "USVMm":
             raise UserError(f"{path}: array {name!r} has dtype {array.dtype}; only numbers and booleans can be stored")
-    # save_file would keep the bytes of a view's owner: contiguous in native byte order is what a reader expects.
+    # save_file would write the buffer of a view's base; readers expect contiguous arrays in native byte order.
     ready = {
         name: np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")).reshape(array.shape)
         for name, array in arrays.items()
@@ -56,10 +56,10 @@ def write_arrays(
 
 
 def read_arrays(path: Path | str, names: Iterable[str] | None = None) -> dict[str, npt.NDArray[np.generic]]:
-    """Read all arrays, or those of ``names``; only their pages are read from the disk.
+    """Read all arrays, or those in ``names``; only their pages are read from disk.
 
     Raises:
-        UserError: if the file is missing, damaged or lacks a name.
+        UserError: if the file is missing, corrupt or lacks a requested name.
     """
     from safetensors import SafetensorError, safe_open
 

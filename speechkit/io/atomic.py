@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: a temporary file beside the target, flush, fsync, rename."""
+"""Atomic file writes: temporary file in the target folder, flush, fsync, rename."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ ALWAYS_OUR_FILE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 def write_error(path: Path | str, error: OSError) -> UserError:
-    """The one sentence for a failed write: the path, the cause and what to do."""
+    """User-facing error for a failed write: path, cause and remedy."""
     cause = ADVICE.get(error.errno or 0, os.strerror(error.errno) if error.errno else str(error))
     return UserError(f"{path}: cannot be written: {cause}")
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename durable; file systems that cannot sync a folder are left to their own promise."""
+    """Make a rename durable by fsync on its folder; ignored on file systems that do not support it."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:
@@ -51,18 +51,18 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """A temporary path beside ``path``; renamed to it when the block ends well, removed when it does not.
+    """Temporary path beside ``path``, renamed to it if the block succeeds and removed if it raises.
 
-    The temporary name keeps the suffix, so that a library may choose a format by it. Missing parent folders are
-    made. Writers of one path at the same time each have their own temporary file and the last to finish wins.
+    The temporary name keeps the suffix, from which a library may infer the format. Missing parent folders are
+    created. Concurrent writers of one path each have their own temporary file; the last to finish wins.
 
     Raises:
         UserError: if the disk is full, or the folder is read-only or not a folder; the message names ``path``.
     """
     shown = Path(path)
-    # The target of a link is replaced, not the link; a device or pipe must never be replaced by a file.
+    # Replace the target of a link, not the link; never replace a device or pipe by a file.
     target = Path(os.path.realpath(shown))
-    # os.path answers "no" where a name cannot exist; the write below then says why.
+    # os.path returns False for an invalid name; the write below then raises the reason.
     if os.path.exists(target) and not os.path.isfile(target):  # noqa: PTH110, PTH113
         kind = "a folder" if target.is_dir() else "not a plain file"
         raise UserError(f"{shown}: cannot be written: it is {kind}; choose another output path")
@@ -85,7 +85,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         try:
             descriptor = os.open(temporary, os.O_RDWR)
             try:
-                # safetensors puts a file of its own here, which nobody but its owner may read.
+                # safetensors creates its own file here, readable by its owner only.
                 if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:
                     temporary.chmod(mode)
                 os.fsync(descriptor)
@@ -95,24 +95,24 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         except OSError as error:
             raise write_error(shown, error) from error
     finally:
-        # Where the block made it a link to the target itself, the rename did nothing and it is still there.
+        # If the block hard-linked it to the target, the rename was a no-op and it still exists.
         temporary.unlink(missing_ok=True)
     sync_folder(target.parent)
 
 
 def write_bytes(path: Path | str, content: bytes) -> None:
-    """Write a whole file at once, atomically."""
+    """Write bytes to a file atomically."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         file.write(content)
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write a whole UTF-8 file at once, atomically; line ends are kept as they are."""
+    """Write text to a UTF-8 file atomically; line endings are not translated."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Write indented JSON with sorted keys and a newline at the end, atomically.
+    """Write indented JSON with sorted keys and a final newline, atomically.
 
     ``value`` is anything that msgspec encodes: records, dicts, lists, numbers, strings.
     """

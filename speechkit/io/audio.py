@@ -1,4 +1,4 @@
-"""Waveforms in and out: float32 in [-1, 1], shape (samples,), mono, resampled to the rate that is asked for."""
+"""Read and write waveforms: float32 in [-1, 1], shape (samples,), mono, resampled to the requested rate."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WRITE_BLOCK = 1 << 16
 
 
 class AudioInfo(msgspec.Struct, frozen=True):
-    """What a file holds: ``num_samples`` per channel at its own ``sample_rate`` in Hz."""
+    """Properties of an audio file: ``num_samples`` per channel at its native ``sample_rate`` in Hz."""
 
     path: str
     sample_rate: int
@@ -46,13 +46,13 @@ class AudioInfo(msgspec.Struct, frozen=True):
 
 
 def audio_info(path: Path | str) -> AudioInfo:
-    """Length, rate and channels of an audio file: the length is what decodes, whatever its header says.
+    """Length, rate and channels of an audio file; the length is that of the decodable audio, not the header's.
 
-    Headers are compared with what the file holds (`speechkit.io.layout`). An MP3 without a length tag and a FLAC
+    Headers are checked against the file's content (`speechkit.io.layout`). An MP3 without a length tag and a FLAC
     written to a pipe are decoded once to count their samples.
 
     Raises:
-        AudioError: if the file is missing, empty, lacks what its header promises, or is not audio.
+        AudioError: if the file is missing, empty, shorter than its header states, or not audio.
     """
     found = layout(path)
     return AudioInfo(os.fspath(path), found.sample_rate, found.num_samples, found.channels, found.format)
@@ -67,24 +67,24 @@ def read_audio(
     channel: int | None = None,
     counted_rate: int | None = None,
 ) -> Float:
-    """A piece of a recording as float32 (samples,).
+    """Read a recording or a segment of it as float32 (samples,).
 
     Args:
-        path: whatever libsndfile reads (WAV, FLAC, OGG, Opus, MP3 …); anything else through the ffmpeg program.
-        offset_samples: first sample, in the file's own rate.
-        num_samples: length in the file's own rate; None reads to the end.
-        sample_rate: rate of the result in Hz; None keeps the file's own.
-        channel: which channel, from 0; None averages all of them.
-        counted_rate: in Hz, the rate at which the caller counted the two numbers of samples; a file of another one is
-            refused, since they would name another piece of it.
+        path: any format of libsndfile (WAV, FLAC, OGG, Opus, MP3 …); others are decoded by the ffmpeg program.
+        offset_samples: first sample, at the file's native rate.
+        num_samples: length at the native rate; None reads to the end.
+        sample_rate: rate of the result in Hz; None keeps the native rate.
+        channel: channel index, from 0; None averages all channels.
+        counted_rate: rate in Hz that ``offset_samples`` and ``num_samples`` refer to; a file with another native rate
+            is rejected, since they would select a different segment.
 
-    The result is the same part of the whole file's waveform: pieces that meet in the file meet in the result, also
-    after resampling, where the piece is read with some context and output sample ``k`` of the whole file belongs to
-    the piece when ``round(begin * ratio) <= k < round(end * ratio)``.
+    The result equals the same segment of the whole file's waveform, so adjacent segments join without a seam. This
+    also holds after resampling: the segment is read with context, and output sample ``k`` of the whole file belongs
+    to it if ``round(begin * ratio) <= k < round(end * ratio)``.
 
     Raises:
-        AudioError: if the file cannot be read or has another rate than ``counted_rate``, the piece or channel lies
-            outside it, or samples are not finite.
+        AudioError: if the file cannot be read or has another rate than ``counted_rate``, the segment or channel is out
+            of range, or samples are not finite.
     """
     found = layout(path)
     _check_channel(path, channel, found.channels)
@@ -102,7 +102,7 @@ def read_audio(
     target = _target_rate(path, sample_rate, found.sample_rate)
     if target == found.sample_rate:
         return _mono(path, offset_samples, end, channel)
-    # Whole periods of both rates, so that the output samples of the piece are output samples of the whole file.
+    # Whole periods of both rates, so that output samples of the segment coincide with those of the whole file.
     period = found.sample_rate // math.gcd(found.sample_rate, target)
     context = int(RESAMPLE_CONTEXT_SECONDS * found.sample_rate)
     begin_read = max(0, (offset_samples - context) // period * period)
@@ -118,12 +118,12 @@ def read_audio(
 def stream_audio(
     path: Path | str, *, sample_rate: int | None = 16000, block_seconds: float = 30.0, channel: int | None = None
 ) -> Iterator[Float]:
-    """The whole recording in blocks of ``block_seconds`` (the last may be shorter), in memory of a few blocks.
+    """Stream a recording in blocks of ``block_seconds`` (the last may be shorter); memory is a few blocks.
 
-    The blocks joined equal `read_audio` of the whole file: resampling knows no block edges.
+    The concatenated blocks equal `read_audio` of the whole file: resampling has no artefacts at block boundaries.
 
     Raises:
-        AudioError: as `read_audio`; a truncated file yields what it holds before the error.
+        AudioError: as `read_audio`; a truncated file yields its decodable blocks before the error.
     """
     import soxr
 
@@ -159,25 +159,25 @@ def write_audio(path: Path | str, waveform: npt.ArrayLike, sample_rate: int, for
     """Write a mono waveform atomically, clipped to [-1, 1].
 
     Args:
-        path: its suffix chooses the format when ``format`` is None.
+        path: its suffix selects the format if ``format`` is None.
         waveform: (samples,), floats in [-1, 1].
-        sample_rate: in Hz; Opus takes 8, 12, 16, 24 and 48 kHz, MP3 the usual rates up to 48 kHz.
+        sample_rate: in Hz; Opus supports 8, 12, 16, 24 and 48 kHz, MP3 the standard rates up to 48 kHz.
         format: WAV and FLAC (16 bits), OGG (Vorbis), OPUS or MP3.
 
     Raises:
-        AudioError: if the waveform is empty, not mono or not finite, or the format cannot hold it.
+        AudioError: if the waveform is empty, not mono or not finite, or not supported by the format.
         UserError: if the file cannot be written.
     """
     samples = np.asarray(waveform, dtype=np.float32)
     if samples.ndim != 1:
         raise AudioError(f"{path}: the waveform has shape {samples.shape}; give one channel, (samples,)")
-    # In blocks: the Vorbis and Opus encoders of libsndfile overflow their stack on long single writes.
+    # In blocks: libsndfile's Vorbis and Opus encoders overflow the stack on long single writes.
     blocks = (samples[begin : begin + WRITE_BLOCK] for begin in range(0, len(samples), WRITE_BLOCK))
     write_blocks(path, blocks, sample_rate, format)
 
 
 def write_blocks(path: Path | str, blocks: Iterable[Float], sample_rate: int, format: str | None = None) -> None:  # noqa: A002
-    """Write a mono waveform that comes in blocks (samples,) atomically, clipped to [-1, 1]; else as `write_audio`."""
+    """Write a mono waveform from blocks (samples,), atomically, clipped to [-1, 1]; otherwise as `write_audio`."""
     import soundfile
 
     name = (format or Path(path).suffix.lstrip(".")).upper()
@@ -204,7 +204,7 @@ def write_blocks(path: Path | str, blocks: Iterable[Float], sample_rate: int, fo
             raise AudioError(f"{path}: cannot be written ({error}); check the free space of the disk") from error
         if not given:
             raise AudioError(f"{path}: the waveform is empty; nothing was written")
-        # libsndfile does not report a failed flush at the end of a file.
+        # libsndfile does not report a failed flush on close.
         if container != "MP3" and written != given:
             raise AudioError(f"{path}: cannot be written: {written} of {given} samples fit; free some space")
 
@@ -225,10 +225,10 @@ def _one_channel(block: Float, channel: int | None) -> Float:
 
 
 def resample(waveform: Float, source: int, target: int) -> Float:
-    """A waveform (S,) at another rate, by soxr.
+    """Resample a waveform (S,) with soxr.
 
     Raises:
-        AudioError: if a rate is no rate.
+        AudioError: if a rate is invalid.
     """
     if source < 1 or target < 1:
         raise AudioError(f"sample rates are {source} and {target} Hz; give numbers above 0")
@@ -240,12 +240,12 @@ def resample(waveform: Float, source: int, target: int) -> Float:
 
 
 def scaled(samples: int, target: int, source: int) -> int:
-    """``round(samples * target / source)`` in integers, halves upwards."""
+    """``round(samples * target / source)`` in integer arithmetic, halves rounded up."""
     return (2 * samples * target + source) // (2 * source)
 
 
 def _with_length(waveform: Float, length: int) -> Float:
-    """The resampler may give one sample more or less at the end of a file."""
+    """Trim or pad to ``length``: the resampler may return one sample more or less at the end of a file."""
     if len(waveform) < length:
         return np.pad(waveform, (0, length - len(waveform)), mode="edge" if len(waveform) else "constant")
     return waveform[:length]

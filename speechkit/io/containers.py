@@ -1,7 +1,7 @@
-"""Audio inside MP4, Matroska, AAC and whatever else libsndfile does not read, through the ffmpeg program.
+"""Decode MP4, Matroska, AAC and other formats that libsndfile does not read, with the ffmpeg program.
 
-The container is known by its first bytes, never by the name, and ffmpeg is told which one it is, or which ones are
-possible: a playlist that is named ``.mp4`` cannot make it open other files or the network.
+The container is detected from the first bytes, never the name, and ffmpeg is restricted to it, or to a list of allowed
+ones: a playlist named ``.mp4`` cannot make it open other files or the network.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ MAGIC = (
 
 
 def is_recording(path: Path | str) -> bool:
-    """Whether a file is taken for a recording: by its suffix, or by its first bytes where the suffix says nothing.
+    """Whether a file is a recording: by its suffix, or by its first bytes if the suffix is not conclusive.
 
-    A file that cannot be opened is one only by its suffix.
+    For a file that cannot be opened, only the suffix counts.
     """
     if Path(path).suffix.lower() in AUDIO_SUFFIXES:
         return True
@@ -71,7 +71,7 @@ def is_recording(path: Path | str) -> bool:
 
 
 def sniff(path: Path | str) -> str | None:
-    """The ffmpeg name of the container, or None when libsndfile should read the file."""
+    """ffmpeg's name of the container, or None if libsndfile should read the file."""
     with Path(path).open("rb") as file:
         head = file.read(512)
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide"):
@@ -96,18 +96,18 @@ def sniff(path: Path | str) -> str | None:
         return "wv"
     if head.startswith(b"OggS") and first_codec(head) in ("", "speex"):
         return "ogg"
-    if head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xF6 == 0xF0:  # ADTS: layer bits 00, which MP3 never has
+    if head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xF6 == 0xF0:  # ADTS: layer bits 00, unlike MP3
         return "aac"
     return None
 
 
 def decoded_copy(path: str, decode: Callable[[str], None]) -> str:
-    """A temporary FLAC file that ``decode`` writes, and that lives as long as this process needs it.
+    """Temporary FLAC file written by ``decode``, cached for this process.
 
-    Two copies are kept at most, in the temporary folder of the system.
+    At most two copies are kept, in the system's temporary folder.
 
     Raises:
-        AudioError: as ``decode`` does; then nothing is left.
+        AudioError: as ``decode``; the partial file is removed.
     """
     found = Path(path).stat()
     key = hashlib.blake2b(
@@ -130,15 +130,15 @@ def decoded_copy(path: str, decode: Callable[[str], None]) -> str:
 
 
 def run_ffmpeg(path: str, container: str, copy: str) -> None:
-    """Decode the first audio stream of a file to FLAC of 16 bits.
+    """Decode the first audio stream of a file to 16-bit FLAC.
 
     Args:
-        path: of the file.
-        container: ffmpeg's name for it; `UNKNOWN` lets ffmpeg choose among containers of sound.
-        copy: where to write.
+        path: input file.
+        container: ffmpeg's name of the format; `UNKNOWN` lets ffmpeg choose among audio containers.
+        copy: output file.
 
     Raises:
-        AudioError: if ffmpeg is not installed, or finds no audio or damaged audio.
+        AudioError: if ffmpeg is not installed, or finds no audio or corrupt audio.
     """
     program = shutil.which("ffmpeg")
     if program is None:
@@ -163,7 +163,7 @@ def run_ffmpeg(path: str, container: str, copy: str) -> None:
 
 
 def _folder() -> str:
-    """This process's folder of decoded copies, removed at its end; a forked child gets its own."""
+    """This process's folder of decoded copies, removed at exit; a forked child gets its own."""
     process = os.getpid()
     if process not in _folders:
         _folders.clear()

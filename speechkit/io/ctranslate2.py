@@ -1,6 +1,6 @@
-"""Read the variables of a model in CTranslate2's plain binary format.
+"""Read the variables of a model in CTranslate2's binary format.
 
-The file is a version, the name of the specification, its revision, then per variable: name, shape, type, bytes.
+File layout: format version, specification name, revision, then for each variable: name, shape, dtype, bytes.
 """
 
 from __future__ import annotations

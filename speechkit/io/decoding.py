@@ -1,9 +1,9 @@
-"""Samples out of an audio file by position: the same samples however the file is cut into pieces.
+"""Random access to the samples of an audio file, independent of how reads are divided.
 
-libsndfile decodes WAV, FLAC, OGG Vorbis, Opus and MP3. Its seek in MP3 and Opus lands on the right sample, but the
-decoder starts there without its past (bit reservoir, prediction), so the first samples differ from those of a whole
-read by up to 0.05 of full scale. A piece of a lossy file is therefore decoded from the start of the file when that is
-near, and otherwise from some seconds before it, which leaves 1e-7 in MP3 and 2e-3 in Opus.
+libsndfile decodes WAV, FLAC, OGG Vorbis, Opus and MP3. Its seek in MP3 and Opus is sample-exact, but the decoder
+restarts without state (bit reservoir, prediction), so the first samples differ from those of a full read by up to 0.05
+of full scale. A segment of a lossy file is therefore decoded from the start of the file if that is near, otherwise with
+a preroll of some seconds, which leaves a difference of 1e-7 in MP3 and 2e-3 in Opus.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ PREROLL_SECONDS = 2.0
 
 
 def decode(path: Path | str, start: int = 0, num_samples: int | None = None) -> Iterator[Float]:
-    """Blocks of the samples ``start`` to ``start + num_samples``, each float32 (samples, channels).
+    """Decode samples ``start`` to ``start + num_samples`` in blocks, each float32 (samples, channels).
 
     Raises:
-        AudioError: if the file ends before its header says, or holds NaN or infinite samples.
+        AudioError: if the file is shorter than its header states, or has NaN or infinite samples.
     """
     plan = layout(path)
     num_samples = plan.num_samples - start if num_samples is None else num_samples
@@ -56,7 +56,7 @@ def decode(path: Path | str, start: int = 0, num_samples: int | None = None) -> 
 
 
 def _part_samples(part: Part, plan: Layout, start: int, num_samples: int) -> Iterator[Float]:
-    """Samples of a part from ``start`` on, decoded with as much of what lies before them as the codec needs."""
+    """Samples of a part from ``start`` on, decoded with the preroll that the codec needs."""
     first = start
     if not plan.seekable_exactly:
         near = start <= WHOLE_DECODE_SECONDS * plan.sample_rate

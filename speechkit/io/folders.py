@@ -1,4 +1,4 @@
-"""Folders that users point at: every file is taken or has a reason why not, in one order, whatever its name is."""
+"""Deterministic walk of a user's folder: every file is accepted, or listed with the reason why not."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from speechkit.io.containers import is_recording
 
 
 class Entry(NamedTuple):
-    """A file or folder; ``problem`` says why it cannot be taken, and is None where it can."""
+    """A file or folder; ``problem`` is the reason why it cannot be used, None if it can."""
 
     path: Path
     problem: str | None
 
 
 class FoundAudio(NamedTuple):
-    """The recordings of a folder, and everything else that lies there with the reason, both sorted by path."""
+    """The recordings of a folder, and all other entries with their reasons, both sorted by path."""
 
     files: list[Path]
     skipped: list[Entry]
 
 
 def walk(folder: Path | str) -> Iterator[Entry]:
-    """Every file below a folder, each folder in the order of its names.
+    """Every file below a folder, recursively, sorted by name within each folder.
 
-    Hidden and linked folders are named and not entered, and a folder that cannot be listed is named. A link to a file
-    stands for the file.
+    Hidden and linked folders are reported but not entered, and folders that cannot be listed are reported. A link to
+    a file counts as the file.
     """
-    listed: list[Entry | Path] = [Path(folder)]  # folders are opened when they come to be the next
+    listed: list[Entry | Path] = [Path(folder)]  # folders are listed when they are popped
     while listed:
         found = listed.pop()
         if isinstance(found, Entry):
@@ -46,7 +46,7 @@ def walk(folder: Path | str) -> Iterator[Entry]:
 
 
 def _entry(path: Path, entry: os.DirEntry[str]) -> Entry | Path:
-    """A file, or what is no file and why; a folder to enter as its path alone."""
+    """A file, or a rejected entry with its reason; a folder to enter is returned as its path."""
     if entry.name.startswith((".", "~$")):
         return Entry(path, "is hidden")
     if entry.is_dir(follow_symlinks=False):
@@ -59,7 +59,7 @@ def _entry(path: Path, entry: os.DirEntry[str]) -> Entry | Path:
 
 
 def find_audio(folder: Path | str) -> FoundAudio:
-    """The recordings below a folder, known by their suffix or their first bytes; a file stands for itself."""
+    """Recordings below a folder, detected by suffix or first bytes; ``folder`` may also be a single file."""
     if Path(folder).is_file():
         return FoundAudio([Path(folder)], [])
     files: list[Path] = []

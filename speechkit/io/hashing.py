@@ -1,4 +1,4 @@
-"""Digests that say whether two files or two values are the same; 16 bytes of BLAKE2b as 32 hexadecimal digits."""
+"""Content digests of files and values: 16 bytes of BLAKE2b as 32 hexadecimal digits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from speechkit.errors import UserError
 
 DIGEST_BYTES = 16
 BLOCK_BYTES = 1 << 20
-SETTLED_NANOSECONDS = 2 * 10**9  # no file system in use has a coarser clock than FAT's two seconds
+SETTLED_NANOSECONDS = 2 * 10**9  # FAT has the coarsest timestamps in use: two seconds
 
 
 def digest_bytes(content: bytes | bytearray | memoryview) -> str:
@@ -25,7 +25,8 @@ def digest_bytes(content: bytes | bytearray | memoryview) -> str:
 def digest_file(path: Path | str) -> str:
     """Digest of a file's bytes, read in blocks; equal to `digest_bytes` of its content.
 
-    A process reads a file again only if its size, times or inode changed, or if it changed in the last two seconds.
+    Cached per process: a file is read again only if its size, times or inode changed, or if it was modified in the
+    last two seconds.
 
     Raises:
         UserError: if the file is missing or cannot be read.
@@ -53,8 +54,8 @@ def _kept_digest(path: Path | str, facts: tuple[int, ...]) -> str:
 
 
 def digest_obj(value: Any) -> str:
-    """Digest of a value through its canonical JSON: keys and sets sorted, no spaces.
+    """Digest of a value's canonical JSON: keys and sets sorted, no spaces.
 
-    Dicts that differ only in the order of their keys have one digest; ``1`` and ``1.0`` have two.
+    Dicts that differ only in key order have equal digests; ``1`` and ``1.0`` have different ones.
     """
     return digest_bytes(msgspec.json.encode(value, order="deterministic"))

@@ -1,8 +1,8 @@
-"""Where the samples of an uncompressed file lie, and how many bytes of them its header states.
+"""Byte offset of the samples in an uncompressed audio file, and the number of bytes that its header states.
 
 Headers are written before the samples and corrected afterwards, if at all: a writer to a pipe leaves 0 or all ones, a
-recording of more than 4 GB wraps, a broken download keeps the length of the whole. So the statement is compared with
-the size of the file, and with what follows the stated samples: chunks, or more samples.
+recording of more than 4 GB overflows, an incomplete download keeps the full length. The stated length is therefore
+checked against the file size, and against what follows the stated samples: chunks, or more samples.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import BinaryIO
 
 import msgspec
 
-# Lengths that writers to a pipe leave in a header because they cannot go back.
+# Placeholder lengths left by writers to a pipe, which cannot seek back.
 STREAMED_LENGTHS = (0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)
-# Chunks that are known even where the file ends inside them.
+# Chunks that are recognised even if the file ends inside them.
 KNOWN_CHUNKS = frozenset({
     b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"axml", b"fact", b"cue ", b"smpl", b"PAD ", b"JUNK", b"FLLR", b"PEAK",
 })  # fmt: skip
@@ -27,9 +27,9 @@ W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 
 
 class SampleBytes(msgspec.Struct, frozen=True):
-    """The samples of a file begin at byte ``begin``; the header states ``stated`` bytes of them, None if it cannot.
+    """Sample data starts at byte ``begin``; its length in the header is ``stated`` bytes, None if it has none.
 
-    ``endian`` is the order of their bytes, LITTLE or BIG.
+    ``endian`` is the byte order, LITTLE or BIG.
     """
 
     begin: int
@@ -38,7 +38,7 @@ class SampleBytes(msgspec.Struct, frozen=True):
 
 
 def sample_bytes(file: BinaryIO, size: int) -> SampleBytes | None:
-    """The samples' place in a WAV, RF64, W64, AIFF, AU or SPHERE file of ``size`` bytes; None in any other."""
+    """Locate the samples in a WAV, RF64, W64, AIFF, AU or SPHERE file of ``size`` bytes; None for other formats."""
     file.seek(0)
     head = file.read(40)
     if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
@@ -57,7 +57,7 @@ def sample_bytes(file: BinaryIO, size: int) -> SampleBytes | None:
 
 
 def samples_follow(file: BinaryIO, found: SampleBytes, size: int, bytes_per_second: int) -> bool:
-    """Whether more samples, not chunks or padding, lie behind those that the header states."""
+    """Whether more samples, not chunks or padding, follow those that the header states."""
     end = found.begin + (found.stated or 0)
     end += end % 2 if found.stated else 0
     if size - end <= IGNORED_REST_SECONDS * bytes_per_second:
@@ -73,11 +73,11 @@ def samples_follow(file: BinaryIO, found: SampleBytes, size: int, bytes_per_seco
         if any(rest):
             return True
         rest = file.read(1 << 20)
-    return found.stated == 0  # a length that was never filled in, before silence
+    return found.stated == 0  # a length that was never filled in, followed by silence
 
 
 def _chunks(file: BinaryIO, begin: int, size: int, order: str) -> Iterator[tuple[bytes, int, int]]:
-    """Name, first byte of the content and stated length of each chunk, as far as the lengths lead inside the file."""
+    """Name, content offset and stated length of each chunk, as long as the lengths stay inside the file."""
     place = begin
     while place + 8 <= size:
         file.seek(place)
@@ -95,7 +95,7 @@ def _wave(file: BinaryIO, size: int, order: str) -> SampleBytes | None:
         elif name == b"data":
             if wide is not None and length in (0, 0xFFFFFFFF):
                 return SampleBytes(begin, wide or None, "LITTLE")
-            # A zero may be true; what follows tells.
+            # Zero may be correct; the following bytes decide.
             streamed = length in STREAMED_LENGTHS[1:] and length > size - begin
             return SampleBytes(begin, None if streamed else length, order.upper())
     return None
@@ -133,7 +133,7 @@ def _sphere(file: BinaryIO, head: bytes) -> SampleBytes | None:
     file.seek(0)
     fields = dict(SPHERE_FIELD.findall(file.read(begin)))
     if b"," in fields.get(b"sample_coding", b""):
-        return None  # compressed: the count says nothing about bytes
+        return None  # compressed: the sample count does not give a byte count
     try:
         count, channels, width = (int(fields[name]) for name in (b"sample_count", b"channel_count", b"sample_n_bytes"))
     except (KeyError, ValueError):

@@ -1,8 +1,8 @@
-"""How an audio file is decoded and how long it is: by what it holds, not by what a header says.
+"""Decoding plan and true length of an audio file, from its content rather than its header.
 
-Most files are one part that libsndfile opens. A file of joined MP3 or chained Ogg streams is several; one whose header
-states too little is a part without that header; one that libsndfile cannot read, or only from the start, is a decoded
-copy.
+Most files are a single part opened by libsndfile. Concatenated MP3 or chained Ogg streams give several parts. A file
+whose header states too short a length becomes a headerless part. A file that libsndfile cannot read, or cannot seek in,
+is read from a decoded copy.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ SEQUENTIAL_SUBTYPES = frozenset({
 
 
 class Layout(msgspec.Struct, frozen=True):
-    """How a file is decoded: ``parts`` one after the other, all of one rate and number of channels.
+    """Decoding plan of a file: ``parts`` in sequence, all with the same rate and number of channels.
 
-    ``copied`` says how the decoded copy is made that is the only part, None if there is none.
+    ``copied`` names the decoder if the only part is a decoded copy, otherwise None.
     """
 
     parts: tuple[Part, ...]
@@ -50,14 +50,14 @@ class Layout(msgspec.Struct, frozen=True):
 
 
 def layout(path: Path | str) -> Layout:
-    """How an audio file is decoded and how long it is, found once for each version of it on the disk.
+    """Decoding plan and length of an audio file, cached until the file changes on disk.
 
     Raises:
-        AudioError: if the file is missing, empty, lacks what its headers promise, or is not audio.
+        AudioError: if the file is missing, empty, shorter than its headers state, or not audio.
     """
     try:
         found = os.stat(path)  # noqa: PTH116 - also takes plain text
-    except (OSError, ValueError) as error:  # no file has a name with a NUL
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise AudioError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not Path(path).is_file():
         raise AudioError(f"{path}: is not a file; give the path of an audio file")
@@ -102,14 +102,14 @@ def _copied(path: str, container: str) -> Layout:
 
 
 def _copy(path: str, container: str) -> str:
-    """A decoded copy, by ffmpeg or, where libsndfile cannot seek, by libsndfile; made again if it is gone."""
+    """Decoded copy, by ffmpeg, or by libsndfile where it cannot seek; decoded again if it was removed."""
     if container == SEQUENTIAL:
         return containers.decoded_copy(path, lambda copy: _write_copy(path, copy))
     return containers.decoded_copy(path, lambda copy: containers.run_ffmpeg(path, container, copy))
 
 
 def present_parts(path: Path | str, plan: Layout) -> tuple[Part, ...]:
-    """The parts of a file, with its decoded copy made again where others have taken its place."""
+    """Parts of a file; its decoded copy is made again if it was evicted from the cache."""
     if plan.copied is None:
         return plan.parts
     return (msgspec.structs.replace(plan.parts[0], path=_copy(os.fspath(path), plan.copied)),)
@@ -123,7 +123,7 @@ def _whole(path: str, parts: list[Part], header: Header, *, exact: bool, name: s
 
 
 def _plain_layout(path: str, size: int, header: Header) -> Layout:
-    """A file with a header: what it states is compared with what the file holds."""
+    """Layout of a file with a header, whose stated length is checked against the content."""
     with Path(path).open("rb") as file:
         found = sample_bytes(file, size)
         if found is not None and found.begin > size:
@@ -158,18 +158,18 @@ def _plain_layout(path: str, size: int, header: Header) -> Layout:
 
 
 def _headless(path: str, found: SampleBytes, size: int, header: Header, width: int) -> Layout:
-    """All bytes from the first sample to the end of the file."""
+    """Layout of all bytes from the first sample to the end of the file, without the header."""
     samples = (size - found.begin) // width
     part = Part(path, samples, found.begin, size, raw=(header.subtype, found.endian))
     return _whole(path, [part], header, exact=True)
 
 
 def _mp3_layout(path: str, header: Header) -> Layout:
-    """An MP3 file: its frames are counted, and a tag that states another number is not believed."""
+    """Layout of an MP3 file: frames are counted, and a tag that states another number is ignored."""
     streams = [stream for stream in mpeg_streams(path) if stream.frames]
     if len(streams) < 2 and (not streams or streams[0].stated is None):
         frames = count_samples(Part(path), header.channels)
-        # A decoder gives up at damage that is longer than a frame, and says nothing.
+        # A decoder stops silently at corruption longer than a frame.
         if streams and frames < (streams[0].frames - 4) * streams[0].samples:
             held = streams[0].frames * streams[0].samples / header.sample_rate
             raise AudioError(
@@ -200,7 +200,7 @@ def _mp3_layout(path: str, header: Header) -> Layout:
 
 
 def _ogg_layout(path: str, header: Header) -> Layout:
-    """An Ogg file: every link of the chain is decoded, and missing pages are named."""
+    """Layout of an Ogg file: every link of the chain is decoded, and missing pages are reported."""
     links, whole = ogg_links(path)
     if not whole or not links:
         raise AudioError(f"{path}: is truncated: its last page lacks bytes; download it again")
@@ -224,7 +224,7 @@ def _ogg_layout(path: str, header: Header) -> Layout:
 
 
 def _joined(path: str, parts: list[Part], container: str, counted: list[bool]) -> Layout:
-    """Parts one after the other; those of unlike rates or channels through ffmpeg, which makes them alike."""
+    """Layout of parts in sequence; if rates or channels differ, ffmpeg converts them to a common format."""
     measured = []
     first: Header | None = None
     for part, by_decoding in zip(parts, counted, strict=True):
@@ -243,7 +243,7 @@ def _joined(path: str, parts: list[Part], container: str, counted: list[bool]) -
 
 
 def _write_copy(path: str, copy: str) -> None:
-    """Decode a whole file to FLAC of 24 bits."""
+    """Decode a whole file to 24-bit FLAC."""
     import soundfile
 
     header = look(Part(path))
@@ -253,7 +253,7 @@ def _write_copy(path: str, copy: str) -> None:
 
 
 def _no_audio(path: str) -> str | None:
-    """Why a file that libsndfile could not open is no audio at all, in words that help; None if it may be some."""
+    """Reason why a file that libsndfile could not open is not audio, with advice; None if it may be audio."""
     with Path(path).open("rb") as file:
         head = file.read(512)
     if head.startswith((b"<!DOCTYPE", b"<html", b"<HTML", b"<?xml")):

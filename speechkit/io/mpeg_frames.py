@@ -1,10 +1,10 @@
-"""The frames of an MP3 file, counted without decoding them.
+"""Count the frames of an MP3 file without decoding them.
 
-An MP3 has no header of its own: its length stands in a tag inside the first frame (Xing, Info or VBRI), if anywhere,
-and decoders stop where that tag says. Files are joined by appending one to the other, with the first one's tag left in
-front. Here every frame header is read, so that the count is what the file holds.
+An MP3 has no file header: its length is stored, if at all, in a tag inside the first frame (Xing, Info or VBRI), and
+decoders stop at the length in that tag. Concatenated files keep the first file's tag in front, so it is too short.
+Here every frame header is read, so that the count is that of the actual frames.
 
-Sources: ISO/IEC 11172-3 section 2.4.2.3 (the frame header); the LAME project's description of its Info tag.
+Sources: ISO/IEC 11172-3 section 2.4.2.3 (the frame header); the LAME project's specification of the Info tag.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-# kbit/s by (version 1?, layer); index 0 is a free rate and 15 forbidden.
+# kbit/s by (is version 1, layer); index 0 is free format and 15 is invalid.
 BITRATES = {
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -34,13 +34,13 @@ SYNC = re.compile(rb"\xff[\xe2-\xff]")
 
 
 class Stream(msgspec.Struct, frozen=True):
-    """Frames from byte ``begin`` to ``end`` that are one MP3 stream, with the number of them its tag states.
+    """One MP3 stream: frames from byte ``begin`` to ``end``, with the frame count in its tag.
 
     Attributes:
-        tag: place of the stated number in the file; None without a tag that states one.
-        stated: number of frames by the tag.
-        frames: number of whole frames, less the one of the tag.
-        samples: of one frame.
+        tag: byte offset of the frame count in the file; None if there is no tag with a count.
+        stated: frame count in the tag.
+        frames: number of complete frames, excluding the tag's.
+        samples: samples per frame.
     """
 
     begin: int
@@ -51,7 +51,7 @@ class Stream(msgspec.Struct, frozen=True):
     stated: int | None
 
     def head(self, content: bytes) -> bytes:
-        """The stream's first bytes ``content``, up to its tag, with the number of frames that it has."""
+        """The stream's first bytes ``content``, up to its tag, with the frame count corrected."""
         assert self.tag is not None
         place = self.tag - self.begin
         return content[:place] + self.frames.to_bytes(4, "big")
@@ -64,9 +64,9 @@ class _Frame(msgspec.Struct, frozen=True):
 
 
 def mpeg_streams(path: Path | str) -> list[Stream]:
-    """The streams of an MP3 file in order: a new one begins at a tag, and where rate or channels change.
+    """Streams of an MP3 file in order: a new one begins at a tag, and where the rate or channels change.
 
-    Empty when the file has no chain of frames that can be followed, as with free bit rates.
+    Empty if the frames cannot be followed, as with free-format bit rates.
     """
     with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return _streams(content)
@@ -100,10 +100,10 @@ def _streams(content: mmap.mmap) -> list[Stream]:
         now = (header & STREAM_BITS, mono)
         offset = place + frame.tag_offset - (0 if not mono else 8 if frame.tag_offset == 21 else 15)
         if content[offset : offset + 4] not in XING:
-            offset += 2  # behind a check sum
+            offset += 2  # skip the CRC
         tagged = content[offset : offset + 4] in XING or content[place + 36 : place + 40] == b"VBRI"
         if now != kind and kind is not None and not _frame_follows(content, place + frame.length, size, header):
-            place = _next_frame(content, place, size)  # damage that looks like a frame
+            place = _next_frame(content, place, size)  # corrupt bytes that look like a frame header
             continue
         if tagged or now != kind:
             close(place)
@@ -120,14 +120,14 @@ def _streams(content: mmap.mmap) -> list[Stream]:
 
 
 def _count_place(content: mmap.mmap, offset: int, frame: int) -> int | None:
-    """Where the tag states the number of frames."""
+    """Byte offset of the frame count in the tag, None without one."""
     if content[frame + 36 : frame + 40] == b"VBRI":
         return frame + 50
     return offset + 8 if content[offset + 7] & 1 else None
 
 
 def _frame(header: int) -> _Frame | None:
-    """What a frame header says, or None if it is none."""
+    """Parse a frame header; None if it is invalid."""
     version, layer = header >> 19 & 3, 4 - (header >> 17 & 3)
     bitrate, rate = header >> 12 & 15, header >> 10 & 3
     if header >> 21 != 0x7FF or version == 1 or layer == 4 or bitrate in (0, 15) or rate == 3:
@@ -138,11 +138,11 @@ def _frame(header: int) -> _Frame | None:
     padding = header >> 9 & 1
     samples = 384 if layer == 1 else 576 if layer == 3 and not first else 1152
     length = (12 * bits // hertz + padding) * 4 if layer == 1 else samples // 8 * bits // hertz + padding
-    return _Frame(length, samples, 36 if first else 21)  # side information of two channels; one has less
+    return _Frame(length, samples, 36 if first else 21)  # side information of stereo; mono has less
 
 
 def _next_frame(content: mmap.mmap, place: int, size: int) -> int:
-    """The next byte where a frame begins, behind tags and damage; the size of the file if none does."""
+    """Offset of the next frame, after tags and corrupt bytes; the file size if there is none."""
     head = content[place : place + 10]
     if head[:3] == b"ID3" and len(head) == 10 and max(head[6:]) < 128:
         a, b, c, d = head[6:]
@@ -151,7 +151,7 @@ def _next_frame(content: mmap.mmap, place: int, size: int) -> int:
         return place + 128
     position = place + 1
     while position + 4 <= size:
-        # A region at a time: a pattern cannot be searched in a map without keeping it from closing.
+        # One region at a time: a regex match on the mmap itself would keep it from being closed.
         found = SYNC.search(content[position : position + 65_536])
         if found is None:
             position += 65_535
@@ -167,7 +167,7 @@ def _next_frame(content: mmap.mmap, place: int, size: int) -> int:
 
 
 def _frame_follows(content: mmap.mmap, place: int, size: int, header: int) -> bool:
-    """Whether a frame of the same stream, a tag or the end of the file stands at a place."""
+    """Whether ``place`` is a frame of the same stream, a tag or the end of the file."""
     follower = content[place : place + 4]
     same = int.from_bytes(follower, "big") & STREAM_BITS == header & STREAM_BITS
     return place >= size - 4 or same or follower[:3] in (b"ID3", b"TAG", b"APE")

@@ -1,7 +1,7 @@
-"""The pages of an Ogg file: its chained streams, and whether pages are missing.
+"""Parse the pages of an Ogg file: find chained streams and missing pages.
 
-A stream that is recorded from the net, or files appended to one another, is a chain: after the last page of one stream
-the first of the next follows. Decoders of single streams stop at the first link.
+A recorded internet stream and concatenated files are chains: the last page of one stream is followed by the first page
+of the next. Decoders of single streams stop after the first link.
 
 Source: RFC 3533, sections 4 and 6.
 """
@@ -24,9 +24,9 @@ FIRST, LAST = 2, 4
 
 
 class Link(msgspec.Struct):
-    """Bytes ``begin`` to ``end`` hold the streams ``codecs`` side by side ("" for an unknown one).
+    """One link of a chain: bytes ``begin`` to ``end`` with the multiplexed streams ``codecs`` ("" if unknown).
 
-    ``closed`` says that every one of them has its last page, ``gap`` the byte before which a page is missing.
+    ``closed`` is true if every stream has its last page; ``gap`` is the byte before which a page is missing.
     """
 
     begin: int
@@ -37,7 +37,7 @@ class Link(msgspec.Struct):
 
 
 def first_codec(head: bytes) -> str:
-    """The codec of an Ogg file's first stream by the file's first bytes, "" if unknown."""
+    """Codec of an Ogg file's first stream, from the file's first bytes; "" if unknown."""
     if len(head) < 28:
         return ""
     start = 27 + head[26]
@@ -45,7 +45,7 @@ def first_codec(head: bytes) -> str:
 
 
 def ogg_links(path: Path | str) -> tuple[list[Link], bool]:
-    """The links of an Ogg file in order, and whether its last page is whole."""
+    """Links of an Ogg file in order, and whether its last page is complete."""
     with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         size, place = len(content), 0
         links: list[Link] = []

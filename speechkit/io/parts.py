@@ -1,4 +1,4 @@
-"""Stretches of audio files as libsndfile opens them: their headers, and their samples in blocks."""
+"""Parts of audio files opened with libsndfile: headers, and samples in blocks."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from speechkit.errors import AudioError
 from speechkit.io.arrays import Float
 from speechkit.io.stretch import Stretch
 
-BLOCK_VALUES = 1 << 20  # 4 MB of float32 a block, whatever the header says of channels
+BLOCK_VALUES = 1 << 20  # 4 MB of float32 per block, for any number of channels
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A stretch of a file that libsndfile opens as if it were a file of its own, and its number of samples.
+    """A byte range of a file that libsndfile opens as a separate file, and its number of samples.
 
     Attributes:
-        path: of the file, or of a decoded copy.
-        begin: first byte of the stretch, after those that ``head`` stands for.
-        end: byte after the last; None with the whole file.
-        head: bytes put in front.
-        raw: kind and order of the samples where they have no header, as libsndfile names them.
+        path: the file, or a decoded copy.
+        begin: first byte of the range, after those that ``head`` replaces.
+        end: byte after the last; None for the whole file.
+        head: bytes to prepend.
+        raw: sample format and byte order of headerless samples, in libsndfile's terms.
     """
 
     path: str
@@ -40,7 +40,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What libsndfile says of a part."""
+    """Properties of a part as libsndfile reports them."""
 
     sample_rate: int
     frames: int
@@ -51,15 +51,15 @@ class Header(msgspec.Struct, frozen=True):
 
     @property
     def states_length(self) -> bool:
-        """Whether the number of frames is one; a FLAC written to a pipe has none."""
+        """Whether the number of frames is valid; a FLAC written to a pipe states none."""
         return 0 < self.frames <= 1 << 40
 
 
 def look(part: Part) -> Header:
-    """What libsndfile reads in the header of a part.
+    """Read the header of a part with libsndfile.
 
     Raises:
-        AudioError: with its reason, without the path.
+        AudioError: with libsndfile's reason, without the path.
     """
     with open_part(part) as file:
         return Header(
@@ -73,14 +73,14 @@ def look(part: Part) -> Header:
 
 
 def count_samples(part: Part, channels: int) -> int:
-    """Samples of a channel that a part decodes to, by decoding it."""
+    """Number of samples per channel, counted by decoding the part."""
     return sum(len(block) for block in read_blocks(part, channels))
 
 
 def read_blocks(
     part: Part, channels: int, start: int = 0, num_samples: int | None = None, sample_rate: int = 0
 ) -> Iterator[Float]:
-    """What a part really holds, in blocks; never more memory than one block, whatever the header says."""
+    """Decode a part in blocks; memory is one block, even if the header overstates the length."""
     import soundfile
 
     step = max(1, BLOCK_VALUES // channels)
@@ -107,11 +107,11 @@ def read_blocks(
 
 @contextmanager
 def open_part(part: Part, sample_rate: int = 0, channels: int = 0) -> Iterator[Any]:
-    """A part as libsndfile's file; rate and channels are those of raw samples."""
+    """Open a part with libsndfile; ``sample_rate`` and ``channels`` apply to raw samples."""
     import soundfile
 
     with ExitStack() as stack:
-        opened: Any = part.path if os.name == "nt" else os.fsencode(part.path)  # soundfile's own encoding is strict
+        opened: Any = part.path if os.name == "nt" else os.fsencode(part.path)  # soundfile encodes strictly
         if part.end is not None:
             opened = stack.enter_context(Stretch(part.path, part.begin, part.end, part.head))
         try:
@@ -123,8 +123,8 @@ def open_part(part: Part, sample_rate: int = 0, channels: int = 0) -> Iterator[A
                     file = soundfile.SoundFile(opened, "r", sample_rate, channels, subtype, endian, format="RAW")
         except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
             raise AudioError(_plain(error)) from error
-        # After each read soundfile seeks to where the read ended, if the file is seekable. In a lossy file that throws
-        # the decoder's past away at every block; called not seekable, it leaves the decoder alone.
+        # After each read of a seekable file, soundfile seeks to the end of that read. In a lossy file this resets the
+        # decoder state at every block; declaring the file not seekable avoids it.
         file.seekable = lambda: False
         try:
             yield file
@@ -140,7 +140,7 @@ _stderr_lock = threading.Lock()
 
 
 def _may_be_mpeg(part: Part) -> bool:
-    """By the first bytes, before the file is opened."""
+    """Whether the first bytes may be MPEG audio, tested before the file is opened."""
     head = part.head
     if len(head) < 3:
         with Path(part.path).open("rb") as file:
@@ -151,18 +151,18 @@ def _may_be_mpeg(part: Part) -> bool:
 
 @contextmanager
 def _quiet_mpeg(active: bool) -> Iterator[None]:
-    """Hold back what the MP3 decoder writes to the process's error stream; pass on everything else.
+    """Suppress what the MP3 decoder writes to the process's stderr; pass on everything else.
 
-    It reports the missing bit reservoir of the first frames after a seek, which the preroll throws away, line by line,
-    and a tag whose length is not the file's, which `mpeg_frames` has corrected.
+    It reports each frame after a seek whose bit reservoir is missing, which the preroll discards, and a tag whose
+    length differs from the file's, which `mpeg_frames` has corrected.
     """
     if not active:
         yield
         return
-    with _stderr_lock, tempfile.TemporaryFile() as held:  # one at a time: each must find the true error stream
+    with _stderr_lock, tempfile.TemporaryFile() as held:  # one at a time: each must see the real stderr
         try:
             kept = os.dup(2)
-        except OSError:  # a daemon without an error stream
+        except OSError:  # a daemon without stderr
             yield
             return
         if sys.stderr is not None:

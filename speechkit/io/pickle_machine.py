@@ -1,11 +1,11 @@
-"""A pickle read as data: nothing of the file is imported, called or executed.
+"""Read a pickle as data: nothing in the file is imported, called or executed.
 
-A pickle is a program for a stack machine. Unpickling runs it, with every import and call that it asks for; here a
-second stack machine follows the same instructions and records what would be imported and called (`Named`, `Made`).
-Python's own `Unpickler` with a restricted ``find_class`` would be shorter, but it calls what it does find, and takes
-the memory that a damaged file asks for; `torch.load` brings torch and refuses scikit-learn's files.
+A pickle is a program for a stack machine. Unpickling executes it, including every import and call; this stack machine
+interprets the same opcodes but only records what would be imported and called (`Named`, `Made`). Python's `Unpickler`
+with a restricted ``find_class`` would be shorter, but it calls whatever ``find_class`` allows and allocates whatever a
+corrupt file requests; `torch.load` requires torch and rejects scikit-learn's files.
 
-Source: CPython's ``pickletools`` (the instructions).
+Source: CPython's ``pickletools`` (the opcodes).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from speechkit.errors import UserError
 
 
 class Named(msgspec.Struct, frozen=True):
-    """A class or function that the file names."""
+    """A class or function referenced by the file."""
 
     module: str
     name: str
@@ -31,7 +31,7 @@ class Named(msgspec.Struct, frozen=True):
 
 
 class Made(msgspec.Struct, eq=False):
-    """What would be made by a call: of what, with which arguments, and the state that it is given afterwards."""
+    """A recorded call: the callable, its arguments, and the state set on the result afterwards."""
 
     of: Any
     arguments: tuple[Any, ...]
@@ -39,7 +39,7 @@ class Made(msgspec.Struct, eq=False):
 
     @property
     def kind(self) -> Named | None:
-        """The class or function by name; protocols 0 and 1 call a function with the class as its first argument."""
+        """Name of the class or function; protocols 0 and 1 pass the class as the first argument of a function."""
         made = self.of
         if isinstance(made, Named) and made.name == "_reconstructor" and self.arguments:
             made = self.arguments[0]
@@ -47,20 +47,20 @@ class Made(msgspec.Struct, eq=False):
 
 
 class _Mark:
-    """The mark of the stack machine, which `MARK` puts down and others take up."""
+    """Marker on the stack, pushed by `MARK` and popped by other opcodes."""
 
 
 _MARK = _Mark()
 
 
 class Machine:
-    """Follows the instructions of one file; a subclass says what may stand in it.
+    """Interprets the opcodes of one file; a subclass defines what the file may contain.
 
     Attributes:
-        what: the file should hold, for errors.
-        packages: packages whose names may stand in it.
-        names: other names that may, with their modules.
-        max_instructions: of such a file.
+        what: expected content, for error messages.
+        packages: packages whose names are allowed.
+        names: other allowed names, with their modules.
+        max_instructions: maximum number of opcodes in a file.
     """
 
     what: str
@@ -75,7 +75,7 @@ class Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self) -> Any:
-        """The object in the file."""
+        """Run the program and return the object that it builds."""
         for count, (opcode, argument, _) in enumerate(pickletools.genops(self.content)):
             if count == self.max_instructions:
                 raise ValueError(f"more than {self.max_instructions:,} instructions")
@@ -91,14 +91,14 @@ class Machine:
         return answer
 
     def pop(self) -> Any:
-        """Take the top off the stack."""
+        """Pop the top of the stack."""
         value = self.stack.pop()
         if value is _MARK:
             raise ValueError("a mark stands where a value should")
         return value
 
     def to_mark(self) -> list[Any]:
-        """Take everything above the last mark off the stack, and the mark."""
+        """Pop everything down to and including the last mark; returns the items above it."""
         mark = len(self.stack) - 1
         while self.stack[mark] is not _MARK:
             mark -= 1
@@ -109,8 +109,8 @@ class Machine:
         return above
 
     def named(self, module: Any, name: Any) -> None:
-        """Push a name, if it may stand in such a file."""
-        if not isinstance(module, str) or not isinstance(name, str):  # hashing or showing nested tuples may never end
+        """Push a reference to a name, if it is allowed."""
+        if not isinstance(module, str) or not isinstance(name, str):  # hashing or showing nested tuples may not end
             raise ValueError("the name of a class is no text")
         if module.partition(".")[0] not in self.packages and (module, name) not in self.names:
             raise UserError(
@@ -120,66 +120,66 @@ class Machine:
         self.stack.append(Named(module, name))
 
     def outside(self, key: Any) -> Any:
-        """The object outside the pickle that a persistent id stands for."""
+        """Resolve a persistent id to the object outside the pickle."""
         raise ValueError("it refers to something outside the file")
 
     def stack_outside(self, _: Any) -> None:
-        """Push the object of a persistent id."""
+        """Push the object that a persistent id refers to."""
         self.stack.append(self.outside(self.pop()))
 
     def stack_named(self, _: Any) -> None:
-        """Push a name whose parts are on the stack."""
+        """Push a reference whose module and name are on the stack."""
         name, module = self.pop(), self.pop()
         self.named(module, name)
 
     def call(self, _: Any) -> None:
-        """Push a record of the call that unpickling would make."""
+        """Push a record of the call that unpickling would execute."""
         arguments, called = self.pop(), self.pop()
         if not isinstance(arguments, tuple):
             raise ValueError("a call without arguments")
         self.stack.append(Made(called, arguments))
 
     def call_with_names(self, _: Any) -> None:
-        """The same, without keyword arguments."""
+        """As `call`, without keyword arguments."""
         self.pop()
         self.call(None)
 
     def build(self, _: Any) -> None:
-        """Write down the state that an object is given."""
+        """Record the state set on an object."""
         state, made = self.pop(), self.stack[-1]
         if not isinstance(made, Made):
             raise ValueError("a state is given to what has none")
         made.state = state
 
     def append(self, _: Any) -> None:
-        """Add one item to a list."""
+        """Append one item to a list."""
         value = self.pop()
         self.extend_last([value])
 
     def extend(self, _: Any) -> None:
-        """Add the items above the mark to a list."""
+        """Append the items above the mark to a list."""
         values = self.to_mark()
         self.extend_last(values)
 
     def extend_last(self, values: list[Any]) -> None:
-        """Add items to the list on top of the stack."""
+        """Append items to the list on top of the stack."""
         if isinstance(self.stack[-1], list):
             self.stack[-1].extend(values)
         elif not isinstance(self.stack[-1], Made):
             raise ValueError("items are added to what is no list")
 
     def set_item(self, _: Any) -> None:
-        """Add one entry to a dictionary."""
+        """Set one item of a dictionary."""
         value, key = self.pop(), self.pop()
         self.set_pairs([key, value])
 
     def set_items(self, _: Any) -> None:
-        """Add the entries above the mark to a dictionary."""
+        """Set the items above the mark in a dictionary."""
         pairs = self.to_mark()
         self.set_pairs(pairs)
 
     def set_pairs(self, pairs: list[Any]) -> None:
-        """Keys that are not text are left out: nothing here needs them, and hashing them could take for ever."""
+        """Set items with string keys; others are dropped: they are not needed, and hashing them may not terminate."""
         target = self.stack[-1]
         if isinstance(target, dict):
             target.update((k, v) for k, v in zip(pairs[::2], pairs[1::2], strict=True) if isinstance(k, str))
@@ -187,15 +187,15 @@ class Machine:
             raise ValueError("an entry is put into what is no dictionary")
 
     def put(self, key: Any) -> None:
-        """Remember the top of the stack under a number."""
+        """Store the top of the stack in the memo under a given index."""
         self.memo[int(key)] = self.stack[-1]
 
     def memoize(self, _: Any) -> None:
-        """Remember the top of the stack under the next number."""
+        """Store the top of the stack in the memo under the next index."""
         self.memo[len(self.memo)] = self.stack[-1]
 
     def tuple_of(self, count: int) -> None:
-        """Push a tuple of the topmost values."""
+        """Replace the top ``count`` values by a tuple of them."""
         values = tuple(self.pop() for _ in range(count))[::-1]
         self.stack.append(values)
 

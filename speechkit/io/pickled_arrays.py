@@ -1,9 +1,9 @@
-"""The arrays of a pickled k-means, read as data; see `speechkit.io.pickle_machine`.
+"""Read the arrays of a pickled k-means as data; see `speechkit.io.pickle_machine`.
 
-Only names of scikit-learn, NumPy, joblib and plain containers may stand in the file.
+Only names of scikit-learn, NumPy, joblib and builtin containers are allowed in the file.
 
-Source: joblib's ``numpy_pickle`` format, versions 0.10 on: an array is a pickled ``NumpyArrayWrapper``, with the
-array's bytes in the stream right after the instruction that completes it.
+Source: joblib's ``numpy_pickle`` format, version 0.10 onwards: an array is a pickled ``NumpyArrayWrapper``,
+followed in the stream, right after the opcode that completes it, by the array's bytes.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ NAMES = {
     ("__builtin__", "object"),
     ("__builtin__", "set"),
 }
-NUMBERS = "fiub"  # kinds of NumPy types whose bytes are the number
+NUMBERS = "fiub"  # kinds of NumPy dtypes with plain numeric values
 
 
 def read_pickled(path: Path | str) -> Any:
-    """The object of a pickle or joblib file as `Made`, containers, numbers, text and arrays.
+    """Read a pickle or joblib file as `Made`, containers, numbers, strings and arrays.
 
     Args:
-        path: of the file; joblib's zlib and gzip compression are undone.
+        path: the file; joblib's zlib and gzip compression are supported.
 
     Raises:
-        UserError: if the file is missing, too large, torn, compressed in another way, or holds anything that has no
-            place in a k-means of arrays.
+        UserError: if the file is missing, too large, truncated, compressed in another format, or contains anything
+            that does not belong in a k-means of arrays.
     """
     content = _content(Path(path))
     try:
@@ -59,10 +59,10 @@ def read_pickled(path: Path | str) -> Any:
 
 
 def array_of(value: Any) -> NDArray[Any] | None:
-    """The array that a value of `read_pickled` is, or None; arrays of objects are none.
+    """Convert a value of `read_pickled` to an array; None if it is not one, or has dtype object.
 
     Raises:
-        ValueError: if shape, type and bytes contradict one another.
+        ValueError: if shape, dtype and number of bytes are inconsistent.
     """
     if isinstance(value, np.ndarray):
         return value
@@ -90,7 +90,7 @@ class _KMeansMachine(Machine):
             self.stack[-1] = self._array_after(made.state)
 
     def _array_after(self, state: Any) -> NDArray[Any]:
-        """An array of joblib: a byte with the length of the padding (from 1.3 on), the padding, then the numbers."""
+        """Read a joblib array: a byte with the padding length (since 1.3), the padding, then the values."""
         if state.get("numpy_array_alignment_bytes") is not None:
             (padding,) = self.content.read(1)
             self.content.seek(padding, 1)
@@ -102,19 +102,19 @@ class _KMeansMachine(Machine):
 
 
 def _called(value: Made, name: str) -> bool:
-    """Whether it is what NumPy's function of this name would give."""
+    """Whether ``value`` is a recorded call of NumPy's function of this name."""
     return isinstance(value.of, Named) and value.of.module.startswith("numpy.") and value.of.name == name
 
 
 def _bytes(content: Any) -> bytes:
-    """Bytes, as protocols 0 to 2 write them too: text whose letters are bytes."""
+    """Bytes, including those that protocols 0 to 2 write as Latin-1 text."""
     if isinstance(content, Made) and isinstance(content.of, Named) and content.of.module == "_codecs":
         content = content.arguments[0]
     return content.encode("latin-1") if isinstance(content, str) else bytes(memoryview(content))
 
 
 def _dtype(value: Any) -> np.dtype[Any]:
-    """The type of numbers that ``numpy.dtype(name)`` with a state of byte order stands for."""
+    """The dtype of a recorded ``numpy.dtype(name)`` with its byte-order state."""
     if not isinstance(value, Made) or not isinstance(value.of, Named) or value.of.name != "dtype":
         raise ValueError("the type of an array is not said")
     name = value.arguments[0]
@@ -131,7 +131,7 @@ def _shown(value: Any) -> str:
 
 
 def _length(shape: Any, dtype: np.dtype[Any]) -> int:
-    """Bytes of an array; whole numbers of Python do not overflow."""
+    """Size of an array in bytes, in Python integers, which do not overflow."""
     sizes = shape if isinstance(shape, tuple) else None
     if sizes is None or len(sizes) > 8 or not all(type(size) is int and 0 <= size <= MAX_BYTES for size in sizes):
         raise ValueError("the shape of an array is none")
@@ -150,14 +150,14 @@ def _array(content: bytes, shape: Any, dtype: Any, order: Any) -> NDArray[Any]:
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of the pickle, of at most `MAX_BYTES`.
+    """Decompressed bytes of the pickle, at most `MAX_BYTES`.
 
     Raises:
-        UserError: if the file cannot be read, is too large or compressed in an unknown way.
+        UserError: if the file cannot be read, is too large or has an unsupported compression.
     """
     try:
         with path.open("rb") as file:
-            # Python takes the memory for as much as is asked for before it reads.
+            # Python allocates the requested size before it reads.
             raw = file.read(min(path.stat().st_size if path.is_file() else MAX_BYTES, MAX_BYTES) + 1)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; give the k-means file of fairseq or textlesslib, or a .npy") from None

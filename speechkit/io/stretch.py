@@ -1,4 +1,4 @@
-"""A stretch of a file, read as if it were a file of its own."""
+"""A byte range of a file, read as a separate file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Stretch(io.RawIOBase):
-    """``head``, followed by the bytes ``begin`` to ``end`` of the file at ``path``; read only, memory of one read."""
+    """Read-only stream of ``head`` followed by bytes ``begin`` to ``end`` of ``path``; memory is one read."""
 
     def __init__(self, path: Path | str, begin: int, end: int, head: bytes = b"") -> None:
         self.file = Path(path).open("rb", buffering=1 << 16)  # noqa: SIM115 - closed by close
@@ -31,16 +31,16 @@ class Stretch(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a byte of the stretch."""
+        """Set the position within the range."""
         self.position = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence])
         return self.position
 
     def tell(self) -> int:
-        """The byte that is read next."""
+        """Current position within the range."""
         return self.position
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the buffer as far as the stretch goes."""
+        """Fill the buffer, up to the end of the range; returns the number of bytes."""
         with memoryview(buffer).cast("B") as view:
             wanted = min(len(view), max(0, self.size - self.position))
             front = self.head[self.position : self.position + wanted]

@@ -1,7 +1,7 @@
-"""Weights of a PyTorch checkpoint (``.pt``, ``.ckpt``), read as data: nothing of the file is imported, called or run.
+"""Read the weights of a PyTorch checkpoint (``.pt``, ``.ckpt``) as data: nothing in it is imported or executed.
 
-Sources: CPython's ``pickletools``; the layout that ``torch.save`` has written since version 1.6: a zip archive with one
-pickle, ``data.pkl``, whose tensors refer to storages, each a plain file of numbers in ``data/``.
+Sources: CPython's ``pickletools``; the layout of ``torch.save`` since version 1.6: a zip archive with one pickle,
+``data.pkl``, whose tensors refer to storages, each a raw binary file in ``data/``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KINDS = {
     "FloatStorage": "<f4",
     "DoubleStorage": "<f8",
     "HalfStorage": "<f2",
-    "BFloat16Storage": "<u2",  # the upper halves of float32
+    "BFloat16Storage": "<u2",  # the upper 16 bits of float32
     "LongStorage": "<i8",
     "IntStorage": "<i4",
     "ShortStorage": "<i2",
@@ -64,17 +64,17 @@ class _TorchMachine(Machine):
             self.stack[-1] = {}  # the entries follow
 
     def build(self, _: Any) -> None:
-        """Drop the state of a dictionary of modules, which holds no weights."""
+        """Drop the state of a module dictionary, which contains no weights."""
         self.pop()
 
 
 def read_torch_weights(path: Path | str) -> dict[str, NDArray[Any]]:
-    """All tensors of a checkpoint by the path of keys to them, joined by dots: ``model.encoder.weight``.
+    """Read all tensors of a checkpoint, named by their dotted key path: ``model.encoder.weight``.
 
-    bfloat16 becomes float32. Only dictionaries with text keys are searched.
+    bfloat16 becomes float32. Only dictionaries with string keys are searched.
 
     Raises:
-        UserError: if the file is missing, torn, older than PyTorch 1.6, or names what weights do not need.
+        UserError: if the file is missing, truncated, older than PyTorch 1.6, or uses names that weights do not need.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -102,7 +102,7 @@ def read_torch_weights(path: Path | str) -> dict[str, NDArray[Any]]:
 
 
 def _tensors(value: Any, path: str) -> list[tuple[str, Made]]:
-    """Every tensor inside dictionaries, with its path."""
+    """Every tensor in nested dictionaries, with its path."""
     tensors: list[tuple[str, Made]] = []
     pending = [(path, value)]
     while pending:
@@ -118,7 +118,7 @@ def _tensors(value: Any, path: str) -> list[tuple[str, Made]]:
 
 
 def _array(made: Made, archive: zipfile.ZipFile, names: dict[str, str]) -> NDArray[Any]:
-    """The values of a tensor; a view into a storage is copied."""
+    """Values of a tensor; a view of a storage is copied."""
     storage, offset, shape, strides = made.arguments[:4]
     sizes = (offset, *shape, *strides)
     if not isinstance(storage, _Storage) or not all(type(size) is int and 0 <= size < 2**40 for size in sizes):

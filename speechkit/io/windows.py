@@ -1,4 +1,4 @@
-"""Cut a recording of any length into windows with context, so that no window edge shows in the result."""
+"""Divide a recording of any length into windows with context, so that window boundaries leave no artefacts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from speechkit.io.audio import stream_audio
 
 @dataclass(frozen=True)
 class Window:
-    """Frames ``keep_begin`` to ``keep_end`` are wanted and ``begin`` to ``end`` heard, in frames of the recording.
+    """Window ``begin`` to ``end``, of which ``keep_begin`` to ``keep_end`` is kept, in frames of the recording.
 
-    ``joined`` says that the window before this one continues here: frames of the two overlap by their context.
+    ``joined`` is true if this window continues the previous one: the two overlap by their context.
     """
 
     begin: int
@@ -26,7 +26,7 @@ class Window:
 
 
 def merge_regions(regions: Iterable[tuple[int, int]], gap: int) -> list[tuple[int, int]]:
-    """Sort regions and join those that overlap or lie less than ``gap`` apart; empty ones vanish."""
+    """Sort regions and merge those that overlap or are less than ``gap`` apart; empty ones are dropped."""
     merged: list[tuple[int, int]] = []
     for begin, end in sorted(regions):
         if end <= begin:
@@ -41,10 +41,10 @@ def merge_regions(regions: Iterable[tuple[int, int]], gap: int) -> list[tuple[in
 def plan_windows(
     frames: int, spans: list[tuple[int, int]], window_frames: int, context_frames: int
 ) -> Iterator[Window]:
-    """Windows over disjoint, sorted spans of frames.
+    """Plan windows over disjoint, sorted spans of frames.
 
-    A span longer than ``window_frames`` is divided evenly, so that no window is a mere rest; every window hears
-    ``context_frames`` more on both sides, as far as the recording goes.
+    A span longer than ``window_frames`` is divided evenly, so that there is no short last window; every window gets
+    ``context_frames`` of context on both sides, within the recording.
     """
     for span_begin, span_end in spans:
         count = -(-(span_end - span_begin) // window_frames)
@@ -63,7 +63,7 @@ def plan_windows(
 def cut_windows(
     waveform: NDArray[np.float32], windows: Iterable[Window], frame_samples: int
 ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
-    """Each window with its part of a waveform (samples,) that is in memory."""
+    """Each window with its segment of a waveform (samples,) in memory."""
     for window in windows:
         yield window, waveform[window.begin * frame_samples : window.end * frame_samples]
 
@@ -76,9 +76,9 @@ def stream_windows(
     sample_rate: int = 16_000,
     channel: int | None = None,
 ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
-    """Each window with its waveform at ``sample_rate``; memory is a block and a window, however long the recording.
+    """Each window with its waveform at ``sample_rate``; memory is one block and one window.
 
-    ``channel`` is the one that is heard, from 0; None takes the mean of all.
+    ``channel`` is the channel index, from 0; None averages all channels.
 
     Windows must begin in increasing order.
     """
