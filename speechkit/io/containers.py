@@ -71,7 +71,7 @@ def is_recording(path: Path | str) -> bool:
 
 
 def sniff(path: Path | str) -> str | None:
-    """ffmpeg's name of the container, or None if libsndfile should read the file."""
+    """The container as ffmpeg names it, or None if libsndfile should read the file."""
     with Path(path).open("rb") as file:
         head = file.read(512)
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide"):
