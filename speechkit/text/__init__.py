@@ -1,4 +1,4 @@
-"""Named, versioned, reversible normalisers, sentence splitting, romanisation and a guess of the language. No torch."""
+"""Versioned normalisers with offsets, sentence splitting, romanisation and language identification. No torch."""
 
 from speechkit.text.language import LanguageGuess, guess_language, script_shares
 from speechkit.text.normalized import Normalized

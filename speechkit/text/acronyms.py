@@ -1,4 +1,4 @@
-"""Words in capitals that are read letter by letter: "the BBC" is "the bee bee see", "die EU" is "die E U" in German."""
+"""Spell out acronyms: "the BBC" becomes "the bee bee see", German "die EU" becomes "die E U"."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _VOWEL = re.compile(r"[AEIOUY]")
 
 
 def spell_acronyms(text: str, lang: str) -> Normalized:
-    """Words of up to six capitals by the names of their letters, if they are short or have no vowel.
+    """Replace words of up to six capitals by their letter names, if they are short or have no vowel.
 
-    A text that is mostly in capitals is left as it is, and so is one of a language without names of letters here.
+    Text that is mostly in capitals is unchanged, as is text in a language without letter names here.
     """
     names, plural = LETTER_NAMES.get(lang), "'s" if lang == "en" else "s"
     capitals = sum(character.isupper() for character in text)

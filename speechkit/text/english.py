@@ -1,6 +1,6 @@
-"""English written forms as they are spoken: numbers, money, times, percentages and common abbreviations.
+"""Verbalise English written forms: numbers, money, times, percentages and common abbreviations.
 
-Left as they are: contractions, spelling variants, Roman numerals other than those after "chapter", "part" and the like,
+Unchanged: contractions, spelling variants, Roman numerals except after "chapter", "part" and similar words,
 and dates written with slashes.
 """
 
@@ -23,7 +23,7 @@ ABBREVIATIONS = {
     "vs.": "versus", "approx.": "approximately", "dept.": "department", "Dept.": "department", "govt.": "government",
     "Inc.": "incorporated", "Ltd.": "limited", "Corp.": "corporation", "Bros.": "brothers",
 }  # fmt: skip
-WITHOUT_DOT = {  # also without their dot, in any case: no other English word is written so
+WITHOUT_DOT = {  # also without the dot, in any case: no English word has the same spelling
     "mr": "mister", "mrs": "missus", "ms": "miz", "dr": "doctor", "prof": "professor", "jr": "junior", "sr": "senior",
     "inc": "incorporated", "ltd": "limited", "corp": "corporation", "vs": "versus", "dept": "department",
     "govt": "government", "lt": "lieutenant", "sgt": "sergeant", "messrs": "messieurs", "approx": "approximately",
@@ -163,7 +163,7 @@ def _in_words(match: re.Match[str]) -> str:
 
 
 def numbers_to_words(text: str) -> Normalized:
-    """Numbers in ASCII digits, with their currency, percent sign, unit, ordinal ending or clock colon, in words."""
+    """Verbalise numbers in ASCII digits, with currency, percent sign, unit, ordinal suffix or clock colon."""
     with_units = replace_matches(
         text, _AFTER_NUMBER, lambda m: f"{m['number']} {UNITS.get(m['unit'].lower(), 'percent')} "
     )
@@ -171,12 +171,12 @@ def numbers_to_words(text: str) -> Normalized:
 
 
 def spell_digits(text: str) -> Normalized:
-    """Every ASCII digit as a word of its own, for strings that are read digit by digit."""
+    """Replace every ASCII digit by its word, for strings that are read digit by digit."""
     return replace_matches(text, _DIGIT, lambda match: f" {digits_in_words(match[0])} ")
 
 
 def expand_abbreviations(text: str) -> Normalized:
-    """Titles, months, "No. 5", "Chapter IV" and "&" in full."""
+    """Expand titles, months, "No. 5", "Chapter IV" and "&"."""
     spelled = replace_matches(text, _STREET, lambda match: "street ")
     spelled = spelled.then(
         lambda inner: replace_matches(inner, _ABBREVIATION, lambda match: f"{ABBREVIATIONS[match.group()]} ")
@@ -191,7 +191,7 @@ def expand_abbreviations(text: str) -> Normalized:
 
 
 def expand_titles(text: str) -> Normalized:
-    """Titles and the like without their dot (mr, dr, inc), in text that has neither case nor punctuation any more."""
+    """Expand titles and similar abbreviations without a dot (mr, dr, inc), in text without case and punctuation."""
     return replace_matches(text, _WITHOUT_DOT, lambda match: WITHOUT_DOT[match.group()])
 
 
@@ -202,7 +202,7 @@ def _roman_value(numeral: str) -> int:
 
 
 def fold_latin_letters(text: str) -> Normalized:
-    """Latin letters without diacritics, as English is usually recognised; superscript digits (note marks) removed."""
+    """Remove diacritics from Latin letters, as English recognisers do, and superscript digits (note marks)."""
 
     def fold(character: str) -> str:
         if character < "\x80":
@@ -218,22 +218,22 @@ def fold_latin_letters(text: str) -> Normalized:
 
 
 def drop_marks(text: str) -> Normalized:
-    """A transcriber's marks (``<inaudible>``, ``[laughter]``) become a space."""
+    """Replace transcriber tags (``<inaudible>``, ``[laughter]``) by a space."""
     return replace_matches(text, _MARK, lambda match: " ")
 
 
 def drop_fillers(text: str) -> Normalized:
-    """Hesitations (uh, um, hmm) become a space."""
+    """Replace hesitations (uh, um, hmm) by a space."""
     return replace_matches(text, _FILLER, lambda match: " ")
 
 
 def count_fillers(text: str) -> int:
-    """How many `drop_marks` and `drop_fillers` drop from a text as it is written."""
+    """Number of items that `drop_marks` and `drop_fillers` remove from an unnormalised text."""
     return sum(1 for _ in _MARK.finditer(text)) + sum(1 for _ in _FILLER.finditer(_MARK.sub(" ", text)))
 
 
 def unify_spoken_variants(text: str) -> Normalized:
-    """One form for what is said in two ways: "hundred and two", "a hundred", "per cent", "ok", "nineteen o five"."""
+    """Unify variants of one spoken form: "hundred and two", "a hundred", "per cent", "ok", "nineteen o five"."""
 
     def unify(match: re.Match[str]) -> str:
         if match["scale"]:

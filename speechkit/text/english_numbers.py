@@ -1,4 +1,4 @@
-"""English numbers in words: cardinals, ordinals, years, decimals."""
+"""Verbalise English numbers: cardinals, ordinals, years, decimals."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def _below_thousand(number: int) -> list[str]:
 
 
 def digits_in_words(digits: str) -> str:
-    """Each digit by itself: ``007`` is "zero zero seven"."""
+    """Digit by digit: ``007`` is "zero zero seven"."""
     return " ".join(ONES[int(digit)] for digit in digits)
 
 
 def cardinal(digits: str) -> str:
-    """ASCII digits as a cardinal, without "and"; long numbers and numbers with leading zeros digit by digit."""
+    """Cardinal of ASCII digits, without "and"; long numbers and numbers with leading zeros digit by digit."""
     if len(digits) > LONGEST_CARDINAL or (len(digits) > 1 and digits[0] == "0"):
         return digits_in_words(digits)
     number = int(digits)
@@ -56,7 +56,7 @@ def cardinal(digits: str) -> str:
 
 
 def with_and(words: str) -> str:
-    """A cardinal as it is said in Britain: "five hundred and one thousand and two"."""
+    """British form of a cardinal: "five hundred and one thousand and two"."""
     given = words.split()
     read = given[:1]
     for place in range(1, len(given)):
@@ -69,7 +69,7 @@ def with_and(words: str) -> str:
 
 
 def ordinal(digits: str) -> str:
-    """ASCII digits as an ordinal: ``21`` is "twenty first"."""
+    """Ordinal of ASCII digits: ``21`` is "twenty first"."""
     *first, last = cardinal(digits).split()
     if last in _IRREGULAR_ORDINALS:
         last = _IRREGULAR_ORDINALS[last]
@@ -81,7 +81,7 @@ def ordinal(digits: str) -> str:
 
 
 def year(digits: str) -> str:
-    """Four digits as a year is read: "nineteen eighty four", "nineteen oh five", "two thousand nine", "twenty ten"."""
+    """Four digits read as a year: "nineteen eighty four", "nineteen oh five", "two thousand nine", "twenty ten"."""
     century, rest = int(digits[:2]), int(digits[2:])
     if century % 10 == 0 and rest < 10:
         return cardinal(digits)
@@ -92,15 +92,15 @@ def year(digits: str) -> str:
 
 
 def is_year(digits: str) -> bool:
-    """Whether a bare number is read as a year: four digits from 1100 to 2099."""
+    """Whether a number on its own is read as a year: four digits from 1100 to 2099."""
     return len(digits) == 4 and "1100" <= digits <= "2099"
 
 
 def decimal(whole: str, fraction: str) -> str:
-    """A number with a decimal point: ``3.14`` is "three point one four"."""
+    """Decimal fraction: ``3.14`` is "three point one four"."""
     return f"{cardinal(whole)} point {digits_in_words(fraction)}" if whole else f"point {digits_in_words(fraction)}"
 
 
 def plural(words: str) -> str:
-    """The plural of a number in words: "nineteen nineties"."""
+    """Plural of a number in words: "nineteen nineties"."""
     return words[:-1] + "ies" if words.endswith("y") else words + ("es" if words.endswith("six") else "s")

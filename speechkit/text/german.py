@@ -1,7 +1,7 @@
-"""German written forms as they are spoken: numbers, dates, money, times, percentages and common abbreviations.
+"""Verbalise German written forms: numbers, dates, money, times, percentages and common abbreviations.
 
-An ordinal's ending follows the word before it ("am 3. Mai" is "am dritten Mai", "der 3. Mai" is "der dritte Mai");
-without one it is that of a heading ("dritter Mai"). Left as they are: Roman numerals and the cases of units.
+The ending of an ordinal depends on the preceding word ("am 3. Mai" is "am dritten Mai", "der 3. Mai" is "der dritte
+Mai"); without one it is that of a heading ("dritter Mai"). Not handled: Roman numerals and grammatical case of units.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _plain_digits(number: str) -> str:
 
 
 def _ending(before: str | None) -> str:
-    """Of an ordinal, by the word before it."""
+    """Ending of an ordinal, from the preceding word."""
     word = (before or "").lower()
     return "en" if word in OBLIQUE else "e" if word in WEAK else "er"
 
@@ -156,12 +156,12 @@ def _in_words(match: re.Match[str]) -> str:
 
 
 def numbers_to_words(text: str) -> Normalized:
-    """Numbers in ASCII digits, with their currency, unit, ordinal dot, date or clock, in words."""
+    """Verbalise numbers in ASCII digits, with currency, unit, ordinal dot, date or time of day."""
     return replace_matches(text, _WRITTEN_NUMBER, _in_words)
 
 
 def expand_abbreviations(text: str) -> Normalized:
-    """Abbreviations in full, and "&" as "und"."""
+    """Expand abbreviations, and "&" to "und"."""
 
     def full(match: re.Match[str]) -> str:
         return ABBREVIATIONS["".join(match.group().split())] + " "

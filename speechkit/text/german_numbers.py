@@ -1,4 +1,4 @@
-"""German numbers in words: cardinals, ordinals with their endings, years, decimals."""
+"""Verbalise German numbers: cardinals, ordinals with endings, years, decimals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _below_hundred(number: int) -> str:
 
 
 def _below_million(number: int) -> str:
-    """In one word; ``ein`` and not ``eins`` at its end."""
+    """Cardinal as one word, ending in ``ein`` rather than ``eins``."""
     thousands, rest = divmod(number, 1000)
     words = f"{_below_million(thousands)}tausend" if thousands else ""
     hundreds, rest = divmod(rest, 100)
@@ -30,12 +30,12 @@ def _below_million(number: int) -> str:
 
 
 def digits_in_words(digits: str) -> str:
-    """Each digit by itself: ``007`` is "null null sieben"."""
+    """Digit by digit: ``007`` is "null null sieben"."""
     return " ".join("eins" if digit == "1" else ONES[int(digit)] for digit in digits)
 
 
 def cardinal(digits: str) -> str:
-    """ASCII digits as a cardinal; long numbers and numbers with leading zeros digit by digit."""
+    """Cardinal of ASCII digits; long numbers and numbers with leading zeros digit by digit."""
     if len(digits) > LONGEST_CARDINAL or (len(digits) > 1 and digits[0] == "0"):
         return digits_in_words(digits)
     above, below = divmod(int(digits), 1_000_000)
@@ -52,7 +52,7 @@ def cardinal(digits: str) -> str:
 
 
 def ordinal(digits: str, ending: str = "e") -> str:
-    """ASCII digits as an ordinal: ``21`` is "einundzwanzigste", with the ending ``n`` more "einundzwanzigsten"."""
+    """Ordinal of ASCII digits: ``21`` is "einundzwanzigste", or "einundzwanzigsten" with ``ending`` "en"."""
     words = cardinal(digits)
     number = int(digits)
     small = number % 100
@@ -63,7 +63,7 @@ def ordinal(digits: str, ending: str = "e") -> str:
 
 
 def year(digits: str) -> str:
-    """Four digits as a year is read: "neunzehnhundertvierundachtzig", "zweitausendneun"."""
+    """Four digits read as a year: "neunzehnhundertvierundachtzig", "zweitausendneun"."""
     century, rest = divmod(int(digits), 100)
     if 11 <= century <= 19:
         words = f"{ONES[century]}hundert" + (_below_hundred(rest) if rest else "")
@@ -72,10 +72,10 @@ def year(digits: str) -> str:
 
 
 def is_year(digits: str) -> bool:
-    """Whether a bare number is read as a year: four digits from 1100 to 2099."""
+    """Whether a number on its own is read as a year: four digits from 1100 to 2099."""
     return len(digits) == 4 and "1100" <= digits <= "2099"
 
 
 def decimal(whole: str, fraction: str) -> str:
-    """A number with a decimal comma: ``3,14`` is "drei Komma eins vier"."""
+    """Decimal fraction: ``3,14`` is "drei Komma eins vier"."""
     return f"{cardinal(whole)} Komma {digits_in_words(fraction)}"

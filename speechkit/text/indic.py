@@ -1,4 +1,4 @@
-"""Steps for the scripts of India: joiners, conjunct spellings and Hindi numbers.
+"""Normalisation steps for Indic scripts: joiners, conjunct spellings and Hindi numbers.
 
 Vowel signs, virama, nukta, anusvara, chandrabindu and visarga are letters of the word: no step removes one.
 """
@@ -30,14 +30,14 @@ LONGEST_CARDINAL = 9  # digits; a longer number is read digit by digit
 
 
 def digits_in_words(digits: str) -> str:
-    """Each digit by itself."""
+    """Digit by digit."""
     return " ".join(BELOW_HUNDRED[int(digit)] for digit in digits)
 
 
 def cardinal(digits: str) -> str:
-    """ASCII digits as a cardinal with lakh and crore; long numbers and numbers with leading zeros digit by digit.
+    """Cardinal of ASCII digits with lakh and crore; long numbers and numbers with leading zeros digit by digit.
 
-    From 1100 to 1999 hundreds are counted, as years are read: 1947 is "उन्नीस सौ सैंतालीस".
+    1100 to 1999 are read in hundreds, as years are: 1947 is "उन्नीस सौ सैंतालीस".
     """
     if len(digits) > LONGEST_CARDINAL or (len(digits) > 1 and digits[0] == "0"):
         return digits_in_words(digits)
@@ -59,7 +59,7 @@ def cardinal(digits: str) -> str:
 
 
 JOINER = "\u200d"
-# One letter, two spellings: consonant + virama + zero-width joiner, or its own code point.
+# One letter, two encodings: consonant + virama + zero-width joiner, or a single code point.
 CONJUNCT_FORMS = {
     "ണ്" + JOINER: "ൺ",
     "ന്" + JOINER: "ൻ",
@@ -74,12 +74,12 @@ _NUMBER = re.compile(r"([0-9]{1,3}(?:,[0-9]{2,3})+(?![0-9])|[0-9]+)(?:\.([0-9]+)
 
 
 def unify_conjuncts(text: str) -> Normalized:
-    """Malayalam chillu letters and the Bengali khanda ta written with a joiner, as their own code points."""
+    """Replace joiner sequences for Malayalam chillu letters and Bengali khanda ta by their code points."""
     return replace_matches(text, _CONJUNCT, lambda match: CONJUNCT_FORMS[match.group()])
 
 
 def hindi_numbers_to_words(text: str) -> Normalized:
-    """Numbers in ASCII digits as Hindi words."""
+    """Verbalise numbers in ASCII digits as Hindi words."""
 
     def in_words(match: re.Match[str]) -> str:
         words = cardinal(match[1].replace(",", ""))
@@ -87,7 +87,7 @@ def hindi_numbers_to_words(text: str) -> Normalized:
             words += f" {POINT} {digits_in_words(match[2])}"
         if match[3]:
             words += " प्रतिशत"
-        # The words go through the composition step themselves: nukta letters have one spelling only.
+        # The words are composed too, so that nukta letters have a single encoding.
         return f" {unicodedata.normalize('NFC', words)} "
 
     return replace_matches(text, _NUMBER, in_words)

@@ -1,4 +1,4 @@
-"""A simple guess of script and language, enough to say that a document is not in the language that was asked for."""
+"""Simple script and language identification, enough to detect a document in another language than requested."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import Counter
 import msgspec
 
 SAMPLE_CHARACTERS = 100_000
-FEWEST_WORDS = 20  # with fewer words stop words say nothing
+FEWEST_WORDS = 20  # with fewer words, stop words are not conclusive
 _LANGUAGE_OF_SCRIPT = {
     "BENGALI": "bn", "GURMUKHI": "pa", "GUJARATI": "gu", "ORIYA": "or", "TAMIL": "ta", "TELUGU": "te", "KANNADA": "kn",
     "MALAYALAM": "ml", "SINHALA": "si", "THAI": "th", "LAO": "lo", "MYANMAR": "my", "KHMER": "km", "GEORGIAN": "ka",
@@ -54,10 +54,10 @@ _WORD = re.compile(r"[^\s\d.,;:!?\"“”()\[\]«»।۔،؛؟—–…]+")
 
 
 class LanguageGuess(msgspec.Struct, frozen=True):
-    """The guessed language ("und" if undecided), the prevailing script, and each one's share (0 to 1).
+    """The detected language ("und" if undecided), the dominant script, and the share (0 to 1) of each.
 
-    ``lang_share`` is the share of words that are stop words of the language, or the script's share where the script
-    alone decides.
+    ``lang_share`` is the share of words that are stop words of the language, or the script's share if the script alone
+    determines the language.
     """
 
     lang: str
@@ -67,7 +67,7 @@ class LanguageGuess(msgspec.Struct, frozen=True):
 
 
 def script_shares(text: str) -> dict[str, float]:
-    """Share of each script among the letters and vowel signs, by the first word of the Unicode name, largest first."""
+    """Share of each script among letters and vowel signs, by the first word of the Unicode name, sorted descending."""
     counts: Counter[str] = Counter()
     for character, count in Counter(text).items():
         if unicodedata.category(character)[0] in "LM":
@@ -78,9 +78,9 @@ def script_shares(text: str) -> dict[str, float]:
 
 
 def guess_language(text: str) -> LanguageGuess:
-    """Guess from script shares, then from stop words where several languages share the script.
+    """Detect the language from script shares, then from stop words if several languages use the script.
 
-    The sample is the first and the middle part of a long text.
+    For a long text, only its first and middle parts are sampled.
     """
     if len(text) > SAMPLE_CHARACTERS:
         half, middle = SAMPLE_CHARACTERS // 2, len(text) // 2

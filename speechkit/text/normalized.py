@@ -1,8 +1,8 @@
-"""A text beside the text it came from, and the two primitives that every normalising step is made of.
+"""Normalised text with offsets into its source, and the two primitives of all normalisation steps.
 
-A step changes characters one by one (`map_characters`) or replaces the matches of a pattern (`replace_matches`). Both
-return a `Normalized` whose offsets lead back to the step's input; `Normalized.then` composes steps, so that the offsets
-of a chain lead back to the text that a person wrote.
+A step maps single characters (`map_characters`) or replaces the matches of a pattern (`replace_matches`). Both return
+a `Normalized` whose offsets refer to the step's input; `Normalized.then` composes steps, so that the offsets of a chain
+refer to the original text.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ Step = Callable[[str], "Normalized"]
 
 @dataclass(frozen=True, eq=False)
 class Normalized:
-    """A normalised text with its way back.
+    """A normalised text with its alignment to the source.
 
-    ``offsets`` has ``len(text) + 1`` entries, never falls, and stays within 0 and the source's length. Character ``i``
-    of ``text`` came from ``source[offsets[i]:offsets[i + 1]]``; that stretch is empty where one source character became
-    several, and holds what was dropped after the character as well.
+    ``offsets`` has ``len(text) + 1`` entries, is non-decreasing, and lies in 0..len(source). Character ``i`` of
+    ``text`` comes from ``source[offsets[i]:offsets[i + 1]]``; that range is empty where one source character became
+    several, and includes characters dropped after it.
     """
 
     text: str
     offsets: Offsets
 
     def source_span(self, begin: int, end: int) -> tuple[int, int]:
-        """Source characters behind ``text[begin:end]``, as a half-open range."""
+        """Half-open range of source characters that ``text[begin:end]`` comes from."""
         return int(self.offsets[begin]), int(self.offsets[end])
 
     def then(self, step: Step) -> Normalized:
-        """Apply ``step`` to the text and keep offsets into the first source."""
+        """Apply ``step`` to the text; the offsets still refer to the original source."""
         following = step(self.text)
-        if following.text is self.text:  # `unchanged`: the step found nothing to do
+        if following.text is self.text:  # `unchanged`: the step had no effect
             return self
         return Normalized(following.text, self.offsets[following.offsets])
 
 
 def unchanged(text: str) -> Normalized:
-    """The text as its own normal form."""
+    """The text with identity offsets."""
     return Normalized(text, np.arange(len(text) + 1, dtype=np.int32))
 
 
@@ -53,12 +53,12 @@ def code_points(text: str) -> NDArray[np.uint32]:
 
 
 def from_code_points(codes: NDArray[np.uint32]) -> str:
-    """The text of an array of code points."""
+    """Text from an array of code points."""
     return codes.astype("<u4", copy=False).tobytes().decode("utf-32-le", "surrogatepass")
 
 
 def character_table(text: str, function: Callable[[str], int]) -> NDArray[np.uint8]:
-    """``function`` of every character of the text, shape (len(text),); it is called once a distinct character."""
+    """``function`` of every character, shape (len(text),); called once per distinct character."""
     if not text:
         return np.zeros(0, np.uint8)
     distinct = set(text)
@@ -69,7 +69,7 @@ def character_table(text: str, function: Callable[[str], int]) -> NDArray[np.uin
 
 
 def keep_characters(text: str, keep: NDArray[np.bool_]) -> Normalized:
-    """The characters where ``keep``, shape (len(text),), is true."""
+    """Keep the characters where ``keep``, shape (len(text),), is true."""
     if keep.all():
         return unchanged(text)
     offsets = np.append(np.flatnonzero(keep), len(text)).astype(np.int32)
@@ -77,7 +77,7 @@ def keep_characters(text: str, keep: NDArray[np.bool_]) -> Normalized:
 
 
 def map_characters(text: str, function: Callable[[str], str]) -> Normalized:
-    """Replace every character by ``function`` of it, which may be empty or longer; called once a distinct character."""
+    """Replace every character by a string, possibly empty; ``function`` is called once per distinct character."""
     changed = {ord(character): new for character in set(text) if (new := function(character)) != character}
     if not changed:
         return unchanged(text)
@@ -89,9 +89,9 @@ def map_characters(text: str, function: Callable[[str], str]) -> Normalized:
 
 
 def replace_spans(text: str, spans: Iterable[tuple[int, int, str]]) -> Normalized:
-    """Replace ``text[begin:end]`` by the new text for each ordered, disjoint ``(begin, end, new)``.
+    """Replace ``text[begin:end]`` by ``new`` for each ``(begin, end, new)``; spans are sorted and disjoint.
 
-    The characters of a replacement are spread evenly over the stretch they replace.
+    The characters of a replacement are aligned evenly to the span that they replace.
     """
     pieces: list[str] = []
     starts: list[int] = []
@@ -118,6 +118,6 @@ def replace_spans(text: str, spans: Iterable[tuple[int, int, str]]) -> Normalize
 
 
 def replace_matches(text: str, pattern: re.Pattern[str], function: Callable[[re.Match[str]], str | None]) -> Normalized:
-    """Replace each match of ``pattern`` by ``function`` of it; None leaves the match as it is."""
+    """Replace each match of ``pattern`` by ``function`` of it; None leaves the match unchanged."""
     replaced = ((match, function(match)) for match in pattern.finditer(text))
     return replace_spans(text, ((*match.span(), new) for match, new in replaced if new is not None))

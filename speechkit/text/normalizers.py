@@ -1,7 +1,7 @@
-"""The named, versioned, reversible normalisers.
+"""Named, versioned normalisers with offsets into the source text.
 
-A name stands for a chain of steps and a version: change what a chain does to any text, and its version rises. What was
-made with one version is never compared with what was made with another: artefacts carry the `NormalizerSpec`.
+A name identifies a chain of steps with a version, which increases whenever the output for any text changes. Artefacts
+record the `NormalizerSpec`, so that results of different versions are never compared.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ CJK_LANGUAGES = frozenset(("zh", "yue", "ja", "cmn"))
 
 
 class NormalizerSpec(msgspec.Struct, frozen=True):
-    """What an artefact records about the normaliser that it was made with."""
+    """Name and version of a normaliser, as recorded in artefacts."""
 
     name: str
     version: int
@@ -91,35 +91,35 @@ class NormalizerSpec(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Normalizer:
-    """A chain of steps under a name and a version."""
+    """A named, versioned chain of steps."""
 
     spec: NormalizerSpec
     steps: Sequence[Step]
 
     def normalize(self, text: str) -> Normalized:
-        """The normal form of the text, with offsets into it; time and memory grow linearly with the text."""
+        """Normalise the text, with offsets into it; time and memory are linear in its length."""
         normalized = unchanged(text)
         for step in self.steps:
             normalized = normalized.then(step)
         return normalized
 
     def __call__(self, text: str) -> str:
-        """The normal form alone."""
+        """Normalise the text, without offsets."""
         return self.normalize(text).text
 
 
 @functools.cache
 def get_normalizer(name: str) -> Normalizer:
-    """The normaliser of this name.
+    """Look up a normaliser by name.
 
-    ``none`` changes nothing. ``simple`` composes (NFC), folds case, turns punctuation into spaces. ``english`` also
-    writes numbers and abbreviations in words and Latin letters without diacritics, takes one form of what is said in
-    two ways ("hundred and two", "per cent"), and drops hesitations and transcribers' marks, which ``english-verbatim``
-    keeps; ``english-digits`` is ``simple`` with each digit as a word, for strings that are read so. ``whisper`` is
-    Whisper's for English, by which most published error rates are made, ``whisper-basic`` its one for other languages.
-    ``indic`` composes, drops joiners and punctuation with the danda, and folds native digits. ``earnings21`` is
-    ``simple`` without the marks of that data set's transcribers (``<inaudible>``, ``<crosstalk>``). The ``match-``
-    names are keys for comparing a document with what a recogniser heard: choose one by language with `normalizer_for`.
+    ``none`` changes nothing. ``simple`` composes (NFC), folds case and replaces punctuation by spaces. ``english`` also
+    verbalises numbers and abbreviations, removes diacritics from Latin letters, unifies spoken variants ("hundred and
+    two", "per cent"), and drops hesitations and transcriber tags, which ``english-verbatim`` keeps; ``english-digits``
+    is ``simple`` with each digit as a word, for strings read digit by digit. ``whisper`` is Whisper's normaliser for
+    English, used for most published error rates, ``whisper-basic`` its normaliser for other languages. ``indic``
+    composes, drops joiners and punctuation including the danda, and folds native digits. ``earnings21`` is ``simple``
+    without that data set's transcriber tags (``<inaudible>``, ``<crosstalk>``). The ``match-`` normalisers produce
+    keys for matching a document with recognised text: choose one by language with `normalizer_for`.
 
     Raises:
         ConfigError: if there is no such normaliser.
@@ -133,9 +133,9 @@ def get_normalizer(name: str) -> Normalizer:
 
 
 def normalizer_for(lang: str | None) -> Normalizer:
-    """The matching key of a language code such as ``en``, ``hi`` or ``pa-IN``; unknown languages get ``match-simple``.
+    """Matching normaliser for a language code such as ``en``, ``hi`` or ``pa-IN``; ``match-simple`` if unknown.
 
-    Numbers match in digits or words in English and Hindi. In other languages digits stay digits.
+    In English and Hindi, numbers in digits match numbers in words. In other languages digits stay digits.
     """
     primary = (lang or "").replace("_", "-").split("-")[0].lower()
     if primary == "en":

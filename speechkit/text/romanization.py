@@ -1,4 +1,4 @@
-"""Any script in Latin letters, as a key for matching only: what is kept and shown is always the text as written."""
+"""Romanise any script, as a key for matching only: stored and displayed text keeps its original script."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from speechkit.errors import require
 from speechkit.text.normalized import Normalized, replace_spans
 
-# The codes that the romaniser knows, where they are not the two letters that manifests use.
+# uroman's language codes, where they differ from the two-letter codes of manifests.
 _LANGUAGE_CODES = {
     "as": "asm", "bn": "ben", "en": "eng", "gu": "guj", "hi": "hin", "kn": "kan", "ml": "mal", "mr": "mar", "ne": "nep",
     "or": "ori", "pa": "pan", "sa": "san", "sd": "snd", "ta": "tam", "te": "tel", "ur": "urd", "zh": "zho", "ja": "jpn",
@@ -30,9 +30,9 @@ def _edges(word: str, code: str | None) -> tuple[tuple[int, int, str], ...]:
 
 
 def romanize(text: str, lang: str | None = None) -> Normalized:
-    """The text in Latin letters (uroman), word by word, with offsets into it; words in ASCII stay as they are.
+    """Romanise the text with uroman, word by word, with offsets into it; ASCII words are unchanged.
 
-    The first call loads the tables (about 3.5 s); words are remembered.
+    The first call loads the tables (about 3.5 s); words are cached.
 
     Raises:
         MissingExtraError: if the extra ``romanize`` is not installed.

@@ -1,7 +1,7 @@
-"""Phones from letters by a few rules, for words that no dictionary has and languages without one at hand.
+"""Rule-based grapheme-to-phoneme conversion for out-of-vocabulary words and languages without a lexicon.
 
-Rough: good enough to tell a forced aligner how many nuclei a word has and about where; not a pronunciation to speak by.
-All phones are ARPAbet, since the acoustic model of the aligner is English; sounds that English lacks get a near one.
+Approximate: sufficient for a forced aligner to know the number and rough position of the nuclei, not for synthesis.
+All phones are ARPAbet, because the aligner's acoustic model is English; other sounds map to the nearest one.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ LANGUAGES = ("en", "de", "hi")
 
 
 def rough_phones(word: str, lang: str) -> list[str]:
-    """ARPAbet phones of a written word; letters that the rules do not know are silent.
+    """ARPAbet phones of a written word; letters without a rule are silent.
 
     Args:
         word: one word, in any case.
-        lang: ``en``, ``de`` or ``hi``; digits must have been written out before.
+        lang: ``en``, ``de`` or ``hi``; digits must have been verbalised before.
 
     Raises:
         UserError: if the language has no rules.
@@ -70,9 +70,9 @@ def rough_phones(word: str, lang: str) -> list[str]:
 
 
 def _by_table(word: str, lang: str) -> list[str]:
-    """Leftmost longest match."""
+    """Phones by leftmost longest match in the rules."""
     table = _TABLES[lang]
-    # A doubled consonant is one; a final e is silent in English and a schwa in German.
+    # A doubled consonant is a single phone; a final e is silent in English and a schwa in German.
     letters = re.sub(r"([b-df-hj-np-rt-vwxz])\1", r"\1", word)
     if lang == "en":
         letters = re.sub(r"'s$", "z" if not letters.endswith(("s's", "x's")) else "iz", letters).replace("'", "")
@@ -80,7 +80,7 @@ def _by_table(word: str, lang: str) -> list[str]:
         letters = re.sub("c(?=[eiy])", "s", letters)
         letters = re.sub("^y(?=[aeiou])", "j", letters) if letters != "y" else letters
     else:
-        # s before a consonant or at the end is voiceless, and st-, sp- at the beginning begin with sh.
+        # s is voiceless before a consonant and word-finally; initial st- and sp- start with sh.
         letters = re.sub("^s(?=[tp])", "sch", letters)
         letters = re.sub(r"(?<!s)s(?=$|[tpkf])", "ß", letters)
     phones: list[str] = []
@@ -97,8 +97,8 @@ def _by_table(word: str, lang: str) -> list[str]:
 
 
 def _hindi(word: str) -> list[str]:
-    """Aksharas, then the vowel that is written nowhere, deleted by Ohala's rule: between VC and CV, from the right."""
-    parts: list[tuple[list[str], str | None, bool]] = []  # consonants; vowel; whether a nasal sign follows
+    """Phones of the aksharas, with schwa deletion by Ohala's rule: between VC and CV, from the right."""
+    parts: list[tuple[list[str], str | None, bool]] = []  # consonants, vowel, whether a nasal sign follows
     place = 0
     while place < len(word):
         letter = word[place]

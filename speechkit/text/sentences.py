@@ -1,4 +1,4 @@
-"""Where sentences begin and end, for Latin, Indic, Arabic, Armenian, Ethiopic and Chinese writing."""
+"""Sentence segmentation for Latin, Indic, Arabic, Armenian, Ethiopic and Chinese scripts."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ ABBREVIATIONS = {
         "ne": _HINDI,
     }.items()
 }
-# Abbreviations only where a number follows: "No. 5", but "He said no. Then he left."
+# Abbreviations only before a number: "No. 5", but "He said no. Then he left."
 _BEFORE_NUMBERS = "No no Nos nos Nr nr Art art Sec sec Ch ch Fig fig Vol vol p pp P Núm núm n"
 BEFORE_NUMBERS = frozenset(_BEFORE_NUMBERS.split())
-# Words that usually begin an English sentence: after "U.S." they show that one ended.
+# Frequent first words of English sentences: after "U.S." they indicate a sentence boundary.
 _STARTERS = """
 A After All An And As At But By For From He Her His How However I If In It Its My No On One Our She So Some That The
 Their Then There These They This Those Though To Under We What When Where While Who Why With You Your
@@ -53,7 +53,7 @@ MOST_SIGNS = 16
 
 _CLOSERS = "\"'”’»›)\\]}」』】〉》）"
 _PARAGRAPH = re.compile(r"[^\S\n]*\n[^\S\n]*(?:\n\s*|\f\s*)|\f\s*")
-# Marks that end a sentence wherever they stand; a full stop, question or exclamation mark needs white space after it.
+# Marks that always end a sentence; a full stop, question or exclamation mark must be followed by white space.
 _AROUND = rf"(?:[{_CLOSERS}]|[ \u00a0\u202f]»)*"  # French puts a space before its closing quotation mark
 _END = re.compile(rf"[।॥۔؟。！？｡։።፧᙮]+{_AROUND}|[.!?…]+{_AROUND}(?=\s|$)|[.!?…]+(?=[\"“«‘]?[A-Z][a-z]{{2}})")
 _LAST_WORD = re.compile(r"[^\s\"'“‘«(\[{—–]*$")
@@ -70,11 +70,11 @@ _CLAUSES = (
 def split_sentences(
     text: str, lang: str | None = "en", *, max_characters: int = MAX_CHARACTERS
 ) -> list[tuple[int, int]]:
-    """Half-open character ranges of the sentences, in order, disjoint, without white space at their ends.
+    """Split text into sentences: half-open character ranges, sorted, disjoint, stripped of white space.
 
-    A blank line or a form feed always ends a sentence, so that headings and list items without a full stop stand alone;
-    a single line end does not. A sentence longer than ``max_characters`` is cut at semicolons and colons, else at
-    commas and dashes, else between words, else anywhere. Everything outside the ranges is white space.
+    A blank line or a form feed always ends a sentence, so that headings and list items without a full stop are
+    separate; a single line break does not. A sentence longer than ``max_characters`` is cut at semicolons and colons,
+    else at commas and dashes, else between words, else anywhere. Everything outside the ranges is white space.
 
     Raises:
         ValueError: if ``max_characters`` is less than 1.
@@ -119,7 +119,7 @@ def _sentences(text: str, begin: int, end: int, lang: str) -> Iterator[tuple[int
 
 
 def _ends_sentence(text: str, sentence: int, mark: re.Match[str], end: int, lang: str) -> bool:
-    """Whether the mark ends the sentence that began at ``sentence``; it looks at one word on either side."""
+    """Whether the mark ends the sentence that starts at ``sentence``, from the adjacent words."""
     marks = mark.group().rstrip("\"'”’»›)]}」』】〉》） \u00a0\u202f")
     if marks[0] not in ".…!?":
         return True
@@ -145,14 +145,14 @@ def _ends_sentence(text: str, sentence: int, mark: re.Match[str], end: int, lang
         return False
     if before.isdigit() and lang in ("de", "da", "nb", "no", "fi", "cs", "hu"):  # an ordinal: "3. Oktober"
         return len(before) > 2
-    if _INITIALS.match(before):  # "J. Smith"; after "U.S." a new sentence begins only with a usual first word
+    if _INITIALS.match(before):  # "J. Smith"; after "U.S." a sentence starts only with a frequent first word
         next_word = re.compile(r"[^\W\d_]+").match(text, after, end)
         return "." in before and next_word is not None and next_word.group() in STARTERS
     return True
 
 
 def _pieces(text: str, begin: int, end: int, longest: int) -> Iterator[tuple[int, int]]:
-    """The sentence itself, or pieces of at most ``longest`` characters cut at the best marks, the later the better."""
+    """Cut a sentence into pieces of at most ``longest`` characters, at the best marks, preferring later ones."""
     while end - begin > longest:
         cut = begin + longest
         for marks in _CLAUSES:
@@ -161,7 +161,7 @@ def _pieces(text: str, begin: int, end: int, longest: int) -> Iterator[tuple[int
                 cut = places[-1]
                 break
         else:
-            # A vowel sign stays with its consonant; a run of marks is no word that a cut could part.
+            # Keep a vowel sign with its consonant; a run of marks may be cut.
             near = range(cut, max(begin, cut - MOST_SIGNS), -1)
             cut = next((place for place in near if _may_part(text[place])), cut)
         first, last = _strip(text, begin, cut)

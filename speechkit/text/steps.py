@@ -1,4 +1,4 @@
-"""Steps that every script shares: canonical composition, case, punctuation, spaces and digits."""
+"""Script-independent normalisation steps: canonical composition, case, punctuation, spaces and digits."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from speechkit.text.normalized import (
 
 APOSTROPHES = "'\u2019\u2018\u02bc\u2032\u0060\u00b4\uff07"
 _DELETED, _SPACE, _KEPT, _APOSTROPHE = range(4)
-# Holds nothing to drop. An apostrophe begins each round, so that the time is linear.
+# Text with nothing to drop. Each repetition starts with an apostrophe, so that matching takes linear time.
 _WORDS = re.compile("[A-Za-z0-9 ]*(?:(?<=[A-Za-z0-9])'(?=[A-Za-z0-9])[A-Za-z0-9 ]*)*")
 _TAG = re.compile(r"<[A-Za-z_/-]{1,32}>")
 _HANGUL_VOWELS_AND_FINALS = "\u1160-\u11ff"
 
 
 def compose(text: str) -> Normalized:
-    """Unicode NFC, cluster by cluster, so that every cluster keeps its place."""
+    """Unicode NFC, cluster by cluster, so that each cluster stays aligned with its source."""
     if unicodedata.is_normalized("NFC", text):
         return unchanged(text)
     distinct = set(text)
     marks = "".join(re.escape(character) for character in distinct if unicodedata.category(character)[0] == "M")
     changing = "".join(re.escape(c) for c in distinct if not unicodedata.is_normalized("NFC", c))
-    # A character composes with what precedes it only if it is a mark or the second part of a Hangul syllable.
+    # A character composes with the preceding one only if it is a mark or a non-initial Hangul jamo.
     following = f"[{marks}{_HANGUL_VOWELS_AND_FINALS}]"
     pattern = re.compile(f"(?s:.){following}+" + (f"|[{changing}]" if changing else ""))
     composed: dict[str, str] = {}
@@ -51,7 +51,7 @@ def compose(text: str) -> Normalized:
 
 
 def casefold(text: str) -> Normalized:
-    """Full Unicode case folding: one character may become several."""
+    """Full Unicode case folding; one character may become several."""
     if text.isascii():
         lowered = text.lower()
         return unchanged(text) if lowered == text else Normalized(lowered, np.arange(len(text) + 1, dtype=np.int32))
@@ -59,14 +59,14 @@ def casefold(text: str) -> Normalized:
 
 
 def delete_invisible(text: str) -> Normalized:
-    """Remove soft hyphens, joiners, direction marks and variation selectors: nobody hears them."""
+    """Remove soft hyphens, joiners, direction marks and variation selectors, which are not spoken."""
     if text.isascii():
         return unchanged(text)
     return map_characters(text, lambda c: "" if unicodedata.category(c) == "Cf" or "\ufe00" <= c <= "\ufe0f" else c)
 
 
 def fold_presentation_forms(text: str) -> Normalized:
-    """Arabic letters in the shapes that PDF files store (initial, final, ligatures) as the letters themselves."""
+    """Replace Arabic presentation forms, as stored in PDF files (initial, final, ligatures), by base letters."""
 
     def letters(character: str) -> str:
         shaped = "\ufb50" <= character <= "\ufdff" or "\ufe70" <= character <= "\ufefc"
@@ -76,17 +76,17 @@ def fold_presentation_forms(text: str) -> Normalized:
 
 
 def fold_digits(text: str) -> Normalized:
-    """Decimal digits of every script as ASCII digits."""
+    """Convert decimal digits of any script to ASCII digits."""
     return map_characters(text, lambda c: str(unicodedata.digit(c)) if unicodedata.category(c) == "Nd" else c)
 
 
 def fold_apostrophes(text: str) -> Normalized:
-    """Typographic apostrophes as the ASCII one."""
+    """Convert typographic apostrophes to ASCII."""
     return map_characters(text, lambda c: "'" if c in APOSTROPHES else c)
 
 
 def fold_width(text: str) -> Normalized:
-    """Full-width and half-width forms as the ordinary characters."""
+    """Convert full-width and half-width forms to standard characters."""
     return map_characters(text, lambda c: unicodedata.normalize("NFKC", c) if "\uff00" <= c <= "\uffef" else c)
 
 
@@ -100,9 +100,9 @@ def _character_class(character: str) -> int:
 
 
 def drop_punctuation(text: str) -> Normalized:
-    """Punctuation, symbols and control characters become spaces; letters, marks and numbers of every script stay.
+    """Replace punctuation, symbols and control characters by spaces; keep letters, marks and numbers of any script.
 
-    An apostrophe stays between two kept characters (``don't``) and is written as ASCII there.
+    An apostrophe between two kept characters (``don't``) is kept, as ASCII.
     """
     if _WORDS.fullmatch(text):
         return unchanged(text)
@@ -118,12 +118,12 @@ def drop_punctuation(text: str) -> Normalized:
 
 
 def drop_tags(text: str) -> Normalized:
-    """A transcriber's mark in angle brackets, such as ``<inaudible>``, becomes a space: nobody said it."""
+    """Replace transcriber tags in angle brackets, such as ``<inaudible>``, by a space."""
     return replace_matches(text, _TAG, lambda match: " ")
 
 
 def collapse_spaces(text: str) -> Normalized:
-    """Runs of white space become one space; none stays at either end."""
+    """Collapse runs of white space to one space and strip both ends."""
     if " ".join(text.split()) == text:
         return unchanged(text)
     space = character_table(text, str.isspace).astype(bool)
@@ -139,5 +139,5 @@ def collapse_spaces(text: str) -> Normalized:
 
 
 def drop_spaces(text: str) -> Normalized:
-    """Remove all white space, for scripts that are written without it."""
+    """Remove all white space, for scripts written without it."""
     return keep_characters(text, ~character_table(text, str.isspace).astype(bool))

@@ -1,6 +1,6 @@
-"""The two normalisers of Whisper, by which most error rates are published, with offsets into the text.
+"""Whisper's two normalisers, used for most published error rates, with offsets into the text.
 
-The rules are those of the package whisper-normalizer, less those that it adds to the published ones.
+The rules are those of the package whisper-normalizer, without its additions to the published ones.
 Source: Radford et al. 2022, appendix C.
 """
 
@@ -18,12 +18,12 @@ ADDED = ("kinda", "sorta", "dunno", "cause")
 
 
 def english(text: str) -> Normalized:
-    """Lower case, no marks and hesitations, American spelling, contractions in full, numbers in digits."""
+    """Lower case, without marks and hesitations, American spelling, contractions expanded, numbers in digits."""
     return _aligned(text, _english()(text).strip())
 
 
 def basic(text: str) -> Normalized:
-    """Lower case, letters, marks and digits of any script; what stands in brackets is dropped."""
+    """Lower case; letters, marks and digits of any script; text in brackets is dropped."""
     return _aligned(text, _basic()(text).strip())
 
 
@@ -47,7 +47,7 @@ def _basic() -> Callable[[str], str]:
 
 
 def _aligned(source: str, text: str) -> Normalized:
-    """The text with offsets by the cheapest edits from the source's lower case: these rules tell no other way back."""
+    """Offsets by minimum edit distance from the lower-cased source, since the rules themselves provide none."""
     from rapidfuzz.distance import Levenshtein
 
     lowered = "".join(low if len(low := letter.lower()) == 1 else letter for letter in source)
