@@ -1,4 +1,4 @@
-"""Manifests: the record of an utterance, and reading, writing, checking, splitting and converting them."""
+"""Manifests: the utterance record; reading, writing, checking, splitting and converting manifests."""
 
 from speechkit.data.manifest import audio_path, read_jsonl, read_manifest, rebase, write_jsonl, write_manifest
 from speechkit.data.records import AlignmentItem, Source, Utterance, recording_of, seconds

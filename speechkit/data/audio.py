@@ -1,4 +1,4 @@
-"""Samples of manifest rows."""
+"""Read the audio of manifest rows."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def read_cut(
     begin: int = 0,
     num_samples: int | None = None,
 ) -> NDArray[np.float32]:
-    """The samples (time,) of an utterance, or of a part of it.
+    """Read the waveform (time,) of an utterance, or of a segment of it.
 
     Args:
-        audio: its file.
+        audio: the audio file.
         utterance: a row of a manifest.
-        sample_rate: of the result in Hz; None keeps the file's own.
-        begin: first sample of the piece in the utterance, at the file's own rate.
-        num_samples: of the part, at that rate; None or more than available: to the end of the utterance.
+        sample_rate: rate of the result in Hz; None keeps the native rate.
+        begin: first sample of the segment within the utterance, at the native rate.
+        num_samples: length at the native rate; None or more than available reads to the end of the utterance.
 
     Raises:
         AudioError: if the file cannot be read, has another sample rate than the row, or ends before the utterance.
@@ -56,7 +56,7 @@ def read_waveform(
     num_samples: int | None = None,
     sample_rate: int = WAVEFORM_RATE,
 ) -> NDArray[np.float32]:
-    """The samples (time,) of a row of a manifest at ``sample_rate``, 16 kHz by default.
+    """Read the waveform (time,) of a manifest row at ``sample_rate``, 16 kHz by default.
 
     ``begin``, ``num_samples`` and errors as in `read_cut`.
     """
@@ -67,7 +67,7 @@ def read_waveform(
 def cut_blocks(
     audio: Path | str, utterance: Utterance, *, sample_rate: int | None = None, seconds: int = BLOCK_SECONDS
 ) -> Iterator[NDArray[np.float32]]:
-    """The samples of an utterance of any length, in blocks of ``seconds``; the last may be shorter.
+    """Stream the waveform of an utterance in blocks of ``seconds``; the last may be shorter.
 
     Raises:
         AudioError: as `read_cut`.
@@ -78,7 +78,7 @@ def cut_blocks(
 
 
 def why_unreadable(audio: Path | str, utterance: Utterance) -> str | None:
-    """Decode an utterance to its end; returns the reason if that fails, else None."""
+    """Decode a whole utterance; returns the reason if that fails, otherwise None."""
     try:
         for _ in cut_blocks(audio, utterance):
             pass

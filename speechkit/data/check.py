@@ -1,4 +1,4 @@
-"""Check manifests: rows against their schema and against the audio headers."""
+"""Validate manifests: rows against the schema and the audio headers."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ NOTES = {
 
 
 class CheckReport(msgspec.Struct):
-    """``problems`` and ``notes`` count rows by kind.
+    """Result of a check: ``problems`` and ``notes`` count rows by kind.
 
-    ``examples`` has the first five of each kind of problem and of each kind found in samples.
+    ``examples`` has the first five of each kind of problem, and of each kind of note about samples.
     """
 
     rows: int = 0
@@ -61,7 +61,7 @@ class CheckReport(msgspec.Struct):
 
     @property
     def ok(self) -> bool:
-        """Whether there is no problem; notes do not count."""
+        """Whether there are no problems, regardless of notes."""
         return not self.problems
 
 
@@ -72,11 +72,11 @@ def check_manifest(
 
     Args:
         path: the manifest.
-        audio: False: do not read audio files, for example if they are on another machine.
-        samples: also decode every cut, to find audio that is unreadable, clipped, silent or above 1.
+        audio: if False, audio files are not read, for example because they are on another machine.
+        samples: also decode every cut, to find audio that is unreadable, clipped, silent or above full scale.
         on_torn: as in `read_jsonl`.
 
-    Memory: 16 bytes a row for the duplicate identifiers and the count of files; nothing else grows with the rows.
+    Memory: 16 bytes per row to detect duplicate ids and count files; nothing else grows with the rows.
 
     Raises:
         ManifestError: at the first line that is not an utterance.
@@ -170,7 +170,7 @@ def _audio_problems(row: Utterance, header: AudioInfo | str) -> list[tuple[str, 
 
 
 def _header(file: Path, known: dict[Path, AudioInfo | str]) -> AudioInfo | str:
-    """The headers of a file, or the reason why they cannot be read."""
+    """Header of an audio file, or the reason why it cannot be read."""
     if file not in known:
         if len(known) >= HEADERS_KEPT:
             known.clear()
@@ -184,7 +184,7 @@ def _header(file: Path, known: dict[Path, AudioInfo | str]) -> AudioInfo | str:
 def _source_problems(
     row: Utterance, manifest: Path | str, headers: dict[Path, AudioInfo | str]
 ) -> list[tuple[str, str]]:
-    """Problems of the sources of a mixture; none for other rows."""
+    """Problems of a mixture's sources; empty for other rows."""
     if FIELD not in (row.custom or {}):
         return []
     try:
@@ -213,7 +213,7 @@ def _as_numpy(keys: array[int]) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
 
 
 def _repeated(ids: array[int]) -> set[int]:
-    """The keys that occur more than once."""
+    """Keys that occur more than once."""
     ordered = np.sort(_as_numpy(ids))
     return set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
 
@@ -224,7 +224,7 @@ def _name_repeated(
     found: Callable[[str, str], None],
     on_torn: Callable[[str], None] | None,
 ) -> None:
-    """Read the file again for the lines of duplicate ids, and to tell equal hashes from equal ids."""
+    """Read the file again to report the lines of duplicate ids, and to rule out hash collisions."""
     first: dict[str, int] = {}
     quiet = None if on_torn is None else (lambda _: None)
     for number, row in enumerate(read_manifest(path, on_torn=quiet), 1):

@@ -1,4 +1,4 @@
-"""Conversion of manifests between formats, counting what the target cannot hold."""
+"""Convert manifests between formats, counting what the target cannot represent."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def convert(
     target_format: str | None = None,
     **options: Any,
 ) -> Written:
-    """Convert a manifest; missing formats are detected from the names and the first line.
+    """Convert a manifest; formats not given are detected from file names and the first line.
 
-    Paths relative to the source are re-based to the target. ``options`` go to the writer (Parquet: ``embed``).
+    Relative audio paths are rebased from the source to the target. ``options`` go to the writer (Parquet: ``embed``).
 
     Raises:
         UserError: if a format cannot be detected, or is unknown.
@@ -79,7 +79,7 @@ def read_format(source: Path | str, name: str, folder: Path | str) -> Iterator[U
 
 
 def _guarded(source: Path | str, rows: Iterator[Utterance]) -> Iterator[Utterance]:
-    """Validate rows against the record; errors of a reader become a sentence with the row's number."""
+    """Validate rows against the record type; reader errors become messages with the row number."""
     number = 1
     encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(Utterance).decode
     try:
@@ -91,7 +91,7 @@ def _guarded(source: Path | str, rows: Iterator[Utterance]) -> Iterator[Utteranc
             number += 1
     except (
         *(ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError),
-        *(EOFError, OSError),  # of packed files
+        *(EOFError, OSError),  # of compressed files
     ) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ManifestError(f"{source}: record {number} cannot be read ({reason}); fix or remove it") from error
@@ -107,19 +107,19 @@ def write_format(
 
 
 def read_speechkit(path: Path, folder: Path) -> Iterator[Utterance]:
-    """Read our manifest format, with paths relative to ``folder``."""
+    """Read the native manifest format, with paths relative to ``folder``."""
     return rebase(read_manifest(path), path.parent, folder)
 
 
 def write_speechkit(records: Iterable[Utterance], path: Path, folder: Path) -> Written:
-    """Write our manifest format; nothing is lost."""
+    """Write the native manifest format, without loss."""
     losses = Losses(OPTIONAL)
     write_manifest(path, losses.passing(rebase(records, folder, path.parent)))
     return losses.written(path)
 
 
 def format_of_name(path: Path) -> str:
-    """The format of a target, by its name.
+    """Detect the format of a target from its name.
 
     Raises:
         UserError: if the name is ambiguous or unknown.
@@ -133,7 +133,7 @@ def format_of_name(path: Path) -> str:
 
 
 def detect_format(path: Path) -> str:
-    """The format of a source, by its name, its folder's files or its first line.
+    """Detect the format of a source from its name, the files in its folder or its first line.
 
     Raises:
         UserError: if it cannot be detected.

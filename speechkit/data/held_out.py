@@ -1,4 +1,4 @@
-"""Training and test recordings without shared speakers or audio."""
+"""Select training and test recordings without shared speakers or audio."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from speechkit.data.records import Utterance
 
 
 class LeftOut(NamedTuple):
-    """A recording of ``train`` or ``test`` that is left out, with the reason."""
+    """A recording of ``train`` or ``test`` that is excluded, with the reason."""
 
     part: str
     row: Utterance
@@ -22,7 +22,7 @@ class LeftOut(NamedTuple):
 
 
 class HeldOut(NamedTuple):
-    """Training recordings in random order, test recordings in manifest order, and what is left out."""
+    """Training recordings in random order, test recordings in manifest order, and excluded recordings."""
 
     train: list[Utterance]
     test: list[Utterance]
@@ -41,19 +41,19 @@ def hold_out(
     max_seconds: float = float("inf"),
     max_train_seconds: float = float("inf"),
 ) -> HeldOut:
-    """Select recordings so that no test speaker and no test audio is in the training part.
+    """Select recordings so that no test speaker and no test audio is in the training set.
 
-    Rows without speakers are separated by overlapping audio.
+    Rows without speakers are separated by audio overlap.
 
     Args:
         train: rows of ``train_manifest``.
         test: rows of ``test_manifest``.
-        train_manifest: to which audio paths are relative.
-        test_manifest: likewise.
-        draw: key of a training recording for the random order.
-        speakers: the test recordings are those of these speakers; all when empty.
-        min_seconds: shorter recordings are left out (``too_short``).
-        max_seconds: longer ones too (``too_long``).
+        train_manifest: manifest that audio paths of ``train`` are relative to.
+        test_manifest: likewise for ``test``.
+        draw: sort key of a training recording for the random order.
+        speakers: test speakers; all if empty.
+        min_seconds: shorter recordings are excluded (``too_short``).
+        max_seconds: longer recordings are excluded (``too_long``).
         max_train_seconds: maximum training speech (``beyond_limit``).
     """
     left_out: list[LeftOut] = []
@@ -94,14 +94,14 @@ def hold_out(
 
 
 class _Pieces:
-    """Index of the parts of files in a set of recordings."""
+    """Interval index of the audio segments in a set of recordings."""
 
     def __init__(self, manifest: Path, rows: Sequence[Utterance]) -> None:
         pieces: dict[tuple[str, int], list[tuple[float, float, str]]] = {}
         for row in rows:
             pieces.setdefault(_file(manifest, row), []).append((*_span(row), row.id))
         self._pieces = {file: sorted(spans) for file, spans in pieces.items()}
-        # Of the pieces up to each one, that which ends last.
+        # Running maximum of the end, over segments sorted by start.
         self._last: dict[tuple[str, int], list[tuple[float, str]]] = {}
         for file, spans in self._pieces.items():
             last = self._last[file] = []
@@ -109,7 +109,7 @@ class _Pieces:
                 last.append(max(last[-1], (end, name)) if last else (end, name))
 
     def overlapping(self, manifest: Path, row: Utterance) -> str | None:
-        """The id of a recording that shares samples with the row."""
+        """Id of a recording that shares samples with the row, None if there is none."""
         file = _file(manifest, row)
         if file not in self._pieces:
             return None
@@ -126,6 +126,6 @@ def _file(manifest: Path, row: Utterance) -> tuple[str, int]:
 
 
 def _span(row: Utterance) -> tuple[float, float]:
-    """In seconds, of whole samples, so that pieces that only meet do not overlap."""
+    """Start and end in seconds, on sample boundaries, so that adjacent segments do not overlap."""
     begin, rate = row.offset_samples, max(row.sample_rate, 1)
     return begin / rate, (begin + row.num_samples) / rate

@@ -1,4 +1,4 @@
-"""Problems of readable samples: clipping, silence, values above full scale."""
+"""Detect problems in decoded audio: clipping, silence, values above full scale."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ SILENT_PEAK = 10 ** (-80 / 20)
 
 
 def clipped_samples(waveform: NDArray[np.float32]) -> int:
-    """Number of samples of a waveform (time,) in flat tops: three or more equal ones near the peak, with a steep slope.
+    """Number of clipped samples of a waveform (time,): three or more equal ones in a row near the peak, steep slope.
 
-    Resampling rounds flat tops, so that clipping is detected only at the original rate.
+    Resampling smooths such runs, so clipping is detected only at the original rate.
     """
     peak = float(np.abs(waveform).max(initial=0.0))
     if peak < LEAST_PEAK:
@@ -42,9 +42,9 @@ def clipped_samples(waveform: NDArray[np.float32]) -> int:
 
 
 def sound_notes(blocks: Iterable[NDArray[np.float32]]) -> list[str]:
-    """Which of ``CLIPPED``, ``BEYOND`` and ``SILENT`` hold for a waveform in blocks, at its file's own rate.
+    """Which of ``CLIPPED``, ``BEYOND`` and ``SILENT`` apply to a waveform in blocks, at its native rate.
 
-    ``BEYOND`` is a peak above 1, which files of floating-point numbers may have; ``SILENT`` one below -80 dB.
+    ``BEYOND`` is a peak above 1, which floating-point files may have; ``SILENT`` is a peak below -80 dB.
     """
     samples = clipped = 0
     peak = 0.0
@@ -59,7 +59,7 @@ def sound_notes(blocks: Iterable[NDArray[np.float32]]) -> list[str]:
 
 
 def listen(audio: Path | str, row: Utterance) -> list[str]:
-    """The `sound_notes` of a cut, with one minute in memory.
+    """`sound_notes` of a cut, read in blocks of one minute.
 
     Raises:
         AudioError: as `speechkit.data.audio.read_cut`.

@@ -1,4 +1,4 @@
-"""Manifests as JSON lines: streamed, typed, strict, and written atomically."""
+"""Manifests as JSON lines: streamed, strictly typed, and written atomically."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from speechkit.io.atomic import atomic_path
 
 T = TypeVar("T")
 
-MAX_LINE_BYTES = 256 << 20  # lines have some hundred bytes; a longer one is not JSON lines
+MAX_LINE_BYTES = 256 << 20  # typical lines have a few hundred bytes; a longer one is not JSON lines
 BUFFER_BYTES = 1 << 18
 GZIP_LEVEL = 5
 
 
 def read_jsonl(path: Path | str, type: type[T], *, on_torn: Callable[[str], None] | None = None) -> Iterator[T]:  # noqa: A002
-    """The records of a JSON lines file (``.gz`` too), one at a time.
+    """Stream the records of a JSON lines file, optionally ``.gz``.
 
     Args:
         path: the file; blank lines are skipped.
-        type: a msgspec record, or anything msgspec decodes; unknown fields are errors where the record forbids them.
-        on_torn: None: a truncated last line (after a crash or a full disk) is an error; otherwise called with the
-            message, and the line is skipped.
+        type: a msgspec record, or any type msgspec decodes; unknown fields are errors if the record forbids them.
+        on_torn: called with the message for a truncated last line (after a crash or a full disk), which is then
+            skipped; if None, it is an error.
 
     Raises:
-        ManifestError: with ``file:line:`` and what is wrong there.
+        ManifestError: with ``file:line:`` and the cause.
     """
     decoder = msgspec.json.Decoder(type)
     decode = decoder.decode
@@ -75,9 +75,9 @@ def read_jsonl(path: Path | str, type: type[T], *, on_torn: Callable[[str], None
 
 
 def write_jsonl(path: Path | str, items: Iterable[Any]) -> int:
-    """Write one JSON value per line, atomically and streamed; gzip when the name ends in ``.gz``. Returns the count.
+    """Write one JSON value per line, atomically and streamed; gzipped if the name ends in ``.gz``. Returns the count.
 
-    The same items give the same bytes, compressed or not.
+    Equal items give equal bytes, compressed or not.
 
     Raises:
         ManifestError: if an item cannot be encoded, with its number.
@@ -105,15 +105,15 @@ def read_manifest(
     *,
     on_torn: Callable[[str], None] | None = None,
 ) -> Iterator[Any]:
-    """The utterances of a manifest, streamed; see `read_jsonl`."""
+    """Stream the utterances of a manifest; see `read_jsonl`."""
     return read_jsonl(path, type, on_torn=on_torn)
 
 
 def unique_ids(rows: Iterable[Any], manifest: Path | str, what: str = "recording") -> Iterator[Any]:
-    """The rows of a manifest, streamed, checked for unique ids.
+    """Stream the rows of a manifest, checking that ids are unique.
 
     Raises:
-        UserError: if an id is duplicate.
+        UserError: if an id is duplicated.
     """
     known: set[str] = set()
     for row in rows:
@@ -127,8 +127,8 @@ def write_manifest(path: Path | str, records: Iterable[Any]) -> int:
     """Write a manifest atomically; each line is validated by reading it back. Returns the count.
 
     Raises:
-        ManifestError: if a record breaks its own type (a NaN, a string for a number), with its number and id;
-            nothing is written then.
+        ManifestError: if a record violates its type (a NaN, a string for a number), with its number and id; nothing is
+            written in that case.
         UserError: if the file cannot be written.
     """
     decoders: dict[Any, Callable[[bytes], Any]] = {}
@@ -139,7 +139,7 @@ def write_manifest(path: Path | str, records: Iterable[Any]) -> int:
             known = record.__class__ if isinstance(record, msgspec.Struct) else Any
             decode = decoders[record.__class__] = msgspec.json.Decoder(known).decode
         decode(line)
-        # JSON has no NaN and no infinity: they become null, which an optional field would take for none.
+        # JSON has no NaN or infinity: they become null, which an optional field would read as None.
         if b"null" in line and not _finite(msgspec.to_builtins(record)):
             raise ValueError("holds a NaN or an infinity, which JSON cannot; give a number or None")
 
@@ -147,12 +147,12 @@ def write_manifest(path: Path | str, records: Iterable[Any]) -> int:
 
 
 def audio_path(manifest: Path | str, utterance: Utterance) -> Path:
-    """Audio path of an utterance, which is relative to the folder of the manifest."""
+    """Resolve the audio path of an utterance against the folder of the manifest."""
     return Path(manifest).parent / utterance.audio_filepath
 
 
 def rebase(records: Iterable[Utterance], source: Path | str, target: Path | str) -> Iterator[Utterance]:
-    """The same utterances for a manifest in folder ``target`` instead of ``source``; absolute paths are kept."""
+    """Rebase relative audio paths from manifest folder ``source`` to ``target``; absolute paths are kept."""
     source_folder, target_folder = os.path.realpath(source), os.path.realpath(target)
     if source_folder == target_folder:
         yield from records
@@ -185,7 +185,7 @@ def _reading(path: Path | str) -> Iterator[IO[bytes]]:
             packed = cast("io.BufferedReader", file).peek(2)[:2] == b"\x1f\x8b"
         except OSError as error:
             raise ManifestError(f"{path}: cannot be read: {error.strerror or error}; check the path") from error
-        if packed:  # detected by its first bytes, for renamed files
+        if packed:  # detected from the first bytes, in case the file was renamed
             with gzip.GzipFile(fileobj=file) as unpacked:
                 yield cast("IO[bytes]", io.BufferedReader(cast("io.RawIOBase", unpacked), BUFFER_BYTES))
         else:
@@ -196,7 +196,7 @@ def _reading(path: Path | str) -> Iterator[IO[bytes]]:
 def _writing(path: Path | str) -> Iterator[IO[bytes]]:
     with atomic_path(path) as temporary, temporary.open("wb", buffering=BUFFER_BYTES) as file:
         if str(path).endswith(".gz"):
-            # Neither name nor time goes into the header, so that equal content gives equal bytes.
+            # The header omits name and time, so that equal content gives equal bytes.
             with gzip.GzipFile(filename="", mode="wb", compresslevel=GZIP_LEVEL, fileobj=file, mtime=0) as packed:
                 yield cast("IO[bytes]", packed)
         else:
@@ -248,7 +248,7 @@ def _bad_line(path: Path | str, number: int, error: Exception, wanted: Any) -> M
 
 
 def _message(error: Exception, wanted: Any) -> str:
-    """The decoder's message, with a similar field name for a misspelled one."""
+    """The decoder's message, with a suggestion for a misspelled field name."""
     text = str(error)
     unknown = re.search(r"unknown field `([^`]*)`", text)
     fields = getattr(wanted, "__struct_encode_fields__", ())
@@ -256,7 +256,7 @@ def _message(error: Exception, wanted: Any) -> str:
         near = difflib.get_close_matches(unknown[1], fields, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "put it under 'custom' or remove it"
         return f"unknown field {unknown[1][:80]!r}; {hint}"
-    # msgspec raised UnicodeDecodeError before 0.23, and a DecodeError that says so since.
+    # msgspec before 0.23 raised UnicodeDecodeError, later versions a DecodeError with that reason.
     if isinstance(error, UnicodeError) or text.startswith("Invalid UTF-8"):
         return f"is not UTF-8 text ({error}); convert the file to UTF-8"
     if isinstance(error, msgspec.DecodeError) and not isinstance(error, msgspec.ValidationError):

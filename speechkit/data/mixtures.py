@@ -1,4 +1,4 @@
-"""Mixtures of speakers and their sources in manifest rows."""
+"""Speech mixtures and their sources in manifest rows."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ FIELD = "mixture"
 
 
 class Mixture(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The components of a mixture; lists have an entry per source, in the same order.
+    """Components of a mixture; lists have one entry per source, in the same order.
 
     Attributes:
-        sources: paths, relative to the folder of the mixture's own audio, so that manifests may move.
-        speakers: names.
+        sources: source paths, relative to the folder of the mixture's audio, so that manifests can be moved.
+        speakers: speaker names.
         gains: factors applied to the recordings to obtain the stored sources.
-        noise: path of the noise, relative likewise.
-        texts: of the sources.
-        overlap: share of the mixture with two or more speakers.
+        noise: path of the noise, also relative to that folder.
+        texts: transcripts of the sources.
+        overlap: fraction of the mixture in which two or more speakers are active.
     """
 
     sources: list[str]
@@ -44,10 +44,10 @@ class Mixture(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def mixture_of(row: Utterance, manifest: Path | str) -> Mixture:
-    """The sources of a row of a manifest.
+    """The mixture of a manifest row.
 
     Raises:
-        UserError: if the row has none, or invalid ones.
+        UserError: if the row has none, or an invalid one.
     """
     try:
         return msgspec.convert((row.custom or {})[FIELD], Mixture)
@@ -60,18 +60,18 @@ def mixture_of(row: Utterance, manifest: Path | str) -> Mixture:
 
 
 def with_mixture(row: Utterance, mixture: Mixture) -> Utterance:
-    """The row with its sources."""
+    """The row with ``mixture`` stored in it."""
     return msgspec.structs.replace(row, custom={**(row.custom or {}), FIELD: msgspec.to_builtins(mixture)})
 
 
 def source_paths(row: Utterance, manifest: Path | str) -> list[Path]:
-    """Files of the sources of a row of a manifest."""
+    """Paths of the source files of a manifest row."""
     folder = audio_path(manifest, row).parent
     return [folder / source for source in mixture_of(row, manifest).sources]
 
 
 def read_sources(row: Utterance, manifest: Path | str, sample_rate: int) -> list[Float]:
-    """The sources (S,) of a row at ``sample_rate``, of the same part and length as its mixture.
+    """Read the sources (S,) of a row at ``sample_rate``, time-aligned with its mixture and of equal length.
 
     Raises:
         UserError: if the row has none.

@@ -17,12 +17,12 @@ Channel = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 
 
 def seconds(samples: int, sample_rate: int) -> float:
-    """Samples as seconds; the only place of this conversion."""
+    """Convert samples to seconds; the single place for this conversion."""
     return samples / sample_rate
 
 
 class AlignmentItem(msgspec.Struct, frozen=True, array_like=True):
-    """One symbol with its time: ``[symbol, start, duration, score]``, seconds from the start of the cut."""
+    """One aligned symbol: ``[symbol, start, duration, score]``, in seconds from the start of the cut."""
 
     symbol: str
     start: float
@@ -31,7 +31,7 @@ class AlignmentItem(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Source(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where a text came from: characters ``begin`` to ``end`` of the document's text, on a 1-based page."""
+    """Origin of a text: characters ``begin`` to ``end`` of the document's text, on a 1-based page."""
 
     document: str
     begin: int
@@ -42,8 +42,8 @@ class Source(msgspec.Struct, frozen=True, omit_defaults=True):
 class Utterance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A cut of a recording with its metadata.
 
-    ``offset`` and ``duration`` are seconds, as in NeMo; they are exact multiples of ``1 / sample_rate`` and
-    `offset_samples` and `num_samples` give the integers back without loss. Build one with `from_samples`.
+    ``offset`` and ``duration`` are in seconds, as in NeMo; they are exact multiples of ``1 / sample_rate``, so that
+    `offset_samples` and `num_samples` recover the integers exactly. Use `from_samples` to create one.
     ``audio_filepath`` is relative to the manifest. ``alignment`` maps a tier ("word", "char", "phone") to its items.
     """
 
@@ -65,17 +65,17 @@ class Utterance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, f
 
     @property
     def offset_samples(self) -> int:
-        """First sample of the cut, in the file's own sample rate."""
+        """First sample of the cut, at the file's native rate."""
         return round(self.offset * self.sample_rate)
 
     @property
     def num_samples(self) -> int:
-        """Length of the cut, in the file's own sample rate."""
+        """Length of the cut in samples, at the file's native rate."""
         return round(self.duration * self.sample_rate)
 
     @classmethod
     def from_samples(cls, *, offset_samples: int = 0, num_samples: int, sample_rate: int, **fields: Any) -> Utterance:
-        """An utterance from integer samples."""
+        """Create an utterance from sample counts."""
         return cls(
             offset=seconds(offset_samples, sample_rate),
             duration=seconds(num_samples, sample_rate),
@@ -85,9 +85,9 @@ class Utterance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, f
 
 
 def recording_of(utterance: Utterance) -> str:
-    """The recording's id: ``custom["recording"]`` if given, else the audio path without its suffix.
+    """Id of the recording: ``custom["recording"]`` if given, otherwise the audio path without suffix.
 
-    Clips of a recording keep its id in ``custom``, so that they stay together.
+    Clips of a recording store its id in ``custom``, so that they can be grouped.
     """
     named = (utterance.custom or {}).get("recording")
     if isinstance(named, str) and named:

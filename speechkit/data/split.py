@@ -1,6 +1,6 @@
-"""Splits of a manifest that share no speaker, document or recording.
+"""Split a manifest without shared speakers, documents or recordings.
 
-Rows connected by such keys form a component; components are assigned as a whole, so that nothing leaks.
+Rows that share such keys form connected components, which are assigned as a whole, so that nothing leaks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KEYS: dict[str, Callable[[Utterance], str | None]] = {
 
 
 class Target(msgspec.Struct, frozen=True):
-    """How much of the audio a split gets: a ``share`` of all, ``hours``, or (both None) the rest."""
+    """Target size of a split: a ``share`` of the audio, ``hours``, or the remainder (both None)."""
 
     share: float | None = None
     hours: float | None = None
@@ -37,11 +37,10 @@ class Target(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Split:
-    """The split of every component.
+    """Assignment of components to splits.
 
     ``of_key`` maps each key value (``"speaker anna"``) to its split; ``seconds`` and ``groups`` are the audio and the
-    components in each split, ``components`` is their number, and ``notes`` are remarks for the
-    user.
+    number of components per split, ``components`` is their total, and ``notes`` are remarks for the user.
     """
 
     of_key: Mapping[str, str]
@@ -56,12 +55,12 @@ class Split:
         return sum(self.groups.values())
 
     def of(self, row: Utterance) -> str:
-        """The split of a row of the manifest."""
+        """The split of a manifest row."""
         return self.of_key[_keys(row, self.by)[0]]
 
 
 class SplitReport(msgspec.Struct):
-    """Rows, hours and groups (connected speakers, documents or recordings) of each split, and remarks."""
+    """Rows, hours and groups (connected speakers, documents or recordings) per split, and remarks."""
 
     rows: dict[str, int]
     hours: dict[str, float]
@@ -71,7 +70,7 @@ class SplitReport(msgspec.Struct):
 
 
 def parse_targets(text: str) -> dict[str, Target]:
-    """``train=0.9,dev=0.05,test=0.05`` or ``train=rest,dev=1h,test=30m`` as targets.
+    """Parse targets such as ``train=0.9,dev=0.05,test=0.05`` or ``train=rest,dev=1h,test=30m``.
 
     Raises:
         UserError: if a part is malformed, shares exceed 1, or more than one split takes the rest.
@@ -100,7 +99,7 @@ def parse_targets(text: str) -> dict[str, Target]:
 
 
 def check_targets(targets: Mapping[str, Target]) -> None:
-    """Raise UserError if the targets contradict each other."""
+    """Raise UserError if the targets are inconsistent."""
     if len(targets) < 2:
         raise UserError("a split needs at least two parts, such as train=rest,test=1h")
     shares = math.fsum(target.share or 0.0 for target in targets.values())
@@ -125,9 +124,9 @@ def split_manifest(
     by: Sequence[str] = ("speaker",),
     seed: int = 0,
 ) -> SplitReport:
-    """Write ``out/NAME.jsonl`` for each target; no value of a key in ``by`` is in two of them.
+    """Write ``out/NAME.jsonl`` for each target; no value of a key in ``by`` occurs in two of them.
 
-    Groups are connected by the keys: with ``by=("speaker", "document")``, two speakers of one document are one group.
+    Groups are connected components: with ``by=("speaker", "document")``, two speakers of one document are one group.
     Splits do not depend on the order of rows; rows keep their order.
 
     Raises:
@@ -162,7 +161,7 @@ def split_rows(
 
 
 def write_splits(manifest: Path | str, split: Split, files: Mapping[str, Path]) -> dict[str, int]:
-    """Write the rows of each split to its file, in the order of the manifest; returns their numbers."""
+    """Write the rows of each split to its file, in manifest order; returns the row counts."""
     source = Path(manifest).parent
     return {
         name: write_manifest(
@@ -173,9 +172,9 @@ def write_splits(manifest: Path | str, split: Split, files: Mapping[str, Path]) 
 
 
 class Components:
-    """Connected components of key values that occur in the same row.
+    """Connected components of key values, linked by occurring in the same row.
 
-    A component is named by its smallest key value, independent of the order of rows. Rows may lack an ``optional`` key;
+    A component is named by its smallest key value, independently of row order. Rows may lack an ``optional`` key;
     ``missing`` counts them.
 
     Raises:
@@ -194,7 +193,7 @@ class Components:
         self._durations: dict[str, array[float]] = {}
 
     def add(self, row: Utterance, where: str) -> None:
-        """Join the key values of ``row``.
+        """Link the key values of ``row``.
 
         Raises:
             UserError: naming ``where`` if the row lacks a key that is not optional.
@@ -214,14 +213,14 @@ class Components:
         self._durations.setdefault(keys[0], array("d")).append(row.duration)
 
     def members(self) -> dict[str, list[str]]:
-        """The key values of each component, by its name."""
+        """Key values of each component, by component name."""
         members: dict[str, list[str]] = {}
         for key in self._parent:
             members.setdefault(self._root(key), []).append(key)
         return members
 
     def seconds(self) -> dict[str, float]:
-        """The audio of each component, rounded once, so that it does not depend on the order of the rows."""
+        """Audio of each component in seconds, rounded once, so that it does not depend on row order."""
         return {
             name: math.fsum(seconds for key in keys for seconds in self._durations.get(key, ()))
             for name, keys in self.members().items()
@@ -238,14 +237,14 @@ class Components:
 
 
 def place(components: Components, targets: Mapping[str, Target], seed: int = 0) -> Split:
-    """Assign whole components to splits so that the audio of each is near its target.
+    """Assign whole components to splits so that the audio of each split is near its target.
 
-    The largest components are assigned first, each to the split that lacks most, and small ones balance the rest, so
-    that small splits get many small components. ``seed`` decides between components of similar size. The result does
-    not depend on the order of rows.
+    The largest components are assigned first, each to the split with the largest deficit, and small ones balance the
+    rest, so that small splits get many small components. ``seed`` orders components of similar size. The result does
+    not depend on row order.
 
     Raises:
-        UserError: if there are fewer components than splits, so that no split without a leak exists.
+        UserError: if there are fewer components than splits, so that no leak-free split exists.
     """
     members, seconds = components.members(), components.seconds()
     if len(members) < len(targets):
@@ -254,7 +253,7 @@ def place(components: Components, targets: Mapping[str, Target], seed: int = 0) 
     wanted = _wanted_seconds(targets, total)
 
     def order(name: str) -> tuple[int, bytes]:
-        # Sizes within a factor of two count as equal, and the seed decides.
+        # Sizes within a factor of two are ties, broken by the seed.
         size = math.frexp(max(seconds[name], 1e-3))[1]
         return -size, hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
 
@@ -265,7 +264,7 @@ def place(components: Components, targets: Mapping[str, Target], seed: int = 0) 
         names = list(targets)
         empty = [name for name in names if not groups[name]]
         if left <= len(empty):
-            names = empty  # the last components must fill empty splits
+            names = empty  # the last components must go to empty splits
         split = max(names, key=lambda name: wanted[name] - filled[name])
         filled[split] += seconds[component]
         groups[split] += 1

@@ -1,4 +1,4 @@
-"""Statistics of a manifest in one pass."""
+"""Compute statistics of a manifest in one pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DURATION_BIN_SECONDS = 0.05
 
 
 class Stats(msgspec.Struct):
-    """Counts and sums; ``hours_by_*`` are keyed by value, "?" if a row has none."""
+    """Counts and sums; ``hours_by_*`` are keyed by value, "?" for rows without one."""
 
     utterances: int = 0
     hours: float = 0.0
@@ -36,9 +36,9 @@ class Stats(msgspec.Struct):
 
 
 def manifest_stats(records: Iterable[Utterance]) -> Stats:
-    """Hours, speakers, text and durations; characters per second counts rows with text only.
+    """Compute hours, speakers, text and durations; characters per second is over rows with text.
 
-    Quantiles are exact to 0.05 s. Memory grows with speakers, languages and recordings, not with utterances.
+    Quantiles have a resolution of 0.05 s. Memory grows with speakers, languages and recordings, not with utterances.
     """
     result = Stats()
     seconds = spoken = 0.0

@@ -1,13 +1,13 @@
-"""Folders of mixtures, their sources and separated tracks, in the layouts of corpora and separators.
+"""Find mixtures, sources and separated tracks in the folder layouts of corpora and separators.
 
-Three layouts are known, NAME being the mixture's, N a number from 1, and any audio suffix of `speechkit.io`:
+Three layouts are supported, with NAME the mixture's name and any audio suffix of `speechkit.io`:
 
     flat                 NAME_mix.wav, NAME_source1.wav, NAME_source2.wav, NAME_source1hat.wav …
     one per speaker      mix_clean/NAME.wav, s1/NAME.wav, s2/NAME.wav, noise/NAME.wav    LibriMix, WSJ0-mix, WHAM!
     one per mixture      NAME/mix.wav, NAME/s1.wav, NAME/s2.wav
 
-Instead of ``source`` there may stand ``s``, ``spk``, ``speaker``, ``est``, ``estimate`` or ``track``; ``hat`` behind a
-number marks an estimate where sources lie beside.
+``source`` may also be ``s``, ``spk``, ``speaker``, ``est``, ``estimate`` or ``track``; ``hat`` after the number, which
+counts from 1, marks an estimate in a folder that also has the sources.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MIX_BEHIND = re.compile(r"(?<=.)[_.\-]mix(?:ture)?\Z", re.I)
 
 
 class Tracks(msgspec.Struct):
-    """Files of one mixture: the mixture, its sources or estimates by number, its noise."""
+    """Files of one mixture: the mixture, its sources or estimates by number, and its noise."""
 
     mixture: Path | None = None
     noise: Path | None = None
@@ -39,19 +39,19 @@ class Tracks(msgspec.Struct):
     estimates: dict[int, Path] = {}
 
     def numbered(self, *, estimates: bool = False) -> list[Path]:
-        """The sources in order; with ``estimates`` the files marked as such, if any."""
+        """Sources in order; with ``estimates``, the files marked as estimates, if any."""
         chosen = self.estimates if estimates and self.estimates else self.sources
         return [chosen[number] for number in sorted(chosen)]
 
 
 def find_tracks(folder: Path | str) -> dict[str, Tracks]:
-    """The files of each mixture by its name, sorted; from any of the three layouts.
+    """Files of each mixture, sorted by name, in any of the three layouts.
 
-    The folder of the mixtures of a layout with a folder a speaker may be given too, which chooses among several:
+    In the layout with one folder per speaker, ``folder`` may also be the folder of mixtures, to select one of several:
     ``…/test/mix_both``.
 
     Raises:
-        UserError: if the folder is in none of the layouts, holds several mixtures of one name, or cannot be read.
+        UserError: if the folder has none of the layouts, contains several mixtures of one name, or cannot be read.
     """
     root = Path(folder)
     chosen = None
@@ -70,7 +70,7 @@ def find_tracks(folder: Path | str) -> dict[str, Tracks]:
         for path in _audio(root):
             flat = _FLAT.fullmatch(path.stem)
             if flat:
-                # Separators may name tracks after NAME_mix.wav; the mixture is NAME.
+                # Separators may name tracks after NAME_mix.wav; the mixture's name is NAME.
                 _put(found, without_mix(flat["name"]) if flat["number"] else flat["name"], flat, path)
         for below in _entries(root, files=False):
             for path in _audio(below) if not found or below.name not in found else ():
@@ -86,7 +86,7 @@ def find_tracks(folder: Path | str) -> dict[str, Tracks]:
 
 
 def without_mix(name: str) -> str:
-    """A mixture's file name without its suffix and without ``_mix`` behind it."""
+    """File name of a mixture without its suffix and a final ``_mix``."""
     return _MIX_BEHIND.sub("", name)
 
 
@@ -105,7 +105,7 @@ def _put(found: dict[str, Tracks], name: str, match: re.Match[str], path: Path) 
 
 
 def _kinds(root: Path) -> dict[str, re.Match[str]]:
-    """Subfolders named by their content."""
+    """Subfolders whose names say what they contain."""
     named = ((folder.name, _FOLDER.fullmatch(folder.name)) for folder in _entries(root, files=False))
     return {name: match for name, match in named if match}
 
@@ -115,7 +115,7 @@ def _audio(folder: Path) -> list[Path]:
 
 
 def _entries(folder: Path, *, files: bool) -> list[Path]:
-    """Files or folders inside a folder, sorted by name, without hidden ones."""
+    """Files or subfolders of a folder, sorted by name, without hidden ones."""
     try:
         with os.scandir(folder) as entries:
             chosen = [e.name for e in entries if not e.name.startswith(".") and (e.is_file() if files else e.is_dir())]

@@ -1,1 +1,1 @@
-"""Other manifest formats; each module documents what its format cannot hold."""
+"""Other manifest formats; each module documents what its format cannot represent."""

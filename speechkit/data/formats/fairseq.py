@@ -1,8 +1,8 @@
 """fairseq's wav2vec manifests: NAME.tsv (root folder, then path and length in samples), NAME.ltr and NAME.wrd.
 
-fairseq reads whole mono files, so a cut out of a longer recording is written as a FLAC clip of its own beside the
-manifest. It holds text on one line; it does not hold speaker, language, alignment, units, features, score, source or
-custom. ``NAME.id`` keeps the identifiers; fairseq passes over it.
+fairseq reads whole mono files, so a cut of a longer recording is written as a separate FLAC clip beside the manifest.
+The format stores text on one line; it cannot represent speaker, language, alignment, units, features, score, source or
+custom. ``NAME.id`` stores the utterance ids; fairseq ignores it.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def read_fairseq(path: Path, folder: Path) -> Iterator[Utterance]:
 
 
 def _beside(stack: ExitStack, path: Path, suffixes: tuple[str, ...]) -> Iterator[str | None]:
-    """Lines of the first file that exists, then None; nothing but empty text when there is none."""
+    """Lines of the first file that exists, then None without end; an empty iterator if no file exists."""
     for suffix in suffixes:
         file = path.with_suffix(suffix)
         if file.is_file():

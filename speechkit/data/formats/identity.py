@@ -1,4 +1,4 @@
-"""Utterances from formats without ids, sample rates or exact times."""
+"""Build utterances from formats without ids, sample rates or exact times."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ FOLDERS_KNOWN = 10_000
 
 
 class Identifiers:
-    """Creates ids for rows without one from audio file and offset, with a number if repeated."""
+    """Generates ids from audio file and offset, with a number if repeated."""
 
     def __init__(self) -> None:
         self.times_seen: dict[str, int] = {}
 
     def give(self, audio: str, offset_samples: int) -> str:
-        """A new unique id."""
+        """Create a unique id."""
         name = safe_id(Path(audio).with_suffix("").as_posix().strip("./").replace("/", "-"))
         if offset_samples:
             name = f"{name}-{offset_samples:09d}"
@@ -34,13 +34,13 @@ class Identifiers:
 
 
 class FileNames:
-    """Unique file names from ids; repeated names get a number."""
+    """Generates unique file names from ids; repeated names get a number."""
 
     def __init__(self) -> None:
         self.times_seen: dict[str, int] = {}
 
     def give(self, identifier: str, suffix: str) -> str:
-        """A new unique name."""
+        """Create a unique file name."""
         name = safe_id(identifier)
         # Some file systems are case-insensitive.
         count = self.times_seen.get(name.casefold(), 0)
@@ -57,7 +57,7 @@ def utterance_from_seconds(
     sample_rate: int | None = None,
     **fields: Any,
 ) -> Utterance:
-    """An utterance with times rounded to samples of its file; ``fields`` must have audio_filepath and id.
+    """Build an utterance with times rounded to samples; ``fields`` must include audio_filepath and id.
 
     The header of ``audio`` is read if the rate or the duration is missing.
 
@@ -92,15 +92,15 @@ def utterance_from_fields(
     folder: Path | str,
     identifiers: Identifiers,
 ) -> Utterance:
-    """An utterance from a row with some of an utterance's fields.
+    """Build an utterance from a row with some of its fields.
 
     Args:
-        place: file and line, for an error.
-        root: the folder to which the row's audio path is relative.
-        audio: the audio path of the row; absolute paths are kept.
-        fields: the row's other fields, converted to their types.
-        folder: the folder of the target manifest.
-        identifiers: creates ids for rows without one.
+        place: file and line, for error messages.
+        root: folder that the row's audio path is relative to.
+        audio: audio path of the row; absolute paths are kept.
+        fields: other fields of the row; converted to the record's types.
+        folder: folder of the target manifest.
+        identifiers: generates ids for rows without one.
 
     Raises:
         ManifestError: naming ``place`` if the cut is outside the audio.
@@ -108,16 +108,16 @@ def utterance_from_fields(
     """
     full = root / audio
     known = dict(fields)
-    # The rate is unknown before the header is read, so milliseconds are used in place of samples.
+    # The rate is unknown until the header is read, so milliseconds are used instead of samples.
     identifier = known.pop("id", None) or identifiers.give(audio, round(known.get("offset", 0.0) * 1000))
     shown = audio if Path(audio).is_absolute() else relative_audio(folder, full)
     return utterance_from_seconds(place, full, id=identifier, audio_filepath=shown, **known)
 
 
 class AbsoluteAudio:
-    """Absolute audio paths of records, for formats without paths relative to a manifest.
+    """Resolves audio paths of records to absolute paths, for formats that require them.
 
-    Links are followed, once per folder.
+    Links are resolved, once per folder.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -126,7 +126,7 @@ class AbsoluteAudio:
         self._last = ("", "")
 
     def of(self, record: Utterance) -> str:
-        """The absolute path of a record."""
+        """Absolute audio path of a record."""
         path = record.audio_filepath
         if path != self._last[0]:
             parent, name = os.path.split(os.path.join(self._folder, path))  # noqa: PTH118 - as text, for speed
@@ -143,5 +143,5 @@ class AbsoluteAudio:
 
 
 def relative_audio(folder: Path | str, audio: Path | str) -> str:
-    """Path of an audio file relative to the folder of a manifest."""
+    """Audio path relative to the folder of a manifest."""
     return Path(os.path.relpath(os.path.realpath(audio), os.path.realpath(folder))).as_posix()

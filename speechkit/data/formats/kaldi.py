@@ -1,8 +1,8 @@
-"""Kaldi data directories: wav.scp, segments, text, utt2spk, spk2utt, utt2lang, sorted by bytes.
+"""Kaldi data directories: wav.scp, segments, text, utt2spk, spk2utt, utt2lang, sorted in byte order.
 
-A directory holds identifiers without spaces, times, text on one line, speaker, language and channel. It does not hold
-alignment, units, features, score, source or custom. Kaldi wants the speaker in front of the utterance's identifier;
-where it is not, it is put there, and the file ``utt2id`` keeps the identifiers that were changed.
+A directory stores ids without spaces, times, text on one line, speaker, language and channel. It cannot represent
+alignment, units, features, score, source or custom. Kaldi requires the speaker as prefix of the utterance id; it is
+prepended where it is missing, and the file ``utt2id`` stores the original ids of those changed.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ UNPRINTABLE = re.compile(r"[\s\x00-\x20\x7f-\xa0]+")
 
 
 def write_kaldi(records: Iterable[Utterance], path: Path, folder: Path) -> Written:
-    """Write a Kaldi data directory; ``folder`` is where the records' relative audio paths start.
+    """Write a Kaldi data directory; relative audio paths of the records refer to ``folder``.
 
-    Audio paths become absolute, because Kaldi reads them from where it is started.
+    Audio paths become absolute, because Kaldi resolves them against its working directory.
 
     Raises:
-        ManifestError: if an audio path holds a line end, which wav.scp cannot.
+        ManifestError: if an audio path contains a line break, which wav.scp cannot represent.
     """
     losses = Losses(HELD)
     tables = {name: SortedLines() for name in FILES}
@@ -56,7 +56,7 @@ def write_kaldi(records: Iterable[Utterance], path: Path, folder: Path) -> Writt
             losses.changed["speaker, characters that Kaldi cannot hold"] += 1
         audio = absolute.of(record)
         recording = safe_id(Path(record.audio_filepath).as_posix().replace("../", ""))
-        if named.setdefault(recording, audio) != audio:  # two folders above hold files of one name
+        if named.setdefault(recording, audio) != audio:  # files of the same name in two folders
             recording = safe_id(audio)
         if record.channel:
             recording = f"{recording}-channel{record.channel}"
@@ -84,7 +84,7 @@ def _write_tables(path: Path, tables: dict[str, SortedLines]) -> list[Path]:
     made = []
     for name, lines in tables.items():
         ordered: Iterable[bytes] = lines
-        if name == "utt2spk":  # the first to be written: nothing else is there when it fails
+        if name == "utt2spk":  # written first: if it fails, no other table exists
             ordered = _each_once(path, lines)
         if name == "spk2utt":
             pairs = (line.split() for line in lines)
@@ -94,7 +94,7 @@ def _write_tables(path: Path, tables: dict[str, SortedLines]) -> list[Path]:
             )
         first = next(iterator := iter(ordered), None)
         if first is None:
-            (path / name).unlink(missing_ok=True)  # of an earlier run: it would be read as a part of this one
+            (path / name).unlink(missing_ok=True)  # from an earlier run: it would be read as part of this one
             continue
         with atomic_path(path / name) as temporary, temporary.open("wb") as file:
             file.write(first)
@@ -114,10 +114,10 @@ def _each_once(path: Path, lines: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def read_kaldi(path: Path, folder: Path) -> Iterator[Utterance]:
-    """The utterances of a Kaldi data directory for a manifest in ``folder``; ordered as utt2spk or segments is.
+    """Read a Kaldi data directory for a manifest in ``folder``, in the order of utt2spk or segments.
 
-    A command in wav.scp is never run: the audio file that it reads is taken from it (sox, ffmpeg, flac, sph2pipe).
-    The tables are walked side by side, so memory holds only the recordings.
+    A command in wav.scp is parsed for the audio file that it reads (sox, ffmpeg, flac, sph2pipe), and never executed.
+    The sorted tables are merged line by line, so that only the recordings are held in memory.
 
     Raises:
         ManifestError: with ``file:line`` if a table is missing, unsorted or contradicts another.
@@ -164,7 +164,7 @@ def read_kaldi(path: Path, folder: Path) -> Iterator[Utterance]:
 
 
 class _Side:
-    """A sorted table that is read in step with the utterances."""
+    """A sorted table, read in step with the utterances (merge join)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -212,13 +212,13 @@ def _original(path: Path, text: str) -> str:
 
 
 def _token(text: str) -> str:
-    """Text without spaces, as a Kaldi identifier; a change adds a digest, so that two texts do not become one."""
+    """Convert text to a Kaldi id without spaces; if changed, a digest is appended to avoid collisions."""
     token = UNPRINTABLE.sub("_", text)
     return token if token == text else f"{token}-{digest_bytes(text.encode())[:8]}"
 
 
 def _command(audio: str, record: Utterance) -> str:
-    """How Kaldi reads the file: its path for a mono WAV, else a pipe to sox, which picks the channel."""
+    """Extended filename for Kaldi: the path of a mono WAV, otherwise a sox pipe that selects the channel."""
     if "\n" in audio or "\r" in audio:
         raise ManifestError(f"{audio!r}: wav.scp cannot hold a path with a line end; rename the file")
     plain = audio.lower().endswith(".wav") and audio == audio.strip() and not audio.endswith("|")
@@ -228,7 +228,7 @@ def _command(audio: str, record: Utterance) -> str:
 
 
 def _wav_channels(audio: str) -> int:
-    """Channels of a WAV file, by its first bytes where its format stands there: sets may be of a file a sentence."""
+    """Channels of a WAV file, from its first bytes if possible: a corpus may have one file per sentence."""
     try:
         with Path(audio).open("rb") as file:
             head = file.read(24)
@@ -240,7 +240,7 @@ def _wav_channels(audio: str) -> int:
 
 
 def _channels(audio: str) -> int:
-    """Channels by the header; a manifest may be converted where its audio is not, and counts as mono there."""
+    """Channels from the header; mono if the audio is not available, as when converting on another machine."""
     try:
         return audio_info(audio).channels
     except AudioError:
@@ -248,7 +248,7 @@ def _channels(audio: str) -> int:
 
 
 def _audio_of(place: str, value: str, folder: Path) -> tuple[str, int]:
-    """Audio path and channel of an extended filename; nothing is run."""
+    """Audio path and channel of an extended filename, without executing anything."""
     if not value:
         raise ManifestError(f"{place}: has no path; fix the line")
     if not value.endswith("|"):
@@ -260,7 +260,7 @@ LINES_IN_MEMORY = 100_000
 
 
 class SortedLines:
-    """Collects lines and gives them back in byte order (the C locale); beyond 100 k lines they wait in files."""
+    """External sort of lines in byte order (C locale); beyond 100,000 lines, sorted runs are kept in files."""
 
     def __init__(self, folder: str | None = None) -> None:
         self.folder = folder
@@ -268,7 +268,7 @@ class SortedLines:
         self.runs: list[IO[bytes]] = []
 
     def add(self, line: str) -> None:
-        """Add one line, without its newline."""
+        """Add a line, without its newline."""
         self.lines.append(line.encode() + b"\n")
         if len(self.lines) >= LINES_IN_MEMORY:
             self.lines.sort()
@@ -279,7 +279,7 @@ class SortedLines:
             self.lines = []
 
     def __iter__(self) -> Iterator[bytes]:
-        """All lines in order; can be asked for once."""
+        """All lines in order; can be iterated once."""
         self.lines.sort()
         yield from heapq.merge(*self.runs, self.lines)
         for run in self.runs:

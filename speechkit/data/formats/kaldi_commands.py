@@ -1,7 +1,7 @@
-"""The audio behind a command of Kaldi's wav.scp, which is read and never run.
+"""Parse commands of Kaldi's wav.scp for the audio file that they read, without executing them.
 
-Known are the options that leave the samples as they are, but for their rate, and those that choose a channel. Any other
-one could cut, mix or change the audio, and is refused by name.
+Accepted are options that leave the samples unchanged, except for their rate, and options that select a channel. Any
+other option could cut, mix or change the audio, and is rejected by name.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ OUTPUTS = ("-", "pipe:", "pipe:1", "/dev/stdout")
 
 
 class Program(msgspec.Struct, frozen=True):
-    """What a program may be asked.
+    """Accepted command line of a program.
 
     Attributes:
-        before: options in front of the input and the pattern of their values, empty for options that have none.
-        after: those behind it.
-        first_channel: how the program counts the first channel where an option chooses one.
-        input_option: goes before the input; the input stands alone where this is empty.
+        before: options before the input, with the pattern of their values; empty for options without a value.
+        after: options after the input.
+        first_channel: number of the first channel in options that select one.
+        input_option: option that precedes the input; empty if the input is positional.
     """
 
     before: dict[str, str] = {}
@@ -68,15 +68,15 @@ PROGRAMS = {
 
 
 def audio_of_command(place: str, command: str, channels: Callable[[str], int]) -> tuple[str, int]:
-    """Audio path and channel, from 0, that a command's output has.
+    """Audio path and channel, from 0, of a command's output.
 
     Args:
-        place: file and line, for an error.
-        command: without the pipe's sign at its end.
-        channels: how many the header of an audio file says; one where it cannot be read.
+        place: file and line, for error messages.
+        command: the command, without the final pipe character.
+        channels: returns the number of channels of an audio file; 1 if it cannot be read.
 
     Raises:
-        ManifestError: if it is none of the programs, has options that could change the audio, or pipes on.
+        ManifestError: if the program is unknown, has options that could change the audio, or pipes to another one.
     """
     try:
         words = shlex.split(command)

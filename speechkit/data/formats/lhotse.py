@@ -1,8 +1,8 @@
-"""Lhotse cuts: JSON lines of MonoCut with recording and supervision inside, and Shar archives.
+"""Lhotse cuts: JSON lines of MonoCut with recording and supervision, and Shar archives.
 
-The lines are written and read without Lhotse, because importing it loads torch; Shar goes through Lhotse (extra
-``lhotse``). Nothing of an utterance is lost: alignments become Lhotse's, and what Lhotse has no place for lies under
-``custom``. Shar stores the audio of each cut, so that offsets into the recordings are not kept.
+JSON lines are written and read without Lhotse, because importing it loads torch; Shar requires Lhotse (extra
+``lhotse``). The conversion is lossless: alignments become Lhotse's, and fields without a Lhotse counterpart go to
+``custom``. Shar stores the audio of each cut, so offsets into the recordings are not kept.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHARD_FIELDS = ("shard_origin", "shar_epoch", "dataloading_info")
 
 
 class Beyond(msgspec.Struct, omit_defaults=True):
-    """The fields that have no place in a cut, kept under ``custom["speechkit"]``."""
+    """Fields without a counterpart in a cut, stored in ``custom["speechkit"]``."""
 
     units: list[int] | None = None
     features: str | None = None
@@ -41,12 +41,12 @@ class Beyond(msgspec.Struct, omit_defaults=True):
 
 
 def write_lhotse(records: Iterable[Utterance], path: Path, folder: Path) -> Written:
-    """Write a CutSet as ``.jsonl`` or ``.jsonl.gz``; ``folder`` is where the records' relative audio paths start.
+    """Write a CutSet as ``.jsonl`` or ``.jsonl.gz``; relative audio paths of the records refer to ``folder``.
 
-    Audio paths become absolute, because Lhotse reads them from where it is started.
+    Audio paths become absolute, because Lhotse resolves them against the working directory.
 
     Raises:
-        AudioError: if an audio file cannot be read: a Recording states its length.
+        AudioError: if an audio file cannot be read, whose length a Recording requires.
     """
     losses, absolute = Losses(OPTIONAL), AbsoluteAudio(folder)
     write_jsonl(path, (_cut(record, absolute.of(record)) for record in losses.passing(records)))
@@ -54,11 +54,11 @@ def write_lhotse(records: Iterable[Utterance], path: Path, folder: Path) -> Writ
 
 
 def read_lhotse(path: Path, folder: Path) -> Iterator[Utterance]:
-    """One utterance for each supervision of each MonoCut (for the cut, if it has none), for a manifest in ``folder``.
+    """Read one utterance per supervision of each MonoCut, or per cut without one, for a manifest in ``folder``.
 
     Raises:
-        ManifestError: with ``file:line`` if a cut mixes tracks, has several channels, holds its audio in memory, or
-            transforms its recording; each names what to do in Lhotse first.
+        ManifestError: with ``file:line`` if a cut mixes tracks, has several channels, stores its audio in memory, or
+            transforms its recording; the message says how to convert it with Lhotse first.
     """
     for number, cut in enumerate(read_jsonl(path, dict[str, Any]), 1):
         place = f"{path}:{number}"
@@ -95,11 +95,11 @@ def write_shar(records: Iterable[Utterance], path: Path, folder: Path) -> Writte
 
 
 def read_shar(path: Path, folder: Path) -> Iterator[Utterance]:
-    """The cuts of a Shar folder; their audio is written as FLAC into ``folder / "audio"``.
+    """Read the cuts of a Shar folder; their audio is written as FLAC to ``folder / "audio"``.
 
     Raises:
         MissingExtraError: if Lhotse is not installed.
-        ManifestError: if the folder holds no shards or a cut without audio.
+        ManifestError: if the folder has no shards, or a cut has no audio.
     """
     lhotse = require("lhotse")
     if not any(path.glob("cuts.*.jsonl*")):
@@ -119,7 +119,7 @@ def read_shar(path: Path, folder: Path) -> Iterator[Utterance]:
         write_audio(folder / audio, waveform[0], cut.sampling_rate)
         plain = {key: value for key, value in cut.to_dict().items() if key != "recording"}
         plain["recording"] = {"sampling_rate": cut.sampling_rate, "sources": [{"type": "file", "source": str(audio)}]}
-        # Where the cut lay among the shards is no property of the cut.
+        # The position of the cut in the shards is not a property of the cut.
         plain["custom"] = {k: v for k, v in (plain.get("custom") or {}).items() if k not in SHARD_FIELDS}
         plain["start"], plain["channel"], plain["duration"] = 0.0, 0, waveform.shape[1] / cut.sampling_rate
         yield from _utterances(plain, f"{path}: cut {cut.id!r}", folder, folder)
@@ -209,7 +209,7 @@ def _utterances(cut: dict[str, Any], place: str, source: Path, folder: Path) -> 
 
 
 def _alignment(tiers: dict[str, list[Any]] | None, begin: float) -> dict[str, list[AlignmentItem]] | None:
-    """Times relative to the supervision, where Lhotse counts from the start of the cut."""
+    """Convert alignment times from relative to the cut, as in Lhotse, to relative to the supervision."""
     if tiers is None:
         return None
     items = msgspec.convert(tiers, dict[str, list[AlignmentItem]])

@@ -1,4 +1,4 @@
-"""Counts of what a format cannot hold, so that nothing is lost silently."""
+"""Count what a format cannot represent, so that nothing is lost silently."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 from speechkit.data.records import Utterance
 
-# Fields that every format has in its own form or derives from the audio file.
+# Fields that every format stores in its own way or derives from the audio file.
 ALWAYS_HELD = frozenset({"id", "audio_filepath", "duration", "sample_rate"})
 OPTIONAL = {
     field.encode_name: field.default for field in msgspec.structs.fields(Utterance) if field.name not in ALWAYS_HELD
@@ -18,10 +18,10 @@ OPTIONAL = {
 
 
 class Written(msgspec.Struct):
-    """The outcome of a conversion.
+    """Result of a conversion.
 
-    ``rows`` were written; ``lost`` counts for each field the rows whose value the target cannot hold; ``changed``
-    counts changes by description; ``files`` are the written paths.
+    ``rows`` is the number of rows written; ``lost`` counts, per field, the rows whose value the target cannot
+    represent; ``changed`` counts changes by description; ``files`` are the written paths.
     """
 
     rows: int = 0
@@ -31,7 +31,7 @@ class Written(msgspec.Struct):
 
 
 class Losses:
-    """Counts non-empty fields outside ``held`` while iterating over records."""
+    """Counts non-empty fields that are not in ``held`` while records are iterated over."""
 
     def __init__(self, held: Iterable[str]) -> None:
         self.unheld = [(name, default) for name, default in OPTIONAL.items() if name not in frozenset(held)]
@@ -40,7 +40,7 @@ class Losses:
         self.changed: Counter[str] = Counter()
 
     def passing(self, records: Iterable[Utterance]) -> Iterator[Utterance]:
-        """The same records, each counted."""
+        """Yield the records unchanged, counting their losses."""
         for record in records:
             self.rows += 1
             for name, default in self.unheld:
@@ -49,5 +49,5 @@ class Losses:
             yield record
 
     def written(self, *files: Path | str) -> Written:
-        """The outcome so far."""
+        """The result so far."""
         return Written(self.rows, dict(self.lost), dict(self.changed), [str(file) for file in files])

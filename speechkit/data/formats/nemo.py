@@ -1,7 +1,7 @@
-"""NeMo manifests: the same JSON lines, fewer fields.
+"""NeMo manifests: the same JSON lines with fewer fields.
 
-Writing loses nothing: NeMo reads its fields and passes over the others. Reading gives what NeMo's files lack: an id
-from path and offset, and the sample rate from the header of the audio.
+Writing is lossless: NeMo ignores fields that it does not know. Reading adds what NeMo's files lack: an id from path
+and offset, and the sample rate from the audio header.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ OWN = {"id", "audio_filepath", "duration", "sample_rate", *OPTIONAL}
 
 
 def write_nemo(records: Iterable[Utterance], path: Path, folder: Path) -> Written:
-    """Write a NeMo manifest; ``folder`` is where the records' relative audio paths start."""
+    """Write a NeMo manifest; relative audio paths of the records refer to ``folder``."""
     losses = Losses(HELD)
 
     def line(record: Utterance) -> dict[str, Any]:
-        # NeMo wants these three in every row, also where they have their default value.
+        # NeMo requires these three in every row, even with their default values.
         fields = {"audio_filepath": record.audio_filepath, "offset": record.offset, "duration": record.duration}
         if record.text is None:
             losses.changed["text missing, written as an empty one"] += 1
@@ -38,7 +38,7 @@ def write_nemo(records: Iterable[Utterance], path: Path, folder: Path) -> Writte
 
 
 def read_nemo(path: Path, folder: Path) -> Iterator[Utterance]:
-    """The rows of a NeMo manifest as utterances for a manifest in ``folder``; unknown fields go to ``custom``."""
+    """Read a NeMo manifest as utterances for a manifest in ``folder``; unknown fields go to ``custom``."""
     identifiers = Identifiers()
     for number, row in enumerate(read_jsonl(path, dict[str, Any]), 1):
         place = f"{path}:{number}"

@@ -1,9 +1,9 @@
-"""Hugging Face Parquet: rows with audio embedded or by path, and the schema that `datasets` reads as an Audio feature.
+"""Hugging Face Parquet: rows with embedded audio or audio paths, and the schema of an Audio feature of `datasets`.
 
-Nothing of an utterance is lost: units, and ``durations`` of ``custom`` beside them, are lists of numbers, other nested
-fields JSON text in their column. With embedded audio each row holds its
-cut as FLAC, and offset, channel and path say where it came from. By path, `datasets` decodes the whole file: rows that
-are cuts of longer recordings are counted, and keep their offset and duration. Needs the extra ``parquet``.
+The conversion is lossless: units, and ``durations`` of ``custom``, are lists of numbers; other nested fields are stored
+as JSON text. With embedded audio, each row contains its cut as FLAC, and offset, channel and path give its origin. With
+paths, `datasets` decodes the whole file: rows that are cuts of longer recordings are counted, and keep their offset and
+duration. Requires the extra ``parquet``.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ LISTS = ("units", "durations")
 
 
 def write_parquet(records: Iterable[Utterance], path: Path, folder: Path, *, embed: bool = True) -> Written:
-    """Write one Parquet file; ``folder`` is where the records' relative audio paths start.
+    """Write a Parquet file; relative audio paths of the records refer to ``folder``.
 
     Args:
         records: the utterances.
         path: the ``.parquet`` file.
         folder: base of relative audio paths.
-        embed: put the audio of each cut into its row as FLAC; otherwise its absolute path.
+        embed: store the audio of each cut in its row as FLAC; otherwise its absolute path.
 
     Raises:
         MissingExtraError: if pyarrow is not installed.
@@ -66,9 +66,9 @@ def write_parquet(records: Iterable[Utterance], path: Path, folder: Path, *, emb
 
 
 def read_parquet(path: Path, folder: Path) -> Iterator[Utterance]:
-    """The rows of a Parquet file (also of `datasets`) for a manifest in ``folder``.
+    """Read a Parquet file (also one of `datasets`) for a manifest in ``folder``.
 
-    Embedded audio is written into ``folder / "audio"``. Columns that are not known go to ``custom``.
+    Embedded audio is written to ``folder / "audio"``. Unknown columns go to ``custom``.
 
     Raises:
         MissingExtraError: if pyarrow is not installed.
@@ -158,7 +158,7 @@ def _utterance(
         value = row.pop(name, None)
         if value is None:
             continue
-        nested = name in (*NESTED, "units") and isinstance(value, str)  # units were text before they were a list
+        nested = name in (*NESTED, "units") and isinstance(value, str)  # older files store units as text
         known[name] = msgspec.json.decode(value, type=kind) if nested else msgspec.convert(value, kind, strict=False)
     stored = row.pop("custom", None)
     custom = {key: value for key, value in row.items() if value is not None}

@@ -1,4 +1,4 @@
-"""CSV with one column a field; nested fields are JSON in their cell. Only an empty string cannot be told from none."""
+"""CSV with one column per field and nested fields as JSON. An empty string and None are the same."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CELL_CHARACTERS = 16 << 20
 
 
 def write_csv(records: Iterable[Utterance], path: Path, folder: Path) -> Written:
-    """Write a CSV file with a header; ``folder`` is where the records' relative audio paths start."""
+    """Write a CSV file with a header; relative audio paths of the records refer to ``folder``."""
     losses = Losses(OPTIONAL)
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -39,7 +39,7 @@ def write_csv(records: Iterable[Utterance], path: Path, folder: Path) -> Written
 
 
 def read_csv(path: Path, folder: Path) -> Iterator[Utterance]:
-    """The rows of a CSV file with a header; it needs ``audio_filepath``, and unknown columns go to ``custom``."""
+    """Read a CSV file with a header; ``audio_filepath`` is required, unknown columns go to ``custom``."""
     csv.field_size_limit(CELL_CHARACTERS)
     identifiers = Identifiers()
     try:

@@ -1,7 +1,7 @@
-"""WebDataset: tar shards in which each cut is an audio, a text and a JSON file of one name.
+"""WebDataset: tar shards in which each cut is an audio, a text and a JSON file with a common name.
 
-The audio of each cut is stored as FLAC, so that offsets into the recordings are not kept; everything else of a row is
-in its JSON. Shards are written without the library and are the same bytes for the same rows.
+The audio of each cut is stored as FLAC, so offsets into the recordings are not kept; all other fields of a row are in
+its JSON. Shards are written without the library and are byte-identical for equal rows.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def write_webdataset(records: Iterable[Utterance], path: Path, folder: Path) -> 
                     shard.close()
                 shard = tarfile.open(unfinished / f"shard-{number // SHARD_CUTS:06d}.tar", "w")  # noqa: SIM115
             assert shard is not None
-            # The name ends at the first dot, and what follows it says what a file is.
+            # The name ends at the first dot; the rest is the extension.
             key = names.give(record.id.replace(".", "_"), "")
             for suffix, content in _members(record, absolute.of(record)):
                 member = tarfile.TarInfo(f"{key}.{suffix}")
@@ -73,7 +73,7 @@ def write_webdataset(records: Iterable[Utterance], path: Path, folder: Path) -> 
 
 
 def _members(record: Utterance, audio: str) -> Iterator[tuple[str, bytes]]:
-    """Suffix and content of the files of a cut."""
+    """Suffix and content of each file of a cut."""
     import soundfile
 
     coded = io.BytesIO()
@@ -88,12 +88,12 @@ def _members(record: Utterance, audio: str) -> Iterator[tuple[str, bytes]]:
 
 
 def read_webdataset(path: Path, folder: Path) -> Iterator[Utterance]:
-    """The cuts of a folder of shards, or of one; their audio is written into ``folder / "audio"``.
+    """Read the cuts of a shard or a folder of shards; their audio is written to ``folder / "audio"``.
 
-    Shards of others are read too: the JSON may hold any fields, or be absent where a text file is there.
+    Third-party shards are supported: the JSON may have any fields, or be absent if there is a text file.
 
     Raises:
-        ManifestError: if there are no shards, or a cut has no audio or too much of it.
+        ManifestError: if there are no shards, or a cut has no audio or more than is allowed.
     """
     shards = sorted(path.glob("*.tar")) if path.is_dir() else [path]
     if not shards:
@@ -108,7 +108,7 @@ def read_webdataset(path: Path, folder: Path) -> Iterator[Utterance]:
 
 
 def _cuts(shard: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Name and files by suffix of each cut; the files of one stand together."""
+    """Name of each cut and its files by suffix; the files of a cut are adjacent."""
     current, files = "", dict[str, bytes]()
     with tarfile.open(shard) as archive:
         for member in archive:
