@@ -168,7 +168,9 @@ def ready(tab: Browser, page: Path) -> None:
 
 
 def forget(tab: Browser) -> None:
-    tab.evaluate("localStorage.clear()")
+    """Clear what pages stored; a tab that has opened none has no storage."""
+    if tab.page.url.startswith("file:"):
+        tab.evaluate("localStorage.clear()")
 
 
 def decisions(tab: Browser) -> list[list[str]]:
