@@ -180,8 +180,9 @@ def _set(
         problems.append(f"{where}: {_unknown(key, known)}")
         return
     if struct_of(known[key][0]) is not None:
-        inner = next(name for name in known if name.startswith(f"{key}."))
-        problems.append(f"{where}: {key} is a group of settings; set its fields, for example {inner}")
+        inner = next((name for name in known if name.startswith(f"{key}.")), None)
+        use = f"set its fields, for example {inner}" if inner else "it has none yet, leave it out"
+        problems.append(f"{where}: {key} is a group of settings; {use}")
         return
     for annotation in known[key]:
         try:

@@ -53,8 +53,9 @@ class Inspector:
         self._known: dict[str, StageState] = {}
 
     def forget(self, stage: Stage) -> None:
-        """Discard the cached state after the stage has run."""
-        self._known.pop(stage.name, None)
+        """Discard the cached states of the stage after it has run, and of later ones: their inputs may differ."""
+        numbers = {each.name: each.number for each in self.settings.recipe.stages}
+        self._known = {name: state for name, state in self._known.items() if numbers[name] < stage.number}
 
     def state(self, stage: Stage) -> StageState:
         """The stage's state; digests of its inputs are computed now."""

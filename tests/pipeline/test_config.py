@@ -21,6 +21,14 @@ class Window(msgspec.Struct, frozen=True):
     shape: Literal["hann", "hamming"] = "hann"
 
 
+class Nothing(msgspec.Struct, frozen=True):
+    """Settings that are still to come."""
+
+
+class Holder(msgspec.Struct, frozen=True):
+    nothing: Nothing = Nothing()
+
+
 class Config(msgspec.Struct, frozen=True):
     rate: float = 0.1
     name: str = "x"
@@ -106,6 +114,12 @@ def test_several_settings_may_be_given_at_once_in_the_shell():
         first("first.window={siz: 1}")
     with pytest.raises(ConfigError, match=r"command line: first\.window is a group of settings.*first\.window\.size"):
         first("first.window=7")
+
+
+def test_a_group_without_fields_takes_no_value():
+    recipe = Recipe("empty", (Stage(1, "first", nothing, (), (Output("a"),), Holder),))
+    with pytest.raises(ConfigError, match=r"first\.nothing is a group of settings; it has none"):
+        read_settings(recipe, [], ["first.nothing=7"])
 
 
 def test_a_shared_key_reaches_the_section_and_the_section_wins():

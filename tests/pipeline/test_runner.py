@@ -275,6 +275,35 @@ def test_force_runs_again_and_gives_the_same_bytes(words, tree_digest):
     assert not list((words.folder / "exp").glob("*/*.work"))
 
 
+def test_a_forced_stage_that_writes_something_else_is_followed_by_the_next_one(tmp_path):
+    """The result of a stage that reads a clock, or of a changed library, under the same fingerprint."""
+    first = [0]
+
+    def count(context: Context) -> None:
+        first[0] += 1
+        context.output("count.txt").write_text(str(first[0]))
+
+    def double(context: Context) -> None:
+        context.output("double.txt").write_text(str(2 * int(context.inputs["count"].read_text())))
+
+    recipe = Recipe(
+        "counts",
+        (
+            Stage(number=1, name="count", run=count, outputs=(Output("count.txt"),)),
+            Stage(
+                number=2,
+                name="double",
+                run=double,
+                inputs=(stage("count", "count.txt"),),
+                outputs=(Output("double.txt"),),
+            ),
+        ),
+    )
+    for number in (1, 2):
+        assert run_recipe(recipe, tmp_path, quiet=True, force=number > 1) == 0
+        assert (tmp_path / "02-double" / "current" / "double.txt").read_text() == str(2 * number)
+
+
 def test_drops_are_listed_with_reasons_and_counted(words):
     words.run()
     folder = words.current("02-case")
