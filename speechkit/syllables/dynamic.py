@@ -1,4 +1,4 @@
-"""The segmentation of least squared distance to the segments' means, by exact dynamic programming.
+"""Exact dynamic programming segmentation that minimises the squared distance to segment means.
 
 The cost of a segment is the sum of squared distances of its frames to their mean, plus a penalty; penalties make few
 segments cheap, and the limits of duration keep the search in O(T s) for segments of up to s frames.

@@ -1,7 +1,7 @@
-"""Syllables from the amplitude envelope alone: the baseline that knows no encoder.
+"""Syllables from the amplitude envelope alone: the baseline without an encoder.
 
-Nuclei are where the smoothed level peaks, boundaries the lowest point between two of them; what lies far below the
-loudest speech is silence.
+Nuclei are peaks of the smoothed level, boundaries the minima between them; levels far below the loudest speech are
+silence.
 Source: Mermelstein 1975, Automatic segmentation of speech into syllabic units (the idea of valleys in the loudness).
 """
 

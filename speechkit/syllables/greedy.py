@@ -1,4 +1,4 @@
-"""Sylber's greedy segmentation: one pass over the frames by norm and cosine, then each boundary put in its best place.
+"""Sylber's greedy segmentation: one pass over the frames by norm and cosine, then each boundary is refined.
 
 1. A frame is speech if its norm reaches a threshold. A segment opens at a frame of speech and takes in the next one as
    long as that has at least the cosine ``merge`` to the running mean; else it closes there. Silence closes it too.
@@ -85,7 +85,7 @@ class GreedySegmenter:
 
 
 class GreedyStream:
-    """Feed frames, get segments; how the frames are cut into pieces changes nothing.
+    """Streaming segmentation; the result does not depend on how the frames are split into chunks.
 
     With refinement a segment is final once the next has closed or silence begins, without it once it has closed.
     Memory holds the frames of two segments.

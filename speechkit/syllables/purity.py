@@ -1,4 +1,4 @@
-"""How well units of segments go with syllables: syllable purity, cluster purity, mutual information.
+"""Agreement of segment units with syllables: syllable purity, cluster purity, mutual information.
 
 Segments are paired with the reference's syllables first: ``hungarian``, one to one by intersection over union
 (SD-HuBERT, Sylber), or ``overlap``, each segment with the syllable that it shares most time with (ZeroSyl).

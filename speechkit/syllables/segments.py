@@ -1,4 +1,4 @@
-"""What every segmenter gives: frames [start, end) in order, and what is done with them.
+"""The output of every segmenter, ordered frame intervals [start, end), and operations on it.
 
 Notation used for array shapes: T frames of 20 ms, D their width, n segments.
 """

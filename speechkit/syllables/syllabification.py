@@ -1,4 +1,4 @@
-"""Phones into syllables: every vowel is a nucleus, and takes as many consonants before it as may begin a syllable.
+"""Syllabification by maximal onset: every vowel is a nucleus and takes the longest permissible onset before it.
 
 Source: Kahn 1976 (maximal onset); the list of onsets is that of English, written for this module.
 """

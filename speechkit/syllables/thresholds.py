@@ -29,7 +29,7 @@ FEWEST_VALUES = 10
 
 
 class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where speech begins and a syllable ends, for the frames of one encoder.
+    """Speech and merge thresholds for the frames of one encoder.
 
     Attributes:
         encoder: that the frames came from; constants do not carry over to another.
@@ -149,7 +149,7 @@ def estimate_thresholds(
 
 
 def _silence(tables: list[NDArray[np.floating[Any]]], loudness: list[NDArray[np.float64]]) -> Float:
-    """The mean frame of what is quiet."""
+    """Mean of the quiet frames."""
     if [len(table) for table in tables] != [len(levels) for levels in loudness]:
         raise UserError("frames and their loudness differ in number; give one level for each frame")
     levels = np.concatenate([*loudness, np.zeros(0)])

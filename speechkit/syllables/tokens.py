@@ -1,4 +1,4 @@
-"""Segments as tokens: silence by a rule of its own, and how much a second of speech costs.
+"""Segments as tokens, with silence tokens, and the token and bit rate of speech.
 
 What a segment's token is, any codebook may say; here are whole numbers. Torch-free.
 """
@@ -67,7 +67,7 @@ def with_silence(
 
 
 class TokenRates(msgspec.Struct, frozen=True):
-    """What tokens cost.
+    """Token and bit rates.
 
     Attributes:
         seconds: of audio, silence included.
@@ -123,7 +123,7 @@ def token_runs(row: TokenRow) -> tuple[list[int], list[int]]:
 
 
 class TokenReport(msgspec.Struct, frozen=True):
-    """What the tokens cost.
+    """Token rates of a system.
 
     Attributes:
         system: whose segments they are.

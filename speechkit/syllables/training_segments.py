@@ -1,4 +1,4 @@
-"""The segments that `SelfSegmentation` learns from: first ones of any segmenter, then those of the trained teacher."""
+"""Training segments of `SelfSegmentation`: stage 1 from any segmenter, stage 2 from the trained teacher."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def rate_penalty(
 
 
 class Cutting(msgspec.Struct, frozen=True):
-    """How the teacher of stage 2 is cut.
+    """Segmentation settings of the stage 2 teacher.
 
     Attributes:
         norm: a frame of at least this norm is speech.
@@ -134,7 +134,7 @@ def teacher_cutting(
     rate: float,
     merge_range: tuple[float, float] | None = None,
 ) -> Cutting:
-    """How a teacher is cut, measured on some recordings before training.
+    """Estimate a teacher's segmentation settings on some recordings before training.
 
     Args:
         encoder: the teacher.

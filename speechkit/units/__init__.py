@@ -1,4 +1,4 @@
-"""Discrete units of speech: tokenizers, codebooks and other quantizers, acoustic BPE, and what units cost and tell."""
+"""Discrete units of speech: tokenizers, codebooks and other quantizers, acoustic BPE, and unit statistics."""
 
 from typing import Any
 

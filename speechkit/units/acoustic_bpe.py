@@ -1,6 +1,6 @@
-"""Acoustic BPE: pairs of units that often follow one another become units of their own, again and again.
+"""Acoustic BPE: repeatedly merges the most frequent pair of adjacent units into a new token.
 
-Learnt on deduplicated units, it shortens sequences for language models. Source: Sennrich et al. 2016, algorithm 1, on
+Learned on deduplicated units, it shortens sequences for language models. Source: Sennrich et al. 2016, algorithm 1, on
 units as in Ren et al. 2022 (acoustic BPE) and Shen et al. 2024. Ties go to the smaller pair, so that the merges depend
 on the data alone.
 """
@@ -24,7 +24,7 @@ Pair = tuple[int, int]
 
 
 class AcousticBpe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Merges in the order in which they were learnt.
+    """Merges in the order in which they were learned.
 
     Attributes:
         base: number of units of the codebook; merge ``n`` makes token ``base + n``.
@@ -40,12 +40,12 @@ class AcousticBpe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def num_tokens(self) -> int:
-        """Units and merges."""
+        """Vocabulary size: units plus merges."""
         return self.base + len(self.merges)
 
     @property
     def digest(self) -> str:
-        """Of the merges and what they merge; tokens of one digest are comparable."""
+        """Digest of the merges and their codebook; tokens with the same digest are comparable."""
         return digest_bytes(msgspec.json.encode([self.base, self.codebook, self.merges]))
 
     def sizes(self) -> list[int]:
@@ -124,17 +124,17 @@ def learn_bpe(
     codebook: str,
     min_count: int = 2,
 ) -> AcousticBpe:
-    """Learn merges until there are ``tokens``, or no pair is left that stands ``min_count`` times.
+    """Learn merges until there are ``tokens`` tokens, or no pair occurs ``min_count`` times.
 
     Args:
-        items: deduplicated units of each recording; pairs do not reach from one to the next.
+        items: deduplicated units of each recording; pairs do not span recordings.
         base: number of units of the codebook.
-        tokens: units and merges that are wanted.
+        tokens: target vocabulary size, units plus merges.
         codebook: digest of the codebook.
         min_count: a rarer pair is not merged.
 
     Raises:
-        UserError: if fewer tokens are wanted than there are units, or a unit is out of range.
+        UserError: if ``tokens`` is less than the number of units, or a unit is out of range.
     """
     if tokens < base:
         raise UserError(f"{tokens} tokens are fewer than the {base} units; ask for more")

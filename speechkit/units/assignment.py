@@ -1,4 +1,4 @@
-"""The nearest centroid of each frame, as one matrix product after another over blocks of frames.
+"""Nearest centroid of each frame, by matrix products over blocks of frames.
 
 Notation used for array shapes: T frames, K centroids, D width.
 """
@@ -15,9 +15,9 @@ from speechkit.errors import UserError
 from speechkit.io.arrays import Float
 
 BLOCK_BYTES = 4 << 20
-"""Scores held at once: enough frames that reading all centroids for each block costs little beside the products."""
+"""Score block size: large enough that reading all centroids per block costs little compared with the products."""
 STRETCH = 64
-"""Centroids whose best score is found before its index is looked for."""
+"""Number of centroids whose maximum score is computed before its index is searched."""
 
 
 def nearest(features: NDArray[np.floating[Any]], centroids: Float) -> NDArray[np.int32]:

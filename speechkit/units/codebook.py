@@ -1,4 +1,4 @@
-"""A codebook: centroids, what is done to a feature before it is compared, and the encoder that it belongs to."""
+"""A codebook: centroids, the feature normalisation applied before comparison, and the encoder of the features."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from speechkit.units.deduplication import deduplicate
 
 SPEC_FILE, ARRAYS_FILE = "codebook.json", "codebook.safetensors"
 MOST_CLUSTERS = 1 << 24
-"""Many times what any codebook has, so that no file asks for more memory than that."""
+"""Far above the size of any codebook; bounds the memory that a file can request."""
 FeatureNormalization = Literal["none", "standardized", "unit-length"]
 
 
 class CodebookSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="codebook", tag_field="kind"):
-    """What units of a codebook must agree with.
+    """Identity of a codebook, for compatibility checks.
 
     Attributes:
         encoder: encoder, layer and waveform normalisation that the features came from; None only for imported
             codebooks whose source does not say.
         clusters: number of units K.
-        normalization: of a feature before it is compared: ``standardized`` takes a mean and a scale per dimension off,
-            ``unit-length`` (spherical k-means) divides by the norm.
-        digest: of the centroids; units of one digest are comparable.
+        normalization: of a feature before comparison: ``standardized`` subtracts a mean and divides by a scale per
+        dimension, ``unit-length`` (spherical k-means) divides by the norm.
+        digest: of the centroids; units with the same digest are comparable.
     """
 
     encoder: EncoderSpec | None
@@ -99,7 +99,7 @@ class Codebook:
         return len(self.centroids)
 
     def normalized(self, features: NDArray[np.floating[Any]]) -> Float:
-        """Features (T, D) as they are compared.
+        """Features (T, D) normalised for comparison with the centroids.
 
         Raises:
             UserError: if their shape is another, or they hold NaN or infinity.
@@ -121,7 +121,7 @@ class Codebook:
         return nearest_distances(self.normalized(features), self.centroids)
 
     def units(self, features: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
-        """The units of an item, each run of one unit once."""
+        """Deduplicated units of an item."""
         return deduplicate(self.assign(features))[0]
 
     def check(self, encoder: EncoderSpec, what: str = "the codebook") -> None:
@@ -165,7 +165,7 @@ class Codebook:
 
 
 def read_spec(path: Path, type: Any, advice: str = "give the folder of a codebook or quantizer") -> Any:  # noqa: A002
-    """A JSON record of a folder; ``advice`` is for those who name another one.
+    """Read a JSON record of a folder; ``advice`` completes the error for another kind of folder.
 
     Raises:
         UserError: if it is missing or another record.
@@ -181,7 +181,7 @@ def read_spec(path: Path, type: Any, advice: str = "give the folder of a codeboo
 
 
 def normalized_features(rows: Float, normalization: FeatureNormalization, mean: Float, scale: Float) -> Float:
-    """Frames (T, D) as a codebook compares them.
+    """Frames (T, D) normalised as the codebook requires.
 
     Raises:
         UserError: if a frame holds NaN or infinity.

@@ -1,4 +1,4 @@
-"""Runs of one unit as the unit and its duration, and back."""
+"""Run-length encoding of units, and its inverse."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def repeat(units: Whole, durations: Whole) -> NDArray[np.int32]:
 
 
 def check_runs(units: Sequence[int] | Whole, durations: Sequence[int] | Whole) -> None:
-    """Refuse runs that are none.
+    """Check a run-length encoding.
 
     Raises:
         UserError: if there are not as many durations as units, or one is below 1.

@@ -1,4 +1,4 @@
-"""What the units of quantizers are worth: use, rates, agreement with labels, variance kept, compression by BPE.
+"""Evaluation of quantizers: codebook use, rates, agreement with labels, explained variance, compression by BPE.
 
 Notation used for array shapes: T frames, D width.
 """
@@ -30,15 +30,15 @@ def score_units(
     units: int | None = None,
     frames_per_second: float = 50.0,
 ) -> SystemScore:
-    """The score of one sequence of units a recording.
+    """Score units given as one sequence per recording.
 
     Args:
-        system: whose they are.
+        system: the quantizer.
         frames: the unit of every frame (T,) by id, below ``numbers``.
-        numbers: how many numbers there are.
+        numbers: number of distinct values.
         explained: see `SystemScore`.
         labels: of the same frames, by id, of some or all recordings.
-        units: how many units there could be, if that is more than ``numbers``.
+        units: number of possible units, if larger than ``numbers``.
         frames_per_second: of the encoder.
     """
     health = codebook_health(frames.values(), numbers, frames_per_second)
@@ -78,7 +78,7 @@ def score_quantizer(
 
 
 def combine_codebooks(parts: Sequence[FrameUnits], clusters: int) -> tuple[FrameUnits, int | None]:
-    """Units of several codebooks as one: each combination that occurs gets a number; how many there are.
+    """Units of several codebooks as one: numbers the occurring combinations, and returns how many there are.
 
     One codebook is left as it is, with None.
     """
@@ -96,7 +96,7 @@ def combine_codebooks(parts: Sequence[FrameUnits], clusters: int) -> tuple[Frame
 
 
 class Variance:
-    """Sums over frames: how far they lie from their mean, and from what stands for them."""
+    """Running sums of the variance of frames and of their reconstruction error."""
 
     def __init__(self) -> None:
         self.frames = 0
@@ -104,14 +104,14 @@ class Variance:
         self.squares = self.missed = 0.0
 
     def add(self, rows: NDArray[np.float32], reconstructed: NDArray[np.float32]) -> None:
-        """Count frames (T, D) and what stands for them (T, D)."""
+        """Add frames (T, D) and their reconstructions (T, D)."""
         self.frames += len(rows)
         self.sum = self.sum + rows.sum(axis=0, dtype=np.float64)
         self.squares += float(np.square(rows, dtype=np.float64).sum())
         self.missed += float(np.square(rows - reconstructed, dtype=np.float64).sum())
 
     def explained(self) -> float:
-        """1 less the missed share of the variance; 0 where there is none to explain."""
+        """Explained share of the variance, 1 - residual / total; 0 where there is no variance."""
         whole = self.squares - float((self.sum**2).sum()) / max(self.frames, 1)
         return 1.0 - self.missed / whole if whole > 0 else 0.0
 

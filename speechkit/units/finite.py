@@ -1,4 +1,4 @@
-"""Frames that are no numbers, found among all that were learnt from, and named by their recording."""
+"""Reports training frames that are not finite by the name of their recording."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from speechkit.errors import UserError
 
 
 class NotFiniteError(UserError):
-    """Frames that are learnt from hold NaN or infinity."""
+    """Training frames hold NaN or infinity."""
 
 
 class Recordings(Protocol):
@@ -28,7 +28,7 @@ class Recordings(Protocol):
 
 @contextmanager
 def naming_recordings(store: Recordings) -> Iterator[None]:
-    """Around work on the frames of a store, which may come in batches of several recordings, averaged or in parts.
+    """Context manager that attributes non-finite frames of a store to their recording.
 
     Raises:
         UserError: in place of `NotFiniteError`, naming the recording and its frame.

@@ -10,7 +10,7 @@ from speechkit.errors import UserError
 
 
 def frame_labels(items: Iterable[AlignmentItem], frames: int, frames_per_second: float = 50.0) -> list[str | None]:
-    """The label in whose time the middle of each frame lies (T,), None where there is none."""
+    """Label at the centre of each frame (T,), None where there is none."""
     labels: list[str | None] = [None] * frames
     for item in items:
         first = max(0, round(item.start * frames_per_second))

@@ -1,4 +1,4 @@
-"""How well a codebook is used, and what its units have to do with phones or any other labels of the frames."""
+"""Codebook usage, and agreement of units with phones or any other frame labels."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from speechkit.units.deduplication import deduplicate
 
 Units = NDArray[np.integer[Any]]
 TURNS = (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9)
-"""Shares of the speech by which labels are turned: runs of units and labels stay as long as they are."""
+"""Shares of the speech by which labels are rotated in time, which preserves the runs of units and labels."""
 
 
 class CodebookHealth(msgspec.Struct, frozen=True):
-    """What the units of some speech look like.
+    """Usage statistics of units.
 
     Attributes:
         clusters: number of units K.
         frames: of the speech.
-        perplexity: 2 to the entropy of the units; K if all are used equally often.
-        dead: units that no frame has.
-        top_share: share of the frames that the most frequent unit has, 0 to 1.
-        runs: units once each run of one is counted once.
-        mean_run: frames in a run.
+        perplexity: 2 to the power of the unit entropy; K if all units are equally frequent.
+        dead: number of unused units.
+        top_share: share of frames assigned to the most frequent unit, 0 to 1.
+        runs: number of units after deduplication.
+        mean_run: mean frames per run.
         units_per_second: after deduplication.
         bits_per_second: of deduplicated units, by the entropy of their frequencies.
     """
@@ -44,16 +44,16 @@ class CodebookHealth(msgspec.Struct, frozen=True):
 
 
 class LabelAgreement(msgspec.Struct, frozen=True):
-    """Units against labels of the same frames.
+    """Agreement between units and labels of the same frames.
 
     Attributes:
         frames: that have a label.
         mutual_information: of unit and label, bits.
-        normalized_information: that, over the entropy of the labels: how much of the label the unit tells, 0 to 1.
+        normalized_information: mutual information over the entropy of the labels, 0 to 1.
         label_purity: share of frames whose label is the most frequent one of their unit.
         unit_purity: share of frames whose unit is the most frequent one of their label.
-        chance_information: normalised information when the labels are turned against the units by some stretches of
-            time, the mean of `TURNS`: what so many units seem to tell in so little speech without telling anything.
+        chance_information: chance level: mean normalised information when the labels are rotated in time against the
+        units by the shares `TURNS`. It is above 0 for many units and little speech.
 
     Source: Hsu et al. 2021 (HuBERT), section IV-D: phone purity, cluster purity, phone-normalised mutual information.
     """
@@ -104,7 +104,7 @@ def codebook_health(items: Iterable[Units], clusters: int, frames_per_second: fl
 
 
 def label_agreement(units: Sequence[Units], labels: Sequence[Sequence[str | None]]) -> LabelAgreement:
-    """How much units tell of labels; frames whose label is None are left out.
+    """Agreement of units with labels; frames whose label is None are left out.
 
     Args:
         units: of all frames (T,) of each recording.
@@ -142,7 +142,7 @@ def label_agreement(units: Sequence[Units], labels: Sequence[Sequence[str | None
 
 
 def _joint(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.int64]:
-    """How often each row meets each column."""
+    """Joint count table."""
     shape = int(rows.max()) + 1, int(columns.max()) + 1
     return np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1]).reshape(shape)
 

@@ -66,12 +66,12 @@ class KMeansConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class KMeansResult(msgspec.Struct, frozen=True):
-    """What a training gave.
+    """Result of k-means training.
 
     Attributes:
         codebook: the units.
-        distances: mean squared distance of a frame to its centroid before each update over all frames.
-        reseeded: centroids without frames that were put elsewhere, over all passes.
+        distances: mean squared distance of frames to their centroids, before the update of each pass.
+        reseeded: number of empty clusters that were reseeded, over all passes.
         frames: how many frames there are.
     """
 
@@ -87,14 +87,14 @@ def train_kmeans(
     encoder: EncoderSpec | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> KMeansResult:
-    """Cluster frames.
+    """Train a codebook by k-means.
 
     Args:
         batches: called once a pass; gives float32 (n, D) batches, always the same, as
             ``lambda: store.batches(10_000)``.
         config: how.
         encoder: that the features came from.
-        log: told of every pass.
+        log: receives a line per pass.
 
     Raises:
         UserError: if there are fewer (distinct) frames than clusters.
@@ -126,7 +126,7 @@ def train_kmeans(
 
 
 class _Centroids:
-    """Centroids and what a pass has added up."""
+    """Centroids and the accumulators of a pass."""
 
     def __init__(self, centroids: Float, config: KMeansConfig, random: np.random.Generator) -> None:
         self.centroids = centroids
@@ -178,7 +178,7 @@ class _Centroids:
         return float(distance)
 
     def _keep_spare(self, rows: Float, distances: NDArray[np.float32]) -> None:
-        """Frames far from their centroid, for clusters that end up empty: drawn in proportion to the distance."""
+        """Keep frames drawn in proportion to their distance, as new seeds for empty clusters."""
         weight = distances.astype(np.float64)
         if (total := weight.sum()) > 0:
             count = min(8, int((weight > 0).sum()))
@@ -251,7 +251,7 @@ def _sample(batches: Batches, config: KMeansConfig, random: np.random.Generator)
         raise UserError("there are no frames to cluster; all recordings are shorter than a frame, or none was given")
     mean = total / max(seen, 1)
     scale = np.sqrt(np.maximum(squares / max(seen, 1) - mean**2, 0))
-    scale[scale < 1e-6] = 1.0  # a dimension that never changes stays as it is
+    scale[scale < 1e-6] = 1.0  # constant dimensions are not scaled
     return held[:seen], seen, mean.astype(np.float32), scale.astype(np.float32)
 
 

@@ -1,7 +1,7 @@
-"""How often each pair of tokens stands in many sequences, kept true while pairs are merged one after another.
+"""Counts of adjacent token pairs in many sequences, updated incrementally as pairs are merged.
 
-A merge is one compiled pass over all tokens, and only what stands beside a merged place is counted again. Of a run of
-r equal tokens, r // 2 pairs can be merged at once. numba is loaded with this module.
+A merge is one compiled pass over all tokens, and only the pairs next to a merged position are recounted. A run of r
+equal tokens counts as r // 2 mergeable pairs. Imports numba.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class PairCounts:
         return self._length - self._ends if self._ends else 0
 
     def most_frequent(self) -> tuple[Pair, int] | None:
-        """The pair that stands most often, the smaller of two, and how often; None if there is no pair."""
+        """The most frequent pair (the smaller one of equals) and its count; None if there is no pair."""
         while self._heap:
             count, key = self._heap[0]
             if self._counts.get(key) == -count:
@@ -55,7 +55,7 @@ class PairCounts:
         return None
 
     def merge(self, pair: Pair, token: int) -> None:
-        """Put ``token`` wherever the pair stands, from left to right."""
+        """Replace every occurrence of the pair by ``token``, from left to right."""
         room = CHANGES * self._counts.get(_key(pair), 0)
         keys, changes = np.empty(room, np.int64), np.empty(room, np.int64)
         self._length, filled = merge_pair(self._tokens, self._marks, self._length, *pair, token, keys, changes)

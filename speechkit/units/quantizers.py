@@ -1,4 +1,4 @@
-"""Any quantizer of this room from its folder, and the codebooks of units that it gives."""
+"""Load any quantizer from its folder, and the unit sets that it produces."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     AnyQuantizer = Codebook | SmoothedCodebook | StackedQuantizer | InvariantQuantizer | SyllableQuantizer
 
 PREFIX = "embedded-"
-"""What the size of a quantizer inside the package stands behind."""
+"""Prefix of the names of quantizers inside the package; the number of units follows."""
 
 
 class UnitSet(msgspec.Struct, frozen=True):
-    """Units that can stand in one sequence.
+    """A set of units that can occur in one sequence.
 
     Attributes:
         digest: of the codebook or head that names them.
-        clusters: how many there are.
+        clusters: number of units.
         frames_per_second: of the encoder; 50 where it is unknown.
     """
 
@@ -47,7 +47,7 @@ class _Kind(msgspec.Struct):
 
 
 def open_quantizer(folder: Path | str) -> AnyQuantizer:
-    """A codebook, plain or smoothed, a stacked, invariant or syllable quantizer, whichever the folder holds.
+    """Load whichever quantizer a folder holds: plain or smoothed codebook, stacked, invariant or syllable quantizer.
 
     Where there is no such folder, ``embedded-100`` and the like stand for the invariant quantizers inside the package.
 
@@ -78,12 +78,12 @@ def open_quantizer(folder: Path | str) -> AnyQuantizer:
 
 
 def quantizer_digest(name: str) -> str:
-    """What the name or folder of a quantizer stands for: the digests of its codebooks."""
+    """Digests of the codebooks of a quantizer, by name or folder."""
     return " ".join(each.digest for each in unit_sets(open_quantizer(name)))
 
 
 def load_quantizer(folder: Path | str) -> Quantizer:
-    """A quantizer that names a frame by one unit: a codebook, plain or smoothed, or an invariant one.
+    """Load a quantizer with one unit per frame: a plain or smoothed codebook, or an invariant quantizer.
 
     Raises:
         UserError: if the folder holds a quantizer of several codebooks or of syllables or none, or it is damaged.
@@ -119,7 +119,7 @@ def assign_together(quantizers: Sequence[Quantizer], features: NDArray[np.floati
 
 
 def unit_sets(quantizer: AnyQuantizer) -> list[UnitSet]:
-    """The units that it gives: one set, or one for each codebook of a stacked quantizer."""
+    """Unit sets of a quantizer: one, or one per codebook of a stacked quantizer."""
     if isinstance(quantizer, StackedQuantizer):
         encoder, specs = quantizer.encoder, [book.spec for book in quantizer.codebooks]
         named = [(spec.digest, spec.clusters) for spec in specs]

@@ -1,4 +1,4 @@
-"""What is measured of quantizers: their use, what they tell of labels, and how much shorter acoustic BPE makes them."""
+"""Result records of quantizer evaluation: usage, agreement with labels, and compression by acoustic BPE."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class System(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Display name."""
         which = "" if self.codebook is None else f", codebook {self.codebook + 1}"
         return f"layer {self.layer}, {self.kind} {self.clusters}{which}"
 
@@ -97,7 +97,7 @@ class CurvePoint(msgspec.Struct, frozen=True):
 
 
 class BpeCurve(msgspec.Struct, frozen=True):
-    """How much shorter the units of a codebook get."""
+    """Compression of the units of a codebook by acoustic BPE."""
 
     system: System
     points: list[CurvePoint]

@@ -1,4 +1,4 @@
-"""A codebook whose units change less often: it sees means of neighbouring frames, and every change has a price."""
+"""A codebook with temporal smoothing: averaged frames, and a penalty for every change of unit."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ BATCH_FRAMES = 10_000
 
 
 class Smoothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How units of a codebook are smoothed.
+    """Smoothing settings.
 
     Attributes:
-        frames: an odd number; a frame is seen as the mean of so many around it.
-        price: of a change of unit, in mean squared distances of a frame to its centroid.
+        frames: odd window length; each frame is replaced by the mean of the window around it.
+        price: penalty of a change of unit, in units of the mean squared distance of a frame to its centroid.
     """
 
     frames: int = 1
@@ -44,7 +44,7 @@ class Smoothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SmoothedSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="smoothed", tag_field="kind"):
-    """What units of a smoothed codebook must agree with.
+    """Identity of a smoothed codebook, for compatibility checks.
 
     Attributes:
         encoder: of the features.
@@ -104,7 +104,7 @@ class SmoothedCodebook:
         return long_path(costs, len(rows), self.spec.smoothing.price)
 
     def at_price(self, price: float) -> SmoothedCodebook:
-        """The same codebook, read with another price of a change of unit."""
+        """The same codebook with another penalty for a change of unit."""
         return SmoothedCodebook(self.codebook, Smoothing(self.spec.smoothing.frames, price), self.spec.distance)
 
     def units(self, features: NDArray[np.floating[Any]]) -> NDArray[np.int32]:

@@ -1,7 +1,7 @@
-"""Units that change only where it is worth it: the best path through costs of units, with a price for every change.
+"""Temporally smoothed units: the Viterbi path through unit costs with a penalty for every change of unit.
 
-The nearest unit of a frame that lies between two centroids is decided by what nobody hears. A price for every change
-takes such decisions together with those of the frames around, and single stray frames go.
+For a frame between two centroids, inaudible differences decide the nearest unit. The penalty makes such decisions
+jointly with the surrounding frames, and removes isolated single-frame units.
 
 Source: Kamper and van Niekerk 2021, Towards unsupervised phone and word segmentation using self-supervised
 vector-quantized neural networks, section 3, with the same price for every segment.
@@ -21,7 +21,7 @@ from speechkit.io.arrays import Float
 
 WINDOW_FRAMES = 3000
 LOOKAHEAD_FRAMES = 500
-"""Long items are decided window by window; a window hears so many frames behind its end before it decides."""
+"""Look-ahead beyond the end of each window of a long item, in frames."""
 
 
 def averaged(features: NDArray[np.floating[Any]], frames: int) -> Float:
@@ -42,7 +42,7 @@ def averaged(features: NDArray[np.floating[Any]], frames: int) -> Float:
 
 
 def best_path(costs: Float, price: float | Float) -> NDArray[np.int32]:
-    """The units (T,) of least total cost: ``costs`` (T, K) of the units and ``price`` for every change of unit.
+    """Units (T,) of least total cost: ``costs`` (T, K) of the units plus ``price`` for every change of unit.
 
     A table (K, K) has the price of the change from each unit (row) to each (column); its diagonal is not read. A tie
     keeps the unit, and among units the lowest. T * K bytes of memory, and twice that with a table.

@@ -1,4 +1,4 @@
-"""Residual and product quantizers: several codebooks that name a frame together."""
+"""Residual and product quantizers: several codebooks that encode a frame jointly."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class StackedSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
 
 
 class StackedQuantizer:
-    """Codebooks that name a frame together.
+    """Codebooks that encode a frame jointly.
 
-    ``residual``: each codebook names what those before it left over. ``product``: each names its own part of the
-    dimensions, which are split evenly.
+    ``residual``: each codebook quantizes the residual of the previous ones. ``product``: each quantizes its own part of
+    the dimensions, which are split evenly.
 
     Args:
-        way: how.
+        way: ``residual`` or ``product``.
         codebooks: of width D, or D / n for ``product``; without normalisation of their own.
         encoder: of the features.
 
@@ -167,7 +167,7 @@ def train_stacked(
 
 
 def _view(batches: Batches, way: Kind, place: int, codebooks: int, before: list[Codebook]) -> Batches:
-    """What codebook ``place`` sees of the batches."""
+    """The batches as codebook ``place`` receives them."""
 
     def view() -> Iterator[Float]:
         rows: Iterable[Any] = batches()

@@ -1,7 +1,7 @@
 """One tokenizer: a waveform or a file to units with durations, and back to the unit of every frame.
 
-Behind it stand an encoder and any quantizer of this room (k-means, smoothed, residual, product, invariant, syllables),
-with acoustic BPE on top where it is wanted.
+It combines an encoder and any quantizer (k-means, smoothed, residual, product, invariant, syllables), optionally
+followed by acoustic BPE.
 
 Notation used for array shapes: S samples, T frames, N units, Q codebooks.
 """
@@ -42,8 +42,8 @@ class Units(msgspec.Struct, frozen=True):
     """Units of a recording.
 
     Attributes:
-        units: (N,), or (N, Q) of several codebooks that name a frame together.
-        durations: (N,) frames of each.
+        units: (N,), or (N, Q) for several codebooks that encode a frame jointly.
+        durations: (N,) in frames.
         unit_durations: frames of the units that tokens of acoustic BPE stand for; None where there are no tokens.
     """
 
@@ -56,14 +56,14 @@ class Units(msgspec.Struct, frozen=True):
 
 
 class SpeechTokenizer:
-    """Speech to units and units to frames; a batch, a file, a stream and a waveform give the same.
+    """Speech to units and units to frame-level units; a batch, a file, a stream and a waveform give the same result.
 
     Args:
         encoder: of the quantizer's features.
-        quantizer: any of this room.
-        name: for people.
-        deduplicate: whether a run of one unit is one unit with its duration; else every frame has one. Two syllables of
-            one unit stay two.
+        quantizer: any quantizer of `speechkit.units`.
+        name: display name.
+        deduplicate: whether runs of a unit are merged into one with a duration; else one unit per frame. Consecutive
+        syllables with the same unit are not merged.
         bpe: merges of the quantizer's units, for tokens instead of them.
 
     Raises:
@@ -91,7 +91,7 @@ class SpeechTokenizer:
 
     @property
     def num_units(self) -> int:
-        """How many different units, or tokens, there are."""
+        """Number of distinct units, or of tokens."""
         return self.spec.num_units
 
     def __call__(self, audio: Float | str | Path, sample_rate: int | None = None) -> Units:
@@ -127,10 +127,10 @@ class SpeechTokenizer:
         ]
 
     def stream(self, blocks: Iterable[Float]) -> Iterator[Units]:
-        """Units of samples that arrive in blocks of any length, as soon as nothing behind them can change them.
+        """Yield units of samples that arrive in blocks of any length, as soon as they are final.
 
-        Joined they are what `encode` gives. Where a quantizer or acoustic BPE decides over the whole recording, they
-        all come at its end.
+        Concatenated they equal the result of `encode`. Where a quantizer or acoustic BPE needs the whole recording, all
+        units are yielded at its end.
         """
         if not self._by_frame or self.bpe is not None:
             yield self._of_blocks(blocks)
@@ -140,7 +140,7 @@ class SpeechTokenizer:
         for piece in pieces:
             held = np.concatenate([held, self._named(piece)])
             last = 0
-            if self.spec.deduplicated and len(held):  # the last run may go on
+            if self.spec.deduplicated and len(held):  # the last run may continue
                 differs = np.flatnonzero((held[1:] != held[:-1]).any(axis=1))
                 last = len(held) - (int(differs[-1]) + 1 if len(differs) else 0)
             done, held = held[: len(held) - last], held[len(held) - last :]
@@ -150,7 +150,7 @@ class SpeechTokenizer:
             yield self._runs(held)
 
     def decode(self, units: Units) -> Numbers:
-        """The unit of every frame (T,), or (T, Q), with all durations back.
+        """Frame-level units (T,), or (T, Q), by repeating units for their durations.
 
         Raises:
             UserError: if units and durations do not belong together, or a unit is out of range.

@@ -1,4 +1,4 @@
-"""What a tokenizer's units must agree with; it lies beside every manifest of them."""
+"""Identity of a tokenizer, stored beside every manifest of its units."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from speechkit.io.hashing import digest_obj
 
 
 class TokenizerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What units must agree with, beside every manifest of them.
+    """Identity of a tokenizer, for compatibility checks.
 
     Attributes:
-        name: for people.
-        quantizer: what kind of one.
+        name: display name.
+        quantizer: kind of quantizer.
         encoder: encoder, layer, grid and hop of the frames.
         codebooks: digests, several where they name a frame together.
         clusters: units of each codebook.

@@ -1,4 +1,4 @@
-"""Unit edit distance: how much of what a quantizer says changes when what is said does not.
+"""Unit edit distance: how much a quantizer's units change when the audio is perturbed but the content is not.
 
 The edits between the deduplicated units of clean and of changed audio, over the number of clean units, all utterances
 together: a word error rate over units. Deduplication makes slow and fast speech comparable.
@@ -42,7 +42,7 @@ class UedScore(msgspec.Struct, frozen=True):
 
 
 class UedReduction(msgspec.Struct, frozen=True):
-    """How much less the second quantizer's units change than the first's: 0.3 is 30 % of the first's UED less."""
+    """Relative reduction of the UED of the second quantizer over the first: 0.3 is 30 % lower."""
 
     reduction: float
     interval: Interval
@@ -145,7 +145,7 @@ def ued_reduction(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> UedReduction | None:
-    """By what share the second quantizer's UED is below the first's; utterances are drawn for both at once.
+    """Relative reduction of the UED of the second quantizer over the first, with a paired bootstrap over utterances.
 
     Returns:
         None where the first's units hardly change: in all utterances or in those of a draw there is no edit that could

@@ -64,7 +64,7 @@ def measure_ued(
         noises: to mix in; made noise without any.
         seed: of the changes.
         device: of the encoder.
-        progress: told how many recordings are done.
+        progress: called with the number of finished recordings.
 
     Raises:
         UserError: if a quantizer belongs to other features, an id of the manifest comes twice, a noise is silent, or no

@@ -1,4 +1,4 @@
-"""Which unit follows which: how much likelier than anywhere a unit is after another one.
+"""Unit bigram: pointwise mutual information of consecutive units.
 
 Source: Witten and Bell 1991, The zero-frequency problem, method C, for pairs that were never seen.
 """
@@ -19,8 +19,8 @@ from speechkit.units.deduplication import deduplicate
 def estimate_bigram(items: Iterable[NDArray[np.integer[Any]]], clusters: int) -> Float:
     """The bigram (K, K) of units: row u, column v is log P(v | u) − log P(v), 0 on the diagonal.
 
-    A run of one unit counts once. P(v) is among all units but u, none of which has probability 0. A unit that is never
-    followed by another says nothing: its row is 0.
+    Runs count once. P(v) is normalised over all units except u, and none of them has probability 0. The row of a unit
+    that is never followed by another is 0.
 
     Args:
         items: the units of each recording's frames.
@@ -37,7 +37,7 @@ def estimate_bigram(items: Iterable[NDArray[np.integer[Any]]], clusters: int) ->
             raise UserError(f"units lie from {runs.min()} to {runs.max()}; there are {clusters}")
         np.add.at(pairs, (runs[:-1], runs[1:]), 1)
         np.add.at(singles, runs, 1)
-    # A unit never follows itself, so that what is expected behind it is spread over the others.
+    # A unit never follows itself, so the expectation is spread over the others.
     expected = np.tile(singles, (clusters, 1))
     np.fill_diagonal(expected, 0)
     expected /= np.maximum(expected.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
@@ -51,7 +51,7 @@ def estimate_bigram(items: Iterable[NDArray[np.integer[Any]]], clusters: int) ->
 
 
 def change_costs(bigram: Float, price: float, weight: float) -> Float:
-    """What each change of unit costs (K, K), in nats and never below 0: the price, and less for what often follows."""
+    """Cost of each change of unit (K, K) in nats, at least 0: the price minus the weighted bigram."""
     costs: Float = np.maximum(np.float32(price) - np.float32(weight) * np.asarray(bigram, np.float32), np.float32(0))
     np.fill_diagonal(costs, 0)
     return costs

@@ -18,7 +18,7 @@ from speechkit.units.invariant.upper_layers import UpperLayers
 
 
 class ConvolutionLayer(nn.Module):
-    """What a frame adds to itself after a look at its neighbours: (B, T, W) to (B, T, W)."""
+    """Residual depthwise-separable convolution block: (B, T, W) to (B, T, W)."""
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class ConvolutionLayer(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """A convolution that tells neighbours apart, then attention over the item: (B, T, W) to (B, T, W)."""
+    """Convolution block, which supplies relative positions, then self-attention over the item; (B, T, W) both ways."""
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class TransformerLayer(nn.Module):
 
 
 class PointwiseLayer(nn.Module):
-    """A frame alone: (B, T, W) to (B, T, W)."""
+    """Pointwise linear layer with GELU and dropout, without context: (B, T, W) to (B, T, W)."""
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class PointwiseLayer(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     def forward(self, frames: Tensor, padding: Tensor) -> Tensor:
-        """``padding`` is of no matter."""
+        """``padding`` is ignored."""
         hidden: Tensor = self.dropout(nn.functional.gelu(self.linear(frames)))
         return hidden
 
@@ -107,7 +107,7 @@ class InvariantHead(nn.Module):
         self.leave = nn.Linear(config.width if hidden else dim, clusters + 1)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Scores; those behind an item's ``lengths`` (B,) are of no meaning."""
+        """Scores; those beyond an item's ``lengths`` (B,) are undefined."""
         scores: Tensor = self.leave(self.hidden(features, lengths))
         return scores
 

@@ -45,7 +45,7 @@ LEAST = np.float32(1e-30)
 
 
 class InvariantSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="invariant", tag_field="kind"):
-    """What units of a quantizer must agree with.
+    """Identity of an invariant quantizer, for compatibility checks.
 
     Attributes:
         encoder: encoder, layer and waveform normalisation that the features come from.
@@ -210,7 +210,7 @@ class InvariantQuantizer:
         self.spec.encoder.require(encoder, what)
 
     def at_price(self, price: float, bigram_weight: float | None = None) -> InvariantQuantizer:
-        """The same weights, read with another price of a change of unit, and another weight of the bigram.
+        """The same weights, decoded with another penalty for a change of unit and another bigram weight.
 
         Raises:
             UserError: if there is a weight and no bigram.

@@ -1,4 +1,4 @@
-"""New units for invariant quantizers to learn: clusters of what a trained network makes of clean speech.
+"""New target units for invariant quantizers: k-means clusters of a trained network's output on clean speech.
 
 A network that was taught to say the same of changed and of clean audio keeps what both share and loses what tells them
 apart. Its own space is therefore cut into units that are harder to change than those of the encoder's space. Units of

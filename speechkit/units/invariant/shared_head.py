@@ -44,7 +44,7 @@ class SharedHead(nn.Module):
         return shared
 
     def forget_units(self) -> None:
-        """Begin the scores anew and keep the network below them."""
+        """Reinitialise the classifiers and keep the network below them."""
         for leave in self._last():
             leave.reset_parameters()
 
@@ -70,7 +70,7 @@ class SharedHead(nn.Module):
         return self
 
     def apart(self) -> list[InvariantHead]:
-        """A head of its own for each size."""
+        """Split into a separate head for each size."""
         heads = []
         for leave in self._last():
             head = copy.deepcopy(self.head)

@@ -42,7 +42,7 @@ from speechkit.units.smoothed import SmoothedCodebook, Smoothing
 
 
 class InvariantResult(msgspec.Struct, frozen=True):
-    """What a training gave.
+    """Result of a training run.
 
     Attributes:
         quantizers: of the last round, one for each teacher.
