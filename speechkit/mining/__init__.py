@@ -11,7 +11,7 @@ __all__ = ["MinedSet", "mine"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the pipeline only when something is mined."""
+    """Import the pipeline on first use."""
     if name in __all__:
         import importlib
 

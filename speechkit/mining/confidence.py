@@ -1,8 +1,8 @@
-"""The probability that a sentence and its place belong together: a small logistic model over the evidence.
+"""The probability that a sentence was read at its located position: a small logistic regression over match features.
 
 Two sets of coefficients are shipped, with and without emissions. They are fitted by
-``scripts/calibrate_mining.py`` on simulated documents with known truth; ``calibration/README.md`` says on what and how
-well they hold on speakers and calls that were left out.
+``scripts/calibrate_mining.py`` on simulated documents with known truth; ``calibration/README.md`` describes the data
+and the results on held-out speakers and calls.
 
 Readers, recognisers and scans differ more than sentences do: what a sentence scores is also told against what is usual
 in its recording and document. What is usual is a median over the likely places and over `PRIOR_PLACES` that every
@@ -59,7 +59,7 @@ _NEIGHBOUR_SECONDS = 15.0
 
 
 class Calibration(msgspec.Struct, frozen=True):
-    """The shipped coefficients with what they were fitted on."""
+    """Coefficients, and a description of the data that they were fitted on."""
 
     text: LogisticModel
     emissions: LogisticModel
@@ -93,7 +93,7 @@ def load_calibration(path: Path | str | None = None) -> Calibration:
 def feature_rows(
     matches: Sequence[SentenceMatch], characters: Sequence[int], order: Sequence[int], with_emissions: bool
 ) -> Matrix:
-    """Evidence (n, f) of the matches of one recording and document.
+    """Features (n, f) of the matches of one recording and document.
 
     Args:
         matches: any order.
@@ -167,7 +167,7 @@ def worst_run(words: Sequence[WordTime], least: int) -> float:
 
 
 def unheard_share(words: Sequence[WordTime]) -> float:
-    """Share of the characters that stand in words which were not heard, 0 to 1."""
+    """Share of the characters in words that were not spoken, 0 to 1."""
     unheard = sum(len(word.word) for word in words if word.score < UNHEARD_SCORE)
     return unheard / max(1, sum(len(word.word) for word in words))
 
@@ -199,7 +199,7 @@ def probabilities(
 def threshold_for(probability: NDArray[np.float64], min_precision: float) -> float:
     """The lowest probability to keep so that the mean probability of what is kept is at least ``min_precision``.
 
-    Returns 1.01, which keeps nothing, if even the surest item does not reach it.
+    Returns 1.01, which keeps nothing, if even the most probable item does not reach it.
     """
     ranked = np.sort(probability)[::-1]
     if not len(ranked):

@@ -1,4 +1,4 @@
-"""Letters that a scan got wrong, put right where the emissions are sure of another spelling.
+"""Correction of OCR errors where the emissions clearly support another spelling.
 
 A word is compared with the known words that one or two slips of a scan make of it: a letter for another, one lost or
 doubled, one letter read as two. A spelling wins if what was heard and how often the document has the word elsewhere
@@ -28,13 +28,13 @@ from speechkit.io.hashing import digest_file
 from speechkit.mining.records import Correction, Document, PairAlignment, SentenceMatch
 
 MARGIN = 6.0
-"""Nats by which a spelling must beat the written one; a slip is a rare thing, and so is the sure recogniser."""
+"""Nats by which a spelling must beat the written one, since OCR errors are rare."""
 KNOWN_MARGIN = 12.0
-"""The same where the written word is one that is known too."""
+"""The same where the written word is a known word too."""
 ACOUSTIC_WEIGHT = 0.4
-"""Of what was heard: neighbouring frames are not independent."""
+"""Weight of the acoustic score, below 1 because neighbouring frames are not independent."""
 UNSEEN = 0.02
-"""Times that a spelling counts which stands nowhere else."""
+"""Count assigned to a spelling that occurs nowhere else."""
 REACH_FRAMES = 3
 SECOND_SLIPS = 8
 LONGEST_WORD = 24
@@ -52,11 +52,11 @@ class Spellings:
         return np.log([self._words[word] - (word == written) + (word in self._lexicon) + UNSEEN for word in spellings])
 
     def known_elsewhere(self, word: str) -> bool:
-        """Whether a written word stands anywhere else too."""
+        """Whether a written word also occurs elsewhere in the document."""
         return self._words[word] > 1 or word in self._lexicon
 
     def known(self, word: str) -> bool:
-        """Whether a word stands in the document or the lexicon."""
+        """Whether a word is in the document or the lexicon."""
         return word in self._words or word in self._lexicon
 
 
@@ -100,7 +100,7 @@ class Corrector:
     spellings: Spellings
 
     def of_match(self, match: SentenceMatch, text: str) -> list[Correction]:
-        """The words of a sentence that were written otherwise than said, in order."""
+        """Corrections of the words of a sentence whose spelling differs from what was spoken, in order."""
         column = columns_of(self.emissions)
         alphabet = sorted({symbol.lower() for symbol in column if len(symbol) == 1 and symbol.isalpha()})
         if not alphabet:
@@ -205,7 +205,7 @@ def parts(word: str) -> tuple[str, str, str]:
 
 
 def slips(word: str, alphabet: Sequence[str]) -> Iterable[str]:
-    """What a scan may have read wrong to write ``word``: every spelling that is one slip away."""
+    """Every spelling that is one OCR error away from ``word``."""
     for index in range(len(word) + 1):
         head, tail = word[:index], word[index:]
         for letter in alphabet:

@@ -1,4 +1,4 @@
-"""A recording and the text of it: exact times where the two agree, and plain words where they do not."""
+"""Alignment of a recording with its text: exact times where the two agree, readable warnings where they do not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from speechkit.mining.sentence_edges import UNHEARD_SCORE
 from speechkit.text import Normalizer, normalizer_for
 
 UNRELATED = 0.1
-"""Probability under which a sentence and its place have nothing to do with one another."""
+"""Probability below which a sentence and its position count as unrelated."""
 DOUBTFUL = 0.5
 MAX_WORD_SECONDS = 3.0
 SHOWN_WARNINGS = 20
@@ -166,7 +166,7 @@ def _placed(match: SentenceMatch, text: str, probability: float) -> PlacedSenten
 
 
 def _doubts(sentence: PlacedSentence, match: SentenceMatch) -> list[str]:
-    """What a user should listen to."""
+    """Warnings about a sentence that the user should check by listening."""
     place = f"{sentence.start:.2f} s"
     found = []
     if sentence.probability < DOUBTFUL:

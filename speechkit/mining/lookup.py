@@ -1,4 +1,4 @@
-"""Records of a JSON-lines file by id, without holding the file in memory."""
+"""Random access to records of a JSON-lines file by id, without loading the file."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ Backend = Literal["inline", "pool", "ray"]
 
 
 class MinedSet(msgspec.Struct, frozen=True):
-    """What a run gave: where it lies, its sums, what was left out and why, and a curator's decisions by kind."""
+    """Result of a run: its folder, totals, what was left out and why, and curator decisions by kind."""
 
     folder: str
     manifest: str
@@ -72,7 +72,7 @@ def mine(
         lang: language of recordings and documents.
         recognizer: ``auto``, ``embedded``, a Hugging Face CTC name or folder, ``faster-whisper:MODEL``
             or ``words:FILE``.
-        min_precision: share of the kept pairs that shall be right, by the calibrated probability.
+        min_precision: target precision of the kept pairs, by the calibrated probability.
         pairs: a TSV or CSV list of recording and document; without it they are paired by content.
         formats: of lhotse, shar, webdataset, kaldi, parquet, fairseq, ctm, textgrid, srt.
         clips: cut the kept sentences to files of their own.
@@ -168,10 +168,10 @@ def mine(
 
 
 def _refuse_unrelated(places: Mapping[str, Path], documents: Path | str, audio: Path | str, page: Path) -> None:
-    """Refuse documents of which not one was read in the recordings, where speech was recognised in these.
+    """Raise if none of the documents was read in the recordings although speech was recognised.
 
     Raises:
-        UserError: if it is so.
+        UserError: if the documents and recordings are unrelated.
     """
     listed = {document.id for document in read_jsonl(places["documents"] / "documents.jsonl", Document)}
     dropped = {

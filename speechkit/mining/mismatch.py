@@ -1,4 +1,4 @@
-"""Which documents were not read in the recordings that they were paired with, and which recordings read none."""
+"""Documents that were not read in their paired recordings, and recordings that read none of their documents."""
 
 from __future__ import annotations
 

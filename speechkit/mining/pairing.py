@@ -1,4 +1,4 @@
-"""Which document belongs to which recording: passages and windows of speech that share rare runs of characters.
+"""Pairing of documents and recordings by rare character k-grams shared between passages and speech windows.
 
 A recording is cut into windows of recognised text, a document into overlapping passages of clean text. Each k-gram is
 hashed; a k-gram that few passages hold says much, one that many hold little (inverse passage frequency). A window's
@@ -81,7 +81,7 @@ class PassageIndex:
         frequency = np.searchsorted(self.hashes, wanted, "right") - first
         count = len(self.owners)
         weight = np.log((count + 1) / np.maximum(frequency, 1)) + 0.1
-        # Runs that a tenth of all passages share are phrases of the language, not of a text.
+        # K-grams in a tenth of all passages are common phrases of the language.
         used = (frequency > 0) & (frequency <= max(4, count // 10))
         total = float(weight.sum())
         first, repeats, weight = first[used], frequency[used], weight[used]

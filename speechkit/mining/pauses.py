@@ -1,4 +1,4 @@
-"""Recordings cut at their pauses: a row of a manifest for each stretch of speech between two of them."""
+"""Splitting of recordings at pauses: one manifest row per stretch of speech."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Seconds = Annotated[float, Meta(ge=0)]
 
 
 class PausesConfig(msgspec.Struct, frozen=True):
-    """What a pause is.
+    """Pause detection settings.
 
     Attributes:
         vad: silero, or energy, which is quicker and hears loudness alone.
@@ -70,7 +70,7 @@ class CutAtPauses(Worker):
 
 
 def regions_config(config: PausesConfig) -> RegionsConfig:
-    """The same as settings of what finds speech."""
+    """The equivalent settings of the speech detector."""
     return msgspec.convert(msgspec.to_builtins(config), RegionsConfig)
 
 

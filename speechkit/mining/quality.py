@@ -1,4 +1,4 @@
-"""How the sound of a sentence is: its noise, bandwidth, clipping and pace, measured on the recording itself."""
+"""Sound quality of a sentence: noise, bandwidth, clipping and speaking rate, measured on the recording itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_DECIBELS = 100.0
 
 
 class SoundQuality(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Columns of a sentence.
+    """Quality columns of a sentence.
 
     Attributes:
         snr_db: of the speech over the quiet tenth of the sentence and half a second around it, an estimate.
@@ -67,7 +67,8 @@ def sound_quality(sentence: Float, around: Float, sample_rate: int, text: str) -
 def snr_decibels(sentence: Float, around: Float, sample_rate: int) -> float:
     """Power of the sentence over that of the quiet tenth of what is around it, in decibels, 0 to 100.
 
-    It is too low where nobody pauses, and says nothing of noise that only speech brings (codecs, rooms).
+    It is underestimated where there are no pauses, and does not capture noise that occurs only with speech (codecs,
+    rooms).
     """
     frame = max(1, round(FRAME_SECONDS * sample_rate))
     noise = float(np.percentile(_powers(around, frame), NOISE_PERCENTILE))

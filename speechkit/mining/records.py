@@ -1,4 +1,4 @@
-"""What the mining stages hand to one another, a JSON line each."""
+"""Records exchanged between mining stages, one JSON line each."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import msgspec
 
 RejectReason = Literal[
     "not_found",  # no place in any paired recording resembles the sentence
-    "low_confidence",  # found, but its probability of being right is under the threshold
+    "low_confidence",  # found, but its probability is below the threshold
     "overlaps_better",  # another sentence with a higher probability claims the same audio
     "too_short",  # fewer characters or less audio than the configuration asks for
     "too_long",  # longer audio than the configuration asks for
-    "edge_word_lost",  # its first or last word was given no time
-    "unread_words",  # words inside it were not heard
-    "stretched_word",  # a word of it lasts longer than any word does
+    "edge_word_lost",  # its first or last word could not be aligned
+    "unread_words",  # words inside it were not spoken
+    "stretched_word",  # one of its words is implausibly long
     "no_speech_characters",  # nothing in the sentence can be spoken, for example a table rule
     "no_recording",  # the document was paired with no recording
     "curator",  # a person listened and said no
@@ -105,7 +105,7 @@ class Recording(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RecognizedText(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a recogniser heard in a recording.
+    """Recogniser output for a recording.
 
     ``features`` refers to the arrays ``starts`` and ``ends`` (float64 seconds, one a character), ``scores`` and, for
     CTC recognisers, ``log_probs`` (T, V) float16 with ``hop_seconds``, ``vocabulary`` and ``blank``.
@@ -195,7 +195,7 @@ class PairAlignment(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of one sentence: kept, or rejected for a reason; ``match`` is absent if it was never found.
+    """Outcome of one sentence: kept, or rejected for a reason; ``match`` is absent if it was never found.
 
     Every sentence of every document has one. A sentence that is kept in several recordings shows its best match.
     """

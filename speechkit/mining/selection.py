@@ -1,4 +1,4 @@
-"""What is kept: overlaps go to the surer, a threshold from the wanted precision, a reason for everything else."""
+"""Selection of matches: overlap resolution, a threshold from the target precision, a reason for every rejection."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def ruled_out(match: SentenceMatch, characters: int, config: SelectionConfig) ->
 def resolve_overlaps(
     matches: Iterable[SentenceMatch], allowed_seconds: float
 ) -> tuple[list[SentenceMatch], list[SentenceMatch]]:
-    """Split the matches of one recording into those that stand and those that a surer one overlaps.
+    """Split the matches of one recording into kept ones and those overlapped by a more probable one.
 
     Two neighbours may share up to ``allowed_seconds`` (boundaries are moved into the pause between them).
     """

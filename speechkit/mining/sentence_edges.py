@@ -14,9 +14,9 @@ from speechkit.errors import AlignmentError
 from speechkit.mining.config import RefinementConfig
 
 UNHEARD_SCORE = -6.0
-"""Mean log-probability a frame of a word under which nobody said it: read words stay above -5, others lie about -12."""
+"""Mean log-probability per frame below which a word was not spoken: read words stay above -5, others are about -12."""
 HEARD_SCORE = -3.0
-"""The same, above which a word that was looked for once more is taken as found."""
+"""The same, above which a word counts as found in the second search."""
 PAUSE_SECONDS, SECONDS_A_TOKEN = 0.3, 0.15
 """How far from the rest of its sentence a word is looked for once more."""
 
@@ -73,7 +73,7 @@ def searched_again(
     emissions: Emissions,
     config: RefinementConfig,
 ) -> tuple[Refined, int, int]:
-    """Look again for the words that a pause tore off the edges, close to the rest; the first answer if they are not."""
+    """Search again for edge words separated by a pause, next to the rest; keeps the first result if that fails."""
     hop = emissions.hop_seconds
     low = int(found.token_frames[0, 0] - config.window_seconds / hop)
     high = int(found.token_frames[-1, 1] + config.window_seconds / hop)

@@ -1,4 +1,4 @@
-"""A leaky ReLU with learnt slopes, whose gradient costs no more than it does.
+"""PReLU (leaky ReLU with learned slopes) with an efficient gradient.
 
 PyTorch's gives each element a gradient of its slope first, and adds them up in one thread.
 """

@@ -1,4 +1,4 @@
-"""Attention that trains fast at bfloat16 on a processor.
+"""Attention that trains fast in bfloat16 on a CPU.
 
 PyTorch's own never writes the matrix of weights down. That spares memory and time at float32 or where items are long;
 at bfloat16 two plain products of matrices are faster (`benchmarks.transformer_step`).

@@ -1,4 +1,4 @@
-"""Checkpoints of anybody's: opened here and nowhere else; none runs code, leaves its folder or fills the memory.
+"""Safe loading of third-party checkpoints, in this one place: no code execution, no path escapes, bounded memory.
 
 A checkpoint is a folder, or a hub id that becomes one, with ``config.json`` and safetensors. Pickles can run code and
 are never read; Python files of a checkpoint are never run; sizes are compared before memory is taken.
@@ -105,7 +105,7 @@ def _fetched(name: str | Path) -> Path:
 
 
 def check_checkpoint(folder: Path) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Names of all weights with shape and type, once nothing of a folder can do harm.
+    """Validate a checkpoint folder, and return the names of all weights with shape and type.
 
     Raises:
         UserError: if the weights are no safetensors, a shard is no plain file of this folder, or a file is damaged.
@@ -203,7 +203,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _check_numbers(folder: Path) -> None:
-    """Refuse sizes in a configuration that no tensor has: making such a network would not end."""
+    """Refuse implausible sizes in a configuration, with which building the network would not finish."""
     for path in sorted(folder.glob("*config.json")):
         stack: list[tuple[str, Any]] = [("", _json(path))]
         while stack:

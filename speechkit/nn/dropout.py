@@ -1,4 +1,4 @@
-"""Dropout that costs little on a processor.
+"""Dropout that is fast on a CPU.
 
 PyTorch draws a number of its own for every element there, in one thread. Here every 64 random bits serve four elements
 (`benchmarks.transformer_step`).

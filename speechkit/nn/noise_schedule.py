@@ -22,7 +22,7 @@ OFFSET = 0.008
 
 
 class ScheduleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How fast noise comes.
+    """Noise schedule settings.
 
     Attributes:
         kind: cosine; sigmoid: alpha^2 is the sigmoid of delta - gamma logit(t); quadratic: square roots of the levels'
@@ -43,7 +43,7 @@ class ScheduleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SamplingSteps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How noise becomes a vector.
+    """Sampling settings of diffusion.
 
     Attributes:
         steps: how many, at most the schedule's levels.

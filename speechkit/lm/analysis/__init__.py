@@ -1,1 +1,1 @@
-"""What models of sequences do that speech does not."""
+"""Analyses of sequence models: degeneration of samples, and tokenization."""

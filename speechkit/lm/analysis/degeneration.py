@@ -1,4 +1,4 @@
-"""How sampled sequences degenerate: loops, emptiness, poverty. Always beside the values of real speech. Torch-free.
+"""Degeneration of sampled sequences: loops, empty samples, low diversity; always compared with real speech. Torch-free.
 
 Sequences are deduplicated units: in frames every long sound would be a loop.
 """

@@ -1,1 +1,1 @@
-"""Large concept models: what is said next, as the vector of a stretch of speech rather than as units."""
+"""Large concept models: predict the next stretch of speech as a vector rather than as units."""

@@ -1,4 +1,4 @@
-"""What the next concept is without a network: the last one, the mean of all before it, or linear in both. Torch-free.
+"""Baselines of next-concept prediction: copy of the last, mean of the context, ridge regression on both. Torch-free.
 
 Notation used for tensor shapes: T places, D width.
 """

@@ -1,4 +1,4 @@
-"""A large concept model: what follows some stretches of speech, as a vector of the same kind.
+"""A large concept model: predicts the vector of the next speech segment from those of the preceding ones.
 
 Notation used for tensor shapes: B documents, T places, D width of concepts.
 """
@@ -23,7 +23,7 @@ from speechkit.nn.checkpoints import read_network, write_network
 
 
 class ConceptModel(nn.Module):
-    """The space of concepts, a reader of those so far, and what foresees the next.
+    """Concept space, a causal reader of the concepts so far, and a predictor of the next one.
 
     Args:
         config: see there.
@@ -38,12 +38,12 @@ class ConceptModel(nn.Module):
         self.variant = _new_variant(width, config)
 
     def loss(self, concepts: Tensor, lengths: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """What is minimised: documents (B, T, D) in concept space and their lengths (B,)."""
+        """Training loss on documents (B, T, D) in concept space with lengths (B,)."""
         loss, numbers = self.variant.loss(self.reader(concepts), concepts, lengths)
         return loss, numbers
 
     def foresee(self, concepts: Tensor, generator: torch.Generator) -> Tensor:
-        """The concept of each place, given those before it alone: (B, T, D) -> (B, T, D)."""
+        """Predict each concept from the preceding ones only: (B, T, D) -> (B, T, D)."""
         foreseen: Tensor = self.variant.foresee(self.reader(concepts), generator)
         return foreseen
 
@@ -133,5 +133,5 @@ def windows(count: int, context: int) -> Iterator[tuple[int, int, int]]:
 
 
 def parameter_count(model: ConceptModel) -> int:
-    """Weights that learn by gradients."""
+    """Number of parameters trained by gradients."""
     return sum(each.numel() for each in model.parameters() if each.requires_grad)

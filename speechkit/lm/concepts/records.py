@@ -1,4 +1,4 @@
-"""What the recipe `concept_lm` reports. Torch-free."""
+"""Report records of the recipe `concept_lm`. Torch-free."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Gain(msgspec.Struct, frozen=True):
 
 
 class ConceptReport(msgspec.Struct, frozen=True):
-    """What was measured.
+    """Results of the recipe.
 
     Attributes:
         systems: baselines, then models.

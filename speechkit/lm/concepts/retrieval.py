@@ -1,4 +1,4 @@
-"""How well the next segment is foreseen: is what came nearer to it than other segments of the same speaker?
+"""Retrieval evaluation of predicted segments against other segments of the same speaker.
 
 Protocol: every place behind the first of a document is foreseen from the true concepts before it. Negatives are drawn
 from the other test segments of the same speaker, without the target's two neighbours: what tells speakers apart helps
@@ -67,7 +67,7 @@ class Scores(msgspec.Struct, frozen=True):
 
 
 class ConceptScore(msgspec.Struct, frozen=True):
-    """How well a system foresees.
+    """Prediction scores of a system.
 
     Attributes:
         system: its name.
@@ -108,7 +108,7 @@ class ConceptScore(msgspec.Struct, frozen=True):
 
 
 class Chance(msgspec.Struct, frozen=True):
-    """What drawing by lot gives: see `ConceptScore`."""
+    """Chance level of the scores of `ConceptScore`."""
 
     first: float
     reciprocal_rank: float

@@ -1,4 +1,4 @@
-"""Stages of the recipe concept_lm: vectors of segments, training of several models, and how well they foresee."""
+"""Stages of the recipe concept_lm: segment vectors, training of several models, and evaluation."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class VectorsStage(TrainConfig, frozen=True):
 
 
 def train(context: Context) -> None:
-    """Train for as long as the configuration says; an interrupted run goes on from its checkpoint."""
+    """Train the model; an interrupted run resumes from its checkpoint."""
     from speechkit.training import train_stage
 
     train_stage(context, objective, context.config.training.loop, processes=context.config.processes)
@@ -197,7 +197,7 @@ class EvaluateConfig(DocumentsConfig, frozen=True):
 
 
 def evaluate(context: Context) -> None:
-    """How well each model, and each baseline, foresees the next segment of test speakers."""
+    """Evaluate how well each model and baseline predicts the next segment of test speakers."""
     import torch
 
     from speechkit.io.atomic import write_json

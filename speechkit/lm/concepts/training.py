@@ -24,12 +24,12 @@ LOOKS = 4
 
 
 class LoopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a model learns.
+    """Training settings.
 
     Attributes:
         rows: documents, or windows of them, in a batch.
-        patience: looks at held-out documents without a gain that end the training; 0: none does. The best weights stay.
-        loop: how long and how.
+        patience: validations without improvement before early stopping; 0 disables it. The best weights are kept.
+        loop: settings of the training loop.
     """
 
     rows: Positive = 16
@@ -69,7 +69,7 @@ def concept_objective(
     config: LoopConfig,
     save: Callable[[Path], None] | None = None,
 ) -> Objective:
-    """What `speechkit.training.train` needs to teach a model.
+    """Objective for `speechkit.training.train`.
 
     Args:
         model: with its space; changed in place.

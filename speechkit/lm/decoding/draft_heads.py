@@ -1,4 +1,4 @@
-"""Heads that draft the next tokens of a language model from its own last thoughts (Chimera; Zeng et al. 2024).
+"""Heads that draft the next tokens of a language model from its own hidden vectors (Chimera; Zeng et al. 2024).
 
 The model itself stays as it is. What it thought behind the last token that it has read, and what one small layer makes
 of all its thoughts and of the tokens since, in threes, give the law of each token to come, one head a token; a token

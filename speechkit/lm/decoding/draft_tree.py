@@ -1,4 +1,4 @@
-"""Trees of tokens that a draft model proposes, and the one verifier that makes the target's law of them.
+"""Token trees proposed by a draft model, and the verifier that makes the output follow the target's distribution.
 
 Recursive rejection sampling (Jeon et al. 2024, RSD): at a node, children are tested in the order in which they were
 drawn without replacement from q. One that is refused leaves the residual of p behind, and q without it. Whatever drew
@@ -37,7 +37,7 @@ class DraftTree:
 
 
 def verify(tree: DraftTree, target: LogProbabilities, generator: np.random.Generator) -> tuple[list[int], int]:
-    """The accepted path from the root, and the token behind it, which the target draws.
+    """The accepted path from the root, and the next token, drawn from the target.
 
     Args:
         tree: N nodes.

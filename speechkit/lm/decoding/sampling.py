@@ -31,7 +31,7 @@ class SamplingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Generated:
-    """What was drawn behind a prompt.
+    """A sampled continuation.
 
     Attributes:
         tokens: without the boundary.
@@ -81,7 +81,7 @@ def sample(
     config: SamplingConfig,
     generators: Sequence[np.random.Generator],
 ) -> list[Generated]:
-    """Draw what follows each prompt, all prompts at once.
+    """Sample a continuation of each prompt, all in one batch.
 
     Args:
         model: see `speechkit.lm.interface`.

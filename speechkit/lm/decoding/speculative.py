@@ -74,7 +74,7 @@ class Steps(Protocol):
 
 @runtime_checkable
 class Drafter(Protocol):
-    """What proposes tokens behind one sequence."""
+    """Interface of a drafter: proposes continuations of one sequence."""
 
     vocabulary: int
     boundary: int
@@ -132,7 +132,7 @@ def speculate(
     tree: DraftConfig,
     generator: np.random.Generator,
 ) -> Generated:
-    """Draw what follows a prompt, by the law of `speechkit.lm.decoding.sampling.sample` with the target.
+    """Sample a continuation from the same distribution as `speechkit.lm.decoding.sampling.sample` with the target.
 
     Args:
         target: whose law it is.

@@ -1,1 +1,1 @@
-"""What unit models learn: functions of a network and a batch to a loss, and how sequences become such batches."""
+"""Training objectives of unit models: functions from a network and a batch to a loss, and the batch construction."""

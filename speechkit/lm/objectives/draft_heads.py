@@ -1,4 +1,4 @@
-"""What draft heads learn: a frozen model's own laws of the tokens to come, and the tokens themselves.
+"""Training loss of draft heads: a frozen model's distributions of the next tokens, and the tokens themselves.
 
 Notation used for tensor shapes: B rows, T positions, D width, V vocabulary.
 """

@@ -1,4 +1,4 @@
-"""Foreseeing the next token, and how long each unit lasts.
+"""Next-token prediction loss, with the loss of unit durations.
 
 Notation used for tensor shapes: B rows, T positions.
 """

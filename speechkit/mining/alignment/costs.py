@@ -1,4 +1,4 @@
-"""What an alignment pays for: substitution log-odds between two alphabets, and gaps."""
+"""Alignment scores: substitution log-odds between two alphabets, and gap costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sentences that stand elsewhere than the order of the document says, found by votes of shared windows."""
+"""Sentences read out of document order, found by votes of shared windows."""
 
 from __future__ import annotations
 

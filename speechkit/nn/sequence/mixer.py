@@ -65,7 +65,7 @@ class SequenceMixer(nn.Module, ABC):
 
     @abstractmethod
     def start(self, batch: int, device: torch.device | str, dtype: torch.dtype) -> State:
-        """The state of rows that nothing has been read of."""
+        """Initial state of a batch of rows."""
 
     @abstractmethod
     def mix(self, x: Tensor, state: State | None, rows: Rows, keep: bool) -> tuple[Tensor, State]:

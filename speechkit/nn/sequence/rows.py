@@ -1,4 +1,4 @@
-"""What is known of the rows of a batch besides their vectors: ends, documents, tokens, prefixes.
+"""Metadata of the rows of a batch: lengths, documents, tokens, prefixes.
 
 Notation used for tensor shapes: B rows, T positions, N documents of all rows, L positions of the longest document.
 """
@@ -20,7 +20,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Rows:
-    """Each part is there if it says anything.
+    """Row metadata; each field is None where it does not apply.
 
     Attributes:
         lengths: (B,) positions of each row; what lies behind them is padding.

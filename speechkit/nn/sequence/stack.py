@@ -56,7 +56,7 @@ MOST_LAYERS = 256
 
 
 class StackConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that rebuilds a stack.
+    """Configuration that determines a stack.
 
     Attributes:
         layers: from the input on.
