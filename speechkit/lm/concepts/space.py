@@ -1,4 +1,4 @@
-"""The space in which concepts are foreseen: vectors without what training speakers differ by, robustly scaled.
+"""The concept space: vectors with training-speaker directions removed, robustly scaled.
 
 Notation used for tensor shapes: … any, N vectors, D width, K directions.
 """

@@ -1,4 +1,4 @@
-"""What all concept models are built of: a causal reader of concepts, and a tower that works on one place at a time.
+"""Building blocks of concept models: a causal reader, and a conditioned tower that processes each position alone.
 
 Notation used for tensor shapes: B documents, T places, D width of concepts, W width inside, H heads.
 """

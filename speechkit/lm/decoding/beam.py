@@ -44,7 +44,7 @@ class BeamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A sequence that a search found.
+    """A hypothesis of a search.
 
     Attributes:
         tokens: without the boundary.

@@ -209,7 +209,7 @@ class _Memory:
 
 
 class HeadsDrafter:
-    """Draft heads as what drafts for a model; see `speechkit.lm.decoding.speculative.Drafter`.
+    """`speechkit.lm.decoding.speculative.Drafter` over draft heads.
 
     Args:
         heads: go to inference.
@@ -295,7 +295,7 @@ class HeadsDrafter:
 
     @torch.inference_mode()
     def select(self, state: State, rows: Tokens) -> State:
-        """The paths of some rows."""
+        """State of the given rows."""
         memory: _Memory = state.memory
         index = torch.from_numpy(np.ascontiguousarray(rows)).to(memory.thought.device)
         chosen = _Memory(
@@ -327,7 +327,7 @@ class HeadsDrafter:
         return _Memory(memory.thought, *joined, line[:, 1 - GRAM :], grams[:, -1], position, -1)
 
     def _law(self, memory: _Memory, head: int) -> State:
-        """What a head says of the next token behind each path."""
+        """Next-token distribution of a head after each path."""
         at = torch.tensor([memory.position - 1], device=memory.thought.device)
         seen = torch.ones(1, 1, memory.keys.shape[2], dtype=torch.bool, device=memory.thought.device)
         guess = self._heads.guess(memory.newest[:, None], at, memory.keys, memory.values, seen)[:, 0]  # (B, D)

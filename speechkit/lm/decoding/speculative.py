@@ -23,7 +23,7 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class DraftConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What tree is drafted for each call of the target; one of two kinds.
+    """Shape of the tree drafted for each call of the target; one of two kinds.
 
     Attributes:
         factors: RSD-C: children of each node of a level, from the root down; ``[1, 1, 1]`` is a chain of three.
@@ -98,7 +98,7 @@ class Drafter(Protocol):
 
 
 class ModelDrafter:
-    """A sequence model as what drafts; see `Drafter`."""
+    """`Drafter` over a sequence model."""
 
     def __init__(self, model: SequenceModel):
         self._model = model

@@ -26,7 +26,7 @@ LEAST_UNITS = 8
 
 
 class MixtureConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What becomes of each sequence.
+    """Mixture of plain, prefix and infilling sequences.
 
     Attributes:
         prefix: share of sequences whose beginning is read in both directions, and not learnt.

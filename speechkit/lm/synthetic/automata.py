@@ -1,4 +1,4 @@
-"""In-context language learning: strings of a random regular language, whose next symbol an automaton knows.
+"""In-context language learning: strings of a random regular language with known next-symbol probabilities.
 
 Every instance has a language of its own, so that it can only be learnt from the strings of the instance. Languages are
 told apart by their minimal automata: two drawings of one language are one language.

@@ -71,7 +71,7 @@ class MarkovConfig(msgspec.Struct, frozen=True):
 
 
 class MarkovCell(msgspec.Struct, frozen=True):
-    """What a model needs for fresh symbols.
+    """Cost of held-out symbols under a model.
 
     Attributes:
         lag: of the source.

@@ -1,4 +1,4 @@
-"""What heads of invariant quantizers learn from, batch by batch, and the loss of a batch."""
+"""Training batches of invariant quantizers, and their loss."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ WAYS = {"within": False, "across": True}
 
 
 class HeldOutSpeech(NamedTuple):
-    """What quantizers are measured on.
+    """Held-out speech on which quantizers are evaluated.
 
     Attributes:
         ids: of the recordings.

@@ -1,4 +1,4 @@
-"""What a comparison of invariant quantizers with plain k-means measures."""
+"""Results of the comparison of invariant quantizers with plain k-means."""
 
 from __future__ import annotations
 
