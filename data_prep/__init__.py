@@ -1,6 +1,6 @@
-"""Public corpora as downloaded, turned into manifests: one module a corpus.
+"""Prepare manifests from public corpora as downloaded: one module per corpus.
 
-`load_corpus` finds a module by its corpus's name; ``python -m data_prep.librispeech SRC OUT`` and
+`load_corpus` looks up a module by corpus name; ``python -m data_prep.librispeech SRC OUT`` and
 ``speechkit prepare librispeech SRC --out OUT`` run it.
 """
 
@@ -43,10 +43,10 @@ CORPORA = (
 
 
 def load_corpus(name: str) -> Corpus:
-    """The corpus of that name; ``-`` and ``_`` are the same.
+    """Look up a corpus by name; ``-`` and ``_`` are equivalent.
 
     Raises:
-        UserError: if there is no such corpus, with the names that there are.
+        UserError: if there is no such corpus, with the known names.
     """
     from speechkit.errors import UserError
 

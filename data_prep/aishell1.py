@@ -1,10 +1,9 @@
 """AISHELL-1: 178 hours of read Mandarin by 400 speakers.
 
 Layout: ``data_aishell/transcript/aishell_transcript_v0.8.txt`` and ``data_aishell/wav/<split>/<speaker>/<id>.wav``, or
-the archives ``wav/<speaker>.tar.gz`` as published, which are unpacked below the output folder. Transcripts are
-published with spaces between words; the text of the manifest is without them, as Chinese is written, and
-``custom.words`` keeps the published form. The publishers transcribed fewer clips than they recorded; the others are
-counted.
+the archives ``wav/<speaker>.tar.gz`` as published, which are unpacked below the output folder. Published transcripts
+have spaces between words; the manifest text has none, as usual in Chinese, and ``custom.words`` keeps the published
+form. Not all recorded clips are transcribed; those without transcript are counted.
 
 Licence: Apache-2.0. Homepage: https://www.openslr.org/33
 Citation: Bu et al. 2017, AISHELL-1: an open-source Mandarin speech corpus and a speech recognition baseline.
@@ -26,7 +25,7 @@ TRANSCRIPT = Path("transcript") / "aishell_transcript_v0.8.txt"
 
 
 def splits(request: Request) -> list[str]:
-    """The splits that are there, after unpacking speakers that are still archives."""
+    """Splits that are present, after unpacking speakers that are still archives."""
     wav = _root(request.source) / "wav"
     for archive in sorted(wav.glob("S*.tar.gz")):
         unpacked(archive, request.unpacked / archive.name.removesuffix(".tar.gz"))
@@ -37,7 +36,7 @@ def splits(request: Request) -> list[str]:
 
 
 def read(request: Request, split: str) -> Iterator[Item]:
-    """Clips speaker by speaker; transcripts without audio belong to no split and are not reported."""
+    """Clips by speaker; transcripts without audio belong to no split and are not reported."""
     root = _root(request.source)
     texts, repeated = read_map(root / TRANSCRIPT)
     yield from repeated
@@ -59,7 +58,7 @@ def _root(source: Path) -> Path:
 
 
 def _speakers(request: Request, split: str) -> Iterator[Path]:
-    """Speaker folders of a split, in the corpus and among unpacked archives."""
+    """Speaker folders of a split, in the corpus and in unpacked archives."""
     homes = [_root(request.source) / "wav"]
     if request.unpacked.is_dir():
         homes += [p for p in subfolders(request.unpacked) if p.name.startswith("S")]

@@ -1,4 +1,4 @@
-"""Tar archives of corpora, unpacked once and safely: nothing lands outside its folder, and nothing but plain files."""
+"""Unpack tar archives of corpora once and safely: only regular files, and only inside the target folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from speechkit.io.paths import inside
 
 STATE = "_archive.json"
 BLOCK_BYTES = 1 << 20
-# Speech does not compress 200 times; an archive that claims to would fill the disk.
+# Speech does not compress by a factor of 200; an archive that expands more could fill the disk.
 MAX_EXPANSION = 200
 FREE_BYTES = 1 << 30
 MAX_HEADER_BYTES = 1 << 20
@@ -32,11 +32,11 @@ EXTENDED = (
 
 
 class _BoundedHeader(tarfile.TarInfo):
-    """A member whose extended headers, which tarfile reads whole, are small."""
+    """A member with a size limit on extended headers, which tarfile reads into memory."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _BoundedHeader:
-        """Parse a header block, and refuse one that announces a huge name or attribute list."""
+        """Parse a header block; rejects one with an oversized name or attribute list."""
         member = super().frombuf(buf, encoding, errors)
         if member.type in EXTENDED and member.size > MAX_HEADER_BYTES:
             raise UserError(f"a header of {member.size} bytes is announced; download the archive again")
@@ -44,7 +44,7 @@ class _BoundedHeader(tarfile.TarInfo):
 
 
 class _State(msgspec.Struct):
-    """Which archive a folder was unpacked from."""
+    """Identifies the archive that a folder was unpacked from."""
 
     name: str
     size: int
@@ -52,12 +52,12 @@ class _State(msgspec.Struct):
 
 
 def unpacked(archive: Path, folder: Path) -> Path:
-    """The content of a tar archive (also gzip, bzip2 or xz) in ``folder``, unpacked unless that was done before.
+    """Unpack a tar archive (plain, gzip, bzip2 or xz) to ``folder``, unless that was already done.
 
-    The archive is read as a stream, member by member. The folder appears whole, by a rename, or not at all.
+    The archive is streamed, member by member. The folder is created atomically, by a rename.
 
     Raises:
-        UserError: if the archive is damaged, names a path outside its folder, holds links or devices, or expands to
+        UserError: if the archive is corrupt, has a path outside the folder, contains links or devices, or expands to
             more than 200 times its size.
     """
     found = archive.stat()
@@ -116,7 +116,7 @@ def _unpack(archive: Path, target: Path, limit: int) -> None:
 
 
 def _copy(content: IO[bytes], path: Path) -> None:
-    # Opened exclusively: a second member of the same name would replace the first without a word.
+    # Opened exclusively: a second member of the same name would silently replace the first.
     try:
         with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644), "wb") as file:
             shutil.copyfileobj(content, file, BLOCK_BYTES)

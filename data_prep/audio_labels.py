@@ -1,8 +1,8 @@
-"""Any folder of audio with one ``label.json``: file name to a record of labels, such as intent and slots.
+"""Any folder of audio with a ``label.json`` that maps file names to labels, such as intent and slots.
 
-Layout: ``label.json`` at the top, ``{"<file>": {...}}``, and audio anywhere below, found by its stem: a corpus that
-lists WAV names and ships Opus is read. The record goes to ``custom`` as it stands; there is no transcript unless it has
-a string ``text``. For example the spoken commands of barista intents.
+Layout: ``label.json`` at the top, ``{"<file>": {...}}``, and audio anywhere below, matched by stem, so that a
+corpus may list WAV names and ship Opus. The labels go to ``custom`` unchanged; there is no transcript unless they have
+a string ``text``. Example: the spoken commands of barista intents.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LABELS = "label.json"
 
 
 def splits(request: Request) -> list[str]:
-    """One split, all."""
+    """A single split, ``all``."""
     require_file(request.source / LABELS, "give the folder that holds it and the audio")
     return ["all"]
 

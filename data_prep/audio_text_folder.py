@@ -1,8 +1,8 @@
-"""Any folder of audio files with a text file of the same stem beside each.
+"""Any folder of audio files, each with a text file of the same stem.
 
 Layout: ``<anything>/<stem>.<audio suffix>`` with ``<stem>.normalized.txt``, ``<stem>.txt`` or ``<stem>.lab``. The
-normalised text wins, as in LibriTTS; where ``.txt`` and ``.lab`` say different things the clip is left out. Ids come
-from the path below the folder. The layout names neither speaker nor language; give ``--lang`` and, for one reader,
+normalised text has priority, as in LibriTTS; if ``.txt`` and ``.lab`` differ, the clip is left out. Ids are derived
+from the path below the folder. The layout has neither speaker nor language; give ``--lang`` and, for a single speaker,
 ``--speaker``.
 """
 
@@ -23,14 +23,14 @@ PLAIN = (".txt", ".lab")
 
 
 def splits(request: Request) -> list[str]:
-    """One split, all."""
+    """A single split, ``all``."""
     if not any(is_audio(path) for path in files_below(request.source)):
         raise UserError(f"{request.source}: holds no audio; give a folder of audio files with a .txt beside each")
     return ["all"]
 
 
 def read(request: Request, split: str) -> Iterator[Item]:
-    """Clips folder by folder, sorted; then texts without audio, folder by folder."""
+    """Clips by folder, sorted; then texts without audio, by folder."""
     for path in files_below(request.source):
         if is_audio(path):
             yield _clip(path, request)
@@ -40,7 +40,7 @@ def read(request: Request, split: str) -> Iterator[Item]:
 
 def _has_audio(path: Path) -> bool:
     stem = path.name.removesuffix(NORMALISED) if path.name.endswith(NORMALISED) else path.stem
-    # original.txt of LibriTTS belongs to the same clip as normalized.txt.
+    # LibriTTS has original.txt and normalized.txt for the same clip.
     stem = stem.removesuffix(".original")
     return any(is_audio(p) and p.stem == stem for p in path.parent.glob(f"{_literal(stem)}.*"))
 

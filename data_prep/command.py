@@ -1,4 +1,4 @@
-"""The command line of a corpus module, and the table that it prints."""
+"""Command line of a corpus module, and the table that it prints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEADER = ("split", "utterances", "hours", "speakers", "left out")
 
 
 def rows(summary: Summary) -> list[tuple[str, ...]]:
-    """One row a split: name, utterances, hours, speakers, reasons with their counts."""
+    """One row per split: name, utterances, hours, speakers, reasons with their counts."""
     return [
         (
             s.split,
@@ -33,7 +33,7 @@ def rows(summary: Summary) -> list[tuple[str, ...]]:
 
 
 def table(summary: Summary) -> str:
-    """The summary as aligned plain text, with the notes and the licence under it."""
+    """Format the summary as aligned plain text, followed by the notes and the licence."""
     lines = [HEADER, *rows(summary)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEADER))]
     numeric = (1, 2, 3)
@@ -53,7 +53,7 @@ def corpora() -> list[dict[str, str]]:
 
 
 def run_module(corpus: Corpus, arguments: Sequence[str] | None = None) -> None:
-    """Run ``python -m data_prep.<corpus> SRC OUT`` and end with the exit code of the outcome."""
+    """Entry point of ``python -m data_prep.<corpus> SRC OUT``; exits with the status of the result."""
     parser = argparse.ArgumentParser(
         prog=f"python -m data_prep.{corpus.name}", description=f"{corpus.title} to manifests ({corpus.homepage})"
     )
@@ -83,10 +83,10 @@ def run_module(corpus: Corpus, arguments: Sequence[str] | None = None) -> None:
 
 
 def show_progress(split: str, utterances: int) -> None:
-    """One line on the terminal that counts up, wiped by what is printed next."""
+    """Show a progress counter on one terminal line, overwritten by the next output."""
     print(f"\r{split}: {utterances:,} utterances \r", end="", file=sys.stderr, flush=True)
 
 
 def split_names(text: str | None) -> list[str] | None:
-    """``a,b`` as a list; None stays None."""
+    """Parse ``a,b`` as a list; None stays None."""
     return [name.strip() for name in text.split(",") if name.strip()] if text else None

@@ -1,9 +1,9 @@
-"""Common Voice: sentences read by volunteers in over a hundred languages.
+"""Common Voice: sentences read by volunteers in more than a hundred languages.
 
 Layout: ``cv-corpus-<version>/<language>/{train,dev,test,validated}.tsv`` and ``clips/*.mp3``. The source may be one
-language folder or the folder of several; splits are named ``<language>-<table>``. ``other`` and ``invalidated`` are not
-read: nobody confirmed their sentences. Sentences that the release wrote in CSV quotes are unquoted. A speaker is the
-release's ``client_id``, which is one device or account.
+language folder or the parent of several; splits are named ``<language>-<table>``. ``other`` and ``invalidated`` are not
+read, because their sentences were not validated. Sentences in CSV quotes are unquoted. The speaker is the release's
+``client_id``, which identifies a device or account.
 
 Licence: CC0. Homepage: https://commonvoice.mozilla.org/datasets
 Citation: Ardila et al. 2020, Common Voice: a massively-multilingual speech corpus.
@@ -25,7 +25,7 @@ KEPT_COUNTS = ("up_votes", "down_votes")
 
 
 def splits(request: Request) -> list[str]:
-    """Tables of every language folder."""
+    """The tables of each language folder."""
     return list(_tables(request.source))
 
 
@@ -56,7 +56,7 @@ def read(request: Request, split: str) -> Iterator[Item]:
 
 
 def unquoted(sentence: str) -> str:
-    """The sentence without CSV quotes, if it has them: quotes around it and every quote inside it doubled."""
+    """Remove CSV quoting, if present: quotes around the sentence and doubled quotes inside it."""
     inner = sentence[1:-1]
     quoted = len(sentence) > 2 and sentence[0] == sentence[-1] == '"' and '""' in inner
     return inner.replace('""', '"') if quoted and '"' not in inner.replace('""', "") else sentence

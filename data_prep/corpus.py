@@ -1,4 +1,4 @@
-"""What a corpus module is: what it may yield, and the one sentence that a clip is left out with."""
+"""Interface of a corpus module: the items it yields, and the reasons for leaving a clip out."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ import msgspec
 from speechkit.data.mixtures import Mixture
 
 LeftOutReason = Literal[
-    "audio_missing",  # the transcript names audio that is not there
-    "audio_empty",  # the file holds no samples
-    "audio_unreadable",  # truncated, damaged or not audio
-    "length_differs",  # the audio is not as long as the corpus says, or a source as its mixture
+    "audio_missing",  # the transcript refers to audio that does not exist
+    "audio_empty",  # the file has no samples
+    "audio_unreadable",  # truncated, corrupt or not audio
+    "length_differs",  # the audio length differs from the corpus's, or a source's from its mixture's
     "rate_differs",  # a source has another sample rate than its mixture
-    "transcript_missing",  # audio that no transcript names
-    "transcript_empty",  # the transcript has no text
+    "transcript_missing",  # audio without transcript
+    "transcript_empty",  # the transcript is empty
     "transcript_unreadable",  # not UTF-8, or longer than any sentence
-    "transcripts_disagree",  # two transcripts of one clip say different things
-    "bad_line",  # a line of a table that does not have the published form
-    "duplicate_id",  # a second utterance with an id that was taken
-    "outside_folder",  # a path that leaves the corpus folder
-    "segment_outside_audio",  # times that the recording does not have
-    "marked_ignore",  # the corpus says that the stretch is not to be used
-    "no_words",  # the text holds nothing but markers such as <unk>
+    "transcripts_disagree",  # two transcripts of one clip differ
+    "bad_line",  # a table line that is not in the published format
+    "duplicate_id",  # a second utterance with the same id
+    "outside_folder",  # a path outside the corpus folder
+    "segment_outside_audio",  # times outside the recording
+    "marked_ignore",  # the corpus marks the segment as not to be used
+    "no_words",  # the text has only markers such as <unk>
 ]
 
 
 @dataclass(frozen=True)
 class Clip:
-    """An utterance as the corpus claims it; the driver checks the audio and gives it its length.
+    """An utterance as described by the corpus; the driver checks the audio and determines its length.
 
-    ``start_seconds`` and ``end_seconds`` are None where the clip is the whole file. ``expected_samples`` is the length
-    that the corpus states, where it does. ``text`` None means that the corpus has no transcript for any clip.
-    ``mixture`` says what a mixture was made of, its paths absolute: each file is checked against the mixture's.
+    ``start_seconds`` and ``end_seconds`` are None if the clip is the whole file. ``expected_samples`` is the length
+    stated by the corpus, if any. ``text`` None means that the corpus has no transcripts at all. ``mixture`` describes
+    the components of a mixture, with absolute paths: each file is checked against the mixture's.
     """
 
     id: str
@@ -54,7 +54,7 @@ class Clip:
 
 
 class LeftOut(msgspec.Struct, frozen=True):
-    """What the corpus holds and the manifest does not; ``detail`` names the file and, in a table, the line."""
+    """An item of the corpus that is not in the manifest; ``detail`` names the file and, in a table, the line."""
 
     id: str
     reason: LeftOutReason
@@ -66,10 +66,10 @@ Item = Clip | LeftOut
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for, as a corpus module sees it.
+    """The user's request, as passed to a corpus module.
 
-    ``source`` is the folder of the corpus as downloaded, ``unpacked`` where archives may be unpacked to. ``notes``
-    counts remarks that are no reason to leave a clip out.
+    ``source`` is the corpus folder as downloaded, ``unpacked`` the folder to unpack archives to. ``notes`` counts
+    remarks that do not exclude a clip.
     """
 
     source: Path
@@ -81,11 +81,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus: what it is called, where it comes from, and how it is read.
+    """A corpus: its name, origin, and reader functions.
 
-    ``splits`` names the splits that the folder holds, in the published order, and raises `UserError` when the folder
+    ``splits`` lists the splits present in the folder, in the published order, and raises `UserError` if the folder
     does not have the corpus's layout. ``read`` yields the items of one split, sorted or in the order of a published
-    table, never holding the audio and never more than one table in memory.
+    table, with at most one table and no audio in memory.
     """
 
     name: str

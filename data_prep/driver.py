@@ -1,4 +1,4 @@
-"""From a corpus to manifests: check every clip, write each split, count what is left out and say why."""
+"""Convert a corpus to manifests: check every clip, write each split, count what is left out, with reasons."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from speechkit.io.paths import inside
 
 from .corpus import Clip, Corpus, Item, LeftOut, LeftOutReason, Request
 
-# As Kaldi's extract-segments: a segment may end this much after its recording and is cut to it.
+# As in Kaldi's extract-segments: a segment may exceed its recording by this much and is truncated.
 MAX_OVERSHOOT_SECONDS = 0.5
-# Of m4a and video, speechkit.io keeps two decoded copies at a time: threads would take them from one another.
+# speechkit.io caches only two decoded copies of m4a and video at a time: threads would evict each other's.
 CONTAINERS = threading.Lock()
 
 
 class SplitSummary(msgspec.Struct, frozen=True):
-    """What one split became; ``hours`` is of the utterances kept, ``speakers`` 0 where the corpus names none."""
+    """Result of one split; ``hours`` is over the kept utterances, ``speakers`` is 0 if the corpus names none."""
 
     split: str
     manifest: str
@@ -46,7 +46,7 @@ class SplitSummary(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """The result of a preparation, also written to ``summary.json`` beside the manifests."""
+    """Result of a preparation, also written to ``summary.json`` beside the manifests."""
 
     corpus: str
     licence: str
@@ -78,17 +78,17 @@ def prepare(
     """Write ``out/<split>.jsonl`` for every split, ``out/left_out/<split>.jsonl`` and ``out/summary.json``.
 
     Args:
-        corpus: one of the modules' ``CORPUS``.
-        source: the corpus folder as downloaded; it is only read.
-        out: where manifests go; archives are unpacked below it.
-        splits: names or patterns such as ``hi-*``; all splits when absent.
-        lang: language code for corpora that do not say theirs.
-        speaker: name of the one reader, for corpora of one reader that do not name them.
-        jobs: threads that read audio headers; the result does not depend on it.
-        progress: called with the split and the utterances so far, every hundred.
+        corpus: ``CORPUS`` of a corpus module.
+        source: the corpus folder as downloaded; read only.
+        out: output folder for manifests; archives are unpacked below it.
+        splits: names or patterns such as ``hi-*``; None for all splits.
+        lang: language code, for corpora that do not specify it.
+        speaker: speaker name, for single-speaker corpora that do not specify it.
+        jobs: number of threads that read audio headers; does not affect the result.
+        progress: called with the split and the number of utterances so far, every hundred.
 
     Raises:
-        UserError: if the layout is not the corpus's, a split is not there, or no utterance of a split can be used.
+        UserError: if the layout is not the corpus's, a split is missing, or no utterance of a split can be used.
     """
     source, out = Path(source), Path(out)
     if not source.is_dir():
@@ -158,7 +158,7 @@ def _prepare_split(
 
 
 def _speakers(utterance: Utterance) -> list[str]:
-    """Who speaks in an utterance, or in a mixture."""
+    """Speakers of an utterance or a mixture."""
     if utterance.speaker is not None:
         return [utterance.speaker]
     mixture = (utterance.custom or {}).get(FIELD)
@@ -176,13 +176,13 @@ def _nothing_left(source: Path, split: str, tally: _Tally) -> str:
 
 
 def _checked(items: Iterator[Item], request: Request, home: Path, jobs: int) -> Iterator[Utterance | LeftOut]:
-    """Utterances in the order of the items; audio headers are read by threads some clips ahead."""
+    """Utterances in the order of the items; threads prefetch the audio headers of the next clips."""
     roots = [Path(os.path.realpath(request.source)), Path(os.path.realpath(request.unpacked))]
     taken: set[bytes] = set()
     with ThreadPoolExecutor(jobs) as pool:
         waiting: deque[tuple[Item, Future[AudioInfo | LeftOut] | None]] = deque()
         for item in items:
-            # An id is looked up as 8 bytes of its digest: five million ids stay under 500 MB.
+            # Ids are stored as 8-byte digests: five million take less than 500 MB.
             if isinstance(item, Clip):
                 digest = hashlib.blake2b(item.id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
                 if digest in taken:
@@ -198,7 +198,7 @@ def _checked(items: Iterator[Item], request: Request, home: Path, jobs: int) -> 
 
 
 def _is_text(name: str) -> bool:
-    """Whether a file name can be written as UTF-8; one that was not decodable holds lone surrogates."""
+    """Whether a file name can be encoded as UTF-8; an undecodable one has lone surrogates."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -207,13 +207,13 @@ def _is_text(name: str) -> bool:
 
 
 def _encodable(item: LeftOut) -> LeftOut:
-    """The item with undecodable bytes of file names shown as escapes."""
+    """The item with undecodable bytes of file names escaped."""
     texts = (t.encode("utf-8", "backslashreplace").decode() for t in (item.id, item.detail))
     return LeftOut(next(texts), item.reason, next(texts))
 
 
 def _files(clip: Clip, roots: Sequence[Path]) -> AudioInfo | LeftOut:
-    """Length and rate of the clip's file, or why it or a file of its sources cannot be used."""
+    """Length and rate of the clip's file, or why that file or one of its sources cannot be used."""
     info = _audio(clip, clip.audio, roots)
     if isinstance(info, LeftOut) or clip.mixture is None:
         return info
@@ -293,7 +293,7 @@ def _resolved(
 
 
 def _beside(mixture: Mixture, audio: Path) -> Mixture:
-    """The mixture with its paths relative to the folder of its own audio."""
+    """The mixture with paths relative to the folder of its audio."""
 
     def relative(path: str) -> str:
         return os.path.relpath(os.path.realpath(path), audio.parent)
@@ -303,7 +303,7 @@ def _beside(mixture: Mixture, audio: Path) -> Mixture:
 
 
 def _span(clip: Clip, info: AudioInfo, request: Request) -> tuple[int, int] | LeftOut:
-    """First and last sample of the clip."""
+    """Sample range of the clip."""
     if clip.start_seconds is None or clip.end_seconds is None:
         return 0, info.num_samples
     begin, end = clip.start_seconds, clip.end_seconds

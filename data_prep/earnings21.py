@@ -2,7 +2,7 @@
 
 Layout: ``media/<id>.mp3``, ``transcripts/nlp_references/<id>.nlp``, ``transcripts/wer_tags/<id>.wer_tag.json``,
 ``earnings21-file-metadata.csv`` and ``eval10-file-metadata.csv`` (the Eval-10 subset). A call is one utterance; its
-speakers are numbers of that call only, so that the manifest names none.
+speaker numbers are local to the call, so the manifest has no speakers.
 
 Licence: CC BY-SA 4.0. Homepage: https://github.com/revdotcom/speech-datasets
 Citation: Del Rio et al. 2021, Earnings-21: a practical benchmark for ASR in the wild.
@@ -23,13 +23,13 @@ ABOUT = {"company_name": "company", "sector": "sector", "financial_quarter": "qu
 
 
 def splits(request: Request) -> list[str]:
-    """``all``, and ``eval10`` where its table is there."""
+    """``all``, and ``eval10`` if its table is present."""
     _transcripts(request.source)
     return ["all", *(["eval10"] if (request.source / TABLES["eval10"]).is_file() else [])]
 
 
 def read(request: Request, split: str) -> Iterator[Item]:
-    """Calls by their number."""
+    """Calls sorted by number."""
     folder = _transcripts(request.source)
     about = read_about(request.source / TABLES[split], "file_id", ABOUT)
     there = {path.stem for path in folder.glob("*.nlp")}

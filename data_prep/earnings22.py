@@ -2,7 +2,7 @@
 
 Layout: ``media/<id>.mp3``, ``transcripts/nlp_references/<id>.nlp``, ``metadata.csv``, and with word times
 ``transcripts/force_aligned_nlp_references/<id>.aligned.nlp``, which is the split ``aligned``. A call is one utterance;
-country and language family of the company stand in ``custom``, so that rates can be told by them.
+the company's country and language family are in ``custom``, so that error rates can be grouped by them.
 
 Licence: CC BY-SA 4.0. Homepage: https://github.com/revdotcom/speech-datasets
 Citation: Del Rio et al. 2022, Earnings-22: a practical benchmark for accents in the wild.
@@ -28,7 +28,7 @@ ABOUT = {
 
 
 def splits(request: Request) -> list[str]:
-    """``all`` and, where the folder is there, ``aligned``."""
+    """``all``, and ``aligned`` if its folder is present."""
     found = [split for split, (name, _) in FOLDERS.items() if (_home(request.source) / name).is_dir()]
     if not found:
         raise UserError(
@@ -38,7 +38,7 @@ def splits(request: Request) -> list[str]:
 
 
 def read(request: Request, split: str) -> Iterator[Item]:
-    """Calls by their name."""
+    """Calls sorted by name."""
     name, suffix = FOLDERS[split]
     folder = _home(request.source) / name
     about = read_about(request.source / "metadata.csv", "File ID", ABOUT)

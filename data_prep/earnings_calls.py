@@ -1,8 +1,8 @@
-"""What Earnings-21 and Earnings-22 share: ``.nlp`` transcripts (a word a line) and tables of the calls.
+"""Shared readers of Earnings-21 and Earnings-22: ``.nlp`` transcripts (one word per line) and call tables.
 
 An ``.nlp`` file has the columns token, speaker, ts, endTs, punctuation, case, tags and, in references, wer_tags:
-numbers of the entities that the word belongs to, whose types stand in ``wer_tags/<id>.wer_tag.json`` beside the folder
-of the transcripts. A call is one utterance; its text has the written words with their punctuation.
+ids of the entities that the word belongs to, whose types are in ``wer_tags/<id>.wer_tag.json`` beside the folder of
+transcripts. A call is one utterance; its text has the written words with punctuation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def nlp_rows(path: Path) -> Iterator[dict[str, str]]:
     """Rows of an ``.nlp`` file.
 
     Raises:
-        ValueError: naming the line that has another number of cells than the header, or a header without its columns.
+        ValueError: with the line whose number of cells differs from the header's, or if the header lacks a column.
     """
     head: list[str] | None = None
     for number, line in read_lines(path):
@@ -46,12 +46,12 @@ def nlp_rows(path: Path) -> Iterator[dict[str, str]]:
 
 
 def read_call(path: Path, sidecar: Path) -> tuple[str, dict[str, Any]]:
-    """Text of a call, and what goes into ``custom``: turns of speakers, entities, and words with times where they are.
+    """Text of a call, and its fields for ``custom``: speaker turns, entities, and words with times if present.
 
-    ``wer_tags`` are [TYPE, first character, length] in the text; they may lie in one another.
+    ``wer_tags`` are [TYPE, first character, length] in the text; they may be nested.
 
     Raises:
-        ValueError: if the file or its sidecar does not have the published form.
+        ValueError: if the file or its sidecar is not in the published format.
     """
     types = _entity_types(sidecar)
     pieces: list[str] = []
@@ -118,7 +118,7 @@ def _seconds(cell: str) -> float | None:
 def read_calls(
     request: Request, transcripts: Path, suffix: str, names: list[str], about: dict[str, dict[str, str]]
 ) -> Iterator[Item]:
-    """A clip for each call, with the fields of its table in ``custom``."""
+    """One clip per call, with the fields of its table in ``custom``."""
     media = request.source / "media"
     for name in names:
         transcript = transcripts / f"{name}{suffix}"
@@ -135,7 +135,7 @@ def read_calls(
 
 
 def read_about(path: Path, key: str, wanted: dict[str, str]) -> dict[str, dict[str, str]]:
-    """The wanted columns of a table of calls by their new names; empty where the table is absent.
+    """Columns of a call table, renamed by ``wanted``, keyed by call; empty if the table is absent.
 
     Raises:
         UserError: if the table has no column ``key``.

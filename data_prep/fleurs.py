@@ -1,9 +1,9 @@
-"""FLEURS: sentences of FLoRes read in 102 languages, about ten hours each.
+"""FLEURS: FLoRes sentences read in 102 languages, about ten hours each.
 
 Layout, as in the Hugging Face repository google/fleurs: ``data/<language>/{train,dev,test}.tsv`` without header
 (sentence id, file name, raw transcription, transcription, characters, samples, gender) and
 ``data/<language>/audio/<split>.tar.gz``, or that archive unpacked as ``audio/<split>/``. Archives are unpacked below
-the output folder. The text is the normalised transcription; the raw one is in ``custom``. Speakers are not published.
+the output folder. The text is the normalised transcription; the raw one is in ``custom``. There are no speaker labels.
 
 Licence: CC BY 4.0. Homepage: https://arxiv.org/abs/2205.12446
 Citation: Conneau et al. 2022, FLEURS: few-shot learning evaluation of universal representations of speech.
@@ -25,7 +25,7 @@ FIELDS = 7
 
 
 def splits(request: Request) -> list[str]:
-    """``<language>-<split>`` of every table."""
+    """``<language>-<split>`` for every table."""
     return list(_tables(request.source))
 
 

@@ -1,4 +1,4 @@
-"""Walking a folder of unknown layout: sorted, without links and hidden files, in bounded memory."""
+"""Walk a folder of unknown layout: sorted, without links and hidden files, in bounded memory."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from speechkit.io.folders import walk
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Files below ``folder``, folder by folder in sorted order; links and names with a leading dot are passed over."""
+    """Files below ``folder``, folder by folder in sorted order, skipping links and names with a leading dot."""
     for path, problem in walk(folder):
         if problem is None and not path.is_symlink():
             yield path
 
 
 def is_audio(path: Path) -> bool:
-    """Whether the suffix is one of audio or video, or the first bytes are, where it says nothing."""
+    """Whether a file is audio or video, by its suffix, or by its first bytes if the suffix is not conclusive."""
     return is_recording(path)

@@ -1,10 +1,10 @@
-"""Kathbath, the read speech of IndicSUPERB: 1,684 hours in 12 languages of India.
+"""Kathbath, the read speech of IndicSUPERB: 1,684 hours in 12 Indian languages.
 
 Layout: ``kb_data_{clean,noisy}_{m4a,wav}/<language>/<split>/`` with ``transcription_n2w.txt`` (file name, tab, text
-with numbers in words) and the audio in ``audio/`` or beside it, as the archives of audio and transcripts unpack into
-one folder. ``<language>/<split>`` without the upper folder, or below ``data``, is read too. File names are
-``<number>-<speaker>-<f or m>.m4a``; a WAV copy of the same stem is preferred: the length of
-an m4a is known only after the program ffmpeg has decoded it, one file at a time.
+with numbers in words) and the audio in ``audio/`` or beside it, since the audio and transcript archives unpack into one
+folder. ``<language>/<split>`` without the top folder, or below ``data``, is also read. File names are
+``<number>-<speaker>-<f or m>.m4a``; a WAV copy with the same stem is preferred, because the length of an m4a is known
+only after ffmpeg has decoded it, one file at a time.
 
 Licence: CC0 for the packaging, as the release says. Homepage: https://github.com/AI4Bharat/IndicSUPERB
 Citation: Javed et al. 2022, IndicSUPERB: a speech processing universal performance benchmark for Indian languages.
@@ -27,16 +27,16 @@ SEXES = {"f": "F", "m": "M"}
 
 
 def splits(request: Request) -> list[str]:
-    """``<language>-<split>``, with ``clean`` or ``noisy`` between them where the upper folder says it."""
+    """``<language>-<split>``, with ``clean`` or ``noisy`` in between if the top folder has it."""
     return list(_folders(request.source))
 
 
 def read(request: Request, split: str) -> Iterator[Item]:
-    """Clips in the order of the transcripts, then audio that they do not name."""
+    """Clips in the order of the transcripts, then audio without transcript."""
     folder = _folders(request.source)[split]
     table = folder / TRANSCRIPT
     place = folder / "audio" if (folder / "audio").is_dir() else folder
-    # WAV first: the first suffix that a stem has is the one that is read.
+    # WAV first: of several files with one stem, the first suffix is used.
     audio: dict[str, Path] = {}
     for suffix in SUFFIXES:
         for path in sorted(place.glob(f"*{suffix}")):

@@ -1,4 +1,4 @@
-"""ISO 639-1 codes of the languages that corpora of India spell out as folder names."""
+"""ISO 639-1 codes of languages that Indian corpora spell out in folder names."""
 
 from __future__ import annotations
 

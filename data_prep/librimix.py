@@ -1,9 +1,9 @@
-"""Libri2Mix and Libri3Mix: mixtures of two or three readers of LibriSpeech, with their sources, also in noise.
+"""Libri2Mix and Libri3Mix: clean and noisy mixtures of two or three LibriSpeech speakers, with sources.
 
 Layout: ``Libri2Mix/wav8k/min/<part>/{mix_clean,mix_both,mix_single,s1,s2,noise}/<utterance>_<utterance>.wav`` and
-``Libri2Mix/wav8k/min/metadata/mixture_<part>_mix_clean.csv``, which lists the mixtures and their lengths; what no table
-lists is read from the folder. Texts come from a folder ``LibriSpeech`` inside or beside, the gains of the sources from
-the tables that the mixtures were made by, ``metadata/Libri2Mix/libri2mix_<part>.csv``, where they are there.
+``Libri2Mix/wav8k/min/metadata/mixture_<part>_mix_clean.csv``, which lists the mixtures and their lengths; mixtures
+without a table are read from the folder. Texts come from a folder ``LibriSpeech`` inside or beside it, gains from
+the tables that the mixtures were generated from, ``metadata/Libri2Mix/libri2mix_<part>.csv``, if present.
 
 Licence: CC BY 4.0 (noise: CC BY-NC 4.0). Homepage: https://github.com/JorisCos/LibriMix
 Citation: Cosentino, Pariente, Cornell, Deleforge, Vincent 2020, LibriMix.
@@ -27,12 +27,12 @@ SPEECH_SPLITS = ("dev-clean", "test-clean", "train-clean-100", "train-clean-360"
 
 
 def splits(request: Request) -> list[str]:
-    """Every rate, length, part and kind of mixture that is there."""
+    """Every combination of rate, length, part and mixture type that is present."""
     return [each.name for each in sets_below(request.source, NAMES)]
 
 
 def read(request: Request, split: str) -> Iterator[Item]:
-    """Mixtures in the order of their table, or of their file names."""
+    """Mixtures in the order of their table, or sorted by file name."""
     mixtures = chosen(sets_below(request.source, NAMES), split)
     part = mixtures.mixtures.parent
     gains = _gains(request, part)
@@ -58,7 +58,7 @@ def read(request: Request, split: str) -> Iterator[Item]:
         yield from read_set(mixtures, describe)
         return
     for number, row in _rows(table, ("mixture_ID", "mixture_path", "length")):
-        # Paths are those of the machine on which the corpus was made; the file's own name is what holds here.
+        # Paths are from the machine that generated the corpus; only the file name is valid here.
         name = PurePosixPath(row["mixture_path"].replace("\\", "/")).name
         samples = whole_number(row["length"].removesuffix(".0"))
         if not name or samples is None:
@@ -69,7 +69,7 @@ def read(request: Request, split: str) -> Iterator[Item]:
 
 
 def _gains(request: Request, part: Path) -> dict[str, list[float]]:
-    """Gains of the sources by the mixture's name, from the tables by which the corpus was made."""
+    """Source gains by mixture name, from the tables that the corpus was generated from."""
     root = part.parents[2]  # of wav8k/min/PART
     for folder in (
         request.source / "metadata" / root.name,
@@ -89,13 +89,13 @@ def _gains(request: Request, part: Path) -> dict[str, list[float]]:
 
 
 def _speech_split(part: str) -> str:
-    """The split of LibriSpeech of a part: test is of test-clean, train-100 of train-clean-100."""
+    """LibriSpeech split of a part: test comes from test-clean, train-100 from train-clean-100."""
     name, _, hours = part.partition("-")
     return f"{name}-clean" + (f"-{hours}" if hours else "")
 
 
 def _rows(table: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows of a CSV file with a header, numbered by line."""
+    """Rows of a CSV file with a header, with line numbers."""
     lines = read_lines(table)
     header: list[str] = []
     for number, line in lines:
@@ -110,7 +110,7 @@ def _rows(table: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dict[st
 
 
 def _text(speech: Path, utterance: str) -> str | None:
-    """What an utterance of LibriSpeech says."""
+    """Transcript of a LibriSpeech utterance, None if absent."""
     speaker, _, rest = utterance.partition("-")
     chapter = rest.partition("-")[0]
     if not (speaker.isalnum() and chapter.isalnum()):

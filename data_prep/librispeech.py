@@ -1,7 +1,7 @@
 """LibriSpeech: 1,000 hours of English audiobooks read by volunteers.
 
-Layout: ``LibriSpeech/<split>/<speaker>/<chapter>/<speaker>-<chapter>-<number>.flac`` (MP3, Opus or WAV copies are read
-too) with ``<speaker>-<chapter>.trans.txt`` beside, and ``SPEAKERS.TXT`` at the top.
+Layout: ``LibriSpeech/<split>/<speaker>/<chapter>/<speaker>-<chapter>-<number>.flac`` (MP3, Opus and WAV copies are also
+read) with ``<speaker>-<chapter>.trans.txt`` beside it, and ``SPEAKERS.TXT`` at the top.
 
 Licence: CC BY 4.0. Homepage: https://www.openslr.org/12
 Citation: Panayotov, Chen, Povey, Khudanpur 2015, Librispeech: an ASR corpus based on public domain audio books.
@@ -30,13 +30,13 @@ SUFFIXES = (".flac", ".mp3", ".opus", ".ogg", ".wav")
 
 
 def splits(request: Request) -> list[str]:
-    """The published splits that are unpacked."""
+    """Published splits that are present."""
     root = _root(request.source)
     return [name for name in SPLITS if (root / name).is_dir()]
 
 
 def read(request: Request, split: str) -> Iterator[Item]:
-    """Utterances chapter by chapter; both audio and transcript must be there."""
+    """Utterances by chapter; both audio and transcript are required."""
     root = _root(request.source)
     sexes = _speakers(root / "SPEAKERS.TXT", request)
     for speaker in subfolders(root / split):
@@ -52,7 +52,7 @@ def _root(source: Path) -> Path:
 
 
 def _speakers(path: Path, request: Request) -> dict[str, str]:
-    """Reader id to F or M; SPEAKERS.TXT may be absent."""
+    """Gender (F or M) by speaker id; SPEAKERS.TXT may be absent."""
     if not path.is_file():
         request.notes["SPEAKERS.TXT is absent: no sex of the readers"] += 1
         return {}

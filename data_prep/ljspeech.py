@@ -1,9 +1,9 @@
-"""LJ Speech, and any corpus of one reader in its layout.
+"""LJ Speech, and any single-speaker corpus in its layout.
 
 Layout: ``metadata.csv`` with ``id|text|normalised text`` (or ``id|text``) and ``wavs/<id>.wav`` (FLAC, Opus, OGG and
-MP3 copies are read too). The text of the manifest is the normalised one, as spoken, where there is one; the written one
-is kept in ``custom.written`` when it differs. The reader of LJ Speech is named LJ; for other corpora give ``--speaker``
-and ``--lang``, since the layout does not say them.
+MP3 copies are also read). The manifest text is the normalised (spoken) form if present; the written form is kept in
+``custom.written`` if it differs. The speaker of LJ Speech is named LJ; for other corpora give ``--speaker`` and
+``--lang``, which the layout does not contain.
 
 Licence: public domain (other corpora in this layout have their own). Homepage: https://keithito.com/LJ-Speech-Dataset
 Citation: Ito and Johnson 2017, The LJ Speech Dataset.
@@ -25,14 +25,14 @@ LJ_ID = re.compile(r"LJ\d{3}-\d{4}$")
 
 
 def splits(request: Request) -> list[str]:
-    """One split, all: the corpus publishes no division."""
+    """A single split, ``all``: the corpus has no official splits."""
     root = _root(request.source)
     require_folder(root / "wavs", "unpack the archive of the corpus whole")
     return ["all"]
 
 
 def read(request: Request, split: str) -> Iterator[Item]:
-    """Clips in the order of metadata.csv, then audio that it does not name."""
+    """Clips in the order of metadata.csv, then audio that is not listed."""
     root = _root(request.source)
     table = root / "metadata.csv"
     audio = {p.stem: p for p in sorted((root / "wavs").iterdir(), reverse=True) if p.suffix.lower() in SUFFIXES}

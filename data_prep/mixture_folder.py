@@ -1,11 +1,11 @@
-"""Any folder of mixtures with their sources, in one of three layouts.
+"""Any folder of mixtures with sources, in one of three layouts.
 
     flat                 NAME_mix.wav, NAME_source1.wav, NAME_source2.wav
     a folder a speaker   mix/NAME.wav, s1/NAME.wav, s2/NAME.wav
     a folder a mixture   NAME/mix.wav, NAME/s1.wav, NAME/s2.wav
 
-`speechkit.data.track_folders` says which names are known. Files of sources may have been scaled to their own peak, so
-that the mixture is not their sum: no gain is stated, and SI-SDR needs none.
+`speechkit.data.track_folders` documents the accepted names. Source files may be peak-normalised, so that the mixture is
+not their sum: gains are unknown, and SI-SDR does not need them.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from .corpus import Clip, Corpus, Item, LeftOut, Request
 
 
 def splits(request: Request) -> list[str]:
-    """One split, all."""
+    """A single split, ``all``."""
     find_tracks(request.source)
     return ["all"]
 
 
 def read(request: Request, split: str) -> Iterator[Item]:
-    """Mixtures sorted by name; those without sources are left out, and sources without a mixture."""
+    """Mixtures sorted by name; those without sources, and sources without a mixture, are left out."""
     for name, tracks in find_tracks(request.source).items():
         if tracks.mixture is None:
             yield LeftOut(name, "audio_missing", f"{request.source}: {name!r} has no mixture, only its sources")

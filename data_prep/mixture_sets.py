@@ -1,7 +1,7 @@
 """The layout of LibriMix, WSJ0-mix, WHAM! and WHAMR!: ``wav8k/min/<part>/<mix>/NAME.wav`` beside ``s1``, ``s2``.
 
-Every combination of rate, ``min`` (cut to the shorter source) or ``max``, part and kind of mixture that is there is one
-split: ``wav8k-min-test-mix_clean``.
+Every combination of rate, ``min`` (truncated to the shortest source) or ``max``, part and mixture type that is present
+is one split: ``wav8k-min-test-mix_clean``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SUFFIXES = (".wav", ".flac")
 
 @dataclass(frozen=True)
 class MixtureSet:
-    """One split: its name, the folder of its mixtures, those of its sources in order, and that of its noise."""
+    """One split: its name, mixture folder, source folders in order, and noise folder."""
 
     name: str
     mixtures: Path
@@ -35,7 +35,7 @@ class MixtureSet:
 
 @dataclass(frozen=True)
 class Description:
-    """What a mixture's name or a table says of it; a list has an entry for each source."""
+    """Metadata of a mixture, from its name or a table; lists have one entry per source."""
 
     speakers: list[str] | None = None
     gains: list[float] | None = None
@@ -44,7 +44,7 @@ class Description:
 
 
 def parts_below(source: Path, roots: Iterable[str]) -> list[tuple[str, Path]]:
-    """(name, folder) of ``wav8k/min/<part>`` and its like, in ``source`` itself or in its subfolders ``roots``.
+    """(name, folder) of each ``wav8k/min/<part>`` and similar, in ``source`` or its subfolders ``roots``.
 
     Raises:
         UserError: if there is none.
@@ -64,7 +64,7 @@ def parts_below(source: Path, roots: Iterable[str]) -> list[tuple[str, Path]]:
 
 
 def sets_below(source: Path, roots: Iterable[str]) -> list[MixtureSet]:
-    """Every kind of mixture of every part: ``mix_single`` has one speaker, ``mix_clean`` and ``mix`` have no noise.
+    """Every mixture type of every part: ``mix_single`` has one speaker, ``mix_clean`` and ``mix`` have no noise.
 
     Raises:
         UserError: see `parts_below`.
@@ -82,7 +82,7 @@ def sets_below(source: Path, roots: Iterable[str]) -> list[MixtureSet]:
 def wsj_corpus(
     sets: Callable[[Path], list[MixtureSet]], *, name: str, title: str, licence: str, homepage: str, citation: str
 ) -> Corpus:
-    """A corpus of mixtures of WSJ0: every set that is there is a split, its mixtures sorted by file name."""
+    """Define a corpus of WSJ0 mixtures: every set present is a split, with mixtures sorted by file name."""
 
     def splits(request: Request) -> list[str]:
         return [each.name for each in sets(request.source)]
@@ -94,23 +94,23 @@ def wsj_corpus(
 
 
 def chosen(sets: Iterable[MixtureSet], split: str) -> MixtureSet:
-    """The split of that name."""
+    """Look up a split by name."""
     return next(each for each in sets if each.name == split)
 
 
 def source_folders(part: Path, ending: str = "") -> tuple[Path, ...]:
-    """The folders ``s1``, ``s2`` … of a part, with something behind their names in WHAMR!."""
+    """Source folders ``s1``, ``s2`` … of a part; ``ending`` is the suffix of their names in WHAMR!."""
     numbered = {int(m[1]): f for f in _folders(part) if (m := re.fullmatch(rf"s([0-9]+){re.escape(ending)}", f.name))}
     return tuple(numbered[number] for number in sorted(numbered))
 
 
 def mixture_folders(part: Path) -> list[Path]:
-    """The folders of mixtures of a part: ``mix``, ``mix_clean`` and so on."""
+    """Mixture folders of a part: ``mix``, ``mix_clean`` and so on."""
     return [folder for folder in _folders(part) if folder.name == "mix" or folder.name.startswith("mix_")]
 
 
 def noise_folder(part: Path) -> Path | None:
-    """The folder of the noise that is in ``mix_both`` and ``mix_single``, where there is one."""
+    """Folder of the noise in ``mix_both`` and ``mix_single``, None if there is none."""
     return part / "noise" if (part / "noise").is_dir() else None
 
 
@@ -119,7 +119,7 @@ def read_set(
     describe: Callable[[str], Description],
     listed: Iterable[tuple[str, int | None]] | None = None,
 ) -> Iterator[Item]:
-    """A clip for each mixture, with its sources, sorted by file name or as ``listed`` (file name, samples)."""
+    """One clip per mixture, with its sources, sorted by file name or as ``listed`` (file name, samples)."""
     if listed is None:
         names = sorted(path.name for path in mixtures.mixtures.iterdir() if path.suffix.lower() in SUFFIXES)
         listed = [(name, None) for name in names if not name.startswith(".")]
@@ -148,7 +148,7 @@ def read_set(
 
 
 def wsj_speakers(stem: str) -> Description:
-    """Speakers of a name such as ``011a0101_1.7888_020a0108_-1.7888``: three letters of each utterance's."""
+    """Speakers of a name such as ``011a0101_1.7888_020a0108_-1.7888``: first three characters of each utterance."""
     utterances = stem.split("_")[::2]
     return Description(
         speakers=[utterance[:3] for utterance in utterances], custom={"utterances": " ".join(utterances)}

@@ -1,9 +1,9 @@
-"""MUCS 2021: Hindi, Marathi, Odia and others, and Hindi-English and Bengali-English lectures that switch codes.
+"""MUCS 2021: Hindi, Marathi, Odia and others, and code-switching Hindi-English and Bengali-English lectures.
 
-Layouts, each as its archive unpacks, anywhere up to three folders below the source:
-one file an utterance (subtask 1): ``transcription.txt`` (id and text) beside ``audio/`` or ``Audios/`` or the audio;
-Kaldi (subtask 2): ``transcripts/{text,segments,wav.scp,utt2spk}`` beside the recordings. Entries of wav.scp are found
-by their file name next to ``transcripts``; commands in it are never run. A split is named after its folders.
+Layouts, each as unpacked from its archive, up to three folders below the source:
+one file per utterance (subtask 1): ``transcription.txt`` (id and text) beside ``audio/`` or ``Audios/`` or the audio;
+Kaldi (subtask 2): ``transcripts/{text,segments,wav.scp,utt2spk}`` beside the recordings. Entries of wav.scp are matched
+by file name next to ``transcripts``; commands in it are never executed. A split is named after its folders.
 
 Licence: CC BY-SA 4.0 (subtask 2), research licence of the data owners (subtask 1). Homepages:
 https://www.openslr.org/103 and https://www.openslr.org/104
@@ -27,12 +27,12 @@ SHORT_NAMES = {f"{code}-in": code for code in CODES.values()}
 
 
 def splits(request: Request) -> list[str]:
-    """The folders that hold one of the two layouts."""
+    """Folders with one of the two layouts."""
     return list(_folders(request.source))
 
 
 def read(request: Request, split: str) -> Iterator[Item]:
-    """Utterances sorted as the published tables are."""
+    """Utterances in the order of the published tables."""
     folder = _folders(request.source)[split]
     lang = request.lang or _language(folder)
     if (folder / "transcription.txt").is_file():
@@ -57,7 +57,7 @@ def _folders(source: Path) -> dict[str, Path]:
 
 
 def _language(folder: Path) -> str | None:
-    """The language that a folder name says, the lowest first; two of them for lectures that switch."""
+    """Language from the folder names, innermost first; two languages for code-switching lectures."""
     for name in (folder.resolve().name, folder.resolve().parent.name):
         lower = name.lower().replace("_", "-")
         for short, code in SHORT_NAMES.items():

@@ -1,9 +1,9 @@
-"""Long recordings and the documents that they may read: what `speechkit mine` starts from.
+"""Long recordings and candidate documents: the input of `speechkit mine`.
 
-Layout: audio and documents anywhere below the folder, and, where known, ``pairs.tsv`` with a recording and a document a
-line (paths below the folder, a tab between them). The manifest has one line a recording, without text; ``custom`` lists
-its documents, relative to the corpus folder, when there is a list. Nothing is paired by guessing from names:
-without a list, mining finds the pairs by content. Documents that no pair names are counted.
+Layout: audio and documents anywhere below the folder, and optionally ``pairs.tsv`` with a recording and a document per
+line (tab-separated paths below the folder). The manifest has one line per recording, without text; ``custom`` lists its
+documents, relative to the corpus folder, if there is a list. Pairs are never inferred from names: without a list,
+mining finds them by content. Documents that are not in a pair are counted.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ DOCUMENT_SUFFIXES = frozenset(
 
 
 def splits(request: Request) -> list[str]:
-    """One split, recordings."""
+    """A single split, ``recordings``."""
     kinds = {_kind(path) for path in files_below(request.source)}
     for kind, advice in (("recording", "audio files"), ("document", "PDF, HTML, DOCX, EPUB, text or image files")):
         if kind not in kinds:
@@ -78,7 +78,7 @@ def _kind(path: Path) -> str | None:
 
 
 def _pairs(source: Path) -> dict[str, list[str]]:
-    """Recording to its documents, in the order of the list."""
+    """Documents by recording, in the order of the list."""
     path = source / PAIRS
     pairs: defaultdict[str, list[str]] = defaultdict(list)
     if not path.is_file():

@@ -1,10 +1,10 @@
 """Shrutilipi: 6,400 hours of All India Radio bulletins in 12 languages, mined from audio and PDF transcripts.
 
 Layout: ``<language>/<bulletin>/sent_<k>.wav`` as unpacked from ``<language>.zip``, and the fairseq manifests of
-``shrutilipi_fairseq.zip``: ``<language>/train.tsv`` (a header with a folder of the publishers, then path and samples),
-``train.wrd`` and ``train.ltr``, line for line. Both may lie anywhere below the source folder. The folder in the header
-is ignored. Lengths are compared with the audio and words with letters, because a shifted line would give every later
-sentence a wrong text. Bulletins name no speaker.
+``shrutilipi_fairseq.zip``: ``<language>/train.tsv`` (a header with the publishers' folder, then path and samples),
+``train.wrd`` and ``train.ltr``, aligned line by line. Both may be anywhere below the source folder. The folder in the
+header is ignored. Lengths are checked against the audio and words against letters, because a shifted line would give
+every later sentence a wrong text. There are no speaker labels.
 
 Licence: the corpus page says MIT. Homepage: https://ai4bharat.iitm.ac.in/shrutilipi
 Citation: Bhogale et al. 2022, Effectiveness of mining audio and text pairs from public data (arXiv 2208.12666).
@@ -29,7 +29,7 @@ MAX_FOLDERS = 100
 
 
 def splits(request: Request) -> list[str]:
-    """``<language>-<table>`` of every fairseq manifest."""
+    """``<language>-<table>`` for every fairseq manifest."""
     return list(_tables(request.source))
 
 
@@ -70,7 +70,7 @@ def _tables(source: Path) -> dict[str, Path]:
                 if (folder / f"{name}.tsv").is_file():
                     found.setdefault(f"{folder.resolve().name}-{name}", folder / f"{name}.tsv")
         below = [subfolders(folder) for folder in level]
-        # A folder of very many folders holds bulletins, and no manifest is inside a bulletin.
+        # A folder with very many subfolders contains bulletins, which have no manifests.
         level = [folder for folders in below if len(folders) <= MAX_FOLDERS for folder in folders]
     if not found:
         raise UserError(f"{source}: holds no train.tsv; unpack shrutilipi_fairseq.zip below it, and <language>.zip")
@@ -78,13 +78,13 @@ def _tables(source: Path) -> dict[str, Path]:
 
 
 def _audio_root(source: Path, table: Path, first: str) -> Path:
-    """Where the paths of the manifest begin: the first place that holds its first file."""
+    """Root folder of the manifest's paths: the first candidate that contains its first file."""
     language = table.parent.resolve().name
     places = [table.parent, source, source / language, source / "data" / language, source / "newsonair_v5" / language]
     for place in places:
         if (place / first).is_file():
             return place
-    # With its first file missing the language's folder still tells where the others are.
+    # If the first file is missing, the language folder still locates the others.
     for place in places[2:]:
         if place.is_dir() and place != table.parent:
             return place
@@ -92,10 +92,10 @@ def _audio_root(source: Path, table: Path, first: str) -> Path:
 
 
 def _together(table: Path, words: Path, letters: Path) -> Iterator[tuple[str, str, str | None]]:
-    """Lines that belong together.
+    """Corresponding lines of the three files.
 
     Raises:
-        UserError: if one file has more lines than the others: nothing tells which line is the one too many.
+        UserError: if one file has more lines than the others, since the extra line cannot be identified.
     """
     streams = [_all_lines(table), _all_lines(words)]
     next(streams[0], None)
@@ -108,7 +108,7 @@ def _together(table: Path, words: Path, letters: Path) -> Iterator[tuple[str, st
 
 
 def _all_lines(path: Path) -> Iterator[str]:
-    """Lines with the empty ones, since the position of a line says what it belongs to."""
+    """All lines including empty ones, since lines correspond by position."""
     with path.open("rb") as file:
         number = 0
         while line := file.readline(MAX_LINE_BYTES + 1):
@@ -122,7 +122,7 @@ def _all_lines(path: Path) -> Iterator[str]:
 
 
 def _joined(letters: str) -> str:
-    """``h e | y o u |`` as words."""
+    """Join letters such as ``h e | y o u |`` to words."""
     return " ".join("".join(letters.split()).replace("|", " ").split())
 
 

@@ -1,4 +1,4 @@
-"""SLURP's sentences and Spoken-SQuAD's passages as rows of the tasks, and the split by a hash of the text."""
+"""Read SLURP sentences and Spoken-SQuAD passages as task rows, and split by a hash of the text."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ MAX_BYTES = 256 << 20
 
 
 def split_of(text: str) -> str:
-    """train, dev or test in 7 : 1 : 2 by a hash of the text, so that equal texts are never on two sides."""
+    """train, dev or test (7 : 1 : 2) by a hash of the text, so that equal texts are in the same split."""
     number = int.from_bytes(hashlib.blake2b(text.lower().encode(), digest_size=8).digest(), "big") % 10
     return "test" if number < 2 else "dev" if number == 2 else "train"
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a file, unpacked if it is gzipped, of at most 256 MiB.
+    """Read a file of at most 256 MiB, decompressed if it is gzipped.
 
     Raises:
         UserError: if it cannot be read or is larger.
@@ -38,10 +38,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def slurp_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """``{train,devel,test}.jsonl`` of SLURP: text, intent, and entities as [TYPE, start, length] of characters.
+    """Rows of SLURP's ``{train,devel,test}.jsonl``: text, intent, and entities as [TYPE, start, length] in characters.
 
     Raises:
-        UserError: naming the line that is no record of SLURP.
+        UserError: with the line that is not a SLURP record.
     """
     for number, line in enumerate(read_bytes(path).splitlines(), 1):
         try:
@@ -67,10 +67,10 @@ def slurp_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def squad_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """A JSON file of Spoken-SQuAD or SQuAD 1.1: question, passage, answers; the title names the article.
+    """Rows of a Spoken-SQuAD or SQuAD 1.1 JSON file: question, passage, answers; the title identifies the article.
 
     Raises:
-        UserError: if it has another form.
+        UserError: if it has another format.
     """
     try:
         for article in msgspec.json.decode(read_bytes(path))["data"]:

@@ -1,9 +1,9 @@
 """SLUE-HVB: telephone calls to a bank with dialog acts, from HarperValleyBank.
 
 Layout as released: ``slue-hvb_{fine-tune,dev,test}.tsv`` with the columns issue_id, speaker_id, channel, start_ms,
-duration_ms, text, dialog_acts (a list; withheld in ``_blind``) and one file an utterance,
+duration_ms, text, dialog_acts (a list; withheld in ``_blind``) and one file per utterance,
 ``<split>/<issue_id>_<start>_<end>.wav``; or tars of it; or the Parquet files of asapp/slue-phase-2, config hvb. The
-length of a clip comes from its file. Dialog acts stand in ``custom.dialog_acts``, the call in ``custom.recording``.
+length of a clip comes from its file. Dialog acts are in ``custom.dialog_acts``, the call in ``custom.recording``.
 
 Licence: CC BY 4.0. Homepage: https://github.com/asappresearch/slue-toolkit
 Citation: Shon et al. 2023, SLUE Phase-2: a benchmark suite of diverse spoken language understanding tasks.
@@ -20,7 +20,7 @@ from .slue_source import Reading, Row, slue_corpus, tolerant
 
 
 def clip(reading: Reading, row: Row) -> Item:
-    """An utterance with its dialog acts; one without words has no text."""
+    """Utterance with dialog acts; without text if it has no words."""
     issue, begin, length = row.text("issue_id"), row.number("start_ms"), row.number("duration_ms")
     if issue is None or begin is None or length is None or begin % 1 or length % 1:
         return LeftOut(issue or "", "bad_line", f"{row.place}: issue_id, start_ms or duration_ms is absent")

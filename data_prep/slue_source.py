@@ -1,8 +1,8 @@
-"""What the six SLUE corpora share: tables as rows, from released folders and tars or from Hugging Face Parquet.
+"""Shared readers of the six SLUE corpora: table rows from released folders and tars or from Hugging Face Parquet.
 
-A released corpus is ``<name>_<split>.tsv`` (``_blind`` where the labels are withheld) with its audio in folders beside
-it, or tars of that. From Hugging Face it is ``<config>/<split>-00000-of-00002.parquet`` (or the same files without a
-folder), with the audio inside; it is written below the output folder, once.
+A released corpus is ``<name>_<split>.tsv`` (``_blind`` if the labels are withheld) with audio in folders beside it, or
+tars of these. From Hugging Face it is ``<config>/<split>-00000-of-00002.parquet`` (or the same files without a folder)
+with embedded audio, which is written once, below the output folder.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ HOMEPAGE = "https://github.com/asappresearch/slue-toolkit"
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: where it stands, and its fields. Audio columns of Parquet are paths of files already."""
+    """A table row: its location and fields. Audio columns of Parquet have been replaced by file paths."""
 
     place: str
     fields: dict[str, Any]
 
     def text(self, *names: str) -> str | None:
-        """The first of the fields that holds text, white space collapsed; None if none does."""
+        """First non-empty field of ``names``, white space collapsed; None if there is none."""
         for name in names:
             value = self.fields.get(name)
             if value is not None and str(value).strip() not in ABSENT:
@@ -50,7 +50,7 @@ class Row:
         return None
 
     def number(self, name: str) -> float | None:
-        """The field as a number, None if it is none."""
+        """The field as a number, None if it is not one."""
         try:
             value = float(self.fields.get(name, ""))
         except (TypeError, ValueError):
@@ -58,10 +58,10 @@ class Row:
         return value if abs(value) < 1e12 else None
 
     def data(self, name: str) -> Any:
-        """The field as data: a Python or JSON list in a cell, or a column of lists turned into rows.
+        """Parse the field: a Python or JSON list in a cell, or a columnar list, converted to rows.
 
         Raises:
-            ValueError: if a cell holds no data.
+            ValueError: if a cell cannot be parsed.
         """
         value = self.fields.get(name)
         if isinstance(value, str):
@@ -80,7 +80,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Split:
-    """A split's table or Parquet files, and the folder that its audio lies in."""
+    """Table or Parquet files of a split, and its audio folder."""
 
     name: str
     tables: tuple[Path, ...]
@@ -88,17 +88,17 @@ class Split:
 
     @property
     def is_parquet(self) -> bool:
-        """Whether it came from Hugging Face."""
+        """Whether the split is in Hugging Face Parquet files."""
         return self.tables[0].suffix == ".parquet"
 
 
 def find_splits(request: Request, names: Sequence[str], configs: Sequence[str]) -> dict[str, Split]:
-    """The splits of a corpus whose tables start with one of ``names``, or of a Parquet folder among ``configs``.
+    """Splits of a corpus whose table names start with one of ``names``, or of a Parquet folder in ``configs``.
 
-    Archives in the folder are unpacked first where no table lies there.
+    If the folder has no table, its archives are unpacked first.
 
     Raises:
-        UserError: if there is no split.
+        UserError: if there are no splits.
     """
     found = _tables(request.source, names) or _parquet(request.source, configs)
     if not found:
@@ -119,7 +119,7 @@ def _tables(source: Path, names: Sequence[str]) -> dict[str, Split]:
         for name in names:
             if path.suffix == ".tsv" and path.name.startswith(f"{name}_"):
                 split = path.stem.removeprefix(f"{name}_").removesuffix("_blind")
-                # Where the labels have been published since, the table that has them counts.
+                # If the labels were published later, the table with labels is used.
                 if split not in found or found[split].tables[0].stem.endswith("_blind"):
                     found[split] = Split(split, (path,), path.parent)
     return found
@@ -139,13 +139,13 @@ def _parquet(source: Path, configs: Sequence[str]) -> dict[str, Split]:
 
 
 def read_rows(request: Request, split: Split, required: Sequence[str], key: str) -> Iterator[Row | LeftOut]:
-    """Rows of a split in their order.
+    """Rows of a split, in table order.
 
     Args:
-        request: where audio of Parquet is written to.
+        request: has the folder to which embedded audio is written.
         split: one of `find_splits`.
-        required: columns without which the table is another one.
-        key: the column that names audio files.
+        required: columns that the table must have.
+        key: column with the names of audio files.
 
     Raises:
         UserError: if a required column is absent.
@@ -211,7 +211,7 @@ def _written(audio: dict[str, Any], folder: Path, name: str, place: str) -> Path
 
 
 class AudioFiles:
-    """Audio below a folder by the stem of its name; ``prefer`` are names of folders, the wanted one first."""
+    """Audio files below a folder, by stem; ``prefer`` are folder names in order of preference."""
 
     def __init__(self, home: Path, prefer: Sequence[str] = ()) -> None:
         self.home = home
@@ -226,20 +226,20 @@ class AudioFiles:
         self.paths = {stem: path for stem, (_, path) in found.items()}
 
     def get(self, stem: str) -> Path:
-        """The path; one that is not there where no file has the name, which the driver counts."""
+        """Path of the file; if there is none, a nonexistent path, which the driver counts as missing."""
         return self.paths.get(stem, self.home / f"{safe_id(stem)}.absent")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A split that is being read; ``files`` is None where the audio came inside the table."""
+    """A split being read; ``files`` is None if the audio was embedded in the table."""
 
     request: Request
     split: Split
     files: AudioFiles | None
 
     def audio(self, row: Row, identifier: str) -> Path:
-        """The file of a row's audio."""
+        """Audio file of a row."""
         path: Path = row.fields["audio"] if self.files is None else self.files.get(identifier)
         return path
 
@@ -256,18 +256,18 @@ def slue_corpus(
     columns: Sequence[str],
     folders: Sequence[str] = ("{split}",),
 ) -> Corpus:
-    """A corpus of which each row of a table is a clip.
+    """Define a corpus in which each table row is a clip.
 
     Args:
-        clip: a row as a clip, or why it is left out.
-        name: of the corpus.
-        title: for people.
-        licence: of the corpus.
-        year: of Shon et al., its citation.
-        tables: what the names of its tables start with.
-        configs: of Hugging Face.
-        columns: without which a table is another one; the first names the audio.
-        folders: of the audio, the wanted one first.
+        clip: converts a row to a clip, or to the reason why it is left out.
+        name: corpus name.
+        title: display name.
+        licence: licence of the corpus.
+        year: year of the citation, Shon et al.
+        tables: prefixes of its table names.
+        configs: Hugging Face config names.
+        columns: required columns; the first names the audio.
+        folders: audio folders, in order of preference.
     """
 
     def splits(request: Request) -> list[str]:
@@ -284,10 +284,10 @@ def slue_corpus(
 
 
 def spans(row: Row, name: str, fields: Sequence[str]) -> list[tuple[Any, ...]] | None:
-    """A list of entities as tuples, from lists or from records with ``fields``; None where the field is empty.
+    """Entities as tuples, from lists or from records with ``fields``; None if the field is empty.
 
     Raises:
-        ValueError: if the field is no such list.
+        ValueError: if the field is not such a list.
     """
     given = row.data(name)
     if given is None:
@@ -304,7 +304,7 @@ def spans(row: Row, name: str, fields: Sequence[str]) -> list[tuple[Any, ...]] |
 
 
 def tolerant(read: Callable[[Row], Any], row: Row, identifier: str) -> Any | LeftOut:
-    """What ``read`` makes of the row, or that the row does not have the published form."""
+    """Result of ``read`` on the row, or `LeftOut` if the row is not in the published format."""
     try:
         return read(row)
     except (ValueError, KeyError, TypeError, IndexError, UserError, msgspec.MsgspecError) as error:

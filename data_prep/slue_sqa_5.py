@@ -1,11 +1,11 @@
-"""SLUE-SQA-5: spoken questions on spoken documents, 244 hours.
+"""SLUE-SQA-5: spoken question answering on spoken documents, 244 hours.
 
 Layout as released: ``slue-sqa5_{fine-tune,dev,test,verified-test}.tsv`` with the columns question_id,
 question_speaker_id, document_id, document_speaker_id, raw and normalized texts of both, answer_spans (a list of
 ``[answer, start second, end second]``), the audio ``<split>/question/<question_id>.wav`` and
 ``<split>/document/<document_id>.wav``, and word times ``<split>/word2time/<document_id>.txt`` (word, normalised word,
-start, end; a word alone was not aligned); or tars of it; or the Parquet files of asapp/slue-phase-2, config sqa5, with
-all of it in columns. Each split becomes two manifests: the questions, and their documents with ``custom.words``.
+start, end; a word without times was not aligned); or tars of it; or the Parquet files of asapp/slue-phase-2, config
+sqa5, with all of it in columns. Each split becomes two manifests: questions, and documents with ``custom.words``.
 
 Licence: CC BY-SA 4.0 and CC BY 4.0, by source. Homepage: https://github.com/asappresearch/slue-toolkit
 Citation: Shon et al. 2023, SLUE Phase-2: a benchmark suite of diverse spoken language understanding tasks.
@@ -30,7 +30,7 @@ WORD = ("word", "normalized_word", "start_second", "end_second")
 
 
 def splits(request: Request) -> list[str]:
-    """Every split, and its documents."""
+    """Every split, and the documents of each."""
     return [name for split in find_splits(request, NAMES, CONFIGS) for name in (split, split + DOCUMENTS)]
 
 
@@ -108,7 +108,7 @@ def _document(request: Request, split: Split, row: Row, document: str, path: Pat
 
 
 def _words(split: Split, row: Row, document: str) -> list[list[Any]]:
-    """[word, start, end] of the words that were aligned; the release gives the others no times or -1."""
+    """[word, start, end] of the aligned words; in the release, others have no times or -1."""
     if "word2time" in row.fields:
         given = [(n or w, b, e) for w, n, b, e in spans(row, "word2time", WORD) or []]
     else:

@@ -2,7 +2,7 @@
 
 Layout as released: ``slue-ted_{train,dev,test}/slue-ted_<split>.tsv`` (or the tables beside one another) with the
 columns id, speaker, title, abstract, transcript, and the audio ``<split>/<id>.flac``; or tars of it; or the Parquet
-files of asapp/slue-phase-2, config ted. Title and abstract stand in ``custom``, absent where the release withholds
+files of asapp/slue-phase-2, config ted. Title and abstract are in ``custom``, absent if the release withholds
 them.
 
 Licence: CC BY-NC-ND 4.0. Homepage: https://github.com/asappresearch/slue-toolkit
@@ -16,7 +16,7 @@ from .slue_source import Reading, Row, slue_corpus
 
 
 def clip(reading: Reading, row: Row) -> Item:
-    """A talk with its title and abstract; one without transcript has no text."""
+    """Talk with title and abstract; without text if it has no transcript."""
     identifier = row.text("id") or ""
     custom = {name: text for name in ("title", "abstract") if (text := row.text(name))}
     if len(custom) < 2:

@@ -1,10 +1,10 @@
-"""SLUE-VoxCeleb: interviews with sentiment, 24 hours.
+"""SLUE-VoxCeleb: interviews with sentiment labels, 24 hours.
 
 Layout as released: ``slue-voxceleb_{fine-tune,dev,test}.tsv`` (``_test_blind`` without labels) with the columns id,
-normalized_text, sentiment, start_second, end_second, speaker_id, split, and the audio ``<split>_raw/<id>.flac``, of
-which the seconds from start to end are the utterance, or ``<split>/<id>.flac`` where it was cut already; or tars of it;
-or the Parquet files of asapp/slue, config voxceleb, whose audio is whole. The label stands in ``custom.sentiment`` as
-it is, also Disagreement and <mixed>, which are no part of the task: scoring leaves them out and counts them.
+normalized_text, sentiment, start_second, end_second, speaker_id, split, and the audio ``<split>_raw/<id>.flac``, from
+which the utterance is cut by start and end second, or ``<split>/<id>.flac`` if already cut; or tars of it; or the
+Parquet files of asapp/slue, config voxceleb, with uncut audio. The label is in ``custom.sentiment`` as is, including
+Disagreement and <mixed>, which are not part of the task: scoring leaves them out and counts them.
 
 Licence: CC BY 4.0. Homepage: https://github.com/asappresearch/slue-toolkit
 Citation: Shon et al. 2022, SLUE: new benchmark tasks for spoken language understanding evaluation on natural speech.
@@ -21,7 +21,7 @@ OTHER_LABELS = ("Disagreement", "<mixed>")
 
 
 def clip(reading: Reading, row: Row) -> Item:
-    """An utterance with its sentiment."""
+    """Utterance with its sentiment label."""
     identifier, sentiment = row.text("id") or "", row.text("sentiment")
     begin, end = row.number("start_second"), row.number("end_second")
     if begin is None or end is None:

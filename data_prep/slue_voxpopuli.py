@@ -1,10 +1,9 @@
-"""SLUE-VoxPopuli: speeches of the European Parliament with named entities, 25 hours.
+"""SLUE-VoxPopuli: European Parliament speeches with named entities, 25 hours.
 
 Layout as released: ``slue-voxpopuli_{fine-tune,dev,test}.tsv`` (``_test_blind`` without labels) with the columns id,
 raw_text, normalized_text, speaker_id, split, raw_ner, normalized_ner, and the audio ``<split>/<id>.ogg``; or tars of
 it; or the Parquet files of asapp/slue, config voxpopuli. Entities are ``[TAG, start character, length]`` in the
-normalised text, which is the text of the manifest; they stand in ``custom.ner``, absent where the release withholds
-them.
+normalised text, which is the manifest text; they are in ``custom.ner``, absent if the release withholds them.
 
 Licence: CC0. Homepage: https://github.com/asappresearch/slue-toolkit
 Citation: Shon et al. 2022, SLUE: new benchmark tasks for spoken language understanding evaluation on natural speech.
@@ -24,7 +23,7 @@ ENTITY = ("type", "start", "length")
 
 
 def clip(reading: Reading, row: Row) -> Item:
-    """An utterance with its entities."""
+    """Utterance with its named entities."""
     identifier = row.text("id") or ""
     custom = tolerant(_custom, row, identifier)
     if isinstance(custom, LeftOut):
@@ -46,7 +45,7 @@ def _custom(row: Row) -> dict[str, Any]:
     for name, text in (("raw_ner", "raw_text"), ("normalized_ner", "normalized_text")):
         if name not in row.fields:
             continue
-        # Offsets count the characters of the cell as it is: a text with double spaces keeps them here.
+        # Offsets refer to the raw cell, so double spaces are kept.
         entities = [(str(t), int(b), int(n)) for t, b, n in spans(row, name, ENTITY) or []]
         for tag, _, _ in entities:
             combined_tag(tag)

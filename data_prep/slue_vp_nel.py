@@ -1,10 +1,10 @@
-"""SLUE-VP-NEL: when named entities are said, on SLUE-VoxPopuli's dev and test sets.
+"""SLUE-VP-NEL: named entity localisation on SLUE-VoxPopuli's dev and test sets.
 
 Layout as released: ``slue-vp_nel_{dev,test}.tsv`` (``_blind`` without labels) with the columns id, text (or
 normalized_text) and ne_timestamps (a list of ``[label, start character, length, start second, end second]``), word
 times ``word_timestamps/<split>/<id>.tsv`` (word, start_sec, end_sec), and the audio ``audio/<split>/<id>.ogg``; or tars
-of it; or the Parquet files of asapp/slue-phase-2, config vp_nel, with all of it in columns. ``custom.words`` holds
-``[word, start, end]`` with ``#`` before what lies inside an entity, as scoring reads them, ``custom.entity_spans``
+of it; or the Parquet files of asapp/slue-phase-2, config vp_nel, with all of it in columns. ``custom.words`` has
+``[word, start, end]`` with ``#`` before the part inside an entity, as scoring expects, ``custom.entity_spans`` has
 ``[label, phrase, start, end]``.
 
 Licence: CC0. Homepage: https://github.com/asappresearch/slue-toolkit
@@ -27,7 +27,7 @@ TOUCH = 1e-3  # seconds; times are rounded
 
 
 def clip(reading: Reading, row: Row) -> Item:
-    """An utterance with its words and entities in time."""
+    """Utterance with time-aligned words and entities."""
     identifier = row.text("id") or ""
     custom = tolerant(partial(_custom, reading.split, identifier), row, identifier)
     if isinstance(custom, LeftOut):

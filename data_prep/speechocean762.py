@@ -1,8 +1,8 @@
-"""speechocean762: 5,000 English sentences of non-native speakers with pronunciation scores.
+"""speechocean762: 5,000 English sentences by non-native speakers, with pronunciation scores.
 
 Layout: ``{train,test}/{wav.scp,text,utt2spk,spk2age,spk2gender}`` in Kaldi form, audio below ``WAVE``, and
-``resource/{scores.json,text-phone}``. Expert scores, canonical phones, age and gender go to ``custom``; those of absent
-files are noted, not made up.
+``resource/{scores.json,text-phone}``. Expert scores, canonical phones, age and gender go to ``custom``; if their files
+are missing, this is noted and the fields are omitted.
 
 Licence: free for commercial and non-commercial use. Homepage: https://www.openslr.org/101
 Citation: Zhang et al. 2021, speechocean762: an open-source non-native English speech corpus.
@@ -25,7 +25,7 @@ SPLITS = ("train", "test")
 
 
 def splits(request: Request) -> list[str]:
-    """Train and test, as far as they are there."""
+    """Train and test, if present."""
     found = [name for name in SPLITS if (request.source / name / "wav.scp").is_file()]
     if not found:
         raise UserError(
@@ -86,7 +86,7 @@ def _scores(path: Path, request: Request) -> dict[str, Any]:
 
 
 def _phones(path: Path, request: Request) -> dict[str, list[list[str]]]:
-    """Canonical phones of every word; lines are ``<utterance>.<word>`` and phones."""
+    """Canonical phones of every word of each utterance; a line is ``<utterance>.<word>`` and the phones."""
     phones: dict[str, list[list[str]]] = {}
     if not path.is_file():
         request.notes["resource/text-phone is absent: no canonical phones"] += 1

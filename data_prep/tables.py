@@ -1,7 +1,7 @@
-"""Text tables of corpora, read line by line: Kaldi maps, tab-separated tables, single transcripts.
+"""Read text tables of corpora line by line: Kaldi maps, tab-separated tables, single transcripts.
 
-A table comes from elsewhere: lines may be endless, not UTF-8, or have the wrong number of fields. A file that cannot be
-read is an error that says which line; a line that does not have the published form is left out and counted.
+Tables are untrusted: lines may be very long, not UTF-8, or have the wrong number of fields. A file that cannot be read
+is an error with the line number; a line that is not in the published format is left out and counted.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ MAX_TRANSCRIPT_BYTES = 1 << 16
 
 
 def whole_number(text: str) -> int | None:
-    """The number of up to 15 ASCII digits, or None for any other text."""
+    """Parse up to 15 ASCII digits as an integer; None for any other text."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None
 
 
 def require_file(path: Path, advice: str) -> Path:
-    """The path, if it is a file.
+    """Check that the path is a file, and return it.
 
     Raises:
         UserError: otherwise, with ``advice`` on where the file comes from.
@@ -34,7 +34,7 @@ def require_file(path: Path, advice: str) -> Path:
 
 
 def require_folder(path: Path, advice: str) -> Path:
-    """The path, if it is a folder.
+    """Check that the path is a folder, and return it.
 
     Raises:
         UserError: otherwise, with ``advice`` on where the folder comes from.
@@ -45,12 +45,12 @@ def require_folder(path: Path, advice: str) -> Path:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Folders inside ``folder`` sorted by name, without hidden ones and links, which may lead out of it."""
+    """Subfolders of ``folder``, sorted by name, without hidden ones and links, which may lead out of it."""
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.is_symlink() and not p.name.startswith("."))
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines of a UTF-8 file without line ends, empty lines left away; in bounded memory.
+    """Numbered lines of a UTF-8 file, without line endings and empty lines; in bounded memory.
 
     Raises:
         UserError: if the file is missing, a line is not UTF-8, or a line is longer than 1 MiB.
@@ -77,7 +77,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def read_keyed(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Line number, first word and the rest with single spaces, as in Kaldi's ``text``; the rest may be empty."""
+    """Line number, first word, and the rest with single spaces (may be empty), as in Kaldi's ``text``."""
     for number, line in read_lines(path):
         words = line.split()
         if words:
@@ -85,7 +85,7 @@ def read_keyed(path: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def read_map(path: Path) -> tuple[dict[str, str], list[LeftOut]]:
-    """Key to the rest of its line, and the later lines of keys that stand twice with different content."""
+    """Map from key to the rest of its line, and later lines that repeat a key with different content."""
     values: dict[str, str] = {}
     repeated: list[LeftOut] = []
     for number, key, rest in read_keyed(path):
@@ -95,7 +95,7 @@ def read_map(path: Path) -> tuple[dict[str, str], list[LeftOut]]:
 
 
 def read_fields(path: Path, fields: int) -> Iterator[tuple[int, list[str]] | LeftOut]:
-    """Rows of a tab-separated table without header that must have ``fields`` fields."""
+    """Rows of a tab-separated table without header; each must have ``fields`` fields."""
     for number, line in read_lines(path):
         row = line.split("\t")
         if len(row) != fields or "\0" in line:
@@ -108,7 +108,7 @@ def read_table(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[
     """Rows of a tab-separated table with a header line, as dicts.
 
     Raises:
-        UserError: if the header lacks one of the ``required`` columns, naming all that it lacks.
+        UserError: if the header lacks ``required`` columns, naming all that are missing.
     """
     header: list[str] | None = None
     for number, line in read_lines(path):
@@ -129,7 +129,7 @@ def read_table(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[
 
 
 def read_transcript(path: Path) -> str:
-    """The text of a file that holds one transcript, white space collapsed.
+    """Read a file with a single transcript, white space collapsed.
 
     Raises:
         UserError: if it is not UTF-8 or longer than any sentence.

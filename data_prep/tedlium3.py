@@ -1,10 +1,10 @@
 """TED-LIUM 3: 452 hours of TED talks, segmented and transcribed.
 
 Layout: ``TEDLIUM_release-3/{legacy,speaker-adaptation}/{train,dev,test}/{sph,stm}``; recordings are NIST SPHERE, one
-STM file a talk. Splits are named ``legacy-train`` and so on. Segments that the STM marks with ``inter_segment_gap`` or
-``ignore_time_segment_in_scoring`` are left out, as are those of nothing but ``<unk>``. ``<unk>`` elsewhere stays in the
-text; it is counted, and ``custom.unknown_words`` says how many a segment has. Apostrophes that stand alone in the STM
-(``it 's``) are joined to the word before. Segments that overlap the one before are kept and counted.
+STM file per talk. Splits are named ``legacy-train`` etc. Segments that the STM marks with ``inter_segment_gap`` or
+``ignore_time_segment_in_scoring`` are left out, as are those with only ``<unk>``. Other ``<unk>`` are kept in the text
+and counted; ``custom.unknown_words`` is the number per segment. Detached apostrophes in the STM (``it 's``) are joined
+to the preceding word. Segments that overlap the previous one are kept and counted.
 
 Licence: CC BY-NC-ND 3.0. Homepage: https://www.openslr.org/51
 Citation: Hernandez et al. 2018, TED-LIUM 3: twice as much data and corpus repartition.
@@ -30,12 +30,12 @@ LONE_APOSTROPHE = re.compile(r" '(?=\w)")
 
 
 def splits(request: Request) -> list[str]:
-    """``<part>-<split>`` of every folder with STM files."""
+    """``<part>-<split>`` for every folder with STM files."""
     return list(_folders(request.source))
 
 
 def read(request: Request, split: str) -> Iterator[Item]:
-    """Segments talk by talk, in the order of the STM files."""
+    """Segments by talk, in the order of the STM files."""
     folder = _folders(request.source)[split]
     talks = {p.stem: p for p in sorted((folder / "sph").glob("*.sph"))}
     tables = sorted((folder / "stm").glob("*.stm"))

@@ -1,7 +1,7 @@
-"""WHAM!: WSJ0-2mix with noise of cafes, bars and streets.
+"""WHAM!: WSJ0-2mix with ambient noise from cafes, bars and streets.
 
 Layout: ``wav8k/min/{tr,cv,tt}/{mix_clean,mix_both,mix_single,s1,s2,noise}/<utterance>_<dB>_<utterance>_<dB>.wav``,
-perhaps below ``2speakers_wham`` or ``wham_corpus``. ``mix_both`` has two speakers and noise, ``mix_single`` one.
+optionally below ``2speakers_wham`` or ``wham_corpus``. ``mix_both`` has two speakers and noise, ``mix_single`` one.
 
 Licence: noise CC BY-NC 4.0, speech as WSJ0 (LDC93S6A). Homepage: http://wham.whisper.ai
 Citation: Wichern et al. 2019, WHAM!: extending speech separation to noisy environments.

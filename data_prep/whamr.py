@@ -1,8 +1,8 @@
-"""WHAMR!: WSJ0-2mix with noise and in simulated rooms.
+"""WHAMR!: WSJ0-2mix with noise and simulated reverberation.
 
 Layout: ``wav8k/min/{tr,cv,tt}/{mix_both_reverb,mix_clean_anechoic,…}/NAME.wav`` beside ``s1_anechoic``, ``s1_reverb``
-and so on, perhaps below ``whamr_corpus``. As in the paper, the sources of every mixture are those without a room; a
-mixture in a room has one split more, whose name ends in ``-to_reverb``, with the sources as they sound in it.
+and so on, optionally below ``whamr_corpus``. As in the paper, the sources of every mixture are anechoic; a reverberant
+mixture has a second split, whose name ends in ``-to_reverb``, with reverberant sources.
 
 Licence: noise CC BY-NC 4.0, speech as WSJ0 (LDC93S6A). Homepage: http://wham.whisper.ai
 Citation: Maciejewski, Wichern, McQuinn, Le Roux 2020, WHAMR!: noisy and reverberant single-channel speech separation.

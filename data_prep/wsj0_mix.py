@@ -1,9 +1,9 @@
-"""WSJ0-2mix and WSJ0-3mix: mixtures of two or three readers of the Wall Street Journal corpus, with their sources.
+"""WSJ0-2mix and WSJ0-3mix: mixtures of two or three speakers of the Wall Street Journal corpus, with sources.
 
 Layout: ``2speakers/wav8k/min/{tr,cv,tt}/{mix,s1,s2}/<utterance>_<dB>_<utterance>_<dB>.wav``, ``3speakers`` with ``s3``.
-The three parts have the names of the scripts that made them: training, validation (of the same speakers) and test.
+The parts are named as in the scripts that generated them: training, validation (the same speakers) and test.
 
-Licence: that of WSJ0 (LDC93S6A); the mixtures are made at home. Homepage:
+Licence: that of WSJ0 (LDC93S6A); the mixtures are generated locally. Homepage:
 https://www.merl.com/research/highlights/deep-clustering
 Citation: Hershey, Chen, Le Roux, Watanabe 2016, Deep clustering: discriminative embeddings for segmentation.
 """
