@@ -1,1 +1,1 @@
-"""Self-contained HTML: page shell, inline SVG plots, audio players, tables, and the pages made of them."""
+"""Self-contained HTML reports: page template, inline SVG plots, audio players, tables, and report pages."""

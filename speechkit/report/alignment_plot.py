@@ -1,7 +1,7 @@
-"""The picture of one recording against its document: time runs to the right, the document runs down.
+"""Alignment plot of a recording and its document: time on the x axis, document position on the y axis (downwards).
 
-A sentence that was read lies on the path; text that nobody read is a horizontal band, speech that nobody wrote down a
-vertical one. The SVG is complete as it stands; the script adds zoom, hover and listening.
+Sentences that were read lie on the path; unread text is a horizontal band, untranscribed speech a vertical one. The SVG
+is complete without the script, which adds zoom, hover and playback.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ MAX_MARKS = 4000
 
 
 def probability_style(probability: float | None, floor: float) -> str:
-    """The colour class of a kept sentence: ``p0`` at ``floor`` (the threshold) to ``p4`` near 1."""
+    """Colour class of a kept sentence: ``p0`` at ``floor`` (the threshold) to ``p4`` near 1."""
     if probability is None:
         return "p3"
-    # The distance from 1 counts, by halves: between 0.98 and 1 there is as much to see as between 0.5 and 1.
+    # The scale is logarithmic in 1 - p: 0.98 to 1 is resolved as finely as 0.5 to 1.
     room = max(1e-4, 1.0 - floor)
     left = max(1e-4, 1.0 - probability) / room
     return f"p{sum(left < 0.5**power for power in range(STEPS - 1))}"
 
 
 class AlignmentFigure(msgspec.Struct, frozen=True):
-    """One view as the page shows it: its heading, its drawing and what the script reads."""
+    """A view as shown on the page: heading, SVG and data for the script."""
 
     name: str
     lead: str
@@ -44,7 +44,7 @@ class AlignmentFigure(msgspec.Struct, frozen=True):
 
 
 def alignment_figure(view: View, clips: Mapping[tuple[str, str], str], floor: float) -> AlignmentFigure:
-    """The figure of one view; ``clips`` names the audio block of sentences that can be heard."""
+    """Figure of one view; ``clips`` maps sentences that can be played to their audio blocks."""
     recording = view.recording
     seconds = recording.num_samples / recording.sample_rate
     matched = [(each, each.match) for each in view.outcomes if each.match is not None]
@@ -75,7 +75,7 @@ def alignment_figure(view: View, clips: Mapping[tuple[str, str], str], floor: fl
 
 
 def clock(seconds: float) -> str:
-    """Seconds as 0:07.3, 12:05 or 1:02:03."""
+    """Format seconds as 0:07.3, 12:05 or 1:02:03."""
     if seconds < 600:
         tenths = round(seconds * 10)
         return f"{tenths // 600}:{tenths // 10 % 60:02d}.{tenths % 10}"
@@ -115,7 +115,7 @@ def _audio_marks(view: View, matched: Matched, seconds: float, floor: float) -> 
         at = max(at, end)
     gaps = [gap for gap in view.gaps if gap.kind == "untranscribed"]
     marks += [bar(gap.start, 0, gap.end - gap.start, 1, "untranscribed") for gap in gaps]
-    # Kept ones last: where both claim the same audio it is theirs.
+    # Kept sentences last: they take precedence over others with the same audio.
     last = sorted(matched, key=lambda pair: pair[0].kept)
     return marks + [bar(m.start, 0, m.end - m.start, 1, _style(outcome, m, floor)) for outcome, m in last]
 
@@ -157,7 +157,7 @@ def _view_data(view: View, matched: Matched, seconds: float, clips: Mapping[tupl
         for each in view.outcomes
         if each.match is None
     ]
-    # Two decimals of a second are less than a pixel at any zoom.
+    # A hundredth of a second is less than a pixel at any zoom.
     path = [(character, round(second, 2)) for character, second in view.path]
     return {
         "seconds": seconds,
@@ -170,7 +170,7 @@ def _view_data(view: View, matched: Matched, seconds: float, clips: Mapping[tupl
 
 
 def sentence_note(outcome: Outcome) -> str:
-    """Where a found sentence lies and how sure the miner is, in one line."""
+    """One-line summary of a sentence: position, probability, and rejection reason if any."""
     match = outcome.match
     if match is None:
         return f"page {outcome.page} · " + (outcome.reason or "not found").replace("_", " ")
@@ -183,7 +183,7 @@ def sentence_note(outcome: Outcome) -> str:
 
 
 def words_in_clip(outcome: Outcome) -> list[tuple[str, float, float]]:
-    """The words with times from the start of the clip; the whole text as one where words have no times."""
+    """Words with times from the start of the clip; the whole text as one item if words have no times."""
     match = outcome.match
     if match is None:
         return []

@@ -14,7 +14,7 @@ TITLE = "Concept models"
 
 
 def retrieval_table(report: ConceptReport) -> Table:
-    """A row for each system, and one for chance."""
+    """One row per system, and one for chance."""
 
     def marked(values: list[tuple[float | None, Interval | None]]) -> list[Value]:
         return mark_best([percent(value, interval) for value, interval in values], "higher")
@@ -61,7 +61,7 @@ def retrieval_table(report: ConceptReport) -> Table:
 
 
 def lead(report: ConceptReport) -> str:
-    """What was measured, and how."""
+    """Introductory text: the measure and the protocol."""
     fit = report.fit
     counts = "; ".join(
         f"{part}: {fit.segments[part]:,} segments of {fit.documents[part]} documents by {fit.speakers[part]} speakers"

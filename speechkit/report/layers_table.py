@@ -1,4 +1,4 @@
-"""The table of sequence layers: what each gets right of each task, at what size and cost."""
+"""Table of sequence layers: accuracy on each task, model size and cost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from speechkit.report.results import Column, Table, Value, percent
 
 
 def layers_table(cells: Sequence[Cell]) -> Table:
-    """A row for each cell, without columns that no cell has; intervals, at 95 %, are over what was judged."""
+    """One row per cell, without empty columns; 95 % intervals are over the judged items."""
     names = (
         "right, %", "total variation", "right at half the rate, %", "bits a second", "parameters", "steps",
         "CPU ms a step", *(f"kB of a row at {count:,}" for count in STATE_POSITIONS),

@@ -15,9 +15,9 @@ from speechkit.report.slue_page import settings_table
 
 
 def board_table(board: Leaderboard, *, intervals: bool = False) -> Table:
-    """A row for each system from the lowest average, a column for each set; the lowest of each column is strong.
+    """One row per system, sorted by average, one column per set; the lowest rate of each column is bold.
 
-    ``intervals`` stand with the rates of the sets too, not with the average only.
+    With ``intervals``, the rates of the sets have intervals too, not only the average.
     """
     names = [system.name for system in board.systems]
     averages = mark_best([percent(system.rate, system.interval, digits=2) for system in board.systems], "lower")
@@ -47,7 +47,7 @@ def board_table(board: Leaderboard, *, intervals: bool = False) -> Table:
 
 
 def pairs_table(board: Leaderboard, *, between: str = " − ") -> Table:
-    """A row for each pair: the difference of the averages with its interval and p-values."""
+    """One row per pair: difference of the averages with its interval and p-values."""
     rows = [
         [
             f"{pair.first}{between}{pair.second}",
@@ -69,13 +69,13 @@ def pairs_table(board: Leaderboard, *, between: str = " − ") -> Table:
 
 
 def sets_table(board: Leaderboard) -> Table:
-    """What each set holds and what is drawn in it."""
+    """Content of each set and its resampling unit."""
     rows = [[each.name, each.utterances, each.words, f"{each.units:,} {each.by}s"] for each in board.sets]
     return Table(["set", "utterances", "words", Column("drawn")], rows, "Test sets")
 
 
 def sentence(board: Leaderboard) -> str:
-    """How the board was made."""
+    """One sentence on how the leaderboard was computed."""
     return (
         f"{len(board.sets)} sets, {sum(each.utterances for each in board.sets):,} utterances; "
         f"average of the sets' rates, {board.confidence:.0%} intervals of {board.resamples:,} draws in each set; "

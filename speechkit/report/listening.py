@@ -1,4 +1,4 @@
-"""Whole recordings beside a page that cannot hold them, in a form that every browser plays."""
+"""Write whole recordings beside a page that is too small to embed them, in a format that every browser plays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMPRESSION = 0.85
 def write_recordings(
     recordings: Sequence[Recording], paths: Mapping[str, Path], folder: Path
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Write ``folder/ID.mp3`` of the channel of each recording that was heard, 14 MB an hour.
+    """Write ``folder/ID.mp3`` of the mined channel of each recording, 14 MB per hour.
 
     Args:
         recordings: with the channel that was mined.
@@ -30,7 +30,7 @@ def write_recordings(
         folder: made if it is missing.
 
     Returns:
-        The names of the files by recording, and the reasons of those that could not be read.
+        File names by recording, and reasons for those that could not be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     failures: dict[str, str] = {}

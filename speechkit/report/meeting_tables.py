@@ -9,7 +9,7 @@ from speechkit.report.results import Column, Table, mark_best, percent
 
 
 def meeting_tables(scores: MeetingScores) -> list[Table]:
-    """A row for each measure and system, the lowest rate of a measure strong; and the tests of pairs, if any."""
+    """One row per measure and system, the lowest rate of each measure in bold; and the pairwise tests, if any."""
     rows: list[list[object]] = []
     tests: list[list[object]] = []
     for each in scores.rates:

@@ -1,4 +1,4 @@
-"""The audio of a mining page: the listed pairs first, then the sentences of the plots, until the page is full."""
+"""Audio clips of a mining page: listed pairs first, then sentences of the plots, up to the size limit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WORD_BYTES = 80
 
 
 def view_bytes(view: View) -> int:
-    """About how much of the page one alignment takes without its audio."""
+    """Approximate size in bytes of one alignment on the page, without audio."""
     text = sum(len(outcome.text.encode()) for outcome in view.outcomes)
     return 700 * len(view.outcomes) + 3 * text + 40 * len(view.path) + 10_000
 
@@ -37,7 +37,7 @@ def _frame_bytes(data: MiningReport) -> int:
 
 
 def affordable(data: MiningReport, max_megabytes: float) -> MiningReport:
-    """The same data with the first views that leave a third of the page to audio; one view stays in any case."""
+    """Limit the views so that a third of the page is left for audio; at least one view is kept."""
     room = (max_megabytes * 1e6 - _frame_bytes(data)) * 2 / 3
     shown: list[View] = []
     for view in data.views:
@@ -49,7 +49,7 @@ def affordable(data: MiningReport, max_megabytes: float) -> MiningReport:
 
 
 class Place(NamedTuple):
-    """A stretch to cut out: seconds in the recording, and how many words stand beside it with their times."""
+    """A segment to cut: times in seconds in the recording, and the number of words shown with times."""
 
     recording: str
     sentence: str
@@ -59,12 +59,12 @@ class Place(NamedTuple):
 
     @property
     def key(self) -> tuple[str, str]:
-        """What is cut once only."""
+        """Identity of the clip; each is cut only once."""
         return self.recording, self.sentence
 
 
 class Clips:
-    """The audio that goes into the page, until its size is used up; ``reserved`` bytes are not for audio."""
+    """Audio clips embedded in the page, up to its size limit, of which ``reserved`` bytes are not for audio."""
 
     def __init__(self, data: MiningReport, max_megabytes: float, reserved: int = 0) -> None:
         self.root = Path(data.audio_root)
@@ -77,7 +77,7 @@ class Clips:
         self.failures: dict[str, str] = {}
 
     def add(self, outcome: Outcome) -> str | None:
-        """The name of the sentence's audio block, or None where there is no room or no audio."""
+        """Add a sentence; returns the name of its audio block, None if there is no space or no audio."""
         place = _place(outcome)
         if place is None:
             return None
@@ -85,15 +85,15 @@ class Clips:
         return known or self._keep(place, self._made(place))
 
     def path(self, recording: str) -> Path:
-        """Where the audio of a recording lies.
+        """Audio path of a recording.
 
         Raises:
-            UserError: if that is outside of the recordings' folder.
+            UserError: if it is outside the recordings' folder.
         """
         return self.root if self.root.is_file() else inside(self.root, self.recordings[recording].audio_filepath)
 
     def _made(self, place: Place) -> tuple[bytes, str] | None:
-        """The encoded audio and its outline; several threads may do this at once."""
+        """Encoded audio and waveform outline; thread-safe."""
         if place.recording in self.failures or self.left <= 0:
             return None
         waveform = self._waveform(place)
@@ -103,10 +103,10 @@ class Clips:
         if made is None or self.left <= 0 or place.key in self.names:
             return None
         encoded, outline = made
-        # Base64 makes three bytes four characters; the words stand beside each clip with their times.
+        # Base64 encodes three bytes as four characters; the words with their times are stored with each clip.
         size = len(encoded) * 4 // 3 + 80 + WORD_BYTES * place.words
         if size > self.left:
-            # Full: to look for a shorter one would mean to encode all the rest.
+            # Full: finding a shorter one would require encoding all the rest.
             self.left = 0
             return None
         self.left -= size
@@ -125,11 +125,11 @@ class Clips:
             return None
 
     def fill(self, places: Iterable[Place]) -> None:
-        """Spend what is left on these in turn."""
+        """Add clips in order until the space is used up."""
         fresh = (place for place in places if place.key not in self.names)
         cpus = available_cpus()
         with ThreadPoolExecutor(cpus) as pool:
-            # The page decides in order what it keeps, so it is the same with any number of threads.
+            # Clips are accepted in order, so the page does not depend on the number of threads.
             started = ((place, pool.submit(self._made, place)) for place in fresh)
             pending = deque(islice(started, 2 * cpus))
             while pending and self.left > 0:
@@ -146,13 +146,13 @@ def _place(outcome: Outcome) -> Place | None:
 
 
 def plot_places(data: MiningReport) -> Iterator[Place]:
-    """The sentences of the plots, one of each in turn, so that none is silent."""
+    """Sentences of the plots, round-robin, so that every plot has audio."""
     queues = [[place for outcome in view.outcomes if (place := _place(outcome))] for view in data.views]
     return (place for turn in zip_longest(*queues) for place in turn if place is not None)
 
 
 def listed_places(data: MiningReport) -> Iterator[Place]:
-    """The sentences of the list that have a place in the audio."""
+    """Listed sentences that were located in the audio."""
     for row in data.sentence_rows:
         if row.recording:
             yield Place(row.recording, row.sentence, row.start, row.start + row.seconds)

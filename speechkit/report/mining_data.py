@@ -1,4 +1,4 @@
-"""What the mining page shows, and the records that it is gathered from."""
+"""Data of the mining page, and the records that it is computed from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPEECH_RATE = 16000  # `Recording.speech` counts 16 kHz samples
 
 
 class View(msgspec.Struct, frozen=True):
-    """One recording against one document, in full: what its alignment plot needs."""
+    """A recording aligned with a document: the data of its alignment plot."""
 
     recording: Recording
     document: str
@@ -27,7 +27,7 @@ class View(msgspec.Struct, frozen=True):
 
 
 class RecordingRow(msgspec.Struct, frozen=True):
-    """A line of the recordings' table; times in seconds."""
+    """A row of the table of recordings; times in seconds."""
 
     recording: str
     documents: list[str]
@@ -39,10 +39,10 @@ class RecordingRow(msgspec.Struct, frozen=True):
 
 
 class SentenceRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the list of sentences. ``id`` is that of the manifest, empty where no place in the audio was found.
+    """A row of the list of sentences. ``id`` is that of the manifest, empty if it was not located in the audio.
 
-    ``reason`` is "kept", or why it was rejected; times are seconds in the recording; ``heard`` is what the recogniser
-    made of that stretch.
+    ``reason`` is "kept", or why it was rejected; times are seconds in the recording; ``heard`` is the recogniser's
+    output for that segment.
     """
 
     id: str
@@ -61,7 +61,7 @@ class SentenceRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PrecisionPoint(msgspec.Struct, frozen=True):
-    """What a threshold keeps: the mean probability, seconds and number of the sentences at or above it."""
+    """Effect of a threshold: mean probability, seconds and number of sentences at or above it."""
 
     threshold: float
     precision: float
@@ -70,18 +70,18 @@ class PrecisionPoint(msgspec.Struct, frozen=True):
 
 
 class MiningReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything on the page. Times are seconds, text is counted in characters."""
+    """All data of the page. Times are in seconds, text lengths in characters."""
 
     title: str
     lang: str
     audio_seconds: dict[str, float]  # kept, rejected_sentence, untranscribed, no_document, silence
-    text_characters: dict[str, int]  # kept and every reason of rejection
-    sentences: dict[str, int]  # the same in sentences
+    text_characters: dict[str, int]  # kept and every rejection reason
+    sentences: dict[str, int]  # the same, counted in sentences
     kept_utterances: int
     kept_scores: list[int]  # SCORE_BINS counts of probabilities from 0 to 1
     rejected_scores: list[int]
     sentence_rows: list[SentenceRow]
-    run: str  # of the decisions that a curator makes on the page
+    run: str  # identifies the curator's decisions made on the page
     kept_pace: list[int]
     expected_precision: float | None
     threshold: float | None
@@ -101,7 +101,7 @@ class MiningReport(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class HeardText:
-    """What was recognised in a recording, with the times of its characters in seconds, float64 (len(text),)."""
+    """Recognised text of a recording, with character times in seconds, float64 (len(text),)."""
 
     recording: str
     text: str
@@ -110,7 +110,7 @@ class HeardText:
 
 
 class Records(msgspec.Struct, frozen=True):
-    """The stages' results, each a function that gives its records from the start whenever it is called."""
+    """Results of the stages, each as a function that returns a new iterator over its records."""
 
     recordings: Callable[[], Iterable[Recording]]
     alignments: Callable[[], Iterable[PairAlignment]]

@@ -1,4 +1,4 @@
-"""What is known of a sentence on the page, put together from the manifest and the alignment."""
+"""Combine the evidence for a sentence from the manifest and the alignment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from speechkit.report.mining_data import Records
 
 
 def kept_outcome(utterance: Utterance) -> Outcome:
-    """A kept utterance as an outcome; evidence that the manifest does not hold is filled in from its alignment."""
+    """Convert a kept utterance to an outcome; evidence missing in the manifest comes from its alignment."""
     custom, source = utterance.custom or {}, utterance.source
     recording, sentence = str(custom.get("recording", "")), str(custom.get("sentence", utterance.id))
     text = utterance.text or ""
@@ -47,7 +47,7 @@ def evidence_of(lists: Sequence[Sequence[Outcome]], records: Records) -> dict[tu
 
 
 def with_evidence(outcome: Outcome, evidence: dict[tuple[str, str], SentenceMatch]) -> Outcome:
-    """The outcome with what the alignment knows and the manifest does not hold."""
+    """The outcome, completed with evidence from the alignment that the manifest does not have."""
     match = outcome.match
     aligned = evidence.get((match.recording, outcome.sentence)) if match else None
     if match is None or aligned is None:

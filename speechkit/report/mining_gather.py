@@ -1,4 +1,4 @@
-"""The mining page's data, gathered from the records of a run in a few streamed passes."""
+"""Collect the data of the mining page from the records of a run in a few streamed passes."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def gather(
     versions: dict[str, str] | None = None,
     commands: Sequence[str] = (),
 ) -> MiningReport:
-    """Gather the page's data.
+    """Collect the data of the page.
 
     Args:
-        records: what the stages made.
+        records: results of the stages.
         title: the run's name.
         audio_root: the folder that ``Recording.audio_filepath`` is relative to, or the one recording itself.
         lang: language of the sentences.
@@ -109,7 +109,7 @@ def _row(recording: Recording, documents: list[str], tallies: Tallies) -> Record
 
 
 class Tallies:
-    """Counts over all sentences; memory does not grow with the run, but for a row a recording."""
+    """Counts over all sentences; memory is constant except for one row per recording."""
 
     def __init__(self, listed: int) -> None:
         self.listed = listed
@@ -136,7 +136,7 @@ class Tallies:
         self.rejected[match.recording] += 1
         if match.probability is not None:
             self._score(self.rejected_scores, match.probability)
-            # What the threshold alone keeps out comes first: that is what a lower one would let in.
+            # Sentences rejected by the threshold alone come first: a lower threshold would accept them.
             self._offer(self.borderline, match.probability + (outcome.reason == "low_confidence"), outcome)
 
     def add_kept(self, utterance: Utterance) -> None:
@@ -158,7 +158,7 @@ class Tallies:
         counts[min(SCORE_BINS - 1, max(0, int(probability * SCORE_BINS)))] += 1
 
     def _offer(self, heap: list[tuple[float, str, Outcome]], rank: float, outcome: Outcome) -> None:
-        # The recording breaks the tie between two readings of one sentence, so that outcomes are never compared.
+        # Ties between two readings of one sentence are broken by recording, so that outcomes are never compared.
         tie = f"{outcome.sentence} {outcome.match.recording if outcome.match else ''}"
         heapq.heappush(heap, (rank, tie, outcome))
         if len(heap) > self.listed:
@@ -166,5 +166,5 @@ class Tallies:
 
 
 def ranked(heap: list[tuple[float, str, Outcome]]) -> list[Outcome]:
-    """A list's outcomes, the highest rank first."""
+    """Outcomes of a heap, highest rank first."""
     return [outcome for _, _, outcome in sorted(heap, key=lambda entry: (-entry[0], entry[1]))]

@@ -1,4 +1,4 @@
-"""The mining page: what was mined, where the rest went, every alignment as a picture, and pairs to listen to."""
+"""The mining page: mined and rejected audio and text, alignment plots, and pairs to listen to."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def render_mining_report(
     Audio is embedded first for the pairs to listen to, then for the sentences of the alignment plots in turn, then
     for the list, as long as the page stays under ``max_megabytes``; the list itself is always whole. Where it leaves
     sentences of the list without audio, ``beside`` puts the recordings into a folder next to the page, named after it
-    (`audio_folder`). A recording that cannot be read any more leaves its players out, and the page says so.
+    (`audio_folder`). Players of a recording that can no longer be read are omitted, with a note on the page.
     """
     data = affordable(data, max_megabytes)
     clips = Clips(data, max_megabytes, LIST_BYTES * len(data.sentence_rows))
@@ -126,12 +126,12 @@ def render_mining_report(
 
 
 def audio_folder(page: Path | str) -> Path:
-    """Where the recordings of a page lie that does not hold them itself."""
+    """Folder of the recordings that are not embedded in the page."""
     return Path(page).with_name(f"{Path(page).stem}-audio")
 
 
 def _recordings_beside(page: Path, data: MiningReport, clips: Clips) -> dict[str, str]:
-    """Write the recordings whose listed sentences are not all inside the page; their files, relative to it."""
+    """Write recordings whose listed sentences are not all embedded; returns their paths relative to the page."""
     silent = {place.recording for place in listed_places(data) if place.key not in clips.names}
     paths = {}
     for recording in data.recordings:
@@ -261,7 +261,7 @@ def _largest_first(amounts: Mapping[str, float]) -> list[tuple[str, float]]:
 
 
 def distributions(data: MiningReport, points: Sequence[PrecisionPoint]) -> list[Chart]:
-    """The plots over all sentences: probabilities, what precision costs, and the pace of speech."""
+    """Plots over all sentences: probabilities, the cost of precision, and speaking rate."""
     charts = []
     if sum(data.kept_scores) + sum(data.rejected_scores):
         charts.append(_score_chart(data))

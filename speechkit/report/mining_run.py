@@ -1,4 +1,4 @@
-"""The data of a mining page from the folders that a run left behind."""
+"""Load the data of a mining page from the output folders of a run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PAGE = "09-report"
 def load_run(
     run: Path | str, *, audio: Path | str | None = None, title: str | None = None, max_views: int = 12
 ) -> MiningReport:
-    """The page's data of a finished run, with the time that it took.
+    """Load the page data of a finished run, with its duration.
 
     Args:
         run: the folder that `speechkit mine` wrote to, or the recipe's folder of stages.
@@ -44,7 +44,7 @@ def load_run(
         max_views: how many alignments are drawn in full.
 
     Raises:
-        UserError: if the folder holds no finished run.
+        UserError: if the folder has no finished run.
     """
     root = Path(run) / "stages" if (Path(run) / "stages").is_dir() else Path(run)
     folders = {}
@@ -87,7 +87,7 @@ def data_of_stages(
     lang = str(config.get("regions", {}).get("lang") or config.get("alignment", {}).get("lang", "en"))
     wanted = str(config.get("hypotheses", {}).get("recognizer", "auto"))
     recognizer = recognizer_of(folders["hypotheses"] / "hypotheses.jsonl") or wanted
-    if not command:  # stages that were run one by one
+    if not command:  # stages were run one by one
         documents = str(facts.get("documents", {}).get("config", {}).get("documents", "documents"))
         precision = float(config.get("selection", {}).get("min_precision", 0.98))
         options = {"lang": lang, "recognizer": wanted, "min_precision": precision}
@@ -131,13 +131,13 @@ def _heard(hypotheses: Path) -> Iterator[HeardText]:
 
 
 def recognizer_of(hypotheses: Path) -> str | None:
-    """The name of the recogniser that made the hypotheses; None where there are none."""
+    """Name of the recogniser that produced the hypotheses; None if there are none."""
     first = next(iter(read_jsonl(hypotheses, RecognizedText)), None)
     return first.recognizer if first is not None else None
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    # Where the inputs lay on this machine is nobody's business on a page that may be passed on.
+    # Local input paths are private and must not appear on a page that may be shared.
     return {key: without_place(value) if isinstance(value, str) else value for key, value in config.items()}
 
 

@@ -1,4 +1,4 @@
-"""Every sentence of a run as the page lists it: text, what was heard in its place, and what became of it."""
+"""Rows of the page's sentence list: text, recognised text of the same segment, and outcome."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WEIGHED = (KEPT, "low_confidence")
 def sentence_rows(records: Records) -> list[SentenceRow]:
     """Every place that was found, kept or not, and every sentence without one, in the order of the documents.
 
-    Memory: the rows; what was heard is read a recording at a time.
+    Memory: the rows; recognised text is read one recording at a time.
     """
     rows = [_row(utterance) for source in (records.utterances, records.candidates) for utterance in source()]
     rows += [_unfound(outcome) for outcome in records.outcomes() if not outcome.kept and outcome.match is None]
@@ -38,7 +38,7 @@ def sentence_rows(records: Records) -> list[SentenceRow]:
 
 
 def heard_between(heard: HeardText, start: float, end: float) -> str:
-    """The characters whose middle lies between two times in seconds."""
+    """Recognised characters whose midpoint lies between two times in seconds."""
     middles = (heard.starts + heard.ends) / 2
     first, last = np.searchsorted(middles, [start, end])
     return heard.text[first:last].strip()
@@ -76,9 +76,9 @@ def _unfound(outcome: Outcome) -> SentenceRow:
 
 
 def precision_points(rows: Iterable[SentenceRow]) -> list[PrecisionPoint]:
-    """What each probability keeps as a threshold, highest first; equal probabilities are one point.
+    """Effect of each probability as a threshold, highest first; equal probabilities are one point.
 
-    The precision is the mean probability of the sentences that are kept, as in the selection itself.
+    The precision is the mean probability of the kept sentences, as in the selection itself.
     """
     weighed = [(row.probability, row.seconds) for row in rows if row.probability is not None and row.reason in WEIGHED]
     points: list[PrecisionPoint] = []

@@ -1,4 +1,4 @@
-"""The recordings whose alignments are drawn in full."""
+"""Select the recordings whose alignments are plotted."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def thinned(path: Sequence[tuple[int, float]], count: int) -> list[tuple[int, fl
     heap = [_bend(path, 0, len(path) - 1, width, height)]
     while heap and len(keep) < count:
         distance, at, low, high = heapq.heappop(heap)
-        if distance >= 0:  # distances are negated: nothing bends any more
+        if distance >= 0:  # distances are negated: the rest is straight
             break
         keep.add(at)
         for piece in ((low, at), (at, high)):
@@ -98,11 +98,11 @@ def thinned(path: Sequence[tuple[int, float]], count: int) -> list[tuple[int, fl
 def _bend(
     path: Sequence[tuple[int, float]], low: int, high: int, width: float, height: float
 ) -> tuple[float, int, int, int]:
-    """The point farthest from the straight line between two points: (-distance, point, low, high)."""
+    """Point farthest from the line between two points: (-distance, point, low, high)."""
     (c0, s0), (c1, s1) = path[low], path[high]
     span = s1 - s0
     best, at = 0.0, low + 1
-    # A long stretch is sampled: a million points need not all be measured to find where it bends.
+    # A long segment is subsampled: the bend can be found without measuring a million points.
     for index in range(low + 1, high, max(1, (high - low) // 2000)):
         c, s = path[index]
         expected = c0 + (c1 - c0) * ((s - s0) / span if span else 0.5)

@@ -1,4 +1,4 @@
-"""Pages from templates: one HTML file with its style and script inside, which asks nothing of the network."""
+"""Render templates to self-contained HTML files with inline styles and scripts and no network requests."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ MOST_DATA_BYTES = 1_000_000  # of figures that stand in a file of their own in a
 
 
 def asset(name: str) -> str:
-    """A style or script that comes with this package."""
+    """Read a stylesheet or script of this package."""
     return resources.files("speechkit.report").joinpath("assets").joinpath(name).read_text(encoding="utf-8")
 
 
 @cache
 def environment() -> Environment:
-    """The templates: everything in them is escaped, and a name that is not given is an error."""
+    """Template environment with autoescaping; undefined names are errors."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     made = Environment(
@@ -67,7 +67,7 @@ def render(
     audio_beside: bool = False,
     **context: Any,
 ) -> str:
-    """A whole HTML document of a template.
+    """Render a template to a complete HTML document.
 
     The content security policy lets run exactly the given scripts and styles, by their hash, forbids every request
     and allows audio and images from inside the page only, or audio from files beside it.
@@ -83,7 +83,7 @@ def render(
     """
     style = "\n".join(map(asset, ["page.css", *styles]))
     script = "\n".join(["'use strict';", *map(asset, ["player.js", *scripts])])
-    # A page that was opened from a folder has no origin that 'self' could stand for.
+    # A page opened from a folder has no origin that 'self' could match.
     beside = " 'self' file:" if audio_beside else ""
     policy = (
         f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; media-src data: blob:{beside}; "
@@ -94,14 +94,14 @@ def render(
         .get_template(template)
         .render(title=title, lang=lang, style=Markup(style), script=Markup(script), policy=policy, **context)
     )
-    # A NUL or lone surrogate has no place in HTML.
+    # NUL and lone surrogates are invalid in HTML.
     return page.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def data_block(identifier: str, value: object, most: int | None = None) -> Markup:
     """A ``<script type="application/json">`` that no text inside can close: every ``<``, ``>`` and ``&`` is escaped.
 
-    Nothing at all where it would take more than ``most`` bytes.
+    Empty if it would exceed ``most`` bytes.
     """
     text = msgspec.json.encode(value).decode()
     for character in "<>&\u2028\u2029":
@@ -112,9 +112,9 @@ def data_block(identifier: str, value: object, most: int | None = None) -> Marku
 
 
 def packed_block(identifier: str, value: object) -> Markup:
-    """JSON, gzipped and in base64, in a block that the browser neither runs nor reads before a script asks for it.
+    """Gzipped JSON in base64, in a block that the browser neither executes nor parses until a script reads it.
 
-    The same value gives the same bytes.
+    Equal values give equal bytes.
     """
     zipped = gzip.compress(msgspec.json.encode(value), compresslevel=6, mtime=0)
     return shape("script", base64.b64encode(zipped).decode(), type="text/plain", id=identifier)

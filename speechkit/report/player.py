@@ -1,4 +1,4 @@
-"""Audio inside the page: small MP3 clips, their waveform, and text whose words light up while it plays."""
+"""Embedded audio: small MP3 clips with waveform, and text whose words are highlighted during playback."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Clip(msgspec.Struct, frozen=True):
 
     @property
     def label(self) -> str:
-        """The words in few letters."""
+        """Abbreviated words."""
         return shortened(" ".join(word for word, _, _ in self.words), 80)
 
 
@@ -69,7 +69,7 @@ def encode_clip(waveform: NDArray[np.float32]) -> bytes:
     """A 16 kHz waveform (samples,) as MP3 of about 30 kbit/s, which every browser plays.
 
     The rate is variable because only then does the header tell the player how much of the start is padding: at a
-    small constant rate the words would light up 69 ms early.
+    small constant rate the words would be highlighted 69 ms early.
     """
     import soundfile
 

@@ -1,4 +1,4 @@
-"""Probing results side by side: a row a task, a column an encoder."""
+"""Probing results: one row per task, one column per encoder."""
 
 from __future__ import annotations
 

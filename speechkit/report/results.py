@@ -1,4 +1,4 @@
-"""One way to show results: values with intervals, tables of them in every format, interval plots, learning curves."""
+"""Display of results: values with intervals, tables in every format, interval plots, learning curves."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def mark_best(values: Sequence[Value], better: Literal["higher", "lower"], *, ti
 
 
 class Strong(str):
-    """A text that stands out."""
+    """Emphasised text."""
 
     __slots__ = ()
 
@@ -173,7 +173,7 @@ class Table(msgspec.Struct, frozen=True):
         return self.html()
 
     def markdown(self) -> str:
-        """A GitHub table, each line ended."""
+        """GitHub table; every line ends with a newline."""
         rule = ["---:" if right else "---" for right in self._numeric()]
         lines = [map(_markdown, self._names()), rule, *self._texts(MARKDOWN)]
         return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -262,7 +262,7 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class _Format(NamedTuple):
-    """How a format writes text; 0 is what is framed."""
+    """Text patterns of a format; 0 is the enclosed text."""
 
     escape: Callable[[str], str]
     strong: str = "{0}"

@@ -1,4 +1,4 @@
-"""The worst stretches of a system's alignments, and their words side by side in colour."""
+"""The passages with the most errors in a system's alignments, as coloured word-by-word comparisons."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def columns(passage: Passage) -> Iterator[Column]:
 
 
 class Word(msgspec.Struct, frozen=True):
-    """A step of an alignment as it is shown: what was said above what was heard."""
+    """A step of an alignment as shown: the reference word above the hypothesis word."""
 
     kind: OperationKind
     said: str

@@ -1,4 +1,4 @@
-"""The score page: systems with intervals, what decides between them, and where and how they err."""
+"""The score page: systems with intervals, significance tests, and error analysis."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _figures(comparison: RateComparison) -> list[tuple[str, str, str, str]]:
 
 
 def flip_sentences(comparison: RateComparison) -> list[str]:
-    """What the normaliser decides about the ranking."""
+    """Sentences on how the normaliser changes the ranking."""
     return [
         f"The normaliser decides: {f.better} is better than {f.worse} under {f.normalizer} and worse under {f.other}."
         for f in comparison.flips

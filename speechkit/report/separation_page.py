@@ -1,4 +1,4 @@
-"""The page of compared separators: tables, intervals, and mixtures, sources and tracks to see and to hear."""
+"""Page comparing separators: tables, intervals, and examples with spectrograms and audio players."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ UNSEPARATED, CLEAN = "the mixtures", "the sources"
 
 
 def name_of(measure: str) -> str:
-    """A measure as it is shown, with its unit."""
+    """Display name of a measure, with its unit."""
     return SHOWN[measure][0] if measure in SHOWN else measure
 
 
@@ -183,7 +183,7 @@ def all_tables(scores: SeparationScores, *, brief: bool = False) -> list[Table]:
 
 
 def sentence(scores: SeparationScores) -> str:
-    """What was scored, drawn and left out."""
+    """One sentence on what was scored, resampled and left out."""
     lone = f", {scores.lone:,} of them of a lone speaker" if scores.lone else ""
     drawn = f"{scores.confidence:.0%} intervals over {scores.units:,} {scores.by}s, {scores.resamples:,} draws"
     lost = len({each.id for each in scores.left_out})

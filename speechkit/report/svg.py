@@ -81,7 +81,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def short_number(value: float) -> str:
-    """A number in few letters: 1.2k, 3M, 0.25."""
+    """Abbreviated number: 1.2k, 3M, 0.25."""
     for limit, letter in ((1e6, "M"), (1e3, "k")):
         if abs(value) >= limit:
             return f"{value / limit:.3g}{letter}"
@@ -89,7 +89,7 @@ def short_number(value: float) -> str:
 
 
 class Plot:
-    """Marks in the coordinates of two scales; what is added later lies on top."""
+    """Marks in the coordinates of two scales; later ones are drawn on top."""
 
     def __init__(self, x: Scale, y: Scale, *, grid: bool = True) -> None:
         self.x, self.y = x, y

@@ -1,4 +1,4 @@
-"""Synthetic speech in figures, and to be heard beside the recordings."""
+"""Page on synthetic speech: measures, and audio samples beside the recordings."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def figures_table(scores: SynthesisScores) -> Table:
 
 
 def bounds_lines(scores: SynthesisScores) -> list[str]:
-    """What the figures are to be read beside."""
+    """Reference values for interpreting the measures."""
     lines = [
         f"Words are judged by {scores.judge} under the normaliser {scores.normalizer}; the recordings' own rate is "
         "what a perfect voice would get."

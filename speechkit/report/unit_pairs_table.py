@@ -1,4 +1,4 @@
-"""The table of pairs: how often each system finds the right one, beside what knows nothing of words."""
+"""Table of pairs: accuracy of each system, beside baselines without lexical knowledge."""
 
 from __future__ import annotations
 
