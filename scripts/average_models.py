@@ -1,9 +1,9 @@
-"""Average the weights of models that were trained on from one another: often better than the best of them, at no cost.
+"""Average the weights of models fine-tuned from one another: often better than the best of them, at no extra cost.
 
     python scripts/average_models.py exp/first/02-train/current/model exp/second/02-train/current/model --out model
 
-Source: Wortsman et al. 2022 (model soups, section 2). Models that were trained from different random weights have
-nothing to average: their hidden units mean different things.
+Source: Wortsman et al. 2022 (model soups, section 2). Models trained from different initial weights cannot be
+averaged: their hidden units do not correspond.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from speechkit.errors import UserError
 
 
 def average_models(folders: Sequence[Path], out: Path) -> None:
-    """Write the model whose every weight is the mean of the given models' weights.
+    """Write a model whose weights are the mean of the given models' weights.
 
     Raises:
         UserError: if fewer than two folders are given, one holds no model of ours, or two differ in shape or symbols.
@@ -36,7 +36,7 @@ def average_models(folders: Sequence[Path], out: Path) -> None:
                 f"{folder}: holds no model of ours; give folders that hold config.json and model.safetensors"
             )
     mean = CtcModel.from_pretrained(folders[0])
-    # Dropout is a setting of the training: models that differ in it alone can be averaged.
+    # Dropout only affects training: models that differ in it alone can be averaged.
     shape = msgspec.structs.replace(mean.config, dropout=0.0)
     weights = {name: value.to(torch.float64) for name, value in mean.state_dict().items()}
     for folder in folders[1:]:
@@ -51,7 +51,7 @@ def average_models(folders: Sequence[Path], out: Path) -> None:
 
 
 def main() -> None:
-    """Read the folders from the command line."""
+    """Command-line entry point."""
     parser = argparse.ArgumentParser(description="Average the weights of models that were trained on from one another.")
     parser.add_argument("models", nargs="+", type=Path, help="folders of models")
     parser.add_argument("--out", required=True, type=Path, help="the folder to write")

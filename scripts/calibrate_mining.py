@@ -69,13 +69,13 @@ class Evidence:
     kinds: NDArray[np.str_]
 
     def where(self, chosen: NDArray[np.bool_]) -> Evidence:
-        """Some of the places."""
+        """Select a subset of the places."""
         return Evidence(self.rows[chosen], self.right[chosen], self.groups[chosen], self.kinds[chosen])
 
 
 @dataclass
 class Heard:
-    """A recording that was recognised."""
+    """A recognised recording."""
 
     reading: Reading
     levels: NDArray[np.float32]
@@ -83,7 +83,7 @@ class Heard:
 
 
 def document_of(name: str, written: Sequence[Written]) -> Document:
-    """Sentences as the document they would be read from."""
+    """Build the document that the sentences are read from."""
     text, sentences = "", []
     for index, item in enumerate(written):
         sentences.append(Sentence(f"{name}-{index:05d}", index, item.text, len(text), len(text) + len(item.text)))
@@ -174,7 +174,7 @@ def evidence_of(
 
 
 def joined(parts: Sequence[Evidence]) -> Evidence:
-    """All places of several."""
+    """Concatenate evidence."""
     return Evidence(
         np.concatenate([part.rows for part in parts]),
         np.concatenate([part.right for part in parts]),
@@ -215,7 +215,7 @@ def call_evidence(folder: Path) -> Evidence:
 
 
 def words_hypothesis(words: Sequence[tuple[str, float, float]]) -> Hypothesis:
-    """Words with times as a hypothesis; a word's time is shared evenly by its characters."""
+    """Convert words with times to a hypothesis; a word's duration is divided evenly among its characters."""
     text = ""
     starts: list[float] = []
     ends: list[float] = []
@@ -232,12 +232,12 @@ def words_hypothesis(words: Sequence[tuple[str, float, float]]) -> Hypothesis:
 
 
 def reader_of(group: str) -> str:
-    """The reader of a group's name, or a call."""
+    """Reader (or call) of a group name."""
     return group.removesuffix(" small").partition(" ")[2] or group
 
 
 def judged(evidence: Evidence, names: Sequence[str], near: Evidence) -> tuple[NDArray[np.float64], list[str]]:
-    """Probabilities of the unheard readers' places by models that were fitted on all others, and the tables."""
+    """Leave-one-reader-out probabilities for the unheard readers' places, and the tables."""
     readers = np.array([reader_of(group) for group in evidence.groups])
     near_readers = np.array([reader_of(group) for group in near.groups])
     conditions = np.array([group.split()[0] for group in evidence.groups])
@@ -310,7 +310,7 @@ def main() -> None:
 
 
 def calibrate(heard: Sequence[Heard], calls: Path | None, arguments: argparse.Namespace) -> None:
-    """Everything after the recogniser."""
+    """Fit and report the calibration, given recognised recordings."""
     with_emissions = joined([evidence_of(heard, True, 0.5, kind=kind) for kind in OCR_RATES])
     unheard = [item for item in heard if item.reading.condition != "heard"]
     near = []
@@ -318,7 +318,7 @@ def calibrate(heard: Sequence[Heard], calls: Path | None, arguments: argparse.Na
         found = evidence_of(unheard, True, 0.5, share)
         near.append(Evidence(found.rows, found.right, found.groups, np.full(len(found.right), name)))
     _, lines = judged(with_emissions, EMISSION_FEATURES, joined(near))
-    # Read as it is: the shipped file may be over other evidence with emissions than today's.
+    # Read without conversion: the shipped file may use other evidence with emissions than the current code.
     text_model = msgspec.convert(msgspec.json.decode(SHIPPED.read_bytes())["text"], LogisticModel)
     if calls:
         text = joined([*(evidence_of(heard, False, 1.0, kind=kind) for kind in OCR_RATES), call_evidence(calls)])

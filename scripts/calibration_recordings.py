@@ -83,7 +83,7 @@ def _joined(
     condition: str,
     items: Sequence[tuple[str, str, Path]],
 ) -> Reading:
-    """Utterances one after the other with 0.3 to 0.8 s of pause, up to so many seconds."""
+    """Concatenate utterances with pauses of 0.3 to 0.8 s."""
     from speechkit.io.audio import read_audio
 
     rng = random.Random(name)
@@ -102,7 +102,7 @@ def _joined(
 def at_speed(
     waveform: NDArray[np.float32], spoken: Sequence[Spoken], speed: float
 ) -> tuple[NDArray[np.float32], list[Spoken]]:
-    """Played faster or slower, pitch and all."""
+    """Change the speed, and with it the pitch, by resampling."""
     import soxr
 
     played = soxr.resample(waveform, SAMPLE_RATE * speed, SAMPLE_RATE).astype(np.float32)

@@ -82,7 +82,7 @@ def _tags(cell: str) -> list[str]:
 
 
 def _spans(words: Sequence[str], tags: Sequence[Sequence[str]]) -> list[list[Any]]:
-    """Entities that lie in no other, as [ENTITY, first character, length]."""
+    """Outermost entities, as [ENTITY, first character, length]."""
     starts = [sum(len(word) + 1 for word in words[:index]) for index in range(len(words))]
     ranges: dict[str, list[int]] = {}
     for index, each in enumerate(tags):
@@ -137,7 +137,7 @@ def write_rows(
 
 
 def drawn_rows(rows: list[dict[str, Any]], most: int | None) -> list[dict[str, Any]]:
-    """So many of the rows, drawn by their ids, in their order."""
+    """Draw at most ``most`` rows by a hash of their ids, keeping their order."""
     if most is None or most >= len(rows):
         return rows
     chosen = {row["id"] for row in sorted(rows, key=lambda row: item_seed(0, row["id"]))[:most]}

@@ -1,4 +1,4 @@
-"""Sentences spoken by the program flite, with a pitch and a tempo that belong to their number."""
+"""Synthesise sentences with the program flite, with pitch and tempo derived from the sentence number."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VOICES = ("slt", "rms", "awb", "kal16")
 
 
 def flite_program() -> str:
-    """Where it is.
+    """Path of the flite program.
 
     Raises:
         UserError: if it is not installed.
@@ -25,7 +25,7 @@ def flite_program() -> str:
 
 
 def say(program: str, text: str, number: int, path: Path, voices: tuple[str, ...] = VOICES) -> str:
-    """Write the sentence as a WAV file; the voice, drawn by the number as pitch and tempo are."""
+    """Write the sentence as a WAV file; returns the voice, derived from ``number`` like pitch and tempo."""
     generator = random.Random(number)
     voice = generator.choice(voices)
     tempo = f"duration_stretch={generator.uniform(0.85, 1.15):.2f}"

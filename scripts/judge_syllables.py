@@ -60,17 +60,17 @@ def metronome(waveform: Float, frames: Float) -> Boundaries:
 
 
 def of_waveforms(segmenter: EnvelopeSegmenter) -> Cut:
-    """What cuts a waveform."""
+    """Adapt a segmenter of waveforms."""
     return lambda waveform, frames: segmenter.segment(waveform)
 
 
 def of_frames(segmenter: Segmenter, ready: Callable[[Float], Any] = lambda frames: frames) -> Cut:
-    """What cuts frames, once they are ``ready``."""
+    """Adapt a segmenter of frames, preprocessed by ``ready``."""
     return lambda waveform, frames: segmenter.segment(ready(frames))
 
 
 def of_encoder(segmenter: Segmenter, encoder: Encoder) -> Cut:
-    """What cuts the frames of an encoder of its own."""
+    """Adapt a segmenter that uses frames of its own encoder."""
     return lambda waveform, frames: segmenter.segment(encoder.encode(waveform))
 
 

@@ -1,4 +1,4 @@
-"""Make the sample: two programmes spoken by flite voices, a PDF and a web page that differ from what is read.
+"""Generate the sample: two programmes spoken by flite voices, and a PDF and a web page that differ from the speech.
 
     python scripts/make_mining_sample.py
 
@@ -34,7 +34,7 @@ def sentences(paragraph: str) -> list[str]:
 
 
 def speak(text: str, voice: str, folder: Path) -> np.ndarray:
-    """One sentence as float32 at 16 kHz, without the silence that flite puts around it."""
+    """Synthesise a sentence as float32 at 16 kHz, without flite's leading and trailing silence."""
     path = folder / "sentence.wav"
     subprocess.run(["flite", "-voice", voice, "-t", text, "-o", str(path)], check=True)
     waveform, rate = soundfile.read(path, dtype="float32")

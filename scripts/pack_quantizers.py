@@ -16,7 +16,7 @@ from speechkit.units.embedded import pack_folders
 
 
 def main() -> None:
-    """Read the command line."""
+    """Command-line entry point."""
     parser = argparse.ArgumentParser(description="Keep quantizers that were trained together in one folder.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="QUANTIZER", help="folders, one for each size")
     parser.add_argument("--out", type=Path, required=True, help="the folder that is made")

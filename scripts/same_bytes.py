@@ -46,10 +46,10 @@ def digest(content: bytes) -> str:
 
 
 def folder_digests(folder: Path, name: str) -> dict[str, str]:
-    """Digest by path of every file below a folder but pages, logs and the stages' own folders."""
+    """Digest by path of every file below a folder, except pages, logs and the stages' own folders."""
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix not in LEFT_OUT_SUFFIXES]
     kept = [path for path in paths if "stages" not in path.relative_to(folder).parts and path.name[0] not in "._"]
-    # Some formats want absolute paths, and the working folder has another name in each run.
+    # Some formats require absolute paths, and the working folder has a different name in each run.
     here = str(folder.parent.resolve()).encode()
     return {f"{name}/{path.relative_to(folder)}": digest(path.read_bytes().replace(here, b"WORK")) for path in kept}
 

@@ -35,7 +35,7 @@ SENTENCE = re.compile(r"(?<=[.?!])\s+")
 
 
 def librispeech(data: Path) -> Iterator[str]:
-    """Transcripts in small letters; the corpus has capitals only, and no marks."""
+    """Transcripts in lower case; the corpus is in upper case without punctuation."""
     for path in sorted((data / "LibriSpeech").glob("*/*/*/*.trans.txt")):
         for line in path.read_text(encoding="utf-8").splitlines():
             yield line.partition(" ")[2].lower()
@@ -48,7 +48,7 @@ def ljspeech(data: Path) -> Iterator[str]:
 
 
 def slurp(data: Path) -> Iterator[str]:
-    """What people say to assistants."""
+    """Utterances to voice assistants."""
     for path in sorted((data / "slu-text").glob("slurp_*.jsonl*")):
         for row in corpora_module("slu_texts").slurp_rows(path):
             yield row["text"]
@@ -89,7 +89,7 @@ SOURCES = {
 
 
 def plain(text: str) -> str:
-    """Small letters and single spaces: what makes two sentences equal."""
+    """Lower case and single spaces: the key by which sentences are equal."""
     return " ".join(re.sub(r"[^a-z' ]", " ", text.lower()).split())
 
 
@@ -100,7 +100,7 @@ def part_of(text: str) -> str:
 
 
 def fits(text: str, shortest: int, longest: int) -> bool:
-    """Whether its letters say how it is read, in so many words."""
+    """Whether a text's reading is unambiguous and its number of words is within bounds."""
     return (
         shortest <= len(text.split()) <= longest
         and SPEAKABLE.match(text) is not None

