@@ -46,7 +46,7 @@ def with_room(columns: Tensor, added: int) -> Tensor:
     count = columns.shape[2]
     buffer: _Buffer | None = columns.__dict__.get(_NAME)
     if buffer is not None and buffer.columns.is_inference() == torch.is_inference_mode_enabled():
-        end = columns.storage_offset() // columns.shape[3] + count  # it begins with the first head of the first row
+        end = int(columns.storage_offset()) // columns.shape[3] + count  # begins at head 0 of row 0
         if end + added <= buffer.columns.shape[2] and _take(buffer, end):
             return _grown(buffer, end - count, count + added)
     room = count + added + max(count + added, LEAST_ROOM)
