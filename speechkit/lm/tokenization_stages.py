@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated, TypeVar
+from functools import partial
+from typing import Annotated
 
-import msgspec
-
-from speechkit.io.atomic import atomic_path
 from speechkit.lm.analysis.tokenization import TokenizationCell, TokenizationConfig, tokenization_cells
 from speechkit.lm.stages import part_rows
 from speechkit.lm.synthetic.markov import MarkovCell, markov_cells
-from speechkit.pipeline import SHARED, Context, Interrupted
+from speechkit.pipeline import SHARED, Context
 from speechkit.units.quantizers import load_quantizer, unit_sets
-
-Cell = TypeVar("Cell")
 
 
 class CellsConfig(TokenizationConfig, frozen=True):
     """See `TokenizationConfig`; ``codebook`` is the codebook of the units."""
 
     codebook: Annotated[str, SHARED] = "embedded-100"
-
-
-def _kept(context: Context, name: str, kind: type[Cell], make: Callable[[], list[Cell] | None]) -> list[Cell]:
-    """Compute cells once; a resumed run keeps the finished ones."""
-    path = context.scratch / f"{name}.json"
-    if path.exists():
-        return msgspec.json.decode(path.read_bytes(), type=list[kind])  # type: ignore[valid-type]
-    made = make()
-    if made is None or context.interrupted:
-        raise Interrupted
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(msgspec.json.encode(made))
-    return made
 
 
 def markov(context: Context) -> list[MarkovCell]:
@@ -45,14 +26,11 @@ def markov(context: Context) -> list[MarkovCell]:
     for lag in config.lags:
         for vocabulary in config.vocabularies:
             name = f"markov-{lag}-{vocabulary}"
-            folder = context.scratch / name
-
-            def make(lag: int = lag, vocabulary: int = vocabulary, folder: Path = folder) -> list[MarkovCell] | None:
-                return markov_cells(
-                    lag, vocabulary, config, folder, context.seed, context.device, lambda: context.interrupted
-                )
-
-            cells += _kept(context, name, MarkovCell, make)
+            make = partial(
+                markov_cells, lag, vocabulary, config, context.scratch / name, context.seed, context.device,
+                lambda: context.interrupted,
+            )  # fmt: skip
+            cells += context.kept(name, list[MarkovCell], make)
             done += 1
             context.progress.update(done, total)
     return cells
@@ -68,13 +46,10 @@ def units_cells(context: Context) -> None:
     cells: list[TokenizationCell] = []
     for done, vocabulary in enumerate(config.vocabularies, 1):
         name = f"units-{vocabulary}"
-
-        def make(vocabulary: int = vocabulary, name: str = name) -> list[TokenizationCell] | None:
-            return tokenization_cells(
-                vocabulary, config, units, rows["train"], rows["dev"], rows["test"], speakers,
-                context.scratch / name, context.device, lambda: context.interrupted,
-            )  # fmt: skip
-
-        cells += _kept(context, name, TokenizationCell, make)
+        make = partial(
+            tokenization_cells, vocabulary, config, units, rows["train"], rows["dev"], rows["test"], speakers,
+            context.scratch / name, context.device, lambda: context.interrupted,
+        )  # fmt: skip
+        cells += context.kept(name, list[TokenizationCell], make)
         context.progress.update(done, len(config.vocabularies))
     context.write("cells.jsonl", cells)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from speechkit.errors import UserError
 from speechkit.io.atomic import atomic_path, write_error
-from speechkit.pipeline.interrupt import StopRequest
+from speechkit.pipeline.interrupt import Interrupted, StopRequest
 from speechkit.pipeline.parts import decode_line
 from speechkit.pipeline.progress import Progress
 from speechkit.pipeline.stage import DropRecord, Stage
+
+Made = TypeVar("Made")
 
 
 class Context:
@@ -100,6 +102,27 @@ class Context:
                 file.write(encode(record) + b"\n")
                 count += 1
         return count
+
+    def kept(self, name: str, kind: Any, make: Callable[[], Made | None]) -> Made:
+        """A part of the result that is computed once: a resumed run reads what `make` returned before.
+
+        Args:
+            name: of its file in `scratch`, without the suffix ``.json``.
+            kind: its type, for msgspec.
+            make: computes it; None if it was stopped before it was done.
+
+        Raises:
+            Interrupted: if it was.
+        """
+        path = self.scratch / f"{name}.json"
+        if path.exists():
+            return cast("Made", msgspec.json.decode(path.read_bytes(), type=kind))
+        made = make()
+        if made is None:
+            raise Interrupted
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(msgspec.json.encode(made))
+        return made
 
     def drop(self, id: str, reason: str, detail: str = "") -> None:  # noqa: A002 - the record's own word
         """Record an item that the stage leaves out.

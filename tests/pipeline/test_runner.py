@@ -515,6 +515,24 @@ def test_a_missing_input_is_the_users_fault(words):
         words.run()
 
 
+def test_finished_cells_of_a_stopped_stage_are_not_computed_again(tmp_path):
+    computed: list[int] = []
+
+    def cell(number: int) -> list[float] | None:
+        computed.append(number)
+        return None if computed == [0, 1] else [number / 2]
+
+    def cells(context: Context) -> None:
+        rows = [context.kept(f"cell-{number}", list[float], lambda number=number: cell(number)) for number in range(3)]
+        context.output("cells.json").write_text(json.dumps(rows))
+
+    recipe = Recipe("cells", (Stage(number=1, name="cells", run=cells, outputs=(Output("cells.json"),)),))
+    assert run_recipe(recipe, tmp_path, quiet=True) == 130
+    assert run_recipe(recipe, tmp_path, quiet=True) == 0
+    assert computed == [0, 1, 1, 2]
+    assert json.loads((tmp_path / "01-cells" / "current" / "cells.json").read_text()) == [[0.0], [0.5], [1.0]]
+
+
 def test_a_whole_set_stage_that_fails_keeps_its_scratch(tmp_path):
     tries = []
 

@@ -7,13 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 
 from speechkit.errors import AudioError, UserError
-from speechkit.io.atomic import atomic_path
 from speechkit.lm.synthetic.records import Cell
-from speechkit.pipeline import Context, Interrupted
+from speechkit.pipeline import Context
 from speechkit.units.quantizers import UnitSet
 from speechkit.units.sequences import UnitSequence
 
@@ -35,15 +33,8 @@ def compare(context: Context) -> None:
         untrained, systems = _task(context, task)
         cells += untrained
         for number, (system, judge) in enumerate(systems):
-            kept = context.scratch / f"{task}-{number}.json"
-            if kept.exists():
-                cells.append(msgspec.json.decode(kept.read_bytes(), type=Cell))
-                continue
-            cell = judge(context.scratch / f"{task}-{number}")
-            if cell is None:
-                raise Interrupted
-            with atomic_path(kept) as temporary:
-                temporary.write_bytes(msgspec.json.encode(cell))
+            name = f"{task}-{number}"
+            cell = context.kept(name, Cell, partial(judge, context.scratch / name))
             cells.append(cell)
             shown = (
                 f"{cell.bits_per_second:.1f} bits/s" if cell.accuracy is None else f"{100 * cell.accuracy:.1f} % right"
