@@ -10,23 +10,21 @@ from speechkit.lm.stages import (
     BaselineConfig,
     ContinueConfig,
     EvaluateConfig,
-    PrepareConfig,
     TokensConfig,
     TrainConfig,
     evaluate,
-    prepare,
     tokens,
     train,
+    unit_stages,
 )
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
 from speechkit.units.quantizers import quantizer_digest
 from speechkit.units.sequences import UnitSequence
-from speechkit.units.stages import ASSIGN_DROPS, DROP_REASONS, AssignConfig, AssignUnits
+from speechkit.units.stages import ASSIGN_DROPS, AssignConfig, AssignUnits
 
 from .pairs import judge, pairs
 from .showing import report, speak
 
-AUDIO = tuple(external(f"{part}_manifest", schema=Utterance, of="prepare") for part in ("train", "test"))
 LEARNT = (
     stage("tokens", "tokens.jsonl"),
     stage("tokens", "vocabulary.json"),
@@ -37,30 +35,7 @@ TRAINED = (Output("model"), Output("metrics.jsonl"))
 recipe = Recipe(
     "unit_lm",
     (
-        Stage(
-            number=1,
-            name="prepare",
-            run=prepare,
-            inputs=(external("train_manifest", schema=Utterance), external("test_manifest", schema=Utterance)),
-            outputs=(Output("recordings.jsonl", schema=Utterance),),
-            config=PrepareConfig,
-            drop_reasons=DROP_REASONS,
-        ),
-        Stage(
-            number=2,
-            name="units",
-            run=AssignUnits,
-            inputs=(
-                stage("prepare", "recordings.jsonl"),
-                *AUDIO,
-                model("codebook", digest=quantizer_digest),
-                model("encoder", digest=encoder_digest),
-            ),
-            outputs=(Output("units.jsonl", schema=UnitSequence),),
-            config=AssignConfig,
-            drop_reasons=ASSIGN_DROPS,
-            resources=Resources(cpus=1, gpus=1),
-        ),
+        *unit_stages(1),
         Stage(
             number=3,
             name="tokens",

@@ -12,17 +12,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from speechkit.data.records import Utterance
+from speechkit.encoders.load import encoder_digest
 from speechkit.errors import UserError
 from speechkit.lm.decoding.sampling import SamplingConfig
 from speechkit.lm.records import Continued, Costs, Saving, TokenSpec
 from speechkit.lm.unit_costs import SequenceCost, saving, summarize
 from speechkit.lm.unit_training import UnitTraining
-from speechkit.pipeline import SHARED, Context, Interrupted
+from speechkit.pipeline import SHARED, Context, Interrupted, Output, Resources, Stage, external, model, stage
 from speechkit.runtime import item_seed
 from speechkit.training import TrainingConfig
-from speechkit.units.quantizers import UnitSet, load_quantizer, unit_sets
+from speechkit.units.quantizers import UnitSet, load_quantizer, quantizer_digest, unit_sets
 from speechkit.units.sequences import UnitSequence, write_sequences
-from speechkit.units.stages import Count, HeldOutConfig, Positive, held_out
+from speechkit.units.stages import (
+    ASSIGN_DROPS,
+    DROP_REASONS,
+    AssignConfig,
+    AssignUnits,
+    Count,
+    HeldOutConfig,
+    Positive,
+    held_out,
+)
 
 if TYPE_CHECKING:
     from speechkit.lm.continuation import Continuation
@@ -55,6 +65,37 @@ def prepare(context: Context) -> None:
     counts = {part: sum(row.custom["part"] == part for row in rows if row.custom) for part in ("train", "dev", "test")}
     context.say(", ".join(f"{count} {part}" for part, count in counts.items()) + " recordings")
     context.write("recordings.jsonl", rows)
+
+
+def unit_stages(first: int) -> tuple[Stage, Stage]:
+    """Two stages from number ``first`` on: ``prepare``, and ``units`` with the units of its recordings."""
+    manifests = [f"{part}_manifest" for part in ("train", "test")]
+    return (
+        Stage(
+            number=first,
+            name="prepare",
+            run=prepare,
+            inputs=tuple(external(name, schema=Utterance) for name in manifests),
+            outputs=(Output("recordings.jsonl", schema=Utterance),),
+            config=PrepareConfig,
+            drop_reasons=DROP_REASONS,
+        ),
+        Stage(
+            number=first + 1,
+            name="units",
+            run=AssignUnits,
+            inputs=(
+                stage("prepare", "recordings.jsonl"),
+                *(external(name, schema=Utterance, of="prepare") for name in manifests),
+                model("codebook", digest=quantizer_digest),
+                model("encoder", digest=encoder_digest),
+            ),
+            outputs=(Output("units.jsonl", schema=UnitSequence),),
+            config=AssignConfig,
+            drop_reasons=ASSIGN_DROPS,
+            resources=Resources(cpus=1, gpus=1),
+        ),
+    )
 
 
 def _marked(rows: Sequence[Utterance], part: str, looking: Sequence[str] = ()) -> Iterator[Utterance]:
