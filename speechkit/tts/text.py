@@ -220,7 +220,7 @@ class TextFrontEnd:
         return kept or " "
 
     def _phonemes(self, spelled: str, unknown: dict[str, None]) -> list[str]:
-        from speechkit.tts.piper import espeak_program, phonemize
+        from speechkit.tts.espeak import espeak_program, phonemize
 
         marked = "".join(_AS_PAUSE.get(character, character) for character in spelled)
         clauses: list[str] = []

@@ -13,7 +13,8 @@ from speechkit.data import read_manifest
 from speechkit.data.audio import read_waveform
 from speechkit.errors import UserError
 from speechkit.pipeline import Recipe, outputs, run_recipe
-from speechkit.tts.piper import PiperVoice, load_piper, phonemize
+from speechkit.tts.espeak import phonemize
+from speechkit.tts.piper import PiperVoice, load_piper
 from speechkit.tts.speech import Speech, UnspeakableError, join_speech
 from speechkit.tts.stages import say_stages
 from speechkit.tts.voice import load_voice, say_sentences, say_text, sentences_of
