@@ -14,6 +14,7 @@ from speechkit.asr.beam import BeamConfig, BeamText, beam_search, rescore
 from speechkit.asr.ctc_recognizer import CtcRecognizer
 from speechkit.asr.hypothesis import Emissions, Hypothesis, RecognizerSpec
 from speechkit.errors import UserError
+from speechkit.io.arrays import true_runs
 from speechkit.io.hashing import digest_file
 from speechkit.lm.ngram import NgramModel
 from speechkit.lm.text_scorer import model_identity, text_scorer
@@ -129,8 +130,7 @@ def stretches(emissions: Emissions) -> list[tuple[int, int]]:
     found, begin = [], 0
     while frames - begin > longest:
         blank = emissions.log_probs[begin + longest // 2 : begin + longest, emissions.blank].astype(np.float32)
-        edges = np.flatnonzero(np.diff(np.concatenate(([0], (blank > -0.1).astype(np.int8), [0]))))
-        starts, ends = edges[::2], edges[1::2]
+        starts, ends = true_runs(blank > -0.1).T
         place = longest - longest // 2
         if len(starts):
             run = int((ends - starts).argmax())

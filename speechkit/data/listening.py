@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from speechkit.data.audio import cut_blocks
 from speechkit.data.records import Utterance
+from speechkit.io.arrays import true_runs
 
 CLIPPED, BEYOND, SILENT = "clipped audio", "audio beyond full scale", "silent audio"
 CLIPPED_SHARE = 1e-3
@@ -34,8 +35,7 @@ def clipped_samples(waveform: NDArray[np.float32]) -> int:
     if peak < LEAST_PEAK:
         return 0
     same = (waveform[1:] == waveform[:-1]) & (np.abs(waveform[1:]) >= TOP * peak)
-    edges = np.diff(np.concatenate([[0], same.astype(np.int8), [0]]))
-    begins, lasts = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    begins, lasts = true_runs(same).T
     steps = np.abs(np.diff(waveform, prepend=waveform[:1], append=waveform[-1:]))
     flat = (lasts - begins + 1 >= FLAT_RUN) & (np.maximum(steps[begins], steps[lasts + 1]) >= LEAST_STEP * peak)
     return int((lasts - begins + 1)[flat].sum())

@@ -26,6 +26,12 @@ def from_int16(samples: npt.NDArray[np.generic]) -> Float:
     return waveform
 
 
+def true_runs(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Runs of true values in order, as first place and one past the last: (T,) to (N, 2)."""
+    edges = np.flatnonzero(np.diff(mask.astype(np.int8), prepend=np.int8(0), append=np.int8(0)))
+    return edges.astype(np.int64).reshape(-1, 2)
+
+
 def write_arrays(
     path: Path | str, arrays: Mapping[str, npt.NDArray[np.generic]], metadata: Mapping[str, str] | None = None
 ) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-Float = NDArray[np.float32]
+from speechkit.io.arrays import Float, true_runs
 
 FRAME_SECONDS = 0.02
 CONTEXT_SECONDS = 0.5
@@ -95,9 +95,8 @@ def clipped_share(sentence: Float) -> float:
     top = float(np.abs(sentence).max()) if len(sentence) else 0.0
     if top < 0.05:
         return 0.0
-    high = np.abs(sentence) >= 0.999 * top
-    edges = np.diff(np.concatenate([[0], high.astype(np.int8), [0]]))
-    lengths = np.flatnonzero(edges == -1) - np.flatnonzero(edges == 1)
+    begins, ends = true_runs(np.abs(sentence) >= 0.999 * top).T
+    lengths = ends - begins
     return float(lengths[lengths >= CLIPPED_RUN].sum() / len(sentence))
 
 

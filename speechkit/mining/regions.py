@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechkit.io.arrays import Float
+from speechkit.io.arrays import Float, true_runs
 from speechkit.mining.config import RegionsConfig
 from speechkit.mining.voice_activity import FRAME_SAMPLES, SAMPLE_RATE, SileroDetector
 
@@ -123,8 +123,7 @@ def regions_of(probabilities: Float, hop: int, num_samples: int, config: Regions
     """
     above = probabilities >= config.threshold
     low = probabilities >= max(config.threshold - 0.15, 0.01)
-    edges = np.diff(np.concatenate([[0], low.astype(np.int8), [0]]))
-    begins, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    begins, ends = true_runs(low).T
     passed = np.concatenate([[0], np.cumsum(above)])
     spoken = passed[ends] > passed[begins]
     joined: Regions = []

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from speechkit.data.records import seconds
 from speechkit.errors import UserError
-from speechkit.io.arrays import Float
+from speechkit.io.arrays import Float, true_runs
 from speechkit.metrics.logistic import LogisticModel, Matrix
 from speechkit.separation.voices import DOMINANT_DB, Voice, voice_distance
 
@@ -348,9 +348,8 @@ def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> flo
 
 def _without_runs(row: NDArray[np.bool_], shortest: int) -> NDArray[np.bool_]:
     """Runs of fewer than ``shortest`` true frames become false."""
-    edges = np.diff(np.concatenate([[0], row.astype(np.int8), [0]]))
     kept: NDArray[np.bool_] = row.copy()
-    for begin, end in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
+    for begin, end in true_runs(row):
         if end - begin < shortest:
             kept[begin:end] = False
     return kept

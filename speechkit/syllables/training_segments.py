@@ -14,7 +14,7 @@ from speechkit.data.audio import read_waveform
 from speechkit.data.records import Utterance
 from speechkit.encoders.encoder import Encoder
 from speechkit.errors import UserError
-from speechkit.io.arrays import Float
+from speechkit.io.arrays import Float, true_runs
 from speechkit.syllables.dynamic import DynamicSegmenter, penalty_for_rate
 from speechkit.syllables.envelope import FLOOR_DECIBELS, LOUD_SHARE, EnvelopeSegmenter, frame_levels
 from speechkit.syllables.segmenters import make_segmenter
@@ -49,9 +49,8 @@ class Seeds(msgspec.Struct, frozen=True):
         if not heard.any():
             return np.zeros((0, 2), np.int64)
         loud = heard & (levels >= np.quantile(levels[heard], LOUD_SHARE) - self.silence_db)
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], loud, [False]]).astype(np.int8))).reshape(-1, 2)
         merged: list[list[int]] = []
-        for start, end in edges.tolist():
+        for start, end in true_runs(loud).tolist():
             if merged and start - merged[-1][1] < self.silence_frames:
                 merged[-1][1] = end
             else:

@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from safetensors import safe_open
 
 from speechkit.errors import UserError, available
 from speechkit.io import hashing
-from speechkit.io.arrays import from_int16, read_arrays, to_int16, write_arrays
+from speechkit.io.arrays import from_int16, read_arrays, to_int16, true_runs, write_arrays
 from speechkit.io.hashing import digest_bytes, digest_file, digest_obj
 from speechkit.io.paths import MAX_ID_BYTES, inside, safe_id
 
@@ -124,6 +125,14 @@ def test_a_damaged_file_of_arrays_is_named(tmp_path, content):
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(UserError, match=r"not.*readable safetensors file"):
         read_arrays(tmp_path / "a")
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_runs_of_true_values_tile_the_mask(mask):
+    runs = true_runs(np.array(mask, bool)).tolist()
+    assert [at for run in runs for at in range(*run)] == [at for at, each in enumerate(mask) if each]
+    assert all(begin < end for begin, end in runs)
+    assert all(end < begin for (_, end), (begin, _) in itertools.pairwise(runs))
 
 
 def test_a_waveform_of_16_bits_comes_back_as_it_was_stored():
