@@ -72,6 +72,7 @@ def pairs(context: Context, phones_of: PhonesOf, load_voice: Callable[[str], Voi
     """
     clips: list[PairClip] = []
     recordings: list[Utterance] = []
+    context.output("clips").mkdir(exist_ok=True)
     if context.config.voices:
         for clip, recording in _said(context, phones_of, load_voice):
             clips.append(clip)
@@ -81,7 +82,6 @@ def pairs(context: Context, phones_of: PhonesOf, load_voice: Callable[[str], Voi
             for clip, recording in _official(context, test):
                 clips.append(clip)
                 recordings.append(recording)
-    context.output("clips").mkdir(exist_ok=True)
     context.write("pairs.jsonl", clips)
     context.write("recordings.jsonl", recordings)
     context.say(f"{len(clips)} clips of words, sentences and official sets")
@@ -133,7 +133,6 @@ def _said(
                         context.drop(clip.id, "unspeakable", str(error))
                         continue
                     path = f"clips/{safe_id(clip.id)}.flac"
-                    context.output("clips").mkdir(exist_ok=True)
                     write_audio(context.output("clips").parent / path, speech.waveform, speech.rate)
                     yield clip, _recording(clip, path, len(speech.waveform), speech.rate)
 
