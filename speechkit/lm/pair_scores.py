@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from speechkit.errors import UserError
+from speechkit.io.paths import inside
 from speechkit.lm.unit_costs import SequenceCost
 from speechkit.metrics.bootstrap import Interval, bootstrap_ratio
 from speechkit.units.quantizers import UnitSet
@@ -222,7 +223,7 @@ def read_gold(folder: Path, test: str) -> list[tuple[PairClip, Path]]:
     frequency, or type and subtype. For a set in another layout, add such a table beside its files.
 
     Raises:
-        UserError: if the table is missing or malformed, naming the line.
+        UserError: if the table is missing or malformed, or names a file outside the folder, naming the line.
     """
     import csv
 
@@ -241,7 +242,10 @@ def read_gold(folder: Path, test: str) -> list[tuple[PairClip, Path]]:
             raise UserError(f"{path}:{line}: correct is {values['correct']!r}; write 0 or 1")
         kind = "/".join(part for name in ("type", "subtype") if (part := row.get(name) or ""))
         name = values["filename"]
-        audio = folder / (name if name.endswith((".wav", ".flac")) else f"{name}.wav")
+        try:
+            audio = inside(folder, name if name.endswith((".wav", ".flac")) else f"{name}.wav")
+        except UserError as error:
+            raise UserError(f"{path}:{line}: {error}") from error
         clip = PairClip(
             id=f"{test}/{name}", test=test, pair=f"{kind}/{values['id']}",
             kind=kind or f"frequency {row.get('frequency') or '?'}", voice=values["voice"],

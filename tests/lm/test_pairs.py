@@ -155,6 +155,10 @@ def test_official_tables_are_read_and_damage_is_named_with_its_line(tmp_path):
     (folder / "gold.csv").write_text(table + "1,aa,A,oov,cat,k a t,3,2\n")
     with pytest.raises(UserError, match=r"gold.csv:2: correct is '2'"):
         read_gold(folder, "swuggy")
+    for outside in ("../secret", "/etc/secret"):
+        (folder / "gold.csv").write_text(table + f"1,{outside},A,oov,cat,k a t,3,1\n")
+        with pytest.raises(UserError, match=r"gold.csv:2: .*secret.wav: (leads out|is an absolute path)"):
+            read_gold(folder, "swuggy")
     (folder / "gold.csv").write_text("id,filename,voice,type,subtype,correct\n7,a,A,agr,far,1\n7,,A,agr,far,0\n")
     with pytest.raises(UserError, match=r"gold.csv:3: filename is empty"):
         read_gold(folder, "sblimp")
