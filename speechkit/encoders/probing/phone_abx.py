@@ -161,9 +161,7 @@ def phone_cells(
 def phone_abx(cells: Sequence[PhoneCell], *, resamples: int = DEFAULT_RESAMPLES, seed: int = 0) -> PhoneAbx:
     """The error of some cells, with an interval of 95 %."""
     table, phones = _table(cells)
-    draws, unit = _drawn(table, phones, resamples, seed)
-    units = table.shape[1] if unit == "speaker" else len(set(phones))
-    interval = percentile_interval(draws, 0.95, units)
+    interval, unit = _interval(table, phones, resamples, seed)
     pairs, speakers = table.shape
     return PhoneAbx(_mean(table), interval, unit, pairs, speakers, sum(cell.triples for cell in cells))
 
@@ -178,9 +176,7 @@ def phone_abx_difference(
     """The error by ``second`` less the mean error by those of ``first``, all of the same tokens and seed; paired."""
     tables = [_table(cells) for cells in (*first, second)]
     more = tables[-1][0] - np.mean([table for table, _ in tables[:-1]], axis=0)
-    draws, unit = _drawn(more, tables[-1][1], resamples, seed)
-    units = more.shape[1] if unit == "speaker" else len(set(tables[-1][1]))
-    return AbxDifference(_mean(more), percentile_interval(draws, 0.95, units))
+    return AbxDifference(_mean(more), _interval(more, tables[-1][1], resamples, seed)[0])
 
 
 def load_fastabx() -> Any:
@@ -230,10 +226,8 @@ def _mean(table: NDArray[np.float64]) -> float:
     return float(np.nanmean(table, axis=1).mean())
 
 
-def _drawn(
-    table: NDArray[np.float64], phones: Sequence[str], resamples: int, seed: int
-) -> tuple[NDArray[np.float64], str]:
-    """The means (resamples,) of what was drawn with replacement, and what that was."""
+def _interval(table: NDArray[np.float64], phones: Sequence[str], resamples: int, seed: int) -> tuple[Interval, str]:
+    """Of 95 % for the mean, over means of what is drawn with replacement, and what that is."""
     random = np.random.default_rng(seed)
     there = np.isfinite(table)
     values = np.where(there, table, 0.0)
@@ -242,8 +236,9 @@ def _drawn(
         weights = random.multinomial(people, np.full(people, 1 / people), size=resamples).astype(np.float64)
         counts = weights @ there.T
         means = np.divide(weights @ values.T, counts, out=np.zeros_like(counts), where=counts > 0)
-        return means.sum(1) / (counts > 0).sum(1), "speaker"
+        return percentile_interval(means.sum(1) / (counts > 0).sum(1), 0.95, people), "speaker"
     kinds, of_pair = np.unique(np.asarray(phones), return_inverse=True)
     weights = random.multinomial(len(kinds), np.full(len(kinds), 1 / len(kinds)), size=resamples).astype(np.float64)
     of_pairs = weights[:, of_pair]
-    return (of_pairs @ (values.sum(1) / there.sum(1))) / of_pairs.sum(1), "phone"
+    draws = (of_pairs @ (values.sum(1) / there.sum(1))) / of_pairs.sum(1)
+    return percentile_interval(draws, 0.95, len(kinds)), "phone"
