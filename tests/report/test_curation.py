@@ -167,10 +167,13 @@ def ready(tab: Browser, page: Path) -> None:
     tab.evaluate("document.getElementById('list').focus()")
 
 
+STORE_NOW = "dispatchEvent(new Event('pagehide'))"  # a page stores 150 ms after a key, or as it is left
+
+
 def forget(tab: Browser) -> None:
     """Clear what pages stored; a tab that has opened none has no storage."""
     if tab.page.url.startswith("file:"):
-        tab.evaluate("localStorage.clear()")
+        tab.evaluate(f"{STORE_NOW}; localStorage.clear()")
 
 
 def decisions(tab: Browser) -> list[list[str]]:
