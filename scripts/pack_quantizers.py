@@ -1,6 +1,6 @@
 """Keep quantizers that were trained together in one folder, at half precision, by their number of units.
 
-    python scripts/pack_quantizers.py exp/units_invariant/05-train/current/quantizers/layer-3/k-*/light --out DIR
+    python scripts/pack_quantizers.py exp/units_invariant/05-train/current/quantizers/k-* --out DIR
 
 `speechkit.units.embedded.unpack("100", DIR)` gives one of them back.
 """
@@ -20,11 +20,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Keep quantizers that were trained together in one folder.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="QUANTIZER", help="folders, one for each size")
     parser.add_argument("--out", type=Path, required=True, help="the folder that is made")
-    parser.add_argument("--price", type=float, help="of a change of unit, if not that which they were trained with")
-    parser.add_argument("--bigram-weight", type=float, help="if not that which they were trained with; 0: no bigram")
+    parser.add_argument("--switch-penalty", type=float, help="in nats, if not that of training")
+    parser.add_argument("--bigram-weight", type=float, help="if not that of training; 0: no bigram")
     options = parser.parse_args()
     try:
-        pack_folders(options.folders, options.out, options.price, options.bigram_weight)
+        pack_folders(options.folders, options.out, options.switch_penalty, options.bigram_weight)
     except UserError as error:
         print(f"pack: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from error

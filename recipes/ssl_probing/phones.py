@@ -8,7 +8,6 @@ import msgspec
 
 from speechkit.asr.stages import AlignWords, WordsConfig
 from speechkit.data.records import Utterance
-from speechkit.errors import AlignmentError
 from speechkit.pipeline import Drop
 
 READ_SPEECH = ("test", "dev")
@@ -49,16 +48,10 @@ class AlignWordsAndPhones(AlignWords):
 
     def _with_phones(self, row: Utterance) -> Utterance:
         from speechkit.data.audio import read_waveform
-        from speechkit.syllables.silver_alignment import align_silver
+        from speechkit.syllables.silver_alignment import PHONE_TIER, add_phones
 
-        custom, tiers = row.custom or {}, row.alignment or {}
-        if self.aligner is None or custom.get("part") not in READ_SPEECH or tiers.get("phone"):
+        custom = row.custom or {}
+        if self.aligner is None or custom.get("part") not in READ_SPEECH or (row.alignment or {}).get(PHONE_TIER):
             return row
         waveform = read_waveform(row, self.inputs[custom["manifest"]])
-        try:
-            silver = align_silver(self.aligner, waveform, (row.text or "").split(), tiers["word"])
-        except AlignmentError:  # the words stay
-            return row
-        if (silver.worst_seconds or 0.0) > self.config.max_deviation:
-            return row
-        return msgspec.structs.replace(row, alignment={**tiers, "phone": silver.phone})
+        return add_phones(self.aligner, row, waveform, self.config.max_deviation)

@@ -1,60 +1,52 @@
 """Perturb and encode, cluster, train invariant quantizers, and compare: stages 1 to 6.
 
-Each stage has its settings before its function; those of stages 5 and 6 are in `training` and `judging`.
+Each stage has its settings before its function; those of stages 5 and 6 are in `training` and `judging`, the work of
+stage 2 in `alignment`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
 from speechkit.asr.load import recognizer_digest
-from speechkit.asr.stages import AlignWords, WordsConfig
-from speechkit.augment.perturbations import CLEAN, KINDS, Perturbation, PerturbationConfig
+from speechkit.augment.perturbations import CLEAN, Perturbation
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import encoder_digest
 from speechkit.encoders.stages import DROP_REASONS as NOT_ENCODED
 from speechkit.encoders.store import FeatureStore, LayerFrames
-from speechkit.errors import ConfigError
-from speechkit.pipeline import (
-    NEUTRAL,
-    SHARED,
-    Context,
-    Output,
-    Recipe,
-    Resources,
-    Stage,
-    external,
-    model,
-    stage,
-)
-from speechkit.units.invariant.records import Plan, system_folder
-from speechkit.units.invariant.versions import NOISES, ROOMS, EncodeVersions, Versions
+from speechkit.pipeline import SHARED, Context, Output, Recipe, Resources, Stage, external, model, stage
+from speechkit.units.invariant.records import Plan, size_folder
+from speechkit.units.invariant.versions import NOISES, ROOMS, EncodeVersions
 from speechkit.units.kmeans import KMeansConfig
 from speechkit.units.smoothed import Smoothing
-from speechkit.units.stages import DROP_REASONS, Clusters, Count, HeldOutConfig, Layers, Positive, held_out
+from speechkit.units.stages import DROP_REASONS, Clusters, Count, HeldOutConfig, held_out
 
+from .alignment import AlignWordsAndPhones, TokensConfig
 from .judging import EvaluateConfig, evaluate
-from .training import TrainConfig, start_digest, train_quantizers
+from .training import TrainConfig, train_quantizers
 
 # The audio of later stages is where the manifests of the first one say.
 TRAIN, TEST = (external(f"{part}_manifest", schema=Utterance, of="prepare") for part in ("train", "test"))
+Kinds = Annotated[tuple[Perturbation, ...], SHARED, msgspec.Meta(min_length=1)]
+NEEDS_FOLDER = {"noise": NOISES, "room_recorded": ROOMS}
+"""Perturbations made with recordings, and the setting of each part that names their folder."""
 
 
 class InvariantDataConfig(HeldOutConfig, frozen=True):
-    """Which recordings teach and which judge; ABX needs texts of the test recordings, normalised by ``normalizer``."""
+    """Training and test recordings; ABX needs texts of the test recordings, normalised by ``normalizer``."""
 
     normalizer: str = "simple"
-    max_train_seconds: float = 3600.0
+    max_train_seconds: float = 18_000.0
     min_seconds: float = 1.0
     max_seconds: float = 20.0
 
 
 def prepare(context: Context) -> None:
-    """Choose the recordings; a speaker who judges teaches nothing."""
+    """Choose the recordings; no test speaker is in the training part."""
     train, test = held_out(context, draw_by_part=True)
     parts = {"train": train, "test": test}
     named = {
@@ -70,7 +62,7 @@ def prepare(context: Context) -> None:
 
 
 def _with_words(rows: Sequence[Utterance], normalizer: str) -> Iterator[Utterance]:
-    """Those whose words can be tokens: a text and a speaker."""
+    """Rows with a text and a speaker, whose words can be ABX tokens."""
     from speechkit.text import get_normalizer
 
     normal = get_normalizer(normalizer)
@@ -81,97 +73,90 @@ def _with_words(rows: Sequence[Utterance], normalizer: str) -> Iterator[Utteranc
 
 
 class FeaturesConfig(msgspec.Struct, frozen=True):
-    """The encoder, its layers, and what is done to the recordings.
+    """Encoder, layers, and perturbations of the recordings.
 
     Attributes:
-        encoder: by name.
-        layers: whose features are compared.
-        begin_layer: whose features the heads take, if not these. Changed training speech is encoded no further.
-        versions: how many drawings of each change every training recording is heard in; heads learn nothing from those
-            with 0.
-        test_kinds: changes to judge by.
-            Changes by further implementations (``pitch_ffmpeg`` …) are judged best by one that training does not hear.
-        strength: of the changes.
-        noises: folder of noises for training; made noise without it.
-        test_noises: folder of noises for judging.
-        rooms: folder of recorded impulse responses, for ``room_recorded`` in training.
-        test_rooms: the same for judging.
-        dtype: of the stored features.
-        processes: must be 1; ``--workers`` encodes in several processes.
+        encoder: name or folder.
+        layer: of the k-means codebooks, those compared with and those that teach.
+        begin_layer: whose features the network takes.
+        train_kinds: perturbations of training recordings; one that is named twice is drawn twice.
+        test_kinds: perturbations of test recordings: of what training uses in two implementations, a third one too.
+        noises: folder of noises for training.
+        test_noises: folder of other noises for the test.
+        rooms: folder of recorded impulse responses for training.
+        test_rooms: folder of other ones for the test.
     """
 
     encoder: Annotated[str, SHARED] = "embedded"
-    layers: Layers = (3,)
-    begin_layer: Annotated[Count | None, SHARED] = None
-    versions: Versions = Versions()
-    test_kinds: Annotated[tuple[Perturbation, ...], SHARED] = KINDS
-    strength: PerturbationConfig = PerturbationConfig()
+    layer: Annotated[Count, SHARED] = 3
+    begin_layer: Annotated[Count, SHARED] = 0
+    train_kinds: Kinds = (
+        "time", "time_librosa", "pitch", "pitch_ffmpeg", "room", "room_recorded", "noise", "noise_made", "speaker",
+        "telephone",
+    )  # fmt: skip
+    test_kinds: Kinds = (
+        "time", "pitch", "room", "noise", "speaker", "telephone", "time_ffmpeg", "pitch_librosa", "room_recorded",
+        "shift", "gain",
+    )  # fmt: skip
     noises: str | None = None
     test_noises: str | None = None
     rooms: str | None = None
     test_rooms: str | None = None
-    dtype: Literal["float16", "float32"] = "float16"
-    processes: Annotated[Positive, NEUTRAL] = 1
-
-    def __post_init__(self) -> None:
-        if self.processes > 1:
-            raise ConfigError(f"features.processes is {self.processes}; leave it out and give --workers instead")
-
-
-Teachers = Annotated[
-    dict[Annotated[str, msgspec.Meta(pattern="^[a-z0-9-]{1,40}$")], Smoothing], SHARED, msgspec.Meta(min_length=1)
-]
+    dtype: ClassVar[str] = "float16"
 
 
 class CodebooksConfig(msgspec.Struct, frozen=True):
-    """The k-means codebooks to be compared with, and those that teach.
+    """The k-means codebooks that are compared with, and those that teach.
 
     Attributes:
-        layers: that were encoded, to be compared.
-        clusters: K, one by one.
-        baselines: how many codebooks of each K are compared with, made from different seeds: what k-means finds depends
-            on it, and the comparison is with the mean. The first one teaches.
-        kmeans: ``kmeans.clusters`` is taken from ``clusters`` one by one.
-        teachers: the codebooks that teach, by name, and how each is smoothed. All teach one network.
+        layer: of the encoder.
+        clusters: numbers of units K; all are trained together.
+        baselines: number of k-means codebooks of each K from different seeds; the comparison is with their mean, since
+            results of k-means depend on the seed. The first one teaches.
+        teacher_penalty: cost of switching unit in the teacher's units, in mean squared distances.
     """
 
-    layers: Layers = (3,)
+    layer: Annotated[Count, SHARED] = 3
     clusters: Clusters = (50, 100, 200, 500)
-    baselines: Annotated[int, SHARED, msgspec.Meta(ge=1, le=20)] = 1
-    kmeans: KMeansConfig = KMeansConfig()
-    teachers: Teachers = msgspec.field(default_factory=lambda: {"plain": Smoothing()})
+    baselines: Annotated[int, SHARED, msgspec.Meta(ge=1, le=20)] = 5
+    teacher_penalty: Annotated[float, msgspec.Meta(ge=0)] = 0.1
 
 
 def cluster(context: Context) -> None:
-    """For each layer and K a plain codebook of clean training speech, and those that teach."""
+    """Plain codebooks of clean training speech for each K, and the teachers."""
     from speechkit.units.smoothed import train_smoothed
 
     config = context.config
-    layers, sizes = (tuple(dict.fromkeys(each)) for each in (config.layers, config.clusters))
-    plan = Plan(layers, sizes, config.baselines, config.teachers)
-    for layer in plan.layers:
-        store = FeatureStore(context.inputs["features"], layer, "train")
-        names = [name for name in store.ids() if name.endswith(f"#{CLEAN}")]
-        for clusters in plan.clusters:
-            context.log(f"layer {layer}, K {clusters}")
-            # The first seed's smoothed ones are the teachers, the plain ones of all seeds are compared with.
-            made = {
-                (frames, number): train_smoothed(
-                    partial(map, store.__getitem__, names),
-                    Smoothing(frames),
-                    msgspec.structs.replace(config.kmeans, clusters=clusters, seed=(context.seed + number) % 2**31),
-                    store.spec,
-                    context.log,
-                )
-                for frames in sorted({1, *(smoothing.frames for smoothing in plan.teachers.values())})
-                for number in range(plan.baselines if frames == 1 else 1)
-            }
-            for number, name in enumerate(plan.baseline_names):
-                made[1, number].codebook.save(context.output("codebooks") / system_folder(layer, clusters, name))
-            for name, smoothing in plan.teachers.items():
-                teacher = made[smoothing.frames, 0].at_price(smoothing.price)
-                teacher.save(context.output("teachers") / system_folder(layer, clusters, name))
+    plan = Plan(config.layer, tuple(dict.fromkeys(config.clusters)), config.baselines)
+    store = FeatureStore(context.inputs["features"], plan.layer, "train")
+    names = [name for name in store.ids() if name.endswith(f"#{CLEAN}")]
+    for clusters in plan.clusters:
+        context.log(f"K {clusters}")
+        for number, name in enumerate(plan.baseline_names):
+            trained = train_smoothed(
+                partial(map, store.__getitem__, names),
+                Smoothing(),
+                KMeansConfig(clusters=clusters, seed=(context.seed + number) % 2**31),
+                store.spec,
+                context.log,
+            )
+            trained.codebook.save(context.output("codebooks") / size_folder(clusters) / name)
+            if not number:
+                teacher = trained.at_price(config.teacher_penalty)
+                teacher.save(context.output("teachers") / size_folder(clusters))
     plan.write(context.output("teachers"))
+
+
+def check(configs: Mapping[str, Any]) -> Iterator[str]:
+    """Folders that the perturbations need."""
+    if features := configs.get("features"):
+        for part in ("train", "test"):
+            for kind, folders in NEEDS_FOLDER.items():
+                if kind in getattr(features, f"{part}_kinds") and getattr(features, folders[part]) is None:
+                    yield (
+                        f"features.{folders[part]} is not set and {part}_kinds has {kind}; give a folder of "
+                        f"recordings, or {part}_kinds without {kind}"
+                    )
 
 
 recipe = Recipe(
@@ -195,11 +180,11 @@ recipe = Recipe(
         Stage(
             number=2,
             name="words",
-            version=2,
-            run=AlignWords,
+            version=3,
+            run=AlignWordsAndPhones,
             inputs=(stage("prepare", "speech.jsonl"), TEST, model("recognizer", digest=recognizer_digest)),
             outputs=(Output("words.jsonl", schema=Utterance, min_records=0),),
-            config=WordsConfig,
+            config=TokensConfig,
             resources=Resources(cpus=2, gpus=1),
             drop_reasons=("no_alignment", "unreadable_audio"),
             part_records=64,
@@ -207,7 +192,7 @@ recipe = Recipe(
         Stage(
             number=3,
             name="features",
-            version=3,
+            version=4,
             run=EncodeVersions,
             inputs=(
                 stage("prepare", "recordings.jsonl"),
@@ -225,7 +210,7 @@ recipe = Recipe(
         Stage(
             number=4,
             name="codebooks",
-            version=5,
+            version=6,
             run=cluster,
             inputs=(stage("features", "features.jsonl"),),
             outputs=(Output("codebooks"), Output("teachers")),
@@ -235,13 +220,12 @@ recipe = Recipe(
         Stage(
             number=5,
             name="train",
-            version=4,
+            version=5,
             run=train_quantizers,
             inputs=(
                 stage("features", "features.jsonl"),
                 stage("codebooks", "teachers"),
                 model("encoder", digest=encoder_digest),
-                model("start", digest=start_digest),
             ),
             outputs=(Output("quantizers"),),
             config=TrainConfig,
@@ -250,7 +234,7 @@ recipe = Recipe(
         Stage(
             number=6,
             name="evaluate",
-            version=6,
+            version=7,
             run=evaluate,
             inputs=(
                 stage("features", "features.jsonl"),
@@ -266,6 +250,7 @@ recipe = Recipe(
             resources=Resources(cpus=1),
         ),
     ),
-    description="Train quantizers whose units withstand changes of the sound, and measure by how much.",
-    next_command="speechkit ued {exp}/05-train/current/quantizers/NAME --manifest MANIFEST",
+    description="Train quantizers whose units withstand perturbations of the audio, and compare them with k-means.",
+    next_command="speechkit ued {exp}/05-train/current/quantizers/k-100 --manifest MANIFEST",
+    check=check,
 )

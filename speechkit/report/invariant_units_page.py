@@ -1,4 +1,4 @@
-"""Tables and the page of invariant units: unit edit distances, word discrimination and statistics beside k-means."""
+"""Tables and the page of invariant units: unit edit distances, ABX and statistics compared with k-means."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WAYS = ("within", "across")
 
 
 def distances_table(report: InvariantReport) -> Table:
-    """By change and quantizer: the distance with its interval, and the reduction from k-means with its own."""
+    """UED by perturbation and quantizer, and its reduction compared with k-means, each with its interval."""
     rows: list[list[Any]] = []
     for each in report.comparisons:
         known = each.systems[BASELINE].ued.scores
@@ -27,26 +27,33 @@ def distances_table(report: InvariantReport) -> Table:
                     reduction = each.reductions.get(system, {}).get(kind)
                     ued = percent(score.ued, score.interval)
                     cell = percent(reduction.reduction, reduction.interval, digits=0) if reduction else ""
-                    rows.append([str(each.layer), str(each.clusters), kind, system, ued, cell])
-    names = ["layer", "K", "change", "quantizer", "UED, %"]
+                    rows.append([str(each.clusters), kind, system, ued, cell])
+    names = ["K", "perturbation", "quantizer", "UED, %"]
     last = Column("reduction, %", numeric=True, interval="95 %")
-    return Table([*names, last], rows, "By change")
+    return Table([*names, last], rows, "By perturbation")
 
 
 def quality_table(report: InvariantReport) -> Table:
-    """ABX and statistics of every quantizer."""
+    """ABX errors and unit statistics of every quantizer."""
+    kinds = _abx_kinds(report)
     rows = [
-        [str(each.layer), str(each.clusters), system, *_quality(result)]
+        [str(each.clusters), system, *_quality(result, kinds)]
         for each in report.comparisons
         for system, result in in_order(each)
     ]
-    ways = [Column(f"{kind} {way}", numeric=True) for kind in ("ABX", "dense") for way in WAYS]
-    columns: list[Column | str] = ["layer", "K", "quantizer", *ways, "units/s", "perplexity", "bit/s", "unused"]
+    ways = [Column(f"{kind} {way}", numeric=True) for kind in kinds for way in WAYS]
+    columns: list[Column | str] = ["K", "quantizer", *ways, "units/s", "perplexity", "bit/s", "unused"]
     return Table(columns, rows, "ABX error in percent, and statistics of clean units")
 
 
-def _quality(result: SystemResult) -> list[Any]:
-    scores = [scores.get(way) for scores in (result.abx, result.abx_dense) for way in WAYS]
+def _abx_kinds(report: InvariantReport) -> list[str]:
+    """Kinds of ABX that were measured."""
+    return ["words", "dense", *(["phones"] if report.phone_tokens else [])]
+
+
+def _quality(result: SystemResult, kinds: Sequence[str]) -> list[Any]:
+    tables: dict[str, Any] = {"words": result.abx, "dense": result.abx_dense, "phones": result.abx_phones}
+    scores = [tables[kind].get(way) for kind in kinds for way in WAYS]
     numbers = result.statistics
     return [
         *(percent(score.error, score.interval) if score else "" for score in scores),
@@ -58,33 +65,48 @@ def _quality(result: SystemResult) -> list[Any]:
 
 
 def abx_table(report: InvariantReport) -> Table:
-    """By how many points the ABX error of each lies above the mean of k-means, with a paired interval."""
-    names = [f"{kind}{way}" for kind in ("", "dense ") for way in WAYS]
+    """Difference of ABX errors from the mean of k-means, in points, with paired intervals."""
+    names = {
+        f"{kind} {way}": way if kind == "words" else f"{kind} {way}" for kind in _abx_kinds(report) for way in WAYS
+    }
     rows = [
         [
-            str(each.layer),
             str(each.clusters),
             system,
             *(
                 percent(d.difference, d.interval, signed=True) if d else ""
-                for d in map(each.abx_differences[system].get, names)
+                for d in map(each.abx_differences[system].get, names.values())
             ),
         ]
         for each in report.comparisons
         for system, _ in in_order(each)
         if system in each.abx_differences
     ]
-    columns: list[Column | str] = ["layer", "K", "quantizer", *(Column(name, numeric=True) for name in names)]
-    return Table(columns, rows, "ABX error above the mean of k-means, in points, paired")
+    columns: list[Column | str] = ["K", "quantizer", *(Column(name, numeric=True) for name in names)]
+    return Table(columns, rows, "ABX error less the mean of k-means, in points, paired")
 
 
 def markdown(report: InvariantReport) -> str:
     """All tables."""
     return (
-        f"{report.encoder}, {report.utterances} utterances ({report.seconds / 60:.1f} minutes), {_speakers(report)}, "
-        f"{report.word_tokens} word tokens.\n\n{distances_table(report).markdown()}\n"
+        f"{report.encoder}, layer {report.layer}, {report.utterances} utterances ({report.seconds / 60:.1f} minutes), "
+        f"{_speakers(report)}, {_tokens(report)}.\n\n{distances_table(report).markdown()}\n"
         f"{quality_table(report).markdown()}\n{abx_table(report).markdown()}"
     )
+
+
+def _tokens(report: InvariantReport) -> str:
+    """How many tokens ABX compares, and what intervals of phones are over."""
+    if report.without_phones:
+        return f"{report.word_tokens} word tokens, no ABX of phones ({report.without_phones})"
+    units = {
+        score.unit
+        for each in report.comparisons
+        for result in each.systems.values()
+        for score in result.abx_phones.values()
+    }
+    over = f" (intervals over {'s and '.join(sorted(units))}s)" if units else ""
+    return f"{report.word_tokens} word tokens, {report.phone_tokens} phones{over}"
 
 
 def _speakers(report: InvariantReport) -> str:
@@ -101,6 +123,7 @@ def write_invariant_units_page(path: Path | str, report: InvariantReport, pictur
         styles=["unit_picture.css"],
         report=report,
         speakers=_speakers(report),
+        tokens=_tokens(report),
         distances=distances_table(report),
         quality=quality_table(report),
         abx=abx_table(report),

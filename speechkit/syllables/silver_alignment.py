@@ -13,12 +13,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from speechkit.data.records import AlignmentItem
+from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.errors import AlignmentError, require
 from speechkit.io.arrays import Float
 from speechkit.syllables.syllabification import SILENCES, bare, syllable_tier
 from speechkit.text.rough_pronunciation import rough_phones
 
+WORD_TIER, PHONE_TIER = "word", "phone"
+MAX_DEVIATION_SECONDS = 0.5
+"""How far the beginning of a word may lie from where the CTC model has it, before its utterance gets no phones."""
 SAMPLE_RATE = 16_000
 FRAME_SAMPLES = 160
 MIN_STRETCH_SECONDS = 0.05
@@ -208,3 +211,24 @@ def align_silver(
         round(float(np.median(distances)), 4) if distances else None,
         round(max(distances), 4) if distances else None,
     )
+
+
+def add_phones(
+    aligner: PhoneAligner, row: Utterance, waveform: Float, max_deviation: float = MAX_DEVIATION_SECONDS
+) -> Utterance:
+    """The utterance with a tier ``phone`` beside its tier ``word``, or as it was where the alignment fails.
+
+    Args:
+        aligner: of the utterance's language.
+        row: with a text and times of its words.
+        waveform: (samples,) at 16 kHz.
+        max_deviation: seconds by which a word may begin earlier or later than in the tier ``word``.
+    """
+    tiers = row.alignment or {}
+    try:
+        silver = align_silver(aligner, waveform, (row.text or "").split(), tiers[WORD_TIER])
+    except AlignmentError:  # the words stay
+        return row
+    if (silver.worst_seconds or 0.0) > max_deviation:
+        return row
+    return msgspec.structs.replace(row, alignment={**tiers, PHONE_TIER: silver.phone})

@@ -1,7 +1,7 @@
 """Invariant quantizers of several sizes in one folder, and those inside the package.
 
-Quantizers that were trained together are one network with a last layer for each; kept together at half precision, they
-take the room of an eighth of four.
+Quantizers that were trained together are one network with a classifier for each; packed at half precision, four of
+them take an eighth of their size.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from speechkit.errors import UserError
 from speechkit.io.arrays import read_arrays, write_arrays
 from speechkit.io.atomic import write_json
-from speechkit.io.hashing import digest_obj
 from speechkit.units.codebook import read_spec
 from speechkit.units.invariant.quantizer import OWN_ARRAYS, InvariantQuantizer, InvariantSpec
 
@@ -53,13 +52,13 @@ def pack(quantizers: Mapping[str, InvariantQuantizer], folder: Path | str) -> No
 
 
 def pack_folders(
-    folders: Sequence[Path], out: Path, price: float | None = None, bigram_weight: float | None = None
+    folders: Sequence[Path], out: Path, switch_penalty: float | None = None, bigram_weight: float | None = None
 ) -> None:
-    """Pack the quantizers of the folders, each under its number of units, to be read as they are or otherwise.
+    """Pack the quantizers of the folders, each under its number of units, with their own decoding or another.
 
     Raises:
-        UserError: if two have the same number, or they were not trained together, or one to be read with a bigram has
-            none.
+        UserError: if two have the same number, or they were not trained together, or one to be decoded with a bigram
+            has none.
     """
     quantizers: dict[str, InvariantQuantizer] = {}
     for folder in folders:
@@ -67,7 +66,9 @@ def pack_folders(
         name = str(quantizer.num_units)
         if name in quantizers:
             raise UserError(f"{folder}: a second quantizer of {name} units; give one of each size")
-        quantizers[name] = quantizer.at_price(quantizer.spec.price if price is None else price, bigram_weight)
+        quantizers[name] = quantizer.with_penalty(
+            quantizer.spec.switch_penalty if switch_penalty is None else switch_penalty, bigram_weight
+        )
     pack(quantizers, out)
 
 
@@ -88,13 +89,3 @@ def unpack(name: str, folder: Path | str = MODELS) -> InvariantQuantizer:
         if "/" not in key or key.startswith(f"{name}/")
     }
     return InvariantQuantizer.from_arrays(specs[name], arrays, folder, SPECS_FILE, ARRAYS_FILE)
-
-
-def packed_digest(folder: Path) -> str:
-    """Digest of all quantizers of a folder.
-
-    Raises:
-        UserError: if the folder has no list of them, or it is damaged.
-    """
-    specs = read_spec(folder / SPECS_FILE, PackedSpecs).quantizers
-    return digest_obj(sorted([name, spec.digest] for name, spec in specs.items()))

@@ -1,1 +1,1 @@
-"""Quantizers whose units stay when the sound changes: a small network over an encoder, read by a Viterbi path."""
+"""Invariant quantizers: a head over an encoder, trained on perturbed audio and decoded by a Viterbi path."""

@@ -17,18 +17,21 @@ from speechkit.units.invariant.config import InvariantConfig
 
 Read = Callable[[str], NDArray[np.floating[Any]]]
 NO_UNIT = -100
+FRAME_SHARE = 0.5
+"""Share of the steps of a round in which the weight of the framewise loss falls from 1: CTC alone predicts only blanks
+for hundreds of steps."""
 
 
 class Batches:
     """Batches as a function of their number: one version of each item in every pass, another in the next.
 
     Args:
-        versions: of each item, the name and frames of each version that may be taken.
-        targets: of each teacher, then each item, the unit of each clean frame.
+        versions: for each item, the name and frames of each version that may be taken.
+        targets: for each teacher and item, the unit of each clean frame.
         read: features (T, D) by name.
-        config: how.
+        config: of training.
         epochs: passes over the items.
-        seed: of all drawings.
+        seed: of all draws.
     """
 
     def __init__(
@@ -48,35 +51,26 @@ class Batches:
             self.steps += 1
 
     def frame_weight(self, number: int) -> float:
-        """The share of the frames' loss in that of a batch."""
-        fading = self._config.frame_share * self.steps
-        left = max(0.0, 1.0 - number / fading) if fading else 0.0
+        """Weight of the framewise loss in batch ``number``."""
+        left = max(0.0, 1.0 - number / (FRAME_SHARE * self.steps))
         return self._config.frame_weight + (1.0 - self._config.frame_weight) * left
 
     def _version(self, item: int, epoch: int) -> str:
-        """The name of what a pass takes of an item: all versions in a drawn order, then all in another."""
+        """Name of the version of an item in a pass: all versions in a drawn order, then all in another."""
         versions = self._versions[item]
-        again, place = divmod(epoch, len(versions))
-        order = np.random.default_rng([self._seed, item, again]).permutation(len(versions))
-        name, _ = versions[int(order[place])]
+        cycle, position = divmod(epoch, len(versions))
+        order = np.random.default_rng([self._seed, item, cycle]).permutation(len(versions))
+        name, _ = versions[int(order[position])]
         return name
 
     def __call__(self, number: int) -> dict[str, Any]:
-        """Features (B, T, D) and frames (B,) of a batch, and lists with something of each teacher.
+        """Features (B, T, D) and frames (B,) of a batch, and three lists with one entry per teacher.
 
-        In them: targets in a row, how many each item has (B,), and the target of each frame (B, T).
+        ``targets``: deduplicated units of all items, concatenated; ``counts``: how many each item has (B,);
+        ``aligned``: the target of each frame (B, T).
         """
-        generator = np.random.default_rng([self._seed, number])
         items, epoch = self._buckets[number], self._buckets.epoch_of(number)
-        features = []
-        for item in items:
-            name = self._version(item, epoch)
-            frames = np.array(self._read(name), np.float32)
-            for _ in range(self._config.time_masks):
-                width = int(generator.integers(0, self._config.mask_frames + 1))
-                begin = int(generator.integers(0, max(1, len(frames) - width)))
-                frames[begin : begin + width] = frames.mean(axis=0)
-            features.append(torch.from_numpy(frames))
+        features = [torch.from_numpy(np.array(self._read(self._version(item, epoch)), np.float32)) for item in items]
         batch: dict[str, Any] = {
             "features": pad_sequence(features, batch_first=True),
             "frames": torch.tensor([len(each) for each in features]),
@@ -85,11 +79,12 @@ class Batches:
             "counts": [],
             "aligned": [],
         }
-        for said in self._targets:
-            units = [said[item].astype(np.int64) for item in items]
+        for of_teacher in self._targets:
+            units = [of_teacher[item].astype(np.int64) for item in items]
             runs = [torch.from_numpy(deduplicate(each)[0].astype(np.int64)) for each in units]
             batch["targets"].append(torch.cat(runs))
             batch["counts"].append(torch.tensor([len(run) for run in runs]))
+            # A change of speed moves frames evenly.
             stretched = [
                 torch.from_numpy(each[(2 * np.arange(len(frames)) + 1) * len(each) // (2 * len(frames))])
                 for each, frames in zip(units, features, strict=True)
@@ -99,22 +94,22 @@ class Batches:
 
 
 def invariant_loss(model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
-    """CTC of each item by its number of targets, and the cross-entropy of the frames' units, means over all sizes."""
+    """Weighted sum of CTC per target and framewise cross-entropy, each the mean over all classifiers."""
     weight = batch["frame_weight"]
     scores: list[Tensor] = model(batch["features"], batch["frames"])
-    log_probs = [found.float().log_softmax(-1) for found in scores]  # each (B, T, K + 1)
+    log_probs = [each.float().log_softmax(-1) for each in scores]  # each (B, T, K + 1)
     frames = torch.stack(
         [
-            nn.functional.nll_loss(found.flatten(0, 1), aligned.flatten(), ignore_index=NO_UNIT)
-            for found, aligned in zip(log_probs, batch["aligned"], strict=True)
+            nn.functional.nll_loss(each.flatten(0, 1), aligned.flatten(), ignore_index=NO_UNIT)
+            for each, aligned in zip(log_probs, batch["aligned"], strict=True)
         ]
     ).mean()
     if float(weight) == 1.0:  # CTC would take most of the time of small networks, for nothing
         return frames, {"frames": float(frames.detach())}
     ctc = torch.stack(
         [
-            nn.functional.ctc_loss(found.transpose(0, 1), targets, batch["frames"], counts, blank=found.shape[-1] - 1)
-            for found, targets, counts in zip(log_probs, batch["targets"], batch["counts"], strict=True)
+            nn.functional.ctc_loss(each.transpose(0, 1), targets, batch["frames"], counts, blank=each.shape[-1] - 1)
+            for each, targets, counts in zip(log_probs, batch["targets"], batch["counts"], strict=True)
         ]
     ).mean()
     return (1 - weight) * ctc + weight * frames, {"ctc": float(ctc.detach()), "frames": float(frames.detach())}

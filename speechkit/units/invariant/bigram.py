@@ -1,6 +1,11 @@
-"""Unit bigram: pointwise mutual information of consecutive units.
+"""Unit bigram: pointwise mutual information of consecutive units, and decoding with it.
 
-Source: Witten and Bell 1991, The zero-frequency problem, method C, for pairs that were never seen.
+In perturbed audio a unit may look like another that would not stand there in speech. A bigram of the units of clean
+speech undoes most of these errors without making units longer.
+
+Source: Witten and Bell 1991, The zero-frequency problem, method C, for pairs that were never seen. Bourlard and Morgan
+1994, Connectionist speech recognition, chapter 7: posteriors hold the unit's prior already, so it is divided out of the
+bigram.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from speechkit.units.deduplication import deduplicate
 
 
 def estimate_bigram(items: Iterable[NDArray[np.integer[Any]]], clusters: int) -> Float:
-    """The bigram (K, K) of units: row u, column v is log P(v | u) − log P(v), 0 on the diagonal.
+    """Bigram (K, K) of units: row u, column v is log P(v | u) − log P(v), 0 on the diagonal.
 
     Runs count once. P(v) is normalised over all units except u, and none of them has probability 0. The row of a unit
     that is never followed by another is 0.
@@ -43,15 +48,15 @@ def estimate_bigram(items: Iterable[NDArray[np.integer[Any]]], clusters: int) ->
     expected /= np.maximum(expected.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
     kinds = (pairs > 0).sum(axis=1, keepdims=True)
     seen = pairs.sum(axis=1, keepdims=True)
-    found = np.zeros((clusters, clusters), np.float32)
+    information = np.zeros((clusters, clusters), np.float32)
     known = (expected > 0) & (seen > 0)
-    likelier = (pairs + kinds * expected) / np.maximum(seen + kinds, 1) / np.where(expected > 0, expected, 1)
-    found[known] = np.log(likelier[known])
-    return found
+    ratio = (pairs + kinds * expected) / np.maximum(seen + kinds, 1) / np.where(expected > 0, expected, 1)
+    information[known] = np.log(ratio[known])
+    return information
 
 
-def change_costs(bigram: Float, price: float, weight: float) -> Float:
-    """Cost of each change of unit (K, K) in nats, at least 0: the price minus the weighted bigram."""
-    costs: Float = np.maximum(np.float32(price) - np.float32(weight) * np.asarray(bigram, np.float32), np.float32(0))
+def switch_costs(bigram: Float, penalty: float, weight: float) -> Float:
+    """Cost in nats of switching from each unit to each (K, K), at least 0: the penalty minus the weighted bigram."""
+    costs: Float = np.maximum(np.float32(penalty) - np.float32(weight) * np.asarray(bigram, np.float32), np.float32(0))
     np.fill_diagonal(costs, 0)
     return costs

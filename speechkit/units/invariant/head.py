@@ -1,4 +1,4 @@
-"""The network of an invariant quantizer: a small head, which may begin with copies of an encoder's upper layers.
+"""The network of an invariant quantizer: a convolutional head, optionally on copies of an encoder's upper layers.
 
 Notation used for array shapes: B items, T frames, D width of the features, W of the head, K units.
 """
@@ -17,7 +17,7 @@ from speechkit.units.invariant.config import HeadConfig
 from speechkit.units.invariant.upper_layers import UpperLayers
 
 
-class ConvolutionLayer(nn.Module):
+class ConvolutionBlock(nn.Module):
     """Residual depthwise-separable convolution block: (B, T, W) to (B, T, W)."""
 
     def __init__(self, config: HeadConfig) -> None:
@@ -30,42 +30,12 @@ class ConvolutionLayer(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     def forward(self, frames: Tensor, padding: Tensor) -> Tensor:
-        """Frames behind an item's end count as zero, as those before its beginning do."""
+        """Frames where ``padding`` (B, T) is true count as zero, as those before the item's beginning do."""
         x = self.norm(frames).masked_fill(padding[..., None], 0.0)
         x = self.depthwise(x.transpose(1, 2)).transpose(1, 2)
         x = self.contract(self.dropout(nn.functional.gelu(self.expand(x))))
         added: Tensor = frames + self.dropout(x)
         return added
-
-
-class TransformerLayer(nn.Module):
-    """Convolution block, which supplies relative positions, then self-attention over the item; (B, T, W) both ways."""
-
-    def __init__(self, config: HeadConfig) -> None:
-        super().__init__()
-        self.place = ConvolutionLayer(config)
-        self.attend = nn.TransformerEncoderLayer(
-            config.width, config.heads, 2 * config.width, config.dropout, "gelu", batch_first=True, norm_first=True
-        )
-
-    def forward(self, frames: Tensor, padding: Tensor) -> Tensor:
-        """Frames behind an item's end are not attended to."""
-        attended: Tensor = self.attend(self.place(frames, padding), src_key_padding_mask=padding)
-        return attended
-
-
-class PointwiseLayer(nn.Module):
-    """Pointwise linear layer with GELU and dropout, without context: (B, T, W) to (B, T, W)."""
-
-    def __init__(self, config: HeadConfig) -> None:
-        super().__init__()
-        self.linear = nn.Linear(config.width, config.width)
-        self.dropout = Dropout(config.dropout)
-
-    def forward(self, frames: Tensor, padding: Tensor) -> Tensor:
-        """``padding`` is ignored."""
-        hidden: Tensor = self.dropout(nn.functional.gelu(self.linear(frames)))
-        return hidden
 
 
 class InvariantHead(nn.Module):
@@ -75,9 +45,12 @@ class InvariantHead(nn.Module):
         dim: D.
         clusters: K.
         config: shape.
-        mean: of the features (D,), or of what the upper layers make of them, taken off.
-        scale: of the same (D,), divided by.
+        mean: of the features (D,), or of the upper layers' output, subtracted.
+        scale: standard deviation of the same (D,), divided by.
         upper: the layers of ``config.upper``; new ones without it.
+
+    Raises:
+        UserError: if the upper layers have another width than the features.
     """
 
     mean: Tensor
@@ -99,26 +72,22 @@ class InvariantHead(nn.Module):
         self.upper = upper or (UpperLayers(config.upper) if config.upper else None)
         self.register_buffer("mean", torch.from_numpy(np.array(mean, np.float32)))
         self.register_buffer("scale", torch.from_numpy(np.array(scale, np.float32)))
-        layer = {"mlp": PointwiseLayer, "convolution": ConvolutionLayer, "transformer": TransformerLayer}
-        hidden = 0 if config.kind == "linear" else config.layers
-        self.enter = nn.Linear(dim, config.width) if hidden else None
-        self.layers = nn.ModuleList(layer[config.kind](config) for _ in range(hidden))
-        self.norm = nn.LayerNorm(config.width) if hidden else None
-        self.leave = nn.Linear(config.width if hidden else dim, clusters + 1)
+        self.input_proj = nn.Linear(dim, config.width)
+        self.layers = nn.ModuleList(ConvolutionBlock(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.width)
+        self.classifier = nn.Linear(config.width, clusters + 1)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Scores; those beyond an item's ``lengths`` (B,) are undefined."""
-        scores: Tensor = self.leave(self.hidden(features, lengths))
+        scores: Tensor = self.classifier(self.hidden(features, lengths))
         return scores
 
     def hidden(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """What the scores are read from: (B, T, W), or (B, T, D) of a head without hidden layers."""
+        """Input of the classifier: (B, T, D) to (B, T, W)."""
         padding = ~length_mask(lengths.to(features.device), features.shape[1])
         x = features if self.upper is None else self.upper(features, padding)
-        x = (x - self.mean) / self.scale
-        if self.enter is not None and self.norm is not None:
-            x = self.enter(x)
-            for layer in self.layers:
-                x = layer(x, padding)
-            x = self.norm(x)
-        return x
+        x = self.input_proj((x - self.mean) / self.scale)
+        for layer in self.layers:
+            x = layer(x, padding)
+        hidden: Tensor = self.norm(x)
+        return hidden

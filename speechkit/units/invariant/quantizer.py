@@ -1,7 +1,8 @@
-"""A quantizer whose units stay when speed, pitch, room, noise, voice or line change: a head on an encoder's features.
+"""Invariant quantizer: units that change little with speed, pitch, room, noise, voice and telephone.
 
-Source: Gat et al. 2023, Augmentation invariant discrete representation for generative spoken language modeling. The
-head (`speechkit.units.invariant.head`) is trained by `speechkit.units.invariant.training`; the encoder stays as it is.
+A head on the features of a frozen encoder gives posteriors of units, decoded by a Viterbi path. The head
+(`speechkit.units.invariant.head`) is trained by `speechkit.units.invariant.training`.
+Source: Gat et al. 2023, Augmentation invariant discrete representation for generative spoken language modeling.
 
 Notation used for array shapes: T frames, D width of the features, W of the head, K units.
 """
@@ -27,7 +28,7 @@ from speechkit.io.atomic import write_json
 from speechkit.io.hashing import digest_bytes
 from speechkit.units.codebook import Codebook, read_spec
 from speechkit.units.deduplication import deduplicate
-from speechkit.units.invariant.bigram import change_costs
+from speechkit.units.invariant.bigram import switch_costs
 from speechkit.units.invariant.config import HeadConfig
 from speechkit.units.invariant.head import InvariantHead
 from speechkit.units.smoothed import SmoothedCodebook
@@ -36,12 +37,14 @@ from speechkit.units.smoothing import best_path
 SPEC_FILE, ARRAYS_FILE = "quantizer.json", "quantizer.safetensors"
 WINDOW_FRAMES = 1500
 CONTEXT_FRAMES = 150
-"""Long items go through the head in windows that also hear so many frames before and behind."""
+"""Long items go through the head in windows with so many further frames on both sides."""
 BIGRAM = "bigram"
+STORED_NAMES = {"input_proj.": "enter.", "classifier.": "leave."}
+"""Names of layers in files and digests where they differ from those in the code: files of version 0.2 have these."""
 OWN_ARRAYS = ("leave.", BIGRAM)
-"""How the arrays of the last layer and behind it begin; quantizers that were trained together share all others."""
-LEAST = np.float32(1e-30)
-"""Of a posterior: its logarithm must be a number."""
+"""Prefixes of the arrays of the classifier and behind it; quantizers that were trained together share all others."""
+SMALLEST_POSTERIOR = np.float32(1e-30)
+"""Keeps logarithms finite."""
 
 
 class InvariantSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="invariant", tag_field="kind"):
@@ -52,10 +55,11 @@ class InvariantSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
         clusters: number of units K.
         head: its shape.
         teacher: digest of the codebook whose units the first round learned.
-        rounds: how often a head learned from the one before it, the codebook being the first teacher.
-        price: of a change of unit, in nats of the head's posterior; without one, blanks go and the best units stay.
-        digest: of all weights and of how they are read; units of one digest are comparable.
-        bigram_weight: of the bigram: so many times its logarithm, a change to what often follows costs less.
+        rounds: number of rounds of training.
+        digest: of all weights and of the decoding; units of one digest are comparable.
+        switch_penalty: cost in nats of switching unit between frames; without one, blanks are removed and the best
+            units stay. ``price`` in files.
+        bigram_weight: by so many times the logarithm of the bigram, frequent successors cost less.
     """
 
     encoder: EncoderSpec
@@ -64,7 +68,7 @@ class InvariantSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     teacher: str
     rounds: int
     digest: str
-    price: float = 0.0
+    switch_penalty: float = msgspec.field(default=0.0, name="price")
     bigram_weight: float = 0.0
 
 
@@ -76,9 +80,9 @@ class InvariantQuantizer:
         encoder: of the features.
         teacher: digest of the codebook that the first round learned from.
         rounds: of training.
-        price: of a change of unit.
-        bigram: which unit follows which, as `speechkit.units.invariant.bigram.estimate_bigram` gives it (K, K).
-        bigram_weight: how much it counts.
+        switch_penalty: cost in nats of switching unit between frames.
+        bigram: of units, as `speechkit.units.invariant.bigram.estimate_bigram` gives it (K, K).
+        bigram_weight: of the bigram in decoding.
 
     Raises:
         UserError: if the encoder's features are not as wide as the head takes them, weights hold NaN or infinity, the
@@ -91,14 +95,14 @@ class InvariantQuantizer:
         encoder: EncoderSpec,
         teacher: str,
         rounds: int,
-        price: float = 0.0,
+        switch_penalty: float = 0.0,
         bigram: Float | None = None,
         bigram_weight: float = 0.0,
     ) -> None:
         dim = head.mean.numel()
         if encoder.dim != dim:
             raise UserError(f"the head takes frames {dim} wide, {encoder.model} gives {encoder.dim}; take its encoder")
-        clusters = head.leave.out_features - 1
+        clusters = head.classifier.out_features - 1
         if bigram is None and bigram_weight:
             raise UserError(f"the bigram's weight is {bigram_weight:g} and it has none; train it with one")
         if bigram is not None and bigram.shape != (clusters, clusters):
@@ -109,9 +113,12 @@ class InvariantQuantizer:
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 raise UserError(f"weights {name} of the quantizer hold NaN or infinity; train it again")
-        read = (str(price) if price else "") + (f" bigram {bigram_weight}" if bigram_weight else "")
-        digest = digest_bytes(_content(arrays) + read.encode())
-        self.spec = InvariantSpec(encoder, clusters, head.config, teacher, rounds, digest, price, bigram_weight)
+        decoding = str(switch_penalty) if switch_penalty else ""
+        decoding += f" bigram {bigram_weight}" if bigram_weight else ""
+        digest = digest_bytes(_content(arrays) + decoding.encode())
+        self.spec = InvariantSpec(
+            encoder, clusters, head.config, teacher, rounds, digest, switch_penalty, bigram_weight
+        )
 
     @property
     def num_units(self) -> int:
@@ -127,8 +134,8 @@ class InvariantQuantizer:
         return self._by_window(features, self.head, self.num_units + 1)
 
     def hidden(self, features: NDArray[np.floating[Any]]) -> Float:
-        """What the scores are read from (T, W); takes and refuses what `scores` does."""
-        return self._by_window(features, self.head.hidden, self.head.leave.in_features)
+        """Input of the classifier (T, W); takes and refuses what `scores` does."""
+        return self._by_window(features, self.head.hidden, self.head.classifier.in_features)
 
     @torch.inference_mode()
     def _by_window(
@@ -148,57 +155,56 @@ class InvariantQuantizer:
         for begin in range(0, len(rows), WINDOW_FRAMES):
             first, last = max(0, begin - CONTEXT_FRAMES), begin + WINDOW_FRAMES + CONTEXT_FRAMES
             window = torch.from_numpy(rows[first:last])[None].to(device)
-            found = run(window, torch.tensor([window.shape[1]]))[0].float().cpu().numpy()
-            parts.append(found[begin - first : begin - first + WINDOW_FRAMES])
+            output = run(window, torch.tensor([window.shape[1]]))[0].float().cpu().numpy()
+            parts.append(output[begin - first : begin - first + WINDOW_FRAMES])
         return np.concatenate(parts)
 
     def posteriors(self, features: NDArray[np.floating[Any]]) -> Float:
-        """Probabilities (T, K) of the units of each frame, given that it is no blank."""
+        """Probabilities (T, K) of the units of each frame, given that it is not blank."""
         return _posteriors(self.scores(features))
 
     def assign(self, features: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
         """The unit of each frame: (T, D) to (T,).
 
-        With a price or a bigram, the units of the likeliest path, a change of unit making a path less likely. Without
-        them, a blank frame takes the unit of the nearest frame that has one, the earlier one of two; an item of nothing
-        but blanks takes the best units.
+        With a switch penalty or a bigram, the units of the most likely path under them. Without, a blank frame takes
+        the unit of the nearest frame that has one, the earlier of two; an item of blanks alone takes the best units.
         """
-        return self._best(self.scores(features))
+        return self._decode(self.scores(features))
 
     @torch.inference_mode()
     def assign_hidden(self, hidden: Float) -> NDArray[np.int32]:
         """`assign` from what `hidden` gave (T, W), of this quantizer or of one with the same `network`."""
-        leave = self.head.leave
-        return self._best(leave(torch.from_numpy(hidden).to(leave.weight.device)).cpu().numpy())
+        classifier = self.head.classifier
+        return self._decode(classifier(torch.from_numpy(hidden).to(classifier.weight.device)).cpu().numpy())
 
     @cached_property
     def network(self) -> str:
-        """Digest of all weights but the last layer's; quantizers that were trained together share it."""
+        """Digest of all weights except the classifier's; quantizers that were trained together share it."""
         arrays = self.arrays()
         return digest_bytes(_content({name: arrays[name] for name in arrays if not name.startswith(OWN_ARRAYS)}))
 
     @cached_property
-    def _prices(self) -> float | Float:
-        """Of every change of unit, or of each (K, K)."""
+    def _switch_costs(self) -> float | Float:
+        """In nats: one for all pairs of units, or (K, K)."""
         if self.bigram is None or not self.spec.bigram_weight:
-            return self.spec.price
-        return change_costs(self.bigram, self.spec.price, self.spec.bigram_weight)
+            return self.spec.switch_penalty
+        return switch_costs(self.bigram, self.spec.switch_penalty, self.spec.bigram_weight)
 
-    def _best(self, scores: Float) -> NDArray[np.int32]:
-        if self.spec.price or self.spec.bigram_weight:
-            return best_path(-np.log(np.maximum(_posteriors(scores), LEAST)), self._prices)
+    def _decode(self, scores: Float) -> NDArray[np.int32]:
+        if self.spec.switch_penalty or self.spec.bigram_weight:
+            return best_path(-np.log(np.maximum(_posteriors(scores), SMALLEST_POSTERIOR)), self._switch_costs)
         best = scores.argmax(axis=1)
-        spoken = np.flatnonzero(best < self.num_units)
-        if not len(spoken):
+        not_blank = np.flatnonzero(best < self.num_units)
+        if not len(not_blank):
             return np.asarray(scores[:, :-1].argmax(axis=1), np.int32)
         frames = np.arange(len(best))
-        after = np.searchsorted(spoken, frames).clip(max=len(spoken) - 1)
+        after = np.searchsorted(not_blank, frames).clip(max=len(not_blank) - 1)
         before = np.maximum(after - 1, 0)
-        nearest = np.where(np.abs(spoken[after] - frames) < np.abs(frames - spoken[before]), after, before)
-        return np.asarray(best[spoken[nearest]], np.int32)
+        nearest = np.where(np.abs(not_blank[after] - frames) < np.abs(frames - not_blank[before]), after, before)
+        return np.asarray(best[not_blank[nearest]], np.int32)
 
     def units(self, features: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
-        """The units of an item, each run of one unit once."""
+        """Deduplicated units of an item."""
         return deduplicate(self.assign(features))[0]
 
     def check(self, encoder: EncoderSpec, what: str = "the quantizer") -> None:
@@ -209,28 +215,30 @@ class InvariantQuantizer:
         """
         self.spec.encoder.require(encoder, what)
 
-    def at_price(self, price: float, bigram_weight: float | None = None) -> InvariantQuantizer:
-        """The same weights, decoded with another penalty for a change of unit and another bigram weight.
+    def with_penalty(self, switch_penalty: float, bigram_weight: float | None = None) -> InvariantQuantizer:
+        """The same weights, decoded with another switch penalty and, where given, another bigram weight.
 
         Raises:
             UserError: if there is a weight and no bigram.
         """
         weight = self.spec.bigram_weight if bigram_weight is None else bigram_weight
-        return self._read(self.head, price, self.bigram, weight)
+        return self._decoded(self.head, switch_penalty, self.bigram, weight)
 
     def with_bigram(self, bigram: Float, weight: float) -> InvariantQuantizer:
-        """The same weights, read with a bigram (K, K) too."""
-        return self._read(self.head, self.spec.price, bigram, weight)
+        """The same weights, decoded with a bigram (K, K) too."""
+        return self._decoded(self.head, self.spec.switch_penalty, bigram, weight)
 
     def halved(self) -> InvariantQuantizer:
-        """One whose weights are rounded to half precision, and lose nothing when they are kept so."""
+        """The weights rounded to half precision, so that storing them as float16 loses nothing."""
         bigram = None if self.bigram is None else self.bigram.astype(np.float16).astype(np.float32)
         head = copy.deepcopy(self.head).half().float()
-        return self._read(head, self.spec.price, bigram, self.spec.bigram_weight)
+        return self._decoded(head, self.spec.switch_penalty, bigram, self.spec.bigram_weight)
 
-    def _read(self, head: InvariantHead, price: float, bigram: Float | None, weight: float) -> InvariantQuantizer:
+    def _decoded(
+        self, head: InvariantHead, switch_penalty: float, bigram: Float | None, weight: float
+    ) -> InvariantQuantizer:
         spec = self.spec
-        return InvariantQuantizer(head, spec.encoder, spec.teacher, spec.rounds, price, bigram, weight)
+        return InvariantQuantizer(head, spec.encoder, spec.teacher, spec.rounds, switch_penalty, bigram, weight)
 
     def save(self, folder: Path | str) -> None:
         """Write ``quantizer.safetensors``, then ``quantizer.json``."""
@@ -261,9 +269,14 @@ class InvariantQuantizer:
         Raises:
             UserError: naming the folder and the files that they come from, if the arrays are not those of the spec.
         """
-        nothing = np.zeros(spec.encoder.dim, np.float32)
-        head = InvariantHead(spec.encoder.dim, spec.clusters, spec.head, nothing, nothing)
-        weights = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items() if name != BIGRAM}
+        zeros = np.zeros(spec.encoder.dim, np.float32)
+        head = InvariantHead(spec.encoder.dim, spec.clusters, spec.head, zeros, zeros)
+        stored = {stored: name for name, stored in STORED_NAMES.items()}
+        weights = {
+            _renamed(name, stored): torch.from_numpy(np.array(array))
+            for name, array in arrays.items()
+            if name != BIGRAM
+        }
         bigram = np.array(arrays[BIGRAM], np.float32) if BIGRAM in arrays else None
         try:
             if bigram is not None and bigram.shape != (spec.clusters, spec.clusters):
@@ -273,14 +286,17 @@ class InvariantQuantizer:
             raise UserError(
                 f"{folder}: {arrays_file} does not hold the head that {spec_file} describes; copy both files again"
             ) from error
-        found = cls(head, spec.encoder, spec.teacher, spec.rounds, spec.price, bigram, spec.bigram_weight)
-        if found.spec != spec:
+        quantizer = cls(head, spec.encoder, spec.teacher, spec.rounds, spec.switch_penalty, bigram, spec.bigram_weight)
+        if quantizer.spec != spec:
             raise UserError(f"{folder}: {spec_file} does not describe {arrays_file}; copy both files again")
-        return found
+        return quantizer
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All weights by name, and the bigram where there is one."""
-        arrays = {name: value.detach().cpu().contiguous().numpy() for name, value in self.head.state_dict().items()}
+        """All weights by their names in files, and the bigram where there is one."""
+        arrays = {
+            _renamed(name, STORED_NAMES): value.detach().cpu().contiguous().numpy()
+            for name, value in self.head.state_dict().items()
+        }
         return arrays if self.bigram is None else arrays | {BIGRAM: self.bigram}
 
 
@@ -290,6 +306,13 @@ Quantizer = Codebook | SmoothedCodebook | InvariantQuantizer
 def _posteriors(scores: Float) -> Float:
     powers = np.exp(scores[:, :-1] - scores[:, :-1].max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+
+def _renamed(name: str, prefixes: Mapping[str, str]) -> str:
+    for prefix, other in prefixes.items():
+        if name.startswith(prefix):
+            return other + name.removeprefix(prefix)
+    return name
 
 
 def _content(arrays: Mapping[str, NDArray[Any]]) -> bytes:

@@ -1,8 +1,8 @@
-"""New target units for invariant quantizers: k-means clusters of a trained network's output on clean speech.
+"""Targets of the second round: k-means of a trained network's output on clean speech.
 
-A network that was taught to say the same of changed and of clean audio keeps what both share and loses what tells them
-apart. Its own space is therefore cut into units that are harder to change than those of the encoder's space. Units of
-that space alone tell words apart a little less well; those of both spaces together do not.
+A network that was taught to give the same output for perturbed and for clean audio keeps what both share, so clusters
+of its space change less than those of the encoder's. Clusters of that space alone discriminate words a little less
+well; those of the network's output joined with the encoder's features do not.
 
 Source: Hsu et al. 2021, HuBERT, section II.B: every iteration clusters the features of the network before it.
 """
@@ -40,68 +40,51 @@ def recluster(
     seed: int,
     log: Callable[[str], None],
     *,
-    beside: Read | None = None,
-    shares: Sequence[float] = (),
-    further_seeds: Sequence[int] = (),
+    encoder_features: Read,
+    share: float,
     should_stop: Callable[[], bool] = lambda: False,
-) -> list[tuple[SmoothedCodebook, Read]]:
-    """A codebook as large as each of the quantizers of one network, made in that network's space.
+) -> tuple[list[SmoothedCodebook], Read]:
+    """A codebook for each quantizer of one network, with as many units, made in that network's space.
 
     Args:
-        quantizers: that share all but their last layer.
+        quantizers: share all but their classifiers.
         smoothings: of the codebooks, one for each quantizer.
         names: of clean features.
         read: features (T, D) by name, for the quantizers.
-        folder: keeps what is done: ``space/`` and ``teachers/``.
+        folder: keeps intermediate results: ``space/`` and ``teachers/``.
         seed: of k-means.
         log: receives lines for people.
-        beside: features (T, D) by name that the space has beside the network's, where a share is above 0.
-        shares: of them in the variance of the space, one for each quantizer; each of the two parts is scaled as a
-            whole. Without any it is the network's space alone.
-        further_seeds: added to the seed, one for each quantizer; 0 where there are none.
+        encoder_features: features (T, E) by name that are joined with the network's output where ``share`` is above 0.
+        share: of these features in the variance of the space; each of the two parts is scaled as a whole.
         should_stop: asked before every item and every codebook.
 
     Returns:
-        Each codebook with the features (T, W), or (T, W + D), by name that it takes.
+        The codebooks, and the features (T, W) or (T, W + E) by name that they take.
 
     Raises:
         Stopped: if it was asked to.
     """
     network = _network_space(quantizers[0], names, read, folder / "space", should_stop)
-    spaces: dict[float, tuple[EncoderSpec, Read]] = {0.0: (network.spec, network.__getitem__)}
-    made: dict[tuple[int, int, float, int], SmoothedCodebook] = {}
-    answers = []
-    none = [0] * len(quantizers)
-    for quantizer, smoothing, share, further in zip(
-        quantizers, smoothings, shares or none, further_seeds or none, strict=True
-    ):
-        if share not in spaces:
-            if beside is None:
-                raise ValueError("a share needs features beside the network's")
-            spaces[share] = _both(network, names, beside, share)
-        spec, found = spaces[share]
-        size = (quantizer.num_units, smoothing.frames, share, further)
-        if size not in made:
-            if should_stop():
-                raise Stopped
-            name = f"k-{quantizer.num_units}-frames-{smoothing.frames}"
-            name += (f"-share-{share:g}" if share else "") + (f"-seed-{further}" if further else "")
-            kept = folder / "teachers" / name
-            if not (kept / SPEC_FILE).is_file():
-                config = KMeansConfig(clusters=quantizer.num_units, seed=seed + further)
-                train_smoothed(partial(map, found, names), Smoothing(smoothing.frames), config, spec, log).save(kept)
-            made[size] = SmoothedCodebook.load(kept)
-        answers.append((made[size].at_price(smoothing.price), found))
-    return answers
+    spec, space = _joined(network, names, encoder_features, share) if share else (network.spec, network.__getitem__)
+    codebooks = []
+    for quantizer, smoothing in zip(quantizers, smoothings, strict=True):
+        if should_stop():
+            raise Stopped
+        kept = folder / "teachers" / f"k-{quantizer.num_units}"
+        if not (kept / SPEC_FILE).is_file():
+            config = KMeansConfig(clusters=quantizer.num_units, seed=seed)
+            train_smoothed(partial(map, space, names), smoothing, config, spec, log).save(kept)
+        codebooks.append(SmoothedCodebook.load(kept))
+    return codebooks, space
 
 
 def _network_space(
     quantizer: InvariantQuantizer, names: Sequence[str], read: Read, folder: Path, should_stop: Callable[[], bool]
 ) -> FeatureStore:
-    """What the network makes of clean features, kept in a folder."""
+    """The network's output on clean features, kept in a folder."""
     if not (folder / INDEX).is_file():
         encoder = quantizer.spec.encoder
-        width = quantizer.head.leave.in_features
+        width = quantizer.head.classifier.in_features
         spec = msgspec.structs.replace(encoder, dim=width, layer=f"{encoder.layer} + head")
         with FeatureWriter(folder, spec, resume=True) as writer:
             for name in names:
@@ -112,16 +95,18 @@ def _network_space(
     return FeatureStore(folder)
 
 
-def _both(network: FeatureStore, names: Sequence[str], beside: Read, share: float) -> tuple[EncoderSpec, Read]:
-    """What makes an item's frames of the network and the features beside it, each with its share of the variance."""
+def _joined(
+    network: FeatureStore, names: Sequence[str], encoder_features: Read, share: float
+) -> tuple[EncoderSpec, Read]:
+    """The network's output joined with the encoder's features, each with its share of the variance."""
     parts: list[tuple[Read, np.float32]] = []
     dim = 0
-    for part, weight in ((network.__getitem__, 1 - share), (beside, share)):
+    for part, weight in ((network.__getitem__, 1 - share), (encoder_features, share)):
         _, deviations = feature_statistics(part, names)
         parts.append((part, np.float32(np.sqrt(weight / np.sum(np.square(deviations, dtype=np.float64))))))
         dim += len(deviations)
 
-    def found(name: str) -> NDArray[np.float32]:
+    def joined(name: str) -> NDArray[np.float32]:
         return np.concatenate([np.asarray(part(name), np.float32) * scale for part, scale in parts], axis=1)
 
-    return msgspec.structs.replace(network.spec, dim=dim), found
+    return msgspec.structs.replace(network.spec, dim=dim), joined

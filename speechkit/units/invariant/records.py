@@ -7,28 +7,27 @@ from pathlib import Path
 import msgspec
 
 from speechkit.encoders.probing.abx import AbxDifference, AbxScore
+from speechkit.encoders.probing.phone_abx import PhoneAbx
 from speechkit.io.atomic import write_json
-from speechkit.units.smoothed import Smoothing
 from speechkit.units.ued import UedReduction, UedTable
 
 BASELINE = "k-means"
+INVARIANT = "invariant"
 PLAN = "plan.json"
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The codebooks that were made, for the stages behind.
+    """Which codebooks were made, for later stages.
 
     Attributes:
-        layers: that they are of.
-        clusters: K.
-        baselines: how many plain codebooks of each K are compared with.
-        teachers: the codebooks that teach, by name.
+        layer: of the encoder.
+        clusters: numbers of units K.
+        baselines: number of plain codebooks of each K, the baselines of the comparison.
     """
 
-    layers: tuple[int, ...]
+    layer: int
     clusters: tuple[int, ...]
     baselines: int
-    teachers: dict[str, Smoothing]
 
     @classmethod
     def read(cls, folder: Path) -> Plan:
@@ -41,21 +40,17 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def baseline_names(self) -> list[str]:
-        """Of the plain codebooks, that of the first seed first."""
+        """Names of the plain codebooks, that of the first seed first."""
         return [BASELINE, *(f"{BASELINE}-{number}" for number in range(2, self.baselines + 1))]
 
-    def folders(self, layer: int) -> list[str]:
-        """Inside the stages' folders, for each K and teacher of a layer."""
-        return [system_folder(layer, clusters, name) for clusters in self.clusters for name in self.teachers]
 
-
-def system_folder(layer: int, clusters: int, name: str) -> str:
-    """The folder inside its stage of a baseline, or of what has to do with a teacher."""
-    return f"layer-{layer}/k-{clusters}/{name}"
+def size_folder(clusters: int) -> str:
+    """Name of the folder of what has so many units."""
+    return f"k-{clusters}"
 
 
 class UnitStatistics(msgspec.Struct, frozen=True):
-    """Of deduplicated units of clean speech: how many a second, perplexity of one, bits a second, units never used."""
+    """Statistics of deduplicated units of clean speech; ``unused`` is the number of units that never occur."""
 
     units_per_second: float
     perplexity: float
@@ -64,28 +59,35 @@ class UnitStatistics(msgspec.Struct, frozen=True):
 
 
 class SystemResult(msgspec.Struct, frozen=True):
-    """One quantizer. ABX is on one-hot frames; ``dense`` on centroids (codebooks) or posteriors (invariant)."""
+    """Results of one quantizer.
+
+    Attributes:
+        ued: unit edit distances.
+        statistics: of units.
+        abx: of words on one-hot frames, within and across speakers.
+        abx_dense: of words on centroids (codebooks) or roots of posteriors (invariant quantizers).
+        abx_phones: of phones on one-hot frames.
+    """
 
     ued: UedTable
     statistics: UnitStatistics
     abx: dict[str, AbxScore]
     abx_dense: dict[str, AbxScore]
+    abx_phones: dict[str, PhoneAbx]
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """The quantizers of a layer and K beside plain k-means.
+    """Quantizers of one K compared with plain k-means.
 
     Attributes:
-        layer: that the codebooks were made of.
         clusters: K.
-        systems: the quantizers, those of k-means first.
-        reductions: by how much the UED of the others lies below that of k-means, all its seeds together, by change;
-            changes under which the units of k-means stay are not there.
-        abx_differences: by how much its ABX error lies above their mean, by way; of dense frames under ``dense within``
+        systems: the quantizers, k-means first.
+        reductions: by system and perturbation, relative reduction of the UED of k-means (all seeds together);
+            perturbations under which the units of k-means do not change are absent.
+        abx_differences: by system, ABX error less the mean of k-means: ``within``, ``dense within``, ``phones within``
             and so on.
     """
 
-    layer: int
     clusters: int
     systems: dict[str, SystemResult]
     reductions: dict[str, dict[str, UedReduction]]
@@ -93,27 +95,38 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 class InvariantReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What `scores.json` holds; ``unnamed`` utterances name no speaker."""
+    """Contents of `scores.json`.
+
+    Attributes:
+        encoder: name of the model.
+        layer: of the k-means codebooks.
+        utterances: number of test recordings.
+        seconds: of all of them.
+        speakers: number of those who are named.
+        word_tokens: number of words that ABX compares.
+        phone_tokens: number of phones.
+        comparisons: one for each K.
+        unnamed: number of utterances that name no speaker.
+        without_phones: why there is no ABX of phones; empty if there is.
+    """
 
     encoder: str
+    layer: int
     utterances: int
     seconds: float
     speakers: int
     word_tokens: int
+    phone_tokens: int
     comparisons: list[Comparison]
     unnamed: int = 0
+    without_phones: str = ""
 
 
 def is_baseline(system: str) -> bool:
-    """Whether it is plain k-means; names of all others say by which teacher they are."""
-    return ", " not in system
+    """Whether a system is plain k-means."""
+    return system.startswith(BASELINE)
 
 
 def in_order(comparison: Comparison) -> list[tuple[str, SystemResult]]:
-    """The quantizers: the baselines first, then teacher by teacher what teaches and what has learnt."""
-
-    def position(system: str) -> tuple[bool, str, bool]:
-        teacher = "" if is_baseline(system) else system.rpartition(", ")[2]
-        return not is_baseline(system), teacher, not system.startswith(BASELINE)
-
-    return sorted(comparison.systems.items(), key=lambda each: position(each[0]))
+    """The quantizers by name, the baselines first."""
+    return sorted(comparison.systems.items(), key=lambda each: (not is_baseline(each[0]), each[0]))

@@ -1,12 +1,11 @@
-"""Train the heads of invariant quantizers: changed audio in, the units of clean audio out.
+"""Train invariant quantizers: perturbed audio in, the units of clean audio out.
 
-Quantizers of several sizes are trained at once: all that lies below their scores is one network, which costs the time
-of one. Each round trains it with CTC, which needs no alignment between slow and fast speech; its targets are what the
-quantizers before it say of the clean audio, the k-means codebooks first, or new clusters in the network's space. CTC
-alone begins with hundreds of steps of nothing but blanks. So the first steps learn the unit of each frame, which is
-known for every change (a change of speed moves frames evenly), and that loss then fades out.
+Quantizers of several sizes are trained at once, as classifiers over one network. The loss is CTC, which needs no
+alignment between slow and fast speech, and framewise cross-entropy, since CTC alone predicts only blanks for hundreds
+of steps. Targets of the first round are the units that k-means codebooks of the encoder assign to clean speech. The
+second round trains the same network on, with new classifiers, towards clusters of the network's own output.
 
-Source: Gat et al. 2023, section 3 (iterative pseudo-labelling).
+Source: Gat et al. 2023, section 3 (CTC from perturbed audio to deduplicated units of clean audio).
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +25,20 @@ from speechkit.encoders.feature_statistics import feature_statistics
 from speechkit.encoders.spec import EncoderSpec
 from speechkit.errors import UserError
 from speechkit.training import Objective, TrainingConfig, Turn, train
-from speechkit.units.codebook import Codebook
 from speechkit.units.deduplication import deduplicate
 from speechkit.units.invariant.batches import Batches, Read, invariant_loss
-from speechkit.units.invariant.config import HeadConfig, InvariantConfig, each_of
+from speechkit.units.invariant.bigram import estimate_bigram
+from speechkit.units.invariant.config import HeadConfig, InvariantConfig
 from speechkit.units.invariant.head import InvariantHead
 from speechkit.units.invariant.quantizer import InvariantQuantizer
-from speechkit.units.invariant.reading import read_with
 from speechkit.units.invariant.reclustering import Stopped, recluster
 from speechkit.units.invariant.shared_head import SharedHead
 from speechkit.units.invariant.upper_layers import UpperLayers
 from speechkit.units.quantizers import assign_together
-from speechkit.units.smoothed import SmoothedCodebook, Smoothing
+from speechkit.units.smoothed import SmoothedCodebook
+
+WARMUP_SHARE = 0.1
+"""Share of the steps in which the learning rate rises."""
 
 
 class InvariantResult(msgspec.Struct, frozen=True):
@@ -46,8 +46,8 @@ class InvariantResult(msgspec.Struct, frozen=True):
 
     Attributes:
         quantizers: of the last round, one for each teacher.
-        left_out: of each round, the versions whose targets do not fit into their frames, which CTC cannot learn.
-        versions: how many there are.
+        left_out: for each round, number of versions with fewer frames than targets, which CTC cannot learn.
+        versions: total number of versions.
     """
 
     quantizers: list[InvariantQuantizer]
@@ -56,7 +56,7 @@ class InvariantResult(msgspec.Struct, frozen=True):
 
 
 def train_invariant(
-    teachers: Sequence[Codebook | SmoothedCodebook],
+    teachers: Sequence[SmoothedCodebook],
     versions: Mapping[str, Sequence[str]],
     read: Read,
     config: InvariantConfig,
@@ -64,27 +64,24 @@ def train_invariant(
     *,
     upper: UpperLayers | None = None,
     encoder: EncoderSpec | None = None,
-    teach: Read | None = None,
-    start: Sequence[InvariantQuantizer] = (),
+    teacher_features: Read | None = None,
     seed: int = 0,
     device: str = "cpu",
     should_stop: Callable[[], bool] = lambda: False,
     log: Callable[[str], None] = lambda line: None,
 ) -> InvariantResult | None:
-    """Train a quantizer for each teacher, all at once; goes on where it was interrupted.
+    """Train a quantizer for each teacher, all at once; resumes where it was interrupted.
 
     Args:
-        teachers: codebooks of one encoder, the teachers of the first round.
-        versions: of each item, the name of its clean features, then those of its changed ones; passes take a name more
-            often that is there more often.
-        read: features (T, D) by name, for the heads.
-        config: how.
+        teachers: codebooks of one encoder and layer, the teachers of the first round.
+        versions: for each item, the name of its clean features, then those of its perturbed ones.
+        read: features (T, D) by name, for the network.
+        config: of training.
         folder: of checkpoints and ``metrics.jsonl``, one folder a round.
-        upper: copies of the encoder's layers, with which the heads begin and which are trained along.
-        encoder: of the heads' features; the teachers' when absent.
-        teach: features by name, for the teachers; those of the heads when absent.
-        start: quantizers of an earlier training, one for each teacher: the first round follows on its last.
-        seed: of weights, batches and drawings.
+        upper: copies of the encoder's layers, fine-tuned below the head.
+        encoder: spec of the network's features; the teachers' when absent.
+        teacher_features: features by name, for the teachers; those of the network when absent.
+        seed: of weights, batches and draws.
         device: where to train.
         should_stop: asked after every step, and between items where no steps are made.
         log: receives lines for people.
@@ -93,175 +90,155 @@ def train_invariant(
         The quantizers, or None when it was stopped before its end.
 
     Raises:
-        UserError: if no item has changed features, or none is long enough for its targets; or if ``start`` was not
-            trained together, or has other sizes, features or shapes than what is trained here; or if the shares or
-            prices of the configuration are not as many as the teachers.
+        UserError: if the teachers are not of one encoder, no item has perturbed features, or none is long enough for
+            its targets.
     """
     if not teachers or any(teacher.spec.encoder != teachers[0].spec.encoder for teacher in teachers):
         raise UserError(f"{len(teachers)} teachers of different encoders or none; give codebooks of one layer")
     encoder = encoder or teachers[0].spec.encoder
     if encoder is None:
         raise UserError("the codebook does not say which encoder it was made with; name it when you import it")
-    if not versions or (config.epochs and all(len(names) < 2 for names in versions.values())):
-        raise UserError("no item has features of changed audio; an invariant quantizer learns from nothing else")
+    if all(len(names) < 2 for names in versions.values()):
+        raise UserError("no item has features of perturbed audio; an invariant quantizer learns from nothing else")
     clean = [names[0] for names in versions.values()]
     frames = {name: len(read(name)) for names in versions.values() for name in names}
-    shape = msgspec.structs.replace(config.head, upper=upper.shape if upper else None)
-
-    @cache
-    def statistics() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        # Of all clean speech through the upper layers: minutes that a network which is trained on does not need.
-        return feature_statistics(_through(upper, read), clean)
-
-    shares, seeds, prices, weights = (
-        _numbers(config, setting, len(teachers))
-        for setting in ("recluster_share", "recluster_seed", "price", "bigram_weight")
-    )
-    if not config.epochs and not start:
-        raise UserError("there are no rounds of training and nothing to start from; give epochs, or a start")
-    if config.learns == "units" and not start:
-        raise UserError("units alone are learned on a network that was trained before; give a start")
-    teach = teach or read
+    teacher_features = teacher_features or read
     network: SharedHead | None = None
-    made = list(start)
-    before = 0
-    if made:
-        _check_start(made, teachers, encoder, shape)
-        network, before = SharedHead.of(made, upper), made[0].spec.rounds
-
-    def taught_by(made: Sequence[InvariantQuantizer], place: Path, seed: int) -> list[list[NDArray[np.int32]]]:
-        """Of each item the units of its clean frames, by each teacher of the round that follows on ``made``."""
-        if not made:
-            return [assign_together(teachers, teach(name)) for name in clean]
-        if config.next_round != "clusters":
-            return [assign_together(made, read(name)) for name in clean]
-        clusters = recluster(
-            made,
-            _smoothings(teachers),
-            clean,
-            read,
-            place,
-            seed,
-            log,
-            beside=teach,
-            shares=shares,
-            further_seeds=seeds,
-            should_stop=should_stop,
-        )
-        return [[codebook.assign(heard(name)) for codebook, heard in clusters] for name in clean]
-
+    quantizers: list[InvariantQuantizer] = []
     left_out: list[int] = []
     with suppress(Stopped):
-        if not config.epochs:
-            made = read_with(made, prices, weights, clean, read, should_stop)
         for number, epochs in enumerate(config.epochs, start=1):
-            place = Path(folder) / f"round-{number}"
+            round_folder, round_seed = Path(folder) / f"round-{number}", seed + number
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed + number)
-                if network is None or config.next_round == "fresh":
-                    head = InvariantHead(encoder.dim, teachers[0].num_units, shape, *statistics(), copy.deepcopy(upper))
-                    network = SharedHead(head, [teacher.num_units for teacher in teachers[1:]])
-                elif config.next_round == "clusters":
-                    network.forget_units()
-            targets = list(zip(*taught_by(made, place, seed + number), strict=True))
-            fitting, kept = _fitting(list(versions.values()), targets, frames)
-            left_out.append(len(frames) - len({name for each in fitting for name, _ in each}))
+                torch.manual_seed(round_seed)
+                if network is None:
+                    network = _new_network(teachers, encoder, config, upper, read, clean)
+                else:
+                    network.reset_classifiers()
+            if quantizers:
+                codebooks, space = recluster(
+                    quantizers,
+                    [teacher.spec.smoothing for teacher in teachers],
+                    clean,
+                    read,
+                    round_folder,
+                    round_seed,
+                    log,
+                    encoder_features=teacher_features,
+                    share=config.teacher_share,
+                    should_stop=should_stop,
+                )
+            else:
+                codebooks, space = list(teachers), teacher_features
+            by_item = [assign_together(codebooks, space(name)) for name in clean]
+            targets = list(zip(*by_item, strict=True))
+            fitting = _fitting(list(versions.values()), targets, frames)
+            kept = [item for item, names in enumerate(fitting) if names]
+            left_out.append(len(frames) - len({name for names in fitting for name, _ in names}))
             if not kept:
                 raise UserError(
                     f"round {number}: no item has as many frames as its targets need; use fewer units or a faster layer"
                 )
             batches = Batches(
                 [fitting[item] for item in kept],
-                [[said[item] for item in kept] for said in targets],
+                [[of_teacher[item] for item in kept] for of_teacher in targets],
                 read,
                 config,
                 epochs,
-                seed + number,
+                round_seed,
             )
-            turn = Turn(invariant_loss, network.learn(config.learns))
+            turn = Turn(invariant_loss, network.parameter_groups())
             done = train(
                 Objective(network, [turn], batches),
-                _loop(config, batches.steps, seed + number, len(turn.groups)),
-                place,
+                _loop(config, batches.steps, round_seed, len(turn.groups)),
+                round_folder,
                 should_stop=should_stop,
                 device=device,
                 log=lambda line, number=number: log(f"round {number}, {line}"),
             )
             if not done:
                 raise Stopped
-            made = [
-                InvariantQuantizer(each, encoder, teacher.spec.digest, before + number)
-                for each, teacher in zip(network.apart(), teachers, strict=True)
+            quantizers = [
+                InvariantQuantizer(head, encoder, teacher.spec.digest, number, config.switch_penalty)
+                for head, teacher in zip(network.split(), teachers, strict=True)
             ]
-            made = read_with(made, prices, weights, clean, read, should_stop)
-        return InvariantResult(made, left_out, len(frames))
+        if config.bigram_weight:
+            quantizers = _with_bigrams(quantizers, config.bigram_weight, clean, read, should_stop)
+        return InvariantResult(quantizers, left_out, len(frames))
     return None
 
 
-def _check_start(
-    start: Sequence[InvariantQuantizer],
-    teachers: Sequence[Codebook | SmoothedCodebook],
+def _new_network(
+    teachers: Sequence[SmoothedCodebook],
     encoder: EncoderSpec,
-    shape: HeadConfig,
-) -> None:
-    sizes, wanted = [each.num_units for each in start], [each.num_units for each in teachers]
-    if sizes != wanted:
-        raise UserError(f"the quantizers to start from have {sizes} units, the teachers {wanted}; give one for each")
-    if len({each.network for each in start}) > 1:
-        raise UserError("the quantizers to start from were not trained together; give those of one training")
-    start[0].check(encoder, "what training starts from")
-    if start[0].spec.head != shape:
-        raise UserError(
-            f"the quantizers to start from are {start[0].spec.head}, and {shape} is asked for; ask for theirs"
-        )
+    config: InvariantConfig,
+    upper: UpperLayers | None,
+    read: Read,
+    clean: Sequence[str],
+) -> SharedHead:
+    """A network with random head, standardising its input by statistics of clean speech."""
+    shape = HeadConfig(width=config.width, dropout=config.dropout, upper=upper.shape if upper else None)
+    mean, deviation = feature_statistics(_upper_output(upper, read), clean)
+    head = InvariantHead(encoder.dim, teachers[0].num_units, shape, mean, deviation, copy.deepcopy(upper))
+    return SharedHead(head, [teacher.num_units for teacher in teachers[1:]])
 
 
-def _numbers(config: InvariantConfig, setting: str, teachers: int) -> tuple[Any, ...]:
-    numbers = each_of(getattr(config, setting), teachers)
-    if len(numbers) != teachers:
-        raise UserError(
-            f"{setting} has {len(numbers)} numbers and there are {teachers} teachers; give one number, or one for each"
-        )
-    return numbers
+def _with_bigrams(
+    quantizers: Sequence[InvariantQuantizer],
+    weight: float,
+    clean: Sequence[str],
+    read: Read,
+    should_stop: Callable[[], bool],
+) -> list[InvariantQuantizer]:
+    """Each with a bigram of the units that it assigns to clean speech.
 
-
-def _smoothings(teachers: Sequence[Codebook | SmoothedCodebook]) -> list[Smoothing]:
-    return [each.spec.smoothing if isinstance(each, SmoothedCodebook) else Smoothing() for each in teachers]
+    Raises:
+        Stopped: if it was asked to.
+    """
+    by_item = []
+    for name in clean:
+        if should_stop():
+            raise Stopped
+        by_item.append(assign_together(quantizers, read(name)))
+    return [
+        quantizer.with_bigram(estimate_bigram(units, quantizer.num_units), weight)
+        for quantizer, units in zip(quantizers, zip(*by_item, strict=True), strict=True)
+    ]
 
 
 def _fitting(
     versions: Sequence[Sequence[str]], targets: Sequence[Sequence[NDArray[np.int32]]], frames: Mapping[str, int]
-) -> tuple[list[list[tuple[str, int]]], list[int]]:
-    """Of each item the versions with enough frames for its targets, and which items have any.
+) -> list[list[tuple[str, int]]]:
+    """For each item, the name and frames of the versions with enough frames for its targets.
 
     Deduplicated units need no blanks between them: CTC takes as many as there are frames.
     """
     fitting = []
     for item, names in enumerate(versions):
-        count = max(len(deduplicate(said[item])[0]) for said in targets)
+        count = max(len(deduplicate(of_teacher[item])[0]) for of_teacher in targets)
         fitting.append([(name, frames[name]) for name in names if count and frames[name] >= count])
-    return fitting, [item for item, each in enumerate(fitting) if each]
+    return fitting
 
 
-def _through(upper: UpperLayers | None, read: Read) -> Read:
-    """Features as the upper layers leave them before any training."""
+def _upper_output(upper: UpperLayers | None, read: Read) -> Read:
+    """Output of the upper layers before training, by name."""
     if upper is None:
         return read
     upper.eval()
 
     @torch.inference_mode()
-    def found(name: str) -> NDArray[np.floating[Any]]:
+    def output(name: str) -> NDArray[np.floating[Any]]:
         frames = torch.from_numpy(np.array(read(name), np.float32))[None]
         return np.asarray(upper(frames, torch.zeros(frames.shape[:2], dtype=torch.bool))[0].numpy())
 
-    return found
+    return output
 
 
 def _loop(config: InvariantConfig, steps: int, seed: int, groups: int) -> TrainingConfig:
     return TrainingConfig(
         steps=steps,
         learning_rates=(config.learning_rate, config.upper_rate)[:groups],
-        warmup_steps=max(1, int(config.warmup_share * steps)),
+        warmup_steps=max(1, int(WARMUP_SHARE * steps)),
         average_decay=0.99,
         precision=config.precision,
         log_every=max(1, steps // 10),

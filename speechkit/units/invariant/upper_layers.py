@@ -1,7 +1,7 @@
-"""Copies of an encoder's upper transformer layers, for a head to begin with and to train along.
+"""Copies of an encoder's upper transformer layers, fine-tuned below the head of an invariant quantizer.
 
-The layers of wav2vec 2.0, HuBERT and data2vec are plain transformer layers, so that PyTorch's own class computes the
-same; nothing of the encoder is needed to load a trained copy.
+The layers of wav2vec 2.0, HuBERT and data2vec are plain transformer layers, so PyTorch's own class computes the same; a
+trained copy is loaded without the encoder.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class UpperLayers(nn.Module):
 
     def forward(self, frames: Tensor, padding: Tensor) -> Tensor:
         """``padding`` (B, T) is true behind an item's end; those frames are not attended to."""
-        # Without padding no mask: the attention without one is faster, and most batches of one need none.
+        # Attention without a mask is faster, and a batch of one has no padding.
         mask = padding if bool(padding.any()) else None
         for layer in self.layers:
             frames = layer(frames, src_key_padding_mask=mask)
@@ -55,24 +55,24 @@ class UpperLayers(nn.Module):
 def copy_upper_layers(encoder: str, begin: int, count: int, dropout: float = 0.0) -> UpperLayers:
     """The layers ``begin + 1`` to ``begin + count`` of an encoder, counted from 1, with its weights.
 
-    What they give for the features of layer ``begin`` is what the encoder gives at layer ``begin + count``, but for the
-    norm that may stand behind its last one.
+    From the features of layer ``begin`` they compute those of layer ``begin + count``, without the layer norm that may
+    follow the encoder's last layer.
 
     Args:
         encoder: by name, as `speechkit.encoders.load_encoder` takes it.
-        begin: the layer whose features go in; 0 is the input of the first.
-        count: of layers.
-        dropout: while training, but not of attention.
+        begin: layer of the input features; 0 is the input of the first.
+        count: number of layers.
+        dropout: in training, not of attention.
 
     Raises:
-        ConfigError: if the encoder has no such layers, or they are of another kind.
+        ConfigError: if the encoder has no such layers, or layers of this kind cannot be copied.
     """
     from speechkit.encoders.families.waveform import WaveformEncoder
     from speechkit.encoders.load import load_speech_encoder
 
     model = load_speech_encoder(encoder)
     if not model.num_layers:
-        raise ConfigError(f"{encoder} has no layers to train; leave the upper layers out")
+        raise ConfigError(f"{encoder} has no layers to train; set train.upper_layers=0")
     if not isinstance(model, WaveformEncoder) or model.family not in FAMILIES:
         raise ConfigError(
             f"{encoder}: layers of a {model.spec.model.split()[0]} model cannot be copied; those of "
@@ -81,7 +81,8 @@ def copy_upper_layers(encoder: str, begin: int, count: int, dropout: float = 0.0
     layers, config = model.transformer.layers, model.network.config
     if begin < 0 or count < 1 or begin + count > len(layers):
         raise ConfigError(
-            f"{encoder}: has layers 1 to {len(layers)}, not {begin + 1} to {begin + count}; begin lower or take fewer"
+            f"{encoder}: has layers 1 to {len(layers)}, not {begin + 1} to {begin + count}; lower begin_layer or "
+            "train.upper_layers"
         )
     shape = LayerShape(
         count,
@@ -93,17 +94,17 @@ def copy_upper_layers(encoder: str, begin: int, count: int, dropout: float = 0.0
     )
     if config.hidden_act != "gelu":
         raise ConfigError(f"{encoder}: its layers use {config.hidden_act}; only gelu can be copied")
-    made = UpperLayers(shape, dropout)
-    for target, source in zip(made.layers, layers[begin : begin + count], strict=True):
+    copies = UpperLayers(shape, dropout)
+    for target, source in zip(copies.layers, layers[begin : begin + count], strict=True):
         target.load_state_dict(_renamed(source))
-    return made
+    return copies
 
 
 def _renamed(layer: Any) -> dict[str, Tensor]:
-    """A layer of transformers under the names of PyTorch's."""
+    """Weights of a layer of transformers under the names of PyTorch's class."""
     attention = layer.attention
     parts = (attention.q_proj, attention.k_proj, attention.v_proj)
-    found = {
+    weights = {
         "self_attn.in_proj_weight": torch.cat([part.weight for part in parts]),
         "self_attn.in_proj_bias": torch.cat([part.bias for part in parts]),
     }
@@ -114,5 +115,5 @@ def _renamed(layer: Any) -> dict[str, Tensor]:
         ("norm1", layer.layer_norm),
         ("norm2", layer.final_layer_norm),
     ):
-        found[f"{name}.weight"], found[f"{name}.bias"] = module.weight, module.bias
-    return {name: value.detach().float().clone() for name, value in found.items()}
+        weights[f"{name}.weight"], weights[f"{name}.bias"] = module.weight, module.bias
+    return {name: value.detach().float().clone() for name, value in weights.items()}

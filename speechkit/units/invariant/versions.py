@@ -1,10 +1,11 @@
-"""Clean and changed versions of recordings: their names, which of them are learned from, and a stage that encodes them.
+"""Clean and perturbed versions of recordings: their names, and a stage that encodes them.
 
-The version of a recording ``ID`` is stored as ``ID#clean``, or as ``ID#KIND-N`` for the N-th drawing of a change.
+The version of a recording ``ID`` is stored as ``ID#clean``, or as ``ID#KIND-N`` for the N-th draw of a perturbation.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,41 +17,12 @@ from speechkit.encoders.load import load_encoder
 from speechkit.encoders.stages import Encode, manifest_name
 from speechkit.errors import AudioError
 from speechkit.pipeline import Drop, Value
-from speechkit.units.stages import Count
 from speechkit.units.ued_measurement import read_noises
 
 NOISES = {"train": "noises", "test": "test_noises"}
-"""The input that holds the noises of each part."""
+"""Input with the noises of each part."""
 ROOMS = {"train": "rooms", "test": "test_rooms"}
-"""The same of recorded rooms."""
-
-
-class Versions(msgspec.Struct, frozen=True):
-    """A number for each change of training recordings; those by further implementations are asked for."""
-
-    time: Count = 1
-    pitch: Count = 1
-    room: Count = 1
-    noise: Count = 1
-    speaker: Count = 1
-    telephone: Count = 1
-    time_librosa: Count = 0
-    time_ffmpeg: Count = 0
-    pitch_librosa: Count = 0
-    pitch_ffmpeg: Count = 0
-    noise_made: Count = 0
-    room_recorded: Count = 0
-
-
-class Repeats(Versions, frozen=True):
-    """How often each drawing is learned from."""
-
-    time_librosa: Count = 1
-    time_ffmpeg: Count = 1
-    pitch_librosa: Count = 1
-    pitch_ffmpeg: Count = 1
-    noise_made: Count = 1
-    room_recorded: Count = 1
+"""Input with the recorded rooms of each part."""
 
 
 def version(item: str, kind: str, number: int = 0) -> str:
@@ -58,43 +30,45 @@ def version(item: str, kind: str, number: int = 0) -> str:
     return f"{item}#{kind}" if kind == CLEAN else f"{item}#{kind}-{number}"
 
 
-def versions_of(names: Sequence[str], repeats: Versions) -> dict[str, list[str]]:
-    """Of each recording the stored features that are learned from: clean ones once, a change as often as asked for."""
-    often = {CLEAN: 1} | msgspec.structs.asdict(repeats)
+def versions_of(names: Sequence[str]) -> dict[str, list[str]]:
+    """The stored versions of each recording."""
     versions: dict[str, list[str]] = {}
     for name in names:
-        item, _, drawn = name.rpartition("#")
-        versions.setdefault(item, []).extend([name] * often[drawn.partition("-")[0]])
+        versions.setdefault(name.rpartition("#")[0], []).append(name)
     return versions
 
 
-def learned_layers(layers: Sequence[int], begin_layer: int | None) -> tuple[int, ...]:
-    """Those whose features heads take: that which they begin with, or those that are compared."""
-    return tuple(sorted(set(layers))) if begin_layer is None else (begin_layer,)
+def numbered(kinds: Sequence[Perturbation]) -> list[tuple[Perturbation, int]]:
+    """Perturbations with the number of the draw: one that is named twice is drawn twice."""
+    draws: Counter[Perturbation] = Counter()
+    numbers = []
+    for kind in kinds:
+        numbers.append((kind, draws[kind]))
+        draws[kind] += 1
+    return numbers
 
 
 class EncodeVersions(Encode):
-    """Every version of a recording in every layer that is needed, each encoded once.
+    """Every version of a recording in the layers that are needed.
 
-    The stage's config has ``encoder``, ``layers``, ``begin_layer``, ``versions``, ``test_kinds``, ``strength`` and
-    ``dtype``; ``custom.part`` of a row is ``train`` or ``test``.
+    The stage's config has ``encoder``, ``layer``, ``begin_layer``, ``train_kinds`` and ``test_kinds``; ``custom.part``
+    of a row is ``train`` or ``test``.
     """
 
     def setup(self, device: str) -> None:
-        """Load the encoder and the noises.
+        """Load the encoder, noises and rooms.
 
         Raises:
-            ConfigError: if a layer is not there.
+            ConfigError: if a layer does not exist.
             UserError: if a folder of noises holds none.
         """
         config = self.config
-        self.learned = learned_layers(config.layers, config.begin_layer)
-        self.kept = sorted({*config.layers, *self.learned})
+        self.kept = sorted({config.layer, config.begin_layer})
         self.encoder = self.below = load_encoder(config.encoder, layer=self.kept[-1], device=device)
-        self.encoder.spec.require_rates("changes of the sound")
-        # Nothing is compared under the changes of training speech: what is learned from is enough.
-        if self.learned[-1] < self.kept[-1]:
-            self.below = load_encoder(config.encoder, layer=self.learned[-1], device=device)
+        self.encoder.spec.require_rates("perturbations")
+        # The codebooks need no perturbed training speech: the network's layer is enough.
+        if config.begin_layer < self.kept[-1]:
+            self.below = load_encoder(config.encoder, layer=config.begin_layer, device=device)
         self.noises = {part: read_noises(self.inputs.get(name)) for part, name in NOISES.items()}
         self.rooms = {part: read_noises(self.inputs.get(name)) for part, name in ROOMS.items()}
 
@@ -111,26 +85,21 @@ class EncodeVersions(Encode):
         except AudioError as error:
             return Drop("unreadable_audio", str(error))
         train = part == "train"
-        counts: dict[Any, int] = dict.fromkeys(config.test_kinds, 1)
-        if train:
-            counts = msgspec.structs.asdict(config.versions)
-        drawings: list[tuple[Perturbation, int]] = [(kind, n) for kind, count in counts.items() for n in range(count)]
         named = version(row.id, CLEAN)
         records = self._frames(row, named, self.encoder.encode_layers(waveform), self.kept)
-        encoder, layers = (self.below, list(self.learned)) if train else (self.encoder, self.kept)
-        for kind, number in drawings:
+        encoder, layers = (self.below, [config.begin_layer]) if train else (self.encoder, self.kept)
+        for kind, number in numbered(config.train_kinds if train else config.test_kinds):
             if isinstance(records, Drop):
                 break
-            changed = perturb(
+            perturbed = perturb(
                 waveform,
                 kind,
                 f"{number} {row.id}",
-                config=config.strength,
                 noises=self.noises[part],
                 rooms=self.rooms[part],
                 seed=self.seed,
             )
-            further = self._frames(row, version(row.id, kind, number), encoder.encode_layers(changed), layers)
+            further = self._frames(row, version(row.id, kind, number), encoder.encode_layers(perturbed), layers)
             records = further if isinstance(further, Drop) else records + further
         return records
 

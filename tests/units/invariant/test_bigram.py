@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechkit.errors import UserError
-from speechkit.units.invariant.bigram import change_costs, estimate_bigram
+from speechkit.units.invariant.bigram import estimate_bigram, switch_costs
 
 UNITS = 4
 items = st.lists(st.lists(st.integers(0, UNITS - 1), max_size=12), max_size=5)
@@ -53,11 +53,11 @@ def test_what_may_follow_a_unit_adds_up_to_one(recordings: list[list[int]]) -> N
 
 def test_what_often_follows_costs_less_and_nothing_costs_less_than_nothing() -> None:
     bigram = estimate_bigram([np.array([0, 1, 0, 1, 0, 1, 2] * 20)], 3)
-    costs = change_costs(bigram, 0.5, 0.25)
+    costs = switch_costs(bigram, 0.5, 0.25)
     assert costs[0, 1] < costs[0, 2]
     assert not np.diag(costs).any()
-    assert change_costs(bigram, 0.0, 1.0).min() == 0
-    np.testing.assert_array_equal(change_costs(bigram, 0.5, 0.0), 0.5 * (1 - np.eye(3)))
+    assert switch_costs(bigram, 0.0, 1.0).min() == 0
+    np.testing.assert_array_equal(switch_costs(bigram, 0.5, 0.0), 0.5 * (1 - np.eye(3)))
 
 
 def test_a_single_unit_has_nothing_to_follow_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import msgspec
 import numpy as np
@@ -18,25 +19,23 @@ from speechkit.units.invariant import quantizer as invariant
 from speechkit.units.invariant.bigram import estimate_bigram
 from speechkit.units.invariant.quantizer import InvariantQuantizer
 from speechkit.units.quantizers import assign_together, load_quantizer
-from tests.units.planted import CLUSTERS, DIM, ENCODER, KINDS, quantizer
+from tests.units.planted import CLUSTERS, DIM, ENCODER, SMALL, quantizer
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_padding_changes_no_score(kind):
-    head = quantizer(kind).head
+def test_padding_changes_no_score():
+    head = quantizer().head
     random = torch.Generator().manual_seed(0)
     items = [torch.randn(length, DIM, generator=random) for length in (3, 17, 40)]
     padded = torch.nn.utils.rnn.pad_sequence(items, batch_first=True, padding_value=7.0)
     with torch.inference_mode():
         together = head(padded, torch.tensor([3, 17, 40]))
-        for place, item in enumerate(items):
+        for index, item in enumerate(items):
             alone = head(item[None], torch.tensor([len(item)]))[0]
-            torch.testing.assert_close(together[place, : len(item)], alone, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(together[index, : len(item)], alone, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["linear", "mlp", "convolution"])
-def test_windows_of_a_long_item_give_what_the_whole_gives(kind, monkeypatch):
-    made = quantizer(kind)
+def test_windows_of_a_long_item_give_what_the_whole_gives(monkeypatch):
+    made = quantizer()
     features = np.random.default_rng(0).standard_normal((200, DIM)).astype(np.float32)
     whole = made.scores(features)
     monkeypatch.setattr(invariant, "WINDOW_FRAMES", 30)
@@ -49,7 +48,7 @@ def obvious_units(scores):
     kept = [unit for unit in scores.argmax(1).tolist() if unit < scores.shape[1] - 1]
     if not kept:
         kept = scores[:, :-1].argmax(1).tolist()
-    return [unit for place, unit in enumerate(kept) if not place or unit != kept[place - 1]]
+    return [unit for index, unit in enumerate(kept) if not index or unit != kept[index - 1]]
 
 
 @given(st.integers(0, 10_000), st.integers(0, 30), st.floats(0, 8))
@@ -67,26 +66,26 @@ def test_units_are_those_left_when_blanks_go_first(seed, frames, blankness):
     for frame in np.flatnonzero(best < CLUSTERS):
         assert assigned[frame] == best[frame]
     if frames and (best < CLUSTERS).any():
-        places = np.flatnonzero(best < CLUSTERS)
+        not_blank = np.flatnonzero(best < CLUSTERS)
         for frame in range(frames):
-            assert assigned[frame] == best[places[np.argmin(np.abs(places - frame))]]
+            assert assigned[frame] == best[not_blank[np.argmin(np.abs(not_blank - frame))]]
 
 
-def test_with_a_price_the_likeliest_path_is_taken():
+def test_with_a_switch_penalty_the_most_likely_path_is_taken():
     made = quantizer()
     scores = np.zeros((12, CLUSTERS + 1), np.float32)
     scores[:6, 1] = scores[6:, 2] = 3.0
     scores[3, 3] = 3.5  # a stray frame
     scores[8:, -1] = 9.0  # blanks: what stands below them counts
-    priced = InvariantQuantizer(made.head, ENCODER, "t", 1, price=2.0)
-    made.scores = priced.scores = lambda features: scores
+    penalised = InvariantQuantizer(made.head, ENCODER, "t", 1, switch_penalty=2.0)
+    made.scores = penalised.scores = lambda features: scores
     nothing = np.zeros((12, DIM))
     assert made.units(nothing).tolist() == [1, 3, 1, 2]
-    assert priced.units(nothing).tolist() == [1, 2]
-    assert priced.spec.digest != made.spec.digest
+    assert penalised.units(nothing).tolist() == [1, 2]
+    assert penalised.spec.digest != made.spec.digest
 
 
-def test_with_a_bigram_a_unit_that_never_stands_there_goes_and_one_that_does_stays():
+def test_a_bigram_removes_a_unit_that_never_follows_and_keeps_one_that_does():
     made = quantizer()
     scores = np.zeros((12, CLUSTERS + 1), np.float32)
     scores[:4, 1] = scores[6:, 2] = 3.0
@@ -98,10 +97,10 @@ def test_with_a_bigram_a_unit_that_never_stands_there_goes_and_one_that_does_sta
         read = made.with_bigram(bigram, 1.0)
         read.scores = made.scores
         assert read.units(nothing).tolist() == expected
-    others = (made, read.at_price(0.5), read.at_price(0.0, 2.0))
+    others = (made, read.with_penalty(0.5), read.with_penalty(0.0, 2.0))
     assert len({read.spec.digest, *(other.spec.digest for other in others)}) == 4
     assert made.network == read.network
-    assert read.at_price(0.0, 0.0).spec.bigram_weight == 0
+    assert read.with_penalty(0.0, 0.0).spec.bigram_weight == 0
 
 
 def test_a_bigram_of_another_size_or_none_is_refused():
@@ -109,23 +108,22 @@ def test_a_bigram_of_another_size_or_none_is_refused():
     with pytest.raises(UserError, match=r"shape \(2, 2\)"):
         made.with_bigram(np.zeros((2, 2), np.float32), 1.0)
     with pytest.raises(UserError, match=r"weight.*0\.5.*none"):
-        made.at_price(0.0, 0.5)
+        made.with_penalty(0.0, 0.5)
     with pytest.raises(UserError, match=r"weights bigram.*quantizer hold NaN"):
         made.with_bigram(np.full((CLUSTERS, CLUSTERS), np.nan, np.float32), 1.0)
 
 
 def test_posteriors_of_units_leave_the_blank_out():
     made = quantizer()
-    found = made.posteriors(np.random.default_rng(0).standard_normal((9, DIM)))
-    assert found.shape == (9, CLUSTERS)
-    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+    posteriors = made.posteriors(np.random.default_rng(0).standard_normal((9, DIM)))
+    assert posteriors.shape == (9, CLUSTERS)
+    np.testing.assert_allclose(posteriors.sum(1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("weight", [0.0, 0.3])
-def test_a_quantizer_comes_back_from_its_folder(kind, weight, tmp_path):
-    made = quantizer(kind)
-    made = InvariantQuantizer(made.head, ENCODER, "t", 1, price=0.5)
+def test_a_quantizer_comes_back_from_its_folder(weight, tmp_path):
+    made = quantizer()
+    made = InvariantQuantizer(made.head, ENCODER, "t", 1, switch_penalty=0.5)
     if weight:
         bigram = np.random.default_rng(1).standard_normal((CLUSTERS, CLUSTERS)).astype(np.float32)
         made = made.with_bigram(bigram, weight)
@@ -136,6 +134,18 @@ def test_a_quantizer_comes_back_from_its_folder(kind, weight, tmp_path):
     features = np.random.default_rng(0).standard_normal((40, DIM)).astype(np.float32)
     np.testing.assert_array_equal(again.assign(features), made.assign(features))
     assert again.num_units == CLUSTERS
+
+
+def test_layers_keep_their_names_in_files_and_a_folder_of_version_0_2_is_read(tmp_path):
+    quantizer().save(tmp_path)
+    names = set(read_arrays(tmp_path / "quantizer.safetensors"))
+    assert {"enter.weight", "enter.bias", "leave.weight", "leave.bias"} <= names
+    assert not {name for name in names if name.startswith(("input_proj", "classifier"))}
+    spec = json.loads((tmp_path / "quantizer.json").read_text())
+    assert "price" in spec
+    spec["head"]["heads"] = 4  # of a kind of head that is no longer there
+    (tmp_path / "quantizer.json").write_text(json.dumps(spec))
+    assert load_quantizer(tmp_path).spec == quantizer().spec
 
 
 def test_a_folder_that_does_not_agree_with_itself_is_refused(tmp_path):
@@ -149,7 +159,7 @@ def test_a_folder_that_does_not_agree_with_itself_is_refused(tmp_path):
     (tmp_path / "a" / "quantizer.json").write_bytes((tmp_path / "b" / "quantizer.json").read_bytes())
     with pytest.raises(UserError, match="does not describe"):
         load_quantizer(tmp_path / "a")
-    quantizer("mlp").save(tmp_path / "c")
+    quantizer(shape=msgspec.structs.replace(SMALL, layers=1)).save(tmp_path / "c")
     (tmp_path / "a" / "quantizer.json").write_bytes((tmp_path / "c" / "quantizer.json").read_bytes())
     with pytest.raises(UserError, match="does not hold the head"):
         load_quantizer(tmp_path / "a")
@@ -158,6 +168,10 @@ def test_a_folder_that_does_not_agree_with_itself_is_refused(tmp_path):
         load_quantizer(tmp_path / "a")
     with pytest.raises(UserError, match="holds neither"):
         load_quantizer(tmp_path)
+    spec = (tmp_path / "b" / "quantizer.json").read_text()
+    (tmp_path / "b" / "quantizer.json").write_text(spec.replace('"convolution"', '"mlp"'))
+    with pytest.raises(UserError, match=r"quantizer\.json.*mlp"):
+        load_quantizer(tmp_path / "b")
     Codebook(np.eye(DIM), ENCODER).save(tmp_path / "d")
     assert load_quantizer(tmp_path / "d").num_units == DIM
 
@@ -177,18 +191,18 @@ def test_features_that_do_not_fit_are_refused():
     with pytest.raises(UserError, match="6 wide"):
         InvariantQuantizer(made.head, msgspec.structs.replace(ENCODER, dim=7), "t", 1)
     with torch.no_grad():
-        made.head.leave.bias[0] = torch.nan
+        made.head.classifier.bias[0] = torch.nan
     with pytest.raises(UserError, match=r"leave\.bias.*NaN"):
         InvariantQuantizer(made.head, ENCODER, "t", 1)
 
 
-@pytest.mark.parametrize("price", [0.0, 0.7])
-def test_quantizers_of_one_network_can_share_what_it_gives(price):
+@pytest.mark.parametrize("penalty", [0.0, 0.7])
+def test_quantizers_of_one_network_can_share_its_output(penalty):
     features = np.random.default_rng(3).standard_normal((40, DIM)).astype(np.float32)
     first = quantizer()
     head = copy.deepcopy(first.head)
-    head.leave.reset_parameters()
-    second = InvariantQuantizer(head, ENCODER, "t", 1, price)
+    head.classifier.reset_parameters()
+    second = InvariantQuantizer(head, ENCODER, "t", 1, penalty)
     assert first.network == second.network != quantizer(seed=1).network
     np.testing.assert_array_equal(second.assign_hidden(first.hidden(features)), second.assign(features))
 
@@ -196,7 +210,7 @@ def test_quantizers_of_one_network_can_share_what_it_gives(price):
 def test_several_quantizers_assign_as_each_does_alone_and_a_shared_network_runs_once(monkeypatch):
     features = np.random.default_rng(3).standard_normal((40, DIM)).astype(np.float32)
     first, codebook = quantizer(), Codebook(np.eye(CLUSTERS, DIM), ENCODER)
-    quantizers = [first, codebook, first.at_price(0.7), quantizer(seed=1)]
+    quantizers = [first, codebook, first.with_penalty(0.7), quantizer(seed=1)]
     alone = [each.assign(features) for each in quantizers]
     run, ran = InvariantQuantizer.hidden, []
     monkeypatch.setattr(InvariantQuantizer, "hidden", lambda self, rows: ran.append(self.network) or run(self, rows))

@@ -25,22 +25,17 @@ recipe = recipe_module("units_invariant").recipe
     [
         "clusters=[]",
         "clusters=[0]",
-        "layers=[]",
-        "layers=[-1]",
+        "layer=-1",
         "begin_layer=-1",
-        "teachers={}",
-        "train.upper_layers=0",
-        "train.upper_dropout=1.5",
-        "train.upper_dropout=1",
-        "train.invariant.mask_frames=-1",
-        "train.invariant.time_masks=-1",
-        "train.invariant.epochs=[0]",
-        "train.invariant.epochs=[]",
-        "train.invariant.learning_rate=0",
-        "train.invariant.upper_rate=0",
-        "train.invariant.learns=units",
-        "evaluate.pictures=-1",
-        "features.processes=2",
+        "train_kinds=[]",
+        "train.upper_layers=-1",
+        "train.dropout=1",
+        "train.epochs=[0]",
+        "train.epochs=[]",
+        "train.epochs=[1,1,1]",
+        "train.learning_rate=0",
+        "train.upper_rate=0",
+        "evaluate.switch_penalties=[-1]",
     ],
 )
 def test_settings_that_cannot_work_are_refused_before_the_first_stage(setting, tmp_path):
@@ -50,10 +45,11 @@ def test_settings_that_cannot_work_are_refused_before_the_first_stage(setting, t
     assert not (tmp_path / "exp").exists()
 
 
-def test_units_are_learned_alone_only_on_a_network_that_is_there(tmp_path):
-    given = ["train.invariant.learns=units", "train.invariant.next_round=clusters"]
-    with pytest.raises(ConfigError, match=r"no train\.start, whose network stays"):
-        run_recipe(recipe, tmp_path / "exp", given, quiet=True)
+def test_perturbations_by_recordings_need_their_folders(tmp_path):
+    with pytest.raises(ConfigError) as raised:
+        run_recipe(recipe, tmp_path / "exp", ["train_manifest=a.jsonl", "test_manifest=b.jsonl"], quiet=True)
+    for name in ("noises", "test_noises", "rooms", "test_rooms"):
+        assert f"features.{name} is not set" in str(raised.value)
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
@@ -64,8 +60,7 @@ def test_a_part_that_cannot_be_read_is_not_kept_and_is_read_when_mended(part, tm
     gone = [
         Utterance(id=name, audio_filepath=f"{name}.wav", duration=1.0, sample_rate=16_000) for name in ("gone", "lost")
     ]
-    given = ["encoder=log-mel", "layers=[0]", "test_kinds=[gain]"]
-    given += [f"features.versions.{kind}=0" for kind in ("pitch", "room", "noise", "speaker", "telephone", "time")]
+    given = ["encoder=log-mel", "layer=0", "train_kinds=[gain]", "test_kinds=[gain]"]
     for name in ("train", "test"):
         write_manifest(tmp_path / f"{name}.jsonl", gone if name == part else [there])
         given.append(f"{name}_manifest={tmp_path / f'{name}.jsonl'}")
