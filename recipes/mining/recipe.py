@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from speechkit.errors import UserError
 from speechkit.mining.config import ExportConfig, ReportConfig
-from speechkit.mining.export.stage import check_export, export_set
+from speechkit.mining.export.sound import SentenceQuality
+from speechkit.mining.export.stage import export_set
 from speechkit.mining.stages import DOCUMENTS, HYPOTHESES, MINING_STAGES, RECORDINGS
 from speechkit.pipeline import Context, Output, Recipe, Stage, external, stage
 
@@ -22,7 +22,13 @@ def report(context: Context) -> None:
     names = {"utterances": "selection", "alignments": "refinement", "recordings": "regions", "documents": "documents"}
     names |= {"hypotheses": "hypotheses"}
     folders = {stage: context.inputs[name].parent for name, stage in names.items()}
-    data = data_of_stages(folders, audio=config.audio, title=config.title, command=config.command)
+    data = data_of_stages(
+        folders,
+        audio=config.audio,
+        title=config.title,
+        command=config.command,
+        quality=context.inputs["quality"],
+    )
     context.output("report-audio").mkdir()  # for what does not fit into the page, as a rule empty
     render_mining_report(context.output("report.html"), data, beside=config.beside)
     summary = next(context.read("summary"))
@@ -34,17 +40,11 @@ def report(context: Context) -> None:
 
 
 def check(configs: Mapping[str, Any]) -> Iterator[str]:
-    """A recogniser that is missing or cannot read the language; an export that cannot work."""
-    from speechkit.asr.load import check_recognizer
+    """What would fail in a late stage, and settings that would have no effect."""
+    from speechkit.mining.checks import missing_parts, settings_without_effect
 
-    hypotheses, export = configs.get("hypotheses"), configs.get("export")
-    try:
-        if hypotheses is not None:
-            check_recognizer(hypotheses.recognizer, hypotheses.lang)
-        if export is not None:
-            check_export(export)
-    except UserError as error:
-        yield str(error)
+    yield from missing_parts(configs)
+    yield from settings_without_effect(configs)
 
 
 recipe = Recipe(
@@ -66,9 +66,9 @@ recipe = Recipe(
                 HYPOTHESES,
                 external("decisions"),
             ),
-            outputs=(Output("export"),),
+            outputs=(Output("export"), Output("quality.jsonl", SentenceQuality, min_records=0)),
             drop_reasons=("low_quality", "curator"),
-            version=4,
+            version=5,
         ),
         Stage(
             number=9,
@@ -84,9 +84,10 @@ recipe = Recipe(
                 DOCUMENTS,
                 stage("selection", "candidates.jsonl"),
                 HYPOTHESES,
+                stage("export", "quality.jsonl"),
             ),
             outputs=(Output("report.html"), Output("report-audio", min_records=0)),
-            version=2,
+            version=3,
         ),
     ),
     description="Mine aligned audio and text from recordings and documents.",

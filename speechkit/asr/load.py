@@ -106,6 +106,11 @@ def check_recognizer(name_or_path: str, lang: str) -> None:
         raise UserError(f"{name_or_path}: no such folder; give a folder with a CTC model, or its name on the hub")
 
 
+def gives_emissions(name_or_path: str) -> bool:
+    """Whether a recogniser gives CTC emissions: all but Whisper and word times made elsewhere."""
+    return not name_or_path.startswith(("words:", "faster-whisper:"))
+
+
 def with_beam(
     recognizer: Recognizer,
     beam: int,

@@ -58,11 +58,15 @@ def mine(
     ] = None,
     vad: Annotated[str, typer.Option(help="Speech detector: silero, energy or none.")] = "silero",
     separate: Annotated[bool, typer.Option("--separate", help="Separate speakers first, and mine the tracks.")] = False,
-    separator: Annotated[str, typer.Option(help="Model for --separate: embedded, a folder or a hub id.")] = "embedded",
+    separator: Annotated[
+        str | None, typer.Option(help="Model for --separate: embedded (the default), a folder or a hub id.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of a stage, such as pairing.min_score=0.03.")
     ] = None,
-    backend: Annotated[str, typer.Option(help="inline, pool or ray.")] = "inline",
+    backend: Annotated[
+        str | None, typer.Option(help="inline, pool or ray; pool when more than one worker is given.")
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes of the backend.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Ignore earlier results.")] = False,
@@ -75,8 +79,10 @@ def mine(
 
     if not 0 <= min_precision <= 1:
         raise UserError(f"--min-precision {min_precision}: give a share from 0 to 1, such as 0.98")
-    if backend not in ("inline", "pool", "ray"):
+    if backend not in (None, "inline", "pool", "ray"):
         raise UserError(f"--backend {backend}: choose inline, pool or ray")
+    if separator is not None and not separate:
+        raise UserError(f"--separator {separator}: is for --separate; give both, or leave --separator out")
     if clips not in ("none", "flac", "opus"):
         raise UserError(f"--clips {clips}: choose none, flac or opus")
     if channels not in ("together", "each"):
@@ -97,7 +103,7 @@ def mine(
         workers=workers,
         force=force,
         device=device,
-        separator=separator if separate else None,
+        separator=separator or "embedded" if separate else None,
         channels=channels,  # type: ignore[arg-type]
         decisions=decisions,
         quiet=json,
@@ -141,6 +147,7 @@ def lines_of(mined: MinedSet, show: int) -> list[str]:
         rows.append(("without speech", _some(mined.silent_recordings)))
     width = max(len(name) for name, _ in rows)
     lines += [f"{name.ljust(width)}  {value}" for name, value in rows]
+    lines += [f"warning: {warning}" for warning in summary.warnings]
     lines += [f"left out: {drop.id}: {drop.detail or _words(drop.reason)}" for drop in mined.left_out[:10]]
     if len(mined.left_out) > 10:
         lines.append(f"… and {len(mined.left_out) - 10:,} more in {Path(mined.folder) / 'left_out.jsonl'}")

@@ -18,7 +18,7 @@ DEFAULTS: dict[str, Any] = {
     "channels": "together",
     "separator": None,
     "set": (),
-    "backend": "inline",
+    "backend": None,
     "workers": 1,
     "device": "auto",
 }

@@ -75,8 +75,8 @@ class AlignmentConfig(msgspec.Struct, frozen=True):
 class RefinementConfig(msgspec.Struct, frozen=True):
     """Stage 6: exact times from emissions, then the quietest place nearby.
 
-    ``correct`` says in which documents letters are put right that the emissions are sure of. ``lexicon`` is a file with
-    a word a line, without which nothing is; ``auto`` is the English one of the extra ``align``, if it is installed.
+    ``correct`` says in which documents OCR errors are corrected where the emissions clearly support another spelling.
+    That needs a ``lexicon``, a file with one word per line; ``auto`` is the English one of the extra ``align``.
     """
 
     lang: Annotated[str, SHARED] = "en"
@@ -115,7 +115,8 @@ class ExportConfig(msgspec.Struct, frozen=True):
     """Stage 8: the manifest with the sound of each sentence, and its other forms.
 
     With ``quality`` every row gets `SoundQuality` columns in ``custom``; the bounds leave rows out, each with its
-    reason in ``drops.jsonl``. ``dnsmos`` needs the extra ``tts-scores``, ``voice`` the extra ``speaker-similarity``.
+    reason in ``drops.jsonl``. ``dnsmos`` needs the extra ``tts-scores``, ``voice`` the extra ``speaker-similarity``,
+    ``max_character_errors`` a recogniser with emissions.
     ``decisions`` names a file of a curator's decisions: what is accepted stays whatever threshold and bounds say, what
     is rejected goes.
     """
@@ -134,6 +135,7 @@ class ExportConfig(msgspec.Struct, frozen=True):
     max_characters_per_second: float | None = None
     min_dnsmos: float | None = None
     min_voice: Annotated[float, Meta(ge=-1, le=1)] | None = None
+    max_character_errors: Share | None = None
     decisions: str | None = None
     dev_share: Share = 0.05
     test_share: Share = 0.05

@@ -1,15 +1,16 @@
 """Correction of OCR errors where the emissions clearly support another spelling.
 
 A word is compared with the known words that one or two slips of a scan make of it: a letter for another, one lost or
-doubled, one letter read as two. A spelling wins if what was heard and how often the document has the word elsewhere
-speak for it by a margin. Known words are those of the document and of a lexicon; others are spelled as they sound. The
-words are those of `refine_alignment`, with the frames where they were said.
+doubled, one letter read as two, a space lost or read as a letter. A spelling wins if the emissions and its count
+elsewhere in the document favour it by a margin. Known words are those of the document and of a lexicon; no other word
+is ever written. The words and their frames are those of `refine_alignment`.
 
 Source: the noisy channel of Kernighan, Church and Gale 1990, with acoustic scores in the place of the channel's.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import re
 from collections import Counter
@@ -21,11 +22,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.asr.alignment import columns_of
+from speechkit.asr.alignment import align_words, columns_of
 from speechkit.asr.hypothesis import Emissions
-from speechkit.errors import UserError, require
+from speechkit.errors import AlignmentError, UserError, install_line, require
 from speechkit.io.hashing import digest_file
-from speechkit.mining.records import Correction, Document, PairAlignment, SentenceMatch
+from speechkit.mining.records import Correction, Document, PairAlignment, SentenceMatch, WordTime
 
 MARGIN = 6.0
 """Nats by which a spelling must beat the written one, since OCR errors are rare."""
@@ -41,19 +42,29 @@ LONGEST_WORD = 24
 
 
 class Spellings:
-    """How often a document has a spelling, and a lexicon that counts once more for every word of it."""
+    """Word counts of a document; a word of the lexicon counts once more."""
 
     def __init__(self, texts: Iterable[str], lexicon: Iterable[str] = ()):
         self._words: Counter[str] = Counter(parts(word)[1].lower() for text in texts for word in text.split())
         self._lexicon = frozenset(lexicon)
 
     def log_counts(self, spellings: Sequence[str], written: str) -> NDArray[np.float64]:
-        """Logarithm (n,) of how often each stands elsewhere than here; what stands nowhere counts `UNSEEN`."""
-        return np.log([self._words[word] - (word == written) + (word in self._lexicon) + UNSEEN for word in spellings])
+        """Logarithm (n,) of the count of each spelling elsewhere; of several words, that of the rarest.
 
-    def known_elsewhere(self, word: str) -> bool:
-        """Whether a written word also occurs elsewhere in the document."""
-        return self._words[word] > 1 or word in self._lexicon
+        A spelling that occurs nowhere else counts `UNSEEN`.
+        """
+        return np.log([min(self._count(word, written) for word in each.split()) + UNSEEN for each in spellings])
+
+    def _count(self, word: str, written: str) -> int:
+        return self._words[word] - (word == written) + (word in self._lexicon)
+
+    def known_elsewhere(self, word: str, written: str) -> bool:
+        """Whether a word occurs elsewhere than where the document has ``written``."""
+        return self._count(word, written) > 0
+
+    def in_document(self, word: str) -> bool:
+        """Whether a word occurs in the document."""
+        return word in self._words
 
     def known(self, word: str) -> bool:
         """Whether a word is in the document or the lexicon."""
@@ -61,33 +72,48 @@ class Spellings:
 
 
 def read_lexicon(name: str, lang: str) -> frozenset[str]:
-    """The words of a file, one a line, the first of a line that has more; ``auto`` is what is at hand for a language.
+    """The words of a file, the first of each line; ``auto`` is the installed lexicon of a language.
 
-    That is the English dictionary of pocketsphinx where the extra ``align`` is installed, and nothing otherwise.
+    That is the English dictionary of pocketsphinx where the extra ``align`` is installed; empty otherwise.
 
     Raises:
-        UserError: if the file cannot be read.
+        UserError: if the file cannot be read, or holds no word.
     """
-    path = _at_hand() if name == "auto" and lang == "en" else None if name == "auto" else Path(name)
+    path = _lexicon_path(name, lang)
     if path is None:
         return frozenset()
     try:
         words = (line.split()[0].split("(")[0].lower() for line in path.read_text("utf-8").splitlines() if line.strip())
-        return frozenset(word for word in words if word[:1].isalpha())
+        lexicon = frozenset(word for word in words if word[:1].isalpha())
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{path}: cannot be read as a lexicon ({error}); give a text file with a word a line"
+            f"{path}: cannot be read as a lexicon ({error}); give a text file with one word per line"
         ) from error
+    if not lexicon:
+        raise UserError(f"{path}: holds no word; give a text file with one word per line")
+    return lexicon
+
+
+def lexicon_missing(name: str, lang: str) -> str | None:
+    """Why OCR errors cannot be corrected, and what to do; None where there is a lexicon."""
+    if _lexicon_path(name, lang) is not None:
+        return None
+    give = "give a file with one word per line by refinement.lexicon=FILE"
+    if lang != "en":
+        return f"OCR errors are not corrected: no lexicon is installed for {lang!r}; {give}"
+    return f"OCR errors are not corrected: no lexicon is installed; run {install_line('align')}, or {give}"
 
 
 def lexicon_digest(name: str) -> str:
-    """The content of a lexicon, so that another one corrects anew."""
-    path = _at_hand() if name == "auto" else Path(name)
+    """Digest of a lexicon's content, so that another one corrects anew."""
+    path = _lexicon_path(name, "en")
     return "none" if path is None else digest_file(path)
 
 
-def _at_hand() -> Path | None:
-    if importlib.util.find_spec("pocketsphinx") is None:
+def _lexicon_path(name: str, lang: str) -> Path | None:
+    if name != "auto":
+        return Path(name)
+    if lang != "en" or importlib.util.find_spec("pocketsphinx") is None:
         return None
     return Path(str(require("pocketsphinx").get_model_path("en-us/cmudict-en-us.dict")))
 
@@ -105,12 +131,28 @@ class Corrector:
         alphabet = sorted({symbol.lower() for symbol in column if len(symbol) == 1 and symbol.isalpha()})
         if not alphabet:
             return []
-        found = []
-        for index, (word, place) in enumerate(zip(match.words, _places(match, text), strict=True)):
-            better = self._better(word.word, self._frames(match, index), alphabet, column)
-            if better is not None:
-                found.append(Correction(place, better))
-        return found
+        corrections = []
+        for index, (word, number) in enumerate(zip(match.words, _word_numbers(match, text), strict=True)):
+            frames = self._frames(match, index)
+            spelling = self._better(word.word, frames, alphabet, column)
+            if spelling is None:
+                continue
+            if " " not in spelling:
+                corrections.append(Correction(number, spelling))
+            elif times := self._times(spelling.split(), frames):
+                corrections.append(Correction(number, spelling, times))
+        return corrections
+
+    def _times(self, words: Sequence[str], frames: tuple[int, int]) -> list[tuple[float, float]]:
+        """Start and end in seconds of each of the words that share some frames; empty if they do not fit."""
+        first, last = max(frames[0], 0), frames[1]
+        part = dataclasses.replace(self.emissions, log_probs=self.emissions.log_probs[first:last])
+        try:
+            items = align_words(part, [parts(word)[1].lower() for word in words])
+        except AlignmentError:
+            return []
+        offset = first * self.emissions.hop_seconds
+        return [(round(offset + i.start, 4), round(offset + i.start + i.duration, 4)) for i in items]
 
     def _frames(self, match: SentenceMatch, index: int) -> tuple[int, int]:
         """The word's frames and up to three of the pause on each side."""
@@ -135,16 +177,21 @@ class Corrector:
         likely = [near[index] for index in np.argsort(-values)[:SECOND_SLIPS]]
         candidates = {spelling for spelling in near if self.spellings.known(spelling)}
         candidates |= {s for first in likely for s in slips(first, alphabet) if self.spellings.known(s)}
+        candidates |= {f"{first} {second}" for first, second in splits(lower) if self._both_known(first, second)}
         candidates -= {lower}
         if not candidates:
             return None
         ordered = sorted(candidates)
         values = scores(ordered)
         best, best_score = ordered[int(np.argmax(values))], float(values.max())
-        margin = KNOWN_MARGIN if self.spellings.known_elsewhere(lower) else MARGIN
+        margin = KNOWN_MARGIN if self.spellings.known_elsewhere(lower, lower) else MARGIN
         if best_score < start + margin:
             return None
         return lead + cased(best, body) + tail
+
+    def _both_known(self, *words: str) -> bool:
+        """Whether all are known; a single letter, which lexicons list, must be in the document."""
+        return all(self.spellings.known(word) if len(word) > 1 else self.spellings.in_document(word) for word in words)
 
     def _scorer(
         self, written: str, frames: tuple[int, int], column: dict[str, int]
@@ -160,17 +207,17 @@ class Corrector:
             for row, spelling in enumerate(spellings):
                 tokens[row, : len(spelling)] = [column.get(letter, -1) for letter in spelling]
             lengths = np.array([len(spelling) for spelling in spellings], np.int64)
-            heard = spelling_scores(part, edge, tokens, lengths, blank)
-            return np.asarray(ACOUSTIC_WEIGHT * heard + self.spellings.log_counts(spellings, written))
+            acoustic = spelling_scores(part, edge, tokens, lengths, blank)
+            return np.asarray(ACOUSTIC_WEIGHT * acoustic + self.spellings.log_counts(spellings, written))
 
         return scores
 
 
 def with_corrections(
-    alignment: PairAlignment, document: Document, emissions: Emissions, lexicon: Iterable[str]
+    alignment: PairAlignment, document: Document, emissions: Emissions, spellings: Spellings
 ) -> PairAlignment:
-    """The alignment with what every sentence's words are put right to."""
-    corrector = Corrector(emissions, Spellings((sentence.text for sentence in document.sentences), lexicon))
+    """The alignment with the corrections of each sentence."""
+    corrector = Corrector(emissions, spellings)
     text_of = {sentence.id: sentence.text for sentence in document.sentences}
     matches = [
         msgspec.structs.replace(match, corrections=corrector.of_match(match, text_of[match.sentence]))
@@ -179,21 +226,35 @@ def with_corrections(
     return msgspec.structs.replace(alignment, matches=matches)
 
 
-def corrected(match: SentenceMatch, text: str) -> tuple[str, list[str]]:
-    """A sentence as it was said, with the spaces that it has, and the words of the match in the same spelling."""
-    spelling = {item.word: item.spelling for item in match.corrections}
-    said = [spelling.get(number, word) for number, word in enumerate(text.split())]
-    number = iter(range(len(said)))
-    return re.sub(r"\S+", lambda _: said[next(number)], text), [said[place] for place in _places(match, text)]
+def corrected(match: SentenceMatch, text: str) -> tuple[str, list[WordTime]]:
+    """A sentence with its corrections and its own spaces, and the words of the match in the same spelling."""
+    correction_of = {item.word: item for item in match.corrections}
+    words = [correction_of[n].spelling if n in correction_of else word for n, word in enumerate(text.split())]
+    timed: list[WordTime] = []
+    for word, number in zip(match.words, _word_numbers(match, text), strict=True):
+        spellings = words[number].split()
+        times = correction_of[number].times if len(spellings) > 1 else [(word.start, word.end)]
+        for spelling, (start, end) in zip(spellings, times, strict=True):
+            timed.append(WordTime(spelling, start, end, word.score))
+    in_order = iter(words)
+    return re.sub(r"\S+", lambda _: next(in_order), text), timed
 
 
-def _places(match: SentenceMatch, text: str) -> list[int]:
-    """The number of each word among those of the sentence, of which some have no time."""
-    written, found, place = text.split(), [], match.lost_before - 1
+def without_lost(text: str, match: SentenceMatch) -> str:
+    """The text of what the audio holds, without the words at the edges that were given no time."""
+    if not match.lost_before and not match.lost_after:
+        return text
+    words = text.split()
+    return " ".join(words[match.lost_before : len(words) - match.lost_after])
+
+
+def _word_numbers(match: SentenceMatch, text: str) -> list[int]:
+    """The number of each timed word among those of the sentence, of which some have no time."""
+    written, numbers, number = text.split(), [], match.lost_before - 1
     for word in match.words:
-        place = written.index(word.word, place + 1)
-        found.append(place)
-    return found
+        number = written.index(word.word, number + 1)
+        numbers.append(number)
+    return numbers
 
 
 def parts(word: str) -> tuple[str, str, str]:
@@ -216,6 +277,14 @@ def slips(word: str, alphabet: Sequence[str]) -> Iterable[str]:
                 yield head + letter + tail[2:]
         if tail and len(word) > 1:
             yield head + tail[1:]
+
+
+def splits(word: str) -> Iterable[tuple[str, str]]:
+    """Every pair of words that ``word`` may be where the space was lost, or read as a letter."""
+    for index in range(1, len(word)):
+        yield word[:index], word[index:]
+        if index + 1 < len(word):
+            yield word[:index], word[index + 1 :]
 
 
 def cased(word: str, like: str) -> str:

@@ -113,7 +113,7 @@ def curated(
 
     Accepted ones have ``custom["curator"]`` "accepted", or "edited" with the mined text as ``custom["mined_text"]``.
     """
-    for row in heapq.merge(kept, candidates, key=_place):
+    for row in in_order(kept, candidates):
         decision = decisions.get(row.id)
         custom = dict(row.custom or {})
         if decision is None:
@@ -127,11 +127,17 @@ def curated(
         if text == row.text:
             yield msgspec.structs.replace(row, custom={**custom, "curator": "accepted"})
             continue
+        custom.pop("character_errors", None)  # an estimate for the mined text
         custom |= {"curator": "edited", "mined_text": row.text or ""}
         yield msgspec.structs.replace(row, text=text, alignment=_fitted(row, text or ""), custom=custom)
 
 
-def _place(row: Utterance) -> tuple[str, float, str]:
+def in_order(*sources: Iterable[Utterance]) -> Iterable[Utterance]:
+    """Merge rows that are in order of recording, time and sentence."""
+    return heapq.merge(*sources, key=_recording_and_time)
+
+
+def _recording_and_time(row: Utterance) -> tuple[str, float, str]:
     custom = row.custom or {}
     return str(custom.get("recording", "")), row.offset, str(custom.get("sentence", ""))
 

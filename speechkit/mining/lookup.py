@@ -1,4 +1,4 @@
-"""Random access to records of a JSON-lines file by id, without loading the file."""
+"""Random access to records of a JSON-lines file by id, and to sentences, without loading the file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from speechkit.errors import ManifestError
+from speechkit.mining.records import Document, Sentence, SentenceMatch
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -47,3 +48,21 @@ class RecordLookup(Generic[T]):
 
     def __contains__(self, name: str) -> bool:
         return name in self._offsets
+
+
+class SentenceLookup:
+    """Sentences by match, with the language of their document; the last few documents are kept."""
+
+    def __init__(self, documents: RecordLookup[Document]) -> None:
+        self._documents = documents
+        self._cached: dict[str, tuple[str, dict[str, Sentence]]] = {}
+
+    def of(self, match: SentenceMatch) -> tuple[str, Sentence]:
+        """Language and sentence of a match."""
+        if match.document not in self._cached:
+            if len(self._cached) > 8:
+                self._cached.clear()
+            document = self._documents[match.document]
+            self._cached[match.document] = (document.lang, {s.id: s for s in document.sentences})
+        lang, sentences = self._cached[match.document]
+        return lang, sentences[match.sentence]

@@ -54,7 +54,7 @@ def mine(
     formats: Sequence[str] = (),
     clips: Literal["none", "flac", "opus"] = "none",
     overrides: Sequence[str] = (),
-    backend: Backend = "inline",
+    backend: Backend | None = None,
     workers: int = 1,
     force: bool = False,
     quiet: bool = True,
@@ -77,7 +77,7 @@ def mine(
         formats: of lhotse, shar, webdataset, kaldi, parquet, fairseq, ctm, textgrid, srt.
         clips: cut the kept sentences to files of their own.
         overrides: further ``key=value`` settings of the stages.
-        backend: inline, pool or ray.
+        backend: inline, pool or ray; by default pool if there are several workers, else inline.
         workers: processes of the backend.
         force: do everything again.
         quiet: print no progress.
@@ -132,7 +132,7 @@ def mine(
         recipe,
         stages,
         overrides,
-        backend,
+        backend or ("pool" if workers > 1 else "inline"),
         arguments=arguments,
         force=force,
         workers=workers,

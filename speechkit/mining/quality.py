@@ -55,13 +55,17 @@ def sound_quality(sentence: Float, around: Float, sample_rate: int, text: str) -
     """
     if not len(sentence):
         raise ValueError("the sentence has no samples")
-    spoken = sum(map(str.isalnum, text))
     return SoundQuality(
         snr_db=round(snr_decibels(sentence, around, sample_rate), 1),
         bandwidth_hz=round(bandwidth_hertz(sentence, sample_rate)),
         clipped=round(clipped_share(sentence), 6),
-        characters_per_second=round(spoken * sample_rate / len(sentence), 2),
+        characters_per_second=pace(text, len(sentence) / sample_rate),
     )
+
+
+def pace(text: str, seconds: float) -> float:
+    """Letters and digits of the text in a second."""
+    return round(sum(map(str.isalnum, text)) / seconds, 2)
 
 
 def snr_decibels(sentence: Float, around: Float, sample_rate: int) -> float:

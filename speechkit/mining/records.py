@@ -139,10 +139,14 @@ class WordTime(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Correction(msgspec.Struct, frozen=True, array_like=True):
-    """A word of a sentence, by its number, and how it is spelled by what was heard."""
+    """A word of a sentence, by its number, and the spelling that the emissions support.
+
+    ``times`` are the start and end, in seconds in the recording, of each word of a spelling of several words.
+    """
 
     word: int
     spelling: str
+    times: list[tuple[float, float]] = []
 
 
 class SentenceMatch(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -152,7 +156,8 @@ class SentenceMatch(msgspec.Struct, frozen=True, omit_defaults=True):
     ``edge_cer`` the error rate of the first and last five characters; ``margin`` is ``similarity`` less that of the
     second-best place; ``ctc_mean`` and ``ctc_worst`` are log-probabilities a frame (absent without emissions).
     ``lost_before`` and ``lost_after`` are written words at the edges that have no time, so that the stretch does not
-    hold them, and ``lost_characters`` the length of the longest of them.
+    hold them, and ``lost_characters`` the length of the longest of them. ``character_errors`` is an estimate of the
+    share of wrong characters in the text after ``corrections`` (absent without emissions).
     """
 
     sentence: str
@@ -172,6 +177,7 @@ class SentenceMatch(msgspec.Struct, frozen=True, omit_defaults=True):
     lost_after: int = 0
     lost_characters: int = 0
     corrections: list[Correction] = []
+    character_errors: float | None = None
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -185,13 +191,17 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 class PairAlignment(msgspec.Struct, frozen=True):
-    """One recording against one document: the path for the picture, the gaps, and a match for each found sentence."""
+    """One recording against one document: the path for the picture, the gaps, and a match for each found sentence.
+
+    ``warnings`` are sentences for the user about work that could not be done.
+    """
 
     recording: str
     document: str
     path: list[tuple[int, float]]  # (character of the document, seconds in the recording)
     gaps: list[Gap]
     matches: list[SentenceMatch]
+    warnings: list[str] = []
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -224,6 +234,7 @@ class SelectionSummary(msgspec.Struct, frozen=True):
     """What selection did: the probability asked of each sentence, the precision expected of what is kept, and sums.
 
     ``run`` is the digest of the places that were found: what a curator decides about one run holds for it alone.
+    ``warnings`` are those of the alignments, each once.
     """
 
     threshold: float
@@ -235,3 +246,4 @@ class SelectionSummary(msgspec.Struct, frozen=True):
     unmatched_seconds: dict[str, float]
     audio_seconds: float
     run: str = ""
+    warnings: list[str] = []

@@ -13,7 +13,7 @@ import numpy as np
 from speechkit.data.records import AlignmentItem, Source, Utterance
 from speechkit.mining.confidence import threshold_for, unheard_share
 from speechkit.mining.config import SelectionConfig
-from speechkit.mining.correction import corrected
+from speechkit.mining.correction import corrected, without_lost
 from speechkit.mining.records import (
     Document,
     Outcome,
@@ -174,25 +174,27 @@ def utterance_of(
     first = max(0, round(match.start * recording.sample_rate))
     last = min(recording.num_samples, round(match.end * recording.sample_rate))
     offset = first / recording.sample_rate
-    text, spellings = corrected(match, sentence.text)
+    text, timed = corrected(match, sentence.text)
     words = [
         AlignmentItem(
-            spelling, round(max(0.0, word.start - offset), 4), round(word.end - word.start, 4), round(word.score, 4)
+            word.word, round(max(0.0, word.start - offset), 4), round(word.end - word.start, 4), round(word.score, 4)
         )
-        for word, spelling in zip(match.words, spellings, strict=True)
+        for word in timed
     ]
     custom = {"recording": recording.id, "sentence": sentence.id, "similarity": round(match.similarity, 4)}
     if reason is not None:
         custom["reason"] = reason
     if match.corrections:
         custom |= {"written": sentence.text, "corrected_words": len(match.corrections)}
+    if match.character_errors is not None:
+        custom["character_errors"] = match.character_errors
     return Utterance.from_samples(
         id=f"{recording.id}-{first / recording.sample_rate:09.2f}-{match.sentence}",
         audio_filepath=recording.audio_filepath,
         offset_samples=first,
         num_samples=max(1, last - first),
         sample_rate=recording.sample_rate,
-        text=_without_lost(text, match),
+        text=without_lost(text, match),
         lang=lang,
         channel=recording.channel or 0,
         alignment={"word": words} if words else None,
@@ -200,14 +202,6 @@ def utterance_of(
         source=Source(document=match.document, begin=sentence.begin, end=sentence.end, page=sentence.page),
         custom=custom,
     )
-
-
-def _without_lost(text: str, match: SentenceMatch) -> str:
-    """The text of what the audio holds: scraps at the edges that were given no time are left out."""
-    if not match.lost_before and not match.lost_after:
-        return text
-    words = text.split()
-    return " ".join(words[match.lost_before : len(words) - match.lost_after])
 
 
 Span = tuple[float, float]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from speechkit.asr.hypothesis import Emissions, Hypothesis
@@ -13,6 +15,7 @@ from speechkit.asr.load import recognizer_digest
 from speechkit.data.records import Utterance
 from speechkit.errors import AudioError
 from speechkit.io.hashing import digest_file
+from speechkit.mining.character_errors import with_character_errors
 from speechkit.mining.confidence import SHIPPED, load_calibration, probabilities
 from speechkit.mining.config import (
     AlignmentConfig,
@@ -24,9 +27,16 @@ from speechkit.mining.config import (
     RegionsConfig,
     SelectionConfig,
 )
-from speechkit.mining.correction import lexicon_digest, read_lexicon, with_corrections
+from speechkit.mining.correction import (
+    Spellings,
+    lexicon_digest,
+    lexicon_missing,
+    read_lexicon,
+    with_corrections,
+)
+from speechkit.mining.hypothesis_records import read_hypothesis, recognized_value
 from speechkit.mining.input_stages import FindSpeech, ReadDocuments, input_file, list_files, ocr_digest
-from speechkit.mining.lookup import RecordLookup
+from speechkit.mining.lookup import RecordLookup, SentenceLookup
 from speechkit.mining.mismatch import unread
 from speechkit.mining.pairing import pair_all, read_pairs
 from speechkit.mining.placement import KeyedDocument, KeyedHypothesis, align, learned_costs, refine_alignment
@@ -39,7 +49,6 @@ from speechkit.mining.records import (
     Recording,
     RejectReason,
     SelectionSummary,
-    Sentence,
     SentenceMatch,
     SourceFile,
     UnmatchedStretch,
@@ -82,35 +91,6 @@ class Recognize(Worker):
                 continue
             answers.append(recognized_value(recording.id, heard, self.recognizer.spec.name))
         return answers
-
-
-def recognized_value(recording: str, heard: Hypothesis, recognizer: str) -> Value:
-    """A hypothesis as a record with its arrays."""
-    arrays: dict[str, np.ndarray] = {"starts": heard.starts, "ends": heard.ends, "scores": heard.scores}
-    emissions = heard.emissions
-    if emissions is None:
-        return Value(RecognizedText(recording, heard.text, recognizer), arrays)
-    arrays["log_probs"] = emissions.log_probs
-    record = RecognizedText(
-        recording,
-        heard.text,
-        recognizer,
-        hop_seconds=emissions.hop_seconds,
-        vocabulary=list(emissions.vocabulary),
-        blank=emissions.blank,
-    )
-    return Value(record, arrays)
-
-
-def read_hypothesis(path: Path, record: RecognizedText) -> Hypothesis:
-    """The hypothesis behind a record of stage 3, with its emissions if there are any."""
-    if record.features is None or not record.text:
-        return Hypothesis("", np.zeros(0), np.zeros(0), np.zeros(0, np.float32))
-    arrays = read_record_arrays(path, record.features)
-    emissions = None
-    if "log_probs" in arrays and record.vocabulary is not None and record.hop_seconds is not None:
-        emissions = Emissions(arrays["log_probs"], record.hop_seconds, tuple(record.vocabulary), record.blank or 0)
-    return Hypothesis(record.text, arrays["starts"], arrays["ends"], arrays["scores"], emissions)
 
 
 def pair(context: Context) -> None:
@@ -184,8 +164,13 @@ class Align(_PairWorker):
         return answers
 
 
+NO_EMISSIONS = (
+    "OCR errors are not corrected: the recogniser gives no emissions; use the embedded recogniser or another CTC model"
+)
+
+
 class Refine(_PairWorker):
-    """Stage 6: exact times of one alignment."""
+    """Stage 6: exact times of one alignment, corrected OCR errors, and an estimate of the remaining ones."""
 
     config: RefinementConfig
 
@@ -193,7 +178,11 @@ class Refine(_PairWorker):
         """Index the recordings too, for their loudness."""
         super().setup(device)
         self.recordings = RecordLookup(self.inputs["recordings"], Recording)
-        self.lexicon = read_lexicon(self.config.lexicon, self.config.lang) if self.config.correct != "none" else ()
+
+    @cached_property
+    def lexicon(self) -> frozenset[str]:
+        """Read when the first emissions are there to use it with."""
+        return read_lexicon(self.config.lexicon, self.config.lang)
 
     def process(self, batch: list[PairAlignment]) -> list[PairAlignment]:
         """The alignment with exact times."""
@@ -206,17 +195,28 @@ class Refine(_PairWorker):
             emissions = self.heard(item.recording)[0].emissions
             paper = self.paper(item.document)
             refined = refine_alignment(item, paper, emissions, levels, self.config)
-            scanned = paper.document.kind in ("scan", "image")
-            if emissions is not None and self.lexicon and (scanned or self.config.correct == "all"):
-                refined = with_corrections(refined, paper.document, emissions, self.lexicon)
-            answers.append(refined)
+            answers.append(self.with_corrected_text(refined, paper.document, emissions))
         return answers
+
+    def with_corrected_text(
+        self, alignment: PairAlignment, document: Document, emissions: Emissions | None
+    ) -> PairAlignment:
+        """The alignment with corrections where they are wanted and possible, and with estimated character errors."""
+        scanned = document.kind in ("scan", "image")
+        wanted = self.config.correct == "all" or (scanned and self.config.correct == "scans")
+        if emissions is None:
+            warnings = [NO_EMISSIONS] if wanted else []
+            return msgspec.structs.replace(alignment, warnings=warnings)
+        spellings = Spellings((sentence.text for sentence in document.sentences), self.lexicon)
+        if wanted and self.lexicon:
+            alignment = with_corrections(alignment, document, emissions, spellings)
+        elif wanted and (missing := lexicon_missing(self.config.lexicon, self.config.lang)):
+            alignment = msgspec.structs.replace(alignment, warnings=[missing])
+        return with_character_errors(alignment, document, emissions, spellings, self.normalizer)
 
 
 def select(context: Context) -> None:
     """Stage 7: probabilities, overlaps, the threshold, and a reason for everything that is not kept."""
-    import msgspec
-
     config = context.config
     normalizer = normalizer_for(config.lang)
     calibration = load_calibration(None if config.calibration == "shipped" else config.calibration)
@@ -225,7 +225,9 @@ def select(context: Context) -> None:
     matches: list[SentenceMatch] = []
     recording_pairs: set[str] = set()
     paired_documents: set[str] = set()
+    warnings: dict[str, None] = {}  # in order, each once
     for alignment in context.read("alignments"):
+        warnings |= dict.fromkeys(alignment.warnings)
         recording_pairs.add(alignment.recording)
         paired_documents.add(alignment.document)
         paper = KeyedDocument.of(documents[alignment.document], normalizer)
@@ -264,7 +266,7 @@ def select(context: Context) -> None:
     context.write("outcomes.jsonl", all_outcomes())
     in_order = sorted(decision.kept, key=lambda match: (match.recording, match.start, match.sentence))
     recordings = RecordLookup(context.inputs["recordings"], Recording)
-    sentences = _SentenceLookup(documents)
+    sentences = SentenceLookup(documents)
 
     def as_utterance(match: SentenceMatch, reason: RejectReason | None = None) -> Utterance:
         lang, sentence = sentences.of(match)
@@ -302,26 +304,11 @@ def select(context: Context) -> None:
         unmatched_seconds=dict(unmatched_seconds),
         audio_seconds=audio_seconds,
         run=digest_file(context.inputs["alignments"]),
+        warnings=list(warnings),
     )
+    for warning in warnings:
+        context.say(warning)
     context.write("summary.jsonl", [summary])
-
-
-class _SentenceLookup:
-    """Sentences by match, with the language of their document, a document at a time."""
-
-    def __init__(self, documents: RecordLookup[Document]) -> None:
-        self.documents = documents
-        self.cached: dict[str, tuple[str, dict[str, Sentence]]] = {}
-
-    def of(self, match: SentenceMatch) -> tuple[str, Sentence]:
-        """Language and sentence of a match."""
-        if match.document not in self.cached:
-            if len(self.cached) > 8:
-                self.cached.clear()
-            document = self.documents[match.document]
-            self.cached[match.document] = (document.lang, {s.id: s for s in document.sentences})
-        lang, sentences = self.cached[match.document]
-        return lang, sentences[match.sentence]
 
 
 def calibration_digest(name: str) -> str:
@@ -372,7 +359,7 @@ MINING_STAGES = (
         part_records=4, batch_size=1, key=("recording", "document"),
     ),
     Stage(
-        number=6, name="refinement", run=Refine, version=3, config=RefinementConfig,
+        number=6, name="refinement", run=Refine, version=4, config=RefinementConfig,
         inputs=(
             stage("alignment", "alignments.jsonl"), DOCUMENTS, HYPOTHESES, RECORDINGS,
             model("lexicon", digest=lexicon_digest),
@@ -381,7 +368,7 @@ MINING_STAGES = (
         part_records=4, batch_size=1, key=("recording", "document"),
     ),
     Stage(
-        number=7, name="selection", run=select, version=3, config=SelectionConfig,
+        number=7, name="selection", run=select, version=4, config=SelectionConfig,
         inputs=(
             stage("refinement", "alignments.jsonl"), DOCUMENTS, RECORDINGS,
             model("calibration", digest=calibration_digest),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.data import Utterance
+from speechkit.mining.export.sound import SentenceQuality
 from speechkit.mining.records import Gap, Outcome, PairAlignment, Recording, SelectionSummary
 
 SPEECH_RATE = 16000  # `Recording.speech` counts 16 kHz samples
@@ -42,7 +43,7 @@ class SentenceRow(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the list of sentences. ``id`` is that of the manifest, empty if it was not located in the audio.
 
     ``reason`` is "kept", or why it was rejected; times are seconds in the recording; ``heard`` is the recogniser's
-    output for that segment.
+    output for that segment; ``quality`` are its quality columns as in the manifest, as far as they were measured.
     """
 
     id: str
@@ -58,6 +59,7 @@ class SentenceRow(msgspec.Struct, frozen=True, kw_only=True):
     probability: float | None = None
     similarity: float | None = None
     heard: str = ""
+    quality: dict[str, float] = {}
 
 
 class PrecisionPoint(msgspec.Struct, frozen=True):
@@ -109,6 +111,11 @@ class HeardText:
     ends: NDArray[np.float64]
 
 
+def no_quality() -> Iterable[SentenceQuality]:
+    """Of a run in which no quality was measured."""
+    return ()
+
+
 class Records(msgspec.Struct, frozen=True):
     """Results of the stages, each as a function that returns a new iterator over its records."""
 
@@ -119,3 +126,4 @@ class Records(msgspec.Struct, frozen=True):
     candidates: Callable[[], Iterable[Utterance]]
     heard: Callable[[], Iterable[HeardText]]
     summary: SelectionSummary
+    quality: Callable[[], Iterable[SentenceQuality]] = no_quality

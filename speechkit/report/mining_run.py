@@ -12,10 +12,11 @@ from speechkit import __version__
 from speechkit.data import Utterance, read_jsonl, read_manifest
 from speechkit.errors import UserError
 from speechkit.mining.command import command_line, without_place
+from speechkit.mining.export.sound import SentenceQuality
 from speechkit.mining.records import Outcome, PairAlignment, RecognizedText, Recording, SelectionSummary
 from speechkit.pipeline.arrays import read_record_arrays
 from speechkit.pipeline.folder import current_folder, read_record
-from speechkit.report.mining_data import HeardText, MiningReport, Records
+from speechkit.report.mining_data import HeardText, MiningReport, Records, no_quality
 from speechkit.report.mining_gather import gather
 from speechkit.text import normalizer_for
 
@@ -29,7 +30,7 @@ STAGES = {
     "refinement": "06-refinement",
     "selection": "07-selection",
 }
-PAGE = "09-report"
+EXPORT, PAGE = "08-export", "09-report"
 
 
 def load_run(
@@ -55,7 +56,7 @@ def load_run(
                 f"{run}: holds no finished mining run (stage {name} has no result); run speechkit mine first"
             )
         folders[name] = folder
-    page = current_folder(root / PAGE)
+    page, exported = current_folder(root / PAGE), current_folder(root / EXPORT)
     record = read_record(page) if page is not None else None
     command = str(record.run.get("config", {}).get("command", "")) if record is not None else ""
     return data_of_stages(
@@ -65,6 +66,7 @@ def load_run(
         max_views=max_views,
         timed=True,
         command=command,
+        quality=exported / "quality.jsonl" if exported is not None else None,
     )
 
 
@@ -76,8 +78,11 @@ def data_of_stages(
     max_views: int = 12,
     timed: bool = False,
     command: str = "",
+    quality: Path | None = None,
 ) -> MiningReport:
     """The page's data from the committed folders of the stages, by stage name, and the command that was given.
+
+    ``quality`` is the file of quality columns that the export wrote, if there is one.
 
     With ``timed`` the page says how long the run took, so that two runs differ; without, equal inputs give equal bytes.
     """
@@ -94,7 +99,7 @@ def data_of_stages(
         command = command_line(str(audio), documents, "mined", options)
     seconds = sum(float(fact.get("seconds", 0.0)) for fact in facts.values())
     return gather(
-        _records(folders),
+        _records(folders, quality),
         title=title,
         audio_root=audio,
         lang=lang,
@@ -106,12 +111,13 @@ def data_of_stages(
     )
 
 
-def _records(folders: Mapping[str, Path]) -> Records:
+def _records(folders: Mapping[str, Path], quality: Path | None) -> Records:
     selection = folders["selection"]
     summaries = list(read_jsonl(selection / "summary.jsonl", SelectionSummary))
     if len(summaries) != 1:
         path = selection / "summary.jsonl"
         raise UserError(f"{path}: holds {len(summaries)} summaries and one is needed; run the selection stage again")
+    measured = quality is not None and quality.is_file()
     return Records(
         recordings=lambda: read_jsonl(folders["regions"] / "recordings.jsonl", Recording),
         alignments=lambda: read_jsonl(folders["refinement"] / "alignments.jsonl", PairAlignment),
@@ -120,6 +126,7 @@ def _records(folders: Mapping[str, Path]) -> Records:
         candidates=lambda: read_manifest(selection / "candidates.jsonl", Utterance),
         heard=lambda: _heard(folders["hypotheses"] / "hypotheses.jsonl"),
         summary=summaries[0],
+        quality=(lambda: read_jsonl(quality, SentenceQuality)) if measured else no_quality,
     )
 
 

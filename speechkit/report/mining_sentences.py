@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +14,16 @@ from speechkit.mining.records import Outcome
 from speechkit.report.mining_data import HeardText, PrecisionPoint, Records, SentenceRow
 
 KEPT = "kept"
+QUALITY = {
+    "snr_db": "SNR (dB)",
+    "bandwidth_hz": "Bandwidth (Hz)",
+    "clipped": "Clipped (share)",
+    "voice": "Voice (likeness)",
+    "dnsmos": "DNSMOS",
+    "characters_per_second": "Characters per second",
+    "character_errors": "Character errors (share)",
+}
+"""Quality columns of the manifest that the list can be sorted and filtered by, with their labels."""
 WEIGHED = (KEPT, "low_confidence")
 """What a threshold decides about; other reasons reject a sentence whatever its probability is."""
 
@@ -23,7 +33,9 @@ def sentence_rows(records: Records) -> list[SentenceRow]:
 
     Memory: the rows; recognised text is read one recording at a time.
     """
-    rows = [_row(utterance) for source in (records.utterances, records.candidates) for utterance in source()]
+    quality = {measured.id: measured.columns for measured in records.quality()}
+    located = (utterance for source in (records.utterances, records.candidates) for utterance in source())
+    rows = [_row(utterance, quality.get(utterance.id, {})) for utterance in located]
     rows += [_unfound(outcome) for outcome in records.outcomes() if not outcome.kept and outcome.match is None]
     rows.sort(key=lambda row: (row.document, row.begin, row.recording, row.start))
     by_recording: dict[str, list[int]] = defaultdict(list)
@@ -44,8 +56,9 @@ def heard_between(heard: HeardText, start: float, end: float) -> str:
     return heard.text[first:last].strip()
 
 
-def _row(utterance: Utterance) -> SentenceRow:
+def _row(utterance: Utterance, quality: Mapping[str, float]) -> SentenceRow:
     custom, source = utterance.custom or {}, utterance.source
+    columns = {**custom, **quality}
     return SentenceRow(
         id=utterance.id,
         sentence=str(custom.get("sentence", utterance.id)),
@@ -59,6 +72,7 @@ def _row(utterance: Utterance) -> SentenceRow:
         seconds=round(utterance.duration, 4),
         probability=utterance.score,
         similarity=float(custom.get("similarity", 0.0)),
+        quality={name: round(float(columns[name]), 4) for name in QUALITY if columns.get(name) is not None},
     )
 
 
@@ -128,5 +142,10 @@ def columns(rows: Sequence[SentenceRow], clips: Sequence[str | None], files: dic
         "seconds": [row.seconds for row in rows],
         "probability": [row.probability for row in rows],
         "similarity": [row.similarity for row in rows],
+        "quality": [
+            {"name": name, "label": label, "values": [row.quality.get(name) for row in rows]}
+            for name, label in QUALITY.items()
+            if any(name in row.quality for row in rows)
+        ],
         "clip": [name or "" for name in clips],
     }

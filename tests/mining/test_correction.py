@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,16 @@ from hypothesis import strategies as st
 from speechkit.asr import Emissions
 from speechkit.asr.refinement.ctc_kernel import spelling_scores
 from speechkit.errors import UserError
-from speechkit.mining.correction import Corrector, Spellings, corrected, lexicon_digest, parts, read_lexicon, slips
+from speechkit.mining.correction import (
+    Corrector,
+    Spellings,
+    corrected,
+    lexicon_digest,
+    parts,
+    read_lexicon,
+    slips,
+    splits,
+)
 from speechkit.mining.records import Correction, Recording, Sentence, SentenceMatch, WordTime
 from speechkit.mining.selection import utterance_of
 
@@ -73,6 +83,38 @@ def test_a_doubtful_recogniser_changes_nothing_and_known_words_need_more():
     assert put_right("the hen slept", "the han slept", "the hen han slept", sure=0.5) == "the hen slept"
 
 
+@pytest.mark.parametrize("written", ["Thehen slept.", "Thexhen slept."])
+def test_words_whose_space_the_scan_lost_are_written_apart_with_times_of_their_own(written):
+    item = SentenceMatch("d-0", "r", "d", 0.0, 2.4, 0.9, 0.0, 0.5, 14.0, probability=0.99, words=[
+        WordTime("Thehen" if "x" not in written else "Thexhen", 0.0, 1.4, -0.1), WordTime("slept.", 1.6, 2.6, -0.1),
+    ])  # fmt: skip
+    corrections = Corrector(heard("the hen slept"), Spellings([written], ["the", "hen", "slept", "then"])).of_match(
+        item, written
+    )
+    assert [(each.word, each.spelling) for each in corrections] == [(0, "The hen")]
+    (first, second) = corrections[0].times
+    assert first == pytest.approx((0.0, 0.6), abs=0.11)  # two frames of 0.1 s a letter
+    assert second == pytest.approx((0.8, 1.4), abs=0.11)
+    sentence = Sentence("d-0", 0, written, 0, len(written))
+    matched = msgspec.structs.replace(item, corrections=corrections)
+    row = utterance_of(matched, sentence, Recording("r", "r.wav", 16000, 160_000, 1, []), "en")
+    assert row.text == "The hen slept."
+    assert [word.symbol for word in row.alignment["word"]] == ["The", "hen", "slept."]
+    assert [word.start for word in row.alignment["word"]] == sorted(word.start for word in row.alignment["word"])
+
+
+def test_joined_words_need_two_known_ones_and_a_single_letter_one_of_the_document():
+    assert put_right("thehen slept", "thehen slept", "the hen slept") == "thehen slept"
+    assert list(splits("abc")) == [("a", "bc"), ("a", "c"), ("ab", "c")]
+    spellings = Spellings(["a barn"], ["the", "b", "hen"])
+    corrector = Corrector(heard("the"), spellings)
+    assert corrector._both_known("the", "hen")
+    assert corrector._both_known("a", "hen")
+    assert not corrector._both_known("b", "hen")
+    assert not corrector._both_known("the", "henn")
+    assert np.exp(spellings.log_counts(["the hen", "the henn"], "thehen")).tolist() == pytest.approx([1.02, 0.02])
+
+
 def slow_score(log_probs, edge, spelling, blank):
     """The best of all ways to lay the symbols over the frames."""
     states = [None, *itertools.chain.from_iterable((symbol, None) for symbol in spelling)]
@@ -128,7 +170,8 @@ def test_original_is_kept_beside_the_corrected_text_and_words_follow():
 
 def test_a_lost_word_is_not_taken_for_its_twin():
     item = match("the hen", "the hen", lost_before=1, corrections=[Correction(1, "then")])
-    assert corrected(item, "the the hen") == ("the then hen", ["then", "hen"])
+    text, words = corrected(item, "the the hen")
+    assert (text, [word.word for word in words]) == ("the then hen", ["then", "hen"])
 
 
 def test_marks_around_a_word_are_no_part_of_it():

@@ -26,7 +26,12 @@ def row(number: int, reason: str | None = None, text: str = "one two three") -> 
         text=text,
         score=0.9,
         alignment={"word": words},
-        custom={"recording": "r", "sentence": f"d-{number}", **({} if reason is None else {"reason": reason})},
+        custom={
+            "recording": "r",
+            "sentence": f"d-{number}",
+            "character_errors": 0.1,
+            **({} if reason is None else {"reason": reason}),
+        },
     )
 
 
@@ -57,6 +62,7 @@ def test_curated_set_is_what_was_kept_plus_accepted_less_rejected(rows: list[tup
         assert "reason" not in item.custom
         assert item.custom.get("curator") == {None: None, "accept": "accepted", "edit": "edited"}[what]
         assert item.text == ("new words" if what == "edit" else "one two three")
+        assert ("character_errors" in item.custom) == (what != "edit")  # an estimate for the mined text
         assert item.custom.get("mined_text") == ("one two three" if what == "edit" else None)
 
 

@@ -11,12 +11,13 @@ import pytest
 import soundfile
 import soxr
 
-from speechkit.data.manifest import read_jsonl
+from speechkit.data.manifest import read_jsonl, write_jsonl
 from speechkit.data.records import Utterance
 from speechkit.errors import UserError
 from speechkit.mining import mine
 from speechkit.mining.config import ExportConfig
-from speechkit.mining.export.sound import likeness, with_sound
+from speechkit.mining.export.sound import SentenceQuality, likeness, measured_sound, within_bounds
+from speechkit.mining.lookup import RecordLookup
 from speechkit.mining.quality import bandwidth_hertz, clipped_share, snr_decibels, sound_quality
 from speechkit.pipeline import DropRecord
 
@@ -64,12 +65,17 @@ def test_only_what_is_cut_off_counts_as_clipped(rate: int) -> None:
 def test_likeness_is_the_cosine_with_the_mean_of_the_others() -> None:
     numbers = np.random.default_rng(0)
     made = [vector / np.linalg.norm(vector) for vector in numbers.standard_normal((6, 8)).astype(np.float32)]
-    found = likeness([made[0], None, *made[1:]])
+    found = likeness([made[0], None, *made[1:]], [True] * 7)
     assert found[1] is None
     for at, value in enumerate(found[:1] + found[2:]):
         mean = np.mean([other for place, other in enumerate(made) if place != at], axis=0)
         assert value == pytest.approx(made[at] @ mean / np.linalg.norm(mean), abs=1e-4)
-    assert likeness([*made[:3], None]) == [None] * 4
+    assert likeness([*made[:3], None], [True] * 4) == [None] * 4
+    # A rejected sentence is compared with the kept ones, and none of them with it.
+    rejected = likeness(made, [True] * 5 + [False])
+    assert rejected[:5] == likeness(made[:5], [True] * 5)
+    mean = np.mean(made[:5], axis=0)
+    assert rejected[5] == pytest.approx(made[5] @ mean / np.linalg.norm(mean), abs=1e-4)
 
 
 class ListedDrops:
@@ -103,7 +109,9 @@ def test_second_voice_leaves_a_sentence_out_unless_a_curator_accepted_it(shared_
         for at, sound in enumerate(own)
     ]  # fmt: skip
     measuring = ListedDrops(ExportConfig(min_voice=0.8))
-    kept = list(with_sound(rows, tmp_path, measuring, {"4": "accepted"}))
+    write_jsonl(tmp_path / "quality.jsonl", measured_sound(rows, tmp_path, measuring))
+    quality = RecordLookup(tmp_path / "quality.jsonl", SentenceQuality)
+    kept = list(within_bounds(rows, quality, measuring, {"4": "accepted"}))
     assert {row.id for row in kept} == {str(at) for at in range(12)} - {"2"}
     assert [(name, reason) for name, reason, _ in measuring.drops] == [("2", "low_quality")]
     assert "voice is" in measuring.drops[0][2]
@@ -111,6 +119,25 @@ def test_second_voice_leaves_a_sentence_out_unless_a_curator_accepted_it(shared_
     assert set(voices) == {row.id for row in kept if row.duration >= 2.5}
     assert voices.pop("4") < 0.7
     assert min(voices.values()) > 0.8
+
+
+def test_bounds_leave_out_by_column_and_an_edited_text_gets_its_own_pace(tmp_path: Path) -> None:
+    def row(name: str, **custom: object) -> Utterance:
+        return Utterance.from_samples(
+            id=name, audio_filepath="a.wav", offset_samples=0, num_samples=2 * RATE, sample_rate=RATE,
+            text="four score years", custom=custom,
+        )  # fmt: skip
+
+    rows = [row("good", character_errors=0.01), row("bad", character_errors=0.05), row("unknown"),
+            row("accepted", character_errors=0.09), row("edited", curator="edited")]  # fmt: skip
+    write_jsonl(tmp_path / "q.jsonl", [SentenceQuality(row.id, {"characters_per_second": 3.0}) for row in rows])
+    measuring = ListedDrops(ExportConfig(max_character_errors=0.03))
+    quality = RecordLookup(tmp_path / "q.jsonl", SentenceQuality)
+    kept = {row.id: row.custom for row in within_bounds(rows, quality, measuring, {"accepted"})}
+    assert list(kept) == ["good", "unknown", "accepted", "edited"]
+    assert measuring.drops == [("bad", "low_quality", "bad: character_errors is 0.05, over 0.03")]
+    assert kept["good"] == {"character_errors": 0.01, "characters_per_second": 3.0}
+    assert kept["edited"]["characters_per_second"] == 7.0
 
 
 @pytest.mark.parametrize(("setting", "module"), [("voice=true", "resemblyzer"), ("min_dnsmos=3", "speechmos.dnsmos")])

@@ -16,13 +16,20 @@ import soundfile
 
 from speechkit.metrics.transcripts import read_transcripts
 from speechkit.mining import mine
+from speechkit.mining.export.sound import SentenceQuality
 from speechkit.mining.records import Recording
 from speechkit.report.listening import write_recordings
 from speechkit.report.mining_clips import Clips, listed_places
 from speechkit.report.mining_data import HeardText, Records, SentenceRow
 from speechkit.report.mining_gather import gather
 from speechkit.report.mining_page import audio_folder, render_mining_report
-from speechkit.report.mining_sentences import chosen_point, heard_between, precision_points, sentence_rows
+from speechkit.report.mining_sentences import (
+    chosen_point,
+    columns,
+    heard_between,
+    precision_points,
+    sentence_rows,
+)
 from speechkit.report.score_audio import ScoreClips
 from tests.mining.test_mine import precision_of_half, transcripts  # noqa: F401 - a fixture
 
@@ -90,6 +97,27 @@ def test_header_dot_and_points_say_the_same(run: Records, audio_root: Path) -> N
     assert chosen.sentences == data.kept_utterances
     assert chosen.seconds == pytest.approx(data.audio_seconds["kept"])
     assert chosen.precision == pytest.approx(data.expected_precision)
+
+
+def with_quality(run: Records) -> Records:
+    """The run with quality columns for every second located sentence; the SNR falls from sentence to sentence."""
+    ids = [row.id for row in sentence_rows(run) if row.id]
+    quality = [
+        SentenceQuality(name, {"snr_db": 60.0 - at, "bandwidth_hz": 4000.0 + 100 * at, "voice": 0.9, "clipped": 0.0})
+        for at, name in enumerate(ids[::2])
+    ]
+    return msgspec.structs.replace(run, quality=lambda: iter(quality))
+
+
+def test_list_has_the_quality_that_was_measured_and_no_column_without_a_value(run: Records) -> None:
+    rows = sentence_rows(with_quality(run))
+    shown = columns(rows, [None] * len(rows), {})["quality"]
+    assert [column["name"] for column in shown] == ["snr_db", "bandwidth_hz", "clipped", "voice"]
+    located = [row for row in rows if row.id]
+    assert [row.quality.get("snr_db") for row in located[::2]] == [60.0 - at for at in range(len(located[::2]))]
+    assert not any(row.quality for row in located[1::2])
+    assert shown[0]["values"] == [row.quality.get("snr_db") for row in rows]
+    assert columns(sentence_rows(run), [None] * len(rows), {})["quality"] == []
 
 
 # ---- audio beside the page
@@ -383,6 +411,50 @@ def test_row_is_decided_and_heard_by_mouse(tab: Browser, small: Path) -> None:
     tab.until("!document.querySelector('#detail.playing')")
     assert tab.problems == []
     forget(tab)
+
+
+@pytest.mark.slow
+def test_sentences_are_sorted_and_filtered_by_their_quality(
+    tab: Browser, run: Records, audio_root: Path, small: Path, tmp_path: Path
+) -> None:
+    data = gather(with_quality(run), title="quality", audio_root=audio_root)
+    page = render_mining_report(tmp_path / "report.html", data)
+    tab.problems.clear()
+    ready(tab, page)
+    measured = sorted((row.quality["snr_db"] for row in data.sentence_rows if row.quality), reverse=True)
+    total = len(data.sentence_rows)
+    shown = "Number(document.getElementById('shown').textContent.split(' ')[0])"
+    noise = "parseFloat(document.querySelector('#detail .measured').textContent.split('SNR (dB) ')[1])"
+    tab.page.click("#quality summary")
+    orders = {
+        option: value
+        for value, option in tab.evaluate(
+            "[...document.querySelectorAll('#by-quality option')].map((o) => [o.value, o.textContent])"
+        )
+    }
+    assert len(orders) == 8
+    for order, first in (("SNR (dB), lowest first", measured[-1]), ("SNR (dB), highest first", measured[0])):
+        tab.page.select_option("#by-order", orders[order])
+        tab.evaluate("document.getElementById('list').focus()")
+        tab.press("Home")
+        assert tab.evaluate(noise) == first
+    tab.press("End")  # what was not measured comes last
+    assert tab.evaluate("document.querySelector('#detail .measured').textContent") == ""
+    least = tab.page.locator("#quality [data-quality=snr_db] input").nth(0)
+    most = tab.page.locator("#quality [data-quality=bandwidth_hz] input").nth(1)
+    least.fill(str(measured[9]))
+    least.press("Tab")
+    assert tab.evaluate(shown) == 10
+    most.fill("4350")
+    most.press("Tab")
+    assert tab.evaluate(shown) == 4
+    assert tab.evaluate("!document.getElementById('reset').hidden")
+    tab.page.click("#reset")
+    assert tab.evaluate(shown) == total
+    assert least.input_value() == most.input_value() == ""
+    assert tab.problems == []
+    ready(tab, small)  # a run without measured quality has no such filters
+    assert tab.evaluate("document.getElementById('quality').hidden")
 
 
 def test_differences_of_written_and_heard_are_marked(tab: Browser, small: Path) -> None:

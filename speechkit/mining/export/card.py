@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,7 +19,8 @@ SOUND = {
     "clipped": "share of clipped samples",
     "dnsmos": "DNSMOS, overall",
     "voice": "voice, likeness to the rest of the recording",
-    "corrected_words": "words put right by what was heard, where any were",
+    "character_errors": "wrong characters of the text (share, estimated)",
+    "corrected_words": "corrected words, in sentences with any",
 }
 LICENCE = "not stated: fill in the licences of the recordings and of the documents before you share this set"
 
@@ -60,6 +61,7 @@ class DataCard(msgspec.Struct, frozen=True, kw_only=True):
     decisions: dict[str, int] = {}
     splits: dict[str, int] = {}
     made_with: dict[str, str] = {}
+    warnings: list[str] = []
     licence: str = LICENCE
 
 
@@ -72,12 +74,13 @@ def data_card(
     splits: Mapping[str, int] | None = None,
     decisions: Mapping[str, int] | None = None,
     made_with: Mapping[str, str] | None = None,
+    warnings: Sequence[str] = (),
 ) -> DataCard:
     """Count a manifest in one pass.
 
-    ``rejected`` counts sentences and ``unmatched_seconds`` audio by reason, ``decisions`` what a curator decided by
-    kind; ``made_with`` names the normaliser, the
-    recogniser and what else the set depends on. The licence line is left to the user on purpose.
+    ``rejected`` counts sentences and ``unmatched_seconds`` audio by reason, ``decisions`` those of a curator by kind;
+    ``made_with`` names the normaliser, the recogniser and what else the set depends on; ``warnings`` are sentences
+    about what could not be done. The licence line is left to the user on purpose.
     """
     tally = _Tally()
     for utterance in utterances_of(manifest):
@@ -108,6 +111,7 @@ def data_card(
         decisions=dict(decisions or {}),
         splits=dict(splits or {}),
         made_with=dict(sorted((made_with or {}).items())),
+        warnings=list(warnings),
     )
 
 
@@ -207,6 +211,8 @@ def format_card(card: DataCard) -> str:
     unmatched = {reason: f"{hours:.2f}" for reason, hours in card.unmatched_hours.items()}
     lines += _section("Audio without a sentence", "reason", "hours", unmatched)
     lines += _section("Made with", "part", "specification", card.made_with)
+    if card.warnings:
+        lines += ["", "## Warnings", "", *(f"- {_plain(warning)}" for warning in card.warnings)]
     symbols = " ".join(card.symbols)
     lines += ["", "## Symbols", "", f"{len(card.symbols):,}: `{symbols.replace('`', '')}`"]
     if "`" in card.symbols:

@@ -12,7 +12,15 @@ import msgspec
 
 from speechkit.data.manifest import read_jsonl
 from speechkit.data.records import Utterance
-from speechkit.mining.decisions import Decision, by_id, counted, curated, curated_outcome, read_decisions
+from speechkit.mining.decisions import (
+    Decision,
+    by_id,
+    counted,
+    curated,
+    curated_outcome,
+    in_order,
+    read_decisions,
+)
 from speechkit.mining.records import Outcome, Recording, SelectionSummary, UnmatchedStretch
 from speechkit.mining.selection import Span, unmatched_stretches
 
@@ -36,6 +44,10 @@ class ChosenRows:
         """The chosen sentences in order of recording and time."""
         kept = self._rows("utterances")
         return curated(kept, self._rows("candidates"), self.decided) if self.decided else kept
+
+    def located(self) -> Iterable[Utterance]:
+        """Every sentence that was located, kept or not, in order of recording and time; decisions change nothing."""
+        return in_order(self._rows("utterances"), self._rows("candidates"))
 
     def outcomes(self) -> Iterator[Outcome]:
         """One for every sentence of every document."""

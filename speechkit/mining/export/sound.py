@@ -1,11 +1,11 @@
-"""The sound of the sentences of a set, as columns and as bounds."""
+"""Quality of the sentences of a set, as columns and as bounds."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -13,13 +13,14 @@ from speechkit.data.records import Utterance
 from speechkit.errors import AudioError
 from speechkit.io.arrays import Float
 from speechkit.mining.config import ExportConfig
-from speechkit.mining.quality import CONTEXT_SECONDS, SoundQuality, sound_quality
+from speechkit.mining.lookup import RecordLookup
+from speechkit.mining.quality import CONTEXT_SECONDS, SoundQuality, pace, sound_quality
 
 if TYPE_CHECKING:
     from speechkit.metrics.speakers import SpeakerNetwork
     from speechkit.pipeline import Context
 
-BOUNDED = ("snr_db", "bandwidth_hz", "clipped", "characters_per_second", "dnsmos", "voice")
+BOUNDED = ("snr_db", "bandwidth_hz", "clipped", "characters_per_second", "dnsmos", "voice", "character_errors")
 OTHERS_NEEDED = 3
 """Kept sentences of a recording that say what its usual voice is; with fewer no voice is compared."""
 VOICE_RATE = 16_000
@@ -29,23 +30,25 @@ Measured = tuple[Utterance, SoundQuality | None]
 """A sentence, and its sound where it could be read."""
 
 
-def with_sound(
-    rows: Iterable[Utterance], folder: Path, context: Context, accepted: Mapping[str, object]
-) -> Iterator[Utterance]:
-    """The sentences with their sound as columns, less those outside the bounds, which are dropped by name.
+class SentenceQuality(msgspec.Struct, frozen=True):
+    """Quality columns of a sentence; ``id`` is the one it has, or would have, in the manifest."""
+
+    id: str
+    columns: dict[str, float] = {}
+
+
+def measured_sound(rows: Iterable[Utterance], folder: Path, context: Context) -> Iterator[SentenceQuality]:
+    """The sound of every located sentence, kept or not; nothing if the settings ask for no column and no bound.
 
     Args:
-        rows: in order of recording, with audio paths relative to ``folder``.
+        rows: in order of recording, with audio paths relative to ``folder``; those that are not kept have a reason.
         folder: that of the manifest.
-        context: of the stage, for its settings, drops and log.
-        accepted: by id, what stays whatever its sound is.
+        context: of the stage, for its settings and log.
     """
     config: ExportConfig = context.config
-    bounds = quality_bounds(config)
-    bounded = {name for name, _, _ in bounds}
+    bounded = {name for name, _, _ in quality_bounds(config)} - {"character_errors"}
     dnsmos, voices = config.dnsmos or "dnsmos" in bounded, config.voice or "voice" in bounded
-    if not config.quality and not bounds and not dnsmos and not voices:
-        yield from rows
+    if not config.quality and not bounded and not dnsmos and not voices:
         return
     network = None
     if voices:
@@ -54,29 +57,53 @@ def with_sound(
         network = SpeakerNetwork()
     for _, group in itertools.groupby(rows, key=lambda row: (row.custom or {}).get("recording")):
         measured = (_measured(row, folder, dnsmos, context) for row in group)
-        for row, found in measured if network is None else _compared(measured, folder, network):
-            outside = [] if found is None else list(_outside(found, bounds))
-            if outside and row.id not in accepted:
-                context.drop(row.id, "low_quality", f"{row.id}: {'; '.join(outside)}")
-            else:
-                columns = {} if found is None else found.columns()
-                yield msgspec.structs.replace(row, custom={**(row.custom or {}), **columns})
+        for row, quality in measured if network is None else _compared(measured, folder, network):
+            if quality is not None:
+                yield SentenceQuality(row.id, quality.columns())
+
+
+def within_bounds(
+    rows: Iterable[Utterance],
+    quality: RecordLookup[SentenceQuality],
+    context: Context,
+    accepted: Collection[str],
+) -> Iterator[Utterance]:
+    """The sentences with their quality columns, less those outside the bounds, which are dropped by name.
+
+    Args:
+        rows: the sentences of the set.
+        quality: what was measured, by id.
+        context: of the stage, for its settings and drops.
+        accepted: ids of sentences that stay whatever their quality is.
+    """
+    bounds = quality_bounds(context.config)
+    for row in rows:
+        custom = dict(row.custom or {})
+        if row.id in quality:
+            custom |= quality[row.id].columns
+            if custom.get("curator") == "edited":
+                custom["characters_per_second"] = pace(row.text or "", row.duration)
+        outside = list(_outside(custom, bounds))
+        if outside and row.id not in accepted:
+            context.drop(row.id, "low_quality", f"{row.id}: {'; '.join(outside)}")
+        else:
+            yield msgspec.structs.replace(row, custom=custom)
 
 
 def quality_bounds(config: ExportConfig) -> list[tuple[str, str, float]]:
     """(column, "under" or "over", bound) of each bound that is set; a value on the wrong side leaves a row out."""
-    found = []
+    bounds = []
     for name in BOUNDED:
         for side, word in (("min", "under"), ("max", "over")):
             bound = getattr(config, f"{side}_{name}", None)
             if bound is not None:
-                found.append((name, word, float(bound)))
-    return found
+                bounds.append((name, word, float(bound)))
+    return bounds
 
 
-def _outside(found: SoundQuality, bounds: Iterable[tuple[str, str, float]]) -> Iterator[str]:
+def _outside(columns: Mapping[str, Any], bounds: Iterable[tuple[str, str, float]]) -> Iterator[str]:
     for name, word, bound in bounds:
-        value = getattr(found, name)
+        value = columns.get(name)
         if value is not None and (value < bound if word == "under" else value > bound):
             yield f"{name} is {value:g}, {word} {bound:g}"
 
@@ -89,21 +116,21 @@ def _measured(row: Utterance, folder: Path, dnsmos: bool, context: Context) -> M
     try:
         wide = _widened(path, row, begin, lead + row.num_samples + context_samples)
         sentence = wide[lead : lead + row.num_samples]
-        found = sound_quality(sentence, wide, row.sample_rate, row.text or "")
+        quality = sound_quality(sentence, wide, row.sample_rate, row.text or "")
         if dnsmos:
             from speechkit.data.audio import read_cut
             from speechkit.metrics.dnsmos import RATE, noise_scores
 
             score = noise_scores(read_cut(path, row, sample_rate=RATE)).overall
-            found = msgspec.structs.replace(found, dnsmos=score)
+            quality = msgspec.structs.replace(quality, dnsmos=score)
     except AudioError as error:
         context.log(f"{row.id}: its sound was not measured: {error}")
         return row, None
-    return row, found
+    return row, quality
 
 
 def _compared(measured: Iterable[Measured], folder: Path, network: SpeakerNetwork) -> Iterator[Measured]:
-    """The sentences of one recording, each with how much its voice is that of the others.
+    """The sentences of one recording, each with how much its voice is that of the others that selection kept.
 
     Memory: an embedding a sentence.
     """
@@ -120,19 +147,26 @@ def _compared(measured: Iterable[Measured], folder: Path, network: SpeakerNetwor
             embeddings.append(network.embed(sound))
         except AudioError:  # hardly any speech in it, or already named as unreadable
             embeddings.append(None)
-    for (row, found), voice in zip(rows, likeness(embeddings), strict=True):
-        yield row, None if found is None else msgspec.structs.replace(found, voice=voice)
+    kept = ["reason" not in (row.custom or {}) for row, _ in rows]
+    for (row, quality), voice in zip(rows, likeness(embeddings, kept), strict=True):
+        yield row, None if quality is None else msgspec.structs.replace(quality, voice=voice)
 
 
-def likeness(embeddings: list[Float | None]) -> list[float | None]:
-    """Cosine of each embedding (D,) and the mean of the others, -1 to 1; None where there are too few to compare."""
-    known = [embedding for embedding in embeddings if embedding is not None]
-    if len(known) <= OTHERS_NEEDED:
+def likeness(embeddings: Sequence[Float | None], kept: Sequence[bool]) -> list[float | None]:
+    """Cosine of each embedding (D,) and the mean of the others that are kept, -1 to 1.
+
+    None where there is no embedding, or too few kept ones to compare with.
+    """
+    usual = [each for each, is_kept in zip(embeddings, kept, strict=True) if is_kept and each is not None]
+    if len(usual) <= OTHERS_NEEDED:
         return [None] * len(embeddings)
     from speechkit.metrics.speakers import similarity
 
-    total = sum(known[1:], known[0])
-    return [None if each is None else round(similarity(each, [total - each]), 4) for each in embeddings]
+    total = sum(usual[1:], usual[0])
+    return [
+        None if embedding is None else round(similarity(embedding, [total - embedding if is_kept else total]), 4)
+        for embedding, is_kept in zip(embeddings, kept, strict=True)
+    ]
 
 
 def _widened(path: Path, row: Utterance, begin: int, count: int) -> Float:

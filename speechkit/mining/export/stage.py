@@ -12,10 +12,10 @@ import msgspec
 from speechkit.data.manifest import write_jsonl, write_manifest
 from speechkit.data.records import Utterance
 from speechkit.io.atomic import write_json
-from speechkit.mining.config import ExportConfig
 from speechkit.mining.export.chosen import select_rows
-from speechkit.mining.export.sound import with_sound
+from speechkit.mining.export.sound import SentenceQuality, measured_sound, within_bounds
 from speechkit.mining.input_stages import input_file
+from speechkit.mining.lookup import RecordLookup
 
 if TYPE_CHECKING:
     from speechkit.pipeline import Context
@@ -39,9 +39,11 @@ def export_set(context: Context) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / "manifest.jsonl"
     chosen = select_rows(context)
-    count = write_manifest(
-        manifest, with_sound(_placed(chosen.utterances(), config.audio, folder), folder, context, chosen.decided)
-    )
+    # Of all located sentences and whatever a curator decided, so that the page stays as it is.
+    context.write("quality.jsonl", measured_sound(_placed(chosen.located(), config.audio, folder), folder, context))
+    quality = RecordLookup(context.output("quality.jsonl"), SentenceQuality)
+    rows = _placed(chosen.utterances(), config.audio, folder)
+    count = write_manifest(manifest, within_bounds(rows, quality, context, chosen.decided))
     write_jsonl(folder / "rejected.jsonl", (item for item in chosen.outcomes() if not item.kept))
     write_jsonl(folder / "unmatched.jsonl", chosen.unmatched())
     summary = chosen.summary()
@@ -65,6 +67,7 @@ def export_set(context: Context) -> None:
         splits=splits or None,
         decisions=chosen.counts,
         made_with=_made_with(context),
+        warnings=summary.warnings,
     )
     write_card(card, folder)
     shown = manifest
@@ -74,23 +77,6 @@ def export_set(context: Context) -> None:
         for done in export_formats(shown, folder, list(config.formats)):
             for what, lost in {**done.lost, **done.changed}.items():
                 context.log(f"{done.format} cannot hold: {what} ({lost})")
-
-
-def check_export(config: ExportConfig) -> None:
-    """Whether the file of decisions can be read and what measures the sound is installed, before the first stage.
-
-    Raises:
-        UserError: if not.
-    """
-    from speechkit.errors import require
-    from speechkit.mining.decisions import read_decisions
-
-    if config.decisions is not None:
-        read_decisions(config.decisions)
-    if config.dnsmos or config.min_dnsmos is not None:
-        require("speechmos.dnsmos")
-    if config.voice or config.min_voice is not None:
-        require("resemblyzer")
 
 
 def _made_with(context: Context) -> dict[str, str]:

@@ -30,6 +30,22 @@ const sentenceList = (list, facts) => {
     const named = (kind, names) => group(`${kind}s`, names.map((name, at) => [name, at]).filter(([name]) => name).map(([name, at]) => option(`${kind} ${at}`, name)));
     filters.place.append(option('', 'everywhere'), named('recording', list.recordings), named('document', list.documents));
   }
+  // ---- quality columns: a range and two orders for each
+  const ranges = list.quality.map(({ label, values }) => {
+    const input = (name, bound) => { const made = document.createElement('input'); Object.assign(made, { type: 'number', step: 'any', placeholder: String(bound) }); made.setAttribute('aria-label', `${name} of ${label}`); return made; };
+    const measured = values.filter((value) => value !== null), smallest = measured.reduce((one, other) => Math.min(one, other)), largest = measured.reduce((one, other) => Math.max(one, other));
+    return { label, values, least: input('least', smallest), most: input('most', largest) };
+  });
+  ranges.forEach(({ label, least, most }, at) => {
+    const pair = document.createElement('div'), title = document.createElement('span'), inputs = document.createElement('div');
+    pair.className = 'pair'; pair.dataset.quality = list.quality[at].name; pair.setAttribute('role', 'group'); pair.setAttribute('aria-label', label);
+    title.textContent = label; inputs.append(least, ' to ', most); pair.append(title, inputs);
+    find('#quality .tools').append(pair);
+    find('#by-quality').append(option(`lowest ${at}`, `${label}, lowest first`), option(`highest ${at}`, `${label}, highest first`));
+  });
+  find('#quality').hidden = find('#by-quality').hidden = !ranges.length;
+  const bounds = ranges.flatMap(({ least, most }) => [least, most]);
+
   const orders = {
     document: null,
     recording: (a, b) => (list.id[a] ? 0 : 1) - (list.id[b] ? 0 : 1) || list.recording[a] - list.recording[b] || list.start[a] - list.start[b] || a - b,
@@ -39,16 +55,24 @@ const sentenceList = (list, facts) => {
     long: (a, b) => list.seconds[b] - list.seconds[a] || a - b,
     short: (a, b) => (list.seconds[a] || Infinity) - (list.seconds[b] || Infinity) || a - b,
   };
+  const orderOf = (name) => {
+    const [way, at] = name.split(' ');
+    if (at === undefined) return orders[name];
+    const { values } = ranges[Number(at)], sign = way === 'lowest' ? 1 : -1; // what was not measured comes last
+    return (a, b) => (values[a] === null) - (values[b] === null) || sign * (values[a] - values[b]) || a - b;
+  };
   const test = () => {
     const wanted = filters.find.value.trim().toLowerCase(), [what, name] = filters.reason.value.split(/ (.*)/s), [kind, at] = filters.place.value.split(' ');
     const number = (input, otherwise) => (input.value === '' || Number.isNaN(Number(input.value)) ? otherwise : Number(input.value));
     const least = number(filters.least, -1), most = number(filters.most, 2), bounded = least > -1 || most < 2;
+    const narrowed = ranges.map(({ values, least: from, most: to }) => [values, number(from, -Infinity), number(to, Infinity)]).filter(([, from, to]) => from > -Infinity || to < Infinity);
     const reason = what === 'reason' ? list.reasons.indexOf(name) : -1, kept = list.reasons.indexOf('kept');
     const place = kind ? list[kind] : null;
     return (row) => {
       if (what === 'reason' ? list.reason[row] !== reason : what === 'rejected' && list.reason[row] === kept) return false;
       if (place && (place[row] !== Number(at) || (kind === 'recording' && !list.id[row]))) return false;
       if (bounded && (list.probability[row] === null || list.probability[row] < least || list.probability[row] > most)) return false;
+      for (const [values, from, to] of narrowed) if (values[row] === null || values[row] < from || values[row] > to) return false;
       if (what === 'decided') {
         const decision = book.get(list.id[row]);
         if (name === 'open' ? decision || !list.id[row] : name === 'edited' ? decision?.text === undefined : decision?.kind !== name) return false;
@@ -57,7 +81,7 @@ const sentenceList = (list, facts) => {
     };
   };
   const filter = (staying = true) => {
-    const stay = staying ? view[current] : undefined, fits = test(), order = orders[filters.order.value];
+    const stay = staying ? view[current] : undefined, fits = test(), order = orderOf(filters.order.value);
     view = [];
     for (let row = 0; row < total; row += 1) if (fits(row)) view.push(row);
     if (order) view.sort(order);
@@ -65,7 +89,7 @@ const sentenceList = (list, facts) => {
     const seconds = view.reduce((sum, row) => sum + list.seconds[row], 0);
     find('#shown').textContent = `${view.length.toLocaleString('en')} of ${total.toLocaleString('en')} sentences, ${amount(seconds)}`;
     find('#nothing').hidden = view.length > 0;
-    find('#reset').hidden = ![filters.find, filters.reason, filters.place, filters.least, filters.most].some((input) => input.value);
+    find('#reset').hidden = ![filters.find, filters.reason, filters.place, filters.least, filters.most, ...bounds].some((input) => input.value);
     box.setAttribute('aria-rowcount', view.length);
     for (const row of made.values()) row.remove();
     made.clear();
@@ -133,6 +157,7 @@ const sentenceList = (list, facts) => {
     detail.querySelector('.place').textContent = `${at}${documentOf(row)}, page ${list.page[row]}`;
     const sure = list.probability[row] === null ? '' : `probability ${list.probability[row].toFixed(3)} · similarity ${list.similarity[row].toFixed(2)} · ${list.seconds[row].toFixed(1)} s`;
     detail.querySelector('.facts').textContent = sure;
+    detail.querySelector('.measured').textContent = ranges.filter(({ values }) => values[row] !== null).map(({ label, values }) => `${label} ${values[row].toLocaleString('en')}`).join(' · ');
     detail.querySelector('.written').replaceChildren(written);
     detail.querySelector('.heard').replaceChildren(list.heard[row] ? heard : found ? 'nothing' : 'no place in the audio was found');
     detail.querySelector('.heard').classList.toggle('none', !list.heard[row]);
@@ -269,10 +294,10 @@ const sentenceList = (list, facts) => {
   let typing = null;
   filters.find.addEventListener('input', () => { clearTimeout(typing); typing = setTimeout(filter, 80, true); });
   filters.find.addEventListener('keydown', (event) => { if (event.key === 'Escape' || event.key === 'Enter') { clearTimeout(typing); filter(); box.focus(); } });
-  for (const input of [filters.reason, filters.place, filters.least, filters.most]) input.addEventListener('change', () => filter());
+  for (const input of [filters.reason, filters.place, filters.least, filters.most, ...bounds]) input.addEventListener('change', () => filter());
   filters.order.addEventListener('change', () => filter(false));
   const show = (reason, least, most) => {
-    Object.assign(filters.find, { value: '' }); filters.place.value = '';
+    for (const input of [filters.find, filters.place, ...bounds]) input.value = '';
     filters.reason.value = reason ? `reason ${reason}` : ''; filters.least.value = least ?? ''; filters.most.value = most ?? '';
     filter();
   };
