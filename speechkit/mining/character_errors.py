@@ -186,4 +186,4 @@ def weighted_edits(substitution: Float, insertion: Float, deletion: Float) -> fl
                 value = row[j] + insertion[i + 1, j]
             row[j + 1] = value
             diagonal = above
-    return row[others]  # type: ignore[no-any-return]
+    return float(row[others])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +17,7 @@ from speechkit.mining.export.sound import SentenceQuality
 from speechkit.mining.records import Outcome, PairAlignment, RecognizedText, Recording, SelectionSummary
 from speechkit.pipeline.arrays import read_record_arrays
 from speechkit.pipeline.folder import current_folder, read_record
-from speechkit.report.mining_data import HeardText, MiningReport, Records, no_quality
+from speechkit.report.mining_data import HeardText, MiningReport, Records
 from speechkit.report.mining_gather import gather
 from speechkit.text import normalizer_for
 
@@ -117,7 +118,6 @@ def _records(folders: Mapping[str, Path], quality: Path | None) -> Records:
     if len(summaries) != 1:
         path = selection / "summary.jsonl"
         raise UserError(f"{path}: holds {len(summaries)} summaries and one is needed; run the selection stage again")
-    measured = quality is not None and quality.is_file()
     return Records(
         recordings=lambda: read_jsonl(folders["regions"] / "recordings.jsonl", Recording),
         alignments=lambda: read_jsonl(folders["refinement"] / "alignments.jsonl", PairAlignment),
@@ -126,8 +126,13 @@ def _records(folders: Mapping[str, Path], quality: Path | None) -> Records:
         candidates=lambda: read_manifest(selection / "candidates.jsonl", Utterance),
         heard=lambda: _heard(folders["hypotheses"] / "hypotheses.jsonl"),
         summary=summaries[0],
-        quality=(lambda: read_jsonl(quality, SentenceQuality)) if measured else no_quality,
+        quality=functools.partial(_quality, quality),
     )
+
+
+def _quality(path: Path | None) -> Iterator[SentenceQuality]:
+    if path is not None and path.is_file():
+        yield from read_jsonl(path, SentenceQuality)
 
 
 def _heard(hypotheses: Path) -> Iterator[HeardText]:
