@@ -59,11 +59,11 @@ class TrainConfig(msgspec.Struct, frozen=True):
 
 def train(context: Context) -> None:
     """The text model of the task, with the weights that are best on the development rows."""
-    from speechkit.slue.systems.text_examples import read_examples
+    from speechkit.slue.systems.text_examples import read_text_examples
     from speechkit.slue.systems.text_training import train_text_model
 
     config = context.config
-    train_rows, dev_rows = (read_examples(config.task, Path(context.inputs[name])) for name in ("train", "dev"))
+    train_rows, dev_rows = (read_text_examples(config.task, Path(context.inputs[name])) for name in ("train", "dev"))
     result = train_text_model(
         config.task,
         train_rows,
@@ -110,7 +110,7 @@ def analyse(context: Context) -> None:
     from speechkit.slue.metrics.measures import Resampling
     from speechkit.slue.rows import read_rows
     from speechkit.slue.sensitivity import sensitivity
-    from speechkit.slue.systems.pipeline import understand_with
+    from speechkit.slue.systems.pipeline import cached_predictor
 
     config = context.config
     rows = read_rows(Path(context.inputs["test"]))
@@ -119,7 +119,7 @@ def analyse(context: Context) -> None:
     result = sensitivity(
         config.task,
         rows,
-        understand_with(config.task, str(context.inputs["model"]), rows, context.device),
+        cached_predictor(config.task, str(context.inputs["model"]), rows, context.device),
         pairs=read_text_pairs(Path(config.pairs_reference), Path(config.pairs_heard)),
         fitted_on=Path(config.pairs_heard).name,
         levels=[float(level) / 100 for level in config.levels.split(",")],

@@ -19,7 +19,7 @@ from speechkit.slue.encoder_comparison import (
     compare_task,
     read_systems,
     shown_names,
-    systems_to_judge,
+    systems_to_evaluate,
     systems_to_train,
 )
 from speechkit.slue.systems.system_spec import SystemConfig
@@ -139,11 +139,11 @@ class PredictConfig(msgspec.Struct, frozen=True):
 
 def predict(context: Context) -> None:
     """What every system says; a frozen encoder hears the audio of a folder once, whatever is asked of it."""
-    from speechkit.slue.encoder_comparison import judge
+    from speechkit.slue.encoder_comparison import write_predictions
 
     config, trained = context.config, Path(context.inputs["systems"])
     tasks = {task.name: task for task in read_task_folders(config.tasks)}
-    jobs = systems_to_judge(tasks, read_systems(trained))
+    jobs = systems_to_evaluate(tasks, read_systems(trained))
     held: Path | None = None
     for done, system in enumerate(jobs):
         task, kept = tasks[system.task], context.scratch / system.folder
@@ -155,9 +155,9 @@ def predict(context: Context) -> None:
             if folder is not None:
                 sharing = [each for each in tasks.values() if each.home == task.home]
                 layers = _layers(context, system.encoder, folder, _judged_manifests(sharing, config.split))
-            source = trained / msgspec.structs.replace(system, task=task.learned_as).folder
+            source = trained / msgspec.structs.replace(system, task=task.trained_as).folder
             options = {"split": config.split, "compat": config.compat, "device": context.device, "layers": layers}
-            judge(task, system, source, kept, **options)
+            write_predictions(task, system, source, kept, **options)
         if context.interrupted:
             raise Interrupted
         shutil.copytree(kept, context.output("predictions") / system.folder)

@@ -26,7 +26,7 @@ from speechkit.pipeline import (
     model,
     stage,
 )
-from speechkit.slue.learning_curves import FoldItem, FoldPrediction, count_right, folds_of
+from speechkit.slue.learning_curves import FoldItem, FoldPrediction, count_correct, folds_of
 from speechkit.slue.systems.pipeline import RecognizedText
 from speechkit.slue.systems.system_spec import Pooling, SystemConfig, read_spec
 from speechkit.training import TrainingConfig
@@ -202,7 +202,7 @@ def pipelines(context: Context) -> None:
             shown = "transcripts" if name == "oracle" else shown_recognizer(name)
             system, heard = f"{shown} + text classifier", {line.id: line.text for line in lines}
             said = classify_folds(system, items, heard, share=share, regularization=config.regularization)
-            context.say(f"{system}, {share:.0%}: {count_right(items, said)}/{len(items)} commands right")
+            context.say(f"{system}, {share:.0%}: {count_correct(items, said)}/{len(items)} commands right")
             predictions += said
     context.write("predictions.jsonl", predictions)
     context.write("texts.jsonl", (line for lines in texts.values() for line in lines))
@@ -231,7 +231,7 @@ def report(context: Context) -> None:
     text = markdown(curves)
     write_text(context.output("table.md"), text)
     context.say(text.rstrip())
-    context.main_figure = curves.best_in_words()
+    context.main_figure = curves.best_summary()
     write_intents_page(context.output("report.html"), curves, title=config.title, confidence=config.confidence)
 
 

@@ -49,8 +49,8 @@ def sensitivity(
     from speechkit.slue.fields import Options
     from speechkit.slue.metrics.measures import Resampling
     from speechkit.slue.rows import read_rows
-    from speechkit.slue.sensitivity import read_heard, sensitivity
-    from speechkit.slue.systems.pipeline import understand_with
+    from speechkit.slue.sensitivity import read_recognised, sensitivity
+    from speechkit.slue.systems.pipeline import cached_predictor
     from speechkit.slue.tasks import check_options
 
     rows = read_rows(reference)
@@ -70,8 +70,8 @@ def sensitivity(
     found = sensitivity(
         task,
         rows,
-        understand_with(task, model, rows, choose_device(device)),
-        systems={name: read_heard(path) for name, path in name_systems(system or []).items()},
+        cached_predictor(task, model, rows, choose_device(device)),
+        systems={name: read_recognised(path) for name, path in name_systems(system or []).items()},
         pairs=None if pairs is None else read_text_pairs(*pairs),
         fitted_on="" if pairs is None else pairs[1].name,
         levels=_levels(levels),

@@ -131,7 +131,7 @@ def train_text(
     """
     from speechkit.runtime import choose_device
     from speechkit.slue.systems.small_text_model import SmallTextModel
-    from speechkit.slue.systems.text_examples import read_examples
+    from speechkit.slue.systems.text_examples import read_text_examples
     from speechkit.slue.systems.text_training import TextTrainingConfig, train_text_model
 
     config = TextTrainingConfig(
@@ -145,7 +145,7 @@ def train_text(
         max_pieces=max_pieces,
         seed=seed,
     )
-    known, chosen_by = (read_examples(task, path, text_field=text_field) for path in (train, dev))
+    known, chosen_by = (read_text_examples(task, path, text_field=text_field) for path in (train, dev))
     result = train_text_model(task, known, chosen_by, config, out, device=choose_device(device), log=typer.echo)
     if result.unseen_labels:
         typer.echo(f"note: {dev} has labels that are not in {train}: {', '.join(result.unseen_labels)}")
@@ -198,7 +198,7 @@ def predict(
     if not text and task != "qa":  # questions may be text, about recorded documents
         _require_audio(manifest)
     chosen = choose_device(device)
-    mended: Counter[str] = Counter()
+    repairs: Counter[str] = Counter()
     if system is not None:
         if model is not None or text or oracle:
             raise UserError("--system needs no transcripts; leave out --model, --text and --oracle")
@@ -212,7 +212,7 @@ def predict(
             decode=_decoder(lm, lm_weight, beam, rescore, chosen),
             include_blank=include_blank,
             offset=offset,
-            mended=mended,
+            repairs=repairs,
         )
     elif model is None:
         raise UserError("give --model, the text model of a pipeline, or --system, an end-to-end system")
@@ -221,11 +221,17 @@ def predict(
             raise UserError("--text and --oracle exclude each other; give one")
         rows = pipeline.predict_texts(task, manifest, model, text_field=text_field, device=chosen, threshold=threshold)
     else:
-        listen = pipeline.oracle if oracle else pipeline.listen_with(load_recognizer(recognizer, lang, device))
-        rows = pipeline.predict(task, manifest, model, listen, device=chosen, documents=documents, threshold=threshold)
+        transcribe = (
+            pipeline.oracle_transcript
+            if oracle
+            else pipeline.recogniser_transcriber(load_recognizer(recognizer, lang, device))
+        )
+        rows = pipeline.predict(
+            task, manifest, model, transcribe, device=chosen, documents=documents, threshold=threshold
+        )
     count = write_jsonl(out, rows)
-    if repairs := [f"{kind} {number:,}" for kind, number in mended.items() if number]:
-        typer.echo(f"repaired entity symbols: {', '.join(repairs)}")
+    if counts := [f"{kind} {number:,}" for kind, number in repairs.items() if number]:
+        typer.echo(f"repaired entity symbols: {', '.join(counts)}")
     typer.echo(f"{count:,} predictions in {out}")
 
 

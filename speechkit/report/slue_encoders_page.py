@@ -11,7 +11,7 @@ from markupsafe import Markup
 from speechkit.report.page import write_page
 from speechkit.report.results import Column, Table, Value, mark_best, percent
 from speechkit.report.slue_page import EntityTables, differences, entity_tables, main_plot
-from speechkit.slue.encoder_comparison import EncoderComparison, TaskComparison, best_of, telling_pairs
+from speechkit.slue.encoder_comparison import EncoderComparison, TaskComparison, best_system, reference_pairs
 from speechkit.slue.scoring import SlueComparison
 
 BETTER_P = 0.05
@@ -72,7 +72,7 @@ def published_sentence(task: TaskComparison) -> str:
     """Whether the published rows were made on the set at hand."""
     sets = sorted({f"{row.corpus} {row.split}" for row in task.published})
     where = " and ".join(sets)
-    if not any(task.judged_by.is_that_of(row) for row in task.published):
+    if not any(task.judged_by.matches(row) for row in task.published):
         return (
             f"For reference only: published on {where}, while {task.judged_by.shown} judges here. It is another set: "
             "the figures cannot be compared with those above."
@@ -97,7 +97,7 @@ def markdown(comparison: EncoderComparison) -> str:
     parts = [encoders_table(comparison).markdown()]
     for name, task in comparison.tasks.items():
         parts.append(f"{name}: {pairs_sentence(task.scores)} {' '.join(data_sentences(task))}\n")
-        if pairs := telling_pairs(task.scores):
+        if pairs := reference_pairs(task.scores):
             parts.append(differences(task.scores, pairs).markdown())
         if task.published:
             parts += [f"{name}: {published_sentence(task)}\n", published_table(name, task).markdown()]
@@ -134,8 +134,8 @@ def write_encoders_page(path: Path | str, comparison: EncoderComparison) -> Path
                 pairs_sentence(task.scores),
                 main_plot(task.scores),
                 data_sentences(task),
-                best_of(task.scores),
-                differences(task.scores, telling_pairs(task.scores)),
+                best_system(task.scores),
+                differences(task.scores, reference_pairs(task.scores)),
                 entity_tables(task.scores.entities),
                 published_sentence(task),
                 published_table(name, task),

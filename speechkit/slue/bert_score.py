@@ -1,9 +1,9 @@
-"""BERTScore: how alike two texts are to a text encoder, by greedy matching of the pieces' contextual embeddings.
+"""BERTScore: similarity of two texts by greedy matching of contextual token embeddings.
 
-Every piece of one text is matched with the piece of the other whose embedding has the highest cosine; precision is the
-mean of these cosines over the summary's pieces, recall over the reference's. The marks that a tokenizer adds ([CLS],
-[SEP]) may be matched and are not averaged over, as in the authors' package. Nothing is rescaled to a baseline, so that
-figures lie close together near 1; only those of one model and layer can be compared.
+Each token of one text is matched to the token of the other with the highest cosine; precision is the mean of these
+cosines over the summary's tokens, recall over the reference's. Special tokens ([CLS], [SEP]) can be matched but are not
+averaged over, as in the authors' package. Scores are not rescaled with a baseline, so they are close to 1; compare only
+scores of the same model and layer.
 
 Source: Zhang et al. 2020, BERTScore: Evaluating Text Generation with BERT, section 3.
 """
@@ -27,33 +27,33 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PAIRS_PER_BATCH = 16
-LAYER_SHARE = 0.75
+DEFAULT_RELATIVE_DEPTH = 0.75
 PUBLISHED_LAYERS = {"roberta-large": 17, "roberta-base": 10, "distilbert-base-uncased": 5}
-"""Layers that the authors chose; that of `LAYER_SHARE` of the depth is theirs for BERT of both sizes."""
-SPACED = ("roberta", "gpt2", "longformer")
-"""Architectures whose pieces know whether a space stood before them; a text begins as if one did."""
+"""Layers chosen by the authors; for both sizes of BERT they are at `DEFAULT_RELATIVE_DEPTH`."""
+SPACE_AWARE = ("roberta", "gpt2", "longformer")
+"""Architectures whose tokens encode a preceding space; texts get a leading space."""
 
 
-class Pieces(msgspec.Struct, frozen=True):
-    """A text's pieces with the marks that the tokenizer adds, and which are marks; ``cut`` if it was too long."""
+class EncodedText(msgspec.Struct, frozen=True):
+    """Token ids of a text, which of them are special tokens, and whether the text was truncated."""
 
     ids: list[int]
-    marks: list[bool]
-    cut: bool
+    special: list[bool]
+    truncated: bool
 
 
 class BertScorer:
-    """BERTScore by a text encoder, by hub id or folder.
+    """BERTScore with a text encoder given by hub id or folder.
 
     Args:
         name: hub id or folder with ``config.json``, ``model.safetensors`` and a fast tokenizer.
-        layer: whose output is compared, 0 (the embeddings) to the number of layers; where absent, the authors' choice
-            for the model, or the layer at three quarters of its depth.
-        idf: weigh pieces by how few of the references have them, instead of all alike.
-        device: for the model.
+        layer: layer whose output is compared, from 0 (the embeddings) to the number of layers; default: the authors'
+            choice for the model, or the layer at three quarters of its depth.
+        idf: weight tokens by inverse document frequency over the references.
+        device: device of the model.
 
     Raises:
-        UserError: if the checkpoint is no text encoder, or has no such layer.
+        UserError: if the checkpoint is not a text encoder, or has no such layer.
     """
 
     def __init__(self, name: str, *, layer: int | None = None, idf: bool = False, device: str = "cpu") -> None:
@@ -63,64 +63,69 @@ class BertScorer:
         layers = getattr(self.model.config, "num_hidden_layers", None)
         if self.model.config.is_encoder_decoder or not layers:
             raise UserError(
-                f"{name}: is no text encoder ({self.model.config.model_type}); give one like roberta-large or "
+                f"{name}: not a text encoder ({self.model.config.model_type}); use one such as roberta-large or "
                 "bert-base-uncased"
             )
         if layer is None:
-            layer = PUBLISHED_LAYERS.get(name.rpartition("/")[2], max(1, round(LAYER_SHARE * layers)))
+            layer = PUBLISHED_LAYERS.get(name.rpartition("/")[2], max(1, round(DEFAULT_RELATIVE_DEPTH * layers)))
         if not 0 <= layer <= layers:
-            raise UserError(f"{name}: has no layer {layer}; give one of 0 to {layers}")
+            raise UserError(f"{name}: no layer {layer}; choose a layer from 0 to {layers}")
         self.name, self.layer, self.idf, self.device = name, layer, idf, device
 
     def __call__(self, references: Sequence[str], summaries: Sequence[str]) -> Similarity:
-        """Precision, recall and F1 of each summary, (texts, 3); an empty text has 0.
+        """Precision, recall and F1 of each summary, (texts, 3); 0 for an empty text.
 
         Raises:
-            UserError: if pieces are to be weighed by fewer than two references.
+            UserError: if idf weights are requested with fewer than two references.
         """
-        gold, found = self._pieces(references), self._pieces(summaries)
+        reference_tokens, summary_tokens = self._encode(references), self._encode(summaries)
         weights: Mapping[int, float] | None = None
         if self.idf:
-            if len(gold) < 2:
-                raise UserError(f"{len(gold)} reference cannot say which pieces are rare; leave --bertscore-idf out")
-            weights = inverse_frequencies([text.ids for text in gold])
-        unseen = math.log(len(gold) + 1)
-        scores = np.zeros((len(gold), 3))
-        # Pairs of like length stand in one batch; each is scored as if it were alone.
-        order = sorted(range(len(gold)), key=lambda index: (len(gold[index].ids) + len(found[index].ids), index))
+            if len(reference_tokens) < 2:
+                raise UserError(
+                    f"idf weights need at least two references, not {len(reference_tokens)}; drop --bertscore-idf"
+                )
+            weights = inverse_frequencies([text.ids for text in reference_tokens])
+        unseen = math.log(len(reference_tokens) + 1)
+        scores = np.zeros((len(reference_tokens), 3))
+        # Batches group pairs of similar length; batching does not change a pair's score.
+        order = sorted(
+            range(len(reference_tokens)),
+            key=lambda index: (len(reference_tokens[index].ids) + len(summary_tokens[index].ids), index),
+        )
         for start in range(0, len(order), PAIRS_PER_BATCH):
             batch = order[start : start + PAIRS_PER_BATCH]
-            embedded = self._embed([text[index].ids for text in (gold, found) for index in batch])
-            for place, index in enumerate(batch):
+            embedded = self._embed([text[index].ids for text in (reference_tokens, summary_tokens) for index in batch])
+            for row, index in enumerate(batch):
                 scores[index] = greedy_match(
-                    *(embedded[place], embedded[len(batch) + place]),
-                    *(_weights(text[index], weights, unseen) for text in (gold, found)),
+                    *(embedded[row], embedded[len(batch) + row]),
+                    *(_weights(text[index], weights, unseen) for text in (reference_tokens, summary_tokens)),
                 )
-        cut = sum(text.cut for text in (*gold, *found))
+        truncated = sum(text.truncated for text in (*reference_tokens, *summary_tokens))
         return Similarity(
             scores,
             f"{self.name}, layer {self.layer}, {'idf' if self.idf else 'no idf'}, not rescaled",
-            [f"BERTScore reads {self.positions} pieces: the ends of {cut:,} texts are not compared"] if cut else [],
+            [f"BERTScore reads {self.positions} tokens: {truncated:,} texts were truncated"] if truncated else [],
         )
 
-    def _pieces(self, texts: Sequence[str]) -> list[Pieces]:
-        space = " " if self.model.config.model_type in SPACED else ""
+    def _encode(self, texts: Sequence[str]) -> list[EncodedText]:
+        space = " " if self.model.config.model_type in SPACE_AWARE else ""
         spaced = [space + stripped if (stripped := text.strip()) else "" for text in texts]
         whole = self.tokenizer(spaced, verbose=False)["input_ids"]
         kept = self.tokenizer(spaced, return_special_tokens_mask=True, truncation=True, max_length=self.positions)
         return [
-            Pieces(ids, [bool(mark) for mark in marks], len(ids) < len(all_ids))
-            for all_ids, ids, marks in zip(whole, kept["input_ids"], kept["special_tokens_mask"], strict=True)
+            EncodedText(ids, [bool(flag) for flag in special], len(ids) < len(all_ids))
+            for all_ids, ids, special in zip(whole, kept["input_ids"], kept["special_tokens_mask"], strict=True)
         ]
 
     def _embed(self, rows: Sequence[Sequence[int]]) -> list[Tensor]:
-        """Embeddings (pieces, width) of length 1 of each text."""
+        """Unit-norm embeddings (tokens, width) of each text."""
         import torch
 
         longest = max(1, *(len(row) for row in rows))
         padding = self.tokenizer.pad_token_id or 0
         ids = torch.tensor([[*row, *[padding] * (longest - len(row))] for row in rows])  # (B, T)
-        real = torch.tensor([[place < max(1, len(row)) for place in range(longest)] for row in rows]).long()
+        real = torch.tensor([[position < max(1, len(row)) for position in range(longest)] for row in rows]).long()
         with torch.inference_mode():
             states = self.model(
                 input_ids=ids.to(self.device), attention_mask=real.to(self.device), output_hidden_states=True
@@ -130,24 +135,24 @@ class BertScorer:
 
 
 def inverse_frequencies(references: Sequence[Sequence[int]]) -> dict[int, float]:
-    """log((n + 1) / (d + 1)) of each piece that d of the n references have."""
-    having = Counter(piece for reference in references for piece in set(reference))
-    return {piece: math.log((len(references) + 1) / (count + 1)) for piece, count in having.items()}
+    """log((n + 1) / (d + 1)) of each token that occurs in d of the n references."""
+    document_counts = Counter(token for reference in references for token in set(reference))
+    return {token: math.log((len(references) + 1) / (count + 1)) for token, count in document_counts.items()}
 
 
 def greedy_match(
     reference: Tensor, summary: Tensor, reference_weights: Sequence[float], summary_weights: Sequence[float]
 ) -> tuple[float, float, float]:
-    """Precision, recall and F1 of embeddings of length 1, (pieces, width), whose weights are at least 0.
+    """Precision, recall and F1 of unit-norm embeddings (tokens, width) with non-negative token weights.
 
-    A text of no weight has nothing to compare: all three are 0.
+    All three are 0 if the weights of either text sum to 0.
     """
     import torch
 
     totals = sum(reference_weights), sum(summary_weights)
     if not min(totals):
         return 0.0, 0.0, 0.0
-    cosines = summary @ reference.T  # (summary pieces, reference pieces)
+    cosines = summary @ reference.T  # (summary tokens, reference tokens)
     recall, precision = (
         float(best.double().cpu() @ torch.tensor(weights, dtype=torch.float64)) / total
         for best, weights, total in zip(
@@ -157,8 +162,8 @@ def greedy_match(
     return precision, recall, harmonic(precision, recall)
 
 
-def _weights(text: Pieces, weights: Mapping[int, float] | None, unseen: float) -> list[float]:
+def _weights(text: EncodedText, weights: Mapping[int, float] | None, unseen: float) -> list[float]:
     return [
-        0.0 if mark else 1.0 if weights is None else weights.get(piece, unseen)
-        for piece, mark in zip(text.ids, text.marks, strict=True)
+        0.0 if special else 1.0 if weights is None else weights.get(token, unseen)
+        for token, special in zip(text.ids, text.special, strict=True)
     ]

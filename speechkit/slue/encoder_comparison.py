@@ -1,4 +1,4 @@
-"""Systems of several encoders compared on several tasks: which there are, what they learned from, and their scores."""
+"""Comparison of speech encoders on several SLUE tasks: the systems, their training data and their scores."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ RECORD = "name.json"
 PREDICTIONS = "predictions.jsonl"
 DEV = "dev/"
 DOCUMENT = "document/"
-WITH, WITHOUT = "with the silence around them", "without the silence around them"
+WITH_SILENCE, WITHOUT_SILENCE = "with the silence around them", "without the silence around them"
 
 
 class ComparedSystem(msgspec.Struct, frozen=True):
-    """A trained system: its place in the comparison, and what it learned from.
+    """A trained system, its position in the comparison, and its training data.
 
-    ``order`` is that of the encoders as they were given, the frozen ones first. ``left_out`` counts the utterances of
-    train and dev that were no example, ``mended`` the entity symbols of predictions, ``spans`` says how localisation
-    was tuned.
+    ``order`` follows the order of the encoders given, frozen ones first. ``learned`` counts training examples,
+    ``left_out`` the utterances of train and dev that are not examples, by reason, ``mended`` the repairs of entity
+    symbols in predictions; ``spans`` describes the tuned localisation settings.
     """
 
     task: str
@@ -49,11 +49,11 @@ class ComparedSystem(msgspec.Struct, frozen=True):
 
     @property
     def folder(self) -> str:
-        """Below the folder of systems."""
+        """Path relative to the folder of systems."""
         return f"{self.task}/{safe(self.encoder)}{'-finetuned' if self.finetuned else ''}"
 
     def counted(self, task: TaskFolder, max_seconds: float) -> ComparedSystem:
-        """The system with the number of its examples, and of the utterances that are none by the reason."""
+        """The system with the counts of its training examples and excluded utterances."""
         left_out: Counter[str] = Counter()
         learned = 0
         for manifest in task.learned_from:
@@ -63,8 +63,8 @@ class ComparedSystem(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, learned=learned, left_out=dict(left_out))
 
 
-class JudgedBy(msgspec.Struct, frozen=True):
-    """The set that judges: the corpus that prepared it, where its folder says so, and else the folder's name."""
+class EvaluationSet(msgspec.Struct, frozen=True):
+    """The evaluation set: corpus and split of the preparation, or the folder's name if it is not recorded."""
 
     corpus: str
     split: str
@@ -72,25 +72,25 @@ class JudgedBy(msgspec.Struct, frozen=True):
 
     @property
     def shown(self) -> str:
-        """As the table names it."""
+        """Name in tables."""
         return f"{self.corpus} {self.split}"
 
-    def is_that_of(self, row: Published) -> bool:
-        """Whether a published result was made on the same set."""
+    def matches(self, row: Published) -> bool:
+        """Whether a published result was measured on the same set."""
         return self.prepared and (self.corpus, self.split) == (row.corpus, row.split)
 
 
 class TaskComparison(msgspec.Struct, frozen=True):
-    """A task: its scores, the set that judged, what the systems learned from, and what was published."""
+    """Scores of one task with its evaluation set, its systems and published results."""
 
     scores: SlueComparison
-    judged_by: JudgedBy
+    judged_by: EvaluationSet
     systems: list[ComparedSystem]
     published: list[Published]
 
 
 class EncoderComparison(msgspec.Struct, frozen=True):
-    """What ``scores.json`` holds."""
+    """Content of ``scores.json``."""
 
     tasks: dict[str, TaskComparison]
     format: int = 1
@@ -101,107 +101,109 @@ class _PreparedSplit(msgspec.Struct, frozen=True):
 
 
 class _PreparedCorpus(msgspec.Struct, frozen=True):
-    """What is read of ``summary.json``."""
+    """The fields read from ``summary.json``."""
 
     corpus: str
     splits: list[_PreparedSplit]
 
 
 def shown_names(encoders: Sequence[str]) -> dict[str, str]:
-    """Encoders as tables name them: without their folders, where that tells them apart.
+    """Display name of each encoder: the folder's name where it is unique, else the full path.
 
     Raises:
-        ConfigError: if there is none, or one stands twice.
+        ConfigError: if there are no encoders, or one is given twice.
     """
     if not encoders:
-        raise ConfigError("encoders is empty; give for example encoders=log-mel,embedded")
+        raise ConfigError("encoders is empty; set for example encoders=log-mel,embedded")
     if repeated := [name for name, count in Counter(encoders).items() if count > 1]:
-        raise ConfigError(f"encoders: {repeated[0]} stands twice; give it once")
+        raise ConfigError(f"encoders: {repeated[0]} is given twice; remove one")
     short = Counter(Path(name).name for name in encoders)
-    # What stands before an equals sign names a system where scores are made.
+    # Scoring reads NAME=PATH, so a name must not contain an equals sign.
     return {name: (Path(name).name if short[Path(name).name] == 1 else name).replace("=", "-") for name in encoders}
 
 
 def systems_to_train(tasks: Sequence[str], encoders: Sequence[str], tuned: Sequence[str]) -> list[ComparedSystem]:
-    """Every task with every encoder frozen, and with those that are trained along.
+    """Systems of every task: one per frozen encoder, and one per fine-tuned encoder in ``tuned``.
 
     Raises:
-        ConfigError: if an encoder to be trained along is not among the encoders.
+        ConfigError: if an encoder to fine-tune is not among the encoders.
     """
-    if strange := sorted(set(tuned) - set(encoders)):
-        raise ConfigError(f"systems.finetuned: {strange[0]} is none of encoders; name it there, too")
+    if unknown := sorted(set(tuned) - set(encoders)):
+        raise ConfigError(f"systems.finetuned: {unknown[0]} is not in encoders; add it there")
     shown = shown_names(encoders)
-    kinds = [(name, False) for name in encoders] + [(name, True) for name in tuned]
+    variants = [(name, False) for name in encoders] + [(name, True) for name in tuned]
     return [
-        ComparedSystem(task, name, along, f"{shown[name]}, {'fine-tuned' if along else 'frozen'}", order)
+        ComparedSystem(task, name, finetuned, f"{shown[name]}, {'fine-tuned' if finetuned else 'frozen'}", order)
         for task in tasks
-        for order, (name, along) in enumerate(kinds)
+        for order, (name, finetuned) in enumerate(variants)
     ]
 
 
-def systems_to_judge(tasks: Mapping[str, TaskFolder], systems: Sequence[ComparedSystem]) -> list[ComparedSystem]:
-    """The systems of every task, in an order in which one store of layers after the other is needed.
+def systems_to_evaluate(tasks: Mapping[str, TaskFolder], systems: Sequence[ComparedSystem]) -> list[ComparedSystem]:
+    """The system of every task, ordered so that stores of layers are needed one after another.
 
     Raises:
-        UserError: if systems were trained for a task that is not given now.
+        UserError: if systems were trained for a task that is not given.
     """
-    judged = []
+    evaluated = []
     for system in systems:
         if system.task not in tasks:
-            raise UserError(f"{system.task}: systems were trained for it; name it in tasks, or run stage 2 again")
-        answered = [task.name for task in tasks.values() if task.learned_as == system.task]
-        judged += [msgspec.structs.replace(system, task=name) for name in answered]
-    return sorted(judged, key=lambda system: (system.order, tasks[system.task].home, system.task))
+            raise UserError(f"{system.task}: systems were trained for it; add it to tasks, or run stage 2 again")
+        names = [task.name for task in tasks.values() if task.trained_as == system.task]
+        evaluated += [msgspec.structs.replace(system, task=name) for name in names]
+    return sorted(evaluated, key=lambda system: (system.order, tasks[system.task].home, system.task))
 
 
 def read_systems(folder: Path) -> list[ComparedSystem]:
-    """The systems whose records lie below a folder, in the order of the encoders."""
+    """The systems recorded below a folder, in the order of the encoders."""
     systems = [msgspec.json.decode(path.read_bytes(), type=ComparedSystem) for path in folder.rglob(RECORD)]
     return sorted(systems, key=lambda system: (system.task, system.order))
 
 
-def judge(
+def write_predictions(
     task: TaskFolder,
     system: ComparedSystem,
     trained: Path,
-    kept: Path,
+    output: Path,
     *,
     split: str,
     compat: bool,
     device: str,
     layers: FeatureStore | None,
 ) -> None:
-    """Write into ``kept`` what a system says of a split, and behind it the system's record.
+    """Write a system's predictions for a split to the folder ``output``, then the system's record.
 
-    ``layers`` hold the utterances of the split, those of dev behind `DEV`, and passages behind `DOCUMENT`; None where
-    the encoder was trained along.
+    ``layers`` stores the utterances of the split, those of dev under the prefix `DEV` and passages under `DOCUMENT`;
+    None for fine-tuned encoders.
     """
     from speechkit.data.manifest import write_jsonl
     from speechkit.slue.systems.endtoend_prediction import predict_with_system
 
     manifest = task.split(split)
     dev = task.tuned_on(split)
-    chosen = None if dev is None else tuned(dev, trained, compat=compat, device=device, layers=layers)
-    mended: Counter[str] = Counter()
+    chosen = None if dev is None else tune_localisation(dev, trained, compat=compat, device=device, layers=layers)
+    repairs: Counter[str] = Counter()
     rows = predict_with_system(
         task.name,
         manifest,
         trained,
         device=device,
         documents=task.documents(manifest),
-        include_blank=chosen is not None and chosen.variant == WITH,
+        include_blank=chosen is not None and chosen.variant == WITH_SILENCE,
         offset=0.0 if chosen is None else chosen.offset,
-        mended=mended,
+        repairs=repairs,
         cache=layers,
     )
-    write_jsonl(kept / PREDICTIONS, rows)
+    write_jsonl(output / PREDICTIONS, rows)
     spans = None if chosen is None else f"{chosen.variant}, {chosen.offset:+.2f} s, as was best on dev"
-    repairs = {kind: count for kind, count in mended.items() if count}
-    write_json(kept / RECORD, msgspec.structs.replace(system, spans=spans, mended=repairs))
+    counted = {kind: count for kind, count in repairs.items() if count}
+    write_json(output / RECORD, msgspec.structs.replace(system, spans=spans, mended=counted))
 
 
-def tuned(dev: Path, trained: Path, *, compat: bool, device: str, layers: FeatureStore | None) -> OffsetChoice:
-    """The offset and the treatment of silence that are best for localisation on a development manifest."""
+def tune_localisation(
+    dev: Path, trained: Path, *, compat: bool, device: str, layers: FeatureStore | None
+) -> OffsetChoice:
+    """The time offset and handling of silence with the best localisation score on a development manifest."""
     from speechkit.slue.fields.localised import gold_localised, predicted_localised
     from speechkit.slue.metrics.localisation import tune_offset
     from speechkit.slue.rows import Row, read_rows
@@ -216,12 +218,12 @@ def tuned(dev: Path, trained: Path, *, compat: bool, device: str, layers: Featur
                 dev,
                 trained,
                 device=device,
-                include_blank=variant == WITH,
+                include_blank=variant == WITH_SILENCE,
                 cache=layers,
                 prefix="" if layers is None else DEV,
             )
         }
-        for variant in (WITHOUT, WITH)
+        for variant in (WITHOUT_SILENCE, WITH_SILENCE)
     }
     return tune_offset(
         {name: words for name, (words, _) in gold.items() if words},
@@ -242,7 +244,7 @@ def compare_task(
     confidence: float,
     resamples: int,
 ) -> TaskComparison:
-    """The systems of one task scored over the same draws, from what they said below the folder ``predictions``."""
+    """Scores of one task's systems on shared bootstrap draws, from their files in the folder ``predictions``."""
     reference = task.split(split)
     own = [system for system in systems if system.task == task.name]
     scores = score_files(
@@ -254,26 +256,26 @@ def compare_task(
         confidence=confidence,
         resamples=resamples,
     )
-    return TaskComparison(scores, judged_by(reference), own, published_for(task.name))
+    return TaskComparison(scores, read_test_set(reference), own, published_for(task.name))
 
 
-def judged_by(reference: Path) -> JudgedBy:
-    """The corpus and split of a manifest, by the ``summary.json`` that ``speechkit prepare`` writes beside it."""
+def read_test_set(reference: Path) -> EvaluationSet:
+    """Corpus and split of a manifest, from the ``summary.json`` that ``speechkit prepare`` writes beside it."""
     split, summary = reference.stem, reference.with_name("summary.json")
     try:
         corpus = msgspec.json.decode(summary.read_bytes(), type=_PreparedCorpus)
     except (OSError, msgspec.MsgspecError):
-        return JudgedBy(reference.resolve().parent.name, split, prepared=False)
-    return JudgedBy(corpus.corpus, split, prepared=any(each.split == split for each in corpus.splits))
+        return EvaluationSet(reference.resolve().parent.name, split, prepared=False)
+    return EvaluationSet(corpus.corpus, split, prepared=any(prepared.split == split for prepared in corpus.splits))
 
 
-def best_of(scores: SlueComparison) -> str | None:
-    """The system of the highest main measure, of equals the first; None where none has a value."""
-    values = {each.name: each.score.value for each in scores.systems if each.score.value is not None}
+def best_system(scores: SlueComparison) -> str | None:
+    """The system with the highest main measure, the first in a tie; None if no system has a value."""
+    values = {system.name: system.score.value for system in scores.systems if system.score.value is not None}
     return max(values, key=lambda name: values[name]) if values else None
 
 
-def telling_pairs(scores: SlueComparison) -> list[PairScore]:
-    """The differences from the first system and from the best one."""
-    anchors = {scores.systems[0].name, best_of(scores)}
+def reference_pairs(scores: SlueComparison) -> list[PairScore]:
+    """Paired differences that involve the first or the best system."""
+    anchors = {scores.systems[0].name, best_system(scores)}
     return [pair for pair in scores.pairs if anchors & {pair.first, pair.second}]

@@ -1,15 +1,15 @@
-"""What recognition did to each gold entity: what a score of exact phrases cannot tell apart.
+"""Error analysis of entities: how the recogniser transcribed each gold entity.
 
-The reference text is aligned with the recognised text word by word, and each gold entity is one of:
+Reference and recognised text are aligned word by word, and each gold entity is one of:
 
-* exact: its words were recognised as they are;
-* form only: they differ, but not after normalisation with numbers, spellings and contractions made alike;
-* near miss: the words that stand in its place are spelled alike (at least 0.6 of the letters);
-* split or merge: the same letters with other gaps between words;
-* wrong: other words stand in its place;
-* deleted: nothing does.
+* exact: its words were recognised correctly;
+* form only: they are equal after normalisation of numbers, spelling variants and contractions;
+* near miss: the aligned words are spelled similarly (at least 0.6 of the letters);
+* split or merge: the same letters with other word boundaries;
+* wrong: the aligned words are different;
+* deleted: no word is aligned to it.
 
-A predicted entity that no gold one of its utterance has, neither by tag and phrase nor by place, is hallucinated.
+A predicted entity without a gold entity of the same tag and phrase, or at the same position, is a hallucination.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import msgspec
 
 from speechkit.metrics.error_rates import ErrorResult, UtteranceErrors, word_errors
 from speechkit.slue.metrics.entity_text import Entity
-from speechkit.slue.sensitivity_noise import outcomes
+from speechkit.slue.sensitivity_noise import word_outcomes
 from speechkit.text import NormalizerSpec, get_normalizer
 
 Kind = Literal["exact", "form only", "near miss", "split or merge", "wrong", "deleted"]
@@ -33,7 +33,7 @@ EXAMPLES = 8
 
 
 class EntityOutcome(msgspec.Struct, frozen=True):
-    """One gold entity, the words that stand in its place, and whether the system gave it with its tag."""
+    """One gold entity, the recognised words aligned to it, and whether the system predicted it with its tag."""
 
     id: str
     tag: str
@@ -44,7 +44,7 @@ class EntityOutcome(msgspec.Struct, frozen=True):
 
 
 class Hallucination(msgspec.Struct, frozen=True):
-    """A predicted entity that no gold one explains."""
+    """A predicted entity without a matching gold entity."""
 
     id: str
     tag: str
@@ -52,7 +52,7 @@ class Hallucination(msgspec.Struct, frozen=True):
 
 
 class EntityErrors(msgspec.Struct, frozen=True):
-    """Counts of each kind by tag, of those that the system found all the same, of inventions, and examples of each."""
+    """Counts of outcomes by tag, of predicted entities by outcome, of hallucinations, and examples of each."""
 
     gold: int
     kinds: dict[str, dict[str, int]]
@@ -65,13 +65,13 @@ class EntityErrors(msgspec.Struct, frozen=True):
     form_normalizer: NormalizerSpec
 
     def total(self, kind: str) -> int:
-        """How many entities of a kind, over all tags."""
+        """Number of entities with an outcome, over all tags."""
         return sum(counts.get(kind, 0) for counts in self.kinds.values())
 
 
 def entity_errors(
     texts: Mapping[str, str],
-    heard: Mapping[str, str],
+    recognised: Mapping[str, str],
     gold: Mapping[str, Sequence[Entity]],
     predicted: Mapping[str, Sequence[Entity]] | None = None,
     *,
@@ -82,44 +82,44 @@ def entity_errors(
 
     Args:
         texts: reference text by id.
-        heard: recognised text of the same ids.
-        gold: tags and phrases of the reference, by id.
-        predicted: tags and phrases of a system, by id; nothing is found or hallucinated where absent.
-        normalizer: two texts that are equal under it are the same.
-        form_normalizer: two texts that are equal under it differ in form only.
+        recognised: recognised text of the same ids.
+        gold: entities of the reference, by id.
+        predicted: entities predicted by a system, by id; without them only the outcomes are counted.
+        normalizer: texts that are equal after it count as exact.
+        form_normalizer: texts that are equal after it differ in form only.
 
-    A gold phrase that does not stand in its text after normalisation is counted in ``not_in_text`` and left out.
+    Gold phrases that do not occur in the normalised text are skipped and counted in ``not_in_text``.
 
     Raises:
         UserError: if the ids of the texts differ.
     """
-    aligned = _aligned(texts, heard)
+    aligned = _align(texts, recognised)
     plain, form = get_normalizer(normalizer), get_normalizer(form_normalizer)
     kinds: dict[str, Counter[str]] = {}
-    found: Counter[str] = Counter()
+    predicted_counts: Counter[str] = Counter()
     invented: list[Hallucination] = []
     examples: dict[str, list[EntityOutcome]] = {}
-    lost = total = 0
+    not_in_text = total = 0
     for utterance in aligned.utterances:
         guesses = Counter((tag, plain(phrase)) for tag, phrase in (predicted or {}).get(utterance.id, ()))
         explained: Counter[Entity] = Counter()
-        for tag, phrase, place in placed_entities(utterance, gold.get(utterance.id, ())):
-            if place is None:
-                lost += 1
+        for tag, phrase, words in locate_entities(utterance, gold.get(utterance.id, ())):
+            if words is None:
+                not_in_text += 1
                 continue
             total += 1
-            raw_said, raw_became = _joined(place, 0), _joined(place, 1)
-            became = plain(raw_became)
-            kind = kind_of(raw_said, raw_became, plain, form)
-            said = (tag, plain(raw_said))
-            is_found = guesses[said] > explained[said]
-            explained[said] += is_found
-            if not is_found:
-                # The system marked what it heard: an error of recognition, not an invention.
-                explained[tag, became] += guesses[tag, became] > explained[tag, became]
-            outcome = EntityOutcome(utterance.id, tag, phrase, became, kind, is_found)
+            raw_reference, raw_hypothesis = _join(words, 0), _join(words, 1)
+            hypothesis = plain(raw_hypothesis)
+            kind = entity_outcome(raw_reference, raw_hypothesis, plain, form)
+            key = (tag, plain(raw_reference))
+            is_predicted = guesses[key] > explained[key]
+            explained[key] += is_predicted
+            if not is_predicted:
+                # The entity was tagged as recognised: a recognition error, not a hallucination.
+                explained[tag, hypothesis] += guesses[tag, hypothesis] > explained[tag, hypothesis]
+            outcome = EntityOutcome(utterance.id, tag, phrase, hypothesis, kind, is_predicted)
             kinds.setdefault(tag, Counter())[kind] += 1
-            found[kind] += is_found
+            predicted_counts[kind] += is_predicted
             if len(examples.setdefault(kind, [])) < EXAMPLES:
                 examples[kind].append(outcome)
         for (tag, phrase), count in (guesses - explained).items():
@@ -127,42 +127,45 @@ def entity_errors(
     return EntityErrors(
         gold=total,
         kinds={tag: dict(counts) for tag, counts in sorted(kinds.items())},
-        found=dict(found),
-        hallucinated=dict(sorted(Counter(each.tag for each in invented).items())),
+        found=dict(predicted_counts),
+        hallucinated=dict(sorted(Counter(entity.tag for entity in invented).items())),
         examples=examples,
         invented=invented[:EXAMPLES],
-        not_in_text=lost,
+        not_in_text=not_in_text,
         normalizer=plain.spec,
         form_normalizer=form.spec,
     )
 
 
-Place = list[tuple[str, str, list[str]]]
-"""Reference words with what they became and what was inserted after them."""
+AlignedWords = list[tuple[str, str, list[str]]]
+"""Reference words, each with the words recognised for it and the words inserted after it."""
 
 
-def light(text: str) -> str:
-    """Lower-case words without marks at their edges: what is aligned, so that $25 keeps its sign."""
-    return " ".join(word for each in text.lower().split() if (word := each.strip(MARKS)))
+def strip_punctuation(text: str) -> str:
+    """Lower-case words without punctuation at their edges; symbols stay, so that $25 keeps its sign."""
+    return " ".join(word for token in text.lower().split() if (word := token.strip(MARKS)))
 
 
-def _aligned(texts: Mapping[str, str], heard: Mapping[str, str]) -> ErrorResult:
-    said = {name: light(text) for name, text in texts.items()}
-    return word_errors(said, {name: light(text) for name, text in heard.items()}, normalizer="none")
+def _align(texts: Mapping[str, str], recognised: Mapping[str, str]) -> ErrorResult:
+    references = {name: strip_punctuation(text) for name, text in texts.items()}
+    hypotheses = {name: strip_punctuation(text) for name, text in recognised.items()}
+    return word_errors(references, hypotheses, normalizer="none")
 
 
-def _joined(place: Place, which: Literal[0, 1]) -> str:
-    """The words of a place, as they were said (0) or recognised (1)."""
-    return " ".join(word[which] for word in place if word[which])
+def _join(words: AlignedWords, side: Literal[0, 1]) -> str:
+    """The reference words (0) or the recognised words (1)."""
+    return " ".join(word[side] for word in words if word[side])
 
 
-def placed_entities(utterance: UtteranceErrors, entities: Sequence[Entity]) -> Iterator[tuple[str, str, Place | None]]:
-    """Tag, phrase and the words where it stands; equal phrases take their places one after another."""
-    words = list(outcomes(utterance))
+def locate_entities(
+    utterance: UtteranceErrors, entities: Sequence[Entity]
+) -> Iterator[tuple[str, str, AlignedWords | None]]:
+    """Tag, phrase and aligned words of each entity; repeated phrases take successive occurrences."""
+    words = list(word_outcomes(utterance))
     taken: set[int] = set()
     for tag, phrase in entities:
-        wanted = light(phrase).split()
-        place = next(
+        wanted = strip_punctuation(phrase).split()
+        start = next(
             (
                 begin
                 for begin in range(len(words) - len(wanted) + 1)
@@ -170,43 +173,43 @@ def placed_entities(utterance: UtteranceErrors, entities: Sequence[Entity]) -> I
             ),
             None,
         )
-        if place is None or not wanted:
+        if start is None or not wanted:
             yield tag, phrase, None
         else:
-            taken.add(place)
-            yield tag, phrase, words[place : place + len(wanted)]
+            taken.add(start)
+            yield tag, phrase, words[start : start + len(wanted)]
 
 
-def kind_of(said: str, heard: str, plain: Callable[[str], str], form: Callable[[str], str]) -> Kind:
-    """The kind of an entity whose words ``said`` became ``heard``; ``plain`` and ``form`` are the normalisers."""
+def entity_outcome(reference: str, hypothesis: str, plain: Callable[[str], str], form: Callable[[str], str]) -> Kind:
+    """Outcome of an entity with the words ``reference``, recognised as ``hypothesis``, under two normalisers."""
     from rapidfuzz.distance import Levenshtein
 
-    same_form = form(said) == form(heard)
-    said, heard = plain(said), plain(heard)
-    if said == heard:
+    same_form = form(reference) == form(hypothesis)
+    reference, hypothesis = plain(reference), plain(hypothesis)
+    if reference == hypothesis:
         return "exact"
-    if not heard:
+    if not hypothesis:
         return "deleted"
-    if said.replace(" ", "") == heard.replace(" ", ""):
+    if reference.replace(" ", "") == hypothesis.replace(" ", ""):
         return "split or merge"
     if same_form:
         return "form only"
-    alike = Levenshtein.normalized_similarity(said.replace(" ", ""), heard.replace(" ", ""))
-    return "near miss" if alike >= NEAR else "wrong"
+    similarity = Levenshtein.normalized_similarity(reference.replace(" ", ""), hypothesis.replace(" ", ""))
+    return "near miss" if similarity >= NEAR else "wrong"
 
 
-def entities_heard(
-    texts: Mapping[str, str], heard: Mapping[str, str], gold: Mapping[str, Sequence[Entity]]
+def recognised_entities(
+    texts: Mapping[str, str], recognised: Mapping[str, str], gold: Mapping[str, Sequence[Entity]]
 ) -> dict[str, list[Entity]]:
-    """What a perfect tagger would give for the recognised text: gold entities as they were recognised, by id.
+    """Output of a perfect tagger on the recognised text: the gold entities as they were recognised, by id.
 
-    An entity of which nothing was recognised is not there.
+    Deleted entities are left out.
     """
-    found: dict[str, list[Entity]] = {}
-    for utterance in _aligned(texts, heard).utterances:
-        found[utterance.id] = [
+    entities: dict[str, list[Entity]] = {}
+    for utterance in _align(texts, recognised).utterances:
+        entities[utterance.id] = [
             (tag, phrase)
-            for tag, _, place in placed_entities(utterance, gold.get(utterance.id, ()))
-            if place and (phrase := _joined(place, 1))
+            for tag, _, words in locate_entities(utterance, gold.get(utterance.id, ()))
+            if words and (phrase := _join(words, 1))
         ]
-    return found
+    return entities

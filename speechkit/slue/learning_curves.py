@@ -1,4 +1,4 @@
-"""Spoken commands judged by fold: who learned from which recordings, and scores by the share that was learned from."""
+"""Cross-validation of spoken command systems: train/test folds, and scores against the share of training data."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from speechkit.slue.metrics.slots import Command, score_commands
 from speechkit.slue.systems.examples import NO_VALUE
 
 MEASURES = ("command_accuracy", "slot_f1", "slot_precision", "slot_recall", "intent_accuracy")
-LEAST_TO_LEARN_FROM = 4
+MIN_TRAINING_RECORDINGS = 4
 
 
 class FoldItem(msgspec.Struct, frozen=True):
-    """A recording with its fields, the group that it belongs to and the fold that judges it."""
+    """A recording with its fields, its group (a speaker, say), and its test fold."""
 
     id: str
     fields: dict[str, str]
@@ -26,7 +26,7 @@ class FoldItem(msgspec.Struct, frozen=True):
 
 
 class FoldPrediction(msgspec.Struct, frozen=True):
-    """What a system that was trained on a share of the recordings says of one that it did not hear."""
+    """Prediction for a test recording by a system trained on a share of the other folds."""
 
     id: str
     system: str
@@ -37,7 +37,7 @@ class FoldPrediction(msgspec.Struct, frozen=True):
 
 
 class CurvePoint(msgspec.Struct, frozen=True):
-    """A system that was trained on a share of the recordings, judged on ``judged`` of them."""
+    """Scores of a system trained on a share of the recordings, tested on ``judged`` recordings."""
 
     system: str
     share: float
@@ -48,7 +48,7 @@ class CurvePoint(msgspec.Struct, frozen=True):
 
 
 class LearningCurves(msgspec.Struct, frozen=True):
-    """Points of all systems; ``unknown_values`` is the share of slots whose value no training fold had."""
+    """Points of all systems; ``unknown_values`` is the share of slots whose value is in no training fold."""
 
     recordings: int
     groups: int
@@ -58,33 +58,33 @@ class LearningCurves(msgspec.Struct, frozen=True):
     points: list[CurvePoint]
 
     def full_points(self) -> list[CurvePoint]:
-        """The systems at the largest share, best first."""
+        """The systems at the largest training share, best first."""
         largest = max(point.share for point in self.points)
         full = [point for point in self.points if point.share == largest]
         return sorted(full, key=lambda point: -(point.measures["command_accuracy"].value or 0.0))
 
-    def best_in_words(self) -> str:
-        """The best system at the largest share, with its command accuracy."""
+    def best_summary(self) -> str:
+        """One line on the best system at the largest share: its command accuracy."""
         best = self.full_points()[0]
         return f"{best.system}: {best.measures['command_accuracy'].value or 0.0:.1%} of {best.judged} commands right"
 
 
 def folds_of(items: Sequence[FoldItem]) -> list[int]:
-    """The folds that there are, in order."""
+    """The folds, in order."""
     return sorted({item.fold for item in items})
 
 
 def split_at_fold(items: Sequence[FoldItem], fold: int, share: float) -> tuple[list[FoldItem], list[FoldItem]]:
-    """A share of the recordings outside a fold, and the fold. A smaller share is a part of a larger one."""
+    """Training and test recordings of a fold: a share of the other folds, and the fold. Shares are nested."""
     outside = sorted((item for item in items if item.fold != fold), key=lambda item: item_seed(0, item.id))
     return (
-        outside[: max(LEAST_TO_LEARN_FROM, round(share * len(outside)))],
+        outside[: max(MIN_TRAINING_RECORDINGS, round(share * len(outside)))],
         [item for item in items if item.fold == fold],
     )
 
 
-def count_right(items: Sequence[FoldItem], predictions: Iterable[FoldPrediction]) -> int:
-    """How many predictions have all fields of their recording right, and none too many."""
+def count_correct(items: Sequence[FoldItem], predictions: Iterable[FoldPrediction]) -> int:
+    """Number of predictions whose fields all equal those of their recording."""
     fields = {item.id: item.fields for item in items}
     return sum(prediction.fields == fields[prediction.id] for prediction in predictions)
 
@@ -92,30 +92,31 @@ def count_right(items: Sequence[FoldItem], predictions: Iterable[FoldPrediction]
 def learning_curves(
     items: Sequence[FoldItem], predictions: Iterable[FoldPrediction], *, confidence: float, resamples: int
 ) -> LearningCurves:
-    """Scores of every system and share, and of the commonest values; intervals draw groups whole."""
+    """Scores of every system and share, and of the most frequent values; intervals resample whole groups."""
     by_id = {item.id: item for item in items}
 
-    def point(system: str, share: float, recordings: int, said: dict[str, Command]) -> CurvePoint:
-        ids = [name for name in by_id if name in said]
+    def point(system: str, share: float, recordings: int, predicted: dict[str, Command]) -> CurvePoint:
+        ids = [name for name in by_id if name in predicted]
         groups = tuple(by_id[name].group for name in ids) if len(ids) > 1 else None
         score = score_commands(
-            [command_of(by_id[name].fields) for name in ids],
-            [said[name] for name in ids],
+            [to_command(by_id[name].fields) for name in ids],
+            [predicted[name] for name in ids],
             ids=ids,
             resampling=Resampling(resamples, 0, confidence, groups),
         )
         measures = {name: score.measures[name] for name in MEASURES}
         return CurvePoint(
-            system, share, recordings, len(ids), measures, {slot: of.f1 for slot, of in score.classes.items()}
+            system, share, recordings, len(ids), measures, {slot: counts.f1 for slot, counts in score.classes.items()}
         )
 
     runs: dict[tuple[str, float], list[FoldPrediction]] = defaultdict(list)
     for prediction in predictions:
         runs[prediction.system, prediction.share].append(prediction)
-    points = [point("no listening", 1.0, 0, _without_listening(items))]
+    points = [point("no listening", 1.0, 0, _majority_baseline(items))]
     for (system, share), run in runs.items():
-        recordings = round(sum(each.recordings for each in run) / len(run))
-        points.append(point(system, share, recordings, {each.id: command_of(each.fields) for each in run}))
+        recordings = round(sum(prediction.recordings for prediction in run) / len(run))
+        commands = {prediction.id: to_command(prediction.fields) for prediction in run}
+        points.append(point(system, share, recordings, commands))
     return LearningCurves(
         len(items),
         len({item.group for item in items}),
@@ -126,24 +127,26 @@ def learning_curves(
     )
 
 
-def command_of(fields: dict[str, str]) -> Command:
-    """Fields as scoring takes them."""
+def to_command(fields: dict[str, str]) -> Command:
+    """Fields as a `Command`."""
     return Command(fields.get("intent"), {name: value for name, value in fields.items() if name != "intent"})
 
 
-def commonest_values(fields: Sequence[dict[str, str]]) -> dict[str, str]:
-    """The commonest value of each field: what can be had without listening."""
+def most_frequent_values(fields: Sequence[dict[str, str]]) -> dict[str, str]:
+    """The most frequent value of each field: the majority baseline."""
     values = {
-        name: Counter(each.get(name, NO_VALUE) for each in fields).most_common(1)[0][0]
-        for name in sorted({name for each in fields for name in each})
+        name: Counter(command.get(name, NO_VALUE) for command in fields).most_common(1)[0][0]
+        for name in sorted({name for command in fields for name in command})
     }
     return {name: value for name, value in values.items() if value != NO_VALUE}
 
 
-def _without_listening(items: Sequence[FoldItem]) -> dict[str, Command]:
-    """The commonest values of the other folds."""
-    usual = {fold: commonest_values([item.fields for item in items if item.fold != fold]) for fold in folds_of(items)}
-    return {item.id: command_of(usual[item.fold]) for item in items}
+def _majority_baseline(items: Sequence[FoldItem]) -> dict[str, Command]:
+    """The most frequent values of the other folds."""
+    values = {
+        fold: most_frequent_values([item.fields for item in items if item.fold != fold]) for fold in folds_of(items)
+    }
+    return {item.id: to_command(values[item.fold]) for item in items}
 
 
 def _unknown_values(items: Sequence[FoldItem]) -> float:

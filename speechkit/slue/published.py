@@ -1,8 +1,8 @@
-"""Published results on the SLUE corpora's own sets, to stand beside what is measured here, not to be ranked with.
+"""Published results on the SLUE corpora's own sets, shown beside measured results for reference only.
 
 Sources: the SLUE leaderboard v0.2 (Shon et al. 2022, SLUE: new benchmark tasks for spoken language understanding
-evaluation on natural speech), and the results that ESPnet publishes with its SLUE recipes. No table of these tasks was
-at hand for question answering, localisation, intents and slots, so that there are no rows of theirs.
+evaluation on natural speech), and the results that ESPnet publishes with its SLUE recipes. There are no rows for
+question answering, localisation, intents and slots, for lack of a source.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ ACTS, SUMMARIES = "macro F1 of 18 acts", "ROUGE-L of titles and abstracts"
 
 
 class Published(msgspec.Struct, frozen=True):
-    """One system's value in percent.
+    """A published score of one system, in percent.
 
-    ``way`` is "end to end", "pipeline", or "text": a text model on transcripts, the top line of the pipelines.
-    ``measure`` says what the value is of, ``corpus`` and ``split`` which utterances judged, by the names of
-    ``speechkit prepare``.
+    ``way`` is "end to end", "pipeline" or "text" (a text model on reference transcripts, the upper bound of pipelines).
+    ``corpus`` and ``split`` name the evaluation set as in ``speechkit prepare``.
     """
 
     task: str
@@ -109,5 +108,5 @@ PUBLISHED: tuple[Published, ...] = (
 
 
 def published_for(task: str) -> list[Published]:
-    """The results of a task, those of one split together and the best first; none where no table was at hand."""
+    """The published results of a task, test splits first, best first."""
     return sorted((row for row in PUBLISHED if row.task == task), key=lambda row: (row.split != "test", -row.value))

@@ -1,9 +1,9 @@
-"""Rows of references and predictions with named fields, from every form that SLUE's users have.
+"""Readers of reference and prediction rows in all formats used for SLUE.
 
 Rows come from ``.jsonl`` (manifests of ``speechkit prepare`` with their ``custom`` fields, Hugging Face rows), ``.tsv``
-and ``.csv`` with a header (the released tables and submissions), and the toolkit's files of one line an utterance
-(``.wrd``, ``.sent``, ``.da``), whose ids stand in the fairseq manifest beside them. A cell that holds a Python list, as
-the released tables do, is read as data and never run.
+and ``.csv`` with a header (the released tables and submissions), and the toolkit's files with one line per utterance
+(``.wrd``, ``.sent``, ``.da``), whose ids are in the fairseq manifest beside them. Cells with a Python list, as in the
+released tables, are parsed as literals, never evaluated.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ ABSENT = ("", "None", "none", "null", "nan", "NaN")
 
 
 class Row(msgspec.Struct, frozen=True):
-    """The fields of one id, the place (``file:line``) that they were read from, and what it can be grouped by."""
+    """The fields of one id, with their source ``file:line`` in ``place``."""
 
     id: str
     place: str
     fields: dict[str, Any]
 
     def first(self, names: Sequence[str]) -> Any:
-        """The value of the first of ``names`` that is there and not None; None if none is."""
+        """The value of the first field of ``names`` that is not None, else None."""
         return next((self.fields[name] for name in names if self.fields.get(name) is not None), None)
 
     def has(self, names: Sequence[str]) -> bool:
-        """Whether one of the names is a field of the row, with or without a value."""
+        """Whether the row has a field of one of the names, even if its value is None."""
         return any(name in self.fields for name in names)
 
     @property
     def speaker(self) -> str | None:
-        """Its speaker, where a field says so."""
+        """The speaker, None if unknown."""
         value = self.first(SPEAKERS)
         return None if value is None else str(value)
 
     @property
     def call(self) -> str | None:
-        """The call or document that it belongs to, where a field says so."""
+        """The call or document of the row, None if unknown."""
         value = self.first(CALLS)
         return None if value is None else str(value)
 
@@ -61,8 +61,8 @@ def read_rows(path: Path) -> list[Row]:
     """All rows of a file, in its order.
 
     Raises:
-        UserError: with ``file:line`` for a row without an id, an id that stands twice, or what is not the form that the
-            file's name says; for a file that is not UTF-8, has a line of over 16 MiB, or holds no row.
+        UserError: with ``file:line`` for a row without an id, a duplicate id, or invalid syntax; for a file that is not
+            UTF-8, has a line longer than 16 MiB, or is empty.
     """
     name = path.name.removesuffix(".gz")
     suffix = Path(name).suffix
@@ -74,38 +74,35 @@ def read_rows(path: Path) -> list[Row]:
         rows = (_named(f"{path}:{n}", fields) for n, fields in table_fields(path, "\t" if suffix == ".tsv" else ","))
     else:
         raise UserError(
-            f"{path}: the form of {suffix or 'a file without a suffix'} is not known; "
-            f"give .jsonl, .tsv, .csv or {', '.join(LINE_FILES)}"
+            f"{path}: unsupported format {suffix or '(no suffix)'}; give .jsonl, .tsv, .csv or {', '.join(LINE_FILES)}"
         )
-    found: list[Row] = []
-    places: dict[str, str] = {}
+    unique: dict[str, Row] = {}
     for row in rows:
-        if row.id in places:
-            raise UserError(f"{row.place}: {row.id} stands twice (first at {places[row.id]}); every id must be unique")
-        places[row.id] = row.place
-        found.append(row)
-    if not found:
-        raise UserError(f"{path}: holds no row; the split is empty")
-    return found
+        if row.id in unique:
+            raise UserError(f"{row.place}: duplicate id {row.id} (first at {unique[row.id].place}); make ids unique")
+        unique[row.id] = row
+    if not unique:
+        raise UserError(f"{path}: contains no rows; the split is empty")
+    return list(unique.values())
 
 
 def text_of(row: Row, names: Sequence[str]) -> str:
-    """The first of the fields that is there.
+    """The text in the first of the fields that is set.
 
     Raises:
-        UserError: if there is none, or it is no text.
+        UserError: if no field is set, or its value is not a string.
     """
     value = row.first(names)
     if not isinstance(value, str):
-        raise UserError(f"{row.place}: {row.id} has no text ({', '.join(names)}); give every row one")
+        raise UserError(f"{row.place}: {row.id} has no text ({', '.join(names)}); add one to every row")
     return value
 
 
 def literal(value: Any, place: str, what: str) -> Any:
-    """A value as it is, or what a string of Python or JSON data says; None for an empty cell.
+    """The value parsed from a string of Python or JSON data, None for an empty cell; other values unchanged.
 
     Raises:
-        UserError: if a string is no data.
+        UserError: if a string cannot be parsed.
     """
     if not isinstance(value, str):
         return value
@@ -113,7 +110,7 @@ def literal(value: Any, place: str, what: str) -> Any:
     if text in ABSENT:
         return None
     if len(text) > MAX_LITERAL:
-        raise UserError(f"{place}: {what} is longer than 1 MiB; this is no list of labels")
+        raise UserError(f"{place}: {what} is longer than 1 MiB, too long for a list; fix the cell")
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
@@ -128,16 +125,16 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file of at most 64 MiB.
 
     Raises:
-        UserError: if it is larger, cannot be read, or is no JSON.
+        UserError: if it is larger, cannot be read, or is not valid JSON.
     """
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
-            raise UserError(f"{path}: is larger than 64 MiB; write one JSON object a line (.jsonl)")
+            raise UserError(f"{path}: larger than 64 MiB; write one JSON object per line (.jsonl)")
         return msgspec.json.decode(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}; check the path") from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is no JSON ({error}); write it again as UTF-8 JSON") from error
+        raise UserError(f"{path}: not valid JSON ({error}); write it again as UTF-8 JSON") from error
 
 
 def _named(place: str, fields: Mapping[str, Any]) -> Row:
@@ -145,35 +142,35 @@ def _named(place: str, fields: Mapping[str, Any]) -> Row:
     merged = {**custom, **fields} if isinstance(custom, Mapping) else dict(fields)
     identifier = next((merged[name] for name in IDS if merged.get(name) not in (None, "")), None)
     if identifier is None and all(str(merged.get(k, "")).isdigit() for k in ("start_ms", "duration_ms")):
-        # A clip of SLUE's dialog acts is named by its call and its milliseconds.
+        # Clips of SLUE's dialog acts are identified by call and milliseconds.
         begin = int(merged["start_ms"])
         identifier = f"{merged.get('issue_id')}_{begin}_{begin + int(merged['duration_ms'])}"
     if identifier is None:
-        raise UserError(f"{place}: has no id; give each row one of {', '.join(IDS)}")
+        raise UserError(f"{place}: has no id; add one of the fields {', '.join(IDS)} to each row")
     return Row(str(identifier), place, merged)
 
 
 def table_fields(path: Path, separator: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line number, cells by the names of the first line) of a table.
+    """(line number, cells by column name) of each row of a table with a header.
 
     Raises:
-        UserError: with ``file:line`` if a row has another number of cells than the header.
+        UserError: with ``file:line`` if the numbers of cells of a row and the header differ.
     """
     lines = numbered_lines(path)
     _, first = next(lines, (1, ""))
-    head = _cells(first, separator)
+    header = _cells(first, separator)
     for number, line in lines:
         cells = _cells(line, separator)
-        if len(cells) != len(head):
-            raise UserError(f"{path}:{number}: has {len(cells)} cells and the header {len(head)}; fix the row")
-        yield number, dict(zip(head, cells, strict=True))
+        if len(cells) != len(header):
+            raise UserError(f"{path}:{number}: has {len(cells)} cells, the header {len(header)}; fix the row")
+        yield number, dict(zip(header, cells, strict=True))
 
 
 def _cells(line: str, separator: str) -> list[str]:
     if separator == "\t" and '"' not in line:
         return line.split("\t")
     csv.field_size_limit(1 << 24)
-    # pandas, which wrote the released tables, quotes a cell that holds a quotation mark.
+    # The released tables were written by pandas, which quotes cells with quotation marks.
     return next(csv.reader([line], delimiter=separator), [])
 
 
@@ -184,13 +181,13 @@ def _line_rows(path: Path, field: str) -> Iterator[Row]:
     if ids is None:
         ids = [str(number) for number in range(1, count + 1)]
     elif count > len(ids):
-        raise UserError(f"{path}:{count}: is beyond the {len(ids)} utterances of the manifest beside it; fix one")
+        raise UserError(f"{path}:{count}: the manifest beside it has only {len(ids)} utterances; fix one of the files")
     for number, identifier in enumerate(ids, 1):
         yield Row(identifier, f"{path}:{number}", {field: texts.get(number, "")})
 
 
 def _manifest_ids(path: Path) -> list[str] | None:
-    """Stems of the audio files that the fairseq manifest of the same split names, in the folder or the one above."""
+    """Stems of the audio files in the split's fairseq manifest, in the same or the parent folder; None without one."""
     split = path.name.split(".", 1)[0]
     for folder in (path.parent, path.parent.parent):
         manifest = folder / f"{split}.tsv"

@@ -1,4 +1,4 @@
-"""Systems scored on a task: references and predictions brought together by id, intervals, and paired differences."""
+"""Scores of systems on a task: references and predictions matched by id, with intervals and paired differences."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from speechkit.metrics.significance import drawn_difference, holm
 from speechkit.metrics.transcript_records import Transcript
 from speechkit.slue.entity_errors import EntityErrors, entity_errors
 from speechkit.slue.fields import Options
-from speechkit.slue.fields.entities import GOLD_ENTITIES, HEARD, PREDICTED_ENTITIES, TEXTS, recognised_text
+from speechkit.slue.fields.entities import GOLD_ENTITIES, HYPOTHESES, PREDICTED_ENTITIES, TEXTS, recognised_text
 from speechkit.slue.fields.localised import read_localisation_rows
 from speechkit.slue.metrics.entity_text import combine_entities
 from speechkit.slue.metrics.measures import Mode, Resampling, TaskScore
@@ -30,14 +30,14 @@ SHOWN_CHARACTERS = 600
 
 
 class ScoredSystem(msgspec.Struct, frozen=True):
-    """One system's score."""
+    """A system's name and score."""
 
     name: str
     score: TaskScore
 
 
 class PairScore(msgspec.Struct, frozen=True):
-    """First less second in the main measure over the same draws: interval, two-sided p, and p adjusted by Holm."""
+    """Paired difference in the main measure, first minus second: interval, two-sided p, and Holm-adjusted p."""
 
     first: str
     second: str
@@ -48,7 +48,7 @@ class PairScore(msgspec.Struct, frozen=True):
 
 
 class WorstUtterance(msgspec.Struct, frozen=True):
-    """What was there and what each system said for one id, as text."""
+    """Reference and predictions of one utterance, as text."""
 
     id: str
     text: str | None
@@ -58,7 +58,7 @@ class WorstUtterance(msgspec.Struct, frozen=True):
 
 
 class SlueComparison(msgspec.Struct, frozen=True):
-    """All systems on one task, with everything that made the figures."""
+    """Scores of all systems on one task, with the settings used."""
 
     task: str
     title: str
@@ -94,22 +94,22 @@ def score_files(
 ) -> SlueComparison:
     """Score each of ``hypotheses`` (``PATH`` or ``NAME=PATH``) against ``reference``.
 
-    ``missing`` says what a prediction that is not there means: "error" stops, "empty" counts it as an empty one,
-    "drop" leaves its id out for every system; what is left out is counted in the notes.
+    ``missing`` is the treatment of missing predictions: "error" raises, "empty" scores an empty prediction, "drop"
+    excludes the id for every system, with the count in the notes.
 
     Raises:
-        UserError: for files that cannot be read, ids that do not match, and values that the task does not have.
+        UserError: for unreadable files, ids that do not match, and invalid values.
     """
     chosen, options = get_task(task), check_options(options)
     if options.bert_score is not None and chosen.name != "summarisation":
-        raise UserError(f"{task}: BERTScore compares summaries; give it for summarisation only")
+        raise UserError(f"{task}: BERTScore applies to summarisation only; remove it")
     if resamples < 0:
-        raise UserError(f"resamples is {resamples}; give 0 for no intervals, or more")
+        raise UserError(f"resamples is {resamples}; give 0 (no intervals) or more")
     references = _read(chosen, reference)
-    skipped = {row.id: why for row in references if (why := chosen.skip(row)) is not None}
+    skipped = {row.id: reason for row in references if (reason := chosen.skip(row)) is not None}
     kept = {row.id: row for row in references if row.id not in skipped}
     if not kept:
-        raise UserError(f"{reference}: no row is left to score; the split is empty")
+        raise UserError(f"{reference}: no rows to score; the split is empty")
     predictions = {
         name: {row.id: row for row in _read(chosen, path)} for name, path in name_systems(hypotheses).items()
     }
@@ -118,8 +118,8 @@ def score_files(
         {name: [Transcript(i) for i in rows if i not in skipped] for name, rows in predictions.items()},
         missing=missing,
         notes=[
-            f"{count:,} references are no part of the task and are left out ({why})"
-            for why, count in sorted(Counter(skipped.values()).items())
+            f"{count:,} references are not part of the task and were left out ({reason})"
+            for reason, count in sorted(Counter(skipped.values()).items())
         ],
     )
     ids = [t.id for t in sides.references]
@@ -161,7 +161,7 @@ def _entities(
     predicted: dict[str, list[Any]],
     options: Options,
 ) -> dict[str, EntityErrors]:
-    """What recognition did to each entity, for systems that say what they heard of every utterance."""
+    """Entity error analyses of the systems whose predictions include the recognised text of every utterance."""
     texts = _texts(references, TEXTS, GOLD_ENTITIES, options)
     if texts is None:
         return {}
@@ -172,7 +172,7 @@ def _entities(
 
     errors = {}
     for name, rows in predictions.items():
-        recognised = _texts([rows[i] for i in texts if i in rows], HEARD, PREDICTED_ENTITIES, options)
+        recognised = _texts([rows[i] for i in texts if i in rows], HYPOTHESES, PREDICTED_ENTITIES, options)
         if recognised is not None:
             recognised = {i: recognised.get(i, "") for i in texts}
             errors[name] = entity_errors(texts, recognised, by_id(gold), by_id(predicted[name]))
@@ -182,7 +182,7 @@ def _entities(
 def _texts(
     rows: Sequence[Row], names: Sequence[str], entities: Sequence[str], options: Options
 ) -> dict[str, str] | None:
-    """The words of every row by id; None where one has no text."""
+    """Text of every row by id; None if a row has no text."""
     texts = {row.id: recognised_text(row, names, entities, options) for row in rows}
     known = {name: text for name, text in texts.items() if text is not None}
     return known if len(known) == len(texts) else None
@@ -198,7 +198,7 @@ def _groups(rows: Sequence[Row], by: Unit) -> tuple[str, ...] | None:
     names = [row.speaker if by == "speaker" else row.call for row in rows]
     if None in names:
         row = rows[names.index(None)]
-        raise UserError(f"{row.place}: {row.id} has no {by}; give every reference one, or draw utterances")
+        raise UserError(f"{row.place}: {row.id} has no {by}; add it to every reference, or resample utterances")
     return tuple(str(name) for name in names)
 
 
@@ -210,10 +210,10 @@ def _pairs(systems: Sequence[ScoredSystem], confidence: float) -> list[PairScore
             observed = (one.score.value or 0.0) - (two.score.value or 0.0)
             names.append((one.name, two.name))
             differences.append(drawn_difference(observed, drawn, confidence, one.score.units))
-    adjusted = holm([each.p_value for each in differences])
+    adjusted = holm([result.p_value for result in differences])
     return [
-        PairScore(*pair, each.difference, each.interval, each.p_value, p)
-        for pair, each, p in zip(names, differences, adjusted, strict=True)
+        PairScore(*pair, result.difference, result.interval, result.p_value, p)
+        for pair, result, p in zip(names, differences, adjusted, strict=True)
     ]
 
 
@@ -225,7 +225,7 @@ def _worst(
     systems: Sequence[ScoredSystem],
     count: int,
 ) -> list[WorstUtterance]:
-    """The utterances of the lowest values of the first system; of equals the first in the file."""
+    """The utterances with the lowest scores of the first system; ties in the order of the file."""
     values = {system.name: system.score.utterances for system in systems}
     first = systems[0].name
     order = sorted(range(len(rows)), key=lambda i: (values[first][rows[i].id], i))
@@ -234,11 +234,11 @@ def _worst(
             rows[i].id,
             _cut(rows[i].first(("normalized_text", "text", "raw_text", "transcript"))),
             _cut(task.shown(truth[i])) or "",
-            {name: _cut(task.shown(found[i])) or "" for name, found in guesses.items()},
-            {name: found[rows[i].id] for name, found in values.items()},
+            {name: _cut(task.shown(predicted[i])) or "" for name, predicted in guesses.items()},
+            {name: scores[rows[i].id] for name, scores in values.items()},
         )
         for i in order[:count]
-        if any(found[rows[i].id] < 1 for found in values.values())
+        if any(scores[rows[i].id] < 1 for scores in values.values())
     ]
 
 

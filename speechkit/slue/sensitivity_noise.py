@@ -1,14 +1,14 @@
-"""Recognition errors as a model that is fitted on aligned pairs of reference and hypothesis, and put on other text.
+"""A model of recognition errors, fitted on aligned pairs of reference and hypothesis, that corrupts other text.
 
-Every reference word becomes what was recognised in its place: itself, another word, several, or nothing; words that
-were inserted hang on the word before them. What the model knows:
+Each reference word is mapped to the words recognised for it: itself, another word, several words, or none; inserted
+words belong to the word before them. The model has
 
-* confusions: what each word became when it went wrong; a word that was never seen wrong becomes one that is spelled
-  alike, from the words that the recogniser wrote;
-* rare words: how often words go wrong by how often they occur among the other references (0, 1, 2-3, 4-7 ...);
-* bursts: how much likelier an error is after an error than after a word that was right.
+* confusions: the counts of recognised words for each misrecognised word; a word without errors in training is replaced
+  by a similarly spelled word of the recogniser's output;
+* rare words: error rate by the number of other occurrences in the references (0, 1, 2-3, 4-7 ...);
+* bursts: the odds ratio of an error after an error and after a correct word.
 
-`corrupt` scales the odds of an error, so that the same kinds of errors come at any word error rate.
+`corrupt` scales the odds of an error, which gives the same kinds of errors at any word error rate.
 """
 
 from __future__ import annotations
@@ -29,22 +29,23 @@ from speechkit.text import NormalizerSpec
 BINS = 9
 MIN_WORDS = 200
 WORD_WEIGHT = 10.0
-"""So many words' worth does the rate of its rarity count beside a word's own."""
+"""Pseudo-count, in words, of the error rate by rarity against a word's own error rate."""
 TABLE_WEIGHT = 2.0
-"""So many confusions' worth does spelling count beside a word's own confusions."""
-ALIKE = 8
-SAMPLE = 200
-STEPS = 14
+"""Pseudo-count of similarly spelled words against a word's own confusions."""
+SIMILAR_WORDS = 8
+SAMPLE_TEXTS = 200
+BISECTION_STEPS = 14
 MAX_INSERTED = 200
 
 
 class NoiseModel(msgspec.Struct, frozen=True):
-    """What `fit_noise` counted.
+    """The fitted error model.
 
-    ``confusions``: word to what it became, with counts; "" is a deletion. ``counts``: reference words. ``wrong``: how
-    often each of them went wrong. ``rarity``: error rate by `rarity_bin`. ``after_error`` and ``after_right``: factors
-    of the odds. ``deleted``: share of errors that are deletions. ``insertions``: inserted words a reference word, and
-    which. ``written``: words of the hypotheses. ``wer``: of the pairs.
+    ``counts`` are occurrences and ``wrong`` errors of each reference word; ``confusions`` the counts of its recognised
+    words, with "" for a deletion. ``rarity`` is the error rate by `rarity_bin`; ``after_error`` and ``after_right`` are
+    factors of the odds. ``deleted`` is the share of deletions among errors, ``insertion_rate`` the number of inserted
+    words per reference word, ``inserted`` their counts, ``written`` the word counts of the hypotheses, ``wer`` the word
+    error rate of the pairs.
     """
 
     normalizer: NormalizerSpec
@@ -63,10 +64,10 @@ class NoiseModel(msgspec.Struct, frozen=True):
 
 
 def fit_noise(pairs: Mapping[str, tuple[str, str]], *, normalizer: str = "simple") -> NoiseModel:
-    """Fit on reference and hypothesis by id.
+    """Fit the error model on pairs of reference and hypothesis, by id.
 
     Raises:
-        UserError: if the references hold fewer than 200 words, or nothing went wrong.
+        UserError: if the references have fewer than 200 words, or there are no errors.
     """
     result = word_errors(
         {name: pair[0] for name, pair in pairs.items()},
@@ -75,21 +76,21 @@ def fit_noise(pairs: Mapping[str, tuple[str, str]], *, normalizer: str = "simple
     )
     total = result.counts.reference_tokens
     if total < MIN_WORDS:
-        raise UserError(f"the noise is to be fitted on {total} reference words; give pairs with {MIN_WORDS} or more")
+        raise UserError(f"{total} reference words are too few to fit an error model; give at least {MIN_WORDS}")
     if not result.counts.errors:
-        raise UserError("the pairs hold no error to learn from; give a recogniser's output")
+        raise UserError("the hypotheses have no errors to fit a model on; give a recogniser's output")
     counts: Counter[str] = Counter(word for u in result.utterances for word in u.reference)
     wrong: Counter[str] = Counter()
     written: Counter[str] = Counter(word for u in result.utterances for word in u.hypothesis)
     confusions: dict[str, Counter[str]] = defaultdict(Counter)
     inserted: Counter[str] = Counter()
     bins = [[0, 0] for _ in range(BINS)]
-    follows = {False: [0, 0], True: [0, 0]}  # was the word before wrong: [words, wrong]
+    follows = {False: [0, 0], True: [0, 0]}  # by whether the previous word was wrong: [words, wrong]
     deletions = insertions = 0
     for utterance in result.utterances:
         before: bool | None = None
-        for word, became, extra in outcomes(utterance):
-            is_wrong = became != word
+        for word, recognised, extra in word_outcomes(utterance):
+            is_wrong = recognised != word
             bins[rarity_bin(counts[word] - 1)][0] += 1
             bins[rarity_bin(counts[word] - 1)][1] += is_wrong
             if before is not None:
@@ -97,8 +98,8 @@ def fit_noise(pairs: Mapping[str, tuple[str, str]], *, normalizer: str = "simple
                 follows[before][1] += is_wrong
             if is_wrong:
                 wrong[word] += 1
-                confusions[word][became] += 1
-                deletions += not became
+                confusions[word][recognised] += 1
+                deletions += not recognised
             insertions += len(extra)
             inserted.update(extra)
             before = is_wrong
@@ -110,7 +111,7 @@ def fit_noise(pairs: Mapping[str, tuple[str, str]], *, normalizer: str = "simple
         wer=result.rate,
         counts=dict(counts),
         wrong=dict(wrong),
-        confusions={word: dict(found) for word, found in confusions.items()},
+        confusions={word: dict(table) for word, table in confusions.items()},
         rarity=_smoothed(bins, errors / total),
         after_error=_odds(_share(follows[True], errors / total)) / base if base else 1.0,
         after_right=_odds(_share(follows[False], errors / total)) / base if base else 1.0,
@@ -121,31 +122,31 @@ def fit_noise(pairs: Mapping[str, tuple[str, str]], *, normalizer: str = "simple
     )
 
 
-def outcomes(utterance: UtteranceErrors) -> Iterator[tuple[str, str, list[str]]]:
-    """Each reference word, what it became ("" where deleted), and words that were inserted after it.
+def word_outcomes(utterance: UtteranceErrors) -> Iterator[tuple[str, str, list[str]]]:
+    """Each reference word, the words recognised for it ("" if deleted), and the words inserted after it.
 
-    In a stretch of errors each recognised word belongs to the reference word in whose letters its middle falls.
-    Words inserted before the first reference word are left out.
+    In a run of errors each recognised word belongs to the reference word whose letters contain its middle. Words
+    inserted before the first reference word are ignored.
     """
     reference, hypothesis = utterance.reference, utterance.hypothesis
-    became: list[list[str]] = [[] for _ in reference]
+    recognised: list[list[str]] = [[] for _ in reference]
     extra: list[list[str]] = [[] for _ in reference]
-    for left, right, equal in _stretches(utterance):
+    for left, right, equal in _runs(utterance):
         if equal:
             for offset in range(left.stop - left.start):
-                became[left.start + offset] = [hypothesis[right.start + offset]]
+                recognised[left.start + offset] = [hypothesis[right.start + offset]]
         elif not len(left):
             if left.start:
                 extra[left.start - 1] += hypothesis[right.start : right.stop]
         else:
             for owner, word in _owners(reference[left.start : left.stop], hypothesis[right.start : right.stop]):
-                became[left.start + owner].append(word)
-    for word, parts, more in zip(reference, became, extra, strict=True):
-        yield word, " ".join(parts), more
+                recognised[left.start + owner].append(word)
+    for word, parts, inserted in zip(reference, recognised, extra, strict=True):
+        yield word, " ".join(parts), inserted
 
 
-def _stretches(utterance: UtteranceErrors) -> Iterator[tuple[range, range, bool]]:
-    """Runs of equal words, and runs of everything between them."""
+def _runs(utterance: UtteranceErrors) -> Iterator[tuple[range, range, bool]]:
+    """Alternating runs of equal words and of errors, as ranges of reference and hypothesis."""
     begin: tuple[int, int] | None = None
     end = (0, 0)
     for o in utterance.operations:
@@ -165,19 +166,19 @@ def _owners(reference: Sequence[str], hypothesis: Sequence[str]) -> Iterator[tup
     if len(reference) == len(hypothesis):
         yield from enumerate(hypothesis)
         return
-    said, heard = sum(map(len, reference)), sum(map(len, hypothesis))
+    reference_letters, hypothesis_letters = sum(map(len, reference)), sum(map(len, hypothesis))
     edges = [0]
     for word in reference:
         edges.append(edges[-1] + len(word))
-    at = 0
+    position = 0
     for word in hypothesis:
-        middle = (at + len(word) / 2) / heard * said
+        middle = (position + len(word) / 2) / hypothesis_letters * reference_letters
         yield min(sum(edge <= middle for edge in edges) - 1, len(reference) - 1), word
-        at += len(word)
+        position += len(word)
 
 
 def rarity_bin(count: int) -> int:
-    """0 for a word that occurs nowhere else, then by powers of two."""
+    """Bin of a word by its number of other occurrences: 0 for none, then by powers of two."""
     return min(BINS - 1, count.bit_length())
 
 
@@ -186,7 +187,7 @@ def _smoothed(bins: Sequence[Sequence[int]], overall: float) -> list[float]:
 
 
 def _share(counts: Sequence[int], overall: float) -> float:
-    """Wrong words of (words, wrong words), drawn to the overall rate where there are few."""
+    """Error rate of the counts (words, wrong words), smoothed towards the overall rate."""
     return (counts[1] + 5 * overall) / (counts[0] + 5)
 
 
@@ -195,7 +196,7 @@ def _odds(p: float) -> float:
 
 
 class Noise:
-    """A fitted model that corrupts text; ``words`` are further words that misheard ones may become."""
+    """Corrupts text with a fitted error model; ``words`` are further candidates for replacement."""
 
     def __init__(self, model: NoiseModel, words: Mapping[str, int] | None = None) -> None:
         from speechkit.text import get_normalizer
@@ -207,14 +208,14 @@ class Noise:
         self._lexicon = sorted({*model.written, *(words or {})})
 
     def corrupt(self, text: str, scale: float, seed: int) -> str:
-        """The text as it might be recognised; ``scale`` multiplies the odds of an error.
+        """The text with simulated recognition errors; ``scale`` multiplies the odds of an error.
 
-        Tokens that stay right keep the form that they have; what becomes of others is normalised.
+        Correct tokens keep their written form; replacements are normalised words.
         """
-        return " ".join(self._corrupted(text, scale, seed)[0])
+        return " ".join(self._corrupt(text, scale, seed)[0])
 
-    def _corrupted(self, text: str, scale: float, seed: int) -> tuple[list[str], list[str]]:
-        """Tokens in the form that they have, and the same words normalised."""
+    def _corrupt(self, text: str, scale: float, seed: int) -> tuple[list[str], list[str]]:
+        """Corrupted tokens in written form, and normalised."""
         draw = random.Random(seed)
         shown: list[str] = []
         plain: list[str] = []
@@ -222,23 +223,23 @@ class Noise:
         inserted = self._inserted
         rate = min(0.5, self.model.insertion_rate * scale)
         for token, words in self._tokens(text):
-            heard: list[str] = []
+            recognised: list[str] = []
             extra: list[str] = []
             changed = False
             for word in words:
                 is_wrong = draw.random() < self.error_probability(word, before, scale)
-                heard += (self._misheard(word, draw) if is_wrong else word).split()
-                # Insertions come where errors are: beside wrong words three times as often.
+                recognised += (self._replacement(word, draw) if is_wrong else word).split()
+                # Insertions cluster with errors: three times as frequent after wrong words.
                 if inserted[0] and draw.random() < rate * (1.5 if is_wrong else 0.5):
                     extra += draw.choices(*inserted)
                 before = is_wrong
                 changed = changed or is_wrong
-            shown += [*(heard if changed else [token]), *extra]
-            plain += [*heard, *extra]
+            shown += [*(recognised if changed else [token]), *extra]
+            plain += [*recognised, *extra]
         return shown, plain
 
     def error_probability(self, word: str, before: bool | None, scale: float) -> float:
-        """Probability that a word goes wrong after one that did (True), did not, or at the beginning (None)."""
+        """Probability of an error in a word after a wrong (True) or correct (False) word, or at the start (None)."""
         m = self.model
         count = m.counts.get(word, 0)
         expected = m.rarity[rarity_bin(max(0, count - 1) if count else 0)]
@@ -248,19 +249,19 @@ class Noise:
         return odds / (1 + odds)
 
     def scale_for(self, texts: Sequence[str], wer: float, seed: int = 0) -> float:
-        """The scale at which a sample of the texts gets a word error rate (0.2 is 20 %).
+        """The scale that gives a sample of the texts a word error rate (a fraction), by bisection.
 
         Raises:
-            UserError: if it is not between 0 and 0.95, or there is no text.
+            UserError: if the rate is not in (0, 0.95], or there is no text.
         """
         if not 0 < wer <= 0.95:
-            raise UserError(f"a word error rate of {100 * wer:g} % cannot be made; give more than 0 and at most 95")
+            raise UserError(f"a word error rate of {100 * wer:g} % is out of range; give more than 0 and at most 95")
         if not any(text.strip() for text in texts):
-            raise UserError("there is no text to put noise on; the split is empty")
-        order = sorted(range(len(texts)), key=lambda index: item_seed(seed, str(index)))[:SAMPLE]
+            raise UserError("there is no text to corrupt; the split is empty")
+        order = sorted(range(len(texts)), key=lambda index: item_seed(seed, str(index)))[:SAMPLE_TEXTS]
         sample = [texts[index] for index in order]
         low, high = math.log(1e-4), math.log(1e4)
-        for _ in range(STEPS):
+        for _ in range(BISECTION_STEPS):
             middle = (low + high) / 2
             if self._wer(sample, math.exp(middle), seed) < wer:
                 low = middle
@@ -269,41 +270,44 @@ class Noise:
         return math.exp((low + high) / 2)
 
     def _wer(self, texts: Sequence[str], scale: float, seed: int) -> float:
-        said = [" ".join(word for _, words in self._tokens(text) for word in words) for text in texts]
-        heard = [
-            " ".join(self._corrupted(text, scale, item_seed(seed, str(index)))[1]) for index, text in enumerate(texts)
+        references = [" ".join(word for _, words in self._tokens(text) for word in words) for text in texts]
+        hypotheses = [
+            " ".join(self._corrupt(text, scale, item_seed(seed, str(index)))[1]) for index, text in enumerate(texts)
         ]
-        # Both sides are normalised already.
-        return word_errors(said, heard).rate
+        # Both sides are already normalised.
+        return word_errors(references, hypotheses).rate
 
     def _tokens(self, text: str) -> list[tuple[str, list[str]]]:
-        """Tokens of a text with their normalised words; kept, since a text is corrupted many times."""
-        found = self._known.get(text)
-        if found is None:
-            found = self._known[text] = [(token, self.normalize(token).split()) for token in text.split()]
-        return found
+        """Tokens of a text with their normalised words; cached, since a text is corrupted many times."""
+        tokens = self._known.get(text)
+        if tokens is None:
+            tokens = self._known[text] = [(token, self.normalize(token).split()) for token in text.split()]
+        return tokens
 
     @cached_property
     def _inserted(self) -> tuple[list[str], list[int]]:
         return list(self.model.inserted), list(self.model.inserted.values())
 
-    def _misheard(self, word: str, draw: random.Random) -> str:
+    def _replacement(self, word: str, draw: random.Random) -> str:
         table = self.model.confusions.get(word, {})
         known = sum(table.values())
         if draw.random() * (known + TABLE_WEIGHT) < known:
             return draw.choices(list(table), list(table.values()))[0]
         if draw.random() < self.model.deleted:
             return ""
-        near, weights = self._alike(word)
+        near, weights = self._similar_words(word)
         return draw.choices(near, weights)[0] if near else ""
 
-    def _alike(self, word: str) -> tuple[list[str], list[float]]:
-        """Words of the lexicon that are spelled alike, the nearer the likelier."""
+    def _similar_words(self, word: str) -> tuple[list[str], list[float]]:
+        """Similarly spelled words of the lexicon, weighted by similarity."""
         if word not in self._near:
             from rapidfuzz import process
             from rapidfuzz.distance import Levenshtein
 
-            found = process.extract(word, self._lexicon, scorer=Levenshtein.normalized_similarity, limit=ALIKE + 1)
-            near = [(other, math.exp(5 * likeness)) for other, likeness, _ in found if other != word][:ALIKE]
+            matches = process.extract(
+                word, self._lexicon, scorer=Levenshtein.normalized_similarity, limit=SIMILAR_WORDS + 1
+            )
+            near = [(other, math.exp(5 * similarity)) for other, similarity, _ in matches if other != word]
+            near = near[:SIMILAR_WORDS]
             self._near[word] = [other for other, _ in near], [weight for _, weight in near]
         return self._near[word]

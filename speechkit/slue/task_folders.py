@@ -1,4 +1,4 @@
-"""The tasks to compare on: folders of manifests as ``speechkit prepare`` writes them, and what they hold."""
+"""Task folders of the encoder comparison: manifests written by ``speechkit prepare``, by task and split."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from speechkit.data.manifest import read_manifest, rebase, write_manifest
 from speechkit.encoders.load import listed
 from speechkit.errors import ConfigError
 from speechkit.io.hashing import digest_file
-from speechkit.slue.systems.examples import LEARNED, read_examples
+from speechkit.slue.systems.examples import TRAINABLE_TASKS, read_examples
 
 LOCALISATION = "localisation"
-COMPARED = (*LEARNED, LOCALISATION)
+COMPARED = (*TRAINABLE_TASKS, LOCALISATION)
 SPLITS_TO_TRAIN = ("train", "fine-tune")
 DOCUMENTS = "-documents"
 
 
 class TaskFolder(msgspec.Struct, frozen=True):
-    """The manifests of a task. ``home`` is the first task with the same folder: they share the layers of its audio.
+    """Manifests of a task. ``home`` is the first task with the same folder, with which it shares encoder layers.
 
-    ``train`` is None for localisation alone, whose spans are those of the systems for ner.
+    ``train`` is None for localisation, which uses the systems trained for ner.
     """
 
     name: str
@@ -32,37 +32,39 @@ class TaskFolder(msgspec.Struct, frozen=True):
     dev: Path | None
 
     @property
-    def learned_as(self) -> str:
-        """The task whose systems answer this one."""
+    def trained_as(self) -> str:
+        """The task whose systems are used for this task."""
         return "ner" if self.name == LOCALISATION else self.name
 
     @property
     def learned_from(self) -> list[Path]:
-        """The manifests to learn from, and to say when to stop."""
+        """The training manifest, and the development manifest if there is one."""
         return [path for path in (self.train, self.dev) if path is not None] if self.train is not None else []
 
     def split(self, name: str) -> Path:
         """The manifest of a split.
 
         Raises:
-            ConfigError: if it is not there.
+            ConfigError: if it does not exist.
         """
         path = self.folder / f"{name}.jsonl"
         if not path.is_file():
-            raise ConfigError(f"tasks: {self.folder} holds no {path.name}, by which {self.name} is to be judged")
+            raise ConfigError(
+                f"tasks: {self.folder} has no {path.name}, the evaluation set of {self.name}; prepare it or set split"
+            )
         return path
 
     def tuned_on(self, split: str) -> Path | None:
-        """The manifest that chooses the offset of localisation, which must not be the one that judges."""
+        """The manifest to tune the offset of localisation on, which must not be the evaluation set."""
         return self.dev if self.name == LOCALISATION and split != "dev" else None
 
     def documents(self, manifest: Path) -> Path | None:
-        """The passages beside a manifest of questions."""
+        """The manifest of passages beside a manifest of questions, for qa."""
         path = manifest.with_name(f"{manifest.stem}{DOCUMENTS}.jsonl")
         return path if self.name == "qa" and path.is_file() else None
 
     def passages(self, folder: Path) -> Path | None:
-        """The passages of the questions to learn from and of those of dev, as one manifest in ``folder``; for qa."""
+        """Write the passages of the training and development questions to one manifest in ``folder``, for qa."""
         parts = [part for manifest in self.learned_from if (part := self.documents(manifest)) is not None]
         rows = {row.id: row for part in parts for row in rebase(read_manifest(part), part.parent, folder)}
         if not rows:
@@ -72,10 +74,10 @@ class TaskFolder(msgspec.Struct, frozen=True):
 
 
 def read_task_folders(text: str) -> list[TaskFolder]:
-    """The tasks of ``TASK=FOLDER,TASK=FOLDER``.
+    """Parse ``TASK=FOLDER,TASK=FOLDER``.
 
     Raises:
-        ConfigError: naming what is no task, stands twice, or holds no manifest to learn from.
+        ConfigError: naming an unknown task, a duplicate one, or a folder without a training manifest.
     """
     tasks: dict[str, TaskFolder] = {}
     homes: dict[Path, str] = {}
@@ -85,27 +87,29 @@ def read_task_folders(text: str) -> list[TaskFolder]:
         if not equals or name not in COMPARED:
             raise ConfigError(f"{part!r}: give TASK=FOLDER with a task of {', '.join(COMPARED)}")
         if name in tasks:
-            raise ConfigError(f"{name} stands twice; give it once")
+            raise ConfigError(f"tasks: {name} is given twice; remove one")
         train = next((path for s in SPLITS_TO_TRAIN if (path := folder / f"{s}.jsonl").is_file()), None)
         if name == LOCALISATION:
             train = None
         elif train is None:
-            raise ConfigError(f"{folder} holds neither train.jsonl nor fine-tune.jsonl; speechkit prepare writes them")
+            raise ConfigError(
+                f"{folder} has neither train.jsonl nor fine-tune.jsonl; write them with speechkit prepare"
+            )
         dev = folder / "dev.jsonl"
         home = homes.setdefault(folder.resolve(), name)
         tasks[name] = TaskFolder(name, folder, home, train, dev if dev.is_file() else None)
     if not tasks:
-        raise ConfigError("tasks is empty; give for example tasks=sentiment=data/voxceleb,ner=data/voxpopuli")
+        raise ConfigError("tasks is empty; set for example tasks=sentiment=data/voxceleb,ner=data/voxpopuli")
     if LOCALISATION in tasks and "ner" not in tasks:
-        raise ConfigError("localisation reads the frames of systems for ner; name ner=FOLDER as well")
+        raise ConfigError("localisation uses the systems trained for ner; add ner=FOLDER to tasks")
     return list(tasks.values())
 
 
 def check_manifests(tasks: Sequence[TaskFolder], split: str) -> None:
-    """Find out before hours of work what would end them: a split that is not there, a row without its label.
+    """Validate all manifests before training starts.
 
     Raises:
-        UserError: naming it.
+        UserError: naming a missing split, or a row without its label.
     """
     for task in tasks:
         task.split(split)
@@ -114,7 +118,7 @@ def check_manifests(tasks: Sequence[TaskFolder], split: str) -> None:
 
 
 def training_digests(text: str) -> str:
-    """What the manifests to learn from hold: those that judge are not among them."""
+    """Digests of the training and development manifests, without those used for evaluation only."""
 
     def manifests(task: TaskFolder) -> list[Path]:
         pairs = [(manifest, task.documents(manifest)) for manifest in task.learned_from]
@@ -124,7 +128,7 @@ def training_digests(text: str) -> str:
 
 
 def all_digests(text: str) -> str:
-    """What all manifests of the tasks' folders hold."""
+    """Digests of all manifests in the tasks' folders."""
     return _digests(read_task_folders(text), lambda task: sorted(task.folder.glob("*.jsonl")))
 
 

@@ -1,4 +1,4 @@
-"""The tasks: which fields of a row hold the truth and the prediction, what they may be, and which score they get."""
+"""The SLUE tasks: readers of reference and prediction fields, and the score of each task."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from speechkit.slue.fields.entities import entities_shown, gold_entities, predic
 from speechkit.slue.fields.labels import (
     GOLD_SENTIMENT,
     NO_LABEL,
-    command_of,
-    label_of,
-    label_set_of,
-    not_one_sentiment,
+    command_reader,
+    label_reader,
+    label_set_reader,
     score_intents,
     score_sentiment,
+    sentiment_disagreement,
 )
 from speechkit.slue.fields.localised import gold_localised, localised_shown, predicted_localised, score_localised
 from speechkit.slue.metrics.answers import score_answer_texts, score_answers
@@ -41,10 +41,10 @@ from speechkit.slue.rows import Row
 
 @dataclass(frozen=True)
 class Task:
-    """A task by its name.
+    """A task.
 
-    ``gold`` and ``predicted`` read one row, ``empty`` is what a missing prediction counts as, ``score`` scores all,
-    ``shown`` writes a value as text for people. ``skip`` says why a reference is no part of the task, None if it is.
+    ``gold`` and ``predicted`` read one row, ``empty`` is the value of a missing prediction, ``score`` scores all rows,
+    ``shown`` formats a value for display. ``skip`` gives the reason to exclude a reference, None to include it.
     """
 
     name: str
@@ -79,18 +79,18 @@ TASKS: dict[str, Task] = {
         Task(
             "sentiment",
             "Sentiment (slue-voxceleb)",
-            label_of(GOLD_SENTIMENT, SENTIMENTS),
-            label_of(("pred_sentiment", "prediction", "sentiment", "label"), SENTIMENTS),
+            label_reader(GOLD_SENTIMENT, SENTIMENTS),
+            label_reader(("pred_sentiment", "prediction", "sentiment", "label"), SENTIMENTS),
             lambda options: NO_LABEL,
             score_sentiment,
             str,
-            not_one_sentiment,
+            sentiment_disagreement,
         ),
         Task(
             "dialog-acts",
             "Dialog acts (slue-hvb)",
-            label_set_of(("dialog_acts", "labels")),
-            label_set_of(("pred_dialog_acts", "prediction", "dialog_acts", "labels")),
+            label_set_reader(("dialog_acts", "labels")),
+            label_set_reader(("pred_dialog_acts", "prediction", "dialog_acts", "labels")),
             lambda options: [],
             lambda gold, predicted, ids, options, r: score_label_sets(
                 gold, predicted, options.labels or DIALOG_ACTS, ids=ids, compat=options.compat, resampling=r
@@ -144,8 +144,8 @@ TASKS: dict[str, Task] = {
         Task(
             "intent",
             "Intents, any labels",
-            label_of(("intent", "label"), ()),
-            label_of(("pred_intent", "prediction", "intent", "label"), ()),
+            label_reader(("intent", "label"), ()),
+            label_reader(("pred_intent", "prediction", "intent", "label"), ()),
             lambda options: NO_LABEL,
             score_intents,
             str,
@@ -153,8 +153,8 @@ TASKS: dict[str, Task] = {
         Task(
             "slots",
             "Commands: intent and slots",
-            command_of(("intent",), ("slots",)),
-            command_of(("pred_intent", "intent"), ("pred_slots", "slots")),
+            command_reader(("intent",), ("slots",)),
+            command_reader(("pred_intent", "intent"), ("pred_slots", "slots")),
             lambda options: Command(None, {}),
             lambda gold, predicted, ids, options, r: score_commands(gold, predicted, ids=ids, resampling=r),
             lambda command: ", ".join(f"{name}: {value}" for name, value in sorted(command.slots.items())) or "(none)",
@@ -165,21 +165,21 @@ TASKS: dict[str, Task] = {
 
 
 def get_task(name: str) -> Task:
-    """The task of a name.
+    """The task with this name.
 
     Raises:
-        UserError: listing the tasks, if there is none of that name.
+        UserError: listing the tasks, if there is no task with this name.
     """
-    found = TASKS.get(name.replace("_", "-"))
-    if found is None:
-        raise UserError(f"{name!r}: is no task; give one of {', '.join(TASKS)}")
-    return found
+    task = TASKS.get(name.replace("_", "-"))
+    if task is None:
+        raise UserError(f"{name!r} is not a task; use one of {', '.join(TASKS)}")
+    return task
 
 
 def check_options(options: Options) -> Options:
-    """The options, after a check of the table names."""
+    """The options, with ``tags`` and ``symbols`` validated."""
     if options.tags not in (*SYMBOLS, "any"):
-        raise UserError(f"{options.tags!r}: is no set of tags; give raw, combined or any")
+        raise UserError(f"{options.tags!r} is not a tag set; use raw, combined or any")
     if options.symbols not in SYMBOLS:
-        raise UserError(f"{options.symbols!r}: is no set of symbols; give raw or combined")
+        raise UserError(f"{options.symbols!r} is not a symbol set; use raw or combined")
     return options

@@ -58,7 +58,7 @@ def test_raw_tags_are_combined_and_discarded_before_counting():
     found = [[("LOC", "rome"), ("TIME", "today")]]
     assert score_entities(gold, found, resampling=PLAIN).value == 1
     assert score_entities(gold, found, tags="raw", resampling=PLAIN).value == 0
-    with pytest.raises(UserError, match="'CITY': is no entity tag"):
+    with pytest.raises(UserError, match="'CITY' is not an entity tag"):
         score_entities([[("CITY", "rome")]], [[]])
 
 
@@ -101,8 +101,8 @@ def test_spans_tags_and_symbols_say_the_same_entities(pieces):
     ("spans", "why"),
     [
         ([("GPE", 0, 4), ("LAW", 2, 5)], "overlaps the entity before it"),
-        ([("GPE", 5, -2)], "does not lie in the text"),
-        ([("GPE", 8, 9)], "does not lie in the text"),
+        ([("GPE", 5, -2)], "is outside the text"),
+        ([("GPE", 8, 9)], "is outside the text"),
         ([("GPE", 4, 1)], "holds no word"),
     ],
 )
@@ -116,7 +116,7 @@ def test_the_corrected_sentiment_mean_has_three_classes_whatever_the_split_holds
     corrected = score_labels(gold, predicted, resampling=PLAIN)
     assert measure(corrected, "macro_f1") == pytest.approx(2 / 3)
     assert measure(score_labels(gold, predicted, compat=True, resampling=PLAIN), "macro_f1") == 1
-    assert "no reference has Negative" in corrected.warnings[-1]
+    assert "the references have no Negative" in corrected.warnings[-1]
     assert (corrected.mode, corrected.settings["mean over"]) == ("corrected", "all labels")
     with pytest.raises(UserError, match=r"b:.*prediction.*label 'Mixed'.*none.*Negative"):
         score_labels(gold, ["Neutral", "Mixed"], ids=["a", "b"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speechkit.slue.entity_errors import KINDS, entities_heard, entity_errors
+from speechkit.slue.entity_errors import KINDS, entity_errors, recognised_entities
 
 CASES = {
     "exact": ("we met anna smith", "we met anna smith", "anna smith"),
@@ -46,7 +46,7 @@ def test_a_phrase_that_is_not_in_its_text_is_counted_and_left_out():
 
 
 def test_a_perfect_tagger_marks_what_was_heard():
-    found = entities_heard(
+    found = recognised_entities(
         {"a": "we met anna in rome"}, {"a": "we met hanna in"}, {"a": [("P", "anna"), ("G", "rome")]}
     )
     assert found == {"a": [("P", "hanna")]}

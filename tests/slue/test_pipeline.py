@@ -24,7 +24,13 @@ from speechkit.asr.hypothesis import Hypothesis
 from speechkit.cli.slue import app
 from speechkit.errors import UserError
 from speechkit.slue.scoring import score_files
-from speechkit.slue.systems.pipeline import Heard, answer_in_time, listen_with, oracle, predict
+from speechkit.slue.systems.pipeline import (
+    TimedText,
+    answer_in_time,
+    oracle_transcript,
+    predict,
+    recogniser_transcriber,
+)
 from speechkit.slue.systems.text_models import ExtractiveReader, TextClassifier, TokenTagger
 
 TEXT = "[PAD] [UNK] [CLS] [SEP] we met in rome paris today good bad the commission 's cat sat who where"
@@ -134,7 +140,10 @@ class Mishearing:
 
 
 def test_the_oracle_is_the_top_line_and_a_misheard_word_costs(manifest, tagger, tmp_path):
-    for name, listen in (("oracle", oracle), ("heard", listen_with(Mishearing("we met in paris")))):
+    for name, listen in (
+        ("oracle", oracle_transcript),
+        ("heard", recogniser_transcriber(Mishearing("we met in paris"))),
+    ):
         rows = list(predict("ner", manifest, tagger, listen))
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     files = [str(tmp_path / "oracle.jsonl"), str(tmp_path / "heard.jsonl")]
@@ -163,35 +172,37 @@ def test_words_beyond_the_positions_are_counted_and_get_no_tag(tagger):
 
 
 def test_classifiers_give_one_label_or_all_above_the_threshold(manifest, classifier):
-    assert [row["pred_sentiment"] for row in predict("sentiment", manifest, classifier, oracle)][1] == "Neutral"
+    assert [row["pred_sentiment"] for row in predict("sentiment", manifest, classifier, oracle_transcript)][
+        1
+    ] == "Neutral"
     model = TextClassifier(classifier)
     assert model.label("good cat") == "Positive"
     assert model.label_set("good cat", 1e-6) == ["Negative", "Neutral", "Positive"]
-    acts = next(iter(predict("dialog-acts", manifest, classifier, oracle)))
+    acts = next(iter(predict("dialog-acts", manifest, classifier, oracle_transcript)))
     assert set(acts["pred_dialog_acts"]) <= {"Negative", "Neutral", "Positive"}
 
 
 def test_an_answer_is_a_stretch_of_time_in_the_document(reader, tmp_path):
     model = ExtractiveReader(reader)
     words = [(w, 0.5 * i, 0.5 * i + 0.4) for i, w in enumerate(["the", "cat", "sat", "in", "rome"])]
-    found = answer_in_time(model, "where", Heard("the cat sat in rome", words))
+    found = answer_in_time(model, "where", TimedText("the cat sat in rome", words))
     assert found == {"pred_answer_text": "rome", "pred_span": [2.0, 2.4]}
-    assert answer_in_time(model, "where", Heard("", []))["pred_span"] is None
+    assert answer_in_time(model, "where", TimedText("", []))["pred_span"] is None
     # The passage is longer than the model: it is read in overlapping pieces.
     long = [*["cat"] * 60, "rome", *["sat"] * 60]
     timed = [(w, float(i), i + 0.5) for i, w in enumerate(long)]
-    assert answer_in_time(model, "where", Heard("", timed))["pred_span"] == [60.0, 60.5]
+    assert answer_in_time(model, "where", TimedText("", timed))["pred_span"] == [60.0, 60.5]
 
     shared = {"audio_filepath": "x.wav", "duration": 3.0, "sample_rate": 16000}
     documents, questions = tmp_path / "documents.jsonl", tmp_path / "questions.jsonl"
     documents.write_text(json.dumps({"id": "d", "text": "x", "custom": {"words": words}} | shared) + "\n")
     asked = {"id": "q", "text": "where", "custom": {"document_id": "d", "answer_spans": [[2.0, 2.4]]}}
     questions.write_text(json.dumps(asked | shared) + "\n")
-    rows = list(predict("qa", questions, reader, oracle, documents=documents))
+    rows = list(predict("qa", questions, reader, oracle_transcript, documents=documents))
     (tmp_path / "hyp.jsonl").write_text(json.dumps(rows[0]) + "\n")
     assert score_files("qa", questions, [str(tmp_path / "hyp.jsonl")]).systems[0].score.value == 1
     with pytest.raises(UserError, match="give --documents"):
-        list(predict("qa", questions, reader, oracle))
+        list(predict("qa", questions, reader, oracle_transcript))
 
 
 def test_a_summary_comes_from_a_sequence_to_sequence_model(manifest, tmp_path):
@@ -213,13 +224,13 @@ def test_a_summary_comes_from_a_sequence_to_sequence_model(manifest, tmp_path):
         forced_eos_token_id=3,
     )
     folder = saved(BartForConditionalGeneration(config), tmp_path / "bart")
-    rows = list(predict("summarisation", manifest, folder, oracle))
+    rows = list(predict("summarisation", manifest, folder, oracle_transcript))
     assert all(isinstance(row["pred_summary"], str) for row in rows)
 
 
 def test_models_that_do_not_fit_are_refused(manifest, classifier, tmp_path):
     with pytest.raises(UserError, match=r"has no model\.safetensors"):
-        list(predict("ner", manifest, str(tmp_path), oracle))
+        list(predict("ner", manifest, str(tmp_path), oracle_transcript))
     with pytest.raises(UserError, match=r"not O, B-TAG.*I-TAG"):
         TokenTagger(classifier)
     untrained = saved(BertForSequenceClassification(small(num_labels=3)), tmp_path / "untrained")
@@ -229,4 +240,4 @@ def test_models_that_do_not_fit_are_refused(manifest, classifier, tmp_path):
     with pytest.raises(UserError, match=r"headless:.*weights lack qa_outputs\.bias, qa_outputs\.weight"):
         ExtractiveReader(headless)
     with pytest.raises(UserError, match="'localisation': has no pipeline"):
-        list(predict("localisation", manifest, classifier, oracle))
+        list(predict("localisation", manifest, classifier, oracle_transcript))

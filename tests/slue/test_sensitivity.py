@@ -16,7 +16,7 @@ from speechkit.slue.fields import Options
 from speechkit.slue.metrics.answers import word_overlap
 from speechkit.slue.metrics.measures import Resampling
 from speechkit.slue.rows import Row
-from speechkit.slue.sensitivity import _spearman, best_span, sensitivity
+from speechkit.slue.sensitivity import _spearman, best_answer, sensitivity
 
 CITIES = ["rome", "paris", "oslo", "berlin", "london", "madrid"]
 VERBS = ["meet", "wait", "work", "dance"]
@@ -125,8 +125,8 @@ def test_the_best_span_is_the_one_that_no_other_beats():
     for answer in ("Denver Broncos", "the Santa Clara", "broncos stadium", "nothing"):
         spans = [" ".join(words[a:b]) for a in range(len(words)) for b in range(a + 1, len(words) + 1)]
         best = max(word_overlap(span, answer)[0] for span in spans)
-        assert word_overlap(best_span(passage, [answer]), answer)[0] == pytest.approx(best)
-    assert best_span("", ["x"]) == ""
+        assert word_overlap(best_answer(passage, [answer]), answer)[0] == pytest.approx(best)
+    assert best_answer("", ["x"]) == ""
 
 
 def test_rank_correlation_equals_scipy():
@@ -139,13 +139,13 @@ def test_rank_correlation_equals_scipy():
 
 def test_what_cannot_be_analysed_is_one_sentence():
     rows = corpus(30)
-    with pytest.raises(UserError, match="no task that reads text"):
+    with pytest.raises(UserError, match="is not a text task"):
         sensitivity("localisation", rows, tag_cities)
     with pytest.raises(UserError, match=r"nothing.*fit.*noise"):
         sensitivity("ner", rows, tag_cities)
     with pytest.raises(UserError, match="asr: lacks 30 of 30 utterances"):
         sensitivity("ner", rows, tag_cities, systems={"asr": {"x": "y"}})
-    with pytest.raises(UserError, match="row is left to score"):
+    with pytest.raises(UserError, match="no rows to score"):
         sensitivity("ner", [], tag_cities)
     with pytest.raises(UserError, match=r"row 0: 0.*no text"):
         sensitivity("ner", [Row("0", "row 0", {"ner": None})], tag_cities)
@@ -153,7 +153,7 @@ def test_what_cannot_be_analysed_is_one_sentence():
 
 def test_the_command_writes_json_and_a_page_without_markup_from_transcripts(tmp_path):
     from speechkit.slue.systems.small_text_model import SmallTextModel
-    from speechkit.slue.systems.text_examples import read_examples
+    from speechkit.slue.systems.text_examples import read_text_examples
     from speechkit.slue.systems.text_training import TextTrainingConfig, train_text_model
 
     rows = corpus(90)
@@ -165,7 +165,7 @@ def test_the_command_writes_json_and_a_page_without_markup_from_transcripts(tmp_
     asr.write_text("".join(json.dumps({"id": i, "pred_text": t}) + "\n" for i, t in texts.items()))
     shape = SmallTextModel(layers=1, width=32, heads=2, vocabulary=200, positions=64, dropout=0.0)
     config = TextTrainingConfig(small=shape, steps=60, batch_size=8, learning_rate=5e-3, evaluate_every=60)
-    examples = read_examples("ner", reference)
+    examples = read_text_examples("ner", reference)
     train_text_model("ner", examples, examples[:20], config, tmp_path / "exp", log=lambda line: None)
     arguments = ["sensitivity", "ner", str(reference), "--model", str(tmp_path / "exp/model"), "--system", f"asr={asr}"]
     options = ["--levels", "10,30", "--resamples", "50", "--out", str(tmp_path / "out"), "--device", "cpu"]

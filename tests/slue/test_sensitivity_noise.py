@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from speechkit.errors import UserError
 from speechkit.metrics.error_rates import word_errors
-from speechkit.slue.sensitivity_noise import Noise, fit_noise, outcomes, rarity_bin
+from speechkit.slue.sensitivity_noise import Noise, fit_noise, rarity_bin, word_outcomes
 
 COMMON = ["the", "of", "to", "and", "a", "in", "that", "it", "was", "he", "for", "on", "are", "as", "with", "his", "at"]
 RARE = [a + b + c for a in "bdfglmprst" for b in ("ar", "ol", "ent") for c in ("ic", "ado", "ust", "iper")]
@@ -90,7 +90,7 @@ words = st.lists(st.sampled_from(["a", "bb", "new", "york", "newyork", "the"]), 
 @given(words, words)
 def test_what_words_became_and_what_was_inserted_is_the_hypothesis(reference, hypothesis):
     result = word_errors([" ".join(reference)], [" ".join(hypothesis)])
-    found = list(outcomes(result.utterances[0]))
+    found = list(word_outcomes(result.utterances[0]))
     assert [word for word, _, _ in found] == reference
     rebuilt = [part for _, became, extra in found for part in (*became.split(), *extra)]
     # What was inserted before the first word belongs to none.
@@ -102,7 +102,7 @@ def test_what_words_became_and_what_was_inserted_is_the_hypothesis(reference, hy
 def test_too_little_to_fit_on_and_impossible_rates_are_refused(model):
     with pytest.raises(UserError, match="fitted on 2 reference words"):
         fit_noise({"a": ("one two", "one")})
-    with pytest.raises(UserError, match="no error to learn from"):
+    with pytest.raises(UserError, match="no errors to fit a model on"):
         fit_noise({"a": ("one two " * 200, "one two " * 200)})
     with pytest.raises(UserError, match="cannot be made"):
         Noise(model).scale_for(["a b"], 1.2)

@@ -14,7 +14,7 @@ from speechkit.slue.fields import Options
 from speechkit.slue.scoring import score_files
 from speechkit.slue.systems.pipeline import predict_texts
 from speechkit.slue.systems.small_text_model import SmallTextModel
-from speechkit.slue.systems.text_examples import read_examples
+from speechkit.slue.systems.text_examples import read_text_examples
 from speechkit.slue.systems.text_training import TextTrainingConfig, train_text_model
 
 PLACES, VERBS = ["rome", "paris", "oslo", "new york"], ["meet", "eat", "sing", "walk"]
@@ -56,7 +56,7 @@ def write(tmp_path):
 @pytest.mark.parametrize("task", ["ner", "intent", "qa-text", "summarisation"])
 def test_each_text_model_learns_its_task_from_nothing_and_predicts_from_its_folder(task, write, tmp_path):
     path = write("rows.jsonl", rows(task))
-    examples = read_examples(task, path)
+    examples = read_text_examples(task, path)
     result = train_text_model(task, examples, examples, FAST, tmp_path / "exp", log=lambda line: None)
     assert result.complete
     predicted = list(predict_texts(task, path, str(tmp_path / "exp" / "model")))
@@ -69,7 +69,7 @@ def test_label_sets_are_learnt_too(write, tmp_path):
     acts = {"meet": ["thanks"], "eat": ["thanks", "other"], "sing": [], "walk": ["other"]}
     labelled = [{"id": r["id"], "text": r["text"], "dialog_acts": acts[r["intent"]]} for r in rows("intent")]
     path = write("rows.jsonl", labelled)
-    examples = read_examples("dialog-acts", path)
+    examples = read_text_examples("dialog-acts", path)
     train_text_model("dialog-acts", examples, examples, FAST, tmp_path / "exp", log=lambda line: None)
     predicted = {
         r["id"]: r["pred_dialog_acts"] for r in predict_texts("dialog-acts", path, str(tmp_path / "exp/model"))
@@ -78,7 +78,7 @@ def test_label_sets_are_learnt_too(write, tmp_path):
 
 
 def test_an_interrupted_training_ends_with_the_same_weights(write, tmp_path):
-    examples = read_examples("intent", write("rows.jsonl", rows("intent")))
+    examples = read_text_examples("intent", write("rows.jsonl", rows("intent")))
     train_text_model("intent", examples, examples, FAST, tmp_path / "whole", log=lambda line: None)
     asked = iter(range(100))
     stopped = train_text_model(
@@ -103,7 +103,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(write, tmp_path):
 
 
 def test_training_ends_when_the_score_does_not_rise_and_the_best_weights_stay(write, tmp_path):
-    examples = read_examples("intent", write("rows.jsonl", rows("intent")))
+    examples = read_text_examples("intent", write("rows.jsonl", rows("intent")))
     config = TextTrainingConfig(small=SMALL, steps=400, batch_size=8, learning_rate=5e-3, evaluate_every=20, patience=2)
     result = train_text_model("intent", examples, examples, config, tmp_path / "exp", log=lambda line: None)
     assert result.complete
@@ -112,22 +112,24 @@ def test_training_ends_when_the_score_does_not_rise_and_the_best_weights_stay(wr
 
 
 def test_a_model_in_a_folder_is_tuned_to_other_labels(write, tmp_path):
-    examples = read_examples("intent", write("rows.jsonl", rows("intent")))
+    examples = read_text_examples("intent", write("rows.jsonl", rows("intent")))
     train_text_model("intent", examples, examples, FAST, tmp_path / "first", log=lambda line: None)
     two = write("two.jsonl", [{**r, "intent": "far" if "york" in r["id"] else "near"} for r in rows("intent")])
     config = TextTrainingConfig(
         init=str(tmp_path / "first/model"), steps=120, batch_size=8, learning_rate=5e-3, evaluate_every=40
     )
     tuned = train_text_model(
-        "intent", *[read_examples("intent", two)] * 2, config, tmp_path / "two", log=lambda line: None
+        "intent", *[read_text_examples("intent", two)] * 2, config, tmp_path / "two", log=lambda line: None
     )
     assert tuned.best > 0.9
     assert {r["pred_intent"] for r in predict_texts("intent", two, str(tmp_path / "two/model"))} == {"far", "near"}
 
 
 def test_a_model_without_a_head_gets_a_new_one_but_no_new_layer(write, tmp_path):
-    examples = read_examples("qa-text", write("rows.jsonl", rows("qa-text")))
-    train_text_model("intent", *[read_examples("intent", write("i.jsonl", rows("intent")))] * 2, FAST, tmp_path / "a")
+    examples = read_text_examples("qa-text", write("rows.jsonl", rows("qa-text")))
+    train_text_model(
+        "intent", *[read_text_examples("intent", write("i.jsonl", rows("intent")))] * 2, FAST, tmp_path / "a"
+    )
     body = TextTrainingConfig(init=str(tmp_path / "a/model"), steps=2, batch_size=8, evaluate_every=2)
     assert train_text_model("qa-text", examples, examples, body, tmp_path / "reader").complete
     path = tmp_path / "a/model/model.safetensors"
@@ -162,14 +164,14 @@ BAD = {
     "no answer": (
         "qa-text",
         [{"id": "a", "question": "q", "context": "x", "answers": ["z"]}],
-        "no training passage holds its answer",
+        "no training passage contains its answer",
     ),
     "no text": ("intent", [{"id": "a", "intent": "y"}], "rows.jsonl:1: a has no text"),
-    "no place": ("ner", [{"id": "a", "text": "x", "ner": [["T", "x"]]}], "does not say where the entity stands"),
-    "outside": ("ner", [{"id": "a", "text": "x", "ner": [["T", 3, 4]]}], "does not lie in the text"),
-    "reversed": ("ner", [{"id": "a", "text": "x y", "ner": [["T", 2, -2]]}], "does not lie in the text"),
+    "no place": ("ner", [{"id": "a", "text": "x", "ner": [["T", "x"]]}], "has no position in the text"),
+    "outside": ("ner", [{"id": "a", "text": "x", "ner": [["T", 3, 4]]}], "is outside the text"),
+    "reversed": ("ner", [{"id": "a", "text": "x y", "ner": [["T", 2, -2]]}], "is outside the text"),
     "overlap": ("ner", [{"id": "a", "text": "x y", "ner": [["T", 0, 3], ["T", 2, 1]]}], "overlaps the entity before"),
-    "task": ("localisation", [{"id": "a"}], "is no task of text models"),
+    "task": ("localisation", [{"id": "a"}], "no text model can be trained"),
     "no summary": ("summarisation", [{"id": "a", "text": "x"}], "a has no summary (title, abstract, summary)"),
     "empty": ("intent", [], "the split is empty"),
     "left out": ("sentiment", [{"id": "a", "text": "x", "sentiment": "<mixed>"}], "the split is empty"),
@@ -177,7 +179,7 @@ BAD = {
 
 
 def learn(task, path, folder):
-    examples = read_examples(task, path)
+    examples = read_text_examples(task, path)
     train_text_model(task, examples, examples, FAST, folder, log=lambda line: None)
 
 
@@ -192,7 +194,7 @@ def test_what_cannot_be_learnt_from_is_one_sentence(name, write, tmp_path):
 
 
 def test_a_folder_of_another_training_and_impossible_settings_are_refused(write, tmp_path):
-    examples = read_examples("intent", write("rows.jsonl", rows("intent")))
+    examples = read_text_examples("intent", write("rows.jsonl", rows("intent")))
     short = TextTrainingConfig(small=SMALL, steps=1, evaluate_every=1)
     train_text_model("intent", examples, examples, short, tmp_path / "exp", log=lambda line: None)
     with pytest.raises(UserError, match=r"belongs.*training.*another task, settings.*rows"):

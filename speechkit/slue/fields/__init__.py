@@ -1,4 +1,4 @@
-"""Readers of the fields of a row by task: what they may be told, and what they say where a field is missing."""
+"""Readers of a row's fields by task, their options, and the error of a missing field."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from speechkit.slue.rows import Row
 
 @dataclass(frozen=True)
 class Options:
-    """What a task may be told: the tags that entities are scored with, the symbols of transcripts, the labels.
+    """Options of a task: the entity tag set for scoring, the entity symbols of transcripts, and the labels.
 
-    ``tags`` "any" takes entity tags of other corpora as they are. ``bert_score`` compares summaries.
+    ``tags`` "any" accepts the entity tags of other corpora unchanged. ``bert_score`` compares summaries.
     """
 
     tags: TagSet | Literal["any"] = "combined"
@@ -26,6 +26,6 @@ class Options:
     bert_score: CompareTexts | None = None
 
 
-def lacking(row: Row, names: Sequence[str], what: str) -> UserError:
-    """The error of a row without a field that it needs."""
-    return UserError(f"{row.place}: {row.id} has no {what} ({', '.join(names)}); give every row one, None where empty")
+def missing_field(row: Row, names: Sequence[str], what: str) -> UserError:
+    """The error of a row without a required field."""
+    return UserError(f"{row.place}: {row.id} has no {what} ({', '.join(names)}); add it to every row, None if empty")

@@ -1,11 +1,11 @@
-"""Named entities: [[TAG, phrase], ...], or [[TAG, start, length], ...] beside the text, or symbols in the text."""
+"""Named entities as [[TAG, phrase], ...], as [[TAG, start, length], ...] with a text, or as symbols in a text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from speechkit.errors import UserError
-from speechkit.slue.fields import Options, lacking
+from speechkit.slue.fields import Options, missing_field
 from speechkit.slue.metrics.entity_tags import combined_tag
 from speechkit.slue.metrics.entity_text import Entity, entities_of_tags, parse_entities, plain_text, tag_words
 from speechkit.slue.rows import Row, literal
@@ -14,11 +14,11 @@ GOLD_ENTITIES = ("normalized_ner", "ner", "entities", "normalized_combined_ner",
 PREDICTED_ENTITIES = ("pred_ner", "pred_entities", "entities", "ner")
 TEXT_OF = {"raw_ner": ("raw_text",)}
 TEXTS = ("normalized_text", "text", "raw_text")
-HEARD = ("pred_text", "hypothesis")
+HYPOTHESES = ("pred_text", "hypothesis")
 
 
 def recognised_text(row: Row, names: Sequence[str], entities: Sequence[str], options: Options) -> str | None:
-    """The words of a row; without its symbols where it has no field of ``entities``. None where no field is a text."""
+    """The words of a row, without entity symbols if no field of ``entities`` is there; None if no field is a text."""
     text = row.first(names)
     if not isinstance(text, str):
         return None
@@ -26,12 +26,12 @@ def recognised_text(row: Row, names: Sequence[str], entities: Sequence[str], opt
 
 
 def gold_entities(row: Row, options: Options) -> list[Entity]:
-    """The entities that a row takes for right."""
+    """The gold entities of a row."""
     return _entities(row, GOLD_ENTITIES, ("text", "normalized_text"), options)
 
 
 def predicted_entities(row: Row, options: Options) -> list[Entity]:
-    """The entities that were predicted."""
+    """The predicted entities of a row."""
     return _entities(row, PREDICTED_ENTITIES, ("pred_text", "hypothesis", "text"), options)
 
 
@@ -40,29 +40,29 @@ def _entities(row: Row, names: Sequence[str], texts: Sequence[str], options: Opt
     if name is None:
         text = row.first(texts)
         if not isinstance(text, str):
-            raise lacking(row, (*names[:2], texts[0]), "entities")
+            raise missing_field(row, (*names[:2], texts[0]), "entities")
         return [_checked(row, pair, options) for pair in parse_entities(text, symbols=options.symbols)]
     given = literal(row.fields[name], row.place, name)
     if given is None:
         return []
     if not isinstance(given, list | tuple):
-        raise UserError(f"{row.place}: {row.id}: {name} is a {type(given).__name__}; a list of entities is wanted")
+        raise UserError(f"{row.place}: {row.id}: {name} is a {type(given).__name__}; give a list of entities")
     spans: list[tuple[str, int, int]] = []
     pairs: list[Entity] = []
-    for each in given:
-        match each:
+    for entity in given:
+        match entity:
             case [str(tag), str(phrase), *_]:
                 pairs.append(_checked(row, (tag, " ".join(phrase.split())), options))
             case [str(tag), int(begin), int(length)]:
                 spans.append((_checked(row, (tag, ""), options)[0], begin, length))
             case _:
                 raise UserError(
-                    f"{row.place}: {row.id}: {each!r} is no entity; give [TAG, phrase] or [TAG, start, length]"
+                    f"{row.place}: {row.id}: {entity!r} is not an entity; give [TAG, phrase] or [TAG, start, length]"
                 )
     if spans:
         text = row.first(TEXT_OF.get(name, TEXTS))
         if not isinstance(text, str):
-            raise lacking(row, TEXTS, "text for its spans")
+            raise missing_field(row, TEXTS, "text for its spans")
         try:
             pairs += entities_of_tags(tag_words(text, spans))
         except UserError as error:
@@ -73,7 +73,7 @@ def _entities(row: Row, names: Sequence[str], texts: Sequence[str], options: Opt
 def _checked(row: Row, pair: Entity, options: Options) -> Entity:
     if options.tags == "any":
         if not pair[0].strip():
-            raise UserError(f"{row.place}: {row.id}: an entity has an empty tag; name it")
+            raise UserError(f"{row.place}: {row.id}: an entity has an empty tag; give its tag")
         return pair
     try:
         combined_tag(pair[0])
@@ -83,5 +83,5 @@ def _checked(row: Row, pair: Entity, options: Options) -> Entity:
 
 
 def entities_shown(entities: Sequence[Entity]) -> str:
-    """Entities for people."""
+    """Human-readable entities."""
     return ", ".join(f"{tag}: {phrase}" for tag, phrase in entities) or "(none)"

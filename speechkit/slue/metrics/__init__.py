@@ -1,4 +1,4 @@
-"""Scores of the SLUE tasks as pure functions, corrected or as the toolkit's (``compat=True``). Loads no torch."""
+"""Metrics of the SLUE tasks: corrected definitions, or the reference toolkit's with ``compat=True``. Torch-free."""
 
 from speechkit.slue.metrics.answers import Answer, frame_overlap, score_answers
 from speechkit.slue.metrics.classification import score_label_sets, score_labels

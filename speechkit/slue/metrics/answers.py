@@ -1,10 +1,9 @@
-"""Answers to questions: a stretch of time in a spoken document, or text.
+"""Question answering metrics: answers as time spans in a spoken document, or as text.
 
 Frame F1 of a question is 2 * overlap / (predicted length + gold length), AOS (audio overlapping score) the overlap over
-the union; both are 0 where the two do not meet or the prediction is empty or reversed. Of text, the F1 of shared words
-and exact match are taken after lower-casing and removing punctuation and the articles a, an and the. The corpus figure
-is the mean over questions. A question with several gold answers takes the best of them, of each measure on its own.
-Both modes are the same.
+the union; both are 0 for disjoint spans and for an empty or reversed prediction. Text answers are scored by word F1 and
+exact match after lower-casing and removing punctuation and the articles a, an and the. Corpus scores are means over
+questions. With several gold answers, each measure takes its best one. Both modes are the same.
 
 Source: Lin et al. 2022, DUAL, section 4; Chuang et al. 2020, SpeechBERT (AOS); Rajpurkar et al. 2016, SQuAD, section
 6.1.
@@ -36,7 +35,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def frame_overlap(predicted: Interval, gold: Interval) -> tuple[float, float]:
-    """Frame F1 and AOS of two stretches of time."""
+    """Frame F1 and AOS of two time spans."""
     length, wanted = predicted[1] - predicted[0], gold[1] - gold[0]
     both = min(predicted[1], gold[1]) - max(predicted[0], gold[0])
     if length <= 0 or wanted <= 0 or both <= 0:
@@ -52,33 +51,33 @@ def score_answers(
     compat: bool = False,
     resampling: Resampling = DEFAULT_RESAMPLING,
 ) -> TaskScore:
-    """Frame F1 (main) and AOS; None is a question without an answer and counts 0.
+    """Frame F1 (main) and AOS; a prediction of None scores 0.
 
     Raises:
-        UserError: if a gold span is empty or reversed, or a question has none.
+        UserError: if a gold span is empty or reversed, or a question has no gold span.
     """
     names = paired_ids("question answering", gold, predicted, ids)
     table = np.zeros((len(gold), 4))
     reversed_spans = unanswered = 0
-    for row, (name, answer, guess) in enumerate(zip(names, gold, predicted, strict=True)):
+    for row, (name, answer, span) in enumerate(zip(names, gold, predicted, strict=True)):
         if not answer.spans:
-            raise UserError(f"{name}: has no gold answer span; leave the question out or give it one")
+            raise UserError(f"{name}: no gold answer span; add one or remove the question")
         for begin, end in answer.spans:
             if not end > begin >= 0:
                 raise UserError(f"{name}: the gold answer from {begin} to {end} s is empty or reversed; fix it")
-        if guess is None:
+        if span is None:
             unanswered += 1
-            found = (0.0, 0.0)
+            scores = (0.0, 0.0)
         else:
-            reversed_spans += guess[1] < guess[0]
-            pairs = [frame_overlap(guess, span) for span in answer.spans]
-            found = (max(f1 for f1, _ in pairs), max(aos for _, aos in pairs))
-        table[row] = (*found, 1.0, found[1] >= 0.5)
+            reversed_spans += span[1] < span[0]
+            pairs = [frame_overlap(span, gold_span) for gold_span in answer.spans]
+            scores = (max(f1 for f1, _ in pairs), max(aos for _, aos in pairs))
+        table[row] = (*scores, 1.0, scores[1] >= 0.5)
     warnings = []
     if reversed_spans:
-        warnings.append(f"{reversed_spans} predicted spans end before they begin and count 0")
+        warnings.append(f"{reversed_spans} predicted spans end before they begin and score 0")
     if unanswered:
-        warnings.append(f"{unanswered} questions have no predicted answer and count 0")
+        warnings.append(f"{unanswered} questions have no predicted answer and score 0")
     several = sum(len(answer.spans) > 1 for answer in gold)
     return task_score(
         "question_answering",
@@ -95,12 +94,12 @@ def score_answers(
 
 
 def answer_words(text: str) -> list[str]:
-    """The words that are compared."""
+    """The normalised words that are compared."""
     return ARTICLES.sub(" ", text.lower().translate(PUNCTUATION)).split()
 
 
 def word_overlap(predicted: str, gold: str) -> tuple[float, float]:
-    """F1 of the words, each as often as it stands there, and whether both are the same (1.0 or 0.0)."""
+    """F1 of the bags of words, and exact match (1.0 or 0.0)."""
     guess, truth = answer_words(predicted), answer_words(gold)
     if not guess or not truth:
         return (float(guess == truth),) * 2
@@ -116,7 +115,7 @@ def score_answer_texts(
     compat: bool = False,
     resampling: Resampling = DEFAULT_RESAMPLING,
 ) -> TaskScore:
-    """Word F1 (main) and exact match; an empty prediction counts 0. Both modes are the same.
+    """Word F1 (main) and exact match; an empty prediction scores 0. Both modes are the same.
 
     Raises:
         UserError: if a question has no gold answer.
@@ -125,7 +124,7 @@ def score_answer_texts(
     table = np.zeros((len(gold), 3))
     for row, (name, answers, guess) in enumerate(zip(names, gold, predicted, strict=True)):
         if not answers:
-            raise UserError(f"{name}: has no gold answer; leave the question out or give it one")
+            raise UserError(f"{name}: no gold answer; add one or remove the question")
         pairs = [word_overlap(guess, answer) for answer in answers]
         table[row] = (max(f1 for f1, _ in pairs), max(same for _, same in pairs), 1.0)
     empty = sum(not guess.strip() for guess in predicted)
@@ -139,5 +138,5 @@ def score_answer_texts(
         own=table[:, 0].tolist(),
         compat=compat,
         settings={"several gold answers": "best one", "words": "lower case, no punctuation, no articles"},
-        warnings=[f"{empty} questions have no predicted answer and count 0"] if empty else [],
+        warnings=[f"{empty} questions have no predicted answer and score 0"] if empty else [],
     )

@@ -1,11 +1,11 @@
-"""Macro F1 of classes: one label an utterance (sentiment, intents) or a set of labels (dialog acts).
+"""Classification metrics: macro F1 of one label per utterance (sentiment, intents) or of label sets (dialog acts).
 
-Corrected, the mean goes over the task's fixed labels. The reference toolkit calls scikit-learn without them for single
-labels, so that the mean goes over the labels that were seen in the references or predictions: a split that lacks a
-class is scored over fewer classes than the task has. ``compat=True`` does so. For label sets both modes are the same:
-all 18 columns count, and one that was never seen nor predicted counts 0.
+The corrected macro F1 averages over the task's fixed labels. The reference toolkit calls scikit-learn without labels,
+which averages over the labels seen in references or predictions, fewer than the task has if a split lacks a class;
+``compat=True`` does the same. For label sets both modes are the same: all 18 classes count, with F1 0 for a class that
+is neither in the references nor in the predictions.
 
-What the toolkit writes as "micro" is weighted by the references' counts; it is called weighted here.
+The toolkit's "micro" F1 is an average weighted by reference counts, called weighted here.
 
 Source: Shon et al. 2022 (sentiment); Shon et al. 2023, SLUE Phase-2 (dialog acts).
 """
@@ -68,11 +68,11 @@ def score_labels(
     """Macro F1 (main), weighted F1 and accuracy of one label for each utterance.
 
     Raises:
-        UserError: if a label is outside ``labels``, naming where it stands.
+        UserError: if a label is not in ``labels``, with the utterance.
     """
-    wanted, found = ([(label,) for label in side] for side in (gold, predicted))
+    gold_sets, predicted_sets = ([(label,) for label in side] for side in (gold, predicted))
     return score_label_sets(
-        wanted, found, labels, task=task, ids=ids, compat=compat, only_seen=compat, resampling=resampling
+        gold_sets, predicted_sets, labels, task=task, ids=ids, compat=compat, only_seen=compat, resampling=resampling
     )
 
 
@@ -89,17 +89,17 @@ def score_label_sets(
 ) -> TaskScore:
     """Macro F1 (main), weighted F1 and exact-match accuracy of a set of labels for each utterance.
 
-    With ``only_seen`` the mean goes over the labels of references and predictions instead of all.
+    With ``only_seen`` macro F1 averages over the labels seen in references or predictions instead of all labels.
 
     Raises:
-        UserError: if a label is outside ``labels``, naming where it stands.
+        UserError: if a label is not in ``labels``, with the utterance.
     """
     names = paired_ids(task, gold, predicted, ids)
-    wanted = _indicators("reference", gold, labels, names)
-    found = _indicators("prediction", predicted, labels, names)
-    both = wanted * found
-    exact = (wanted == found).all(axis=1).astype(float)
-    counts = np.concatenate([wanted, found, both, exact[:, None], np.ones((len(gold), 1))], axis=1)
+    gold_table = _indicators("reference", gold, labels, names)
+    predicted_table = _indicators("prediction", predicted, labels, names)
+    both = gold_table * predicted_table
+    exact = (gold_table == predicted_table).all(axis=1).astype(float)
+    counts = np.concatenate([gold_table, predicted_table, both, exact[:, None], np.ones((len(gold), 1))], axis=1)
     sums = counts.sum(axis=0).astype(int)
     k = len(labels)
     classes = {
@@ -107,9 +107,11 @@ def score_label_sets(
     }
     warnings = []
     if absent := [label for label, score in classes.items() if not score.gold]:
-        how = "are left out of the mean unless predicted" if only_seen else "count with F1 0"
-        warnings.append(f"no reference has {', '.join(absent)}; such classes {how}")
-    own = f_scores(both.sum(axis=1), found.sum(axis=1), wanted.sum(axis=1))[2] + (wanted + found == 0).all(axis=1)
+        treatment = "are left out of the mean unless predicted" if only_seen else "have F1 0"
+        warnings.append(f"the references have no {', '.join(absent)}; such classes {treatment}")
+    own = f_scores(both.sum(axis=1), predicted_table.sum(axis=1), gold_table.sum(axis=1))[2] + (
+        gold_table + predicted_table == 0
+    ).all(axis=1)
     return task_score(
         task,
         "macro_f1",
@@ -129,7 +131,7 @@ def score_label_sets(
 def labels_above(
     logits: Sequence[float], labels: Sequence[str] = DIALOG_ACTS, threshold: float = THRESHOLD
 ) -> list[str]:
-    """The labels whose sigmoid reaches ``threshold`` (0 to 1); a logit of exactly 0 reaches 0.5."""
+    """The labels with a sigmoid of at least ``threshold`` (0 to 1)."""
     least = float(np.log(threshold / (1 - threshold)))
     return [label for label, logit in zip(labels, logits, strict=True) if logit >= least]
 
@@ -143,7 +145,7 @@ def _indicators(
         for label in row:
             if label not in column:
                 raise UserError(
-                    f"{names[number]}: the {side} has the label {label!r}, which is none of {', '.join(labels)}"
+                    f"{names[number]}: unknown label {label!r} in the {side}; use one of {', '.join(labels)}"
                 )
             table[number, column[label]] = 1
     return table

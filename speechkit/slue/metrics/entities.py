@@ -1,11 +1,10 @@
-"""Named entities: F1 of (tag, phrase) and of the tag alone, over the pooled counts of all utterances.
+"""Named entity metrics: micro F1 of (tag, phrase) and of the tag alone, over the counts of all utterances.
 
-In one utterance an entity that is said k times must be found k times; order does not matter, and nothing is matched
-across utterances. Phrases are compared exactly, letter by letter.
+Entities are matched within an utterance as multisets; order does not matter. Phrases must be equal letter by letter.
 
-The corrected and the toolkit's definition differ in the macro means alone: corrected, they go over the tags of the
-references, one set for all systems; the toolkit's go over the tags of references and predictions. Where there are none
-the mean is not a number there and None here in both modes.
+The corrected and the toolkit's definitions differ only in the macro averages: the corrected ones average over the tags
+of the references, the same for all systems; the toolkit's over the tags of references and predictions. Without any tag
+the average is NaN in the toolkit and None here, in both modes.
 
 Source: Shon et al. 2022, SLUE, section 4; F1 after Ghannay et al. 2018.
 """
@@ -36,17 +35,17 @@ Level = Literal["phrase", "label"]
 
 
 def entity_counts(gold: Sequence[Entity], predicted: Sequence[Entity], level: Level) -> dict[str, ClassScore]:
-    """Counts of each tag in one utterance; at level "label" phrases are ignored."""
+    """Counts of each tag in one utterance; level "label" ignores the phrases."""
     if level == "label":
         gold, predicted = [(tag, "") for tag, _ in gold], [(tag, "") for tag, _ in predicted]
-    wanted, found = Counter(gold), Counter(predicted)
-    both = wanted & found
-    tags = sorted({tag for tag, _ in (*wanted, *found)})
+    gold_counts, predicted_counts = Counter(gold), Counter(predicted)
+    correct = gold_counts & predicted_counts
+    tags = sorted({tag for tag, _ in (*gold_counts, *predicted_counts)})
 
     def total(counter: Counter[Entity], tag: str) -> int:
         return sum(count for (name, _), count in counter.items() if name == tag)
 
-    return {tag: ClassScore(total(wanted, tag), total(found, tag), total(both, tag)) for tag in tags}
+    return {tag: ClassScore(total(gold_counts, tag), total(predicted_counts, tag), total(correct, tag)) for tag in tags}
 
 
 def score_entities(
@@ -58,15 +57,15 @@ def score_entities(
     compat: bool = False,
     resampling: Resampling = DEFAULT_RESAMPLING,
 ) -> TaskScore:
-    """F1 (main, micro over the tags), label F1, and their macro means, with the counts of each tag.
+    """Micro F1 (main), label F1 and their macro averages, with the counts of each tag.
 
     Args:
         gold: the entities of each utterance.
-        predicted: as many.
-        ids: names of the utterances; their numbers where absent.
-        tags: "combined" maps raw tags to the 7 official ones before counting; "raw" takes tags as they are.
-        compat: as the reference toolkit; see above.
-        resampling: how intervals are drawn.
+        predicted: the predicted entities of each utterance.
+        ids: of the utterances; default: their indices.
+        tags: "combined" maps raw tags to the 7 official ones before counting; "raw" keeps tags unchanged.
+        compat: use the reference toolkit's definitions; see above.
+        resampling: bootstrap settings of the intervals.
     """
     names = paired_ids("named entities", gold, predicted, ids)
     if tags == "combined":
@@ -99,7 +98,7 @@ def score_entities(
 
 
 def _own_f1(row: dict[str, ClassScore]) -> float:
-    """F1 of one utterance alone: 1 where nothing was there and nothing was found."""
+    """F1 of a single utterance; 1 if it has neither gold nor predicted entities."""
     if not row:
         return 1.0
     scores = list(row.values())
@@ -111,18 +110,18 @@ def _class(sums: NDArray[np.int64], index: int, tags: int) -> ClassScore:
 
 
 def _table(rows: Sequence[dict[str, ClassScore]], tags: Sequence[str]) -> NDArray[np.float64]:
-    """(utterances, 3 tags): gold of every tag, then predicted, then correct."""
+    """(utterances, 3 * tags): gold counts of every tag, then predicted, then correct."""
     table = np.zeros((len(rows), 3 * len(tags)))
     for number, row in enumerate(rows):
         for index, tag in enumerate(tags):
             if tag in row:
-                found = row[tag]
-                table[number, index :: len(tags)] = (found.gold, found.predicted, found.correct)
+                score = row[tag]
+                table[number, index :: len(tags)] = (score.gold, score.predicted, score.correct)
     return table
 
 
 def _statistics(prefix: str, columns: slice, averaged: NDArray[np.bool_] | None) -> dict[str, Statistic]:
-    """Statistics of one level; macro means go over the ``averaged`` tags (k,), over those that were seen if None."""
+    """Statistics of one level; macro averages are over the ``averaged`` tags (k,), or over the seen ones if None."""
 
     def counts(sums: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         gold, predicted, correct = np.split(sums[:, columns], 3, axis=1)

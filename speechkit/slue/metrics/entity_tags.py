@@ -1,4 +1,4 @@
-"""The entity tags of SLUE: 18 raw tags, the 7 that they are combined to for scoring, and a symbol for each.
+"""The entity tags of SLUE: 18 raw tags, the 7 combined tags used for scoring, and their transcript symbols.
 
 Source: Shon et al. 2022, SLUE, section 3 and appendix; the symbols are those of the published transcripts.
 """
@@ -55,11 +55,11 @@ COMBINED_OF: dict[str, str | None] = {
     **dict.fromkeys(RAW_SYMBOLS),
     **{raw: combined for combined, members in _MEMBERS.items() for raw in members},
 }
-"""The combined tag of each raw one; None for the five that are discarded before scoring."""
+"""Combined tag of each raw tag; None for the five tags discarded before scoring."""
 
 
 def combined_tag(tag: str) -> str | None:
-    """The combined tag of a raw or combined one, None if it is discarded.
+    """The combined tag of a raw or combined tag; None if it is discarded.
 
     Raises:
         UserError: if the tag is in neither set.
@@ -69,6 +69,6 @@ def combined_tag(tag: str) -> str | None:
     if tag in COMBINED_OF:
         return COMBINED_OF[tag]
     raise UserError(
-        f"{tag!r}: is no entity tag; give one of the 18 raw tags ({', '.join(RAW_SYMBOLS)}) "
-        f"or of the 7 combined ones ({', '.join(COMBINED_SYMBOLS)})"
+        f"{tag!r} is not an entity tag; use one of the 18 raw tags ({', '.join(RAW_SYMBOLS)}) "
+        f"or of the 7 combined tags ({', '.join(COMBINED_SYMBOLS)})"
     )

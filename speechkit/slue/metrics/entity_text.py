@@ -1,7 +1,7 @@
-"""Entities in text: symbols around words in end-to-end transcripts, B-I-O tags of words, and spans of characters.
+"""Entity formats: symbols in end-to-end transcripts, BIO tags of words, and character spans.
 
-End to end, an entity is ``SYMBOL word word ]``, every symbol a token of its own. In text models a word has the tag
-``O``, ``B-TAG`` or ``I-TAG``. In the corpora an entity is ``(tag, start character, length)``.
+In end-to-end transcripts an entity is ``SYMBOL word word ]``, with every symbol a separate token. Text models tag words
+with ``O``, ``B-TAG`` or ``I-TAG``. The corpora give ``(tag, start character, length)``.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ PUNCTUATION = str.maketrans("", "", ".,!?;")
 def parse_entities(line: str, *, symbols: TagSet = "raw", tags: TagSet = "raw") -> list[Entity]:
     """Entities of a transcript with symbols.
 
-    A start inside an open entity drops the open one; an end without a start, an entity without words and one without
-    an end are no entities; a symbol glued to a word is a part of the word.
+    A start symbol inside an open entity discards the open one. An end symbol without a start, an entity without words
+    and one without an end are ignored; a symbol attached to a word is part of the word.
 
     Args:
-        line: words and symbols, parted by white space.
-        symbols: the table that the transcript was written with; a model trained on the combined symbols needs
-            "combined" (the reference toolkit reads every transcript with the raw ones).
-        tags: "combined" maps raw tags to the 7 and leaves out those that are discarded.
+        line: words and symbols, separated by white space.
+        symbols: the symbol set of the transcript; a model trained on combined symbols needs "combined" (the reference
+            toolkit reads every transcript with the raw ones).
+        tags: "combined" maps raw tags to the 7 combined ones and drops the discarded tags.
     """
     tag_of = {symbol: tag for tag, symbol in SYMBOLS[symbols].items()}
-    found: list[Entity] = []
+    entities: list[Entity] = []
     tag: str | None = None
     words: list[str] = []
     for token in line.split():
@@ -41,70 +41,70 @@ def parse_entities(line: str, *, symbols: TagSet = "raw", tags: TagSet = "raw") 
             tag, words = tag_of[token], []
         elif token == END_SYMBOL:
             if tag is not None and words:
-                found.append((tag, " ".join(words)))
+                entities.append((tag, " ".join(words)))
             tag, words = None, []
         elif tag is not None:
             words.append(token)
-    return combine_entities(found) if tags == "combined" else found
+    return combine_entities(entities) if tags == "combined" else entities
 
 
 def plain_text(line: str, *, symbols: TagSet = "raw") -> str:
-    """The words of a transcript with symbols: what word error rates are counted on."""
+    """The words of a transcript without its symbols, for word error rates."""
     marks = {*SYMBOLS[symbols].values(), END_SYMBOL}
     return " ".join(token for token in line.split() if token not in marks)
 
 
 def combine_entities(entities: Iterable[Entity]) -> list[Entity]:
-    """Entities with combined tags; those of the five discarded tags are left out."""
+    """Entities with combined tags, without those of the five discarded tags."""
     return [(tag, phrase) for raw, phrase in entities if (tag := combined_tag(raw)) is not None]
 
 
 def tag_words(text: str, spans: Sequence[Span], *, tags: TagSet = "raw") -> list[TaggedWord]:
-    """Words of ``text`` with B-I-O tags from spans of characters.
+    """Words of ``text`` with BIO tags from character spans.
 
-    The characters . , ! ? ; are removed; a word with an apostrophe inside is split before it ("commission's" becomes
-    "commission" and "'s"), an apostrophe at its end is dropped.
+    The characters . , ! ? ; are removed; a word is split before an inner apostrophe ("commission's" becomes
+    "commission" and "'s"), and a final apostrophe is dropped.
 
     Raises:
-        UserError: if a span leaves the text, has no words, or overlaps another.
+        UserError: if a span is outside the text, contains no words, or overlaps another.
     """
     checked = check_spans(text, spans)
     if tags == "combined":
         checked = [(tag, begin, length) for raw, begin, length in checked if (tag := combined_tag(raw)) is not None]
     tagged: list[TaggedWord] = []
-    at = 0
+    position = 0
     for tag, begin, length in checked:
-        tagged += [(piece, "O") for piece in split_words(text[at:begin])]
+        tagged += [(piece, "O") for piece in split_words(text[position:begin])]
         pieces = split_words(text[begin : begin + length])
         tagged += [(piece, ("B-" if index == 0 else "I-") + tag) for index, piece in enumerate(pieces)]
-        at = begin + length
-    return tagged + [(piece, "O") for piece in split_words(text[at:])]
+        position = begin + length
+    return tagged + [(piece, "O") for piece in split_words(text[position:])]
 
 
 def check_spans(text: str, spans: Sequence[Span]) -> list[Span]:
-    """The spans in order, after a check that they lie in the text, hold words and do not overlap.
+    """The spans sorted, validated to lie in the text, contain words and not overlap.
 
     Raises:
-        UserError: naming the first span that does not.
+        UserError: naming the first invalid span.
     """
     ordered = sorted(spans, key=lambda span: (span[1], span[2]))
     end = 0
     for tag, begin, length in ordered:
         if length < 1 or begin < 0 or begin + length > len(text):
             raise UserError(
-                f"entity {tag} at character {begin} with length {length} does not lie in the text of {len(text)} "
+                f"entity {tag} at character {begin} with length {length} is outside the text of {len(text)} "
                 "characters; fix the span"
             )
         if begin < end:
             raise UserError(f"entity {tag} at character {begin} overlaps the entity before it; fix the spans")
         if not split_words(text[begin : begin + length]):
-            raise UserError(f"entity {tag} at character {begin} holds no word; fix the span")
+            raise UserError(f"entity {tag} at character {begin} contains no word; fix the span")
         end = begin + length
     return ordered
 
 
 def split_words(segment: str) -> list[str]:
-    """Words without punctuation, clitics after an apostrophe apart."""
+    """Words without punctuation, with clitics split off at the apostrophe."""
     pieces: list[str] = []
     for word in segment.translate(PUNCTUATION).split():
         word = word.removesuffix("'")
@@ -120,13 +120,13 @@ def split_words(segment: str) -> list[str]:
 
 
 def split_clitics(text: str) -> str:
-    """The clitic 's as a word of its own, as text models are trained: what recognised text needs before tagging."""
+    """Recognised text with the clitic 's as a separate word, as in the training data of taggers."""
     return " ".join(text.replace("'s", " 's").split())
 
 
 def entities_of_tags(words: Sequence[TaggedWord]) -> list[Entity]:
-    """Entities of B-I-O tagged words; an I-TAG that continues nothing begins an entity."""
-    found: list[tuple[str, list[str]]] = []
+    """Entities of BIO-tagged words; an I-TAG without a preceding tag starts an entity."""
+    entities: list[tuple[str, list[str]]] = []
     inside: str | None = None
     for word, tag in words:
         if tag == "O":
@@ -134,19 +134,19 @@ def entities_of_tags(words: Sequence[TaggedWord]) -> list[Entity]:
             continue
         mark, _, name = tag.partition("-")
         if mark not in ("B", "I") or not name:
-            raise UserError(f"{tag!r}: is no tag of a word; tags are O, B-NAME and I-NAME")
+            raise UserError(f"{tag!r} is not a BIO tag; use O, B-NAME or I-NAME")
         if mark == "B" or inside != name:
-            found.append((name, []))
-        found[-1][1].append(word)
+            entities.append((name, []))
+        entities[-1][1].append(word)
         inside = name
-    return [(name, " ".join(phrase)) for name, phrase in found]
+    return [(name, " ".join(phrase)) for name, phrase in entities]
 
 
 def mark_entities(words: Sequence[TaggedWord], *, symbols: TagSet = "raw") -> str:
-    """Tagged words as an end-to-end transcript: the symbol of the tag before an entity and ``]`` after it.
+    """Tagged words as an end-to-end transcript: the tag's symbol before each entity and ``]`` after it.
 
     Raises:
-        UserError: if a tag is not in the table.
+        UserError: if a tag has no symbol.
     """
     table = SYMBOLS[symbols]
     tokens: list[str] = []
@@ -158,7 +158,7 @@ def mark_entities(words: Sequence[TaggedWord], *, symbols: TagSet = "raw") -> st
             inside = None
         if mark != "O" and inside is None:
             if name not in table:
-                raise UserError(f"{name!r}: has no symbol among the {symbols} tags ({', '.join(table)})")
+                raise UserError(f"{name!r} is not one of the {symbols} tags ({', '.join(table)})")
             tokens.append(table[name])
             inside = name
         tokens.append(word)

@@ -1,19 +1,19 @@
-"""Named entity localisation: when entities are said, without their labels.
+"""Named entity localisation metrics: entity times without labels.
 
-Frame F1 counts 10 ms frames, pooled over utterances. Word F1 at rho counts a word as found when predicted spans cover
-at least the share rho of it: an entity word that is found is correct, one that is not is missed, another word that is
-found is a false alarm.
+Frame F1 counts 10 ms frames, pooled over utterances. For word F1 at rho, a word is detected if predicted spans cover at
+least the fraction rho of it: detected entity words are correct, undetected ones missed, other detected words false
+alarms.
 
-The corrected definitions take the union of the predicted spans and look at every word and every frame. ``compat=True``
-repeats the reference toolkit's:
+The corrected definitions use the union of the predicted spans and all words and frames. ``compat=True`` reproduces the
+reference toolkit:
 
-- times are cut down to frames with floating-point noise (0.29 s is frame 28, not 29);
-- the frame array ends with the last predicted span or word: what an earlier, longer span covers beyond it is lost;
-- words are visited with one cursor over the spans in the given order: a span that ended before the word takes its
-  distance off the word's cover (a perfect hit can be a miss), overlapping spans count twice, and words after the last
-  span are not visited, so that missed entities at the end cost nothing;
-- where nothing was predicted, misses come from the entity list; where there is no alignment, words are not counted,
-  so that an empty list of predictions costs no word there.
+- times are truncated to frames with floating-point error (0.29 s is frame 28, not 29);
+- the frame array ends with the last predicted span or word: anything an earlier, longer span covers after it is lost;
+- words are visited with one cursor over the spans in the given order: a span that ended before the word reduces the
+  word's coverage by its distance (a perfect hit can be a miss), overlapping spans count twice, and words after the last
+  span are not visited, so missed entities at the end are not counted;
+- without predictions, misses come from the entity list; without an alignment, words are not counted, so an empty list
+  of predictions has no missed words there.
 
 Source: Shon et al. 2023, SLUE Phase-2, section 4.4 and appendix.
 """
@@ -43,7 +43,7 @@ Counts = tuple[float, float, float]
 
 
 class AlignedWord(msgspec.Struct, frozen=True, array_like=True):
-    """A word with its times in seconds; an empty text is silence. ``entity`` says that it belongs to an entity."""
+    """A word with its times in seconds; empty text is silence. ``entity`` is true for words of an entity."""
 
     text: str
     begin: float
@@ -52,7 +52,7 @@ class AlignedWord(msgspec.Struct, frozen=True, array_like=True):
 
 
 class OffsetChoice(msgspec.Struct, frozen=True):
-    """The best offset and variant, its frame F1, and the frame F1 of everything that was tried."""
+    """The best offset and variant, its frame F1, and the frame F1 of all candidates."""
 
     offset: float
     variant: str
@@ -61,7 +61,7 @@ class OffsetChoice(msgspec.Struct, frozen=True):
 
 
 def read_marked(words: Sequence[Sequence[str | float]]) -> list[AlignedWord]:
-    """Words in the toolkit's form: [word, begin, end], entities with ``#`` before the word, silence empty."""
+    """Words in the toolkit's format: [word, begin, end], with ``#`` before entity words, and "" for silence."""
     return [
         AlignedWord(str(text).removeprefix(ENTITY_MARK), float(begin), float(end), str(text).startswith(ENTITY_MARK))
         for text, begin, end in words
@@ -81,28 +81,28 @@ def score_localisation(
 
     Args:
         alignments: the words of each utterance in order.
-        predicted: spans of each utterance; an utterance that is not there has none.
-        entities: gold spans; used where an utterance has no alignment, and by ``compat``.
-        rhos: shares of a word, over 0 and up to 1.
-        compat: as the reference toolkit; see above.
-        resampling: how intervals are drawn; groups stand for the utterances in sorted order of their ids.
+        predicted: predicted spans by utterance; missing utterances have none.
+        entities: gold spans; used for utterances without an alignment, and by ``compat``.
+        rhos: covered fractions of a word, in (0, 1].
+        compat: use the reference toolkit's definitions; see above.
+        resampling: bootstrap settings of the intervals; groups are in the sorted order of utterance ids.
 
     Raises:
-        UserError: if there is no utterance, or a word or span is not in order of time.
+        UserError: if there are no utterances, a word ends before it begins, or rho is out of range.
     """
     ids = sorted({*alignments, *predicted, *entities})
     if not ids:
         raise UserError("entity localisation: the split is empty; there is nothing to score")
     for rho in rhos:
         if not 0 < rho <= 1:
-            raise UserError(f"rho is {rho}; give a share over 0 and up to 1")
+            raise UserError(f"rho is {rho}; give a fraction above 0 and at most 1")
     reversed_spans = overlapping = 0
     table = np.zeros((len(ids), 3 * (1 + len(rhos))))
     for row, name in enumerate(ids):
         words, gold = list(alignments.get(name, ())), list(entities.get(name, ()))
         spans = list(predicted.get(name, ()))
-        # The toolkit looks for missed words in utterances that have an alignment or no prediction at all, an empty
-        # list being one.
+        # The toolkit counts missed words in utterances with an alignment or without a prediction entry; an empty list
+        # is an entry.
         missed = [] if name in predicted and name not in alignments else gold
         for word in words:
             if word.end < word.begin or word.begin < 0:
@@ -124,8 +124,8 @@ def score_localisation(
     if reversed_spans:
         warnings.append(f"{reversed_spans} predicted spans are empty or end before they begin and cover nothing")
     if overlapping:
-        how = "count twice in word F1" if compat else "count once"
-        warnings.append(f"{overlapping} predicted spans overlap another; the common part {how}")
+        counted = "counts twice in word F1" if compat else "counts once"
+        warnings.append(f"{overlapping} predicted spans overlap another; the common part {counted}")
     alone = table[:, 0] + table[:, 1] + table[:, 2]
     own = np.where(alone > 0, 2 * table[:, 0] / np.maximum(1, alone + table[:, 0]), 1.0)
     return task_score(
@@ -143,7 +143,7 @@ def score_localisation(
 
 
 def shift_spans(spans: Sequence[Span], offset: float) -> list[Span]:
-    """Spans moved by ``offset`` seconds; edges are rounded to 10 ms and none lies before 0."""
+    """Spans moved by ``offset`` seconds, with edges rounded to 10 ms and clipped at 0."""
     return [
         (phrase, max(0.0, round(round(begin, 2) + offset, 2)), max(0.0, round(round(end, 2) + offset, 2)))
         for phrase, begin, end in spans
@@ -158,24 +158,24 @@ def tune_offset(
     offsets: Sequence[float] = OFFSETS,
     compat: bool = False,
 ) -> OffsetChoice:
-    """The offset and variant (spans with or without blanks, say) of the best frame F1: choose on dev, use on test.
+    """The offset and variant (spans with or without blanks, say) with the best frame F1; tune on dev, apply to test.
 
-    Of equals the smaller shift is taken, then the first variant.
+    Ties are resolved in favour of the smaller shift, then of the earlier variant.
 
     Raises:
-        UserError: if there is nothing to try.
+        UserError: if there is no variant or no offset.
     """
     if not variants or not offsets:
-        raise UserError("there is no variant or no offset to try; give at least one of each")
+        raise UserError("no variants or no offsets to tune; give at least one of each")
     tried = []
     for name, predicted in variants.items():
         for offset in offsets:
             moved = {key: shift_spans(spans, offset) for key, spans in predicted.items()}
-            found = score_localisation(
+            score = score_localisation(
                 alignments, moved, entities, rhos=(), compat=compat, resampling=Resampling(resamples=0)
             )
-            tried.append((name, offset, found.value or 0.0))
-    best = max(tried, key=lambda each: (each[2], -abs(each[1])))
+            tried.append((name, offset, score.value or 0.0))
+    best = max(tried, key=lambda trial: (trial[2], -abs(trial[1])))
     return OffsetChoice(best[1], best[0], best[2], tried)
 
 
@@ -193,7 +193,7 @@ def _overlaps(spans: Sequence[Span]) -> int:
 
 
 def frame_of(seconds: float) -> int:
-    """The frame that a time falls in, free of floating-point noise."""
+    """The frame that contains a time, robust to floating-point error."""
     return math.floor(seconds * FRAMES_PER_SECOND + 1e-6)
 
 
@@ -202,12 +202,12 @@ def _frame_compat(seconds: float) -> int:
 
 
 def _frames(words: Sequence[AlignedWord], spans: Sequence[Span], gold: Sequence[Span]) -> Counts:
-    wanted = [(w.begin, w.end) for w in words if w.entity] if words else [(b, e) for _, b, e in gold]
-    found = [(begin, end) for _, begin, end in spans]
-    length = max([frame_of(end) for _, end in (*wanted, *found)], default=0)
+    reference = [(w.begin, w.end) for w in words if w.entity] if words else [(b, e) for _, b, e in gold]
+    predicted = [(begin, end) for _, begin, end in spans]
+    length = max([frame_of(end) for _, end in (*reference, *predicted)], default=0)
     truth, guess = np.zeros(length, bool), np.zeros(length, bool)
-    for array, stretches in ((truth, wanted), (guess, found)):
-        for begin, end in stretches:
+    for array, intervals in ((truth, reference), (guess, predicted)):
+        for begin, end in intervals:
             array[frame_of(begin) : frame_of(end)] = True
     return float((truth & guess).sum()), float((~truth & guess).sum()), float((truth & ~guess).sum())
 
@@ -227,10 +227,10 @@ def _frames_compat(words: Sequence[AlignedWord], spans: Sequence[Span], gold: Se
     return float((truth & guess).sum()), float((~truth & guess).sum()), float((truth & ~guess).sum())
 
 
-def merged(stretches: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The union of stretches as stretches that do not touch, in order; empty and reversed ones vanish."""
+def interval_union(intervals: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The union of time intervals as sorted, disjoint intervals; empty and reversed ones are dropped."""
     joined: list[tuple[float, float]] = []
-    for begin, end in sorted(pair for pair in stretches if pair[1] > pair[0]):
+    for begin, end in sorted(pair for pair in intervals if pair[1] > pair[0]):
         if joined and begin <= joined[-1][1]:
             joined[-1] = (joined[-1][0], max(joined[-1][1], end))
         else:
@@ -239,8 +239,8 @@ def merged(stretches: Sequence[tuple[float, float]]) -> list[tuple[float, float]
 
 
 def _covers(words: Sequence[AlignedWord], spans: Sequence[Span]) -> list[float]:
-    """The share of each word that the union of the spans covers; a word of no length is covered inside one."""
-    union = merged([(begin, end) for _, begin, end in spans])
+    """Fraction of each word covered by the union of the spans; 1 for a word of zero length inside a span."""
+    union = interval_union([(begin, end) for _, begin, end in spans])
     shares = []
     for word in words:
         both = sum(max(0.0, min(end, word.end) - max(begin, word.begin)) for begin, end in union)
@@ -256,10 +256,10 @@ def _words(words: Sequence[AlignedWord], covers: Sequence[float] | None, gold: S
     for word, cover in zip(words, covers or [0.0] * len(words), strict=True):
         if not word.text:
             continue
-        found = cover >= rho - 1e-9  # times are decimal fractions: 0.3 / 0.3 may be a little under 1
-        correct += word.entity and found
-        missed += word.entity and not found
-        false_alarms += found and not word.entity
+        detected = cover >= rho - 1e-9  # rounding: 0.3 / 0.3 of decimal times may be slightly below 1
+        correct += word.entity and detected
+        missed += word.entity and not detected
+        false_alarms += detected and not word.entity
     return float(correct), float(false_alarms), float(missed)
 
 
@@ -284,13 +284,13 @@ def _words_compat(words: Sequence[AlignedWord], spans: Sequence[Span], gold: Seq
                 break
             if spans[cursor][1] < word.end:
                 cover += _signed_overlap(spans[cursor], word)
-        found = not cover / (word.end - word.begin) < rho if word.end > word.begin else True
-        correct += word.entity and found
-        missed += word.entity and not found
-        false_alarms += found and not word.entity
+        detected = not cover / (word.end - word.begin) < rho if word.end > word.begin else True
+        correct += word.entity and detected
+        missed += word.entity and not detected
+        false_alarms += detected and not word.entity
     return float(correct), float(false_alarms), float(missed)
 
 
 def _signed_overlap(span: Span, word: AlignedWord) -> float:
-    """Negative where the span ended before the word: the toolkit's defect."""
+    """Overlap in seconds; negative if the span ended before the word, as in the toolkit."""
     return min(span[2], word.end) - max(span[1], word.begin)

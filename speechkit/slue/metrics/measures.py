@@ -1,9 +1,9 @@
-"""What every task's score is made of: named measures with intervals, classes with their counts, and the mode.
+"""Task scores: named measures with bootstrap intervals, class counts, and the mode of the definitions.
 
-A measure is a function of column sums over utterances, so that one bootstrap serves all tasks: utterances (or whole
-speakers or calls) are drawn again and the function is applied to the sums of each draw. Means over classes are
-linearised first: a draw lacks some of the rare classes, which a mean over a fixed set counts 0, so that its value is
-too low. Each unit's part in such a mean is its jackknife pseudo-value, and the draws are of those.
+A measure is a function of column sums over utterances, so one bootstrap serves all tasks: utterances (or whole speakers
+or calls) are resampled and the function is applied to the sums of each draw. Macro averages are linearised first:
+draws lack some of the rare classes, which would count as 0 and bias the average down. Each unit contributes its
+jackknife pseudo-value instead, and those are resampled.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from speechkit.metrics.bootstrap import Interval, percentile_interval, resampled
 
 FEW_UNITS = 20
 JACKKNIFE_ROWS = 4096
-"""Units left out at once: memory of so many rows, however many units there are."""
+"""Jackknife replicates computed at once; bounds memory."""
 Mode = Literal["corrected", "compat"]
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""Column sums (draws, columns) to values (draws,)."""
+"""A function from column sums (draws, columns) to values (draws,)."""
 
 
 class Measure(msgspec.Struct, frozen=True):
-    """A value (a fraction unless its task says otherwise; None where it is not defined) and its interval."""
+    """A value (a fraction unless the task says otherwise; None if undefined) and its interval."""
 
     value: float | None
     interval: Interval | None = None
@@ -59,10 +59,10 @@ class ClassScore(msgspec.Struct, frozen=True):
 class TaskScore(msgspec.Struct, frozen=True):
     """The scores of one system on one task.
 
-    ``mode`` says which definitions were used: "compat" repeats the reference toolkit's functions with their defects,
-    "corrected" is the default. ``main`` names the measure that systems are ranked by. ``utterances`` holds the main
-    measure's value of each utterance alone, in the order of the references, for lists of the worst. ``draws`` are the
-    main measure's resampled values; two systems scored on the same utterances with the same seed share their draws.
+    ``mode`` is "compat" for the reference toolkit's definitions, including their defects, else "corrected". ``main``
+    names the measure that systems are ranked by. ``utterances`` are its values on single utterances, in the order of
+    the references. ``draws`` are its bootstrap replicates; systems scored on the same utterances with the same seed
+    share the resamples.
     """
 
     task: str
@@ -83,9 +83,9 @@ class TaskScore(msgspec.Struct, frozen=True):
 
 
 class Resampling(msgspec.Struct, frozen=True):
-    """How intervals are made: ``groups`` (a speaker or call for each utterance) are drawn whole where given.
+    """Bootstrap settings; ``groups`` (a speaker or call per utterance) are resampled whole.
 
-    ``resamples`` 0 makes no intervals.
+    With ``resamples`` 0 there are no intervals.
     """
 
     resamples: int = 2000
@@ -112,33 +112,33 @@ def task_score(
     settings: dict[str, str] | None = None,
     warnings: Sequence[str] = (),
 ) -> TaskScore:
-    """Every statistic of the sums of ``counts`` (utterances, columns), with its interval.
+    """Every statistic of the column sums of ``counts`` (utterances, columns), with its interval.
 
-    A value that is not a number becomes None. With fewer than two units there is no interval; under 20 a warning.
+    A value of NaN becomes None. With fewer than two units there is no interval; with fewer than 20 a warning.
 
     Args:
         task: name of the task.
-        main: the statistic that systems are ranked by.
-        counts: of each utterance.
+        main: name of the statistic that systems are ranked by.
+        counts: counts per utterance.
         statistics: by name.
-        resampling: how intervals are made.
+        resampling: bootstrap settings.
         ids: of the utterances.
-        own: the main measure of each utterance alone.
-        class_means: the statistics that are means over classes, between 0 and 1; their draws are linearised.
+        own: the main measure of each single utterance.
+        class_means: statistics that average over classes, between 0 and 1; their draws are linearised.
         compat: whether the definitions are the reference toolkit's.
         classes: counts of each class.
-        settings: what was chosen, for people.
-        warnings: to stand behind those of the intervals.
+        settings: settings to show with the score.
+        warnings: appended to those of the intervals.
     """
     table = counts if resampling.groups is None else sum_by_group(counts, resampling.groups)
     units, own_warnings = len(table), []
     drawn: NDArray[np.float64] | None = None
     if units < 2:
-        own_warnings.append(f"{units} unit cannot show how sure a score is; there is no interval")
+        own_warnings.append(f"there is no interval: {units} unit is too few for resampling")
     elif resampling.resamples:
         if units < FEW_UNITS:
             own_warnings.append(
-                f"only {units} units were drawn for the intervals; under {FEW_UNITS} they are too narrow"
+                f"intervals are from {units} units only; with fewer than {FEW_UNITS} they are too narrow"
             )
         influences = [_influences(table, statistics[name]) for name in class_means]
         drawn, _ = resampled_sums(
@@ -173,10 +173,10 @@ def task_score(
 
 
 def _influences(table: NDArray[np.float64], statistic: Statistic) -> NDArray[np.float64]:
-    """What each unit of ``table`` (units, columns) adds to the statistic of its sums, (units,), with mean 0.
+    """Influence (units,) of each unit of ``table`` (units, columns) on the statistic, with mean 0.
 
-    The value of a draw is that of all units and the sum of the influences of the drawn ones. They are the centred
-    jackknife pseudo-values over the number of units; one without which there is no value counts as of no influence.
+    A draw's value is the value of all units plus the influences of its units: centred jackknife pseudo-values over the
+    number of units. A unit without which the statistic is undefined has no influence.
     Source: Efron 1982, The Jackknife, the Bootstrap and Other Resampling Plans, chapters 3 and 6.
     """
     sums, units = table.sum(axis=0), len(table)
@@ -192,17 +192,17 @@ def _influences(table: NDArray[np.float64], statistic: Statistic) -> NDArray[np.
 
 
 def ratio_of(above: int, below: int) -> Statistic:
-    """The sum of one column over that of another: a mean, where the second counts utterances."""
+    """Ratio of two column sums; a mean if the second column counts utterances."""
     return lambda sums: safe_ratio(sums[:, above], sums[:, below])
 
 
 def harmonic(precision: float, recall: float) -> float:
-    """F1 of precision and recall, 0 where both are 0."""
+    """Harmonic mean of precision and recall; 0 if both are 0."""
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
 def safe_ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Elementwise ratio where division by 0 gives 0."""
+    """Elementwise ratio; 0 where the denominator is 0."""
     above, below = np.broadcast_arrays(above, below)
     result: NDArray[np.float64] = np.divide(above, below, out=np.zeros(above.shape), where=below > 0)
     return result
@@ -217,26 +217,28 @@ def f_scores(
 
 
 def paired_ids(what: str, gold: Sequence[object], predicted: Sequence[object], ids: Sequence[str] | None) -> list[str]:
-    """Names of utterances, their numbers where ``ids`` are absent.
+    """The ids, or the indices of the utterances if ``ids`` is None.
 
     Raises:
-        UserError: unless there are as many predictions as references, and at least one.
+        UserError: if the numbers of references and predictions differ, or are 0.
     """
     if len(gold) != len(predicted):
-        raise UserError(f"{what}: {len(gold)} references and {len(predicted)} predictions; give one for each")
+        raise UserError(
+            f"{what}: {len(gold)} references but {len(predicted)} predictions; give one prediction per reference"
+        )
     if not len(gold):
         raise UserError(f"{what}: the split is empty; there is nothing to score")
     return list(ids) if ids is not None else [str(index) for index in range(len(gold))]
 
 
 def slue_score(*, wer_voxpopuli: float, wer_voxceleb: float, sentiment_macro_f1: float, ner_micro_f1: float) -> float:
-    """Mean of 100 less the mean word error rate, sentiment macro F1 and entity F1 (combined tags), all in percent.
+    """SLUE score: mean of 100 - mean WER, sentiment macro F1 and entity F1 (combined tags), all in percent.
 
     Source: Shon et al. 2022, SLUE, section 4.4.
 
     Raises:
-        UserError: if a score is not between 0 and 100, an error rate is negative, or fractions were given: a score over
-            0 and up to 1, or both error rates over 0 and under 1.
+        UserError: if a score is not between 0 and 100, an error rate is negative, or values are fractions: a score in
+            (0, 1], or both error rates in (0, 1).
     """
     for name, value in (("sentiment_macro_f1", sentiment_macro_f1), ("ner_micro_f1", ner_micro_f1)):
         if not 0 <= value <= 100:

@@ -1,6 +1,6 @@
-"""Commands: an intent and slots with values. Slot F1 counts exact (slot, value) pairs; a command is right as a whole.
+"""Metrics of spoken commands (intent and slots): F1 of exact (slot, value) pairs, command and intent accuracy.
 
-Command accuracy is what a user of a voice assistant meets: the intent and every slot right, none too many.
+A command is correct if its intent and all its slots are, without additional slots.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from speechkit.slue.metrics.measures import (
 
 
 class Command(msgspec.Struct, frozen=True):
-    """An intent (None where the corpus has none) and the values of slots."""
+    """An intent (None if the corpus has none) and slot values by slot."""
 
     intent: str | None
     slots: dict[str, str]
@@ -40,22 +40,31 @@ def score_commands(
     ids: Sequence[str] | None = None,
     resampling: Resampling = DEFAULT_RESAMPLING,
 ) -> TaskScore:
-    """Slot F1 (main, pooled), precision, recall, command accuracy and intent accuracy; counts of every slot.
+    """Micro slot F1 (main), precision, recall, command accuracy and intent accuracy; counts of every slot.
 
-    Blanks in values are tidied before they are compared. Both modes are the same: there is no reference toolkit.
+    White space in values is normalised before comparison. There is no reference toolkit, hence a single mode.
     """
     names = paired_ids("slots", gold, predicted, ids)
     counts = np.zeros((len(gold), 6))
     classes: dict[str, list[int]] = {}
     own = []
-    for row, (wanted, found) in enumerate(zip(gold, predicted, strict=True)):
-        pairs, said = _pairs(wanted.slots), _pairs(found.slots)
-        both = pairs & said
-        same_intent = wanted.intent is None or wanted.intent == found.intent
-        counts[row] = len(pairs), len(said), len(both), pairs == said and same_intent, same_intent, 1
-        own.append(ClassScore(len(pairs), len(said), len(both)).f1 if pairs or said else 1.0)
-        for column, some in enumerate((pairs, said, both)):
-            for slot, _ in some:
+    for row, (reference, hypothesis) in enumerate(zip(gold, predicted, strict=True)):
+        gold_pairs, predicted_pairs = _pairs(reference.slots), _pairs(hypothesis.slots)
+        correct = gold_pairs & predicted_pairs
+        same_intent = reference.intent is None or reference.intent == hypothesis.intent
+        counts[row] = (
+            len(gold_pairs),
+            len(predicted_pairs),
+            len(correct),
+            gold_pairs == predicted_pairs and same_intent,
+            same_intent,
+            1,
+        )
+        own.append(
+            ClassScore(len(gold_pairs), len(predicted_pairs), len(correct)).f1 if gold_pairs or predicted_pairs else 1.0
+        )
+        for column, pairs in enumerate((gold_pairs, predicted_pairs, correct)):
+            for slot, _ in pairs:
                 classes.setdefault(slot, [0, 0, 0])[column] += 1
     return task_score(
         "slots",
@@ -65,7 +74,7 @@ def score_commands(
         resampling,
         ids=names,
         own=own,
-        classes={slot: ClassScore(*of) for slot, of in sorted(classes.items())},
+        classes={slot: ClassScore(*totals) for slot, totals in sorted(classes.items())},
     )
 
 

@@ -1,11 +1,11 @@
-"""Summaries: ROUGE-1, ROUGE-2, ROUGE-L and METEOR, own implementations that say what they are.
+"""Summarisation metrics: ROUGE-1, ROUGE-2, ROUGE-L and METEOR.
 
-Words are runs of a-z and 0-9 in lower case, without stemming, as in rouge-score with ``use_stemmer=False``; figures
-with a stemmer are higher by some points and cannot be compared. ROUGE-L is the longest common subsequence of the whole
-texts. METEOR matches words exactly (no stems, no synonyms), with the parameters of the 2007 paper; published METEOR
-figures mostly match stems and synonyms too. The corpus figure of each is the mean over texts. Both modes are the same.
+Words are runs of a-z and 0-9 in lower case, without stemming, as in rouge-score with ``use_stemmer=False``; scores with
+a stemmer are some points higher and not comparable. ROUGE-L uses the longest common subsequence of the whole texts.
+METEOR matches words exactly (no stems or synonyms) with the parameters of the 2007 paper; published METEOR scores
+mostly match stems and synonyms as well. Corpus scores are means over texts. Both modes are the same.
 
-BERTScore needs a text encoder: `speechkit.slue.bert_score` makes the function that is given here.
+BERTScore needs a text encoder; `speechkit.slue.bert_score` provides the function to pass.
 
 Source: Lin 2004, ROUGE; Banerjee and Lavie 2005 and Lavie and Agarwal 2007, METEOR.
 """
@@ -35,7 +35,7 @@ METEOR_ALPHA, METEOR_BETA, METEOR_GAMMA = 0.9, 3.0, 0.5
 
 
 class Similarity(msgspec.Struct, frozen=True):
-    """Precision, recall and F1 of texts, (texts, 3); what they were made with, and what people should know."""
+    """Precision, recall and F1 of each text, (texts, 3), with the settings used and warnings."""
 
     scores: NDArray[np.float64]
     made_with: str
@@ -43,7 +43,7 @@ class Similarity(msgspec.Struct, frozen=True):
 
 
 CompareTexts = Callable[[Sequence[str], Sequence[str]], Similarity]
-"""References and as many summaries to how alike they are."""
+"""A function of references and summaries, equally many, to their similarity."""
 
 
 def words_of(text: str) -> list[str]:
@@ -52,12 +52,12 @@ def words_of(text: str) -> list[str]:
 
 
 def rouge_n(reference: Sequence[str], summary: Sequence[str], n: int) -> tuple[float, float, float]:
-    """Precision, recall and F1 of n-grams, each counted as often as it stands."""
-    wanted, found = (
+    """Precision, recall and F1 of n-grams, as multisets."""
+    reference_counts, summary_counts = (
         Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1)) for words in (reference, summary)
     )
-    both = (wanted & found).total()
-    return _prf(both, found.total(), wanted.total())
+    matches = (reference_counts & summary_counts).total()
+    return _prf(matches, summary_counts.total(), reference_counts.total())
 
 
 def rouge_l(reference: Sequence[str], summary: Sequence[str]) -> tuple[float, float, float]:
@@ -66,22 +66,22 @@ def rouge_l(reference: Sequence[str], summary: Sequence[str]) -> tuple[float, fl
 
 
 def longest_common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
-    """Its length, by one bit vector a word of ``first``: memory of the size of ``first``. Source: Hyyro 2004."""
-    places: dict[str, int] = {}
+    """Length of the longest common subsequence, by bit-parallel dynamic programming. Source: Hyyrö 2004."""
+    positions: dict[str, int] = {}
     for index, word in enumerate(first):
-        places[word] = places.get(word, 0) | 1 << index
+        positions[word] = positions.get(word, 0) | 1 << index
     mask = (1 << len(first)) - 1
     row = mask
     for word in second:
-        shared = row & places.get(word, 0)
+        shared = row & positions.get(word, 0)
         row = ((row + shared) | (row - shared)) & mask
     return len(first) - row.bit_count()
 
 
 def meteor(reference: Sequence[str], summary: Sequence[str]) -> float:
-    """F of exact word matches, weighted to recall, less a penalty for how scattered the matches are.
+    """METEOR with exact word matches: recall-weighted F times a fragmentation penalty.
 
-    Matches are taken as the longest common runs first, so that they lie in few chunks.
+    Longest common runs are matched first, which keeps the number of chunks small.
     """
     matches, chunks = _chunks(reference, summary)
     if not matches:
@@ -101,12 +101,12 @@ def score_summaries(
     bert_score: CompareTexts | None = None,
     resampling: Resampling = DEFAULT_RESAMPLING,
 ) -> TaskScore:
-    """ROUGE-L F1 (main), ROUGE-1 and ROUGE-2 F1, METEOR, and BERTScore where it is given: means over the texts."""
+    """ROUGE-L F1 (main), ROUGE-1 and ROUGE-2 F1, METEOR, and optionally BERTScore, as means over texts."""
     names = paired_ids("summarisation", gold, predicted, ids)
     rows = []
     empty = 0
-    for said, made in zip(gold, predicted, strict=True):
-        reference, summary = words_of(said), words_of(made)
+    for gold_text, predicted_text in zip(gold, predicted, strict=True):
+        reference, summary = words_of(gold_text), words_of(predicted_text)
         empty += not summary
         rows.append(
             (
@@ -143,15 +143,15 @@ def score_summaries(
     )
 
 
-def _prf(both: int, found: int, wanted: int) -> tuple[float, float, float]:
-    precision = both / found if found else 0.0
-    recall = both / wanted if wanted else 0.0
+def _prf(matches: int, predicted: int, gold: int) -> tuple[float, float, float]:
+    precision = matches / predicted if predicted else 0.0
+    recall = matches / gold if gold else 0.0
     return precision, recall, harmonic(precision, recall)
 
 
 def _chunks(first: Sequence[str], second: Sequence[str]) -> tuple[int, int]:
-    """How many words match one to one, and in how many chunks that lie together on both sides."""
-    free_first, free_second = [True] * len(first), [True] * len(second)
+    """Number of one-to-one word matches, and of chunks contiguous in both texts."""
+    unmatched_first, unmatched_second = [True] * len(first), [True] * len(second)
     partner: dict[int, int] = {}
     while True:
         best = (0, 0, 0)
@@ -159,7 +159,7 @@ def _chunks(first: Sequence[str], second: Sequence[str]) -> tuple[int, int]:
         for i, word in enumerate(first):
             row = [0] * (len(second) + 1)
             for j, other in enumerate(second):
-                if free_first[i] and free_second[j] and word == other:
+                if unmatched_first[i] and unmatched_second[j] and word == other:
                     row[j + 1] = ends[j] + 1
                     if row[j + 1] > best[0]:
                         best = (row[j + 1], i, j)
@@ -169,6 +169,6 @@ def _chunks(first: Sequence[str], second: Sequence[str]) -> tuple[int, int]:
             break
         for back in range(length):
             partner[i - back] = j - back
-            free_first[i - back] = free_second[j - back] = False
+            unmatched_first[i - back] = unmatched_second[j - back] = False
     chunks = sum(partner.get(i - 1, -2) + 1 != j for i, j in partner.items())
     return len(partner), chunks

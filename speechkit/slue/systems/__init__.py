@@ -1,1 +1,1 @@
-"""Systems for the tasks: a recogniser followed by a text model, and heads over a speech encoder."""
+"""SLUE systems: pipelines of a recogniser and a text model, and end-to-end heads on a speech encoder."""

@@ -1,4 +1,4 @@
-"""Examples as batches by number: layers of a frozen encoder or waveforms, and what the heads are to learn of them."""
+"""Training batches of end-to-end systems: encoder layers or waveforms, with the targets of the heads."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from speechkit.slue.systems.system_spec import SystemSpec, summary_symbols
 from speechkit.training import LengthBuckets
 
 MIN_SAMPLES = 2560
-"""A shorter recording is filled up with silence: every head needs some frames."""
+"""Shorter recordings are padded with silence; every head needs some frames."""
 Targets = Callable[[Sequence[Example]], dict[str, Tensor]]
 
 
 def waveform_of(utterance: Utterance, manifest: Path) -> NDArray[np.float32]:
-    """The samples (S,) of a manifest's utterance at 16 kHz, no fewer than `MIN_SAMPLES`."""
+    """Waveform (S,) of an utterance at 16 kHz, padded to at least `MIN_SAMPLES`."""
     waveform = read_waveform(utterance, manifest)
     return np.pad(waveform, (0, max(0, MIN_SAMPLES - len(waveform))))
 
 
 class FrozenInputs:
-    """Layers from a cache by id; a prefix stands before the ids of documents, ``base`` before those of others."""
+    """Layers from a feature store by id; ids of documents get a prefix, all other ids the prefix ``base``."""
 
     name = "states"
 
@@ -42,7 +42,7 @@ class FrozenInputs:
         self.cache, self.augment, self.base = cache, augment, base
 
     def __call__(self, utterance: Utterance, prefix: str, generator: np.random.Generator | None) -> Tensor:
-        """(T, L, D) of one utterance, time first; with a generator some stretches are masked."""
+        """Layers of one utterance, (T, L, D), time first; with a generator they are masked."""
         states = self.cache.layers((prefix or self.base) + utterance.id)
         layers, frames, dim = states.shape
         flat = np.ascontiguousarray(states.transpose(1, 0, 2)).reshape(frames, layers * dim)
@@ -52,36 +52,36 @@ class FrozenInputs:
 
 
 class WaveformInputs:
-    """Waveforms as the encoder takes them; with a generator they are varied."""
+    """Normalised waveforms for the encoder; with a generator they are augmented."""
 
     name = "waveforms"
 
     def __init__(
         self,
-        ready: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+        normalise: Callable[[NDArray[np.float32]], NDArray[np.float32]],
         manifests: Mapping[str, Path],
         augment: AugmentConfig | None = None,
     ):
-        self.ready, self.manifests, self.augment = ready, manifests, augment
+        self.normalise, self.manifests, self.augment = normalise, manifests, augment
 
     def __call__(self, utterance: Utterance, prefix: str, generator: np.random.Generator | None) -> Tensor:
         """(S,) of one utterance."""
         waveform = waveform_of(utterance, self.manifests[prefix])
         if generator is not None and self.augment is not None:
             waveform = augment_waveform(waveform, self.augment, generator)
-        return torch.from_numpy(self.ready(waveform))
+        return torch.from_numpy(self.normalise(waveform))
 
 
 class ExampleBatches:
-    """Micro-batches of examples by number; what is random depends on the seed and the number alone.
+    """Micro-batches of examples by batch number; randomness depends only on the seed and the number.
 
     Args:
         examples: at least one.
         inputs: frozen layers or waveforms.
-        targets: examples to named tensors.
-        batch_seconds: limit of examples times the longest of them.
-        seed: of order and variation.
-        passages: for qa, the documents by id: the question is then the second input.
+        targets: maps examples to named tensors.
+        batch_seconds: limit of padded audio per batch: number of examples times the longest duration.
+        seed: of the order and the augmentation.
+        passages: for qa, the documents by id; the question is then a second input.
     """
 
     def __init__(
@@ -99,10 +99,9 @@ class ExampleBatches:
         self._batch_seconds = batch_seconds
 
     def _seconds(self, example: Example) -> float:
-        heard = self._heard(example)
-        return max(0.2, heard.duration)
+        return max(0.2, self._utterance(example).duration)
 
-    def _heard(self, example: Example) -> Utterance:
+    def _utterance(self, example: Example) -> Utterance:
         return example.utterance if self.passages is None else self.passages[example.target[0]]
 
     def __call__(self, number: int) -> dict[str, Tensor]:
@@ -111,22 +110,22 @@ class ExampleBatches:
         return self.collate([self.examples[index] for index in self._buckets[number]], generator)
 
     def in_order(self) -> Iterator[tuple[int, dict[str, Tensor]]]:
-        """Every example once, as it is: batches with the number of their examples."""
+        """Every example once, without augmentation: (number of examples, batch), sorted by duration."""
         ordered = sorted(self.examples, key=self._seconds)
         while ordered:
             count = max(1, int(self._batch_seconds / self._seconds(ordered[0])))
             while count > 1 and count * self._seconds(ordered[min(count, len(ordered)) - 1]) > self._batch_seconds:
                 count -= 1
-            some, ordered = ordered[:count], ordered[count:]
-            yield len(some), self.collate(some, None)
+            chosen, ordered = ordered[:count], ordered[count:]
+            yield len(chosen), self.collate(chosen, None)
 
     def collate(self, examples: Sequence[Example], generator: np.random.Generator | None) -> dict[str, Tensor]:
-        """One batch of some examples."""
+        """A padded batch of examples."""
         prefix = "" if self.passages is None else "document/"
-        batch = self._inputs([self.inputs(self._heard(each), prefix, generator) for each in examples], "")
+        batch = self._inputs([self.inputs(self._utterance(example), prefix, generator) for example in examples], "")
         if self.passages is not None:
-            asked = [self.inputs(each.utterance, "", generator) for each in examples]
-            batch |= self._inputs(asked, "question_")
+            questions = [self.inputs(example.utterance, "", generator) for example in examples]
+            batch |= self._inputs(questions, "question_")
         return batch | self.targets(examples)
 
     def _inputs(self, items: list[Tensor], prefix: str) -> dict[str, Tensor]:
@@ -138,24 +137,24 @@ class ExampleBatches:
 
 
 def make_targets(spec: SystemSpec) -> Targets:
-    """The function from examples to the tensors that the head's loss reads."""
+    """A function from examples to the target tensors of the head's loss."""
     if spec.task == "dialog-acts":
         return lambda examples: {"targets": _label_sets(spec.labels["dialog_acts"], examples)}
     if spec.labels:
         return lambda examples: {"targets": _classes(spec.labels, examples)}
     if spec.task == "ner":
-        ids = {symbol: place for place, symbol in enumerate(spec.vocabulary)}
+        ids = {symbol: index for index, symbol in enumerate(spec.vocabulary)}
         return lambda examples: _symbols(ids, examples)
     if spec.task == "qa":
         return lambda examples: {"targets": _spans(examples)}
     symbols = summary_symbols(spec)
     return lambda examples: {
-        "targets": padded_targets([[BEGIN, *symbols.encode(each.target), END] for each in examples], PAD)
+        "targets": padded_targets([[BEGIN, *symbols.encode(example.target), END] for example in examples], PAD)
     }
 
 
 def _classes(labels: dict[str, list[str]], examples: Sequence[Example]) -> Tensor:
-    """(B, F); a field that an example does not fill has the class "none", a class that training lacks is `UNSEEN`."""
+    """Class indices (B, F): "none" for a field without a value, `UNSEEN` for a class not in the training data."""
     rows: Any = [
         [
             names.index(value) if (value := example.target.get(field, NO_VALUE)) in names else UNSEEN
@@ -167,12 +166,12 @@ def _classes(labels: dict[str, list[str]], examples: Sequence[Example]) -> Tenso
 
 
 def _label_sets(labels: list[str], examples: Sequence[Example]) -> Tensor:
-    """(B, C) of 0 and 1; a label that training did not have has no column."""
+    """Multi-hot labels (B, C); labels not in the training data have no column."""
     return torch.tensor([[float(label in example.target) for label in labels] for example in examples])
 
 
 def _symbols(ids: dict[str, int], examples: Sequence[Example]) -> dict[str, Tensor]:
-    """Characters side by side; those that training did not have are left out."""
+    """Concatenated character ids and their lengths; characters not in the training data are dropped."""
     rows = [[ids[character] for character in example.target if character in ids] for example in examples]
     return {
         "targets": torch.tensor([symbol for row in rows for symbol in row], dtype=torch.long),
@@ -186,7 +185,7 @@ def _spans(examples: Sequence[Example]) -> Tensor:
     for example in examples:
         _, begin, end = example.target
         if not 0 <= begin < end:
-            raise UserError(f"{example.utterance.id}: its answer from {begin} to {end} s is no stretch; fix it")
+            raise UserError(f"{example.utterance.id}: the answer from {begin} to {end} s is not a valid span; fix it")
         first = int(begin / SPAN_FRAME_SECONDS)
         rows.append([first, max(first, int((end - 1e-6) / SPAN_FRAME_SECONDS))])
     return torch.tensor(rows)

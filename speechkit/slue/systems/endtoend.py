@@ -1,7 +1,7 @@
-"""End-to-end systems: a speech encoder with a head, trained on a manifest, kept as one folder.
+"""End-to-end systems: training, saving and loading of a task head on a speech encoder.
 
-The folder holds ``system.json``, the head in ``head.safetensors``, and where the encoder learned along its own folder
-``encoder/``. A system whose encoder stayed as it was names the encoder and checks its weights.
+A system's folder contains ``system.json``, the head in ``head.safetensors``, and a fine-tuned encoder in ``encoder/``.
+A system with a frozen encoder stores its name and checks its weights on loading.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ STATISTICS_ITEMS = 64
 
 
 class EndToEndModel(nn.Module):
-    """A head, below it an encoder where it learns along."""
+    """A head with, if fine-tuned, its encoder."""
 
     def __init__(self, head: Head, encoder: WaveformEncoder | None):
         super().__init__()
@@ -47,18 +47,18 @@ class EndToEndModel(nn.Module):
         self.encoder = encoder
 
     def forward(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        """The loss of a batch, and numbers to log."""
+        """Loss of a batch, and values to log."""
         if self.encoder is None:
             return self.head.loss(batch["states"], batch["frames"], batch)
         states, frames = all_layers(self.encoder, batch["waveforms"], batch["samples"])
         if "question_waveforms" in batch:
-            asked, asked_frames = all_layers(self.encoder, batch["question_waveforms"], batch["question_samples"])
-            batch = {**batch, "question_states": asked, "question_frames": asked_frames}
+            question, question_frames = all_layers(self.encoder, batch["question_waveforms"], batch["question_samples"])
+            batch = {**batch, "question_states": question, "question_frames": question_frames}
         return self.head.loss(states, frames, batch)
 
 
-def learning_encoder(name: str) -> WaveformEncoder:
-    """An encoder that learns along with a head; its convolutions stay as they are."""
+def trainable_encoder(name: str) -> WaveformEncoder:
+    """An encoder to fine-tune, with frozen convolutions."""
     encoder = load_speech_encoder(name, trainable=True)
     assert isinstance(encoder, WaveformEncoder)
     encoder.freeze_convolutions()
@@ -66,16 +66,16 @@ def learning_encoder(name: str) -> WaveformEncoder:
 
 
 def all_layers(encoder: WaveformEncoder, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Waveforms (B, S) with their samples (B,) to layers (B, L + 1, T, D) and frames (B,)."""
+    """Layers (B, L + 1, T, D) and frames (B,) of waveforms (B, S) with lengths (B,) in samples."""
     states, frames = encoder(waveforms, lengths)
     return torch.stack(states, dim=1), frames
 
 
 def cache_layers(folder: Path, encoder: Encoder, manifests: Mapping[str, Path]) -> FeatureStore:
-    """All layers of every utterance of manifests by id, behind the manifest's prefix; computed unless they are there.
+    """All layers of the utterances of ``manifests``, by id with the manifest's prefix; computed if not yet stored.
 
     Raises:
-        UserError: if the folder holds the layers of another encoder.
+        UserError: if the folder contains layers of another encoder.
     """
     if not (folder / "features.json").is_file():
 
@@ -104,62 +104,62 @@ def train_system(
     should_stop: Callable[[], bool] = lambda: False,
     log: Callable[[str], None] = print,
 ) -> bool:
-    """Train a system; an interrupted run goes on from its checkpoint in ``folder/work``.
+    """Train a system; an interrupted run resumes from its checkpoint in ``folder/work``.
 
     Args:
         task: sentiment, intent, dialog-acts, slots, ner, qa or summarisation.
-        manifest: the training utterances; for qa the questions.
-        folder: receives the system.
-        config: encoder, head and training.
-        dev_manifest: utterances that say when to stop.
+        manifest: training utterances; for qa the questions.
+        folder: output folder of the system.
+        config: encoder, head and training settings.
+        dev_manifest: utterances for early stopping.
         documents: for qa, the manifest of the passages.
-        cache: layers of all utterances by id (documents behind ``document/``), computed before; else they are computed
-            into ``folder/work``.
-        dev_prefix: stands before the ids of ``dev_manifest`` in ``cache``.
-        device: where to train.
-        should_stop: asked after every step.
-        log: receives lines for people.
+        cache: precomputed layers of all utterances by id (documents with the prefix ``document/``); default: computed
+            in ``folder/work``.
+        dev_prefix: prefix of the ids of ``dev_manifest`` in ``cache``.
+        device: for training.
+        should_stop: called after every step.
+        log: receives progress messages.
 
     Returns:
-        True when the system is there, False when training was stopped before.
+        True if training finished, False if it was stopped.
 
     Raises:
-        UserError: if labels are missing, the encoder cannot be loaded or a document is not in its manifest.
+        UserError: if labels are missing, the encoder cannot be loaded, or a document is not in its manifest.
     """
-    examples, judged = _examples(task, manifest, dev_manifest, config, log)
-    passages = _passages(task, documents, [*examples, *judged])
+    examples, dev_examples = _examples(task, manifest, dev_manifest, config, log)
+    passages = _passages(task, documents, [*examples, *dev_examples])
     encoder = load_encoder(config.encoder, device=device)
     encoder.spec.require_rates("end-to-end systems", 50)
     spec = _spec(task, config, encoder, examples)
     work = folder / "work"
     seed = config.loop.seed
     torch.manual_seed(seed)
-    model = EndToEndModel(make_head(spec), learning_encoder(config.encoder) if config.finetune else None)
+    model = EndToEndModel(make_head(spec), trainable_encoder(config.encoder) if config.finetune else None)
     inputs: FrozenInputs | WaveformInputs
-    judged_inputs: FrozenInputs | WaveformInputs
+    dev_inputs: FrozenInputs | WaveformInputs
     manifests = {"": manifest} | ({"document/": documents} if documents is not None else {})
     if model.encoder is not None:
         inputs = WaveformInputs(model.encoder.prepare, manifests, config.augment)
-        judged_inputs = WaveformInputs(model.encoder.prepare, {**manifests, "": dev_manifest or manifest})
+        dev_inputs = WaveformInputs(model.encoder.prepare, {**manifests, "": dev_manifest or manifest})
         cache = _sampled_layers(work, encoder, examples, manifests, passages)
     else:
         base = "" if dev_manifest is None else "dev/" if cache is None else dev_prefix
         if cache is None:
-            more = {} if dev_manifest is None else {base: dev_manifest}
-            cache = cache_layers(work / "layers", encoder, manifests | more)
+            dev_manifests = {} if dev_manifest is None else {base: dev_manifest}
+            cache = cache_layers(work / "layers", encoder, manifests | dev_manifests)
         else:
-            cache.spec.require(encoder.spec, "the features that were given")
-        inputs, judged_inputs = FrozenInputs(cache, config.augment), FrozenInputs(cache, base=base)
+            cache.spec.require(encoder.spec, "the precomputed features")
+        inputs, dev_inputs = FrozenInputs(cache, config.augment), FrozenInputs(cache, base=base)
     names = [example.utterance.id for example in examples if passages is None]
     names += [f"document/{example.target[0]}" for example in examples if passages is not None]
     mean, deviation = layer_statistics(cache, [name for name in names if name in cache])
     model.head.mix.mean.copy_(torch.from_numpy(mean)[:, None])
     model.head.mix.deviation.copy_(torch.from_numpy(deviation)[:, None])
     if config.init is not None:
-        _begin_with(model.head, Path(config.init), spec)
+        _initialize_head(model.head, Path(config.init), spec)
     targets = make_targets(spec)
     batches = ExampleBatches(examples, inputs, targets, config.batch_seconds, seed, passages)
-    looks = ExampleBatches(judged, judged_inputs, targets, config.batch_seconds, seed, passages)
+    dev_batches = ExampleBatches(dev_examples, dev_inputs, targets, config.batch_seconds, seed, passages)
     loop = config.loop
     groups = [[value for value in model.head.parameters() if value.requires_grad]]
     if model.encoder is not None:
@@ -172,7 +172,7 @@ def train_system(
         model,
         [Turn(lambda current, batch: current(batch), groups)],
         batches,
-        lambda current: _look(current, looks, device),
+        lambda current: _evaluate(current, dev_batches, device),
         EarlyStopping("dev_exact" if by_accuracy else "dev_loss", config.patience, higher_is_better=by_accuracy),
     )
     if not train(objective, loop, work, should_stop=should_stop, device=device, log=log):
@@ -181,46 +181,48 @@ def train_system(
     return True
 
 
-def _begin_with(head: Head, folder: Path, spec: SystemSpec) -> None:
+def _initialize_head(head: Head, folder: Path, spec: SystemSpec) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         earlier = read_spec(folder)
         if (earlier.task, earlier.labels, earlier.vocabulary) != (spec.task, spec.labels, spec.vocabulary):
-            raise UserError(f"{folder}: was trained for other classes or symbols; its head cannot be the beginning")
+            raise UserError(f"{folder}: trained for other classes or symbols; init needs a system with the same ones")
         head.load_state_dict(load_file(folder / "head.safetensors"))
     except (OSError, msgspec.MsgspecError, SafetensorError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{folder}: is no system to begin with ({reason}); give one of the same shape") from error
+        raise UserError(f"{folder}: cannot initialize the head ({reason}); give a system of the same shape") from error
 
 
 def _examples(
     task: str, manifest: Path, dev_manifest: Path | None, config: SystemConfig, log: Callable[[str], None]
 ) -> tuple[list[Example], list[Example]]:
-    found = read_examples(task, manifest, symbols=config.symbols, max_seconds=config.max_seconds)
-    for reason, count in found.left_out.items():
+    training = read_examples(task, manifest, symbols=config.symbols, max_seconds=config.max_seconds)
+    for reason, count in training.left_out.items():
         log(f"{manifest}: {count} utterances left out: {reason}")
     if dev_manifest is not None:
         dev = read_examples(task, dev_manifest, symbols=config.symbols, max_seconds=config.max_seconds)
-        _count_unseen(task, found.items, dev.items, log)
-        return found.items, dev.items
-    ordered = sorted(found.items, key=lambda example: item_seed(config.loop.seed, example.utterance.id))
-    count = max(1, round(config.dev_share * len(ordered)))
-    if len(ordered) - count < 1:
-        raise UserError(f"{manifest}: {len(ordered)} examples cannot be parted; give more, or a development manifest")
-    _count_unseen(task, ordered[count:], ordered[:count], log)
-    return ordered[count:], ordered[:count]
+        _count_unseen(task, training.items, dev.items, log)
+        return training.items, dev.items
+    shuffled = sorted(training.items, key=lambda example: item_seed(config.loop.seed, example.utterance.id))
+    count = max(1, round(config.dev_share * len(shuffled)))
+    if len(shuffled) - count < 1:
+        raise UserError(
+            f"{manifest}: {len(shuffled)} examples are too few to hold out some; give more, or a development manifest"
+        )
+    _count_unseen(task, shuffled[count:], shuffled[:count], log)
+    return shuffled[count:], shuffled[:count]
 
 
-def _count_unseen(task: str, examples: list[Example], judged: list[Example], log: Callable[[str], None]) -> None:
-    """Say how many development examples have a class that training lacks: they are never right."""
+def _count_unseen(task: str, examples: list[Example], dev_examples: list[Example], log: Callable[[str], None]) -> None:
+    """Log how many development examples have a class without training examples."""
     if task not in CLASS_TASKS or task == "dialog-acts":
         return
     labels = label_sets(task, examples)
-    unseen = sum(any(value not in labels.get(name, []) for name, value in e.target.items()) for e in judged)
+    unseen = sum(any(value not in labels.get(name, []) for name, value in e.target.items()) for e in dev_examples)
     if unseen:
-        log(f"{unseen} of {len(judged)} development examples have a class that training lacks")
+        log(f"{unseen} of {len(dev_examples)} development examples have a class without training examples")
 
 
 def _passages(task: str, documents: Path | None, examples: Sequence[Example]) -> dict[str, Utterance] | None:
@@ -229,7 +231,9 @@ def _passages(task: str, documents: Path | None, examples: Sequence[Example]) ->
     passages = read_passages(documents)
     for example in examples:
         if example.target[0] not in passages:
-            raise UserError(f"{example.utterance.id} asks about {example.target[0]}, which {documents} does not hold")
+            raise UserError(
+                f"{example.utterance.id}: its document {example.target[0]} is not in {documents}; add it there"
+            )
     return passages
 
 
@@ -240,9 +244,9 @@ def _sampled_layers(
     manifests: Mapping[str, Path],
     passages: Mapping[str, Utterance] | None,
 ) -> FeatureStore:
-    """Layers of some utterances, for the statistics of an encoder that will change only a little."""
+    """Layers of a sample of utterances, for the feature statistics of an encoder to fine-tune."""
     if not (work / "layers" / "features.json").is_file():
-        some = (
+        rows = (
             [(e.utterance, "") for e in examples]
             if passages is None
             else [(row, "document/") for row in passages.values()]
@@ -250,7 +254,7 @@ def _sampled_layers(
         write_layers(
             work / "layers",
             encoder,
-            ((prefix + row.id, waveform_of(row, manifests[prefix])) for row, prefix in some[:STATISTICS_ITEMS]),
+            ((prefix + row.id, waveform_of(row, manifests[prefix])) for row, prefix in rows[:STATISTICS_ITEMS]),
         )
     return FeatureStore(work / "layers", "all")
 
@@ -270,11 +274,11 @@ def _spec(task: str, config: SystemConfig, encoder: Encoder, examples: Sequence[
 
 
 @torch.no_grad()
-def _look(model: nn.Module, looks: ExampleBatches, device: str) -> dict[str, float]:
-    """Means over the development examples, ``dev_`` before their names."""
+def _evaluate(model: nn.Module, batches: ExampleBatches, device: str) -> dict[str, float]:
+    """Mean loss and metrics over the development examples, with the prefix ``dev_``."""
     sums: dict[str, float] = {}
     total = 0
-    for count, batch in looks.in_order():
+    for count, batch in batches.in_order():
         loss, values = model({name: value.to(device) for name, value in batch.items()})
         for name, value in {"loss": float(loss), **values}.items():
             sums[name] = sums.get(name, 0.0) + count * value
@@ -283,7 +287,7 @@ def _look(model: nn.Module, looks: ExampleBatches, device: str) -> dict[str, flo
 
 
 def save_system(folder: Path, spec: SystemSpec, model: EndToEndModel) -> None:
-    """Write the folder of a system; ``system.json`` comes last, so that a torn folder is none."""
+    """Write a system's folder; ``system.json`` is written last, so that an incomplete folder is not a system."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "system.json").unlink(missing_ok=True)
     if model.encoder is not None:
@@ -297,10 +301,10 @@ def save_system(folder: Path, spec: SystemSpec, model: EndToEndModel) -> None:
 
 
 def load_system(folder: Path, device: str = "cpu") -> tuple[SystemSpec, Head, Encoder]:
-    """The spec, the head and the encoder of a system's folder.
+    """Load a system's spec, head and encoder.
 
     Raises:
-        UserError: if the folder holds no system, its head does not fit, or the encoder's weights are others.
+        UserError: if the folder is not a system, the head's weights do not fit, or the encoder's weights differ.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -311,9 +315,11 @@ def load_system(folder: Path, device: str = "cpu") -> tuple[SystemSpec, Head, En
         head.load_state_dict(load_file(folder / "head.safetensors"))
     except (OSError, msgspec.MsgspecError, SafetensorError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{folder}: is no end-to-end system ({reason}); train one by speechkit slue train") from error
-    own = spec.config.finetune
-    encoder = load_encoder(str(folder / "encoder") if own else spec.config.encoder, device=device)
-    if not own:
+        raise UserError(
+            f"{folder}: not an end-to-end system ({reason}); train one with speechkit slue train"
+        ) from error
+    finetuned = spec.config.finetune
+    encoder = load_encoder(str(folder / "encoder") if finetuned else spec.config.encoder, device=device)
+    if not finetuned:
         spec.encoder.require(encoder.spec, f"the system {folder}")
     return spec, head.eval().to(device), encoder

@@ -1,11 +1,12 @@
-"""From the frames of a CTC model with entity symbols to words, entities and their times; broken symbols are mended.
+"""Decoding of a CTC model with entity symbols: words, entities and their times, and repair of malformed symbols.
 
-Times come from the arg max of each 20 ms frame, equal neighbours collapsed: symbols with their durations.
-``include_blank`` takes the silence around an entity too: from its symbol to the end of ``]``. Without it an entity
-begins with its first letter and ends with the gap before ``]``.
+Times come from the greedy symbols of 20 ms frames, merged into runs with durations. With ``include_blank`` an entity
+extends from its start symbol to the end of ``]``, including silence; without, from its first letter to the gap before
+``]``.
 
-Mending: a symbol glued to a word becomes a token of its own; a start inside an open entity ends the open one before it;
-an end without a start, and an entity without words, lose their symbols; one that is open at the end is ended there.
+Repairs: a symbol attached to a word becomes a separate token; a start symbol inside an open entity closes the open one;
+an end symbol without a start, and the symbols of an entity without words, are removed; an entity open at the end is
+closed there.
 
 Source of the times: Shon et al. 2023, SLUE Phase-2, section 4.4.
 """
@@ -29,8 +30,8 @@ GAP = "|"
 FRAME_SECONDS = 0.02
 
 
-class Mended(msgspec.Struct, frozen=True):
-    """A transcript whose symbols are well formed, and how often each kind of damage was mended."""
+class RepairedTranscript(msgspec.Struct, frozen=True):
+    """A transcript with well-formed symbols, and the number of repairs of each kind."""
 
     transcript: str
     glued: int = 0
@@ -41,12 +42,12 @@ class Mended(msgspec.Struct, frozen=True):
 
     @property
     def repairs(self) -> int:
-        """All of them."""
+        """Total number of repairs."""
         return self.glued + self.overlapping + self.unopened + self.empty + self.unclosed
 
 
-def mend_symbols(line: str, symbols: TagSet = "raw") -> Mended:
-    """A transcript as it should have been written, as far as can be told."""
+def repair_symbols(line: str, symbols: TagSet = "raw") -> RepairedTranscript:
+    """Repair malformed entity symbols of a transcript."""
     starts = set(SYMBOLS[symbols].values())
     marks = starts | {END_SYMBOL}
     tokens: list[str] = []
@@ -61,10 +62,10 @@ def mend_symbols(line: str, symbols: TagSet = "raw") -> Mended:
             tokens.append(token)
     overlapping = unopened = empty = unclosed = 0
     written: list[str] = []
-    opened: int | None = None  # where the open entity's symbol stands
+    opened: int | None = None  # index of the open entity's symbol in written
 
-    def close(place: int) -> int:
-        if place == len(written) - 1:
+    def close(start: int) -> int:
+        if start == len(written) - 1:
             written.pop()
             return 1
         written.append(END_SYMBOL)
@@ -88,16 +89,16 @@ def mend_symbols(line: str, symbols: TagSet = "raw") -> Mended:
     if opened is not None:
         unclosed += 1
         empty += close(opened)
-    return Mended(" ".join(written), glued, overlapping, unopened, empty, unclosed)
+    return RepairedTranscript(" ".join(written), glued, overlapping, unopened, empty, unclosed)
 
 
-def read_transcript(line: str, symbols: TagSet = "raw") -> tuple[str, list[Entity], Mended]:
-    """Words, entities and the mended transcript."""
-    mended = mend_symbols(line, symbols)
+def read_transcript(line: str, symbols: TagSet = "raw") -> tuple[str, list[Entity], RepairedTranscript]:
+    """Words and entities of a transcript, with the repaired transcript."""
+    repaired = repair_symbols(line, symbols)
     return (
-        plain_text(mended.transcript, symbols=symbols),
-        parse_entities(mended.transcript, symbols=symbols),
-        mended,
+        plain_text(repaired.transcript, symbols=symbols),
+        parse_entities(repaired.transcript, symbols=symbols),
+        repaired,
     )
 
 
@@ -109,15 +110,15 @@ def entity_times(
     include_blank: bool = False,
     offset: float = 0.0,
 ) -> list[Span]:
-    """Entities with begin and end in seconds from log-probabilities (T, V) a frame of 20 ms; symbol 0 is the blank."""
-    written = {0: BLANK} | {place: GAP for place, symbol in enumerate(vocabulary) if symbol == " "}
-    frames = [written.get(best, vocabulary[best]) for best in log_probs.argmax(axis=1).tolist()]
-    found, durations = collapse(frames)
-    return spans_of_symbols(found, durations, include_blank=include_blank, offset=offset, table=symbols)
+    """Entities with times in seconds from log-probabilities (T, V) of 20 ms frames; symbol 0 is the blank."""
+    special = {0: BLANK} | {index: GAP for index, symbol in enumerate(vocabulary) if symbol == " "}
+    frames = [special.get(best, vocabulary[best]) for best in log_probs.argmax(axis=1).tolist()]
+    runs, durations = collapse(frames)
+    return spans_of_symbols(runs, durations, include_blank=include_blank, offset=offset, table=symbols)
 
 
 def collapse(frames: Sequence[str], frame_seconds: float = FRAME_SECONDS) -> tuple[list[str], list[float]]:
-    """Runs of equal symbols and their lengths in seconds."""
+    """Runs of equal symbols and their durations in seconds."""
     runs = [(symbol, len(list(run))) for symbol, run in groupby(frames)]
     return [symbol for symbol, _ in runs], [count * frame_seconds for _, count in runs]
 
@@ -131,38 +132,39 @@ def spans_of_symbols(
     table: TagSet = "raw",
     blank: str = BLANK,
 ) -> list[Span]:
-    """Spans of an end-to-end model's entities in seconds, moved by ``offset``.
+    """Entity spans in seconds, shifted by ``offset``, from symbols with durations.
 
-    A start inside an open entity drops the open one; an end without a start and an entity without letters are none.
+    A start symbol inside an open entity discards the open one; an end symbol without a start and an entity without
+    letters are ignored.
     """
     starts = set(SYMBOLS[table].values())
-    found: list[Span] = []
+    spans: list[Span] = []
     inside: list[tuple[str, float, float]] | None = None
-    began = 0.0
+    entity_begin = 0.0
     for symbol, begin, end in _timed(symbols, durations):
         if symbol in starts:
-            inside, began = [], begin
+            inside, entity_begin = [], begin
         elif symbol == END_SYMBOL:
-            said = inside or []
-            written = [each for each in said if each[0] not in (blank, GAP)]
-            if written:
-                gaps = [each[1] for each in said if each[0] == GAP and each[1] >= written[-1][2]]
-                phrase = " ".join("".join(s for s, _, _ in said if s != blank).replace(GAP, " ").split())
+            content = inside or []
+            letters = [item for item in content if item[0] not in (blank, GAP)]
+            if letters:
+                gaps = [item[1] for item in content if item[0] == GAP and item[1] >= letters[-1][2]]
+                phrase = " ".join("".join(s for s, _, _ in content if s != blank).replace(GAP, " ").split())
                 if include_blank:
-                    found.append((phrase, began, end))
+                    spans.append((phrase, entity_begin, end))
                 else:
-                    found.append((phrase, written[0][1], gaps[-1] if gaps else written[-1][2]))
+                    spans.append((phrase, letters[0][1], gaps[-1] if gaps else letters[-1][2]))
             inside = None
         elif inside is not None:
             inside.append((symbol, begin, end))
-    return shift_spans(found, offset)
+    return shift_spans(spans, offset)
 
 
 def _timed(symbols: Sequence[str], durations: Sequence[float]) -> list[tuple[str, float, float]]:
     if len(symbols) != len(durations):
-        raise UserError(f"{len(symbols)} symbols have {len(durations)} durations; give one for each")
-    timed, at = [], 0.0
+        raise UserError(f"{len(symbols)} symbols but {len(durations)} durations; give one duration per symbol")
+    timed, begin = [], 0.0
     for symbol, duration in zip(symbols, durations, strict=True):
-        timed.append((symbol, at, at + duration))
-        at += duration
+        timed.append((symbol, begin, begin + duration))
+        begin += duration
     return timed

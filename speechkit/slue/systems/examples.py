@@ -1,4 +1,4 @@
-"""What end-to-end systems learn from: the utterances of a manifest with what the task wants to be said of each."""
+"""Training examples of end-to-end systems: the utterances of a manifest with the task's targets."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from speechkit.slue.rows import Row, literal
 from speechkit.slue.tasks import TASKS
 
 NO_VALUE = "none"
-"""The class of a slot that an utterance does not fill."""
+"""The class of a slot without a value."""
 CLASS_TASKS = ("sentiment", "intent", "dialog-acts", "slots")
-LEARNED = (*CLASS_TASKS, "ner", "qa", "summarisation")
+TRAINABLE_TASKS = (*CLASS_TASKS, "ner", "qa", "summarisation")
 
 
 class Example(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ class Example(msgspec.Struct, frozen=True):
 
 
 class Examples(msgspec.Struct, frozen=True):
-    """Examples in the manifest's order, and how many rows were left out for each reason."""
+    """Examples in the manifest's order, and the number of excluded rows by reason."""
 
     items: list[Example]
     left_out: dict[str, int]
@@ -47,16 +47,16 @@ def read_examples(task: str, manifest: Path, *, symbols: TagSet = "raw", max_sec
     """The examples of a manifest.
 
     Args:
-        task: one of `LEARNED`.
-        manifest: of ``speechkit prepare``, or any with the task's fields in ``custom``.
-        symbols: of entities.
-        max_seconds: longer utterances are left out and counted.
+        task: one of `TRAINABLE_TASKS`.
+        manifest: from ``speechkit prepare``, or any with the task's fields in ``custom``.
+        symbols: symbol set of entities.
+        max_seconds: longer utterances are excluded and counted.
 
     Raises:
-        UserError: naming the row that lacks its label, or if nothing is left.
+        UserError: naming a row without its label, or if there are no examples.
     """
-    if task not in LEARNED:
-        raise UserError(f"{task!r}: is learned by no end-to-end system; give one of {', '.join(LEARNED)}")
+    if task not in TRAINABLE_TASKS:
+        raise UserError(f"{task!r}: no end-to-end system for this task; use one of {', '.join(TRAINABLE_TASKS)}")
     items: list[Example] = []
     left_out: Counter[str] = Counter()
     for number, utterance in enumerate(read_manifest(manifest), 1):
@@ -69,7 +69,7 @@ def read_examples(task: str, manifest: Path, *, symbols: TagSet = "raw", max_sec
             continue
         items.append(Example(utterance, _target(task, row, symbols)))
     if not items:
-        raise UserError(f"{manifest}: has no example of {task} ({dict(left_out)}); give another manifest")
+        raise UserError(f"{manifest}: no examples of {task} ({dict(left_out)}); give another manifest")
     return Examples(items, dict(left_out))
 
 
@@ -77,7 +77,7 @@ def read_passages(documents: Path | None) -> dict[str, Utterance]:
     """The passages of spoken questions by id.
 
     Raises:
-        UserError: if there is no manifest of them.
+        UserError: if ``documents`` is None.
     """
     if documents is None:
         raise UserError("question answering needs the manifest of the documents; give --documents")
@@ -85,21 +85,21 @@ def read_passages(documents: Path | None) -> dict[str, Utterance]:
 
 
 def read_questions(manifest: Path, documents: Path | None) -> Iterator[tuple[Utterance, Utterance]]:
-    """Every question of a manifest with the passage that it asks about.
+    """The questions of a manifest, each with its passage.
 
     Raises:
-        UserError: if ``documents`` does not hold the passage.
+        UserError: if ``documents`` does not contain the passage.
     """
     passages = read_passages(documents)
     for question in read_manifest(manifest):
         name = str((question.custom or {}).get("document_id"))
         if name not in passages:
-            raise UserError(f"{manifest}: {question.id} asks about {name}, which {documents} does not hold")
+            raise UserError(f"{manifest}: {question.id}: its document {name} is not in {documents}; add it there")
         yield question, passages[name]
 
 
 def row_of(utterance: Utterance, place: str) -> Row:
-    """The fields that scoring reads of a manifest's row."""
+    """A manifest's row in the format of scoring."""
     fields = {**(utterance.custom or {})}
     if utterance.text is not None:
         fields.setdefault("text", utterance.text)
@@ -117,87 +117,89 @@ def _target(task: str, row: Row, symbols: TagSet) -> Any:
     if task == "qa":
         document = row.fields.get("document_id")
         if document is None:
-            raise UserError(f"{row.place}: {row.id} names no document_id; say which document the question asks about")
+            raise UserError(f"{row.place}: {row.id} has no document_id; add the id of the question's document")
         return str(document), *gold.spans[0]
     return gold
 
 
 def slot_fields(row: Row) -> dict[str, str]:
-    """The intent, where the row has one, and the value of each slot; blanks in values are tidied.
+    """The intent, if the row has one, and the value of each slot, with white space normalised.
 
     Raises:
-        UserError: if the row has no slots, or a slot is called intent.
+        UserError: if the row has no slots, or a slot is named intent.
     """
     slots = literal(row.fields.get("slots"), row.place, "slots")
     if not isinstance(slots, dict):
-        raise UserError(f"{row.place}: {row.id} has no slots; give each row an object of slot to value, {{}} for none")
+        raise UserError(
+            f"{row.place}: {row.id} has no slots; add an object of slot to value to every row, {{}} for none"
+        )
     if "intent" in slots:
-        raise UserError(f"{row.place}: {row.id} has a slot called intent; rename it")
-    found = {str(name): " ".join(str(value).split()) or NO_VALUE for name, value in slots.items()}
+        raise UserError(f"{row.place}: {row.id} has a slot named intent; rename it")
+    fields = {str(name): " ".join(str(value).split()) or NO_VALUE for name, value in slots.items()}
     intent = row.fields.get("intent")
-    return found if intent is None else {"intent": str(intent), **found}
+    return fields if intent is None else {"intent": str(intent), **fields}
 
 
 def marked_transcript(row: Row, symbols: TagSet = "raw") -> str:
-    """The transcript in lower case with a symbol before each entity and ``]`` behind it.
+    """The lower-case transcript with a symbol before each entity and ``]`` after it.
 
-    Characters that are symbols are taken out of the words: in a transcript they could not be told apart.
+    Symbol characters are removed from words, where they would be ambiguous.
 
     Raises:
-        UserError: if there is no text or no entities, or an entity does not lie in the text.
+        UserError: if there is no text or no entities, or an entity is outside the text.
     """
     name = next((n for n in GOLD_ENTITIES if n in row.fields), None)
     text = row.first(TEXT_OF.get(name or "", TEXTS))
     if name is None or not isinstance(text, str):
-        raise UserError(f"{row.place}: {row.id} lacks entities ({', '.join(GOLD_ENTITIES[:3])}) or its text")
+        raise UserError(f"{row.place}: {row.id} has no entities ({', '.join(GOLD_ENTITIES[:3])}) or no text; add both")
     given = literal(row.fields[name], row.place, name) or []
     try:
         spans = _spans(text, given)
         words = tag_words(text, spans, tags="combined" if symbols == "combined" else "raw")
     except UserError as error:
         raise UserError(f"{row.place}: {row.id}: {error}") from error
-    taken = str.maketrans("", "", "".join(SYMBOLS[symbols].values()) + END_SYMBOL)
+    removed = str.maketrans("", "", "".join(SYMBOLS[symbols].values()) + END_SYMBOL)
     clean: list[TaggedWord] = [
-        (word, tag) for spoken, tag in words if (word := "".join(spoken.lower().translate(taken).split()))
+        (word, tag) for spoken, tag in words if (word := "".join(spoken.lower().translate(removed).split()))
     ]
-    return mark_entities(_continued(clean), symbols=symbols)
+    return mark_entities(_repair_starts(clean), symbols=symbols)
 
 
-def _continued(words: Sequence[TaggedWord]) -> list[TaggedWord]:
-    """An entity whose first word vanished begins with its next one."""
-    found: list[TaggedWord] = []
+def _repair_starts(words: Sequence[TaggedWord]) -> list[TaggedWord]:
+    """Retag an I-TAG as B-TAG if the first word of its entity was removed."""
+    repaired: list[TaggedWord] = []
     before = "O"
     for word, tag in words:
         orphan = tag.startswith("I-") and (before == "O" or before[2:] != tag[2:])
-        found.append((word, "B-" + tag[2:]) if orphan else (word, tag))
+        repaired.append((word, "B-" + tag[2:]) if orphan else (word, tag))
         before = tag
-    return found
+    return repaired
 
 
 def _spans(text: str, given: Sequence[Any]) -> list[tuple[str, int, int]]:
-    """Spans of characters, from spans or from phrases in their order."""
+    """Character spans, from spans or from phrases in text order."""
     spans: list[tuple[str, int, int]] = []
-    at = 0
-    for each in given:
-        match each:
+    position = 0
+    for entity in given:
+        match entity:
             case [str(tag), int(begin), int(length)]:
                 spans.append((tag, begin, length))
             case [str(tag), str(phrase), *_]:
-                begin = text.find(phrase, at)
+                begin = text.find(phrase, position)
                 if begin < 0:
-                    raise UserError(f"the phrase {phrase!r} is not in the text behind the entity before it; give spans")
+                    raise UserError(f"the phrase {phrase!r} is not in the text after the previous entity; give spans")
                 spans.append((tag, begin, len(phrase)))
-                at = begin + len(phrase)
+                position = begin + len(phrase)
             case _:
-                raise UserError(f"{each!r} is no entity; give [TAG, start, length] or [TAG, phrase]")
+                raise UserError(f"{entity!r} is not an entity; give [TAG, start, length] or [TAG, phrase]")
     return spans
 
 
 def label_sets(task: str, examples: Sequence[Example]) -> dict[str, list[str]]:
-    """The classes of every field, from the training examples; a slot may also stay empty.
+    """Sorted classes of every field in the training examples, with `NO_VALUE` for slots that can be empty.
 
     Raises:
-        UserError: if no field has two classes: there would be nothing to learn.
+        UserError: if no field has more than one class.
     """
     if task == "dialog-acts":
         return {"dialog_acts": sorted({label for example in examples for label in example.target})}
@@ -209,5 +211,5 @@ def label_sets(task: str, examples: Sequence[Example]) -> dict[str, list[str]]:
         if task == "slots" and name != "intent" and any(name not in example.target for example in examples):
             values.add(NO_VALUE)
     if not any(len(values) > 1 for values in fields.values()):
-        raise UserError(f"the training examples of {task} have one class only; there is nothing to learn")
+        raise UserError(f"the training examples of {task} have only one class; give examples of at least two")
     return {name: sorted(values) for name, values in sorted(fields.items())}

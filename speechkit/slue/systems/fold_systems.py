@@ -1,4 +1,4 @@
-"""Systems for spoken commands that learn from the recordings outside a fold and are judged on those inside it."""
+"""Cross-validated systems for spoken commands, trained outside a fold and tested on it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from speechkit.encoders.load import safe
 from speechkit.encoders.store import FeatureStore
 from speechkit.pipeline import Context, Interrupted
 from speechkit.runtime import choose_device
-from speechkit.slue.learning_curves import FoldItem, FoldPrediction, count_right, folds_of, split_at_fold
+from speechkit.slue.learning_curves import FoldItem, FoldPrediction, count_correct, folds_of, split_at_fold
 from speechkit.slue.systems.endtoend import train_system
 from speechkit.slue.systems.endtoend_prediction import predict_with_system
 from speechkit.slue.systems.examples import NO_VALUE
@@ -33,26 +33,26 @@ def predict_fold(
     fold: int,
     layers: FeatureStore | None = None,
 ) -> list[FoldPrediction]:
-    """Predictions of a system for a fold of the stage's input ``manifest``.
+    """Predictions of a system for one fold of the stage's input ``manifest``.
 
     Args:
         context: of the stage.
         name: of the system, for its predictions.
         config: of the system.
         items: fields and folds of all recordings.
-        folder: of the system, which is trained unless it is there; manifests of both sides are written beside it.
-        share: of the recordings outside the fold to learn from.
-        fold: that is judged.
-        layers: of all recordings, for an encoder that stays as it is.
+        folder: of the system, which is trained if it does not exist; train and test manifests are written beside it.
+        share: share of the other folds to train on.
+        fold: the test fold.
+        layers: of all recordings, for a frozen encoder.
 
     Raises:
-        Interrupted: if the training was stopped; it goes on where it was.
+        Interrupted: if training was stopped; it resumes in the next run.
     """
     manifest = context.inputs["manifest"]
     rows = {row.id: row for row in rebase(read_manifest(manifest), manifest.parent, folder.parent)}
-    learned, judged = split_at_fold(items, fold, share)
+    training, test = split_at_fold(items, fold, share)
     sides = {side: folder.parent / f"{side}-{share:g}-{fold}.jsonl" for side in ("train", "judged")}
-    for path, side in zip(sides.values(), (learned, judged), strict=True):
+    for path, side in zip(sides.values(), (training, test), strict=True):
         write_manifest(path, [rows[item.id] for item in side])
     if not (folder / "system.json").is_file() and not train_system(
         "slots",
@@ -68,28 +68,28 @@ def predict_fold(
     predictions = []
     for row in predict_with_system("slots", sides["judged"], folder, cache=layers, device=context.device):
         intent = {"intent": row["pred_intent"]} if "pred_intent" in row else {}
-        predictions.append(FoldPrediction(row["id"], name, share, len(learned), {**intent, **row["pred_slots"]}))
-    right = f"{count_right(items, predictions)}/{len(judged)} commands right"
-    context.say(f"{name}, {share:.0%} ({len(learned)} recordings), fold {fold}: {right}")
+        predictions.append(FoldPrediction(row["id"], name, share, len(training), {**intent, **row["pred_slots"]}))
+    right = f"{count_correct(items, predictions)}/{len(test)} commands right"
+    context.say(f"{name}, {share:.0%} ({len(training)} recordings), fold {fold}: {right}")
     return predictions
 
 
 def classify_folds(
     name: str, items: Sequence[FoldItem], texts: Mapping[str, str], *, share: float, regularization: float
 ) -> list[FoldPrediction]:
-    """Predictions of a text classifier for every fold, each learned from a share of the texts outside it."""
+    """Predictions of a text classifier for every fold, trained on a share of the other folds."""
     predictions = []
     for fold in folds_of(items):
-        learned, judged = split_at_fold(items, fold, share)
-        answers = classify(
-            [texts[item.id] for item in learned],
-            [item.fields for item in learned],
-            [texts[item.id] for item in judged],
+        training, test = split_at_fold(items, fold, share)
+        predicted = classify(
+            [texts[item.id] for item in training],
+            [item.fields for item in training],
+            [texts[item.id] for item in test],
             regularization,
         )
         predictions += [
-            FoldPrediction(item.id, name, share, len(learned), fields, texts[item.id])
-            for item, fields in zip(judged, answers, strict=True)
+            FoldPrediction(item.id, name, share, len(training), fields, texts[item.id])
+            for item, fields in zip(test, predicted, strict=True)
         ]
     return predictions
 
@@ -97,10 +97,10 @@ def classify_folds(
 def recognize_all(
     context: Context, name: str, utterances: Sequence[Utterance], manifest: Path, lang: str
 ) -> list[RecognizedText]:
-    """What a recogniser writes for each utterance; what was recognised before an interruption is kept.
+    """Transcripts of all utterances by a recogniser; an interrupted run resumes.
 
     Raises:
-        Interrupted: if the user asked to stop.
+        Interrupted: if the user interrupts.
     """
     kept = context.scratch / f"{safe(name)}.jsonl"
     device = choose_device(context.device)
@@ -114,11 +114,11 @@ def recognize_all(
 
 
 def classify(
-    texts: Sequence[str], fields: Sequence[dict[str, str]], judged: Sequence[str], regularization: float
+    texts: Sequence[str], fields: Sequence[dict[str, str]], test_texts: Sequence[str], regularization: float
 ) -> list[dict[str, str]]:
-    """Fields of the judged texts, learned from texts with their fields; a field may stay empty.
+    """Fields predicted for ``test_texts`` by classifiers trained on texts with fields; fields can be missing.
 
-    Logistic regression over words, runs of up to three words, and runs of two to five letters: one classifier a field.
+    One logistic regression per field, on word 1- to 3-grams and character 2- to 5-grams.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -129,21 +129,21 @@ def classify(
         TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
     )
     train_features = features.fit_transform([_plain(text) or "silence" for text in texts])
-    judged_features = features.transform([_plain(text) for text in judged])
-    answers: list[dict[str, str]] = [{} for _ in judged]
-    for name in sorted({name for each in fields for name in each}):
-        classes = [each.get(name, NO_VALUE) for each in fields]
+    test_features = features.transform([_plain(text) for text in test_texts])
+    predictions: list[dict[str, str]] = [{} for _ in test_texts]
+    for name in sorted({name for command in fields for name in command}):
+        classes = [command.get(name, NO_VALUE) for command in fields]
         if len(set(classes)) == 1:
-            values = classes[:1] * len(judged)
+            values = classes[:1] * len(test_texts)
         else:
             model = LogisticRegression(C=regularization, max_iter=300)
-            with warnings.catch_warnings():  # many values for few recordings are no mistake here
+            with warnings.catch_warnings():  # many classes for few recordings are expected
                 warnings.filterwarnings("ignore", "The number of unique classes")
-                values = model.fit(train_features, classes).predict(judged_features).tolist()
-        for answer, value in zip(answers, values, strict=True):
+                values = model.fit(train_features, classes).predict(test_features).tolist()
+        for prediction, value in zip(predictions, values, strict=True):
             if value != NO_VALUE:
-                answer[name] = value
-    return answers
+                prediction[name] = value
+    return predictions
 
 
 def _plain(text: str) -> str:

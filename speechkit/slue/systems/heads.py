@@ -1,7 +1,7 @@
-"""What stands on an encoder's layers: a weighted sum, and classes, symbols or the span of an answer of it.
+"""Task heads on a weighted sum of encoder layers: classification, CTC, and answer spans.
 
-Notation used for tensor shapes: B utterances or questions, L layers, T frames of 20 ms, U frames of 80 ms, V of the
-question, D width of the encoder, W width of the head, F fields, C classes, P parts of classes.
+Notation used for tensor shapes: B utterances or questions, L layers, T frames of 20 ms, U frames of 80 ms, V frames of
+80 ms of the question, D width of the encoder, W width of the head, F fields, C classes, P class components.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from speechkit.nn.recurrent import both_directions
 from speechkit.slue.systems.system_spec import Pooling
 
 UNSEEN = -100
-"""The class of a development example that no training example has."""
+"""Target of a class without training examples; ignored by the loss."""
 SPAN_FRAME_SECONDS = 0.08
 Losses = tuple[Tensor, dict[str, float]]
 
 
 class FrameMix(nn.Module):
-    """Layers, each standardised by the training frames' statistics, in one learned weighted sum (Yang et al. 2021)."""
+    """Learned weighted sum of layers, each standardised with training statistics (Yang et al. 2021)."""
 
     mean: Tensor
     deviation: Tensor
@@ -38,13 +38,13 @@ class FrameMix(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """(B, L, T, D) -> (B, T, D)."""
-        # One pass over the layers: the weights take in the deviations, and the means are taken off their sum.
+        # Standardisation is folded into the weights and an offset: one pass over the layers.
         scales = self.weights.logits.softmax(0)[:, None] / self.deviation[:, 0]  # (L, D)
         return torch.einsum("bltd,ld->btd", states, scales) - (scales * self.mean[:, 0]).sum(0)
 
 
-class Context(nn.Module):
-    """Two convolutions that halve the frames each: one every 80 ms, which hears 260 ms around it."""
+class Subsampling(nn.Module):
+    """Two convolutions of stride 2: frames every 80 ms with a receptive field of 260 ms."""
 
     def __init__(self, dim: int, width: int, dropout: float):
         super().__init__()
@@ -54,7 +54,7 @@ class Context(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, D), (B,) -> (B, U, W) and coarser frames (B,); what lies behind an end changes nothing."""
+        """(B, T, D), (B,) -> (B, U, W) and subsampled lengths (B,); padding does not affect the result."""
         x = x.transpose(1, 2)
         for convolution in (self.first, self.second):
             x = F.gelu(convolution(self.dropout(x * length_mask(frames, x.shape[2])[:, None])))
@@ -63,13 +63,13 @@ class Context(nn.Module):
 
 
 class ClassHead(nn.Module):
-    """One class in each field, or with ``multi_label`` any number of classes in the only field.
+    """One class per field, or with ``multi_label`` any number of classes of a single field.
 
-    A class is scored by the sum of its parts: the class itself and each of its words, so that "a bit of soy milk" and
-    "soy milk" learn from one another.
+    The score of a class is the sum over its components: the class itself and each of its words, so that "a bit of soy
+    milk" and "soy milk" share parameters.
 
-    ``pooling``: ``mean`` of the frames; ``attention``, one learned query a field; ``peak``, every part of a class is
-    looked for in every frame, and the frames where it is heard count most (log-mean-exp).
+    ``pooling``: ``mean`` of the frames; ``attention`` with one learned query per field; ``peak``, log-mean-exp over
+    frames of the component scores.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class ClassHead(nn.Module):
         self.multi_label = multi_label
         self.pooling = pooling
         self.mix = FrameMix(layers, dim)
-        self.context = Context(dim, width, dropout)
+        self.context = Subsampling(dim, width, dropout)
         self.dropout = nn.Dropout(dropout)
         self.queries = nn.Linear(width, len(self.labels)) if pooling == "attention" else None
         compositions = [composition(names) for names in self.labels.values()]
@@ -98,44 +98,44 @@ class ClassHead(nn.Module):
         self.bias = nn.ParameterList(torch.zeros(len(names)) for names in self.labels.values())
 
     def logits(self, states: Tensor, frames: Tensor) -> list[Tensor]:
-        """(B, L, T, D), (B,) -> one (B, C) a field."""
+        """(B, L, T, D), (B,) -> one (B, C) per field."""
         x, frames = self.context(self.mix(states), frames)  # (B, U, W)
         real = length_mask(frames, x.shape[1])
-        answers = []
+        field_logits = []
         for number, part in enumerate(self.parts):
             if self.pooling == "peak":
                 scores = part(self.dropout(x)).masked_fill(~real[..., None], -math.inf)  # (B, U, P)
-                found = scores.logsumexp(1) - frames.clamp(min=1).log()[:, None]
+                component_scores = scores.logsumexp(1) - frames.clamp(min=1).log()[:, None]
             else:
                 if self.queries is not None:
                     weights = self.queries(x)[..., number].masked_fill(~real, -math.inf).softmax(1)
                 else:
                     weights = real / real.sum(1, keepdim=True)
-                found = part(self.dropout((weights[..., None] * x).sum(1)))
-            answers.append(found @ getattr(self, f"composition{number}").T + self.bias[number])
-        return answers
+                component_scores = part(self.dropout((weights[..., None] * x).sum(1)))
+            field_logits.append(component_scores @ getattr(self, f"composition{number}").T + self.bias[number])
+        return field_logits
 
     def loss(self, states: Tensor, frames: Tensor, batch: Mapping[str, Tensor]) -> Losses:
-        """Cross-entropy, the mean over fields; ``batch["targets"]`` is (B, F), or (B, C) of 0 and 1.
+        """Cross-entropy averaged over fields; ``batch["targets"]`` is (B, F), or multi-hot (B, C).
 
-        A target of `UNSEEN` costs nothing and is never right.
+        Targets `UNSEEN` do not contribute to the loss and count as errors.
         """
         logits = self.logits(states, frames)
         targets = batch["targets"]
         if self.multi_label:
             return F.binary_cross_entropy_with_logits(logits[0], targets.float()), {}
         losses = [
-            F.cross_entropy(each, targets[:, number], reduction="sum", ignore_index=UNSEEN)
+            F.cross_entropy(scores, targets[:, number], reduction="sum", ignore_index=UNSEEN)
             / (targets[:, number] != UNSEEN).sum().clamp(min=1)
-            for number, each in enumerate(logits)
+            for number, scores in enumerate(logits)
         ]
-        right = torch.stack([each.argmax(1) == targets[:, number] for number, each in enumerate(logits)])
-        values = {"field_accuracy": float(right.float().mean()), "exact": float(right.all(0).float().mean())}
+        correct = torch.stack([scores.argmax(1) == targets[:, number] for number, scores in enumerate(logits)])
+        values = {"field_accuracy": float(correct.float().mean()), "exact": float(correct.all(0).float().mean())}
         return torch.stack(losses).mean(), values
 
 
 def composition(names: Sequence[str]) -> Tensor:
-    """Which parts make a class (C, P): itself, then each word of any class, weighted so that a class has norm 1."""
+    """Unit-norm component weights (C, P) of each class: the class itself, then each word of any class."""
     words = sorted({word for name in names for word in name.split()})
     table = torch.zeros(len(names), len(names) + len(words))
     for row, name in enumerate(names):
@@ -147,7 +147,7 @@ def composition(names: Sequence[str]) -> Tensor:
 
 
 class CtcHead(nn.Module):
-    """Symbols of every frame: a layer of recurrent cells over the sum where ``width`` is above 0, a linear map else."""
+    """CTC symbols: a bidirectional LSTM over the weighted sum if ``width`` is above 0, else a linear layer."""
 
     def __init__(self, layers: int, dim: int, symbols: int, *, width: int = 256, dropout: float = 0.1):
         super().__init__()
@@ -165,7 +165,7 @@ class CtcHead(nn.Module):
         return logits.float().log_softmax(-1)
 
     def loss(self, states: Tensor, frames: Tensor, batch: Mapping[str, Tensor]) -> Losses:
-        """CTC a symbol; an utterance with too few frames for its symbols counts nothing."""
+        """CTC loss per symbol; an utterance with too few frames for its symbols contributes 0."""
         summed = F.ctc_loss(
             self.log_probs(states, frames).transpose(0, 1),
             batch["targets"],
@@ -178,15 +178,15 @@ class CtcHead(nn.Module):
 
 
 class SpanHead(nn.Module):
-    """Each frame of the passage attends to the question; from both come the scores of a begin and of an end.
+    """Scores of answer begin and end per passage frame, from attention of the passage to the question.
 
-    Source: the idea of bidirectional attention flow (Seo et al. 2017) over speech frames, as in Lin et al. 2022 (DUAL).
+    Source: bidirectional attention flow (Seo et al. 2017), applied to speech frames as in Lin et al. 2022 (DUAL).
     """
 
     def __init__(self, layers: int, dim: int, *, width: int = 256, dropout: float = 0.1):
         super().__init__()
         self.mix = FrameMix(layers, dim)
-        self.context = Context(dim, width, dropout)
+        self.context = Subsampling(dim, width, dropout)
         self.question = nn.LSTM(width, width // 2, batch_first=True, bidirectional=True)
         self.passage = nn.LSTM(width, width // 2, batch_first=True, bidirectional=True)
         self.attention = nn.MultiheadAttention(width, 4, dropout=dropout, batch_first=True)
@@ -195,27 +195,27 @@ class SpanHead(nn.Module):
         self.output = nn.Linear(width, 2)
 
     def logits(self, states: Tensor, frames: Tensor, question: Tensor, question_frames: Tensor) -> Tensor:
-        """Scores of begin and end (B, U, 2), minus infinity behind a passage's end."""
+        """Scores of begin and end (B, U, 2), minus infinity after a passage's end."""
         x, frames = self.context(self.mix(states), frames)
         q, question_frames = self.context(self.mix(question), question_frames)
-        asked = length_mask(question_frames, q.shape[1])
-        alike = likeness(x, q, asked)
+        question_mask = length_mask(question_frames, q.shape[1])
+        similarity = question_similarity(x, q, question_mask)
         x, q = both_directions(self.passage, x, frames), both_directions(self.question, q, question_frames)
-        heard, _ = self.attention(x, q, q, key_padding_mask=~asked, need_weights=False)
-        joined = both_directions(self.both, self.dropout(torch.cat([x, heard, x * heard, alike], dim=-1)), frames)
-        scores: Tensor = self.output(self.dropout(joined))
+        attended, _ = self.attention(x, q, q, key_padding_mask=~question_mask, need_weights=False)
+        features = self.dropout(torch.cat([x, attended, x * attended, similarity], dim=-1))
+        scores: Tensor = self.output(self.dropout(both_directions(self.both, features, frames)))
         return scores.masked_fill(~length_mask(frames, x.shape[1])[..., None], -math.inf)
 
     def loss(self, states: Tensor, frames: Tensor, batch: Mapping[str, Tensor]) -> Losses:
-        """Cross-entropy of begin and end; ``batch["targets"]`` (B, 2) in frames of 80 ms."""
+        """Mean cross-entropy of begin and end; ``batch["targets"]`` (B, 2) in frames of 80 ms."""
         scores = self.logits(states, frames, batch["question_states"], batch["question_frames"])
         targets = batch["targets"].clamp(max=scores.shape[1] - 1)
         loss = F.cross_entropy(scores[..., 0], targets[:, 0]) + F.cross_entropy(scores[..., 1], targets[:, 1])
         return loss / 2, {}
 
 
-def likeness(x: Tensor, q: Tensor, real: Tensor) -> Tensor:
-    """How like the question each frame sounds: the largest and the mean cosine, (B, U, W), (B, V, W) -> (B, U, 2)."""
+def question_similarity(x: Tensor, q: Tensor, real: Tensor) -> Tensor:
+    """Maximum and mean cosine of each frame to the question's frames, (B, U, W), (B, V, W) -> (B, U, 2)."""
     cosines = F.normalize(x, dim=-1) @ F.normalize(q, dim=-1).transpose(1, 2)
     largest = cosines.masked_fill(~real[:, None], -1.0).amax(-1)
     mean = (cosines * real[:, None]).sum(-1) / real.sum(1, keepdim=True).clamp(min=1)
@@ -223,8 +223,7 @@ def likeness(x: Tensor, q: Tensor, real: Tensor) -> Tensor:
 
 
 def best_span(scores: Tensor, longest_frames: int) -> tuple[int, int]:
-    """First and last frame of the likeliest span of (U, 2), no longer than ``longest_frames``."""
-    both = scores[:, 0, None] + scores[None, :, 1]
-    allowed = torch.ones_like(both, dtype=torch.bool).triu().tril(longest_frames - 1)
-    place = int(both.masked_fill(~allowed, -math.inf).argmax())
-    return divmod(place, len(scores))
+    """First and last frame of the best span of at most ``longest_frames``, from begin and end scores (U, 2)."""
+    span_scores = scores[:, 0, None] + scores[None, :, 1]
+    allowed = torch.ones_like(span_scores, dtype=torch.bool).triu().tril(longest_frames - 1)
+    return divmod(int(span_scores.masked_fill(~allowed, -math.inf).argmax()), len(scores))

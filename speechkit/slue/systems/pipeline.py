@@ -1,7 +1,7 @@
-"""Pipelines: what a recogniser heard, or the transcript itself (the oracle), goes into a text model.
+"""Pipeline systems: recognised text, or the reference transcript (the oracle), as input to a text model.
 
-The oracle is the top line: what the text model could do if recognition made no error. Predictions come in the form that
-scoring reads, with the text that they were made from in ``pred_text``.
+The oracle is an upper bound: the text model without recognition errors. Predictions are in the format of scoring, with
+the input text in ``pred_text``.
 """
 
 from __future__ import annotations
@@ -26,50 +26,47 @@ SAMPLE_RATE = 16_000
 TimedWord = tuple[str, float, float]
 
 
-class Heard(msgspec.Struct, frozen=True):
-    """Words of an utterance with their times in seconds from its start; no times where they come from text."""
+class TimedText(msgspec.Struct, frozen=True):
+    """Text of an utterance, and its words with times in seconds from its start; no words if times are unknown."""
 
     text: str
     words: list[TimedWord]
 
 
 class RecognizedText(msgspec.Struct, frozen=True):
-    """What a recogniser wrote for an utterance."""
+    """A recogniser's transcript of an utterance."""
 
     id: str
     recognizer: str
     text: str
 
 
-Listen = Callable[[Utterance, Path], Heard]
-"""What is said in an utterance of the manifest at a path."""
+Transcribe = Callable[[Utterance, Path], TimedText]
+"""A function from an utterance and the path of its manifest to its text."""
 
 
-def listen_with(recognizer: Recognizer) -> Listen:
-    """Recognise each utterance."""
+def recogniser_transcriber(recognizer: Recognizer) -> Transcribe:
+    """A function that transcribes utterances with a recogniser."""
 
-    def listen(utterance: Utterance, manifest: Path) -> Heard:
+    def transcribe(utterance: Utterance, manifest: Path) -> TimedText:
         begin = utterance.offset
         cut = (round(begin * SAMPLE_RATE), round((begin + utterance.duration) * SAMPLE_RATE))
-        found = recognizer.recognize(str(audio_path(manifest, utterance)), [cut])
+        hypothesis = recognizer.recognize(str(audio_path(manifest, utterance)), [cut])
         words: list[TimedWord] = []
-        place = 0
-        for word in found.text.split():
-            first = found.text.index(word, place)
-            place = first + len(word)
-            words.append((word, float(found.starts[first]) - begin, float(found.ends[place - 1]) - begin))
-        return Heard(" ".join(found.text.split()), words)
+        end = 0
+        for word in hypothesis.text.split():
+            first = hypothesis.text.index(word, end)
+            end = first + len(word)
+            words.append((word, float(hypothesis.starts[first]) - begin, float(hypothesis.ends[end - 1]) - begin))
+        return TimedText(" ".join(hypothesis.text.split()), words)
 
-    return listen
+    return transcribe
 
 
 def recognized_texts(
     name: str, utterances: Iterable[Utterance], manifest: Path, kept: Path, *, lang: str, device: str
 ) -> Iterator[RecognizedText]:
-    """What a recogniser writes for each utterance; lines that ``kept`` holds from an interrupted run come first.
-
-    The recogniser is loaded when the first utterance needs it.
-    """
+    """Transcripts of utterances by a recogniser, loaded on demand; those of an interrupted run, in ``kept``, first."""
     from speechkit.asr.load import load_recognizer
 
     done: dict[str, RecognizedText] = {}
@@ -77,24 +74,24 @@ def recognized_texts(
         done = {line.id: line for line in read_jsonl(kept, RecognizedText, on_torn=lambda _: None)}
         write_jsonl(kept, done.values())
     yield from done.values()
-    listen: Listen | None = None
+    transcribe: Transcribe | None = None
     for utterance in utterances:
         if utterance.id not in done:
-            listen = listen or listen_with(load_recognizer(name, lang, device))
-            line = RecognizedText(utterance.id, name, listen(utterance, manifest).text)
+            transcribe = transcribe or recogniser_transcriber(load_recognizer(name, lang, device))
+            line = RecognizedText(utterance.id, name, transcribe(utterance, manifest).text)
             with kept.open("ab") as file:
                 file.write(msgspec.json.encode(line) + b"\n")
             yield line
 
 
 def shown_recognizer(name: str) -> str:
-    """A recogniser's name without the folder that it lies in."""
+    """Display name of a recogniser, without its parent folder."""
     kind, _, rest = name.rpartition(":")
     return f"{kind}:{Path(rest).name}" if kind else Path(name).name
 
 
-def oracle(utterance: Utterance, manifest: Path) -> Heard:
-    """The transcript of the manifest, with its word times where there are any.
+def oracle_transcript(utterance: Utterance, manifest: Path) -> TimedText:
+    """The reference transcript of the manifest, with word times if there are any.
 
     Raises:
         UserError: if the utterance has no text.
@@ -103,40 +100,40 @@ def oracle(utterance: Utterance, manifest: Path) -> Heard:
         raise UserError(f"{manifest}: {utterance.id} has no text; the oracle needs transcripts")
     timed = (utterance.custom or {}).get("words") or []
     words = [(str(w).removeprefix("#"), float(b), float(e)) for w, b, e in timed if str(w).removeprefix("#")]
-    return Heard(utterance.text, words)
+    return TimedText(utterance.text, words)
 
 
 def predict(
     task: str,
     manifest: Path,
     model: str,
-    listen: Listen,
+    transcribe: Transcribe,
     *,
     device: str = "cpu",
     documents: Path | None = None,
     threshold: float = 0.5,
 ) -> Iterator[dict[str, Any]]:
-    """Predictions of every utterance, one after another.
+    """Predictions of every utterance, in the manifest's order.
 
     Args:
         task: ner, sentiment, intent, dialog-acts, summarisation or qa.
         manifest: the utterances; for qa the questions.
-        model: hub id or folder of the text model that the task needs.
-        listen: `oracle`, or a recogniser by `listen_with`.
-        device: where the text model runs.
+        model: hub id or folder of the task's text model.
+        transcribe: `oracle_transcript`, or the `recogniser_transcriber` of a recogniser.
+        device: device of the text model.
         documents: for qa the manifest of the documents, each recognised once.
-        threshold: of dialog acts, 0 to 1.
+        threshold: probability threshold of dialog acts, 0 to 1.
 
     Raises:
         UserError: if the task has no pipeline, a model cannot be loaded, or a document is missing.
     """
     if task == "qa":
-        yield from _answers(manifest, documents, ExtractiveReader(model, device), listen)
+        yield from _answers(manifest, documents, ExtractiveReader(model, device), transcribe)
         return
-    understand = understanding(task, model, device, threshold)
+    predict_fields = field_predictor(task, model, device, threshold)
     for utterance in read_manifest(manifest):
-        heard = listen(utterance, manifest)
-        yield {"id": utterance.id, "pred_text": heard.text, **understand(heard.text)}
+        text = transcribe(utterance, manifest).text
+        yield {"id": utterance.id, "pred_text": text, **predict_fields(text)}
 
 
 def predict_texts(
@@ -148,39 +145,39 @@ def predict_texts(
     device: str = "cpu",
     threshold: float = 0.5,
 ) -> Iterator[dict[str, Any]]:
-    """Predictions from text that was recognised before, or written: no audio is looked at.
+    """Predictions from existing text, recognised or written, without audio.
 
     Args:
         task: ner, sentiment, intent, dialog-acts, summarisation, or qa-text (questions about passages).
-        rows: any file that scoring reads.
-        model: hub id or folder of the text model that the task needs.
-        text_field: where the text (of qa-text: the passage) stands; else the usual fields, recognised text first.
-        device: where the text model runs.
-        threshold: of dialog acts, 0 to 1.
+        rows: a file in any format of scoring.
+        model: hub id or folder of the task's text model.
+        text_field: field of the text (of qa-text: the passage); default: the usual fields, recognised text first.
+        device: device of the text model.
+        threshold: probability threshold of dialog acts, 0 to 1.
 
     Raises:
         UserError: if a row has no text, the task has no text model, or the model cannot be loaded.
     """
     names = (text_field,) if text_field else ("pred_text", "normalized_text", "text")
     if task == "qa-text":
-        answer = _answering(model, device)
+        answer = _answer_predictor(model, device)
         passages = (text_field,) if text_field else PASSAGES
         for row in read_rows(rows):
             yield {"id": row.id, **answer(text_of(row, QUESTIONS), text_of(row, passages))}
         return
-    understand = understanding(task, model, device, threshold)
+    predict_fields = field_predictor(task, model, device, threshold)
     for row in read_rows(rows):
         text = text_of(row, names)
-        yield {"id": row.id, "pred_text": text, **understand(text)}
+        yield {"id": row.id, "pred_text": text, **predict_fields(text)}
 
 
-def understanding(
+def field_predictor(
     task: str, model: str, device: str = "cpu", threshold: float = 0.5
 ) -> Callable[[str], dict[str, Any]]:
-    """The fields that a text model predicts for a text.
+    """A function from a text to the prediction fields of a text model.
 
     Raises:
-        UserError: if the task has none, or the model cannot be loaded.
+        UserError: if the task has no text model, or it cannot be loaded.
     """
     if task == "ner":
         tagger = TokenTagger(model, device)
@@ -194,49 +191,49 @@ def understanding(
     if task == "summarisation":
         summarizer = Summarizer(model, device)
         return lambda text: {"pred_summary": summarizer.summarize(text)}
-    raise UserError(f"{task!r}: has no pipeline; give ner, sentiment, intent, dialog-acts, summarisation or qa")
+    raise UserError(f"{task!r} has no pipeline; use ner, sentiment, intent, dialog-acts, summarisation or qa")
 
 
-def understand_with(
+def cached_predictor(
     task: str, model: str, rows: Sequence[Row], device: str = "cpu"
 ) -> Callable[[Mapping[str, str]], Mapping[str, Row]]:
-    """Predictions of ``model`` for texts by id; of qa-text for the passages that the questions of ``rows`` ask about.
+    """A function from texts by id to predictions of ``model``, cached by text.
 
-    A text that was read before is not read again.
+    For qa-text the texts are the passages of the questions in ``rows``.
 
     Raises:
         UserError: if the task has no text model, or a question has no text.
     """
     known: dict[tuple[str, str], dict[str, Any]] = {}
     if task == "qa-text":
-        answer = _answering(model, device)
+        answer = _answer_predictor(model, device)
         questions = {row.id: text_of(row, QUESTIONS) for row in rows}
 
         def one(name: str, text: str) -> dict[str, Any]:
             if name not in questions:
-                raise UserError(f"{name}: has no question; give every passage one")
+                raise UserError(f"{name}: has no question; add one for every passage")
             return answer(questions[name], text)
 
     else:
-        understand = understanding(task, model, device)
+        predict_fields = field_predictor(task, model, device)
 
         def one(name: str, text: str) -> dict[str, Any]:
-            return understand(text)
+            return predict_fields(text)
 
     def all_of(texts: Mapping[str, str]) -> Mapping[str, Row]:
-        found = {}
+        rows_by_id = {}
         for name, text in texts.items():
             key = (questions[name] if task == "qa-text" and name in questions else "", text)
             if key not in known:
                 known[key] = one(name, text)
-            found[name] = Row(name, f"prediction of {name}", dict(known[key]))
-        return found
+            rows_by_id[name] = Row(name, f"prediction of {name}", dict(known[key]))
+        return rows_by_id
 
     return all_of
 
 
-def _answering(model: str, device: str) -> Callable[[str, str], dict[str, Any]]:
-    """The answer that a reader finds to a question in a passage, "" where it finds none."""
+def _answer_predictor(model: str, device: str) -> Callable[[str, str], dict[str, Any]]:
+    """A function from a question and a passage to the answer field, "" without an answer."""
     reader = ExtractiveReader(model, device)
 
     def answer(question: str, passage: str) -> dict[str, Any]:
@@ -247,28 +244,28 @@ def _answering(model: str, device: str) -> Callable[[str, str], dict[str, Any]]:
 
 
 def _answers(
-    manifest: Path, documents: Path | None, reader: ExtractiveReader, listen: Listen
+    manifest: Path, documents: Path | None, reader: ExtractiveReader, transcribe: Transcribe
 ) -> Iterable[dict[str, Any]]:
-    heard: dict[str, Heard] = {}
+    passages: dict[str, TimedText] = {}
     for question, passage in read_questions(manifest, documents):
         assert documents is not None
-        if passage.id not in heard:
-            heard[passage.id] = listen(passage, documents)
-        asked = listen(question, manifest)
-        yield {"id": question.id, "pred_text": asked.text, **answer_in_time(reader, asked.text, heard[passage.id])}
+        if passage.id not in passages:
+            passages[passage.id] = transcribe(passage, documents)
+        text = transcribe(question, manifest).text
+        yield {"id": question.id, "pred_text": text, **answer_in_time(reader, text, passages[passage.id])}
 
 
-def answer_in_time(reader: ExtractiveReader, question: str, document: Heard) -> dict[str, Any]:
-    """The answer's text and its span in seconds: from the first word that it touches to the last."""
+def answer_in_time(reader: ExtractiveReader, question: str, document: TimedText) -> dict[str, Any]:
+    """The answer's text and its span in seconds, from its first to its last (possibly partial) word."""
     passage = " ".join(word for word, _, _ in document.words)
-    found = reader.answer(question, passage) if passage else None
-    if found is None:
+    span = reader.answer(question, passage) if passage else None
+    if span is None:
         return {"pred_answer_text": "", "pred_span": None}
-    touched, place = [], 0
+    times, offset = [], 0
     for word, begin, end in document.words:
-        if place < found[1] and place + len(word) > found[0]:
-            touched.append((begin, end))
-        place += len(word) + 1
-    if not touched:
+        if offset < span[1] and offset + len(word) > span[0]:
+            times.append((begin, end))
+        offset += len(word) + 1
+    if not times:
         return {"pred_answer_text": "", "pred_span": None}
-    return {"pred_answer_text": passage[found[0] : found[1]], "pred_span": [touched[0][0], touched[-1][1]]}
+    return {"pred_answer_text": passage[span[0] : span[1]], "pred_span": [times[0][0], times[-1][1]]}

@@ -1,4 +1,4 @@
-"""A small BERT- or BART-like model from nothing, with word pieces learnt from the training texts: where no hub is."""
+"""A small BERT- or BART-like model with random weights and word pieces learned from the training texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_PART = 4
 
 
 class SmallTextModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Shape of the model that is trained from scratch."""
+    """Size of the model trained from scratch."""
 
     layers: int = 2
     width: int = 128
@@ -24,7 +24,7 @@ class SmallTextModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def learn_tokenizer(texts: Iterable[str], shape: SmallTextModel) -> Any:
-    """A fast tokenizer of lower-case word pieces: every character, then the commonest words and word parts."""
+    """A fast tokenizer of lower-case word pieces: all characters, then the most frequent words and word parts."""
     import transformers
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
@@ -53,10 +53,10 @@ def learn_tokenizer(texts: Iterable[str], shape: SmallTextModel) -> Any:
 
 
 def word_pieces(words: Mapping[str, int], size: int) -> list[str]:
-    """Special pieces, single characters, then words that occur twice or more, beginnings and ends of 2 to 4 letters.
+    """Special pieces, single characters, then words that occur at least twice and prefixes and suffixes of 2-4 letters.
 
-    The trainers of the tokenizers library break ties by an order that changes from run to run; here it is the alphabet,
-    so that a seed gives the same model.
+    Ties are broken alphabetically, which makes training reproducible; the trainers of the tokenizers library break them
+    in an order that varies between runs.
     """
     letters = sorted({piece for word in words for c in word for piece in (c, f"##{c}")})
     counts: dict[str, float] = defaultdict(float)
@@ -64,15 +64,15 @@ def word_pieces(words: Mapping[str, int], size: int) -> list[str]:
         if len(word) > 1 and count > 1:
             counts[word] += count
         for length in range(2, min(MAX_PART, len(word) - 1) + 1):
-            # A part counts by half of its words, since whole words come first.
+            # Word parts count half, which ranks whole words first.
             counts[word[:length]] += count / 2
             counts[f"##{word[-length:]}"] += count / 2
     ranked = sorted((p for p, count in counts.items() if count > 1), key=lambda piece: (-counts[piece], piece))
     return [*SPECIAL, *letters, *ranked[: max(0, size - len(SPECIAL) - len(letters))]]
 
 
-def new_model(automatic: str, tokenizer: Any, shape: SmallTextModel, labels: Sequence[str], **options: Any) -> Any:
-    """The model of one of transformers' automatic classes with random weights."""
+def new_model(auto_class: str, tokenizer: Any, shape: SmallTextModel, labels: Sequence[str], **options: Any) -> Any:
+    """A BERT model of one of transformers' auto classes with random weights."""
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
@@ -86,16 +86,16 @@ def new_model(automatic: str, tokenizer: Any, shape: SmallTextModel, labels: Seq
         hidden_dropout_prob=shape.dropout,
         attention_probs_dropout_prob=shape.dropout,
         pad_token_id=tokenizer.pad_token_id,
-        # BERT's 0.02 is made for its width of 768; a narrow model would learn nothing for a long time.
+        # BERT's 0.02 suits its width of 768; narrow models would train slowly at first.
         initializer_range=0.5 * shape.width**-0.5,
         **label_names(labels),
         **options,
     )
-    return getattr(transformers, automatic).from_config(config)
+    return getattr(transformers, auto_class).from_config(config)
 
 
 def new_summarizer(tokenizer: Any, shape: SmallTextModel) -> Any:
-    """A BART-like encoder and decoder with random weights; a summary begins with [CLS] and ends with [SEP]."""
+    """A BART-like encoder-decoder with random weights; summaries begin with [CLS] and end with [SEP]."""
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
@@ -117,7 +117,7 @@ def new_summarizer(tokenizer: Any, shape: SmallTextModel) -> Any:
 
 
 def label_names(labels: Sequence[str]) -> dict[str, Any]:
-    """What a config says about its labels; nothing where there are none."""
+    """The label fields of a transformers config; empty without labels."""
     if not labels:
         return {}
     return {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}

@@ -1,4 +1,4 @@
-"""What an end-to-end system is: its settings, what its folder says of it, and the head that belongs to it."""
+"""Settings and stored specification of end-to-end systems, and construction of their heads."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ Pooling = Literal["mean", "attention", "peak"]
 
 
 class SystemConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The encoder, the head and the training.
+    """Settings of encoder, head and training.
 
-    ``init`` is the folder of a system whose head to begin with; it must have the same shape and classes.
-    ``finetune`` trains the encoder's transformer along, at ``encoder_rate`` times the head's learning rate; else its
-    layers are computed once. ``pooling`` is of the class tasks, ``symbols`` of ner, ``pieces`` (0: characters) and
-    ``depth`` of summaries, ``longest_answer_seconds`` of qa. Training stops when the development loss has not fallen
-    for ``patience`` looks; without a development manifest ``dev_share`` of the training examples are held out.
+    ``init`` is the folder of a system that initializes the head; it must have the same shape and classes. ``finetune``
+    also trains the encoder's transformer, at ``encoder_rate`` times the head's learning rate; else its layers are
+    computed once. ``pooling`` applies to the class tasks, ``symbols`` to ner, ``pieces`` (0: characters) and ``depth``
+    to summarisation, ``longest_answer_seconds`` to qa. Training stops after ``patience`` evaluations without a lower
+    development loss (higher accuracy with ``stop_on``); without a development manifest, ``dev_share`` of the training
+    examples are held out.
     """
 
     encoder: str = "embedded"
@@ -62,7 +63,7 @@ class SystemConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SystemSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What ``system.json`` says: the task, the settings, the encoder, and what the head writes."""
+    """Content of ``system.json``: task, settings, encoder, and the classes or vocabulary of the head."""
 
     task: str
     config: SystemConfig
@@ -74,17 +75,17 @@ class SystemSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_spec(folder: Path) -> SystemSpec:
-    """The spec of a system's folder.
+    """Read the specification of a system's folder.
 
     Raises:
-        OSError: if the folder holds none.
-        msgspec.MsgspecError: if it is of another form.
+        OSError: if the file cannot be read.
+        msgspec.MsgspecError: if it is invalid.
     """
     return msgspec.json.decode((folder / "system.json").read_bytes(), type=SystemSpec)
 
 
 def make_head(spec: SystemSpec) -> Head:
-    """The head of a system, with random weights."""
+    """The head of a system with random weights."""
     from speechkit.slue.systems.heads import ClassHead, CtcHead, SpanHead
     from speechkit.slue.systems.summary_decoder import SummaryDecoder
 
@@ -108,7 +109,7 @@ def make_head(spec: SystemSpec) -> Head:
 
 
 def summary_symbols(spec: SystemSpec) -> Symbols:
-    """Text to symbols of a system that writes summaries."""
+    """The text encoding of a summarisation system."""
     from speechkit.slue.systems.summary_decoder import Symbols
 
     return Symbols(pieces=spec.pieces) if spec.pieces is not None else Symbols(spec.vocabulary)

@@ -1,4 +1,4 @@
-"""Batches of text examples for transformers' models: tagged words, labelled texts, asked passages, summaries."""
+"""Training batches of text models: tagged words, labelled texts, questions on passages, and summaries."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 
 from speechkit.slue.systems.text_examples import TextExample
-from speechkit.slue.systems.text_models import Loaded
+from speechkit.slue.systems.text_models import LoadedModel
 
 IGNORED = -100
-"""The label of a place that the loss does not count."""
+"""Label of positions excluded from the loss."""
 
 
 class TextBatches:
-    """Batches by number: rows in an order drawn anew for each pass, the same for every run with the seed."""
+    """Batches by number, from rows shuffled anew in every epoch; the seed determines the order."""
 
     def __init__(
         self,
         task: str,
         rows: Sequence[TextExample],
-        loaded: Loaded,
+        loaded: LoadedModel,
         labels: Sequence[str],
         *,
         batch_size: int,
@@ -35,14 +35,14 @@ class TextBatches:
         self._index = {label: number for number, label in enumerate(labels)}
 
     def __call__(self, number: int) -> dict[str, Any]:
-        """Tensors that the model's forward takes, with the labels it computes its loss from."""
+        """Keyword arguments of the model's forward, including the labels of its loss."""
         return self._encode(self._chosen(number))
 
     def _chosen(self, number: int) -> list[TextExample]:
         size, count = self._batch_size, len(self._rows)
-        places = range(number * size, (number + 1) * size)
-        orders = {p // count: np.random.default_rng([self._seed, p // count]).permutation(count) for p in places}
-        return [self._rows[orders[p // count][p % count]] for p in places]
+        positions = range(number * size, (number + 1) * size)
+        orders = {p // count: np.random.default_rng([self._seed, p // count]).permutation(count) for p in positions}
+        return [self._rows[orders[p // count][p % count]] for p in positions]
 
     def _encode(self, rows: Sequence[TextExample]) -> dict[str, Any]:
         import torch
@@ -62,9 +62,9 @@ class TextBatches:
             targets = torch.full(inputs["input_ids"].shape, IGNORED)
             for index, row in enumerate(rows):
                 before: int | None = None
-                for place, word in enumerate(inputs.word_ids(index)):
+                for position, word in enumerate(inputs.word_ids(index)):
                     if word is not None and word != before and row.words:
-                        targets[index, place] = self._index[row.words[word][1]]
+                        targets[index, position] = self._index[row.words[word][1]]
                     before = word
             return {**inputs, "labels": targets}
         inputs = self._tokenizer([row.text for row in rows], **options)
@@ -74,10 +74,10 @@ class TextBatches:
             targets = summaries["input_ids"].masked_fill(summaries["attention_mask"] == 0, IGNORED)
             return {**inputs, "labels": targets}
         if self._task == "dialog-acts":
-            many = torch.zeros(len(rows), len(self._index))
+            multi_hot = torch.zeros(len(rows), len(self._index))
             for index, row in enumerate(rows):
-                many[index, [self._index[label] for label in row.labels]] = 1.0
-            return {**inputs, "labels": many}
+                multi_hot[index, [self._index[label] for label in row.labels]] = 1.0
+            return {**inputs, "labels": multi_hot}
         return {**inputs, "labels": torch.tensor([self._index[row.labels[0]] for row in rows])}
 
     def _encode_questions(self, rows: Sequence[TextExample]) -> dict[str, Any]:
@@ -98,9 +98,9 @@ class TextBatches:
         chosen, begins, ends = [], [], []
         for index, owner in enumerate(owners):
             span = rows[owner].answer
-            places = [i for i, sequence in enumerate(parts.sequence_ids(index)) if sequence == 1]
-            inside = [i for i in places if span and offsets[index][i][0] < span[1] and offsets[index][i][1] > span[0]]
-            # A part that does not hold the whole answer teaches nothing; an answer across a border is in the next one.
+            passage = [i for i, sequence in enumerate(parts.sequence_ids(index)) if sequence == 1]
+            inside = [i for i in passage if span and offsets[index][i][0] < span[1] and offsets[index][i][1] > span[0]]
+            # Parts without the whole answer are skipped; parts overlap, so an answer cut by one is in the next.
             if span and inside and offsets[index][inside[0]][0] <= span[0] and offsets[index][inside[-1]][1] >= span[1]:
                 chosen.append(index)
                 begins.append(inside[0])

@@ -1,7 +1,7 @@
-"""Text models of transformers by hub id or folder: taggers, classifiers, extractive readers and summarisers.
+"""Text models from transformers, by hub id or folder: taggers, classifiers, extractive readers and summarisers.
 
-Weights are read from safetensors only. Long inputs are cut where the model's positions end, with a warning count; a
-reader slides over long passages instead.
+Weights are read from safetensors only. Inputs are truncated to the model's maximum length; readers slide over long
+passages instead.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ MAX_ANSWER_TOKENS = 30
 DEFAULT_POSITIONS = 512
 
 
-Loaded = tuple[Any, Any, int]
-"""Model, fast tokenizer and the number of positions."""
+LoadedModel = tuple[Any, Any, int]
+"""Model, fast tokenizer and maximum input length in tokens."""
 
 
-def load_text_model(automatic: str, what: str, name: str, device: str = "cpu", **options: Any) -> Loaded:
-    """A model of one of transformers' automatic classes with its tokenizer, by hub id or folder.
+def load_text_model(auto_class: str, what: str, name: str, device: str = "cpu", **options: Any) -> LoadedModel:
+    """Load a model of one of transformers' auto classes with its tokenizer.
 
     Args:
-        automatic: the class.
-        what: it is called in errors.
+        auto_class: name of the auto class.
+        what: description of the model for errors, such as "a text encoder".
         name: hub id or folder.
-        device: for the model.
-        options: for `load_whole`: ``new_head`` for a model that is to be trained, and settings.
+        device: of the model.
+        options: of `load_whole`: ``new_head`` for a model to train, and config settings.
 
     Raises:
-        UserError: if it cannot be loaded as ``what``, lacks weights, or has no fast tokenizer.
+        UserError: if it cannot be loaded, weights are missing, or it has no fast tokenizer.
     """
     import transformers
 
@@ -40,31 +40,31 @@ def load_text_model(automatic: str, what: str, name: str, device: str = "cpu", *
 
     transformers.utils.logging.disable_progress_bar()
     described = what, "config.json, model.safetensors and a tokenizer"
-    model, _ = load_whole(getattr(transformers, automatic), name, described=described, **options)
+    model, _ = load_whole(getattr(transformers, auto_class), name, described=described, **options)
     with readable(name, described):
         tokenizer: Any = load_pretrained(transformers.AutoTokenizer, name, use_fast=True)
     if not tokenizer.is_fast:
         raise UserError(f"{name}: has no fast tokenizer (tokenizer.json); save one beside the model")
-    return model.eval().to(device), tokenizer, positions_of(model, tokenizer)
+    return model.eval().to(device), tokenizer, max_input_tokens(model, tokenizer)
 
 
-def positions_of(model: Any, tokenizer: Any) -> int:
-    """How many pieces the model can read at once."""
+def max_input_tokens(model: Any, tokenizer: Any) -> int:
+    """Maximum input length of a model, in tokens."""
     positions = getattr(model.config, "max_position_embeddings", None) or DEFAULT_POSITIONS
     return int(min(positions, tokenizer.model_max_length))
 
 
-def _trained_labels(model: Any, name: str, wanted: Callable[[list[str]], bool], what: str) -> list[str]:
+def _trained_labels(model: Any, name: str, valid: Callable[[list[str]], bool], what: str) -> list[str]:
     labels = [str(model.config.id2label[index]) for index in range(model.config.num_labels)]
-    if all(label.startswith("LABEL_") for label in labels) or not wanted(labels):
-        raise UserError(f"{name}: its labels ({', '.join(labels[:6])}) are not {what}; train it, or set id2label")
+    if all(label.startswith("LABEL_") for label in labels) or not valid(labels):
+        raise UserError(f"{name}: its labels ({', '.join(labels[:6])}) are not {what}; fine-tune it, or set id2label")
     return labels
 
 
 class TokenTagger:
-    """B-I-O tags of words from a token classifier: each word has the tag of its first piece."""
+    """BIO tags of words from a token classifier; a word gets the tag of its first token."""
 
-    def __init__(self, name: str, device: str = "cpu", *, loaded: Loaded | None = None) -> None:
+    def __init__(self, name: str, device: str = "cpu", *, loaded: LoadedModel | None = None) -> None:
         self.model, self.tokenizer, self.positions = loaded or load_text_model(
             "AutoModelForTokenClassification", "a token classifier", name, device
         )
@@ -73,7 +73,7 @@ class TokenTagger:
         self.cut_words = 0
 
     def tag(self, words: Sequence[str]) -> list[TaggedWord]:
-        """The words with tags; words beyond the model's positions get O and are counted in ``cut_words``."""
+        """Tag words; truncated words get O and are counted in ``cut_words``."""
         import torch
 
         if not words:
@@ -85,19 +85,19 @@ class TokenTagger:
             best = self.model(**inputs.to(self.device)).logits[0].argmax(-1).tolist()
         tags = ["O"] * len(words)
         seen: set[int] = set()
-        for place, word in enumerate(inputs.word_ids(0)):
+        for position, word in enumerate(inputs.word_ids(0)):
             if word is not None and word not in seen:
                 seen.add(word)
-                tags[word] = self.labels[best[place]]
-        # A word of characters that the tokenizer drops has no piece at all; only a cut loses the last ones.
+                tags[word] = self.labels[best[position]]
+        # Words of characters unknown to the tokenizer have no tokens either; only truncation removes the last words.
         self.cut_words += len(words) - 1 - max(seen, default=-1)
         return list(zip(words, tags, strict=True))
 
 
 class TextClassifier:
-    """One label, or every label whose sigmoid reaches a threshold, from a sequence classifier."""
+    """The best label, or all labels above a threshold, from a sequence classifier."""
 
-    def __init__(self, name: str, device: str = "cpu", *, loaded: Loaded | None = None) -> None:
+    def __init__(self, name: str, device: str = "cpu", *, loaded: LoadedModel | None = None) -> None:
         self.model, self.tokenizer, self.positions = loaded or load_text_model(
             "AutoModelForSequenceClassification", "a sequence classifier", name, device
         )
@@ -105,47 +105,47 @@ class TextClassifier:
         self.device = device
 
     def logits(self, text: str) -> list[float]:
-        """One number for each of ``labels``."""
+        """Logits, one for each of ``labels``."""
         import torch
 
         inputs = self.tokenizer(text, truncation=True, max_length=self.positions, return_tensors="pt")
         with torch.inference_mode():
-            found: list[float] = self.model(**inputs.to(self.device)).logits[0].float().tolist()
-        return found
+            logits: list[float] = self.model(**inputs.to(self.device)).logits[0].float().tolist()
+        return logits
 
     def label(self, text: str) -> str:
-        """The likeliest label."""
+        """The most probable label."""
         logits = self.logits(text)
         return self.labels[logits.index(max(logits))]
 
     def label_set(self, text: str, threshold: float = 0.5) -> list[str]:
-        """Every label whose probability reaches ``threshold``."""
+        """All labels with a probability of at least ``threshold``."""
         from speechkit.slue.metrics.classification import labels_above
 
         return labels_above(self.logits(text), self.labels, threshold)
 
 
 class ExtractiveReader:
-    """The answer of a question as a span of a passage's characters."""
+    """Extractive question answering: the answer to a question as a character span of a passage."""
 
-    def __init__(self, name: str, device: str = "cpu", *, loaded: Loaded | None = None) -> None:
+    def __init__(self, name: str, device: str = "cpu", *, loaded: LoadedModel | None = None) -> None:
         self.model, self.tokenizer, self.positions = loaded or load_text_model(
             "AutoModelForQuestionAnswering", "an extractive reader", name, device
         )
         self.device = device
 
     def answer(self, question: str, passage: str) -> tuple[int, int] | None:
-        """First character and the end of the likeliest span of up to 30 pieces; None if the passage has no piece.
+        """Character span (first, end) of the best answer of up to 30 tokens; None if the passage has no tokens.
 
-        A passage longer than the model's positions is read in pieces that overlap by a third.
+        Long passages are split into windows that overlap by a third.
         """
         import torch
 
         length = len(self.tokenizer(question)["input_ids"])
         if length > self.positions * 2 // 3:
-            raise UserError(f"a question of {length} pieces leaves no room for the passage; shorten it")
+            raise UserError(f"a question of {length} tokens leaves no room for the passage; shorten it")
         stride = (self.positions - length) // 3
-        parts = self.tokenizer(
+        windows = self.tokenizer(
             question,
             passage,
             truncation="only_second",
@@ -156,24 +156,24 @@ class ExtractiveReader:
             padding=True,
             return_tensors="pt",
         )
-        offsets = parts.pop("offset_mapping").tolist()
-        parts.pop("overflow_to_sample_mapping")
+        offsets = windows.pop("offset_mapping").tolist()
+        windows.pop("overflow_to_sample_mapping")
         best: tuple[float, int, int] | None = None
         for index in range(len(offsets)):
-            one = {key: value[index : index + 1].to(self.device) for key, value in parts.items()}
+            window = {key: value[index : index + 1].to(self.device) for key, value in windows.items()}
             with torch.inference_mode():
-                found = self.model(**one)
-            places = [i for i, sequence in enumerate(parts.sequence_ids(index)) if sequence == 1]
-            if not places:
+                output = self.model(**window)
+            passage_tokens = [i for i, sequence in enumerate(windows.sequence_ids(index)) if sequence == 1]
+            if not passage_tokens:
                 continue
-            begin, end = found.start_logits[0, places], found.end_logits[0, places]
+            begin, end = output.start_logits[0, passage_tokens], output.end_logits[0, passage_tokens]
             scores = begin[:, None] + end[None, :]
             allowed = torch.ones_like(scores, dtype=torch.bool).triu().tril(MAX_ANSWER_TOKENS - 1)
             scores = scores.masked_fill(~allowed, float("-inf"))
-            first, last = divmod(int(scores.argmax()), len(places))
+            first, last = divmod(int(scores.argmax()), len(passage_tokens))
             score = float(scores[first, last])
             if best is None or score > best[0]:
-                best = (score, offsets[index][places[first]][0], offsets[index][places[last]][1])
+                best = (score, offsets[index][passage_tokens[first]][0], offsets[index][passage_tokens[last]][1])
         return None if best is None else (best[1], best[2])
 
 
@@ -181,7 +181,13 @@ class Summarizer:
     """A summary of a text from a sequence-to-sequence model, by beam search."""
 
     def __init__(
-        self, name: str, device: str = "cpu", *, max_tokens: int = 200, beams: int = 4, loaded: Loaded | None = None
+        self,
+        name: str,
+        device: str = "cpu",
+        *,
+        max_tokens: int = 200,
+        beams: int = 4,
+        loaded: LoadedModel | None = None,
     ) -> None:
         self.model, self.tokenizer, self.positions = loaded or load_text_model(
             "AutoModelForSeq2SeqLM", "a sequence-to-sequence model", name, device
@@ -189,7 +195,7 @@ class Summarizer:
         self.device, self.max_tokens, self.beams = device, max_tokens, beams
 
     def summarize(self, text: str) -> str:
-        """The summary; text beyond the model's positions is not read."""
+        """Summary of a text, truncated to the model's maximum length."""
         import torch
 
         inputs = self.tokenizer(text, truncation=True, max_length=self.positions, return_tensors="pt")

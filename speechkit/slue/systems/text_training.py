@@ -1,8 +1,8 @@
-"""Fine-tuning of text models: taggers, classifiers, extractive readers and summarisers, chosen on a development split.
+"""Fine-tuning of text models: taggers, classifiers, extractive readers and summarisers.
 
-The training goes through `speechkit.training` (Accelerate), so that it resumes where it stopped. After every
-``evaluate_every`` steps the averaged weights predict the development rows and get the task's own score; the best ones
-are saved, and after ``patience`` evaluations without a better one the training ends.
+Training uses `speechkit.training` (Accelerate) and resumes after an interruption. Every ``evaluate_every`` steps the
+averaged weights are scored on the development rows with the task's metric; the best ones are saved, and training stops
+after ``patience`` evaluations without an improvement.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from speechkit.slue.systems.text_batches import TextBatches
 from speechkit.slue.systems.text_examples import TextExample
 from speechkit.slue.systems.text_models import (
     ExtractiveReader,
-    Loaded,
+    LoadedModel,
     Summarizer,
     TextClassifier,
     TokenTagger,
     load_text_model,
-    positions_of,
+    max_input_tokens,
 )
 from speechkit.slue.tasks import get_task
 
-AUTOMATIC = {
+AUTO_CLASSES = {
     "ner": ("AutoModelForTokenClassification", "a token classifier"),
     "sentiment": ("AutoModelForSequenceClassification", "a sequence classifier"),
     "intent": ("AutoModelForSequenceClassification", "a sequence classifier"),
@@ -50,19 +50,19 @@ UNLABELLED = ("qa-text", "summarisation")
 
 
 class TextTrainingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a text model is trained.
+    """Training settings of a text model.
 
     Attributes:
         init: "scratch", or the hub id or folder of a model to fine-tune.
-        small: the shape of a model from scratch.
-        steps: most optimiser steps.
-        batch_size: rows of a step.
-        learning_rate: the peak; None is 1e-3 from scratch and 3e-5 for a model that was trained before.
-        warmup_steps: steps until the peak.
-        evaluate_every: steps between two scores of the development rows.
-        patience: evaluations without a better score after which the training ends.
-        max_pieces: longer texts are cut, longer passages read in overlapping parts.
-        average_decay: of the averaged weights that are evaluated and saved.
+        small: size of a model from scratch.
+        steps: maximum number of optimiser steps.
+        batch_size: rows per step.
+        learning_rate: peak learning rate; None is 1e-3 from scratch and 3e-5 for a pretrained model.
+        warmup_steps: linear warm-up, in steps.
+        evaluate_every: steps between evaluations on the development rows.
+        patience: evaluations without an improvement before training stops.
+        max_pieces: texts are truncated to this number of tokens; longer passages are split into overlapping windows.
+        average_decay: decay of the weight average that is evaluated and saved.
         seed: of the weights, the order of rows and dropout.
     """
 
@@ -80,21 +80,21 @@ class TextTrainingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     def __post_init__(self) -> None:
         wrong = [
-            f"{name} is {getattr(self, name)}, it must be at least 1"
+            f"{name} is {getattr(self, name)}; it must be at least 1"
             for name in ("steps", "batch_size", "evaluate_every", "patience")
             if getattr(self, name) < 1
         ]
         if self.max_pieces < 16:
-            wrong.append(f"max_pieces is {self.max_pieces}, it must be at least 16")
+            wrong.append(f"max_pieces is {self.max_pieces}; it must be at least 16")
         if wrong:
             raise ConfigError("; ".join(wrong))
 
 
 class TextTrainingResult(msgspec.Struct):
-    """The scores of the development rows by evaluation, in order; the best one was saved, if ``complete``.
+    """Development scores of all evaluations, in order; the best weights are saved once ``complete``.
 
-    ``rows`` counts training and development rows; ``unseen_labels`` are labels of the development rows that no training
-    row has: they cannot be predicted.
+    ``rows`` are the numbers of training and development rows, ``unseen_labels`` the labels of development rows without
+    a training row, which cannot be predicted.
     """
 
     task: str
@@ -107,7 +107,7 @@ class TextTrainingResult(msgspec.Struct):
 
     @property
     def best(self) -> float:
-        """The highest score, 0 where there is none."""
+        """The highest score; 0 before the first evaluation."""
         return max(self.scores, default=0.0)
 
 
@@ -122,13 +122,13 @@ def train_text_model(
     should_stop: Callable[[], bool] = lambda: False,
     log: Callable[[str], None] = print,
 ) -> TextTrainingResult:
-    """Train, and save the best weights as ``folder/model``, which the pipeline and transformers load.
+    """Train a text model and save the best weights to ``folder/model``, for the pipeline and transformers.
 
-    A run that was interrupted goes on from its newest checkpoint; one that is complete is not done again.
+    An interrupted run resumes from its last checkpoint; a complete run is not repeated.
 
     Raises:
-        UserError: if there are no rows, fewer than two labels, no passage that holds its answer, a model that does not
-            fit, or a folder of a run with other settings.
+        UserError: if there are no rows, fewer than two labels, no passage with its answer, an unsuitable model, or a
+            folder of a run with other settings.
     """
     import torch
 
@@ -136,9 +136,9 @@ def train_text_model(
     from speechkit.training import EarlyStopping, Objective, TrainingConfig, Turn, train
 
     if not train_rows or not dev_rows:
-        raise UserError(f"{len(train_rows)} rows to train on and {len(dev_rows)} to choose by; give both")
+        raise UserError(f"{len(train_rows)} training rows and {len(dev_rows)} development rows; give both")
     if task == "qa-text" and not any(row.answer for row in train_rows):
-        raise UserError("no training passage holds its answer; there is nothing to learn to read")
+        raise UserError("no training passage contains its answer; check the answers of the training rows")
     labels = label_set(task, train_rows)
     torch.manual_seed(config.seed)
     loaded = _prepared(task, train_rows, labels, config)
@@ -186,13 +186,13 @@ def train_text_model(
 
 
 def label_set(task: str, rows: Sequence[TextExample]) -> list[str]:
-    """The labels of a model: O, B- and I- of every tag, or the classes, in alphabetical order."""
+    """Labels of a model in alphabetical order: O, B- and I- of every tag, or the classes."""
     if task in UNLABELLED:
         return []
     if task == "ner":
         tags = sorted({tag.partition("-")[2] for row in rows for _, tag in row.words if tag != "O"})
         if not tags:
-            raise UserError("no training row has an entity; there is nothing to learn")
+            raise UserError("no training row has an entity; check the entities of the training rows")
         return ["O", *(f"{mark}-{tag}" for tag in tags for mark in "BI")]
     labels = sorted({label for row in rows for label in row.labels})
     if len(labels) < 2:
@@ -200,8 +200,8 @@ def label_set(task: str, rows: Sequence[TextExample]) -> list[str]:
     return labels
 
 
-def score_examples(task: str, loaded: Loaded, rows: Sequence[TextExample], device: str) -> float:
-    """The task's main measure of a model's predictions on examples."""
+def score_examples(task: str, loaded: LoadedModel, rows: Sequence[TextExample], device: str) -> float:
+    """The task's main measure of a model on examples."""
     options = Options(tags="any", labels=None)
     chosen = get_task(task)
     predicted: list[Any] = []
@@ -214,7 +214,7 @@ def score_examples(task: str, loaded: Loaded, rows: Sequence[TextExample], devic
             span = reader.answer(row.text, row.passage)
             predicted.append("" if span is None else row.passage[span[0] : span[1]])
     elif task == "summarisation":
-        # Greedily: the search over beams is for predictions, and would cost several times as much at every look.
+        # Greedy search: beam search would make every evaluation several times as slow.
         summarizer = Summarizer("the model", device, beams=1, loaded=loaded)
         predicted = [summarizer.summarize(row.text) for row in rows]
     else:
@@ -223,13 +223,13 @@ def score_examples(task: str, loaded: Loaded, rows: Sequence[TextExample], devic
             predicted = [classifier.label_set(row.text) for row in rows]
         else:
             predicted = [classifier.label(row.text) for row in rows]
-    found = chosen.score([r.gold for r in rows], predicted, [r.id for r in rows], options, Resampling(resamples=0))
-    measure = found.measures.get("accuracy") if task == "intent" else None
-    return float((measure.value if measure is not None else found.value) or 0.0)
+    score = chosen.score([r.gold for r in rows], predicted, [r.id for r in rows], options, Resampling(resamples=0))
+    measure = score.measures.get("accuracy") if task == "intent" else None
+    return float((measure.value if measure is not None else score.value) or 0.0)
 
 
-def _prepared(task: str, rows: Sequence[TextExample], labels: list[str], config: TextTrainingConfig) -> Loaded:
-    automatic, what = AUTOMATIC[task]
+def _prepared(task: str, rows: Sequence[TextExample], labels: list[str], config: TextTrainingConfig) -> LoadedModel:
+    auto_class, what = AUTO_CLASSES[task]
     options: dict[str, Any] = {"problem_type": "multi_label_classification"} if task == "dialog-acts" else {}
     if config.init == "scratch":
         summaries = (row.gold for row in rows if task == "summarisation")
@@ -238,13 +238,13 @@ def _prepared(task: str, rows: Sequence[TextExample], labels: list[str], config:
         if task == "summarisation":
             model = new_summarizer(tokenizer, config.small)
         else:
-            model = new_model(automatic, tokenizer, config.small, labels, **options)
-        return model, tokenizer, positions_of(model, tokenizer)
+            model = new_model(auto_class, tokenizer, config.small, labels, **options)
+        return model, tokenizer, max_input_tokens(model, tokenizer)
     if labels:
         options |= label_names(labels)
     elif task == "qa-text":
-        options["num_labels"] = 2  # where an answer begins and ends, whatever labels the model had before
-    return load_text_model(automatic, what, config.init, new_head=task != "summarisation", **options)
+        options["num_labels"] = 2  # begin and end of the answer, whatever labels the model had before
+    return load_text_model(auto_class, what, config.init, new_head=task != "summarisation", **options)
 
 
 def _read_result(
@@ -257,17 +257,18 @@ def _read_result(
     counts = len(rows[0]), len(rows[1])
     if path.is_file():
         try:
-            found = msgspec.json.decode(path.read_bytes(), type=TextTrainingResult)
+            result = msgspec.json.decode(path.read_bytes(), type=TextTrainingResult)
         except msgspec.DecodeError as error:
             raise UserError(f"{path}: cannot be read ({error}); use another folder") from error
-        if (found.task, found.settings, found.rows) != (task, config, counts):
-            raise UserError(f"{path}: belongs to a training with another task, settings or rows; use another folder")
-        return found
+        if (result.task, result.settings, result.rows) != (task, config, counts):
+            raise UserError(f"{path}: from a training run with another task, settings or rows; use another folder")
+        return result
     if task == "ner":
-        known, wanted = {label.partition("-")[2] for label in labels}, {tag for row in rows[1] for tag, _ in row.gold}
+        known = {label.partition("-")[2] for label in labels}
+        dev_labels = {tag for row in rows[1] for tag, _ in row.gold}
     else:
-        known, wanted = set(labels), {label for row in rows[1] for label in row.labels}
+        known, dev_labels = set(labels), {label for row in rows[1] for label in row.labels}
     measure = {"ner": "f1", "qa-text": "word_f1", "intent": "accuracy", "summarisation": "rouge_l"}.get(
         task, "macro_f1"
     )
-    return TextTrainingResult(task, config, counts, measure, [], unseen_labels=sorted(wanted - known))
+    return TextTrainingResult(task, config, counts, measure, [], unseen_labels=sorted(dev_labels - known))

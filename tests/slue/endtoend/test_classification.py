@@ -15,7 +15,7 @@ from speechkit.slue.scoring import score_files
 from speechkit.slue.systems.endtoend import load_system, train_system
 from speechkit.slue.systems.endtoend_prediction import predict_with_system
 from speechkit.slue.systems.examples import label_sets, read_examples
-from speechkit.slue.systems.heads import ClassHead, Context, composition
+from speechkit.slue.systems.heads import ClassHead, Subsampling, composition
 
 
 def quiet(_):
@@ -97,7 +97,7 @@ def test_padding_changes_nothing_that_a_head_says():
     together = head.logits(torch.cat([padded, long]), torch.tensor([21, 40]))[0]
     alone = head.logits(short, torch.tensor([21]))[0]
     assert torch.allclose(together[0], alone[0], atol=1e-5)
-    assert Context(16, 8, 0.0)(torch.zeros(1, 21, 16), torch.tensor([21]))[1].item() == 6
+    assert Subsampling(16, 8, 0.0)(torch.zeros(1, 21, 16), torch.tensor([21]))[1].item() == 6
 
 
 def test_classes_with_words_in_common_share_parts():
@@ -117,7 +117,7 @@ def test_a_system_is_refused_for_another_task_and_for_an_encoder_with_other_weig
     (tmp_path / "system.json").write_bytes(msgspec.json.encode(stored))
     with pytest.raises(UserError, match="weights is 'others'"):
         load_system(tmp_path)
-    with pytest.raises(UserError, match="is no end-to-end system"):
+    with pytest.raises(UserError, match="not an end-to-end system"):
         load_system(tmp_path / "work")
 
 
@@ -155,4 +155,4 @@ def test_a_development_class_that_training_lacks_costs_nothing_and_is_never_righ
     )
     said = []
     assert train_system("slots", lacking, tmp_path / "s", quick(steps=2), dev_manifest=train, log=said.append)
-    assert any("development examples have a class that training lacks" in line for line in said)
+    assert any("development examples have a class without training examples" in line for line in said)

@@ -24,12 +24,12 @@ from speechkit.report.slue_encoders_page import (
 from speechkit.shipped import load_module
 from speechkit.slue.encoder_comparison import (
     EncoderComparison,
-    JudgedBy,
-    best_of,
-    judged_by,
+    EvaluationSet,
+    best_system,
+    read_test_set,
+    reference_pairs,
     shown_names,
     systems_to_train,
-    telling_pairs,
 )
 from speechkit.slue.published import PUBLISHED, published_for
 from speechkit.slue.task_folders import all_digests, check_manifests, read_task_folders, training_digests
@@ -124,7 +124,7 @@ def test_the_page_asks_nothing_of_the_network_and_names_the_published_rows_as_re
     assert written.count("For reference only") == 2
     assert "No published table of this task was at hand" in written
     assert "<small>" in written
-    evil = msgspec.structs.replace(found.tasks["slots"], judged_by=JudgedBy("<script>", "test", prepared=False))
+    evil = msgspec.structs.replace(found.tasks["slots"], judged_by=EvaluationSet("<script>", "test", prepared=False))
     page = write_encoders_page(tmp_path / "a.html", EncoderComparison({"slots": evil}))
     assert "<script> test" not in page.read_text()
 
@@ -143,8 +143,8 @@ def test_which_differences_hold_is_said(found):
     apart = [msgspec.structs.replace(pair, holm_p=0.001) for pair in scores.pairs]
     assert "All 3 pairs differ" in pairs_sentence(msgspec.structs.replace(scores, pairs=apart))
     assert "nothing to compare" in pairs_sentence(msgspec.structs.replace(scores, pairs=[]))
-    anchors = {scores.systems[0].name, best_of(scores)}
-    assert all(anchors & {pair.first, pair.second} for pair in telling_pairs(scores))
+    anchors = {scores.systems[0].name, best_system(scores)}
+    assert all(anchors & {pair.first, pair.second} for pair in reference_pairs(scores))
     assert str(main_values(scores, ["nobody"])[0]) == "–"
 
 
@@ -156,18 +156,18 @@ def test_an_interrupted_run_goes_on_and_does_nothing_twice(settings, done, tmp_p
     from speechkit.pipeline.context import Context
 
     work: list[str] = []
-    train, judge = endtoend.train_system, judging.judge
+    train, predict = endtoend.train_system, judging.write_predictions
 
     def counted_train(task, *args, **kwargs):
         work.append(f"train {task}")
         return train(task, *args, **kwargs)
 
-    def counted_judge(task, *args, **kwargs):
-        work.append(f"judge {task.name}")
-        return judge(task, *args, **kwargs)
+    def counted_predict(task, *args, **kwargs):
+        work.append(f"predict {task.name}")
+        return predict(task, *args, **kwargs)
 
     monkeypatch.setattr(endtoend, "train_system", counted_train)
-    monkeypatch.setattr(judging, "judge", counted_judge)
+    monkeypatch.setattr(judging, "write_predictions", counted_predict)
     given = [settings[0].split(",ner=")[0], "encoders=log-mel,mfcc"]
     stops = iter([False, True])
     monkeypatch.setattr(Context, "interrupted", property(lambda self: bool(work) and next(stops, False)))
@@ -186,20 +186,20 @@ def test_tasks_that_cannot_be_used_are_named(corpus, located, tmp_path):
     assert [task.name for task in read_task_folders(f"dialog_acts={corpus}, ner={corpus}")] == ["dialog-acts", "ner"]
     with pytest.raises(ConfigError, match=r"give TASK=FOLDER.*task.*sentiment"):
         read_task_folders(f"weather={corpus}")
-    with pytest.raises(ConfigError, match="stands twice"):
+    with pytest.raises(ConfigError, match="ner is given twice"):
         read_task_folders(f"ner={corpus},ner={corpus}")
     with pytest.raises(ConfigError, match=r"neither train\.jsonl nor fine-tune\.jsonl"):
         read_task_folders(f"ner={tmp_path}")
     with pytest.raises(ConfigError, match="tasks is empty"):
         read_task_folders("")
-    with pytest.raises(ConfigError, match=r"holds no blind\.jsonl"):
+    with pytest.raises(ConfigError, match=r"has no blind\.jsonl"):
         read_task_folders(f"ner={corpus}")[0].split("blind")
-    with pytest.raises(ConfigError, match=r"localisation reads.*frames.*systems.*ner"):
+    with pytest.raises(ConfigError, match=r"localisation uses the systems trained for ner"):
         read_task_folders(f"localisation={located}")
 
 
 def test_what_would_end_hours_of_work_is_found_before_them(corpus, tmp_path):
-    with pytest.raises(ConfigError, match=r"holds no blind\.jsonl"):
+    with pytest.raises(ConfigError, match=r"has no blind\.jsonl"):
         check_manifests(read_task_folders(f"ner={corpus}"), "blind")
     rows = [msgspec.structs.replace(row, custom={}) for row in read_manifest(corpus / "test.jsonl")]
     write_manifest(tmp_path / "train.jsonl", rows)
@@ -211,9 +211,9 @@ def test_what_would_end_hours_of_work_is_found_before_them(corpus, tmp_path):
 def test_encoders_that_cannot_be_used_are_named_and_alike_ones_are_told_apart():
     with pytest.raises(ConfigError, match="encoders is empty"):
         shown_names([])
-    with pytest.raises(ConfigError, match="mfcc stands twice"):
+    with pytest.raises(ConfigError, match="mfcc is given twice"):
         shown_names(["mfcc", "log-mel", "mfcc"])
-    with pytest.raises(ConfigError, match="embedded is none of encoders"):
+    with pytest.raises(ConfigError, match="embedded is not in encoders"):
         systems_to_train(["ner"], ["mfcc"], ["embedded"])
     assert list(shown_names(["a/base", "b/base", "c/step=9"]).values()) == ["a/base", "b/base", "step-9"]
 
@@ -242,10 +242,10 @@ def test_published_rows_say_whether_the_same_set_judges(found, tmp_path):
     of = found.tasks["ner"]
     assert "It is another set" in published_sentence(of)
     summary = {"corpus": "slue_voxpopuli", "splits": [{"split": "test", "utterances": 1842}], "licence": "CC0"}
-    assert judged_by(tmp_path / "test.jsonl") == JudgedBy(tmp_path.name, "test", prepared=False)
+    assert read_test_set(tmp_path / "test.jsonl") == EvaluationSet(tmp_path.name, "test", prepared=False)
     write_json(tmp_path / "summary.json", summary)
-    assert not judged_by(tmp_path / "dev.jsonl").prepared
-    same = msgspec.structs.replace(of, judged_by=judged_by(tmp_path / "test.jsonl"))
+    assert not read_test_set(tmp_path / "dev.jsonl").prepared
+    same = msgspec.structs.replace(of, judged_by=read_test_set(tmp_path / "test.jsonl"))
     assert "Rows on slue_voxpopuli test were judged by the set that judges here" in published_sentence(same)
     judges = {row[4] for row in published_table("ner", same).rows}
     assert judges == {"slue_voxpopuli test", "slue_voxpopuli dev (another set)"}

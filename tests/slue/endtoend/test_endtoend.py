@@ -20,9 +20,9 @@ from speechkit.lm.ngram_training import estimate, write_arpa
 from speechkit.slue.metrics.entity_tags import END_SYMBOL, SYMBOLS
 from speechkit.slue.metrics.entity_text import parse_entities
 from speechkit.slue.rows import Row
-from speechkit.slue.systems.endtoend import all_layers, learning_encoder
+from speechkit.slue.systems.endtoend import all_layers, trainable_encoder
 from speechkit.slue.systems.endtoend_prediction import predict_with_system
-from speechkit.slue.systems.entity_decoding import mend_symbols, read_transcript
+from speechkit.slue.systems.entity_decoding import read_transcript, repair_symbols
 from speechkit.slue.systems.examples import marked_transcript, read_examples
 
 STARTS = sorted(SYMBOLS["raw"].values())
@@ -85,7 +85,7 @@ def test_the_command_trains_predicts_with_a_language_model_and_is_scored(orders,
     ],
 )
 def test_each_damage_of_symbols_is_mended_and_counted(line, mended, kinds):
-    found = mend_symbols(line)
+    found = repair_symbols(line)
     assert found.transcript == mended
     counted = {kind: getattr(found, kind) for kind in ("glued", "overlapping", "unopened", "empty", "unclosed")}
     assert Counter(counted) == Counter(kinds)
@@ -94,8 +94,8 @@ def test_each_damage_of_symbols_is_mended_and_counted(line, mended, kinds):
 @given(st.lists(st.sampled_from([*STARTS[:4], END_SYMBOL, "a", "b%", "]c", "rome"]), max_size=12))
 def test_a_mended_transcript_keeps_every_letter_and_needs_no_mending(tokens):
     line = " ".join(tokens)
-    mended = mend_symbols(line)
-    assert mend_symbols(mended.transcript).repairs == 0
+    mended = repair_symbols(line)
+    assert repair_symbols(mended.transcript).repairs == 0
     marks = {*STARTS, END_SYMBOL}
     assert [c for c in mended.transcript if c not in marks and c != " "] == [
         c for c in line if c not in marks and c != " "
@@ -121,7 +121,7 @@ def test_transcripts_are_marked_from_spans_and_from_phrases():
 
 def test_a_trainable_encoder_gives_what_the_frozen_one_gives_under_padding(tiny_encoder, orders):
     frozen = load_encoder(str(tiny_encoder), device="cpu", dtype="float32")
-    trainable = learning_encoder(str(tiny_encoder)).eval()
+    trainable = trainable_encoder(str(tiny_encoder)).eval()
     generator = np.random.default_rng(0)
     waveforms = [generator.normal(0, 0.1, size).astype(np.float32) for size in (9000, 16_000)]
     ready = [torch.from_numpy(trainable.prepare(waveform)) for waveform in waveforms]
@@ -134,10 +134,10 @@ def test_a_trainable_encoder_gives_what_the_frozen_one_gives_under_padding(tiny_
 
 
 def test_the_encoder_in_the_package_learns_along_and_one_without_weights_is_refused():
-    trainable = learning_encoder("embedded")
+    trainable = trainable_encoder("embedded")
     assert any(value.requires_grad for value in trainable.parameters())
     with pytest.raises(ConfigError, match="mfcc has no weights"):
-        learning_encoder("mfcc")
+        trainable_encoder("mfcc")
 
 
 def test_beam_search_without_a_model_reads_symbols_as_greedy_does(orders, ner_system):

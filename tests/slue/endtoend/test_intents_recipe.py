@@ -24,12 +24,12 @@ from speechkit.slue.learning_curves import (
     FoldItem,
     FoldPrediction,
     LearningCurves,
-    commonest_values,
-    count_right,
+    count_correct,
+    most_frequent_values,
     split_at_fold,
 )
 from speechkit.slue.metrics.slots import Command, score_commands
-from speechkit.slue.sound_groups import folds_of_groups, group_recordings, sound_groups, sound_print
+from speechkit.slue.sound_groups import acoustic_profile, cluster_profiles, folds_of_groups, group_recordings
 from speechkit.slue.systems.fold_systems import classify
 from speechkit.slue.systems.pipeline import recognized_texts
 
@@ -102,7 +102,7 @@ def test_nothing_is_learned_from_the_fold_that_judges_and_a_smaller_share_is_par
     assert {item.fold for item in large} == {0}
     assert {item.fold for item in judged} == {1}
     predictions = [FoldPrediction(item.id, "x", 1.0, 4, {"size": "big"}) for item in judged]
-    assert count_right(items, predictions) == len(judged)
+    assert count_correct(items, predictions) == len(judged)
 
 
 def test_named_speakers_are_the_groups(tmp_path):
@@ -120,10 +120,10 @@ def test_recordings_of_one_microphone_fall_into_one_group():
             noise = generator.normal(0, 0.1, 16_000)
             for place in range(1, len(noise)):
                 noise[place] += colour * noise[place - 1]
-            prints.append(sound_print(noise.astype(np.float32)))
-    assert sound_groups(np.stack(prints), 2) == [0] * 6 + [1] * 6
-    assert sound_groups(np.stack(prints[:2]), 5) == [0, 1]
-    assert sound_print(np.zeros(100, np.float32)).shape == prints[0].shape
+            prints.append(acoustic_profile(noise.astype(np.float32)))
+    assert cluster_profiles(np.stack(prints), 2) == [0] * 6 + [1] * 6
+    assert cluster_profiles(np.stack(prints[:2]), 5) == [0, 1]
+    assert acoustic_profile(np.zeros(100, np.float32)).shape == prints[0].shape
 
 
 def test_commands_are_right_as_a_whole_and_slots_by_their_pairs():
@@ -155,7 +155,7 @@ def test_the_text_classifier_learns_words_and_says_none_where_nothing_was_said()
         {"drink": "tea"},
         {"drink": "milk", "size": "big"},
     ]
-    assert commonest_values(fields)["drink"] == "tea" or commonest_values(fields)["drink"] == "milk"
+    assert most_frequent_values(fields)["drink"] == "tea" or most_frequent_values(fields)["drink"] == "milk"
 
 
 def test_recognition_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
