@@ -23,7 +23,7 @@ from speechkit.errors import UserError
 from speechkit.io.atomic import write_json
 from speechkit.metrics.error_rates import word_errors
 from speechkit.runtime import item_seed
-from speechkit.slue.sensitivity_noise import outcomes
+from speechkit.slue.sensitivity_noise import word_outcomes
 
 MIN_WORDS = 12
 TEST_CALLS = 3
@@ -61,7 +61,7 @@ def call_pieces(reference: Path, systems: dict[str, Path]) -> Iterator[tuple[dic
     for name, path in systems.items():
         text = " ".join(_word(row["token"]) for row in nlp_words(path))
         aligned = word_errors([" ".join(words)], [text]).utterances[0]
-        heard[name] = [" ".join(filter(None, (became, *extra))) for _, became, extra in outcomes(aligned)]
+        heard[name] = [" ".join(filter(None, (became, *extra))) for _, became, extra in word_outcomes(aligned)]
     begin = 0
     call = reference.name.split(".")[0]
     for index, row in enumerate(rows):

@@ -34,15 +34,15 @@ from speechkit.io.arrays import Float
 from speechkit.pipeline import outputs
 from speechkit.pipeline.discover import recipe_module
 from speechkit.runtime import item_seed
-from speechkit.syllables.comparison import seconds_of, truth_times
+from speechkit.syllables.comparison import frames_to_seconds, tier_times
 from speechkit.syllables.envelope import EnvelopeSegmenter
 from speechkit.syllables.evaluation import Score, score
-from speechkit.syllables.recordings import estimate_from
-from speechkit.syllables.segmenters import Choice, make_segmenter, segmenter_of
+from speechkit.syllables.recordings import thresholds_from_recordings
+from speechkit.syllables.segmenters import SegmenterChoice, build_segmenter, make_segmenter
 from speechkit.syllables.segments import Boundaries, Segmenter, segment_means
 from speechkit.syllables.silver_alignment import PhoneAligner, align_silver
 from speechkit.syllables.syllabification import is_vowel
-from speechkit.syllables.tokens import token_rates, with_silence
+from speechkit.syllables.tokens import add_silence_tokens, token_rates
 from speechkit.text import get_normalizer
 from speechkit.text.rough_pronunciation import rough_phones
 from speechkit.units.kmeans import KMeansConfig, train_kmeans
@@ -76,7 +76,7 @@ def of_encoder(segmenter: Segmenter, encoder: Encoder) -> Cut:
 
 def plain_systems(encoder: Encoder, manifest: Path, rate: float = 5.0) -> dict[str, Cut]:
     """What `speechkit syllables` does on a manifest with each segmenter, its thresholds estimated from it."""
-    thresholds = estimate_from(encoder, [manifest], rate)
+    thresholds = thresholds_from_recordings(encoder, [manifest], rate)
     segmenters: dict[str, Any] = {
         "greedy": make_segmenter("greedy", norm=thresholds.norm, merge=thresholds.merge),
         "dynamic": make_segmenter("dynamic", norm=thresholds.norm, penalty=thresholds.penalty),
@@ -90,7 +90,9 @@ def plain_systems(encoder: Encoder, manifest: Path, rate: float = 5.0) -> dict[s
 def recipe_systems(exp: Path, device: str) -> dict[str, Cut]:
     """The systems of a finished recipe, each with its encoder."""
     recipe = recipe_module("sylber").recipe
-    choices = msgspec.json.decode((outputs(recipe, exp, "segment") / "choices.json").read_bytes(), type=list[Choice])
+    choices = msgspec.json.decode(
+        (outputs(recipe, exp, "segment") / "choices.json").read_bytes(), type=list[SegmenterChoice]
+    )
     folders = {
         "untrained": outputs(recipe, exp, "seeds") / "encoder",
         "first": outputs(recipe, exp, "train1") / "model",
@@ -99,7 +101,7 @@ def recipe_systems(exp: Path, device: str) -> dict[str, Cut]:
     encoders = {name: load_encoder(str(folder), device=device) for name, folder in folders.items()}
     systems: dict[str, Cut] = {"metronome": metronome}
     for choice in choices:
-        segmenter, encoder = segmenter_of(choice), encoders.get(choice.system.split()[0])
+        segmenter, encoder = build_segmenter(choice), encoders.get(choice.system.split()[0])
         systems[choice.system] = of_waveforms(segmenter) if encoder is None else of_encoder(segmenter, encoder)
     return systems
 
@@ -135,7 +137,7 @@ class Judge:
                 continue
             self.rows.append(row)
             self.waveforms.append(waveform)
-            self.truth.append(truth_times(silver.syllable))
+            self.truth.append(tier_times(silver.syllable))
             if lang == "en":
                 self.nuclei.append(sum(is_vowel(phone.symbol) for phone in silver.phone))
             else:
@@ -152,7 +154,7 @@ class Judge:
 
     def score(self, name: str, spans: Sequence[Boundaries], more: str) -> str:
         """A row of the table."""
-        items = [(wanted, seconds_of(cut)) for wanted, cut in zip(self.truth, spans, strict=True)]
+        items = [(wanted, frames_to_seconds(cut)) for wanted, cut in zip(self.truth, spans, strict=True)]
         plain = score(items, "plain", names=[row.id for row in self.rows], resamples=1000)
         counts = np.array([len(cut) for cut in spans], np.float64)
         correlation = np.corrcoef(counts, self.nuclei)[0, 1] if counts.std() and np.std(self.nuclei) else 0.0
@@ -179,7 +181,7 @@ def rates(
     for frames, found in zip(judge.frames, spans, strict=True):
         inside = _within(found, len(frames))
         labels = codebook.assign(segment_means(frames, inside)) if len(inside) else np.zeros(0, np.int32)
-        tokens.append(with_silence(labels, inside, len(frames), CLUSTERS))
+        tokens.append(add_silence_tokens(labels, inside, len(frames), CLUSTERS))
     found_rates = token_rates(tokens, judge.seconds, CLUSTERS)
     return f" | {found_rates.per_second:.2f} | {found_rates.bits_per_second:.1f}"
 

@@ -13,9 +13,9 @@ from speechkit.data.records import Utterance
 from speechkit.errors import ConfigError, UserError
 from speechkit.io.atomic import write_json
 from speechkit.pipeline import Context
-from speechkit.syllables.comparison import Comparison, all_scores, score_systems
-from speechkit.syllables.segmenters import Choice, segmenter_of
-from speechkit.syllables.tokens import TokenReport, TokenRow, token_rates, with_silence
+from speechkit.syllables.comparison import SegmenterComparison, collect_scores, score_systems
+from speechkit.syllables.segmenters import SegmenterChoice, build_segmenter
+from speechkit.syllables.tokens import TokenReport, TokenRow, add_silence_tokens, token_rates
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 ENCODERS = {"untrained": "encoder", "first": "first", "second": "second"}
@@ -30,22 +30,22 @@ class SegmentConfig(msgspec.Struct, frozen=True):
 
 def segment(context: Context) -> None:
     """Choose settings on the tuning speakers, then segment the test speakers with them."""
-    comparison = Comparison(
+    comparison = SegmenterComparison(
         list(context.read("silver")),
         context.inputs["truth_manifest"].parent,
         context.config.tune_utterances,
         context.say,
     )
-    comparison.envelope()
+    comparison.compare_envelope()
     for encoder, name in ENCODERS.items():
-        comparison.encoder(encoder, context.inputs[name], context.device)
+        comparison.compare_encoder(encoder, context.inputs[name], context.device)
     write_json(context.output("choices.json"), comparison.choices)
     context.write("segments.jsonl", comparison.segments["test"])
     context.write("tuning.jsonl", comparison.segments["tune"])
 
 
-def _choices(context: Context) -> list[Choice]:
-    return msgspec.json.decode(context.inputs["choices"].read_bytes(), type=list[Choice])
+def _choices(context: Context) -> list[SegmenterChoice]:
+    return msgspec.json.decode(context.inputs["choices"].read_bytes(), type=list[SegmenterChoice])
 
 
 class TokensConfig(msgspec.Struct, frozen=True):
@@ -84,7 +84,7 @@ def make_tokens(context: Context) -> None:
     config = context.config
     choices = {choice.system: choice for choice in _choices(context)}
     encoder = load_encoder(str(context.inputs["model"]), device=context.device)
-    segmenter = segmenter_of(choices[config.system])
+    segmenter = build_segmenter(choices[config.system])
 
     def cut(rows: Iterable[Utterance], manifest: str) -> Iterator[tuple[Utterance, Any, NDArray[np.float32], int]]:
         for row in rows:
@@ -120,7 +120,9 @@ def make_tokens(context: Context) -> None:
         (row for row in context.read("silver") if (row.custom or {}).get("part") == "test"), "truth_manifest"
     ):
         labels = codebook.assign(means) if len(means) else np.zeros(0, np.int32)
-        rows.append(TokenRow(row.id, with_silence(labels, boundaries, frames, config.clusters, config.longest_gap)))
+        rows.append(
+            TokenRow(row.id, add_silence_tokens(labels, boundaries, frames, config.clusters, config.longest_gap))
+        )
         words += len((row.text or "").split())
         seconds += row.duration
     context.write("tokens.jsonl", rows)
@@ -161,4 +163,4 @@ def score(context: Context) -> None:
         context.say(figure)
         context.main_figure = context.main_figure or figure
     rates = msgspec.json.decode(context.inputs["rates"].read_bytes(), type=TokenReport)
-    write_json(context.output("scores.json"), all_scores(rows, systems, rates, context.read("tokens")))
+    write_json(context.output("scores.json"), collect_scores(rows, systems, rates, context.read("tokens")))

@@ -7,7 +7,7 @@ from speechkit.asr.stages import AlignWords, WordsConfig
 from speechkit.data.records import Utterance
 from speechkit.encoders.load import encoder_digest
 from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model, stage
-from speechkit.syllables.comparison import Segmented
+from speechkit.syllables.comparison import UtteranceSegments
 from speechkit.syllables.tokens import TokenRow
 
 from .judging import ScoreConfig, SegmentConfig, TokensConfig, make_tokens, score, segment
@@ -130,8 +130,8 @@ recipe = Recipe(
             ),
             outputs=(
                 Output("choices.json"),
-                Output("segments.jsonl", schema=Segmented),
-                Output("tuning.jsonl", schema=Segmented),
+                Output("segments.jsonl", schema=UtteranceSegments),
+                Output("tuning.jsonl", schema=UtteranceSegments),
             ),
             config=SegmentConfig,
             resources=Resources(cpus=2, gpus=1),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from speechkit.encoders.pretraining.batches import WaveformBatches
-    from speechkit.syllables.training_segments import Cutting, Seeds
+    from speechkit.syllables.training_segments import Seeds, TeacherSegmentation
     from speechkit.training import Objective
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -173,12 +173,12 @@ def train_second(context: Context) -> None:
     """Learn from the student of stage 1, cut while training with a cosine that changes from batch to batch."""
     from speechkit.data.audio import read_waveform
     from speechkit.encoders import load_encoder
-    from speechkit.syllables.training_segments import teacher_cutting
+    from speechkit.syllables.training_segments import estimate_teacher_segmentation
 
     config = context.config
     rows, manifest = list(context.read("train")), context.inputs["train_manifest"]
     # Measured before training, on the same recordings in every run, so that a resumed run cuts alike.
-    cutting = teacher_cutting(
+    cutting = estimate_teacher_segmentation(
         load_encoder(str(context.inputs["model"]), device=context.device),
         [read_waveform(row, manifest) for row in rows[:: max(1, len(rows) // config.measured_items)]],
         _seeds(context),
@@ -193,7 +193,7 @@ def train_second(context: Context) -> None:
     write_json(context.output("teacher.json"), cutting)
 
 
-def second_objective(cutting: Cutting, context: Context) -> Objective:
+def second_objective(cutting: TeacherSegmentation, context: Context) -> Objective:
     """Segments of the teacher itself."""
     segments = cutting.settings(_seeds(context))
     return _objective(context, context.inputs["model"], segments, segments)

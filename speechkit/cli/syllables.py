@@ -151,10 +151,10 @@ def segment(
 
 
 def _rows(inputs: list[Path], left_out: LeftOut) -> Iterator[tuple[Utterance, Path]]:
-    from speechkit.syllables.recordings import rows_of
+    from speechkit.syllables.recordings import read_cuts
 
     seen: set[str] = set()
-    for row, manifest in rows_of(inputs, lambda path, error: left_out.add(path, str(error))):
+    for row, manifest in read_cuts(inputs, lambda path, error: left_out.add(path, str(error))):
         if row.id in seen:
             from speechkit.errors import UserError
 
@@ -164,10 +164,10 @@ def _rows(inputs: list[Path], left_out: LeftOut) -> Iterator[tuple[Utterance, Pa
 
 
 def _cut_or_leave_out(cut: Any, row: Utterance, manifest: Path, left_out: LeftOut) -> Utterance | None:
-    from speechkit.syllables.recordings import with_tier
+    from speechkit.syllables.recordings import add_tier
 
     with left_out.one(row.id):
-        return with_tier(row, cut(row, manifest))
+        return add_tier(row, cut(row, manifest))
     return None
 
 
@@ -216,7 +216,7 @@ def _cutter(
         if path is not None:
             found = Thresholds.load(path, loaded.spec)
         else:
-            found = recordings.estimate_from(loaded, inputs, rate or None)
+            found = recordings.thresholds_from_recordings(loaded, inputs, rate or None)
             found.save(out / "thresholds.json")
     estimated = {setting: getattr(found, setting) for setting in SETTINGS[name] if found is not None}
     settings = {**estimated, **chosen}
@@ -253,11 +253,11 @@ def thresholds(
 
     from speechkit.encoders.load import load_encoder
     from speechkit.errors import ConfigError
-    from speechkit.syllables.recordings import estimate_from
+    from speechkit.syllables.recordings import thresholds_from_recordings
 
     if out is None:
         raise ConfigError("--out is not given; name the JSON file to write")
-    found = estimate_from(load_encoder(encoder, layer=layer, device=device), inputs, rate or None)
+    found = thresholds_from_recordings(load_encoder(encoder, layer=layer, device=device), inputs, rate or None)
     found.save(out)
     shown = {key: value for key, value in msgspec.to_builtins(found).items() if key not in ("origin", "encoder")}
     print_facts({"file": str(out), "model": found.encoder.model, "layer": found.encoder.layer, **shown}, json)
@@ -307,7 +307,7 @@ def score(
             )  # fmt: skip
             found["scores"].append(msgspec.to_builtins(scored))
     if len(np.unique([symbol for *_, heard in rows for symbol in heard[1]])) > 1:
-        labelled = [purity.Labelled(said[0], said[1], heard[0], heard[1]) for _, said, heard in rows]
+        labelled = [purity.LabelledSegments(said[0], said[1], heard[0], heard[1]) for _, said, heard in rows]
         for pairing in purity.PAIRINGS:
             of = purity.purity(labelled, pairing, groups=groups, names=names, resamples=min(resamples, 200))
             found["purity"].append(msgspec.to_builtins(of))
@@ -321,13 +321,13 @@ def _pairs(reference: Path, hypothesis: Path, tier: str) -> list[Any]:
     """Rows of the reference, with segments and symbols of both sides."""
     from speechkit.data.manifest import read_manifest
     from speechkit.errors import UserError
-    from speechkit.syllables.recordings import tier_of
+    from speechkit.syllables.recordings import read_tier
 
-    heard = {row.id: tier_of(row, hypothesis, tier) for row in read_manifest(hypothesis)}
+    heard = {row.id: read_tier(row, hypothesis, tier) for row in read_manifest(hypothesis)}
     rows, missing = [], []
     for row in read_manifest(reference):
         if row.id in heard:
-            rows.append((row, tier_of(row, reference, tier), heard.pop(row.id)))
+            rows.append((row, read_tier(row, reference, tier), heard.pop(row.id)))
         else:
             missing.append(row.id)
     if missing:

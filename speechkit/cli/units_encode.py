@@ -55,7 +55,7 @@ def encode(
     if not tokenizer and merges is not None:
         return _encode_units(inputs, merges, out)
     from speechkit.data.manifest import rebase
-    from speechkit.syllables.recordings import rows_of
+    from speechkit.syllables.recordings import read_cuts
     from speechkit.units.tokenizer import DEFAULT, load_tokenizer
     from speechkit.units.unit_manifest import encode_rows, write_unit_manifest
 
@@ -86,7 +86,7 @@ def encode(
         seen: set[str] = set()
 
         def cuts() -> Iterator[tuple[Utterance, Path]]:
-            for row, manifest in rows_of(inputs, lambda path, error: drop(str(path), str(error))):
+            for row, manifest in read_cuts(inputs, lambda path, error: drop(str(path), str(error))):
                 if row.id in seen:
                     raise UserError(f"{manifest}: duplicate id {row.id!r}; give every recording a unique id")
                 seen.add(row.id)

@@ -1,4 +1,4 @@
-"""Segmenters and encoders compared: settings chosen on some speakers, scores of the segments on others."""
+"""Comparison of segmenters and encoders: settings tuned on some speakers, segments scored on others."""
 
 from __future__ import annotations
 
@@ -16,31 +16,37 @@ from speechkit.data.records import AlignmentItem, Utterance
 from speechkit.errors import ConfigError
 from speechkit.io.arrays import Float
 from speechkit.syllables.evaluation import PROTOCOLS, Evaluation, score, tune_shift
-from speechkit.syllables.purity import Labelled, Purity, purity
-from speechkit.syllables.segmenters import Choice, dynamic_trials, envelope_trials, greedy_trials, segmenter_of
+from speechkit.syllables.purity import LabelledSegments, Purity, purity
+from speechkit.syllables.segmenters import (
+    SegmenterChoice,
+    build_segmenter,
+    dynamic_trials,
+    envelope_trials,
+    greedy_trials,
+)
 from speechkit.syllables.segments import HOP_SECONDS, Boundaries
 from speechkit.syllables.tokens import TokenReport, TokenRow
 
 
-class Segmented(msgspec.Struct, frozen=True):
-    """The segments that a system finds in an utterance, in frames of 20 ms."""
+class UtteranceSegments(msgspec.Struct, frozen=True):
+    """Segments of an utterance by one system, in frames of 20 ms."""
 
     id: str
     system: str
     spans: list[tuple[int, int]]
 
 
-class Comparison:
-    """Settings chosen on the tuning utterances, and what they give there and on the test utterances.
+class SegmenterComparison:
+    """Tunes the settings of each system on the tuning utterances, and segments tuning and test utterances.
 
     Args:
-        rows: utterances with silver syllables and their part in ``custom``.
-        folder: of the manifest that the audio paths are relative to.
-        tune_utterances: most of them to choose by.
-        say: told of every choice.
+        rows: utterances with silver syllables, and their part ("tune" or "test") in ``custom``.
+        folder: folder of the manifest; audio paths are relative to it.
+        tune_utterances: maximum number of tuning utterances.
+        say: receives a message for each tuned system.
 
     Raises:
-        ConfigError: if there is nothing to choose by.
+        ConfigError: if there are no tuning utterances.
     """
 
     def __init__(
@@ -48,24 +54,24 @@ class Comparison:
     ) -> None:
         parts = {part: [row for row in rows if (row.custom or {}).get("part") == part] for part in ("tune", "test")}
         if not parts["tune"]:
-            raise ConfigError("there are no speakers to choose settings by; name some of them in prepare.test_speakers")
+            raise ConfigError("there are no tuning speakers; list only some of the speakers in prepare.test_speakers")
         self._parts = {"tune": parts["tune"][:tune_utterances], "test": parts["test"]}
         self._folder, self._say = folder, say
         self._truth = [(row.alignment or {})["syllable"] for row in self._parts["tune"]]
-        self.choices: list[Choice] = []
-        self.segments: dict[str, list[Segmented]] = {"tune": [], "test": []}
+        self.choices: list[SegmenterChoice] = []
+        self.segments: dict[str, list[UtteranceSegments]] = {"tune": [], "test": []}
 
     def waveforms(self, part: str) -> Iterator[Float]:
-        """The recordings of a part."""
+        """The waveforms of a part."""
         for row in self._parts[part]:
             yield read_cut(self._folder / row.audio_filepath, row, sample_rate=16_000)
 
-    def envelope(self) -> None:
-        """Judge the amplitude envelope."""
+    def compare_envelope(self) -> None:
+        """Tune and run the segmenter of the amplitude envelope."""
         self._compare("", self.waveforms, lambda _: {"envelope": envelope_trials()})
 
-    def encoder(self, name: str, folder: Path, device: str) -> None:
-        """Judge the frames of an encoder, cut by Sylber's rule and by the exact one."""
+    def compare_encoder(self, name: str, folder: Path, device: str) -> None:
+        """Tune and run the greedy and the dynamic programming segmenters on the frames of an encoder."""
         from speechkit.encoders import load_encoder
 
         network = load_encoder(str(folder), device=device)
@@ -79,12 +85,14 @@ class Comparison:
         self,
         name: str,
         read: Callable[[str], Iterator[Float]],
-        trials_of: Callable[[list[Float]], dict[str, list[Choice]]],
+        trials_of: Callable[[list[Float]], dict[str, list[SegmenterChoice]]],
     ) -> None:
         tuning = list(read("tune"))
         chosen = []
         for kind, trials in trials_of(tuning).items():
-            values = [r_value(self._truth, [segmenter_of(trial).segment(item) for item in tuning]) for trial in trials]
+            values = [
+                r_value(self._truth, [build_segmenter(trial).segment(item) for item in tuning]) for trial in trials
+            ]
             best = int(np.argmax(values))
             choice = msgspec.structs.replace(
                 trials[best], system=f"{name} {kind}".strip(), tuned_r_value=round(values[best], 6)
@@ -95,35 +103,37 @@ class Comparison:
         for part, items in (("tune", iter(tuning)), ("test", read("test"))):
             for row, item in zip(self._parts[part], items, strict=True):
                 for choice in chosen:
-                    spans = segmenter_of(choice).segment(item)
-                    self.segments[part].append(Segmented(row.id, choice.system, [(int(a), int(b)) for a, b in spans]))
+                    spans = build_segmenter(choice).segment(item)
+                    self.segments[part].append(
+                        UtteranceSegments(row.id, choice.system, [(int(a), int(b)) for a, b in spans])
+                    )
 
 
 def r_value(truth: Sequence[Sequence[AlignmentItem]], spans: Sequence[Boundaries]) -> float:
-    """What settings are chosen by: starts and ends on both sides, no shift."""
-    items = [(truth_times(tier), seconds_of(found)) for tier, found in zip(truth, spans, strict=True)]
+    """R-value under the protocol ``plain``, the tuning criterion."""
+    items = [(tier_times(tier), frames_to_seconds(segments)) for tier, segments in zip(truth, spans, strict=True)]
     return score(items, "plain").boundaries["r_value"].value
 
 
-def truth_times(tier: Sequence[AlignmentItem]) -> NDArray[np.float64]:
-    """A tier as (n, 2) seconds."""
+def tier_times(tier: Sequence[AlignmentItem]) -> NDArray[np.float64]:
+    """Times of a tier, (n, 2) in seconds."""
     return np.array([(item.start, item.start + item.duration) for item in tier], np.float64).reshape(-1, 2)
 
 
-def seconds_of(spans: Any) -> NDArray[np.float64]:
-    """Frames as seconds (n, 2)."""
+def frames_to_seconds(spans: Any) -> NDArray[np.float64]:
+    """Frame spans as seconds (n, 2)."""
     return np.asarray(spans, np.float64).reshape(-1, 2) * HOP_SECONDS
 
 
-class SystemScores(msgspec.Struct, frozen=True):
-    """A system under every protocol.
+class SegmenterScores(msgspec.Struct, frozen=True):
+    """Scores of a system under every protocol.
 
     Attributes:
-        system: as stage 7 names it.
+        system: name of the system, from stage 7.
         settings: of its segmenter.
         segments_per_second: over the utterances, silence included.
-        shift_seconds: best for the tuning speakers under ``sdhubert``.
-        evaluations: one a protocol without shift, then ``sdhubert`` with it.
+        shift_seconds: best shift on the tuning speakers under ``sdhubert``.
+        evaluations: one per protocol without a shift, then ``sdhubert`` with the shift.
     """
 
     system: str
@@ -133,94 +143,94 @@ class SystemScores(msgspec.Struct, frozen=True):
     evaluations: list[Evaluation]
 
 
-class Scores(msgspec.Struct, frozen=True):
-    """All of them.
+class SyllableScores(msgspec.Struct, frozen=True):
+    """Scores of all systems and of the tokens.
 
     Attributes:
-        utterances: judged.
-        syllables_per_second: of the silver truth.
-        systems: the baseline first.
+        utterances: number of test utterances.
+        syllables_per_second: of the silver reference.
+        systems: scores by system, the baseline first.
         tokens: rates of the tokens of stage 8.
-        purities: of these tokens, by both pairings; silence tokens are left out.
+        purities: of these tokens, by both pairings, without silence tokens.
     """
 
     utterances: int
     syllables_per_second: float
-    systems: list[SystemScores]
+    systems: list[SegmenterScores]
     tokens: TokenReport
     purities: list[Purity]
 
 
 def score_systems(
     rows: Mapping[str, Utterance],
-    choices: Sequence[Choice],
-    segments: Iterable[Segmented],
-    tuning: Iterable[Segmented],
+    choices: Sequence[SegmenterChoice],
+    segments: Iterable[UtteranceSegments],
+    tuning: Iterable[UtteranceSegments],
     *,
     tolerance_seconds: float,
     resamples: int,
     seed: int,
-) -> list[SystemScores]:
-    """Every system's boundaries against the silver syllables.
+) -> list[SegmenterScores]:
+    """Score every system's boundaries against the silver syllables.
 
     Args:
-        rows: utterances with silver syllables by id.
+        rows: utterances with silver syllables, by id.
         choices: the systems.
-        segments: of the test utterances.
-        tuning: of the tuning utterances, on which the shift is chosen.
-        tolerance_seconds: how far a boundary may lie from the true one.
+        segments: segments of the test utterances.
+        tuning: segments of the tuning utterances, for the shift.
+        tolerance_seconds: maximum distance of matched boundaries.
         resamples: bootstrap draws of the intervals.
-        seed: of these draws.
+        seed: of the bootstrap.
     """
     by_system, tuned = _by_system(segments), _by_system(tuning)
     systems = []
     for choice in choices:
-        mine = by_system[choice.system]
-        owners = [rows[one.id].speaker or one.id for one in mine]
-        shift = tune_shift([_pair(rows, one) for one in tuned[choice.system]], tolerance_seconds=tolerance_seconds)
+        test_segments = by_system[choice.system]
+        speakers = [rows[item.id].speaker or item.id for item in test_segments]
+        shift = tune_shift([_pair(rows, item) for item in tuned[choice.system]], tolerance_seconds=tolerance_seconds)
         evaluations = [
             score(
-                [_pair(rows, one) for one in mine],
+                [_pair(rows, item) for item in test_segments],
                 protocol,
                 tolerance_seconds=tolerance_seconds,
-                shift_seconds=moved,
-                groups=owners if len(set(owners)) > 5 else None,
-                names=[one.id for one in mine],
+                shift_seconds=shift_seconds,
+                groups=speakers if len(set(speakers)) > 5 else None,
+                names=[item.id for item in test_segments],
                 resamples=resamples,
                 seed=seed,
             )
-            for protocol, moved in (*((protocol, 0.0) for protocol in PROTOCOLS), ("sdhubert", shift))
+            for protocol, shift_seconds in (*((protocol, 0.0) for protocol in PROTOCOLS), ("sdhubert", shift))
         ]
-        seconds = sum(rows[one.id].duration for one in mine)
-        count = sum(len(one.spans) for one in mine)
-        systems.append(SystemScores(choice.system, choice.settings, count / seconds, shift, evaluations))
+        seconds = sum(rows[item.id].duration for item in test_segments)
+        count = sum(len(item.spans) for item in test_segments)
+        systems.append(SegmenterScores(choice.system, choice.settings, count / seconds, shift, evaluations))
     return systems
 
 
-def all_scores(
-    rows: Mapping[str, Utterance], systems: Sequence[SystemScores], rates: TokenReport, tokens: Iterable[TokenRow]
-) -> Scores:
-    """The scores of the systems beside those of the tokens of the utterances that were judged."""
+def collect_scores(
+    rows: Mapping[str, Utterance], systems: Sequence[SegmenterScores], rates: TokenReport, tokens: Iterable[TokenRow]
+) -> SyllableScores:
+    """Scores of the systems, with the rates and purities of the tokens."""
     tokens = list(tokens)
-    judged = [rows[row.id] for row in tokens]
-    return Scores(
-        len(judged),
-        sum(len((row.alignment or {})["syllable"]) for row in judged) / sum(row.duration for row in judged),
+    utterances = [rows[row.id] for row in tokens]
+    return SyllableScores(
+        len(utterances),
+        sum(len((row.alignment or {})["syllable"]) for row in utterances) / sum(row.duration for row in utterances),
         list(systems),
         rates,
         _purities(rows, tokens, rates.clusters),
     )
 
 
-def _by_system(segments: Iterable[Segmented]) -> dict[str, list[Segmented]]:
-    systems: dict[str, list[Segmented]] = defaultdict(list)
+def _by_system(segments: Iterable[UtteranceSegments]) -> dict[str, list[UtteranceSegments]]:
+    systems: dict[str, list[UtteranceSegments]] = defaultdict(list)
     for one in segments:
         systems[one.system].append(one)
     return systems
 
 
-def _pair(rows: Mapping[str, Utterance], one: Segmented) -> tuple[Any, Any]:
-    return truth_times((rows[one.id].alignment or {})["syllable"]), seconds_of(one.spans)
+def _pair(rows: Mapping[str, Utterance], one: UtteranceSegments) -> tuple[Any, Any]:
+    return tier_times((rows[one.id].alignment or {})["syllable"]), frames_to_seconds(one.spans)
 
 
 def _purities(rows: Mapping[str, Utterance], tokens: Sequence[TokenRow], silence: int) -> list[Purity]:
@@ -229,6 +239,6 @@ def _purities(rows: Mapping[str, Utterance], tokens: Sequence[TokenRow], silence
         spoken = [token for token in row.tokens if token.token != silence]
         tier = (rows[row.id].alignment or {})["syllable"]
         syllables = [item.symbol.replace("-", " ") for item in tier]
-        times = seconds_of([(token.start, token.end) for token in spoken])
-        items.append(Labelled(truth_times(tier), syllables, times, [token.token for token in spoken]))
+        times = frames_to_seconds([(token.start, token.end) for token in spoken])
+        items.append(LabelledSegments(tier_times(tier), syllables, times, [token.token for token in spoken]))
     return [purity(items, pairing, names=[row.id for row in tokens]) for pairing in ("hungarian", "overlap")]

@@ -1,11 +1,11 @@
-"""Scores of syllable boundaries and tokens under named protocols; the same segments differ by points between them.
+"""Syllable boundary and token scores under named protocols, which differ by several points on the same segments.
 
-- ``sdhubert`` (SD-HuBERT, Sylber): the reference's boundaries are all starts and ends, the predicted ones are starts
-  only, tolerance 50 ms; a constant shift of the reference, from -50 to +45 ms in steps of 5, may be tuned for the best
+- ``sdhubert`` (SD-HuBERT, Sylber): reference boundaries are all starts and ends, predicted boundaries only starts,
+  tolerance 50 ms; a constant shift of the reference, from -50 to +45 ms in steps of 5, may be tuned for the best
   R-value on other recordings (`tune_shift`).
-- ``zerosyl`` (ZeroSyl): stretches between the reference's pauses one by one; starts and ends on both sides, where those
-  within 50 ms of a pause do not count; tokens of such a stretch count with both edges right.
-- ``plain``: starts and ends on both sides, pauses included, no shift: both sides are treated alike.
+- ``zerosyl`` (ZeroSyl): each region between reference pauses separately; starts and ends on both sides, except those
+  within 50 ms of a pause; tokens of a region match if both edges do.
+- ``plain``: starts and ends on both sides, pauses included, without a shift.
 
 Sources: Cho et al. 2024, SD-HuBERT; Cho et al. 2024, Sylber; ZeroSyl, 2026. R-value: Räsänen et al. 2009, An improved
 speech segmentation quality measure: the R-value.
@@ -13,7 +13,7 @@ speech segmentation quality measure: the R-value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -33,7 +33,7 @@ COUNTS = ("hits", "predicted", "reference")
 
 
 class Score(msgspec.Struct, frozen=True):
-    """A value, with its interval where one was asked for."""
+    """A value with its optional confidence interval."""
 
     value: float
     interval: Interval | None = None
@@ -43,12 +43,12 @@ class Evaluation(msgspec.Struct, frozen=True):
     """Boundary and token scores of a protocol.
 
     Attributes:
-        protocol: by name.
-        shift_seconds: what the reference was moved by.
-        tolerance_seconds: how far two boundaries of a pair may lie apart.
+        protocol: name of the protocol.
+        shift_seconds: shift of the reference.
+        tolerance_seconds: maximum distance of matched boundaries.
         boundaries: precision, recall, f1 and r_value.
-        tokens: precision, recall and f1, both edges right.
-        counts: hits, predicted and reference boundaries, and the same of tokens as ``token_hits`` and so on.
+        tokens: precision, recall and f1 of tokens with both edges matched.
+        counts: hits, predicted and reference boundaries, and those of tokens as ``token_hits`` and so on.
     """
 
     protocol: str
@@ -60,7 +60,7 @@ class Evaluation(msgspec.Struct, frozen=True):
 
 
 def segment_times(segments: ArrayLike, where: str = "segments") -> Times:
-    """Segments (n, 2) in seconds as microseconds.
+    """Segments (n, 2) in seconds, converted to microseconds and validated.
 
     Raises:
         UserError: if they run backwards, overlap by more than a millisecond or are not finite, naming ``where``.
@@ -70,7 +70,9 @@ def segment_times(segments: ArrayLike, where: str = "segments") -> Times:
     wrong[1:] |= times[1:, 0] < times[:-1, 1] - 1000
     if wrong.any():
         start, end = times[np.argmax(wrong)] / 1e6
-        raise UserError(f"{where}: {start:.3f} to {end:.3f} s runs backwards or overlaps the one before; sort them")
+        raise UserError(
+            f"{where}: {start:.3f} to {end:.3f} s runs backwards or overlaps the previous segment; sort them"
+        )
     times[1:, 0] = np.maximum(times[1:, 0], times[:-1, 1])
     kept: Times = times[times[:, 0] < times[:, 1]]
     return kept
@@ -88,57 +90,59 @@ def count_item(
     """Counts (6,) of one recording: boundary hits, predicted, reference; token hits, predicted, reference.
 
     Args:
-        reference: segments (n, 2) in seconds; a gap is a pause.
+        reference: segments (n, 2) in seconds; gaps are pauses.
         predicted: segments (m, 2) in seconds.
-        protocol: by name.
-        tolerance_seconds: how far two boundaries of a pair may lie apart.
+        protocol: name of the protocol.
+        tolerance_seconds: maximum distance of matched boundaries.
         shift_seconds: added to the reference.
         where: names the recording in errors.
 
     Raises:
         UserError: if segments run backwards or overlap.
-        ConfigError: if there is no such protocol, or the tolerance is negative.
+        ConfigError: if the protocol is unknown, or the tolerance is negative.
     """
     if protocol not in PROTOCOLS:
         raise ConfigError(f"protocol is {protocol!r}; choose {', '.join(PROTOCOLS)}")
     if not 0 <= tolerance_seconds < np.inf:
         raise ConfigError(f"tolerance is {tolerance_seconds} s; give a number of at least 0")
     tolerance = int(in_microseconds(tolerance_seconds))
-    wanted = segment_times(reference, f"{where}, reference") + int(in_microseconds(shift_seconds))
-    found = segment_times(predicted, f"{where}, hypothesis")
+    reference_times = segment_times(reference, f"{where}, reference") + int(in_microseconds(shift_seconds))
+    predicted_times = segment_times(predicted, f"{where}, hypothesis")
     if protocol == "zerosyl":
-        return _count_stretches(wanted, found, tolerance)
-    edges = np.unique(found[:, 0]) if protocol == "sdhubert" else np.unique(found)
-    every = np.unique(wanted)
+        return _count_regions(reference_times, predicted_times, tolerance)
+    predicted_edges = np.unique(predicted_times[:, 0]) if protocol == "sdhubert" else np.unique(predicted_times)
+    reference_edges = np.unique(reference_times)
     return np.array(
         [
-            boundary_hits(every, edges, tolerance),
-            len(edges),
-            len(every),
-            token_hits(wanted, found, tolerance),
-            len(found),
-            len(wanted),
+            boundary_hits(reference_edges, predicted_edges, tolerance),
+            len(predicted_edges),
+            len(reference_edges),
+            token_hits(reference_times, predicted_times, tolerance),
+            len(predicted_times),
+            len(reference_times),
         ],
         np.int64,
     )
 
 
-def _count_stretches(wanted: Times, found: Times, tolerance: int) -> NDArray[np.int64]:
+def _count_regions(reference: Times, predicted: Times, tolerance: int) -> NDArray[np.int64]:
     counts = np.zeros(6, np.int64)
-    every, edges = np.unique(wanted), np.unique(found)
-    middles = found.sum(axis=1) // 2
-    breaks = np.flatnonzero(wanted[1:, 0] > wanted[:-1, 1]) + 1
-    for stretch in np.split(wanted, breaks) if len(wanted) else []:
-        begin, end = stretch[0, 0], stretch[-1, 1]
-        inside = [side[(side > begin + tolerance) & (side < end - tolerance)] for side in (every, edges)]
-        own = found[(middles >= begin) & (middles < end)]
+    reference_edges, predicted_edges = np.unique(reference), np.unique(predicted)
+    middles = predicted.sum(axis=1) // 2
+    breaks = np.flatnonzero(reference[1:, 0] > reference[:-1, 1]) + 1
+    for region in np.split(reference, breaks) if len(reference) else []:
+        begin, end = region[0, 0], region[-1, 1]
+        inside = [
+            side[(side > begin + tolerance) & (side < end - tolerance)] for side in (reference_edges, predicted_edges)
+        ]
+        inside_region = predicted[(middles >= begin) & (middles < end)]
         counts += [
             boundary_hits(inside[0], inside[1], tolerance),
             len(inside[1]),
             len(inside[0]),
-            token_hits(stretch, own, tolerance),
-            len(own),
-            len(stretch),
+            token_hits(region, inside_region, tolerance),
+            len(inside_region),
+            len(region),
         ]
     return counts
 
@@ -154,23 +158,23 @@ def score(
     resamples: int = 0,
     seed: int = 0,
 ) -> Evaluation:
-    """Scores over recordings: counts are summed before they are divided.
+    """Micro-averaged scores over recordings.
 
     Args:
         items: reference and predicted segments, (n, 2) and (m, 2) in seconds, of each recording.
         protocol: ``sdhubert``, ``zerosyl`` or ``plain``.
-        tolerance_seconds: how far two boundaries of a pair may lie apart.
+        tolerance_seconds: maximum distance of matched boundaries.
         shift_seconds: added to the reference; tune it on other recordings.
-        groups: the speaker of each recording; whole groups are drawn for the intervals when given.
+        groups: speaker of each recording; resampled whole for the intervals.
         names: of the recordings, for errors.
-        resamples: bootstrap draws for 95 % intervals; 0: none.
-        seed: of the draws.
+        resamples: bootstrap draws for 95 % intervals; 0: no intervals.
+        seed: of the bootstrap.
 
     Raises:
-        UserError: if there is no recording, or segments of one run backwards or overlap.
+        UserError: if there are no recordings, or segments run backwards or overlap.
     """
     if not items:
-        raise UserError("there is no recording to score; give at least one")
+        raise UserError("there are no recordings to score; give at least one")
     table = np.stack(
         [
             count_item(
@@ -179,9 +183,9 @@ def score(
                 protocol,
                 tolerance_seconds=tolerance_seconds,
                 shift_seconds=shift_seconds,
-                where=names[place] if names else f"recording {place}",
+                where=names[index] if names else f"recording {index}",
             )
-            for place, (reference, predicted) in enumerate(items)
+            for index, (reference, predicted) in enumerate(items)
         ]
     )
     sums = table.sum(axis=0)
@@ -191,16 +195,16 @@ def score(
             table if groups is None else sum_by_group(table, groups), resamples=resamples, seed=seed
         )
 
-    def scored(of: Callable[[NDArray[Any]], dict[str, NDArray[np.float64]]], columns: slice) -> dict[str, Score]:
-        values = of(sums[None, columns])
-        spread = {} if drawn is None else of(drawn[:, columns])
+    def scored(columns: slice) -> dict[str, Score]:
+        values = rates(sums[None, columns])
+        replicates = {} if drawn is None else rates(drawn[:, columns])
         return {
-            name: Score(float(value[0]), percentile_interval(spread[name], 0.95, units) if spread else None)
+            name: Score(float(value[0]), percentile_interval(replicates[name], 0.95, units) if replicates else None)
             for name, value in values.items()
         }
 
-    boundaries = scored(rates, slice(0, 3))
-    tokens = scored(rates, slice(3, 6))
+    boundaries = scored(slice(0, 3))
+    tokens = scored(slice(3, 6))
     tokens.pop("r_value")
     names_of_counts = [*COUNTS, *(f"token_{name}" for name in COUNTS)]
     return Evaluation(
@@ -214,14 +218,14 @@ def score(
 
 
 def rates(counts: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
-    """Precision, recall, F1 and R-value from rows (k, 3) of hits, predicted and reference.
+    """Precision, recall, F1 and R-value from counts (k, 3) of hits, predicted and reference boundaries.
 
-    Where nothing was predicted, precision is 0 and the R-value that of no boundaries at all.
+    Without predicted boundaries precision is 0.
     """
     hits, predicted, reference = np.asarray(counts, np.float64).T
     precision, recall = ratio(hits, predicted), ratio(hits, reference)
     f1 = ratio(2 * hits, predicted + reference)
-    # Over-segmentation R / P - 1 is the surplus of predicted boundaries.
+    # Over-segmentation: R / P - 1 = predicted / reference - 1.
     surplus = ratio(predicted, reference) - 1
     first = np.hypot(1 - recall, surplus)
     second = (recall - 1 - surplus) / np.sqrt(2)
@@ -236,13 +240,13 @@ def tune_shift(
     tolerance_seconds: float = TOLERANCE_SECONDS,
     shifts_seconds: Sequence[float] = SHIFTS_SECONDS,
 ) -> float:
-    """The shift of the reference with the best R-value; of equals, the one nearest zero, the earlier first.
+    """The shift of the reference with the best R-value; ties go to the smallest shift, then to the negative one.
 
-    Tune it on recordings that are not scored, and report the scores without it as well.
+    Tune it on recordings that are not scored, and report the scores without a shift as well.
     """
 
     def r_value(shift: float) -> float:
-        found = score(items, protocol, tolerance_seconds=tolerance_seconds, shift_seconds=shift)
-        return found.boundaries["r_value"].value
+        evaluation = score(items, protocol, tolerance_seconds=tolerance_seconds, shift_seconds=shift)
+        return evaluation.boundaries["r_value"].value
 
     return max(sorted(shifts_seconds, key=lambda shift: (abs(shift), shift)), key=r_value)

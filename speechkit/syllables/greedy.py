@@ -1,18 +1,18 @@
-"""Sylber's greedy segmentation: one pass over the frames by norm and cosine, then each boundary is refined.
+"""Sylber's greedy segmentation: one pass over the frames by norm and cosine, then refinement of each boundary.
 
-1. A frame is speech if its norm reaches a threshold. A segment opens at a frame of speech and takes in the next one as
-   long as that has at least the cosine ``merge`` to the running mean; else it closes there. Silence closes it too.
-2. Where two segments touch, from left to right: those whose means have at least the cosine ``merge`` become one; else
-   the boundary moves, between the middles of the two, to where the frames before it are most like the left mean and
-   those from it on most like the right. A mean is that of the segment as it is by then, moved or merged.
+1. A frame is speech if its norm reaches a threshold. A segment starts at a frame of speech and is extended while the
+   next frame has at least the cosine ``merge`` to the running mean. Silence ends it too.
+2. Adjacent segments, from left to right, are merged if their means have at least the cosine ``merge``; else their
+   boundary moves, between the middles of the two, to the position where the frames before it are most similar to the
+   left mean and those after it to the right. Means are those of the current segments, moved or merged.
 
-A boundary needs only the segments beside it, so that the second step follows the first at the distance of one segment:
-the stream gives what a whole recording does.
+A boundary depends only on its two segments, so step 2 runs one segment behind step 1, and streaming gives the same
+result as a whole recording.
 
-The released implementation differs from this, the published rule, in three ways, which ``compat`` follows. It counts on
-where segments touch: the first frame of a segment weighs, in the running mean of step 1, as much as all frames since
-the last silence. A boundary may move to the first frame of its left segment, which then is gone, and not to the last
-place of its window. And it rounds the middle of the left segment up.
+The released implementation differs from this published rule in three ways, which ``compat`` reproduces. After adjacent
+segments the first frame of a segment weighs as much in the running mean of step 1 as all frames since the last silence.
+A boundary may move to the first frame of its left segment, which then disappears, but not to the last position of its
+window. And the middle of the left segment is rounded up.
 Source: Cho et al. 2024, Sylber: syllabic embedding representation of speech from raw audio.
 """
 
@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 from speechkit.errors import ConfigError, UserError
 from speechkit.io.arrays import Float
 from speechkit.runtime.compiled import compiled_reordering
-from speechkit.syllables.segments import Boundaries, checked_features, not_finite
+from speechkit.syllables.segments import Boundaries, checked_features, not_finite_error
 
 NO_LIMIT = 1 << 62
-BLOCK_FRAMES = 256  # a block stays in the cache while it is looked at
-LEFT_START, LEFT_END, OPEN_START, POSITION, NOT_FINITE, SPEECH_START = range(6)  # places in the state of the kernel
-LEFT, OPEN, RUNNING = range(3)  # rows of the sums: of both segments, and what the running mean is the direction of
+BLOCK_FRAMES = 256  # a block fits in the cache
+LEFT_START, LEFT_END, OPEN_START, POSITION, NOT_FINITE, SPEECH_START = range(6)  # indices of the kernel's state
+LEFT, OPEN, RUNNING = range(3)  # rows of the sums: left and open segment, and the running mean of ``compat``
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,11 @@ class GreedySegmenter:
     """Sylber's greedy segmentation.
 
     Attributes:
-        norm: a frame of at least this L2 norm is speech. Sylber's own constant is 2.6; another encoder needs its own.
-        merge: least cosine of what belongs together, -1 to 1.
-        refine: whether boundaries are merged and moved; without it, the first pass.
-        longest: frames after which a segment ends in any case, so that a stream holds no more; None: the published
-            rule, without a limit.
-        compat: cut as the released implementation does; a segment that it leaves without a frame is left out.
+        norm: minimum L2 norm of a frame of speech; 2.6 for Sylber, other encoders need their own value.
+        merge: minimum cosine within a segment, -1 to 1.
+        refine: whether to merge segments and move boundaries (step 2).
+        longest: maximum frames of a segment, which bounds the memory of a stream; None: no limit, as published.
+        compat: reproduce the released implementation; segments that it leaves empty are dropped.
 
     Raises:
         ConfigError: if a value is out of range.
@@ -67,14 +66,14 @@ class GreedySegmenter:
             raise ConfigError(f"longest is {self.longest}; give at least 1 frame, or none for no limit")
         if self.compat and not (self.refine and self.longest is None):
             raise ConfigError(
-                "compat is the released implementation, which refines and has no limit; leave both as they are"
+                "compat reproduces the released implementation, which refines and has no limit; leave both at defaults"
             )
 
     def segment(self, features: NDArray[np.floating[Any]]) -> Boundaries:
-        """Segments (n, 2) of frames (T, D); a mapped file is read once, in blocks.
+        """Segments (n, 2) of frames (T, D); a memory-mapped array is read once, in blocks.
 
         Raises:
-            UserError: if the frames are no table of finite numbers, with the first frame that is not.
+            UserError: if the frames are not a matrix of finite numbers, with the first invalid frame.
         """
         table = checked_features(features)
         stream = GreedyStream(self)
@@ -85,10 +84,10 @@ class GreedySegmenter:
 
 
 class GreedyStream:
-    """Streaming segmentation; the result does not depend on how the frames are split into chunks.
+    """Streaming segmentation; the result does not depend on the chunks of frames.
 
-    With refinement a segment is final once the next has closed or silence begins, without it once it has closed.
-    Memory holds the frames of two segments.
+    With refinement a segment is final when the next one ends or silence begins, without it when it ends itself. Memory
+    is that of the frames of two segments.
 
     Args:
         segmenter: the settings.
@@ -98,16 +97,16 @@ class GreedyStream:
         self._segmenter = segmenter
         self._longest = NO_LIMIT if segmenter.longest is None else segmenter.longest
         self._state = np.array([-1, -1, -1, 0, -1, -1], np.int64)
-        self._held: Float | None = None  # rows 0 to _rows are frames from _origin on
+        self._held: Float | None = None  # rows 0 to _rows are the frames from _origin on
         self._rows = self._origin = 0
         self._sums = np.zeros((3, 0))
         self._ended = False
 
     def push(self, features: NDArray[np.floating[Any]]) -> Boundaries:
-        """The segments (n, 2) that these further frames (t, D) made final, counted from the first frame of all.
+        """Add frames (t, D); returns the segments (n, 2) that became final, in frames of the whole stream.
 
         Raises:
-            UserError: if they are not finite or of another width, or the stream has ended.
+            UserError: if the frames are not finite or of another width, or the stream has ended.
         """
         self._check_open()
         table = checked_features(features)
@@ -116,7 +115,7 @@ class GreedyStream:
         return self._advance(self._hold(table), len(table))
 
     def push_whole(self, features: Float) -> Boundaries:
-        """All frames of a recording at once, without a copy: `finish` comes next, and nothing else.
+        """All frames of a recording at once, without a copy; only `finish` may follow.
 
         Raises:
             UserError: as `push`.
@@ -127,37 +126,57 @@ class GreedyStream:
         return self._advance(features, len(features))
 
     def _advance(self, held: Float, new: int) -> Boundaries:
-        found = np.empty((new + 2, 2), np.int64)
-        s = self._segmenter
+        boundaries = np.empty((new + 2, 2), np.int64)
+        settings = self._segmenter
         end = self._origin + self._rows
         count = _advance_frames(
-            held, self._origin, end, self._state, self._sums, s.norm, s.merge, self._longest, s.refine, s.compat, found
+            held,
+            self._origin,
+            end,
+            self._state,
+            self._sums,
+            settings.norm,
+            settings.merge,
+            self._longest,
+            settings.refine,
+            settings.compat,
+            boundaries,
         )
         if self._state[NOT_FINITE] >= 0:
             self._ended = True
-            raise not_finite(int(self._state[NOT_FINITE]))
-        final: Boundaries = found[:count].copy()
+            raise not_finite_error(int(self._state[NOT_FINITE]))
+        final: Boundaries = boundaries[:count].copy()
         return final
 
     def finish(self) -> Boundaries:
-        """The last segments; the stream takes nothing more."""
+        """The last segments; ends the stream."""
         self._check_open()
         self._ended = True
-        found, count = np.empty((2, 2), np.int64), 0
+        boundaries, count = np.empty((2, 2), np.int64), 0
         state = self._state
         if self._held is not None and state[OPEN_START] >= 0:
-            s, end = self._segmenter, int(state[POSITION])
+            settings, end = self._segmenter, int(state[POSITION])
             count = _close(
-                self._held, self._origin, end, state, self._sums, s.merge, self._longest, s.refine, s.compat, found, 0
+                self._held,
+                self._origin,
+                end,
+                state,
+                self._sums,
+                settings.merge,
+                self._longest,
+                settings.refine,
+                settings.compat,
+                boundaries,
+                0,
             )
         if state[LEFT_START] >= 0:
-            found[count] = state[LEFT_START], state[LEFT_END]
+            boundaries[count] = state[LEFT_START], state[LEFT_END]
             count += 1
-        final: Boundaries = found[:count].copy()
+        final: Boundaries = boundaries[:count].copy()
         return final
 
     def _hold(self, table: NDArray[np.floating[Any]]) -> Float:
-        """The frames that are still needed, and the new ones behind them; room doubles, so that moves stay few."""
+        """Append frames to those still needed; the buffer grows by doubling."""
         if self._held is None:
             self._held = np.empty((len(table), table.shape[1]), np.float32)
             self._sums = np.zeros((3, table.shape[1]))
@@ -165,28 +184,28 @@ class GreedyStream:
             raise UserError(f"frames have width {table.shape[1]}, those before had {self._held.shape[1]}")
         if self._rows + len(table) > len(self._held):
             state = self._state
-            needed = [int(state[place]) for place in (LEFT_START, OPEN_START) if state[place] >= 0]
+            needed = [int(state[field]) for field in (LEFT_START, OPEN_START) if state[field] >= 0]
             begin = min([*needed, int(state[POSITION])]) - self._origin
             kept = self._held[begin : self._rows]
             if 2 * (len(kept) + len(table)) > len(self._held) and len(kept):
-                room = np.empty((2 * (len(kept) + len(table)), table.shape[1]), np.float32)
+                buffer = np.empty((2 * (len(kept) + len(table)), table.shape[1]), np.float32)
             elif len(table) > len(self._held):
-                room = np.empty((len(table), table.shape[1]), np.float32)
+                buffer = np.empty((len(table), table.shape[1]), np.float32)
             else:
-                room = self._held
-            room[: len(kept)] = kept if room is not self._held else kept.copy()
-            self._held, self._rows, self._origin = room, len(kept), self._origin + begin
+                buffer = self._held
+            buffer[: len(kept)] = kept if buffer is not self._held else kept.copy()
+            self._held, self._rows, self._origin = buffer, len(kept), self._origin + begin
         self._held[self._rows : self._rows + len(table)] = table
         self._rows += len(table)
         return self._held
 
     def _check_open(self) -> None:
         if self._ended:
-            raise UserError("the stream of frames has ended; begin another")
+            raise UserError("the stream of frames has ended; start a new one")
 
 
 def segment_stream(segmenter: GreedySegmenter, blocks: Iterable[NDArray[np.floating[Any]]]) -> Iterator[Boundaries]:
-    """Segments of frames that arrive in blocks, as `Encoder.encode_long` gives them, in memory that does not grow."""
+    """Final segments after each block of frames, in constant memory."""
     stream = GreedyStream(segmenter)
     for block in blocks:
         yield stream.push(block)
@@ -217,7 +236,7 @@ def _cosine(product: float, left_square: float, right_square: float) -> float:
 
 
 @compiled_reordering
-def _best_place(
+def _best_boundary(
     frames: Float,
     origin: int,
     left: int,
@@ -227,12 +246,12 @@ def _best_place(
     right_sum: NDArray[np.float64],
     compat: bool,
 ) -> int:
-    """Where [left, middle) and [middle, end) part best; each keeps at least a frame. The first of equal places.
+    """Best boundary between [left, middle) and [middle, end), which keep at least a frame each; the first of ties.
 
-    With ``compat`` the left one may lose all of its frames, and the last place of the window is none.
+    With ``compat`` the left segment may become empty, and the last position of the window is excluded.
 
-    What is maximised is a sum over the window's frames; from one place to the next it changes by the cosine to the
-    left mean less that to the right.
+    The objective is a sum over the window's frames; moving the boundary by one frame changes it by the frame's cosine
+    to the left mean minus that to the right.
     """
     if compat:
         begin = middle - max(1, (middle - left) // 2)
@@ -270,14 +289,14 @@ def _close(
     longest: int,
     refine: bool,
     compat: bool,
-    found: Boundaries,
+    boundaries: Boundaries,
     count: int,
 ) -> int:
-    """End the open segment before frame ``end`` and settle the boundary to the one that it touches."""
+    """End the open segment before frame ``end``, and finalise its boundary with an adjacent left segment."""
     left, middle = state[LEFT_START], state[OPEN_START]
     state[OPEN_START] = -1
     if not refine:
-        found[count, 0], found[count, 1] = middle, end
+        boundaries[count, 0], boundaries[count, 1] = middle, end
         return count + 1
     state[LEFT_END] = end
     if left < 0:
@@ -288,15 +307,15 @@ def _close(
     if _cosine(products[0], products[1], products[2]) >= merge and end - left <= longest:
         sums[LEFT] += sums[OPEN]
         return count
-    place = _best_place(frames, origin, left, middle, end, sums[LEFT], sums[OPEN], compat)
-    found[count, 0], found[count, 1] = left, place
+    boundary = _best_boundary(frames, origin, left, middle, end, sums[LEFT], sums[OPEN], compat)
+    boundaries[count, 0], boundaries[count, 1] = left, boundary
     sums[LEFT] = sums[OPEN]
-    for t in range(place, middle):
+    for t in range(boundary, middle):
         _add(sums[LEFT], frames[t - origin], 1.0)
-    for t in range(middle, place):
+    for t in range(middle, boundary):
         _add(sums[LEFT], frames[t - origin], -1.0)
-    state[LEFT_START] = place
-    return count + 1 if place > left else count
+    state[LEFT_START] = boundary
+    return count + 1 if boundary > left else count
 
 
 @compiled_reordering
@@ -311,14 +330,14 @@ def _advance_frames(
     longest: int,
     refine: bool,
     compat: bool,
-    found: Boundaries,
+    boundaries: Boundaries,
 ) -> int:
-    """Go on to frame ``end``; how many segments became final.
+    """Process frames up to ``end``; returns the number of segments that became final.
 
-    Shapes: frames (held, D), of which the first is frame ``origin``; state (6,): first and end of the segment whose
-    right boundary is not settled, first of the open one, the next frame to look at, a frame that is not finite and the
-    first one since silence (-1 if there is none); sums (3, D) of these two segments, and with ``compat`` of the open
-    one with the weight of its first frame; found (2 + new frames, 2).
+    Shapes: frames (held, D), the first being frame ``origin``; state (6,): start and end of the left segment, whose
+    right boundary is not final, start of the open segment, next frame to process, first non-finite frame, first frame
+    since silence (-1 for none); sums (3, D) of the left and the open segment, and of the open one with the weight of
+    its first frame for ``compat``; boundaries (2 + new frames, 2), the output.
     """
     count = 0
     running = sums[RUNNING] if compat else sums[OPEN]
@@ -339,7 +358,7 @@ def _advance_frames(
                         _add(running, frame, 1.0)
                     running_square += 2.0 * product + square
                     continue
-            count = _close(frames, origin, t, state, sums, merge, longest, refine, compat, found, count)
+            count = _close(frames, origin, t, state, sums, merge, longest, refine, compat, boundaries, count)
         if speech:
             if state[SPEECH_START] < 0:
                 state[SPEECH_START] = t
@@ -352,7 +371,7 @@ def _advance_frames(
         else:
             state[SPEECH_START] = -1
             if state[LEFT_START] >= 0:
-                found[count, 0], found[count, 1] = state[LEFT_START], state[LEFT_END]
+                boundaries[count, 0], boundaries[count, 1] = state[LEFT_START], state[LEFT_END]
                 state[LEFT_START] = -1
                 count += 1
     state[POSITION] = end

@@ -1,6 +1,6 @@
-"""Matching of boundaries, tokens and intervals of two segmentations, in time that grows with their number alone.
+"""Linear-time matching of boundaries, tokens and intervals of two segmentations.
 
-Times are whole microseconds, so that a distance of exactly the tolerance is one on every machine.
+Times are integer microseconds, which makes comparisons with the tolerance exact.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MICROSECONDS = 1_000_000
 
 
 def in_microseconds(seconds: ArrayLike) -> Times:
-    """Seconds as whole microseconds.
+    """Seconds as integer microseconds.
 
     Raises:
         UserError: if a time is not finite.
@@ -29,10 +29,9 @@ def in_microseconds(seconds: ArrayLike) -> Times:
 
 @compiled_reordering
 def boundary_hits(reference: Times, predicted: Times, tolerance: int) -> int:
-    """How many boundaries can be paired one to one within the tolerance, at most; both are sorted.
+    """Maximum number of one-to-one matches of boundaries within the tolerance; both are sorted.
 
-    One pass that lets go of the earlier of two that are too far apart finds the largest number, since all have the
-    same tolerance.
+    Greedy matching that skips the earlier of two boundaries too far apart is optimal for a constant tolerance.
     """
     hits = i = j = 0
     while i < len(reference) and j < len(predicted):
@@ -50,9 +49,9 @@ def boundary_hits(reference: Times, predicted: Times, tolerance: int) -> int:
 
 @compiled_reordering
 def token_hits(reference: Times, predicted: Times, tolerance: int) -> int:
-    """How many segments (n, 2) can be paired one to one with both edges within the tolerance, at most.
+    """Maximum number of one-to-one matches of segments (n, 2) with both edges within the tolerance.
 
-    Both sides are sorted and disjoint, so that what fits a segment begins no earlier than what fits those before it.
+    Both sides are sorted and disjoint, which makes greedy matching optimal.
     """
     hits = i = 0
     for j in range(len(predicted)):
@@ -70,7 +69,7 @@ def token_hits(reference: Times, predicted: Times, tolerance: int) -> int:
 
 @compiled_reordering
 def _overlaps(reference: Times, predicted: Times) -> tuple[Times, NDArray[np.float64]]:
-    """Pairs (k, 2) of places that overlap, in order, and their intersection over union."""
+    """Index pairs (k, 2) of overlapping segments, in order, and their intersection over union."""
     pairs = np.empty((len(reference) + len(predicted), 2), np.int64)
     shares = np.empty(len(pairs))
     count = i = j = 0
@@ -89,13 +88,13 @@ def _overlaps(reference: Times, predicted: Times) -> tuple[Times, NDArray[np.flo
 
 
 def overlap_matching(reference: Times, predicted: Times) -> Times:
-    """Pairs (k, 2) of places, one to one, of largest summed intersection over union: the Hungarian assignment.
+    """One-to-one index pairs (k, 2) with the largest sum of intersection over union: the Hungarian assignment.
 
-    Of sorted, disjoint segments only neighbours in a chain of overlaps compete, so that the assignment is the best
-    path along that chain.
+    For sorted, disjoint segments only neighbours in a chain of overlaps conflict, so dynamic programming along the
+    chain is exact.
     """
     pairs, shares = _overlaps(reference, predicted)
-    # The last pair before each that shares neither side with it.
+    # The last earlier pair without a segment in common.
     earlier = np.minimum(np.searchsorted(pairs[:, 0], pairs[:, 0]), np.searchsorted(pairs[:, 1], pairs[:, 1])) - 1
     best = np.zeros(len(pairs) + 1)
     taken = np.zeros(len(pairs), bool)
@@ -115,9 +114,9 @@ def overlap_matching(reference: Times, predicted: Times) -> Times:
 
 
 def largest_overlap(reference: Times, predicted: Times) -> Times:
-    """Pairs (k, 2): every predicted segment that overlaps any with the reference that it shares most time with.
+    """Index pairs (k, 2) of each predicted segment and the reference segment with the largest overlap, if any.
 
-    The first of equals; several may go with one reference.
+    Ties go to the first; several predicted segments may share a reference.
     """
     pairs, _ = _overlaps(reference, predicted)
     begin = np.maximum(reference[pairs[:, 0], 0], predicted[pairs[:, 1], 0])

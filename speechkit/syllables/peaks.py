@@ -1,8 +1,8 @@
-"""Boundaries where the norm of the frames peaks: no training, no thresholds of the encoder.
+"""Training-free segmentation with boundaries at peaks of the frame norms.
 
-Source: ZeroSyl (2026): L2 norm of layer 13 of WavLM large, standardised over the utterance, averaged over three frames
-(at the ends, the first and last one count for those that are missing), peaks of at least a prominence of 0.45. It is
-published for that encoder; the norms of others need not peak where syllables meet.
+Source: ZeroSyl (2026): L2 norm of layer 13 of WavLM large, standardised per utterance, smoothed over three frames (with
+edge padding), peaks with a prominence of at least 0.45. It is published for that encoder; the norms of others need not
+peak at syllable boundaries.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.errors import ConfigError
-from speechkit.syllables.segments import Boundaries, frame_norms, runs_of_speech
+from speechkit.syllables.segments import Boundaries, frame_norms, speech_runs
 
 
 @dataclass(frozen=True)
 class PeakSegmenter:
-    """Segments between peaks of the frames' norm; all is speech, as published.
+    """Segments between peaks of the frame norms; all frames are speech, as published.
 
     Attributes:
-        prominence: least prominence of a peak, in standard deviations of the norm.
-        smoothing: frames of the moving average; odd.
+        prominence: minimum prominence of a peak, in standard deviations of the norm.
+        smoothing: odd length of the moving average, in frames.
 
     Raises:
         ConfigError: if a value is out of range.
@@ -42,19 +42,21 @@ class PeakSegmenter:
         """Segments (n, 2) of frames (T, D).
 
         Raises:
-            UserError: if the frames are no table of finite numbers, with the first frame that is not.
+            UserError: if the frames are not a matrix of finite numbers, with the first invalid frame.
         """
         from scipy.signal import find_peaks
 
         norms = frame_norms(features)
-        spread = float(norms.std()) if len(norms) else 0.0
-        curve = smoothed((norms - norms.mean()) / spread, self.smoothing) if spread > 0 else np.zeros(len(norms))
+        deviation = float(norms.std()) if len(norms) else 0.0
+        curve = np.zeros(len(norms))
+        if deviation > 0:
+            curve = moving_average((norms - norms.mean()) / deviation, self.smoothing)
         peaks, _ = find_peaks(curve, prominence=self.prominence)
-        return cut_at(runs_of_speech(norms, None), peaks)
+        return split_runs(speech_runs(norms, None), peaks)
 
 
-def cut_at(runs: Boundaries, boundaries: NDArray[np.int64]) -> Boundaries:
-    """The runs (m, 2), cut at those of the sorted boundaries that lie inside them."""
+def split_runs(runs: Boundaries, boundaries: NDArray[np.int64]) -> Boundaries:
+    """Split runs (m, 2) at the sorted boundaries inside them."""
     parts = [np.empty((0, 2), np.int64)]
     for start, end in runs:
         first, last = np.searchsorted(boundaries, [start + 1, end])
@@ -63,8 +65,8 @@ def cut_at(runs: Boundaries, boundaries: NDArray[np.int64]) -> Boundaries:
     return np.concatenate(parts)
 
 
-def smoothed(curve: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Moving average over an odd number of values; beyond the ends, the first and last one go on."""
+def moving_average(curve: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Moving average of odd width, with edge padding."""
     if not len(curve):
         return curve
     averages: NDArray[np.float64] = np.convolve(np.pad(curve, width // 2, "edge"), np.full(width, 1 / width), "valid")

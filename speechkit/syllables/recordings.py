@@ -1,4 +1,4 @@
-"""Segments of recordings of any length: waveform in blocks, frames in blocks, segments as they become final."""
+"""Segmentation of recordings of any length, by blocks of the waveform and of its frames."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from speechkit.io.audio import audio_info
 from speechkit.io.paths import safe_id
 from speechkit.syllables.envelope import EnvelopeSegmenter, frame_levels
 from speechkit.syllables.greedy import GreedySegmenter, segment_stream
-from speechkit.syllables.segments import HOP_SECONDS, Boundaries, Segmenter, not_finite
+from speechkit.syllables.segments import HOP_SECONDS, Boundaries, Segmenter, not_finite_error
 from speechkit.syllables.thresholds import Thresholds, estimate_thresholds
 
 if TYPE_CHECKING:
@@ -28,56 +28,56 @@ if TYPE_CHECKING:
 
 TIER = "syllable"
 UNNAMED = "syl"
-"""Symbol of a segment that has no unit."""
+"""Symbol of a segment without a unit."""
 BLOCK_SECONDS = 30
 SAMPLE_SECONDS = 1200
 
 
-def rows_of(
+def read_cuts(
     inputs: Iterable[Path], unreadable: Callable[[Path, AudioError], None] | None = None
 ) -> Iterator[tuple[Utterance, Path]]:
-    """Cuts of manifests, and every channel of recordings as a cut, each with the manifest that its path is relative to.
+    """Cuts of manifests, and a cut for every channel of recordings, each with the manifest its path is relative to.
 
     Args:
         inputs: manifests and recordings.
-        unreadable: is told of a recording that cannot be read, which is then left out.
+        unreadable: called for recordings that cannot be read, which are skipped.
 
     Raises:
-        UserError: if a manifest cannot be read; or a recording, when there is no ``unreadable``.
+        UserError: if a manifest cannot be read, or a recording without ``unreadable``.
     """
     for path in inputs:
         if path.suffix in (".jsonl", ".gz"):
             yield from ((row, path) for row in read_manifest(path))
             continue
         try:
-            found = audio_info(path)
+            info = audio_info(path)
         except AudioError as error:
             if unreadable is None:
                 raise
             unreadable(path, error)
             continue
-        for channel in range(found.channels):
-            name = safe_id(path.stem if found.channels == 1 else f"{path.stem}-channel{channel}")
+        for channel in range(info.channels):
+            name = safe_id(path.stem if info.channels == 1 else f"{path.stem}-channel{channel}")
             row = Utterance.from_samples(
                 id=name,
                 audio_filepath=path.name,
-                num_samples=found.num_samples,
-                sample_rate=found.sample_rate,
+                num_samples=info.num_samples,
+                sample_rate=info.sample_rate,
                 channel=channel,
             )
             yield row, path.parent / "recordings.jsonl"
 
 
 def waveform_blocks(row: Utterance, manifest: Path) -> Iterator[Float]:
-    """The samples of a cut at 16 kHz, half a minute at a time."""
+    """Samples of a cut at 16 kHz, in blocks of 30 s."""
     return cut_blocks(audio_path(manifest, row), row, sample_rate=WAVEFORM_RATE, seconds=BLOCK_SECONDS)
 
 
 def frame_blocks(encoder: Encoder, row: Utterance, manifest: Path) -> Iterator[Float]:
-    """Frames of a cut: at once where it is short, else through windows with context.
+    """Frames of a cut: at once if it is short, else by windows with context.
 
     Raises:
-        UserError: if the encoder takes other audio, or gives frames at another rate, than segmenters do.
+        UserError: if the encoder's sample or frame rate does not suit segmenters.
     """
     encoder.spec.require_rates("segmenters", 1 / HOP_SECONDS)
     if row.duration <= BLOCK_SECONDS:
@@ -92,8 +92,7 @@ def segment_row(
 ) -> Boundaries:
     """Segments (n, 2) of a cut, in frames.
 
-    The greedy segmenter takes frames as they come, in flat memory; the others look at all of them, which lie in a
-    temporary file meanwhile.
+    The greedy segmenter streams, in constant memory; the others need all frames, kept in a temporary file.
 
     Raises:
         AudioError: if the audio cannot be read.
@@ -122,8 +121,8 @@ def segment_envelope(segmenter: EnvelopeSegmenter, row: Utterance, manifest: Pat
     return segmenter.segment_blocks(waveform_blocks(row, manifest))
 
 
-def with_tier(row: Utterance, boundaries: Boundaries, symbols: Iterable[str] | None = None) -> Utterance:
-    """The cut with its segments as the tier ``syllable``, in seconds from its start."""
+def add_tier(row: Utterance, boundaries: Boundaries, symbols: Iterable[str] | None = None) -> Utterance:
+    """The cut with its segments as the tier ``syllable``, in seconds from the cut's start."""
     names = [UNNAMED] * len(boundaries) if symbols is None else list(symbols)
     items = []
     for (start, end), name in zip(boundaries.tolist(), names, strict=True):
@@ -132,38 +131,39 @@ def with_tier(row: Utterance, boundaries: Boundaries, symbols: Iterable[str] | N
     return msgspec.structs.replace(row, alignment={**(row.alignment or {}), TIER: items})
 
 
-def tier_of(row: Utterance, path: Path, tier: str = TIER) -> tuple[NDArray[np.float64], list[str]]:
-    """Segments (n, 2) in seconds and symbols of a tier.
+def read_tier(row: Utterance, path: Path, tier: str = TIER) -> tuple[NDArray[np.float64], list[str]]:
+    """Segments (n, 2) in seconds, and symbols, of a tier.
 
     Raises:
         UserError: if the row has no such tier.
     """
     tiers = row.alignment or {}
     if tier not in tiers:
-        there = ", ".join(sorted(tiers)) or "none"
-        raise UserError(f"{path}: {row.id} has no tier {tier!r} in its alignment ({there}); name it by --tier")
+        names = ", ".join(sorted(tiers)) or "none"
+        raise UserError(
+            f"{path}: {row.id} has no tier {tier!r} in its alignment (tiers: {names}); choose one with --tier"
+        )
     items = [item for item in tiers[tier] if item.duration > 0]
     times = np.array([[item.start, item.start + item.duration] for item in items], np.float64).reshape(-1, 2)
     return times, [item.symbol for item in items]
 
 
-def estimate_from(encoder: Encoder, inputs: list[Path], rate: float | None = None) -> Thresholds:
-    """Thresholds from about twenty minutes of the recordings, in pieces spread evenly over them.
+def thresholds_from_recordings(encoder: Encoder, inputs: list[Path], rate: float | None = None) -> Thresholds:
+    """Estimate thresholds from about 20 minutes of the recordings, in evenly spaced pieces.
 
     Args:
-        encoder: whose frames are cut.
+        encoder: encoder of the frames to segment.
         inputs: manifests and recordings.
         rate: see `estimate_thresholds`.
 
     Raises:
-        UserError: if there is too little speech, or a manifest cannot be read; or no recording, or frames of none are
-            finite.
+        UserError: if there is too little speech, a manifest cannot be read, or no recording can be encoded.
     """
     encoder.spec.require_rates("segmenters", 1 / HOP_SECONDS)
     faults: list[UserError] = []
 
     def pieces() -> Iterator[tuple[Utterance, Path, int]]:
-        for row, manifest in rows_of(inputs, lambda path, error: faults.append(error)):
+        for row, manifest in read_cuts(inputs, lambda path, error: faults.append(error)):
             for begin in range(0, row.num_samples, BLOCK_SECONDS * row.sample_rate):
                 yield row, manifest, begin
 
@@ -171,8 +171,8 @@ def estimate_from(encoder: Encoder, inputs: list[Path], rate: float | None = Non
     step = max(1, -(-int(total) // SAMPLE_SECONDS))
     features: list[NDArray[Any]] = []
     loudness: list[NDArray[np.float64]] = []
-    for place, (row, manifest, begin) in enumerate(pieces()):
-        if place % step:
+    for number, (row, manifest, begin) in enumerate(pieces()):
+        if number % step:
             continue
         try:
             waveform = read_waveform(row, manifest, begin=begin, num_samples=BLOCK_SECONDS * row.sample_rate)
@@ -181,7 +181,7 @@ def estimate_from(encoder: Encoder, inputs: list[Path], rate: float | None = Non
             continue
         frames = encoder.encode(waveform)
         if not np.isfinite(frames).all():
-            faults.append(not_finite(int(np.argmin(np.isfinite(frames).all(axis=1))), row.id))
+            faults.append(not_finite_error(int(np.argmin(np.isfinite(frames).all(axis=1))), row.id))
             continue
         features.append(frames)
         loudness.append(frame_levels(waveform)[: len(frames)])

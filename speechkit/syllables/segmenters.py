@@ -1,4 +1,4 @@
-"""Segmenters by name, and the settings that are tried of each where they are chosen on speech with known syllables."""
+"""Segmenters by name, and their candidate settings for tuning."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from speechkit.syllables.segments import Segmenter
 SEGMENTERS: dict[str, Any] = {"greedy": GreedySegmenter, "dynamic": DynamicSegmenter, "peaks": PeakSegmenter}
 MERGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9)
 NORM_QUANTILES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)
-"""Of the frames' norms; what lies below is silence."""
+"""Candidate norm thresholds of silence, as quantiles of the frame norms."""
 RATES = (3.6, 4.2, 4.8, 5.4, 6.0)
-"""Segments a second of what is not silence."""
+"""Candidate rates, in segments per second of speech."""
 ENVELOPE_PROMINENCES = (0.5, 1.0, 2.0, 3.0, 4.0)
 ENVELOPE_SMOOTHINGS = (0.06, 0.08, 0.1, 0.14)
 ENVELOPE_SILENCES = (25.0, 30.0, 35.0)
 
 
 def make_segmenter(name: str, **settings: Any) -> Segmenter:
-    """A segmenter of frames by name: ``greedy``, ``dynamic`` or ``peaks``; the settings are those of its class.
+    """A segmenter of frames by name: ``greedy``, ``dynamic`` or ``peaks``, with the settings of its class.
 
-    The amplitude envelope (`speechkit.syllables.envelope`) is no choice here: it takes waveforms.
+    The envelope segmenter (`speechkit.syllables.envelope`) is not included, since it takes waveforms.
 
     Raises:
-        ConfigError: if there is no such segmenter or setting, or a value is out of range.
+        ConfigError: if the segmenter or a setting is unknown, or a value is out of range.
     """
     if name not in SEGMENTERS:
         raise ConfigError(f"segmenter is {name!r}; choose {', '.join(SEGMENTERS)}")
@@ -45,14 +45,14 @@ def make_segmenter(name: str, **settings: Any) -> Segmenter:
     return made
 
 
-class Choice(msgspec.Struct, frozen=True):
-    """The settings of a system that were best on the speakers that it is not judged by.
+class SegmenterChoice(msgspec.Struct, frozen=True):
+    """Tuned settings of a system.
 
     Attributes:
-        system: the encoder and the segmenter, as ``second greedy``.
+        system: encoder and segmenter, such as ``second greedy``.
         segmenter: ``envelope``, or a name of `make_segmenter`.
         settings: of the segmenter.
-        tuned_r_value: on the tuning utterances.
+        tuned_r_value: R-value on the tuning utterances.
     """
 
     system: str
@@ -61,17 +61,17 @@ class Choice(msgspec.Struct, frozen=True):
     tuned_r_value: float
 
 
-def segmenter_of(choice: Choice) -> Any:
-    """What `Choice` stands for; the envelope takes waveforms, all others take frames."""
+def build_segmenter(choice: SegmenterChoice) -> Any:
+    """The segmenter of a `SegmenterChoice`; ``envelope`` segments waveforms, all others frames."""
     if choice.segmenter == "envelope":
         return EnvelopeSegmenter(**choice.settings)
     return make_segmenter(choice.segmenter, **choice.settings)
 
 
-def envelope_trials() -> list[Choice]:
-    """All settings of the amplitude envelope that are tried."""
+def envelope_trials() -> list[SegmenterChoice]:
+    """Candidate settings of the envelope segmenter."""
     return [
-        Choice(
+        SegmenterChoice(
             "",
             "envelope",
             {"prominence_decibels": prominence, "smoothing_seconds": smoothing, "silence_decibels": silence},
@@ -84,31 +84,31 @@ def envelope_trials() -> list[Choice]:
 
 
 def norm_thresholds(sample: Sequence[Float]) -> list[float]:
-    """Norms under which the given shares of the frames lie; rounded, so that they print as they are."""
+    """Candidate norm thresholds, at `NORM_QUANTILES` of the frames, rounded to three digits."""
     norms = np.concatenate([np.linalg.norm(frames, axis=1) for frames in sample])
     return [round(float(np.quantile(norms, share)), 3) if share else 0.0 for share in NORM_QUANTILES]
 
 
-def greedy_trials(sample: Sequence[Float]) -> list[Choice]:
-    """All settings of Sylber's segmenter that are tried."""
+def greedy_trials(sample: Sequence[Float]) -> list[SegmenterChoice]:
+    """Candidate settings of the greedy segmenter."""
     return [
-        Choice("", "greedy", {"norm": norm, "merge": merge}, 0.0)
+        SegmenterChoice("", "greedy", {"norm": norm, "merge": merge}, 0.0)
         for norm in norm_thresholds(sample)
         for merge in MERGES
     ]
 
 
-def dynamic_trials(sample: Sequence[Float]) -> list[Choice]:
-    """All settings of the exact segmentation that are tried."""
-    some = list(sample[:: max(1, len(sample) // 6)])
+def dynamic_trials(sample: Sequence[Float]) -> list[SegmenterChoice]:
+    """Candidate settings of the dynamic programming segmenter."""
+    subset = list(sample[:: max(1, len(sample) // 6)])
     trials = []
     for norm in norm_thresholds(sample):
         for rate in RATES:
             try:
-                penalty = penalty_for_rate(some, rate, norm=norm)
-            except UserError:  # stretches of speech so short that no penalty gives so few segments
+                penalty = penalty_for_rate(subset, rate, norm=norm)
+            except UserError:  # runs of speech too short for so few segments
                 continue
-            trials.append(Choice("", "dynamic", {"norm": norm, "penalty": penalty}, 0.0))
+            trials.append(SegmenterChoice("", "dynamic", {"norm": norm, "penalty": penalty}, 0.0))
     if not trials:
-        raise UserError(f"no norm leaves stretches of speech for any of {RATES} segments a second; give more speech")
+        raise UserError(f"no norm threshold leaves enough speech for {RATES} segments per second; give more speech")
     return trials

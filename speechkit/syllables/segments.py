@@ -1,4 +1,4 @@
-"""The output of every segmenter, ordered frame intervals [start, end), and operations on it.
+"""Segments as ordered frame intervals [start, end), the output of every segmenter, and operations on them.
 
 Notation used for array shapes: T frames of 20 ms, D their width, n segments.
 """
@@ -17,36 +17,36 @@ from speechkit.errors import UserError
 from speechkit.io.arrays import Float
 
 Boundaries = NDArray[np.int64]
-"""Segments (n, 2) as frames [start, end), in order and without overlap; what lies between them is silence."""
+"""Segments (n, 2) as frames [start, end), sorted and disjoint; frames between them are silence."""
 
 HOP_SECONDS = 0.02
-"""From one frame to the next; encoders of another rate are refused."""
+"""Frame hop; encoders of another frame rate are rejected."""
 BLOCK_FRAMES = 8192
 
 
 class Segment(msgspec.Struct, frozen=True):
-    """A syllable-like stretch, in seconds."""
+    """A syllable-like segment, in seconds."""
 
     start: float
     end: float
 
 
 class Segmenter(Protocol):
-    """Anything that cuts the frames of an encoder into segments."""
+    """Segments the frames of an encoder."""
 
     def segment(self, features: NDArray[np.floating[Any]]) -> Boundaries:
         """Segments (n, 2) of frames (T, D).
 
         Raises:
-            UserError: if the frames are not a table of finite numbers.
+            UserError: if the frames are not a matrix of finite numbers.
         """
 
 
 def checked_features(features: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """The frames (T, D) in float32, float64 or, as a store holds them, float16; a mapped file is not read.
+    """Validate the shape and floating-point type of frames (T, D) without reading a memory-mapped array.
 
     Raises:
-        UserError: if they are no table of numbers.
+        UserError: if they are not a floating-point matrix.
     """
     table = np.asanyarray(features)
     if table.ndim != 2 or not table.shape[1]:
@@ -56,19 +56,19 @@ def checked_features(features: NDArray[np.floating[Any]]) -> NDArray[np.floating
     return table
 
 
-def not_finite(frame: int, recording: str | None = None) -> UserError:
-    """The error of frames that hold NaN or infinity."""
-    place = f"{recording}: " if recording else ""
+def not_finite_error(frame: int, recording: str | None = None) -> UserError:
+    """The error of a frame with NaN or infinity."""
+    prefix = f"{recording}: " if recording else ""
     return UserError(
-        f"{place}frame {frame} ({frame * HOP_SECONDS:.2f} s) holds NaN or infinity; fix the recording or leave it out"
+        f"{prefix}frame {frame} ({frame * HOP_SECONDS:.2f} s) contains NaN or infinity; fix or remove the recording"
     )
 
 
 def frame_norms(features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """L2 norm (T,) of each frame (T, D); a mapped file is read in blocks.
+    """L2 norms (T,) of frames (T, D); a memory-mapped array is read in blocks.
 
     Raises:
-        UserError: if the frames are no table of finite numbers, with the first frame that is not.
+        UserError: if the frames are not a matrix of finite numbers, with the first invalid frame.
     """
     table = checked_features(features)
     norms = np.empty(len(table))
@@ -77,12 +77,12 @@ def frame_norms(features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         norms[begin : begin + len(block)] = np.sqrt(np.einsum("td,td->t", block, block))
     finite = np.isfinite(norms)
     if not finite.all():
-        raise not_finite(int(np.argmin(finite)))
+        raise not_finite_error(int(np.argmin(finite)))
     return norms
 
 
-def runs_of_speech(norms: NDArray[np.float64], threshold: float | None) -> Boundaries:
-    """Maximal runs (n, 2) of frames whose norm reaches the threshold; all frames when there is none."""
+def speech_runs(norms: NDArray[np.float64], threshold: float | None) -> Boundaries:
+    """Maximal runs (n, 2) of frames with a norm of at least the threshold; one run of all frames without one."""
     if threshold is None:
         return np.array([[0, len(norms)]] if len(norms) else [], np.int64).reshape(-1, 2)
     speech = np.concatenate([[False], norms >= threshold, [False]])
@@ -90,42 +90,42 @@ def runs_of_speech(norms: NDArray[np.float64], threshold: float | None) -> Bound
 
 
 def segment_means(features: NDArray[np.floating[Any]], boundaries: Boundaries) -> Float:
-    """The mean frame of each segment: features (T, D) and boundaries (n, 2) to float32 (n, D).
+    """Mean of each segment's frames: features (T, D) and boundaries (n, 2) to float32 (n, D).
 
     Raises:
-        UserError: if a segment is empty or lies outside the frames.
+        UserError: if a segment is empty or outside the frames.
     """
     table = checked_features(features)
-    places = np.asarray(boundaries, np.int64).reshape(-1, 2)
-    outside = (places[:, 0] < 0) | (places[:, 1] > len(table)) | (places[:, 0] >= places[:, 1])
+    spans = np.asarray(boundaries, np.int64).reshape(-1, 2)
+    outside = (spans[:, 0] < 0) | (spans[:, 1] > len(table)) | (spans[:, 0] >= spans[:, 1])
     if outside.any():
-        start, end = places[np.argmax(outside)]
-        raise UserError(f"segment {start} to {end} is empty or lies outside the {len(table)} frames")
-    means = np.empty((len(places), table.shape[1]), np.float32)
-    for row, (start, end) in enumerate(places):
+        start, end = spans[np.argmax(outside)]
+        raise UserError(f"segment {start} to {end} is empty or outside the {len(table)} frames; fix the boundaries")
+    means = np.empty((len(spans), table.shape[1]), np.float32)
+    for row, (start, end) in enumerate(spans):
         means[row] = table[start:end].mean(axis=0, dtype=np.float64)
     return means
 
 
 def in_frames(segments: Iterable[Segment], hop_seconds: float = HOP_SECONDS) -> Boundaries:
-    """Seconds as the nearest frames (n, 2); a segment that rounds to nothing keeps one frame.
+    """Segments in seconds, rounded to frames (n, 2); every segment keeps at least one frame.
 
     Raises:
         UserError: if segments overlap by half a frame or more, or run backwards.
     """
-    places: list[tuple[int, int]] = []
-    before = -math.inf
+    spans: list[tuple[int, int]] = []
+    previous_end = -math.inf
     for segment in segments:
         start, end = round(segment.start / hop_seconds), round(segment.end / hop_seconds)
-        if segment.end < segment.start or (places and start < places[-1][0]):
+        if segment.end < segment.start or (spans and start < spans[-1][0]):
             raise UserError(f"segment {segment.start:.3f} to {segment.end:.3f} s runs backwards; sort the segments")
-        if before - segment.start >= hop_seconds / 2:
+        if previous_end - segment.start >= hop_seconds / 2:
             raise UserError(
-                f"segment {segment.start:.3f} to {segment.end:.3f} s begins before the one in front of it ends, at "
-                f"{before:.3f} s; give segments that do not overlap"
+                f"segment {segment.start:.3f} to {segment.end:.3f} s begins before the previous one ends, at "
+                f"{previous_end:.3f} s; give segments that do not overlap"
             )
-        before = segment.end
-        # The one in front may have kept a frame although it is shorter.
-        start = max(start, places[-1][1]) if places else start
-        places.append((start, max(end, start + 1)))
-    return np.array(places, np.int64).reshape(-1, 2)
+        previous_end = segment.end
+        # The previous segment may have been extended to one frame.
+        start = max(start, spans[-1][1]) if spans else start
+        spans.append((start, max(end, start + 1)))
+    return np.array(spans, np.int64).reshape(-1, 2)

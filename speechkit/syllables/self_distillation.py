@@ -1,7 +1,7 @@
-"""Sylber: a student learns, frame by frame, the mean of its frozen teacher's segment, and nothing in silence.
+"""Sylber's self-segmentation distillation: frame-level regression to the teacher's segment means, zero in silence.
 
-Stage 1 takes segments from any segmenter; stage 2 takes the trained student as teacher and cuts its frames while it
-trains, with a threshold that changes from batch to batch.
+Stage 1 takes segments from any segmenter; in stage 2 the trained student is the teacher, whose frames are segmented
+during training with a threshold drawn for each batch.
 
 Source: Cho et al. 2025 (Sylber), section 3; written from the paper.
 
@@ -26,12 +26,12 @@ from speechkit.syllables.segments import Segmenter
 from speechkit.syllables.syllable_encoder import SyllableEncoder
 
 SILENCE = -1
-"""The label of a frame in no segment."""
+"""Label of frames outside of segments."""
 Spans = NDArray[np.int64]
 
 
 def frame_labels(spans: Spans, begin: int, frames: int) -> NDArray[np.int64]:
-    """The segment of each frame from ``begin`` on: spans (n, 2) to (frames,), `SILENCE` between them."""
+    """Segment index of each frame from ``begin`` on, `SILENCE` between segments: spans (n, 2) to (frames,)."""
     labels = np.full(frames, SILENCE, np.int64)
     for number, (start, end) in enumerate(spans):
         low, high = max(int(start) - begin, 0), min(int(end) - begin, frames)
@@ -41,13 +41,13 @@ def frame_labels(spans: Spans, begin: int, frames: int) -> NDArray[np.int64]:
 
 
 def segment_targets(features: Tensor, labels: Tensor) -> Tensor:
-    """Each frame's segment mean, zero in silence: (B, T, D) and (B, T) to (B, T, D)."""
+    """Segment mean of each frame, zero in silence: (B, T, D) and (B, T) to (B, T, D)."""
     rows, frames, width = features.shape
     most = int(labels.max()) + 1 if labels.numel() else 0
     if most <= 0:
         return torch.zeros_like(features)
     inside = labels != SILENCE
-    # Segments of different items get different numbers; the last row collects silence and stays zero.
+    # Segments are numbered across items; the last row collects silence and is zeroed.
     offset = torch.arange(rows, device=labels.device)[:, None] * most
     flat = torch.where(inside, labels + offset, rows * most).reshape(-1)
     sums = features.new_zeros(rows * most + 1, width).index_add_(0, flat, features.reshape(-1, width))
@@ -58,17 +58,18 @@ def segment_targets(features: Tensor, labels: Tensor) -> Tensor:
 
 
 class SelfSegmentation:
-    """The objective, for `speechkit.training.train`.
+    """The training objective, for `speechkit.training.train`.
 
     Args:
-        student: what learns.
-        teacher: what it learns from; it is never changed.
-        stored: spans of each item, where they are known before.
-        online: from the merge threshold of a batch to a segmenter of the teacher's frames, which are computed anyway.
-        speech: runs (n, 2) of frames of speech of a waveform at 16 kHz; the frames outside are zero for ``online``'s
-            segmenter, which needs a norm threshold above 0. For teachers whose norm does not show silence.
-        merge_range: the thresholds that ``online`` is asked for, drawn for each batch.
-        mixing: what the student hears.
+        student: the encoder to train.
+        teacher: the frozen encoder of the targets.
+        stored: precomputed spans of each item.
+        online: from a batch's merge threshold to a segmenter of the teacher's frames.
+        speech: from a waveform at 16 kHz to runs (n, 2) of speech frames; frames outside are set to zero for
+            ``online``'s segmenter, which needs a norm threshold above 0. For teachers whose norms do not separate
+            silence.
+        merge_range: range of the merge threshold, drawn uniformly for each batch.
+        mixing: augmentation of the student's input.
         noises: recorded noise, each (samples,) at 16 kHz.
         seed: of mixing and thresholds.
     """
@@ -87,26 +88,26 @@ class SelfSegmentation:
         seed: int = 0,
     ) -> None:
         if (stored is None) == (online is None):
-            raise ValueError("give the segments of stage 1 or the segmenter of stage 2, and not both")
+            raise ValueError("give either the segments of stage 1 or the segmenter of stage 2")
         self.network = student
-        # In a list, so that it is neither trained, averaged nor saved.
+        # In a list, not a submodule: it is not trained, averaged or saved.
         self._teacher = [teacher.eval().requires_grad_(False)]
         self._stored, self._online, self._speech = stored, online, speech
         self._merge_range, self._mixing, self._noises, self._seed = merge_range, mixing, noises, seed
 
     def groups(self) -> list[list[nn.Parameter]]:
-        """All that learns, in one group."""
+        """All trainable parameters, in one group."""
         return [[value for value in self.network.parameters() if value.requires_grad]]
 
     def prepare(self, batch: dict[str, Tensor], number: int) -> dict[str, Tensor]:
-        """A batch of `WaveformBatches` without damage, with what the student hears, and labels or a threshold."""
+        """Add the student's augmented input, and labels or a merge threshold, to a clean batch of `WaveformBatches`."""
         generator = np.random.default_rng([self._seed, 5, number])
         lengths = batch["lengths"].tolist()
         clean = [row[:length].numpy() for row, length in zip(batch["clean"], lengths, strict=True)]
-        heard = [torch.from_numpy(standardised(item)) for item in mix(clean, self._mixing, generator, self._noises)]
+        mixed = [torch.from_numpy(standardised(item)) for item in mix(clean, self._mixing, generator, self._noises)]
         ready = {
             "teacher_inputs": batch["inputs"],
-            "inputs": nn.utils.rnn.pad_sequence(heard, batch_first=True),
+            "inputs": nn.utils.rnn.pad_sequence(mixed, batch_first=True),
             "lengths": batch["lengths"],
         }
         if self._stored is None:
@@ -125,19 +126,19 @@ class SelfSegmentation:
         return {**ready, "labels": _stacked(labels, max(frames))}
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        """Mean over all real frames, silent ones too, of the squared distance to the target, by dimension."""
+        """Mean squared error to the targets over all non-padding frames, silence included, and dimensions."""
         lengths = batch["lengths"]
         teacher = self._teacher[0].to(lengths.device)
         with torch.no_grad():
             features = teacher(batch["teacher_inputs"], lengths).float()
-            labels = batch["labels"] if "labels" in batch else self._cut(features, batch)
+            labels = batch["labels"] if "labels" in batch else self._segment(features, batch)
             targets = segment_targets(features, labels)
         frames = self.network.encoder.frame_lengths(lengths)
         real = length_mask(frames, features.shape[1])
-        found = model(batch["inputs"], lengths)[real].float()
-        loss = (found - targets[real]).square().mean()
+        outputs = model(batch["inputs"], lengths)[real].float()
+        loss = (outputs - targets[real]).square().mean()
         speech = labels[real] != SILENCE
-        norms = found.detach().norm(dim=-1)
+        norms = outputs.detach().norm(dim=-1)
         segments = sum(len(row.unique()) - int((row == SILENCE).any()) for row in labels)
         return loss, {
             "speech_share": float(speech.float().mean()),
@@ -146,19 +147,20 @@ class SelfSegmentation:
             "norm_silence": float(norms[~speech].mean()) if (~speech).any() else 0.0,
         }
 
-    def _cut(self, features: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    def _segment(self, features: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """Labels (B, T) of the teacher's frames (B, T, D) by the online segmenter."""
         assert self._online is not None
         segmenter = self._online(float(batch["merge"]))
         frames = self.network.encoder.frame_lengths(batch["lengths"]).tolist()
-        heard = features if "speech" not in batch else features * batch["speech"][..., None]
-        items = heard.cpu().numpy()
+        masked = features if "speech" not in batch else features * batch["speech"][..., None]
+        items = masked.cpu().numpy()
         labels = [
             frame_labels(segmenter.segment(item[:count]), 0, count) for item, count in zip(items, frames, strict=True)
         ]
         return _stacked(labels, features.shape[1]).to(features.device)
 
     def save(self, folder: Path) -> None:
-        """The student, as `load_encoder` and transformers read it."""
+        """Save the student for `load_encoder` and transformers."""
         self.network.save(folder)
 
 

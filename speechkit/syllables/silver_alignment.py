@@ -1,7 +1,7 @@
-"""Phones with their times by a forced aligner, between word boundaries that a CTC model gave: a silver alignment.
+"""Silver alignments: phone times by a forced aligner, guided by the word times of a CTC model.
 
-The CTC words say where the pauses are; the aligner hears one stretch between two pauses at a time, so that it cannot
-lose its way. It needs the extra ``align`` (pocketsphinx with its English model and dictionary, both BSD).
+Utterances are split at the pauses between CTC words and aligned part by part, which keeps errors local. Needs the extra
+``align`` (pocketsphinx with its English model and dictionary, both BSD).
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ SAMPLE_RATE = 16_000
 FRAME_SAMPLES = 160
 MIN_STRETCH_SECONDS = 0.05
 RETRY_SAMPLES = (0, 53, 106, 27, 80)
-"""Taken off the beginning of a word whose phones were not found, so that its frames fall elsewhere."""
+"""Samples trimmed from the start in retries of a word without phones, which shifts the frame grid."""
 
 
-class Silver(msgspec.Struct, frozen=True):
-    """Tiers of one utterance.
+class SilverAlignment(msgspec.Struct, frozen=True):
+    """Alignment tiers of one utterance.
 
     Attributes:
-        word: words, from the first sample of their first phone to the last of their last.
-        phone: phones of the words; what is between them is silence.
-        syllable: phones by maximal onset, see `syllable_tier`.
-        rough_words: words whose phones came from letter rules.
-        deviation_seconds: median distance of word beginnings from those that were given; None where none were.
-        worst_seconds: the largest.
+        word: words, from the start of their first to the end of their last phone.
+        phone: phones of the words; gaps are silence.
+        syllable: syllables by maximal onset, see `syllable_tier`.
+        rough_words: number of words with phones from letter rules.
+        deviation_seconds: median distance of word starts from the CTC words; None without them.
+        worst_seconds: the largest distance.
     """
 
     word: list[AlignmentItem]
@@ -49,16 +49,16 @@ class Silver(msgspec.Struct, frozen=True):
     worst_seconds: float | None
 
     def tiers(self) -> dict[str, list[AlignmentItem]]:
-        """As a manifest keeps them."""
+        """The tiers by name, for a manifest."""
         return {"word": self.word, "phone": self.phone, "syllable": self.syllable}
 
 
 class PhoneAligner:
-    """pocketsphinx with pronunciations for every word it meets.
+    """Forced alignment by pocketsphinx, with letter-to-sound rules for unknown words.
 
     Args:
-        lang: of the words. Only English has a dictionary; others are aligned by letter rules and English sounds, which
-            is rough.
+        lang: of the words. Only English has a dictionary; other languages use letter rules with English phones, which
+            is approximate.
 
     Raises:
         MissingExtraError: if pocketsphinx is not installed.
@@ -71,35 +71,39 @@ class PhoneAligner:
         self._known: dict[str, tuple[str, bool]] = {}
 
     def align(self, waveform: Float, words: Sequence[str]) -> list[tuple[str, int, list[AlignmentItem]]]:
-        """Phones of each word: (word, its place in ``words``, phones with seconds from the start of the waveform).
+        """Phones of each word: (word, its index in ``words``, phones with seconds from the start of the waveform).
 
-        Words without any sound by the rules are left out. ``waveform`` is (samples,) at 16 kHz.
+        Words without phones by the rules are left out. ``waveform`` is (samples,) at 16 kHz.
 
         Raises:
-            AlignmentError: if the aligner finds no way through.
+            AlignmentError: if alignment fails.
         """
-        entries = [(place, entry) for place, word in enumerate(words) if (entry := self._entry(word))]
+        entries = [(index, entry) for index, word in enumerate(words) if (entry := self._entry(word))]
         phones = self._align(waveform, [entry for _, entry in entries], 0)
-        return [(words[place], place, mine) for (place, _), mine in zip(entries, phones, strict=True)]
+        return [(words[index], index, word_phones) for (index, _), word_phones in zip(entries, phones, strict=True)]
 
     def _align(self, waveform: Float, entries: Sequence[str], begin: int) -> list[list[AlignmentItem]]:
-        """The phones of each dictionary entry; ``waveform`` begins ``begin`` samples after the time 0."""
+        """Phones of each dictionary entry; ``waveform`` starts at sample ``begin``."""
         if not entries or len(waveform) < MIN_STRETCH_SECONDS * SAMPLE_RATE:
-            raise AlignmentError(f"{len(entries)} words in {len(waveform) / SAMPLE_RATE:.2f} s; nothing to align")
+            raise AlignmentError(
+                f"{len(entries)} words in {len(waveform) / SAMPLE_RATE:.2f} s cannot be aligned; remove the utterance"
+            )
         decoder = self._decoder
         for trim in RETRY_SAMPLES if len(entries) == 1 else RETRY_SAMPLES[:1]:
             pcm = (np.clip(waveform[trim:], -1, 1) * 32767).astype("<i2").tobytes()
             try:
                 decoder.set_align_text(" ".join(entries))
-                self._hear(pcm)
+                self._decode(pcm)
                 words = [(part.start_frame, part.end_frame + 1) for part in decoder.seg() if not _silent(part.word)]
             except (RuntimeError, TypeError) as error:
-                raise AlignmentError("the aligner finds no way through the words; was the text spoken?") from error
+                raise AlignmentError("forced alignment failed; check that the text was spoken") from error
             if len(words) != len(entries):
-                raise AlignmentError(f"the aligner found {len(words)} of {len(entries)} words; was the text spoken?")
+                raise AlignmentError(
+                    f"forced alignment found {len(words)} of {len(entries)} words; check that the text was spoken"
+                )
             try:
                 decoder.set_alignment()
-                self._hear(pcm)
+                self._decode(pcm)
             except RuntimeError:
                 continue
             return [
@@ -108,27 +112,27 @@ class PhoneAligner:
                 if not _silent(entry.name)
             ]
         if len(entries) == 1:
-            raise AlignmentError(f"the aligner finds no phones for {entries[0]!r}; leave the utterance out")
-        # The second pass cannot always follow the first: then between the two words with the longest pause, near the
-        # middle where there is none, the stretch is cut in two.
+            raise AlignmentError(f"forced alignment found no phones for {entries[0]!r}; remove the utterance")
+        # The phone pass can fail after the word pass: split at the longest pause between words, nearest to the middle
+        # in a tie, and align both parts.
         pauses = [later[0] - earlier[1] for earlier, later in pairwise(words)]
-        cut = 1 + max(range(len(pauses)), key=lambda place: (pauses[place], -abs(2 * place + 2 - len(words))))
+        cut = 1 + max(range(len(pauses)), key=lambda index: (pauses[index], -abs(2 * index + 2 - len(words))))
         sample = (words[cut - 1][1] + words[cut][0]) // 2 * FRAME_SAMPLES
         left = self._align(waveform[:sample], entries[:cut], begin)
         return left + self._align(waveform[sample:], entries[cut:], begin + sample)
 
     def is_rough(self, word: str) -> bool:
-        """Whether the word's phones come from letter rules."""
+        """Whether a word's phones come from letter rules."""
         self._entry(word)
         return self._known[word][1]
 
-    def _hear(self, pcm: bytes) -> None:
+    def _decode(self, pcm: bytes) -> None:
         self._decoder.start_utt()
         self._decoder.process_raw(pcm, no_search=False, full_utt=True)
         self._decoder.end_utt()
 
     def _entry(self, word: str) -> str:
-        """The word's name in the aligner's dictionary; empty for a word without sounds."""
+        """The word's name in the aligner's dictionary; empty for a word without phones."""
         if word not in self._known:
             name = word.casefold()
             if self.lang == "en" and self._decoder.lookup_word(name):
@@ -151,59 +155,56 @@ def _item(phone: Any, begin: int) -> AlignmentItem:
     return AlignmentItem(phone.name, round(start, 4), round(phone.duration * FRAME_SAMPLES / SAMPLE_RATE, 4))
 
 
-def stretches(
+def split_at_pauses(
     words: Sequence[AlignmentItem], duration: float, min_pause: float = 0.4
 ) -> list[tuple[float, float, int, int]]:
-    """Parts between pauses: (begin, end in seconds, first word, one past the last).
+    """Split words in the middle of pauses: (begin, end in seconds, first word, one past the last) of each part.
 
-    A pause is a gap between words of at least ``min_pause`` seconds; it is cut in its middle.
+    A pause is a gap between words of at least ``min_pause`` seconds.
     """
     cuts = [0]
     cuts += [
-        place
-        for place in range(1, len(words))
-        if words[place].start - (words[place - 1].start + words[place - 1].duration) >= min_pause
+        index
+        for index in range(1, len(words))
+        if words[index].start - (words[index - 1].start + words[index - 1].duration) >= min_pause
     ]
     times = [0.0]
-    for place in cuts[1:]:
-        before = words[place - 1].start + words[place - 1].duration
-        times.append((before + words[place].start) / 2)
+    for index in cuts[1:]:
+        previous_end = words[index - 1].start + words[index - 1].duration
+        times.append((previous_end + words[index].start) / 2)
     ends = [*cuts[1:], len(words)]
     return list(zip(times, [*times[1:], duration], cuts, ends, strict=True))
 
 
 def align_silver(
     aligner: PhoneAligner, waveform: Float, words: Sequence[str], ctc_words: Sequence[AlignmentItem] | None = None
-) -> Silver:
+) -> SilverAlignment:
     """Word, phone and syllable tiers of an utterance.
 
     Args:
         aligner: of the words' language.
         waveform: (samples,) at 16 kHz.
         words: as spoken, in order.
-        ctc_words: the same words with times; without them the whole utterance is one stretch.
-
-    Raises:
-        AlignmentError: if the aligner fails on a stretch, or ``ctc_words`` are others.
+        ctc_words: the same words with times; without them the utterance is aligned as a whole.
     """
     if ctc_words is not None and [item.symbol for item in ctc_words] != list(words):
-        raise AlignmentError(f"{len(ctc_words)} aligned words are not the {len(words)} of the text")
+        raise AlignmentError(f"the {len(ctc_words)} aligned words differ from the {len(words)} words of the text")
     duration = len(waveform) / SAMPLE_RATE
-    parts = [(0.0, duration, 0, len(words))] if ctc_words is None else stretches(ctc_words, duration)
+    parts = [(0.0, duration, 0, len(words))] if ctc_words is None else split_at_pauses(ctc_words, duration)
     word_tier, phone_tier, distances = [], [], []
     for begin, end, first, last in parts:
         low = round(begin * SAMPLE_RATE)
         high = round(end * SAMPLE_RATE)
-        for word, place, phones in aligner.align(waveform[low:high], words[first:last]):
+        for word, index, phones in aligner.align(waveform[low:high], words[first:last]):
             shift = low / SAMPLE_RATE
             moved = [msgspec.structs.replace(phone, start=round(phone.start + shift, 4)) for phone in phones]
             start = moved[0].start
             length = round(moved[-1].start + moved[-1].duration - start, 4)
             if ctc_words is not None:
-                distances.append(abs(start - ctc_words[first + place].start))
+                distances.append(abs(start - ctc_words[first + index].start))
             word_tier.append(AlignmentItem(word, start, length))
             phone_tier += moved
-    return Silver(
+    return SilverAlignment(
         word_tier,
         phone_tier,
         syllable_tier(word_tier, phone_tier),

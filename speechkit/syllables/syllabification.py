@@ -14,9 +14,9 @@ from speechkit.data.records import AlignmentItem
 VOWELS = frozenset(
     ("AA", "AE", "AH", "AO", "AW", "AX", "AXR", "AY", "EH", "ER", "EY", "IH", "IX", "IY", "OW", "OY", "UH", "UW", "UX")
 )
-"""ARPAbet symbols that make a nucleus, without stress."""
+"""ARPAbet vowels without stress, the syllable nuclei."""
 SILENCES = frozenset(("SIL", "SP", "SPN", "NSN", "+SPN+", "+NSN+", "<SIL>", "<S>", "</S>", ""))
-"""Symbols of aligners for no speech, in upper case."""
+"""Non-speech symbols of aligners, in upper case."""
 _SINGLE = "B CH D DH F G HH JH K L M N P R S SH T TH V W Y Z ZH"
 _PAIRS = {
     "L": "P B F K G S",
@@ -36,7 +36,7 @@ ONSETS = frozenset(
     + [(first, second) for second, firsts in _PAIRS.items() for first in firsts.split()]
     + [tuple(triple) for triple in _TRIPLES.split()]
 )
-"""Consonants that may begin an English syllable, the empty onset aside."""
+"""Permissible English onsets, except the empty one."""
 _STRESS = re.compile(r"\d+$")
 
 
@@ -46,17 +46,17 @@ def bare(phone: str) -> str:
 
 
 def is_vowel(phone: str) -> bool:
-    """Whether an ARPAbet phone, with or without stress, makes a nucleus."""
+    """Whether an ARPAbet phone, with or without stress, is a vowel."""
     return bare(phone) in VOWELS
 
 
 def syllabify(phones: Sequence[str]) -> list[tuple[int, int]]:
-    """Spans (first phone, one past the last) of the syllables of one word.
+    """Spans (first phone, one past the last) of the syllables of a word.
 
-    The spans cover all phones; a word without a vowel is one syllable, and no phones are none.
+    The spans cover all phones; a word without a vowel is one syllable.
     """
     symbols = [bare(phone) for phone in phones]
-    nuclei = [place for place, symbol in enumerate(symbols) if symbol in VOWELS]
+    nuclei = [index for index, symbol in enumerate(symbols) if symbol in VOWELS]
     if not symbols:
         return []
     begins = [0]
@@ -69,26 +69,26 @@ def syllabify(phones: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def syllable_tier(words: Sequence[AlignmentItem], phones: Sequence[AlignmentItem]) -> list[AlignmentItem]:
-    """Syllables with their times from the words and phones of an utterance.
+    """Syllables with times, from the words and phones of an utterance.
 
-    A phone belongs to the word in which its middle lies; silences and phones outside of all words belong to none, and
-    no syllable reaches over the end of a word. The symbol is the bare phones with ``-`` between them, as ``K-AE-T``.
+    A phone belongs to the word that contains its middle; silences and phones outside of words are ignored, and
+    syllables do not cross word boundaries. Symbols are the bare phones joined by ``-``, such as ``K-AE-T``.
     """
     tier: list[AlignmentItem] = []
     speech = [phone for phone in phones if bare(phone.symbol) not in SILENCES]
-    place = 0
+    next_phone = 0
     for word in words:
         end = word.start + word.duration
-        mine = []
-        while place < len(speech):
-            middle = speech[place].start + speech[place].duration / 2
+        word_phones = []
+        while next_phone < len(speech):
+            middle = speech[next_phone].start + speech[next_phone].duration / 2
             if middle >= end:
                 break
             if middle >= word.start:
-                mine.append(speech[place])
-            place += 1
-        for first, last in syllabify([phone.symbol for phone in mine]):
-            part = mine[first:last]
+                word_phones.append(speech[next_phone])
+            next_phone += 1
+        for first, last in syllabify([phone.symbol for phone in word_phones]):
+            part = word_phones[first:last]
             until = part[-1].start + part[-1].duration
             symbol = "-".join(bare(phone.symbol) for phone in part)
             tier.append(AlignmentItem(symbol, part[0].start, round(until - part[0].start, 6), word.score))

@@ -1,7 +1,6 @@
-"""An encoder of waveforms as it is trained for syllables: cut to its lower layers, its frames in standard units.
+"""A trainable waveform encoder for syllables, truncated to its lower layers, with standardised output frames.
 
-Takes wav2vec 2.0, HuBERT, WavLM and data2vec-audio folders, and writes the same, so that transformers and
-`load_encoder` read what was trained.
+Reads and writes folders of wav2vec 2.0, HuBERT, WavLM and data2vec-audio, for transformers and `load_encoder`.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ from speechkit.syllables.segments import HOP_SECONDS
 
 
 class SyllableEncoder(nn.Module):
-    """Frames of the last layer that was kept, the same for an item alone and in a padded batch.
+    """Frames of the last kept layer; padding does not affect the result.
 
     Args:
         folder: folder or hub id of a checkpoint.
-        layers: how many layers to keep; all when absent.
-        train_front: whether the convolutions learn, too.
+        layers: number of layers to keep; default: all.
+        train_front: whether to train the convolutions as well.
 
     Raises:
-        UserError: if there is no such encoder, or it takes no waveforms.
+        UserError: if the encoder cannot be loaded, or does not take waveforms.
         ConfigError: if it has fewer layers.
     """
 
@@ -39,7 +38,9 @@ class SyllableEncoder(nn.Module):
         assert isinstance(encoder, WaveformEncoder)
         encoder.spec.require_rates("syllables", 1 / HOP_SECONDS)
         if encoder.spec.normalization != "standardised":
-            raise UserError(f"{folder}: takes waveforms as they are; syllables are learnt from standardised ones")
+            raise UserError(
+                f"{folder}: takes unnormalised waveforms; syllable training needs an encoder of standardised ones"
+            )
         encoder.shorten(encoder.num_layers if layers is None else layers)
         if not train_front:
             encoder.freeze_convolutions()
@@ -48,14 +49,14 @@ class SyllableEncoder(nn.Module):
         self.encoder = encoder
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
-        """Standardised waveforms (B, S) and their samples (B,) to frames (B, T, D), T of the longest."""
+        """Standardised waveforms (B, S) with lengths (B,) in samples to frames (B, T, D)."""
         states, _ = self.encoder(waveforms, lengths, LAST)
         frames: Tensor = states[0]
         return frames
 
     @property
     def final_norm(self) -> nn.LayerNorm:
-        """The layer norm that gives the frames."""
+        """The layer norm of the output frames."""
         transformer = self.encoder.transformer
         norm = transformer.layers[-1].final_layer_norm if self.encoder.final_norm is None else transformer.layer_norm
         assert isinstance(norm, nn.LayerNorm)
@@ -63,10 +64,10 @@ class SyllableEncoder(nn.Module):
 
     @torch.no_grad()
     def standardise(self, batches: Iterable[dict[str, Tensor]]) -> None:
-        """Give every dimension mean 0 and deviation 1 over some batches, by the weights of the last norm.
+        """Standardise every output dimension over the batches, by rescaling the last layer norm.
 
-        A cosine between frames says little while a few dimensions are far larger than the rest, as in encoders that
-        were distilled from Whisper; and zero, the target of silence, is then no special place.
+        Cosines between frames are dominated by a few large dimensions in some encoders, such as those distilled from
+        Whisper, and their zero vector, the target of silence, is not distinct from speech.
         """
         device = self.final_norm.weight.device
         width = self.final_norm.weight.shape[0]
@@ -83,14 +84,14 @@ class SyllableEncoder(nn.Module):
             count += len(frames)
         self.train(was_training)
         if not count:
-            raise UserError("no frames to standardise the encoder on; give it recordings")
+            raise UserError("there are no frames to standardise the encoder on; give recordings")
         mean = sums / count
         deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
-        # A dimension that hardly moves says little; dividing by its own deviation would make it count the most.
+        # A floor on the deviation keeps near-constant dimensions from being amplified.
         deviation = deviation.maximum(0.3 * deviation.median()).clamp_min(1e-6)
         self.final_norm.weight.div_(deviation.to(self.final_norm.weight.dtype))
         self.final_norm.bias.copy_((self.final_norm.bias - mean) / deviation)
 
     def save(self, folder: Path) -> None:
-        """Write the folder that `load_encoder` and transformers read."""
+        """Write a folder for `load_encoder` and transformers."""
         self.encoder.save(folder)

@@ -1,4 +1,4 @@
-"""Thresholds of the segmenters, estimated from the data and stored with the encoder that they belong to."""
+"""Segmenter thresholds, estimated from data and stored with the identity of their encoder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from speechkit.syllables.dynamic import penalty_for_rate
 from speechkit.syllables.greedy import GreedySegmenter
 from speechkit.syllables.segments import HOP_SECONDS, checked_features, frame_norms
 
-# Neighbours so near hear almost the same samples, and differ at boundaries only; further ones differ everywhere.
+# At this distance receptive fields overlap: frames differ mainly across boundaries, more distant frames everywhere.
 NEIGHBOUR_FRAMES = 2
 SAMPLED_FRAMES = 60_000
 BISECTIONS = 14
@@ -32,15 +32,15 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Speech and merge thresholds for the frames of one encoder.
 
     Attributes:
-        encoder: that the frames came from; constants do not carry over to another.
-        norm: a frame of at least this L2 norm is speech.
-        merge: a frame with at least this cosine to a segment's mean belongs to it; -1 to 1.
-        penalty: what a further segment costs in `DynamicSegmenter`, in units of squared norm; None if not estimated.
-        norm_separation: how far apart the two kinds of norms lie, in deviations; under 2 the kinds overlap.
-        merge_separation: the same of the cosines.
-        origin: the mean frame of silence, taken off every frame first (`centred`), so that norms measure the distance
-            from silence; None for an encoder that maps silence to zero itself, as Sylber's does.
-        frames: how many the estimate rests on.
+        encoder: encoder of the frames; thresholds do not transfer to another.
+        norm: minimum L2 norm of a frame of speech.
+        merge: minimum cosine of a frame to the mean of its segment, -1 to 1.
+        penalty: cost per segment of `DynamicSegmenter`, in units of squared norm; None if not estimated.
+        norm_separation: separation of the norms of speech and silence (Ashman's D); below 2 they overlap.
+        merge_separation: separation of the cosines within segments and at boundaries.
+        origin: mean frame of silence, subtracted from every frame (`centred`) to make norms the distance from silence;
+            None for an encoder that maps silence to zero, such as Sylber's.
+        frames: number of frames of the estimate.
     """
 
     encoder: EncoderSpec
@@ -57,13 +57,13 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise ValueError(f"origin has {len(self.origin)} values, frames have {self.encoder.dim}")
 
     def centred(self, features: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-        """Frames (T, D) as segmenters with these thresholds take them."""
+        """Frames (T, D) minus the ``origin``, the input of segmenters with these thresholds."""
         if self.origin is None:
             return features
         return np.asarray(features, np.float32) - np.asarray(self.origin, np.float32)
 
     def greedy(self, **settings: Any) -> GreedySegmenter:
-        """The greedy segmenter with these thresholds."""
+        """A greedy segmenter with these thresholds."""
         return GreedySegmenter(self.norm, self.merge, **settings)
 
     def save(self, path: str | Path) -> None:
@@ -75,19 +75,19 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         """Read what `save` wrote, for features of ``encoder``.
 
         Raises:
-            UserError: if the file is missing or something else, or belongs to another encoder.
+            UserError: if the file is missing or invalid, or belongs to another encoder.
         """
         try:
-            found = msgspec.json.decode(Path(path).read_bytes(), type=cls)
+            thresholds = msgspec.json.decode(Path(path).read_bytes(), type=cls)
         except OSError as error:
             raise UserError(
                 f"{path}: cannot be read ({error.strerror}); write it with speechkit syllables thresholds"
             ) from error
         except msgspec.DecodeError as error:
-            raise UserError(f"{path}: holds no thresholds ({error}); write it again") from error
+            raise UserError(f"{path}: not a thresholds file ({error}); write it again") from error
         if encoder is not None:
-            found.encoder.require(encoder, f"the thresholds {path}")
-        return found
+            thresholds.encoder.require(encoder, f"the thresholds {path}")
+        return thresholds
 
 
 def estimate_thresholds(
@@ -97,36 +97,35 @@ def estimate_thresholds(
     loudness: Sequence[NDArray[np.float64]] | None = None,
     rate: float | None = None,
 ) -> Thresholds:
-    """Thresholds from frames alone: two Gaussians tell speech from silence, and syllables from their boundaries.
+    """Unsupervised thresholds from two-Gaussian mixtures of frame norms and of cosines between neighbouring frames.
 
-    Speech has the higher norms, and begins where both kinds are equally likely. A boundary shows as a low cosine of
-    neighbouring frames of speech; where the kinds of cosines overlap, as they do for encoders that were not trained for
-    syllables, give a ``rate`` instead.
+    Speech has the higher norms, boundaries the lower cosines; each threshold is the point of equal likelihood. Where
+    the two kinds of cosines overlap, as for encoders not trained for syllables, give a ``rate`` instead.
 
     Args:
-        features: (T, D) of some recordings with speech and pauses; minutes are enough, and no more than about twenty
-            are looked at for the rate.
-        encoder: that they came from.
-        loudness: (T,) in decibels of each; frames as quiet as the quiet kind's mean become the ``origin``. Without it
-            the frames are taken as they are, which only fits an encoder that maps silence near zero.
-        rate: choose ``merge`` and ``penalty`` so that speech has this many segments a second, or as near to it as the
-            recordings allow, since pauses cut too. Without it, ``merge`` is
-            where both kinds of cosines are equally likely, and ``penalty`` gives the same number of segments.
+        features: (T, D) of each recording, with speech and pauses; minutes are enough, and at most about 20 minutes are
+            used for the rate.
+        encoder: encoder of the frames.
+        loudness: (T,) in decibels of each recording; the mean of frames below the mean level of silence becomes the
+            ``origin``. Without it there is no origin, which suits only encoders that map silence near zero.
+        rate: target of segments per second of speech, for ``merge`` and ``penalty``; it may not be reached exactly,
+            since pauses are boundaries too. Without it, ``merge`` is the point of equal likelihood of the cosines, and
+            ``penalty`` gives the same number of segments.
 
     Raises:
-        UserError: if there is too little speech, or all frames are alike.
+        UserError: if there is too little speech, or all frames are equal.
     """
     tables = [checked_features(table) for table in features if len(table)]
     if any(table.shape[1] != encoder.dim for table in tables):
-        raise UserError(f"the encoder gives frames of width {encoder.dim}, these have another; use its own frames")
+        raise UserError(f"frames do not have the width {encoder.dim} of the encoder; use frames of this encoder")
     origin = None if loudness is None else _silence(tables, [levels for levels in loudness if len(levels)])
     if origin is not None:
         tables = [np.asarray(table, np.float32) - origin for table in tables]
     norms = [frame_norms(table) for table in tables]
-    kinds = fit_two_gaussians(np.concatenate([*norms, np.zeros(0)]), "norms of frames")
-    norm = kinds.crossing
-    near = [_neighbour_cosines(table, lengths, norm) for table, lengths in zip(tables, norms, strict=True)]
-    likeness = fit_two_gaussians(np.concatenate(near), "cosines of neighbouring frames of speech")
+    norm_mixture = fit_two_gaussians(np.concatenate([*norms, np.zeros(0)]), "norms of frames")
+    norm = norm_mixture.crossing
+    cosines = [_neighbour_cosines(table, lengths, norm) for table, lengths in zip(tables, norms, strict=True)]
+    cosine_mixture = fit_two_gaussians(np.concatenate(cosines), "cosines of neighbouring frames of speech")
     sample = _sample(tables)
     speech_seconds = sum(int((frame_norms(table) >= norm).sum()) for table in sample) * HOP_SECONDS
 
@@ -134,29 +133,29 @@ def estimate_thresholds(
         segmenter = GreedySegmenter(norm, merge)
         return sum(len(segmenter.segment(table)) for table in sample) / max(speech_seconds, HOP_SECONDS)
 
-    merge = min(max(likeness.crossing, -1.0), 1.0) if rate is None else _merge_for_rate(greedy_rate, rate)
+    merge = min(max(cosine_mixture.crossing, -1.0), 1.0) if rate is None else _merge_for_rate(greedy_rate, rate)
     penalty = penalty_for_rate(sample, greedy_rate(merge) if rate is None else rate, norm=norm)
     return Thresholds(
         encoder=encoder,
         norm=norm,
         merge=merge,
         penalty=penalty,
-        norm_separation=kinds.separation,
-        merge_separation=likeness.separation,
+        norm_separation=norm_mixture.separation,
+        merge_separation=cosine_mixture.separation,
         origin=None if origin is None else origin.tolist(),
         frames=sum(map(len, tables)),
     )
 
 
 def _silence(tables: list[NDArray[np.floating[Any]]], loudness: list[NDArray[np.float64]]) -> Float:
-    """Mean of the quiet frames."""
+    """Mean of the frames below the mean level of silence."""
     if [len(table) for table in tables] != [len(levels) for levels in loudness]:
-        raise UserError("frames and their loudness differ in number; give one level for each frame")
+        raise UserError("the numbers of frames and of levels differ; give one level per frame")
     levels = np.concatenate([*loudness, np.zeros(0)])
     quiet = fit_two_gaussians(levels, "levels of frames").means[0]
     total, count = np.zeros(tables[0].shape[1]), 0
-    for table, own in zip(tables, loudness, strict=True):
-        chosen = np.asarray(table, np.float64)[own <= quiet]
+    for table, table_levels in zip(tables, loudness, strict=True):
+        chosen = np.asarray(table, np.float64)[table_levels <= quiet]
         total += chosen.sum(axis=0)
         count += len(chosen)
     return (total / count).astype(np.float32)
@@ -166,22 +165,22 @@ def _neighbour_cosines(
     table: NDArray[np.floating[Any]], norms: NDArray[np.float64], norm: float
 ) -> NDArray[np.float64]:
     frames = np.asarray(table, np.float32)
-    before, behind = frames[:-NEIGHBOUR_FRAMES], frames[NEIGHBOUR_FRAMES:]
+    earlier, later = frames[:-NEIGHBOUR_FRAMES], frames[NEIGHBOUR_FRAMES:]
     lengths = norms[:-NEIGHBOUR_FRAMES], norms[NEIGHBOUR_FRAMES:]
     speech = (lengths[0] >= norm) & (lengths[1] >= norm) & (lengths[0] * lengths[1] > 0)
-    products = np.einsum("td,td->t", before[speech], behind[speech], dtype=np.float64)
+    products = np.einsum("td,td->t", earlier[speech], later[speech], dtype=np.float64)
     cosines: NDArray[np.float64] = products / (lengths[0] * lengths[1])[speech]
     return cosines
 
 
 def _sample(tables: list[NDArray[np.floating[Any]]]) -> list[NDArray[np.floating[Any]]]:
-    """Whole recordings, evenly spread, of about twenty minutes in all."""
+    """Evenly spaced whole recordings, about 20 minutes in total."""
     step = max(1, -(-sum(map(len, tables)) // SAMPLED_FRAMES))
     return tables[::step]
 
 
 def _merge_for_rate(rate_of: Callable[[float], float], rate: float) -> float:
-    """The merge threshold whose rate is nearest: the higher it is, the more segments there are."""
+    """The merge threshold with the nearest rate, by bisection; the rate grows with it."""
     low, high = -1.0, 1.0
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
@@ -190,7 +189,7 @@ def _merge_for_rate(rate_of: Callable[[float], float], rate: float) -> float:
 
 
 class TwoGaussians(msgspec.Struct, frozen=True):
-    """Means, standard deviations and shares of the lower and the higher kind."""
+    """Means, standard deviations and weights of the lower and the higher component."""
 
     means: tuple[float, float]
     deviations: tuple[float, float]
@@ -198,66 +197,66 @@ class TwoGaussians(msgspec.Struct, frozen=True):
 
     @property
     def separation(self) -> float:
-        """Ashman's D: the distance of the means in deviations; the kinds overlap where it is under 2."""
+        """Ashman's D, the distance of the means in standard deviations; below 2 the components overlap."""
         low, high = self.deviations
         return abs(self.means[1] - self.means[0]) / math.sqrt((low**2 + high**2) / 2)
 
     @property
     def crossing(self) -> float:
-        """The value between the means that is as likely in one kind as in the other, whatever their shares.
+        """The value between the means with equal densities in both components, regardless of their weights.
 
-        Where no value between the means is, it is the one that lies as many deviations from either.
+        If there is none, the value with equal distances to both means in standard deviations.
         """
         (m0, m1), (s0, s1) = self.means, self.deviations
-        # The logarithms of both densities are equal where a x^2 + b x + c = 0.
+        # Log densities are equal at the roots of a x^2 + b x + c.
         a = 1 / (2 * s1**2) - 1 / (2 * s0**2)
         b = m0 / s0**2 - m1 / s1**2
         c = m1**2 / (2 * s1**2) - m0**2 / (2 * s0**2) + math.log(s1 / s0)
-        inside = []
+        roots = []
         if abs(a) * (m1 - m0) ** 2 < 1e-9:
-            inside = [-c / b] if b else []
+            roots = [-c / b] if b else []
         elif (discriminant := b * b - 4 * a * c) >= 0:
             root = math.sqrt(discriminant)
-            inside = [(-b + root) / (2 * a), (-b - root) / (2 * a)]
-        between = [value for value in inside if m0 <= value <= m1]
+            roots = [(-b + root) / (2 * a), (-b - root) / (2 * a)]
+        between = [value for value in roots if m0 <= value <= m1]
         return between[0] if between else (m0 * s1 + m1 * s0) / (s0 + s1)
 
 
 def fit_two_gaussians(values: NDArray[np.floating[Any]], what: str) -> TwoGaussians:
-    """The mixture of two Gaussians that expectation maximisation finds from the values' own halves.
+    """Fit a mixture of two Gaussians by expectation maximisation, initialised with the values below and above the mean.
 
-    The values are counted in 4096 bins first, so that a step costs the same however many there are: a million take
-    0.1 s, where scikit-learn's `GaussianMixture`, which takes no counts, needs 48 s for the same means within 4e-5.
+    Values are binned (4096 bins), so the cost of a step does not depend on their number: a million values take 0.1 s,
+    against 48 s with scikit-learn's `GaussianMixture`, which does not support counts, for the same means within 4e-5.
 
     Args:
         values: (n,), finite.
-        what: they are, for the error, as "norms of frames".
+        what: name of the values for errors, such as "norms of frames".
 
     Raises:
-        UserError: if there are too few values, or all are alike.
+        UserError: if there are too few values, or all are equal.
     """
     if len(values) < FEWEST_VALUES:
-        raise UserError(f"{len(values)} {what} are too few to tell two kinds apart; give more speech")
+        raise UserError(f"{len(values)} {what} are too few to fit two Gaussians; give more speech")
     low, high = float(values.min()), float(values.max())
     if high - low <= 1e-6 * max(abs(low), abs(high), 1e-30):
-        raise UserError(f"all {len(values)} {what} are alike ({low:.4g}); give recordings with speech and pauses")
+        raise UserError(f"all {len(values)} {what} are equal ({low:.4g}); give recordings with speech and pauses")
     counts, edges = np.histogram(values, BINS, (low, high))
     centres = (edges[1:] + edges[:-1]) / 2
     weights = counts / counts.sum()
-    narrowest = ((high - low) / BINS) ** 2
+    min_variance = ((high - low) / BINS) ** 2
     middle = float((weights * centres).sum())
-    belongs = np.stack([centres < middle, centres >= middle]).astype(np.float64)
+    responsibilities = np.stack([centres < middle, centres >= middle]).astype(np.float64)
     previous = -np.inf
     for _ in range(MAX_STEPS):
-        mass = belongs * weights
+        mass = responsibilities * weights
         shares = np.maximum(mass.sum(axis=1), 1e-12)
         means = (mass * centres).sum(axis=1) / shares
-        variances = np.maximum((mass * (centres - means[:, None]) ** 2).sum(axis=1) / shares, narrowest)
+        variances = np.maximum((mass * (centres - means[:, None]) ** 2).sum(axis=1) / shares, min_variance)
         logs = np.log(shares / np.sqrt(2 * np.pi * variances))[:, None]
         logs = logs - (centres - means[:, None]) ** 2 / (2 * variances)[:, None]
         top = logs.max(axis=0)
         evidence = top + np.log(np.exp(logs - top).sum(axis=0))
-        belongs = np.exp(logs - evidence)
+        responsibilities = np.exp(logs - evidence)
         likelihood = float((weights * evidence).sum())
         if likelihood - previous < 1e-9:
             break

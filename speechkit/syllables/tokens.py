@@ -1,7 +1,4 @@
-"""Segments as tokens, with silence tokens, and the token and bit rate of speech.
-
-What a segment's token is, any codebook may say; here are whole numbers. Torch-free.
-"""
+"""Segments as token sequences with silence tokens, and token and bit rates. Torch-free."""
 
 from __future__ import annotations
 
@@ -17,51 +14,52 @@ from speechkit.syllables.segments import HOP_SECONDS, Boundaries
 
 
 class Token(msgspec.Struct, frozen=True, array_like=True):
-    """A token with its frames [start, end)."""
+    """A token index with its frames [start, end)."""
 
     token: int
     start: int
     end: int
 
 
-def with_silence(
+def add_silence_tokens(
     labels: Sequence[int] | NDArray[np.integer], boundaries: Boundaries, frames: int, silence: int, longest_gap: int = 7
 ) -> list[Token]:
-    """The tokens of an utterance in order.
+    """Tokens of an utterance, with a silence token for every gap of more than ``longest_gap`` frames.
 
-    A stretch of more than ``longest_gap`` frames in no segment, at the edges too, is one token ``silence``, however
-    long; a shorter one belongs to nothing and is lost.
+    Gaps at the edges count too; shorter gaps are dropped.
 
     Args:
-        labels: (n,) of the segments, from 0 on.
-        boundaries: (n, 2) frames of the segments.
-        frames: of the utterance.
-        silence: the number of silence, which no label has.
-        longest_gap: frames; -1 makes every gap a token.
+        labels: token indices (n,) of the segments, from 0.
+        boundaries: frames (n, 2) of the segments.
+        frames: number of frames of the utterance.
+        silence: index of the silence token, which must differ from all labels.
+        longest_gap: in frames; -1 makes every gap a token.
 
     Raises:
-        UserError: if the numbers of labels and segments differ, or a label is that of silence.
+        UserError: if the numbers of labels and segments differ, or a label equals ``silence``.
         ConfigError: if ``longest_gap`` is below -1.
 
-    Source of the rule: Sylber, appendix A.2.3, as ZeroSyl states it (gaps of more than 7 frames).
+    Source: Sylber, appendix A.2.3; the threshold of 7 frames is as stated by ZeroSyl.
     """
     if longest_gap < -1:
         raise ConfigError(f"longest_gap is {longest_gap} frames; give -1 or more")
     if len(labels) != len(boundaries):
         raise UserError(f"{len(labels)} labels for {len(boundaries)} segments; label each segment once")
     tokens: list[Token] = []
-    place = 0
+    end_of_last = 0
 
     def fill(until: int) -> None:
-        if until - place > max(longest_gap, 0):
-            tokens.append(Token(silence, place, until))
+        if until - end_of_last > max(longest_gap, 0):
+            tokens.append(Token(silence, end_of_last, until))
 
     for label, (start, end) in zip(labels, np.asarray(boundaries, np.int64).reshape(-1, 2).tolist(), strict=True):
         if int(label) == silence or int(label) < 0:
-            raise UserError(f"a segment has the token {int(label)}; {silence} is silence, and labels begin at 0")
+            raise UserError(
+                f"label {int(label)} of a segment is invalid; use labels from 0, except {silence} (silence)"
+            )
         fill(start)
         tokens.append(Token(int(label), start, end))
-        place = end
+        end_of_last = end
     fill(frames)
     return tokens
 
@@ -70,15 +68,15 @@ class TokenRates(msgspec.Struct, frozen=True):
     """Token and bit rates.
 
     Attributes:
-        seconds: of audio, silence included.
-        tokens: with silence tokens.
-        silence_tokens: of these.
-        used: different tokens.
-        per_second: tokens a second.
-        per_second_of_speech: tokens other than silence by the seconds of the segments.
-        entropy: bits a token, from the shares of the tokens.
+        seconds: duration of the audio, silence included.
+        tokens: number of tokens, silence included.
+        silence_tokens: number of silence tokens.
+        used: number of distinct tokens.
+        per_second: tokens per second.
+        per_second_of_speech: tokens other than silence per second of their segments.
+        entropy: unigram entropy in bits per token.
         bits_per_second: ``per_second`` times ``entropy``.
-        conditional_entropy: bits a token when the one before it is known; too low where pairs are seen once.
+        conditional_entropy: entropy given the previous token, in bits; underestimated on little data.
     """
 
     seconds: float
@@ -92,33 +90,33 @@ class TokenRates(msgspec.Struct, frozen=True):
     conditional_entropy: float
 
     def coding_rate(self, words: float) -> float:
-        """Words kept a bit: ``words`` is how many of the utterances' words survive resynthesis, or all for a bound."""
+        """Coding rate in words per bit; ``words`` is the number of words correct after resynthesis."""
         bits = self.tokens * self.entropy
         return words / bits if bits else 0.0
 
 
 class TokenRow(msgspec.Struct, frozen=True):
-    """The tokens of a test utterance: ``[token, start, end]``, in frames of 20 ms."""
+    """Tokens of a test utterance, ``[token, start, end]`` in frames of 20 ms."""
 
     id: str
     tokens: list[Token]
 
 
 def token_bounds(tokens: Sequence[Token]) -> list[int]:
-    """Frames at which tokens begin, the first one at 0, and the end of the last: none of them leaves a gap."""
+    """Token starts, with 0 for the first, and the end of the last: boundaries without gaps."""
     return [0, *(token.start for token in tokens[1:]), *(token.end for token in tokens[-1:])]
 
 
 def token_runs(row: TokenRow) -> tuple[list[int], list[int]]:
-    """Tokens and their frames from the first frame on: each lasts until the next one begins, the first from 0.
+    """Tokens and their durations in frames, without gaps: each lasts until the next starts, the first from 0.
 
     Raises:
-        UserError: if one does not begin behind the one before it.
+        UserError: if tokens are not in order of time.
     """
     bounds = token_bounds(row.tokens)
     durations = [end - begin for begin, end in pairwise(bounds)]
     if any(duration < 1 for duration in durations):
-        raise UserError(f"{row.id}: tokens do not follow one another; make them again")
+        raise UserError(f"{row.id}: tokens are not in order of time; encode the recording again")
     return [token.token for token in row.tokens], durations
 
 
@@ -126,11 +124,11 @@ class TokenReport(msgspec.Struct, frozen=True):
     """Token rates of a system.
 
     Attributes:
-        system: whose segments they are.
-        clusters: of the codebook; ``clusters`` itself is the number of the silence token.
+        system: system of the segments.
+        clusters: size of the codebook, and index of the silence token.
         rates: with silence tokens.
-        rates_without_silence: the same without them.
-        words_per_bit: all words by all bits: the coding rate if resynthesis lost no word, a bound from above.
+        rates_without_silence: without silence tokens.
+        words_per_bit: coding rate if all words were correct after resynthesis, an upper bound.
     """
 
     system: str
@@ -141,37 +139,37 @@ class TokenReport(msgspec.Struct, frozen=True):
 
 
 def token_rates(utterances: Iterable[Sequence[Token]], seconds: float, silence: int) -> TokenRates:
-    """Rates over some utterances of ``seconds`` together.
+    """Rates over utterances with a total duration of ``seconds``.
 
     Raises:
-        UserError: if there is no token.
+        UserError: if there are no tokens.
     """
     rows = [list(row) for row in utterances]
-    every = np.array([token.token for row in rows for token in row], np.int64)
-    if not len(every) or seconds <= 0:
-        raise UserError(f"{len(every)} tokens in {seconds:g} s have no rate; give utterances with speech")
+    tokens = np.array([token.token for row in rows for token in row], np.int64)
+    if not len(tokens) or seconds <= 0:
+        raise UserError(f"cannot compute rates of {len(tokens)} tokens in {seconds:g} s; give utterances with speech")
     spoken = [token for row in rows for token in row if token.token != silence]
     frames = sum(token.end - token.start for token in spoken)
     pairs = np.array(
         [(before.token, after.token) for row in rows for before, after in pairwise(row)], np.int64
     ).reshape(-1, 2)
-    entropy = _entropy(every)
+    entropy = _entropy(tokens)
     conditional = _entropy(pairs) - _entropy(pairs[:, 0]) if len(pairs) else 0.0
     return TokenRates(
         seconds=seconds,
-        tokens=len(every),
-        silence_tokens=len(every) - len(spoken),
-        used=len(np.unique(every)),
-        per_second=len(every) / seconds,
+        tokens=len(tokens),
+        silence_tokens=len(tokens) - len(spoken),
+        used=len(np.unique(tokens)),
+        per_second=len(tokens) / seconds,
         per_second_of_speech=len(spoken) / (frames * HOP_SECONDS) if frames else 0.0,
         entropy=entropy,
-        bits_per_second=entropy * len(every) / seconds,
+        bits_per_second=entropy * len(tokens) / seconds,
         conditional_entropy=conditional,
     )
 
 
 def _entropy(values: NDArray[np.int64]) -> float:
-    """Bits of the shares of the rows."""
+    """Entropy of the rows' frequencies, in bits."""
     counts = np.unique(values, axis=0, return_counts=True)[1].astype(np.float64)
     shares = counts / counts.sum()
     return float(-(shares * np.log2(shares)).sum()) + 0.0

@@ -1,4 +1,4 @@
-"""Training segments of `SelfSegmentation`: stage 1 from any segmenter, stage 2 from the trained teacher."""
+"""Training segments of `SelfSegmentation`: from any segmenter in stage 1, from the teacher in stage 2."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from speechkit.syllables.segments import Boundaries, Segment, Segmenter, frame_n
 from speechkit.syllables.thresholds import estimate_thresholds, fit_two_gaussians
 
 ABOVE_ZERO = 1e-6
-"""A norm that only frames set to zero do not reach."""
-CLEARLY_APART = 2.0
-"""Deviations between the norms of speech and silence, from which on the norm alone tells them apart."""
-MERGE_SPREAD = 0.05
-"""Around the cosine that gives the syllable rate."""
+"""Norm threshold that excludes only frames set to zero."""
+MIN_SEPARATION = 2.0
+"""Separation of the norms of speech and silence above which the norm alone detects silence."""
+MERGE_MARGIN = 0.05
+"""Half-width of the merge range around the cosine of the syllable rate."""
 
 
 class Seeds(msgspec.Struct, frozen=True):
-    """How stage 1 cuts speech; see `SeedsConfig`. ``penalty`` is of ``dynamic``, found on the training speech."""
+    """Segmentation settings of stage 1, see `SeedsConfig`; ``penalty`` of ``dynamic`` is estimated from the data."""
 
     segmenter: Literal["dynamic", "envelope", "tier"]
     shortest: int
@@ -40,15 +40,15 @@ class Seeds(msgspec.Struct, frozen=True):
     penalty: float | None = None
 
     def speech_runs(self, waveform: Float) -> Boundaries:
-        """Stretches (n, 2) of frames near the level of the recording's loud ones, short silences filled.
+        """Runs (n, 2) of frames within ``silence_db`` of the 95th percentile of the level, with short gaps filled.
 
-        Digital silence is no speech, and does not count when the loud ones are looked for.
+        Digital silence is excluded from speech and from the percentile.
         """
         levels = frame_levels(waveform)
-        heard = levels > FLOOR_DECIBELS
-        if not heard.any():
+        audible = levels > FLOOR_DECIBELS
+        if not audible.any():
             return np.zeros((0, 2), np.int64)
-        loud = heard & (levels >= np.quantile(levels[heard], LOUD_SHARE) - self.silence_db)
+        loud = audible & (levels >= np.quantile(levels[audible], LOUD_SHARE) - self.silence_db)
         merged: list[list[int]] = []
         for start, end in true_runs(loud).tolist():
             if merged and start - merged[-1][1] < self.silence_frames:
@@ -58,7 +58,7 @@ class Seeds(msgspec.Struct, frozen=True):
         return np.array(merged, np.int64).reshape(-1, 2)
 
     def settings(self, rows: Sequence[Utterance], manifest: Path) -> dict[str, Any]:
-        """What `SelfSegmentation` needs to take these segments of the rows of a manifest."""
+        """Arguments of `SelfSegmentation` for these segments of a manifest's rows."""
         if self.segmenter == "dynamic":
             assert self.penalty is not None
             segmenter = DynamicSegmenter(self.penalty, self.shortest, self.longest, norm=ABOVE_ZERO)
@@ -78,11 +78,11 @@ def tier_spans(row: Utterance) -> Boundaries:
     """The tier ``syllable`` of a row, in frames of 20 ms.
 
     Raises:
-        UserError: if it has none, or its segments overlap or run backwards.
+        UserError: if the tier is missing, or its segments overlap or run backwards.
     """
     tier = (row.alignment or {}).get("syllable")
     if tier is None:
-        raise UserError(f"{row.id} has no tier 'syllable'; write one, or choose another seeds.segmenter")
+        raise UserError(f"{row.id} has no tier 'syllable'; add one, or choose another seeds.segmenter")
     try:
         return in_frames(Segment(item.start, item.start + item.duration) for item in tier)
     except UserError as error:
@@ -92,23 +92,23 @@ def tier_spans(row: Utterance) -> Boundaries:
 def rate_penalty(
     seeds: Seeds, rows: Sequence[Utterance], manifest: Path, encode: Callable[[Float], Float], rate: float
 ) -> float:
-    """The duration penalty at which the speech of some recordings has a rate of segments a second."""
-    stretches = []
+    """The penalty of `DynamicSegmenter` that gives the speech of the recordings a rate of segments per second."""
+    runs = []
     for row in rows:
         waveform = read_waveform(row, manifest)
         frames = encode(waveform)
-        stretches += [frames[start:end] for start, end in seeds.speech_runs(waveform) if start < min(end, len(frames))]
-    return penalty_for_rate(stretches, rate, shortest=seeds.shortest, longest=seeds.longest)
+        runs += [frames[start:end] for start, end in seeds.speech_runs(waveform) if start < min(end, len(frames))]
+    return penalty_for_rate(runs, rate, shortest=seeds.shortest, longest=seeds.longest)
 
 
-class Cutting(msgspec.Struct, frozen=True):
+class TeacherSegmentation(msgspec.Struct, frozen=True):
     """Segmentation settings of the stage 2 teacher.
 
     Attributes:
-        norm: a frame of at least this norm is speech.
-        separation: of the norms of speech and silence, in deviations.
-        silence_by: ``norm``; or ``loudness`` where the norms overlap, as those of a teacher that learnt little.
-        merge_range: cosines that are drawn from.
+        norm: minimum norm of a frame of speech.
+        separation: of the norms of speech and silence, in standard deviations.
+        silence_by: ``norm``, or ``loudness`` if the norms overlap.
+        merge_range: range of the merge threshold.
     """
 
     norm: float
@@ -117,7 +117,7 @@ class Cutting(msgspec.Struct, frozen=True):
     merge_range: tuple[float, float]
 
     def settings(self, seeds: Seeds) -> dict[str, Any]:
-        """What `SelfSegmentation` needs to cut its teacher's frames with a threshold that is drawn for each batch."""
+        """Arguments of `SelfSegmentation` to segment the teacher's frames with a threshold drawn per batch."""
 
         def online(merge: float) -> Segmenter:
             return make_segmenter("greedy", norm=self.norm, merge=merge)
@@ -126,25 +126,25 @@ class Cutting(msgspec.Struct, frozen=True):
         return {"online": online, "speech": speech, "merge_range": self.merge_range}
 
 
-def teacher_cutting(
+def estimate_teacher_segmentation(
     encoder: Encoder,
     waveforms: Sequence[Float],
     seeds: Seeds,
     rate: float,
     merge_range: tuple[float, float] | None = None,
-) -> Cutting:
-    """Estimate a teacher's segmentation settings on some recordings before training.
+) -> TeacherSegmentation:
+    """Estimate a teacher's segmentation settings from recordings.
 
     Args:
         encoder: the teacher.
         waveforms: each (samples,) at 16 kHz.
-        seeds: say what is speech where the norms do not.
-        rate: segments a second of speech.
-        merge_range: cosines to draw from; when absent, `MERGE_SPREAD` to both sides of the one that gives the rate.
+        seeds: detects speech by level if the norms overlap.
+        rate: segments per second of speech.
+        merge_range: range of the merge threshold; default: `MERGE_MARGIN` around the value that gives the rate.
     """
     tables = [encoder.encode(waveform) for waveform in waveforms]
-    kinds = fit_two_gaussians(np.concatenate([frame_norms(table) for table in tables]), "norms of frames")
-    by_norm = kinds.separation >= CLEARLY_APART
+    mixture = fit_two_gaussians(np.concatenate([frame_norms(table) for table in tables]), "norms of frames")
+    by_norm = mixture.separation >= MIN_SEPARATION
     if not by_norm:
         for table, waveform in zip(tables, waveforms, strict=True):
             silent = np.ones(len(table), bool)
@@ -153,7 +153,7 @@ def teacher_cutting(
             table[silent] = 0
     if merge_range is None:
         merge = estimate_thresholds(tables, encoder.spec, rate=rate).merge
-        # A segmenter refuses what is no cosine, and would do so in the middle of the training.
-        merge_range = (max(merge - MERGE_SPREAD, -1.0), min(merge + MERGE_SPREAD, 1.0))
-    norm = kinds.crossing if by_norm else ABOVE_ZERO
-    return Cutting(norm, kinds.separation, "norm" if by_norm else "loudness", merge_range)
+        # Clip to valid cosines, which the segmenter requires.
+        merge_range = (max(merge - MERGE_MARGIN, -1.0), min(merge + MERGE_MARGIN, 1.0))
+    norm = mixture.crossing if by_norm else ABOVE_ZERO
+    return TeacherSegmentation(norm, mixture.separation, "norm" if by_norm else "loudness", merge_range)

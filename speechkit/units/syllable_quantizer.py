@@ -20,10 +20,10 @@ from speechkit.errors import UserError
 from speechkit.io.arrays import Float
 from speechkit.io.atomic import write_json
 from speechkit.io.hashing import digest_obj
-from speechkit.syllables.envelope import EnvelopeSegmenter, measured
+from speechkit.syllables.envelope import EnvelopeSegmenter, power_tee
 from speechkit.syllables.segmenters import make_segmenter
 from speechkit.syllables.segments import HOP_SECONDS, Boundaries, segment_means
-from speechkit.syllables.tokens import token_bounds, with_silence
+from speechkit.syllables.tokens import add_silence_tokens, token_bounds
 from speechkit.units.codebook import Codebook, read_spec
 
 SPEC_FILE, CODEBOOK_FOLDER = "quantizer.json", "codebook"
@@ -113,7 +113,7 @@ class SyllableQuantizer:
 
     def listen(self, blocks: Iterable[Float], powers: list[NDArray[np.float64]]) -> Iterator[Float]:
         """The blocks of a waveform as they come; what the envelope needs of them is put into ``powers``."""
-        return iter(blocks) if self._envelope is None else measured(blocks, powers)
+        return iter(blocks) if self._envelope is None else power_tee(blocks, powers)
 
     def boundaries(self, frames: Float, powers: list[NDArray[np.float64]]) -> Boundaries:
         """Segments (n, 2) of the frames (T, D) of a recording, whose waveform `listen` heard."""
@@ -143,7 +143,7 @@ class SyllableQuantizer:
             return np.zeros(0, np.int32), np.zeros(0, np.int32)
         cut = self.boundaries(frames, powers or [])
         labels = self.codebook.assign(segment_means(frames, cut)) if len(cut) else np.zeros(0, np.int32)
-        named = with_silence(labels, cut, len(frames), self.silence, self.spec.longest_gap)
+        named = add_silence_tokens(labels, cut, len(frames), self.silence, self.spec.longest_gap)
         if not named:
             return np.array([self.silence], np.int32), np.array([len(frames)], np.int32)
         durations = np.diff([*token_bounds(named)[:-1], len(frames)]).astype(np.int32)

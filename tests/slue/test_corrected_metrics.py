@@ -289,7 +289,7 @@ def test_intervals_hold_the_value_and_draw_whole_speakers():
     assert (score.units, interval.units) == (300, 300)
     grouped = score_labels(gold, predicted, resampling=Resampling(500, groups=tuple(i // 30 for i in range(300))))
     assert grouped.units == 10
-    assert "only 10 units" in grouped.warnings[0]
+    assert "from 10 units only" in grouped.warnings[0]
     assert grouped.value == score.value
 
 

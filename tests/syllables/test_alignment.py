@@ -1,4 +1,4 @@
-"""Silver alignments of real speech."""
+"""SilverAlignment alignments of real speech."""
 
 from itertools import pairwise
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from speechkit.data.records import AlignmentItem
 from speechkit.errors import AlignmentError
 from speechkit.io.audio import read_audio
-from speechkit.syllables.silver_alignment import PhoneAligner, align_silver, stretches
+from speechkit.syllables.silver_alignment import PhoneAligner, align_silver, split_at_pauses
 from speechkit.syllables.syllabification import is_vowel
 
 
@@ -72,11 +72,11 @@ def test_a_word_of_no_dictionary_is_aligned_by_letters_and_counted(spoken, align
 
 def test_what_cannot_be_aligned_is_said(spoken, aligner):
     waveform, words = spoken
-    with pytest.raises(AlignmentError, match="nothing to align"):
+    with pytest.raises(AlignmentError, match="cannot be aligned"):
         aligner.align(waveform[:100], words)
-    with pytest.raises(AlignmentError, match="nothing to align"):
+    with pytest.raises(AlignmentError, match="cannot be aligned"):
         aligner.align(waveform, ["...", "1"])
-    with pytest.raises(AlignmentError, match="are not the"):
+    with pytest.raises(AlignmentError, match="differ from the"):
         align_silver(aligner, waveform, words, [AlignmentItem("other", 0, 1)])
 
 
@@ -86,7 +86,7 @@ def test_stretches_cover_every_word_once_and_cut_only_in_pauses(pairs):
     for length, gap in pairs:
         words.append(AlignmentItem("w", time, length))
         time += length + gap
-    parts = stretches(words, time)
+    parts = split_at_pauses(words, time)
     assert [n for _, _, first, last in parts for n in range(first, last)] == list(range(len(words)))
     assert parts[0][0] == 0
     assert parts[-1][1] == time

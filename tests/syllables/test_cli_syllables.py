@@ -15,7 +15,7 @@ from speechkit.data.records import AlignmentItem
 from speechkit.encoders.load import load_encoder
 from speechkit.errors import UserError
 from speechkit.io.audio import write_audio
-from speechkit.syllables.recordings import estimate_from
+from speechkit.syllables.recordings import thresholds_from_recordings
 from speechkit.syllables.thresholds import Thresholds
 from tests.syllables.references import greedy_as_released
 
@@ -209,8 +209,8 @@ def test_thresholds_leave_out_recordings_whose_frames_are_not_finite(manifest):
             frames = real.encode(waveform)
             return np.full_like(frames, np.nan) if len(waveform) == 5 * 16_000 else frames
 
-    assert np.isfinite(estimate_from(Broken(), [manifest]).merge)
+    assert np.isfinite(thresholds_from_recordings(Broken(), [manifest]).merge)
     one = manifest.parent / "one.jsonl"
     write_manifest(one, [row for row in read_manifest(manifest) if row.id == "u1"])
-    with pytest.raises(UserError, match=r"u1: frame 0.*holds NaN"):
-        estimate_from(Broken(), [one])
+    with pytest.raises(UserError, match=r"u1: frame 0.*contains NaN"):
+        thresholds_from_recordings(Broken(), [one])

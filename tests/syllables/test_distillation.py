@@ -211,5 +211,5 @@ def test_what_cannot_be_trained_is_named(tiny_checkpoint):
         MixingConfig(augment=AugmentConfig())
     with pytest.raises(ConfigError, match="has layers 1 to"):
         SyllableEncoder(tiny_checkpoint, layers=99)
-    with pytest.raises(ValueError, match="not both"):
+    with pytest.raises(ValueError, match="give either"):
         SelfSegmentation(SyllableEncoder(tiny_checkpoint), SyllableEncoder(tiny_checkpoint))

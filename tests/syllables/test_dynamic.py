@@ -85,7 +85,7 @@ def test_the_penalty_for_a_rate_gives_that_rate():
     speech = sum((np.linalg.norm(frames, axis=1) >= 1.3).sum() for frames in recordings) * 0.02
     assert sum(len(segmenter.segment(frames)) for frames in recordings) / speech == pytest.approx(6.0, rel=0.05)
     assert penalty_for_rate(recordings, 1000.0) < 1e-3  # as many as the shortest duration allows
-    with pytest.raises(UserError, match="no frame of speech"):
+    with pytest.raises(UserError, match="no frames of speech"):
         penalty_for_rate(recordings, 5.0, norm=1e9)
 
 

@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from speechkit.errors import ConfigError, UserError
 from speechkit.syllables.evaluation import PROTOCOLS, SHIFTS_SECONDS, count_item, rates, score, tune_shift
 from speechkit.syllables.matching import boundary_hits, largest_overlap, overlap_matching, token_hits
-from speechkit.syllables.purity import Labelled, purity, without_stress
+from speechkit.syllables.purity import LabelledSegments, purity, without_stress
 
 # Steps of 5 ms make distances of exactly the tolerance frequent.
 EDGES = st.lists(st.integers(0, 300), max_size=24, unique=True).map(sorted)
@@ -195,7 +195,7 @@ LABELS = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 4)), min_siz
 @given(LABELS)
 def test_purity_and_information_equal_their_definitions(pairs):
     times = np.array([[0.1 * n, 0.1 * n + 0.1] for n in range(len(pairs))])
-    item = Labelled(times, [syllable for syllable, _ in pairs], times, [unit for _, unit in pairs])
+    item = LabelledSegments(times, [syllable for syllable, _ in pairs], times, [unit for _, unit in pairs])
     found = purity([item])
     total = len(pairs)
     by_unit = [Counter(s for s, u in pairs if u == unit) for unit in {u for _, u in pairs}]
@@ -214,7 +214,7 @@ def test_purity_and_information_equal_their_definitions(pairs):
 def test_pairing_stress_and_intervals_of_purity():
     reference = np.array([[0.0, 0.4], [0.4, 0.6]])
     predicted = np.array([[0.0, 0.1], [0.1, 0.45], [0.45, 0.6]])
-    item = Labelled(reference, ["HH AE1", "P IY0"], predicted, [7, 1, 2])
+    item = LabelledSegments(reference, ["HH AE1", "P IY0"], predicted, [7, 1, 2])
     assert purity([item], "hungarian").pairs == 2
     assert purity([item], "overlap").pairs == 3
     assert without_stress("HH AE1 P0") == "HH AE P"
@@ -227,7 +227,7 @@ def test_bad_segments_protocols_and_labels_are_refused():
     times = np.array([[0.0, 0.2], [0.2, 0.4]])
     with pytest.raises(UserError, match=r"talk, hypothesis: 0\.200 to 0\.100 s runs backwards"):
         score([(times, [[0.2, 0.1]])], "plain", names=["talk"])
-    with pytest.raises(UserError, match="overlaps the one before"):
+    with pytest.raises(UserError, match="overlaps the previous segment"):
         score([([[0.0, 0.3], [0.2, 0.4]], times)], "plain")
     with pytest.raises(UserError, match="NaN or infinite"):
         score([(times, [[0.0, np.nan]])], "plain")
@@ -235,14 +235,14 @@ def test_bad_segments_protocols_and_labels_are_refused():
         score([(times, times)], "timit")
     with pytest.raises(ConfigError, match="tolerance is -1"):
         score([(times, times)], "plain", tolerance_seconds=-1)
-    with pytest.raises(UserError, match="no recording"):
+    with pytest.raises(UserError, match="no recordings"):
         score([], "plain")
-    with pytest.raises(UserError, match=r"2 segments.*duration.*1 labels"):
-        purity([Labelled(times, ["a"], times, [1, 2])])
+    with pytest.raises(UserError, match=r"2 non-empty segments but 1 labels"):
+        purity([LabelledSegments(times, ["a"], times, [1, 2])])
     with pytest.raises(ConfigError, match="choose hungarian, overlap"):
-        purity([Labelled(times, ["a", "b"], times, [1, 2])], "nearest")
+        purity([LabelledSegments(times, ["a", "b"], times, [1, 2])], "nearest")
     with pytest.raises(UserError, match="no segment overlaps"):
-        purity([Labelled(times, ["a", "b"], times + 9, [1, 2])])
+        purity([LabelledSegments(times, ["a", "b"], times + 9, [1, 2])])
 
 
 def test_nothing_predicted_scores_nothing():

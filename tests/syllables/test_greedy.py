@@ -117,7 +117,7 @@ def test_zero_frames_that_count_as_speech_are_like_nothing():
 def test_a_value_that_is_not_finite_is_named_with_its_frame(value):
     features = syllables(3, count=20)
     features[17, 2] = value
-    with pytest.raises(UserError, match=r"frame 17 \(0\.34 s\) holds NaN.*infinity"):
+    with pytest.raises(UserError, match=r"frame 17 \(0\.34 s\) contains NaN.*infinity"):
         GreedySegmenter().segment(features)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from speechkit.errors import ConfigError, UserError
 from speechkit.syllables import make_segmenter
-from speechkit.syllables.peaks import PeakSegmenter, cut_at, smoothed
+from speechkit.syllables.peaks import PeakSegmenter, moving_average, split_runs
 
 CURVES = st.lists(st.one_of(st.integers(-4, 4), st.floats(-3, 3)), max_size=60)
 
@@ -21,7 +21,7 @@ def test_moving_average_goes_on_with_the_first_and_last_value(curve, width):
     values = np.array(curve, np.float64)
     last, half = len(values) - 1, width // 2
     wanted = [np.mean([values[min(max(n, 0), last)] for n in range(t - half, t + half + 1)]) for t in range(last + 1)]
-    assert smoothed(values, width) == pytest.approx(wanted, abs=1e-9)
+    assert moving_average(values, width) == pytest.approx(wanted, abs=1e-9)
 
 
 def test_segments_lie_between_the_peaks_of_the_norm():
@@ -43,7 +43,7 @@ def test_segments_are_those_of_the_published_recipe_with_scipy(seed, length):
 
 def test_runs_are_cut_at_the_places_inside_them():
     runs = np.array([[2, 6], [9, 20]])
-    assert cut_at(runs, np.array([1, 2, 4, 7, 9, 12, 20])).tolist() == [[2, 4], [4, 6], [9, 12], [12, 20]]
+    assert split_runs(runs, np.array([1, 2, 4, 7, 9, 12, 20])).tolist() == [[2, 4], [4, 6], [9, 12], [12, 20]]
 
 
 def test_constant_single_and_empty_frames():

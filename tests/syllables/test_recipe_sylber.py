@@ -13,7 +13,7 @@ from speechkit.errors import ConfigError, UserError
 from speechkit.io.audio import audio_info, read_audio
 from speechkit.pipeline import outputs, run_recipe
 from speechkit.pipeline.discover import recipe_module
-from speechkit.syllables.comparison import Scores
+from speechkit.syllables.comparison import SyllableScores
 from speechkit.syllables.training_segments import Seeds, tier_spans
 
 recipe = recipe_module("sylber").recipe
@@ -58,7 +58,7 @@ def run(folder, settings, *more):
 @pytest.mark.slow
 def test_all_stages_run_and_judge_every_system_on_the_test_speaker(settings, tmp_path):
     assert run(tmp_path, settings, "train1.processes=2") == 0
-    scores = msgspec.json.decode((outputs(recipe, tmp_path, "score") / "scores.json").read_bytes(), type=Scores)
+    scores = msgspec.json.decode((outputs(recipe, tmp_path, "score") / "scores.json").read_bytes(), type=SyllableScores)
     assert [system.system for system in scores.systems] == [
         "envelope",
         *(f"{encoder} {name}" for encoder in ("untrained", "first", "second") for name in ("greedy", "dynamic")),

@@ -30,7 +30,7 @@ def test_a_segment_shorter_than_a_frame_keeps_one_and_moves_the_next() -> None:
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        (Segment(0.15, 0.3), r"0\.150 to 0\.300 s begins before the one in front of it ends, at 0\.200 s"),
+        (Segment(0.15, 0.3), r"0\.150 to 0\.300 s begins before the previous one ends, at 0\.200 s"),
         (Segment(0.05, 0.3), "runs backwards"),
         (Segment(0.3, 0.25), "runs backwards"),
     ],

@@ -127,5 +127,10 @@ def test_the_thresholds_of_a_batch_stay_cosines(monkeypatch, merge, expected):
     frames = np.random.default_rng(0).standard_normal((100, 4)).astype(np.float32)
     encoder = SimpleNamespace(encode=lambda _: frames, spec=None)
     monkeypatch.setattr(training_segments, "estimate_thresholds", lambda *_, **__: SimpleNamespace(merge=merge))
-    assert training_segments.teacher_cutting(encoder, [tone(2)], SEEDS, 4.8).merge_range == pytest.approx(expected)
-    assert training_segments.teacher_cutting(encoder, [tone(2)], SEEDS, 4.8, (0.1, 0.2)).merge_range == (0.1, 0.2)
+    assert training_segments.estimate_teacher_segmentation(encoder, [tone(2)], SEEDS, 4.8).merge_range == pytest.approx(
+        expected
+    )
+    assert training_segments.estimate_teacher_segmentation(encoder, [tone(2)], SEEDS, 4.8, (0.1, 0.2)).merge_range == (
+        0.1,
+        0.2,
+    )

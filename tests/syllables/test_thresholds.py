@@ -91,7 +91,7 @@ def test_thresholds_survive_the_file_and_refuse_another_encoder(tmp_path):
     with pytest.raises(UserError, match=r"layer.*'4'.*'3'"):
         Thresholds.load(tmp_path / "thresholds.json", other)
     (tmp_path / "bad.json").write_text('{"norm": 1}')
-    with pytest.raises(UserError, match="holds no thresholds"):
+    with pytest.raises(UserError, match="not a thresholds file"):
         Thresholds.load(tmp_path / "bad.json")
     with pytest.raises(UserError, match="cannot be read"):
         Thresholds.load(tmp_path / "none.json")
@@ -102,7 +102,7 @@ def test_thresholds_survive_the_file_and_refuse_another_encoder(tmp_path):
 
 
 def test_silence_too_little_speech_and_another_width_are_refused():
-    with pytest.raises(UserError, match="are alike"):
+    with pytest.raises(UserError, match="are equal"):
         estimate_thresholds([np.zeros((90, 16), np.float32)], SPEC)
     with pytest.raises(UserError, match="too few"):
         estimate_thresholds([np.ones((3, 16), np.float32)], SPEC)

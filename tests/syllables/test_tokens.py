@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechkit.errors import ConfigError, UserError
-from speechkit.syllables.tokens import Token, token_rates, with_silence
+from speechkit.syllables.tokens import Token, add_silence_tokens, token_rates
 
 SILENCE = 99
 
@@ -24,7 +24,7 @@ def spans(pairs):
 
 def test_only_long_gaps_become_silence_and_a_long_one_is_one_token():
     boundaries = np.array([[8, 10], [17, 20], [28, 30]])
-    tokens = with_silence([1, 2, 3], boundaries, 130, SILENCE)
+    tokens = add_silence_tokens([1, 2, 3], boundaries, 130, SILENCE)
     assert tokens == [
         Token(SILENCE, 0, 8),
         Token(1, 8, 10),
@@ -38,7 +38,7 @@ def test_only_long_gaps_become_silence_and_a_long_one_is_one_token():
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 9)), max_size=8), st.integers(0, 12), st.integers(-1, 10))
 def test_silence_stands_exactly_where_a_gap_is_longer_than_allowed(pairs, tail, longest):
     boundaries, end = spans(pairs)
-    tokens = with_silence(list(range(len(pairs))), boundaries, end + tail, SILENCE, longest)
+    tokens = add_silence_tokens(list(range(len(pairs))), boundaries, end + tail, SILENCE, longest)
     silent = [token.end - token.start for token in tokens if token.token == SILENCE]
     assert silent == [gap for gap in [*(gap for gap, _ in pairs), tail] if gap > max(longest, 0)]
     assert [token.token for token in tokens if token.token != SILENCE] == list(range(len(pairs)))
@@ -66,10 +66,10 @@ def test_k_equal_tokens_cost_log_k_bits():
 
 def test_what_has_no_tokens_is_named():
     with pytest.raises(UserError, match="2 labels for 1 segments"):
-        with_silence([0, 1], np.array([[0, 1]]), 3, SILENCE)
-    with pytest.raises(UserError, match="99 is silence"):
-        with_silence([99], np.array([[0, 1]]), 3, SILENCE)
+        add_silence_tokens([0, 1], np.array([[0, 1]]), 3, SILENCE)
+    with pytest.raises(UserError, match="except 99"):
+        add_silence_tokens([99], np.array([[0, 1]]), 3, SILENCE)
     with pytest.raises(ConfigError, match="-1 or more"):
-        with_silence([], np.zeros((0, 2)), 3, SILENCE, -2)
-    with pytest.raises(UserError, match="have no rate"):
+        add_silence_tokens([], np.zeros((0, 2)), 3, SILENCE, -2)
+    with pytest.raises(UserError, match="cannot compute rates"):
         token_rates([[]], 1.0, SILENCE)

@@ -11,7 +11,7 @@ from speechkit.errors import ConfigError, UserError
 from speechkit.io.audio import read_audio, write_audio
 from speechkit.syllables import make_segmenter, segment_means
 from speechkit.syllables.envelope import EnvelopeSegmenter
-from speechkit.syllables.tokens import with_silence
+from speechkit.syllables.tokens import add_silence_tokens
 from speechkit.units import SpeechTokenizer, load_tokenizer
 from speechkit.units.acoustic_bpe import learn_bpe
 from speechkit.units.codebook import Codebook
@@ -58,7 +58,7 @@ def test_tokens_are_segments_named_by_their_means_and_silence_fills_long_gaps(en
     cut = EnvelopeSegmenter().segment(waveform)
     if name != "envelope":
         cut = make_segmenter(name, **SETTINGS[name]).segment(frames)
-    wanted = with_silence(codebook.assign(segment_means(frames, cut)), cut, len(frames), 6)
+    wanted = add_silence_tokens(codebook.assign(segment_means(frames, cut)), cut, len(frames), 6)
     units = tokenizer(waveform)
     assert units.units.tolist() == [token.token for token in wanted]
     begins = [0, *(token.start for token in wanted[1:]), len(frames)]
