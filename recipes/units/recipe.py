@@ -117,7 +117,7 @@ def assign(context: Context) -> None:
     """Name every frame: units with durations for each quantizer, codebook and part."""
     from speechkit.io.atomic import write_json
     from speechkit.units.quantizers import open_quantizer
-    from speechkit.units.sequences import name_frames, write_sequences
+    from speechkit.units.sequences import quantize_recording, write_sequences
 
     fits = []
     systems = Systems.read(context.inputs["codebooks"])
@@ -129,7 +129,7 @@ def assign(context: Context) -> None:
             paths = [context.output("units") / stream.folder / f"{part}.jsonl" for stream in systems.streams(system)]
             for path in paths:
                 path.parent.mkdir(parents=True, exist_ok=True)
-            write_sequences(paths, (name_frames(name, store[name], quantizer) for name in store.ids()))
+            write_sequences(paths, (quantize_recording(name, store[name], quantizer) for name in store.ids()))
         fits.append(Fit(system, round(explained_variance(quantizer, store.batches(BATCH_FRAMES)), 6)))
         context.progress.update(number + 1, len(systems.quantizers))
         if context.interrupted:

@@ -102,7 +102,7 @@ def continue_(
 
 def _heard(path: Path, codebook: str, encoder: str, layer: int | None, device: str) -> list[UnitSequence]:
     """Units of a file, or of a recording."""
-    from speechkit.units.sequences import name_frames, read_sequences
+    from speechkit.units.sequences import quantize_recording, read_sequences
 
     if path.suffix == ".jsonl":
         return read_sequences([path])
@@ -116,7 +116,7 @@ def _heard(path: Path, codebook: str, encoder: str, layer: int | None, device: s
     loaded = load_encoder(encoder, layer=layer, device=device)
     quantizer.check(loaded.spec)
     waveform = read_audio(path, sample_rate=loaded.spec.sample_rate)
-    found = name_frames(path.stem, encode_frames(loaded, waveform), quantizer)[0]
+    found = quantize_recording(path.stem, encode_frames(loaded, waveform), quantizer)[0]
     if not found.units:
         raise UserError(f"{path}: is shorter than a frame; give a longer recording")
     return [found]

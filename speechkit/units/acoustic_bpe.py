@@ -24,13 +24,13 @@ Pair = tuple[int, int]
 
 
 class AcousticBpe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Merges in the order in which they were learned.
+    """Acoustic BPE merges in the order of training.
 
     Attributes:
-        base: number of units of the codebook; merge ``n`` makes token ``base + n``.
+        base: number of units of the codebook; merge ``n`` creates token ``base + n``.
         codebook: digest of the codebook, see `CodebookSpec`.
-        merges: the two tokens that each new one stands for.
-        lengths: tokens of the training data before the first merge and after each.
+        merges: pair of tokens replaced by each new token.
+        lengths: number of training tokens before the first merge and after each.
     """
 
     base: int
@@ -49,14 +49,14 @@ class AcousticBpe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return digest_bytes(msgspec.json.encode([self.base, self.codebook, self.merges]))
 
     def sizes(self) -> list[int]:
-        """How many units each token stands for."""
-        found = [1] * self.base
+        """Number of units in each token."""
+        sizes = [1] * self.base
         for left, right in self.merges:
-            found.append(found[left] + found[right])
-        return found
+            sizes.append(sizes[left] + sizes[right])
+        return sizes
 
     def encode(self, units: Sequence[int] | NDArray[np.integer[Any]]) -> list[int]:
-        """Tokens of deduplicated units: the merges in their order, each from left to right.
+        """Tokens of deduplicated units, applying merges in order, each from left to right.
 
         Raises:
             UserError: if a unit is out of range.
@@ -64,35 +64,35 @@ class AcousticBpe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tokens = [int(unit) for unit in units]
         if tokens and (min(tokens) < 0 or max(tokens) >= self.base):
             wrong = max(tokens) if max(tokens) >= self.base else min(tokens)
-            raise UserError(f"unit {wrong} is out of range; these merges are of a codebook of {self.base} units")
+            raise UserError(f"unit {wrong} is out of range; the merges are of a codebook with {self.base} units")
         rank = {pair: number for number, pair in enumerate(self.merges)}
         while len(tokens) > 1:
             first = min(rank.get(pair, len(rank)) for pair in pairwise(tokens))
             if first == len(rank):
                 break
-            tokens = _merged(tokens, self.merges[first], self.base + first)
+            tokens = _merge_pair(tokens, self.merges[first], self.base + first)
         return tokens
 
     def decode(self, tokens: Iterable[int]) -> list[int]:
-        """The units that tokens stand for.
+        """Expand tokens to units.
 
         Raises:
             UserError: if a token is out of range.
         """
         units: list[int] = []
-        waiting = list(tokens)[::-1]
-        while waiting:
-            token = waiting.pop()
+        stack = list(tokens)[::-1]
+        while stack:
+            token = stack.pop()
             if not 0 <= token < self.num_tokens:
-                raise UserError(f"token {token} is out of range; there are {self.num_tokens}")
+                raise UserError(f"token {token} is out of range; the merges have {self.num_tokens} tokens")
             if token < self.base:
                 units.append(token)
             else:
-                waiting.extend(self.merges[token - self.base][::-1])
+                stack.extend(self.merges[token - self.base][::-1])
         return units
 
     def compression(self) -> list[tuple[int, float]]:
-        """Number of tokens, and units for each token of the training data, before the first merge and after each."""
+        """(vocabulary size, units per training token) before the first merge and after each."""
         return [(self.base + number, self.lengths[0] / length) for number, length in enumerate(self.lengths)]
 
     def save(self, path: Path | str) -> None:
@@ -106,15 +106,15 @@ class AcousticBpe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Read what `save` wrote.
 
         Raises:
-            UserError: if the file is missing or damaged, or a merge names a token that does not exist yet.
+            UserError: if the file is missing or damaged, or a merge refers to a later token.
         """
-        found: AcousticBpe = read_spec(Path(path), cls, "give the file that speechkit units bpe wrote")
-        for number, pair in enumerate(found.merges):
-            if not all(0 <= token < found.base + number for token in pair):
+        bpe: AcousticBpe = read_spec(Path(path), cls, "give the file that speechkit units bpe wrote")
+        for number, pair in enumerate(bpe.merges):
+            if not all(0 <= token < bpe.base + number for token in pair):
                 raise UserError(
-                    f"{path}: merge {number} joins {pair}, of which one does not exist yet; learn them again"
+                    f"{path}: merge {number} joins {pair}, of which one does not exist yet; learn the merges again"
                 )
-        return found
+        return bpe
 
 
 def learn_bpe(
@@ -127,44 +127,44 @@ def learn_bpe(
     """Learn merges until there are ``tokens`` tokens, or no pair occurs ``min_count`` times.
 
     Args:
-        items: deduplicated units of each recording; pairs do not span recordings.
+        items: deduplicated units of each recording; pairs do not cross recordings.
         base: number of units of the codebook.
         tokens: target vocabulary size, units plus merges.
         codebook: digest of the codebook.
-        min_count: a rarer pair is not merged.
+        min_count: minimum count of a pair to merge.
 
     Raises:
         UserError: if ``tokens`` is less than the number of units, or a unit is out of range.
     """
     if tokens < base:
-        raise UserError(f"{tokens} tokens are fewer than the {base} units; ask for more")
+        raise UserError(f"{tokens} tokens are fewer than the {base} units; give a larger vocabulary size")
     sequences = [np.asarray(units, np.int32) for units in items]
     for units in sequences:
         if len(units) and (int(units.min()) < 0 or int(units.max()) >= base):
-            raise UserError(f"a unit is out of range; the codebook has {base}")
+            raise UserError(f"a unit is out of range; the codebook has {base} units")
     from speechkit.units.pair_counts import PairCounts
 
     pairs = PairCounts(sequences)
     merges: list[Pair] = []
     lengths = [pairs.num_tokens]
     while base + len(merges) < tokens:
-        found = pairs.most_frequent()
-        if found is None or found[1] < min_count:
+        best = pairs.most_frequent()
+        if best is None or best[1] < min_count:
             break
-        pairs.merge(found[0], base + len(merges))
-        merges.append(found[0])
+        pairs.merge(best[0], base + len(merges))
+        merges.append(best[0])
         lengths.append(pairs.num_tokens)
     return AcousticBpe(base, codebook, merges, lengths)
 
 
-def _merged(tokens: Sequence[int], pair: Pair, token: int) -> list[int]:
-    answer: list[int] = []
-    place = 0
-    while place < len(tokens):
-        if place + 1 < len(tokens) and (tokens[place], tokens[place + 1]) == pair:
-            answer.append(token)
-            place += 2
+def _merge_pair(tokens: Sequence[int], pair: Pair, token: int) -> list[int]:
+    merged: list[int] = []
+    index = 0
+    while index < len(tokens):
+        if index + 1 < len(tokens) and (tokens[index], tokens[index + 1]) == pair:
+            merged.append(token)
+            index += 2
         else:
-            answer.append(tokens[place])
-            place += 1
-    return answer
+            merged.append(tokens[index])
+            index += 1
+    return merged

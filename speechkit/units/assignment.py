@@ -15,13 +15,13 @@ from speechkit.errors import UserError
 from speechkit.io.arrays import Float
 
 BLOCK_BYTES = 4 << 20
-"""Score block size: large enough that reading all centroids per block costs little compared with the products."""
-STRETCH = 64
-"""Number of centroids whose maximum score is computed before its index is searched."""
+"""Size of a block of scores, large enough to amortise reading all centroids per block."""
+CHUNK = 64
+"""Number of centroids per chunk of the two-step argmax: maximum first, then its index in the best chunk."""
 
 
 def nearest(features: NDArray[np.floating[Any]], centroids: Float) -> NDArray[np.int32]:
-    """Index of the centroid with the least squared distance, the lower index on a tie: (T, D), (K, D) to (T,).
+    """Index of the nearest centroid by squared distance, the lower index in a tie: (T, D), (K, D) to (T,).
 
     ``|x - c|² = |x|² - 2 (x·c - |c|²/2)``, and the first term is the same for all centroids.
 
@@ -52,40 +52,40 @@ def nearest_scores(
     count, clusters = len(features), len(centroids)
     labels, best = np.empty(count, np.int32), np.empty(count, np.float32)
     halves = (0.5 * np.einsum("kd,kd->k", centroids, centroids)).astype(np.float32)
-    turned = np.ascontiguousarray(centroids.T, np.float32)
+    transposed = np.ascontiguousarray(centroids.T, np.float32)
     block = max(64, BLOCK_BYTES // (4 * clusters))
     scores = np.empty((min(block, count), clusters), np.float32)
     pick = _row_argmax()
     for begin in range(0, count, block):
         rows = np.asarray(features[begin : begin + block], np.float32)
-        part = np.matmul(rows, turned, out=scores[: len(rows)])
+        part = np.matmul(rows, transposed, out=scores[: len(rows)])
         pick(part, halves, labels[begin : begin + block], best[begin : begin + block])
     return labels, best
 
 
 @cache
 def _row_argmax() -> Any:
-    """One pass over the scores: subtract, compare, keep. NumPy would read and write them three times."""
+    """A fused kernel for subtraction and argmax, which NumPy would do in three passes over the scores."""
     from numba import njit
 
-    # The compiler may take the maximum of a stretch in any order: features are finite, and a maximum does not round.
+    # Reassociation is exact here: features are finite, and a maximum does not round.
     @njit(cache=True, nogil=True, fastmath={"nnan", "nsz", "reassoc"})  # type: ignore[untyped-decorator]
     def row_argmax(scores: Any, halves: Any, labels: Any, best: Any) -> None:
         clusters = scores.shape[1]
         for t in range(scores.shape[0]):
             row = scores[t]
-            top, stretch = np.float32(-np.inf), 0
-            for begin in range(0, clusters, STRETCH):
-                highest = np.float32(-np.inf)
-                for k in range(begin, min(begin + STRETCH, clusters)):
-                    highest = max(highest, row[k] - halves[k])
-                if highest > top:
-                    top, stretch = highest, begin
-            label = stretch
-            for k in range(stretch, min(stretch + STRETCH, clusters)):
-                if row[k] - halves[k] == top:
+            best_score, best_chunk = np.float32(-np.inf), 0
+            for begin in range(0, clusters, CHUNK):
+                chunk_max = np.float32(-np.inf)
+                for k in range(begin, min(begin + CHUNK, clusters)):
+                    chunk_max = max(chunk_max, row[k] - halves[k])
+                if chunk_max > best_score:
+                    best_score, best_chunk = chunk_max, begin
+            label = best_chunk
+            for k in range(best_chunk, min(best_chunk + CHUNK, clusters)):
+                if row[k] - halves[k] == best_score:
                     label = k
                     break
-            labels[t], best[t] = label, top
+            labels[t], best[t] = label, best_score
 
     return row_argmax

@@ -19,7 +19,7 @@ from speechkit.units.deduplication import deduplicate
 
 SPEC_FILE, ARRAYS_FILE = "codebook.json", "codebook.safetensors"
 MOST_CLUSTERS = 1 << 24
-"""Far above the size of any codebook; bounds the memory that a file can request."""
+"""Far above the size of any codebook; bounds the memory a file can request."""
 FeatureNormalization = Literal["none", "standardized", "unit-length"]
 
 
@@ -27,11 +27,11 @@ class CodebookSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
     """Identity of a codebook, for compatibility checks.
 
     Attributes:
-        encoder: encoder, layer and waveform normalisation that the features came from; None only for imported
-            codebooks whose source does not say.
+        encoder: encoder, layer and waveform normalisation of the features; None only for imported codebooks of unknown
+            origin.
         clusters: number of units K.
-        normalization: of a feature before comparison: ``standardized`` subtracts a mean and divides by a scale per
-        dimension, ``unit-length`` (spherical k-means) divides by the norm.
+        normalization: of features before comparison: ``standardized`` subtracts a mean and divides by a scale per
+            dimension, ``unit-length`` (spherical k-means) divides by the norm.
         digest: of the centroids; units with the same digest are comparable.
     """
 
@@ -41,20 +41,20 @@ class CodebookSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
     digest: str
 
     def require(self, other: CodebookSpec, what: str) -> None:
-        """Refuse units of another codebook.
+        """Reject units of another codebook.
 
         Raises:
             UserError: naming what differs.
         """
         if self.digest != other.digest:
             raise UserError(
-                f"{what} was made with a codebook of {self.clusters} units ({self.digest[:12]}), the units come from "
-                f"one of {other.clusters} ({other.digest[:12]}); assign the units again with the first"
+                f"{what} belongs to a codebook of {self.clusters} units ({self.digest[:12]}), the units to one of "
+                f"{other.clusters} ({other.digest[:12]}); assign the units again with the first"
             )
 
 
 class Codebook:
-    """K centroids (K, D).
+    """A k-means codebook of K centroids (K, D).
 
     Args:
         centroids: float32 (K, D), in the space of normalised features.
@@ -64,7 +64,7 @@ class Codebook:
         scale: (D,) divisor of ``standardized`` features.
 
     Raises:
-        UserError: if the arrays contradict one another, or hold NaN.
+        UserError: if the arrays are inconsistent or not finite.
     """
 
     def __init__(
@@ -80,29 +80,33 @@ class Codebook:
             raise UserError(f"centroids have shape {self.centroids.shape}; a codebook needs (units, width)")
         width = self.centroids.shape[1]
         if encoder is not None and encoder.dim != width:
-            raise UserError(f"centroids are {width} wide, {encoder.model} gives {encoder.dim}; take the encoder's own")
+            raise UserError(
+                f"centroids have width {width}, frames of {encoder.model} {encoder.dim}; use a codebook of this encoder"
+            )
         if (normalization == "standardized") != (mean is not None and scale is not None):
-            raise UserError("mean and scale belong to standardized features, and to no others")
+            raise UserError(
+                "mean and scale are required for standardized features, and only for them; fix the codebook"
+            )
         self.mean = np.zeros(width, np.float32) if mean is None else np.asarray(mean, np.float32)
         self.scale = np.ones(width, np.float32) if scale is None else np.asarray(scale, np.float32)
         for name, array in (("centroids", self.centroids), ("mean", self.mean), ("scale", self.scale)):
             if not np.isfinite(array).all():
-                raise UserError(f"{name} of the codebook hold NaN or infinity; train it again")
+                raise UserError(f"{name} of the codebook contains NaN or infinity; train it again")
         if self.mean.shape != (width,) or self.scale.shape != (width,) or not (self.scale > 0).all():
-            raise UserError(f"mean and scale must be {width} wide and the scale above 0")
+            raise UserError(f"mean and scale must have width {width} and the scale must be above 0; train it again")
         content = b"".join(array.tobytes() for array in (self.centroids, self.mean, self.scale))
         self.spec = CodebookSpec(encoder, len(self.centroids), normalization, digest_bytes(content))
 
     @property
     def num_units(self) -> int:
-        """K."""
+        """Number of units K."""
         return len(self.centroids)
 
     def normalized(self, features: NDArray[np.floating[Any]]) -> Float:
         """Features (T, D) normalised for comparison with the centroids.
 
         Raises:
-            UserError: if their shape is another, or they hold NaN or infinity.
+            UserError: if their shape does not fit, or they contain NaN or infinity.
         """
         rows = np.asarray(features, np.float32)
         if rows.ndim != 2 or rows.shape[1] != self.centroids.shape[1]:
@@ -113,11 +117,11 @@ class Codebook:
         return normalized_features(rows, self.spec.normalization, self.mean, self.scale)
 
     def assign(self, features: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
-        """The unit of each frame: (T, D) to (T,)."""
+        """Unit of each frame: (T, D) to (T,)."""
         return nearest(self.normalized(features), self.centroids)
 
     def distances(self, features: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """The unit of each frame (T,) and its squared distance (T,)."""
+        """Unit of each frame (T,) and the squared distance to its centroid (T,)."""
         return nearest_distances(self.normalized(features), self.centroids)
 
     def units(self, features: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
@@ -125,15 +129,13 @@ class Codebook:
         return deduplicate(self.assign(features))[0]
 
     def check(self, encoder: EncoderSpec, what: str = "the codebook") -> None:
-        """Refuse features of another encoder or layer.
+        """Reject features of another encoder or layer.
 
         Raises:
-            UserError: naming both and the first field that differs; or that the codebook names no encoder.
+            UserError: naming both and the first field that differs; or if the codebook's encoder is unknown.
         """
         if self.spec.encoder is None:
-            raise UserError(
-                f"{what} does not say which encoder it was made with; name encoder and layer when you import it"
-            )
+            raise UserError(f"{what} does not record its encoder; give encoder and layer when you import it")
         self.spec.encoder.require(encoder, what)
 
     def save(self, folder: Path | str) -> None:
@@ -147,28 +149,28 @@ class Codebook:
         """Read what `save` wrote.
 
         Raises:
-            UserError: if a file is missing or damaged, or the arrays are not those of the spec.
+            UserError: if a file is missing or damaged, or the arrays do not match the spec.
         """
         spec = read_spec(Path(folder) / SPEC_FILE, CodebookSpec)
         arrays = read_arrays(Path(folder) / ARRAYS_FILE, ("centroids", "mean", "scale"))
-        standard = spec.normalization == "standardized"
-        found = cls(
+        standardized = spec.normalization == "standardized"
+        codebook = cls(
             arrays["centroids"],  # type: ignore[arg-type]
             spec.encoder,
             spec.normalization,
-            arrays["mean"] if standard else None,  # type: ignore[arg-type]
-            arrays["scale"] if standard else None,  # type: ignore[arg-type]
+            arrays["mean"] if standardized else None,  # type: ignore[arg-type]
+            arrays["scale"] if standardized else None,  # type: ignore[arg-type]
         )
-        if found.spec != spec:
-            raise UserError(f"{folder}: {SPEC_FILE} does not describe {ARRAYS_FILE}; copy both files again")
-        return found
+        if codebook.spec != spec:
+            raise UserError(f"{folder}: {SPEC_FILE} does not match {ARRAYS_FILE}; copy both files again")
+        return codebook
 
 
 def read_spec(path: Path, type: Any, advice: str = "give the folder of a codebook or quantizer") -> Any:  # noqa: A002
-    """Read a JSON record of a folder; ``advice`` completes the error for another kind of folder.
+    """Read a JSON record of a folder; ``advice`` completes the error if the file is missing.
 
     Raises:
-        UserError: if it is missing or another record.
+        UserError: if it is missing or invalid.
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=type)
@@ -177,18 +179,18 @@ def read_spec(path: Path, type: Any, advice: str = "give the folder of a codeboo
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except msgspec.DecodeError as error:
-        raise UserError(f"{path}: {error}; make it again") from error
+        raise UserError(f"{path}: {error}; create it again") from error
 
 
 def normalized_features(rows: Float, normalization: FeatureNormalization, mean: Float, scale: Float) -> Float:
     """Frames (T, D) normalised as the codebook requires.
 
     Raises:
-        UserError: if a frame holds NaN or infinity.
+        UserError: if a frame contains NaN or infinity.
     """
     if not np.isfinite(rows).all():
         frame = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
-        raise UserError(f"frame {frame} of the features holds NaN or infinity; encode the recording again")
+        raise UserError(f"frame {frame} of the features contains NaN or infinity; encode the recording again")
     if normalization == "standardized":
         return np.asarray((rows - mean) / scale, np.float32)
     if normalization == "unit-length":
@@ -197,6 +199,6 @@ def normalized_features(rows: Float, normalization: FeatureNormalization, mean: 
 
 
 def unit_length(rows: Float) -> Float:
-    """Rows (T, D) divided by their norms; a zero row stays zero."""
+    """Rows (T, D) divided by their norms; zero rows stay zero."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.maximum(norms, 1e-12), np.float32)

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from speechkit.errors import UserError
 
-Whole = NDArray[np.integer[Any]]
+Integers = NDArray[np.integer[Any]]
 
 
-def deduplicate(units: Whole) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The unit of each run (N,) and its length in frames (N,), of the units of all frames (T,)."""
+def deduplicate(units: Integers) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Run-length encoding of frame-level units (T,): the unit of each run (N,) and its length in frames (N,)."""
     frames = np.asarray(units, np.int32)
     if not len(frames):
         return frames, frames.copy()
@@ -22,23 +22,23 @@ def deduplicate(units: Whole) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     return frames[begins], np.diff(np.concatenate([begins, [len(frames)]])).astype(np.int32)
 
 
-def repeat(units: Whole, durations: Whole) -> NDArray[np.int32]:
-    """The units of all frames (T,), from runs and their durations (N,).
+def repeat(units: Integers, durations: Integers) -> NDArray[np.int32]:
+    """Frame-level units (T,) from runs and their durations (N,).
 
     Raises:
-        UserError: if there are not as many durations as units, or one is below 1.
+        UserError: if the numbers of units and durations differ, or a duration is below 1.
     """
     check_runs(units, durations)
     return np.repeat(np.asarray(units, np.int32), durations)
 
 
-def check_runs(units: Sequence[int] | Whole, durations: Sequence[int] | Whole) -> None:
-    """Check a run-length encoding.
+def check_runs(units: Sequence[int] | Integers, durations: Sequence[int] | Integers) -> None:
+    """Validate a run-length encoding.
 
     Raises:
-        UserError: if there are not as many durations as units, or one is below 1.
+        UserError: if the numbers of units and durations differ, or a duration is below 1.
     """
     if len(units) != len(durations):
-        raise UserError(f"{len(units)} units have {len(durations)} durations; give one each")
+        raise UserError(f"{len(units)} units but {len(durations)} durations; give one duration per unit")
     if len(durations) and int(min(durations)) < 1:
-        raise UserError(f"a duration is {int(min(durations))} frames; a run lasts at least one")
+        raise UserError(f"a duration is {int(min(durations))} frames; durations must be at least 1")

@@ -1,4 +1,4 @@
-"""Invariant quantizers of several sizes in one folder, and those inside the package.
+"""Packed invariant quantizers of several sizes in one folder, including those shipped with the package.
 
 Quantizers that were trained together are one network with a classifier for each; packed at half precision, four of
 them take an eighth of their size.
@@ -31,15 +31,15 @@ class PackedSpecs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def pack(quantizers: Mapping[str, InvariantQuantizer], folder: Path | str) -> None:
-    """Write quantizers of one network into one folder at half precision, by name.
+    """Write quantizers of one network to one folder at half precision, by name.
 
-    The arrays that each has for itself follow its name and a slash.
+    Keys of arrays that are not shared have the quantizer's name and a slash as prefix.
 
     Raises:
-        UserError: if there is none, or they do not share their network.
+        UserError: if there are none, or they do not share a network.
     """
-    if len({each.network for each in quantizers.values()}) != 1:
-        raise UserError(f"{', '.join(quantizers) or 'nothing'}: give quantizers that were trained together")
+    if len({quantizer.network for quantizer in quantizers.values()}) != 1:
+        raise UserError(f"{', '.join(quantizers) or 'no quantizers'}: give quantizers that were trained together")
     arrays: dict[str, NDArray[Any]] = {}
     specs = {}
     for name, quantizer in quantizers.items():
@@ -54,11 +54,16 @@ def pack(quantizers: Mapping[str, InvariantQuantizer], folder: Path | str) -> No
 def pack_folders(
     folders: Sequence[Path], out: Path, switch_penalty: float | None = None, bigram_weight: float | None = None
 ) -> None:
-    """Pack the quantizers of the folders, each under its number of units, with their own decoding or another.
+    """Pack the quantizers of the folders, named by their numbers of units, optionally with other decoding settings.
+
+    Args:
+        folders: of the quantizers.
+        out: output folder.
+        switch_penalty: cost of a change of unit; default: that of each quantizer.
+        bigram_weight: weight of the bigram; default: that of each quantizer.
 
     Raises:
-        UserError: if two have the same number, or they were not trained together, or one to be decoded with a bigram
-            has none.
+        UserError: if two have the same number of units, they were not trained together, or a bigram is missing.
     """
     quantizers: dict[str, InvariantQuantizer] = {}
     for folder in folders:
@@ -73,16 +78,16 @@ def pack_folders(
 
 
 def unpack(name: str, folder: Path | str = MODELS) -> InvariantQuantizer:
-    """A quantizer of those that `pack` wrote.
+    """Load a quantizer packed by `pack`.
 
     Raises:
-        UserError: if the folder has none of this name, or its files are missing, damaged or no pair.
+        UserError: if there is no quantizer of this name, or files are missing, damaged or inconsistent.
     """
     folder = Path(folder)
     specs = read_spec(folder / SPECS_FILE, PackedSpecs).quantizers
     if name not in specs:
         by_size = sorted(specs, key=lambda known: (len(known), known))
-        raise UserError(f"{folder}: has no quantizer {name!r}; it has {', '.join(by_size)}")
+        raise UserError(f"{folder}: no quantizer {name!r}; choose one of {', '.join(by_size)}")
     arrays = {
         key.removeprefix(f"{name}/"): array
         for key, array in read_arrays(folder / ARRAYS_FILE).items()

@@ -1,4 +1,4 @@
-"""Evaluation of quantizers: codebook use, rates, agreement with labels, explained variance, compression by BPE.
+"""Evaluation of quantizers: codebook usage, rates, label agreement, explained variance, and compression by BPE.
 
 Notation used for array shapes: T frames, D width.
 """
@@ -18,13 +18,13 @@ from speechkit.units.records import STACKED, CurvePoint, System, SystemScore
 from speechkit.units.sequences import UnitSequence
 
 FrameUnits = dict[str, NDArray[Any]]
-"""The unit of every frame (T,) by the id of the recording."""
+"""Frame-level units (T,) by recording id."""
 
 
 def score_units(
     system: System,
     frames: Mapping[str, NDArray[Any]],
-    numbers: int,
+    num_values: int,
     explained: float | None,
     labels: Mapping[str, list[str | None]] | None,
     units: int | None = None,
@@ -34,16 +34,16 @@ def score_units(
 
     Args:
         system: the quantizer.
-        frames: the unit of every frame (T,) by id, below ``numbers``.
-        numbers: number of distinct values.
+        frames: frame-level units (T,) by id, below ``num_values``.
+        num_values: number of distinct values.
         explained: see `SystemScore`.
-        labels: of the same frames, by id, of some or all recordings.
-        units: number of possible units, if larger than ``numbers``.
+        labels: of the same frames, by id, for some or all recordings.
+        units: number of possible units, if larger than ``num_values``.
         frames_per_second: of the encoder.
     """
-    health = codebook_health(frames.values(), numbers, frames_per_second)
+    health = codebook_health(frames.values(), num_values, frames_per_second)
     if units is not None:
-        health = msgspec.structs.replace(health, clusters=units, dead=health.dead + units - numbers)
+        health = msgspec.structs.replace(health, clusters=units, dead=health.dead + units - num_values)
     agreement = label_agreement([frames[name] for name in labels], list(labels.values())) if labels else None
     return SystemScore(system, explained, health, agreement)
 
@@ -56,14 +56,14 @@ def score_quantizer(
     labels: Mapping[str, list[str | None]] | None,
     frames_per_second: float = 50.0,
 ) -> tuple[list[SystemScore], FrameUnits]:
-    """The scores of each codebook of a stacked quantizer and of any quantizer as a whole; and the units of the latter.
+    """Scores of a quantizer and, if stacked, of each of its codebooks; also returns the quantizer's units.
 
     Args:
-        streams: one, or one for each codebook.
-        parts: the units of each.
+        streams: one, or one per codebook.
+        parts: the units of each stream.
         system: the quantizer.
         explained: see `SystemScore`.
-        labels: of the frames of some or all recordings.
+        labels: of the frames, for some or all recordings.
         frames_per_second: of the encoder.
     """
     rate = frames_per_second
@@ -78,9 +78,9 @@ def score_quantizer(
 
 
 def combine_codebooks(parts: Sequence[FrameUnits], clusters: int) -> tuple[FrameUnits, int | None]:
-    """Units of several codebooks as one: numbers the occurring combinations, and returns how many there are.
+    """Combine units of several codebooks by numbering the occurring combinations; also returns their number.
 
-    One codebook is left as it is, with None.
+    A single codebook is returned unchanged, with None.
     """
     if len(parts) == 1:
         return parts[0], None
@@ -88,36 +88,38 @@ def combine_codebooks(parts: Sequence[FrameUnits], clusters: int) -> tuple[Frame
     whole = np.zeros(sum(len(parts[0][name]) for name in names), np.int64)
     used = 0
     for part in parts:
-        # Numbered anew after each codebook, so that no product overflows.
-        seen, whole = np.unique(whole * clusters + np.concatenate([part[name] for name in names]), return_inverse=True)
-        used = len(seen)
+        # Renumbering after each codebook avoids overflow of the product.
+        distinct, whole = np.unique(
+            whole * clusters + np.concatenate([part[name] for name in names]), return_inverse=True
+        )
+        used = len(distinct)
     ends = np.cumsum([len(parts[0][name]) for name in names])[:-1]
     return dict(zip(names, np.split(whole, ends), strict=True)), used
 
 
 class Variance:
-    """Running sums of the variance of frames and of their reconstruction error."""
+    """Running sums for the variance of frames and their reconstruction error."""
 
     def __init__(self) -> None:
         self.frames = 0
         self.sum: Any = 0.0
-        self.squares = self.missed = 0.0
+        self.squares = self.residual = 0.0
 
     def add(self, rows: NDArray[np.float32], reconstructed: NDArray[np.float32]) -> None:
         """Add frames (T, D) and their reconstructions (T, D)."""
         self.frames += len(rows)
         self.sum = self.sum + rows.sum(axis=0, dtype=np.float64)
         self.squares += float(np.square(rows, dtype=np.float64).sum())
-        self.missed += float(np.square(rows - reconstructed, dtype=np.float64).sum())
+        self.residual += float(np.square(rows - reconstructed, dtype=np.float64).sum())
 
     def explained(self) -> float:
-        """Explained share of the variance, 1 - residual / total; 0 where there is no variance."""
-        whole = self.squares - float((self.sum**2).sum()) / max(self.frames, 1)
-        return 1.0 - self.missed / whole if whole > 0 else 0.0
+        """Explained variance, 1 - residual / total; 0 without variance."""
+        total = self.squares - float((self.sum**2).sum()) / max(self.frames, 1)
+        return 1.0 - self.residual / total if total > 0 else 0.0
 
 
 def explained_variance(quantizer: Any, batches: Iterable[NDArray[np.float32]]) -> float:
-    """The share of the variance of all frames, in the space where the quantizer compares them."""
+    """Explained share of the variance of all frames, in the space of the quantizer's centroids."""
     variance = Variance()
     for frames in batches:
         units = quantizer.assign(frames)
@@ -135,21 +137,21 @@ def curve_point(
     tokens: Sequence[UnitSequence],
     frames_per_second: float = 50.0,
 ) -> CurvePoint:
-    """The point of the first merges up to ``size`` tokens, without n-grams.
+    """Point of the compression curve at a vocabulary of ``size`` tokens, without n-gram scores.
 
     Args:
         bpe: learned on training units.
-        size: how many tokens there are.
+        size: vocabulary size.
         units: of the test recordings.
-        tokens: that ``bpe``, cut to this size, makes of these units.
+        tokens: encoding of these units by ``bpe`` truncated to ``size``.
         frames_per_second: of the encoder.
     """
-    joined = np.concatenate([np.asarray(row.units, np.int64) for row in tokens])
-    rate = len(joined) / (sum(sum(row.durations) for row in units) / frames_per_second)
+    all_tokens = np.concatenate([np.asarray(row.units, np.int64) for row in tokens])
+    rate = len(all_tokens) / (sum(sum(row.durations) for row in units) / frames_per_second)
     return CurvePoint(
         tokens=size,
         train=round(bpe.lengths[0] / bpe.lengths[size - bpe.base], 4),
-        test=round(sum(len(row.units) for row in units) / len(joined), 4),
+        test=round(sum(len(row.units) for row in units) / len(all_tokens), 4),
         per_second=round(rate, 3),
-        bits_per_second=round(rate * entropy_bits(np.bincount(joined)), 2),
+        bits_per_second=round(rate * entropy_bits(np.bincount(all_tokens)), 2),
     )

@@ -13,14 +13,14 @@ from speechkit.errors import UserError
 
 
 class NotFiniteError(UserError):
-    """Training frames hold NaN or infinity."""
+    """Training frames contain NaN or infinity."""
 
 
 class Recordings(Protocol):
     """A store of features: ids, and the frames (T, D) of each."""
 
     def ids(self) -> Sequence[str]:
-        """In their order."""
+        """Ids in the order of the store."""
 
     def __getitem__(self, id: str, /) -> NDArray[Any]:  # noqa: A002 - the record's own word
         """Frames (T, D)."""
@@ -31,16 +31,16 @@ def naming_recordings(store: Recordings) -> Iterator[None]:
     """Context manager that attributes non-finite frames of a store to their recording.
 
     Raises:
-        UserError: in place of `NotFiniteError`, naming the recording and its frame.
+        UserError: instead of `NotFiniteError`, naming the recording and the frame.
     """
     try:
         yield
     except NotFiniteError as error:
         for name in store.ids():
-            bad = ~np.isfinite(np.asarray(store[name], np.float32)).all(axis=1)
-            if bad.any():
+            invalid = ~np.isfinite(np.asarray(store[name], np.float32)).all(axis=1)
+            if invalid.any():
                 raise UserError(
-                    f"{name}: frame {int(np.argmax(bad))} of the features holds NaN or infinity; encode the recording "
-                    "again"
+                    f"{name}: frame {int(np.argmax(invalid))} of the features contains NaN or infinity; encode the "
+                    "recording again"
                 ) from error
         raise

@@ -13,8 +13,8 @@ from speechkit.errors import UserError
 from speechkit.units.deduplication import deduplicate
 
 Units = NDArray[np.integer[Any]]
-TURNS = (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9)
-"""Shares of the speech by which labels are rotated in time, which preserves the runs of units and labels."""
+ROTATIONS = (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9)
+"""Fractions of the speech by which labels are rotated in time, which preserves the runs of units and labels."""
 
 
 class CodebookHealth(msgspec.Struct, frozen=True):
@@ -22,14 +22,14 @@ class CodebookHealth(msgspec.Struct, frozen=True):
 
     Attributes:
         clusters: number of units K.
-        frames: of the speech.
+        frames: number of frames.
         perplexity: 2 to the power of the unit entropy; K if all units are equally frequent.
         dead: number of unused units.
         top_share: share of frames assigned to the most frequent unit, 0 to 1.
         runs: number of units after deduplication.
         mean_run: mean frames per run.
         units_per_second: after deduplication.
-        bits_per_second: of deduplicated units, by the entropy of their frequencies.
+        bits_per_second: unigram entropy rate of deduplicated units.
     """
 
     clusters: int
@@ -47,13 +47,13 @@ class LabelAgreement(msgspec.Struct, frozen=True):
     """Agreement between units and labels of the same frames.
 
     Attributes:
-        frames: that have a label.
-        mutual_information: of unit and label, bits.
+        frames: number of labelled frames.
+        mutual_information: of unit and label, in bits.
         normalized_information: mutual information over the entropy of the labels, 0 to 1.
-        label_purity: share of frames whose label is the most frequent one of their unit.
-        unit_purity: share of frames whose unit is the most frequent one of their label.
-        chance_information: chance level: mean normalised information when the labels are rotated in time against the
-        units by the shares `TURNS`. It is above 0 for many units and little speech.
+        label_purity: share of frames with the most frequent label of their unit.
+        unit_purity: share of frames with the most frequent unit of their label.
+        chance_information: chance level: mean normalised information with labels rotated in time by `ROTATIONS`; above
+            0 for many units and little speech.
 
     Source: Hsu et al. 2021 (HuBERT), section IV-D: phone purity, cluster purity, phone-normalised mutual information.
     """
@@ -67,28 +67,28 @@ class LabelAgreement(msgspec.Struct, frozen=True):
 
 
 def codebook_health(items: Iterable[Units], clusters: int, frames_per_second: float = 50.0) -> CodebookHealth:
-    """Statistics of the units of all frames of every item.
+    """Usage statistics of frame-level units.
 
     Args:
-        items: units of all frames (T,) of each recording, 0 to ``clusters - 1``.
+        items: frame-level units (T,) of each recording, 0 to ``clusters - 1``.
         clusters: K.
         frames_per_second: of the encoder.
 
     Raises:
-        UserError: if there is no frame, or a unit is out of range.
+        UserError: if there are no frames, or a unit is out of range.
     """
     counts = np.zeros(clusters, np.int64)
     in_runs = np.zeros(clusters, np.int64)
     for units in items:
         if len(units) and (int(units.min()) < 0 or int(units.max()) >= clusters):
             raise UserError(
-                f"a unit is {int(units.max())}, the codebook has {clusters}; take the units of this codebook"
+                f"unit {int(units.max())} is out of range for a codebook of {clusters}; give units of this codebook"
             )
         counts += np.bincount(units, minlength=clusters)
         in_runs += np.bincount(deduplicate(units)[0], minlength=clusters)
     frames, runs = int(counts.sum()), int(in_runs.sum())
     if not frames:
-        raise UserError("there are no units to judge; give at least one recording with a frame")
+        raise UserError("there are no units; give at least one recording with a frame")
     seconds = frames / frames_per_second
     return CodebookHealth(
         clusters=clusters,
@@ -104,40 +104,41 @@ def codebook_health(items: Iterable[Units], clusters: int, frames_per_second: fl
 
 
 def label_agreement(units: Sequence[Units], labels: Sequence[Sequence[str | None]]) -> LabelAgreement:
-    """Agreement of units with labels; frames whose label is None are left out.
+    """Agreement of units with labels, without frames whose label is None.
 
     Args:
-        units: of all frames (T,) of each recording.
+        units: frame-level units (T,) of each recording.
         labels: of the same frames.
 
     Raises:
-        UserError: if a recording has another number of labels than units, or no frame has a label.
+        UserError: if the numbers of units and labels of a recording differ, or no frame has a label.
     """
-    told: list[int] = []
-    named: list[str] = []
-    for number, (mine, theirs) in enumerate(zip(units, labels, strict=True)):
-        if len(mine) != len(theirs):
+    labelled_units: list[int] = []
+    known_labels: list[str] = []
+    for number, (item_units, item_labels) in enumerate(zip(units, labels, strict=True)):
+        if len(item_units) != len(item_labels):
             raise UserError(
-                f"recording {number} has {len(mine)} units and {len(theirs)} labels; give one label a frame"
+                f"recording {number}: {len(item_units)} units but {len(item_labels)} labels; give one label per frame"
             )
-        for unit, label in zip(mine.tolist(), theirs, strict=True):
+        for unit, label in zip(item_units.tolist(), item_labels, strict=True):
             if label is not None:
-                told.append(unit)
-                named.append(label)
-    if not told:
+                labelled_units.append(unit)
+                known_labels.append(label)
+    if not labelled_units:
         raise UserError("no frame has a label; give an alignment of these recordings")
-    rows, columns = (np.unique(np.asarray(each), return_inverse=True)[1] for each in (told, named))
+    rows = np.unique(np.asarray(labelled_units), return_inverse=True)[1]
+    columns = np.unique(np.asarray(known_labels), return_inverse=True)[1]
     table = _joint(rows, columns)
-    of_labels = entropy_bits(table.sum(0))
+    label_entropy = entropy_bits(table.sum(0))
     information = _information(table)
-    turned = [_information(_joint(rows, np.roll(columns, round(share * len(columns))))) for share in TURNS]
+    rotated = [_information(_joint(rows, np.roll(columns, round(share * len(columns))))) for share in ROTATIONS]
     return LabelAgreement(
-        frames=len(told),
+        frames=len(labelled_units),
         mutual_information=information,
-        normalized_information=information / of_labels if of_labels > 0 else 0.0,
-        label_purity=float(table.max(1).sum() / len(told)),
-        unit_purity=float(table.max(0).sum() / len(told)),
-        chance_information=float(np.mean(turned)) / of_labels if of_labels > 0 else 0.0,
+        normalized_information=information / label_entropy if label_entropy > 0 else 0.0,
+        label_purity=float(table.max(1).sum() / len(labelled_units)),
+        unit_purity=float(table.max(0).sum() / len(labelled_units)),
+        chance_information=float(np.mean(rotated)) / label_entropy if label_entropy > 0 else 0.0,
     )
 
 
@@ -153,7 +154,7 @@ def _information(table: NDArray[np.int64]) -> float:
 
 
 def entropy_bits(counts: NDArray[np.integer[Any]]) -> float:
-    """Entropy of frequencies in bits; 0 for none."""
+    """Entropy of a frequency distribution in bits; 0 without counts."""
     total = counts.sum()
     if not total:
         return 0.0

@@ -1,4 +1,4 @@
-"""k-means over data larger than memory: k-means++ on a sample, then passes over all frames.
+"""Out-of-core k-means: k-means++ and first iterations on a sample, then passes over all frames.
 
 Sources: Arthur and Vassilvitskii 2007 (k-means++); Lloyd 1982; Sculley 2010, algorithm 1 (count-weighted mini-batches);
 Dhillon and Modha 2001 (spherical).
@@ -25,19 +25,19 @@ SEEDING_FRAMES = 20_000
 
 
 class KMeansConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How to cluster.
+    """k-means settings.
 
     Attributes:
         clusters: number of units.
-        update: ``lloyd`` moves the centroids once a pass, ``minibatch`` after each batch, by a rate that falls with the
-            frames that a centroid has seen.
+        update: ``lloyd`` updates the centroids once per pass, ``minibatch`` after each batch, with a rate that decays
+            with the number of frames assigned to a centroid.
         normalization: of features; ``unit-length`` is spherical k-means.
-        sample_frames: held in memory for k-means++ and the first iterations.
-        sample_passes: most iterations over the sample.
-        passes: most passes over all frames.
-        tolerance: relative fall of the mean distance below which it ends.
-        backend: ``faiss`` does the iterations over the sample with that library.
-        seed: of sample, first centroids and reseeding.
+        sample_frames: size of the sample in memory for k-means++ and the first iterations.
+        sample_passes: maximum number of iterations over the sample.
+        passes: maximum number of passes over all frames.
+        tolerance: relative decrease of the mean distance at which to stop.
+        backend: ``faiss`` runs the iterations over the sample with that library.
+        seed: of the sample, the initial centroids and reseeding.
     """
 
     clusters: int = 100
@@ -58,8 +58,8 @@ class KMeansConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ]
         if self.sample_frames < self.clusters:
             wrong.append(
-                f"sample_frames is {self.sample_frames}, fewer than the {self.clusters} clusters; raise it or ask for "
-                "fewer"
+                f"sample_frames is {self.sample_frames}, fewer than the {self.clusters} clusters; raise it or lower "
+                "clusters"
             )
         if wrong:
             raise ConfigError("; ".join(wrong))
@@ -69,10 +69,10 @@ class KMeansResult(msgspec.Struct, frozen=True):
     """Result of k-means training.
 
     Attributes:
-        codebook: the units.
+        codebook: the trained codebook.
         distances: mean squared distance of frames to their centroids, before the update of each pass.
         reseeded: number of empty clusters that were reseeded, over all passes.
-        frames: how many frames there are.
+        frames: number of training frames.
     """
 
     codebook: Codebook
@@ -90,37 +90,43 @@ def train_kmeans(
     """Train a codebook by k-means.
 
     Args:
-        batches: called once a pass; gives float32 (n, D) batches, always the same, as
+        batches: called once per pass; returns the same float32 (n, D) batches each time, as
             ``lambda: store.batches(10_000)``.
-        config: how.
-        encoder: that the features came from.
+        config: settings.
+        encoder: encoder of the features.
         log: receives a line per pass.
 
     Raises:
         UserError: if there are fewer (distinct) frames than clusters.
-        NotFiniteError: if a frame holds NaN or infinity, with its number in all batches.
+        NotFiniteError: if a frame contains NaN or infinity, with its number over all batches.
     """
     random = np.random.default_rng(config.seed)
     sample, frames, mean, scale = _sample(batches, config, random)
     if frames < config.clusters:
-        raise UserError(f"{frames} frames cannot make {config.clusters} clusters; take fewer clusters or more speech")
+        raise UserError(
+            f"{frames} frames are too few for {config.clusters} clusters; use fewer clusters or more speech"
+        )
     sample = normalized_features(sample, config.normalization, mean, scale)
     state = _Centroids(_plus_plus(sample, config.clusters, random), config, random)
     if config.backend == "faiss":
         state.centroids = _faiss(sample, state.centroids, config)
     else:
-        _until_still([sample], config.sample_passes, state, config.tolerance, "lloyd")
+        _iterate([sample], config.sample_passes, state, config.tolerance, "lloyd")
     sampled_all = len(sample) == frames and config.sample_passes > 0
 
-    def normal() -> Iterable[Float]:
+    def normalized_batches() -> Iterable[Float]:
         for batch in batches():
             yield normalized_features(np.asarray(batch, np.float32), config.normalization, mean, scale)
 
     passes = 0 if sampled_all and config.update == "lloyd" and config.backend == "numpy" else config.passes
-    distances = _until_still(normal, passes, state, config.tolerance, config.update, log)
-    standard = config.normalization == "standardized"
+    distances = _iterate(normalized_batches, passes, state, config.tolerance, config.update, log)
+    standardized = config.normalization == "standardized"
     codebook = Codebook(
-        state.centroids, encoder, config.normalization, mean if standard else None, scale if standard else None
+        state.centroids,
+        encoder,
+        config.normalization,
+        mean if standardized else None,
+        scale if standardized else None,
     )
     return KMeansResult(codebook, distances or state.distances, state.reseeded, frames)
 
@@ -144,7 +150,7 @@ class _Centroids:
         self.spare: list[Float] = []
 
     def add(self, rows: Float, update: str) -> None:
-        """Count a batch; with ``minibatch`` move the centroids at once."""
+        """Accumulate a batch; with ``minibatch`` also update the centroids."""
         labels, distances = nearest_distances(rows, self.centroids)
         self.total += float(distances.sum(dtype=np.float64))
         counts = np.bincount(labels, minlength=len(self.centroids)).astype(np.float64)
@@ -155,17 +161,17 @@ class _Centroids:
             self.sums += sums
             return
         self.seen += counts
-        there = counts > 0
-        moved = (sums[there] - counts[there, None] * self.centroids[there]) / self.seen[there, None]
-        self.centroids[there] = self._placed(self.centroids[there] + moved)
+        used = counts > 0
+        step = (sums[used] - counts[used, None] * self.centroids[used]) / self.seen[used, None]
+        self.centroids[used] = self._normalized(self.centroids[used] + step)
 
     def end(self, update: str) -> float:
-        """Close a pass: its mean squared distance, before the update that it makes."""
+        """End a pass and update the centroids; returns the mean squared distance before the update."""
         frames = self.counts.sum()
         distance = self.total / max(frames, 1)
         alive = self.counts > 0
         if update == "lloyd":
-            self.centroids[alive] = self._placed(self.sums[alive] / self.counts[alive, None])
+            self.centroids[alive] = self._normalized(self.sums[alive] / self.counts[alive, None])
         dead = np.flatnonzero(~alive)
         if len(dead) and self.spare:
             spare = np.concatenate(self.spare)
@@ -178,7 +184,7 @@ class _Centroids:
         return float(distance)
 
     def _keep_spare(self, rows: Float, distances: NDArray[np.float32]) -> None:
-        """Keep frames drawn in proportion to their distance, as new seeds for empty clusters."""
+        """Keep frames sampled in proportion to their distance, to reseed empty clusters."""
         weight = distances.astype(np.float64)
         if (total := weight.sum()) > 0:
             count = min(8, int((weight > 0).sum()))
@@ -186,12 +192,12 @@ class _Centroids:
             if len(self.spare) > 512:
                 self.spare.pop(int(self.random.integers(len(self.spare))))
 
-    def _placed(self, centroids: NDArray[np.float64]) -> Float:
+    def _normalized(self, centroids: NDArray[np.float64]) -> Float:
         single = centroids.astype(np.float32)
         return unit_length(single) if self.spherical else single
 
 
-def _until_still(
+def _iterate(
     batches: list[Float] | Callable[[], Iterable[Float]],
     passes: int,
     state: _Centroids,
@@ -206,49 +212,51 @@ def _until_still(
         before = state.reseeded
         distances.append(state.end(update))
         log(f"pass {number + 1}: mean squared distance {distances[-1]:.5g}, {state.reseeded - before} reseeded")
-        still = len(distances) > 1 and distances[-2] - distances[-1] <= tolerance * distances[-2]
-        if still and state.reseeded == before:
+        converged = len(distances) > 1 and distances[-2] - distances[-1] <= tolerance * distances[-2]
+        if converged and state.reseeded == before:
             break
     return distances
 
 
 def _sums(rows: Float, labels: NDArray[np.int32], clusters: int) -> NDArray[np.float64]:
-    """Sum of the rows of each cluster (K, D): sorted by cluster, then one sum a run."""
+    """Sum of the rows of each cluster (K, D), by sorting and segment sums."""
     order = np.argsort(labels, kind="stable")
     sums = np.zeros((clusters, rows.shape[1]))
     if len(rows):
-        found, begins = np.unique(labels[order], return_index=True)
-        sums[found] = np.add.reduceat(rows[order], begins, axis=0, dtype=np.float64)
+        used, begins = np.unique(labels[order], return_index=True)
+        sums[used] = np.add.reduceat(rows[order], begins, axis=0, dtype=np.float64)
     return sums
 
 
 def _sample(batches: Batches, config: KMeansConfig, random: np.random.Generator) -> tuple[Float, int, Float, Float]:
-    """Frames drawn evenly (algorithm R by batches), how many there are, and mean and standard deviation of all."""
+    """Reservoir sample of the frames (algorithm R), their number, and mean and standard deviation of all frames."""
     held: Float | None = None
     seen = 0
     total = squares = np.zeros(1)
     for batch in batches():
         rows = np.asarray(batch, np.float32)
-        bad = ~np.isfinite(rows).all(axis=1)
-        if bad.any():
+        invalid = ~np.isfinite(rows).all(axis=1)
+        if invalid.any():
             raise NotFiniteError(
-                f"frame {seen + int(np.flatnonzero(bad)[0])} holds NaN or infinity; encode again without it"
+                f"frame {seen + int(np.flatnonzero(invalid)[0])} contains NaN or infinity; encode the recordings again"
             )
         if held is None:
             held = np.empty((config.sample_frames, rows.shape[1]), np.float32)
         elif rows.shape[1] != held.shape[1]:
-            raise UserError(f"frames {seen} on are {rows.shape[1]} wide, those before {held.shape[1]}; encode again")
+            raise UserError(
+                f"frames from {seen} on have width {rows.shape[1]}, earlier ones {held.shape[1]}; encode them again"
+            )
         total = total + rows.sum(axis=0, dtype=np.float64)
         squares = squares + np.einsum("td,td->d", rows, rows, dtype=np.float64)
         room = max(0, min(len(rows), len(held) - seen))
         held[seen : seen + room] = rows[:room]
-        # Later frame number n takes the place of a held one with probability held / (n + 1).
-        places = random.integers(0, np.arange(seen + room, seen + len(rows)) + 1)
-        taken = np.flatnonzero(places < len(held))
-        held[places[taken]] = rows[room + taken]
+        # Frame n replaces a random frame of the sample with probability sample size / (n + 1).
+        slots = random.integers(0, np.arange(seen + room, seen + len(rows)) + 1)
+        chosen = np.flatnonzero(slots < len(held))
+        held[slots[chosen]] = rows[room + chosen]
         seen += len(rows)
     if held is None:
-        raise UserError("there are no frames to cluster; all recordings are shorter than a frame, or none was given")
+        raise UserError("there are no frames to cluster; give recordings longer than a frame")
     mean = total / max(seen, 1)
     scale = np.sqrt(np.maximum(squares / max(seen, 1) - mean**2, 0))
     scale[scale < 1e-6] = 1.0  # constant dimensions are not scaled
@@ -256,7 +264,7 @@ def _sample(batches: Batches, config: KMeansConfig, random: np.random.Generator)
 
 
 def _plus_plus(sample: Float, clusters: int, random: np.random.Generator) -> Float:
-    """First centroids: each drawn in proportion to the squared distance from those before it.
+    """Initial centroids by k-means++: each sampled in proportion to its squared distance from the earlier ones.
 
     Raises:
         UserError: if there are fewer distinct frames than clusters.
@@ -270,12 +278,12 @@ def _plus_plus(sample: Float, clusters: int, random: np.random.Generator) -> Flo
     chosen[0] = random.integers(len(rows))
     for number in range(clusters):
         if number:
-            # Rounding leaves a trace of distance between equal frames.
+            # Distances between equal frames are not exactly zero due to rounding.
             weight = np.where(least > 1e-6 * (norms + 1e-12), least, 0.0)
             total = weight.sum()
             if total <= 0:
                 raise UserError(
-                    f"only {number} distinct frames for {clusters} clusters; take fewer clusters or more speech"
+                    f"only {number} distinct frames for {clusters} clusters; use fewer clusters or more speech"
                 )
             chosen[number] = random.choice(len(rows), p=weight / total)
         centre = rows[chosen[number]]

@@ -1,8 +1,8 @@
-"""Published codebooks by name: where their files come from, of which encoder, layer and grid they are.
+"""Published codebooks by name, with the URL of their file and their encoder, layer and frame grid.
 
-The files are others' and not in this package: download one, with its encoder, and give the folder. A digest that its
-publishers' own loader states is compared; where there is none, the first load records one, and every later load
-compares. What the digest says of a file is that it is the same one, not that it is a good one.
+The files are not part of this package: download one, with its encoder, and give its folder. Files are verified against
+the digest in their publisher's loader; without one, the digest of the first load is recorded and later loads are
+verified against it. A digest identifies a file; it says nothing about its quality.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ class KnownCodebook(msgspec.Struct, frozen=True):
     """A published codebook.
 
     Attributes:
-        encoder: hub id of the encoder, as transformers reads it.
-        layer: whose output was clustered, counted from 1.
+        encoder: hub id of the encoder, for transformers.
+        layer: layer of the clustered features, counted from 1.
         clusters: number of units.
         url: of the file.
-        sha256: of the file, as the publishers' loader states it; None where nothing states it.
+        sha256: digest of the file in the publisher's loader, if any.
         frames_per_second: of the encoder.
-        compat: whether its users take the grid of stock transformers and fairseq; else a frame for every hop.
-        normalization: of waveforms: fairseq gives HuBERT's base models waveforms as they are.
-        used_by: released models that expect these units.
+        compat: whether its users have the frame grid of stock transformers and fairseq; else one frame per hop.
+        normalization: of waveforms; fairseq does not normalise those of HuBERT's base models.
+        used_by: released models with these units.
     """
 
     encoder: str
@@ -51,7 +51,7 @@ class KnownCodebook(msgspec.Struct, frozen=True):
 
     @property
     def file(self) -> str:
-        """The name under which the file is looked for: the last parts of its address."""
+        """File name to look for: the last parts of the URL."""
         parts = self.url.split("/")
         return parts[-1] if parts[-1] != "km.bin" else "-".join(parts[-3:])
 
@@ -134,27 +134,26 @@ KNOWN: dict[str, KnownCodebook] = {
 
 
 class _Recorded(msgspec.Struct, frozen=True):
-    """What ``known-codebooks.json`` of a folder holds: the digest of each file at its first load."""
+    """Content of ``known-codebooks.json``: the digest of each file at its first load."""
 
     sha256: dict[str, str]
 
 
 def known_quantizer(name: str, folder: str | Path | None, encoder: EncoderSpec) -> Codebook:
-    """A published codebook from its file.
+    """Load a published codebook from its file.
 
     Args:
-        name: of `KNOWN`.
-        folder: where the file lies, under the last part of its address, or the file itself.
-        encoder: spec of its encoder, as loaded.
+        name: a key of `KNOWN`.
+        folder: folder of the file, or the file itself.
+        encoder: spec of the loaded encoder.
 
     Raises:
-        UserError: if the file is not there, is another one than was published or was loaded first, has another number
-            of units, or the encoder gives frames of another rate or width.
+        UserError: if the file is missing, its digest or number of units differs, or the encoder does not fit.
     """
     known = KNOWN[name]
     if folder is None:
         raise UserError(
-            f"{name}: its file is not in this package; download {known.url} and give the folder that it is in "
+            f"{name}: its file is not part of this package; download {known.url} and give its folder "
             "(folder=..., --folder)"
         )
     path = Path(folder)
@@ -163,25 +162,23 @@ def known_quantizer(name: str, folder: str | Path | None, encoder: EncoderSpec) 
         raise UserError(f"{path}: no such file; download {known.url} and save it under this name")
     if encoder.frame_rate != known.frames_per_second:
         raise UserError(
-            f"{name}: is of frames of {known.frames_per_second:g} a second, {encoder.model} gives "
-            f"{encoder.frame_rate:g}; give {known.encoder}"
+            f"{name}: needs {known.frames_per_second:g} frames per second, {encoder.model} has "
+            f"{encoder.frame_rate:g}; use {known.encoder}"
         )
     _compare(path, _sha256(path), known)
     codebook = import_codebook(path, encoder)
     if codebook.num_units != known.clusters:
-        raise UserError(
-            f"{path}: holds {codebook.num_units} units where {name} has {known.clusters}; download it again"
-        )
+        raise UserError(f"{path}: has {codebook.num_units} units, {name} {known.clusters}; download it again")
     return codebook
 
 
 def _compare(path: Path, digest: str, known: KnownCodebook) -> None:
-    """Refuse a file that is not the one it was; record it where nothing is known."""
+    """Verify a file's digest against the published or recorded one; record it if there is neither."""
     if known.sha256 is not None:
         if digest != known.sha256:
             raise UserError(
-                f"{path}: its digest is {digest[:12]}…, that of the published file {known.sha256[:12]}…; download "
-                f"{known.url} again, or import what it is with speechkit units import"
+                f"{path}: digest {digest[:12]}… differs from the published {known.sha256[:12]}…; download {known.url} "
+                "again, or import another codebook with speechkit units import"
             )
         return
     record = path.parent / RECORD_FILE
@@ -190,13 +187,13 @@ def _compare(path: Path, digest: str, known: KnownCodebook) -> None:
     except FileNotFoundError:
         recorded = {}
     except (OSError, msgspec.MsgspecError) as error:
-        raise UserError(f"{record}: cannot be read ({error}); remove it to record the files anew") from error
+        raise UserError(f"{record}: cannot be read ({error}); remove it to record the digests again") from error
     if path.name not in recorded:
         write_json(record, _Recorded({**recorded, path.name: digest}))
     elif recorded[path.name] != digest:
         raise UserError(
-            f"{path}: its digest is {digest[:12]}…, and was {recorded[path.name][:12]}… at the first load; download it "
-            f"again, or remove {record} if the new one is wanted"
+            f"{path}: digest {digest[:12]}… differs from {recorded[path.name][:12]}… at the first load; download it "
+            f"again, or remove {record} to accept the new file"
         )
 
 

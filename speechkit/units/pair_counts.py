@@ -1,7 +1,7 @@
-"""Counts of adjacent token pairs in many sequences, updated incrementally as pairs are merged.
+"""Counts of adjacent token pairs in many sequences, updated incrementally by merges.
 
-A merge is one compiled pass over all tokens, and only the pairs next to a merged position are recounted. A run of r
-equal tokens counts as r // 2 mergeable pairs. Imports numba.
+A merge is one compiled pass over all tokens; only pairs next to a merged position are recounted. A run of r equal
+tokens has r // 2 mergeable pairs. Imports numba.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from speechkit.runtime.compiled import compiled
 
 Pair = tuple[int, int]
-END = -1  # stands behind every sequence
-CHANGES = 12  # at most, of counts around one merged place
+END = -1  # terminates every sequence
+CHANGES = 12  # maximum number of count changes around a merged position
 
 
 class PairCounts:
-    """Sequences of tokens, and the counts of their pairs.
+    """Token sequences with the counts of their adjacent pairs.
 
     Args:
-        items: tokens, 0 and above, of each sequence.
+        items: non-negative tokens of each sequence.
 
-    Memory: 5 bytes a token, and an entry for each pair that occurs.
+    Memory: 5 bytes per token, and an entry per distinct pair.
     """
 
     def __init__(self, items: Iterable[Sequence[int] | NDArray[np.integer[Any]]]) -> None:
@@ -42,16 +42,16 @@ class PairCounts:
 
     @property
     def num_tokens(self) -> int:
-        """Of all sequences."""
+        """Number of tokens in all sequences."""
         return self._length - self._ends if self._ends else 0
 
     def most_frequent(self) -> tuple[Pair, int] | None:
-        """The most frequent pair (the smaller one of equals) and its count; None if there is no pair."""
+        """The most frequent pair (the smallest in a tie) and its count; None without pairs."""
         while self._heap:
             count, key = self._heap[0]
             if self._counts.get(key) == -count:
                 return (key >> 32, key & 0xFFFFFFFF), -count
-            heapq.heappop(self._heap)  # has changed since it was put there
+            heapq.heappop(self._heap)  # outdated count
         return None
 
     def merge(self, pair: Pair, token: int) -> None:
@@ -59,10 +59,10 @@ class PairCounts:
         room = CHANGES * self._counts.get(_key(pair), 0)
         keys, changes = np.empty(room, np.int64), np.empty(room, np.int64)
         self._length, filled = merge_pair(self._tokens, self._marks, self._length, *pair, token, keys, changes)
-        found, places = np.unique(keys[:filled], return_inverse=True)
-        sums = np.zeros(len(found), np.int64)
-        np.add.at(sums, places, changes[:filled])
-        for key, change in zip(found.tolist(), sums.tolist(), strict=True):
+        changed_keys, indices = np.unique(keys[:filled], return_inverse=True)
+        sums = np.zeros(len(changed_keys), np.int64)
+        np.add.at(sums, indices, changes[:filled])
+        for key, change in zip(changed_keys.tolist(), sums.tolist(), strict=True):
             if not change:
                 continue
             count = self._counts.get(key, 0) + change
@@ -84,29 +84,29 @@ def _first_counts(tokens: NDArray[np.int32]) -> dict[int, int]:
     left, right = runs[:-1], runs[1:]
     inside = (left >= 0) & (right >= 0)
     keys, counts = np.unique(left[inside] << 32 | right[inside], return_counts=True)
-    found = dict(zip(keys.tolist(), counts.tolist(), strict=True))
+    totals = dict(zip(keys.tolist(), counts.tolist(), strict=True))
     for token, length in zip(runs.tolist(), lengths.tolist(), strict=True):
         if token >= 0 and length > 1:
             key = _key((token, token))
-            found[key] = found.get(key, 0) + length // 2
-    return found
+            totals[key] = totals.get(key, 0) + length // 2
+    return totals
 
 
 @compiled
 def count_marked(
     tokens: Any, marks: Any, length: int, sign: int, keys: Any, changes: Any, filled: int
 ) -> int:  # pragma: no cover - compiled
-    """Add the pairs at and beside marked tokens to the changes; how many there are then."""
+    """Append the pairs at and beside marked tokens to the changes; returns the new number of changes."""
     begin = 0
     while begin < length:
         token = np.int64(tokens[begin])
-        touched = marks[begin] != 0 or (begin > 0 and marks[begin - 1] != 0)
+        affected = marks[begin] != 0 or (begin > 0 and marks[begin - 1] != 0)
         end = begin + 1
         while end < length and tokens[end] == token:
-            touched = touched or marks[end] != 0
+            affected = affected or marks[end] != 0
             end += 1
-        touched = touched or (end < length and marks[end] != 0)
-        if token >= 0 and touched:
+        affected = affected or (end < length and marks[end] != 0)
+        if token >= 0 and affected:
             if end - begin > 1:
                 keys[filled], changes[filled] = token << 32 | token, sign * ((end - begin) // 2)
                 filled += 1
@@ -121,21 +121,21 @@ def count_marked(
 def merge_pair(
     tokens: Any, marks: Any, length: int, first: int, second: int, token: int, keys: Any, changes: Any
 ) -> tuple[int, int]:  # pragma: no cover - compiled
-    """Merge in place; the new length, and how many changes of counts were written."""
-    place = 0
-    while place < length:
-        if place + 1 < length and tokens[place] == first and tokens[place + 1] == second:
-            marks[place] = marks[place + 1] = 1
-            place += 2
+    """Merge a pair in place; returns the new length and the number of count changes."""
+    index = 0
+    while index < length:
+        if index + 1 < length and tokens[index] == first and tokens[index + 1] == second:
+            marks[index] = marks[index + 1] = 1
+            index += 2
         else:
-            marks[place] = 0
-            place += 1
+            marks[index] = 0
+            index += 1
     filled = count_marked(tokens, marks, length, -1, keys, changes, 0)
-    place = kept = 0
-    while place < length:
-        merged = marks[place]
-        tokens[kept] = token if merged else tokens[place]
+    index = kept = 0
+    while index < length:
+        merged = marks[index]
+        tokens[kept] = token if merged else tokens[index]
         marks[kept] = merged
-        place += 2 if merged else 1
+        index += 2 if merged else 1
         kept += 1
     return kept, count_marked(tokens, marks, kept, 1, keys, changes, filled)

@@ -1,4 +1,4 @@
-"""Load any quantizer from its folder, and the unit sets that it produces."""
+"""Loading of any quantizer from its folder, and its unit sets."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     AnyQuantizer = Codebook | SmoothedCodebook | StackedQuantizer | InvariantQuantizer | SyllableQuantizer
 
 PREFIX = "embedded-"
-"""Prefix of the names of quantizers inside the package; the number of units follows."""
+"""Prefix of the names of quantizers shipped with the package, followed by the number of units."""
 
 
 class UnitSet(msgspec.Struct, frozen=True):
-    """A set of units that can occur in one sequence.
+    """The set of units of one sequence.
 
     Attributes:
-        digest: of the codebook or head that names them.
+        digest: of the codebook or head.
         clusters: number of units.
-        frames_per_second: of the encoder; 50 where it is unknown.
+        frames_per_second: of the encoder; 50 if unknown.
     """
 
     digest: str
@@ -47,12 +47,12 @@ class _Kind(msgspec.Struct):
 
 
 def open_quantizer(folder: Path | str) -> AnyQuantizer:
-    """Load whichever quantizer a folder holds: plain or smoothed codebook, stacked, invariant or syllable quantizer.
+    """Load the quantizer of a folder: a plain or smoothed codebook, or a stacked, invariant or syllable quantizer.
 
-    Where there is no such folder, ``embedded-100`` and the like stand for the invariant quantizers inside the package.
+    ``embedded-100`` and the like, unless there is such a folder, are the invariant quantizers shipped with the package.
 
     Raises:
-        UserError: if it holds none, or a file of it is damaged.
+        UserError: if the folder is not a quantizer, or a file is damaged.
     """
     folder = Path(folder)
     if str(folder).startswith(PREFIX) and not folder.is_dir():
@@ -62,7 +62,7 @@ def open_quantizer(folder: Path | str) -> AnyQuantizer:
     if (folder / CODEBOOK_FILE).is_file():
         return Codebook.load(folder)
     if not (folder / QUANTIZER_FILE).is_file():
-        raise UserError(f"{folder}: holds neither {CODEBOOK_FILE} nor {QUANTIZER_FILE}; give the folder of a quantizer")
+        raise UserError(f"{folder}: has neither {CODEBOOK_FILE} nor {QUANTIZER_FILE}; give the folder of a quantizer")
     kind = read_spec(folder / QUANTIZER_FILE, _Kind).kind
     if kind == "stacked":
         return StackedQuantizer.load(folder)
@@ -78,52 +78,52 @@ def open_quantizer(folder: Path | str) -> AnyQuantizer:
 
 
 def quantizer_digest(name: str) -> str:
-    """Digests of the codebooks of a quantizer, by name or folder."""
-    return " ".join(each.digest for each in unit_sets(open_quantizer(name)))
+    """Digests of the codebooks of a quantizer given by name or folder."""
+    return " ".join(unit_set.digest for unit_set in unit_sets(open_quantizer(name)))
 
 
 def load_quantizer(folder: Path | str) -> Quantizer:
     """Load a quantizer with one unit per frame: a plain or smoothed codebook, or an invariant quantizer.
 
     Raises:
-        UserError: if the folder holds a quantizer of several codebooks or of syllables or none, or it is damaged.
+        UserError: if the folder is not such a quantizer, or is damaged.
     """
     from speechkit.units.syllable_quantizer import SyllableQuantizer
 
-    found = open_quantizer(folder)
-    if isinstance(found, SyllableQuantizer):
-        raise UserError(f"{folder}: names syllables, not frames; give the folder of another quantizer")
-    if isinstance(found, StackedQuantizer):
-        raise UserError(f"{folder}: names a frame by several units; give the folder of one of its codebooks")
-    return found
+    quantizer = open_quantizer(folder)
+    if isinstance(quantizer, SyllableQuantizer):
+        raise UserError(f"{folder}: quantizes syllables, not frames; give the folder of a frame-level quantizer")
+    if isinstance(quantizer, StackedQuantizer):
+        raise UserError(f"{folder}: has several units per frame; give the folder of one of its codebooks")
+    return quantizer
 
 
 def assign_together(quantizers: Sequence[Quantizer], features: NDArray[np.floating[Any]]) -> list[NDArray[np.int32]]:
-    """The unit of each frame (T,) of an item (T, D) by each quantizer; a network that several share runs once.
+    """Frame-level units (T,) of an item (T, D) by each quantizer; a shared network is evaluated once.
 
     Raises:
-        UserError: if the features have another shape than one of them takes, or hold NaN or infinity.
+        UserError: if the features do not fit a quantizer, or contain NaN or infinity.
     """
     from speechkit.units.invariant.quantizer import InvariantQuantizer
 
     hidden: dict[str, NDArray[np.float32]] = {}
-    said = []
+    units = []
     for quantizer in quantizers:
         if not isinstance(quantizer, InvariantQuantizer):
-            said.append(quantizer.assign(features))
+            units.append(quantizer.assign(features))
             continue
         if quantizer.network not in hidden:
             hidden[quantizer.network] = quantizer.hidden(features)
-        said.append(quantizer.assign_hidden(hidden[quantizer.network]))
-    return said
+        units.append(quantizer.assign_hidden(hidden[quantizer.network]))
+    return units
 
 
 def unit_sets(quantizer: AnyQuantizer) -> list[UnitSet]:
     """Unit sets of a quantizer: one, or one per codebook of a stacked quantizer."""
     if isinstance(quantizer, StackedQuantizer):
-        encoder, specs = quantizer.encoder, [book.spec for book in quantizer.codebooks]
-        named = [(spec.digest, spec.clusters) for spec in specs]
+        encoder, specs = quantizer.encoder, [codebook.spec for codebook in quantizer.codebooks]
+        codebooks = [(spec.digest, spec.clusters) for spec in specs]
     else:
-        encoder, named = quantizer.spec.encoder, [(quantizer.spec.digest, quantizer.spec.clusters)]
+        encoder, codebooks = quantizer.spec.encoder, [(quantizer.spec.digest, quantizer.spec.clusters)]
     rate = encoder.sample_rate / encoder.hop if encoder else 50.0
-    return [UnitSet(digest, clusters, rate) for digest, clusters in named]
+    return [UnitSet(digest, clusters, rate) for digest, clusters in codebooks]

@@ -27,19 +27,19 @@ class System(msgspec.Struct, frozen=True):
 
     @property
     def folder(self) -> str:
-        """Inside the stages' folders."""
+        """Path relative to a stage's folder."""
         whole = f"layer-{self.layer}/{self.kind}-{self.clusters}"
         return whole if self.codebook is None else f"{whole}/codebook-{self.codebook}"
 
     @property
     def name(self) -> str:
         """Display name."""
-        which = "" if self.codebook is None else f", codebook {self.codebook + 1}"
-        return f"layer {self.layer}, {self.kind} {self.clusters}{which}"
+        codebook = "" if self.codebook is None else f", codebook {self.codebook + 1}"
+        return f"layer {self.layer}, {self.kind} {self.clusters}{codebook}"
 
 
 class Systems(msgspec.Struct, frozen=True):
-    """The quantizers that were trained, the codebooks of a stacked one, and the frames that they name a second."""
+    """The trained quantizers, the number of codebooks of stacked ones, and the frame rate."""
 
     quantizers: list[System]
     codebooks: int
@@ -54,38 +54,39 @@ class Systems(msgspec.Struct, frozen=True):
         codebooks: int,
         frames_per_second: float = 50.0,
     ) -> Systems:
-        """One for every layer, kind and K; what is named twice is there once."""
-        each = itertools.product(dict.fromkeys(layers), dict.fromkeys(kinds), dict.fromkeys(clusters))
-        return cls([System(layer, kind, size) for layer, kind, size in each], codebooks, frames_per_second)
+        """One quantizer for every layer, kind and K, without duplicates."""
+        combinations = itertools.product(dict.fromkeys(layers), dict.fromkeys(kinds), dict.fromkeys(clusters))
+        return cls([System(layer, kind, size) for layer, kind, size in combinations], codebooks, frames_per_second)
 
     @classmethod
     def read(cls, folder: Path) -> Systems:
-        """Those that an earlier stage wrote into its folder."""
+        """Read the `systems.json` of an earlier stage."""
         return msgspec.json.decode((folder / SYSTEMS).read_bytes(), type=Systems)
 
     def write(self, folder: Path) -> None:
-        """Write `systems.json` into the folder, for later stages."""
+        """Write `systems.json` for later stages."""
         write_json(folder / SYSTEMS, self)
 
     def streams(self, system: System) -> list[System]:
-        """The sequences of units that a quantizer gives: one, or one for each codebook."""
+        """Unit streams of a quantizer: one, or one per codebook."""
         if system.kind not in STACKED:
             return [system]
         return [msgspec.structs.replace(system, codebook=index) for index in range(self.codebooks)]
 
 
 class Fit(msgspec.Struct, frozen=True):
-    """How much of the variance of the test frames a quantizer keeps, 0 to 1, in the space where it compares."""
+    """Explained share of the variance of the test frames, 0 to 1, in the space of the quantizer's centroids."""
 
     system: System
     explained: float
 
 
 class CurvePoint(msgspec.Struct, frozen=True):
-    """At so many tokens: units for each token in training and test speech, tokens and bits a second of test speech.
+    """Compression at a vocabulary of ``tokens``.
 
-    Bits by the entropy of the tokens' frequencies; with many tokens and little speech it is too low. ``ngram_bits`` are
-    those of n-grams of order 1 and on, which training speech taught, over the test units: of units, not of tokens.
+    ``train`` and ``test`` are units per token on training and test speech; the rates are of test speech. Bits are the
+    unigram entropy of tokens, underestimated with many tokens and little speech. ``ngram_bits`` are cross-entropies of
+    the test units (not tokens) under n-grams of order 1 and up, trained on the training units.
     """
 
     tokens: int
@@ -104,12 +105,12 @@ class BpeCurve(msgspec.Struct, frozen=True):
 
 
 class SystemScore(msgspec.Struct, frozen=True):
-    """One quantizer, or one codebook of a stacked one.
+    """Scores of a quantizer, or of one codebook of a stacked one.
 
     Attributes:
-        system: which; without a ``codebook`` the units are those of all its codebooks together.
-        explained: share of the variance of the frames that it keeps; None for one codebook of several.
-        health: use and rates of the units.
+        system: the quantizer; without a ``codebook``, units of a stacked one are combined over its codebooks.
+        explained: explained share of the variance; None for a single codebook of a stacked quantizer.
+        health: usage and rates of the units.
         agreement: with the labels; None without an alignment.
     """
 
@@ -120,7 +121,7 @@ class SystemScore(msgspec.Struct, frozen=True):
 
 
 class UnitsReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What `scores.json` holds; ``unnamed`` recordings name no speaker."""
+    """Content of `scores.json`; ``unnamed`` is the number of recordings without a speaker."""
 
     recordings: int
     seconds: float

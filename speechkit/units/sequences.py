@@ -1,4 +1,4 @@
-"""Units of recordings as JSON lines: each run of a unit once, with its duration, and the codebook that named it."""
+"""Unit sequences of recordings as JSON lines: deduplicated units with durations, and the digest of their codebook."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from speechkit.units.quantizers import AnyQuantizer
 
 MOST_UNITS = 1 << 26
-"""Of a recording: two weeks at 50 a second."""
+"""Maximum length of a sequence: two weeks at 50 units per second."""
 
 
 class UnitSequence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The units of a recording, or the tokens that acoustic BPE made of them.
+    """The units of a recording, or their acoustic BPE tokens.
 
     Attributes:
         id: of the recording.
-        units: runs of units, or tokens.
-        durations: of each in frames.
-        codebook: digest of the codebook, or of the merges that made the tokens.
-        unit_durations: of the units that tokens stand for, one after another; None where units stand for themselves.
+        units: deduplicated units, or tokens.
+        durations: of each, in frames.
+        codebook: digest of the codebook, or of the merges of the tokens.
+        unit_durations: durations of the units inside tokens, in order; None for units.
     """
 
     id: str
@@ -44,19 +44,19 @@ class UnitSequence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     unit_durations: list[int] | None = None
 
     def frames(self) -> Units:
-        """The unit of every frame (T,).
+        """Frame-level units (T,).
 
         Raises:
-            UserError: if units and durations do not belong together.
+            UserError: if units and durations are inconsistent.
         """
         return repeat(np.asarray(self.units, np.int32), np.asarray(self.durations, np.int32))
 
 
-def name_frames(name: str, frames: NDArray[np.floating[Any]], quantizer: AnyQuantizer) -> list[UnitSequence]:
-    """The units of the frames (T, D) of a recording: one sequence, or one for each codebook of a stacked quantizer.
+def quantize_recording(name: str, frames: NDArray[np.floating[Any]], quantizer: AnyQuantizer) -> list[UnitSequence]:
+    """Units of the frames (T, D) of a recording: one sequence, or one per codebook of a stacked quantizer.
 
     Raises:
-        UserError: if the frames are of another width, or hold NaN, naming the recording.
+        UserError: if the frames do not fit the quantizer or contain NaN, naming the recording.
     """
     from speechkit.units.syllable_quantizer import SyllableQuantizer
 
@@ -69,30 +69,26 @@ def name_frames(name: str, frames: NDArray[np.floating[Any]], quantizer: AnyQuan
         raise UserError(f"{name}: {error}") from error
     sets = unit_sets(quantizer)
     return [
-        UnitSequence(name, runs.tolist(), durations.tolist(), each.digest)
-        for each, (runs, durations) in zip(sets, map(deduplicate, units.reshape(-1, len(sets)).T), strict=True)
+        UnitSequence(name, runs.tolist(), durations.tolist(), unit_set.digest)
+        for unit_set, (runs, durations) in zip(sets, map(deduplicate, units.reshape(-1, len(sets)).T), strict=True)
     ]
 
 
 def assign_store(store: FeatureStore, quantizer: AnyQuantizer) -> Iterator[list[UnitSequence]]:
-    """The units of every item of a store, one after another, as `name_frames` gives them.
+    """Units of every item of a store, as by `quantize_recording`.
 
     Raises:
-        UserError: if the features are of another encoder or layer than the quantizer, or hold NaN, naming the item; or
-            the store is empty.
+        UserError: if the features are of another encoder or layer or contain NaN, or the store is empty.
     """
     quantizer.check(store.spec)
     if not len(store):
-        raise UserError(f"{store.folder}: holds no recording; encode some with speechkit features")
+        raise UserError(f"{store.folder}: contains no recordings; encode some with speechkit features")
     for name in store.ids():
-        yield name_frames(name, store[name], quantizer)
+        yield quantize_recording(name, store[name], quantizer)
 
 
 def write_sequences(paths: Sequence[Path], items: Iterable[Sequence[UnitSequence]]) -> int:
-    """Write the sequences of each item to the files, one a codebook, as they come; returns the number of items.
-
-    All files are there when all items are written, or none.
-    """
+    """Write the sequences of all items atomically, one file per codebook; returns the number of items."""
     encode = msgspec.json.Encoder().encode
     count = 0
     with ExitStack() as stack:
@@ -105,28 +101,28 @@ def write_sequences(paths: Sequence[Path], items: Iterable[Sequence[UnitSequence
 
 
 def read_sequences(paths: Sequence[Path], codebook: str | None = None) -> list[UnitSequence]:
-    """Units of some files, all of one codebook: JSON lines of `UnitSequence`, or manifests whose rows carry units.
+    """Unit sequences of files of one codebook: JSON lines of `UnitSequence`, or manifests with units.
 
     Raises:
-        UserError: if a file cannot be read, there is no sequence, two are of different codebooks, or units and
-            durations of one do not belong together.
+        UserError: if a file cannot be read, there are no sequences, codebooks differ, or units and durations are
+            inconsistent.
     """
-    found: list[UnitSequence] = []
+    sequences: list[UnitSequence] = []
     for path in paths:
         for row in _rows(path):
             codebook = codebook or row.codebook
             if row.codebook != codebook:
                 raise UserError(
-                    f"{path}: {row.id} is of the codebook {row.codebook[:12]}, not of {codebook[:12]}; assign again"
+                    f"{path}: {row.id} is of the codebook {row.codebook[:12]}, not {codebook[:12]}; assign units again"
                 )
             try:
                 check_runs(row.units, row.durations)
             except UserError as error:
-                raise UserError(f"{path}: {row.id}: {error}; assign again") from error
-            found.append(row)
-    if not found:
-        raise UserError(f"{', '.join(map(str, paths))}: holds no units; speechkit units assign makes them")
-    return found
+                raise UserError(f"{path}: {row.id}: {error}; assign units again") from error
+            sequences.append(row)
+    if not sequences:
+        raise UserError(f"{', '.join(map(str, paths))}: no units; create them with speechkit units assign")
+    return sequences
 
 
 class _Probe(msgspec.Struct):
@@ -149,5 +145,5 @@ def _rows(path: Path) -> Iterator[UnitSequence]:
 
 
 def read_frames(path: Path) -> dict[str, Units]:
-    """The unit of every frame (T,) by the id of the recording; see `read_sequences` for what is refused."""
+    """Frame-level units (T,) by recording id; raises as `read_sequences`."""
     return {row.id: row.frames() for row in read_sequences([path])}

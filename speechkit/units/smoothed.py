@@ -1,4 +1,4 @@
-"""A codebook with temporal smoothing: averaged frames, and a penalty for every change of unit."""
+"""A codebook with temporal smoothing: averaged frames, and a penalty for switching units."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Smoothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Smoothing settings.
 
     Attributes:
-        frames: odd window length; each frame is replaced by the mean of the window around it.
-        price: penalty of a change of unit, in units of the mean squared distance of a frame to its centroid.
+        frames: odd window length of the moving average of frames.
+        price: penalty for switching units, in units of the mean squared distance of a frame to its centroid.
     """
 
     frames: int = 1
@@ -49,9 +49,9 @@ class SmoothedSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
     Attributes:
         encoder: of the features.
         clusters: number of units K.
-        smoothing: how.
-        distance: the mean squared distance that the price is counted in.
-        digest: of the codebook and the smoothing; units of one digest are comparable.
+        smoothing: settings.
+        distance: mean squared distance, the unit of the penalty.
+        digest: of the codebook and the smoothing; units with the same digest are comparable.
     """
 
     encoder: EncoderSpec | None
@@ -62,11 +62,11 @@ class SmoothedSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
 
 
 class SmoothedCodebook:
-    """Frames to units, with the interface of `Codebook`; an item is read as a whole, since its frames decide together.
+    """A quantizer with the interface of `Codebook` that decodes the frames of an item jointly.
 
     Args:
-        codebook: made of frames averaged in the same way.
-        smoothing: how.
+        codebook: trained on frames averaged in the same way.
+        smoothing: settings.
         distance: mean squared distance of averaged frames to their centroids (`mean_distance`).
 
     Raises:
@@ -75,44 +75,44 @@ class SmoothedCodebook:
 
     def __init__(self, codebook: Codebook, smoothing: Smoothing, distance: float) -> None:
         if not distance > 0:
-            raise UserError(f"the mean squared distance is {distance}; a price needs frames that differ from centroids")
+            raise UserError(f"the mean squared distance is {distance}; it must be above 0, the unit of the penalty")
         self.codebook = codebook
         settings = msgspec.json.encode([codebook.spec.digest, smoothing, distance])
         self.spec = SmoothedSpec(codebook.spec.encoder, codebook.num_units, smoothing, distance, digest_bytes(settings))
 
     @property
     def num_units(self) -> int:
-        """K."""
+        """Number of units K."""
         return self.codebook.num_units
 
     @property
     def centroids(self) -> Float:
-        """(K, D)."""
+        """Centroids (K, D)."""
         return self.codebook.centroids
 
     def assign(self, features: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
-        """The unit of each frame of an item: (T, D) to (T,)."""
-        self.codebook.normalized(features)  # names a frame that holds NaN before it spreads to its neighbours
+        """Unit of each frame of an item: (T, D) to (T,)."""
+        self.codebook.normalized(features)  # reports NaN frames before averaging spreads them
         rows = self.codebook.normalized(averaged(features, self.spec.smoothing.frames))
         centroids = self.codebook.centroids
         squares = np.einsum("kd,kd->k", centroids, centroids)
 
         def costs(begin: int, end: int) -> Float:
-            # |x|² is the same for all units of a frame and decides nothing.
+            # |x|² is the same for all units of a frame and can be dropped.
             return np.asarray((squares - 2 * (rows[begin:end] @ centroids.T)) / self.spec.distance, np.float32)
 
         return long_path(costs, len(rows), self.spec.smoothing.price)
 
     def at_price(self, price: float) -> SmoothedCodebook:
-        """The same codebook with another penalty for a change of unit."""
+        """The same codebook with another penalty for switching units."""
         return SmoothedCodebook(self.codebook, Smoothing(self.spec.smoothing.frames, price), self.spec.distance)
 
     def units(self, features: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
-        """The units of an item, each run of one unit once."""
+        """Deduplicated units of an item."""
         return deduplicate(self.assign(features))[0]
 
     def check(self, encoder: EncoderSpec, what: str = "the codebook") -> None:
-        """Refuse features of another encoder or layer.
+        """Reject features of another encoder or layer.
 
         Raises:
             UserError: naming both and the first field that differs.
@@ -129,13 +129,13 @@ class SmoothedCodebook:
         """Read what `save` wrote.
 
         Raises:
-            UserError: if a file is missing or damaged, or the codebook is not that of the spec.
+            UserError: if a file is missing or damaged, or the codebook does not match the spec.
         """
         spec: SmoothedSpec = read_spec(Path(folder) / SPEC_FILE, SmoothedSpec)
-        found = cls(Codebook.load(Path(folder) / "codebook"), spec.smoothing, spec.distance)
-        if found.spec != spec:
-            raise UserError(f"{folder}: {SPEC_FILE} does not describe the codebook beside it; copy both again")
-        return found
+        quantizer = cls(Codebook.load(Path(folder) / "codebook"), spec.smoothing, spec.distance)
+        if quantizer.spec != spec:
+            raise UserError(f"{folder}: {SPEC_FILE} does not match the codebook beside it; copy both again")
+        return quantizer
 
 
 def train_smoothed(
@@ -145,14 +145,14 @@ def train_smoothed(
     encoder: EncoderSpec,
     log: Callable[[str], None] = lambda line: None,
 ) -> SmoothedCodebook:
-    """A smoothed codebook by k-means of averaged frames.
+    """Train a smoothed codebook by k-means on averaged frames.
 
     Args:
-        items: the features (T, D) of each recording, read as often as it is called.
-        smoothing: how.
+        items: returns the features (T, D) of each recording; called once per pass.
+        smoothing: settings.
         config: of k-means.
         encoder: of the features.
-        log: receives lines for people.
+        log: receives progress messages.
 
     Raises:
         UserError: if there are fewer frames than clusters.
@@ -173,15 +173,15 @@ def train_smoothed(
 
 
 def mean_distance(codebook: Codebook, items: Iterable[NDArray[np.floating[Any]]], frames: int) -> float:
-    """The mean squared distance of items' averaged frames to their centroids.
+    """Mean squared distance of the items' averaged frames to their centroids.
 
     Raises:
-        UserError: if the items hold no frame.
+        UserError: if the items have no frames.
     """
     total, count = 0.0, 0
     for features in items:
         _, distances = codebook.distances(averaged(features, frames))
         total, count = total + float(distances.sum(dtype=np.float64)), count + len(distances)
     if not count:
-        raise UserError("the items hold no frame; give recordings longer than 20 ms")
+        raise UserError("the items have no frames; give recordings longer than 20 ms")
     return total / count

@@ -1,10 +1,10 @@
-"""Temporally smoothed units: the Viterbi path through unit costs with a penalty for every change of unit.
+"""Temporally smoothed units: the Viterbi path through unit costs with a penalty for switching units.
 
-For a frame between two centroids, inaudible differences decide the nearest unit. The penalty makes such decisions
-jointly with the surrounding frames, and removes isolated single-frame units.
+The nearest unit of a frame between two centroids depends on inaudible differences. The penalty decodes such frames
+jointly with their neighbours, and removes isolated single-frame units.
 
 Source: Kamper and van Niekerk 2021, Towards unsupervised phone and word segmentation using self-supervised
-vector-quantized neural networks, section 3, with the same price for every segment.
+vector-quantized neural networks, section 3, with the same penalty for every segment.
 """
 
 from __future__ import annotations
@@ -25,59 +25,58 @@ LOOKAHEAD_FRAMES = 500
 
 
 def averaged(features: NDArray[np.floating[Any]], frames: int) -> Float:
-    """Each frame of an item (T, D) as the mean of the ``frames`` around it, fewer at the item's ends.
+    """Centred moving average of an item's frames (T, D) over ``frames``, fewer at the ends.
 
     Raises:
         ConfigError: if ``frames`` is not odd.
     """
     rows = np.asarray(features, np.float32)
     if frames < 1 or frames % 2 == 0:
-        raise ConfigError(f"a mean of {frames} frames has no middle; take an odd number")
+        raise ConfigError(f"the window of the moving average is {frames} frames; give an odd number")
     if frames == 1 or not len(rows):
         return rows
     sums = np.cumsum(np.concatenate([np.zeros((1, rows.shape[1])), rows.astype(np.float64)]), axis=0)
-    places = np.arange(len(rows))
-    begin, end = np.maximum(places - frames // 2, 0), np.minimum(places + frames // 2 + 1, len(rows))
+    centres = np.arange(len(rows))
+    begin, end = np.maximum(centres - frames // 2, 0), np.minimum(centres + frames // 2 + 1, len(rows))
     return np.asarray((sums[end] - sums[begin]) / (end - begin)[:, None], np.float32)
 
 
-def best_path(costs: Float, price: float | Float) -> NDArray[np.int32]:
-    """Units (T,) of least total cost: ``costs`` (T, K) of the units plus ``price`` for every change of unit.
+def best_path(costs: Float, switch_penalty: float | Float) -> NDArray[np.int32]:
+    """Units (T,) of least total cost: ``costs`` (T, K) of the units plus ``switch_penalty`` per switch.
 
-    A table (K, K) has the price of the change from each unit (row) to each (column); its diagonal is not read. A tie
-    keeps the unit, and among units the lowest. T * K bytes of memory, and twice that with a table.
+    A table (K, K) has the penalty of a switch from each unit (row) to each (column); its diagonal is ignored. Ties keep
+    the current unit, and among other units the lowest. Memory: T * K bytes, and twice that with a table.
 
     Raises:
-        ConfigError: if a price is negative or NaN.
+        ConfigError: if a penalty is negative or NaN.
     """
-    return long_path(lambda begin, end: costs[begin:end], len(costs), price, window=max(1, len(costs)))
+    return long_path(lambda begin, end: costs[begin:end], len(costs), switch_penalty, window=max(1, len(costs)))
 
 
 def long_path(
     costs: Callable[[int, int], Float],
     frames: int,
-    price: float | Float,
+    switch_penalty: float | Float,
     *,
     window: int = WINDOW_FRAMES,
     lookahead: int = LOOKAHEAD_FRAMES,
 ) -> NDArray[np.int32]:
-    """`best_path` of an item of any length, whose costs of frames ``begin`` to ``end`` (n, K) are asked for.
+    """`best_path` of an item of any length, with the costs (n, K) of frames ``begin`` to ``end`` computed on demand.
 
-    The path inside a window is the best one given where the last window ended and the frames up to ``lookahead`` behind
-    its end: the same as that of the whole item unless something still further on would have changed it.
+    The path inside a window is optimal given the last unit of the previous window and ``lookahead`` frames beyond its
+    end; it equals that of the whole item unless later frames would change it.
     """
-    least = np.min(price)
+    least = np.min(switch_penalty)
     if not least >= 0:
-        raise ConfigError(f"the price of a change of unit is {least}; it must be 0 or more")
+        raise ConfigError(f"the penalty for switching units is {least}; it must be 0 or more")
     path = np.empty(frames, np.int32)
-    single = np.ndim(price) == 0
+    single = np.ndim(switch_penalty) == 0
     forward, last = _kernel() if single else _table_kernel(), -1
-    given = np.float32(price) if single else np.ascontiguousarray(price, np.float32)
+    penalty = np.float32(switch_penalty) if single else np.ascontiguousarray(switch_penalty, np.float32)
     for begin in range(0, frames, window):
         end = min(begin + window, frames)
         part = np.ascontiguousarray(costs(begin, min(end + lookahead, frames)), np.float32)
-        found = forward(part, given, last)
-        path[begin:end] = found[: end - begin]
+        path[begin:end] = forward(part, penalty, last)[: end - begin]
         last = int(path[end - 1])
     return path
 
@@ -87,22 +86,22 @@ def _kernel() -> Any:
     from numba import njit
 
     @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-    def forward_backward(costs: Any, price: Any, before: int) -> Any:
+    def forward_backward(costs: Any, penalty: Any, previous: int) -> Any:
         frames, units = costs.shape
         total = costs[0].astype(np.float64)
-        if before >= 0:
-            total += price
-            total[before] -= price
+        if previous >= 0:
+            total += penalty
+            total[previous] -= penalty
         changed = np.zeros((frames, units), np.bool_)
         cheapest = np.zeros(frames, np.int32)
         for t in range(1, frames):
             first = np.argmin(total)
             cheapest[t] = first
-            arriving = total[first] + price
+            switch_cost = total[first] + penalty
             for k in range(units):
-                if arriving < total[k]:
+                if switch_cost < total[k]:
                     changed[t, k] = True
-                    total[k] = arriving
+                    total[k] = switch_cost
                 total[k] += costs[t, k]
         path = np.empty(frames, np.int32)
         unit = np.argmin(total)
@@ -120,37 +119,37 @@ def _table_kernel() -> Any:
     from numba import njit
 
     @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-    def forward_backward(costs: Any, prices: Any, before: int) -> Any:
+    def forward_backward(costs: Any, penalties: Any, previous: int) -> Any:
         frames, units = costs.shape
-        cheapest, dearest = np.empty(units, np.float64), 0.0
+        cheapest, largest = np.empty(units, np.float64), 0.0
         for j in range(units):
             cheapest[j] = np.inf
             for k in range(units):
                 if k != j:
-                    cheapest[j] = min(cheapest[j], prices[j, k])
-                    dearest = max(dearest, prices[j, k])
+                    cheapest[j] = min(cheapest[j], penalties[j, k])
+                    largest = max(largest, penalties[j, k])
         total = costs[0].astype(np.float64)
-        if before >= 0:
+        if previous >= 0:
             for k in range(units):
-                if k != before:
-                    total[k] += prices[before, k]
-        arriving = np.empty(units, np.float64)
+                if k != previous:
+                    total[k] += penalties[previous, k]
+        best_cost = np.empty(units, np.float64)
         origin = np.empty((frames, units), np.uint16)
         for t in range(1, frames):
-            bound = total.min() + dearest
+            bound = total.min() + largest
             for k in range(units):
-                arriving[k] = total[k]
+                best_cost[k] = total[k]
                 origin[t, k] = k
             for j in range(units):
-                # From the best unit no change costs more than the bound: few others can be left for less.
+                # Switching from the best unit costs at most the bound, which rules out most other origins.
                 if total[j] + cheapest[j] > bound:
                     continue
                 for k in range(units):
-                    if total[j] + prices[j, k] < arriving[k] and k != j:
-                        arriving[k] = total[j] + prices[j, k]
+                    if total[j] + penalties[j, k] < best_cost[k] and k != j:
+                        best_cost[k] = total[j] + penalties[j, k]
                         origin[t, k] = j
             for k in range(units):
-                total[k] = arriving[k] + costs[t, k]
+                total[k] = best_cost[k] + costs[t, k]
         path = np.empty(frames, np.int32)
         unit = np.argmin(total)
         for t in range(frames - 1, -1, -1):

@@ -22,7 +22,7 @@ Kind = Literal["residual", "product"]
 
 
 class StackedSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="stacked", tag_field="kind"):
-    """What lies in the folder of a stacked quantizer: how its codebooks work together, and their digests in order."""
+    """Identity of a stacked quantizer: its kind, and the digests of its codebooks in order."""
 
     way: Kind
     encoder: EncoderSpec | None
@@ -38,11 +38,11 @@ class StackedQuantizer:
 
     Args:
         way: ``residual`` or ``product``.
-        codebooks: of width D, or D / n for ``product``; without normalisation of their own.
+        codebooks: of width D, or D / n for ``product``; without feature normalisation.
         encoder: of the features.
 
     Raises:
-        UserError: if the codebooks do not fit together.
+        UserError: if the codebooks are incompatible.
 
     Source: residual: Zeghidour et al. 2021 (SoundStream), algorithm 1; product: Jégou et al. 2011, section II-B.
     """
@@ -52,32 +52,34 @@ class StackedQuantizer:
             raise UserError("a quantizer needs at least one codebook")
         widths = {codebook.centroids.shape[1] for codebook in codebooks}
         if len(widths) > 1 or any(codebook.spec.normalization != "none" for codebook in codebooks):
-            raise UserError("the codebooks of a quantizer must be of one width, and of features as they are")
+            raise UserError("the codebooks of a quantizer must have the same width and no normalization; fix them")
         self.way: Kind = way
         self.codebooks = codebooks
         self.encoder = encoder
         self.width = widths.pop() * (len(codebooks) if way == "product" else 1)
         if encoder is not None and encoder.dim != self.width:
-            raise UserError(f"the codebooks take {self.width} dimensions, {encoder.model} gives {encoder.dim}")
+            raise UserError(
+                f"the codebooks have {self.width} dimensions, frames of {encoder.model} {encoder.dim}; use its features"
+            )
 
     def assign(self, features: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
-        """The units of each frame: (T, D) to (T, codebooks).
+        """Units of each frame: (T, D) to (T, codebooks).
 
         Raises:
-            UserError: if the features are of another width, or hold NaN or infinity.
+            UserError: if the features have another width, or contain NaN or infinity.
         """
-        rest = self._checked(features)
+        residual = self._checked(features)
         if self.way == "product":
-            parts = np.split(rest, len(self.codebooks), axis=1)
+            parts = np.split(residual, len(self.codebooks), axis=1)
             return np.stack([c.assign(part) for c, part in zip(self.codebooks, parts, strict=True)], axis=1)
         units = []
         for codebook in self.codebooks:
-            units.append(codebook.assign(rest))
-            rest = rest - codebook.centroids[units[-1]]
+            units.append(codebook.assign(residual))
+            residual = residual - codebook.centroids[units[-1]]
         return np.stack(units, axis=1)
 
     def reconstruct(self, units: NDArray[np.integer[Any]]) -> Float:
-        """Features (T, D) that units (T, n) stand for; fewer columns than codebooks give a coarser residual one.
+        """Reconstruct features (T, D) from units (T, n); ``residual`` allows fewer columns than codebooks.
 
         Raises:
             UserError: if there are more columns than codebooks, or fewer for ``product``.
@@ -85,23 +87,23 @@ class StackedQuantizer:
         columns = units.shape[1]
         if columns > len(self.codebooks) or (self.way == "product" and columns < len(self.codebooks)) or not columns:
             raise UserError(f"units have {columns} columns, the quantizer has {len(self.codebooks)} codebooks")
-        named = [codebook.centroids[units[:, place]] for place, codebook in enumerate(self.codebooks[:columns])]
-        return np.concatenate(named, axis=1) if self.way == "product" else np.sum(named, axis=0, dtype=np.float32)
+        parts = [codebook.centroids[units[:, column]] for column, codebook in enumerate(self.codebooks[:columns])]
+        return np.concatenate(parts, axis=1) if self.way == "product" else np.sum(parts, axis=0, dtype=np.float32)
 
     def check(self, encoder: EncoderSpec, what: str = "the quantizer") -> None:
-        """Refuse features of another encoder or layer.
+        """Reject features of another encoder or layer.
 
         Raises:
             UserError: naming both and the first field that differs.
         """
         if self.encoder is None:
-            raise UserError(f"{what} does not say which encoder it was made with; train it on a store of features")
+            raise UserError(f"{what} does not record its encoder; train it on a store of features")
         self.encoder.require(encoder, what)
 
     def save(self, folder: Path | str) -> None:
-        """Write every codebook into a folder of its own, then ``quantizer.json``."""
-        for place, codebook in enumerate(self.codebooks):
-            codebook.save(Path(folder) / f"codebook-{place}")
+        """Write every codebook to its own folder, then ``quantizer.json``."""
+        for index, codebook in enumerate(self.codebooks):
+            codebook.save(Path(folder) / f"codebook-{index}")
         digests = [codebook.spec.digest for codebook in self.codebooks]
         write_json(Path(folder) / SPEC_FILE, StackedSpec(self.way, self.encoder, self.width, digests))
 
@@ -110,13 +112,13 @@ class StackedQuantizer:
         """Read what `save` wrote.
 
         Raises:
-            UserError: if a file is missing or damaged, or a codebook is not the one that was saved.
+            UserError: if a file is missing or damaged, or a codebook does not match its digest.
         """
         spec: StackedSpec = read_spec(Path(folder) / SPEC_FILE, StackedSpec)
-        codebooks = [Codebook.load(Path(folder) / f"codebook-{place}") for place in range(len(spec.digests))]
-        for place, (codebook, digest) in enumerate(zip(codebooks, spec.digests, strict=True)):
+        codebooks = [Codebook.load(Path(folder) / f"codebook-{index}") for index in range(len(spec.digests))]
+        for index, (codebook, digest) in enumerate(zip(codebooks, spec.digests, strict=True)):
             if codebook.spec.digest != digest:
-                raise UserError(f"{folder}/codebook-{place}: is not the codebook that {SPEC_FILE} names; copy it again")
+                raise UserError(f"{folder}/codebook-{index}: does not match {SPEC_FILE}; copy it again")
         return cls(spec.way, codebooks, spec.encoder)
 
     def _checked(self, features: NDArray[np.floating[Any]]) -> Float:
@@ -135,49 +137,50 @@ def train_stacked(
     encoder: EncoderSpec | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> StackedQuantizer:
-    """Train codebook after codebook by k-means.
+    """Train the codebooks one after another by k-means.
 
     Args:
-        batches: as for `train_kmeans`: called once a pass.
-        way: how the codebooks work together.
-        codebooks: how many.
+        batches: as for `train_kmeans`.
+        way: ``residual`` or ``product``.
+        codebooks: number of codebooks.
         config: of every k-means; its normalisation must be ``none``.
-        encoder: that the features came from.
-        log: told of every pass.
+        encoder: encoder of the features.
+        log: receives a line per pass.
 
     Raises:
-        UserError: if the features cannot be split, or one of the trainings says so.
+        UserError: if the features cannot be split, or k-means fails.
     """
     if codebooks < 1:
-        raise UserError(f"{codebooks} codebooks were asked for; give at least 1")
+        raise UserError(f"the number of codebooks is {codebooks}; give at least 1")
     if config.normalization != "none":
-        raise UserError(f"{way} codebooks take features as they are; set normalization to none")
+        raise UserError(f"{way} codebooks do not support normalization; set normalization to none")
     first = next(iter(batches()), None)
     if first is None:
-        raise UserError("there are no frames to cluster; all recordings are shorter than a frame, or none was given")
+        raise UserError("there are no frames to cluster; give recordings longer than a frame")
     width = first.shape[1]
     if way == "product" and width % codebooks:
         raise UserError(f"{width} dimensions cannot be split into {codebooks} equal parts; choose a divisor")
     trained: list[Codebook] = []
-    for place in range(codebooks):
-        log(f"codebook {place + 1} of {codebooks}")
-        mine = msgspec.structs.replace(config, seed=config.seed + place)
-        trained.append(train_kmeans(_view(batches, way, place, codebooks, list(trained)), mine, None, log).codebook)
+    for index in range(codebooks):
+        log(f"codebook {index + 1} of {codebooks}")
+        settings = msgspec.structs.replace(config, seed=config.seed + index)
+        inputs = _codebook_inputs(batches, way, index, codebooks, list(trained))
+        trained.append(train_kmeans(inputs, settings, None, log).codebook)
     return StackedQuantizer(way, trained, encoder)
 
 
-def _view(batches: Batches, way: Kind, place: int, codebooks: int, before: list[Codebook]) -> Batches:
-    """The batches as codebook ``place`` receives them."""
+def _codebook_inputs(batches: Batches, way: Kind, index: int, codebooks: int, earlier: list[Codebook]) -> Batches:
+    """The batches of codebook ``index``: its dimensions, or the residual of the earlier codebooks."""
 
-    def view() -> Iterator[Float]:
+    def inputs() -> Iterator[Float]:
         rows: Iterable[Any] = batches()
         for batch in rows:
-            rest = np.asarray(batch, np.float32)
+            residual = np.asarray(batch, np.float32)
             if way == "product":
-                yield np.ascontiguousarray(np.split(rest, codebooks, axis=1)[place])
+                yield np.ascontiguousarray(np.split(residual, codebooks, axis=1)[index])
                 continue
-            for codebook in before:
-                rest = rest - codebook.centroids[codebook.assign(rest)]
-            yield rest
+            for codebook in earlier:
+                residual = residual - codebook.centroids[codebook.assign(residual)]
+            yield residual
 
-    return view
+    return inputs

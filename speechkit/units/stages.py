@@ -1,4 +1,4 @@
-"""Stages of recipes of units: training and test recordings, and their units."""
+"""Shared stages of unit recipes: training and test recordings, and unit assignment."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ DROP_REASONS = ("too_short", "too_long", "test_speaker", "test_audio", "not_aske
 
 
 class HeldOutConfig(msgspec.Struct, frozen=True):
-    """Which recordings teach and which judge.
+    """Training and test recordings.
 
     Attributes:
-        train_manifest: recordings; nothing is needed but the sound.
-        test_manifest: recordings of other speakers; it may be the same file when ``test_speakers`` are named.
-        test_speakers: with commas between them, to judge by only these of ``test_manifest``; all when empty.
-        max_train_seconds: most speech to learn from, drawn.
+        train_manifest: training recordings; only audio is needed.
+        test_manifest: recordings of other speakers; may be the same file if ``test_speakers`` are given.
+        test_speakers: comma-separated speakers of ``test_manifest`` to test on; all if empty.
+        max_train_seconds: maximum amount of training speech, sampled.
         min_seconds: shorter recordings are dropped.
-        max_seconds: longer ones too.
+        max_seconds: longer recordings are dropped.
     """
 
     train_manifest: Annotated[str | None, SHARED] = None
@@ -43,15 +43,15 @@ class HeldOutConfig(msgspec.Struct, frozen=True):
 
 
 def held_out(context: Context, *, draw_by_part: bool = False) -> tuple[list[Utterance], list[Utterance]]:
-    """Training and test recordings of the manifests of a `HeldOutConfig`, with a drop for each that is left out.
+    """Training and test recordings of the manifests of a `HeldOutConfig`, with a drop for each excluded recording.
 
     Args:
         context: of the stage.
-        draw_by_part: the draw depends on ``train/ID`` rather than on the id alone.
+        draw_by_part: seed the sampling with ``train/ID`` instead of the id.
 
     Raises:
-        ConfigError: if a manifest is not named, or a speaker to judge by says nothing.
-        UserError: if an id comes twice in a manifest, or a part has no recording.
+        ConfigError: if a manifest is not set, or a test speaker has no recordings.
+        UserError: if a manifest has a duplicate id, or a part is empty.
     """
     config = context.config
     for field in ("train_manifest", "test_manifest"):
@@ -73,12 +73,14 @@ def held_out(context: Context, *, draw_by_part: bool = False) -> tuple[list[Utte
     for part, row, reason, detail in left_out:
         context.drop(f"{part}/{row.id}", reason, detail)
     if missing := speakers - {row.speaker for row in test}:
-        raise ConfigError(f"prepare.test_speakers: {sorted(missing)[0]!r} says nothing in {config.test_manifest}")
-    unnamed, silent = (sum(not row.speaker for row in rows) for rows in (train, test))
-    if unnamed or silent:
+        raise ConfigError(
+            f"prepare.test_speakers: {sorted(missing)[0]!r} has no recordings in {config.test_manifest}; fix the name"
+        )
+    unnamed, unnamed_test = (sum(not row.speaker for row in rows) for rows in (train, test))
+    if unnamed or unnamed_test:
         context.say(
-            f"{unnamed} of {len(train)} training and {silent} of {len(test)} test recordings name no speaker; of "
-            "these only pieces of the same audio are kept apart"
+            f"{unnamed} of {len(train)} training and {unnamed_test} of {len(test)} test recordings have no speaker; "
+            "for these, training and test are disjoint in audio files only"
         )
     if not train or not test:
         raise UserError(
@@ -89,11 +91,11 @@ def held_out(context: Context, *, draw_by_part: bool = False) -> tuple[list[Utte
 
 
 class AssignConfig(msgspec.Struct, frozen=True):
-    """Whose units.
+    """Quantizer and encoder.
 
     Attributes:
-        codebook: that names the frames: a folder, or ``embedded-100`` and the like.
-        encoder: that it takes frames of.
+        codebook: folder of the quantizer, or ``embedded-100`` and the like.
+        encoder: encoder of its features.
         layer: of the encoder; None for the last.
     """
 
@@ -107,16 +109,16 @@ ASSIGN_DROPS = ("unreadable_audio", "no_units")
 
 
 class AssignUnits(Worker):
-    """The units of each recording, under the id of its row.
+    """Units of each recording, by the id of its row.
 
-    Where the audio lies, the inputs ``train_manifest`` and ``test_manifest`` say.
+    Audio paths are relative to the inputs ``train_manifest`` and ``test_manifest``.
     """
 
     def setup(self, device: str) -> None:
         """Load encoder and quantizer.
 
         Raises:
-            UserError: if the one does not take what the other gives.
+            UserError: if they are incompatible.
         """
         from speechkit.encoders import load_encoder
         from speechkit.units.quantizers import load_quantizer
@@ -126,18 +128,18 @@ class AssignUnits(Worker):
         self.quantizer.check(self.encoder.spec)
 
     def process(self, batch: Sequence[Utterance]) -> list[UnitSequence | Drop]:
-        """Units of each row, or why it has none."""
+        """Units of each row, or the reason to drop it."""
         return [self._units(row) for row in batch]
 
     def _units(self, row: Utterance) -> UnitSequence | Drop:
         from speechkit.data.audio import read_waveform
         from speechkit.encoders.stages import encode_frames, manifest_name
-        from speechkit.units.sequences import name_frames
+        from speechkit.units.sequences import quantize_recording
 
         try:
             waveform = read_waveform(row, self.inputs[manifest_name(row)], sample_rate=self.encoder.spec.sample_rate)
         except AudioError as error:
             return Drop("unreadable_audio", str(error))
         frames = encode_frames(self.encoder, waveform)
-        found = name_frames(row.id, frames, self.quantizer)[0]
-        return found if found.units else Drop("no_units", "shorter than a frame")
+        sequence = quantize_recording(row.id, frames, self.quantizer)[0]
+        return sequence if sequence.units else Drop("no_units", "shorter than a frame")

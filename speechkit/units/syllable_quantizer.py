@@ -1,6 +1,6 @@
-"""Syllable tokens: segments of speech, each named by the unit of its mean frame, and one unit of silence.
+"""Syllable tokens: speech segments quantized by the unit of their mean frame, and a unit for silence.
 
-Source: Cho et al. 2024, Sylber, appendix A.2.3 (k-means of segment means; a long gap is a token of silence).
+Source: Cho et al. 2024, Sylber, appendix A.2.3 (k-means of segment means; long gaps are silence tokens).
 
 Notation used for array shapes: T frames, D their width, n segments, N units, P powers of 5 ms.
 """
@@ -28,22 +28,22 @@ from speechkit.units.codebook import Codebook, read_spec
 
 SPEC_FILE, CODEBOOK_FOLDER = "quantizer.json", "codebook"
 LONGEST_GAP = 7
-"""Frames between segments that are no silence of their own, as published."""
+"""Longest gap between segments without a silence token, in frames, as published."""
 
 
 class SyllableSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="syllables", tag_field="kind"):
-    """What syllable tokens must agree with.
+    """Identity of a syllable quantizer, for compatibility checks.
 
     Attributes:
-        encoder: of the frames whose means are named.
-        clusters: units of the codebook and, as the last one, silence.
-        codebook: its digest.
-        segmenter: ``envelope``, which cuts waveforms, or a name of `make_segmenter`, which cut frames.
+        encoder: encoder of the frames.
+        clusters: number of units, including silence as the last one.
+        codebook: digest of the codebook.
+        segmenter: ``envelope``, for waveforms, or a name of `make_segmenter`, for frames.
         settings: of the segmenter.
-        origin: (D,) that is taken off every frame before it is cut, see `Thresholds.centred`; means are of frames as
-            they are.
-        longest_gap: frames; a longer stretch without a segment is one token of silence, a shorter one belongs to the
-            segment before it.
+        origin: (D,), subtracted from frames before segmentation, see `Thresholds.centred`; segment means are of the
+            original frames.
+        longest_gap: in frames; longer gaps between segments are silence tokens, shorter ones extend the previous
+            segment.
     """
 
     encoder: EncoderSpec
@@ -56,12 +56,12 @@ class SyllableSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
 
     @property
     def digest(self) -> str:
-        """Of all that decides which unit a stretch of speech gets."""
+        """Digest of everything that determines the units."""
         return digest_obj([self.codebook, self.segmenter, self.settings, self.origin, self.longest_gap])
 
 
 class SyllableQuantizer:
-    """Names segments instead of frames.
+    """Quantizes segments instead of frames.
 
     Args:
         codebook: of segment means.
@@ -71,8 +71,8 @@ class SyllableQuantizer:
         longest_gap: frames.
 
     Raises:
-        UserError: if the codebook does not say its encoder, or that gives frames at another rate than segmenters take.
-        ConfigError: if there is no such segmenter or setting.
+        UserError: if the codebook does not record its encoder, or the frame rate does not suit segmenters.
+        ConfigError: if the segmenter or a setting is unknown.
     """
 
     def __init__(
@@ -86,10 +86,12 @@ class SyllableQuantizer:
     ) -> None:
         encoder = codebook.spec.encoder
         if encoder is None:
-            raise UserError("the codebook of segments does not say which encoder it was made with; train it again")
+            raise UserError("the codebook of segments does not record its encoder; train it again")
         encoder.require_rates("syllable tokens", 1 / HOP_SECONDS)
         if origin is not None and len(origin) != encoder.dim:
-            raise UserError(f"the origin has {len(origin)} values, the frames of {encoder.model} have {encoder.dim}")
+            raise UserError(
+                f"the origin has {len(origin)} values, frames of {encoder.model} {encoder.dim}; estimate it again"
+            )
         self.codebook = codebook
         chosen = dict(settings or {})
         self._envelope = EnvelopeSegmenter(**chosen) if segmenter == "envelope" else None
@@ -100,57 +102,58 @@ class SyllableQuantizer:
 
     @property
     def silence(self) -> int:
-        """The unit of silence."""
+        """Index of the silence unit."""
         return self.spec.clusters - 1
 
     def check(self, encoder: EncoderSpec, what: str = "the quantizer") -> None:
-        """Refuse features of another encoder or layer.
+        """Reject features of another encoder or layer.
 
         Raises:
             UserError: naming both and the first field that differs.
         """
         self.spec.encoder.require(encoder, what)
 
-    def listen(self, blocks: Iterable[Float], powers: list[NDArray[np.float64]]) -> Iterator[Float]:
-        """The blocks of a waveform as they come; what the envelope needs of them is put into ``powers``."""
+    def collect_powers(self, blocks: Iterable[Float], powers: list[NDArray[np.float64]]) -> Iterator[Float]:
+        """Pass the blocks of a waveform through, and append the powers for the envelope segmenter to ``powers``."""
         return iter(blocks) if self._envelope is None else power_tee(blocks, powers)
 
     def boundaries(self, frames: Float, powers: list[NDArray[np.float64]]) -> Boundaries:
-        """Segments (n, 2) of the frames (T, D) of a recording, whose waveform `listen` heard."""
+        """Segments (n, 2) of the frames (T, D) of a recording; ``powers`` are from `collect_powers`."""
         if self._frames is not None:
             return self._frames.segment(frames if self._origin is None else frames - self._origin)
         assert self._envelope is not None
-        found = np.minimum(self._envelope.segment_powers(np.concatenate([np.zeros(0), *powers])), len(frames))
-        return found[found[:, 0] < found[:, 1]]
+        spans = np.minimum(self._envelope.segment_powers(np.concatenate([np.zeros(0), *powers])), len(frames))
+        return spans[spans[:, 0] < spans[:, 1]]
 
     def tokens(
         self, frames: Float, powers: list[NDArray[np.float64]] | None = None
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Units (N,) and their frames (N,), which are all T of the recording; two of one unit may follow one another.
+        """Units (N,) and durations (N,) in frames, covering all T frames; equal units may be adjacent.
 
         Args:
             frames: (T, D).
-            powers: what `listen` was given; only the envelope needs it.
+            powers: from `collect_powers`; required by the envelope segmenter.
 
         Raises:
-            UserError: if the envelope is to cut frames without a waveform, or they are not finite.
+            UserError: if the envelope segmenter has no powers, or frames are not finite.
         """
         if self._envelope is not None and powers is None:
             raise UserError(
-                "these syllable tokens are cut by the amplitude, which stored features lack; use speechkit units encode"
+                "these syllable tokens are segmented from the amplitude envelope, which stored features lack; use "
+                "speechkit units encode"
             )
         if not len(frames):
             return np.zeros(0, np.int32), np.zeros(0, np.int32)
-        cut = self.boundaries(frames, powers or [])
-        labels = self.codebook.assign(segment_means(frames, cut)) if len(cut) else np.zeros(0, np.int32)
-        named = add_silence_tokens(labels, cut, len(frames), self.silence, self.spec.longest_gap)
-        if not named:
+        spans = self.boundaries(frames, powers or [])
+        labels = self.codebook.assign(segment_means(frames, spans)) if len(spans) else np.zeros(0, np.int32)
+        tokens = add_silence_tokens(labels, spans, len(frames), self.silence, self.spec.longest_gap)
+        if not tokens:
             return np.array([self.silence], np.int32), np.array([len(frames)], np.int32)
-        durations = np.diff([*token_bounds(named)[:-1], len(frames)]).astype(np.int32)
-        return np.array([token.token for token in named], np.int32), durations
+        durations = np.diff([*token_bounds(tokens)[:-1], len(frames)]).astype(np.int32)
+        return np.array([token.token for token in tokens], np.int32), durations
 
     def assign(self, features: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
-        """The unit (T,) of every frame (T, D).
+        """Frame-level units (T,) of frames (T, D).
 
         Raises:
             UserError: see `tokens`.
@@ -169,19 +172,17 @@ class SyllableQuantizer:
         """Read what `save` wrote.
 
         Raises:
-            UserError: if a file is missing or damaged, or they do not belong together.
+            UserError: if a file is missing or damaged, or they do not match.
         """
         folder = Path(folder)
         spec = read_spec(folder / SPEC_FILE, SyllableSpec)
-        made = cls(
+        quantizer = cls(
             Codebook.load(folder / CODEBOOK_FOLDER),
             spec.segmenter,
             spec.settings,
             origin=spec.origin,
             longest_gap=spec.longest_gap,
         )
-        if made.spec != spec:
-            raise UserError(
-                f"{folder}: {SPEC_FILE} is of another codebook than {CODEBOOK_FOLDER} holds; save both again"
-            )
-        return made
+        if quantizer.spec != spec:
+            raise UserError(f"{folder}: {SPEC_FILE} does not match the codebook in {CODEBOOK_FOLDER}; copy both again")
+        return quantizer

@@ -1,4 +1,4 @@
-"""Units of a recording as tokens of acoustic BPE, and back, with all durations."""
+"""Conversion between unit sequences and acoustic BPE tokens, with durations."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from speechkit.units.sequences import UnitSequence
 
 
 def encode_sequence(row: UnitSequence, bpe: AcousticBpe) -> UnitSequence:
-    """The tokens of a recording; each lasts as long as its units together.
+    """Acoustic BPE tokens of a recording, with the summed durations of their units.
 
     Raises:
         UserError: if the units are of another codebook than the merges, naming the recording.
     """
     if row.codebook != bpe.codebook:
         raise UserError(
-            f"{row.id}: units of the codebook {row.codebook[:12]} are no units of {bpe.codebook[:12]}, whose pairs the "
-            "merges join; learn merges of these"
+            f"{row.id}: its units are of the codebook {row.codebook[:12]}, the merges of {bpe.codebook[:12]}; learn "
+            "merges of its units"
         )
     try:
         tokens = bpe.encode(row.units)
@@ -32,23 +32,23 @@ def encode_sequence(row: UnitSequence, bpe: AcousticBpe) -> UnitSequence:
 
 
 def decode_sequence(row: UnitSequence, bpe: AcousticBpe) -> UnitSequence:
-    """The units that the tokens of a recording stand for: what `encode_sequence` was given.
+    """Units of a recording from its tokens, the inverse of `encode_sequence`.
 
     Raises:
-        UserError: if the tokens are of other merges, or their durations contradict one another, naming the recording.
+        UserError: if the tokens are of other merges, or durations are inconsistent, naming the recording.
     """
     if row.codebook != bpe.digest:
         raise UserError(
-            f"{row.id}: tokens of the merges {row.codebook[:12]} are none of {bpe.digest[:12]}; give the merges that "
-            "made them"
+            f"{row.id}: its tokens are of the merges {row.codebook[:12]}, not {bpe.digest[:12]}; give the merges they "
+            "were encoded with"
         )
     if row.unit_durations is None:
-        raise UserError(f"{row.id}: does not say how long the units in its tokens last; encode the units again")
+        raise UserError(f"{row.id}: has no durations of its units (unit_durations); encode the units again")
     try:
         units = bpe.decode(row.units)
         check_runs(units, row.unit_durations)
     except UserError as error:
         raise UserError(f"{row.id}: {error}") from error
     if sum(row.unit_durations) != sum(row.durations):
-        raise UserError(f"{row.id}: its tokens last longer or shorter than their units; encode the units again")
+        raise UserError(f"{row.id}: the durations of its tokens and units differ; encode the units again")
     return UnitSequence(row.id, units, list(row.unit_durations), bpe.codebook)

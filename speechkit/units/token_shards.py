@@ -1,7 +1,7 @@
-"""Units packed for training: one long array a shard, where each recording begins, and one index of them all.
+"""Unit sequences packed for training: shards with one array of all recordings each, and an index.
 
-A shard is safetensors: ``tokens`` (n,) one recording after another, ``durations`` of them, ``offsets`` (items + 1,).
-``tokens.json`` lists shards and recordings, with speakers, splits and texts, and holds the tokenizer's spec.
+A shard is a safetensors file with ``tokens`` (n,), the concatenated recordings, their ``durations``, and ``offsets``
+(items + 1,). ``tokens.json`` lists shards and recordings, with speakers, splits and texts, and the tokenizer's spec.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ INNER, INNER_OFFSETS = "unit_durations", "unit_offsets"
 
 
 class TokenShard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file and the rows that lie in it, in order, without their units."""
+    """A shard's file and its rows, in order, without their units."""
 
     file: str
     rows: list[Utterance]
 
 
 class TokenIndex(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What ``tokens.json`` holds."""
+    """Content of ``tokens.json``."""
 
     spec: TokenizerSpec
     shards: list[TokenShard]
@@ -45,7 +45,7 @@ class TokenIndex(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def write_shards(
     folder: Path, rows: Iterable[tuple[Utterance, Units]], spec: TokenizerSpec, shard_tokens: int = SHARD_TOKENS
 ) -> int:
-    """Write recordings into shards of about so many tokens; the index comes last. Returns how many recordings."""
+    """Write recordings to shards of about ``shard_tokens`` tokens, then the index; returns the number of recordings."""
     shards: list[TokenShard] = []
     held: list[tuple[Utterance, Units]] = []
     size = 0
@@ -53,8 +53,8 @@ def write_shards(
     def write() -> None:
         name = f"tokens-{len(shards):05d}.safetensors"
         write_arrays(folder / name, _arrays([units for _, units in held], spec))
-        bare = [msgspec.structs.replace(row, units=None, custom=_without(row)) for row, _ in held]
-        shards.append(TokenShard(name, bare))
+        rows_only = [msgspec.structs.replace(row, units=None, custom=_other_fields(row)) for row, _ in held]
+        shards.append(TokenShard(name, rows_only))
 
     count = 0
     for pair in rows:
@@ -71,10 +71,10 @@ def write_shards(
 
 
 def read_shards(folder: Path) -> Iterator[Utterance]:
-    """The rows with their units.
+    """Rows with their units.
 
     Raises:
-        UserError: if a file is missing or damaged, or shards and index contradict one another.
+        UserError: if a file is missing or damaged, or a shard does not match the index.
     """
     index = read_index(folder)
     for shard in index.shards:
@@ -83,22 +83,20 @@ def read_shards(folder: Path) -> Iterator[Utterance]:
         try:
             yield from _rows(shard, arrays, index.spec)
         except (KeyError, ValueError, IndexError, TypeError) as error:
-            raise UserError(f"{path}: is not the shard that {INDEX} lists ({error}); write the shards again") from error
+            raise UserError(f"{path}: does not match {INDEX} ({error}); write the shards again") from error
 
 
 def read_index(folder: Path) -> TokenIndex:
-    """What ``tokens.json`` of a folder says.
+    """Read the index of a folder of shards.
 
     Raises:
         UserError: if it is missing or damaged.
     """
-    index: TokenIndex = read_spec(
-        folder / INDEX, TokenIndex, "give the folder of shards that were written to their end"
-    )
+    index: TokenIndex = read_spec(folder / INDEX, TokenIndex, "give the folder of a complete set of shards")
     return index
 
 
-def _without(row: Utterance) -> dict[str, Any] | None:
+def _other_fields(row: Utterance) -> dict[str, Any] | None:
     kept = {key: value for key, value in (row.custom or {}).items() if key not in ("durations", "unit_durations")}
     return kept or None
 
@@ -119,23 +117,25 @@ def _arrays(items: list[Units], spec: TokenizerSpec) -> dict[str, Any]:
 
 
 def _rows(shard: TokenShard, arrays: dict[str, Any], spec: TokenizerSpec) -> Iterator[Utterance]:
-    together = len(spec.codebooks)
+    codebooks = len(spec.codebooks)
     offsets = _offsets(arrays["offsets"], len(shard.rows), len(arrays["durations"]))
-    if len(arrays["tokens"]) != together * offsets[-1]:
-        raise ValueError(f"{len(arrays['tokens'])} tokens where {together * offsets[-1]} are listed")
+    if len(arrays["tokens"]) != codebooks * offsets[-1]:
+        raise ValueError(f"{len(arrays['tokens'])} tokens, but {codebooks * offsets[-1]} are listed")
     inner = _offsets(arrays[INNER_OFFSETS], len(shard.rows), len(arrays[INNER])) if INNER in arrays else None
     if len(arrays["tokens"]) and int(arrays["tokens"].max()) >= spec.num_units:
         raise ValueError(f"a token is out of range; there are {spec.num_units}")
-    for place, row in enumerate(shard.rows):
-        begin, end = int(offsets[place]), int(offsets[place + 1])
-        tokens = arrays["tokens"][together * begin : together * end].astype(np.int32)
-        if together > 1:
-            tokens = tokens.reshape(-1, together) - np.cumsum([0, *spec.clusters[:-1]], dtype=np.int32)
+    for index, row in enumerate(shard.rows):
+        begin, end = int(offsets[index]), int(offsets[index + 1])
+        tokens = arrays["tokens"][codebooks * begin : codebooks * end].astype(np.int32)
+        if codebooks > 1:
+            tokens = tokens.reshape(-1, codebooks) - np.cumsum([0, *spec.clusters[:-1]], dtype=np.int32)
         durations = arrays["durations"][begin:end].astype(np.int32)
-        lasting = None if inner is None else arrays[INNER][int(inner[place]) : int(inner[place + 1])].astype(np.int32)
-        made = with_units(row, Units(tokens, durations, lasting), spec)
-        units_of(made, spec)
-        yield made
+        unit_durations = None
+        if inner is not None:
+            unit_durations = arrays[INNER][int(inner[index]) : int(inner[index + 1])].astype(np.int32)
+        utterance = with_units(row, Units(tokens, durations, unit_durations), spec)
+        units_of(utterance, spec)
+        yield utterance
 
 
 def _offsets(offsets: Any, items: int, total: int) -> Any:

@@ -1,7 +1,7 @@
-"""One tokenizer: a waveform or a file to units with durations, and back to the unit of every frame.
+"""Speech tokenizer: waveforms or files to units with durations, and back to frame-level units.
 
-It combines an encoder and any quantizer (k-means, smoothed, residual, product, invariant, syllables), optionally
-followed by acoustic BPE.
+Combines an encoder and any quantizer (k-means, smoothed, residual, product, invariant, syllables), optionally followed
+by acoustic BPE.
 
 Notation used for array shapes: S samples, T frames, N units, Q codebooks.
 """
@@ -42,9 +42,9 @@ class Units(msgspec.Struct, frozen=True):
     """Units of a recording.
 
     Attributes:
-        units: (N,), or (N, Q) for several codebooks that encode a frame jointly.
+        units: (N,), or (N, Q) for a stacked quantizer of Q codebooks.
         durations: (N,) in frames.
-        unit_durations: frames of the units that tokens of acoustic BPE stand for; None where there are no tokens.
+        unit_durations: durations of the units inside acoustic BPE tokens; None for units.
     """
 
     units: Numbers
@@ -56,18 +56,18 @@ class Units(msgspec.Struct, frozen=True):
 
 
 class SpeechTokenizer:
-    """Speech to units and units to frame-level units; a batch, a file, a stream and a waveform give the same result.
+    """Encodes speech to units and decodes units to frame level; batches, files, streams and waveforms agree.
 
     Args:
-        encoder: of the quantizer's features.
+        encoder: encoder of the quantizer's features.
         quantizer: any quantizer of `speechkit.units`.
         name: display name.
-        deduplicate: whether runs of a unit are merged into one with a duration; else one unit per frame. Consecutive
-        syllables with the same unit are not merged.
-        bpe: merges of the quantizer's units, for tokens instead of them.
+        deduplicate: merge runs of a unit into one with a duration; else one unit per frame. Adjacent syllables with the
+            same unit are not merged.
+        bpe: acoustic BPE merges, for tokens instead of units.
 
     Raises:
-        UserError: if encoder, quantizer and merges do not belong together, naming what differs.
+        UserError: if encoder, quantizer and merges are incompatible, naming what differs.
     """
 
     def __init__(
@@ -84,14 +84,14 @@ class SpeechTokenizer:
         self.spec = tokenizer_spec(name, quantizer, encoder.spec, deduplicate=deduplicate, bpe=bpe)
         if bpe is not None:
             if not deduplicate:
-                raise ConfigError(f"{name}: acoustic BPE joins deduplicated units; leave deduplicate on")
+                raise ConfigError(f"{name}: acoustic BPE needs deduplicated units; leave deduplicate on")
             if self.spec.codebooks != [bpe.codebook]:
-                raise UserError(f"{name}: the merges join units of another codebook; learn merges of its units")
-        self._by_frame = isinstance(quantizer, Codebook | StackedQuantizer)
+                raise UserError(f"{name}: the merges are of another codebook; learn merges of its units")
+        self._frame_wise = isinstance(quantizer, Codebook | StackedQuantizer)
 
     @property
     def num_units(self) -> int:
-        """Number of distinct units, or of tokens."""
+        """Vocabulary size: number of units, or of tokens."""
         return self.spec.num_units
 
     def __call__(self, audio: Float | str | Path, sample_rate: int | None = None) -> Units:
@@ -99,85 +99,88 @@ class SpeechTokenizer:
         return self.encode(audio, sample_rate)
 
     def encode(self, audio: Float | str | Path, sample_rate: int | None = None) -> Units:
-        """The units of a waveform (S,) in [-1, 1], or of an audio file of any format, rate and length.
+        """Units of a waveform (S,) in [-1, 1], or of an audio file of any format, rate and length.
 
         Args:
             audio: waveform or path.
-            sample_rate: of the waveform, the encoder's when absent.
+            sample_rate: of the waveform; default: the encoder's.
 
         Raises:
             AudioError: if the audio cannot be read, or is not finite.
         """
         if isinstance(audio, str | Path):
-            return self._of_blocks(stream_audio(audio, sample_rate=self.encoder.spec.sample_rate))
-        return self._of_blocks([self._at_its_rate(audio, sample_rate)])
+            return self._encode_blocks(stream_audio(audio, sample_rate=self.encoder.spec.sample_rate))
+        return self._encode_blocks([self._resample(audio, sample_rate)])
 
     def encode_batch(self, waveforms: Sequence[Float], sample_rate: int | None = None) -> list[Units]:
-        """The units of each waveform, as if it were alone; short ones go through the encoder together.
+        """Units of each waveform, equal to those of `encode`; short waveforms are encoded in a batch.
 
         Raises:
-            AudioError: if a waveform is not finite, or has several channels, with its place in the batch.
+            AudioError: if a waveform is not finite, or has several channels, with its index in the batch.
         """
-        ready = [self._at_its_rate(waveform, sample_rate) for waveform in waveforms]
-        short = [place for place, waveform in enumerate(ready) if len(waveform) <= self.encoder.most_at_once()]
-        frames = dict(zip(short, self.encoder.encode_batch([ready[place] for place in short]), strict=True))
+        resampled = [self._resample(waveform, sample_rate) for waveform in waveforms]
+        short = [index for index, waveform in enumerate(resampled) if len(waveform) <= self.encoder.most_at_once()]
+        frames = dict(zip(short, self.encoder.encode_batch([resampled[index] for index in short]), strict=True))
         return [
-            self._of_pieces([frames[place]], self._powers(waveform)) if place in frames else self._of_blocks([waveform])
-            for place, waveform in enumerate(ready)
+            self._quantize([frames[index]], self._powers(waveform))
+            if index in frames
+            else self._encode_blocks([waveform])
+            for index, waveform in enumerate(resampled)
         ]
 
     def stream(self, blocks: Iterable[Float]) -> Iterator[Units]:
-        """Yield units of samples that arrive in blocks of any length, as soon as they are final.
+        """Yield units of a waveform in blocks of any length, as soon as they are final.
 
-        Concatenated they equal the result of `encode`. Where a quantizer or acoustic BPE needs the whole recording, all
+        Concatenated they equal the result of `encode`. If a quantizer or acoustic BPE needs the whole recording, all
         units are yielded at its end.
         """
-        if not self._by_frame or self.bpe is not None:
-            yield self._of_blocks(blocks)
+        if not self._frame_wise or self.bpe is not None:
+            yield self._encode_blocks(blocks)
             return
-        pieces = self.encoder.stream(blocks)
-        held = np.zeros((0, len(self.spec.codebooks)), np.int32)
-        for piece in pieces:
-            held = np.concatenate([held, self._named(piece)])
+        pending = np.zeros((0, len(self.spec.codebooks)), np.int32)
+        for frames in self.encoder.stream(blocks):
+            pending = np.concatenate([pending, self._assign(frames)])
             last = 0
-            if self.spec.deduplicated and len(held):  # the last run may continue
-                differs = np.flatnonzero((held[1:] != held[:-1]).any(axis=1))
-                last = len(held) - (int(differs[-1]) + 1 if len(differs) else 0)
-            done, held = held[: len(held) - last], held[len(held) - last :]
-            if len(done):
-                yield self._runs(done)
-        if len(held):
-            yield self._runs(held)
+            if self.spec.deduplicated and len(pending):  # the last run may continue
+                differs = np.flatnonzero((pending[1:] != pending[:-1]).any(axis=1))
+                last = len(pending) - (int(differs[-1]) + 1 if len(differs) else 0)
+            final, pending = pending[: len(pending) - last], pending[len(pending) - last :]
+            if len(final):
+                yield self._runs(final)
+        if len(pending):
+            yield self._runs(pending)
 
     def decode(self, units: Units) -> Numbers:
         """Frame-level units (T,), or (T, Q), by repeating units for their durations.
 
         Raises:
-            UserError: if units and durations do not belong together, or a unit is out of range.
+            UserError: if units and durations are inconsistent, or a unit is out of range.
         """
         runs, durations = units.units, units.durations
         if self.bpe is not None:
             if units.unit_durations is None:
-                raise UserError("the tokens do not say how long their units last; give what encode gave")
+                raise UserError("the tokens have no durations of their units (unit_durations); encode the speech again")
             runs, durations = np.asarray(self.bpe.decode(runs.tolist()), np.int32), units.unit_durations
         if len(runs) != len(durations) or (len(durations) and int(durations.min()) < 1):
-            raise UserError(f"{len(runs)} units have {len(durations)} durations; give each one of a frame or more")
+            raise UserError(f"{len(runs)} units but {len(durations)} durations; give each unit one of at least 1 frame")
         table = runs if runs.ndim == 2 else runs[:, None]
         if table.shape[1] != len(self.spec.clusters):
-            raise UserError(f"units are of {table.shape[1]} codebooks, {self.spec.name} has {len(self.spec.clusters)}")
+            raise UserError(
+                f"units have {table.shape[1]} codebooks, {self.spec.name} {len(self.spec.clusters)}; use its own units"
+            )
         if ((table < 0) | (table >= np.asarray(self.spec.clusters))).any():
-            raise UserError(f"a unit is out of range; {self.spec.name} has {self.spec.clusters}")
+            raise UserError(f"a unit is out of range; {self.spec.name} has {self.spec.clusters} units")
         return np.repeat(runs, durations, axis=0)
 
     def save(self, folder: Path | str, encoder: str) -> None:
-        """Write quantizer, merges and spec; ``encoder`` is the name by which `load_tokenizer` will load the encoder."""
+        """Write quantizer, merges and spec; ``encoder`` is the name or folder for `load_tokenizer`."""
         folder = Path(folder)
         self.quantizer.save(folder / QUANTIZER_FOLDER)
         if self.bpe is not None:
             self.bpe.save(folder / MERGES_FILE)
         write_json(folder / FOLDER_FILE, _Folder(encoder, self.spec))
 
-    def _at_its_rate(self, waveform: Float, sample_rate: int | None) -> Float:
+    def _resample(self, waveform: Float, sample_rate: int | None) -> Float:
         from speechkit.io.audio import resample
 
         rate = self.encoder.spec.sample_rate
@@ -185,42 +188,43 @@ class SpeechTokenizer:
             return waveform
         return resample(np.asarray(waveform, np.float32), sample_rate, rate)
 
-    def _of_blocks(self, blocks: Iterable[Float]) -> Units:
-        """Units of a waveform, which comes in blocks."""
+    def _encode_blocks(self, blocks: Iterable[Float]) -> Units:
+        """Units of a waveform given in blocks."""
         powers: Powers = []
         if isinstance(self.quantizer, SyllableQuantizer):
-            blocks = self.quantizer.listen(blocks, powers)
-        return self._of_pieces(self.encoder.stream(blocks), powers)
+            blocks = self.quantizer.collect_powers(blocks, powers)
+        return self._quantize(self.encoder.stream(blocks), powers)
 
     def _powers(self, waveform: Float) -> Powers:
         powers: Powers = []
         if isinstance(self.quantizer, SyllableQuantizer):
-            for _ in self.quantizer.listen([waveform], powers):
+            for _ in self.quantizer.collect_powers([waveform], powers):
                 pass
         return powers
 
-    def _of_pieces(self, pieces: Iterable[Float], powers: Powers) -> Units:
-        """Units of the frames of a recording, which come in pieces; ``powers`` are full when the pieces end."""
-        if self._by_frame:
-            return self._runs(np.concatenate([self._named(piece) for piece in pieces]))
+    def _quantize(self, pieces: Iterable[Float], powers: Powers) -> Units:
+        """Units of a recording's frames, given in pieces; ``powers`` are complete after the last piece."""
+        if self._frame_wise:
+            return self._runs(np.concatenate([self._assign(piece) for piece in pieces]))
         frames = np.concatenate(list(pieces))
         if isinstance(self.quantizer, SyllableQuantizer):
-            return self._of_runs(*self.quantizer.tokens(frames, powers))
-        return self._runs(self._named(frames))
+            return self._to_units(*self.quantizer.tokens(frames, powers))
+        return self._runs(self._assign(frames))
 
-    def _named(self, frames: Float) -> Numbers:
-        """Frames (T, D) to (T, Q)."""
+    def _assign(self, frames: Float) -> Numbers:
+        """Frames (T, D) to units (T, Q)."""
         return np.asarray(self.quantizer.assign(frames), np.int32).reshape(len(frames), len(self.spec.codebooks))
 
-    def _runs(self, named: Numbers) -> Units:
-        table, durations = named, np.ones(len(named), np.int32)
-        if self.spec.deduplicated and len(named):
-            begins = np.concatenate([[0], np.flatnonzero((named[1:] != named[:-1]).any(axis=1)) + 1])
-            table, durations = named[begins], np.diff(np.append(begins, len(named))).astype(np.int32)
-        return self._of_runs(table[:, 0] if len(self.spec.codebooks) == 1 else table, durations)
+    def _runs(self, frame_units: Numbers) -> Units:
+        """Units of frame-level units (T, Q), deduplicated if the spec says so."""
+        table, durations = frame_units, np.ones(len(frame_units), np.int32)
+        if self.spec.deduplicated and len(frame_units):
+            begins = np.concatenate([[0], np.flatnonzero((frame_units[1:] != frame_units[:-1]).any(axis=1)) + 1])
+            table, durations = frame_units[begins], np.diff(np.append(begins, len(frame_units))).astype(np.int32)
+        return self._to_units(table[:, 0] if len(self.spec.codebooks) == 1 else table, durations)
 
-    def _of_runs(self, units: Numbers, durations: Numbers) -> Units:
-        """Units with their durations, as the spec says: one by one for every frame, or as tokens."""
+    def _to_units(self, units: Numbers, durations: Numbers) -> Units:
+        """Units with durations in the form of the spec: deduplicated, frame by frame, or as tokens."""
         if not self.spec.deduplicated and len(units):
             units, durations = np.repeat(units, durations, axis=0), np.ones(int(durations.sum()), np.int32)
         if self.bpe is None:
@@ -231,7 +235,7 @@ class SpeechTokenizer:
 
 
 class _Folder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What ``tokenizer.json`` of a folder holds."""
+    """Content of ``tokenizer.json``."""
 
     encoder: str
     spec: TokenizerSpec
@@ -245,22 +249,22 @@ def tokenizer_spec(
     deduplicate: bool = True,
     bpe: AcousticBpe | None = None,
 ) -> TokenizerSpec:
-    """The spec of a quantizer's units; ``encoder`` is the one it says that it was made with, where it is not given.
+    """The spec of a quantizer's units; ``encoder`` defaults to the one recorded by the quantizer.
 
     Raises:
-        UserError: if it says none.
+        UserError: if no encoder is given or recorded.
     """
     encoder = encoder or encoder_of(quantizer)
     if encoder is None:
-        raise UserError(f"{name}: does not say which encoder it was made with; name it when you import the codebook")
+        raise UserError(f"{name}: does not record its encoder; give it when you import the codebook")
     sets = unit_sets(quantizer)
-    digests, clusters = [each.digest for each in sets], [each.clusters for each in sets]
+    digests, clusters = [unit_set.digest for unit_set in sets], [unit_set.clusters for unit_set in sets]
     merges = (None, None) if bpe is None else (bpe.digest, bpe.num_tokens)
     return TokenizerSpec(name, _kind(quantizer), encoder, digests, clusters, deduplicate, *merges)
 
 
 def encoder_of(quantizer: AnyQuantizer) -> EncoderSpec | None:
-    """Of the features that a quantizer was made with, where it says so."""
+    """The encoder recorded by a quantizer, if any."""
     return quantizer.encoder if isinstance(quantizer, StackedQuantizer) else quantizer.spec.encoder
 
 
@@ -274,22 +278,22 @@ def load_tokenizer(
     device: str = "auto",
     dtype: Literal["auto", "float32", "bfloat16"] = "auto",
 ) -> SpeechTokenizer:
-    """A tokenizer by name or folder.
+    """Load a tokenizer by name or folder.
 
     Args:
-        name: ``embedded-50`` to ``embedded-500`` inside the package; a published codebook of
+        name: ``embedded-50`` to ``embedded-500``, shipped with the package; a published codebook of
             `speechkit.units.known_codebooks` such as ``hubert-base-ls960/9/km500``; or the folder of a codebook, a
             quantizer or a saved tokenizer.
-        encoder: folder or hub id of the encoder, where ``name`` does not say it: the folder of a codebook knows what
-            its encoder must be, and not where it lies.
-        folder: where the file of a published codebook lies.
-        bpe: the merges that ``speechkit units bpe`` wrote, for tokens instead of units.
-        deduplicate: see `SpeechTokenizer`; on when absent.
+        encoder: folder or hub id of the encoder, needed for the folder of a codebook, which records the encoder's
+            identity but not its location.
+        folder: folder of the file of a published codebook.
+        bpe: merges written by ``speechkit units bpe``, for tokens instead of units.
+        deduplicate: see `SpeechTokenizer`; default: on.
         device: ``auto``, ``cpu``, ``cuda`` …
         dtype: of the encoder, see `speechkit.encoders.load_encoder`.
 
     Raises:
-        UserError: if there is none, or its parts do not belong together, saying what differs.
+        UserError: if there is no such tokenizer, or its parts are incompatible, naming what differs.
     """
     from speechkit.encoders.load import load_encoder
     from speechkit.units.known_codebooks import KNOWN, known_quantizer
@@ -315,15 +319,15 @@ def load_tokenizer(
         bpe = bpe or (Path(name) / MERGES_FILE if saved.spec.bpe else None)
         deduplicate = saved.spec.deduplicated if deduplicate is None else deduplicate
     quantizer = open_quantizer(path)
-    wanted = tokenizer_spec(str(name), quantizer).encoder
-    source = str(encoder or (saved.encoder if saved else _encoder_of(wanted, name)))
+    encoder_spec = tokenizer_spec(str(name), quantizer).encoder
+    source = str(encoder or (saved.encoder if saved else _builtin_encoder(encoder_spec, name)))
     loaded = load_encoder(
         source,
-        layer=_layer(wanted, name, source),
+        layer=_layer(encoder_spec, name, source),
         device=device,
         dtype=dtype,
-        compat=bool(wanted.compat),
-        normalization=wanted.normalization if wanted.normalization in ("none", "standardised") else None,  # type: ignore[arg-type]
+        compat=bool(encoder_spec.compat),
+        normalization=encoder_spec.normalization if encoder_spec.normalization in ("none", "standardised") else None,  # type: ignore[arg-type]
     )
     merges = None if bpe is None else AcousticBpe.load(bpe)
     return SpeechTokenizer(
@@ -335,18 +339,18 @@ def load_tokenizer(
     )
 
 
-def _encoder_of(spec: EncoderSpec, name: str | Path) -> str:
-    """The name of an encoder that needs no folder.
+def _builtin_encoder(spec: EncoderSpec, name: str | Path) -> str:
+    """The name of a built-in encoder.
 
     Raises:
-        UserError: if it is another.
+        UserError: if the encoder is not built in.
     """
     if spec.model in ("log-mel", "mfcc"):
         return spec.model
     if spec.model == "wav2vec2 small":
         return "embedded"
     raise UserError(
-        f"{name}: was made with {spec.model}, layer {spec.layer}; give the folder or hub id of that encoder "
+        f"{name}: needs the encoder {spec.model}, layer {spec.layer}; give its folder or hub id "
         "(encoder=..., --encoder)"
     )
 
@@ -355,7 +359,7 @@ def _layer(spec: EncoderSpec, name: str | Path, source: str) -> int | None:
     if source in ("log-mel", "mfcc"):
         return None
     if not spec.layer.isdigit():
-        raise UserError(f"{name}: was made with the layers {spec.layer}; a tokenizer takes one layer of its encoder")
+        raise UserError(f"{name}: uses the layers {spec.layer}; a tokenizer needs a quantizer of a single layer")
     return int(spec.layer)
 
 

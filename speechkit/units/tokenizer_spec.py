@@ -16,11 +16,11 @@ class TokenizerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
         name: display name.
         quantizer: kind of quantizer.
         encoder: encoder, layer, grid and hop of the frames.
-        codebooks: digests, several where they name a frame together.
-        clusters: units of each codebook.
-        deduplicated: whether a run of one unit is there once, with its duration.
-        bpe: digest of the merges, where units are tokens of acoustic BPE.
-        tokens: how many there are of these.
+        codebooks: digests of the codebooks; several for a stacked quantizer.
+        clusters: number of units of each codebook.
+        deduplicated: whether runs of a unit are merged, with durations.
+        bpe: digest of the acoustic BPE merges, if any.
+        tokens: number of acoustic BPE tokens.
     """
 
     name: str
@@ -34,23 +34,23 @@ class TokenizerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
     @property
     def digest(self) -> str:
-        """Of the merges, the codebook, or all codebooks; units of one digest are comparable."""
+        """Digest of the merges, the codebook, or all codebooks; units with the same digest are comparable."""
         if self.bpe is not None:
             return self.bpe
         return self.codebooks[0] if len(self.codebooks) == 1 else digest_obj(self.codebooks)
 
     @property
     def num_units(self) -> int:
-        """How many there are; those of several codebooks follow one another."""
+        """Vocabulary size; units of several codebooks are numbered consecutively."""
         return self.tokens if self.tokens is not None else sum(self.clusters)
 
     @property
     def frames_per_second(self) -> float:
-        """Of the encoder."""
+        """Frame rate of the encoder."""
         return self.encoder.frame_rate
 
     def require(self, other: TokenizerSpec, what: str) -> None:
-        """Refuse units of another tokenizer.
+        """Reject units of another tokenizer.
 
         Raises:
             UserError: naming the first thing that differs.
@@ -58,6 +58,6 @@ class TokenizerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
         self.encoder.require(other.encoder, what)
         if self.digest != other.digest:
             raise UserError(
-                f"{what} is of {self.num_units} units ({self.digest[:12]}), the units come from {other.num_units} "
-                f"({other.digest[:12]}); encode the speech again with {self.name}"
+                f"{what} has a vocabulary of {self.num_units} units ({self.digest[:12]}), the units one of "
+                f"{other.num_units} ({other.digest[:12]}); encode the speech again with {self.name}"
             )

@@ -1,4 +1,4 @@
-"""Any kind of k-means quantizer from a store of features."""
+"""Training of any kind of k-means quantizer on a store of features."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def train_quantizer(
     log: Callable[[str], None] = lambda line: None,
     before_batch: Callable[[], None] = lambda: None,
 ) -> Codebook | StackedQuantizer:
-    """A quantizer of the frames of a store.
+    """Train a quantizer on the frames of a store.
 
     Args:
-        store: of one layer.
-        kind: ``k-means`` as ``config`` says, ``spherical`` on frames of length one, ``residual`` or ``product``.
-        config: how.
-        codebooks: of a residual or product quantizer.
-        log: told of every pass.
-        before_batch: called before every batch; what it raises ends the training.
+        store: features of one layer.
+        kind: ``k-means``, ``spherical`` (on unit-norm frames), ``residual`` or ``product``.
+        config: of k-means.
+        codebooks: number of codebooks of a residual or product quantizer.
+        log: receives a line per pass.
+        before_batch: called before every batch; may raise to stop training.
 
     Raises:
-        UserError: if a frame holds NaN or infinity, naming the recording, or there are too few frames.
+        UserError: if a frame contains NaN or infinity, naming the recording, or there are too few frames.
     """
     if kind == "spherical":
         config = msgspec.structs.replace(config, normalization="unit-length")

@@ -1,7 +1,7 @@
-"""Unit edit distance: how much a quantizer's units change when the audio is perturbed but the content is not.
+"""Unit edit distance (UED): robustness of units to perturbations that preserve the content.
 
-The edits between the deduplicated units of clean and of changed audio, over the number of clean units, all utterances
-together: a word error rate over units. Deduplication makes slow and fast speech comparable.
+Edits between the deduplicated units of clean and perturbed audio over the number of clean units, pooled over
+utterances, as in a word error rate. Deduplication makes slow and fast speech comparable.
 
 Source: Gat et al. 2023, Augmentation invariant discrete representation for generative spoken language modeling.
 """
@@ -22,13 +22,13 @@ from speechkit.units.deduplication import deduplicate
 
 Units = NDArray[np.integer[Any]]
 MIN_SPEAKERS = 10
-"""With fewer speakers than these, intervals are over utterances."""
+"""With fewer speakers, intervals are over utterances."""
 
 
 class UedScore(msgspec.Struct, frozen=True):
-    """Edits over clean units (1.0 is as many edits as units; it may be more) with their kinds.
+    """UED (1.0 is as many edits as clean units; it can be higher) and edit counts.
 
-    ``changed_units`` beside ``clean_units`` show whether a change makes a quantizer say more or less.
+    ``changed_units`` against ``clean_units`` shows whether perturbations give longer or shorter sequences.
     """
 
     ued: float
@@ -49,7 +49,7 @@ class UedReduction(msgspec.Struct, frozen=True):
 
 
 class UedTable(msgspec.Struct, frozen=True):
-    """Scores by perturbation; ``overall`` takes those together that can be heard, ``floor`` those that cannot."""
+    """Scores by perturbation; ``overall`` pools the audible perturbations, ``floor`` the inaudible ones."""
 
     scores: dict[str, UedScore]
     overall: UedScore | None
@@ -58,17 +58,17 @@ class UedTable(msgspec.Struct, frozen=True):
 
 
 class UtteranceEdits(msgspec.Struct, frozen=True):
-    """Of each utterance: clean units, changed units, substitutions, deletions, insertions (N, 5), and its id."""
+    """Ids, and counts (N, 5) of clean units, changed units, substitutions, deletions and insertions by utterance."""
 
     ids: list[str]
     counts: NDArray[np.int64]
 
 
 def count_edits(clean: Mapping[str, Units], changed: Mapping[str, Units]) -> UtteranceEdits:
-    """Edits from the units of clean audio to those of changed audio, by utterance; runs of a unit count once.
+    """Edits from the deduplicated units of clean audio to those of perturbed audio, by utterance.
 
     Raises:
-        UserError: if an utterance is on one side only, or there is none.
+        UserError: if an utterance is on one side only, or there are none.
     """
     if not clean:
         raise UserError("there are no units to compare; give at least one utterance")
@@ -93,21 +93,21 @@ def ued_score(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> UedScore:
-    """The distance over all utterances of one perturbation, or of several together, with its interval.
+    """UED over all utterances of one perturbation, or of several pooled, with its interval.
 
     Args:
-        edits: of the same utterances under each perturbation; an utterance is drawn with all of them.
-        speakers: who says an utterance; with `MIN_SPEAKERS` or more, whole speakers are drawn.
+        edits: of the same utterances under each perturbation; resampled together.
+        speakers: speaker of each utterance; with at least `MIN_SPEAKERS`, whole speakers are resampled.
         resamples: of the bootstrap.
         seed: of the bootstrap.
     """
-    total = _together(edits)
+    total = _pool(edits)
     clean, changed, substitutions, deletions, insertions = total.counts.sum(0).tolist()
-    wrong = total.counts[:, 2:].sum(1)
+    errors = total.counts[:, 2:].sum(1)
     groups, _ = interval_groups(total.ids, speakers)
-    interval = bootstrap_ratio(wrong, total.counts[:, 0], groups=groups, resamples=resamples, seed=seed)
+    interval = bootstrap_ratio(errors, total.counts[:, 0], groups=groups, resamples=resamples, seed=seed)
     return UedScore(
-        ued=float(ratio(wrong.sum(), clean)),
+        ued=float(ratio(errors.sum(), clean)),
         interval=interval,
         clean_units=clean,
         changed_units=changed,
@@ -125,14 +125,14 @@ def ued_table(
     speakers: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> UedTable:
-    """UED of every perturbation in ``changed``, and together; those not in ``audible`` make the floor."""
+    """UED of every perturbation in ``changed``, and pooled over those in ``audible`` and over the others."""
     edits = {kind: count_edits(clean, units) for kind, units in changed.items()}
-    heard = [each for kind, each in edits.items() if kind in audible]
-    unheard = [each for kind, each in edits.items() if kind not in audible]
+    audible_edits = [counts for kind, counts in edits.items() if kind in audible]
+    inaudible_edits = [counts for kind, counts in edits.items() if kind not in audible]
     return UedTable(
-        {kind: ued_score([each], speakers, seed=seed) for kind, each in edits.items()},
-        ued_score(heard, speakers, seed=seed) if heard else None,
-        ued_score(unheard, speakers, seed=seed) if unheard else None,
+        {kind: ued_score([counts], speakers, seed=seed) for kind, counts in edits.items()},
+        ued_score(audible_edits, speakers, seed=seed) if audible_edits else None,
+        ued_score(inaudible_edits, speakers, seed=seed) if inaudible_edits else None,
         interval_groups(list(clean), speakers)[1],
     )
 
@@ -148,13 +148,12 @@ def ued_reduction(
     """Relative reduction of the UED of the second quantizer over the first, with a paired bootstrap over utterances.
 
     Returns:
-        None where the first's units hardly change: in all utterances or in those of a draw there is no edit that could
-        become less.
+        The reduction, or None if it is undefined because the first quantizer has no edits in the data or in a draw.
 
     Raises:
-        UserError: if the two are not about the same utterances.
+        UserError: if the two were measured on different utterances.
     """
-    one, other = _together(first), _together(second)
+    one, other = _pool(first), _pool(second)
     if one.ids != other.ids:
         raise UserError("the two quantizers were measured on different utterances; measure both on the same")
     table = np.stack([one.counts[:, 2:].sum(1), one.counts[:, 0], other.counts[:, 2:].sum(1), other.counts[:, 0]], 1)
@@ -172,13 +171,14 @@ def ued_reduction(
 
 
 def interval_groups(ids: Sequence[str], speakers: Mapping[str, str] | None) -> tuple[list[str] | None, str]:
-    """The speaker of each utterance where there are enough, and what intervals are over."""
+    """Speaker of each utterance, None if there are too few, and the name of the resampled unit."""
     if speakers is None or any(name not in speakers for name in ids) or len({speakers[n] for n in ids}) < MIN_SPEAKERS:
         return None, "utterances"
     return [speakers[name] for name in ids], "speakers"
 
 
-def _together(edits: Sequence[UtteranceEdits]) -> UtteranceEdits:
-    if not edits or any(each.ids != edits[0].ids for each in edits):
-        raise UserError("perturbations must be measured on the same utterances, and on one at least")
-    return UtteranceEdits(edits[0].ids, np.sum([each.counts for each in edits], axis=0))
+def _pool(edits: Sequence[UtteranceEdits]) -> UtteranceEdits:
+    """Sum of the counts over perturbations."""
+    if not edits or any(perturbation.ids != edits[0].ids for perturbation in edits):
+        raise UserError("perturbations must be measured on the same utterances, and on at least one; measure again")
+    return UtteranceEdits(edits[0].ids, np.sum([perturbation.counts for perturbation in edits], axis=0))

@@ -1,4 +1,4 @@
-"""Unit edit distances of quantizers over a manifest: every recording is changed, encoded once and quantized by each."""
+"""UED of quantizers over a manifest: each perturbed recording is encoded once and quantized by all quantizers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAX_SECONDS = 60.0
 
 
 class UedMeasurement(msgspec.Struct, frozen=True):
-    """A table for each quantizer, and the recordings that were left out with the reason."""
+    """UED table of each quantizer, and the skipped recordings with the reason."""
 
     tables: dict[str, UedTable]
     utterances: int
@@ -50,33 +50,33 @@ def measure_ued(
     device: str = "auto",
     progress: Callable[[int], None] = lambda done: None,
 ) -> UedMeasurement:
-    """Measure quantizers of one encoder, of whatever layers.
+    """Measure the UED of quantizers of any layers of one encoder.
 
-    Recordings longer than `MAX_SECONDS` are left out: changing them would take memory without bound.
+    Recordings longer than `MAX_SECONDS` are skipped, to bound memory.
 
     Args:
         quantizers: codebooks or invariant quantizers by name.
-        encoder: that their features come from; a quantizer of another is refused.
-        manifest: of recordings; with speakers, intervals are over these where there are enough.
-        kinds: changes.
-        config: their strength.
+        encoder: encoder of their features.
+        manifest: recordings; intervals are over speakers if there are enough.
+        kinds: perturbations.
+        config: their strengths.
         rooms: recorded impulse responses, for ``room_recorded``.
-        noises: to mix in; made noise without any.
-        seed: of the changes.
+        noises: noises to add; default: synthetic noise.
+        seed: of the perturbations.
         device: of the encoder.
         progress: called with the number of finished recordings.
 
     Raises:
-        UserError: if a quantizer belongs to other features, an id of the manifest comes twice, a noise is silent, or no
-            recording is left.
+        UserError: if a quantizer is of another encoder, the manifest has a duplicate id, a noise is silent, or no
+            recording is usable.
     """
     layers = {name: int(layer_of(quantizer, name)) for name, quantizer in quantizers.items()}
     by_layer = {layer: [name for name in layers if layers[name] == layer] for layer in layers.values()}
-    # Units are kept by id: of two recordings of one id, one would be measured and both counted.
+    # Units are stored by id, so ids must be unique.
     for _ in unique_ids(read_manifest(manifest), manifest):
         pass
-    loaded = _encoder_of(quantizers, layers, encoder, device)
-    loaded.spec.require_rates("measurements of edits")
+    loaded_encoder = _encoder_of(quantizers, layers, encoder, device)
+    loaded_encoder.spec.require_rates("measurements of edits")
     units: dict[str, dict[str, dict[str, NDArray[np.int32]]]] = {
         name: {kind: {} for kind in (CLEAN, *kinds)} for name in quantizers
     }
@@ -92,7 +92,7 @@ def measure_ued(
         except AudioError as error:
             left_out[row.id] = str(error)
             continue
-        if not loaded.num_frames(len(waveform)):
+        if not loaded_encoder.num_frames(len(waveform)):
             left_out[row.id] = "shorter than a frame"
             continue
         if row.speaker:
@@ -101,32 +101,32 @@ def measure_ued(
             changed = waveform
             if kind != CLEAN:
                 changed = perturb(waveform, kind, row.id, config=config, noises=noises, rooms=rooms, seed=seed)  # type: ignore[arg-type]
-            states = loaded.encode_layers(changed)
+            states = loaded_encoder.encode_layers(changed)
             for layer, names in by_layer.items():
-                said = assign_together([quantizers[name] for name in names], states[layer])
-                for name, frames in zip(names, said, strict=True):
+                assigned = assign_together([quantizers[name] for name in names], states[layer])
+                for name, frames in zip(names, assigned, strict=True):
                     units[name][kind][row.id] = deduplicate(frames)[0]
         done += 1
         progress(done)
     if not done:
-        raise UserError(f"{manifest}: no recording is left to measure; {next(iter(left_out.values()), 'it is empty')}")
+        raise UserError(f"{manifest}: no usable recordings; {next(iter(left_out.values()), 'it is empty')}")
     tables = {
-        name: ued_table(found[CLEAN], {kind: found[kind] for kind in kinds}, AUDIBLE, speakers, seed)
-        for name, found in units.items()
+        name: ued_table(by_kind[CLEAN], {kind: by_kind[kind] for kind in kinds}, AUDIBLE, speakers, seed)
+        for name, by_kind in units.items()
     }
     return UedMeasurement(tables, done, left_out)
 
 
 def _encoder_of(quantizers: Mapping[str, Quantizer], layers: Mapping[str, int], encoder: str, device: str) -> Encoder:
-    """The encoder up to the highest layer that is taken, which must be the one of all quantizers."""
+    """Load the encoder up to the highest layer of the quantizers, after a check that it is their encoder."""
     try:
         loaded = load_encoder(encoder, layer=max(layers.values()), device=device)
     except UserError:
-        # Another encoder may have no such layer; that it is another one says more.
-        found = load_encoder(encoder, device=device).spec
+        # A missing layer may be due to a wrong encoder, which is the better error.
+        spec = load_encoder(encoder, device=device).spec
         for name, quantizer in quantizers.items():
-            if quantizer.spec.encoder and quantizer.spec.encoder.weights != found.weights:
-                quantizer.check(found, name)
+            if quantizer.spec.encoder and quantizer.spec.encoder.weights != spec.weights:
+                quantizer.check(spec, name)
         raise
     for name, quantizer in quantizers.items():
         quantizer.check(msgspec.structs.replace(loaded.spec, layer=str(layers[name])), name)
@@ -134,14 +134,14 @@ def _encoder_of(quantizers: Mapping[str, Quantizer], layers: Mapping[str, int], 
 
 
 def layer_of(quantizer: Quantizer, name: str) -> str:
-    """The layer whose features a quantizer takes.
+    """The layer of a quantizer's features.
 
     Raises:
-        UserError: if it does not say, or it takes a weighted sum of layers.
+        UserError: if it is not recorded, or a weighted sum of layers.
     """
     spec = quantizer.spec.encoder
     if spec is None or not spec.layer.isdigit():
-        raise UserError(f"{name}: takes {spec.layer if spec else 'an unknown layer'}; a single layer can be measured")
+        raise UserError(f"{name}: uses {spec.layer if spec else 'an unknown layer'}; give quantizers of a single layer")
     return spec.layer
 
 
@@ -149,16 +149,16 @@ def read_noises(folder: Path | str | None) -> list[NDArray[np.float32]]:
     """All recordings below a folder at 16 kHz; none without a folder.
 
     Raises:
-        UserError: if the folder holds no recording.
+        UserError: if the folder contains no audio.
         AudioError: if a recording cannot be read, or is silent, naming the file.
     """
     if folder is None:
         return []
     paths = find_audio(folder).files
     if not paths:
-        raise UserError(f"{folder}: holds no audio; give a folder of noises")
+        raise UserError(f"{folder}: contains no audio; give a folder of noises")
     noises = [read_audio(path, sample_rate=16_000) for path in paths]
     for path, noise in zip(paths, noises, strict=True):
         if is_silent(noise):
-            raise AudioError(f"{path}: is silent or not finite, and would change nothing as noise; take it out")
+            raise AudioError(f"{path}: is silent or not finite, which is useless as noise; remove it")
     return noises

@@ -1,8 +1,8 @@
-"""Manifests whose rows carry units: audio path, speaker, split and text stay beside them, durations and codebook too.
+"""Manifests with units, next to audio path, speaker, split and text.
 
-A row's ``units`` are its units; ``custom`` holds ``durations`` in frames, ``codebook``, their digest, and, of tokens of
-acoustic BPE, ``unit_durations``. The tokenizer's spec lies beside the manifest. Of codebooks that name a frame
-together, the units of a frame follow one another, the numbers of each codebook behind those of the one before.
+A row's ``units`` have their ``durations`` in frames in ``custom``, with the digest ``codebook`` and, for acoustic BPE
+tokens, ``unit_durations``. The tokenizer's spec is stored beside the manifest. Units of a stacked quantizer are
+interleaved frame by frame, with consecutive numbering across codebooks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BATCH = 16
 
 
 def with_units(row: Utterance, units: Units, spec: TokenizerSpec) -> Utterance:
-    """The row with units; those that it had, and their durations, are gone."""
+    """The row with units and durations, replacing earlier ones."""
     custom: dict[str, Any] = {
         key: value for key, value in (row.custom or {}).items() if key not in (DURATIONS, UNIT_DURATIONS)
     }
@@ -42,22 +42,22 @@ def with_units(row: Utterance, units: Units, spec: TokenizerSpec) -> Utterance:
 
 
 def flat(units: Units, spec: TokenizerSpec) -> Any:
-    """Units (N, Q) as one sequence (N * Q,) of different numbers; units (N,) as they are."""
+    """Units (N, Q) interleaved to (N * Q,), numbered consecutively across codebooks; units (N,) unchanged."""
     if units.units.ndim == 1:
         return units.units
     return (units.units + np.cumsum([0, *spec.clusters[:-1]])).reshape(-1)
 
 
 def units_of(row: Utterance, spec: TokenizerSpec) -> Units:
-    """What `with_units` was given.
+    """Units of a row, the inverse of `with_units`.
 
     Raises:
-        UserError: if the row has no units, or they are of another codebook or not of their durations.
+        UserError: if the row has no units, or they are of another codebook or inconsistent with their durations.
     """
     sequence = _checked(row, len(spec.codebooks))
     if sequence.codebook != spec.digest:
         raise UserError(
-            f"{row.id}: its units are of the codebook {sequence.codebook[:12]}, not of {spec.digest[:12]} "
+            f"{row.id}: its units are of the codebook {sequence.codebook[:12]}, not {spec.digest[:12]} "
             f"({spec.name}); encode the speech again"
         )
     units = np.asarray(sequence.units, np.int32)
@@ -69,30 +69,30 @@ def units_of(row: Utterance, spec: TokenizerSpec) -> Units:
 
 
 def sequence_of(row: Utterance) -> UnitSequence:
-    """The units of a row as those of `speechkit units assign`.
+    """Units of a row as a `UnitSequence`.
 
     Raises:
-        UserError: if it has none, or not as many durations as units.
+        UserError: if the row has no units, or the numbers of units and durations differ.
     """
     return _checked(row, 1)
 
 
-def _checked(row: Utterance, together: int) -> UnitSequence:
+def _checked(row: Utterance, codebooks: int) -> UnitSequence:
     custom = row.custom or {}
     if row.units is None:
-        raise UserError(f"{row.id}: has no units; speechkit units encode writes them")
+        raise UserError(f"{row.id}: has no units; add them with speechkit units encode")
     if len(row.units) > MOST_UNITS:
         raise UserError(f"{row.id}: has {len(row.units):,} units, more than any recording; remove it")
     try:
-        durations = msgspec.convert(custom.get(DURATIONS, [1] * (len(row.units) // together)), list[int])
+        durations = msgspec.convert(custom.get(DURATIONS, [1] * (len(row.units) // codebooks)), list[int])
         inner = msgspec.convert(custom.get(UNIT_DURATIONS), list[int] | None)
         codebook = msgspec.convert(custom.get(CODEBOOK, ""), str)
     except msgspec.ValidationError as error:
-        raise UserError(f"{row.id}: durations or codebook in custom are none ({error}); encode it again") from error
-    if len(row.units) != together * len(durations):
+        raise UserError(f"{row.id}: durations or codebook in custom are invalid ({error}); encode it again") from error
+    if len(row.units) != codebooks * len(durations):
         raise UserError(
-            f"{row.id}: {len(row.units)} units have {len(durations)} durations"
-            + (f" of {together} codebooks" if together > 1 else "")
+            f"{row.id}: {len(row.units)} units but {len(durations)} durations"
+            + (f" of {codebooks} codebooks" if codebooks > 1 else "")
             + "; encode it again"
         )
     if min(row.units, default=0) < 0 or max(row.units, default=0) >= 1 << 31 or min(durations, default=1) < 1:
@@ -101,17 +101,17 @@ def _checked(row: Utterance, together: int) -> UnitSequence:
 
 
 def spec_path(manifest: Path | str) -> Path:
-    """Where the tokenizer's spec of a manifest lies: ``train.jsonl`` has ``train.tokenizer.json`` beside it."""
+    """Path of the tokenizer's spec of a manifest: ``train.tokenizer.json`` for ``train.jsonl``."""
     path = Path(manifest)
     stem = path.name.removesuffix(".gz").removesuffix(".jsonl")
     return path.with_name(f"{stem}.tokenizer.json")
 
 
 def read_tokenizer_spec(manifest: Path | str) -> TokenizerSpec:
-    """The spec beside a manifest.
+    """Read the spec beside a manifest.
 
     Raises:
-        UserError: if there is none, or it is damaged.
+        UserError: if it is missing or damaged.
     """
     spec: TokenizerSpec = read_spec(
         spec_path(manifest), TokenizerSpec, "copy it with its manifest, or encode the speech again"
@@ -120,14 +120,14 @@ def read_tokenizer_spec(manifest: Path | str) -> TokenizerSpec:
 
 
 def write_unit_manifest(path: Path, rows: Iterable[Utterance], spec: TokenizerSpec) -> int:
-    """Write rows with units, and the spec beside them; returns how many."""
+    """Write rows with units, and the spec beside them; returns the number of rows."""
     count = write_manifest(path, rows)
     write_json(spec_path(path), spec)
     return count
 
 
 def read_unit_manifest(path: Path, spec: TokenizerSpec | None = None) -> Iterator[tuple[Utterance, Units]]:
-    """Rows of a manifest with their units, of the spec beside it where none is given.
+    """Rows of a manifest with their units; ``spec`` defaults to the one beside the manifest.
 
     Raises:
         UserError: if a row has no units or those of another tokenizer, naming the file.
@@ -145,21 +145,21 @@ def encode_rows(
     rows: Iterable[tuple[Utterance, Path]],
     drop: Callable[[str, str], None],
 ) -> Iterator[Utterance]:
-    """The rows with their units, in their order; some are encoded together.
+    """Encode rows in batches, and yield them with their units in order.
 
     Args:
         tokenizer: of the units.
-        rows: each with the manifest that its audio path is relative to.
-        drop: is told the id of a row that cannot be encoded, and why; the others go on.
+        rows: each with the manifest its audio path is relative to.
+        drop: called with the id of a row that cannot be encoded, and the reason.
     """
-    held: list[tuple[Utterance, Path]] = []
-    for each in rows:
-        held.append(each)
-        if len(held) == BATCH:
-            yield from _encoded(tokenizer, held, drop)
-            held = []
-    if held:
-        yield from _encoded(tokenizer, held, drop)
+    batch: list[tuple[Utterance, Path]] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == BATCH:
+            yield from _encoded(tokenizer, batch, drop)
+            batch = []
+    if batch:
+        yield from _encoded(tokenizer, batch, drop)
 
 
 def _encoded(
@@ -168,33 +168,33 @@ def _encoded(
     from speechkit.data.audio import cut_blocks, read_waveform
 
     rate = tokenizer.encoder.spec.sample_rate
-    most = tokenizer.encoder.most_at_once() / rate
-    found: dict[int, Units] = {}
+    max_seconds = tokenizer.encoder.most_at_once() / rate
+    units: dict[int, Units] = {}
     short: dict[int, Any] = {}
-    for place, (row, manifest) in enumerate(rows):
+    for index, (row, manifest) in enumerate(rows):
         try:
-            if row.duration <= most:
+            if row.duration <= max_seconds:
                 waveform = read_waveform(row, manifest, sample_rate=rate)
                 if not np.isfinite(waveform).all():
-                    raise AudioError(f"{row.id}: holds NaN or infinity; fix or remove the recording")
-                short[place] = waveform
-            else:  # block by block, in memory that does not grow
+                    raise AudioError(f"{row.id}: contains NaN or infinity; fix or remove the recording")
+                short[index] = waveform
+            else:  # streamed, in constant memory
                 blocks = cut_blocks(audio_path(manifest, row), row, sample_rate=rate)
-                found[place] = joined(list(tokenizer.stream(blocks)), tokenizer.spec)
+                units[index] = joined(list(tokenizer.stream(blocks)), tokenizer.spec)
         except (AudioError, UserError) as error:
             drop(row.id, str(error))
-    found |= dict(zip(short, tokenizer.encode_batch(list(short.values())), strict=True))
-    for place, (row, _) in enumerate(rows):
-        if place not in found:
+    units |= dict(zip(short, tokenizer.encode_batch(list(short.values())), strict=True))
+    for index, (row, _) in enumerate(rows):
+        if index not in units:
             continue
-        if not len(found[place]):
-            drop(row.id, "lasts less than a frame; remove it")
+        if not len(units[index]):
+            drop(row.id, "shorter than a frame; remove it")
             continue
-        yield with_units(row, found[place], tokenizer.spec)
+        yield with_units(row, units[index], tokenizer.spec)
 
 
 def joined(parts: Sequence[Units], spec: TokenizerSpec) -> Units:
-    """Units of a stream as those of the whole."""
+    """Concatenated units of a stream."""
     if len(parts) == 1:
         return parts[0]
     shape = (0,) if len(spec.codebooks) == 1 else (0, len(spec.codebooks))

@@ -1,7 +1,7 @@
-"""Units as other toolkits write them: slamkit and TWIST's JSON lines, textlesslib's and fairseq's lines of text.
+"""Unit formats of other toolkits: JSON lines of slamkit and TWIST, text lines of textlesslib and fairseq.
 
-What a format cannot hold (speaker, text, durations) is lost, and comes back from audio that is there, or not at all.
-Facts of the formats: slamkit ``cli/extract_features.py`` and ``cli/prepare_tokens.py``, textlesslib
+Fields that a format does not have (speaker, text, durations) are lost; durations of audio are read from the audio file
+if it exists. Sources of the formats: slamkit ``cli/extract_features.py`` and ``cli/prepare_tokens.py``, textlesslib
 ``tools/distributed_transcribe``, fairseq ``examples/textless_nlp/gslm/speech2unit``.
 """
 
@@ -30,7 +30,7 @@ from speechkit.units.unit_manifest import with_units
 
 UNIT = re.compile(r"<Un(\d{1,9})>")
 MOST_LINE = 64 << 20
-"""Characters; of a line of units, some thousand are usual."""
+"""Maximum characters of a line; a few thousand are usual."""
 Pair = tuple[Utterance, Units]
 
 
@@ -44,7 +44,7 @@ class SlamkitRow(msgspec.Struct, omit_defaults=True):
 
 
 def write_slamkit(path: Path, rows: Iterable[Pair], *, tokens: bool = False) -> int:
-    """Slamkit's JSON lines: ``units`` and ``duration``, or, as ``tokens``, ``audio_repr`` such as ``<Un3><Un49>``."""
+    """Write slamkit's JSON lines: ``units`` and ``duration``, or ``audio_repr`` (``<Un3><Un49>``) with ``tokens``."""
 
     def row(utterance: Utterance, units: Units) -> SlamkitRow:
         plain = _plain(utterance, units)
@@ -56,41 +56,41 @@ def write_slamkit(path: Path, rows: Iterable[Pair], *, tokens: bool = False) -> 
 
 
 def read_slamkit(path: Path, spec: TokenizerSpec) -> Iterator[Utterance]:
-    """Rows of slamkit's features or tokens; tokens have no durations, each lasts one frame.
+    """Read slamkit's features or tokens; tokens, which have no durations, last one frame each.
 
     Raises:
-        ManifestError: if a row holds no units, or a unit that ``spec`` has not, with its line.
+        ManifestError: if a row has no units, or a unit outside of ``spec``, with its line.
     """
     for number, row in enumerate(read_jsonl(path, SlamkitRow), 1):
         where = f"{path}:{number}"
         units, durations = row.units, row.duration
         if units is None and row.audio_repr is not None:
             if UNIT.sub("", row.audio_repr).strip():
-                raise ManifestError(f"{where}: audio_repr holds more than units such as <Un3>; give speech alone")
+                raise ManifestError(f"{where}: audio_repr contains more than units such as <Un3>; give speech only")
             units = [int(unit) for unit in UNIT.findall(row.audio_repr)]
         if units is None:
-            raise ManifestError(f"{where}: has neither units nor audio_repr; give what slamkit wrote")
+            raise ManifestError(f"{where}: has neither units nor audio_repr; give a file of slamkit")
         yield _row(where, path.parent / row.file_name, units, durations, spec)
 
 
 def write_textless(path: Path, rows: Iterable[Pair]) -> int:
-    """Textlesslib's lines, ``name<TAB>units``, and ``.durations`` beside them, line for line."""
+    """Write textlesslib's lines, ``name<TAB>units``, and the parallel file ``.durations``."""
     count = 0
     with ExitStack() as stack:
-        file, lasting = (
-            stack.enter_context(stack.enter_context(atomic_path(each)).open("w", encoding="utf-8"))
-            for each in (path, _durations_path(path))
+        file, durations_file = (
+            stack.enter_context(stack.enter_context(atomic_path(output)).open("w", encoding="utf-8"))
+            for output in (path, _durations_path(path))
         )
         for row, units in rows:
             name = _line_name(row)
             print(f"{name}\t{' '.join(map(str, _plain(row, units)))}", file=file)
-            print(f"{name}\t{' '.join(map(str, units.durations.tolist()))}", file=lasting)
+            print(f"{name}\t{' '.join(map(str, units.durations.tolist()))}", file=durations_file)
             count += 1
     return count
 
 
 def write_fairseq(path: Path, rows: Iterable[Pair]) -> int:
-    """Fairseq's lines, ``name|units``, with a unit for every frame, as its quantizer writes them."""
+    """Write fairseq's lines, ``name|units``, with frame-level units."""
     count = 0
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for row, units in rows:
@@ -101,40 +101,44 @@ def write_fairseq(path: Path, rows: Iterable[Pair]) -> int:
 
 
 def read_lines(path: Path, spec: TokenizerSpec) -> Iterator[Utterance]:
-    """Rows of lines ``name<TAB>units`` or ``name|units``, with the durations of ``.durations`` where that is there.
+    """Read lines ``name<TAB>units`` or ``name|units``, with durations from the parallel file ``.durations`` if any.
 
-    Without it, runs of one unit are one unit with its duration where ``spec`` is deduplicated.
+    Without it, units are deduplicated if ``spec`` is.
 
     Raises:
-        ManifestError: if a line is none, or holds a unit that ``spec`` has not, with its number.
+        ManifestError: if a line is invalid, or has a unit outside of ``spec``, with its number.
     """
-    lasting: Iterable[str | None] = ()
-    beside = _durations_path(path)
+    duration_lines: Iterable[str | None] = ()
+    durations_path = _durations_path(path)
     try:
         with path.open(encoding="utf-8") as file:
-            if path.suffix == ".units" and beside.is_file():
-                lasting = beside.open(encoding="utf-8")
-            for number, (line, other) in enumerate(zip_longest(file, lasting), 1):
+            if path.suffix == ".units" and durations_path.is_file():
+                duration_lines = durations_path.open(encoding="utf-8")
+            for number, (line, other) in enumerate(zip_longest(file, duration_lines), 1):
                 where = f"{path}:{number}"
                 if line is None:
-                    raise ManifestError(f"{where}: {beside.name} has more lines; give files of one run")
+                    raise ManifestError(f"{where}: {durations_path.name} has more lines; give files of one run")
                 name, units = _numbers(where, line)
-                if not lasting:
+                if not duration_lines:
                     durations = None
                     if spec.deduplicated:
                         units, durations = _deduplicated(units)
                     yield _row(where, path.parent / name, units, durations, spec)
                     continue
                 if other is None:
-                    raise ManifestError(f"{beside}:{number}: has fewer lines than {path.name}; give files of one run")
-                again, lengths = _numbers(f"{beside}:{number}", other)
-                if again != name:
-                    raise ManifestError(f"{beside}:{number}: is of {again[:80]!r}, the units of {name[:80]!r}")
+                    raise ManifestError(
+                        f"{durations_path}:{number}: has fewer lines than {path.name}; give files of one run"
+                    )
+                other_name, lengths = _numbers(f"{durations_path}:{number}", other)
+                if other_name != name:
+                    raise ManifestError(
+                        f"{durations_path}:{number}: is of {other_name[:80]!r}, the units of {name[:80]!r}; fix one"
+                    )
                 yield _row(where, path.parent / name, units, lengths, spec)
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path}: cannot be read ({error}); give lines of text in UTF-8") from error
     finally:
-        close: Callable[[], Any] = getattr(lasting, "close", lambda: None)
+        close: Callable[[], Any] = getattr(duration_lines, "close", lambda: None)
         close()
 
 
@@ -145,7 +149,7 @@ def _durations_path(path: Path) -> Path:
 def _line_name(row: Utterance) -> str:
     name = row.audio_filepath
     if any(mark in name for mark in "\t|\n"):
-        raise UserError(f"{row.id}: its path holds a tab, a bar or a line end, which lines of units cannot; rename it")
+        raise UserError(f"{row.id}: its path contains a tab, a bar or a line end, which the format forbids; rename it")
     return name
 
 
@@ -155,7 +159,7 @@ def _numbers(where: str, line: str) -> tuple[str, list[int]]:
     name, mark, text = line.rstrip("\n").partition("\t" if "\t" in line else "|")
     words = text.split()
     if not mark or not name or not all(word.isascii() and word.isdecimal() and len(word) < 10 for word in words):
-        raise ManifestError(f"{where}: is no name with numbers behind a tab or a bar; give lines of units")
+        raise ManifestError(f"{where}: not a name and units separated by a tab or a bar; give lines of units")
     return name, [int(word) for word in words]
 
 
@@ -169,36 +173,36 @@ def _deduplicated(frames: list[int]) -> tuple[list[int], list[int]]:
 def _plain(row: Utterance, units: Units) -> list[int]:
     if units.units.ndim > 1:
         raise UserError(
-            f"{row.id}: has units of several codebooks, which this format cannot hold; give shards or Parquet"
+            f"{row.id}: has units of several codebooks, which this format does not support; use shards or Parquet"
         )
     plain: list[int] = units.units.tolist()
     return plain
 
 
 def _row(where: str, audio: Path, units: list[int], durations: list[int] | None, spec: TokenizerSpec) -> Utterance:
-    """A row of a manifest in the folder that commands run in, as long as its audio, or its units where that is gone."""
+    """A row with the duration of its audio, or of its units if there is no audio; paths are relative to the cwd."""
     durations = [1] * len(units) if durations is None else durations
     if len(units) != len(durations) or min(durations, default=1) < 1 or max(durations, default=1) >= MOST_UNITS:
-        raise ManifestError(f"{where}: {len(units)} units have {len(durations)} durations; give each one of its own")
+        raise ManifestError(f"{where}: {len(units)} units but {len(durations)} durations; give one duration per unit")
     if len(units) > MOST_UNITS or min(units, default=0) < 0 or max(units, default=0) >= spec.num_units:
-        raise ManifestError(f"{where}: holds a unit that {spec.name} has not; it has {spec.num_units}")
+        raise ManifestError(f"{where}: contains a unit out of range; {spec.name} has {spec.num_units} units")
     from speechkit.io.audio import audio_info
 
     rate = spec.encoder.sample_rate
-    samples, given = sum(durations) * spec.encoder.hop, rate
+    samples, audio_rate = sum(durations) * spec.encoder.hop, rate
     try:
-        found = audio_info(audio)
-        samples, given = found.num_samples, found.sample_rate
+        info = audio_info(audio)
+        samples, audio_rate = info.num_samples, info.sample_rate
     except AudioError:
         pass
     row = Utterance.from_samples(
-        id=safe_id(audio.stem or str(audio)), audio_filepath=str(audio), num_samples=samples, sample_rate=given
+        id=safe_id(audio.stem or str(audio)), audio_filepath=str(audio), num_samples=samples, sample_rate=audio_rate
     )
     return with_units(row, Units(np.asarray(units, np.int32), np.asarray(durations, np.int32)), spec)
 
 
 def detect_text(path: Path) -> str:
-    """``slamkit`` of JSON lines that have its fields, else ``lines``.
+    """Detect the format of a file: ``slamkit``, ``manifest`` (other JSON lines) or ``lines``.
 
     Raises:
         ManifestError: if the file cannot be read.

@@ -193,7 +193,7 @@ def test_a_recording_that_holds_no_numbers_is_named(tmp_path, capsys, more):
     write_arrays(path, {"frames": frames})
     train = ["units", "train", str(tmp_path / "store"), "--clusters", "3", "--out", str(tmp_path / "b")]
     assert call([*train, *more]) == 2
-    assert "second: frame 7 of the features holds NaN or infinity" in capsys.readouterr().err
+    assert "second: frame 7 of the features contains NaN or infinity" in capsys.readouterr().err
 
 
 def test_a_store_without_recordings_gives_no_units(made, tmp_path, capsys):
@@ -202,7 +202,7 @@ def test_a_store_without_recordings_gives_no_units(made, tmp_path, capsys):
         pass
     assign = ["units", "assign", str(tmp_path / "store"), "--codebook", str(made / "book")]
     assert call([*assign, "--out", str(tmp_path / "u.jsonl")]) == 2
-    assert f"{tmp_path / 'store'}: holds no recording" in capsys.readouterr().err
+    assert f"{tmp_path / 'store'}: contains no recordings" in capsys.readouterr().err
     assert not (tmp_path / "u.jsonl").exists()
     for more in ([], ["--residual", "2"], ["--average", "3"]):
         train = ["units", "train", str(tmp_path / "store"), "--clusters", "3", *more]
@@ -217,7 +217,7 @@ def test_units_without_their_durations_are_refused_with_the_recording(made, tmp_
     (tmp_path / "u.jsonl").write_bytes(b"\n".join(map(msgspec.json.encode, (first, torn))) + b"\n")
     name, *more = command
     assert call(["units", name, str(tmp_path / "u.jsonl"), "--codebook", str(made / "book"), *more]) == 2
-    assert f"{tmp_path / 'u.jsonl'}: {second.id}: {len(second.units)} units have" in capsys.readouterr().err
+    assert f"{tmp_path / 'u.jsonl'}: {second.id}: {len(second.units)} units but" in capsys.readouterr().err
 
 
 def test_the_help_lists_what_is_about_units_alone(capsys):
@@ -270,11 +270,11 @@ def test_tokens_that_contradict_themselves_or_are_of_other_merges_are_refused():
     row = UnitSequence("talk", [0, 1], [3, 4], "book")
     tokens = encode_sequence(row, learnt)
     for wrong, sentence in (
-        (msgspec.structs.replace(tokens, unit_durations=None), "talk: does not say how long"),
-        (msgspec.structs.replace(tokens, unit_durations=[3]), "talk: 2 units have 1 durations"),
-        (msgspec.structs.replace(tokens, durations=[9]), "talk: its tokens last longer"),
+        (msgspec.structs.replace(tokens, unit_durations=None), "talk: has no durations of its units"),
+        (msgspec.structs.replace(tokens, unit_durations=[3]), "talk: 2 units but 1 durations"),
+        (msgspec.structs.replace(tokens, durations=[9]), "talk: the durations of its tokens"),
         (msgspec.structs.replace(tokens, units=[7]), "talk: token 7 is out of range"),
-        (encode_sequence(row, other), "talk: tokens of the merges"),
+        (encode_sequence(row, other), "talk: its tokens are of the merges"),
     ):
         with pytest.raises(UserError, match=sentence):
             decode_sequence(wrong, learnt)

@@ -59,11 +59,11 @@ def test_units_that_are_the_labels_tell_all_of_them_and_one_unit_tells_nothing()
 
 
 def test_nothing_to_judge_and_foreign_units_are_refused():
-    with pytest.raises(UserError, match="no units to judge"):
+    with pytest.raises(UserError, match="there are no units"):
         codebook_health([np.zeros(0, int)], 3)
     with pytest.raises(UserError, match=r"unit.*3.*codebook.*3"):
         codebook_health([np.array([0, 3])], 3)
-    with pytest.raises(UserError, match="2 units and 1 labels"):
+    with pytest.raises(UserError, match="2 units but 1 labels"):
         label_agreement([np.array([0, 1])], [["a"]])
 
 

@@ -81,7 +81,7 @@ def test_audio_that_judges_teaches_nothing_though_no_speaker_is_named(recipe, tm
     kept = {row.id for row in read_jsonl(folder / name, Utterance) if row.id.startswith("train/")}
     assert kept == {"train/between", "train/behind", "train/second channel", "train/other file"}
     told = (tmp_path / "exp" / "run.log").read_text()
-    assert "3 of 4 training and 2 of 3 test recordings name no speaker" in told
+    assert "3 of 4 training and 2 of 3 test recordings have no speaker" in told
 
 
 @BOTH

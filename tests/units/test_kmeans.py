@@ -138,20 +138,20 @@ def test_items_without_a_frame_change_nothing():
     mixed = [each for batch in in_batches(rows, 100)() for each in (empty, batch)]
     assert train_kmeans(lambda: iter(mixed), config).codebook.spec.digest == plain.spec.digest
     assert plain.assign(empty).shape == (0,)
-    with pytest.raises(UserError, match="0 frames cannot make 5 clusters"):
+    with pytest.raises(UserError, match="0 frames are too few for 5 clusters"):
         train_kmeans(lambda: iter([empty]), config)
 
 
 def test_what_cannot_be_clustered_is_refused_in_a_sentence():
     rows = np.zeros((30, 4), np.float32)
-    with pytest.raises(UserError, match="30 frames cannot make 40 clusters"):
+    with pytest.raises(UserError, match="30 frames are too few for 40 clusters"):
         train_kmeans(in_batches(rows), KMeansConfig(clusters=40))
     with pytest.raises(UserError, match=r"only 1 distinct frames.*4 clusters"):
         train_kmeans(in_batches(rows + 1), KMeansConfig(clusters=4))
     with pytest.raises(UserError, match="no frames"):
         train_kmeans(lambda: iter(()), KMeansConfig(clusters=4))
     rows[17, 1] = np.inf
-    with pytest.raises(UserError, match="frame 17 holds NaN"):
+    with pytest.raises(UserError, match="frame 17 contains NaN"):
         train_kmeans(in_batches(rows, 10), KMeansConfig(clusters=4))
     with pytest.raises(ConfigError, match="clusters is 0"):
         KMeansConfig(clusters=0)

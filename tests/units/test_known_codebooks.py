@@ -74,7 +74,7 @@ def test_a_name_stands_for_file_layer_grid_and_normalisation(slow_hubert, downlo
 def test_another_file_rate_or_no_file_is_one_sentence(slow_hubert, downloaded, tmp_path, monkeypatch):
     folder, _ = downloaded
     options = {"encoder": slow_hubert, "device": "cpu"}
-    with pytest.raises(UserError, match=r"download https.*give the folder"):
+    with pytest.raises(UserError, match=r"download https.*give its folder"):
         load_tokenizer("mhubert-25hz/km500", **options)
     with pytest.raises(UserError, match=r"no such file; download https"):
         load_tokenizer("mhubert-25hz/km500", folder=slow_hubert, **options)
@@ -82,11 +82,11 @@ def test_another_file_rate_or_no_file_is_one_sentence(slow_hubert, downloaded, t
         KNOWN, "fast", msgspec.structs.replace(KNOWN["mhubert-25hz/km500"], frames_per_second=50.0, url="a/b")
     )
     (folder / "b").write_bytes(b"x")
-    with pytest.raises(UserError, match=r"of frames of 50 a second, .* gives 25; give slprl"):
+    with pytest.raises(UserError, match=r"needs 50 frames per second, .* has 25; use slprl"):
         load_tokenizer("fast", folder=folder, **options)
     path = folder / KNOWN["mhubert-25hz/km500"].file
     path.write_bytes(path.read_bytes() + b"x")
-    with pytest.raises(UserError, match=r"its digest is .*that of the published file"):
+    with pytest.raises(UserError, match=r"digest .* differs from the published"):
         load_tokenizer("mhubert-25hz/km500", folder=folder, **options)
 
 
@@ -103,7 +103,7 @@ def test_a_file_without_a_published_digest_is_remembered_at_its_first_load(slow_
     with pytest.raises(UserError, match="at the first load"):
         load_tokenizer("unstated", **options)
     (folder / RECORD_FILE).write_text("[")
-    with pytest.raises(UserError, match="remove it to record the files anew"):
+    with pytest.raises(UserError, match="remove it to record the digests again"):
         load_tokenizer("unstated", **options)
 
 

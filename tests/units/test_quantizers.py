@@ -13,7 +13,7 @@ from speechkit.units.invariant.config import HeadConfig
 from speechkit.units.invariant.head import InvariantHead
 from speechkit.units.invariant.quantizer import InvariantQuantizer
 from speechkit.units.quantizers import load_quantizer, open_quantizer, unit_sets
-from speechkit.units.sequences import UnitSequence, name_frames, read_sequences, write_sequences
+from speechkit.units.sequences import UnitSequence, quantize_recording, read_sequences, write_sequences
 from speechkit.units.stacked import StackedQuantizer
 
 SPEC = msgspec.structs.replace(load_encoder("mfcc").spec, dim=6)
@@ -39,21 +39,21 @@ def test_a_folder_is_opened_as_what_it_holds(kind, tmp_path):
     assert type(found) is type(quantizer)
     assert unit_sets(found) == unit_sets(quantizer)
     units = found.assign(FRAMES).reshape(30, -1)
-    for row, each, column in zip(name_frames("a", FRAMES, found), unit_sets(found), units.T, strict=True):
+    for row, each, column in zip(quantize_recording("a", FRAMES, found), unit_sets(found), units.T, strict=True):
         assert row.frames().tolist() == column.tolist()
         assert row.codebook == each.digest
         assert max(row.units) < each.clusters
         assert each.frames_per_second == 50
-    assert [row.units for row in name_frames("none", FRAMES[:0], found)] == [[]] * len(unit_sets(found))
+    assert [row.units for row in quantize_recording("none", FRAMES[:0], found)] == [[]] * len(unit_sets(found))
     with pytest.raises(UserError, match="broken: "):
-        name_frames("broken", FRAMES * np.nan, found)
+        quantize_recording("broken", FRAMES * np.nan, found)
 
 
 def test_a_folder_of_nothing_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"holds neither codebook\.json nor quantizer\.json"):
+    with pytest.raises(UserError, match=r"has neither codebook\.json nor quantizer\.json"):
         open_quantizer(tmp_path)
     (tmp_path / "quantizer.json").write_text("[1]")
-    with pytest.raises(UserError, match="make it again"):
+    with pytest.raises(UserError, match="create it again"):
         open_quantizer(tmp_path)
 
 

@@ -64,7 +64,7 @@ def test_it_comes_back_from_its_folder_and_belongs_to_its_encoder(tmp_path: Path
 def test_a_codebook_of_another_smoothing_is_refused(tmp_path: Path) -> None:
     smoothed().save(tmp_path / "a")
     Codebook(np.eye(DIM), ENCODER).save(tmp_path / "a" / "codebook")
-    with pytest.raises(UserError, match="does not describe"):
+    with pytest.raises(UserError, match="does not match"):
         load_quantizer(tmp_path / "a")
 
 
@@ -78,5 +78,5 @@ def test_bad_frames_and_settings_are_refused() -> None:
         Smoothing(2)
     with pytest.raises(ConfigError, match="price is -1"):
         Smoothing(1, -1)
-    with pytest.raises(UserError, match="no frame"):
+    with pytest.raises(UserError, match="no frames"):
         mean_distance(planted(0)[0], [], 3)

@@ -78,7 +78,7 @@ def test_an_item_of_no_frames_has_no_units() -> None:
 
 @pytest.mark.parametrize("price", [-0.1, float("nan"), np.array([[0, 1], [-1, 0]], np.float32)])
 def test_a_price_below_zero_is_refused(price: float | NDArray[np.float32]) -> None:
-    with pytest.raises(ConfigError, match="price"):
+    with pytest.raises(ConfigError, match="penalty"):
         best_path(np.zeros((2, 2), np.float32), price)
 
 

@@ -50,7 +50,7 @@ def test_a_folder_gives_the_same_units(way, tmp_path):
     assert again.assign(ROWS).tolist() == quantizer.assign(ROWS).tolist()
     again.check(SPEC)
     Codebook(np.zeros((4, quantizer.codebooks[0].centroids.shape[1])), None).save(tmp_path / "codebook-1")
-    with pytest.raises(UserError, match="is not the codebook that"):
+    with pytest.raises(UserError, match="does not match"):
         StackedQuantizer.load(tmp_path)
 
 
@@ -62,12 +62,12 @@ def test_what_does_not_fit_is_told():
     quantizer = train_stacked(batches, "product", 3, KMeansConfig(clusters=4), SPEC)
     with pytest.raises(UserError, match=r"takes \(frames, 6\)"):
         quantizer.assign(ROWS[:, :5])
-    with pytest.raises(UserError, match=r"frame 1.*features holds NaN"):
+    with pytest.raises(UserError, match=r"frame 1.*features contains NaN"):
         quantizer.assign(np.array([[0.0] * 6, [np.nan] * 6]))
     with pytest.raises(UserError, match="2 columns"):
         quantizer.reconstruct(np.zeros((3, 2), int))
     other = EncoderSpec(model="toy", weights="toy-1", layer="6", normalization="none", dim=6)
     with pytest.raises(UserError, match="layer"):
         quantizer.check(other)
-    with pytest.raises(UserError, match="does not say which encoder"):
+    with pytest.raises(UserError, match="does not record its encoder"):
         train_stacked(batches, "product", 3, KMeansConfig(clusters=4)).check(SPEC)

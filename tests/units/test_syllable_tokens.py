@@ -17,7 +17,7 @@ from speechkit.units.acoustic_bpe import learn_bpe
 from speechkit.units.codebook import Codebook
 from speechkit.units.kmeans import KMeansConfig, train_kmeans
 from speechkit.units.quantizers import load_quantizer
-from speechkit.units.sequences import name_frames
+from speechkit.units.sequences import quantize_recording
 from speechkit.units.syllable_quantizer import SyllableQuantizer
 from speechkit.units.unit_manifest import joined, read_tokenizer_spec, read_unit_manifest
 
@@ -113,19 +113,19 @@ def test_stored_frames_are_cut_where_the_segmenter_takes_frames(encoder, codeboo
     waveform = bursts(9)
     greedy = SyllableQuantizer(codebook, "greedy", SETTINGS["greedy"])
     frames = encoder.encode(waveform)
-    (sequence,) = name_frames("talk", frames, greedy)
+    (sequence,) = quantize_recording("talk", frames, greedy)
     units = SpeechTokenizer(encoder, greedy)(waveform)
     assert (sequence.units, sequence.durations) == (units.units.tolist(), units.durations.tolist())
-    with pytest.raises(UserError, match=r"talk: .*cut by the amplitude, which stored features lack"):
-        name_frames("talk", frames, SyllableQuantizer(codebook, "envelope"))
+    with pytest.raises(UserError, match=r"talk: .*from the amplitude envelope, which stored features lack"):
+        quantize_recording("talk", frames, SyllableQuantizer(codebook, "envelope"))
     greedy.save(tmp_path / "q")
-    with pytest.raises(UserError, match="names syllables, not frames"):
+    with pytest.raises(UserError, match="quantizes syllables, not frames"):
         load_quantizer(tmp_path / "q")
 
 
 def test_parts_that_do_not_belong_together_are_refused(encoder, codebook, tmp_path):
     nameless = Codebook(codebook.centroids, None)
-    with pytest.raises(UserError, match="does not say which encoder"):
+    with pytest.raises(UserError, match="does not record its encoder"):
         SyllableQuantizer(nameless, "envelope")
     with pytest.raises(ConfigError, match="no setting penalty"):
         SyllableQuantizer(codebook, "greedy", {"penalty": 1.0})
@@ -133,5 +133,5 @@ def test_parts_that_do_not_belong_together_are_refused(encoder, codebook, tmp_pa
         SyllableQuantizer(codebook, "greedy", origin=[0.0, 1.0])
     SyllableQuantizer(codebook, "greedy").save(tmp_path / "q")
     Codebook(codebook.centroids + 1, encoder.spec).save(tmp_path / "q" / "codebook")
-    with pytest.raises(UserError, match="of another codebook"):
+    with pytest.raises(UserError, match="does not match"):
         SyllableQuantizer.load(tmp_path / "q")

@@ -88,9 +88,9 @@ def test_tokens_of_acoustic_bpe_give_the_frames_back_with_all_durations(encoder,
     np.testing.assert_array_equal(tokenizer.decode(tokens), plain.decode(units))
     assert int(tokens.durations.sum()) == int(units.durations.sum())
     same(joined(list(tokenizer.stream([waveform[:50], waveform[50:]])), tokenizer.spec), tokens)
-    with pytest.raises(UserError, match="do not say how long"):
+    with pytest.raises(UserError, match="no durations of their units"):
         tokenizer.decode(Units(tokens.units, tokens.durations))
-    with pytest.raises(UserError, match="merges join units of another codebook"):
+    with pytest.raises(UserError, match="merges are of another codebook"):
         SpeechTokenizer(encoder, quantizers["residual"], bpe=bpe)
     with pytest.raises(ConfigError, match="leave deduplicate on"):
         SpeechTokenizer(encoder, quantizers["codebook"], bpe=bpe, deduplicate=False)
@@ -134,8 +134,8 @@ def test_what_is_no_speech_and_no_units_is_one_sentence(encoder, quantizers, tmp
         tokenizer(tmp_path / "nothing.wav")
     one = np.ones(1, np.int32)
     for units, sentence in (
-        (Units(one, 0 * one), "durations; give each one of a frame"),
-        (Units(one, np.ones(2, np.int32)), "1 units have 2 durations"),
+        (Units(one, 0 * one), "durations; give each unit one of at least 1 frame"),
+        (Units(one, np.ones(2, np.int32)), "1 units but 2 durations"),
         (Units(12 * one, one), "out of range"),
         (Units(np.ones((1, 2), np.int32), one), "of 2 codebooks"),
     ):
@@ -144,7 +144,7 @@ def test_what_is_no_speech_and_no_units_is_one_sentence(encoder, quantizers, tmp
     with pytest.raises(UserError, match=r"made with log-mel layer 0, the features come from mfcc|weights is"):
         SpeechTokenizer(load_encoder("log-mel", device="cpu"), quantizers["codebook"], "mine")
     Codebook(quantizers["codebook"].centroids, None).save(tmp_path / "nameless")
-    with pytest.raises(UserError, match="does not say which encoder"):
+    with pytest.raises(UserError, match="does not record its encoder"):
         load_tokenizer(tmp_path / "nameless")
     with pytest.raises(UserError, match="give the folder of a quantizer"):
         load_tokenizer(tmp_path / "gone")

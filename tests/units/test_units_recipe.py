@@ -198,8 +198,8 @@ def test_codebooks_that_are_done_survive_an_interruption(speech, tmp_path, monke
 @pytest.mark.parametrize(
     ("changed", "error", "sentence"),
     [
-        (["clusters=[2000]"], UserError, r"k-means 2000: \d+ frames cannot make 2000 clusters"),
-        (["prepare.test_speakers=Z"], ConfigError, "'Z' says nothing"),
+        (["clusters=[2000]"], UserError, r"k-means 2000: \d+ frames are too few for 2000 clusters"),
+        (["prepare.test_speakers=Z"], ConfigError, "'Z' has no recordings"),
         (["prepare.test_speakers="], UserError, "0 training and 19 test recordings are left"),
         (["kinds=[product]", "codebooks=3"], UserError, "80 dimensions cannot be split into 3"),
         (["layers=[]"], ConfigError, r"layers.*length >= 1"),

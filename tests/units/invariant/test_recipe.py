@@ -421,7 +421,7 @@ def test_recordings_that_cannot_be_measured_are_named(done, speech, tmp_path):
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
-        ("prepare.test_speakers=Z", "'Z' says nothing"),
+        ("prepare.test_speakers=Z", "'Z' has no recordings"),
         ("prepare.max_train_seconds=0.1", "0 training and 24 test"),
     ],
 )
