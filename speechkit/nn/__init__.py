@@ -1,1 +1,1 @@
-"""Layers that several models share."""
+"""Neural network layers shared by several models."""

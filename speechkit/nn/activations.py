@@ -1,6 +1,6 @@
-"""PReLU (leaky ReLU with learned slopes) with an efficient gradient.
+"""PReLU (leaky ReLU with learned slopes) with an efficient gradient on a CPU.
 
-PyTorch's gives each element a gradient of its slope first, and adds them up in one thread.
+PyTorch materialises a slope gradient per element, and sums it in a single thread.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def prelu(x: Tensor, slope: Tensor) -> Tensor:
-    """(…, C) and slopes (C,) or (1,) of what is below zero: (…, C)."""
+    """PReLU of (…, C) with slopes (C,) or (1,) for negative values: (…, C)."""
     apply: Callable[[Tensor, Tensor], Tensor] = _Prelu.apply
     return apply(x, slope)
 
@@ -31,5 +31,5 @@ class _Prelu(torch.autograd.Function):
         above = (x > 0).to(x.dtype)
         factor = torch.addcmul(slope.to(x.dtype), above, (1 - slope).to(x.dtype))
         dims = tuple(range(x.ndim - 1))
-        of_slope = (gradient * x.clamp(max=0)).sum(dims, dtype=torch.float32)
-        return factor.mul_(gradient), of_slope.sum(0, keepdim=True) if len(slope) == 1 else of_slope
+        slope_gradient = (gradient * x.clamp(max=0)).sum(dims, dtype=torch.float32)
+        return factor.mul_(gradient), slope_gradient.sum(0, keepdim=True) if len(slope) == 1 else slope_gradient

@@ -1,7 +1,7 @@
 """Safe loading of third-party checkpoints, in this one place: no code execution, no path escapes, bounded memory.
 
-A checkpoint is a folder, or a hub id that becomes one, with ``config.json`` and safetensors. Pickles can run code and
-are never read; Python files of a checkpoint are never run; sizes are compared before memory is taken.
+A checkpoint is a folder, or a hub id to download, with ``config.json`` and safetensors. Pickles can execute code and
+are never read; Python files of a checkpoint are never executed; sizes are validated before allocation.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 READ_SUFFIXES = (".json", ".safetensors", ".txt", ".txt.gz", ".model")
-"""What is fetched of a repository: configurations, weights and the vocabularies of tokenizers."""
+"""Files downloaded from a repository: configurations, weights and tokenizer vocabularies."""
 MOST_JSON_BYTES = 64 * 2**20
-"""No configuration is larger; tokenizers of a quarter of a million pieces are, at most, half of it."""
+"""Above any configuration; tokenizers of 250,000 pieces reach half of it."""
 MOST_LAYERS = 4096
 MOST_WIDTH = 2**24
 SIZE = re.compile("layers|_size$|_dim$|^d_model$|_embeds$|^conv_|_kernel$|_stride$")
 SPARE_PARAMETERS = 10**8
-"""So many weights more than four times the stored ones may a configuration ask for: heads, decoders, upper layers."""
+"""Parameters a configuration may require beyond four times the stored ones: heads, decoders, upper layers."""
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 
 Config = TypeVar("Config", bound=msgspec.Struct)
@@ -41,11 +41,11 @@ Network = TypeVar("Network", bound="nn.Module")
 
 @contextmanager
 def readable(name: str | Path, described: tuple[str, str]) -> Iterator[None]:
-    """Turn whatever a library raises over a checkpoint's files into one sentence.
+    """Convert exceptions of libraries about a checkpoint's files to a `UserError`.
 
     Args:
         name: hub id or folder.
-        described: what is asked for, and the files that it has.
+        described: kind of checkpoint, and its files.
 
     Raises:
         UserError: if they cannot be read as a checkpoint.
@@ -69,27 +69,27 @@ def readable(name: str | Path, described: tuple[str, str]) -> Iterator[None]:
 
 
 def checkpoint_folder(name: str | Path) -> Path:
-    """The folder of a checkpoint: itself, or what is fetched of a hub id (or was before, without a network).
+    """The folder of a checkpoint, or the local copy of a hub repository, downloaded if necessary.
 
-    Of a repository only configurations, safetensors and vocabularies of its top folder are fetched.
+    Only configurations, safetensors and vocabularies of the repository's top folder are downloaded.
 
     Raises:
-        UserError: if there is neither a folder nor a repository of that name, or a configuration is no plain file, or
-            larger than any.
+        UserError: if there is neither a folder nor a repository of this name, or a configuration is not a regular file
+            or too large.
     """
     folder = Path(name) if Path(name).is_dir() else _fetched(name)
     for path in sorted(folder.glob("*.json")):
         if not path.is_file():
-            raise UserError(f"{path}: is no file that can be read to its end; get the checkpoint again")
+            raise UserError(f"{path}: not a regular file; get the checkpoint again")
         if (size := path.stat().st_size) > MOST_JSON_BYTES:
-            raise UserError(f"{path}: has {size >> 20} MB, more than any configuration; get the checkpoint again")
+            raise UserError(f"{path}: has {size >> 20} MB, too large for a configuration; get the checkpoint again")
     return folder
 
 
 def _fetched(name: str | Path) -> Path:
     folder = Path(name)
     if folder.exists() or not HUB_ID.fullmatch(str(name)):
-        raise UserError(f"{name}: is no folder of a checkpoint and no hub id; give one of them")
+        raise UserError(f"{name}: neither a folder of a checkpoint nor a hub id; give one of them")
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
@@ -100,15 +100,15 @@ def _fetched(name: str | Path) -> Path:
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
-            f"{name}: is no folder, and could not be fetched from the hub ({reason}); give a folder, or connect once"
+            f"{name}: not a folder, and not available from the hub ({reason}); give a folder, or download it first"
         ) from error
 
 
 def check_checkpoint(folder: Path) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Validate a checkpoint folder, and return the names of all weights with shape and type.
+    """Validate a checkpoint folder; returns shape and dtype of all weights by name.
 
     Raises:
-        UserError: if the weights are no safetensors, a shard is no plain file of this folder, or a file is damaged.
+        UserError: if the weights are not safetensors, a shard is outside of the folder, or a file is damaged.
     """
     weights: dict[str, tuple[tuple[int, ...], str]] = {}
     for path in _weight_files(folder):
@@ -117,7 +117,7 @@ def check_checkpoint(folder: Path) -> dict[str, tuple[tuple[int, ...], str]]:
 
 
 def stored_weights(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape and type of every array in a safetensors file, by name; the arrays themselves are not read.
+    """Shape and dtype of every array in a safetensors file by name, without reading the arrays.
 
     Raises:
         UserError: if the file is missing or damaged.
@@ -134,14 +134,14 @@ def stored_weights(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The safetensors of a checkpoint: one file, or the shards that its index names."""
+    """The safetensors files of a checkpoint: one file, or the shards of its index."""
     index = folder / INDEX
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     if not index.is_file():
         pickled = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt"))
-        has = f"{pickled[0]} is no safetensors file and can run code" if pickled else f"has no {WEIGHTS}"
-        raise UserError(f"{folder}: {has}; get or save the weights as {WEIGHTS}")
+        problem = f"{pickled[0]} is a pickle, which can execute code" if pickled else f"has no {WEIGHTS}"
+        raise UserError(f"{folder}: {problem}; get or save the weights as {WEIGHTS}")
     try:
         shards = msgspec.json.decode(index.read_bytes(), type=_Index).weight_map
     except (OSError, msgspec.MsgspecError) as error:
@@ -150,7 +150,7 @@ def _weight_files(folder: Path) -> list[Path]:
         plain = PurePosixPath(shard).name == shard and "\\" not in shard and shard.endswith(".safetensors")
         if not plain or not (folder / shard).is_file():
             raise UserError(
-                f"{index}: names the shard {shard[:80]!r}, which is no safetensors file of this folder; get the "
+                f"{index}: lists the shard {shard[:80]!r}, which is not a safetensors file of this folder; get the "
                 "checkpoint again"
             )
     return [folder / shard for shard in sorted(set(shards.values()))]
@@ -161,16 +161,16 @@ class _Index(msgspec.Struct):
 
 
 def load_pretrained(kind: Any, name: str | Path, **options: Any) -> Any:
-    """What ``kind.from_pretrained`` of transformers makes of a checkpoint; the one place where it is called.
+    """Call ``kind.from_pretrained`` of transformers after all safety checks; the only place that calls it.
 
     Args:
         kind: a class of transformers: a model, a configuration, a tokenizer, a feature extractor.
         name: hub id or folder.
-        options: for it.
+        options: keyword arguments.
 
     Raises:
-        UserError: see `checkpoint_folder`, `check_checkpoint`; and if a model has other sizes than its weights.
-        Exception: whatever transformers raises, for `readable`.
+        UserError: see `checkpoint_folder`, `check_checkpoint`; and if the configuration's size exceeds the weights.
+        Exception: any error of transformers, see `readable`.
     """
     folder = checkpoint_folder(name)
     _refuse_code(folder)
@@ -181,14 +181,14 @@ def load_pretrained(kind: Any, name: str | Path, **options: Any) -> Any:
 
 
 def _refuse_code(folder: Path) -> None:
-    """Refuse a checkpoint that brings a Python class which transformers does not have."""
+    """Reject a checkpoint that needs its own Python code."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
     config = _json(folder / CONFIG)
     if config.get("auto_map") and config.get("model_type") not in CONFIG_MAPPING_NAMES:
         raise UserError(
-            f"{folder}: needs Python code of its own ({CONFIG}: auto_map), which is never run; "
-            "give a checkpoint of an architecture that transformers has"
+            f"{folder}: needs Python code of its own ({CONFIG}: auto_map), which is never executed; "
+            "give a checkpoint of an architecture in transformers"
         )
 
 
@@ -197,13 +197,13 @@ def _json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_bytes()) if path.is_file() else {}
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(
-            f"{path}: is no JSON ({' '.join(str(error).split())[:200]}); get the checkpoint again"
+            f"{path}: not valid JSON ({' '.join(str(error).split())[:200]}); get the checkpoint again"
         ) from error
     return value if isinstance(value, dict) else {}
 
 
 def _check_numbers(folder: Path) -> None:
-    """Refuse implausible sizes in a configuration, with which building the network would not finish."""
+    """Reject implausible sizes in a configuration, before a network is built."""
     for path in sorted(folder.glob("*config.json")):
         stack: list[tuple[str, Any]] = [("", _json(path))]
         while stack:
@@ -214,23 +214,23 @@ def _check_numbers(folder: Path) -> None:
             elif SIZE.search(field) and isinstance(value, (int, list)):
                 number = len(value) if isinstance(value, list) else value
                 if number > most:
-                    raise UserError(f"{path}: {field} is more than any model has; get the checkpoint again")
+                    raise UserError(f"{path}: {field} is implausibly large; get the checkpoint again")
 
 
 def _check_size(kind: Any, folder: Path, weights: Mapping[str, tuple[tuple[int, ...], str]], options: Any) -> None:
-    """Refuse a configuration that asks for far more memory than its weights take: they would be drawn."""
+    """Reject a configuration with far more parameters than are stored, which would be allocated and initialised."""
     import torch
     from transformers import AutoConfig
 
-    changed = {key: value for key, value in options.items() if key in ("vocab_size", "num_labels")}
-    config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True, **changed)
+    overrides = {key: value for key, value in options.items() if key in ("vocab_size", "num_labels")}
+    config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True, **overrides)
     with torch.device("meta"):
         skeleton = kind._from_config(config) if hasattr(kind, "_from_config") else kind.from_config(config)
-    asked = sum(weight.numel() for weight in skeleton.parameters())
+    required = sum(weight.numel() for weight in skeleton.parameters())
     stored = sum(math.prod(shape) for shape, _ in weights.values())
-    if asked > 4 * stored + SPARE_PARAMETERS:
+    if required > 4 * stored + SPARE_PARAMETERS:
         raise UserError(
-            f"{folder}: {CONFIG} asks for {asked:,} weights where {stored:,} are stored; get the files of one "
+            f"{folder}: {CONFIG} requires {required:,} weights, but {stored:,} are stored; get the files of one "
             "checkpoint"
         )
 
@@ -238,11 +238,11 @@ def _check_size(kind: Any, folder: Path, weights: Mapping[str, tuple[tuple[int, 
 def write_network(
     folder: str | Path, config: msgspec.Struct, network: nn.Module, *, half: bool = False, int8: bool = False
 ) -> None:
-    """Write a network of the package's own as ``config.json`` and ``model.safetensors``, atomically.
+    """Write one of the package's networks as ``config.json`` and ``model.safetensors``, atomically.
 
     Args:
-        folder: made where it is missing.
-        config: what the network is made from.
+        folder: output folder, created if missing.
+        config: configuration of the network.
         network: on any device.
         half: store floating-point weights as float16.
         int8: store large matrices as int8 with scales (`speechkit.nn.int8_weights`), the rest as float16.
@@ -266,7 +266,7 @@ def write_network(
 
 
 def write_weights(path: Path, network: nn.Module, *, half: bool = False) -> None:
-    """Write the weights of a part that stands beside a checkpoint of another library, atomically."""
+    """Write the weights of a component stored beside a checkpoint of another library, atomically."""
     import torch
     from safetensors.torch import save
 
@@ -281,33 +281,30 @@ def write_weights(path: Path, network: nn.Module, *, half: bool = False) -> None
 
 
 def read_weights(path: Path, network: nn.Module) -> None:
-    """Load what `write_weights` wrote into a network of the same names and shapes, in its own precision.
+    """Load weights written by `write_weights` into a network of the same names and shapes, in its precision.
 
     Raises:
-        UserError: if the file is missing or damaged, or holds other weights.
+        UserError: if the file is missing or damaged, or the weights do not fit.
     """
     from safetensors.torch import load_file
 
     stored = {name: shape for name, (shape, _) in stored_weights(path).items()}
-    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    if differing := [name for name in sorted({*wanted, *stored}) if wanted.get(name) != stored.get(name)]:
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    if differing := [name for name in sorted({*expected, *stored}) if expected.get(name) != stored.get(name)]:
         name = differing[0]
         raise UserError(
-            f"{path}: {name} is {stored.get(name, 'missing')} and by {CONFIG} {wanted.get(name, 'unknown')}; get the "
-            "files of one checkpoint"
+            f"{path}: {name} is {stored.get(name, 'missing')}, but {expected.get(name, 'unknown')} by {CONFIG}; get "
+            "the files of one checkpoint"
         )
     network.load_state_dict(load_file(path))
 
 
 @contextmanager
-def undrawn() -> Iterator[None]:
-    """Inside the block, tensors without memory stay as they are where normal numbers would be drawn into them.
-
-    PyTorch has no such drawing: it loads its compiler for it, which takes seconds.
-    """
+def skip_meta_init() -> Iterator[None]:
+    """Context manager that skips normal initialisation of meta tensors, for which PyTorch would load its compiler."""
     from torch.overrides import TorchFunctionMode
 
-    class Undrawn(TorchFunctionMode):
+    class SkipMetaInit(TorchFunctionMode):
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             options = kwargs or {}
             if getattr(func, "__name__", "") == "normal_":
@@ -316,23 +313,23 @@ def undrawn() -> Iterator[None]:
                     return tensor
             return func(*args, **options)
 
-    with Undrawn():
+    with SkipMetaInit():
         yield
 
 
 def read_network(name: str | Path, config_type: type[Config], make: Callable[[Config], Network], what: str) -> Network:
-    """A network of the package's own from a folder or hub id that `write_network` filled, in float32, for inference.
+    """Load a network written by `write_network` from a folder or hub id, in float32, for inference.
 
-    Names and shapes are compared with a network that has no memory before one is made.
+    Names and shapes are compared with a network on the meta device before allocation.
 
     Args:
         name: hub id or folder.
-        config_type: of ``config.json``; bounds of its fields (``msgspec.Meta``) are what keeps a hostile one small.
-        make: a network with drawn weights from its configuration.
-        what: for errors: ``a vocoder``.
+        config_type: type of ``config.json``, whose bounds (``msgspec.Meta``) limit the size of the network.
+        make: creates a network from its configuration.
+        what: kind of network for errors, such as ``a vocoder``.
 
     Raises:
-        UserError: if a file is missing or damaged, or the weights are not those of the configuration.
+        UserError: if a file is missing or damaged, or the weights do not fit the configuration.
     """
     import torch
     from safetensors.torch import load_file
@@ -346,12 +343,12 @@ def read_network(name: str | Path, config_type: type[Config], make: Callable[[Co
             raise UserError(f"{name}: has no {CONFIG}; give the folder of {what}")
         stored = stored_shapes(check_checkpoint(folder))
         config = msgspec.json.decode((folder / CONFIG).read_bytes(), type=config_type)
-        with torch.device("meta"), undrawn():
-            wanted = {key: tuple(value.shape) for key, value in make(config).state_dict().items()}
-        if differing := sorted({*wanted} ^ {*stored}) or [key for key in wanted if wanted[key] != stored[key]]:
+        with torch.device("meta"), skip_meta_init():
+            expected = {key: tuple(value.shape) for key, value in make(config).state_dict().items()}
+        if differing := sorted({*expected} ^ {*stored}) or [key for key in expected if expected[key] != stored[key]]:
             key = differing[0]
             raise UserError(
-                f"{name}: {key} is {stored.get(key, 'missing')} in {WEIGHTS} and {wanted.get(key, 'unknown')} by "
+                f"{name}: {key} is {stored.get(key, 'missing')} in {WEIGHTS}, but {expected.get(key, 'unknown')} by "
                 f"{CONFIG}; get the files of one checkpoint"
             )
         network = make(config)

@@ -1,4 +1,4 @@
-"""The gradient of the filters of a depthwise convolution over rows of channels."""
+"""Weight gradient of a depthwise convolution in channels-last layout."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from speechkit.io.arrays import Float
 from speechkit.runtime.compiled import compiled_reordering
 
 BLOCK = 128
-"""Frames whose rows are read again for every tap while they are near."""
+"""Frames per block, whose rows stay in the cache over all taps."""
 
 
 @compiled_reordering
 def add_products(frames: Float, gradient: Float, sums: Float, begin: int, end: int) -> None:
-    """Add what channels ``begin`` to ``end`` of (B, T, C) frames and gradients of the output give to sums (K, C)."""
+    """Add the weight gradient of channels ``begin`` to ``end`` to sums (K, C); frames and output gradient (B, T, C)."""
     items, length = frames.shape[0], frames.shape[1]
     taps = sums.shape[0]
     half = taps // 2
@@ -20,7 +20,7 @@ def add_products(frames: Float, gradient: Float, sums: Float, begin: int, end: i
             for tap in range(taps):
                 row = sums[tap, begin:end]
                 for frame in range(max(block, half - tap), min(block + BLOCK, length, length + half - tap)):
-                    given = frames[item, frame + tap - half, begin:end]
-                    above = gradient[item, frame, begin:end]
+                    inputs = frames[item, frame + tap - half, begin:end]
+                    output_gradient = gradient[item, frame, begin:end]
                     for channel in range(end - begin):
-                        row[channel] += given[channel] * above[channel]
+                        row[channel] += inputs[channel] * output_gradient[channel]

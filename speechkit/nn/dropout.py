@@ -1,6 +1,6 @@
-"""Dropout that is fast on a CPU.
+"""Fast dropout on a CPU.
 
-PyTorch draws a number of its own for every element there, in one thread. Here every 64 random bits serve four elements
+PyTorch draws one random number per element, in a single thread. Here 64 random bits serve four elements
 (`benchmarks.transformer_step`).
 """
 
@@ -13,10 +13,10 @@ STEPS = 1 << 16
 
 
 class Dropout(nn.Dropout):
-    """As `torch.nn.Dropout`, the probability rounded to 1/65536; on other devices it is that one."""
+    """`torch.nn.Dropout` with the probability rounded to 1/65536 on a CPU, and unchanged on other devices."""
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Elements set to 0 at random and the others divided by 1 - p; in evaluation the frames themselves."""
+        """Random elements set to 0 and the others divided by 1 - p; the identity in evaluation mode."""
         if not self.training or not 0 < self.p < 1 or frames.device.type != "cpu":
             return super().forward(frames)
         bits = torch.empty(-(-frames.numel() // 4), dtype=torch.int64).random_(-(2**63), None)

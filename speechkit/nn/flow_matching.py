@@ -1,4 +1,4 @@
-"""Flow matching: noise is carried to data along a velocity that a network learns.
+"""Flow matching: generation by integrating a learned velocity field from noise to data.
 
 Source: Lipman et al. 2023, Liu et al. 2023 (straight paths), Ho and Salimans 2022 (guidance), Chen et al. 2024 (sway).
 
@@ -18,20 +18,20 @@ from torch import Tensor
 from speechkit.nn.masks import length_mask
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
-"""Points (B, T, D) and their times (B,) to velocities (B, T, D)."""
+"""From points (B, T, D) and their times (B,) to velocities (B, T, D)."""
 Solver = Literal["euler", "midpoint"]
 
 
 def on_path(noise: Tensor, data: Tensor, time: Tensor) -> Tensor:
-    """The points (1 - t) noise + t data of straight paths: (B, T, D) twice and (B,) -> (B, T, D)."""
+    """Points (1 - t) noise + t data on straight paths: (B, T, D) twice and (B,) -> (B, T, D)."""
     share = time.view(-1, *[1] * (data.dim() - 1))
     return (1.0 - share) * noise + share * data
 
 
 def velocity_loss(velocity: Velocity, data: Tensor, lengths: Tensor, noise: Tensor, time: Tensor) -> Tensor:
-    """Mean squared error of the velocity against data - noise, over all frames that items have.
+    """Mean squared error of the velocity to data - noise over all non-padding frames.
 
-    Shapes: data and noise (B, T, D); lengths (B,) of at least one frame in all; time (B,).
+    Shapes: data and noise (B, T, D); lengths (B,), with at least one frame in total; time (B,).
     """
     error = (velocity(on_path(noise, data, time), time) - (data - noise)).square().mean(-1)  # (B, T)
     inside = length_mask(lengths, data.shape[1])
@@ -39,12 +39,12 @@ def velocity_loss(velocity: Velocity, data: Tensor, lengths: Tensor, noise: Tens
 
 
 def item_noise(seeds: Sequence[int], lengths: Sequence[int], width: int) -> Tensor:
-    """Gaussian noise (B, T, D), T the longest length; an item's depends on its own seed and length alone.
+    """Gaussian noise (B, T, D), zero for padding; an item's noise depends only on its seed and length.
 
-    It is drawn on the processor, so that a seed means the same everywhere, and is 0 behind an item's end.
+    It is drawn on the CPU, which makes seeds independent of the device.
 
     Raises:
-        ValueError: if there are not as many seeds as lengths.
+        ValueError: if the numbers of seeds and lengths differ.
     """
     noise = torch.zeros(len(lengths), max(lengths, default=0), width)
     for row, seed, length in zip(noise, seeds, lengths, strict=True):
@@ -53,12 +53,12 @@ def item_noise(seeds: Sequence[int], lengths: Sequence[int], width: int) -> Tens
 
 
 def time_grid(steps: int, sway: float = 0.0) -> Tensor:
-    """Times (steps + 1,) from 0 to 1; evenly spaced, or swayed to t + sway (cos(pi t / 2) - 1 + t).
+    """Times (steps + 1,) from 0 to 1: evenly spaced, or with sway sampling t + sway (cos(pi t / 2) - 1 + t).
 
-    Below 0 more of the steps lie near the noise; F5-TTS takes -1.
+    A negative sway concentrates steps near the noise; F5-TTS uses -1.
 
     Raises:
-        ValueError: if there is no step, or ``sway`` lies outside [-1, 2 / (pi - 2)], where time would run backwards.
+        ValueError: if there are no steps, or ``sway`` is outside [-1, 2 / (pi - 2)], where times would decrease.
     """
     if steps < 1:
         raise ValueError(f"steps is {steps}; give at least 1")
@@ -71,9 +71,9 @@ def time_grid(steps: int, sway: float = 0.0) -> Tensor:
 
 @torch.no_grad()
 def solve(velocity: Velocity, noise: Tensor, steps: int, solver: Solver = "euler", sway: float = 0.0) -> Tensor:
-    """Carry noise (B, T, D) to data (B, T, D) in so many steps.
+    """Integrate from noise (B, T, D) to data (B, T, D) in ``steps`` steps.
 
-    ``euler`` asks for the velocity once a step, ``midpoint`` twice, and its error falls with the square of the steps.
+    ``euler`` evaluates the velocity once per step; ``midpoint`` twice, with second-order accuracy.
 
     Raises:
         ValueError: as `time_grid`.
@@ -90,9 +90,9 @@ def solve(velocity: Velocity, noise: Tensor, steps: int, solver: Solver = "euler
 
 
 def guided(conditional: Velocity, unconditional: Velocity, strength: float) -> Velocity:
-    """Classifier-free guidance: the conditional velocity, and ``strength`` times what the condition changes in it.
+    """Classifier-free guidance: conditional + ``strength`` * (conditional - unconditional).
 
-    With strength 0 the unconditional one is never asked for.
+    With strength 0 the unconditional velocity is not evaluated.
     """
 
     def velocity(point: Tensor, time: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
-"""Attention without a softmax: squared ReLU inside groups of frames, linear over the whole item; its values gate.
+"""Gated attention without softmax: squared-ReLU attention inside groups of frames, linear attention over the item.
 
-Its cost is linear in length, and nothing quadratic is written down but inside a group.
+Time and memory are linear in length; quadratic matrices exist only inside groups.
 
 Source: Hua et al. 2022, "Transformer Quality in Linear Time"; the gates are MossFormer's (Zhao and Ma 2023).
 
-Notation used for tensor shapes: B items, T frames, H width of values, of gates, and of what comes out, Q width of
-queries and keys, G frames of a group, P groups.
+Notation used for tensor shapes: B items, T frames, H width of values, gates and output, Q width of queries and keys,
+G frames of a group, P groups.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ def gated_group_attention(
     frames: Tensor | int,
     dropout: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Values V and gates U that attend to others as V' and U' give U' * V * sigmoid(V' * U).
+    """U' * V * sigmoid(V' * U) of values V and gates U, where V' and U' are their attention outputs.
 
     Args:
-        values: (B, T, 2 H), V before U.
+        values: V and U concatenated, (B, T, 2 H).
         queries: local and global, (B, T, Q) each.
-        keys: local and global, (B, T, Q) each, zero behind an item's end.
-        group: G; the local attention is divided by its square, also where an item is shorter.
-        frames: T, or (B,) those of each item, by which the global attention is divided.
-        dropout: of the local weights.
+        keys: local and global, (B, T, Q) each, zero for padding.
+        group: G; the local attention is divided by its square, also for shorter items.
+        frames: T, or the lengths of items (B,), which divide the global attention.
+        dropout: of the local attention weights.
 
     Returns:
-        (B, T, H), which means nothing behind an item's end.
+        (B, T, H), undefined for padding.
     """
     length, own = values.shape[1], min(group, values.shape[1])
     pad = -length % own
     if pad:
-        values, *heads = (F.pad(each, (0, 0, 0, pad)) for each in (values, *queries, *keys))
+        values, *heads = (F.pad(tensor, (0, 0, 0, pad)) for tensor in (values, *queries, *keys))
     else:
         heads = [*queries, *keys]
     number = frames if isinstance(frames, int) else frames.to(values.dtype)[:, None, None]
@@ -50,12 +50,12 @@ def gated_group_attention(
     if dropout is not None:
         kept = dropout(values.new_ones(len(values) * values.shape[1] // own, own, own))
     apply: Callable[..., Tensor] = _GatedGroupAttention.apply
-    made = apply(values, *heads, own, group, number, kept)
-    return made[:, :length] if pad else made
+    output = apply(values, *heads, own, group, number, kept)
+    return output[:, :length] if pad else output
 
 
 class _GatedGroupAttention(torch.autograd.Function):
-    """Of whole groups; ``kept`` (B P, G, G) is what dropout multiplies the weights with."""
+    """Gated attention of complete groups; ``kept`` (B P, G, G) is the dropout mask of the weights."""
 
     @staticmethod
     def forward(
@@ -95,7 +95,7 @@ class _GatedGroupAttention(torch.autograd.Function):
         through = gradient * opened
         torch.mul(through, value, out=of_attended_gate)
         torch.mul(through, attended_gate, out=of_value)
-        # Of what is inside the sigmoid: that of the product, by value, times sigmoid * (1 - sigmoid).
+        # Gradient of the sigmoid's argument: that of its output times sigmoid * (1 - sigmoid).
         inside = through.mul_(attended_gate).mul_(value).mul_(opened.neg_().add_(1.0))
         torch.mul(inside, gate, out=of_attended_value)
         torch.mul(inside, attended_value, out=of_gate)
@@ -114,8 +114,7 @@ class _GatedGroupAttention(torch.autograd.Function):
         of_global_query = of_attended @ memory.mT
         of_values.baddbmm_(global_key / number, of_memory)
         of_global_key = (values @ of_memory.mT).div_(number)
-        local = (each.view(local_query.shape) for each in (of_local_query, of_local_key))
-        of_query, of_key = local
+        of_query, of_key = (part.view(local_query.shape) for part in (of_local_query, of_local_key))
         return of_values, of_query, of_global_query, of_key, of_global_key, None, None, None, None
 
 

@@ -1,4 +1,4 @@
-"""Mel filters, the log-mel spectrogram of Whisper, and that of speech synthesis.
+"""Mel filters, Whisper's log-mel features, and log-mel spectrograms for speech synthesis.
 
 Notation used for shapes: S samples at 16 kHz, M = S // 160 frames (10 ms), C mel channels.
 """
@@ -24,16 +24,16 @@ def mel_filters(
     sample_rate: int = SAMPLE_RATE,
     rounded_heights: bool = False,
 ) -> NDArray[np.float32]:
-    """Triangular filters of equal area on Slaney's mel scale (linear to 1 kHz, logarithmic above), as librosa's.
+    """Triangular, area-normalised filters on Slaney's mel scale (linear to 1 kHz, logarithmic above), as in librosa.
 
-    Written here because librosa is no dependency, torchaudio does not load everywhere, and `transformers.audio_utils`
-    takes 1.3 s of processor time to import beside torch; every spectrogram of the package takes its filters from here.
+    Implemented here because librosa is not a dependency, torchaudio does not load everywhere, and importing
+    `transformers.audio_utils` takes 1.3 s; all spectrograms of the package use these filters.
 
     Args:
-        channels: filters.
-        fft_samples: of the spectrum.
+        channels: number of filters.
+        fft_samples: size of the FFT.
         sample_rate: in hertz.
-        rounded_heights: round to float32 before the areas are made equal, too, which gives librosa's very bits.
+        rounded_heights: round to float32 before normalising the areas as well, which matches librosa bit by bit.
 
     Returns:
         float32 (channels, fft_samples // 2 + 1)
@@ -62,11 +62,10 @@ def power_spectrum(
 
     Args:
         waveform: float32.
-        window: (W,), W at most ``fft_samples``; it stands in the middle of the samples of a spectrum.
-        fft_samples: of one spectrum.
-        hop_samples: from one frame to the next.
-        centred: frame t is centred on sample ``t * hop_samples`` of the waveform, mirrored at its ends; otherwise the
-            samples of its spectrum begin there.
+        window: (W,), W at most ``fft_samples``, centred in the FFT.
+        fft_samples: size of the FFT.
+        hop_samples: frame hop.
+        centred: centre frame t on sample ``t * hop_samples``, with reflection padding; else frame t starts there.
     """
     spectrum = torch.stft(waveform, fft_samples, hop_samples, len(window), window, center=centred, return_complex=True)
     return spectrum.real.square() + spectrum.imag.square()
@@ -91,7 +90,7 @@ class LogMel(nn.Module):
         if samples <= FFT_SAMPLES // 2:
             waveform = F.pad(waveform, (0, FFT_SAMPLES // 2 + 1 - samples))
         power = power_spectrum(waveform, self.window, FFT_SAMPLES, MEL_HOP_SAMPLES, centred=True)  # (..., 201, M + 1)
-        with torch.autocast(waveform.device.type, enabled=False):  # half precision would blur the quiet bands
+        with torch.autocast(waveform.device.type, enabled=False):  # half precision is too coarse for quiet bands
             mel = (self.filters @ power[..., :frames]).clamp_min(1e-10).log10()  # (..., C, M)
         if frames:
             mel = torch.maximum(mel, mel.amax(dim=(-2, -1), keepdim=True) - 8.0)
@@ -99,11 +98,10 @@ class LogMel(nn.Module):
 
 
 class MelSpectrogram(nn.Module):
-    """Log-mel frames as vocoders take them: natural logarithm of magnitudes; gradients flow to the waveform.
+    """Log-mel frames for vocoders: natural logarithm of mel magnitudes, differentiable.
 
-    Frame t is centred in its hop: its window reaches as far before the hop's first sample as behind its last one, with
-    zeros outside of the waveform. So S samples have S // hop frames, and a waveform with zeros behind it has the same
-    frames as alone.
+    Frame t is centred in its hop, with zero padding: S samples have S // hop frames, and trailing zeros do not change
+    earlier frames.
     """
 
     filters: Tensor
@@ -114,7 +112,7 @@ class MelSpectrogram(nn.Module):
         self.spec = spec = spec or MelSpec()
         filters = mel_filters(spec.channels, spec.fft_samples, spec.sample_rate)
         self.register_buffer("filters", torch.from_numpy(filters), persistent=False)
-        # On the processor even where a network is made without memory: there it would load a compiler, seconds long.
+        # On the CPU even for meta networks, for which PyTorch would load its compiler.
         self.register_buffer("window", torch.hann_window(spec.window_samples, device="cpu"), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
@@ -126,17 +124,17 @@ class MelSpectrogram(nn.Module):
             around = (spec.fft_samples - spec.hop_samples) // 2
             padded = F.pad(waveform.float(), (around, around))
             power = power_spectrum(padded, self.window, spec.fft_samples, spec.hop_samples)  # (..., fft // 2 + 1, M)
-            magnitude = power.clamp_min(1e-14).sqrt()  # the root has no slope at 0
+            magnitude = power.clamp_min(1e-14).sqrt()  # the gradient of the square root is infinite at 0
             mel = (self.filters @ magnitude).clamp_min(spec.floor).log()
         return mel.transpose(-2, -1).contiguous()
 
 
 def stack_frames(frames: Tensor, count: int = 2) -> Tensor:
-    """``count`` neighbouring frames side by side, (..., M, C) -> (..., M // count, count * C); a rest is left out."""
+    """Concatenate groups of ``count`` frames, (..., M, C) -> (..., M // count, count * C), dropping a remainder."""
     whole = frames.shape[-2] // count
     return frames[..., : whole * count, :].reshape(*frames.shape[:-2], whole, count * frames.shape[-1])
 
 
 def unstack_frames(stacked: Tensor, count: int = 2) -> Tensor:
-    """What `stack_frames` was given, (..., T, count * C) -> (..., count * T, C)."""
+    """Inverse of `stack_frames`, (..., T, count * C) -> (..., count * T, C)."""
     return stacked.reshape(*stacked.shape[:-2], count * stacked.shape[-2], stacked.shape[-1] // count)

@@ -1,4 +1,4 @@
-"""The parameters of a log-mel spectrogram that a synthesizer and a vocoder must agree on; loads no torch."""
+"""Parameters of a log-mel spectrogram, which a synthesizer and its vocoder must share. Torch-free."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import msgspec
 from speechkit.errors import ConfigError, UserError
 
 Samples = Annotated[int, msgspec.Meta(ge=1, le=2**15)]
-"""The bound, and that of channels, keep the filters of a hostile configuration from taking the memory."""
+"""The bounds here and on channels limit the memory that a hostile configuration can request."""
 
 
 class MelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A log-mel spectrogram: natural logarithm of a magnitude spectrum behind Slaney's mel filters.
+    """A log-mel spectrogram: natural logarithm of a magnitude spectrum with Slaney's mel filters.
 
-    Travels with every checkpoint that makes or takes such frames.
+    Stored with every checkpoint that produces or consumes such frames.
 
     Attributes:
-        sample_rate: in hertz; the filters reach from 0 to half of it.
-        fft_samples: of the spectrum.
-        window_samples: of the Hann window, in the middle of the spectrum's samples.
-        hop_samples: from one frame to the next.
-        channels: mel filters.
-        floor: what is smaller counts as this before the logarithm.
+        sample_rate: in hertz; the filters cover 0 to half of it.
+        fft_samples: size of the FFT.
+        window_samples: size of the Hann window, centred in the FFT.
+        hop_samples: frame hop.
+        channels: number of mel filters.
+        floor: minimum value before the logarithm.
     """
 
     sample_rate: Annotated[int, msgspec.Meta(ge=1000, le=2**20)] = 16_000
@@ -37,7 +37,7 @@ class MelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not 0 < self.hop_samples <= self.window_samples <= self.fft_samples:
             raise ConfigError(
                 f"a hop of {self.hop_samples}, a window of {self.window_samples} and an FFT of {self.fft_samples} "
-                "samples; each must be at least the one before, and the hop above 0"
+                "samples; they must not decrease in this order, and the hop must be above 0"
             )
         if (self.fft_samples - self.hop_samples) % 2 or self.channels < 1 or not self.floor > 0:
             raise ConfigError(
@@ -47,23 +47,23 @@ class MelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def frame_rate(self) -> float:
-        """Frames a second."""
+        """Frames per second."""
         return self.sample_rate / self.hop_samples
 
     def require(self, other: MelSpec, what: str) -> None:
-        """Refuse frames of other parameters.
+        """Reject frames of other parameters.
 
         Args:
-            other: of the frames at hand.
-            what: was made for frames of these parameters, as "the vocoder small".
+            other: parameters of the given frames.
+            what: name of the consumer of these parameters, such as "the vocoder small".
 
         Raises:
             UserError: naming the first field that differs, and both values.
         """
         for field in self.__struct_fields__:
-            wanted, given = getattr(self, field), getattr(other, field)
-            if wanted != given:
+            expected, actual = getattr(self, field), getattr(other, field)
+            if expected != actual:
                 raise UserError(
-                    f"{what} takes log-mel frames with {field} {wanted:g}, these have {given:g}; compute them with the "
-                    "parameters in its config.json"
+                    f"{what} takes log-mel frames with {field} {expected:g}, these have {actual:g}; compute them with "
+                    "the parameters in its config.json"
                 )

@@ -1,4 +1,4 @@
-"""Schedules of noise that end in pure noise, and the levels that sampling visits. Torch-free.
+"""Noise schedules with zero terminal signal, and the levels visited by sampling. Torch-free.
 
 Source: Nichol and Dhariwal 2021 (cosine); Lin et al. 2024 (zero terminal signal); LCM team 2024, section 2.3.
 
@@ -15,23 +15,23 @@ from numpy.typing import NDArray
 
 from speechkit.errors import ConfigError
 
-MOST_NOISE = 0.999
-"""Of the signal's power that one level may take."""
+MAX_BETA = 0.999
+"""Maximum share of the signal's power removed by one level."""
 OFFSET = 0.008
-"""Of the cosine schedule, so that its first levels are not too quiet."""
+"""Offset of the cosine schedule, which keeps its first levels from having too little noise."""
 
 
 class ScheduleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Noise schedule settings.
 
     Attributes:
-        kind: cosine; sigmoid: alpha^2 is the sigmoid of delta - gamma logit(t); quadratic: square roots of the levels'
-            noise rise linearly.
+        kind: cosine; sigmoid: alpha^2 is the sigmoid of delta - gamma logit(t); quadratic: the square root of beta is
+            linear in the level.
         levels: T.
-        gamma: of sigmoid, how steeply it falls.
-        delta: of sigmoid, where.
-        first: of quadratic, noise of the first level.
-        last: of quadratic, noise of the last.
+        gamma: of sigmoid, slope.
+        delta: of sigmoid, offset.
+        first: of quadratic, beta of the first level.
+        last: of quadratic, beta of the last level.
     """
 
     kind: Literal["cosine", "sigmoid", "quadratic"] = "cosine"
@@ -46,11 +46,11 @@ class SamplingSteps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Sampling settings of diffusion.
 
     Attributes:
-        steps: how many, at most the schedule's levels.
-        guidance: g: 1 is the condition alone, more goes beyond it.
-        rescale: r, from 0 to 1: how far guided noise gets the spread of that with the condition alone.
-        initial_noise: factor of the noise to begin with.
-        noise_divisor: of the noise foreseen in each step.
+        steps: number of steps, at most the schedule's levels.
+        guidance: classifier-free guidance scale; 1 is the conditional prediction.
+        rescale: 0 to 1: interpolation of the guided noise's standard deviation to that of the conditional noise.
+        initial_noise: scale of the initial noise.
+        noise_divisor: divisor of the predicted noise in each step.
     """
 
     steps: Annotated[int, msgspec.Meta(ge=1)] = 20
@@ -61,7 +61,7 @@ class SamplingSteps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def signal_powers(config: ScheduleConfig) -> NDArray[np.float64]:
-    """alpha^2 of every level (T,), falling; exactly 0 at the last, so that a network learns to begin from noise."""
+    """alpha^2 of every level (T,), decreasing to exactly 0 (zero terminal signal)."""
     count = config.levels
     if config.kind == "quadratic":
         noise = np.linspace(config.first**0.5, config.last**0.5, count) ** 2
@@ -74,18 +74,18 @@ def signal_powers(config: ScheduleConfig) -> NDArray[np.float64]:
             odds = np.log(times[1:-1] / (1 - times[1:-1]))
             powers[1:-1] = 1 / (1 + np.exp(config.gamma * odds - config.delta))
             powers[-1] = 0
-        noise = np.minimum(1 - powers[1:] / powers[:-1], MOST_NOISE)
+        noise = np.minimum(1 - powers[1:] / powers[:-1], MAX_BETA)
     roots = np.sqrt(np.cumprod(1 - noise))
     scaled: NDArray[np.float64] = ((roots - roots[-1]) * roots[0] / (roots[0] - roots[-1])) ** 2
     return scaled
 
 
 def sampling_levels(levels: int, steps: int) -> list[int]:
-    """The levels (steps,) from the last down that sampling visits: as even as whole numbers can be.
+    """Levels (steps,) visited by sampling, from the last down, evenly spaced up to rounding.
 
     Raises:
         ConfigError: if there are more steps than levels.
     """
     if steps > levels:
-        raise ConfigError(f"steps is {steps}, and the schedule has {levels} levels; give at most so many")
+        raise ConfigError(f"steps is {steps}, but the schedule has {levels} levels; give at most {levels}")
     return [round(levels - step * levels / steps) - 1 for step in range(steps)]

@@ -1,10 +1,10 @@
-"""Norms over rows, channels and whole items of a padded batch, in few passes over memory.
+"""Normalisation over rows, channels and items of a padded batch, with few passes over memory.
 
-Frames behind an item's end count for nothing. Statistics are float32 at every precision; what comes out has the
-precision of what goes in. Each has its gradient written out: autograd's is several times as many passes.
+Padding is excluded. Statistics are float32 in every precision; the output has the precision of the input. Gradients are
+implemented explicitly, with a fraction of autograd's passes.
 
-Notation used for tensor shapes: B items, T frames, C channels; ``valid`` (B, T, 1) is 1 at real frames, 0 behind them,
-None where all are real.
+Notation used for tensor shapes: B items, T frames, C channels; ``valid`` (B, T, 1) is 1 for frames and 0 for padding,
+None without padding.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from torch import Tensor
 
 
 def scale_norm(x: Tensor) -> Tensor:
-    """Rows (…, C) divided by their root mean square, or by 1e-5 where that is smaller."""
+    """Rows (…, C) divided by their root mean square, at least 1e-5."""
     apply: Callable[[Tensor], Tensor] = _ScaleNorm.apply
     return apply(x)
 
 
 def channel_norm(x: Tensor, weight: Tensor, bias: Tensor, valid: Tensor | None = None, eps: float = 1e-5) -> Tensor:
-    """(B, T, C) with mean 0 and variance 1 over the frames of each channel of an item, and an affine map.
+    """Normalise (B, T, C) over the frames of each channel of an item, with gain and bias (instance norm).
 
     Args:
         x: (B, T, C)
-        weight: (C,) gain of a channel.
-        bias: (C,) added to it.
-        valid: see the module; what comes out is zero where it is.
+        weight: gain (C,).
+        bias: (C,).
+        valid: see the module; the output is zero for padding.
         eps: added to the variance.
     """
     apply: Callable[..., Tensor] = _Norm.apply
@@ -37,7 +37,7 @@ def channel_norm(x: Tensor, weight: Tensor, bias: Tensor, valid: Tensor | None =
 
 
 def item_norm(x: Tensor, weight: Tensor, bias: Tensor, valid: Tensor | None = None, eps: float = 1e-8) -> Tensor:
-    """(B, T, C) with mean 0 and variance 1 over all frames and channels of an item; see `channel_norm`."""
+    """Normalise (B, T, C) over all frames and channels of an item; see `channel_norm`."""
     apply: Callable[..., Tensor] = _Norm.apply
     return apply(x, weight, bias, valid, eps, (1, 2))
 
@@ -54,14 +54,14 @@ class _ScaleNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         out, inverse = ctx.saved_tensors
-        # Rows at the floor are divided by a constant.
+        # For rows at the floor the divisor is constant.
         along = (gradient * out).mean(-1, keepdim=True).mul_((inverse < 1e5).to(out.dtype))
         of_x: Tensor = torch.addcmul(gradient, out, along, value=-1.0).mul_(inverse)
         return of_x
 
 
 class _Norm(torch.autograd.Function):
-    """Over the dimensions ``over`` of (B, T, C); shapes behind them have 1 where the statistics are of all."""
+    """Normalisation over the dimensions ``over`` of (B, T, C)."""
 
     @staticmethod
     def forward(

@@ -1,7 +1,7 @@
-"""Transformer layers with rotary positions, local convolutions and an optional condition that scales and shifts them.
+"""Transformer layers with rotary positions, local convolutions and optional conditioning by adaptive layer norm.
 
-Source: Su et al. 2021 (rotary positions), Peebles and Xie 2023 (adaptive norm whose gates begin closed), Chen and
-others 2024 (one projection of the condition for all layers), Liu et al. 2022 (depthwise convolution first).
+Source: Su et al. 2021 (rotary positions), Peebles and Xie 2023 (adaptive layer norm, zero-initialised), Chen et al.
+2024 (one projection of the condition for all layers), Liu et al. 2022 (depthwise convolution first).
 
 Notation used for tensor shapes: B batch, T positions, D width, H heads, C width of the condition.
 """
@@ -16,11 +16,11 @@ from speechkit.nn.masks import OUTSIDE
 from speechkit.nn.positions import Rotation
 
 PARTS = 6
-"""What a condition sets in a layer: shift, scale and gate of attention, and of feed-forward."""
+"""Modulation parameters of a layer: shift, scale and gate of attention and of feed-forward."""
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention, which sees relative positions where it is given a rotation."""
+    """Multi-head self-attention with optional rotary positions."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -29,14 +29,14 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, rotation: Rotation | None, bias: Tensor | None) -> Tensor:
-        """(B, T, D); bias (B, 1, 1, T) is added to the scores -> (B, T, D)."""
+        """(B, T, D) -> (B, T, D); ``bias`` (B, 1, 1, T) is added to the scores."""
         batch, frames, width = x.shape
         qkv = self.qkv(x).view(batch, frames, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         queries, keys, values = qkv  # (B, H, T, D / H)
         if rotation is not None:
             queries, keys = rotation(queries), rotation(keys)
         if self.training and x.device.type == "cpu":
-            # Plain products are faster there, forward and backward, than the fused kernel at these lengths.
+            # Explicit products are faster than the fused kernel on a CPU at these lengths, forward and backward.
             scores = (queries * (width // self.heads) ** -0.5) @ keys.transpose(-1, -2)
             mixed = (scores if bias is None else scores + bias.to(scores.dtype)).softmax(-1) @ values
         else:
@@ -48,15 +48,15 @@ class SelfAttention(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """Attention, then a depthwise convolution and a feed-forward, both on normalised input and added to it.
+    """Pre-norm residual layer: attention, then a depthwise convolution with a feed-forward.
 
     Args:
         width: D.
         heads: of the attention.
-        feed_width: inside of the feed-forward.
-        kernel: positions that the convolution sees, odd; 1 is none.
-        conditioned: whether a condition scales, shifts and gates.
-        dropout: of what is added.
+        feed_width: inner width of the feed-forward.
+        kernel: of the convolution, odd; 1 for none.
+        conditioned: whether a condition sets shift, scale and gate.
+        dropout: of the residual branches.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class TransformerLayer(nn.Module):
         self.feed_in = nn.Linear(width, feed_width)
         self.feed_out = nn.Linear(feed_width, width)
         self.dropout = nn.Dropout(dropout)
-        # Gates begin closed: at first a layer passes on what it gets.
+        # Gates are zero-initialised: the layer starts as the identity.
         self.set = nn.Parameter(torch.zeros(PARTS, width)) if conditioned else None
 
     def forward(
@@ -78,7 +78,7 @@ class TransformerLayer(nn.Module):
     ) -> Tensor:
         """(B, T, D) -> (B, T, D).
 
-        ``keep`` (B, T, 1) is 0 at positions that must not reach their neighbours; ``condition`` (B, 6, D).
+        ``keep`` (B, T, 1) is 0 for padding, which the convolution must not see; ``condition`` (B, 6, D).
         """
         parts = None if self.set is None or condition is None else (condition + self.set)[:, :, None].unbind(1)
         attended = self.attention_norm(x)
@@ -93,24 +93,24 @@ class TransformerLayer(nn.Module):
             fed = fed if keep is None else fed * keep
             fed = fed + self.local(fed.transpose(1, 2)).transpose(1, 2)
         fed = self.dropout(self.feed_out(F.gelu(self.feed_in(fed))))
-        added: Tensor = x + (fed if parts is None else fed * parts[5])
-        return added
+        output: Tensor = x + (fed if parts is None else fed * parts[5])
+        return output
 
 
 class Transformer(nn.Module):
-    """Layers over padded batches; an item is the same in every batch.
+    """A stack of layers over padded batches; padding does not affect the result.
 
     Args:
         width: D.
-        layers: of them.
-        heads: of each.
-        feed_width: inside of the feed-forwards.
-        kernel: of their convolutions, odd.
-        condition_width: C of a vector an item that sets the layers' norms and gates; 0: none.
-        dropout: of what layers add.
+        layers: number of layers.
+        heads: attention heads per layer.
+        feed_width: inner width of the feed-forwards.
+        kernel: of the convolutions, odd.
+        condition_width: C of the condition vector of an item; 0: unconditioned.
+        dropout: of the residual branches.
 
     Raises:
-        ValueError: if the width of a head is odd or not whole, or the kernel is even.
+        ValueError: if the head width is odd or fractional, or the kernel is even.
     """
 
     def __init__(
@@ -146,13 +146,13 @@ class Transformer(nn.Module):
         condition: Tensor | None = None,
         positions: Tensor | None = None,
     ) -> Tensor:
-        """(B, T, D) -> (B, T, D), normalised.
+        """(B, T, D) -> (B, T, D), with a final layer norm.
 
         Args:
-            x: what enters.
-            inside: (B, T), true at the positions that an item has; all when absent.
-            condition: (B, C), where layers have one.
-            positions: (T,) or (B, T); 0, 1, … when absent.
+            x: (B, T, D)
+            inside: (B, T), false for padding; default: no padding.
+            condition: (B, C), for conditioned layers.
+            positions: (T,) or (B, T); default: 0, 1, …
         """
         if positions is None:
             positions = torch.arange(x.shape[1], device=x.device)

@@ -211,7 +211,7 @@ def test_model_that_is_no_ctc_model_is_refused(tmp_path):
 def test_pickled_checkpoint_is_refused(tmp_path):
     folder = checkpoint(tmp_path / "m", "Wav2Vec2")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(UserError, match="can run code"):
+    with pytest.raises(UserError, match="can execute code"):
         load_recognizer(str(folder), device="cpu")
 
 

@@ -227,7 +227,7 @@ def test_what_cannot_be_loaded_is_refused_by_name(load, checkpoint, tmp_path):
     for name in ("config.json", "preprocessor_config.json"):
         (pickled / name).write_bytes((checkpoint("hubert") / name).read_bytes())
     (pickled / "pytorch_model.bin").write_bytes(b"x")
-    with pytest.raises(UserError, match=r"pytorch_model\.bin .*can run code"):
+    with pytest.raises(UserError, match=r"pytorch_model\.bin .*can execute code"):
         load_encoder(str(pickled))
 
 

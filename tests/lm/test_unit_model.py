@@ -20,7 +20,7 @@ from speechkit.lm.unit_costs import network_costs
 from speechkit.lm.unit_model import UnitModel, UnitModelConfig, parameter_count
 from speechkit.lm.vocabulary import UnitVocabulary
 from speechkit.lm.warm_model import warm_start
-from speechkit.nn.checkpoints import load_pretrained, undrawn
+from speechkit.nn.checkpoints import load_pretrained, skip_meta_init
 from speechkit.units.quantizers import UnitSet
 from speechkit.units.sequences import UnitSequence
 from tests.lm.planted_networks import UNITS, text_model, unit_model
@@ -33,7 +33,7 @@ TOKENS = torch.tensor([[7, 0, 3, 2, 6, 1, 1, 5]])
 )
 def test_sizes_are_what_they_are_called(size, least, most):
     config = UnitModelConfig(vocabulary=UnitVocabulary(UnitSet("x", 500, 50.0)), stack=sized_stack(size))
-    with torch.device("meta"), undrawn():
+    with torch.device("meta"), skip_meta_init():
         assert least < parameter_count(UnitModel(config)) < most
 
 

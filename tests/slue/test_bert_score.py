@@ -175,7 +175,7 @@ def test_what_is_no_encoder_is_refused(bert, tmp_path):
     save_tokenizer(tmp_path / "bart")
     with pytest.raises(UserError, match=r"not a text encoder \(bart\)"):
         BertScorer(str(tmp_path / "bart"))
-    with pytest.raises(UserError, match="is no folder of a checkpoint and no hub id"):
+    with pytest.raises(UserError, match="neither a folder of a checkpoint nor a hub id"):
         BertScorer(str(tmp_path / "absent"))
     with pytest.raises(UserError, match="idf weights need at least two references, not 1"):
         BertScorer(bert, idf=True)(["a dog"], ["a dog"])

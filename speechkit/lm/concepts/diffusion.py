@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from speechkit.lm.concepts.config import TowerConfig, TwoTowerConfig
 from speechkit.lm.concepts.regression import squared_error
 from speechkit.lm.concepts.tower import ConditionedTower, draw_blind
-from speechkit.nn.diffusion import denoise, with_noise
+from speechkit.nn.diffusion import add_noise, denoise
 from speechkit.nn.noise_schedule import signal_powers
 from speechkit.nn.positions import sinusoidal
 
@@ -45,7 +45,7 @@ class TwoTower(nn.Module):
     def loss(self, known: Tensor, concepts: Tensor, lengths: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Squared error of the concept in a noisy one, at a level drawn for each place."""
         levels = torch.randint(len(self.powers), concepts.shape[:2], device=concepts.device)
-        noisy = with_noise(concepts, torch.randn_like(concepts), concepts.new_tensor(self.powers)[levels])
+        noisy = add_noise(concepts, torch.randn_like(concepts), concepts.new_tensor(self.powers)[levels])
         blind = draw_blind(lengths, concepts.shape[1], self.config.blind) if self.config.blind else None
         return squared_error(self.clean(noisy, levels, known, blind), concepts, lengths), {}
 

@@ -21,7 +21,7 @@ from speechkit.io.arrays import Float
 from speechkit.metrics.bootstrap import Interval, bootstrap_ratio
 from speechkit.runtime import item_seed
 
-Foresight = Callable[[Float, str], Float]
+Denoiser = Callable[[Float, str], Float]
 """Concepts of a document (T, D) and its name to what each place is foreseen to be (T, D)."""
 
 
@@ -147,7 +147,7 @@ def draw_targets(documents: Sequence[TestDocument], most: int, seed: int) -> lis
     return found
 
 
-def score_targets(documents: Sequence[TestDocument], targets: Sequence[Target], foresee: Foresight) -> Scores:
+def score_targets(documents: Sequence[TestDocument], targets: Sequence[Target], foresee: Denoiser) -> Scores:
     """What each target gives by a system."""
     every = np.concatenate([each.concepts for each in documents]).astype(np.float64)
     foreseen = {number: foresee(documents[number].concepts, documents[number].name) for number in _numbers(targets)}

@@ -26,7 +26,7 @@ from speechkit.lm.decoding.draft_tree import DraftTree
 from speechkit.lm.decoding.sampling import SamplingConfig
 from speechkit.lm.interface import State, Tokens
 from speechkit.nn.checkpoints import read_network, write_network
-from speechkit.nn.sequence.growing import with_columns
+from speechkit.nn.sequence.growing import append_columns
 from speechkit.nn.sequence.softmax_attention import AttentionConfig, SoftmaxAttention
 from speechkit.nn.sequence.stack import GatedFeedForward
 from speechkit.units.quantizers import UnitSet
@@ -314,7 +314,7 @@ class HeadsDrafter:
         """With what the model thought behind tokens (1, R, D) from a position on."""
         at = torch.arange(begin, begin + hidden.shape[1], device=hidden.device)
         keys, values = self._heads.remember(hidden, at, grams=False)
-        joined = with_columns(memory.keys, keys), with_columns(memory.values, values)
+        joined = append_columns(memory.keys, keys), append_columns(memory.values, values)
         return replace(memory, thought=hidden[0, -1], keys=joined[0], values=joined[1])
 
     def _read(self, memory: _Memory, tokens: Tensor) -> _Memory:
@@ -323,7 +323,7 @@ class HeadsDrafter:
         grams = self._heads.grams(line.unfold(1, GRAM, 1))
         at = torch.arange(memory.position, memory.position + tokens.shape[1], device=tokens.device)
         keys, values = self._heads.remember(grams, at, grams=True)
-        joined = with_columns(memory.keys, keys), with_columns(memory.values, values)
+        joined = append_columns(memory.keys, keys), append_columns(memory.values, values)
         position = memory.position + tokens.shape[1]
         return _Memory(memory.thought, *joined, line[:, 1 - GRAM :], grams[:, -1], position, -1)
 

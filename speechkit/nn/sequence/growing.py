@@ -29,16 +29,16 @@ class _Buffer:
     written: list[int]
 
 
-def with_columns(columns: Tensor, new: Tensor) -> Tensor:
+def append_columns(columns: Tensor, new: Tensor) -> Tensor:
     """(B, G, C, E) and (B, G, T, E) joined: (B, G, C + T, E), a part of a larger tensor unless gradients are kept."""
     if torch.is_grad_enabled():
         return torch.cat([columns, new], 2)
-    joined = with_room(columns, new.shape[2])
+    joined = extend_columns(columns, new.shape[2])
     joined[:, :, columns.shape[2] :] = new
     return joined
 
 
-def with_room(columns: Tensor, added: int) -> Tensor:
+def extend_columns(columns: Tensor, added: int) -> Tensor:
     """(B, G, C, E) as (B, G, C + ``added``, E), of which the last are still to be written, by the caller alone.
 
     The tensor that it is a part of holds at most twice as many columns, or `LEAST_ROOM` more.
@@ -55,7 +55,7 @@ def with_room(columns: Tensor, added: int) -> Tensor:
     return _grown(_Buffer(fresh, []), 0, count + added)
 
 
-def last_columns(columns: Tensor, kept: int) -> Tensor:
+def keep_last_columns(columns: Tensor, kept: int) -> Tensor:
     """The last columns of (B, G, C, E), which can grow as these can."""
     if kept == columns.shape[2]:
         return columns

@@ -27,7 +27,7 @@ Layers = list[Tensor]
 """Weights of a memory's layers, or their momentum: (B, H, O, I) each."""
 
 
-def forget_and_learn(keep: Tensor, momentum: Tensor, rates: Tensor, active: Tensor) -> tuple[Tensor, ...]:
+def chunk_coefficients(keep: Tensor, momentum: Tensor, rates: Tensor, active: Tensor) -> tuple[Tensor, ...]:
     """How much of what there was, and of each gradient, is in the memory and its momentum after each position.
 
     Args:
@@ -55,7 +55,7 @@ def _runs(logs: Tensor) -> Tensor:
     return sums.masked_fill(behind.mT, -torch.inf).exp()
 
 
-def memory_output(memory: Layers, x: Tensor) -> Tensor:
+def read_memory(memory: Layers, x: Tensor) -> Tensor:
     """(B, H, C, E) through memories that do not change: (B, H, C, E)."""
     for number, weight in enumerate(memory):
         x = x @ weight.mT
@@ -80,7 +80,7 @@ def gradients(memory: Layers, keys: Tensor, values: Tensor) -> list[tuple[Tensor
     return found[::-1]
 
 
-def learn_and_read(
+def update_and_read(
     memory: Layers,
     momentum: Layers,
     origin: Layers,
@@ -91,7 +91,7 @@ def learn_and_read(
 ) -> tuple[Tensor, Layers, Layers]:
     """What queries (B, H, C, E) read at their positions, and memory and momentum behind the last.
 
-    ``parts`` is what `forget_and_learn` gives.
+    ``parts`` is what `chunk_coefficients` gives.
     """
     kept, moved, learnt, fading, carried = parts
     memories, momenta, x = [], [], queries
@@ -126,13 +126,13 @@ class Gates(nn.Module):
             self.project.bias.copy_(torch.tensor([-4.0, -1.0, -2.0]).repeat_interleave(heads))
 
     def forward(self, x: Tensor, active: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """(B, C, D) and which columns are positions (B, C) to what `forget_and_learn` gives."""
+        """(B, C, D) and which columns are positions (B, C) to what `chunk_coefficients` gives."""
         forget, momentum, rate = self.project(x).to(dtype).mT.chunk(3, 1)  # (B, H, C) each
         keep, momentum, rate = F.logsigmoid(-forget), F.logsigmoid(momentum), self.most_rate * rate.sigmoid()
         real = torch.ones_like(x[:, None, :, 0], dtype=dtype) if active is None else active[:, None].to(dtype)
         if active is not None:
             keep, momentum, rate = keep * real, momentum * real, rate * real
-        return forget_and_learn(keep, momentum, rate, real)
+        return chunk_coefficients(keep, momentum, rate, real)
 
 
 def first_memory(heads: int, width: int, depth: int, expansion: int) -> nn.ParameterList:

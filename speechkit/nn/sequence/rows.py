@@ -157,7 +157,7 @@ class Split:
         return torch.where(empty, of_row, of_document[self._last])
 
 
-def is_plain_row(x: Tensor) -> bool:
+def is_single_row(x: Tensor) -> bool:
     """Whether (B, D) is one row of float32 on a processor, of which no gradient is wanted."""
     return (
         x.shape[0] == 1
@@ -174,7 +174,7 @@ def numbers(tensor: Tensor) -> Any:
     return tensor.detach().contiguous().numpy()
 
 
-def flat_numbers(tensor: Tensor) -> Any:
+def flat_array(tensor: Tensor) -> Any:
     """The memory from a tensor's first number to its last, what lies between its parts included."""
     steps = (size - 1 for size in tensor.shape)
     length = 1 + sum(count * stride for count, stride in zip(steps, tensor.stride(), strict=True))

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from speechkit.errors import ConfigError
 from speechkit.nn.positions import Rotation, angles_at
-from speechkit.nn.sequence.growing import last_columns, with_columns, with_room
+from speechkit.nn.sequence.growing import append_columns, extend_columns, keep_last_columns
 from speechkit.nn.sequence.mixer import MixerConfig, SequenceMixer, State, checked_width
-from speechkit.nn.sequence.rows import Rows, flat_numbers, numbers
+from speechkit.nn.sequence.rows import Rows, flat_array, numbers
 
 
 class AttentionConfig(MixerConfig, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="attention"):
@@ -73,7 +73,7 @@ class SoftmaxAttention(SequenceMixer):
     def start(self, batch: int, device: torch.device | str, dtype: torch.dtype) -> State:
         """Keys, already turned, and values (B, G, C, E), the newest last; ``count`` (B,): positions of the document.
 
-        Where ``count`` is less than C, the columns before have no key. See `with_columns` for the memory of keys and
+        Where ``count`` is less than C, the columns before have no key. See `append_columns` for the memory of keys and
         values.
         """
         empty = torch.zeros(batch, self.key_heads, 0, self.head_width, device=device, dtype=dtype)
@@ -94,7 +94,7 @@ class SoftmaxAttention(SequenceMixer):
         queries, keys = turn(self._heads(self.query, x)), turn(self._heads(self.key, x))  # (B, H, T, E), (B, G, T, E)
         values = self._heads(self.value, x)
         if state is not None:
-            keys, values = with_columns(state["keys"], keys), with_columns(state["values"], values)
+            keys, values = append_columns(state["keys"], keys), append_columns(state["values"], values)
         mixed = self._attended(queries, keys, values, mask)
         return mixed, self._ended(keys, values, positions, state, rows) if keep else {}
 
@@ -155,8 +155,8 @@ class SoftmaxAttention(SequenceMixer):
         batch, cached = len(x), state["keys"].shape[2]
         both = torch.cat([self.query(x), self.key(x)], 1).view(batch, -1, 1, self.head_width)  # (B, H + G, 1, E)
         both = Rotation.at(counts[0], self.head_width, self.config.period, x)(both)
-        queries, keys = both[:, : self.heads], with_columns(state["keys"], both[:, self.heads :])
-        values = with_columns(state["values"], self.value(x).view(batch, self.key_heads, 1, self.head_width))
+        queries, keys = both[:, : self.heads], append_columns(state["keys"], both[:, self.heads :])
+        values = append_columns(state["values"], self.value(x).view(batch, self.key_heads, 1, self.head_width))
         mask = None
         if counts[0] < cached:  # columns before the first have no key
             mask = (torch.arange(cached + 1, device=x.device) >= cached - counts[0])[None, None, None]
@@ -166,7 +166,7 @@ class SoftmaxAttention(SequenceMixer):
         """Add to one row (1, D) what it gives of it, and give the state behind it; None if the layer is no plain one.
 
         Args:
-            x: see `speechkit.nn.sequence.rows.is_plain_row`; changed.
+            x: see `speechkit.nn.sequence.rows.is_single_row`; changed.
             scale: (D,) of the norm through which it is read.
             eps: of that norm.
             state: of the row.
@@ -177,17 +177,21 @@ class SoftmaxAttention(SequenceMixer):
         from speechkit.nn.sequence.row_kernel import attention_row
 
         cos, sin = angles_at(count, self.head_width, self.config.period, x)
-        keys, values = with_room(state["keys"], 1), with_room(state["values"], 1)
+        keys, values = extend_columns(state["keys"], 1), extend_columns(state["values"], 1)
         query, key, value, out = (numbers(part.weight) for part in (self.query, self.key, self.value, self.out))
         attention_row(
             numbers(x)[0], numbers(scale), eps, query, key, value, out, numbers(cos), numbers(sin),
-            flat_numbers(keys), flat_numbers(values), keys.stride(1), cached + 1,
+            flat_array(keys), flat_array(values), keys.stride(1), cached + 1,
         )  # fmt: skip
         return self._stepped(keys, values, state)
 
     def _stepped(self, keys: Tensor, values: Tensor, state: State) -> State:
         kept = self._kept(keys.shape[2])
-        return {"keys": last_columns(keys, kept), "values": last_columns(values, kept), "count": state["count"] + 1}
+        return {
+            "keys": keep_last_columns(keys, kept),
+            "values": keep_last_columns(values, kept),
+            "count": state["count"] + 1,
+        }
 
     def _positions(self, x: Tensor, state: State | None, rows: Rows) -> Tensor:
         """Positions in the document: (T,) where all rows have the same, else (B, T)."""
@@ -247,7 +251,7 @@ class SoftmaxAttention(SequenceMixer):
         if rows.ragged(length):
             keys, values = rows.newest(keys, cached, kept, 2), rows.newest(values, cached, kept, 2)
         else:
-            keys, values = last_columns(keys, kept), last_columns(values, kept)
+            keys, values = keep_last_columns(keys, kept), keep_last_columns(values, kept)
         return {"keys": keys, "values": values, "count": count}
 
     def follow(self, state: State, nodes: int, path: Tensor) -> State:

@@ -24,7 +24,7 @@ from speechkit.nn.sequence.linear_attention import JrtConfig, PrefixLinearAttent
 from speechkit.nn.sequence.lssl import Lssl, LsslConfig
 from speechkit.nn.sequence.mixer import MixerConfig, SequenceMixer, State
 from speechkit.nn.sequence.ngram_head import NgramConfig, NgramHead
-from speechkit.nn.sequence.rows import Rows, is_plain_row, numbers
+from speechkit.nn.sequence.rows import Rows, is_single_row, numbers
 from speechkit.nn.sequence.s4d import S4D, S4DConfig
 from speechkit.nn.sequence.softmax_attention import AttentionConfig, SoftmaxAttention
 from speechkit.nn.sequence.titans import TitansConfig, new_titans
@@ -116,7 +116,7 @@ class Layer(nn.Module):
 
     def step(self, x: Tensor, state: State, tokens: Tensor | None) -> tuple[Tensor, State]:
         """One position: (B, D) to (B, D) and the mixer's state behind it."""
-        if isinstance(self.mixer, SoftmaxAttention) and not self.training and is_plain_row(x):
+        if isinstance(self.mixer, SoftmaxAttention) and not self.training and is_single_row(x):
             row = x.clone()
             if (after := self.mixer.add_row(row, self.mixer_norm.weight, self.eps, state)) is not None:
                 return self.add_feed(row), after
@@ -127,7 +127,7 @@ class Layer(nn.Module):
         """(…, D) and what the feed-forward adds."""
         if self.feed is None or self.feed_norm is None:
             return x
-        if not self.training and is_plain_row(x):
+        if not self.training and is_single_row(x):
             from speechkit.nn.sequence.row_kernel import feed_row
 
             row = x.clone()

@@ -26,7 +26,7 @@ from speechkit.errors import ConfigError
 from speechkit.nn.sequence.chunk_grid import ChunkGrid
 from speechkit.nn.sequence.convolution import ShortConvolution
 from speechkit.nn.sequence.mixer import MixerConfig, SequenceMixer, State, accumulated, checked_width
-from speechkit.nn.sequence.neural_memory import Gates, Layers, first_memory, learn_and_read, memory_output
+from speechkit.nn.sequence.neural_memory import Gates, Layers, first_memory, read_memory, update_and_read
 from speechkit.nn.sequence.rows import Rows
 from speechkit.nn.sequence.softmax_attention import AttentionConfig, SoftmaxAttention
 
@@ -113,7 +113,7 @@ class NeuralMemory(SequenceMixer):
             query, key, value = (grid.taken(part, begin, end).transpose(1, 2) for part in inputs)
             active = grid.active(begin, end)
             parts = self.gates(grid.taken(x, begin, end), active, key.dtype)
-            read, memory, momentum = learn_and_read(memory, momentum, origin, key, value, query, parts)
+            read, memory, momentum = update_and_read(memory, momentum, origin, key, value, query, parts)
             origin = self._next_origin(grid, end, memory, origin)
             made.append(read.transpose(1, 2))
         mixed = self.out(self.norm(grid.joined(made).to(x.dtype)).flatten(2))
@@ -164,7 +164,7 @@ class WindowedMemory(SequenceMixer):
         self.attention = SoftmaxAttention(
             width, AttentionConfig(heads=config.heads, window=config.window, persistent=config.persistent)
         )
-        self.gate = GatedByMemory(width) if config.variant == "mag" else None
+        self.gate = MemoryGate(width) if config.variant == "mag" else None
 
     def start(self, batch: int, device: torch.device | str, dtype: torch.dtype) -> State:
         """Those of both, named ``memory.…`` and ``attention.…``."""
@@ -197,7 +197,7 @@ class MemoryAsContext(NeuralMemory):
             raise ConfigError(f"titans layer: a head is {self.head_width} wide; rotary positions need an even width")
         self.attention = SoftmaxAttention(width, AttentionConfig(heads=config.heads, persistent=config.persistent))
         self.ask = nn.Linear(width, width, bias=False)
-        self.gate = GatedByMemory(width)
+        self.gate = MemoryGate(width)
 
     def _convolved(self) -> tuple[str, ...]:
         return ("query",)
@@ -221,14 +221,14 @@ class MemoryAsContext(NeuralMemory):
         grid, made = ChunkGrid(state["begun"], x.shape[1], self.config.chunk, rows), []
         for begin, end in grid.pieces:
             active, first = grid.active(begin, end), begin % self.config.chunk
-            known = memory_output(origin, grid.taken(queries, begin, end).transpose(1, 2)).transpose(1, 2)
+            known = read_memory(origin, grid.taken(queries, begin, end).transpose(1, 2)).transpose(1, 2)
             context = _placed(context, self.norm(known.to(x.dtype)).flatten(2), first, active)
             segment = _placed(segment, grid.taken(x, begin, end), first, active)
             attended = self._attended(context, segment, first, first + end - begin)  # (B, C, D)
             heads = [self._made(part, attended) for part in (self.ask, self.key, self.value)]
             asked, key = (F.normalize(part, dim=-1) for part in heads[:2])
             parts = self.gates(attended, active, key.dtype)
-            read, memory, momentum = learn_and_read(memory, momentum, origin, key, heads[2], asked, parts)
+            read, memory, momentum = update_and_read(memory, momentum, origin, key, heads[2], asked, parts)
             origin = self._next_origin(grid, end, memory, origin)
             recalled = self.norm(read.transpose(1, 2).to(x.dtype)).flatten(2)
             made.append(self.gate(attended, self.out(recalled)))
@@ -249,7 +249,7 @@ class MemoryAsContext(NeuralMemory):
         return self.attention.attend(segment[:, begin:end], read, places[begin:], places.repeat(2), seen.repeat(1, 2))
 
 
-class GatedByMemory(nn.Module):
+class MemoryGate(nn.Module):
     """What attention gives, normalised, times the SiLU of what memory gives, normalised: (B, T, D) both."""
 
     def __init__(self, width: int):

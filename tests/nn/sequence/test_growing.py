@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speechkit.nn.sequence.growing import LEAST_ROOM, last_columns, with_columns
+from speechkit.nn.sequence.growing import LEAST_ROOM, append_columns, keep_last_columns
 from speechkit.nn.sequence.mixer import select_rows
 from speechkit.nn.sequence.softmax_attention import AttentionConfig
 from speechkit.nn.sequence.stack import Stack, StackConfig
@@ -42,7 +42,7 @@ def test_columns_that_branch_are_those_of_plain_concatenation(moves):
             new = torch.full((2, 3, added, 4), float(number)) + torch.randn(2, 3, added, 4)
             kept = max(1, ours.shape[2] + added - forgotten)
             states.append(
-                (last_columns(with_columns(ours, new), kept), torch.cat([plain, new], 2)[:, :, -kept:].clone())
+                (keep_last_columns(append_columns(ours, new), kept), torch.cat([plain, new], 2)[:, :, -kept:].clone())
             )
         for ours, plain in states:
             assert ours.equal(plain)
@@ -52,7 +52,7 @@ def test_a_long_row_is_copied_a_few_times_and_not_at_each_step():
     with torch.inference_mode():
         columns, places = torch.zeros(1, 2, 0, 4), set()
         for _ in range(1000):
-            columns = with_columns(columns, torch.zeros(1, 2, 1, 4))
+            columns = append_columns(columns, torch.zeros(1, 2, 1, 4))
             places.add(columns.untyped_storage().data_ptr())
             assert columns.untyped_storage().nbytes() <= 4 * 8 * (2 * columns.shape[2] + LEAST_ROOM)
         assert len(places) < 12

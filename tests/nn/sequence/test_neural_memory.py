@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechkit.errors import ConfigError
-from speechkit.nn.sequence.neural_memory import forget_and_learn, gradients, learn_and_read, memory_output
+from speechkit.nn.sequence.neural_memory import chunk_coefficients, gradients, read_memory, update_and_read
 from speechkit.nn.sequence.stack import new_mixer
 from speechkit.nn.sequence.titans import TitansConfig
 
@@ -23,7 +23,7 @@ def layers(depth, width=4, inside=6):
 
 def single(memory, x):
     """A vector through a memory of one row and head."""
-    return memory_output(memory, x[None, None, None])[0, 0, 0]
+    return read_memory(memory, x[None, None, None])[0, 0, 0]
 
 
 def by_autograd(memory, key, value):
@@ -49,9 +49,9 @@ def chunked(memory, keys, values, queries, keep, momentum, rates, chunk):
     for begin in range(0, len(keys), chunk):
         cut = slice(begin, begin + chunk)
         gates = [part[None, None, cut] for part in (keep.log(), momentum.log(), rates)]
-        parts = forget_and_learn(*gates, torch.ones_like(gates[0]))
+        parts = chunk_coefficients(*gates, torch.ones_like(gates[0]))
         rows = [part[None, None, cut] for part in (keys, values, queries)]
-        out, memory, speed = learn_and_read(memory, speed, memory, *rows, parts)
+        out, memory, speed = update_and_read(memory, speed, memory, *rows, parts)
         read.append(out[0, 0])
     return torch.cat(read), memory, speed
 
