@@ -130,7 +130,7 @@ def test_a_causal_model_gives_a_distribution_of_texts_and_is_refused_where_it_la
     score = causal_model_scorer(str(tmp_path))
     total = sum(math.exp(score(f"one {word}") - score("one")) for word in ("one", "two", "<s>", "<unk>"))
     assert total == pytest.approx(1, abs=1e-4)
-    with pytest.raises(UserError, match=r"nothing.*no folder.*no hub id"):
+    with pytest.raises(UserError, match=r"nothing.*neither a folder.*hub id"):
         causal_model_scorer(str(tmp_path / "nothing"))
     path = tmp_path / "model.safetensors"
     save_file({n: v for n, v in load_file(path).items() if ".ln_f." not in n}, path, {"format": "pt"})

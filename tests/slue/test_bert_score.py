@@ -218,7 +218,7 @@ def test_the_command_scores_summaries_with_it(bert, tmp_path):
     assert saved["systems"][0]["score"]["measures"]["bertscore_f1"]["value"] == pytest.approx(expected)
     assert "bertscore" in (tmp_path / "out" / "report.html").read_text().lower()
     for wrong, message in (
-        (["score", "qa-text", *files, "--bertscore", bert], "compares summaries; give it for summarisation only"),
+        (["score", "qa-text", *files, "--bertscore", bert], "applies to summarisation only"),
         (["score", "summarisation", *files, "--bertscore-idf"], "need --bertscore MODEL"),
     ):
         refused = CliRunner().invoke(app, wrong)
@@ -227,5 +227,5 @@ def test_the_command_scores_summaries_with_it(bert, tmp_path):
 
 
 def test_other_tasks_refuse_it(bert, tmp_path):
-    with pytest.raises(UserError, match="give it for summarisation only"):
+    with pytest.raises(UserError, match="applies to summarisation only"):
         score_files("ner", tmp_path / "x", [], options=Options(bert_score=BertScorer(bert)))

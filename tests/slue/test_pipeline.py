@@ -239,5 +239,5 @@ def test_models_that_do_not_fit_are_refused(manifest, classifier, tmp_path):
     headless = saved(BertModel(small()), tmp_path / "headless")
     with pytest.raises(UserError, match=r"headless:.*weights lack qa_outputs\.bias, qa_outputs\.weight"):
         ExtractiveReader(headless)
-    with pytest.raises(UserError, match="'localisation': has no pipeline"):
+    with pytest.raises(UserError, match="'localisation' has no pipeline"):
         list(predict("localisation", manifest, classifier, oracle_transcript))

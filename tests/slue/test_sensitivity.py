@@ -141,9 +141,9 @@ def test_what_cannot_be_analysed_is_one_sentence():
     rows = corpus(30)
     with pytest.raises(UserError, match="is not a text task"):
         sensitivity("localisation", rows, tag_cities)
-    with pytest.raises(UserError, match=r"nothing.*fit.*noise"):
+    with pytest.raises(UserError, match=r"no data to fit the error model"):
         sensitivity("ner", rows, tag_cities)
-    with pytest.raises(UserError, match="asr: lacks 30 of 30 utterances"):
+    with pytest.raises(UserError, match="asr: 30 of 30 utterances are missing"):
         sensitivity("ner", rows, tag_cities, systems={"asr": {"x": "y"}})
     with pytest.raises(UserError, match="no rows to score"):
         sensitivity("ner", [], tag_cities)

@@ -197,7 +197,7 @@ def test_a_folder_of_another_training_and_impossible_settings_are_refused(write,
     examples = read_text_examples("intent", write("rows.jsonl", rows("intent")))
     short = TextTrainingConfig(small=SMALL, steps=1, evaluate_every=1)
     train_text_model("intent", examples, examples, short, tmp_path / "exp", log=lambda line: None)
-    with pytest.raises(UserError, match=r"belongs.*training.*another task, settings.*rows"):
+    with pytest.raises(UserError, match=r"training run with another task, settings or rows"):
         train_text_model("intent", examples, examples, FAST, tmp_path / "exp", log=lambda line: None)
     with pytest.raises(ConfigError, match=r"steps.*0.*must.*least 1.*max_pieces.*3"):
         TextTrainingConfig(steps=0, max_pieces=3)

@@ -136,7 +136,7 @@ def test_missing_recordings_tiers_and_choices_are_told(tmp_path, manifest, capsy
     part = labelled(tmp_path / "h.jsonl", ["x1", "z9"])
     for arguments, message in (
         (["score", reference, part], "lacks 1 of 2 recordings"),
-        (["score", reference, reference, "--tier", "phone"], "no tier 'phone' in its alignment (syllable)"),
+        (["score", reference, reference, "--tier", "phone"], "no tier 'phone' in its alignment (tiers: syllable)"),
         (["score", reference, reference, "--protocol", "timit"], "choose sdhubert, zerosyl, plain"),
         ([manifest], "--out is not given"),
         ([manifest, "--segmenter", "mincut", "--out", tmp_path / "o"], "choose envelope, greedy, dynamic, peaks"),

@@ -278,7 +278,7 @@ def test_tokens_that_contradict_themselves_or_are_of_other_merges_are_refused():
     ):
         with pytest.raises(UserError, match=sentence):
             decode_sequence(wrong, learnt)
-    with pytest.raises(UserError, match=r"talk: units.*codebook other"):
+    with pytest.raises(UserError, match=r"talk: its units.*codebook other"):
         encode_sequence(msgspec.structs.replace(row, codebook="other"), learnt)
     with pytest.raises(UserError, match=r"talk: unit 2.*out of range"):
         encode_sequence(msgspec.structs.replace(row, units=[0, 2]), learnt)

@@ -254,7 +254,7 @@ def test_the_command_writes_a_codebook_of_the_named_encoder(tmp_path, capsys):
     with pytest.raises(UserError, match="weights is"):
         book.check(load_encoder("mfcc").spec)
     assert call([*command[:3], "--encoder", "mfcc", "--out", str(tmp_path / "other")]) == 2
-    assert "80 wide" in capsys.readouterr().err
+    assert "width 80" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
 
 

@@ -137,7 +137,7 @@ def test_what_is_no_speech_and_no_units_is_one_sentence(encoder, quantizers, tmp
         (Units(one, 0 * one), "durations; give each unit one of at least 1 frame"),
         (Units(one, np.ones(2, np.int32)), "1 units but 2 durations"),
         (Units(12 * one, one), "out of range"),
-        (Units(np.ones((1, 2), np.int32), one), "of 2 codebooks"),
+        (Units(np.ones((1, 2), np.int32), one), "units have 2 codebooks"),
     ):
         with pytest.raises(UserError, match=sentence):
             tokenizer.decode(units)

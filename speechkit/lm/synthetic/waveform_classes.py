@@ -44,7 +44,7 @@ SYSTEMS: dict[WaveformSystem, tuple[LayerConfig | None, int]] = {
     "lssl": (LsslConfig(states=16), 1),
 }
 """The layer, of which there are two, and samples of a position."""
-SLOW = ("log_step", "log_decay", "frequency", "matrix", "enters")
+SLOW = ("log_step", "log_decay", "frequency", "matrix", "input_matrix")
 """Weights of state spaces that want a smaller learning rate."""
 
 

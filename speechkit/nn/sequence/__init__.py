@@ -1,1 +1,1 @@
-"""Causal sequence layers behind one interface: a parallel form for training, a streaming form that carries a state."""
+"""Causal sequence mixers with one interface: a parallel form for training, and a streaming form with a state."""

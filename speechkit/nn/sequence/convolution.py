@@ -1,6 +1,6 @@
-"""Causal convolutions: long ones by the Fourier transform, short depthwise ones, and the gated short convolution layer.
+"""Causal convolutions: long FFT convolution, short depthwise convolution, and the gated short convolution layer.
 
-Source: Arora et al. 2024 (Based), whose stacks place gated convolutions between layers that recall.
+Source: Arora et al. 2024 (Based), whose stacks alternate gated convolutions with attention layers.
 
 Notation used for tensor shapes: B rows, T positions, D width, H channels, K positions of a short kernel.
 """
@@ -17,16 +17,16 @@ from speechkit.nn.sequence.rows import Rows
 
 
 def long_convolution(x: Tensor, kernel: Tensor) -> Tensor:
-    """(…, H, T) with kernels (…, H, T), each position with those before it: (…, H, T)."""
+    """Causal convolution of (…, H, T) with kernels (…, H, T): (…, H, T)."""
     length = x.shape[-1]
-    size = 1 << (2 * length - 1).bit_length()  # at least twice as long, or the end would reach round to the begin
+    size = 1 << (2 * length - 1).bit_length()  # at least twice the length, to avoid circular wrap-around
     product = torch.fft.rfft(x, size) * torch.fft.rfft(kernel, size)
-    made: Tensor = torch.fft.irfft(product, size)[..., :length]
-    return made
+    output: Tensor = torch.fft.irfft(product, size)[..., :length]
+    return output
 
 
 class ShortConvolution(nn.Module):
-    """Depthwise convolution over the last K positions.
+    """Causal depthwise convolution with a kernel of K positions.
 
     Args:
         width: D.
@@ -40,21 +40,21 @@ class ShortConvolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
 
     def start(self, batch: int, device: torch.device | str, dtype: torch.dtype) -> Tensor:
-        """The inputs before the first: (B, K - 1, D), zero."""
+        """Initial state (B, K - 1, D): zero inputs."""
         return torch.zeros(batch, self.kernel - 1, self.width, device=device, dtype=dtype)
 
     def forward(self, x: Tensor, before: Tensor | None, rows: Rows, keep: bool) -> tuple[Tensor, Tensor]:
-        """(B, T, D) behind (B, K - 1, D) to (B, T, D) and, if ``keep``, the last K - 1 inputs of each row."""
+        """(B, T, D) after inputs (B, K - 1, D) to (B, T, D) and, if ``keep``, the last K - 1 inputs of each row."""
         before = self.start(len(x), x.device, x.dtype) if before is None else before
-        entered = torch.cat([before, x], 1)
-        made = F.conv1d(entered.transpose(1, 2), self.weight, self.bias, groups=self.width).transpose(1, 2)
+        inputs = torch.cat([before, x], 1)
+        output = F.conv1d(inputs.transpose(1, 2), self.weight, self.bias, groups=self.width).transpose(1, 2)
         if not keep:
-            return made, before
+            return output, before
         if not rows.ragged(x.shape[1]):
-            return made, entered[:, entered.shape[1] - self.kernel + 1 :]
+            return output, inputs[:, inputs.shape[1] - self.kernel + 1 :]
         assert rows.lengths is not None
         last = rows.lengths.to(x.device)[:, None] + torch.arange(self.kernel - 1, device=x.device)
-        return made, entered.gather(1, last[..., None].expand(-1, -1, self.width))
+        return output, inputs.gather(1, last[..., None].expand(-1, -1, self.width))
 
 
 class ConvolutionConfig(MixerConfig, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="convolution"):
@@ -68,10 +68,10 @@ class ConvolutionConfig(MixerConfig, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class GatedConvolution(SequenceMixer):
-    """A short convolution of one projection, multiplied by another.
+    """A short convolution of one projection, gated by another.
 
     Raises:
-        ConfigError: if the kernel has no position.
+        ConfigError: if the kernel is 0.
     """
 
     def __init__(self, width: int, config: ConvolutionConfig):
@@ -84,11 +84,11 @@ class GatedConvolution(SequenceMixer):
         self.out = nn.Linear(width, width)
 
     def start(self, batch: int, device: torch.device | str, dtype: torch.dtype) -> State:
-        """``before`` (B, K - 1, D): what the convolution has read last."""
+        """``before`` (B, K - 1, D): the last inputs of the convolution."""
         return {"before": self.local.start(batch, device, dtype)}
 
     def state_bytes(self, positions: int) -> int:
-        """The same after any number of positions."""
+        """Constant in the number of positions."""
         return (self.config.kernel - 1) * self.width * self.element_bytes()
 
     def mix(self, x: Tensor, state: State | None, rows: Rows, keep: bool) -> tuple[Tensor, State]:

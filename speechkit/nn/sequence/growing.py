@@ -1,10 +1,10 @@
-"""Columns that grow at their end: what an attention layer remembers of each position, one step after another.
+"""Append-only tensors with spare capacity, for key-value caches of attention.
 
-Columns lie in a buffer with room behind them. Whoever goes on from a state writes into that room if nobody has before;
-who comes second, as another beam does, gets columns of their own. So no state changes, and a step copies nothing on
-most of its turns.
+Columns are views of a buffer with spare capacity. The first append to a state writes into the spare capacity; a second
+append to the same state, as by another beam, copies the columns to a new buffer. So states are immutable, and most
+steps copy nothing.
 
-Notation used for tensor shapes: B rows, G heads of keys, C columns, T new ones, E width of a head.
+Notation used for tensor shapes: B rows, G key heads, C columns, T new columns, E width of a head.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-LEAST_ROOM = 32
+MIN_CAPACITY = 32
 _NAME = "growing_columns"
 
 
 @dataclass(frozen=True)
 class _Buffer:
-    """Columns (B, G, more than C, E) and how many of them are written, as the one number of a list.
+    """Columns (B, G, capacity, E), and the number of written columns as the only element of a list.
 
-    Taking the number out is one operation of Python's, so that of two threads only one gets the room.
+    Removing the element is atomic in Python, so only one of two threads can claim the spare capacity.
     """
 
     columns: Tensor
@@ -30,7 +30,7 @@ class _Buffer:
 
 
 def append_columns(columns: Tensor, new: Tensor) -> Tensor:
-    """(B, G, C, E) and (B, G, T, E) joined: (B, G, C + T, E), a part of a larger tensor unless gradients are kept."""
+    """Concatenate (B, G, C, E) and (B, G, T, E) to (B, G, C + T, E), if possible without a copy."""
     if torch.is_grad_enabled():
         return torch.cat([columns, new], 2)
     joined = extend_columns(columns, new.shape[2])
@@ -39,9 +39,9 @@ def append_columns(columns: Tensor, new: Tensor) -> Tensor:
 
 
 def extend_columns(columns: Tensor, added: int) -> Tensor:
-    """(B, G, C, E) as (B, G, C + ``added``, E), of which the last are still to be written, by the caller alone.
+    """Extend (B, G, C, E) to (B, G, C + ``added``, E), with the added columns to be written by the caller.
 
-    The tensor that it is a part of holds at most twice as many columns, or `LEAST_ROOM` more.
+    The buffer has at most twice as many columns, or `MIN_CAPACITY` more.
     """
     count = columns.shape[2]
     buffer: _Buffer | None = columns.__dict__.get(_NAME)
@@ -49,14 +49,14 @@ def extend_columns(columns: Tensor, added: int) -> Tensor:
         end = int(columns.storage_offset()) // columns.shape[3] + count  # begins at head 0 of row 0
         if end + added <= buffer.columns.shape[2] and _take(buffer, end):
             return _grown(buffer, end - count, count + added)
-    room = count + added + max(count + added, LEAST_ROOM)
+    room = count + added + max(count + added, MIN_CAPACITY)
     fresh = columns.new_empty(*columns.shape[:2], room, columns.shape[3])
     fresh[:, :, :count] = columns
     return _grown(_Buffer(fresh, []), 0, count + added)
 
 
 def keep_last_columns(columns: Tensor, kept: int) -> Tensor:
-    """The last columns of (B, G, C, E), which can grow as these can."""
+    """The last columns of (B, G, C, E), which can be appended to like the original."""
     if kept == columns.shape[2]:
         return columns
     last = columns.narrow(2, columns.shape[2] - kept, kept)
@@ -66,7 +66,7 @@ def keep_last_columns(columns: Tensor, kept: int) -> Tensor:
 
 
 def _take(buffer: _Buffer, end: int) -> bool:
-    """Whether what is written ends there; then what is behind it is the caller's."""
+    """Claim the columns after ``end`` for the caller; false if they are already written."""
     try:
         buffer.written.remove(end)
     except ValueError:

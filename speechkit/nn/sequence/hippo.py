@@ -1,6 +1,6 @@
-"""HiPPO matrices: what a linear state must do to remember its input as coefficients of Legendre polynomials.
+"""HiPPO matrices, which make a linear state memorise its input as coefficients of Legendre polynomials.
 
-Source: Gu et al. 2020 (HiPPO), Gu et al. 2021 (LSSL, appendix B, whose matrix of LegS lacks its sign), Gu et al. 2022
+Source: Gu et al. 2020 (HiPPO), Gu et al. 2021 (LSSL, appendix B, where the sign of LegS is missing), Gu et al. 2022
 (S4D: diagonal forms).
 
 Notation used for tensor shapes: N states.
@@ -21,8 +21,8 @@ Diagonal = Literal["lin", "inv", "legs"]
 def hippo(states: int, measure: Measure) -> tuple[Tensor, Tensor]:
     """A (N, N) and B (N,) of x' = A x + B u, float64.
 
-    ``legs`` weighs the whole past alike and ``legt`` the last unit of time. After a smooth input, the sum of
-    sqrt(2 n + 1) x_n P_n(s) with s from -1 (oldest) to 1 gives the window of ``legt`` back.
+    ``legs`` weights the whole past uniformly, ``legt`` the last unit of time. For ``legt`` the sum of
+    sqrt(2 n + 1) x_n P_n(s), with s from -1 (oldest) to 1, reconstructs the window of a smooth input.
     """
     n = torch.arange(states, dtype=torch.float64)
     roots = (2 * n + 1).sqrt()
@@ -38,7 +38,7 @@ def hippo(states: int, measure: Measure) -> tuple[Tensor, Tensor]:
 def diagonal(states: int, kind: Diagonal) -> Tensor:
     """Poles with positive imaginary part of a diagonal state of N real numbers: (N / 2,) complex128.
 
-    ``legs`` are the eigenvalues of the normal part of LegS, ``lin`` and ``inv`` are simple laws near them.
+    ``legs`` are the eigenvalues of the normal part of LegS, ``lin`` and ``inv`` closed-form approximations.
     """
     n = torch.arange(states // 2, dtype=torch.float64)
     if kind == "lin":
@@ -53,15 +53,15 @@ def diagonal(states: int, kind: Diagonal) -> Tensor:
     return torch.complex(torch.full_like(imaginary, -0.5), imaginary)
 
 
-def bilinear(matrix: Tensor, enters: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-    """A (N, N), B (N,) and steps (H,) to those of x_t = A x_(t-1) + B u_t: (H, N, N) and (H, N)."""
+def bilinear(matrix: Tensor, input_matrix: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+    """Bilinear discretisation of A (N, N) and B (N,) with steps (H,): (H, N, N) and (H, N)."""
     identity = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
     half = step[:, None, None] / 2 * matrix  # (H, N, N)
-    right = torch.cat([identity + half, (step[:, None] * enters)[..., None]], -1)  # (H, N, N + 1)
+    right = torch.cat([identity + half, (step[:, None] * input_matrix)[..., None]], -1)  # (H, N, N + 1)
     solved = torch.linalg.solve(identity - half, right)
     return solved[..., :-1], solved[..., -1]
 
 
 def log_steps(channels: int, least: float, most: float) -> Tensor:
-    """Logarithms of steps (H,), drawn evenly between those of the least and the most."""
+    """Log steps (H,), drawn uniformly between those of ``least`` and ``most``."""
     return math.log(least) + torch.rand(channels) * math.log(most / least)

@@ -1,8 +1,8 @@
-"""The one interface of causal sequence layers.
+"""The interface of causal sequence mixers.
 
-A mixer is a file of its own: a record of its configuration and a `SequenceMixer` that maps vectors (B, T, D) to vectors
-of the same shape, where a position sees itself and what is before it. It is written down once, as `mix`; what is asked
-of it is a whole batch (`forward`), more of a row that has begun (`prefill`) or one position (`step`).
+A mixer is a configuration record and a `SequenceMixer` that maps vectors (B, T, D) causally to vectors of the same
+shape. It implements `mix`; the interface offers whole batches (`forward`), continuation from a state (`prefill`) and
+single positions (`step`).
 
 Notation used for tensor shapes: B rows, T positions, D width.
 """
@@ -19,14 +19,14 @@ from speechkit.errors import ConfigError
 from speechkit.nn.sequence.rows import Rows
 
 State = dict[str, Tensor]
-"""What a mixer remembers of each row: tensors with the rows in their first dimension. It is never changed in place."""
+"""State of a mixer: tensors with the rows as their first dimension. States are never modified in place."""
 
 
 class MixerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="mixer"):
-    """What every layer of a stack says of itself; a mixer adds its own sizes, and is told by its tag.
+    """Base configuration of a layer; mixers add their settings, and are identified by their tag.
 
     Attributes:
-        feed_forward: whether the layer has a feed-forward behind the mixer.
+        feed_forward: whether a feed-forward follows the mixer.
     """
 
     feed_forward: bool = True
@@ -35,7 +35,7 @@ class MixerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         counts = {name: getattr(self, name) for name in self.__struct_fields__}
         wrong = [f"{name} is {value}" for name, value in counts.items() if type(value) in (int, float) and value < 0]
         if wrong:
-            raise ConfigError(f"{self.mixer} layer: {', '.join(wrong)}; sizes are not negative")
+            raise ConfigError(f"{self.mixer} layer: {', '.join(wrong)}; give 0 or more")
 
     @property
     def mixer(self) -> str:
@@ -44,20 +44,20 @@ class MixerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class SequenceMixer(nn.Module, ABC):
-    """Vectors (B, T, D) to vectors (B, T, D), none of which sees a later one.
+    """A causal map of vectors (B, T, D) to vectors (B, T, D).
 
     Args:
         width: D.
     """
 
     packs: bool = False
-    """Whether `mix` keeps documents apart by itself; others are given each document as a row of its own."""
+    """Whether `mix` handles packed documents; other mixers receive each document as a separate row."""
     reads_prefix: bool = False
-    """Whether a prefix can be read in both directions."""
+    """Whether the mixer supports bidirectional prefixes."""
     compares_tokens: bool = False
-    """Whether tokens must be given beside the vectors."""
+    """Whether the mixer needs tokens as well as vectors."""
     reads_trees: bool = False
-    """Whether `prefill_tree` and `follow` are there."""
+    """Whether the mixer supports `prefill_tree` and `follow`."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -69,18 +69,18 @@ class SequenceMixer(nn.Module, ABC):
 
     @abstractmethod
     def mix(self, x: Tensor, state: State | None, rows: Rows, keep: bool) -> tuple[Tensor, State]:
-        """(B, T, D) behind a state, None for the start, to (B, T, D) and, if ``keep``, the state behind each row's end.
+        """(B, T, D) after a state (None: initial) to (B, T, D) and, if ``keep``, the state after each row's end.
 
-        What comes out at padding is finite and means nothing.
+        Outputs for padding are finite but undefined.
         """
 
     @abstractmethod
     def step(self, x: Tensor, state: State, *, tokens: Tensor | None = None) -> tuple[Tensor, State]:
-        """One position: (B, D), and tokens (B,) where they are compared, to (B, D) and the state behind it."""
+        """One position: (B, D), with tokens (B,) if needed, to (B, D) and the next state."""
 
     @abstractmethod
     def state_bytes(self, positions: int) -> int:
-        """Bytes of a row's state after so many positions, in the precision of the weights."""
+        """Bytes of a row's state after ``positions`` positions, in the precision of the weights."""
 
     def forward(
         self,
@@ -91,10 +91,10 @@ class SequenceMixer(nn.Module, ABC):
         tokens: Tensor | None = None,
         prefix: Tensor | None = None,
     ) -> Tensor:
-        """(B, T, D) -> (B, T, D); see `Rows` for what can be said of the rows.
+        """(B, T, D) -> (B, T, D); see `Rows` for the metadata of rows.
 
         Raises:
-            ValueError: if the mixer needs tokens and has none, or is given a prefix and cannot read back.
+            ValueError: if required tokens are missing, or a prefix is not supported.
         """
         return self.read(x, None, Rows(lengths, documents, tokens, prefix), keep=False)[0]
 
@@ -108,31 +108,31 @@ class SequenceMixer(nn.Module, ABC):
         tokens: Tensor | None = None,
         prefix: Tensor | None = None,
     ) -> tuple[Tensor, State]:
-        """As `forward`, behind what a state has read; also the state behind each row's end."""
+        """As `forward`, continuing from a state; also returns the state after each row's end."""
         return self.read(x, state, Rows(lengths, documents, tokens, prefix), keep=True)
 
     def prefill_tree(self, x: Tensor, state: State, ancestors: Tensor) -> tuple[Tensor, State]:
-        """The nodes of a tree behind what a state has read, all at once: (B, T, D) to (B, T, D) and all they leave.
+        """Process all nodes of a tree after a state at once: (B, T, D) to (B, T, D) and the state with all nodes.
 
         Args:
             x: of each node.
-            state: of the rows; the same tree stands behind each.
-            ancestors: (T, T) true where a node is or goes back to another.
+            state: of the rows; the tree is the same for all rows.
+            ancestors: (T, T), true where a node equals or descends from another.
         """
         return self.read(x, state, Rows(ancestors=ancestors), keep=True)
 
     def follow(self, state: State, nodes: int, path: Tensor) -> State:
-        """The state behind a path (P,) of the tree of so many nodes that `prefill_tree` left."""
-        raise ValueError(f"{type(self).__name__} keeps no nodes of trees; read the path")
+        """The state after a path (P,) of the tree of ``nodes`` nodes processed by `prefill_tree`."""
+        raise ValueError(f"{type(self).__name__} does not support trees; process the path with prefill")
 
     def read(self, x: Tensor, state: State | None, rows: Rows, keep: bool) -> tuple[Tensor, State]:
-        """`mix`, with documents kept apart."""
+        """`mix`, with documents separated."""
         if rows.prefix is not None and not self.reads_prefix:
-            raise ValueError(f"{type(self).__name__} reads from left to right alone; give it no prefix")
+            raise ValueError(f"{type(self).__name__} does not support prefixes; remove the prefix")
         if rows.ancestors is not None and not self.reads_trees:
-            raise ValueError(f"{type(self).__name__} reads one path at a time; give it no tree")
+            raise ValueError(f"{type(self).__name__} does not support trees; give one path at a time")
         if rows.tokens is None and self.compares_tokens:
-            raise ValueError(f"{type(self).__name__} compares tokens; give them beside the vectors")
+            raise ValueError(f"{type(self).__name__} needs tokens; give them with the vectors")
         if not x.shape[1]:
             return x, (self.start(len(x), x.device, x.dtype) if state is None else state) if keep else {}
         if rows.documents is None or self.packs:
@@ -142,37 +142,37 @@ class SequenceMixer(nn.Module, ABC):
         if keep or state is not None:
             fresh = self.start(len(split.row), x.device, x.dtype)
             state = self.start(len(x), x.device, x.dtype) if state is None else state
-        begun = None if state is None else {name: split.begin(state[name], fresh[name]) for name in fresh}
-        mixed, ended = self.mix(split.documents(x), begun, split.rows, keep)
-        last = {} if state is None else {name: split.end(part, state[name]) for name, part in ended.items()}
+        initial = None if state is None else {name: split.begin(state[name], fresh[name]) for name in fresh}
+        mixed, final = self.mix(split.documents(x), initial, split.rows, keep)
+        last = {} if state is None else {name: split.end(part, state[name]) for name, part in final.items()}
         return split.merged(mixed), last
 
     def element_bytes(self, accumulated: bool = False) -> int:
-        """Bytes of a number in the precision of the weights, or in that of sums over positions."""
-        own = next(self.parameters()).element_size()
-        return max(own, 4) if accumulated else own
+        """Bytes per number in the precision of the weights, or of accumulators."""
+        size = next(self.parameters()).element_size()
+        return max(size, 4) if accumulated else size
 
 
 def accumulated(dtype: torch.dtype) -> torch.dtype:
-    """The precision in which sums over all positions are kept: float32 at least."""
+    """The precision of sums over positions: at least float32."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def select_rows(state: State, rows: Tensor) -> State:
-    """The states of these rows, any number of times each: what a beam keeps, or the leaves of a tree."""
+    """States of the selected rows, with repetition, as for beams."""
     return {name: part[rows] for name, part in state.items()}
 
 
 def row_bytes(state: State) -> int:
-    """Bytes that a state holds of one row."""
+    """Bytes of a state per row."""
     return sum(part[0].numel() * part.element_size() for part in state.values())
 
 
 def checked_width(config: MixerConfig, width: int, parts: int, of: str) -> int:
-    """The width of one of ``parts`` equal parts.
+    """Width divided by ``parts``.
 
     Raises:
-        ConfigError: if it is not whole.
+        ConfigError: if the width is not a multiple.
     """
     if not parts or width % parts:
         raise ConfigError(f"{config.mixer} layer: width {width} must be a multiple of the {of}, {parts}")

@@ -1,7 +1,7 @@
-"""N-gram heads: the mean of the vectors that followed earlier copies of the last n tokens.
+"""N-gram heads: the mean of the vectors that followed earlier occurrences of the last n tokens.
 
-Source: Akyürek et al. 2024 (In-context language learning), section 7; they stand as layers of n = 1, 2, 3 between those
-of any stack.
+Source: Akyürek et al. 2024 (In-context language learning), section 7; layers with n = 1, 2, 3 can be inserted in any
+stack.
 
 Notation used for tensor shapes: B rows, T positions, C positions of the cache, D width.
 """
@@ -18,10 +18,10 @@ from speechkit.nn.sequence.rows import Rows
 
 
 class NgramConfig(MixerConfig, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="ngram"):
-    """An n-gram head; it has no feed-forward unless asked for.
+    """An n-gram head, by default without a feed-forward.
 
     Attributes:
-        order: n, the tokens that must be equal.
+        order: n, the number of matching tokens.
     """
 
     feed_forward: bool = False
@@ -29,7 +29,7 @@ class NgramConfig(MixerConfig, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class NgramHead(SequenceMixer):
-    """y_t = W0 (mean of x_j over n <= j < t where the n tokens before j are the last n of t) + W1 x_t.
+    """y_t = W0 mean_j x_j + W1 x_t, over j < t where the n tokens before j equal the last n tokens up to t.
 
     Raises:
         ConfigError: if the order is 0.
@@ -46,7 +46,7 @@ class NgramHead(SequenceMixer):
         self.followers, self.own = nn.Linear(width, width, bias=False), nn.Linear(width, width)
 
     def start(self, batch: int, device: torch.device | str, dtype: torch.dtype) -> State:
-        """``tokens`` (B, C) and ``vectors`` (B, C, D), the newest last; ``count`` (B,) of them are the document's."""
+        """``tokens`` (B, C) and ``vectors`` (B, C, D), newest last; the last ``count`` (B,) are of the document."""
         return {
             "tokens": torch.zeros(batch, 0, device=device, dtype=torch.int64),
             "vectors": torch.zeros(batch, 0, self.width, device=device, dtype=dtype),
@@ -54,7 +54,7 @@ class NgramHead(SequenceMixer):
         }
 
     def state_bytes(self, positions: int) -> int:
-        """Grows with positions: every token may come again."""
+        """Linear in the number of positions."""
         return positions * (8 + self.width * self.element_bytes()) + 8
 
     def mix(self, x: Tensor, state: State | None, rows: Rows, keep: bool) -> tuple[Tensor, State]:
@@ -64,22 +64,22 @@ class NgramHead(SequenceMixer):
         length, cached = x.shape[1], state["tokens"].shape[1]
         tokens = torch.cat([state["tokens"], rows.tokens], 1)  # (B, C + T)
         vectors = torch.cat([state["vectors"], x], 1)
-        # Where a column's document begins; columns of the cache before the count are of none.
+        # First column of each column's document; cache columns before the count belong to none.
         first = (cached - state["count"])[:, None].expand(-1, cached + length)  # (B, C + T)
         if rows.documents is not None:
-            begun = cached + torch.arange(length, device=x.device) - rows.since_border
-            own = torch.where(rows.ordinals == 0, first[:, cached:], begun)
-            first = torch.cat([first[:, :cached], own], 1)
+            starts = cached + torch.arange(length, device=x.device) - rows.since_border
+            new_first = torch.where(rows.ordinals == 0, first[:, cached:], starts)
+            first = torch.cat([first[:, :cached], new_first], 1)
         column = torch.arange(cached + length, device=x.device)
-        asking = column[cached:, None]  # (T, 1)
+        query_column = column[cached:, None]  # (T, 1)
         equal = tokens[:, cached:, None] == tokens[:, None]  # (B, T, C + T): the token of t, that of any column
-        for back in range(1, self.config.order):
-            earlier = tokens.roll(back, 1)
+        for offset in range(1, self.config.order):
+            earlier = tokens.roll(offset, 1)
             equal = equal & (earlier[:, cached:, None] == earlier[:, None])
-        # The follower j = column + 1 is before t, and all n tokens of both copies are of the document.
-        within = (column + 1 < asking) & (column >= self.config.order - 1 + first[:, cached:, None])
-        follows = F.pad((equal & within)[:, :, :-1], (1, 0)).to(x.dtype)  # (B, T, C + T), at j
-        mean = follows @ vectors / follows.sum(-1, keepdim=True).clamp_min(1)
+        # The follower j = column + 1 is before t, and both n-grams lie in the document.
+        within = (column + 1 < query_column) & (column >= self.config.order - 1 + first[:, cached:, None])
+        weights = F.pad((equal & within)[:, :, :-1], (1, 0)).to(x.dtype)  # (B, T, C + T), at j
+        mean = weights @ vectors / weights.sum(-1, keepdim=True).clamp_min(1)
         mixed: Tensor = self.followers(mean) + self.own(x)
         if not keep:
             return mixed, {}
@@ -96,6 +96,6 @@ class NgramHead(SequenceMixer):
     def step(self, x: Tensor, state: State, *, tokens: Tensor | None = None) -> tuple[Tensor, State]:
         """See `SequenceMixer.step`."""
         if tokens is None:
-            raise ValueError("NgramHead compares tokens; give them beside the vectors")
+            raise ValueError("NgramHead needs tokens; give them with the vectors")
         mixed, state = self.mix(x[:, None], state, Rows(tokens=tokens[:, None]), keep=True)
         return mixed[:, 0], state

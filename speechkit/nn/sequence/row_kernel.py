@@ -1,10 +1,10 @@
-"""One position of one row through softmax attention and a gated feed-forward, as one compiled kernel.
+"""Compiled kernels for single-row decoding: softmax attention and gated feed-forward at one position.
 
-A step over one row reads every weight once, and on a processor nothing else takes as long; operations on tensors of one
-row cost more to call than to do. The kernel reads weights as fast as the memory gives them (`benchmarks.unit_lm`).
+Decoding one row on a CPU is bound by reading the weights, and PyTorch's call overhead dominates for such small tensors.
+The kernels run at memory bandwidth (`benchmarks.unit_lm`).
 
-Notation used for shapes: D width, H heads, G heads of keys, E width of a head, C positions of the cache, K width inside
-of the feed-forward.
+Notation used for shapes: D width, H heads, G key heads, E width of a head, C positions of the cache, K inner width of
+the feed-forward.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from speechkit.runtime.compiled import compiled_reordering
 
 @compiled_reordering
 def product(weight: Float, x: Float, out: Float) -> None:
-    """(N, M) times (M,) into (N,)."""
+    """Matrix-vector product of (N, M) and (M,) into (N,)."""
     for row in range(weight.shape[0]):
         weights, total = weight[row], np.float32(0.0)
         for column in range(weight.shape[1]):
@@ -27,35 +27,35 @@ def product(weight: Float, x: Float, out: Float) -> None:
 
 @compiled_reordering
 def normalized(x: Float, scale: Float, eps: float, out: Float) -> None:
-    """(D,) by its root mean square, times the scale, into (D,)."""
+    """RMS norm of (D,) with a scale, into (D,)."""
     total = np.float32(0.0)
-    for place in range(len(x)):
-        total += x[place] * x[place]
+    for index in range(len(x)):
+        total += x[index] * x[index]
     factor = np.float32(1.0 / np.sqrt(total / len(x) + eps))
-    for place in range(len(x)):
-        out[place] = x[place] * factor * scale[place]
+    for index in range(len(x)):
+        out[index] = x[index] * factor * scale[index]
 
 
 @compiled_reordering
-def turned(heads: Float, cos: Float, sin: Float) -> None:
-    """Pairs (i, i + E / 2) of each head (N, E) turned in place by angles (E / 2,)."""
+def rotate(heads: Float, cos: Float, sin: Float) -> None:
+    """Rotate pairs (i, i + E / 2) of each head (N, E) in place by angles (E / 2,)."""
     half = heads.shape[1] // 2
     for head in range(heads.shape[0]):
-        for place in range(half):
-            first, second = heads[head, place], heads[head, place + half]
-            heads[head, place] = first * cos[place] - second * sin[place]
-            heads[head, place + half] = second * cos[place] + first * sin[place]
+        for index in range(half):
+            first, second = heads[head, index], heads[head, index + half]
+            heads[head, index] = first * cos[index] - second * sin[index]
+            heads[head, index + half] = second * cos[index] + first * sin[index]
 
 
 @compiled_reordering
-def attended(queries: Float, keys: Float, values: Float, apart: int, count: int, out: Float) -> None:
-    """Means of values by the softmax of products with keys: (H, E) into (H, E).
+def attend(queries: Float, keys: Float, values: Float, apart: int, count: int, out: Float) -> None:
+    """Softmax attention of queries (H, E) into (H, E).
 
     Args:
         queries: (H, E).
-        keys: all numbers from the first column of the first of G heads to the last of the last.
+        keys: flat memory of the G key heads, from the first to the last column.
         values: likewise.
-        apart: numbers between one head of keys and the next.
+        apart: stride between key heads.
         count: C.
         out: (H, E).
     """
@@ -65,23 +65,23 @@ def attended(queries: Float, keys: Float, values: Float, apart: int, count: int,
     scale = np.float32(1.0 / np.sqrt(width))
     for head in range(heads):
         begin, query, mean = head * groups // heads * apart, queries[head], out[head]
-        most = np.float32(-np.inf)
+        largest = np.float32(-np.inf)
         for column in range(count):
             key, total = keys[begin + column * width : begin + (column + 1) * width], np.float32(0.0)
-            for place in range(width):
-                total += query[place] * key[place]
+            for index in range(width):
+                total += query[index] * key[index]
             scores[column] = total * scale
-            most = max(most, scores[column])
+            largest = max(largest, scores[column])
         mass = np.float32(0.0)
         mean[:] = np.float32(0.0)
         for column in range(count):
-            weight = np.exp(scores[column] - most)
+            weight = np.exp(scores[column] - largest)
             mass += weight
             value = values[begin + column * width : begin + (column + 1) * width]
-            for place in range(width):
-                mean[place] += weight * value[place]
-        for place in range(width):
-            mean[place] /= mass
+            for index in range(width):
+                mean[index] += weight * value[index]
+        for index in range(width):
+            mean[index] /= mass
 
 
 @compiled_reordering
@@ -100,11 +100,11 @@ def attention_row(
     apart: int,
     count: int,
 ) -> None:
-    """Add to ``x`` (D,) what attention gives, and write its key and value into the last column of the cache.
+    """Add the attention output to ``x`` (D,), and write its key and value to the last column of the cache.
 
     Args:
-        x: (D,), changed.
-        norm: (D,) scale of what is read.
+        x: (D,), modified.
+        norm: scale (D,) of the pre-norm.
         eps: of the norm.
         query: (H E, D).
         key: (G E, D).
@@ -112,43 +112,43 @@ def attention_row(
         out: (D, H E).
         cos: (E / 2,) of the position.
         sin: (E / 2,).
-        keys: see `attended`; the last column of each head is written.
+        keys: see `attend`; the last column of each head is written.
         values: likewise.
-        apart: see `attended`.
-        count: C, that column among them.
+        apart: see `attend`.
+        count: C, including that column.
     """
     width = 2 * len(cos)
-    given = np.empty_like(x)
-    normalized(x, norm, eps, given)
+    normed = np.empty_like(x)
+    normalized(x, norm, eps, normed)
     queries = np.empty(len(query), np.float32)
     both = np.empty((2, len(key)), np.float32)
-    product(query, given, queries)
-    product(key, given, both[0])
-    product(value, given, both[1])
+    product(query, normed, queries)
+    product(key, normed, both[0])
+    product(value, normed, both[1])
     heads = queries.reshape(-1, width)
-    turned(heads, cos, sin)
-    turned(both[0].reshape(-1, width), cos, sin)
+    rotate(heads, cos, sin)
+    rotate(both[0].reshape(-1, width), cos, sin)
     for group in range(len(key) // width):
         last = group * apart + (count - 1) * width
         keys[last : last + width] = both[0, group * width : (group + 1) * width]
         values[last : last + width] = both[1, group * width : (group + 1) * width]
     means = np.empty_like(heads)
-    attended(heads, keys, values, apart, count, means)
-    product(out, means.reshape(-1), given)
-    for place in range(len(x)):
-        x[place] += given[place]
+    attend(heads, keys, values, apart, count, means)
+    product(out, means.reshape(-1), normed)
+    for index in range(len(x)):
+        x[index] += normed[index]
 
 
 @compiled_reordering
 def feed_row(x: Float, norm: Float, eps: float, gate: Float, up: Float, down: Float) -> None:
-    """Add to ``x`` (D,) what the feed-forward (K, D), (K, D), (D, K) gives."""
-    given = np.empty_like(x)
-    normalized(x, norm, eps, given)
+    """Add the output of the gated feed-forward (K, D), (K, D), (D, K) to ``x`` (D,)."""
+    normed = np.empty_like(x)
+    normalized(x, norm, eps, normed)
     gates, inner = np.empty(len(gate), np.float32), np.empty(len(gate), np.float32)
-    product(gate, given, gates)
-    product(up, given, inner)
-    for place in range(len(gate)):
-        inner[place] *= gates[place] / (np.float32(1.0) + np.exp(-gates[place]))
-    product(down, inner, given)
-    for place in range(len(x)):
-        x[place] += given[place]
+    product(gate, normed, gates)
+    product(up, normed, inner)
+    for index in range(len(gate)):
+        inner[index] *= gates[index] / (np.float32(1.0) + np.exp(-gates[index]))
+    product(down, inner, normed)
+    for index in range(len(x)):
+        x[index] += normed[index]

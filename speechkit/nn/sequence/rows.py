@@ -1,4 +1,4 @@
-"""Metadata of the rows of a batch: lengths, documents, tokens, prefixes.
+"""Metadata of the rows of a batch: lengths, packed documents, tokens, prefixes, trees.
 
 Notation used for tensor shapes: B rows, T positions, N documents of all rows, L positions of the longest document.
 """
@@ -23,12 +23,12 @@ class Rows:
     """Row metadata; each field is None where it does not apply.
 
     Attributes:
-        lengths: (B,) positions of each row; what lies behind them is padding.
-        documents: (B, T) numbers; neighbours with one number are of one document, and documents do not see each other.
-            The first document of a row continues the state that the row comes with.
-        tokens: (B, T) what each position was made from, for layers that compare tokens.
-        prefix: (B, T) true at the positions from which a document's prefix is read in both directions.
-        ancestors: (T, T) true where a position is or goes back to another: they are nodes of a tree behind the state.
+        lengths: number of positions of each row (B,), without padding.
+        documents: document numbers (B, T) of packed rows; documents do not see each other. A row's first document
+            continues the row's state.
+        tokens: tokens of the positions (B, T), for mixers that need them.
+        prefix: mask (B, T) of the positions of a document's bidirectional prefix.
+        ancestors: (T, T), true where a position equals or descends from another, for trees after the state.
     """
 
     lengths: Tensor | None = None
@@ -38,20 +38,20 @@ class Rows:
     ancestors: Tensor | None = None
 
     def ragged(self, longest: int) -> bool:
-        """Whether a row of ``longest`` positions is padded."""
+        """Whether any row is shorter than ``longest``."""
         return self.lengths is not None and int(self.lengths.min()) < longest
 
     def longest(self, padded: int) -> int:
-        """Positions of the longest row of ``padded``."""
+        """Length of the longest row of a batch padded to ``padded``."""
         return int(self.lengths.max()) if self.lengths is not None and self.ragged(padded) else padded
 
     def newest(self, joined: Tensor, cached: int, kept: int, dim: int = 1) -> Tensor:
-        """The last columns of each row's cache, that of the row's last position at the end.
+        """The last ``kept`` columns of each row's cache, ending with the row's last position.
 
         Args:
-            joined: what was cached and what each position adds to it, C + T in dimension ``dim``.
+            joined: cache and new columns, C + T in dimension ``dim``.
             cached: C.
-            kept: columns that come out; where a row has had fewer, the first of them are anything.
+            kept: number of columns to keep; the first are undefined for rows with fewer.
             dim: of the columns.
         """
         padded = joined.shape[dim] - cached
@@ -67,7 +67,7 @@ class Rows:
         return joined.gather(dim, column.view(shape).expand(sizes))
 
     def once(self, name: Hashable | None, make: Callable[[], Made]) -> Made:
-        """What several layers need of these rows and of nothing else, made by the first of them; made anew for None."""
+        """A value shared by several layers, computed once per ``name``; not shared for None."""
         if name is None:
             return make()
         if name not in self._made:
@@ -81,7 +81,7 @@ class Rows:
 
     @cached_property
     def borders(self) -> Tensor:
-        """(B, T) true where a document begins that is not the first of its row."""
+        """Mask (B, T) of document starts, except the first of each row."""
         assert self.documents is not None
         return torch.cat(
             [torch.zeros_like(self.documents[:, :1], dtype=torch.bool), self.documents.diff(dim=1) != 0], 1
@@ -89,28 +89,28 @@ class Rows:
 
     @cached_property
     def ordinals(self) -> Tensor:
-        """(B, T) how many documents of the row began before that of a position."""
+        """Index (B, T) of each position's document in its row."""
         return self.borders.cumsum(1)
 
     @cached_property
     def since_border(self) -> Tensor:
-        """(B, T) positions since the document began, or since the row did in its first document."""
+        """Position (B, T) in the document, or in the row for its first document."""
         steps = torch.arange(self.borders.shape[1], device=self.borders.device).expand_as(self.borders)
         return steps - (steps * self.borders).cummax(1).values
 
     @cached_property
     def split(self) -> Split:
-        """The documents side by side."""
+        """The packed documents as separate rows."""
         return Split(self)
 
 
 class Split:
-    """Rows of documents as a batch of documents, and back.
+    """Conversion between packed rows and a batch of documents.
 
     Attributes:
-        rows: what is known of the documents: their lengths, tokens and prefixes.
-        row: (N,) the row of each document.
-        continues: (N,) true for the documents that begin their row, and continue its state.
+        rows: metadata of the documents.
+        row: row of each document (N,).
+        continues: mask (N,) of documents at the start of their row, which continue its state.
     """
 
     def __init__(self, rows: Rows):
@@ -139,26 +139,26 @@ class Split:
         )
 
     def documents(self, of_rows: Tensor) -> Tensor:
-        """(B, T, …) -> (N, L, …); what stands behind a document's end is anything."""
+        """(B, T, …) -> (N, L, …); undefined after a document's end."""
         return of_rows.flatten(0, 1)[self._gathered]
 
     def merged(self, of_documents: Tensor) -> Tensor:
-        """(N, L, …) -> (B, T, …), where padding is anything finite."""
+        """(N, L, …) -> (B, T, …); padding is finite but undefined."""
         return of_documents.flatten(0, 1)[self._scattered].view(*self._shape, *of_documents.shape[2:])
 
     def begin(self, of_row: Tensor, fresh: Tensor) -> Tensor:
-        """Part of a state of rows (B, …), and of documents that begin (N, …), to what documents start from (N, …)."""
+        """Initial states of documents (N, …) from those of rows (B, …) and fresh ones (N, …)."""
         chosen = self.continues.view(-1, *[1] * (fresh.dim() - 1))
         return torch.where(chosen, of_row[self.row], fresh)
 
     def end(self, of_document: Tensor, of_row: Tensor) -> Tensor:
-        """What the last document of each row ends with (B, …); rows without positions keep theirs."""
+        """Final state of the last document of each row (B, …); empty rows keep their state."""
         empty = self._empty.view(-1, *[1] * (of_row.dim() - 1))
         return torch.where(empty, of_row, of_document[self._last])
 
 
 def is_single_row(x: Tensor) -> bool:
-    """Whether (B, D) is one row of float32 on a processor, of which no gradient is wanted."""
+    """Whether (B, D) is a single float32 row on a CPU without gradients."""
     return (
         x.shape[0] == 1
         and x.dim() == 2
@@ -170,12 +170,12 @@ def is_single_row(x: Tensor) -> bool:
 
 
 def numbers(tensor: Tensor) -> Any:
-    """A tensor as the array of the same memory, for compiled kernels."""
+    """A tensor as a NumPy array of the same memory, for compiled kernels."""
     return tensor.detach().contiguous().numpy()
 
 
 def flat_array(tensor: Tensor) -> Any:
-    """The memory from a tensor's first number to its last, what lies between its parts included."""
+    """The flat memory from a tensor's first to its last element, including gaps."""
     steps = (size - 1 for size in tensor.shape)
     length = 1 + sum(count * stride for count, stride in zip(steps, tensor.stride(), strict=True))
     return tensor.as_strided((length,), (1,)).numpy()

@@ -1,10 +1,10 @@
-"""Softmax attention: rotary positions, grouped heads, a sliding window, a cache, packed documents, prefixes.
+"""Softmax attention with rotary positions, grouped-query heads, sliding window, cache, packed documents and prefixes.
 
-Source: Vaswani et al. 2017; Su et al. 2021 (rotary positions); Ainslie et al. 2023 (groups of heads share their keys);
-Beltagy et al. 2020 (window).
+Source: Vaswani et al. 2017; Su et al. 2021 (rotary positions); Ainslie et al. 2023 (grouped-query attention);
+Beltagy et al. 2020 (sliding window).
 
-Notation used for tensor shapes: B rows, T positions, C positions of the cache, D width, H heads, G heads of keys and
-values, E width of a head.
+Notation used for tensor shapes: B rows, T positions, C positions of the cache, D width, H heads, G key-value heads,
+E width of a head.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class AttentionConfig(MixerConfig, frozen=True, kw_only=True, forbid_unknown_fie
 
     Attributes:
         heads: H.
-        key_heads: G, which divides H; 0: as many.
-        window: how many positions one sees, itself included; 0: all before it.
+        key_heads: G, a divisor of H; 0: H.
+        window: length of the sliding window, including the position itself; 0: unlimited.
         period: longest period of the rotary positions.
-        rotary: whether positions turn queries and keys; without, attention sees an order by its mask alone.
-        bias: whether projections have one.
-        persistent: learnt vectors that every position sees besides, at no position.
+        rotary: whether to use rotary positions; without, only the causal mask encodes order.
+        bias: whether projections have a bias.
+        persistent: number of learned vectors without a position that every position attends to.
     """
 
     heads: int = 4
@@ -45,10 +45,10 @@ class AttentionConfig(MixerConfig, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class SoftmaxAttention(SequenceMixer):
-    """Each position is a mean of values, weighted by the softmax of its query's products with keys.
+    """Causal multi-head softmax attention.
 
     Raises:
-        ConfigError: if the width of a head is odd or not whole, or heads cannot be grouped.
+        ConfigError: if the head width is odd or fractional, or ``key_heads`` does not divide ``heads``.
     """
 
     packs = True
@@ -68,73 +68,76 @@ class SoftmaxAttention(SequenceMixer):
         self.key = nn.Linear(width, self.key_heads * self.head_width, bias=config.bias)
         self.value = nn.Linear(width, self.key_heads * self.head_width, bias=config.bias)
         self.out = nn.Linear(width, width, bias=config.bias)
-        self.learnt = nn.Parameter(torch.randn(config.persistent, width)) if config.persistent else None
+        self.persistent = nn.Parameter(torch.randn(config.persistent, width)) if config.persistent else None
 
     def start(self, batch: int, device: torch.device | str, dtype: torch.dtype) -> State:
-        """Keys, already turned, and values (B, G, C, E), the newest last; ``count`` (B,): positions of the document.
+        """Rotated keys and values (B, G, C, E), newest last, and ``count`` (B,), the positions of the document.
 
-        Where ``count`` is less than C, the columns before have no key. See `append_columns` for the memory of keys and
-        values.
+        Cache columns before the last ``count`` are unused. See `append_columns` for their memory.
         """
         empty = torch.zeros(batch, self.key_heads, 0, self.head_width, device=device, dtype=dtype)
         return {"keys": empty, "values": empty, "count": torch.zeros(batch, dtype=torch.int64, device=device)}
 
     def state_bytes(self, positions: int) -> int:
-        """Grows with positions up to the window."""
+        """Linear in the number of positions up to the window."""
         return 2 * self._kept(positions) * self.key_heads * self.head_width * self.element_bytes() + 8
 
     def mix(self, x: Tensor, state: State | None, rows: Rows, keep: bool) -> tuple[Tensor, State]:
         """See `SequenceMixer.mix`."""
         positions = self._positions(x, state, rows)  # (T,) or (B, T)
-        # All layers of a stack that begins turn by the same angles and see through the same mask.
-        turning = ("turn", self.head_width, self.config.period, self.config.rotary, x.dtype)
-        turn = rows.once(turning if state is None else None, lambda: self._turn(positions, x.dtype))
-        seeing = ("mask", self.config.window)
-        mask = rows.once(seeing if state is None else None, lambda: self._mask(positions, state, rows))
-        queries, keys = turn(self._heads(self.query, x)), turn(self._heads(self.key, x))  # (B, H, T, E), (B, G, T, E)
+        # Without a state, all layers of a stack share rotation angles and mask.
+        rotation_key = ("rotation", self.head_width, self.config.period, self.config.rotary, x.dtype)
+        rotate = rows.once(rotation_key if state is None else None, lambda: self._rotation(positions, x.dtype))
+        mask_key = ("mask", self.config.window)
+        mask = rows.once(mask_key if state is None else None, lambda: self._mask(positions, state, rows))
+        queries = rotate(self._heads(self.query, x))  # (B, H, T, E)
+        keys = rotate(self._heads(self.key, x))  # (B, G, T, E)
         values = self._heads(self.value, x)
         if state is not None:
             keys, values = append_columns(state["keys"], keys), append_columns(state["values"], values)
-        mixed = self._attended(queries, keys, values, mask)
-        return mixed, self._ended(keys, values, positions, state, rows) if keep else {}
+        mixed = self._attend(queries, keys, values, mask)
+        return mixed, self._final_state(keys, values, positions, state, rows) if keep else {}
 
-    def attend(self, asking: Tensor, read: Tensor, asking_at: Tensor, read_at: Tensor, seen: Tensor) -> Tensor:
-        """What positions (B, T, D) get of others (B, C, D): (B, T, D).
+    def attend(
+        self, targets: Tensor, sources: Tensor, target_positions: Tensor, source_positions: Tensor, mask: Tensor
+    ) -> Tensor:
+        """Attention of targets (B, T, D) to sources (B, C, D): (B, T, D).
 
         Args:
-            asking: what queries are made of.
-            read: what keys and values are made of.
-            asking_at: (T,) and
-            read_at: (C,) their positions.
-            seen: (T, C), which see which.
+            targets: input of the queries.
+            sources: input of keys and values.
+            target_positions: (T,).
+            source_positions: (C,).
+            mask: (T, C), true where a target attends to a source.
         """
-        queries = self._turn(asking_at, asking.dtype)(self._heads(self.query, asking))
-        keys = self._turn(read_at, read.dtype)(self._heads(self.key, read))
-        return self._attended(queries, keys, self._heads(self.value, read), seen)
+        queries = self._rotation(target_positions, targets.dtype)(self._heads(self.query, targets))
+        keys = self._rotation(source_positions, sources.dtype)(self._heads(self.key, sources))
+        return self._attend(queries, keys, self._heads(self.value, sources), mask)
 
     def _heads(self, projection: nn.Linear, x: Tensor) -> Tensor:
         """(B, T, D) to (B, H or G, T, E)."""
         heads: Tensor = projection(x).view(*x.shape[:2], -1, self.head_width).transpose(1, 2)
         return heads
 
-    def _turn(self, positions: Tensor, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-        """What turns heads (B, H or G, T, E) by their positions (T,) or (B, T)."""
+    def _rotation(self, positions: Tensor, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+        """Rotary encoding of heads (B, H or G, T, E) at positions (T,) or (B, T)."""
         if not self.config.rotary:
             return lambda heads: heads
         angles = positions.double() if dtype == torch.float64 else positions.float()
         return Rotation(angles, self.head_width, self.config.period)
 
-    def _attended(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-        """Heads (B, H, T, E), (B, G, C, E) to (B, T, D); see `_mask`."""
+    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """Queries (B, H, T, E), keys and values (B, G, C, E) to (B, T, D); see `_mask`."""
         length = queries.shape[2]
-        if self.learnt is not None:
-            own = [
-                self._heads(part, self.learnt[None]).expand(len(keys), -1, -1, -1) for part in (self.key, self.value)
+        if self.persistent is not None:
+            persistent = [
+                self._heads(part, self.persistent[None]).expand(len(keys), -1, -1, -1)
+                for part in (self.key, self.value)
             ]
-            keys, values = torch.cat([own[0], keys], 2), torch.cat([own[1], values], 2)
+            keys, values = torch.cat([persistent[0], keys], 2), torch.cat([persistent[1], values], 2)
             if mask is None and length > 1:
                 mask = torch.ones(length, length, dtype=torch.bool, device=keys.device).tril()
-            mask = None if mask is None else F.pad(mask, (len(self.learnt), 0), value=True)
+            mask = None if mask is None else F.pad(mask, (len(self.persistent), 0), value=True)
         mixed = F.scaled_dot_product_attention(
             queries,
             keys,
@@ -158,21 +161,24 @@ class SoftmaxAttention(SequenceMixer):
         queries, keys = both[:, : self.heads], append_columns(state["keys"], both[:, self.heads :])
         values = append_columns(state["values"], self.value(x).view(batch, self.key_heads, 1, self.head_width))
         mask = None
-        if counts[0] < cached:  # columns before the first have no key
+        if counts[0] < cached:  # earlier columns are unused
             mask = (torch.arange(cached + 1, device=x.device) >= cached - counts[0])[None, None, None]
-        return self._attended(queries, keys, values, mask)[:, 0], self._stepped(keys, values, state)
+        return self._attend(queries, keys, values, mask)[:, 0], self._next_state(keys, values, state)
 
     def add_row(self, x: Tensor, scale: Tensor, eps: float, state: State) -> State | None:
-        """Add to one row (1, D) what it gives of it, and give the state behind it; None if the layer is no plain one.
+        """Add the layer's output to a single row (1, D) with a compiled kernel; None if the layer is not supported.
 
         Args:
-            x: see `speechkit.nn.sequence.rows.is_single_row`; changed.
-            scale: (D,) of the norm through which it is read.
+            x: see `speechkit.nn.sequence.rows.is_single_row`; modified.
+            scale: scale (D,) of the pre-norm.
             eps: of that norm.
             state: of the row.
+
+        Returns:
+            The next state.
         """
         count, cached = int(state["count"]), state["keys"].shape[2]
-        if count < cached or self.learnt is not None or self.config.bias or not self.config.rotary:
+        if count < cached or self.persistent is not None or self.config.bias or not self.config.rotary:
             return None
         from speechkit.nn.sequence.row_kernel import attention_row
 
@@ -183,9 +189,9 @@ class SoftmaxAttention(SequenceMixer):
             numbers(x)[0], numbers(scale), eps, query, key, value, out, numbers(cos), numbers(sin),
             flat_array(keys), flat_array(values), keys.stride(1), cached + 1,
         )  # fmt: skip
-        return self._stepped(keys, values, state)
+        return self._next_state(keys, values, state)
 
-    def _stepped(self, keys: Tensor, values: Tensor, state: State) -> State:
+    def _next_state(self, keys: Tensor, values: Tensor, state: State) -> State:
         kept = self._kept(keys.shape[2])
         return {
             "keys": keep_last_columns(keys, kept),
@@ -194,53 +200,54 @@ class SoftmaxAttention(SequenceMixer):
         }
 
     def _positions(self, x: Tensor, state: State | None, rows: Rows) -> Tensor:
-        """Positions in the document: (T,) where all rows have the same, else (B, T)."""
+        """Positions in the document: (T,) if equal for all rows, else (B, T)."""
         steps = torch.arange(x.shape[1], device=x.device)
         if rows.ancestors is not None:
             steps = rows.ancestors.sum(1) - 1
         if rows.documents is not None:
-            begun = 0 if state is None else state["count"][:, None] * (rows.ordinals == 0)
-            return rows.since_border + begun
+            offset = 0 if state is None else state["count"][:, None] * (rows.ordinals == 0)
+            return rows.since_border + offset
         return steps if state is None else state["count"][:, None] + steps
 
     def _mask(self, positions: Tensor, state: State | None, rows: Rows) -> Tensor | None:
-        """(B or 1, 1, T, C + T), true where a query sees a key; None where that is all before it, or all."""
+        """Attention mask (B or 1, 1, T, C + T); None if it is causal, or all true for a single position."""
         length, window = positions.shape[-1], self.config.window
         plain = rows.documents is None and rows.prefix is None and rows.ancestors is None
         if state is None and plain and not 0 < window < length:
             return None
-        ours = positions if positions.dim() == 2 else positions[None]  # (B or 1, T)
-        theirs, cached = ours, 0
+        query_positions = positions if positions.dim() == 2 else positions[None]  # (B or 1, T)
+        key_positions, cached = query_positions, 0
         if state is not None:
             count, cached = state["count"], state["keys"].shape[2]
             if plain and length == 1 and (not cached or int(count.min()) >= cached):
-                return None  # the cache holds what a window lets be seen, and nothing else
-            theirs = torch.cat([count[:, None] - cached + torch.arange(cached, device=count.device), ours], 1)
-        ahead = ours[:, :, None] - theirs[:, None]  # (B or 1, T, C + T)
-        before = ahead >= 0
+                return None  # the cache has exactly the window
+            cached_positions = count[:, None] - cached + torch.arange(cached, device=count.device)
+            key_positions = torch.cat([cached_positions, query_positions], 1)
+        distance = query_positions[:, :, None] - key_positions[:, None]  # (B or 1, T, C + T)
+        mask = distance >= 0
         if rows.ancestors is not None:
-            before[:, :, cached:] = rows.ancestors
+            mask[:, :, cached:] = rows.ancestors
         if rows.prefix is not None:
             within = rows.prefix[:, :, None] & F.pad(rows.prefix, (cached, 0))[:, None]
-            before = before | within
-        seen = before & (theirs >= 0)[:, None]
+            mask = mask | within
+        mask = mask & (key_positions >= 0)[:, None]
         if window:
-            seen = seen & (ahead < window)
+            mask = mask & (distance < window)
         if rows.documents is not None:
-            seen = seen & (rows.ordinals[:, :, None] == F.pad(rows.ordinals, (cached, 0))[:, None])
-        return seen[:, None]
+            mask = mask & (rows.ordinals[:, :, None] == F.pad(rows.ordinals, (cached, 0))[:, None])
+        return mask[:, None]
 
     def _kept(self, positions: int) -> int:
-        """Columns of the cache behind so many positions; a window's last is of the position that sees it."""
+        """Number of cache columns after ``positions`` positions; the window includes the position itself."""
         return min(positions, self.config.window - 1) if self.config.window else positions
 
-    def _ended(self, keys: Tensor, values: Tensor, positions: Tensor, state: State | None, rows: Rows) -> State:
-        """The cache behind each row's end, whose last column is that of the row's last position."""
+    def _final_state(self, keys: Tensor, values: Tensor, positions: Tensor, state: State | None, rows: Rows) -> State:
+        """The cache after each row's end, with the row's last position as its last column."""
         length = positions.shape[-1]
         cached = keys.shape[2] - length
         if rows.ancestors is not None:
-            begun = torch.zeros(len(keys), dtype=torch.int64, device=keys.device) if state is None else state["count"]
-            return {"keys": keys, "values": values, "count": begun}
+            count = torch.zeros(len(keys), dtype=torch.int64, device=keys.device) if state is None else state["count"]
+            return {"keys": keys, "values": values, "count": count}
         count = positions.expand(len(keys), length)[:, -1] + 1
         if rows.ragged(length):
             assert rows.lengths is not None
@@ -255,7 +262,7 @@ class SoftmaxAttention(SequenceMixer):
         return {"keys": keys, "values": values, "count": count}
 
     def follow(self, state: State, nodes: int, path: Tensor) -> State:
-        """See `SequenceMixer.follow`: what was cached before the tree, and the path's columns."""
+        """See `SequenceMixer.follow`: the cache before the tree, and the path's columns."""
         cached = state["keys"].shape[2] - nodes
         kept = self._kept(cached + len(path))
 

@@ -1,10 +1,10 @@
-"""A stack of layers: each a mixer and a gated feed-forward, on normalised input and added to it.
+"""A stack of pre-norm residual layers, each a mixer and a gated feed-forward.
 
-It is a mixer itself: it has the same three forms, and the state of all its layers in one dictionary.
+The stack is itself a mixer, with the states of all layers in one dictionary.
 
 Source: Zhang and Sennrich 2019 (norm), Shazeer 2020 (gated feed-forward).
 
-Notation used for tensor shapes: B rows, T positions, D width, K width inside of a feed-forward.
+Notation used for tensor shapes: B rows, T positions, D width, K inner width of a feed-forward.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ MIXERS: dict[type[MixerConfig], Callable[..., SequenceMixer]] = {
     TitansConfig: new_titans,
     NgramConfig: NgramHead,
 }
-"""A mixer is known to all stacks once its configuration is in `LayerConfig` and it is here."""
+"""Mixers by configuration; a new mixer is registered here and in `LayerConfig`."""
 MOST_LAYERS = 256
 
 
@@ -59,11 +59,11 @@ class StackConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Configuration that determines a stack.
 
     Attributes:
-        layers: from the input on.
+        layers: from input to output.
         width: D.
-        feed_width: K; 0: no layer has a feed-forward.
-        dropout: of what mixers and feed-forwards add.
-        norm_eps: added to mean squares.
+        feed_width: K; 0: no feed-forwards.
+        dropout: of the residual branches.
+        norm_eps: epsilon of the RMS norms.
     """
 
     layers: tuple[LayerConfig, ...]
@@ -82,12 +82,12 @@ class StackConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 def new_mixer(width: int, config: MixerConfig) -> SequenceMixer:
-    """The mixer that a configuration describes, with random weights."""
+    """The mixer of a configuration, with random weights."""
     return MIXERS[type(config)](width, config)
 
 
 class GatedFeedForward(nn.Module):
-    """(…, D) -> (…, D): one projection goes through SiLU and multiplies another."""
+    """SwiGLU feed-forward, (…, D) -> (…, D)."""
 
     def __init__(self, width: int, feed_width: int):
         super().__init__()
@@ -102,7 +102,7 @@ class GatedFeedForward(nn.Module):
 
 
 class Layer(nn.Module):
-    """A mixer, then a feed-forward if the layer has one."""
+    """A mixer, then optionally a feed-forward."""
 
     def __init__(self, stack: StackConfig, config: MixerConfig):
         super().__init__()
@@ -115,7 +115,7 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(stack.dropout)
 
     def step(self, x: Tensor, state: State, tokens: Tensor | None) -> tuple[Tensor, State]:
-        """One position: (B, D) to (B, D) and the mixer's state behind it."""
+        """One position: (B, D) to (B, D) and the mixer's next state."""
         if isinstance(self.mixer, SoftmaxAttention) and not self.training and is_single_row(x):
             row = x.clone()
             if (after := self.mixer.add_row(row, self.mixer_norm.weight, self.eps, state)) is not None:
@@ -124,7 +124,7 @@ class Layer(nn.Module):
         return self.add_feed(x + self.dropout(mixed)), after
 
     def add_feed(self, x: Tensor) -> Tensor:
-        """(…, D) and what the feed-forward adds."""
+        """Apply the residual feed-forward, if any, to (…, D)."""
         if self.feed is None or self.feed_norm is None:
             return x
         if not self.training and is_single_row(x):
@@ -139,9 +139,9 @@ class Layer(nn.Module):
 
 
 class Stack(SequenceMixer):
-    """Layers one after another and a last norm."""
+    """A sequence of layers with a final norm."""
 
-    packs = True  # each layer keeps documents apart as it can
+    packs = True  # each layer handles packed documents
 
     def __init__(self, config: StackConfig):
         super().__init__(config.width)
@@ -157,8 +157,8 @@ class Stack(SequenceMixer):
         return [layer for layer in self.layers if isinstance(layer, Layer)]
 
     def start(self, batch: int, device: torch.device | str, dtype: torch.dtype) -> State:
-        """What the layers start from, named ``0.keys`` and so on."""
-        return _together([layer.mixer.start(batch, device, dtype) for layer in self._layers()])
+        """Initial states of the layers, with keys such as ``0.keys``."""
+        return _join([layer.mixer.start(batch, device, dtype) for layer in self._layers()])
 
     def state_bytes(self, positions: int) -> int:
         """The sum over the layers."""
@@ -166,38 +166,38 @@ class Stack(SequenceMixer):
 
     def mix(self, x: Tensor, state: State | None, rows: Rows, keep: bool) -> tuple[Tensor, State]:
         """See `SequenceMixer.mix`."""
-        ended: list[State] = []
+        final: list[State] = []
         layers = self._layers()
         states: list[State | None] = [None] * len(layers)
         if state is not None:
-            states = [*self._apart(state)]
-        for layer, begun in zip(layers, states, strict=True):
-            mixed, after = layer.mixer.read(layer.mixer_norm(x), begun, rows, keep)
+            states = [*self._split(state)]
+        for layer, layer_state in zip(layers, states, strict=True):
+            mixed, after = layer.mixer.read(layer.mixer_norm(x), layer_state, rows, keep)
             x = layer.add_feed(x + layer.dropout(mixed))
-            ended.append(after)
-        return self.norm(x), _together(ended)
+            final.append(after)
+        return self.norm(x), _join(final)
 
     def step(self, x: Tensor, state: State, *, tokens: Tensor | None = None) -> tuple[Tensor, State]:
         """See `SequenceMixer.step`."""
-        ended = []
-        for layer, begun in zip(self._layers(), self._apart(state), strict=True):
-            x, after = layer.step(x, begun, tokens)
-            ended.append(after)
-        return self.norm(x), _together(ended)
+        final = []
+        for layer, layer_state in zip(self._layers(), self._split(state), strict=True):
+            x, after = layer.step(x, layer_state, tokens)
+            final.append(after)
+        return self.norm(x), _join(final)
 
     def follow(self, state: State, nodes: int, path: Tensor) -> State:
         """See `SequenceMixer.follow`."""
-        layers = zip(self._layers(), self._apart(state), strict=True)
-        return _together([layer.mixer.follow(begun, nodes, path) for layer, begun in layers])
+        layers = zip(self._layers(), self._split(state), strict=True)
+        return _join([layer.mixer.follow(layer_state, nodes, path) for layer, layer_state in layers])
 
-    def _apart(self, state: State) -> list[State]:
-        """Of each layer, by its own names."""
+    def _split(self, state: State) -> list[State]:
+        """The state of each layer."""
         states: list[State] = [{} for _ in self.layers]
         for name, part in state.items():
-            number, _, own = name.partition(".")
-            states[int(number)][own] = part
+            number, _, key = name.partition(".")
+            states[int(number)][key] = part
         return states
 
 
-def _together(states: list[State]) -> State:
+def _join(states: list[State]) -> State:
     return {f"{number}.{name}": part for number, state in enumerate(states) for name, part in state.items()}

@@ -1,17 +1,17 @@
-"""Titans: a neural memory alone, beside attention, before it, or as its context.
+"""Titans: a neural memory alone (LMM), as a gate (MAG), as a layer (MAL) or as context (MAC) of attention.
 
 - ``lmm``: the memory alone.
-- ``mag``: the memory gates what a window of attention gives.
-- ``mal``: a window of attention over what the memory gives.
-- ``mac``: attention inside segments, over learnt vectors, what the memory knew of each position when the segment began,
-  and the segment; the memory learns from what comes out, and gates it.
+- ``mag``: sliding-window attention, gated by the memory.
+- ``mal``: sliding-window attention on the output of the memory.
+- ``mac``: attention inside segments over persistent vectors, the memory's output for each position at the start of the
+  segment, and the segment; the memory is updated with the attention output, and gates it.
 
 Source: Behrouz et al. 2024 (Titans), section 4. There the memory of ``mac`` may see a whole segment before it is read;
-here each position reads what those up to it have written, and sees of the context the positions up to it, so that none
-sees a later one. Learnt vectors are seen by attention alone: the memory begins as learnt.
+here a position reads the memory after its own update, and only context up to itself, which keeps the layer causal.
+Persistent vectors are used by attention only; the memory has a learned initial state.
 
-Notation used for tensor shapes: B rows, T positions, D width, H heads, E width of a head, K positions of a chunk, which
-is a segment of ``mac``, L layers of the memory, W positions of short convolutions.
+Notation used for tensor shapes: B rows, T positions, D width, H heads, E width of a head, K positions of a chunk (a
+segment of ``mac``), L layers of the memory, W kernel of the short convolutions.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class TitansConfig(MixerConfig, frozen=True, kw_only=True, forbid_unknown_fields
     Attributes:
         variant: see the module.
         heads: H, of the memory and of attention.
-        chunk: K; another length is another model.
+        chunk: K; part of the model, not a mere setting of the implementation.
         depth: L.
-        expansion: width inside of the memory's layers, in widths of a head.
-        kernel: W, behind queries, keys and values; ``mac`` has none behind what it makes of attention's output.
-        rate: the largest theta times K.
-        window: positions that attention of ``mag`` and ``mal`` sees.
-        persistent: learnt vectors that attention sees.
+        expansion: inner width of the memory, in head widths.
+        kernel: W, of convolutions after queries, keys and values; for ``mac`` after the queries only.
+        rate: maximum theta times K.
+        window: sliding window of the attention of ``mag`` and ``mal``.
+        persistent: number of persistent vectors of attention.
     """
 
     variant: Literal["lmm", "mag", "mal", "mac"] = "mag"
@@ -60,10 +60,10 @@ class TitansConfig(MixerConfig, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class NeuralMemory(SequenceMixer):
-    """The memory alone, ``lmm``.
+    """The neural memory layer, ``lmm``.
 
     Raises:
-        ConfigError: if a size is 0 or the width of a head is not whole.
+        ConfigError: if a size is 0, or the width is not a multiple of the heads.
     """
 
     def __init__(self, width: int, config: TitansConfig):
@@ -86,9 +86,9 @@ class NeuralMemory(SequenceMixer):
         return ("query", "key", "value")
 
     def start(self, batch: int, device: torch.device | str, dtype: torch.dtype) -> State:
-        """``memory.0`` and so on, and ``momentum.0`` and ``origin.0`` (B, H, O, I); ``local.query`` (B, W - 1, D).
+        """``memory.0``, ``momentum.0``, ``origin.0`` (B, H, O, I) and so on; ``local.query`` (B, W - 1, D).
 
-        The origin is the memory at the begin of the chunk, of which a row has had ``begun`` (B,) positions.
+        The origin is the memory at the start of the current chunk, of which ``begun`` (B,) positions are done.
         """
         first = [weight.to(device, accumulated(dtype)).expand(batch, *weight.shape) for weight in self.first]
         state = self._stored(first, [torch.zeros_like(weight) for weight in first], first)
@@ -98,7 +98,7 @@ class NeuralMemory(SequenceMixer):
         return state | {"begun": torch.zeros(batch, dtype=torch.int64, device=device)}
 
     def state_bytes(self, positions: int) -> int:
-        """The same after any number of positions."""
+        """Constant in the number of positions."""
         memory: int = len(KEPT) * sum(weight.numel() for weight in self.first) * self.element_bytes(accumulated=True)
         return memory + len(self.local) * (self.config.kernel - 1) * self.width * self.element_bytes() + 8
 
@@ -125,7 +125,7 @@ class NeuralMemory(SequenceMixer):
         return mixed[:, 0], state
 
     def _heads(self, name: str, x: Tensor, state: State, after: State, rows: Rows, keep: bool) -> Tensor:
-        """Queries, keys or values (B, T, H, E), float32 at least; what a convolution has read goes into ``after``."""
+        """Queries, keys or values (B, T, H, E), at least float32; the convolution's state is written to ``after``."""
         projected = self.get_submodule(name)(x)
         if name in self.local:
             projected, after[f"local.{name}"] = self.local[name](projected, state[f"local.{name}"], rows, keep)
@@ -133,7 +133,7 @@ class NeuralMemory(SequenceMixer):
         return heads if name == "value" else F.normalize(heads, dim=-1)
 
     def _next_origin(self, grid: ChunkGrid, end: int, memory: Layers, origin: Layers) -> Layers:
-        """At which memory the gradients behind a column are taken."""
+        """The memory at which gradients after column ``end`` are computed."""
         if not grid.ends_chunk(end):
             return origin
         ended = grid.ended(end)
@@ -151,9 +151,9 @@ class NeuralMemory(SequenceMixer):
 
 
 class WindowedMemory(SequenceMixer):
-    """A memory and a window of attention: ``mag`` or ``mal``."""
+    """A memory and sliding-window attention: ``mag`` or ``mal``."""
 
-    packs = True  # each of the two keeps documents apart as it can
+    packs = True  # both parts handle packed documents
 
     def __init__(self, width: int, config: TitansConfig):
         super().__init__(width)
@@ -167,16 +167,16 @@ class WindowedMemory(SequenceMixer):
         self.gate = MemoryGate(width) if config.variant == "mag" else None
 
     def start(self, batch: int, device: torch.device | str, dtype: torch.dtype) -> State:
-        """Those of both, named ``memory.…`` and ``attention.…``."""
+        """States of both parts, with keys ``memory.…`` and ``attention.…``."""
         return _joined(self.memory.start(batch, device, dtype), self.attention.start(batch, device, dtype))
 
     def state_bytes(self, positions: int) -> int:
-        """Grows up to the window."""
+        """Linear in the number of positions up to the window."""
         return self.memory.state_bytes(positions) + self.attention.state_bytes(positions)
 
     def mix(self, x: Tensor, state: State | None, rows: Rows, keep: bool) -> tuple[Tensor, State]:
         """See `SequenceMixer.mix`."""
-        of_memory, of_attention = (None, None) if state is None else _apart(state)
+        of_memory, of_attention = (None, None) if state is None else _split(state)
         recalled, of_memory = self.memory.read(x, of_memory, rows, keep)
         attended, of_attention = self.attention.read(x if self.gate else recalled, of_attention, rows, keep)
         mixed = attended if self.gate is None else self.gate(attended, recalled)
@@ -189,26 +189,26 @@ class WindowedMemory(SequenceMixer):
 
 
 class MemoryAsContext(NeuralMemory):
-    """Attention inside segments over what the memory knows: ``mac``."""
+    """Attention inside segments with the memory's output as context: ``mac``."""
 
     def __init__(self, width: int, config: TitansConfig):
         super().__init__(width, config)
         if self.head_width % 2:
             raise ConfigError(f"titans layer: a head is {self.head_width} wide; rotary positions need an even width")
         self.attention = SoftmaxAttention(width, AttentionConfig(heads=config.heads, persistent=config.persistent))
-        self.ask = nn.Linear(width, width, bias=False)
+        self.memory_query = nn.Linear(width, width, bias=False)
         self.gate = MemoryGate(width)
 
     def _convolved(self) -> tuple[str, ...]:
         return ("query",)
 
     def start(self, batch: int, device: torch.device | str, dtype: torch.dtype) -> State:
-        """As of the memory; also ``segment`` (B, 2 K, D): what the memory gave of the segment, and the segment."""
+        """The memory's state, and ``segment`` (B, 2 K, D): the memory's output for the segment, and the segment."""
         segment = torch.zeros(batch, 2 * self.config.chunk, self.width, device=device, dtype=dtype)
         return super().start(batch, device, dtype) | {"segment": segment}
 
     def state_bytes(self, positions: int) -> int:
-        """The same after any number of positions."""
+        """Constant in the number of positions."""
         return super().state_bytes(positions) + 2 * self.config.chunk * self.width * self.element_bytes()
 
     def mix(self, x: Tensor, state: State | None, rows: Rows, keep: bool) -> tuple[Tensor, State]:
@@ -225,7 +225,7 @@ class MemoryAsContext(NeuralMemory):
             context = _placed(context, self.norm(known.to(x.dtype)).flatten(2), first, active)
             segment = _placed(segment, grid.taken(x, begin, end), first, active)
             attended = self._attended(context, segment, first, first + end - begin)  # (B, C, D)
-            heads = [self._made(part, attended) for part in (self.ask, self.key, self.value)]
+            heads = [self._project(part, attended) for part in (self.memory_query, self.key, self.value)]
             asked, key = (F.normalize(part, dim=-1) for part in heads[:2])
             parts = self.gates(attended, active, key.dtype)
             read, memory, momentum = update_and_read(memory, momentum, origin, key, heads[2], asked, parts)
@@ -236,21 +236,23 @@ class MemoryAsContext(NeuralMemory):
         after |= {"segment": torch.cat([context, segment], 1), "begun": grid.begun}
         return grid.joined(made), after if keep else {}
 
-    def _made(self, projection: nn.Linear, x: Tensor) -> Tensor:
-        """(B, C, D) to (B, H, C, E), float32 at least."""
+    def _project(self, projection: nn.Linear, x: Tensor) -> Tensor:
+        """(B, C, D) to (B, H, C, E), at least float32."""
         heads = F.silu(projection(x)).view(*x.shape[:2], self.config.heads, self.head_width)
         return heads.transpose(1, 2).to(accumulated(x.dtype))
 
     def _attended(self, context: Tensor, segment: Tensor, begin: int, end: int) -> Tensor:
-        """Places ``begin`` to ``end`` of a segment, each over the context and the segment up to it: (B, C, D)."""
-        places = torch.arange(end, device=segment.device)
-        seen = places[None] <= places[begin:, None]  # (C, end)
-        read = torch.cat([context[:, :end], segment[:, :end]], 1)
-        return self.attention.attend(segment[:, begin:end], read, places[begin:], places.repeat(2), seen.repeat(1, 2))
+        """Causal attention of positions ``begin`` to ``end`` of a segment to context and segment: (B, C, D)."""
+        positions = torch.arange(end, device=segment.device)
+        mask = positions[None] <= positions[begin:, None]  # (C, end)
+        sources = torch.cat([context[:, :end], segment[:, :end]], 1)
+        return self.attention.attend(
+            segment[:, begin:end], sources, positions[begin:], positions.repeat(2), mask.repeat(1, 2)
+        )
 
 
 class MemoryGate(nn.Module):
-    """What attention gives, normalised, times the SiLU of what memory gives, normalised: (B, T, D) both."""
+    """Normalised attention output times the SiLU of the normalised memory output."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -271,7 +273,7 @@ def new_titans(width: int, config: TitansConfig) -> SequenceMixer:
 
 
 def _placed(segment: Tensor, piece: Tensor, first: int, active: Tensor | None) -> Tensor:
-    """A segment (B, K, D) with a piece (B, C, D) from a place on, where that is of a position (B, C)."""
+    """Write a piece (B, C, D) into a segment (B, K, D) at column ``first``, where active (B, C)."""
     old = segment[:, first : first + piece.shape[1]]
     new = piece if active is None else torch.where(active[..., None], piece, old)
     return torch.cat([segment[:, :first], new, segment[:, first + piece.shape[1] :]], 1)
@@ -282,7 +284,7 @@ def _joined(of_memory: State, of_attention: State) -> State:
     return named | {f"attention.{name}": part for name, part in of_attention.items()}
 
 
-def _apart(state: State) -> tuple[State, State]:
+def _split(state: State) -> tuple[State, State]:
     parts: tuple[State, State] = ({}, {})
     for name, part in state.items():
         owner, own = name.split(".", 1)

@@ -115,7 +115,7 @@ def test_transcripts_are_marked_from_spans_and_from_phrases():
     )
     with pytest.raises(UserError, match=r"f:1: a:.*phrase 'Oslo'.*not.*text"):
         marked_transcript(Row("a", "f:1", {"text": "from Rome", "ner": [["GPE", "Oslo"]]}))
-    with pytest.raises(UserError, match="lacks entities"):
+    with pytest.raises(UserError, match="has no entities"):
         marked_transcript(Row("a", "f:1", {"text": "from Rome"}))
 
 

@@ -55,7 +55,7 @@ def test_beam_search_writes_what_trying_every_text_finds():
     torch.manual_seed(3)
     decoder = SummaryDecoder(1, 8, 6, width=8, depth=1, heads=2).eval()
     states, frames = torch.randn(1, 1, 16, 8), torch.tensor([16])
-    found = decoder.write(states, frames, most=3, beams=50)
+    found = decoder.generate(states, frames, max_symbols=3, beams=50)
     memory, absent = decoder.memory(states, frames)
 
     def mean(symbols):
