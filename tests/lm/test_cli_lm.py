@@ -153,7 +153,7 @@ def test_heads_are_trained_beside_a_frozen_model_and_draft_for_it(folder, tmp_pa
     assert "holds a training with other heads" in refused(
         [*learn, "--out", out, "--heads", "2", "--steps", "6"], capsys
     )
-    assert "a tree of 4 levels" in refused([*draw, "--draft", out, "--tree", "1,1,1,1"], capsys)
+    assert "a draft tree of depth 4" in refused([*draw, "--draft", out, "--tree", "1,1,1,1"], capsys)
     unigram = str(folder / "unigram")
     assert "is an n-gram" in refused(["lm", "sample", unigram, "--draft", out], capsys)
     assert "is an n-gram" in refused(["lm", "heads", unigram, str(folder / "train.jsonl"), "--out", out], capsys)

@@ -186,14 +186,14 @@ def test_heads_say_the_same_in_training_and_behind_what_the_model_has_read(layer
     with torch.no_grad():
         thoughts = network.hidden(batch["tokens"])
         at = torch.arange(len(line))
-        from speechkit.lm.objectives.draft_heads import _threes
+        from speechkit.lm.objectives.draft_heads import _trigrams
 
-        grams = heads.grams(_threes(batch["tokens"], torch.zeros_like(batch["tokens"]), 3))
-        for part in (heads.remember(thoughts, at, grams=False), heads.remember(grams, at, grams=True)):
+        grams = heads.grams(_trigrams(batch["tokens"], torch.zeros_like(batch["tokens"]), 3))
+        for part in (heads.keys_and_values(thoughts, at, grams=False), heads.keys_and_values(grams, at, grams=True)):
             keys.append(part[0])
             values.append(part[1])
         seen = torch.cat([at[:, None] - 1 >= at, at[:, None] >= at], 1)[None]
-        guesses = heads.guess(grams, at, torch.cat(keys, 2), torch.cat(values, 2), seen)
+        guesses = heads.estimate(grams, at, torch.cat(keys, 2), torch.cat(values, 2), seen)
         total += float(torch.nn.functional.smooth_l1_loss(guesses[:, 1:], thoughts[:, 1:]))
     assert float(loss.detach()) == pytest.approx(total, abs=1e-5)
     assert set(numbers) == {"head_0_overlap", "head_1_overlap"}
@@ -262,12 +262,12 @@ def test_saved_heads_draft_the_same(tmp_path):
 def test_trees_deeper_than_the_heads_and_heads_of_other_models_are_refused():
     network, heads = planted(heads=2)
     target, draft = drafter(network, heads)
-    with pytest.raises(ConfigError, match="a tree of 3 levels"):
+    with pytest.raises(ConfigError, match="a draft tree of depth 3"):
         speculate(target, draft, [3], SamplingConfig(), TREES["chain"], np.random.default_rng(0))
-    with pytest.raises(UserError, match="draft heads are of the codebook"):
+    with pytest.raises(UserError, match="draft heads use the codebook"):
         HeadsDrafter(heads, unit_model(units=UnitSet("other", 3, 50.0)))
     wide = unit_model(units=FEW, width=32).double()
-    with pytest.raises(UserError, match="16 wide"):
+    with pytest.raises(UserError, match="model of width 16"):
         speculate(
             NetworkDecoder(wide),
             HeadsDrafter(heads, wide),

@@ -33,7 +33,7 @@ def test_the_products_give_and_learn_what_torch_s_own_does(padded, monkeypatch):
         (True, True, 5, 5, True),
         (True, False, 5, 5, False),
         (False, True, 5, 5, False),
-        (True, True, attention.LONGEST + 1, attention.LONGEST + 1, False),
+        (True, True, attention.MAX_FRAMES + 1, attention.MAX_FRAMES + 1, False),
         (True, True, 5, 3, False),
     ],
     ids=["training at bfloat16", "float32", "evaluation", "long items", "keys of other frames"],

@@ -1,11 +1,11 @@
 """Heads that draft the next tokens of a language model from its own hidden vectors (Chimera; Zeng et al. 2024).
 
-The model itself stays as it is. What it thought behind the last token that it has read, and what one small layer makes
-of all its thoughts and of the tokens since, in threes, give the law of each token to come, one head a token; a token
-that is drawn becomes part of the next three, so that heads depend on one another. Drafts go through the one verifier,
-`speechkit.lm.decoding.draft_tree`: whatever the heads say, what comes out has the model's law.
+The model stays frozen. Head k predicts the token k + 1 positions after the last one that the model has processed, from
+the model's hidden vector there and from the output of one small attention layer over all its hidden vectors and the
+trigrams of the tokens so far. A drafted token enters the next trigram, so later heads depend on earlier drafts. Drafts
+are verified by `speechkit.lm.decoding.draft_tree`, so the output has the model's distribution whatever the heads predict.
 
-Notation used for tensor shapes: B rows, T tokens, D width, V vocabulary, N positions that were read, K heads.
+Notation used for tensor shapes: B rows, T tokens, D width, V vocabulary, N processed positions, K heads.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ if TYPE_CHECKING:
     from speechkit.lm.networks import UnitNetwork
 
 GRAM = 3
-"""Tokens that are read together."""
+"""Tokens of one input vector of the layer."""
 Size = Annotated[int, msgspec.Meta(ge=1, le=2**16)]
 
 
 class DraftHeadsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What ``config.json`` holds.
+    """Contents of ``config.json``.
 
     Attributes:
-        model_type: tells it from other checkpoints.
-        units: the model's tokens, the boundary apart.
-        width: D, of the model.
-        embedding_width: of the model's table of tokens.
-        heads: K, tokens that can be drafted one behind another.
-        attention_heads: of the layer.
-        feed_width: inside of its feed-forward.
+        model_type: identifies the kind of checkpoint.
+        units: the model's tokens, without the boundary.
+        width: D, hidden width of the model.
+        embedding_width: width of the model's token embeddings.
+        heads: K, maximum number of consecutive drafted tokens.
+        attention_heads: attention heads of the layer.
+        feed_width: inner width of its feed-forward network.
     """
 
     model_type: Literal["speechkit-draft-heads"] = "speechkit-draft-heads"
@@ -62,28 +62,27 @@ class DraftHeadsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     feed_width: Size = 256
 
 
-class _Remembering(SoftmaxAttention):
-    """Attention whose keys and values come from two kinds of vectors and are kept."""
+class _CachedAttention(SoftmaxAttention):
+    """Attention whose keys and values, of two kinds of vectors, are computed apart from the queries and cached."""
 
-    def remember(self, read: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+    def keys_and_values(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (B, H, T, E) of vectors (B, T, D) at positions (T,)."""
-        return self._turn(at, read.dtype)(self._heads(self.key, read)), self._heads(self.value, read)
+        return self._rotation(positions, x.dtype)(self._heads(self.key, x)), self._heads(self.value, x)
 
-    def ask(self, asking: Tensor, at: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
-        """What vectors (B, T, D) at positions (T,) get of kept ones (B, H, C, E), where ``seen`` (B or 1, T, C)."""
-        return self._attended(
-            self._turn(at, asking.dtype)(self._heads(self.query, asking)), keys, values, seen[:, None]
-        )
+    def cross_attend(self, x: Tensor, positions: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+        """Attention of vectors (B, T, D) at positions (T,) to cached keys (B, H, C, E) where ``mask`` (B or 1, T, C)."""
+        queries = self._rotation(positions, x.dtype)(self._heads(self.query, x))
+        return self._attend(queries, keys, values, mask[:, None])
 
 
 class DraftHeads(nn.Module):
-    """The layer and the heads.
+    """The attention layer and the heads.
 
     Args:
-        config: see there.
+        config: sizes of the layer and the heads.
 
     Raises:
-        ConfigError: if the width cannot be shared by the attention heads.
+        ConfigError: if the width is not a multiple of twice the number of attention heads.
     """
 
     embedding: Tensor
@@ -95,9 +94,9 @@ class DraftHeads(nn.Module):
         self.register_buffer("embedding", torch.zeros(config.units.clusters + 1, config.embedding_width))
         gram = GRAM * config.embedding_width
         self.mix = nn.Linear(gram, gram)
-        self.enter = nn.Linear(gram, width)
+        self.input_proj = nn.Linear(gram, width)
         self.norms = nn.ModuleList(nn.RMSNorm(width) for _ in range(4))
-        self.attention = _Remembering(width, AttentionConfig(heads=config.attention_heads))
+        self.attention = _CachedAttention(width, AttentionConfig(heads=config.attention_heads))
         self.feed = GatedFeedForward(width, config.feed_width)
         self.heads = nn.ModuleList(
             nn.Linear(2 * width, config.units.clusters + 1, bias=False) for _ in range(config.heads)
@@ -111,29 +110,29 @@ class DraftHeads(nn.Module):
         return self.config.units.clusters
 
     def linear_heads(self) -> list[nn.Linear]:
-        """The heads, the next token's first."""
+        """The heads; the first predicts the next token."""
         return [head for head in self.heads if isinstance(head, nn.Linear)]
 
     def grams(self, tokens: Tensor) -> Tensor:
-        """Tokens in threes, (B, T, 3) with the newest last, to vectors (B, T, D)."""
+        """Vectors (B, T, D) of trigrams (B, T, 3), the newest token last."""
         joined = self.embedding[tokens].flatten(-2)
-        vectors: Tensor = self.enter(joined + F.silu(self.mix(joined)))
+        vectors: Tensor = self.input_proj(joined + F.silu(self.mix(joined)))
         return vectors
 
-    def remember(self, vectors: Tensor, at: Tensor, grams: bool) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, H, T, E) of what the model thought, or of grams, (B, T, D)."""
-        return self.attention.remember(self.norms[int(grams)](vectors), at)
+    def keys_and_values(self, vectors: Tensor, positions: Tensor, grams: bool) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, H, T, E) of the model's hidden vectors (B, T, D), or with ``grams`` of trigrams."""
+        return self.attention.keys_and_values(self.norms[int(grams)](vectors), positions)
 
-    def guess(self, grams: Tensor, at: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
-        """What the model would think behind tokens of which it knows the grams (B, T, D): (B, T, D)."""
-        x = grams + self.attention.ask(self.norms[1](grams), at, keys, values, seen)
+    def estimate(self, grams: Tensor, positions: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+        """Estimates (B, T, D) of the model's hidden vectors after the tokens whose trigrams (B, T, D) are given."""
+        x = grams + self.attention.cross_attend(self.norms[1](grams), positions, keys, values, mask)
         x = x + self.feed(self.norms[2](x))
-        guessed: Tensor = self.norms[3](x)
-        return guessed
+        estimated: Tensor = self.norms[3](x)
+        return estimated
 
-    def logits(self, head: int, thought: Tensor, guess: Tensor) -> Tensor:
-        """The law of a head's token, from the last thought (…, D) and the guess of a later one (…, D): (…, V)."""
-        logits: Tensor = self.heads[head](torch.cat([thought, guess], -1))
+    def logits(self, head: int, hidden: Tensor, estimate: Tensor) -> Tensor:
+        """Logits (…, V) of a head, from the model's last hidden vector (…, D) and the estimate of a later one (…, D)."""
+        logits: Tensor = self.heads[head](torch.cat([hidden, estimate], -1))
         return logits
 
     def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
@@ -145,13 +144,13 @@ class DraftHeads(nn.Module):
         """Read what `save_pretrained` wrote, from a folder or hub id, in float32.
 
         Raises:
-            UserError: if it holds no draft heads, or weights are missing, damaged or of other sizes.
+            UserError: if there are no draft heads, or weights are missing, damaged or of the wrong shape.
         """
         return read_network(name, DraftHeadsConfig, cls, "draft heads")
 
 
 def new_heads(network: UnitNetwork, heads: int = 4) -> DraftHeads:
-    """Heads of a model that begin as its own head, over its own table of tokens; the layer is drawn.
+    """Draft heads initialised from the model's output layer and token embeddings; the attention layer is random.
 
     Raises:
         ConfigError: if the model's width is odd.
@@ -163,12 +162,12 @@ def new_heads(network: UnitNetwork, heads: int = 4) -> DraftHeads:
         if isinstance(network, UnitModel)
         else [network.decoder.get_input_embeddings(), network.decoder.get_output_embeddings()]
     )
-    table, last = (each.weight.detach() for each in tables)
-    width = last.shape[1]
+    table, output = (layer.weight.detach() for layer in tables)
+    width = output.shape[1]
     shared = next((count for count in (4, 3, 2, 1) if width % (2 * count) == 0), 0)
     if not shared:
-        raise ConfigError(f"the model is {width} wide; draft heads need an even width")
-    made = DraftHeads(
+        raise ConfigError(f"the model has width {width}; draft heads need a model of even width")
+    draft_heads = DraftHeads(
         DraftHeadsConfig(
             units=network.vocabulary.units,
             width=width,
@@ -179,32 +178,32 @@ def new_heads(network: UnitNetwork, heads: int = 4) -> DraftHeads:
         )
     ).to(table.device)
     with torch.no_grad():
-        made.embedding.copy_(table[: made.boundary + 1])
-        for head in made.linear_heads():
-            # Half each: where the guess is right, the two together are the model's own head.
-            head.weight.copy_(torch.cat([last, last], 1)[: made.boundary + 1] / 2)
-    return made
+        draft_heads.embedding.copy_(table[: draft_heads.boundary + 1])
+        for head in draft_heads.linear_heads():
+            # Half of the weight for each: where the estimate is exact, the two add up to the model's own logits.
+            head.weight.copy_(torch.cat([output, output], 1)[: draft_heads.boundary + 1] / 2)
+    return draft_heads
 
 
 @dataclass(frozen=True)
 class _Memory:
-    """What the heads know of B paths behind one sequence.
+    """State of the heads for B continuations of one sequence.
 
     Attributes:
-        thought: (D,) of the model, behind the last token that it has read.
-        keys: (B, H, C, E) of all its thoughts, and of the grams of all tokens.
+        hidden: (D,) the model's hidden vector after the last token that it has processed.
+        keys: (B, H, C, E) of all its hidden vectors, and of the trigrams of all tokens.
         values: the same.
-        last: (B, 2) the newest tokens.
-        newest: (B, D) the gram of the newest one.
+        last_tokens: (B, 2) the newest tokens.
+        last_gram: (B, D) vector of the newest trigram.
         position: of the next token.
-        head: that has given the law of the next token.
+        head: index of the head that predicted the next token; -1 if none has.
     """
 
-    thought: Tensor
+    hidden: Tensor
     keys: Tensor
     values: Tensor
-    last: Tensor
-    newest: Tensor
+    last_tokens: Tensor
+    last_gram: Tensor
     position: int
     head: int
 
@@ -213,18 +212,18 @@ class HeadsDrafter:
     """`speechkit.lm.decoding.speculative.Drafter` over draft heads.
 
     Args:
-        heads: go to inference.
-        network: the model itself.
+        heads: moved to the model's device and put in inference mode.
+        network: the target model.
 
     Raises:
-        UserError: if the heads are not those of a model of this size and codebook.
+        UserError: if the heads were trained for a model of another codebook.
     """
 
     def __init__(self, heads: DraftHeads, network: UnitNetwork):
-        units, theirs = heads.config.units, network.vocabulary.units
-        if units.digest != theirs.digest or units.clusters != theirs.clusters:
+        units, target = heads.config.units, network.vocabulary.units
+        if units.digest != target.digest or units.clusters != target.clusters:
             raise UserError(
-                f"the draft heads are of the codebook {units.digest[:12]} and the model of {theirs.digest[:12]}; give "
+                f"the draft heads use the codebook {units.digest[:12]} and the model {target.digest[:12]}; give "
                 "heads that were trained for this model (speechkit lm heads)"
             )
         parameter = next(network.parameters())
@@ -233,37 +232,37 @@ class HeadsDrafter:
         self.vocabulary, self.boundary = units.clusters + 1, units.clusters
 
     def check(self, depth: int) -> None:
-        """Refuse trees deeper than there are heads.
+        """Check that there is a head for each level of the draft tree.
 
         Raises:
-            ConfigError: naming both.
+            ConfigError: if the tree is deeper than there are heads.
         """
         if depth > self._heads.config.heads:
             raise ConfigError(
-                f"a tree of {depth} levels needs as many draft heads, and there are {self._heads.config.heads}; draft "
-                "fewer levels, or train more heads"
+                f"a draft tree of depth {depth} needs {depth} draft heads and there are {self._heads.config.heads}; "
+                "reduce the depth or train more heads"
             )
 
     @torch.inference_mode()
     def begin(self, prompt: Sequence[int]) -> State:
-        """Behind a prompt: nothing can be drafted before the model has drawn a token."""
+        """State after a prompt; nothing can be drafted before the model has sampled a token."""
         tokens = torch.tensor([prompt], device=next(self._heads.parameters()).device)
         hidden = self._network.hidden(tokens)  # (1, N, D)
         if hidden.shape[2] != self._heads.config.width:
             raise UserError(
-                f"the draft heads are of a model {self._heads.config.width} wide and this one is {hidden.shape[2]} "
-                "wide; give heads that were trained for this model (speechkit lm heads)"
+                f"the draft heads expect a model of width {self._heads.config.width} and this one has width "
+                f"{hidden.shape[2]}; give heads that were trained for this model (speechkit lm heads)"
             )
         empty = self._heads.attention.start(1, tokens.device, hidden.dtype)
         start = torch.full((1, GRAM - 1), self.boundary, device=tokens.device)
         memory = _Memory(hidden[0, -1], empty["keys"], empty["values"], start, hidden[:, -1], 0, -1)
-        return State(np.zeros((1, self.vocabulary)), self._read(self._thought(memory, hidden, 0), tokens))
+        return State(np.zeros((1, self.vocabulary)), self._append_tokens(self._append_hidden(memory, hidden, 0), tokens))
 
     @torch.inference_mode()
     def grow(
         self, state: State, sampling: SamplingConfig, config: DraftConfig, generator: np.random.Generator
     ) -> DraftTree:
-        """A tree behind the last token, by the heads' laws; an empty one where the model has read that token."""
+        """A tree after the last token, by the heads' distributions; empty if the model has processed that token."""
         from speechkit.lm.decoding.speculative import draft_tree
 
         if state.memory.head < 0:
@@ -273,64 +272,64 @@ class HeadsDrafter:
 
     @torch.inference_mode()
     def follow(self, state: State, tokens: Sequence[int], hidden: Tensor | None) -> State:
-        """Behind new tokens (P,), all but the last of which the model has now read, and the one before them.
+        """State after new tokens (P,); the model has processed all but the last, and the token before them.
 
         Args:
-            state: that the tree grew from.
-            tokens: that were accepted, and the one that the model drew.
-            hidden: (R, D) what the model thought behind each that it has read.
+            state: the root state of the tree.
+            tokens: the accepted tokens and the one that the model sampled.
+            hidden: (R, D) the model's hidden vectors after the tokens that it has processed.
         """
         memory: _Memory = state.memory
         if hidden is not None and len(hidden):
-            memory = self._thought(memory, hidden[None], memory.position - 1)
-        new = torch.tensor([list(tokens)], device=memory.thought.device)
-        memory = self._read(memory, new)
-        return self._law(memory, 0)
+            memory = self._append_hidden(memory, hidden[None], memory.position - 1)
+        new = torch.tensor([list(tokens)], device=memory.hidden.device)
+        memory = self._append_tokens(memory, new)
+        return self._predict(memory, 0)
 
     @torch.inference_mode()
     def step(self, state: State, tokens: Tokens) -> State:
-        """One more token (B,) of each path, by the next head."""
+        """Append one token (B,) to each path and predict the next with the next head."""
         memory: _Memory = state.memory
-        read = self._read(memory, torch.from_numpy(np.ascontiguousarray(tokens)).to(memory.thought.device)[:, None])
-        return self._law(read, memory.head + 1)
+        new = torch.from_numpy(np.ascontiguousarray(tokens)).to(memory.hidden.device)[:, None]
+        return self._predict(self._append_tokens(memory, new), memory.head + 1)
 
     @torch.inference_mode()
     def select(self, state: State, rows: Tokens) -> State:
         """State of the given rows."""
         memory: _Memory = state.memory
-        index = torch.from_numpy(np.ascontiguousarray(rows)).to(memory.thought.device)
+        index = torch.from_numpy(np.ascontiguousarray(rows)).to(memory.hidden.device)
         chosen = _Memory(
-            memory.thought,
+            memory.hidden,
             memory.keys[index],
             memory.values[index],
-            memory.last[index],
-            memory.newest[index],
+            memory.last_tokens[index],
+            memory.last_gram[index],
             memory.position,
             memory.head,
         )
         return State(state.logp[rows], chosen)
 
-    def _thought(self, memory: _Memory, hidden: Tensor, begin: int) -> _Memory:
-        """With what the model thought behind tokens (1, R, D) from a position on."""
-        at = torch.arange(begin, begin + hidden.shape[1], device=hidden.device)
-        keys, values = self._heads.remember(hidden, at, grams=False)
+    def _append_hidden(self, memory: _Memory, hidden: Tensor, begin: int) -> _Memory:
+        """Append the model's hidden vectors (1, R, D) from position ``begin`` on."""
+        positions = torch.arange(begin, begin + hidden.shape[1], device=hidden.device)
+        keys, values = self._heads.keys_and_values(hidden, positions, grams=False)
         joined = append_columns(memory.keys, keys), append_columns(memory.values, values)
-        return replace(memory, thought=hidden[0, -1], keys=joined[0], values=joined[1])
+        return replace(memory, hidden=hidden[0, -1], keys=joined[0], values=joined[1])
 
-    def _read(self, memory: _Memory, tokens: Tensor) -> _Memory:
-        """With tokens (B, T), each a gram with the two before it."""
-        line = torch.cat([memory.last, tokens], 1)
+    def _append_tokens(self, memory: _Memory, tokens: Tensor) -> _Memory:
+        """Append tokens (B, T), each as a trigram with the two before it."""
+        line = torch.cat([memory.last_tokens, tokens], 1)
         grams = self._heads.grams(line.unfold(1, GRAM, 1))
-        at = torch.arange(memory.position, memory.position + tokens.shape[1], device=tokens.device)
-        keys, values = self._heads.remember(grams, at, grams=True)
+        positions = torch.arange(memory.position, memory.position + tokens.shape[1], device=tokens.device)
+        keys, values = self._heads.keys_and_values(grams, positions, grams=True)
         joined = append_columns(memory.keys, keys), append_columns(memory.values, values)
         position = memory.position + tokens.shape[1]
-        return _Memory(memory.thought, *joined, line[:, 1 - GRAM :], grams[:, -1], position, -1)
+        return _Memory(memory.hidden, *joined, line[:, 1 - GRAM :], grams[:, -1], position, -1)
 
-    def _law(self, memory: _Memory, head: int) -> State:
+    def _predict(self, memory: _Memory, head: int) -> State:
         """Next-token distribution of a head after each path."""
-        at = torch.tensor([memory.position - 1], device=memory.thought.device)
-        seen = torch.ones(1, 1, memory.keys.shape[2], dtype=torch.bool, device=memory.thought.device)
-        guess = self._heads.guess(memory.newest[:, None], at, memory.keys, memory.values, seen)[:, 0]  # (B, D)
-        logits = self._heads.logits(head, memory.thought.expand_as(guess), guess)
+        positions = torch.tensor([memory.position - 1], device=memory.hidden.device)
+        mask = torch.ones(1, 1, memory.keys.shape[2], dtype=torch.bool, device=memory.hidden.device)
+        estimate = self._heads.estimate(memory.last_gram[:, None], positions, memory.keys, memory.values, mask)[:, 0]
+        logits = self._heads.logits(head, memory.hidden.expand_as(estimate), estimate)
         return State(logits.cpu().double().log_softmax(-1).numpy(), replace(memory, head=head))

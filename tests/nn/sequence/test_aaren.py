@@ -36,7 +36,7 @@ def test_runs_can_be_joined_in_any_grouping():
 def test_a_start_state_holds_nothing_however_small_the_scores(shift):
     torch.manual_seed(0)
     mixer = new_mixer(8, AarenConfig(heads=1))
-    mixer.key.bias.copy_(shift * mixer.query(mixer.asked))
+    mixer.key.bias.copy_(shift * mixer.query(mixer.query_vector))
     x = torch.randn(1, 4, 8)
     out, _ = mixer.prefill(x, mixer.start(1, "cpu", x.dtype))
     assert out.isfinite().all()

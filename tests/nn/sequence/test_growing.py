@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speechkit.nn.sequence.growing import LEAST_ROOM, append_columns, keep_last_columns
+from speechkit.nn.sequence.growing import MIN_CAPACITY, append_columns, keep_last_columns
 from speechkit.nn.sequence.mixer import select_rows
 from speechkit.nn.sequence.softmax_attention import AttentionConfig
 from speechkit.nn.sequence.stack import Stack, StackConfig
@@ -54,7 +54,7 @@ def test_a_long_row_is_copied_a_few_times_and_not_at_each_step():
         for _ in range(1000):
             columns = append_columns(columns, torch.zeros(1, 2, 1, 4))
             places.add(columns.untyped_storage().data_ptr())
-            assert columns.untyped_storage().nbytes() <= 4 * 8 * (2 * columns.shape[2] + LEAST_ROOM)
+            assert columns.untyped_storage().nbytes() <= 4 * 8 * (2 * columns.shape[2] + MIN_CAPACITY)
         assert len(places) < 12
 
 
@@ -65,7 +65,7 @@ def test_a_window_stays_within_twice_its_memory():
         for _ in range(300):
             _, state = mixer.step(torch.randn(1, 16), state)
     assert state["0.keys"].shape[2] == 4
-    assert state["0.keys"].untyped_storage().nbytes() <= 4 * 16 * (2 * 5 + LEAST_ROOM)
+    assert state["0.keys"].untyped_storage().nbytes() <= 4 * 16 * (2 * 5 + MIN_CAPACITY)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

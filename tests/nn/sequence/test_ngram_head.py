@@ -43,7 +43,7 @@ def test_one_hot_vectors_give_the_bigram_table_of_the_context():
 
 def test_tokens_must_be_given():
     mixer = new_mixer(4, NgramConfig())
-    with pytest.raises(ValueError, match="compares tokens"):
+    with pytest.raises(ValueError, match="needs tokens"):
         mixer(torch.randn(1, 3, 4))
-    with pytest.raises(ValueError, match="compares tokens"):
+    with pytest.raises(ValueError, match="needs tokens"):
         mixer.step(torch.randn(1, 4), mixer.start(1, "cpu", torch.float32))

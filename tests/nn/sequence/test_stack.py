@@ -51,7 +51,7 @@ def test_a_stack_reads_a_prefix_if_all_its_layers_do():
     assert both.reads_prefix
     one = Stack(StackConfig(layers=(AttentionConfig(), S4DConfig()), width=16))
     assert not one.reads_prefix
-    with pytest.raises(ValueError, match="reads from left to right alone"):
+    with pytest.raises(ValueError, match="does not support prefixes"):
         one(torch.randn(1, 4, 16), prefix=torch.ones(1, 4, dtype=torch.bool))
 
 
