@@ -1,4 +1,4 @@
-"""`speechkit lm follows`: which recording follows what was said, by a concept model."""
+"""`speechkit lm follows`: rank candidate recordings as continuations of another by a concept model."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def follows(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Order recordings by how near their first segment is to what a concept model foresees behind another.
+    """Rank recordings by the distance of their first segment from a concept model's prediction after another one.
 
-    Distances are of concepts, in robust deviations of a dimension. Recordings of the same speaker are what it can tell
-    apart; a table of how well it does so is in the report of the recipe concept_lm.
+    Distances are per dimension, in units of its robust deviation. The model is trained to tell recordings of the same
+    speaker apart; the report of the recipe concept_lm says how well it does.
 
     Examples:
       speechkit lm follows concept-lm talk.wav --among one.wav --among other.wav
@@ -43,32 +43,37 @@ def follows(
     from speechkit.mining.pauses import PausesConfig
     from speechkit.runtime import choose_device, item_seed
 
-    place = choose_device(device)
-    opened = ConceptModel.from_pretrained(model).to(place)
+    where = choose_device(device)
+    opened = ConceptModel.from_pretrained(model).to(where)
     spec = opened.config.encoder
-    hearing = load_encoder(encoder, layer=int(spec.layer) if spec.layer.isdecimal() else None, device=place)
-    spec.require(hearing.spec, f"the concept model {model}")
-    given = {"vad": vad, "min_silence_seconds": pause}
-    pauses: PausesConfig = settings(given, PausesConfig, "speechkit lm follows --help")
-    said = opened.concepts(_vectors(context, hearing, pauses))
-    ends = [opened.concepts(_vectors(path, hearing, pauses)[:1])[0] for path in among]
-    drawn = [opened.go_on(said, 1, item_seed(seed, str(number)))[0] for number in range(draws)]
-    width = len(drawn[0]) ** 0.5
-    near = [min(float(np.linalg.norm(end - each)) for each in drawn) / width for end in ends]
-    order = sorted(range(len(near)), key=near.__getitem__)
-    rows = [{"rank": rank, "file": str(among[index]), "distance": near[index]} for rank, index in enumerate(order, 1)]
+    frames = load_encoder(encoder, layer=int(spec.layer) if spec.layer.isdecimal() else None, device=where)
+    spec.require(frames.spec, f"the concept model {model}")
+    options = {"vad": vad, "min_silence_seconds": pause}
+    pauses: PausesConfig = settings(options, PausesConfig, "speechkit lm follows --help")
+    concepts = opened.concepts(_vectors(context, frames, pauses))
+    candidates = [opened.concepts(_vectors(path, frames, pauses)[:1])[0] for path in among]
+    predictions = [opened.generate(concepts, 1, item_seed(seed, str(number)))[0] for number in range(draws)]
+    scale = len(predictions[0]) ** 0.5
+    distances = [
+        min(float(np.linalg.norm(candidate - predicted)) for predicted in predictions) / scale
+        for candidate in candidates
+    ]
+    order = sorted(range(len(distances)), key=distances.__getitem__)
+    rows = [
+        {"rank": rank, "file": str(among[index]), "distance": distances[index]} for rank, index in enumerate(order, 1)
+    ]
     if json:
-        typer.echo(msgspec.json.encode({"context_segments": len(said), "candidates": rows}).decode())
+        typer.echo(msgspec.json.encode({"context_segments": len(concepts), "candidates": rows}).decode())
         return
     for row in rows:
         typer.echo(f"{row['rank']}  {row['distance']:.4f}  {row['file']}")
 
 
 def _vectors(path: Path, encoder: Encoder, pauses: PausesConfig) -> Float:
-    """The mean of the frames (T, D) of each stretch of speech between pauses.
+    """Mean frames (T, D) of the speech segments between pauses.
 
     Raises:
-        UserError: if there is none.
+        UserError: if there is no speech.
     """
     import numpy as np
 
@@ -82,8 +87,8 @@ def _vectors(path: Path, encoder: Encoder, pauses: PausesConfig) -> Float:
     encoder.spec.require_rates("concepts", sample_rate=SAMPLE_RATE)
     speech, _ = find_speech(path, regions_config(pauses))
     sound = read_audio(path, sample_rate=SAMPLE_RATE)
-    found = [encode_frames(encoder, sound[begin:end]) for begin, end in speech]
-    means = [frames.mean(0, dtype=np.float64) for frames in found if len(frames)]
+    segments = [encode_frames(encoder, sound[begin:end]) for begin, end in speech]
+    means = [frames.mean(0, dtype=np.float64) for frames in segments if len(frames)]
     if not means:
-        raise UserError(f"{path}: holds no speech of half a second; give a recording of speech")
+        raise UserError(f"{path}: contains no speech of at least half a second; give a recording of speech")
     return np.stack(means).astype(np.float32)

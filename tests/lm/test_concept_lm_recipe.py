@@ -107,7 +107,7 @@ def test_a_vector_is_the_mean_of_frames_of_its_segment_alone(done, speech):
 def test_stored_models_can_be_used_alone(done, name):
     model = ConceptModel.from_pretrained(outputs(recipe, done, name) / "model")
     rows = model.concepts(np.random.default_rng(0).normal(size=(20, 384)).astype(np.float32))
-    assert np.isfinite(model.foresee_document(rows)).all()
+    assert np.isfinite(model.predict_document(rows)).all()
 
 
 @pytest.mark.slow
@@ -130,7 +130,7 @@ def test_silence_and_another_encoder_are_refused(done, speech, tmp_path, capsys)
     write_audio(tmp_path / "silence.wav", np.zeros(32_000, np.float32), 16_000)
     context, silence = str(speech / "D0.wav"), str(tmp_path / "silence.wav")
     assert call(["lm", "follows", model, silence, "--among", context]) == 2
-    assert "holds no speech" in capsys.readouterr().err
+    assert "contains no speech" in capsys.readouterr().err
     assert call(["lm", "follows", model, context, "--among", context, "--vad", "energy", "--encoder", "log-mel"]) == 2
     assert "log-mel" in capsys.readouterr().err
     assert call(["lm", "follows", model, context, "--among", context, "--vad", "ears"]) == 2

@@ -39,7 +39,7 @@ def planted(variant, width=WIDTH, tower=SMALL, seed=0, context=8):
         ConceptConfig(encoder=encoder, speaker_directions=0, tower=tower, variant=variant, context=context)
     )
     for name, weight in model.named_parameters():
-        if ".set." in name:
+        if ".modulation." in name:
             torch.nn.init.normal_(weight, std=0.3)
     if isinstance(model.variant, Quantized):
         model.variant.centroids.normal_()
@@ -48,7 +48,7 @@ def planted(variant, width=WIDTH, tower=SMALL, seed=0, context=8):
 
 
 def foreseen(model, concepts, seed=0):
-    return model.foresee(concepts, torch.Generator().manual_seed(seed))
+    return model.predict(concepts, torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -69,7 +69,7 @@ def test_the_gradient_of_a_foreseen_concept_by_later_clean_ones_is_zero():
     model = planted(VARIANTS["two towers"])
     concepts = torch.randn(1, 6, WIDTH, dtype=torch.float64, requires_grad=True)
     noisy, levels = torch.randn(1, 6, WIDTH).double(), torch.randint(100, (1, 6))
-    clean = model.variant.clean(noisy, levels, model.reader(concepts))
+    clean = model.variant.estimate_clean(noisy, levels, model.reader(concepts))
     for place in range(6):
         gradient = torch.autograd.grad(clean[0, place].square().sum(), concepts, retain_graph=True)[0][0]
         assert bool((gradient[place:] == 0).all())
@@ -105,7 +105,8 @@ def test_blind_places_foresee_the_same_whatever_was_said():
     noisy, levels = torch.randn(1, 5, WIDTH).double(), torch.randint(100, (1, 5))
     blind = torch.tensor([[False, True, False, True, False]])
     one, other = (
-        model.variant.clean(noisy, levels, model.reader(torch.randn(1, 5, WIDTH).double()), blind) for _ in range(2)
+        model.variant.estimate_clean(noisy, levels, model.reader(torch.randn(1, 5, WIDTH).double()), blind)
+        for _ in range(2)
     )
     same = torch.isclose(one, other).all(-1)[0]
     assert same.tolist() == [True, True, False, True, False]
@@ -221,8 +222,8 @@ def test_a_saved_model_foresees_the_same(name, tmp_path):
     vectors = np.random.default_rng(0).normal(size=(20, WIDTH)).astype(np.float32)
     assert np.array_equal(again.concepts(vectors), model.concepts(vectors))
     concepts = model.concepts(vectors)
-    assert np.array_equal(again.foresee_document(concepts, 3), model.foresee_document(concepts, 3))
-    assert np.array_equal(again.go_on(concepts, 3, 1), model.go_on(concepts, 3, 1))
+    assert np.array_equal(again.foresee_document(concepts, 3), model.predict_document(concepts, 3))
+    assert np.array_equal(again.generate(concepts, 3, 1), model.generate(concepts, 3, 1))
 
 
 def test_damaged_and_foreign_checkpoints_are_refused(tmp_path):
@@ -237,7 +238,7 @@ def test_damaged_and_foreign_checkpoints_are_refused(tmp_path):
 
 
 def test_vectors_of_another_width_are_refused():
-    with pytest.raises(UserError, match="vectors are 4 wide"):
+    with pytest.raises(UserError, match="the vectors have width 4"):
         planted(VARIANTS["base"]).concepts(np.zeros((2, 4), np.float32))
 
 
@@ -254,19 +255,19 @@ def test_windows_make_each_place_new_once_with_half_the_context_before_it(count,
 def test_long_documents_are_foreseen_as_their_windows_are():
     model = planted(VARIANTS["base"], context=4).float()
     concepts = np.random.default_rng(5).normal(size=(9, WIDTH)).astype(np.float32)
-    whole = model.foresee_document(concepts)
+    whole = model.predict_document(concepts)
     assert whole.shape == concepts.shape
     with torch.no_grad():
-        last = model.foresee(torch.from_numpy(concepts[None, 4:8]), torch.Generator())[0, -1]
+        last = model.predict(torch.from_numpy(concepts[None, 4:8]), torch.Generator())[0, -1]
     assert whole[7] == pytest.approx(last.numpy(), abs=1e-6)
 
 
 def test_a_concept_that_goes_on_is_the_one_foreseen():
     model = planted(VARIANTS["base"]).float()
     concepts = np.random.default_rng(6).normal(size=(5, WIDTH)).astype(np.float32)
-    more = model.go_on(concepts, 2)
+    more = model.generate(concepts, 2)
     asked = np.concatenate([concepts, more[:1], np.zeros((1, WIDTH), np.float32)])
-    assert more[1] == pytest.approx(model.foresee_document(asked)[-1], abs=1e-5)
+    assert more[1] == pytest.approx(model.predict_document(asked)[-1], abs=1e-5)
 
 
 def test_settings_that_cannot_be_are_refused():
@@ -274,5 +275,5 @@ def test_settings_that_cannot_be_are_refused():
         TowerConfig(width=18, heads=4)
     with pytest.raises(ConfigError, match="fewer steps"):
         TwoTowerConfig(schedule=ScheduleConfig(levels=10), sampling=SamplingSteps(steps=20))
-    with pytest.raises(ConfigError, match="nothing is learnt to guide by"):
+    with pytest.raises(ConfigError, match="needs positions trained without"):
         TwoTowerConfig(blind=0)

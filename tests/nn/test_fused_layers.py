@@ -50,7 +50,7 @@ def test_depthwise_convolution_equals_conv1d(seed, items, frames, channels, kern
 
 
 def test_a_kernel_without_a_middle_is_refused():
-    with pytest.raises(ValueError, match="kernel of 4"):
+    with pytest.raises(ValueError, match="kernel is 4"):
         DepthwiseConv(3, 4)
     assert DepthwiseConv(3, 5, 2)(torch.zeros(1, 9, 3)).shape == (1, 9, 3)
 

@@ -1,4 +1,4 @@
-"""Settings of concept models: what ``config.json`` holds. Torch-free."""
+"""Settings of concept models, the contents of their ``config.json``. Torch-free."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class TowerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Sizes of a model.
 
     Attributes:
-        width: W.
-        heads: H, which divides W into even widths.
-        feed_width: inside of the feed-forwards.
-        layers: of the reader.
-        dropout: of what layers add.
+        width: W, hidden width.
+        heads: H, attention heads; W is a multiple of 2 H.
+        feed_width: inner width of the feed-forward networks.
+        layers: of the context encoder.
+        dropout: on the output of each block.
     """
 
     width: Size = 192
@@ -33,21 +33,23 @@ class TowerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def __post_init__(self) -> None:
         if self.width % (2 * self.heads):
-            raise ConfigError(f"width {self.width} must be a multiple of twice the heads, {self.heads}")
+            raise ConfigError(
+                f"width is {self.width} and heads {self.heads}; give a width that is a multiple of twice the heads"
+            )
 
 
 class RegressionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="base"):
-    """A linear map behind the reader; it has no settings."""
+    """A linear map of the context vectors; it has no settings."""
 
 
 class TwoTowerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="two_tower"):
-    """The tower that denoises.
+    """The denoising tower.
 
     Attributes:
-        layers: of it.
-        schedule: of noise.
-        blind: share of places that learn without what came before, for guidance.
-        sampling: how concepts are made of noise.
+        layers: of the tower.
+        schedule: noise schedule.
+        blind: share of positions trained without context, for classifier-free guidance.
+        sampling: settings of sampling.
     """
 
     layers: Layers = 4
@@ -61,19 +63,20 @@ class TwoTowerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 f"sampling.steps is {self.sampling.steps} and schedule.levels {self.schedule.levels}; take fewer steps"
             )
         if not self.blind and self.sampling.guidance != 1:
-            raise ConfigError("blind is 0, so that nothing is learnt to guide by; set sampling.guidance to 1")
+            raise ConfigError("guidance needs positions trained without context; set blind > 0 or sampling.guidance=1")
 
 
 class QuantizedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="quantized"):
-    """Books, and the tower that chooses in them.
+    """Residual codebooks and the tower that predicts their codes.
 
     Attributes:
-        foresees: codes: their probabilities; vectors: the concept, of which code vectors are chosen by distance.
-        books: K.
-        codes: C, of which the first of each book is the zero vector, so that no book makes anything worse.
+        foresees: what the tower predicts: ``codes``, their probabilities; ``vectors``, the concept, whose codes are
+            then chosen by distance.
+        books: K, number of codebooks.
+        codes: C, codes of a book; the first is the zero vector, so that no book increases the error.
         layers: of the tower.
-        sharpness: beta of vectors: a code has the probability exp(-beta distance^2), up to a factor.
-        temperature: divides log-probabilities of codes; 0 takes the likeliest.
+        sharpness: beta for ``vectors``: a code's probability is proportional to exp(-beta distance^2).
+        temperature: divides the log-probabilities of codes; 0 takes the likeliest.
     """
 
     foresees: Literal["codes", "vectors"] = "codes"
@@ -85,19 +88,19 @@ class QuantizedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 VariantConfig = RegressionConfig | TwoTowerConfig | QuantizedConfig
-"""Told by its ``type``: base, two_tower or quantized."""
+"""Selected by ``type``: base, two_tower or quantized."""
 
 
 class ConceptConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What ``config.json`` holds.
+    """Contents of ``config.json``.
 
     Attributes:
-        model_type: tells it from other checkpoints.
-        encoder: whose frames a concept is the mean of.
-        speaker_directions: taken out of concepts; see `ConceptSpace`.
+        model_type: identifies the kind of checkpoint.
+        encoder: encoder whose frames are averaged to a concept.
+        speaker_directions: number removed from concepts; see `ConceptSpace`.
         tower: sizes.
-        variant: how the next concept is foreseen.
-        context: most concepts that it was trained on at once.
+        variant: how the next concept is predicted.
+        context: maximum number of concepts in a training window.
     """
 
     model_type: Literal["speechkit-concept-lm"] = "speechkit-concept-lm"

@@ -1,8 +1,8 @@
-"""The two-tower concept model: one tower reads the concepts so far, the other makes the next one of noise.
+"""The two-tower concept model: one tower encodes the concepts so far, the other denoises the next one.
 
 Source: LCM team 2024 (Large Concept Models), section 2.3.
 
-Notation used for tensor shapes: B documents, T places, D width of concepts, W width inside.
+Notation used for tensor shapes: B documents, T positions, D concept width, W hidden width.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from speechkit.nn.noise_schedule import signal_powers
 from speechkit.nn.positions import sinusoidal
 
 LEVEL_WIDTH = 256
-"""Sines and cosines that a level of noise is given as."""
+"""Width of the sinusoidal embedding of a noise level."""
 
 
 class TwoTower(nn.Module):
-    """A denoiser of the next concept that asks what is known before it."""
+    """A diffusion model of the next concept, conditioned on the concepts before it."""
 
     def __init__(self, concept_width: int, tower: TowerConfig, config: TwoTowerConfig):
         super().__init__()
@@ -33,36 +33,36 @@ class TwoTower(nn.Module):
         self.tower = ConditionedTower(concept_width, tower, config.layers)
         self.out = nn.Linear(tower.width, concept_width)
         self.powers = signal_powers(config.schedule).tolist()
-        """alpha^2 of every level, as exact in whatever precision the weights are."""
+        """alpha^2 of every level; numbers, not a tensor, so that the precision of the weights does not change them."""
 
-    def clean(self, noisy: Tensor, levels: Tensor, known: Tensor, blind: Tensor | None = None) -> Tensor:
-        """The concepts (B, T, D) in noisy ones at levels (B, T), of what is known (B, T, W); see `ConditionedTower`."""
+    def estimate_clean(self, noisy: Tensor, levels: Tensor, context: Tensor, blind: Tensor | None = None) -> Tensor:
+        """Clean concepts (B, T, D) from noisy ones at levels (B, T), given context (B, T, W)."""
         shares = levels.flatten() / self.config.schedule.levels
         condition = self.level(sinusoidal(shares, LEVEL_WIDTH).to(noisy.dtype)).view(*levels.shape, -1)
-        concepts: Tensor = self.out(self.tower(noisy, condition, known, blind))
+        concepts: Tensor = self.out(self.tower(noisy, condition, context, blind))
         return concepts
 
-    def loss(self, known: Tensor, concepts: Tensor, lengths: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Squared error of the concept in a noisy one, at a level drawn for each place."""
+    def loss(self, context: Tensor, concepts: Tensor, lengths: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """Squared error of the estimated clean concept, at a random level for each position."""
         levels = torch.randint(len(self.powers), concepts.shape[:2], device=concepts.device)
         noisy = add_noise(concepts, torch.randn_like(concepts), concepts.new_tensor(self.powers)[levels])
         blind = draw_blind(lengths, concepts.shape[1], self.config.blind) if self.config.blind else None
-        return squared_error(self.clean(noisy, levels, known, blind), concepts, lengths), {}
+        return squared_error(self.estimate_clean(noisy, levels, context, blind), concepts, lengths), {}
 
-    def foresee(self, known: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, T, W) -> a draw of the concept of each place given those before it: (B, T, D).
+    def predict(self, context: Tensor, generator: torch.Generator) -> Tensor:
+        """Sample the concept of each position given those before it: (B, T, W) -> (B, T, D).
 
-        Noise is drawn on the processor, so that a seed means the same everywhere.
+        Noise is drawn on the CPU, so that a seed gives the same noise on every device.
         """
-        batch, places, _ = known.shape
-        noise = torch.randn(batch, places, self.concept_width, generator=generator).to(known)
-        everywhere = torch.ones(batch, places, dtype=torch.bool, device=known.device)
+        batch, count, _ = context.shape
+        noise = torch.randn(batch, count, self.concept_width, generator=generator).to(context)
+        blind = torch.ones(batch, count, dtype=torch.bool, device=context.device)
 
-        def foresee(noisy: Tensor, level: int) -> tuple[Tensor, Tensor | None]:
-            levels = torch.full((batch, places), level, device=known.device)
-            with_context = self.clean(noisy, levels, known)
+        def denoiser(noisy: Tensor, level: int) -> tuple[Tensor, Tensor | None]:
+            levels = torch.full((batch, count), level, device=context.device)
+            conditional = self.estimate_clean(noisy, levels, context)
             if self.config.sampling.guidance == 1:
-                return with_context, None
-            return with_context, self.clean(noisy, levels, known, everywhere)
+                return conditional, None
+            return conditional, self.estimate_clean(noisy, levels, context, blind)
 
-        return denoise(foresee, noise, self.powers, self.config.sampling)
+        return denoise(denoiser, noise, self.powers, self.config.sampling)

@@ -1,6 +1,6 @@
 """A large concept model: predicts the vector of the next speech segment from those of the preceding ones.
 
-Notation used for tensor shapes: B documents, T places, D width of concepts.
+Notation used for tensor shapes: B documents, T positions, D concept width.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from speechkit.nn.checkpoints import read_network, write_network
 
 
 class ConceptModel(nn.Module):
-    """Concept space, a causal reader of the concepts so far, and a predictor of the next one.
+    """Concept space, a causal encoder of the concepts so far, and a predictor of the next one.
 
     Args:
-        config: see there.
+        config: sizes, and the kind of predictor.
     """
 
     def __init__(self, config: ConceptConfig):
@@ -42,55 +42,55 @@ class ConceptModel(nn.Module):
         loss, numbers = self.variant.loss(self.reader(concepts), concepts, lengths)
         return loss, numbers
 
-    def foresee(self, concepts: Tensor, generator: torch.Generator) -> Tensor:
+    def predict(self, concepts: Tensor, generator: torch.Generator) -> Tensor:
         """Predict each concept from the preceding ones only: (B, T, D) -> (B, T, D)."""
-        foreseen: Tensor = self.variant.foresee(self.reader(concepts), generator)
-        return foreseen
+        predicted: Tensor = self.variant.predict(self.reader(concepts), generator)
+        return predicted
 
     @torch.inference_mode()
-    def foresee_document(self, concepts: Float, seed: int = 0) -> Float:
-        """As `foresee` for a document (T, D) of any length, at least half the context before a place if there is."""
+    def predict_document(self, concepts: Float, seed: int = 0) -> Float:
+        """As `predict` for a document (T, D) of any length, in windows that overlap by half of the context."""
         device = self.space.mean.device
         rows = torch.from_numpy(concepts).to(device, self.space.mean.dtype)
         generator = torch.Generator().manual_seed(seed)
         pieces = []
         for begin, end, new in windows(len(rows), self.config.context):
-            pieces.append(self.foresee(rows[None, begin:end], generator)[0, new - begin :])
-        found: Float = torch.cat(pieces).cpu().float().numpy()
-        return found
+            pieces.append(self.predict(rows[None, begin:end], generator)[0, new - begin :])
+        predicted: Float = torch.cat(pieces).cpu().float().numpy()
+        return predicted
 
     @torch.inference_mode()
-    def go_on(self, concepts: Float, count: int, seed: int = 0) -> Float:
-        """So many concepts (count, D) behind some (T, D), each foreseen from all before it, drawn ones among them."""
+    def generate(self, concepts: Float, count: int, seed: int = 0) -> Float:
+        """Continue a document (T, D) by ``count`` concepts (count, D), each predicted from all before it."""
         rows = torch.from_numpy(concepts).to(self.space.mean)
         generator = torch.Generator().manual_seed(seed)
         for _ in range(count):
-            asked = torch.cat([rows[-(self.config.context - 1) :], rows.new_zeros(1, rows.shape[1])])
-            rows = torch.cat([rows, self.foresee(asked[None], generator)[0, -1:]])
-        found: Float = rows[len(concepts) :].cpu().float().numpy()
-        return found
+            window = torch.cat([rows[-(self.config.context - 1) :], rows.new_zeros(1, rows.shape[1])])
+            rows = torch.cat([rows, self.predict(window[None], generator)[0, -1:]])
+        continuation: Float = rows[len(concepts) :].cpu().float().numpy()
+        return continuation
 
     @torch.inference_mode()
     def concepts(self, vectors: Float) -> Float:
-        """Means of frames (T, D) in concept space (T, D).
+        """Concepts (T, D) of mean encoder frames (T, D).
 
         Raises:
-            UserError: if they are of another width.
+            UserError: if their width is not the encoder's.
         """
         if vectors.shape[-1] != self.config.encoder.dim:
             raise UserError(
-                f"vectors are {vectors.shape[-1]} wide, the model takes those of {self.config.encoder.model}, "
-                f"{self.config.encoder.dim} wide"
+                f"the vectors have width {vectors.shape[-1]} and the model expects width {self.config.encoder.dim}; "
+                f"encode the segments with {self.config.encoder.model}"
             )
-        found: Float = self.space(torch.from_numpy(vectors).to(self.space.mean)).cpu().float().numpy()
-        return found
+        concepts: Float = self.space(torch.from_numpy(vectors).to(self.space.mean)).cpu().float().numpy()
+        return concepts
 
     @torch.no_grad()
     def fit(self, vectors: Float, speakers: Sequence[str], seed: int) -> None:
-        """Fit what is not trained by gradients: the space, and books of codes.
+        """Fit the parts that are not trained by gradients: the concept space and the codebooks.
 
         Raises:
-            UserError: if there are too few speakers or vectors for them.
+            UserError: if there are too few speakers or vectors.
         """
         self.space.fit(vectors, speakers)
         if isinstance(self.variant, Quantized):
@@ -105,7 +105,7 @@ class ConceptModel(nn.Module):
         """Read what `save_pretrained` wrote, from a folder or hub id, in float32.
 
         Raises:
-            UserError: if it is no concept model, or weights are missing, damaged or of other sizes.
+            UserError: if it is not a concept model, or weights are missing, damaged or of the wrong shape.
         """
         return read_network(name, ConceptConfig, cls, "a concept model")
 
@@ -120,9 +120,9 @@ def _new_variant(width: int, config: ConceptConfig) -> Regression | TwoTower | Q
 
 
 def windows(count: int, context: int) -> Iterator[tuple[int, int, int]]:
-    """Begin, end and first new place of windows over ``count`` places; each place is new once.
+    """Begin, end and first new position of windows over ``count`` positions; each position is new in one window.
 
-    Windows behind the first read the last half of the context again.
+    Every window but the first starts with half a context of positions of the one before.
     """
     done = 0
     while done < count:
@@ -134,4 +134,4 @@ def windows(count: int, context: int) -> Iterator[tuple[int, int, int]]:
 
 def parameter_count(model: ConceptModel) -> int:
     """Number of parameters trained by gradients."""
-    return sum(each.numel() for each in model.parameters() if each.requires_grad)
+    return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)

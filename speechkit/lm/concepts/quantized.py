@@ -1,11 +1,11 @@
-"""The quantized concept model: the next concept as a sum of code vectors, chosen one after another.
+"""The quantized concept model: the next concept as a sum of residual code vectors, predicted one after another.
 
-Residual books each name what those before them left over. For ``codes`` a book's choice is a class; for ``vectors``
-the whole concept is foreseen, and the code vectors near to what it lacks are the likely ones.
+Each codebook quantizes the residual of those before it. With ``codes`` the model classifies the code of each book; with
+``vectors`` it predicts the whole concept, and a code's probability falls with its distance from the remaining residual.
 
 Source: LCM team 2024 (Large Concept Models), section 2.3; Zeghidour et al. 2021 (residual quantization).
 
-Notation used for tensor shapes: B documents, T places, D width of concepts, W width inside, K books of C codes each.
+Notation used for tensor shapes: B documents, T positions, D concept width, W hidden width, K books of C codes each.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from speechkit.units.assignment import nearest_distances
 from speechkit.units.kmeans import KMeansConfig, train_kmeans
 
 SAMPLE = 100_000
-"""Concepts in memory at a time while books are learnt."""
+"""Concepts sampled to train each codebook."""
 
 
 class Quantized(nn.Module):
-    """A tower that chooses code vectors, book after book, of what is known before a place."""
+    """A tower that predicts the codes of a concept, book after book, from the concepts before it."""
 
     centroids: Tensor
 
@@ -42,18 +42,18 @@ class Quantized(nn.Module):
         self.tower = ConditionedTower(concept_width, tower, config.layers)
         self.out = nn.Linear(tower.width, config.codes if config.foresees == "codes" else concept_width)
 
-    def _out(self, partial: Tensor, books: Tensor, known: Tensor) -> Tensor:
-        """What the tower says of books (B, T), given sums of the codes before (B, T, D): logits or the concept."""
-        out: Tensor = self.out(self.tower(partial, self.book(books), known))
+    def _out(self, partial: Tensor, books: Tensor, context: Tensor) -> Tensor:
+        """Logits of the codes of books (B, T), or the concept, given the sums of earlier codes (B, T, D)."""
+        out: Tensor = self.out(self.tower(partial, self.book(books), context))
         return out
 
-    def loss(self, known: Tensor, concepts: Tensor, lengths: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """The cost of one book's code a place, drawn evenly; of ``vectors`` the squared error of the concept."""
+    def loss(self, context: Tensor, concepts: Tensor, lengths: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """Cross-entropy of one random book's code per position; for ``vectors`` squared error of the concept."""
         books = torch.randint(self.config.books, concepts.shape[:2], device=concepts.device)
         codes, partial = self.quantize(concepts)
-        place = books[..., None, None].expand(-1, -1, 1, concepts.shape[-1])
-        before = partial.gather(2, place)[:, :, 0]  # (B, T, D)
-        out = self._out(before, books, known)
+        index = books[..., None, None].expand(-1, -1, 1, concepts.shape[-1])
+        before = partial.gather(2, index)[:, :, 0]  # (B, T, D)
+        out = self._out(before, books, context)
         if self.config.foresees == "vectors":
             return squared_error(out, concepts, lengths), {}
         code = codes.gather(2, books[..., None])[..., 0]
@@ -63,29 +63,30 @@ class Quantized(nn.Module):
 
     @torch.no_grad()
     def quantize(self, concepts: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes (…, K) of concepts (…, D); sums of code vectors before each book and behind all (…, K + 1, D)."""
+        """Codes (…, K) of concepts (…, D), and partial sums of code vectors (…, K + 1, D), from zero to all."""
         partial = [torch.zeros_like(concepts)]
         codes = []
         for book in self.centroids:
-            rest = (concepts - partial[-1]).flatten(0, -2)
-            code = torch.cdist(rest, book).argmin(-1).view(concepts.shape[:-1])
+            residual = (concepts - partial[-1]).flatten(0, -2)
+            code = torch.cdist(residual, book).argmin(-1).view(concepts.shape[:-1])
             codes.append(code)
             partial.append(partial[-1] + book[code])
         return torch.stack(codes, -1), torch.stack(partial, -2)
 
-    def foresee(self, known: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, T, W) -> a draw of the concept of each place given those before it: (B, T, D)."""
-        partial = known.new_zeros(*known.shape[:2], self.centroids.shape[-1])
+    def predict(self, context: Tensor, generator: torch.Generator) -> Tensor:
+        """Sample the concept of each position given those before it: (B, T, W) -> (B, T, D)."""
+        partial = context.new_zeros(*context.shape[:2], self.centroids.shape[-1])
         for number, book in enumerate(self.centroids):
-            books = torch.full(known.shape[:2], number, device=known.device)
-            out = self._out(partial, books, known)
+            books = torch.full(context.shape[:2], number, device=context.device)
+            out = self._out(partial, books, context)
             if self.config.foresees == "vectors":
                 distances = torch.cdist(out - partial, book[None]).square()
                 out = -self.config.sharpness * distances
             logp = out.float().log_softmax(-1)  # (B, T, C)
             if self.config.temperature:
-                chances = (logp / self.config.temperature).softmax(-1).flatten(0, 1).cpu()
-                code = torch.multinomial(chances, 1, generator=generator).view(known.shape[:2]).to(known.device)
+                probabilities = (logp / self.config.temperature).softmax(-1).flatten(0, 1).cpu()
+                code = torch.multinomial(probabilities, 1, generator=generator)
+                code = code.view(context.shape[:2]).to(context.device)
             else:
                 code = logp.argmax(-1)
             partial = partial + book[code]
@@ -93,31 +94,31 @@ class Quantized(nn.Module):
 
     @torch.no_grad()
     def fit(self, concepts: Float, seed: int) -> None:
-        """Learn the books from concepts (N, D) of training, one after another, by k-means.
+        """Train the codebooks on training concepts (N, D) by residual k-means.
 
         Raises:
             UserError: if there are fewer distinct concepts than codes of a book.
         """
-        for place, book in enumerate(residual_books(concepts, self.config.books, self.config.codes, seed)):
-            self.centroids[place].copy_(torch.from_numpy(book))
+        for number, book in enumerate(residual_books(concepts, self.config.books, self.config.codes, seed)):
+            self.centroids[number].copy_(torch.from_numpy(book))
 
 
 def residual_books(concepts: Float, books: int, codes: int, seed: int) -> list[Float]:
-    """Code vectors (C, D) of each book: zero, and k-means of what the books before left of concepts (N, D).
+    """Code vectors (C, D) of each book: zero, and k-means centroids of the residuals of concepts (N, D).
 
     Raises:
         UserError: if there are fewer distinct concepts than codes of a book.
     """
-    rest = np.array(concepts, np.float32)
-    found = []
-    for place in range(books):
-        config = KMeansConfig(clusters=codes - 1, seed=seed + place, sample_frames=max(codes, SAMPLE))
-        learnt = train_kmeans(bound(_once, rest), config).codebook
-        book = np.concatenate([np.zeros_like(learnt.centroids[:1]), learnt.centroids])
-        found.append(book)
-        rest = rest - book[nearest_distances(rest, book)[0]]
-    return found
+    residual = np.array(concepts, np.float32)
+    codebooks = []
+    for number in range(books):
+        config = KMeansConfig(clusters=codes - 1, seed=seed + number, sample_frames=max(codes, SAMPLE))
+        centroids = train_kmeans(bound(_single_array, residual), config).codebook.centroids
+        book = np.concatenate([np.zeros_like(centroids[:1]), centroids])
+        codebooks.append(book)
+        residual = residual - book[nearest_distances(residual, book)[0]]
+    return codebooks
 
 
-def _once(concepts: Float) -> list[Float]:
+def _single_array(concepts: Float) -> list[Float]:
     return [concepts]

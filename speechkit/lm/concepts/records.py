@@ -8,27 +8,27 @@ from speechkit.lm.concepts.retrieval import Chance, ConceptScore
 from speechkit.metrics.bootstrap import Interval
 
 PROTOCOL = (
-    "Every segment behind the first of a document is foreseen from the true ones before it, by one draw where a model "
-    "draws. Negatives are drawn from the other test segments of the same speaker, without the target's two neighbours, "
-    "the same for every system; all is measured in the space of concepts (without the speaker directions of training, "
-    "each dimension divided by its robust deviation). CA: share of negatives that are farther from the foreseen "
-    "concept than the true one, by Euclidean distance. Direction: share whose cosine with it is less. In the document: "
-    "direction, with negatives of the same document alone. First, 1 / rank: of the true one among the negatives, by "
-    "cosine. PAR: largest cosine with what was said before, over that of the true one, ratio of sums. Intervals: "
-    "95 %, bootstrap over speakers."
+    "Each segment of a document but the first is predicted from the true ones before it, by a single sample where a "
+    "model samples. Negatives are drawn from the other test segments of the same speaker, without the target's two "
+    "neighbours, the same for every system. Distances are in concept space (training speakers' directions removed, "
+    "each dimension divided by its robust deviation). CA: share of negatives farther from the prediction than the true "
+    "concept, by Euclidean distance. Direction: share whose cosine with it is less. In the document: direction, with "
+    "negatives of the same document only. First, 1 / rank: of the true concept among the negatives, by cosine. PAR: "
+    "largest cosine of the prediction with an earlier concept, over that of the true concept, as a ratio of sums. "
+    "Intervals: 95 %, bootstrap over speakers."
 )
 
 
 class Fit(msgspec.Struct, frozen=True):
-    """What was learnt from and judged by.
+    """Sizes of the data, and the speaker variance removed.
 
     Attributes:
-        segments: of each part.
-        documents: of each part.
-        speakers: of each part.
-        segment_seconds: mean of the test.
-        speaker_share_before: of the variance of test vectors, how much lies between speakers (0 to 1).
-        speaker_share_after: the same in the space of concepts.
+        segments: number in each part.
+        documents: number in each part.
+        speakers: number in each part.
+        segment_seconds: mean duration of test segments.
+        speaker_share_before: share of the variance of test vectors that lies between speakers, 0 to 1.
+        speaker_share_after: the same in concept space.
     """
 
     segments: dict[str, int]
@@ -40,7 +40,7 @@ class Fit(msgspec.Struct, frozen=True):
 
 
 class Gain(msgspec.Struct, frozen=True):
-    """How much higher a model's direction accuracy is than the best baseline's, paired."""
+    """Paired difference in direction accuracy between a model and the best baseline."""
 
     share: float
     interval: Interval
@@ -52,11 +52,11 @@ class ConceptReport(msgspec.Struct, frozen=True):
     Attributes:
         systems: baselines, then models.
         best_baseline: by direction accuracy.
-        gains: of each model over it.
-        chance: what drawing by lot gives; accuracies: .5.
-        fit: the data.
-        encoder: whose frames.
-        protocol: how it was measured.
+        gains: of each model over the best baseline.
+        chance: expected scores of a random ranking; accuracies are .5.
+        fit: sizes of the data.
+        encoder: encoder of the segment vectors.
+        protocol: description of the evaluation.
     """
 
     systems: list[ConceptScore]

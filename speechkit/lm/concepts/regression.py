@@ -1,8 +1,8 @@
-"""The base concept model: the next concept as the mean of what may come, by squared error.
+"""The base concept model: the next concept by regression with squared error.
 
-Where two things may follow, their mean is foreseen, which is neither: what diffusion and codes are for.
+It predicts the mean of all possible continuations, which may be like none of them; diffusion and codes avoid that.
 
-Notation used for tensor shapes: B documents, T places, D width of concepts, W width inside.
+Notation used for tensor shapes: B documents, T positions, D concept width, W hidden width.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ import torch
 from torch import Tensor, nn
 
 from speechkit.lm.concepts.config import RegressionConfig, TowerConfig
-from speechkit.lm.concepts.tower import behind
+from speechkit.lm.concepts.tower import shift_right
 from speechkit.nn.masks import length_mask
 
 
 class Regression(nn.Module):
-    """A linear map of what is known before a place."""
+    """A linear map of the context before each position."""
 
     def __init__(self, concept_width: int, tower: TowerConfig, config: RegressionConfig):
         super().__init__()
         self.out = nn.Linear(tower.width, concept_width)
 
-    def loss(self, known: Tensor, concepts: Tensor, lengths: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Squared error summed over D, the mean of all places of documents (B, T, W), (B, T, D), (B,)."""
-        return squared_error(self.out(behind(known)), concepts, lengths), {}
+    def loss(self, context: Tensor, concepts: Tensor, lengths: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """`squared_error` of the predictions from context (B, T, W), for concepts (B, T, D) and lengths (B,)."""
+        return squared_error(self.out(shift_right(context)), concepts, lengths), {}
 
-    def foresee(self, known: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, T, W) -> the concept of each place given those before it (B, T, D); nothing is drawn."""
-        foreseen: Tensor = self.out(behind(known))
-        return foreseen
+    def predict(self, context: Tensor, generator: torch.Generator) -> Tensor:
+        """Predict each concept from those before it: (B, T, W) -> (B, T, D); deterministic."""
+        predicted: Tensor = self.out(shift_right(context))
+        return predicted
 
 
-def squared_error(foreseen: Tensor, concepts: Tensor, lengths: Tensor) -> Tensor:
-    """Summed over D, the mean over the places that documents have: (B, T, D) twice, (B,)."""
-    error = (foreseen - concepts).square().sum(-1)
+def squared_error(predicted: Tensor, concepts: Tensor, lengths: Tensor) -> Tensor:
+    """Squared error of (B, T, D), summed over D and averaged over the valid positions of documents (B,)."""
+    error = (predicted - concepts).square().sum(-1)
     inside = length_mask(lengths, concepts.shape[1])
     return error.masked_fill(~inside, 0.0).sum() / inside.sum()

@@ -1,10 +1,11 @@
 """Retrieval evaluation of predicted segments against other segments of the same speaker.
 
-Protocol: every place behind the first of a document is foreseen from the true concepts before it. Negatives are drawn
-from the other test segments of the same speaker, without the target's two neighbours: what tells speakers apart helps
-nobody, and copying the last segment is not handed its own copy. Every system has the same negatives. Torch-free.
+Protocol: each concept of a document but the first is predicted from the true concepts before it. Negatives are drawn
+from the other test segments of the same speaker, so that speaker identity does not help, and without the target's two
+neighbours, so that the baseline that copies the last segment is not compared with its own prediction. All systems get
+the same negatives. Torch-free.
 
-Notation used for tensor shapes: T places, D width, N negatives.
+Notation used for tensor shapes: T positions, D width, N negatives.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from speechkit.io.arrays import Float
 from speechkit.metrics.bootstrap import Interval, bootstrap_ratio
 from speechkit.runtime import item_seed
 
-Denoiser = Callable[[Float, str], Float]
-"""Concepts of a document (T, D) and its name to what each place is foreseen to be (T, D)."""
+ConceptPredictor = Callable[[Float, str], Float]
+"""Concepts (T, D) and name of a document to the predicted concepts (T, D)."""
 
 
 @dataclass(frozen=True)
 class TestDocument:
-    """Concepts of a document to judge by: its name, its speaker, (T, D)."""
+    """A test document: name, speaker and concepts (T, D)."""
 
     __test__ = False
     name: str
@@ -37,23 +38,23 @@ class TestDocument:
 
 @dataclass(frozen=True)
 class Target:
-    """One place to be foreseen.
+    """One concept to be predicted.
 
     Attributes:
-        document: its number.
-        place: in it, from 1.
-        negatives: (N,) numbers of concepts of all documents, drawn.
-        of_document: (M,) those of its own document that may be drawn, all of them.
+        document: index of its document.
+        position: in the document, from 1.
+        negatives: (N,) indices of the drawn negatives among the concepts of all documents.
+        of_document: (M,) indices of all possible negatives of its own document.
     """
 
     document: int
-    place: int
+    position: int
     negatives: NDArray[np.int64]
     of_document: NDArray[np.int64]
 
 
-class Scores(msgspec.Struct, frozen=True):
-    """What each target gives, in order; see `ConceptScore`."""
+class TargetScores(msgspec.Struct, frozen=True):
+    """Scores of one system on each target, in order; see `ConceptScore`."""
 
     speakers: list[str]
     farther: list[float]
@@ -70,24 +71,25 @@ class ConceptScore(msgspec.Struct, frozen=True):
     """Prediction scores of a system.
 
     Attributes:
-        system: its name.
-        targets: places that were foreseen.
-        contrastive_accuracy: share of negatives that are farther from the foreseen concept than the true one (CA); a
-            tie counts half, chance is .5.
+        system: name of the system.
+        targets: number of predicted concepts.
+        contrastive_accuracy: share of negatives farther from the prediction than the true concept is (CA); a tie
+            counts half, chance is .5.
         contrastive_interval: over speakers.
-        document_accuracy: as direction_accuracy, with negatives of the same document; None where none has any.
+        document_accuracy: as direction_accuracy, with negatives of the same document; None where there are none.
         document_interval: over speakers.
-        direction_accuracy: share of negatives whose cosine with the foreseen concept is less than the true one's. CA
-            asks for the length too: of a foreseen mean, which is short, it says mostly which concepts are long.
+        direction_accuracy: share of negatives whose cosine with the prediction is below the true concept's. CA also
+            depends on the norm: for a mean prediction, which is short, it mostly ranks concepts by their norm.
         direction_interval: over speakers.
         first: share of targets whose cosine is larger than those of all their negatives.
         first_interval: over speakers.
-        reciprocal_rank: mean of 1 / rank among the negatives, by cosine.
+        reciprocal_rank: mean reciprocal rank among the negatives, by cosine.
         reciprocal_interval: over speakers.
-        distance: mean Euclidean distance of foreseen and true concept (l2).
-        copying: largest cosine of the foreseen concept with one before it, over that of the true one (PAR), a ratio of
-            sums; above 1: it resembles what was said more than what was said next did. None where that is not positive.
-        parameters: that were learnt.
+        distance: mean Euclidean distance between prediction and true concept (l2).
+        copying: largest cosine of the prediction with an earlier concept, over that of the true concept (PAR), as a
+            ratio of sums; above 1, predictions resemble the past more than the truth does. None where the latter is
+            not positive.
+        parameters: number of trained parameters.
     """
 
     system: str
@@ -113,68 +115,70 @@ class Chance(msgspec.Struct, frozen=True):
     first: float
     reciprocal_rank: float
     negatives: float
-    """Mean of a target."""
+    """Mean number of negatives of a target."""
 
 
-def draw_targets(documents: Sequence[TestDocument], most: int, seed: int) -> list[Target]:
-    """All places behind the first of each document that have a negative, with at most so many drawn.
+def draw_targets(documents: Sequence[TestDocument], max_negatives: int, seed: int) -> list[Target]:
+    """All concepts but the first of each document that have a negative, with at most ``max_negatives`` drawn each.
 
     Raises:
-        UserError: if there is none.
+        UserError: if no concept has a negative.
     """
-    begins = np.cumsum([0, *(len(each.concepts) for each in documents)])
+    begins = np.cumsum([0, *(len(document.concepts) for document in documents)])
     of_speaker: dict[str, list[int]] = {}
-    for number, each in enumerate(documents):
-        of_speaker.setdefault(each.speaker, []).extend(range(begins[number], begins[number + 1]))
-    found = []
-    for number, each in enumerate(documents):
-        theirs = np.array(of_speaker[each.speaker], np.int64)
-        for place in range(1, len(each.concepts)):
-            here = begins[number] + place
-            near = (np.abs(theirs - here) <= 1) & (theirs >= begins[number]) & (theirs < begins[number + 1])
-            possible = theirs[~near]
+    for number, document in enumerate(documents):
+        of_speaker.setdefault(document.speaker, []).extend(range(begins[number], begins[number + 1]))
+    targets = []
+    for number, document in enumerate(documents):
+        candidates = np.array(of_speaker[document.speaker], np.int64)
+        in_document = (candidates >= begins[number]) & (candidates < begins[number + 1])
+        for position in range(1, len(document.concepts)):
+            near = (np.abs(candidates - (begins[number] + position)) <= 1) & in_document
+            possible = candidates[~near]
             if not len(possible):
                 continue
-            generator = np.random.default_rng(item_seed(seed, f"{each.speaker}/{each.name}/{place}"))
-            drawn = np.sort(generator.permutation(possible)[:most])
-            own = possible[(possible >= begins[number]) & (possible < begins[number + 1])]
-            found.append(Target(number, place, drawn, own))
-    if not found:
+            generator = np.random.default_rng(item_seed(seed, f"{document.speaker}/{document.name}/{position}"))
+            negatives = np.sort(generator.permutation(possible)[:max_negatives])
+            targets.append(Target(number, position, negatives, candidates[in_document & ~near]))
+    if not targets:
         raise UserError(
-            "no test speaker has a segment to tell the next one from; give longer test recordings, or cut at shorter "
-            "pauses (segments.min_silence_seconds)"
+            "no test segment has another segment of its speaker as a negative; give longer test recordings, or cut at "
+            "shorter pauses (segments.min_silence_seconds)"
         )
-    return found
+    return targets
 
 
-def score_targets(documents: Sequence[TestDocument], targets: Sequence[Target], foresee: Denoiser) -> Scores:
-    """What each target gives by a system."""
-    every = np.concatenate([each.concepts for each in documents]).astype(np.float64)
-    foreseen = {number: foresee(documents[number].concepts, documents[number].name) for number in _numbers(targets)}
+def score_targets(
+    documents: Sequence[TestDocument], targets: Sequence[Target], predictor: ConceptPredictor
+) -> TargetScores:
+    """Scores of a system on each target."""
+    pool = np.concatenate([document.concepts for document in documents]).astype(np.float64)
+    indices = sorted({target.document for target in targets})
+    predictions = {index: predictor(documents[index].concepts, documents[index].name) for index in indices}
     rows: dict[str, list[float]] = {name: [] for name in ("farther", "aligned", "first", "reciprocal_rank", "distance")}
     within: list[float | None] = []
     cosines: list[float] = []
     true_cosines: list[float] = []
     for target in targets:
         concepts = documents[target.document].concepts.astype(np.float64)
-        guess = foreseen[target.document][target.place].astype(np.float64)
-        distance = float(np.linalg.norm(guess - concepts[target.place]))
-        others = np.linalg.norm(every[target.negatives] - guess, axis=1)
+        predicted = predictions[target.document][target.position].astype(np.float64)
+        distance = float(np.linalg.norm(predicted - concepts[target.position]))
+        others = np.linalg.norm(pool[target.negatives] - predicted, axis=1)
         rows["farther"].append(_above(others, distance))
-        cosine, *less = _cosines(
-            guess, np.concatenate([concepts[target.place][None], every[target.negatives]])
+        cosine, *negatives = _cosines(
+            predicted, np.concatenate([concepts[target.position][None], pool[target.negatives]])
         ).tolist()
-        rank = 1 + sum(each > cosine for each in less) + sum(each == cosine for each in less) / 2
-        rows["aligned"].append(_above(-np.array(less), -cosine))
+        rank = 1 + sum(value > cosine for value in negatives) + sum(value == cosine for value in negatives) / 2
+        rows["aligned"].append(_above(-np.array(negatives), -cosine))
         rows["first"].append(float(rank == 1))
         rows["reciprocal_rank"].append(1 / rank)
         rows["distance"].append(distance)
-        own = _cosines(guess, every[target.of_document])
+        own = _cosines(predicted, pool[target.of_document])
         within.append(_above(-own, -cosine) if len(own) else None)
-        before = concepts[: target.place]
-        cosines.append(float(_cosines(guess, before).max()))
-        true_cosines.append(float(_cosines(concepts[target.place], before).max()))
-    return Scores(
+        before = concepts[: target.position]
+        cosines.append(float(_cosines(predicted, before).max()))
+        true_cosines.append(float(_cosines(concepts[target.position], before).max()))
+    return TargetScores(
         speakers=[documents[target.document].speaker for target in targets],
         farther_document=within,
         context_cosine=cosines,
@@ -183,23 +187,19 @@ def score_targets(documents: Sequence[TestDocument], targets: Sequence[Target], 
     )
 
 
-def _numbers(targets: Sequence[Target]) -> list[int]:
-    return sorted({target.document for target in targets})
-
-
 def _above(others: NDArray[np.float64], value: float) -> float:
-    """The share of numbers above a value, ties counted half."""
+    """Share of numbers above a value, ties counted half."""
     return float((others > value).mean() + (others == value).mean() / 2)
 
 
 def _cosines(vector: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of a vector with others (N, D); 0 with a vector of zeros, which points nowhere. Equal others have equal ones."""
+    """Cosines of a vector with others (N, D), 0 with a zero vector; equal others get exactly equal cosines."""
     norms = np.linalg.norm(others, axis=1) * np.linalg.norm(vector)
     cosines: NDArray[np.float64] = (others * vector).sum(1) / np.where(norms > 0, norms, 1.0)
     return cosines
 
 
-def summarize(system: str, scores: Scores, parameters: int = 0) -> ConceptScore:
+def summarize(system: str, scores: TargetScores, parameters: int = 0) -> ConceptScore:
     """Means over targets, with intervals over speakers."""
     ones = np.ones(len(scores.farther))
 
@@ -236,16 +236,16 @@ def summarize(system: str, scores: Scores, parameters: int = 0) -> ConceptScore:
     )
 
 
-def gain(ours: Scores, theirs: Scores) -> tuple[float, Interval]:
-    """How much higher our direction accuracy is on the same targets, paired, with an interval over speakers."""
-    if len(ours.aligned) != len(theirs.aligned) or ours.speakers != theirs.speakers:
-        raise ValueError("the scores are of other targets")
-    differences = np.array(ours.aligned) - np.array(theirs.aligned)
-    return float(differences.mean()), bootstrap_ratio(differences, np.ones(len(differences)), groups=ours.speakers)
+def gain(scores: TargetScores, baseline: TargetScores) -> tuple[float, Interval]:
+    """Paired difference in direction accuracy over a baseline, with an interval over speakers."""
+    if len(scores.aligned) != len(baseline.aligned) or scores.speakers != baseline.speakers:
+        raise ValueError("the two systems were scored on different targets")
+    differences = np.array(scores.aligned) - np.array(baseline.aligned)
+    return float(differences.mean()), bootstrap_ratio(differences, np.ones(len(differences)), groups=scores.speakers)
 
 
 def chance(targets: Sequence[Target]) -> Chance:
-    """What drawing by lot gives: 1 / n for the first of n, and the mean of 1 / rank."""
+    """Expected scores of a random ranking: 1 / n for the first of n, and the mean reciprocal rank."""
     counts = np.array([len(target.negatives) + 1 for target in targets])
     harmonic = np.cumsum(1 / np.arange(1, counts.max() + 1))
     return Chance(float((1 / counts).mean()), float((harmonic[counts - 1] / counts).mean()), float(counts.mean() - 1))

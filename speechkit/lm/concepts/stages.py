@@ -39,16 +39,16 @@ MODELS = {
     "quantized_codes": "quantized, codes",
     "quantized_vectors": "quantized, vectors",
 }
-"""Stages that train, and what their models are called."""
+"""Training stages, and the names of their models in the report."""
 
 
 class VectorsConfig(msgspec.Struct, frozen=True):
-    """Whose frames a concept is the mean of.
+    """Encoder of the segment vectors.
 
     Attributes:
         encoder: hub id, folder or ``embedded``.
-        layer: of it; None for the last.
-        compute: format of the arithmetic.
+        layer: of the encoder; None for the last.
+        compute: number format of the computation.
         batch_size: segments encoded together, where that is faster.
     """
 
@@ -59,7 +59,7 @@ class VectorsConfig(msgspec.Struct, frozen=True):
 
 
 class SegmentVectors(Encode):
-    """The mean of the frames of each segment, encoded alone, so that nothing of the next segment is in it."""
+    """Mean frame of each segment; segments are encoded alone, so that no context of the next one leaks in."""
 
     def _row(self, row: Utterance, frames: Float) -> Value | Drop:
         from speechkit.encoders.feature_writer import why_unfit
@@ -82,7 +82,7 @@ class SegmentVectors(Encode):
 
 
 class DocumentsConfig(msgspec.Struct, frozen=True):
-    r"""What is one document.
+    r"""How recordings are grouped into documents.
 
     Attributes:
         document: a regular expression; recordings of one speaker whose ids begin with the same match are one document,
@@ -93,19 +93,19 @@ class DocumentsConfig(msgspec.Struct, frozen=True):
 
 
 class TrainConfig(DocumentsConfig, frozen=True):
-    """A model that foresees the next concept by squared error; all models have the same sizes.
+    """Settings of the base model, which predicts the next concept by regression; the other models share its sizes.
 
     Attributes:
-        speaker_directions: that are taken out of concepts, see `speechkit.lm.concepts.space`.
-        concepts: most that it sees at once.
-        width: inside.
-        heads: of attention.
-        feed_width: inside of the feed-forwards.
-        layers: that read what was said.
-        dropout: of what layers add.
-        training: how it learns.
+        speaker_directions: number removed from concepts, see `speechkit.lm.concepts.space`.
+        concepts: maximum number in a training window.
+        width: hidden width.
+        heads: attention heads.
+        feed_width: inner width of the feed-forward networks.
+        layers: of the context encoder.
+        dropout: on the output of each block.
+        training: settings of training.
         half: store float16.
-        processes: of this machine that share each step; 0 is one for each GPU.
+        processes: on this machine that share each step; 0 is one per GPU.
     """
 
     speaker_directions: Annotated[int, SHARED, msgspec.Meta(ge=0, le=4096)] = 16
@@ -121,19 +121,19 @@ class TrainConfig(DocumentsConfig, frozen=True):
 
 
 class TwoTowerStage(TrainConfig, frozen=True):
-    """Diffusion; see `TrainConfig`."""
+    """Settings of the diffusion model; see `TrainConfig`."""
 
     variant: TwoTowerConfig = TwoTowerConfig()
 
 
 class CodesStage(TrainConfig, frozen=True):
-    """Code vectors as classes; see `TrainConfig`."""
+    """Settings of the quantized model with codes as classes; see `TrainConfig`."""
 
     variant: QuantizedConfig = QuantizedConfig()
 
 
 class VectorsStage(TrainConfig, frozen=True):
-    """Code vectors by distance; see `TrainConfig`."""
+    """Settings of the quantized model with codes by distance; see `TrainConfig`."""
 
     variant: QuantizedConfig = QuantizedConfig(foresees="vectors")
 
@@ -159,10 +159,10 @@ def objective(context: Context) -> Objective:
         "context": config.concepts,
     }
     model = new_model(parts["train"], encoder, settings, context.seed)
-    counts = {part: sum(len(each.vectors) for each in rows) for part, rows in parts.items()}
+    counts = {part: sum(len(document.vectors) for document in rows) for part, rows in parts.items()}
     context.say(
-        f"{parameter_count(model):,} weights; {counts['train']} segments of {len(parts['train'])} documents teach, "
-        f"{counts['dev']} look on"
+        f"{parameter_count(model):,} parameters; {counts['train']} training segments in {len(parts['train'])} "
+        f"documents, {counts['dev']} validation segments"
     )
     return concept_objective(
         model,
@@ -177,7 +177,7 @@ def part_documents(context: Context) -> tuple[dict[str, list[Document]], Encoder
     """The documents of each part, and the encoder of their vectors.
 
     Raises:
-        UserError: if there is no vector.
+        UserError: if there are no vectors.
     """
     manifest = context.inputs["vectors"]
     rows: dict[str, list[tuple[SegmentVector, Float]]] = {"train": [], "dev": [], "test": []}
@@ -186,12 +186,12 @@ def part_documents(context: Context) -> tuple[dict[str, list[Document]], Encoder
         encoder = row.encoder
         rows[row.part].append((row, read_record_arrays(manifest, row.features)["vector"]))
     if encoder is None:
-        raise UserError("there is no segment; give recordings with speech")
-    return {part: documents(each, context.config.document) for part, each in rows.items()}, encoder
+        raise UserError("no speech segments were found; give recordings with speech")
+    return {part: documents(segments, context.config.document) for part, segments in rows.items()}, encoder
 
 
 class EvaluateConfig(DocumentsConfig, frozen=True):
-    """``negatives``: most of each target, of the same speaker."""
+    """``negatives``: maximum number per target, from the same speaker."""
 
     negatives: Positive = 99
 
@@ -216,50 +216,52 @@ def evaluate(context: Context) -> None:
     parts, encoder = part_documents(context)
     models = [ConceptModel.from_pretrained(context.inputs[name]).to(context.device) for name in MODELS]
     space = models[0].space
-    concepts = {part: [models[0].concepts(each.vectors) for each in rows] for part, rows in parts.items()}
+    concepts = {part: [models[0].concepts(document.vectors) for document in rows] for part, rows in parts.items()}
     test = [
-        TestDocument(each.name, each.speaker, rows) for each, rows in zip(parts["test"], concepts["test"], strict=True)
+        TestDocument(document.name, document.speaker, rows)
+        for document, rows in zip(parts["test"], concepts["test"], strict=True)
     ]
     targets = draw_targets(test, context.config.negatives, context.seed)
     ridge = Ridge(
-        [each for each in concepts["train"] if len(each) > 1], [each for each in concepts["dev"] if len(each) > 1]
+        [rows for rows in concepts["train"] if len(rows) > 1], [rows for rows in concepts["dev"] if len(rows) > 1]
     )
-    plain: dict[str, Callable[[Float, str], Float]] = {
+    baselines: dict[str, Callable[[Float, str], Float]] = {
         "copy of the last": lambda rows, name: copy_last(rows),
         "mean of the context": lambda rows, name: context_mean(rows),
         "ridge regression": lambda rows, name: ridge(rows),
     }
-    scores = {name: score_targets(test, targets, foresee) for name, foresee in plain.items()}
-    parameters = dict.fromkeys(plain, 0) | {"ridge regression": ridge.parameters}
-    for (name, shown), model in zip(MODELS.items(), models, strict=True):
+    scores = {name: score_targets(test, targets, predictor) for name, predictor in baselines.items()}
+    parameters = dict.fromkeys(baselines, 0) | {"ridge regression": ridge.parameters}
+    for (name, label), model in zip(MODELS.items(), models, strict=True):
         if any(not torch.equal(one, other) for one, other in zip(model.space.buffers(), space.buffers(), strict=True)):
-            raise UserError(f"{name}: its concepts are not those of the stage base; give all one speaker_directions")
-        scores[shown] = score_targets(test, targets, partial(_seeded, model, context.seed))
-        parameters[shown] = parameter_count(model)
+            raise UserError(
+                f"{name}: its concept space differs from that of base; set the same speaker_directions for all"
+            )
+        scores[label] = score_targets(test, targets, partial(_predict_seeded, model, context.seed))
+        parameters[label] = parameter_count(model)
         if context.interrupted:
             raise Interrupted
-    vectors = np.concatenate([each.vectors for each in parts["test"]]).astype(np.float64)
-    speakers = [each.speaker for each in parts["test"] for _ in each.vectors]
+    vectors = np.concatenate([document.vectors for document in parts["test"]]).astype(np.float64)
+    speakers = [document.speaker for document in parts["test"] for _ in document.vectors]
     fit = Fit(
-        segments={part: sum(len(each.vectors) for each in rows) for part, rows in parts.items()},
+        segments={part: sum(len(document.vectors) for document in rows) for part, rows in parts.items()},
         documents={part: len(rows) for part, rows in parts.items()},
-        speakers={part: len({each.speaker for each in rows}) for part, rows in parts.items()},
-        segment_seconds=float(np.mean(np.concatenate([each.seconds for each in parts["test"]]))),
+        speakers={part: len({document.speaker for document in rows}) for part, rows in parts.items()},
+        segment_seconds=float(np.mean(np.concatenate([document.seconds for document in parts["test"]]))),
         speaker_share_before=speaker_share(vectors, speakers),
         speaker_share_after=speaker_share(np.concatenate(concepts["test"]).astype(np.float64), speakers),
     )
-    baselines = list(plain)
     best = max(baselines, key=lambda name: float(np.mean(scores[name].aligned)))
-    found = ConceptReport(
-        systems=[summarize(name, each, parameters[name]) for name, each in scores.items()],
+    report = ConceptReport(
+        systems=[summarize(name, system, parameters[name]) for name, system in scores.items()],
         best_baseline=best,
-        gains={name: Gain(*gain(each, scores[best])) for name, each in scores.items() if name not in plain},
+        gains={name: Gain(*gain(system, scores[best])) for name, system in scores.items() if name not in baselines},
         chance=chance(targets),
         fit=fit,
         encoder=f"{encoder.model}, layer {encoder.layer}",
     )
-    write_json(context.output("scores.json"), found)
+    write_json(context.output("scores.json"), report)
 
 
-def _seeded(model: ConceptModel, seed: int, concepts: Float, name: str) -> Float:
-    return model.foresee_document(concepts, item_seed(seed, name))
+def _predict_seeded(model: ConceptModel, seed: int, concepts: Float, name: str) -> Float:
+    return model.predict_document(concepts, item_seed(seed, name))

@@ -1,6 +1,6 @@
-"""Building blocks of concept models: a causal reader, and a conditioned tower that processes each position alone.
+"""Building blocks of concept models: a causal context encoder, and a conditioned tower with cross-attention to it.
 
-Notation used for tensor shapes: B documents, T places, D width of concepts, W width inside, H heads.
+Notation used for tensor shapes: B documents, T positions, D concept width, W hidden width, H heads.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from speechkit.lm.concepts.config import TowerConfig
 from speechkit.nn.sequence.softmax_attention import AttentionConfig
 from speechkit.nn.sequence.stack import GatedFeedForward, Stack, StackConfig
 
-PARTS = 9
-"""What a condition sets in a layer: shift, scale and gate of its place's own part, the context's and feed-forward."""
+MODULATIONS = 9
+"""Shift, scale and gate of each of a layer's three blocks, computed from the condition."""
 
 
 class Reader(nn.Module):
-    """Concepts (B, T, D) to what is known behind each: (B, T, W); none sees a later one."""
+    """Causal transformer from concepts (B, T, D) to context vectors (B, T, W)."""
 
     def __init__(self, concept_width: int, config: TowerConfig):
         super().__init__()
-        self.enter = nn.Linear(concept_width, config.width)
+        self.input_proj = nn.Linear(concept_width, config.width)
         self.stack = Stack(
             StackConfig(
                 layers=(AttentionConfig(heads=config.heads),) * config.layers,
@@ -35,20 +35,20 @@ class Reader(nn.Module):
         )
 
     def forward(self, concepts: Tensor) -> Tensor:
-        """(B, T, D) -> (B, T, W); padding behind a document's end reaches nothing before it."""
-        read: Tensor = self.stack(self.enter(concepts))
-        return read
+        """(B, T, D) -> (B, T, W); causal, so padding at the end changes nothing before it."""
+        context: Tensor = self.stack(self.input_proj(concepts))
+        return context
 
 
-def behind(known: Tensor) -> Tensor:
-    """What is known before each place, (B, T, W): zeros, then what is known behind all but the last."""
-    return torch.cat([known.new_zeros(len(known), 1, known.shape[2]), known[:, :-1]], 1)
+def shift_right(context: Tensor) -> Tensor:
+    """Context vectors (B, T, W) delayed by one position, zeros first: those of the concepts before each position."""
+    return torch.cat([context.new_zeros(len(context), 1, context.shape[2]), context[:, :-1]], 1)
 
 
 class ConditionedLayer(nn.Module):
-    """A place's own values, what it asks of the context, and a feed-forward: all scaled, shifted and gated.
+    """Self-attention, cross-attention to the context and a feed-forward network, each with adaptive norm and gate.
 
-    Attention of a place on itself alone has the weight 1, whatever its query: values are all there is of it.
+    Self-attention over a single position always has the weight 1, so it is only the value and output projections.
     """
 
     def __init__(self, config: TowerConfig):
@@ -62,18 +62,18 @@ class ConditionedLayer(nn.Module):
         self.value = nn.Linear(width, width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
         self.feed = GatedFeedForward(width, config.feed_width)
-        self.set = nn.Linear(width, PARTS * width)
+        self.modulation = nn.Linear(width, MODULATIONS * width)
         self.dropout = nn.Dropout(config.dropout)
-        # Gates begin closed: at first a layer passes on what it gets.
-        nn.init.zeros_(self.set.weight)
-        nn.init.zeros_(self.set.bias)
+        # Gates start at zero, so that each layer starts as the identity.
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
 
-    def forward(self, x: Tensor, condition: Tensor, context: Tensor, seen: Tensor) -> Tensor:
-        """(B, T, W), condition (B, T, W), context (B, T, W), seen (B, T, T) -> (B, T, W)."""
-        parts = self.set(F.silu(condition)).chunk(PARTS, -1)
+    def forward(self, x: Tensor, condition: Tensor, context: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, W), condition (B, T, W), context (B, T, W), mask (B, T, T) -> (B, T, W)."""
+        parts = self.modulation(F.silu(condition)).chunk(MODULATIONS, -1)
         blocks: tuple[Callable[[Tensor], Tensor], ...] = (
             self.own,
-            lambda each: self._asked(each, context, seen),
+            lambda queries: self._cross_attend(queries, context, mask),
             self.feed,
         )
         for number, (norm, block) in enumerate(zip(self.norms, blocks, strict=True)):
@@ -81,58 +81,57 @@ class ConditionedLayer(nn.Module):
             x = x + gate * self.dropout(block((1 + scale) * norm(x) + shift))
         return x
 
-    def _asked(self, x: Tensor, context: Tensor, seen: Tensor) -> Tensor:
+    def _cross_attend(self, x: Tensor, context: Tensor, mask: Tensor) -> Tensor:
         queries, keys, values = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for part in (self.query(x), self.key(context), self.value(context))
         )
-        mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=seen[:, None])
-        asked: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
-        return asked
+        attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask[:, None])
+        output: Tensor = self.out(attended.transpose(1, 2).flatten(2))
+        return output
 
 
 class ConditionedTower(nn.Module):
-    """Layers that work on each place alone, ask what is known before it, and obey a condition.
+    """Conditioned layers that process each position alone, with cross-attention to the context before it.
 
     Args:
         concept_width: D.
-        config: sizes; the reader's layers count for nothing here.
-        layers: of this tower.
+        config: sizes of a layer; its number of layers is not used.
+        layers: number of layers.
     """
 
     def __init__(self, concept_width: int, config: TowerConfig, layers: int):
         super().__init__()
-        self.enter = nn.Linear(concept_width, config.width)
+        self.input_proj = nn.Linear(concept_width, config.width)
         self.layers = nn.ModuleList(ConditionedLayer(config) for _ in range(layers))
         self.norm = nn.RMSNorm(config.width)
 
-    def forward(self, x: Tensor, condition: Tensor, known: Tensor, blind: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor, context: Tensor, blind: Tensor | None = None) -> Tensor:
         """(B, T, D) -> (B, T, W).
 
         Args:
-            x: what each place works on, concept or not.
+            x: input of each position.
             condition: (B, T, W)
-            known: (B, T, W) behind each concept; place n asks a vector of zeros, then what is known behind those
-                before it.
-            blind: (B, T) true at places that ask the zeros alone.
+            context: (B, T, W) of each concept; position n attends to a zero vector and to those before n.
+            blind: (B, T) true at positions that attend to the zero vector only.
         """
-        batch, places, _ = known.shape
-        context = behind(known)
-        seen = torch.ones(places, places, dtype=torch.bool, device=x.device).tril()[None].expand(batch, -1, -1)
+        batch, count, _ = context.shape
+        shifted = shift_right(context)
+        mask = torch.ones(count, count, dtype=torch.bool, device=x.device).tril()[None].expand(batch, -1, -1)
         if blind is not None:
-            first = torch.arange(places, device=x.device) == 0
-            seen = seen & (first | ~blind[..., None])
-        hidden = self.enter(x)
+            first = torch.arange(count, device=x.device) == 0
+            mask = mask & (first | ~blind[..., None])
+        hidden = self.input_proj(x)
         for layer in self.layers:
-            hidden = layer(hidden, condition, context, seen)
+            hidden = layer(hidden, condition, shifted, mask)
         normalised: Tensor = self.norm(hidden)
         return normalised
 
 
-def draw_blind(lengths: Tensor, places: int, share: float) -> Tensor:
-    """(B, T) places of documents (B,) to learn without context: floor((length - 1) share), never the first."""
+def draw_blind(lengths: Tensor, count: int, share: float) -> Tensor:
+    """(B, T) positions of documents (B,) to train without context: floor((length - 1) share), never the first."""
     counts = ((lengths - 1) * share).floor().long()
-    place = torch.arange(places, device=lengths.device)
-    order = torch.rand(len(lengths), places, device=lengths.device)
-    order = order.masked_fill((place == 0) | (place >= lengths[:, None]), 2.0)
+    positions = torch.arange(count, device=lengths.device)
+    order = torch.rand(len(lengths), count, device=lengths.device)
+    order = order.masked_fill((positions == 0) | (positions >= lengths[:, None]), 2.0)
     return order.argsort(1).argsort(1) < counts[:, None]

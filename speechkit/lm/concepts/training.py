@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from speechkit.training import Objective
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
-LOOKS = 4
-"""Draws of noise or books that a look at held-out documents is the mean of."""
+VALIDATION_DRAWS = 4
+"""Random draws of noise or books per document, over which the validation loss is averaged."""
 
 
 class LoopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,13 +40,13 @@ class LoopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def new_model(train: Sequence[Document], encoder: EncoderSpec, settings: dict[str, Any], seed: int = 0) -> ConceptModel:
-    """A model with drawn weights and the space, and books, of training documents.
+    """A model with random weights, and its space and codebooks fitted on the training documents.
 
     Args:
-        train: documents.
-        encoder: whose frames their vectors are means of.
-        settings: fields of `ConceptConfig` but for the encoder.
-        seed: of books.
+        train: training documents.
+        encoder: encoder of their vectors.
+        settings: fields of `ConceptConfig` other than the encoder.
+        seed: of the codebooks.
 
     Raises:
         UserError: if there are too few speakers or vectors.
@@ -55,10 +55,10 @@ def new_model(train: Sequence[Document], encoder: EncoderSpec, settings: dict[st
     from speechkit.lm.concepts.model import ConceptModel
 
     if not train:
-        raise UserError("there is no training document; give at least one recording with two segments")
+        raise UserError("there are no training documents; give at least one recording with two segments")
     model = ConceptModel(ConceptConfig(encoder=encoder, **settings))
-    vectors = np.concatenate([each.vectors for each in train])
-    model.fit(vectors, [each.speaker for each in train for _ in each.vectors], seed)
+    vectors = np.concatenate([document.vectors for document in train])
+    model.fit(vectors, [document.speaker for document in train for _ in document.vectors], seed)
     return model
 
 
@@ -72,10 +72,10 @@ def concept_objective(
     """Objective for `speechkit.training.train`.
 
     Args:
-        model: with its space; changed in place.
-        train: documents to learn.
-        dev: of other speakers, to look at; none for no looks.
-        config: see there.
+        model: with its space fitted; changed in place.
+        train: training documents.
+        dev: validation documents of other speakers; empty for no validation.
+        config: training settings.
         save: for `speechkit.training.train_stage`.
 
     Raises:
@@ -87,7 +87,7 @@ def concept_objective(
     from speechkit.training.objective import mean_losses
 
     def batches(documents: Sequence[Document]) -> DocumentBatches:
-        concepts = [model.concepts(each.vectors) for each in documents]
+        concepts = [model.concepts(document.vectors) for document in documents]
         return DocumentBatches(concepts, model.config.context, config.rows, config.loop.seed)
 
     def tensors(rows: DocumentBatches, number: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -95,32 +95,32 @@ def concept_objective(
         return torch.from_numpy(concepts), torch.from_numpy(lengths)
 
     def loss(network: Any, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
-        found: tuple[torch.Tensor, dict[str, float]] = network.loss(*batch)
-        return found
+        result: tuple[torch.Tensor, dict[str, float]] = network.loss(*batch)
+        return result
 
-    learnt = batches(train)
-    looked = [each for each in dev if len(each.vectors) > 1]
-    looks = []
-    if looked:
-        rows = batches(looked)
-        looks = [tensors(rows, number) for number in range(LOOKS * rows.batches(0))]
+    train_batches = batches(train)
+    usable = [document for document in dev if len(document.vectors) > 1]
+    dev_batches = []
+    if usable:
+        rows = batches(usable)
+        dev_batches = [tensors(rows, number) for number in range(VALIDATION_DRAWS * rows.batches(0))]
 
-    measured = mean_losses(loss, looks)
+    validation_losses = mean_losses(loss, dev_batches)
 
     def evaluate(network: torch.nn.Module) -> dict[str, float]:
-        assert measured is not None
+        assert validation_losses is not None
         training = network.training
         network.eval()
         with torch.no_grad():
-            values = measured(network)
+            values = validation_losses(network)
         network.train(training)
         return values
 
     return Objective(
         model,
-        [Turn(loss, [[each for each in model.parameters() if each.requires_grad]], betas=(0.9, 0.95))],
-        lambda number: tensors(learnt, number),
-        evaluate=evaluate if looks else None,
-        early_stopping=EarlyStopping("dev_loss", config.patience) if looks else None,
+        [Turn(loss, [[weight for weight in model.parameters() if weight.requires_grad]], betas=(0.9, 0.95))],
+        lambda number: tensors(train_batches, number),
+        evaluate=evaluate if dev_batches else None,
+        early_stopping=EarlyStopping("dev_loss", config.patience) if dev_batches else None,
         save=save,
     )

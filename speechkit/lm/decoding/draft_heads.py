@@ -3,7 +3,7 @@
 The model stays frozen. Head k predicts the token k + 1 positions after the last one that the model has processed, from
 the model's hidden vector there and from the output of one small attention layer over all its hidden vectors and the
 trigrams of the tokens so far. A drafted token enters the next trigram, so later heads depend on earlier drafts. Drafts
-are verified by `speechkit.lm.decoding.draft_tree`, so the output has the model's distribution whatever the heads predict.
+are verified by `speechkit.lm.decoding.draft_tree`, so that the output follows the model's distribution exactly.
 
 Notation used for tensor shapes: B rows, T tokens, D width, V vocabulary, N processed positions, K heads.
 """
@@ -70,7 +70,7 @@ class _CachedAttention(SoftmaxAttention):
         return self._rotation(positions, x.dtype)(self._heads(self.key, x)), self._heads(self.value, x)
 
     def cross_attend(self, x: Tensor, positions: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-        """Attention of vectors (B, T, D) at positions (T,) to cached keys (B, H, C, E) where ``mask`` (B or 1, T, C)."""
+        """Attention of vectors (B, T, D) at positions (T,) to cached keys (B, H, C, E) by ``mask`` (B or 1, T, C)."""
         queries = self._rotation(positions, x.dtype)(self._heads(self.query, x))
         return self._attend(queries, keys, values, mask[:, None])
 
@@ -131,7 +131,7 @@ class DraftHeads(nn.Module):
         return estimated
 
     def logits(self, head: int, hidden: Tensor, estimate: Tensor) -> Tensor:
-        """Logits (…, V) of a head, from the model's last hidden vector (…, D) and the estimate of a later one (…, D)."""
+        """Logits (…, V) of a head from the model's last hidden vector (…, D) and an estimated later one (…, D)."""
         logits: Tensor = self.heads[head](torch.cat([hidden, estimate], -1))
         return logits
 
@@ -256,7 +256,9 @@ class HeadsDrafter:
         empty = self._heads.attention.start(1, tokens.device, hidden.dtype)
         start = torch.full((1, GRAM - 1), self.boundary, device=tokens.device)
         memory = _Memory(hidden[0, -1], empty["keys"], empty["values"], start, hidden[:, -1], 0, -1)
-        return State(np.zeros((1, self.vocabulary)), self._append_tokens(self._append_hidden(memory, hidden, 0), tokens))
+        return State(
+            np.zeros((1, self.vocabulary)), self._append_tokens(self._append_hidden(memory, hidden, 0), tokens)
+        )
 
     @torch.inference_mode()
     def grow(
