@@ -208,7 +208,7 @@ def test_a_quantized_model_learns_which_of_its_sums_follows(kind):
 
 
 def test_books_need_as_many_concepts_as_codes():
-    with pytest.raises(UserError, match="cannot make 9 clusters"):
+    with pytest.raises(UserError, match="too few for 9 clusters"):
         residual_books(np.zeros((4, 3), np.float32) + np.arange(4)[:, None].astype(np.float32), 1, 10, 0)
 
 
@@ -222,7 +222,7 @@ def test_a_saved_model_foresees_the_same(name, tmp_path):
     vectors = np.random.default_rng(0).normal(size=(20, WIDTH)).astype(np.float32)
     assert np.array_equal(again.concepts(vectors), model.concepts(vectors))
     concepts = model.concepts(vectors)
-    assert np.array_equal(again.foresee_document(concepts, 3), model.predict_document(concepts, 3))
+    assert np.array_equal(again.predict_document(concepts, 3), model.predict_document(concepts, 3))
     assert np.array_equal(again.generate(concepts, 3, 1), model.generate(concepts, 3, 1))
 
 

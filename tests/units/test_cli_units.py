@@ -167,7 +167,7 @@ def test_ribbons_are_named_by_what_tells_their_files_apart():
 def test_what_does_not_fit_is_one_sentence(made, tmp_path, capsys):
     train = ["units", "train", str(made / "features"), "--out", str(tmp_path / "b")]
     for more, sentence in (
-        (["--clusters", "100000"], "cannot make 100000 clusters"),
+        (["--clusters", "100000"], "too few for 100000 clusters"),
         (["--normalization", "loud"], "see speechkit units train --help"),
         (["--residual", "2", "--product", "2"], "give one"),
     ):
