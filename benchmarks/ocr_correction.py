@@ -13,18 +13,14 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from benchmarks.simulated_chapters import SAMPLE_RATE, damaged_document
+from benchmarks.simulated_chapters import damaged_document
 from scripts.calibrate_mining import document_of
-from scripts.calibration_recordings import Reading
-from speechkit.asr.hypothesis import Hypothesis
+from scripts.calibration_recordings import JUDGES, readings
+from scripts.recognized_readings import RecognizedReading, recognized_readings
 
 RATES = {"OCR": 0.06, "clean": 0.0}
 BOUNDS = (0.02, 0.03, 0.04, 0.05, 1.0)
@@ -46,26 +42,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("SPEECHKIT_DATA", "../shared/data")))
     parser.add_argument("--lexicon", default="auto")
+    parser.add_argument("--keep", type=Path, help="folder for what was recognised, to go on with")
     arguments = parser.parse_args()
-    from scripts.calibration_recordings import UNHEARD, readings
-    from speechkit.asr import load_recognizer
-    from speechkit.io.audio import write_audio
-    from speechkit.mining.config import RegionsConfig
     from speechkit.mining.correction import read_lexicon
-    from speechkit.mining.regions import find_speech
 
-    recognizer, lexicon = load_recognizer(), read_lexicon(arguments.lexicon, "en")
+    lexicon = read_lexicon(arguments.lexicon, "en")
+    given = (reading for reading in readings(arguments.data, None) if reading.reader in JUDGES)
     rows: dict[str, list[Row]] = {kind: [] for kind in RATES}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "recording.wav"
-        for reading in readings(arguments.data, None):
-            if reading.reader not in UNHEARD:
-                continue
-            write_audio(path, reading.waveform, SAMPLE_RATE)
-            speech, levels = find_speech(path, RegionsConfig())
-            hypothesis = recognizer.recognize(str(path), speech)
-            for kind, rate in RATES.items():
-                rows[kind] += mined_rows(reading, hypothesis, levels, rate, lexicon)
+    for recording in recognized_readings(given, "embedded", arguments.keep):
+        for kind, rate in RATES.items():
+            rows[kind] += mined_rows(recording, rate, lexicon)
     print("| reader | sentences | before | after |\n|---|---|---|---|")
     for reader in sorted({row.reader for row in rows["OCR"]}):
         own = [row for row in rows["OCR"] if row.reader == reader]
@@ -79,9 +65,7 @@ def main() -> None:
         print(f"| {bound if bound < 1 else 'none'} | " + " | ".join(cells) + " |")
 
 
-def mined_rows(
-    reading: Reading, hypothesis: Hypothesis, levels: NDArray[np.float32], rate: float, lexicon: frozenset[str]
-) -> Iterator[Row]:
+def mined_rows(reading: RecognizedReading, rate: float, lexicon: frozenset[str]) -> Iterator[Row]:
     """The located sentences of a recording against a document with a share of damaged characters."""
     from speechkit.mining.character_errors import with_character_errors
     from speechkit.mining.config import RefinementConfig
@@ -89,7 +73,7 @@ def mined_rows(
     from speechkit.mining.placement import KeyedDocument, KeyedHypothesis, align, learned_costs, refine_alignment
     from speechkit.text import normalizer_for
 
-    emissions = hypothesis.emissions
+    hypothesis, emissions = reading.hypothesis, reading.hypothesis.emissions
     if emissions is None:
         return
     normalizer = normalizer_for("en")
@@ -97,7 +81,7 @@ def mined_rows(
     document = KeyedDocument.of(document_of(reading.name, written), normalizer)
     key = KeyedHypothesis.of(hypothesis, normalizer)
     alignment = align(reading.name, document, key, 0.3, learned_costs([document], [key]))
-    alignment = refine_alignment(alignment, document, emissions, levels, RefinementConfig())
+    alignment = refine_alignment(alignment, document, emissions, reading.levels, RefinementConfig())
     spellings = Spellings((sentence.text for sentence in document.document.sentences), lexicon)
     if rate:
         alignment = with_corrections(alignment, document.document, emissions, spellings)

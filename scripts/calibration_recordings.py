@@ -1,65 +1,72 @@
-"""Recordings with known sentence times for `calibrate_mining.py`, by how well the embedded recogniser knows the reader.
+"""Recordings with known sentence times for `calibrate_mining.py`, by how well the recogniser knows the reader.
 
-``unheard``: read by people that no training of the recogniser had: LibriSpeech 84 and 2428, clean, half of them also
-with noise 10 dB below the speech, and the speaker of a manifest. ``heard``: other LibriSpeech readers at a speed that
-training never used, which makes other voices of them, with the same noise.
+``clean`` and ``noisy``: read by people that the recogniser was not trained on, noise 10 dB below the speech.
+``trained``: readers of its training at a speed that training never used, which makes other voices of them, in noise.
 """
 
 from __future__ import annotations
 
+import functools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.simulated_chapters import SAMPLE_RATE, Spoken, as_written, chapters, record, sounding
+from benchmarks.simulated_chapters import SAMPLE_RATE, Chapter, Spoken, as_written, chapters, record, sounding
 
-UNHEARD = ("84", "2428")
+JUDGES = ("84", "2428")
+"""LibriSpeech readers that neither a recogniser nor a calibration is fitted on."""
 SPEEDS = (0.78, 1.28)
+TRAINED_SECONDS, VOICE_SECONDS, PART_SECONDS = 120.0, 480.0, 240.0
+
+Recording = tuple[NDArray[np.float32], list[Spoken]]
+"""Samples at 16 kHz, and the sentences with their times."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One recording: what is said when, by whom, under which condition."""
+    """One recording by name, its reader and condition; ``load`` reads the audio and the sentences."""
 
     name: str
     reader: str
     condition: str
-    spoken: list[Spoken]
-    waveform: NDArray[np.float32]
+    load: Callable[[], Recording]
 
 
-def readings(data: Path, voice: Path | None, most_seconds: float = 120.0) -> Iterator[Reading]:
-    """All recordings: of readers whom training knows ``most_seconds`` each at most, of a manifest eight minutes."""
-    from speechkit.io.audio import read_audio
+def readings(data: Path, voice: Path | None, unheard: Sequence[str] = ()) -> Iterator[Reading]:
+    """All recordings.
 
-    hums = [read_audio(path, sample_rate=SAMPLE_RATE) for path in sorted((data / "noise").rglob("*.*"))
-            if path.suffix in {".wav", ".flac", ".ogg", ".opus", ".mp3"}]  # fmt: skip
-    found = chapters(data / "LibriSpeech/dev-clean")
-    unheard = [chapter for chapter in found if chapter.speaker in UNHEARD]
-    for number, chapter in enumerate(unheard):
-        waveform, spoken = record(chapter)
-        yield Reading(chapter.name, chapter.speaker, "clean", spoken, waveform)
-        if number % 2:
-            noise = hums[number // 2 % len(hums)]
-            yield Reading(f"{chapter.name}-noisy", chapter.speaker, "noisy", spoken, noisy(waveform, noise))
+    Args:
+        data: folder with ``LibriSpeech/dev-clean`` and ``noise``.
+        voice: manifest of a further reader that the recogniser was not trained on; eight minutes of it are used.
+        unheard: LibriSpeech readers beside the judges that the recogniser was not trained on; without any, two minutes
+            each of five others are taken at another speed.
+    """
+    noises = [path for path in sorted((data / "noise").rglob("*.*"))
+              if path.suffix in {".wav", ".flac", ".ogg", ".opus", ".mp3"}]  # fmt: skip
+    corpus = chapters(data / "LibriSpeech/dev-clean")
+    for readers in (JUDGES, unheard):
+        for number, chapter in enumerate(chapter for chapter in corpus if chapter.speaker in readers):
+            yield Reading(chapter.name, chapter.speaker, "clean", functools.partial(record, chapter))
+            if number % 2:
+                noise = noises[number // 2 % len(noises)]
+                load = functools.partial(in_noise, functools.partial(record, chapter), noise)
+                yield Reading(f"{chapter.name}-noisy", chapter.speaker, "noisy", load)
     if voice:
-        yield from manifest(voice, 480.0)
-    heard = sorted({chapter.speaker for chapter in found} - set(UNHEARD))[::2]
-    for number, speaker in enumerate(heard):
-        chapter = next(chapter for chapter in found if chapter.speaker == speaker)
-        waveform, spoken = record(chapter)
-        spoken = [item for item in spoken if item.end <= most_seconds]
-        waveform = waveform[: round((spoken[-1].end + 0.2) * SAMPLE_RATE)]
-        waveform, spoken = at_speed(waveform, spoken, SPEEDS[number % len(SPEEDS)])
-        noise = hums[number % len(hums)]
-        yield Reading(f"{chapter.name}-speed", speaker, "heard", spoken, noisy(waveform, noise))
+        yield from of_manifest(voice)
+    if unheard:
+        return
+    for number, reader in enumerate(sorted({chapter.speaker for chapter in corpus} - set(JUDGES))[::2]):
+        chapter = next(chapter for chapter in corpus if chapter.speaker == reader)
+        load = functools.partial(at_speed, chapter, SPEEDS[number % len(SPEEDS)])
+        load = functools.partial(in_noise, load, noises[number % len(noises)])
+        yield Reading(f"{chapter.name}-speed", reader, "trained", load)
 
 
-def manifest(path: Path, most_seconds: float) -> Iterator[Reading]:
+def of_manifest(path: Path) -> Iterator[Reading]:
     """The first utterances of a manifest as recordings of four minutes."""
     from speechkit.data import read_manifest
 
@@ -70,20 +77,16 @@ def manifest(path: Path, most_seconds: float) -> Iterator[Reading]:
             continue
         items.append((row.id, as_written(row.text.rstrip(".?!")), path.parent / row.audio_filepath))
         seconds += row.duration
-        if seconds > 240.0:
-            yield _joined(f"{row.speaker}-{total:.0f}", str(row.speaker), "clean", items)
+        if seconds > PART_SECONDS:
+            name = f"{row.speaker}-{total:.0f}"
+            yield Reading(name, str(row.speaker), "clean", functools.partial(joined, name, items))
             items, total, seconds = [], total + seconds, 0.0
-        if total >= most_seconds:
+        if total >= VOICE_SECONDS:
             return
 
 
-def _joined(
-    name: str,
-    reader: str,
-    condition: str,
-    items: Sequence[tuple[str, str, Path]],
-) -> Reading:
-    """Concatenate utterances with pauses of 0.3 to 0.8 s."""
+def joined(name: str, items: Sequence[tuple[str, str, Path]]) -> Recording:
+    """Utterances one after the other, with pauses of 0.3 to 0.8 s."""
     from speechkit.io.audio import read_audio
 
     rng = random.Random(name)
@@ -96,22 +99,26 @@ def _joined(
         pause = np.zeros(round(rng.uniform(0.3, 0.8) * SAMPLE_RATE), np.float32)
         pieces += [waveform, pause]
         cursor += len(waveform) + len(pause)
-    return Reading(name, reader, condition, spoken, np.concatenate(pieces))
+    return np.concatenate(pieces), spoken
 
 
-def at_speed(
-    waveform: NDArray[np.float32], spoken: Sequence[Spoken], speed: float
-) -> tuple[NDArray[np.float32], list[Spoken]]:
-    """Change the speed, and with it the pitch, by resampling."""
+def at_speed(chapter: Chapter, speed: float) -> Recording:
+    """The first two minutes of a chapter with another speed, and with it another pitch, by resampling."""
     import soxr
 
+    waveform, spoken = record(chapter)
+    spoken = [item for item in spoken if item.end <= TRAINED_SECONDS]
+    waveform = waveform[: round((spoken[-1].end + 0.2) * SAMPLE_RATE)]
     played = soxr.resample(waveform, SAMPLE_RATE * speed, SAMPLE_RATE).astype(np.float32)
     return played, [replace(item, start=item.start / speed, end=item.end / speed) for item in spoken]
 
 
-def noisy(waveform: NDArray[np.float32], hum: NDArray[np.float32], decibels: float = 10.0) -> NDArray[np.float32]:
-    """Add noise, repeated to the length, at a signal-to-noise ratio over the whole recording."""
-    repeated = np.resize(hum, len(waveform))
+def in_noise(load: Callable[[], Recording], noise: Path, decibels: float = 10.0) -> Recording:
+    """A recording with noise, repeated to its length, at a signal-to-noise ratio over the whole of it."""
+    from speechkit.io.audio import read_audio
+
+    waveform, spoken = load()
+    repeated = np.resize(read_audio(noise, sample_rate=SAMPLE_RATE), len(waveform))
     power = float(np.mean(waveform**2)) / max(float(np.mean(repeated**2)), 1e-12)
     mixed = waveform + repeated * np.float32(np.sqrt(power / 10 ** (decibels / 10)))
-    return np.asarray(mixed / max(1.0, float(np.abs(mixed).max())), np.float32)
+    return np.asarray(mixed / max(1.0, float(np.abs(mixed).max())), np.float32), spoken
