@@ -1,10 +1,12 @@
-"""Fit the probability that a mined sentence is right, and report how well it holds on readers that were left out.
+r"""Fit the probability that a mined sentence is right, and report how well it holds on readers that were left out.
 
-    python scripts/calibrate_mining.py --data ../shared/data --keep /tmp/recognised [--voice MANIFEST] [--calls FOLDER]
+    python scripts/calibrate_mining.py --data ../shared/data --keep recognised --voice MANIFEST [--calls FOLDER]
 
-for the embedded recogniser; for one that was trained with ``english_manifests.py --calibrating`` also
+for the embedded recogniser, with speech of a person or voice that it was not trained on. For a recogniser that was
+trained with ``english_manifests.py --calibrating``:
 
-    --recognizer FOLDER --unheard 251,1272,1462,2035
+    python scripts/calibrate_mining.py --data ../shared/data --keep recognised --recognizer FOLDER \
+        --unheard 251,1272,1462,2035
 
 The recordings of `calibration_recordings.py` are recognised and mined against documents without and with 6 % OCR noise,
 30 % unread sentences and 20 % of the spoken ones missing. In a fifth of the read sentences a quarter or half of the
@@ -298,6 +300,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=SHIPPED, help="the calibration; by default the shipped one")
     arguments = parser.parse_args()
     unheard = [reader for reader in arguments.unheard.split(",") if reader]
+    if not unheard and arguments.voice is None:
+        parser.error("there is no reader to fit on that the recogniser is not trained on; give --voice or --unheard")
     given = readings(arguments.data, arguments.voice, unheard)
     recordings = recognized_readings(given, arguments.recognizer, arguments.keep)
     calibration, lines = calibrated(recordings, arguments.recognizer, arguments.calls)

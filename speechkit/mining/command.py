@@ -63,7 +63,7 @@ def _setting(setting: str) -> list[str]:
 def without_place(text: str) -> str:
     """The text with an absolute path in it, alone or after ``words:`` or ``key=``, cut down to its last part."""
     return re.sub(
-        r"^((?:[\w.-]{2,}[=:])?)((?:[A-Za-z]:)?[/\\].*)$", lambda found: found[1] + _last(found[2]), text, flags=re.S
+        r"^((?:[\w.-]{2,}[=:])?)((?:[A-Za-z]:)?[/\\].*)$", lambda match: match[1] + _last(match[2]), text, flags=re.S
     )
 
 

@@ -4,9 +4,9 @@ Two sets of coefficients are shipped, with and without emissions. They are fitte
 ``scripts/calibrate_mining.py`` on simulated documents with known truth; ``calibration/README.md`` describes the data
 and the results on held-out speakers and calls.
 
-Readers, recognisers and scans differ more than sentences do: what a sentence scores is also told against what is usual
-in its recording and document. What is usual is a median over the likely places and over `PRIOR_PLACES` that every
-recording is given, so that a small one is judged by the experience of others.
+Readers, recognisers and scans differ more than sentences do: scores are also compared with the usual ones in their
+recording and document. These are medians over its likely sentences and `PRIOR_SENTENCES` that are added to every
+recording, so that small ones are regularised towards the others.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ EMISSION_FEATURES = (
     "relative_worst_run",
     "relative_worst_word",
 )
-PRIOR_PLACES = 5
+PRIOR_SENTENCES = 5
 PRIOR = {"pace": math.log(14.0), "similarity": 0.85, "ctc_mean": -0.6, "worst_run": -1.5, "worst_word": -2.5}
-"""What is usual where nothing is known: characters a second as a logarithm, and medians over readers and scans."""
+"""Usual values of a recording without sentences: log characters per second, and medians over readers and scans."""
 RUN_LETTERS, WORD_LETTERS = 10, 5
 """Letters of the words that a sentence may be wrong in: of two or three in a row, and of a single one."""
 _NEIGHBOUR_SECONDS = 15.0
@@ -75,19 +75,19 @@ def load_calibration(path: Path | str | None = None) -> Calibration:
     """
     chosen = Path(path) if path else SHIPPED
     try:
-        found = msgspec.json.decode(chosen.read_bytes(), type=Calibration)
+        calibration = msgspec.json.decode(chosen.read_bytes(), type=Calibration)
     except (OSError, msgspec.MsgspecError) as error:
         raise UserError(
             f"{chosen}: not a calibration ({error}); give a file as scripts/calibrate_mining.py writes"
         ) from error
-    for model, names in ((found.text, TEXT_FEATURES), (found.emissions, EMISSION_FEATURES)):
+    for model, names in ((calibration.text, TEXT_FEATURES), (calibration.emissions, EMISSION_FEATURES)):
         if tuple(model.features) != names:
-            odd = sorted(set(model.features) ^ set(names)) or ["another order"]
+            differing = sorted(set(model.features) ^ set(names)) or ["another order"]
             raise UserError(
-                f"{chosen}: is a calibration over other evidence ({', '.join(odd)}); calibrate again by "
+                f"{chosen}: is a calibration over other evidence ({', '.join(differing)}); calibrate again by "
                 "scripts/calibrate_mining.py"
             )
-    return found
+    return calibration
 
 
 def feature_rows(
@@ -114,7 +114,7 @@ def feature_rows(
     }
     sure = measured["similarity"] >= 0.6
     usual = {
-        name: float(np.median(np.concatenate([values[sure], np.full(PRIOR_PLACES, PRIOR[name])])))
+        name: float(np.median(np.concatenate([values[sure], np.full(PRIOR_SENTENCES, PRIOR[name])])))
         for name, values in measured.items()
     }
     by_place = np.argsort(np.array(order), kind="stable")
@@ -189,11 +189,11 @@ def probabilities(
     A match with emissions is judged with them, one without (for example because it did not fit) by its text.
     """
     text = calibration.text.probability(feature_rows(matches, characters, order, False))
-    heard = np.array([match.ctc_mean is not None for match in matches], bool)
-    if not heard.any():
+    has_emissions = np.array([match.ctc_mean is not None for match in matches], bool)
+    if not has_emissions.any():
         return text
     with_emissions = calibration.emissions.probability(feature_rows(matches, characters, order, True))
-    return np.where(heard, with_emissions, text)
+    return np.where(has_emissions, with_emissions, text)
 
 
 def threshold_for(probability: NDArray[np.float64], min_precision: float) -> float:

@@ -105,7 +105,7 @@ def lexicon_missing(name: str, lang: str) -> str | None:
 
 
 def lexicon_digest(name: str) -> str:
-    """Digest of a lexicon's content, so that another one corrects anew."""
+    """Digest of a lexicon's content, so that with another one the correction is repeated."""
     path = _lexicon_path(name, "en")
     return "none" if path is None else digest_file(path)
 

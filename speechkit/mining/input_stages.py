@@ -37,11 +37,11 @@ def list_files(context: Context) -> None:
     for path, what in ((audio, "audio"), (documents, "documents")):
         if not path.exists():
             raise UserError(f"{path}: no such file or folder; give the folder that holds the {what}")
-    found, others = find_audio(audio)
-    if not found:
+    recordings, others = find_audio(audio)
+    if not recordings:
         raise UserError(f"{audio}: holds no audio files; the suffixes are {' '.join(sorted(AUDIO_SUFFIXES))}")
     scanned = FoundDocuments([documents], []) if documents.is_file() else scan_folder(documents)
-    skipped = [(item.path, documents, f"{item.reason}") for item in scanned.skipped if item.path not in found]
+    skipped = [(item.path, documents, f"{item.reason}") for item in scanned.skipped if item.path not in recordings]
     if not scanned.documents:
         links = [f"{path.relative_to(base)} {reason}" for path, base, reason in skipped if "link" in reason]
         why = f"; {links[0]}, and links are not followed: copy what they lead to" if links else ""
@@ -51,13 +51,13 @@ def list_files(context: Context) -> None:
     for path, base, reason in skipped:
         name = shown(path.relative_to(base).as_posix())
         context.drop(name, "not_a_document", f"{name}: {reason}")
-    papers = set(scanned.documents) | {path for path, _, _ in skipped}
+    named = set(scanned.documents) | {path for path, _, _ in skipped}
     for path, problem in others:
-        if path not in papers:  # documents may lie beside the recordings
+        if path not in named:  # documents may lie beside the recordings
             name = shown(path.relative_to(audio).as_posix())
             context.drop(name, "not_audio", f"{name}: {problem}")
     for output, files, base in (
-        ("audio_files.jsonl", found, audio), ("document_files.jsonl", scanned.documents, documents)
+        ("audio_files.jsonl", recordings, audio), ("document_files.jsonl", scanned.documents, documents)
     ):  # fmt: skip
         for path in files:
             if not is_unicode(path):
@@ -77,18 +77,18 @@ def check_pairs(pairs: Path, audio: Path, documents: Path, *, each_channel: bool
     """
     from speechkit.mining.documents import find_documents
 
-    recordings: dict[str, str] = {}
+    recording_names: dict[str, str] = {}
     for identifier, name in _names(find_audio(audio).files, audio):
-        recordings[identifier] = identifier
+        recording_names[identifier] = identifier
         if not each_channel:
-            recordings |= {name: identifier, Path(name).name: identifier}
+            recording_names |= {name: identifier, Path(name).name: identifier}
         else:
             for file in _channels(SourceFile(identifier, name, "", 0), audio):
-                recordings |= {file.id: file.id} | ({name: file.id} if file.channel is None else {})
-    papers: dict[str, str] = {}
+                recording_names |= {file.id: file.id} | ({name: file.id} if file.channel is None else {})
+    document_names: dict[str, str] = {}
     for identifier, name in _names([documents] if documents.is_file() else find_documents(documents), documents):
-        papers |= {identifier: identifier, name: identifier, Path(name).name: identifier}
-    read_pairs(pairs, recordings, papers)
+        document_names |= {identifier: identifier, name: identifier, Path(name).name: identifier}
+    read_pairs(pairs, recording_names, document_names)
 
 
 def _channels(file: SourceFile, folder: Path) -> list[SourceFile]:
@@ -187,7 +187,7 @@ class FindSpeech(Worker):
                 info = audio_info(path)
                 of_all = None if self.config.channel < 0 else self.config.channel
                 chosen = of_all if file.channel is None else file.channel
-                speech, levels = find_speech(path, self.config, self.detector, channel=chosen, heard=self.advance)
+                speech, levels = find_speech(path, self.config, self.detector, channel=chosen, advance=self.advance)
             except AudioError as error:
                 answers.append(Drop("unreadable_audio", str(error)))
                 continue

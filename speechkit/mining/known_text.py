@@ -142,45 +142,45 @@ def place_text(
             text = document.document.sentences[index[match.sentence]].text
             placed.append(_placed(match, text, probability))
             warnings += _doubts(placed[-1], match)
-    found = {sentence.sentence for sentence in placed}
-    not_found = [sentence.text for sentence in document.document.sentences if sentence.id not in found]
+    located = {sentence.sentence for sentence in placed}
+    not_found = [sentence.text for sentence in document.document.sentences if sentence.id not in located]
     if len(warnings) > SHOWN_WARNINGS:
         warnings[SHOWN_WARNINGS:] = [f"and {len(warnings) - SHOWN_WARNINGS} more"]
     return PlacedText(placed, not_found, warnings)
 
 
 def _placed(match: SentenceMatch, text: str, probability: float) -> PlacedSentence:
-    heard = [word for word in match.words if word.score >= UNHEARD_SCORE]
+    spoken = [word for word in match.words if word.score >= UNHEARD_SCORE]
     written = text.split()
     unread = [word.word for word in match.words if word.score < UNHEARD_SCORE]
     unread = written[: match.lost_before] + unread + written[len(written) - match.lost_after :]
     start, end = match.start, match.end
-    if heard and match.words[0].score < UNHEARD_SCORE:
-        start = max(start, heard[0].start)
-    if heard and match.words[-1].score < UNHEARD_SCORE:
-        end = min(end, heard[-1].end)
+    if spoken and match.words[0].score < UNHEARD_SCORE:
+        start = max(start, spoken[0].start)
+    if spoken and match.words[-1].score < UNHEARD_SCORE:
+        end = min(end, spoken[-1].end)
     similarity, mean = round(match.similarity, 4), None if match.ctc_mean is None else round(match.ctc_mean, 4)
     return PlacedSentence(
-        match.sentence, text, round(start, 3), round(end, 3), similarity, round(probability, 4), mean, heard, unread
+        match.sentence, text, round(start, 3), round(end, 3), similarity, round(probability, 4), mean, spoken, unread
     )
 
 
 def _doubts(sentence: PlacedSentence, match: SentenceMatch) -> list[str]:
     """Warnings about a sentence that the user should check by listening."""
-    place = f"{sentence.start:.2f} s"
-    found = []
+    time = f"{sentence.start:.2f} s"
+    warnings = []
     if sentence.probability < DOUBTFUL:
-        found.append(f"{place}: probably not what is said here ({sentence.probability:.2f}): {sentence.text[:80]}")
+        warnings.append(f"{time}: probably not what is said here ({sentence.probability:.2f}): {sentence.text[:80]}")
     if sentence.unread:
-        found.append(f"{place}: not heard, and without times: {_some(sentence.unread)}")
+        warnings.append(f"{time}: not heard, and without times: {_some(sentence.unread)}")
     for word in sentence.words:
         if word.end - word.start > MAX_WORD_SECONDS:
-            found.append(f"{word.start:.2f} s: {word.word!r} lasts {word.end - word.start:.1f} s; listen to it")
+            warnings.append(f"{word.start:.2f} s: {word.word!r} lasts {word.end - word.start:.1f} s; listen to it")
         elif word.end <= word.start:
-            found.append(f"{word.start:.2f} s: {word.word!r} has no length; listen to it")
+            warnings.append(f"{word.start:.2f} s: {word.word!r} has no length; listen to it")
     if match.words and not sentence.words:
-        found.append(f"{place}: no word of it was heard: {sentence.text[:80]}")
-    return found
+        warnings.append(f"{time}: no word of it was heard: {sentence.text[:80]}")
+    return warnings
 
 
 def _some(words: Sequence[str]) -> str:

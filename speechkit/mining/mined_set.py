@@ -142,19 +142,19 @@ def mine(
     )
     if code:
         raise KeyboardInterrupt
-    places = {stage.name: outputs(recipe, stages, stage.name) for stage in recipe.stages}
-    publish(places["export"] / "export", folder)
-    publish_page(places["report"], folder)
-    left_out = [*unseparated, *(drop for place in places.values() for drop in _drops(place))]
+    folders = {stage.name: outputs(recipe, stages, stage.name) for stage in recipe.stages}
+    publish(folders["export"] / "export", folder)
+    publish_page(folders["report"], folder)
+    left_out = [*unseparated, *(drop for stage_folder in folders.values() for drop in _drops(stage_folder))]
     write_jsonl(folder / "left_out.jsonl", left_out)
     recordings, silent = 0, []
-    for recording in read_jsonl(places["regions"] / "recordings.jsonl", Recording):
+    for recording in read_jsonl(folders["regions"] / "recordings.jsonl", Recording):
         recordings += 1
         if not recording.speech:
             silent.append(recording.id)
-    summary = msgspec.json.decode((places["export"] / "export" / "summary.json").read_bytes(), type=SelectionSummary)
+    summary = msgspec.json.decode((folders["export"] / "export" / "summary.json").read_bytes(), type=SelectionSummary)
     if not summary.kept:  # the page and the lists are there all the same
-        _refuse_unrelated(places, documents, audio, folder / "report.html")
+        _refuse_unrelated(folders, documents, audio, folder / "report.html")
     return MinedSet(
         str(folder),
         str(folder / "manifest.jsonl"),
@@ -167,26 +167,28 @@ def mine(
     )
 
 
-def _refuse_unrelated(places: Mapping[str, Path], documents: Path | str, audio: Path | str, page: Path) -> None:
+def _refuse_unrelated(folders: Mapping[str, Path], documents: Path | str, audio: Path | str, page: Path) -> None:
     """Raise if none of the documents was read in the recordings although speech was recognised.
 
     Raises:
         UserError: if the documents and recordings are unrelated.
     """
-    listed = {document.id for document in read_jsonl(places["documents"] / "documents.jsonl", Document)}
+    listed = {document.id for document in read_jsonl(folders["documents"] / "documents.jsonl", Document)}
     dropped = {
-        drop.id for name in ("pairing", "selection") for drop in _drops(places[name]) if drop.reason == "no_recording"
+        drop.id for name in ("pairing", "selection") for drop in _drops(folders[name]) if drop.reason == "no_recording"
     }
-    heard = any(found.text for found in read_jsonl(places["hypotheses"] / "hypotheses.jsonl", RecognizedText))
-    if heard and listed and listed <= dropped:
+    any_speech = any(
+        hypothesis.text for hypothesis in read_jsonl(folders["hypotheses"] / "hypotheses.jsonl", RecognizedText)
+    )
+    if any_speech and listed and listed <= dropped:
         raise UserError(
-            f"{documents}: no sentence of it was heard in {audio}; give the documents that were read there, or the "
+            f"{documents}: none of its sentences was found in {audio}; give the documents that were read there, or the "
             f"language and recogniser of the recordings ({page} shows what was compared)"
         )
 
 
-def _drops(place: Path) -> list[DropRecord]:
-    path = place / "drops.jsonl"
+def _drops(folder: Path) -> list[DropRecord]:
+    path = folder / "drops.jsonl"
     return list(read_jsonl(path, DropRecord)) if path.is_file() else []
 
 

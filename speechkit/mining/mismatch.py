@@ -24,9 +24,9 @@ def unread(
         kept: those that are kept.
     """
     right = {getattr(match, side) for match in kept}
-    places: Counter[str] = Counter()
+    located: Counter[str] = Counter()
     likely: Counter[str] = Counter()
     for match in matches:
-        places[getattr(match, side)] += 1
+        located[getattr(match, side)] += 1
         likely[getattr(match, side)] += (match.probability or 0.0) >= LIKELY
-    return sorted(name for name in names if name not in right and likely[name] <= max(1, STRAY_SHARE * places[name]))
+    return sorted(name for name in names if name not in right and likely[name] <= max(1, STRAY_SHARE * located[name]))

@@ -59,9 +59,9 @@ class PassageIndex:
         for document, text in enumerate(texts):
             all_hashes = kgram_hashes(text, config.kgram)
             for begin in range(0, max(1, len(all_hashes) - stride), stride):
-                found = np.unique(self._sampled(all_hashes[begin : begin + 2 * stride]))
-                hashes.append(found)
-                passages.append(np.full(len(found), len(owners), np.uint32))
+                sampled = np.unique(self._sampled(all_hashes[begin : begin + 2 * stride]))
+                hashes.append(sampled)
+                passages.append(np.full(len(sampled), len(owners), np.uint32))
                 owners.append(document)
         self.owners = np.array(owners, np.int64)
         joined = np.concatenate(hashes) if hashes else np.zeros(0, np.uint64)

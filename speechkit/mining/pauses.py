@@ -61,7 +61,7 @@ class CutAtPauses(Worker):
         audio = audio_path(self.inputs[(row.custom or {}).get("manifest", "manifest")], row)
         blocks = cut_blocks(audio, row, sample_rate=SAMPLE_RATE)
         try:
-            speech, _ = speech_in(blocks, regions_config(self.config), self.detector, heard=self.advance)
+            speech, _ = speech_in(blocks, regions_config(self.config), self.detector, advance=self.advance)
         except AudioError as error:
             return Drop("unreadable_audio", str(error))
         if not speech:

@@ -161,15 +161,15 @@ def refine_alignment(
         config: window, star and reach of the boundaries.
     """
     index_of = {sentence.id: index for index, sentence in enumerate(document.document.sentences)}
-    places = [index_of[match.sentence] for match in alignment.matches]
+    indices = [index_of[match.sentence] for match in alignment.matches]
     matches = list(alignment.matches)
     if emissions is not None:
-        matches = _with_emissions(matches, places, document, emissions, config)
+        matches = _with_emissions(matches, indices, document, emissions, config)
     smooth = _smoothed(levels)
     finished = []
-    for match, place in zip(matches, places, strict=True):
+    for match, index in zip(matches, indices, strict=True):
         start, end = _snapped(match, smooth, config)
-        length = len(document.keys[place].text)
+        length = len(document.keys[index].text)
         finished.append(
             msgspec.structs.replace(match, start=start, end=end, characters_per_second=length / max(end - start, 0.01))
         )
@@ -178,7 +178,7 @@ def refine_alignment(
 
 def _with_emissions(
     matches: Sequence[SentenceMatch],
-    places: Sequence[int],
+    indices: Sequence[int],
     document: KeyedDocument,
     emissions: Emissions,
     config: RefinementConfig,
@@ -186,36 +186,36 @@ def _with_emissions(
     column = columns_of(emissions)
     hop = emissions.hop_seconds
     tokens, owners = [], []
-    for place in places:
-        token, owner = tokens_of(document.document.sentences[place], document.keys[place], column)
+    for index in indices:
+        token, owner = tokens_of(document.document.sentences[index], document.keys[index], column)
         tokens.append(token)
         owners.append(owner)
     windows = [
         (int((match.start - config.window_seconds) / hop), int((match.end + config.window_seconds) / hop) + 1)
         for match in matches
     ]
-    refined = refine_all(emissions.log_probs, tokens, windows, emissions.blank, star_penalty=config.star_penalty)
+    alignments = refine_all(emissions.log_probs, tokens, windows, emissions.blank, star_penalty=config.star_penalty)
     result = []
-    for match, place, owner, found in zip(matches, places, owners, refined, strict=True):
-        if isinstance(found, AlignmentError):
+    for match, index, owner, refined in zip(matches, indices, owners, alignments, strict=True):
+        if isinstance(refined, AlignmentError):
             result.append(match)  # keeps the recogniser's own times and is judged by its text
             continue
-        written = document.document.sentences[place].text.split()
-        first, last = settled_edges(found, owner, hop)
+        written = document.document.sentences[index].text.split()
+        first, last = settled_edges(refined, owner, hop)
         if set(owner[:first].tolist() + owner[last:].tolist()) - set(owner[first:last].tolist()) - {-1}:
-            found, first, last = searched_again(found, first, last, owner, tokens[len(result)], emissions, config)
-        found = cut_tokens(found, first, last)
-        words = word_times(found, owner[first:last], written, hop)
+            refined, first, last = searched_again(refined, first, last, owner, tokens[len(result)], emissions, config)
+        refined = cut_tokens(refined, first, last)
+        words = word_times(refined, owner[first:last], written, hop)
         if any(word.end - word.start > config.max_word_seconds for word in words):
-            found = with_gaps(found, tokens[len(result)][first:last], owner[first:last], emissions, config)
-            words = word_times(found, owner[first:last], written, hop)
+            refined = with_gaps(refined, tokens[len(result)][first:last], owner[first:last], emissions, config)
+            words = word_times(refined, owner[first:last], written, hop)
         result.append(
             msgspec.structs.replace(
                 match,
-                start=found.start_frame * hop,
-                end=found.end_frame * hop,
-                ctc_mean=found.mean,
-                ctc_worst=found.worst,
+                start=refined.start_frame * hop,
+                end=refined.end_frame * hop,
+                ctc_mean=refined.mean,
+                ctc_worst=refined.worst,
                 words=words,
                 **lost_words(owner, first, last, written),
             )

@@ -24,12 +24,12 @@ def find_speech(
     detector: SileroDetector | None = None,
     *,
     channel: int | None = None,
-    heard: Callable[[float], None] = lambda seconds: None,
+    advance: Callable[[float], None] = lambda seconds: None,
 ) -> tuple[Regions, Float]:
     """Speech regions of one recording in 16 kHz samples, and its loudness every 10 ms in decibels.
 
     Memory does not grow with the recording but for 4 bytes every 10 ms. ``channel`` goes before that of ``config``;
-    ``heard`` is called with the seconds of audio that were heard since the last call.
+    ``advance`` is called with the seconds of audio read since the last call.
 
     Raises:
         AudioError: if the file is missing, empty, truncated, not finite or not audio.
@@ -39,7 +39,7 @@ def find_speech(
     if channel is None and config.channel >= 0:
         channel = config.channel
     blocks = stream_audio(path, sample_rate=SAMPLE_RATE, block_seconds=20.0, channel=channel)
-    return speech_in(blocks, config, detector, heard=heard)
+    return speech_in(blocks, config, detector, advance=advance)
 
 
 def speech_in(
@@ -47,7 +47,7 @@ def speech_in(
     config: RegionsConfig,
     detector: SileroDetector | None = None,
     *,
-    heard: Callable[[float], None] = lambda seconds: None,
+    advance: Callable[[float], None] = lambda seconds: None,
 ) -> tuple[Regions, Float]:
     """As `find_speech`, of a recording's blocks at 16 kHz.
 
@@ -55,7 +55,7 @@ def speech_in(
         AudioError: whatever the blocks raise.
     """
     energies: list[Float] = []
-    blocks = _watched(blocks, energies, heard)
+    blocks = _watched(blocks, energies, advance)
     frame_speech: list[Float] = []
     if config.vad == "silero":
         frame_speech = list((detector or SileroDetector()).probabilities(blocks))
@@ -74,12 +74,12 @@ def speech_in(
     return regions_of(probabilities, hop, num_samples, config), levels
 
 
-def _watched(blocks: Iterable[Float], energies: list[Float], heard: Callable[[float], None]) -> Iterator[Float]:
+def _watched(blocks: Iterable[Float], energies: list[Float], advance: Callable[[float], None]) -> Iterator[Float]:
     """Pass blocks on while noting the mean power of every 10 ms in decibels; only the last may be incomplete."""
     held = np.zeros(0, np.float32)
     for block in blocks:
         yield block
-        heard(len(block) / SAMPLE_RATE)
+        advance(len(block) / SAMPLE_RATE)
         held = np.concatenate([held, block])
         whole = len(held) // ENERGY_HOP_SAMPLES * ENERGY_HOP_SAMPLES
         energies.append(_decibels(held[:whole]))
@@ -101,10 +101,10 @@ def energy_probabilities(levels: Float) -> Float:
     The floor is the 10th percentile of the frames that are not digital silence; 0.5 lies a third of the way from the
     floor to the loud frames (95th percentile), at least 6 dB over the floor.
     """
-    heard = levels[levels > SILENT_DECIBELS + 1]
-    if not len(heard) or float(np.percentile(heard, 95)) < _QUIETEST_SPEECH_DECIBELS:
+    audible = levels[levels > SILENT_DECIBELS + 1]
+    if not len(audible) or float(np.percentile(audible, 95)) < _QUIETEST_SPEECH_DECIBELS:
         return np.zeros(len(levels), np.float32)
-    floor, loud = np.percentile(heard, [10, 95])
+    floor, loud = np.percentile(audible, [10, 95])
     floor = max(float(floor), float(loud) - 50)
     border = floor + max(6.0, (float(loud) - floor) / 3)
     if float(loud) - floor < 6:  # steady loudness: there is no pause to measure the noise in

@@ -101,17 +101,17 @@ def resolve_overlaps(
     beaten: list[SentenceMatch] = []
     sentences: set[str] = set()
     for match in ranked:
-        place = bisect.bisect_left(starts, match.start)
+        position = bisect.bisect_left(starts, match.start)
         clash = match.sentence in sentences
-        if place > 0:
-            clash |= standing[place - 1].end - match.start > allowed_seconds
-        if place < len(standing):
-            clash |= match.end - standing[place].start > allowed_seconds
+        if position > 0:
+            clash |= standing[position - 1].end - match.start > allowed_seconds
+        if position < len(standing):
+            clash |= match.end - standing[position].start > allowed_seconds
         if clash:
             beaten.append(match)
             continue
-        starts.insert(place, match.start)
-        standing.insert(place, match)
+        starts.insert(position, match.start)
+        standing.insert(position, match)
         sentences.add(match.sentence)
     return standing, beaten
 
@@ -137,7 +137,7 @@ def outcomes_of(
         reason: RejectReason | None = None
         match: SentenceMatch | None = None
         if kept.get(sentence.id):
-            match = max(kept[sentence.id], key=lambda found: found.probability or 0.0)
+            match = max(kept[sentence.id], key=lambda candidate: candidate.probability or 0.0)
         elif rejected.get(sentence.id):
             match, reason = max(rejected[sentence.id], key=lambda entry: entry[0].probability or 0.0)
         elif not key.strip():
@@ -221,7 +221,7 @@ def unmatched_stretches(
     for stretches in (speech, kept, rejected):
         points.update(min(max(edge, 0.0), length) for stretch in stretches for edge in stretch)
     edges = sorted(points)
-    spoken, taken, found = (_inside(edges, stretches) for stretches in (speech, kept, rejected))
+    spoken, taken, refused = (_inside(edges, stretches) for stretches in (speech, kept, rejected))
     result: list[UnmatchedStretch] = []
     for index, (start, end) in enumerate(itertools.pairwise(edges)):
         if taken[index] or end <= start:
@@ -232,7 +232,7 @@ def unmatched_stretches(
         elif not paired:
             reason = "no_document"
         else:
-            reason = "rejected_sentence" if found[index] else "untranscribed"
+            reason = "rejected_sentence" if refused[index] else "untranscribed"
         if result and result[-1].reason == reason and result[-1].end == start:
             result[-1] = UnmatchedStretch(recording.id, result[-1].start, end, reason)
         else:

@@ -65,7 +65,7 @@ def cut_tokens(refined: Refined, first: int, last: int) -> Refined:
 
 
 def searched_again(
-    found: Refined,
+    first_result: Refined,
     first: int,
     last: int,
     owners: NDArray[np.int64],
@@ -75,26 +75,28 @@ def searched_again(
 ) -> tuple[Refined, int, int]:
     """Search again for edge words separated by a pause, next to the rest; keeps the first result if that fails."""
     hop = emissions.hop_seconds
-    low = int(found.token_frames[0, 0] - config.window_seconds / hop)
-    high = int(found.token_frames[-1, 1] + config.window_seconds / hop)
+    low = int(first_result.token_frames[0, 0] - config.window_seconds / hop)
+    high = int(first_result.token_frames[-1, 1] + config.window_seconds / hop)
     if first:
-        low = int(found.token_frames[first, 0] - (PAUSE_SECONDS + SECONDS_A_TOKEN * first) / hop)
+        low = int(first_result.token_frames[first, 0] - (PAUSE_SECONDS + SECONDS_A_TOKEN * first) / hop)
     if last < len(owners):
-        high = int(found.token_frames[last - 1, 1] + (PAUSE_SECONDS + SECONDS_A_TOKEN * (len(owners) - last)) / hop)
+        high = int(
+            first_result.token_frames[last - 1, 1] + (PAUSE_SECONDS + SECONDS_A_TOKEN * (len(owners) - last)) / hop
+        )
     again = refine_all(emissions.log_probs, [tokens], [(low, high)], emissions.blank, star_penalty=config.star_penalty)[
         0
     ]
     if isinstance(again, AlignmentError):
-        return found, first, last
+        return first_result, first, last
     edges = settled_edges(again, owners, hop)
     outer = np.concatenate([again.token_scores[:first], again.token_scores[last:]])
     if edges == (0, len(owners)) and outer.mean() > HEARD_SCORE:
         return again, 0, len(owners)
-    return found, first, last
+    return first_result, first, last
 
 
 def with_gaps(
-    found: Refined,
+    refined: Refined,
     tokens: NDArray[np.int64],
     owners: NDArray[np.int64],
     emissions: Emissions,
@@ -102,13 +104,13 @@ def with_gaps(
 ) -> Refined:
     """The same stretch with room before every word for speech that is not in the text, so that no word takes it."""
     begins = np.flatnonzero((owners[1:] != owners[:-1]) & (owners[1:] >= 0)) + 1
-    part = emissions.log_probs[found.start_frame : found.end_frame]
+    part = emissions.log_probs[refined.start_frame : refined.end_frame]
     again = refine(part, tokens, emissions.blank, star_penalty=config.star_penalty, star_before=begins)
     return dataclasses.replace(
-        found,
-        start_frame=again.start_frame + found.start_frame,
-        end_frame=again.end_frame + found.start_frame,
-        token_frames=again.token_frames + found.start_frame,
+        refined,
+        start_frame=again.start_frame + refined.start_frame,
+        end_frame=again.end_frame + refined.start_frame,
+        token_frames=again.token_frames + refined.start_frame,
         token_scores=again.token_scores,
     )
 

@@ -83,20 +83,20 @@ class Recognize(Worker):
                 continue
             path = input_file(self.config.audio, recording.audio_filepath)
             try:
-                heard = self.recognizer.recognize(
+                hypothesis = self.recognizer.recognize(
                     str(path), recording.speech, channel=recording.channel, advance=self.advance
                 )
             except AudioError as error:
                 answers.append(Drop("unreadable_audio", str(error)))
                 continue
-            answers.append(recognized_value(recording.id, heard, self.recognizer.spec.name))
+            answers.append(recognized_value(recording.id, hypothesis, self.recognizer.spec.name))
         return answers
 
 
 def pair(context: Context) -> None:
-    """Stage 4: pairs from the list, or by what the texts share; what stays alone is dropped with the reason."""
+    """Stage 4: pairs from the list, or by shared text; documents and recordings without a pair are dropped by name."""
     normalizer = normalizer_for(context.config.lang)
-    recordings = [(heard.recording, normalizer.normalize(heard.text).text) for heard in context.read("hypotheses")]
+    recordings = [(item.recording, normalizer.normalize(item.text).text) for item in context.read("hypotheses")]
     documents: list[tuple[str, str]] = []
     document_names: dict[str, str] = {}
     for document in context.read("documents"):
@@ -113,13 +113,13 @@ def pair(context: Context) -> None:
                 recording_names |= {path: recording.id, Path(path).name: recording.id}
         pairs = read_pairs(context.inputs["pairs"], recording_names, document_names)
     context.write("pairs.jsonl", pairs)
-    heard_ids, paper_ids = {found.recording for found in pairs}, {found.document for found in pairs}
+    paired_recordings, paired_documents = {item.recording for item in pairs}, {item.document for item in pairs}
     for name, text in recordings:
-        if name not in heard_ids:
+        if name not in paired_recordings:
             why = "resembles no document" if text else "holds no recognised speech"
             context.drop(name, "no_document", f"recording {name} {why}")
     for name, _ in documents:
-        if name not in paper_ids:
+        if name not in paired_documents:
             context.drop(name, "no_recording", f"document {name} resembles no recording")
 
 
@@ -131,21 +131,21 @@ class _PairWorker(Worker):
         self.documents = RecordLookup(self.inputs["documents"], Document)
         self.hypotheses = RecordLookup(self.inputs["hypotheses"], RecognizedText, "recording")
         self.normalizer = normalizer_for(self.config.lang)
-        self._heard: tuple[str, Hypothesis, KeyedHypothesis] | None = None
-        self._paper: tuple[str, KeyedDocument] | None = None
+        self._hypothesis: tuple[str, Hypothesis, KeyedHypothesis] | None = None
+        self._document: tuple[str, KeyedDocument] | None = None
 
-    def heard(self, recording: str) -> tuple[Hypothesis, KeyedHypothesis]:
+    def hypothesis_of(self, recording: str) -> tuple[Hypothesis, KeyedHypothesis]:
         """The hypothesis of a recording, plain and as a key."""
-        if self._heard is None or self._heard[0] != recording:
+        if self._hypothesis is None or self._hypothesis[0] != recording:
             hypothesis = read_hypothesis(self.inputs["hypotheses"], self.hypotheses[recording])
-            self._heard = (recording, hypothesis, KeyedHypothesis.of(hypothesis, self.normalizer))
-        return self._heard[1], self._heard[2]
+            self._hypothesis = (recording, hypothesis, KeyedHypothesis.of(hypothesis, self.normalizer))
+        return self._hypothesis[1], self._hypothesis[2]
 
-    def paper(self, document: str) -> KeyedDocument:
+    def document_of(self, document: str) -> KeyedDocument:
         """A document with its keys."""
-        if self._paper is None or self._paper[0] != document:
-            self._paper = (document, KeyedDocument.of(self.documents[document], self.normalizer))
-        return self._paper[1]
+        if self._document is None or self._document[0] != document:
+            self._document = (document, KeyedDocument.of(self.documents[document], self.normalizer))
+        return self._document[1]
 
 
 class Align(_PairWorker):
@@ -157,10 +157,10 @@ class Align(_PairWorker):
         """An alignment for each pair."""
         answers = []
         for item in batch:
-            paper, heard = self.paper(item.document), self.heard(item.recording)[1]
+            document, hypothesis = self.document_of(item.document), self.hypothesis_of(item.recording)[1]
             # Learned from this pair alone, so that the result does not depend on how the pairs are shared out.
-            costs = learned_costs([paper], [heard]) if self.config.learn_costs else None
-            answers.append(align(item.recording, paper, heard, self.config.min_similarity, costs))
+            costs = learned_costs([document], [hypothesis]) if self.config.learn_costs else None
+            answers.append(align(item.recording, document, hypothesis, self.config.min_similarity, costs))
         return answers
 
 
@@ -192,10 +192,10 @@ class Refine(_PairWorker):
             levels = np.zeros(0, np.float32)
             if recording.features is not None:
                 levels = read_record_arrays(self.inputs["recordings"], recording.features)["levels"].astype(np.float32)
-            emissions = self.heard(item.recording)[0].emissions
-            paper = self.paper(item.document)
-            refined = refine_alignment(item, paper, emissions, levels, self.config)
-            answers.append(self.with_corrected_text(refined, paper.document, emissions))
+            emissions = self.hypothesis_of(item.recording)[0].emissions
+            document = self.document_of(item.document)
+            refined = refine_alignment(item, document, emissions, levels, self.config)
+            answers.append(self.with_corrected_text(refined, document.document, emissions))
         return answers
 
     def with_corrected_text(
@@ -230,17 +230,20 @@ def select(context: Context) -> None:
         warnings |= dict.fromkeys(alignment.warnings)
         recording_pairs.add(alignment.recording)
         paired_documents.add(alignment.document)
-        paper = KeyedDocument.of(documents[alignment.document], normalizer)
-        sizes = {s.id: len(key.text) for s, key in zip(paper.document.sentences, paper.keys, strict=True)}
-        order = {s.id: s.index for s in paper.document.sentences}
-        found = alignment.matches
-        lengths.update((match.sentence, sizes[match.sentence]) for match in found)
+        keyed = KeyedDocument.of(documents[alignment.document], normalizer)
+        sizes = {s.id: len(key.text) for s, key in zip(keyed.document.sentences, keyed.keys, strict=True)}
+        order = {s.id: s.index for s in keyed.document.sentences}
+        located = alignment.matches
+        lengths.update((match.sentence, sizes[match.sentence]) for match in located)
         probability = probabilities(
-            found, [sizes[match.sentence] for match in found], [order[match.sentence] for match in found], calibration
+            located,
+            [sizes[match.sentence] for match in located],
+            [order[match.sentence] for match in located],
+            calibration,
         )
         matches += [
             msgspec.structs.replace(match, probability=round(float(value), 6))
-            for match, value in zip(found, probability, strict=True)
+            for match, value in zip(located, probability, strict=True)
         ]
     decision = decide(matches, lengths, config)
     kept: dict[str, list[SentenceMatch]] = defaultdict(list)
@@ -250,9 +253,17 @@ def select(context: Context) -> None:
     for match, reason in decision.rejected:
         refused[match.sentence].append((match, reason))
     for name in unread(paired_documents, "document", matches, decision.kept):
-        context.drop(name, "no_recording", f"document {name} was paired, and none of its sentences was heard")
+        context.drop(
+            name,
+            "no_recording",
+            f"document {name} was paired, but none of its sentences was found in the recording; check the pairing",
+        )
     for name in unread(recording_pairs, "recording", matches, decision.kept):
-        context.drop(name, "no_document", f"recording {name} was paired, and no sentence was heard in it")
+        context.drop(
+            name,
+            "no_document",
+            f"recording {name} was paired, but no sentence of its documents was found in it; check the pairing",
+        )
     rejected_counts: Counter[str] = Counter()
 
     def all_outcomes() -> Iterator[Outcome]:
@@ -312,7 +323,7 @@ def select(context: Context) -> None:
 
 
 def calibration_digest(name: str) -> str:
-    """The content of a calibration, so that new coefficients select anew."""
+    """Digest of a calibration's content, so that with other coefficients the selection is repeated."""
     return digest_file(SHIPPED if name == "shipped" else name)
 
 

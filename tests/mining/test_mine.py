@@ -298,7 +298,7 @@ def test_two_runs_on_one_folder_do_not_mix(tmp_path: Path, transcripts: Path) ->
 def test_list_of_pairs_decides_instead_of_content(tmp_path: Path, transcripts: Path) -> None:
     pairs = tmp_path / "pairs.tsv"
     pairs.write_text("bees.ogg\tharbour.pdf\n")
-    with pytest.raises(UserError, match="no sentence of it was heard in"):
+    with pytest.raises(UserError, match="none of its sentences was found in"):
         mine(
             SAMPLE / "audio",
             SAMPLE / "documents",
@@ -323,7 +323,7 @@ def test_unrelated_text_is_refused_in_one_sentence(
     options = ["--recognizer", f"words:{transcripts}", "--vad", "energy", "--out", str(tmp_path / "out")]
     assert call(["mine", str(SAMPLE / "audio"), str(tmp_path / "minutes.txt"), *options]) == 2
     (said,) = [line for line in capsys.readouterr().err.splitlines() if "minutes.txt" in line]
-    assert "no sentence of it was heard in" in said
+    assert "none of its sentences was found in" in said
     assert (tmp_path / "out/report.html").is_file()
 
 
@@ -422,7 +422,7 @@ def test_the_recogniser_hears_the_channel_that_was_asked_for(
     listener = ChannelListener()
     monkeypatch.setattr("speechkit.asr.load_recognizer", lambda *_, **__: listener)
     overrides = ["regions.vad=energy", *settings.pop("overrides", [])]
-    with pytest.raises(UserError, match="no sentence of it was heard"):
+    with pytest.raises(UserError, match="none of its sentences was found"):
         mine(two_channels, SAMPLE / "documents", tmp_path / "out", overrides=overrides, **settings)
     assert listener.heard == [("talk.flac", channel) for channel in channels]
 

@@ -92,17 +92,17 @@ def chain(pairs: NDArray[np.int64], k: int, jump: float = 24.0) -> NDArray[np.in
 
 def runs(chained: NDArray[np.int64], k: int) -> NDArray[np.int64]:
     """Exact diagonal stretches of a chain: (r, 3) rows (i, j, length), disjoint and increasing on both sides."""
-    found: list[list[int]] = []
+    merged: list[list[int]] = []
     for i, j in chained.tolist():
-        if found:
-            last_i, last_j, length = found[-1]
+        if merged:
+            last_i, last_j, length = merged[-1]
             if i - j == last_i - last_j and i <= last_i + length:
-                found[-1][2] = i + k - last_i
+                merged[-1][2] = i + k - last_i
                 continue
             overlap = max(last_i + length - i, last_j + length - j, 0)
             if overlap >= k:
                 continue
-            found.append([i + overlap, j + overlap, k - overlap])
+            merged.append([i + overlap, j + overlap, k - overlap])
         else:
-            found.append([i, j, k])
-    return np.array(found, np.int64).reshape(-1, 3)
+            merged.append([i, j, k])
+    return np.array(merged, np.int64).reshape(-1, 3)

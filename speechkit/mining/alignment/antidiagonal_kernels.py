@@ -136,9 +136,9 @@ def crossings(
     gap_extend: int,
     start_state: int,
     end_state: int,
-    every: int,
+    interval: int,
 ) -> NDArray[np.int64]:
-    """Where the best path leaves every ``every``-th row: (rows remembered, 3) of row, column and state, in order.
+    """Where the best path leaves every ``interval``-th row: (rows remembered, 3) of row, column and state, in order.
 
     Shapes: a (n,), b (m,) int32 codes; table ((size + 1) ** 2,) int64 scores of pairs of codes below ``size``, and of
     unequal codes in its last row and column. ``match`` is the score of equal codes from ``size`` on. ``start_state``
@@ -161,13 +161,13 @@ def crossings(
         best[j] = gap_b
     buffer = np.empty(4 * _ROOM, np.int64)
     backwards = a[::-1].copy()
-    remembered = (rows - 1) // every
+    remembered = (rows - 1) // interval
     left_best = np.empty((remembered, columns + 1), np.int32)
     left_gap = np.empty((remembered, columns + 1), np.int32)
     origin = np.int64((1 << _RANK_BIT) - 1)
     rank_a = np.int64(2 << _RANK_BIT)
     for index in range(remembered + 1):
-        row, last_row = index * every, min(rows, (index + 1) * every)
+        row, last_row = index * interval, min(rows, (index + 1) * interval)
         while row < last_row:
             height = min(_STRIP_ROWS, last_row - row)
             part = backwards[rows - row - height : rows - row]
@@ -179,10 +179,10 @@ def crossings(
                 left_gap[index, j] = gap_a[j] & origin
                 best[j] = (best[j] & ~origin) | (2 * j)
                 gap_a[j] = (gap_a[j] & ~origin) | rank_a | (2 * j + 1)
-    found = np.empty((remembered, 3), np.int64)
+    cuts = np.empty((remembered, 3), np.int64)
     left = (gap_a[columns] if end_state == 1 else best[columns]) & origin
     for index in range(remembered - 1, -1, -1):
         column, state = left >> 1, left & 1
-        found[index] = ((index + 1) * every, column, state)
+        cuts[index] = ((index + 1) * interval, column, state)
         left = np.int64(left_gap[index, column] if state == 1 else left_best[index, column])
-    return found
+    return cuts

@@ -17,10 +17,10 @@ def best_chain(first: NDArray[np.int64], second: NDArray[np.int64], k: int, jump
     order = np.argsort(second)
     rank = np.empty(count, np.int64)
     position = 0
-    for place in range(count):
-        if place > 0 and second[order[place]] != second[order[place - 1]]:
+    for nth in range(count):
+        if nth > 0 and second[order[nth]] != second[order[nth - 1]]:
             position += 1
-        rank[order[place]] = position
+        rank[order[nth]] = position
     size = position + 2
     tree_score = np.full(size + 1, -1e30)
     tree_index = np.full(size + 1, -1, np.int64)

@@ -81,6 +81,6 @@ def _count(
     for _, begin, end, _, _ in path.stretches[kind == A_ALONE].tolist():
         if trusted[begin]:
             np.add.at(deleted, a[begin:end], 1.0)
-    for _, begin, _, heard, heard_end in path.stretches[kind == B_ALONE].tolist():
+    for _, begin, _, spoken, spoken_end in path.stretches[kind == B_ALONE].tolist():
         if trusted[begin]:
-            np.add.at(inserted, b[heard:heard_end], 1.0)
+            np.add.at(inserted, b[spoken:spoken_end], 1.0)

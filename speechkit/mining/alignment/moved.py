@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.mining.alignment.anchors import shared_windows
-from speechkit.mining.alignment.placement import Heard, Match, place
+from speechkit.mining.alignment.placement import Match, SearchedText, locate
 
 WINDOW = 8  # characters
 MIN_LENGTH = 16  # shorter sentences are like too much
@@ -14,7 +14,7 @@ MIN_VOTES = 2
 MIN_SIMILARITY = 0.7  # out of order, chance likeness is the rule below
 
 
-def voted_places(
+def voted_windows(
     a: NDArray[np.int32],
     begins: NDArray[np.int64],
     ends: NDArray[np.int64],
@@ -57,7 +57,7 @@ def voted_places(
     key = sentence * span + diagonal + len(a)
     votes = np.searchsorted(key, key + drift, "right") - np.arange(len(key))
     first = np.flatnonzero(np.diff(sentence, prepend=-1))
-    places = []
+    windows = []
     for start, stop in zip(first.tolist(), [*first[1:].tolist(), len(sentence)], strict=True):
         best = start + int(np.argmax(votes[start:stop]))
         if votes[best] < MIN_VOTES:
@@ -65,33 +65,33 @@ def voted_places(
         index = int(sentence[best])
         slack = int(drift[best])
         length = int(ends[index] - begins[index])
-        places.append((index, int(diagonal[best]) - slack, int(diagonal[best]) + 2 * slack + length))
-    return places
+        windows.append((index, int(diagonal[best]) - slack, int(diagonal[best]) + 2 * slack + length))
+    return windows
 
 
-def place_moved(
+def locate_moved(
     a: NDArray[np.int32],
     begins: NDArray[np.int64],
     ends: NDArray[np.int64],
-    heard: Heard,
+    hypothesis: SearchedText,
     matches: list[Match | None],
     min_similarity: float,
 ) -> list[Match | None]:
     """Matches with those improved that fit clearly better out of order, in text that no good match covers."""
-    good = 0.6
-    free = np.ones(len(heard.codes), bool)
+    sure = 0.6
+    free = np.ones(len(hypothesis.codes), bool)
     for match in matches:
-        if match is not None and match.similarity >= good:
+        if match is not None and match.similarity >= sure:
             free[match.begin : match.end] = False
-    wanted = np.array([i for i, match in enumerate(matches) if match is None or match.similarity < good], np.int64)
-    found: list[tuple[int, Match]] = []
-    for index, low, high in voted_places(a, begins, ends, wanted, heard.codes, free):
-        match = place(a[begins[index] : ends[index]], heard, low, high, max(min_similarity, MIN_SIMILARITY))
+    wanted = np.array([i for i, match in enumerate(matches) if match is None or match.similarity < sure], np.int64)
+    moved: list[tuple[int, Match]] = []
+    for index, low, high in voted_windows(a, begins, ends, wanted, hypothesis.codes, free):
+        match = locate(a[begins[index] : ends[index]], hypothesis, low, high, max(min_similarity, MIN_SIMILARITY))
         present = matches[index]
         if match is not None and (present is None or match.similarity > present.similarity + 0.15):
-            found.append((index, match))
+            moved.append((index, match))
     improved = list(matches)
-    for index, match in sorted(found, key=lambda item: -item[1].similarity):
+    for index, match in sorted(moved, key=lambda item: -item[1].similarity):
         if free[match.begin : match.end].mean() > 0.7:
             improved[index] = match
             free[match.begin : match.end] = False

@@ -157,12 +157,12 @@ def _align_divided(a: NDArray[np.int32], b: NDArray[np.int32], gaps: GapCosts, g
             )  # fmt: skip
             continue
         remembered = max(1, REMEMBERED_BYTES // (8 * (columns + 1)))
-        every = min(max(-(-rows // (remembered + 1)), 64), -(-rows // 2))
-        found = crossings(
+        interval = min(max(-(-rows // (remembered + 1)), 64), -(-rows // 2))
+        crossed = crossings(
             part_a, part_b, table.ravel(), size, round(costs.match), round(costs.short_open), round(gap_extend),
-            start, end, every,
+            start, end, interval,
         )  # fmt: skip
-        cuts = [(0, 0, start), *map(tuple, found.tolist()), (rows, columns, end)]
+        cuts = [(0, 0, start), *map(tuple, crossed.tolist()), (rows, columns, end)]
         for (top, left, entered), (bottom, right, left_in) in reversed(list(pairwise(cuts))):
             todo.append((a0 + top, a0 + bottom, b0 + left, b0 + right, entered, left_in))
     return np.concatenate(pieces) if pieces else np.zeros(0, np.uint8)

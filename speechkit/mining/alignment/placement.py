@@ -35,8 +35,8 @@ class Match:
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
-    """Coded recognised text with what a placement needs to know about it; ``spaces`` are positions, increasing."""
+class SearchedText:
+    """Coded recognised text with what a search needs to know about it; ``spaces`` are positions, increasing."""
 
     codes: NDArray[np.int32]
     spaces: NDArray[np.int64]
@@ -44,18 +44,20 @@ class Heard:
     costs: Costs
 
 
-def place(sentence: NDArray[np.int32], heard: Heard, low: int, high: int, min_similarity: float) -> Match | None:
-    """Best place of a coded sentence inside ``heard.codes[low:high]``, its ends moved to the borders of words.
+def locate(
+    sentence: NDArray[np.int32], hypothesis: SearchedText, low: int, high: int, min_similarity: float
+) -> Match | None:
+    """Best place of a coded sentence inside ``hypothesis.codes[low:high]``, its ends moved to the borders of words.
 
     Time is O(len(sentence) * (high - low)); None if nothing there is at least ``min_similarity`` alike.
     """
     from speechkit.mining.alignment.affine_kernels import infix_scores
 
-    low, high = max(low, 0), min(high, len(heard.codes))
+    low, high = max(low, 0), min(high, len(hypothesis.codes))
     if not len(sentence) or high <= low:
         return None
-    window = heard.codes[low:high]
-    coded, costs = heard.coded, heard.costs
+    window = hypothesis.codes[low:high]
+    coded, costs = hypothesis.coded, hypothesis.costs
     scores, starts = infix_scores(
         sentence, window, coded.table, costs.match, costs.mismatch, coded.delete[sentence], coded.insert[window],
         costs.short_open,
@@ -64,11 +66,11 @@ def place(sentence: NDArray[np.int32], heard: Heard, low: int, high: int, min_si
     start = int(starts[stop])
     if stop <= start:
         return None
-    begin, end = to_words(low + start, low + stop, heard.spaces, len(heard.codes))
+    begin, end = to_words(low + start, low + stop, hypothesis.spaces, len(hypothesis.codes))
     if end <= begin:
         return None
-    found = heard.codes[begin:end]
-    similarity = _similarity(sentence, found)
+    located = hypothesis.codes[begin:end]
+    similarity = _similarity(sentence, located)
     if similarity < min_similarity:
         return None
     apart = (np.arange(len(scores)) <= start) | (starts >= stop)
@@ -76,13 +78,13 @@ def place(sentence: NDArray[np.int32], heard: Heard, low: int, high: int, min_si
     if apart.any():
         other_stop = int(np.argmax(np.where(apart, scores, -np.inf)))
         second = _similarity(sentence, window[int(starts[other_stop]) : other_stop])
-    edges = _edge_error(sentence[:EDGE], found[: EDGE + 3])
-    edges += _edge_error(sentence[-EDGE:][::-1], found[-EDGE - 3 :][::-1])
+    edges = _edge_error(sentence[:EDGE], located[: EDGE + 3])
+    edges += _edge_error(sentence[-EDGE:][::-1], located[-EDGE - 3 :][::-1])
     return Match(begin, end, similarity, edges / 2, similarity - second)
 
 
-def place_long(
-    sentence: NDArray[np.int32], heard: Heard, low: int, high: int, similarity: float, min_similarity: float
+def locate_long(
+    sentence: NDArray[np.int32], hypothesis: SearchedText, low: int, high: int, similarity: float, min_similarity: float
 ) -> Match | None:
     """Place of an overlong sentence that the path runs through from ``low`` to ``high``: its ends are placed alone.
 
@@ -91,8 +93,8 @@ def place_long(
     end = LONG_SENTENCE // 8
     if high < 0 or similarity < min_similarity:
         return None
-    head = place(sentence[:end], heard, low - end, low + 2 * end, min_similarity)
-    tail = place(sentence[-end:], heard, high - 2 * end, high + end, min_similarity)
+    head = locate(sentence[:end], hypothesis, low - end, low + 2 * end, min_similarity)
+    tail = locate(sentence[-end:], hypothesis, high - 2 * end, high + end, min_similarity)
     if head is None or tail is None or tail.end <= head.begin:
         return Match(low, high, similarity, 1.0, similarity)
     return Match(head.begin, tail.end, similarity, (head.edge_cer + tail.edge_cer) / 2, similarity)
@@ -114,14 +116,14 @@ def to_words(begin: int, end: int, spaces: NDArray[np.int64], length: int) -> tu
     return min(begin, length), max(min(end, length), 0)
 
 
-def _similarity(sentence: NDArray[np.int32], found: NDArray[np.int32]) -> float:
+def _similarity(sentence: NDArray[np.int32], candidate: NDArray[np.int32]) -> float:
     from speechkit.mining.alignment.edit_kernels import edit_distance
 
-    return 1 - edit_distance(sentence, found) / max(len(sentence), len(found))
+    return 1 - edit_distance(sentence, candidate) / max(len(sentence), len(candidate))
 
 
-def _edge_error(expected: NDArray[np.int32], heard: NDArray[np.int32]) -> float:
+def _edge_error(expected: NDArray[np.int32], spoken: NDArray[np.int32]) -> float:
     """Edits between the first characters of the sentence and the best prefix of what was heard, per character."""
     from speechkit.mining.alignment.edit_kernels import prefix_distance
 
-    return float(min(1.0, prefix_distance(expected, heard) / max(len(expected), 1)))
+    return float(min(1.0, prefix_distance(expected, spoken) / max(len(expected), 1)))

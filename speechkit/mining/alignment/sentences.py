@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechkit.mining.alignment.costs import Costs, encode, spread
-from speechkit.mining.alignment.moved import place_moved
-from speechkit.mining.alignment.placement import LONG_SENTENCE, Heard, Match, place, place_long
+from speechkit.mining.alignment.moved import locate_moved
+from speechkit.mining.alignment.placement import LONG_SENTENCE, Match, SearchedText, locate, locate_long
 from speechkit.mining.alignment.text_path import A_LONG, B_LONG, PAIR, TextPath, align_texts, gap_costs
 
 GapKind = Literal["unread", "untranscribed"]
@@ -66,16 +66,16 @@ def locate_sentences(
     boundaries = np.unique(np.concatenate([begins, ends, [0, len(a)]]))
     path = align_texts(a, b, gap_costs(costs, coded, len(a), boundaries))
     anchors, support = _project(path, a, b, begins, ends)
-    heard = Heard(b, np.flatnonzero(b == alphabet.find(" ")), coded, costs)
+    searched = SearchedText(b, np.flatnonzero(b == alphabet.find(" ")), coded, costs)
     matches: list[Match | None] = []
     for index, (low, high) in enumerate(_windows(anchors, ends - begins, len(b))):
         sentence = a[begins[index] : ends[index]]
         if len(sentence) <= LONG_SENTENCE:
-            matches.append(place(sentence, heard, low, high, min_similarity))
+            matches.append(locate(sentence, searched, low, high, min_similarity))
         else:
             own_low, own_high = anchors[index].tolist()
-            matches.append(place_long(sentence, heard, own_low, own_high, float(support[index]), min_similarity))
-    matches = place_moved(a, begins, ends, heard, matches, min_similarity)
+            matches.append(locate_long(sentence, searched, own_low, own_high, float(support[index]), min_similarity))
+    matches = locate_moved(a, begins, ends, searched, matches, min_similarity)
     return Located(matches, _corners(path, len(a), len(b)), _gaps(path))
 
 
@@ -115,20 +115,20 @@ def _project(
     return anchors, equal / np.maximum(ends - begins, 1)
 
 
-def _windows(anchors: NDArray[np.int64], lengths: NDArray[np.int64], heard: int) -> list[tuple[int, int]]:
+def _windows(anchors: NDArray[np.int64], lengths: NDArray[np.int64], hypothesis_length: int) -> list[tuple[int, int]]:
     """Where each sentence may be: between its located neighbours, or around its own place if those are far apart.
 
     A sentence without a place of its own between far neighbours gets an empty window; votes look for it later.
     """
     floor = np.concatenate([[0], np.maximum.accumulate(anchors[:, 1])])
-    ceiling = np.concatenate([np.minimum.accumulate(anchors[::-1, 0])[::-1], [heard]])
+    ceiling = np.concatenate([np.minimum.accumulate(anchors[::-1, 0])[::-1], [hypothesis_length]])
     windows = []
     for index, length in enumerate(lengths.tolist()):
         low, high = int(floor[index]) - OVERLAP, int(ceiling[index + 1]) + OVERLAP
         if high - low > 20 * length + 4000:
             own_low, own_high = anchors[index].tolist()
             low, high = (max(low, own_low - length), min(high, own_high + length)) if own_high >= 0 else (0, 0)
-        windows.append((max(low, 0), min(high, heard)))
+        windows.append((max(low, 0), min(high, hypothesis_length)))
     return windows
 
 
@@ -146,10 +146,10 @@ def _corners(path: TextPath, a_length: int, b_length: int) -> NDArray[np.int64]:
 
 
 def _gaps(path: TextPath) -> list[tuple[GapKind, int, int, int, int]]:
-    found: list[tuple[GapKind, int, int, int, int]] = []
+    gaps: list[tuple[GapKind, int, int, int, int]] = []
     for kind, a0, a1, b0, b1 in path.stretches.tolist():
         if kind == A_LONG:
-            found.append(("unread", a0, a1, b0, b1))
+            gaps.append(("unread", a0, a1, b0, b1))
         elif kind == B_LONG:
-            found.append(("untranscribed", a0, a1, b0, b1))
-    return found
+            gaps.append(("untranscribed", a0, a1, b0, b1))
+    return gaps

@@ -89,14 +89,14 @@ def stretches_of(operations: NDArray[np.uint8], a_begin: int, b_begin: int) -> l
     borders = np.flatnonzero(np.diff(operations)) + 1
     starts = np.concatenate([[0], borders])
     lengths = np.diff(np.concatenate([starts, [len(operations)]]))
-    found = []
+    stretches = []
     i, j = a_begin, b_begin
     for kind, length in zip(operations[starts].tolist(), lengths.tolist(), strict=True):
         a_step = length if kind in (PAIR, A_ALONE, A_LONG) else 0
         b_step = length if kind in (PAIR, B_ALONE, B_LONG) else 0
-        found.append((kind, i, i + a_step, j, j + b_step))
+        stretches.append((kind, i, i + a_step, j, j + b_step))
         i, j = i + a_step, j + b_step
-    return found
+    return stretches
 
 
 def align_texts(a: NDArray[np.int32], b: NDArray[np.int32], gaps: GapCosts, k: int = 12) -> TextPath:
@@ -104,9 +104,9 @@ def align_texts(a: NDArray[np.int32], b: NDArray[np.int32], gaps: GapCosts, k: i
 
     Time is O(n log n) for the anchors plus the cells of the gaps between them; memory is O(n) plus TRACE_CELLS bytes.
     """
-    found: list[tuple[int, int, int, int, int]] = []
-    _align_region(a, b, 0, 0, gaps, k, found)
-    return TextPath(np.array(found, np.int64).reshape(-1, 5))
+    stretches: list[tuple[int, int, int, int, int]] = []
+    _align_region(a, b, 0, 0, gaps, k, stretches)
+    return TextPath(np.array(stretches, np.int64).reshape(-1, 5))
 
 
 def _align_region(
@@ -116,22 +116,22 @@ def _align_region(
     b_begin: int,
     gaps: GapCosts,
     k: int,
-    found: list[tuple[int, int, int, int, int]],
+    stretches: list[tuple[int, int, int, int, int]],
 ) -> None:
     if not len(a) or not len(b):
         if len(a):
             kind = A_LONG if len(a) > 20 else A_ALONE
-            found.append((kind, a_begin, a_begin + len(a), b_begin, b_begin))
+            stretches.append((kind, a_begin, a_begin + len(a), b_begin, b_begin))
         if len(b):
             kind = B_LONG if len(b) > 20 else B_ALONE
-            found.append((kind, a_begin + len(a), a_begin + len(a), b_begin, b_begin + len(b)))
+            stretches.append((kind, a_begin + len(a), a_begin + len(a), b_begin, b_begin + len(b)))
         return
     cells = (len(a) + 1) * (len(b) + 1)
     if cells <= 250_000 or (k < 6 and cells <= EXACT_CELLS):
-        found.extend(stretches_of(align_block(a, b, gaps, a_begin), a_begin, b_begin))
+        stretches.extend(stretches_of(align_block(a, b, gaps, a_begin), a_begin, b_begin))
         return
     if k < 6:
-        _align_corners(a, b, a_begin, b_begin, gaps, found)
+        _align_corners(a, b, a_begin, b_begin, gaps, stretches)
         return
     anchored = runs(chain(shared_windows(a, b, k), k), k)
     done_a = done_b = 0
@@ -139,10 +139,10 @@ def _align_region(
         # The ends of a run may agree by accident; the gap alignment decides over them again.
         trim = min(3, (length - 1) // 2)
         i, j, length = i + trim, j + trim, length - 2 * trim
-        _align_region(a[done_a:i], b[done_b:j], a_begin + done_a, b_begin + done_b, gaps, k - 4, found)
-        found.append((PAIR, a_begin + i, a_begin + i + length, b_begin + j, b_begin + j + length))
+        _align_region(a[done_a:i], b[done_b:j], a_begin + done_a, b_begin + done_b, gaps, k - 4, stretches)
+        stretches.append((PAIR, a_begin + i, a_begin + i + length, b_begin + j, b_begin + j + length))
         done_a, done_b = i + length, j + length
-    _align_region(a[done_a:], b[done_b:], a_begin + done_a, b_begin + done_b, gaps, k - 4, found)
+    _align_region(a[done_a:], b[done_b:], a_begin + done_a, b_begin + done_b, gaps, k - 4, stretches)
 
 
 def _align_corners(
@@ -151,7 +151,7 @@ def _align_corners(
     a_begin: int,
     b_begin: int,
     gaps: GapCosts,
-    found: list[tuple[int, int, int, int, int]],
+    stretches: list[tuple[int, int, int, int, int]],
 ) -> None:
     """Align a large rectangle that has no anchors: march from its start while the texts agree, then its end.
 
@@ -169,19 +169,19 @@ def _align_corners(
         equal = block_a[at_a[:half][paired] - 1] == block_b[at_b[:half][paired] - 1]
         if equal.sum() < 0.5 * half:
             break
-        found.extend(stretches_of(operations[:half], a_begin + i, b_begin + j))
+        stretches.extend(stretches_of(operations[:half], a_begin + i, b_begin + j))
         i, j = i + int(at_a[half - 1]), j + int(at_b[half - 1])
     a, b, a_begin, b_begin = a[i:], b[j:], a_begin + i, b_begin + j
     if (len(a) + 1) * (len(b) + 1) <= EXACT_CELLS:
-        found.extend(stretches_of(align_block(a, b, gaps, a_begin), a_begin, b_begin))
+        stretches.extend(stretches_of(align_block(a, b, gaps, a_begin), a_begin, b_begin))
         return
     left_a, left_b = min(CORNER, len(a) // 2), min(CORNER, len(b) // 2)
     right_a = len(a) - min(CORNER, len(a) - left_a)
     right_b = len(b) - min(CORNER, len(b) - left_b)
-    found.extend(stretches_of(align_block(a[:left_a], b[:left_b], gaps, a_begin), a_begin, b_begin))
+    stretches.extend(stretches_of(align_block(a[:left_a], b[:left_b], gaps, a_begin), a_begin, b_begin))
     if right_a > left_a:
-        found.append((A_LONG, a_begin + left_a, a_begin + right_a, b_begin + left_b, b_begin + left_b))
+        stretches.append((A_LONG, a_begin + left_a, a_begin + right_a, b_begin + left_b, b_begin + left_b))
     if right_b > left_b:
-        found.append((B_LONG, a_begin + right_a, a_begin + right_a, b_begin + left_b, b_begin + right_b))
+        stretches.append((B_LONG, a_begin + right_a, a_begin + right_a, b_begin + left_b, b_begin + right_b))
     tail = align_block(a[right_a:], b[right_b:], gaps, a_begin + right_a)
-    found.extend(stretches_of(tail, a_begin + right_a, b_begin + right_b))
+    stretches.extend(stretches_of(tail, a_begin + right_a, b_begin + right_b))

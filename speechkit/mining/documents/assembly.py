@@ -1,4 +1,4 @@
-"""From what a format gave to a `Document`: clean text, pages and sentences whose offsets hold."""
+"""Assemble a `Document` from extracted text: clean text, pages, and sentences with their offsets."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def assemble(
 
 
 def _join(paragraphs: Sequence[Sequence[PlacedLine]]) -> tuple[str, list[tuple[int, int]]]:
-    """The text, and (page, offset) wherever a page begins in it."""
+    """The joined text, and (page, offset) of the start of each page."""
     words = Words(paragraphs)
     pieces: list[str] = []
     starts: list[tuple[int, int]] = []
@@ -86,7 +86,7 @@ def _join(paragraphs: Sequence[Sequence[PlacedLine]]) -> tuple[str, list[tuple[i
 
 
 def _page_bounds(numbers: Sequence[int], starts: Sequence[tuple[int, int]], length: int) -> list[Page]:
-    """Pages that tile the text; a page without text is empty and stands where the next one begins."""
+    """Pages that tile the text; a page without text is empty, at the offset where the next one begins."""
     begins = dict(starts)
     pages: list[Page] = []
     end = length
@@ -100,10 +100,10 @@ def _page_bounds(numbers: Sequence[int], starts: Sequence[tuple[int, int]], leng
 
 def _sentences(document_id: str, text: str, lang: str, pages: Sequence[Page], longest: int) -> list[Sentence]:
     sentences: list[Sentence] = []
-    place = 0
+    page_index = 0
     for index, (begin, end) in enumerate(split_sentences(text, lang, max_characters=longest)):
-        while place + 1 < len(pages) and begin >= pages[place].end:
-            place += 1
-        page = pages[place].number if pages else 1
+        while page_index + 1 < len(pages) and begin >= pages[page_index].end:
+            page_index += 1
+        page = pages[page_index].number if pages else 1
         sentences.append(Sentence(f"{document_id}-{index:05d}", index, text[begin:end], begin, end, page))
     return sentences

@@ -1,4 +1,4 @@
-"""What every format's reader hands over, and the limits that it must respect."""
+"""Output of the format readers, and the limits on one document."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class DocumentLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Bounds on one document, so that a hostile or broken file ends in a sentence and not in a full memory."""
+    """Limits on one document: a hostile or damaged file gives an error message instead of exhausting memory."""
 
     max_file_bytes: int = 500_000_000
     max_pages: int = 5_000
@@ -31,7 +31,7 @@ class DocumentLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 @dataclass(frozen=True)
 class Line:
-    """A printed line. ``top`` grows downwards, ``left`` to the right (points or pixels); 0 stands for unknown."""
+    """A printed line. ``top`` grows downwards, ``left`` to the right (points or pixels); 0 if unknown."""
 
     text: str
     top: float = 0.0
@@ -41,7 +41,7 @@ class Line:
 
 @dataclass
 class PrintedPage:
-    """The lines of a page in reading order; an empty line marks a paragraph break that the reader saw."""
+    """The lines of a page in reading order; an empty line marks a detected paragraph break."""
 
     number: int
     lines: list[Line]
@@ -49,7 +49,7 @@ class PrintedPage:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A paragraph of a format that knows its paragraphs; ``page`` is 1-based."""
+    """A paragraph of a format with explicit paragraphs; ``page`` is 1-based."""
 
     text: str
     page: int = 1
@@ -57,7 +57,7 @@ class Paragraph:
 
 @dataclass
 class Extracted:
-    """A document as its format gives it: printed pages whose lines must be joined, or paragraphs."""
+    """An extracted document: printed pages whose lines must be joined, or paragraphs."""
 
     kind: str
     pages: list[PrintedPage] = field(default_factory=list)
@@ -67,8 +67,8 @@ class Extracted:
 
 
 def printable(text: str) -> str:
-    """The text without control characters; those that part words become spaces.
+    """The text without control characters; those that separate words become spaces.
 
-    Halves of broken surrogate pairs become the replacement character.
+    Unpaired surrogates become the replacement character.
     """
     return _SURROGATE.sub("\ufffd", _UNPRINTABLE.sub("", text.translate(_SEPARATORS)))

@@ -1,4 +1,4 @@
-"""Which files of a folder are documents, and what each is called."""
+"""The documents of a folder, and their ids."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file that is no document, and why."""
+    """A file that is not a document, and why."""
 
     path: Path
     reason: str
@@ -34,14 +34,14 @@ class Skipped:
 
 @dataclass(frozen=True)
 class FoundDocuments:
-    """The documents of a folder, sorted by path, and everything else that lies there."""
+    """The documents of a folder, sorted by path, and its other files."""
 
     documents: list[Path]
     skipped: list[Skipped]
 
 
 def scan_folder(folder: Path | str) -> FoundDocuments:
-    """Every file under the folder, as a document or with the reason why it is none; a file stands for itself.
+    """Every file under the folder, as a document or with the reason why it is not one; a single file is allowed too.
 
     Linked folders are not entered, and a linked file counts only if it leads to a place inside the folder.
 
@@ -70,7 +70,7 @@ def scan_folder(folder: Path | str) -> FoundDocuments:
 
 
 def find_documents(folder: Path | str) -> list[Path]:
-    """The documents under a folder, sorted; `scan_folder` also tells what else lies there."""
+    """The documents under a folder, sorted; `scan_folder` also lists the other files."""
     return scan_folder(folder).documents
 
 
@@ -95,14 +95,14 @@ def relative_path(path: Path, root: Path | None) -> str:
 
 
 def document_ids(paths: Sequence[Path], root: Path | None = None) -> dict[Path, str]:
-    """A unique, safe id for every path: its relative path without the extension, with it where two would meet.
+    """A unique, safe id for every path: its relative path without the extension, with it where two would be equal.
 
     The ids depend on the set of paths only, not on their order.
     """
     plain = {path: _plain_id(relative_path(path, root)) for path in paths}
     taken: dict[str, list[Path]] = {}
     for path, name in plain.items():
-        taken.setdefault(name.casefold(), []).append(path)  # some file systems do not tell "A" from "a"
+        taken.setdefault(name.casefold(), []).append(path)  # some file systems ignore case
     ids: dict[Path, str] = {}
     used: set[str] = {name for name, group in taken.items() if len(group) == 1}
     for name, group in sorted(taken.items()):

@@ -1,6 +1,7 @@
-"""Readers that may hang, crash or eat memory run in a process of their own, with a clock and a memory limit.
+"""Run readers that may hang, crash or exhaust memory in a separate process, with limits of time and memory.
 
-PDF and pictures get a new process each, as their libraries crash most; the others share one that outlives a document.
+PDF and pictures get a new process each, as their libraries crash most often; the other formats share one process, which
+is reused from document to document.
 """
 
 from __future__ import annotations
@@ -39,19 +40,19 @@ def run_reader(
         question, answer = Path(folder, "request.json"), Path(folder, "answer.json")
         question.write_text(json.dumps({**request, "memory_bytes": memory_bytes, "seconds": seconds}), "utf-8")
         command = [*_command(script), str(question), str(answer)]
-        with tempfile.TemporaryFile() as complaints:
+        with tempfile.TemporaryFile() as error_output:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=complaints,
-                stderr=complaints,
+                stdout=error_output,
+                stderr=error_output,
                 start_new_session=True,
                 env={**os.environ, "OMP_THREAD_LIMIT": "1"},
             )
             try:
                 status = process.wait(timeout=seconds)
             except subprocess.TimeoutExpired as expired:
-                raise _late(document, seconds) from expired
+                raise _timed_out(document, seconds) from expired
             finally:
                 _end(process)
             if status == 0 and answer.is_file():
@@ -59,19 +60,19 @@ def run_reader(
                 if "error" in content:
                     raise DocumentError(f"{document}: {content['error']}")
                 return content
-            tail = _last_line(complaints)
+            tail = _last_line(error_output)
     if status == -signal.SIGXCPU:
-        raise _late(document, seconds)
+        raise _timed_out(document, seconds)
     raise _crash(document, status, tail)
 
 
 class ParsingProcess:
-    """A process that runs ``parse_child.py`` for one document after another; it is replaced when one ends it."""
+    """A process that runs ``parse_child.py`` for one document after another; it is replaced when a document ends it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._complaints: IO[bytes] | None = None
+        self._error_output: IO[bytes] | None = None
 
     def ask(self, request: bytes, document: Path, seconds: float) -> bytes:
         """The answer to a request about a document.
@@ -85,27 +86,27 @@ class ParsingProcess:
             return self._exchange(request, document, seconds)
 
     def replace(self) -> None:
-        """Let the next request have a new process."""
+        """Start a new process for the next request."""
         with self._lock:
             self._end()
 
     def _start(self, document: Path) -> None:
         self._end()
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._error_output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
             _command("parse_child.py"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._complaints,
+            stderr=self._error_output,
             start_new_session=True,
             env={**os.environ, "OMP_THREAD_LIMIT": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
         self._exchange(b"", document, START_SECONDS)
 
     def _exchange(self, request: bytes, document: Path, seconds: float) -> bytes:
-        process, complaints = self._process, self._complaints
+        process, error_output = self._process, self._error_output
         assert process is not None
-        assert complaints is not None
+        assert error_output is not None
         guard, over, late = threading.Lock(), threading.Event(), threading.Event()
 
         def stop() -> None:
@@ -114,24 +115,24 @@ class ParsingProcess:
                     late.set()
                     _end(process)
 
-        clock = threading.Timer(seconds, stop)
-        clock.daemon = True
-        clock.start()
+        timer = threading.Timer(seconds, stop)
+        timer.daemon = True
+        timer.start()
         try:
             answer = _send(process, request)
-        except BaseException:  # an interrupt: the answer that is still to come belongs to nobody
+        except BaseException:  # interrupted: a late answer must not be read as that of the next request
             self._end()
             raise
         finally:
-            clock.cancel()
-            with guard:  # a clock that strikes now must not end the process in its next document
+            timer.cancel()
+            with guard:  # a timer that fires now must not end the process during its next document
                 over.set()
         if answer is None:
             _end(process, patience_seconds=1.0)
-            tail = _last_line(complaints)
+            tail = _last_line(error_output)
             self._end()
             if late.is_set() or process.returncode == -getattr(signal, "SIGXCPU", 0):
-                raise _late(document, seconds)
+                raise _timed_out(document, seconds)
             raise _crash(document, process.returncode, tail)
         if late.is_set():
             self._end()
@@ -140,18 +141,18 @@ class ParsingProcess:
     def _end(self) -> None:
         if self._process is not None:
             _end(self._process)
-            for stream in (self._process.stdin, self._process.stdout, self._complaints):
+            for stream in (self._process.stdin, self._process.stdout, self._error_output):
                 if stream is not None:
                     with contextlib.suppress(OSError):
                         stream.close()
-            self._process = self._complaints = None
+            self._process = self._error_output = None
 
 
 _PARSING: dict[int, ParsingProcess] = {}
 
 
 def parsing_process() -> ParsingProcess:
-    """The parsing process of this one; after a fork there is another, as two may not talk to one."""
+    """The parsing process of this process; a forked child gets its own."""
     return _PARSING.setdefault(os.getpid(), ParsingProcess())
 
 
@@ -181,14 +182,14 @@ def _send(process: subprocess.Popen[bytes], request: bytes) -> bytes | None:
     return answer if len(header) == 8 and len(answer) == length else None
 
 
-def _last_line(complaints: IO[bytes]) -> str:
-    size = complaints.seek(0, os.SEEK_END)
-    complaints.seek(max(0, size - 4000))
-    lines = complaints.read().decode("utf-8", "replace").strip().splitlines()
+def _last_line(error_output: IO[bytes]) -> str:
+    size = error_output.seek(0, os.SEEK_END)
+    error_output.seek(max(0, size - 4000))
+    lines = error_output.read().decode("utf-8", "replace").strip().splitlines()
     return lines[-1][:200] if lines else ""
 
 
-def _late(document: Path, seconds: float) -> DocumentError:
+def _timed_out(document: Path, seconds: float) -> DocumentError:
     return DocumentError(
         f"{document}: reading took more than {seconds:g} s; split the document or raise the time limit"
     )
@@ -196,7 +197,7 @@ def _late(document: Path, seconds: float) -> DocumentError:
 
 def _crash(document: Path, status: int, last_line: str) -> DocumentError:
     reason = f"exit status {status}" + (f", {last_line}" if last_line else "")
-    return DocumentError(f"{document}: the reader crashed ({reason}); the file is damaged or hostile, save it anew")
+    return DocumentError(f"{document}: the reader crashed ({reason}); the file is damaged or hostile, save it again")
 
 
 def _end(process: subprocess.Popen[bytes], patience_seconds: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""HTML, DOCX and EPUB: markup that knows its paragraphs. Nothing is fetched, no entity is expanded."""
+"""Text of HTML, DOCX and EPUB, whose paragraphs are explicit. Nothing is fetched and no entity is expanded."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallba
 
 
 def read_html(path: Path, limits: DocumentLimits) -> Extracted:
-    """The paragraphs of a web page as it stands on disk.
+    """The paragraphs of a saved web page.
 
     Raises:
         DocumentError: if it cannot be parsed at all.
@@ -64,12 +64,12 @@ def _add_html(extracted: Extracted, text: str, page: int, where: Path) -> None:
         root = etree.fromstring(content, parser)
     except etree.LxmlError as error:
         _check_memory(parser)
-        raise DocumentError(f"{where}: is not readable HTML ({error}); save it anew") from error
+        raise DocumentError(f"{where}: is not readable HTML ({error}); save it again") from error
     _check_memory(parser)
     if root is None:
         return
     if any(entry.type_name == "ERR_RESOURCE_LIMIT" for entry in parser.error_log):
-        raise DocumentError(f"{where}: is nested too deeply to be a page that people read; save it as text")
+        raise DocumentError(f"{where}: is nested too deeply for a web page; save it as text")
     for reason, block in _html_blocks(root):
         if reason:
             extracted.removed.append(Removed(page, block, reason))  # type: ignore[arg-type]
@@ -78,7 +78,7 @@ def _add_html(extracted: Extracted, text: str, page: int, where: Path) -> None:
 
 
 def _check_memory(parser: Any) -> None:
-    """Raise MemoryError if the parser ran out of memory, which libxml2 counts among the errors of the document."""
+    """Raise MemoryError if the parser ran out of memory, which libxml2 reports as an error of the document."""
     if any(entry.type_name == "ERR_NO_MEMORY" for entry in parser.error_log):
         raise MemoryError
 
@@ -127,7 +127,7 @@ def _html_blocks(root: Any) -> Iterator[tuple[str, str]]:
 
 
 def _inline(text: str | None, element: Any) -> str:
-    """Text in which a line end is only a space: in HTML a paragraph ends where a block does."""
+    """Text with line ends as spaces: in HTML only blocks separate paragraphs."""
     return re.sub(r"\s+", " ", text) if text else ""
 
 
@@ -158,7 +158,7 @@ class _Package:
 
     def read(self, name: str) -> bytes:
         if name not in self.names:
-            raise DocumentError(f"{self.path}: lacks the member {name}; save it anew")
+            raise DocumentError(f"{self.path}: lacks the member {name}; save it again")
         bound = min(self.limits.max_member_bytes, self.room)
         try:
             with self.archive.open(name) as member:
@@ -244,7 +244,7 @@ def read_epub(path: Path, limits: DocumentLimits) -> Extracted:
         container = _parse_xml(package.read("META-INF/container.xml"), f"{path}: META-INF/container.xml")
         rootfile = next((node.get("full-path") for node in container.iter("{*}rootfile")), None)
         if not rootfile:
-            raise DocumentError(f"{path}: names no content in META-INF/container.xml; save it anew")
+            raise DocumentError(f"{path}: names no content in META-INF/container.xml; save it again")
         book = _parse_xml(package.read(rootfile), f"{path}: {rootfile}")
         items = {node.get("id"): node for node in book.iter("{*}item")}
         locked = _encrypted_members(package)

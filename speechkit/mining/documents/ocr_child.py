@@ -15,7 +15,7 @@ MAX_PIXELS = 60_000_000
 
 
 def rendered(request: dict[str, Any]) -> Iterator[tuple[int, Any]]:
-    """(1-based page number, picture) of every page that is asked for."""
+    """(1-based page number, picture) of every requested page."""
     if request["pages"] is None:
         from PIL import Image, ImageSequence
 
@@ -70,7 +70,7 @@ def lines_of(image: Any, request: dict[str, Any]) -> list[tuple[str, float, floa
 
 
 def main() -> None:
-    """Answer the request in the first argument's file with the second argument's file."""
+    """Read the request from the first argument's file and write the answer to the second's."""
     request = json.loads(Path(sys.argv[-2]).read_text("utf-8"))
     try:
         import resource

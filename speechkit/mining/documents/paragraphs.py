@@ -1,4 +1,4 @@
-"""Printed lines to paragraphs: where a paragraph begins, and what becomes of a hyphen at a line's end."""
+"""Group printed lines into paragraphs, and resolve hyphens at line ends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HYPHENS = "-\u2010\u00ad"
 
 @dataclass(frozen=True)
 class PlacedLine:
-    """A line of a paragraph and the page that it stands on."""
+    """A line of a paragraph and its page."""
 
     text: str
     page: int
@@ -66,45 +66,49 @@ def _usual_distance(lines: Sequence[Line]) -> float:
 
 
 def _runs_on(last: Line, line: Line, usual: int) -> bool:
-    """Whether a page's first line goes on with the sentence of the page before."""
+    """Whether a page's first line continues the sentence of the previous page."""
     if _other_size(last, line) or _BULLET.match(line.text):
         return False
     if _BROKEN.search(last.text):
         return True
     if _FINAL.search(last.text):
         return False
-    return _starts_low(line.text) or len(last.text) >= SHORT * usual
+    return _starts_lowercase(line.text) or len(last.text) >= SHORT * usual
 
 
 def _begins_paragraph(last: Line, line: Line, distance: float, usual: int, broke: bool) -> bool:
-    if _BROKEN.search(last.text) and _starts_low(line.text):
+    if _BROKEN.search(last.text) and _starts_lowercase(line.text):
         return False
     if _other_size(last, line) or _BULLET.match(line.text):
         return True
     step = line.top - last.top
     if (distance and (step > GAP * distance or step < -distance)) or broke:
         # A gap inside a sentence is the printer's (a figure, a new column) and not the writer's.
-        return bool(_FINAL.search(last.text)) or not _starts_low(line.text)
+        return bool(_FINAL.search(last.text)) or not _starts_lowercase(line.text)
     if distance and INDENT * distance < line.left - last.left < 6 * distance and _FINAL.search(last.text):
         return True
     if _FINAL.search(last.text) and not _FINAL.search(line.text) and len(line.text) < HEADING * usual:
-        return not _starts_low(line.text)
+        return not _starts_lowercase(line.text)
     short = len(last.text) < SHORT * usual
-    return short and not _starts_low(line.text) and (bool(_FINAL.search(last.text)) or len(last.text) < HEADING * usual)
+    return (
+        short
+        and not _starts_lowercase(line.text)
+        and (bool(_FINAL.search(last.text)) or len(last.text) < HEADING * usual)
+    )
 
 
 def _other_size(last: Line, line: Line) -> bool:
     return bool(last.size and line.size) and not 0.85 < last.size / line.size < 1.18
 
 
-def _starts_low(text: str) -> bool:
-    """Whether the text goes on in the middle of a sentence, as far as letters can tell."""
+def _starts_lowercase(text: str) -> bool:
+    """Whether the text seems to start in the middle of a sentence: with a small letter or a closing mark."""
     start = text.lstrip("\"'“‘«([")[:1]
     return start.islower() or start in ",;)"
 
 
 class Words:
-    """The words of a document as they stand inside its lines: the witness for a hyphen at a line's end."""
+    """Word counts inside the lines of a document, as evidence for hyphens at line ends."""
 
     def __init__(self, paragraphs: Sequence[Sequence[PlacedLine]]) -> None:
         self.counts: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Script, run by `isolation`: parses documents one after another, each within limits of memory and processor time.
+"""Script run by `isolation`: parses documents one after another, each within limits of memory and processor time.
 
 A request and an answer are MessagePack behind their length in 8 bytes; an empty request is answered by an empty answer.
 """
@@ -23,8 +23,8 @@ SPENT_SHARE = 4  # a process that still holds this part of its memory limit make
 def limit(memory_bytes: int, seconds: float) -> None:
     """Bound the address space, and the processor time from now on, where the system can.
 
-    Only the soft limits move, so that the next document gets its own. The parent's clock rules; that of the processor
-    is for a parent that has died.
+    Only the soft limits change, so that the next document gets its own. The parent enforces the time limit; that on
+    processor time applies if the parent has died.
     """
     try:
         import resource
@@ -64,9 +64,9 @@ def answer(message: bytes) -> bytes:
     except UserError as error:
         spent = address_space() > memory_bytes // SPENT_SHARE
         return msgspec.msgpack.encode(Answer(error=str(error), error_type=type(error).__name__, spent=spent))
-    except Exception as error:  # what nobody expected of one file must not end the others
-        sentence, place = unforeseen(request.file, error)
-        return msgspec.msgpack.encode(Answer(error=str(sentence), place=place, spent=True))
+    except Exception as error:  # an unexpected error of one file must not end the run
+        sentence, location = unforeseen(request.file, error)
+        return msgspec.msgpack.encode(Answer(error=str(sentence), location=location, spent=True))
     needs = f"{request.shown}: needs more than {memory_bytes // 10**6} MB to read; split it"
     return msgspec.msgpack.encode(Answer(error=needs, spent=True))
 
@@ -75,7 +75,7 @@ def main() -> None:
     """Answer the requests of standard input on standard output until there is none."""
     logging.disable(logging.CRITICAL)
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # library output must not mix with answers
     while len(header := sys.stdin.buffer.read(8)) == 8:
         reply = answer(sys.stdin.buffer.read(int.from_bytes(header, "little")))
         answers.write(len(reply).to_bytes(8, "little") + reply)

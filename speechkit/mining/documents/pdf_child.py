@@ -44,7 +44,7 @@ class Character(NamedTuple):
 
 
 def characters(text_page: Any, room: int) -> Iterator[Character]:
-    """What PDFium reads on a page, in order; spaces and line ends have no place of their own.
+    """The characters of a page in the order of PDFium; spaces and line ends have no position.
 
     PDFium joins text that is drawn letter by letter and leaves out what is drawn twice.
 
@@ -85,7 +85,7 @@ def characters(text_page: Any, room: int) -> Iterator[Character]:
             yield Character("\n", 0.0, 0.0, 0.0)
 
 
-def page_lines(found: Iterable[Character]) -> tuple[list[tuple[str, float, float, float]], list[str]]:
+def page_lines(page_characters: Iterable[Character]) -> tuple[list[tuple[str, float, float, float]], list[str]]:
     """(text, distance from an upper origin, font size, left edge) of every line, and the note marks taken out."""
     lines: list[tuple[str, float, float, float]] = []
     marks: list[str] = []
@@ -102,7 +102,7 @@ def page_lines(found: Iterable[Character]) -> tuple[list[tuple[str, float, float
             lines.append(("", 0.0, 0.0, 0.0))
         pending.clear()
 
-    for character in found:
+    for character in page_characters:
         if character.text in "\r\n":
             if character.text == "\n":
                 flush()
@@ -115,22 +115,22 @@ def page_lines(found: Iterable[Character]) -> tuple[list[tuple[str, float, float
 def without_marks(line: list[Character], size: float, base: float, marks: list[str]) -> str:
     """A line's text without the small raised numbers that refer to notes; they are added to ``marks``."""
     kept: list[str] = []
-    place = 0
-    while place < len(line):
-        end = place
+    begin = 0
+    while begin < len(line):
+        end = begin
         while end < len(line) and line[end].size and line[end].size < RAISED_SIZE * size:
             if line[end].height < base + RAISED_HEIGHT * size:
                 break
             end += 1
-        raised = "".join(character.text for character in line[place:end])
+        raised = "".join(character.text for character in line[begin:end])
         before = "".join(kept[-3:])
         # An exponent follows a number or a short unit, a note mark a word or the end of a sentence.
-        if end > place and NOTE_MARK.fullmatch(raised) and (before.isalpha() or before[-1:] in NOTED) and before:
+        if end > begin and NOTE_MARK.fullmatch(raised) and (before.isalpha() or before[-1:] in NOTED) and before:
             marks.append(raised)
         else:
-            end = max(end, place + 1)
-            kept += (character.text for character in line[place:end])
-        place = end
+            end = max(end, begin + 1)
+            kept += (character.text for character in line[begin:end])
+        begin = end
     return "".join(kept)
 
 
@@ -143,7 +143,7 @@ def has_image(page: Any) -> bool:
 
 
 def read(request: dict[str, Any]) -> dict[str, Any]:
-    """Pages, or an error in words that end a sentence which begins with the path."""
+    """The pages, or ``error``: the end of a message that begins with the path."""
     import pypdfium2
     import pypdfium2.raw as pdfium
 
@@ -154,21 +154,21 @@ def read(request: dict[str, Any]) -> dict[str, Any]:
         if getattr(error, "err_code", None) == pdfium.FPDF_ERR_PASSWORD:
             return {"error": "is encrypted; save a copy without a password"}
         if getattr(error, "err_code", None) == pdfium.FPDF_ERR_SUCCESS:
-            return {"error": "has no pages; save it anew"}
-        return {"error": f"is not a readable PDF ({summary(error)}); save it anew or convert it to text"}
+            return {"error": "has no pages; save it again"}
+        return {"error": f"is not a readable PDF ({summary(error)}); save it again or convert it to text"}
     if count <= 0:
-        return {"error": "has no pages; save it anew"}
+        return {"error": "has no pages; save it again"}
     if count > request["max_pages"]:
         return {"error": f"has {count} pages, more than {request['max_pages']}; split it or raise max_pages"}
     pages: list[dict[str, Any]] = []
     room = request["max_characters"]
     for index in range(count):
-        found: dict[str, Any] = {"lines": [], "marks": [], "image": False, "problem": ""}
+        content: dict[str, Any] = {"lines": [], "marks": [], "image": False, "problem": ""}
         try:
             page = document[index]
-            found["image"] = has_image(page)
+            content["image"] = has_image(page)
             text_page = page.get_textpage()
-            found["lines"], found["marks"] = page_lines(characters(text_page, room))
+            content["lines"], content["marks"] = page_lines(characters(text_page, room))
             room -= text_page.count_chars()
             text_page.close()
             page.close()
@@ -176,9 +176,9 @@ def read(request: dict[str, Any]) -> dict[str, Any]:
             return {"error": f"holds more than {request['max_characters']} characters; split it or raise the limit"}
         except (MemoryError, KeyboardInterrupt):
             raise
-        except Exception as error:  # a damaged page must not take the others with it
-            found["problem"] = summary(error)
-        pages.append(found)
+        except Exception as error:  # a damaged page must not lose the others
+            content["problem"] = summary(error)
+        pages.append(content)
     return {"pages": pages}
 
 
@@ -189,7 +189,7 @@ def summary(error: BaseException) -> str:
 
 
 def main() -> None:
-    """Answer the request in the first argument's file with the second argument's file."""
+    """Read the request from the first argument's file and write the answer to the second's."""
     logging.disable(logging.CRITICAL)
     request = json.loads(Path(sys.argv[-2]).read_text("utf-8"))
     limit(request["memory_bytes"], request["seconds"])

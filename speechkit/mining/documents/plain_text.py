@@ -22,17 +22,17 @@ _CUE_TIME = re.compile(
     r"^\s*(?:(\d{1,6}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})\s*-->\s*(?:(\d{1,6}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 )
 _LONG_REFERENCE = re.compile(r"&#(?:\d{8,}|[xX][0-9a-fA-F]{7,});?")
-# Names of the standard that mean more than Python's codecs of those names.
+# Labels that mean a larger character set to browsers than to Python.
 _WIDER = {"shift_jis": "cp932", "gbk": "gb18030", "euc-kr": "cp949", "big5": "big5hkscs"}
 SNIFFED_BYTES = 1 << 14
 _TAG = re.compile(r"<[^<>]{0,200}>|\{\\[^{}]{0,200}\}")
 
 
 def decode(data: bytes, declared: str | None = None) -> tuple[str, list[str]]:
-    """The text of some bytes, and what was uncertain about it, as browsers read it.
+    """Decode bytes as browsers do; returns the text and what is uncertain about it.
 
-    A byte order mark decides, then the look of UTF-16, then a declared label, then UTF-8; what is none of them is read
-    as Windows-1252 and said. A declaration that could be read byte by byte cannot be UTF-16.
+    A byte order mark decides, then the look of UTF-16, then a declared label, then UTF-8; anything else is read
+    as Windows-1252, with a warning. A declaration that could be read byte by byte cannot be UTF-16.
     """
     for mark, encoding in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
@@ -57,22 +57,22 @@ def decode(data: bytes, declared: str | None = None) -> tuple[str, list[str]]:
 
 
 def browser_codec(label: str) -> str | None:
-    """Python's codec for a charset label as browsers take it; None for a label that they do not know.
+    """Python's codec for a charset label as browsers interpret it; None for an unknown label.
 
     Source: the WHATWG Encoding Standard, by `webencodings`; four of its encodings are wider than Python's of that name.
     """
     import webencodings
 
-    found = webencodings.lookup(label)
-    if found is None:
+    encoding = webencodings.lookup(label)
+    if encoding is None:
         return None
-    if found.name.startswith("utf-16"):
+    if encoding.name.startswith("utf-16"):
         return "utf-8"
-    return _WIDER.get(found.name, str(found.codec_info.name))
+    return _WIDER.get(encoding.name, str(encoding.codec_info.name))
 
 
 def _utf_16(data: bytes) -> str | None:
-    """The text of UTF-16 without a byte order mark, known by zero bytes at every other place; None otherwise."""
+    """The text of UTF-16 without a byte order mark, detected by zero bytes at every other position; None otherwise."""
     head = data[:SNIFFED_BYTES]
     head = head[: len(head) // 2 * 2]
     zeros = head[0::2].count(0), head[1::2].count(0)
@@ -107,7 +107,7 @@ def read_text(path: Path) -> Extracted:
 
 
 def is_hard_wrapped(text: str) -> bool:
-    """Whether the lines are cut at a margin, so that a line end is only a space.
+    """Whether the lines are wrapped at a margin, so that a line end is only a space.
 
     They are when most lines that another follows reach nearly as far as the longest usual line, and that is a printed
     width (40 to 120 characters); otherwise every line is a paragraph.

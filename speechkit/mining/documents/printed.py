@@ -46,13 +46,13 @@ def read_pdf(path: Path, lang: str | None, ocr: Ocr, limits: DocumentLimits) -> 
     extracted.warnings += [f"could not read the text layer of {problem}" for problem in problems]
     bare = [
         page.number
-        for page, found in zip(pages, answer["pages"], strict=True)
-        if ocr == "always" or ((found["image"] or found["problem"]) and _characters(page) < FEWEST_CHARACTERS)
+        for page, content in zip(pages, answer["pages"], strict=True)
+        if ocr == "always" or ((content["image"] or content["problem"]) and _characters(page) < FEWEST_CHARACTERS)
     ]
     has_text = any(_characters(page) for page in pages)
     if not bare:
         if not has_text and problems:
-            raise DocumentError(f"{path}: no page could be read ({problems[0]}); save the file anew")
+            raise DocumentError(f"{path}: no page could be read ({problems[0]}); save the file again")
         return extracted
     if ocr == "never":
         if not has_text:
@@ -123,8 +123,8 @@ def tesseract_language(lang: str | None) -> str:
     return name
 
 
-def _lines(found: list[Any]) -> list[Line]:
-    return [Line(" ".join(printable(text).split()), top, size, left) for text, top, size, left in found]
+def _lines(rows: list[Any]) -> list[Line]:
+    return [Line(" ".join(printable(text).split()), top, size, left) for text, top, size, left in rows]
 
 
 def _characters(page: PrintedPage) -> int:

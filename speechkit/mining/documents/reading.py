@@ -49,12 +49,12 @@ class Parsing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What the parsing process gives back: a document or an error; a spent process is to be replaced."""
+    """Answer of the parsing process: a document or an error; a spent process must be replaced."""
 
     document: Document | None = None
     error: str = ""
     error_type: str = "DocumentError"
-    place: str = ""  # file and line, of an error that nobody foresaw
+    location: str = ""  # file and line of an unexpected error
     spent: bool = False
 
 
@@ -78,7 +78,7 @@ def read_document(
         limits: bounds on size, pages, time and memory.
 
     Raises:
-        DocumentError: in one sentence, whatever is wrong with the file.
+        DocumentError: if the file cannot be read.
         MissingExtraError: if it needs OCR and that is not installed.
     """
     path, bounds = Path(path), limits or DocumentLimits()
@@ -90,7 +90,7 @@ def read_document(
         if not path.is_file():
             raise DocumentError(f"{path}: is not a regular file")
         if size == 0:
-            raise DocumentError(f"{path}: is empty; save it anew")
+            raise DocumentError(f"{path}: is empty; save it again")
         if size > bounds.max_file_bytes:
             raise DocumentError(f"{path}: has {size} bytes, more than {bounds.max_file_bytes}; split it")
         extracted: Extracted | None = None
@@ -117,8 +117,8 @@ def read_document(
     except OSError as error:
         raise DocumentError(f"{path}: cannot be read ({error.strerror or error})") from error
     except Exception as error:  # what nobody expected of one file must not end the others
-        sentence, place = unforeseen(path, error)
-        logging.getLogger(__name__).warning("%s in %s", sentence, place)
+        sentence, location = unforeseen(path, error)
+        logging.getLogger(__name__).warning("%s in %s", sentence, location)
         raise sentence from error
 
 
@@ -141,7 +141,7 @@ def parse(request: Parsing) -> Document:
 
 
 def parse_apart(request: Parsing) -> Document:
-    """The document of a request, parsed in a process with a clock and a bound on memory.
+    """The document of a request, parsed in a process with limits of time and memory.
 
     Raises:
         DocumentError: as `parse` does, and if it takes longer or more memory than its limits allow.
@@ -153,8 +153,8 @@ def parse_apart(request: Parsing) -> Document:
         process.replace()
     if answer.document is not None:
         return answer.document
-    if answer.place:
-        logging.getLogger(__name__).warning("%s in %s", answer.error, answer.place)
+    if answer.location:
+        logging.getLogger(__name__).warning("%s in %s", answer.error, answer.location)
     raise {"MissingExtraError": MissingExtraError, "UserError": UserError}.get(answer.error_type, DocumentError)(
         answer.error
     )
@@ -176,14 +176,14 @@ def _working_folder() -> bytes:
 
 
 def unforeseen(path: Path, error: Exception) -> tuple[DocumentError, str]:
-    """An error that no reader expects, as a sentence, and the file and line where it was raised."""
+    """An unexpected error as a message, and the file and line where it was raised."""
     what = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
     if isinstance(error, OSError):
-        return DocumentError(f"{path}: cannot be read ({error.strerror or error})"), _place(error)
-    return DocumentError(f"{path}: cannot be read ({what}); save it anew or as plain text"), _place(error)
+        return DocumentError(f"{path}: cannot be read ({error.strerror or error})"), _location(error)
+    return DocumentError(f"{path}: cannot be read ({what}); save it again or as plain text"), _location(error)
 
 
-def _place(error: BaseException) -> str:
+def _location(error: BaseException) -> str:
     """File and line where an error was raised, for the log."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{Path(frame.filename).name}:{frame.lineno}"

@@ -1,7 +1,7 @@
 """Headers, footers and page numbers: lines at the edge of a page that its neighbours repeat.
 
 Digits are masked, so that "Chapter 3, page 17" repeats; lines are compared by similarity, so that a header which OCR
-misread on some pages is found on all of them.
+misread on some pages is detected on all of them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PAGE_NUMBER = re.compile(
 )
 _LETTERS_OR_DIGITS = re.compile(r"[\W_]+")
 _FINAL = ".!?।॥۔。"
-_Place = tuple[int, int]  # index of the page, index of the line in it
+_LinePosition = tuple[int, int]  # index of the page, index of the line in it
 
 
 def remove_running_lines(pages: list[PrintedPage]) -> tuple[list[PrintedPage], list[Removed]]:
@@ -36,12 +36,12 @@ def remove_running_lines(pages: list[PrintedPage]) -> tuple[list[PrintedPage], l
     if len(pages) < 2:
         return pages, []
     edges = {side: [_edge(page, side) for page in pages] for side in ("header", "footer")}
-    reasons: dict[_Place, Literal["header", "footer", "page_number"]] = {}
+    reasons: dict[_LinePosition, Literal["header", "footer", "page_number"]] = {}
     for side, lines in edges.items():
-        for place in _repeated(pages, lines):
-            reasons[place] = "header" if side == "header" else "footer"
-    for place in _counting(pages, edges):
-        reasons[place] = "page_number"
+        for position in _repeated(pages, lines):
+            reasons[position] = "header" if side == "header" else "footer"
+    for position in _counting(pages, edges):
+        reasons[position] = "page_number"
     if all(
         (number, i) in reasons for number, page in enumerate(pages) for i, line in enumerate(page.lines) if line.text
     ):
@@ -59,13 +59,13 @@ def remove_running_lines(pages: list[PrintedPage]) -> tuple[list[PrintedPage], l
 
 def _edge(page: PrintedPage, side: str) -> list[int]:
     """Indices of the lines at the top or the bottom, outermost first; by position where the page knows it."""
-    places = [index for index, line in enumerate(page.lines) if line.text]
-    if any(page.lines[index].top for index in places):
-        places.sort(key=lambda index: page.lines[index].top)
+    indices = [index for index, line in enumerate(page.lines) if line.text]
+    if any(page.lines[index].top for index in indices):
+        indices.sort(key=lambda index: page.lines[index].top)
     if side == "footer":
-        places.reverse()
+        indices.reverse()
     # On a page of few lines a line is at one edge only.
-    return places[: min(EDGE_LINES, (len(places) + 1) // 2)]
+    return indices[: min(EDGE_LINES, (len(indices) + 1) // 2)]
 
 
 def _key(text: str) -> str:
@@ -74,7 +74,7 @@ def _key(text: str) -> str:
 
 
 def _may_run(key: str) -> bool:
-    """Whether a line says enough to be recognised: a word, or a date; a bare number is judged by its counting."""
+    """Whether a line is long enough to compare: a word or a date. Bare numbers are detected by their sequence."""
     letters = sum(map(str.isalpha, key))
     return letters >= 3 or (letters >= 1 and len(key) >= 6) or key.count("0") >= 3
 
@@ -82,7 +82,7 @@ def _may_run(key: str) -> bool:
 def _alike(first: str, second: str) -> bool:
     if first.rstrip(_FINAL) == second.rstrip(_FINAL):
         return True
-    if first[-1] in _FINAL or second[-1] in _FINAL:  # sentences that resemble one another are the author's
+    if first[-1] in _FINAL or second[-1] in _FINAL:  # similar sentences belong to the text
         return False
     if min(len(first), len(second)) < 6 or abs(len(first) - len(second)) > 0.3 * max(len(first), len(second)):
         return False
@@ -90,21 +90,21 @@ def _alike(first: str, second: str) -> bool:
     return matcher.quick_ratio() >= SIMILARITY and matcher.ratio() >= SIMILARITY
 
 
-def _repeated(pages: list[PrintedPage], edges: list[list[int]]) -> list[_Place]:
-    """Places of the lines that neighbouring pages repeat at the same edge."""
+def _repeated(pages: list[PrintedPage], edges: list[list[int]]) -> list[_LinePosition]:
+    """Positions of the lines that neighbouring pages repeat at the same edge."""
     keys = {
         (number, index): key
         for number, lines in enumerate(edges)
         for index in lines
         if _may_run(key := _key(pages[number].lines[index].text))
     }
-    leader = {place: place for place in keys}
+    leader = {position: position for position in keys}
 
-    def find(place: _Place) -> _Place:
-        while leader[place] != place:
-            leader[place] = leader[leader[place]]
-            place = leader[place]
-        return place
+    def find(position: _LinePosition) -> _LinePosition:
+        while leader[position] != position:
+            leader[position] = leader[leader[position]]
+            position = leader[position]
+        return position
 
     for number, lines in enumerate(edges):
         for other in range(number + 1, min(number + 1 + REACH, len(pages))):
@@ -113,24 +113,29 @@ def _repeated(pages: list[PrintedPage], edges: list[list[int]]) -> list[_Place]:
                     first, second = (number, index), (other, candidate)
                     if first in keys and second in keys and _alike(keys[first], keys[second]):
                         leader[find(second)] = find(first)
-    groups: dict[_Place, list[_Place]] = {}
-    for place in keys:
-        groups.setdefault(find(place), []).append(place)
+    groups: dict[_LinePosition, list[_LinePosition]] = {}
+    for position in keys:
+        groups.setdefault(find(position), []).append(position)
     enough = min(FEWEST_PAGES, len(pages))
-    return [place for group in groups.values() if len({page for page, _ in group}) >= enough for place in group]
+    return [position for group in groups.values() if len({page for page, _ in group}) >= enough for position in group]
 
 
-def _counting(pages: list[PrintedPage], edges: dict[str, list[list[int]]]) -> list[_Place]:
-    """Places of bare numbers at an edge whose distance to the page's index is shared with another page's number."""
-    found: dict[int, list[_Place]] = {}
-    roman: list[_Place] = []
+def _counting(pages: list[PrintedPage], edges: dict[str, list[list[int]]]) -> list[_LinePosition]:
+    """Positions of bare numbers at an edge whose distance to the page's index is shared with another page's number."""
+    by_distance: dict[int, list[_LinePosition]] = {}
+    roman: list[_LinePosition] = []
     for sides in edges.values():
         for number, lines in enumerate(sides):
             for index in lines:
                 match = _PAGE_NUMBER.match(pages[number].lines[index].text)
                 if match and match[1].isdigit():
-                    found.setdefault(int(match[1]) - number, []).append((number, index))
+                    by_distance.setdefault(int(match[1]) - number, []).append((number, index))
                 elif (match and len(match[1]) > 1) or (match and match[1].lower() in "ivx"):
                     roman.append((number, index))
-    counted = [place for places in found.values() if len({page for page, _ in places}) >= 2 for place in places]
+    counted = [
+        position
+        for positions in by_distance.values()
+        if len({page for page, _ in positions}) >= 2
+        for position in positions
+    ]
     return counted + (roman if len({page for page, _ in roman}) >= 2 else [])

@@ -1,4 +1,4 @@
-"""A mined set in the forms of the field: other manifests, word times, subtitles, clips, splits and a data card."""
+"""Export of a mined set: other manifest formats, word times, subtitles, clips, splits and a data card."""
 
 from speechkit.mining.export.card import DataCard, data_card, format_card, write_card
 from speechkit.mining.export.clips import cut_clips

@@ -104,7 +104,7 @@ def data_card(
         score_histogram=tally.scores,
         utterances_without_score=tally.without_score,
         mean_score=tally.score_sum / sum(tally.scores) if sum(tally.scores) else None,
-        sound={name: _spread(*found) for name, found in tally.sound.items()},
+        sound={name: _spread(*spread) for name, spread in tally.sound.items()},
         sample_rates={str(rate): count for rate, count in sorted(tally.rates.items())},
         rejected_sentences=dict(sorted((rejected or {}).items())),
         unmatched_hours={reason: value / 3600 for reason, value in sorted((unmatched_seconds or {}).items())},

@@ -1,4 +1,4 @@
-"""Which sentences go into the set: those that selection kept, or those with a curator's decisions applied."""
+"""The sentences of the set: those that selection kept, with a curator's decisions applied."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ChosenRows:
-    """The sentences of the set and what is said about the rest, streamed from the results of selection.
+    """The sentences of the set and the reasons of the others, streamed from the results of selection.
 
-    ``decided`` are a curator's decisions by id, and ``counts`` how many there are of each kind. Without decisions
-    everything is as selection left it.
+    ``decided`` are a curator's decisions by id, and ``counts`` their number by kind. Without decisions
+    nothing changes.
     """
 
     inputs: Mapping[str, Path]
@@ -66,10 +66,10 @@ class ChosenRows:
             yield from before
             return
         unpaired = {stretch.recording for stretch in before if stretch.reason == "no_document"}
-        kept, found = _spans(self.utterances()), _spans(self._rows("utterances"), self._rows("candidates"))
+        kept, located = _spans(self.utterances()), _spans(self._rows("utterances"), self._rows("candidates"))
         for recording in read_jsonl(self.inputs["recordings"], Recording):
             name = recording.id
-            yield from unmatched_stretches(recording, kept[name], found[name], name not in unpaired)
+            yield from unmatched_stretches(recording, kept[name], located[name], name not in unpaired)
 
     def summary(self) -> SelectionSummary:
         """The sums; the expected precision is that of the sentences that nobody decided about."""
@@ -99,11 +99,11 @@ class ChosenRows:
 
 
 def _spans(*groups: Iterable[Utterance]) -> dict[str, list[Span]]:
-    found: dict[str, list[Span]] = defaultdict(list)
+    spans: dict[str, list[Span]] = defaultdict(list)
     for rows in groups:
         for row in rows:
-            found[str((row.custom or {}).get("recording"))].append((row.offset, row.offset + row.duration))
-    return found
+            spans[str((row.custom or {}).get("recording"))].append((row.offset, row.offset + row.duration))
+    return spans
 
 
 def select_rows(context: Context) -> ChosenRows:

@@ -1,4 +1,4 @@
-"""Utterances cut out of their recordings into files of their own."""
+"""Cut utterances out of their recordings into separate files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ClipFormat = Literal["flac", "opus"]
 
 
 class _Plan(msgspec.Struct, frozen=True):
-    """What the clips in a folder were cut from; a folder with another plan is cut anew."""
+    """Digest of what the clips in a folder were cut from; with another one they are cut again."""
 
     digest: str
 
@@ -36,8 +36,8 @@ def cut_clips(
 ) -> Path:
     """Cut every utterance to ``folder/clips/<recording>/<id>.flac`` (or ``.opus``) and return the clips' manifest.
 
-    Each recording is read once from start to end, one clip in memory at a time. Every clip appears whole or not at
-    all, and a run that was interrupted goes on where it ended. The manifest ``folder/clips.jsonl`` is written last;
+    Each recording is read once from start to end, one clip in memory at a time. Each clip is written
+    atomically, and an interrupted run continues. The manifest ``folder/clips.jsonl`` is written last;
     its utterances keep their alignment and remember ``custom["recording"]`` and ``custom["recording_offset"]``.
 
     Args:

@@ -1,4 +1,4 @@
-"""A mined manifest in each form that other tools read, one folder a form."""
+"""Export of a mined manifest to the formats of other tools, one folder each."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FORMATS = {**{name: what for name, (_, what) in CONVERTED.items()}, **TIMED, "ca
 
 
 class Exported(msgspec.Struct, frozen=True):
-    """One form that was written: how many utterances it holds, what it could not hold, and its files."""
+    """Result of one export: utterances, files, and what the format could not represent."""
 
     format: str
     utterances: int
@@ -56,7 +56,7 @@ def export_manifest(
     embed: bool = True,
     durations: Mapping[str, float] | None = None,
 ) -> Exported:
-    """Write one form of a manifest into ``folder``.
+    """Write a manifest in one format into ``folder``.
 
     Args:
         manifest: utterances; audio paths are relative to it.
@@ -66,7 +66,7 @@ def export_manifest(
         durations: seconds of each recording, for TextGrids; read from the audio where absent.
 
     Raises:
-        UserError: if the form is not known, or a file cannot be read or written.
+        UserError: if the format is unknown, or a file cannot be read or written.
     """
     source, target = Path(manifest), Path(folder)
     if name not in FORMATS:
@@ -98,7 +98,7 @@ def _timed(source: Path, target: Path, name: str, durations: Mapping[str, float]
 
 
 def recording_seconds(manifest: Path | str) -> dict[str, float]:
-    """Length of every recording of a manifest, as far as its audio is there to be read."""
+    """Length of every recording of a manifest whose audio can be read."""
     paths: dict[str, Path] = {}
     for utterance in utterances_of(manifest):
         paths.setdefault(recording_of(utterance), audio_path(manifest, utterance))
@@ -113,10 +113,10 @@ def recording_seconds(manifest: Path | str) -> dict[str, float]:
 
 
 def export(manifest: Path | str, out: Path | str, formats: Iterable[str], *, embed: bool = True) -> list[Exported]:
-    """Write several forms of a manifest, each into the folder ``out/<format>``; a single one may be a comma list.
+    """Write a manifest in several formats, each into ``out/<format>``; a name may be a comma-separated list.
 
     Raises:
-        UserError: if a form is not known (before anything is written), or the manifest holds nothing.
+        UserError: if a format is unknown (before anything is written), or the manifest is empty.
     """
     names = [part.strip() for name in formats for part in name.split(",") if part.strip()]
     unknown = [name for name in names if name not in FORMATS]

@@ -1,4 +1,4 @@
-"""A manifest seen recording by recording, with no more than one of them in memory."""
+"""Iterate over a manifest by recording, with one recording in memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def utterances_of(manifest: Manifest) -> Iterable[Utterance]:
 
 
 def recordings(manifest: Manifest) -> Iterator[RecordingCuts]:
-    """Every recording once, when its last utterance has been read.
+    """Each recording once, after its last utterance has been read.
 
     Memory: one recording where the manifest has them one after another, as mined manifests do; where they are mixed,
     the recordings that are open at the same time.
@@ -75,8 +75,8 @@ DEFAULT_SHARES = {"train": 0.8, "dev": 0.1, "test": 0.1}
 def split_without_leak(manifest: Manifest, shares: Mapping[str, float | Target] | None = None, seed: int = 0) -> Split:
     """Assign whole components to splits so that their audio comes near ``shares``; see `speechkit.data.split.place`.
 
-    A component is everything that hangs together through a shared document, recording or speaker. A mined utterance
-    need name no document and no speaker; the notes of the split say how many do not.
+    A component is the set of utterances that are connected through a document, recording or speaker. Mined utterances
+    may lack document and speaker; the notes of the split count them.
 
     Args:
         manifest: a manifest file or its utterances.

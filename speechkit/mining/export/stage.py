@@ -1,4 +1,4 @@
-"""Stage 8 of mining: the data set in the forms of the field."""
+"""Stage 8 of mining: the data set with its splits, data card, formats and clips."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def export_set(context: Context) -> None:
     """Stage 8: the manifest, splits without a leak, the card, other formats and clips.
 
     Audio paths are absolute where the recordings were given so, and relative to the manifest where they were not, so
-    that a folder that is moved with its recordings stays right.
+    that a folder can be moved together with its recordings.
     """
     from speechkit.data.split import write_splits
     from speechkit.errors import UserError
@@ -84,10 +84,10 @@ def _made_with(context: Context) -> dict[str, str]:
     from speechkit.text import normalizer_for
 
     normalizer = normalizer_for(context.config.lang).spec
-    heard = next(iter(context.read("hypotheses")), None)
+    first = next(iter(context.read("hypotheses")), None)
     return {
         "normaliser": f"{normalizer.name}, version {normalizer.version}",
-        "recogniser": heard.recognizer if heard is not None else "none",
+        "recogniser": first.recognizer if first is not None else "none",
     }
 
 

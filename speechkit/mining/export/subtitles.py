@@ -1,4 +1,4 @@
-"""SubRip subtitles: one file a recording, cues that can be read in the time they are shown."""
+"""SubRip subtitles: one file a recording, with cues short enough to read."""
 
 from __future__ import annotations
 
