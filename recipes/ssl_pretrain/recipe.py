@@ -172,6 +172,7 @@ def objective(context: Context) -> Objective:
     from speechkit.augment.waveforms import augment_waveform
     from speechkit.encoders.pretraining.batches import WaveformBatches
     from speechkit.encoders.pretraining.families import make_family
+    from speechkit.encoders.pretraining.memory import step_memory
     from speechkit.encoders.pretraining.objective import pretraining
 
     config: TrainConfig = context.config
@@ -190,6 +191,7 @@ def objective(context: Context) -> Objective:
 
     training, judged = batches("train", 0), batches("dev", len(rows["train"]))
     family = make_family(config, training, context.inputs["targets"], config.loop.seed)
+    context.log(step_memory(family.network, config.batch_seconds, config.crop_seconds).sentence())
     return pretraining(family, training, lambda folder: family.save(folder, config.half), judged, config.judged_batches)
 
 
