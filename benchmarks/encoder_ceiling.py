@@ -30,32 +30,34 @@ from speechkit.runtime.device import autocast_dtype, choose_device
 RATE = 16_000
 
 
-def seconds_of(work: Callable[[], object], device: str, repeats: int) -> float:
+def seconds_of(
+    work: Callable[[], object], device: str, repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """The least time of several runs, behind one to warm up."""
     times = []
     for _ in range(repeats + 1):
-        began = time.perf_counter()
+        began = clock()
         work()
         if device.startswith("cuda"):
             torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - began)
+        times.append(clock() - began)
     return min(times[1:])
 
 
-def ceiling(device: str, dtype: torch.dtype) -> float:
+def ceiling(device: str, dtype: torch.dtype, clock: Callable[[], float] = time.perf_counter) -> float:
     """Operations a second of a product of square matrices."""
     size = 8192 if device.startswith("cuda") else 2048
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    return 2 * size**3 / seconds_of(lambda: left @ right, device, 10)
+    return 2 * size**3 / seconds_of(lambda: left @ right, device, 10, clock)
 
 
-def operations(lengths: list[int]) -> int:
+def operations(lengths: list[int], layers: int = 12) -> int:
     """Of the stock model on recordings of so many samples, each alone; nothing is computed for it."""
     from torch.utils.flop_counter import FlopCounterMode
     from transformers import HubertConfig, HubertModel
 
     with torch.device("meta"):
-        model = HubertModel(HubertConfig(attn_implementation="eager")).eval()
+        model = HubertModel(HubertConfig(num_hidden_layers=layers, attn_implementation="eager")).eval()
     total = 0
     for length in lengths:
         with FlopCounterMode(display=False) as counter, torch.no_grad():

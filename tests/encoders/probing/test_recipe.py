@@ -132,14 +132,15 @@ def test_phones_are_asked_for_with_what_they_need(manifests, tmp_path, capsys, m
 
 
 @pytest.mark.slow
-def test_read_speech_gets_its_phones_where_they_are_asked_for():
+@pytest.mark.parametrize("name", ["ssl_probing", "units_invariant"])
+def test_read_speech_gets_its_phones_where_they_are_asked_for(name):
     pytest.importorskip("pocketsphinx")
     speech = Path(__file__).parents[3] / "recipes" / "mining" / "sample" / "audio" / "bees.ogg"
     row = Utterance.from_samples(
         id="a", audio_filepath=speech.name, num_samples=46_000, sample_rate=16_000, offset_samples=13_000, speaker="s",
         text="a beekeeper begins the year by listening", custom={"part": "test", "manifest": "speech_manifest"},
     )  # fmt: skip
-    stage = next(stage for stage in recipe.stages if stage.name == "words")
+    stage = recipe_module(name).recipe.stage("words")
     for phones in (False, True):
         worker = stage.run(stage.config(phones=phones))
         worker.inputs = {"speech_manifest": speech.parent / "m.jsonl"}
