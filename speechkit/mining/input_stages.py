@@ -44,9 +44,9 @@ def list_files(context: Context) -> None:
     skipped = [(item.path, documents, f"{item.reason}") for item in scanned.skipped if item.path not in recordings]
     if not scanned.documents:
         links = [f"{path.relative_to(base)} {reason}" for path, base, reason in skipped if "link" in reason]
-        why = f"; {links[0]}, and links are not followed: copy what they lead to" if links else ""
+        why = f"{links[0]}, and links are not followed: copy what they lead to" if links else "give their folder"
         raise UserError(
-            f"{documents}: holds no documents that can be read (PDF, HTML, DOCX, EPUB, TXT, SRT, VTT, images){why}"
+            f"{documents}: holds no documents that can be read (PDF, HTML, DOCX, EPUB, TXT, SRT, VTT, images); {why}"
         )
     for path, base, reason in skipped:
         name = shown(path.relative_to(base).as_posix())
@@ -157,7 +157,7 @@ class ReadDocuments(Worker):
                 answers.append(Drop("missing_extra", f"{file.path}: {error}"))
                 continue
             if not document.sentences:
-                answers.append(Drop("no_sentences", f"{file.path}: holds no text"))
+                answers.append(Drop("no_sentences", f"{file.path}: holds no text; check that it opens in a viewer"))
                 continue
             sentences = [
                 msgspec.structs.replace(sentence, id=f"{file.id}-{sentence.index:05d}")

@@ -169,7 +169,7 @@ def read_pairs(path: Path | str, recordings: Mapping[str, str], documents: Mappi
         for name, known, kind in ((names[0], recordings, "recording"), (names[1], documents, "document")):
             if name not in known:
                 close = difflib.get_close_matches(name, known, 1)
-                hint = f"; did you mean {close[0]}?" if close else ""
+                hint = f"; did you mean {close[0]}?" if close else "; correct the name or remove the line"
                 raise UserError(f"{path}:{number}: there is no {kind} {name}{hint}")
         key = (recordings[names[0]], documents[names[1]])
         pairs[key] = Pair(key[0], key[1], 1.0, 1.0)

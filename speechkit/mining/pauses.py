@@ -65,7 +65,7 @@ class CutAtPauses(Worker):
         except AudioError as error:
             return Drop("unreadable_audio", str(error))
         if not speech:
-            return Drop("no_speech", "no stretch of speech is long enough")
+            return Drop("no_speech", "no stretch of speech is long enough; check it, or lower min_speech_seconds")
         return [stretch(row, begin, end, number) for number, (begin, end) in enumerate(speech)]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import speechkit.mining.mined_set as mining
 from speechkit.cli.main import call
 from speechkit.errors import UserError
 from speechkit.mining import mine
@@ -68,3 +69,20 @@ def test_separator_without_separation_is_refused(tmp_path: Path, capsys: pytest.
     inputs = [str(SAMPLE / "audio"), str(SAMPLE / "documents")]
     assert call(["mine", *inputs, "--out", str(tmp_path / "out"), "--separator", "embedded"]) == 2
     assert "--separator embedded: is for --separate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("options", "backend"), [([], "inline"), (["--workers", "4"], "pool"),
+                                                  (["--workers", "4", "--backend", "ray"], "ray")])  # fmt: skip
+def test_several_workers_are_a_pool_unless_a_backend_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], backend: str
+) -> None:
+    chosen = []
+
+    def begin(recipe: object, stages: Path, overrides: object, backend: str, **others: object) -> int:
+        chosen.append(backend)
+        raise UserError("the run would begin now")
+
+    monkeypatch.setattr(mining, "run_recipe", begin)
+    inputs = [str(SAMPLE / "audio"), str(SAMPLE / "documents")]
+    assert call(["mine", *inputs, "--out", str(tmp_path / "out"), *options]) == 2
+    assert chosen == [backend]

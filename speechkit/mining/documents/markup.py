@@ -139,7 +139,9 @@ def _parse_xml(data: bytes, where: str) -> Any:
         return etree.fromstring(data, parser)
     except etree.LxmlError as error:
         _check_memory(parser)
-        raise DocumentError(f"{where}: is not well-formed XML ({' '.join(str(error).split())[:150]})") from error
+        raise DocumentError(
+            f"{where}: is not well-formed XML ({' '.join(str(error).split())[:150]}); save it again"
+        ) from error
 
 
 class _Package:
@@ -151,10 +153,12 @@ class _Package:
         try:
             self.archive = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise DocumentError(f"{path}: is not a readable {path.suffix[1:].upper()} file ({error})") from error
+            raise DocumentError(
+                f"{path}: is not a readable {path.suffix[1:].upper()} file ({error}); save it again"
+            ) from error
         self.names = set(self.archive.namelist())
         if len(self.names) > limits.max_members:
-            raise DocumentError(f"{path}: holds {len(self.names)} members, more than {limits.max_members}")
+            raise DocumentError(f"{path}: holds {len(self.names)} members, more than {limits.max_members}; split it")
 
     def read(self, name: str) -> bytes:
         if name not in self.names:
@@ -164,10 +168,12 @@ class _Package:
             with self.archive.open(name) as member:
                 data = _read_at_most(member, bound)
         except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError, NotImplementedError) as error:
-            raise DocumentError(f"{self.path}: the member {name} cannot be unpacked ({error})") from error
+            raise DocumentError(
+                f"{self.path}: the member {name} cannot be unpacked ({error}); save it again"
+            ) from error
         except Exception as error:
             if type(error).__name__ in ("error", "LZMAError"):  # zlib.error and its kind
-                raise DocumentError(f"{self.path}: the member {name} is damaged ({error})") from error
+                raise DocumentError(f"{self.path}: the member {name} is damaged ({error}); save it again") from error
             raise
         if data is None:
             raise DocumentError(f"{self.path}: the member {name} unpacks to more than {bound} bytes; is it a zip bomb?")

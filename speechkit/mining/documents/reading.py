@@ -88,7 +88,7 @@ def read_document(
     try:
         size = path.stat().st_size
         if not path.is_file():
-            raise DocumentError(f"{path}: is not a regular file")
+            raise DocumentError(f"{path}: is not a regular file; give the file itself")
         if size == 0:
             raise DocumentError(f"{path}: is empty; save it again")
         if size > bounds.max_file_bytes:
@@ -115,8 +115,9 @@ def read_document(
     except UserError:
         raise
     except OSError as error:
-        raise DocumentError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except Exception as error:  # what nobody expected of one file must not end the others
+        reason = error.strerror or error
+        raise DocumentError(f"{path}: cannot be read ({reason}); check path and permissions") from error
+    except Exception as error:  # an unexpected error of one file must not end the run
         sentence, location = unforeseen(path, error)
         logging.getLogger(__name__).warning("%s in %s", sentence, location)
         raise sentence from error
@@ -179,8 +180,10 @@ def unforeseen(path: Path, error: Exception) -> tuple[DocumentError, str]:
     """An unexpected error as a message, and the file and line where it was raised."""
     what = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
     if isinstance(error, OSError):
-        return DocumentError(f"{path}: cannot be read ({error.strerror or error})"), _location(error)
-    return DocumentError(f"{path}: cannot be read ({what}); save it again or as plain text"), _location(error)
+        message = f"{path}: cannot be read ({error.strerror or error}); check path and permissions"
+    else:
+        message = f"{path}: cannot be read ({what}); save it again or as plain text"
+    return DocumentError(message), _location(error)
 
 
 def _location(error: BaseException) -> str:

@@ -81,7 +81,9 @@ def _covering(name: str, tier: Sequence[Interval], end: float) -> list[Interval]
     for start, stop, text in tier:
         start, stop = round(start, 6), round(stop, 6)
         if start < at or stop <= start:
-            raise UserError(f"tier {name}: interval {start} to {stop} overlaps or runs backwards after {at}")
+            raise UserError(
+                f"tier {name}: interval {start} to {stop} overlaps or runs backwards after {at}; correct its times"
+            )
         if start > at:
             full.append((at, start, ""))
         full.append((start, stop, text))
