@@ -168,8 +168,8 @@ def worst_run(words: Sequence[WordTime], least: int) -> float:
 
 def unheard_share(words: Sequence[WordTime]) -> float:
     """Share of the characters in words that were not spoken, 0 to 1."""
-    unheard = sum(len(word.word) for word in words if word.score < UNHEARD_SCORE)
-    return unheard / max(1, sum(len(word.word) for word in words))
+    missing_characters = sum(len(word.word) for word in words if word.score < UNHEARD_SCORE)
+    return missing_characters / max(1, sum(len(word.word) for word in words))
 
 
 def _edges(match: SentenceMatch) -> tuple[float, float]:

@@ -94,7 +94,7 @@ class SelectionConfig(msgspec.Struct, frozen=True):
     """Stage 7: what is kept. ``calibration`` is "shipped" or a JSON file.
 
     A first or last word without a time is trimmed off up to ``max_lost_characters``, and the sentence rejected beyond;
-    ``max_unread_share`` is the share of its characters in words that were not heard.
+    ``max_unread_share`` is the share of its characters in words that were not spoken.
     """
 
     audio: Annotated[str, SHARED, NEUTRAL] = "audio"

@@ -27,7 +27,7 @@ SHOWN_WARNINGS = 20
 
 
 class PlacedSentence(msgspec.Struct, frozen=True):
-    """A sentence in a recording, in seconds; ``unread`` are words of it that were not heard and have no time.
+    """A sentence in a recording, in seconds; ``unread`` are its words that were not spoken and have no time.
 
     ``probability`` is that the place is right.
     """
@@ -126,7 +126,7 @@ def place_text(
     index = {sentence.id: number for number, sentence in enumerate(document.document.sentences)}
     order = [index[match.sentence] for match in matches]
     lengths = [len(document.keys[number].text) for number in order]
-    # By the text alone: words that are not heard inside a sentence are told one by one, and do not make it another.
+    # By the text alone: unread words inside a sentence are reported one by one, and do not rule it out.
     sure = load_calibration().text.probability(feature_rows(matches, lengths, order, with_emissions=False))
     spoken = sum(bool(key.text.strip()) for key in document.keys)
     if not (sure >= UNRELATED).any():

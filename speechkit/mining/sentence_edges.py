@@ -26,7 +26,7 @@ def settled_edges(refined: Refined, owners: NDArray[np.int64], hop_seconds: floa
 
     Dirt that the scan put before or behind a sentence ("be.i") is a token too, and its only place is in the speech
     beyond the pause. Up to four tokens are given up where a pause stands inside a written word, or where those beyond
-    a longer pause are one short word that was not heard well.
+    a longer pause are one short word with a low score.
     """
     count = len(owners)
     first, last = 0, count

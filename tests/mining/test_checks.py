@@ -5,12 +5,19 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import msgspec
 import pytest
 
+import speechkit.mining.documents as documents
 import speechkit.mining.mined_set as mining
 from speechkit.cli.main import call
+from speechkit.cli.mine import lines_of
+from speechkit.data.records import Utterance
 from speechkit.errors import UserError
 from speechkit.mining import mine
+from speechkit.mining.export.card import data_card, format_card
+from speechkit.mining.stages import NO_EMISSIONS
+from tests.mining.test_mine import transcripts  # noqa: F401 - a fixture
 
 SAMPLE = Path(__file__).resolve().parents[2] / "recipes/mining/sample"
 
@@ -86,3 +93,37 @@ def test_several_workers_are_a_pool_unless_a_backend_is_given(
     inputs = [str(SAMPLE / "audio"), str(SAMPLE / "documents")]
     assert call(["mine", *inputs, "--out", str(tmp_path / "out"), *options]) == 2
     assert chosen == [backend]
+
+
+@pytest.mark.slow
+def test_scans_that_cannot_be_corrected_are_named_by_summary_card_and_command(
+    transcripts: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = documents.read_document
+    monkeypatch.setattr(
+        documents, "read_document", lambda *args, **named: msgspec.structs.replace(read(*args, **named), kind="scan")
+    )
+    mined = mine(
+        SAMPLE / "audio",
+        SAMPLE / "documents",
+        tmp_path / "out",
+        recognizer=f"words:{transcripts}",
+        overrides=["regions.vad=energy"],
+    )
+    assert mined.summary.warnings == [NO_EMISSIONS]
+    assert f"warning: {NO_EMISSIONS}" in lines_of(mined, 0)
+    assert f"- {NO_EMISSIONS}" in (tmp_path / "out/README.md").read_text()
+
+
+def test_card_shows_small_shares_with_four_digits() -> None:
+    rows = [
+        Utterance.from_samples(
+            id=str(at), audio_filepath="a.wav", offset_samples=0, num_samples=16000, sample_rate=16000, text="words",
+            custom={"character_errors": share},
+        )
+        for at, share in enumerate((0.0026, 0.021))
+    ]  # fmt: skip
+    text = format_card(data_card(rows))
+    assert "| wrong characters of the text (share, estimated) | 0.0026 to 0.0210, mean 0.0118 |" in text

@@ -11,10 +11,11 @@ import pytest
 from speechkit.cli.main import call
 from speechkit.data import write_jsonl
 from speechkit.errors import UserError
+from speechkit.mining.export.sound import SentenceQuality
 from speechkit.mining.records import RecognizedText
 from speechkit.pipeline.folder import StageRecord, point_to
 from speechkit.report.mining_data import Records
-from speechkit.report.mining_run import STAGES, data_of_stages, load_run
+from speechkit.report.mining_run import EXPORT, STAGES, data_of_stages, load_run
 
 
 @pytest.fixture
@@ -54,6 +55,20 @@ def test_finished_run_gives_its_page(finished: Path, capsys: pytest.CaptureFixtu
     assert "made-up recogniser" in text
     assert "<h1>mined</h1>" in text
     assert "35<small>s</small>" in text  # seven stages of five seconds
+
+
+def test_quality_columns_come_from_the_export_if_it_ran(finished: Path, run: Records) -> None:
+    assert not any("snr_db" in row.quality for row in load_run(finished).sentence_rows)
+    first = next(iter(run.utterances())).id
+    folder = finished / "stages" / EXPORT / "0123456789abcdef"
+    folder.mkdir(parents=True)
+    write_jsonl(folder / "quality.jsonl", [SentenceQuality(first, {"snr_db": 21.5})])
+    (folder / "_stage.json").write_bytes(
+        msgspec.json.encode(StageRecord("mining", 8, "export", "0" * 32, {}, {}, "0", None, {}, {}))
+    )
+    point_to(folder)
+    measured = {row.id: row.quality["snr_db"] for row in load_run(finished).sentence_rows if "snr_db" in row.quality}
+    assert measured == {first: 21.5}
 
 
 def test_page_tells_nobody_where_the_inputs_lay(finished: Path, audio_root: Path) -> None:

@@ -22,6 +22,8 @@ SOUND = {
     "character_errors": "wrong characters of the text (share, estimated)",
     "corrected_words": "corrected words, in sentences with any",
 }
+SHARES = ("clipped", "character_errors")
+"""Quantities of `SOUND` so small that they need more digits."""
 LICENCE = "not stated: fill in the licences of the recordings and of the documents before you share this set"
 
 
@@ -187,7 +189,7 @@ def format_card(card: DataCard) -> str:
             "text": f"{card.words:,} words, {card.vocabulary:,} different ones, {card.characters:,} characters",
             "length (s)": _range(card.duration_seconds),
             "characters a second": _range(card.characters_per_second),
-            **{SOUND[name]: _range(spread) for name, spread in card.sound.items()},
+            **{SOUND[name]: _range(spread, 4 if name in SHARES else 2) for name, spread in card.sound.items()},
             "word times": f"{card.utterances_with_word_times:,} of {card.utterances:,} utterances",
             "sample rates (Hz)": ", ".join(f"{rate} ({count:,})" for rate, count in card.sample_rates.items()),
             "mean score": "none" if card.mean_score is None else f"{card.mean_score:.4f}",
@@ -233,8 +235,8 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
-def _range(spread: Spread) -> str:
-    return f"{spread.minimum:.2f} to {spread.maximum:.2f}, mean {spread.mean:.2f}"
+def _range(spread: Spread, digits: int = 2) -> str:
+    return f"{spread.minimum:.{digits}f} to {spread.maximum:.{digits}f}, mean {spread.mean:.{digits}f}"
 
 
 def _histogram(counts: list[int]) -> list[str]:

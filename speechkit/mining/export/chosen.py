@@ -76,18 +76,18 @@ class ChosenRows:
         summary = next(iter(read_jsonl(self.inputs["summary"], SelectionSummary)))
         if not self.decided:
             return summary
-        kept, kept_seconds, unheard = 0, 0.0, []
+        kept, kept_seconds, undecided_scores = 0, 0.0, []
         for row in self.utterances():
             kept += 1
             kept_seconds += row.duration
             if row.id not in self.decided:
-                unheard.append(row.score or 0.0)
+                undecided_scores.append(row.score or 0.0)
         unmatched: dict[str, float] = defaultdict(float)
         for stretch in self.unmatched():
             unmatched[stretch.reason] += stretch.end - stretch.start
         return msgspec.structs.replace(
             summary,
-            expected_precision=sum(unheard) / len(unheard) if unheard else None,
+            expected_precision=sum(undecided_scores) / len(undecided_scores) if undecided_scores else None,
             kept=kept,
             kept_seconds=kept_seconds,
             rejected=dict(Counter(each.reason for each in self.outcomes() if each.reason is not None)),
