@@ -121,14 +121,14 @@ def ued_score(
 def ued_table(
     clean: Mapping[str, Units],
     changed: Mapping[str, Mapping[str, Units]],
-    audible: Sequence[str],
+    inaudible: Sequence[str],
     speakers: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> UedTable:
-    """UED of every perturbation in ``changed``, and pooled over those in ``audible`` and over the others."""
+    """UED of every perturbation in ``changed``, and pooled over the audible and over the inaudible ones (floor)."""
     edits = {kind: count_edits(clean, units) for kind, units in changed.items()}
-    audible_edits = [counts for kind, counts in edits.items() if kind in audible]
-    inaudible_edits = [counts for kind, counts in edits.items() if kind not in audible]
+    audible_edits = [counts for kind, counts in edits.items() if kind not in inaudible]
+    inaudible_edits = [counts for kind, counts in edits.items() if kind in inaudible]
     return UedTable(
         {kind: ued_score([counts], speakers, seed=seed) for kind, counts in edits.items()},
         ued_score(audible_edits, speakers, seed=seed) if audible_edits else None,

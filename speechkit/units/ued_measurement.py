@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.augment.perturbations import AUDIBLE, CLEAN, KINDS, Perturbation, PerturbationConfig, perturb
+from speechkit.augment.perturbations import CLEAN, CONTROLS, KINDS, Perturbation, PerturbationConfig, perturb
 from speechkit.augment.waveforms import is_silent
 from speechkit.data.audio import read_waveform
 from speechkit.data.manifest import read_manifest, unique_ids
@@ -111,7 +111,7 @@ def measure_ued(
     if not done:
         raise UserError(f"{manifest}: no usable recordings; {next(iter(left_out.values()), 'it is empty')}")
     tables = {
-        name: ued_table(by_kind[CLEAN], {kind: by_kind[kind] for kind in kinds}, AUDIBLE, speakers, seed)
+        name: ued_table(by_kind[CLEAN], {kind: by_kind[kind] for kind in kinds}, CONTROLS, speakers, seed)
         for name, by_kind in units.items()
     }
     return UedMeasurement(tables, done, left_out)

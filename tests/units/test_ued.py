@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from speechkit.augment.perturbations import CONTROLS, FOREIGN
 from speechkit.errors import UserError
 from speechkit.units.ued import count_edits, ued_reduction, ued_score, ued_table
 
@@ -60,13 +61,20 @@ def test_the_rate_is_that_of_the_corpus_and_not_the_mean_of_utterances():
 def test_the_table_keeps_what_cannot_be_heard_apart():
     clean = {str(n): np.arange(10) for n in range(20)}
     noisy = {str(n): np.arange(10)[::2] for n in range(20)}
-    table = ued_table(clean, {"noise": noisy, "shift": clean}, ["noise"])
+    table = ued_table(clean, {"noise": noisy, "shift": clean}, ["shift"])
     assert table.overall.ued == table.scores["noise"].ued == 0.5
     assert table.floor.ued == 0
     assert table.interval_over == "utterances"
     speakers = {str(n): str(n // 2) for n in range(20)}
-    assert ued_table(clean, {"noise": noisy}, ["noise"], speakers).interval_over == "speakers"
-    assert ued_table(clean, {"noise": noisy}, ["noise"]).floor is None
+    assert ued_table(clean, {"noise": noisy}, ["shift"], speakers).interval_over == "speakers"
+    assert ued_table(clean, {"noise": noisy}, ["shift"]).floor is None
+
+
+def test_further_implementations_are_audible():
+    clean = {str(n): np.arange(10) for n in range(20)}
+    noisy = {str(n): np.arange(10)[::2] for n in range(20)}
+    table = ued_table(clean, dict.fromkeys(FOREIGN, noisy) | {"shift": clean}, CONTROLS)
+    assert (table.overall.ued, table.floor.ued) == (0.5, 0)
 
 
 def test_a_reduction_is_of_the_same_utterances():

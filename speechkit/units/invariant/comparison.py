@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from speechkit.augment.perturbations import AUDIBLE, CLEAN
+from speechkit.augment.perturbations import CLEAN, CONTROLS
 from speechkit.encoders.probing.abx import AbxDifference, AbxScore, abx_difference, abx_score
 from speechkit.encoders.probing.dtw import distance_matrix
 from speechkit.encoders.probing.phone_abx import (
@@ -130,7 +130,7 @@ def measure(units: Mapping[str, Units], quantizer: Any, read: Read, speech: Held
     distances = {name: distance_matrix(each) for name, each in segments.items() if speech.words}
     cells = _phone_cells(speech, one_hot)
     result = SystemResult(
-        ued_table(clean, perturbed, AUDIBLE, speech.speakers, speech.seed),
+        ued_table(clean, perturbed, CONTROLS, speech.speakers, speech.seed),
         statistics(clean, quantizer.num_units, speech.seconds),
         discrimination(distances.get(""), speech.words, speech.seed),
         discrimination(distances.get("dense "), speech.words, speech.seed),
@@ -213,7 +213,7 @@ def _abx_differences(
 
 def _reductions(baselines: Sequence[Measured], measured: Measured, speech: HeldOutSpeech) -> dict[str, UedReduction]:
     """By perturbation, and of all audible ones together; absent where the units of k-means do not change."""
-    audible = [kind for kind in speech.kinds if kind in AUDIBLE]
+    audible = [kind for kind in speech.kinds if kind not in CONTROLS]
     groups = {kind: [kind] for kind in speech.kinds} | ({"overall": audible} if audible else {})
     reductions = {
         name: ued_reduction(

@@ -166,7 +166,7 @@ def test_a_folder_that_does_not_agree_with_itself_is_refused(tmp_path):
     (tmp_path / "a" / "quantizer.safetensors").unlink()
     with pytest.raises(UserError, match=r"quantizer\.safetensors"):
         load_quantizer(tmp_path / "a")
-    with pytest.raises(UserError, match="holds neither"):
+    with pytest.raises(UserError, match="has neither"):
         load_quantizer(tmp_path)
     spec = (tmp_path / "b" / "quantizer.json").read_text()
     (tmp_path / "b" / "quantizer.json").write_text(spec.replace('"convolution"', '"mlp"'))

@@ -373,8 +373,8 @@ def test_the_command_says_what_is_wrong(done, speech, capsys, tmp_path):
     assert call(["ued", str(codebook), "--manifest", manifest, "--kinds", "echo"]) == 2
     assert "'echo' is an unknown kind of change" in capsys.readouterr().err
     assert call(["ued", str(tmp_path), "--manifest", manifest]) == 2
-    assert "holds neither" in capsys.readouterr().err
-    with pytest.raises(UserError, match="holds no"):
+    assert "has neither" in capsys.readouterr().err
+    with pytest.raises(UserError, match="contains no audio"):
         read_noises(tmp_path)
     write_audio(tmp_path / "hum.wav", np.full(800, 0.1), 16_000)
     assert len(read_noises(tmp_path)) == 1
@@ -414,7 +414,7 @@ def test_recordings_that_cannot_be_measured_are_named(done, speech, tmp_path):
     assert measured.utterances == 1
     assert list(measured.left_out) == ["brief", "endless", "gone"]
     write_manifest(tmp_path / "m.jsonl", rows[1:])
-    with pytest.raises(UserError, match=r"no recording.*left.*measure"):
+    with pytest.raises(UserError, match=r"no usable recordings"):
         measure_ued({"units": codebook}, "log-mel", tmp_path / "m.jsonl", kinds=["shift"], device="cpu")
 
 
