@@ -54,8 +54,8 @@ def learn_durations(context: Context) -> None:
     spoken = np.array([row.duration for row in judged])
     scores = {}
     for name, predictor in predictors.items():
-        foretold = np.array([predictor.seconds(row.text) for row in judged])
-        off = np.abs(foretold - spoken)
+        predicted = np.array([predictor.seconds(row.text) for row in judged])
+        off = np.abs(predicted - spoken)
         scores[name] = {"seconds_off": float(off.mean()), "share_off": float((off / spoken).mean())}
         context.say(f"{name}: off by {scores[name]['seconds_off']:.3f} s, {100 * scores[name]['share_off']:.1f} %")
     predictors[config.kept].save_pretrained(context.output("model"))

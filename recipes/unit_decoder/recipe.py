@@ -8,7 +8,7 @@ from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model
 from speechkit.report.tts_stages import judging_stages
 from speechkit.tts.corpus import AUDIO, prepare_stage
 from speechkit.tts.stages import clips_stage
-from speechkit.tts.unit_frames import DROP_REASONS, SAY_DROPS, FeatureConfig, SayConfig, SayUnits, UnitFrames
+from speechkit.tts.unit_frames import DROP_REASONS, SAY_DROPS, SayUnits, SayUnitsConfig, UnitFrames, UnitFramesConfig
 from speechkit.tts.vocoder.load import vocoder_digest
 from speechkit.units.quantizers import quantizer_digest
 
@@ -30,7 +30,7 @@ recipe = Recipe(
                 model("encoder", digest=encoder_digest),
             ),
             outputs=(Output("features.jsonl", schema=Utterance),),
-            config=FeatureConfig,
+            config=UnitFramesConfig,
             drop_reasons=DROP_REASONS,
             resources=Resources(cpus=1, gpus=1),
             part_records=512,
@@ -60,7 +60,7 @@ recipe = Recipe(
                 model("vocoder", digest=vocoder_digest),
             ),
             outputs=(Output("spoken.jsonl", schema=Utterance),),
-            config=SayConfig,
+            config=SayUnitsConfig,
             drop_reasons=SAY_DROPS,
             resources=Resources(cpus=1, gpus=1),
             part_records=512,

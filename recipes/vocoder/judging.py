@@ -133,7 +133,7 @@ def report(context: Context) -> None:
     """Tables and the page of what was measured, beside the recordings."""
     from speechkit.report.tts_page import main_figure, write_report
     from speechkit.tts.scores.measuring import read_measured
-    from speechkit.tts.scores.summary import RECORDINGS, Drawn
+    from speechkit.tts.scores.summary import RECORDINGS, BootstrapSettings
 
     config = context.config
     clips = context.inputs["clips"]
@@ -145,7 +145,7 @@ def report(context: Context) -> None:
         lang=config.lang,
         judge=config.recognizer,
         aligner=config.aligner,
-        drawn=Drawn(resamples=config.resamples, seed=context.seed % 2**32),
+        intervals=BootstrapSettings(resamples=config.resamples, seed=context.seed % 2**32),
         title="Recordings made again by the vocoder",
         samples=config.samples,
     )

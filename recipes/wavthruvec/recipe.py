@@ -8,7 +8,7 @@ from speechkit.pipeline import Output, Recipe, Resources, Stage, external, model
 from speechkit.report.tts_stages import judging_stages
 from speechkit.tts.stages import DROP_REASONS as SAY_DROPS
 from speechkit.tts.stages import TextRow, clips_stage
-from speechkit.tts.target_frames import DROP_REASONS, TargetConfig, TargetFrames
+from speechkit.tts.target_frames import DROP_REASONS, TargetFrames, TargetFramesConfig
 from speechkit.tts.vocoder.load import vocoder_digest
 
 from .speaking import SpeakConfig, SpeakTest
@@ -41,7 +41,7 @@ recipe = Recipe(
             run=TargetFrames,
             inputs=(stage("prepare", "cuts.jsonl"), *AUDIO, model("encoder", digest=encoder_digest)),
             outputs=(Output("features.jsonl", schema=Utterance, min_records=1),),
-            config=TargetConfig,
+            config=TargetFramesConfig,
             drop_reasons=DROP_REASONS,
             resources=Resources(cpus=1, gpus=1),
             part_records=1024,

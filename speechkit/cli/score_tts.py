@@ -59,7 +59,7 @@ def score_tts(
     from speechkit.metrics.sides import name_systems
     from speechkit.report.tts_page import write_report
     from speechkit.tts.scores.measuring import choose_measures
-    from speechkit.tts.scores.summary import RECORDINGS, Drawn
+    from speechkit.tts.scores.summary import RECORDINGS, BootstrapSettings
 
     asked = None if measures is None else [each.strip() for each in measures.split(",") if each.strip()]
     chosen, absent = choose_measures(asked)
@@ -91,7 +91,7 @@ def score_tts(
         lang=lang,
         judge=recognizer,
         aligner=settings["aligner"] if "reading" in chosen else None,  # type: ignore[arg-type]
-        drawn=Drawn(confidence, resamples, seed),
+        intervals=BootstrapSettings(confidence, resamples, seed),
         title=title,
         samples=samples,
     )

@@ -17,7 +17,7 @@ from speechkit.report.page import write_page
 from speechkit.report.player import CLIP_RATE, Clip, clip_block, encode_clip, read_clip, wave_outline
 from speechkit.report.results import Column, Table, Value, interval_plot, mark_best, percent
 from speechkit.tts.scores.measuring import Measured
-from speechkit.tts.scores.summary import RECORDINGS, Drawn, Figure, SynthesisScores, summarize
+from speechkit.tts.scores.summary import RECORDINGS, BootstrapSettings, Figure, SynthesisScores, summarize
 
 LONGEST_CLIP_SECONDS = 60.0
 MOST_MISREAD = 100
@@ -119,7 +119,7 @@ def write_report(
     lang: str,
     judge: str,
     aligner: str | None,
-    drawn: Drawn | None = None,
+    intervals: BootstrapSettings | None = None,
     title: str = "Synthetic speech",
     samples: int = 12,
 ) -> tuple[SynthesisScores, Path]:
@@ -133,7 +133,7 @@ def write_report(
         lang: of the texts.
         judge: of the words.
         aligner: of skipped and repeated words.
-        drawn: how intervals are.
+        intervals: settings of the bootstrap.
         title: of the page.
         samples: texts that can be played.
 
@@ -142,7 +142,9 @@ def write_report(
     """
     rows = {name: found for name, (found, _) in measured.items()}
     embeddings = {name: found for name, (_, found) in measured.items()}
-    scores = summarize(rows, embeddings, normalizer=normalizer, lang=lang, judge=judge, aligner=aligner, drawn=drawn)
+    scores = summarize(
+        rows, embeddings, normalizer=normalizer, lang=lang, judge=judge, aligner=aligner, intervals=intervals
+    )
     heard = {name: {row.id: row.heard for row in found} for name, found in rows.items()}
     table = figures_table(scores)
     write_json(folder / "scores.json", scores)

@@ -34,7 +34,7 @@ def report(system: str, title: str, context: Context) -> None:
     """Tables and a page of a system's speech beside the recordings of the same texts."""
     from speechkit.report.tts_page import main_figure, write_report
     from speechkit.tts.scores.measuring import read_measured
-    from speechkit.tts.scores.summary import RECORDINGS, Drawn
+    from speechkit.tts.scores.summary import RECORDINGS, BootstrapSettings
 
     config: ReportConfig = context.config
     spoken, recorded = read_measured(context.inputs["scores"]), read_measured(context.inputs["recordings"])
@@ -47,7 +47,7 @@ def report(system: str, title: str, context: Context) -> None:
         lang=config.lang,
         judge=config.recognizer,
         aligner=config.aligner,
-        drawn=Drawn(resamples=config.resamples),
+        intervals=BootstrapSettings(resamples=config.resamples),
         title=config.title or title,
         samples=config.samples,
     )

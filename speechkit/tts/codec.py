@@ -1,10 +1,10 @@
-"""SQ-Codec: waveforms as frames of a few values between -1 and 1, each rounded to one of a few levels.
+"""SQ-Codec: waveforms as frames of a few values in [-1, 1], each rounded to one of a few levels.
 
-No codebook is learnt and nothing can collapse: the encoder ends in tanh, S times its values are rounded, and gradients
-pass the rounding as if it were not there. Generated frames are rounded, too, before they are decoded.
+There is no codebook that could collapse: the encoder ends in tanh, and its values are rounded to multiples of
+1 / levels with a straight-through gradient. Generated frames are also rounded before they are decoded.
 
 Source: Yang et al. 2024 (SimpleSpeech); rounding after Mentzer et al. 2023 (finite scalar quantization). The spectral
-body is not theirs: it learns on a processor in an hour, where convolutions over samples take days.
+body is ours: it trains on a CPU in an hour, where convolutions over samples take days.
 
 Notation used for tensor shapes: B batch, S samples, T = ceil(S / hop) frames, D values of a frame, W width.
 """
@@ -34,18 +34,18 @@ from speechkit.tts.vocoder.vocos import Vocos
 Width = Annotated[int, msgspec.Meta(ge=1, le=8192)]
 Stride = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 MEL_MEAN, MEL_DEVIATION = -5.0, 3.0
-"""About those of log-mel frames of speech."""
+"""Typical mean and standard deviation of log-mel frames of speech."""
 
 
 class ConvolutionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="convolutions", tag_field="kind"):
-    """Convolutions over samples, the decoder mirroring the encoder, as published.
+    """Strided convolutions over samples, as published; the decoder mirrors the encoder.
 
     Attributes:
-        strides: from the waveform on; their product is the hop.
-        width: channels before the first stride; each doubles them.
-        widest: channels never exceed this.
-        dilations: of the residual units at each rate.
-        kernel: of the residual units, odd.
+        strides: downsampling factors from the waveform to the frames; their product is the hop.
+        width: channels before the first stride; each stride doubles them.
+        widest: upper limit of the channels.
+        dilations: one residual unit per dilation at each rate.
+        kernel: kernel size of the residual units, odd.
     """
 
     strides: tuple[Stride, ...] = (2, 4, 5, 8)
@@ -69,14 +69,14 @@ class ConvolutionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, t
 
 
 class SpectralBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="spectral", tag_field="kind"):
-    """Log-mel frames into ConvNeXt blocks, and back to samples through those of Vocos.
+    """ConvNeXt blocks over log-mel frames as the encoder, and Vocos as the decoder.
 
     Attributes:
-        mel: what the encoder sees.
-        stride: mel frames that become one.
-        width: of the encoder's blocks.
-        layers: of the encoder.
-        generator: of the decoder; its hop is that of ``mel``.
+        mel: input of the encoder.
+        stride: mel frames per codec frame.
+        width: channels of the encoder's blocks.
+        layers: number of encoder blocks.
+        generator: the decoder; it must have the hop of ``mel``.
     """
 
     mel: MelSpec = MelSpec()
@@ -88,8 +88,8 @@ class SpectralBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
     def __post_init__(self) -> None:
         if self.generator.hop_samples != self.mel.hop_samples or self.generator.mel_magnitudes:
             raise ConfigError(
-                f"the generator's hop of {self.generator.hop_samples} samples must be {self.mel.hop_samples}, that of "
-                "mel, and mel_magnitudes false"
+                f"generator.hop_samples is {self.generator.hop_samples}; set it to the hop of mel, "
+                f"{self.mel.hop_samples}, and mel_magnitudes to false"
             )
 
     @property
@@ -99,13 +99,13 @@ class SpectralBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
 
 
 class ScalarCodecConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything that rebuilds the codec.
+    """Configuration of a scalar codec.
 
     Attributes:
         sample_rate: in hertz.
-        latent: D values of a frame.
+        latent: values per frame, D.
         levels: S; a value is one of the 2 S + 1 multiples of 1 / S in [-1, 1].
-        body: of encoder and decoder.
+        body: architecture of encoder and decoder.
     """
 
     model_type: Literal["speechkit-scalar-codec"] = "speechkit-scalar-codec"
@@ -121,17 +121,17 @@ class ScalarCodecConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
     @property
     def frame_rate(self) -> float:
-        """Frames a second."""
+        """Frames per second."""
         return self.sample_rate / self.hop_samples
 
     @property
     def bits_per_second(self) -> float:
-        """Of the rounded frames, if all levels are as frequent."""
+        """Bitrate of the rounded frames if all levels are equally frequent."""
         return self.frame_rate * self.latent * math.log2(2 * self.levels + 1)
 
 
 class ScalarCodec(nn.Module):
-    """Encoder, rounding and decoder."""
+    """Encoder, rounding and decoder of a scalar codec."""
 
     def __init__(self, config: ScalarCodecConfig):
         super().__init__()
@@ -146,12 +146,12 @@ class ScalarCodec(nn.Module):
             self.decoder = SpectralDecoder(config.body, config.latent)
 
     def encode(self, waveforms: Tensor) -> Tensor:
-        """Waveforms of one length (B, S) -> rounded frames (B, T, D); zeros fill the last frame."""
+        """Waveforms of equal length (B, S) -> rounded frames (B, T, D); the last frame is zero-padded."""
         padded = F.pad(waveforms, (0, -waveforms.shape[1] % self.config.hop_samples))
         return self.snap(torch.tanh(self.encoder(padded[:, None]).transpose(1, 2)))
 
     def snap(self, frames: Tensor) -> Tensor:
-        """Values to the nearest level in [-1, 1]; the gradient passes where they lie inside."""
+        """Round values to the nearest level in [-1, 1]; the gradient is straight-through inside and 0 outside."""
         inside = frames.clamp(-1.0, 1.0)
         return inside + ((inside * self.config.levels).round() / self.config.levels - inside).detach()
 
@@ -161,19 +161,19 @@ class ScalarCodec(nn.Module):
         return decoded
 
     def forward(self, waveforms: Tensor) -> Tensor:
-        """Waveforms (B, S) -> what is left of them (B, S)."""
+        """Waveforms (B, S) -> reconstructed waveforms (B, S)."""
         return self.decode(self.encode(waveforms))[:, : waveforms.shape[1]]
 
     @torch.no_grad()
     def encode_waveform(self, waveform: ArrayLike) -> Tensor:
-        """One recording (S,) -> frames (T, D) on the processor.
+        """One recording (S,) -> frames (T, D) on the CPU.
 
         Raises:
-            UserError: if it has no sample.
+            UserError: if it has no samples.
         """
         samples = torch.as_tensor(np.asarray(waveform, np.float32), device=next(self.parameters()).device)
         if not len(samples):
-            raise UserError("a recording of no samples cannot be encoded; give one that sounds")
+            raise UserError("the recording has no samples; give one that is not empty")
         return self.encode(samples[None])[0].cpu()
 
     def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
@@ -182,7 +182,7 @@ class ScalarCodec(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> ScalarCodec:
-        """Read a folder or hub id that `save_pretrained` filled.
+        """Load a codec from a folder or hub id written by `save_pretrained`.
 
         Raises:
             UserError: see `speechkit.nn.checkpoints.read_network`.
@@ -209,7 +209,7 @@ def convolution_decoder(body: ConvolutionBody, latent: int) -> nn.Sequential:
 
 
 class ResidualUnit(nn.Module):
-    """A dilated convolution and one over channels, added to what they get."""
+    """A dilated and a pointwise convolution with a residual connection."""
 
     def __init__(self, width: int, kernel: int, dilation: int):
         super().__init__()
@@ -222,12 +222,12 @@ class ResidualUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, W, T) -> (B, W, T)."""
-        added: Tensor = x + self.layers(x)
-        return added
+        output: Tensor = x + self.layers(x)
+        return output
 
 
 class Down(nn.Conv1d):
-    """A convolution from T to T / stride positions."""
+    """Strided convolution, from T to T / stride frames."""
 
     def __init__(self, narrow: int, wide: int, stride: int):
         super().__init__(narrow, wide, 2 * stride, stride)
@@ -239,7 +239,7 @@ class Down(nn.Conv1d):
 
 
 class Up(nn.ConvTranspose1d):
-    """A transposed convolution from T to T * stride positions."""
+    """Transposed convolution, from T to T * stride frames."""
 
     def __init__(self, wide: int, narrow: int, stride: int):
         super().__init__(wide, narrow, 2 * stride, stride)
@@ -273,8 +273,8 @@ class SpectralEncoder(nn.Module):
         """See the class."""
         with torch.no_grad():
             mel = stack_frames((self.mel(waveforms[:, 0]) - MEL_MEAN) / MEL_DEVIATION, self.stride)
-        left: Tensor = self.leave(self.norm(self.blocks(self.enter(mel))))
-        return left.transpose(1, 2)
+        latents: Tensor = self.leave(self.norm(self.blocks(self.enter(mel))))
+        return latents.transpose(1, 2)
 
 
 class SpectralDecoder(nn.Module):
@@ -297,10 +297,10 @@ class SpectralDecoder(nn.Module):
 
 
 def codec_digest(folder: str | Path) -> str:
-    """What latents of this codec have in common.
+    """Digest of a codec's weights, which identifies the codec that latents belong to.
 
     Raises:
-        UserError: if there are no weights.
+        UserError: if the folder has no weights.
     """
     path = Path(folder) / WEIGHTS
     if not path.is_file():

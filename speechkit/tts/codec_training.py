@@ -1,4 +1,4 @@
-"""How a scalar codec learns: its waveforms shall have the spectra, and the samples, of those that it was given."""
+"""Training objective of a scalar codec: distances of spectra and samples, and optional adversarial losses."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from speechkit.tts.vocoder.objective import BETAS, Spectra, adversary_turn, gene
 from speechkit.tts.vocoder.training_config import DiscriminatorConfig, LossConfig
 
 
-class Distances(Spectra):
-    """How far decoded waveforms lie from recorded ones: by their spectra, and ``samples_weight`` times by samples."""
+class ReconstructionLoss(Spectra):
+    """Spectral distance of decoded from recorded waveforms, plus ``samples_weight`` times that of samples (L1)."""
 
     def __init__(self, config: LossConfig, mel: MelSpec, samples_weight: float):
         super().__init__(config, mel)
         self.samples_weight = samples_weight
 
     def forward(self, made: Tensor, recorded: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """(B, S) twice."""
+        """Decoded and recorded waveforms, (B, S) each -> the loss, and its parts for the log."""
         loss, values = super().forward(made, recorded)
         if not self.samples_weight:
             return loss, values
@@ -33,52 +33,52 @@ class Distances(Spectra):
 
 
 class CodecNetworks(nn.Module):
-    """A codec, what measures distances, and the discriminators where there are any."""
+    """A codec, its reconstruction loss and, in adversarial training, its discriminators."""
 
-    def __init__(self, codec: ScalarCodec, spectra: Distances, discriminators: Discriminators | None):
+    def __init__(self, codec: ScalarCodec, spectra: ReconstructionLoss, discriminators: Discriminators | None):
         super().__init__()
         self.codec, self.spectra, self.discriminators = codec, spectra, discriminators
 
 
 def decoded(network: Any, batch: Batch) -> Tensor:
-    """What is left of a batch's waveforms (B, S)."""
-    made: Tensor = network.codec(batch["waveforms"])
-    return made
+    """The codec's reconstruction of a batch's waveforms (B, S)."""
+    waveforms: Tensor = network.codec(batch["waveforms"])
+    return waveforms
 
 
 def distance_loss(network: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-    """Distances alone."""
-    found: tuple[Tensor, dict[str, float]] = network.spectra(decoded(network, batch), batch["waveforms"])
-    return found
+    """The reconstruction loss, without adversarial losses."""
+    loss: tuple[Tensor, dict[str, float]] = network.spectra(decoded(network, batch), batch["waveforms"])
+    return loss
 
 
 def codec_objective(
     codec: ScalarCodec,
     losses: LossConfig,
     batch: Callable[[int], Batch],
-    judged: Sequence[Batch],
+    held_out: Sequence[Batch],
     *,
     samples_weight: float = 0.0,
     discriminators: DiscriminatorConfig | None = None,
 ) -> Objective:
-    """Learn to give waveforms back.
+    """Objective that trains a codec to reconstruct waveforms.
 
     Args:
-        codec: changed in place.
-        losses: weights of spectra and adversaries.
-        batch: ``waveforms`` (B, S) of a number.
-        judged: what the loss is looked at with.
-        samples_weight: of the mean distance of samples; the spectral body keeps no phases, and learns nothing by it.
-        discriminators: None for distances alone.
+        codec: trained in place.
+        losses: weights of spectral and adversarial losses.
+        batch: maps a batch number to ``waveforms`` (B, S).
+        held_out: batches on which the loss is evaluated.
+        samples_weight: weight of the L1 distance of samples; the spectral body keeps no phase and gains nothing by it.
+        discriminators: None trains without adversarial losses.
     """
     mel = codec.config.body.mel if isinstance(codec.config.body, SpectralBody) else MelSpec()
-    judges = Discriminators(discriminators) if discriminators else None
-    network = CodecNetworks(codec, Distances(losses, mel, samples_weight), judges)
-    own = [list(codec.parameters())]
-    turns = [Turn(distance_loss, own, betas=BETAS)]
-    if judges is not None:
+    adversary = Discriminators(discriminators) if discriminators else None
+    network = CodecNetworks(codec, ReconstructionLoss(losses, mel, samples_weight), adversary)
+    parameters = [list(codec.parameters())]
+    turns = [Turn(distance_loss, parameters, betas=BETAS)]
+    if adversary is not None:
         turns = [
-            Turn(adversary_turn(losses, decoded), [list(judges.parameters())], "discriminators", betas=BETAS),
-            Turn(generator_turn(losses, decoded), own, "codec", betas=BETAS),
+            Turn(adversary_turn(losses, decoded), [list(adversary.parameters())], "discriminators", betas=BETAS),
+            Turn(generator_turn(losses, decoded), parameters, "codec", betas=BETAS),
         ]
-    return Objective(network, turns, batch, mean_losses(distance_loss, judged), save=codec.save_pretrained)
+    return Objective(network, turns, batch, mean_losses(distance_loss, held_out), save=codec.save_pretrained)

@@ -1,7 +1,7 @@
-"""One person's words in another's voice: frames of an encoder, made heard by a vocoder that takes them.
+"""Voice conversion: encoder frames of a source recording, vocoded in the voice of a reference recording.
 
-What is said stays in the frames of the source; who says it comes from a vector of the reference recording, or, by
-nearest neighbours, from the reference's own frames, which then stand in for those of the source.
+The source's frames carry the content. The voice comes from a speaker vector of the reference or, with kNN conversion,
+from the reference's own frames, which replace those of the source.
 
 Sources: Siuzdak et al. 2022 (WavThruVec), section 3.4; Baas et al. 2023, Voice conversion with just nearest neighbors.
 """
@@ -23,18 +23,14 @@ if TYPE_CHECKING:
     from speechkit.tts.vocoder import Vocoder
 
 LONGEST_REFERENCE_SECONDS = 600.0
-"""Of a reference whose frames are searched: more costs time and adds little."""
+"""Upper limit of the reference that kNN conversion searches: more costs time and adds little."""
 
 
 class Converter:
-    """Vocoder and encoder that fit.
-
-    Args:
-        vocoder: of encoder frames.
-        encoder: the one that made the frames it was trained on.
+    """Converts voices with an encoder and a vocoder trained on its frames.
 
     Raises:
-        UserError: if the vocoder takes other frames than the encoder makes, naming both.
+        UserError: if the vocoder was trained on other frames than the encoder makes, naming both.
     """
 
     def __init__(self, vocoder: Vocoder, encoder: Encoder) -> None:
@@ -43,25 +39,25 @@ class Converter:
 
     @property
     def rate(self) -> int:
-        """Samples a second of what `convert` gives."""
+        """Sample rate of the converted speech, in hertz."""
         rate: int = self.vocoder.sample_rate
         return rate
 
     def convert(
         self, source: Path | str, reference: Path | str, *, neighbours: int = 0, seed: int = 0
     ) -> Iterator[Float]:
-        """The source in the voice of the reference, in pieces of any length, in memory that does not grow with it.
+        """Stream the source in the voice of the reference, in constant memory.
 
         Args:
             source: a recording of any length.
-            reference: a recording of who shall speak.
-            neighbours: 0 leaves the source's frames as they are; else each becomes the mean of so many of the
-                reference's frames that are nearest to it in angle. That wants minutes of reference.
-            seed: of the vocoder's noise, where it has one.
+            reference: a recording of the target speaker.
+            neighbours: k of kNN conversion: each source frame is replaced by the mean of its k nearest reference frames
+                by cosine similarity, which needs minutes of reference. 0 keeps the source's frames.
+            seed: seeds the vocoder's noise, if it draws any.
 
         Raises:
             AudioError: if a recording cannot be read, or the reference is too short or silent.
-            ConfigError: if neither the vocoder takes a speaker nor neighbours are asked for: nothing would change.
+            ConfigError: if the vocoder takes no speaker and ``neighbours`` is 0: nothing would change.
         """
         if neighbours < 0:
             raise ConfigError(f"neighbours is {neighbours}; give 0 or more")
@@ -70,7 +66,9 @@ class Converter:
             rate = self.vocoder.speaker.config.mel.sample_rate
             speaker = self.vocoder.reference(read_audio(reference, sample_rate=rate))
         elif not neighbours:
-            raise ConfigError(f"{self.vocoder.name} takes no speaker; ask for neighbours, or take one that does")
+            raise ConfigError(
+                f"{self.vocoder.name} takes no speaker; set neighbours, or choose a vocoder that takes one"
+            )
         blocks = stream_audio(source, sample_rate=self.encoder.spec.sample_rate)
         frames = self.encoder.stream(blocks)
         if neighbours:
@@ -87,19 +85,19 @@ class Converter:
         return np.concatenate([*self.encoder.stream([waveform])])
 
 
-def nearest_frames(blocks: Iterable[Float], known: Float, count: int) -> Iterator[Float]:
-    """Each frame as the mean of the ``count`` known ones that are nearest to it in angle.
+def nearest_frames(blocks: Iterable[Float], reference: Float, count: int) -> Iterator[Float]:
+    """Replace each frame by the mean of the ``count`` reference frames nearest to it by cosine similarity.
 
-    Shapes: blocks (T, D), known (N, D) -> (T, D).
+    Shapes: blocks (T, D), reference (N, D) -> (T, D).
 
     Raises:
-        UserError: if fewer frames are known than are asked for.
+        UserError: if the reference has fewer than ``count`` frames.
     """
-    if len(known) < count:
-        raise UserError(f"the reference has {len(known)} frames and {count} neighbours are wanted; give a longer one")
-    directions = known / np.maximum(np.linalg.norm(known, axis=1, keepdims=True), 1e-9)
+    if len(reference) < count:
+        raise UserError(f"the reference has {len(reference)} frames for {count} neighbours; give a longer recording")
+    directions = reference / np.maximum(np.linalg.norm(reference, axis=1, keepdims=True), 1e-9)
     for block in blocks:
-        # The source's lengths do not change which frames are nearest.
-        likeness = block @ directions.T
-        nearest = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
-        yield np.asarray(known[nearest].mean(axis=1), np.float32)
+        # The norm of a source frame does not change its ranking.
+        similarity = block @ directions.T
+        nearest = np.argpartition(-similarity, count - 1, axis=1)[:, :count]
+        yield np.asarray(reference[nearest].mean(axis=1), np.float32)

@@ -1,4 +1,4 @@
-"""The first stage of recipes that learn to speak: what is learnt from, what watches, and what judges."""
+"""First stage of recipes that train speech synthesis: the training, development and test utterances."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from speechkit.tts.stages import TextRow
 
 MANIFESTS = ("train_manifest", "test_manifest")
 AUDIO = tuple(external(name, schema=Utterance, of="prepare") for name in MANIFESTS)
-"""Inputs of later stages: their audio is where the manifests of the first one say."""
+"""Inputs of later stages, which read audio relative to the manifests of this one."""
 PREPARE_DROPS = ("no_text", "too_short", "too_long", "unreadable_audio", "beyond_limit")
 
 
 class SpokenCorpusConfig(msgspec.Struct, frozen=True):
-    """Which utterances.
+    """Selection of utterances.
 
     Attributes:
-        train_manifest: utterances with texts; those with a speaker can teach several voices.
-        test_manifest: others, whose texts are spoken at the end.
-        dev_share: of ``train_manifest``, drawn by their ids, to watch the training and to compare durations.
-        min_seconds: of an utterance.
-        max_seconds: of an utterance.
-        train_items: most of ``train_manifest``; 0 for all.
-        test_items: most of ``test_manifest``; 0 for all.
-        texts: leave out what has no text.
+        train_manifest: utterances with texts, and with speakers if several voices are to be learnt.
+        test_manifest: other utterances, whose texts are synthesised at the end.
+        dev_share: share of ``train_manifest`` that is held out, drawn by id, for validation.
+        min_seconds: shortest utterance.
+        max_seconds: longest utterance.
+        train_items: upper limit of utterances from ``train_manifest``; 0 for all.
+        test_items: upper limit of utterances from ``test_manifest``; 0 for all.
+        texts: drop utterances without text.
     """
 
     train_manifest: Annotated[str | None, SHARED] = None
@@ -44,7 +44,7 @@ class SpokenCorpusConfig(msgspec.Struct, frozen=True):
 
 
 def prepare(context: Context) -> None:
-    """Keep what can be learnt, each with its part in ``custom``; list the texts of the test."""
+    """Select usable utterances, with their part in ``custom``, and list the texts of the test set."""
     config = context.config
     for name in MANIFESTS:
         if getattr(config, name) is None:
@@ -77,8 +77,8 @@ def _kept(context: Context, part: str) -> Iterator[Utterance]:
             context.drop(row.id, "unreadable_audio", reason)
         else:
             count += 1
-            watches = part == "train" and item_seed(0, row.id) % 10_000 < 10_000 * config.dev_share
-            yield msgspec.structs.replace(row, custom={"part": "dev" if watches else part})
+            held_out = part == "train" and item_seed(0, row.id) % 10_000 < 10_000 * config.dev_share
+            yield msgspec.structs.replace(row, custom={"part": "dev" if held_out else part})
 
 
 def prepare_stage() -> Stage:

@@ -1,4 +1,4 @@
-"""A small transformer over the bytes of a text that foretells how long it is when spoken."""
+"""A small transformer over the bytes of a text that predicts its spoken duration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BYTES = 256
 
 
 class DurationNetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything that rebuilds the network; ``log_byte_seconds`` is the logarithm of what a byte lasts."""
+    """Configuration of the network; ``log_byte_seconds`` is the mean log duration of a byte in the training data."""
 
     model_type: Literal["speechkit-duration"] = "speechkit-duration"
     width: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 64
@@ -40,7 +40,7 @@ class DurationNetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=T
 
 
 class DurationNetwork(nn.Module):
-    """Bytes to the logarithm of seconds: each byte says how much of the sentence it is, and these are summed.
+    """Predicts the seconds of a text as a sum of contributions of its bytes.
 
     Notation used for tensor shapes: B batch, L bytes.
     """
@@ -55,13 +55,13 @@ class DurationNetwork(nn.Module):
         self.share = nn.Linear(config.width, 1)
 
     def forward(self, text: Tensor, lengths: Tensor) -> Tensor:
-        """Bytes (B, L) and how many there are (B,) -> seconds (B,), above 0."""
+        """Bytes (B, L) and their counts (B,) -> seconds (B,), above 0."""
         inside = length_mask(lengths, text.shape[1])
         frames = self.transformer(self.embedding(text), inside)
         shares = nn.functional.softplus(self.share(frames)[..., 0]).masked_fill(~inside, 0.0)  # (B, L)
-        # In logarithms an error counts as the same share of a short sentence and of a long one.
-        spoken: Tensor = (self.config.log_byte_seconds + shares.sum(1).clamp_min(1e-4).log()).exp()
-        return spoken
+        # In the log domain, errors of short and long sentences count by their relative size.
+        seconds: Tensor = (self.config.log_byte_seconds + shares.sum(1).clamp_min(1e-4).log()).exp()
+        return seconds
 
     @torch.no_grad()
     def seconds(self, text: str) -> float:
@@ -77,7 +77,7 @@ class DurationNetwork(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> DurationNetwork:
-        """Read a folder or hub id that `save_pretrained` filled.
+        """Load a network from a folder or hub id written by `save_pretrained`.
 
         Raises:
             UserError: see `speechkit.nn.checkpoints.read_network`.
@@ -88,13 +88,13 @@ class DurationNetwork(nn.Module):
 def duration_objective(
     texts: Sequence[str], seconds: Sequence[float], config: DurationNetworkConfig, batch_bytes: int, seed: int = 0
 ) -> Objective:
-    """Learn the seconds of texts, by the absolute error of their logarithms.
+    """Objective that minimises the absolute error of log seconds.
 
     Raises:
         UserError: if there is no text, or one is empty.
     """
     if not texts or not all(texts):
-        raise UserError("a duration network learns from texts, and none of them empty; leave those out")
+        raise UserError("a duration network cannot be trained on an empty text, or on none; leave empty texts out")
     lengths = [len(text.encode()) for text in texts]
     per_byte = float(np.mean(np.log(np.asarray(seconds)) - np.log(lengths)))
     network = DurationNetwork(msgspec.structs.replace(config, log_byte_seconds=per_byte))

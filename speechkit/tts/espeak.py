@@ -1,4 +1,4 @@
-"""The program espeak-ng: phonemes and phone names of texts, and its own voice for tests that want a second one."""
+"""The program espeak-ng: phonemes and phone names of texts, and its own formant voice."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from speechkit.errors import UserError
 from speechkit.tts.speech import Speech, UnspeakableError
 
 RATE = 16_000
-WORDS_A_MINUTE = 160
+WORDS_PER_MINUTE = 160
 ESPEAK_VOICE = r"^[A-Za-z0-9][A-Za-z0-9+_-]*$"
-"""A name: with a path espeak-ng would read any file as a voice."""
+"""Plain names only: espeak-ng would read any path as a voice file."""
 
 
 class EspeakVoice:
-    """US English by formants; the same text gives the same samples.
+    """US English formant synthesis; the same text gives the same samples.
 
     Raises:
         UserError: if espeak-ng is not installed.
@@ -41,31 +41,33 @@ class EspeakVoice:
         speed: float = 1.0,
         seed: int = 0,
     ) -> Speech:
-        """The sentence at 16 kHz; ``seed`` changes nothing.
+        """Speak a sentence, at 16 kHz; ``seed`` has no effect.
 
         Raises:
-            UnspeakableError: if nothing of the text can be spoken.
-            UserError: if a speaker or a length is given, which it cannot take, or the program fails.
+            UnspeakableError: if nothing in the text can be spoken.
+            UserError: if a speaker or a duration is given, which espeak-ng does not take, or the program fails.
         """
         from speechkit.io.audio import read_audio
 
         if speaker is not None or seconds is not None:
-            raise UserError("espeak: takes no speaker and no length; leave them out, or choose another voice")
+            raise UserError(
+                "the voice espeak takes no speaker and no duration; leave them out, or choose another voice"
+            )
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "said.wav"
-            pace = str(min(450, max(80, round(WORDS_A_MINUTE * speed))))
-            command = [self._program, "-v", self.lang, "-s", pace, "-w", str(path), "--stdin"]
-            done = subprocess.run(command, input=text.encode(), capture_output=True)
-            if done.returncode:
-                raise UserError(f"espeak-ng failed: {done.stderr.decode(errors='replace').strip()[:200]}")
+            path = Path(folder) / "speech.wav"
+            words_per_minute = str(min(450, max(80, round(WORDS_PER_MINUTE * speed))))
+            command = [self._program, "-v", self.lang, "-s", words_per_minute, "-w", str(path), "--stdin"]
+            process = subprocess.run(command, input=text.encode(), capture_output=True)
+            if process.returncode:
+                raise UserError(f"espeak-ng failed: {process.stderr.decode(errors='replace').strip()[:200]}")
             waveform = read_audio(path, sample_rate=RATE) if path.exists() else np.zeros(0, np.float32)
         if not len(waveform) or not np.abs(waveform).max():
-            raise UnspeakableError(f"{text[:60]!r}: holds nothing that espeak can speak; give words of {self.lang}")
+            raise UnspeakableError(f"{text[:60]!r}: holds nothing that espeak-ng can speak; give words of {self.lang}")
         return Speech(np.clip(waveform, -1.0, 1.0), RATE)
 
 
 def espeak_program() -> str:
-    """Where espeak-ng is.
+    """Path of espeak-ng.
 
     Raises:
         UserError: if it is not installed.
@@ -77,25 +79,25 @@ def espeak_program() -> str:
 
 
 def phonemize(clauses: Sequence[str], lang: str, program: str, form: Sequence[str] = ("--ipa",)) -> list[str]:
-    """The phonemes of each clause with stress, in IPA or the ``form`` of espeak-ng's options.
+    """Phonemes with stress of each clause, in IPA or in the notation that the options ``form`` select.
 
-    One call of it says all clauses where it keeps lines apart.
+    All clauses go through one process, unless espeak-ng splits or merges lines.
 
     Raises:
-        UserError: if espeak-ng fails, which it does for languages that it has not, or ``lang`` is no name.
+        UserError: if espeak-ng fails, as for an unknown language, or ``lang`` is not a plain name.
     """
     if not re.match(ESPEAK_VOICE, lang):
-        raise UserError(f"{lang[:60]!r} is no voice of espeak-ng; give the name of one, as en-us")
+        raise UserError(f"{lang[:60]!r} is no voice of espeak-ng; give the name of one, such as en-us")
     if not clauses:
         return []
 
-    def lines(given: Sequence[str]) -> list[str]:
+    def lines(texts: Sequence[str]) -> list[str]:
         command = [program, "-q", "-b", "1", *form, "-v", lang]
-        # A full stop ends a clause wherever the line would not.
-        done = subprocess.run(command, input="".join(f"{each}.\n" for each in given).encode(), capture_output=True)
-        if done.returncode:
-            raise UserError(f"espeak-ng -v {lang} failed: {done.stderr.decode(errors='replace').strip()[:200]}")
-        return [line.strip() for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
+        # The full stop ends the clause even where the line break would not.
+        process = subprocess.run(command, input="".join(f"{text}.\n" for text in texts).encode(), capture_output=True)
+        if process.returncode:
+            raise UserError(f"espeak-ng -v {lang} failed: {process.stderr.decode(errors='replace').strip()[:200]}")
+        return [line.strip() for line in process.stdout.decode(errors="replace").splitlines() if line.strip()]
 
     phonemes = lines(clauses)
     if len(phonemes) == len(clauses):
@@ -104,29 +106,29 @@ def phonemize(clauses: Sequence[str], lang: str, program: str, form: Sequence[st
 
 
 def phone_names(texts: list[str], lang: str = "en-us") -> list[tuple[str, ...]]:
-    """The phones of each text by espeak-ng's own names, stress before its vowel, "_" between words.
+    """Phones of each text by espeak-ng's names, stress marks before vowels, "_" between words.
 
     Raises:
-        UserError: if espeak-ng is not installed, fails, or gives other lines than it was given.
+        UserError: if espeak-ng is not installed, fails, or returns another number of lines.
     """
     lines = phonemize(texts, lang, espeak_program(), ("-x", "--sep=_"))
     if len(lines) != len(texts):
-        raise UserError(f"espeak-ng gave {len(lines)} lines for {len(texts)} texts; leave out empty ones")
-    found = []
+        raise UserError(f"espeak-ng returned {len(lines)} lines for {len(texts)} texts; leave out empty ones")
+    names = []
     for line in lines:
         words = [[phone for phone in word.split("_") if phone.strip("':,;|")] for word in line.split()]
         phones: list[str] = []
         for word in filter(None, words):
             phones += [*(["_"] if phones else []), *word]
-        found.append(tuple(phones))
-    return found
+        names.append(tuple(phones))
+    return names
 
 
 def espeak_version() -> str:
-    """What says which espeak-ng speaks.
+    """Version of the installed espeak-ng.
 
     Raises:
         UserError: if it is not installed.
     """
-    done = subprocess.run([espeak_program(), "--version"], capture_output=True)
-    return done.stdout.decode(errors="replace").partition("Data at")[0].strip()
+    process = subprocess.run([espeak_program(), "--version"], capture_output=True)
+    return process.stdout.decode(errors="replace").partition("Data at")[0].strip()

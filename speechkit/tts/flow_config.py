@@ -1,4 +1,4 @@
-"""What models of frames by flow matching are made of, and how they are sampled; loads no torch."""
+"""Configurations of flow-matching models of frames and of their sampling; imports no torch."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from speechkit.errors import ConfigError
 
 
 class FlowConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The transformer's shape.
+    """Sizes of the transformer.
 
     Attributes:
-        width: W.
-        layers: of the transformer.
-        heads: of each.
-        feed_width: inside of the feed-forwards.
-        kernel: frames of the depthwise convolutions, odd.
-        dropout: of what layers add.
+        width: model width, W.
+        layers: number of layers.
+        heads: attention heads per layer.
+        feed_width: inner width of the feed-forward layers.
+        kernel: kernel size of the depthwise convolutions, odd.
+        dropout: dropout rate of the residual branches.
     """
 
     width: Annotated[int, msgspec.Meta(ge=4, le=8192)] = 256
@@ -36,14 +36,14 @@ class FlowConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SamplingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How frames are made of noise.
+    """How frames are sampled from noise.
 
     Attributes:
-        steps: of the solver.
-        solver: ``euler``, or ``midpoint`` for twice the work a step.
-        sway: of the times, 0 for even steps; below it more of them near the noise.
-        guidance: strength of classifier-free guidance, 0 for none; it doubles the work.
-        temperature: of the noise; below 1 frames vary less.
+        steps: solver steps.
+        solver: ``euler``, or ``midpoint``, which costs twice as much per step.
+        sway: sway sampling coefficient: 0 for even steps, negative for more steps near the noise.
+        guidance: strength of classifier-free guidance, which doubles the cost; 0 for none.
+        temperature: scale of the noise; below 1 frames vary less.
     """
 
     steps: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16
@@ -54,9 +54,11 @@ class SamplingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BytesText(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="bytes", tag_field="kind"):
-    """UTF-8 bytes: any language, no vocabulary, nothing to fetch.
+    """UTF-8 bytes through a transformer: any language, no vocabulary, nothing to download.
 
-    ``layers`` of the transformer over them, each with a convolution of ``kernel`` bytes.
+    Attributes:
+        layers: number of transformer layers.
+        kernel: kernel size of their convolutions, in bytes.
     """
 
     layers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
@@ -64,11 +66,11 @@ class BytesText(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="by
 
 
 class CheckpointText(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="checkpoint", tag_field="kind"):
-    """The last states of a text encoder of transformers, which does not learn.
+    """Last hidden states of a frozen text encoder from the transformers library.
 
     Attributes:
-        name: hub id or folder; of encoder-decoders the encoder is taken.
-        dim: width of its states.
+        name: hub id or folder; only the encoder of an encoder-decoder is used.
+        dim: width of its hidden states.
     """
 
     name: str

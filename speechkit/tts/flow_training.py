@@ -1,4 +1,4 @@
-"""How models of frames learn by flow matching, whatever their condition.
+"""Training objective and batches of flow-matching models of frames.
 
 Notation used for tensor shapes: B batch, T frames, D width of a frame.
 """
@@ -23,7 +23,7 @@ from speechkit.tts.flow_transformer import Conditions, FlowTransformer, flow_los
 
 
 class FlowNetwork(Protocol):
-    """A network whose frames are made by a flow under its own conditions."""
+    """A network that generates frames by a flow, conditioned by its own inputs."""
 
     flow: FlowTransformer
     mean: Tensor
@@ -34,13 +34,13 @@ class FlowNetwork(Protocol):
 
 
 class FlowItems:
-    """What is learnt from: frames of each item, and a function of items that gives the rest of a batch.
+    """Training items: their frames, and functions that supply the conditions of a batch.
 
     Args:
         frames: (T, D) of each item.
-        others: item numbers to named tensors.
-        prompts: item numbers, and the batch's own number, to crops of their speakers; see `speaker_prompts`.
-        scale: factor of stored frames.
+        others: maps item indices to named tensors.
+        prompts: maps item indices and the batch number to speaker prompts; see `speaker_prompts`.
+        scale: factor applied to the stored frames.
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class FlowItems:
         scale: float = 1.0,
     ) -> None:
         if not frames:
-            raise UserError("no item is left to learn from; give recordings that the earlier stages keep")
+            raise UserError("no item is left to train on; give recordings that the earlier stages do not drop")
         self._frames, self._others, self._prompts, self._scale = frames, others, prompts, scale
         self.lengths = [len(rows) for rows in frames]
 
     def batch(self, chosen: Sequence[int], number: int) -> dict[str, Tensor]:
-        """``frames`` (B, T, D), ``lengths`` (B,), ``prompts`` (B, S) where there are any, and what ``others`` gives."""
+        """``frames`` (B, T, D), ``lengths`` (B,), ``prompts`` (B, S) if any, and the tensors of ``others``."""
         rows = [self._scale * torch.from_numpy(np.asarray(self._frames[index], np.float32)) for index in chosen]
         return {
             "frames": nn.utils.rnn.pad_sequence(rows, batch_first=True),
@@ -66,36 +66,36 @@ class FlowItems:
         }
 
     def statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation (D,) of all frames; a deviation is at least 0.01."""
+        """Mean and standard deviation (D,) over all frames, the deviation at least 0.01."""
         count = sum(self.lengths)
         total = np.sum([rows.sum(0, dtype=np.float64) for rows in self._frames], 0)
         squares = np.sum([np.square(rows, dtype=np.float64).sum(0) for rows in self._frames], 0)
         mean = total / count
         deviation = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
-        scaled = [torch.from_numpy(self._scale * each).float() for each in (mean, deviation)]
+        scaled = [torch.from_numpy(self._scale * values).float() for values in (mean, deviation)]
         return scaled[0], scaled[1].clamp_min(0.01)
 
 
 def flow_objective(
     network: Any,
     training: FlowItems,
-    judged: FlowItems | None,
+    held_out: FlowItems | None,
     save: Callable[[Path], None],
     *,
     batch_frames: int,
     drop: float = 0.1,
     seed: int = 0,
 ) -> Objective:
-    """Learn the frames of items.
+    """Flow-matching objective.
 
     Args:
-        network: a `FlowNetwork` that is a module; its mean and deviation are set to those of the frames.
-        training: what it learns from.
-        judged: what the loss is looked at with.
+        network: a module that is a `FlowNetwork`; its mean and deviation are set to those of the frames.
+        training: training items.
+        held_out: items on which the loss is evaluated.
         save: writes the trained model into a folder.
-        batch_frames: longest item times items of a batch.
-        drop: share of items without condition, which guidance needs.
-        seed: of the batches.
+        batch_frames: upper limit of frames per batch, padding included.
+        drop: share of items trained without condition, for classifier-free guidance.
+        seed: seeds the order of the batches.
     """
     mean, deviation = training.statistics()
     network.mean.copy_(mean)
@@ -107,17 +107,17 @@ def flow_objective(
         share = drop if network.training else 0.0
         return flow_loss(network.flow, data, batch["lengths"], network.batch_conditions(batch), share), {}
 
-    looked_at = []
-    if judged is not None:
-        held_out = LengthBuckets(judged.lengths, batch_frames)
-        last = held_out.epoch_of(0)
-        numbers = [number for number in range(len(judged.lengths)) if held_out.epoch_of(number) == last]
-        looked_at = [judged.batch(held_out[number], number) for number in numbers[:8]]
+    evaluated = []
+    if held_out is not None:
+        held_out_buckets = LengthBuckets(held_out.lengths, batch_frames)
+        first = held_out_buckets.epoch_of(0)
+        numbers = [number for number in range(len(held_out.lengths)) if held_out_buckets.epoch_of(number) == first]
+        evaluated = [held_out.batch(held_out_buckets[number], number) for number in numbers[:8]]
     return Objective(
         network,
         [Turn(loss, [list(network.parameters())])],
         lambda number: training.batch(buckets[number], number),
-        mean_losses(loss, looked_at),
+        mean_losses(loss, evaluated),
         save=save,
     )
 
@@ -125,9 +125,9 @@ def flow_objective(
 def speaker_prompts(
     rows: Sequence[Utterance], manifest: Path, sample_rate: int, seconds: float, seed: int
 ) -> Callable[[Sequence[int], int], Tensor]:
-    """A function of items, and the batch's number, to crops (B, S) of other recordings of the same speakers.
+    """A function from item indices and a batch number to crops (B, S) of other recordings of the same speakers.
 
-    Who has one recording alone is prompted by a crop of that. Shorter ones are repeated.
+    A speaker's only recording is its own prompt. Recordings shorter than a crop are repeated.
 
     Raises:
         UserError: if a row names no speaker.
@@ -135,7 +135,7 @@ def speaker_prompts(
     by_speaker: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
         if row.speaker is None:
-            raise UserError(f"{manifest}: {row.id} names no speaker; give every row one, or train without speakers")
+            raise UserError(f"{manifest}: {row.id} has no speaker; give every row one, or train without speakers")
         by_speaker.setdefault(row.speaker, []).append(index)
     samples = round(seconds * sample_rate)
 

@@ -1,8 +1,8 @@
-"""A transformer that learns the velocity of flow matching under conditions: text, frames, a speaker.
+"""A transformer that predicts the flow-matching velocity, conditioned on text, frames and a speaker.
 
-Text stands in the same sequence as the frames, whole and without an alignment: its positions are stretched over the
-frames', so that attention finds a symbol near where it is spoken and learns the rest. What is known frame by frame, as
-units are, enters with the frames.
+Text is appended to the frames in one sequence, without an alignment: its positions are stretched over those of the
+frames, so that attention starts near where a symbol is spoken. Frame-level conditions, such as units, are added to the
+frames.
 
 Notation used for tensor shapes: B batch, T frames, D width of a frame, L symbols, W width of the transformer.
 """
@@ -28,14 +28,14 @@ TIME_WIDTH = 128
 
 @dataclass(frozen=True)
 class Conditions:
-    """What frames are made for; each part is there if the network has one.
+    """Conditions of a batch; those that the network does not have are None.
 
     Attributes:
         text: (B, L, W).
         text_lengths: (B,).
         frames: (B, T, W), added to the frames.
         speaker: (B, W).
-        kept: (B,), false where an item shall have no condition at all; None: all have theirs.
+        kept: (B,), False for items whose conditions are dropped; None keeps all.
     """
 
     text: Tensor | None = None
@@ -46,7 +46,7 @@ class Conditions:
 
 
 class FlowTransformer(nn.Module):
-    """Points, their times and conditions to velocities."""
+    """Predicts the velocity at points of the flow, given their times and conditions."""
 
     def __init__(self, config: FlowConfig, dim: int):
         super().__init__()
@@ -65,7 +65,7 @@ class FlowTransformer(nn.Module):
         nn.init.zeros_(self.output.bias)
 
     def forward(self, points: Tensor, time: Tensor, lengths: Tensor, conditions: Conditions) -> Tensor:
-        """(B, T, D), (B,), (B,) -> (B, T, D)."""
+        """Points (B, T, D), times (B,) and lengths (B,) -> velocities (B, T, D)."""
         conditions = self._dropped(conditions)
         frames = points.shape[1]
         inside = length_mask(lengths, frames)
@@ -87,9 +87,9 @@ class FlowTransformer(nn.Module):
     def _with_text(
         self, x: Tensor, inside: Tensor, lengths: Tensor, text: Tensor, text_lengths: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The sequence, what of it is real, and its positions, with text behind the frames.
+        """Append text to the frames; returns the sequence, its mask and its positions.
 
-        Some positions between them are nobody's, so that convolutions see either frames or text.
+        A gap of padding keeps the convolutions from mixing frames and text.
         """
         gap = self.config.kernel // 2
         ordinals = torch.arange(text.shape[1], device=x.device) + 0.5
@@ -102,15 +102,15 @@ class FlowTransformer(nn.Module):
         )
 
     def _dropped(self, conditions: Conditions) -> Conditions:
-        """Conditions, and the learnt vectors of nothing where an item shall have none."""
+        """Conditions with learnt null vectors in place of those that are dropped."""
         if conditions.kept is None:
             return conditions
 
-        def chosen(given: Tensor | None, nothing: Tensor) -> Tensor | None:
-            if given is None:
+        def chosen(condition: Tensor | None, null: Tensor) -> Tensor | None:
+            if condition is None:
                 return None
-            kept = conditions.kept.view(-1, *[1] * (given.dim() - 1))  # type: ignore[union-attr]
-            return torch.where(kept, given, nothing.to(given.dtype))
+            kept = conditions.kept.view(-1, *[1] * (condition.dim() - 1))  # type: ignore[union-attr]
+            return torch.where(kept, condition, null.to(condition.dtype))
 
         return replace(
             conditions,
@@ -124,9 +124,9 @@ class FlowTransformer(nn.Module):
 def flow_loss(
     network: FlowTransformer, data: Tensor, lengths: Tensor, conditions: Conditions, drop: float = 0.0
 ) -> Tensor:
-    """Loss of the velocity at random times and noise from torch's generator; ``drop``: share without condition."""
+    """Velocity loss at random times and noise; ``drop`` is the share of items without condition."""
     items = len(data)
-    # One time in each of B equal parts, which makes the loss steadier than B times drawn anywhere.
+    # Stratified times, one in each of B equal intervals: the loss varies less than with independent times.
     time = ((torch.rand(1, device=data.device) + torch.arange(items, device=data.device) / items) % 1.0)[
         torch.randperm(items, device=data.device)
     ]
@@ -144,14 +144,14 @@ def sample_frames(
     sampling: SamplingConfig,
     seeds: Sequence[int],
 ) -> Tensor:
-    """Frames (B, T, D) under conditions; an item depends on its own condition, length and seed alone."""
+    """Sample frames (B, T, D); each item depends only on its own condition, length and seed."""
     device = next(network.parameters()).device
     noise = sampling.temperature * item_noise(seeds, lengths, network.dim).to(device)
     frames = torch.tensor(lengths, device=device)
-    nothing = replace(conditions, kept=torch.zeros(len(noise), dtype=torch.bool, device=device))
+    unconditional = replace(conditions, kept=torch.zeros(len(noise), dtype=torch.bool, device=device))
     velocity = guided(
         partial(network, lengths=frames, conditions=conditions),
-        partial(network, lengths=frames, conditions=nothing),
+        partial(network, lengths=frames, conditions=unconditional),
         sampling.guidance,
     )
     return solve(velocity, noise, sampling.steps, sampling.solver, sampling.sway)

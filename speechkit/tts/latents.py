@@ -1,4 +1,4 @@
-"""Recordings as latent frames of a scalar codec: a stage's worker."""
+"""Worker that encodes recordings into latent frames of a scalar codec."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DROP_REASONS = ("unreadable_audio", "no_frame")
 
 
 class LatentConfig(msgspec.Struct, frozen=True):
-    """``batch_size``: recordings at a time; each is encoded alone."""
+    """``batch_size``: recordings per call; each is encoded separately."""
 
     batch_size: Annotated[int, NEUTRAL] = 16
 
@@ -24,7 +24,7 @@ class LatentConfig(msgspec.Struct, frozen=True):
 class EncodeLatents(Worker):
     """Latent frames of each recording as int8 (T, D): multiples of 1 / levels.
 
-    The folder of the codec is the input ``codec``; where the audio lies, ``train_manifest`` and ``test_manifest`` say.
+    Inputs: ``codec`` is the codec's folder; audio is read relative to ``train_manifest`` and ``test_manifest``.
     """
 
     def setup(self, device: str) -> None:
@@ -34,10 +34,10 @@ class EncodeLatents(Worker):
         self.codec: Any = ScalarCodec.from_pretrained(self.inputs["codec"]).to(device)
 
     def process(self, batch: Sequence[Utterance]) -> list[Value | Drop]:
-        """A row with its frames each, or why there are none."""
-        return [self._encoded(row) for row in batch]
+        """Each row with its frames, or the reason to drop it."""
+        return [self._encode(row) for row in batch]
 
-    def _encoded(self, row: Utterance) -> Value | Drop:
+    def _encode(self, row: Utterance) -> Value | Drop:
         from speechkit.data.audio import read_waveform
 
         test = (row.custom or {}).get("part") == "test"
@@ -52,5 +52,5 @@ class EncodeLatents(Worker):
         return Value(row, {"latents": np.rint(frames.numpy() * config.levels).astype(np.int8)}, field="features")
 
     def audio_seconds(self, record: Utterance) -> float:
-        """For the progress line."""
+        """Duration of a record, for the progress line."""
         return record.duration

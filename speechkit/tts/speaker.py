@@ -1,6 +1,6 @@
-"""Who speaks, as a vector: a small encoder over log-mel frames, trained with the model that listens to it.
+"""Speaker vectors: a small encoder over log-mel frames, trained jointly with the model that it conditions.
 
-A speaker that was never trained on is described by any recording of theirs.
+An unseen speaker is represented by any recording of theirs.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from speechkit.nn.mel import MelSpectrogram
 from speechkit.tts.vocoder.config import SpeakerConfig
 
 SHORTEST_SECONDS = 0.5
-"""Of a reference recording: less tells nothing of a voice."""
+"""Shortest reference recording: less does not characterise a voice."""
 SILENT = 1e-3
-"""A reference whose loudest sample is below this holds no voice."""
+"""A reference whose peak amplitude is below this is silent."""
 
 
 class SpeakerEncoder(nn.Module):
-    """ConvNeXt blocks over log-mel frames, then the mean and deviation over time, weighted by attention.
+    """ConvNeXt blocks over log-mel frames, followed by attentive statistics pooling.
 
-    Each channel's mean over the recording is kept, its level is not: the frames are moved to a loudness of their own.
+    The recording's overall level is subtracted, so that the vector does not depend on its loudness; the spectral shape,
+    each channel's mean, is kept.
 
-    Shapes: B items, S samples, M mel frames, E the vector's width.
-    Source: statistics with attention after Okabe et al. 2018.
+    Shapes: B items, S samples, M mel frames, E width of the vector.
+    Source: attentive statistics pooling after Okabe et al. 2018.
     """
 
     def __init__(self, config: SpeakerConfig | None = None):
@@ -44,7 +45,7 @@ class SpeakerEncoder(nn.Module):
         self.norm = nn.LayerNorm(config.dim)
 
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """(B, S) at the rate of ``config.mel``, zeros behind ``lengths`` (B,) in samples, to vectors (B, E)."""
+        """Waveforms (B, S) at the rate of ``config.mel``, zero-padded after ``lengths`` (B,) -> vectors (B, E)."""
         with torch.no_grad():
             mel = self.mel(waveforms)  # (B, M, channels)
         inside = None
@@ -80,15 +81,15 @@ class SpeakerEncoder(nn.Module):
 
 
 def check_reference(waveform: Float, sample_rate: int) -> None:
-    """Refuse a recording that cannot tell who speaks.
+    """Refuse a reference recording that is too short or silent.
 
     Raises:
-        AudioError: saying why.
+        AudioError: giving the reason.
     """
     seconds = len(waveform) / sample_rate
     if seconds < SHORTEST_SECONDS:
         raise AudioError(
-            f"the speaker's recording has {seconds:.2f} s; give at least {SHORTEST_SECONDS:g} s, better 3 to 10"
+            f"the speaker's recording has {seconds:.2f} s; give at least {SHORTEST_SECONDS:g} s, preferably 3 to 10"
         )
     if not float(np.abs(waveform).max()) > SILENT:
-        raise AudioError("the speaker's recording is silent; give one in which the speaker is heard")
+        raise AudioError("the speaker's recording is silent; give one in which the speaker is audible")

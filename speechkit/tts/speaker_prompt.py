@@ -1,4 +1,4 @@
-"""A recording of who shall speak, as a condition of a flow.
+"""A recording of the target speaker as a condition of a flow.
 
 Notation used for tensor shapes: B batch, S samples, W width of the transformer.
 """
@@ -16,7 +16,7 @@ from speechkit.tts.vocoder.config import SpeakerConfig
 
 
 class SpeakerPrompt(nn.Module):
-    """Recordings (B, S) to vectors (B, W); it learns with the flow."""
+    """Speaker encoder, trained with the flow: recordings (B, S) -> vectors (B, W)."""
 
     def __init__(self, config: SpeakerConfig, width: int):
         super().__init__()
@@ -29,18 +29,18 @@ class SpeakerPrompt(nn.Module):
         return vectors
 
 
-def one_prompt(heard_by: SpeakerPrompt | None, recording: Float | None, rate: int, name: str) -> Tensor | None:
-    """A recording (S,) as a batch (1, S) for the model ``name``, or None where that has one voice.
+def prompt_batch(encoder: SpeakerPrompt | None, recording: Float | None, rate: int, name: str) -> Tensor | None:
+    """A recording (S,) as a batch (1, S) for the model ``name``; None for a model of a single voice.
 
     Raises:
-        UserError: if a model of many voices is given none, or one of a single voice is given one.
+        UserError: if a model of many voices has no recording, or a model of a single voice has one.
         AudioError: if the recording is too short or silent.
     """
-    if heard_by is None:
+    if encoder is None:
         if recording is not None:
             raise UserError(f"{name}: has one voice; leave the speaker out")
         return None
     if recording is None:
         raise UserError(f"{name}: has many voices; give a recording of the speaker")
     check_reference(recording, rate)
-    return torch.from_numpy(np.asarray(recording, np.float32))[None].to(heard_by.proj.weight.device)
+    return torch.from_numpy(np.asarray(recording, np.float32))[None].to(encoder.proj.weight.device)

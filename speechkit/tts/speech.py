@@ -1,4 +1,4 @@
-"""Spoken audio with what was spoken, and its sentences put together."""
+"""Synthesised speech with its tokens, and the concatenation of sentences."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Speech:
 
     Attributes:
         waveform: (samples,) in [-1, 1].
-        rate: samples a second.
-        tokens: the symbols that were spoken.
-        durations: of each token in samples, as many as tokens; none where the model aligns no tokens.
-        notes: what was left out and why.
+        rate: sample rate in hertz.
+        tokens: the spoken symbols.
+        durations: samples per token; empty if the model does not align tokens.
+        notes: what was left out of the text, and why.
     """
 
     waveform: Float
@@ -35,15 +35,15 @@ class Speech:
 
     @property
     def seconds(self) -> float:
-        """Length."""
+        """Duration."""
         return len(self.waveform) / self.rate
 
 
 def join_speech(parts: Sequence[Speech], pause_seconds: float) -> Speech:
-    """The parts one after another with silence between them; a pause belongs to the token before it.
+    """Concatenate parts with silence between them; a pause counts to the token before it.
 
     Raises:
-        ValueError: if there are none, or their rates differ.
+        ValueError: if there are no parts, or their rates differ.
     """
     rates = {part.rate for part in parts}
     if len(rates) != 1:

@@ -1,4 +1,4 @@
-"""Texts spoken as stages of a recipe: a worker that speaks, on every backend, and the clips with their manifest."""
+"""Synthesis as stages of a recipe: a worker that speaks texts, and the clips with their manifest."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class TextRow(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A text to speak.
 
     Attributes:
-        id: names the clip.
-        text: of any length.
-        speaker: recording of who shall speak it, relative to the list of texts; None leaves it to the voice.
-        seconds: length of the whole; None leaves it to the voice.
-        source: where the text is from.
+        id: name of the clip.
+        text: text of any length.
+        speaker: recording of the target speaker, relative to the list of texts; None for the voice's default.
+        seconds: total duration; None for the voice's own.
+        source: origin of the text.
     """
 
     id: str
@@ -52,7 +52,7 @@ class TextRow(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class SayConfig(msgspec.Struct, frozen=True):
-    """Which voice speaks, how fast, and with what silence between sentences."""
+    """The voice, its speed, and the pauses between sentences."""
 
     texts: Annotated[str | None, SHARED] = None
     voice: Annotated[str, SHARED] = "joe"
@@ -62,20 +62,20 @@ class SayConfig(msgspec.Struct, frozen=True):
 
 
 class Say(Worker):
-    """Each text as a row of a manifest with its waveform; its audio is named where `write_clips` will put it."""
+    """Speaks each text: a manifest row with its waveform, named as the file that `write_clips` will write."""
 
     def setup(self, device: str) -> None:
         """Load the voice.
 
         Raises:
-            UserError: if there is no such voice, or two texts have one id: they would share a clip.
+            UserError: if there is no such voice, or two texts have the same id and so the same clip.
         """
         for _ in unique_ids(read_jsonl(self.inputs["texts"], TextRow), self.inputs["texts"], "text"):
             pass
         self.voice: SpeakingVoice = load_voice(self.config.voice, device)
 
     def process(self, batch: Sequence[TextRow]) -> list[Value | Drop]:
-        """A row with its waveform in 16 bits, or why there is none."""
+        """Each text's row with its 16-bit waveform, or the reason to drop it."""
         return [self._say(row) for row in batch]
 
     def _say(self, row: TextRow) -> Value | Drop:
@@ -88,7 +88,7 @@ class Say(Worker):
         if row.speaker is not None:
             speaker = self.inputs["texts"].parent / row.speaker
             if not speaker.is_file():
-                return Drop("unusable_speaker", f"{speaker}: is not there")
+                return Drop("unusable_speaker", f"{speaker}: no such file")
         try:
             speech = say_text(
                 self.voice,
@@ -115,12 +115,12 @@ class Say(Worker):
         return Value(utterance, {"waveform": to_int16(speech.waveform)})
 
     def audio_seconds(self, record: TextRow) -> float:
-        """About what the text will last, for the progress line: 15 characters a second."""
+        """Rough duration of the text, for the progress line: 15 characters per second."""
         return len(record.text) / 15
 
 
 def write_clips(context: Context) -> None:
-    """Every waveform as a FLAC file, and the manifest of them beside their folder.
+    """Write every waveform as a FLAC file, and their manifest beside the folder of clips.
 
     Raises:
         Interrupted: if the user asked to stop.
@@ -133,23 +133,23 @@ def write_clips(context: Context) -> None:
     spoken = context.inputs["spoken"]
 
     def rows() -> list[Utterance]:
-        made = []
+        written = []
         seconds = 0.0
         for row in context.read("spoken"):
             if context.interrupted:
                 raise Interrupted
             waveform = from_int16(read_record_arrays(spoken, row.features)["waveform"])
             write_audio(folder.parent / row.audio_filepath, waveform, row.sample_rate)
-            made.append(msgspec.structs.replace(row, features=None))
+            written.append(msgspec.structs.replace(row, features=None))
             seconds += row.duration
-        context.say(f"{len(made)} clips, {seconds / 3600:.2f} h")
-        return made
+        context.say(f"{len(written)} clips, {seconds / 3600:.2f} h")
+        return written
 
     context.write("manifest.jsonl", rows())
 
 
 def say_stages(first: int = 1) -> tuple[Stage, Stage]:
-    """Two stages, numbered from ``first``: speak the setting ``texts`` on any backend; write clips and manifest."""
+    """Two stages, numbered from ``first``: ``say`` speaks the setting ``texts``; ``clips`` writes the audio."""
     return (
         Stage(
             number=first,
@@ -167,7 +167,7 @@ def say_stages(first: int = 1) -> tuple[Stage, Stage]:
 
 
 def clips_stage(number: int) -> Stage:
-    """The stage ``clips`` behind a stage ``say``: its waveforms as files, and their manifest."""
+    """The stage ``clips`` after a stage ``say``: its waveforms as files, and their manifest."""
     return Stage(
         number=number,
         name="clips",

@@ -1,4 +1,4 @@
-"""The frames that text2vec learns to make, as a worker of a stage."""
+"""Worker that computes the target frames of text2vec."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ DROP_REASONS = ("unreadable_audio", "too_fast", "not_finite")
 SAMPLE_RATE = 16_000
 
 
-class TargetConfig(msgspec.Struct, frozen=True):
-    """What the model shall predict.
+class TargetFramesConfig(msgspec.Struct, frozen=True):
+    """The target frames of text2vec.
 
     Attributes:
-        encoder: folder, hub id or name of the encoder whose frames it shall be, as in the paper; log-mel frames when
-            absent.
-        layer: of the encoder; the last when absent.
+        encoder: folder, hub id or name of the encoder whose frames are predicted, as in the paper; None for log-mel
+            frames.
+        layer: the encoder's layer; None for the last.
     """
 
     encoder: Annotated[str | None, SHARED] = None
@@ -33,14 +33,14 @@ class TargetConfig(msgspec.Struct, frozen=True):
 
 
 class TargetFrames(Worker):
-    """The target frames of each row at 50 a second, as arrays ``frames`` (T, F) of float16.
+    """Computes the target frames of each row at 50 Hz, as an array ``frames`` (T, F) of float16.
 
-    ``custom.part`` of a row names its manifest, ``custom.symbols`` how many frames it must have; ``custom.encoder``
-    becomes the spec of the encoder, where there is one.
+    ``custom.part`` selects the manifest of a row, and ``custom.symbols`` is its minimum number of frames. The spec of
+    the encoder, if any, is stored in ``custom.encoder``.
     """
 
     def setup(self, device: str) -> None:
-        """Load the encoder, where there is one."""
+        """Load the encoder, if any."""
         self.encoder: Encoder | None = None
         if self.config.encoder is None:
             from speechkit.nn.mel import MelSpectrogram
@@ -54,7 +54,7 @@ class TargetFrames(Worker):
         self.encoder = encoder
 
     def process(self, batch: list[Utterance]) -> list[Value | Drop]:
-        """A row with its frames, or why it has none."""
+        """Each row with its frames, or the reason to drop it."""
         return [self._frames(row) for row in batch]
 
     def _frames(self, row: Utterance) -> Value | Drop:
@@ -77,6 +77,6 @@ class TargetFrames(Worker):
             return Drop("too_fast", f"{custom['symbols']} symbols in {len(frames)} frames")
         frames = frames.astype(np.float16)
         if not np.isfinite(frames).all():
-            return Drop("not_finite", "the frames hold what float16 cannot")
-        kept = msgspec.structs.replace(row, custom={**custom, **spec})
-        return Value(kept, {"frames": frames}, field="features")
+            return Drop("not_finite", "the frames overflow float16")
+        utterance = msgspec.structs.replace(row, custom={**custom, **spec})
+        return Value(utterance, {"frames": frames}, field="features")

@@ -1,8 +1,8 @@
-"""From what people write to the symbols that a model of speech reads: by language, without programs of the system.
+"""Text front end: written text to the symbols that a synthesis model reads, by language.
 
-A text is spelled out (numbers, dates, abbreviations), cut into sentences, and each sentence becomes symbols: letters,
-or the phonemes of the program espeak-ng, or phones of a dictionary where it knows the word and letters where not.
-Between two words stands exactly one symbol: a space, or the mark that a pause is read from.
+A text is spelled out (numbers, dates, abbreviations) and split into sentences. Each sentence becomes symbols: letters,
+or phonemes of the program espeak-ng, or phones of a dictionary with letters for words that it lacks. Exactly one symbol
+separates two words: a space or a punctuation mark.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from speechkit.text.sentences import split_sentences
 from speechkit.tts.speech import UnspeakableError
 
 PAUSES = (" ", ",", ".", "?", "!")
-"""What may stand between words; a space is mostly no pause at all."""
+"""Symbols between words; at a space there is usually no pause."""
 SENTENCE_CHARACTERS = 240
-"""Longer sentences are cut at commas, else between words."""
+"""Longer sentences are split at commas, else between words."""
 _LETTERS = {"en": "abcdefghijklmnopqrstuvwxyz'", "de": "abcdefghijklmnopqrstuvwxyzäöüß'"}
 _EXPANSIONS: dict[str, tuple[Step, ...]] = {
     "en": (english.expand_abbreviations, english.numbers_to_words),
@@ -50,7 +50,7 @@ _AS_PAUSE = {
     **dict.fromkeys("，、", ","),
 }
 _SILENT = frozenset('"“”„«»‹›*_~^`´#¿{}<>=+\\-‐‑\u00ad')
-"""Marks that nobody reads; a hyphen parts two words."""
+"""Marks without sound; a hyphen separates two words."""
 _FOLDED = {"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "ß": "ss"}
 _WORD_OR_MARK = re.compile(r"[,.?!]+|[^\s,.?!]+")
 _BEFORE_MARK = re.compile(r" (?=[,.;:?!])")
@@ -59,13 +59,13 @@ _POCKETSPHINX = "en-us/cmudict-en-us.dict"
 
 
 class TextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How texts of one language become symbols; it travels with the model.
+    """How texts of one language become symbols; stored with the model.
 
     Attributes:
-        lang: ``en`` or ``de`` with all that is known about them, or any other code with its letters in ``symbols``.
-        units: ``letters``, or ``phonemes`` by the program espeak-ng.
-        symbols: all that the model knows, the pauses among them; those of the language when empty.
-        espeak_voice: of espeak-ng, where its name is not ``lang``.
+        lang: ``en`` or ``de``, which have built-in rules, or any other code with its letters in ``symbols``.
+        units: ``letters``, or ``phonemes`` from the program espeak-ng.
+        symbols: the model's inventory, pauses included; empty for that of the language.
+        espeak_voice: the espeak-ng voice, if its name is not ``lang``.
     """
 
     lang: str = "en"
@@ -76,14 +76,14 @@ class TextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not self.symbols and self.lang not in _LETTERS:
             raise ConfigError(
-                f"no letters are known for lang {self.lang!r} (there are {', '.join(LANGUAGES)}); list them as symbols"
+                f"no letters are known for lang {self.lang!r}, only for {', '.join(LANGUAGES)}; list them as symbols"
             )
         if self.symbols and (set(PAUSES) - set(self.symbols) or len(set(self.symbols)) != len(self.symbols)):
             raise ConfigError(f"symbols must hold each of {' '.join(map(repr, PAUSES))}, and none twice")
 
 
 def spell_out(text: str, lang: str) -> str:
-    """The text as it is spoken, with its marks: numbers, dates and abbreviations of English and German in words."""
+    """Expand numbers, dates and abbreviations (English and German) into words; punctuation is kept."""
     spelled = unchanged(text)
     for step in (*_PREPARATION, *_EXPANSIONS.get(lang, ()), lambda inner: spell_acronyms(inner, lang)):
         spelled = spelled.then(step)
@@ -91,7 +91,7 @@ def spell_out(text: str, lang: str) -> str:
 
 
 def sentences(text: str, lang: str, longest: int = SENTENCE_CHARACTERS) -> list[str]:
-    """The sentences of a text, spelled out first so that no ordinal's dot ends one; pieces of at most ``longest``."""
+    """Sentences of a text in pieces of at most ``longest``; spelled out first, so that no ordinal's dot ends one."""
     spelled = spell_out(text, lang)
     spans = split_sentences(spelled, lang, max_characters=longest)
     return [_BEFORE_MARK.sub("", " ".join(spelled[begin:end].split())) for begin, end in spans]
@@ -99,11 +99,11 @@ def sentences(text: str, lang: str, longest: int = SENTENCE_CHARACTERS) -> list[
 
 @dataclass(frozen=True)
 class TextFrontEnd:
-    """Symbols of sentences.
+    """Converts sentences to symbols.
 
     Attributes:
         config: the language and its symbols.
-        dictionary: phones of lower-case words, each a symbol; words that it lacks stay letters.
+        dictionary: phones of lower-case words, one symbol each; words that it lacks are spelled in letters.
     """
 
     config: TextConfig
@@ -111,7 +111,7 @@ class TextFrontEnd:
 
     @cached_property
     def symbols(self) -> tuple[str, ...]:
-        """All symbols by their numbers from 1; 0 is padding."""
+        """All symbols in the order of their numbers from 1; 0 is padding."""
         if self.config.symbols:
             return self.config.symbols
         if self.config.units == "phonemes":
@@ -124,7 +124,7 @@ class TextFrontEnd:
         return {symbol: number for number, symbol in enumerate(self.symbols, 1)}
 
     def _knows(self, symbol: str) -> bool:
-        # Which phonemes a language has shows in its texts: before they are listed, all are known.
+        # The phonemes of a language are collected from its texts: until they are listed, all are accepted.
         return symbol in self._numbers or (self.config.units == "phonemes" and not self.config.symbols)
 
     def sentences(self, text: str) -> list[str]:
@@ -132,10 +132,10 @@ class TextFrontEnd:
         return sentences(text, self.config.lang)
 
     def __call__(self, sentence: str) -> list[str]:
-        """The symbols of a sentence; what cannot be spoken is left out with a warning that names it.
+        """The symbols of a sentence; characters without sound are left out with a warning that names them.
 
         Raises:
-            UnspeakableError: if nothing of it can be spoken.
+            UnspeakableError: if nothing in it can be spoken.
         """
         symbols, unknown = self.read(sentence)
         if unknown:
@@ -149,20 +149,20 @@ class TextFrontEnd:
     def read(
         self, sentence: str, as_letters: Callable[[str], bool] = lambda word: False
     ) -> tuple[list[str], list[str]]:
-        """The symbols of a sentence, a space and then words with one pause behind each; and what has no symbol.
+        """The symbols of a sentence (a space, then words with one pause after each), and the characters without symbol.
 
         Args:
-            sentence: as `sentences` gives it, or any text, which is spelled out.
-            as_letters: words that are to be letters though the dictionary knows them.
+            sentence: from `sentences`, or any text, which is spelled out.
+            as_letters: selects words to spell in letters although the dictionary has them.
 
         Raises:
-            UnspeakableError: if nothing of it can be spoken.
+            UnspeakableError: if nothing in it can be spoken.
         """
         unknown: dict[str, None] = {}
         symbols = [" "]
         for piece in self._pieces(spell_out(sentence, self.config.lang), unknown):
             if piece in PAUSES:
-                # Of several marks the last of those that are heard counts: "?!" is an exclamation.
+                # The last of several marks counts, spaces aside: "?!" is an exclamation.
                 if len(symbols) > 1 and (symbols[-1] == " " or piece != " "):
                     symbols[-1] = piece
                 continue
@@ -187,10 +187,10 @@ class TextFrontEnd:
         try:
             return [self._numbers[symbol] for symbol in symbols]
         except KeyError as error:
-            raise UserError(f"the model knows no symbol {error}; it has {''.join(self.symbols)!r}") from None
+            raise UserError(f"the model has no symbol {error}; use one of {''.join(self.symbols)!r}") from None
 
     def _pieces(self, spelled: str, unknown: dict[str, None]) -> list[str]:
-        """Words, of letters or phonemes that there are, and pauses."""
+        """Words, in known letters or phonemes, and pauses."""
         if self.config.units == "phonemes":
             return self._phonemes(spelled, unknown)
         written = "".join(self._letter(character, unknown) for character in spelled.lower())
@@ -204,7 +204,7 @@ class TextFrontEnd:
         return pieces
 
     def _letter(self, character: str, unknown: dict[str, None]) -> str:
-        """What a lower-case character is written as: itself, its base letter, a pause, a space or nothing."""
+        """Replacement of a lower-case character: itself, its base letters, a pause or a space."""
         if character.isspace():
             return " "
         if character in PAUSES or character in self._numbers:
@@ -214,10 +214,10 @@ class TextFrontEnd:
         if character in _SILENT:
             return " "
         folded = _FOLDED.get(character) or unicodedata.normalize("NFKD", character)
-        kept = "".join(each for each in folded if each in self._numbers and each not in PAUSES)
-        if not kept:
+        letters = "".join(letter for letter in folded if letter in self._numbers and letter not in PAUSES)
+        if not letters:
             unknown[character] = None
-        return kept or " "
+        return letters or " "
 
     def _phonemes(self, spelled: str, unknown: dict[str, None]) -> list[str]:
         from speechkit.tts.espeak import espeak_program, phonemize
@@ -242,9 +242,9 @@ class TextFrontEnd:
 
 
 def read_dictionary(name: str) -> dict[str, tuple[str, ...]]:
-    """Phones of lower-case words: of a file of lines ``word PHONE PHONE``, or ``pocketsphinx``, English in ARPAbet.
+    """Phones of lower-case words, from a file of lines ``word PHONE PHONE`` or ``pocketsphinx`` (English, ARPAbet).
 
-    Of several pronunciations the first counts.
+    The first of several pronunciations counts.
 
     Raises:
         UserError: if the file cannot be read or a line has no phones.
@@ -268,7 +268,7 @@ def read_dictionary(name: str) -> dict[str, tuple[str, ...]]:
 
 
 def read_front_end(text: Path, dictionary: Path) -> TextFrontEnd:
-    """What the first stage of a recipe wrote: a `TextConfig` and a dictionary, each as JSON."""
+    """The front end that the first stage of a recipe wrote: a `TextConfig` and a dictionary, both as JSON."""
     return TextFrontEnd(
         msgspec.json.decode(text.read_bytes(), type=TextConfig),
         msgspec.json.decode(dictionary.read_bytes(), type=dict[str, tuple[str, ...]]),
@@ -277,4 +277,4 @@ def read_front_end(text: Path, dictionary: Path) -> TextFrontEnd:
 
 def _named(character: str) -> str:
     name = unicodedata.name(character, f"U+{ord(character):04X}")
-    return f"{character} ({name})" if character.isprintable() else name  # a terminal would obey a control character
+    return f"{character} ({name})" if character.isprintable() else name  # a terminal would act on control characters

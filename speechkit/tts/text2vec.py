@@ -1,11 +1,11 @@
-"""WavThruVec's first half: text to the frames that a vocoder takes, with an alignment that it learns by itself.
+"""Text2vec, the first half of WavThruVec: text to a vocoder's input frames, with an unsupervised alignment.
 
-Symbols go through transformer layers; each becomes as many frames as the alignment (in training) or the duration
-predictor (in synthesis) says; more layers turn these into the frames of the target: those of an encoder, as wav2vec 2.0
-in the paper, or log-mel frames, two side by side. The last layers regress, or carry noise to frames by flow matching.
+Transformer layers encode the symbols, which are repeated by the durations of the alignment (in training) or of the
+duration predictor (in synthesis). The decoder turns them into target frames: those of an encoder, as wav2vec 2.0 in the
+paper, or log-mel frames, stacked in pairs. It is trained by regression or by flow matching.
 
-Source: Siuzdak et al. 2022 (WavThruVec), section 2.1; Badlani et al. 2021 (alignment). The place of a frame in its
-symbol, which the decoder is told here, is no part of the paper.
+Source: Siuzdak et al. 2022 (WavThruVec), section 2.1; Badlani et al. 2021 (alignment). Unlike in the paper, the decoder
+is given the position of each frame within its symbol.
 
 Notation used for tensor shapes: B items, L symbols, T frames of 20 ms, D width, F width of a target frame.
 """
@@ -32,24 +32,24 @@ from speechkit.tts.durations import token_frames
 from speechkit.tts.text import TextFrontEnd
 from speechkit.tts.text2vec_config import FRAME_RATE, Text2VecConfig
 
-MOST_PHONES = 100
-"""Of a word in a dictionary; a sentence of more would take minutes."""
+MAX_PHONES = 100
+"""Upper limit per dictionary word: longer ones would take minutes to speak."""
 DICTIONARY_FILE = "dictionary.txt.gz"
-MOST_DICTIONARY_BYTES = 16 << 20
-"""Four times that of English; read, its words take some thirty times as much."""
-PLACES = 4
-"""Numbers that tell a frame's place in its symbol."""
-LEAST_DEVIATION = 1e-3
+MAX_DICTIONARY_BYTES = 16 << 20
+"""Four times the English dictionary; in memory it takes about thirty times as much."""
+POSITION_FEATURES = 4
+"""Number of features of a frame's position within its symbol."""
+MIN_DEVIATION = 1e-3
 
 
 @dataclass(frozen=True)
 class SpokenFrames:
-    """What a vocoder is given, and what it speaks.
+    """Frames for a vocoder, with their symbols.
 
     Attributes:
-        frames: (T, F) at 50 a second.
+        frames: (T, F) at 50 Hz.
         tokens: the symbols.
-        durations: frames of each symbol, with the sum T.
+        durations: frames per symbol, with the sum T.
     """
 
     frames: Float
@@ -58,11 +58,11 @@ class SpokenFrames:
 
 
 class Text2Vec(nn.Module):
-    """Symbols to target frames.
+    """Predicts target frames from symbols.
 
     Args:
-        config: all that rebuilds it.
-        front_end: of texts; of the configuration, without a dictionary, when absent.
+        config: see `Text2VecConfig`.
+        front_end: converts texts to symbols; by default that of the configuration, without a dictionary.
 
     Raises:
         ConfigError: if the configuration contradicts itself.
@@ -97,89 +97,89 @@ class Text2Vec(nn.Module):
         self.encoder = layers(sizes.encoder_layers)
         self.aligner = Aligner(width, frame_width, sizes.aligner_width)
         self.durations = DurationPredictor(width, sizes.dropout)
-        self.place = nn.Linear(PLACES, width)
+        self.place = nn.Linear(POSITION_FEATURES, width)
         self.noisy = nn.Linear(frame_width, width) if flow else None
         self.no_text = nn.Parameter(torch.zeros(width)) if flow else None
         self.decoder = layers(sizes.decoder_layers, width if flow else 0)
         self.frame = nn.Linear(width, frame_width)
 
     def encode(self, symbols: Tensor, counts: Tensor, speakers: Tensor | None = None) -> Tensor:
-        """States of symbols: (B, L), (B,) and the numbers of speakers (B,) to (B, L, D).
+        """Symbols (B, L), their counts (B,) and speaker numbers (B,) -> states (B, L, D).
 
         Raises:
-            ValueError: if the model has several speakers and none is given, or the other way round.
+            ValueError: if a multi-speaker model is given no speakers, or a single-speaker model is given some.
         """
         if (self.speaker is None) != (speakers is None):
-            raise ValueError("speakers must be given for a model of several, and for no other")
-        entered = self.symbols(symbols)
+            raise ValueError("speakers must be given for a multi-speaker model, and for no other")
+        embedded_symbols = self.symbols(symbols)
         if self.speaker is not None:
-            entered = entered + self.speaker(speakers)[:, None]
+            embedded_symbols = embedded_symbols + self.speaker(speakers)[:, None]
         inside = length_mask(counts, symbols.shape[1])
-        states: Tensor = self.encoder(entered, inside)
+        states: Tensor = self.encoder(embedded_symbols, inside)
         return states
 
     def upsample(self, states: Tensor, durations: Tensor) -> tuple[Tensor, Tensor]:
-        """States (B, L, D) by durations (B, L) to what the decoder reads (B, T, D), and the frames of items (B,)."""
+        """Repeat states (B, L, D) by durations (B, L): the decoder's input (B, T, D), and the frames per item (B,)."""
         totals = durations.sum(1)
         longest = int(totals.max())
         ends = durations.cumsum(1)
         frame = torch.arange(longest, device=states.device).expand(len(states), longest).contiguous()
-        # The symbol of a frame is the first that ends behind it; frames behind the last one take that.
+        # The symbol of a frame is the first that ends after it; padding frames take the last symbol.
         symbol = torch.searchsorted(ends, frame, right=True).clamp_max(states.shape[1] - 1)
         spans = durations.gather(1, symbol).clamp_min(1).float()
-        since = (frame - (ends - durations).gather(1, symbol)).clamp_min(0).float()
-        rest = (spans - 1 - since).clamp_min(0)
-        places = torch.stack([(since + 0.5) / spans, since.log1p(), rest.log1p(), spans.log()], -1)  # (B, T, 4)
+        elapsed = (frame - (ends - durations).gather(1, symbol)).clamp_min(0).float()
+        remaining = (spans - 1 - elapsed).clamp_min(0)
+        position = [(elapsed + 0.5) / spans, elapsed.log1p(), remaining.log1p(), spans.log()]
         repeated = states.gather(1, symbol[..., None].expand(-1, -1, states.shape[2]))
-        return repeated + self.place(places), totals
+        return repeated + self.place(torch.stack(position, -1)), totals
 
-    def regress(self, read: Tensor, frames: Tensor) -> Tensor:
-        """What the decoder makes of (B, T, D), in standard units: (B, T, F)."""
-        made: Tensor = self.frame(self.decoder(read, length_mask(frames, read.shape[1])))
-        return made
+    def regress(self, upsampled: Tensor, frames: Tensor) -> Tensor:
+        """Standardised target frames (B, T, F) from the decoder's input (B, T, D)."""
+        predicted: Tensor = self.frame(self.decoder(upsampled, length_mask(frames, upsampled.shape[1])))
+        return predicted
 
-    def velocity(self, read: Tensor, frames: Tensor, point: Tensor, time: Tensor) -> Tensor:
-        """The flow's velocity at points (B, T, F) and times (B,), given what the decoder reads (B, T, D)."""
+    def velocity(self, upsampled: Tensor, frames: Tensor, point: Tensor, time: Tensor) -> Tensor:
+        """The flow's velocity at points (B, T, F) and times (B,), given the decoder's input (B, T, D)."""
         assert self.noisy is not None
-        made: Tensor = self.frame(
+        velocity: Tensor = self.frame(
             self.decoder(
-                read + self.noisy(point),
-                length_mask(frames, read.shape[1]),
+                upsampled + self.noisy(point),
+                length_mask(frames, upsampled.shape[1]),
                 sinusoidal(time, self.config.sizes.width),
             )
         )
-        return made
+        return velocity
 
     def standardised(self, frames: Tensor) -> Tensor:
-        """Target frames (…, F) in standard units."""
+        """Standardise target frames (…, F)."""
         return (frames - self.mean) / self.deviation
 
     def set_scale(self, mean: Tensor, deviation: Tensor) -> None:
-        """What standard units are: mean and deviation of each dimension (F,)."""
+        """Set the mean and standard deviation (F,) of the target."""
         self.mean.copy_(mean)
-        self.deviation.copy_(deviation.clamp_min(LEAST_DEVIATION))
+        self.deviation.copy_(deviation.clamp_min(MIN_DEVIATION))
 
     @torch.no_grad()
     def synthesise(
         self, symbols: Tensor, counts: Tensor, durations: Tensor, speakers: Tensor | None, seeds: Sequence[int] = ()
     ) -> Tensor:
-        """Target frames (B, T, F) of symbols (B, L) with durations (B, L); ``seeds``, one an item, for the flow."""
-        read, frames = self.upsample(self.encode(symbols, counts, speakers), durations)
+        """Target frames (B, T, F) of symbols (B, L) with durations (B, L); ``seeds`` of the flow, one per item."""
+        upsampled, frames = self.upsample(self.encode(symbols, counts, speakers), durations)
         if self.config.sizes.decoder == "regression":
-            return self.regress(read, frames) * self.deviation + self.mean
+            return self.regress(upsampled, frames) * self.deviation + self.mean
         assert self.no_text is not None
-        without = self.no_text.expand_as(read)
-        noise = item_noise(list(seeds), frames.tolist(), self.config.frame_width).to(read.device)
-        made = solve(
+        unconditional = self.no_text.expand_as(upsampled)
+        noise = item_noise(list(seeds), frames.tolist(), self.config.frame_width).to(upsampled.device)
+        sampled = solve(
             guided(
-                lambda point, time: self.velocity(read, frames, point, time),
-                lambda point, time: self.velocity(without, frames, point, time),
+                lambda point, time: self.velocity(upsampled, frames, point, time),
+                lambda point, time: self.velocity(unconditional, frames, point, time),
                 self.config.sizes.guidance,
             ),
             noise,
             self.config.sizes.steps,
         )
-        return made * self.deviation + self.mean
+        return sampled * self.deviation + self.mean
 
     @torch.no_grad()
     def generate(
@@ -194,14 +194,14 @@ class Text2Vec(nn.Module):
         """The frames of a sentence.
 
         Args:
-            text: one sentence; a longer text goes through `TextFrontEnd.sentences` first.
-            speaker: name of one of the model's speakers; the first when absent.
-            seconds: of the whole, instead of what the model foretells.
+            text: one sentence; split a longer text with `TextFrontEnd.sentences` first.
+            speaker: name of one of the model's speakers; the first by default.
+            seconds: total duration, instead of the predicted one.
             speed: 2 is twice as fast.
-            seed: of the flow's noise; a regression does not depend on it.
+            seed: seeds the flow's noise; without effect on a regression.
 
         Raises:
-            UserError: if nothing can be spoken, the speaker is not known, ``seconds`` are too few, or the weights are
+            UserError: if nothing can be spoken, the speaker is unknown, ``seconds`` is too short, or the weights are
                 damaged.
         """
         tokens = self.front_end(text)
@@ -209,20 +209,20 @@ class Text2Vec(nn.Module):
         symbols = torch.tensor([self.front_end.numbers(tokens)], device=device)
         counts = torch.tensor([len(tokens)], device=device)
         speakers = self._speaker(speaker)
-        foretold = self.foretold_frames(symbols, counts, speakers)[0].cpu().numpy()
-        if not np.isfinite(foretold).all():
-            raise UserError("the model foretells durations that are no numbers: its weights are damaged; get it again")
-        durations = token_frames(foretold, seconds=seconds, speed=speed, rate=FRAME_RATE, least=1)
+        predicted = self.predicted_frames(symbols, counts, speakers)[0].cpu().numpy()
+        if not np.isfinite(predicted).all():
+            raise UserError("the model predicts durations that are not finite: its weights are damaged; get it again")
+        durations = token_frames(predicted, seconds=seconds, speed=speed, rate=FRAME_RATE, least=1)
         frames = self.synthesise(symbols, counts, torch.from_numpy(durations).long()[None].to(device), speakers, [seed])
         return SpokenFrames(frames[0].float().cpu().numpy(), tuple(tokens), tuple(durations.tolist()))
 
     @torch.no_grad()
-    def foretold_frames(self, symbols: Tensor, counts: Tensor, speakers: Tensor | None) -> Tensor:
-        """Frames of each symbol as real numbers (B, L), 0 in padding."""
+    def predicted_frames(self, symbols: Tensor, counts: Tensor, speakers: Tensor | None) -> Tensor:
+        """Predicted frames per symbol (B, L), real-valued, 0 in padding."""
         states = self.encode(symbols, counts, speakers)
         inside = length_mask(counts, symbols.shape[1])
-        foretold: Tensor = self.durations(states, inside)
-        return foretold.exp() * inside
+        predicted: Tensor = self.durations(states, inside)
+        return predicted.exp() * inside
 
     def _speaker(self, name: str | None) -> Tensor | None:
         known = self.config.speakers
@@ -231,11 +231,11 @@ class Text2Vec(nn.Module):
                 raise UserError(f"this model has one speaker; leave {name!r} out, or convert the speech afterwards")
             return None
         if name is not None and name not in known:
-            raise UserError(f"the model knows no speaker {name!r}; it has {', '.join(known)}")
+            raise UserError(f"the model knows no speaker {name!r}; it has {', '.join(known)}, choose one of them")
         return torch.tensor([known.index(name) if name is not None else 0], device=self.mean.device)
 
     def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
-        """Write ``config.json``, ``model.safetensors`` (``half``: float16) and the dictionary, where there is one."""
+        """Write ``config.json``, ``model.safetensors`` (``half``: float16) and the dictionary, if any."""
         from speechkit.io.atomic import write_bytes
 
         write_network(folder, self.config, self, half=half)
@@ -245,10 +245,10 @@ class Text2Vec(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Text2Vec:
-        """A model for inference from a folder or hub id that `save_pretrained` filled.
+        """Load a model from a folder or hub id written by `save_pretrained`.
 
         Raises:
-            UserError: if a file is missing or damaged, or is of another kind of network.
+            UserError: if a file is missing or damaged, or belongs to another kind of network.
         """
         folder = checkpoint_folder(folder)
         model = read_network(folder, Text2VecConfig, cls, "a text2vec model")
@@ -261,21 +261,21 @@ class Text2Vec(nn.Module):
 def _read_dictionary(path: Path) -> dict[str, tuple[str, ...]]:
     try:
         with gzip.open(path) as file:
-            content = file.read(MOST_DICTIONARY_BYTES + 1)
-        if len(content) > MOST_DICTIONARY_BYTES:
-            raise ValueError(f"more than {MOST_DICTIONARY_BYTES >> 20} MB")
+            content = file.read(MAX_DICTIONARY_BYTES + 1)
+        if len(content) > MAX_DICTIONARY_BYTES:
+            raise ValueError(f"more than {MAX_DICTIONARY_BYTES >> 20} MB")
         words = {word: tuple(phones) for word, *phones in map(str.split, content.decode().splitlines())}
-        if long := [word for word, phones in words.items() if len(phones) > MOST_PHONES]:
-            raise ValueError(f"{long[0][:60]!r} has more than {MOST_PHONES} phones")
+        if long := [word for word, phones in words.items() if len(phones) > MAX_PHONES]:
+            raise ValueError(f"{long[0][:60]!r} has more than {MAX_PHONES} phones")
         return words
     except (OSError, EOFError, ValueError) as error:
         raise UserError(f"{path}: is no dictionary ({error}); copy the model again") from error
 
 
 class Aligner(nn.Module):
-    """Compares symbols with frames: how probable each symbol is in each frame.
+    """Attention of frames over symbols.
 
-    Source: Badlani et al. 2021, section 2.1: a softmax over minus the squared distances.
+    Source: Badlani et al. 2021, section 2.1: a softmax over negative squared distances.
     """
 
     def __init__(self, width: int, frame_width: int, inner: int):
@@ -286,10 +286,10 @@ class Aligner(nn.Module):
         self.query = nn.Conv1d(2 * inner, inner, 1)
 
     def forward(self, embedded: Tensor, counts: Tensor, target: Tensor, frames: Tensor, prior: Tensor) -> Tensor:
-        """Log-attention (B, T, L), each frame's row a log-softmax over its item's symbols.
+        """Log-attention (B, T, L), each row a log-softmax over the item's symbols.
 
         Args:
-            embedded: symbols (B, L, D), zero in padding.
+            embedded: embeddings of symbols (B, L, D), zero in padding.
             counts: symbols of each item (B,).
             target: standardised frames (B, T, F).
             frames: of each item (B,).
@@ -298,7 +298,7 @@ class Aligner(nn.Module):
         target = target * length_mask(frames, target.shape[1])[..., None]
         keys = self.key(torch.relu(self.key_context(embedded.transpose(1, 2)))).transpose(1, 2)  # (B, L, A)
         queries = self.query(torch.relu(self.query_context(target.transpose(1, 2)))).transpose(1, 2)  # (B, T, A)
-        # The squared distance without the part that is the same for all symbols of a frame.
+        # The negative squared distance up to a constant per frame.
         scores = 2 * queries @ keys.transpose(1, 2) - keys.square().sum(-1)[:, None]
         scores = scores * queries.shape[-1] ** -0.5 + prior
         outside = ~length_mask(counts, embedded.shape[1])
@@ -307,7 +307,7 @@ class Aligner(nn.Module):
 
 
 class DurationPredictor(nn.Module):
-    """Two convolutions over the states of symbols to the logarithm of their frames.
+    """Two convolutions that predict log durations from symbol states.
 
     Source: Ren et al. 2019 (FastSpeech), section 3.3.
     """
@@ -320,10 +320,10 @@ class DurationPredictor(nn.Module):
         self.logarithm = nn.Linear(width, 1)
 
     def forward(self, states: Tensor, inside: Tensor) -> Tensor:
-        """(B, L, D) and which symbols there are (B, L) to (B, L)."""
+        """States (B, L, D) and their mask (B, L) -> log durations in frames (B, L)."""
         keep = inside[..., None].to(states.dtype)
         for layer, norm in zip(self.layers, self.norms, strict=True):
-            seen = layer((states * keep).transpose(1, 2)).transpose(1, 2)
-            states = self.dropout(norm(torch.relu(seen)))
+            hidden = layer((states * keep).transpose(1, 2)).transpose(1, 2)
+            states = self.dropout(norm(torch.relu(hidden)))
         logarithm: Tensor = self.logarithm(states)[..., 0]
         return logarithm

@@ -1,4 +1,4 @@
-"""What text2vec is made of and how its losses are weighed; loads no torch."""
+"""Configuration of text2vec and the weights of its losses; imports no torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from speechkit.nn.mel_spec import MelSpec
 from speechkit.tts.text import TextConfig
 
 FRAME_RATE = 50
-"""Frames a second of the model."""
+"""Frames per second of the model."""
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=256)]
 Width = Annotated[int, msgspec.Meta(ge=1, le=8192)]
@@ -21,20 +21,20 @@ Weight = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Text2VecSizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How large the model is, and how it makes frames.
+    """Sizes of the model, and its decoder.
 
     Attributes:
-        width: D.
-        heads: of the attention.
-        encoder_layers: over the symbols.
-        decoder_layers: over the frames.
-        feed_width: inside of the layers.
-        kernel: of their convolutions, odd.
-        aligner_width: of the space in which symbols and frames are compared.
-        decoder: ``regression`` as in the paper, or ``flow``: frames are drawn, and differ by seed.
-        steps: of the flow from noise to frames.
-        guidance: how much of the text's influence is added to the flow once more.
-        dropout: of layers and durations while training.
+        width: model width, D.
+        heads: attention heads per layer.
+        encoder_layers: layers over the symbols.
+        decoder_layers: layers over the frames.
+        feed_width: inner width of the feed-forward layers.
+        kernel: kernel size of their convolutions, odd.
+        aligner_width: dimension of the aligner's queries and keys.
+        decoder: ``regression`` as in the paper, or ``flow``, which samples frames that differ by seed.
+        steps: solver steps of the flow.
+        guidance: strength of classifier-free guidance of the flow.
+        dropout: dropout rate of the layers and the duration predictor.
     """
 
     width: Width = 192
@@ -58,14 +58,14 @@ class Text2VecSizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Text2VecConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="text2vec", tag_field="model_type"):
-    """All that rebuilds the model.
+    """Configuration of a text2vec model.
 
     Attributes:
         text: the language and its symbols.
-        mel: of the log-mel frames that it makes, where there is no ``encoder``.
-        encoder: whose frames it makes.
-        speakers: their names, where there are several.
-        sizes: of the network.
+        mel: the log-mel frames that it predicts if there is no ``encoder``.
+        encoder: the encoder whose frames it predicts.
+        speakers: names of the speakers of a multi-speaker model.
+        sizes: sizes of the network.
     """
 
     text: TextConfig
@@ -79,35 +79,35 @@ class Text2VecConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
             raise ConfigError("text.symbols is empty; a model needs the symbols that it knows")
         if self.target.frame_rate % FRAME_RATE:
             raise ConfigError(
-                f"the target has {self.target.frame_rate:g} frames a second; give one with {FRAME_RATE} or a multiple"
+                f"the target has {self.target.frame_rate:g} frames a second; give one with a multiple of {FRAME_RATE}"
             )
 
     @property
     def target(self) -> MelSpec | EncoderSpec:
-        """What the frames are, for a vocoder to agree with."""
+        """Specification of the frames, which a vocoder must match."""
         return self.encoder or self.mel
 
     @property
     def stacked(self) -> int:
-        """Frames of the target side by side in one frame of this model."""
+        """Target frames stacked in one frame of this model."""
         return round(self.target.frame_rate / FRAME_RATE)
 
     @property
     def frame_width(self) -> int:
-        """F."""
+        """Width of a stacked target frame, F."""
         return self.stacked * (self.encoder.dim if self.encoder else self.mel.channels)
 
 
 class LossWeights(msgspec.Struct, frozen=True):
-    """How much each loss counts beside that of the frames.
+    """Weights of the losses relative to that of the frames.
 
     Attributes:
-        durations: squared error of the logarithm of durations.
-        alignment: `forward_sum_loss`.
-        binarisation: `binarisation_loss`, when it has come in whole.
-        binarised_from: step from which it comes in.
-        binarised_by: step at which it has.
-        no_text: items of the flow that learn without text, for its guidance.
+        durations: weight of the squared error of log durations.
+        alignment: weight of `forward_sum_loss`.
+        binarisation: final weight of `binarisation_loss`.
+        binarised_from: step at which the binarisation loss begins to ramp up.
+        binarised_by: step at which it reaches its full weight.
+        no_text: share of items trained without text, for the flow's guidance.
     """
 
     durations: Weight = 0.2
@@ -118,6 +118,6 @@ class LossWeights(msgspec.Struct, frozen=True):
     no_text: Share = 0.1
 
     def binarised(self, number: int) -> float:
-        """The share of binarisation at a step."""
-        over = max(self.binarised_by - self.binarised_from, 1)
-        return min(max((number - self.binarised_from) / over, 0.0), 1.0)
+        """Ramp of the binarisation loss at a step, 0 to 1."""
+        steps = max(self.binarised_by - self.binarised_from, 1)
+        return min(max((number - self.binarised_from) / steps, 0.0), 1.0)

@@ -1,4 +1,4 @@
-"""What text2vec learns from: a worker that makes its target frames, its batches, and its losses.
+"""Training of text2vec: its batches, losses and objective.
 
 Notation used for tensor shapes: B items, L symbols, T frames of 20 ms, D width, F width of a target frame.
 """
@@ -33,23 +33,23 @@ from speechkit.tts.text import TextFrontEnd
 from speechkit.tts.text2vec import Text2Vec
 from speechkit.tts.text2vec_config import FRAME_RATE, LossWeights, Text2VecConfig, Text2VecSizes
 
-FEWEST_SECONDS = 60
-"""Of speech, to measure the scale of the target on."""
+SCALE_SECONDS = 60
+"""Speech over which the mean and deviation of the target are measured."""
 
 
 class Text2VecBatches:
-    """Padded batches of texts with their frames, each a function of its number.
+    """Padded batches of texts with their frames, each determined by its number.
 
     Args:
-        rows: with texts, and frames by `TargetFrames`.
-        features: the file of the rows, beside which their frames (T, F) lie.
-        front_end: of the texts.
-        batch_seconds: of the longest item times the number of items.
-        seed: of batches and of the words that are letters.
-        letters_share: of the words that the dictionary knows, those which are letters all the same, so that the
-            letters of words that it lacks are learnt.
-        speakers: their numbers by name, for a model of several.
-        weights: say by the number of a batch how much the alignment is drawn to the path.
+        rows: utterances with texts, and frames from `TargetFrames`.
+        features: the file of the rows, beside which their frames (T, F) are stored.
+        front_end: converts texts to symbols.
+        batch_seconds: upper limit of seconds per batch, padding included.
+        seed: seeds the batches and the choice of words to spell.
+        letters_share: share of dictionary words that are spelled in letters, so that the model learns to read words
+            that the dictionary lacks.
+        speakers: numbers of speakers by name, for a multi-speaker model.
+        weights: schedule of the binarisation loss.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Text2VecBatches:
         self._buckets = LengthBuckets(seconds, batch_seconds, seed)
 
     def __call__(self, number: int) -> dict[str, Any]:
-        """Symbols (B, L) with counts (B,), target (B, T, F) with frames (B,), prior (B, T, L), and the rest."""
+        """Symbols (B, L), counts (B,), target (B, T, F), frames (B,), prior (B, T, L), binarisation ramp, speakers."""
         rows = [self._rows[index] for index in self._buckets[number]]
         generator = np.random.default_rng([self._seed, 11, number])
         stored = [read_record_arrays(self._features, row.features or "")["frames"] for row in rows]
@@ -98,23 +98,23 @@ class Text2VecBatches:
     def _symbols(self, row: Utterance, frames: int, generator: np.random.Generator) -> list[int]:
         if self._letters_share:
             symbols, _ = self._front_end.read(row.text or "", lambda word: generator.random() < self._letters_share)
-            if len(symbols) <= frames:  # letters are mostly more than phones, and only those of phones were counted
+            if len(symbols) <= frames:  # stage 1 checked that the phones fit; letters are usually more
                 return self._front_end.numbers(symbols)
-        if row.id not in self._read:  # phonemes are asked of another program, once
+        if row.id not in self._read:  # phonemes come from another process
             symbols, _ = self._front_end.read(row.text or "")
             self._read[row.id] = self._front_end.numbers(symbols)
         return self._read[row.id]
 
     def scale(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of each dimension of the target, over the first batches."""
+        """Mean and standard deviation (F,) of the target over the first batches."""
         frames: list[Tensor] = []
         number = 0
-        while sum(map(len, frames)) < FEWEST_SECONDS * FRAME_RATE and number < len(self._rows):
+        while sum(map(len, frames)) < SCALE_SECONDS * FRAME_RATE and number < len(self._rows):
             batch = self(number)
             frames.append(batch["target"][length_mask(batch["frames"], batch["target"].shape[1])])
             number += 1
-        together = torch.cat(frames)
-        return together.mean(0), together.std(0)
+        sample = torch.cat(frames)
+        return sample.mean(0), sample.std(0)
 
 
 def text2vec_objective(
@@ -129,27 +129,27 @@ def text2vec_objective(
     seed: int = 0,
     half: bool = False,
 ) -> Objective:
-    """The training of a model on rows of `TargetFrames`; ``custom.part`` says which are learnt and which watched.
+    """Objective of a model on the rows of `TargetFrames`, trained on those with ``custom.part`` ``train``.
 
     Args:
         features: the file of rows.
-        front_end: of their texts.
-        sizes: of the model.
-        weights: of the losses.
+        front_end: converts their texts to symbols.
+        sizes: sizes of the model.
+        weights: weights of the losses.
         batch_seconds: see `Text2VecBatches`.
         letters_share: see `Text2VecBatches`.
-        judged_batches: of ``dev``.
-        seed: of the batches.
-        half: write float16.
+        judged_batches: number of ``dev`` batches on which the loss is evaluated.
+        seed: seeds the batches.
+        half: save weights as float16.
 
     Raises:
-        UserError: if nothing is left to learn from.
+        UserError: if there is nothing to train on.
     """
     rows: dict[str, list[Utterance]] = {"train": [], "dev": []}
     for row in read_jsonl(features, Utterance):
         rows.setdefault((row.custom or {}).get("part", "train"), []).append(row)
     if not rows["train"]:
-        raise UserError(f"{features}: no utterance is left to learn from; drops.jsonl beside it says why")
+        raise UserError(f"{features}: no utterance is left to train on; drops.jsonl beside it gives the reasons")
     spec = (rows["train"][0].custom or {}).get("encoder")
     names = sorted({row.speaker or "" for row in rows["train"]})
     speakers = {name: number for number, name in enumerate(names)} if len(names) > 1 else None
@@ -163,11 +163,11 @@ def text2vec_objective(
     def batches(part: list[Utterance], share: float) -> Text2VecBatches:
         return Text2VecBatches(part, features, front_end, batch_seconds, seed, share, speakers, weights)
 
-    learnt = batches(rows["train"], letters_share if front_end.dictionary else 0.0)
-    known = [row for row in rows["dev"] if speakers is None or (row.speaker or "") in speakers]
-    judged = [batches(known, 0.0)(number) for number in range(judged_batches)] if known else []
+    training = batches(rows["train"], letters_share if front_end.dictionary else 0.0)
+    known_dev = [row for row in rows["dev"] if speakers is None or (row.speaker or "") in speakers]
+    held_out = [batches(known_dev, 0.0)(number) for number in range(judged_batches)] if known_dev else []
     model = Text2Vec(config, front_end)
-    model.set_scale(*learnt.scale())
+    model.set_scale(*training.scale())
 
     def loss(network: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
         assert isinstance(network, Text2Vec)
@@ -176,39 +176,41 @@ def text2vec_objective(
     return Objective(
         model,
         [Turn(loss, [list(model.parameters())])],
-        learnt,
-        mean_losses(loss, judged),
+        training,
+        mean_losses(loss, held_out),
         save=lambda folder: model.save_pretrained(folder, half),
     )
 
 
 def text2vec_loss(model: Text2Vec, batch: dict[str, Any], weights: LossWeights) -> tuple[Tensor, dict[str, float]]:
-    """The sum of all losses, and each of them; ``on_path`` is the mean attention to the symbol of the path."""
+    """Weighted sum of the losses, and their values; ``on_path`` is the mean attention on the hard path."""
     symbols, counts, frames, speakers = batch["symbols"], batch["counts"], batch["frames"], batch.get("speakers")
     target = model.standardised(batch["target"])
     log_attention = model.aligner(model.symbols(symbols), counts, target, frames, batch["prior"])
     durations = monotonic_paths(log_attention, frames, counts)
     states = model.encode(symbols, counts, speakers)
-    read, _ = model.upsample(states, durations)
+    upsampled, _ = model.upsample(states, durations)
     if model.config.sizes.decoder == "regression":
         inside = length_mask(frames, target.shape[1])
-        error = (model.regress(read, frames) - target).abs()[inside].mean()
+        frame_loss = (model.regress(upsampled, frames) - target).abs()[inside].mean()
     else:
         assert model.no_text is not None
-        without = torch.rand(len(read), 1, 1, device=read.device) < weights.no_text
-        read = torch.where(without, model.no_text, read)
+        unconditional = torch.rand(len(upsampled), 1, 1, device=upsampled.device) < weights.no_text
+        condition = torch.where(unconditional, model.no_text, upsampled)
         noise, time = torch.randn_like(target), torch.rand(len(target), device=target.device)
-        error = velocity_loss(lambda point, now: model.velocity(read, frames, point, now), target, frames, noise, time)
-    there = length_mask(counts, symbols.shape[1])
-    foretold = model.durations(states.detach(), there)
-    of_durations = (foretold - durations.clamp_min(1).log()).square()[there].mean()
-    of_alignment = forward_sum_loss(log_attention, frames, counts)
-    of_path = binarisation_loss(log_attention, durations)
-    total = error + weights.durations * of_durations + weights.alignment * of_alignment
-    total = total + weights.binarisation * batch["binarised"] * of_path
+        frame_loss = velocity_loss(
+            lambda point, at: model.velocity(condition, frames, point, at), target, frames, noise, time
+        )
+    symbol_mask = length_mask(counts, symbols.shape[1])
+    log_durations = model.durations(states.detach(), symbol_mask)
+    duration_loss = (log_durations - durations.clamp_min(1).log()).square()[symbol_mask].mean()
+    alignment_loss = forward_sum_loss(log_attention, frames, counts)
+    path_loss = binarisation_loss(log_attention, durations)
+    total = frame_loss + weights.durations * duration_loss + weights.alignment * alignment_loss
+    total = total + weights.binarisation * batch["binarised"] * path_loss
     return total, {
-        "frames": float(error.detach()),
-        "durations": float(of_durations.detach()),
-        "alignment": float(of_alignment.detach()),
-        "on_path": float(torch.exp(-of_path.detach())),
+        "frames": float(frame_loss.detach()),
+        "durations": float(duration_loss.detach()),
+        "alignment": float(alignment_loss.detach()),
+        "on_path": float(torch.exp(-path_loss.detach())),
     }

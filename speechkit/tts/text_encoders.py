@@ -1,4 +1,4 @@
-"""Text as vectors: bytes that learn with the model, or the frozen text encoder of a checkpoint."""
+"""Text encoders: trainable embeddings of bytes, or the frozen text encoder of a checkpoint."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHECKPOINT = ("a text encoder", "config.json, model.safetensors and a tokenizer"
 
 
 class TextLayers(nn.Module):
-    """What of the text learns with the model.
+    """The trainable part of the text encoder.
 
     Shapes: bytes (B, L) int64 or states (B, L, dim), and lengths (B,) -> (B, L, width).
     """
@@ -43,7 +43,13 @@ class TextLayers(nn.Module):
 
 
 class FrozenText:
-    """A text to what `TextLayers` takes: its bytes, or the states of a checkpoint, which are kept by text."""
+    """Input of `TextLayers`: a text's bytes, or its states from a frozen checkpoint.
+
+    Args:
+        config: a byte encoder, or the checkpoint.
+        device: of the checkpoint's model.
+        remembered: number of texts whose states are cached.
+    """
 
     def __init__(self, config: TextConfig, device: str = "cpu", remembered: int = 0):
         self.config, self._remembered = config, remembered
@@ -53,14 +59,14 @@ class FrozenText:
             self._tokenizer, self._model = _load(config, device)
 
     def __call__(self, text: str) -> Tensor:
-        """(L,) int64 or (L, dim) on the processor.
+        """Bytes (L,) int64 or states (L, dim) of a text, on the CPU.
 
         Raises:
-            UserError: if nothing is left of the text.
+            UserError: if the text has no tokens.
         """
         if self._tokenizer is None:
             if not text:
-                raise UserError("the text is empty; give some")
+                raise UserError("the text is empty; give at least one character")
             return torch.tensor(list(text.encode()))
         if text not in self._states:
             tokens = self._tokenizer(text, return_tensors="pt").to(self._model.device)
@@ -74,7 +80,7 @@ class FrozenText:
         return self._states[text]
 
     def padded(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Some texts side by side, and the length of each (B,)."""
+        """A padded batch of texts, and their lengths (B,)."""
         rows = [self(text) for text in texts]
         return nn.utils.rnn.pad_sequence(rows, batch_first=True), torch.tensor([len(row) for row in rows])
 
@@ -91,7 +97,7 @@ def _load(config: CheckpointText, device: str) -> tuple[Any, Any]:
         model = load_pretrained(kind, config.name, use_safetensors=True, dtype=torch.float32).eval().to(device)
     if settings.hidden_size != config.dim:
         raise UserError(
-            f"{config.name}: its states are {settings.hidden_size} wide where text.dim is {config.dim}; set "
+            f"{config.name}: has states of width {settings.hidden_size}, but text.dim is {config.dim}; set "
             f"text.dim={settings.hidden_size}"
         )
     return tokenizer, model

@@ -1,7 +1,6 @@
-"""Units and syllable tokens made audible: a flow makes log-mel frames of them, and a vocoder samples of these.
+"""Resynthesis of units and syllable tokens: a flow generates log-mel frames, and a vocoder the waveform.
 
-The same flow as that of SimpleSpeech with another condition: what is said is known frame by frame. Sylber decodes its
-syllables so (Cho et al. 2025).
+The flow is that of SimpleSpeech, conditioned frame by frame, as in Sylber's decoder of syllables (Cho et al. 2025).
 
 Notation used for tensor shapes: B batch, T frames (20 ms), D values of a stacked log-mel frame, K units, W width.
 """
@@ -25,7 +24,7 @@ from speechkit.nn.mel_spec import MelSpec
 from speechkit.tts.durations import token_frames
 from speechkit.tts.flow_config import FlowConfig, SamplingConfig
 from speechkit.tts.flow_transformer import Conditions, FlowTransformer, sample_frames
-from speechkit.tts.speaker_prompt import SpeakerPrompt, one_prompt
+from speechkit.tts.speaker_prompt import SpeakerPrompt, prompt_batch
 from speechkit.tts.speech import Speech
 from speechkit.tts.vocoder.config import SpeakerConfig
 from speechkit.units.deduplication import repeat
@@ -36,19 +35,19 @@ if TYPE_CHECKING:
 
 MODELS = Path(__file__).parent / "models"
 PIECE_FRAMES, CONTEXT_FRAMES = 1500, 50
-"""Longer sequences are made in pieces of half a minute, each with a second of what is around it."""
+"""Longer sequences are generated in pieces of 30 s, each with a second of context on both sides."""
 
 
 class UnitDecoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything that rebuilds the decoder.
+    """Configuration of a unit decoder.
 
     Attributes:
-        units: of one codebook, or the tokens of one set of merges or syllables.
-        mel: of the frames that it makes.
-        stacked: log-mel frames side by side in one of its own.
+        units: its input: the units of a codebook, or the tokens of a set of merges or syllables.
+        mel: the log-mel frames that it generates.
+        stacked: log-mel frames per decoder frame.
         flow: the transformer.
-        speaker: how a recording becomes the speaker's vector; None for one voice.
-        sampling: unless other settings are asked for.
+        speaker: speaker encoder for recordings; None for a single voice.
+        sampling: default sampling settings.
     """
 
     model_type: Literal["speechkit-unit-decoder"] = "speechkit-unit-decoder"
@@ -61,16 +60,16 @@ class UnitDecoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
     @property
     def dim(self) -> int:
-        """D."""
+        """Width of a stacked frame, D."""
         return self.stacked * self.mel.channels
 
 
 class UnitDecoder(nn.Module):
-    """Units of every frame to stacked log-mel frames.
+    """Generates stacked log-mel frames from frame-level units.
 
     Attributes:
-        name: for messages.
-        unit_frames: (K,) how long each unit lasts on average, for sequences that do not say it.
+        name: name in messages.
+        unit_frames: (K,) mean duration of each unit in frames, for sequences without durations.
     """
 
     mean: Tensor
@@ -100,21 +99,21 @@ class UnitDecoder(nn.Module):
         seconds: float | None = None,
         speed: float = 1.0,
     ) -> NDArray[np.int32]:
-        """The unit of every frame (T,) of runs of units; without durations each lasts what it does on average.
+        """Frame-level units (T,) of a unit sequence; without durations each unit lasts its mean duration.
 
         Raises:
-            UserError: if there is none, one is not of the codebook, or there are not as many durations.
+            UserError: if there are no units, one is not in the codebook, or the number of durations differs.
             ConfigError: see `speechkit.tts.durations.token_frames`.
         """
         known = self.config.units.clusters
         runs = np.asarray(units, np.int64)
         if not len(runs) or (runs < 0).any() or (runs >= known).any():
-            given = f"{runs.min()} to {runs.max()}" if len(runs) else "none"
+            unit_range = f"{runs.min()} to {runs.max()}" if len(runs) else "none"
             raise UserError(
-                f"{self.name} knows units 0 to {known - 1}, and was given {given}; give units of its codebook"
+                f"{self.name} knows units 0 to {known - 1}, and was given {unit_range}; give units of its codebook"
             )
         if durations is not None and len(durations) != len(runs):
-            raise UserError(f"{len(runs)} units and {len(durations)} durations; give as many of both")
+            raise UserError(f"{len(runs)} units have {len(durations)} durations; give one for each unit")
         if durations is not None and seconds is None and speed == 1.0:
             return repeat(runs.astype(np.int32), np.asarray(durations, np.int32))
         wanted = self.unit_frames.cpu().numpy()[runs] if durations is None else durations
@@ -122,28 +121,28 @@ class UnitDecoder(nn.Module):
         return repeat(runs.astype(np.int32), token_frames(wanted, seconds=seconds, speed=speed, rate=rate, least=1))
 
     def generate(self, units: ArrayLike, speaker: Float | None = None, seed: int = 0) -> Float:
-        """Log-mel frames (stacked * T, channels) of the unit of every frame (T,).
+        """Log-mel frames (stacked * T, channels) of frame-level units (T,).
 
         Args:
             units: see `frame_units`.
-            speaker: a recording (S,) at the rate of ``config.mel``, for those with several voices.
-            seed: of the noise.
+            speaker: a recording (S,) at the rate of ``config.mel``, for decoders of several voices.
+            seed: seeds the noise.
 
         Raises:
             UserError: if a speaker is missing, or given to a decoder of one voice.
         """
         frames = torch.as_tensor(np.asarray(units, np.int64), device=self.mean.device)
-        prompt = one_prompt(self.speaker, speaker, self.config.mel.sample_rate, self.name)
+        prompt = prompt_batch(self.speaker, speaker, self.config.mel.sample_rate, self.name)
         pieces = []
         for begin in range(0, len(frames), PIECE_FRAMES):
             first = max(0, begin - CONTEXT_FRAMES)
             piece = frames[None, first : begin + PIECE_FRAMES + CONTEXT_FRAMES]
             batch = {"units": piece} if prompt is None else {"units": piece, "prompts": prompt}
             with torch.inference_mode():
-                made = sample_frames(
+                sampled = sample_frames(
                     self.flow, [piece.shape[1]], self.batch_conditions(batch), self.config.sampling, [seed + begin]
                 )
-            pieces.append(made[0, begin - first :][:PIECE_FRAMES] * self.deviation + self.mean)
+            pieces.append(sampled[0, begin - first :][:PIECE_FRAMES] * self.deviation + self.mean)
         stacked = torch.cat(pieces).cpu().numpy()
         mel: Float = stacked.reshape(len(stacked) * self.config.stacked, -1)
         return mel
@@ -154,7 +153,7 @@ class UnitDecoder(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> UnitDecoder:
-        """Read a folder or hub id that `save_pretrained` filled.
+        """Load a decoder from a folder or hub id written by `save_pretrained`.
 
         Raises:
             UserError: see `speechkit.nn.checkpoints.read_network`.
@@ -165,17 +164,17 @@ class UnitDecoder(nn.Module):
 
 
 def load_unit_decoder(name: str | Path, device: str = "cpu") -> UnitDecoder:
-    """A decoder of a folder, or by the name of a codebook inside the package, as ``embedded-100``.
+    """Load a decoder from a folder, or by the name of an embedded codebook such as ``embedded-100``.
 
     Raises:
-        UserError: if there is none, or a file of it is missing or damaged.
+        UserError: if there is no such decoder, or one of its files is missing or damaged.
     """
     folder = Path(name)
     if str(name).startswith(PREFIX) and not folder.is_dir():
         folder = MODELS / f"units-{name}"
         if not (folder / "model.safetensors").is_file():
             raise UserError(
-                f"the package has no decoder of {name}; give the folder of one, as the recipe unit_decoder makes it"
+                f"the package has no decoder for {name}; give the folder of one, trained with the recipe unit_decoder"
             )
     return UnitDecoder.from_pretrained(folder).to(device)
 
@@ -183,10 +182,10 @@ def load_unit_decoder(name: str | Path, device: str = "cpu") -> UnitDecoder:
 def say_units(
     decoder: UnitDecoder, vocoder: Vocoder, frame_units: NDArray[np.int32], speaker: Float | None = None, seed: int = 0
 ) -> Speech:
-    """The unit of every frame (T,) as a waveform.
+    """Synthesise frame-level units (T,).
 
     Raises:
-        UserError: if the vocoder takes other frames than the decoder makes; see also `UnitDecoder.generate`.
+        UserError: if the vocoder takes other frames than the decoder generates; see also `UnitDecoder.generate`.
     """
     vocoder.config.input.require(decoder.config.mel, vocoder.name)
     waveform = vocoder.generate(decoder.generate(frame_units, speaker, seed), None, seed)

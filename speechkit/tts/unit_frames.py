@@ -1,4 +1,4 @@
-"""Units of every frame beside the log-mel frames that they shall become, and both made audible: stages' workers."""
+"""Workers that pair frame-level units with log-mel frames, and that synthesise units."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from speechkit.units.sequences import UnitSequence
 
 DROP_REASONS = ("unreadable_audio", "no_units", "other_length")
 SAY_DROPS = ("not_of_the_test", "unusable_speaker")
-MOST_OFF = 3
-"""Frames by which given units may differ in length from the recording's own."""
+MAX_DIFFERENCE = 3
+"""Largest difference in frames between given units and their recording."""
 
 
-class FeatureConfig(msgspec.Struct, frozen=True):
-    """Whose units.
+class UnitFramesConfig(msgspec.Struct, frozen=True):
+    """Source of the units.
 
     Attributes:
-        codebook: that names the frames: a folder, or ``embedded-100`` and the like.
-        encoder: that it takes frames of.
-        layer: of the encoder.
-        sequences: units of the recordings by id, from `speechkit units assign` or `encode`, or syllable tokens of the
-            recipe sylber, instead of naming them here; the codebook is then that of these.
-        stacked: log-mel frames side by side, for one frame of units.
+        codebook: the quantizer: a folder, or a name such as ``embedded-100``.
+        encoder: the encoder that it was trained on.
+        layer: the encoder's layer.
+        sequences: file of unit sequences by id, from `speechkit units assign` or `encode`, or of syllable tokens from
+            the recipe sylber, instead of assigning units here; ``codebook`` is then theirs.
+        stacked: log-mel frames per frame of units.
     """
 
     codebook: Annotated[str, SHARED] = "embedded-100"
@@ -46,22 +46,22 @@ class FeatureConfig(msgspec.Struct, frozen=True):
 
 
 def unit_set(codebook: str, sequences: Path | None) -> UnitSet:
-    """What the units are, from the codebook, or the digest in the file of sequences.
+    """Identity of the units, from the codebook or from the digest in the file of sequences.
 
-    Syllable tokens are of the codebook and one more, silence.
+    Syllable tokens have one more class than the codebook: silence.
     """
     from speechkit.units.quantizers import load_quantizer, unit_sets
 
-    named = unit_sets(load_quantizer(codebook))[0]
+    codebook_units = unit_sets(load_quantizer(codebook))[0]
     if sequences is None:
-        return named
+        return codebook_units
     first = next(iter(_rows(sequences)))
     if isinstance(first, TokenRow):
-        return msgspec.structs.replace(named, clusters=named.clusters + 1)
-    if first.codebook == named.digest:
-        return named
-    most = max(max(row.units, default=0) for row in _rows(sequences) if isinstance(row, UnitSequence))
-    return UnitSet(first.codebook, most + 1, named.frames_per_second)
+        return msgspec.structs.replace(codebook_units, clusters=codebook_units.clusters + 1)
+    if first.codebook == codebook_units.digest:
+        return codebook_units
+    largest = max(max(row.units, default=0) for row in _rows(sequences) if isinstance(row, UnitSequence))
+    return UnitSet(first.codebook, largest + 1, codebook_units.frames_per_second)
 
 
 def _rows(path: Path) -> Sequence[UnitSequence | TokenRow]:
@@ -71,14 +71,14 @@ def _rows(path: Path) -> Sequence[UnitSequence | TokenRow]:
         kind: Any = TokenRow if '"tokens"' in lines.readline() else UnitSequence
     rows = list(read_jsonl(path, kind))
     if not rows:
-        raise UserError(f"{path}: holds no units; give a file of some")
+        raise UserError(f"{path}: holds no units; give a file of unit sequences")
     return rows
 
 
 class UnitFrames(Worker):
-    """Units (T,) and stacked log-mel frames (T, D) of each recording, as arrays.
+    """Computes units (T,) and stacked log-mel frames (T, D) of each recording, as arrays.
 
-    Where the audio lies, the inputs ``train_manifest`` and ``test_manifest`` say.
+    Audio is read relative to the inputs ``train_manifest`` and ``test_manifest``.
     """
 
     def setup(self, device: str) -> None:
@@ -100,7 +100,7 @@ class UnitFrames(Worker):
         self.quantizer.check(self.encoder.spec)
 
     def process(self, batch: Sequence[Utterance]) -> list[Value | Drop]:
-        """A row with its arrays, or why it has none."""
+        """Each row with its arrays, or the reason to drop it."""
         return [self._row(row) for row in batch]
 
     def _row(self, row: Utterance) -> Value | Drop:
@@ -118,12 +118,12 @@ class UnitFrames(Worker):
         frames = stack_frames(self.mel(torch.from_numpy(waveform)), self.config.stacked).numpy()
         if not len(units) or not len(frames):
             return Drop("no_units")
-        if abs(len(units) - len(frames)) > MOST_OFF:
+        if abs(len(units) - len(frames)) > MAX_DIFFERENCE:
             return Drop("other_length", f"{len(units)} units and {len(frames)} frames")
-        both = min(len(units), len(frames))
+        length = min(len(units), len(frames))
         arrays: dict[str, NDArray[Any]] = {
-            "units": units[:both].astype(np.int32),
-            "frames": frames[:both].astype(np.float16),
+            "units": units[:length].astype(np.int32),
+            "frames": frames[:length].astype(np.float16),
         }
         return Value(row, arrays, field="features")
 
@@ -136,19 +136,19 @@ class UnitFrames(Worker):
         return np.asarray(self.quantizer.assign(self.encoder.encode(waveform)), np.int32)
 
     def audio_seconds(self, record: Utterance) -> float:
-        """For the progress line."""
+        """Duration of a record, for the progress line."""
         return record.duration
 
 
-class SayConfig(msgspec.Struct, frozen=True):
-    """``vocoder``: a folder of the recipe vocoder, or ``embedded``; it takes log-mel frames."""
+class SayUnitsConfig(msgspec.Struct, frozen=True):
+    """``vocoder``: a vocoder of log-mel frames: ``embedded``, or a folder from the recipe vocoder."""
 
     vocoder: Annotated[str, SHARED] = "embedded"
     batch_size: Annotated[int, NEUTRAL] = 8
 
 
 class SayUnits(Worker):
-    """Each utterance of the test from its units; a speaker is prompted by the recording itself."""
+    """Resynthesises each test utterance from its units, with its own recording as the speaker prompt."""
 
     def setup(self, device: str) -> None:
         """Load decoder and vocoder."""
@@ -159,10 +159,10 @@ class SayUnits(Worker):
         self.vocoder: Any = load_vocoder(self.config.vocoder, device)
 
     def process(self, batch: Sequence[Utterance]) -> list[Value | Drop]:
-        """A row with its waveform in 16 bits each."""
-        return [self._said(row) for row in batch]
+        """Each row with its 16-bit waveform, or the reason to drop it."""
+        return [self._say(row) for row in batch]
 
-    def _said(self, row: Utterance) -> Value | Drop:
+    def _say(self, row: Utterance) -> Value | Drop:
         from speechkit.data.audio import read_waveform
         from speechkit.io.paths import safe_id
         from speechkit.runtime import item_seed
@@ -176,7 +176,7 @@ class SayUnits(Worker):
             speech = say_units(self.decoder, self.vocoder, units, speaker, item_seed(self.seed, row.id))
         except AudioError as error:
             return Drop("unusable_speaker", str(error))
-        said = Utterance.from_samples(
+        utterance = Utterance.from_samples(
             id=row.id,
             audio_filepath=f"{CLIPS}/{safe_id(row.id)}.flac",
             num_samples=len(speech.waveform),
@@ -185,4 +185,4 @@ class SayUnits(Worker):
             speaker=row.speaker,
             lang=row.lang,
         )
-        return Value(said, {"waveform": to_int16(speech.waveform)})
+        return Value(utterance, {"waveform": to_int16(speech.waveform)})

@@ -1,4 +1,4 @@
-"""A voice: text of any length in, speech out, whatever model speaks."""
+"""Voices: one interface to all synthesis models, from a text of any length to speech."""
 
 from __future__ import annotations
 
@@ -22,23 +22,26 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS = 0.25
 MAX_CHARACTERS = 240
-"""Longer sentences are cut at clauses: models have heard nothing much longer."""
+"""Longer sentences are split at clauses: models were not trained on much longer ones."""
 
 MODELS = Path(__file__).parent / "models"
 EMBEDDED = ("english", "german")
-"""Voices that the package carries."""
+"""Voices included in the package."""
 PIPER = ("joe",)
-"""Voices of other packages, in Piper's form."""
+"""Voices of other packages, in Piper's format."""
 ESPEAK = "espeak"
 """The voice of the program espeak-ng."""
 VOCODER = "vocoder"
-"""Folder inside a voice's folder."""
+"""Subfolder of a voice's folder."""
 
 
 class SpeakingVoice(Protocol):
-    """What speaks a sentence.
+    """Interface of voices, which speak one sentence at a time.
 
-    ``lang`` is that of its text, ``rate`` samples a second.
+    Attributes:
+        name: name of the voice.
+        lang: language of its texts.
+        rate: sample rate in hertz.
     """
 
     name: str
@@ -54,24 +57,24 @@ class SpeakingVoice(Protocol):
         speed: float = 1.0,
         seed: int = 0,
     ) -> Speech:
-        """The sentence in the voice of ``speaker`` (a recording), in ``seconds`` or at ``speed``.
+        """Speak a sentence in the voice of ``speaker`` (a recording), in ``seconds`` or at ``speed``.
 
         Raises:
-            UnspeakableError: if the sentence holds nothing that the voice can speak.
+            UnspeakableError: if the voice has no sound for any of the sentence.
             UserError: if the speaker cannot be used.
         """
 
 
 class VocodedVoice:
-    """A model that makes frames of text, and the vocoder that makes them heard.
+    """A voice of an acoustic model and a vocoder.
 
     Args:
-        model: text to frames.
-        vocoder: of such frames.
-        name: for messages.
+        model: predicts frames from text.
+        vocoder: synthesises waveforms from these frames.
+        name: name in messages.
 
     Raises:
-        UserError: if the vocoder takes other frames than the model makes, with what differs.
+        UserError: if the vocoder takes other frames than the model predicts, naming the difference.
     """
 
     def __init__(self, model: Text2Vec, vocoder: Vocoder, name: str) -> None:
@@ -81,7 +84,7 @@ class VocodedVoice:
         self._references: dict[Path, Float] = {}
 
     def sentences(self, text: str) -> list[str]:
-        """The text's sentences with numbers and abbreviations spelled out."""
+        """Sentences of a text, with numbers and abbreviations spelled out."""
         return self.model.front_end.sentences(text)
 
     def say(
@@ -95,22 +98,22 @@ class VocodedVoice:
     ) -> Speech:
         """See `SpeakingVoice`; ``speaker`` may also be the name of one of the model's speakers.
 
-        What of the sentence has no sound is in ``notes``.
+        Parts of the sentence that have no sound are listed in ``notes``.
         """
-        named = str(speaker) if speaker is not None and str(speaker) in self.model.config.speakers else None
-        reference = None if named is not None or speaker is None else self._reference(Path(speaker))
+        known_speaker = str(speaker) if speaker is not None and str(speaker) in self.model.config.speakers else None
+        reference = None if known_speaker is not None or speaker is None else self._reference(Path(speaker))
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
-            made = self.model.generate(text, speaker=named, seconds=seconds, speed=speed, seed=seed)
+            spoken = self.model.generate(text, speaker=known_speaker, seconds=seconds, speed=speed, seed=seed)
         stacked = self.model.config.stacked
-        frames = made.frames.reshape(len(made.frames) * stacked, -1)
+        frames = spoken.frames.reshape(len(spoken.frames) * stacked, -1)
         waveform = np.clip(self.vocoder.generate(frames, reference, seed), -1.0, 1.0)
         samples = self.vocoder.samples_per_frame * stacked
-        durations = tuple(count * samples for count in made.durations)
-        return Speech(waveform, self.rate, made.tokens, durations, tuple(str(each.message) for each in caught))
+        durations = tuple(count * samples for count in spoken.durations)
+        return Speech(waveform, self.rate, spoken.tokens, durations, tuple(str(warning.message) for warning in caught))
 
     def _reference(self, path: Path) -> Float:
-        """The vector of who speaks in a recording, computed once."""
+        """The speaker vector of a recording, computed once."""
         if path not in self._references:
             from speechkit.io.audio import read_audio
 
@@ -121,23 +124,23 @@ class VocodedVoice:
         return self._references[path]
 
     def save_pretrained(self, folder: str | Path, *, half: bool = True, vocoder: bool = True) -> None:
-        """Write the model, and the vocoder into a folder inside unless it is the one in the package."""
+        """Write the model and, with ``vocoder``, the vocoder in a subfolder."""
         self.model.save_pretrained(folder, half=half)
         if vocoder:
             self.vocoder.save_pretrained(Path(folder) / VOCODER, half=half)
 
 
 def load_voice(name_or_folder: str | Path, device: str = "auto", vocoder: str | None = None) -> SpeakingVoice:
-    """A voice by name (``english``, ``german``, ``joe``, ``espeak``), by its folder, or the ``.onnx`` file of Piper's.
+    """Load a voice by name (``english``, ``german``, ``joe``, ``espeak``), folder, or ``.onnx`` file of Piper.
 
     Args:
-        name_or_folder: a folder holds text2vec or SimpleSpeech; text2vec speaks through the vocoder in its folder
-            ``vocoder``, else through the one in the package.
+        name_or_folder: a folder holds a text2vec or SimpleSpeech model; text2vec uses the vocoder in its subfolder
+            ``vocoder``, else the one included in the package.
         device: ``auto``, ``cpu``, ``cuda`` …
-        vocoder: another vocoder, by name or folder, for text2vec.
+        vocoder: name or folder of another vocoder, for text2vec.
 
     Raises:
-        UserError: if there is no such voice, a file of it is damaged, or the vocoder takes other frames.
+        UserError: if there is no such voice, one of its files is damaged, or the vocoder takes other frames.
         MissingExtraError: if a library that it needs is not installed.
     """
     name = str(name_or_folder)
@@ -162,18 +165,21 @@ def load_voice(name_or_folder: str | Path, device: str = "auto", vocoder: str | 
         from speechkit.tts.text2vec import Text2Vec
         from speechkit.tts.vocoder import load_vocoder
 
-        own = folder / VOCODER
-        through = load_vocoder(vocoder or (own if own.is_dir() else "embedded"), chosen)
+        own_vocoder = folder / VOCODER
+        loaded_vocoder = load_vocoder(vocoder or (own_vocoder if own_vocoder.is_dir() else "embedded"), chosen)
         model = Text2Vec.from_pretrained(folder).to(chosen).eval()
-        return VocodedVoice(model, through, f"the voice {name}")
-    raise UserError(f"{folder}: holds a {kind}, which is no voice; give the folder of a text2vec or SimpleSpeech model")
+        return VocodedVoice(model, loaded_vocoder, f"the voice {name}")
+    raise UserError(
+        f"{folder}: holds a model of type {kind}, which is no voice; give the folder of a text2vec or SimpleSpeech "
+        "model"
+    )
 
 
 def voice_folder(name: str) -> Path:
-    """Where a voice's files lie.
+    """Folder of a voice, given by path or by the name of an embedded voice.
 
     Raises:
-        UserError: if there is none, or the package has no weights of it.
+        UserError: if there is no such voice, or its weights are missing from the package.
     """
     folder = Path(name)
     if folder.is_dir():
@@ -182,12 +188,12 @@ def voice_folder(name: str) -> Path:
         folder = MODELS / name
         if not (folder / "model.safetensors").is_file():
             raise UserError(
-                f"{folder}: the weights of the voice {name} are not there; install the package again, or name the "
+                f"{folder}: the weights of the voice {name} are missing; install the package again, or give the "
                 "folder of a voice that you trained"
             )
         return folder
     raise UserError(
-        f"no voice is called {name!r}; choose {', '.join((*EMBEDDED, *PIPER, ESPEAK))}, or name the folder of one"
+        f"there is no voice {name!r}; choose {', '.join((*EMBEDDED, *PIPER, ESPEAK))}, or give the folder of a voice"
     )
 
 
@@ -198,11 +204,13 @@ def _model_type(folder: Path) -> str:
     try:
         return str(json.loads(path.read_bytes())["model_type"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{path}: does not say what model it is of ({error}); give the folder of a voice") from error
+        raise UserError(
+            f"{path}: does not say what model it belongs to ({error}); give the folder of a voice"
+        ) from error
 
 
 def voice_digest(name: str) -> str:
-    """What a voice's name stands for: the content of its files, and of the vocoder that it speaks through."""
+    """Digest of a voice: of the content of its files and of the vocoder that it uses."""
     from speechkit.io.hashing import digest_file
 
     if name == ESPEAK:
@@ -216,9 +224,9 @@ def voice_digest(name: str) -> str:
     if name.endswith(".onnx"):
         return digest_file(Path(name))
     folder = voice_folder(name)
-    kind = _model_type(folder)  # before files of a folder that holds no voice are read
-    files = sorted(each for each in folder.rglob("*") if each.is_file())
-    digests = [digest_file(each) for each in files]
+    kind = _model_type(folder)  # fails before the files of a folder that is no voice are read
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    digests = [digest_file(path) for path in files]
     if kind == "text2vec" and not (folder / VOCODER).is_dir():
         from speechkit.tts.vocoder.load import vocoder_digest
 
@@ -227,17 +235,17 @@ def voice_digest(name: str) -> str:
 
 
 def sentences_of(text: str, voice: SpeakingVoice) -> list[str]:
-    """The text's sentences, each in one line, as the voice cuts them; long ones are cut at their clauses.
+    """Sentences of a text, one line each, as the voice splits them; long ones are split at clauses.
 
     Raises:
         UserError: if the text is empty.
     """
     if not text.strip():
         raise UserError("the text is empty; give at least one word")
-    own = getattr(voice, "sentences", None)
-    if own is not None:
-        found: list[str] = own(text)
-        return found or [" ".join(text.split())]
+    split = getattr(voice, "sentences", None)
+    if split is not None:
+        sentences: list[str] = split(text)
+        return sentences or [" ".join(text.split())]
     spans = split_sentences(text, voice.lang.partition("-")[0], max_characters=MAX_CHARACTERS)
     return [" ".join(text[begin:end].split()) for begin, end in spans]
 
@@ -252,19 +260,19 @@ def say_sentences(
     seed: int = 0,
     pause_seconds: float = PAUSE_SECONDS,
 ) -> Iterator[Speech | UnspeakableError]:
-    """Each sentence of the text as soon as it is spoken, or why it is not; none is spoken before it is asked for.
+    """Speak a text sentence by sentence, lazily; a sentence that cannot be spoken gives its error instead.
 
-    ``seconds`` is the length of the whole: pauses are taken off, and the sentences share the rest by their characters.
+    ``seconds`` is the total duration: pauses are subtracted, and the rest is divided by the sentences' characters.
 
     Raises:
-        UserError: if the text is empty, the speaker cannot be used, or ``seconds`` leave no time beside the pauses.
+        UserError: if the text is empty, the speaker cannot be used, or ``seconds`` is not longer than the pauses.
     """
     sentences = sentences_of(text, voice)
     total = sum(map(len, sentences))
     if seconds is not None:
         pauses = pause_seconds * (len(sentences) - 1)
         if seconds <= pauses:
-            raise UserError(f"{seconds:g} s hold no more than the {pauses:g} s of pauses; give more, or no pauses")
+            raise UserError(f"{seconds:g} s is no longer than the {pauses:g} s of pauses; give more, or shorter pauses")
         seconds -= pauses
     for sentence in sentences:
         share = None if seconds is None else seconds * len(sentence) / total
@@ -284,10 +292,10 @@ def say_text(
     seed: int = 0,
     pause_seconds: float = PAUSE_SECONDS,
 ) -> Speech:
-    """A text of any length with pauses between its sentences; ``notes`` name the sentences that cannot be spoken.
+    """Speak a text of any length, with pauses between sentences; ``notes`` list those that cannot be spoken.
 
     Raises:
-        UserError: as `say_sentences`, and if no sentence can be spoken.
+        UserError: as `say_sentences`, or if no sentence can be spoken.
     """
     settings = {"speaker": speaker, "seconds": seconds, "speed": speed, "seed": seed, "pause_seconds": pause_seconds}
     parts = list(say_sentences(voice, text, **settings))  # type: ignore[arg-type]
@@ -296,4 +304,4 @@ def say_text(
     if not spoken:
         raise failures[0]
     joined = join_speech(spoken, pause_seconds)
-    return replace(joined, notes=(*joined.notes, *(f"left out: {each}" for each in failures)))
+    return replace(joined, notes=(*joined.notes, *(f"left out: {error}" for error in failures)))

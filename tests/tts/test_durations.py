@@ -25,21 +25,21 @@ FORETOLD = st.lists(st.floats(0, 40), min_size=1, max_size=30)
 
 
 @given(FORETOLD, st.floats(0.2, 20), st.integers(0, 2))
-def test_frames_of_tokens_sum_exactly_to_the_seconds(foretold, seconds, least):
+def test_frames_of_tokens_sum_exactly_to_the_seconds(predicted, seconds, least):
     total = sentence_frames(0.0, seconds=seconds)
-    if total < least * len(foretold):
+    if total < least * len(predicted):
         with pytest.raises(ConfigError, match="too few for"):
-            token_frames(foretold, seconds=seconds, least=least)
+            token_frames(predicted, seconds=seconds, least=least)
         return
-    frames = token_frames(foretold, seconds=seconds, least=least)
+    frames = token_frames(predicted, seconds=seconds, least=least)
     assert frames.sum() == total
     assert (frames >= least).all()
 
 
 @given(FORETOLD, st.sampled_from([0.5, 1.0, 2.0]))
-def test_speed_divides_the_sum_and_no_bound_moves_by_more_than_a_frame(foretold, speed):
-    frames = token_frames(foretold, speed=speed)
-    wanted = np.cumsum(foretold) / speed
+def test_speed_divides_the_sum_and_no_bound_moves_by_more_than_a_frame(predicted, speed):
+    frames = token_frames(predicted, speed=speed)
+    wanted = np.cumsum(predicted) / speed
     assert frames.sum() == max(1, round(min(wanted[-1] / FRAME_RATE, 600) * FRAME_RATE))
     if wanted[-1] > 2:
         assert np.abs(np.cumsum(frames) - wanted).max() <= 1.01
@@ -50,7 +50,7 @@ def test_whole_frames_stay_as_they_are(frames):
     assert token_frames(frames).tolist() == frames
 
 
-def test_tokens_that_need_more_frames_than_foretold_get_them():
+def test_tokens_that_need_more_frames_than_predicted_get_them():
     assert token_frames([0.1, 0.1, 0.1], least=1).tolist() == [1, 1, 1]
     assert token_frames([], least=1).tolist() == []
     assert token_frames([0.0, 0.0], seconds=0.1).sum() == 5

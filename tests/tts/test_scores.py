@@ -23,7 +23,7 @@ from speechkit.tts.scores.acoustics import AcousticDifference, compare, mel_ceps
 from speechkit.tts.scores.measuring import Measured, Misread, choose_measures
 from speechkit.tts.scores.pitch import pitch
 from speechkit.tts.scores.reading import ctc_log_likelihoods, misreadings, reading_evidence
-from speechkit.tts.scores.summary import RECORDINGS, Drawn, summarize
+from speechkit.tts.scores.summary import RECORDINGS, BootstrapSettings, summarize
 
 RATE = 16_000
 
@@ -226,7 +226,7 @@ def scores_of(systems, embeddings=None):
         lang="en",
         judge="judge",
         aligner="aligner",
-        drawn=Drawn(resamples=200),
+        intervals=BootstrapSettings(resamples=200),
     )
 
 

@@ -204,7 +204,7 @@ def test_parts_are_joined_with_pauses_that_belong_to_the_token_before():
 def test_the_length_of_the_whole_is_shared_by_the_sentences():
     speech = say_text(Humming(), "One two. Three four and five! Six.", seconds=9.0, pause_seconds=0.5)
     assert speech.seconds == pytest.approx(9.0, abs=0.01)
-    with pytest.raises(UserError, match=r"hold no more than the 1 s of pauses"):
+    with pytest.raises(UserError, match=r"is no longer than the 1 s of pauses"):
         say_text(Humming(), "One. Two. Three.", seconds=1.0, pause_seconds=0.5)
 
 

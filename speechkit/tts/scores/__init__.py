@@ -1,1 +1,1 @@
-"""What synthetic speech is worth: words, speaker, noise, pitch, timbre and timing, with intervals and bounds."""
+"""Objective scores of synthetic speech: words, speaker, noise, pitch, timbre and timing, with intervals and bounds."""

@@ -1,8 +1,8 @@
-"""How far a synthesised sentence is from its recording: timbre, pitch, voicing and length.
+"""Acoustic distance of a synthesised sentence from its recording: timbre, pitch, voicing and duration.
 
-Both are cut to where they sound, brought together by dynamic time warping of their mel cepstra, and compared frame by
-frame along that path. Frames are 10 ms. The distances are of cepstra of 80 mel channels, coefficients 1 to 24: they
-compare systems measured here, and not with figures from other analyses.
+Silent ends are trimmed, the signals are aligned by dynamic time warping of their mel cepstra, and frames of 10 ms are
+compared along that path. Cepstra are coefficients 1 to 24 of 80 mel channels: distances are comparable between systems
+measured here, not with figures from other analyses.
 
 Sources: Kubichek 1993, Mel-cepstral distance measure for objective speech quality assessment; Sakoe and Chiba 1978.
 """
@@ -24,21 +24,21 @@ RATE = 16_000
 HOP_SAMPLES = 160
 COEFFICIENTS = 24
 SOUNDING_DB = -40.0
-"""Frames at the ends that are this much below the loudest are no part of the sentence."""
+"""Frames at the ends that are this much below the loudest are trimmed."""
 _DB = 10.0 / math.log(10.0) * math.sqrt(2.0)
 
 
 class AcousticDifference(msgspec.Struct, frozen=True):
-    """Sums over the frames of one warping path, so that the sums of many sentences make their rates.
+    """Sums over the frames of one warping path; rates are ratios of sums over many sentences.
 
     Attributes:
-        frames: on the path.
-        distance: mel-cepstral distance in dB, summed.
-        voiced: frames that are voiced in both.
-        squared_hertz: squares of the differences in F0, summed over those.
-        voicing_errors: frames that are voiced in one alone.
-        reference_seconds: length of the recording, silent ends cut off.
-        seconds: length of the synthesised sentence, silent ends cut off.
+        frames: frames on the path.
+        distance: sum of mel-cepstral distances in dB.
+        voiced: frames that are voiced in both signals.
+        squared_hertz: sum of squared F0 differences over those frames.
+        voicing_errors: frames that are voiced in only one signal.
+        reference_seconds: duration of the recording without silent ends.
+        seconds: duration of the synthesised sentence without silent ends.
     """
 
     frames: int
@@ -51,40 +51,39 @@ class AcousticDifference(msgspec.Struct, frozen=True):
 
 
 def compare(reference: Float, estimate: Float) -> AcousticDifference:
-    """Two readings of one sentence, (S,) and (S',) at 16 kHz.
+    """Compare two readings of one sentence, (S,) and (S',) at 16 kHz.
 
     Raises:
         AudioError: if one is silent or shorter than a frame.
     """
-    sides = [sounding(each, what) for each, what in ((reference, "the recording"), (estimate, "the speech"))]
-    cepstra = [mel_cepstra(side) for side in sides]
-    tracks = [pitch(side) for side in sides]
-    path = warping_path(*cepstra)
-    left, right = path[:, 0], path[:, 1]
-    distances = np.sqrt(np.square(cepstra[0][left] - cepstra[1][right]).sum(axis=1))
-    first, second = tracks[0][left].astype(np.float64), tracks[1][right].astype(np.float64)
-    both = (first > 0) & (second > 0)
+    reference, estimate = sounding(reference), sounding(estimate, "the speech")
+    reference_cepstra, estimate_cepstra = mel_cepstra(reference), mel_cepstra(estimate)
+    path = warping_path(reference_cepstra, estimate_cepstra)
+    distances = np.sqrt(np.square(reference_cepstra[path[:, 0]] - estimate_cepstra[path[:, 1]]).sum(axis=1))
+    reference_f0 = pitch(reference)[path[:, 0]].astype(np.float64)
+    estimate_f0 = pitch(estimate)[path[:, 1]].astype(np.float64)
+    voiced = (reference_f0 > 0) & (estimate_f0 > 0)
     return AcousticDifference(
         frames=len(path),
         distance=float(_DB * distances.sum()),
-        voiced=int(both.sum()),
-        squared_hertz=float(np.square(first - second)[both].sum()),
-        voicing_errors=int(((first > 0) != (second > 0)).sum()),
-        reference_seconds=len(sides[0]) / RATE,
-        seconds=len(sides[1]) / RATE,
+        voiced=int(voiced.sum()),
+        squared_hertz=float(np.square(reference_f0 - estimate_f0)[voiced].sum()),
+        voicing_errors=int(((reference_f0 > 0) != (estimate_f0 > 0)).sum()),
+        reference_seconds=len(reference) / RATE,
+        seconds=len(estimate) / RATE,
     )
 
 
-def sounding(waveform: Float, what: str = "the recording") -> Float:
-    """The waveform (S,) from its first to its last frame within 40 dB of the loudest, in whole frames.
+def sounding(waveform: Float, name: str = "the recording") -> Float:
+    """Trim a waveform (S,) to the frames from the first to the last within 40 dB of the loudest.
 
     Raises:
-        AudioError: naming ``what`` if it is silent or shorter than a frame.
+        AudioError: naming ``name``, if it is silent or shorter than a frame.
     """
     frames = len(waveform) // HOP_SAMPLES
     power = np.square(waveform[: frames * HOP_SAMPLES].reshape(frames, HOP_SAMPLES).astype(np.float64)).mean(axis=1)
     if not frames or not power.max() > 0:
-        raise AudioError(f"{what} is silent or shorter than 10 ms; there is nothing to compare")
+        raise AudioError(f"{name} is silent or shorter than 10 ms; there is nothing to compare")
     loud = np.flatnonzero(power >= power.max() * 10 ** (SOUNDING_DB / 10))
     return waveform[loud[0] * HOP_SAMPLES : (loud[-1] + 1) * HOP_SAMPLES]
 
@@ -92,7 +91,7 @@ def sounding(waveform: Float, what: str = "the recording") -> Float:
 def mel_cepstra(waveform: Float) -> Float:
     """Coefficients 1 to 24 of the cosine transform of log-mel magnitudes, (S,) -> (S // 160, 24).
 
-    Scaled as the cepstrum of a log spectrum, so that distances in them are decibels.
+    Scaled as the cepstrum of a log spectrum, so that `AcousticDifference` can give distances in decibels.
     """
     import torch
 
@@ -106,9 +105,9 @@ def mel_cepstra(waveform: Float) -> Float:
 
 
 def warping_path(reference: Float, estimate: Float) -> NDArray[np.int64]:
-    """The cheapest path through two sequences of frames (T, D) and (T', D) under Euclidean distances, (steps, 2).
+    """Dynamic time warping of two sequences of frames (T, D) and (T', D) by Euclidean distance: path (steps, 2).
 
-    A step goes one frame on in one or in both; of equally cheap ones, in both comes first.
+    A step advances one or both sequences by a frame; ties prefer both.
 
     Memory: T * T' bytes.
     """
@@ -120,18 +119,18 @@ def warping_path(reference: Float, estimate: Float) -> NDArray[np.int64]:
 
 @compiled
 def _warp(costs: NDArray[np.float32], path: NDArray[np.int64]) -> int:
-    """Fill the end of ``path``; returns where it begins. Shapes: costs (T, T'); path (T + T', 2)."""
+    """Fill the end of ``path``; returns the index at which it begins. Shapes: costs (T, T'); path (T + T', 2)."""
     rows, columns = costs.shape
-    came = np.zeros((rows, columns), np.uint8)  # 0 from both, 1 from the row before, 2 from the column before
+    steps = np.zeros((rows, columns), np.uint8)  # the step that arrives: 0 both, 1 next row, 2 next column
     total = np.empty(columns, np.float64)
     total[0] = costs[0, 0]
     for j in range(1, columns):
         total[j] = total[j - 1] + costs[0, j]
-        came[0, j] = 2
+        steps[0, j] = 2
     for i in range(1, rows):
         corner = total[0]
         total[0] += costs[i, 0]
-        came[i, 0] = 1
+        steps[i, 0] = 1
         for j in range(1, columns):
             above = total[j]
             best = corner
@@ -143,7 +142,7 @@ def _warp(costs: NDArray[np.float32], path: NDArray[np.int64]) -> int:
                 best = total[j - 1]
                 code = 2
             total[j] = best + costs[i, j]
-            came[i, j] = code
+            steps[i, j] = code
             corner = above
     i, j = rows - 1, columns - 1
     step = len(path)
@@ -152,7 +151,7 @@ def _warp(costs: NDArray[np.float32], path: NDArray[np.int64]) -> int:
         path[step, 0], path[step, 1] = i, j
         if i == 0 and j == 0:
             return step
-        code = came[i, j]
+        code = steps[i, j]
         if code != 2:
             i -= 1
         if code != 1:

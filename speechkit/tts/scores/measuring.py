@@ -1,4 +1,4 @@
-"""Speech against its text and, where there is one, its recording: a worker of a recipe, on every backend."""
+"""Worker that measures synthetic speech against its text and, if there is one, its recording."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ DROP_REASONS = ("no_text", "unreadable_audio")
 Kind = Literal["words", "reading", "speaker", "noise", "acoustics"]
 KINDS: tuple[Kind, ...] = ("words", "reading", "speaker", "noise", "acoustics")
 LIBRARIES = {"speaker": "resemblyzer", "noise": "speechmos.dnsmos"}
-"""Of measures that the package does not compute itself."""
+"""Libraries of measures that the package does not compute itself."""
 MISREAD_NATS = 2.0
-"""A word is skipped or repeated where that makes the speech likelier by this much.
+"""A word counts as skipped or repeated if that makes the speech likelier by this much.
 
-Of 660 words as readers of LibriSpeech and LJSpeech said them one was called skipped and none repeated; of 40 that were
-cut out of their recordings 38 were named, of 40 that were doubled there 39.
+Of 660 words read correctly in LibriSpeech and LJSpeech, one was reported as skipped and none as repeated; of 40 that
+were cut out of their recordings, 38 were reported, and of 40 that were doubled, 39.
 """
 
 
 class MeasureConfig(msgspec.Struct, frozen=True):
-    """What is measured, and by whom.
+    """Measures to take, and the models that take them.
 
     Attributes:
-        manifest: the speech, each row with the text that it should say.
-        references: recordings of the same texts by the same ids; None where there are none.
-        recognizer: the judge of words, as `speechkit.asr.load.load_recognizer` takes it.
-        aligner: a CTC recogniser that finds skipped and repeated words; None leaves them out.
-        lang: of the texts.
-        normalizer: of what should be and what is heard.
-        measures: which; speaker needs the extra ``speaker-similarity``, noise ``tts-scores``.
+        manifest: the speech, each row with its intended text.
+        references: recordings of the same texts, by the same ids; None if there are none.
+        recognizer: recogniser that transcribes the speech, a name for `speechkit.asr.load.load_recognizer`.
+        aligner: CTC recogniser that detects skipped and repeated words; None to skip that measure.
+        lang: language of the texts.
+        normalizer: normaliser of texts and transcripts.
+        measures: speaker needs the extra ``speaker-similarity``, noise ``tts-scores``.
     """
 
     manifest: str | None = None
@@ -53,17 +53,17 @@ class MeasureConfig(msgspec.Struct, frozen=True):
 
 
 def choose_measures(asked: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    """The measures to take, and a sentence for each that is left out because its library is absent.
+    """The measures to take, and a note on each that is left out because its library is not installed.
 
     Args:
-        asked: their names; None for all whose libraries are there.
+        asked: names of measures; None for all whose libraries are installed.
 
     Raises:
-        ConfigError: if there is none, or one is not known.
-        MissingExtraError: if the library of one that was asked for is absent.
+        ConfigError: if the list is empty, or a name is unknown.
+        MissingExtraError: if the library of a requested measure is not installed.
     """
     if asked is not None and (not asked or set(asked) - set(KINDS)):
-        raise ConfigError(f"measures {', '.join(asked) or 'are none'}: choose from {', '.join(KINDS)}")
+        raise ConfigError(f"measures are {', '.join(asked) or 'empty'}; choose from {', '.join(KINDS)}")
     wanted = KINDS if asked is None else asked
     _, absent = available({name: LIBRARIES[name] for name in wanted if name in LIBRARIES})
     if absent and asked is not None:
@@ -73,7 +73,7 @@ def choose_measures(asked: Sequence[str] | None) -> tuple[list[str], list[str]]:
 
 
 class Misread(msgspec.Struct, frozen=True):
-    """Words of the text that the speech skips or repeats, of how many."""
+    """Words of the text that the speech skips or repeats; ``words`` is the length of the text."""
 
     words: int
     skipped: list[str]
@@ -81,14 +81,14 @@ class Misread(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One utterance.
+    """Measures of one utterance.
 
     Attributes:
-        text: what it should say.
-        heard: what the judge heard; None where words are not measured.
-        seconds: of the speech.
-        embedding: where its speaker embedding is stored.
-        notes: what could not be measured, and why.
+        text: intended text.
+        heard: transcript of the recogniser; None if words are not measured.
+        seconds: duration of the speech.
+        embedding: reference to the stored speaker embedding.
+        notes: measures that failed, with the reason.
     """
 
     id: str
@@ -104,13 +104,13 @@ class Measured(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Measure(Worker):
-    """Every row of a manifest, measured; its recording is the row of ``references`` with its id."""
+    """Measures each row of a manifest; its recording is the row of ``references`` with the same id."""
 
     def setup(self, device: str) -> None:
-        """Load the judges.
+        """Load the models.
 
         Raises:
-            UserError: if one cannot be loaded, or the aligner gives no emissions.
+            UserError: if a model cannot be loaded, or the aligner gives no emissions.
             MissingExtraError: if a measure needs a library that is not installed.
         """
         from speechkit.asr.named import load_transcriber
@@ -135,13 +135,13 @@ class Measure(Worker):
     def _aligner(self, device: str) -> Any:
         from speechkit.asr.load import load_recognizer
 
-        found: Any = load_recognizer(self.config.aligner, self.config.lang, device)
-        if not hasattr(found, "emissions_of"):
-            raise UserError(f"aligner {self.config.aligner}: gives no emissions; choose a CTC model, or none")
-        return found
+        aligner: Any = load_recognizer(self.config.aligner, self.config.lang, device)
+        if not hasattr(aligner, "emissions_of"):
+            raise UserError(f"aligner is {self.config.aligner}, which gives no emissions; choose a CTC model, or none")
+        return aligner
 
     def process(self, batch: Sequence[Utterance]) -> list[Measured | Value | Drop]:
-        """A `Measured` each, with the embedding of its speaker."""
+        """A `Measured` per row, with its speaker embedding."""
         return [self._measure(row) for row in batch]
 
     def _measure(self, row: Utterance) -> Measured | Value | Drop:
@@ -149,11 +149,11 @@ class Measure(Worker):
         from speechkit.data.manifest import audio_path
 
         if not (row.text or "").split():
-            return Drop("no_text", "the row has no text that it should say")
+            return Drop("no_text", "the row has no text to compare with")
         manifest = self.inputs["manifest"]
         try:
             waveform = read_waveform(row, manifest, sample_rate=RATE)
-            heard = None if self.transcribe is None else self.transcribe(row, audio_path(manifest, row))
+            transcript = None if self.transcribe is None else self.transcribe(row, audio_path(manifest, row))
         except AudioError as error:
             return Drop("unreadable_audio", str(error))
         notes: list[str] = []
@@ -179,7 +179,7 @@ class Measure(Worker):
             text=row.text or "",
             seconds=len(waveform) / RATE,
             speaker=row.speaker,
-            heard=heard,
+            heard=transcript,
             misread=misread,
             noise=noise,
             acoustics=acoustics,
@@ -188,7 +188,7 @@ class Measure(Worker):
         return Value(measured, arrays, field="embedding") if arrays else measured
 
     def _misread(self, text: str, waveform: Float, notes: list[str]) -> Misread | None:
-        """What the aligner finds, or a note that says why it cannot."""
+        """Skipped and repeated words; on failure None, and the reason in ``notes``."""
         from speechkit.text import get_normalizer
         from speechkit.tts.scores.reading import misreadings
 
@@ -215,7 +215,7 @@ class Measure(Worker):
 
 
 def measure_stage(number: int, name: str, manifest: Input, references: Input) -> Stage:
-    """A stage that measures ``manifest`` (an input of that name) against ``references``."""
+    """A stage that measures the input ``manifest`` against ``references``."""
     from speechkit.asr.named import recognizers_digest
     from speechkit.pipeline import model
 
@@ -238,7 +238,7 @@ def measure_stage(number: int, name: str, manifest: Input, references: Input) ->
 
 
 def read_measured(folder: Path) -> tuple[list[Measured], dict[str, Float]]:
-    """What a measuring stage wrote, and the speaker embeddings (256,) of each utterance that has one."""
+    """The rows that a measuring stage wrote, and their speaker embeddings (256,) by id."""
     from speechkit.data.manifest import read_jsonl
     from speechkit.pipeline import read_record_arrays
 

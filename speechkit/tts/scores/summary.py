@@ -1,4 +1,4 @@
-"""Measured utterances as figures of systems, with intervals over utterances and the recordings' own as the bound."""
+"""Scores of synthesis systems from measured utterances, with confidence intervals and the recordings as the bound."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from speechkit.metrics.speakers import similarity, speaker_bounds
 from speechkit.tts.scores.measuring import Measured
 
 RECORDINGS = "recordings"
-"""The system that is no system: what was recorded."""
+"""Name under which the human recordings are scored."""
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """A figure with its interval over ``utterances``."""
+    """A value with its confidence interval over ``utterances``."""
 
     value: float
     interval: Interval
@@ -29,19 +29,19 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 class SystemFigures(msgspec.Struct, frozen=True):
-    """What a system is worth.
+    """Scores of one system.
 
     Attributes:
-        name: of the system.
-        utterances: that were measured.
-        seconds: of speech.
-        figures: by measure, those that were taken. Rates and shares are 0 to 1: ``wer``, ``cer``, ``skipped`` and
+        name: name of the system.
+        utterances: number of measured utterances.
+        seconds: total duration of speech.
+        figures: values by measure, where taken. Rates and shares are 0 to 1: ``wer``, ``cer``, ``skipped`` and
             ``repeated`` (of words), ``misread`` (sentences with either), ``voicing_error`` (of frames),
-            ``duration_error`` (mean absolute, of the recordings' length), ``wer_added`` and ``cer_added`` (to those of
-            the recordings, of the utterances that both have); ``similarity`` is a cosine; ``noise_overall``,
-            ``noise_signal`` and ``noise_background`` are DNSMOS, 1 to 5; ``mcd`` is in dB, ``f0_rmse`` in hertz.
-        misread: the sentences that skip or repeat words: id, skipped and repeated words.
-        notes: what could not be measured: how often, and the first reason.
+            ``duration_error`` (mean absolute, relative to the recordings), ``wer_added`` and ``cer_added`` (minus those
+            of the recordings, on common utterances); ``similarity`` is a cosine; ``noise_overall``, ``noise_signal``
+            and ``noise_background`` are DNSMOS, 1 to 5; ``mcd`` is in dB, ``f0_rmse`` in hertz.
+        misread: sentences that skip or repeat words: id, skipped and repeated words.
+        notes: failed measures: how many utterances, and the first reason.
     """
 
     name: str
@@ -56,14 +56,14 @@ class SynthesisScores(msgspec.Struct, frozen=True):
     """Systems side by side.
 
     Attributes:
-        systems: in the order given; the recordings are the first where there are any.
-        same_speaker: similarity of a recording to its speaker's others: the upper bound.
-        other_speaker: similarity of a recording to other speakers: the lower bound; None with one speaker.
-        normalizer: of words.
-        confidence: of the intervals.
-        lang: of the texts.
-        judge: who heard the words.
-        aligner: who found skipped and repeated words.
+        systems: in the order given, the recordings first if there are any.
+        same_speaker: similarity of recordings to others of the same speaker, the upper bound.
+        other_speaker: similarity of recordings to other speakers, the lower bound; None with one speaker.
+        normalizer: normaliser of texts and transcripts.
+        confidence: level of the intervals.
+        lang: language of the texts.
+        judge: recogniser that transcribed the speech.
+        aligner: recogniser that detected skipped and repeated words.
     """
 
     systems: list[SystemFigures]
@@ -76,15 +76,15 @@ class SynthesisScores(msgspec.Struct, frozen=True):
     aligner: str | None
 
 
-class Drawn(msgspec.Struct, frozen=True):
-    """How intervals are drawn."""
+class BootstrapSettings(msgspec.Struct, frozen=True):
+    """Settings of the bootstrap intervals."""
 
     confidence: float = 0.95
     resamples: int = DEFAULT_RESAMPLES
     seed: int = 0
 
     def figure(self, numerators: Sequence[float], denominators: Sequence[float], root: bool = False) -> Figure:
-        """A ratio of sums over utterances, or its root."""
+        """Ratio of sums over utterances, or its square root."""
         table = np.stack([np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)], axis=1)
 
         def statistic(sums: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -95,7 +95,7 @@ class Drawn(msgspec.Struct, frozen=True):
         return Figure(float(statistic(table.sum(axis=0, keepdims=True))[0]), interval, len(table))
 
     def mean(self, values: Sequence[float]) -> Figure | None:
-        """A mean over utterances; None of none."""
+        """Mean over utterances; None without any."""
         return self.figure(values, [1.0] * len(values)) if values else None
 
 
@@ -107,42 +107,45 @@ def summarize(
     lang: str,
     judge: str,
     aligner: str | None,
-    drawn: Drawn | None = None,
+    intervals: BootstrapSettings | None = None,
 ) -> SynthesisScores:
-    """The figures of every system.
+    """Score all systems.
 
     Args:
-        systems: by name; the recordings under ``recordings``.
-        embeddings: of speakers, by system and id.
-        normalizer: of words.
-        lang: of the texts.
-        judge: who heard the words.
-        aligner: who found skipped and repeated words.
-        drawn: how intervals are drawn.
+        systems: measured utterances by system; the recordings under ``recordings``.
+        embeddings: speaker embeddings by system and id.
+        normalizer: normaliser of texts and transcripts.
+        lang: language of the texts.
+        judge: recogniser that transcribed the speech.
+        aligner: recogniser that detected skipped and repeated words.
+        intervals: settings of the bootstrap.
 
     Raises:
-        UserError: if a system has no utterance.
+        UserError: if a system has no utterances.
     """
-    drawn = drawn or Drawn()
+    intervals = intervals or BootstrapSettings()
     empty = [name for name, rows in systems.items() if not rows]
     if empty:
-        raise UserError(f"{empty[0]}: no utterance could be measured; its drops.jsonl says why")
+        raise UserError(f"{empty[0]}: no utterance could be measured; its drops.jsonl gives the reasons")
     speaker_of = {row.id: row.speaker for row in systems.get(RECORDINGS, ()) if row.speaker is not None}
-    known = {name: found for name, found in embeddings.get(RECORDINGS, {}).items() if name in speaker_of}
-    recordings = {name: (speaker_of[name], found) for name, found in known.items()}
-    same, other = speaker_bounds({name: (str(speaker), found) for name, (speaker, found) in recordings.items()})
+    recordings = {
+        id_: (speaker_of[id_], embedding)
+        for id_, embedding in embeddings.get(RECORDINGS, {}).items()
+        if id_ in speaker_of
+    }
+    same, other = speaker_bounds({id_: (str(speaker), vector) for id_, (speaker, vector) in recordings.items()})
     figures = []
     for name, rows in systems.items():
-        alike = same if name == RECORDINGS else _similarities(rows, embeddings.get(name, {}), recordings)
-        figures.append(_figures(name, rows, list(alike.values()), normalizer, drawn))
+        similarities = same if name == RECORDINGS else _similarities(rows, embeddings.get(name, {}), recordings)
+        figures.append(_figures(name, rows, list(similarities.values()), normalizer, intervals))
         if name != RECORDINGS:
-            figures[-1].figures.update(_added(rows, systems.get(RECORDINGS, ()), normalizer, drawn))
+            figures[-1].figures.update(_added(rows, systems.get(RECORDINGS, ()), normalizer, intervals))
     return SynthesisScores(
-        systems=sorted(figures, key=lambda each: each.name != RECORDINGS),
-        same_speaker=drawn.mean(list(same.values())),
-        other_speaker=drawn.mean(list(other.values())),
+        systems=sorted(figures, key=lambda system: system.name != RECORDINGS),
+        same_speaker=intervals.mean(list(same.values())),
+        other_speaker=intervals.mean(list(other.values())),
         normalizer=normalizer,
-        confidence=drawn.confidence,
+        confidence=intervals.confidence,
         lang=lang,
         judge=judge,
         aligner=aligner,
@@ -152,47 +155,50 @@ def summarize(
 def _similarities(
     rows: Sequence[Measured], embeddings: Mapping[str, Float], recordings: Mapping[str, tuple[str | None, Float]]
 ) -> dict[str, float]:
-    """Of each utterance to the recordings of whom it should sound like, without the recording of its own text."""
+    """Similarity of each utterance to its target speaker's recordings, except the recording of the same text."""
     similarities = {}
     for row in rows:
         speaker = recordings[row.id][0] if row.id in recordings else row.speaker
-        own = [each for name, (who, each) in recordings.items() if who == speaker and name != row.id]
-        if row.id in embeddings and own:
-            similarities[row.id] = similarity(embeddings[row.id], own)
+        others = [vector for id_, (owner, vector) in recordings.items() if owner == speaker and id_ != row.id]
+        if row.id in embeddings and others:
+            similarities[row.id] = similarity(embeddings[row.id], others)
     return similarities
 
 
 def _figures(
-    name: str, rows: Sequence[Measured], similarities: list[float], normalizer: str, drawn: Drawn
+    name: str, rows: Sequence[Measured], similarities: list[float], normalizer: str, intervals: BootstrapSettings
 ) -> SystemFigures:
     figures: dict[str, Figure | None] = {}
-    judged = {row.id: row for row in rows if row.heard is not None}
-    if judged:
-        references = {name: row.text for name, row in judged.items()}
-        hypotheses = {name: row.heard or "" for name, row in judged.items()}
-        figures["wer"] = _rate(word_errors(references, hypotheses, normalizer=normalizer), drawn)
-        figures["cer"] = _rate(character_errors(references, hypotheses, normalizer=normalizer), drawn)
-    read = [row.misread for row in rows if row.misread is not None]
-    if read:
-        words = [each.words for each in read]
-        figures["skipped"] = drawn.figure([len(each.skipped) for each in read], words)
-        figures["repeated"] = drawn.figure([len(each.repeated) for each in read], words)
-        figures["misread"] = drawn.mean([float(bool(each.skipped or each.repeated)) for each in read])
-    figures["similarity"] = drawn.mean(similarities)
+    transcribed = {row.id: row for row in rows if row.heard is not None}
+    if transcribed:
+        references = {id_: row.text for id_, row in transcribed.items()}
+        hypotheses = {id_: row.heard or "" for id_, row in transcribed.items()}
+        figures["wer"] = _rate(word_errors(references, hypotheses, normalizer=normalizer), intervals)
+        figures["cer"] = _rate(character_errors(references, hypotheses, normalizer=normalizer), intervals)
+    misread = [row.misread for row in rows if row.misread is not None]
+    if misread:
+        words = [sentence.words for sentence in misread]
+        figures["skipped"] = intervals.figure([len(sentence.skipped) for sentence in misread], words)
+        figures["repeated"] = intervals.figure([len(sentence.repeated) for sentence in misread], words)
+        wrong = [float(bool(sentence.skipped or sentence.repeated)) for sentence in misread]
+        figures["misread"] = intervals.mean(wrong)
+    figures["similarity"] = intervals.mean(similarities)
     noise = [row.noise for row in rows if row.noise is not None]
     for part in ("overall", "signal", "background") if noise else ():
-        figures[f"noise_{part}"] = drawn.mean([getattr(each, part) for each in noise])
-    compared = [row.acoustics for row in rows if row.acoustics is not None]
-    if compared:
-        frames = [each.frames for each in compared]
-        lasted = [each.reference_seconds for each in compared]
-        figures["mcd"] = drawn.figure([each.distance for each in compared], frames)
-        squares, voiced = [each.squared_hertz for each in compared], [each.voiced for each in compared]
+        figures[f"noise_{part}"] = intervals.mean([getattr(scores, part) for scores in noise])
+    acoustics = [row.acoustics for row in rows if row.acoustics is not None]
+    if acoustics:
+        frames = [difference.frames for difference in acoustics]
+        figures["mcd"] = intervals.figure([difference.distance for difference in acoustics], frames)
+        voiced = [difference.voiced for difference in acoustics]
         if sum(voiced):
-            figures["f0_rmse"] = drawn.figure(squares, voiced, root=True)
-        figures["voicing_error"] = drawn.figure([each.voicing_errors for each in compared], frames)
-        differences = [abs(each.seconds - each.reference_seconds) for each in compared]
-        figures["duration_error"] = drawn.figure(differences, lasted)
+            squares = [difference.squared_hertz for difference in acoustics]
+            figures["f0_rmse"] = intervals.figure(squares, voiced, root=True)
+        figures["voicing_error"] = intervals.figure([difference.voicing_errors for difference in acoustics], frames)
+        figures["duration_error"] = intervals.figure(
+            [abs(difference.seconds - difference.reference_seconds) for difference in acoustics],
+            [difference.reference_seconds for difference in acoustics],
+        )
     notes: dict[str, list[str]] = {}
     for note in (note for row in rows for note in row.notes):
         notes.setdefault(note.partition(":")[0], []).append(note)
@@ -206,14 +212,14 @@ def _figures(
             for row in rows
             if row.misread is not None and (row.misread.skipped or row.misread.repeated)
         ],
-        notes=[f"{len(said)} of {len(rows)} utterances without {kind}; {said[0]}" for kind, said in notes.items()],
+        notes=[f"{len(texts)} of {len(rows)} utterances without {kind}; {texts[0]}" for kind, texts in notes.items()],
     )
 
 
 def _added(
-    rows: Sequence[Measured], recordings: Sequence[Measured], normalizer: str, drawn: Drawn
+    rows: Sequence[Measured], recordings: Sequence[Measured], normalizer: str, intervals: BootstrapSettings
 ) -> dict[str, Figure]:
-    """Error rates minus those of the recordings of the same utterances, drawn together."""
+    """Error rates minus those of the recordings of the same utterances, resampled jointly."""
     recorded = {row.id: row for row in recordings if row.heard is not None}
     both = [row for row in rows if row.heard is not None and row.id in recorded]
     if not both:
@@ -224,10 +230,10 @@ def _added(
     for name, count in (("wer_added", word_errors), ("cer_added", character_errors)):
         ours, theirs = (count(references, hypotheses, normalizer=normalizer).utterances for hypotheses in sides)
         added = [a.counts.errors - b.counts.errors for a, b in zip(ours, theirs, strict=True)]
-        figures[name] = drawn.figure(added, [each.counts.reference_tokens for each in ours])
+        figures[name] = intervals.figure(added, [utterance.counts.reference_tokens for utterance in ours])
     return figures
 
 
-def _rate(result: ErrorResult, drawn: Drawn) -> Figure:
+def _rate(result: ErrorResult, intervals: BootstrapSettings) -> Figure:
     counts = [utterance.counts for utterance in result.utterances]
-    return drawn.figure([each.errors for each in counts], [each.reference_tokens for each in counts])
+    return intervals.figure([count.errors for count in counts], [count.reference_tokens for count in counts])
