@@ -90,7 +90,7 @@ def objective(context: Context) -> Objective:
     from speechkit.augment.speaker_cuts import ManifestCuts
     from speechkit.augment.speakers import DynamicMixtures
     from speechkit.separation.model import Separator, new_separator, separator_config
-    from speechkit.separation.training import read_judged, separation_training
+    from speechkit.separation.training import read_validation, separation_training
 
     config: TrainConfig = context.config
     if config.start is not None:
@@ -112,7 +112,7 @@ def objective(context: Context) -> Objective:
         network,
         DynamicMixtures(cuts, config.mixing, config.batch_size, config.loop.seed, noises),
         config.loss,
-        read_judged(rows, context.inputs["dev"], config.sample_rate),
+        read_validation(rows, context.inputs["dev"], config.sample_rate),
     )
 
 

@@ -1,1 +1,1 @@
-"""Separation of speakers who talk at the same time into one track each."""
+"""Separation of overlapping speakers into one track per speaker."""

@@ -1,4 +1,4 @@
-"""Settings of what a separator minimises; loads no torch."""
+"""Settings of the separation loss; imports no torch."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ Ratio = Literal["si-sdr", "snr"]
 
 
 class SeparationLoss(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How estimates are compared with sources.
+    """Settings of the separation loss.
 
     Attributes:
-        ratio: ``si-sdr`` does not ask how loud an estimate is. ``snr`` does, so that tracks keep the sources' levels;
-            it also pays there to leave a track empty, which a separator that begins must first unlearn.
-        limit_db: ratios beyond it teach nothing more; it is also how far below what is heard a silent track shall be.
-        silent_weight: of the tracks in which nobody speaks.
-        spectral_weight: of the differences of magnitudes; 0 leaves them out.
-        windows: of their spectra, in samples, a power of two each.
+        ratio: ``si-sdr`` ignores the level of an estimate. ``snr`` does not, so that tracks keep the sources' levels,
+            but early in training it rewards empty tracks, which the network must first unlearn.
+        limit_db: ratios above this give no gradient; also the target level of silent tracks below the mixture.
+        silent_weight: weight of the loss of tracks without a speaker.
+        spectral_weight: weight of the spectral magnitude loss; 0 to disable it.
+        windows: FFT sizes of that loss in samples, powers of two.
     """
 
     ratio: Ratio = "si-sdr"
@@ -31,6 +31,6 @@ class SeparationLoss(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if self.limit_db <= 0:
-            raise ConfigError(f"limit_db is {self.limit_db:g}; it must be above 0")
+            raise ConfigError(f"limit_db is {self.limit_db:g}; give a number above 0")
         if wrong := [window for window in self.windows if window < 16 or window & (window - 1)]:
-            raise ConfigError(f"windows holds {wrong[0]}; give powers of two from 16 on")
+            raise ConfigError(f"windows holds {wrong[0]}; give powers of two of at least 16")

@@ -1,7 +1,7 @@
-"""Conv-TasNet: dilated depthwise convolutions mask a learnt filter bank; the baseline of separation in the time domain.
+"""Conv-TasNet: dilated depthwise convolutions mask a learnt filter bank; the baseline of time-domain separation.
 
 Source: Luo and Mesgarani 2019, "Conv-TasNet: Surpassing Ideal Time-Frequency Magnitude Masking for Speech Separation",
-not causal. `base` is torchaudio's `conv_tasnet_base`, whose tracks are equal.
+non-causal. `base` is torchaudio's `conv_tasnet_base` and gives the same tracks.
 
 Notation used for tensor shapes: B items, S samples, T frames, N speakers, F filters, D width, H hidden width.
 """
@@ -21,22 +21,22 @@ from speechkit.nn.activations import prelu
 from speechkit.nn.depthwise import DepthwiseConv
 from speechkit.nn.masks import padding_mask
 from speechkit.nn.norms import item_norm
-from speechkit.separation.filter_bank import synthesised
+from speechkit.separation.filter_bank import overlap_add
 from speechkit.separation.model import Separator, SeparatorConfig, register
 
 
 class ConvTasNetConfig(SeparatorConfig, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="conv-tasnet"):
-    """Everything that rebuilds the network.
+    """Configuration of a Conv-TasNet.
 
     Attributes:
-        filters: F, of the learnt filter bank.
-        kernel: samples of a frame; frames are half as far apart.
-        width: D.
-        hidden: H.
-        taps: of the depthwise convolutions.
-        layers: blocks of a stack; the dilation doubles from one to the next.
-        stacks: of blocks, one after the other.
-        mask: what makes masks of the network's last numbers.
+        filters: filters of the learnt filter bank, F.
+        kernel: frame length in samples; the hop is half of it.
+        width: bottleneck width, D.
+        hidden: hidden width of a block, H.
+        taps: kernel size of the depthwise convolutions.
+        layers: blocks per stack; the dilation doubles from block to block.
+        stacks: number of stacks.
+        mask: activation of the masks.
     """
 
     filters: int = 512
@@ -62,7 +62,7 @@ TINY = ConvTasNetConfig(filters=128, kernel=32, width=96, hidden=256, layers=6, 
 SIZES = {
     "tiny": TINY,
     "base": BASE,
-    # The same frames a second, of twice the samples.
+    # The same frame rate, with frames of twice the samples.
     "tiny-16k": replace(TINY, sample_rate=16_000, kernel=2 * TINY.kernel),
     "base-16k": replace(BASE, sample_rate=16_000, kernel=2 * BASE.kernel),
 }
@@ -78,7 +78,7 @@ class ConvTasNet(Separator):
         super().__init__(config)
         filters, width = config.filters, config.width
         self.filters = nn.Linear(config.kernel, filters, bias=False)
-        self.norm = nn.LayerNorm(filters)  # its parameters; the statistics are of whole items
+        self.norm = nn.LayerNorm(filters)  # holds the parameters only; statistics are over whole items
         self.enter = nn.Linear(filters, width)
         last = config.stacks * config.layers - 1
         self.blocks = nn.ModuleList(
@@ -103,7 +103,7 @@ class ConvTasNet(Separator):
             mixture = mixture.masked_fill(~kept, 0.0)
             counts = -(-lengths // hop) + 1  # (B,) frames
         mixture = F.pad(mixture, (hop, hop + -samples % hop))
-        with torch.autocast(mixture.device.type, enabled=False):  # half precision would put noise into the sound
+        with torch.autocast(mixture.device.type, enabled=False):  # half precision would add audible noise
             filtered = self.filters(mixture.float().unfold(1, self.config.kernel, hop))  # (B, T, F)
         valid = padding_mask(counts, filtered.shape[1])
         valid = None if valid is None else valid[:, :, None].float()  # (B, T, 1)
@@ -112,11 +112,11 @@ class ConvTasNet(Separator):
             masks = masks * filtered[:, :, None]
             if valid is not None:
                 masks = masks * valid[..., None]
-            tracks = synthesised(self.synthesis(masks))[..., hop : hop + samples]
+            tracks = overlap_add(self.synthesis(masks))[..., hop : hop + samples]
         return tracks if kept is None else tracks * kept[:, None]
 
     def masks(self, filtered: Tensor, valid: Tensor | None = None) -> Tensor:
-        """A mask for each speaker: (B, T, F), which frames are real (B, T, 1), to (B, T, N, F)."""
+        """Masks (B, T, N, F) per speaker from filter outputs (B, T, F); ``valid`` (B, T, 1) marks real frames."""
         x = self.enter(item_norm(filtered, self.norm.weight, self.norm.bias, valid))
         skips = torch.zeros_like(x)
         for block in self.blocks:
@@ -129,25 +129,25 @@ class ConvTasNet(Separator):
 
 
 class Block(nn.Module):
-    """Wider, a dilated convolution, and back; the one half goes on to the next block, the other to the masks."""
+    """Inverted bottleneck with a dilated depthwise convolution, and residual and skip outputs."""
 
     def __init__(self, config: ConvTasNetConfig, dilation: int, *, last: bool):
         super().__init__()
         hidden, width = config.hidden, config.width
         self.enter = nn.Linear(width, hidden)
-        # Of the leaky ReLU and the norm before the convolution, and behind it.
+        # Parameters of the PReLU and the norm before the convolution, and after it.
         self.slopes = nn.Parameter(torch.full((2, 1), 0.25))
         self.norms_weight, self.norms_bias = nn.Parameter(torch.ones(2, hidden)), nn.Parameter(torch.zeros(2, hidden))
         self.taps = DepthwiseConv(hidden, config.taps, dilation)
         self.bias = nn.Parameter(torch.empty(hidden).uniform_(-(config.taps**-0.5), config.taps**-0.5))
-        # What goes on and what goes to the masks; nothing goes on behind the last block.
+        # Residual and skip outputs; the last block has only a skip output.
         self.leave = nn.Linear(hidden, width if last else 2 * width)
 
     def forward(self, x: Tensor, skips: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(B, T, D) of the block before and the sum for the masks, to those behind this block."""
+        """Input and sum of skip outputs so far, (B, T, D) each -> the same after this block."""
         hidden = self.enter(x)
         hidden = item_norm(prelu(hidden, self.slopes[0]), self.norms_weight[0], self.norms_bias[0], valid)
         hidden = self.taps(hidden) + self.bias.to(hidden.dtype)
         hidden = item_norm(prelu(hidden, self.slopes[1]), self.norms_weight[1], self.norms_bias[1], valid)
-        *on, skip = self.leave(hidden).split(x.shape[2], -1)
-        return x + on[0] if on else x, skips + skip
+        *residual, skip = self.leave(hidden).split(x.shape[2], -1)
+        return x + residual[0] if residual else x, skips + skip

@@ -1,4 +1,4 @@
-"""Fit the counting of speakers on mixtures with known numbers, and judge it on those that were held out. Torch-free."""
+"""Fit speaker counting on mixtures with known numbers of speakers, and evaluate it on held-out ones. Torch-free."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RANGES_DB = (20.0, 25.0, 30.0, 35.0, 40.0, 45.0)
 
 @dataclass(frozen=True)
 class Example:
-    """Tracks whose truth is known: how many people speak, and, where known, in each frame (T,) how many."""
+    """Tracks with the true number of speakers and, if known, the number of active speakers per frame (T,)."""
 
     evidence: Evidence
     speakers: int
@@ -39,21 +39,21 @@ class Example:
 
 
 def fit_counting(examples: Iterable[Example], provenance: dict[str, str | float] | None = None) -> Counting:
-    """Fit counting on tracks of mixtures with known numbers of speakers, of speakers that the separator never saw.
+    """Fit counting on tracks of mixtures with known numbers of speakers, unseen in training of the separator.
 
-    Mixtures of more speakers than tracks teach ``more``, ones without any teach ``speech``; where there are none, these
-    stay unknown. Of ``range_db`` and ``leak_db`` those are taken with which most frames have the right number.
+    ``more`` is fitted if there are mixtures of more speakers than tracks, ``speech`` if there are mixtures without any.
+    ``range_db`` and ``leak_db`` are chosen by the share of frames with the right number of speakers.
 
     Raises:
-        UserError: if there is no lone speaker among the examples, or nobody beside a lone one.
+        UserError: if the examples have no single speakers, or no several speakers.
     """
     items = list(examples)
-    rows, right = [], []
+    rows, present = [], []
     for item in items:
         if item.speakers and len(item.evidence.levels) > 1:
             rows.append(features(item.evidence))
-            right += [rank < item.speakers for rank in range(1, len(item.evidence.levels))]
-    truth = np.array(right, bool)
+            present += [rank < item.speakers for rank in range(1, len(item.evidence.levels))]
+    truth = np.array(present, bool)
     if not truth.any() or truth.all():
         raise UserError("counting needs examples of lone speakers and of several; mix both kinds")
     another = _fit(np.concatenate(rows), truth, FEATURES)
@@ -62,23 +62,23 @@ def fit_counting(examples: Iterable[Example], provenance: dict[str, str | float]
     more = None
     if beyond.any() and not beyond.all():
         more = _fit(np.concatenate([features(item.evidence)[-1:] for item in full]), beyond, FEATURES)
-    sounding = np.array([item.speakers > 0 for item in items], bool)
+    has_speech = np.array([item.speakers > 0 for item in items], bool)
     speech = None
-    if not sounding.all():
-        speech = _fit(np.concatenate([speech_features(item.evidence) for item in items]), sounding, SPEECH_FEATURES)
+    if not has_speech.all():
+        speech = _fit(np.concatenate([speech_features(item.evidence) for item in items]), has_speech, SPEECH_FEATURES)
     counting = Counting(another, more, speech, provenance=provenance or {})
     range_db, leak_db = _fit_activity(items, counting)
     return msgspec.structs.replace(counting, range_db=range_db, leak_db=leak_db)
 
 
 class CountingScores(msgspec.Struct, frozen=True):
-    """How well counting does on examples that it was not fitted on.
+    """Accuracy of speaker counting on held-out examples.
 
     Attributes:
-        examples: mixtures with no more speakers than tracks.
-        right: share of them whose number was found.
-        confusions: ``[speakers, counted, how often]``.
-        reliability: of the confidence.
+        examples: number of mixtures with no more speakers than tracks.
+        right: share of them that are counted correctly.
+        confusions: ``[speakers, counted, mixtures]``.
+        reliability: calibration of the confidence.
     """
 
     examples: int
@@ -88,11 +88,11 @@ class CountingScores(msgspec.Struct, frozen=True):
 
 
 def judge_counting(examples: Sequence[Example], folds: int = 5) -> CountingScores | None:
-    """Fit on all folds but one and count in that, in turn; the examples of a fold are every ``folds``-th.
+    """Cross-validate the fit; a fold holds every ``folds``-th example.
 
-    None where there are too few for what is left of each fold to teach.
+    None if there are too few examples to fit on.
     """
-    pairs, sure = [], []
+    pairs, confidences = [], []
     for fold in range(folds):
         try:
             counting = fit_counting(example for number, example in enumerate(examples) if number % folds != fold)
@@ -103,7 +103,7 @@ def judge_counting(examples: Sequence[Example], folds: int = 5) -> CountingScore
                 continue
             count = count_speakers(example.evidence, counting)
             pairs.append((example.speakers, count.speakers))
-            sure.append(count.confidence if count.confidence is not None else 1.0)
+            confidences.append(count.confidence if count.confidence is not None else 1.0)
     if not pairs:
         return None
     right = [speakers == counted for speakers, counted in pairs]
@@ -111,7 +111,7 @@ def judge_counting(examples: Sequence[Example], folds: int = 5) -> CountingScore
         examples=len(pairs),
         right=round(float(np.mean(right)), 4),
         confusions=[(*pair, count) for pair, count in sorted(Counter(pairs).items())],
-        reliability=reliability(sure, right, bins=5, binning="mass"),
+        reliability=reliability(confidences, right, bins=5, binning="mass"),
     )
 
 
@@ -120,20 +120,20 @@ def _fit_activity(items: Sequence[Example], counting: Counting) -> tuple[float, 
     best, chosen = -1.0, (counting.range_db, counting.leak_db)
     for range_db in RANGES_DB if known else ():
         for leak_db in LEAKS_DB:
-            agreed = total = 0
+            correct = total = 0
             for item in known:
                 tracks = loudest_first(item.evidence)[: item.speakers]
                 counts = activity(item.evidence, tracks, range_db, leak_db).sum(0)
                 length = min(len(counts), len(item.active if item.active is not None else ()))
-                agreed += int((counts[:length] == item.active[:length]).sum())  # type: ignore[index]
+                correct += int((counts[:length] == item.active[:length]).sum())  # type: ignore[index]
                 total += length
-            if agreed / max(total, 1) > best:
-                best, chosen = agreed / max(total, 1), (range_db, leak_db)
+            if correct / max(total, 1) > best:
+                best, chosen = correct / max(total, 1), (range_db, leak_db)
     return chosen
 
 
 def _fit(rows: Matrix, right: NDArray[np.bool_], names: Sequence[str]) -> LogisticModel:
-    """Unknown values are put at the mean of the known, where they say nothing."""
+    """Fit with unknown values replaced by the feature's mean, which makes them neutral."""
     known = np.isfinite(rows)
     means = np.array([column[mask].mean() if mask.any() else 0.0 for column, mask in zip(rows.T, known.T, strict=True)])
     return fit_logistic(np.where(known, rows, means), right, names)

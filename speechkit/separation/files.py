@@ -1,4 +1,4 @@
-"""Recordings to files of tracks, with a manifest and what was found; a recording of any length in flat memory."""
+"""Separate recordings of any length into files of tracks, with a manifest and a summary, in constant memory."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from speechkit.separation.voices import Embed, embed_voice
 READ_SAMPLES = 1 << 18
 SUMMARY, MANIFEST, RECORD = "separation.json", "tracks.jsonl", "_tracks.json"
 VERSION = 1
-"""Goes up when the same separator and settings give other tracks."""
+"""Increased when the same separator and settings give other tracks."""
 
 
 class TrackOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is asked of the tracks of a recording.
+    """Options of the tracks of a recording.
 
     Attributes:
-        speakers: the number, where it is known; counted when None.
-        out_rate: of the tracks in hertz; that of the recording when None.
+        speakers: number of speakers, if known; counted if None.
+        out_rate: sample rate of the tracks in hertz; that of the recording if None.
         audio_format: ``wav`` or ``flac``.
-        channel: from 0; None averages all channels.
-        windowing: how the recording is cut.
+        channel: index of the channel, from 0; None averages all channels.
+        windowing: how the recording is split into windows.
     """
 
     speakers: int | None = None
@@ -57,19 +57,19 @@ DEFAULT_OPTIONS = TrackOptions()
 
 
 class SeparatedFile(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One recording and what came of it.
+    """A separated recording.
 
     Attributes:
-        name: of its tracks: ``NAME_source1`` and so on.
-        mixture: its path, relative to the folder of the tracks where that can be.
-        tracks: file names, one a speaker, or one silent one where nobody speaks; empty tracks are not written.
+        name: stem of its tracks, ``NAME_source1`` and so on.
+        mixture: path of the recording, relative to the folder of the tracks if possible.
+        tracks: file names, one per speaker, or a single silent one if nobody speaks; empty tracks are not written.
         sample_rate: of the tracks in hertz.
-        num_samples: of each track.
-        audio_seconds: length of the recording.
-        seconds: of work on it.
-        count: how many speak, how sure that is, and where.
+        num_samples: length of each track.
+        audio_seconds: duration of the recording.
+        seconds: processing time.
+        count: number of speakers with its confidence, and where they speak.
         gain: see `Separation`.
-        notes: what a listener should know: clipped, silent, unsure.
+        notes: warnings: clipping, silence, uncertain decisions.
         made_of: digest of the recording, the separator and the settings.
     """
 
@@ -89,8 +89,8 @@ class SeparatedFile(msgspec.Struct, frozen=True, omit_defaults=True):
 class SeparatedSet(msgspec.Struct, frozen=True):
     """All recordings of a call.
 
-    ``failed`` has the reason for each that could not be separated, ``real_time_factor`` the seconds of work a second,
-    ``skipped`` what lies in given folders and is no recording, and why.
+    ``failed`` gives the reason for each that could not be separated, ``real_time_factor`` is the processing time per
+    second of audio, and ``skipped`` gives the reason for each file in the given folders that is not a recording.
     """
 
     folder: str
@@ -113,24 +113,24 @@ def separate_file(
     options: TrackOptions = DEFAULT_OPTIONS,
     embed: Embed = embed_voice,
 ) -> SeparatedFile:
-    """Write the tracks of a recording to ``FOLDER/NAME_source1.wav`` and so on, each whole or not at all.
+    """Separate a recording and write its tracks to ``FOLDER/NAME_source1.wav`` and so on, atomically.
 
-    The recording is read in blocks and its tracks wait in a nameless file on the disk until the speakers are counted,
-    so that memory does not grow with its length.
+    The recording is read in blocks, and its tracks are buffered in a temporary file until the speakers are counted, so
+    that memory does not grow with its length.
 
     Args:
         path: the recording.
-        folder: where the tracks go; made if absent.
+        folder: folder of the tracks, created if absent.
         separator: see `speechkit.separation.separate.load_window_separator`.
-        name: of the tracks; the recording's own without its suffix when None.
-        row: of a manifest, whose cut and channel are separated; the whole recording when None.
+        name: stem of the tracks; that of the recording if None.
+        row: manifest row whose cut and channel are separated; the whole recording if None.
         options: see `TrackOptions`.
-        embed: whose voice speech has.
+        embed: speaker embedding of speech.
 
     Raises:
-        AudioError: if the recording cannot be read to its end, or a track cannot be held by the format.
+        AudioError: if the recording cannot be read to its end, or the format cannot hold a track.
         UserError: if a track cannot be written, or would replace the recording.
-        ConfigError: if ``speakers`` or a rate is not possible.
+        ConfigError: if ``speakers`` or a rate is out of range.
     """
     started = time.perf_counter()
     check_speakers(options.speakers, separator)
@@ -142,31 +142,31 @@ def separate_file(
         separator, info.sample_rate, out_rate=options.out_rate, windowing=options.windowing, embed=embed
     )
 
-    def own_blocks(rate: int | None) -> Iterator[Float]:
+    def read_blocks(rate: int | None) -> Iterator[Float]:
         if row is not None:
             return cut_blocks(path, row, sample_rate=rate, seconds=round(BLOCK_SECONDS))
         return stream_audio(path, sample_rate=rate, block_seconds=BLOCK_SECONDS, channel=options.channel)
 
-    with _waiting_room(folder) as room:
+    with _track_buffer(folder) as buffer:
         peaks, mixture_peak = np.zeros(separator.speakers), 0.0
-        for tracks in stream_tracks(stream, own_blocks(None)):
+        for tracks in stream_tracks(stream, read_blocks(None)):
             peaks = np.maximum(peaks, np.abs(tracks).max(1, initial=0.0))
-            _write_waiting(room, tracks, folder)
+            _append(buffer, tracks, folder)
         count = counted(stream, options.speakers)
         if count.speakers == 1:
             offset = np.float32(stream.offset)
-            mixture_peak = max(float(np.abs(block - offset).max(initial=0.0)) for block in own_blocks(stream.out_rate))
+            mixture_peak = max(float(np.abs(block - offset).max(initial=0.0)) for block in read_blocks(stream.out_rate))
         peak = mixture_peak if count.speakers == 1 else float(peaks[count.tracks].max(initial=0.0))
         gain = 1.0 / peak if peak > 1 else 1.0
         names = [f"{target.name}_source{track + 1}.{options.audio_format}" for track in range(max(1, count.speakers))]
-        for place, file in enumerate(names):
+        for number, file in enumerate(names):
             if count.speakers == 1:
-                blocks = ((block - offset) * np.float32(gain) for block in own_blocks(stream.out_rate))
+                blocks = ((block - offset) * np.float32(gain) for block in read_blocks(stream.out_rate))
             else:
-                track = count.tracks[place] if count.tracks else 0
+                track = count.tracks[number] if count.tracks else 0
                 blocks = (
                     block[:, track] * np.float32(gain if count.tracks else 0.0)
-                    for block in _waiting(room, separator.speakers)
+                    for block in _buffered(buffer, separator.speakers)
                 )
             write_blocks(folder / file, blocks, stream.out_rate)
     return SeparatedFile(
@@ -179,7 +179,7 @@ def separate_file(
         seconds=round(time.perf_counter() - started, 3),
         count=in_order(count),
         gain=gain,
-        notes=_notes(own_blocks(None), count, unsure_joins(stream), gain),
+        notes=_notes(read_blocks(None), count, unsure_joins(stream), gain),
     )
 
 
@@ -195,24 +195,24 @@ def separate_files(
     force: bool = False,
     reported: Callable[[SeparatedFile | str], None] = lambda _: None,
 ) -> SeparatedSet:
-    """Separate recordings, or all in folders; write their tracks, ``tracks.jsonl`` and ``separation.json``.
+    """Separate recordings and write their tracks, ``tracks.jsonl`` and ``separation.json``.
 
-    A recording that cannot be read is left out with the reason, and the others are done. What an earlier call made of
-    the same recording, separator and settings is kept, so that an interrupted call goes on.
+    A recording that cannot be read is left out with the reason. Results of an earlier call with the same recording,
+    separator and settings are reused, so that an interrupted call resumes.
 
     Args:
         paths: recordings, folders of them, and manifests.
-        folder: where everything is written; what lies in it already is no input.
+        folder: output folder; recordings in it are not inputs.
         separator: see `speechkit.separation.separate.load_window_separator`.
-        model: its name, for the record.
-        digest: what the name stands for, see `separation_digest`; without it nothing is kept.
+        model: name of the separator, for the summary.
+        digest: digest of the separator, see `separation_digest`; without it no results are reused.
         options: see `TrackOptions`.
-        embed: whose voice speech has.
-        force: keep nothing.
-        reported: is told each recording that is done, or why one was left out.
+        embed: speaker embedding of speech.
+        force: reuse no results.
+        reported: called with each separated recording, or with the reason that one was left out.
 
     Raises:
-        UserError: if there is no recording, a track would replace one, or the disk cannot be written.
+        UserError: if there is no recording, a track would replace one, or the output cannot be written.
         ConfigError: as `separate_file`.
     """
     check_speakers(options.speakers, separator)
@@ -223,27 +223,27 @@ def separate_files(
     failed: dict[str, str] = {}
     for path, name, row in inputs:
         record = folder / f"{name}{RECORD}"
-        before = _read_record(record)
+        earlier = _read_record(record)
         try:
             made_of = "" if digest is None else digest_obj([VERSION, digest, options, _digest(path), row])
-            if not force and before and made_of and before.made_of == made_of and _all_there(before, folder):
-                done = before
+            if not force and earlier and made_of and earlier.made_of == made_of and _tracks_exist(earlier, folder):
+                separated = earlier
             else:
                 if not files and not failed:
                     embed(np.zeros(separator.sample_rate, np.float32), separator.sample_rate)  # loads it, untimed
-                done = separate_file(path, folder, separator, name=name, row=row, options=options, embed=embed)
+                separated = separate_file(path, folder, separator, name=name, row=row, options=options, embed=embed)
         except AudioError as error:
             failed[shown(path) if row is None else row.id] = str(error)
             reported(f"left out {error}")
             continue
-        if done is not before:
-            for stale in set(before.tracks if before else ()) - set(done.tracks):
+        if separated is not earlier:
+            for stale in set(earlier.tracks if earlier else ()) - set(separated.tracks):
                 if safe_id(stale) == stale:
                     (folder / stale).unlink(missing_ok=True)
-            done = msgspec.structs.replace(done, made_of=made_of)
-            write_json(record, done)
-        files.append(done)
-        reported(done)
+            separated = msgspec.structs.replace(separated, made_of=made_of)
+            write_json(record, separated)
+        files.append(separated)
+        reported(separated)
     audio_seconds, seconds = sum(file.audio_seconds for file in files), sum(file.seconds for file in files)
     written = SeparatedSet(
         folder=shown(folder),
@@ -267,12 +267,12 @@ def separated_recordings(
     device: str = "auto",
     reported: Callable[[SeparatedFile | str], None] = lambda _: None,
 ) -> SeparatedSet:
-    """The tracks of a recording or of a folder of them as FLAC in a folder that afterwards holds no other recording.
+    """Separate a recording, or a folder of them, into a folder of FLAC tracks that holds no other recordings.
 
-    It is a front end for whatever takes a folder of recordings; a lone speaker's recording comes back as it is.
+    A front end for anything that takes a folder of recordings; recordings of a single speaker are copied.
 
     Raises:
-        UserError: if the separator or the recordings are not there, or none of them can be read.
+        UserError: if the separator or the recordings do not exist, or no recording can be read.
     """
     from speechkit.separation.separate import load_window_separator, separation_digest
 
@@ -283,7 +283,7 @@ def separated_recordings(
     written = separate_files([audio], folder, separator, model=model, digest=digest, options=options, reported=reported)
     if not written.files:
         first = next(iter(written.failed.values()))
-        raise UserError(f"{audio}: no recording can be separated; the first one, {first}")
+        raise UserError(f"{audio}: no recording can be separated; the first error is {first}")
     wanted = {track for file in written.files for track in file.tracks}
     for path in Path(folder).iterdir():
         if path.suffix.lower() in AUDIO_SUFFIXES and path.name not in wanted:
@@ -292,19 +292,19 @@ def separated_recordings(
 
 
 def track_rows(file: SeparatedFile) -> Iterator[Utterance]:
-    """A row of a manifest for each track that was written; ``custom.recording`` keeps those of a mixture together."""
-    for place, track in enumerate(file.tracks, 1):
+    """A manifest row per written track; tracks of a mixture share ``custom.recording``."""
+    for number, track in enumerate(file.tracks, 1):
         yield Utterance.from_samples(
-            id=f"{file.name}_source{place}",
+            id=f"{file.name}_source{number}",
             audio_filepath=track,
             num_samples=file.num_samples,
             sample_rate=file.sample_rate,
-            custom=track_origin(file.name, file.mixture, place, file.count),
+            custom=track_origin(file.name, file.mixture, number, file.count),
         )
 
 
 def track_origin(recording: str, mixture: str, track: int, count: SpeakerCount) -> dict[str, object]:
-    """What the row of a track says of where it came from."""
+    """The ``custom`` field of a track's row: its recording, mixture and track number."""
     return {
         "recording": recording,
         "separated": {
@@ -319,7 +319,7 @@ def track_origin(recording: str, mixture: str, track: int, count: SpeakerCount) 
 def _digest(path: Path) -> str:
     try:
         return digest_file(path)
-    except UserError as error:  # a file of its own that cannot be opened
+    except UserError as error:  # one unreadable file does not end the call
         raise AudioError(str(error)) from error
 
 
@@ -330,12 +330,12 @@ def _read_record(path: Path) -> SeparatedFile | None:
         return None
 
 
-def _all_there(file: SeparatedFile, folder: Path) -> bool:
+def _tracks_exist(file: SeparatedFile, folder: Path) -> bool:
     return bool(file.tracks) and all(safe_id(track) == track and (folder / track).is_file() for track in file.tracks)
 
 
-def _waiting_room(folder: Path) -> IO[bytes]:
-    """A file without a name: it is gone with the process, however that ends."""
+def _track_buffer(folder: Path) -> IO[bytes]:
+    """An unnamed temporary file, which disappears with the process however it ends."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return tempfile.TemporaryFile(dir=folder)
@@ -343,17 +343,17 @@ def _waiting_room(folder: Path) -> IO[bytes]:
         raise write_error(folder, error) from error
 
 
-def _write_waiting(room: IO[bytes], tracks: Float, folder: Path) -> None:
+def _append(buffer: IO[bytes], tracks: Float, folder: Path) -> None:
     try:
-        room.write(np.ascontiguousarray(tracks.T).tobytes())
+        buffer.write(np.ascontiguousarray(tracks.T).tobytes())
     except OSError as error:
         raise write_error(folder, error) from error
 
 
-def _waiting(room: IO[bytes], tracks: int) -> Iterator[Float]:
-    """The tracks that wait, in blocks (n, N)."""
-    room.seek(0)
-    while block := room.read(READ_SAMPLES * 4 * tracks):
+def _buffered(buffer: IO[bytes], tracks: int) -> Iterator[Float]:
+    """The buffered tracks in blocks (n, N)."""
+    buffer.seek(0)
+    while block := buffer.read(READ_SAMPLES * 4 * tracks):
         yield np.frombuffer(block, np.float32).reshape(-1, tracks)
 
 
@@ -362,14 +362,14 @@ def _notes(blocks: Iterator[Float], count: SpeakerCount, unsure: int, gain: floa
     if count.warning:
         notes.append(count.warning)
     if unsure and count.speakers > 1:
-        notes.append(f"at {unsure} joins in silence neither overlap nor voice told the speakers apart")
+        notes.append(f"at {unsure} joins of windows neither overlap nor voice determined the order of the speakers")
     if gain != 1:
-        notes.append(f"tracks were multiplied by {gain:.3f} so that none exceeds full scale")
+        notes.append(f"tracks are scaled by {gain:.3f} so that none exceeds full scale")
     return notes
 
 
 def _relative(path: Path, folder: Path) -> str:
     try:
         return Path(os.path.relpath(os.path.realpath(path), os.path.realpath(folder))).as_posix()
-    except ValueError:  # on another drive of Windows
+    except ValueError:  # on another drive (Windows)
         return str(path)

@@ -1,4 +1,4 @@
-"""Mixtures that stay: drawn once, written with their sources and gains, to choose and to judge by."""
+"""Fixed mixtures for validation and test, written with their sources and gains."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from speechkit.io.audio import write_audio
 from speechkit.metrics.separation import is_silent
 
 STEPS = 32_768
-"""Of 16 bits to full scale."""
+"""16-bit quantisation steps to full scale."""
 
 
 def write_mixture(folder: Path, name: str, mixed: MixedSpeech, sample_rate: int) -> Utterance:
-    """Write a mixture and its sources as FLAC; read back, they add up to the last bit.
+    """Write a mixture and its sources as FLAC, quantised so that the sources add up to the mixture exactly.
 
     Args:
         folder: receives ``mix/NAME.flac``, ``s1/NAME.flac``, ``s2/…`` for each speaker, and ``noise/NAME.flac`` if any.
-        name: of the files; the id of the row.
-        mixed: peaks below full scale.
+        name: stem of the files and id of the row.
+        mixed: mixture with its sources, with a peak below full scale.
         sample_rate: in hertz.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The recordings to separate, and the names of their tracks."""
+"""Input recordings of separation, and unique names for their tracks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from speechkit.io.paths import safe_id
 
 
 class NamedInput(NamedTuple):
-    """A recording, or the cut of one that a row of a manifest names, and the name of its tracks."""
+    """A recording, or the cut of one in a manifest row, and the stem of its tracks."""
 
     path: Path
     name: str
@@ -24,29 +24,29 @@ class NamedInput(NamedTuple):
 
 
 def named_inputs(paths: Sequence[Path | str], folder: Path) -> list[NamedInput]:
-    """The recordings of files, folders and manifests, each with a unique name that is as short as possible.
+    """The recordings in files, folders and manifests, each with a short unique name.
 
-    Recordings that share a stem get their folders and suffixes too, so that no track replaces another's.
+    Names of recordings that share a stem include folder and suffix, so that no track replaces another's.
 
     Raises:
         UserError: if a path does not exist, or there is no recording.
     """
     output = Path(os.path.realpath(folder))
     by_path: dict[str, NamedInput] = {}  # a file that is given twice is separated once
-    for given in map(Path, paths):
-        if given.is_dir():
-            files = [path for path in find_audio(given).files if output not in Path(os.path.realpath(path)).parents]
+    for source in map(Path, paths):
+        if source.is_dir():
+            files = [path for path in find_audio(source).files if output not in Path(os.path.realpath(path)).parents]
             if not files:
-                raise UserError(f"{given}: holds no recordings; give audio files or a folder of them")
+                raise UserError(f"{source}: holds no recordings; give audio files or a folder of them")
             for path in files:
-                by_path.setdefault(os.path.realpath(path), NamedInput(path, path.relative_to(given).as_posix()))
-        elif not given.exists():
-            raise UserError(f"{given}: no such file or folder; give recordings, folders of them or manifests")
-        elif given.suffix in (".jsonl", ".gz"):
-            for row in unique_ids(read_manifest(given), given):
-                by_path[f"{os.path.realpath(given)} {row.id}"] = NamedInput(audio_path(given, row), row.id, row)
+                by_path.setdefault(os.path.realpath(path), NamedInput(path, path.relative_to(source).as_posix()))
+        elif not source.exists():
+            raise UserError(f"{source}: no such file or folder; give recordings, folders of them or manifests")
+        elif source.suffix in (".jsonl", ".gz"):
+            for row in unique_ids(read_manifest(source), source):
+                by_path[f"{os.path.realpath(source)} {row.id}"] = NamedInput(audio_path(source, row), row.id, row)
         else:
-            by_path.setdefault(os.path.realpath(given), NamedInput(given, given.name))
+            by_path.setdefault(os.path.realpath(source), NamedInput(source, source.name))
     if not by_path:
         raise UserError(f"{paths[0] if paths else folder}: holds no recordings; give audio files or a folder of them")
     stems = {key: safe_id(item.name if item.row else Path(item.name).stem) for key, item in by_path.items()}
@@ -64,7 +64,7 @@ def named_inputs(paths: Sequence[Path | str], folder: Path) -> list[NamedInput]:
 
 
 def skipped_files(paths: Sequence[Path | str], folder: Path) -> dict[str, str]:
-    """Files of the given folders that are no recordings, with the reason; not those in the output ``folder``."""
+    """Files in the given folders, outside the output ``folder``, that are not recordings, with the reason."""
     output = os.path.realpath(folder)
     entries = [entry for path in paths if Path(path).is_dir() for entry in find_audio(path).skipped]
     return {
@@ -78,7 +78,7 @@ def refuse_overwriting(inputs: Sequence[NamedInput], folder: Path, audio_format:
     """Refuse to write a track over an input recording.
 
     Raises:
-        UserError: naming the first.
+        UserError: naming the first such track.
     """
     real = {os.path.realpath(path) for path, _, _ in inputs}
     for path, name, _ in inputs:

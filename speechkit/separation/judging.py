@@ -1,4 +1,4 @@
-"""What a separator makes of mixtures with known sources: examples to count speakers by, and tracks to be scored."""
+"""Run a separator on mixtures with known sources: examples for speaker counting, and tracks to score."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from speechkit.separation.streaming import WindowSeparator
 def counting_examples(
     rows: Sequence[Utterance], manifest: Path | str, separator: WindowSeparator, done: Callable[[int], None]
 ) -> Iterator[Example]:
-    """An example for `fit_counting` of every mixture, and of the noise of those that have some, which nobody speaks in.
+    """Examples for `fit_counting`: all mixtures, and their noise, if any, as examples without speech.
 
-    ``done`` is called with the number of mixtures so far; what it raises ends the work.
+    ``done`` is called with the number of mixtures so far; an exception in it stops the work.
     """
     rate = separator.sample_rate
     for number, row in enumerate(rows, start=1):
         mixture = read_waveform(row, manifest, sample_rate=rate)
         yield counting_example(separator, mixture, read_sources(row, manifest, rate))
         if noise := mixture_of(row, manifest).noise:
-            beside = msgspec.structs.replace(row, audio_filepath=str(Path(row.audio_filepath).parent / noise))
-            yield counting_example(separator, read_waveform(beside, manifest, sample_rate=rate), [])
+            noise_row = msgspec.structs.replace(row, audio_filepath=str(Path(row.audio_filepath).parent / noise))
+            yield counting_example(separator, read_waveform(noise_row, manifest, sample_rate=rate), [])
         done(number)
 
 
@@ -42,14 +42,14 @@ def write_tracks(
     speakers: int | None,
     done: Callable[[int], None],
 ) -> dict[str, list[str]]:
-    """Write the tracks of every mixture as FLAC of its own rate; their paths by the mixture's id.
+    """Separate mixtures and write their tracks as FLAC at the mixture's rate; returns their paths by mixture id.
 
     Args:
         references: the mixtures.
-        separator: of them.
+        separator: separates them.
         folder: receives ``ID_source1.flac`` and so on.
-        speakers: how many tracks each mixture gets; counted when None, and one at least.
-        done: is called with the number of mixtures so far; what it raises ends the work.
+        speakers: tracks per mixture; counted if None, and at least one.
+        done: called with the number of mixtures so far; an exception in it stops the work.
 
     Raises:
         AudioError: if a mixture cannot be read.

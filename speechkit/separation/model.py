@@ -1,7 +1,7 @@
-"""The one interface of all separators, and how they are configured, saved and loaded.
+"""Common interface of all separators: configuration, saving and loading.
 
-A family is a file of its own: a record of its configuration, a `Separator`, and configurations by name. It is listed in
-`FAMILIES` and registers under the ``model_type`` of its ``config.json``.
+A family is a module with its configuration, its `Separator` and named sizes. It is listed in `FAMILIES` and registers
+under the ``model_type`` of its ``config.json``.
 
 Notation used for tensor shapes: B items, S samples, N speakers.
 """
@@ -26,19 +26,19 @@ from speechkit.nn.checkpoints import CONFIG, WEIGHTS, read_network, write_networ
 
 FAMILIES = ("mossformer2", "conv_tasnet")
 DEPTHS = frozenset({"speakers", "blocks", "memory_layers", "layers", "stacks"})
-MOST_DEPTH = 256
-"""Of these fields: each counts modules that are made before the weights are looked at."""
+MAX_DEPTH = 256
+"""Upper limit of these fields, which count modules that are created before the weights are read."""
 MODELS = Path(__file__).parent / "models"
 EMBEDDED = "mossformer2-tiny"
-"""Which of the models inside the package ``embedded`` stands for."""
+"""The model in the package that ``embedded`` refers to."""
 
 
 class SeparatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="model_type"):
-    """What every separator says of itself; a family adds the sizes of its network.
+    """Fields common to all separators; a family adds the sizes of its network.
 
     Attributes:
-        speakers: tracks that come out.
-        sample_rate: of what goes in and comes out, in hertz.
+        speakers: number of output tracks.
+        sample_rate: of mixture and tracks, in hertz.
     """
 
     speakers: int = 2
@@ -48,13 +48,13 @@ class SeparatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         counts = {name: getattr(self, name) for name in self.__struct_fields__}
         wrong = [f"{name} is {value}" for name, value in counts.items() if type(value) is int and value < 1]
         if wrong:
-            raise ConfigError(f"{self.family} separator: {', '.join(wrong)}; sizes are 1 or more")
+            raise ConfigError(f"{self.family} separator: {', '.join(wrong)}; give 1 or more")
         if not MIN_SAMPLE_RATE <= self.sample_rate <= MAX_SAMPLE_RATE:
             rate = f"sample_rate is {self.sample_rate}; give {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE}"
             raise ConfigError(f"{self.family} separator: {rate}")
         for name in DEPTHS & counts.keys():
-            if type(counts[name]) is int and counts[name] > MOST_DEPTH:
-                raise ConfigError(f"{self.family} separator: {name} is {counts[name]}; give {MOST_DEPTH} at most")
+            if type(counts[name]) is int and counts[name] > MAX_DEPTH:
+                raise ConfigError(f"{self.family} separator: {name} is {counts[name]}; give {MAX_DEPTH} at most")
 
     @property
     def family(self) -> str:
@@ -63,7 +63,7 @@ class SeparatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class Separator(nn.Module, ABC):
-    """A network from a mixture to the tracks of its speakers; an item gives the same alone and in a padded batch."""
+    """A network that separates mixtures; an item gives the same tracks alone and in a padded batch."""
 
     config_type: ClassVar[type[SeparatorConfig]]
     """The record that configures the family."""
@@ -72,28 +72,28 @@ class Separator(nn.Module, ABC):
         super().__init__()
         self.config: Any = config
         self.checkpointing = False
-        """Whether training computes parts a second time instead of keeping them: less memory, more time."""
+        """Whether training recomputes activations instead of storing them: less memory, more time."""
 
     @abstractmethod
     def forward(self, mixture: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Estimates of the sources, in any order.
 
         Args:
-            mixture: (B, S) at the separator's sample rate; what lies behind an item's end is not looked at.
-            lengths: (B,) samples of each item; all S when absent.
+            mixture: (B, S) at the separator's sample rate; samples beyond an item's length are ignored.
+            lengths: (B,) samples per item; S for all by default.
 
         Returns:
-            (B, N, S), zero behind each item's end.
+            (B, N, S), zero beyond each item's length.
         """
 
     @property
     def speakers(self) -> int:
-        """N, the tracks that come out."""
+        """Number of output tracks, N."""
         return int(self.config.speakers)
 
     @property
     def sample_rate(self) -> int:
-        """Of what goes in and comes out, in hertz."""
+        """Sample rate of mixture and tracks, in hertz."""
         return int(self.config.sample_rate)
 
     @property
@@ -103,28 +103,28 @@ class Separator(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return next(self.parameters()).device
 
     def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
         """Write ``config.json`` and ``model.safetensors``.
 
         Args:
-            folder: made if absent.
-            half: store float16, in half the space.
+            folder: created if absent.
+            half: store weights as float16.
         """
         write_network(folder, self.config, self, half=half)
 
     @classmethod
     def from_pretrained(cls, name: str | Path) -> Separator:
-        """The separator of a folder or hub id that `save_pretrained` wrote, in evaluation mode; weights are float32.
+        """Load a separator from a folder or hub id written by `save_pretrained`, as float32 in evaluation mode.
 
         Raises:
-            UserError: if it cannot be read, is no separator, or is one of another family than this class.
+            UserError: if it cannot be read, is no separator, or belongs to another family than this class.
         """
         separator = read_network(name, _config_type(), new_separator, "a separator")
         if not isinstance(separator, cls):
-            raise UserError(f"{name}: is a {separator.config.family} separator, not a {cls.__name__}")
+            raise UserError(f"{name}: is a {separator.config.family} separator; give the folder of a {cls.__name__}")
         return separator
 
 
@@ -133,7 +133,7 @@ S = TypeVar("S", bound=Separator)
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of separator: its class, and its configurations by name."""
+    """A family of separators: its class, and its configurations by name."""
 
     network: type[Separator]
     sizes: Mapping[str, SeparatorConfig]
@@ -143,7 +143,7 @@ _families: dict[str, Family] = {}
 
 
 def register(sizes: Mapping[str, SeparatorConfig]) -> Callable[[type[S]], type[S]]:
-    """Make a class the separator of its family, with configurations by name ("tiny", "large-16k" …)."""
+    """Register a class as the separator of its family, with configurations by name ("tiny", "large-16k" …)."""
 
     def registered(network: type[S]) -> type[S]:
         _families[str(network.config_type.__struct_config__.tag)] = Family(network, sizes)
@@ -159,19 +159,19 @@ def families() -> dict[str, Family]:
 
 
 def configurations() -> dict[str, SeparatorConfig]:
-    """All configurations by name: that of the family, a hyphen, and that of the size, as "mossformer2-tiny"."""
+    """All configurations by name, FAMILY-SIZE, such as "mossformer2-tiny"."""
     return {f"{name}-{size}": config for name, family in families().items() for size, config in family.sizes.items()}
 
 
 def separator_config(name: str, **changes: Any) -> SeparatorConfig:
-    """A configuration by name, with changes of its fields: ``separator_config("mossformer2-tiny", speakers=3)``.
+    """A configuration by name, with changed fields: ``separator_config("mossformer2-tiny", speakers=3)``.
 
     Raises:
-        ConfigError: if there is no such name or field, or a value cannot be.
+        ConfigError: if there is no such name or field, or a value is out of range.
     """
     known = configurations()
     if name not in known:
-        raise ConfigError(f"{name!r} is no separator's configuration; choose one of {', '.join(known)}")
+        raise ConfigError(f"there is no separator configuration {name!r}; choose one of {', '.join(known)}")
     try:
         fields = {**msgspec.to_builtins(known[name]), **changes}
         return msgspec.convert(fields, type(known[name]))
@@ -180,15 +180,15 @@ def separator_config(name: str, **changes: Any) -> SeparatorConfig:
 
 
 def new_separator(config: SeparatorConfig) -> Separator:
-    """An untrained separator; seed torch before."""
+    """A randomly initialised separator; seed torch before."""
     return families()[config.family].network(config)
 
 
 def load_separator(name: str | Path = "embedded", *, device: str = "auto") -> Separator:
-    """A trained separator on a device, in evaluation mode, without gradients.
+    """Load a trained separator on a device, in evaluation mode, without gradients.
 
     Args:
-        name: ``embedded``: the small one inside the package, or another one there by its name; else a folder or hub id.
+        name: ``embedded`` or another name for a separator in the package; else a folder or hub id.
         device: ``auto``, ``cpu``, ``cuda`` …
 
     Raises:
@@ -201,20 +201,20 @@ def load_separator(name: str | Path = "embedded", *, device: str = "auto") -> Se
 
 
 def checkpoint_name(name: str = "embedded") -> str:
-    """The folder inside the package that a name stands for; any other folder or hub id as it is.
+    """The folder of a separator in the package by its name; any other folder or hub id unchanged.
 
     Raises:
-        UserError: if the weights inside the package are not there.
+        UserError: if the weights of the embedded separator are missing.
     """
     folder = MODELS / (EMBEDDED if name == "embedded" else name)
     inside = folder.parent == MODELS and (folder / CONFIG).is_file()
     if name == "embedded" and not inside:
-        raise UserError(f"{folder}: the weights of the embedded separator are not there; install the package again")
+        raise UserError(f"{folder}: the weights of the embedded separator are missing; install the package again")
     return str(folder) if inside and not Path(name).is_dir() else name
 
 
 def separator_digest(name: str = "embedded") -> str:
-    """What a separator's name stands for: the files of its folder, or the name itself where it names no folder."""
+    """Digest of a separator: of the files of its folder, or the name itself if it is no folder."""
     from speechkit.io.hashing import digest_file
 
     folder = Path(checkpoint_name(name))
@@ -231,7 +231,7 @@ def _import_families() -> None:
 
 @cache
 def _config_type() -> Any:
-    """Any of the families' records, told apart by their ``model_type``."""
+    """Union of the configurations of all families, distinguished by their ``model_type``."""
     kinds = [family.network.config_type for family in families().values()]
     union: Any = kinds[0]
     for kind in kinds[1:]:

@@ -1,4 +1,4 @@
-"""What a separator minimises: the best order's signal-to-distortion ratio, silence where nobody speaks, and spectra.
+"""Separation loss: permutation-invariant SI-SDR or SNR, the level of silent tracks, and a spectral loss.
 
 Notation used for tensor shapes: B mixtures, K tracks, S samples.
 """
@@ -17,10 +17,10 @@ from speechkit.nn.masks import length_mask
 from speechkit.separation.config import Ratio, SeparationLoss
 from speechkit.training.objective import LossFunction
 
-MOST_EXHAUSTIVE = 4
-"""Tracks up to which all orders are compared; above, the Hungarian algorithm finds the best."""
+MAX_EXHAUSTIVE_TRACKS = 4
+"""Up to this many tracks all permutations are compared; beyond, the Hungarian algorithm is used."""
 SILENT_DB = -60.0
-"""A source this far below its mixture is silent: no ratio to it means anything."""
+"""A source this far below its mixture counts as silent, since a ratio to it is meaningless."""
 EPS = 1e-8
 
 
@@ -29,14 +29,14 @@ def pairwise_sdr(
 ) -> Tensor:
     """Signal-to-distortion ratio in decibels of each estimate to each source (B, K estimates, K sources).
 
-    ``si-sdr`` is that of Le Roux et al. 2019 of zero-mean signals; ``snr`` is |s|² / |s - ŝ|², means and all. With
-    ``limit_db`` distortion is counted as at least that far below the source, so that gradients vanish beyond it.
+    ``si-sdr`` is that of Le Roux et al. 2019 on zero-mean signals; ``snr`` is |s|² / |s - ŝ|², means included. With
+    ``limit_db``, the distortion has a floor that far below the source, so that gradients vanish beyond it.
 
     Args:
         estimates: (B, K, S).
         sources: (B, K, S).
-        lengths: of the mixtures (B,); what is beyond them does not count.
-        ratio: which.
+        lengths: of the mixtures (B,); samples beyond are ignored.
+        ratio: which ratio.
         limit_db: soft upper bound.
 
     Source: Le Roux et al. 2019, SDR – half-baked or well done?; Wisdom et al. 2020, Unsupervised sound separation using
@@ -47,21 +47,21 @@ def pairwise_sdr(
         estimates, sources = _zero_mean(estimates, lengths), _zero_mean(sources, lengths)
     products = estimates @ sources.mT  # (B, K, K)
     power = estimates.square().sum(-1)[:, :, None]  # (B, K, 1)
-    wanted = sources.square().sum(-1)[:, None, :]  # (B, 1, K)
+    source_power = sources.square().sum(-1)[:, None, :]  # (B, 1, K)
     if ratio == "si-sdr":
-        target = products.square() / (wanted + EPS)
+        target = products.square() / (source_power + EPS)
         distortion = power - target
     else:
-        target = wanted.expand_as(products)
-        distortion = power - 2 * products + wanted
-    least = 0.0 if limit_db is None else 10 ** (-limit_db / 10)
-    return 10 * torch.log10((target + EPS) / (distortion.clamp(min=0) + least * target + EPS))
+        target = source_power.expand_as(products)
+        distortion = power - 2 * products + source_power
+    floor = 0.0 if limit_db is None else 10 ** (-limit_db / 10)
+    return 10 * torch.log10((target + EPS) / (distortion.clamp(min=0) + floor * target + EPS))
 
 
 def best_orders(costs: Tensor) -> Tensor:
-    """The source of each estimate (B, K) in the order whose costs (B, K estimates, K sources) have the least sum."""
+    """Permutation (B, K), the source of each estimate, with the smallest sum of costs (B, K estimates, K sources)."""
     tracks = costs.shape[1]
-    if tracks > MOST_EXHAUSTIVE:
+    if tracks > MAX_EXHAUSTIVE_TRACKS:
         from scipy.optimize import linear_sum_assignment
 
         assigned = [linear_sum_assignment(cost)[1] for cost in costs.detach().float().cpu().numpy()]
@@ -74,18 +74,18 @@ def best_orders(costs: Tensor) -> Tensor:
 def separation_losses(
     estimates: Tensor, sources: Tensor, mixtures: Tensor, lengths: Tensor, config: SeparationLoss
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The loss of each track (B, K), negative decibels, in the best order; that order; and which tracks are silent.
+    """Loss per track (B, K) in negative dB under the best permutation, that permutation, and a mask of silent tracks.
 
-    A silent source costs ``10 log10(|ŝ|² / |x|² + limit)``: nothing more is gained by a track ``limit_db`` below x,
-    which is the mixture, or all estimates together where levels are free, since a separator could make all of them
-    quiet there. Orders are chosen by all tracks, the silent ones too.
+    A silent source costs ``10 log10(|ŝ|² / |x|² + limit)``, with no gain beyond ``limit_db`` below x. x is the mixture,
+    or the sum of the estimates' powers with SI-SDR, where the network could otherwise make all tracks quiet. All
+    tracks, silent ones included, determine the permutation.
 
     Args:
         estimates: (B, K, S).
-        sources: (B, K, S); those of absent speakers are zero.
+        sources: (B, K, S), zero for absent speakers.
         mixtures: (B, S).
         lengths: of the mixtures (B,).
-        config: of the loss.
+        config: settings of the loss.
 
     Source: Wisdom et al. 2021, What's all the FUSS about free universal sound separation data?, equations 2 and 3.
     """
@@ -93,10 +93,9 @@ def separation_losses(
     silent = _within(sources, lengths).square().sum(-1) < mixture_power * 10 ** (SILENT_DB / 10)  # (B, K)
     ratios = pairwise_sdr(estimates, sources, lengths, config.ratio, config.limit_db)
     power = _within(estimates, lengths).square().sum(-1)  # (B, K)
-    heard = power.sum(1, keepdim=True) + EPS if config.ratio == "si-sdr" else mixture_power
-    loudness = power / heard
-    quiet = 10 * torch.log10(loudness + 10 ** (-config.limit_db / 10))
-    costs = torch.where(silent[:, None, :], config.silent_weight * quiet[:, :, None], -ratios)
+    reference_power = power.sum(1, keepdim=True) + EPS if config.ratio == "si-sdr" else mixture_power
+    level_db = 10 * torch.log10(power / reference_power + 10 ** (-config.limit_db / 10))
+    costs = torch.where(silent[:, None, :], config.silent_weight * level_db[:, :, None], -ratios)
     orders = best_orders(costs)
     return costs.gather(2, orders[:, :, None])[..., 0], orders, silent.gather(1, orders)
 
@@ -104,10 +103,9 @@ def separation_losses(
 def spectral_difference(
     estimates: Tensor, sources: Tensor, mixtures: Tensor, lengths: Tensor, windows: Sequence[int]
 ) -> Tensor:
-    """Differences of the magnitudes of ordered estimates and sources (B, K, S), as a share of the mixture's (B,).
+    """L1 distance of the STFT magnitudes of permuted estimates and sources (B, K, S), relative to the mixture's (B,).
 
-    The mean over short-time spectra of several windows, each with a quarter of it as hop. What is beyond ``lengths``
-    does not count.
+    The mean over several window sizes, with a quarter of the window as hop. Samples beyond ``lengths`` are ignored.
     """
     mixtures = _within(mixtures, lengths)
     pairs = torch.stack([_within(estimates, lengths), _within(sources, lengths)])  # (2, B, K, S)
@@ -120,15 +118,15 @@ def spectral_difference(
 
 
 def separation_loss(config: SeparationLoss) -> LossFunction:
-    """The loss for `speechkit.training` of batches (mixtures (B, S), sources (B, K, S), lengths (B,)).
+    """The loss function of batches (mixtures (B, S), sources (B, K, S), lengths (B,)).
 
-    Logged are the mean ratio of the tracks with speech in decibels, and the spectral difference.
+    It logs the mean ratio of tracks with speech in decibels, and the spectral distance.
     """
 
     def loss(network: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, dict[str, float]]:
         mixtures, sources, lengths = batch
         estimates = network(mixtures, lengths).to(sources.dtype)
-        # Ratios of 30 dB and more are beyond what bfloat16 can tell.
+        # bfloat16 cannot resolve ratios of 30 dB and more.
         with torch.autocast(sources.device.type, enabled=False):
             return compare(estimates, mixtures, sources, lengths)
 
@@ -150,19 +148,19 @@ def separation_loss(config: SeparationLoss) -> LossFunction:
 
 
 def _within(signals: Tensor, lengths: Tensor) -> Tensor:
-    """Signals (B, …, S) in float32 or more, zero beyond the lengths (B,)."""
+    """Signals (B, …, S), set to 0 beyond the lengths (B,)."""
     valid = length_mask(lengths, signals.shape[-1])  # (B, S)
     return torch.where(valid.reshape(len(lengths), *(1,) * (signals.dim() - 2), -1), signals, 0.0)
 
 
 def _zero_mean(signals: Tensor, lengths: Tensor) -> Tensor:
-    """Without the mean over their lengths; zero beyond."""
+    """Subtract the mean over the lengths; 0 beyond."""
     mean = signals.sum(-1, keepdim=True) / lengths.clamp(min=1)[:, None, None]
     return _within(signals - mean, lengths)
 
 
 def _magnitudes(signals: Tensor, window: int) -> Tensor:
-    """Magnitudes (…, F, M) of signals (…, S), with every frame that holds some of them."""
+    """STFT magnitudes (…, F, M) of signals (…, S), including partial frames at the end."""
     flat = F.pad(signals.reshape(-1, signals.shape[-1]), (0, window))
     spectrum = torch.stft(
         flat,

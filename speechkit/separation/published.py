@@ -1,8 +1,8 @@
-"""Published checkpoints of MossFormer2 and Conv-TasNet as separators of ours.
+"""Convert published checkpoints of MossFormer2 and Conv-TasNet.
 
-MossFormer2 has been published under two sets of names: ClearerVoice-Studio's (one file: ``enc``, ``mask_net``, ``dec``)
-and that of its authors' own repository (``encoder.ckpt``, ``masknet.ckpt``, ``decoder.ckpt``). Files of PyTorch are
-read without running what is in them (`speechkit.io.torch_weights`).
+MossFormer2 is published under two naming schemes: that of ClearerVoice-Studio (one file: ``enc``, ``mask_net``,
+``dec``) and that of its authors' repository (``encoder.ckpt``, ``masknet.ckpt``, ``decoder.ckpt``). PyTorch files are
+read without executing their code (`speechkit.io.torch_weights`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from speechkit.errors import UserError
 from speechkit.separation.mossformer2 import MossFormer2, MossFormer2Config
 
 PARTS = ("encoder", "masknet", "decoder")
-BEGINNINGS = re.compile(r"^((model|module|ss_network|state_dict)\.)+")
+PREFIXES = re.compile(r"^((model|module|ss_network|state_dict)\.)+")
 RENAMED = (
     (r"^encoder\.", "enc."),
     (r"^decoder\.", "dec."),
@@ -27,20 +27,20 @@ RENAMED = (
     (r"dual_mdl\.0\.intra_mdl\.mdl\.norm\.norm\.", "mdl.intra_mdl.norm."),
     (r"dual_mdl\.0\.intra_norm\.", "mdl.intra_norm."),
 )
-"""Names of the authors' repository, and those of ClearerVoice-Studio."""
-SPARE = re.compile(r"\.rotary_pos_emb\.|\.inv_freq$")
-"""Frequencies of positions, the same for all blocks, and stored or not by the version of a library."""
+"""Patterns of names in the authors' repository, and their replacements in ClearerVoice-Studio."""
+IGNORED = re.compile(r"\.rotary_pos_emb\.|\.inv_freq$")
+"""Rotary frequencies, the same for all blocks; whether they are stored depends on a library's version."""
 BLOCKS = "mask_net.mdl.intra_mdl.mossformerM"
 
 
 def load_published(path: Path | str, *, sample_rate: int = 8_000, multiplied: bool = True) -> MossFormer2:
-    """A published MossFormer2; its `save_pretrained` writes a folder for `load_separator`.
+    """Load a published MossFormer2; its `save_pretrained` writes a folder for `load_separator`.
 
     Args:
         path: a ``.pt`` or ``.safetensors`` file, or the folder of ``encoder.ckpt``, ``masknet.ckpt`` and
             ``decoder.ckpt``.
-        sample_rate: that it was trained for, which the file does not say.
-        multiplied: false for the one of WHAMR!, whose masks are not multiplied with the filter bank's output.
+        sample_rate: of its training data, which the file does not contain.
+        multiplied: False for the WHAMR! checkpoint, whose masks do not multiply the filter bank's output.
 
     Raises:
         UserError: if a file cannot be read, or its weights are not those of a MossFormer2.
@@ -52,9 +52,9 @@ def load_published(path: Path | str, *, sample_rate: int = 8_000, multiplied: bo
             weights.update({f"{part}.{name}": value for name, value in _read(path / f"{part}.ckpt").items()})
     else:
         weights = _read(path)
-    # A file of a training also holds an optimiser's state.
-    whole = {name: value for name, value in weights.items() if not name.startswith("optimizer.")}
-    config, converted = published_weights(whole, str(path), sample_rate=sample_rate, multiplied=multiplied)
+    # Training checkpoints also hold the optimiser's state.
+    network_weights = {name: value for name, value in weights.items() if not name.startswith("optimizer.")}
+    config, converted = published_weights(network_weights, str(path), sample_rate=sample_rate, multiplied=multiplied)
     network = MossFormer2(config)
     network.load_state_dict(converted)
     return network.eval()
@@ -63,32 +63,32 @@ def load_published(path: Path | str, *, sample_rate: int = 8_000, multiplied: bo
 def published_weights(
     weights: Mapping[str, Tensor], name: str, *, sample_rate: int = 8_000, multiplied: bool = True
 ) -> tuple[MossFormer2Config, dict[str, Tensor]]:
-    """The configuration and the weights, by our names, of published ones of MossFormer2.
+    """Convert published weights of MossFormer2 to our names, and derive the configuration.
 
     Args:
-        weights: under either set of names.
-        name: where they are from, for errors.
+        weights: under either naming scheme.
+        name: their origin, for error messages.
         sample_rate: see `load_published`.
         multiplied: see `load_published`.
 
     Raises:
-        UserError: if one is missing, is left over, or has a shape that does not fit the others.
+        UserError: if a weight is missing, unknown, or of a shape that does not fit the others.
     """
-    left = {_published_name(key): value.float() for key, value in weights.items()}
-    frequencies = left.get(f"{BLOCKS}.layers.0.rotary_pos_emb.freqs")
-    left = {key: value for key, value in left.items() if not SPARE.search(key)}
+    remaining = {_published_name(key): value.float() for key, value in weights.items()}
+    frequencies = remaining.get(f"{BLOCKS}.layers.0.rotary_pos_emb.freqs")
+    remaining = {key: value for key, value in remaining.items() if not IGNORED.search(key)}
     taken: dict[str, Tensor] = {}
 
     def take(key: str) -> Tensor:
-        if key not in left:
-            raise UserError(f"{name}: has no {key}; give the checkpoint of a MossFormer2 for separation")
-        return left.pop(key)
+        if key not in remaining:
+            raise UserError(f"{name}: has no weight {key}; give a checkpoint of MossFormer2 for separation")
+        return remaining.pop(key)
 
     def put(ours: str, *theirs: str) -> None:
-        """Weights and biases of maps that share their input; a convolution of one tap is a map."""
+        """Concatenate weights and biases of layers with the same input; a convolution of one tap is linear."""
         for kind in ("weight", "bias"):
-            if any(f"{each}.{kind}" in left for each in theirs):
-                value = torch.cat([take(f"{each}.{kind}") for each in theirs])
+            if any(f"{layer}.{kind}" in remaining for layer in theirs):
+                value = torch.cat([take(f"{layer}.{kind}") for layer in theirs])
                 taken[f"{ours}.{kind}"] = value[..., 0] if value.ndim == 3 and value.shape[2] == 1 else value
 
     try:
@@ -103,16 +103,18 @@ def published_weights(
             ("gates", ["output.0", "output_gate.0"]),
             ("leave", ["conv1_decoder"]),
         ):
-            put(ours, *[f"mask_net.{each}" for each in parts])
+            put(ours, *[f"mask_net.{part}" for part in parts])
         taken["position_scale"] = take("mask_net.pos_enc.scale")
         taken["activation.weight"] = take("mask_net.prelu.weight")
-        blocks = len({key for key in left if key.startswith(f"{BLOCKS}.layers.") and key.endswith("gamma")})
+        blocks = len({key for key in remaining if key.startswith(f"{BLOCKS}.layers.") and key.endswith("gamma")})
         for block in range(blocks):
             ours, theirs = f"blocks.{block}.attention", f"{BLOCKS}.layers.{block}"
-            entering = [f"{theirs}.to_hidden.mdl", f"{theirs}.to_qk.mdl"]
-            taken[f"{ours}.gain"] = torch.cat([take(f"{each}.0.g") for each in entering])
-            put(f"{ours}.enter", *[f"{each}.1" for each in entering])
-            taken[f"{ours}.taps.weight"] = torch.cat([take(f"{each}.3.sequential.1.conv.weight") for each in entering])
+            projections = [f"{theirs}.to_hidden.mdl", f"{theirs}.to_qk.mdl"]
+            taken[f"{ours}.gain"] = torch.cat([take(f"{projection}.0.g") for projection in projections])
+            put(f"{ours}.enter", *[f"{projection}.1" for projection in projections])
+            taken[f"{ours}.taps.weight"] = torch.cat(
+                [take(f"{projection}.3.sequential.1.conv.weight") for projection in projections]
+            )
             taken[f"{ours}.scale"] = take(f"{theirs}.qk_offset_scale.gamma")
             taken[f"{ours}.offset"] = take(f"{theirs}.qk_offset_scale.beta")
             taken[f"{ours}.out_gain"] = take(f"{theirs}.to_out.mdl.0.g")
@@ -132,7 +134,7 @@ def published_weights(
             )
             put(f"{ours}.widen", f"{gated}.fsmn.linear")
             put(f"{ours}.project", f"{gated}.fsmn.project")
-            layers = sum(key.startswith(f"{gated}.fsmn.conv.conv") for key in left)
+            layers = sum(key.startswith(f"{gated}.fsmn.conv.conv") for key in remaining)
             for layer in range(layers):
                 memory = f"{gated}.fsmn.conv"
                 taken[f"{ours}.layers.{layer}.weight"] = take(f"{memory}.conv{layer + 1}.weight")[..., 0]
@@ -143,9 +145,9 @@ def published_weights(
             put(f"{ours}.leave", f"{theirs}.conv2")
         # Depthwise convolutions have a dimension of one input channel.
         taken = {key: value[:, 0] if key.endswith("taps.weight") else value for key, value in taken.items()}
-        if left:
+        if remaining:
             raise UserError(
-                f"{name}: has {min(left)}, which no MossFormer2 for separation has; give the checkpoint of one"
+                f"{name}: has {min(remaining)}, which MossFormer2 for separation does not have; give a checkpoint of it"
             )
         first = {key.removeprefix("blocks.0."): value for key, value in taken.items()}
         config = MossFormer2Config(
@@ -173,13 +175,13 @@ def published_weights(
     taken["frequencies"] = frequencies
     for key, shape in wanted.items():
         if key not in taken or tuple(taken[key].shape) != shape:
-            has = tuple(taken[key].shape) if key in taken else "missing"
-            raise UserError(f"{name}: {key} is {has} where the others ask for {shape}; get the checkpoint again")
+            actual = tuple(taken[key].shape) if key in taken else "missing"
+            raise UserError(f"{name}: {key} is {actual}, but the others need {shape}; get the checkpoint again")
     return config, taken
 
 
 def torchaudio_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of torchaudio's ``ConvTasNet`` by the names of `speechkit.separation.conv_tasnet`."""
+    """Convert weights of torchaudio's ``ConvTasNet`` to the names of `speechkit.separation.conv_tasnet`."""
     taken = {
         "filters.weight": weights["encoder.weight"][:, 0],
         "synthesis.weight": weights["decoder.weight"][:, 0].T,
@@ -195,8 +197,8 @@ def torchaudio_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
             taken[f"{ours}.enter.{kind}"] = weights[f"{theirs}.conv_layers.0.{kind}"]
             norms = [weights[f"{theirs}.conv_layers.{layer}.{kind}"] for layer in (2, 5)]
             taken[f"{ours}.norms_{kind}"] = torch.stack(norms)
-            leaving = [f"{theirs}.{name}.{kind}" for name in ("res_out", "skip_out")]
-            taken[f"{ours}.leave.{kind}"] = torch.cat([weights[name] for name in leaving if name in weights])
+            outputs = [f"{theirs}.{name}.{kind}" for name in ("res_out", "skip_out")]
+            taken[f"{ours}.leave.{kind}"] = torch.cat([weights[name] for name in outputs if name in weights])
         taken[f"{ours}.slopes"] = torch.stack([weights[f"{theirs}.conv_layers.{layer}.weight"] for layer in (1, 4)])
         taken[f"{ours}.taps.weight"] = weights[f"{theirs}.conv_layers.3.weight"][:, 0]
         taken[f"{ours}.bias"] = weights[f"{theirs}.conv_layers.3.bias"]
@@ -205,7 +207,7 @@ def torchaudio_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _published_name(key: str) -> str:
-    key = BEGINNINGS.sub("", key)
+    key = PREFIXES.sub("", key)
     for theirs, name in RENAMED:
         key = re.sub(theirs, name, key)
     return key

@@ -1,4 +1,4 @@
-"""Mixtures of any length and rate to one track a speaker.
+"""Separate mixtures of any length and sample rate into one track per speaker.
 
 Notation used for array shapes: N tracks, S samples, B windows, W samples of a window.
 """
@@ -23,19 +23,19 @@ from speechkit.separation.voices import Embed, embed_voice
 if TYPE_CHECKING:
     from speechkit.separation.model import Separator
 
-LEAST_SAMPLES = 800
-"""The network hears at least so many samples; shorter mixtures have silence behind them."""
+MIN_SAMPLES = 800
+"""Shorter mixtures are zero-padded to this many samples."""
 BLOCK_SECONDS = 30.0
 
 
 class LoadedSeparator:
-    """A separator for inference: windows of one length through the network, in its best arithmetic.
+    """A separator for inference on batches of windows.
 
     Args:
-        network: on its device.
-        counting: fitted for it, if anybody has.
-        batch_size: windows at once; 1 on a processor, where more are no faster, else 8.
-        dtype: ``auto`` for bfloat16 where the device is faster with it, ``float32``.
+        network: the separator, on its device.
+        counting: speaker-counting model fitted for it, if any.
+        batch_size: windows per batch; by default 1 on a CPU, where larger batches are no faster, else 8.
+        dtype: ``auto`` for bfloat16 if the device is faster with it, or ``float32``.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class LoadedSeparator:
         import torch
 
         length = windows.shape[1]
-        padded = np.pad(windows, ((0, 0), (0, max(0, LEAST_SAMPLES - length))))
+        padded = np.pad(windows, ((0, 0), (0, max(0, MIN_SAMPLES - length))))
         autocast = torch.autocast(self._device, self._half) if self._half is not None else nullcontext()
         with torch.inference_mode(), autocast:
             estimates = self.network(torch.from_numpy(padded).to(self.network.device))
@@ -68,10 +68,10 @@ class LoadedSeparator:
 def load_window_separator(
     name: str | Path = "embedded", device: str = "auto", dtype: Literal["auto", "float32"] = "auto"
 ) -> LoadedSeparator:
-    """A separator by name, with its speaker counting, ready for `SeparationStream`.
+    """Load a separator with its speaker counting, for `SeparationStream`.
 
     Args:
-        name: ``embedded``: the one inside the package; else a folder or hub id.
+        name: ``embedded`` for the separator in the package; else a folder or hub id.
         device: ``auto``, ``cpu``, ``cuda`` …
         dtype: see `LoadedSeparator`.
 
@@ -82,12 +82,12 @@ def load_window_separator(
     from speechkit.separation.model import checkpoint_name, load_separator
 
     network = load_separator(name, device=device)
-    folder = checkpoint_folder(checkpoint_name(str(name)))  # that of a hub id holds its counting too
+    folder = checkpoint_folder(checkpoint_name(str(name)))  # a hub repository also holds the counting model
     return LoadedSeparator(network, read_counting(folder), dtype=dtype)
 
 
 def separation_digest(name: str = "embedded") -> str:
-    """What a separator's name stands for: its weights, and its counting of speakers."""
+    """Digest of a separator: of its weights and of its speaker counting."""
     from speechkit.io.hashing import digest_file
     from speechkit.separation.model import checkpoint_name, separator_digest
 
@@ -97,16 +97,16 @@ def separation_digest(name: str = "embedded") -> str:
 
 @dataclass(frozen=True)
 class Separation:
-    """What was found in a mixture.
+    """A separated mixture.
 
     Attributes:
         tracks: (N, S) float32 in [-1, 1] at ``rate``; the first ``count.speakers`` hold one speaker each, the others
-            are silence.
-        rate: in hertz.
-        count: how many speakers there are, and where; its ``tracks`` are 0, 1, … here.
-        gain: what all tracks were multiplied by so that none exceeds 1; 1 unless one would.
-        unsure_joins: how many of the windows met in silence, or where several orders fitted, and neither had a voice
-            told the order: there two tracks may have changed speakers.
+            are silent.
+        rate: sample rate in hertz.
+        count: number of speakers, and where they speak; its ``tracks`` are 0, 1, … here.
+        gain: common factor of all tracks, less than 1 only if one would otherwise exceed 1.
+        unsure_joins: joins of windows at which neither overlap nor voice determined the order of the speakers, so that
+            two tracks may be swapped from there on.
     """
 
     tracks: Float
@@ -129,8 +129,8 @@ def separate(
 ) -> Separation:
     """Separate the speakers of a mixture.
 
-    The mixture keeps its level: tracks sum to it at the separator's rate, less a constant offset. A lone speaker's
-    track is the mixture itself, with all of its band, and silence stays silence.
+    Levels are kept: at the separator's rate, the tracks sum to the mixture without its DC offset. The track of a single
+    speaker is the mixture itself, at full bandwidth, and silence stays silence.
 
         separation = separate(waveform, 16_000)
         first, second = separation.tracks
@@ -138,17 +138,17 @@ def separate(
 
     Args:
         waveform: (S,) float32 in [-1, 1].
-        rate: in hertz.
-        model: a separator's name (see `load_window_separator`), or one that is loaded.
-        speakers: the number, where it is known; counted when None.
-        out_rate: of the tracks in hertz; that of the mixture when None.
-        device: for a model that is named.
-        windowing: how long mixtures are cut.
-        embed: whose voice speech has, for counting and for windows that meet in silence.
+        rate: sample rate in hertz.
+        model: name of a separator (see `load_window_separator`), or a loaded one.
+        speakers: the number, if known; counted if None.
+        out_rate: sample rate of the tracks in hertz; that of the mixture if None.
+        device: device of a model given by name.
+        windowing: how long mixtures are split into windows.
+        embed: speaker embedding, for counting and for windows that join in silence.
 
     Raises:
-        AudioError: if the waveform is not one channel, or holds NaN or infinity.
-        ConfigError: if ``speakers`` is not between 1 and the separator's, or a rate is not possible.
+        AudioError: if the waveform has more than one channel, or holds NaN or infinity.
+        ConfigError: if ``speakers`` is not between 1 and the separator's number, or a rate is out of range.
         UserError: if the separator cannot be loaded.
     """
     separator = load_window_separator(model, device) if isinstance(model, (str, Path)) else model
@@ -158,26 +158,25 @@ def separate(
     tracks = np.concatenate(list(stream_tracks(stream, _blocks(samples, rate))), axis=1)
     count = counted(stream, speakers)
     if count.speakers == 1:
-        lone = resampled(samples - np.float32(stream.offset), rate, stream.out_rate, tracks.shape[1])
-        chosen = lone[None]
+        speech = resampled(samples - np.float32(stream.offset), rate, stream.out_rate, tracks.shape[1])[None]
     else:
-        chosen = tracks[count.tracks]
-    peak = float(np.abs(chosen).max(initial=0.0))
+        speech = tracks[count.tracks]
+    peak = float(np.abs(speech).max(initial=0.0))
     gain = 1.0 / peak if peak > 1 else 1.0
-    settled = np.zeros_like(tracks)
-    settled[: len(chosen)] = chosen * np.float32(gain)
-    return Separation(settled, stream.out_rate, in_order(count), gain, unsure_joins(stream))
+    ordered = np.zeros_like(tracks)
+    ordered[: len(speech)] = speech * np.float32(gain)
+    return Separation(ordered, stream.out_rate, in_order(count), gain, unsure_joins(stream))
 
 
 def stream_tracks(stream: SeparationStream, blocks: Iterable[Float]) -> Iterator[Float]:
-    """The tracks (N, n) of a whole mixture in blocks, as they become final."""
+    """Stream a whole mixture: its tracks (N, n) in blocks, as they become final."""
     for block in blocks:
         yield stream.push(block)
     yield stream.finish()
 
 
 def counted(stream: SeparationStream, speakers: int | None) -> SpeakerCount:
-    """How many speakers the tracks of a finished stream hold."""
+    """Count the speakers of a finished stream."""
     return count_speakers(stream.evidence, getattr(stream.separator, "counting", None), speakers)
 
 
@@ -189,14 +188,14 @@ def counting_example(
     windowing: Windowing = DEFAULT_WINDOWING,
     embed: Embed = embed_voice,
 ) -> Example:
-    """What a separator makes of a mixture (S,) of known sources, to `fit_counting` by.
+    """Separate a mixture (S,) of known sources into an example for `fit_counting`.
 
     Args:
-        separator: that the counting is for.
+        separator: the separator that counting is fitted for.
         mixture: at its sample rate.
-        sources: (S,) each, at the level that they have in the mixture; none for a mixture without speech.
-        windowing: how long mixtures are cut.
-        embed: whose voice speech has.
+        sources: (S,) each, at their level in the mixture; empty for a mixture without speech.
+        windowing: how long mixtures are split into windows.
+        embed: speaker embedding of speech.
     """
     stream = SeparationStream(separator, separator.sample_rate, windowing=windowing, embed=embed)
     for _ in stream_tracks(stream, [mixture]):
@@ -205,14 +204,14 @@ def counting_example(
 
 
 def in_order(count: SpeakerCount) -> SpeakerCount:
-    """The same, where the tracks of speakers were put before the empty ones."""
+    """The count after tracks with speakers have been moved before the empty ones."""
     import msgspec
 
     return msgspec.structs.replace(count, tracks=list(range(count.speakers)))
 
 
 def unsure_joins(stream: SeparationStream) -> int:
-    """At how many joins nothing told the order of the speakers."""
+    """Number of joins at which the order of the speakers could not be determined."""
     return sum(join.decided == "kept" for join in stream.joins)
 
 
@@ -220,17 +219,17 @@ def check_speakers(speakers: int | None, separator: WindowSeparator) -> None:
     """Refuse a number of speakers that the separator has no tracks for.
 
     Raises:
-        ConfigError: with both numbers.
+        ConfigError: naming both numbers.
     """
     if speakers is not None and not 1 <= speakers <= separator.speakers:
         raise ConfigError(
-            f"speakers is {speakers} and the separator has tracks for 1 to {separator.speakers}; give one of these, or "
+            f"speakers is {speakers}, but the separator has tracks for 1 to {separator.speakers}; give one of them, or "
             "choose another separator"
         )
 
 
 def resampled(waveform: Float, source: int, target: int, length: int) -> Float:
-    """A waveform (S,) at another rate, of exactly ``length`` samples."""
+    """Resample a waveform (S,), padded or cut to exactly ``length`` samples."""
     import soxr
 
     if source != target and len(waveform):
@@ -239,7 +238,7 @@ def resampled(waveform: Float, source: int, target: int, length: int) -> Float:
 
 
 def _blocks(waveform: Float, rate: int) -> Iterator[Float]:
-    """A waveform that is not (samples,) goes on whole, to be refused with its shape."""
+    """Blocks of a waveform; one that is not (samples,) is passed on, to be refused with its shape."""
     if waveform.ndim != 1:
         yield waveform
         return

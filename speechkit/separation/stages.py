@@ -1,4 +1,4 @@
-"""Separation of the rows of a manifest on any backend: a worker that separates, and a stage that writes the tracks."""
+"""Separation of a manifest as stages: a worker that separates its rows, and a stage that writes the tracks."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ DROP_REASONS = ("unreadable_audio", "nobody_speaks")
 
 
 class SeparateConfig(msgspec.Struct, frozen=True):
-    """Which separator over which manifest.
+    """The manifest and the separator.
 
     Attributes:
         manifest: recordings of several speakers.
         separator: ``embedded``, a folder or a hub id.
-        speakers: how many speak in each row, where it is known; counted when None.
-        rate: of the tracks in hertz; that of each row's recording when None.
+        speakers: number of speakers in each row, if known; counted if None.
+        rate: sample rate of the tracks in hertz; that of each row's recording if None.
         window_seconds: see `Windowing`.
         overlap_seconds: see `Windowing`.
     """
@@ -51,33 +51,33 @@ class SeparateConfig(msgspec.Struct, frozen=True):
 
 
 class TracksConfig(msgspec.Struct, frozen=True):
-    """The format of the tracks' files."""
+    """File format of the tracks."""
 
     audio_format: str = "flac"
 
 
 def separation_digest(name: str) -> str:
-    """What a separator's name stands for."""
+    """See `speechkit.separation.separate.separation_digest`."""
     from speechkit.separation.separate import separation_digest as digest
 
     return digest(name)
 
 
 class Separate(Worker):
-    """A row for each track of a row, with its samples as 16-bit numbers; the mixture's text and speaker are not theirs.
+    """Separates each row into a row per track, with 16-bit samples and without the mixture's text and speaker.
 
-    Audio paths are relative to the input that `speechkit.encoders.stages.manifest_name` says. ``custom.recording`` of
-    a track is the row that it came from, and ``custom.separated`` says which track of how many it is.
+    Audio paths are relative to the input named by `speechkit.encoders.stages.manifest_name`. ``custom.recording`` of a
+    track is the id of its mixture, and ``custom.separated`` its track number and the number of speakers.
     """
 
     config: SeparateConfig
 
     def setup(self, device: str) -> None:
-        """Load the separator, and refuse what it cannot do.
+        """Load the separator and check the settings.
 
         Raises:
-            UserError: if it cannot be loaded, or two rows have one id.
-            ConfigError: if it has no tracks for so many speakers.
+            UserError: if it cannot be loaded, or two rows have the same id.
+            ConfigError: if it has no tracks for that many speakers.
         """
         from speechkit.data.manifest import read_manifest, unique_ids
         from speechkit.separation.separate import check_speakers, load_window_separator
@@ -91,7 +91,7 @@ class Separate(Worker):
         self.windowing = Windowing(self.config.window_seconds, self.config.overlap_seconds)
 
     def process(self, batch: list[Utterance]) -> list[list[Value] | Drop]:
-        """The tracks of each row; a lone speaker's row gives one."""
+        """The tracks of each row; a row with a single speaker gives one."""
         return [self._tracks(row) for row in batch]
 
     def _tracks(self, row: Utterance) -> list[Value] | Drop:
@@ -115,10 +115,10 @@ class Separate(Worker):
             return Drop("unreadable_audio", str(error))
         if not separation.count.speakers:
             return Drop("nobody_speaks", f"{row.id}: silent from {row.offset:.2f} s on")
-        kept = {key: value for key, value in (row.custom or {}).items() if key not in (FIELD, "manifest", "part")}
-        answers = []
+        custom = {key: value for key, value in (row.custom or {}).items() if key not in (FIELD, "manifest", "part")}
+        tracks = []
         for number, track in enumerate(separation.tracks[: separation.count.speakers], 1):
-            answers.append(
+            tracks.append(
                 Value(
                     Utterance.from_samples(
                         id=f"{row.id}_source{number}",
@@ -126,27 +126,27 @@ class Separate(Worker):
                         num_samples=len(track),
                         sample_rate=separation.rate,
                         lang=row.lang,
-                        custom={**kept, **track_origin(row.id, row.audio_filepath, number, separation.count)},
+                        custom={**custom, **track_origin(row.id, row.audio_filepath, number, separation.count)},
                     ),
                     {"waveform": to_int16(track)},
                 )
             )
-        return answers
+        return tracks
 
 
 def write_tracks(context: Context) -> None:
-    """Every track as a file beside ``tracks.jsonl``, which names them in the order of the mixtures."""
+    """Write every track as a file, and ``tracks.jsonl`` in the order of the mixtures."""
     from speechkit.io.audio import write_audio
     from speechkit.pipeline.arrays import read_record_arrays
 
-    kind = context.config.audio_format
+    suffix = context.config.audio_format
     folder = context.output("audio")
     folder.mkdir(parents=True, exist_ok=True)
 
     def rows() -> Iterator[Utterance]:
         for row in context.read("separated"):
             samples = read_record_arrays(context.inputs["separated"], row.features)["waveform"]
-            path = f"{row.audio_filepath}.{kind}"
+            path = f"{row.audio_filepath}.{suffix}"
             write_audio(folder.parent / path, from_int16(samples), row.sample_rate)
             yield msgspec.structs.replace(row, audio_filepath=path, features=None)
 
@@ -154,7 +154,7 @@ def write_tracks(context: Context) -> None:
 
 
 def separation_stages(first: int) -> tuple[Stage, Stage]:
-    """Two stages, numbered from ``first``: separate a manifest in parts, on any backend; write the tracks as files."""
+    """Two stages, numbered from ``first``: ``separate`` a manifest, and write the ``tracks`` as files."""
     return (
         Stage(
             number=first,

@@ -1,4 +1,4 @@
-"""How a separator learns from mixtures that are drawn anew for every step, and how training is looked at."""
+"""Training of separators with dynamic mixing, and its validation."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from speechkit.separation.objective import separation_loss
 from speechkit.training import EarlyStopping, Objective, Turn
 
 MEASURE = "dev_si_sdr_improvement"
-"""By which the best weights are kept, where there are mixtures of several speakers to look at."""
+"""Measure that selects the best weights, if validation has mixtures of several speakers."""
 
 
-class Judged(NamedTuple):
-    """A mixture (S,) and the sources (N, S) of those who speak in it."""
+class ValidationMixture(NamedTuple):
+    """A mixture (S,) and its sources (N, S)."""
 
     mixture: Float
     sources: Float
 
 
-def read_judged(rows: Sequence[Utterance], manifest: Path, sample_rate: int) -> list[Judged]:
-    """The mixtures of a manifest with their sources, in memory.
+def read_validation(rows: Sequence[Utterance], manifest: Path, sample_rate: int) -> list[ValidationMixture]:
+    """Read the mixtures of a manifest with their sources into memory.
 
     Raises:
         UserError: if a row names no sources.
         AudioError: if one cannot be read.
     """
     return [
-        Judged(
+        ValidationMixture(
             read_waveform(row, manifest, sample_rate=sample_rate), np.stack(read_sources(row, manifest, sample_rate))
         )
         for row in rows
@@ -48,15 +48,18 @@ def read_judged(rows: Sequence[Utterance], manifest: Path, sample_rate: int) -> 
 
 
 def separation_training(
-    network: Separator, mixtures: DynamicMixtures, config: SeparationLoss, judged: Sequence[Judged] = ()
+    network: Separator,
+    mixtures: DynamicMixtures,
+    config: SeparationLoss,
+    validation: Sequence[ValidationMixture] = (),
 ) -> Objective:
-    """A separator learning from drawn mixtures; the weights that improve the judged ones most are kept.
+    """Objective that trains a separator with dynamic mixing and keeps the weights that are best on ``validation``.
 
     Args:
-        network: changed in place.
-        mixtures: of as many tracks and of the sample rate that the network has.
-        config: of the loss.
-        judged: to look how training goes.
+        network: trained in place.
+        mixtures: with the network's number of tracks and sample rate.
+        config: settings of the loss.
+        validation: mixtures to evaluate on.
     """
 
     def batch(number: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -64,24 +67,24 @@ def separation_training(
         lengths = torch.full((len(drawn.mixtures),), drawn.mixtures.shape[1])
         return torch.from_numpy(drawn.mixtures), torch.from_numpy(drawn.sources), lengths
 
-    several = any(len(one.sources) > 1 for one in judged)
+    several = any(len(item.sources) > 1 for item in validation)
     return Objective(
         network,
         [Turn(separation_loss(config), [list(network.parameters())])],
         batch,
-        evaluate=(lambda model: judge(model, judged)) if judged else None,
+        evaluate=(lambda model: validate(model, validation)) if validation else None,
         early_stopping=EarlyStopping(MEASURE, 0, higher_is_better=True) if several else None,
         save=network.save_pretrained,
-        listen=(lambda model: tracks_of(model, judged[0], network.sample_rate)) if judged else None,
+        listen=(lambda model: sounds_of(model, validation[0], network.sample_rate)) if validation else None,
     )
 
 
-def tracks_of(network: nn.Module, one: Judged, sample_rate: int) -> dict[str, tuple[Float, int]]:
-    """A mixture and its tracks to be heard, each as loud as the mixture at its peak."""
+def sounds_of(network: nn.Module, item: ValidationMixture, sample_rate: int) -> dict[str, tuple[Float, int]]:
+    """A mixture and its tracks for listening, all with the mixture's peak."""
     device = next(network.parameters()).device
-    estimates = network(torch.from_numpy(one.mixture)[None].to(device))[0].float().cpu().numpy()
-    peak = float(np.abs(one.mixture).max())
-    sounds = {"mixture": (one.mixture, sample_rate)}
+    estimates = network(torch.from_numpy(item.mixture)[None].to(device))[0].float().cpu().numpy()
+    peak = float(np.abs(item.mixture).max())
+    sounds = {"mixture": (item.mixture, sample_rate)}
     for number, estimate in enumerate(estimates, start=1):
         scale = np.float32(peak / max(float(np.abs(estimate).max()), 1e-8))
         sounds[f"track_{number}"] = (estimate * scale, sample_rate)
@@ -89,17 +92,17 @@ def tracks_of(network: nn.Module, one: Judged, sample_rate: int) -> dict[str, tu
 
 
 @torch.no_grad()
-def judge(network: nn.Module, judged: Sequence[Judged]) -> dict[str, float]:
-    """Means in decibels over mixtures, each alone: how much better sources became, and how quiet empty tracks are.
+def validate(network: nn.Module, validation: Sequence[ValidationMixture]) -> dict[str, float]:
+    """Means in decibels over mixtures.
 
-    ``dev_si_sdr_improvement`` is that of mixtures of several speakers, ``dev_lone_si_sdr`` the ratio of lone speakers'
-    tracks, and ``dev_empty_db`` the level of the other tracks against the mixture.
+    ``dev_si_sdr_improvement`` is that of mixtures of several speakers, ``dev_lone_si_sdr`` the SI-SDR of single
+    speakers, and ``dev_empty_db`` the level of empty tracks relative to the mixture.
     """
     device = next(network.parameters()).device
     improvements: list[float] = []
     lone: list[float] = []
     empty: list[float] = []
-    for mixture, sources in judged:
+    for mixture, sources in validation:
         estimates = network(torch.from_numpy(mixture)[None].to(device))[0].float().cpu().numpy()
         scores = score_separation(mixture, sources, estimates)
         empty += [score.leaked_db for score in scores if score.leaked_db is not None]

@@ -11,7 +11,7 @@ import torch
 from speechkit.augment.speakers import DynamicMixtures, SpeakerMixing
 from speechkit.separation.config import SeparationLoss
 from speechkit.separation.model import Separator, new_separator, separator_config
-from speechkit.separation.training import Judged, judge, separation_training
+from speechkit.separation.training import ValidationMixture, separation_training, validate
 from speechkit.training import TrainingConfig, train
 
 RATE = 8000
@@ -45,10 +45,10 @@ def separator() -> Separator:
     return new_separator(separator_config("mossformer2-tiny", **SMALL))
 
 
-def judged(count: int = 3) -> list[Judged]:
+def judged(count: int = 3) -> list[ValidationMixture]:
     drawn = DynamicMixtures(Hums(), MIXING, count, seed=99)[0]
     return [
-        Judged(mixture, sources[[bool(source.any()) for source in sources]])
+        ValidationMixture(mixture, sources[[bool(source.any()) for source in sources]])
         for mixture, sources in zip(drawn.mixtures, drawn.sources, strict=True)
     ]
 
@@ -94,11 +94,11 @@ def test_tensorboard_has_the_sounds_of_every_look(tmp_path):
 @pytest.mark.slow
 def test_two_hums_are_taken_apart(tmp_path):
     network = separator()
-    before = judge(network, judged())["dev_si_sdr_improvement"]
+    before = validate(network, judged())["dev_si_sdr_improvement"]
     objective = separation_training(network, DynamicMixtures(Hums(), MIXING, 4), SeparationLoss(), judged())
     config = TrainingConfig(steps=60, learning_rates=(1e-2,), warmup_steps=5, average_decay=0.9, evaluate_every=60)
     train(objective, config, tmp_path, log=lambda line: None)
-    after = judge(network.eval(), judged())["dev_si_sdr_improvement"]
+    after = validate(network.eval(), judged())["dev_si_sdr_improvement"]
     assert after > max(before, 0) + 5
 
 
@@ -116,10 +116,10 @@ def test_a_perfect_separator_is_judged_so():
 
     drawn = DynamicMixtures(Hums(), SpeakerMixing(seconds=(0.25, 0.25), speed=0.0, counts=(0.5, 0.5)), 12, seed=1)[0]
     items = [
-        Judged(mixture, sources[[bool(source.any()) for source in sources]])
+        ValidationMixture(mixture, sources[[bool(source.any()) for source in sources]])
         for mixture, sources in zip(drawn.mixtures, drawn.sources, strict=True)
     ]
-    found = judge(Perfect(), items)
+    found = validate(Perfect(), items)
     assert found["dev_si_sdr_improvement"] > 15
     assert found["dev_lone_si_sdr"] > 15
     assert found["dev_empty_db"] < -15
@@ -127,7 +127,7 @@ def test_a_perfect_separator_is_judged_so():
 
 def test_nothing_is_judged_that_is_not_there():
     only_pairs = [item for item in judged(8) if len(item.sources) == 2]
-    found = judge(separator().eval(), only_pairs)
+    found = validate(separator().eval(), only_pairs)
     assert set(found) == {"dev_si_sdr_improvement"}
     assert math.isfinite(found["dev_si_sdr_improvement"])
     objective = separation_training(separator(), DynamicMixtures(Hums(), MIXING, 2), SeparationLoss())

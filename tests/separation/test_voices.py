@@ -9,7 +9,7 @@ import pytest
 
 from speechkit.io.audio import read_audio
 from speechkit.separation.streaming import SeparationStream, Windowing
-from speechkit.separation.voices import Voice, VoiceMemory, embed_voice, order_by_voice, spoken, voice_distance
+from speechkit.separation.voices import Voice, VoiceMemory, dominant_speech, embed_voice, order_by_voice, voice_distance
 from tests.separation.oracles import OracleSeparator
 
 RATE = 8000
@@ -71,11 +71,11 @@ def test_speech_is_what_a_track_says_louder_than_the_others():
     tracks = 0.1 * generator.standard_normal((2, RATE)).astype(np.float32)
     tracks[0, 4000:] *= 0.01
     tracks[1, :6080] *= 0.01
-    first, second = spoken(tracks, RATE)
+    first, second = dominant_speech(tracks, RATE)
     np.testing.assert_array_equal(first, tracks[0, :4000])
     np.testing.assert_array_equal(second, tracks[1, 6080:])
-    assert [len(each) for each in spoken(np.zeros((2, 100), np.float32), RATE)] == [0, 0]
-    assert [len(each) for each in spoken(np.zeros((2, 0), np.float32), RATE)] == [0, 0]
+    assert [len(each) for each in dominant_speech(np.zeros((2, 100), np.float32), RATE)] == [0, 0]
+    assert [len(each) for each in dominant_speech(np.zeros((2, 0), np.float32), RATE)] == [0, 0]
 
 
 def test_memory_keeps_the_last_seconds_of_speech_and_says_nothing_of_less_than_half_a_second():
