@@ -25,9 +25,9 @@ def probability_style(probability: float | None, floor: float) -> str:
     if probability is None:
         return "p3"
     # The scale is logarithmic in 1 - p: 0.98 to 1 is resolved as finely as 0.5 to 1.
-    room = max(1e-4, 1.0 - floor)
-    left = max(1e-4, 1.0 - probability) / room
-    return f"p{sum(left < 0.5**power for power in range(STEPS - 1))}"
+    range_above = max(1e-4, 1.0 - floor)
+    uncertainty = max(1e-4, 1.0 - probability) / range_above
+    return f"p{sum(uncertainty < 0.5**power for power in range(STEPS - 1))}"
 
 
 class AlignmentFigure(msgspec.Struct, frozen=True):
@@ -47,7 +47,7 @@ def alignment_figure(view: View, clips: Mapping[tuple[str, str], str], floor: fl
     """Figure of one view; ``clips`` maps sentences that can be played to their audio blocks."""
     recording = view.recording
     seconds = recording.num_samples / recording.sample_rate
-    matched = [(each, each.match) for each in view.outcomes if each.match is not None]
+    matched = [(outcome, outcome.match) for outcome in view.outcomes if outcome.match is not None]
     matched = sorted(matched, key=lambda pair: pair[1].start)[:MAX_MARKS]
     kept = sum(outcome.kept for outcome, _ in matched)
     lead = (
@@ -79,9 +79,9 @@ def clock(seconds: float) -> str:
     if seconds < 600:
         tenths = round(seconds * 10)
         return f"{tenths // 600}:{tenths // 10 % 60:02d}.{tenths % 10}"
-    whole = round(seconds)
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+    rounded = round(seconds)
+    hours, minutes = divmod(rounded // 60, 60)
+    return f"{hours}:{minutes:02d}:{rounded % 60:02d}" if hours else f"{minutes}:{rounded % 60:02d}"
 
 
 Matched = Sequence[tuple[Outcome, SentenceMatch]]
@@ -146,16 +146,21 @@ def _view_data(view: View, matched: Matched, seconds: float, clips: Mapping[tupl
         {
             "start": gap.start,
             "end": gap.end,
-            "title": "Speech that the document does not have",
+            "title": "Speech that is not in the document",
             "note": f"{clock(gap.start)} to {clock(gap.end)} ({gap.end - gap.start:.1f} s)",
         }
         for gap in view.gaps
         if gap.kind == "untranscribed"
     ]
     unread = [
-        {"from": each.begin, "to": each.end, "text": each.text, "note": sentence_note(each)}
-        for each in view.outcomes
-        if each.match is None
+        {
+            "from": unread_outcome.begin,
+            "to": unread_outcome.end,
+            "text": unread_outcome.text,
+            "note": sentence_note(unread_outcome),
+        }
+        for unread_outcome in view.outcomes
+        if unread_outcome.match is None
     ]
     # A hundredth of a second is less than a pixel at any zoom.
     path = [(character, round(second, 2)) for character, second in view.path]

@@ -1,4 +1,4 @@
-"""Tables and the page of concept models: which segment follows, beside copying, means and regression."""
+"""Tables and page of concept models: retrieval of the next segment, compared with copying, means and regression."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ TITLE = "Concept models"
 
 
 def retrieval_table(report: ConceptReport) -> Table:
-    """One row per system, and one for chance."""
+    """One row per system, and one for chance level."""
 
     def marked(values: list[tuple[float | None, Interval | None]]) -> list[Value]:
         return mark_best([percent(value, interval) for value, interval in values], "higher")
 
     systems = report.systems
-    accuracy = marked([(each.contrastive_accuracy, each.contrastive_interval) for each in systems])
-    direction = marked([(each.direction_accuracy, each.direction_interval) for each in systems])
-    inside = marked([(each.document_accuracy, each.document_interval) for each in systems])
-    first = marked([(each.first, each.first_interval) for each in systems])
-    rank = marked([(each.reciprocal_rank, each.reciprocal_interval) for each in systems])
-    distance = mark_best([Value(each.distance, digits=2) for each in systems], "lower")
-    gains = {name: percent(each.share, each.interval, signed=True) for name, each in report.gains.items()}
+    accuracy = marked([(system.contrastive_accuracy, system.contrastive_interval) for system in systems])
+    direction = marked([(system.direction_accuracy, system.direction_interval) for system in systems])
+    inside = marked([(system.document_accuracy, system.document_interval) for system in systems])
+    first = marked([(system.first, system.first_interval) for system in systems])
+    rank = marked([(system.reciprocal_rank, system.reciprocal_interval) for system in systems])
+    distance = mark_best([Value(system.distance, digits=2) for system in systems], "lower")
+    gains = {name: percent(system.share, system.interval, signed=True) for name, system in report.gains.items()}
     rows: list[list[Any]] = [
         [
-            each.system,
-            each.parameters or None,
-            accuracy[place],
-            direction[place],
-            gains.get(each.system),
-            inside[place],
-            first[place],
-            rank[place],
-            distance[place],
-            Value(each.copying, digits=2),
+            system.system,
+            system.parameters or None,
+            accuracy[index],
+            direction[index],
+            gains.get(system.system),
+            inside[index],
+            first[index],
+            rank[index],
+            distance[index],
+            Value(system.copying, digits=2),
         ]
-        for place, each in enumerate(systems)
+        for index, system in enumerate(systems)
     ]
-    lot = report.chance
-    by_lot: list[Any] = ["by lot", None, percent(0.5), percent(0.5), None, percent(0.5), percent(lot.first)]
-    rows.append([*by_lot, percent(lot.reciprocal_rank), None, None])
+    chance = report.chance
+    chance_row: list[Any] = ["by lot", None, percent(0.5), percent(0.5), None, percent(0.5), percent(chance.first)]
+    rows.append([*chance_row, percent(chance.reciprocal_rank), None, None])
     names = [
         *(
             "weights",

@@ -17,13 +17,17 @@ def layers_table(cells: Sequence[Cell]) -> Table:
     )  # fmt: skip
     rows: list[list[Any]] = []
     for cell in cells:
-        apart = cell.distance_interval
+        distance_interval = cell.distance_interval
         distance = (
-            None if cell.distance is None or apart is None else Value(cell.distance, apart.low, apart.high, digits=3)
+            None
+            if cell.distance is None or distance_interval is None
+            else Value(cell.distance, distance_interval.low, distance_interval.high, digits=3)
         )
-        own = cell.bits_interval
-        bits = None if own is None else Value(cell.bits_per_second, own.low, own.high)
-        kept = [None, None] if cell.state_kilobytes is None else [Value(each) for each in cell.state_kilobytes]
+        bits_interval = cell.bits_interval
+        bits = None if bits_interval is None else Value(cell.bits_per_second, bits_interval.low, bits_interval.high)
+        state = (
+            [None, None] if cell.state_kilobytes is None else [Value(kilobytes) for kilobytes in cell.state_kilobytes]
+        )
         seconds = None if cell.step_seconds is None else Value(1e3 * cell.step_seconds, digits=0)
         rows.append(
             [
@@ -36,11 +40,11 @@ def layers_table(cells: Sequence[Cell]) -> Table:
                 f"{cell.parameters:,}" if cell.parameters else None,
                 str(cell.steps) if cell.steps else None,
                 seconds,
-                *kept,
+                *state,
             ]
         )
     columns: list[Column | str] = ["task", "system", *(Column(name, numeric=True) for name in names)]
-    some = [place for place in range(len(columns)) if place < 2 or any(row[place] is not None for row in rows)]
+    shown = [index for index in range(len(columns)) if index < 2 or any(row[index] is not None for row in rows)]
     return Table(
-        [columns[place] for place in some], [[row[place] for place in some] for row in rows], "Sequence layers"
+        [columns[index] for index in shown], [[row[index] for index in shown] for row in rows], "Sequence layers"
     )

@@ -30,10 +30,10 @@ def board_table(board: Leaderboard, *, intervals: bool = False) -> Table:
         [system.rank, Strong(system.name) if system.rank == 1 else system.name, average]
         for system, average in zip(board.systems, averages, strict=True)
     ]
-    for each in board.sets:
-        rates = [each.systems[name] for name in names]
+    for test_set in board.sets:
+        rates = [test_set.systems[name] for name in names]
         shown = [percent(rate.rate, rate.interval if intervals else None, digits=2) for rate in rates]
-        columns.append(Column(each.name, numeric=True))
+        columns.append(Column(test_set.name, numeric=True))
         cells = [[*row, cell] for row, cell in zip(cells, mark_best(shown, "lower"), strict=True)]
     columns.append(Column("mean rank", numeric=True))
     cells = [[*row, Value(s.mean_rank, digits=1)] for row, s in zip(cells, board.systems, strict=True)]
@@ -70,21 +70,24 @@ def pairs_table(board: Leaderboard, *, between: str = " − ") -> Table:
 
 def sets_table(board: Leaderboard) -> Table:
     """Content of each set and its resampling unit."""
-    rows = [[each.name, each.utterances, each.words, f"{each.units:,} {each.by}s"] for each in board.sets]
+    rows = [
+        [test_set.name, test_set.utterances, test_set.words, f"{test_set.units:,} {test_set.by}s"]
+        for test_set in board.sets
+    ]
     return Table(["set", "utterances", "words", Column("drawn")], rows, "Test sets")
 
 
 def sentence(board: Leaderboard) -> str:
     """One sentence on how the leaderboard was computed."""
     return (
-        f"{len(board.sets)} sets, {sum(each.utterances for each in board.sets):,} utterances; "
+        f"{len(board.sets)} sets, {sum(test_set.utterances for test_set in board.sets):,} utterances; "
         f"average of the sets' rates, {board.confidence:.0%} intervals of {board.resamples:,} draws in each set; "
         f"normaliser {board.normalizer.name} version {board.normalizer.version}"
     )
 
 
 def tables_as(board: Leaderboard, form: Literal["md", "tex", "csv"]) -> str:
-    """All tables as Markdown or LaTeX one after another, or that of systems as CSV with all intervals."""
+    """All tables as Markdown or LaTeX, or the table of systems as CSV with all intervals."""
     if form == "csv":
         return board_table(board, intervals=True).csv()
     tables = [board_table(board), *([pairs_table(board)] if board.pairs else []), sets_table(board)]
@@ -108,7 +111,7 @@ def write_leaderboard(out: Path, board: Leaderboard, *, title: str | None = None
         figures=[
             ("lowest average", rate.number, "%", f"{best.name}; {rate.ends(' to ') or 'no interval'}"),
             ("systems", f"{len(board.systems):,}", "", "ranked by the average"),
-            ("sets", f"{len(board.sets):,}", "", f"{sum(each.utterances for each in board.sets):,} utterances"),
+            ("sets", f"{len(board.sets):,}", "", f"{sum(test_set.utterances for test_set in board.sets):,} utterances"),
             ("normaliser", board.normalizer.name, "", f"version {board.normalizer.version}"),
         ],
         plot=interval_plot(

@@ -1,4 +1,4 @@
-"""Write whole recordings beside a page that is too small to embed them, in a format that every browser plays."""
+"""Write whole recordings next to a page that cannot embed them, in a format that every browser plays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from speechkit.report.player import CLIP_RATE
 from speechkit.runtime import available_cpus
 
 COMPRESSION = 0.85
-"""32 kbit/s at 16 kHz. The rate is constant, because a browser finds a second in such a file without reading it all."""
+"""32 kbit/s at 16 kHz, constant, so that a browser can seek without reading the whole file."""
 
 
 def write_recordings(
@@ -25,12 +25,12 @@ def write_recordings(
     """Write ``folder/ID.mp3`` of the mined channel of each recording, 14 MB per hour.
 
     Args:
-        recordings: with the channel that was mined.
-        paths: of their audio, by id.
-        folder: made if it is missing.
+        recordings: the recordings, with the channel that was mined.
+        paths: paths of their audio, by id.
+        folder: created if absent.
 
     Returns:
-        File names by recording, and reasons for those that could not be read.
+        File names by recording, and the reasons for recordings that could not be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     failures: dict[str, str] = {}

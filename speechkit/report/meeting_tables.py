@@ -12,18 +12,20 @@ def meeting_tables(scores: MeetingScores) -> list[Table]:
     """One row per measure and system, the lowest rate of each measure in bold; and the pairwise tests, if any."""
     rows: list[list[object]] = []
     tests: list[list[object]] = []
-    for each in scores.rates:
-        name = MEASURES[each.measure]
-        order = sorted(each.systems, key=lambda system: each.systems[system].rate)
-        rates = [each.systems[system] for system in order]
+    for measure in scores.rates:
+        name = MEASURES[measure.measure]
+        order = sorted(measure.systems, key=lambda system: measure.systems[system].rate)
+        rates = [measure.systems[system] for system in order]
         shown = mark_best([percent(rate.rate, rate.interval, digits=2) for rate in rates], "lower")
         for system, rate, cell in zip(order, rates, shown, strict=True):
             rows.append([name, system, cell, rate.tokens, rate.substitutions, rate.deletions, rate.insertions])
-        for pair in each.pairs:
+        for pair in measure.pairs:
             emphasis = "strong" if pair.holm_p < SIGNIFICANT else "weak"
-            drawn = pair.difference
-            points = percent(drawn.difference, drawn.interval, digits=2, signed=True, emphasis=emphasis)
-            tests.append([name, f"{pair.first} − {pair.second}", points, shown_p(drawn.p_value), shown_p(pair.holm_p)])
+            difference = pair.difference
+            points = percent(difference.difference, difference.interval, digits=2, signed=True, emphasis=emphasis)
+            tests.append(
+                [name, f"{pair.first} − {pair.second}", points, shown_p(difference.p_value), shown_p(pair.holm_p)]
+            )
     interval = f"{scores.confidence:.0%} interval"
     columns: list[Column | str] = ["measure", "system", Column("rate %", interval=interval)]
     tables = [Table([*columns, "words", "sub", "del", "ins"], rows, "Error rates of meetings")]

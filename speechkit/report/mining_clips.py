@@ -48,8 +48,8 @@ def affordable(data: MiningReport, max_megabytes: float) -> MiningReport:
     return msgspec.structs.replace(data, views=shown)
 
 
-class Place(NamedTuple):
-    """A segment to cut: times in seconds in the recording, and the number of words shown with times."""
+class Segment(NamedTuple):
+    """A segment of a recording: times in seconds, and the number of words shown with times."""
 
     recording: str
     sentence: str
@@ -78,11 +78,11 @@ class Clips:
 
     def add(self, outcome: Outcome) -> str | None:
         """Add a sentence; returns the name of its audio block, None if there is no space or no audio."""
-        place = _place(outcome)
-        if place is None:
+        segment = _segment(outcome)
+        if segment is None:
             return None
-        known = self.names.get(place.key)
-        return known or self._keep(place, self._made(place))
+        known = self.names.get(segment.key)
+        return known or self._keep(segment, self._made(segment))
 
     def path(self, recording: str) -> Path:
         """Audio path of a recording.
@@ -92,67 +92,67 @@ class Clips:
         """
         return self.root if self.root.is_file() else inside(self.root, self.recordings[recording].audio_filepath)
 
-    def _made(self, place: Place) -> tuple[bytes, str] | None:
+    def _made(self, segment: Segment) -> tuple[bytes, str] | None:
         """Encoded audio and waveform outline; thread-safe."""
-        if place.recording in self.failures or self.left <= 0:
+        if segment.recording in self.failures or self.left <= 0:
             return None
-        waveform = self._waveform(place)
+        waveform = self._waveform(segment)
         return None if waveform is None else (encode_clip(waveform), wave_outline(waveform))
 
-    def _keep(self, place: Place, made: tuple[bytes, str] | None) -> str | None:
-        if made is None or self.left <= 0 or place.key in self.names:
+    def _keep(self, segment: Segment, made: tuple[bytes, str] | None) -> str | None:
+        if made is None or self.left <= 0 or segment.key in self.names:
             return None
         encoded, outline = made
         # Base64 encodes three bytes as four characters; the words with their times are stored with each clip.
-        size = len(encoded) * 4 // 3 + 80 + WORD_BYTES * place.words
+        size = len(encoded) * 4 // 3 + 80 + WORD_BYTES * segment.words
         if size > self.left:
             # Full: finding a shorter one would require encoding all the rest.
             self.left = 0
             return None
         self.left -= size
         name = f"clip-{len(self.names) + 1}"
-        self.names[place.key] = name
+        self.names[segment.key] = name
         self.outlines[name] = outline
         self.blocks.append(clip_block(name, encoded))
         return name
 
-    def _waveform(self, place: Place) -> NDArray[np.float32] | None:
+    def _waveform(self, segment: Segment) -> NDArray[np.float32] | None:
         try:
-            channel = self.recordings[place.recording].channel
-            return read_clip(self.path(place.recording), place.start, place.end, channel=channel)
+            channel = self.recordings[segment.recording].channel
+            return read_clip(self.path(segment.recording), segment.start, segment.end, channel=channel)
         except (AudioError, UserError, KeyError) as error:
-            self.failures[place.recording] = str(error)
+            self.failures[segment.recording] = str(error)
             return None
 
-    def fill(self, places: Iterable[Place]) -> None:
+    def fill(self, segments: Iterable[Segment]) -> None:
         """Add clips in order until the space is used up."""
-        fresh = (place for place in places if place.key not in self.names)
+        fresh = (segment for segment in segments if segment.key not in self.names)
         cpus = available_cpus()
         with ThreadPoolExecutor(cpus) as pool:
             # Clips are accepted in order, so the page does not depend on the number of threads.
-            started = ((place, pool.submit(self._made, place)) for place in fresh)
+            started = ((segment, pool.submit(self._made, segment)) for segment in fresh)
             pending = deque(islice(started, 2 * cpus))
             while pending and self.left > 0:
-                place, making = pending.popleft()
-                self._keep(place, making.result())
+                segment, making = pending.popleft()
+                self._keep(segment, making.result())
                 pending.extend(islice(started, 1))
 
 
-def _place(outcome: Outcome) -> Place | None:
+def _segment(outcome: Outcome) -> Segment | None:
     match = outcome.match
     if match is None:
         return None
-    return Place(match.recording, outcome.sentence, match.start, match.end, len(match.words))
+    return Segment(match.recording, outcome.sentence, match.start, match.end, len(match.words))
 
 
-def plot_places(data: MiningReport) -> Iterator[Place]:
+def plot_segments(data: MiningReport) -> Iterator[Segment]:
     """Sentences of the plots, round-robin, so that every plot has audio."""
-    queues = [[place for outcome in view.outcomes if (place := _place(outcome))] for view in data.views]
-    return (place for turn in zip_longest(*queues) for place in turn if place is not None)
+    queues = [[segment for outcome in view.outcomes if (segment := _segment(outcome))] for view in data.views]
+    return (segment for turn in zip_longest(*queues) for segment in turn if segment is not None)
 
 
-def listed_places(data: MiningReport) -> Iterator[Place]:
+def listed_segments(data: MiningReport) -> Iterator[Segment]:
     """Listed sentences that were located in the audio."""
     for row in data.sentence_rows:
         if row.recording:
-            yield Place(row.recording, row.sentence, row.start, row.start + row.seconds)
+            yield Segment(row.recording, row.sentence, row.start, row.start + row.seconds)

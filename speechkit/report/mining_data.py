@@ -102,7 +102,7 @@ class MiningReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class HeardText:
+class RecognisedTimes:
     """Recognised text of a recording, with character times in seconds, float64 (len(text),)."""
 
     recording: str
@@ -124,6 +124,6 @@ class Records(msgspec.Struct, frozen=True):
     outcomes: Callable[[], Iterable[Outcome]]
     utterances: Callable[[], Iterable[Utterance]]
     candidates: Callable[[], Iterable[Utterance]]
-    heard: Callable[[], Iterable[HeardText]]
+    heard: Callable[[], Iterable[RecognisedTimes]]
     summary: SelectionSummary
     quality: Callable[[], Iterable[SentenceQuality]] = no_quality

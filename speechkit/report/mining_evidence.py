@@ -37,7 +37,7 @@ def kept_outcome(utterance: Utterance) -> Outcome:
 
 def evidence_of(lists: Sequence[Sequence[Outcome]], records: Records) -> dict[tuple[str, str], SentenceMatch]:
     """The alignments' matches of the listed sentences, by recording and sentence."""
-    wanted = {(each.match.recording, each.sentence) for shown in lists for each in shown if each.match}
+    wanted = {(outcome.match.recording, outcome.sentence) for shown in lists for outcome in shown if outcome.match}
     matches = {}
     for alignment in records.alignments():
         for match in alignment.matches:
@@ -53,7 +53,7 @@ def with_evidence(outcome: Outcome, evidence: dict[tuple[str, str], SentenceMatc
     if match is None or aligned is None:
         return outcome
     # Selection decided on the probability and the manifest on the exact cut; the rest is the alignment's.
-    whole = msgspec.structs.replace(
+    complete = msgspec.structs.replace(
         aligned, start=match.start, end=match.end, probability=match.probability, words=match.words or aligned.words
     )
-    return msgspec.structs.replace(outcome, match=whole)
+    return msgspec.structs.replace(outcome, match=complete)

@@ -36,17 +36,17 @@ def gather(
     Args:
         records: results of the stages.
         title: the run's name.
-        audio_root: the folder that ``Recording.audio_filepath`` is relative to, or the one recording itself.
+        audio_root: the folder that ``Recording.audio_filepath`` is relative to, or a single recording.
         lang: language of the sentences.
-        max_views: how many alignments are drawn in full: half of them of the recordings that kept the smallest share
-            of their speech, the others spread evenly over the run.
-        listed: how many best, worst and borderline pairs are kept for listening.
-        seconds_taken: how long the run took.
+        max_views: number of alignments that are plotted: half of them of the recordings with the smallest share of kept
+            speech, the others spread evenly over the run.
+        listed: number of best, worst and borderline pairs to listen to.
+        seconds_taken: duration of the run.
         config: the resolved configuration.
-        versions: of the parts that the result depends on.
-        commands: what to type to get this result again.
+        versions: versions of the components that the result depends on.
+        commands: commands that reproduce this result.
 
-    Memory: counts, a row for each sentence and each recording, and the alignments that are drawn.
+    Memory: counts, one row per sentence and per recording, and the plotted alignments.
     """
     tallies = Tallies(listed)
     for outcome in records.outcomes():
@@ -59,7 +59,7 @@ def gather(
     rows = [_row(recording, documents.get(recording.id, []), tallies) for recording in records.recordings()]
     lists = [ranked(heap) for heap in (tallies.best, tallies.worst, tallies.borderline)]
     evidence = evidence_of(lists, records)
-    best, worst, borderline = ([with_evidence(each, evidence) for each in shown] for shown in lists)
+    best, worst, borderline = ([with_evidence(item, evidence) for item in shown] for shown in lists)
     summary = records.summary
     sentences = sentence_rows(records)
     placed = {row.recording for row in sentences}
@@ -87,7 +87,7 @@ def gather(
         views=views_of(records, rows, max_views),
         rows=rows,
         audio_root=str(audio_root),
-        recordings=[each for each in records.recordings() if each.id in placed],
+        recordings=[item for item in records.recordings() if item.id in placed],
         seconds_taken=seconds_taken,
         config=dict(config or {}),
         versions=versions or {},
@@ -146,8 +146,8 @@ class Tallies:
         if match is None:
             return
         self.kept[match.recording] += 1
-        kept = self.kept_seconds.get(match.recording, 0.0)
-        self.kept_seconds[match.recording] = kept + utterance.duration
+        seconds = self.kept_seconds.get(match.recording, 0.0)
+        self.kept_seconds[match.recording] = seconds + utterance.duration
         self.pace[min(PACE_BINS - 1, int(match.characters_per_second / PACE_STEP))] += 1
         if match.probability is not None:
             self._score(self.kept_scores, match.probability)

@@ -13,7 +13,7 @@ from speechkit.errors import UserError
 from speechkit.mining.records import Outcome
 from speechkit.report.alignment_plot import alignment_figure, clock, probability_style, words_in_clip
 from speechkit.report.listening import write_recordings
-from speechkit.report.mining_clips import Clips, affordable, listed_places, plot_places
+from speechkit.report.mining_clips import Clips, affordable, listed_segments, plot_segments
 from speechkit.report.mining_data import MiningReport, PrecisionPoint
 from speechkit.report.mining_gather import PACE_BINS, PACE_STEP, SCORE_BINS
 from speechkit.report.mining_sentences import chosen_point, columns, precision_points
@@ -32,31 +32,31 @@ AUDIO_PARTS = {
 TEXT_PARTS = {
     "kept": ("kept", "kept"),
     "not_found": ("not read aloud", "unread"),
-    "low_confidence": ("not sure enough", "rejected"),
+    "low_confidence": ("low confidence", "rejected"),
     "no_recording": ("no recording", "orphan"),
 }
 REASONS = {
-    "not_found": "No place in any paired recording resembles the sentence.",
-    "curator": "A person listened and said no.",
-    "low_confidence": "Found, but less likely to be right than the threshold asks for.",
-    "overlaps_better": "Another, more likely sentence claims the same audio.",
-    "too_short": "Fewer characters or less audio than the configuration asks for.",
-    "too_long": "Longer audio than the configuration asks for.",
-    "edge_word_lost": "Its first or last word was given no time, so that the audio would lack it.",
-    "unread_words": "Words inside it were not heard.",
-    "stretched_word": "A word of it lasts longer than any word does: speech inside it is not in the text.",
-    "no_speech_characters": "Nothing in it can be spoken, for example a table rule.",
-    "no_recording": "Its document was paired with no recording.",
-    "silence": "No speech was found there.",
+    "not_found": "No passage of a paired recording matches the sentence.",
+    "curator": "Rejected by a person who listened to it.",
+    "low_confidence": "Located, but its probability is below the threshold.",
+    "overlaps_better": "A more probable sentence covers the same audio.",
+    "too_short": "Fewer characters or less audio than the configured minimum.",
+    "too_long": "More audio than the configured maximum.",
+    "edge_word_lost": "Its first or last word was not aligned, so that the audio would not contain it.",
+    "unread_words": "Words inside the sentence are missing in the audio.",
+    "stretched_word": "One of its words is implausibly long: the audio contains speech that is not in the text.",
+    "no_speech_characters": "It contains nothing that can be spoken, for example a table rule.",
+    "no_recording": "Its document was not paired with a recording.",
+    "silence": "No speech was detected.",
     "untranscribed": "Speech that no sentence of the paired documents covers.",
-    "rejected_sentence": "A sentence was found here and rejected.",
-    "no_document": "The recording was paired with no document.",
+    "rejected_sentence": "Audio of a sentence that was located and rejected.",
+    "no_document": "The recording was not paired with a document.",
 }
 MAX_TABLE_ROWS = 200
 SHOWN_BINS = 50
 CURVE_POINTS = 400
 LIST_BYTES = 150
-"""About how much of the page a sentence of the list takes, compressed."""
+"""Approximate compressed size of a sentence in the list."""
 Chart = tuple[str, str, Markup]
 """Title, note and plot."""
 
@@ -66,33 +66,33 @@ def render_mining_report(
 ) -> Path:
     """Write the page of one run and return its path.
 
-    Audio is embedded first for the pairs to listen to, then for the sentences of the alignment plots in turn, then
-    for the list, as long as the page stays under ``max_megabytes``; the list itself is always whole. Where it leaves
-    sentences of the list without audio, ``beside`` puts the recordings into a folder next to the page, named after it
-    (`audio_folder`). Players of a recording that can no longer be read are omitted, with a note on the page.
+    Audio is embedded for the pairs to listen to, then for the sentences of the alignment plots, then for the list, up
+    to ``max_megabytes``; the list itself is always complete. If sentences of the list have no audio, ``beside`` writes
+    the recordings into a folder next to the page (`audio_folder`). Recordings that can no longer be read have no
+    players, with a note on the page.
     """
     data = affordable(data, max_megabytes)
     clips = Clips(data, max_megabytes, LIST_BYTES * len(data.sentence_rows))
     groups = [
-        ("group-best", f"Best ({len(data.best)})", "Best", "The pairs that the miner is most sure of.", data.best),
+        ("group-best", f"Best ({len(data.best)})", "Best", "The pairs with the highest probability.", data.best),
         (
             "group-worst",
             f"Worst kept ({len(data.worst)})",
             "Worst kept",
-            "Just above the threshold: what the least sure kept pairs sound like.",
+            "Just above the threshold: the kept pairs with the lowest probability.",
             data.worst,
         ),
         (
             "group-borderline",
             f"Just rejected ({len(data.borderline)})",
             "Just rejected",
-            "Found and left out, the likeliest first.",
+            "Located and rejected, by descending probability.",
             data.borderline,
         ),
     ]
     listed = [(*group, [_card(outcome, data, clips) for outcome in outcomes]) for *group, outcomes in groups]
-    clips.fill(plot_places(data))
-    clips.fill(listed_places(data))
+    clips.fill(plot_segments(data))
+    clips.fill(listed_segments(data))
     files = _recordings_beside(Path(out_path), data, clips) if beside else {}
     names = [clips.names.get((row.recording, row.sentence)) for row in data.sentence_rows]
     points = precision_points(data.sentence_rows)
@@ -132,7 +132,7 @@ def audio_folder(page: Path | str) -> Path:
 
 def _recordings_beside(page: Path, data: MiningReport, clips: Clips) -> dict[str, str]:
     """Write recordings whose listed sentences are not all embedded; returns their paths relative to the page."""
-    silent = {place.recording for place in listed_places(data) if place.key not in clips.names}
+    silent = {segment.recording for segment in listed_segments(data) if segment.key not in clips.names}
     paths = {}
     for recording in data.recordings:
         if recording.id in silent and recording.id not in clips.failures:
@@ -159,7 +159,7 @@ def _figures(data: MiningReport) -> list[tuple[str, str, str, str]]:
         ("sentences", f"{data.kept_utterances:,}", "", written),
     ]
     if data.expected_precision is not None:
-        wanted = "" if data.min_precision is None else f"{_percent(data.min_precision)} was asked for"
+        wanted = "" if data.min_precision is None else f"{_percent(data.min_precision)} requested"
         figures.append(("expected precision", _percent(data.expected_precision), "", wanted))
     figures.append(("recordings", f"{len(data.rows):,}", "", f"{_duration(total)} of audio"))
     if data.seconds_taken:
@@ -211,7 +211,7 @@ class _Card(msgspec.Struct, frozen=True):
 
 def _card(outcome: Outcome, data: MiningReport, clips: Clips) -> _Card:
     match = outcome.match
-    assert match is not None  # only found sentences are listed
+    assert match is not None  # only located sentences are listed
     name = clips.add(outcome)
     clip = Clip(name, clips.outlines[name], match.end - match.start, words_in_clip(outcome)) if name else None
     facts = {
@@ -244,7 +244,9 @@ def _recordings(data: MiningReport) -> Table:
         documents = ", ".join(row.documents) or "none"
         rows.append([row.recording, documents, *durations, row.kept, row.rejected, f"{share:.0%}", spark])
     numbers = [Column(name, numeric=True) for name in ("audio", "speech", "kept", "rejected", "of speech")]
-    return Table(["recording", "document", *numbers, ""], rows, "Every recording with what was kept of it")
+    return Table(
+        ["recording", "document", *numbers, ""], rows, "Recordings, with the share of their speech that was kept"
+    )
 
 
 def _reasons(data: MiningReport) -> Table:
@@ -253,7 +255,7 @@ def _reasons(data: MiningReport) -> Table:
         *((reason, _duration(seconds)) for reason, seconds in _largest_first(data.audio_seconds) if seconds),
     ]
     rows = [[reason.replace("_", " "), amount, REASONS.get(reason, "")] for reason, amount in amounts]
-    return Table(["reason", Column("how much", numeric=True), "meaning"], rows, "Why the rest was left out")
+    return Table(["reason", Column("amount", numeric=True), "meaning"], rows, "Reasons why the rest was left out")
 
 
 def _largest_first(amounts: Mapping[str, float]) -> list[tuple[str, float]]:
@@ -274,7 +276,7 @@ def distributions(data: MiningReport, points: Sequence[PrecisionPoint]) -> list[
 
 def _score_chart(data: MiningReport) -> Chart:
     counted = [kept + rejected for kept, rejected in zip(data.kept_scores, data.rejected_scores, strict=True)]
-    # Most probabilities lie near 1: the axis begins at the highest of these that leaves nothing worth seeing out.
+    # Most probabilities are near 1: the axis begins at the highest value that leaves out at most 2 % of the sentences.
     first = next(low for low in (900, 800, 500, 0) if sum(counted[:low]) <= 0.02 * sum(counted))
     group = (SCORE_BINS - first) // SHOWN_BINS
     edges = [(first + index * group) / SCORE_BINS for index in range(SHOWN_BINS + 1)]
@@ -290,21 +292,21 @@ def _score_chart(data: MiningReport) -> Chart:
         edges,
         series,
         label=f"Histogram of the probability of {sum(data.kept_scores)} kept and {sum(data.rejected_scores)} rejected "
-        "sentences that were found",
-        x_title="probability that the pair is right",
+        "located sentences",
+        x_title="probability that the pair is correct",
         y_title="sentences (square-root scale)",
         marker=marker,
         root=True,
     )
-    note = f" {below:,} lie further left." if below else ""
-    return "How sure", f"Sentences that were found somewhere, by probability.{note}", plot
+    note = f" {below:,} are below the axis." if below else ""
+    return "Probability", f"Located sentences by probability.{note}", plot
 
 
 def _precision_chart(points: Sequence[PrecisionPoint], chosen: PrecisionPoint | None) -> Chart:
     hours = points[-1].seconds >= 5400
     unit = 3600 if hours else 60
-    every = -(-len(points) // CURVE_POINTS)
-    shown = [(100 * point.precision, point.seconds / unit) for point in [*points[::every], points[-1]]]
+    stride = -(-len(points) // CURVE_POINTS)
+    shown = [(100 * point.precision, point.seconds / unit) for point in [*points[::stride], points[-1]]]
     marker = None
     if chosen is not None:
         text = f"chosen: {_duration(chosen.seconds)} at {_percent(chosen.precision)}"
@@ -316,7 +318,7 @@ def _precision_chart(points: Sequence[PrecisionPoint], chosen: PrecisionPoint | 
         y_title="hours kept" if hours else "minutes kept",
         marker=marker,
     )
-    return "What precision costs", "Audio that would be kept at other thresholds.", plot
+    return "Cost of precision", "Audio that would be kept at other thresholds.", plot
 
 
 def _pace_chart(data: MiningReport) -> Chart:
@@ -326,8 +328,8 @@ def _pace_chart(data: MiningReport) -> Chart:
     plot = histogram(
         edges,
         [Series("kept", "kept", data.kept_pace[:shown])],
-        label="Histogram of characters a second of the kept sentences",
-        x_title="characters a second",
+        label="Histogram of characters per second of the kept sentences",
+        x_title="characters per second",
         y_title="sentences",
     )
-    return "How fast", "Kept sentences by their pace; odd ones stand apart.", plot
+    return "Speaking rate", "Kept sentences by speaking rate; outliers may be wrong.", plot

@@ -17,7 +17,7 @@ from speechkit.mining.export.sound import SentenceQuality
 from speechkit.mining.records import Outcome, PairAlignment, RecognizedText, Recording, SelectionSummary
 from speechkit.pipeline.arrays import read_record_arrays
 from speechkit.pipeline.folder import current_folder, read_record
-from speechkit.report.mining_data import HeardText, MiningReport, Records
+from speechkit.report.mining_data import MiningReport, RecognisedTimes, Records
 from speechkit.report.mining_gather import gather
 from speechkit.text import normalizer_for
 
@@ -40,10 +40,10 @@ def load_run(
     """Load the page data of a finished run, with its duration.
 
     Args:
-        run: the folder that `speechkit mine` wrote to, or the recipe's folder of stages.
-        audio: where the recordings lie now; by default where they lay then.
+        run: the output folder of `speechkit mine`, or the recipe's folder of stages.
+        audio: current folder of the recordings; by default that of the run.
         title: heading; by default the name of the run's folder.
-        max_views: how many alignments are drawn in full.
+        max_views: number of alignments that are plotted.
 
     Raises:
         UserError: if the folder has no finished run.
@@ -81,11 +81,11 @@ def data_of_stages(
     command: str = "",
     quality: Path | None = None,
 ) -> MiningReport:
-    """The page's data from the committed folders of the stages, by stage name, and the command that was given.
+    """Load the page's data from the committed folders of the stages, by stage name.
 
-    ``quality`` is the file of quality columns that the export wrote, if there is one.
-
-    With ``timed`` the page says how long the run took, so that two runs differ; without, equal inputs give equal bytes.
+    ``quality`` is the file of quality columns that the export wrote, if there is one. ``command`` is the command of
+    the run. With ``timed``, the page shows the duration of the run, so that two runs differ; otherwise equal inputs
+    give equal bytes.
     """
     facts = {name: record.run for name, folder in folders.items() if (record := read_record(folder)) is not None}
     config = {name: _plain(fact.get("config", {})) for name, fact in facts.items()}
@@ -135,11 +135,11 @@ def _quality(path: Path | None) -> Iterator[SentenceQuality]:
         yield from read_jsonl(path, SentenceQuality)
 
 
-def _heard(hypotheses: Path) -> Iterator[HeardText]:
+def _heard(hypotheses: Path) -> Iterator[RecognisedTimes]:
     for record in read_jsonl(hypotheses, RecognizedText):
         if record.features is not None and record.text:
             arrays = read_record_arrays(hypotheses, record.features, ("starts", "ends"))
-            yield HeardText(record.recording, record.text, arrays["starts"], arrays["ends"])
+            yield RecognisedTimes(record.recording, record.text, arrays["starts"], arrays["ends"])
 
 
 def recognizer_of(hypotheses: Path) -> str | None:

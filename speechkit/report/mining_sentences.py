@@ -11,7 +11,7 @@ import numpy as np
 
 from speechkit.data import Utterance
 from speechkit.mining.records import Outcome
-from speechkit.report.mining_data import HeardText, PrecisionPoint, Records, SentenceRow
+from speechkit.report.mining_data import PrecisionPoint, RecognisedTimes, Records, SentenceRow
 
 KEPT = "kept"
 QUALITY = {
@@ -25,35 +25,37 @@ QUALITY = {
 }
 """Quality columns of the manifest that the list can be sorted and filtered by, with their labels."""
 WEIGHED = (KEPT, "low_confidence")
-"""What a threshold decides about; other reasons reject a sentence whatever its probability is."""
+"""Outcomes that the threshold decides; other reasons reject a sentence whatever its probability."""
 
 
 def sentence_rows(records: Records) -> list[SentenceRow]:
-    """Every place that was found, kept or not, and every sentence without one, in the order of the documents.
+    """All located sentences, kept or rejected, and all others, in document order.
 
     Memory: the rows; recognised text is read one recording at a time.
     """
     quality = {measured.id: measured.columns for measured in records.quality()}
     located = (utterance for source in (records.utterances, records.candidates) for utterance in source())
     rows = [_row(utterance, quality.get(utterance.id, {})) for utterance in located]
-    rows += [_unfound(outcome) for outcome in records.outcomes() if not outcome.kept and outcome.match is None]
+    rows += [_not_located(outcome) for outcome in records.outcomes() if not outcome.kept and outcome.match is None]
     rows.sort(key=lambda row: (row.document, row.begin, row.recording, row.start))
     by_recording: dict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
         if row.recording:
             by_recording[row.recording].append(index)
-    for heard in records.heard():
-        for index in by_recording.get(heard.recording, ()):
+    for recognised in records.heard():
+        for index in by_recording.get(recognised.recording, ()):
             row = rows[index]
-            rows[index] = msgspec.structs.replace(row, heard=heard_between(heard, row.start, row.start + row.seconds))
+            rows[index] = msgspec.structs.replace(
+                row, heard=recognised_between(recognised, row.start, row.start + row.seconds)
+            )
     return rows
 
 
-def heard_between(heard: HeardText, start: float, end: float) -> str:
+def recognised_between(recognised: RecognisedTimes, start: float, end: float) -> str:
     """Recognised characters whose midpoint lies between two times in seconds."""
-    middles = (heard.starts + heard.ends) / 2
+    middles = (recognised.starts + recognised.ends) / 2
     first, last = np.searchsorted(middles, [start, end])
-    return heard.text[first:last].strip()
+    return recognised.text[first:last].strip()
 
 
 def _row(utterance: Utterance, quality: Mapping[str, float]) -> SentenceRow:
@@ -76,7 +78,7 @@ def _row(utterance: Utterance, quality: Mapping[str, float]) -> SentenceRow:
     )
 
 
-def _unfound(outcome: Outcome) -> SentenceRow:
+def _not_located(outcome: Outcome) -> SentenceRow:
     return SentenceRow(
         id="",
         sentence=outcome.sentence,
@@ -109,20 +111,20 @@ def precision_points(rows: Iterable[SentenceRow]) -> list[PrecisionPoint]:
 
 
 def chosen_point(points: Sequence[PrecisionPoint], threshold: float | None) -> PrecisionPoint | None:
-    """The point of the threshold that selection took: the last one at or above it, None where nothing was kept."""
+    """The point of the chosen threshold: the last one at or above it, None if nothing was kept."""
     at_or_above = [point for point in points if threshold is not None and point.threshold >= threshold]
     return at_or_above[-1] if at_or_above else None
 
 
 def columns(rows: Sequence[SentenceRow], clips: Sequence[str | None], files: dict[str, str]) -> dict[str, Any]:
-    """The rows as the page's script reads them: a list a column, names and reasons by number.
+    """The rows in column format for the page's script; names and reasons are indices.
 
     Args:
         rows: the sentences.
-        clips: the name of each one's audio inside the page.
-        files: the audio of recordings beside the page, relative to it.
+        clips: names of their embedded audio blocks.
+        files: paths of the recordings next to the page, relative to it.
     """
-    recordings, documents, reasons = ({name: at for at, name in enumerate(sorted(found))} for found in (
+    recordings, documents, reasons = ({name: index for index, name in enumerate(sorted(names))} for names in (
         {row.recording for row in rows}, {row.document for row in rows}, {row.reason for row in rows}
     ))  # fmt: skip
     return {

@@ -15,7 +15,7 @@ PATH_POINTS = 1500
 
 
 def views_of(records: Records, rows: Sequence[RecordingRow], max_views: int) -> list[View]:
-    """At most ``max_views`` alignments with their sentences: poorly kept recordings, and others spread over the run."""
+    """At most ``max_views`` alignments: of recordings with little kept speech, and of others spread over the run."""
     chosen = _chosen(rows, max_views)
     drawn: list[PairAlignment] = []
     for alignment in records.alignments():
@@ -46,14 +46,14 @@ def views_of(records: Records, rows: Sequence[RecordingRow], max_views: int) -> 
 def _outcomes_in(
     alignment: PairAlignment, sentences: Sequence[Outcome], kept: dict[tuple[str, str], Outcome]
 ) -> list[Outcome]:
-    """What became of the document's sentences in this recording: one may be kept here and rejected elsewhere."""
+    """Outcomes of the document's sentences in this recording: a sentence may be kept here and rejected elsewhere."""
     matches = {match.sentence: match for match in alignment.matches}
     inside = []
     for outcome in sentences:
-        here = kept.get((alignment.recording, outcome.sentence))
+        kept_here = kept.get((alignment.recording, outcome.sentence))
         match = matches.get(outcome.sentence)
-        if here is not None:
-            inside.append(with_evidence(here, {(alignment.recording, outcome.sentence): match} if match else {}))
+        if kept_here is not None:
+            inside.append(with_evidence(kept_here, {(alignment.recording, outcome.sentence): match} if match else {}))
         elif match is None:
             inside.append(
                 msgspec.structs.replace(outcome, match=None, kept=False, reason=outcome.reason or "not_found")
@@ -72,13 +72,13 @@ def _chosen(rows: Sequence[RecordingRow], count: int) -> set[str]:
         return {row.recording for row in paired}
     poor = sorted(paired, key=lambda row: row.kept_seconds / max(row.speech_seconds, 1e-9))[: count // 2]
     chosen = {row.recording for row in poor}
-    rest = [row for row in paired if row.recording not in chosen]
+    others = [row for row in paired if row.recording not in chosen]
     wanted = count - len(chosen)
-    return chosen | {rest[index * len(rest) // wanted].recording for index in range(wanted)}
+    return chosen | {others[index * len(others) // wanted].recording for index in range(wanted)}
 
 
 def thinned(path: Sequence[tuple[int, float]], count: int) -> list[tuple[int, float]]:
-    """At most about ``count`` points of a path: those where it bends most (Douglas–Peucker, the ends stay)."""
+    """Simplify a path to about ``count`` points (Douglas–Peucker; the ends are kept)."""
     if len(path) <= count:
         return list(path)
     width, height = max(1e-9, path[-1][1] - path[0][1]), max(1, path[-1][0] - path[0][0])

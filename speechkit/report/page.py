@@ -20,7 +20,7 @@ from speechkit.report.svg import keys, shape
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-MOST_DATA_BYTES = 1_000_000  # of figures that stand in a file of their own in any case
+MAX_DATA_BYTES = 1_000_000  # embedded scores; they are also in a file of their own
 
 
 def asset(name: str) -> str:
@@ -33,7 +33,7 @@ def environment() -> Environment:
     """Template environment with autoescaping; undefined names are errors."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    made = Environment(
+    env = Environment(
         loader=PackageLoader("speechkit.report"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -41,14 +41,14 @@ def environment() -> Environment:
         lstrip_blocks=True,
         finalize=lambda value: "" if value is None else value,
     )
-    made.globals |= {
+    env.globals |= {
         "data_block": data_block,
         "packed_block": packed_block,
         "keys": keys,
-        "MOST_DATA_BYTES": MOST_DATA_BYTES,
+        "MAX_DATA_BYTES": MAX_DATA_BYTES,
     }
-    made.filters["thousands"] = "{:,}".format
-    return made
+    env.filters["thousands"] = "{:,}".format
+    return env
 
 
 def write_page(path: Path | str, template: str, **arguments: Any) -> Path:
@@ -69,16 +69,16 @@ def render(
 ) -> str:
     """Render a template to a complete HTML document.
 
-    The content security policy lets run exactly the given scripts and styles, by their hash, forbids every request
-    and allows audio and images from inside the page only, or audio from files beside it.
+    The content security policy allows only the given scripts and styles, by their hash, forbids every request
+    and allows audio and images only from inside the page, or audio from files next to it.
 
     Args:
-        template: its name.
-        title: of the window, and a variable of the template.
-        lang: of the page.
-        styles: names of assets beside page.css.
-        scripts: names of assets beside player.js.
-        audio_beside: whether audio may also come from the folder, or the server, that the page itself came from.
+        template: name of the template.
+        title: title of the window, and a variable of the template.
+        lang: language of the page.
+        styles: names of assets in addition to page.css.
+        scripts: names of assets in addition to player.js.
+        audio_beside: whether audio may also be loaded from the folder or server of the page.
         context: the template's other variables.
     """
     style = "\n".join(map(asset, ["page.css", *styles]))
@@ -99,7 +99,7 @@ def render(
 
 
 def data_block(identifier: str, value: object, most: int | None = None) -> Markup:
-    """A ``<script type="application/json">`` that no text inside can close: every ``<``, ``>`` and ``&`` is escaped.
+    """A ``<script type="application/json">`` block; ``<``, ``>`` and ``&`` are escaped so that no text can close it.
 
     Empty if it would exceed ``most`` bytes.
     """

@@ -20,7 +20,7 @@ WAVE_COLUMNS = 160
 
 
 class Clip(msgspec.Struct, frozen=True):
-    """What a player shows: the name of its audio block, the path of its waveform, and words with times in seconds."""
+    """Data of a player: name of its audio block, SVG path of its waveform, and words with times in seconds."""
 
     name: str
     outline: str
@@ -41,10 +41,10 @@ def read_clip(
     *,
     channel: int | None = None,
 ) -> NDArray[np.float32] | None:
-    """Seconds ``start`` to ``end`` of a recording at 16 kHz; None where that is nothing or above ``longest``.
+    """Seconds ``start`` to ``end`` of a recording at 16 kHz; None if that is empty or longer than ``longest``.
 
-    ``channel`` is the one to hear, from 0; None averages all of them. A file of one channel is heard in any case: it
-    may be what was cut out of a larger one.
+    ``channel`` is counted from 0; None averages all channels. It is ignored for a file of one channel, which may have
+    been extracted from a larger one.
 
     Raises:
         AudioError: if it cannot be read.
@@ -66,10 +66,10 @@ def read_clip(
 
 
 def encode_clip(waveform: NDArray[np.float32]) -> bytes:
-    """A 16 kHz waveform (samples,) as MP3 of about 30 kbit/s, which every browser plays.
+    """Encode a 16 kHz waveform (samples,) as MP3 of about 30 kbit/s, which every browser plays.
 
-    The rate is variable because only then does the header tell the player how much of the start is padding: at a
-    small constant rate the words would be highlighted 69 ms early.
+    The bitrate is variable because only then does the header contain the encoder delay: at a low constant bitrate,
+    words would be highlighted 69 ms early.
     """
     import soundfile
 
@@ -82,12 +82,12 @@ def encode_clip(waveform: NDArray[np.float32]) -> bytes:
 
 
 def clip_block(identifier: str, encoded: bytes) -> Markup:
-    """The clip as base64 in a block that the browser neither runs nor decodes before it is played."""
+    """The clip as base64 in a block that the browser neither executes nor decodes before playback."""
     return shape("script", base64.b64encode(encoded).decode(), type="text/plain", id=identifier)
 
 
 def wave_outline(waveform: NDArray[np.float32], columns: int = WAVE_COLUMNS) -> str:
-    """The waveform as the path of a filled shape in ``0 0 columns 40``, scaled to its own loudest sample."""
+    """The waveform as an SVG path in the view box ``0 0 columns 40``, normalised to its peak."""
     if not len(waveform):
         return ""
     bounds = np.linspace(0, len(waveform), columns + 1).astype(int)[:-1]

@@ -14,7 +14,7 @@ TITLE = "Probes of frozen encoders"
 
 
 def probes_table(reports: Sequence[ProbeReport]) -> Table:
-    """Rows in the order of the tasks; a task that an encoder lacks has no value there."""
+    """One row per task in order; an encoder without a task has an empty cell."""
     rows: list[list[Any]] = []
     for task in dict.fromkeys(score.task for report in reports for score in report.scores):
         scores = [next((score for score in report.scores if score.task == task), None) for report in reports]
@@ -30,7 +30,7 @@ def probes_table(reports: Sequence[ProbeReport]) -> Table:
 
 
 def left_out_lines(reports: Sequence[ProbeReport]) -> list[str]:
-    """A sentence for every task that an encoder's probes could not measure."""
+    """One sentence per task that could not be measured for an encoder."""
     return [
         f"{report.encoder}: {task} could not be measured: {reason}"
         for report in reports
@@ -39,7 +39,7 @@ def left_out_lines(reports: Sequence[ProbeReport]) -> list[str]:
 
 
 def markdown(reports: Sequence[ProbeReport]) -> str:
-    """The table, and what could not be measured."""
+    """The table, and the tasks that could not be measured."""
     lines = "".join(f"- {line}\n" for line in left_out_lines(reports))
     return probes_table(reports).markdown() + (f"\n{lines}" if lines else "")
 
@@ -58,7 +58,7 @@ def write_probes_page(path: Path | str, reports: Sequence[ProbeReport]) -> Path:
 
 
 def _layers(report: ProbeReport) -> Table:
-    """The weight that each task gives to each layer; no row for an encoder of one."""
+    """Layer weights per task; no rows for an encoder of one layer."""
     scores = [score for score in report.scores if len(score.layer_weights) > 1]
     rows = [[score.task, *(f"{weight:.2f}" for weight in score.layer_weights)] for score in scores]
     layers = [Column(str(layer), numeric=True) for layer in range(len(rows[0]) - 1 if rows else 0)]

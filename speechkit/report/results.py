@@ -42,18 +42,18 @@ class Ends(Protocol):
 
 
 class Value(msgspec.Struct, frozen=True):
-    """An estimate as it is shown, with its interval.
+    """An estimate with its interval, formatted for display.
 
     Attributes:
-        estimate: in the unit that is shown (50.0 for half in percent); None where it is not defined.
+        estimate: in the displayed unit (50.0 for half in percent); None if undefined.
         low: lower end of its interval in the same unit; None without an interval.
         high: upper end.
-        digits: after the point.
-        unit: behind the number, such as " %".
-        signed: whether a plus is shown, as differences want.
-        emphasis: "strong" for the best of several, or for what chance does not explain; "weak" for what it does.
+        digits: decimal places.
+        unit: suffix of the number, such as " %".
+        signed: whether to show a plus sign, for differences.
+        emphasis: "strong" for the best value or a significant difference; "weak" for an insignificant one.
         below: a second line, such as a p-value.
-        note: a tip in HTML.
+        note: a tooltip in HTML.
     """
 
     estimate: float | None
@@ -68,11 +68,11 @@ class Value(msgspec.Struct, frozen=True):
 
     @property
     def number(self) -> str:
-        """The estimate alone."""
+        """The estimate without its interval."""
         return ABSENT if self.estimate is None or math.isnan(self.estimate) else self._number(self.estimate) + self.unit
 
     def ends(self, dash: str | None = None) -> str:
-        """Both ends of the interval, empty without one; "to" stands between them where a dash looks like a minus."""
+        """Both ends of the interval, empty without one; separated by "to" where a dash would look like a minus sign."""
         if self.estimate is None or self.low is None or self.high is None:
             return ""
         return (dash or (" to " if self.signed or self.low < 0 else "–")).join(map(self._number, (self.low, self.high)))
@@ -99,7 +99,7 @@ def percent(
 
 
 def mark_best(values: Sequence[Value], better: Literal["higher", "lower"], *, ties: bool = False) -> list[Value]:
-    """The same values with the best of them strong; where all are equal none is, unless ``ties``."""
+    """The values with the best in bold; if all are equal, none is, unless ``ties``."""
     estimates = [value.estimate for value in values if value.estimate is not None]
     if not estimates or (len(set(estimates)) == 1 and not ties):
         return list(values)
@@ -118,9 +118,9 @@ class Column(msgspec.Struct, frozen=True):
 
     Attributes:
         name: its header.
-        numeric: whether it is set flush right; by default where it holds values and numbers.
-        interval: the header of a column of their own for the intervals; without, they stand behind the estimates.
-        wrap: whether long text may break over lines in a terminal.
+        numeric: whether it is right-aligned; by default if all its cells are numbers.
+        interval: header of a separate column for the intervals; by default they follow the estimates.
+        wrap: whether long text may wrap in a terminal.
     """
 
     name: str
@@ -133,9 +133,9 @@ Part = Literal["whole", "estimate", "interval"]
 
 
 class Table(msgspec.Struct, frozen=True):
-    """Rows of texts, numbers and values under columns; every format escapes what they hold.
+    """A table of texts, numbers and values; every format escapes its cells.
 
-    A cell may be HTML (`Markup`), of which other formats show the text alone; None is shown as a dash.
+    A cell may be HTML (`Markup`), which other formats reduce to its text; None is shown as a dash.
 
     Raises:
         ValueError: if a row has more or fewer cells than there are columns.
@@ -151,11 +151,11 @@ class Table(msgspec.Struct, frozen=True):
                 raise ValueError(f"row {number} has {len(row)} cells, the table {len(self.columns)} columns")
 
     def first(self, count: int) -> Table:
-        """The same with ``count`` rows at most."""
+        """The table with at most ``count`` rows."""
         return Table(self.columns, self.rows[:count], self.caption)
 
     def html(self) -> Markup:
-        """For a page; it scrolls inside its own box on a narrow screen."""
+        """HTML; the table scrolls in its own box on a narrow screen."""
 
         def line(tag: str, end: str, texts: Iterable[str]) -> str:
             cells = zip(self._numeric(), texts, strict=True)
@@ -173,16 +173,16 @@ class Table(msgspec.Struct, frozen=True):
         return self.html()
 
     def markdown(self) -> str:
-        """GitHub table; every line ends with a newline."""
+        """Markdown (GitHub); every line ends with a newline."""
         rule = ["---:" if right else "---" for right in self._numeric()]
         lines = [map(_markdown, self._names()), rule, *self._texts(MARKDOWN)]
         return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
     def latex(self) -> str:
-        """A ``tabular`` with the rules of booktabs, in a ``table`` where there is a caption."""
-        places = "".join("r" if right else "l" for right in self._numeric())
+        """LaTeX: a ``tabular`` with booktabs rules, in a ``table`` if there is a caption."""
+        alignment = "".join("r" if right else "l" for right in self._numeric())
         head, *body = (f"{' & '.join(line)} \\\\" for line in (map(_latex, self._names()), *self._texts(LATEX)))
-        lines = [rf"\begin{{tabular}}{{{places}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule"]
+        lines = [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule"]
         lines.append(r"\end{tabular}")
         if self.caption:
             caption = rf"\caption{{{_latex(self.caption)}}}"
@@ -190,25 +190,27 @@ class Table(msgspec.Struct, frozen=True):
         return "\n".join(lines) + "\n"
 
     def csv(self) -> str:
-        """Numbers in full, the ends of intervals in columns of their own.
+        """CSV with full precision and the ends of intervals in separate columns.
 
-        A text that a spreadsheet would run as a formula has an apostrophe before it.
+        Text that a spreadsheet would run as a formula is prefixed with an apostrophe.
         """
-        wide = [any(isinstance(cell, Value) and cell.low is not None for cell in cells) for cells in self._by_column()]
-        suffixes = [("", " low", " high") if each else ("",) for each in wide]
+        with_interval = [
+            any(isinstance(cell, Value) and cell.low is not None for cell in cells) for cells in self._by_column()
+        ]
+        suffixes = [("", " low", " high") if parts else ("",) for parts in with_interval]
         names = [column.name for column in self._columns()]
-        lines: list[list[Any]] = [[n + suffix for n, each in zip(names, suffixes, strict=True) for suffix in each]]
+        lines: list[list[Any]] = [[n + suffix for n, parts in zip(names, suffixes, strict=True) for suffix in parts]]
         for row in self.rows:
             lines.append([])
-            for cell, each in zip(row, suffixes, strict=True):
+            for cell, parts in zip(row, suffixes, strict=True):
                 ends = (cell.estimate, cell.low, cell.high) if isinstance(cell, Value) else (cell, None, None)
-                lines[-1] += ends[: len(each)]
+                lines[-1] += ends[: len(parts)]
         out = io.StringIO()
         csv.writer(out, lineterminator="\n").writerows([[_csv_cell(cell) for cell in line] for line in lines])
         return out.getvalue()
 
     def json(self) -> str:
-        """Caption, names of columns, and rows; a value is its estimate with the ends of its interval, in full."""
+        """JSON with caption, columns and rows; values have full precision and the ends of their intervals."""
         content = {
             "caption": self.caption,
             "columns": [column.name for column in self._columns()],
@@ -217,11 +219,11 @@ class Table(msgspec.Struct, frozen=True):
         return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
     def rich(self, *, dash: str | None = None, around: str = "{0} ({1})") -> Grid:
-        """For a terminal, by Rich: what is strong is bold, what is weak dim.
+        """A Rich table for a terminal, with strong values in bold.
 
         Args:
-            dash: between the ends of an interval.
-            around: an estimate (0) and its interval (1) in one cell.
+            dash: separator of the ends of an interval.
+            around: format of an estimate (0) and its interval (1) in one cell.
         """
         from rich.table import Table as Grid
         from rich.text import Text
@@ -231,7 +233,7 @@ class Table(msgspec.Struct, frozen=True):
             grid.add_column(Text(name), justify="right" if right else "left", no_wrap=not column.wrap, overflow="fold")
         form = PLAIN._replace(dash=dash, around=around)
         for row, texts in zip(self.rows, self._texts(form), strict=True):
-            strong = [_strong(row[place]) and part != "interval" for place, _, part in self._layout()]
+            strong = [_strong(row[index]) and part != "interval" for index, _, part in self._layout()]
             grid.add_row(*(Text(text, "bold" if bold else "") for text, bold in zip(texts, strong, strict=True)))
         return grid
 
@@ -239,26 +241,29 @@ class Table(msgspec.Struct, frozen=True):
         return [Column(column) if isinstance(column, str) else column for column in self.columns]
 
     def _by_column(self) -> list[list[Any]]:
-        return [[row[place] for row in self.rows] for place in range(len(self.columns))]
+        return [[row[index] for row in self.rows] for index in range(len(self.columns))]
 
     def _layout(self) -> Iterator[tuple[int, Column, Part]]:
-        """The columns as they are shown: place in a row, column, what of the cell."""
-        for place, column in enumerate(self._columns()):
-            yield place, column, "whole" if column.interval is None else "estimate"
+        """The displayed columns: index in a row, column, and the part of the cell."""
+        for index, column in enumerate(self._columns()):
+            yield index, column, "whole" if column.interval is None else "estimate"
             if column.interval is not None:
-                yield place, column, "interval"
+                yield index, column, "interval"
 
     def _names(self) -> list[str]:
         return [str(column.interval) if part == "interval" else column.name for _, column, part in self._layout()]
 
     def _numeric(self) -> list[bool]:
         cells = [[cell for cell in cells if cell not in (None, "", ABSENT)] for cells in self._by_column()]
-        numbers = [bool(each) and all(isinstance(cell, Value | int | float) for cell in each) for each in cells]
-        return [numbers[place] if c.numeric is None else c.numeric for place, c, _ in self._layout()]
+        numbers = [
+            bool(column_cells) and all(isinstance(cell, Value | int | float) for cell in column_cells)
+            for column_cells in cells
+        ]
+        return [numbers[index] if c.numeric is None else c.numeric for index, c, _ in self._layout()]
 
     def _texts(self, form: _Format) -> Iterator[list[str]]:
         for row in self.rows:
-            yield [_shown(row[place], part, form) for place, _, part in self._layout()]
+            yield [_shown(row[index], part, form) for index, _, part in self._layout()]
 
 
 class _Format(NamedTuple):
@@ -340,7 +345,7 @@ def _finite(value: Any) -> Any:
 def interval_plot(
     systems: Mapping[str, Value], *, label: str, x_title: str, better: Literal["higher", "lower"]
 ) -> Markup | None:
-    """A dot with its interval for each system, the best on top; None where there is none or one is infinite."""
+    """A dot with its interval per system, the best on top; None if there are none or one is infinite."""
     known = {name: value for name, value in systems.items() if value.estimate is not None}
     ends = [end for v in known.values() for end in (v.estimate, v.low, v.high) if end is not None]
     if not ends or not all(map(math.isfinite, ends)):
@@ -364,15 +369,15 @@ def interval_plot(
 def learning_curve(
     lines: Mapping[str, Sequence[tuple[float, Value]]], *, label: str, x_title: str, y_title: str, top: float
 ) -> Markup | None:
-    """A line for each system from 0 to ``top``, its last value in the legend; None where no line has two points."""
+    """A line per system on a scale from 0 to ``top``, its last value in the legend; None if no line has two points."""
     lines = {name: points for name, points in lines.items() if len(points) > 1}
     if not lines:
         return None
-    plot = Plot(Scale(0, max(place for points in lines.values() for place, _ in points)), Scale(0, top))
+    plot = Plot(Scale(0, max(x for points in lines.values() for x, _ in points)), Scale(0, top))
     for number, (name, points) in enumerate(lines.items()):
-        places = [(place, value.estimate or 0.0) for place, value in points]
-        plot.line(places, f"line c{number % COLOURS}", name)
-        plot.dots(places, f"dot c{number % COLOURS}")
+        coordinates = [(x, value.estimate or 0.0) for x, value in points]
+        plot.line(coordinates, f"line c{number % COLOURS}", name)
+        plot.dots(coordinates, f"dot c{number % COLOURS}")
     names = [(f"b{n % COLOURS}", f"{name} {points[-1][1].number}") for n, (name, points) in enumerate(lines.items())]
     return Markup('<figure class="curve">{}{}</figure>').format(
         plot.draw(label=label, x_title=x_title, y_title=y_title), keys(names)

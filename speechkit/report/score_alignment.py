@@ -10,13 +10,13 @@ import msgspec
 from speechkit.metrics.error_rates import ErrorResult, OperationKind, UtteranceErrors
 from speechkit.report.svg import shortened
 
-PASSAGE_WORDS = 50  # an utterance up to twice as long stays whole
+PASSAGE_WORDS = 50  # utterances up to twice as long are not split
 LONGEST_WORD = 60  # characters shown
-MOST_COLUMNS = 400
+MAX_COLUMNS = 400
 
 
 class Passage(msgspec.Struct, frozen=True):
-    """Reference words ``begin`` to ``end`` of an utterance, how many errors lie there, and whether it is all of it."""
+    """Reference words ``begin`` to ``end`` of an utterance, their number of errors, and whether they are all of it."""
 
     utterance: UtteranceErrors
     begin: int
@@ -34,13 +34,13 @@ class Column(msgspec.Struct, frozen=True):
 
 
 def worst_passages(result: ErrorResult, count: int) -> list[Passage]:
-    """The ``count`` passages with the most errors, the most first; of as many errors the shorter one."""
+    """The ``count`` passages with the most errors, in descending order; ties prefer shorter ones."""
     worst = heapq.nlargest(count, _stretches(result), key=lambda s: (s[0], s[1] - s[2]))
     return [Passage(result.utterances[index], begin, end, errors, whole) for errors, begin, end, index, whole in worst]
 
 
 def _stretches(result: ErrorResult) -> Iterator[tuple[int, int, int, int, bool]]:
-    """Errors, begin and end of every stretch with errors, the number of its utterance, and whether it is all of it."""
+    """Errors, begin and end of every passage with errors, the index of its utterance, and whether it is all of it."""
     totals = result.utterances.counts[:, 1:].sum(axis=1)
     lengths = result.utterances.reference.lengths
     for index in totals.nonzero()[0].tolist():
@@ -53,16 +53,16 @@ def _stretches(result: ErrorResult) -> Iterator[tuple[int, int, int, int, bool]]
             if o.kind == "insert":
                 errors[min(o.reference_begin, words - 1) // PASSAGE_WORDS] += o.hypothesis_end - o.hypothesis_begin
             elif o.kind != "equal":
-                for place in range(o.reference_begin, o.reference_end):
-                    errors[place // PASSAGE_WORDS] += 1
-        for number, wrong in enumerate(errors):
-            if wrong:
+                for word in range(o.reference_begin, o.reference_end):
+                    errors[word // PASSAGE_WORDS] += 1
+        for number, error_count in enumerate(errors):
+            if error_count:
                 begin = number * PASSAGE_WORDS
-                yield wrong, begin, min(words, begin + PASSAGE_WORDS), index, False
+                yield error_count, begin, min(words, begin + PASSAGE_WORDS), index, False
 
 
 def columns(passage: Passage) -> Iterator[Column]:
-    """The steps of a passage in order. Words inserted at its end belong to it where the utterance ends there too."""
+    """The steps of a passage in order. Words inserted at its end belong to it if the utterance also ends there."""
     utterance, begin, end = passage.utterance, passage.begin, passage.end
     last = end == len(utterance.reference)
     for o in utterance.operations:
@@ -89,17 +89,17 @@ class Word(msgspec.Struct, frozen=True):
 
 
 def words_shown(passage: Passage) -> tuple[list[Word], int]:
-    """The first `MOST_COLUMNS` steps of a passage, and how many more there are."""
+    """The first `MAX_COLUMNS` steps of a passage, and the number of those left out."""
     steps = list(columns(passage))
-    return [_word(step) for step in steps[:MOST_COLUMNS]], max(0, len(steps) - MOST_COLUMNS)
+    return [_word(step) for step in steps[:MAX_COLUMNS]], max(0, len(steps) - MAX_COLUMNS)
 
 
 def _word(step: Column) -> Word:
-    said, heard = (shortened(word or "", LONGEST_WORD) for word in (step.reference, step.hypothesis))
+    reference, hypothesis = (shortened(word or "", LONGEST_WORD) for word in (step.reference, step.hypothesis))
     notes = {
         "equal": "",
-        "substitute": f"{said} heard as {heard}",
-        "delete": f"{said} left out",
-        "insert": f"{heard} added",
+        "substitute": f"{reference} recognised as {hypothesis}",
+        "delete": f"{reference} left out",
+        "insert": f"{hypothesis} added",
     }
-    return Word(step.kind, said, heard, notes[step.kind])
+    return Word(step.kind, reference, hypothesis, notes[step.kind])

@@ -1,4 +1,4 @@
-"""The audio of utterances for the score page, where it is at hand, until the page is full."""
+"""Audio of utterances for the score page, if available, up to the size limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FRAME_BYTES = 1200
 
 
 class ScoreClips:
-    """Clips by utterance. Only files inside the given folders are opened, wherever a manifest points."""
+    """Clips by utterance. Only files inside the given folders are opened, whatever paths a manifest contains."""
 
     def __init__(self, references: list[Transcript], folders: list[Path], max_bytes: int) -> None:
         self.references = {t.id: t for t in references}
@@ -29,7 +29,7 @@ class ScoreClips:
         self.failures: list[str] = []
 
     def clip(self, identifier: str) -> Clip | None:
-        """The utterance with the reference's text, or None where there is no audio, no room, or too much of it."""
+        """The clip of an utterance with the reference text; None without audio, or if it exceeds a limit."""
         if identifier not in self.known:
             self.known[identifier] = self._made(self.references[identifier])
         return self.known[identifier]

@@ -23,8 +23,8 @@ from speechkit.report.svg import COLOURS, Plot, Scale, keys, shortened
 
 WORST = 25
 CONFUSIONS = 15
-MOST_ROWS = 300
-MOST_SPEAKERS = 80
+MAX_ROWS = 300
+MAX_SPEAKERS = 80
 TEXT_SHOWN = 60
 
 
@@ -42,11 +42,11 @@ def render_score_page(
 
     Args:
         out_path: the file, written atomically.
-        scored: what was compared.
+        scored: the compared systems.
         sides: the references, for their audio.
-        title: heading; the names of the systems if absent.
-        audio: folder of the recordings. A file is opened only inside it or inside the folder of ``source``.
-        source: the reference file, whose audio paths start in its folder.
+        title: heading; by default the names of the systems.
+        audio: folder of the recordings. Only files inside it or the folder of ``source`` are opened.
+        source: the reference file; audio paths are relative to its folder.
         max_megabytes: clips are added until the page is about this large.
     """
     comparison = scored.comparison
@@ -79,9 +79,9 @@ def render_score_page(
         ranks=ranks_table(comparison),
         forms=_forms(scored),
         breakdowns=_breakdowns(first),
-        most_rows=MOST_ROWS,
+        most_rows=MAX_ROWS,
         confusions=[
-            (name, _confusions(confusions(found))) for name, found in scored.results[first.normalizer.name].items()
+            (name, _confusions(confusions(result))) for name, result in scored.results[first.normalizer.name].items()
         ],
         worst=worst,
         blocks=clips.blocks,
@@ -112,7 +112,7 @@ def flip_sentences(comparison: RateComparison) -> list[str]:
 
 
 def _forms(scored: Scored) -> list[tuple[str, list[Table]]]:
-    """What is wrong under one of the first two normalisers and not so under the other."""
+    """Substitutions that count as errors under only one of the first two normalisers."""
     one, other = (scores.normalizer.name for scores in scored.comparison.tables[:2])
     cards: dict[str, list[Table]] = {f"Wrong under {a}, not so under {b}": [] for a, b in ((one, other), (other, one))}
     for system, result in scored.results[one].items():
@@ -140,10 +140,10 @@ def _breakdowns(scores: RateTable) -> list[tuple[str, Markup | None, Table]]:
 def parts_plot(
     systems: Sequence[SystemRates], parts: Sequence[Mapping[str, ErrorRate]], *, x_title: str
 ) -> Markup | None:
-    """A dot for each system and part (a speaker, say), parts from the lowest rate of the first system."""
+    """A dot per system and part (such as a speaker); parts are sorted by the rate of the first system."""
     order = sorted(parts[0], key=lambda key: (parts[0][key].rate, key))
     finite = [key for key in order if all(math.isfinite(p[key].rate) for p in parts if key in p)]
-    shown = finite[-MOST_SPEAKERS:]
+    shown = finite[-MAX_SPEAKERS:]
     if not shown:
         return None
     top = 104 * max(max(p[key].rate for p in parts if key in p) for key in shown) or 1.0
@@ -166,30 +166,30 @@ def parts_plot(
     return keys([(f"b{number % COLOURS}", system.name) for number, system in enumerate(systems)]) + drawn
 
 
-def _confusions(found: Confusions) -> list[Table]:
+def _confusions(counts: Confusions) -> list[Table]:
     def most(counter: Mapping[Any, int]) -> list[tuple[Any, int]]:
         return sorted(counter.items(), key=lambda item: (-item[1], item[0]))[:CONFUSIONS]
 
     return [
-        _counts("heard as", map(_swap, most(found.substitutions))),
-        _counts("left out", most(found.deletions)),
-        _counts("added", most(found.insertions)),
+        _counts("substituted", map(_swap, most(counts.substitutions))),
+        _counts("left out", most(counts.deletions)),
+        _counts("added", most(counts.insertions)),
     ]
 
 
 def _swap(counted: tuple[tuple[str, str], int]) -> tuple[str, int]:
-    (said, heard), times = counted
-    return f"{shortened(said, TEXT_SHOWN)} → {shortened(heard, TEXT_SHOWN)}", times
+    (reference, hypothesis), times = counted
+    return f"{shortened(reference, TEXT_SHOWN)} → {shortened(hypothesis, TEXT_SHOWN)}", times
 
 
 def _counts(name: str, counted: Any) -> Table:
-    # Words may be written from the right.
+    # Words may be in a right-to-left script.
     rows = [[Markup("<bdi>{}</bdi>").format(shortened(text, 2 * TEXT_SHOWN + 3)), times] for text, times in counted]
     return Table([name, "times"], rows or [["none", 0]], name)
 
 
 class _Passage(msgspec.Struct, frozen=True):
-    """A passage as it is shown."""
+    """A passage shown on the page."""
 
     where: str
     errors: str

@@ -14,7 +14,7 @@ from speechkit.report.svg import shortened
 
 
 def rates_table(scores: RateTable, confidence: float, first: str = "") -> Table:
-    """A row for each system from the lowest rate, with the errors it is made of; the lowest of each rate is strong."""
+    """A row per system by ascending rate, with error counts; the lowest of each rate is bold."""
     systems = sorted(scores.systems, key=lambda system: scores.ranking.index(system.name))
     wer = mark_best([percent(s.wer.rate, s.wer.interval, digits=2) for s in systems], "lower")
     ser = mark_best([percent(s.sentence_error_rate, digits=2) for s in systems], "lower")
@@ -27,14 +27,14 @@ def rates_table(scores: RateTable, confidence: float, first: str = "") -> Table:
     if any(s.mixed for s in systems):
         names.append(Column("mixed ER %", numeric=True))
         mixed = mark_best([percent(s.mixed.rate if s.mixed else None, digits=2) for s in systems], "lower")
-        rows = [[*row, each] for row, each in zip(rows, mixed, strict=True)]
+        rows = [[*row, rate] for row, rate in zip(rows, mixed, strict=True)]
     columns = [Column(first), Column("WER %", interval=f"{confidence:.0%} interval"), *names]
     title = f"normaliser {scores.normalizer.name}, version {scores.normalizer.version}"
     return Table(columns, rows, f"Error rates, {title}")
 
 
 def significance_table(scores: RateTable, *, between: str = " − ", p: str = "bootstrap p") -> Table:
-    """A row for each pair of systems with the tests of their difference."""
+    """A row per pair of systems with the tests of their difference."""
     rows = [
         [
             f"{pair.first}{between}{pair.second}",
@@ -52,42 +52,46 @@ def significance_table(scores: RateTable, *, between: str = " − ", p: str = "b
 
 
 def _points(pair: PairTest) -> Value:
-    drawn = pair.bootstrap
-    return Value(None) if drawn is None else percent(drawn.difference, drawn.interval, digits=2, signed=True)
+    difference = pair.bootstrap
+    return (
+        Value(None)
+        if difference is None
+        else percent(difference.difference, difference.interval, digits=2, signed=True)
+    )
 
 
 def pair_matrix(scores: RateTable) -> Table:
-    """Row less column in points of word error rate, with the adjusted p-value; what is significant stands out."""
+    """Difference, row minus column, in points of WER with the adjusted p-value; significant ones are bold."""
     cells = {names: cell for pair in scores.pairs for names, cell in _cells(pair).items()}
     rows = [[Strong(row), *(cells.get((row, column), "") for column in scores.ranking)] for row in scores.ranking]
     columns = [Column(name, numeric=True) for name in scores.ranking]
-    return Table(["", *columns], rows, "Difference of word error rates, row less column, with adjusted p-values")
+    return Table(["", *columns], rows, "Difference of word error rates, row minus column, with adjusted p-values")
 
 
 def _cells(pair: PairTest) -> dict[tuple[str, str], Value | None]:
-    places = ((pair.first, pair.second), (pair.second, pair.first))
-    drawn = pair.bootstrap
-    if drawn is None or pair.holm_p is None:
-        return dict.fromkeys(places)
+    directions = ((pair.first, pair.second), (pair.second, pair.first))
+    difference = pair.bootstrap
+    if difference is None or pair.holm_p is None:
+        return dict.fromkeys(directions)
     note = (
-        f"bootstrap p = {shown_p(drawn.p_value)}, MAPSSWE p = {shown_p(pair.matched_pairs.p_value)} over "
+        f"bootstrap p = {shown_p(difference.p_value)}, MAPSSWE p = {shown_p(pair.matched_pairs.p_value)} over "
         f"{pair.matched_pairs.segments:,} segments, McNemar p = {shown_p(pair.mcnemar.p_value)}"
     )
     return {
         names: percent(
-            sign * drawn.difference,
+            sign * difference.difference,
             digits=2,
             signed=True,
             emphasis="strong" if pair.holm_p < SIGNIFICANT else "weak",
             below=f"p = {shown_p(pair.holm_p)}",
             note=note,
         )
-        for names, sign in zip(places, (1, -1), strict=True)
+        for names, sign in zip(directions, (1, -1), strict=True)
     }
 
 
 def parts_of(scores: RateTable) -> list[tuple[str, list[dict[str, ErrorRate]]]]:
-    """The breakdowns at hand: by length, by speaker, by each group."""
+    """The available breakdowns: by length, by speaker, and by each group."""
     systems = scores.systems
     parts = [("reference words", [s.lengths for s in systems])]
     if systems[0].speakers:
@@ -98,7 +102,7 @@ def parts_of(scores: RateTable) -> list[tuple[str, list[dict[str, ErrorRate]]]]:
 def parts_table(
     name: str, systems: Sequence[SystemRates], parts: Sequence[dict[str, ErrorRate]], *, none: str, letters: int
 ) -> Table:
-    """A row for each part (a speaker, say) with the rate of each system; ``none`` is the name of one without."""
+    """A row per part (such as a speaker) with the rate of each system; ``none`` is shown for an empty name."""
     rows = []
     for key in dict.fromkeys(chain.from_iterable(parts)):
         rates = [percent(part[key].rate if key in part else None, digits=2) for part in parts]
@@ -133,7 +137,7 @@ Format = Literal["md", "tex", "csv"]
 
 
 def tables_as(comparison: RateComparison, form: Format, keywords: Mapping[str, KeywordScores] | None = None) -> str:
-    """All tables as Markdown or LaTeX one after another, or one row for each normaliser and system as CSV."""
+    """All tables as Markdown or LaTeX, or one row per normaliser and system as CSV."""
     if form == "csv":
         return measures_table(comparison).csv()
     tables = [rates_table(scores, comparison.confidence, "system") for scores in comparison.tables]
@@ -147,17 +151,17 @@ def tables_as(comparison: RateComparison, form: Format, keywords: Mapping[str, K
 
 
 def keywords_table(keywords: Mapping[str, KeywordScores], comparison: RateComparison) -> Table:
-    """A row for each system from the lowest error rate of its keywords."""
+    """A row per system by ascending keyword error rate."""
     order = sorted(keywords, key=lambda name: keywords[name].rate.rate)
-    found = [keywords[name] for name in order]
-    rates = mark_best([percent(each.rate.rate, each.rate.interval, digits=2) for each in found], "lower")
+    scores = [keywords[name] for name in order]
+    rates = mark_best([percent(score.rate.rate, score.rate.interval, digits=2) for score in scores], "lower")
     shares = [
         mark_best([percent(share.value, share.interval, digits=2) for share in column], "higher")
-        for column in zip(*((each.precision, each.recall, each.f1) for each in found), strict=True)
+        for column in zip(*((score.precision, score.recall, score.f1) for score in scores), strict=True)
     ]
     rows = [
-        [name, rate, each.rate.tokens, *values, each.right, each.reference_occurrences, each.hypothesis_occurrences]
-        for name, each, rate, *values in zip(order, found, rates, *shares, strict=True)
+        [name, rate, score.rate.tokens, *values, score.right, score.reference_occurrences, score.hypothesis_occurrences]
+        for name, score, rate, *values in zip(order, scores, rates, *shares, strict=True)
     ]
     columns: list[Column | str] = [Column("system"), Column("keyword WER %", numeric=True), "words"]
     columns += [Column(name, numeric=True) for name in ("precision %", "recall %", "F1 %")]
@@ -165,12 +169,12 @@ def keywords_table(keywords: Mapping[str, KeywordScores], comparison: RateCompar
     return Table([*columns, "right", "in reference", "recognised"], rows, title)
 
 
-def _whole(rate: ErrorRate | None) -> Value:
+def _rate_value(rate: ErrorRate | None) -> Value:
     return Value(None) if rate is None else percent(rate.rate, rate.interval, digits=2)
 
 
 def measures_table(comparison: RateComparison) -> Table:
-    """Every measure of every system under every normaliser, a row each."""
+    """All measures, one row per system and normaliser."""
     rows = [
         [
             scores.normalizer.name,
@@ -181,8 +185,8 @@ def measures_table(comparison: RateComparison) -> Table:
             *(system.wer.tokens, system.wer.hits),
             *(system.wer.substitutions, system.wer.deletions, system.wer.insertions),
             percent(system.sentence_error_rate, digits=2),
-            _whole(system.cer),
-            _whole(system.mixed),
+            _rate_value(system.cer),
+            _rate_value(system.mixed),
             percent(system.match_error_rate, digits=2),
             percent(system.word_information_lost, digits=2),
         ]

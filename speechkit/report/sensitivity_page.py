@@ -1,4 +1,4 @@
-"""The page of a sensitivity analysis: the score against the word error rate, the points, and what entities became."""
+"""The page of a sensitivity analysis: score against word error rate, the points, and entity errors."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _percent(measure: Measure | None, **shown: Any) -> Value:
 
 
 def points_table(analysis: Sensitivity, perfect: str, *, signed: bool = True) -> Table:
-    """A row for each text by its word error rate; names of real recognisers are strong, ``perfect`` is a header."""
+    """A row per text by word error rate; real recognisers are bold, and ``perfect`` is a column header."""
     rows: list[list[Any]] = [
         [
             Strong(p.name) if p.kind == "system" else p.name,
@@ -79,7 +79,7 @@ def points_table(analysis: Sensitivity, perfect: str, *, signed: bool = True) ->
 
 
 def sensitivity_plot(analysis: Sensitivity) -> Markup:
-    """The text model on noisy text as a line with a band, real recognisers as crosses."""
+    """The text model on noisy text as a line with a band, real recognisers as dots with whiskers."""
     line = sorted((p for p in analysis.points if p.kind != "system"), key=lambda p: p.wer.value or 0.0)
     right = max(max(p.wer.value or 0.0, p.wer.interval.high if p.wer.interval else 0.0) for p in analysis.points)
     tops = [p.score.interval.high if p.score.interval else p.score.value or 0.0 for p in analysis.points]

@@ -38,14 +38,14 @@ from speechkit.report.unit_picture import band_levels, grey_png, spectrogram
 
 EXAMPLES = 12
 LONGEST_SECONDS = 20.0
-MOST_ROWS = 300
+MAX_ROWS = 300
 LETTERS = 200
-MOST_COLUMNS = 400
+MAX_COLUMNS = 400
 PAGE_BYTES = 300_000  # of a page without examples
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A sound of an example: what it is, what is to be said of it, its player and its spectrogram."""
+    """A sound of an example: its name and description, its player and its spectrogram."""
 
     name: str
     note: str
@@ -54,7 +54,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Example(msgspec.Struct, frozen=True):
-    """A mixture as it is shown."""
+    """A mixture shown on the page."""
 
     id: str
     note: str
@@ -74,10 +74,10 @@ def render_separation_page(
 
     Args:
         out_path: the file, written atomically.
-        scores: what was compared.
+        scores: scores of the compared systems.
         references: the scored mixtures, in the order of the scores.
-        estimates: of each system, paths of tracks by the mixture's id.
-        title: heading; the names of the systems if absent.
+        estimates: paths of tracks by system and mixture id.
+        title: heading; by default the names of the systems.
         max_megabytes: examples are added until the page is about this large.
     """
     names = [system.name for system in scores.systems]
@@ -103,7 +103,7 @@ def render_separation_page(
         words=words_table(scores),
         left_out=left_out_table(scores),
         items=_sources(scores),
-        most_rows=MOST_ROWS,
+        most_rows=MAX_ROWS,
         examples=examples,
         blocks=blocks,
         settings=settings_table(
@@ -136,10 +136,10 @@ def write_separation_scores(
 
 def _figures(scores: SeparationScores) -> list[tuple[str, str, str, str]]:
     best = max(scores.systems, key=_mean_improvement)
-    gained = value_of(best.means.get(IMPROVEMENT), IMPROVEMENT, signed=True)
-    lost = len({each.id for each in scores.left_out})
+    improvement = value_of(best.means.get(IMPROVEMENT), IMPROVEMENT, signed=True)
+    lost = len({item.id for item in scores.left_out})
     return [
-        ("best improvement of SI-SDR", gained.number, "dB", f"{best.name}; {gained.ends() or 'no interval'}"),
+        ("best improvement of SI-SDR", improvement.number, "dB", f"{best.name}; {improvement.ends() or 'no interval'}"),
         ("mixtures", f"{scores.mixtures:,}", "", f"{scores.seconds / 60:.1f} minutes"),
         ("lone speakers", f"{scores.lone:,}", "", "mixtures in which one source sounds"),
         ("left out", f"{lost:,}", "", "see the end of the page" if lost else "nothing"),
@@ -152,7 +152,7 @@ def _mean_improvement(system: SystemResult) -> float:
 
 
 def _scatter(scores: SeparationScores) -> Markup | None:
-    """Improvement against what the mixture had: a dot for each source and system."""
+    """SI-SDR improvement against the SI-SDR of the mixture: a dot per source and system."""
     dots = [
         (number, system.name, item, source.before[SI_SDR], source.values[IMPROVEMENT])
         for number, system in enumerate(scores.systems)
@@ -163,13 +163,15 @@ def _scatter(scores: SeparationScores) -> Markup | None:
     ]
     if len(dots) < 2:
         return None
-    before, gained = [dot[3] for dot in dots], [dot[4] for dot in dots]
-    plot = Plot(Scale(min(before) - 1, max(before) + 1), Scale(min(0.0, *gained) - 1, max(gained) + 1))
-    most = max(1, len(dots) // 2000)
-    for number, name, item, x, y in dots[::most]:
+    mixture_sdr, improvements = [dot[3] for dot in dots], [dot[4] for dot in dots]
+    plot = Plot(
+        Scale(min(mixture_sdr) - 1, max(mixture_sdr) + 1), Scale(min(0.0, *improvements) - 1, max(improvements) + 1)
+    )
+    stride = max(1, len(dots) // 2000)
+    for number, name, item, x, y in dots[::stride]:
         plot.dots([(x, y)], f"dot c{number % 6}", f"{name}, {item.id}: {y:+.1f} dB")
     drawn = plot.draw(
-        label="Improvement of each source against the SI-SDR that the mixture had",
+        label="Improvement of each source against the SI-SDR of the mixture",
         x_title="SI-SDR of the mixture, dB",
         y_title="improvement, dB",
     )
@@ -177,16 +179,16 @@ def _scatter(scores: SeparationScores) -> Markup | None:
 
 
 def _sources(scores: SeparationScores) -> Table:
-    """A row for each source: what the mixture had, and the improvement and track of each system."""
+    """A row per source: its SI-SDR in the mixture, and the improvement by each system."""
     rows: list[list[object]] = []
     for beside in zip(*(system.items for system in scores.systems), strict=True):
-        for place in range(max(len(item.sources) for item in beside)):
-            sources = [item.sources[place] if place < len(item.sources) else None for item in beside]
+        for index in range(max(len(item.sources) for item in beside)):
+            sources = [item.sources[index] if index < len(item.sources) else None for item in beside]
             known = next(source for source in sources if source is not None)
             rows.append(
                 [
                     shortened(beside[0].id, 60),
-                    place + 1,
+                    index + 1,
                     known.speaker,
                     Value(known.before.get(SI_SDR), digits=1),
                     *(_gain(source) for source in sources),
@@ -210,30 +212,30 @@ def _examples(
     references: Sequence[ReferenceMixture],
     estimates: Mapping[str, dict[str, list[str]]],
     blocks: list[Markup],
-    most_bytes: int,
+    max_bytes: int,
 ) -> tuple[list[Example], list[str]]:
-    """The worst, middle and best mixtures of the first system and lone speakers, until the page is full."""
-    found: list[Example] = []
+    """The worst, middle and best mixtures of the first system, and single speakers, up to the size limit."""
+    examples: list[Example] = []
     failures: list[str] = []
-    left = most_bytes
-    for place in _chosen(scores.systems[0].items):
+    remaining = max_bytes
+    for index in _chosen(scores.systems[0].items):
         try:
-            example, made, size = _example(scores, references[place], place, estimates, len(blocks))
+            example, example_blocks, size = _example(scores, references[index], index, estimates, len(blocks))
         except UserError as error:
             failures.append(str(error))
             continue
-        if size <= left:
-            left -= size
-            blocks += made
-            found.append(example)
-    return found, failures
+        if size <= remaining:
+            remaining -= size
+            blocks += example_blocks
+            examples.append(example)
+    return examples, failures
 
 
 def _chosen(items: Sequence[ItemResult]) -> list[int]:
-    def gained(place: int) -> float:
-        return float(np.mean([source.values.get(IMPROVEMENT, 0.0) for source in items[place].sources]))
+    def improvement(index: int) -> float:
+        return float(np.mean([source.values.get(IMPROVEMENT, 0.0) for source in items[index].sources]))
 
-    overlapped = sorted((p for p, item in enumerate(items) if not item.lone), key=lambda p: (gained(p), p))
+    overlapped = sorted((p for p, item in enumerate(items) if not item.lone), key=lambda p: (improvement(p), p))
     lone = [p for p, item in enumerate(items) if item.lone]
     third = EXAMPLES // 3
     middle = len(overlapped) // 2
@@ -244,18 +246,18 @@ def _chosen(items: Sequence[ItemResult]) -> list[int]:
 def _example(
     scores: SeparationScores,
     reference: ReferenceMixture,
-    place: int,
+    item_index: int,
     estimates: Mapping[str, dict[str, list[str]]],
     number: int,
 ) -> tuple[Example, list[Markup], int]:
-    """A mixture, its sources and the tracks of every system; the blocks of their clips, and how many bytes all take."""
+    """A mixture with its sources and tracks of all systems, the blocks of their clips, and their size in bytes."""
     sounds: list[tuple[str, str, NDArray[np.float32]]] = []
     rate = reference.mixture.sample_rate
     for system in scores.systems:
         tracks = tracks_of(estimates[system.name], reference) or []
         opened = OpenMixture(reference, tracks, LONGEST_SECONDS)
-        mixed, sources, heard = opened.read(0, round(LONGEST_SECONDS * rate))
-        item = system.items[place]
+        mixed, sources, separated = opened.read(0, round(LONGEST_SECONDS * rate))
+        item = system.items[item_index]
         if not sounds:
             sounds.append(("mixture", "", mixed))
             for index, source in enumerate(sources):
@@ -263,7 +265,7 @@ def _example(
         for index, source in enumerate(item.sources):
             if source.track is not None:
                 note = _track_note(source, index)
-                sounds.append((f"{system.name}, track {source.track + 1}", note, heard[source.track]))
+                sounds.append((f"{system.name}, track {source.track + 1}", note, separated[source.track]))
     loudest = float(band_levels(sounds[0][2], rate).max())  # of the mixture, so that a quiet track looks quiet
     rows: list[Row] = []
     blocks: list[Markup] = []
@@ -297,7 +299,7 @@ def _source_note(reference: ReferenceMixture, source: SourceResult, index: int) 
 
 def _track_note(source: SourceResult, index: int) -> str:
     if source.leaked_db is not None:
-        return f"nobody's: {source.leaked_db:.0f} dB of the mixture"
+        return f"no speaker: {source.leaked_db:.0f} dB relative to the mixture"
     note = f"of source {index + 1}: SI-SDR {source.values[SI_SDR]:.1f} dB, {source.values[IMPROVEMENT]:+.1f} dB"
     if source.words is not None:
         errors = f"{source.words.counts.errors} errors, {source.words.leaked} leaked words"
@@ -306,9 +308,9 @@ def _track_note(source: SourceResult, index: int) -> str:
 
 
 def _image(waveform: NDArray[np.float32], rate: int, loudest: float) -> str:
-    """The spectrogram as base64 of a small PNG: half as fine, and in 16 shades, which compress well."""
+    """The spectrogram as a base64 PNG, at half resolution and in 16 shades to compress well."""
     image = spectrogram(waveform, rate, loudest)
-    columns = np.linspace(0, image.shape[1] - 1, min(image.shape[1], MOST_COLUMNS)).astype(int)
+    columns = np.linspace(0, image.shape[1] - 1, min(image.shape[1], MAX_COLUMNS)).astype(int)
     return base64.b64encode(grey_png(image[::2, columns] // 16 * 17)).decode()
 
 

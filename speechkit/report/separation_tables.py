@@ -14,7 +14,7 @@ from speechkit.metrics.significance import shown_p
 from speechkit.report.results import Column, Table, Value, mark_best, percent
 
 SIGNIFICANT = 0.05
-MOST_LINES = 30  # in a terminal
+MAX_LINES = 30  # in a terminal
 SHOWN = {
     SI_SDR: ("SI-SDR dB", 2),
     IMPROVEMENT: ("SI-SDRi dB", 2),
@@ -42,19 +42,19 @@ def value_of(mean: Mean | None, measure: str, *, signed: bool = False) -> Value:
 
 
 def systems_table(scores: SeparationScores, *, brief: bool = False) -> Table:
-    """A row for the mixtures as they are and for each system; the best of each column is strong.
+    """A row for the unprocessed mixtures and one per system; the best value of each column is bold.
 
-    ``brief`` leaves intervals to the improvement of SI-SDR alone, for the width of a terminal.
+    ``brief`` shows only the interval of the SI-SDR improvement, to fit a terminal.
     """
     measures = [name for name in SHOWN if name in scores.measures]
     columns: list[Column | str] = ["system"]
     cells: list[Sequence[object]] = []
     for name in measures:
-        found = [value_of(system.means.get(name), name) for system in scores.systems]
-        before = (
+        values = [value_of(system.means.get(name), name) for system in scores.systems]
+        baseline = (
             Value(0.0, digits=2) if name.endswith("_improvement") else value_of(scores.baseline.means.get(name), name)
         )
-        column = [before, *mark_best(found, "higher")]
+        column = [baseline, *mark_best(values, "higher")]
         if brief and name != IMPROVEMENT:
             column = [msgspec.structs.replace(value, low=None, high=None) for value in column]
         cells.append(column)
@@ -69,20 +69,20 @@ def systems_table(scores: SeparationScores, *, brief: bool = False) -> Table:
 
 
 def differences_table(scores: SeparationScores) -> Table | None:
-    """A row for each measure of each pair of systems: paired differences on the same sources."""
+    """A row per measure and pair of systems: paired differences on the same sources."""
     rows = []
     for pair in scores.pairs:
-        drawn = pair.difference
+        difference = pair.difference
         value = Value(
-            drawn.difference,
-            drawn.interval.low,
-            drawn.interval.high,
+            difference.difference,
+            difference.interval.low,
+            difference.interval.high,
             digits=SHOWN[pair.measure][1] if pair.measure in SHOWN else 2,
             signed=True,
             emphasis="strong" if pair.holm_p < SIGNIFICANT else "weak",
         )
         both = f"{pair.first} − {pair.second}"
-        rows.append([name_of(pair.measure), both, value, shown_p(drawn.p_value), shown_p(pair.holm_p), pair.count])
+        rows.append([name_of(pair.measure), both, value, shown_p(difference.p_value), shown_p(pair.holm_p), pair.count])
     columns: list[Column | str] = [
         "measure", Column("pair", wrap=True), Column("difference", numeric=True, interval="interval"),
         Column("bootstrap p", numeric=True), Column("adjusted p", numeric=True), "sources",
@@ -91,7 +91,7 @@ def differences_table(scores: SeparationScores) -> Table | None:
 
 
 def behaviour_table(scores: SeparationScores) -> Table | None:
-    """Lone speakers, silent tracks and swaps; None where the set shows none of them."""
+    """Single speakers, silent tracks and speaker swaps; None if the set has none of them."""
     rows: list[list[object]] = [
         [
             system.name,
@@ -116,21 +116,21 @@ def behaviour_table(scores: SeparationScores) -> Table | None:
 
 
 def group_tables(scores: SeparationScores) -> list[Table]:
-    """Improvement of SI-SDR of each system for each value of a field, a table a field."""
+    """SI-SDR improvement per system and value of a field, one table per field."""
     tables = []
     for field in scores.systems[0].groups:
         parts = [system.groups[field] for system in scores.systems]
         rows = []
         for value in parts[0]:
-            found = [value_of(part.get(value), IMPROVEMENT) for part in parts]
-            rows.append([value, parts[0][value].count, *mark_best(found, "higher")])
+            values = [value_of(part.get(value), IMPROVEMENT) for part in parts]
+            rows.append([value, parts[0][value].count, *mark_best(values, "higher")])
         columns = [Column(f"{system.name} dB", numeric=True, wrap=True) for system in scores.systems]
         tables.append(Table([field, "sources", *columns], rows, f"Improvement of SI-SDR by {field}"))
     return tables
 
 
 def words_table(scores: SeparationScores) -> Table | None:
-    """Word errors and leaked words of tracks, of the mixture and of the clean sources; None without a recogniser."""
+    """Word errors and leaked words in tracks, mixtures and clean sources; None without a recogniser."""
     base = scores.baseline
     if base.word_error_rate is None:
         return None
@@ -149,14 +149,14 @@ def _rate(mean: Mean | None) -> Value:
 
 
 def items_table(scores: SeparationScores) -> Table:
-    """A row for each source: who, what the mixture had, and every measure of every system."""
+    """A row per source: its speaker, and all measures of all systems."""
     measures = [name for name in SHOWN if name in scores.measures]
     first = scores.systems[0]
     rows: list[list[object]] = []
     for beside in zip(*(system.items for system in scores.systems), strict=True):
-        for place, sources in enumerate(zip_longest(*(item.sources for item in beside))):
+        for number, sources in enumerate(zip_longest(*(item.sources for item in beside))):
             known = next(source for source in sources if source is not None)
-            row: list[object] = [beside[0].id, place + 1, known.speaker, round(beside[0].seconds, 3)]
+            row: list[object] = [beside[0].id, number + 1, known.speaker, round(beside[0].seconds, 3)]
             for source in sources:
                 track = None if source is None or source.track is None else source.track + 1
                 values = {} if source is None else source.values
@@ -170,23 +170,23 @@ def items_table(scores: SeparationScores) -> Table:
 
 
 def left_out_table(scores: SeparationScores) -> Table | None:
-    """What could not be scored and why; None where nothing was left out."""
-    rows = [[each.id, each.system or "references", each.reason] for each in scores.left_out]
+    """Mixtures that could not be scored, with the reason; None if there are none."""
+    rows = [[item.id, item.system or "references", item.reason] for item in scores.left_out]
     return Table(["mixture", "of", Column("why", wrap=True)], rows, "Left out of all systems") if rows else None
 
 
 def all_tables(scores: SeparationScores, *, brief: bool = False) -> list[Table]:
-    """The tables of a whole set, without that of every source."""
-    rest = (make(scores) for make in (behaviour_table, words_table, left_out_table))
-    found = [systems_table(scores, brief=brief), differences_table(scores), *group_tables(scores), *rest]
-    return [table.first(MOST_LINES) if brief else table for table in found if table is not None]
+    """All tables except that of sources."""
+    others = (make(scores) for make in (behaviour_table, words_table, left_out_table))
+    tables = [systems_table(scores, brief=brief), differences_table(scores), *group_tables(scores), *others]
+    return [table.first(MAX_LINES) if brief else table for table in tables if table is not None]
 
 
 def sentence(scores: SeparationScores) -> str:
     """One sentence on what was scored, resampled and left out."""
     lone = f", {scores.lone:,} of them of a lone speaker" if scores.lone else ""
     drawn = f"{scores.confidence:.0%} intervals over {scores.units:,} {scores.by}s, {scores.resamples:,} draws"
-    lost = len({each.id for each in scores.left_out})
+    lost = len({item.id for item in scores.left_out})
     left_out = f"; {lost:,} left out" if lost else ""
     counted = f"{scores.mixtures:,} mixture{'s'[: scores.mixtures != 1]}{lone}"
     return f"{counted}, {scores.seconds / 60:.1f} minutes; {drawn}{left_out}"
@@ -200,7 +200,7 @@ Format = Literal["md", "tex", "csv"]
 
 
 def tables_as(scores: SeparationScores, form: Format) -> str:
-    """The tables as Markdown or LaTeX one after another, or that of systems as CSV."""
+    """All tables as Markdown or LaTeX, or the table of systems as CSV."""
     if form == "csv":
         return systems_table(scores).csv()
     tables = all_tables(scores)

@@ -1,4 +1,4 @@
-"""The comparison of encoders as Markdown and as one page: the table, the differences, and what was published."""
+"""Comparison of encoders as Markdown and as a page: table, differences, and published results."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ BETTER_P = 0.05
 
 
 def main_values(scores: SlueComparison, names: list[str]) -> list[Value]:
-    """The main measure of each system in percent, the best strong; where all are 0 none is."""
-    measures = {each.name: each.score.measures[scores.main] for each in scores.systems}
+    """The main measure of each system in percent, the best in bold unless all are 0."""
+    measures = {system.name: system.score.measures[scores.main] for system in scores.systems}
     values = [percent(m.value, m.interval) if (m := measures.get(name)) else percent(None) for name in names]
     return mark_best(values, "higher", ties=True) if any(value.estimate for value in values) else values
 
 
 def encoders_table(comparison: EncoderComparison) -> Table:
-    """A row for each encoder and kind of training, in the order in which they were given; a column for each task."""
+    """A row per encoder and kind of training, in the given order; a column per task."""
     tasks = comparison.tasks
     order = {system.shown: system.order for task in tasks.values() for system in task.systems}
     names = sorted(order, key=lambda name: order[name])
@@ -36,19 +36,19 @@ def encoders_table(comparison: EncoderComparison) -> Table:
 
 
 def pairs_sentence(scores: SlueComparison) -> str:
-    """One sentence on which differences hold."""
-    level = [f"{pair.first} and {pair.second}" for pair in scores.pairs if pair.holm_p >= BETTER_P]
+    """One sentence on which differences are significant."""
+    tied = [f"{pair.first} and {pair.second}" for pair in scores.pairs if pair.holm_p >= BETTER_P]
     total = len(scores.pairs)
     if not total:
         return "There is nothing to compare."
-    if not level:
+    if not tied:
         return f"All {total} pairs differ (p below {BETTER_P:g}, adjusted for all pairs)."
-    apart = total - len(level)
-    return f"{apart} of {total} pairs differ (p below {BETTER_P:g}, adjusted); not told apart: {'; '.join(level)}."
+    differing = total - len(tied)
+    return f"{differing} of {total} pairs differ (p below {BETTER_P:g}, adjusted); not told apart: {'; '.join(tied)}."
 
 
 def data_sentences(task: TaskComparison) -> list[str]:
-    """What was learned from, what judged, what was left out, and how predictions were repaired and tuned."""
+    """Sentences on training and test data, on items left out, and on repaired and tuned predictions."""
     scores = task.scores
     learned = {system.learned for system in task.systems}
     sentences = [
@@ -69,16 +69,16 @@ def data_sentences(task: TaskComparison) -> list[str]:
 
 
 def published_sentence(task: TaskComparison) -> str:
-    """Whether the published rows were made on the set at hand."""
+    """One sentence on whether the published results are on the same test set."""
     sets = sorted({f"{row.corpus} {row.split}" for row in task.published})
-    where = " and ".join(sets)
+    sets_text = " and ".join(sets)
     if not any(task.judged_by.matches(row) for row in task.published):
         return (
-            f"For reference only: published on {where}, while {task.judged_by.shown} judges here. It is another set: "
-            "the figures cannot be compared with those above."
+            f"For reference only: published on {sets_text}, while the results above are on {task.judged_by.shown}; "
+            "they are not comparable."
         )
-    same = f"Rows on {task.judged_by.shown} were judged by the set that judges here"
-    return f"For reference: {same}." if len(sets) == 1 else f"For reference: {same}; the others by another one."
+    same = f"Rows on {task.judged_by.shown} are on the test set used here"
+    return f"For reference: {same}." if len(sets) == 1 else f"For reference: {same}; the others are on another one."
 
 
 def published_table(name: str, task: TaskComparison) -> Table:
@@ -119,7 +119,7 @@ class _Section(NamedTuple):
 
 
 def write_encoders_page(path: Path | str, comparison: EncoderComparison) -> Path:
-    """The same as one page, with a plot of the intervals of each task."""
+    """Write the comparison as a page, with a plot of the intervals per task, and return its path."""
     return write_page(
         path,
         "slue_encoders.html",

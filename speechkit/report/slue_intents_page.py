@@ -1,4 +1,4 @@
-"""Learning curves of spoken commands as Markdown and as one page: the table, the curves, and every slot."""
+"""Learning curves of spoken commands as Markdown and as a page: tables, curves, and scores per slot."""
 
 from __future__ import annotations
 

@@ -14,12 +14,12 @@ from speechkit.report.results import Column, Strong, Table, Value, interval_plot
 from speechkit.slue.entity_errors import KINDS, EntityErrors
 from speechkit.slue.scoring import PairScore, SlueComparison, WorstUtterance
 
-MOST_CLASSES = 300
+MAX_CLASSES = 300
 SIGNIFICANT = 0.05
 
 
 class EntityTables(NamedTuple):
-    """What recognition did to each entity: counts of each kind by system, and examples of each system."""
+    """Effects of recognition on entities: counts per kind and system, and examples per system."""
 
     counts: Table
     examples: list[tuple[str, Table]]
@@ -60,12 +60,12 @@ def render_slue_page(out_path: Path | str, scores: SlueComparison, *, title: str
 
 
 def settings_table(*facts: tuple[str, Any]) -> Table:
-    """What a score depends on."""
+    """Settings that a score depends on, and notes."""
     return Table(["what", "how"], facts, "Settings and notes")
 
 
 def measures_table(scores: SlueComparison) -> Table:
-    """A row for each measure, in percent; the main one and the best of each row stand out."""
+    """A row per measure, in percent; the main measure and the best value of each row are bold."""
     rows: list[list[Any]] = []
     for name in scores.systems[0].score.measures:
         measures = [system.score.measures[name] for system in scores.systems]
@@ -90,7 +90,7 @@ def main_plot(scores: SlueComparison) -> Markup | None:
 
 
 def differences(scores: SlueComparison, pairs: Sequence[PairScore], *, between: str = " – ") -> Table:
-    """Some of the pairs; those that chance does not explain are strong."""
+    """Differences of the given pairs; significant ones are bold."""
     rows = [
         [
             f"{p.first}{between}{p.second}",
@@ -112,7 +112,7 @@ def differences(scores: SlueComparison, pairs: Sequence[PairScore], *, between: 
 
 
 def _classes(scores: SlueComparison) -> Table | None:
-    names = list(dict.fromkeys(name for s in scores.systems for name in s.score.classes))[:MOST_CLASSES]
+    names = list(dict.fromkeys(name for s in scores.systems for name in s.score.classes))[:MAX_CLASSES]
     rows: list[list[Any]] = []
     for name in names:
         classes = [s.score.classes.get(name) for s in scores.systems]
@@ -132,7 +132,7 @@ def _example(example: WorstUtterance) -> Table:
 
 
 def entity_tables(entities: Mapping[str, EntityErrors]) -> EntityTables | None:
-    """None where there is nothing to show."""
+    """Tables of entity errors; None if there are none."""
     if not entities:
         return None
     counts = [
@@ -141,9 +141,9 @@ def entity_tables(entities: Mapping[str, EntityErrors]) -> EntityTables | None:
     ]
     examples = {
         name: [
-            [kind, each.tag, each.phrase, each.heard or None, "yes" if each.found else "no"]
+            [kind, example.tag, example.phrase, example.heard or None, "yes" if example.found else "no"]
             for kind in KINDS[1:]
-            for each in errors.examples.get(kind, ())[:3]
+            for example in errors.examples.get(kind, ())[:3]
         ]
         for name, errors in entities.items()
     }

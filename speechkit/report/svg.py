@@ -1,7 +1,7 @@
-"""Plots as inline SVG that fits any width: marks stretch with the page, letters keep their size.
+"""Plots as inline SVG that fits any width: marks stretch with the page, text keeps its size.
 
-A plot is a grid of three SVGs: the marks (stretched, lines keep their width), the axis on the left and the axis below,
-whose labels stand at percentages. Colours come from the page's style by class, so that dark mode needs no second plot.
+A plot is a grid of three SVGs: the marks (stretched, with constant line width), the y axis and the x axis, whose labels
+are positioned in percent. Colours come from the page's style by class, so that dark mode needs no second plot.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Points = Sequence[tuple[float, float]]
 def shape(name: str, /, *children: str | None, **attributes: str | float | None) -> Markup:
     """An SVG element; the values of its attributes and its text are escaped.
 
-    ``class_`` is the attribute class, ``aria_label`` is aria-label, ``viewBox`` stays; what is None is left out.
+    ``class_`` becomes class, ``aria_label`` aria-label; attributes that are None are left out.
     """
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(short(value) if isinstance(value, float) else value)}"'
@@ -32,7 +32,7 @@ def shape(name: str, /, *children: str | None, **attributes: str | float | None)
 
 
 def joined(parts: Iterable[str | None]) -> Markup:
-    """Parts one after another, escaped where they are no markup."""
+    """Concatenate parts, escaping those that are not markup."""
     return Markup("").join(part for part in parts if part is not None)
 
 
@@ -43,14 +43,14 @@ def short(value: float) -> str:
 
 @dataclass(frozen=True)
 class Scale:
-    """From values to 0..1, evenly or by square root (which lets small counts be seen beside large ones)."""
+    """Maps values to 0..1, linearly or by square root (which keeps small counts visible beside large ones)."""
 
     low: float
     high: float
     root: bool = False
 
     def __call__(self, value: float) -> float:
-        """Where ``value`` lies between low (0) and high (1)."""
+        """Position of ``value`` between low (0) and high (1)."""
         low, high, value = ((math.sqrt(max(0.0, v)) if self.root else v) for v in (self.low, self.high, value))
         return (value - low) / (high - low) if high > low else 0.0
 
@@ -64,13 +64,13 @@ class Series:
     values: Sequence[float]
 
 
-def shortened(text: str, most: int) -> str:
-    """At most ``most`` characters."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+def shortened(text: str, length: int) -> str:
+    """The text, truncated to ``length`` characters."""
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About ``count`` round numbers from low to high, both included where they are round."""
+    """About ``count`` round numbers from low to high, inclusive."""
     if not high > low:
         return [low]
     rough = (high - low) / max(1, count)
@@ -103,7 +103,7 @@ class Plot:
         self._path("M" + "L".join(map(self._at, points)) + ("Z" if closed else ""), style, note)
 
     def dots(self, points: Points, style: str, note: str | None = None) -> None:
-        """Round dots: lines of no length with round ends stay circles however the plot is stretched."""
+        """Dots, drawn as zero-length lines with round caps, which stay circles however the plot is stretched."""
         self._path("".join(f"M{self._at(point)}h0" for point in points), style, note)
 
     def bar(self, left: float, right: float, low: float, high: float, style: str, note: str) -> None:
@@ -129,7 +129,7 @@ class Plot:
         x_count: int = 5,
         marker: tuple[float, str] | None = None,
     ) -> Markup:
-        """The marks with axes; ticks are (from 0 to 1, text), a ``marker`` (value of x, text) is named above."""
+        """The marks with axes; ticks are (0 to 1, text), a ``marker`` (x value, text) is labelled above."""
         if x_ticks is None:
             x_ticks = [(self.x(tick), f"{tick:g}") for tick in nice_ticks(self.x.low, self.x.high, x_count)]
         left = [
@@ -164,7 +164,7 @@ class Plot:
 def stretched(
     marks: Iterable[str], style: str, box: str, label: str | None = None, tabindex: int | None = None
 ) -> Markup:
-    """Marks in an SVG that takes the room it is given; without a label it is nothing to readers of the screen."""
+    """Marks in an SVG that fills its container; without a label it is hidden from screen readers."""
     role, hidden = (None, "true") if label is None else ("img", None)
     return shape(
         "svg",
@@ -180,7 +180,7 @@ def stretched(
 
 
 def bar(x: float, y: float, width: float, height: float, style: str, note: str | None = None) -> Markup:
-    """A rectangle with a tip."""
+    """A rectangle with a tooltip."""
     title = shape("title", note) if note else None
     return shape("rect", title, class_=style, x=x, y=y, width=max(0.0, width), height=max(0.0, height))
 
@@ -196,15 +196,15 @@ def histogram(
     root: bool = False,
 ) -> Markup:
     """Stacked bars between ``edges`` (one more than values), with a vertical line at ``marker`` (value, text)."""
-    totals = [sum(heights) for heights in zip(*(each.values for each in series), strict=True)]
+    totals = [sum(heights) for heights in zip(*(group.values for group in series), strict=True)]
     plot = Plot(Scale(edges[0], edges[-1]), Scale(0, max([*totals, 1e-9]) * 1.04, root))
     for index in range(len(edges) - 1):
         at = 0.0
-        for each in series:
-            value = each.values[index]
+        for group in series:
+            value = group.values[index]
             if value:
-                note = f"{each.name}: {short_number(value)} ({edges[index]:g} to {edges[index + 1]:g})"
-                plot.bar(edges[index], edges[index + 1], at, at + value, each.style, note)
+                note = f"{group.name}: {short_number(value)} ({edges[index]:g} to {edges[index + 1]:g})"
+                plot.bar(edges[index], edges[index + 1], at, at + value, group.style, note)
             at += value
     if marker is not None:
         plot.vertical(marker[0])
@@ -214,7 +214,7 @@ def histogram(
 def curve(
     points: Points, *, label: str, x_title: str, y_title: str, marker: tuple[float, float, str] | None = None
 ) -> Markup:
-    """A line with the area below it; ``marker`` is a point (x, y) that stands out, and its text."""
+    """A line with the area below it; ``marker`` is a highlighted point (x, y) and its text."""
     low, high = min(point[0] for point in points), max(point[0] for point in points)
     if high - low < 1e-9:
         low, high = low - 0.5, high + 0.5
@@ -235,7 +235,7 @@ def keys(names: Iterable[tuple[str, str]]) -> Markup:
 
 
 def stacked_bar(parts: Sequence[tuple[str, str, float, str]], *, label: str) -> Markup:
-    """One horizontal bar of (name, style, value, value as text), with its legend; parts of 0 are left out."""
+    """A horizontal bar of parts (name, style, value, value as text), with a legend; parts of 0 are left out."""
     parts = [part for part in parts if part[2] > 0]
     total = sum(part[2] for part in parts) or 1.0
     marks, legend, at = [], [], 0.0
@@ -247,8 +247,8 @@ def stacked_bar(parts: Sequence[tuple[str, str, float, str]], *, label: str) -> 
         spans = [shape("span", text, class_=kind) for kind, text in texts]
         legend.append(shape("li", shape("span", class_=f"swatch {style}"), *spans))
         at += width
-    whole = stretched(marks, "stack", f"0 0 {WIDTH} 40", label)
-    return shape("figure", whole, shape("ul", *legend, class_="legend"), class_="stacked")
+    graphic = stretched(marks, "stack", f"0 0 {WIDTH} 40", label)
+    return shape("figure", graphic, shape("ul", *legend, class_="legend"), class_="stacked")
 
 
 def _anchor(at: float, edge: float = 0.04) -> str:
@@ -258,6 +258,6 @@ def _anchor(at: float, edge: float = 0.04) -> str:
 def _y_ticks(y: Scale) -> list[tuple[float, str]]:
     ticks = nice_ticks(y.low, y.high, 4)
     if y.root and len(ticks) > 1:
-        # Under a square root the low ticks spread: one more below the first shows that the axis is not even.
+        # A square-root axis has room for one more low tick, which shows that the axis is not linear.
         ticks = sorted({*ticks, ticks[1] / 4})
     return [(y(tick), short_number(tick)) for tick in ticks]

@@ -1,4 +1,4 @@
-"""Tables of tokens: what models of each vocabulary need for a source with a known entropy, and for units."""
+"""Tables of tokenizations: costs of models per vocabulary, for a source of known entropy and for units."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from speechkit.report.results import Column, Table, Value
 
 
 def markov_table(cells: Sequence[MarkovCell], entropy: float) -> Table:
-    """A row for each lag, vocabulary and look at a model."""
+    """A row per lag, vocabulary and checkpoint of a model."""
     rows = [
         [
-            each.lag,
-            each.vocabulary,
-            each.model,
-            Value(each.nats, digits=3),
-            Value(each.ratio, digits=2),
-            Value(each.symbols_per_token, digits=1),
-            each.steps or None,
-            f"{each.symbols_seen:,}" if each.symbols_seen else None,
-            None if each.step_seconds is None else Value(1e3 * each.step_seconds, digits=0),
+            cell.lag,
+            cell.vocabulary,
+            cell.model,
+            Value(cell.nats, digits=3),
+            Value(cell.ratio, digits=2),
+            Value(cell.symbols_per_token, digits=1),
+            cell.steps or None,
+            f"{cell.symbols_seen:,}" if cell.symbols_seen else None,
+            None if cell.step_seconds is None else Value(1e3 * cell.step_seconds, digits=0),
         ]
-        for each in cells
+        for cell in cells
     ]
     names = (
         "nats a symbol", "over the source", "symbols a token", "steps", "symbols seen", "CPU ms a step",
@@ -35,19 +35,19 @@ def markov_table(cells: Sequence[MarkovCell], entropy: float) -> Table:
 
 
 def tokenization_table(cells: Sequence[TokenizationCell]) -> Table:
-    """A row for each vocabulary and model."""
+    """A row per vocabulary and model."""
     rows = [
         [
-            each.vocabulary,
-            each.model,
-            Value(each.costs.bits_per_second, each.costs.interval.low, each.costs.interval.high),
-            Value(each.tokens_per_second, digits=1),
-            f"{each.costs.parameters:,}",
-            each.steps or None,
-            None if each.seconds_seen is None else Value(each.seconds_seen / 3600, digits=1),
-            None if each.step_seconds is None else Value(1e3 * each.step_seconds, digits=0),
+            cell.vocabulary,
+            cell.model,
+            Value(cell.costs.bits_per_second, cell.costs.interval.low, cell.costs.interval.high),
+            Value(cell.tokens_per_second, digits=1),
+            f"{cell.costs.parameters:,}",
+            cell.steps or None,
+            None if cell.seconds_seen is None else Value(cell.seconds_seen / 3600, digits=1),
+            None if cell.step_seconds is None else Value(1e3 * cell.step_seconds, digits=0),
         ]
-        for each in cells
+        for cell in cells
     ]
     names = ("bits a second", "tokens a second", "weights", "steps", "hours seen", "CPU ms a step")
     columns: list[Column | str] = [Column("tokens", numeric=True), "model"]

@@ -20,11 +20,11 @@ from speechkit.tts.scores.measuring import Measured
 from speechkit.tts.scores.summary import RECORDINGS, BootstrapSettings, Figure, SynthesisScores, summarize
 
 LONGEST_CLIP_SECONDS = 60.0
-MOST_MISREAD = 100
+MAX_MISREAD = 100
 
 
 class _Shown(NamedTuple):
-    """How a measure is shown."""
+    """Display of a measure: its name, direction and format."""
 
     name: str
     better: Literal["higher", "lower"]
@@ -63,13 +63,13 @@ SHOWN = {
 
 
 def figures_table(scores: SynthesisScores) -> Table:
-    """A row for each measure that a system has, a column for each system; the recordings are no competitor."""
+    """A row per measure and a column per system; the recordings never count as the best."""
     rows: list[list[Any]] = []
     for key, shown in SHOWN.items():
-        found = [system.figures.get(key) for system in scores.systems]
-        if not any(found):
+        figures = [system.figures.get(key) for system in scores.systems]
+        if not any(figures):
             continue
-        values = [Value(None) if figure is None else shown.value(figure) for figure in found]
+        values = [Value(None) if figure is None else shown.value(figure) for figure in figures]
         own = [number for number, system in enumerate(scores.systems) if system.name != RECORDINGS]
         if len(own) > 1:
             for number, value in zip(own, mark_best([values[n] for n in own], shown.better), strict=True):
@@ -99,12 +99,12 @@ def bounds_lines(scores: SynthesisScores) -> list[str]:
 
 
 def markdown(scores: SynthesisScores) -> str:
-    """The table, and what it is to be read beside."""
+    """The table and its reference values."""
     return figures_table(scores).markdown() + "\n" + "".join(f"- {line}\n" for line in bounds_lines(scores))
 
 
 def main_figure(scores: SynthesisScores) -> str:
-    """Each system's word error rate in a line, the recordings' own last."""
+    """Word error rates of all systems in one line, the recordings last."""
     shown = SHOWN["wer"]
     rates = [(system.name, figure) for system in reversed(scores.systems) if (figure := system.figures.get("wer"))]
     return "; ".join(f"{name}: WER {shown.value(f).number} % ({shown.value(f).ends()})" for name, f in rates)
@@ -123,38 +123,38 @@ def write_report(
     title: str = "Synthetic speech",
     samples: int = 12,
 ) -> tuple[SynthesisScores, Path]:
-    """Write scores.json, table.md, table.csv, table.tex and report.html; the scores and the page's path.
+    """Write scores.json, table.md, table.csv, table.tex and report.html; returns the scores and the page's path.
 
     Args:
-        folder: where they go.
-        measured: of each system, the recordings' first, what `read_measured` gives.
-        manifests: of each system's speech.
-        normalizer: see `summarize`, as for the next four.
-        lang: of the texts.
-        judge: of the words.
-        aligner: of skipped and repeated words.
+        folder: output folder.
+        measured: result of `read_measured` per system, the recordings first.
+        manifests: manifest of the speech of each system.
+        normalizer: see `summarize`.
+        lang: see `summarize`.
+        judge: see `summarize`.
+        aligner: see `summarize`.
         intervals: settings of the bootstrap.
-        title: of the page.
-        samples: texts that can be played.
+        title: title of the page.
+        samples: number of texts that can be played.
 
     Raises:
-        UserError: if a system has no utterance.
+        UserError: if a system has no utterances.
     """
-    rows = {name: found for name, (found, _) in measured.items()}
-    embeddings = {name: found for name, (_, found) in measured.items()}
+    rows = {name: system_rows for name, (system_rows, _) in measured.items()}
+    embeddings = {name: vectors for name, (_, vectors) in measured.items()}
     scores = summarize(
         rows, embeddings, normalizer=normalizer, lang=lang, judge=judge, aligner=aligner, intervals=intervals
     )
-    heard = {name: {row.id: row.heard for row in found} for name, found in rows.items()}
+    transcripts = {name: {row.id: row.heard for row in system_rows} for name, system_rows in rows.items()}
     table = figures_table(scores)
     write_json(folder / "scores.json", scores)
     for name, text in (("md", markdown(scores)), ("csv", table.csv()), ("tex", table.latex())):
         write_bytes(folder / f"table.{name}", text.encode())
-    return scores, write_tts_page(folder / "report.html", scores, manifests, heard, title=title, samples=samples)
+    return scores, write_tts_page(folder / "report.html", scores, manifests, transcripts, title=title, samples=samples)
 
 
-class _Heard(msgspec.Struct, frozen=True):
-    """One system's reading of a text; ``clip`` is None where there was no room or no audio."""
+class _Reading(msgspec.Struct, frozen=True):
+    """One system's reading of a text; ``clip`` is None if there is no audio, or no space for it."""
 
     system: str
     clip: Clip | None
@@ -162,18 +162,18 @@ class _Heard(msgspec.Struct, frozen=True):
 
 
 class _Sample(msgspec.Struct, frozen=True):
-    """A text and who reads it."""
+    """A text and its readings."""
 
     name: str
     text: str
-    readings: list[_Heard]
+    readings: list[_Reading]
 
 
 def write_tts_page(
     path: Path | str,
     scores: SynthesisScores,
     manifests: Mapping[str, Path],
-    heard: Mapping[str, Mapping[str, str | None]],
+    transcripts: Mapping[str, Mapping[str, str | None]],
     *,
     title: str = "Synthetic speech",
     samples: int = 12,
@@ -183,17 +183,17 @@ def write_tts_page(
 
     Args:
         path: the file, written atomically.
-        scores: the figures.
-        manifests: the speech of each system, the recordings under ``recordings``.
-        heard: what the judge heard, by system and id.
+        scores: the scores to show.
+        manifests: manifest of each system's speech, the recordings under ``recordings``.
+        transcripts: transcripts of the recogniser, by system and id.
         title: heading.
-        samples: how many texts can be played, evenly drawn.
+        samples: number of texts that can be played, evenly spaced.
         max_megabytes: clips are added until the page is about this large.
     """
-    room = _Room(int(max_megabytes * 1e6) - 500_000)
+    store = _ClipStore(int(max_megabytes * 1e6) - 500_000)
     wer = {system.name: _rate(system.figures["wer"]) for system in scores.systems if "wer" in system.figures}
     misread = [
-        (system.name, Table(["sentence", "skipped", "repeated"], rows[:MOST_MISREAD], f"{system.name}: {len(rows)}"))
+        (system.name, Table(["sentence", "skipped", "repeated"], rows[:MAX_MISREAD], f"{system.name}: {len(rows)}"))
         for system in scores.systems
         if (rows := [[name, " ".join(a), " ".join(b)] for name, a, b in system.misread])
     ]
@@ -214,13 +214,13 @@ def write_tts_page(
             wer, label="Word error rates with their intervals", x_title="word error rate, %", better="lower"
         ),
         misread=misread,
-        samples=_samples(manifests, heard, samples, room),
-        blocks=room.blocks,
+        samples=_samples(manifests, transcripts, samples, store),
+        blocks=store.blocks,
     )
 
 
-class _Room:
-    """The audio blocks of a page, and the bytes that are left for them."""
+class _ClipStore:
+    """The audio blocks of a page, up to a size limit."""
 
     def __init__(self, left: int) -> None:
         self.left = left
@@ -228,8 +228,10 @@ class _Room:
 
     def clip(self, manifest: Path, row: Utterance) -> Clip | None:
         try:
-            end = row.offset + row.duration
-            waveform = read_clip(audio_path(manifest, row), row.offset, end, LONGEST_CLIP_SECONDS, channel=row.channel)
+            end_seconds = row.offset + row.duration
+            waveform = read_clip(
+                audio_path(manifest, row), row.offset, end_seconds, LONGEST_CLIP_SECONDS, channel=row.channel
+            )
         except AudioError:
             return None
         if waveform is None:
@@ -244,25 +246,25 @@ class _Room:
 
 
 def _samples(
-    manifests: Mapping[str, Path], heard: Mapping[str, Mapping[str, str | None]], count: int, room: _Room
+    manifests: Mapping[str, Path], transcripts: Mapping[str, Mapping[str, str | None]], count: int, store: _ClipStore
 ) -> list[_Sample]:
     rows = {name: {row.id: row for row in read_manifest(path)} for name, path in manifests.items()}
-    shared = _in_all([list(found) for found in rows.values()])
+    shared = _in_all([list(system_rows) for system_rows in rows.values()])
     step = max(1, len(shared) // max(1, count))
-    found = []
+    samples = []
     for name in shared[::step][:count]:
-        text = next((row.text or "" for each in rows.values() if (row := each.get(name)) is not None), "")
+        text = next((row.text or "" for system_rows in rows.values() if (row := system_rows.get(name)) is not None), "")
         readings = [
-            _Heard(system, room.clip(manifests[system], rows[system][name]), heard.get(system, {}).get(name))
+            _Reading(system, store.clip(manifests[system], rows[system][name]), transcripts.get(system, {}).get(name))
             for system in manifests
             if name in rows[system]
         ]
-        found.append(_Sample(name, text, readings))
-    return found
+        samples.append(_Sample(name, text, readings))
+    return samples
 
 
 def _in_all(names: Sequence[list[str]]) -> list[str]:
-    """Ids that every system has, in the order of the last; all of the last where they share none."""
+    """Ids that all systems have, in the order of the last; all ids of the last if none are shared."""
     if not names:
         return []
     shared = [name for name in names[-1] if all(name in set(other) for other in names[:-1])]

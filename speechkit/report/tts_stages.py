@@ -1,4 +1,4 @@
-"""The last stages of recipes that speak: the recordings and the speech before the same judges, and a page of both."""
+"""Final stages of synthesis recipes: measure recordings and speech with the same models, and write the page."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from speechkit.pipeline import SHARED, Context, Output, Stage, external, stage
 from speechkit.tts.scores.measuring import measure_stage
 
 
-class ReportConfig(msgspec.Struct, frozen=True):
-    """The judges' names for the page, as in the stages before, and how it is made.
+class SynthesisReportConfig(msgspec.Struct, frozen=True):
+    """Settings of the page; the shared ones are those of the measuring stages.
 
     Attributes:
-        title: its heading; the system's name when absent.
-        samples: texts that can be played.
-        resamples: bootstrap draws of the intervals.
+        title: heading; by default the system's name.
+        samples: number of texts that can be played.
+        resamples: bootstrap resamples of the intervals.
     """
 
     lang: Annotated[str, SHARED] = "en"
@@ -31,12 +31,12 @@ class ReportConfig(msgspec.Struct, frozen=True):
 
 
 def report(system: str, title: str, context: Context) -> None:
-    """Tables and a page of a system's speech beside the recordings of the same texts."""
+    """Write tables and a page that compare a system's speech with the recordings of the same texts."""
     from speechkit.report.tts_page import main_figure, write_report
     from speechkit.tts.scores.measuring import read_measured
     from speechkit.tts.scores.summary import RECORDINGS, BootstrapSettings
 
-    config: ReportConfig = context.config
+    config: SynthesisReportConfig = context.config
     spoken, recorded = read_measured(context.inputs["scores"]), read_measured(context.inputs["recordings"])
     ids = {row.id for row in spoken[0]}
     scores, _ = write_report(
@@ -55,15 +55,15 @@ def report(system: str, title: str, context: Context) -> None:
 
 
 def judging_stages(first: int, system: str, title: str = "") -> tuple[Stage, Stage, Stage]:
-    """Three stages, numbered from ``first``, behind stages ``prepare`` (with ``test_manifest``) and ``clips``.
+    """Three stages, numbered from ``first``, after stages ``prepare`` (with ``test_manifest``) and ``clips``.
 
-    What the judges make of the recordings is the bound that no system can be expected to pass. ``title`` heads the page
-    where the setting of that name does not; else the system's name does.
+    The scores of the recordings bound what a system can be expected to reach. ``title`` is the default heading of the
+    page; without it, the system's name.
     """
     recorded = partial(external, "test_manifest", schema=Utterance, of="prepare")
-    nothing = external("references", schema=Utterance)  # recordings lie at no distance from themselves
+    no_references = external("references", schema=Utterance)  # recordings are not compared with themselves
     return (
-        measure_stage(first, "recordings", recorded(name="manifest"), nothing),
+        measure_stage(first, "recordings", recorded(name="manifest"), no_references),
         measure_stage(first + 1, "scores", stage("clips", "manifest.jsonl"), recorded(name="references")),
         Stage(
             number=first + 2,
@@ -76,6 +76,6 @@ def judging_stages(first: int, system: str, title: str = "") -> tuple[Stage, Sta
                 recorded(),
             ),
             outputs=(Output("report"),),
-            config=ReportConfig,
+            config=SynthesisReportConfig,
         ),
     )

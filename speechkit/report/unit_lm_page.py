@@ -1,4 +1,4 @@
-"""Tables and the page of unit language models: bits a second beside n-grams, and how continuations degenerate."""
+"""Tables and page of unit language models: bits per second compared with n-grams, and degeneration of continuations."""
 
 from __future__ import annotations
 
@@ -23,46 +23,55 @@ SHARES = (
 
 
 def bits_table(report: UnitLmReport) -> Table:
-    """A row for each model."""
+    """A row per model."""
 
     def bits(value: float | None, interval: Interval | None) -> Value:
         low, high = (None, None) if interval is None else (interval.low, interval.high)
         return Value(value, low, high)
 
-    alone = mark_best([bits(each.bits_per_second, each.interval) for each in report.systems], "lower")
-    full = mark_best([bits(each.full_bits_per_second, each.full_interval) for each in report.systems], "lower")
-    savings = {each.other: percent(each.share, each.interval, signed=True) for each in report.savings}
+    per_second = mark_best([bits(entry.bits_per_second, entry.interval) for entry in report.systems], "lower")
+    with_durations = mark_best(
+        [bits(entry.full_bits_per_second, entry.full_interval) for entry in report.systems], "lower"
+    )
+    savings = {entry.other: percent(entry.share, entry.interval, signed=True) for entry in report.savings}
     rows: list[list[Any]] = [
         [
-            each.system,
-            each.parameters,
-            Value(each.perplexity),
-            Value(each.bits_per_unit, digits=3),
+            entry.system,
+            entry.parameters,
+            Value(entry.perplexity),
+            Value(entry.bits_per_unit, digits=3),
             units,
-            lasting,
-            savings.get(each.system),
+            full_bits,
+            savings.get(entry.system),
         ]
-        for each, units, lasting in zip(report.systems, alone, full, strict=True)
+        for entry, units, full_bits in zip(report.systems, per_second, with_durations, strict=True)
     ]
     names = ["weights", "perplexity", "bits a unit", "bits a second", "with durations", "saved by the unit model, %"]
     return Table(["model", *(Column(name, numeric=True) for name in names)], rows, "Unseen speakers")
 
 
 def degeneration_table(report: UnitLmReport) -> Table:
-    """Continuations beside speech."""
+    """Statistics of continuations, compared with speech."""
 
-    def row(name: str, each: Degeneration) -> list[Any]:
-        shares = [percent(getattr(each, field)) for _, field in SHARES]
-        return [name, each.sequences, Value(each.mean_length), *shares, each.longest_loop, Value(each.unigram_entropy)]
+    def row(name: str, statistics: Degeneration) -> list[Any]:
+        shares = [percent(getattr(statistics, field)) for _, field in SHARES]
+        return [
+            name,
+            statistics.sequences,
+            Value(statistics.mean_length),
+            *shares,
+            statistics.longest_loop,
+            Value(statistics.unigram_entropy),
+        ]
 
-    said = report.continuations
+    continuations = report.continuations
     names = ["sequences", "units", *(name for name, _ in SHARES), "longest loop", "unigram entropy, bits"]
-    rows = [row("test speech", said.test), row("continuations", said.continued)]
+    rows = [row("test speech", continuations.test), row("continuations", continuations.continued)]
     return Table(["", *(Column(name, numeric=True) for name in names)], rows, "Continuations beside speech")
 
 
 def lead(report: UnitLmReport) -> str:
-    """What was measured, and how."""
+    """Introductory text: test data and protocol."""
     first = report.systems[0]
     return (
         f"{first.recordings} recordings of unseen speakers ({first.seconds / 60:.1f} minutes, {first.units:,} units). "

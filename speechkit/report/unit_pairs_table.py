@@ -9,17 +9,17 @@ from speechkit.report.results import Column, Table, percent
 
 
 def pairs_table(scores: Sequence[PairScore]) -> Table:
-    """A row for each system on each set."""
+    """A row per system and set."""
     rows = [
         [
-            each.test,
-            each.system,
-            each.pairs,
-            each.voices,
-            percent(each.by_sum, each.sum_interval),
-            percent(each.by_mean, each.mean_interval),
+            score.test,
+            score.system,
+            score.pairs,
+            score.voices,
+            percent(score.by_sum, score.sum_interval),
+            percent(score.by_mean, score.mean_interval),
         ]
-        for each in scores
+        for score in scores
     ]
     names = ("pairs", "voices", "right by sum, %", "right by mean, %")
     return Table(["set", "system", *(Column(name, numeric=True) for name in names)], rows, "Pairs")

@@ -1,6 +1,6 @@
-"""A recording as sound, segments, units and words above one another: a block of the HTML report, and a PNG.
+"""Picture of a recording with spectrogram, segments, units and words: a block of an HTML report, or a PNG.
 
-Equal units of one quantizer have equal colours, so that two ribbons of it that agree look alike.
+Equal units of a quantizer have equal colours, so that two sequences that agree look alike.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ GOLDEN = 0.618033988749895
 
 
 class Ribbon(msgspec.Struct, frozen=True):
-    """Units of the frames of an item (T,), drawn evenly over the whole recording, under a name."""
+    """A named sequence of frame-level units (T,), drawn evenly over the recording."""
 
     name: str
     units: NDArray[np.integer[Any]]
 
 
 class UnitPicture(msgspec.Struct, frozen=True):
-    """What to draw.
+    """Content of a picture.
 
     Attributes:
-        title: of the figure.
+        title: title of the figure.
         waveform: (S,) in [-1, 1].
         sample_rate: in hertz.
-        ribbons: one a quantizer and version of the sound.
+        ribbons: one per quantizer and version of the audio.
         words: (word, start, end) in seconds.
         segments: (start, end) in seconds, drawn over the spectrogram.
         caption: below the figure.
@@ -61,7 +61,7 @@ class UnitPicture(msgspec.Struct, frozen=True):
 
     @property
     def seconds(self) -> float:
-        """How long the recording is."""
+        """Duration of the recording."""
         return len(self.waveform) / self.sample_rate
 
 
@@ -74,7 +74,7 @@ def picture_recording(
     tier: str = "word",
     caption: str = "",
 ) -> UnitPicture:
-    """The picture of a manifest's recording, with the words of ``aligned`` and the edges of one of its tiers."""
+    """The picture of a manifest's recording, with the words of ``aligned`` and the boundaries of one of its tiers."""
     from speechkit.data.audio import read_waveform
 
     tiers = (None if aligned is None else aligned.alignment) or {}
@@ -87,7 +87,7 @@ def picture_recording(
 
 
 def unit_figure(picture: UnitPicture) -> Markup:
-    """The picture as an HTML block, which needs unit_picture.css on its page.
+    """The picture as an HTML block; its page needs unit_picture.css.
 
     Raises:
         UserError: if the recording has no sample.
@@ -140,14 +140,14 @@ def write_unit_png(path: Path | str, picture: UnitPicture) -> None:
     sound.set(title=picture.title, ylabel="kHz", xlim=(0, seconds), ylim=(0, nyquist))
     for axis, ribbon in zip(strips, picture.ribbons, strict=False):
         for unit, first, last in runs(ribbon.units):
-            left, right = (seconds * place / len(ribbon.units) for place in (first, last))
+            left, right = (seconds * frame / len(ribbon.units) for frame in (first, last))
             axis.axvspan(left, right, color=unit_colour(unit), linewidth=0)
         axis.set_ylabel(ribbon.name, rotation=0, ha="right", va="center")
         axis.set_yticks([])
     if picture.words:
         for word, start, end in picture.words:
             strips[-1].axvline(start, color="0.8", linewidth=0.8)
-            # Dollars would begin a formula.
+            # Matplotlib would read dollar signs as formulas.
             shown = word.replace("$", r"\$")
             strips[-1].text((start + end) / 2, 0.5, shown, ha="center", va="center", fontsize=8, clip_on=True)
         strips[-1].set(yticks=[], ylim=(0, 1))
@@ -160,9 +160,9 @@ def write_unit_png(path: Path | str, picture: UnitPicture) -> None:
 def spectrogram(
     waveform: NDArray[np.floating[Any]], sample_rate: int, loudest: float | None = None
 ) -> NDArray[np.uint8]:
-    """Loudness (ROWS, M) from 0, `DECIBELS` below the loudest, to 255; the highest frequency in the first row.
+    """Image (ROWS, M) of levels from 0, `DECIBELS` below the maximum, to 255; the highest frequency is the first row.
 
-    ``loudest`` is the level of 255, as `band_levels` has it; without it that of the sound itself.
+    ``loudest`` is the level of 255 in units of `band_levels`; by default the maximum of the waveform itself.
     """
     decibels = band_levels(waveform, sample_rate)
     shade = 1 + (decibels - (decibels.max() if loudest is None else loudest)) / DECIBELS
@@ -194,7 +194,7 @@ def grey_png(image: NDArray[np.uint8]) -> bytes:
 
 
 def unit_colour(unit: int) -> str:
-    """The colour of a unit: hues by the golden ratio lie far apart for neighbouring numbers."""
+    """The colour of a unit; hues follow the golden ratio, so that consecutive numbers differ."""
     hue = (unit * GOLDEN) % 1.0
     light = (0.42, 0.58, 0.74)[unit % 3]
     red, green, blue = colorsys.hls_to_rgb(hue, light, 0.55)
@@ -202,7 +202,7 @@ def unit_colour(unit: int) -> str:
 
 
 def runs(units: NDArray[np.integer[Any]]) -> list[tuple[int, int, int]]:
-    """Each run of one unit: unit, first frame, one past the last."""
+    """Runs of equal units: unit, first frame, end frame (exclusive)."""
     stretches: list[tuple[int, int, int]] = []
     at = 0
     for unit, group in groupby(units.tolist()):
@@ -214,7 +214,7 @@ def runs(units: NDArray[np.integer[Any]]) -> list[tuple[int, int, int]]:
 
 def _checked(picture: UnitPicture) -> UnitPicture:
     if not len(picture.waveform):
-        raise UserError(f"{picture.title}: has no sample; there is nothing to draw")
+        raise UserError(f"{picture.title}: has no samples; give a recording that is not empty")
     return picture
 
 

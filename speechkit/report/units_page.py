@@ -1,4 +1,4 @@
-"""Tables and the page of quantizers: use and cost of their units, what they tell of labels, and acoustic BPE."""
+"""Tables and page of quantizers: unit statistics, agreement with labels, and acoustic BPE."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NGRAMS = ("unigram", "bigram", "trigram")
 
 
 def units_table(report: UnitsReport) -> Table:
-    """A row for each quantizer and each codebook of a stacked one."""
+    """A row per quantizer, and per codebook of a stacked one."""
     names = ["kept", "perplexity", "dead", "top unit", "units/s", "bit/s"]
     names += ["MI, bits", "NMI", "by chance", f"{report.tier} purity", "unit purity"] if report.tier else []
     columns: list[Column | str] = ["layer", "kind", *(Column(name, numeric=True) for name in ("K", *names))]
@@ -53,7 +53,7 @@ def _system(system: System) -> list[str]:
 
 
 def curves_table(report: UnitsReport) -> Table:
-    """A row for each point of each curve, with a column for the bits of each n-gram."""
+    """A row per point of each curve, with a column per n-gram order."""
     points = [(curve.system, point) for curve in report.curves for point in curve.points]
     orders = max((len(point.ngram_bits) for _, point in points), default=0)
     ngrams = [*NGRAMS, *(f"{order}-gram" for order in range(len(NGRAMS) + 1, orders + 1))][:orders]
@@ -76,9 +76,9 @@ def curves_table(report: UnitsReport) -> Table:
 
 
 def lead(report: UnitsReport) -> str:
-    """What was judged."""
+    """Introductory text: test data and measures."""
     speakers = f"{report.speakers} speakers" + (f" ({report.unnamed} recordings name none)" if report.unnamed else "")
-    frames = max((each.agreement.frames for each in report.scores if each.agreement), default=0)
+    frames = max((score.agreement.frames for score in report.scores if score.agreement), default=0)
     agreed = f" MI, NMI and purity: against the tier {report.tier} of {frames:,} frames." if report.tier else ""
     return (
         f"{report.recordings} test recordings ({report.seconds / 60:.1f} minutes), {speakers}. "
@@ -93,8 +93,8 @@ def markdown(report: UnitsReport) -> str:
 
 
 def write_units_page(path: Path | str, report: UnitsReport, pictures: Sequence[UnitPicture], *, clusters: int) -> Path:
-    """The page with both tables, the curve of the first quantizer of ``clusters`` units, and pictures."""
-    chosen = next((each for each in report.curves if each.system.clusters == clusters), report.curves[0])
+    """Write the page with both tables, the curve of the first quantizer of ``clusters`` units, and pictures."""
+    chosen = next((candidate for candidate in report.curves if candidate.system.clusters == clusters), report.curves[0])
     return write_page(
         path,
         "units.html",

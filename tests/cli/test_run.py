@@ -231,7 +231,7 @@ def test_settings_of_stages_that_do_not_fit_are_refused_before_the_first_one(pro
     ("recipe", "settings", "message"),
     [
         ("units", ["clusters=[20,50]", "bpe.bpe_clusters=[100]"], "bpe.bpe_clusters: 100 is none of clusters (20, 50)"),
-        ("mossformer2", ["train.separator=bogus"], "train.separator: 'bogus' is no separator's configuration"),
+        ("mossformer2", ["train.separator=bogus"], "train.separator: there is no separator configuration 'bogus'"),
         ("slue", [], "nothing to fit the noise on"),
         ("simplespeech2", ["codec.body=waves"], "codec.body: 'waves' is not one of convolutions, spectral"),
     ],

@@ -22,7 +22,7 @@ from speechkit.mining.records import (
     UnmatchedStretch,
     WordTime,
 )
-from speechkit.report.mining_data import HeardText, Records
+from speechkit.report.mining_data import RecognisedTimes, Records
 
 SAMPLE = Path(__file__).resolve().parents[2] / "recipes" / "mining" / "sample"
 UNREAD = "This passage stands in the document and nobody has read it aloud so far."
@@ -136,7 +136,7 @@ def _one(name: str, file: str, sentences: list[dict], random_numbers: random.Ran
     return recording, PairAlignment(name, f"{name}-text", path, gaps, matches), outcomes, utterances, stretches
 
 
-def _heard(name: str, sentences: list[dict]) -> HeardText:
+def _heard(name: str, sentences: list[dict]) -> RecognisedTimes:
     """The sample as a recogniser hears it that leaves out every seventh letter and knows no capitals."""
     letters, starts, ends = [], [], []
     for sentence in sentences:
@@ -147,7 +147,7 @@ def _heard(name: str, sentences: list[dict]) -> HeardText:
                 letters.append(letter)
                 starts.append(edges[at])
                 ends.append(edges[at + 1])
-    return HeardText(name, "".join(letters), np.array(starts), np.array(ends))
+    return RecognisedTimes(name, "".join(letters), np.array(starts), np.array(ends))
 
 
 @pytest.fixture(scope="session")

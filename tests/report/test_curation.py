@@ -19,15 +19,15 @@ from speechkit.mining import mine
 from speechkit.mining.export.sound import SentenceQuality
 from speechkit.mining.records import Recording
 from speechkit.report.listening import write_recordings
-from speechkit.report.mining_clips import Clips, listed_places
-from speechkit.report.mining_data import HeardText, Records, SentenceRow
+from speechkit.report.mining_clips import Clips, listed_segments
+from speechkit.report.mining_data import RecognisedTimes, Records, SentenceRow
 from speechkit.report.mining_gather import gather
 from speechkit.report.mining_page import audio_folder, render_mining_report
 from speechkit.report.mining_sentences import (
     chosen_point,
     columns,
-    heard_between,
     precision_points,
+    recognised_between,
     sentence_rows,
 )
 from speechkit.report.score_audio import ScoreClips
@@ -60,10 +60,10 @@ def test_list_has_every_sentence_once_and_in_order(run: Records) -> None:
 
 def test_heard_is_what_lies_between_the_times() -> None:
     starts = np.arange(11) * 0.1
-    heard = HeardText("r", "one two six", starts, starts + 0.1)
-    assert heard_between(heard, 0.4, 0.7) == "two"
-    assert heard_between(heard, 0.0, 2.0) == "one two six"
-    assert heard_between(heard, 5.0, 6.0) == ""
+    heard = RecognisedTimes("r", "one two six", starts, starts + 0.1)
+    assert recognised_between(heard, 0.4, 0.7) == "two"
+    assert recognised_between(heard, 0.0, 2.0) == "one two six"
+    assert recognised_between(heard, 5.0, 6.0) == ""
 
 
 def weighed_rows(count: int = 300) -> list[SentenceRow]:
@@ -149,7 +149,7 @@ def test_players_inside_the_page_play_the_channel_that_was_mined(
         id="two-1", sentence="d-1", recording="two", document="d", page=1, begin=0, text="t", reason="kept", seconds=2.0
     )
     clips = Clips(msgspec.structs.replace(data, recordings=[recording], sentence_rows=[row], views=[]), 8.0)
-    clips.fill(listed_places(msgspec.structs.replace(data, sentence_rows=[row])))
+    clips.fill(listed_segments(msgspec.structs.replace(data, sentence_rows=[row])))
     (block,) = clips.blocks
     assert heard_tones(block) == hertz
 

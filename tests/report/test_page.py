@@ -276,7 +276,7 @@ def test_run_that_found_nothing_still_has_a_page(run: Records, audio_root: Path,
         summary=summary,
     )
     text = _page(empty, audio_root, tmp_path).read_text()
-    assert "No sentence was found." in text
+    assert "No sentence was located." in text
 
 
 def test_many_recordings_draw_a_bounded_number_of_plots(audio_root: Path) -> None:

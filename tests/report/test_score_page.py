@@ -69,7 +69,7 @@ def test_the_page_says_flips_few_units_and_settings(tmp_path):
     assert "The normaliser decides: system 0 is better than system 1 under none and worse under simple." in made
     assert "only 5 utterances" in made
     assert "levenshtein" in made
-    assert "dollars heard as x" in made
+    assert "dollars recognised as x" in made
     assert "ten, → ten" in made  # a substitution that is one of form
 
 

@@ -122,7 +122,7 @@ def test_the_page_asks_nothing_of_the_network_and_names_the_published_rows_as_re
     written = (outputs(recipe, done, "compare") / "report.html").read_text()
     assert not re.search(r'(src|href)="http', written)
     assert written.count("For reference only") == 2
-    assert "No published table of this task was at hand" in written
+    assert "There are no published results for this task" in written
     assert "<small>" in written
     evil = msgspec.structs.replace(found.tasks["slots"], judged_by=EvaluationSet("<script>", "test", prepared=False))
     page = write_encoders_page(tmp_path / "a.html", EncoderComparison({"slots": evil}))
@@ -246,7 +246,7 @@ def test_published_rows_say_whether_the_same_set_judges(found, tmp_path):
     write_json(tmp_path / "summary.json", summary)
     assert not read_test_set(tmp_path / "dev.jsonl").prepared
     same = msgspec.structs.replace(of, judged_by=read_test_set(tmp_path / "test.jsonl"))
-    assert "Rows on slue_voxpopuli test were judged by the set that judges here" in published_sentence(same)
+    assert "Rows on slue_voxpopuli test are on the test set used here" in published_sentence(same)
     judges = {row[4] for row in published_table("ner", same).rows}
     assert judges == {"slue_voxpopuli test", "slue_voxpopuli dev (another set)"}
 
