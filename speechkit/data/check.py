@@ -32,7 +32,7 @@ PROBLEMS = {
     "beyond the audio": "fix the offset or duration",
     "negative offset": "offsets start at 0",
     "no duration": "durations are above 0",
-    "wrong sample rate": "state the rate of the file itself",
+    "wrong sample rate": "give the rate of the file itself",
     "no such channel": "channels count from 0",
     "bad source": "fix or replace the source of the mixture, or drop its row",
     "not whole samples": "offset and duration are multiples of 1 / sample_rate; build rows with Utterance.from_samples",
@@ -41,7 +41,7 @@ PROBLEMS = {
 NOTES = {
     "empty text": "rows with no text or only spaces",
     "no speaker": "rows that name no speaker",
-    CLIPPED: "a thousandth of the samples or more at a flat top",
+    CLIPPED: "at least 0.1 % of the samples in flat tops",
     BEYOND: "a peak above 1",
     SILENT: "a peak below -80 dB",
 }
@@ -87,41 +87,41 @@ def check_manifest(
     ids, files = array("Q"), array("Q")
     headers: dict[Path, AudioInfo | str] = {}
 
-    def found(kind: str, place: str) -> None:
+    def report(kind: str, location: str) -> None:
         problems[kind] += 1
         if problems[kind] <= EXAMPLES_EACH:
-            examples.append(f"{place}; {PROBLEMS[kind]}")
+            examples.append(f"{location}; {PROBLEMS[kind]}")
 
     number = 0
     for number, row in enumerate(read_manifest(path, on_torn=on_torn), 1):
         ids.append(_key(row.id))
         files.append(_key(row.audio_filepath))
-        place = f"{path}:{number}: {row.id!r}"
+        location = f"{path}:{number}: {row.id!r}"
         if row.text is None or not row.text.strip():
             notes["empty text"] += 1
         if row.speaker is None:
             notes["no speaker"] += 1
         for kind, detail in _own_problems(row):
-            found(kind, f"{place} {detail}")
+            report(kind, f"{location} {detail}")
         if audio:
             file = audio_path(path, row)
             faults = _audio_problems(row, _header(file, headers))
             faults += _source_problems(row, path, headers)
             for kind, detail in faults:
-                found(kind, f"{place} {detail}")
+                report(kind, f"{location} {detail}")
             if samples and not faults and row.num_samples > 0 and row.offset >= 0:
                 try:
-                    heard = listen(file, row)
+                    sound_kinds = listen(file, row)
                 except AudioError as error:
-                    found("unreadable audio", f"{place} needs {error}")
+                    report("unreadable audio", f"{location} needs {error}")
                     continue
-                for kind in heard:
+                for kind in sound_kinds:
                     notes[kind] += 1
                     if notes[kind] <= EXAMPLES_EACH:
-                        examples.append(f"{place} is {kind} ({NOTES[kind]})")
+                        examples.append(f"{location} is {kind} ({NOTES[kind]})")
     repeated = _repeated(ids)
     if len(repeated):
-        _name_repeated(path, repeated, found, on_torn)
+        _report_duplicates(path, repeated, report, on_torn)
     return CheckReport(number, len(np.unique(_as_numpy(files))), dict(problems), dict(notes), examples)
 
 
@@ -160,12 +160,14 @@ def _audio_problems(row: Utterance, header: AudioInfo | str) -> list[tuple[str, 
         return [("unreadable audio", f"needs {header}")]
     faults = []
     if row.sample_rate != header.sample_rate:
-        faults.append(("wrong sample rate", f"says {row.sample_rate} Hz and {header.path} has {header.sample_rate} Hz"))
+        faults.append(
+            ("wrong sample rate", f"says {row.sample_rate} Hz, but {header.path} has {header.sample_rate} Hz")
+        )
     elif row.offset_samples + row.num_samples > header.num_samples:
         end = row.offset + row.duration
-        faults.append(("beyond the audio", f"ends at {end:.3f} s and {header.path} at {header.duration:.3f} s"))
+        faults.append(("beyond the audio", f"ends at {end:.3f} s, but {header.path} at {header.duration:.3f} s"))
     if not 0 <= row.channel < header.channels:
-        faults.append(("no such channel", f"says channel {row.channel} and {header.path} has {header.channels}"))
+        faults.append(("no such channel", f"says channel {row.channel}, but {header.path} has {header.channels}"))
     return faults
 
 
@@ -197,7 +199,7 @@ def _source_problems(
         if isinstance(header, str):
             faults.append(("bad source", f"needs the source {header}"))
         elif header.sample_rate != row.sample_rate:
-            detail = f"says {row.sample_rate} Hz and its source {file} has {header.sample_rate} Hz"
+            detail = f"says {row.sample_rate} Hz, but its source {file} has {header.sample_rate} Hz"
             faults.append(("bad source", detail))
         elif header.num_samples < row.offset_samples + row.num_samples:
             faults.append(("bad source", f"ends after its source {file} of {header.duration:.3f} s"))
@@ -218,10 +220,10 @@ def _repeated(ids: array[int]) -> set[int]:
     return set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
 
 
-def _name_repeated(
+def _report_duplicates(
     path: Path | str,
     repeated: set[int],
-    found: Callable[[str, str], None],
+    report: Callable[[str, str], None],
     on_torn: Callable[[str], None] | None,
 ) -> None:
     """Read the file again to report the lines of duplicate ids, and to rule out hash collisions."""
@@ -229,6 +231,6 @@ def _name_repeated(
     quiet = None if on_torn is None else (lambda _: None)
     for number, row in enumerate(read_manifest(path, on_torn=quiet), 1):
         if _key(row.id) in repeated:
-            before = first.setdefault(row.id, number)
-            if before != number:
-                found("duplicate id", f"{path}:{number}: {row.id!r} is also the id of line {before}")
+            first_line = first.setdefault(row.id, number)
+            if first_line != number:
+                report("duplicate id", f"{path}:{number}: {row.id!r} is also the id of line {first_line}")

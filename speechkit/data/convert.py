@@ -41,7 +41,7 @@ FORMATS = {
         ".tsv with .ltr and .wrd",
         "speaker, lang, alignment, units, features, score, source, custom; cuts become clips",
     ),
-    "csv": Format("speechkit.data.formats.table", ".csv with a header", "an empty string apart from none"),
+    "csv": Format("speechkit.data.formats.table", ".csv with a header", "the difference of an empty string and none"),
 }
 
 
@@ -126,10 +126,10 @@ def format_of_name(path: Path) -> str:
     """
     name = path.name.lower()
     endings = {".parquet": "parquet", ".csv": "csv", ".tsv": "fairseq", ".jsonl": "speechkit", ".jsonl.gz": "speechkit"}
-    for ending, known in endings.items():
+    for ending, format_name in endings.items():
         if name.endswith(ending):
-            return known
-    raise UserError(f"{path}: its format cannot be told from its name; add --to with one of {', '.join(FORMATS)}")
+            return format_name
+    raise UserError(f"{path}: its name does not determine its format; add --to with one of {', '.join(FORMATS)}")
 
 
 def detect_format(path: Path) -> str:
@@ -152,7 +152,7 @@ def detect_format(path: Path) -> str:
         return format_of_name(path)
     first = next(iter(read_jsonl(path, dict[str, Any])), None)
     if first is None:
-        raise ManifestError(f"{path}: is empty, so its format cannot be told; add --from")
+        raise ManifestError(f"{path}: is empty, so that its format cannot be detected; add --from")
     if "recording" in first or "supervisions" in first or first.get("type") in ("MonoCut", "MixedCut", "MultiCut"):
         return "lhotse"
     return "speechkit" if "id" in first and "sample_rate" in first else "nemo"
@@ -160,5 +160,5 @@ def detect_format(path: Path) -> str:
 
 def _known(name: str) -> str:
     if name not in FORMATS:
-        raise UserError(f"format {name!r} is not known; choose one of {', '.join(FORMATS)}")
+        raise UserError(f"there is no format {name!r}; choose one of {', '.join(FORMATS)}")
     return name

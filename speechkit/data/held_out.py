@@ -70,27 +70,27 @@ def hold_out(
             else:
                 yield row
 
-    judges: list[Utterance] = []
+    test_rows: list[Utterance] = []
     for row in fitting("test", test):
         if speakers and row.speaker not in speakers:
             leave_out("test", row, "not_asked_for", f"speaker {row.speaker}")
         else:
-            judges.append(row)
-    test_speakers = {row.speaker for row in judges} - {None}
-    test_audio = _Pieces(test_manifest, judges)
-    learned: list[Utterance] = []
+            test_rows.append(row)
+    test_speakers = {row.speaker for row in test_rows} - {None}
+    test_audio = _Pieces(test_manifest, test_rows)
+    train_rows: list[Utterance] = []
     total = 0.0
     for row in sorted(fitting("train", train), key=draw):
         if row.speaker in test_speakers:
             leave_out("train", row, "test_speaker", str(row.speaker))
-        elif same := test_audio.overlapping(train_manifest, row):
-            leave_out("train", row, "test_audio", f"the same audio as test/{same}")
+        elif test_id := test_audio.overlapping(train_manifest, row):
+            leave_out("train", row, "test_audio", f"the same audio as test/{test_id}")
         elif total + row.duration > max_train_seconds:
             leave_out("train", row, "beyond_limit", f"max_train_seconds is {max_train_seconds:g}")
         else:
             total += row.duration
-            learned.append(row)
-    return HeldOut(learned, judges, left_out)
+            train_rows.append(row)
+    return HeldOut(train_rows, test_rows, left_out)
 
 
 class _Pieces:
@@ -104,9 +104,9 @@ class _Pieces:
         # Running maximum of the end, over segments sorted by start.
         self._last: dict[tuple[str, int], list[tuple[float, str]]] = {}
         for file, spans in self._pieces.items():
-            last = self._last[file] = []
+            latest_ends = self._last[file] = []
             for _, end, name in spans:
-                last.append(max(last[-1], (end, name)) if last else (end, name))
+                latest_ends.append(max(latest_ends[-1], (end, name)) if latest_ends else (end, name))
 
     def overlapping(self, manifest: Path, row: Utterance) -> str | None:
         """Id of a recording that shares samples with the row, None if there is none."""
@@ -114,11 +114,11 @@ class _Pieces:
         if file not in self._pieces:
             return None
         begin, end = _span(row)
-        before = bisect_left(self._pieces[file], (end,))
-        if not before:
+        starting = bisect_left(self._pieces[file], (end,))
+        if not starting:
             return None
-        last, name = self._last[file][before - 1]
-        return name if last > begin else None
+        latest_end, name = self._last[file][starting - 1]
+        return name if latest_end > begin else None
 
 
 def _file(manifest: Path, row: Utterance) -> tuple[str, int]:

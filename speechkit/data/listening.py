@@ -14,31 +14,31 @@ from speechkit.io.arrays import true_runs
 
 CLIPPED, BEYOND, SILENT = "clipped audio", "audio beyond full scale", "silent audio"
 CLIPPED_SHARE = 1e-3
-"""Share of clipped samples from which a cut counts as clipped."""
+"""A cut with at least this share of clipped samples counts as clipped."""
 FLAT_RUN = 3
-"""Number of equal consecutive samples that make a flat top."""
+"""Shortest run of equal samples that counts as a flat top."""
 TOP = 0.98
-"""Share of the peak above which samples count as peaks."""
-LEAST_PEAK = 0.1
-"""Below this peak, neighbouring samples are equal because of 16-bit resolution."""
-LEAST_STEP = 0.005
-"""Least slope into a flat top as a share of the peak; low tones turn slowly."""
+"""A flat top must be at least this share of the peak."""
+MIN_PEAK = 0.1
+"""Below this peak, adjacent samples may be equal because of 16-bit resolution."""
+MIN_SLOPE = 0.005
+"""Smallest step into a flat top as a share of the peak, since low tones have flat extrema without clipping."""
 SILENT_PEAK = 10 ** (-80 / 20)
 
 
 def clipped_samples(waveform: NDArray[np.float32]) -> int:
-    """Number of clipped samples of a waveform (time,): three or more equal ones in a row near the peak, steep slope.
+    """Number of clipped samples of a waveform (time,): in runs of at least three equal ones near the peak.
 
     Resampling smooths such runs, so clipping is detected only at the original rate.
     """
     peak = float(np.abs(waveform).max(initial=0.0))
-    if peak < LEAST_PEAK:
+    if peak < MIN_PEAK:
         return 0
-    same = (waveform[1:] == waveform[:-1]) & (np.abs(waveform[1:]) >= TOP * peak)
-    begins, lasts = true_runs(same).T
+    flat = (waveform[1:] == waveform[:-1]) & (np.abs(waveform[1:]) >= TOP * peak)
+    begins, lasts = true_runs(flat).T
     steps = np.abs(np.diff(waveform, prepend=waveform[:1], append=waveform[-1:]))
-    flat = (lasts - begins + 1 >= FLAT_RUN) & (np.maximum(steps[begins], steps[lasts + 1]) >= LEAST_STEP * peak)
-    return int((lasts - begins + 1)[flat].sum())
+    clipped = (lasts - begins + 1 >= FLAT_RUN) & (np.maximum(steps[begins], steps[lasts + 1]) >= MIN_SLOPE * peak)
+    return int((lasts - begins + 1)[clipped].sum())
 
 
 def sound_notes(blocks: Iterable[NDArray[np.float32]]) -> list[str]:
@@ -54,8 +54,8 @@ def sound_notes(blocks: Iterable[NDArray[np.float32]]) -> list[str]:
         peak = max(peak, float(np.abs(block).max(initial=0.0)))
     if not samples:
         return []
-    found = {CLIPPED: clipped >= CLIPPED_SHARE * samples, BEYOND: peak > 1, SILENT: peak < SILENT_PEAK}
-    return [name for name, holds in found.items() if holds]
+    kinds = {CLIPPED: clipped >= CLIPPED_SHARE * samples, BEYOND: peak > 1, SILENT: peak < SILENT_PEAK}
+    return [name for name, holds in kinds.items() if holds]
 
 
 def listen(audio: Path | str, row: Utterance) -> list[str]:

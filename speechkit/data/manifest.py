@@ -109,7 +109,7 @@ def read_manifest(
     return read_jsonl(path, type, on_torn=on_torn)
 
 
-def unique_ids(rows: Iterable[Any], manifest: Path | str, what: str = "recording") -> Iterator[Any]:
+def unique_ids(rows: Iterable[Any], manifest: Path | str, kind: str = "recording") -> Iterator[Any]:
     """Stream the rows of a manifest, checking that ids are unique.
 
     Raises:
@@ -118,7 +118,7 @@ def unique_ids(rows: Iterable[Any], manifest: Path | str, what: str = "recording
     known: set[str] = set()
     for row in rows:
         if row.id in known:
-            raise UserError(f"{manifest}: duplicate id {row.id!r}; give every {what} a unique id")
+            raise UserError(f"{manifest}: duplicate id {row.id!r}; give every {kind} a unique id")
         known.add(row.id)
         yield row
 
@@ -141,7 +141,7 @@ def write_manifest(path: Path | str, records: Iterable[Any]) -> int:
         decode(line)
         # JSON has no NaN or infinity: they become null, which an optional field would read as None.
         if b"null" in line and not _finite(msgspec.to_builtins(record)):
-            raise ValueError("holds a NaN or an infinity, which JSON cannot; give a number or None")
+            raise ValueError("holds a NaN or an infinity, which JSON cannot represent; give a number or None")
 
     return _write_lines(path, records, verify)
 
@@ -234,13 +234,13 @@ def _finite(value: Any) -> bool:
     return True
 
 
-def _torn(message: str, whole: int, on_torn: Callable[[str], None] | None, cause: Exception) -> None:
+def _torn(message: str, complete_lines: int, on_torn: Callable[[str], None] | None, cause: Exception) -> None:
     if on_torn is None:
         raise ManifestError(
-            f"{message}: its writer was interrupted; write it again, or keep the {whole} whole lines before it "
-            "(--recover, or on_torn= in Python)"
+            f"{message}: its writer was interrupted; write it again, or keep the {complete_lines} complete lines "
+            "before it (--recover, or on_torn= in Python)"
         ) from cause
-    on_torn(f"{message}; it is left out and the {whole} whole lines before it are kept")
+    on_torn(f"{message}; it is left out, and the {complete_lines} complete lines before it are kept")
 
 
 def _bad_line(path: Path | str, number: int, error: Exception, wanted: Any) -> ManifestError:
@@ -260,5 +260,5 @@ def _message(error: Exception, wanted: Any) -> str:
     if isinstance(error, UnicodeError) or text.startswith("Invalid UTF-8"):
         return f"is not UTF-8 text ({error}); convert the file to UTF-8"
     if isinstance(error, msgspec.DecodeError) and not isinstance(error, msgspec.ValidationError):
-        return f"is not one JSON value a line ({text}); fix or remove the line"
+        return f"is not one JSON value per line ({text}); fix or remove the line"
     return text

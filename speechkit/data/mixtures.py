@@ -40,7 +40,7 @@ class Mixture(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         for name in ("speakers", "gains", "texts"):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.sources):
-                raise ValueError(f"{len(self.sources)} sources and {len(values)} {name}; give one for each source")
+                raise ValueError(f"{len(self.sources)} sources have {len(values)} {name}; give one for each source")
 
 
 def mixture_of(row: Utterance, manifest: Path | str) -> Mixture:
@@ -79,10 +79,10 @@ def read_sources(row: Utterance, manifest: Path | str, sample_rate: int) -> list
     """
     waveforms = []
     for path in source_paths(row, manifest):
-        own = audio_info(path)
-        if own.sample_rate != row.sample_rate:
+        header = audio_info(path)
+        if header.sample_rate != row.sample_rate:
             raise AudioError(
-                f"{path}: has {own.sample_rate} Hz and its mixture {row.sample_rate} Hz; give both of one rate"
+                f"{path}: has {header.sample_rate} Hz, but its mixture {row.sample_rate} Hz; give both the same rate"
             )
         waveforms.append(read_cut(path, row, sample_rate=sample_rate))
     return waveforms

@@ -81,9 +81,9 @@ def parse_targets(text: str) -> dict[str, Target]:
         number = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*(h|m|%)?", amount)
         named = bool(name) and safe_id(name) == name
         if not named or (number is None and amount != "rest"):
-            fault = "" if named else f"{name!r} is no name for a split, use letters and digits; "
+            fault = "" if named else f"{name!r} is not a valid name of a split, use letters and digits; "
             raise UserError(
-                f"{part!r}: {fault}write NAME=0.9, NAME=90%, NAME=1.5h, NAME=30m or NAME=rest, parted by commas, "
+                f"{part!r}: {fault}write NAME=0.9, NAME=90%, NAME=1.5h, NAME=30m or NAME=rest, separated by commas, "
                 "for example train=0.8,dev=0.1,test=0.1"
             )
         if name in targets:
@@ -103,16 +103,16 @@ def check_targets(targets: Mapping[str, Target]) -> None:
     if len(targets) < 2:
         raise UserError("a split needs at least two parts, such as train=rest,test=1h")
     shares = math.fsum(target.share or 0.0 for target in targets.values())
-    rest = [name for name, target in targets.items() if target.share is None and target.hours is None]
+    without_size = [name for name, target in targets.items() if target.share is None and target.hours is None]
     if any(
         not amount > 0 for target in targets.values() for amount in (target.share, target.hours) if amount is not None
     ):
         raise UserError("a split of size 0 would be empty; leave it out")
     if shares > 1 + 1e-6:
-        raise UserError(f"the shares add up to {shares:g}; give at most 1 together")
-    if len(rest) > 1:
-        raise UserError(f"{' and '.join(rest)} cannot both take the rest; give one of them a share or hours")
-    if not rest and shares < 1 - 1e-6:
+        raise UserError(f"the shares add up to {shares:g}; give at most 1 in total")
+    if len(without_size) > 1:
+        raise UserError(f"{' and '.join(without_size)} cannot both take the rest; give one of them a share or hours")
+    if not without_size and shares < 1 - 1e-6:
         raise UserError(f"the shares add up to {shares:g} and no split takes the rest; write NAME=rest for one")
 
 
@@ -148,7 +148,7 @@ def split_rows(
     seed: int = 0,
     origin: str = "row",
 ) -> Split:
-    """Split ``rows`` by `place`; errors name ``origin`` and the row's number.
+    """Split ``rows`` by `assign`; errors name ``origin`` and the row's number.
 
     Raises:
         UserError: if a row lacks a key in ``by`` that is not ``optional``, or there are fewer components than splits.
@@ -157,7 +157,7 @@ def split_rows(
     components = Components(by, optional)
     for number, row in enumerate(rows, 1):
         components.add(row, f"{origin}:{number}")
-    return place(components, targets, seed)
+    return assign(components, targets, seed)
 
 
 def write_splits(manifest: Path | str, split: Split, files: Mapping[str, Path]) -> dict[str, int]:
@@ -236,7 +236,7 @@ class Components:
         return root
 
 
-def place(components: Components, targets: Mapping[str, Target], seed: int = 0) -> Split:
+def assign(components: Components, targets: Mapping[str, Target], seed: int = 0) -> Split:
     """Assign whole components to splits so that the audio of each split is near its target.
 
     The largest components are assigned first, each to the split with the largest deficit, and small ones balance the
@@ -260,10 +260,10 @@ def place(components: Components, targets: Mapping[str, Target], seed: int = 0) 
     of_key: dict[str, str] = {}
     filled = dict.fromkeys(targets, 0.0)
     groups = dict.fromkeys(targets, 0)
-    for left, component in zip(range(len(members), 0, -1), sorted(members, key=order), strict=True):
+    for remaining, component in zip(range(len(members), 0, -1), sorted(members, key=order), strict=True):
         names = list(targets)
         empty = [name for name in names if not groups[name]]
-        if left <= len(empty):
+        if remaining <= len(empty):
             names = empty  # the last components must go to empty splits
         split = max(names, key=lambda name: wanted[name] - filled[name])
         filled[split] += seconds[component]
@@ -288,35 +288,35 @@ def _impossible(components: Components, members: Mapping[str, list[str]], target
     if not members:
         return "the manifest has no utterances; there is nothing to split"
     kinds = Counter(key.partition(" ")[0] for key in max(members.values(), key=len))
-    held = ", ".join(f"{number} {kind}{'s' * (number != 1)}" for kind, number in sorted(kinds.items()))
+    members_text = ", ".join(f"{number} {kind}{'s' * (number != 1)}" for kind, number in sorted(kinds.items()))
     parts = f"{len(members)} separate part{'s' * (len(members) != 1)} by {', '.join(components.by)}"
     return (
-        f"no split into {', '.join(targets)} without a leak: {components.rows} utterances fall into {parts} (the "
-        f"largest hangs together through {held}); ask for fewer splits, split by other keys or add recordings"
+        f"no split into {', '.join(targets)} without leakage: {components.rows} utterances form {parts} (the largest "
+        f"is connected by {members_text}); ask for fewer splits, split by other keys or add recordings"
     )
 
 
 def _notes_on_sizes(
     targets: Mapping[str, Target], wanted: Mapping[str, float], filled: Mapping[str, float]
 ) -> list[str]:
-    total, asked = math.fsum(filled.values()), math.fsum(wanted.values())
-    why = "the parts cannot be cut finer"
-    if asked > total * (1 + 1e-6):
-        why = f"the splits ask for {asked / 3600:.2f} h and there are {total / 3600:.2f} h"
+    total, requested = math.fsum(filled.values()), math.fsum(wanted.values())
+    reason = "the parts cannot be split further"
+    if requested > total * (1 + 1e-6):
+        reason = f"the splits ask for {requested / 3600:.2f} h and there are {total / 3600:.2f} h"
     notes = []
     for name, target in targets.items():
-        got, share = (amount / total if total else 0.0 for amount in (filled[name], wanted[name]))
-        if abs(got - share) > max(0.05, 0.25 * share):
-            held, instead = f"{got:.0%} of the audio", f"{share:.0%}"
+        actual, share = (amount / total if total else 0.0 for amount in (filled[name], wanted[name]))
+        if abs(actual - share) > max(0.05, 0.25 * share):
+            actual_text, target_text = f"{actual:.0%} of the audio", f"{share:.0%}"
             if target.hours is not None:
-                held, instead = f"{filled[name] / 3600:.2f} h", f"{target.hours:.2f} h"
-            notes.append(f"{name} holds {held} instead of {instead}: {why}")
+                actual_text, target_text = f"{filled[name] / 3600:.2f} h", f"{target.hours:.2f} h"
+            notes.append(f"{name} holds {actual_text} instead of {target_text}: {reason}")
     return notes
 
 
 def _notes_on_missing_keys(components: Components) -> list[str]:
     return [
-        f"{components.missing[key]} of {components.rows} utterances name no {key}: a {key} that is in several "
+        f"{components.missing[key]} of {components.rows} utterances have no {key}: a {key} that is in several "
         f"{components.by[0]}s may be in several splits"
         for key in components.by
         if components.missing[key]

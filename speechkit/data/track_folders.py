@@ -57,7 +57,7 @@ def find_tracks(folder: Path | str) -> dict[str, Tracks]:
     chosen = None
     if _FOLDER.fullmatch(root.name) and not _kinds(root) and _kinds(root.parent):
         root, chosen = root.parent, root.name
-    found: dict[str, Tracks] = {}
+    mixtures: dict[str, Tracks] = {}
     kinds = _kinds(root)
     mixed = [name for name, match in kinds.items() if match["mix"]]
     if chosen is None and len(mixed) > 1:
@@ -65,24 +65,24 @@ def find_tracks(folder: Path | str) -> dict[str, Tracks]:
     for name, match in kinds.items():
         if not match["mix"] or chosen in (None, name):
             for path in _audio(root / name):
-                _put(found, path.stem, match, path)
+                _add_track(mixtures, path.stem, match, path)
     if not kinds:
         for path in _audio(root):
             flat = _FLAT.fullmatch(path.stem)
             if flat:
                 # Separators may name tracks after NAME_mix.wav; the mixture's name is NAME.
-                _put(found, without_mix(flat["name"]) if flat["number"] else flat["name"], flat, path)
-        for below in _entries(root, files=False):
-            for path in _audio(below) if not found or below.name not in found else ():
-                inside = _KIND.fullmatch(path.stem)
-                if inside:
-                    _put(found, below.name, inside, path)
-    if not found:
+                _add_track(mixtures, without_mix(flat["name"]) if flat["number"] else flat["name"], flat, path)
+        for subfolder in _entries(root, files=False):
+            for path in _audio(subfolder) if not mixtures or subfolder.name not in mixtures else ():
+                kind = _KIND.fullmatch(path.stem)
+                if kind:
+                    _add_track(mixtures, subfolder.name, kind, path)
+    if not mixtures:
         raise UserError(
-            f"{root}: holds no tracks that can be told apart; name them NAME_mix.wav and NAME_source1.wav, or put them "
-            "into the folders mix, s1, s2"
+            f"{root}: holds no tracks in a known layout; name them NAME_mix.wav and NAME_source1.wav, or put them into "
+            "folders mix, s1, s2"
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(mixtures.items()))
 
 
 def without_mix(name: str) -> str:
@@ -90,18 +90,18 @@ def without_mix(name: str) -> str:
     return _MIX_BEHIND.sub("", name)
 
 
-def _put(found: dict[str, Tracks], name: str, match: re.Match[str], path: Path) -> None:
-    tracks = found.setdefault(name, Tracks())
+def _add_track(mixtures: dict[str, Tracks], name: str, match: re.Match[str], path: Path) -> None:
+    tracks = mixtures.setdefault(name, Tracks())
     if match["mix"] or match["noise"]:
         field = "mixture" if match["mix"] else "noise"
-        before = getattr(tracks, field)
+        duplicate = getattr(tracks, field)
         setattr(tracks, field, path)
     else:
         numbered = tracks.estimates if match["hat"] else tracks.sources
-        before = numbered.get(int(match["number"]))
+        duplicate = numbered.get(int(match["number"]))
         numbered[int(match["number"])] = path
-    if before is not None:
-        raise UserError(f"{before} and {path} are both the same track of {name!r}; keep one of them")
+    if duplicate is not None:
+        raise UserError(f"{duplicate} and {path} are both the same track of {name!r}; keep one of them")
 
 
 def _kinds(root: Path) -> dict[str, re.Match[str]]:

@@ -291,8 +291,8 @@ def test_no_split_overshoots_by_more_than_a_component_and_a_large_one_goes_where
 def test_notes_say_what_cannot_be_met():
     rows = [row(f"u{i}", length=8000 * 60, speaker=f"s{i}") for i in range(3)]
     (train, dev) = split_rows(rows, parse_targets("train=0.9,dev=0.1"), by=("speaker",)).notes
-    assert train == "train holds 67% of the audio instead of 90%: the parts cannot be cut finer"
-    assert dev == "dev holds 33% of the audio instead of 10%: the parts cannot be cut finer"
+    assert train == "train holds 67% of the audio instead of 90%: the parts cannot be split further"
+    assert dev == "dev holds 33% of the audio instead of 10%: the parts cannot be split further"
     notes = split_rows(rows, parse_targets("train=rest,dev=1h"), by=("speaker",)).notes
     assert "dev holds 0.03 h instead of 1.00 h: the splits ask for 1.00 h and there are 0.05 h" in notes
 
@@ -302,7 +302,7 @@ def test_optional_keys_may_be_missing_and_are_counted():
     targets = parse_targets("train=0.5,dev=0.5")
     split = split_rows(rows, targets, by=("recording", "speaker"), optional=("speaker",))
     assert any(
-        "2 of 3 utterances name no speaker: a speaker that is in several recordings may be in several splits" in note
+        "2 of 3 utterances have no speaker: a speaker that is in several recordings may be in several splits" in note
         for note in split.notes
     )
     with pytest.raises(UserError, match="row:2: 'b' has no speaker"):

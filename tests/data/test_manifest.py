@@ -61,11 +61,11 @@ def test_any_record_can_be_a_line(tmp_path):
         (b'{"id": "a"}', "m.jsonl:2: Object missing required field `audio_filepath`"),
         (b'{"id": "a", "txt": "x"}', "m.jsonl:2: unknown field 'txt'; did you mean 'text'"),
         (b'{"id": "a", "zzzzzz": 1}', "m.jsonl:2: unknown field 'zzzzzz'; put it under 'custom' or remove it"),
-        (b"hello", "m.jsonl:2: is not one JSON value a line"),
+        (b"hello", "m.jsonl:2: is not one JSON value per line"),
         (b"{} {}", "m.jsonl:2: "),
         (b'\xff\xfe{"id"', "m.jsonl:2: is not"),
         (b'{"id": "\xff"}', "m.jsonl:2: is not UTF-8 text"),
-        (b"NaN", "m.jsonl:2: is not one JSON value a line"),
+        (b"NaN", "m.jsonl:2: is not one JSON value per line"),
         (b"[" * 100_000, "m.jsonl:2: "),
     ],
 )

@@ -59,7 +59,7 @@ def test_a_source_that_is_too_short_or_of_another_rate_is_refused(tmp_path, row)
     with pytest.raises(AudioError, match=r"s2/a\.wav"):
         read_sources(row, tmp_path / "m.jsonl", RATE)
     write_audio(tmp_path / "s2/a.wav", tone(700), 16000)
-    with pytest.raises(AudioError, match="16000 Hz and its mixture 8000 Hz"):
+    with pytest.raises(AudioError, match="16000 Hz, but its mixture 8000 Hz"):
         read_sources(row, tmp_path / "m.jsonl", RATE)
 
 
@@ -87,5 +87,5 @@ def test_a_check_of_a_manifest_opens_the_sources_too(tmp_path, row):
     assert "needs the source" in report.examples[0]
     assert "ends after its source" in report.examples[1]
     write_audio(tmp_path / "s2/a.wav", tone(700), 16000)
-    assert "8000 Hz and its source" in check_manifest(path).examples[1]
+    assert "8000 Hz, but its source" in check_manifest(path).examples[1]
     assert check_manifest(path, audio=False).ok

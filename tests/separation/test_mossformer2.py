@@ -152,7 +152,7 @@ def test_checkpoints_of_other_networks_are_refused_in_one_sentence(tmp_path):
     state = published_state(SMALL)
     gate = "mask_net.mdl.intra_mdl.mossformerM.fsmn.1.gated_fsmn"
     for change, message in [
-        ({"mask_net.prelu.weight": None}, r"has no mask_net\.prelu\.weight"),
+        ({"mask_net.prelu.weight": None}, r"has no weight mask_net\.prelu\.weight"),
         ({"extra.weight": torch.ones(2)}, r"has extra\.weight"),
         ({f"{gate}.fsmn.linear.weight": torch.ones(8, 9)}, r"blocks\.1\.recurrence\.widen\.weight is \(8, 9\)"),
         ({"mask_net.conv1d_encoder.weight": torch.ones(())}, "do not fit"),

@@ -39,12 +39,14 @@ def write_fairseq(records: Iterable[Utterance], path: Path, folder: Path) -> Wri
         table.write(f"{root}\n")
         for record in losses.passing(records):
             audio = absolute.of(record)
-            found = audio_info(audio)
-            whole = record.offset_samples == 0 and record.num_samples == found.num_samples and found.channels == 1
-            if not whole:
+            header = audio_info(audio)
+            is_whole_file = (
+                record.offset_samples == 0 and record.num_samples == header.num_samples and header.channels == 1
+            )
+            if not is_whole_file:
                 waveform = read_cut(audio, record)
                 audio = str(clips.resolve() / file_names.give(record.id, ".flac"))
-                write_audio(audio, waveform, found.sample_rate)
+                write_audio(audio, waveform, header.sample_rate)
                 losses.changed["cuts of longer or multi-channel recordings, written as clips"] += 1
             if "\t" in audio or "\n" in audio:
                 raise ManifestError(f"{audio!r}: a tsv cannot hold a path with a tab or line end; rename the file")
@@ -73,22 +75,22 @@ def read_fairseq(path: Path, folder: Path) -> Iterator[Utterance]:
         root = path.parent / table.readline().rstrip("\n")
         number = 1
         for number, line in enumerate(table, 2):
-            place = f"{path}:{number}"
+            location = f"{path}:{number}"
             audio, _, length = line.rstrip("\n").partition("\t")
             if not length.isdigit():
-                raise ManifestError(f"{place}: is not 'path<tab>samples'; fix the line")
+                raise ManifestError(f"{location}: is not 'path<tab>samples'; fix the line")
             full = root / audio
-            found = audio_info(full)
-            if found.num_samples != int(length):
+            header = audio_info(full)
+            if header.num_samples != int(length):
                 raise ManifestError(
-                    f"{place}: gives {length} samples and {full} holds {found.num_samples}; make the tsv again"
+                    f"{location}: gives {length} samples, but {full} holds {header.num_samples}; make the tsv again"
                 )
             text, name = next(texts, ""), next(names, "")
             if text is None or name is None:
-                raise ManifestError(f"{place}: the text or id file beside it has fewer lines; make them again")
+                raise ManifestError(f"{location}: the text or id file beside it has fewer lines; make them again")
             yield Utterance.from_samples(
                 num_samples=int(length),
-                sample_rate=found.sample_rate,
+                sample_rate=header.sample_rate,
                 id=name or identifiers.give(audio, 0),
                 audio_filepath=relative_audio(folder, full),
                 text=text or None,

@@ -49,7 +49,7 @@ class FileNames:
 
 
 def utterance_from_seconds(
-    place: str,
+    location: str,
     audio: Path,
     *,
     offset: float = 0.0,
@@ -62,20 +62,20 @@ def utterance_from_seconds(
     The header of ``audio`` is read if the rate or the duration is missing.
 
     Raises:
-        ManifestError: naming ``place`` (file:line) if the cut is outside the audio.
+        ManifestError: naming ``location`` (file:line) if the cut is outside the audio.
         AudioError: if the audio is needed and cannot be read.
     """
     if not (offset >= 0 and offset < float("inf")) or (duration is not None and not 0 <= duration < float("inf")):
-        raise ManifestError(f"{place}: offset {offset} and duration {duration} are not possible; give seconds from 0")
+        raise ManifestError(f"{location}: offset {offset} or duration {duration} is invalid; give seconds from 0")
     if sample_rate is None or duration is None:
-        found = audio_info(audio)
-        rate, total = found.sample_rate, found.num_samples
+        header = audio_info(audio)
+        rate, total = header.sample_rate, header.num_samples
         begin = round(offset * rate)
         length = total - begin if duration is None else round(duration * rate)
         beyond = begin + length - total
         if beyond > ROUNDING_SECONDS * rate or begin > total:
             raise ManifestError(
-                f"{place}: the cut ends at {(begin + length) / rate:.3f} s and {audio} after {total / rate:.3f} s; "
+                f"{location}: the cut ends at {(begin + length) / rate:.3f} s, but {audio} at {total / rate:.3f} s; "
                 "fix the offset or duration"
             )
         length -= max(beyond, 0)
@@ -85,7 +85,7 @@ def utterance_from_seconds(
 
 
 def utterance_from_fields(
-    place: str,
+    location: str,
     root: Path,
     audio: str,
     fields: Mapping[str, Any],
@@ -95,7 +95,7 @@ def utterance_from_fields(
     """Build an utterance from a row with some of its fields.
 
     Args:
-        place: file and line, for error messages.
+        location: file and line, for error messages.
         root: folder that the row's audio path is relative to.
         audio: audio path of the row; absolute paths are kept.
         fields: other fields of the row; converted to the record's types.
@@ -103,7 +103,7 @@ def utterance_from_fields(
         identifiers: generates ids for rows without one.
 
     Raises:
-        ManifestError: naming ``place`` if the cut is outside the audio.
+        ManifestError: naming ``location`` if the cut is outside the audio.
         AudioError: if the audio is needed and cannot be read.
     """
     full = root / audio
@@ -111,7 +111,7 @@ def utterance_from_fields(
     # The rate is unknown until the header is read, so milliseconds are used instead of samples.
     identifier = known.pop("id", None) or identifiers.give(audio, round(known.get("offset", 0.0) * 1000))
     shown = audio if Path(audio).is_absolute() else relative_audio(folder, full)
-    return utterance_from_seconds(place, full, id=identifier, audio_filepath=shown, **known)
+    return utterance_from_seconds(location, full, id=identifier, audio_filepath=shown, **known)
 
 
 class AbsoluteAudio:

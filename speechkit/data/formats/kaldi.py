@@ -81,7 +81,7 @@ def write_kaldi(records: Iterable[Utterance], path: Path, folder: Path) -> Writt
 
 
 def _write_tables(path: Path, tables: dict[str, SortedLines]) -> list[Path]:
-    made = []
+    written = []
     for name, lines in tables.items():
         ordered: Iterable[bytes] = lines
         if name == "utt2spk":  # written first: if it fails, no other table exists
@@ -99,8 +99,8 @@ def _write_tables(path: Path, tables: dict[str, SortedLines]) -> list[Path]:
         with atomic_path(path / name) as temporary, temporary.open("wb") as file:
             file.write(first)
             file.writelines(iterator)
-        made.append(path / name)
-    return made
+        written.append(path / name)
+    return written
 
 
 def _each_once(path: Path, lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -108,7 +108,7 @@ def _each_once(path: Path, lines: Iterable[bytes]) -> Iterator[bytes]:
     for line in lines:
         utterance = line.split(b" ", 1)[0]
         if utterance == last:
-            raise ManifestError(f"{path}: two utterances would be called {utterance.decode()!r}; give them other ids")
+            raise ManifestError(f"{path}: two utterances would have the id {utterance.decode()!r}; give them other ids")
         last = utterance
         yield line
 
@@ -123,15 +123,15 @@ def read_kaldi(path: Path, folder: Path) -> Iterator[Utterance]:
         ManifestError: with ``file:line`` if a table is missing, unsorted or contradicts another.
     """
     recordings: dict[str, tuple[str, int]] = {}
-    for place, key, value in _table(path / "wav.scp", required=True):
-        recordings[key] = _audio_of(place, value, path)
+    for location, key, value in _table(path / "wav.scp", required=True):
+        recordings[key] = _audio_of(location, value, path)
     has_segments = (path / "segments").is_file()
     optional = [_Side(path / name) for name in ("text", "utt2spk", "utt2lang", "utt2id")]
     source = path / "segments" if has_segments else path / "wav.scp"
     last = b""
-    for place, utterance, value in _table(source, required=True):
+    for location, utterance, value in _table(source, required=True):
         if utterance.encode() <= last:
-            raise ManifestError(f"{place}: {utterance!r} is not in byte order; run: LC_ALL=C sort -u on the tables")
+            raise ManifestError(f"{location}: {utterance!r} is not in byte order; run: LC_ALL=C sort -u on the tables")
         last = utterance.encode()
         text, speaker, lang, identifier = (side.value(utterance) for side in optional)
         offset, duration = 0.0, None
@@ -141,13 +141,13 @@ def read_kaldi(path: Path, folder: Path) -> Iterator[Utterance]:
             try:
                 recording, begin, end = parts[0], float(parts[1]), float(parts[2])
             except (IndexError, ValueError) as error:
-                raise ManifestError(f"{place}: is not 'utterance recording begin end'; fix the line") from error
+                raise ManifestError(f"{location}: is not 'utterance recording begin end'; fix the line") from error
             offset, duration = begin, (None if end < 0 else end - begin)
         if recording not in recordings:
-            raise ManifestError(f"{place}: recording {recording!r} is not in {path / 'wav.scp'}; add it there")
+            raise ManifestError(f"{location}: recording {recording!r} is not in {path / 'wav.scp'}; add it there")
         audio, channel = recordings[recording]
-        made = utterance_from_seconds(
-            place,
+        row = utterance_from_seconds(
+            location,
             path / audio if not Path(audio).is_absolute() else Path(audio),
             offset=offset,
             duration=duration,
@@ -158,7 +158,7 @@ def read_kaldi(path: Path, folder: Path) -> Iterator[Utterance]:
             speaker=None if speaker == utterance else speaker,
             lang=lang,
         )
-        yield made
+        yield row
     for side in optional:
         side.finish()
 
@@ -193,15 +193,15 @@ def _table(path: Path, *, required: bool) -> Iterator[tuple[str, str, str]]:
         return
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
-            place = f"{path}:{number}"
+            location = f"{path}:{number}"
             try:
                 text = line.decode("utf-8").rstrip("\n")
             except UnicodeDecodeError as error:
-                raise ManifestError(f"{place}: is not UTF-8 text; convert the file") from error
+                raise ManifestError(f"{location}: is not UTF-8 text; convert the file") from error
             key, _, value = text.partition(" ") if "\t" not in text.split(" ", 1)[0] else text.partition("\t")
             if not key:
-                raise ManifestError(f"{place}: begins with a space; fix the line")
-            yield place, key, value.strip(" \t\r")
+                raise ManifestError(f"{location}: begins with a space; fix the line")
+            yield location, key, value.strip(" \t\r")
 
 
 def _original(path: Path, text: str) -> str:
@@ -247,13 +247,13 @@ def _channels(audio: str) -> int:
         return 1
 
 
-def _audio_of(place: str, value: str, folder: Path) -> tuple[str, int]:
+def _audio_of(location: str, value: str, folder: Path) -> tuple[str, int]:
     """Audio path and channel of an extended filename, without executing anything."""
     if not value:
-        raise ManifestError(f"{place}: has no path; fix the line")
+        raise ManifestError(f"{location}: has no path; fix the line")
     if not value.endswith("|"):
         return value, 0
-    return audio_of_command(place, value[:-1], lambda audio: _channels(str(folder / audio)))
+    return audio_of_command(location, value[:-1], lambda audio: _channels(str(folder / audio)))
 
 
 LINES_IN_MEMORY = 100_000

@@ -67,11 +67,11 @@ PROGRAMS = {
 }
 
 
-def audio_of_command(place: str, command: str, channels: Callable[[str], int]) -> tuple[str, int]:
+def audio_of_command(location: str, command: str, channels: Callable[[str], int]) -> tuple[str, int]:
     """Audio path and channel, from 0, of a command's output.
 
     Args:
-        place: file and line, for error messages.
+        location: file and line, for error messages.
         command: the command, without the final pipe character.
         channels: returns the number of channels of an audio file; 1 if it cannot be read.
 
@@ -81,43 +81,43 @@ def audio_of_command(place: str, command: str, channels: Callable[[str], int]) -
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise ManifestError(f"{place}: the command cannot be split ({error}); fix the quotes") from error
+        raise ManifestError(f"{location}: the command cannot be split ({error}); fix the quotes") from error
     program = PROGRAMS.get(Path(words[0]).name) if words else None
     if program is None or any(word in ("|", ";", "&", "&&", "||", "<", ">") for word in words):
-        raise ManifestError(f"{place}: the command is not one that can be read; run it and give the audio file instead")
-    audio, channel, mixed, rest = None, None, False, words[1:]
-    while rest:
-        word = rest.pop(0)
+        raise ManifestError(f"{location}: the command is not supported; run it and give the audio file instead")
+    audio, channel, mixed, arguments = None, None, False, words[1:]
+    while arguments:
+        word = arguments.pop(0)
         known = program.before if audio is None else program.after
         if word in known and not known[word]:
             continue
-        if word in known and rest and (value := re.fullmatch(known[word], rest[0])):
+        if word in known and arguments and (value := re.fullmatch(known[word], arguments[0])):
             if "channel" in value.groupdict():
                 channel = int(value["channel"]) - program.first_channel
             mixed |= word == "-ac"
-            rest.pop(0)
-        elif audio is None and word == program.input_option and rest:
-            audio = rest.pop(0)
+            arguments.pop(0)
+        elif audio is None and word == program.input_option and arguments:
+            audio = arguments.pop(0)
         elif audio is None and not program.input_option and not word.startswith("-"):
             audio = word
         elif audio is not None and word in OUTPUTS:
-            if rest[:1] == ["remix"] and len(rest) == 2 and re.fullmatch(r"\d{1,4}", rest[1]):
-                channel = int(rest[1]) - 1
-            elif rest:
-                raise _changes(place, rest[0])
+            if arguments[:1] == ["remix"] and len(arguments) == 2 and re.fullmatch(r"\d{1,4}", arguments[1]):
+                channel = int(arguments[1]) - 1
+            elif arguments:
+                raise _changes(location, arguments[0])
             break
         else:
-            raise _changes(place, word)
+            raise _changes(location, word)
     if audio is None:
-        raise ManifestError(f"{place}: the command reads no file; run it and give the audio file instead")
+        raise ManifestError(f"{location}: the command reads no file; run it and give the audio file instead")
     if mixed and channels(audio) > 1:
-        raise _changes(place, "-ac")
+        raise _changes(location, "-ac")
     if channel is not None and channel < 0:
-        raise ManifestError(f"{place}: the command asks for a channel that is none; fix it")
+        raise ManifestError(f"{location}: the command selects a channel below the first; fix it")
     return audio, channel or 0
 
 
-def _changes(place: str, word: str) -> ManifestError:
+def _changes(location: str, word: str) -> ManifestError:
     return ManifestError(
-        f"{place}: the command may change the audio ({word[:40]!r}); run it and give the audio file instead"
+        f"{location}: the command may change the audio ({word[:40]!r}); run it and give the audio file instead"
     )

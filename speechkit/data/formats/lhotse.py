@@ -61,11 +61,11 @@ def read_lhotse(path: Path, folder: Path) -> Iterator[Utterance]:
             transforms its recording; the message says how to convert it with Lhotse first.
     """
     for number, cut in enumerate(read_jsonl(path, dict[str, Any]), 1):
-        place = f"{path}:{number}"
+        location = f"{path}:{number}"
         try:
-            yield from _utterances(cut, place, path.parent, folder)
+            yield from _utterances(cut, location, path.parent, folder)
         except (KeyError, TypeError, AttributeError, IndexError, ValueError, msgspec.ValidationError) as error:
-            raise ManifestError(f"{place}: is not a Lhotse cut ({type(error).__name__}: {error}); fix it") from error
+            raise ManifestError(f"{location}: is not a Lhotse cut ({type(error).__name__}: {error}); fix it") from error
 
 
 def write_shar(records: Iterable[Utterance], path: Path, folder: Path) -> Written:
@@ -126,15 +126,15 @@ def read_shar(path: Path, folder: Path) -> Iterator[Utterance]:
 
 
 def _cut(record: Utterance, audio: str) -> dict[str, Any]:
-    found = audio_info(audio)
+    header = audio_info(audio)
     name = safe_id(Path(record.audio_filepath).as_posix())
     recording = {
         "id": name,
-        "sources": [{"type": "file", "channels": list(range(found.channels)), "source": audio}],
-        "sampling_rate": found.sample_rate,
-        "num_samples": found.num_samples,
-        "duration": found.duration,
-        "channel_ids": list(range(found.channels)),
+        "sources": [{"type": "file", "channels": list(range(header.channels)), "source": audio}],
+        "sampling_rate": header.sample_rate,
+        "num_samples": header.num_samples,
+        "duration": header.duration,
+        "channel_ids": list(range(header.channels)),
     }
     supervision: dict[str, Any] = {
         "id": record.id,
@@ -161,24 +161,26 @@ def _cut(record: Utterance, audio: str) -> dict[str, Any]:
     }
 
 
-def _utterances(cut: dict[str, Any], place: str, source: Path, folder: Path) -> Iterator[Utterance]:
+def _utterances(cut: dict[str, Any], location: str, source: Path, folder: Path) -> Iterator[Utterance]:
     kind = cut.get("type", "MonoCut")
     if kind != "MonoCut":
-        raise ManifestError(f"{place}: is a {kind}; save its audio with cut.save_audio() in Lhotse first")
+        raise ManifestError(f"{location}: is a {kind}; save its audio with cut.save_audio() in Lhotse first")
     recording = cut.get("recording")
     if recording is None:
-        raise ManifestError(f"{place}: has features but no recording; only audio can be converted")
+        raise ManifestError(f"{location}: has features but no recording; only audio can be converted")
     if recording.get("transforms"):
-        raise ManifestError(f"{place}: its recording is transformed on the fly; use cut.save_audio() in Lhotse first")
+        raise ManifestError(
+            f"{location}: its recording is transformed on the fly; use cut.save_audio() in Lhotse first"
+        )
     files = [entry for entry in recording["sources"] if entry["type"] == "file"]
     if len(files) != 1:
         kinds = ", ".join(entry["type"] for entry in recording["sources"])
-        raise ManifestError(f"{place}: its audio is of type {kinds}; only one plain file can be converted")
+        raise ManifestError(f"{location}: its audio is of type {kinds}; only one plain file can be converted")
     rate = int(recording["sampling_rate"])
     audio = source / files[0]["source"]
     channel = cut.get("channel", 0)
     if not isinstance(channel, int):
-        raise ManifestError(f"{place}: has the channels {channel}; split it by channel in Lhotse first")
+        raise ManifestError(f"{location}: has the channels {channel}; split it by channel in Lhotse first")
     supervisions = cut.get("supervisions") or [{"id": cut["id"], "start": 0.0, "duration": cut["duration"]}]
     for part in supervisions:
         custom = dict(cut.get("custom") or {}) | dict(part.get("custom") or {})

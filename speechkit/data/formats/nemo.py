@@ -41,10 +41,10 @@ def read_nemo(path: Path, folder: Path) -> Iterator[Utterance]:
     """Read a NeMo manifest as utterances for a manifest in ``folder``; unknown fields go to ``custom``."""
     identifiers = Identifiers()
     for number, row in enumerate(read_jsonl(path, dict[str, Any]), 1):
-        place = f"{path}:{number}"
+        location = f"{path}:{number}"
         audio = row.pop("audio_filepath", None) or row.pop("audio_file", None)
         if not isinstance(audio, str):
-            raise ManifestError(f"{place}: has no audio_filepath; give each row the path of its audio")
+            raise ManifestError(f"{location}: has no audio_filepath; give each row the path of its audio")
         custom = {key: row.pop(key) for key in list(row) if key not in OWN}
         custom.update(row.pop("custom", None) or {})
         try:
@@ -52,8 +52,10 @@ def read_nemo(path: Path, folder: Path) -> Iterator[Utterance]:
                 name: msgspec.convert(row.pop(name), kind) for name, kind in KINDS.items() if row.get(name) is not None
             }
         except msgspec.ValidationError as error:
-            raise ManifestError(f"{place}: {error}") from error
-        yield utterance_from_fields(place, path.parent, audio, {**known, "custom": custom or None}, folder, identifiers)
+            raise ManifestError(f"{location}: {error}") from error
+        yield utterance_from_fields(
+            location, path.parent, audio, {**known, "custom": custom or None}, folder, identifiers
+        )
 
 
 KINDS: dict[str, Any] = {

@@ -30,7 +30,7 @@ ROWS_PER_GROUP = 100
 ROWS_PER_GROUP_BY_PATH = 10_000
 NESTED = ("alignment", "source", "custom")
 LISTS = ("units", "durations")
-"""Columns of whole numbers, there where the first row has units."""
+"""Columns of integers; durations only if the first row has units."""
 
 
 def write_parquet(records: Iterable[Utterance], path: Path, folder: Path, *, embed: bool = True) -> Written:
@@ -48,13 +48,13 @@ def write_parquet(records: Iterable[Utterance], path: Path, folder: Path, *, emb
     arrow = require("pyarrow")
     parquet = require("pyarrow.parquet")
     losses, absolute = Losses(OPTIONAL), AbsoluteAudio(folder)
-    rest = iter(records)
-    first = list(itertools.islice(rest, 1))
+    remaining = iter(records)
+    first = list(itertools.islice(remaining, 1))
     schema = _schema(arrow, bool(first) and first[0].units is not None)
     size = ROWS_PER_GROUP if embed else ROWS_PER_GROUP_BY_PATH
     with atomic_path(path) as temporary, parquet.ParquetWriter(str(temporary), schema, compression="zstd") as writer:
         rows: list[dict[str, Any]] = []
-        for record in losses.passing(itertools.chain(first, rest)):
+        for record in losses.passing(itertools.chain(first, remaining)):
             row = _row(record, absolute.of(record), embed, losses)
             rows.append(row if "durations" in schema.names else {**row, "custom": _json(record.custom)})
             if len(rows) == size:
@@ -132,12 +132,16 @@ def _row(record: Utterance, audio: str, embed: bool, losses: Losses) -> dict[str
     row["units"] = record.units
     custom = dict(record.custom or {})
     durations = custom.get("durations")
-    if record.units is not None and isinstance(durations, list) and all(type(each) is int for each in durations):
+    if (
+        record.units is not None
+        and isinstance(durations, list)
+        and all(type(duration) is int for duration in durations)
+    ):
         row["durations"] = custom.pop("durations")
         row["custom"] = _json(custom or None)
     if not embed:
-        found = audio_info(audio)
-        if record.offset_samples or record.num_samples != found.num_samples or found.channels > 1:
+        header = audio_info(audio)
+        if record.offset_samples or record.num_samples != header.num_samples or header.channels > 1:
             losses.changed["cuts by path: datasets decodes their whole file; embed the audio instead"] += 1
         row["audio"] = {"bytes": None, "path": audio}
         return row
@@ -150,7 +154,7 @@ def _row(record: Utterance, audio: str, embed: bool, losses: Losses) -> dict[str
 
 
 def _utterance(
-    row: dict[str, Any], place: str, path: Path, folder: Path, number: int, file_names: FileNames
+    row: dict[str, Any], location: str, path: Path, folder: Path, number: int, file_names: FileNames
 ) -> Utterance:
     audio = row.pop("audio") or {}
     known: dict[str, Any] = {}
@@ -169,20 +173,20 @@ def _utterance(
         suffix = Path(audio.get("path") or "").suffix.lower() or ".flac"
         file = folder / "audio" / file_names.give(identifier, suffix if suffix[1:].isalnum() else ".flac")
         write_bytes(file, audio["bytes"])
-        found = audio_info(file)
-        begin, length = 0, found.num_samples
+        header = audio_info(file)
+        begin, length = 0, header.num_samples
         known.pop("channel", None)
     elif audio.get("path"):
         file = path.parent / audio["path"]
-        found = audio_info(file)
-        begin = round(offset * found.sample_rate)
-        length = found.num_samples - begin if duration is None else round(duration * found.sample_rate)
+        header = audio_info(file)
+        begin = round(offset * header.sample_rate)
+        length = header.num_samples - begin if duration is None else round(duration * header.sample_rate)
     else:
-        raise ManifestError(f"{place}: has neither audio bytes nor a path; fill the column audio")
+        raise ManifestError(f"{location}: has neither audio bytes nor a path; fill the column audio")
     return Utterance.from_samples(
         offset_samples=begin,
         num_samples=length,
-        sample_rate=found.sample_rate,
+        sample_rate=header.sample_rate,
         id=identifier,
         audio_filepath=relative_audio(folder, file),
         custom=custom or None,

@@ -52,18 +52,18 @@ def read_csv(path: Path, folder: Path) -> Iterator[Utterance]:
             if "audio_filepath" not in (reader.fieldnames or []):
                 raise ManifestError(f"{path}:1: has no column audio_filepath; name the columns in the first line")
             for row in reader:
-                place = f"{path}:{reader.line_num}"
+                location = f"{path}:{reader.line_num}"
                 if None in row or None in row.values():
-                    raise ManifestError(f"{place}: has another number of cells than the header; fix the row")
-                yield _utterance(place, {k: v for k, v in row.items() if v != ""}, path, folder, identifiers)
+                    raise ManifestError(f"{location}: has another number of cells than the header; fix the row")
+                yield _utterance(location, {k: v for k, v in row.items() if v != ""}, path, folder, identifiers)
         except (csv.Error, UnicodeDecodeError) as error:
             raise ManifestError(f"{path}:{reader.line_num + 1}: is not CSV in UTF-8 ({error}); fix it") from error
 
 
-def _utterance(place: str, row: dict[str, Any], path: Path, folder: Path, identifiers: Identifiers) -> Utterance:
+def _utterance(location: str, row: dict[str, Any], path: Path, folder: Path, identifiers: Identifiers) -> Utterance:
     audio = row.pop("audio_filepath", None)
     if audio is None:
-        raise ManifestError(f"{place}: audio_filepath is empty; give each row the path of its audio")
+        raise ManifestError(f"{location}: audio_filepath is empty; give each row the path of its audio")
     known: dict[str, Any] = {}
     for name, kind in KINDS.items():
         cell = row.pop(name, None)
@@ -77,13 +77,13 @@ def _utterance(place: str, row: dict[str, Any], path: Path, folder: Path, identi
             else:
                 known[name] = msgspec.json.decode(cell, type=kind)
         except msgspec.MsgspecError as error:
-            raise ManifestError(f"{place}: column {name}: {error}") from error
+            raise ManifestError(f"{location}: column {name}: {error}") from error
     try:
         custom = msgspec.json.decode(row.pop("custom", "{}"), type=dict[str, Any])
     except msgspec.MsgspecError as error:
-        raise ManifestError(f"{place}: column custom: {error}") from error
+        raise ManifestError(f"{location}: column custom: {error}") from error
     custom = {**{key: value for key, value in row.items() if key}, **custom}
-    return utterance_from_fields(place, path.parent, audio, {**known, "custom": custom or None}, folder, identifiers)
+    return utterance_from_fields(location, path.parent, audio, {**known, "custom": custom or None}, folder, identifiers)
 
 
 def _cell(value: Any) -> str:

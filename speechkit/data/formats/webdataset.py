@@ -26,8 +26,8 @@ from speechkit.io.audio import audio_info
 from speechkit.io.paths import safe_id
 
 SHARD_CUTS = 1000
-MOST_BYTES = 1 << 30
-"""Of one file in a shard that is read."""
+MAX_MEMBER_BYTES = 1 << 30
+"""Upper limit of a file in a shard."""
 AUDIO = ("flac", "wav", "mp3", "ogg", "opus", "m4a")
 TEXT = ("txt", "transcript")
 
@@ -104,7 +104,7 @@ def read_webdataset(path: Path, folder: Path) -> Iterator[Utterance]:
             for key, files in _cuts(shard):
                 yield _utterance(key, files, f"{shard}: {key}", folder, names)
         except tarfile.TarError as error:
-            raise ManifestError(f"{shard}: is no whole tar file ({error}); write or download it again") from error
+            raise ManifestError(f"{shard}: is not a complete tar file ({error}); write or download it again") from error
 
 
 def _cuts(shard: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -114,12 +114,14 @@ def _cuts(shard: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
         for member in archive:
             if not member.isfile():
                 continue
-            if member.size > MOST_BYTES:
-                raise ManifestError(f"{shard}: {member.name} has {member.size} bytes, more than {MOST_BYTES}")
-            place = member.name.find(".", member.name.rfind("/") + 1)
-            if place < 0:
+            if member.size > MAX_MEMBER_BYTES:
+                raise ManifestError(
+                    f"{shard}: {member.name} has {member.size} bytes, more than {MAX_MEMBER_BYTES}; split it"
+                )
+            dot = member.name.find(".", member.name.rfind("/") + 1)
+            if dot < 0:
                 continue
-            key, suffix = member.name[:place], member.name[place + 1 :].lower()
+            key, suffix = member.name[:dot], member.name[dot + 1 :].lower()
             if key != current and files:
                 yield current, files
                 files = {}
@@ -130,16 +132,16 @@ def _cuts(shard: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
         yield current, files
 
 
-def _utterance(key: str, files: dict[str, bytes], place: str, folder: Path, names: FileNames) -> Utterance:
+def _utterance(key: str, files: dict[str, bytes], location: str, folder: Path, names: FileNames) -> Utterance:
     suffix = next((suffix for suffix in AUDIO if suffix in files), None)
     if suffix is None:
-        raise ManifestError(f"{place} has no audio ({', '.join(AUDIO)}); leave it out")
+        raise ManifestError(f"{location} has no audio ({', '.join(AUDIO)}); leave it out")
     row: dict[str, Any] = msgspec.json.decode(files["json"], type=dict[str, Any]) if "json" in files else {}
     text = next((files[name].decode("utf-8") for name in TEXT if name in files), None)
     identifier = row.pop("id", None) or safe_id(key)
     audio = Path("audio") / names.give(identifier, f".{suffix}")
     write_bytes(folder / audio, files[suffix])
-    found = audio_info(folder / audio)
+    header = audio_info(folder / audio)
     fields = {name: row.pop(name) for name in OPTIONAL if name in row and name not in ("offset", "channel")}
     for name in ("audio_filepath", "duration", "sample_rate", "offset", "channel"):
         row.pop(name, None)
@@ -148,4 +150,4 @@ def _utterance(key: str, files: dict[str, bytes], place: str, folder: Path, name
     if row:
         fields["custom"] = {**row, **(fields.get("custom") or {})}
     fields |= {"id": identifier, "audio_filepath": str(audio)}
-    return msgspec.convert({**fields, "duration": found.duration, "sample_rate": found.sample_rate}, Utterance)
+    return msgspec.convert({**fields, "duration": header.duration, "sample_rate": header.sample_rate}, Utterance)

@@ -73,7 +73,7 @@ DEFAULT_SHARES = {"train": 0.8, "dev": 0.1, "test": 0.1}
 
 
 def split_without_leak(manifest: Manifest, shares: Mapping[str, float | Target] | None = None, seed: int = 0) -> Split:
-    """Assign whole components to splits so that their audio comes near ``shares``; see `speechkit.data.split.place`.
+    """Assign whole components to splits so that their audio comes near ``shares``; see `speechkit.data.split.assign`.
 
     A component is the set of utterances that are connected through a document, recording or speaker. Mined utterances
     may lack document and speaker; the notes of the split count them.

@@ -154,7 +154,7 @@ ROWS = st.lists(
 def test_no_document_recording_or_speaker_is_in_two_splits(rows: list[tuple], seed: int) -> None:
     cuts = [_row(i, f"r{r}", f"d{d}", None if s is None else f"s{s}", float(t)) for i, (r, d, s, t) in enumerate(rows)]
     if _components(cuts) < 3:
-        with pytest.raises(UserError, match="without a leak"):
+        with pytest.raises(UserError, match="without leakage"):
             split_without_leak(cuts, seed=seed)
         return
     split = split_without_leak(cuts, seed=seed)
@@ -196,7 +196,7 @@ def test_impossible_split_says_what_hangs_together() -> None:
 
 def test_split_without_speakers_says_so() -> None:
     split = split_without_leak([_row(i, f"r{i}", f"d{i}", None) for i in range(30)])
-    assert any("30 of 30 utterances name no speaker" in note for note in split.notes)
+    assert any("30 of 30 utterances have no speaker" in note for note in split.notes)
 
 
 def test_card_counts_the_set(mined: Path) -> None:
@@ -267,7 +267,7 @@ def test_webdataset_shards_are_the_same_bytes_and_become_a_manifest_again(mined:
         np.testing.assert_allclose(back, original, atol=1e-4)
     with pytest.raises(ManifestError, match="is not empty"):
         export(mined, tmp_path / "a", ["webdataset"])
-    for content, reason in ((b"", "no whole tar"), (b"x" * 2000, "no whole tar"), (bytes(10240), "")):
+    for content, reason in ((b"", "not a complete tar"), (b"x" * 2000, "not a complete tar"), (bytes(10240), "")):
         (tmp_path / "bad.tar").write_bytes(content)
         if reason:
             with pytest.raises(ManifestError, match=reason):
@@ -337,7 +337,7 @@ def test_command_says_what_is_wrong(mined: Path, tmp_path: Path, capsys: pytest.
         ([], "nothing to do"),
         (["--clips", "wav"], "choose none, flac or opus"),
         (["--to", "ctm", "--split", "train"], "train=0.8"),
-        (["--to", "ctm", "--split", "../x=1,y=1"], "no name for a split"),
+        (["--to", "ctm", "--split", "../x=1,y=1"], "not a valid name of a split"),
     ):
         assert call(["export", str(mined), "--out", str(tmp_path / "o"), *arguments]) == 2
         assert part in capsys.readouterr().err
