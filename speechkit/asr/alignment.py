@@ -1,4 +1,4 @@
-"""When each word of a known text was spoken, by CTC alignment."""
+"""Word times of a known text, by CTC alignment."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from speechkit.errors import AlignmentError
 
 MAX_UNKNOWN = 0.5
 """Largest share of a text's characters that may be missing from the vocabulary."""
-UNWRITTEN = 3.0
-"""Cost of a character without a symbol, in symbols."""
+UNKNOWN_COST = 3.0
+"""Cost of a character without a symbol, in units of symbols."""
 
 
 def columns_of(emissions: Emissions) -> dict[str, int]:
-    """The column of each character or piece, in upper or lower case; without the blank."""
+    """Column of each character or piece, in upper and lower case; without the blank."""
     column: dict[str, int] = {}
     for index, symbol in enumerate(emissions.vocabulary):
         special = len(symbol) > 1 and symbol[0] in "<[" and symbol[-1] in ">]"
@@ -31,10 +31,10 @@ def columns_of(emissions: Emissions) -> dict[str, int]:
 
 
 def spell(text: str, column: Mapping[str, int]) -> list[tuple[int, int, int]]:
-    """A text in as few symbols as can be, as (column, begin, end) of the characters that each symbol writes.
+    """Spell a text with as few symbols as possible, as (column, begin, end) of the characters of each symbol.
 
-    A character that no symbol has is a wildcard; a space is left out if there is no word separator. Where symbols begin
-    with the space before them, the first word has it too, as the models hear it; ``begin`` is then that of the word.
+    A character without a symbol is a wildcard; spaces are omitted if there is no word separator. If pieces begin with
+    the space before a word, the first word has one too, as in training; ``begin`` then excludes it.
     """
     longest = max(map(len, column), default=1)
     if longest == 1:
@@ -44,10 +44,10 @@ def spell(text: str, column: Mapping[str, int]) -> list[tuple[int, int, int]]:
             if character != " " or " " in column
         ]
     spaced = " " + text
-    # cost[i] and step[i]: symbols for spaced[i:], and the length of the first of them, the longest of equals.
+    # cost[i] and step[i]: number of symbols for spaced[i:], and the length of the first, the longest in case of ties.
     cost, step = [0.0] * (len(spaced) + 1), [1] * len(spaced)
     for begin in range(len(spaced) - 1, -1, -1):
-        cost[begin] = cost[begin + 1] + UNWRITTEN
+        cost[begin] = cost[begin + 1] + UNKNOWN_COST
         for length in range(1, min(longest, len(spaced) - begin) + 1):
             if spaced[begin : begin + length] in column and cost[begin + length] + 1 <= cost[begin]:
                 cost[begin], step[begin] = cost[begin + length] + 1, length
@@ -63,7 +63,7 @@ def spell(text: str, column: Mapping[str, int]) -> list[tuple[int, int, int]]:
 
 
 def align_words(emissions: Emissions, words: Sequence[str]) -> list[AlignmentItem]:
-    """The words with their times in seconds, rounded to 0.1 ms, and their mean log-probability.
+    """Align words; returns them with times in seconds, rounded to 0.1 ms, and mean log-probabilities.
 
     Raises:
         AlignmentError: if the words cannot fit, or the vocabulary lacks more than half of their characters.

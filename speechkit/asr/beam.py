@@ -1,7 +1,7 @@
 """Prefix beam search over CTC emissions, with an n-gram model of words or of characters.
 
 Paths with the same text are summed (Hannun et al. 2014). A word is scored by the language model when it ends, so
-a text's score is: log P(text | sound) + weight * log P(text) + bonus * words. Torch-free.
+a text's score is: log P(text | audio) + weight * log P(text) + bonus * words. Torch-free.
 
 For diverse n-best lists the beam can be split into groups that are penalised for one another's symbols, as in diverse
 beam search (Vijayakumar et al. 2018). There a step is a token; here groups advance by frames, and the penalty is for a
@@ -23,9 +23,9 @@ from speechkit.errors import UserError
 from speechkit.lm.ngram import END, SPACE, NgramModel, State
 from speechkit.lm.text_scorer import TextScorer
 
-NOTHING = -math.inf
-REACH = 4
-"""Number of last symbols of a text that are penalised in later groups; groups rarely differ further back."""
+LOG_ZERO = -math.inf
+PENALISED_SYMBOLS = 4
+"""Number of last symbols that are penalised in later groups; groups rarely differ further back."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ class BeamText:
 class _Prefix:
     """A partial hypothesis: completed words, the current word, and its language model score."""
 
-    __slots__ = ("children", "cost", "language", "parent", "place", "state", "symbol", "word", "words")
+    __slots__ = ("children", "cost", "language", "parent", "position", "state", "symbol", "word", "words")
 
     def __init__(self, parent: _Prefix | None, symbol: str, word: str, state: State, language: float, words: int):
-        self.place: int = 0 if parent is None else parent.place + 1
+        self.position: int = 0 if parent is None else parent.position + 1
         self.cost: float = 0.0 if parent is None else parent.cost
         self.parent, self.symbol, self.word = parent, symbol, word
         self.state, self.language, self.words = state, language, words
@@ -76,27 +76,27 @@ class _Prefix:
     def text(self) -> str:
         """The whole text."""
         parts: list[str] = []
-        here: _Prefix | None = self
-        while here is not None:
-            parts.append(here.symbol)
-            here = here.parent
+        prefix: _Prefix | None = self
+        while prefix is not None:
+            parts.append(prefix.symbol)
+            prefix = prefix.parent
         return "".join(reversed(parts))
 
     def last_places(self) -> list[tuple[int, str]]:
-        """Its last symbols and their positions in the text."""
-        found: list[tuple[int, str]] = []
-        here: _Prefix | None = self
-        while here is not None and here.place and len(found) < REACH:
-            found.append((here.place, here.symbol))
-            here = here.parent
-        return found
+        """Its last symbols with their positions in the text."""
+        symbols: list[tuple[int, str]] = []
+        prefix: _Prefix | None = self
+        while prefix is not None and prefix.position and len(symbols) < PENALISED_SYMBOLS:
+            symbols.append((prefix.position, prefix.symbol))
+            prefix = prefix.parent
+        return symbols
 
 
 def _add(first: float, second: float) -> float:
     """log(exp(first) + exp(second))."""
     if first < second:
         first, second = second, first
-    return first if second == NOTHING else first + math.log1p(math.exp(second - first))
+    return first if second == LOG_ZERO else first + math.log1p(math.exp(second - first))
 
 
 def beam_search(
@@ -109,23 +109,23 @@ def beam_search(
     config: BeamConfig = BeamConfig(),
     best: int = 1,
 ) -> list[BeamText]:
-    """The ``best`` texts, best first.
+    """The ``best`` most probable texts, in descending order.
 
     Spaces at the ends and repeated spaces are removed, as in greedy decoding.
 
     Args:
         log_probs: (T, V) natural logarithms.
-        vocabulary: V symbols; a blank between words is " ".
+        vocabulary: V symbols; the word separator is " ".
         blank: the CTC blank.
         silent: symbols without text.
-        model: of words, or of characters where all its words are single ones.
+        model: n-gram model of words, or of characters if all its words are single characters.
         config: width and weights.
-        best: how many.
+        best: number of texts.
     """
     spells = model is not None and model.spells
     # Log-probability of the paths that end in a blank, and of those that end in the prefix's last symbol.
     groups: list[dict[_Prefix, list[float]]] = [
-        {_Prefix(None, "", "", model.begin() if model is not None else (), 0.0, 0): [0.0, NOTHING]}
+        {_Prefix(None, "", "", model.begin() if model is not None else (), 0.0, 0): [0.0, LOG_ZERO]}
         for _ in range(config.groups)
     ]
     taken: Counter[tuple[int, str]] = Counter()  # symbols by position in hypotheses of earlier groups
@@ -143,87 +143,87 @@ def beam_search(
             if symbol == " ":
                 words += 1
             if model is not None and (spells or symbol == " "):
-                said, state = model.score(state, (SPACE if symbol == " " else symbol) if spells else prefix.word)
-                language += said
+                word_score, state = model.score(state, (SPACE if symbol == " " else symbol) if spells else prefix.word)
+                language += word_score
             child = _Prefix(prefix, symbol, "" if symbol == " " else prefix.word + symbol, state, language, words)
             prefix.children[symbol] = child
-            child.cost += config.diversity * taken[child.place, symbol]
+            child.cost += config.diversity * taken[child.position, symbol]
         return child
 
     def followed(beams: dict[_Prefix, list[float]], frame: NDArray[np.float64]) -> dict[_Prefix, list[float]]:
-        tried = np.flatnonzero(frame >= config.symbol_floor).tolist() or [int(frame.argmax())]
+        candidates = np.flatnonzero(frame >= config.symbol_floor).tolist() or [int(frame.argmax())]
         following: dict[_Prefix, list[float]] = {}
         for prefix, (ends_blank, ends_symbol) in beams.items():
-            either = _add(ends_blank, ends_symbol)
-            for place in tried:
-                said = float(frame[place])
-                if place == blank or place in silent:
-                    slot = following.setdefault(prefix, [NOTHING, NOTHING])
-                    slot[0] = _add(slot[0], either + said)
+            total = _add(ends_blank, ends_symbol)
+            for index in candidates:
+                symbol_score = float(frame[index])
+                if index == blank or index in silent:
+                    slot = following.setdefault(prefix, [LOG_ZERO, LOG_ZERO])
+                    slot[0] = _add(slot[0], total + symbol_score)
                     continue
-                symbol = vocabulary[place]
+                symbol = vocabulary[index]
                 if symbol == prefix.symbol:
-                    slot = following.setdefault(prefix, [NOTHING, NOTHING])
+                    slot = following.setdefault(prefix, [LOG_ZERO, LOG_ZERO])
                     # Repeated spaces are one, with or without a CTC blank between them.
-                    slot[1] = _add(slot[1], (either if symbol == " " else ends_symbol) + said)
+                    slot[1] = _add(slot[1], (total if symbol == " " else ends_symbol) + symbol_score)
                     if symbol == " ":
                         continue
-                    before = ends_blank
+                    previous = ends_blank
                 elif symbol == " " and prefix.parent is None:
-                    slot = following.setdefault(prefix, [NOTHING, NOTHING])
-                    slot[0] = _add(slot[0], either + said)
+                    slot = following.setdefault(prefix, [LOG_ZERO, LOG_ZERO])
+                    slot[0] = _add(slot[0], total + symbol_score)
                     continue
                 else:
-                    before = either
-                if before == NOTHING:
+                    previous = total
+                if previous == LOG_ZERO:
                     continue
-                slot = following.setdefault(extended(prefix, symbol), [NOTHING, NOTHING])
-                slot[1] = _add(slot[1], before + said)
+                slot = following.setdefault(extended(prefix, symbol), [LOG_ZERO, LOG_ZERO])
+                slot[1] = _add(slot[1], previous + symbol_score)
         ranked = sorted(following.items(), key=value, reverse=True)[: config.beam // config.groups]
-        least = value(ranked[0]) - config.beam_floor
-        return {prefix: slot for prefix, slot in ranked if value((prefix, slot)) >= least}
+        threshold = value(ranked[0]) - config.beam_floor
+        return {prefix: slot for prefix, slot in ranked if value((prefix, slot)) >= threshold}
 
     for frame in np.asarray(log_probs, np.float64):
         taken.clear()
         for number, beams in enumerate(groups):
             groups[number] = followed(beams, frame)
             if number + 1 < len(groups):
-                taken.update(place for prefix in groups[number] for place in prefix.last_places())
-    found: dict[str, BeamText] = {}
+                taken.update(symbol for prefix in groups[number] for symbol in prefix.last_symbols())
+    texts: dict[str, BeamText] = {}
     for beams in groups:
-        for each in _finished(beams, model, spells, config):
-            # Each group sums only the paths that it kept; the larger sum is the better estimate.
-            if each.text not in found or each.score > found[each.text].score:
-                found[each.text] = each
-    return sorted(found.values(), key=lambda each: (-each.score, each.text))[:best]
+        for candidate in _finished(beams, model, spells, config):
+            # Each group sums only the paths in its beam; the larger sum is the better estimate.
+            if candidate.text not in texts or candidate.score > texts[candidate.text].score:
+                texts[candidate.text] = candidate
+    return sorted(texts.values(), key=lambda candidate: (-candidate.score, candidate.text))[:best]
 
 
 def rescore(texts: Sequence[BeamText], language: TextScorer, *, weight: float, bonus: float = 0.0) -> list[BeamText]:
     """Rescore and sort hypotheses with another language model (natural log-probability of a text)."""
-    again = []
-    for each in texts:
-        said = language(each.text)
-        score = each.sound + weight * said + bonus * len(each.text.split())
-        again.append(BeamText(each.text, score, each.sound, said))
-    return sorted(again, key=lambda each: (-each.score, each.text))
+    rescored = []
+    for candidate in texts:
+        language_score = language(candidate.text)
+        score = candidate.sound + weight * language_score + bonus * len(candidate.text.split())
+        rescored.append(BeamText(candidate.text, score, candidate.sound, language_score))
+    return sorted(rescored, key=lambda candidate: (-candidate.score, candidate.text))
 
 
 def _finished(
     beams: dict[_Prefix, list[float]], model: NgramModel | None, spells: bool, config: BeamConfig
 ) -> list[BeamText]:
-    """Close the open word and the sentence; a text with and without a blank at its end is one."""
+    """Complete the last word and the sentence; prefixes with and without a final space are merged."""
     sounds: dict[_Prefix, float] = {}
     for prefix, (ends_blank, ends_symbol) in beams.items():
-        whole = prefix.parent if prefix.symbol == " " and prefix.parent is not None else prefix
-        sounds[whole] = _add(sounds.get(whole, NOTHING), _add(ends_blank, ends_symbol))
-    found = []
+        closed = prefix.parent if prefix.symbol == " " and prefix.parent is not None else prefix
+        sounds[closed] = _add(sounds.get(closed, LOG_ZERO), _add(ends_blank, ends_symbol))
+    texts = []
     for prefix, sound in sounds.items():
         language, state, words = prefix.language, prefix.state, prefix.words + bool(prefix.word)
         if model is not None:
             if prefix.word and not spells:
-                said, state = model.score(state, prefix.word)
-                language += said
+                word_score, state = model.score(state, prefix.word)
+                language += word_score
             language += model.score(state, END)[0]
         score = sound + config.weight * language + config.bonus * words
-        found.append(BeamText(prefix.text(), score, sound, language))
-    return sorted(found, key=lambda each: (-each.score, each.text))
+        texts.append(BeamText(prefix.text(), score, sound, language))
+    return sorted(texts, key=lambda candidate: (-candidate.score, candidate.text))

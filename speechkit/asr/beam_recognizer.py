@@ -19,7 +19,7 @@ from speechkit.io.hashing import digest_file
 from speechkit.lm.ngram import NgramModel
 from speechkit.lm.text_scorer import model_identity, text_scorer
 
-STRETCH_SECONDS = 30.0
+SEGMENT_SECONDS = 30.0
 """Longer recordings are decoded in segments, cut where the blank is most probable, to bound memory."""
 
 
@@ -31,7 +31,7 @@ class BeamRecognizer:
         config: width and weights.
         model_path: ARPA file of the language model, in the recogniser's alphabet; None: no model.
         rescoring: a larger model that rescores the n-best list: ARPA file, hub id or folder.
-        device: of that model.
+        device: device of that model.
 
     Raises:
         UserError: if the width is not positive, or the model cannot be read or has another alphabet.
@@ -64,7 +64,7 @@ class BeamRecognizer:
             letters = {letter for word in words for letter in word if letter.isalpha()}
             if not letters & {letter for symbol in recognizer.vocabulary for letter in symbol}:
                 raise UserError(
-                    f"{model_path}: has no letter of the recogniser's alphabet; build it from text in the same case"
+                    f"{model_path}: shares no letter with the recogniser; build it from text in the same case"
                 )
 
     def recognize(
@@ -95,8 +95,8 @@ class BeamRecognizer:
         emissions = greedy.emissions
         assert emissions is not None, "a CTC recogniser gives its emissions"
         joined = [BeamText("", 0.0, 0.0, 0.0)]
-        for begin, end in stretches(emissions):
-            found = beam_search(
+        for begin, end in segments(emissions):
+            candidates = beam_search(
                 emissions.log_probs[begin:end],
                 emissions.vocabulary,
                 blank=emissions.blank,
@@ -106,51 +106,51 @@ class BeamRecognizer:
                 best=count if self._larger is None else self._config.beam,
             )
             if self._larger is not None:
-                found = rescore(found, self._larger, weight=self._config.weight, bonus=self._config.bonus)
-            joined = _joined(joined, found[:count], count)
+                candidates = rescore(candidates, self._larger, weight=self._config.weight, bonus=self._config.bonus)
+            joined = _joined(joined, candidates[:count], count)
         return _timed(joined[0].text, greedy), joined
 
 
-def _joined(before: list[BeamText], behind: list[BeamText], count: int) -> list[BeamText]:
-    """The best ``count`` distinct concatenations of a text before and one behind."""
+def _joined(left: list[BeamText], right: list[BeamText], count: int) -> list[BeamText]:
+    """The best ``count`` distinct concatenations of a left and a right text."""
     pairs: dict[str, BeamText] = {}
-    for first in before:
-        for second in behind:
+    for first in left:
+        for second in right:
             text = " ".join(filter(None, (first.text, second.text)))
             score = first.score + second.score
             if text not in pairs or score > pairs[text].score:
                 pairs[text] = BeamText(text, score, first.sound + second.sound, first.language + second.language)
-    return sorted(pairs.values(), key=lambda each: (-each.score, each.text))[:count]
+    return sorted(pairs.values(), key=lambda candidate: (-candidate.score, candidate.text))[:count]
 
 
-def stretches(emissions: Emissions) -> list[tuple[int, int]]:
+def segments(emissions: Emissions) -> list[tuple[int, int]]:
     """Frames (begin, end) of segments of at most STRETCH_SECONDS, cut in the last half at the longest run of blanks."""
-    longest = max(2, round(STRETCH_SECONDS / emissions.hop_seconds))
+    longest = max(2, round(SEGMENT_SECONDS / emissions.hop_seconds))
     frames = len(emissions.log_probs)
-    found, begin = [], 0
+    bounds, begin = [], 0
     while frames - begin > longest:
         blank = emissions.log_probs[begin + longest // 2 : begin + longest, emissions.blank].astype(np.float32)
         starts, ends = true_runs(blank > -0.1).T
-        place = longest - longest // 2
+        cut = longest - longest // 2
         if len(starts):
             run = int((ends - starts).argmax())
-            place = max(1, int(starts[run] + ends[run]) // 2)
-        found.append((begin, begin + longest // 2 + place))
-        begin = found[-1][1]
-    return [*found, (begin, frames)] if frames > begin else found
+            cut = max(1, int(starts[run] + ends[run]) // 2)
+        bounds.append((begin, begin + longest // 2 + cut))
+        begin = bounds[-1][1]
+    return [*bounds, (begin, frames)] if frames > begin else bounds
 
 
 def _timed(text: str, greedy: Hypothesis) -> Hypothesis:
-    """Times of a text from the greedy characters that it shares; others are spaced evenly between these."""
-    places: list[int] = []
+    """Times of a text: those of matching greedy characters, interpolated for the others."""
+    positions: list[int] = []
     times: list[tuple[float, float, float]] = []
     for block in SequenceMatcher(None, text, greedy.text, autojunk=False).get_matching_blocks():
         for step in range(block.size):
-            place = block.b + step
-            places.append(block.a + step)
-            times.append((float(greedy.starts[place]), float(greedy.ends[place]), float(greedy.scores[place])))
-    every = np.arange(len(text), dtype=np.float64)
+            index = block.b + step
+            positions.append(block.a + step)
+            times.append((float(greedy.starts[index]), float(greedy.ends[index]), float(greedy.scores[index])))
+    all_positions = np.arange(len(text), dtype=np.float64)
     known: NDArray[np.float64] = np.array(times or [(0.0, 0.0, 0.0)], np.float64)
-    at = places or [0]
-    starts, ends, scores = (np.interp(every, at, column) for column in known.T)
+    known_positions = positions or [0]
+    starts, ends, scores = (np.interp(all_positions, known_positions, column) for column in known.T)
     return Hypothesis(text, starts, np.maximum(starts, ends), scores.astype(np.float32), greedy.emissions)

@@ -69,9 +69,9 @@ class EncoderLayer(nn.Module):
     def forward(self, x: Tensor, bias: Tensor | None, keep: Tensor | None) -> Tensor:
         """(B, T, D) -> (B, T, D); `keep` (B, T, 1) is unused here; the layers share one signature."""
         x = x + self.dropout(self.attention(self.attention_norm(x), None, bias))
-        fed: Tensor = self.feed_out(F.gelu(self.feed_in(self.feed_norm(x))))
-        answer: Tensor = x + self.dropout(fed)
-        return answer
+        feed_forward: Tensor = self.feed_out(F.gelu(self.feed_in(self.feed_norm(x))))
+        output: Tensor = x + self.dropout(feed_forward)
+        return output
 
 
 class ConformerLayer(EncoderLayer):
@@ -93,9 +93,9 @@ class ConformerLayer(EncoderLayer):
             gated = gated * keep
         local = self.depthwise(gated.transpose(1, 2)).transpose(1, 2)
         x = x + self.dropout(self.conv_out(F.silu(self.depthwise_norm(local))))
-        fed: Tensor = self.feed_out(F.gelu(self.feed_in(self.feed_norm(x))))
-        answer: Tensor = x + self.dropout(fed)
-        return answer
+        feed_forward: Tensor = self.feed_out(F.gelu(self.feed_in(self.feed_norm(x))))
+        output: Tensor = x + self.dropout(feed_forward)
+        return output
 
 
 class CtcModel(nn.Module):

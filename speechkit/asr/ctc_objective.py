@@ -93,13 +93,13 @@ def ctc_objective(
     batches = CtcBatches(
         *train, vocabulary, features, config.batch_seconds, config.augment, config.loop.seed, variants=variants
     )
-    judged = held_out[0][: config.dev_utterances]
-    looks = None
-    if all(set(row.text or "") <= set(vocabulary) for row in judged):
-        looks = CtcBatches(judged, held_out[1], vocabulary, features, 1.0, NO_AUGMENTATION, 0)
+    evaluated = held_out[0][: config.dev_utterances]
+    evaluation_batches = None
+    if all(set(row.text or "") <= set(vocabulary) for row in evaluated):
+        evaluation_batches = CtcBatches(evaluated, held_out[1], vocabulary, features, 1.0, NO_AUGMENTATION, 0)
 
     def evaluate(current: Any) -> dict[str, float]:
-        return error_rate(current, looks, len(judged), vocabulary, own)
+        return error_rate(current, evaluation_batches, len(evaluated), vocabulary, own)
 
     def save(folder: Path) -> None:
         folder.mkdir(exist_ok=True)
@@ -114,7 +114,7 @@ def ctc_objective(
     lower = [value for name, value in learning if name.startswith(encoder)]
     upper = [value for name, value in learning if not name.startswith(encoder)]
     turn = Turn(own_model_loss if own else hugging_face_loss, [lower, upper])
-    return Objective(trained, [turn], batches, evaluate if looks is not None else None, save=save)
+    return Objective(trained, [turn], batches, evaluate if evaluation_batches is not None else None, save=save)
 
 
 def own_model(config: CtcTrainingConfig, vocabulary: tuple[str, ...]) -> Any:

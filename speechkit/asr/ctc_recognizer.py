@@ -15,12 +15,12 @@ from speechkit.asr.hypothesis import Emissions, Hypothesis, RecognizerSpec
 from speechkit.io.audio import audio_info
 from speechkit.io.windows import Window, cut_windows, merge_regions, plan_windows, stream_windows
 
-Heard = Iterator[tuple[Window, NDArray[np.float32]]]
-Cut = Callable[[Iterator[Window], int], Heard]
-"""Function from windows and the samples of a frame to waveforms."""
+Windows = Iterator[tuple[Window, NDArray[np.float32]]]
+Cut = Callable[[Iterator[Window], int], Windows]
+"""Maps windows and the samples per frame to the windows' waveforms."""
 
 # Log-probability of symbols in frames outside speech; the blank has 0 there.
-UNHEARD = -20.0
+OUTSIDE_SPEECH = -20.0
 
 
 class Emitter(Protocol):
@@ -117,7 +117,7 @@ class CtcRecognizer:
     ) -> Emissions:
         hop = self._emitter.frame_samples
         frames = -(-samples // hop)
-        log_probs = np.full((frames, len(self._emitter.vocabulary)), UNHEARD, np.float16)
+        log_probs = np.full((frames, len(self._emitter.vocabulary)), OUTSIDE_SPEECH, np.float16)
         log_probs[:, self._emitter.blank] = 0.0
         spans = [(0, frames)]
         if speech is not None:
@@ -140,14 +140,20 @@ class CtcRecognizer:
             last = window, emitted
         return Emissions(log_probs, self._hop_seconds, self._emitter.vocabulary, self._emitter.blank)
 
-    def _emit(self, stream: Heard) -> Heard:
+    def _emit(self, stream: Windows) -> Windows:
         while batch := list(islice(stream, self._emitter.batch_size)):
-            heard = [(window, waveform) for window, waveform in batch if len(waveform)]
-            if heard:
-                emitted = self._emitter.emit([waveform for _, waveform in heard])
-                yield from zip([window for window, _ in heard], emitted, strict=True)
+            nonempty = [(window, waveform) for window, waveform in batch if len(waveform)]
+            if nonempty:
+                emitted = self._emitter.emit([waveform for _, waveform in nonempty])
+                yield from zip([window for window, _ in nonempty], emitted, strict=True)
 
-    def _join(self, earlier: Window, before: NDArray[np.float32], later: Window, after: NDArray[np.float32]) -> int:
+    def _join(
+        self,
+        earlier: Window,
+        earlier_log_probs: NDArray[np.float32],
+        later: Window,
+        later_log_probs: NDArray[np.float32],
+    ) -> int:
         """First frame of the recording to take from ``later``.
 
         It is never after the boundary, since later frames of the earlier window were not kept.
@@ -155,29 +161,29 @@ class CtcRecognizer:
         blank = self._emitter.blank
         begin = max(later.begin, earlier.keep_begin)
         boundary = later.keep_begin
-        count = min(boundary, earlier.begin + len(before)) - begin
-        left = before[begin - earlier.begin :][:count, blank]
-        right = after[begin - later.begin :][:count, blank]
-        return begin + quiet_cut(left, right, count, self._context_frames // 2)
+        count = min(boundary, earlier.begin + len(earlier_log_probs)) - begin
+        earlier_blank = earlier_log_probs[begin - earlier.begin :][:count, blank]
+        later_blank = later_log_probs[begin - later.begin :][:count, blank]
+        return begin + quiet_cut(earlier_blank, later_blank, count, self._context_frames // 2)
 
 
-def quiet_cut(before: NDArray[np.float32], after: NDArray[np.float32], nominal: int, reach: int) -> int:
+def quiet_cut(earlier: NDArray[np.float32], later: NDArray[np.float32], nominal: int, reach: int) -> int:
     """Frame at which to switch from one window to the next within their overlap.
 
     Args:
-        before: (N,) blank log-probability of the overlapping frames in the earlier window.
-        after: (N,) the same frames in the later window.
-        nominal: the frame to stay near, 0..N.
-        reach: how far the cut may move.
+        earlier: (N,) blank log-probability of the overlapping frames in the earlier window.
+        later: (N,) the same frames in the later window.
+        nominal: preferred frame, 0..N.
+        reach: maximum distance of the cut from ``nominal``.
 
     Returns:
-        first frame of the later window: around it the blank is most probable in both windows, so that no character is
-        lost or doubled; of equal frames the nearest to ``nominal``.
+        First frame of the later window: there the blank is most probable in both windows, so that no character is lost
+        or doubled; ties prefer the frame nearest to ``nominal``.
     """
-    count = len(before)
+    count = len(earlier)
     if count < 2:
         return min(nominal, count)
-    worst = np.minimum(before, after)
+    worst = np.minimum(earlier, later)
     both_sides = np.minimum(worst[:-1], worst[1:])  # a cut at k is between frames k - 1 and k
     cuts = np.arange(1, count)
     near = np.abs(cuts - nominal) <= reach

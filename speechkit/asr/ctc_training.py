@@ -37,9 +37,9 @@ class CtcBatches:
         manifest: the file they were read from; audio paths are relative to it.
         vocabulary: symbols; the first is the blank.
         features: waveform (samples,) to features (M, C), or None to train on waveforms.
-        batch_seconds: limit of utterances times the longest of them.
+        batch_seconds: upper limit of seconds per batch, padding included.
         augment: augmentation.
-        seed: of order and augmentation.
+        seed: seeds order and augmentation.
         variants: number of augmented versions per utterance, whose features are computed once and kept as float16 (for
             expensive features, such as those of frozen layers); 0: a new version every time.
     """

@@ -1,6 +1,6 @@
 """Hugging Face CTC checkpoints as emitters: models of waveforms (Wav2Vec2, HuBERT, WavLM …), Wav2Vec2-BERT, Parakeet.
 
-Their feature extractors, strides and vocabularies are those of the checkpoint's own files, of which none is run.
+Feature extractors, strides and vocabularies are read from the checkpoint's own files; its code is never executed.
 """
 
 from __future__ import annotations
@@ -26,15 +26,14 @@ PIECE_SPACE = "\u2581"  # how sentencepiece writes the space before a word
 
 @dataclass(frozen=True)
 class Grid:
-    """How a model divides time.
+    """Frame grid of a model.
 
     Attributes:
-        frame_samples: from one output frame to the next, at 16 kHz.
-        input_name: what the feature extractor must give, ``input_values`` (samples) or ``input_features`` (mel frames).
-        frames_of: output frames of so many samples or mel frames that are no padding.
-        lead_samples: from the place where a frame ought to begin to where it does: frames of mel features that are
-            centred on a multiple of the hop begin half a hop too early.
-        alone: whether padding would change what is heard, so that every waveform must go alone.
+        frame_samples: hop of the output frames at 16 kHz.
+        input_name: input of the model, ``input_values`` (samples) or ``input_features`` (mel frames).
+        frames_of: maps a number of valid samples or mel frames to output frames.
+        lead_samples: shift of the frames: mel frames that are centred on multiples of the hop begin half a hop early.
+        alone: whether padding would change the output, so that every waveform is a batch of its own.
     """
 
     frame_samples: int
@@ -49,7 +48,7 @@ class HuggingFaceEmitter:
 
     Raises:
         UserError: if the checkpoint cannot be loaded, is stored only as pickle, lacks weights (such as the output
-            layer), is of another family, has a feature extractor of another, or has no CTC vocabulary.
+            layer), belongs to an unknown family, has the feature extractor of another one, or has no CTC vocabulary.
     """
 
     def __init__(self, name: str, device: str = "cpu", batch_size: int | None = None):
@@ -73,8 +72,8 @@ class HuggingFaceEmitter:
         self._grid = grid_of(self._model.config, self._features, name)
         if self._grid.input_name not in self._features.model_input_names:
             raise UserError(
-                f"{name}: its preprocessor_config.json is of a {type(self._features).__name__}, which gives no "
-                f"{self._grid.input_name}; get that of the same checkpoint"
+                f"{name}: its preprocessor_config.json is of a {type(self._features).__name__}, which does not give "
+                f"{self._grid.input_name}; get the file of the same checkpoint"
             )
         self.vocabulary, self.blank, self.silent = ctc_vocabulary(tokenizer, int(self._model.config.vocab_size), name)
         self.frame_samples = self._grid.frame_samples
@@ -93,9 +92,9 @@ class HuggingFaceEmitter:
         """Log-probabilities (frames, V) float32 of each waveform (samples,) at 16 kHz."""
         torch, grid = self._torch, self._grid
         frames = [-(-len(waveform) // grid.frame_samples) for waveform in waveforms]
-        least = 4 * grid.frame_samples  # shorter input has no frame at all after the convolutions
-        padded = [np.pad(waveform, (0, max(0, least - len(waveform)))) for waveform in waveforms]
-        # Mirrored, since a frame of the lead must not differ in level: some models normalise over the whole input.
+        shortest = 4 * grid.frame_samples  # shorter input gives no output frame
+        padded = [np.pad(waveform, (0, max(0, shortest - len(waveform)))) for waveform in waveforms]
+        # Reflected rather than zero-padded, since some models normalise over the whole input.
         padded = [np.pad(waveform, (grid.lead_samples, 0), mode="reflect") for waveform in padded]
         masked = len(padded) > 1 or grid.input_name == "input_features"
         inputs = self._features(
@@ -124,10 +123,10 @@ def _with_frames(log_probs: NDArray[np.float32], count: int) -> NDArray[np.float
 
 
 def grid_of(config: Any, features: Any, name: str) -> Grid:
-    """How the model of a configuration divides time.
+    """The frame grid of a model.
 
     Raises:
-        UserError: if it is of a family that is not known.
+        UserError: if the model belongs to an unknown family.
     """
     if config.model_type == "parakeet_ctc":
         factor, hop = int(config.encoder_config.subsampling_factor), int(getattr(features, "hop_length", 160))
@@ -147,12 +146,12 @@ def grid_of(config: Any, features: Any, name: str) -> Grid:
         return frames
 
     if config.model_type == "wav2vec2-bert":
-        hop = 160 * int(getattr(features, "stride", 1))  # the extractor stacks so many frames of 10 ms
+        hop = 160 * int(getattr(features, "stride", 1))  # the extractor stacks this many frames of 10 ms
         return Grid(hop * stride**adapters, "input_features", adapted)
     if not hasattr(config, "conv_stride"):
         raise UserError(
-            f"{name}: is a CTC model of the family {config.model_type}, whose frames are not known here; give one that "
-            "hears waveforms (Wav2Vec2, HuBERT, WavLM, Data2Vec, UniSpeech, SEW), Wav2Vec2-BERT or Parakeet-CTC"
+            f"{name}: is a CTC model of the family {config.model_type}, which is not supported; give a model of "
+            "waveforms (Wav2Vec2, HuBERT, WavLM, Data2Vec, UniSpeech, SEW), Wav2Vec2-BERT or Parakeet-CTC"
         )
     layers = list(zip(config.conv_kernel, config.conv_stride, strict=True))
 
@@ -168,8 +167,8 @@ def grid_of(config: Any, features: Any, name: str) -> Grid:
 def ctc_vocabulary(tokenizer: Any, size: int, name: str) -> tuple[tuple[str, ...], int, frozenset[int]]:
     """Symbols by id, the blank, and the symbols without text.
 
-    Upper case becomes lower case unless two symbols would coincide; the word delimiter becomes a space, as does
-    sentencepiece's mark before a word. Bytes of characters without a piece are silent.
+    Upper case becomes lower case unless two symbols would coincide; the word delimiter and sentencepiece's word marker
+    become a space. Byte pieces are silent.
 
     Raises:
         UserError: if the tokenizer has no padding symbol, which is the blank of CTC.

@@ -11,7 +11,7 @@ from speechkit.errors import UserError, require
 
 
 def transcribe(audio: Path | str, recognizer: str | Recognizer = "auto", lang: str = "en") -> Hypothesis:
-    """The text of one recording of any length, with the time of each character.
+    """Transcribe one recording of any length, with the time of each character.
 
     Args:
         audio: the file.
@@ -27,12 +27,12 @@ def transcribe(audio: Path | str, recognizer: str | Recognizer = "auto", lang: s
 
 
 def load_recognizer(name_or_path: str = "auto", lang: str = "en", device: str = "auto", **options: Any) -> Recognizer:
-    """A recogniser by name.
+    """Load a recogniser by name.
 
     Args:
-        name_or_path: ``embedded`` (also ``auto``): the model inside the package; a folder of ours or of Hugging Face,
-            or a hub id: any CTC checkpoint; ``faster-whisper:MODEL``: a name or folder; ``words:FILE``: a CTM or JSON
-            file, or a folder with one per recording.
+        name_or_path: ``embedded`` (also ``auto``) for the model in the package; the folder of a speechkit or Hugging
+            Face CTC model, or a hub id; ``faster-whisper:MODEL`` with a name or folder; ``words:FILE`` with a CTM or
+            JSON file, or a folder with one per recording.
         lang: language of the recordings.
         device: ``auto``, ``cpu``, ``cuda`` …
         options: of CTC models: ``window_seconds`` (20), ``context_seconds`` (2), ``margin_seconds`` (0.2) and
@@ -71,7 +71,7 @@ def load_recognizer(name_or_path: str = "auto", lang: str = "en", device: str = 
         longest = CtcConfig().max_frames * 320 / SAMPLE_RATE
         window = options.get("window_seconds", 20.0) + 2 * options.get("context_seconds", 2.0)
         if window > longest:
-            raise UserError(f"a window of {window:g} s with its context is longer than the model's {longest:g} s")
+            raise UserError(f"a window has {window:g} s with its context; give at most the model's {longest:g} s")
         name = "embedded" if inside else "speechkit-ctc"
         spec = RecognizerSpec(name, folder.name, digest_file(folder / "model.safetensors"), lang)
         return CtcRecognizer(EmbeddedEmitter(folder, chosen, batch_size), spec, **options)
@@ -89,15 +89,15 @@ def check_recognizer(name_or_path: str, lang: str) -> None:
     Raises:
         UserError: as `load_recognizer`.
     """
-    kind, _, rest = name_or_path.partition(":")
+    kind, _, argument = name_or_path.partition(":")
     if name_or_path in ("auto", "embedded"):
         from speechkit.asr.embedded import embedded_folder
 
         embedded_folder(lang)
-    elif kind == "words" and rest:
-        if not Path(rest).exists():
+    elif kind == "words" and argument:
+        if not Path(argument).exists():
             raise UserError(
-                f"{rest}: no such file or folder; give a CTM or JSON file, or a folder with one per recording"
+                f"{argument}: no such file or folder; give a CTM or JSON file, or a folder with one per recording"
             )
     elif kind == "faster-whisper":
         if importlib.util.find_spec("faster_whisper") is None:
@@ -135,7 +135,7 @@ def with_beam(
     from speechkit.runtime import choose_device
 
     if not isinstance(recognizer, CtcRecognizer):
-        raise UserError(f"{recognizer.spec.name}: has no CTC emissions for a beam search; leave --beam and --lm out")
+        raise UserError(f"{recognizer.spec.name}: has no CTC emissions for beam search; leave --beam and --lm out")
     silent = model_path is None and rescoring is None
     config = BeamConfig(beam=beam, weight=weight, bonus=0.0 if silent else bonus, groups=groups)
     return BeamRecognizer(recognizer, config, model_path, rescoring, choose_device(device))
@@ -147,21 +147,21 @@ def is_own_model(folder: Path) -> bool:
     return config.is_file() and b'"mel_channels"' in config.read_bytes()[:65_536]
 
 
-def _only(options: dict[str, Any], known: set[str], what: str) -> None:
+def _only(options: dict[str, Any], known: set[str], name: str) -> None:
     unknown = sorted(set(options) - known)
     if unknown:
-        raise UserError(f"{what} has no option {', '.join(unknown)}; options are {', '.join(sorted(known)) or 'none'}")
+        raise UserError(f"{name} has no option {', '.join(unknown)}; options are {', '.join(sorted(known)) or 'none'}")
 
 
 def recognizer_digest(name: str) -> str:
     """Digest for a recogniser's name: of the embedded model's weights, a file's content, or the name itself."""
     from speechkit.io.hashing import digest_file
 
-    kind, _, rest = name.partition(":")
+    kind, _, argument = name.partition(":")
     if name in {"auto", "embedded"}:
         weights = sorted(Path(__file__).parent.glob("models/*/model.safetensors"))
         return "embedded " + " ".join(digest_file(path) for path in weights)
-    path = Path(rest or name)
+    path = Path(argument or name)
     if path.is_file():
         return f"{kind} {digest_file(path)}"
     if path.is_dir():

@@ -18,27 +18,27 @@ RATE = 16_000
 
 
 def named_recognizers(text: str) -> dict[str, str]:
-    """Label to name of ``LABEL=NAME,NAME``; a name without a label is its own.
+    """Parse ``LABEL=NAME,NAME`` into names by label; a name without a label is its own label.
 
     Raises:
-        ConfigError: if there is none, or a label is repeated.
+        ConfigError: if there are none, or a label is repeated.
     """
-    found: dict[str, str] = {}
-    for part in filter(None, (each.strip() for each in text.split(","))):
+    names: dict[str, str] = {}
+    for part in filter(None, (entry.strip() for entry in text.split(","))):
         label, _, name = part.partition("=")
-        if label in found:
+        if label in names:
             raise ConfigError(f"recognizers: duplicate label {label}; give each a unique one (LABEL=NAME)")
-        found[label] = name or label
-    if not found:
+        names[label] = name or label
+    if not names:
         raise ConfigError("recognizers is empty; give for example recognizers=embedded")
-    return found
+    return names
 
 
-class Searched(NamedTuple):
+class RecognizerOptions(NamedTuple):
     """A recogniser's name with its decoding options.
 
-    ``beam`` 0 is greedy; ``model`` is an ARPA file with its weight, ``rescoring`` a larger model: ARPA file, hub id or
-    folder.
+    ``beam`` 0 is greedy decoding; ``model`` is an ARPA file with its ``weight``, ``rescoring`` a larger model (ARPA
+    file, hub id or folder).
     """
 
     name: str
@@ -48,8 +48,8 @@ class Searched(NamedTuple):
     rescoring: str | None = None
 
 
-def searched(text: str) -> Searched:
-    """Read ``NAME``, ``NAME+beam:32``, ``NAME+beam:32+lm:FILE@0.5`` or any of these with ``+rescore:MODEL`` behind it.
+def parse_recognizer(text: str) -> RecognizerOptions:
+    """Parse ``NAME``, ``NAME+beam:32`` or ``NAME+beam:32+lm:FILE@0.5``, optionally with ``+rescore:MODEL``.
 
     Raises:
         ConfigError: if the beam or the weight is not a valid number.
@@ -58,17 +58,17 @@ def searched(text: str) -> Searched:
     if not options:
         if "+rescore:" in text:
             raise ConfigError(f"recognizers: {text}: rescoring needs a beam (NAME+beam:32+rescore:MODEL)")
-        return Searched(name)
+        return RecognizerOptions(name)
     options, _, rescoring = options.partition("+rescore:")
-    beam, _, rest = options.partition("+lm:")
-    model, _, weight = rest.rpartition("@") if "@" in rest else (rest, "", "0.5")
+    beam, _, model_option = options.partition("+lm:")
+    model, _, weight = model_option.rpartition("@") if "@" in model_option else (model_option, "", "0.5")
     try:
-        found = Searched(name, int(beam), model or None, float(weight), rescoring or None)
+        parsed = RecognizerOptions(name, int(beam), model or None, float(weight), rescoring or None)
     except ValueError as error:
         raise ConfigError(f"recognizers: {text}: beam and weight are numbers (NAME+beam:32+lm:FILE@0.5)") from error
-    if found.beam < 1 or not 0 <= found.weight < 100:
+    if parsed.beam < 1 or not 0 <= parsed.weight < 100:
         raise ConfigError(f"recognizers: {text}: give a beam of 1 or more and a weight from 0 to 100")
-    return found
+    return parsed
 
 
 def cut_samples(utterance: Utterance) -> tuple[int, int]:
@@ -78,18 +78,18 @@ def cut_samples(utterance: Utterance) -> tuple[int, int]:
 
 
 def load_transcriber(name: str, lang: str, device: str) -> Transcriber:
-    """A recogniser as a function.
+    """Load a recogniser as a function from a cut to its text.
 
     Raises:
         UserError: if it cannot be loaded.
     """
     if name == "pocketsphinx":
         return _pocketsphinx(lang)
-    found = searched(name)
-    recognizer = load_recognizer(found.name, lang, device)
-    if found.beam:
+    parsed = parse_recognizer(name)
+    recognizer = load_recognizer(parsed.name, lang, device)
+    if parsed.beam:
         recognizer = with_beam(
-            recognizer, found.beam, found.model, found.weight, rescoring=found.rescoring, device=device
+            recognizer, parsed.beam, parsed.model, parsed.weight, rescoring=parsed.rescoring, device=device
         )
 
     def transcribe(utterance: Utterance, path: Path) -> str:
@@ -99,12 +99,12 @@ def load_transcriber(name: str, lang: str, device: str) -> Transcriber:
 
 
 def _pocketsphinx(lang: str) -> Transcriber:
-    """The model inside the PyPI package, US English."""
+    """PocketSphinx with the US English model of its PyPI package."""
     from speechkit.data.audio import read_cut
 
     pocketsphinx: Any = require("pocketsphinx")
     if lang != "en":
-        raise UserError(f"lang={lang}: pocketsphinx has a model for en only; leave it out")
+        raise UserError(f"lang={lang}: pocketsphinx has a model only for en; leave it out")
     decoder = pocketsphinx.Decoder(samprate=RATE, loglevel="FATAL")
 
     def transcribe(utterance: Utterance, path: Path) -> str:
@@ -112,8 +112,8 @@ def _pocketsphinx(lang: str) -> Transcriber:
         decoder.start_utt()
         decoder.process_raw((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes(), full_utt=True)
         decoder.end_utt()
-        found = decoder.hyp()
-        return "" if found is None else found.hypstr
+        hypothesis = decoder.hyp()
+        return "" if hypothesis is None else hypothesis.hypstr
 
     return transcribe
 
@@ -124,11 +124,11 @@ def recognizers_digest(text: str) -> str:
 
 
 def _digest(name: str) -> str:
-    found = searched(name)
-    digest = recognizer_digest(found.name)
-    if not found.beam:
+    parsed = parse_recognizer(name)
+    digest = recognizer_digest(parsed.name)
+    if not parsed.beam:
         return digest
-    if found.model is not None and not Path(found.model).is_file():
-        raise ConfigError(f"recognizers: {found.model}: no such file; build it with speechkit lm build")
-    model = "" if found.model is None else f" lm {digest_file(found.model)} weight {found.weight:g}"
-    return f"{digest} beam {found.beam}{model}"
+    if parsed.model is not None and not Path(parsed.model).is_file():
+        raise ConfigError(f"recognizers: {parsed.model}: no such file; build it with speechkit lm build")
+    model = "" if parsed.model is None else f" lm {digest_file(parsed.model)} weight {parsed.weight:g}"
+    return f"{digest} beam {parsed.beam}{model}"

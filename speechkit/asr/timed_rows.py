@@ -17,7 +17,7 @@ from speechkit.io.audio import audio_info
 
 
 def input_rows(inputs: Sequence[Path]) -> Iterator[tuple[Utterance, Path]]:
-    """A row and the path of its audio for each recording, and for each row of the inputs that are manifests (.jsonl).
+    """A row with its audio path per recording, and per row of inputs that are manifests (.jsonl).
 
     Raises:
         UserError: if ids are duplicate, or a manifest cannot be read.
@@ -39,7 +39,7 @@ def input_rows(inputs: Sequence[Path]) -> Iterator[tuple[Utterance, Path]]:
 
 
 def recognize_row(recognizer: Recognizer, row: Utterance, audio: Path) -> Utterance:
-    """The row with the recognised text, and ``custom.compute_seconds``, reading the audio included.
+    """The row with the recognised text and ``custom.compute_seconds``, the time taken, reading the audio included.
 
     Raises:
         AudioError: if the audio cannot be read.

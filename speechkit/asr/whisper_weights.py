@@ -34,9 +34,9 @@ def load_whisper_encoder(model: CtcModel, path: str | Path) -> None:
         sources[f"{ours}.weight"], sources[f"{ours}.bias"] = f"{theirs}/gamma", f"{theirs}/beta"
     targets = dict(model.named_parameters())
     for ours, theirs in sources.items():
-        found = variables.get(theirs)
-        if found is None or tuple(found.shape) != tuple(targets[ours].shape):
-            shape = None if found is None else tuple(found.shape)
-            raise UserError(f"{path}: {theirs} has shape {shape}, the model needs {tuple(targets[ours].shape)}")
+        value = variables.get(theirs)
+        if value is None or tuple(value.shape) != tuple(targets[ours].shape):
+            shape = None if value is None else tuple(value.shape)
+            raise UserError(f"{path}: {theirs} has shape {shape}, but the model needs {tuple(targets[ours].shape)}")
         with torch.no_grad():
-            targets[ours].copy_(torch.from_numpy(found.astype(np.float32)))
+            targets[ours].copy_(torch.from_numpy(value.astype(np.float32)))

@@ -1,4 +1,4 @@
-"""Timed words of another tool (CTM or JSON), as a recogniser."""
+"""Timed words from another tool (CTM or JSON) as a recogniser."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def read_word_json(path: Path) -> dict[str, list[TimedWord]]:
     try:
         content = msgspec.json.decode(path.read_bytes())
     except msgspec.DecodeError as error:
-        raise UserError(f"{path}: is not JSON ({error})") from error
+        raise UserError(f"{path}: is not JSON ({error}); fix the file") from error
     if isinstance(content, list) or (isinstance(content, dict) and ("words" in content or "segments" in content)):
         return {"": _json_words(content, path)}
     if isinstance(content, dict):
@@ -172,19 +172,19 @@ class WordsRecognizer:
         if self._path.is_dir():
             if recording.stem not in self._files:
                 raise UserError(f"{self._path}: has no {recording.stem}.ctm or {recording.stem}.json for {path}")
-            found = self._read(self._files[recording.stem])
-            if len(found) == 1:
-                return words_to_hypothesis(next(iter(found.values())))
+            recordings = self._read(self._files[recording.stem])
+            if len(recordings) == 1:
+                return words_to_hypothesis(next(iter(recordings.values())))
         else:
-            found = self._read(self._path)
+            recordings = self._read(self._path)
         for name in (recording.name, recording.stem, ""):
-            if name in found:
-                return words_to_hypothesis(found[name])
-        for name, words in found.items():
+            if name in recordings:
+                return words_to_hypothesis(recordings[name])
+        for name, words in recordings.items():
             if Path(name).stem == recording.stem:
                 return words_to_hypothesis(words)
-        names = ", ".join(sorted(found)[:5]) or "nothing"
-        raise UserError(f"{self._path}: has no words of {recording.stem!r}; it names {names}")
+        names = ", ".join(sorted(recordings)[:5]) or "nothing"
+        raise UserError(f"{self._path}: has no words of {recording.stem!r}, only of {names}; add the recording")
 
     def _read(self, path: Path) -> dict[str, list[TimedWord]]:
         if self._cache is None or self._cache[0] != path:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from speechkit.asr import Emissions, load_recognizer
 from speechkit.asr.beam import BeamConfig, beam_search
-from speechkit.asr.beam_recognizer import STRETCH_SECONDS, stretches
+from speechkit.asr.beam_recognizer import SEGMENT_SECONDS, segments
 from speechkit.asr.load import with_beam
 from speechkit.cli.main import app
 from speechkit.data.manifest import write_manifest
@@ -80,11 +80,11 @@ def test_long_recordings_are_cut_at_sure_blanks_and_no_frame_is_lost():
     random = np.random.default_rng(0)
     log_probs = np.log(random.dirichlet([1, 1, 1], 4000)).astype(np.float16)
     log_probs[1200:1260] = [0.0, -20.0, -20.0]
-    found = stretches(Emissions(log_probs, 0.02, ("_", " ", "a"), 0))
+    found = segments(Emissions(log_probs, 0.02, ("_", " ", "a"), 0))
     assert [begin for begin, _ in found] == [0, *(end for _, end in found[:-1])]
     assert found[-1][1] == 4000
     assert found[0][1] == 1230
-    assert all(0 < (end - begin) * 0.02 <= STRETCH_SECONDS for begin, end in found)
+    assert all(0 < (end - begin) * 0.02 <= SEGMENT_SECONDS for begin, end in found)
 
 
 def test_what_cannot_be_searched_is_said(tmp_path):

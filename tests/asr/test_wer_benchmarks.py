@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechkit.asr.named import named_recognizers, searched
+from speechkit.asr.named import named_recognizers, parse_recognizer
 from speechkit.errors import ConfigError
 from speechkit.pipeline import run_recipe
 from speechkit.pipeline.discover import recipe_module
@@ -56,14 +56,14 @@ def test_every_recogniser_is_scored_by_group_under_two_normalisers(manifest, tmp
 
 
 def test_a_recogniser_is_named_with_its_search():
-    assert searched("embedded") == ("embedded", 0, None, 0.5, None)
-    assert searched("embedded+beam:8") == ("embedded", 8, None, 0.5, None)
-    assert searched("some/model+beam:8+lm:a@b.arpa@0.7") == ("some/model", 8, "a@b.arpa", 0.7, None)
-    assert searched("embedded+beam:8+rescore:gpt2") == ("embedded", 8, None, 0.5, "gpt2")
-    assert searched("x+beam:8+lm:a.arpa+rescore:b.arpa") == ("x", 8, "a.arpa", 0.5, "b.arpa")
+    assert parse_recognizer("embedded") == ("embedded", 0, None, 0.5, None)
+    assert parse_recognizer("embedded+beam:8") == ("embedded", 8, None, 0.5, None)
+    assert parse_recognizer("some/model+beam:8+lm:a@b.arpa@0.7") == ("some/model", 8, "a@b.arpa", 0.7, None)
+    assert parse_recognizer("embedded+beam:8+rescore:gpt2") == ("embedded", 8, None, 0.5, "gpt2")
+    assert parse_recognizer("x+beam:8+lm:a.arpa+rescore:b.arpa") == ("x", 8, "a.arpa", 0.5, "b.arpa")
     for wrong in ("embedded+rescore:gpt2", "embedded+beam:many", "embedded+beam:0", "embedded+beam:4+lm:a.arpa@nan"):
         with pytest.raises(ConfigError, match="beam"):
-            searched(wrong)
+            parse_recognizer(wrong)
 
 
 def test_recognisers_are_named_once():

@@ -1,4 +1,4 @@
-"""Exact sentence, word and token times from CTC emissions, and boundaries moved to quiet places. No torch."""
+"""Exact sentence, word and token times from CTC emissions, and boundaries moved into pauses. Torch-free."""
 
 from speechkit.asr.refinement.quiet import frame_energies, quietest, snap_to_quiet
 from speechkit.asr.refinement.refine import Refined, refine, refine_all, word_frames

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from speechkit.runtime.compiled import compiled
 
-_UNKNOWN = -12.0  # the least that a frame counts: recognisers are seldom as sure as they say
+_UNKNOWN = -12.0  # floor of a frame's score, since recognisers are overconfident
 
 IMPOSSIBLE = np.float32(-1e30)
 
@@ -27,12 +27,11 @@ def advance(
 ) -> None:
     """Advance ``row`` over a block of frames.
 
-    Shapes: emissions (T, V) float32; star and wildcard (T,) float32; symbols (S,) int32 with V for
-    the star and V + 1 for the wildcard; skips (S,) float32, 0
-    where a state may be entered from two states before and very negative elsewhere; band (T,) int64 first state of
-    each frame's band; row (W,) float32 scores of the states from ``band_before`` on, after the frame before the
-    block; pointers (T, ceil(W / 4)) uint8, or (0, 0) when only the scores are wanted: 0 stay, 1 from the state
-    before, 2 from two before.
+    Shapes: emissions (T, V) float32; star and wildcard (T,) float32; symbols (S,) int32 with V for the star and V + 1
+    for the wildcard; skips (S,) float32, 0 where a state may be entered from two states back and very negative
+    elsewhere; band (T,) int64 first state of each frame's band; row (W,) float32 scores of the states from
+    ``band_before`` on, after the frame before the block; pointers (T, ceil(W / 4)) uint8, or (0, 0) if only the scores
+    are needed: 0 stay, 1 from the previous state, 2 from two states back.
 
     ``first_frame`` is true when the block starts the recording: paths then begin in state 0 or 1.
     """
@@ -43,21 +42,21 @@ def advance(
     old = np.full(width + 2, IMPOSSIBLE)  # old[w + 2] is the state band_old + w
     old[2:] = row
     new = np.empty(width, np.float32)
-    came = np.zeros(width + 3, np.uint8)
-    here = np.empty(symbol_count + 2, np.float32)
+    steps = np.zeros(width + 3, np.uint8)
+    frame_scores = np.empty(symbol_count + 2, np.float32)
     shifted = np.full(width + 2, IMPOSSIBLE)
     band_old = band_before
     for t in range(frames):
-        here[:symbol_count] = emissions[t]
-        here[symbol_count] = star[t]
-        here[symbol_count + 1] = wildcard[t]
+        frame_scores[:symbol_count] = emissions[t]
+        frame_scores[symbol_count] = star[t]
+        frame_scores[symbol_count + 1] = wildcard[t]
         low = band[t]
         if first_frame and t == 0:
             new[:] = IMPOSSIBLE
-            came[:] = 0
+            steps[:] = 0
             for s in range(2):
                 if low <= s < low + width and s < states:
-                    new[s - low] = here[symbols[s]]
+                    new[s - low] = frame_scores[symbols[s]]
         else:
             # shifted[w + 2] is the old score of state low + w; low never falls.
             step = low - band_old
@@ -79,16 +78,16 @@ def advance(
                 if two > value:
                     value = two
                     code = np.uint8(2)
-                new[w] = value + here[symbols_here[w]]
-                came[w] = code
+                new[w] = value + frame_scores[symbols_here[w]]
+                steps[w] = code
             for w in range(count, width):
                 new[w] = IMPOSSIBLE
-                came[w] = 0
+                steps[w] = 0
         if keep:
             packed = pointers[t]
             for q in range(len(packed)):
                 w = 4 * q
-                packed[q] = came[w] | (came[w + 1] << 2) | (came[w + 2] << 4) | (came[w + 3] << 6)
+                packed[q] = steps[w] | (steps[w + 1] << 2) | (steps[w + 2] << 4) | (steps[w + 3] << 6)
         old[2:] = new
         band_old = low
     row[:] = new
@@ -114,7 +113,7 @@ def spelling_scores(
 ) -> NDArray[np.float64]:
     """Log-probability (n,) of the best CTC path of each spelling through all frames.
 
-    ``log_probs`` (T, V); ``edge`` (T,) is the score of a frame before the first symbol and behind the last;
+    ``log_probs`` (T, V); ``edge`` (T,) is the score of a frame before the first symbol and after the last;
     ``spellings`` (n, longest) are columns, -1 for a symbol that the vocabulary lacks; ``lengths`` (n,).
     """
     frames = len(log_probs)

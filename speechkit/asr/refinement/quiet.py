@@ -1,4 +1,4 @@
-"""Move the ends of a segment to where it is quietest."""
+"""Move the boundaries of a segment into the pauses around it."""
 
 from __future__ import annotations
 

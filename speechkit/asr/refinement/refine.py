@@ -1,4 +1,4 @@
-"""Exact times of a sentence from CTC emissions, with a star on both sides for the speech around it."""
+"""Exact times of a sentence from CTC emissions, with a star on both sides for the surrounding speech."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from speechkit.asr.refinement.viterbi import WILDCARD, best_path, frames_needed, state_sequence
 from speechkit.errors import AlignmentError
 
-STRETCH = 30  # frames of the worst stretch, 0.6 s at 20 ms
+WORST_FRAMES = 30  # 0.6 s at 20 ms per frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,15 +91,15 @@ def refine_all(
     Returns:
         For each sentence its times in frames of the recording, or its error.
     """
-    found: list[Refined | AlignmentError] = []
+    results: list[Refined | AlignmentError] = []
     for wanted, (first, last) in zip(tokens, windows, strict=True):
         low, high = max(int(first), 0), min(int(last), len(log_probs))
         try:
             part = refine(log_probs[low : max(high, low)], wanted, blank, star_penalty=star_penalty)
         except AlignmentError as error:
-            found.append(error)
+            results.append(error)
             continue
-        found.append(
+        results.append(
             Refined(
                 part.start_frame + low,
                 part.end_frame + low,
@@ -109,7 +109,7 @@ def refine_all(
                 part.worst,
             )
         )
-    return found
+    return results
 
 
 def word_frames(
@@ -147,8 +147,8 @@ def _check(log_probs: NDArray[np.floating], tokens: NDArray[np.int64], blank: in
     needed = frames_needed(tokens)
     if needed > frames:
         raise AlignmentError(
-            f"{len(tokens)} tokens need {needed} frames, repeats counted, and there are {frames}; "
-            "the text is too long for this audio"
+            f"{len(tokens)} tokens need {needed} frames, repeats counted, but there are {frames}; "
+            "shorten the text or give more audio"
         )
 
 
@@ -178,6 +178,6 @@ def _read(
     token_scores = (total[last - start] - total[first - start]) / (last - first)
     mean = float(total[-1] / len(scores))
     worst = mean
-    if len(scores) > STRETCH:
-        worst = float((total[STRETCH:] - total[:-STRETCH]).min() / STRETCH)
+    if len(scores) > WORST_FRAMES:
+        worst = float((total[WORST_FRAMES:] - total[:-WORST_FRAMES]).min() / WORST_FRAMES)
     return Refined(start, end, np.stack([first, last], 1), token_scores.astype(np.float32), mean, worst)

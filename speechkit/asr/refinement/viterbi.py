@@ -1,4 +1,4 @@
-"""Best CTC path through a token sequence, whole or inside a band, in bounded memory."""
+"""Best CTC path through a token sequence, optionally within a band, in bounded memory."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ WILDCARD = -1
 class StateSequence:
     """States of a CTC alignment.
 
-    ``symbols`` (S,) columns of the emissions, V for the star, V + 1 for
-    the wildcard; odd states are tokens. ``skips`` (S,) is 0 where the
-    state before may be left out and very negative elsewhere.
+    ``symbols`` (S,) are columns of the emissions, V for the star and V + 1 for the wildcard; odd states are tokens.
+    ``skips`` (S,) is 0 where the previous state may be skipped and very negative elsewhere.
     """
 
     symbols: NDArray[np.int32]
@@ -27,7 +26,7 @@ class StateSequence:
 
 
 def frames_needed(tokens: NDArray[np.int64]) -> int:
-    """Fewest frames that can hold the tokens: one each, and a blank between two equal neighbours."""
+    """Minimum number of frames for the tokens: one each, and a blank between equal neighbours."""
     repeats = int(((tokens[1:] == tokens[:-1]) & (tokens[1:] != WILDCARD)).sum())
     return len(tokens) + repeats
 
@@ -80,7 +79,7 @@ def best_path(
     centre: NDArray[np.int64] | None = None,
     width: int | None = None,
 ) -> NDArray[np.int64]:
-    """Best CTC path inside a band of states around ``centre``.
+    """Best CTC path within a band of states around ``centre``.
 
     Shapes: emissions (T, V) log-probabilities; centre (T,) in states 0..S-1, nondecreasing.
     Memory: T * width / 4 bytes (2-bit back-pointers) up to 48 MB; longer recordings keep rows at checkpoints and
@@ -106,13 +105,13 @@ def best_path(
     block = min(frames, max(POINTER_BYTES // pointer_width, 256))
     starts = list(range(0, frames, block))
     rows = [np.full(width, -1e30, np.float32)]
-    none = np.zeros((0, 0), np.uint8)
+    no_pointers = np.zeros((0, 0), np.uint8)
 
     def forward(index: int, pointers: NDArray[np.uint8]) -> NDArray[np.float32]:
         begin = starts[index]
         part = slice(begin, begin + block)
         row: NDArray[np.float32] = rows[index].copy()
-        before = int(band[begin - 1]) if begin else 0
+        band_before = int(band[begin - 1]) if begin else 0
         advance(
             emissions[part],
             star[part],
@@ -121,14 +120,14 @@ def best_path(
             states.skips,
             band[part],
             row,
-            before,
+            band_before,
             begin == 0,
             pointers,
         )
         return row
 
     for index in range(len(starts) - 1):
-        rows.append(forward(index, none))  # noqa: PERF401, each row starts from the one before
+        rows.append(forward(index, no_pointers))  # noqa: PERF401, each row starts from the one before
     path = np.empty(frames, np.int64)
     pointers = np.empty((block, pointer_width), np.uint8)
     state = -1

@@ -123,8 +123,8 @@ def test_band_that_no_path_fits_is_an_error_with_advice():
 @pytest.mark.parametrize(
     ("tokens", "frames", "message"),
     [
-        ([1, 2, 3], 2, "3 tokens need 3 frames, repeats counted, and there are 2"),
-        ([1, 1, 1], 4, "3 tokens need 5 frames, repeats counted, and there are 4"),
+        ([1, 2, 3], 2, "3 tokens need 3 frames, repeats counted, but there are 2"),
+        ([1, 1, 1], 4, "3 tokens need 5 frames, repeats counted, but there are 4"),
         ([], 5, "no tokens"),
         ([9], 5, "token 9 is not a symbol"),
         ([0], 5, "token 0 is not a symbol"),
