@@ -78,16 +78,16 @@ def read_settings(
     layers: list[tuple[Any, dict[str, int] | None, str]] = [(recipe.defaults, None, f"recipe {recipe.name}")]
     for path in files:
         try:
-            found = read_yaml(path)
+            content = read_yaml(path)
         except ConfigError as error:
             problems.append(str(error))
             continue
-        layers.append((found.data, found.lines, str(path)))
+        layers.append((content.data, content.lines, str(path)))
     layers.append((dict(arguments or {}), None, "argument"))
-    for data, lines, where in layers:
+    for data, lines, origin in layers:
         for key, value in _leaves(data, recipe, known):
             line = (lines or {}).get(key)
-            _set(settings, known, key, value, f"{where}:{line}" if line else where, problems)
+            _set(settings, known, key, value, f"{origin}:{line}" if line else origin, problems)
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
@@ -112,14 +112,14 @@ def is_neutral(config: type[msgspec.Struct], name: str) -> bool:
 
 def _types(recipe: Recipe) -> dict[str, list[Any]]:
     """Key to the types it must satisfy (several if stages share it)."""
-    found: dict[str, list[Any]] = {"seed": [Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]]}
+    types_by_key: dict[str, list[Any]] = {"seed": [Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]]}
     for stage in recipe.stages:
         for key, annotation in _struct_types(stage.config, stage.name):
-            found.setdefault(key, []).append(annotation)
+            types_by_key.setdefault(key, []).append(annotation)
         for name, annotation in get_type_hints(stage.config, include_extras=True).items():
             if SHARED in marks(stage.config, name):
-                found.setdefault(name, []).append(annotation)
-    return found
+                types_by_key.setdefault(name, []).append(annotation)
+    return types_by_key
 
 
 def _struct_types(config: type[msgspec.Struct], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -171,34 +171,34 @@ def _set(
     known: dict[str, list[Any]],
     key: str,
     value: Any,
-    where: str,
+    origin: str,
     problems: list[str],
     *,
     is_text: bool = False,
 ) -> None:
     if key not in known:
-        problems.append(f"{where}: {_unknown(key, known)}")
+        problems.append(f"{origin}: {_unknown(key, known)}")
         return
     if struct_of(known[key][0]) is not None:
         inner = next((name for name in known if name.startswith(f"{key}.")), None)
         use = f"set its fields, for example {inner}" if inner else "it has none yet, leave it out"
-        problems.append(f"{where}: {key} is a group of settings; {use}")
+        problems.append(f"{origin}: {key} is a group of settings; {use}")
         return
     for annotation in known[key]:
         try:
             converted = _convert_text(value, annotation) if is_text else msgspec.convert(value, annotation, strict=True)
         except (msgspec.ValidationError, ValueError) as error:
-            problems.append(f"{where}: {key}: {_complaint(value, annotation, error)}")
+            problems.append(f"{origin}: {key}: {_complaint(value, annotation, error)}")
             return
     if key == "seed":
         settings.seed = converted
-    settings.values[key] = (converted, where)
+    settings.values[key] = (converted, origin)
 
 
 def _unknown(key: str, known: dict[str, list[Any]]) -> str:
     shared = key.rpartition(".")[2]
     if shared in known:
-        readers = [stage for stage, _, name in (each.partition(".") for each in known) if name == shared]
+        readers = [stage for stage, _, name in (path.partition(".") for path in known) if name == shared]
         return f"unknown key {key!r}; give {shared}=…, which is read by {', '.join(readers)}"
     close = get_close_matches(key, known, n=1, cutoff=0.6)
     if not close:
@@ -247,8 +247,8 @@ def _choices(annotation: Any) -> list[Any]:
         return list(get_args(annotation))
     if origin in (Union, types.UnionType):
         members = [member for member in get_args(annotation) if member is not type(None)]
-        found = [_choices(member) for member in members]
-        return [choice for group in found for choice in group] if all(found) else []
+        choices = [_choices(member) for member in members]
+        return [choice for group in choices for choice in group] if all(choices) else []
     return []
 
 

@@ -21,7 +21,7 @@ from speechkit.io.atomic import write_json
 from speechkit.io.hashing import DIGEST_BYTES, SETTLED_NANOSECONDS, digest_file
 
 
-class _Kept(msgspec.Struct, frozen=True):
+class _CachedDigest(msgspec.Struct, frozen=True):
     listing: str
     digest: str
 
@@ -31,9 +31,9 @@ class ContentDigests:
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
-        self._kept: dict[str, _Kept] = {}
+        self._cached: dict[str, _CachedDigest] = {}
         with contextlib.suppress(OSError, msgspec.DecodeError):  # without the cache everything is read once
-            self._kept = msgspec.json.decode(cache.read_bytes(), type=dict[str, _Kept])
+            self._cached = msgspec.json.decode(cache.read_bytes(), type=dict[str, _CachedDigest])
 
     def digest(self, path: Path) -> str:
         """Digest of a file or folder.
@@ -43,15 +43,15 @@ class ContentDigests:
         """
         full = Path(os.path.realpath(path))
         if not full.exists():
-            raise UserError(f"{path}: no such file or folder")
-        began = time.time_ns()
+            raise UserError(f"{path}: no such file or folder; check the path")
+        started = time.time_ns()
         listing, newest = _listing(full)
-        kept = self._kept.get(shown(full))
-        if kept is not None and kept.listing == listing:
-            return kept.digest
+        cached = self._cached.get(shown(full))
+        if cached is not None and cached.listing == listing:
+            return cached.digest
         digest = digest_tree(full) if full.is_dir() else digest_file(full)
-        if newest < began - SETTLED_NANOSECONDS:
-            self._kept[shown(full)] = _Kept(listing, digest)
+        if newest < started - SETTLED_NANOSECONDS:
+            self._cached[shown(full)] = _CachedDigest(listing, digest)
             self._save()
         return digest
 
@@ -59,12 +59,12 @@ class ContentDigests:
         """Cache digests of files that this process has just written and measured."""
         for path, digest in digests.items():
             full = Path(os.path.realpath(path))
-            self._kept[shown(full)] = _Kept(_listing(full)[0], digest)
+            self._cached[shown(full)] = _CachedDigest(_listing(full)[0], digest)
         self._save()
 
     def _save(self) -> None:
         with contextlib.suppress(OSError, UserError):  # status works on read-only folders too
-            write_json(self._cache, self._kept)
+            write_json(self._cache, self._cached)
 
 
 def digest_tree(folder: Path) -> str:

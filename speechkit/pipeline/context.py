@@ -104,25 +104,25 @@ class Context:
         return count
 
     def kept(self, name: str, kind: Any, make: Callable[[], Made | None]) -> Made:
-        """A part of the result that is computed once: a resumed run reads what `make` returned before.
+        """Compute a part of the result once: a resumed run reads the value from `scratch` instead of calling `make`.
 
         Args:
-            name: of its file in `scratch`, without the suffix ``.json``.
-            kind: its type, for msgspec.
-            make: computes it; None if it was stopped before it was done.
+            name: name of the value's file in `scratch`, without the suffix ``.json``.
+            kind: type of the value, for msgspec.
+            make: computes the value; returns None if it was stopped before it was done.
 
         Raises:
-            Interrupted: if it was.
+            Interrupted: if ``make`` returned None.
         """
         path = self.scratch / f"{name}.json"
         if path.exists():
             return cast("Made", msgspec.json.decode(path.read_bytes(), type=kind))
-        made = make()
-        if made is None:
+        value = make()
+        if value is None:
             raise Interrupted
         with atomic_path(path) as temporary:
-            temporary.write_bytes(msgspec.json.encode(made))
-        return made
+            temporary.write_bytes(msgspec.json.encode(value))
+        return value
 
     def drop(self, id: str, reason: str, detail: str = "") -> None:  # noqa: A002 - the record's own word
         """Record an item that the stage leaves out.

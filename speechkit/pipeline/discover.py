@@ -41,19 +41,19 @@ def shipped_recipe(name: str) -> Path:
 
 def recipe_folders() -> Iterator[Path]:
     """Recipe folders: ``recipes/`` of the current folder, then the shipped ones."""
-    here, home = Path.cwd() / "recipes", shipped_folder("recipes")
-    if here.is_dir() and here.resolve() != home:
-        yield here
-    yield home
+    local, shipped = Path.cwd() / "recipes", shipped_folder("recipes")
+    if local.is_dir() and local.resolve() != shipped:
+        yield local
+    yield shipped
 
 
 def recipe_names() -> dict[str, Path]:
     """Every recipe by name; those of the current folder take precedence."""
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for folder in recipe_folders():
         for path in sorted(folder.glob("*/recipe.py")):
-            found.setdefault(path.parent.name, path)
-    return found
+            paths.setdefault(path.parent.name, path)
+    return paths
 
 
 def find_recipe(name: str) -> Path:

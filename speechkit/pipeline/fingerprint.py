@@ -43,16 +43,16 @@ def identity_of(stage: Stage, config: msgspec.Struct, seed: int, inputs: dict[st
 
 def differences(old: Identity, new: Identity) -> list[str]:
     """Differences of two identities, one sentence per key."""
-    found = []
+    sentences = []
     for key in sorted(old.keys() | new.keys()):
-        before, after = old.get(key), new.get(key)
-        if before == after:
+        old_value, new_value = old.get(key), new.get(key)
+        if old_value == new_value:
             continue
         if key.startswith(("input.", "model.")):
-            found.append(f"{key} changed: {_short(before)} -> {_short(after)}")
+            sentences.append(f"{key} changed: {_short(old_value)} -> {_short(new_value)}")
         else:
-            found.append(f"{key}: {_shown(old, key)} -> {_shown(new, key)}")
-    return found
+            sentences.append(f"{key}: {_shown(old, key)} -> {_shown(new, key)}")
+    return sentences
 
 
 def own_input_digests(stage: Stage, given: Mapping[str, Any], contents: ContentDigests) -> dict[str, str]:
@@ -98,18 +98,18 @@ def _model_digest(input_: Model, value: str, contents: ContentDigests) -> str:
 
 
 def _flat(value: msgspec.Struct, prefix: str) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
+    items: list[tuple[str, Any]] = []
     for field in msgspec.structs.fields(value):
         if is_neutral(type(value), field.name):
             continue
         inner = getattr(value, field.name)
         key = f"{prefix}.{field.name}"
         if isinstance(inner, msgspec.Struct):
-            found += _flat(inner, key)
+            items += _flat(inner, key)
         else:
             # Through JSON, for comparison with _stage.json (tuples become lists).
-            found.append((key, msgspec.json.decode(msgspec.json.encode(inner))))
-    return found
+            items.append((key, msgspec.json.decode(msgspec.json.encode(inner))))
+    return items
 
 
 def _short(digest: Any) -> str:

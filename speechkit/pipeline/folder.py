@@ -126,18 +126,18 @@ def damage(folder: Path, record: StageRecord, declared: Sequence[Output], conten
     A declared output that was not committed is missing too (a new output without a new version). A file is read again
     only if its size, times or inode differ from those in ``contents``.
     """
-    found = [f"{output.path} is missing" for output in declared if output.path not in record.outputs]
+    problems = [f"{output.path} is missing" for output in declared if output.path not in record.outputs]
     for name, committed in record.outputs.items():
         path = folder / name
         if not path.exists():
-            found.append(f"{name} is missing")
+            problems.append(f"{name} is missing")
             continue
         size = size_of(path) + (size_of(folder / ARRAYS) if _has_arrays(folder, name) else 0)
         if size != committed.bytes:
-            found.append(f"{name} has {size} bytes where {committed.bytes} were committed")
+            problems.append(f"{name} has {size} bytes where {committed.bytes} were committed")
         elif _digest(folder, name, contents) != committed.digest:
-            found.append(f"{name} has changed since it was committed")
-    return found
+            problems.append(f"{name} has changed since it was committed")
+    return problems
 
 
 def remember_outputs(folder: Path, record: StageRecord, contents: ContentDigests) -> None:

@@ -20,7 +20,7 @@ import msgspec
 from speechkit.errors import UserError
 from speechkit.io.atomic import write_error
 
-NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+LOCKS_UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -65,18 +65,18 @@ def _held(path: Path, folder: Path, *, exclusive: bool, believe: bool = True) ->
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno not in NO_LOCKS_HERE:
+            if error.errno not in LOCKS_UNSUPPORTED:
                 raise _busy(folder, _read(descriptor)) from error
         holder = _read(descriptor)
-        here = socket.gethostname()
+        hostname = socket.gethostname()
         # A shard restarted on another machine takes over: its parts are complete or absent.
-        if believe and holder is not None and holder.host != here:
+        if believe and holder is not None and holder.host != hostname:
             raise UserError(
                 f"{folder}: a run of {holder.host} (process {holder.pid}) holds this folder since {holder.since}; "
                 f"if it is dead, remove {path}"
             )
         if exclusive:
-            _write(descriptor, Holder(here, os.getpid(), time.strftime("%Y-%m-%dT%H:%M:%S")))
+            _write(descriptor, Holder(hostname, os.getpid(), time.strftime("%Y-%m-%dT%H:%M:%S")))
         try:
             yield
         finally:

@@ -50,9 +50,9 @@ def merge_parts(stage: Stage, job: Job, index: PartIndex, staging: Path) -> tupl
         outputs[output.path] = measure_output(staging, output, records, digest)
     except SpeechkitError as error:
         reasons = ", ".join(f"{reason} {number}" for reason, number in dropped.items())
-        why = f"; dropped: {reasons}, the first {_first(staging / 'drops.jsonl')}" if reasons else ""
-        again = "; fix the dropped items and run again" if _open_dropped(job, index) else ""
-        raise SpeechkitError(f"{error} ({index.records} records were read{why}){again}") from error
+        reasons_text = f"; dropped: {reasons}, the first {_first(staging / 'drops.jsonl')}" if reasons else ""
+        advice = "; fix the dropped items and run again" if _open_dropped(job, index) else ""
+        raise SpeechkitError(f"{error} ({index.records} records were read{reasons_text}){advice}") from error
     return outputs, dropped
 
 
@@ -78,15 +78,15 @@ def _open_dropped(job: Job, index: PartIndex) -> bool:
 
     Otherwise they would stay done for ever, since the files named by a record are not part of the fingerprint.
     """
-    found = False
+    any_dropped = False
     for part in range(index.parts):
         drops = job.part_path(part, index.parts, "drops.jsonl")
         if drops.exists():
-            found = True
+            any_dropped = True
             # The records first: their file marks a part as done.
             for path in (job.part_path(part, index.parts), drops, job.shard_path(part, index.parts)):
                 path.unlink(missing_ok=True)
-    return found
+    return any_dropped
 
 
 def _concatenate(target: Path, job: Job, index: PartIndex, suffix: str) -> tuple[int, str]:

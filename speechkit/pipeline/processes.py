@@ -1,4 +1,4 @@
-"""A whole-set stage in several processes of one machine, such as training on several GPUs.
+"""Run a whole-set stage in several processes of one machine, such as training on several GPUs.
 
 torchrun also starts processes, but neither forwards a stop request nor reports a failure in one sentence:
 ``test_a_request_to_stop_reaches_all``, ``test_a_failure_ends_the_others_and_is_told``.
@@ -27,14 +27,14 @@ from speechkit.shipped import LoadFirst
 
 POLL_SECONDS = 0.2
 """Delay of forwarding a stop request."""
-PLACE = "SPEECHKIT_PROCESS"
-"""Our own variable, since a cluster may set ``RANK`` for single-process runs."""
+RANK_VARIABLE = "SPEECHKIT_PROCESS"
+"""A variable of our own, since a cluster may set ``RANK`` for single-process runs."""
 END_SECONDS = 10.0
 """Time for the others to end after one has failed."""
 
 
 def run_together(function: Callable[[Context], None], context: Context, count: int) -> None:
-    """Call a function of a stage in ``count`` processes at once, each with the stage's context.
+    """Call a function of a stage in ``count`` concurrent processes, each with the stage's context.
 
     The processes are connected as in ``torchrun`` (``RANK``, ``WORLD_SIZE`` …), so that
     `speechkit.training.train` shares the steps between them; `is_first` tells which one writes. The first one's
@@ -42,54 +42,54 @@ def run_together(function: Callable[[Context], None], context: Context, count: i
 
     Args:
         function: defined at the top level of a module.
-        context: the stage's.
-        count: processes; 1 calls the function here.
+        context: the stage's context.
+        count: number of processes; 1 calls the function directly.
 
     Raises:
-        Interrupted: if they stopped on request.
+        Interrupted: if they were stopped on request.
         SpeechkitError: the error of a failed process.
     """
     if count == 1:
         function(context)
         return
-    spawning = multiprocessing.get_context("spawn")
-    stop = spawning.Event()
-    far = copy.copy(context)
-    far.progress, far._stop = None, None  # type: ignore[assignment]  # each process has its own
+    spawn = multiprocessing.get_context("spawn")
+    stop = spawn.Event()
+    remote = copy.copy(context)
+    remote.progress, remote._stop = None, None  # type: ignore[assignment]  # each process has its own
     rendezvous = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
-    # More threads than CPUs slow everything down; torch reads the count when it is imported.
+    # More threads than CPUs are slower; torch reads the count when it is imported.
     threads = {"OMP_NUM_THREADS": str(max(1, available_cpus() // count))} if context.device == "cpu" else {}
-    quiet = {"TORCH_CPP_LOG_LEVEL": "ERROR"}  # it warns if the first step happens to use all layers
+    quiet = {"TORCH_CPP_LOG_LEVEL": "ERROR"}  # suppresses a warning of DDP if the first step uses all parameters
     processes: list[tuple[BaseProcess, Connection]] = []
     try:
         for rank in range(count):
-            ours, theirs = spawning.Pipe(duplex=False)
-            named = {**rendezvous, "RANK": str(rank), "LOCAL_RANK": str(rank), PLACE: str(rank)}
-            arguments = (LoadFirst(function), function, far, theirs, stop)
-            process = spawning.Process(target=_serve, args=arguments, daemon=True)
-            with _environment({**quiet, **named, **threads}):
+            parent_pipe, child_pipe = spawn.Pipe(duplex=False)
+            variables = {**rendezvous, "RANK": str(rank), "LOCAL_RANK": str(rank), RANK_VARIABLE: str(rank)}
+            arguments = (LoadFirst(function), function, remote, child_pipe, stop)
+            process = spawn.Process(target=_serve, args=arguments, daemon=True)
+            with _environment({**quiet, **variables, **threads}):
                 process.start()
-            theirs.close()
-            processes.append((process, ours))
+            child_pipe.close()
+            processes.append((process, parent_pipe))
         _attend(context, processes, stop)
     finally:
         _end([process for process, _ in processes])
 
 
-def process_count(asked: int, device: str) -> int:
+def process_count(requested: int, device: str) -> int:
     """The requested number of processes; for 0, one per GPU."""
-    if asked:
-        return asked
+    if requested:
+        return requested
     return max(1, gpu_count()) if device.startswith("cuda") else 1
 
 
 def is_first() -> bool:
     """Whether this process writes the shared results."""
-    return os.environ.get(PLACE, "0") == "0"
+    return os.environ.get(RANK_VARIABLE, "0") == "0"
 
 
 def _attend(context: Context, processes: list[tuple[BaseProcess, Connection]], stop: Any) -> None:
-    """Forward messages and a stop request until all have ended."""
+    """Forward messages and stop requests until all processes have ended."""
     waiting: dict[Any, BaseProcess] = {pipe: process for process, pipe in processes}
     interrupted = False
     while waiting:
@@ -97,7 +97,7 @@ def _attend(context: Context, processes: list[tuple[BaseProcess, Connection]], s
             stop.set()
         for pipe in wait(list(waiting), POLL_SECONDS):
             try:
-                kind, *rest = cast(Connection, pipe).recv()
+                kind, *arguments = cast(Connection, pipe).recv()
             except (EOFError, OSError):
                 process = waiting[pipe]
                 process.join(END_SECONDS)
@@ -106,13 +106,13 @@ def _attend(context: Context, processes: list[tuple[BaseProcess, Connection]], s
                     "memory; use fewer seconds per batch, or fewer processes"
                 ) from None
             if kind == "say":
-                context.say(*rest)
+                context.say(*arguments)
             elif kind == "log":
-                context.log(*rest)
+                context.log(*arguments)
             elif kind == "progress":
-                context.progress.update(*rest)
+                context.progress.update(*arguments)
             elif kind == "failed":
-                message, exit_code, trace = rest
+                message, exit_code, trace = arguments
                 context.log(trace)
                 raise (UserError if exit_code == UserError.exit_code else SpeechkitError)(message)
             else:
@@ -122,12 +122,12 @@ def _attend(context: Context, processes: list[tuple[BaseProcess, Connection]], s
         raise Interrupted
 
 
-class _FarProgress:
+class _RemoteProgress:
     """`Progress` in another process: messages of the first one go to the run, others are discarded."""
 
-    def __init__(self, pipe: Connection, heard: bool) -> None:
+    def __init__(self, pipe: Connection, shown: bool) -> None:
         self._pipe = pipe
-        self._heard = heard
+        self._shown = shown
 
     def say(self, line: str) -> None:
         self._send("say", line)
@@ -139,11 +139,11 @@ class _FarProgress:
         self._send("progress", done, total)
 
     def _send(self, *message: Any) -> None:
-        if self._heard:
+        if self._shown:
             self._pipe.send(message)
 
 
-class _FarStop:
+class _RemoteStop:
     def __init__(self, event: Any) -> None:
         self._event = event
 
@@ -153,8 +153,8 @@ class _FarStop:
 
 def _serve(_: object, function: Callable[[Context], None], context: Context, pipe: Connection, stop: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent forwards the request
-    context.progress = _FarProgress(pipe, is_first())  # type: ignore[assignment]
-    context._stop = _FarStop(stop)  # type: ignore[assignment]
+    context.progress = _RemoteProgress(pipe, is_first())  # type: ignore[assignment]
+    context._stop = _RemoteStop(stop)  # type: ignore[assignment]
     try:
         function(context)
         pipe.send(("done",))
@@ -174,12 +174,12 @@ def _serve(_: object, function: Callable[[Context], None], context: Context, pip
 @contextlib.contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
     """Set environment variables for child processes."""
-    before = {name: os.environ.get(name) for name in values}
+    previous = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
         yield
     finally:
-        for name, value in before.items():
+        for name, value in previous.items():
             if value is None:
                 del os.environ[name]
             else:
@@ -194,9 +194,9 @@ def _leave_group() -> None:
 
 
 def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _end(processes: list[BaseProcess]) -> None:

@@ -101,24 +101,26 @@ class Progress:
         """Rate, audio, drops and time left, in words."""
         seconds = max(time.monotonic() - self._began, 1e-6)
         rate = (self._done - self._before) / seconds
-        found = [f"{rate:.1f} items/s"]
-        left = (self._total - self._done) / rate if rate > 0 else 0.0
+        parts = [f"{rate:.1f} items/s"]
+        remaining = (self._total - self._done) / rate if rate > 0 else 0.0
         if self._audio_seconds:
-            heard = self._audio_before + self._audio_seconds
+            processed = self._audio_before + self._audio_seconds
             of = f" of {_duration(self._audio_total)}" if self._audio_total else ""
-            found.append(f"{_duration(heard)}{of} of audio at {self._audio_seconds / seconds:.1f} times real time")
-            left = (self._audio_total - heard) * seconds / self._audio_seconds if self._audio_total else left
+            parts.append(f"{_duration(processed)}{of} of audio at {self._audio_seconds / seconds:.1f} times real time")
+            remaining = (
+                (self._audio_total - processed) * seconds / self._audio_seconds if self._audio_total else remaining
+            )
         if self._dropped:
-            found.append(f"{self._dropped} dropped")
-        if left > 0 and self._total > self._done:
-            found.append(f"{_duration(left)} left")
-        return ", ".join(found)
+            parts.append(f"{self._dropped} dropped")
+        if remaining > 0 and self._total > self._done:
+            parts.append(f"{_duration(remaining)} left")
+        return ", ".join(parts)
 
     def _counts(self) -> dict[str, float | None]:
         """Counts of the bar: seconds of audio if known for all items, else items."""
         if self._audio_total:
-            heard = self._audio_before + self._audio_seconds
-            return {"completed": round(min(heard, self._audio_total)), "total": round(self._audio_total)}
+            processed = self._audio_before + self._audio_seconds
+            return {"completed": round(min(processed, self._audio_total)), "total": round(self._audio_total)}
         return {"completed": self._done, "total": self._total or None}
 
     def _show(self) -> None:
@@ -140,6 +142,6 @@ def _bars(stream: TextIO) -> Any:
 
 
 def _duration(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
+    minutes, remainder = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"
+    return f"{hours}:{minutes:02d}:{remainder:02d}"

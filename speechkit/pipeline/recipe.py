@@ -56,21 +56,21 @@ class Recipe:
 
 def _problems(recipe: Recipe) -> list[str]:
     problems: list[str] = []
-    seen: dict[str, Stage] = {}
+    earlier: dict[str, Stage] = {}
     last = -1
     if not recipe.stages:
         problems.append("it has no stages")
     for stage in recipe.stages:
-        where = f"stage {stage.number} {stage.name}"
+        label = f"stage {stage.number} {stage.name}"
         if not NAME.match(stage.name):
-            problems.append(f"{where}: a name is lower-case letters, digits and _")
-        if stage.name in seen:
-            problems.append(f"{where}: the name is taken by stage {seen[stage.name].number}")
+            problems.append(f"{label}: a name is lower-case letters, digits and _")
+        if stage.name in earlier:
+            problems.append(f"{label}: the name is taken by stage {earlier[stage.name].number}")
         if stage.number <= last:
-            problems.append(f"{where}: numbers must increase, but {last} came before")
+            problems.append(f"{label}: numbers must increase, but {last} came before")
         last = max(last, stage.number)
-        problems += [f"{where}: {problem}" for problem in _stage_problems(stage, seen)]
-        seen[stage.name] = stage
+        problems += [f"{label}: {problem}" for problem in _stage_problems(stage, earlier)]
+        earlier[stage.name] = stage
     return problems
 
 

@@ -29,7 +29,7 @@ class _Mark:
 NEUTRAL = _Mark("NEUTRAL")
 """Marks a field that does not change the result (workers, device, batch size): it is not in the fingerprint."""
 SHARED = _Mark("SHARED")
-"""Marks a field that also answers to the recipe's top-level key of the same name, for example ``lang=hi``."""
+"""Marks a field that the recipe's top-level key of the same name also sets, for example ``lang=hi``."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Drop:
-    """The record is finally left out and listed in ``drops.jsonl``, with one of the stage's reasons.
+    """The record is left out permanently and listed in ``drops.jsonl``, with one of the stage's reasons.
 
     ``id`` is the input record's unless given; a list answer may have a Drop per piece.
     """

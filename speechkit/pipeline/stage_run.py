@@ -39,7 +39,7 @@ from speechkit.pipeline.stage import DropRecord, External, Output, Stage, StageI
 from speechkit.pipeline.state import Inspector, StageState
 from speechkit.runtime import choose_device, item_seed
 
-MOST_MEASURED = 100_000
+MAX_MEASURED = 100_000
 """Maximum number of records whose audio duration is summed before a stage begins."""
 
 
@@ -165,7 +165,9 @@ class _Run:
         """A worker, part by part."""
         main = self.stage.inputs[0]
         if main.name not in self.paths:
-            raise UserError(f"{self.label}: its input {main.name} is not given")
+            raise UserError(
+                f"{self.label}: its input {main.name} is not set; set it in a config file or on the command line"
+            )
         source = self.paths[main.name]
         # The fingerprint includes the input's digest, so an existing index is valid.
         index_path = self.folder.work / INDEX
@@ -284,7 +286,7 @@ def _audio_seconds(job: Job, index: PartIndex) -> tuple[float, float]:
     kind = job.record_in
     measure = getattr(job.run, "audio_seconds", None)
     known = measure not in (None, Worker.audio_seconds) or "duration" in getattr(kind, "__struct_fields__", ())
-    if kind is None or measure is None or not known or index.records > MOST_MEASURED:
+    if kind is None or measure is None or not known or index.records > MAX_MEASURED:
         return 0.0, 0.0
     worker = job.run(job.config)
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)
@@ -332,9 +334,9 @@ def _schema(input_: Any, settings: Settings) -> type | None:
 
 def _versions() -> dict[str, str]:
     """Versions of the loaded libraries, which may have affected the result."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in ("speechkit", "numpy", "torch", "transformers", "numba", "onnxruntime"):
         version = getattr(sys.modules.get(name), "__version__", None)
         if version is not None:
-            found[name] = str(version)
-    return found
+            versions[name] = str(version)
+    return versions

@@ -54,13 +54,13 @@ class Inspector:
 
     def forget(self, stage: Stage) -> None:
         """Discard the cached states of the stage after it has run, and of later ones: their inputs may differ."""
-        numbers = {each.name: each.number for each in self.settings.recipe.stages}
+        numbers = {other.name: other.number for other in self.settings.recipe.stages}
         self._known = {name: state for name, state in self._known.items() if numbers[name] < stage.number}
 
     def state(self, stage: Stage) -> StageState:
         """The stage's state; digests of its inputs are computed now."""
         if stage.name not in self._known:
-            state = self._look(stage)
+            state = self._inspect(stage)
             # Settled states are cached for later stages; others may change.
             if state.condition != "fresh":
                 return state
@@ -69,15 +69,15 @@ class Inspector:
 
     def folders(self, stage: Stage) -> dict[str, Path]:
         """The committed folders of the earlier stages that a stage reads."""
-        found = {}
+        folders = {}
         for input_ in stage.inputs:
             if isinstance(input_, StageInput):
                 earlier = self.state(self.settings.recipe.stage(input_.stage))
                 if earlier.folder is not None:
-                    found[input_.stage] = earlier.folder.final
-        return found
+                    folders[input_.stage] = earlier.folder.final
+        return folders
 
-    def _look(self, stage: Stage) -> StageState:
+    def _inspect(self, stage: Stage) -> StageState:
         last = current_record(self.exp / stage.folder_name)
         try:
             config = self.settings.config(stage)
@@ -114,7 +114,7 @@ class Inspector:
 
 
 def count_parts(work: Path) -> tuple[int, int]:
-    """Finished parts and all parts of a work folder; 0 of 0 where it has none."""
+    """Numbers of finished parts and of all parts in a work folder; (0, 0) if it has none."""
     index = work / INDEX
     if not index.is_file():
         return 0, 0

@@ -106,7 +106,7 @@ def _answers(worker: Any, batch: list[Item], writer: _PartWriter) -> list[Any]:
         return [answer for item in batch for answer in _answers(worker, [item], writer)]
     if len(answers) != len(batch):
         raise ContractError(
-            f"{writer.job.name}: process() gave {len(answers)} answers to {len(batch)} records; give one for each"
+            f"{writer.job.name}: process() returned {len(answers)} answers for {len(batch)} records; return one each"
         )
     return answers
 
@@ -154,7 +154,7 @@ class _PartWriter:
                 self.write(file, item, piece)
         elif answer is None:
             raise ContractError(
-                f"{self.job.name}, item {item}: process() answered None; answer a record, a Drop or a Retry"
+                f"{self.job.name}, item {item}: process() returned None; return a record, a Drop or a Retry"
             )
         else:
             self._write_record(file, item, answer)

@@ -65,24 +65,24 @@ def read_yaml(path: Path) -> YamlData:
     return parse_yaml(text, str(path))
 
 
-def parse_yaml(text: str, where: str) -> YamlData:
+def parse_yaml(text: str, name: str) -> YamlData:
     """As `read_yaml`, from a string; ``where`` names it in errors."""
-    found = YamlData()
+    parsed = YamlData()
     try:
         node = _compose(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{where}:{line}: {error.problem}") from error
+        raise ConfigError(f"{name}:{line}: {error.problem}") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"{name}: {str(error).splitlines()[0]}") from error
     except RecursionError as error:
-        raise ConfigError(f"{where}: nested too deep for a config") from error
+        raise ConfigError(f"{name}: nested too deep for a config") from error
     if node is None:
-        return found
+        return parsed
     if not isinstance(node, yaml.MappingNode):
-        raise ConfigError(f"{where}:1: a config is a mapping of keys to values")
-    found.data = _plain(node, "", where, found.lines)
-    return found
+        raise ConfigError(f"{name}:1: a config is a mapping of keys to values")
+    parsed.data = _plain(node, "", name, parsed.lines)
+    return parsed
 
 
 def parse_scalar(text: str) -> Any:
@@ -119,22 +119,22 @@ def _events(text: str) -> Any:
     return yaml.parse(text, Loader=_CoreLoader)
 
 
-def _plain(node: yaml.Node, prefix: str, where: str, lines: dict[str, int]) -> Any:
+def _plain(node: yaml.Node, prefix: str, name: str, lines: dict[str, int]) -> Any:
     if isinstance(node, yaml.ScalarNode):
         return _scalar(node)
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, f"{prefix}[{index}]", where, lines) for index, item in enumerate(node.value)]
+        return [_plain(item, f"{prefix}[{index}]", name, lines) for index, item in enumerate(node.value)]
     result: dict[str, Any] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode):
-            raise ConfigError(f"{where}:{line}: a key must be a string, not a collection")
+            raise ConfigError(f"{name}:{line}: a key must be a string, not a collection")
         key = str(key_node.value)
         path = f"{prefix}.{key}" if prefix else key
         if key in result:
-            raise ConfigError(f"{where}:{line}: duplicate key {path!r}, first on line {lines[path]}")
+            raise ConfigError(f"{name}:{line}: duplicate key {path!r}, first on line {lines[path]}")
         lines[path] = line
-        result[key] = _plain(value_node, path, where, lines)
+        result[key] = _plain(value_node, path, name, lines)
     return result
 
 

@@ -14,7 +14,7 @@ R = TypeVar("R")
 # Sums may be reordered, for vectorisation; NaN is preserved.
 SUMS_IN_ANY_ORDER = {"reassoc", "contract", "nsz"}
 
-_told = False
+_warned = False
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
@@ -29,17 +29,17 @@ def compiled_reordering(function: Callable[P, R]) -> Callable[P, R]:
 
 def _compiled(function: Callable[P, R], **options: Any) -> Callable[P, R]:
     """Without a writable cache folder (a read-only package and no home, as in containers), compile at each start."""
-    global _told
+    global _warned
     options |= {"nogil": True, "error_model": "numpy"}
     try:
-        made = njit(cache=True, **options)(function)
+        kernel = njit(cache=True, **options)(function)
     except RuntimeError:  # "cannot cache function: no locator available"
-        if not _told:
+        if not _warned:
             print(
                 "speechkit: no writable folder for compiled kernels, so every start compiles them again; "
                 "set NUMBA_CACHE_DIR to a writable folder",
                 file=sys.stderr,
             )
-            _told = True
-        made = njit(**options)(function)
-    return cast("Callable[P, R]", made)
+            _warned = True
+        kernel = njit(**options)(function)
+    return cast("Callable[P, R]", kernel)

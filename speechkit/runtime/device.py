@@ -90,11 +90,11 @@ def describe_devices() -> list[str]:
     """Description of every device that torch sees."""
     import torch
 
-    found = [f"cpu: {torch.get_num_threads()} threads, bfloat16 {'fast' if has_fast_bfloat16() else 'slow'}"]
+    descriptions = [f"cpu: {torch.get_num_threads()} threads, bfloat16 {'fast' if has_fast_bfloat16() else 'slow'}"]
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             properties = torch.cuda.get_device_properties(index)
-            found.append(f"cuda:{index}: {properties.name}, {properties.total_memory / 2**30:.0f} GiB")
+            descriptions.append(f"cuda:{index}: {properties.name}, {properties.total_memory / 2**30:.0f} GiB")
     if torch.backends.mps.is_available():
-        found.append("mps: Apple GPU")
-    return found
+        descriptions.append("mps: Apple GPU")
+    return descriptions

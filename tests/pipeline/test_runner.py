@@ -408,7 +408,7 @@ def test_one_input_may_give_several_outputs_and_drops(tmp_path):
     [
         (lambda batch: [Drop("unheard_of") for _ in batch], "drop reason 'unheard_of' is not declared"),
         (lambda batch: [], "gave 0 answers to 2 records"),
-        (lambda batch: [None for _ in batch], "answered None"),
+        (lambda batch: [None for _ in batch], "returned None"),
         (lambda batch: [Item(5) for _ in batch], "not a valid record"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Backends that process parts: this process, spawned processes, or a Ray cluster. Results do not depend on it."""
+"""Backends that process parts: this process, spawned processes, or a Ray cluster. Results do not depend on them."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def make_backend(name: str, workers: int, cpus: int = 1) -> Backend:
     Args:
         name: "inline", "pool" or "ray".
         workers: number of workers.
-        cpus: of the most demanding worker.
+        cpus: CPU threads of the most demanding worker.
 
     Raises:
         UserError: if the name is unknown, or the number of workers is below 1.
     """
     if workers < 1:
-        raise UserError(f"--workers {workers}: at least 1 is needed")
+        raise UserError(f"--workers is {workers}; give 1 or more")
     if name == "inline":
         from speechkit.pipeline.backends.inline import InlineBackend
 

@@ -1,4 +1,4 @@
-"""Parts one after another in this process, for debugging."""
+"""Process parts sequentially in this process, for debugging."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from speechkit.pipeline.work import make_worker, process_part
 
 
 class InlineBackend:
-    """No other process."""
+    """Runs all parts in this process."""
 
     def run(
         self, job: Job, parts: Iterator[int], on_result: Callable[[PartResult], None], stop: Callable[[], bool]
@@ -26,15 +26,15 @@ class InlineBackend:
                 worker = make_worker(job, job.device)
             reported = 0.0
 
-            def heard(seconds: float, part: int = part) -> None:
+            def report_progress(seconds: float, part: int = part) -> None:
                 nonlocal reported
                 reported += seconds
                 on_result(PartResult(part, audio_seconds=seconds))
 
-            worker.advance = heard
+            worker.advance = report_progress
             result = process_part(job, worker, index, part)
-            rest = max(0.0, result.audio_seconds - reported)
-            on_result(msgspec.structs.replace(result, audio_seconds=rest))
+            remaining = max(0.0, result.audio_seconds - reported)
+            on_result(msgspec.structs.replace(result, audio_seconds=remaining))
 
     def close(self) -> None:
         """As `Backend.close`."""

@@ -1,4 +1,4 @@
-"""Parts in spawned processes. Never forked: a fork after torch has started its threads deadlocks."""
+"""Process parts in spawned processes; never forked, since a fork after torch has started threads may deadlock."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 
 
 @dataclass
-class _Hand:
+class _WorkerProcess:
     process: BaseProcess
     pipe: Connection
     log: Path
@@ -53,7 +53,7 @@ class _Hand:
 
 
 class PoolBackend:
-    """``workers`` processes, each with its own worker; a crashed one is replaced and its part repeated."""
+    """``workers`` processes, each with its own worker; a crashed one is replaced and its part is repeated."""
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
@@ -63,66 +63,66 @@ class PoolBackend:
     ) -> None:
         """As `Backend.run`."""
         message = encode_job(job)
-        again: deque[int] = deque()
-        deaths: dict[int, int] = {}
-        hands: list[_Hand] = []
+        to_retry: deque[int] = deque()
+        crashes: dict[int, int] = {}
+        workers: list[_WorkerProcess] = []
         exhausted = False
         number = 0
         try:
             while True:
-                for hand in hands:
-                    if hand.part is None and not stop():
-                        part = again.popleft() if again else next(parts, None)
+                for worker in workers:
+                    if worker.part is None and not stop():
+                        part = to_retry.popleft() if to_retry else next(parts, None)
                         if part is None:
                             exhausted = True
                         else:
-                            _give(hand, part)
+                            _send_part(worker, part)
                 # Start a process only for a waiting part, so that short inputs start few.
-                while not stop() and len(hands) < self._workers and (again or not exhausted):
-                    part = again.popleft() if again else next(parts, None)
+                while not stop() and len(workers) < self._workers and (to_retry or not exhausted):
+                    part = to_retry.popleft() if to_retry else next(parts, None)
                     if part is None:
                         exhausted = True
                         break
-                    hands.append(_start(job, message, number))
+                    workers.append(_start(job, message, number))
                     number += 1
-                    hands[-1].part = part  # sent now; the process reads it after its setup
-                    _give(hands[-1], part)
-                busy = [hand for hand in hands if hand.part is not None]
+                    workers[-1].part = part  # sent now; the process reads it after its setup
+                    _send_part(workers[-1], part)
+                busy = [worker for worker in workers if worker.part is not None]
                 if not busy:
                     return
-                for ready in wait([hand.pipe for hand in busy], POLL_SECONDS):
-                    hand = next(hand for hand in busy if hand.pipe is ready)
-                    answer = _receive(hand)
+                for ready in wait([worker.pipe for worker in busy], POLL_SECONDS):
+                    worker = next(worker for worker in busy if worker.pipe is ready)
+                    answer = _receive(worker)
                     if isinstance(answer, Failure):
                         raise _failed(answer)
                     if isinstance(answer, Done):
-                        hand.part = None
+                        worker.part = None
                         on_result(answer.result)
                     elif answer is None:
-                        hands.remove(hand)
-                        again.append(_bury(job, hand, deaths))
+                        workers.remove(worker)
+                        to_retry.append(_register_crash(job, worker, crashes))
         finally:
-            _end(hands)
+            _end(workers)
 
     def close(self) -> None:
         """As `Backend.close`."""
 
 
-def _start(job: Job, message: bytes, number: int) -> _Hand:
+def _start(job: Job, message: bytes, number: int) -> _WorkerProcess:
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
+    parent_pipe, child_pipe = context.Pipe()
     log = job.work / f"worker-{number}.log"
     device = job.device
     if device.startswith("cuda"):
         device = f"cuda:{number % max(1, gpu_count())}"
-    process = context.Process(target=serve, args=(theirs, message, device, str(log)), daemon=True)
+    process = context.Process(target=serve, args=(child_pipe, message, device, str(log)), daemon=True)
     process.start()
-    theirs.close()
-    return _Hand(process, ours, log)
+    child_pipe.close()
+    return _WorkerProcess(process, parent_pipe, log)
 
 
 def serve(pipe: Connection, message: bytes, device: str, log: str) -> None:
-    """A worker process: parts in, results out, until the pipe closes."""
+    """Main loop of a worker process: receive parts and send results until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _write_to(log)
@@ -158,15 +158,15 @@ def _write_to(log: str) -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
-def _give(hand: _Hand, part: int) -> None:
-    hand.part = part
+def _send_part(worker: _WorkerProcess, part: int) -> None:
+    worker.part = part
     with contextlib.suppress(OSError):  # it has crashed; the next wait finds the closed pipe
-        hand.pipe.send_bytes(part.to_bytes(8, "big"))
+        worker.pipe.send_bytes(part.to_bytes(8, "big"))
 
 
-def _receive(hand: _Hand) -> Done | Failure | Ready | None:
+def _receive(worker: _WorkerProcess) -> Done | Failure | Ready | None:
     try:
-        return msgspec.json.decode(hand.pipe.recv_bytes(), type=Done | Failure | Ready)
+        return msgspec.json.decode(worker.pipe.recv_bytes(), type=Done | Failure | Ready)
     except (EOFError, OSError):
         return None
 
@@ -177,29 +177,29 @@ def _failed(failure: Failure) -> SpeechkitError:
     return error
 
 
-def _bury(job: Job, hand: _Hand, deaths: dict[int, int]) -> int:
-    part = hand.part
+def _register_crash(job: Job, worker: _WorkerProcess, crashes: dict[int, int]) -> int:
+    part = worker.part
     assert part is not None
-    hand.process.join()
-    hand.pipe.close()
-    deaths[part] = deaths.get(part, 0) + 1
-    if deaths[part] >= ATTEMPTS:
-        raise crash_error(job, part, deaths[part], _cause(hand.process.exitcode), _tail(hand.log))
+    worker.process.join()
+    worker.pipe.close()
+    crashes[part] = crashes.get(part, 0) + 1
+    if crashes[part] >= ATTEMPTS:
+        raise crash_error(job, part, crashes[part], _cause(worker.process.exitcode), _tail(worker.log))
     return part
 
 
 def crash_error(job: Job, part: int, times: int, cause: str, tail: str) -> SpeechkitError:
     """The error for a part that crashes its worker repeatedly."""
-    words = f"; its last output: {tail}" if tail else ""
+    output = f"; its last output: {tail}" if tail else ""
     return SpeechkitError(
-        f"{job.name}: part {part} of {job.index().parts} crashed its worker {times} times ({cause}){words}"
+        f"{job.name}: part {part} of {job.index().parts} crashed its worker {times} times ({cause}){output}"
     )
 
 
 def _cause(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
         name = signal.Signals(-exit_code).name
-        return f"{name}, as when memory runs out" if name == "SIGKILL" else name
+        return f"{name}, possibly out of memory" if name == "SIGKILL" else name
     return f"exit code {exit_code}"
 
 
@@ -212,13 +212,13 @@ def _tail(log: Path) -> str:
     return " | ".join(lines[-3:])
 
 
-def _end(hands: list[_Hand]) -> None:
-    for hand in hands:
-        hand.pipe.close()
-        if hand.part is not None:
-            hand.process.terminate()
-    for hand in hands:
-        hand.process.join(5)
-        if hand.process.is_alive():
-            hand.process.kill()
-            hand.process.join()
+def _end(workers: list[_WorkerProcess]) -> None:
+    for worker in workers:
+        worker.pipe.close()
+        if worker.part is not None:
+            worker.process.terminate()
+    for worker in workers:
+        worker.process.join(5)
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()

@@ -1,6 +1,6 @@
-"""Parts on a ray cluster: tasks for stateless workers, actors for those with a ``setup``, GPUs by ray's count.
+"""Process parts on a Ray cluster: tasks for stateless workers, actors for those with a ``setup``; Ray assigns GPUs.
 
-Part numbers and counts go through ray, records and audio never do: workers read and write the shared folder.
+Only part numbers and counts go through Ray; workers read and write records and audio in the shared folder.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from speechkit.pipeline.backends.pool import crash_error
 from speechkit.pipeline.job import Job, PartResult, decode_job, encode_job
 from speechkit.pipeline.work import make_worker, process_part
 
-OBJECT_STORE_BYTES = 80 * 1024 * 1024  # ray's minimum is 75 MB, and only counts go through it
+OBJECT_STORE_BYTES = 80 * 1024 * 1024  # Ray's minimum is 75 MB, and only counts go through it
 POLL_SECONDS = 0.2
 STARTS = 4
 START_SECONDS = 120
-"""How long ray's parts wait for one another at each start, unless the user's variables say otherwise."""
+"""Timeout of Ray's components at each start, unless the user's variables set another."""
 WAIT_VARIABLES = ("RAY_gcs_server_port_wait_time_s", "RAY_raylet_start_wait_time_s")
 
 
 class PartActor:
-    """A worker that lives in the cluster; also used for one part by a task."""
+    """A worker in the cluster; a task uses one for a single part."""
 
     def __init__(self, message: bytes) -> None:
         self._message = message
         self._ready: tuple[Job, Any] | None = None
 
     def run(self, part: int) -> bytes:
-        """Do one part; the result is JSON."""
+        """Process one part; returns its result as JSON."""
         if self._ready is None:
-            # Not in the constructor: what fails here travels back as the error that it is.
+            # Not in the constructor, so that errors are returned to the caller unchanged.
             job = decode_job(self._message)
-            # ray shows a worker only the GPUs that are its own, counted from 0.
+            # Ray makes only the worker's own GPUs visible, numbered from 0.
             device = "cuda:0" if job.device.startswith("cuda") else job.device
             self._ready = (job, make_worker(job, device))
         job, worker = self._ready
@@ -53,10 +53,10 @@ def _run_once(message: bytes, part: int) -> bytes:
 
 
 class RayBackend:
-    """``workers`` parts at a time, on the cluster of RAY_ADDRESS or on one started here, which serves the whole run."""
+    """Processes ``workers`` parts at a time, on the cluster of RAY_ADDRESS or on one started for the run."""
 
     def __init__(self, workers: int, cpus: int) -> None:
-        """``cpus`` are what the most demanding of the run's stages takes for a worker."""
+        """``cpus`` are the CPU threads per worker of the run's most demanding stage."""
         self._workers = workers
         self._cpus = cpus
         self._connected: ExitStack | None = None
@@ -75,7 +75,7 @@ class RayBackend:
         self._hand_out(ray, job, parts, on_result, stop)
 
     def close(self) -> None:
-        """As `Backend.close`: the cluster ends if it was started here."""
+        """As `Backend.close`; also stops the cluster if it was started here."""
         if self._connected is not None:
             self._connected.close()
 
@@ -87,27 +87,28 @@ class RayBackend:
         on_result: Callable[[PartResult], None],
         stop: Callable[[], bool],
     ) -> None:
-        needs = {"num_cpus": job.cpus, "num_gpus": job.gpus}
-        has = ray.cluster_resources()
-        if job.cpus > has.get("CPU", 0) or job.gpus > has.get("GPU", 0):
+        required = {"num_cpus": job.cpus, "num_gpus": job.gpus}
+        available = ray.cluster_resources()
+        if job.cpus > available.get("CPU", 0) or job.gpus > available.get("GPU", 0):
             raise UserError(
-                f"{job.name} needs {job.cpus} CPUs and {job.gpus:g} GPUs a worker; the ray cluster has "
-                f"{has.get('CPU', 0):g} and {has.get('GPU', 0):g} in all, so it would wait for ever"
+                f"{job.name} needs {job.cpus} CPUs and {job.gpus:g} GPUs per worker, but the ray cluster has only "
+                f"{available.get('CPU', 0):g} and {available.get('GPU', 0):g} in total; "
+                "lower the stage's resources, or use a larger cluster"
             )
         message = encode_job(job)
-        actor_type = ray.remote(**needs, max_restarts=0)(PartActor)
-        # Deaths are counted here for tasks and actors alike, so ray itself tries nothing again.
-        task = ray.remote(**needs, max_retries=0)(_run_once)
-        again: deque[int] = deque()
-        deaths: dict[int, int] = {}
+        actor_type = ray.remote(**required, max_restarts=0)(PartActor)
+        # Crashes of tasks and actors are counted here, so Ray itself must not retry.
+        task = ray.remote(**required, max_retries=0)(_run_once)
+        to_retry: deque[int] = deque()
+        crashes: dict[int, int] = {}
         idle: list[Any] = []
         pending: dict[Any, tuple[int, Any]] = {}
         try:
             while True:
                 while len(pending) < self._workers and not stop():
-                    part = again.popleft() if again else next(parts, None)
+                    part = to_retry.popleft() if to_retry else next(parts, None)
                     if part is None:
-                        # An idle actor holds CPUs that one still waiting for its place may need.
+                        # An idle actor holds CPUs that a pending one may need.
                         while idle:
                             ray.kill(idle.pop())
                         break
@@ -124,11 +125,11 @@ class RayBackend:
                 for reference in ready:
                     part, actor = pending.pop(reference)
                     result = _result(ray, reference)
-                    if isinstance(result, str):  # the process died with its part
-                        deaths[part] = deaths.get(part, 0) + 1
-                        if deaths[part] >= ATTEMPTS:
-                            raise crash_error(job, part, deaths[part], result, "")
-                        again.append(part)
+                    if isinstance(result, str):  # the process crashed with its part
+                        crashes[part] = crashes.get(part, 0) + 1
+                        if crashes[part] >= ATTEMPTS:
+                            raise crash_error(job, part, crashes[part], result, "")
+                        to_retry.append(part)
                         continue
                     if actor is not None:
                         idle.append(actor)
@@ -144,10 +145,10 @@ class RayBackend:
 
 
 def start_cluster(ray: Any, cpus: int) -> None:
-    """Connect to the cluster of RAY_ADDRESS, or start one of ``cpus``; a busy machine gets minutes and several tries.
+    """Connect to the cluster of RAY_ADDRESS, or start one with ``cpus``, with long timeouts and several attempts.
 
     Raises:
-        SpeechkitError: if there is none in the end.
+        SpeechkitError: if all attempts fail.
     """
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if not os.environ.get("RAY_ADDRESS"):
@@ -158,13 +159,13 @@ def start_cluster(ray: Any, cpus: int) -> None:
         try:
             ray.init(**options)
             return
-        except Exception as error:  # of many types, from a port that is taken to a process that came too late
+        except Exception as error:  # of many types, from a port in use to a timeout
             with suppress(Exception):
                 ray.shutdown()
             if attempt == STARTS:
                 cause = (str(error).strip().splitlines() or ["no message"])[0]
                 raise SpeechkitError(
-                    f"ray did not start in {STARTS} tries ({type(error).__name__}: {cause}); run again when the "
+                    f"ray did not start in {STARTS} attempts ({type(error).__name__}: {cause}); run again when the "
                     "machine is less busy, or with --backend pool"
                 ) from error
             time.sleep(2**attempt)
@@ -172,10 +173,10 @@ def start_cluster(ray: Any, cpus: int) -> None:
 
 @contextmanager
 def _stdout_on_stderr() -> Iterator[None]:
-    """What ray's native threads print goes to the error stream: standard output may be JSON that a program reads."""
+    """Redirect the output of Ray's native threads to stderr, since stdout may be JSON for another program."""
     sys.stdout.flush()
     try:
-        kept = os.dup(1)
+        saved = os.dup(1)
         os.dup2(2, 1)
     except OSError:  # a daemon without streams
         yield
@@ -184,8 +185,8 @@ def _stdout_on_stderr() -> Iterator[None]:
         yield
     finally:
         sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
+        os.dup2(saved, 1)
+        os.close(saved)
 
 
 def _result(ray: Any, reference: Any) -> PartResult | str:
