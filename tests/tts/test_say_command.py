@@ -199,12 +199,12 @@ def test_a_voice_of_one_speaker_refuses_another(voice, tmp_path, capfd):
 
 def test_voices_that_are_not_there_are_named(tmp_path, capfd):
     say = ["say", "Hello.", "-o", str(tmp_path / "x.wav"), "--voice"]
-    assert "no voice is called 'englsh'" in refused([*say, "englsh"], capfd)
+    assert "there is no voice 'englsh'" in refused([*say, "englsh"], capfd)
     assert "does not say what model" in refused([*say, str(tmp_path)], capfd)
     (tmp_path / "config.json").write_text('{"model_type": ' + "[" * 100_000)
     assert "does not say what model" in refused([*say, str(tmp_path)], capfd)
     (tmp_path / "config.json").write_text('{"model_type": "wav2vec2"}')
-    assert "holds a wav2vec2, which is no voice" in refused([*say, str(tmp_path)], capfd)
+    assert "holds a model of type wav2vec2, which is no voice" in refused([*say, str(tmp_path)], capfd)
 
 
 def test_a_named_voice_without_weights_says_what_to_do(tmp_path, capfd, monkeypatch):
