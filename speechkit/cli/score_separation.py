@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from speechkit.metrics.separation_comparison import Heard, SeparationScores
+    from speechkit.metrics.separation_comparison import RecognisedTexts, SeparationScores
     from speechkit.metrics.separation_items import Items
 
 EXAMPLES = """
@@ -86,9 +86,9 @@ def score_separation(
         left_out=unusable,
         progress=progress_line("mixtures scored"),
     )
-    heard = None if asr is None else _recognised(items, systems, asr, lang, device, normalizer)
+    recognised = None if asr is None else _recognised(items, systems, asr, lang, device, normalizer)
     scores = compare_separation(
-        items, by=by, groups=group or [], heard=heard, confidence=confidence, resamples=resamples, seed=seed
+        items, by=by, groups=group or [], recognised=recognised, confidence=confidence, resamples=resamples, seed=seed
     )
     scores = msgspec.structs.replace(scores, notes=[*scores.notes, *absent])
     if out is not None:
@@ -111,13 +111,13 @@ score_separation.__doc__ = EXAMPLES
 
 def _recognised(
     items: Items, systems: dict[str, dict[str, list[str]]], name: str, lang: str, device: str, normalizer: str
-) -> Heard:
+) -> RecognisedTexts:
     """Recognised texts of all scored mixtures, sources and tracks."""
     from speechkit.asr import load_recognizer
     from speechkit.cli.progress import progress_line
     from speechkit.errors import UserError
     from speechkit.metrics.separated_tracks import tracks_of
-    from speechkit.metrics.separation_comparison import Heard
+    from speechkit.metrics.separation_comparison import RecognisedTexts
     from speechkit.text import get_normalizer
 
     get_normalizer(normalizer)  # refuse an unknown name before any work
@@ -142,7 +142,7 @@ def _recognised(
         for system, estimates in systems.items():
             tracks[system][reference.id] = [text(path) for path in tracks_of(estimates, reference) or []]
         show(done + 1, len(items.references))
-    return Heard(mixtures, sources, tracks, normalizer)
+    return RecognisedTexts(mixtures, sources, tracks, normalizer)
 
 
 def _print(scores: SeparationScores, out: Path | None) -> None:

@@ -236,21 +236,28 @@ class Alignments(Sequence[UtteranceErrors]):
         i = j = 0
         length = int(self.reference.lengths[index])
         first, last = self.runs.bounds[index], self.runs.bounds[index + 1]
-        for begin, said, heard in [*self.runs.rows[first:last].tolist(), (length, 0, 0)]:
+        for begin, removed, inserted in [*self.runs.rows[first:last].tolist(), (length, 0, 0)]:
             if begin > i:
                 operations.append(Operation("equal", i, begin, j, j + begin - i))
                 i, j = begin, j + begin - i
-            if said or heard:
-                kind: OperationKind = "insert" if not said else "delete" if not heard else "substitute"
-                operations.append(Operation(kind, i, i + said, j, j + heard))
-                i, j = i + said, j + heard
+            if removed or inserted:
+                kind: OperationKind = "insert" if not removed else "delete" if not inserted else "substitute"
+                operations.append(Operation(kind, i, i + removed, j, j + inserted))
+                i, j = i + removed, j + inserted
         return operations
 
 
 def _counts(runs: Runs, lengths: NDArray[np.int64]) -> NDArray[np.int32]:
     """Hits, substitutions, deletions and insertions of each pair, (pairs, 4)."""
-    said, heard = runs.rows[:, 1], runs.rows[:, 2]
-    kinds = np.stack([np.minimum(said, heard), said * (heard == 0), heard * (said == 0)], axis=1)
+    reference_tokens, hypothesis_tokens = runs.rows[:, 1], runs.rows[:, 2]
+    kinds = np.stack(
+        [
+            np.minimum(reference_tokens, hypothesis_tokens),
+            reference_tokens * (hypothesis_tokens == 0),
+            hypothesis_tokens * (reference_tokens == 0),
+        ],
+        axis=1,
+    )
     sums = np.concatenate([np.zeros((1, 3), np.int64), np.cumsum(kinds, axis=0, dtype=np.int64)])
     errors = np.diff(sums[runs.bounds], axis=0)
     hits = lengths - errors[:, 0] - errors[:, 1]
@@ -260,11 +267,11 @@ def _counts(runs: Runs, lengths: NDArray[np.int64]) -> NDArray[np.int32]:
 def align_sentences(reference: Sentences, hypothesis: Sentences, progress: Progress | None = None) -> Runs:
     """Align all pairs with the fewest errors by rapidfuzz, as jiwer does; ``progress`` takes increments."""
     runs = Runs()
-    said, heard = reference.coded(), hypothesis.coded()
+    truth, guess = reference.coded(), hypothesis.coded()
     begins, starts = reference.bounds.tolist(), hypothesis.bounds.tolist()
     done = 0
     for i in range(len(reference)):
-        runs.add(fewest_errors(said[begins[i] : begins[i + 1]], heard[starts[i] : starts[i + 1]]))
+        runs.add(fewest_errors(truth[begins[i] : begins[i + 1]], guess[starts[i] : starts[i + 1]]))
         if progress is not None and (i + 1) % TOLD_EVERY == 0:
             progress(i + 1 - done)
             done = i + 1
@@ -285,13 +292,13 @@ def fewest_errors(reference: Sequence[Hashable], hypothesis: Sequence[Hashable])
 
 def runs_of_steps(steps: str) -> Iterator[tuple[int, int, int]]:
     """The runs of an alignment given as a string of ``=`` (match), ``s``, ``d`` and ``i``."""
-    place = 0
+    position = 0
     for step, run in groupby(steps):
         length = sum(1 for _ in run)
         if step != "=":
-            yield place, 0 if step == "i" else length, 0 if step == "d" else length
+            yield position, 0 if step == "i" else length, 0 if step == "d" else length
         if step != "i":
-            place += length
+            position += length
 
 
 def character_counts(done: Alignments) -> NDArray[np.int32]:
@@ -301,10 +308,10 @@ def character_counts(done: Alignments) -> NDArray[np.int32]:
     counts = np.zeros((len(done), 4), np.int32)
     column: dict[object, int] = {"replace": 1, "delete": 2, "insert": 3}
     for i in range(len(done)):
-        said, heard = (" ".join(side.tokens(i)) for side in (done.reference, done.hypothesis))
-        row = [len(said), 0, 0, 0]
-        if said != heard:
-            for tag, _, _ in Levenshtein.editops(said, heard).as_list():
+        truth, guess = (" ".join(side.tokens(i)) for side in (done.reference, done.hypothesis))
+        row = [len(truth), 0, 0, 0]
+        if truth != guess:
+            for tag, _, _ in Levenshtein.editops(truth, guess).as_list():
                 row[column[tag]] += 1
             row[0] -= row[1] + row[2]
         counts[i] = row

@@ -88,11 +88,11 @@ class Ways:
     def of(self, text: str) -> tuple[list[str], list[Choice]]:
         """The normalised words of a reference (the first alternative of every brace), and its choices."""
         words, choices = self._in_braces(text) if self.alternatives.braces else (list(self._words(text)), [])
-        found = list(self._equivalent(words))
+        candidates = list(self._equivalent(words))
         if self.alternatives.numbers:
-            found += _numbers(words)
+            candidates += _numbers(words)
         written = {(c.begin, c.end, c.words) for c in choices}
-        for choice in found:
+        for choice in candidates:
             key = (choice.begin, choice.end, choice.words)
             if key not in written and tuple(words[choice.begin : choice.end]) != choice.words:
                 written.add(key)

@@ -75,11 +75,11 @@ def reliability(
             edges = np.repeat(edges, 2)
     else:
         raise UserError(f'binning is {binning!r}; choose "width" or "mass"')
-    place = np.clip(np.searchsorted(edges, predicted, side="right") - 1, 0, len(edges) - 2)
-    counts = np.bincount(place, minlength=len(edges) - 1)
+    bin_of = np.clip(np.searchsorted(edges, predicted, side="right") - 1, 0, len(edges) - 2)
+    counts = np.bincount(bin_of, minlength=len(edges) - 1)
     filled = np.flatnonzero(counts)
-    mean = np.bincount(place, predicted, minlength=len(counts))[filled] / counts[filled]
-    share = np.bincount(place, right, minlength=len(counts))[filled] / counts[filled]
+    mean = np.bincount(bin_of, predicted, minlength=len(counts))[filled] / counts[filled]
+    share = np.bincount(bin_of, right, minlength=len(counts))[filled] / counts[filled]
     gap = np.abs(mean - share)
     table = [
         ReliabilityBin(float(edges[i]), float(edges[i + 1]), int(counts[i]), float(m), float(s))

@@ -116,12 +116,12 @@ def compare(
     mixed = any(map(WITHOUT_SPACES.search, truth))
     notes += [sentence for name in names for sentence in _dropped(name, sides)]
     draws = Draws(units, confidence, resamples, seed)
-    told = _counting(progress, len(truth) * len(sides.hypotheses) * len(names))
+    advance = _counting(progress, len(truth) * len(sides.hypotheses) * len(names))
     tables: list[RateTable] = []
     results: dict[str, dict[str, ErrorResult]] = {}
     for name, chain in zip(names, chains, strict=True):
         scorer = WordScorer(ids, truth, normalizer=chain, speakers=speakers, weights=weights, alternatives=alternatives)
-        results[name], others = _errors(scorer, sides.hypotheses, characters, mixed, told)
+        results[name], others = _errors(scorer, sides.hypotheses, characters, mixed, advance)
         tables.append(rate_table(results[name], others, splits, draws))
     count = len(set(units))
     flips, by_chance = flips_between(tables)
@@ -173,12 +173,12 @@ def _counting(progress: Callable[[int, int], None] | None, total: int) -> Progre
     """Turn increments into (done, total)."""
     if progress is None:
         return None
-    tell, done = progress, 0
+    report, done = progress, 0
 
     def more(count: int) -> None:
         nonlocal done
         done += count
-        tell(done, total)
+        report(done, total)
 
     return more
 

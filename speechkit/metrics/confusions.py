@@ -34,9 +34,9 @@ def confusions(result: ErrorResult) -> Confusions:
     begin, start = rows[:, 0] + done.reference.bounds[of], rows[:, 0] + done.hypothesis.bounds[of]
     start += shift - shift[first] if len(rows) else 0
     kept, gone, added = (rows[:, 1] > 0) & (rows[:, 2] > 0), rows[:, 2] == 0, rows[:, 1] == 0
-    said = done.reference.numbers[_spread(begin[kept], rows[kept, 1])].astype(np.uint64)
-    heard = done.hypothesis.numbers[_spread(start[kept], rows[kept, 1])]
-    both, times = np.unique(said << np.uint64(32) | heard, return_counts=True)
+    expected = done.reference.numbers[_spread(begin[kept], rows[kept, 1])].astype(np.uint64)
+    recognised = done.hypothesis.numbers[_spread(start[kept], rows[kept, 1])]
+    both, times = np.unique(expected << np.uint64(32) | recognised, return_counts=True)
     pairs = zip(
         done.reference.tokens_of((both >> np.uint64(32)).tolist()),
         done.reference.tokens_of((both & np.uint64(0xFFFFFFFF)).tolist()),
@@ -52,9 +52,9 @@ def confusions(result: ErrorResult) -> Confusions:
 def _spread(begins: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """All positions of the given ranges, concatenated."""
     ends = np.cumsum(lengths)
-    places: NDArray[np.int64] = np.arange(ends[-1] if len(ends) else 0)
-    places += np.repeat(begins - (ends - lengths), lengths)
-    return places
+    indices: NDArray[np.int64] = np.arange(ends[-1] if len(ends) else 0)
+    indices += np.repeat(begins - (ends - lengths), lengths)
+    return indices
 
 
 def _counted(side: Sentences, begins: NDArray[np.int64], lengths: NDArray[np.int64]) -> Counter[str]:
@@ -67,12 +67,12 @@ def only_under(first: Confusions, other: Confusions) -> list[tuple[tuple[str, st
 
     Pairs that differ only in case or punctuation are not merged with others.
     """
-    known = {(_bare(said), _bare(heard)) for said, heard in other.substitutions}
+    known = {(_bare(expected), _bare(recognised)) for expected, recognised in other.substitutions}
     gone = []
-    for (said, heard), count in first.substitutions.items():
-        form = _bare(said), _bare(heard)
-        if form not in known or (form[0] == form[1] and (said, heard) not in other.substitutions):
-            gone.append(((said, heard), count))
+    for (expected, recognised), count in first.substitutions.items():
+        form = _bare(expected), _bare(recognised)
+        if form not in known or (form[0] == form[1] and (expected, recognised) not in other.substitutions):
+            gone.append(((expected, recognised), count))
     return sorted(gone, key=lambda item: (-item[1], item[0]))
 
 

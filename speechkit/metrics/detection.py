@@ -108,10 +108,12 @@ def boundary_errors(reference_seconds: ArrayLike, found_seconds: ArrayLike) -> B
         UserError: if the lists differ in length, are empty, or have a time that is not finite.
     """
     reference = np.asarray(reference_seconds, np.float64)
-    found = np.asarray(found_seconds, np.float64)
-    if reference.ndim != 1 or reference.shape != found.shape or not reference.size:
-        raise UserError(f"{reference.shape} true and {found.shape} predicted boundaries; give two equally long lists")
-    error = found - reference
+    predicted = np.asarray(found_seconds, np.float64)
+    if reference.ndim != 1 or reference.shape != predicted.shape or not reference.size:
+        raise UserError(
+            f"{reference.shape} true and {predicted.shape} predicted boundaries; give two equally long lists"
+        )
+    error = predicted - reference
     if not np.isfinite(error).all():
         raise UserError(f"boundary {int(np.argmin(np.isfinite(error)))} is not a finite time; remove or fix it")
     size = np.abs(error)

@@ -216,16 +216,16 @@ class WordScorer:
         sentences: list[list[str]] = []
         for i in range(len(self.ids)):
             offered = self.choices[i] if self.choices else []
-            said, heard = self.reference.tokens(i), hypothesis.tokens(i)
+            truth, guess = self.reference.tokens(i), hypothesis.tokens(i)
             if self.weights == "levenshtein" and not offered:
-                runs.add(fewest_errors(said, heard))
+                runs.add(fewest_errors(truth, guess))
             else:
-                aligned = align_lattice(said, offered, heard, self.weights)
-                said = aligned.reference
+                aligned = align_lattice(truth, offered, guess, self.weights)
+                truth = aligned.reference
                 runs.add(runs_of_steps(aligned.steps))
                 if aligned.chosen:
                     chosen[i] = aligned.chosen
-            sentences.append(said)
+            sentences.append(truth)
             if progress is not None:
                 progress(1)
         return Sentences(sentences, self.vocabulary), runs, chosen
@@ -256,12 +256,12 @@ def paired(references: Texts, hypotheses: Texts) -> tuple[dict[str, str], dict[s
         UserError: if ids are missing on one side or duplicate, with the first such ids.
     """
     truth, guess = _by_id(references, "reference"), _by_id(hypotheses, "hypothesis")
-    for here, there, where in ((truth, guess, "hypotheses"), (guess, truth, "references")):
-        missing = [i for i in here if i not in there]
+    for side, other, other_name in ((truth, guess, "hypotheses"), (guess, truth, "references")):
+        missing = [i for i in side if i not in other]
         if missing:
             shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
             raise UserError(
-                f"{len(missing)} of {len(here)} utterances are missing among the {where} ({shown}); "
+                f"{len(missing)} of {len(side)} utterances are missing among the {other_name} ({shown}); "
                 f"give every utterance a text on both sides, possibly empty"
             )
     return truth, guess

@@ -81,11 +81,11 @@ def failures(gate: Gate, comparison: RateComparison) -> list[str]:
             and pair.bootstrap.difference < 0
             and pair.holm_p < SIGNIFICANT
         ]
-    found = []
+    failed = []
     for system in table.systems:
         value = _VALUES[gate.what](system)
         if value is None:
             raise UserError(f"{gate.text}: no character error rate was computed; add --cer")
         if _COMPARE[gate.how](100 * value, gate.bound):
-            found.append(f"{gate.what} of {system.name} is {100 * value:.2f} % ({gate.text}) {under}")
-    return found
+            failed.append(f"{gate.what} of {system.name} is {100 * value:.2f} % ({gate.text}) {under}")
+    return failed

@@ -67,24 +67,24 @@ def read_phrases(path: Path, field: str) -> dict[str, list[str]]:
     Raises:
         UserError: if no row has the field, or an item is neither.
     """
-    found: dict[str, list[str]] = {}
-    there = False
+    phrases: dict[str, list[str]] = {}
+    has_field = False
     for number, row in enumerate(read_jsonl(path, dict[str, Any]), 1):
         name = next((str(row[key]) for key in IDS if row.get(key) is not None), None)
         if name is None:
             raise UserError(f"{path}:{number}: has no id; give every row one")
-        there |= field in row
-        found[name] = [_phrase(item, f"{path}:{number}: {field}") for item in row.get(field) or ()]
-    if not there:
+        has_field |= field in row
+        phrases[name] = [_phrase(item, f"{path}:{number}: {field}") for item in row.get(field) or ()]
+    if not has_field:
         raise UserError(f"{path}: no row has a field {field!r}; name the field that lists the entities of an utterance")
-    return found
+    return phrases
 
 
-def _phrase(item: Any, place: str) -> str:
+def _phrase(item: Any, location: str) -> str:
     if isinstance(item, list) and len(item) == 2:
         item = item[1]
     if not isinstance(item, str):
-        raise UserError(f"{place} holds {item!r}; give texts or [tag, phrase]")
+        raise UserError(f"{location} holds {item!r}; give texts or [tag, phrase]")
     return item
 
 
@@ -113,10 +113,10 @@ def keyword_scores(
         UserError: if no keyword occurs in a reference.
     """
     if isinstance(phrases, Mapping):
-        rows = [_counts(each, _lists(phrases.get(each.id, ()), normalize)) for each in utterances]
+        rows = [_counts(utterance, _lists(phrases.get(utterance.id, ()), normalize)) for utterance in utterances]
     else:
         shared = _lists(phrases, normalize)
-        rows = [_counts(each, shared) for each in utterances]
+        rows = [_counts(utterance, shared) for utterance in utterances]
     table = np.array(rows, np.float64).reshape(-1, 7)
     totals = table.sum(axis=0).astype(int).tolist()
     if not totals[4]:
@@ -179,20 +179,22 @@ def _lists(phrases: Iterable[str], normalize: Callable[[str], str]) -> dict[str,
 
 def occurrences(words: Sequence[str], phrases: Mapping[str, Sequence[Phrase]]) -> Iterator[tuple[int, Phrase]]:
     """Begin and phrase of each occurrence."""
-    place = 0
-    while place < len(words):
-        for phrase in phrases.get(words[place], ()):
-            if tuple(words[place : place + len(phrase)]) == phrase:
-                yield place, phrase
-                place += len(phrase) - 1
+    begin = 0
+    while begin < len(words):
+        for phrase in phrases.get(words[begin], ()):
+            if tuple(words[begin : begin + len(phrase)]) == phrase:
+                yield begin, phrase
+                begin += len(phrase) - 1
                 break
-        place += 1
+        begin += 1
 
 
 def _counts(utterance: UtteranceErrors, phrases: Mapping[str, Sequence[Phrase]]) -> list[int]:
     """Hits, substitutions, deletions, insertions; occurrences in the reference, in the hypothesis, and in both."""
-    said, heard = (list(occurrences(side, phrases)) for side in (utterance.reference, utterance.hypothesis))
-    inside = [{i for begin, phrase in side for i in range(begin, begin + len(phrase))} for side in (said, heard)]
+    expected, recognised = (list(occurrences(side, phrases)) for side in (utterance.reference, utterance.hypothesis))
+    inside = [
+        {i for begin, phrase in side for i in range(begin, begin + len(phrase))} for side in (expected, recognised)
+    ]
     hits = substitutions = deletions = insertions = 0
     for o in utterance.operations:
         words = len(inside[0].intersection(range(o.reference_begin, o.reference_end)))
@@ -201,5 +203,5 @@ def _counts(utterance: UtteranceErrors, phrases: Mapping[str, Sequence[Phrase]])
         deletions += words if o.kind == "delete" else 0
         if o.kind == "insert":
             insertions += len(inside[1].intersection(range(o.hypothesis_begin, o.hypothesis_end)))
-    both = Counter(phrase for _, phrase in said) & Counter(phrase for _, phrase in heard)
-    return [hits, substitutions, deletions, insertions, len(said), len(heard), both.total()]
+    both = Counter(phrase for _, phrase in expected) & Counter(phrase for _, phrase in recognised)
+    return [hits, substitutions, deletions, insertions, len(expected), len(recognised), both.total()]

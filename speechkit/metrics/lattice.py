@@ -98,22 +98,22 @@ def _build(reference: Sequence[str], choices: Sequence[Choice], number: dict[str
         return len(words) - 1
 
     arriving: dict[int, list[int]] = {}
-    here = 0
-    for place in range(len(reference) + 1):
-        if place in arriving:
-            ends = [here, *arriving.pop(place)]
+    node = 0
+    for position in range(len(reference) + 1):
+        if position in arriving:
+            ends = [node, *arriving.pop(position)]
             if len(ends) > MOST_WAYS:
-                raise UserError(f"{len(ends)} alternatives end at word {place}; give at most {MOST_WAYS - 1}")
-            here = add(None, ends, -1)
-        for index in starting.get(place, ()):
-            last = here
+                raise UserError(f"{len(ends)} alternatives end at word {position}; give at most {MOST_WAYS - 1}")
+            node = add(None, ends, -1)
+        for index in starting.get(position, ()):
+            last = node
             for word in choices[index].words:
                 last = add(word, [last], index)
             if not choices[index].words:  # empty alternative: a junction keeps the choice
-                last = add(None, [here], index)
+                last = add(None, [node], index)
             arriving.setdefault(choices[index].end, []).append(last)
-        if place < len(reference):
-            here = add(reference[place], [here], -1)
+        if position < len(reference):
+            node = add(reference[position], [node], -1)
     counts = np.array([len(p) for p in before], np.int32)
     first = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
     flat = np.array([p for row in before for p in row], np.int32)

@@ -36,7 +36,7 @@ def fill(
         row[j] = j * gap
         back[0, j] = INSERT * 64
     for v in range(1, len(words)):
-        here = rows[slots[v]]
+        costs = rows[slots[v]]
         word = words[v]
         if word < 0:  # a junction: the best of its predecessors, at no cost
             for j in range(length + 1):
@@ -45,12 +45,12 @@ def fill(
                     cost = rows[slots[before[p]], j]
                     if cost < best:
                         best, step = cost, DELETE * 64 + p - first[v]
-                here[j] = best
+                costs[j] = best
                 back[v, j] = step
             continue
         above = rows[slots[before[first[v]]]]
         left = above[0] + gap
-        here[0] = left
+        costs[0] = left
         back[v, 0] = DELETE * 64
         for j in range(1, length + 1):
             best = above[j - 1] + (0 if word == hypothesis[j - 1] else substitution)
@@ -59,6 +59,6 @@ def fill(
                 best, step = above[j] + gap, DELETE * 64
             if left + gap < best:
                 best, step = left + gap, INSERT * 64
-            here[j] = best
+            costs[j] = best
             back[v, j] = step
             left = best

@@ -106,8 +106,8 @@ def leaderboard(
     chain = get_normalizer(normalizer)
     total = sum(len(sides.references) * len(names) for sides in sets.values())
     done = 0
-    found: list[SetRates] = []
-    drawn: list[RateBootstrap | None] = []
+    rated: list[SetRates] = []
+    bootstraps: list[RateBootstrap | None] = []
     for number, (name, sides) in enumerate(sets.items()):
         if list(sides.hypotheses) != names:
             raise UserError(f"{name}: has other systems than the first set; give every system on every set")
@@ -131,16 +131,16 @@ def leaderboard(
         ranks = {system: 1 + [r.rate for r in order].index(rate.rate) for system, rate in rates.items()}
         words = max(rate.tokens for rate in rates.values())
         count = len(set(units))
-        found.append(SetRates(name, len(units), words, chosen, count, rates, ranks, dict(sides.speeds)))
-        drawn.append(boot)
-    averages, pairs = _averages(names, found, drawn, confidence)
-    few = [f"{each.name} ({each.units} {each.by}s)" for each in found if each.units < FEW_UNITS]
+        rated.append(SetRates(name, len(units), words, chosen, count, rates, ranks, dict(sides.speeds)))
+        bootstraps.append(boot)
+    averages, pairs = _averages(names, rated, bootstraps, confidence)
+    few = [f"{rates.name} ({rates.units} {rates.by}s)" for rates in rated if rates.units < FEW_UNITS]
     return Leaderboard(
         normalizer=chain.spec,
         confidence=confidence,
         resamples=resamples,
         seed=seed,
-        sets=found,
+        sets=rated,
         systems=averages,
         pairs=pairs,
         warnings=[f"intervals and p-values are rough under {FEW_UNITS} units: {', '.join(few)}"] if few else [],
@@ -149,32 +149,32 @@ def leaderboard(
 
 
 def _averages(
-    names: list[str], sets: list[SetRates], drawn: list[RateBootstrap | None], confidence: float
+    names: list[str], sets: list[SetRates], bootstraps: list[RateBootstrap | None], confidence: float
 ) -> tuple[list[SystemAverage], list[AveragePair]]:
     """Systems by ascending mean rate, and the tests of all pairs; no tests if a set has a single unit."""
-    means = np.array([np.mean([each.systems[name].rate for each in sets]) for name in names])
-    boots = [each for each in drawn if each is not None]
-    together = None
-    if len(boots) == len(sets):
+    means = np.array([np.mean([rates.systems[name].rate for rates in sets]) for name in names])
+    known = [bootstrap for bootstrap in bootstraps if bootstrap is not None]
+    joint = None
+    if len(known) == len(sets):
         # The smallest number of units bounds the degrees of freedom.
-        resampled = np.mean([each.resampled for each in boots], axis=0)
-        together = RateBootstrap(means, resampled, min(each.units for each in boots))
+        resampled = np.mean([bootstrap.resampled for bootstrap in known], axis=0)
+        joint = RateBootstrap(means, resampled, min(bootstrap.units for bootstrap in known))
     order = np.argsort(means, kind="stable").tolist()
     averages = [
         SystemAverage(
             name=names[index],
             rate=float(means[index]),
-            interval=None if together is None else together.interval(index, confidence),
+            interval=None if joint is None else joint.interval(index, confidence),
             rank=1 + int((means < means[index]).sum()),
-            mean_rank=float(np.mean([each.ranks[names[index]] for each in sets])),
-            speed=_speed([each.speeds.get(names[index]) for each in sets]),
+            mean_rank=float(np.mean([rates.ranks[names[index]] for rates in sets])),
+            speed=_speed([rates.speeds.get(names[index]) for rates in sets]),
         )
         for index in order
     ]
-    if together is None:
+    if joint is None:
         return averages, []
-    both = [(i, j) for place, i in enumerate(order) for j in order[place + 1 :]]
-    tests = [paired_difference(together, i, j, confidence) for i, j in both]
+    both = [(i, j) for rank, i in enumerate(order) for j in order[rank + 1 :]]
+    tests = [paired_difference(joint, i, j, confidence) for i, j in both]
     adjusted = holm([test.p_value for test in tests])
     return averages, [
         AveragePair(names[i], names[j], test, p) for (i, j), test, p in zip(both, tests, adjusted, strict=True)
@@ -185,4 +185,4 @@ def _speed(speeds: list[Speed | None]) -> Speed | None:
     known = [speed for speed in speeds if speed is not None]
     if len(known) < len(speeds):
         return None
-    return Speed(sum(each.compute_seconds for each in known), sum(each.audio_seconds for each in known))
+    return Speed(sum(speed.compute_seconds for speed in known), sum(speed.audio_seconds for speed in known))

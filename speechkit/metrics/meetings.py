@@ -89,15 +89,15 @@ def read_segments(path: Path, role: Literal["reference", "hypothesis"] = "refere
     """
     segments = []
     stm = transcript_format(path) == "stm"
-    for each in read_transcripts(path, role):
-        audio = each.audio
-        recording = audio.path if stm and audio is not None else each.recording
-        for what, value in (("recording", recording), ("speaker", each.speaker)):
+    for transcript in read_transcripts(path, role):
+        audio = transcript.audio
+        recording = audio.path if stm and audio is not None else transcript.recording
+        for field, value in (("recording", recording), ("speaker", transcript.speaker)):
             if not value:
-                raise UserError(f"{path}: {each.id} has no {what}; give each segment one, as .stm or as rows")
+                raise UserError(f"{path}: {transcript.id} has no {field}; give each segment one, as .stm or as rows")
         begin = None if audio is None or audio.duration is None else audio.offset
         end = None if begin is None or audio is None or audio.duration is None else begin + audio.duration
-        segments.append(Segment(recording or "", each.speaker or "", each.text or "", begin, end))
+        segments.append(Segment(recording or "", transcript.speaker or "", transcript.text or "", begin, end))
     return segments
 
 
@@ -116,26 +116,29 @@ def meeting_counts(
         UserError: if the hypothesis has a recording that the reference lacks, or times for tcpWER are missing.
     """
     meeteval = require("meeteval.wer")
-    names = list(dict.fromkeys(each.recording for each in reference))
-    beyond = sorted({each.recording for each in hypothesis} - set(names))
+    names = list(dict.fromkeys(segment.recording for segment in reference))
+    beyond = sorted({segment.recording for segment in hypothesis} - set(names))
     if beyond:
         raise UserError(f"{beyond[0]}: is not in the reference; give the reference of every recording")
-    if measure == "tcpwer" and any(each.begin is None for each in (*reference, *hypothesis)):
+    if measure == "tcpwer" and any(segment.begin is None for segment in (*reference, *hypothesis)):
         raise UserError("tcpWER needs the times of all segments; give files with times, or choose cpwer or orcwer")
-    common = {each.recording for each in hypothesis}
-    sides = [_rows((each for each in side if each.recording in common), normalizer) for side in (reference, hypothesis)]
+    common = {segment.recording for segment in hypothesis}
+    sides = [
+        _rows((segment for segment in side if segment.recording in common), normalizer)
+        for side in (reference, hypothesis)
+    ]
     options = {"collar": collar_seconds} if measure == "tcpwer" else {}
-    found = getattr(meeteval, measure)(*sides, **options) if common else {}
+    rates = getattr(meeteval, measure)(*sides, **options) if common else {}
     words = dict.fromkeys(names, 0)
     normalize = get_normalizer(normalizer)
-    for each in reference:
-        words[each.recording] += len(normalize(each.words).split())
+    for segment in reference:
+        words[segment.recording] += len(normalize(segment.words).split())
     counts = {}
     for name in names:
         if name not in common:
             counts[name] = Counts(0, 0, words[name], 0)
             continue
-        rate = found[name]
+        rate = rates[name]
         wrong = rate.substitutions + rate.deletions
         counts[name] = Counts(rate.length - wrong, rate.substitutions, rate.deletions, rate.insertions)
     return counts
@@ -145,14 +148,14 @@ def _rows(segments: Iterable[Segment], normalizer: str) -> Any:
     """The segments in MeetEval's form."""
     normalize = get_normalizer(normalizer)
     rows = []
-    for each in segments:
+    for segment in segments:
         row: dict[str, Any] = {
-            "session_id": each.recording,
-            "speaker": each.speaker,
-            "words": " ".join(normalize(each.words).split()),
+            "session_id": segment.recording,
+            "speaker": segment.speaker,
+            "words": " ".join(normalize(segment.words).split()),
         }
-        if each.begin is not None and each.end is not None:
-            row |= {"start_time": each.begin, "end_time": each.end}
+        if segment.begin is not None and segment.end is not None:
+            row |= {"start_time": segment.begin, "end_time": segment.end}
         rows.append(row)
     return require("meeteval.io").SegLST(rows)
 
@@ -173,15 +176,17 @@ def compare_meetings(
     Raises:
         UserError: as `meeting_counts`.
     """
-    recordings = list(dict.fromkeys(each.recording for each in reference))
-    absent = {name: set(recordings) - {each.recording for each in segments} for name, segments in hypotheses.items()}
+    recordings = list(dict.fromkeys(segment.recording for segment in reference))
+    absent = {
+        name: set(recordings) - {segment.recording for segment in segments} for name, segments in hypotheses.items()
+    }
     draws = Draws(recordings, confidence, resamples, seed)
     rates = []
     for measure in measures:
         tables: dict[str, NDArray[np.int32]] = {}
         for name, segments in hypotheses.items():
             counts = meeting_counts(reference, segments, measure, normalizer=normalizer, collar_seconds=collar_seconds)
-            tables[name] = np.array([msgspec.structs.astuple(counts[each]) for each in recordings], np.int32)
+            tables[name] = np.array([msgspec.structs.astuple(counts[recording]) for recording in recordings], np.int32)
         drawn = draws.of(list(tables.values()))
         systems = {
             name: error_rate(

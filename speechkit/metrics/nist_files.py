@@ -52,9 +52,9 @@ def read_stm(path: Path) -> Iterator[tuple[int, Transcript]]:
             groups = {"labels": label.strip("<>")} if label != "<>" else {}
             text = rest.strip()
         name = f"{_recording(recording, channel)}-{begin:.3f}-{end:.3f}"
-        said = None if text.upper() == IGNORED else text
+        words = None if text.upper() == IGNORED else text
         audio = Audio(recording, begin, end - begin)
-        yield number, Transcript(name, said, speaker, _recording(recording, channel), audio, groups)
+        yield number, Transcript(name, words, speaker, _recording(recording, channel), audio, groups)
 
 
 def read_ctm(path: Path) -> dict[str, list[TimedWord]]:

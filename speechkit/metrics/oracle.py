@@ -55,11 +55,11 @@ def oracle_error_rates(
     scorer = WordScorer(names, references.values(), normalizer=normal)
     errors = np.empty((longest, len(names)), np.int64)
     words = 0
-    for place in range(longest):
+    for rank in range(longest):
         # Shorter lists repeat their last text, which does not change the minimum.
-        texts = {name: lists[name][min(place, len(lists[name]) - 1)] for name in names}
+        texts = {name: lists[name][min(rank, len(lists[name]) - 1)] for name in names}
         counts = scorer.errors(texts).utterances.counts  # hits, substitutions, deletions, insertions
-        errors[place] = counts[:, 1:].sum(1)
+        errors[rank] = counts[:, 1:].sum(1)
         words = int(counts[:, :3].sum())
     if not words:
         raise UserError("the references have no words; give texts")

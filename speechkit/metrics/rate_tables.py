@@ -107,7 +107,7 @@ class Draws(msgspec.Struct, frozen=True):
 
     def of(self, counts: Sequence[NDArray[np.int32]]) -> RateBootstrap | None:
         """Rates of several systems over the same resamples, from their counts (utterances, 4); None for one unit."""
-        summed = [sum_by_group(each, self.units) for each in counts]
+        summed = [sum_by_group(table, self.units) for table in counts]
         if not summed or len(summed[0]) < 2:
             return None
         errors = np.stack([table[:, 1:].sum(axis=1) for table in summed], axis=1)
@@ -133,26 +133,26 @@ def rate_table(
     count = len(words)
     kinds = ["wer", *others]
     counts = [result.utterances.counts for result in words.values()] + [
-        each for kind in others for each in others[kind]
+        table for kind in others for table in others[kind]
     ]
     drawn = draws.of(counts)
     rates = [
         error_rate(
-            Counts(*each.sum(axis=0).tolist()), None if drawn is None else drawn.interval(index, draws.confidence)
+            Counts(*table.sum(axis=0).tolist()), None if drawn is None else drawn.interval(index, draws.confidence)
         )
-        for index, each in enumerate(counts)
+        for index, table in enumerate(counts)
     ]
     systems = []
     for index, (name, result) in enumerate(words.items()):
-        found = {kind: rates[count * place + index] for place, kind in enumerate(kinds)}
+        of_system = {kind: rates[count * row + index] for row, kind in enumerate(kinds)}
         done, totals = result.utterances, result.counts
         speakers = [speaker or "" for speaker in done.speakers]
         systems.append(
             SystemRates(
                 name=name,
-                wer=found["wer"],
-                cer=found.get("cer"),
-                mixed=found.get("mixed"),
+                wer=of_system["wer"],
+                cer=of_system.get("cer"),
+                mixed=of_system.get("mixed"),
                 sentence_error_rate=float(done.counts[:, 1:].any(axis=1).mean()),
                 match_error_rate=totals.match_error_rate,
                 word_information_lost=totals.information_lost,
@@ -173,8 +173,8 @@ def rate_table(
 def _pairs(words: Mapping[str, ErrorResult], drawn: RateBootstrap | None, confidence: float) -> list[PairTest]:
     names = list(words)
     pairs = [(i, j) for i in range(len(names)) for j in range(i + 1, len(names))]
-    found = [None if drawn is None else paired_difference(drawn, i, j, confidence) for i, j in pairs]
-    adjusted = holm([d.p_value for d in found if d is not None])
+    differences = [None if drawn is None else paired_difference(drawn, i, j, confidence) for i, j in pairs]
+    adjusted = holm([d.p_value for d in differences if d is not None])
     segments = [matched_pairs(words[names[i]], words[names[j]]) for i, j in pairs]
     utterances = [mcnemar(words[names[i]], words[names[j]]) for i, j in pairs]
     segments_p = holm([test.p_value for test in segments])
@@ -190,7 +190,7 @@ def _pairs(words: Mapping[str, ErrorResult], drawn: RateBootstrap | None, confid
             matched_pairs_holm_p=segments_p[index],
             mcnemar_holm_p=utterances_p[index],
         )
-        for index, ((i, j), difference) in enumerate(zip(pairs, found, strict=True))
+        for index, ((i, j), difference) in enumerate(zip(pairs, differences, strict=True))
     ]
 
 
@@ -243,5 +243,5 @@ def length_bin(words: int) -> str:
 
 
 def _length_bins(done: Alignments) -> list[str]:
-    places = np.searchsorted(LENGTH_EDGES, done.reference.lengths, side="right") - 1
-    return [LENGTH_NAMES[place] for place in places.tolist()]
+    bins = np.searchsorted(LENGTH_EDGES, done.reference.lengths, side="right") - 1
+    return [LENGTH_NAMES[index] for index in bins.tolist()]

@@ -47,7 +47,7 @@ def read_references(path: Path) -> tuple[list[ReferenceMixture], list[LeftOut]]:
     Raises:
         UserError: if the path is neither, or has no mixture with sources.
     """
-    found: list[ReferenceMixture] = []
+    mixtures: list[ReferenceMixture] = []
     left_out: list[LeftOut] = []
     for name, row, error in _rows(path):
         try:
@@ -58,13 +58,13 @@ def read_references(path: Path) -> tuple[list[ReferenceMixture], list[LeftOut]]:
             if not sources:
                 raise UserError(f"{path}: {name!r} has no source")
             absolute = msgspec.structs.replace(row, audio_filepath=os.path.realpath(audio_path(path, row)))
-            found.append(ReferenceMixture(name, absolute, sources, mixture.speakers, mixture.texts))
+            mixtures.append(ReferenceMixture(name, absolute, sources, mixture.speakers, mixture.texts))
         except UserError as failure:
             left_out.append(LeftOut(name, None, str(failure)))
-    if not found:
+    if not mixtures:
         first = f" ({left_out[0].reason})" if left_out else ""
         raise UserError(f"{path}: has no mixture with sources{first}; give a manifest or a folder of mixtures")
-    return found, left_out
+    return mixtures, left_out
 
 
 def read_estimates(path: Path) -> dict[str, list[str]]:
@@ -77,8 +77,10 @@ def read_estimates(path: Path) -> dict[str, list[str]]:
         UserError: if the path is neither, an id is duplicate, or a row has no tracks.
     """
     if path.is_dir():
-        found = find_tracks(path)
-        return {name: [os.path.realpath(p) for p in tracks.numbered(estimates=True)] for name, tracks in found.items()}
+        mixtures = find_tracks(path)
+        return {
+            name: [os.path.realpath(p) for p in tracks.numbered(estimates=True)] for name, tracks in mixtures.items()
+        }
     tracks: dict[str, list[str]] = {}
     recordings: dict[str, set[str]] = {}  # by the path of their mixture: cuts of one recording share it
     for row in unique_ids(read_manifest(path), path):

@@ -42,15 +42,15 @@ def si_sdr(reference: ArrayLike, estimate: ArrayLike) -> Array:
 
     Source: Le Roux et al. 2019, SDR: half-baked or well done?
     """
-    target, heard = np.asarray(reference, np.float64), np.asarray(estimate, np.float64)
-    if target.shape[-1:] != heard.shape[-1:]:
+    target, guess = np.asarray(reference, np.float64), np.asarray(estimate, np.float64)
+    if target.shape[-1:] != guess.shape[-1:]:
         raise UserError(
-            f"a reference of shape {target.shape} and an estimate of {heard.shape} differ in length; give both the "
+            f"a reference of shape {target.shape} and an estimate of {guess.shape} differ in length; give both the "
             "same number of samples"
         )
-    target, heard = _zero_mean(target), _zero_mean(heard)
-    product = np.mean(target * heard, axis=-1)
-    result: Array = _ratios(product, _power(target), _power(heard))[()]
+    target, guess = _zero_mean(target), _zero_mean(guess)
+    product = np.mean(target * guess, axis=-1)
+    result: Array = _ratios(product, _power(target), _power(guess))[()]
     return result
 
 
@@ -165,29 +165,29 @@ class Pieces:
         covariance = self.products / max(1, self.samples) - np.outer(means, means)
         # The mixture, references and tracks; the shorter of the two lists is filled up with silence.
         count = max(self.references, self.estimates)
-        true, heard = np.arange(1, 1 + count), np.arange(1 + count, 1 + 2 * count)
-        places = np.concatenate([[0], true[: self.references], heard[: self.estimates]])
+        true, estimates = np.arange(1, 1 + count), np.arange(1 + count, 1 + 2 * count)
+        rows = np.concatenate([[0], true[: self.references], estimates[: self.estimates]])
         square = np.zeros((1 + 2 * count, 1 + 2 * count))
-        square[np.ix_(places, places)] = covariance
+        square[np.ix_(rows, rows)] = covariance
         power = np.where(np.diag(square) > ZERO_RMS**2, np.diag(square), 0.0)
         silent = power[true] < 10 ** (SILENT_DB / 10)
-        scores = _ratios(square[np.ix_(true, heard)], power[true][:, None], power[heard])
+        scores = _ratios(square[np.ix_(true, estimates)], power[true][:, None], power[estimates])
         before = _ratios(square[true, 0], power[true], power[0])
-        levels = np.where(power[heard] > 0, _decibels(power[heard], power[0]), -LIMIT_DB)
+        levels = np.where(power[estimates] > 0, _decibels(power[estimates], power[0]), -LIMIT_DB)
         wanted = scores
         if silent.any():
             # SI-SDR cannot tell a faint copy of a lone speaker from the full track, so the silence of a silent
             # reference's track counts equally, both up to a cap.
             wanted = np.minimum(np.where(silent[:, None], -levels, scores), GOOD_DB)
-        found = []
-        for place, track in enumerate(best_permutation(wanted)):
+        scored = []
+        for index, track in enumerate(best_permutation(wanted)):
             taken = track if track is not None and track < self.estimates else None
-            if silent[place]:
-                found.append(SourceScore(taken, leaked_db=-LIMIT_DB if taken is None else float(levels[taken])))
+            if silent[index]:
+                scored.append(SourceScore(taken, leaked_db=-LIMIT_DB if taken is None else float(levels[taken])))
             else:
-                value = before[place] if taken is None else scores[place, taken]
-                found.append(SourceScore(taken, float(before[place]), float(value)))
-        return found
+                value = before[index] if taken is None else scores[index, taken]
+                scored.append(SourceScore(taken, float(before[index]), float(value)))
+        return scored
 
 
 def score_separation(mixture: ArrayLike, references: ArrayLike, estimates: ArrayLike) -> list[SourceScore]:
@@ -241,10 +241,10 @@ def count_swaps(
     ignored. A window counts if at least two references are active; it is decided if the mean SI-SDR of the best
     permutation is at least ``margin_db`` above that of any other.
     """
-    true, heard = np.asarray(references, np.float64), np.asarray(estimates, np.float64)
+    true, guess = np.asarray(references, np.float64), np.asarray(estimates, np.float64)
     size = swap_window(sample_rate, window_seconds)
     windows = [
-        window_order(true[:, begin : begin + size], heard[:, begin : begin + size], margin_db)
+        window_order(true[:, begin : begin + size], guess[:, begin : begin + size], margin_db)
         for begin in range(0, true.shape[1] - size // 2, size)
     ]
     return swaps_of(windows, size / sample_rate)
@@ -308,11 +308,11 @@ def _power(waveform: Array) -> Array:
     return np.where(power > ZERO_RMS**2, power, 0.0)
 
 
-def _ratios(product: Array, power: Array, heard_power: Array) -> Array:
+def _ratios(product: Array, power: Array, estimate_power: Array) -> Array:
     """SI-SDR of mean products and mean squares of zero-mean signals, all of one shape."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        explained = np.clip(product**2 / (power * heard_power), 0.0, 1.0)
-    value = np.where(heard_power > 0, _decibels(explained, 1 - explained), -LIMIT_DB)
+        explained = np.clip(product**2 / (power * estimate_power), 0.0, 1.0)
+    value = np.where(estimate_power > 0, _decibels(explained, 1 - explained), -LIMIT_DB)
     return np.where(power > 0, value, np.nan)
 
 

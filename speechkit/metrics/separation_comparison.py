@@ -110,7 +110,7 @@ class SeparationScores(msgspec.Struct, frozen=True):
     notes: list[str]
 
 
-class Heard(msgspec.Struct, frozen=True):
+class RecognisedTexts(msgspec.Struct, frozen=True):
     """Recognised texts: of each mixture by its id, of its sources, and of each system's tracks."""
 
     mixtures: dict[str, str]
@@ -124,7 +124,7 @@ def compare_separation(
     *,
     by: By = "mixture",
     groups: Sequence[str] = (),
-    heard: Heard | None = None,
+    recognised: RecognisedTexts | None = None,
     confidence: float = 0.95,
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
@@ -135,7 +135,7 @@ def compare_separation(
         items: from `score_items`.
         by: unit of resampling: mixtures, or speakers, since sources of one speaker are correlated.
         groups: fields of ``custom`` of the references to break down by; unknown fields are ignored.
-        heard: recognised texts, for word errors and leaked words; needs texts in the references.
+        recognised: recognised texts, for word errors and leaked words; needs texts in the references.
         confidence: coverage of intervals.
         resamples: bootstrap resamples, the same for all systems.
         seed: of the bootstrap.
@@ -146,7 +146,7 @@ def compare_separation(
     means = _Means(by, confidence, resamples, seed)
     notes = list(items.notes)
     parts = {name: part for name in groups if (part := _parts(items, name))}
-    words = None if heard is None else _words(items, heard)
+    words = None if recognised is None else _words(items, recognised)
     systems = [
         _system(name, results if words is None else _with_words(results, words[name]), means, parts)
         for name, results in items.systems.items()
@@ -191,11 +191,11 @@ def compare_separation(
 
 def _parts(items: Items, field: str) -> dict[str, set[str]]:
     """Ids of the references by their value of a field, sorted by value; those without the field have the value none."""
-    found: dict[str, set[str]] = {}
+    ids_by_value: dict[str, set[str]] = {}
     for reference in items.references:
         value = (reference.mixture.custom or {}).get(field)
-        found.setdefault("none" if value is None else str(value), set()).add(reference.id)
-    return {} if set(found) == {"none"} else dict(sorted(found.items()))
+        ids_by_value.setdefault("none" if value is None else str(value), set()).add(reference.id)
+    return {} if set(ids_by_value) == {"none"} else dict(sorted(ids_by_value.items()))
 
 
 def _system(
@@ -287,15 +287,15 @@ class _Means:
 
 
 def _pairs(systems: Sequence[SystemResult], measures: Sequence[str], means: _Means) -> list[PairResult]:
-    found: list[PairResult] = []
+    results: list[PairResult] = []
     for name in measures:
         if name.endswith("_improvement"):
             continue  # the difference of improvements equals that of the measures
         tests = []
-        for one, two in itertools.combinations(systems, 2):
+        for left, right in itertools.combinations(systems, 2):
             both = [
                 (item, source, source.values[name], other.values[name])
-                for item, beside in zip(one.items, two.items, strict=True)
+                for item, beside in zip(left.items, right.items, strict=True)
                 for source, other in zip(item.sources, beside.sources, strict=False)
                 if not item.lone and name in source.values and name in other.values
             ]
@@ -308,38 +308,40 @@ def _pairs(systems: Sequence[SystemResult], measures: Sequence[str], means: _Mea
             total = table.sum(axis=0)
             observed = float((total[0] - total[1]) / total[2])
             difference = drawn_difference(observed, drawn, means.confidence, units)
-            tests.append((one.name, two.name, difference, len(both)))
+            tests.append((left.name, right.name, difference, len(both)))
         adjusted = holm([difference.p_value for _, _, difference, _ in tests])
-        found += [PairResult(name, a, b, d, p, n) for (a, b, d, n), p in zip(tests, adjusted, strict=True)]
-    return found
+        results += [PairResult(name, a, b, d, p, n) for (a, b, d, n), p in zip(tests, adjusted, strict=True)]
+    return results
 
 
-def _words(items: Items, heard: Heard) -> dict[str, list[list[TrackWords | None]]]:
+def _words(items: Items, recognised: RecognisedTexts) -> dict[str, list[list[TrackWords | None]]]:
     """Words of every source by system, item by item; "" is the source itself."""
-    found: dict[str, list[list[TrackWords | None]]] = {MIXTURE: [], "": [], **{name: [] for name in items.systems}}
-    for place, reference in enumerate(items.references):
+    by_system: dict[str, list[list[TrackWords | None]]] = {MIXTURE: [], "": [], **{name: [] for name in items.systems}}
+    for index, reference in enumerate(items.references):
         texts = reference.texts
         if texts is None or len(texts) != len(reference.sources):
             raise UserError(
                 f"{reference.id}: its sources have no texts; give texts in custom.mixture, or leave --asr out"
             )
-        for name, results in found.items():
+        for name, results in by_system.items():
             tracks: Sequence[int | None]
             if name in items.systems:
-                scored = items.systems[name][place].sources[: len(texts)]
-                recognised = heard.tracks[name][reference.id]
+                scored = items.systems[name][index].sources[: len(texts)]
+                texts_of_tracks = recognised.tracks[name][reference.id]
                 tracks = [source.track for source in scored]
             else:
-                recognised = [heard.mixtures[reference.id]] * len(texts) if name else heard.sources[reference.id]
+                texts_of_tracks = (
+                    [recognised.mixtures[reference.id]] * len(texts) if name else recognised.sources[reference.id]
+                )
                 tracks = range(len(texts))
             row: list[TrackWords | None] = []
             for number, track in enumerate(tracks):
                 others = [text for other, text in enumerate(texts) if other != number]
                 # A speaker without a track is only in the mixture.
-                said = "" if track is None else recognised[track]
-                row.append(track_words(texts[number], others, said, heard.normalizer))
+                text = "" if track is None else texts_of_tracks[track]
+                row.append(track_words(texts[number], others, text, recognised.normalizer))
             results.append(row)
-    return found
+    return by_system
 
 
 def _with_words(items: Sequence[ItemResult], words: Sequence[Sequence[TrackWords | None]]) -> list[ItemResult]:

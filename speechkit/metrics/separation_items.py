@@ -86,10 +86,10 @@ def score_items(
         row: dict[str, ItemResult] = {}
         for name, tracks in estimates.items():
             try:
-                found = tracks_of(tracks, reference)
-                if found is None:
+                paths = tracks_of(tracks, reference)
+                if paths is None:
                     raise UserError(f"{name} has no track of it")
-                mixture = OpenMixture(reference, found, tolerance_seconds)
+                mixture = OpenMixture(reference, paths, tolerance_seconds)
                 row[name] = score_item(mixture, measures, unmeasured)
             except UserError as error:
                 missing.append(LeftOut(reference.id, name, str(error)))
@@ -106,8 +106,8 @@ def score_items(
         for name, why in unmeasured.items()
     ]
     for name, tracks in estimates.items():
-        taken = {tuple(found) for reference in references if (found := tracks_of(tracks, reference)) is not None}
-        beyond = sorted({tuple(found) for found in tracks.values()} - taken)
+        taken = {tuple(paths) for reference in references if (paths := tracks_of(tracks, reference)) is not None}
+        beyond = sorted({tuple(paths) for paths in tracks.values()} - taken)
         if beyond:
             notes.append(f"{name}: tracks of {len(beyond):,} mixtures without references, such as {beyond[0][0]}")
     return Items(kept, results, missing, notes)
@@ -140,8 +140,8 @@ def score_item(mixture: OpenMixture, measures: Sequence[str], unmeasured: dict[s
     signals = mixture.read() if measures and seconds <= LONGEST_MEASURED_SECONDS else None
     speakers = reference.speakers or []
     results = []
-    for place, score in enumerate(scores):
-        speaker = speakers[place] if place < len(speakers) else None
+    for index, score in enumerate(scores):
+        speaker = speakers[index] if index < len(speakers) else None
         if score.si_sdr_db is None:
             results.append(SourceResult(score.track, speaker, score.leaked_db))
             continue
@@ -151,8 +151,8 @@ def score_item(mixture: OpenMixture, measures: Sequence[str], unmeasured: dict[s
             track = mixed if score.track is None else tracks[score.track]
             for name in measures:
                 try:
-                    unseparated = measure(name, sources[place], mixed, rate)
-                    value = unseparated if score.track is None else measure(name, sources[place], track, rate)
+                    unseparated = measure(name, sources[index], mixed, rate)
+                    value = unseparated if score.track is None else measure(name, sources[index], track, rate)
                 except NotMeasuredError as error:
                     unmeasured.setdefault(name, []).append(f"{reference.id}: {error}")
                     continue

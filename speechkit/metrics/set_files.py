@@ -34,17 +34,17 @@ def read_sets(
     for path in folders.values():
         if not path.is_dir():
             raise UserError(f"{path}: is not a folder; give a folder with a hypothesis file for each set")
-    found = {}
+    sides_of_sets = {}
     for name, reference in references.items():
         files = [f"{system}={_file_of(name, folder)}" for system, folder in folders.items()]
-        found[name] = read_sides(
+        sides_of_sets[name] = read_sides(
             reference,
             files,
             missing=missing,
             reference_field=reference_field,
             hypothesis_field=hypothesis_field,
         )
-    return found
+    return sides_of_sets
 
 
 def _references(sets: Sequence[str]) -> dict[str, Path]:
@@ -64,8 +64,8 @@ def _references(sets: Sequence[str]) -> dict[str, Path]:
 def _file_of(name: str, folder: Path) -> Path:
     files = sorted(path for path in folder.iterdir() if _name(path) == name and not path.name.startswith("."))
     if len(files) != 1:
-        what = f"has {len(files)} files" if files else "has no file"
-        raise UserError(f"{folder}: {what} for the set {name}; give each system one file for each set, {name}.jsonl")
+        problem = f"has {len(files)} files" if files else "has no file"
+        raise UserError(f"{folder}: {problem} for the set {name}; give each system one file for each set, {name}.jsonl")
     return files[0]
 
 

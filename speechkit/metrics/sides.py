@@ -81,11 +81,11 @@ def read_sides(
         else:
             read[name] = each_transcript(path, "hypothesis", text_field=hypothesis_field)
         if path.resolve() == reference.resolve():
-            read[name] = found = list(read[name])
-            if [t.text for t in found] == [t.text for t in references]:
+            read[name] = transcripts = list(read[name])
+            if [t.text for t in transcripts] == [t.text for t in references]:
                 notes.append(f"{name}: is the reference itself; name the hypothesis field with --hyp-field")
     if is_stm:
-        several = {name: list(found) for name, found in read.items()}
+        several = {name: list(transcripts) for name, transcripts in read.items()}
         references, read = _joined_if_asked(references, several), dict(several)
     return match_sides(references, read, missing=missing, notes=notes)
 
@@ -118,37 +118,37 @@ def match_sides(
     if len(known) < len(references):
         _by_id("the reference", references)
     texts: dict[str, dict[str, str]] = {}
-    said = list(notes)
+    remarks = list(notes)
     absent: set[str] = set()
     speeds: dict[str, Speed] = {}
     for name, transcripts in hypotheses.items():
         timer = _Timer(known)
-        found = _by_id(name, map(timer, transcripts))
-        without = [t.id for t in references if t.id not in found]
-        beyond = [key for key in found if key not in known]
+        by_id = _by_id(name, map(timer, transcripts))
+        without = [t.id for t in references if t.id not in by_id]
+        beyond = [key for key in by_id if key not in known]
         if without and len(without) == len(known):
             raise UserError(
-                f"{name}: has none of the {len(known)} ids of the reference ({_some(list(found))} against "
+                f"{name}: has none of the {len(known)} ids of the reference ({_some(list(by_id))} against "
                 f"{_some(without)}); check that both files use the same ids"
             )
         if (without or beyond) and missing == "error":
-            what = f"lacks {len(without)} of {len(known)} utterances ({_some(without)})" if without else ""
+            lacking = f"lacks {len(without)} of {len(known)} utterances ({_some(without)})" if without else ""
             more = f"has {len(beyond)} that the reference lacks ({_some(beyond)})" if beyond else ""
-            both = " and ".join(filter(None, (what, more)))
+            both = " and ".join(filter(None, (lacking, more)))
             raise UserError(f"{name}: {both}; fix it, or use --missing empty or --missing drop")
         if without:
-            how = "count as empty" if missing == "empty" else "are left out for every system"
-            said.append(f"{name}: {len(without):,} utterances have no hypothesis and {how} ({_some(without)})")
+            treatment = "count as empty" if missing == "empty" else "are left out for every system"
+            remarks.append(f"{name}: {len(without):,} utterances have no hypothesis and {treatment} ({_some(without)})")
         if beyond:
-            said.append(f"{name}: {len(beyond):,} hypotheses have no reference and are left out ({_some(beyond)})")
-        texts[name] = found
+            remarks.append(f"{name}: {len(beyond):,} hypotheses have no reference and are left out ({_some(beyond)})")
+        texts[name] = by_id
         if speed := timer.speed():
             speeds[name] = speed
         absent.update(without)
     kept = [t for t in references if missing != "drop" or t.id not in absent]
     if not kept:
         raise UserError("no utterance has a hypothesis of every system; check the files")
-    return Sides(kept, {n: _for_ids(kept, found) for n, found in texts.items()}, said, speeds)
+    return Sides(kept, {n: _for_ids(kept, by_id) for n, by_id in texts.items()}, remarks, speeds)
 
 
 def _for_ids(references: Sequence[Transcript], texts: dict[str, str]) -> dict[str, str]:
@@ -179,12 +179,12 @@ class _Timer:
 
 
 def _by_id(name: str, transcripts: Iterable[Transcript]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    texts_by_id: dict[str, str] = {}
     for transcript in transcripts:
-        if transcript.id in found:
+        if transcript.id in texts_by_id:
             raise UserError(f"{name}: duplicate id {transcript.id}; ids must be unique")
-        found[transcript.id] = transcript.text or ""
-    return found
+        texts_by_id[transcript.id] = transcript.text or ""
+    return texts_by_id
 
 
 def name_systems(given: Sequence[str]) -> dict[str, Path]:
@@ -220,19 +220,19 @@ def _stem(path: PurePath) -> str:
 def _apart(path: PurePath, alike: Sequence[PurePath]) -> str:
     """Parent folders, nearest first, until the name is unique."""
     for depth in range(2, len(path.parts) + 1):
-        here = path.parts[-depth:]
-        if sum(p.parts[-depth:] == here for p in alike) == 1:
+        ending = path.parts[-depth:]
+        if sum(p.parts[-depth:] == ending for p in alike) == 1:
             return (
                 path.parts[-depth]
-                if sum(p.parts[-depth : 1 - depth] == here[:1] for p in alike) == 1
-                else "/".join(here)
+                if sum(p.parts[-depth : 1 - depth] == ending[:1] for p in alike) == 1
+                else "/".join(ending)
             )
     return str(path)
 
 
 def _joined_if_asked(references: list[Transcript], read: Mapping[str, Sequence[Transcript]]) -> list[Transcript]:
     recordings = {t.recording for t in references}
-    if not all({t.id for t in found} <= recordings for found in read.values()):
+    if not all({t.id for t in transcripts} <= recordings for transcripts in read.values()):
         return references
     texts: dict[str, list[Transcript]] = {}
     for segment in references:
@@ -240,10 +240,10 @@ def _joined_if_asked(references: list[Transcript], read: Mapping[str, Sequence[T
     return [
         Transcript(
             name,
-            " ".join(s.text or "" for s in sorted(found, key=lambda s: s.audio.offset if s.audio else 0.0)),
+            " ".join(s.text or "" for s in sorted(transcripts, key=lambda s: s.audio.offset if s.audio else 0.0)),
             recording=name,
         )
-        for name, found in texts.items()
+        for name, transcripts in texts.items()
     ]
 
 

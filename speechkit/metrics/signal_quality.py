@@ -75,14 +75,14 @@ def _sdr(reference: Array, estimate: Array, sample_rate: int) -> float:
 
 def _stoi(reference: Array, estimate: Array, sample_rate: int) -> float:
     library = require("pystoi")
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             value = library.stoi(reference, estimate, sample_rate)
         except (ValueError, IndexError) as error:
             raise NotMeasuredError(f"stoi: {error}") from error
     # pystoi returns the placeholder 1e-5 for fewer than 30 frames of speech.
-    if any(issubclass(warning.category, RuntimeWarning) for warning in said) and value <= 1e-5:
+    if any(issubclass(warning.category, RuntimeWarning) for warning in caught) and value <= 1e-5:
         raise NotMeasuredError("stoi: less than 0.4 s of speech")
     return float(value)
 

@@ -175,42 +175,42 @@ def _segments(first: Alignments, second: Alignments) -> NDArray[np.int64]:
 
     Word i of an utterance has the position 2 i + 1, an insertion before it 2 i.
     """
-    apart = _read_differently(first, second)
+    different = _read_differently(first, second)
     width = 2 * int(
         first.reference.lengths.max(initial=0) + GOOD_WORDS + 2
     )  # per utterance, so that utterances are separated
-    events = [_events(side, apart, width) for side in (first, second)]
-    places = np.concatenate([events[0][0], events[1][0]])
-    errors = np.zeros((len(places), 2), np.int64)
+    events = [_events(side, different, width) for side in (first, second)]
+    positions = np.concatenate([events[0][0], events[1][0]])
+    errors = np.zeros((len(positions), 2), np.int64)
     errors[: len(events[0][0]), 0], errors[len(events[0][0]) :, 1] = events[0][1], events[1][1]
-    order = np.argsort(places, kind="stable")
-    places, errors = places[order], errors[order]
-    begins = np.ones(len(places), bool)
-    begins[1:] = places[1:] // 2 - (places[:-1] + 1) // 2 >= GOOD_WORDS
-    inside = np.add.reduceat(errors, np.flatnonzero(begins), axis=0) if len(places) else errors
-    whole = np.stack([side.counts[apart, 1:].sum(axis=1) for side in (first, second)], axis=1)
+    order = np.argsort(positions, kind="stable")
+    positions, errors = positions[order], errors[order]
+    begins = np.ones(len(positions), bool)
+    begins[1:] = positions[1:] // 2 - (positions[:-1] + 1) // 2 >= GOOD_WORDS
+    inside = np.add.reduceat(errors, np.flatnonzero(begins), axis=0) if len(positions) else errors
+    whole = np.stack([side.counts[different, 1:].sum(axis=1) for side in (first, second)], axis=1)
     return np.concatenate([inside, whole[whole.any(axis=1)]])
 
 
 def _read_differently(first: Alignments, second: Alignments) -> NDArray[np.bool_]:
     """Utterances with different chosen alternatives."""
-    one, two = first.reference, second.reference
-    if one is two or (
-        one.vocabulary is two.vocabulary
-        and np.array_equal(one.bounds, two.bounds)
-        and np.array_equal(one.numbers, two.numbers)
+    left, right = first.reference, second.reference
+    if left is right or (
+        left.vocabulary is right.vocabulary
+        and np.array_equal(left.bounds, right.bounds)
+        and np.array_equal(left.numbers, right.numbers)
     ):
         return np.zeros(len(first), bool)
-    return np.array([one.tokens(i) != two.tokens(i) for i in range(len(first))], bool)
+    return np.array([left.tokens(i) != right.tokens(i) for i in range(len(first))], bool)
 
 
-def _events(side: Alignments, apart: NDArray[np.bool_], width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions and numbers of the errors of one system, without the utterances ``apart``."""
+def _events(side: Alignments, different: NDArray[np.bool_], width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions and numbers of the errors of one system, without the utterances ``different``."""
     of = np.repeat(np.arange(len(side)), np.diff(side.runs.bounds))
-    kept = ~apart[of]
-    rows, of = side.runs.rows[kept].astype(np.int64), of[kept]
-    before = rows[:, 1] == 0  # insertions have one position, other runs that of each word
+    alike = ~different[of]
+    rows, of = side.runs.rows[alike].astype(np.int64), of[alike]
+    is_insertion = rows[:, 1] == 0  # insertions have one position, other runs that of each word
     lengths = np.maximum(rows[:, 1], 1)
     within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    places = np.repeat(of * width + 2 * rows[:, 0] + ~before, lengths) + 2 * within
-    return places, np.repeat(np.where(before, rows[:, 2], 1), lengths)
+    positions = np.repeat(of * width + 2 * rows[:, 0] + ~is_insertion, lengths) + 2 * within
+    return positions, np.repeat(np.where(is_insertion, rows[:, 2], 1), lengths)

@@ -32,29 +32,31 @@ class TrackWords(msgspec.Struct, frozen=True):
         return self.leaked / self.others if self.others else None
 
 
-def track_words(own: str, others: Sequence[str], heard: str, normalizer: str | Normalizing = "simple") -> TrackWords:
-    """Count errors and leaked words of a track with the recognised text ``heard``.
+def track_words(
+    own: str, others: Sequence[str], recognised: str, normalizer: str | Normalizing = "simple"
+) -> TrackWords:
+    """Count errors and leaked words of a track with the recognised text ``recognised``.
 
     Words correct for the track's own speaker are removed first. Of the inserted or substituted words, those that
     occur in order in the text of another speaker count as leaked, each once. Short frequent words may match by chance:
     compare with the same count for the clean source.
     """
     normalize = get_normalizer(normalizer) if isinstance(normalizer, str) else normalizer
-    result = word_errors([own], [heard], normalizer=normalize).utterances[0]
+    result = word_errors([own], [recognised], normalizer=normalize).utterances[0]
     wrong: list[str] = []
     for operation in result.operations:
         if operation.kind in ("insert", "substitute"):
             wrong += result.hypothesis[operation.hypothesis_begin : operation.hypothesis_end]
     leaked = total = 0
     for text in others:
-        said = normalize(text).split()
-        total += len(said)
+        words = normalize(text).split()
+        total += len(words)
         taken = {
-            place
-            for part in LCSseq.opcodes(said, wrong)
+            index
+            for part in LCSseq.opcodes(words, wrong)
             if part.tag == "equal"
-            for place in range(part.dest_start, part.dest_end)
+            for index in range(part.dest_start, part.dest_end)
         }
         leaked += len(taken)
-        wrong = [word for place, word in enumerate(wrong) if place not in taken]
+        wrong = [word for index, word in enumerate(wrong) if index not in taken]
     return TrackWords(result.counts, leaked, total, " ".join(result.hypothesis))

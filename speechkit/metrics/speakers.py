@@ -64,10 +64,10 @@ def speaker_bounds(recordings: Mapping[str, tuple[str, Float]]) -> tuple[dict[st
     same: dict[str, float] = {}
     other: dict[str, float] = {}
     for name, (speaker, embedding) in recordings.items():
-        own = [recordings[each][1] for each in by_speaker[speaker] if each != name]
+        own = [recordings[recording][1] for recording in by_speaker[speaker] if recording != name]
         if own:
             same[name] = similarity(embedding, own)
-        means = [[recordings[each][1] for each in of] for who, of in by_speaker.items() if who != speaker]
+        means = [[recordings[recording][1] for recording in of] for who, of in by_speaker.items() if who != speaker]
         if means and own:
             other[name] = float(np.mean([similarity(embedding, of) for of in means]))
     return same, other

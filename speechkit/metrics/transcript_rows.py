@@ -66,13 +66,13 @@ def _rows(path: Path, role: Role, text_field: str | None) -> Iterator[tuple[int,
     else:
         rows = _table(path, "\t" if name.endswith(".tsv") else ",")
     for number, row in rows:
-        place = f"{path}:{number}"
+        location = f"{path}:{number}"
         if "supervisions" in row:
-            yield from ((number, transcript, False) for transcript in _cut(row, place, text_field))
+            yield from ((number, transcript, False) for transcript in _cut(row, location, text_field))
         else:
             asked = (text_field,) if text_field else HYPOTHESES
             named = role == "hypothesis" and any(field in row for field in asked)
-            yield number, _row(row, place, role, text_field, named, shared), named
+            yield number, _row(row, location, role, text_field, named, shared), named
 
 
 def _table(path: Path, separator: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -116,31 +116,31 @@ class _Shared(dict[str, str]):
 
 
 def _row(
-    row: Mapping[str, Any], place: str, role: Role, text_field: str | None, named: bool, shared: _Shared
+    row: Mapping[str, Any], location: str, role: Role, text_field: str | None, named: bool, shared: _Shared
 ) -> Transcript | None:
     audio = _audio(row, shared)
     id_field, identifier = _first(row, IDS)
     if identifier in (None, ""):
         identifier = _made_id(row, audio)
     if identifier is None:
-        raise UserError(f"{place}: has no id; give each row one of {', '.join(IDS[:4])} or {AUDIOS[0]}")
+        raise UserError(f"{location}: has no id; give each row one of {', '.join(IDS[:4])} or {AUDIOS[0]}")
     names = (text_field,) if text_field else HYPOTHESES if named else GUESSES if role == "hypothesis" else TEXTS
-    found, text = _first(row, names)
-    if found is None and named:
+    text_key, text = _first(row, names)
+    if text_key is None and named:
         return None
     several = []
     if role == "hypothesis" and not text_field:
         several = sorted(field for field in row if field.startswith(SEVERAL) and field not in HYPOTHESES)
-    if several and found in TEXTS:
+    if several and text_key in TEXTS:
         raise UserError(
-            f"{place}: has the hypotheses {', '.join(several)[:100]} and {found!r} is the reference's; choose one by "
-            "--hyp-field"
+            f"{location}: has the hypotheses {', '.join(several)[:100]} and {text_key!r} is the reference's; choose one "
+            "by --hyp-field"
         )
-    if found is None:
+    if text_key is None:
         wanted = text_field or ", ".join(names[:3])
-        raise UserError(f"{place}: {identifier} has no text ({wanted}); give every utterance a text, possibly empty")
+        raise UserError(f"{location}: {identifier} has no text ({wanted}); give every utterance a text, possibly empty")
     if not isinstance(text, str):
-        raise UserError(f"{place}: {identifier}: {found} is a {type(text).__name__}; give a text")
+        raise UserError(f"{location}: {identifier}: {text_key} is a {type(text).__name__}; give a text")
     speaker_field, speaker = _first(row, SPEAKERS)
     recording_field, recording = _first(row, RECORDINGS)
     custom = row.get("custom")
@@ -148,7 +148,7 @@ def _row(
         recording = custom.get("recording")
     if recording is None and audio is not None and "offset" in row:
         recording = audio.path
-    used = {id_field, found, speaker_field, recording_field, *TEXTS, *GUESSES, *AUDIOS, *IDS}
+    used = {id_field, text_key, speaker_field, recording_field, *TEXTS, *GUESSES, *AUDIOS, *IDS}
     fields = {**custom, **row} if isinstance(custom, Mapping) else row
     groups = {
         k: shared[v]
@@ -185,22 +185,22 @@ def _channel(row: Mapping[str, Any]) -> int | None:
     return channel if isinstance(channel, int) and not isinstance(channel, bool) and channel >= 0 else None
 
 
-def _cut(row: Mapping[str, Any], place: str, text_field: str | None) -> Iterator[Transcript]:
+def _cut(row: Mapping[str, Any], location: str, text_field: str | None) -> Iterator[Transcript]:
     """One transcript per Lhotse supervision; the id is the cut's if there is only one."""
     supervisions = row["supervisions"]
     if not isinstance(supervisions, list) or not all(isinstance(part, dict) for part in supervisions):
-        raise UserError(f"{place}: is not a Lhotse cut: supervisions is not a list of objects; fix it")
+        raise UserError(f"{location}: is not a Lhotse cut: supervisions is not a list of objects; fix it")
     recording = row.get("recording")
     sources = recording.get("sources") if isinstance(recording, dict) else None
     path = sources[0].get("source") if isinstance(sources, list) and sources and isinstance(sources[0], dict) else None
     if not supervisions:
-        raise UserError(f"{place}: {row.get('id')} has no supervision; give every cut a text, possibly empty")
+        raise UserError(f"{location}: {row.get('id')} has no supervision; give every cut a text, possibly empty")
     for part in supervisions:
         identifier = row.get("id") if len(supervisions) == 1 else part.get("id")
         custom = part.get("custom") or {}
         text = part.get(text_field, custom.get(text_field)) if text_field else part.get("text")
         if not isinstance(identifier, str) or not isinstance(text, str):
-            raise UserError(f"{place}: a supervision of {row.get('id')} has no id or no text; give it both")
+            raise UserError(f"{location}: a supervision of {row.get('id')} has no id or no text; give it both")
         start = (_number(row.get("start")) or 0.0) + (_number(part.get("start")) or 0.0)
         length = _number(part.get("duration"))
         audio = Audio(path, max(0.0, start), length, _channel(part)) if isinstance(path, str) else None

@@ -13,7 +13,7 @@ from speechkit.errors import UserError
 from speechkit.io.audio import write_audio
 from speechkit.metrics.separated_tracks import OpenMixture, read_estimates, read_references, tracks_of
 from speechkit.metrics.separation import score_separation
-from speechkit.metrics.separation_comparison import Heard, compare_separation
+from speechkit.metrics.separation_comparison import RecognisedTexts, compare_separation
 from speechkit.metrics.separation_items import IMPROVEMENT, SI_SDR, score_items
 
 RATE = 8000
@@ -290,13 +290,13 @@ def test_words_of_tracks_mixtures_and_sources(tmp_path):
     items = score_items(references, {"good": read_estimates(tmp_path / "good")})
     ids = [reference.id for reference in references]
     said = ["one two three", "four five six seven"]
-    heard = Heard(
+    heard = RecognisedTexts(
         mixtures=dict.fromkeys(ids, "one four two six"),
         sources=dict.fromkeys(ids, said),
         # The tracks stand in the other order.
         tracks={"good": {each: ["four five six seven", "one two three seven"] for each in ids}},
     )
-    scores = compare_separation(items, heard=heard, resamples=50)
+    scores = compare_separation(items, recognised=heard, resamples=50)
     assert scores.baseline.clean_word_error_rate.value == 0
     assert scores.baseline.clean_leaked_words.value == 0
     good = scores.systems[0]
@@ -304,7 +304,7 @@ def test_words_of_tracks_mixtures_and_sources(tmp_path):
     assert good.leaked_words.value == pytest.approx(1 / 7)
     assert scores.baseline.leaked_words.value == pytest.approx(4 / 7)
     with pytest.raises(UserError, match="have no texts"):
-        compared(tmp_path, heard=heard)
+        compared(tmp_path, recognised=heard)
 
 
 def test_other_measures_stand_beside(tmp_path):

@@ -13,7 +13,7 @@ from speechkit.data.mixtures import Mixture, with_mixture
 from speechkit.data.records import Utterance
 from speechkit.io.audio import write_audio
 from speechkit.metrics.separated_tracks import read_estimates, read_references
-from speechkit.metrics.separation_comparison import Heard, compare_separation
+from speechkit.metrics.separation_comparison import RecognisedTexts, compare_separation
 from speechkit.metrics.separation_items import score_items
 from speechkit.report.separation_page import render_separation_page
 from speechkit.report.separation_tables import all_tables, tables_as
@@ -50,12 +50,12 @@ def made(tmp_path_factory):
     estimates[HOSTILE] = estimates.pop("second")
     items = score_items(references, estimates)
     ids = [reference.id for reference in references]
-    heard = Heard(
+    heard = RecognisedTexts(
         mixtures=dict.fromkeys(ids, HOSTILE),
         sources={each: ["x", "other words"] for each in ids},
         tracks={name: {each: [f"{HOSTILE} said other", "words"] for each in ids} for name in estimates},
     )
-    return compare_separation(items, heard=heard, resamples=50), references, estimates
+    return compare_separation(items, recognised=heard, resamples=50), references, estimates
 
 
 def test_hostile_ids_speakers_texts_and_names_stay_text(made, tmp_path):
