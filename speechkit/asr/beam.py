@@ -82,7 +82,7 @@ class _Prefix:
             prefix = prefix.parent
         return "".join(reversed(parts))
 
-    def last_places(self) -> list[tuple[int, str]]:
+    def last_symbols(self) -> list[tuple[int, str]]:
         """Its last symbols with their positions in the text."""
         symbols: list[tuple[int, str]] = []
         prefix: _Prefix | None = self
